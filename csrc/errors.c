@@ -1,0 +1,31 @@
+/* errors.c: Win32 error codes into Python exceptions.
+ *
+ * One helper raises everything, so that each OSError names the object and
+ * the Win32 call that failed. Call with the GIL held. */
+#include "winipc.h"
+
+PyObject *
+wi_raise(DWORD err, const char *api, PyObject *name)
+{
+    return wi_raise_as(PyExc_OSError, err, api, name);
+}
+
+PyObject *
+wi_raise_as(PyObject *cls, DWORD err, const char *api, PyObject *name)
+{
+    PyObject *call = PyUnicode_FromString(api);
+    if (call != NULL) {
+        /* 0 would make CPython read the thread's last error again, which
+         * taking the GIL back may have changed. */
+        PyErr_SetExcFromWindowsErrWithFilenameObjects(
+            cls, (int)(err ? err : ERROR_INTERNAL_ERROR), name, call);
+        Py_DECREF(call);
+    }
+    return NULL;
+}
+
+PyObject *
+wi_raise_timeout(const char *api, PyObject *name)
+{
+    return wi_raise_as(PyExc_TimeoutError, ERROR_TIMEOUT, api, name);
+}

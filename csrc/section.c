@@ -1,0 +1,10 @@
+/* section.c: SharedSection. */
+#include "winipc.h"
+
+int
+wi_section_init(PyObject *module, wi_state *state)
+{
+    WI_UNUSED(module);
+    WI_UNUSED(state);
+    return 0;
+}
