@@ -47,6 +47,7 @@ class Peer:
         )
         self.pid = self.process.pid
         self.stderr: list[str] = []
+        self._stderr_grew = threading.Condition()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._pump_stdout, daemon=True),
@@ -64,7 +65,9 @@ class Peer:
     def _pump_stderr(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.stderr.append(line)
+            with self._stderr_grew:
+                self.stderr.append(line)
+                self._stderr_grew.notify_all()
 
     def read_line(self, timeout: float = DEADLINE) -> str:
         """The next line that the peer prints."""
@@ -86,6 +89,14 @@ class Peer:
         assert self.process.stdin is not None
         self.process.stdin.write(text + "\n")
         self.process.stdin.flush()
+
+    def wait_for_stderr(self, text: str, timeout: float = DEADLINE) -> None:
+        """Wait until the peer has written a line with `text` to standard error."""
+        with self._stderr_grew:
+            if not self._stderr_grew.wait_for(
+                lambda: any(text in line for line in self.stderr), timeout
+            ):
+                raise AssertionError(f"{text!r} not seen:\n{self.report()}")
 
     def kill(self) -> None:
         """TerminateProcess, and wait until it is gone."""
@@ -124,24 +135,43 @@ def unique_name() -> str:
 
 
 @pytest.fixture
-def start_peer(request: pytest.FixtureRequest) -> Iterator[Callable[..., Peer]]:
-    """Start `tests/peers/<script>` (Python) or a C peer (`*.exe`) with arguments."""
+def start_process() -> Iterator[Callable[[list[str]], Peer]]:
+    """Start a process with these arguments; it is reaped at the end."""
     peers: list[Peer] = []
 
-    def start(script: str, *args: object) -> Peer:
-        if script.endswith(".exe"):
-            argv = [str(c_peer_path(script))]
-        else:
-            argv = [sys.executable, str(PEERS / script)]
-        peer = Peer([*argv, *(str(arg) for arg in args)])
-        peers.append(peer)
-        return peer
+    def start(argv: list[str]) -> Peer:
+        peers.append(Peer(argv))
+        return peers[-1]
 
     yield start
     for peer in peers:
         peer.reap()
         if peer.stderr:
             print(f"--- standard error of peer {peer.pid}\n{peer.report()}")
+
+
+@pytest.fixture
+def start_peer(start_process: Callable[[list[str]], Peer]) -> Callable[..., Peer]:
+    """Start `tests/peers/<script>` (Python) or a C peer (`*.exe`) with arguments."""
+
+    def start(script: str, *args: object) -> Peer:
+        if script.endswith(".exe"):
+            argv = [str(c_peer_path(script))]
+        else:
+            argv = [sys.executable, str(PEERS / script)]
+        return start_process([*argv, *(str(arg) for arg in args)])
+
+    return start
+
+
+@pytest.fixture
+def start_winipc(start_process: Callable[[list[str]], Peer]) -> Callable[..., Peer]:
+    """Start `python -m winipc` with arguments."""
+
+    def start(*args: object) -> Peer:
+        return start_process([sys.executable, "-m", "winipc", *(str(arg) for arg in args)])
+
+    return start
 
 
 def c_peer_path(name: str) -> Path:
