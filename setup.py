@@ -1,0 +1,154 @@
+"""The C extension, the shared-section DLL and the abi3 switch; the rest of the
+packaging is in pyproject.toml.
+
+Windows builds with MSVC or mingw-w64. Linux builds for Windows with mingw-w64 when
+WINIPC_CROSS_PYTHON names the folder of a Windows CPython; `./dev wheel` sets it.
+"""
+
+import os
+import struct
+import sys
+import sysconfig
+from glob import glob
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CROSS_PYTHON = os.environ.get("WINIPC_CROSS_PYTHON")
+MINGW = "x86_64-w64-mingw32-"
+
+# Sources can be packed anywhere; what needs a compiler needs Windows.
+ANYWHERE = {"sdist", "egg_info", "clean"}
+
+IMAGE_SCN_MEM_SHARED = 0x10000000
+
+DLL = "winipc.shared_section"
+DLL_SOURCE = "csrc/shared_section.c"
+DLL_EXPORTS = "csrc/shared_section.def"
+
+if os.name != "nt" and not CROSS_PYTHON and not ANYWHERE & set(sys.argv[1:]):
+    sys.exit(
+        "winipc is for Windows: install it there, "
+        "or on Linux run ./dev in its checkout, which uses Wine."
+    )
+
+# An abi3 module works on every Python that has the GIL; a free-threaded one has no
+# limited API, and its Windows headers do not say that they are free-threaded.
+ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+class BuildExt(build_ext):
+    """build_ext that crosses to Windows, links python3 and makes a plain DLL."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if CROSS_PYTHON:
+            self.include_dirs = [f"{CROSS_PYTHON}/include"]
+            self.library_dirs = [f"{CROSS_PYTHON}/libs"]
+
+    def build_extensions(self) -> None:
+        if CROSS_PYTHON:
+            gcc = MINGW + "gcc"
+            self.compiler.set_executables(
+                compiler=gcc, compiler_so=gcc, linker_so=[gcc, "-shared"]
+            )
+        super().build_extensions()
+
+    def build_extension(self, ext: Extension) -> None:
+        if self.compiler.compiler_type == "msvc":
+            ext.extra_compile_args += MSVC_COMPILE
+            ext.extra_link_args += MSVC_LINK_DLL if ext.name == DLL else []
+        else:
+            ext.extra_compile_args += MINGW_COMPILE
+            ext.extra_link_args += MINGW_LINK
+            ext.extra_link_args += MINGW_LINK_DLL if ext.name == DLL else []
+        super().build_extension(ext)
+        if ext.name == DLL:
+            check_shared(self.get_ext_fullpath(ext.name))
+
+    def get_libraries(self, ext: Extension) -> list[str]:
+        """Swap python3XY, which setuptools links, for python3 where abi3 needs it."""
+        if ext.name == DLL:
+            return []
+        if self.compiler.compiler_type == "msvc":
+            # There the headers name the library.
+            return super().get_libraries(ext)
+        if ABI3:
+            return [*ext.libraries, "python3"]
+        return super().get_libraries(ext)
+
+    def get_ext_filename(self, fullname: str) -> str:
+        # setuptools asks with the package and without it.
+        if fullname.rpartition(".")[2] == DLL.rpartition(".")[2]:
+            return os.path.join(*fullname.split(".")) + ".dll"
+        if CROSS_PYTHON:
+            return os.path.join(*fullname.split(".")) + ".pyd"
+        return super().get_ext_filename(fullname)
+
+    def get_export_symbols(self, ext: Extension) -> list[str]:
+        return [] if ext.name == DLL else super().get_export_symbols(ext)
+
+
+def check_shared(path: str) -> None:
+    """Stop the build unless every process will share .MYSEC.
+
+    Several toolchains drop the flag without a word, and then nothing is shared.
+    """
+    image = Path(path).read_bytes()
+    (pe,) = struct.unpack_from("<I", image, 0x3C)
+    (sections,) = struct.unpack_from("<H", image, pe + 6)
+    (optional,) = struct.unpack_from("<H", image, pe + 20)
+    for index in range(sections):
+        header = pe + 24 + optional + 40 * index
+        name = image[header : header + 8].rstrip(b"\0")
+        (flags,) = struct.unpack_from("<I", image, header + 36)
+        if name == b".MYSEC" and flags & IMAGE_SCN_MEM_SHARED:
+            return
+    sys.exit(f"{path}: section .MYSEC is not shared; this compiler dropped the flag")
+
+
+MSVC_COMPILE = ["/W4", "/std:c11"]
+MSVC_LINK_DLL = [f"/DEF:{DLL_EXPORTS}", "/NODEFAULTLIB", "/ENTRY:DllMain"]
+MINGW_COMPILE = ["-std=c11", "-O2", "-Wall", "-Wextra"]
+# Stripped and without the time of the build, equal sources give equal files.
+MINGW_LINK = ["-static-libgcc", "-s", "-Wl,--no-insert-timestamp"]
+MINGW_LINK_DLL = [DLL_EXPORTS, "-nostdlib", "-Wl,--entry=DllMain"]
+
+MACROS: list[tuple[str, str | None]] = [
+    ("UNICODE", None),
+    ("_UNICODE", None),
+    ("WIN32_LEAN_AND_MEAN", None),
+    ("_WIN32_WINNT", "0x0A00"),
+]
+PYTHON_MACROS = [
+    ("Py_LIMITED_API", "0x030B0000") if ABI3 else ("Py_GIL_DISABLED", "1")
+]
+HEADERS = sorted(glob("csrc/*.h") + glob("include/*.h"))
+
+setup(
+    cmdclass={"build_ext": BuildExt},
+    ext_modules=[
+        Extension(
+            "winipc._core",
+            sources=[s for s in sorted(glob("csrc/*.c")) if Path(s) != Path(DLL_SOURCE)],
+            depends=HEADERS,
+            include_dirs=["csrc", "include"],
+            define_macros=[*MACROS, *PYTHON_MACROS],
+            libraries=["user32", "advapi32", "ntdll"],
+            py_limited_api=ABI3,
+        ),
+        Extension(
+            DLL,
+            sources=[DLL_SOURCE],
+            depends=[DLL_EXPORTS],
+            define_macros=MACROS,
+        ),
+    ],
+    options={
+        "bdist_wheel": {
+            **({"py_limited_api": "cp311"} if ABI3 else {}),
+            **({"plat_name": "win_amd64"} if CROSS_PYTHON else {}),
+        }
+    },
+)
