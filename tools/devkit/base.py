@@ -1,0 +1,207 @@
+"""Paths, messages, locks and whole-or-nothing folders: what every step uses."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
+BUILD = ROOT / "build"
+CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
+    / "winipc"
+)
+
+
+class Failure(Exception):
+    """A step failed; the message is all that the user needs."""
+
+
+class Stopped(BaseException):
+    """A signal asked this run to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def say(message: str) -> None:
+    """Tell the user what is going on (standard error, never standard output)."""
+    with contextlib.suppress(OSError):
+        print(f"dev: {message}", file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> NoReturn:
+    raise Failure(message)
+
+
+def stop_on_signals() -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP into Stopped, so that clean-up runs."""
+
+    def handler(signum: int, _frame: object) -> None:
+        raise Stopped(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, handler)
+
+
+def die_by(signum: int) -> NoReturn:
+    """End as if the signal had never been caught, so that callers see it."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+    sys.exit(128 + signum)
+
+
+# The tools that run now, so that a signal can end those of other threads.
+_running: set["subprocess.Popen[str]"] = set()
+
+
+def run(
+    args: Iterable[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    output: bool = False,
+) -> str:
+    """Run a tool and return its output; show it only when the tool fails.
+
+    With `output` the user sees it as it comes. No tool gets to read standard input.
+    """
+    command = [str(arg) for arg in args]
+    stdout = None if output else subprocess.PIPE
+    stderr = None if output else subprocess.STDOUT
+    with subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+    ) as child:
+        _running.add(child)
+        try:
+            text, _ = child.communicate()
+        except BaseException:
+            child.terminate()
+            raise
+        finally:
+            _running.discard(child)
+    if child.returncode:
+        if text:
+            sys.stderr.write(text)
+        fail(f"{Path(command[0]).name} failed with status {child.returncode}")
+    return text or ""
+
+
+def together(*steps: Callable[[], object]) -> None:
+    """Run steps side by side; the first failure is the failure of all."""
+    failures: list[BaseException] = []
+
+    def guarded(step: Callable[[], object]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(step,)) for step in steps]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except Stopped:
+        for child in list(_running):
+            child.terminate()
+        for thread in threads:
+            thread.join()
+        raise
+    if failures:
+        raise failures[0]
+
+
+def need_packages(packages: Iterable[str]) -> None:
+    """Install Debian packages that were found missing."""
+    if missing := list(packages):
+        run([TOOLS / "apt.sh", *missing], output=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting_for: str = "") -> Iterator[None]:
+    """Hold a lock file; it is let go even if this process is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting_for:
+                say(f"another ./dev is busy: waiting for {waiting_for}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Fill a folder beside `target`, then put it in place as a whole.
+
+    A run that is cut off leaves only the temporary folder, which the next one
+    removes. Call it with the lock of the target held.
+    """
+    temporary = target.with_name(target.name + ".part")
+    remove(temporary)
+    temporary.mkdir(parents=True)
+    yield temporary
+    remove(target)
+    temporary.rename(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a tree, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256(file: IO[bytes]) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(*parts: bytes | str) -> str:
+    """A short name for a set of inputs."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:12]
+
+
+def key_of_tree(root: Path, names: Iterable[str]) -> str:
+    """A short name for the contents of some files and folders below `root`."""
+    parts: list[bytes | str] = []
+    for path in source_files(root, names):
+        parts += [str(path.relative_to(root)), path.read_bytes()]
+    return key_of(*parts)
+
+
+def source_files(root: Path, names: Iterable[str]) -> list[Path]:
+    """The files below `root` that sources are made of; absent names are skipped."""
+    found: list[Path] = []
+    for name in names:
+        path = root / name
+        if path.is_file():
+            found.append(path)
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                found.append(file)
+    return found

@@ -1,0 +1,27 @@
+"""Everything at hand to run Windows programs: the slow steps, side by side."""
+
+from functools import partial
+
+import wine
+import winpython
+from base import need_packages, together
+from hostenv import host_python, missing_venv
+from pins import BUILD_PYTHON
+
+
+def ready(versions: list[str]) -> None:
+    """Make what is missing to build winipc and run it on these Windows Pythons.
+
+    Each step is also asked for where its result is used; this is for speed.
+    """
+    jars = [*versions, BUILD_PYTHON]
+    need_packages(
+        [
+            *wine.missing(),
+            *winpython.missing_mingw(),
+            *winpython.missing_maven(jars),
+            *missing_venv(),
+        ]
+    )
+    together(wine.template, host_python, partial(winpython.fetch, jars))
+    together(*(partial(winpython.windows_python, version) for version in versions))

@@ -1,0 +1,197 @@
+"""Run one Windows program: its streams, its signals, its exit status.
+
+Python under Wine 8 dies at start when a standard stream is a plain file or closed,
+so it gets pipes then. Terminals, pipes and /dev/null are handed on as they are.
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from base import say
+
+WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+# si_code of a signal that the kernel sent, as the terminal does for Ctrl+C.
+SI_KERNEL = 0x80
+
+# The low byte of STATUS_CONTROL_C_EXIT, all that Linux sees of it.
+CONTROL_C_EXIT = 0x3A
+
+# How long a program may take to end after SIGTERM.
+GRACE = 5.0
+
+# How long to wait for output that a program's own children still hold.
+DRAIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended: its status, or the signal that ended it."""
+
+    status: int
+    signum: int = 0
+    timed_out: bool = False
+
+
+def run_windows(
+    command: list[str], env: Mapping[str, str], timeout: float | None = None
+) -> Outcome:
+    """Run a Windows program to its end, handing signals on to it."""
+    streams = _Streams()
+    own_group = not os.isatty(0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    try:
+        # Should this process be killed, the program goes with it.
+        child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            env=dict(env),
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+            # In the terminal's group it gets Ctrl+C from there, and may read.
+            start_new_session=own_group,
+            preexec_fn=_unblock,
+        )
+        streams.start()
+        outcome = _watch(child, own_group, timeout)
+        streams.drain()
+        return outcome
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+
+
+def _watch(
+    child: "subprocess.Popen[bytes]", own_group: bool, timeout: float | None
+) -> Outcome:
+    """Wait for the program and pass signals on."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    interrupts = 0
+    ended_by = 0
+    timed_out = False
+    while child.poll() is None:
+        left = 3600.0 if deadline is None else deadline - time.monotonic()
+        info = signal.sigtimedwait(WATCHED, max(left, 0))
+        if info is None:
+            if deadline is not None:
+                timed_out = timed_out or not ended_by
+                _signal(child, own_group, signal.SIGKILL)
+                deadline = None
+        elif info.si_signo == signal.SIGINT:
+            interrupts += 1
+            ended_by = signal.SIGINT
+            # A program that ignores Ctrl+C cannot ignore the third.
+            signum = signal.SIGINT if interrupts < 3 else signal.SIGKILL
+            if own_group or info.si_code != SI_KERNEL or interrupts >= 3:
+                _signal(child, own_group, signum)
+        elif info.si_signo != signal.SIGCHLD:
+            ended_by = info.si_signo
+            _signal(child, own_group, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE
+    status = child.returncode
+    if status == CONTROL_C_EXIT and ended_by == signal.SIGINT:
+        return Outcome(128 + signal.SIGINT, signal.SIGINT)
+    if status < 0:
+        return Outcome(128 - status, ended_by or -status, timed_out)
+    return Outcome(status, 0, timed_out)
+
+
+def _signal(child: "subprocess.Popen[bytes]", own_group: bool, signum: int) -> None:
+    """Signal the program, with its own children where they are a group."""
+    with contextlib.suppress(ProcessLookupError):
+        if own_group:
+            os.killpg(child.pid, signum)
+        else:
+            child.send_signal(signum)
+
+
+class _Streams:
+    """What the program gets as standard streams, with pumps where needed."""
+
+    def __init__(self) -> None:
+        self._inputs: list[threading.Thread] = []
+        self._outputs: list[threading.Thread] = []
+        self._child_ends: list[int] = []
+        self.stdin = self._input()
+        self.stdout = self._output(1)
+        if _same_file(1, 2):
+            self.stderr = self.stdout
+        else:
+            self.stderr = self._output(2)
+
+    def _input(self) -> int:
+        if not _open(0):
+            return subprocess.DEVNULL
+        if not _plain(0):
+            return 0
+        reader, writer = os.pipe()
+        self._child_ends.append(reader)
+        self._inputs.append(_pump(0, writer))
+        return reader
+
+    def _output(self, fd: int) -> int:
+        if not _open(fd):
+            return subprocess.DEVNULL
+        if not _plain(fd):
+            return fd
+        reader, writer = os.pipe()
+        self._child_ends.append(writer)
+        self._outputs.append(_pump(reader, fd))
+        return writer
+
+    def start(self) -> None:
+        """Let go of the child's ends, and move the data."""
+        for fd in self._child_ends:
+            os.close(fd)
+        for thread in self._inputs + self._outputs:
+            thread.start()
+
+    def drain(self) -> None:
+        """Wait for the last of the output."""
+        deadline = time.monotonic() + DRAIN
+        for thread in self._outputs:
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():
+                say("a program that is still running holds the output open")
+
+
+def _open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _plain(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def _same_file(first: int, second: int) -> bool:
+    """Whether two streams are one plain file, as after `>file 2>&1`."""
+    if not (_open(first) and _open(second) and _plain(first)):
+        return False
+    return os.path.sameopenfile(first, second)
+
+
+def _pump(source: int, target: int) -> threading.Thread:
+    def move() -> None:
+        # The reader may be gone, and then the rest is nobody's.
+        with contextlib.suppress(OSError):
+            while data := os.read(source, 65536):
+                while data:
+                    data = data[os.write(target, data) :]
+        if source == 0:
+            os.close(target)
+
+    return threading.Thread(target=move, daemon=True)

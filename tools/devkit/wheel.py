@@ -1,0 +1,144 @@
+"""The wheel: built here for Windows, checked, and laid out for ./dev python."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from base import (
+    BUILD,
+    ROOT,
+    TOOLS,
+    key_of,
+    key_of_tree,
+    locked,
+    need_packages,
+    new_folder,
+    remove,
+    run,
+    say,
+    source_files,
+)
+from hostenv import clean_environ, host_python
+from pins import BUILD_PYTHON
+from winpython import bare_python, missing_mingw
+
+# What the wheel is made of.
+SOURCES = (
+    "csrc",
+    "include",
+    "winipc",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+)
+
+# Older results are kept this long for a run that may still use them.
+KEPT = 5
+
+
+def built_wheel() -> Path:
+    """The wheel of the checkout as it is now."""
+    folder = BUILD / f"wheel-{_sources_key()}"
+    if not folder.exists():
+        need_packages(missing_mingw())
+        with locked(BUILD / "wheel.lock", "the build of the wheel"):
+            if not folder.exists():
+                say("building the wheel")
+                with new_folder(folder) as part:
+                    _build(part)
+                _prune("wheel-*")
+    return next(folder.glob("*.whl"))
+
+
+def site(version: str) -> Path:
+    """A folder with the installed wheel, for PYTHONPATH of one Windows Python."""
+    wheel = built_wheel()
+    folder = BUILD / f"site-{version}-{_sources_key()}"
+    if not folder.exists():
+        with locked(BUILD / "site.lock"):
+            if not folder.exists():
+                with new_folder(folder) as part, zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(part)
+                _prune(f"site-{version}-*")
+    return folder
+
+
+def _sources_key() -> str:
+    return key_of(
+        key_of_tree(ROOT, SOURCES), key_of_tree(TOOLS, ["requirements/host.txt"])
+    )
+
+
+def _prune(pattern: str) -> None:
+    folders = [path for path in BUILD.glob(pattern) if path.suffix != ".part"]
+    folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in folders[KEPT:]:
+        remove(path)
+
+
+def _build(target: Path) -> None:
+    stage = BUILD / "stage"
+    _synchronise(stage)
+    run(
+        [
+            *(host_python(), "-I", "-m", "build", "--wheel", "--no-isolation"),
+            *("--outdir", target, stage),
+        ],
+        env=cross_environ(),
+    )
+
+
+def cross_environ() -> dict[str, str]:
+    """What makes setup.py build for Windows on Linux."""
+    return clean_environ() | {
+        "WINIPC_CROSS_PYTHON": str(bare_python(BUILD_PYTHON)),
+        # The same sources make the same wheel, byte for byte.
+        "SOURCE_DATE_EPOCH": "315532800",
+    }
+
+
+def _synchronise(stage: Path) -> None:
+    """Copy the sources to a folder of their own, where old objects may be reused.
+
+    Only what changed is copied, for setuptools goes by modification times.
+    """
+    wanted = source_files(ROOT, SOURCES)
+    names = {path.relative_to(ROOT) for path in wanted}
+    for path in source_files(stage, SOURCES):
+        if path.relative_to(stage) not in names:
+            path.unlink()
+    for path in wanted:
+        copy = stage / path.relative_to(ROOT)
+        if not copy.exists() or copy.read_bytes() != path.read_bytes():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    # setuptools never forgets a module that was once built.
+    for built in (stage / "build").glob("lib*"):
+        for path in built.rglob("*.py*"):
+            if path.suffix != ".pyd":
+                remove(path)
+    for path in stage.glob("*.egg-info"):
+        remove(path)
+
+
+def release() -> Path:
+    """Build the wheel, check it and leave it in dist/."""
+    wheel = built_wheel()
+    check(wheel)
+    dist = ROOT / "dist"
+    dist.mkdir(exist_ok=True)
+    part = dist / f".{wheel.name}.{os.getpid()}"
+    shutil.copyfile(wheel, part)
+    return part.rename(dist / wheel.name)
+
+
+def check(wheel: Path) -> None:
+    """Check what the wheel's name promises."""
+    say("checking the wheel")
+    python = host_python()
+    run([python, "-I", TOOLS / "devkit" / "check_wheel.py", wheel])
+    run([python, "-I", "-m", "abi3audit", "--strict", "--report", wheel])
+    run([python, "-I", "-m", "twine", "check", "--strict", wheel])

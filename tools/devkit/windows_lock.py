@@ -1,0 +1,43 @@
+"""Print a lock file as it is for one Windows CPython: windows_lock.py FILE 3.13
+
+pip evaluates environment markers for the Python that it runs on, even with
+--platform win_amd64, so they are evaluated here and left out. Runs in the host's
+virtual environment, which has `packaging`.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from packaging.markers import Marker
+
+ENTRY = re.compile(r"^(?P<pin>[^\s;#]+)(?: ; (?P<marker>.*?))?(?P<rest> \\)?$")
+
+
+def for_windows(text: str, version: str) -> list[str]:
+    """The lines of `text` that hold on 64-bit Windows with this Python."""
+    environment = {
+        "implementation_name": "cpython",
+        "os_name": "nt",
+        "platform_machine": "AMD64",
+        "platform_python_implementation": "CPython",
+        "platform_system": "Windows",
+        "python_full_version": f"{version}.0",
+        "python_version": version,
+        "sys_platform": "win32",
+    }
+    lines: list[str] = []
+    wanted = False
+    for line in text.splitlines():
+        if entry := ENTRY.match(line):
+            marker = entry["marker"]
+            wanted = marker is None or Marker(marker).evaluate(environment)
+            line = entry["pin"] + (entry["rest"] or "")
+        if wanted and not line.lstrip().startswith("#"):
+            lines.append(line)
+    return lines
+
+
+if __name__ == "__main__":
+    lock, version = sys.argv[1:]
+    print("\n".join(for_windows(Path(lock).read_text("utf-8"), version)))

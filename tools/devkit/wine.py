@@ -1,0 +1,151 @@
+"""Wine: its prefixes, its environment, and programs that run in it.
+
+Windows programs that share a prefix share one world: names of mappings, windows,
+processes. `./dev python`, `shell` and `notebook` meet in one prefix, so that two
+terminals can talk to each other; a test run has one to itself.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from base import CACHE, fail, key_of, locked, need_packages, new_folder, remove, run, say
+from hostenv import clean_environ
+
+# Raise it when what is made from the same inputs changes.
+RECIPE = "1"
+
+# wbemprox: platform.version() crashes in it. mscoree, mshtml: offers of downloads.
+# winemenubuilder: writes to the user's desktop.
+OVERRIDES = "wbemprox=;mscoree=;mshtml=;winemenubuilder.exe="
+
+# Debian keeps the real programs out of PATH; /usr/bin/wine is a hint about wine32.
+LOADERS = ("/usr/lib/wine/wine64", "wine64", "wine")
+SERVERS = ("/usr/lib/wine/wineserver64", "wineserver")
+
+
+def _first(candidates: tuple[str, ...]) -> str | None:
+    return next((path for path in map(shutil.which, candidates) if path), None)
+
+
+def missing() -> list[str]:
+    """The packages to install before Wine can run."""
+    return ["wine", "wine64"] if _first(LOADERS) is None else []
+
+
+def loader() -> str:
+    """The program that starts Windows programs."""
+    need_packages(missing())
+    if (found := _first(LOADERS)) is None:
+        fail("Wine was installed, yet there is none of: " + ", ".join(LOADERS))
+    return found
+
+
+def environ(prefix: Path) -> dict[str, str]:
+    """What a program needs to run under Wine, beside the user's environment."""
+    return clean_environ() | {
+        "WINEPREFIX": str(prefix),
+        "WINEARCH": "win64",
+        "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
+        "WINEDLLOVERRIDES": OVERRIDES,
+    }
+
+
+def windows_path(path: Path) -> str:
+    """How a Windows program names a Linux file."""
+    return "Z:" + str(path).replace("/", "\\")
+
+
+def template() -> Path:
+    """A fresh prefix, set up and never run again: the others are copies of it."""
+    program = loader()
+    # A newer Wine gets new prefixes.
+    version = str(Path(program).stat().st_mtime_ns)
+    folder = CACHE / f"wine-{key_of(RECIPE, program, version)}"
+    made = folder / "template"
+    if not made.exists():
+        with locked(CACHE / "wine.lock", "the Wine prefix"):
+            if not made.exists():
+                say("making the Wine prefix")
+                with new_folder(made) as part:
+                    _set_up(program, part)
+    return made
+
+
+def _set_up(program: str, prefix: Path) -> None:
+    env = environ(prefix)
+    drivers = r"HKCU\Software\Wine\Drivers"
+    try:
+        run([program, "wineboot", "-i"], env=env)
+        # CPython asks for Windows 10; windows and messages need no X server.
+        run([program, "winecfg", "-v", "win10"], env=env)
+        run([program, "reg", "add", drivers, "/v", "Graphics", "/d", "null", "/f"], env=env)
+    finally:
+        stop(prefix)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a prefix. Files are linked, but the registry: Wine writes it in place."""
+    shutil.copytree(source, target, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+    for registry in source.glob("*.reg"):
+        remove(target / registry.name)
+        shutil.copy2(registry, target)
+
+
+def _named_prefix(name: str) -> Path:
+    base = template()
+    prefix = base.with_name(name)
+    if not prefix.exists():
+        with locked(base.with_name(f"{name}.new.lock")):
+            if not prefix.exists():
+                with new_folder(prefix) as part:
+                    _copy(base, part)
+    return prefix
+
+
+@contextlib.contextmanager
+def shared_prefix() -> Iterator[Path]:
+    """The prefix where Windows programs of several ./dev runs meet."""
+    prefix = _named_prefix("shared")
+    with prefix.with_name("shared.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        try:
+            yield prefix
+        finally:
+            # The last one to leave stops what is left.
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stop(prefix)
+
+
+@contextlib.contextmanager
+def private_prefix() -> Iterator[Path]:
+    """A prefix that no other ./dev run uses at the same time."""
+    base = template()
+    number = 1
+    while True:
+        with base.with_name(f"private-{number}.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                number += 1
+                continue
+            prefix = _named_prefix(f"private-{number}")
+            try:
+                yield prefix
+            finally:
+                stop(prefix)
+            return
+
+
+def stop(prefix: Path) -> None:
+    """End every Windows program of a prefix, and wait for that."""
+    server = _first(SERVERS)
+    assert server is not None
+    env = environ(prefix)
+    subprocess.run([server, "-k"], env=env, stdin=subprocess.DEVNULL, check=False)
+    subprocess.run([server, "-w"], env=env, stdin=subprocess.DEVNULL, check=False)

@@ -1,0 +1,214 @@
+"""The Windows CPythons: fetched, completed, and given their packages."""
+
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from base import (
+    CACHE,
+    TOOLS,
+    fail,
+    key_of,
+    locked,
+    need_packages,
+    new_folder,
+    run,
+    say,
+    sha256,
+)
+from hostenv import REQUIREMENTS, clean_environ, host_python
+from pins import DEFAULT_PYTHON, MAVEN_DEPENDENCY_PLUGIN, WINDOWS_PYTHONS, Jar
+
+JARS = CACHE / "jars"
+MINGW = "x86_64-w64-mingw32-"
+
+# Raise it when what is made from the same inputs changes.
+RECIPE = "1"
+
+INSIDE_JAR = "org/bytedeco/cpython/windows-x86_64/"
+# bin/ repeats python.exe; the rest is never wanted and slow to unpack.
+LEFT_OUT = ("bin/", "lib/test/", "lib/idlelib/", "lib/turtledemo/", "share/")
+
+
+def selected() -> str:
+    """The Windows Python that the user asked for."""
+    version = os.environ.get("WINIPC_PYTHON") or DEFAULT_PYTHON
+    if version not in WINDOWS_PYTHONS:
+        known = ", ".join(WINDOWS_PYTHONS)
+        fail(f"WINIPC_PYTHON is {version!r}; it can be one of {known}")
+    return version
+
+
+def missing_mingw() -> list[str]:
+    """The package to install before the cross-compiler can run."""
+    have = shutil.which(MINGW + "gcc") is not None
+    return [] if have else ["gcc-mingw-w64-x86-64-win32"]
+
+
+def missing_maven(versions: list[str]) -> list[str]:
+    """The packages to install before these Pythons can be downloaded."""
+    if shutil.which("mvn") or all(_jar(version).exists() for version in versions):
+        return []
+    return ["maven", "default-jre-headless", "ca-certificates"]
+
+
+def windows_python(version: str) -> Path:
+    """The folder of a Windows CPython that has the packages of windows.txt."""
+    lock = REQUIREMENTS / "windows.txt"
+    key = key_of(RECIPE, WINDOWS_PYTHONS[version].sha256, lock.read_bytes())
+    folder = CACHE / f"python-{version}-{key}"
+    if not folder.exists():
+        bare = bare_python(version)
+        with locked(CACHE / f"python-{version}.lock", f"Windows Python {version}"):
+            if not folder.exists():
+                with new_folder(folder) as part:
+                    shutil.copytree(bare, part, dirs_exist_ok=True)
+                    install(lock, version, part / "lib" / "site-packages")
+    return folder
+
+
+def bare_python(version: str) -> Path:
+    """The folder of a Windows CPython as published, with a python3.dll."""
+    folder = CACHE / f"cpython-{version}-{key_of(RECIPE, WINDOWS_PYTHONS[version].sha256)}"
+    if not folder.exists():
+        need_packages(missing_mingw())
+        with locked(CACHE / f"cpython-{version}.lock", f"Windows Python {version}"):
+            if not folder.exists():
+                jar = fetch([version])[0]
+                say(f"unpacking Windows Python {version}")
+                with new_folder(folder) as part:
+                    _unpack(jar, part)
+                    _forward_python3(version, part)
+    return folder
+
+
+def extra_packages(name: str, version: str) -> Path:
+    """A folder with the packages of one more lock file, for PYTHONPATH."""
+    lock = REQUIREMENTS / f"{name}.txt"
+    folder = CACHE / f"{name}-{version}-{key_of(RECIPE, lock.read_bytes())}"
+    if not folder.exists():
+        with locked(CACHE / f"{name}-{version}.lock", f"packages of {lock.name}"):
+            if not folder.exists():
+                with new_folder(folder) as part:
+                    install(lock, version, part)
+    return folder
+
+
+def fetch(versions: list[str]) -> list[Path]:
+    """Download what is not at hand in one go; return the jars."""
+    if not all(_jar(version).exists() for version in versions):
+        with locked(JARS / "fetch.lock", "its download"):
+            if missing := sorted({v for v in versions if not _jar(v).exists()}):
+                _download(missing)
+    return [_jar(version) for version in versions]
+
+
+def _jar(version: str) -> Path:
+    return JARS / WINDOWS_PYTHONS[version].filename
+
+
+def _download(versions: list[str]) -> None:
+    need_packages(missing_maven(versions))
+    say(f"downloading Windows Python {', '.join(versions)} (Maven)")
+    jars = [WINDOWS_PYTHONS[version] for version in versions]
+    with tempfile.TemporaryDirectory(dir=JARS, prefix="part-") as name:
+        folder = Path(name)
+        # One start of Maven for all, in a repository that is not kept.
+        (folder / "pom.xml").write_text(_pom(jars, folder))
+        run(
+            [
+                *("mvn", "-B", "-q", f"{MAVEN_DEPENDENCY_PLUGIN}:copy"),
+                *("-f", folder / "pom.xml", f"-Dmaven.repo.local={folder}/repository"),
+            ]
+        )
+        for jar in jars:
+            path = folder / jar.filename
+            with path.open("rb") as file:
+                found = sha256(file)
+            if found != jar.sha256:
+                fail(f"{jar.filename} has SHA-256 {found}, not {jar.sha256}")
+            path.rename(JARS / jar.filename)
+
+
+def _pom(jars: list[Jar], folder: Path) -> str:
+    items = "".join(
+        "<artifactItem><groupId>org.bytedeco</groupId><artifactId>cpython</artifactId>"
+        f"<version>{jar.version}</version><classifier>windows-x86_64</classifier>"
+        "</artifactItem>"
+        for jar in jars
+    )
+    group, artifact, version = MAVEN_DEPENDENCY_PLUGIN.split(":")
+    return (
+        "<project><modelVersion>4.0.0</modelVersion><groupId>winipc</groupId>"
+        "<artifactId>downloads</artifactId><version>1</version><packaging>pom"
+        f"</packaging><build><plugins><plugin><groupId>{group}</groupId>"
+        f"<artifactId>{artifact}</artifactId><version>{version}</version>"
+        f"<configuration><outputDirectory>{folder}</outputDirectory>"
+        f"<artifactItems>{items}</artifactItems></configuration>"
+        "</plugin></plugins></build></project>"
+    )
+
+
+def _unpack(jar: Path, folder: Path) -> None:
+    with zipfile.ZipFile(jar) as archive:
+        for info in archive.infolist():
+            name = info.filename.removeprefix(INSIDE_JAR)
+            if name == info.filename or name.startswith(LEFT_OUT) or info.is_dir():
+                continue
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(archive.read(info))
+
+
+def _forward_python3(version: str, folder: Path) -> None:
+    """Make the python3.dll that the published build lacks.
+
+    abi3 extensions load it; each of its exports is forwarded to python3XY.dll.
+    """
+    full = "python" + version.replace(".", "")
+    names = _symbols(folder / "libs/python3.lib") & _symbols(
+        folder / "libs" / f"{full}.lib"
+    )
+    definitions = folder / "python3.def"
+    exports = "".join(f"  {name}={full}.{name}\n" for name in sorted(names))
+    definitions.write_text(f"LIBRARY python3\nEXPORTS\n{exports}")
+    run(
+        [
+            *(MINGW + "gcc", "-shared", "-nostdlib", "-Wl,--no-insert-timestamp"),
+            *("-o", folder / "python3.dll", definitions),
+        ]
+    )
+    definitions.unlink()
+
+
+def _symbols(library: Path) -> set[str]:
+    """The names that an import library offers."""
+    listing = run([MINGW + "nm", library])
+    return set(re.findall(r" __imp_(\w+)$", listing, re.MULTILINE))
+
+
+def install(lock: Path, version: str, target: Path) -> None:
+    """Install the Windows wheels of a lock file, from Linux."""
+    say(f"installing {lock.name} for Windows Python {version}")
+    python = host_python()
+    pins = run([python, "-I", TOOLS / "devkit" / "windows_lock.py", lock, version])
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(pins)
+        file.flush()
+        run(
+            [
+                *(python, "-I", "-m", "pip", "install", "--no-input", "--no-deps"),
+                *("--require-hashes", "--progress-bar=off", "--target", target),
+                *("--platform=win_amd64", "--implementation=cp"),
+                *(f"--python-version={version}", "--only-binary=:all:"),
+                # It would be checked against the Python that runs pip.
+                "--ignore-requires-python",
+                *("--quiet", "--no-compile", "--upgrade", "-r", file.name),
+            ],
+            env=clean_environ(),
+        )
+
+
