@@ -11,6 +11,7 @@ from base import BUILD, ROOT, Stopped, remove, say
 from commands import python_command, python_environ
 from hostenv import clean_environ, host_python
 from kernel import kernel_environ
+from peers import c_peers
 from pins import WINDOWS_PYTHONS
 from ready import ready
 from runner import Outcome, run_windows
@@ -84,6 +85,7 @@ def windows(version: str, args: list[str]) -> Totals:
     ]
     with wine.private_prefix() as prefix:
         env = python_environ(prefix, version)
+        env["WINIPC_PEERS"] = wine.windows_path(c_peers())
         os.chdir(ROOT)
         outcome = run_windows([*command, *pytest, *args], env, DEADLINE)
     return _totals(report, outcome, f"Windows Python {version}")

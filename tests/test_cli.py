@@ -1,0 +1,97 @@
+"""The command line, run as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, Peer
+
+StartPeer = Callable[..., Peer]
+
+UTF8 = {**os.environ, "PYTHONUTF8": "1"}
+
+
+def run_winipc(
+    *arguments: str, stdin: bytes = b"", check: bool = True
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [sys.executable, "-m", "winipc", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=DEADLINE * 3,
+        env=UTF8,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return done
+
+
+@pytest.mark.smoke
+def test_demo_delivers_over_all_transports() -> None:
+    """The main job: four rows, every payload intact, answers of 1."""
+    rows = json.loads(run_winipc("demo", "--json").stdout)
+    assert [row["transport"] for row in rows] == ["copydata", "mapping", "section", "process"]
+    for row in rows:
+        assert row["intact"] == row["messages"] >= 7
+        assert set(row["answers"]) == {1}
+
+
+def test_demo_prints_a_table() -> None:
+    lines = run_winipc("demo").stdout.decode().splitlines()
+    assert len(lines) == 7
+    assert lines[-1] == "all data arrived intact"
+
+
+@pytest.mark.parametrize("via", ["copydata", "mapping", "section", "process"])
+def test_send_and_receive_by_hand(
+    start_winipc: Callable[..., Peer], unique_name: str, via: str
+) -> None:
+    """Two terminals: one receives, the other sends."""
+    address = ("--title", unique_name, "--mapping", unique_name)
+    receiver = start_winipc("receive", *address, "--count", "2", "--json")
+    receiver.wait_for_stderr("listening")
+    sent = json.loads(run_winipc("send", *address, "--via", via, "--json", "grüße").stdout)
+    assert (sent["via"], sent["bytes"], sent["answer"]) == (via, 7, 1)
+    run_winipc("send", *address, "--via", via, "-", stdin=b"\x00\xff\r\n")
+    for data in ("grüße".encode(), b"\x00\xff\r\n"):
+        row = json.loads(receiver.read_line())
+        assert (row["via"], bytes.fromhex(row["hex"])) == (via, data)
+    assert receiver.finish() == 0
+
+
+def test_send_takes_a_file(
+    start_winipc: Callable[..., Peer], unique_name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.bin"
+    path.write_bytes(bytes(range(256)))
+    receiver = start_winipc("receive", "--title", unique_name, "--hex", "--count", "1")
+    receiver.wait_for_stderr("listening")
+    run_winipc("send", "--title", unique_name, "--file", str(path))
+    assert receiver.read_line() == f"copydata 256 bytes: {bytes(range(256)).hex(' ')}"
+
+
+def test_failures_are_one_line_and_status_1(unique_name: str) -> None:
+    done = run_winipc("send", "--title", unique_name, "text", check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.decode().splitlines()
+    assert line.startswith("winipc: ")
+    assert unique_name in line
+
+
+def test_receive_times_out_with_status_1(unique_name: str) -> None:
+    done = run_winipc(
+        "receive", "--title", unique_name, "--mapping", unique_name, "--timeout", "0", check=False
+    )
+    assert done.returncode == 1
+    assert "no message" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["send", "--via", "pigeon", "x"]])
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    assert run_winipc(*arguments, check=False).returncode == 2

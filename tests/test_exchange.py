@@ -1,0 +1,355 @@
+"""Sender and Receiver over all four transports, and the article's C programs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Peer
+
+import winipc
+from winipc import Receiver, Sender, Transport
+
+TRANSPORTS = list(Transport)
+LIBRARY = str(Path(winipc.__file__).with_name("shared_section.dll"))
+
+StartPeer = Callable[..., Peer]
+
+#: Text that the ANSI programs can hold: the exchange moves bytes, not letters.
+TEXTS = {
+    "ascii": b"Hello from the article",
+    "utf-8": "Grüße, 你好, שלום".encode(),
+    "latin-1": "Grüße".encode("latin-1"),
+    "empty": b"",
+}
+
+PAYLOADS = {
+    **TEXTS,
+    "one-nul": b"\0",
+    "nul-inside": b"before\0after",
+    "nul-last": b"text\0",
+    "all-bytes": bytes(range(256)),
+    "full-4096": random.Random(1).randbytes(4096),
+    "full-4095": random.Random(2).randbytes(4095),
+}
+
+
+def by_id(cases: dict[str, bytes]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("data", cases.values(), ids=cases.keys())
+
+
+via_each = pytest.mark.parametrize("via", TRANSPORTS, ids=str)
+
+
+@pytest.fixture
+def receiver(unique_name: str) -> Iterator[Receiver]:
+    with Receiver(unique_name, mapping=unique_name) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def sender(receiver: Receiver) -> Iterator[Sender]:
+    with Sender(receiver.title, mapping=receiver.title) as sender:
+        yield sender
+
+
+# ------------------------------------------------------- Python to Python
+
+
+@via_each
+@by_id(PAYLOADS)
+@pytest.mark.smoke
+def test_sender_delivers_every_byte_to_a_second_process(
+    start_peer: StartPeer, unique_name: str, via: Transport, data: bytes
+) -> None:
+    """What the other process printed is what was sent, to the byte."""
+    peer = start_peer("exchange_receiver.py", unique_name, unique_name, 4096)
+    peer.expect("ready")
+    with Sender(unique_name, mapping=unique_name) as sender:
+        assert sender.send(data, via=via) == 1
+    peer.expect(f"{via} {data.hex()}")
+    assert peer.finish() == 0
+
+
+@via_each
+@by_id(PAYLOADS)
+def test_receiver_gets_every_byte_from_a_second_process(
+    start_peer: StartPeer, receiver: Receiver, via: Transport, data: bytes
+) -> None:
+    """The other direction: the test receives, the peer sends."""
+    peer = start_peer("exchange_sender.py", receiver.title, receiver.title)
+    peer.expect("ready")
+    peer.say(f"{via} {data.hex()}")
+    received = receiver.receive(60)
+    assert (received.transport, received.data) == (via, data)
+    peer.expect("1")
+    assert received.pid in (None, peer.pid)
+    assert via is not Transport.PROCESS or received.pid == peer.pid
+
+
+@pytest.mark.parametrize("via", [Transport.COPYDATA, Transport.MAPPING, Transport.PROCESS], ids=str)
+def test_large_data_arrives_intact(
+    start_peer: StartPeer, unique_name: str, via: Transport
+) -> None:
+    """16 MiB by each transport that is not bound to the section's 4,096 bytes."""
+    size = 16 * 1024 * 1024
+    data = random.Random(3).randbytes(size)
+    peer = start_peer("exchange_receiver.py", unique_name, unique_name, size)
+    peer.expect("ready")
+    with Sender(unique_name, mapping=unique_name, timeout=60) as sender:
+        assert sender.send(data, via=via) == 1
+    name, _, shown = peer.read_line().partition(" ")
+    assert name == via
+    assert hashlib.sha256(bytes.fromhex(shown)).digest() == hashlib.sha256(data).digest()
+
+
+@via_each
+def test_messages_keep_their_order(receiver: Receiver, sender: Sender, via: Transport) -> None:
+    """A hundred messages come out in the order in which they were sent."""
+    for number in range(100):
+        sender.send(str(number).encode(), via=via)
+    assert [receiver.receive(60).data for _ in range(100)] == [
+        str(number).encode() for number in range(100)
+    ]
+
+
+@pytest.mark.parametrize("via", [Transport.MAPPING, Transport.SECTION], ids=str)
+def test_two_senders_take_turns_on_shared_memory(
+    start_peer: StartPeer, receiver: Receiver, via: Transport
+) -> None:
+    """Two processes write to one memory at once, and no message is mixed up."""
+    rounds = 50
+    peers = [start_peer("exchange_sender.py", receiver.title, receiver.title) for _ in range(2)]
+    texts = [bytes([65 + index]) * 3000 for index in range(2)]
+    for peer in peers:
+        peer.expect("ready")
+    for _ in range(rounds):
+        for peer, text in zip(peers, texts, strict=True):
+            peer.say(f"{via} {text.hex()}")
+    got = [receiver.receive(60).data for _ in range(rounds * 2)]
+    assert [got.count(text) for text in texts] == [rounds, rounds]
+
+
+# ----------------------------------------------------- the article's programs
+
+
+@via_each
+@by_id(TEXTS)
+def test_python_sends_to_the_articles_receiver(
+    start_peer: StartPeer, unique_name: str, via: Transport, data: bytes
+) -> None:
+    """A plain C program that knows no lengths gets the text."""
+    peer = start_peer("article_receiver.exe", unique_name, unique_name, LIBRARY)
+    peer.expect("ready")
+    with Sender(unique_name, mapping=unique_name) as sender:
+        assert sender.send(data, via=via) == 1
+    peer.expect(f"{via} {data.hex()}")
+    assert peer.finish() == 0
+
+
+@via_each
+@by_id(TEXTS)
+def test_receiver_takes_text_from_the_articles_sender(
+    start_peer: StartPeer, receiver: Receiver, via: Transport, data: bytes
+) -> None:
+    """A plain C program that sends a length of 0 is understood."""
+    peer = start_peer("article_sender.exe", receiver.title, receiver.title, LIBRARY)
+    assert peer.process.stdin is not None
+    peer.process.stdin.buffer.write(via.encode() + b" " + data + b"\n")
+    peer.process.stdin.flush()
+    received = receiver.receive(60)
+    # WM_COPYDATA carries its length: the article counts the NUL as data.
+    expected = data + b"\0" if via is Transport.COPYDATA else data
+    assert (received.transport, received.data) == (via, expected)
+    peer.expect("1")
+    assert peer.finish() == 0
+
+
+def test_the_articles_programs_understand_each_other(
+    start_peer: StartPeer, unique_name: str
+) -> None:
+    """The C pair works without us: what we are compatible with is real."""
+    receiver = start_peer("article_receiver.exe", unique_name, unique_name, LIBRARY)
+    receiver.expect("ready")
+    sender = start_peer("article_sender.exe", unique_name, unique_name, LIBRARY)
+    for via in TRANSPORTS:
+        sender.say(f"{via} C to C")
+        receiver.expect(f"{via} {b'C to C'.hex()}")
+        sender.expect("1")
+
+
+# ------------------------------------------------------------ refusals, faults
+
+
+def test_no_receiver_is_file_not_found(unique_name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="is the receiver running"):
+        Sender(unique_name)
+
+
+@pytest.mark.parametrize("via", [Transport.MAPPING, Transport.SECTION], ids=str)
+def test_data_that_does_not_fit_is_refused_before_the_send(
+    receiver: Receiver, sender: Sender, via: Transport
+) -> None:
+    with pytest.raises(ValueError, match="4097 bytes do not fit"):
+        sender.send(bytes(4097), via=via)
+    with pytest.raises(TimeoutError):
+        receiver.receive(0)
+
+
+@via_each
+def test_a_transport_that_is_switched_off_is_refused(unique_name: str, via: Transport) -> None:
+    """The receiver answers 0, the sender says so, and nothing is queued."""
+    others = [transport for transport in TRANSPORTS if transport is not via]
+    with (
+        Receiver(unique_name, mapping=unique_name, transports=others) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        with pytest.raises(ConnectionRefusedError):
+            sender.send(b"data", via=via)
+        with pytest.raises(TimeoutError):
+            receiver.receive(0)
+
+
+@via_each
+def test_a_full_queue_is_refused_and_recovers(unique_name: str, via: Transport) -> None:
+    with (
+        Receiver(unique_name, mapping=unique_name, max_messages=1) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(b"first", via=via)
+        with pytest.raises(ConnectionRefusedError):
+            sender.send(b"second", via=via)
+        assert receiver.receive(60).data == b"first"
+        sender.send(b"third", via=via)
+        assert receiver.receive(60).data == b"third"
+
+
+@pytest.mark.parametrize(
+    "via", [Transport.COPYDATA, Transport.PROCESS, Transport.MAPPING], ids=str
+)
+def test_a_message_above_the_limit_is_refused(unique_name: str, via: Transport) -> None:
+    with (
+        Receiver(unique_name, mapping=unique_name, max_message=100) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(bytes(100), via=via)
+        with pytest.raises(OSError):
+            sender.send(bytes(101), via=via)
+        assert receiver.receive(60).data == bytes(100)
+
+
+def test_accept_decides_whose_memory_is_read(unique_name: str) -> None:
+    asked = []
+
+    def accept(pid: int) -> bool:
+        asked.append(pid)
+        return False
+
+    with (
+        Receiver(unique_name, mapping=unique_name, accept=accept),
+        Sender(unique_name, mapping=unique_name) as sender,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        sender.send(b"data", via="process")
+    assert asked == [os.getpid()]
+
+
+HOSTILE = {
+    "mapping-too-long": ("Mapped", 4097, 0),
+    "mapping-huge": ("Mapped", 2**63, 0),
+    "section-too-long": ("Shared", 4097, 0),
+    "process-bad-address": ("Handle", os.getpid() | 16 << 32, 1),
+    "process-huge-length": ("Handle", os.getpid() | 0xFFFF_FFFF << 32, 1),
+    "process-no-such-pid": ("Handle", 0xFFFF_FFF0 | 16 << 32, 0x10000),
+    "process-text-bad-address": ("Handle", os.getpid(), 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wparam", "lparam"), HOSTILE.values(), ids=HOSTILE.keys()
+)
+def test_hostile_notifications_are_refused(
+    receiver: Receiver, sender: Sender, name: str, wparam: int, lparam: int
+) -> None:
+    """Lengths, pids and addresses of a stranger's choice: answer 0, and life goes on."""
+    message = winipc.register_message(name)
+    assert winipc.send_message(receiver.window.hwnd, message, wparam, lparam, timeout=60) == 0
+    assert receiver.refused == 1
+    sender.send(b"still here", via="mapping")
+    assert receiver.receive(60).data == b"still here"
+
+
+def test_killed_receiver_is_an_error_not_a_hang(start_peer: StartPeer, unique_name: str) -> None:
+    peer = start_peer("exchange_receiver.py", unique_name, unique_name, 4096)
+    peer.expect("ready")
+    with Sender(unique_name, mapping=unique_name) as sender:
+        sender.send(b"before", via="mapping")
+        peer.kill()
+        for via in TRANSPORTS:
+            with pytest.raises(OSError):
+                sender.send(b"after", via=via)
+
+
+@via_each
+def test_killed_sender_leaves_the_receiver_working(
+    start_peer: StartPeer, receiver: Receiver, via: Transport
+) -> None:
+    """A sender that dies after a message, maybe holding the lock, harms nobody."""
+    peer = start_peer("exchange_sender.py", receiver.title, receiver.title)
+    peer.expect("ready")
+    peer.say(f"{via} {b'last words'.hex()}")
+    peer.expect("1")
+    peer.kill()
+    assert receiver.receive(60).data == b"last words"
+    with Sender(receiver.title, mapping=receiver.title) as sender:
+        sender.send(b"next", via=via)
+    assert receiver.receive(60).data == b"next"
+
+
+# ----------------------------------------------------------------------- life
+
+
+def test_closed_receiver_gives_what_it_took_and_then_ends(unique_name: str) -> None:
+    with Receiver(unique_name, mapping=unique_name) as receiver:
+        with Sender(unique_name, mapping=unique_name) as sender:
+            sender.send(b"taken")
+        receiver.close()
+        receiver.close()
+        assert receiver.receive(0).data == b"taken"
+        for _ in range(2):
+            with pytest.raises(ValueError, match="closed"):
+                receiver.receive(0)
+    assert list(receiver) == []
+
+
+def test_close_ends_a_receive_that_waits(unique_name: str) -> None:
+    receiver = Receiver(unique_name, mapping=unique_name)
+    outcome: list[object] = []
+
+    def wait() -> None:
+        try:
+            outcome.append(receiver.receive(60))
+        except ValueError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    receiver.close()
+    thread.join(60)
+    assert len(outcome) == 1
+    assert isinstance(outcome[0], ValueError)
+
+
+def test_receiver_can_be_made_again_at_once(unique_name: str) -> None:
+    for _ in range(3):
+        with (
+            Receiver(unique_name, mapping=unique_name) as receiver,
+            Sender(unique_name, mapping=unique_name) as sender,
+        ):
+            sender.send(b"again", via="mapping")
+            assert receiver.receive(60).data == b"again"

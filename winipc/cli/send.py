@@ -1,0 +1,65 @@
+"""`winipc send`: deliver text, a file or standard input to a receiver."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from winipc.cli.options import Commands, add_address, add_json
+from winipc.exchange import DEFAULT_TIMEOUT, Sender, Transport
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "send", help="send to a receiver", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("text", nargs="?", help="text to send as UTF-8; - or none: standard input")
+    parser.add_argument("--file", type=Path, help="send the bytes of this file instead")
+    parser.add_argument(
+        "--via",
+        choices=[transport.value for transport in Transport],
+        default=Transport.COPYDATA.value,
+        help="transport (%(default)s)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
+    )
+    add_address(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    data = _data(arguments)
+    with Sender(
+        arguments.title, mapping=arguments.mapping, timeout=arguments.timeout
+    ) as sender:
+        start = time.perf_counter()
+        answer = sender.send(data, via=arguments.via)
+        seconds = time.perf_counter() - start
+    if arguments.json:
+        fields = {"via": arguments.via, "bytes": len(data), "answer": answer, "seconds": seconds}
+        print(json.dumps(fields))
+    else:
+        print(
+            f"{len(data)} bytes sent via {arguments.via} "
+            f"in {seconds * 1000:.1f} ms, answer {answer}"
+        )
+    return 0
+
+
+def _data(arguments: argparse.Namespace) -> bytes:
+    if arguments.file is not None:
+        if arguments.text is not None:
+            raise ValueError("give a text or a file, not both")
+        data: bytes = arguments.file.read_bytes()
+        return data
+    if arguments.text in (None, "-"):
+        return sys.stdin.buffer.read()
+    text: str = arguments.text
+    return text.encode()

@@ -1,0 +1,504 @@
+"""The exchange: bytes from a sender to a receiver, by any of four transports.
+
+A `Receiver` owns a window whose title is its address; a `Sender` finds it. The
+data travels in the message itself (WM_COPYDATA), in a named mapping, in a
+DLL's shared section, or stays in the sender's memory for the receiver to read;
+for the last three a registered message ("Mapped", "Shared", "Handle") says
+that it is there. SendMessage is the barrier: it returns when the receiver has
+copied the data, so the sender may use the memory again at once.
+
+| transport | message | wParam | lParam |
+| --- | --- | --- | --- |
+| mapping | "Mapped" | length, 0 = NUL-terminated text | 0 |
+| section | "Shared" | length, 0 = NUL-terminated text | 0 |
+| copydata | WM_COPYDATA | the sender's window, or 0 | COPYDATASTRUCT |
+| process | "Handle" | low 32 bits pid, high 32 bits length (0 = text) | address |
+
+The answer is positive when the data was taken and 0 when it was refused. A
+length of 0 keeps a plain C program that knows only text a full peer.
+
+Everyone in the session may send to a receiver, and everyone may write to the
+mapping and the section: the data is copied once and never trusted, but where
+it came from is only known for sure for the "process" transport.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import os
+import queue
+import time
+from collections.abc import Callable, Collection, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from winipc.errors import AbandonedError
+from winipc.mapping import SharedMapping
+from winipc.memory import GlobalMemory
+from winipc.message import find_window, register_message, send_copydata, send_message
+from winipc.process import RemoteProcess
+from winipc.section import SharedSection
+from winipc.sync import Mutex
+from winipc.window import CopyDataWindow, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+__all__ = ["Received", "Receiver", "Sender", "Transport"]
+
+DEFAULT_TITLE = "Receive"
+DEFAULT_MAPPING = "MySharedMem"
+DEFAULT_MAPPING_SIZE = 4096
+DEFAULT_MAX_MESSAGE = 64 * 1024 * 1024
+DEFAULT_TIMEOUT = 5.0
+
+_TAKEN = 1
+_REFUSED = 0
+_MAX_LENGTH = 0xFFFF_FFFF
+_WM_NULL = 0
+
+#: Named for the data, not for the DLL's path: one lock too many hurts nobody.
+_SECTION_LOCK = "MySharedData"
+_PAGE = 4096
+
+#: Longest time in seconds that a wait goes without a look for Ctrl+C.
+_SLICE = 0.1
+
+
+class Transport(enum.StrEnum):
+    """How the data of a message travels."""
+
+    COPYDATA = "copydata"
+    MAPPING = "mapping"
+    SECTION = "section"
+    PROCESS = "process"
+
+
+#: The registered message that announces data of a transport.
+MESSAGE_NAMES = {
+    Transport.MAPPING: "Mapped",
+    Transport.SECTION: "Shared",
+    Transport.PROCESS: "Handle",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Received:
+    """One delivery.
+
+    `pid` is the sender's process where the transport tells it: always for
+    "process", for "copydata" when the sender named a window of its own.
+    """
+
+    transport: Transport
+    data: bytes
+    pid: int | None = None
+
+
+def _until_nul(data: bytes) -> bytes:
+    """NUL-terminated text, or all of it when there is no NUL."""
+    return data.partition(b"\0")[0]
+
+
+class _Refused(Exception):
+    """The receiver does not take this message."""
+
+
+class Receiver:
+    """The receiving end: a window, a mapping and the shared section.
+
+    `title` is the address that senders use. `mapping` names the mapping of
+    `mapping_size` bytes (a larger or smaller one that exists already is used
+    as it is); `section` is a `SharedSection`, or None for the bundled DLL.
+    A message above `max_message` bytes is refused, and so is one that finds
+    `max_messages` waiting. `transports` are those that are answered;
+    `accept(pid)` decides who may have this process read its memory.
+
+    `receive` and iteration may be used from any thread. Close it, or use
+    `with`; closing ends a `receive` that waits with ValueError.
+
+    Raises:
+        OSError: a window, mapping or section could not be made.
+
+    Win32: CreateWindowEx, RegisterWindowMessage, CreateFileMapping,
+    LoadLibrary, OpenProcess, ReadProcessMemory
+    """
+
+    def __init__(
+        self,
+        title: str = DEFAULT_TITLE,
+        *,
+        mapping: str = DEFAULT_MAPPING,
+        mapping_size: int = DEFAULT_MAPPING_SIZE,
+        section: SharedSection | None = None,
+        max_message: int = DEFAULT_MAX_MESSAGE,
+        max_messages: int = 1024,
+        transports: Collection[Transport | str] = tuple(Transport),
+        accept: Callable[[int], bool] | None = None,
+    ) -> None:
+        self.title = title
+        self.max_message = max_message
+        self.refused = 0
+        self._max_messages = max_messages
+        self._accept = accept
+        # Only the window's thread puts messages in; None is its end.
+        self._queue: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
+        self._closed = False
+        chosen = {Transport(transport) for transport in transports}
+        with contextlib.ExitStack() as stack:
+            # Closed in reverse order: the window first, so that no message
+            # finds the memory gone.
+            self._mapping = stack.enter_context(_receivers_mapping(mapping, mapping_size))
+            if section is None:
+                section = stack.enter_context(SharedSection.load())
+            self._section = section
+            self._takers: dict[int, Callable[[int, int], Received]] = {
+                register_message(MESSAGE_NAMES[transport]): taker
+                for transport, taker in (
+                    (Transport.MAPPING, self._take_mapping),
+                    (Transport.SECTION, self._take_section),
+                    (Transport.PROCESS, self._take_process),
+                )
+                if transport in chosen
+            }
+            self._takes_copydata = Transport.COPYDATA in chosen
+            self.window = stack.enter_context(self._open_window())
+            self._stack = stack.pop_all()
+
+    # ----------------------------------------- in the window's own thread
+
+    def _open_window(self) -> CopyDataWindow:
+        return CopyDataWindow.create(
+            self.title,
+            handler=self._handle,
+            messages=tuple(self._takers),
+            max_message=self.max_message,
+        )
+
+    def _handle(self, message: Message) -> int:
+        """Copy what a message announces while its sender waits; the answer."""
+        try:
+            self._enqueue(self._take(message))
+        except (_Refused, OSError):
+            # A hostile or dying sender is no fault of this process: it gets
+            # its refusal, and the count tells that there was one.
+            self.refused += 1
+            return _REFUSED
+        return _TAKEN
+
+    def _take(self, message: Message) -> Received:
+        if message.is_copydata:
+            if not self._takes_copydata:
+                raise _Refused
+            self._check_length(len(message))
+            return Received(Transport.COPYDATA, bytes(message), message.pid)
+        return self._takers[message.message](message.wparam, message.lparam)
+
+    def _take_mapping(self, length: int, _lparam: int) -> Received:
+        return Received(Transport.MAPPING, self._copy(self._mapping, length))
+
+    def _take_section(self, length: int, _lparam: int) -> Received:
+        return Received(Transport.SECTION, self._copy(self._section, length))
+
+    def _copy(self, shared: SharedMapping | SharedSection, length: int) -> bytes:
+        """One copy, and only then a look at it: the other side may write on."""
+        self._check_length(length)
+        if length > len(shared):
+            raise _Refused
+        if length:
+            return shared.read(length, 0)
+        return _until_nul(shared.read(min(len(shared), self.max_message), 0))
+
+    def _take_process(self, packed: int, address: int) -> Received:
+        pid, length = packed & 0xFFFF_FFFF, packed >> 32
+        self._check_length(length)
+        if self._accept is not None and not self._accept(pid):
+            raise _Refused
+        with RemoteProcess.open(pid) as process:
+            if length:
+                data = process.read(address, length)
+            else:
+                data = _read_text(process, address, self.max_message)
+        return Received(Transport.PROCESS, data, pid)
+
+    def _check_length(self, length: int) -> None:
+        if length > self.max_message:
+            raise _Refused
+
+    def _enqueue(self, received: Received) -> None:
+        if self._queue.qsize() >= self._max_messages:
+            raise _Refused
+        self._queue.put(received)
+
+    # ------------------------------------------------------- for the owner
+
+    def receive(self, timeout: float | None = None) -> Received:
+        """The next message, waiting `timeout` seconds (None = for ever).
+
+        What was taken before the receiver was closed can still be received.
+
+        Raises:
+            TimeoutError: none came in time.
+            ValueError: the receiver is closed and has no message left.
+        """
+        received = self._wait_for_message(timeout)
+        if received is None:
+            self._queue.put(None)  # the next one to ask has to end as well
+            raise ValueError(f"receiver {self.title!r} is closed")
+        return received
+
+    def _wait_for_message(self, timeout: float | None) -> Received | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
+            left = _SLICE if deadline is None else deadline - time.monotonic()
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=min(max(left, 0.0), _SLICE))
+            if left <= 0:
+                raise TimeoutError(f"no message for {self.title!r} in {timeout} s")
+
+    def __iter__(self) -> Iterator[Received]:
+        """Messages as they come, until the receiver is closed."""
+        while (received := self._wait_for_message(None)) is not None:
+            yield received
+        self._queue.put(None)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Destroy the window and let go of everything; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._stack.close()
+            self._queue.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"hwnd={self.window.hwnd:#x}"
+        return f"<winipc.Receiver {self.title!r} {state}>"
+
+
+def _receivers_mapping(name: str, size: int) -> SharedMapping:
+    """The mapping `name`, of whatever size it has if it exists."""
+    try:
+        return SharedMapping.create(name, size)
+    except FileExistsError:
+        return SharedMapping.open(name)
+
+
+def _read_text(process: RemoteProcess, address: int, limit: int) -> bytes:
+    """Text up to its NUL, page by page: what follows need not be readable."""
+    text = bytearray()
+    while len(text) < limit:
+        start = address + len(text)
+        chunk = process.read(start, min(_PAGE - start % _PAGE, limit - len(text)))
+        head, nul, _ = chunk.partition(b"\0")
+        text += head
+        if nul:
+            return bytes(text)
+    raise _Refused
+
+
+class Sender:
+    """The sending end: finds the receiver's window and delivers bytes to it.
+
+    Raises:
+        FileNotFoundError: no window has this title.
+
+    A sender may be used by one thread at a time. Several senders, of this and
+    of other processes, take turns on the mapping and the section by a named
+    mutex that they hold until the receiver has answered; plain C programs
+    know nothing of it.
+
+    Win32: FindWindow, SendMessageTimeout, RegisterWindowMessage
+    """
+
+    def __init__(
+        self,
+        title: str = DEFAULT_TITLE,
+        *,
+        mapping: str = DEFAULT_MAPPING,
+        section: SharedSection | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.title = title
+        self.timeout = timeout
+        self._mapping_name = mapping
+        self._section = section
+        self._hwnd = _find_receiver(title)
+        self._stack = contextlib.ExitStack()
+        self._mapping: SharedMapping | None = None
+        self._locks: dict[str, Mutex] = {}
+        # A send that timed out may be carried out later: until the receiver
+        # has answered something sent after it, its memory is left alone.
+        self._in_doubt = False
+        self._doubtful: list[GlobalMemory] = []
+
+    def send(self, data: Buffer, via: Transport | str = Transport.COPYDATA) -> int:
+        """Deliver `data` and return the receiver's answer, a positive number.
+
+        Raises:
+            ConnectionRefusedError: the receiver answered 0.
+            TimeoutError: it did not answer in time, or hangs.
+            ValueError: the data does not fit in the mapping or the section.
+            OSError: its window is gone.
+        """
+        transport = Transport(via)
+        with memoryview(data).cast("B") as view:
+            if len(view) > _MAX_LENGTH:
+                raise OverflowError("a message has at most 4 GiB - 1 bytes")
+            answer = self._senders[transport](self, view)
+        if answer <= 0:
+            raise ConnectionRefusedError(
+                f"receiver {self.title!r} refused {len(view)} bytes via {transport}"
+            )
+        return answer
+
+    # ------------------------------------------------- one for each transport
+
+    def _send_copydata(self, view: memoryview) -> int:
+        return send_copydata(self._hwnd, view, timeout=self.timeout)
+
+    def _send_mapping(self, view: memoryview) -> int:
+        if self._mapping is None:
+            self._mapping = self._stack.enter_context(_senders_mapping(self._mapping_name))
+        return self._send_shared(Transport.MAPPING, self._mapping, self._mapping_name, view)
+
+    def _send_section(self, view: memoryview) -> int:
+        if self._section is None:
+            self._section = self._stack.enter_context(SharedSection.load())
+        return self._send_shared(Transport.SECTION, self._section, _SECTION_LOCK, view)
+
+    def _send_shared(
+        self,
+        transport: Transport,
+        shared: SharedMapping | SharedSection,
+        lock_name: str,
+        view: memoryview,
+    ) -> int:
+        if len(view) > len(shared):
+            raise ValueError(
+                f"{len(view)} bytes do not fit in the {transport} of {len(shared)} bytes"
+            )
+        with self._turn(lock_name):
+            self._settle()
+            shared.write(view, 0)
+            if len(view) < len(shared):
+                # A plain C program looks for the end of the text, and a
+                # length of 0 says "text" to everyone.
+                shared.write(b"\0", len(view))
+            return self._notify(transport, len(view), 0)
+
+    def _send_process(self, view: memoryview) -> int:
+        self._settle()
+        memory = GlobalMemory.allocate(len(view) + 1)  # the last byte stays NUL
+        memory.write(view, 0)
+        try:
+            answer = self._notify(
+                Transport.PROCESS, os.getpid() | len(view) << 32, memory.address
+            )
+        except TimeoutError:
+            self._doubtful.append(memory)
+            raise
+        except BaseException:
+            memory.close()
+            raise
+        memory.close()
+        return answer
+
+    _senders = {
+        Transport.COPYDATA: _send_copydata,
+        Transport.MAPPING: _send_mapping,
+        Transport.SECTION: _send_section,
+        Transport.PROCESS: _send_process,
+    }
+
+    def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
+        message = register_message(MESSAGE_NAMES[transport])
+        try:
+            return send_message(self._hwnd, message, wparam, lparam, timeout=self.timeout)
+        except TimeoutError:
+            self._in_doubt = True
+            raise
+
+    def _settle(self) -> None:
+        """Wait until nothing that timed out can still be read by the receiver."""
+        if self._in_doubt:
+            # Sent messages are answered in order, so this one is the barrier.
+            send_message(self._hwnd, _WM_NULL, 0, 0, timeout=self.timeout)
+            self._in_doubt = False
+        while self._doubtful:
+            self._doubtful.pop().close()
+
+    @contextlib.contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        """This sender's turn on memory that all senders share."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
+            self._locks[name] = self._stack.enter_context(lock)
+        try:
+            if not lock.acquire(self.timeout):
+                raise TimeoutError(f"another sender has held {name!r} for {self.timeout} s")
+        except AbandonedError:
+            pass  # its owner died; what it left is overwritten now
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice.
+
+        Memory of a "process" message that timed out goes too: a receiver that
+        comes to it after this finds nothing, and refuses it.
+        """
+        self._stack.close()
+        while self._doubtful:
+            self._doubtful.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"
+
+
+def _find_receiver(title: str) -> int:
+    window = find_window(title)
+    if window is None:
+        raise FileNotFoundError(
+            errno.ENOENT, "no window has this title: is the receiver running?", title
+        )
+    return window.hwnd
+
+
+def _senders_mapping(name: str) -> SharedMapping:
+    """The receiver's mapping; made here for a receiver that only opens it."""
+    try:
+        return SharedMapping.open(name)
+    except FileNotFoundError:
+        return SharedMapping.create(name, DEFAULT_MAPPING_SIZE, exist_ok=True)
