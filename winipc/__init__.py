@@ -13,11 +13,31 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
+from winipc.memory import GlobalMemory, MemoryKind
+from winipc.process import RemoteBlock, RemoteProcess
+from winipc.remote_types import (
+    MemoryProtection,
+    MemoryState,
+    MemoryType,
+    PartialRead,
+    ProcessAccess,
+    Region,
+)
 
 __all__ = [
     "AbandonedError",
+    "GlobalMemory",
+    "MemoryKind",
+    "MemoryProtection",
+    "MemoryState",
+    "MemoryType",
+    "PartialRead",
     "PartialReadError",
     "PartialWriteError",
+    "ProcessAccess",
+    "Region",
+    "RemoteBlock",
+    "RemoteProcess",
 ]
 
 __version__ = "0.1.0"
