@@ -25,6 +25,20 @@ wi_raise_as(PyObject *cls, DWORD err, const char *api, PyObject *name)
 }
 
 PyObject *
+wi_raise_text(PyObject *cls, DWORD err, const char *text, const char *api,
+              PyObject *name)
+{
+    /* OSError sets errno from winerror, whatever is passed for it. */
+    PyObject *error =
+        PyObject_CallFunction(cls, "isOis", 0, text, name, (int)err, api);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+PyObject *
 wi_raise_timeout(const char *api, PyObject *name)
 {
     return wi_raise_as(PyExc_TimeoutError, ERROR_TIMEOUT, api, name);

@@ -42,6 +42,7 @@
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
     X(PyTypeObject, section_type)                                             \
+    X(PyTypeObject, waitable_type)                                            \
     X(PyTypeObject, mutex_type)                                               \
     X(PyTypeObject, event_type)                                               \
     X(PyTypeObject, semaphore_type)                                           \
@@ -98,6 +99,10 @@ PyObject *wi_raise(DWORD err, const char *api, PyObject *name);
 /* The same as an instance of exactly this class (a subclass of OSError). */
 PyObject *wi_raise_as(PyObject *cls, DWORD err, const char *api,
                       PyObject *name);
+
+/* The same with a text of ours, where Windows' own says nothing to a reader. */
+PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
+                        const char *api, PyObject *name);
 
 /* TimeoutError with winerror 1460 (ERROR_TIMEOUT); always NULL. */
 PyObject *wi_raise_timeout(const char *api, PyObject *name);

@@ -13,31 +13,27 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
-from winipc.memory import GlobalMemory, MemoryKind
-from winipc.process import RemoteBlock, RemoteProcess
-from winipc.remote_types import (
-    MemoryProtection,
-    MemoryState,
-    MemoryType,
-    PartialRead,
-    ProcessAccess,
-    Region,
+from winipc.sync import (
+    Event,
+    Mutex,
+    Semaphore,
+    SyncAccess,
+    Waitable,
+    wait_all,
+    wait_any,
 )
 
 __all__ = [
     "AbandonedError",
-    "GlobalMemory",
-    "MemoryKind",
-    "MemoryProtection",
-    "MemoryState",
-    "MemoryType",
-    "PartialRead",
+    "Event",
+    "Mutex",
     "PartialReadError",
     "PartialWriteError",
-    "ProcessAccess",
-    "Region",
-    "RemoteBlock",
-    "RemoteProcess",
+    "Semaphore",
+    "SyncAccess",
+    "Waitable",
+    "wait_all",
+    "wait_any",
 ]
 
 __version__ = "0.1.0"
