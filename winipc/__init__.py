@@ -13,6 +13,16 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
+from winipc.memory import GlobalMemory, MemoryKind
+from winipc.process import RemoteBlock, RemoteProcess
+from winipc.remote_types import (
+    MemoryProtection,
+    MemoryState,
+    MemoryType,
+    PartialRead,
+    ProcessAccess,
+    Region,
+)
 from winipc.sync import (
     Event,
     Mutex,
@@ -26,9 +36,19 @@ from winipc.sync import (
 __all__ = [
     "AbandonedError",
     "Event",
+    "GlobalMemory",
+    "MemoryKind",
+    "MemoryProtection",
+    "MemoryState",
+    "MemoryType",
     "Mutex",
+    "PartialRead",
     "PartialReadError",
     "PartialWriteError",
+    "ProcessAccess",
+    "Region",
+    "RemoteBlock",
+    "RemoteProcess",
     "Semaphore",
     "SyncAccess",
     "Waitable",
