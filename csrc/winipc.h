@@ -39,6 +39,7 @@
     X(PyObject, AbandonedError)                                               \
     X(PyObject, PartialReadError)                                             \
     X(PyObject, PartialWriteError)                                            \
+    X(PyObject, abandoned_sends)                                              \
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
     X(PyTypeObject, section_type)                                             \

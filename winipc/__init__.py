@@ -13,15 +13,16 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
-from winipc.memory import GlobalMemory, MemoryKind
-from winipc.process import RemoteBlock, RemoteProcess
-from winipc.remote_types import (
-    MemoryProtection,
-    MemoryState,
-    MemoryType,
-    PartialRead,
-    ProcessAccess,
-    Region,
+from winipc.message import (
+    Window,
+    broadcast_message,
+    find_window,
+    find_windows,
+    post_message,
+    register_message,
+    send_copydata,
+    send_message,
+    wait_window,
 )
 from winipc.sync import (
     Event,
@@ -32,28 +33,31 @@ from winipc.sync import (
     wait_all,
     wait_any,
 )
+from winipc.window import CopyDataWindow, Message, Overflow
 
 __all__ = [
     "AbandonedError",
+    "CopyDataWindow",
     "Event",
-    "GlobalMemory",
-    "MemoryKind",
-    "MemoryProtection",
-    "MemoryState",
-    "MemoryType",
+    "Message",
     "Mutex",
-    "PartialRead",
+    "Overflow",
     "PartialReadError",
     "PartialWriteError",
-    "ProcessAccess",
-    "Region",
-    "RemoteBlock",
-    "RemoteProcess",
     "Semaphore",
     "SyncAccess",
     "Waitable",
+    "Window",
+    "broadcast_message",
+    "find_window",
+    "find_windows",
+    "post_message",
+    "register_message",
+    "send_copydata",
+    "send_message",
     "wait_all",
     "wait_any",
+    "wait_window",
 ]
 
 __version__ = "0.1.0"

@@ -1,0 +1,260 @@
+/* queue.c: native messages and the bounded queue that a pump thread fills.
+ *
+ * Wraps HeapAlloc, SRWLOCK and one event. The lock is held for a few
+ * instructions only: never across a wait, a send or a call into Python. The
+ * event changes only when the queue turns empty or not empty, so a stream of
+ * messages costs no kernel call each. */
+#include "queue.h"
+
+#include <string.h>
+
+/* --------------------------------------------------------------- messages */
+
+wi_message *
+wi_message_new(size_t size)
+{
+    if (size > SIZE_MAX - sizeof(wi_message)) {
+        return NULL;
+    }
+    wi_message *message =
+        HeapAlloc(GetProcessHeap(), 0, sizeof(wi_message) + size);
+    if (message == NULL) {
+        return NULL;
+    }
+    FILETIME now;
+    GetSystemTimePreciseAsFileTime(&now);
+    memset(message, 0, sizeof(*message));
+    message->refs = 1;
+    message->time = ((uint64_t)now.dwHighDateTime << 32) | now.dwLowDateTime;
+    message->size = size;
+    message->data = (unsigned char *)(message + 1);
+    return message;
+}
+
+wi_message *
+wi_message_ref(wi_message *message)
+{
+    InterlockedIncrement(&message->refs);
+    return message;
+}
+
+void
+wi_message_unref(wi_message *message)
+{
+    if (message != NULL && InterlockedDecrement(&message->refs) == 0) {
+        HeapFree(GetProcessHeap(), 0, message);
+    }
+}
+
+/* ------------------------------------------------------------------ queue */
+
+BOOL
+wi_queue_init(wi_queue *queue, size_t max_count, uint64_t max_bytes,
+              int overflow)
+{
+    memset(queue, 0, sizeof(*queue));
+    InitializeSRWLock(&queue->lock);
+    queue->max_count = max_count;
+    queue->max_bytes = max_bytes;
+    queue->overflow = overflow;
+    queue->ready = CreateEventW(NULL, TRUE, FALSE, NULL);
+    return queue->ready != NULL;
+}
+
+/* With the lock held. */
+static wi_message *
+queue_take(wi_queue *queue)
+{
+    wi_message *message = queue->head;
+    if (message != NULL) {
+        queue->head = message->next;
+        if (queue->head == NULL) {
+            queue->tail = NULL;
+        }
+        message->next = NULL;
+        queue->count--;
+        queue->bytes -= message->size;
+    }
+    return message;
+}
+
+/* With the lock held. */
+static void
+queue_wake(wi_queue *queue)
+{
+    SetEvent(queue->ready);
+    for (size_t i = 0; i < queue->wakers_count; i++) {
+        if (queue->wakers[i].armed) {
+            queue->wakers[i].armed = FALSE;
+            /* A non-blocking socket with at most one byte on its way. */
+            queue->send(queue->wakers[i].socket, "", 1, 0);
+        }
+    }
+}
+
+BOOL
+wi_queue_push(wi_queue *queue, wi_message *message)
+{
+    wi_message *dropped = NULL;
+    BOOL taken = FALSE;
+    AcquireSRWLockExclusive(&queue->lock);
+    if (queue->closed) {
+        goto done;
+    }
+    if (queue->overflow == WI_OVERFLOW_DROP_OLDEST &&
+        message->size <= queue->max_bytes && queue->max_count > 0) {
+        while (queue->count >= queue->max_count ||
+               message->size > queue->max_bytes - queue->bytes) {
+            wi_message *oldest = queue_take(queue);
+            oldest->next = dropped;
+            dropped = oldest;
+            queue->dropped++;
+        }
+    }
+    if (queue->count >= queue->max_count ||
+        queue->bytes > queue->max_bytes ||
+        message->size > queue->max_bytes - queue->bytes) {
+        queue->refused++;
+        goto done;
+    }
+    message->next = NULL;
+    if (queue->tail == NULL) {
+        queue->head = message;
+    }
+    else {
+        queue->tail->next = message;
+    }
+    queue->tail = message;
+    queue->bytes += message->size;
+    if (queue->count++ == 0) {
+        queue_wake(queue);
+    }
+    taken = TRUE;
+done:
+    ReleaseSRWLockExclusive(&queue->lock);
+    while (dropped != NULL) {
+        wi_message *next = dropped->next;
+        wi_message_unref(dropped);
+        dropped = next;
+    }
+    return taken;
+}
+
+wi_message *
+wi_queue_pop(wi_queue *queue)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    wi_message *message = queue_take(queue);
+    if (message != NULL && queue->count == 0 && !queue->closed) {
+        ResetEvent(queue->ready);
+    }
+    ReleaseSRWLockExclusive(&queue->lock);
+    return message;
+}
+
+void
+wi_queue_close(wi_queue *queue)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    queue->closed = TRUE;
+    queue_wake(queue);
+    ReleaseSRWLockExclusive(&queue->lock);
+}
+
+void
+wi_queue_look(wi_queue *queue, wi_queue_state *state)
+{
+    AcquireSRWLockShared(&queue->lock);
+    state->count = queue->count;
+    state->bytes = queue->bytes;
+    state->refused = queue->refused;
+    state->dropped = queue->dropped;
+    state->closed = queue->closed;
+    ReleaseSRWLockShared(&queue->lock);
+}
+
+/* ----------------------------------------------------------------- wakers */
+
+/* asyncio's loops on Windows share one thing that can wake them from a
+ * thread without Python: a socket. ws2_32 is looked up, not linked, as only
+ * asyncio programs need it. */
+BOOL
+wi_queue_add_waker(wi_queue *queue, uintptr_t socket)
+{
+    if (queue->send == NULL) {
+        HMODULE ws2_32 = LoadLibraryW(L"ws2_32.dll");
+        FARPROC send = ws2_32 ? GetProcAddress(ws2_32, "send") : NULL;
+        if (send == NULL) {
+            return FALSE;
+        }
+        AcquireSRWLockExclusive(&queue->lock);
+        memcpy(&queue->send, &send, sizeof(send));
+        ReleaseSRWLockExclusive(&queue->lock);
+    }
+    BOOL added = FALSE;
+    AcquireSRWLockExclusive(&queue->lock);
+    size_t size = (queue->wakers_count + 1) * sizeof(wi_waker);
+    wi_waker *wakers =
+        queue->wakers == NULL
+            ? HeapAlloc(GetProcessHeap(), 0, size)
+            : HeapReAlloc(GetProcessHeap(), 0, queue->wakers, size);
+    if (wakers != NULL) {
+        queue->wakers = wakers;
+        wakers[queue->wakers_count].socket = socket;
+        wakers[queue->wakers_count].armed = FALSE;
+        queue->wakers_count++;
+        added = TRUE;
+    }
+    else {
+        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+    }
+    ReleaseSRWLockExclusive(&queue->lock);
+    return added;
+}
+
+void
+wi_queue_remove_waker(wi_queue *queue, uintptr_t socket)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    for (size_t i = 0; i < queue->wakers_count; i++) {
+        if (queue->wakers[i].socket == socket) {
+            queue->wakers[i] = queue->wakers[--queue->wakers_count];
+            break;
+        }
+    }
+    ReleaseSRWLockExclusive(&queue->lock);
+}
+
+BOOL
+wi_queue_arm_waker(wi_queue *queue, uintptr_t socket)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    BOOL ready = queue->count > 0 || queue->closed;
+    for (size_t i = 0; i < queue->wakers_count && !ready; i++) {
+        if (queue->wakers[i].socket == socket) {
+            queue->wakers[i].armed = TRUE;
+        }
+    }
+    ReleaseSRWLockExclusive(&queue->lock);
+    return ready;
+}
+
+void
+wi_queue_clear(wi_queue *queue)
+{
+    wi_message *message = queue->head;
+    HANDLE ready = queue->ready;
+    wi_waker *wakers = queue->wakers;
+    memset(queue, 0, sizeof(*queue));
+    while (message != NULL) {
+        wi_message *next = message->next;
+        wi_message_unref(message);
+        message = next;
+    }
+    if (ready != NULL) {
+        CloseHandle(ready);
+    }
+    if (wakers != NULL) {
+        HeapFree(GetProcessHeap(), 0, wakers);
+    }
+}

@@ -1,0 +1,282 @@
+"""Registered messages, window look-up and sends."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import winipc
+from winipc.message import HWND_BROADCAST, max_message_of
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def window(unique_name: str) -> Any:
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        yield window
+
+
+@pytest.mark.smoke
+def test_registered_message_is_the_same_for_one_name() -> None:
+    """Names ignore case, and the number is in the registered range."""
+    number = winipc.register_message("winipc test message")
+    assert 0xC000 <= number <= 0xFFFF
+    assert number == winipc.register_message("WINIPC test MESSAGE")
+    assert number != winipc.register_message("winipc test message 2")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256], ids=["empty", "256 characters"])
+def test_register_message_refuses_bad_names(name: str) -> None:
+    """Windows refuses the name, and the error says which call it was."""
+    with pytest.raises(OSError, match="RegisterWindowMessageW") as caught:
+        winipc.register_message(name)
+    assert caught.value.winerror in (87, 123)
+    assert caught.value.filename2 == "RegisterWindowMessageW"
+
+
+def test_register_message_refuses_other_types_and_nul() -> None:
+    """A number is not a name, and a NUL would cut one short."""
+    with pytest.raises(TypeError):
+        winipc.register_message(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="null"):
+        winipc.register_message("a\0b")
+
+
+@pytest.mark.smoke
+def test_find_window_by_title_class_and_both(window: winipc.CopyDataWindow) -> None:
+    """Each way leads to the same window; what is not there is None."""
+    expected = winipc.Window(window.hwnd)
+    assert winipc.find_window(window.title) == expected
+    assert winipc.find_window(class_name=window.class_name) == expected
+    assert winipc.find_window(window.title, window.class_name) == expected
+    assert winipc.find_window(window.title.upper()) == expected
+    assert winipc.find_window(window.title, "no such class") is None
+    assert winipc.find_window(window.title + "x") is None
+
+
+def test_find_windows_filters_by_everything(window: winipc.CopyDataWindow) -> None:
+    """pid, title, class and visibility are conditions that all must hold."""
+    expected = winipc.Window(window.hwnd)
+    assert expected in winipc.find_windows(pid=os.getpid())
+    assert winipc.find_windows(title=window.title) == [expected]
+    assert winipc.find_windows(window.class_name, window.title) == [expected]
+    assert winipc.find_windows(title=window.title, visible=False) == [expected]
+    assert winipc.find_windows(title=window.title, visible=True) == []
+    assert winipc.find_windows(title=window.title, pid=os.getpid() + 1) == []
+    assert winipc.find_windows(title=window.title, message_only=True) == []
+
+
+def test_message_only_windows_are_found_apart(unique_name: str) -> None:
+    """They are not among the top-level windows, but have a list of their own."""
+    with winipc.CopyDataWindow.create(unique_name, message_only=True) as window:
+        expected = winipc.Window(window.hwnd)
+        assert winipc.find_window(unique_name) == expected
+        assert winipc.find_windows(title=unique_name) == []
+        assert winipc.find_windows(title=unique_name, message_only=True) == [expected]
+
+
+def test_window_tells_what_it_is(window: winipc.CopyDataWindow) -> None:
+    """The properties of a live window, and of one that is gone."""
+    found = winipc.find_window(window.title)
+    assert found is not None
+    assert found.exists
+    assert not found.is_visible
+    assert not found.is_hung
+    assert found.title == window.title
+    assert found.class_name == window.class_name
+    assert found.pid == os.getpid()
+    assert found.thread_id == window.thread_id
+    assert found.executable.lower().endswith("python.exe")
+    assert found.integrity in range(0x1000, 0x5001)
+    assert found.is_elevated in (True, False)
+    window.close()
+    assert not found.exists
+    assert found.pid == 0
+    assert found.title == ""
+    with pytest.raises(FileNotFoundError) as caught:
+        _ = found.class_name
+    assert caught.value.winerror == 1400
+    with pytest.raises(ProcessLookupError):
+        _ = found.executable
+
+
+def test_long_titles_come_whole(unique_name: str) -> None:
+    """Longer than the first buffer that it is read into."""
+    title = unique_name + "é" * 5000
+    with winipc.CopyDataWindow.create(title) as window:
+        assert winipc.Window(window.hwnd).title == title
+
+
+def test_wait_window_sees_one_that_comes_later(unique_name: str) -> None:
+    """It returns when the window is there."""
+    made: list[winipc.CopyDataWindow] = []
+    timer = threading.Timer(
+        0.1, lambda: made.append(winipc.CopyDataWindow.create(unique_name))
+    )
+    timer.start()
+    found = winipc.wait_window(unique_name, 30)
+    timer.join()
+    with made[0]:
+        assert found.hwnd == made[0].hwnd
+
+
+def test_wait_window_times_out(unique_name: str) -> None:
+    """The error has the winerror of a time-out and names what was looked for."""
+    with pytest.raises(TimeoutError, match=unique_name) as caught:
+        winipc.wait_window(unique_name, 0.05)
+    assert caught.value.winerror == 1460
+
+
+@pytest.mark.parametrize(
+    ("wparam", "lparam"),
+    [
+        (0, 0),
+        (2**64 - 1, -1),
+        (2**63, -(2**63)),
+        (0x123456789ABCDEF0, 0x0FEDCBA987654321),
+    ],
+)
+def test_messages_carry_numbers_of_full_width(
+    window: winipc.CopyDataWindow, wparam: int, lparam: int
+) -> None:
+    """wParam and lParam keep all 64 bits, posted and sent."""
+    window.subscribe(0x8001, "winipc test message")
+    winipc.post_message(window, 0x8001, wparam, lparam)
+    message = window.receive(10)
+    assert (message.message, message.wparam, message.lparam) == (0x8001, wparam, lparam)
+    assert winipc.send_message(window, "winipc test message", wparam, lparam) == 1
+    message = window.receive(10)
+    assert message.message == winipc.register_message("winipc test message")
+    assert (message.wparam, message.lparam) == (wparam, lparam)
+    assert len(message) == 0
+    assert bool(message)
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_numbers_that_do_not_fit_are_refused(
+    window: winipc.CopyDataWindow, value: int
+) -> None:
+    """Nothing wraps silently."""
+    with pytest.raises(OverflowError):
+        winipc.post_message(window, 0x8001, value)
+    with pytest.raises(OverflowError):
+        winipc.send_message(window, 0x8001, 0, value)
+
+
+def test_answers_are_signed_and_of_full_width(unique_name: str) -> None:
+    """An LRESULT comes back as it was given."""
+    answers = iter([-1, 2**63 - 1, 2**64 - 1, True, False, None])
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=lambda message: next(answers), messages=[0x8001]
+    ) as window:
+        got = [winipc.send_message(window, 0x8001) for _ in range(6)]
+    assert got == [-1, 2**63 - 1, -1, 1, 0, 1]
+
+
+def test_send_to_a_window_that_is_gone_is_file_not_found(unique_name: str) -> None:
+    """By title, by pair, by object and by handle; the winerror is 1400."""
+    window = winipc.CopyDataWindow.create(unique_name)
+    hwnd = window.hwnd
+    window.close()
+    for target in (unique_name, (None, unique_name), ("nobody", None), hwnd):
+        with pytest.raises(FileNotFoundError) as caught:
+            winipc.send_copydata(target, b"x")
+        assert caught.value.winerror == 1400
+    with pytest.raises(FileNotFoundError):
+        winipc.post_message(hwnd, 0x8001)
+    with pytest.raises(ValueError, match="closed"):
+        winipc.send_copydata(window, b"x")
+
+
+def test_send_copydata_takes_every_target(window: winipc.CopyDataWindow) -> None:
+    """A window, a Window, an hwnd, a title and pairs."""
+    targets = [
+        window,
+        winipc.Window(window.hwnd),
+        window.hwnd,
+        window.title,
+        (window.class_name, window.title),
+        (None, window.title),
+        (window.class_name, None),
+    ]
+    for number, target in enumerate(targets):
+        assert winipc.send_copydata(target, b"", id=number) == 1
+    assert [window.receive(10).id for _ in targets] == list(range(len(targets)))
+
+
+def test_refusal_raises_unless_asked_not_to(unique_name: str) -> None:
+    """0 is refused; the answer itself is there for those who want it."""
+    with winipc.CopyDataWindow.create(unique_name, handler=lambda m: 0) as window:
+        with pytest.raises(ConnectionRefusedError, match="refused"):
+            winipc.send_copydata(window, b"x")
+        assert winipc.send_copydata(window, b"x", check=False) == 0
+
+
+def test_send_copydata_wants_a_buffer_and_a_message_number(
+    window: winipc.CopyDataWindow,
+) -> None:
+    """Text is no bytes; and WM_COPYDATA is not for two numbers."""
+    with pytest.raises(TypeError):
+        winipc.send_copydata(window, "text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="WM_COPYDATA"):
+        winipc.send_message(window, 0x4A, 0, 1234)
+    with pytest.raises(ValueError, match="not a window handle"):
+        winipc.send_copydata(0, b"")
+    with pytest.raises(ValueError, match="timeout"):
+        winipc.send_copydata(window, b"", timeout=-1)
+
+
+def test_slow_receiver_is_a_timeout(unique_name: str) -> None:
+    """The sender goes on when its time is over, whatever the handler does."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(30)
+        return 1
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        try:
+            with pytest.raises(TimeoutError) as caught:
+                winipc.send_copydata(window, b"x", timeout=0.2)
+            assert caught.value.winerror == 1460
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("timeout", [30, None])
+def test_long_sends_run_on_a_worker(unique_name: str, timeout: float | None) -> None:
+    """Same result, data and errors as direct ones."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        data = bytearray(b"0123456789")
+        assert winipc.send_copydata(window, data, id=7, timeout=timeout) == 1
+        assert bytes(window.receive(10)) == data
+        data.clear()  # no export is left behind
+        hwnd = window.hwnd
+    with pytest.raises(FileNotFoundError):
+        winipc.send_copydata(hwnd, b"x", timeout=timeout)
+
+
+def test_broadcast_reaches_top_level_windows(unique_name: str) -> None:
+    """And is for registered messages only."""
+    with winipc.CopyDataWindow.create(unique_name, messages=[unique_name]) as window:
+        winipc.broadcast_message(unique_name, 3, -4)
+        message = window.receive(10)
+        assert (message.wparam, message.lparam) == (3, -4)
+    with pytest.raises(ValueError, match="registered"):
+        winipc.broadcast_message(0x8001)
+    assert HWND_BROADCAST == 0xFFFF
+
+
+def test_limit_of_a_receiver_can_be_asked_for(unique_name: str) -> None:
+    """winipc windows tell; a window of another program is unknown."""
+    with winipc.CopyDataWindow.create(unique_name, max_message=3 << 20) as window:
+        assert max_message_of(window) == 3 << 20
+        with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
+            winipc.send_copydata(window, bytes(3 * 2**20 + 1))
+        assert winipc.send_copydata(window, bytes(3 * 2**20)) == 1
+        assert len(window.receive(10)) == 3 << 20

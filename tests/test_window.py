@@ -1,0 +1,419 @@
+"""CopyDataWindow: queue mode, handler mode, and its life."""
+
+from __future__ import annotations
+
+import array
+import gc
+import hashlib
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import winipc
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def window(unique_name: str) -> Any:
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        yield window
+
+
+# ------------------------------------------------------------------ queue mode
+
+
+@pytest.mark.smoke
+def test_message_arrives_whole(window: winipc.CopyDataWindow) -> None:
+    """Data, the 64-bit id, and the time."""
+    before = time.time()
+    data = bytes(range(256)) * 3
+    assert winipc.send_copydata(window, data, id=0xFEDCBA9876543210) == 1
+    message = window.receive(10)
+    assert message.is_copydata
+    assert message.message == 0x4A
+    assert message.id == 0xFEDCBA9876543210
+    assert bytes(message) == data
+    assert len(message) == len(data)
+    assert before - 1 <= message.time <= time.time() + 1
+    assert message.sender == 0
+    assert message.pid == 0
+    assert not message.verified
+    assert message.executable is None
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("size", [0, 1, 4096, 1 << 20], ids=str)
+def test_messages_from_another_process(
+    window: winipc.CopyDataWindow, start_peer: Start, size: int
+) -> None:
+    """What a sender in another process sends is received byte for byte."""
+    data = os.urandom(min(size, 4096)) * max(1, size // 4096)
+    peer = start_peer("window_sender.py")
+    hwnd = int(peer.read_line().split()[1])
+    peer.say(f"{window.hwnd} 77 {data[:size].hex()}")
+    assert peer.read_line() == "1"
+    message = window.receive(10)
+    assert bytes(message) == data[:size]
+    assert (message.id, message.sender, message.pid) == (77, hwnd, peer.pid)
+    assert message.verified
+    assert message.executable == winipc.Window(hwnd).executable
+
+
+@pytest.mark.smoke
+def test_messages_to_another_process(unique_name: str, start_peer: Start) -> None:
+    """The other way round."""
+    peer = start_peer("window_receiver.py", unique_name)
+    assert peer.read_line().startswith("ready")
+    for number, data in enumerate([b"", b"\0", "grüße \U0001f600".encode() * 1000]):
+        assert winipc.send_copydata(unique_name, data, id=number) == 1
+        digest = hashlib.sha256(data).hexdigest()
+        peer.expect(f"{number} {len(data)} {digest} 0")
+    peer.say("close")
+    peer.expect("closed")
+    assert peer.finish() == 0
+
+
+def test_message_is_a_readonly_buffer_that_lives_on(unique_name: str) -> None:
+    """A view keeps the data when message and window are gone."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        winipc.send_copydata(window, b"hello")
+        view = memoryview(window.receive(10))
+    gc.collect()
+    assert view.readonly
+    assert view == b"hello"
+    with pytest.raises(TypeError):
+        view[0] = 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [bytearray(b"abcd"), memoryview(b"xabcdx")[1:5], array.array("b", b"abcd")],
+    ids=["bytearray", "memoryview", "array"],
+)
+def test_any_buffer_may_be_sent(window: winipc.CopyDataWindow, data: Any) -> None:
+    """Not only bytes; size is in bytes."""
+    assert winipc.send_copydata(window, data) == 1
+    assert bytes(window.receive(10)) == b"abcd"
+
+
+def test_receive_times_out(window: winipc.CopyDataWindow) -> None:
+    """TimeoutError with the winerror of one; without waiting it is None."""
+    with pytest.raises(TimeoutError) as caught:
+        window.receive(0.05)
+    assert caught.value.winerror == 1460
+    with pytest.raises(TimeoutError):
+        window.receive(timeout=0)
+    assert window.receive_nowait() is None
+
+
+def test_queue_refuses_above_its_count(unique_name: str) -> None:
+    """The sender is told, and what was taken stays in order."""
+    with winipc.CopyDataWindow.create(unique_name, max_count=2) as window:
+        answers = [
+            winipc.send_copydata(window, b"x", id=i, check=False) for i in range(4)
+        ]
+        assert answers == [1, 1, 0, 0]
+        assert (window.pending, window.refused, window.dropped) == (2, 2, 0)
+        assert [window.receive(10).id for _ in range(2)] == [0, 1]
+        assert winipc.send_copydata(window, b"x", id=9) == 1
+
+
+def test_queue_refuses_above_its_bytes(unique_name: str) -> None:
+    """Bytes count, and come back when a message is taken."""
+    with winipc.CopyDataWindow.create(unique_name, max_bytes=10) as window:
+        sizes = (6, 5, 4, 1, 0)
+        answers = [winipc.send_copydata(window, bytes(n), check=False) for n in sizes]
+        assert answers == [1, 0, 1, 0, 1]
+        assert window.pending_bytes == 10
+        assert len(window.receive(10)) == 6
+        assert window.pending_bytes == 4
+        assert winipc.send_copydata(window, bytes(6)) == 1
+
+
+def test_queue_drops_the_oldest_when_told_to(unique_name: str) -> None:
+    """Each new one is taken, and the dropped ones are counted."""
+    with winipc.CopyDataWindow.create(
+        unique_name, max_count=3, max_bytes=10, overflow=winipc.Overflow.DROP_OLDEST
+    ) as window:
+        for number in range(5):
+            assert winipc.send_copydata(window, b"x", id=number) == 1
+        assert (window.dropped, window.refused) == (2, 0)
+        assert winipc.send_copydata(window, bytes(9), id=5) == 1
+        assert [window.receive(10).id for _ in range(2)] == [4, 5]
+        assert winipc.send_copydata(window, bytes(11), check=False) == 0
+        assert (window.dropped, window.refused) == (4, 1)
+
+
+def test_message_above_the_limit_is_refused(unique_name: str) -> None:
+    """By the receiver itself, whoever sends."""
+    with winipc.CopyDataWindow.create(unique_name, max_message=100) as window:
+        assert winipc.send_copydata(window, bytes(100)) == 1
+        assert winipc.send_copydata(window, bytes(101), check=False) == 0
+
+
+def test_iteration_ends_with_the_window_and_loses_nothing(unique_name: str) -> None:
+    """What was answered is given still after close(); then it is over."""
+    window = winipc.CopyDataWindow.create(unique_name)
+    for number in range(3):
+        winipc.send_copydata(window, b"x", id=number)
+    window.close()
+    assert [message.id for message in window] == [0, 1, 2]
+    with pytest.raises(ValueError, match="closed"):
+        window.receive(1)
+    with pytest.raises(ValueError, match="closed"):
+        window.receive_nowait()
+
+
+def test_close_wakes_a_thread_that_receives(unique_name: str) -> None:
+    """It does not wait for ever."""
+    window = winipc.CopyDataWindow.create(unique_name)
+    outcome: list[object] = []
+
+    def receive() -> None:
+        try:
+            outcome.append(window.receive())
+        except ValueError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    window.close()
+    thread.join(30)
+    assert isinstance(outcome[0], ValueError)
+
+
+def test_senders_never_wait_for_a_busy_python(
+    unique_name: str, start_peer: Start
+) -> None:
+    """A thread that holds the GIL for 2 s does not hold up 1,000 messages."""
+    peer = start_peer("window_burst.py")
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        assert peer.read_line() == "ready"
+        peer.say(f"{window.hwnd} 1000")
+        peer.expect("sending")
+        hold_the_gil(2.0)
+        assert window.pending == 1000
+        taken, slowest = peer.read_line().split()
+        assert int(taken) == 1000
+        assert float(slowest) < 1.0
+        assert [window.receive(0).id for _ in range(1000)] == list(range(1000))
+
+
+def hold_the_gil(seconds: float) -> None:
+    """One long C call that never gives the GIL away (PyDLL keeps it)."""
+    import ctypes
+
+    ctypes.PyDLL("kernel32.dll").Sleep(int(seconds * 1000))
+
+
+# ---------------------------------------------------------------- handler mode
+
+
+@pytest.mark.smoke
+def test_handler_answers_on_the_window_thread(unique_name: str) -> None:
+    """Its result is the answer, while the sender waits."""
+    threads = []
+
+    def handler(message: winipc.Message) -> int:
+        threads.append(threading.get_native_id())
+        return len(message) + 40
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        assert winipc.send_copydata(window, b"ab") == 42
+        assert threads == [window.thread_id]
+        assert window.pending == 0
+
+
+def test_handler_that_raises_answers_0_and_is_reported(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender is not kept, and the error is not lost."""
+    reports: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+
+    def handler(message: winipc.Message) -> object:
+        if message.id:
+            return "not a number"
+        raise LookupError("oh")
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        assert winipc.send_copydata(window, b"x", check=False) == 0
+        assert winipc.send_copydata(window, b"x", id=1, check=False) == 0
+    assert [report.exc_type for report in reports] == [LookupError, TypeError]
+    reports.clear()
+
+
+def test_handlers_by_id_and_by_message(window: winipc.CopyDataWindow) -> None:
+    """They take their own; the rest goes to the queue, or nowhere."""
+
+    @window.on(5)
+    def five(message: winipc.Message) -> int:
+        return 55
+
+    @window.on_message("winipc test message")
+    def named(message: winipc.Message) -> int:
+        return message.wparam - message.lparam
+
+    assert winipc.send_copydata(window, b"", id=5) == 55
+    assert winipc.send_copydata(window, b"", id=6) == 1
+    assert window.receive(10).id == 6
+    assert winipc.send_message(window, "winipc test message", 40, -2) == 42
+    assert winipc.send_message(window, "winipc test message 2", 40, -2) == 0
+    window.unsubscribe("winipc test message")
+    assert winipc.send_message(window, "winipc test message", 40, -2) == 0
+    assert window.pending == 0
+
+
+def test_handler_may_leave_a_message_to_the_queue(unique_name: str) -> None:
+    """NotImplemented says so."""
+
+    def handler(message: winipc.Message) -> object:
+        return 7 if message.id else NotImplemented
+
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=handler, max_count=1
+    ) as window:
+        assert winipc.send_copydata(window, b"a", id=1) == 7
+        assert winipc.send_copydata(window, b"b", id=0) == 1
+        assert winipc.send_copydata(window, b"c", id=0, check=False) == 0
+        assert bytes(window.receive(10)) == b"b"
+
+
+def test_handler_may_send_back_before_it_answers(unique_name: str) -> None:
+    """Nested both ways: A sends to B, whose handler sends to A, ... ."""
+    depth = []
+
+    def ping(message: winipc.Message) -> int:
+        depth.append(message.id)
+        if message.id == 0:
+            return 1
+        other = b if threading.get_native_id() == a.thread_id else a
+        return winipc.send_copydata(other, b"x", id=message.id - 1) + 1
+
+    with (
+        winipc.CopyDataWindow.create(unique_name + "a", handler=ping) as a,
+        winipc.CopyDataWindow.create(unique_name + "b", handler=ping) as b,
+    ):
+        assert winipc.send_copydata(a, b"x", id=10) == 11
+    assert depth == list(range(10, -1, -1))
+
+
+def test_some_messages_cannot_be_asked_for(window: winipc.CopyDataWindow) -> None:
+    """Those that make and end a window, and numbers out of range."""
+    for number in (0, 0x4A, 0x82, 0x10000, -1):
+        with pytest.raises(ValueError, match="cannot be asked for"):
+            window.subscribe(number)
+
+
+# ------------------------------------------------------------------------ life
+
+
+@pytest.mark.smoke
+def test_close_leaves_no_window_class_or_thread(unique_name: str) -> None:
+    """And may be called twice."""
+    window = winipc.CopyDataWindow.create(unique_name, class_name=unique_name)
+    found = winipc.Window(window.hwnd)
+    window.close()
+    window.close()
+    assert window.closed
+    assert window.hwnd == 0
+    assert "closed" in repr(window)
+    assert not found.exists
+    # The class is free again, which only its own thread's end makes it.
+    winipc.CopyDataWindow.create(unique_name, class_name=unique_name).close()
+
+
+def test_a_class_name_is_taken_once(unique_name: str) -> None:
+    """Two windows do not share a class that goes with one of them."""
+    with winipc.CopyDataWindow.create("", class_name=unique_name):
+        with pytest.raises(OSError, match=unique_name) as caught:
+            winipc.CopyDataWindow.create("", class_name=unique_name)
+        assert caught.value.winerror == 1410
+
+
+def test_unclosed_window_warns_and_goes(unique_name: str) -> None:
+    """Garbage collection ends the thread too, in a cycle with its handler."""
+    windows = [winipc.CopyDataWindow.create(unique_name)]
+    keep = weakref.ref(windows[0])
+    windows[0].on(1)(lambda message, window=windows[0]: 1)
+    found = winipc.Window(windows.pop().hwnd)
+    with pytest.warns(ResourceWarning, match=r"unclosed.*CopyDataWindow"):
+        gc.collect()
+    assert keep() is None
+    assert not found.exists
+
+
+def test_close_from_the_handler(unique_name: str) -> None:
+    """The sender gets its answer, and the window goes."""
+
+    def handler(message: winipc.Message) -> int:
+        window.close()
+        return 9
+
+    window = winipc.CopyDataWindow.create(unique_name, handler=handler)
+    found = winipc.Window(window.hwnd)
+    assert winipc.send_copydata(window, b"x") == 9
+    assert window.closed
+    window.close()  # waits for the thread
+    assert not found.exists
+
+
+def test_close_waits_for_the_handler_at_work(unique_name: str) -> None:
+    """At most as long as it is told to."""
+    started, release = threading.Event(), threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        started.set()
+        release.wait(30)
+        return 5
+
+    window = winipc.CopyDataWindow.create(unique_name, handler=handler)
+    answers: list[int] = []
+    sender = threading.Thread(
+        target=lambda: answers.append(winipc.send_copydata(window, b"x"))
+    )
+    sender.start()
+    assert started.wait(30)
+    with pytest.raises(TimeoutError):
+        window.close(0.05)
+    release.set()
+    window.close()
+    sender.join(30)
+    assert answers == [5]
+
+
+def test_two_threads_may_close_at_once(unique_name: str) -> None:
+    """Both return when the window is gone."""
+    for _ in range(20):
+        window = winipc.CopyDataWindow.create(unique_name)
+        threads = [threading.Thread(target=window.close) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert window.closed
+
+
+def test_a_window_cannot_be_made_without_create() -> None:
+    """No half-made instances."""
+    with pytest.raises(TypeError, match="class methods"):
+        winipc.CopyDataWindow()
+    with pytest.raises(TypeError, match="class methods"):
+        winipc.Message()
+
+
+@pytest.mark.smoke
+def test_exit_with_open_windows_is_clean(start_peer: Start) -> None:
+    """No hang, no crash, status 0: in queue mode, handler mode and at work."""
+    peer = start_peer("window_exit.py")
+    hwnd = int(peer.read_line().split()[1])
+    assert winipc.send_copydata(hwnd, b"x") == 3
+    assert peer.finish() == 0, peer.report()
+    assert not winipc.Window(hwnd).exists
