@@ -142,7 +142,7 @@ def test_name_goes_with_its_last_handle(kind: Any, unique_name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "other"), permutations(KINDS, 2), ids=lambda kind: kind.__name__
+    ("kind", "other"), list(permutations(KINDS, 2)), ids=lambda kind: kind.__name__
 )
 def test_name_of_another_kind_is_its_own_error(
     kind: Any, other: Any, make: Callable[..., Any], unique_name: str

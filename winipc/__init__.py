@@ -13,6 +13,7 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
+from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import (
     Window,
     broadcast_message,
@@ -23,6 +24,15 @@ from winipc.message import (
     send_copydata,
     send_message,
     wait_window,
+)
+from winipc.process import RemoteBlock, RemoteProcess
+from winipc.remote_types import (
+    MemoryProtection,
+    MemoryState,
+    MemoryType,
+    PartialRead,
+    ProcessAccess,
+    Region,
 )
 from winipc.sync import (
     Event,
@@ -39,11 +49,21 @@ __all__ = [
     "AbandonedError",
     "CopyDataWindow",
     "Event",
+    "GlobalMemory",
+    "MemoryKind",
+    "MemoryProtection",
+    "MemoryState",
+    "MemoryType",
     "Message",
     "Mutex",
     "Overflow",
+    "PartialRead",
     "PartialReadError",
     "PartialWriteError",
+    "ProcessAccess",
+    "Region",
+    "RemoteBlock",
+    "RemoteProcess",
     "Semaphore",
     "SyncAccess",
     "Waitable",

@@ -1,0 +1,102 @@
+/* process.h: what the files about another process share.
+ *
+ * remote.c reads and writes another process in plain C, without Python and
+ * without the GIL; process.c is the object; regions.c and modules.c describe
+ * what lies in it. Others that work on a RemoteProcess pin it like this:
+ *
+ *     wi_process *self = (wi_process *)op;
+ *     if (wi_process_check_open(self) < 0) { return NULL; }
+ *     wi_target target = wi_process_pin(self);
+ *     Py_BEGIN_ALLOW_THREADS ... target.handle ... Py_END_ALLOW_THREADS
+ *     wi_process_unpin(self);
+ */
+#ifndef WINIPC_PROCESS_H
+#define WINIPC_PROCESS_H
+
+#include "winipc.h"
+
+/* Every Windows has pages of this size, on every processor. */
+#define WI_PAGE ((uintptr_t)4096)
+
+/* Reads and writes up to this size keep the GIL: the kernel call is shorter
+ * than giving the GIL up and taking it back. */
+#define WI_KEEP_GIL_UP_TO 4096
+
+/* ------------------------------------------------- remote.c: no Python */
+
+typedef struct {
+    HANDLE handle;
+} wi_target;
+
+/* Whether ReadProcessMemory gives pages that nobody could read (Wine does):
+ * then VirtualQueryEx is asked before each access. */
+BOOL wi_remote_lies(void);
+
+BOOL wi_region_readable(const MEMORY_BASIC_INFORMATION *region);
+BOOL wi_region_writable(const MEMORY_BASIC_INFORMATION *region);
+
+/* Read all of it: 0, or a Win32 error. The buffer is scratch on failure. */
+DWORD wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
+                     size_t size);
+
+/* Read what can be read. mask has one byte for each page that the range
+ * touches (wi_page_count), set to 1 where it was read; the rest of buffer is
+ * zeroed. Returns how many bytes were read. */
+size_t wi_remote_read_mask(const wi_target *target, uintptr_t address,
+                           void *buffer, size_t size, unsigned char *mask);
+size_t wi_page_count(uintptr_t address, size_t size);
+
+/* Write all of it: 0, or a Win32 error and how much was written. Whether the
+ * pages can be written is asked before the first byte is. */
+DWORD wi_remote_write(const wi_target *target, uintptr_t address,
+                      const void *data, size_t size, size_t *written);
+
+/* ------------------------------------------------ process.c: the object */
+
+typedef struct wi_process wi_process;
+struct wi_process {
+    PyObject_HEAD
+    HANDLE handle;      /* NULL once closed */
+    DWORD pid;          /* of the target */
+    DWORD access;       /* the rights that were asked for */
+    int pointer_size;   /* 0 until asked */
+    Py_ssize_t pins;    /* calls in flight without the GIL */
+    PyObject *weakrefs; /* __weaklistoffset__ */
+};
+
+/* 0, or -1 with ValueError "RemoteProcess is closed". */
+int wi_process_check_open(wi_process *self);
+
+WI_INLINE wi_target
+wi_process_pin(wi_process *self)
+{
+    wi_target target = {self->handle};
+    self->pins++;
+    return target;
+}
+
+WI_INLINE void
+wi_process_unpin(wi_process *self)
+{
+    self->pins--;
+}
+
+/* Whether the target has exited. Waits up to patience milliseconds for that,
+ * without the GIL; the caller has pinned self. */
+BOOL wi_process_gone(wi_process *self, DWORD patience);
+
+/* Raise for a failed call: ProcessLookupError when the target has exited, else
+ * OSError with a note when the rights asked for were too few. NULL. */
+PyObject *wi_process_raise(wi_process *self, DWORD err, const char *api,
+                           DWORD needed);
+
+/* Methods that live in files of their own: METH_VARARGS of RemoteProcess. */
+PyObject *wi_process_regions(PyObject *self, PyObject *args);
+PyObject *wi_process_mapped_name(PyObject *self, PyObject *args);
+PyObject *wi_process_modules(PyObject *self, PyObject *args);
+PyObject *wi_process_threads(PyObject *self, PyObject *args);
+PyObject *wi_process_protect(PyObject *self, PyObject *args);
+PyObject *wi_process_alloc(PyObject *self, PyObject *args);
+PyObject *wi_process_free(PyObject *self, PyObject *args);
+
+#endif

@@ -1,0 +1,225 @@
+/* remote.c: read and write the memory of another process, in plain C.
+ *
+ * Wraps ReadProcessMemory, WriteProcessMemory and VirtualQueryEx. No Python
+ * in here: everything may run without the GIL, on any thread.
+ *
+ * ReadProcessMemory fails as a whole when a part of the range cannot be read,
+ * and how much it copied until then depends on the size of its inner buffer.
+ * So a failed read is repeated region by region, and where that fails (the
+ * target changes its memory meanwhile), page by page. */
+#include "process.h"
+
+/* ----------------------------------------------------- what is readable */
+
+BOOL
+wi_remote_lies(void)
+{
+    /* A fact about the system, the same for every interpreter: whoever asks
+     * first finds it out, and two at once find the same. */
+    static volatile LONG known = 0; /* 1: honest, 2: lies */
+    if (known == 0) {
+        LONG answer = 1;
+        void *page = VirtualAlloc(NULL, WI_PAGE, MEM_RESERVE | MEM_COMMIT,
+                                  PAGE_NOACCESS);
+        if (page != NULL) {
+            char byte;
+            SIZE_T done = 0;
+            if (ReadProcessMemory(GetCurrentProcess(), page, &byte, 1,
+                                  &done)) {
+                answer = 2;
+            }
+            VirtualFree(page, 0, MEM_RELEASE);
+        }
+        InterlockedExchange(&known, answer);
+    }
+    return known == 2;
+}
+
+BOOL
+wi_region_readable(const MEMORY_BASIC_INFORMATION *region)
+{
+    /* Touching a guard page would disarm the target's guard. */
+    return region->State == MEM_COMMIT && region->Protect != 0 &&
+           !(region->Protect & (PAGE_GUARD | PAGE_NOACCESS));
+}
+
+BOOL
+wi_region_writable(const MEMORY_BASIC_INFORMATION *region)
+{
+    /* WriteProcessMemory lifts the protection of code by itself, but not that
+     * of read-only data. */
+    return wi_region_readable(region) &&
+           (region->Protect & 0xff) != PAGE_READONLY;
+}
+
+size_t
+wi_page_count(uintptr_t address, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    return (size_t)((address % WI_PAGE + (size - 1)) / WI_PAGE + 1);
+}
+
+/* Whether all of the range may be read (or written) as VirtualQueryEx sees
+ * it. TRUE as well when it may not be asked: then the access itself decides.
+ */
+static BOOL
+remote_vouch(const wi_target *target, uintptr_t address, size_t size,
+             BOOL (*allowed)(const MEMORY_BASIC_INFORMATION *))
+{
+    uintptr_t last = address + (size - 1);
+    for (;;) {
+        MEMORY_BASIC_INFORMATION region;
+        if (VirtualQueryEx(target->handle, (void *)address, &region,
+                           sizeof(region)) == 0) {
+            /* 87 is how it says "beyond the address space". */
+            return GetLastError() != ERROR_INVALID_PARAMETER;
+        }
+        if (!allowed(&region)) {
+            return FALSE;
+        }
+        uintptr_t region_last =
+            (uintptr_t)region.BaseAddress + (region.RegionSize - 1);
+        if (region_last >= last || region_last < address) {
+            return TRUE;
+        }
+        address = region_last + 1;
+    }
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static DWORD
+remote_read_plain(const wi_target *target, uintptr_t address, void *buffer,
+                  size_t size)
+{
+    SIZE_T done = 0;
+    if (ReadProcessMemory(target->handle, (const void *)address, buffer, size,
+                          &done) &&
+        done == size) {
+        return 0;
+    }
+    DWORD err = GetLastError();
+    return err ? err : ERROR_PARTIAL_COPY;
+}
+
+DWORD
+wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
+               size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    if (size - 1 > UINTPTR_MAX - address) {
+        return ERROR_NOACCESS;
+    }
+    if (wi_remote_lies() &&
+        !remote_vouch(target, address, size, wi_region_readable)) {
+        return ERROR_NOACCESS;
+    }
+    return remote_read_plain(target, address, buffer, size);
+}
+
+/* Read one stretch that should be readable, page by page where it is not. */
+static size_t
+remote_read_stretch(const wi_target *target, uintptr_t address, char *buffer,
+                    size_t size, unsigned char *mask)
+{
+    if (remote_read_plain(target, address, buffer, size) == 0) {
+        memset(mask, 1, wi_page_count(address, size));
+        return size;
+    }
+    size_t total = 0;
+    while (size > 0) {
+        size_t part = (size_t)(WI_PAGE - address % WI_PAGE);
+        if (part > size) {
+            part = size;
+        }
+        if (remote_read_plain(target, address, buffer, part) == 0) {
+            *mask = 1;
+            total += part;
+        }
+        else {
+            memset(buffer, 0, part);
+        }
+        address += part;
+        buffer += part;
+        size -= part;
+        mask++;
+    }
+    return total;
+}
+
+size_t
+wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
+                    size_t size, unsigned char *mask)
+{
+    size_t total = 0;
+    char *to = buffer;
+    memset(mask, 0, wi_page_count(address, size));
+    memset(buffer, 0, size);
+    if (size > 0 && size - 1 > UINTPTR_MAX - address) {
+        /* The range wraps round: the part below the top is all there is. */
+        size = (size_t)(UINTPTR_MAX - address) + 1;
+    }
+    while (size > 0) {
+        MEMORY_BASIC_INFORMATION region;
+        size_t part;
+        BOOL readable;
+        if (VirtualQueryEx(target->handle, (void *)address, &region,
+                           sizeof(region)) == 0) {
+            if (GetLastError() != ERROR_ACCESS_DENIED) {
+                break; /* beyond the address space, or the target is gone */
+            }
+            part = size; /* opened without the right to ask: just try */
+            readable = TRUE;
+        }
+        else {
+            uintptr_t used = address - (uintptr_t)region.BaseAddress;
+            part = region.RegionSize - used;
+            if (used >= region.RegionSize || part > size) {
+                part = size;
+            }
+            readable = wi_region_readable(&region);
+        }
+        if (readable) {
+            total += remote_read_stretch(target, address, to, part, mask);
+        }
+        mask += (address % WI_PAGE + part) / WI_PAGE;
+        address += part;
+        to += part;
+        size -= part;
+    }
+    return total;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+DWORD
+wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
+                size_t size, size_t *written)
+{
+    *written = 0;
+    if (size == 0) {
+        return 0;
+    }
+    if (size - 1 > UINTPTR_MAX - address) {
+        return ERROR_NOACCESS;
+    }
+    /* Within one page it is all or nothing anyway. */
+    if ((wi_remote_lies() || wi_page_count(address, size) > 1) &&
+        !remote_vouch(target, address, size, wi_region_writable)) {
+        return ERROR_NOACCESS;
+    }
+    SIZE_T done = 0;
+    if (WriteProcessMemory(target->handle, (void *)address, data, size,
+                           &done) &&
+        done == size) {
+        *written = size;
+        return 0;
+    }
+    DWORD err = GetLastError();
+    *written = done < size ? done : 0;
+    return err ? err : ERROR_PARTIAL_COPY;
+}

@@ -1,0 +1,153 @@
+"""GlobalMemory: a block with an address, owned, pinned and bounds-checked."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+import winipc
+from winipc import GlobalMemory, MemoryKind
+
+KINDS = pytest.mark.parametrize("kind", list(MemoryKind), ids=lambda kind: kind.name)
+
+
+@KINDS
+@pytest.mark.smoke
+def test_address_is_where_the_bytes_are(kind: MemoryKind) -> None:
+    """ctypes finds at the address what was put into the block."""
+    with GlobalMemory(b"caf\xc3\xa9\0tail", kind=kind) as memory:
+        assert memory.kind is kind
+        assert ctypes.string_at(memory.address, memory.size) == b"caf\xc3\xa9\0tail"
+        memory.write(b"X", 1)
+        assert ctypes.string_at(memory.address, 3) == b"cXf"
+
+
+@KINDS
+def test_a_size_gives_zeros(kind: MemoryKind) -> None:
+    """A block made from a size is zeroed and writable as a buffer."""
+    with GlobalMemory(5000, kind=kind) as memory:
+        assert bytes(memory) == bytes(5000)
+        with memoryview(memory) as view:
+            view[4999] = 7
+        assert memory[4999] == 7
+        assert len(memory) == memory.size == 5000
+
+
+@KINDS
+def test_an_empty_block_has_an_address(kind: MemoryKind) -> None:
+    """Nothing can be handed over too."""
+    with GlobalMemory(b"", kind=kind) as memory:
+        assert memory.address
+        assert memory.size == 0
+        assert memory.read() == b""
+        with pytest.raises(ValueError, match="fit"):
+            memory.write(b"x")
+
+
+def test_close_refuses_while_a_view_is_alive() -> None:
+    """A memoryview keeps the block; close works once it is gone."""
+    memory = GlobalMemory(b"abc")
+    view = memoryview(memory)
+    with pytest.raises(BufferError):
+        memory.close()
+    with pytest.raises(BufferError):
+        memory.detach()
+    assert bytes(view) == b"abc"
+    view.release()
+    memory.close()
+    memory.close()
+    assert memory.closed
+    assert "closed" in repr(memory)
+
+
+def test_a_closed_block_refuses_everything() -> None:
+    """No method touches the memory after close."""
+    memory = GlobalMemory(b"abc")
+    memory.close()
+    for call in (
+        lambda: memory.address,
+        lambda: memory.read(),
+        lambda: memory.write(b""),
+        lambda: memoryview(memory),
+        lambda: memory.__enter__(),
+        lambda: memory.detach(),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def test_an_index_that_closes_the_block_is_refused() -> None:
+    """An argument whose conversion closes the block meets a closed block."""
+    memory = GlobalMemory(b"abc")
+
+    class Closer:
+        def __index__(self) -> int:
+            memory.close()
+            return 1
+
+    with pytest.raises(ValueError, match="closed"):
+        memory.read(Closer())
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [(-1, ValueError), (2**63, OverflowError), (2**62, OSError)],
+    ids=["negative", "too-wide", "too-much"],
+)
+def test_impossible_sizes_are_errors(size: int, error: type[Exception]) -> None:
+    """A size that cannot be had raises, and nothing is left behind."""
+    with pytest.raises(error):
+        GlobalMemory(size)
+
+
+def test_other_buffers_are_copied_byte_by_byte() -> None:
+    """Any buffer will do, in its own element size, contiguous or not."""
+    import array
+
+    with GlobalMemory(array.array("i", [1, 2])) as memory:
+        assert bytes(memory) == b"\1\0\0\0\2\0\0\0"
+    with GlobalMemory(memoryview(b"abcdef")[::2]) as memory:
+        assert bytes(memory) == b"ace"
+    with pytest.raises(TypeError):
+        GlobalMemory("text")  # type: ignore[arg-type]
+
+
+def test_detach_hands_the_block_over() -> None:
+    """The receiver of the address frees it; the object is closed."""
+    memory = GlobalMemory(b"abc")
+    address = memory.detach()
+    assert memory.closed
+    assert ctypes.string_at(address, 3) == b"abc"
+    free = ctypes.WinDLL("kernel32").GlobalFree
+    free.argtypes, free.restype = [ctypes.c_void_p], ctypes.c_void_p
+    assert free(address) is None
+
+
+def test_a_forgotten_block_warns_and_is_freed() -> None:
+    """ResourceWarning names the block."""
+    memory = GlobalMemory(10, kind=MemoryKind.VIRTUAL)
+    address = memory.address
+    with pytest.warns(ResourceWarning, match="GlobalMemory"):
+        del memory
+    with (
+        winipc.RemoteProcess.open(winipc_pid()) as process,
+        pytest.raises(winipc.PartialReadError),
+    ):
+        process.read(address, 1)
+
+
+def test_no_address_space_leaks_in_a_loop() -> None:
+    """Thousands of blocks of 1 MiB come and go."""
+    for _ in range(3000):
+        with GlobalMemory(1 << 20, kind=MemoryKind.VIRTUAL):
+            pass
+    for _ in range(300):
+        with GlobalMemory(b"x" * (1 << 20)):
+            pass
+
+
+def winipc_pid() -> int:
+    import os
+
+    return os.getpid()
