@@ -1,14 +1,19 @@
-/* bytesview.c: index, slice, read, write and export a range of memory.
+/* bytesview.c: index, slice, read, write, find and export a range of memory.
  *
  * Every bound is checked against the object as it is after the arguments are
  * converted, since a conversion can run Python code that closes the object.
- * Memory that a call uses without the GIL is pinned meanwhile. */
+ * Memory that a call uses without the GIL is pinned meanwhile. Small copies
+ * keep the GIL, since giving it up costs more than they do. Memory that a
+ * file is behind is touched under a guard (guard.c): bringing in one of its
+ * pages may fail, and that is an OSError here. */
 #include "bytesview.h"
+
+#include "guard.h"
 
 #define BYTES_OF(self) (&((wi_bytes_object *)(self))->bytes)
 
-/* From here on a copy is long enough to be worth giving up the GIL. */
-#define BYTES_UNLOCKED_COPY (256 * 1024)
+/* The longest work that is done with the GIL held. */
+#define BYTES_KEEP_GIL 4096
 
 /* -------------------------------------------------------------- arguments */
 
@@ -100,7 +105,7 @@ wi_bytes_check_unpinned(PyObject *self)
     }
     PyErr_Format(PyExc_BufferError,
                  "cannot close %R: %zd buffer%s exported or in use "
-                 "(memoryview, NumPy array, ...)",
+                 "(memoryview, NumPy array, running call, ...)",
                  self, pins, pins == 1 ? " is" : "s are");
     return -1;
 }
@@ -120,177 +125,513 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
     return number;
 }
 
-/* The range that read() and read_into() are asked for. Converts first, then
- * looks at the object. 0, or -1 with an exception. */
-static int
-bytes_range(PyObject *self, PyObject *offset_arg, PyObject *size_arg,
-            Py_ssize_t *offset, Py_ssize_t *size)
+int
+wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
+                     const char *what)
 {
-    *offset = 0;
-    *size = -1;
-    if (offset_arg != NULL) {
-        *offset = wi_bytes_offset(offset_arg, PY_SSIZE_T_MAX);
-        if (*offset < 0) {
-            return -1;
-        }
-    }
-    if (size_arg != NULL && size_arg != Py_None) {
-        *size = wi_bytes_offset(size_arg, PY_SSIZE_T_MAX);
-        if (*size < 0) {
-            return -1;
-        }
-    }
-    if (wi_bytes_check_open(self) < 0) {
-        return -1;
-    }
     Py_ssize_t whole = BYTES_OF(self)->size;
-    if (*offset > whole || (*size >= 0 && *size > whole - *offset)) {
+    if (offset < 0 || size < 0) {
+        PyErr_Format(PyExc_ValueError, "%s: %s must not be negative, not %zd",
+                     what, offset < 0 ? "offset" : "size",
+                     offset < 0 ? offset : size);
+        return 0;
+    }
+    if (offset > whole || size > whole - offset) {
         PyErr_Format(PyExc_ValueError,
-                     "bytes %zd to %zd+%zd are not within %zd bytes", *offset,
-                     *offset, *size < 0 ? 0 : *size, whole);
-        return -1;
+                     "%s: %zd bytes at offset %zd do not fit in the %zd of %R",
+                     what, size, offset, whole, self);
+        return 0;
     }
-    if (*size < 0) {
-        *size = whole - *offset;
-    }
-    return 0;
+    return 1;
 }
 
-/* ---------------------------------------------------------------- copying */
+/* ------------------------------------------------------------------- work */
+
+enum { WORK_MOVE, WORK_STEP_OUT, WORK_STEP_IN, WORK_FIND };
+
+/* One piece of work on the memory, in plain C values: it may run without the
+ * GIL and under a guard. */
+typedef struct {
+    int kind;
+    char *to;
+    const char *from;
+    size_t size;      /* bytes, or steps */
+    Py_ssize_t step;  /* WORK_STEP_*: of the side that is the region */
+    size_t sub_size;  /* WORK_FIND: of what is looked for, in `to` */
+    ptrdiff_t result; /* WORK_FIND: where in `from`, or -1 */
+} bytes_work;
+
+static ptrdiff_t
+bytes_find_in(const char *from, size_t size, const char *sub, size_t sub_size)
+{
+    if (sub_size > size) {
+        return -1;
+    }
+    if (sub_size == 0) {
+        return 0;
+    }
+    const char *at = from;
+    const char *last = from + (size - sub_size);
+    while (at <= last) {
+        at = memchr(at, sub[0], (size_t)(last - at) + 1);
+        if (at == NULL) {
+            return -1;
+        }
+        if (memcmp(at, sub, sub_size) == 0) {
+            return at - from;
+        }
+        at++;
+    }
+    return -1;
+}
+
+static void
+bytes_work_now(void *arg)
+{
+    bytes_work *work = arg;
+    switch (work->kind) {
+    case WORK_MOVE:
+        memmove(work->to, work->from, work->size);
+        break;
+    case WORK_STEP_OUT:
+        for (size_t i = 0; i < work->size; i++) {
+            work->to[i] = work->from[(Py_ssize_t)i * work->step];
+        }
+        break;
+    case WORK_STEP_IN:
+        for (size_t i = 0; i < work->size; i++) {
+            work->to[(Py_ssize_t)i * work->step] = work->from[i];
+        }
+        break;
+    default:
+        work->result =
+            bytes_find_in(work->from, work->size, work->to, work->sub_size);
+        break;
+    }
+}
+
+static DWORD
+bytes_work_guarded(wi_bytes *bytes, bytes_work *work)
+{
+    if (bytes->guarded) {
+        return wi_guarded(bytes_work_now, work, bytes->base,
+                          bytes->base + bytes->size);
+    }
+    bytes_work_now(work);
+    return ERROR_SUCCESS;
+}
+
+/* Do the work; the caller has checked that self is open and the range.
+ * 0, or -1 with OSError set when a page of the file did not come in. */
+static int
+bytes_do(PyObject *self, bytes_work *work)
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    DWORD err;
+    if (work->size <= BYTES_KEEP_GIL) {
+        err = bytes_work_guarded(bytes, work);
+    } else {
+        bytes->pins++;
+        Py_BEGIN_ALLOW_THREADS
+        err = bytes_work_guarded(bytes, work);
+        Py_END_ALLOW_THREADS
+        bytes->pins--;
+    }
+    if (err == ERROR_SUCCESS) {
+        return 0;
+    }
+    PyObject *label = PyObject_Repr(self);
+    if (label != NULL) {
+        wi_raise(err, "touching a page of the file", label);
+        Py_DECREF(label);
+    }
+    return -1;
+}
 
 int
 wi_bytes_copy(PyObject *self, void *target, const void *source,
               Py_ssize_t size)
 {
-    if (size < BYTES_UNLOCKED_COPY) {
-        memmove(target, source, (size_t)size);
+    bytes_work work = {
+        .kind = WORK_MOVE, .to = target, .from = source, .size = (size_t)size};
+    return bytes_do(self, &work);
+}
+
+/* An offset or size; OverflowError when it does not fit, -1 with exception. */
+WI_INLINE Py_ssize_t
+bytes_ssize(PyObject *value)
+{
+    if (PyLong_CheckExact(value)) {
+        return PyLong_AsSsize_t(value);
+    }
+    return PyNumber_AsSsize_t(value, PyExc_OverflowError);
+}
+
+int
+wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out)
+{
+    if (value == NULL || value == Py_None) {
+        *out = missing;
         return 0;
     }
-    BYTES_OF(self)->pins++;
-    Py_BEGIN_ALLOW_THREADS
-    memmove(target, source, (size_t)size);
-    Py_END_ALLOW_THREADS
-    BYTES_OF(self)->pins--;
-    return 0;
+    *out = bytes_ssize(value);
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* The contiguous bytes of any buffer. Release *view after a 0; *copy is
+ * freed with it (PyMem_Free) and holds what was not contiguous. */
+static int
+bytes_of_any(PyObject *data, Py_buffer *view, void **copy)
+{
+    *copy = NULL;
+    if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) == 0) {
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    if (PyObject_GetBuffer(data, view, PyBUF_FULL_RO) < 0) {
+        return -1;
+    }
+    *copy = PyMem_Malloc(view->len > 0 ? (size_t)view->len : 1);
+    if (*copy == NULL) {
+        PyErr_NoMemory();
+    } else if (PyBuffer_ToContiguous(*copy, view, view->len, 'C') == 0) {
+        view->buf = *copy;
+        return 0;
+    }
+    PyMem_Free(*copy);
+    PyBuffer_Release(view);
+    return -1;
+}
+
+static PyObject *
+bytes_get(PyObject *self, Py_ssize_t offset, Py_ssize_t size)
+{
+    const char *from = BYTES_OF(self)->base + offset;
+    if (size <= BYTES_KEEP_GIL && !BYTES_OF(self)->guarded) {
+        return PyBytes_FromStringAndSize(from, size);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    bytes_work work = {.kind = WORK_MOVE,
+                       .to = PyBytes_AsString(bytes),
+                       .from = from,
+                       .size = (size_t)size};
+    if (bytes_do(self, &work) < 0) {
+        Py_CLEAR(bytes);
+    }
+    return bytes;
 }
 
 const char wi_bytes_read_doc[] =
-    "read($self, /, offset=0, size=None)\n--\n\n"
-    "A copy of `size` bytes from `offset`; None for all up to the end.\n\n"
-    "Raises ValueError when the range leaves the memory.";
+    "read($self, /, size=-1, offset=0)\n--\n\n"
+    "Copy `size` bytes at `offset` (-1 or None: all that follow).\n\n"
+    "Raises ValueError when they are not all inside, and OSError\n"
+    "(winerror 999) when a page of a mapped file cannot be read.\n"
+    "Any thread; more than 4 KiB is copied without the GIL.\n\n"
+    "Win32: none, a copy of mapped memory.";
 
 PyObject *
 wi_bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
-    static const char *const names[] = {"offset", "size", NULL};
-    PyObject *given[2];
-    Py_ssize_t offset, size;
-    if (wi_fast_args("read", names, 0, args, nargs, kwnames, given) < 0 ||
-        bytes_range(self, given[0], given[1], &offset, &size) < 0) {
+    static const char *const names[] = {"size", "offset", NULL};
+    PyObject *values[2];
+    Py_ssize_t size, offset;
+    if (wi_fast_args("read", names, 0, args, nargs, kwnames, values) < 0 ||
+        wi_bytes_optional(values[0], -1, &size) < 0 ||
+        wi_bytes_optional(values[1], 0, &offset) < 0 ||
+        wi_bytes_check_open(self) < 0) {
         return NULL;
     }
-    const char *source = BYTES_OF(self)->base + offset;
-    if (size < BYTES_UNLOCKED_COPY) {
-        return PyBytes_FromStringAndSize(source, size);
+    if (size == -1 && offset >= 0 && offset <= BYTES_OF(self)->size) {
+        size = BYTES_OF(self)->size - offset;
     }
-    PyObject *result = PyBytes_FromStringAndSize(NULL, size);
-    if (result != NULL && wi_bytes_copy(self, PyBytes_AsString(result),
-                                        source, size) < 0) {
-        Py_CLEAR(result);
+    if (!wi_bytes_check_range(self, offset, size, "read")) {
+        return NULL;
     }
-    return result;
+    return bytes_get(self, offset, size);
 }
 
 const char wi_bytes_read_into_doc[] =
-    "read_into($self, target, /, offset=0, size=None)\n--\n\n"
-    "Copy bytes from `offset` into a writable buffer; return how many.\n\n"
-    "`size` is by default what `target` takes, or what there is if that is\n"
-    "less. Raises ValueError when the range leaves the memory or `target`.";
+    "read_into($self, buffer, /, offset=0)\n--\n\n"
+    "Fill a writable buffer from `offset` on; return its size.\n\n"
+    "Raises ValueError when the mapping has fewer bytes there, and\n"
+    "OSError (winerror 999) when a page of a mapped file cannot be\n"
+    "read. Any thread; more than 4 KiB is copied without the GIL.\n\n"
+    "Win32: none, a copy of mapped memory.";
 
 PyObject *
 wi_bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames)
 {
-    static const char *const names[] = {"target", "offset", "size", NULL};
-    PyObject *given[3];
-    PyObject *result = NULL;
-    Py_buffer target;
-    Py_ssize_t offset, size;
-    if (wi_fast_args("read_into", names, 1, args, nargs, kwnames, given) <
+    static const char *const names[] = {"buffer", "offset", NULL};
+    PyObject *values[2], *result = NULL;
+    Py_ssize_t offset;
+    Py_buffer view;
+    if (wi_fast_args("read_into", names, 1, args, nargs, kwnames, values) <
             0 ||
-        PyObject_GetBuffer(given[0], &target, PyBUF_WRITABLE) < 0) {
+        wi_bytes_optional(values[1], 0, &offset) < 0 ||
+        PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    if (bytes_range(self, given[1], given[2], &offset, &size) < 0) {
-        goto done;
-    }
-    if (size > target.len) {
-        if (given[2] != NULL && given[2] != Py_None) {
-            PyErr_Format(PyExc_ValueError,
-                         "%zd bytes do not fit in a buffer of %zd", size,
-                         target.len);
-            goto done;
+    if (wi_bytes_check_open(self) == 0 &&
+        wi_bytes_check_range(self, offset, view.len, "read_into")) {
+        bytes_work work = {.kind = WORK_MOVE,
+                           .to = view.buf,
+                           .from = BYTES_OF(self)->base + offset,
+                           .size = (size_t)view.len};
+        if (bytes_do(self, &work) == 0) {
+            result = PyLong_FromSsize_t(view.len);
         }
-        size = target.len;
     }
-    if (wi_bytes_copy(self, target.buf, BYTES_OF(self)->base + offset, size) <
-        0) {
-        goto done;
-    }
-    result = PyLong_FromSsize_t(size);
-done:
-    PyBuffer_Release(&target);
+    PyBuffer_Release(&view);
     return result;
 }
 
 const char wi_bytes_write_doc[] =
     "write($self, data, /, offset=0)\n--\n\n"
-    "Copy `data` (anything with the buffer protocol) to `offset`; return how\n"
-    "many bytes.\n\n"
-    "Raises ValueError, and writes nothing, when it does not fit; TypeError\n"
-    "when the memory is read-only.";
+    "Copy any bytes-like object to `offset`; return its size.\n\n"
+    "Raises ValueError when it does not fit, TypeError when the\n"
+    "mapping is read-only, and OSError (winerror 999) when a page of\n"
+    "a mapped file cannot be brought in: then a part may be written.\n"
+    "Any thread; more than 4 KiB is copied without the GIL.\n\n"
+    "Win32: none, a copy into mapped memory.";
 
 PyObject *
 wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                PyObject *kwnames)
 {
     static const char *const names[] = {"data", "offset", NULL};
-    PyObject *given[2];
-    PyObject *result = NULL;
-    Py_buffer data;
-    Py_ssize_t offset = 0;
-    if (wi_fast_args("write", names, 1, args, nargs, kwnames, given) < 0) {
+    PyObject *values[2], *result = NULL;
+    Py_ssize_t offset;
+    if (kwnames == NULL && nargs > 0 && nargs <= 2) {
+        values[0] = args[0];
+        values[1] = nargs == 2 ? args[1] : NULL;
+    } else if (wi_fast_args("write", names, 1, args, nargs, kwnames, values) <
+               0) {
         return NULL;
     }
-    if (given[1] != NULL) {
-        offset = wi_bytes_offset(given[1], PY_SSIZE_T_MAX);
-        if (offset < 0) {
-            return NULL;
+    if (wi_bytes_optional(values[1], 0, &offset) < 0) {
+        return NULL;
+    }
+    if (PyBytes_CheckExact(values[0]) && !BYTES_OF(self)->guarded) {
+        /* Short and common: no buffer to take and release. */
+        Py_ssize_t size = PyBytes_Size(values[0]);
+        if (size <= BYTES_KEEP_GIL) {
+            if (wi_bytes_check_open(self) < 0 ||
+                wi_bytes_check_writable(self) < 0 ||
+                !wi_bytes_check_range(self, offset, size, "write")) {
+                return NULL;
+            }
+            memcpy(BYTES_OF(self)->base + offset, PyBytes_AsString(values[0]),
+                   (size_t)size);
+            return PyLong_FromSsize_t(size);
         }
     }
-    if (PyObject_GetBuffer(given[0], &data, PyBUF_SIMPLE) < 0) {
+    Py_buffer view;
+    void *copy;
+    if (bytes_of_any(values[0], &view, &copy) < 0) {
         return NULL;
     }
-    if (wi_bytes_check_writable(self) < 0) {
-        goto done;
+    if (wi_bytes_check_open(self) == 0 && wi_bytes_check_writable(self) == 0 &&
+        wi_bytes_check_range(self, offset, view.len, "write")) {
+        bytes_work work = {.kind = WORK_MOVE,
+                           .to = BYTES_OF(self)->base + offset,
+                           .from = view.buf,
+                           .size = (size_t)view.len};
+        if (bytes_do(self, &work) == 0) {
+            result = PyLong_FromSsize_t(view.len);
+        }
     }
-    Py_ssize_t whole = BYTES_OF(self)->size;
-    if (offset > whole || data.len > whole - offset) {
-        PyErr_Format(PyExc_ValueError,
-                     "%zd bytes at offset %zd do not fit in %zd", data.len,
-                     offset, whole);
-        goto done;
-    }
-    if (wi_bytes_copy(self, BYTES_OF(self)->base + offset, data.buf,
-                      data.len) < 0) {
-        goto done;
-    }
-    result = PyLong_FromSsize_t(data.len);
-done:
-    PyBuffer_Release(&data);
+    PyBuffer_Release(&view);
+    PyMem_Free(copy);
     return result;
 }
+
+const char wi_bytes_find_doc[] =
+    "find($self, sub, /, start=0, end=None)\n--\n\n"
+    "The lowest offset in [start, end) where `sub` begins, or -1.\n\n"
+    "`start` and `end` are cut to the mapping as bytes.find() does.\n"
+    "A peer that writes meanwhile may move what was found.\n"
+    "Any thread; more than 4 KiB is searched without the GIL.\n\n"
+    "Win32: none, a look at mapped memory.";
+
+PyObject *
+wi_bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const char *const names[] = {"sub", "start", "end", NULL};
+    PyObject *values[3], *result = NULL;
+    Py_ssize_t start, end;
+    Py_buffer view;
+    void *copy;
+    if (wi_fast_args("find", names, 1, args, nargs, kwnames, values) < 0 ||
+        wi_bytes_optional(values[1], 0, &start) < 0 ||
+        wi_bytes_optional(values[2], PY_SSIZE_T_MAX, &end) < 0 ||
+        bytes_of_any(values[0], &view, &copy) < 0) {
+        return NULL;
+    }
+    if (wi_bytes_check_open(self) == 0) {
+        Py_ssize_t size = BYTES_OF(self)->size;
+        end = end < 0 ? end + size : end > size ? size : end;
+        end = end < 0 ? 0 : end;
+        start = start < 0 ? start + size : start;
+        start = start < 0 ? 0 : start;
+        bytes_work work = {.kind = WORK_FIND, .result = -1};
+        if (start <= end) {
+            work.to = view.buf;
+            work.sub_size = (size_t)view.len;
+            work.from = BYTES_OF(self)->base + start;
+            work.size = (size_t)(end - start);
+        }
+        if (start > end || bytes_do(self, &work) == 0) {
+            result = PyLong_FromSsize_t(
+                work.result < 0 ? -1 : start + (Py_ssize_t)work.result);
+        }
+    }
+    PyBuffer_Release(&view);
+    PyMem_Free(copy);
+    return result;
+}
+
+/* ---------------------------------------------------------------- numbers */
+
+/* Where `size` bytes at the offset in `value` are, or NULL with exception. */
+WI_INLINE char *
+bytes_number_at(PyObject *self, PyObject *value, Py_ssize_t size,
+                const char *what)
+{
+    Py_ssize_t offset = bytes_ssize(value);
+    if (offset == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (wi_bytes_check_open(self) < 0 ||
+        !wi_bytes_check_range(self, offset, size, what)) {
+        return NULL;
+    }
+    return BYTES_OF(self)->base + offset;
+}
+
+static int
+bytes_number_move(PyObject *self, void *to, const void *from, size_t size)
+{
+    bytes_work work = {
+        .kind = WORK_MOVE, .to = to, .from = from, .size = size};
+    return bytes_do(self, &work);
+}
+
+static int
+bytes_long(PyObject *value, long long *out)
+{
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return -1;
+    }
+    *out = PyLong_AsLongLong(index);
+    Py_DECREF(index);
+    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+bytes_ulong(PyObject *value, unsigned long long *out)
+{
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return -1;
+    }
+    *out = PyLong_AsUnsignedLongLong(index);
+    Py_DECREF(index);
+    return *out == (unsigned long long)-1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+bytes_double(PyObject *value, double *out)
+{
+    *out = PyFloat_AsDouble(value);
+    return *out == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* A number at its natural alignment is read and written by one access, so a
+ * peer never sees half of it (of 8 bytes only in a 64-bit process). */
+#define BYTES_NUMBER(name, type, wide, from_py, to_py, fits)                  \
+    PyObject *wi_bytes_get_##name(PyObject *self, PyObject *offset)           \
+    {                                                                         \
+        const char *at =                                                      \
+            bytes_number_at(self, offset, sizeof(type), "get_" #name);        \
+        type number;                                                          \
+        if (at == NULL) {                                                     \
+            return NULL;                                                      \
+        }                                                                     \
+        if (BYTES_OF(self)->guarded) {                                        \
+            if (bytes_number_move(self, &number, at, sizeof(type)) < 0) {     \
+                return NULL;                                                  \
+            }                                                                 \
+        } else if ((uintptr_t)at % sizeof(type) == 0) {                       \
+            number = *(const volatile type *)at;                              \
+        } else {                                                              \
+            memcpy(&number, at, sizeof(type));                                \
+        }                                                                     \
+        return to_py(number);                                                 \
+    }                                                                         \
+    PyObject *wi_bytes_set_##name(PyObject *self, PyObject *const *args,      \
+                                  Py_ssize_t nargs)                           \
+    {                                                                         \
+        wide value;                                                           \
+        if (nargs != 2) {                                                     \
+            PyErr_SetString(PyExc_TypeError,                                  \
+                            "set_" #name "() takes offset and value");        \
+            return NULL;                                                      \
+        }                                                                     \
+        if (from_py(args[1], &value) < 0) {                                   \
+            return NULL;                                                      \
+        }                                                                     \
+        type number = (type)value;                                            \
+        if (!(fits)) {                                                        \
+            PyErr_Format(PyExc_OverflowError, "%R does not fit in " #name,    \
+                         args[1]);                                            \
+            return NULL;                                                      \
+        }                                                                     \
+        char *at =                                                            \
+            bytes_number_at(self, args[0], sizeof(type), "set_" #name);       \
+        if (at == NULL || wi_bytes_check_writable(self) < 0) {                \
+            return NULL;                                                      \
+        }                                                                     \
+        if (BYTES_OF(self)->guarded) {                                        \
+            if (bytes_number_move(self, at, &number, sizeof(type)) < 0) {     \
+                return NULL;                                                  \
+            }                                                                 \
+        } else if ((uintptr_t)at % sizeof(type) == 0) {                       \
+            *(volatile type *)at = number;                                    \
+        } else {                                                              \
+            memcpy(at, &number, sizeof(type));                                \
+        }                                                                     \
+        return Py_NewRef(Py_None);                                            \
+    }
+
+BYTES_NUMBER(i8, int8_t, long long, bytes_long, PyLong_FromLong,
+             (long long)number == value)
+BYTES_NUMBER(i16, int16_t, long long, bytes_long, PyLong_FromLong,
+             (long long)number == value)
+BYTES_NUMBER(i32, int32_t, long long, bytes_long, PyLong_FromLong,
+             (long long)number == value)
+BYTES_NUMBER(i64, int64_t, long long, bytes_long, PyLong_FromLongLong, 1)
+BYTES_NUMBER(u8, uint8_t, unsigned long long, bytes_ulong, PyLong_FromLong,
+             (unsigned long long)number == value)
+BYTES_NUMBER(u16, uint16_t, unsigned long long, bytes_ulong, PyLong_FromLong,
+             (unsigned long long)number == value)
+BYTES_NUMBER(u32, uint32_t, unsigned long long, bytes_ulong,
+             PyLong_FromUnsignedLong, (unsigned long long)number == value)
+BYTES_NUMBER(u64, uint64_t, unsigned long long, bytes_ulong,
+             PyLong_FromUnsignedLongLong, 1)
+/* A finite number must not become infinite on its way. */
+BYTES_NUMBER(f32, float, double, bytes_double, PyFloat_FromDouble,
+             value - value != 0 || number - number == 0)
+BYTES_NUMBER(f64, double, double, bytes_double, PyFloat_FromDouble, 1)
 
 /* ------------------------------------------------------------ subscripts */
 
@@ -323,8 +664,7 @@ bytes_index(PyObject *self, PyObject *key)
 
 /* A slice as [] takes it. The number of bytes, or -1 with an exception. */
 static Py_ssize_t
-bytes_slice(PyObject *self, PyObject *key, Py_ssize_t *start,
-            Py_ssize_t *step)
+bytes_slice(PyObject *self, PyObject *key, Py_ssize_t *start, Py_ssize_t *step)
 {
     Py_ssize_t stop;
     if (PySlice_Unpack(key, start, &stop, step) < 0 ||
@@ -352,7 +692,11 @@ wi_bytes_item(PyObject *self, Py_ssize_t index)
         bytes_raise(self, PyExc_IndexError, "index out of range");
         return NULL;
     }
-    return PyLong_FromLong((unsigned char)BYTES_OF(self)->base[index]);
+    unsigned char byte;
+    if (wi_bytes_copy(self, &byte, BYTES_OF(self)->base + index, 1) < 0) {
+        return NULL;
+    }
+    return PyLong_FromLong(byte);
 }
 
 PyObject *
@@ -370,20 +714,20 @@ wi_bytes_subscript(PyObject *self, PyObject *key)
     if (size < 0) {
         return NULL;
     }
+    if (step == 1 || size == 0) {
+        return bytes_get(self, size == 0 ? 0 : start, size);
+    }
     PyObject *result = PyBytes_FromStringAndSize(NULL, size);
     if (result == NULL) {
         return NULL;
     }
-    char *target = PyBytes_AsString(result);
-    const char *source = BYTES_OF(self)->base;
-    if (step == 1) {
-        if (wi_bytes_copy(self, target, source + start, size) < 0) {
-            Py_CLEAR(result);
-        }
-        return result;
-    }
-    for (Py_ssize_t i = 0, at = start; i < size; i++, at += step) {
-        target[i] = source[at];
+    bytes_work work = {.kind = WORK_STEP_OUT,
+                       .to = PyBytes_AsString(result),
+                       .from = BYTES_OF(self)->base + start,
+                       .size = (size_t)size,
+                       .step = step};
+    if (bytes_do(self, &work) < 0) {
+        Py_CLEAR(result);
     }
     return result;
 }
@@ -403,8 +747,8 @@ bytes_set_index(PyObject *self, PyObject *key, PyObject *value)
     if (index < 0 || wi_bytes_check_writable(self) < 0) {
         return -1;
     }
-    BYTES_OF(self)->base[index] = (char)byte;
-    return 0;
+    char source = (char)byte;
+    return wi_bytes_copy(self, BYTES_OF(self)->base + index, &source, 1);
 }
 
 static int
@@ -412,9 +756,10 @@ bytes_set_slice(PyObject *self, PyObject *key, PyObject *value)
 {
     int failed = -1;
     PyObject *copy = NULL;
+    void *flat;
     Py_buffer data;
     Py_ssize_t start, step;
-    if (PyObject_GetBuffer(value, &data, PyBUF_SIMPLE) < 0) {
+    if (bytes_of_any(value, &data, &flat) < 0) {
         return -1;
     }
     Py_ssize_t size = bytes_slice(self, key, &start, &step);
@@ -427,24 +772,29 @@ bytes_set_slice(PyObject *self, PyObject *key, PyObject *value)
                      size);
         goto done;
     }
-    char *target = BYTES_OF(self)->base;
-    if (step == 1) {
-        failed = wi_bytes_copy(self, target + start, data.buf, size);
+    if (size == 0) {
+        failed = 0;
         goto done;
     }
-    /* The value may be a view of this very memory: read it whole first. */
-    copy = PyBytes_FromStringAndSize(data.buf, data.len);
-    if (copy == NULL) {
-        goto done;
+    bytes_work work = {.kind = WORK_MOVE,
+                       .to = BYTES_OF(self)->base + start,
+                       .from = data.buf,
+                       .size = (size_t)size};
+    if (step != 1) {
+        /* The value may be a view of this very memory: read it first. */
+        copy = PyBytes_FromStringAndSize(data.buf, data.len);
+        if (copy == NULL) {
+            goto done;
+        }
+        work.kind = WORK_STEP_IN;
+        work.from = PyBytes_AsString(copy);
+        work.step = step;
     }
-    const char *source = PyBytes_AsString(copy);
-    for (Py_ssize_t i = 0, at = start; i < size; i++, at += step) {
-        target[at] = source[i];
-    }
-    failed = 0;
+    failed = bytes_do(self, &work);
 done:
     Py_XDECREF(copy);
     PyBuffer_Release(&data);
+    PyMem_Free(flat);
     return failed;
 }
 

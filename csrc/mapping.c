@@ -1,10 +1,891 @@
-/* mapping.c: SharedMapping. */
-#include "winipc.h"
+/* mapping.c: SharedMapping, and the views of one.
+ *
+ * CreateFileMapping, OpenFileMapping, MapViewOfFile. A SharedMapping owns the
+ * section's handle, its first view of it and, when it opened the file behind
+ * it, that file's handle; a MappingView owns another view and keeps the
+ * mapping from closing. What can be done with the memory is in region.c.
+ *
+ * Windows maps at multiples of its allocation granularity (64 KiB) and in
+ * whole pages; callers ask for any offset and size, and the difference stays
+ * here. What was mapped is always asked of VirtualQuery: a peer may have made
+ * the section smaller, reserved but not committed, or an executable image. */
+#include "region.h"
+
+#include "guard.h"
+
+/* winternl.h does not have these. */
+typedef struct {
+    void *base;
+    ULONG attributes;
+    LARGE_INTEGER size;
+} section_basic_information;
+
+LONG NTAPI
+NtQuerySection(HANDLE section, int kind, void *information, SIZE_T length,
+               SIZE_T *result);
+
+#ifndef SEC_FILE
+#define SEC_FILE 0x00800000
+#endif
+#ifndef FILE_MAP_LARGE_PAGES
+#define FILE_MAP_LARGE_PAGES 0x20000000
+#endif
+
+DWORD WINAPI
+K32GetMappedFileNameW(HANDLE process, void *address, wchar_t *name,
+                      DWORD size);
+
+/* -------------------------------------------------------------- arguments */
+
+static int
+mapping_access_converter(PyObject *value, void *out)
+{
+    int access = 0;
+    if (PyUnicode_Check(value)) {
+        if (PyUnicode_CompareWithASCIIString(value, "readwrite") == 0) {
+            access = REGION_WRITE;
+        } else if (PyUnicode_CompareWithASCIIString(value, "read") == 0) {
+            access = REGION_READ;
+        } else if (PyUnicode_CompareWithASCIIString(value, "copy") == 0) {
+            access = REGION_COPY;
+        }
+    }
+    if (access == 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "access must be 'read', 'readwrite' or 'copy', not %R",
+                     value);
+        return 0;
+    }
+    *(int *)out = access;
+    return 1;
+}
+
+/* A size or offset: not negative, None for 0. */
+static int
+mapping_size_converter(PyObject *value, void *out)
+{
+    if (value == Py_None) {
+        *(uint64_t *)out = 0;
+        return 1;
+    }
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return 0;
+    }
+    long long number = PyLong_AsLongLong(index);
+    Py_DECREF(index);
+    if (number == -1 && PyErr_Occurred()) {
+        return 0;
+    }
+    if (number < 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "sizes and offsets must not be negative, not %lld",
+                     number);
+        return 0;
+    }
+    *(uint64_t *)out = (uint64_t)number;
+    return 1;
+}
+
+static DWORD
+mapping_page_protection(int access)
+{
+    return access == REGION_READ    ? PAGE_READONLY
+           : access == REGION_WRITE ? PAGE_READWRITE
+                                    : PAGE_WRITECOPY;
+}
+
+/* The rights for a handle; a copy view needs no more than reading does. */
+static DWORD
+mapping_section_access(int access)
+{
+    return access == REGION_WRITE ? FILE_MAP_READ | FILE_MAP_WRITE
+                                  : FILE_MAP_READ;
+}
+
+static DWORD
+mapping_view_access(int access)
+{
+    return access == REGION_COPY ? FILE_MAP_COPY
+                                 : mapping_section_access(access);
+}
+
+/* Check the name and make it wide; NULL stays NULL. */
+static int
+mapping_name(PyObject *name, wchar_t **wide)
+{
+    if (wi_wide_name(name, wide) < 0) {
+        return -1;
+    }
+    if (*wide != NULL && (*wide)[0] == L'\0') {
+        PyMem_Free(*wide);
+        *wide = NULL;
+        PyErr_SetString(PyExc_ValueError,
+                        "a name must not be empty (None is for no name)");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- mapping */
+
+/* What the memory is good for: bytes from base that are committed and may be
+ * touched as `access` says, and bytes up to the end of the view. */
+static void
+mapping_measure(const char *base, int access, SIZE_T *usable, SIZE_T *total)
+{
+    const DWORD writable = PAGE_READWRITE | PAGE_WRITECOPY |
+                           PAGE_EXECUTE_READWRITE | PAGE_EXECUTE_WRITECOPY;
+    const DWORD readable =
+        writable | PAGE_READONLY | PAGE_EXECUTE | PAGE_EXECUTE_READ;
+    const DWORD wanted = access == REGION_READ ? readable : writable;
+    MEMORY_BASIC_INFORMATION info;
+    const char *at = base;
+    BOOL going = TRUE;
+    *usable = 0;
+    *total = 0;
+    while (VirtualQuery(at, &info, sizeof(info)) == sizeof(info) &&
+           info.AllocationBase == (void *)base && info.State != MEM_FREE) {
+        going = going && info.State == MEM_COMMIT &&
+                (info.Protect & wanted) != 0 &&
+                (info.Protect & PAGE_GUARD) == 0;
+        if (going) {
+            *usable += info.RegionSize;
+        }
+        *total += info.RegionSize;
+        at += info.RegionSize;
+    }
+}
+
+/* The section's own idea of its size, exact for files; 0 when the handle may
+ * not ask. `file` is set when a file other than the page file is behind. */
+static uint64_t
+mapping_section_size(HANDLE section, char *file)
+{
+    section_basic_information info;
+    memset(&info, 0, sizeof(info));
+    if (NtQuerySection(section, 0, &info, sizeof(info), NULL) < 0) {
+        *file = -1;
+        return 0;
+    }
+    *file = (info.attributes & SEC_FILE) != 0;
+    return (uint64_t)info.size.QuadPart;
+}
+
+/* An error of the view, told better where the reason can be found out. */
+static void
+mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
+                   uint64_t offset, uint64_t size)
+{
+    char file;
+    uint64_t whole = mapping_section_size(section, &file);
+    PyObject *label = wi_region_label(self);
+    if (label == NULL) {
+        return;
+    }
+    if (whole != 0 && (offset > whole || size > whole - offset)) {
+        PyErr_Format(PyExc_ValueError,
+                     "%llu bytes at offset %llu leave the %llu bytes of %R",
+                     size, offset, whole, label);
+    } else {
+        wi_raise(err, "MapViewOfFile", label);
+    }
+    Py_DECREF(label);
+}
+
+/* Map size bytes (0: all that follow) at offset into self, which is closed
+ * and owns nothing yet. 0, or -1 with an exception. */
+static int
+mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
+            uint64_t size, DWORD more_access)
+{
+    SYSTEM_INFO system;
+    GetSystemInfo(&system);
+    uint64_t delta = offset % system.dwAllocationGranularity;
+    uint64_t start = offset - delta;
+    if (size > (uint64_t)PY_SSIZE_T_MAX - delta) {
+        PyErr_SetString(PyExc_OverflowError,
+                        "size does not fit in the address space");
+        return -1;
+    }
+    SIZE_T length = size == 0 ? 0 : (SIZE_T)(delta + size);
+    DWORD view_access = mapping_view_access(access) | more_access;
+    char *base;
+    DWORD err;
+    WI_CALL(err,
+            base = MapViewOfFile(section, view_access, (DWORD)(start >> 32),
+                                 (DWORD)(start & 0xffffffff), length));
+    if (base == NULL) {
+        mapping_raise_view(self, err, section, offset, size);
+        return -1;
+    }
+
+    SIZE_T usable, total;
+    char file;
+    wchar_t unused[4];
+    uint64_t whole = mapping_section_size(section, &file);
+    mapping_measure(base, access, &usable, &total);
+    if (file == -1) {
+        /* Too little room for the name is an answer as well. */
+        file = K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) ||
+               GetLastError() == ERROR_INSUFFICIENT_BUFFER;
+    }
+    uint64_t after = usable > delta ? usable - delta : 0;
+    if (file && whole > offset && after > whole - offset) {
+        after = whole - offset; /* a file's length is exact */
+    }
+    self->mapped = usable > delta ? (Py_ssize_t)(usable - delta) : 0;
+    self->total = total > delta ? (Py_ssize_t)(total - delta) : 0;
+    self->bytes.size = (Py_ssize_t)(size != 0 && size < after ? size : after);
+    self->exact = size != 0 || file > 0;
+    self->bytes.guarded = file != 0;
+    self->access = (char)access;
+    self->offset = offset;
+
+    if (size > after && self->total == self->mapped) {
+        PyErr_Format(PyExc_ValueError,
+                     "only %llu of the %llu bytes at offset %llu can be used "
+                     "with access='%s'",
+                     after, size, offset,
+                     access == REGION_READ    ? "read"
+                     : access == REGION_WRITE ? "readwrite"
+                                              : "copy");
+        goto failed;
+    }
+    if (self->bytes.guarded && wi_guard_new(&self->guard) < 0) {
+        PyErr_NoMemory();
+        goto failed;
+    }
+    self->start = base;
+    self->bytes.base = base + delta;
+    self->bytes.readonly = access == REGION_READ;
+    return 0;
+
+failed:
+    UnmapViewOfFile(base);
+    return -1;
+}
+
+/* A closed region of `type` that is called `name`. */
+static RegionObject *
+mapping_new(PyObject *type, PyObject *name)
+{
+    RegionObject *self = wi_alloc((PyTypeObject *)type);
+    if (self != NULL && name != NULL && name != Py_None) {
+        self->name = Py_NewRef(name);
+    }
+    return self;
+}
+
+/* ----------------------------------------------------------------- create */
+
+typedef struct {
+    PyObject *name;
+    PyObject *file; /* None, str or the int of a handle */
+    PyObject *security;
+    uint64_t size;
+    uint64_t offset;
+    int access;
+    int exist_ok;
+    int reserve;
+    int large_pages;
+} mapping_options;
+
+/* The file to map: opened by path, or a duplicate of a handle. */
+static int
+mapping_open_file(const mapping_options *options, HANDLE *out)
+{
+    HANDLE file = INVALID_HANDLE_VALUE;
+    DWORD err;
+    *out = NULL;
+    if (options->file == Py_None) {
+        return 0;
+    }
+    if (!PyUnicode_Check(options->file)) {
+        HANDLE given;
+        BOOL ok;
+        if (!wi_handle_converter(options->file, &given)) {
+            return -1;
+        }
+        WI_CALL(err, ok = DuplicateHandle(GetCurrentProcess(), given,
+                                          GetCurrentProcess(), &file, 0, FALSE,
+                                          DUPLICATE_SAME_ACCESS));
+        if (!ok) {
+            wi_raise(err, "DuplicateHandle", options->file);
+            return -1;
+        }
+        *out = file;
+        return 0;
+    }
+    wchar_t *path = PyUnicode_AsWideCharString(options->file, NULL);
+    if (path == NULL) {
+        return -1;
+    }
+    DWORD rights = GENERIC_READ;
+    DWORD how = OPEN_EXISTING;
+    if (options->access == REGION_WRITE) {
+        rights |= GENERIC_WRITE;
+        how = options->size != 0 ? OPEN_ALWAYS : OPEN_EXISTING;
+    }
+    WI_CALL(err, file = CreateFileW(path, rights,
+                                    FILE_SHARE_READ | FILE_SHARE_WRITE |
+                                        FILE_SHARE_DELETE,
+                                    NULL, how, FILE_ATTRIBUTE_NORMAL, NULL));
+    PyMem_Free(path);
+    if (file == INVALID_HANDLE_VALUE) {
+        wi_raise(err, "CreateFileW", options->file);
+        return -1;
+    }
+    *out = file;
+    return 0;
+}
+
+/* How large the section has to be. 0, or -1 with an exception. */
+static int
+mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
+{
+    *out = 0;
+    if (options->size > (uint64_t)PY_SSIZE_T_MAX - options->offset) {
+        PyErr_SetString(PyExc_OverflowError,
+                        "offset + size does not fit in the address space");
+        return -1;
+    }
+    if (file == NULL) {
+        if (options->size == 0) {
+            PyErr_SetString(PyExc_ValueError,
+                            "size must be 1 or more (only a file has one of "
+                            "its own)");
+            return -1;
+        }
+        *out = options->offset + options->size;
+        return 0;
+    }
+    LARGE_INTEGER length;
+    DWORD err;
+    BOOL ok;
+    WI_CALL(err, ok = GetFileSizeEx(file, &length));
+    if (!ok) {
+        wi_raise(err, "GetFileSizeEx", options->file);
+        return -1;
+    }
+    uint64_t end = options->offset + options->size;
+    uint64_t have = (uint64_t)length.QuadPart;
+    if (options->size == 0 ? end >= have
+                           : end > have && options->access != REGION_WRITE) {
+        PyErr_Format(PyExc_ValueError,
+                     "the file %R has %llu bytes, none or too few after "
+                     "offset %llu (only access='readwrite' with a size grows "
+                     "it)",
+                     options->file, have, options->offset);
+        return -1;
+    }
+    *out = end > have ? end : 0; /* 0: as large as the file */
+    return 0;
+}
+
+/* CreateFileMappingW; 0 with *section and *created, or -1. */
+static int
+mapping_create_section(const mapping_options *options, const wchar_t *name,
+                       HANDLE file, uint64_t maximum,
+                       SECURITY_ATTRIBUTES *security, HANDLE *section,
+                       BOOL *created)
+{
+    DWORD protection = mapping_page_protection(options->access);
+    if (options->reserve) {
+        protection |= SEC_RESERVE;
+    }
+    if (options->large_pages) {
+        protection |= SEC_COMMIT | SEC_LARGE_PAGES;
+    }
+    DWORD err;
+    WI_CALL(err, *section = CreateFileMappingW(
+                     file != NULL ? file : INVALID_HANDLE_VALUE, security,
+                     protection, (DWORD)(maximum >> 32),
+                     (DWORD)(maximum & 0xffffffff), name));
+    PyObject *label = options->name != Py_None   ? options->name
+                      : options->file != Py_None ? options->file
+                                                 : NULL;
+    if (*section == NULL && label == NULL) {
+        label = PyUnicode_FromString("unnamed mapping");
+        if (label != NULL) {
+            wi_raise(err, "CreateFileMappingW", label);
+            Py_DECREF(label);
+        }
+        return -1;
+    }
+    if (*section == NULL) {
+        wi_raise(err, "CreateFileMappingW", label);
+        return -1;
+    }
+    *created = err != ERROR_ALREADY_EXISTS;
+    if (!*created && !options->exist_ok) {
+        CloseHandle(*section);
+        *section = NULL;
+        wi_raise(ERROR_ALREADY_EXISTS, "CreateFileMappingW", options->name);
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(mapping_create_doc,
+             "_create($type, name, size, /, *, access='readwrite', file=None,"
+             " offset=0,\n        exist_ok=False, security=None,"
+             " reserve=False, large_pages=False)\n--\n\n"
+             "What SharedMapping.create() calls.\n\n"
+             "Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.");
+
+static PyObject *
+mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {
+        "",         "",         "access",  "file",        "offset",
+        "exist_ok", "security", "reserve", "large_pages", NULL};
+    mapping_options options = {
+        .file = Py_None, .security = Py_None, .access = REGION_WRITE};
+    wi_security security;
+    memset(&security, 0, sizeof(security));
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OO&|$O&OO&pOpp:_create", keywords, &options.name,
+            mapping_size_converter, &options.size, mapping_access_converter,
+            &options.access, &options.file, mapping_size_converter,
+            &options.offset, &options.exist_ok, &options.security,
+            &options.reserve, &options.large_pages)) {
+        return NULL;
+    }
+
+    RegionObject *self = NULL;
+    wchar_t *name = NULL;
+    HANDLE file = NULL;
+    HANDLE section = NULL;
+    uint64_t maximum;
+    BOOL created;
+    int ok = 0;
+    if (mapping_name(options.name, &name) < 0 ||
+        wi_security_init(&security, options.security) < 0 ||
+        mapping_open_file(&options, &file) < 0 ||
+        mapping_maximum(&options, file, &maximum) < 0 ||
+        mapping_create_section(&options, name, file, maximum,
+                               wi_security_attributes(&security), &section,
+                               &created) < 0) {
+        goto done;
+    }
+    self = mapping_new(cls, options.name);
+    if (self == NULL ||
+        mapping_map(self, section, options.access, options.offset,
+                    options.size,
+                    options.large_pages ? FILE_MAP_LARGE_PAGES : 0) < 0) {
+        goto done;
+    }
+    self->created = (char)created;
+    self->section = section;
+    self->file = file;
+    ok = 1;
+done:
+    if (!ok) {
+        Py_CLEAR(self);
+        if (section != NULL) {
+            CloseHandle(section);
+        }
+        if (file != NULL) {
+            CloseHandle(file);
+        }
+    }
+    wi_security_clear(&security);
+    PyMem_Free(name);
+    return (PyObject *)self;
+}
+
+/* ------------------------------------------------------------------- open */
+
+PyDoc_STRVAR(mapping_open_doc,
+             "_open($type, name, /, *, access='readwrite', offset=0,"
+             " size=None)\n--\n\n"
+             "What SharedMapping.open() calls.\n\n"
+             "Win32: OpenFileMappingW, MapViewOfFile.");
+
+static PyObject *
+mapping_open(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"", "access", "offset", "size", NULL};
+    PyObject *name;
+    uint64_t offset = 0, size = 0;
+    int access = REGION_WRITE;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$O&O&O&:_open", keywords,
+                                     &name, mapping_access_converter, &access,
+                                     mapping_size_converter, &offset,
+                                     mapping_size_converter, &size)) {
+        return NULL;
+    }
+    wchar_t *wide;
+    if (mapping_name(name, &wide) < 0) {
+        return NULL;
+    }
+    DWORD rights = mapping_section_access(access);
+    RegionObject *self = NULL;
+    HANDLE section;
+    DWORD err;
+    WI_CALL(err,
+            section = OpenFileMappingW(rights | SECTION_QUERY, FALSE, wide));
+    if (section == NULL && err == ERROR_ACCESS_DENIED) {
+        /* Asking for the size is a right that can be done without. */
+        WI_CALL(err, section = OpenFileMappingW(rights, FALSE, wide));
+    }
+    if (section == NULL) {
+        wi_raise(err, "OpenFileMappingW", name);
+        goto done;
+    }
+    self = mapping_new(cls, name);
+    if (self == NULL ||
+        mapping_map(self, section, access, offset, size, 0) < 0) {
+        Py_CLEAR(self);
+        CloseHandle(section);
+        goto done;
+    }
+    self->section = section;
+done:
+    PyMem_Free(wide);
+    return (PyObject *)self;
+}
+
+PyDoc_STRVAR(mapping_from_handle_doc,
+             "_from_handle($type, handle, /, *, access='readwrite', offset=0,"
+             "\n             size=None, name=None)\n--\n\n"
+             "What SharedMapping.from_handle() calls.\n\n"
+             "Win32: MapViewOfFile.");
+
+static PyObject *
+mapping_from_handle(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"", "access", "offset", "size", "name", NULL};
+    PyObject *name = Py_None;
+    uint64_t offset = 0, size = 0;
+    int access = REGION_WRITE;
+    HANDLE section;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$O&O&O&O:_from_handle",
+                                     keywords, wi_handle_converter, &section,
+                                     mapping_access_converter, &access,
+                                     mapping_size_converter, &offset,
+                                     mapping_size_converter, &size, &name)) {
+        return NULL;
+    }
+    wchar_t *wide; /* only to check it */
+    if (mapping_name(name, &wide) < 0) {
+        return NULL;
+    }
+    PyMem_Free(wide);
+    RegionObject *self = mapping_new(cls, name);
+    if (self != NULL &&
+        mapping_map(self, section, access, offset, size, 0) < 0) {
+        Py_CLEAR(self);
+    }
+    if (self != NULL) {
+        self->section = section;
+    }
+    return (PyObject *)self;
+}
+
+/* ------------------------------------------------------------------ views */
+
+PyDoc_STRVAR(mapping_view_doc,
+             "_view($self, type, /, *, access=None, offset=0, size=None)"
+             "\n--\n\n"
+             "What SharedMapping.view() calls.\n\n"
+             "Win32: MapViewOfFile.");
+
+static PyObject *
+mapping_view(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"", "access", "offset", "size", NULL};
+    RegionObject *self = (RegionObject *)op;
+    PyObject *type, *access_name = Py_None;
+    uint64_t offset = 0, size = 0;
+    int access = self->access;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O|$OO&O&:_view", keywords, &type, &access_name,
+            mapping_size_converter, &offset, mapping_size_converter, &size)) {
+        return NULL;
+    }
+    if (access_name != Py_None &&
+        !mapping_access_converter(access_name, &access)) {
+        return NULL;
+    }
+    wi_state *state = wi_state_of(Py_TYPE(op));
+    if (state == NULL) {
+        return NULL;
+    }
+    if (!PyType_Check(type) ||
+        !PyType_IsSubtype((PyTypeObject *)type, state->view_type)) {
+        PyErr_Format(PyExc_TypeError, "%R is not a MappingView type", type);
+        return NULL;
+    }
+    RegionObject *view = mapping_new(type, self->name);
+    if (view == NULL) {
+        return NULL;
+    }
+    if (wi_bytes_check_open(op) < 0) {
+        Py_DECREF(view);
+        return NULL;
+    }
+    self->bytes.pins++;
+    int failed = mapping_map(view, self->section, access, offset, size, 0);
+    self->bytes.pins--;
+    if (failed) {
+        Py_DECREF(view);
+        return NULL;
+    }
+    view->owner = Py_NewRef(op);
+    self->views++;
+    return (PyObject *)view;
+}
+
+/* ----------------------------------------------------------- commit, share */
+
+PyDoc_STRVAR(
+    mapping_commit_doc,
+    "commit($self, size=0, /)\n--\n\n"
+    "Make at least `size` bytes of a reserved mapping usable.\n\n"
+    "Also takes notice of what peers committed, and returns the size\n"
+    "that can be used now. Memory is never taken away again.\n"
+    "Raises ValueError for more than was reserved, TypeError for a\n"
+    "mapping that is not writable, and OSError (winerror 1455) when\n"
+    "the system is out of memory. Any thread.\n\n"
+    "Win32: VirtualAlloc, VirtualQuery.");
+
+static PyObject *
+mapping_commit(PyObject *op, PyObject *args)
+{
+    RegionObject *self = (RegionObject *)op;
+    Py_ssize_t size = 0;
+    if (!PyArg_ParseTuple(args, "|n:commit", &size) ||
+        wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    if (size < 0 || size > self->total) {
+        PyErr_Format(PyExc_ValueError,
+                     "cannot commit %zd bytes: %zd are reserved", size,
+                     self->total);
+        return NULL;
+    }
+    SIZE_T delta = (SIZE_T)(self->bytes.base - self->start);
+    if (size > self->mapped) {
+        if (self->access != REGION_WRITE) {
+            PyErr_Format(PyExc_TypeError,
+                         "only access='readwrite' can commit, not %R", op);
+            return NULL;
+        }
+        DWORD err;
+        void *done;
+        self->bytes.pins++;
+        WI_CALL(err, done = VirtualAlloc(self->start, delta + (SIZE_T)size,
+                                         MEM_COMMIT, PAGE_READWRITE));
+        self->bytes.pins--;
+        if (done == NULL) {
+            PyObject *label = wi_region_label(self);
+            if (label != NULL) {
+                wi_raise(err, "VirtualAlloc", label);
+                Py_DECREF(label);
+            }
+            return NULL;
+        }
+    }
+    SIZE_T usable, total;
+    mapping_measure(self->start, self->access, &usable, &total);
+    Py_ssize_t mapped = usable > delta ? (Py_ssize_t)(usable - delta) : 0;
+    if (mapped > self->mapped) {
+        self->mapped = mapped;
+        /* What peers committed is known in whole pages only. */
+        self->bytes.size = size > self->bytes.size ? size : mapped;
+        self->exact = size == self->bytes.size;
+    } else if (size > self->bytes.size) {
+        self->bytes.size = size;
+        self->exact = 1;
+    }
+    return PyLong_FromSsize_t(self->bytes.size);
+}
+
+PyDoc_STRVAR(mapping_duplicate_doc,
+             "_duplicate_to($self, pid, access=None, /)\n--\n\n"
+             "What SharedMapping.duplicate_to() calls.\n\n"
+             "Win32: OpenProcess, DuplicateHandle.");
+
+static PyObject *
+mapping_duplicate(PyObject *op, PyObject *args)
+{
+    RegionObject *self = (RegionObject *)op;
+    PyObject *access_name = Py_None;
+    DWORD pid;
+    int access = self->access;
+    if (!PyArg_ParseTuple(args, "O&|O:_duplicate_to", wi_u32_converter, &pid,
+                          &access_name)) {
+        return NULL;
+    }
+    if ((access_name != Py_None &&
+         !mapping_access_converter(access_name, &access)) ||
+        wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    DWORD rights = mapping_section_access(access) | SECTION_QUERY;
+    HANDLE process, copy = NULL;
+    PyObject *result = NULL;
+    BOOL ok = FALSE;
+    DWORD err;
+    self->bytes.pins++;
+    WI_CALL(err, process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, pid));
+    if (process == NULL) {
+        PyObject *label = PyUnicode_FromFormat("pid %lu", (unsigned long)pid);
+        if (label != NULL) {
+            wi_raise_as(err == ERROR_INVALID_PARAMETER
+                            ? PyExc_ProcessLookupError
+                            : PyExc_OSError,
+                        err, "OpenProcess", label);
+            Py_DECREF(label);
+        }
+        goto done;
+    }
+    WI_CALL(err, ok = DuplicateHandle(GetCurrentProcess(), self->section,
+                                      process, &copy, rights, FALSE, 0));
+    if (!ok && err == ERROR_ACCESS_DENIED) {
+        /* Our own handle may lack SECTION_QUERY (see _open). */
+        rights &= ~(DWORD)SECTION_QUERY;
+        WI_CALL(err, ok = DuplicateHandle(GetCurrentProcess(), self->section,
+                                          process, &copy, rights, FALSE, 0));
+    }
+    if (!ok) {
+        PyObject *label = wi_region_label(self);
+        if (label != NULL) {
+            wi_raise(err, "DuplicateHandle", label);
+            Py_DECREF(label);
+        }
+        goto done;
+    }
+    result = PyLong_FromVoidPtr(copy);
+done:
+    self->bytes.pins--;
+    if (process != NULL) {
+        CloseHandle(process);
+    }
+    return result;
+}
+
+/* ------------------------------------------------------------- properties */
+
+static PyObject *
+mapping_get_handle(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    if (wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    return PyLong_FromVoidPtr(self->section);
+}
+
+static PyObject *
+mapping_get_created(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((RegionObject *)op)->created);
+}
+
+static PyGetSetDef mapping_getset[] = {
+    {"handle", mapping_get_handle, NULL,
+     "The section's handle; it stays this object's.", NULL},
+    {"created", mapping_get_created, NULL,
+     "Whether this object made the mapping (and did not find it there).",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef mapping_members[] = {
+    {"reserved", Py_T_PYSSIZET, offsetof(RegionObject, total), Py_READONLY,
+     "How many bytes commit() can make usable, in whole pages."},
+    {"views", Py_T_PYSSIZET, offsetof(RegionObject, views), Py_READONLY,
+     "How many views of view() are open."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMemberDef view_members[] = {
+    {"mapping", T_OBJECT, offsetof(RegionObject, owner), Py_READONLY,
+     "The SharedMapping that this is a view of."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* ------------------------------------------------------------------ types */
+
+#define MAPPING_KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
+
+static PyMethodDef mapping_methods[] = {
+    {"_create", MAPPING_KEYWORDS(mapping_create),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_create_doc},
+    {"_open", MAPPING_KEYWORDS(mapping_open),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_open_doc},
+    {"_from_handle", MAPPING_KEYWORDS(mapping_from_handle),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_from_handle_doc},
+    {"_view", MAPPING_KEYWORDS(mapping_view), METH_VARARGS | METH_KEYWORDS,
+     mapping_view_doc},
+    {"commit", mapping_commit, METH_VARARGS, mapping_commit_doc},
+    {"_duplicate_to", mapping_duplicate, METH_VARARGS, mapping_duplicate_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(mapping_doc, "A section and a view of it.");
+PyDoc_STRVAR(view_doc, "One more view of a mapping, at another offset.");
+
+static PyType_Slot mapping_slots[] = {
+    {Py_tp_doc, (void *)mapping_doc},
+    {Py_tp_traverse, wi_region_traverse},
+    {Py_tp_methods, mapping_methods},
+    {Py_tp_members, mapping_members},
+    {Py_tp_getset, mapping_getset},
+    {0, NULL},
+};
+
+static PyType_Slot view_slots[] = {
+    {Py_tp_doc, (void *)view_doc},
+    {Py_tp_traverse, wi_region_traverse},
+    {Py_tp_members, view_members},
+    {0, NULL},
+};
+
+#define MAPPING_FLAGS                                                         \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |          \
+     Py_TPFLAGS_IMMUTABLETYPE)
+
+static PyType_Spec mapping_spec = {
+    .name = "winipc._core.SharedMapping",
+    .basicsize = sizeof(RegionObject),
+    .flags = MAPPING_FLAGS,
+    .slots = mapping_slots,
+};
+
+static PyType_Spec view_spec = {
+    .name = "winipc._core.MappingView",
+    .basicsize = sizeof(RegionObject),
+    .flags = MAPPING_FLAGS,
+    .slots = view_slots,
+};
+
+static int
+mapping_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+                 PyTypeObject **slot)
+{
+    PyObject *bases = PyTuple_Pack(1, (PyObject *)base);
+    if (bases == NULL) {
+        return -1;
+    }
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, bases);
+    Py_DECREF(bases);
+    return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
+}
 
 int
 wi_mapping_init(PyObject *module, wi_state *state)
 {
-    WI_UNUSED(module);
-    WI_UNUSED(state);
+    if (mapping_add_type(module, &mapping_spec, state->region_type,
+                         &state->mapping_type) < 0 ||
+        mapping_add_type(module, &view_spec, state->region_type,
+                         &state->view_type) < 0) {
+        return -1;
+    }
     return 0;
 }

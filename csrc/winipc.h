@@ -25,8 +25,10 @@
 /* Compiler differences live here and nowhere else. */
 #if defined(_MSC_VER)
 #define WI_INLINE static __forceinline
+#define WI_NOINLINE __declspec(noinline)
 #else
 #define WI_INLINE static inline
+#define WI_NOINLINE __attribute__((noinline))
 #endif
 #define WI_UNUSED(x) ((void)(x))
 
@@ -40,6 +42,7 @@
     X(PyObject, PartialReadError)                                             \
     X(PyObject, PartialWriteError)                                            \
     X(PyObject, abandoned_sends)                                              \
+    X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
     X(PyTypeObject, section_type)                                             \
@@ -78,6 +81,7 @@ PyObject *wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
  * saved the current exception and restores it after. */
 void wi_warn_unclosed(PyObject *self);
 
+int wi_region_init(PyObject *module, wi_state *state);
 int wi_mapping_init(PyObject *module, wi_state *state);
 int wi_atomic_init(PyObject *module, wi_state *state);
 int wi_section_init(PyObject *module, wi_state *state);

@@ -13,6 +13,7 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
+from winipc.mapping import MappingView, SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import (
     Window,
@@ -50,6 +51,7 @@ __all__ = [
     "CopyDataWindow",
     "Event",
     "GlobalMemory",
+    "MappingView",
     "MemoryKind",
     "MemoryProtection",
     "MemoryState",
@@ -65,6 +67,7 @@ __all__ = [
     "RemoteBlock",
     "RemoteProcess",
     "Semaphore",
+    "SharedMapping",
     "SyncAccess",
     "Waitable",
     "Window",

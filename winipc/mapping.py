@@ -1,0 +1,294 @@
+"""Named, unnamed and file-backed shared memory.
+
+A `SharedMapping` is a section of Windows (CreateFileMapping) and a view of it.
+Processes that open the same name, or hold a duplicate of the same handle, share
+its bytes. What they do with them is up to them: reads and writes are plain
+copies, and order among processes is what a mutex, an event, an interlocked
+operation or a `Snapshot` is for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
+
+from winipc import _core
+from winipc.errors import add_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from winipc.process import RemoteProcess
+
+_T = TypeVar("_T")
+
+__all__ = ["Access", "MappingView", "SharedMapping"]
+
+#: "read" never asks for write rights. "copy" is writable, and what is written
+#: stays in this process (PAGE_WRITECOPY).
+Access = Literal["read", "readwrite", "copy"]
+
+_ERROR_FILE_NOT_FOUND = 2
+_ERROR_PATH_NOT_FOUND = 3
+_ERROR_ACCESS_DENIED = 5
+_ERROR_INVALID_HANDLE = 6
+_ERROR_TIMEOUT = 1460
+_ERROR_PRIVILEGE_NOT_HELD = 1314
+
+
+class MappingView(_core.MappingView):
+    """One more view of a mapping, made by `SharedMapping.view()`.
+
+    It is used like the mapping itself, and has to be closed before it.
+    """
+
+    __slots__ = ()
+
+
+class SharedMapping(_core.SharedMapping):
+    """Memory that several processes see at once.
+
+    Made by `create`, `open`, `wait` or `from_handle`; closed by `close` or at the
+    end of a `with` block. `memoryview(mapping)`, NumPy, `struct` and ctypes use the
+    memory itself; indexing, slicing, `read` and `write` copy, with every bound
+    checked. Any thread may use it; two that write the same bytes at once get what
+    two processes would.
+
+    A page of a mapped file may fail to be read (the share went away, the file was
+    cut short). The copying methods raise OSError then; a memoryview or an array has
+    no such protection, and touching the page through one ends the process.
+
+    Win32: CreateFileMappingW, OpenFileMappingW, MapViewOfFile, UnmapViewOfFile.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None,
+        size: int | None = None,
+        *,
+        file: str | os.PathLike[str] | int | None = None,
+        access: Access = "readwrite",
+        offset: int = 0,
+        exist_ok: bool = False,
+        security: str | None = None,
+        reserve: bool = False,
+        large_pages: bool = False,
+    ) -> Self:
+        """Make a mapping of `size` bytes and map it.
+
+        Args:
+            name: What others open it by; `Global\\` in front makes it visible in
+                all sessions. None for no name.
+            size: Bytes. None only for a file: all of it after `offset`.
+            file: A path, or the handle of an open file, to be behind the memory.
+                With access "readwrite" it is made and grown as `size` needs.
+            access: "readwrite", "read", or "copy" for private changes.
+            offset: Where in the file or section the first byte is; any number.
+            exist_ok: Take the mapping that has the name already, if there is one;
+                `created` tells.
+            security: An SDDL string, "owner" (this user becomes the owner, which
+                servers such as Pageant check), or None for the process's default.
+            reserve: Only reserve addresses; `commit` makes bytes usable later.
+            large_pages: Use large pages; size is a multiple of theirs.
+
+        Raises:
+            FileExistsError: The name is taken (winerror 183).
+            OSError: winerror 6 when another kind of object has the name, 5 when
+                rights are missing, 1314 without the privilege for large pages.
+            ValueError: A range that the file or the existing mapping has not.
+
+        Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
+        """
+        where = os.fspath(file) if isinstance(file, os.PathLike) else file
+        try:
+            return cls._create(
+                name,
+                size,
+                access=access,
+                file=where,
+                offset=offset,
+                exist_ok=exist_ok,
+                security=security,
+                reserve=reserve,
+                large_pages=large_pages,
+            )
+        except OSError as error:
+            _explain(error, name, creating=True)
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        access: Access = "readwrite",
+        offset: int = 0,
+        size: int | None = None,
+    ) -> Self:
+        """Map a mapping that exists.
+
+        Args:
+            name: What it was created as.
+            access: "read" asks for no more than reading.
+            offset: The first byte wanted; any number.
+            size: Bytes. None for all: Windows then tells whole pages, so that
+                `size` may be more than was asked for when it was created, and
+                `size_is_exact` is False.
+
+        Raises:
+            FileNotFoundError: There is no such name in this session (winerror 2).
+            OSError: winerror 6 when another kind of object has the name, 5 when
+                rights are missing.
+            ValueError: The range is not inside.
+
+        Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
+        """
+        try:
+            return cls._open(name, access=access, offset=offset, size=size)
+        except OSError as error:
+            _explain(error, name, creating=False)
+            raise
+
+    @classmethod
+    def wait(
+        cls,
+        name: str,
+        timeout: float | None = None,
+        *,
+        access: Access = "readwrite",
+        offset: int = 0,
+        size: int | None = None,
+    ) -> Self:
+        """Wait until somebody creates `name`, and open it.
+
+        Windows tells nobody about new names, so this looks again and again, at
+        first every millisecond and later every 50.
+
+        Args:
+            timeout: Seconds; None for ever.
+
+        Raises:
+            TimeoutError: The name did not appear (winerror 1460).
+            OSError: As `open` does for everything but a missing name.
+
+        Win32: OpenFileMappingW, MapViewOfFile.
+        """
+        return _retry(
+            lambda: cls.open(name, access=access, offset=offset, size=size),
+            name,
+            timeout,
+        )
+
+    @classmethod
+    def from_handle(
+        cls,
+        handle: int,
+        *,
+        access: Access = "readwrite",
+        offset: int = 0,
+        size: int | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """Map a section by a handle of this process, and take the handle over.
+
+        The handle comes from `duplicate_to`, from a parent process or from other
+        code; `close` closes it. When this raises, the handle is still the caller's.
+
+        Args:
+            name: What to call it in messages; the handle alone counts.
+
+        Raises:
+            OSError: winerror 6 for no such handle, 5 when it lacks the rights.
+            ValueError: The range is not inside.
+
+        Win32: MapViewOfFile, VirtualQuery.
+        """
+        return cls._from_handle(
+            handle, access=access, offset=offset, size=size, name=name
+        )
+
+    def view(
+        self, offset: int = 0, size: int | None = None, *, access: Access | None = None
+    ) -> MappingView:
+        """Map another part of the same mapping; it lives at an address of its own.
+
+        Args:
+            offset: From the start of the whole mapping, any number; Windows wants
+                multiples of 64 KiB, and that is arranged here.
+            size: Bytes; None for all that follow.
+            access: What this mapping has, or less.
+
+        Raises:
+            ValueError: The range is not inside.
+            OSError: winerror 5 for more access than the mapping has.
+
+        Win32: MapViewOfFile.
+        """
+        return self._view(MappingView, access=access, offset=offset, size=size)
+
+    def duplicate_to(
+        self, process: int | RemoteProcess, *, access: Access | None = None
+    ) -> int:
+        """Give another process a handle of its own, and return its value there.
+
+        Tell the process the number; it calls `from_handle`. The memory lives as
+        long as anybody has a handle or a view.
+
+        Args:
+            process: A process id, or a `RemoteProcess`.
+            access: "read" for a handle that cannot be mapped for writing.
+
+        Raises:
+            ProcessLookupError: There is no such process (winerror 87).
+            PermissionError: The process may not be given handles (winerror 5).
+
+        Win32: OpenProcess, DuplicateHandle.
+        """
+        pid = process if isinstance(process, int) else process.pid
+        return self._duplicate_to(pid, access)
+
+
+def _retry(attempt: Callable[[], _T], name: str, timeout: float | None) -> _T:
+    """Call `attempt` until it finds something, or raise TimeoutError."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        try:
+            return attempt()
+        except FileNotFoundError as error:
+            if error.winerror != _ERROR_FILE_NOT_FOUND:
+                raise
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(
+                    None,
+                    f"nobody created it within {timeout} s",
+                    name,
+                    _ERROR_TIMEOUT,
+                    "OpenFileMappingW",
+                ) from None
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, 0.05)
+
+
+def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
+    """Say what to check, where Windows is known to be vague."""
+    code = error.winerror
+    if name is None or code is None:
+        return
+    if code == _ERROR_INVALID_HANDLE:
+        add_hint(
+            error,
+            "the name is in use by another kind of object (an event, a mutex, ...): "
+            "all kinds share one set of names",
+        )
+    elif code == _ERROR_PATH_NOT_FOUND:
+        add_hint(
+            error,
+            "a backslash ends a namespace, and only Local\\, Global\\ and "
+            "Session\\<number>\\ exist",
+        )
