@@ -451,7 +451,8 @@ class Sender:
         lock = self._locks.get(name)
         if lock is None:
             lock = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
-            self._locks[name] = self._stack.enter_context(lock)
+            self._stack.callback(lock.close)  # `with lock` would take it
+            self._locks[name] = lock
         try:
             if not lock.acquire(self.timeout):
                 raise TimeoutError(f"another sender has held {name!r} for {self.timeout} s")
