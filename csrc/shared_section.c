@@ -23,9 +23,15 @@
 #include <windows.h>
 
 /* Without an initialiser MSVC would put the variable in .bss instead. */
-#ifdef _MSC_VER
+#if defined(_MSC_VER)
 #pragma section(".MYSEC", read, write, shared)
+/* For clang-cl, which knows the pragma but not its "shared". */
+#pragma comment(linker, "/SECTION:.MYSEC,RWS")
 __declspec(allocate(".MYSEC")) char MySharedData[4096] = {0};
+#elif defined(__clang__)
+/* clang ignores the attribute, but who names a section first sets its flags. */
+__asm__(".section .MYSEC,\"dws\"\n.text\n");
+__attribute__((section(".MYSEC"))) char MySharedData[4096] = {0};
 #else
 __attribute__((section(".MYSEC"), shared)) char MySharedData[4096] = {0};
 #endif
