@@ -121,9 +121,7 @@ MACROS: list[tuple[str, str | None]] = [
     ("WIN32_LEAN_AND_MEAN", None),
     ("_WIN32_WINNT", "0x0A00"),
 ]
-PYTHON_MACROS = [
-    ("Py_LIMITED_API", "0x030B0000") if ABI3 else ("Py_GIL_DISABLED", "1")
-]
+PYTHON_MACROS = [("Py_LIMITED_API", "0x030B0000") if ABI3 else ("Py_GIL_DISABLED", "1")]
 HEADERS = sorted(glob("csrc/*.h") + glob("include/*.h"))
 
 setup(
@@ -131,7 +129,9 @@ setup(
     ext_modules=[
         Extension(
             "winipc._core",
-            sources=[s for s in sorted(glob("csrc/*.c")) if Path(s) != Path(DLL_SOURCE)],
+            sources=[
+                s for s in sorted(glob("csrc/*.c")) if Path(s) != Path(DLL_SOURCE)
+            ],
             depends=HEADERS,
             include_dirs=["csrc", "include"],
             define_macros=[*MACROS, *PYTHON_MACROS],
