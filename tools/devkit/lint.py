@@ -1,0 +1,134 @@
+"""The static checks, side by side; each says ok or shows what it found."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import wine
+from base import BUILD, ROOT, Failure, fail, need_packages, run, say, together
+from commands import python_command, python_environ
+from hostenv import host_python
+from pins import BUILD_PYTHON
+from ready import ready
+from winpython import MINGW, bare_python, selected
+
+# As in setup.py, and nothing may be warned about.
+C_FLAGS = (
+    *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"),
+    *("-DUNICODE", "-D_UNICODE", "-DWIN32_LEAN_AND_MEAN", "-D_WIN32_WINNT=0x0A00"),
+    *("-DPy_LIMITED_API=0x030B0000", "-Icsrc", "-Iinclude"),
+)
+# Programs of their own, in either character set.
+PROGRAM_FLAGS = (
+    *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Iinclude"),
+)
+COMPILERS = {
+    "mingw": (MINGW + "gcc",),
+    "clang": ("clang", "--target=x86_64-w64-windows-gnu"),
+}
+
+
+def main(args: list[str]) -> int:
+    """./dev lint [--fix]"""
+    if args not in ([], ["--fix"]):
+        fail("lint takes only --fix")
+    os.chdir(ROOT)
+    ready([selected()])
+    need_packages([] if shutil.which("clang") else ["clang"])
+    if args:
+        fix()
+    checks = all_checks()
+    failed: list[str] = []
+    printing = threading.Lock()
+
+    def outcome(name: str, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except Failure as error:
+            with printing:
+                failed.append(name)
+                print(f"{error.output.rstrip()}\n{name}: {error}", flush=True)
+        else:
+            with printing:
+                print(f"{name}: ok", flush=True)
+
+    together(*(partial(outcome, name, check) for name, check in checks.items()))
+    print(f"{len(checks) - len(failed)} checks passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def fix() -> None:
+    """Format what has a format, and repair what ruff can."""
+    ruff = tool("ruff")
+    run([ruff, "format", "."])
+    run([ruff, "check", "--fix", "--exit-zero", "."])
+    if files := c_files():
+        run([tool("clang-format"), "-i", *files])
+    say("formatted")
+
+
+def all_checks() -> dict[str, Callable[[], object]]:
+    python = host_python()
+    mypy: list[str | Path] = [python, "-I", "-m", "mypy"]
+    devkit = sorted(Path("tools/devkit").glob("*.py"))
+    checks: dict[str, Callable[[], object]] = {
+        "ruff check": partial(run, [tool("ruff"), "check", "."]),
+        "ruff format": partial(run, [tool("ruff"), "format", "--check", "."]),
+        "mypy winipc": partial(run, mypy),
+        "mypy tools": partial(run, [*mypy, "--platform=linux", *devkit]),
+        "codespell": partial(run, [tool("codespell")]),
+        "pyproject": partial(run, [tool("validate-pyproject"), "pyproject.toml"]),
+        "shellcheck": partial(run, [tool("shellcheck"), *shell_files()]),
+        "stubs": stubtest,
+    }
+    if files := c_files():
+        check: list[str | Path] = [tool("clang-format"), "--dry-run", "-Werror"]
+        checks["clang-format"] = partial(run, [*check, *files])
+    for name, compiler in COMPILERS.items():
+        checks[name] = partial(compile_all, compiler)
+    return checks
+
+
+def tool(name: str) -> Path:
+    return host_python().with_name(name)
+
+
+def c_files() -> list[Path]:
+    return [
+        path
+        for pattern in ("csrc/**/*.[ch]", "include/**/*.h", "tests/**/*.[ch]")
+        for path in sorted(Path().glob(pattern))
+    ] + sorted(Path().glob("benchmarks/**/*.[ch]"))
+
+
+def shell_files() -> list[Path]:
+    return [Path("dev"), *sorted(Path("tools").glob("*.sh")), Path(".ci/run")]
+
+
+def compile_all(compiler: tuple[str, ...]) -> None:
+    """Compile every C file, and stop at nothing less than a warning."""
+    headers = bare_python(BUILD_PYTHON) / "include"
+    extension = [path for path in c_files() if path.parts[0] == "csrc"]
+    programs = [path for path in c_files() if path.parts[0] not in ("csrc", "include")]
+    sources = [path for path in extension if path.suffix == ".c"]
+    run([*compiler, *C_FLAGS, "-isystem", headers, *sources])
+    if sources := [path for path in programs if path.suffix == ".c"]:
+        run([*compiler, *PROGRAM_FLAGS, *sources])
+    # A header that needs others first is found here.
+    for header in sorted(Path("include").glob("*.h")):
+        run([*compiler, *PROGRAM_FLAGS, "-x", "c", header, "-Wno-unused-function"])
+
+
+def stubtest() -> None:
+    """Hold winipc/_core.pyi against the built module, on the Windows Python."""
+    version = selected()
+    with wine.private_prefix() as prefix:
+        env = python_environ(prefix, version)
+        run(
+            [*python_command(version), "-m", "mypy.stubtest", "winipc._core"],
+            env=env,
+            cwd=BUILD,
+        )
