@@ -1,9 +1,20 @@
 """What ./dev runs."""
 
+import os
 import sys
 
 from base import Failure, Stopped, die_by, say, stop_on_signals
 from commands import COMMANDS
+
+
+def open_standard_streams() -> None:
+    """Put /dev/null where a stream is closed, or a later file would land there."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free number is this one.
+            os.open(os.devnull, os.O_RDWR)
 
 
 def main(argv: list[str]) -> int:
@@ -11,10 +22,12 @@ def main(argv: list[str]) -> int:
     if (command := COMMANDS.get(name)) is None:
         say(f"there is no command {name!r}; ./dev help lists them")
         return 2
+    open_standard_streams()
     stop_on_signals()
     try:
         return command(args)
     except Failure as error:
+        sys.stderr.write(error.output)
         say(str(error))
         return 1
     except Stopped as stopped:

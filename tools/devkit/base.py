@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
@@ -23,7 +23,11 @@ CACHE = (
 
 
 class Failure(Exception):
-    """A step failed; the message is all that the user needs."""
+    """A step failed; the message, after a tool's output, is all the user needs."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
 
 
 class Stopped(BaseException):
@@ -98,9 +102,8 @@ def run(
         finally:
             _running.discard(child)
     if child.returncode:
-        if text:
-            sys.stderr.write(text)
-        fail(f"{Path(command[0]).name} failed with status {child.returncode}")
+        name = Path(command[0]).name
+        raise Failure(f"{name} failed with status {child.returncode}", text or "")
     return text or ""
 
 
@@ -137,15 +140,15 @@ def need_packages(packages: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting_for: str = "") -> Iterator[None]:
+def locked(path: Path, what: str = "") -> Iterator[None]:
     """Hold a lock file; it is let go even if this process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if waiting_for:
-                say(f"another ./dev is busy: waiting for {waiting_for}")
+            if what:
+                say(f"waiting for {what}, which is being made")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -173,8 +176,9 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sha256(file: IO[bytes]) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def key_of(*parts: bytes | str) -> str:

@@ -2,10 +2,28 @@
 
 from pathlib import Path
 
-from base import BUILD, ROOT, key_of_tree, locked, need_packages, new_folder, remove, run, say
+from base import (
+    BUILD,
+    ROOT,
+    key_of_tree,
+    locked,
+    need_packages,
+    new_folder,
+    remove,
+    run,
+    say,
+)
 from winpython import MINGW, missing_mingw
 
-FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-static-libgcc", "-Iinclude")
+FLAGS = (
+    "-std=c11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-static-libgcc",
+    "-Iinclude",
+)
 LIBRARIES = ("-luser32", "-lgdi32", "-ladvapi32", "-lntdll")
 
 

@@ -24,4 +24,7 @@ def ready(versions: list[str]) -> None:
         ]
     )
     together(wine.template, host_python, partial(winpython.fetch, jars))
-    together(*(partial(winpython.windows_python, version) for version in versions))
+    together(
+        partial(winpython.bare_python, BUILD_PYTHON),
+        *(partial(winpython.windows_python, version) for version in versions),
+    )

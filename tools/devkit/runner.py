@@ -1,7 +1,7 @@
 """Run one Windows program: its streams, its signals, its exit status.
 
-Python under Wine 8 dies at start when a standard stream is a plain file or closed,
-so it gets pipes then. Terminals, pipes and /dev/null are handed on as they are.
+Python under Wine 8 dies at start when a standard stream is a plain file, so it
+gets pipes then. Terminals, pipes and /dev/null are handed on as they are.
 """
 
 import contextlib
@@ -14,8 +14,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from base import say
-
 WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 # si_code of a signal that the kernel sent, as the terminal does for Ctrl+C.
@@ -27,8 +25,9 @@ CONTROL_C_EXIT = 0x3A
 # How long a program may take to end after SIGTERM.
 GRACE = 5.0
 
-# How long to wait for output that a program's own children still hold.
-DRAIN = 2.0
+# A program that has ended may leave others that hold its output open; what comes
+# after so long a silence is not waited for.
+SILENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +118,8 @@ class _Streams:
     """What the program gets as standard streams, with pumps where needed."""
 
     def __init__(self) -> None:
-        self._inputs: list[threading.Thread] = []
-        self._outputs: list[threading.Thread] = []
+        self._inputs: list[_Pump] = []
+        self._outputs: list[_Pump] = []
         self._child_ends: list[int] = []
         self.stdin = self._input()
         self.stdout = self._output(1)
@@ -130,23 +129,19 @@ class _Streams:
             self.stderr = self._output(2)
 
     def _input(self) -> int:
-        if not _open(0):
-            return subprocess.DEVNULL
         if not _plain(0):
             return 0
         reader, writer = os.pipe()
         self._child_ends.append(reader)
-        self._inputs.append(_pump(0, writer))
+        self._inputs.append(_Pump(0, writer))
         return reader
 
     def _output(self, fd: int) -> int:
-        if not _open(fd):
-            return subprocess.DEVNULL
         if not _plain(fd):
             return fd
         reader, writer = os.pipe()
         self._child_ends.append(writer)
-        self._outputs.append(_pump(reader, fd))
+        self._outputs.append(_Pump(reader, fd))
         return writer
 
     def start(self) -> None:
@@ -158,19 +153,32 @@ class _Streams:
 
     def drain(self) -> None:
         """Wait for the last of the output."""
-        deadline = time.monotonic() + DRAIN
-        for thread in self._outputs:
-            thread.join(max(deadline - time.monotonic(), 0))
-            if thread.is_alive():
-                say("a program that is still running holds the output open")
+        ended = time.monotonic()
+        for pump in self._outputs:
+            while (
+                pump.is_alive() and time.monotonic() - max(ended, pump.moved) < SILENCE
+            ):
+                pump.join(SILENCE)
 
 
-def _open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+class _Pump(threading.Thread):
+    """Moves what comes from one descriptor to another."""
+
+    def __init__(self, source: int, target: int) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        self._target = target
+        self.moved = 0.0
+
+    def run(self) -> None:
+        # The reader may be gone, and then the rest is nobody's.
+        with contextlib.suppress(OSError):
+            while data := os.read(self._source, 65536):
+                while data:
+                    data = data[os.write(self._target, data) :]
+                self.moved = time.monotonic()
+        if self._source == 0:
+            os.close(self._target)
 
 
 def _plain(fd: int) -> bool:
@@ -179,19 +187,4 @@ def _plain(fd: int) -> bool:
 
 def _same_file(first: int, second: int) -> bool:
     """Whether two streams are one plain file, as after `>file 2>&1`."""
-    if not (_open(first) and _open(second) and _plain(first)):
-        return False
-    return os.path.sameopenfile(first, second)
-
-
-def _pump(source: int, target: int) -> threading.Thread:
-    def move() -> None:
-        # The reader may be gone, and then the rest is nobody's.
-        with contextlib.suppress(OSError):
-            while data := os.read(source, 65536):
-                while data:
-                    data = data[os.write(target, data) :]
-        if source == 0:
-            os.close(target)
-
-    return threading.Thread(target=move, daemon=True)
+    return _plain(first) and os.path.sameopenfile(first, second)

@@ -13,7 +13,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from base import CACHE, fail, key_of, locked, need_packages, new_folder, remove, run, say
+from base import (
+    CACHE,
+    fail,
+    key_of,
+    locked,
+    need_packages,
+    new_folder,
+    remove,
+    run,
+    say,
+)
 from hostenv import clean_environ
 
 # Raise it when what is made from the same inputs changes.
@@ -83,14 +93,19 @@ def _set_up(program: str, prefix: Path) -> None:
         run([program, "wineboot", "-i"], env=env)
         # CPython asks for Windows 10; windows and messages need no X server.
         run([program, "winecfg", "-v", "win10"], env=env)
-        run([program, "reg", "add", drivers, "/v", "Graphics", "/d", "null", "/f"], env=env)
+        run(
+            [program, "reg", "add", drivers, "/v", "Graphics", "/d", "null", "/f"],
+            env=env,
+        )
     finally:
         stop(prefix)
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a prefix. Files are linked, but the registry: Wine writes it in place."""
-    shutil.copytree(source, target, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+    shutil.copytree(
+        source, target, symlinks=True, copy_function=os.link, dirs_exist_ok=True
+    )
     for registry in source.glob("*.reg"):
         remove(target / registry.name)
         shutil.copy2(registry, target)
