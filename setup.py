@@ -16,7 +16,6 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CROSS_PYTHON = os.environ.get("WINIPC_CROSS_PYTHON")
-MINGW = "x86_64-w64-mingw32-"
 
 # Sources can be packed anywhere; what needs a compiler needs Windows.
 ANYWHERE = {"sdist", "egg_info", "clean"}
@@ -49,9 +48,9 @@ class BuildExt(build_ext):
 
     def build_extensions(self) -> None:
         if CROSS_PYTHON:
-            gcc = MINGW + "gcc"
+            gcc = os.environ.get("CC", "x86_64-w64-mingw32-gcc").split()
             self.compiler.set_executables(
-                compiler=gcc, compiler_so=gcc, linker_so=[gcc, "-shared"]
+                compiler=gcc, compiler_so=gcc, linker_so=[*gcc, "-shared"]
             )
         super().build_extensions()
 

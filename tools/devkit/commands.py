@@ -6,7 +6,7 @@ import wine
 from base import CACHE, ROOT, die_by, fail, remove, say
 from ready import ready
 from runner import Outcome, run_windows
-from wheel import release, site
+from wheels import release, site
 from winpython import extra_packages, selected, windows_python
 
 

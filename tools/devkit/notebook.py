@@ -6,7 +6,7 @@ from base import say
 from hostenv import clean_environ, host_python
 from kernel import NAME, kernel_environ
 from ready import ready
-from wheel import site
+from wheels import site
 from winpython import selected
 
 

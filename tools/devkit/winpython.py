@@ -43,9 +43,9 @@ def selected() -> str:
 
 
 def missing_mingw() -> list[str]:
-    """The package to install before the cross-compiler can run."""
-    have = shutil.which(MINGW + "gcc") is not None
-    return [] if have else ["gcc-mingw-w64-x86-64-win32"]
+    """The packages to install before the cross-compiler can run."""
+    needs = {MINGW + "gcc": "gcc-mingw-w64-x86-64-win32", "ccache": "ccache"}
+    return [package for program, package in needs.items() if not shutil.which(program)]
 
 
 def missing_maven(versions: list[str]) -> list[str]:

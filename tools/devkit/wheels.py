@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
 from base import (
     BUILD,
+    CACHE,
     ROOT,
     TOOLS,
     key_of,
@@ -21,7 +23,7 @@ from base import (
 )
 from hostenv import clean_environ, host_python
 from pins import BUILD_PYTHON
-from winpython import bare_python, missing_mingw
+from winpython import MINGW, bare_python, missing_mingw
 
 # What the wheel is made of.
 SOURCES = (
@@ -80,48 +82,35 @@ def _prune(pattern: str) -> None:
 
 
 def _build(target: Path) -> None:
-    stage = BUILD / "stage"
-    _synchronise(stage)
-    run(
-        [
-            *(host_python(), "-I", "-m", "build", "--wheel", "--no-isolation"),
-            *("--outdir", target, stage),
-        ],
-        env=cross_environ(),
-    )
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix="sources-") as folder:
+        _copy_sources(Path(folder))
+        run(
+            [
+                *(host_python(), "-I", "-m", "build", "--wheel", "--no-isolation"),
+                *("--outdir", target, folder),
+            ],
+            env=cross_environ(),
+        )
 
 
 def cross_environ() -> dict[str, str]:
     """What makes setup.py build for Windows on Linux."""
     return clean_environ() | {
         "WINIPC_CROSS_PYTHON": str(bare_python(BUILD_PYTHON)),
+        # What was compiled once is not compiled again, in any clone.
+        "CC": f"ccache {MINGW}gcc",
+        "CCACHE_DIR": str(CACHE / "ccache"),
         # The same sources make the same wheel, byte for byte.
         "SOURCE_DATE_EPOCH": "315532800",
     }
 
 
-def _synchronise(stage: Path) -> None:
-    """Copy the sources to a folder of their own, where old objects may be reused.
-
-    Only what changed is copied, for setuptools goes by modification times.
-    """
-    wanted = source_files(ROOT, SOURCES)
-    names = {path.relative_to(ROOT) for path in wanted}
-    for path in source_files(stage, SOURCES):
-        if path.relative_to(stage) not in names:
-            path.unlink()
-    for path in wanted:
-        copy = stage / path.relative_to(ROOT)
-        if not copy.exists() or copy.read_bytes() != path.read_bytes():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-    # setuptools never forgets a module that was once built.
-    for built in (stage / "build").glob("lib*"):
-        for path in built.rglob("*.py*"):
-            if path.suffix != ".pyd":
-                remove(path)
-    for path in stage.glob("*.egg-info"):
-        remove(path)
+def _copy_sources(target: Path) -> None:
+    """Copy the sources: setuptools leaves things beside what it builds."""
+    for path in source_files(ROOT, SOURCES):
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def release() -> Path:
