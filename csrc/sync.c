@@ -584,6 +584,17 @@ sync_get_created(PyObject *op, void *closure)
     return PyBool_FromLong(((SyncObject *)op)->created);
 }
 
+static PyObject *
+sync_get_access(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    if (sync_check_open((SyncObject *)op) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLong(
+        sync_granted_access(((SyncObject *)op)->handle));
+}
+
 static PyMethodDef sync_methods[] = {
     {"close", sync_close, METH_NOARGS, sync_close_doc},
     {"_pin", sync_pin, METH_NOARGS, sync_pin_doc},
@@ -595,6 +606,8 @@ static PyMethodDef sync_methods[] = {
 static PyGetSetDef sync_getset[] = {
     {"handle", sync_get_handle, NULL,
      "The handle's number in this process; the object stays its owner.", NULL},
+    {"_access", sync_get_access, NULL, "The rights that the handle has.",
+     NULL},
     {"closed", sync_get_closed, NULL, "Whether close() has been called.",
      NULL},
     {"name", sync_get_name, NULL, "The name, or None.", NULL},

@@ -436,8 +436,8 @@ PyDoc_STRVAR(waits_any_doc,
              "_wait_any($module, /, objects, timeout=None, slices=True)\n"
              "--\n\n"
              "Index of the object that ended the wait, or -1 for a timeout.\n"
-             "slices=False is for a thread that needs no Ctrl+C, and takes\n"
-             "no more than 64 objects and no timeout.\n\n"
+             "slices=False is for a thread that needs no Ctrl+C: it sleeps\n"
+             "through, where others look for signals ten times a second.\n\n"
              "Win32: WaitForMultipleObjects");
 
 static PyObject *
@@ -470,8 +470,10 @@ waits_any(PyObject *module, PyObject *args, PyObject *kwargs)
                 result = wi_wait(handles, set.count, FALSE, timeout_ms);
             }
             else {
+                DWORD ms =
+                    timeout_ms < INFINITE ? (DWORD)timeout_ms : INFINITE;
                 WI_CALL(err, result = WaitForMultipleObjects(
-                                 set.count, handles, FALSE, INFINITE));
+                                 set.count, handles, FALSE, ms));
                 if (result == WAIT_FAILED) {
                     waits_raise(err, "WaitForMultipleObjects", set.count);
                 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import ctypes
 import gc
+import pickle
 import threading
 import time
 import uuid
@@ -967,3 +968,25 @@ def test_duplicate_to_nobody(make: Callable[..., Any]) -> None:
     with pytest.raises(ProcessLookupError) as nobody:
         event.duplicate_to(0x7FFFFFF0)
     assert nobody.value.winerror == 87
+
+
+def test_pickle_by_name(make: Callable[..., Any], unique_name: str) -> None:
+    """A named object is opened by its name; others need multiprocessing."""
+    for kind in KINDS:
+        made = make(kind, f"{unique_name}-{kind.__name__}")
+        with closing(pickle.loads(pickle.dumps(made))) as copy:
+            assert type(copy) is kind
+            assert copy.name == made.name
+            assert not copy.created
+        with pytest.raises(TypeError, match="unnamed"):
+            pickle.dumps(make(kind))
+        made.close()
+        with pytest.raises(ValueError, match="closed"):
+            pickle.dumps(made)
+
+
+def test_multiprocessing(start_peer: Callable[..., Any], unique_name: str) -> None:
+    """Unnamed objects reach spawned processes, pool workers and executors."""
+    peer = start_peer("sync_mp.py", unique_name)
+    peer.expect("ok", timeout=120)
+    assert peer.finish() == 0

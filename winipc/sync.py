@@ -36,12 +36,13 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import AbandonedError
 from winipc.errors import add_hint
+from winipc.transfer import travels_by_handle
 
 __all__ = [
     "Event",
@@ -103,6 +104,11 @@ def _hint(error: OSError) -> None:
             "a name has no backslash but that of its prefix Local\\, Global\\ "
             "or Session\\<number>\\",
         )
+
+
+def _open(cls: type[_W], name: str) -> _W:
+    """What a pickle of a named object calls."""
+    return cls.open(name)
 
 
 class Waitable(_core.Waitable):
@@ -189,12 +195,24 @@ class Waitable(_core.Waitable):
     ) -> _W:
         """Own a handle of this process, such as one from `duplicate_to`.
 
-        `name` is only what `name` and `repr` show. Raises TypeError when the
-        handle is that of another kind of object; it is not closed then.
+        `name` is the object's name, if it has one: `repr` shows it, and pickle
+        goes by it. Raises TypeError when the handle is that of another kind of
+        object; it is not closed then.
 
         Win32: NtQueryObject
         """
-        return cls._from_handle(handle, name)
+        adopted = cls._from_handle(handle, name)
+        if name is None:
+            travels_by_handle(cls)
+        return adopted
+
+    @property
+    def access(self) -> SyncAccess:
+        """The rights that the handle has.
+
+        Win32: NtQueryObject
+        """
+        return SyncAccess(self._access)
 
     def duplicate_to(self, process: ProcessLike) -> int:
         """Give another process a handle of its own; the handle's number there.
@@ -209,6 +227,17 @@ class Waitable(_core.Waitable):
         Win32: OpenProcess, DuplicateHandle
         """
         return self._duplicate_to(_pid_of(process))
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Pickle by name; an unnamed one goes through multiprocessing only."""
+        if self.closed:
+            raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
+        if self.name is None:
+            raise TypeError(
+                f"an unnamed {type(self).__name__} can be pickled by multiprocessing "
+                "only: give it a name, or use duplicate_to()"
+            )
+        return _open, (type(self), self.name)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -253,10 +282,13 @@ class Mutex(Waitable, _core.Mutex):
         if owned and exist_ok:
             raise ValueError("owned=True is for a new mutex only: use acquire()")
         try:
-            return cls._create(name, owned, exist_ok, security)
+            made = cls._create(name, owned, exist_ok, security)
         except OSError as error:
             _hint(error)
             raise
+        if name is None:
+            travels_by_handle(cls)
+        return made
 
     @contextmanager
     def lock(
@@ -295,6 +327,30 @@ class Mutex(Waitable, _core.Mutex):
             yield self
         finally:
             self.release()
+
+    def lock_async(
+        self,
+        timeout: float | None = None,
+        *,
+        repair: Callable[[Mutex], object] | None = None,
+    ) -> AbstractAsyncContextManager[Mutex]:
+        """`async with mutex.lock_async():` holds the mutex for a task.
+
+        Windows lends a mutex to a thread, and all tasks of a loop are one
+        thread: each `lock_async` has a thread of its own that holds the mutex
+        for the block. So `held` is False in the block, `release` is not to be
+        called, and two tasks exclude each other; a task that asks for the
+        mutex twice waits for itself.
+
+        `timeout` and `repair` are those of `lock`, and so are the errors.
+        Where a cancelled task would have been told of an abandoned mutex, it
+        stays abandoned.
+
+        Win32: WaitForMultipleObjects, ReleaseMutex
+        """
+        from winipc.awaiting import hold_mutex
+
+        return hold_mutex(self, timeout, repair)
 
 
 class Event(Waitable, _core.Event):
@@ -337,6 +393,8 @@ class Event(Waitable, _core.Event):
         except OSError as error:
             _hint(error)
             raise
+        if name is None:
+            travels_by_handle(cls)
         if event.manual is not None and event.manual is not manual:
             event.close()
             kinds = ("an auto-reset", "a manual-reset")
@@ -344,6 +402,22 @@ class Event(Waitable, _core.Event):
                 f"{name!r} is {kinds[not manual]} event, not {kinds[manual]} one"
             )
         return event
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """`await` until the event is set; False when `timeout` ran out.
+
+        Works on every asyncio loop, and nobody polls. A wait that is cancelled
+        consumes nothing. `close` raises `BufferError` while a task waits.
+
+        Raises PermissionError when the event was opened without the rights to
+        ask and, for auto reset, to set it: what a cancelled wait took could
+        not be given back.
+
+        Win32: WaitForMultipleObjects
+        """
+        from winipc.awaiting import wait_async
+
+        return await wait_async(self, timeout)
 
     def __enter__(self: _W) -> _W:
         return self
@@ -386,10 +460,35 @@ class Semaphore(Waitable, _core.Semaphore):
         Win32: CreateSemaphoreExW
         """
         try:
-            return cls._create(name, initial, maximum, exist_ok, security)
+            made = cls._create(name, initial, maximum, exist_ok, security)
         except OSError as error:
             _hint(error)
             raise
+        if name is None:
+            travels_by_handle(cls)
+        return made
+
+    async def acquire_async(self, timeout: float | None = None) -> bool:
+        """`await` one of the count; False when `timeout` ran out.
+
+        Works on every asyncio loop, and nobody polls. A wait that is cancelled
+        takes nothing. `close` raises `BufferError` while a task waits.
+
+        Raises PermissionError when the semaphore was opened without
+        MODIFY_STATE: what a cancelled wait took could not be given back.
+
+        Win32: WaitForMultipleObjects
+        """
+        from winipc.awaiting import wait_async
+
+        return await wait_async(self, timeout)
+
+    async def __aenter__(self) -> Semaphore:
+        await self.acquire_async()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.release()
 
 
 _T = TypeVar("_T", bound="Waitable | SupportsIndex")

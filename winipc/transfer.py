@@ -1,0 +1,66 @@
+"""How unnamed objects travel through multiprocessing: as duplicated handles.
+
+A process that is being spawned gets a handle of its own at once, so this one
+may close its object, or end, before the child looks. What goes through a queue
+or a pool is a handle that stays here until the receiver takes it away; until
+then this process has to live.
+
+Only multiprocessing's own pickler does this: a pickle on disk would be a number
+that means nothing later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self, SupportsIndex
+
+__all__ = ["HandleOwner", "travels_by_handle"]
+
+
+class HandleOwner(Protocol):
+    """An object around one handle, made of a handle by a class method."""
+
+    @property
+    def handle(self) -> int: ...
+
+    @property
+    def _access(self) -> int: ...
+
+    @classmethod
+    def from_handle(cls, handle: SupportsIndex, /) -> Self: ...
+
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+
+def travels_by_handle(cls: type[HandleOwner]) -> None:
+    """Let multiprocessing pickle the unnamed objects of this class.
+
+    Called when the first one is made, and not at import, which would load
+    multiprocessing for everybody.
+    """
+    from multiprocessing.reduction import ForkingPickler
+
+    ForkingPickler.register(cls, _reduce)
+
+
+def _reduce(owner: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """What multiprocessing's pickler writes for an object."""
+    if owner.closed or owner.name is not None:
+        return owner.__reduce__()  # type: ignore[no-any-return]
+    from multiprocessing.context import get_spawning_popen
+    from multiprocessing.reduction import DupHandle
+
+    popen = get_spawning_popen()
+    if popen is not None:
+        return _adopt, (type(owner), popen.duplicate_for_child(owner.handle))
+    return _claim, (type(owner), DupHandle(owner.handle, owner._access))
+
+
+def _adopt(cls: type[HandleOwner], handle: int) -> HandleOwner:
+    """In the child: the handle is already there."""
+    return cls.from_handle(handle)
+
+
+def _claim(cls: type[HandleOwner], duplicate: Any) -> HandleOwner:
+    """In the receiver: take the handle out of the sender."""
+    return cls.from_handle(duplicate.detach())
