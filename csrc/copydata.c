@@ -86,8 +86,8 @@ copydata_get_time(PyObject *self, void *Py_UNUSED(closure))
 {
     /* FILETIME counts 100 ns from 1601; Python counts seconds from 1970. */
     uint64_t time = wi_copydata_message(self)->time;
-    return PyFloat_FromDouble(
-        (double)(int64_t)(time - 116444736000000000ULL) / 1e7);
+    return PyFloat_FromDouble((double)(int64_t)(time - 116444736000000000ULL) /
+                              1e7);
 }
 
 static PyGetSetDef copydata_getset[] = {
@@ -103,8 +103,8 @@ static PyGetSetDef copydata_getset[] = {
      "was no such window, and so nobody to verify.",
      NULL},
     {"wparam", copydata_get_wparam, NULL, "wParam, unsigned.", NULL},
-    {"lparam", copydata_get_lparam, NULL,
-     "lParam, signed; 0 for WM_COPYDATA.", NULL},
+    {"lparam", copydata_get_lparam, NULL, "lParam, signed; 0 for WM_COPYDATA.",
+     NULL},
     {"time", copydata_get_time, NULL,
      "When it arrived, in seconds since 1970 as time.time() has it.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -84,12 +84,12 @@ wi_wait_serving(HANDLE handle, uint64_t timeout_ms)
     ULONGLONG start = GetTickCount64();
     uint64_t remaining = timeout_ms;
     for (;;) {
-        DWORD slice = remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining
-                                                   : WI_WAIT_SLICE_MS;
+        DWORD slice =
+            remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining : WI_WAIT_SLICE_MS;
         DWORD result, err;
         Py_BEGIN_ALLOW_THREADS
-        result = MsgWaitForMultipleObjectsEx(1, &handle, slice,
-                                             QS_SENDMESSAGE, 0);
+        result =
+            MsgWaitForMultipleObjectsEx(1, &handle, slice, QS_SENDMESSAGE, 0);
         err = GetLastError();
         if (result == WAIT_OBJECT_0 + 1) {
             MSG message; /* none is taken: looking lets the sent ones in */
@@ -150,9 +150,10 @@ register_message(PyObject *Py_UNUSED(module), PyObject *arg)
     return PyLong_FromUnsignedLong(number);
 }
 
-PyDoc_STRVAR(find_window_doc,
-             "_find_window($module, class_name, title, message_only, /)\n--\n\n"
-             "The newest window with this class and title, or 0.");
+PyDoc_STRVAR(
+    find_window_doc,
+    "_find_window($module, class_name, title, message_only, /)\n--\n\n"
+    "The newest window with this class and title, or 0.");
 
 static PyObject *
 find_window(PyObject *Py_UNUSED(module), PyObject *args)
@@ -195,11 +196,10 @@ hwnd_list_add(HWND hwnd, LPARAM lparam)
     hwnd_list *list = (hwnd_list *)lparam;
     if (list->count == list->room) {
         size_t room = list->room ? list->room * 2 : 256;
-        HWND *items =
-            list->items == NULL
-                ? HeapAlloc(GetProcessHeap(), 0, room * sizeof(HWND))
-                : HeapReAlloc(GetProcessHeap(), 0, list->items,
-                              room * sizeof(HWND));
+        HWND *items = list->items == NULL
+                          ? HeapAlloc(GetProcessHeap(), 0, room * sizeof(HWND))
+                          : HeapReAlloc(GetProcessHeap(), 0, list->items,
+                                        room * sizeof(HWND));
         if (items == NULL) {
             list->failed = TRUE;
             return FALSE;
@@ -383,9 +383,9 @@ process_image(PyObject *Py_UNUSED(module), PyObject *arg)
                     err, "OpenProcess", what);
         goto done;
     }
-    WI_CALL(err, ok = GetProcessTimes(process, &created, &exited, &kernel,
-                                      &user) &&
-                      QueryFullProcessImageNameW(process, 0, path, &length));
+    WI_CALL(err,
+            ok = GetProcessTimes(process, &created, &exited, &kernel, &user) &&
+                 QueryFullProcessImageNameW(process, 0, path, &length));
     if (!ok) {
         wi_raise(err, "QueryFullProcessImageNameW", what);
         goto done;
@@ -583,18 +583,18 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
     model->buffer.obj = NULL; /* moved */
     int result = -1;
     DWORD err;
-    WI_CALL(err, job->thread = CreateThread(
-                     NULL, 256 * 1024, send_worker, job,
-                     STACK_SIZE_PARAM_IS_A_RESERVATION, NULL));
+    WI_CALL(err, job->thread =
+                     CreateThread(NULL, 256 * 1024, send_worker, job,
+                                  STACK_SIZE_PARAM_IS_A_RESERVATION, NULL));
     if (job->thread == NULL) {
         wi_raise(err, "CreateThread", NULL);
         send_job_free(job);
         goto done;
     }
     /* The time-out is the send's own; the margin is for its thread. */
-    DWORD waited = wi_wait_serving(
-        job->thread,
-        timeout_ms == WI_FOREVER ? WI_FOREVER : timeout_ms + 2000);
+    DWORD waited = wi_wait_serving(job->thread, timeout_ms == WI_FOREVER
+                                                    ? WI_FOREVER
+                                                    : timeout_ms + 2000);
     if (waited == WAIT_OBJECT_0) {
         model->sent = job->sent;
         model->result = job->result;
@@ -628,8 +628,8 @@ send_job_send(PyObject *module, send_job *job, uint64_t timeout_ms,
 {
     job->flags = SMTO_NORMAL | SMTO_ERRORONEXIT |
                  (abort_if_hung ? SMTO_ABORTIFHUNG : 0);
-    job->timeout_ms = timeout_ms > SEND_LONGEST_MS ? SEND_LONGEST_MS
-                                                   : (UINT)timeout_ms;
+    job->timeout_ms =
+        timeout_ms > SEND_LONGEST_MS ? SEND_LONGEST_MS : (UINT)timeout_ms;
     if (timeout_ms <= SEND_DIRECT_MS) {
         Py_BEGIN_ALLOW_THREADS
         send_run(job);
@@ -806,8 +806,8 @@ static PyObject *
 in_send_message(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     DWORD flags = InSendMessageEx(NULL);
-    return PyBool_FromLong(
-        (flags & (ISMEX_SEND | ISMEX_REPLIED)) == ISMEX_SEND);
+    return PyBool_FromLong((flags & (ISMEX_SEND | ISMEX_REPLIED)) ==
+                           ISMEX_SEND);
 }
 
 static PyMethodDef message_functions[] = {
@@ -822,8 +822,8 @@ static PyMethodDef message_functions[] = {
     {"_process_token", process_token, METH_O, process_token_doc},
     {"_send_copydata", (PyCFunction)(void (*)(void))send_copydata,
      METH_FASTCALL, send_copydata_doc},
-    {"_send_message", (PyCFunction)(void (*)(void))send_message,
-     METH_FASTCALL, send_message_doc},
+    {"_send_message", (PyCFunction)(void (*)(void))send_message, METH_FASTCALL,
+     send_message_doc},
     {"_post_message", (PyCFunction)(void (*)(void))post_message, METH_FASTCALL,
      post_message_doc},
     {"reply_message", reply_message, METH_O, reply_message_doc},

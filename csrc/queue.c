@@ -111,8 +111,7 @@ wi_queue_push(wi_queue *queue, wi_message *message)
             queue->dropped++;
         }
     }
-    if (queue->count >= queue->max_count ||
-        queue->bytes > queue->max_bytes ||
+    if (queue->count >= queue->max_count || queue->bytes > queue->max_bytes ||
         message->size > queue->max_bytes - queue->bytes) {
         queue->refused++;
         goto done;

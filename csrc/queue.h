@@ -16,13 +16,13 @@
 typedef struct wi_message {
     struct wi_message *next; /* in the queue */
     volatile LONG refs;
-    UINT number;     /* WM_COPYDATA, or the message itself */
-    WPARAM wparam;   /* of WM_COPYDATA: the sender's window */
-    LPARAM lparam;   /* 0 for WM_COPYDATA: its pointer is dead by now */
-    uint64_t id;     /* dwData of WM_COPYDATA */
-    uint64_t time;   /* FILETIME of arrival: 100 ns since 1601, UTC */
-    DWORD pid;       /* of the process that owns the sender's window, or 0 */
-    size_t size;     /* of data, in bytes */
+    UINT number;   /* WM_COPYDATA, or the message itself */
+    WPARAM wparam; /* of WM_COPYDATA: the sender's window */
+    LPARAM lparam; /* 0 for WM_COPYDATA: its pointer is dead by now */
+    uint64_t id;   /* dwData of WM_COPYDATA */
+    uint64_t time; /* FILETIME of arrival: 100 ns since 1601, UTC */
+    DWORD pid;     /* of the process that owns the sender's window, or 0 */
+    size_t size;   /* of data, in bytes */
     unsigned char *data; /* behind this struct */
 } wi_message;
 

@@ -25,6 +25,13 @@ BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
  * cookie, which nobody else can know, lParam a pump_command. */
 #define PUMP_COMMAND 0x7FF1
 
+typedef struct {
+    UINT_PTR id;
+    UINT period_ms; /* 0 ends the timer */
+    BOOL ok;
+    DWORD error;
+} pump_command;
+
 /* What a pump thread's stack has beyond the largest message: Wine lays a
  * received WM_COPYDATA on it. */
 #define PUMP_STACK_MARGIN (4u << 20)
@@ -53,8 +60,14 @@ typedef struct {
     BOOL message_only;
     uint64_t cookie;
     uint64_t max_message;
-    UINT limit_message; /* the registered question for max_message */
-    HANDLE started;     /* set when the window is there, or failed */
+    UINT limit_message;   /* the registered question for max_message */
+    BOOL lower_integrity; /* let our messages in from below */
+    /* who may send WM_COPYDATA: these, or all when both are empty */
+    uint64_t *accept_pids;
+    size_t accept_pids_count;
+    wchar_t **accept_paths;
+    size_t accept_paths_count;
+    HANDLE started; /* set when the window is there, or failed */
     HANDLE thread;
     DWORD thread_id;
     /* written by the thread */
@@ -64,6 +77,7 @@ typedef struct {
     LONG depth; /* handlers at work: more than one when they nest */
     /* written by anybody */
     volatile LONG closing;
+    volatile LONG64 rejected; /* messages from who may not send */
     wi_queue queue;
     SRWLOCK lock; /* guards the table; never held across a call out */
     pump_table table;
@@ -115,6 +129,15 @@ pump_unref(wi_pump *pump)
     }
     if (pump->title != NULL) {
         HeapFree(GetProcessHeap(), 0, pump->title);
+    }
+    if (pump->accept_pids != NULL) {
+        HeapFree(GetProcessHeap(), 0, pump->accept_pids);
+    }
+    for (size_t i = 0; i < pump->accept_paths_count; i++) {
+        HeapFree(GetProcessHeap(), 0, pump->accept_paths[i]);
+    }
+    if (pump->accept_paths != NULL) {
+        HeapFree(GetProcessHeap(), 0, pump->accept_paths);
     }
     HeapFree(GetProcessHeap(), 0, pump);
 }
@@ -224,6 +247,49 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
     return answer;
 }
 
+/* Whether this process may send. Its executable is looked up each time, as
+ * its id may be another process's by the next message. */
+static BOOL
+pump_accepts(wi_pump *pump, DWORD pid)
+{
+    if (pump->accept_pids_count == 0 && pump->accept_paths_count == 0) {
+        return TRUE;
+    }
+    if (pid == 0) {
+        return FALSE;
+    }
+    for (size_t i = 0; i < pump->accept_pids_count; i++) {
+        if (pump->accept_pids[i] == pid) {
+            return TRUE;
+        }
+    }
+    BOOL accepted = FALSE;
+    DWORD length = 32768;
+    wchar_t *path = NULL;
+    HANDLE process = NULL;
+    if (pump->accept_paths_count > 0) {
+        process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    }
+    if (process != NULL) {
+        path = HeapAlloc(GetProcessHeap(), 0, length * sizeof(wchar_t));
+    }
+    if (path != NULL &&
+        QueryFullProcessImageNameW(process, 0, path, &length)) {
+        for (size_t i = 0; i < pump->accept_paths_count && !accepted; i++) {
+            accepted =
+                CompareStringOrdinal(path, (int)length, pump->accept_paths[i],
+                                     -1, TRUE) == CSTR_EQUAL;
+        }
+    }
+    if (path != NULL) {
+        HeapFree(GetProcessHeap(), 0, path);
+    }
+    if (process != NULL) {
+        CloseHandle(process);
+    }
+    return accepted;
+}
+
 static LRESULT
 pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
 {
@@ -231,19 +297,24 @@ pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
         (data->cbData > 0 && data->lpData == NULL)) {
         return 0;
     }
+    DWORD pid = 0;
+    if (wparam != 0 && GetWindowThreadProcessId((HWND)wparam, &pid) == 0) {
+        pid = 0;
+    }
+    if (!pump_accepts(pump, pid)) {
+        InterlockedIncrement64(&pump->rejected);
+        return 0;
+    }
     wi_message *message = wi_message_new(data->cbData);
     if (message == NULL) {
         return 0;
     }
     message->number = WM_COPYDATA;
+    message->pid = pid;
     message->wparam = wparam;
     message->id = data->dwData;
     if (data->cbData > 0) {
         memcpy(message->data, data->lpData, data->cbData);
-    }
-    if (wparam != 0 &&
-        GetWindowThreadProcessId((HWND)wparam, &message->pid) == 0) {
-        message->pid = 0;
     }
     BOOL handled = FALSE;
     AcquireSRWLockShared(&pump->lock);
@@ -281,6 +352,31 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     return TRUE;
 }
 
+/* Only the thread that owns a window may give it a timer. */
+static void
+pump_set_timer(HWND hwnd, pump_command *command)
+{
+    SetLastError(ERROR_SUCCESS);
+    command->ok =
+        command->period_ms == 0
+            ? KillTimer(hwnd, command->id)
+            : SetTimer(hwnd, command->id, command->period_ms, NULL) != 0;
+    command->error = GetLastError();
+}
+
+/* Let the messages that are asked for in from lower integrity levels. */
+static BOOL
+pump_open_filter(HWND hwnd, const pump_table *table)
+{
+    BOOL ok =
+        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL);
+    for (size_t i = 0; ok && i < table->routes_count; i++) {
+        ok = ChangeWindowMessageFilterEx(hwnd, table->routes[i].number,
+                                         MSGFLT_ALLOW, NULL);
+    }
+    return ok;
+}
+
 static LRESULT CALLBACK
 pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
 {
@@ -293,7 +389,13 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
     case WM_COPYDATA:
         return pump_copydata(pump, wparam, (const COPYDATASTRUCT *)lparam);
     case PUMP_COMMAND:
-        if (wparam == (WPARAM)pump->cookie && pump->depth == 0) {
+        if (wparam != (WPARAM)pump->cookie) {
+            return 0;
+        }
+        if (lparam != 0) {
+            pump_set_timer(hwnd, (pump_command *)lparam);
+        }
+        else if (pump->depth == 0) {
             DestroyWindow(hwnd);
         }
         return 0;
@@ -328,39 +430,61 @@ pump_main(void *arg)
     class.hInstance = instance;
     class.lpszClassName = pump->class_name;
     TlsSetValue(pump_tls, pump);
-    ATOM atom = RegisterClassExW(&class);
-    if (atom == 0) {
-        pump->error = GetLastError();
-        pump->failed = "RegisterClassExW";
-        goto done;
+    HWND hwnd = NULL;
+    /* Windows of one class share it; the last one takes it away, which may
+     * come between our look and our use. */
+    for (int attempt = 0; hwnd == NULL && attempt < 100; attempt++) {
+        WNDCLASSEXW other = {0};
+        other.cbSize = sizeof(other);
+        if (RegisterClassExW(&class) == 0) {
+            pump->error = GetLastError();
+            pump->failed = "RegisterClassExW";
+            if (pump->error != ERROR_CLASS_ALREADY_EXISTS ||
+                (GetClassInfoExW(instance, pump->class_name, &other) &&
+                 other.lpfnWndProc != pump_procedure)) {
+                goto done;
+            }
+        }
+        /* Top-level, so that FindWindow, EnumWindows and broadcasts reach
+         * it; never shown, and no button in the task bar if something shows
+         * it. */
+        hwnd = CreateWindowExW(WS_EX_TOOLWINDOW | WS_EX_NOACTIVATE,
+                               pump->class_name, pump->title, WS_POPUP, 0, 0,
+                               0, 0, pump->message_only ? HWND_MESSAGE : NULL,
+                               NULL, instance, NULL);
+        if (hwnd == NULL) {
+            pump->error = GetLastError();
+            pump->failed = "CreateWindowExW";
+            if (pump->error != ERROR_CANNOT_FIND_WND_CLASS) {
+                goto done;
+            }
+        }
     }
-    /* Top-level, so that FindWindow, EnumWindows and broadcasts reach it;
-     * never shown, and no button in the task bar if something shows it. */
-    HWND hwnd = CreateWindowExW(
-        WS_EX_TOOLWINDOW | WS_EX_NOACTIVATE, pump->class_name, pump->title,
-        WS_POPUP, 0, 0, 0, 0, pump->message_only ? HWND_MESSAGE : NULL, NULL,
-        instance, NULL);
     if (hwnd == NULL) {
-        pump->error = GetLastError();
-        pump->failed = "CreateWindowExW";
         goto done;
     }
+    if (pump->lower_integrity && !pump_open_filter(hwnd, &pump->table)) {
+        pump->error = GetLastError();
+        pump->failed = "ChangeWindowMessageFilterEx";
+        DestroyWindow(hwnd);
+        goto done;
+    }
+    pump->failed = NULL;
     pump->hwnd = hwnd;
     SetEvent(pump->started);
     while (pump->hwnd != NULL) {
         MSG message;
         /* WM_QUIT without our asking is somebody else's idea: any program
          * may post one to any thread. */
-        if (GetMessageW(&message, NULL, 0, 0) > 0) {
-            DispatchMessageW(&message);
+        if (GetMessageW(&message, NULL, 0, 0) > 0 &&
+            (message.message != WM_TIMER || message.lParam == 0)) {
+            DispatchMessageW(&message); /* calls lParam of a WM_TIMER */
         }
     }
 done:
     InterlockedExchange(&pump->closing, 1);
     wi_queue_close(&pump->queue);
-    if (atom != 0) {
-        UnregisterClassW(pump->class_name, instance);
-    }
+    UnregisterClassW(pump->class_name, instance); /* if we were the last */
     SetEvent(pump->started);
     if (pump->tstate != NULL) {
         PyEval_RestoreThread(pump->tstate);
@@ -411,8 +535,7 @@ window_read_ids(PyObject *sequence, uint64_t **out, size_t *count)
     if (length == 0) {
         return 0;
     }
-    *out =
-        HeapAlloc(GetProcessHeap(), 0, (size_t)length * sizeof(uint64_t));
+    *out = HeapAlloc(GetProcessHeap(), 0, (size_t)length * sizeof(uint64_t));
     if (*out == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -423,6 +546,36 @@ window_read_ids(PyObject *sequence, uint64_t **out, size_t *count)
             return -1;
         }
         *count = (size_t)i + 1;
+    }
+    return 0;
+}
+
+static int
+window_read_paths(wi_pump *pump, PyObject *paths)
+{
+    Py_ssize_t length = PyTuple_Size(paths);
+    if (length <= 0) {
+        return (int)length;
+    }
+    pump->accept_paths =
+        HeapAlloc(GetProcessHeap(), 0, (size_t)length * sizeof(wchar_t *));
+    if (pump->accept_paths == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < length; i++) {
+        wchar_t *path;
+        PyObject *item = PyTuple_GetItem(paths, i);
+        if (item == NULL || wi_wide_name(item, &path) < 0) {
+            return -1;
+        }
+        wchar_t *copy = path ? window_copy_text(path) : NULL;
+        PyMem_Free(path);
+        if (copy == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        pump->accept_paths[pump->accept_paths_count++] = copy;
     }
     return 0;
 }
@@ -513,7 +666,8 @@ window_start(WindowObject *self, wi_pump *pump)
 PyDoc_STRVAR(window_create_doc,
              "_create($type, title, class_name, message_only, max_message,\n"
              "        max_count, max_bytes, overflow, dispatch, routes,\n"
-             "        message_type, /)\n--\n\n"
+             "        message_type, accept_pids, accept_paths,\n"
+             "        lower_integrity, /)\n--\n\n"
              "Open a window on a thread of its own.");
 
 static PyObject *
@@ -524,13 +678,15 @@ window_create(PyObject *cls, PyObject *args)
         return NULL;
     }
     PyObject *title_arg, *class_arg, *dispatch, *routes, *message_type;
-    int message_only, overflow;
+    PyObject *pids, *paths;
+    int message_only, overflow, lower_integrity;
     uint64_t max_message, max_count, max_bytes;
-    if (!PyArg_ParseTuple(args, "UUpO&O&O&iOOO!:_create", &title_arg,
+    if (!PyArg_ParseTuple(args, "UUpO&O&O&iOOO!O!O!p:_create", &title_arg,
                           &class_arg, &message_only, wi_u64_converter,
                           &max_message, wi_u64_converter, &max_count,
                           wi_u64_converter, &max_bytes, &overflow, &dispatch,
-                          &routes, &PyType_Type, &message_type)) {
+                          &routes, &PyType_Type, &message_type, &PyTuple_Type,
+                          &pids, &PyTuple_Type, &paths, &lower_integrity)) {
         return NULL;
     }
     if (!PyType_IsSubtype((PyTypeObject *)message_type,
@@ -558,9 +714,13 @@ window_create(PyObject *cls, PyObject *args)
     InitializeSRWLock(&pump->lock);
     if (wi_wide_name(title_arg, &title) < 0 ||
         wi_wide_name(class_arg, &class_name) < 0 ||
-        window_read_table(routes, &pump->table) < 0) {
+        window_read_table(routes, &pump->table) < 0 ||
+        window_read_ids(pids, &pump->accept_pids, &pump->accept_pids_count) <
+            0 ||
+        window_read_paths(pump, paths) < 0) {
         goto done;
     }
+    pump->lower_integrity = lower_integrity;
     pump->title = window_copy_text(title);
     pump->class_name = window_copy_text(class_name);
     pump->message_only = message_only;
@@ -572,8 +732,7 @@ window_create(PyObject *cls, PyObject *args)
     }
     pump->started = CreateEventW(NULL, TRUE, FALSE, NULL);
     if (pump->started == NULL ||
-        !wi_queue_init(&pump->queue, (size_t)max_count, max_bytes,
-                       overflow)) {
+        !wi_queue_init(&pump->queue, (size_t)max_count, max_bytes, overflow)) {
         err = GetLastError();
         wi_raise(err, "CreateEventW", title_arg);
         goto done;
@@ -614,16 +773,17 @@ done:
     return (PyObject *)self;
 }
 
-PyDoc_STRVAR(window_close_doc,
-             "close($self, timeout=None)\n--\n\n"
-             "Destroy the window, unregister its class and end its thread.\n\n"
-             "Messages that were answered stay in the queue: receive() and\n"
-             "iteration give them still. Idempotent. Waits for a handler that\n"
-             "is at work, at most timeout seconds; from a handler of this\n"
-             "window it returns at once and the window goes when the handler\n"
-             "has returned.\n\n"
-             "Raises TimeoutError when a handler is still at work by then.\n\n"
-             "Win32: DestroyWindow, UnregisterClass.");
+PyDoc_STRVAR(
+    window_close_doc,
+    "close($self, timeout=None)\n--\n\n"
+    "Destroy the window, unregister its class and end its thread.\n\n"
+    "Messages that were answered stay in the queue: receive() and\n"
+    "iteration give them still. Idempotent. Waits for a handler that\n"
+    "is at work, at most timeout seconds; from a handler of this\n"
+    "window it returns at once and the window goes when the handler\n"
+    "has returned.\n\n"
+    "Raises TimeoutError when a handler is still at work by then.\n\n"
+    "Win32: DestroyWindow, UnregisterClass.");
 
 static PyObject *
 window_close(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -757,22 +917,30 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
     return result;
 }
 
-PyDoc_STRVAR(window_receive_doc,
-             "receive($self, timeout=None)\n--\n\n"
-             "Wait for the next message and take it.\n\n"
-             "timeout is in seconds; None waits for ever.\n\n"
-             "Raises TimeoutError (winerror 1460) when none came in time, and\n"
-             "ValueError when the window is closed and all that it had taken\n"
-             "was received. Several threads may receive at once.\n\n"
-             "Win32: WaitForMultipleObjects.");
+PyDoc_STRVAR(
+    window_receive_doc,
+    "receive($self, timeout=None)\n--\n\n"
+    "Wait for the next message and take it.\n\n"
+    "timeout is in seconds; None waits for ever.\n\n"
+    "Raises TimeoutError (winerror 1460) when none came in time, and\n"
+    "ValueError when the window is closed and all that it had taken\n"
+    "was received. Several threads may receive at once.\n\n"
+    "Win32: WaitForMultipleObjects.");
 
 static PyObject *
-window_receive(PyObject *op, PyObject *args, PyObject *kwargs)
+window_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *names)
 {
-    static char *keywords[] = {"timeout", NULL};
     uint64_t timeout_ms = WI_FOREVER;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O&:receive", keywords,
-                                     wi_timeout_converter, &timeout_ms)) {
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+    if (nargs + named > 1 ||
+        (named == 1 && PyUnicode_CompareWithASCIIString(
+                           PyTuple_GetItem(names, 0), "timeout") != 0)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "receive() takes one argument at most: timeout");
+        return NULL;
+    }
+    if (nargs + named == 1 && !wi_timeout_converter(args[0], &timeout_ms)) {
         return NULL;
     }
     BOOL timed_out;
@@ -836,12 +1004,126 @@ window_set_routes(PyObject *op, PyObject *spec)
     if (window_read_table(spec, &table) < 0) {
         return NULL;
     }
+    HWND hwnd = self->pump->hwnd;
+    if (self->pump->lower_integrity && hwnd != NULL &&
+        !pump_open_filter(hwnd, &table)) {
+        DWORD err = GetLastError();
+        pump_table_clear(&table);
+        return wi_raise(err, "ChangeWindowMessageFilterEx", self->title);
+    }
     AcquireSRWLockExclusive(&self->pump->lock);
     old = self->pump->table;
     self->pump->table = table;
     ReleaseSRWLockExclusive(&self->pump->lock);
     pump_table_clear(&old);
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(window_timer_doc, "_set_timer($self, id, milliseconds, /)\n--\n\n"
+                               "Start a timer, or end it with 0.");
+
+static PyObject *
+window_set_timer(PyObject *op, PyObject *args)
+{
+    WindowObject *self = (WindowObject *)op;
+    uint64_t id;
+    DWORD period_ms;
+    if (!PyArg_ParseTuple(args, "O&O&:_set_timer", wi_param_converter, &id,
+                          wi_u32_converter, &period_ms)) {
+        return NULL;
+    }
+    wi_pump *pump = self->pump;
+    if (pump == NULL || pump->closing) {
+        return window_closed_error();
+    }
+    pump_command command = {(UINT_PTR)id, period_ms, FALSE,
+                            ERROR_INVALID_WINDOW_HANDLE};
+    /* The command is on our stack: wait as long as it takes. */
+    Py_BEGIN_ALLOW_THREADS
+    SendMessageW(pump->hwnd, PUMP_COMMAND, (WPARAM)pump->cookie,
+                 (LPARAM)&command);
+    Py_END_ALLOW_THREADS
+    if (!command.ok && period_ms != 0) {
+        return wi_raise(command.error, "SetTimer", self->title);
+    }
+    return PyBool_FromLong(command.ok);
+}
+
+/* ----------------------------------------------------------------- wakers */
+
+/* What removes a waker from the queue, whoever of waker and window is first
+ * to go; then, and not before, its socket may be closed. */
+typedef struct {
+    wi_pump *pump;
+    uintptr_t socket;
+} window_waker;
+
+static void
+window_waker_free(PyObject *capsule)
+{
+    window_waker *waker = PyCapsule_GetPointer(capsule, NULL);
+    if (waker != NULL) {
+        wi_queue_remove_waker(&waker->pump->queue, waker->socket);
+        pump_unref(waker->pump);
+        PyMem_Free(waker);
+    }
+}
+
+PyDoc_STRVAR(window_add_waker_doc,
+             "_add_waker($self, socket, /)\n--\n\n"
+             "Write a byte to this non-blocking socket when it is armed and\n"
+             "a message comes or the window closes. The socket must outlive\n"
+             "the object that this returns.");
+
+static PyObject *
+window_add_waker(PyObject *op, PyObject *arg)
+{
+    WindowObject *self = (WindowObject *)op;
+    uintptr_t socket;
+    if (!wi_address_converter(arg, &socket)) {
+        return NULL;
+    }
+    if (self->pump == NULL) {
+        return window_closed_error();
+    }
+    window_waker *waker = PyMem_Malloc(sizeof(*waker));
+    if (waker == NULL) {
+        return PyErr_NoMemory();
+    }
+    DWORD err;
+    BOOL added;
+    WI_CALL(err, added = wi_queue_add_waker(&self->pump->queue, socket));
+    if (!added) {
+        PyMem_Free(waker);
+        return wi_raise(err, "GetProcAddress", self->title);
+    }
+    InterlockedIncrement(&self->pump->refs);
+    waker->pump = self->pump;
+    waker->socket = socket;
+    PyObject *capsule = PyCapsule_New(waker, NULL, window_waker_free);
+    if (capsule == NULL) {
+        wi_queue_remove_waker(&waker->pump->queue, socket);
+        pump_unref(waker->pump);
+        PyMem_Free(waker);
+    }
+    return capsule;
+}
+
+PyDoc_STRVAR(window_arm_waker_doc,
+             "_arm_waker($self, socket, /)\n--\n\n"
+             "True when there is something to take now; else the socket gets\n"
+             "a byte when there is.");
+
+static PyObject *
+window_arm_waker(PyObject *op, PyObject *arg)
+{
+    WindowObject *self = (WindowObject *)op;
+    uintptr_t socket;
+    if (!wi_address_converter(arg, &socket)) {
+        return NULL;
+    }
+    return PyBool_FromLong(self->pump == NULL ||
+                           wi_queue_arm_waker(&self->pump->queue, socket));
 }
 
 /* ------------------------------------------------------------- properties */
@@ -886,6 +1168,13 @@ window_get_text(PyObject *op, void *closure)
     return text;
 }
 
+static PyObject *
+window_get_rejected(PyObject *op, void *Py_UNUSED(closure))
+{
+    wi_pump *pump = ((WindowObject *)op)->pump;
+    return PyLong_FromLongLong(pump ? pump->rejected : 0);
+}
+
 /* closure: which of the counters */
 enum { LOOK_COUNT, LOOK_BYTES, LOOK_REFUSED, LOOK_DROPPED };
 
@@ -928,6 +1217,9 @@ static PyGetSetDef window_getset[] = {
     {"refused", window_get_look, NULL,
      "How many messages found no room and were answered 0.",
      (void *)LOOK_REFUSED},
+    {"rejected", window_get_rejected, NULL,
+     "How many messages came from who may not send and were answered 0.",
+     NULL},
     {"dropped", window_get_look, NULL,
      "How many messages were dropped for newer ones.", (void *)LOOK_DROPPED},
     {NULL, NULL, NULL, NULL, NULL},
@@ -938,10 +1230,13 @@ static PyMethodDef window_methods[] = {
     {"close", (PyCFunction)(void (*)(void))window_close,
      METH_VARARGS | METH_KEYWORDS, window_close_doc},
     {"receive", (PyCFunction)(void (*)(void))window_receive,
-     METH_VARARGS | METH_KEYWORDS, window_receive_doc},
+     METH_FASTCALL | METH_KEYWORDS, window_receive_doc},
     {"receive_nowait", window_receive_nowait, METH_NOARGS,
      window_receive_nowait_doc},
     {"_set_routes", window_set_routes, METH_O, window_set_routes_doc},
+    {"_set_timer", window_set_timer, METH_VARARGS, window_timer_doc},
+    {"_add_waker", window_add_waker, METH_O, window_add_waker_doc},
+    {"_arm_waker", window_arm_waker, METH_O, window_arm_waker_doc},
     {NULL, NULL, 0, NULL},
 };
 

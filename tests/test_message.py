@@ -280,3 +280,91 @@ def test_limit_of_a_receiver_can_be_asked_for(unique_name: str) -> None:
             winipc.send_copydata(window, bytes(3 * 2**20 + 1))
         assert winipc.send_copydata(window, bytes(3 * 2**20)) == 1
         assert len(window.receive(10)) == 3 << 20
+
+
+# ------------------------------------------------------------ request and reply
+
+
+@pytest.mark.smoke
+def test_call_returns_what_the_peer_answers(unique_name: str) -> None:
+    """The answer may come before the request has returned, or later."""
+    with winipc.CopyDataWindow.create(unique_name) as server:
+
+        @server.on(1)
+        def at_once(message: winipc.Message) -> None:
+            server.answer(message, bytes(message)[::-1])
+
+        assert winipc.call(server, b"abc", id=1) == b"cba"
+
+        def later() -> None:
+            for message in server:
+                server.answer(message, bytes(message).upper())
+
+        thread = threading.Thread(target=later)
+        thread.start()
+        assert winipc.call(server, b"abc", id=2) == b"ABC"
+        assert winipc.call(server, b"def", id=3, timeout=None) == b"DEF"
+        server.close()
+        thread.join(30)
+
+
+def test_call_gives_its_window_to_the_request(unique_name: str) -> None:
+    """For peers that want it in the data; and other ids are no answer."""
+    with winipc.CopyDataWindow.create(unique_name) as server:
+
+        @server.on(1)
+        def answer(message: winipc.Message) -> None:
+            hwnd = int.from_bytes(message, "little")
+            for id in (5, 6, 7):
+                winipc.send_copydata(hwnd, bytes([id]), id=id, sender=server)
+
+        def request(hwnd: int) -> bytes:
+            return hwnd.to_bytes(8, "little")
+
+        assert winipc.call(server, request, id=1, reply_id=6) == b"\6"
+        with pytest.raises(TimeoutError):
+            winipc.call(server, request, id=1, reply_id=9, timeout=0.2)
+
+
+def test_call_takes_answers_of_the_target_only(
+    unique_name: str, start_peer: Start
+) -> None:
+    """Not of another process, and not of a sender that does not show itself."""
+    peer = start_peer("window_sender.py")
+    assert peer.read_line().startswith("ready")
+    with winipc.CopyDataWindow.create(unique_name) as server:
+
+        @server.on(1)
+        def answer(message: winipc.Message) -> None:
+            peer.say(f"{message.sender} 1 {b'false'.hex()}")
+            peer.expect("0")
+            winipc.send_copydata(message.sender, b"nobody", check=False)
+            server.answer(message, b"true")
+
+        assert winipc.call(server, b"", id=1, timeout=30) == b"true"
+
+        @server.on(2)
+        def anonymous(message: winipc.Message) -> None:
+            winipc.send_copydata(message.sender, b"nobody")
+
+        assert winipc.call(server, b"", id=2, verify=False) == b"nobody"
+
+
+def test_call_to_nobody_and_to_one_that_refuses(unique_name: str) -> None:
+    """The errors of a send."""
+    with pytest.raises(FileNotFoundError):
+        winipc.call(unique_name, b"")
+    with winipc.CopyDataWindow.create(unique_name, handler=lambda m: 0) as server:
+        with pytest.raises(ConnectionRefusedError):
+            winipc.call(server, b"")
+        hwnd = server.hwnd
+    with pytest.raises(FileNotFoundError):
+        winipc.call(hwnd, b"")
+
+
+def test_answer_needs_a_window_to_answer_to(unique_name: str) -> None:
+    """A sender that named none gets none."""
+    with winipc.CopyDataWindow.create(unique_name) as server:
+        winipc.send_copydata(server, b"x")
+        with pytest.raises(ValueError, match="no window"):
+            server.answer(server.receive(10), b"y")

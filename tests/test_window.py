@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import gc
 import hashlib
 import os
@@ -11,11 +12,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import winipc
+from winipc import decoders
 
 Start = Callable[..., Any]
 
@@ -49,21 +52,22 @@ def test_message_arrives_whole(window: winipc.CopyDataWindow) -> None:
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("size", [0, 1, 4096, 1 << 20], ids=str)
 def test_messages_from_another_process(
-    window: winipc.CopyDataWindow, start_peer: Start, size: int
+    window: winipc.CopyDataWindow, start_peer: Start
 ) -> None:
     """What a sender in another process sends is received byte for byte."""
-    data = os.urandom(min(size, 4096)) * max(1, size // 4096)
     peer = start_peer("window_sender.py")
     hwnd = int(peer.read_line().split()[1])
-    peer.say(f"{window.hwnd} 77 {data[:size].hex()}")
-    assert peer.read_line() == "1"
-    message = window.receive(10)
-    assert bytes(message) == data[:size]
-    assert (message.id, message.sender, message.pid) == (77, hwnd, peer.pid)
-    assert message.verified
-    assert message.executable == winipc.Window(hwnd).executable
+    for size in (0, 1, 4096, 1 << 20):
+        data = os.urandom(min(size, 4096)) * max(1, size // 4096)
+        data = data[:size]
+        peer.say(f"{window.hwnd} 77 {data.hex()}")
+        peer.expect("1")
+        message = window.receive(10)
+        assert bytes(message) == data
+        assert (message.id, message.sender, message.pid) == (77, hwnd, peer.pid)
+        assert message.verified
+        assert message.executable == winipc.Window(hwnd).executable
 
 
 @pytest.mark.smoke
@@ -208,8 +212,6 @@ def test_senders_never_wait_for_a_busy_python(
 
 def hold_the_gil(seconds: float) -> None:
     """One long C call that never gives the GIL away (PyDLL keeps it)."""
-    import ctypes
-
     ctypes.PyDLL("kernel32.dll").Sleep(int(seconds * 1000))
 
 
@@ -326,16 +328,30 @@ def test_close_leaves_no_window_class_or_thread(unique_name: str) -> None:
     assert window.hwnd == 0
     assert "closed" in repr(window)
     assert not found.exists
-    # The class is free again, which only its own thread's end makes it.
-    winipc.CopyDataWindow.create(unique_name, class_name=unique_name).close()
+    assert not class_exists(unique_name)
 
 
-def test_a_class_name_is_taken_once(unique_name: str) -> None:
-    """Two windows do not share a class that goes with one of them."""
-    with winipc.CopyDataWindow.create("", class_name=unique_name):
-        with pytest.raises(OSError, match=unique_name) as caught:
-            winipc.CopyDataWindow.create("", class_name=unique_name)
-        assert caught.value.winerror == 1410
+def test_windows_may_share_a_class(unique_name: str) -> None:
+    """The last of them takes it away."""
+    first = winipc.CopyDataWindow.create("", class_name=unique_name)
+    second = winipc.CopyDataWindow.create("", class_name=unique_name)
+    first.close()
+    assert class_exists(unique_name)
+    assert winipc.send_copydata(second, b"x") == 1
+    second.close()
+    assert not class_exists(unique_name)
+
+
+def class_exists(name: str) -> bool:
+    """Whether winipc's module has a window class of this name registered."""
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.GetModuleHandleW.restype = ctypes.c_void_p
+    module = kernel32.GetModuleHandleW(winipc._core.__file__)
+    assert module
+    room = ctypes.create_string_buffer(80)
+    return bool(
+        ctypes.WinDLL("user32").GetClassInfoExW(ctypes.c_void_p(module), name, room)
+    )
 
 
 def test_unclosed_window_warns_and_goes(unique_name: str) -> None:
@@ -417,3 +433,163 @@ def test_exit_with_open_windows_is_clean(start_peer: Start) -> None:
     assert winipc.send_copydata(hwnd, b"x") == 3
     assert peer.finish() == 0, peer.report()
     assert not winipc.Window(hwnd).exists
+
+
+# ----------------------------------------------------------------- who may send
+
+
+def test_accept_lets_in_whom_it_names(unique_name: str, start_peer: Start) -> None:
+    """One peer is allowed, another one and the nameless are not."""
+    friend, foe = start_peer("window_sender.py"), start_peer("window_sender.py")
+    hwnds = [int(peer.read_line().split()[1]) for peer in (friend, foe)]
+
+    def check(accept: Any, others: str = "0", **more: Any) -> int:
+        with winipc.CopyDataWindow.create(unique_name, accept=accept, **more) as window:
+            friend.say(f"{window.hwnd} 1 61")
+            friend.expect("5" if more else "1")
+            foe.say(f"{window.hwnd} 2 62")
+            foe.expect(others)
+            assert winipc.send_copydata(window, b"x", check=False) == 0
+            assert winipc.send_copydata(window, b"x", sender=1, check=False) == 0
+            if not more:
+                message = window.receive(10)
+                assert (message.id, message.sender) == (1, hwnds[0])
+            return window.rejected
+
+    assert check(friend.pid) == 3
+    assert check([friend.pid, r"C:\nobody.exe"]) == 3
+    assert check(Path(sys.executable.upper()), others="1") == 2
+
+    def predicate(message: winipc.Message) -> bool:
+        return message.pid == friend.pid
+
+    check(predicate)
+    check(predicate, handler=lambda message: 5)
+
+
+def test_accept_of_nobody_is_an_error() -> None:
+    """It would refuse every message."""
+    with pytest.raises(ValueError, match="nobody"):
+        winipc.CopyDataWindow.create("", accept=[])
+
+
+def test_a_predicate_that_raises_refuses(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Doubt is no permission."""
+    reports: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+
+    def predicate(message: winipc.Message) -> bool:
+        raise LookupError
+
+    with winipc.CopyDataWindow.create(unique_name, accept=predicate) as window:
+        answer = winipc.send_copydata(window, b"x", sender=window, check=False)
+    assert answer == 0
+    assert len(reports) == 1
+    reports.clear()
+
+
+def test_lower_integrity_may_be_let_in(unique_name: str) -> None:
+    """The filter is opened for WM_COPYDATA and what is subscribed."""
+    with winipc.CopyDataWindow.create(
+        unique_name, allow_lower_integrity=True, messages=[unique_name]
+    ) as window:
+        window.subscribe(0x8001)
+        assert winipc.send_copydata(window, b"x") == 1
+
+
+# ------------------------------------------------------- replies, timers, others
+
+
+def test_reply_frees_the_sender_early(unique_name: str, start_peer: Start) -> None:
+    """The handler goes on after the sender has its answer."""
+    peer = start_peer("window_sender.py")
+    assert peer.read_line().startswith("ready")
+    outcome: list[object] = []
+
+    def handler(message: winipc.Message) -> int:
+        outcome.append(window.reply(8))
+        outcome.append(peer.read_line())
+        outcome.append(window.reply(9))
+        outcome.append(bytes(message))
+        return 10
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        peer.say(f"{window.hwnd} 1 616263")
+        # The handler is over when the window is closed.
+        while not outcome:
+            time.sleep(0.01)
+    assert outcome == [True, "8", False, b"abc"]
+    with pytest.raises(RuntimeError, match="handlers"):
+        window.reply(1)
+
+
+def test_timers_tick_until_they_are_killed(window: winipc.CopyDataWindow) -> None:
+    """As WM_TIMER messages with the timer's id."""
+    window.set_timer(7, 0.02)
+    for _ in range(2):
+        message = window.receive(30)
+        assert (message.message, message.wparam) == (0x113, 7)
+    assert window.kill_timer(7)
+    assert not window.kill_timer(7)
+    with pytest.raises(ValueError, match="above 0"):
+        window.set_timer(7, 0)
+
+
+def test_other_programs_cannot_close_it(window: winipc.CopyDataWindow) -> None:
+    """WM_CLOSE, WM_QUIT and the private message do not end it; they may be seen."""
+    hwnd = window.hwnd
+    user32 = ctypes.WinDLL("user32")
+    assert user32.PostThreadMessageW(window.thread_id, 0x0012, 0, 0)
+    winipc.post_message(hwnd, 0x0010)
+    winipc.post_message(hwnd, 0x7FF1, 1, 0)
+    assert winipc.send_copydata(window, b"x", id=3) == 1
+    assert winipc.Window(hwnd).exists
+    assert window.receive(10).id == 3
+    window.subscribe(0x0010)
+    winipc.post_message(hwnd, 0x0010, 1, 2)
+    message = window.receive(10)
+    assert (message.message, message.wparam, message.lparam) == (0x10, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("decode", "data", "expected"),
+    [
+        (decoders.utf8, "grüße".encode() + b"\0\xff", "grüße"),
+        (decoders.utf16, "grüße\0rest".encode("utf-16-le"), "grüße"),
+        (decoders.ansi, b"abc\0", "abc"),
+        (decoders.text("latin-1"), b"\xe9", "é"),
+        (decoders.json, b'{"a": [1, 2]}\0', {"a": [1, 2]}),
+        (decoders.struct("<iH"), b"\1\0\0\0\2\0", (1, 2)),
+    ],
+    ids=["utf8", "utf16", "ansi", "latin-1", "json", "struct"],
+)
+def test_decoders_make_values(
+    window: winipc.CopyDataWindow, decode: Any, data: bytes, expected: object
+) -> None:
+    """In a handler and by themselves."""
+    got: list[object] = []
+
+    @window.on(1, decode=decode)
+    def handler(message: winipc.Message, value: object) -> None:
+        got.append(value)
+
+    assert winipc.send_copydata(window, data, id=1) == 1
+    winipc.send_copydata(window, data, id=2)
+    got.append(decode(window.receive(10)))
+    assert got == [expected, expected]
+
+
+def test_decoder_of_a_ctypes_structure(window: winipc.CopyDataWindow) -> None:
+    """Too few bytes are an error, not garbage."""
+
+    class Point(ctypes.Structure):
+        _fields_ = (("x", ctypes.c_int), ("y", ctypes.c_int))
+
+    decode = decoders.structure(Point)
+    winipc.send_copydata(window, Point(3, 4))
+    point = decode(window.receive(10))
+    assert (point.x, point.y) == (3, 4)
+    with pytest.raises(ValueError, match="small"):
+        decode(b"1234567")

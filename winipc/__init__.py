@@ -44,7 +44,7 @@ from winipc.sync import (
     wait_all,
     wait_any,
 )
-from winipc.window import CopyDataWindow, Message, Overflow
+from winipc.window import CopyDataWindow, Message, Overflow, call
 
 __all__ = [
     "AbandonedError",
@@ -72,6 +72,7 @@ __all__ = [
     "Waitable",
     "Window",
     "broadcast_message",
+    "call",
     "find_window",
     "find_windows",
     "post_message",

@@ -238,7 +238,8 @@ def wait_window(
     return window
 
 
-def _hwnd_of(target: Target) -> int:
+def hwnd_of(target: Target) -> int:
+    """The handle behind any kind of target; raises as `send_copydata` does."""
     if isinstance(target, str | tuple):
         class_name, title = (None, target) if isinstance(target, str) else target
         window = find_window(title, class_name)
@@ -318,8 +319,8 @@ def send_copydata(
 
     Win32: SendMessageTimeout, COPYDATASTRUCT.
     """
-    hwnd = target if type(target) is int else _hwnd_of(target)
-    reply_to = 0 if sender is None else _hwnd_of(sender)
+    hwnd = target if type(target) is int else hwnd_of(target)
+    reply_to = 0 if sender is None else hwnd_of(sender)
     if abort_if_hung is None:
         abort_if_hung = timeout is not None
     try:
@@ -367,7 +368,7 @@ def send_message(
 
     Win32: SendMessageTimeout.
     """
-    hwnd = target if type(target) is int else _hwnd_of(target)
+    hwnd = target if type(target) is int else hwnd_of(target)
     if isinstance(message, str):
         message = register_message(message)
     if abort_if_hung is None:
@@ -392,7 +393,7 @@ def post_message(
 
     Win32: PostMessage.
     """
-    hwnd = target if type(target) is int else _hwnd_of(target)
+    hwnd = target if type(target) is int else hwnd_of(target)
     if isinstance(message, str):
         message = register_message(message)
     try:

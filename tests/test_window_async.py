@@ -1,0 +1,213 @@
+"""CopyDataWindow in asyncio, on both kinds of event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import winipc
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+LIMIT = 60.0
+
+
+@pytest.fixture(params=["proactor", "selector"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """asyncio.run on each kind of loop, with a deadline."""
+    factory = {
+        "proactor": asyncio.ProactorEventLoop,
+        "selector": asyncio.SelectorEventLoop,
+    }[request.param]
+
+    def run(main: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(asyncio.wait_for(main, LIMIT))
+
+    return run
+
+
+@pytest.fixture
+def window(unique_name: str) -> Any:
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        yield window
+
+
+async def send_soon(window: winipc.CopyDataWindow, *ids: int) -> None:
+    """From another thread, after the loop has gone to sleep."""
+
+    def send() -> None:
+        for id in ids:
+            winipc.send_copydata(window, b"data", id=id)
+
+    await asyncio.sleep(0.02)
+    await asyncio.to_thread(send)
+
+
+@pytest.mark.smoke
+def test_receive_async_waits_and_takes(run: Run, window: winipc.CopyDataWindow) -> None:
+    """A message that is there, and one that comes later."""
+
+    async def main() -> list[int]:
+        winipc.send_copydata(window, b"x", id=1)
+        first = await window.receive_async()
+        sender = asyncio.create_task(send_soon(window, 2))
+        second = await window.receive_async()
+        await sender
+        return [first.id, second.id]
+
+    assert run(main()) == [1, 2]
+
+
+def test_async_for_ends_when_the_window_closes(
+    run: Run, window: winipc.CopyDataWindow
+) -> None:
+    """With all that was taken, in order."""
+
+    async def close_later() -> None:
+        await send_soon(window, *range(100))
+        await asyncio.to_thread(window.close)
+
+    async def main() -> list[int]:
+        task = asyncio.create_task(close_later())
+        ids = [message.id async for message in window]
+        await task
+        return ids
+
+    assert run(main()) == list(range(100))
+
+
+def test_cancelled_receivers_lose_no_message(
+    run: Run, window: winipc.CopyDataWindow
+) -> None:
+    """However the cancellation and the message meet."""
+    count = 200
+
+    async def main() -> list[int]:
+        got: list[int] = []
+        sending = threading.Event()
+
+        def send() -> None:
+            sending.set()
+            for id in range(count):
+                winipc.send_copydata(window, b"x", id=id)
+
+        sender = asyncio.create_task(asyncio.to_thread(send))
+        await asyncio.to_thread(sending.wait)
+        while len(got) < count:
+            task = asyncio.create_task(window.receive_async())
+            for _ in range(len(got) % 4):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                got.append((await task).id)
+            except asyncio.CancelledError:
+                got.extend(m.id for m in iter(window.receive_nowait, None))
+        await sender
+        return got
+
+    assert run(main()) == list(range(count))
+
+
+def test_several_coroutines_share_the_messages(
+    run: Run, window: winipc.CopyDataWindow
+) -> None:
+    """Each message goes to one of them, and one that is cancelled to none."""
+
+    async def take(got: list[int]) -> None:
+        async for message in window:
+            got.append(message.id)
+
+    async def main() -> list[int]:
+        got: list[int] = []
+        tasks = [asyncio.create_task(take(got)) for _ in range(4)]
+        await send_soon(window, *range(50))
+        tasks[0].cancel()
+        await send_soon(window, *range(50, 100))
+        await asyncio.to_thread(window.close)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return sorted(got)
+
+    assert run(main()) == list(range(100))
+
+
+def test_closed_window_raises(run: Run, window: winipc.CopyDataWindow) -> None:
+    """Also in a coroutine that waits already."""
+
+    async def main() -> None:
+        task = asyncio.create_task(window.receive_async())
+        await asyncio.sleep(0.02)
+        await asyncio.to_thread(window.close)
+        with pytest.raises(ValueError, match="closed"):
+            await task
+        with pytest.raises(ValueError, match="closed"):
+            await window.receive_async()
+
+    run(main())
+
+
+def test_loops_may_follow_one_another(run: Run, window: winipc.CopyDataWindow) -> None:
+    """Each with its own wake-up, and no socket is left open."""
+
+    async def main(id: int) -> int:
+        sender = asyncio.create_task(send_soon(window, id))
+        message = await window.receive_async()
+        await sender
+        return message.id
+
+    for id in range(3):
+        assert run(main(id)) == id
+    gc.collect()  # ResourceWarning is an error here
+
+
+def test_two_loops_at_once(window: winipc.CopyDataWindow) -> None:
+    """In two threads; each message goes to one of them."""
+    got: list[list[int]] = [[], []]
+
+    def work(ids: list[int]) -> None:
+        async def main() -> None:
+            async for message in window:
+                ids.append(message.id)
+
+        asyncio.run(main())
+
+    threads = [threading.Thread(target=work, args=(ids,)) for ids in got]
+    for thread in threads:
+        thread.start()
+    for id in range(200):
+        winipc.send_copydata(window, b"x", id=id)
+    window.close()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert sorted(got[0] + got[1]) == list(range(200))
+    assert got[0] == sorted(got[0])
+    assert got[1] == sorted(got[1])
+
+
+def test_an_idle_wait_uses_no_processor(
+    run: Run, window: winipc.CopyDataWindow
+) -> None:
+    """No polling: the loop does not turn while nothing comes."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        turns = 0
+        select = loop._selector.select  # type: ignore[attr-defined]
+
+        def counted(timeout: float | None = None) -> Any:
+            nonlocal turns
+            turns += 1
+            return select(timeout)
+
+        loop._selector.select = counted  # type: ignore[attr-defined]
+        task = asyncio.create_task(window.receive_async())
+        await asyncio.sleep(1.0)
+        task.cancel()
+        return turns
+
+    assert run(main()) < 10

@@ -1,0 +1,71 @@
+"""What turns the bytes of a message into a value.
+
+Each is a callable that takes anything with the buffer protocol, a `Message`
+for one: for `CopyDataWindow.on(id, decode=...)`, or to be called directly.
+A decoder raises `ValueError` (or a subclass such as `UnicodeDecodeError` and
+`json.JSONDecodeError`), or `struct.error`, for data that does not fit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json as _json
+import struct as _struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["ansi", "json", "struct", "structure", "text", "utf8", "utf16"]
+
+_Structure = TypeVar("_Structure", bound=ctypes.Structure)
+
+
+def text(
+    encoding: str = "utf-8", errors: str = "strict"
+) -> Callable[[ReadableBuffer], str]:
+    """A decoder of text in this encoding, up to its first NUL if it has one."""
+
+    def decode(data: ReadableBuffer) -> str:
+        # The end first: what comes after it need not be text.
+        raw = bytes(memoryview(data))
+        width = len("\0".encode(encoding))
+        if width == 1:
+            raw = raw.partition(b"\0")[0]
+        elif width > 1 and len(raw) % width == 0:
+            zero = bytes(width)
+            for start in range(0, len(raw), width):
+                if raw[start : start + width] == zero:
+                    raw = raw[:start]
+                    break
+        return raw.decode(encoding, errors)
+
+    return decode
+
+
+#: Text as most of the world writes it.
+utf8 = text("utf-8")
+#: Text as Windows keeps it (wchar_t).
+utf16 = text("utf-16-le")
+#: Text in the ANSI code page of this machine, as the A functions take it.
+ansi = text("mbcs")
+
+
+def json(data: ReadableBuffer) -> Any:
+    """A JSON document in UTF-8, -16 or -32, with or without a NUL at its end."""
+    return _json.loads(bytes(memoryview(data)).rstrip(b"\0"))
+
+
+def struct(format: str) -> Callable[[ReadableBuffer], tuple[Any, ...]]:
+    """A decoder of one struct in the format of the module `struct`."""
+    return _struct.Struct(format).unpack
+
+
+def structure(kind: type[_Structure]) -> Callable[[ReadableBuffer], _Structure]:
+    """A decoder of a `ctypes.Structure`; raises `ValueError` for too few bytes."""
+
+    def decode(data: ReadableBuffer) -> _Structure:
+        return kind.from_buffer_copy(memoryview(data))
+
+    return decode
