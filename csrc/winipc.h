@@ -41,11 +41,13 @@
     X(PyObject, AbandonedError)                                               \
     X(PyObject, PartialReadError)                                             \
     X(PyObject, PartialWriteError)                                            \
+    X(PyObject, SectionError)                                                 \
     X(PyObject, abandoned_sends)                                              \
     X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
     X(PyTypeObject, section_type)                                             \
+    X(PyTypeObject, atomic_type)                                              \
     X(PyTypeObject, waitable_type)                                            \
     X(PyTypeObject, mutex_type)                                               \
     X(PyTypeObject, event_type)                                               \

@@ -35,6 +35,13 @@ from winipc.remote_types import (
     ProcessAccess,
     Region,
 )
+from winipc.section import (
+    Atomic,
+    SectionError,
+    SectionFlags,
+    SectionVariable,
+    SharedSection,
+)
 from winipc.sync import (
     Event,
     Mutex,
@@ -48,6 +55,7 @@ from winipc.window import CopyDataWindow, Message, Overflow, call
 
 __all__ = [
     "AbandonedError",
+    "Atomic",
     "CopyDataWindow",
     "Event",
     "GlobalMemory",
@@ -66,8 +74,12 @@ __all__ = [
     "Region",
     "RemoteBlock",
     "RemoteProcess",
+    "SectionError",
+    "SectionFlags",
+    "SectionVariable",
     "Semaphore",
     "SharedMapping",
+    "SharedSection",
     "SyncAccess",
     "Waitable",
     "Window",

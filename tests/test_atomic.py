@@ -1,0 +1,291 @@
+"""Interlocked operations: on sections, on any buffer, and as Atomic."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import struct
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winipc import Atomic, SharedSection, _core
+
+WIDTHS = {
+    "b": 1,
+    "B": 1,
+    "h": 2,
+    "H": 2,
+    "i": 4,
+    "I": 4,
+    "l": 4,
+    "L": 4,
+    "q": 8,
+    "Q": 8,
+}
+
+
+def aligned(size: int = 64) -> Any:
+    """Writable memory at an address that is a multiple of 8."""
+    return (ctypes.c_uint64 * (size // 8))()
+
+
+def bounds(code: str) -> tuple[int, int]:
+    bits = WIDTHS[code] * 8
+    return (
+        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        if code.islower()
+        else (0, (1 << bits) - 1)
+    )
+
+
+def wrap(code: str, number: int) -> int:
+    low, high = bounds(code)
+    return (number - low) % (high - low + 1) + low
+
+
+MODELS = {
+    "exchange": lambda old, new: new,
+    "add": lambda old, new: old + new,
+    "and": lambda old, new: old & new,
+    "or": lambda old, new: old | new,
+    "xor": lambda old, new: old ^ new,
+}
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, str, int, int, int]:
+    code = draw(st.sampled_from(sorted(WIDTHS)))
+    low, high = bounds(code)
+    number = st.integers(low, high)
+    offset = draw(st.integers(0, 64 // WIDTHS[code] - 1)) * WIDTHS[code]
+    return (
+        draw(st.sampled_from(sorted(MODELS))),
+        code,
+        offset,
+        draw(number),
+        draw(number),
+    )
+
+
+@given(case=cases())
+def test_operations_are_those_of_integers(case: tuple[str, str, int, int, int]) -> None:
+    """The old number comes back, the new one is there, and no byte beside it."""
+    name, code, offset, old, operand = case
+    buffer = aligned()
+    expected = bytearray(b"\xa5" * 64)
+    struct.pack_into(f"<{code}", expected, offset, old)
+    memoryview(buffer).cast("B")[:] = expected
+    result = getattr(_core, f"atomic_{name}")(buffer, offset, operand, code)
+    assert result == old
+    struct.pack_into(
+        f"<{code}", expected, offset, wrap(code, MODELS[name](old, operand))
+    )
+    assert bytes(buffer) == expected
+    assert (
+        _core.atomic_load(buffer, offset, code)
+        == struct.unpack_from(f"<{code}", expected, offset)[0]
+    )
+
+
+@given(case=cases(), swap=st.booleans())
+def test_compare_exchange_writes_only_when_equal(
+    case: tuple[str, str, int, int, int], swap: bool
+) -> None:
+    """It returns what was there, which tells whether it wrote."""
+    _, code, offset, old, desired = case
+    buffer = aligned()
+    _core.atomic_store(buffer, offset, old, code)
+    expected = old if swap else wrap(code, old + 1)
+    assert _core.atomic_compare_exchange(buffer, offset, expected, desired, code) == old
+    assert _core.atomic_load(buffer, offset, code) == (desired if swap else old)
+
+
+@pytest.mark.smoke
+def test_section_methods_and_functions_and_atomic_agree() -> None:
+    """Three spellings of one thing, on one number."""
+    with SharedSection.load() as section:
+        section.atomic_store(16, 40)
+        assert section.atomic_add(16, 1) == 40
+        assert _core.atomic_add(section, 16, 1) == 41
+        with Atomic(section, 16) as number:
+            assert number.add(1) == 42
+            assert number.value == 43
+            number.value = 5
+            assert number.and_(6) == 5
+            assert number.or_(3) == 4
+            assert number.xor(1) == 7
+            assert number.exchange(9) == 6
+            assert number.compare_exchange(9, 10) == 9
+            assert number.compare_exchange(9, 11) == 10
+            number.store(-1)
+        assert section.atomic_load(16, format="Q") == 2**64 - 1
+        assert section.atomic_load(offset=16) == -1
+        assert section.atomic_compare_exchange(16, desired=3, expected=-1) == -1
+        assert section.atomic_exchange(16, 0, "H") == 3
+
+
+@pytest.mark.parametrize("code", WIDTHS)
+def test_numbers_out_of_range_are_refused(code: str) -> None:
+    """Nothing is cut off, except that an addition may take a negative number."""
+    buffer = aligned()
+    low, high = bounds(code)
+    for name in ("store", "exchange", "and", "or", "xor"):
+        operation = getattr(_core, f"atomic_{name}")
+        for value in (low - 1, high + 1, 1 << 100, -(1 << 100)):
+            with pytest.raises(OverflowError, match=f"'{code}'"):
+                operation(buffer, 0, value, code)
+    for value in (-(high // 2) - 2 if code.isupper() else low - 1, high + 1, 1 << 100):
+        with pytest.raises(OverflowError):
+            _core.atomic_add(buffer, 0, value, code)
+    assert bytes(buffer) == bytes(64)
+    _core.atomic_add(buffer, 0, -1, code)
+    assert _core.atomic_load(buffer, 0, code) == wrap(code, -1)
+
+
+@pytest.mark.parametrize("code", [c for c in WIDTHS if WIDTHS[c] > 1])
+def test_a_misaligned_address_is_refused(code: str) -> None:
+    """An interlocked instruction across a cache line is not one on every machine."""
+    buffer = aligned()
+    for offset in range(1, WIDTHS[code]):
+        with pytest.raises(ValueError, match="multiple"):
+            _core.atomic_load(buffer, offset, code)
+        with pytest.raises(ValueError, match="multiple"):
+            _core.atomic_add(buffer, offset, 1, code)
+        with pytest.raises(ValueError, match="multiple"):
+            Atomic(buffer, offset, code)
+    # It is the address that counts, not the offset.
+    part = memoryview(buffer).cast("B")[1:]
+    assert _core.atomic_add(part, WIDTHS[code] - 1, 1, code) == 0
+
+
+@pytest.mark.parametrize("code", WIDTHS)
+def test_the_number_must_lie_in_the_buffer(code: str) -> None:
+    """Its last byte counts."""
+    buffer = aligned()
+    width = WIDTHS[code]
+    _core.atomic_add(buffer, 64 - width, 1, code)
+    for offset in (64 - width + 1, 64, 65, 1 << 62):
+        with pytest.raises(ValueError, match="not within"):
+            _core.atomic_add(buffer, offset, 1, code)
+        with pytest.raises(ValueError, match="not within"):
+            Atomic(buffer, offset, code)
+    with SharedSection.load() as section, pytest.raises(ValueError, match="not within"):
+        section.atomic_load(len(section) - width + 1, code)
+    with pytest.raises(ValueError, match="range"):
+        _core.atomic_load(buffer, -1, code)
+    with pytest.raises(OverflowError):
+        _core.atomic_load(buffer, 1 << 70, code)
+
+
+@pytest.mark.parametrize("code", ["", "x", "qq", "<q", "d", "\0", "\U0001f600"])
+def test_other_formats_are_refused(code: str) -> None:
+    with pytest.raises(ValueError, match="format must be one of"):
+        _core.atomic_load(aligned(), 0, code)
+
+
+def test_wrong_kinds_are_refused() -> None:
+    """TypeError for each: no buffer, no number, no string, too many, too few."""
+    buffer: Any = aligned()
+    wrong: list[Any] = [
+        lambda: _core.atomic_load(3, 0),
+        lambda: _core.atomic_load(buffer, 1.0),
+        lambda: _core.atomic_load(buffer, 0, 8),
+        lambda: _core.atomic_add(buffer, 0, 1.5),
+        lambda: _core.atomic_add(buffer, 0),
+        lambda: _core.atomic_add(buffer, 0, 1, "q", 5),
+        lambda: _core.atomic_add(buffer, 0, 1, code="q"),
+        lambda: _core.atomic_add(buffer, 0, 1, value=1),
+        lambda: Atomic(),
+        lambda: Atomic(buffer).add(),
+        lambda: Atomic(buffer).add(1, 2),
+        lambda: Atomic(buffer).compare_exchange(1),
+        lambda: delattr(Atomic(buffer), "value"),
+    ]
+    for use in wrong:
+        with pytest.raises(TypeError):
+            use()
+
+
+def test_read_only_memory_can_only_be_loaded_from() -> None:
+    """A load does not write, so it works there; the rest is refused."""
+    data = struct.pack("<16B", *range(16))
+    offset = -id(data) % 8  # an offset that is surely aligned for one byte
+    assert _core.atomic_load(data, offset, "B") == offset
+    with pytest.raises((TypeError, BufferError)):
+        _core.atomic_add(data, offset, 1, "B")
+    number = Atomic(data, 3, "B")
+    assert number.readonly
+    assert number.load() == 3
+    with pytest.raises(TypeError, match="read-only"):
+        number.add(1)
+    assert data == bytes(range(16))
+
+
+def test_an_atomic_keeps_its_section_open() -> None:
+    """close() is refused until it is released; then it is useless."""
+    section = SharedSection.load()
+    number = section.atomic(8, "i")
+    assert number.format == "i"
+    with pytest.raises(BufferError, match="1 buffer"):
+        section.close()
+    number.release()
+    number.release()
+    section.close()
+    assert repr(number) == "<Atomic released>"
+    for use in (number.load, lambda: number.add(1), lambda: number.value):
+        with pytest.raises(ValueError, match="released"):
+            use()
+
+
+def test_an_operand_that_releases_the_atomic_is_harmless() -> None:
+    class Releaser:
+        def __index__(self) -> int:
+            number.release()
+            return 1
+
+    number = Atomic(aligned())
+    with pytest.raises(ValueError, match="released"):
+        number.add(Releaser())
+
+
+def test_a_cycle_through_an_atomic_is_collected() -> None:
+    """The garbage collector sees the buffer's owner."""
+
+    class Owner(bytearray):
+        pass
+
+    owner = Owner(64)
+    owner.number = Atomic(
+        owner, -ctypes.addressof(ctypes.c_char.from_buffer(owner)) % 8
+    )
+    import weakref
+
+    gone = weakref.ref(owner.number)
+    del owner
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_lose_no_addition() -> None:
+    """Several threads on one number, some by compare_exchange."""
+    with SharedSection.load() as section:
+        section.atomic_store(0, 0)
+
+        def add() -> None:
+            with section.atomic() as number:
+                for _ in range(2000):
+                    number.add(1)
+                    old = number.load()
+                    while (seen := number.compare_exchange(old, old + 1)) != old:
+                        old = seen
+
+        threads = [threading.Thread(target=add) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert section.atomic_load(0) == 4 * 2 * 2000

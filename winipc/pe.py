@@ -1,0 +1,745 @@
+"""PE images: write a DLL with a shared section, and look into one unloaded.
+
+`build_section_dll` writes a DLL whose exported variables are shared by all
+processes that load it, with no compiler:
+
+    build_section_dll("telemetry.dll", {"counter": 8, "frames": 1 << 20})
+    section = SharedSection.load("telemetry.dll", "counter")
+
+The DLL holds no code at all. Equal arguments give equal bytes, and memory that
+starts as zeros takes no room in the file. `inspect_dll` reads the sections and
+exports of any DLL from the file, without loading it or trusting it.
+
+See `winipc.section` for what a shared section means for security.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import mmap
+import os
+import struct
+import tempfile
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = [
+    "MachineName",
+    "PEExport",
+    "PEImage",
+    "PESection",
+    "SectionFlags",
+    "SectionVariable",
+    "build_section_dll",
+    "inspect_dll",
+    "section_dll_bytes",
+]
+
+MachineName = Literal["amd64", "x86", "arm64"]
+
+#: A variable: its size, its initial bytes, or both (the rest is zeros).
+Initial = int | bytes | bytearray | memoryview | tuple[int, bytes]
+
+
+class SectionFlags(enum.IntFlag, boundary=enum.KEEP):
+    """Characteristics of a section of a PE image, named as in Win32."""
+
+    CNT_CODE = 0x00000020
+    CNT_INITIALIZED_DATA = 0x00000040
+    CNT_UNINITIALIZED_DATA = 0x00000080
+    MEM_DISCARDABLE = 0x02000000
+    MEM_SHARED = 0x10000000
+    MEM_EXECUTE = 0x20000000
+    MEM_READ = 0x40000000
+    MEM_WRITE = 0x80000000
+
+
+@dataclass(frozen=True, slots=True)
+class SectionVariable:
+    """A data export that lies in a shared section of a DLL.
+
+    `offset` counts from the start of the section; `size` is the room up to the
+    next export or the end of the section, which may include padding.
+    """
+
+    name: str
+    section: str
+    offset: int
+    size: int
+    readonly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PESection:
+    """A section header. `rva` and `size` are those in memory."""
+
+    name: str
+    rva: int
+    size: int
+    file_offset: int
+    file_size: int
+    flags: SectionFlags
+
+
+@dataclass(frozen=True, slots=True)
+class PEExport:
+    """An export; `name` is None when it has only a number (an ordinal)."""
+
+    name: str | None
+    rva: int
+    forwarder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PEImage:
+    """What the headers of an image say; none of it is verified by running it."""
+
+    machine: str
+    is_dll: bool
+    size: int
+    sections: tuple[PESection, ...]
+    exports: tuple[PEExport, ...] = field(repr=False)
+
+    @classmethod
+    def from_raw(cls, raw: RawImage) -> PEImage:
+        """Name the fields of what the C parser returns."""
+        machine, characteristics, size, sections, exports = raw
+        return cls(
+            _MACHINE_NAMES.get(machine, f"0x{machine:04X}"),
+            bool(characteristics & _FILE_DLL),
+            size,
+            tuple(
+                PESection(name, rva, room, offset, stored, SectionFlags(flags))
+                for name, rva, room, offset, stored, flags in sections
+            ),
+            tuple(PEExport(*export) for export in exports),
+        )
+
+    @property
+    def shared_variables(self) -> list[SectionVariable]:
+        """The named data exports that lie in shared sections, by address."""
+        starts = sorted({export.rva for export in self.exports})
+        found: list[tuple[int, SectionVariable]] = []
+        for export in self.exports:
+            if export.name is None or export.forwarder:
+                continue
+            section = self.section_of(export.rva)
+            if section is None or not section.flags & SectionFlags.MEM_SHARED:
+                continue
+            if section.flags & (SectionFlags.MEM_EXECUTE | SectionFlags.CNT_CODE):
+                continue
+            end = section.rva + section.size
+            after = bisect_right(starts, export.rva)
+            if after < len(starts):
+                end = min(end, starts[after])
+            variable = SectionVariable(
+                export.name,
+                section.name,
+                export.rva - section.rva,
+                end - export.rva,
+                not section.flags & SectionFlags.MEM_WRITE,
+            )
+            found.append((export.rva, variable))
+        found.sort(key=lambda item: (item[0], item[1].name))
+        return [variable for _, variable in found]
+
+    def section_of(self, rva: int) -> PESection | None:
+        """The section that holds an address relative to the image's start."""
+        for section in self.sections:
+            if section.rva <= rva < section.rva + section.size:
+                return section
+        return None
+
+
+RawImage = tuple[
+    int,
+    int,
+    int,
+    list[tuple[str, int, int, int, int, int]],
+    list[tuple[str | None, int, bool]],
+]
+
+
+def inspect_dll(path: str | os.PathLike[str]) -> PEImage:
+    """Sections and exports of the DLL (or EXE) at `path`, which is not loaded.
+
+    Every field is checked against the file, so any file may be given. Raises
+    `ValueError` that says what is wrong when it is not a sound PE image.
+    """
+    from winipc import _core
+
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ValueError(f"{os.fspath(path)!r}: the file is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return PEImage.from_raw(_core.pe_describe(data, False, os.fspath(path)))
+
+
+# ----------------------------------------------------------------- writing
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    code: int
+    pointer: int
+    base: int
+    characteristics: int
+    dll_characteristics: int
+    subsystem: tuple[int, int]
+    relocation: int  # IMAGE_REL_*_ADDR32NB, for the import library
+    prefix: str  # what C puts before a name
+
+
+_FILE_EXECUTABLE = 0x0002
+_FILE_LARGE_ADDRESS_AWARE = 0x0020
+_FILE_32BIT = 0x0100
+_FILE_DLL = 0x2000
+
+_HIGH_ENTROPY_VA = 0x0020
+_DYNAMIC_BASE = 0x0040  # needs no relocations here: no address is in the image
+_NX_COMPAT = 0x0100
+_NO_SEH = 0x0400
+
+_MACHINES = {
+    "amd64": _Machine(
+        0x8664,
+        8,
+        0x1_8000_0000,
+        _FILE_EXECUTABLE | _FILE_LARGE_ADDRESS_AWARE | _FILE_DLL,
+        _HIGH_ENTROPY_VA | _DYNAMIC_BASE | _NX_COMPAT,
+        (6, 0),
+        0x0003,
+        "",
+    ),
+    "x86": _Machine(
+        0x014C,
+        4,
+        0x1000_0000,
+        _FILE_EXECUTABLE | _FILE_32BIT | _FILE_DLL,
+        _DYNAMIC_BASE | _NX_COMPAT | _NO_SEH,
+        (6, 0),
+        0x0007,
+        "_",
+    ),
+    "arm64": _Machine(
+        0xAA64,
+        8,
+        0x1_8000_0000,
+        _FILE_EXECUTABLE | _FILE_LARGE_ADDRESS_AWARE | _FILE_DLL,
+        _HIGH_ENTROPY_VA | _DYNAMIC_BASE | _NX_COMPAT,
+        (6, 2),
+        0x0002,
+        "",
+    ),
+}
+_MACHINE_NAMES = {machine.code: name for name, machine in _MACHINES.items()}
+
+_PAGE = 0x1000
+_BLOCK = 0x200  # of the file
+_MAX_IMAGE = 0x7FF0_0000  # the loader counts in 31 bits
+_MAX_NAME = 1024
+_SHARED = (
+    SectionFlags.CNT_INITIALIZED_DATA
+    | SectionFlags.MEM_READ
+    | SectionFlags.MEM_WRITE
+    | SectionFlags.MEM_SHARED
+)
+_EXPORTS = SectionFlags.CNT_INITIALIZED_DATA | SectionFlags.MEM_READ
+
+
+def build_section_dll(
+    path: str | os.PathLike[str],
+    variables: Mapping[str, Initial],
+    *,
+    machine: MachineName = "amd64",
+    section: str = ".MYSEC",
+    alignment: int = 16,
+    import_library: bool | str | os.PathLike[str] = False,
+    definition: bool | str | os.PathLike[str] = False,
+) -> PEImage:
+    """Write a DLL that shares `variables` between all processes that load it.
+
+    `variables` maps each exported name to its size in bytes (zeros), to its
+    initial bytes, or to a pair of both, where the rest is zeros. They lie in
+    this order in one section named `section`, each at a multiple of `alignment`
+    (a power of two up to 4096). Up to 2 GiB are possible, and zeros at the end
+    take no room in the file.
+
+    `import_library=True` also writes the `.lib` beside it, for C programs that
+    are linked against the DLL, `definition=True` the `.def`; a path puts them
+    elsewhere. In C: `__declspec(dllimport) extern char MySharedData[];`.
+
+    Returns what `inspect_dll` would say. Raises `ValueError` for names and
+    sizes that a DLL cannot have, `OSError` when the file cannot be written
+    (`PermissionError` while a process has it loaded).
+    """
+    target = Path(path)
+    data = section_dll_bytes(
+        variables,
+        name=target.name,
+        machine=machine,
+        section=section,
+        alignment=alignment,
+    )
+    side = []
+    if import_library:
+        library = _import_library(list(variables), target.name, _MACHINES[machine])
+        side.append((_beside(target, import_library, ".lib"), library))
+    if definition:
+        side.append(
+            (
+                _beside(target, definition, ".def"),
+                _definition(list(variables), target.name),
+            )
+        )
+    _replace(target, data)
+    for other, content in side:
+        _replace(other, content)
+    return inspect_dll(target)
+
+
+def section_dll_bytes(
+    variables: Mapping[str, Initial],
+    *,
+    name: str = "shared.dll",
+    machine: MachineName = "amd64",
+    section: str = ".MYSEC",
+    alignment: int = 16,
+) -> bytes:
+    """The bytes of the DLL that `build_section_dll` writes as a file `name`."""
+    if machine not in _MACHINES:
+        raise ValueError(
+            f"machine must be one of {', '.join(_MACHINES)}, not {machine!r}"
+        )
+    if not 1 <= alignment <= _PAGE or alignment & (alignment - 1):
+        raise ValueError(
+            f"alignment must be a power of two up to {_PAGE}, not {alignment}"
+        )
+    section_name = _ascii(section, "section name")
+    if len(section_name) > 8:
+        raise ValueError(f"a section name has at most 8 characters: {section!r}")
+    offsets, size, content = _lay_out(variables, alignment)
+    kind = _MACHINES[machine]
+
+    exports_rva = _PAGE
+    shared_rva = exports_rva + _round_up(_exports_size(list(variables), name), _PAGE)
+    exports = _exports(
+        {symbol: shared_rva + offset for symbol, offset in offsets.items()},
+        name,
+        exports_rva,
+    )
+    image_size = shared_rva + _round_up(size, _PAGE)
+    if image_size > _MAX_IMAGE:
+        raise ValueError(f"{size} bytes are more than a DLL can hold")
+
+    # At least one block is stored, as every linker does for initialised data.
+    stored_exports = exports.ljust(_round_up(len(exports), _BLOCK), b"\0")
+    stored_shared = content.ljust(_round_up(max(len(content), 1), _BLOCK), b"\0")
+    headers_size = _BLOCK * 2
+    table = struct.pack(
+        "<8sIIIIIIHHI",
+        b".edata",
+        len(exports),
+        exports_rva,
+        len(stored_exports),
+        headers_size,
+        0,
+        0,
+        0,
+        0,
+        _EXPORTS,
+    ) + struct.pack(
+        "<8sIIIIIIHHI",
+        section_name,
+        size,
+        shared_rva,
+        len(stored_shared),
+        headers_size + len(stored_exports),
+        0,
+        0,
+        0,
+        0,
+        _SHARED,
+    )
+    headers = _headers(
+        kind,
+        table,
+        initialised=len(stored_exports) + len(stored_shared),
+        image_size=image_size,
+        headers_size=headers_size,
+        exports=(exports_rva, len(exports)),
+    )
+    image = bytearray(
+        headers.ljust(headers_size, b"\0") + stored_exports + stored_shared
+    )
+    struct.pack_into("<I", image, _CHECKSUM_AT, _checksum(image))
+    return bytes(image)
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _ascii(text: str, what: str) -> bytes:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{what} must be printable ASCII without spaces, not {text!r}")
+    return text.encode("ascii")
+
+
+def _lay_out(
+    variables: Mapping[str, Initial], alignment: int
+) -> tuple[dict[str, int], int, bytes]:
+    """Offsets, size of the section, and what of it is not zeros."""
+    if not 1 <= len(variables) <= 0xFFFF:
+        raise ValueError("a DLL has between 1 and 65535 variables")
+    offsets = {}
+    at = 0
+    content = bytearray()
+    for name, value in variables.items():
+        if len(_ascii(name, "a variable's name")) > _MAX_NAME:
+            raise ValueError(f"a variable's name has at most {_MAX_NAME} characters")
+        if isinstance(value, tuple):
+            size, initial = value
+        elif isinstance(value, int):
+            size, initial = value, b""
+        else:
+            initial = bytes(value)
+            size = len(initial)
+        if size < 1:
+            raise ValueError(f"{name}: a variable has at least 1 byte, not {size}")
+        if len(initial) > size:
+            raise ValueError(
+                f"{name}: {len(initial)} initial bytes do not fit in {size}"
+            )
+        at = _round_up(at, alignment)
+        if at + size > _MAX_IMAGE:
+            raise ValueError(f"{name}: {size} bytes are more than a DLL can hold")
+        offsets[name] = at
+        initial = initial.rstrip(b"\0")
+        if initial:
+            content.extend(bytes(at - len(content)))
+            content += initial
+        at += size
+    return offsets, at, bytes(content)
+
+
+def _exports_size(symbols: list[str], name: str) -> int:
+    return len(_exports(dict.fromkeys(symbols, 0), name, 0))
+
+
+def _exports(addresses: Mapping[str, int], name: str, rva: int) -> bytes:
+    """The export directory with its tables and strings."""
+    # GetProcAddress searches by halves: the names are sorted as bytes.
+    symbols = sorted(addresses)
+    count = len(symbols)
+    functions = rva + 40
+    names = functions + 4 * count
+    ordinals = names + 4 * count
+    strings = ordinals + 2 * count
+    text = bytearray(os.fsencode(name) + b"\0")
+    pointers = []
+    for symbol in symbols:
+        pointers.append(strings + len(text))
+        text += symbol.encode("ascii") + b"\0"
+    return (
+        struct.pack(
+            "<IIHHIIIIIII",
+            0,
+            0,
+            0,
+            0,
+            strings,
+            1,
+            count,
+            count,
+            functions,
+            names,
+            ordinals,
+        )
+        + struct.pack(f"<{count}I", *(addresses[symbol] for symbol in symbols))
+        + struct.pack(f"<{count}I", *pointers)
+        + struct.pack(f"<{count}H", *range(count))
+        + text
+    )
+
+
+_PE_AT = 0x40
+_OPTIONAL_AT = _PE_AT + 24
+_CHECKSUM_AT = _OPTIONAL_AT + 64
+
+
+def _headers(
+    kind: _Machine,
+    table: bytes,
+    *,
+    initialised: int,
+    image_size: int,
+    headers_size: int,
+    exports: tuple[int, int],
+) -> bytes:
+    dos = struct.pack("<2s58xI", b"MZ", _PE_AT)
+    directories = struct.pack("<II", *exports).ljust(16 * 8, b"\0")
+    wide = kind.pointer == 8
+    optional = (
+        struct.pack(
+            "<HBBIIIII", 0x20B if wide else 0x10B, 1, 0, 0, initialised, 0, 0, 0
+        )
+        + struct.pack(
+            "<Q" if wide else "<II", *((kind.base,) if wide else (0, kind.base))
+        )
+        + struct.pack("<II", _PAGE, _BLOCK)
+        + struct.pack("<HHHHHHI", *kind.subsystem, 0, 0, *kind.subsystem, 0)
+        + struct.pack("<III", image_size, headers_size, 0)
+        + struct.pack("<HH", 2, kind.dll_characteristics)
+        + struct.pack("<4Q" if wide else "<4I", 1 << 20, 1 << 12, 1 << 20, 1 << 12)
+        + struct.pack("<II", 0, 16)
+        + directories
+    )
+    file = struct.pack(
+        "<4sHHIIIHH",
+        b"PE\0\0",
+        kind.code,
+        len(table) // 40,
+        0,  # no time: equal input gives equal bytes
+        0,
+        0,
+        len(optional),
+        kind.characteristics,
+    )
+    return dos + file + optional + table
+
+
+def _checksum(image: bytearray) -> int:
+    """The image's checksum as ImageHlp computes it; its field is still 0."""
+    padded = bytes(image) + b"\0" * (len(image) % 2)
+    total = sum(memoryview(padded).cast("H"))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total + len(image)
+
+
+# ---------------------------------------------------- what linkers want
+
+
+def _beside(target: Path, where: bool | str | os.PathLike[str], suffix: str) -> Path:
+    return target.with_suffix(suffix) if isinstance(where, bool) else Path(where)
+
+
+def _definition(symbols: list[str], name: str) -> bytes:
+    lines = [
+        f'LIBRARY "{name}"',
+        "EXPORTS",
+        *(f"    {symbol} DATA" for symbol in symbols),
+    ]
+    return ("\r\n".join(lines) + "\r\n").encode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """An object in a library, and the symbols that it defines."""
+
+    name: str
+    data: bytes
+    symbols: tuple[str, ...]
+
+
+def _import_library(symbols: list[str], name: str, kind: _Machine) -> bytes:
+    """An import library as LIB.EXE and GNU ld take it: a COFF archive."""
+    _ascii(name, "the name of a DLL with an import library")
+    stem = name.rpartition(".")[0] or name
+    members = [
+        _import_descriptor(name, stem, kind),
+        _null_descriptor(name, kind),
+        _null_thunk(name, stem, kind),
+    ]
+    members += [_short_import(symbol, name, kind) for symbol in symbols]
+    return _archive(members)
+
+
+def _coff_object(
+    kind: _Machine,
+    sections: list[tuple[bytes, bytes, list[tuple[int, int]], int]],
+    symbols: list[tuple[str, int, int]],
+) -> bytes:
+    """Sections (name, data, relocations (offset, symbol), flags), and symbols
+    (name, section, storage class)."""
+    strings = bytearray()
+    at = 20 + 40 * len(sections)
+    table = bytearray()
+    content = bytearray()
+    for name, data, relocations, flags in sections:
+        data_at = at + len(content)
+        content += data
+        relocations_at = at + len(content) if relocations else 0
+        for offset, symbol in relocations:
+            content += struct.pack("<IIH", offset, symbol, kind.relocation)
+        table += struct.pack(
+            "<8sIIIIIIHHI",
+            name,
+            0,
+            0,
+            len(data),
+            data_at,
+            relocations_at,
+            0,
+            len(relocations),
+            0,
+            flags,
+        )
+    records = bytearray()
+    for text, number, storage in symbols:
+        encoded = text.encode("ascii")
+        if len(encoded) <= 8:
+            label = encoded.ljust(8, b"\0")
+        else:
+            label = struct.pack("<II", 0, 4 + len(strings))
+            strings += encoded + b"\0"
+        records += struct.pack("<8sIhHBB", label, 0, number, 0, storage, 0)
+    header = struct.pack(
+        "<HHIIIHH",
+        kind.code,
+        len(sections),
+        0,
+        at + len(content),
+        len(symbols),
+        0,
+        _FILE_32BIT if kind.pointer == 4 else 0,
+    )
+    tail = struct.pack("<I", 4 + len(strings)) + strings
+    return bytes(header + table + content + records + tail)
+
+
+_IDATA = (
+    SectionFlags.CNT_INITIALIZED_DATA | SectionFlags.MEM_READ | SectionFlags.MEM_WRITE
+)
+_ALIGN = {2: 0x0020_0000, 4: 0x0030_0000, 8: 0x0040_0000}
+_EXTERNAL, _STATIC, _SECTION = 2, 3, 104
+
+
+def _import_descriptor(name: str, stem: str, kind: _Machine) -> _Member:
+    text = name.encode("ascii") + b"\0"
+    text += b"\0" * (len(text) % 2)
+    symbol = f"__IMPORT_DESCRIPTOR_{stem}"
+    data = _coff_object(
+        kind,
+        [
+            (b".idata$2", bytes(20), [(12, 2), (0, 3), (16, 4)], _IDATA | _ALIGN[4]),
+            (b".idata$6", text, [], _IDATA | _ALIGN[2]),
+        ],
+        [
+            (symbol, 1, _EXTERNAL),
+            (".idata$2", 1, _SECTION),
+            (".idata$6", 2, _STATIC),
+            (".idata$4", 0, _SECTION),
+            (".idata$5", 0, _SECTION),
+            ("__NULL_IMPORT_DESCRIPTOR", 0, _EXTERNAL),
+            (f"\x7f{stem}_NULL_THUNK_DATA", 0, _EXTERNAL),
+        ],
+    )
+    return _Member(name, data, (symbol,))
+
+
+def _null_descriptor(name: str, kind: _Machine) -> _Member:
+    symbol = "__NULL_IMPORT_DESCRIPTOR"
+    data = _coff_object(
+        kind,
+        [(b".idata$3", bytes(20), [], _IDATA | _ALIGN[4])],
+        [(symbol, 1, _EXTERNAL)],
+    )
+    return _Member(name, data, (symbol,))
+
+
+def _null_thunk(name: str, stem: str, kind: _Machine) -> _Member:
+    symbol = f"\x7f{stem}_NULL_THUNK_DATA"
+    flags = _IDATA | _ALIGN[kind.pointer]
+    data = _coff_object(
+        kind,
+        [
+            (b".idata$5", bytes(kind.pointer), [], flags),
+            (b".idata$4", bytes(kind.pointer), [], flags),
+        ],
+        [(symbol, 1, _EXTERNAL)],
+    )
+    return _Member(name, data, (symbol,))
+
+
+def _short_import(symbol: str, name: str, kind: _Machine) -> _Member:
+    import_data, import_name, import_name_no_prefix = 1, 1, 2
+    decorated = kind.prefix + symbol
+    text = decorated.encode("ascii") + b"\0" + name.encode("ascii") + b"\0"
+    naming = import_name_no_prefix if kind.prefix else import_name
+    data = struct.pack(
+        "<HHHHIIHH", 0, 0xFFFF, 0, kind.code, 0, len(text), 0, import_data | naming << 2
+    )
+    return _Member(name, data + text, (f"__imp_{decorated}",))
+
+
+def _archive(members: list[_Member]) -> bytes:
+    """Both symbol indexes, long names, and the members, all at even offsets."""
+    long_names = bytearray()
+    labels: dict[str, bytes] = {}
+    for member in members:
+        if member.name not in labels:
+            if len(member.name) <= 15:
+                labels[member.name] = member.name.encode("ascii") + b"/"
+            else:
+                labels[member.name] = b"/%d" % len(long_names)
+                long_names += member.name.encode("ascii") + b"\0"
+
+    pairs = [
+        (symbol, i) for i, member in enumerate(members) for symbol in member.symbols
+    ]
+    in_order = b"".join(symbol.encode("ascii") + b"\0" for symbol, _ in pairs)
+    by_name = sorted(pairs, key=lambda pair: pair[0].encode("ascii"))
+    sorted_text = b"".join(symbol.encode("ascii") + b"\0" for symbol, _ in by_name)
+
+    first_size = 4 + 4 * len(pairs) + len(in_order)
+    second_size = 4 + 4 * len(members) + 4 + 2 * len(pairs) + len(sorted_text)
+    at = 8
+    for size in (first_size, second_size, len(long_names)):
+        at += 60 + _round_up(size, 2) if size else 0
+    offsets = []
+    for member in members:
+        offsets.append(at)
+        at += 60 + _round_up(len(member.data), 2)
+
+    first = (
+        struct.pack(">I", len(pairs))
+        + struct.pack(f">{len(pairs)}I", *(offsets[i] for _, i in pairs))
+        + in_order
+    )
+    second = (
+        struct.pack("<I", len(members))
+        + struct.pack(f"<{len(members)}I", *offsets)
+        + struct.pack("<I", len(pairs))
+        + struct.pack(f"<{len(pairs)}H", *(i + 1 for _, i in by_name))
+        + sorted_text
+    )
+    parts = [b"!<arch>\n", _entry(b"/", first), _entry(b"/", second)]
+    if long_names:
+        parts.append(_entry(b"//", bytes(long_names)))
+    parts += [_entry(labels[member.name], member.data) for member in members]
+    return b"".join(parts)
+
+
+def _entry(label: bytes, data: bytes) -> bytes:
+    header = label.ljust(16) + b"0".ljust(12) + b"0".ljust(6) * 2 + b"0".ljust(8)
+    header += str(len(data)).encode("ascii").ljust(10) + b"`\n"
+    return header + data + b"\n" * (len(data) % 2)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Write a whole file or none of it."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
