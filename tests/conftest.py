@@ -86,8 +86,12 @@ class Peer:
 
     def say(self, text: str) -> None:
         """Send one line to the peer's standard input."""
+        self.say_bytes(text.encode())
+
+    def say_bytes(self, line: bytes) -> None:
+        """Send one line that need not be UTF-8."""
         assert self.process.stdin is not None
-        self.process.stdin.write(text + "\n")
+        self.process.stdin.buffer.write(line + b"\n")
         self.process.stdin.flush()
 
     def wait_for_stderr(self, text: str, timeout: float = DEADLINE) -> None:

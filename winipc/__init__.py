@@ -13,6 +13,7 @@ if sys.platform != "win32":
     )
 
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
+from winipc.exchange import Received, Receiver, Sender, Transport
 from winipc.mapping import MappingView, SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import (
@@ -71,6 +72,8 @@ __all__ = [
     "PartialReadError",
     "PartialWriteError",
     "ProcessAccess",
+    "Received",
+    "Receiver",
     "Region",
     "RemoteBlock",
     "RemoteProcess",
@@ -78,9 +81,11 @@ __all__ = [
     "SectionFlags",
     "SectionVariable",
     "Semaphore",
+    "Sender",
     "SharedMapping",
     "SharedSection",
     "SyncAccess",
+    "Transport",
     "Waitable",
     "Window",
     "broadcast_message",

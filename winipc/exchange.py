@@ -35,9 +35,8 @@ from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from winipc.errors import AbandonedError
 from winipc.mapping import SharedMapping
-from winipc.memory import GlobalMemory
+from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import find_window, register_message, send_copydata, send_message
 from winipc.process import RemoteProcess
 from winipc.section import SharedSection
@@ -45,7 +44,7 @@ from winipc.sync import Mutex
 from winipc.window import CopyDataWindow, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from _typeshed import ReadableBuffer
 
 __all__ = ["Received", "Receiver", "Sender", "Transport"]
 
@@ -62,8 +61,6 @@ _WM_NULL = 0
 
 #: Named for the data, not for the DLL's path: one lock too many hurts nobody.
 _SECTION_LOCK = "MySharedData"
-_PAGE = 4096
-
 #: Longest time in seconds that a wait goes without a look for Ctrl+C.
 _SLICE = 0.1
 
@@ -182,7 +179,7 @@ class Receiver:
         """Copy what a message announces while its sender waits; the answer."""
         try:
             self._enqueue(self._take(message))
-        except (_Refused, OSError):
+        except (_Refused, OSError, ValueError):
             # A hostile or dying sender is no fault of this process: it gets
             # its refusal, and the count tells that there was one.
             self.refused += 1
@@ -194,7 +191,7 @@ class Receiver:
             if not self._takes_copydata:
                 raise _Refused
             self._check_length(len(message))
-            return Received(Transport.COPYDATA, bytes(message), message.pid)
+            return Received(Transport.COPYDATA, bytes(message), message.pid or None)
         return self._takers[message.message](message.wparam, message.lparam)
 
     def _take_mapping(self, length: int, _lparam: int) -> Received:
@@ -209,8 +206,8 @@ class Receiver:
         if length > len(shared):
             raise _Refused
         if length:
-            return shared.read(length, 0)
-        return _until_nul(shared.read(min(len(shared), self.max_message), 0))
+            return shared.read(length)
+        return _until_nul(shared.read(min(len(shared), self.max_message)))
 
     def _take_process(self, packed: int, address: int) -> Received:
         pid, length = packed & 0xFFFF_FFFF, packed >> 32
@@ -221,7 +218,7 @@ class Receiver:
             if length:
                 data = process.read(address, length)
             else:
-                data = _read_text(process, address, self.max_message)
+                data = process.read_cstr(address, None, max_bytes=self.max_message)
         return Received(Transport.PROCESS, data, pid)
 
     def _check_length(self, length: int) -> None:
@@ -301,19 +298,6 @@ def _receivers_mapping(name: str, size: int) -> SharedMapping:
         return SharedMapping.open(name)
 
 
-def _read_text(process: RemoteProcess, address: int, limit: int) -> bytes:
-    """Text up to its NUL, page by page: what follows need not be readable."""
-    text = bytearray()
-    while len(text) < limit:
-        start = address + len(text)
-        chunk = process.read(start, min(_PAGE - start % _PAGE, limit - len(text)))
-        head, nul, _ = chunk.partition(b"\0")
-        text += head
-        if nul:
-            return bytes(text)
-    raise _Refused
-
-
 class Sender:
     """The sending end: finds the receiver's window and delivers bytes to it.
 
@@ -343,13 +327,13 @@ class Sender:
         self._hwnd = _find_receiver(title)
         self._stack = contextlib.ExitStack()
         self._mapping: SharedMapping | None = None
-        self._locks: dict[str, Mutex] = {}
+        self._mutexes: dict[str, Mutex] = {}
         # A send that timed out may be carried out later: until the receiver
         # has answered something sent after it, its memory is left alone.
         self._in_doubt = False
         self._doubtful: list[GlobalMemory] = []
 
-    def send(self, data: Buffer, via: Transport | str = Transport.COPYDATA) -> int:
+    def send(self, data: ReadableBuffer, via: Transport | str = Transport.COPYDATA) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
 
         Raises:
@@ -360,12 +344,15 @@ class Sender:
         """
         transport = Transport(via)
         with memoryview(data).cast("B") as view:
-            if len(view) > _MAX_LENGTH:
+            size = len(view)
+            if size > _MAX_LENGTH:
                 raise OverflowError("a message has at most 4 GiB - 1 bytes")
             answer = self._senders[transport](self, view)
         if answer <= 0:
             raise ConnectionRefusedError(
-                f"receiver {self.title!r} refused {len(view)} bytes via {transport}"
+                errno.ECONNREFUSED,
+                f"the receiver refused {size} bytes via {transport}",
+                self.title,
             )
         return answer
 
@@ -397,17 +384,19 @@ class Sender:
             )
         with self._turn(lock_name):
             self._settle()
-            shared.write(view, 0)
+            shared.write(view)
             if len(view) < len(shared):
                 # A plain C program looks for the end of the text, and a
                 # length of 0 says "text" to everyone.
-                shared.write(b"\0", len(view))
+                shared[len(view)] = 0
             return self._notify(transport, len(view), 0)
 
     def _send_process(self, view: memoryview) -> int:
         self._settle()
-        memory = GlobalMemory.allocate(len(view) + 1)  # the last byte stays NUL
-        memory.write(view, 0)
+        # Pages of their own: once they are freed, a late read of them fails.
+        # One byte more is the NUL that a plain C program looks for.
+        memory = GlobalMemory.allocate(len(view) + 1, kind=MemoryKind.VIRTUAL)
+        memory.write(view)
         try:
             answer = self._notify(
                 Transport.PROCESS, os.getpid() | len(view) << 32, memory.address
@@ -445,23 +434,15 @@ class Sender:
         while self._doubtful:
             self._doubtful.pop().close()
 
-    @contextlib.contextmanager
-    def _turn(self, name: str) -> Iterator[None]:
+    def _turn(self, name: str) -> contextlib.AbstractContextManager[Mutex]:
         """This sender's turn on memory that all senders share."""
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
-            self._stack.callback(lock.close)  # `with lock` would take it
-            self._locks[name] = lock
-        try:
-            if not lock.acquire(self.timeout):
-                raise TimeoutError(f"another sender has held {name!r} for {self.timeout} s")
-        except AbandonedError:
-            pass  # its owner died; what it left is overwritten now
-        try:
-            yield
-        finally:
-            lock.release()
+        mutex = self._mutexes.get(name)
+        if mutex is None:
+            mutex = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
+            self._stack.callback(mutex.close)
+            self._mutexes[name] = mutex
+        # What a sender that died left there is overwritten anyway.
+        return mutex.lock(self.timeout, repair=lambda _: None)
 
     def close(self) -> None:
         """Let go of everything; may be called twice.
