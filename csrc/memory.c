@@ -12,7 +12,7 @@ enum { KIND_GLOBAL = 0, KIND_VIRTUAL = 1 };
 
 typedef struct {
     WI_BYTES_HEAD       /* base is NULL once closed or given away */
-    int kind;           /* KIND_GLOBAL or KIND_VIRTUAL */
+        int kind;       /* KIND_GLOBAL or KIND_VIRTUAL */
     PyObject *weakrefs; /* __weaklistoffset__ */
 } MemoryObject;
 
@@ -95,10 +95,9 @@ memory_create(PyObject *cls, PyObject *args)
         WI_CALL(err, self->bytes.base = (char *)GlobalAlloc(GPTR, bytes));
     }
     else {
-        WI_CALL(err,
-                self->bytes.base = VirtualAlloc(NULL, bytes,
-                                          MEM_RESERVE | MEM_COMMIT,
-                                          PAGE_READWRITE));
+        WI_CALL(err, self->bytes.base =
+                         VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT,
+                                      PAGE_READWRITE));
     }
     if (self->bytes.base == NULL) {
         PyObject *what = PyUnicode_FromFormat("%zd bytes", size);
@@ -142,20 +141,20 @@ memory_close(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(memory_detach_doc,
-             "detach($self, /)\n--\n\n"
-             "Give the block away: return its address and count as closed.\n\n"
-             "Whoever takes it frees it, with GlobalFree or VirtualFree.\n"
-             "Raises BufferError while a buffer of it is exported, ValueError\n"
-             "when closed.");
+PyDoc_STRVAR(
+    memory_detach_doc,
+    "detach($self, /)\n--\n\n"
+    "Give the block away: return its address and count as closed.\n\n"
+    "Whoever takes it frees it, with GlobalFree or VirtualFree.\n"
+    "Raises BufferError while a buffer of it is exported, ValueError\n"
+    "when closed.");
 
 static PyObject *
 memory_detach(PyObject *op, PyObject *unused)
 {
     MemoryObject *self = (MemoryObject *)op;
     WI_UNUSED(unused);
-    if (wi_bytes_check_open(op) < 0 ||
-        wi_bytes_check_unpinned(op) < 0) {
+    if (wi_bytes_check_open(op) < 0 || wi_bytes_check_unpinned(op) < 0) {
         return NULL;
     }
     PyObject *address = PyLong_FromVoidPtr(self->bytes.base);

@@ -8,6 +8,7 @@
  * Small reads and writes keep the GIL, since they are shorter than giving it
  * up and taking it back. */
 #include "bytesview.h"
+#include "cache.h"
 #include "process.h"
 
 /* How long a target that suddenly denies everything may take to be gone. */
@@ -19,7 +20,10 @@ static DWORD
 process_release(wi_process *self)
 {
     HANDLE handle = self->handle;
+    wi_cache *cache = self->cache;
     self->handle = NULL;
+    self->cache = NULL;
+    wi_cache_free(cache);
     if (handle != NULL && !CloseHandle(handle)) {
         return GetLastError();
     }
@@ -136,8 +140,8 @@ wi_process_raise(wi_process *self, DWORD err, const char *api, DWORD needed)
         return process_raise_rights(self, api, needed);
     }
     self->pins++;
-    BOOL gone = wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS
-                                                                 : 0);
+    BOOL gone =
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
     self->pins--;
     if (gone) {
         return process_raise_gone(self, api);
@@ -163,17 +167,16 @@ process_raise_partial(wi_process *self, PyObject *cls, DWORD err,
     if (value == NULL) {
         return NULL;
     }
-    label = PyUnicode_FromFormat("pid %lu, %zd bytes at %p",
-                                 (unsigned long)self->pid, size,
-                                 (void *)address);
+    label =
+        PyUnicode_FromFormat("pid %lu, %zd bytes at %p",
+                             (unsigned long)self->pid, size, (void *)address);
     if (label == NULL) {
         goto done;
     }
     wi_raise_as(cls, err, api, label);
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
-    if (error != NULL &&
-        PyObject_SetAttrString(error, attribute, value) < 0) {
+    if (error != NULL && PyObject_SetAttrString(error, attribute, value) < 0) {
         PyErr_Clear();
     }
     PyErr_Restore(type, error, traceback);
@@ -304,9 +307,9 @@ process_address(PyObject *value, uintptr_t *address)
 static int
 process_size(PyObject *value, Py_ssize_t *size)
 {
-    *size = PyLong_Check(value) ? PyLong_AsSsize_t(value)
-                                : PyNumber_AsSsize_t(value,
-                                                     PyExc_OverflowError);
+    *size = PyLong_Check(value)
+                ? PyLong_AsSsize_t(value)
+                : PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (*size < 0) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError, "size must be >= 0");
@@ -351,9 +354,9 @@ process_read_rest(wi_process *self, DWORD err, uintptr_t address,
     Py_BEGIN_ALLOW_THREADS
     got = wi_remote_read_mask(&target, address, buffer, (size_t)size, marks);
     Py_END_ALLOW_THREADS
-    BOOL gone = got == 0 && wi_process_gone(self, err == ERROR_ACCESS_DENIED
-                                                      ? DYING_MS
-                                                      : 0);
+    BOOL gone =
+        got == 0 &&
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
     wi_process_unpin(self);
     if (gone) {
         process_raise_gone(self, "ReadProcessMemory");
@@ -394,22 +397,40 @@ process_read_whole(wi_process *self, uintptr_t address, PyObject *data,
     return result;
 }
 
-static DWORD
-process_read_raw(wi_process *self, uintptr_t address, char *buffer,
-                 Py_ssize_t size)
+DWORD
+wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
+                    size_t size)
 {
     DWORD err;
+    if (size <= WI_KEEP_GIL_UP_TO || self->cache != NULL) {
+        wi_target target = wi_process_pin_gil(self);
+        if (self->cache != NULL &&
+            wi_cache_read(self->cache, &target, address, buffer, size)) {
+            wi_process_unpin(self);
+            return 0;
+        }
+        if (size <= WI_KEEP_GIL_UP_TO) {
+            err = wi_remote_read(&target, address, buffer, size);
+            wi_process_unpin(self);
+            return err;
+        }
+        wi_process_unpin(self);
+    }
     wi_target target = wi_process_pin(self);
-    if (size <= WI_KEEP_GIL_UP_TO) {
-        err = wi_remote_read(&target, address, buffer, (size_t)size);
-    }
-    else {
-        Py_BEGIN_ALLOW_THREADS
-        err = wi_remote_read(&target, address, buffer, (size_t)size);
-        Py_END_ALLOW_THREADS
-    }
+    Py_BEGIN_ALLOW_THREADS
+    err = wi_remote_read(&target, address, buffer, size);
+    Py_END_ALLOW_THREADS
     wi_process_unpin(self);
     return err;
+}
+
+void
+wi_process_changed(wi_process *self, uintptr_t address, size_t size)
+{
+    self->vouch.last = 0;
+    if (self->cache != NULL) {
+        wi_cache_forget(self->cache, address, size);
+    }
 }
 
 PyDoc_STRVAR(
@@ -439,8 +460,7 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         given[0] = args[0];
         given[1] = args[1];
     }
-    else if (wi_fast_args("read", names, 2, args, nargs, kwnames, given) <
-             0) {
+    else if (wi_fast_args("read", names, 2, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
     if (process_address(given[0], &address) < 0 ||
@@ -458,14 +478,13 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     char *buffer = PyBytes_AsString(data);
-    DWORD err = process_read_raw(self, address, buffer, size);
+    DWORD err = wi_process_read_raw(self, address, buffer, (size_t)size);
     if (err == 0 && !partial) {
         return data;
     }
-    PyObject *result =
-        err ? process_read_rest(self, err, address, data, buffer, size,
-                                partial)
-            : process_read_whole(self, address, data, size);
+    PyObject *result = err ? process_read_rest(self, err, address, data,
+                                               buffer, size, partial)
+                           : process_read_whole(self, address, data, size);
     Py_DECREF(data);
     return result;
 }
@@ -490,8 +509,7 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     Py_buffer view;
     uintptr_t address;
     int partial = 0;
-    if (wi_fast_args("read_into", names, 2, args, nargs, kwnames, given) <
-            0 ||
+    if (wi_fast_args("read_into", names, 2, args, nargs, kwnames, given) < 0 ||
         process_address(given[0], &address) < 0 ||
         (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) ||
         PyObject_GetBuffer(given[1], &view, PyBUF_WRITABLE) < 0) {
@@ -500,7 +518,7 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_process_check_open(self) < 0) {
         goto done;
     }
-    DWORD err = process_read_raw(self, address, view.buf, view.len);
+    DWORD err = wi_process_read_raw(self, address, view.buf, (size_t)view.len);
     if (err == 0) {
         result = partial
                      ? process_read_whole(self, address, given[1], view.len)
@@ -537,7 +555,8 @@ process_find_end(const char *data, size_t from, size_t size, size_t unit)
 PyDoc_STRVAR(
     process_read_until_doc,
     "_read_until_zero($self, address, unit, max_bytes, /)\n--\n\n"
-    "The bytes before `unit` zero bytes (at a multiple of unit), or None when\n"
+    "The bytes before `unit` zero bytes (at a multiple of unit), or None "
+    "when\n"
     "there is no end within max_bytes. No page after the end is touched.");
 
 static PyObject *
@@ -579,21 +598,21 @@ process_read_until(PyObject *op, PyObject *args)
             }
             data = more;
         }
-        DWORD err = at < address ? ERROR_NOACCESS
-                                 : process_read_raw(self, at, data + have,
-                                                    (Py_ssize_t)part);
+        DWORD err = at < address
+                        ? ERROR_NOACCESS
+                        : wi_process_read_raw(self, at, data + have, part);
         if (err && part > WI_PAGE - at % WI_PAGE && at >= address) {
             /* Perhaps only a later page of these cannot be read. */
             part = (size_t)(WI_PAGE - at % WI_PAGE);
-            err = process_read_raw(self, at, data + have, (Py_ssize_t)part);
+            err = wi_process_read_raw(self, at, data + have, part);
         }
         if (err) {
-            PyObject *whole = PyBytes_FromStringAndSize(
-                NULL, (Py_ssize_t)(have + part));
+            PyObject *whole =
+                PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(have + part));
             if (whole != NULL) {
-                result = process_read_rest(
-                    self, err, address, whole, PyBytes_AsString(whole),
-                    (Py_ssize_t)(have + part), 0);
+                result = process_read_rest(self, err, address, whole,
+                                           PyBytes_AsString(whole),
+                                           (Py_ssize_t)(have + part), 0);
                 Py_DECREF(whole);
             }
             if (result == NULL) {
@@ -643,9 +662,9 @@ process_write_failed(wi_process *self, DWORD err, const char *api,
         return process_raise_rights(self, api, needed);
     }
     self->pins++;
-    BOOL gone = written == 0 &&
-                wi_process_gone(self,
-                                err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
+    BOOL gone =
+        written == 0 &&
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
     self->pins--;
     if (gone) {
         return process_raise_gone(self, api);
@@ -663,7 +682,7 @@ process_verify(wi_process *self, uintptr_t address, const Py_buffer *data)
         return PyErr_NoMemory();
     }
     PyObject *result = NULL;
-    DWORD err = process_read_raw(self, address, back, data->len);
+    DWORD err = wi_process_read_raw(self, address, back, (size_t)data->len);
     if (err) {
         process_write_failed(self, err, "ReadProcessMemory", address,
                              data->len, (size_t)data->len);
@@ -707,7 +726,8 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_process_check_open(self) < 0) {
         goto done;
     }
-    wi_target target = wi_process_pin(self);
+    wi_target target = data.len <= WI_KEEP_GIL_UP_TO ? wi_process_pin_gil(self)
+                                                     : wi_process_pin(self);
     if (data.len <= WI_KEEP_GIL_UP_TO) {
         err = wi_remote_write(&target, address, data.buf, (size_t)data.len,
                               &written);
@@ -719,9 +739,12 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         Py_END_ALLOW_THREADS
     }
     wi_process_unpin(self);
+    if (self->cache != NULL) {
+        wi_cache_forget(self->cache, address, (size_t)data.len);
+    }
     if (err) {
-        result = process_write_failed(self, err, "WriteProcessMemory",
-                                      address, data.len, written);
+        result = process_write_failed(self, err, "WriteProcessMemory", address,
+                                      data.len, written);
         goto done;
     }
     result = verify ? process_verify(self, address, &data)
@@ -921,9 +944,9 @@ process_repr(PyObject *op)
     if (name == NULL) {
         return NULL;
     }
-    PyObject *repr = PyUnicode_FromFormat(
-        "<%U pid=%lu%s>", name, (unsigned long)self->pid,
-        self->handle == NULL ? " closed" : "");
+    PyObject *repr =
+        PyUnicode_FromFormat("<%U pid=%lu%s>", name, (unsigned long)self->pid,
+                             self->handle == NULL ? " closed" : "");
     Py_DECREF(name);
     return repr;
 }
@@ -941,6 +964,29 @@ static PyMethodDef process_methods[] = {
      process_read_doc},
     {"read_into", FAST(process_read_into), METH_FASTCALL | METH_KEYWORDS,
      process_read_into_doc},
+    {"read_many", wi_process_read_many, METH_O,
+     PyDoc_STR(
+         "read_many($self, requests, /)\n--\n\n"
+         "Read many `(address, size)` pairs in few calls.\n\n"
+         "Returns a list with the bytes of each, in the given order, and "
+         "None\n"
+         "for each that cannot be read as a whole: one bad address does not\n"
+         "spoil the rest. Neighbours are read by one call. Any thread may\n"
+         "call it.\n\n"
+         "Raises ProcessLookupError when the target has exited, and\n"
+         "PermissionError when it was opened without the right to read.\n\n"
+         "Win32: ReadProcessMemory, VirtualQueryEx")},
+    {"_walk", wi_process_walk, METH_VARARGS,
+     PyDoc_STR("_walk($self, node, offset, head, count, width, /)\n--\n\n"
+               "Follow the pointers at offset from node, for at most count\n"
+               "nodes: their addresses, the next one (0 at the end), and the\n"
+               "error that ended it or 0.")},
+    {"_enter_cached", wi_process_enter_cached, METH_VARARGS,
+     PyDoc_STR("_enter_cached($self, limit, /)\n--\n\n"
+               "Serve small reads from copies; limit in bytes.")},
+    {"_exit_cached", wi_process_exit_cached, METH_NOARGS,
+     PyDoc_STR("_exit_cached($self, /)\n--\n\n"
+               "Undo one _enter_cached.")},
     {"_read_until_zero", process_read_until, METH_VARARGS,
      process_read_until_doc},
     {"write", FAST(process_write), METH_FASTCALL | METH_KEYWORDS,
@@ -961,6 +1007,12 @@ static PyMethodDef process_methods[] = {
     {"_mapped_name", wi_process_mapped_name, METH_VARARGS,
      PyDoc_STR("_mapped_name($self, address, /)\n--\n\n"
                "The device path of the file mapped there, or None.")},
+    {"_modules", wi_process_modules, METH_NOARGS,
+     PyDoc_STR("_modules($self, /)\n--\n\n"
+               "Path, base, size and entry point of each module.")},
+    {"_threads", wi_process_threads, METH_NOARGS,
+     PyDoc_STR("_threads($self, /)\n--\n\n"
+               "Id and base priority of each thread.")},
     {"wait", (PyCFunction)(void (*)(void))process_wait,
      METH_VARARGS | METH_KEYWORDS, process_wait_doc},
     {"close", process_close, METH_NOARGS, process_close_doc},
@@ -974,8 +1026,7 @@ static PyGetSetDef process_getset[] = {
      NULL},
     {"_access", process_get_access, NULL, NULL, NULL},
     {"handle", process_get_handle, NULL,
-     PyDoc_STR("The process handle as an int; ValueError when closed."),
-     NULL},
+     PyDoc_STR("The process handle as an int; ValueError when closed."), NULL},
     {"closed", process_get_closed, NULL,
      PyDoc_STR("Whether the handle has been closed."), NULL},
     {"alive", process_get_alive, NULL,
@@ -984,8 +1035,8 @@ static PyGetSetDef process_getset[] = {
      PyDoc_STR("The target's exit code, or None while it runs."), NULL},
     {"pointer_size", process_get_pointer_size, NULL,
      PyDoc_STR("Bytes of a pointer in the target: 4 or 8."), NULL},
-    {"path", process_get_path, NULL,
-     PyDoc_STR("The target's program file."), NULL},
+    {"path", process_get_path, NULL, PyDoc_STR("The target's program file."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -1020,5 +1071,8 @@ static PyType_Spec process_spec = {
 int
 wi_process_init(PyObject *module, wi_state *state)
 {
+    if (wi_process_add_functions(module) < 0) {
+        return -1;
+    }
     return wi_add_type(module, &process_spec, &state->process_type);
 }

@@ -24,9 +24,19 @@
 
 /* ------------------------------------------------- remote.c: no Python */
 
+/* What VirtualQueryEx has said about one region, a moment ago. */
+typedef struct {
+    uintptr_t first, last; /* addresses, both included; last 0: nothing */
+    LONGLONG asked, used;  /* in ticks of QueryPerformanceCounter */
+    BOOL readable, writable;
+} wi_vouch;
+
 typedef struct {
     HANDLE handle;
+    wi_vouch *vouch; /* NULL where several threads may be at it */
 } wi_target;
+
+typedef struct wi_cache wi_cache; /* cache.h */
 
 /* Whether ReadProcessMemory gives pages that nobody could read (Wine does):
  * then VirtualQueryEx is asked before each access. */
@@ -61,6 +71,9 @@ struct wi_process {
     DWORD access;       /* the rights that were asked for */
     int pointer_size;   /* 0 until asked */
     Py_ssize_t pins;    /* calls in flight without the GIL */
+    wi_vouch vouch;     /* for calls that keep the GIL */
+    wi_cache *cache;    /* NULL outside of `with process.cached()` */
+    Py_ssize_t cached;  /* how deep those are nested */
     PyObject *weakrefs; /* __weaklistoffset__ */
 };
 
@@ -70,7 +83,19 @@ int wi_process_check_open(wi_process *self);
 WI_INLINE wi_target
 wi_process_pin(wi_process *self)
 {
-    wi_target target = {self->handle};
+    wi_target target = {self->handle, NULL};
+    self->pins++;
+    return target;
+}
+
+/* The same for a call that keeps the GIL. */
+WI_INLINE wi_target
+wi_process_pin_gil(wi_process *self)
+{
+    wi_target target = {self->handle, NULL};
+#if !defined(Py_GIL_DISABLED)
+    target.vouch = &self->vouch;
+#endif
     self->pins++;
     return target;
 }
@@ -90,13 +115,27 @@ BOOL wi_process_gone(wi_process *self, DWORD patience);
 PyObject *wi_process_raise(wi_process *self, DWORD err, const char *api,
                            DWORD needed);
 
+/* Read all of it into private memory, with the GIL held by the caller and
+ * given up for large sizes, through the cache where there is one. 0, or a
+ * Win32 error. */
+DWORD wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
+                          size_t size);
+
+/* To call when the target's memory was written or its layout changed. */
+void wi_process_changed(wi_process *self, uintptr_t address, size_t size);
+
 /* Methods that live in files of their own: METH_VARARGS of RemoteProcess. */
 PyObject *wi_process_regions(PyObject *self, PyObject *args);
 PyObject *wi_process_mapped_name(PyObject *self, PyObject *args);
-PyObject *wi_process_modules(PyObject *self, PyObject *args);
-PyObject *wi_process_threads(PyObject *self, PyObject *args);
+PyObject *wi_process_modules(PyObject *self, PyObject *unused);
+PyObject *wi_process_threads(PyObject *self, PyObject *unused);
 PyObject *wi_process_protect(PyObject *self, PyObject *args);
 PyObject *wi_process_alloc(PyObject *self, PyObject *args);
 PyObject *wi_process_free(PyObject *self, PyObject *args);
+int wi_process_add_functions(PyObject *module);
+PyObject *wi_process_walk(PyObject *self, PyObject *args);
+PyObject *wi_process_read_many(PyObject *self, PyObject *requests);
+PyObject *wi_process_exit_cached(PyObject *self, PyObject *unused);
+PyObject *wi_process_enter_cached(PyObject *self, PyObject *args);
 
 #endif

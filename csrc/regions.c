@@ -41,8 +41,8 @@ wi_process_regions(PyObject *op, PyObject *args)
             err = GetLastError();
             break;
         }
-        uintptr_t end = (uintptr_t)found[count].BaseAddress +
-                        found[count].RegionSize;
+        uintptr_t end =
+            (uintptr_t)found[count].BaseAddress + found[count].RegionSize;
         count++;
         if (end <= address) {
             break; /* the top of the address space */
@@ -92,13 +92,19 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
         return NULL;
     }
     wi_target target = wi_process_pin(self);
-    WI_CALL(err, length = K32GetMappedFileNameW(
-                     target.handle, (void *)address, name,
-                     (DWORD)Py_ARRAY_LENGTH(name)));
+    WI_CALL(err, length = K32GetMappedFileNameW(target.handle, (void *)address,
+                                                name,
+                                                (DWORD)Py_ARRAY_LENGTH(name)));
     wi_process_unpin(self);
     if (length == 0) {
         WI_UNUSED(err); /* private memory, or a section without a file */
         Py_RETURN_NONE;
+    }
+    /* Some systems count the NUL. */
+    for (DWORD i = 0; i < length; i++) {
+        if (name[i] == L'\0') {
+            length = i;
+        }
     }
     return PyUnicode_FromWideChar(name, (Py_ssize_t)length);
 }
@@ -126,6 +132,7 @@ wi_process_protect(PyObject *op, PyObject *args)
     WI_CALL(err, ok = VirtualProtectEx(target.handle, (void *)address,
                                        (SIZE_T)size, protection, &old));
     wi_process_unpin(self);
+    wi_process_changed(self, address, (size_t)size);
     if (!ok) {
         return wi_process_raise(self, err, "VirtualProtectEx",
                                 PROCESS_VM_OPERATION);
@@ -157,6 +164,7 @@ wi_process_alloc(PyObject *op, PyObject *args)
     WI_CALL(err, block = VirtualAllocEx(target.handle, (void *)address,
                                         (SIZE_T)size, type, protection));
     wi_process_unpin(self);
+    wi_process_changed(self, (uintptr_t)block, (size_t)size);
     if (block == NULL) {
         return wi_process_raise(self, err, "VirtualAllocEx",
                                 PROCESS_VM_OPERATION);
@@ -181,6 +189,7 @@ wi_process_free(PyObject *op, PyObject *args)
     WI_CALL(err, ok = VirtualFreeEx(target.handle, (void *)address,
                                     (SIZE_T)size, type));
     wi_process_unpin(self);
+    wi_process_changed(self, address, SIZE_MAX); /* size may be 0: all */
     if (!ok) {
         return wi_process_raise(self, err, "VirtualFreeEx",
                                 PROCESS_VM_OPERATION);

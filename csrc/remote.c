@@ -61,14 +61,38 @@ wi_page_count(uintptr_t address, size_t size)
     return (size_t)((address % WI_PAGE + (size - 1)) / WI_PAGE + 1);
 }
 
+/* An answer of VirtualQueryEx is taken to hold while accesses follow each
+ * other closely: a target that was told to change its memory cannot have
+ * answered in between. It costs twice the read that it vouches for. */
+#define VOUCH_GAP_US 150
+#define VOUCH_LIFE_US 10000
+
+static BOOL
+remote_vouched(wi_vouch *vouch, uintptr_t address, uintptr_t last)
+{
+    LARGE_INTEGER now, frequency;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&frequency);
+    LONGLONG gap = now.QuadPart - vouch->used;
+    LONGLONG age = now.QuadPart - vouch->asked;
+    vouch->used = now.QuadPart;
+    return address >= vouch->first && last <= vouch->last &&
+           gap < frequency.QuadPart * VOUCH_GAP_US / 1000000 &&
+           age < frequency.QuadPart * VOUCH_LIFE_US / 1000000;
+}
+
 /* Whether all of the range may be read (or written) as VirtualQueryEx sees
  * it. TRUE as well when it may not be asked: then the access itself decides.
  */
 static BOOL
 remote_vouch(const wi_target *target, uintptr_t address, size_t size,
-             BOOL (*allowed)(const MEMORY_BASIC_INFORMATION *))
+             BOOL write)
 {
     uintptr_t last = address + (size - 1);
+    wi_vouch *vouch = target->vouch;
+    if (vouch != NULL && remote_vouched(vouch, address, last)) {
+        return write ? vouch->writable : vouch->readable;
+    }
     for (;;) {
         MEMORY_BASIC_INFORMATION region;
         if (VirtualQueryEx(target->handle, (void *)address, &region,
@@ -76,11 +100,21 @@ remote_vouch(const wi_target *target, uintptr_t address, size_t size,
             /* 87 is how it says "beyond the address space". */
             return GetLastError() != ERROR_INVALID_PARAMETER;
         }
-        if (!allowed(&region)) {
-            return FALSE;
-        }
         uintptr_t region_last =
             (uintptr_t)region.BaseAddress + (region.RegionSize - 1);
+        if (vouch != NULL) {
+            LARGE_INTEGER now;
+            QueryPerformanceCounter(&now);
+            vouch->asked = vouch->used = now.QuadPart;
+            vouch->first = (uintptr_t)region.BaseAddress;
+            vouch->last = region_last;
+            vouch->readable = wi_region_readable(&region);
+            vouch->writable = wi_region_writable(&region);
+        }
+        if (!(write ? wi_region_writable(&region)
+                    : wi_region_readable(&region))) {
+            return FALSE;
+        }
         if (region_last >= last || region_last < address) {
             return TRUE;
         }
@@ -114,8 +148,7 @@ wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
     if (size - 1 > UINTPTR_MAX - address) {
         return ERROR_NOACCESS;
     }
-    if (wi_remote_lies() &&
-        !remote_vouch(target, address, size, wi_region_readable)) {
+    if (wi_remote_lies() && !remote_vouch(target, address, size, FALSE)) {
         return ERROR_NOACCESS;
     }
     return remote_read_plain(target, address, buffer, size);
@@ -209,7 +242,7 @@ wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
     }
     /* Within one page it is all or nothing anyway. */
     if ((wi_remote_lies() || wi_page_count(address, size) > 1) &&
-        !remote_vouch(target, address, size, wi_region_writable)) {
+        !remote_vouch(target, address, size, TRUE)) {
         return ERROR_NOACCESS;
     }
     SIZE_T done = 0;

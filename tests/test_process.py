@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
+import dataclasses
 import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import winipc
 from winipc import (
@@ -549,3 +556,762 @@ def test_no_handles_leak(target: Target) -> None:
     for _ in range(300):
         once()
     assert handles() <= before + 2
+
+
+# ------------------------------------------------------------ opening, more
+
+
+def test_a_name_opens_the_one_that_has_it(
+    target: Target, start_peer: Callable[..., object]
+) -> None:
+    """With or without .exe, in any case; two of a name are an error."""
+    for name in ("target.exe", "TARGET"):
+        with RemoteProcess.open(name) as process:
+            assert process.pid == target.pid
+    second = Target(start_peer("target.exe"))
+    with pytest.raises(ValueError, match="2 processes") as several:
+        RemoteProcess.open("target.exe")
+    assert str(target.pid) in str(several.value)
+    assert str(second.pid) in str(several.value)
+    with pytest.raises(ProcessLookupError, match="no-such-program"):
+        RemoteProcess.open("no-such-program.exe")
+
+
+def test_a_window_opens_its_process(target: Target, unique_name: str) -> None:
+    """By handle, or by an object that has one."""
+    hwnd = int(target.ask(f"window {unique_name}"), 16)
+
+    class Window:
+        def __init__(self, hwnd: int) -> None:
+            self.hwnd = hwnd
+
+    with RemoteProcess.of_window(hwnd) as process:
+        assert process.pid == target.pid
+    with RemoteProcess.open(Window(hwnd)) as process:
+        assert process.pid == target.pid
+    with pytest.raises(OSError, match="window") as caught:
+        RemoteProcess.of_window(0x7FFFFFF0)
+    assert caught.value.winerror == 1400
+
+
+@pytest.mark.parametrize("target", [None, 1.5, object(), b"x"], ids=repr)
+def test_what_is_no_process(target: object) -> None:
+    """A clear TypeError."""
+    with pytest.raises(TypeError):
+        RemoteProcess.open(target)
+
+
+def test_an_exited_process_has_only_its_exit_code(target: Target) -> None:
+    """Its memory is gone, though somebody's handle keeps the pid."""
+    target.exit(7)
+    with pytest.raises(ProcessLookupError):
+        RemoteProcess.open(target.peer.process)
+    with RemoteProcess.open(target, access=ProcessAccess.QUERY) as process:
+        assert process.exit_code == 7
+
+
+def test_a_stale_psutil_process_is_refused() -> None:
+    """Its pid may be somebody else's by now: psutil can tell."""
+
+    class Stale:
+        pid = os.getpid()
+
+        def is_running(self) -> bool:
+            return False
+
+    with pytest.raises(ProcessLookupError):
+        RemoteProcess.open(Stale())
+
+
+FACTS = {"exit_code": None, "session": 1, "user": "S-1-5-21-1", "integrity": 0x2000}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"protected": True}, "protected process"),
+        ({"user": "S-1-5-18"}, "another user"),
+        ({"integrity": 0x4000}, "level is system, that of this process medium"),
+        ({"session": 0}, "session 0"),
+        ({"user": None, "session": None, "integrity": None}, "not even tell"),
+        ({}, "security descriptor"),
+    ],
+    ids=["protected", "user", "integrity", "session", "unknown", "acl"],
+)
+def test_a_denied_process_says_why(theirs: dict[str, object], said: str) -> None:
+    """Whatever can be known of the two is compared."""
+    from winipc.access_hints import ProcessFacts, compare
+
+    mine = ProcessFacts(**FACTS, protected=False)
+    other = ProcessFacts(**{**FACTS, "protected": False, **theirs})
+    assert any(said in hint for hint in compare(8, mine, other))
+
+
+def test_a_denied_open_carries_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hints are notes of the PermissionError, or it is a dead process."""
+    facts = [None, 0, "S-1-5-18", 0x4000, True]
+
+    class Denied(RemoteProcess):
+        @classmethod
+        def _open(cls, pid: int, access: int) -> RemoteProcess:
+            raise PermissionError(0, "denied", f"pid {pid}", 5, "OpenProcess")
+
+    monkeypatch.setattr(
+        winipc._core,
+        "_process_facts",
+        lambda pid: tuple(facts) if pid == 4 else (None, 1, "S-1-5-21", 0x2000, None),
+    )
+    with pytest.raises(PermissionError) as caught:
+        Denied.open(4)
+    notes = " ".join(caught.value.__notes__)
+    assert "protected" in notes
+    assert "another user" in notes
+    facts[0] = 5
+    with pytest.raises(ProcessLookupError, match="exited with code 5"):
+        Denied.open(4)
+
+
+def test_the_facts_of_this_process() -> None:
+    """What everyone may know of it, and nothing of one that is not."""
+    from winipc.access_hints import process_facts
+
+    facts = process_facts(os.getpid())
+    assert facts.exit_code is None
+    assert facts.user is not None
+    assert facts.user.startswith("S-1-")
+    assert facts.integrity is not None
+    assert process_facts(0x7FFFFFFC).user is None
+
+
+def test_debug_privilege_is_given_back() -> None:
+    """It is on only within the context."""
+    switch = winipc._core._set_privilege
+    try:
+        before = switch("SeDebugPrivilege", False)
+    except PermissionError:
+        pytest.skip("this user does not have the privilege")
+    with winipc.debug_privilege():
+        with winipc.debug_privilege():
+            pass
+        assert switch("SeDebugPrivilege", True)
+    assert not switch("SeDebugPrivilege", before)
+    with pytest.raises(OSError, match="SeNoSuch") as caught:
+        winipc._core._set_privilege("SeNoSuchPrivilege", True)
+    assert caught.value.winerror == 1313
+
+
+def test_wait_lets_other_threads_run_and_refuses_close(target: Target) -> None:
+    """The object is pinned while a thread waits on it."""
+    process = RemoteProcess.open(target)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(process.wait(60)))
+    thread.start()
+    refused = False
+    while not refused:
+        with contextlib.suppress(TimeoutError):
+            process.wait(0.01)
+        try:
+            process.close()
+            break
+        except BufferError:
+            refused = True
+    target.exit(3)
+    thread.join(60)
+    assert refused
+    assert codes == [3]
+    process.close()
+
+
+# ------------------------------------------------------------ reading, more
+
+
+def test_read_many_spares_the_good_ones(process: RemoteProcess, target: Target) -> None:
+    """In the order given; None for what cannot be read; overlaps are fine."""
+    pages = target.where("pages")
+    point = target.where("point")
+    requests = [
+        (pages + 3 * PAGE + 4088, 8),
+        (pages + 3 * PAGE + 4092, 8),  # into the hole
+        (0, 4),
+        (pages, 16),
+        (pages, 0),
+        (pages + 8, 4096),
+        (2**64 - 4, 8),
+        (point, 15),
+        (pages + 5 * PAGE, 2 * PAGE),
+        (pages + 5 * PAGE, 2 * PAGE + 1),
+        [pages, 1],
+    ]
+    assert process.read_many(requests) == [
+        b"\4" * 8,
+        None,
+        None,
+        b"\1" * 16,
+        b"",
+        b"\1" * 4088 + b"\2" * 8,
+        None,
+        target.peek(point, 15),
+        b"\6" * PAGE + b"\7" * PAGE,
+        None,
+        b"\1",
+    ]
+    assert process.read_many([]) == []
+    assert process.read_many(iter([(point, 1)])) == [b"\x11"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "error"),
+    [
+        ([(0,)], ValueError),
+        ([(0, -1)], ValueError),
+        ([(-1, 1)], OverflowError),
+        ([5], TypeError),
+        (5, TypeError),
+        ([(0, 2**62)], MemoryError),
+    ],
+    ids=str,
+)
+def test_read_many_refuses_nonsense(
+    process: RemoteProcess, requests: object, error: type[Exception]
+) -> None:
+    """Before anything is read."""
+    with pytest.raises(error):
+        process.read_many(requests)
+
+
+@given(
+    requests=st.lists(
+        st.tuples(st.integers(0, 40 * PAGE), st.integers(0, 3 * PAGE)), max_size=30
+    )
+)
+@settings(max_examples=60)
+def test_read_many_equals_one_by_one(requests: list[tuple[int, int]]) -> None:
+    """Whatever is asked for, coalescing changes nothing."""
+    data = os.urandom(43 * PAGE)
+    with (
+        RemoteProcess.open(os.getpid()) as me,
+        GlobalMemory(data, kind=winipc.MemoryKind.VIRTUAL) as memory,
+    ):
+        asked = [(memory.address + start, size) for start, size in requests]
+        wanted = [data[start : start + size] for start, size in requests]
+        assert me.read_many(asked) == wanted
+
+
+def test_read_many_reads_megabytes(me: RemoteProcess) -> None:
+    """Requests beyond the span of one call."""
+    size = 3 << 20
+    with GlobalMemory(os.urandom(size)) as memory:
+        data = memory.read()
+        asked = [
+            (0, size),
+            (10, 1 << 20),
+            (size - 5, 5),
+            *((i, 7) for i in range(0, size - 7, 9973)),
+        ]
+        got = me.read_many([(memory.address + start, n) for start, n in asked])
+        assert got == [data[start : start + n] for start, n in asked]
+
+
+class Point(ctypes.LittleEndianStructure):
+    _pack_ = 1
+    _fields_ = (
+        ("tag", ctypes.c_uint8),
+        ("x", ctypes.c_int32),
+        ("y", ctypes.c_uint16),
+        ("z", ctypes.c_double),
+    )
+
+
+def test_typed_reads_and_writes(process: RemoteProcess, target: Target) -> None:
+    """struct formats, ctypes and integers agree with the C program."""
+    import struct
+
+    at = target.where("point")
+    assert process.read_struct(at, "<BiHd") == (0x11, -2, 0x3344, 1.5)
+    assert process.read_struct(at, struct.Struct("<Bi")) == (0x11, -2)
+    point = process.read_struct(at, Point)
+    assert (point.tag, point.x, point.y, point.z) == (0x11, -2, 0x3344, 1.5)
+    assert list(process.read_struct(at, ctypes.c_uint8 * 3)) == [0x11, 0xFE, 0xFF]
+    assert process.read_int(at + 1) == -2
+    assert process.read_int(at + 1, signed=False) == 2**32 - 2
+    point.x = 77
+    assert process.write_struct(at, point) == 15
+    assert process.read_struct(at, "<Bi") == (0x11, 77)
+    assert process.write_struct(at + 1, "<iH", 5, 6, verify=True) == 6
+    assert target.peek(at, 7) == b"\x11\5\0\0\0\6\0"
+    with pytest.raises(TypeError):
+        process.write_struct(at, point, 1)
+    with pytest.raises(PartialReadError):
+        process.read_struct(0, Point)
+
+
+def test_numpy_arrays(process: RemoteProcess, target: Target) -> None:
+    """Any dtype and shape without objects in it."""
+    numpy = pytest.importorskip("numpy")
+    pages = target.where("pages")
+    array = process.read_array(pages, "<u2", (2, 1024))
+    assert array.shape == (2, 1024)
+    assert (array == 0x0101).all()
+    record = numpy.dtype([("tag", "u1"), ("x", "<i4"), ("y", "<u2"), ("z", "<f8")])
+    assert process.read_array(target.where("point"), record, ()).item() == (
+        0x11,
+        -2,
+        0x3344,
+        1.5,
+    )
+    assert process.read_array(0, "u1", 0).size == 0
+    with pytest.raises(TypeError, match="objects"):
+        process.read_array(pages, object, 1)
+
+
+def test_pointer_chains(process: RemoteProcess, target: Target) -> None:
+    """As the C program laid them out; a broken one says where it broke."""
+    chain = target.where("chain")
+    end = process.pointer([chain + 0x10, 0x18, 0x20])
+    assert process.read_int(end) == 0x1337
+    assert process.pointer([chain]) == chain
+    assert process.pointer([hex(chain) + "+0x10", 0]) == process.read_pointer(
+        chain + 16
+    )
+    with pytest.raises(PartialReadError) as caught:
+        process.pointer([chain, 8, 0])  # the first one is NULL
+    assert any("pointer 2 of 2, at 0x8" in note for note in caught.value.__notes__)
+    with pytest.raises(ValueError, match="no address"):
+        process.pointer([chain, -1])
+
+
+def test_addresses_as_text(process: RemoteProcess) -> None:
+    """Module names, quoted or not, with offsets."""
+    base = process.module("target.exe").base
+    for text, wanted in {
+        '"target.exe"+0x10': base + 16,
+        ' "TARGET.EXE" + 0x10 - 6 ': base + 10,
+        "target.exe": base,
+        "target.exe+16": base + 16,
+        "0x1000+0x10": 0x1010,
+        "4096": 4096,
+    }.items():
+        assert process.address(text) == wanted
+    assert (
+        process.address(base) == process.address(process.module("target.exe")) == base
+    )
+    for text in ("", "+5", '"target.exe', "target.exe+", "target.exe*2", "1-2", "a+b"):
+        with pytest.raises((ValueError, LookupError)):
+            process.address(text)
+    with pytest.raises(LookupError, match=r"nope\.dll"):
+        process.address("nope.dll+1")
+
+
+def test_a_linked_list_is_walked(process: RemoteProcess, target: Target) -> None:
+    """All of its nodes in order; circles and broken links are noticed."""
+    head = target.where("list")
+    nodes = list(process.walk(head))
+    assert len(nodes) == 10_000
+    values = [process.read_int(node + 8, 8) for node in nodes[:50]]
+    assert values == list(range(50))
+    with pytest.raises(ValueError, match="more than 9999"):
+        list(process.walk(head, limit=9999))
+    assert list(process.walk(0)) == []
+
+    def point(node: int, to: int) -> None:
+        process.write(node, to.to_bytes(8, "little"))
+
+    point(nodes[20], head)
+    assert list(process.walk(head)) == nodes[:21]
+    point(nodes[20], nodes[10])
+    with pytest.raises(ValueError, match="circle"):
+        list(process.walk(head, limit=5000))
+    point(nodes[20], 0x10)
+    walk = process.walk(head)
+    assert list(itertools.islice(walk, 22)) == [*nodes[:21], 0x10]
+    with pytest.raises(PartialReadError):
+        next(walk)
+
+
+def test_cached_reads_are_copies_until_the_end(
+    process: RemoteProcess, target: Target
+) -> None:
+    """What the target writes meanwhile is not seen, what we write is."""
+    pages = target.where("pages")
+    with process.cached() as same:
+        assert same is process
+        assert process.read(pages, 4) == b"\1" * 4
+        assert target.ask(f"poke {pages:x} 5a5a") == "ok"
+        assert process.read(pages, 4) == b"\1" * 4
+        with process.cached():
+            process.write(pages + 2, b"w")
+            assert process.read(pages, 4) == b"ZZw\1"
+        assert process.read(pages + PAGE - 2, 4) == b"\1\1\2\2"
+        target.ask(f"poke {pages:x} 2121")
+        assert process.read(pages, 2) == b"ZZ"
+    assert process.read(pages, 2) == b"!!"
+
+
+def test_cached_reads_meet_the_same_holes(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Errors, partial reads and large reads are as without."""
+    pages = target.where("pages")
+    with process.cached(max_bytes=1):
+        for _ in range(3):
+            assert process.read(pages + 3 * PAGE, PAGE) == b"\4" * PAGE
+            with pytest.raises(PartialReadError):
+                process.read(pages + 4 * PAGE, 1)
+            partial = process.read(pages, 16 * PAGE, partial=True)
+            assert partial.readable == 13 * PAGE
+            assert process.read(target.where("point"), 1) == b"\x11"
+        chain = target.where("chain")
+        assert process.read_int(process.pointer([chain + 16, 24, 32])) == 0x1337
+    process._exit_cached()  # one too many does nothing
+    with pytest.raises(ValueError, match="limit"):
+        process._enter_cached(0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 64 * PAGE), st.integers(0, 20 * PAGE)), max_size=40
+    )
+)
+@settings(max_examples=30)
+def test_cached_reads_equal_plain_ones(reads: list[tuple[int, int]]) -> None:
+    """Over all blocks, sizes and a cache that is too small."""
+    data = os.urandom(85 * PAGE)
+    with (
+        RemoteProcess.open(os.getpid()) as me,
+        GlobalMemory(data, kind=winipc.MemoryKind.VIRTUAL) as memory,
+        me.cached(max_bytes=128 * 1024),
+    ):
+        for start, size in reads:
+            assert me.read(memory.address + start, size) == data[start : start + size]
+
+
+def test_a_cache_does_not_outlive_a_closed_process(target: Target) -> None:
+    """close() within the context drops it; leaving the context is quiet."""
+    process = RemoteProcess.open(target)
+    point = target.where("point")
+    with process.cached():
+        process.read(point, 1)
+        process.close()
+        with pytest.raises(ValueError, match="closed"):
+            process.read(point, 1)
+
+
+# ------------------------------------------------------------ memory, more
+
+
+def test_protection_is_restored_region_by_region(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Each gets its own one back, also after an error."""
+    pages = target.where("pages") + 9 * PAGE  # READONLY, then three READWRITE
+
+    def fail_within() -> None:
+        with process.protect(pages, 5 * PAGE) as before:
+            assert [r.protection for r in before] == [2, 4, 0x20]
+            assert process.write(pages, b"now writable") == 12
+            assert int(target.ask(f"query {pages:x}"), 16) == 4
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_within()
+    after = [int(target.ask(f"query {pages + i * PAGE:x}"), 16) for i in range(5)]
+    assert after == [2, 4, 4, 4, 0x20]
+    assert target.peek(pages, 12) == b"now writable"
+    with pytest.raises(OSError, match="VirtualProtectEx"), process.protect(0, 1):
+        pass
+
+
+def test_protection_of_a_target_that_exits(
+    process: RemoteProcess, target: Target
+) -> None:
+    """There is nothing to restore, and that is no error."""
+    with process.protect(target.where("pages"), PAGE, MemoryProtection.READONLY):
+        target.peer.kill()
+
+
+def test_alloc_near(process: RemoteProcess) -> None:
+    """All of it within reach of a 32-bit displacement."""
+    base = process.module("target.exe").base
+    with process.alloc(100_000, near=base) as block:
+        assert abs(block.address - base) < 2**31
+        assert abs(block.address + block.size - base) < 2**31
+        block.write(b"near")
+        with process.alloc(1, near=block.address) as other:
+            assert other.address != block.address
+    with pytest.raises(MemoryError):
+        process.alloc(2**33, near=base)
+
+
+def test_alloc_refuses_nonsense(process: RemoteProcess) -> None:
+    """Sizes and protections that cannot be; no handle is left."""
+    with pytest.raises(ValueError, match="size"):
+        process.alloc(0)
+    with pytest.raises(OSError, match="VirtualAllocEx"):
+        process.alloc(1, 0x12345)
+    with pytest.raises(OSError, match="VirtualAllocEx"):
+        process.alloc(2**46 * 16)
+    with RemoteProcess.open(process.pid) as reader:
+        with pytest.raises(PermissionError) as caught:
+            reader.alloc(1)
+        assert caught.value.__notes__
+
+
+def test_modules_and_exports(process: RemoteProcess, target: Target) -> None:
+    """What is loaded, and what it exports, agree with the target itself."""
+    modules = process.modules()
+    names = [module.name.casefold() for module in modules]
+    assert names[0] == "target.exe"
+    assert {"ntdll.dll", "kernel32.dll"} <= set(names)
+    module = process.module("Target.EXE")
+    assert module.path == process.path
+    exported = target.where("exported")
+    assert exported in module
+    assert module + (exported - module.base) == exported
+    exports = {export.name: export for export in process.exports(module)}
+    assert exports["target_exported"].address == exported
+    assert process.read_int(exported, signed=False) == 0x600D600D
+    witness = ctypes.WinDLL("kernel32")
+    witness.GetModuleHandleW.restype = ctypes.c_void_p
+    kernel32 = process.module("kernel32.dll")
+    if witness.GetModuleHandleW("kernel32.dll") == kernel32.base:
+        function = ctypes.cast(witness.GetTickCount, ctypes.c_void_p).value
+        found = {export.name: export for export in process.exports("kernel32.dll")}
+        assert found["GetTickCount"].address == function
+        assert any(export.forwarder for export in found.values())
+    with pytest.raises(LookupError, match="nope"):
+        process.module("nope.dll")
+
+
+def test_hostile_headers_are_errors(me: RemoteProcess) -> None:
+    """A module whose headers lie is refused, whatever they say; never a crash."""
+    import random
+
+    real = me.module("kernel32.dll")
+    image = me.read(real.base, real.size, partial=True).data
+    rng = random.Random(1)
+    pe = int.from_bytes(image[0x3C:0x40], "little")
+    start = int.from_bytes(image[pe + 24 + 112 : pe + 24 + 116], "little")
+    interesting = [*range(0x3C, 0x40), *range(pe, pe + 150), *range(start, start + 40)]
+    refused = 0
+    with GlobalMemory(real.size, kind=winipc.MemoryKind.VIRTUAL) as memory:
+        fake = dataclasses.replace(real, base=memory.address)
+        for _ in range(150):
+            memory.write(image)
+            for _ in range(rng.randint(1, 4)):
+                memory[rng.choice(interesting)] = rng.choice([0, 1, 0x7F, 0x80, 0xFF])
+            try:
+                me.exports(fake)
+            except (ValueError, PartialReadError):
+                refused += 1
+        memory.write(bytes(4096))
+        with pytest.raises(ValueError, match="no MZ header"):
+            me.exports(fake)
+    assert refused > 20
+    with pytest.raises(ValueError, match="outside"):
+        me.exports(dataclasses.replace(real, size=100))
+
+
+def test_threads(process: RemoteProcess, target: Target) -> None:
+    """A thread more when it churns."""
+    before = process.threads()
+    assert before
+    target.ask("churn on")
+    assert len(process.threads()) == len(before) + 1
+    target.ask("churn off")
+
+
+def test_processes_lists_this_one(target: Target) -> None:
+    """And the target."""
+    rows = {row.pid: row for row in winipc.processes()}
+    assert rows[target.pid].name == "target.exe"
+    assert os.getpid() in rows
+
+
+def test_the_map_has_what_is_there(process: RemoteProcess, target: Target) -> None:
+    """Modules by name, private memory, and a mapped section."""
+    rows = {row.base: row for row in process.memory_map()}
+    assert rows[process.module("target.exe").base].label == "target.exe"
+    pages = rows[target.where("pages")]
+    assert pages.label == "private"
+    assert pages.size == 16 * PAGE
+    assert pages.committed == 15 * PAGE
+    assert pages.regions == 9
+    assert MemoryProtection.NOACCESS in pages.protections
+    cow = rows[target.where("cow")]
+    assert cow.type == winipc.MemoryType.MAPPED
+
+
+def test_mapped_files_are_named(me: RemoteProcess, tmp_path: Path) -> None:
+    """With a drive, as people know it."""
+    import mmap
+
+    path = tmp_path / "mapped.bin"
+    path.write_bytes(bytes(PAGE))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), PAGE) as mapped:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        (region,) = me.regions(address, address + 1, paths=True)
+        assert region.path is not None
+        assert region.path.casefold().endswith("mapped.bin")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "known"),
+    [
+        ("\\??\\C:\\x.dll", "C:\\x.dll"),
+        ("\\Device\\HarddiskVolume3\\x.dll", "C:\\x.dll"),
+        ("\\Device\\HarddiskVolume30\\x.dll", "\\Device\\HarddiskVolume30\\x.dll"),
+        ("\\Device\\Mup\\server\\share\\x", "\\\\server\\share\\x"),
+    ],
+)
+def test_kernel_paths(kernel: str, known: str) -> None:
+    """They become the paths that people know."""
+    from winipc.process import _dos_path
+
+    assert _dos_path(kernel, [("C:", "\\Device\\HarddiskVolume3")]) == known
+
+
+def test_copy_on_write_pages(process: RemoteProcess, target: Target) -> None:
+    """The shared one and the private one both read as the target sees them."""
+    cow = target.where("cow")
+    assert process.read(cow, 10) == b"COW-SHARED"
+    assert process.read(cow + PAGE, 11) == b"COW-PRIVATE"
+    assert process.write(cow, b"mine") == 4
+    assert process.read(cow, 10) == b"mineSHARED"
+    assert target.peek(cow, 10) == b"mineSHARED"
+
+
+# ------------------------------------------------------------------ watching
+
+
+def test_watch_yields_changes_and_ends(process: RemoteProcess, target: Target) -> None:
+    """Each change once, then the end when the target exits."""
+    point = target.where("point")
+    watch = process.watch(point, 1, 0.01)
+    assert watch.value == target.peek(point, 1)
+    target.ask(f"poke {point:x} 01")
+    change = next(watch)
+    assert (change.address, change.new) == (point, b"\1")
+    seen = threading.Event()
+
+    def later() -> None:
+        target.ask(f"poke {point:x} 03")
+        seen.wait(60)
+        target.exit()
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    changes = []
+    for change in watch:
+        changes.append(change)
+        seen.set()
+    thread.join(60)
+    assert [(c.old, c.new) for c in changes] == [(b"\1", b"\3")]
+    assert list(watch) == []
+
+
+def test_watch_is_asynchronous_too(process: RemoteProcess, target: Target) -> None:
+    """`async for`, beside other tasks."""
+    point = target.where("point")
+
+    async def main() -> list[bytes]:
+        got = []
+        async for change in process.watch(point, 1, 0.01):
+            got.append(change.new)
+            if len(got) < 3:
+                await asyncio.to_thread(target.ask, f"poke {point:x} {len(got):02x}")
+            else:
+                await asyncio.to_thread(target.exit)
+        return got
+
+    watch_from = target.peek(point, 1)
+    assert watch_from == b"\x11"
+
+    async def both() -> list[bytes]:
+        task = asyncio.create_task(main())
+        await asyncio.sleep(0)
+        await asyncio.to_thread(target.ask, f"poke {point:x} ff")
+        return await asyncio.wait_for(task, 60)
+
+    assert asyncio.run(both()) == [b"\xff", b"\1", b"\2"]
+
+
+def test_watch_says_when_memory_goes(process: RemoteProcess, target: Target) -> None:
+    """Freed memory is an error, not the end."""
+    block = process.alloc(PAGE)
+    watch = process.watch(block.address, 4, 0.001)
+    block.close()
+    with pytest.raises(PartialReadError):
+        next(watch)
+    with pytest.raises(ValueError, match="interval"):
+        process.watch(target.where("point"), 1, -1)
+
+
+# ------------------------------------------------------- the target in motion
+
+
+def test_reads_while_the_target_maps_and_frees(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Every region that is listed is read or not; nothing else happens."""
+    target.ask("churn on")
+    for _ in range(5):
+        for region in process.regions():
+            if region.readable and region.type == winipc.MemoryType.PRIVATE:
+                partial = process.read(
+                    region.base, min(region.size, 1 << 20), partial=True
+                )
+                assert len(partial.data) == min(region.size, 1 << 20)
+    target.ask("churn off")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "read",
+        "read_into",
+        "read_many",
+        "write",
+        "alloc",
+        "regions",
+        "walk",
+        "cstr",
+        "modules",
+    ],
+)
+def test_the_target_dies_in_the_middle(
+    process: RemoteProcess, target: Target, operation: str
+) -> None:
+    """What was read, or ProcessLookupError; never anything else."""
+    pages, head = target.where("pages"), target.where("list")
+    buffer = bytearray(4 * PAGE)
+    requests = [(pages + i * 64, 8) for i in range(200)]
+
+    def alloc() -> None:
+        with process.alloc(1):
+            pass
+
+    operations: dict[str, Callable[[], object]] = {
+        "read": lambda: process.read(pages, 8),
+        "read_into": lambda: process.read_into(pages, buffer),
+        "read_many": lambda: process.read_many(requests),
+        "write": lambda: process.write(pages, b"x"),
+        "alloc": alloc,
+        "regions": lambda: list(process.regions()),
+        "walk": lambda: list(process.walk(head)),
+        "cstr": lambda: process.read_cstr(target_text),
+        "modules": lambda: process.modules(),
+    }
+    target_text = target.where("text")
+    killer = threading.Timer(0.05, target.peer.process.kill)
+    killer.start()
+    until = time.monotonic() + 60
+
+    def go_on() -> None:
+        while time.monotonic() < until:
+            with contextlib.suppress(PartialReadError, PartialWriteError):
+                operations[operation]()
+
+    with pytest.raises(ProcessLookupError):
+        go_on()
+    killer.join()
+    process.wait(60)

@@ -1,6 +1,6 @@
 """Types of the C extension; kept true by mypy.stubtest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import (
     Any,
     Final,
@@ -14,7 +14,7 @@ from typing import (
 )
 
 from _typeshed import ReadableBuffer
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from winipc.remote_types import PartialRead
 
@@ -536,6 +536,7 @@ class CopyDataWindow:
 
 # ---------------------------------------------------------------- memory.c
 
+@disjoint_base
 class GlobalMemory:
     size: Final[int]
     _kind: Final[int]
@@ -588,6 +589,7 @@ class GlobalMemory:
 
 # --------------------------------------------------------------- process.c
 
+@disjoint_base
 class RemoteProcess:
     @property
     def pid(self) -> int: ...
@@ -645,10 +647,28 @@ class RemoteProcess:
         self, start: int, stop: int, count: int, /
     ) -> list[tuple[int, int, int, int, int, int, int]]: ...
     def _mapped_name(self, address: int, /) -> str | None: ...
+    def read_many(
+        self, requests: Iterable[Sequence[SupportsIndex]], /
+    ) -> list[bytes | None]: ...
+    def _walk(
+        self, node: int, offset: int, head: int, count: int, width: int, /
+    ) -> tuple[list[int], int, int]: ...
+    def _enter_cached(self, limit: int, /) -> None: ...
+    def _exit_cached(self) -> None: ...
+    def _modules(self) -> list[tuple[str, int, int, int]]: ...
+    def _threads(self) -> list[tuple[int, int]]: ...
     def wait(self, timeout: float | None = None) -> int: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
+
+def _processes() -> list[tuple[int, str, int, int]]: ...
+def _dos_devices() -> list[tuple[str, str]]: ...
+def _window_pid(hwnd: int, /) -> int: ...
+def _process_facts(
+    pid: int, /
+) -> tuple[int | None, int | None, str | None, int | None, bool | None]: ...
+def _set_privilege(name: str, enable: bool, /) -> bool: ...
 
 # --------------------------------------------------------------- catalog.c
 

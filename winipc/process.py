@@ -2,51 +2,77 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self, overload
+import codecs
+import contextlib
+import functools
+import importlib
+import itertools
+import operator
+import re
+import struct
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from winipc import _core
+from winipc.access_hints import explain_denied, process_facts
+from winipc.errors import add_hint
+from winipc.exports import read_exports
+from winipc.remote_memory import (
+    RemoteBlock,
+    Watch,
+    allocate,
+    describe,
+    distinct,
+    protected,
+)
 from winipc.remote_types import (
+    Export,
+    MapRow,
     MemoryProtection,
     MemoryState,
     MemoryType,
+    Module,
     PartialRead,
     ProcessAccess,
+    ProcessEntry,
     Region,
+    ThreadEntry,
 )
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Buffer
 
-__all__ = ["RemoteBlock", "RemoteProcess"]
+__all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
-_MEM_COMMIT_RESERVE = 0x3000
-_MEM_RELEASE = 0x8000
 _ADDRESS_END = (1 << 64) - 1
+_REGIONS_AT_ONCE = 256
+_NODES_AT_ONCE = 1024
+_ERROR_INVALID_PARAMETER = 87
+_USES_MEMORY = (
+    ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
+)
 
-#: Bytes of one unit in the encodings whose terminator is longer than a byte.
-_UNITS = {"utf-16": 2, "utf-16-le": 2, "utf-16-be": 2}
-_UNITS |= {"utf-32": 4, "utf-32-le": 4, "utf-32-be": 4}
-
-
-def _unit_of(encoding: str) -> int:
-    import codecs
-
-    return _UNITS.get(codecs.lookup(encoding).name, 1)
+#: "game.exe"+0x10F4F4, game.exe-8+0x10 or 0x7ff60000
+_ADDRESS = re.compile(
+    r"""\s* (?: "(?P<quoted>[^"]+)" | (?P<plain>[^\s"+-][^"+]*?) ) \s*
+        (?P<offsets> (?: [+-] \s* (?:0[xX][0-9a-fA-F]+ | [0-9]+) \s* )* ) $""",
+    re.VERBOSE,
+)
 
 
 class RemoteProcess(_core.RemoteProcess):
     """Another process, opened with the least rights that are asked for.
 
     Make one with `open`. It owns a process handle; `close` (or `with`) closes
-    it. Any thread may call any method.
+    it. Any thread may call any method; small reads and writes keep the GIL.
+
+    Where an address is wanted, an int, a `Module` or anything with `__index__`
+    will do; `address` makes one of a text such as '"game.exe"+0x10F4F4'.
     """
 
     __slots__ = ()
+
+    # ------------------------------------------------------------ opening
 
     @classmethod
     def open(
@@ -54,18 +80,51 @@ class RemoteProcess(_core.RemoteProcess):
     ) -> Self:
         """Open the process `target`.
 
-        `target` is a pid, or an object with a `pid` (a `subprocess.Popen` or
-        `psutil.Process`). `access` says what for: `ProcessAccess.READ`,
-        `.WRITE`, `.QUERY` or any sum of rights.
+        `target` is a pid; the name of a program ("game.exe", or "game"), of
+        which one may run; an object with a `pid` (`subprocess.Popen`,
+        `psutil.Process`); or one with an `hwnd` (a window). `access` says what
+        for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
 
         Raises:
-            ProcessLookupError: there is no such process (winerror 87).
-            PermissionError: it may not be opened (winerror 5).
+            ProcessLookupError: there is no such process, or it has exited
+                (winerror 87).
+            PermissionError: it may not be opened (winerror 5); notes of the
+                exception say why, as far as it can be known.
+            ValueError: several processes have that name; the text says which.
 
         Win32: OpenProcess
         """
-        pid = getattr(target, "pid", target)
-        return cls._open(pid, access)
+        pid = _pid_of(target)
+        try:
+            process = cls._open(pid, access)
+        except PermissionError as error:
+            exit_code = process_facts(pid).exit_code
+            if exit_code is not None:
+                raise _lookup_error(
+                    f"pid {pid}, which has exited with code {exit_code}"
+                ) from error
+            for hint in explain_denied(pid):
+                add_hint(error, hint)
+            raise
+        # A process that has exited can be opened as long as somebody has a
+        # handle to it; its exit code is still there, its memory is not.
+        if ProcessAccess(access) & _USES_MEMORY and not process.alive:
+            process.close()
+            raise _lookup_error(f"pid {pid}, which has exited")
+        return process
+
+    @classmethod
+    def of_window(
+        cls, hwnd: SupportsIndex, *, access: ProcessAccess | int = ProcessAccess.READ
+    ) -> Self:
+        """Open the process that owns the window with this handle.
+
+        Raises:
+            OSError: there is no such window (winerror 1400).
+
+        Win32: GetWindowThreadProcessId, OpenProcess
+        """
+        return cls.open(_core._window_pid(operator.index(hwnd)), access=access)
 
     @classmethod
     def _make_partial(cls, address: int, data: Buffer, mask: bytes) -> PartialRead:
@@ -84,18 +143,23 @@ class RemoteProcess(_core.RemoteProcess):
     @property
     def name(self) -> str:
         """The name of the target's program file, without its folder."""
-        return self.path.rsplit("\\", 1)[-1]
+        return _base_name(self.path)
 
     # ------------------------------------------------------------ reading
 
     @overload
     def read_cstr(
-        self, address: int, encoding: None, *, max_bytes: int = ..., errors: str = ...
+        self,
+        address: SupportsIndex,
+        encoding: None,
+        *,
+        max_bytes: int = ...,
+        errors: str = ...,
     ) -> bytes: ...
     @overload
     def read_cstr(
         self,
-        address: int,
+        address: SupportsIndex,
         encoding: str = ...,
         *,
         max_bytes: int = ...,
@@ -103,7 +167,7 @@ class RemoteProcess(_core.RemoteProcess):
     ) -> str: ...
     def read_cstr(
         self,
-        address: int,
+        address: SupportsIndex,
         encoding: str | None = "utf-8",
         *,
         max_bytes: int = 65536,
@@ -122,8 +186,192 @@ class RemoteProcess(_core.RemoteProcess):
         unit = 1 if encoding is None else _unit_of(encoding)
         data = self._read_until_zero(address, unit, max_bytes)
         if data is None:
-            raise ValueError(f"no NUL within {max_bytes} bytes at {address:#x}")
+            raise ValueError(
+                f"no NUL within {max_bytes} bytes at {operator.index(address):#x}"
+            )
         return data if encoding is None else data.decode(encoding, errors)
+
+    def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
+        """Read one value with a layout.
+
+        `layout` is a format of the module `struct` or a `struct.Struct` (the
+        result is a tuple), or a ctypes type such as a Structure (the result is
+        an instance of it).
+
+        Raises:
+            PartialReadError: it cannot be read as a whole.
+        """
+        if isinstance(layout, (str, bytes)):
+            layout = struct.Struct(layout)
+        if isinstance(layout, struct.Struct):
+            return layout.unpack(self.read(address, layout.size))
+        value = layout()
+        self.read_into(address, value)
+        return value
+
+    def read_array(
+        self, address: SupportsIndex, dtype: Any, shape: int | tuple[int, ...]
+    ) -> Any:
+        """Read a NumPy array of any dtype without Python objects in it.
+
+        Raises:
+            PartialReadError: it cannot be read as a whole.
+            TypeError: the dtype has Python objects in it.
+        """
+        numpy: Any = importlib.import_module("numpy")
+        array = numpy.empty(shape, dtype)
+        if array.dtype.hasobject:
+            raise TypeError(f"{array.dtype} has Python objects in it")
+        self.read_into(address, array.reshape(-1).view(numpy.uint8))
+        return array
+
+    def read_int(
+        self, address: SupportsIndex, size: int = 4, *, signed: bool = True
+    ) -> int:
+        """Read a little-endian integer of `size` bytes."""
+        return int.from_bytes(self.read(address, size), "little", signed=signed)
+
+    def read_pointer(self, address: SupportsIndex) -> int:
+        """Read a pointer of the target's own size."""
+        return int.from_bytes(self.read(address, self.pointer_size), "little")
+
+    def pointer(self, chain: Any) -> int:
+        """Follow pointers: the address that `[base, offset, ..., offset]` leads to.
+
+        The pointer at `base` is read and the first offset added, the pointer
+        there is read and the next offset added, and so on; what the last one
+        leads to is not read. `base` may be a text as `address` takes it.
+
+        Raises:
+            PartialReadError: a pointer cannot be read; a note says which.
+            ValueError: an offset leads out of the address space.
+        """
+        base, *offsets = chain
+        place = self.address(base)
+        limit = 1 << 8 * self.pointer_size
+        for number, offset in enumerate(offsets, 1):
+            try:
+                pointer = self.read_pointer(place)
+            except OSError as error:
+                error.add_note(f"pointer {number} of {len(offsets)}, at {place:#x}")
+                raise
+            place = pointer + operator.index(offset)
+            if not 0 <= place < limit:
+                raise ValueError(
+                    f"pointer {number} of {len(offsets)} is {pointer:#x}: "
+                    f"{place:#x} is no address"
+                )
+        return place
+
+    def address(self, expression: str | SupportsIndex) -> int:
+        """The address that a text means: '"game.exe"+0x10F4F4'.
+
+        A module's name (quotes are needed only if it has a + in it) or a
+        number, then offsets, in hexadecimal with 0x or decimal. An int or a
+        module is passed through.
+
+        Raises:
+            LookupError: no such module is loaded.
+            ValueError: the text is no address.
+        """
+        if not isinstance(expression, str):
+            return operator.index(expression)
+        match = _ADDRESS.match(expression)
+        if match is None:
+            raise ValueError(f"{expression!r} is no address")
+        name = match["quoted"] or match["plain"]
+        if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
+            place = int(name, 0)
+        else:
+            place = self.module(name).base
+        for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
+            place += int(sign + number, 0)
+        if not 0 <= place <= _ADDRESS_END:
+            raise ValueError(f"{expression!r} is {place:#x}, which is no address")
+        return place
+
+    def walk(
+        self, head: SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
+    ) -> Iterator[int]:
+        """The addresses of the nodes of a linked list, from `head` on.
+
+        The pointer to the next node is at `offset` in each. The list ends with
+        a NULL pointer, or where it comes back to `head`.
+
+        Raises:
+            PartialReadError: a node cannot be read; those before it came.
+            ValueError: there are more than `limit` nodes.
+        """
+        width = self.pointer_size
+        first = node = operator.index(head)
+        seen = 0
+        while node:
+            count = min(_NODES_AT_ONCE, limit - seen)
+            if count <= 0:
+                raise ValueError(
+                    f"more than {limit} nodes: perhaps the list runs in a circle"
+                )
+            nodes, node, failed = self._walk(node, offset, first, count, width)
+            yield from nodes
+            seen += len(nodes)
+            if failed:
+                # Once more, for the exception; or it can be read by now.
+                node = self.read_pointer(nodes[-1] + offset)
+                node = 0 if node == first else node
+
+    def cached(
+        self, *, max_bytes: int = 64 << 20
+    ) -> contextlib.AbstractContextManager[Self]:
+        """Within this context, serve reads of up to 64 KiB from copies.
+
+        What was read once is not read again, and what lies near it comes along
+        with it: for pointer chains and trees. The copies live until the end of
+        the context; what the target writes meanwhile may not be seen, what is
+        written through this object is. At most `max_bytes` are kept. All
+        threads that use this object share the copies.
+        """
+        return _cached(self, max_bytes)
+
+    # ------------------------------------------------------------ writing
+
+    def write_struct(
+        self, address: SupportsIndex, layout: Any, *values: Any, verify: bool = False
+    ) -> int:
+        """Write one value with a layout; return its size.
+
+        `layout` is a format of the module `struct` or a `struct.Struct`,
+        followed by the values; or a ctypes instance.
+
+        Raises:
+            PartialWriteError: as `write` does.
+        """
+        if isinstance(layout, (str, bytes)):
+            layout = struct.Struct(layout)
+        if isinstance(layout, struct.Struct):
+            return self.write(address, layout.pack(*values), verify)
+        if values:
+            raise TypeError("values go with a format, not with an instance")
+        with memoryview(layout) as view:
+            return self.write(address, view.cast("B"), verify)
+
+    def protect(
+        self,
+        address: SupportsIndex,
+        size: int,
+        protection: MemoryProtection | int = MemoryProtection.READWRITE,
+    ) -> contextlib.AbstractContextManager[list[Region]]:
+        """Within this context, the pages of a range have another protection.
+
+        Afterwards each region gets its own one back. Gives the regions as they
+        were. Needs `access=ProcessAccess.WRITE`.
+
+        Raises:
+            OSError: a page is not committed (winerror 487), or there is no
+                such protection (87).
+
+        Win32: VirtualProtectEx
+        """
+        return protected(self, operator.index(address), size, protection)
 
     # ---------------------------------------------------- memory of the target
 
@@ -131,150 +379,255 @@ class RemoteProcess(_core.RemoteProcess):
         self,
         size: int,
         protection: MemoryProtection | int = MemoryProtection.READWRITE,
+        *,
+        near: SupportsIndex | None = None,
     ) -> RemoteBlock:
         """Allocate `size` zeroed bytes (whole pages) in the target.
 
         Use it as a context manager, which frees the block once; `detach` gives
-        it to the target instead. Needs `access=ProcessAccess.WRITE`. The block
-        may outlive this object.
+        it to the target instead. With `near`, all of it lies within 2 GiB of
+        that address. Needs `access=ProcessAccess.WRITE`. The block may outlive
+        this object.
+
+        Raises:
+            OSError: there is not enough memory (winerror 8 or 1455).
+            MemoryError: there is no room near `near`.
 
         Win32: VirtualAllocEx
         """
-        owner = self._duplicate()
-        try:
-            address = owner._alloc(0, size, _MEM_COMMIT_RESERVE, protection)
-        except BaseException:
-            owner.close()
-            raise
-        return RemoteBlock(owner, address, size)
+        place = None if near is None else operator.index(near)
+        return allocate(self, size, protection, place)
 
-    def regions(self, start: int = 0, stop: int | None = None) -> Iterator[Region]:
+    def regions(
+        self,
+        start: SupportsIndex = 0,
+        stop: SupportsIndex | None = None,
+        *,
+        paths: bool = False,
+    ) -> Iterator[Region]:
         """The regions of the address space from `start` to `stop`, in order.
 
         The target goes on running: each region is as it was when it was asked.
+        With `paths`, mapped files are named, which takes longer.
 
-        Win32: VirtualQueryEx
+        Win32: VirtualQueryEx, GetMappedFileName
         """
-        limit = _ADDRESS_END if stop is None else stop
-        while start < limit:
-            rows = self._regions(start, limit, 256)
-            for base, size, state, protect, kind, allocation, allocated in rows:
-                yield Region(
-                    base,
-                    size,
-                    MemoryState(state),
-                    MemoryProtection(protect),
-                    MemoryType(kind),
-                    allocation,
-                    MemoryProtection(allocated),
-                )
-            if not rows or rows[-1][0] + rows[-1][1] <= start:
+        place = operator.index(start)
+        limit = _ADDRESS_END if stop is None else operator.index(stop)
+        path_of = _path_finder(self) if paths else None
+        while place < limit:
+            rows = self._regions(place, limit, _REGIONS_AT_ONCE)
+            for row in rows:
+                yield _region(row, path_of)
+            if not rows or rows[-1][0] + rows[-1][1] <= place:
                 return
-            start = rows[-1][0] + rows[-1][1]
+            place = rows[-1][0] + rows[-1][1]
 
+    def memory_map(self) -> list[MapRow]:
+        """The address space as rows: one for each allocation that is there.
 
-class RemoteBlock:
-    """Memory that this process has allocated in another one.
-
-    Freed by `close` or at the end of `with`, exactly once, also when two
-    threads close it; `detach` hands it over, and then nobody here frees it.
-    """
-
-    __slots__ = ("__weakref__", "_address", "_lock", "_process", "_size")
-
-    def __init__(self, process: RemoteProcess, address: int, size: int) -> None:
-        self._process = process  # a handle of its own
-        self._address: int | None = address
-        self._size = size
-        self._lock = threading.Lock()
-
-    @property
-    def address(self) -> int:
-        """Where it is in the target; ValueError once freed or handed over."""
-        address = self._address
-        if address is None:
-            raise ValueError("RemoteBlock is closed")
-        return address
-
-    @property
-    def size(self) -> int:
-        """Bytes that were asked for; whole pages were allocated."""
-        return self._size
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has been freed or handed over."""
-        return self._address is None
-
-    def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """`size` bytes from `offset`; None for all up to the end."""
-        if size is None:
-            size = self._size - offset
-        return self._process.read(self._at(offset, size), size)
-
-    def write(self, data: Buffer, offset: int = 0) -> int:
-        """Write the bytes-like `data` to `offset`; return its length."""
-        with memoryview(data) as view:
-            return self._process.write(self._at(offset, view.nbytes), view)
-
-    def _at(self, offset: int, size: int) -> int:
-        if offset < 0 or size < 0 or offset > self._size or size > self._size - offset:
-            raise ValueError(
-                f"{size} bytes at {offset} are outside of {self._size} bytes"
-            )
-        return self.address + offset
-
-    def _take(self) -> int | None:
-        with self._lock:
-            address, self._address = self._address, None
-        return address
-
-    def close(self) -> None:
-        """Free it; more calls do nothing, nor does it when the target is gone.
-
-        Win32: VirtualFreeEx
+        Win32: VirtualQueryEx, GetMappedFileName, EnumProcessModulesEx
         """
-        address = self._take()
-        if address is None:
-            return
-        try:
-            self._process._free(address, 0, _MEM_RELEASE)
-        except ProcessLookupError:
-            pass  # its memory went with it
-        finally:
-            self._process.close()
-
-    def detach(self) -> int:
-        """Hand it over: return its address; nobody here will free it."""
-        address = self._take()
-        if address is None:
-            raise ValueError("RemoteBlock is closed")
-        self._process.close()
-        return address
-
-    def __enter__(self) -> Self:
-        self.address  # noqa: B018 - raises when closed
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __repr__(self) -> str:
-        address = self._address
-        where = "closed" if address is None else f"at {address:#x}"
-        return f"<RemoteBlock of {self._size} bytes in pid {self._process.pid} {where}>"
-
-    def __del__(self) -> None:
-        if getattr(self, "_address", None) is not None:
-            warnings.warn(
-                f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self
+        names = {module.base: module.name for module in self.modules()}
+        used = (r for r in self.regions(paths=True) if r.state != MemoryState.FREE)
+        rows: list[MapRow] = []
+        for base, group in itertools.groupby(used, lambda r: r.allocation_base):
+            regions = list(group)
+            rows.append(
+                MapRow(
+                    base=base,
+                    size=regions[-1].end - base,
+                    committed=sum(
+                        r.size for r in regions if r.state == MemoryState.COMMIT
+                    ),
+                    type=regions[0].type,
+                    protections=distinct(r.protection for r in regions),
+                    label=describe(regions[0], names.get(base)),
+                    regions=len(regions),
+                )
             )
-            self.close()
+        return rows
+
+    def modules(self) -> list[Module]:
+        """The program and the DLLs that are loaded, in the order of loading.
+
+        Both kinds for a 32-bit target on 64-bit Windows.
+
+        Win32: EnumProcessModulesEx, CreateToolhelp32Snapshot
+        """
+        return [
+            Module(_base_name(path), path, base, size, entry)
+            for path, base, size, entry in self._modules()
+        ]
+
+    def module(self, name: str) -> Module:
+        """The module of that name (or path), whatever its case.
+
+        `process.module("game.exe") + 0x10F4F4` is an address in it.
+
+        Raises:
+            LookupError: no such module is loaded.
+        """
+        wanted = name.casefold()
+        for module in self.modules():
+            if wanted in (module.name.casefold(), module.path.casefold()):
+                return module
+        raise LookupError(f"no module {name!r} in pid {self.pid}")
+
+    def exports(self, module: Module | str) -> list[Export]:
+        """What a module exports, read from the memory of the target.
+
+        Raises:
+            LookupError: no such module is loaded.
+            ValueError: the headers of the module contradict themselves.
+        """
+        if not isinstance(module, Module):
+            module = self.module(module)
+        return read_exports(self, module)
+
+    def threads(self) -> list[ThreadEntry]:
+        """The threads of the target.
+
+        Win32: CreateToolhelp32Snapshot
+        """
+        return [ThreadEntry(*row) for row in self._threads()]
+
+    def watch(self, address: SupportsIndex, size: int, interval: float = 0.05) -> Watch:
+        """The changes of `size` bytes at `address`, as they come.
+
+        Looks every `interval` seconds. An iterator (Ctrl+C ends it) and an
+        async iterator of `Change`; both end when the target exits. What is
+        there now is the first `value` to compare with.
+
+        Raises:
+            PartialReadError: the memory cannot be read, now or later.
+
+        Win32: ReadProcessMemory
+        """
+        return Watch(self, operator.index(address), size, interval)
+
+
+# ------------------------------------------------------------------ functions
+
+
+def processes() -> list[ProcessEntry]:
+    """All processes that run.
+
+    Win32: CreateToolhelp32Snapshot
+    """
+    return [ProcessEntry(*row) for row in _core._processes()]
+
+
+@contextlib.contextmanager
+def debug_privilege() -> Iterator[None]:
+    """Within this context, this process may open those of other users.
+
+    Process-wide, so never on by itself; only an administrator has it to give.
+
+    Raises:
+        PermissionError: this user does not have the privilege (winerror 1300).
+
+    Win32: AdjustTokenPrivileges
+    """
+    before = _core._set_privilege("SeDebugPrivilege", True)
+    try:
+        yield
+    finally:
+        _core._set_privilege("SeDebugPrivilege", before)
+
+
+@contextlib.contextmanager
+def _cached(process: RemoteProcess, max_bytes: int) -> Iterator[Any]:
+    process._enter_cached(max_bytes)
+    try:
+        yield process
+    finally:
+        process._exit_cached()
+
+
+def _pid_of(target: Any) -> int:
+    """The pid that `RemoteProcess.open` means by its argument."""
+    if isinstance(target, str):
+        return _pid_of_name(target)
+    if hasattr(target, "__index__"):
+        return operator.index(target)
+    if (hwnd := getattr(target, "hwnd", None)) is not None:
+        return _core._window_pid(operator.index(hwnd))
+    if (pid := getattr(target, "pid", None)) is None:
+        raise TypeError(f"{target!r} is no pid, name, process or window")
+    running = getattr(target, "is_running", None)
+    if callable(running) and not running():
+        # Its pid may be that of another process by now.
+        raise _lookup_error(f"pid {pid}, which has exited")
+    return operator.index(pid)
+
+
+def _pid_of_name(name: str) -> int:
+    wanted = {name.casefold(), f"{name}.exe".casefold()}
+    found = [row.pid for row in processes() if row.name.casefold() in wanted]
+    if not found:
+        raise _lookup_error(f"no process {name!r}")
+    if len(found) > 1:
+        pids = ", ".join(map(str, sorted(found)))
+        raise ValueError(f"{len(found)} processes are called {name!r}: pids {pids}")
+    return found[0]
+
+
+def _lookup_error(what: str) -> ProcessLookupError:
+    return ProcessLookupError(
+        0, "There is no such process", what, _ERROR_INVALID_PARAMETER, "OpenProcess"
+    )
+
+
+def _path_finder(process: RemoteProcess) -> Callable[[int], str | None]:
+    """From an address to the path of the file that is mapped there."""
+    devices = _core._dos_devices()
+
+    @functools.cache
+    def path_of(address: int) -> str | None:
+        name = process._mapped_name(address)
+        return None if name is None else _dos_path(name, devices)
+
+    return path_of
+
+
+def _dos_path(name: str, devices: list[tuple[str, str]]) -> str:
+    """The path that people know for one that the kernel uses."""
+    if name.startswith("\\??\\"):
+        return name[4:]
+    if name.startswith("\\Device\\Mup\\"):
+        return "\\\\" + name[len("\\Device\\Mup\\") :]
+    for drive, device in devices:
+        if name.startswith(device + "\\"):
+            return drive + name[len(device) :]
+    return name
+
+
+def _base_name(path: str) -> str:
+    return path.rpartition("\\")[2]
+
+
+def _unit_of(encoding: str) -> int:
+    """How many zero bytes end a text in this encoding."""
+    name = codecs.lookup(encoding).name
+    return 4 if name.startswith("utf-32") else 2 if name.startswith("utf-16") else 1
+
+
+def _region(
+    row: tuple[int, int, int, int, int, int, int],
+    path_of: Callable[[int], str | None] | None,
+) -> Region:
+    base, size, state, protect, kind, allocation, allocated = row
+    path = None
+    if path_of is not None and kind & (MemoryType.MAPPED | MemoryType.IMAGE):
+        path = path_of(allocation)
+    return Region(
+        base,
+        size,
+        MemoryState(state),
+        MemoryProtection(protect),
+        MemoryType(kind),
+        allocation,
+        MemoryProtection(allocated),
+        path,
+    )

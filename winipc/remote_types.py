@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAGE_SIZE",
+    "Change",
+    "Export",
+    "MapRow",
     "MemoryProtection",
     "MemoryState",
     "MemoryType",
+    "Module",
     "PartialRead",
     "ProcessAccess",
+    "ProcessEntry",
     "Region",
+    "ThreadEntry",
 ]
 
 PAGE_SIZE = 4096
@@ -178,3 +185,89 @@ class Region:
 
     def __contains__(self, address: int) -> bool:
         return self.base <= address < self.end
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Module:
+    """A program or DLL that is loaded in a process.
+
+    `module + 0x10` is an address relative to it, and a module can be given
+    wherever an address is wanted.
+    """
+
+    name: str
+    path: str
+    base: int
+    size: int
+    entry_point: int
+
+    @property
+    def end(self) -> int:
+        """The address after the module."""
+        return self.base + self.size
+
+    def __add__(self, offset: int) -> int:
+        return self.base + operator.index(offset)
+
+    __radd__ = __add__
+
+    def __index__(self) -> int:
+        return self.base
+
+    def __contains__(self, address: int) -> bool:
+        return self.base <= address < self.end
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Export:
+    """What a module offers to others: a function or a variable."""
+
+    name: str | None
+    """None where it has only an ordinal."""
+    ordinal: int
+    address: int | None
+    """Where it is in the process; None where it is forwarded."""
+    forwarder: str | None = None
+    """The "module.name" that stands in for it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ThreadEntry:
+    """A thread of a process."""
+
+    id: int
+    priority: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProcessEntry:
+    """A row of the list of all processes."""
+
+    pid: int
+    name: str
+    parent: int
+    threads: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MapRow:
+    """One allocation of the address space: what was reserved at once."""
+
+    base: int
+    size: int
+    committed: int
+    type: MemoryType
+    protections: tuple[MemoryProtection, ...]
+    """Of its regions, each once, in order."""
+    label: str
+    """The module or file in it, or what kind of memory it is."""
+    regions: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """What a watch has seen: the bytes before and after."""
+
+    address: int
+    old: bytes
+    new: bytes

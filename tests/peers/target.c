@@ -278,10 +278,9 @@ answer(char *line)
                              PAGE_READWRITE));
     }
     else if (sscanf(line, "free %llx", &address) == 1) {
-        printf("%s\n",
-               VirtualFree((void *)(uintptr_t)address, 0, MEM_RELEASE)
-                   ? "ok"
-                   : "no");
+        printf("%s\n", VirtualFree((void *)(uintptr_t)address, 0, MEM_RELEASE)
+                           ? "ok"
+                           : "no");
     }
     else if (sscanf(line, "query %llx", &address) == 1) {
         MEMORY_BASIC_INFORMATION region = {0};

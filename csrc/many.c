@@ -1,0 +1,364 @@
+/* many.c: many small reads of a RemoteProcess in few calls.
+ *
+ * read_many sorts its requests and reads neighbours together; the cache and
+ * the list walker serve reads whose addresses come from earlier reads. */
+#include "cache.h"
+
+#include <stdlib.h>
+
+/* Reading over a gap of this size is cheaper than a second call. */
+#define MANY_GAP 4096
+
+/* Bytes that one call reads, unless a single request is larger. */
+#define MANY_SPAN ((size_t)1024 * 1024)
+
+typedef struct {
+    uintptr_t address;
+    size_t size;
+    Py_ssize_t order; /* its place in the list of the caller */
+} many_request;
+
+static int
+many_compare(const void *left, const void *right)
+{
+    const many_request *a = left, *b = right;
+    return a->address < b->address ? -1 : a->address > b->address;
+}
+
+/* One (address, size) pair. */
+static int
+many_parse(PyObject *item, many_request *request)
+{
+    PyObject *pair = PySequence_Tuple(item);
+    int failed = -1;
+    if (pair == NULL) {
+        return -1;
+    }
+    if (PyTuple_Size(pair) != 2) {
+        PyErr_SetString(PyExc_ValueError,
+                        "a request must be a pair (address, size)");
+        goto done;
+    }
+    Py_ssize_t size =
+        PyNumber_AsSsize_t(PyTuple_GetItem(pair, 1), PyExc_OverflowError);
+    if (size == -1 && PyErr_Occurred()) {
+        goto done;
+    }
+    if (size < 0) {
+        PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+        goto done;
+    }
+    request->size = (size_t)size;
+    if (wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
+        failed = 0;
+    }
+done:
+    Py_DECREF(pair);
+    return failed;
+}
+
+/* How many requests from the first on are read by one call, and its size. */
+static Py_ssize_t
+many_chunk(const many_request *first, Py_ssize_t count, size_t *span)
+{
+    Py_ssize_t taken = 1;
+    *span = first->size;
+    while (taken < count) {
+        const many_request *next = first + taken;
+        size_t start = (size_t)(next->address - first->address);
+        if ((start > *span && start - *span > MANY_GAP) || start > MANY_SPAN ||
+            next->size > MANY_SPAN - start) {
+            break;
+        }
+        if (start + next->size > *span) {
+            *span = start + next->size;
+        }
+        taken++;
+    }
+    return taken;
+}
+
+/* Whether every page of a request is in the mask of its chunk. */
+static BOOL
+many_covered(const many_request *request, uintptr_t base,
+             const unsigned char *mask)
+{
+    size_t page = (size_t)(request->address / WI_PAGE - base / WI_PAGE);
+    size_t count = wi_page_count(request->address, request->size);
+    for (size_t i = 0; i < count; i++) {
+        if (!mask[page + i]) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+typedef struct {
+    wi_process *process;
+    PyObject *results;
+    char *scratch;       /* grows to the largest chunk */
+    unsigned char *mask; /* one byte a page of it */
+    size_t room;
+    size_t read; /* bytes that were asked for and are there */
+    DWORD err;   /* the last failure */
+} many_state;
+
+static int
+many_reserve(many_state *state, size_t span)
+{
+    if (span <= state->room) {
+        return 0;
+    }
+    PyMem_Free(state->scratch);
+    PyMem_Free(state->mask);
+    state->room = 0;
+    state->scratch = PyMem_Malloc(span);
+    state->mask = PyMem_Malloc(span / WI_PAGE + 2);
+    if (state->scratch == NULL || state->mask == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    state->room = span;
+    return 0;
+}
+
+static int
+many_set(many_state *state, const many_request *request, PyObject *value)
+{
+    if (value == NULL) {
+        return -1;
+    }
+    return PyList_SetItem(state->results, request->order, value);
+}
+
+/* A request that is alone is read right into its bytes. */
+static int
+many_read_one(many_state *state, const many_request *request)
+{
+    PyObject *data =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)request->size);
+    if (data == NULL) {
+        return -1;
+    }
+    DWORD err = wi_process_read_raw(state->process, request->address,
+                                    PyBytes_AsString(data), request->size);
+    if (err) {
+        Py_DECREF(data);
+        state->err = err;
+        return many_set(state, request, Py_NewRef(Py_None));
+    }
+    state->read += request->size;
+    return many_set(state, request, data);
+}
+
+static int
+many_read_chunk(many_state *state, const many_request *first, Py_ssize_t count,
+                size_t span)
+{
+    wi_process *self = state->process;
+    if (count == 1) {
+        return many_read_one(state, first);
+    }
+    if (many_reserve(state, span) < 0) {
+        return -1;
+    }
+    DWORD err =
+        wi_process_read_raw(self, first->address, state->scratch, span);
+    if (err) {
+        state->err = err;
+        wi_target target = wi_process_pin(self);
+        Py_BEGIN_ALLOW_THREADS
+        wi_remote_read_mask(&target, first->address, state->scratch, span,
+                            state->mask);
+        Py_END_ALLOW_THREADS
+        wi_process_unpin(self);
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const many_request *request = first + i;
+        PyObject *value;
+        if (err && !many_covered(request, first->address, state->mask)) {
+            value = Py_NewRef(Py_None);
+        }
+        else {
+            state->read += request->size;
+            value = PyBytes_FromStringAndSize(
+                state->scratch + (request->address - first->address),
+                (Py_ssize_t)request->size);
+        }
+        if (many_set(state, request, value) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *
+wi_process_read_many(PyObject *op, PyObject *requests)
+{
+    many_state state = {(wi_process *)op, NULL, NULL, NULL, 0, 0, 0};
+    many_request *sorted = NULL;
+    int failed = -1;
+    PyObject *list = PySequence_List(requests);
+    if (list == NULL) {
+        return NULL;
+    }
+    Py_ssize_t count = PyList_Size(list), real = 0;
+    sorted = PyMem_Calloc((size_t)count + 1, sizeof(*sorted));
+    state.results = PyList_New(count);
+    if (sorted == NULL || state.results == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        /* The conversion of an address may run code that changes nothing of
+         * ours: the list is private. */
+        if (many_parse(PyList_GetItem(list, i), &sorted[real]) < 0) {
+            goto done;
+        }
+        sorted[real].order = i;
+        if (sorted[real].size > 0) {
+            real++;
+        }
+        else if (PyList_SetItem(state.results, i,
+                                PyBytes_FromStringAndSize("", 0)) < 0) {
+            goto done;
+        }
+    }
+    if (wi_process_check_open(state.process) < 0) {
+        goto done;
+    }
+    qsort(sorted, (size_t)real, sizeof(*sorted), many_compare);
+    for (Py_ssize_t i = 0; i < real;) {
+        size_t span;
+        Py_ssize_t taken = many_chunk(sorted + i, real - i, &span);
+        /* The GIL may have been given up: perhaps it is closed by now. */
+        if (wi_process_check_open(state.process) < 0 ||
+            many_read_chunk(&state, sorted + i, taken, span) < 0) {
+            goto done;
+        }
+        i += taken;
+    }
+    if (state.err && state.read == 0) {
+        state.process->pins++;
+        BOOL gone = wi_process_gone(
+            state.process, state.err == ERROR_ACCESS_DENIED ? 100 : 0);
+        state.process->pins--;
+        if (gone || (state.err == ERROR_ACCESS_DENIED &&
+                     !(state.process->access & PROCESS_VM_READ))) {
+            wi_process_raise(state.process, state.err, "ReadProcessMemory",
+                             PROCESS_VM_READ);
+            goto done;
+        }
+    }
+    failed = 0;
+done:
+    PyMem_Free(state.scratch);
+    PyMem_Free(state.mask);
+    PyMem_Free(sorted);
+    Py_DECREF(list);
+    if (failed) {
+        Py_CLEAR(state.results);
+    }
+    return state.results;
+}
+
+/* ----------------------------------------------------- cache and pointers */
+
+PyObject *
+wi_process_enter_cached(PyObject *op, PyObject *args)
+{
+    wi_process *self = (wi_process *)op;
+    Py_ssize_t limit;
+    if (!PyArg_ParseTuple(args, "n:_enter_cached", &limit)) {
+        return NULL;
+    }
+    if (limit < 1) {
+        PyErr_SetString(PyExc_ValueError, "limit must be >= 1");
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    if (self->cache == NULL) {
+        self->cache = wi_cache_new((size_t)limit);
+        if (self->cache == NULL) {
+            return PyErr_NoMemory();
+        }
+    }
+    self->cached++;
+    Py_RETURN_NONE;
+}
+
+PyObject *
+wi_process_exit_cached(PyObject *op, PyObject *unused)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(unused);
+    if (self->cached > 0 && --self->cached == 0) {
+        wi_cache *cache = self->cache;
+        self->cache = NULL;
+        wi_cache_free(cache);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+wi_process_walk(PyObject *op, PyObject *args)
+{
+    wi_process *self = (wi_process *)op;
+    uintptr_t node, head;
+    Py_ssize_t offset, count;
+    int width;
+    wi_cache *own = NULL;
+    if (!PyArg_ParseTuple(args, "O&nO&ni:_walk", wi_address_converter, &node,
+                          &offset, wi_address_converter, &head, &count,
+                          &width)) {
+        return NULL;
+    }
+    if (width != 4 && width != 8) {
+        PyErr_SetString(PyExc_ValueError, "width must be 4 or 8");
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    PyObject *nodes = PyList_New(0), *result = NULL;
+    if (nodes == NULL) {
+        return NULL;
+    }
+    if (self->cache == NULL) {
+        own = wi_cache_new(1024 * WI_CACHE_BLOCK);
+    }
+    wi_target target = wi_process_pin_gil(self);
+    DWORD err = 0;
+    while (node != 0 && count-- > 0) {
+        PyObject *number = PyLong_FromUnsignedLongLong(node);
+        if (number == NULL || PyList_Append(nodes, number) < 0) {
+            Py_XDECREF(number);
+            goto done;
+        }
+        Py_DECREF(number);
+        unsigned char raw[8] = {0};
+        uintptr_t at = node + (uintptr_t)offset;
+        wi_cache *cache = own != NULL ? own : self->cache;
+        if (cache == NULL ||
+            !wi_cache_read(cache, &target, at, raw, (size_t)width)) {
+            err = wi_remote_read(&target, at, raw, (size_t)width);
+            if (err) {
+                break;
+            }
+        }
+        uint64_t next;
+        memcpy(&next, raw, sizeof(next)); /* Windows is little-endian */
+        node = (uintptr_t)next;
+        if (node == head) {
+            node = 0;
+        }
+    }
+    result = Py_BuildValue("(OKk)", nodes, (unsigned long long)node, err);
+done:
+    wi_process_unpin(self);
+    wi_cache_free(own);
+    Py_DECREF(nodes);
+    return result;
+}

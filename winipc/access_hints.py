@@ -1,0 +1,78 @@
+"""Why a process cannot be opened, from what it tells to everyone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from winipc import _core
+
+__all__ = ["ProcessFacts", "explain_denied", "process_facts"]
+
+_INTEGRITY = {
+    0x0000: "untrusted",
+    0x1000: "low",
+    0x2000: "medium",
+    0x3000: "high",
+    0x4000: "system",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """What can be known of a process without the right to open it fully.
+
+    None stands for what cannot be queried.
+    """
+
+    exit_code: int | None
+    session: int | None
+    user: str | None
+    integrity: int | None
+    protected: bool | None
+
+
+def process_facts(pid: int) -> ProcessFacts:
+    """What can be known of a process.
+
+    Win32: ProcessIdToSessionId, OpenProcessToken, GetProcessInformation
+    """
+    return ProcessFacts(*_core._process_facts(pid))
+
+
+def explain_denied(pid: int) -> list[str]:
+    """Why this process may not open that one, as far as it can be known."""
+    return compare(pid, process_facts(os.getpid()), process_facts(pid))
+
+
+def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
+    """What of `theirs` stands in the way of `mine`."""
+    hints: list[str] = []
+    if pid in (0, 4):
+        hints.append("it is a part of the system itself, which nobody can open")
+    if theirs.protected:
+        hints.append("it is a protected process: no privilege opens it for memory")
+    if theirs.integrity is not None and (mine.integrity or 0) < theirs.integrity:
+        hints.append(
+            f"its integrity level is {_level(theirs.integrity)}, that of this process "
+            f"{_level(mine.integrity)}: run this one elevated"
+        )
+    if theirs.user is not None and mine.user != theirs.user:
+        hints.append(
+            f"it runs as another user ({theirs.user}): an administrator can open it "
+            "within winipc.debug_privilege()"
+        )
+    if theirs.session is not None and mine.session != theirs.session:
+        hints.append(f"it is in session {theirs.session}, this one in {mine.session}")
+    if theirs.user is None and not hints:
+        hints.append(
+            "it does not even tell its user: a service, or a process of another user; "
+            "an administrator can open it within winipc.debug_privilege()"
+        )
+    return hints or ["its security descriptor does not grant the access asked for"]
+
+
+def _level(integrity: int | None) -> str:
+    if integrity is None:
+        return "unknown"
+    return _INTEGRITY.get(integrity, f"{integrity:#x}")
