@@ -12,6 +12,13 @@ if sys.platform != "win32":
         "or run it on Linux under Wine with ./dev from its repository"
     )
 
+from winipc.catalog import (
+    Holders,
+    NamedObject,
+    ObjectKind,
+    holders,
+    named_objects,
+)
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
 from winipc.exchange import Received, Receiver, Sender, Transport
 from winipc.mapping import MappingView, SharedMapping
@@ -69,6 +76,7 @@ __all__ = [
     "Event",
     "Export",
     "GlobalMemory",
+    "Holders",
     "MapRow",
     "MappingView",
     "MemoryKind",
@@ -78,6 +86,8 @@ __all__ = [
     "Message",
     "Module",
     "Mutex",
+    "NamedObject",
+    "ObjectKind",
     "Overflow",
     "PartialRead",
     "PartialReadError",
@@ -107,6 +117,8 @@ __all__ = [
     "debug_privilege",
     "find_window",
     "find_windows",
+    "holders",
+    "named_objects",
     "post_message",
     "processes",
     "register_message",

@@ -1,0 +1,243 @@
+"""The catalogue of named objects, and who holds them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+import winipc
+from winipc import (
+    Event,
+    Mutex,
+    ObjectKind,
+    Semaphore,
+    SharedMapping,
+    _core,
+    holders,
+    named_objects,
+)
+
+CREATE: dict[ObjectKind, Callable[..., Any]] = {
+    ObjectKind.SECTION: lambda name, **more: SharedMapping.create(name, 10_000, **more),
+    ObjectKind.MUTEX: Mutex.create,
+    ObjectKind.EVENT: Event.create,
+    ObjectKind.SEMAPHORE: Semaphore.create,
+}
+each_kind = pytest.mark.parametrize("kind", list(ObjectKind))
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Any]]:
+    """`make(kind, name)` creates an object, closed at the end of the test."""
+    with ExitStack() as stack:
+
+        def make(kind: ObjectKind, name: str, **more: Any) -> Any:
+            made = CREATE[kind](name, **more)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def peer(start_peer: Callable[..., Any]) -> Any:
+    """A second process with winipc imported."""
+    peer = start_peer("sync_peer.py")
+    peer.expect("ready")
+    return peer
+
+
+@pytest.mark.smoke
+@each_kind
+def test_objects_are_listed_while_they_live(
+    kind: ObjectKind, make: Callable[..., Any], unique_name: str
+) -> None:
+    """With their kind, their full name, and a section's size."""
+    assert named_objects(pattern=unique_name) == []
+    made = make(kind, unique_name)
+    (row,) = named_objects(pattern=unique_name)
+    assert row.kind is kind
+    assert row.name == rf"Local\{unique_name}"
+    assert row.path.endswith(rf"\BaseNamedObjects\{unique_name}")
+    assert row.reason is None
+    if kind is ObjectKind.SECTION:
+        assert row.size is not None
+        assert row.size >= 10_000
+    else:
+        assert row.size is None
+    with pytest.raises(FrozenInstanceError):
+        row.name = "x"  # type: ignore[misc]
+    made.close()
+    assert named_objects(pattern=unique_name) == []
+
+
+def test_global_names(make: Callable[..., Any], unique_name: str) -> None:
+    """The two directories are told apart, and both are searched."""
+    make(ObjectKind.MUTEX, rf"Local\{unique_name}")
+    try:
+        make(ObjectKind.EVENT, rf"Global\{unique_name}")
+    except PermissionError:
+        pytest.skip("this user may not make global names")
+    rows = named_objects(pattern=unique_name)
+    assert [(row.name, row.kind) for row in rows] == [
+        (rf"Global\{unique_name}", ObjectKind.EVENT),
+        (rf"Local\{unique_name}", ObjectKind.MUTEX),
+    ]
+    assert named_objects(pattern=rf"Global\{unique_name}") == rows[:1]
+
+
+def test_kind_and_pattern_choose(make: Callable[..., Any], unique_name: str) -> None:
+    """By kind, by shell pattern, by case."""
+    for kind in ObjectKind:
+        make(kind, f"{unique_name}-{kind}")
+    every = named_objects(pattern=f"{unique_name}-*")
+    assert {row.kind for row in every} == set(ObjectKind)
+    assert [row.name for row in every] == sorted(row.name for row in every)
+    (mutex,) = named_objects("mutex", f"{unique_name}*")
+    assert mutex.kind is ObjectKind.MUTEX
+    assert named_objects(pattern=f"{unique_name}-MUTEX") == []
+    assert mutex in named_objects(ObjectKind.MUTEX)
+    with pytest.raises(ValueError, match="thread"):
+        named_objects("thread")
+
+
+@each_kind
+def test_what_may_not_be_opened_is_listed_with_the_reason(
+    kind: ObjectKind, make: Callable[..., Any], unique_name: str
+) -> None:
+    """An empty DACL lets nobody in; the row says so, and holders raises."""
+    made = make(kind, unique_name, security="D:")
+    (row,) = named_objects(pattern=unique_name)
+    assert row.kind is kind
+    assert row.size is None
+    assert row.reason is not None
+    assert "winerror 5" in row.reason
+    # Whoever has a handle may still ask by it.
+    assert holders(made).pids == ()
+
+
+def test_a_thousand_objects(unique_name: str) -> None:
+    """None is missing, and listing leaves no handle open."""
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+
+    def handle_count() -> int:
+        count = ctypes.c_uint32()
+        kernel32.GetProcessHandleCount(
+            ctypes.c_void_p(kernel32.GetCurrentProcess()), ctypes.byref(count)
+        )
+        return count.value
+
+    with ExitStack() as stack:
+        names = [f"{unique_name}-{number}" for number in range(1000)]
+        for name in names:
+            stack.enter_context(Event.create(name))
+        before = handle_count()
+        rows = named_objects("event", f"{unique_name}-*")
+        assert sorted(row.name for row in rows) == sorted(rf"Local\{n}" for n in names)
+        for _ in range(20):
+            holders(rows[0])
+        assert handle_count() == before
+
+
+def test_long_and_strange_names(make: Callable[..., Any], unique_name: str) -> None:
+    """Names that Windows takes come back as they were."""
+    for odd in ("x" * 150, "日本 \N{GRINNING FACE}", "a/b:c*?[d]"):
+        name = f"{unique_name}{odd}"
+        with closing(make(ObjectKind.EVENT, name)):
+            rows = [
+                row for row in named_objects("event") if row.name == rf"Local\{name}"
+            ]
+            assert len(rows) == 1
+            assert holders(rows[0]).pids == (os.getpid(),)
+
+
+# ------------------------------------------------------------------ holders
+
+
+@pytest.mark.smoke
+@each_kind
+def test_holders_of_a_name(
+    kind: ObjectKind, make: Callable[..., Any], peer: Any, unique_name: str
+) -> None:
+    """Both processes are found, by name, by row and by object; then only one."""
+    made = make(kind, unique_name)
+    cls = "SharedMapping" if kind is ObjectKind.SECTION else type(made).__name__
+    peer.say(f"x = winipc.{cls}.open({unique_name!r})")
+    peer.expect("ok")
+    both = tuple(sorted((os.getpid(), peer.pid)))
+    (row,) = named_objects(pattern=unique_name)
+    for target in (unique_name, rf"Local\{unique_name}", row):
+        found = holders(target)
+        assert found.pids == both
+        assert found.handles == (1, 1)
+    # The object's own handle is not counted.
+    if hasattr(made, "handle"):
+        assert holders(made).pids == (peer.pid,)
+    peer.say("x.close()")
+    peer.expect("None")
+    assert holders(unique_name).pids == (os.getpid(),)
+
+
+def test_holders_counts_handles(make: Callable[..., Any], unique_name: str) -> None:
+    """Several handles of one process are one process."""
+    make(ObjectKind.EVENT, unique_name)
+    make(ObjectKind.EVENT, unique_name + "-other")
+    with closing(Event.open(unique_name)), closing(Event.open(unique_name)):
+        found = holders(unique_name)
+    assert found.pids == (os.getpid(),)
+    assert found.handles == (3,)
+
+
+def test_holders_of_a_killed_process(
+    make: Callable[..., Any], peer: Any, unique_name: str
+) -> None:
+    """A dead process holds nothing."""
+    event = make(ObjectKind.EVENT, unique_name)
+    peer.say(f"x = winipc.Event.open({unique_name!r})")
+    peer.expect("ok")
+    assert holders(event).pids == (peer.pid,)
+    peer.kill()
+    assert holders(event).pids == ()
+
+
+def test_holders_of_unnamed_objects(peer: Any) -> None:
+    """An object with a handle needs no name."""
+    with Event.create() as event:
+        assert holders(event).pids == ()
+        event.duplicate_to(peer.pid)
+        assert holders(event).pids == (peer.pid,)
+
+
+def test_holders_refuses_what_is_no_name(unique_name: str) -> None:
+    """Free names, other sessions, other directories, dead handles."""
+    with pytest.raises(FileNotFoundError) as missing:
+        holders(unique_name)
+    assert missing.value.winerror == 2
+    for bad in ("", "Local\\", r"Elsewhere\x", r"Session\999\x", r"Session\x\y"):
+        with pytest.raises(ValueError, match=r"name|session"):
+            holders(bad)
+    with pytest.raises(OSError, match="handle") as dead:
+        _core._holders(0x7FFFFFF0)
+    assert dead.value.winerror == 6
+
+
+def test_raw_calls_refuse_nonsense() -> None:
+    """Paths and types that are none."""
+    with pytest.raises(FileNotFoundError):
+        _core._list_directory(r"\NoSuchDirectory")
+    with pytest.raises(ValueError, match="no path"):
+        _core._list_directory("")
+    with pytest.raises(ValueError, match="no path"):
+        _core._list_directory("x" * 40_000)
+    with pytest.raises(ValueError, match="null"):
+        _core._list_directory("a\0b")
+    with pytest.raises(ValueError, match="type Thread"):
+        _core._open_object(r"\x", "Thread", 1)
+    assert winipc.named_objects(pattern="") == []

@@ -1,0 +1,219 @@
+"""What named objects exist now, and which processes hold them.
+
+A snapshot: objects come and go while it is taken. It changes nothing and asks
+for the least: names and kinds come from the object manager's directories, an
+object is opened only to ask for its size, and other processes' handles are
+compared and closed again::
+
+    for row in named_objects("section", "*cache*"):
+        print(row.name, row.size, holders(row).pids)
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from winipc import _core
+
+__all__ = ["Holders", "NamedObject", "ObjectKind", "holders", "named_objects"]
+
+
+class ObjectKind(enum.StrEnum):
+    """The kinds of objects that the catalogue lists."""
+
+    SECTION = "section"
+    MUTEX = "mutex"
+    EVENT = "event"
+    SEMAPHORE = "semaphore"
+
+
+#: What the object manager calls them.
+_TYPES = {
+    ObjectKind.SECTION: "Section",
+    ObjectKind.MUTEX: "Mutant",
+    ObjectKind.EVENT: "Event",
+    ObjectKind.SEMAPHORE: "Semaphore",
+}
+_KINDS = {name: kind for kind, name in _TYPES.items()}
+
+#: QUERY_STATE, SYNCHRONIZE, READ_CONTROL: any of them gives a handle to compare.
+_ANY_RIGHT = (0x1, 0x100000, 0x20000)
+
+#: Looks at a directory at most; it is read again until it stays the same.
+_LOOKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class NamedObject:
+    """An object that had a name when the catalogue was made."""
+
+    kind: ObjectKind
+    #: As `open` takes it: `Local\\x` in this session, `Global\\x` for all.
+    name: str
+    #: The full name that the object manager has.
+    path: str
+    #: Of a section that could be opened: its size in bytes.
+    size: int | None = None
+    #: Why the object could not be opened, as Windows says it; else None.
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """The processes that have a handle of an object."""
+
+    #: Process ids, ascending. This process is among them if it has a handle.
+    pids: tuple[int, ...]
+    #: How many handles each of them has, in the same order.
+    handles: tuple[int, ...]
+    #: Processes with handles of such a kind that may not be looked into.
+    unknown: tuple[int, ...]
+
+
+class _HasHandle(Protocol):
+    @property
+    def handle(self) -> int: ...
+
+
+def _directories() -> dict[str, str]:
+    """Prefix of names -> directory; the session's own first."""
+    session = _core._session_id()
+    directories = {"Global\\": r"\BaseNamedObjects"}
+    if session == 0:
+        # Windows keeps session 0's own names among the global ones.
+        return directories
+    return {"Local\\": rf"\Sessions\{session}\BaseNamedObjects", **directories}
+
+
+def _list(path: str) -> set[tuple[str, str]]:
+    """All (name, type) of a directory, and perhaps some that have just gone.
+
+    The kernel walks by position, so one that goes while it walks hides another:
+    the directory is read again until that finds nothing new.
+    """
+    seen: set[tuple[str, str]] = set()
+    for _ in range(_LOOKS):
+        look = set(_core._list_directory(path))
+        if look <= seen:
+            break
+        seen |= look
+    return seen
+
+
+def named_objects(
+    kind: ObjectKind | str | None = None, pattern: str | None = None
+) -> list[NamedObject]:
+    """The sections, mutexes, events and semaphores with names in this session.
+
+    `kind` chooses one of `ObjectKind`; `pattern` is a shell pattern (`*`, `?`,
+    `[...]`, case matters) that the name, with or without its prefix, has to
+    match. Sorted by name. An object that may not be opened is listed with the
+    `reason`.
+
+    Raises ValueError for an unknown kind, and OSError when the directory
+    of names cannot be read.
+
+    Win32: NtQueryDirectoryObject, NtOpenSection and its likes, NtQuerySection
+    """
+    wanted = None if kind is None else ObjectKind(kind)
+    rows = []
+    for prefix, directory in _directories().items():
+        for bare, type_name in _list(directory):
+            found = _KINDS.get(type_name)
+            if found is None or (wanted is not None and found is not wanted):
+                continue
+            name = prefix + bare
+            if pattern is not None and not (
+                fnmatchcase(bare, pattern) or fnmatchcase(name, pattern)
+            ):
+                continue
+            row = _row(found, name, f"{directory}\\{bare}")
+            if row is not None:
+                rows.append(row)
+    return sorted(rows, key=lambda row: row.name)
+
+
+def _row(kind: ObjectKind, name: str, path: str) -> NamedObject | None:
+    size = reason = None
+    try:
+        size = _core._object_size(path, _TYPES[kind])
+    except FileNotFoundError:
+        return None  # it has gone since
+    except OSError as error:
+        reason = f"{error.strerror} (winerror {error.winerror})"
+    return NamedObject(kind, name, path, size, reason)
+
+
+def holders(target: str | NamedObject | _HasHandle) -> Holders:
+    """Which processes have a handle of an object.
+
+    `target` is a name as `open` takes it, a row of `named_objects`, or an open
+    object with a `handle` (which is not counted itself).
+
+    A process that only keeps a view of a section, and has closed the handle, is
+    not seen: Windows lists handles. Processes of other users and protected ones
+    are in `unknown` when they have handles of this kind and this process may
+    not look into them.
+
+    Raises FileNotFoundError (winerror 2) when there is no such object, and
+    PermissionError (5) when this process may not open it at all.
+
+    Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle,
+    NtCompareObjects
+    """
+    if isinstance(target, str):
+        target = _find(target)
+    if not isinstance(target, NamedObject):
+        return _holders(target.handle)
+    handle = _open(target)
+    try:
+        return _holders(handle)
+    finally:
+        _core._close_handle(handle)
+
+
+def _holders(handle: int) -> Holders:
+    rows = sorted(_core._holders(handle))
+    known = [(pid, handles) for pid, handles, _ in rows if handles]
+    return Holders(
+        pids=tuple(pid for pid, _ in known),
+        handles=tuple(handles for _, handles in known),
+        unknown=tuple(pid for pid, _, error in rows if error),
+    )
+
+
+def _open(row: NamedObject) -> int:
+    """A handle of the object, with any right that can be had."""
+    for access in _ANY_RIGHT[:-1]:
+        try:
+            return _core._open_object(row.path, _TYPES[row.kind], access)
+        except PermissionError:
+            pass
+    return _core._open_object(row.path, _TYPES[row.kind], _ANY_RIGHT[-1])
+
+
+def _find(name: str) -> NamedObject:
+    """The object that has this name: kinds share one space of names."""
+    directories = _directories()
+    local = next(iter(directories))
+    prefix, slash, bare = name.partition("\\")
+    if not slash:
+        prefix, bare = local, name
+    elif prefix.lower() == "session":
+        number, _, bare = bare.partition("\\")
+        if not number.isdecimal() or int(number) != _core._session_id():
+            raise ValueError(f"{name!r} is of another session")
+        prefix = local
+    else:
+        prefix = {"local": local, "global": "Global\\"}.get(prefix.lower(), "")
+    if prefix not in directories or not bare:
+        raise ValueError(f"{name!r} is no name of an object")
+    for found, type_name in _list(directories[prefix]):
+        if found == bare and type_name in _KINDS:
+            return NamedObject(
+                _KINDS[type_name], prefix + bare, f"{directories[prefix]}\\{bare}"
+            )
+    raise FileNotFoundError(0, "no object has this name", name, 2)
