@@ -201,36 +201,77 @@ atomic_run64(atomic_op op, void *at, uint64_t a, uint64_t b)
     ATOMIC_RUN(64)
 }
 
-static PyObject *
-atomic_perform(atomic_op op, void *at, const atomic_format *format,
-               const uint64_t *operands)
+static int
+atomic_check_aligned(const void *at, const atomic_format *format)
 {
     if ((uintptr_t)at % format->width != 0) {
         PyErr_Format(PyExc_ValueError,
                      "an interlocked '%c' needs an address that is a multiple "
                      "of %u, not %p",
                      format->code, format->width, at);
+        return -1;
+    }
+    return 0;
+}
+
+static uint64_t
+atomic_run(atomic_op op, void *at, unsigned width, const uint64_t *operands)
+{
+    switch (width) {
+    case 1:
+        return atomic_run8(op, at, operands[0], operands[1]);
+    case 2:
+        return atomic_run16(op, at, operands[0], operands[1]);
+    case 4:
+        return atomic_run32(op, at, operands[0], operands[1]);
+    default:
+        return atomic_run64(op, at, operands[0], operands[1]);
+    }
+}
+
+static PyObject *
+atomic_perform(atomic_op op, void *at, const atomic_format *format,
+               const uint64_t *operands)
+{
+    if (atomic_check_aligned(at, format) < 0) {
         return NULL;
     }
-    uint64_t before;
-    switch (format->width) {
-    case 1:
-        before = atomic_run8(op, at, operands[0], operands[1]);
-        break;
-    case 2:
-        before = atomic_run16(op, at, operands[0], operands[1]);
-        break;
-    case 4:
-        before = atomic_run32(op, at, operands[0], operands[1]);
-        break;
-    default:
-        before = atomic_run64(op, at, operands[0], operands[1]);
-        break;
-    }
+    uint64_t before = atomic_run(op, at, format->width, operands);
     if (op == ATOMIC_STORE) {
         Py_RETURN_NONE;
     }
     return atomic_result(before, format);
+}
+
+/* The same where a page of a file may fail to come in. */
+typedef struct {
+    atomic_op op;
+    void *at;
+    unsigned width;
+    const uint64_t *operands;
+    uint64_t before;
+} atomic_work;
+
+static void
+atomic_work_now(void *arg)
+{
+    atomic_work *work = arg;
+    work->before = atomic_run(work->op, work->at, work->width, work->operands);
+}
+
+static PyObject *
+atomic_perform_guarded(PyObject *self, atomic_op op, void *at,
+                       const atomic_format *format, const uint64_t *operands)
+{
+    atomic_work work = {op, at, format->width, operands, 0};
+    if (atomic_check_aligned(at, format) < 0 ||
+        wi_bytes_guarded(self, atomic_work_now, &work) < 0) {
+        return NULL;
+    }
+    if (op == ATOMIC_STORE) {
+        Py_RETURN_NONE;
+    }
+    return atomic_result(work.before, format);
 }
 
 /* Operands of op from given[]. 0, or -1 with an exception. */
@@ -297,7 +338,11 @@ atomic_on_object(PyObject *self, atomic_op op, const char *name,
         atomic_check_range(offset, bytes->size, format.width) < 0) {
         return NULL;
     }
-    return atomic_perform(op, bytes->base + offset, &format, operands);
+    char *at = bytes->base + offset;
+    if (bytes->guarded) {
+        return atomic_perform_guarded(self, op, at, &format, operands);
+    }
+    return atomic_perform(op, at, &format, operands);
 }
 
 static PyObject *
@@ -399,11 +444,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->at = (char *)self->buffer.buf + offset;
     self->format = format;
-    if ((uintptr_t)self->at % format.width != 0) {
-        PyErr_Format(PyExc_ValueError,
-                     "an interlocked '%c' needs an address that is a multiple "
-                     "of %u, not %p",
-                     format.code, format.width, self->at);
+    if (atomic_check_aligned(self->at, &format) < 0) {
         goto fail;
     }
     return (PyObject *)self;

@@ -221,22 +221,10 @@ bytes_work_guarded(wi_bytes *bytes, bytes_work *work)
     return ERROR_SUCCESS;
 }
 
-/* Do the work; the caller has checked that self is open and the range.
- * 0, or -1 with OSError set when a page of the file did not come in. */
+/* What a guard returned: 0, or -1 with OSError set. */
 static int
-bytes_do(PyObject *self, bytes_work *work)
+bytes_page_error(PyObject *self, DWORD err)
 {
-    wi_bytes *bytes = BYTES_OF(self);
-    DWORD err;
-    if (work->size <= BYTES_KEEP_GIL) {
-        err = bytes_work_guarded(bytes, work);
-    } else {
-        bytes->pins++;
-        Py_BEGIN_ALLOW_THREADS
-        err = bytes_work_guarded(bytes, work);
-        Py_END_ALLOW_THREADS
-        bytes->pins--;
-    }
     if (err == ERROR_SUCCESS) {
         return 0;
     }
@@ -246,6 +234,38 @@ bytes_do(PyObject *self, bytes_work *work)
         Py_DECREF(label);
     }
     return -1;
+}
+
+/* Do the work; the caller has checked that self is open and the range.
+ * 0, or -1 with OSError set when a page of the file did not come in. */
+static int
+bytes_do(PyObject *self, bytes_work *work)
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    DWORD err;
+    if (work->size <= BYTES_KEEP_GIL) {
+        err = bytes_work_guarded(bytes, work);
+    }
+    else {
+        bytes->pins++;
+        Py_BEGIN_ALLOW_THREADS
+        err = bytes_work_guarded(bytes, work);
+        Py_END_ALLOW_THREADS
+        bytes->pins--;
+    }
+    return bytes_page_error(self, err);
+}
+
+int
+wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg)
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    if (!bytes->guarded) {
+        work(arg);
+        return 0;
+    }
+    return bytes_page_error(
+        self, wi_guarded(work, arg, bytes->base, bytes->base + bytes->size));
 }
 
 int
@@ -297,7 +317,8 @@ bytes_of_any(PyObject *data, Py_buffer *view, void **copy)
     *copy = PyMem_Malloc(view->len > 0 ? (size_t)view->len : 1);
     if (*copy == NULL) {
         PyErr_NoMemory();
-    } else if (PyBuffer_ToContiguous(*copy, view, view->len, 'C') == 0) {
+    }
+    else if (PyBuffer_ToContiguous(*copy, view, view->len, 'C') == 0) {
         view->buf = *copy;
         return 0;
     }
@@ -412,8 +433,9 @@ wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (kwnames == NULL && nargs > 0 && nargs <= 2) {
         values[0] = args[0];
         values[1] = nargs == 2 ? args[1] : NULL;
-    } else if (wi_fast_args("write", names, 1, args, nargs, kwnames, values) <
-               0) {
+    }
+    else if (wi_fast_args("write", names, 1, args, nargs, kwnames, values) <
+             0) {
         return NULL;
     }
     if (wi_bytes_optional(values[1], 0, &offset) < 0) {
@@ -571,9 +593,11 @@ bytes_double(PyObject *value, double *out)
             if (bytes_number_move(self, &number, at, sizeof(type)) < 0) {     \
                 return NULL;                                                  \
             }                                                                 \
-        } else if ((uintptr_t)at % sizeof(type) == 0) {                       \
+        }                                                                     \
+        else if ((uintptr_t)at % sizeof(type) == 0) {                         \
             number = *(const volatile type *)at;                              \
-        } else {                                                              \
+        }                                                                     \
+        else {                                                                \
             memcpy(&number, at, sizeof(type));                                \
         }                                                                     \
         return to_py(number);                                                 \
@@ -605,9 +629,11 @@ bytes_double(PyObject *value, double *out)
             if (bytes_number_move(self, at, &number, sizeof(type)) < 0) {     \
                 return NULL;                                                  \
             }                                                                 \
-        } else if ((uintptr_t)at % sizeof(type) == 0) {                       \
+        }                                                                     \
+        else if ((uintptr_t)at % sizeof(type) == 0) {                         \
             *(volatile type *)at = number;                                    \
-        } else {                                                              \
+        }                                                                     \
+        else {                                                                \
             memcpy(at, &number, sizeof(type));                                \
         }                                                                     \
         return Py_NewRef(Py_None);                                            \

@@ -8,6 +8,7 @@
 #ifndef WINIPC_BYTESVIEW_H
 #define WINIPC_BYTESVIEW_H
 
+#include "guard.h"
 #include "winipc.h"
 
 typedef struct {
@@ -30,52 +31,41 @@ typedef struct {
 /* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], NULL for
  * those not given. names is NULL-terminated; the first `required` must be
  * there. 0, or -1 with TypeError. */
-int
-wi_fast_args(const char *function, const char *const *names,
-             Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames, PyObject **out);
+int wi_fast_args(const char *function, const char *const *names,
+                 Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames, PyObject **out);
 
 /* 0 while open, -1 with ValueError "<type> is closed". Ask after arguments
  * are converted: a conversion can run Python code that closes the object. */
-int
-wi_bytes_check_open(PyObject *self);
+int wi_bytes_check_open(PyObject *self);
 
 /* The same, and TypeError when the memory is read-only. */
-int
-wi_bytes_check_writable(PyObject *self);
+int wi_bytes_check_writable(PyObject *self);
 
 /* For close(): -1 with BufferError while something is exported or running. */
-int
-wi_bytes_check_unpinned(PyObject *self);
+int wi_bytes_check_unpinned(PyObject *self);
 
 /* 1 when size bytes at offset lie inside; 0 with ValueError "<what>: ...". */
-int
-wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
-                     const char *what);
+int wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
+                         const char *what);
 
 /* An offset argument: 0 <= value <= limit, or ValueError. -1 on error. */
-Py_ssize_t
-wi_bytes_offset(PyObject *value, Py_ssize_t limit);
+Py_ssize_t wi_bytes_offset(PyObject *value, Py_ssize_t limit);
 
 /* An offset or size that may be left out: NULL or None gives `missing`; no
  * range is checked. 0, or -1 with an exception. */
-int
-wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out);
+int wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out);
 
 /* The bytes-like arguments every such object takes: METH_FASTCALL |
  * METH_KEYWORDS functions. */
-PyObject *
-wi_bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames);
-PyObject *
-wi_bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames);
-PyObject *
-wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-               PyObject *kwnames);
-PyObject *
-wi_bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames);
+PyObject *wi_bytes_read(PyObject *self, PyObject *const *args,
+                        Py_ssize_t nargs, PyObject *kwnames);
+PyObject *wi_bytes_read_into(PyObject *self, PyObject *const *args,
+                             Py_ssize_t nargs, PyObject *kwnames);
+PyObject *wi_bytes_write(PyObject *self, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *kwnames);
+PyObject *wi_bytes_find(PyObject *self, PyObject *const *args,
+                        Py_ssize_t nargs, PyObject *kwnames);
 
 /* get_i32(offset) is METH_O, set_i32(offset, value) METH_FASTCALL; so for
  * every kind of number. */
@@ -98,18 +88,12 @@ WI_BYTES_NUMBERS(WI_BYTES_DECLARE)
 #undef WI_BYTES_DECLARE
 
 /* Slots. */
-Py_ssize_t
-wi_bytes_length(PyObject *self);
-PyObject *
-wi_bytes_subscript(PyObject *self, PyObject *key);
-int
-wi_bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value);
-PyObject *
-wi_bytes_item(PyObject *self, Py_ssize_t index);
-int
-wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags);
-void
-wi_bytes_releasebuffer(PyObject *self, Py_buffer *view);
+Py_ssize_t wi_bytes_length(PyObject *self);
+PyObject *wi_bytes_subscript(PyObject *self, PyObject *key);
+int wi_bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value);
+PyObject *wi_bytes_item(PyObject *self, Py_ssize_t index);
+int wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags);
+void wi_bytes_releasebuffer(PyObject *self, Py_buffer *view);
 
 extern const char wi_bytes_read_doc[];
 extern const char wi_bytes_read_into_doc[];
@@ -152,11 +136,14 @@ extern const char wi_bytes_find_doc[];
         Py_bf_releasebuffer, wi_bytes_releasebuffer                           \
     }
 
+/* Work of a few instructions on this memory, with the GIL kept. 0, or -1 with
+ * OSError set when a page of the file behind it did not come in. */
+int wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg);
+
 /* Copy between this memory and private memory; the one place where it
  * happens. Large copies run without the GIL; self is pinned meanwhile.
  * 0, or -1 with OSError when a page of a file did not come in. */
-int
-wi_bytes_copy(PyObject *self, void *target, const void *source,
-              Py_ssize_t size);
+int wi_bytes_copy(PyObject *self, void *target, const void *source,
+                  Py_ssize_t size);
 
 #endif

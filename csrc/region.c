@@ -6,6 +6,8 @@
  * and described. Any thread may call anything. */
 #include "region.h"
 
+#include "atomic.h"
+
 #include "guard.h"
 
 PyObject *
@@ -228,7 +230,8 @@ region_repr(PyObject *op)
     }
     if (self->start == NULL) {
         repr = PyUnicode_FromFormat("<%U %R closed>", type, name);
-    } else {
+    }
+    else {
         repr = PyUnicode_FromFormat(
             "<%U %R size=%zd%s access='%s'>", type, name, self->bytes.size,
             self->exact ? "" : " (whole pages)", region_access_name(self));
@@ -330,8 +333,8 @@ static PyMemberDef region_members[] = {
 
 static PyMethodDef region_methods[] = {
     WI_BYTES_METHODS,
-    {"flush", REGION_FAST(region_flush), METH_FASTCALL | METH_KEYWORDS,
-     region_flush_doc},
+    WI_ATOMIC_METHODS{"flush", REGION_FAST(region_flush),
+                      METH_FASTCALL | METH_KEYWORDS, region_flush_doc},
     {"close", region_close, METH_NOARGS, region_close_doc},
     {"__enter__", region_enter, METH_NOARGS, NULL},
     {"__exit__", region_exit, METH_VARARGS, NULL},

@@ -12,6 +12,7 @@ if sys.platform != "win32":
         "or run it on Linux under Wine with ./dev from its repository"
     )
 
+from winipc.atomic import Atomic
 from winipc.catalog import (
     Holders,
     NamedObject,
@@ -34,6 +35,7 @@ from winipc.message import (
     send_message,
     wait_window,
 )
+from winipc.pe import SectionFlags, SectionVariable
 from winipc.process import RemoteProcess, debug_privilege, processes
 from winipc.remote_memory import RemoteBlock, Watch
 from winipc.remote_types import (
@@ -50,13 +52,7 @@ from winipc.remote_types import (
     Region,
     ThreadEntry,
 )
-from winipc.section import (
-    Atomic,
-    SectionError,
-    SectionFlags,
-    SectionVariable,
-    SharedSection,
-)
+from winipc.section import SectionError, SharedSection
 from winipc.sync import (
     Event,
     Mutex,

@@ -36,17 +36,12 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from winipc import _core
-from winipc._core import Atomic, SectionError
+from winipc._core import SectionError
+from winipc.atomic import Atomic
 from winipc.errors import add_hint
 from winipc.pe import PEImage, SectionFlags, SectionVariable, inspect_dll
 
-__all__ = [
-    "Atomic",
-    "SectionError",
-    "SectionFlags",
-    "SectionVariable",
-    "SharedSection",
-]
+__all__ = ["SectionError", "SharedSection"]
 
 ERROR_MOD_NOT_FOUND = 126
 ERROR_PROC_NOT_FOUND = 127

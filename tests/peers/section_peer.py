@@ -11,7 +11,7 @@ for line in sys.stdin:
     command, *words = line.split()
     if command == "read":
         offset, size = map(int, words)
-        print(section.read(offset, size).hex(), flush=True)
+        print(section.read(size, offset).hex(), flush=True)
     elif command == "write":
         print(section.write(bytes.fromhex(words[1]), int(words[0])), flush=True)
     elif command == "add":  # so many times 1, each interlocked
