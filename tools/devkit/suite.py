@@ -9,12 +9,13 @@ from pathlib import Path
 import wine
 from base import BUILD, ROOT, Stopped, remove, say
 from commands import python_command, python_environ
-from hostenv import clean_environ, host_python
+from hostenv import host_python
 from kernel import kernel_environ
 from peers import c_peers
 from pins import WINDOWS_PYTHONS
 from ready import ready
 from runner import Outcome, run_windows
+from wheels import cross_environ
 from winpython import selected
 
 LINUX_TESTS = "tests/linux"
@@ -101,7 +102,7 @@ def linux(args: list[str]) -> Totals:
         # tests/conftest.py is for Windows.
         *(f"--confcutdir={LINUX_TESTS}", f"--junitxml={report}"),
     ]
-    env = clean_environ() | kernel_environ(selected())
+    env = cross_environ() | kernel_environ(selected())
     with subprocess.Popen(
         [*command, *args], env=env, cwd=ROOT, stdin=subprocess.DEVNULL
     ) as child:
@@ -138,6 +139,9 @@ def _totals(report: Path, outcome: Outcome, part: str) -> Totals:
             passed = count["tests"] - failed - count["skipped"]
             totals += Totals(passed, failed, count["skipped"])
         remove(report)
+    else:
+        # It ended in the middle of a line.
+        print(flush=True)
     if outcome.timed_out:
         say(f"{part}: still running after {DEADLINE:.0f} s, so it was killed")
         totals += Totals(failed=1)

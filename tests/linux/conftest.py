@@ -1,0 +1,103 @@
+"""What the Linux-side tests share: ./dev as a program, and what it built.
+
+They run on the host's Python, by `./dev test --linux`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: Seconds after which a program that does not end is taken to hang.
+DEADLINE = 120.0
+
+sys.path.insert(0, str(ROOT / "tools" / "devkit"))
+
+
+class Dev:
+    """./dev of this checkout; all that it starts can be told by a mark."""
+
+    def __init__(self) -> None:
+        self.mark = f"WINIPC_TEST_MARK={uuid.uuid4().hex}"
+        name, _, value = self.mark.partition("=")
+        self.env = {**os.environ, name: value}
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *args: str | Path, **options: object) -> subprocess.Popen[str]:
+        settings: dict[str, object] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": self.env,
+            "text": True,
+        }
+        command = [str(ROOT / "dev"), *map(str, args)]
+        process = subprocess.Popen(command, **(settings | options))  # type: ignore[call-overload]
+        self._started.append(process)
+        return process
+
+    def run(
+        self, *args: str | Path, input: str | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        process = self.start(*args, **options)
+        out, err = process.communicate(input, timeout=DEADLINE)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def left_behind(self) -> list[str]:
+        """The command lines of what still runs, after a moment to end."""
+        deadline = time.monotonic() + 10
+        while (found := self._marked()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return list(found.values())
+
+    def _marked(self) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environ = (folder / "environ").read_bytes().split(b"\0")
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if self.mark.encode() in environ and command:
+                found[int(folder.name)] = command.replace(b"\0", b" ").decode()
+        return found
+
+    def reap(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        for pid in self._marked():
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def dev() -> Iterator[Dev]:
+    dev = Dev()
+    yield dev
+    dev.reap()
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    """The wheel that ./dev wheel leaves, having checked it."""
+    done = subprocess.run(
+        [ROOT / "dev", "wheel"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())

@@ -1,0 +1,327 @@
+"""./dev as a program: its status, its streams, its signals, and two at once."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, ROOT, Dev
+
+SLEEPS = "import time; print('ready', flush=True); time.sleep(60)"
+
+CATCHES = """
+import time
+try:
+    print('ready', flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print('caught', flush=True)
+    raise SystemExit(5)
+"""
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+print('ready', flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("status", [0, 1, 255])
+def test_exit_status_is_passed_on(dev: Dev, status: int) -> None:
+    """A script can rely on it."""
+    done = dev.run("python", "-c", f"raise SystemExit({status})")
+    assert done.returncode == status
+
+
+def test_works_from_another_folder(dev: Dev, tmp_path: Path) -> None:
+    """Relative paths mean what they mean to the user."""
+    (tmp_path / "script.py").write_text("import winipc, neighbour; print(neighbour.x)")
+    (tmp_path / "neighbour.py").write_text("x = 42")
+    done = dev.run("python", "script.py", cwd=tmp_path)
+    assert done.stdout.strip() == "42"
+
+
+def test_works_through_a_link(dev: Dev, tmp_path: Path) -> None:
+    """A link to ./dev in some bin folder is as good."""
+    (tmp_path / "dev").symlink_to(ROOT / "dev")
+    done = subprocess.run(
+        [tmp_path / "dev", "python", "-c", "print(1)"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "1"
+
+
+def test_source_folder_does_not_hide_the_built_package(dev: Dev) -> None:
+    """In the root there is a winipc without its _core."""
+    done = dev.run("python", "-c", "import winipc._core", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("output", [">out", ">out 2>&1", ">out 2>err", "2>&- >out"])
+def test_streams_may_be_files_or_closed(tmp_path: Path, output: str) -> None:
+    """Python under Wine starts with none of them."""
+    program = "print(len(open(0).read()) >= 0)"
+    runs = {}
+    for number, source in enumerate(["<&-", "</dev/null", "</etc/hostname"]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        command = f"'{ROOT}/dev' python -c '{program}' {source} {output}"
+        runs[source, folder] = subprocess.Popen(command, shell=True, cwd=folder)
+    for (source, folder), run in runs.items():
+        assert run.wait(DEADLINE) == 0, source
+        assert (folder / "out").read_text().strip() == "True", source
+
+
+def test_output_to_one_file_stays_in_order(dev: Dev, tmp_path: Path) -> None:
+    """As with a shell's 2>&1."""
+    program = (
+        "import sys\n"
+        "for i in range(50):\n"
+        "    print(i, flush=True, file=(sys.stdout, sys.stderr)[i % 2])\n"
+    )
+    with (tmp_path / "both").open("w") as file:
+        dev.run("python", "-c", program, stdout=file, stderr=subprocess.STDOUT)
+    lines = (tmp_path / "both").read_text().split()
+    assert [line for line in lines if line.isdigit()] == [str(i) for i in range(50)]
+
+
+def test_pipe_reaches_the_program(dev: Dev) -> None:
+    """echo 'print(1)' | ./dev python -"""
+    done = dev.run("python", "-", input="import sys; print(6 * 7); sys.exit(3)")
+    assert (done.stdout.strip(), done.returncode) == ("42", 3)
+
+
+def test_large_output_is_whole(dev: Dev, tmp_path: Path) -> None:
+    """Nothing is lost between the program's end and ours."""
+    with (tmp_path / "out").open("w") as file:
+        dev.run("python", "-c", "print('x' * 5_000_000)", stdout=file)
+    assert (tmp_path / "out").stat().st_size in (5_000_001, 5_000_002)
+
+
+def test_reader_that_stops_early_ends_the_program(dev: Dev) -> None:
+    """./dev python ... | head -1"""
+    done = subprocess.run(
+        f"'{ROOT}/dev' python -c 'while True: print(1)' 2>/dev/null | head -1",
+        shell=True,
+        env=dev.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.stdout.strip() == "1"
+    assert dev.left_behind() == []
+
+
+def interrupt(dev: Dev, program: str, signum: int) -> subprocess.Popen[str]:
+    """Send a signal to ./dev alone once the program is ready."""
+    process = dev.start("python", "-c", program)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    process.send_signal(signum)
+    return process
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("program", [SLEEPS, PARENT], ids=["alone", "with-child"])
+def test_signal_ends_it_and_all_it_started(dev: Dev, program: str, signum: int) -> None:
+    """The caller sees that a signal did it, and nothing stays behind."""
+    process = interrupt(dev, program, signum)
+    process.communicate(timeout=30)
+    assert process.returncode == -signum
+    assert dev.left_behind() == []
+
+
+def test_interrupt_can_be_caught(dev: Dev) -> None:
+    """Ctrl+C is a KeyboardInterrupt, and the program decides."""
+    process = interrupt(dev, CATCHES, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert (out.strip(), process.returncode) == ("caught", 5)
+    assert dev.left_behind() == []
+
+
+def test_kill_takes_the_program_along(dev: Dev) -> None:
+    """Even when ./dev itself had no time for anything."""
+    interrupt(dev, SLEEPS, signal.SIGKILL)
+    assert dev.left_behind() == []
+
+
+@pytest.mark.parametrize(("program", "status"), [(SLEEPS, None), (CATCHES, 5)])
+def test_control_c_in_a_terminal(dev: Dev, program: str, status: int | None) -> None:
+    """The terminal signals all of the group; the program gets it once."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(ROOT / "dev", ["dev", "python", "-c", program], dev.env)
+    seen = ""
+    sent = False
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.2)[0]:
+            try:
+                seen += os.read(terminal, 4096).decode()
+            except OSError:
+                break
+        if "ready" in seen and not sent:
+            sent = True
+            os.write(terminal, b"\x03")
+    _, code = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert seen.count("KeyboardInterrupt") <= 1
+    if status is None:
+        assert os.waitstatus_to_exitcode(code) == -signal.SIGINT, seen
+    else:
+        assert "caught" in seen
+        assert os.waitstatus_to_exitcode(code) == status
+    assert dev.left_behind() == []
+
+
+def test_two_programs_at_once_share_names(dev: Dev) -> None:
+    """Two terminals can talk: one waits for an event that the other sets."""
+    name = dev.mark.partition("=")[2]
+    waits = (
+        "import win32event as w, sys\n"
+        f"e = w.CreateEvent(None, True, False, '{name}')\n"
+        "print('ready', flush=True)\n"
+        "sys.exit(w.WaitForSingleObject(e, 60000))\n"
+    )
+    sets = f"import win32event as w; w.SetEvent(w.OpenEvent(2, False, '{name}'))"
+    waiting = dev.start("python", "-c", waits)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline().strip() == "ready"
+    assert dev.run("python", "-c", sets).returncode == 0
+    waiting.communicate(timeout=30)
+    assert waiting.returncode == 0
+
+
+def test_two_first_runs_at_once(dev: Dev, tmp_path: Path) -> None:
+    """In a fresh clone both build, take turns, and both succeed."""
+    clone = copy_of_checkout(tmp_path)
+    runs = [
+        subprocess.Popen(
+            [clone / "dev", "python", "-c", "import winipc._core; print(1)"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for run in runs:
+        out, err = run.communicate(timeout=DEADLINE)
+        assert out.strip() == "1", err
+        assert run.returncode == 0
+
+
+def test_run_after_one_that_was_cut_off(dev: Dev, tmp_path: Path) -> None:
+    """Half a build is never taken for a whole one."""
+    clone = copy_of_checkout(tmp_path)
+    first = subprocess.Popen(
+        [clone / "dev", "wheel"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dev.env,
+    )
+    assert first.stderr is not None
+    while "building the wheel" not in first.stderr.readline():
+        pass
+    time.sleep(1)
+    first.kill()
+    first.communicate()
+    second = subprocess.run(
+        [clone / "dev", "wheel"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert second.returncode == 0, second.stderr
+    assert Path(second.stdout.strip()).exists()
+
+
+def copy_of_checkout(folder: Path) -> Path:
+    clone = folder / "a clone"
+    ignored = shutil.ignore_patterns("build", "dist", ".git", "__pycache__")
+    shutil.copytree(ROOT, clone, ignore=ignored)
+    return clone
+
+
+def test_unknown_python_is_a_clear_error(dev: Dev) -> None:
+    """It names what was asked for and what there is."""
+    dev.env["WINIPC_PYTHON"] = "3.9"
+    done = dev.run("python", "-c", "")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "3.9" in line
+    assert "3.11, 3.12, 3.13, 3.14" in line
+
+
+def test_unknown_command_is_a_clear_error(dev: Dev) -> None:
+    """With the status that shells use for misuse."""
+    done = dev.run("tset")
+    assert done.returncode == 2
+    assert done.stderr == "dev: there is no command 'tset'; ./dev help lists them\n"
+
+
+def test_help_lists_every_command(dev: Dev) -> None:
+    """And needs nothing but sh."""
+    from commands import COMMANDS
+
+    done = subprocess.run(
+        ["/bin/sh", ROOT / "dev", "help"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/bin"},
+    )
+    listed = set(re.findall(r"^  (\w+)", done.stdout, re.MULTILINE))
+    assert listed == {*COMMANDS, "help"}
+
+
+def test_test_status_and_total_come_from_the_tests(dev: Dev, tmp_path: Path) -> None:
+    """One passes, one fails, one cannot start."""
+    (tmp_path / "test_some.py").write_text(
+        "def test_good(): pass\n"
+        "def test_bad(): assert 0\n"
+        "def test_missing(nowhere): pass\n"
+    )
+    done = dev.run("test", "-q", "test_some.py", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "1 passed, 2 failed"
+    assert done.returncode == 1
+    done = dev.run("test", "-q", "test_some.py::test_good", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"
+    assert done.returncode == 0
+
+
+def test_test_run_that_hangs_is_ended(dev: Dev, tmp_path: Path) -> None:
+    """With the stacks of its threads, and a failure in the total."""
+    (tmp_path / "test_hang.py").write_text(
+        "import time\ndef test_hang_here():\n    time.sleep(600)\n"
+    )
+    done = dev.run("test", "-o", "faulthandler_timeout=3", "test_hang.py", cwd=tmp_path)
+    assert "in test_hang_here" in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
+    assert done.returncode == 1
+
+    dev.env["WINIPC_TEST_DEADLINE"] = "8"
+    done = dev.run("test", "test_hang.py", cwd=tmp_path)
+    assert "killed" in done.stderr
+    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
+    assert dev.left_behind() == []
+
+
+def test_shell_has_winpython(dev: Dev) -> None:
+    """And takes commands from a pipe."""
+    done = dev.run("shell", input="winpython -c 'print(6 * 7)'\nexit 4\n")
+    assert (done.stdout.strip(), done.returncode) == ("42", 4)
