@@ -18,10 +18,20 @@ from base import (
 REQUIREMENTS = TOOLS / "requirements"
 
 
+# They would mislead another Python, or make each start of one slow.
+DROPPED = {
+    "PIP_TARGET",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "VIRTUAL_ENV",
+}
+
+
 def clean_environ() -> dict[str, str]:
-    """The environment without what would mislead another Python."""
-    drop = {"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "PIP_TARGET"}
-    return {name: value for name, value in os.environ.items() if name not in drop}
+    """The user's environment, as a Python of ours should see it."""
+    return {name: value for name, value in os.environ.items() if name not in DROPPED}
 
 
 def host_python(lock: str = "host") -> Path:

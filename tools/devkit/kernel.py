@@ -23,6 +23,8 @@ def _kernelspec(version: str) -> str:
     folder = BUILD / f"jupyter-{version}"
     spec = {
         "argv": [
+            # A client that is killed takes its kernel along.
+            *("setpriv", "--pdeathsig", "TERM"),
             *(str(ROOT / "dev"), "python", "-m", "ipykernel_launcher"),
             *("-f", "{connection_file}"),
         ],
