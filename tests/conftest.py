@@ -7,6 +7,7 @@ shows what its peers wrote to standard error.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -28,7 +29,9 @@ DEADLINE = 60.0
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=2000)
+settings.register_profile(
+    "thorough", parent=settings.get_profile("default"), max_examples=2000
+)
 settings.load_profile(os.environ.get("WINIPC_HYPOTHESIS", "default"))
 
 
@@ -74,7 +77,9 @@ class Peer:
         try:
             line = self._lines.get(timeout=timeout)
         except queue.Empty:
-            raise AssertionError(f"peer silent for {timeout} s:\n{self.report()}") from None
+            raise AssertionError(
+                f"peer silent for {timeout} s:\n{self.report()}"
+            ) from None
         if line is None:
             raise AssertionError(f"peer ended early:\n{self.report()}")
         return line
@@ -126,10 +131,8 @@ class Peer:
             thread.join(DEADLINE)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):  # died with unread input
                     stream.close()
-                except OSError:
-                    pass  # its reader died with unread input
 
 
 @pytest.fixture
@@ -173,7 +176,9 @@ def start_winipc(start_process: Callable[[list[str]], Peer]) -> Callable[..., Pe
     """Start `python -m winipc` with arguments."""
 
     def start(*args: object) -> Peer:
-        return start_process([sys.executable, "-m", "winipc", *(str(arg) for arg in args)])
+        return start_process(
+            [sys.executable, "-m", "winipc", *(str(arg) for arg in args)]
+        )
 
     return start
 

@@ -36,7 +36,12 @@ def run_winipc(
 def test_demo_delivers_over_all_transports() -> None:
     """The main job: four rows, every payload intact, answers of 1."""
     rows = json.loads(run_winipc("demo", "--json").stdout)
-    assert [row["transport"] for row in rows] == ["copydata", "mapping", "section", "process"]
+    assert [row["transport"] for row in rows] == [
+        "copydata",
+        "mapping",
+        "section",
+        "process",
+    ]
     for row in rows:
         assert row["intact"] == row["messages"] >= 7
         assert set(row["answers"]) == {1}
@@ -56,7 +61,9 @@ def test_send_and_receive_by_hand(
     address = ("--title", unique_name, "--mapping", unique_name)
     receiver = start_winipc("receive", *address, "--count", "2", "--json")
     receiver.wait_for_stderr("listening")
-    sent = json.loads(run_winipc("send", *address, "--via", via, "--json", "grüße").stdout)
+    sent = json.loads(
+        run_winipc("send", *address, "--via", via, "--json", "grüße").stdout
+    )
     assert (sent["via"], sent["bytes"], sent["answer"]) == (via, 7, 1)
     run_winipc("send", *address, "--via", via, "-", stdin=b"\x00\xff\r\n")
     for data in ("grüße".encode(), b"\x00\xff\r\n"):
@@ -86,12 +93,21 @@ def test_failures_are_one_line_and_status_1(unique_name: str) -> None:
 
 def test_receive_times_out_with_status_1(unique_name: str) -> None:
     done = run_winipc(
-        "receive", "--title", unique_name, "--mapping", unique_name, "--timeout", "0", check=False
+        "receive",
+        "--title",
+        unique_name,
+        "--mapping",
+        unique_name,
+        "--timeout",
+        "0",
+        check=False,
     )
     assert done.returncode == 1
     assert "no message" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["send", "--via", "pigeon", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["send", "--via", "pigeon", "x"]]
+)
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert run_winipc(*arguments, check=False).returncode == 2

@@ -88,7 +88,9 @@ def test_receiver_gets_every_byte_from_a_second_process(
         peer.expect("1")
 
 
-@pytest.mark.parametrize("via", [Transport.COPYDATA, Transport.MAPPING, Transport.PROCESS], ids=str)
+@pytest.mark.parametrize(
+    "via", [Transport.COPYDATA, Transport.MAPPING, Transport.PROCESS], ids=str
+)
 def test_large_data_arrives_intact(
     start_peer: StartPeer, unique_name: str, via: Transport
 ) -> None:
@@ -101,11 +103,15 @@ def test_large_data_arrives_intact(
         assert sender.send(data, via=via) == 1
     name, _, shown = peer.read_line().partition(" ")
     assert name == via
-    assert hashlib.sha256(bytes.fromhex(shown)).digest() == hashlib.sha256(data).digest()
+    assert (
+        hashlib.sha256(bytes.fromhex(shown)).digest() == hashlib.sha256(data).digest()
+    )
 
 
 @via_each
-def test_messages_keep_their_order(receiver: Receiver, sender: Sender, via: Transport) -> None:
+def test_messages_keep_their_order(
+    receiver: Receiver, sender: Sender, via: Transport
+) -> None:
     """A hundred messages come out in the order in which they were sent."""
     for number in range(100):
         sender.send(str(number).encode(), via=via)
@@ -120,7 +126,10 @@ def test_two_senders_take_turns_on_shared_memory(
 ) -> None:
     """Two processes write to one memory at once, and no message is mixed up."""
     rounds = 50
-    peers = [start_peer("exchange_sender.py", receiver.title, receiver.title) for _ in range(2)]
+    peers = [
+        start_peer("exchange_sender.py", receiver.title, receiver.title)
+        for _ in range(2)
+    ]
     texts = [bytes([65 + index]) * 3000 for index in range(2)]
     for peer in peers:
         peer.expect("ready")
@@ -196,7 +205,9 @@ def test_data_that_does_not_fit_is_refused_before_the_send(
 
 
 @via_each
-def test_a_transport_that_is_switched_off_is_refused(unique_name: str, via: Transport) -> None:
+def test_a_transport_that_is_switched_off_is_refused(
+    unique_name: str, via: Transport
+) -> None:
     """The receiver answers 0, the sender says so, and nothing is queued."""
     others = [transport for transport in TRANSPORTS if transport is not via]
     with (
@@ -270,15 +281,20 @@ HOSTILE = {
 def test_hostile_notifications_are_refused(
     receiver: Receiver, sender: Sender, name: str, wparam: int, lparam: int
 ) -> None:
-    """Lengths, pids and addresses of a stranger's choice: answer 0, and life goes on."""
+    """Lengths, pids and addresses of a stranger's choice: 0, and life goes on."""
     message = winipc.register_message(name)
-    assert winipc.send_message(receiver.window.hwnd, message, wparam, lparam, timeout=60) == 0
+    assert (
+        winipc.send_message(receiver.window.hwnd, message, wparam, lparam, timeout=60)
+        == 0
+    )
     assert receiver.refused == 1
     sender.send(b"still here", via="mapping")
     assert receiver.receive(60).data == b"still here"
 
 
-def test_killed_receiver_is_an_error_not_a_hang(start_peer: StartPeer, unique_name: str) -> None:
+def test_killed_receiver_is_an_error_not_a_hang(
+    start_peer: StartPeer, unique_name: str
+) -> None:
     peer = start_peer("exchange_receiver.py", unique_name, unique_name, 4096)
     peer.expect("ready")
     with Sender(unique_name, mapping=unique_name) as sender:

@@ -33,7 +33,7 @@ import queue
 import time
 from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from winipc.mapping import SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
@@ -148,7 +148,9 @@ class Receiver:
         with contextlib.ExitStack() as stack:
             # Closed in reverse order: the window first, so that no message
             # finds the memory gone.
-            self._mapping = stack.enter_context(_receivers_mapping(mapping, mapping_size))
+            self._mapping = stack.enter_context(
+                _receivers_mapping(mapping, mapping_size)
+            )
             if section is None:
                 section = stack.enter_context(SharedSection.load())
             self._section = section
@@ -333,7 +335,9 @@ class Sender:
         self._in_doubt = False
         self._doubtful: list[GlobalMemory] = []
 
-    def send(self, data: ReadableBuffer, via: Transport | str = Transport.COPYDATA) -> int:
+    def send(
+        self, data: ReadableBuffer, via: Transport | str = Transport.COPYDATA
+    ) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
 
         Raises:
@@ -363,8 +367,12 @@ class Sender:
 
     def _send_mapping(self, view: memoryview) -> int:
         if self._mapping is None:
-            self._mapping = self._stack.enter_context(_senders_mapping(self._mapping_name))
-        return self._send_shared(Transport.MAPPING, self._mapping, self._mapping_name, view)
+            self._mapping = self._stack.enter_context(
+                _senders_mapping(self._mapping_name)
+            )
+        return self._send_shared(
+            Transport.MAPPING, self._mapping, self._mapping_name, view
+        )
 
     def _send_section(self, view: memoryview) -> int:
         if self._section is None:
@@ -380,7 +388,7 @@ class Sender:
     ) -> int:
         if len(view) > len(shared):
             raise ValueError(
-                f"{len(view)} bytes do not fit in the {transport} of {len(shared)} bytes"
+                f"{len(view)} bytes do not fit in the {transport}'s {len(shared)}"
             )
         with self._turn(lock_name):
             self._settle()
@@ -410,7 +418,7 @@ class Sender:
         memory.close()
         return answer
 
-    _senders = {
+    _senders: ClassVar = {
         Transport.COPYDATA: _send_copydata,
         Transport.MAPPING: _send_mapping,
         Transport.SECTION: _send_section,
@@ -420,7 +428,9 @@ class Sender:
     def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
         message = register_message(MESSAGE_NAMES[transport])
         try:
-            return send_message(self._hwnd, message, wparam, lparam, timeout=self.timeout)
+            return send_message(
+                self._hwnd, message, wparam, lparam, timeout=self.timeout
+            )
         except TimeoutError:
             self._in_doubt = True
             raise

@@ -1,4 +1,4 @@
-"""exchange_sender.py TITLE MAPPING: send each line "TRANSPORT HEX", print the answer."""
+"""exchange_sender.py TITLE MAPPING: send lines "TRANSPORT HEX", print answers."""
 
 import sys
 

@@ -54,7 +54,10 @@ class Result:
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
-        "demo", help="send by all four transports", description=__doc__, allow_abbrev=False
+        "demo",
+        help="send by all four transports",
+        description=__doc__,
+        allow_abbrev=False,
     )
     parser.add_argument("--receiver", metavar="NAME", help=argparse.SUPPRESS)
     add_json(parser)
@@ -79,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _receive(name: str) -> int:
     """The second process: a line with the digest of each message."""
-    with Receiver(name, mapping=name, mapping_size=_LARGE, max_message=_LARGE) as receiver:
+    with Receiver(
+        name, mapping=name, mapping_size=_LARGE, max_message=_LARGE
+    ) as receiver:
         print("ready", flush=True)
         while received := receiver.receive(_TIMEOUT):
             if received.data == b"end of demo":
@@ -167,5 +172,5 @@ def _print_table(results: list[Result], receiver_pid: int) -> None:
             f"{result.transport:<10} {result.bytes:>11,} {intact:>7} "
             f"{result.seconds * 1000:>7.1f} ms  {answers}"
         )
-    intact = all(result.passed for result in results)
-    print("all data arrived intact" if intact else "DATA WAS LOST OR CHANGED")
+    passed = all(result.passed for result in results)
+    print("all data arrived intact" if passed else "DATA WAS LOST OR CHANGED")

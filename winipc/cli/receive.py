@@ -38,7 +38,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--timeout", type=float, help="fail when nothing comes for so many seconds"
     )
-    parser.add_argument("--hex", action="store_true", help="print the bytes in hexadecimal")
+    parser.add_argument(
+        "--hex", action="store_true", help="print the bytes in hexadecimal"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -51,7 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         max_message=arguments.max_message,
     ) as receiver:
         # On standard error: standard output has the messages and nothing else.
-        print(f"listening as {arguments.title!r}, Ctrl+C ends", file=sys.stderr, flush=True)
+        print(
+            f"listening as {arguments.title!r}, Ctrl+C ends",
+            file=sys.stderr,
+            flush=True,
+        )
         left = arguments.count
         while left is None or left > 0:
             received = receiver.receive(arguments.timeout)

@@ -18,7 +18,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "send", help="send to a receiver", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("text", nargs="?", help="text to send as UTF-8; - or none: standard input")
+    parser.add_argument(
+        "text", nargs="?", help="text to send as UTF-8; - or none: standard input"
+    )
     parser.add_argument("--file", type=Path, help="send the bytes of this file instead")
     parser.add_argument(
         "--via",
@@ -43,7 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
         answer = sender.send(data, via=arguments.via)
         seconds = time.perf_counter() - start
     if arguments.json:
-        fields = {"via": arguments.via, "bytes": len(data), "answer": answer, "seconds": seconds}
+        fields = {
+            "via": arguments.via,
+            "bytes": len(data),
+            "answer": answer,
+            "seconds": seconds,
+        }
         print(json.dumps(fields))
     else:
         print(
