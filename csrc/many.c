@@ -302,6 +302,29 @@ wi_process_exit_cached(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* Follow the list from *node on: how many nodes were found. With a cache of
+ * its own it runs without the GIL. */
+static Py_ssize_t
+many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
+          uintptr_t offset, uintptr_t head, size_t width, uintptr_t *found,
+          Py_ssize_t count, DWORD *err)
+{
+    Py_ssize_t nodes = 0;
+    while (*node != 0 && nodes < count) {
+        uint64_t next = 0; /* Windows is little-endian: 4 bytes will do */
+        uintptr_t at = *node + offset;
+        found[nodes++] = *node;
+        if (cache == NULL || !wi_cache_read(cache, target, at, &next, width)) {
+            *err = wi_remote_read(target, at, &next, width);
+            if (*err) {
+                break;
+            }
+        }
+        *node = next == head ? 0 : (uintptr_t)next;
+    }
+    return nodes;
+}
+
 PyObject *
 wi_process_walk(PyObject *op, PyObject *args)
 {
@@ -309,56 +332,51 @@ wi_process_walk(PyObject *op, PyObject *args)
     uintptr_t node, head;
     Py_ssize_t offset, count;
     int width;
-    wi_cache *own = NULL;
     if (!PyArg_ParseTuple(args, "O&nO&ni:_walk", wi_address_converter, &node,
                           &offset, wi_address_converter, &head, &count,
                           &width)) {
         return NULL;
     }
-    if (width != 4 && width != 8) {
-        PyErr_SetString(PyExc_ValueError, "width must be 4 or 8");
+    if ((width != 4 && width != 8) || count < 1 || count > 1024 * 1024) {
+        PyErr_SetString(PyExc_ValueError, "bad width or count");
         return NULL;
     }
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
-    PyObject *nodes = PyList_New(0), *result = NULL;
-    if (nodes == NULL) {
-        return NULL;
-    }
-    if (self->cache == NULL) {
-        own = wi_cache_new(1024 * WI_CACHE_BLOCK);
-    }
-    wi_target target = wi_process_pin_gil(self);
+    PyObject *nodes = NULL, *result = NULL;
     DWORD err = 0;
-    while (node != 0 && count-- > 0) {
-        PyObject *number = PyLong_FromUnsignedLongLong(node);
-        if (number == NULL || PyList_Append(nodes, number) < 0) {
-            Py_XDECREF(number);
-            goto done;
-        }
-        Py_DECREF(number);
-        unsigned char raw[8] = {0};
-        uintptr_t at = node + (uintptr_t)offset;
-        wi_cache *cache = own != NULL ? own : self->cache;
-        if (cache == NULL ||
-            !wi_cache_read(cache, &target, at, raw, (size_t)width)) {
-            err = wi_remote_read(&target, at, raw, (size_t)width);
-            if (err) {
-                break;
-            }
-        }
-        uint64_t next;
-        memcpy(&next, raw, sizeof(next)); /* Windows is little-endian */
-        node = (uintptr_t)next;
-        if (node == head) {
-            node = 0;
+    uintptr_t *found = PyMem_Malloc((size_t)count * sizeof(*found));
+    if (found == NULL) {
+        return PyErr_NoMemory();
+    }
+    if (self->cache != NULL) {
+        wi_target target = wi_process_pin_gil(self);
+        count = many_walk(&target, self->cache, &node, (uintptr_t)offset, head,
+                          (size_t)width, found, count, &err);
+    }
+    else {
+        wi_target target = wi_process_pin(self);
+        wi_vouch vouch = {0};
+        target.vouch = &vouch; /* this thread's alone */
+        Py_BEGIN_ALLOW_THREADS
+        wi_cache *own = wi_cache_new(1024 * WI_CACHE_BLOCK);
+        count = many_walk(&target, own, &node, (uintptr_t)offset, head,
+                          (size_t)width, found, count, &err);
+        wi_cache_free(own);
+        Py_END_ALLOW_THREADS
+    }
+    wi_process_unpin(self);
+    nodes = PyList_New(count);
+    for (Py_ssize_t i = 0; nodes != NULL && i < count; i++) {
+        PyObject *number = PyLong_FromUnsignedLongLong(found[i]);
+        if (number == NULL || PyList_SetItem(nodes, i, number) < 0) {
+            Py_CLEAR(nodes);
         }
     }
-    result = Py_BuildValue("(OKk)", nodes, (unsigned long long)node, err);
-done:
-    wi_process_unpin(self);
-    wi_cache_free(own);
-    Py_DECREF(nodes);
+    if (nodes != NULL) {
+        result = Py_BuildValue("(NKk)", nodes, (unsigned long long)node, err);
+    }
+    PyMem_Free(found);
     return result;
 }

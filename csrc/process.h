@@ -27,7 +27,7 @@
 /* What VirtualQueryEx has said about one region, a moment ago. */
 typedef struct {
     uintptr_t first, last; /* addresses, both included; last 0: nothing */
-    LONGLONG asked, used;  /* in ticks of QueryPerformanceCounter */
+    uint64_t asked, used;  /* when that was, and the last access */
     BOOL readable, writable;
 } wi_vouch;
 

@@ -9,6 +9,8 @@
  * target changes its memory meanwhile), page by page. */
 #include "process.h"
 
+#include <intrin.h>
+
 /* ----------------------------------------------------- what is readable */
 
 BOOL
@@ -63,22 +65,50 @@ wi_page_count(uintptr_t address, size_t size)
 
 /* An answer of VirtualQueryEx is taken to hold while accesses follow each
  * other closely: a target that was told to change its memory cannot have
- * answered in between. It costs twice the read that it vouches for. */
-#define VOUCH_GAP_US 150
-#define VOUCH_LIFE_US 10000
+ * answered in between. It costs twice the read that it vouches for. The
+ * performance counter is a system call where this is needed, so the time is
+ * that of the processor, whose 1 to 5 GHz are near enough: 60 to 300 us, and 4
+ * to 20 ms. Where counters differ between processors, it is asked again. */
+#if defined(_M_X64) || defined(__x86_64__) || defined(_M_IX86)
+#define VOUCH_GAP UINT64_C(300000)
+#define VOUCH_LIFE UINT64_C(20000000)
+
+static uint64_t
+remote_ticks(void)
+{
+    return __rdtsc();
+}
+#else
+#define VOUCH_GAP UINT64_C(1000) /* of 10 MHz */
+#define VOUCH_LIFE UINT64_C(100000)
+
+static uint64_t
+remote_ticks(void)
+{
+    LARGE_INTEGER now;
+    QueryPerformanceCounter(&now);
+    return (uint64_t)now.QuadPart;
+}
+#endif
 
 static BOOL
 remote_vouched(wi_vouch *vouch, uintptr_t address, uintptr_t last)
 {
-    LARGE_INTEGER now, frequency;
-    QueryPerformanceCounter(&now);
-    QueryPerformanceFrequency(&frequency);
-    LONGLONG gap = now.QuadPart - vouch->used;
-    LONGLONG age = now.QuadPart - vouch->asked;
-    vouch->used = now.QuadPart;
-    return address >= vouch->first && last <= vouch->last &&
-           gap < frequency.QuadPart * VOUCH_GAP_US / 1000000 &&
-           age < frequency.QuadPart * VOUCH_LIFE_US / 1000000;
+    uint64_t now = remote_ticks();
+    uint64_t gap = now - vouch->used;
+    vouch->used = now;
+    return address >= vouch->first && last <= vouch->last && gap < VOUCH_GAP &&
+           now - vouch->asked < VOUCH_LIFE;
+}
+
+static void
+remote_remember(wi_vouch *vouch, const MEMORY_BASIC_INFORMATION *region)
+{
+    vouch->asked = vouch->used = remote_ticks();
+    vouch->first = (uintptr_t)region->BaseAddress;
+    vouch->last = vouch->first + (region->RegionSize - 1);
+    vouch->readable = wi_region_readable(region);
+    vouch->writable = wi_region_writable(region);
 }
 
 /* Whether all of the range may be read (or written) as VirtualQueryEx sees
@@ -103,13 +133,7 @@ remote_vouch(const wi_target *target, uintptr_t address, size_t size,
         uintptr_t region_last =
             (uintptr_t)region.BaseAddress + (region.RegionSize - 1);
         if (vouch != NULL) {
-            LARGE_INTEGER now;
-            QueryPerformanceCounter(&now);
-            vouch->asked = vouch->used = now.QuadPart;
-            vouch->first = (uintptr_t)region.BaseAddress;
-            vouch->last = region_last;
-            vouch->readable = wi_region_readable(&region);
-            vouch->writable = wi_region_writable(&region);
+            remote_remember(vouch, &region);
         }
         if (!(write ? wi_region_writable(&region)
                     : wi_region_readable(&region))) {

@@ -46,7 +46,7 @@ __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
 _ADDRESS_END = (1 << 64) - 1
 _REGIONS_AT_ONCE = 256
-_NODES_AT_ONCE = 1024
+_FIRST_NODES, _MOST_NODES = 256, 16384  # of a list, read at once
 _ERROR_INVALID_PARAMETER = 87
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
@@ -296,7 +296,8 @@ class RemoteProcess(_core.RemoteProcess):
         """The addresses of the nodes of a linked list, from `head` on.
 
         The pointer to the next node is at `offset` in each. The list ends with
-        a NULL pointer, or where it comes back to `head`.
+        a NULL pointer, or where it comes back to `head`. Nodes are read ahead,
+        some hundreds and then thousands at a time.
 
         Raises:
             PartialReadError: a node cannot be read; those before it came.
@@ -304,9 +305,10 @@ class RemoteProcess(_core.RemoteProcess):
         """
         width = self.pointer_size
         first = node = operator.index(head)
-        seen = 0
+        seen, batch = 0, _FIRST_NODES
         while node:
-            count = min(_NODES_AT_ONCE, limit - seen)
+            count = min(batch, limit - seen)
+            batch = _MOST_NODES
             if count <= 0:
                 raise ValueError(
                     f"more than {limit} nodes: perhaps the list runs in a circle"
