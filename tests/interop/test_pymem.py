@@ -1,0 +1,172 @@
+"""pymem, psutil and raw Win32 by ctypes as witnesses of RemoteProcess.
+
+They read and write the memory of a child Python with their own code; winipc
+must agree with them in both directions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+import winipc
+from winipc import PartialReadError, ProcessAccess, RemoteProcess
+
+pymem = pytest.importorskip("pymem")
+pymem_process = pytest.importorskip("pymem.process")
+
+CHILD = """
+import ctypes, sys
+block = ctypes.create_string_buffer(bytes(range(256)) * 256)
+print(ctypes.addressof(block), flush=True)
+sys.stdin.readline()
+"""
+SIZE = 65536
+
+
+class Child:
+    """A Python that holds a block of known bytes."""
+
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.popen.stdout is not None
+        self.address = int(self.popen.stdout.readline())
+        self.pid = self.popen.pid
+
+    def end(self) -> None:
+        self.popen.communicate("\n", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[Child]:
+    child = Child()
+    yield child
+    child.end()
+
+
+@pytest.fixture
+def ours(child: Child) -> Iterator[RemoteProcess]:
+    with RemoteProcess.open(child, access=ProcessAccess.WRITE) as process:
+        yield process
+
+
+@pytest.fixture
+def theirs(child: Child) -> Iterator[object]:
+    other = pymem.Pymem()
+    other.open_process_from_id(child.pid)
+    yield other
+    other.close_process()
+
+
+def test_reads_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
+    """Bytes, numbers and text from the same addresses."""
+    for offset, size in [(0, 1), (1, 8), (100, 5000), (0, SIZE)]:
+        at = child.address + offset
+        assert ours.read(at, size) == theirs.read_bytes(at, size)
+    at = child.address + 17
+    assert ours.read_int(at) == theirs.read_int(at)
+    assert ours.read_int(at, 8, signed=False) == theirs.read_ulonglong(at)
+    assert ours.read_struct(at, "<d") == (theirs.read_double(at),)
+
+
+def test_writes_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
+    """What one writes the other reads."""
+    at = child.address + 3000
+    ours.write_struct(at, "<iq", -5, 1 << 40)
+    assert theirs.read_int(at) == -5
+    assert theirs.read_longlong(at + 4) == 1 << 40
+    theirs.write_bytes(at, b"from pymem", 10)
+    assert ours.read(at, 10) == b"from pymem"
+    ours.write(at, bytes(i % 256 for i in range(3000, 3012)))
+
+
+def test_modules_agree(ours: RemoteProcess, theirs: object) -> None:
+    """The same modules at the same places, of the same sizes."""
+    wanted = {
+        (module.name.casefold(), module.lpBaseOfDll, module.SizeOfImage)
+        for module in theirs.list_modules()
+    }
+    got = {(m.name.casefold(), m.base, m.size) for m in ours.modules()}
+    assert got == wanted
+
+
+def test_allocations_agree(ours: RemoteProcess, theirs: object) -> None:
+    """pymem reads and frees what winipc allocates and gives away."""
+    with ours.alloc(1000) as block:
+        block.write(b"handed over")
+        address = block.detach()
+    assert theirs.read_bytes(address, 11) == b"handed over"
+    theirs.free(address)
+    with pytest.raises(PartialReadError):
+        ours.read(address, 1)
+
+
+def test_a_psutil_process_opens(child: Child) -> None:
+    """It has a pid, and says itself whether that is still its own."""
+    other = psutil.Process(child.pid)
+    with RemoteProcess.open(other) as process:
+        assert process.pid == other.pid
+        assert process.alive == other.is_running()
+
+
+def test_raw_win32_agrees(ours: RemoteProcess, child: Child) -> None:
+    """ReadProcessMemory and VirtualQueryEx called by hand, on our handle."""
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.ReadProcessMemory.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_void_p,
+    ]
+    buffer = ctypes.create_string_buffer(SIZE)
+    assert kernel32.ReadProcessMemory(ours.handle, child.address, buffer, SIZE, None)
+    assert buffer.raw == ours.read(child.address, SIZE)
+
+    kernel32.VirtualQueryEx.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+    ]
+    kernel32.VirtualQueryEx.restype = ctypes.c_size_t
+    raw = ctypes.create_string_buffer(48)
+    checked = 0
+    for region in ours.regions():
+        if region.type != winipc.MemoryType.IMAGE:
+            continue  # the child's heap may move while this looks
+        assert kernel32.VirtualQueryEx(ours.handle, region.base, raw, 48) == 48
+        base, allocation, allocated, _, size, state, protect, kind = struct.unpack_from(
+            "<QQLHxxQLLL", raw
+        )
+        assert (region.base, region.size, region.state) == (base, size, state)
+        assert (region.protection, region.type) == (protect, kind)
+        assert region.allocation_base == allocation
+        assert region.allocation_protection == allocated
+        checked += 1
+    assert checked > 20
+
+
+def test_pymem_reads_global_memory() -> None:
+    """The block that is handed over is a plain address to everyone."""
+    other = pymem.Pymem()
+    other.open_process_from_id(os.getpid())
+    try:
+        with winipc.GlobalMemory(b"for anyone\0") as memory:
+            assert other.read_string(memory.address) == "for anyone"
+            other.write_bytes(memory.address, b"FOR", 3)
+            assert bytes(memory)[:10] == b"FOR anyone"
+    finally:
+        other.close_process()
