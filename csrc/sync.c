@@ -808,6 +808,14 @@ mutex_get_held(PyObject *op, void *closure)
                            self->owner == GetCurrentThreadId());
 }
 
+static PyObject *
+mutex_get_held_by_any(PyObject *op, void *closure)
+{
+    SyncObject *self = (SyncObject *)op;
+    WI_UNUSED(closure);
+    return PyBool_FromLong(self->handle != NULL && mutex_is_held(self));
+}
+
 #define SYNC_KEYWORDS (METH_VARARGS | METH_KEYWORDS)
 
 static PyMethodDef mutex_methods[] = {
@@ -832,6 +840,8 @@ static PyGetSetDef mutex_getset[] = {
      NULL},
     {"held", mutex_get_held, NULL,
      "Whether the calling thread took it through this object.", NULL},
+    {"_held_by_any", mutex_get_held_by_any, NULL,
+     "Whether a live thread took it through this object.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

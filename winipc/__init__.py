@@ -22,6 +22,7 @@ from winipc.catalog import (
 )
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
 from winipc.exchange import Received, Receiver, Sender, Transport
+from winipc.locked import LockedMapping
 from winipc.mapping import MappingView, SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import (
@@ -73,6 +74,7 @@ __all__ = [
     "Export",
     "GlobalMemory",
     "Holders",
+    "LockedMapping",
     "MapRow",
     "MappingView",
     "MemoryKind",

@@ -74,6 +74,7 @@ class SharedMapping(_core.SharedMapping):
         access: Access = "readwrite",
         offset: int = 0,
         exist_ok: bool = False,
+        lock: bool = False,
         security: str | None = None,
         reserve: bool = False,
         large_pages: bool = False,
@@ -90,6 +91,8 @@ class SharedMapping(_core.SharedMapping):
             offset: Where in the file or section the first byte is; any number.
             exist_ok: Take the mapping that has the name already, if there is one;
                 `created` tells.
+            lock: Make a `LockedMapping`: with a mutex, and with notification of
+                changes. (`LockedMapping.create` is the same, and typed.)
             security: An SDDL string, "owner" (this user becomes the owner, which
                 servers such as Pageant check), or None for the process's default.
             reserve: Only reserve addresses; `commit` makes bytes usable later.
@@ -103,6 +106,21 @@ class SharedMapping(_core.SharedMapping):
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
+        if lock:
+            from winipc.locked import create_locked
+
+            return create_locked(
+                cls,
+                name,
+                size,
+                file=file,
+                access=access,
+                offset=offset,
+                exist_ok=exist_ok,
+                security=security,
+                reserve=reserve,
+                large_pages=large_pages,
+            )
         where = os.fspath(file) if isinstance(file, os.PathLike) else file
         try:
             return cls._create(

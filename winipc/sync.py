@@ -177,8 +177,9 @@ class Waitable(_core.Waitable):
         while True:
             try:
                 return cls.open(name, access=access)
-            except FileNotFoundError:
-                pass
+            except FileNotFoundError as error:
+                if error.winerror == _ERROR_PATH_NOT_FOUND:
+                    raise
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:

@@ -1,0 +1,280 @@
+"""SharedMapping.create(lock=True): mapping, mutex and changes under one name."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+import winipc
+from winipc import LockedMapping, SharedMapping, named_objects
+
+#: Seconds that only something broken takes.
+LONG = 30.0
+
+
+@pytest.fixture
+def mapping(unique_name: str) -> Iterator[LockedMapping]:
+    """A locked mapping of 4096 bytes."""
+    with LockedMapping.create(unique_name, 4096) as mapping:
+        yield mapping
+
+
+@pytest.fixture
+def peer(start_peer: Callable[..., Any]) -> Any:
+    """A second process with winipc imported."""
+    peer = start_peer("sync_peer.py")
+    peer.expect("ready")
+    return peer
+
+
+@pytest.mark.smoke
+def test_lock_and_change_between_processes(
+    mapping: LockedMapping, peer: Any, unique_name: str
+) -> None:
+    """The peer waits for a change, and finds what was written under the lock."""
+    peer.say(f"m = winipc.LockedMapping.open({unique_name!r})")
+    peer.expect("ok")
+    peer.say("m.wait_for_change(0)")
+    peer.expect("False")
+    with mapping.lock:
+        mapping.write(b"hello")
+        peer.say("m.lock.acquire(0)")
+        peer.expect("False")
+    mapping.notify_change()
+    peer.say("m.wait_for_change(30) and m.read(offset=0, size=5)")
+    peer.expect("b'hello'")
+    peer.say("m.wait_for_change(0)")
+    peer.expect("False")
+    peer.say("m.notify_change()")
+    peer.expect("None")
+    assert mapping.wait_for_change(LONG)  # its own
+    assert not mapping.wait_for_change(0)
+    assert mapping.changes == 2
+    peer.say("m.close()")
+    peer.expect("None")
+
+
+def test_create_with_lock_makes_one(unique_name: str) -> None:
+    """lock=True is the other spelling; plain mappings have no companions."""
+    with SharedMapping.create(unique_name, 100, lock=True) as made:
+        assert isinstance(made, LockedMapping)
+        assert made.created
+        kinds = {
+            row.name.removeprefix("Local\\"): row.kind
+            for row in named_objects(pattern=f"{unique_name}*")
+        }
+        assert kinds == {
+            unique_name: "section",
+            f"{unique_name}.lock": "mutex",
+            f"{unique_name}.changes": "section",
+        }
+        with pytest.raises(FileExistsError):
+            SharedMapping.create(unique_name, 100, lock=True)
+        with LockedMapping.create(unique_name, 100, exist_ok=True) as second:
+            assert not second.created
+    assert named_objects(pattern=f"{unique_name}*") == []
+    with SharedMapping.create(unique_name, 100) as plain:
+        assert type(plain) is SharedMapping
+        with pytest.raises(FileNotFoundError, match="lock"):
+            LockedMapping.open(unique_name)
+    with pytest.raises(ValueError, match="needs a name"):
+        SharedMapping.create(None, 100, lock=True)
+
+
+def test_wait_for_the_name(unique_name: str) -> None:
+    """wait() finds all of it."""
+    with pytest.raises(TimeoutError):
+        LockedMapping.wait(unique_name, 0.02)
+    with ExitStack() as stack:
+        timer = threading.Timer(
+            0.05,
+            lambda: stack.enter_context(LockedMapping.create(unique_name, 10)),
+        )
+        timer.start()
+        with LockedMapping.wait(unique_name, LONG) as found:
+            assert not found.wait_for_change(0)
+        timer.join(LONG)
+
+
+def test_no_change_is_lost(mapping: LockedMapping, peer: Any, unique_name: str) -> None:
+    """Ping-pong: each side waits only for the other's change, thousands of times.
+
+    One wake-up lost and both wait for ever.
+    """
+    rounds = 2000
+    peer.say(f"m = winipc.LockedMapping.open({unique_name!r})")
+    peer.expect("ok")
+    peer.say(
+        f"exec('for i in range(0, {2 * rounds}, 2):\\n"
+        "    while m.changes <= i: assert m.wait_for_change(30)\\n"
+        "    m.notify_change()')"
+    )
+    for i in range(1, 2 * rounds, 2):
+        mapping.notify_change()
+        while mapping.changes <= i:
+            assert mapping.wait_for_change(LONG), i
+    peer.expect("None", LONG)
+    assert mapping.changes == 2 * rounds
+
+
+def test_every_waiter_wakes(mapping: LockedMapping) -> None:
+    """Threads of one object and of others, all by one change; twenty times."""
+    with LockedMapping.open(str(mapping.name)) as other:
+        for _ in range(20):
+            start = mapping.changes
+            woken: list[bool] = []
+
+            def wait(
+                which: LockedMapping, start: int = start, woken: list[bool] = woken
+            ) -> None:
+                woken.append(which.wait_for_change(LONG, since=start))
+
+            threads = [
+                threading.Thread(target=wait, args=(which,))
+                for which in (mapping, other)
+                for _ in range(5)
+            ]
+            for thread in threads:
+                thread.start()
+            mapping.notify_change()
+            for thread in threads:
+                thread.join(LONG)
+            assert woken == [True] * 10
+
+
+def test_killed_waiter_frees_its_slot(
+    mapping: LockedMapping, peer: Any, unique_name: str
+) -> None:
+    """The next notification finds that its event is gone."""
+    peer.say(f"m = winipc.LockedMapping.open({unique_name!r})")
+    peer.expect("ok")
+    peer.say("m.wait_for_change(0)")
+    peer.expect("False")
+    with SharedMapping.open(f"{unique_name}.changes", access="read") as changes:
+        assert any(changes.read(offset=16, size=1008))
+        peer.kill()
+        mapping.notify_change()
+        assert not any(changes.read(offset=16, size=1008))
+    assert mapping.wait_for_change(0)
+
+
+def test_full_and_hostile_slots(mapping: LockedMapping, unique_name: str) -> None:
+    """Slots of the dead are taken over; those of others wake no one and stop no one."""
+    with SharedMapping.open(f"{unique_name}.changes") as changes:
+        changes.write(struct.pack("<252I", *range(1, 253)), 16)
+        assert not mapping.wait_for_change(0)
+        mapping.notify_change()
+        assert mapping.wait_for_change(LONG)
+    with winipc.Mutex.create(f"{unique_name}.changes.000000ff") as wrong:
+        try:
+            with SharedMapping.open(f"{unique_name}.changes") as changes:
+                changes.write(struct.pack("<252I", *[0xFF] * 252), 16)
+                mapping.notify_change()
+                with (
+                    LockedMapping.open(unique_name) as late,
+                    pytest.raises(OSError, match="slots are taken"),
+                ):
+                    late.wait_for_change(0.01)
+        finally:
+            pass
+    wrong.close()
+
+
+def test_close_refuses_while_in_use(mapping: LockedMapping) -> None:
+    """While the lock is held, by whom ever, and while somebody waits."""
+    entered = threading.Event()
+    leave = threading.Event()
+
+    def hold() -> None:
+        with mapping.lock:
+            entered.set()
+            leave.wait(LONG)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(LONG)
+    with pytest.raises(BufferError, match="lock is held"):
+        mapping.close()
+    leave.set()
+    thread.join(LONG)
+
+    waiter = threading.Thread(target=mapping.wait_for_change, args=(LONG,))
+    waiter.start()
+    deadline = time.monotonic() + LONG
+    while not mapping._board.busy:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    with pytest.raises(BufferError, match="wait"):
+        mapping.close()
+    mapping.notify_change()
+    waiter.join(LONG)
+
+    view = memoryview(mapping)
+    with pytest.raises(BufferError):
+        mapping.close()
+    view.release()
+    mapping.write(b"still open")
+    with mapping.lock:
+        pass
+    mapping.close()
+    mapping.close()
+    for use in (mapping.notify_change, mapping.wait_for_change):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+def test_killed_owner_of_the_lock(
+    mapping: LockedMapping, peer: Any, unique_name: str
+) -> None:
+    """The survivor is told, and holds the lock."""
+    peer.say(f"m = winipc.LockedMapping.open({unique_name!r}); m.lock.acquire()")
+    peer.expect("ok")
+    peer.kill()
+    with pytest.raises(winipc.AbandonedError):
+        mapping.lock.acquire(LONG)
+    mapping.lock.release()
+
+
+@pytest.mark.parametrize("loop", ["Proactor", "Selector"])
+def test_change_in_asyncio(loop: str, mapping: LockedMapping) -> None:
+    """A task waits while the loop runs; a cancelled one leaves nothing in use."""
+
+    async def main() -> None:
+        task = asyncio.create_task(mapping.wait_for_change_async(LONG))
+        await asyncio.sleep(0)
+        mapping.notify_change()
+        assert await task is True
+        assert await mapping.wait_for_change_async(0.01) is False
+        task = asyncio.create_task(mapping.wait_for_change_async())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        mapping.close()
+
+    with asyncio.Runner(loop_factory=getattr(asyncio, f"{loop}EventLoop")) as runner:
+        runner.run(main())
+
+
+def test_bad_timeouts(mapping: LockedMapping) -> None:
+    """Negative and NaN are errors."""
+    for bad in (-1, float("nan")):
+        with pytest.raises(ValueError, match="timeout"):
+            mapping.wait_for_change(bad)
+
+
+def test_rounds_leave_nothing(unique_name: str) -> None:
+    """Many create, wait, close; the names are gone each time."""
+    for _ in range(200):
+        with LockedMapping.create(unique_name, 64) as mapping:
+            assert not mapping.wait_for_change(0)
+            mapping.notify_change()
+            assert mapping.wait_for_change(0)
+    assert named_objects(pattern=f"{unique_name}*") == []
