@@ -352,7 +352,7 @@ const char wi_bytes_read_doc[] =
     "read($self, /, size=-1, offset=0)\n--\n\n"
     "Copy `size` bytes at `offset` (-1 or None: all that follow).\n\n"
     "Raises ValueError when they are not all inside, and OSError\n"
-    "(winerror 999) when a page of a mapped file cannot be read.\n"
+    "(winerror 999 or 998) when a page of a mapped file cannot be read.\n"
     "Any thread; more than 4 KiB is copied without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.";
 
@@ -382,8 +382,8 @@ const char wi_bytes_read_into_doc[] =
     "read_into($self, buffer, /, offset=0)\n--\n\n"
     "Fill a writable buffer from `offset` on; return its size.\n\n"
     "Raises ValueError when the mapping has fewer bytes there, and\n"
-    "OSError (winerror 999) when a page of a mapped file cannot be\n"
-    "read. Any thread; more than 4 KiB is copied without the GIL.\n\n"
+    "OSError (winerror 999 or 998) when a page of a mapped file cannot\n"
+    "be read. Any thread; more than 4 KiB is copied without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.";
 
 PyObject *
@@ -418,8 +418,8 @@ const char wi_bytes_write_doc[] =
     "write($self, data, /, offset=0)\n--\n\n"
     "Copy any bytes-like object to `offset`; return its size.\n\n"
     "Raises ValueError when it does not fit, TypeError when the\n"
-    "mapping is read-only, and OSError (winerror 999) when a page of\n"
-    "a mapped file cannot be brought in: then a part may be written.\n"
+    "mapping is read-only, and OSError (winerror 999 or 998) when a\n"
+    "page of a mapped file cannot be brought in: a part may be written.\n"
     "Any thread; more than 4 KiB is copied without the GIL.\n\n"
     "Win32: none, a copy into mapped memory.";
 

@@ -11,6 +11,7 @@
  * the section smaller, reserved but not committed, or an executable image. */
 #include "region.h"
 
+#include "../include/winipc.h"
 #include "guard.h"
 
 /* winternl.h does not have these. */
@@ -20,9 +21,8 @@ typedef struct {
     LARGE_INTEGER size;
 } section_basic_information;
 
-LONG NTAPI
-NtQuerySection(HANDLE section, int kind, void *information, SIZE_T length,
-               SIZE_T *result);
+LONG NTAPI NtQuerySection(HANDLE section, int kind, void *information,
+                          SIZE_T length, SIZE_T *result);
 
 #ifndef SEC_FILE
 #define SEC_FILE 0x00800000
@@ -31,9 +31,8 @@ NtQuerySection(HANDLE section, int kind, void *information, SIZE_T length,
 #define FILE_MAP_LARGE_PAGES 0x20000000
 #endif
 
-DWORD WINAPI
-K32GetMappedFileNameW(HANDLE process, void *address, wchar_t *name,
-                      DWORD size);
+DWORD WINAPI K32GetMappedFileNameW(HANDLE process, void *address,
+                                   wchar_t *name, DWORD size);
 
 /* -------------------------------------------------------------- arguments */
 
@@ -44,9 +43,11 @@ mapping_access_converter(PyObject *value, void *out)
     if (PyUnicode_Check(value)) {
         if (PyUnicode_CompareWithASCIIString(value, "readwrite") == 0) {
             access = REGION_WRITE;
-        } else if (PyUnicode_CompareWithASCIIString(value, "read") == 0) {
+        }
+        else if (PyUnicode_CompareWithASCIIString(value, "read") == 0) {
             access = REGION_READ;
-        } else if (PyUnicode_CompareWithASCIIString(value, "copy") == 0) {
+        }
+        else if (PyUnicode_CompareWithASCIIString(value, "copy") == 0) {
             access = REGION_COPY;
         }
     }
@@ -187,7 +188,8 @@ mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
         PyErr_Format(PyExc_ValueError,
                      "%llu bytes at offset %llu leave the %llu bytes of %R",
                      size, offset, whole, label);
-    } else {
+    }
+    else {
         wi_raise(err, "MapViewOfFile", label);
     }
     Py_DECREF(label);
@@ -266,6 +268,129 @@ failed:
     return -1;
 }
 
+/* ----------------------------------------------------------------- header */
+
+/* How long a header may take to appear after its mapping did. */
+#define MAPPING_HEADER_PATIENCE_MS 500
+
+typedef struct {
+    winipc_mapping_header copy;
+    const char *from;
+} header_read;
+
+static void
+mapping_header_copy(void *arg)
+{
+    header_read *job = arg;
+    const volatile uint32_t *magic = (const volatile uint32_t *)job->from;
+    uint32_t first = *magic;
+    MemoryBarrier(); /* acquire: the rest is read after the magic */
+    memcpy(&job->copy, job->from, sizeof(job->copy));
+    job->copy.magic = first;
+}
+
+/* From here on self is what lies behind its header. */
+static void
+mapping_header_hide(RegionObject *self, const winipc_mapping_header *header)
+{
+    self->header = header->header_size;
+    self->payload = header->size;
+    self->version = header->version;
+    self->owner_pid = header->owner_pid;
+    self->bytes.base += header->header_size;
+    self->bytes.size = (Py_ssize_t)header->size;
+    self->mapped -= header->header_size;
+    self->total -= header->header_size;
+    self->exact = 1;
+}
+
+/* The creator's part: the magic comes last. */
+static void
+mapping_header_write(RegionObject *self, uint64_t size)
+{
+    winipc_mapping_header header;
+    memset(&header, 0, sizeof(header));
+    header.version = WINIPC_MAPPING_VERSION;
+    header.header_size = sizeof(header);
+    header.size = size;
+    header.owner_pid = GetCurrentProcessId();
+    FILETIME now;
+    GetSystemTimeAsFileTime(&now);
+    header.created =
+        (uint64_t)now.dwHighDateTime << 32 | (uint64_t)now.dwLowDateTime;
+    memcpy(self->bytes.base, &header, sizeof(header));
+    MemoryBarrier(); /* release */
+    *(volatile uint32_t *)self->bytes.base = WINIPC_MAPPING_MAGIC;
+    mapping_header_hide(self, &header);
+}
+
+/* The opener's part: wait for the magic a little, check a private copy, and
+ * take [offset, offset + size) of what follows (size 0: to the end). self is
+ * the whole mapping. 0, or -1 with an exception. */
+static int
+mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
+{
+    header_read job;
+    const char *fault;
+    ULONGLONG start = GetTickCount64();
+    for (;;) {
+        memset(&job, 0, sizeof(job));
+        job.from = self->bytes.base;
+        if (self->bytes.size >= (Py_ssize_t)sizeof(job.copy)) {
+            DWORD err = ERROR_SUCCESS;
+            if (self->bytes.guarded) {
+                err = wi_guarded(mapping_header_copy, &job, self->bytes.base,
+                                 self->bytes.base + self->bytes.size);
+            }
+            else {
+                mapping_header_copy(&job);
+            }
+            if (err != ERROR_SUCCESS) {
+                wi_raise(err, "reading the header", self->name);
+                return -1;
+            }
+        }
+        fault =
+            winipc_mapping_header_fault(&job.copy, (uint64_t)self->bytes.size);
+        if (fault == NULL || job.copy.magic != 0 ||
+            self->bytes.size < (Py_ssize_t)sizeof(job.copy) ||
+            GetTickCount64() - start >= MAPPING_HEADER_PATIENCE_MS) {
+            break;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        Sleep(1);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    }
+    PyObject *label = wi_region_label(self);
+    if (label == NULL) {
+        return -1;
+    }
+    int result = -1;
+    if (fault != NULL) {
+        PyErr_Format(PyExc_ValueError, "%R has %s", label, fault);
+    }
+    else if (offset > job.copy.size || size > job.copy.size - offset) {
+        PyErr_Format(PyExc_ValueError,
+                     "%llu bytes at offset %llu leave the %llu bytes of %R",
+                     size, offset, job.copy.size, label);
+    }
+    else {
+        mapping_header_hide(self, &job.copy);
+        self->bytes.base += offset;
+        self->bytes.size =
+            (Py_ssize_t)(size != 0 ? size : job.copy.size - offset);
+        self->mapped -= (Py_ssize_t)offset;
+        self->total -= (Py_ssize_t)offset;
+        self->offset = offset;
+        result = 0;
+    }
+    Py_DECREF(label);
+    return result;
+}
+
 /* A closed region of `type` that is called `name`. */
 static RegionObject *
 mapping_new(PyObject *type, PyObject *name)
@@ -275,6 +400,17 @@ mapping_new(PyObject *type, PyObject *name)
         self->name = Py_NewRef(name);
     }
     return self;
+}
+
+/* Give up a region that nobody has seen; it owns at most its view. */
+static void
+mapping_drop(RegionObject **self)
+{
+    const char *api;
+    if (*self != NULL) {
+        wi_region_release(*self, &api);
+        Py_CLEAR(*self);
+    }
 }
 
 /* ----------------------------------------------------------------- create */
@@ -289,6 +425,7 @@ typedef struct {
     int exist_ok;
     int reserve;
     int large_pages;
+    int header;
 } mapping_options;
 
 /* The file to map: opened by path, or a duplicate of a handle. */
@@ -345,7 +482,8 @@ static int
 mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
 {
     *out = 0;
-    if (options->size > (uint64_t)PY_SSIZE_T_MAX - options->offset) {
+    if (options->offset > (uint64_t)PY_SSIZE_T_MAX ||
+        options->size > (uint64_t)PY_SSIZE_T_MAX - options->offset) {
         PyErr_SetString(PyExc_OverflowError,
                         "offset + size does not fit in the address space");
         return -1;
@@ -358,6 +496,18 @@ mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
             return -1;
         }
         *out = options->offset + options->size;
+        if (options->header) {
+            *out += sizeof(winipc_mapping_header);
+        }
+        if (options->large_pages) {
+            uint64_t page = GetLargePageMinimum();
+            if (page == 0) {
+                PyErr_SetString(PyExc_OSError,
+                                "this processor has no large pages");
+                return -1;
+            }
+            *out = (*out + page - 1) / page * page;
+        }
         return 0;
     }
     LARGE_INTEGER length;
@@ -383,6 +533,61 @@ mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
     return 0;
 }
 
+/* What does not go together, said before anything is made. */
+static int
+mapping_check_options(const mapping_options *options)
+{
+    const char *why = NULL;
+    if (options->header && options->file != Py_None) {
+        why = "header is not for files, which have an exact size";
+    }
+    else if (options->header && options->access != REGION_WRITE) {
+        why = "only access='readwrite' can write a header";
+    }
+    else if (options->header && options->offset != 0) {
+        why = "create() with a header maps all of it: offset must be 0";
+    }
+    else if (options->header && options->reserve) {
+        why = "header and reserve do not go together";
+    }
+    else if (options->reserve && options->file != Py_None) {
+        why = "reserve is for memory without a file";
+    }
+    else if (options->large_pages && options->file != Py_None) {
+        why = "large_pages is for memory without a file";
+    }
+    else if (options->reserve && options->large_pages) {
+        why = "large pages cannot be reserved only";
+    }
+    if (why == NULL) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_ValueError, why);
+    return -1;
+}
+
+/* Enable the privilege for large pages on this thread only, so that nothing
+ * changes for the process. TRUE when RevertToSelf() has to follow. A user who
+ * has not got it finds out from CreateFileMapping. */
+static BOOL
+mapping_lock_memory_begin(void)
+{
+    TOKEN_PRIVILEGES privileges = {.PrivilegeCount = 1};
+    HANDLE token;
+    privileges.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED;
+    if (!ImpersonateSelf(SecurityImpersonation)) {
+        return FALSE;
+    }
+    if (LookupPrivilegeValueW(NULL, L"SeLockMemoryPrivilege",
+                              &privileges.Privileges[0].Luid) &&
+        OpenThreadToken(GetCurrentThread(), TOKEN_ADJUST_PRIVILEGES, TRUE,
+                        &token)) {
+        AdjustTokenPrivileges(token, FALSE, &privileges, 0, NULL, NULL);
+        CloseHandle(token);
+    }
+    return TRUE;
+}
+
 /* CreateFileMappingW; 0 with *section and *created, or -1. */
 static int
 mapping_create_section(const mapping_options *options, const wchar_t *name,
@@ -398,10 +603,14 @@ mapping_create_section(const mapping_options *options, const wchar_t *name,
         protection |= SEC_COMMIT | SEC_LARGE_PAGES;
     }
     DWORD err;
+    BOOL impersonates = options->large_pages && mapping_lock_memory_begin();
     WI_CALL(err, *section = CreateFileMappingW(
                      file != NULL ? file : INVALID_HANDLE_VALUE, security,
                      protection, (DWORD)(maximum >> 32),
                      (DWORD)(maximum & 0xffffffff), name));
+    if (impersonates) {
+        RevertToSelf();
+    }
     PyObject *label = options->name != Py_None   ? options->name
                       : options->file != Py_None ? options->file
                                                  : NULL;
@@ -430,7 +639,7 @@ mapping_create_section(const mapping_options *options, const wchar_t *name,
 PyDoc_STRVAR(mapping_create_doc,
              "_create($type, name, size, /, *, access='readwrite', file=None,"
              " offset=0,\n        exist_ok=False, security=None,"
-             " reserve=False, large_pages=False)\n--\n\n"
+             " reserve=False, large_pages=False, header=False)\n--\n\n"
              "What SharedMapping.create() calls.\n\n"
              "Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.");
 
@@ -438,18 +647,18 @@ static PyObject *
 mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {
-        "",         "",         "access",  "file",        "offset",
-        "exist_ok", "security", "reserve", "large_pages", NULL};
+        "",         "",        "access",      "file",   "offset", "exist_ok",
+        "security", "reserve", "large_pages", "header", NULL};
     mapping_options options = {
         .file = Py_None, .security = Py_None, .access = REGION_WRITE};
     wi_security security;
     memset(&security, 0, sizeof(security));
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OO&|$O&OO&pOpp:_create", keywords, &options.name,
+            args, kwargs, "OO&|$O&OO&pOppp:_create", keywords, &options.name,
             mapping_size_converter, &options.size, mapping_access_converter,
             &options.access, &options.file, mapping_size_converter,
             &options.offset, &options.exist_ok, &options.security,
-            &options.reserve, &options.large_pages)) {
+            &options.reserve, &options.large_pages, &options.header)) {
         return NULL;
     }
 
@@ -460,7 +669,8 @@ mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
     uint64_t maximum;
     BOOL created;
     int ok = 0;
-    if (mapping_name(options.name, &name) < 0 ||
+    if (mapping_check_options(&options) < 0 ||
+        mapping_name(options.name, &name) < 0 ||
         wi_security_init(&security, options.security) < 0 ||
         mapping_open_file(&options, &file) < 0 ||
         mapping_maximum(&options, file, &maximum) < 0 ||
@@ -472,8 +682,15 @@ mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
     self = mapping_new(cls, options.name);
     if (self == NULL ||
         mapping_map(self, section, options.access, options.offset,
-                    options.size,
+                    options.header ? 0 : options.size,
                     options.large_pages ? FILE_MAP_LARGE_PAGES : 0) < 0) {
+        goto done;
+    }
+    if (options.header && created) {
+        mapping_header_write(self, options.size);
+    }
+    else if (options.header &&
+             mapping_header_accept(self, 0, options.size) < 0) {
         goto done;
     }
     self->created = (char)created;
@@ -482,7 +699,7 @@ mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
     ok = 1;
 done:
     if (!ok) {
-        Py_CLEAR(self);
+        mapping_drop(&self);
         if (section != NULL) {
             CloseHandle(section);
         }
@@ -497,23 +714,37 @@ done:
 
 /* ------------------------------------------------------------------- open */
 
+/* mapping_map(), or the same behind a header. */
+static int
+mapping_map_behind(RegionObject *self, HANDLE section, int access,
+                   uint64_t offset, uint64_t size, int header)
+{
+    if (!header) {
+        return mapping_map(self, section, access, offset, size, 0);
+    }
+    if (mapping_map(self, section, access, 0, 0, 0) < 0) {
+        return -1;
+    }
+    return mapping_header_accept(self, offset, size);
+}
+
 PyDoc_STRVAR(mapping_open_doc,
              "_open($type, name, /, *, access='readwrite', offset=0,"
-             " size=None)\n--\n\n"
+             " size=None,\n      header=False)\n--\n\n"
              "What SharedMapping.open() calls.\n\n"
              "Win32: OpenFileMappingW, MapViewOfFile.");
 
 static PyObject *
 mapping_open(PyObject *cls, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"", "access", "offset", "size", NULL};
+    static char *keywords[] = {"", "access", "offset", "size", "header", NULL};
     PyObject *name;
     uint64_t offset = 0, size = 0;
-    int access = REGION_WRITE;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$O&O&O&:_open", keywords,
-                                     &name, mapping_access_converter, &access,
-                                     mapping_size_converter, &offset,
-                                     mapping_size_converter, &size)) {
+    int access = REGION_WRITE, header = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$O&O&O&p:_open",
+                                     keywords, &name, mapping_access_converter,
+                                     &access, mapping_size_converter, &offset,
+                                     mapping_size_converter, &size, &header)) {
         return NULL;
     }
     wchar_t *wide;
@@ -536,8 +767,8 @@ mapping_open(PyObject *cls, PyObject *args, PyObject *kwargs)
     }
     self = mapping_new(cls, name);
     if (self == NULL ||
-        mapping_map(self, section, access, offset, size, 0) < 0) {
-        Py_CLEAR(self);
+        mapping_map_behind(self, section, access, offset, size, header) < 0) {
+        mapping_drop(&self);
         CloseHandle(section);
         goto done;
     }
@@ -549,23 +780,24 @@ done:
 
 PyDoc_STRVAR(mapping_from_handle_doc,
              "_from_handle($type, handle, /, *, access='readwrite', offset=0,"
-             "\n             size=None, name=None)\n--\n\n"
+             "\n             size=None, name=None, header=False)\n--\n\n"
              "What SharedMapping.from_handle() calls.\n\n"
              "Win32: MapViewOfFile.");
 
 static PyObject *
 mapping_from_handle(PyObject *cls, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"", "access", "offset", "size", "name", NULL};
+    static char *keywords[] = {"",     "access", "offset", "size",
+                               "name", "header", NULL};
     PyObject *name = Py_None;
     uint64_t offset = 0, size = 0;
-    int access = REGION_WRITE;
+    int access = REGION_WRITE, header = 0;
     HANDLE section;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$O&O&O&O:_from_handle",
-                                     keywords, wi_handle_converter, &section,
-                                     mapping_access_converter, &access,
-                                     mapping_size_converter, &offset,
-                                     mapping_size_converter, &size, &name)) {
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O&|$O&O&O&Op:_from_handle", keywords,
+            wi_handle_converter, &section, mapping_access_converter, &access,
+            mapping_size_converter, &offset, mapping_size_converter, &size,
+            &name, &header)) {
         return NULL;
     }
     wchar_t *wide; /* only to check it */
@@ -575,13 +807,64 @@ mapping_from_handle(PyObject *cls, PyObject *args, PyObject *kwargs)
     PyMem_Free(wide);
     RegionObject *self = mapping_new(cls, name);
     if (self != NULL &&
-        mapping_map(self, section, access, offset, size, 0) < 0) {
-        Py_CLEAR(self);
+        mapping_map_behind(self, section, access, offset, size, header) < 0) {
+        mapping_drop(&self);
     }
     if (self != NULL) {
         self->section = section;
     }
     return (PyObject *)self;
+}
+
+/* -------------------------------------------------------------- diagnosis */
+
+PyDoc_STRVAR(mapping_probe_doc,
+             "_probe(name, /)\n--\n\n"
+             "The winerror of opening `name` for reading; 0 when it opens.\n\n"
+             "Win32: OpenFileMappingW.");
+
+static PyObject *
+mapping_probe(PyObject *unused, PyObject *name)
+{
+    WI_UNUSED(unused);
+    wchar_t *wide;
+    if (wi_wide_name(name, &wide) < 0) {
+        return NULL;
+    }
+    HANDLE section;
+    DWORD err;
+    WI_CALL(err, section = OpenFileMappingW(FILE_MAP_READ, FALSE, wide));
+    if (section != NULL) {
+        CloseHandle(section);
+        err = ERROR_SUCCESS;
+    }
+    PyMem_Free(wide);
+    return PyLong_FromUnsignedLong(err);
+}
+
+PyDoc_STRVAR(mapping_session_doc,
+             "_session()\n--\n\n"
+             "The number of the session of this process.\n\n"
+             "Win32: ProcessIdToSessionId.");
+
+static PyObject *
+mapping_session(PyObject *unused, PyObject *unused_too)
+{
+    WI_UNUSED(unused);
+    WI_UNUSED(unused_too);
+    DWORD session, err;
+    BOOL ok;
+    WI_CALL_GIL(err,
+                ok = ProcessIdToSessionId(GetCurrentProcessId(), &session));
+    if (!ok) {
+        PyObject *label = PyUnicode_FromString("this process");
+        if (label != NULL) {
+            wi_raise(err, "ProcessIdToSessionId", label);
+            Py_DECREF(label);
+        }
+        return NULL;
+    }
+    return PyLong_FromUnsignedLong(session);
 }
 
 /* ------------------------------------------------------------------ views */
@@ -626,13 +909,30 @@ mapping_view(PyObject *op, PyObject *args, PyObject *kwargs)
         Py_DECREF(view);
         return NULL;
     }
+    uint64_t shift = 0;
+    if (self->header != 0) {
+        /* Offsets are those behind the header, and its size is the end. */
+        uint64_t whole = self->payload;
+        if (offset > whole || size > whole - offset || offset == whole) {
+            PyErr_Format(PyExc_ValueError,
+                         "%llu bytes at offset %llu leave the %llu bytes of "
+                         "%R",
+                         size, offset, whole, op);
+            Py_DECREF(view);
+            return NULL;
+        }
+        shift = self->header;
+        size = size != 0 ? size : whole - offset;
+    }
     self->bytes.pins++;
-    int failed = mapping_map(view, self->section, access, offset, size, 0);
+    int failed =
+        mapping_map(view, self->section, access, shift + offset, size, 0);
     self->bytes.pins--;
     if (failed) {
-        Py_DECREF(view);
+        mapping_drop(&view);
         return NULL;
     }
+    view->offset = offset;
     view->owner = Py_NewRef(op);
     self->views++;
     return (PyObject *)view;
@@ -696,7 +996,8 @@ mapping_commit(PyObject *op, PyObject *args)
         /* What peers committed is known in whole pages only. */
         self->bytes.size = size > self->bytes.size ? size : mapped;
         self->exact = size == self->bytes.size;
-    } else if (size > self->bytes.size) {
+    }
+    else if (size > self->bytes.size) {
         self->bytes.size = size;
         self->exact = 1;
     }
@@ -787,7 +1088,34 @@ mapping_get_created(PyObject *op, void *closure)
     return PyBool_FromLong(((RegionObject *)op)->created);
 }
 
+static PyObject *
+mapping_get_owner_pid(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    if (self->header == 0) {
+        return Py_NewRef(Py_None);
+    }
+    return PyLong_FromUnsignedLong(self->owner_pid);
+}
+
+static PyObject *
+mapping_get_version(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    if (self->header == 0) {
+        return Py_NewRef(Py_None);
+    }
+    return PyLong_FromLong(self->version);
+}
+
 static PyGetSetDef mapping_getset[] = {
+    {"owner_pid", mapping_get_owner_pid, NULL,
+     "The process that created it, as its header says; None without header.",
+     NULL},
+    {"layout_version", mapping_get_version, NULL,
+     "The version of the header in front; None without header.", NULL},
     {"handle", mapping_get_handle, NULL,
      "The section's handle; it stays this object's.", NULL},
     {"created", mapping_get_created, NULL,
@@ -821,6 +1149,9 @@ static PyMethodDef mapping_methods[] = {
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_open_doc},
     {"_from_handle", MAPPING_KEYWORDS(mapping_from_handle),
      METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_from_handle_doc},
+    {"_probe", mapping_probe, METH_O | METH_STATIC, mapping_probe_doc},
+    {"_session", mapping_session, METH_NOARGS | METH_STATIC,
+     mapping_session_doc},
     {"_view", MAPPING_KEYWORDS(mapping_view), METH_VARARGS | METH_KEYWORDS,
      mapping_view_doc},
     {"commit", mapping_commit, METH_VARARGS, mapping_commit_doc},
@@ -832,12 +1163,9 @@ PyDoc_STRVAR(mapping_doc, "A section and a view of it.");
 PyDoc_STRVAR(view_doc, "One more view of a mapping, at another offset.");
 
 static PyType_Slot mapping_slots[] = {
-    {Py_tp_doc, (void *)mapping_doc},
-    {Py_tp_traverse, wi_region_traverse},
-    {Py_tp_methods, mapping_methods},
-    {Py_tp_members, mapping_members},
-    {Py_tp_getset, mapping_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)mapping_doc}, {Py_tp_traverse, wi_region_traverse},
+    {Py_tp_methods, mapping_methods}, {Py_tp_members, mapping_members},
+    {Py_tp_getset, mapping_getset},   {0, NULL},
 };
 
 static PyType_Slot view_slots[] = {

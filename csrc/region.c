@@ -351,6 +351,7 @@ static PyType_Slot region_slots[] = {
     {Py_tp_finalize, region_finalize},
     {Py_tp_traverse, wi_region_traverse},
     {Py_tp_repr, region_repr},
+    {Py_tp_iter, PySeqIter_New},
     {Py_tp_methods, region_methods},
     {Py_tp_members, region_members},
     {Py_tp_getset, region_getset},

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import gc
 import os
+import struct
+import subprocess
+import threading
+import time
+import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import DEADLINE
+from hypothesis import given
+from hypothesis import strategies as st
 
-from winipc import MappingView, SharedMapping
+from winipc import Event, MappingView, SharedMapping
 
 
 @pytest.mark.smoke
 def test_two_mappings_of_one_name_share_bytes(unique_name: str) -> None:
     """What one writes, the other reads; `created` tells them apart."""
-    with SharedMapping.create(unique_name, 4096) as a:
-        with SharedMapping.open(unique_name) as b:
-            a.write(b"hello", offset=7)
-            assert b.read(5, offset=7) == b"hello"
-            assert b.read(5, 7) == b"hello"
-            assert a.address != b.address
-            assert (a.created, b.created) == (True, False)
+    with (
+        SharedMapping.create(unique_name, 4096) as a,
+        SharedMapping.open(unique_name) as b,
+    ):
+        a.write(b"hello", offset=7)
+        assert b.read(5, offset=7) == b"hello"
+        assert b.read(5, 7) == b"hello"
+        assert a.address != b.address
+        assert (a.created, b.created) == (True, False)
 
 
 def test_size_is_what_was_asked_for(unique_name: str) -> None:
@@ -566,3 +577,327 @@ def test_wait_finds_and_gives_up(unique_name: str) -> None:
         with SharedMapping.wait(unique_name, 5) as b:
             b[0] = 1
         assert a[0] == 1
+
+
+# -------------------------------------------------------- names and security
+
+
+def test_name_of_another_kind_is_told(unique_name: str) -> None:
+    """An event has the name: error 6, and a hint that says so."""
+    with Event.create(unique_name):
+        for attempt in (
+            lambda: SharedMapping.open(unique_name),
+            lambda: SharedMapping.create(unique_name, 16),
+            lambda: SharedMapping.create(unique_name, 16, exist_ok=True),
+            lambda: SharedMapping.wait(unique_name, 1),
+        ):
+            with pytest.raises(OSError, match=unique_name) as caught:
+                attempt()
+            assert caught.value.winerror == 6
+            assert "another kind of object" in caught.value.__notes__[0]
+
+
+def test_missing_name_is_looked_for_elsewhere(unique_name: str) -> None:
+    """Local and Global are two namespaces; the hint names the other one."""
+    with SharedMapping.create(f"Global\\{unique_name}", 16):
+        with pytest.raises(FileNotFoundError) as caught:
+            SharedMapping.open(unique_name)
+        assert f"Global\\{unique_name} exists" in caught.value.__notes__[0]
+        with pytest.raises(TimeoutError) as timed_out:
+            SharedMapping.wait(unique_name, 0)
+        assert f"Global\\{unique_name} exists" in timed_out.value.__notes__[0]
+    with SharedMapping.create(f"Local\\{unique_name}", 16):
+        with pytest.raises(FileNotFoundError) as caught:
+            SharedMapping.open(f"Global\\{unique_name}")
+        assert "exists in session" in caught.value.__notes__[0]
+        with SharedMapping.open(unique_name) as same:
+            assert same.size == 4096
+
+
+def test_backslash_in_a_name_is_explained(unique_name: str) -> None:
+    """Only the known namespaces may stand before a backslash."""
+    with pytest.raises(FileNotFoundError) as caught:
+        SharedMapping.create(f"a\\{unique_name}", 16)
+    assert caught.value.winerror == 3
+    assert "backslash" in caught.value.__notes__[0]
+
+
+def test_owner_security_makes_this_user_the_owner(unique_name: str) -> None:
+    """What a Pageant-style server asks: does the mapping belong to my user?"""
+    win32security = pytest.importorskip("win32security")
+    import win32api
+    import win32con
+
+    token = win32security.OpenProcessToken(
+        win32api.GetCurrentProcess(), win32con.TOKEN_QUERY
+    )
+    me, _ = win32security.GetTokenInformation(token, win32security.TokenUser)
+    sid = win32security.ConvertSidToStringSid(me)
+    for security in ("owner", f"O:{sid}G:{sid}D:P(A;;GA;;;{sid})"):
+        with SharedMapping.create(unique_name, 4096, security=security) as m:
+            found = win32security.GetSecurityInfo(
+                m.handle,
+                win32security.SE_KERNEL_OBJECT,
+                win32security.OWNER_SECURITY_INFORMATION,
+            )
+            assert found.GetSecurityDescriptorOwner() == me
+
+
+def test_bad_security_is_refused() -> None:
+    """Neither SDDL nor "owner": an error, and nothing is made."""
+    with pytest.raises(OSError, match="nonsense"):
+        SharedMapping.create(None, 16, security="nonsense")
+    with pytest.raises(TypeError, match="SDDL"):
+        SharedMapping.create(None, 16, security=5)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------- header
+
+
+def test_header_tells_the_exact_size(unique_name: str) -> None:
+    """With a header both sides know the size to the byte, and who made it."""
+    with SharedMapping.create(unique_name, 1000, header=True) as a:
+        assert (a.size, a.owner_pid, a.layout_version) == (1000, os.getpid(), 1)
+        assert a.mapped_size == 4096 - 64
+        with SharedMapping.open(unique_name, header=True) as b:
+            assert (b.size, b.size_is_exact, b.owner_pid) == (1000, True, os.getpid())
+            a.write(b"xyz", 997)
+            assert b.read(3, 997) == b"xyz"
+        with SharedMapping.open(unique_name, header=True, offset=997) as b:
+            assert (b.size, b.offset, bytes(b)) == (3, 997, b"xyz")
+        with SharedMapping.create(unique_name, 10, header=True, exist_ok=True) as b:
+            assert (b.size, b.created) == (10, False)
+        for offset, size in ((1001, None), (999, 2), (0, 1001)):
+            with pytest.raises(ValueError, match="leave the 1000 bytes"):
+                SharedMapping.open(unique_name, header=True, offset=offset, size=size)
+        with a.view(998) as view:
+            assert (view.size, view.offset, bytes(view)) == (2, 998, b"yz")
+        for offset in (1000, 1001):
+            with pytest.raises(ValueError, match="leave the 1000 bytes"):
+                a.view(offset)
+
+
+def test_header_bytes_are_as_documented(unique_name: str) -> None:
+    """The layout of include/winipc.h, byte by byte."""
+    with (
+        SharedMapping.create(unique_name, 1000, header=True),
+        SharedMapping.open(unique_name) as raw,
+    ):
+        fields = struct.unpack_from("<4sHHQIIQ32s", raw)
+    assert fields[:6] == (b"WPIM", 1, 64, 1000, os.getpid(), 0)
+    assert fields[7] == bytes(32)
+    seconds = fields[6] / 1e7 - 11644473600
+    assert abs(seconds - time.time()) < 60
+
+
+def test_mapping_without_header_is_refused(unique_name: str) -> None:
+    """header=True on a mapping that has none is an error, after a short wait."""
+    with SharedMapping.create(unique_name, 1000) as m:
+        with pytest.raises(ValueError, match="no header yet"):
+            SharedMapping.open(unique_name, header=True)
+        m.write(b"ABCD")
+        with pytest.raises(ValueError, match="no winipc header"):
+            SharedMapping.open(unique_name, header=True)
+
+
+@given(
+    magic=st.sampled_from([b"WPIM", b"wpim"]),
+    version=st.sampled_from([0, 1, 1, 1, 2, 0xFFFF]),
+    header_size=st.one_of(st.just(64), st.integers(0, 0xFFFF)),
+    size=st.one_of(st.integers(0, 5000), st.integers(0, 2**64 - 1)),
+    rest=st.binary(min_size=48, max_size=48),
+)
+def test_hostile_headers_are_errors_or_fit(
+    magic: bytes, version: int, header_size: int, size: int, rest: bytes
+) -> None:
+    """Whatever a peer writes there: what opens lies inside the mapping."""
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    with SharedMapping.create(name, 4096) as raw:
+        raw.write(magic + struct.pack("<HHQ", version, header_size, size) + rest)
+        try:
+            opened = SharedMapping.open(name, header=True)
+        except ValueError:
+            return
+        with opened:
+            assert (magic, version) == (b"WPIM", 1)
+            assert header_size >= 64
+            assert header_size + opened.size <= 4096
+            assert opened.size == size
+            opened.read()
+            opened[-1] = 7
+            assert raw[header_size + size - 1] == 7
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"file": "x"},
+        {"access": "read"},
+        {"access": "copy"},
+        {"offset": 1},
+        {"reserve": True},
+    ],
+    ids=str,
+)
+def test_header_does_not_go_with_everything(options: dict[str, Any]) -> None:
+    """Each combination that makes no sense says why, before anything is made."""
+    with pytest.raises(ValueError, match=r"header|access"):
+        SharedMapping.create(None, 100, header=True, **options)
+
+
+# ------------------------------------------------------- reserve, large pages
+
+
+def test_reserved_memory_grows_by_commit(unique_name: str) -> None:
+    """Only what is committed can be used, in every process."""
+    with SharedMapping.create(unique_name, 1 << 20, reserve=True) as a:
+        assert (len(a), a.reserved, bytes(a)) == (0, 1 << 20, b"")
+        with pytest.raises(ValueError, match="fit"):
+            a.write(b"x")
+        assert a.commit(5000) == 5000
+        assert (a.size, a.mapped_size) == (5000, 8192)
+        view = memoryview(a)
+        a.write(b"kept", 4996)
+        with SharedMapping.open(unique_name) as b:
+            assert (b.size, b.reserved) == (8192, 1 << 20)
+            assert a.commit(100_000) == 100_000
+            assert len(view) == 5000
+            assert b.commit() == 102_400
+            b[99_999] = 3
+        assert a[99_999] == 3
+        assert a.read(4, 4996) == b"kept"
+        assert a.commit(1) == 100_000
+        with pytest.raises(ValueError, match="1048576 are reserved"):
+            a.commit((1 << 20) + 1)
+        with pytest.raises(ValueError, match="reserved"):
+            a.commit(-1)
+        view.release()
+
+
+def test_commit_needs_write_access(unique_name: str) -> None:
+    """A reader sees what others commit and cannot commit itself."""
+    with (
+        SharedMapping.create(unique_name, 1 << 20, reserve=True) as a,
+        SharedMapping.open(unique_name, access="read") as b,
+    ):
+        with pytest.raises(TypeError, match="readwrite"):
+            b.commit(10)
+        a.commit(4096)
+        assert b.commit() == 4096
+
+
+def test_large_pages_work_or_say_what_is_missing() -> None:
+    """Without the privilege the error is 1314 and names it."""
+    error = None
+    try:
+        with SharedMapping.create(None, 10, large_pages=True) as m:
+            m[9] = 1
+            assert m.size == 10
+    except OSError as caught:
+        error = caught
+    if error is not None:
+        assert error.winerror == 1314
+        assert "Lock pages in memory" in error.__notes__[0]
+    for options in ({"reserve": True}, {"file": "x"}):
+        with pytest.raises(ValueError, match=r"large.pages"):
+            SharedMapping.create(None, 10, large_pages=True, **options)  # type: ignore[arg-type]
+
+
+# ----------------------------------------------------------- files that fail
+
+
+class LinuxFile:
+    """A file that Linux can cut short while Wine has it mapped."""
+
+    def __init__(self, name: str) -> None:
+        self.path = Path("Z:/dev/shm", name)
+        self.linux_path = f"/dev/shm/{name}"
+
+    def cut(self, size: int) -> None:
+        """Set the file's size behind the back of Wine, which would refuse to."""
+        subprocess.run(
+            [
+                "start.exe",
+                "/unix",
+                "/usr/bin/truncate",
+                "-s",
+                str(size),
+                self.linux_path,
+            ],
+            check=True,
+            timeout=DEADLINE,
+        )
+        deadline = time.monotonic() + DEADLINE
+        while self.path.stat().st_size != size:  # start.exe does not wait for it
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def linux_file(unique_name: str) -> Iterator[LinuxFile]:
+    """The file, which is made by the test and deleted after it."""
+    if not Path("Z:/dev/shm").exists():
+        pytest.skip("only under Wine is there another system to cut a file short")
+    file = LinuxFile(unique_name)
+    yield file
+    file.path.unlink(missing_ok=True)
+
+
+def test_page_that_does_not_come_in_is_an_error(linux_file: LinuxFile) -> None:
+    """A file cut short under its mapping: OSError, and the process lives.
+
+    Windows refuses to cut a mapped file, so another system has to: under Wine it
+    is Linux, on Windows it would be a network share.
+    """
+    with (
+        SharedMapping.create(None, 0x20000, file=linux_file.path) as m,
+        m.view(0x4000) as view,
+    ):
+        m.write(b"x" * 0x20000)
+        m.flush()
+        linux_file.cut(100)
+        assert m.read(10) == b"x" * 10
+        uses: list[Callable[[], object]] = [
+            lambda: m.read(10, 8000),
+            lambda: m.read(),
+            lambda: m.read_into(bytearray(100_000)),
+            lambda: m.write(b"y" * 20_000, 4090),
+            lambda: m[9000],
+            lambda: m.__setitem__(9000, 1),
+            lambda: m[::3],
+            lambda: m.__setitem__(slice(None, None, 2), b"y" * 0x10000),
+            lambda: m.find(b"zz"),
+            lambda: m.get_i64(8192),
+            lambda: m.set_f32(8192, 1.0),
+            lambda: view.read(1),
+        ]
+        for use in uses:
+            with pytest.raises(OSError, match="touching a page") as caught:
+                use()
+            assert caught.value.winerror in (998, 999)
+        assert m.read(4096)[:3] == b"yxy"
+
+
+def test_damaged_file_is_survived_by_threads(linux_file: LinuxFile) -> None:
+    """Each thread has a guard of its own."""
+    with SharedMapping.create(None, 0x40000, file=linux_file.path) as m:
+        linux_file.cut(0x20000)
+        results: list[object] = []
+
+        def good() -> None:
+            for _ in range(200):
+                results.append(m.read(0x20000) == bytes(0x20000))
+
+        def bad() -> None:
+            for _ in range(200):
+                try:
+                    m.read()
+                except OSError as error:
+                    results.append(error.winerror in (998, 999))
+
+        threads = [threading.Thread(target=f) for f in (good, bad, good, bad)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert results == [True] * 800

@@ -33,6 +33,7 @@ class PartialWriteError(OSError):
 
 # ---------------------------------------------------------------- region.c
 
+@disjoint_base
 class MappedMemory:
     @property
     def name(self) -> str | None: ...
@@ -138,6 +139,7 @@ class SharedMapping(MappedMemory):
         security: str | None = None,
         reserve: bool = False,
         large_pages: bool = False,
+        header: bool = False,
     ) -> Self: ...
     @classmethod
     def _open(
@@ -148,6 +150,7 @@ class SharedMapping(MappedMemory):
         access: str = "readwrite",
         offset: int | None = 0,
         size: int | None = None,
+        header: bool = False,
     ) -> Self: ...
     @classmethod
     def _from_handle(
@@ -159,7 +162,12 @@ class SharedMapping(MappedMemory):
         offset: int | None = 0,
         size: int | None = None,
         name: str | None = None,
+        header: bool = False,
     ) -> Self: ...
+    @staticmethod
+    def _probe(name: str, /) -> int: ...
+    @staticmethod
+    def _session() -> int: ...
     def _view(
         self,
         type: type[_View],
@@ -175,6 +183,10 @@ class SharedMapping(MappedMemory):
     def handle(self) -> int: ...
     @property
     def created(self) -> bool: ...
+    @property
+    def owner_pid(self) -> int | None: ...
+    @property
+    def layout_version(self) -> int | None: ...
     @property
     def reserved(self) -> int: ...
     @property

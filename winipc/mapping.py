@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self
 
 from winipc import _core
 from winipc.errors import add_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from winipc.process import RemoteProcess
-
-_T = TypeVar("_T")
 
 __all__ = ["Access", "MappingView", "SharedMapping"]
 
@@ -35,6 +31,9 @@ _ERROR_ACCESS_DENIED = 5
 _ERROR_INVALID_HANDLE = 6
 _ERROR_TIMEOUT = 1460
 _ERROR_PRIVILEGE_NOT_HELD = 1314
+
+#: How many sessions are looked into for a name that is missing in this one.
+_SESSIONS = 8
 
 
 class MappingView(_core.MappingView):
@@ -56,8 +55,10 @@ class SharedMapping(_core.SharedMapping):
     two processes would.
 
     A page of a mapped file may fail to be read (the share went away, the file was
-    cut short). The copying methods raise OSError then; a memoryview or an array has
-    no such protection, and touching the page through one ends the process.
+    cut short). The methods that copy raise OSError then (winerror 999, or 998). A
+    memoryview or an array has no such protection, and cannot have: touching such a
+    page through one ends the process. The same goes for a view of another program's
+    memory that this program's own C code takes away.
 
     Win32: CreateFileMappingW, OpenFileMappingW, MapViewOfFile, UnmapViewOfFile.
     """
@@ -78,6 +79,7 @@ class SharedMapping(_core.SharedMapping):
         security: str | None = None,
         reserve: bool = False,
         large_pages: bool = False,
+        header: bool = False,
     ) -> Self:
         """Make a mapping of `size` bytes and map it.
 
@@ -96,13 +98,16 @@ class SharedMapping(_core.SharedMapping):
             security: An SDDL string, "owner" (this user becomes the owner, which
                 servers such as Pageant check), or None for the process's default.
             reserve: Only reserve addresses; `commit` makes bytes usable later.
-            large_pages: Use large pages; size is a multiple of theirs.
+            large_pages: Use large pages; Windows gives whole ones.
+            header: Put a small header in front, which tells openers the exact size,
+                the version of its layout and who made it (`include/winipc.h`).
 
         Raises:
             FileExistsError: The name is taken (winerror 183).
             OSError: winerror 6 when another kind of object has the name, 5 when
                 rights are missing, 1314 without the privilege for large pages.
-            ValueError: A range that the file or the existing mapping has not.
+            ValueError: A range that the file or the existing mapping has not, or
+                options that do not go together.
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
@@ -133,6 +138,7 @@ class SharedMapping(_core.SharedMapping):
                 security=security,
                 reserve=reserve,
                 large_pages=large_pages,
+                header=header,
             )
         except OSError as error:
             _explain(error, name, creating=True)
@@ -146,6 +152,7 @@ class SharedMapping(_core.SharedMapping):
         access: Access = "readwrite",
         offset: int = 0,
         size: int | None = None,
+        header: bool = False,
     ) -> Self:
         """Map a mapping that exists.
 
@@ -156,17 +163,22 @@ class SharedMapping(_core.SharedMapping):
             size: Bytes. None for all: Windows then tells whole pages, so that
                 `size` may be more than was asked for when it was created, and
                 `size_is_exact` is False.
+            header: It was created with one, and has to have one: `size`, `owner_pid`
+                and `layout_version` come from there. A header is believed only as
+                far as it fits what is mapped.
 
         Raises:
             FileNotFoundError: There is no such name in this session (winerror 2).
             OSError: winerror 6 when another kind of object has the name, 5 when
                 rights are missing.
-            ValueError: The range is not inside.
+            ValueError: The range is not inside, or there is no sound header.
 
         Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
         """
         try:
-            return cls._open(name, access=access, offset=offset, size=size)
+            return cls._open(
+                name, access=access, offset=offset, size=size, header=header
+            )
         except OSError as error:
             _explain(error, name, creating=False)
             raise
@@ -180,6 +192,7 @@ class SharedMapping(_core.SharedMapping):
         access: Access = "readwrite",
         offset: int = 0,
         size: int | None = None,
+        header: bool = False,
     ) -> Self:
         """Wait until somebody creates `name`, and open it.
 
@@ -195,11 +208,30 @@ class SharedMapping(_core.SharedMapping):
 
         Win32: OpenFileMappingW, MapViewOfFile.
         """
-        return _retry(
-            lambda: cls.open(name, access=access, offset=offset, size=size),
-            name,
-            timeout,
-        )
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.001
+        while True:
+            try:
+                return cls._open(
+                    name, access=access, offset=offset, size=size, header=header
+                )
+            except FileNotFoundError:
+                left = pause if deadline is None else deadline - time.monotonic()
+            except OSError as error:
+                _explain(error, name, creating=False)
+                raise
+            if left <= 0:
+                timed_out = TimeoutError(
+                    None,
+                    f"nobody created it within {timeout} s",
+                    name,
+                    _ERROR_TIMEOUT,
+                    "OpenFileMappingW",
+                )
+                _explain_missing(timed_out, name)
+                raise timed_out
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, 0.05)
 
     @classmethod
     def from_handle(
@@ -210,6 +242,7 @@ class SharedMapping(_core.SharedMapping):
         offset: int = 0,
         size: int | None = None,
         name: str | None = None,
+        header: bool = False,
     ) -> Self:
         """Map a section by a handle of this process, and take the handle over.
 
@@ -226,7 +259,7 @@ class SharedMapping(_core.SharedMapping):
         Win32: MapViewOfFile, VirtualQuery.
         """
         return cls._from_handle(
-            handle, access=access, offset=offset, size=size, name=name
+            handle, access=access, offset=offset, size=size, name=name, header=header
         )
 
     def view(
@@ -270,43 +303,66 @@ class SharedMapping(_core.SharedMapping):
         return self._duplicate_to(pid, access)
 
 
-def _retry(attempt: Callable[[], _T], name: str, timeout: float | None) -> _T:
-    """Call `attempt` until it finds something, or raise TimeoutError."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pause = 0.001
-    while True:
-        try:
-            return attempt()
-        except FileNotFoundError as error:
-            if error.winerror != _ERROR_FILE_NOT_FOUND:
-                raise
-            left = pause if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(
-                    None,
-                    f"nobody created it within {timeout} s",
-                    name,
-                    _ERROR_TIMEOUT,
-                    "OpenFileMappingW",
-                ) from None
-        time.sleep(min(pause, left))
-        pause = min(pause * 2, 0.05)
-
-
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
     """Say what to check, where Windows is known to be vague."""
     code = error.winerror
-    if name is None or code is None:
-        return
-    if code == _ERROR_INVALID_HANDLE:
+    if code == _ERROR_PRIVILEGE_NOT_HELD:
         add_hint(
             error,
-            "the name is in use by another kind of object (an event, a mutex, ...): "
-            "all kinds share one set of names",
+            "large pages need the privilege 'Lock pages in memory' "
+            "(SeLockMemoryPrivilege), which an administrator gives to a user",
         )
+    if name is None:
+        return
+    if code == _ERROR_FILE_NOT_FOUND and not creating:
+        _explain_missing(error, name)
     elif code == _ERROR_PATH_NOT_FOUND:
         add_hint(
             error,
             "a backslash ends a namespace, and only Local\\, Global\\ and "
             "Session\\<number>\\ exist",
         )
+    elif code == _ERROR_INVALID_HANDLE:
+        add_hint(
+            error,
+            "the name is in use by another kind of object (an event, a mutex, ...): "
+            "all kinds share one set of names",
+        )
+    elif code == _ERROR_ACCESS_DENIED and creating and name.startswith("Global\\"):
+        add_hint(
+            error,
+            "creating in Global\\ needs the privilege 'Create global objects' "
+            "(SeCreateGlobalPrivilege): services and administrators have it; a name "
+            "that exists and does not let this user in gives the same error",
+        )
+    elif code == _ERROR_ACCESS_DENIED:
+        add_hint(
+            error,
+            "it exists and does not let this process in: its creator's user, "
+            "elevation or integrity level may differ, or it is read-only "
+            "(access='read' asks for less)",
+        )
+
+
+def _explain_missing(error: OSError, name: str) -> None:
+    """Look where else the name might be: names are per session."""
+    namespace, _, rest = name.rpartition("\\")
+    found = []
+    session = SharedMapping._session()
+    if namespace == "Global":
+        places = [("Local", f"session {session}, that of this process")]
+    elif namespace in ("", "Local"):
+        places = [("Global", "the Global namespace")]
+        places += [
+            (f"Session\\{number}", f"session {number} (this process is in {session})")
+            for number in range(1, _SESSIONS)  # 0 has Global for its own
+            if number != session
+        ]
+    else:
+        return
+    for prefix, what in places:
+        full = f"{prefix}\\{rest}"
+        if SharedMapping._probe(full) in (0, _ERROR_ACCESS_DENIED):
+            found.append(f"{full} exists in {what}")
+    if found:
+        add_hint(error, "; ".join(found))
