@@ -426,11 +426,13 @@ pump_main(void *arg)
     HINSTANCE instance = pump_instance();
     WNDCLASSEXW class = {0};
     class.cbSize = sizeof(class);
+    class.style = CS_IME; /* nobody types here: no IME window beside it */
     class.lpfnWndProc = pump_procedure;
     class.hInstance = instance;
     class.lpszClassName = pump->class_name;
     TlsSetValue(pump_tls, pump);
     HWND hwnd = NULL;
+    BOOL ours = FALSE;
     /* Windows of one class share it; the last one takes it away, which may
      * come between our look and our use. */
     for (int attempt = 0; hwnd == NULL && attempt < 100; attempt++) {
@@ -445,6 +447,7 @@ pump_main(void *arg)
                 goto done;
             }
         }
+        ours = TRUE;
         /* Top-level, so that FindWindow, EnumWindows and broadcasts reach
          * it; never shown, and no button in the task bar if something shows
          * it. */
@@ -484,7 +487,9 @@ pump_main(void *arg)
 done:
     InterlockedExchange(&pump->closing, 1);
     wi_queue_close(&pump->queue);
-    UnregisterClassW(pump->class_name, instance); /* if we were the last */
+    if (ours) { /* fails while others use it */
+        UnregisterClassW(pump->class_name, instance);
+    }
     SetEvent(pump->started);
     if (pump->tstate != NULL) {
         PyEval_RestoreThread(pump->tstate);
@@ -721,6 +726,12 @@ window_create(PyObject *cls, PyObject *args)
         goto done;
     }
     pump->lower_integrity = lower_integrity;
+    /* The limit of Windows; Wine 8 writes past a buffer instead. */
+    if (class_name[0] == 0 || wcslen(class_name) > 255) {
+        PyErr_SetString(PyExc_ValueError,
+                        "class_name must have 1 to 255 characters");
+        goto done;
+    }
     pump->title = window_copy_text(title);
     pump->class_name = window_copy_text(class_name);
     pump->message_only = message_only;

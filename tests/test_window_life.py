@@ -1,0 +1,301 @@
+"""CopyDataWindow against peers that die, hang and come in crowds."""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import gc
+import hashlib
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+import winipc
+
+Start = Callable[..., Any]
+
+
+# ------------------------------------------------------------------ dying peers
+
+
+def test_killed_sender_leaves_the_receiver_whole(
+    unique_name: str, start_peer: Start
+) -> None:
+    """All that came is whole and in order, and the next sender is served."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        peer = start_peer("window_burst.py")
+        peer.expect("ready")
+        peer.say(f"{window.hwnd} 1000000")
+        peer.expect("sending")
+        first = window.receive(30)
+        peer.kill()
+        ids = [first.id]
+        ids.extend(message.id for message in iter(window.receive_nowait, None))
+        assert ids == list(range(len(ids)))
+        assert winipc.send_copydata(window, b"x") == 1
+
+
+@pytest.mark.parametrize("timeout", [4, 30, None], ids=["direct", "worker", "forever"])
+def test_receiver_killed_during_a_send(
+    unique_name: str, start_peer: Start, timeout: float | None
+) -> None:
+    """The sender is told at once, and that it was during the send."""
+    peer = start_peer("window_handler.py", unique_name)
+    hwnd = int(peer.read_line().split()[1])
+    outcome: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            winipc.send_copydata(hwnd, b"x", id=2, timeout=timeout)
+        except OSError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    peer.expect("working")
+    peer.kill()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert isinstance(outcome[0], ConnectionResetError)
+    with pytest.raises(FileNotFoundError):
+        winipc.send_copydata(hwnd, b"x")
+
+
+def test_close_while_senders_send(unique_name: str, start_peer: Start) -> None:
+    """Each send is answered or says that the window is gone; none hangs."""
+    peer = start_peer("window_sender.py")
+    assert peer.read_line().startswith("ready")
+    for _ in range(10):
+        window = winipc.CopyDataWindow.create(unique_name)
+        hwnd = window.hwnd
+        for _ in range(50):
+            peer.say(f"{hwnd} 1 61")
+        first = window.receive(30)
+        window.close()
+        received = [first, *window]
+        answers = [peer.read_line(30) for _ in range(50)]
+        assert answers.count("1") == len(received)
+        # What a send leaves as error when its receiver goes differs.
+        kinds = {answer.split()[0] for answer in answers}
+        assert kinds <= {"1", "0", "FileNotFoundError", "ConnectionResetError"}
+
+
+# ------------------------------------------------------------------------ exit
+
+
+def test_exit_does_not_wait_for_a_stuck_handler(
+    unique_name: str, start_peer: Start
+) -> None:
+    """After 5 s the process ends all the same, with status 0."""
+    peer = start_peer("window_handler.py", unique_name)
+    hwnd = int(peer.read_line().split()[1])
+    assert winipc.send_copydata(hwnd, b"x", id=3) == 33
+    peer.expect("working")
+    start = time.monotonic()
+    assert peer.finish() == 0, peer.report()
+    assert time.monotonic() - start < 30
+    assert not winipc.Window(hwnd).exists
+
+
+# ---------------------------------------------------------------------- nesting
+
+
+def test_nested_sends_between_processes(unique_name: str, start_peer: Start) -> None:
+    """A sends to B, whose handler sends to A, and so on, eight deep."""
+    peer = start_peer("window_handler.py", unique_name)
+    assert peer.read_line().startswith("ready")
+
+    def handler(message: winipc.Message) -> int:
+        depth = bytes(message)[0]
+        if depth == 0:
+            return 100
+        return 1 + winipc.send_copydata(
+            message.sender, bytes([depth - 1]), id=1, sender=own
+        )
+
+    with winipc.CopyDataWindow.create("", handler=handler) as own:
+        for timeout in (5.0, 30.0, None):
+            answer = winipc.send_copydata(
+                unique_name, b"\x08", id=1, sender=own, timeout=timeout
+            )
+            assert answer == 108
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+def test_ctrl_c_interrupts_a_long_send(unique_name: str) -> None:
+    """And the data stays pinned for as long as the receiver may read it."""
+    started, release = threading.Event(), threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        started.set()
+        release.wait(30)
+        return 1
+
+    def interrupt() -> None:
+        started.wait(30)
+        _thread.interrupt_main()
+
+    data = bytearray(b"data")
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            winipc.send_copydata(window, data, timeout=None)
+        thread.join()
+        with pytest.raises(BufferError):
+            data.clear()
+        release.set()
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            # The next long send lets go of what is over.
+            winipc.send_copydata(window, b"", timeout=None)
+            try:
+                data.clear()
+                break
+            except BufferError:
+                continue
+    assert not data
+
+
+def test_ctrl_c_interrupts_receive(unique_name: str) -> None:
+    """Within a slice of the wait."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        timer = threading.Timer(0.1, _thread.interrupt_main)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            window.receive(30)
+        timer.join()
+
+
+# ------------------------------------------------------------------------ large
+
+
+@pytest.mark.slow
+def test_a_message_of_256_mib(unique_name: str, start_peer: Start) -> None:
+    """In one piece, between two processes."""
+    size = 256 << 20
+    peer = start_peer("window_receiver.py", unique_name, f"max_message={size}")
+    assert peer.read_line().startswith("ready")
+    block = bytes(range(256)) * 4096
+    data = bytearray(block * (size // len(block)))
+    data[-3:] = b"end"
+    assert winipc.send_copydata(unique_name, data, id=5, timeout=60) == 1
+    peer.expect(f"5 {size} {hashlib.sha256(data).hexdigest()} 0")
+    peer.say("close")
+    peer.expect("closed")
+
+
+def test_4_gib_are_refused_before_the_call(unique_name: str) -> None:
+    """The size does not fit in a COPYDATASTRUCT."""
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.VirtualAlloc.restype = ctypes.c_void_p
+    kernel32.VirtualAlloc.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_ulong,
+        ctypes.c_ulong,
+    )
+    kernel32.VirtualFree.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_ulong)
+    address = kernel32.VirtualAlloc(None, 1 << 32, 0x2000, 1)  # reserved only
+    assert address
+    try:
+        view = (ctypes.c_char * (1 << 32)).from_address(address)
+        with winipc.CopyDataWindow.create(unique_name) as window:
+            with pytest.raises(OverflowError, match="4294967295"):
+                winipc._core._send_copydata(window.hwnd, view, 0, 0, 5.0, True)
+            assert window.pending == 0
+    finally:
+        kernel32.VirtualFree(address, 0, 0x8000)
+
+
+# ------------------------------------------------------------------------ leaks
+
+
+def counts() -> tuple[int, int, int]:
+    """Handles, threads and windows of this process."""
+    gc.collect()
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+    handles = ctypes.c_ulong()
+    kernel32.GetProcessHandleCount(
+        ctypes.c_void_p(kernel32.GetCurrentProcess()), ctypes.byref(handles)
+    )
+    process = psutil.Process()
+    windows = winipc.find_windows(pid=process.pid)
+    windows += winipc.find_windows(pid=process.pid, message_only=True)
+    return handles.value, process.num_threads(), len(windows)
+
+
+def rounds(count: int, class_name: str) -> None:
+    for number in range(count):
+        handler = None if number % 2 else lambda message: 1
+        with winipc.CopyDataWindow.create(
+            "", handler=handler, class_name=class_name, message_only=number % 4 < 2
+        ) as window:
+            winipc.send_copydata(window, b"x")
+            if number % 4 == 1:
+                window.receive(10)
+
+
+def test_open_and_close_leave_nothing(unique_name: str) -> None:
+    """Handles, threads and windows are as many as before."""
+    rounds(20, unique_name)
+    before = counts()
+    rounds(500, unique_name)
+    after = counts()
+    assert after[0] <= before[0] + 5
+    assert after[1:] == before[1:]
+
+
+@pytest.mark.slow
+def test_thousands_of_rounds_leave_nothing(unique_name: str) -> None:
+    """The same for longer, with memory."""
+    rounds(200, unique_name)
+    before, memory = counts(), psutil.Process().memory_info().rss
+    rounds(4000, unique_name)
+    after, grown = counts(), psutil.Process().memory_info().rss - memory
+    assert after[0] <= before[0] + 5
+    assert after[1:] == before[1:]
+    assert grown < 16 << 20
+
+
+def test_failed_creation_leaves_nothing(unique_name: str) -> None:
+    """A class that is somebody else's is refused, and the thread is gone."""
+    user32, kernel32 = ctypes.WinDLL("user32"), ctypes.WinDLL("kernel32")
+    kernel32.GetModuleHandleW.restype = ctypes.c_void_p
+    module = kernel32.GetModuleHandleW(winipc._core.__file__)
+    procedure = ctypes.cast(user32.DefWindowProcW, ctypes.c_void_p)
+    name = ctypes.create_unicode_buffer(unique_name)
+    # WNDCLASSEXW: style, procedure, extra bytes, instance, ..., name, icon
+    foreign = struct.pack(
+        "IIPiiPPPPPPP",
+        *(80, 0, procedure.value, 0, 0, module, 0, 0, 0, 0),
+        *(ctypes.addressof(name), 0),
+    )
+    assert user32.RegisterClassExW(foreign)
+    try:
+        counts()
+        before = counts()
+        for _ in range(20):
+            with pytest.raises(OSError, match="RegisterClassExW") as caught:
+                winipc.CopyDataWindow.create("", class_name=unique_name)
+            assert caught.value.winerror == 1410
+        after = counts()
+    finally:
+        assert user32.UnregisterClassW(unique_name, ctypes.c_void_p(module))
+    assert after[0] <= before[0] + 5
+    assert after[1:] == before[1:]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256], ids=["empty", "256 characters"])
+def test_class_names_have_a_limit(name: str) -> None:
+    """That of Windows, seen before it is too late."""
+    with pytest.raises(ValueError, match="255"):
+        winipc.CopyDataWindow.create("", class_name=name)
