@@ -165,13 +165,15 @@ many_read_chunk(many_state *state, const many_request *first, Py_ssize_t count,
     DWORD err =
         wi_process_read_raw(self, first->address, state->scratch, span);
     if (err) {
+        DWORD last;
         state->err = err;
         wi_target target = wi_process_pin(self);
         Py_BEGIN_ALLOW_THREADS
         wi_remote_read_mask(&target, first->address, state->scratch, span,
-                            state->mask);
+                            state->mask, &last);
         Py_END_ALLOW_THREADS
         wi_process_unpin(self);
+        state->err = last ? last : err;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         const many_request *request = first + i;

@@ -332,34 +332,37 @@ process_make_partial(PyObject *cls, PyObject *args)
     return Py_NewRef(args);
 }
 
-/* A read of the whole failed with err: read what there is to read, and tell
- * the caller as it wishes. data is what holds buffer, and is borrowed. */
+/* Read what there is to read, and give it as the caller wishes: after a read
+ * of the whole has failed, or when a mask is wanted. data is what holds
+ * buffer, and is borrowed. */
 static PyObject *
-process_read_rest(wi_process *self, DWORD err, uintptr_t address,
-                  PyObject *data, char *buffer, Py_ssize_t size, int partial)
+process_read_part(wi_process *self, uintptr_t address, PyObject *data,
+                  char *buffer, Py_ssize_t size, int partial)
 {
     size_t pages = wi_page_count(address, (size_t)size), got;
+    DWORD err;
     PyObject *result = NULL;
     wi_state *state = wi_state_of(Py_TYPE((PyObject *)self));
     PyObject *mask = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)pages);
     if (state == NULL || mask == NULL) {
         goto done;
     }
-    if (err == ERROR_ACCESS_DENIED && !(self->access & PROCESS_VM_READ)) {
-        process_raise_rights(self, "ReadProcessMemory", PROCESS_VM_READ);
-        goto done;
-    }
     unsigned char *marks = (unsigned char *)PyBytes_AsString(mask);
     wi_target target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
-    got = wi_remote_read_mask(&target, address, buffer, (size_t)size, marks);
+    got = wi_remote_read_mask(&target, address, buffer, (size_t)size, marks,
+                              &err);
     Py_END_ALLOW_THREADS
-    BOOL gone =
-        got == 0 &&
-        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
+    BOOL missing = got == 0 && size > 0;
+    BOOL denied = missing && err == ERROR_ACCESS_DENIED;
+    BOOL gone = missing && wi_process_gone(self, denied ? DYING_MS : 0);
     wi_process_unpin(self);
     if (gone) {
         process_raise_gone(self, "ReadProcessMemory");
+        goto done;
+    }
+    if (missing && !(self->access & PROCESS_VM_READ)) {
+        process_raise_rights(self, "ReadProcessMemory", PROCESS_VM_READ);
         goto done;
     }
     if (got == (size_t)size && !partial) {
@@ -376,24 +379,6 @@ process_read_rest(wi_process *self, DWORD err, uintptr_t address,
     }
 done:
     Py_XDECREF(mask);
-    return result;
-}
-
-/* The same for a read that succeeded, when a mask is wanted. */
-static PyObject *
-process_read_whole(wi_process *self, uintptr_t address, PyObject *data,
-                   Py_ssize_t size)
-{
-    Py_ssize_t pages = (Py_ssize_t)wi_page_count(address, (size_t)size);
-    PyObject *mask = PyBytes_FromStringAndSize(NULL, pages);
-    if (mask == NULL) {
-        return NULL;
-    }
-    memset(PyBytes_AsString(mask), 1, (size_t)pages);
-    PyObject *result =
-        PyObject_CallMethod((PyObject *)self, "_make_partial", "KOO",
-                            (unsigned long long)address, data, mask);
-    Py_DECREF(mask);
     return result;
 }
 
@@ -416,10 +401,17 @@ wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
         }
         wi_process_unpin(self);
     }
+    /* A copy of what is vouched for: other threads may read as well. */
     wi_target target = wi_process_pin(self);
+    wi_vouch vouch = self->vouch;
+    unsigned changes = self->changes;
+    target.vouch = &vouch;
     Py_BEGIN_ALLOW_THREADS
     err = wi_remote_read(&target, address, buffer, size);
     Py_END_ALLOW_THREADS
+    if (self->changes == changes) {
+        self->vouch = vouch;
+    }
     wi_process_unpin(self);
     return err;
 }
@@ -428,6 +420,7 @@ void
 wi_process_changed(wi_process *self, uintptr_t address, size_t size)
 {
     self->vouch.last = 0;
+    self->changes++;
     if (self->cache != NULL) {
         wi_cache_forget(self->cache, address, size);
     }
@@ -478,13 +471,12 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     char *buffer = PyBytes_AsString(data);
-    DWORD err = wi_process_read_raw(self, address, buffer, (size_t)size);
-    if (err == 0 && !partial) {
+    if (!partial &&
+        wi_process_read_raw(self, address, buffer, (size_t)size) == 0) {
         return data;
     }
-    PyObject *result = err ? process_read_rest(self, err, address, data,
-                                               buffer, size, partial)
-                           : process_read_whole(self, address, data, size);
+    PyObject *result =
+        process_read_part(self, address, data, buffer, size, partial);
     Py_DECREF(data);
     return result;
 }
@@ -518,15 +510,13 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_process_check_open(self) < 0) {
         goto done;
     }
-    DWORD err = wi_process_read_raw(self, address, view.buf, (size_t)view.len);
-    if (err == 0) {
-        result = partial
-                     ? process_read_whole(self, address, given[1], view.len)
-                     : PyLong_FromSsize_t(view.len);
+    if (!partial &&
+        wi_process_read_raw(self, address, view.buf, (size_t)view.len) == 0) {
+        result = PyLong_FromSsize_t(view.len);
         goto done;
     }
-    result = process_read_rest(self, err, address, given[1], view.buf,
-                               view.len, partial);
+    result = process_read_part(self, address, given[1], view.buf, view.len,
+                               partial);
     if (result == given[1]) {
         Py_DECREF(result);
         result = PyLong_FromSsize_t(view.len);
@@ -610,7 +600,7 @@ process_read_until(PyObject *op, PyObject *args)
             PyObject *whole =
                 PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(have + part));
             if (whole != NULL) {
-                result = process_read_rest(self, err, address, whole,
+                result = process_read_part(self, address, whole,
                                            PyBytes_AsString(whole),
                                            (Py_ssize_t)(have + part), 0);
                 Py_DECREF(whole);

@@ -51,9 +51,11 @@ DWORD wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
 
 /* Read what can be read. mask has one byte for each page that the range
  * touches (wi_page_count), set to 1 where it was read; the rest of buffer is
- * zeroed. Returns how many bytes were read. */
+ * zeroed. No guard page is touched. Returns how many bytes were read; *err is
+ * the last failure, 0 for none. */
 size_t wi_remote_read_mask(const wi_target *target, uintptr_t address,
-                           void *buffer, size_t size, unsigned char *mask);
+                           void *buffer, size_t size, unsigned char *mask,
+                           DWORD *err);
 size_t wi_page_count(uintptr_t address, size_t size);
 
 /* Write all of it: 0, or a Win32 error and how much was written. Whether the
@@ -72,6 +74,7 @@ struct wi_process {
     int pointer_size;   /* 0 until asked */
     Py_ssize_t pins;    /* calls in flight without the GIL */
     wi_vouch vouch;     /* for calls that keep the GIL */
+    unsigned changes;   /* how often that was taken back */
     wi_cache *cache;    /* NULL outside of `with process.cached()` */
     Py_ssize_t cached;  /* how deep those are nested */
     PyObject *weakrefs; /* __weaklistoffset__ */

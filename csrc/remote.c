@@ -181,9 +181,10 @@ wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
 /* Read one stretch that should be readable, page by page where it is not. */
 static size_t
 remote_read_stretch(const wi_target *target, uintptr_t address, char *buffer,
-                    size_t size, unsigned char *mask)
+                    size_t size, unsigned char *mask, DWORD *err)
 {
-    if (remote_read_plain(target, address, buffer, size) == 0) {
+    *err = remote_read_plain(target, address, buffer, size);
+    if (*err == 0) {
         memset(mask, 1, wi_page_count(address, size));
         return size;
     }
@@ -210,10 +211,11 @@ remote_read_stretch(const wi_target *target, uintptr_t address, char *buffer,
 
 size_t
 wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
-                    size_t size, unsigned char *mask)
+                    size_t size, unsigned char *mask, DWORD *err)
 {
     size_t total = 0;
     char *to = buffer;
+    *err = 0;
     memset(mask, 0, wi_page_count(address, size));
     memset(buffer, 0, size);
     if (size > 0 && size - 1 > UINTPTR_MAX - address) {
@@ -226,7 +228,8 @@ wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
         BOOL readable;
         if (VirtualQueryEx(target->handle, (void *)address, &region,
                            sizeof(region)) == 0) {
-            if (GetLastError() != ERROR_ACCESS_DENIED) {
+            *err = GetLastError();
+            if (*err != ERROR_ACCESS_DENIED) {
                 break; /* beyond the address space, or the target is gone */
             }
             part = size; /* opened without the right to ask: just try */
@@ -241,7 +244,7 @@ wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
             readable = wi_region_readable(&region);
         }
         if (readable) {
-            total += remote_read_stretch(target, address, to, part, mask);
+            total += remote_read_stretch(target, address, to, part, mask, err);
         }
         mask += (address % WI_PAGE + part) / WI_PAGE;
         address += part;
