@@ -6,6 +6,7 @@ import _thread
 import ctypes
 import gc
 import hashlib
+import os
 import struct
 import threading
 import time
@@ -299,3 +300,73 @@ def test_class_names_have_a_limit(name: str) -> None:
     """That of Windows, seen before it is too late."""
     with pytest.raises(ValueError, match="255"):
         winipc.CopyDataWindow.create("", class_name=name)
+
+
+# ------------------------------------------------------------------------- soak
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", list(winipc.Overflow), ids=lambda p: p.name.lower())
+def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> None:
+    """Many messages of 8 processes, with kills and overflows.
+
+    What was answered 1 was received exactly once, intact, and in order per
+    sender; with drop-oldest, no more is missing than was counted as dropped.
+    """
+    total = int(os.environ.get("WINIPC_SOAK", "20000"))
+    senders, each = 8, total // 8
+    received: dict[int, list[int]] = {seed: [] for seed in range(senders + 2)}
+    problems: list[str] = []
+
+    def drain(window: winipc.CopyDataWindow) -> None:
+        for count, message in enumerate(window):
+            with memoryview(message) as view:
+                seed, number = struct.unpack_from("<QQ", view)
+                digest = hashlib.blake2b(view[:16], digest_size=16)
+                digest.update(view[32:])
+                if digest.digest() != view[16:32] or seed != message.id:
+                    problems.append(f"damaged: {seed} {number}")
+            received[seed].append(number)
+            if count % 2000 == 0:
+                time.sleep(0.2)  # long enough for the queue to run over
+
+    before = counts()
+    window = winipc.CopyDataWindow.create(
+        unique_name, max_count=500, max_bytes=4 << 20, overflow=policy
+    )
+    reader = threading.Thread(target=drain, args=(window,))
+    reader.start()
+    peers = [start_peer("window_soak.py") for _ in range(senders + 2)]
+    for seed, peer in enumerate(peers):
+        peer.expect("ready")
+        peer.say(f"{window.hwnd} {seed} {each if seed < senders else 10**9}")
+    taken = 0
+    answered: dict[int, list[int]] = {}
+    for peer in peers[senders:]:  # these two are killed at work
+        time.sleep(0.5)
+        peer.kill()
+    for seed, peer in enumerate(peers[:senders]):
+        bits = int(peer.read_line(600), 16)
+        answered[seed] = [n for n in range(each) if bits >> n & 1]
+        taken += len(answered[seed])
+        assert peer.finish() == 0
+    window.close()
+    reader.join(60)
+    assert not problems
+    for numbers in received.values():
+        assert numbers == sorted(set(numbers))
+    if policy is winipc.Overflow.REFUSE:
+        assert window.dropped == 0
+        assert {seed: received[seed] for seed in answered} == answered
+    else:
+        assert window.refused == 0
+        missing = 0
+        for seed, numbers in answered.items():
+            assert set(received[seed]) <= set(numbers)
+            missing += len(set(numbers) - set(received[seed]))
+        assert missing <= window.dropped
+    print(f"{taken} taken, {window.refused} refused, {window.dropped} dropped")
+    for peer in peers:
+        peer.reap()
+    after = counts()
+    assert after[1:] == before[1:]
