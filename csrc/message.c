@@ -466,6 +466,63 @@ process_token(PyObject *Py_UNUSED(module), PyObject *arg)
                          (unsigned long)level);
 }
 
+PyDoc_STRVAR(mapping_is_ours_doc,
+             "_mapping_is_ours($module, name, /)\n--\n\n"
+             "Whether this user owns the mapping with this name.");
+
+static PyObject *
+mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    union {
+        SECURITY_DESCRIPTOR descriptor;
+        BYTE room[1024];
+    } security;
+    union {
+        TOKEN_USER user;
+        BYTE room[sizeof(TOKEN_USER) + SECURITY_MAX_SID_SIZE];
+    } token_user;
+    wchar_t *name;
+    if (wi_wide_name(arg, &name) < 0) {
+        return NULL;
+    }
+    const char *api = "OpenFileMappingW";
+    HANDLE mapping, token = NULL;
+    PSID owner = NULL;
+    BOOL defaulted, ours = FALSE, ok = FALSE;
+    DWORD size, err = 0;
+    Py_BEGIN_ALLOW_THREADS
+    mapping = OpenFileMappingW(READ_CONTROL, FALSE, name);
+    if (mapping != NULL) {
+        api = "GetKernelObjectSecurity";
+        ok = GetKernelObjectSecurity(mapping, OWNER_SECURITY_INFORMATION,
+                                     &security.descriptor, sizeof(security),
+                                     &size) &&
+             GetSecurityDescriptorOwner(&security.descriptor, &owner,
+                                        &defaulted);
+    }
+    if (ok) {
+        api = "GetTokenInformation";
+        ok = OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token) &&
+             GetTokenInformation(token, TokenUser, &token_user,
+                                 sizeof(token_user), &size);
+    }
+    if (ok) {
+        ours = owner != NULL && EqualSid(owner, token_user.user.User.Sid);
+    }
+    else {
+        err = GetLastError();
+    }
+    if (token != NULL) {
+        CloseHandle(token);
+    }
+    if (mapping != NULL) {
+        CloseHandle(mapping);
+    }
+    Py_END_ALLOW_THREADS
+    PyMem_Free(name);
+    return ok ? PyBool_FromLong(ours) : wi_raise(err, api, arg);
+}
+
 /* ------------------------------------------------------------------- sends */
 
 static PyObject *
@@ -819,6 +876,7 @@ static PyMethodDef message_functions[] = {
     {"_window_process", window_process, METH_O, window_process_doc},
     {"_window_is", window_is, METH_VARARGS, window_is_doc},
     {"_process_image", process_image, METH_O, process_image_doc},
+    {"_mapping_is_ours", mapping_is_ours, METH_O, mapping_is_ours_doc},
     {"_process_token", process_token, METH_O, process_token_doc},
     {"_send_copydata", (PyCFunction)(void (*)(void))send_copydata,
      METH_FASTCALL, send_copydata_doc},

@@ -8,18 +8,19 @@ A decoder raises `ValueError` (or a subclass such as `UnicodeDecodeError` and
 
 from __future__ import annotations
 
-import ctypes
 import json as _json
 import struct as _struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import ctypes
+
     from _typeshed import ReadableBuffer
 
 __all__ = ["ansi", "json", "struct", "structure", "text", "utf8", "utf16"]
 
-_Structure = TypeVar("_Structure", bound=ctypes.Structure)
+_Structure = TypeVar("_Structure", bound="ctypes.Structure")
 
 
 def text(

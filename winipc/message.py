@@ -29,6 +29,7 @@ __all__ = [
     "find_window",
     "find_windows",
     "in_send_message",
+    "mapping_is_ours",
     "max_message_of",
     "post_message",
     "register_message",
@@ -269,6 +270,20 @@ def _explain(error: PermissionError, hwnd: int) -> None:
             f"{ours:#x}: it has to allow the message (allow_lower_integrity=True, "
             "ChangeWindowMessageFilterEx), or both must run at the same level",
         )
+
+
+def mapping_is_ours(name: str) -> bool:
+    """Whether the user that this process runs as owns the mapping `name`.
+
+    For servers that are given a name in a message, as Pageant is: open the
+    mapping first, so that the name cannot go to another one, then ask.
+
+    Raises `FileNotFoundError` when there is none, and `PermissionError` when
+    it does not tell.
+
+    Win32: GetKernelObjectSecurity.
+    """
+    return _core._mapping_is_ours(name)
 
 
 def max_message_of(target: Target, *, timeout: float = 5.0) -> int | None:

@@ -1,0 +1,136 @@
+"""A client of the search tool Everything, and a small server in its place.
+
+Everything 1.4 takes queries by WM_COPYDATA and answers with a WM_COPYDATA of
+its own to the window that the query names. All numbers are 32 bits wide and
+little-endian; text is UTF-16 and ends with a NUL; offsets count from the
+start of the answer.
+
+    python everything.py TEXT            ask the Everything that runs
+    python everything.py --serve FOLDER  be one, for the files of a folder
+"""
+
+import os
+import struct
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import winipc
+from winipc import decoders
+
+WINDOW_CLASS = "EVERYTHING_TASKBAR_NOTIFICATION"
+QUERY_W = 2
+ALL_RESULTS = 0xFFFFFFFF
+FOLDER = 1
+
+_QUERY = struct.Struct("<5I")  # reply window, reply id, flags, offset, most
+_LIST = struct.Struct("<7I")  # found: folders, files, all; here: ...; offset
+_ITEM = struct.Struct("<3I")  # flags, offset of the name, offset of the path
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One result."""
+
+    path: str
+    name: str
+    is_folder: bool
+
+
+def search(
+    text: str,
+    *,
+    most: int = ALL_RESULTS,
+    offset: int = 0,
+    flags: int = 0,
+    timeout: float = 10.0,
+    window_class: str = WINDOW_CLASS,
+) -> list[Found]:
+    """Ask Everything. Raises `FileNotFoundError` when it does not run."""
+    reply_id = 0x57495043
+
+    def query(hwnd: int) -> bytes:
+        head = _QUERY.pack(hwnd, reply_id, flags, offset, most)
+        return head + text.encode("utf-16-le") + b"\0\0"
+
+    answer = winipc.call(
+        (window_class, None), query, id=QUERY_W, reply_id=reply_id, timeout=timeout
+    )
+    return list(read_list(answer))
+
+
+def read_list(answer: bytes) -> Iterable[Found]:
+    """The results in an answer, each offset checked before it is used."""
+    count = _LIST.unpack_from(answer)[5]
+    if count > (len(answer) - _LIST.size) // _ITEM.size:
+        raise ValueError("the answer is shorter than its items")
+    for index in range(count):
+        flags, name, path = _ITEM.unpack_from(answer, _LIST.size + index * _ITEM.size)
+        if max(name, path) >= len(answer):
+            raise ValueError("an item points out of the answer")
+        decode = decoders.utf16
+        yield Found(decode(answer[path:]), decode(answer[name:]), bool(flags & FOLDER))
+
+
+def write_list(found: list[Found], total: int, offset: int) -> bytes:
+    """An answer with these results, of `total` from `offset` on."""
+    folders = sum(item.is_folder for item in found)
+    head = _LIST.pack(
+        *(folders, total - folders, total),
+        *(folders, len(found) - folders, len(found), offset),
+    )
+    items, texts = bytearray(), bytearray()
+    base = _LIST.size + len(found) * _ITEM.size
+    for item in found:
+        name = base + len(texts)
+        texts += item.name.encode("utf-16-le") + b"\0\0"
+        path = base + len(texts)
+        texts += item.path.encode("utf-16-le") + b"\0\0"
+        items += _ITEM.pack(FOLDER if item.is_folder else 0, name, path)
+    return head + bytes(items + texts)
+
+
+def serve(
+    items: list[Found], window_class: str = WINDOW_CLASS
+) -> winipc.CopyDataWindow:
+    """Answer queries for names that contain a text, as Everything does."""
+    window = winipc.CopyDataWindow.create("", class_name=window_class)
+
+    @window.on(QUERY_W)
+    def query(message: winipc.Message) -> int:
+        data = bytes(message)
+        reply_to, reply_id, _flags, offset, most = _QUERY.unpack_from(data)
+        text = decoders.utf16(data[_QUERY.size :]).casefold()
+        found = [item for item in items if text in item.name.casefold()]
+        answer = write_list(found[offset:][:most], len(found), offset)
+        window.reply(1)  # the client waits for its answer, not for us
+        winipc.send_copydata(reply_to, answer, id=reply_id, sender=window)
+        return 1
+
+    return window
+
+
+def walk(folder: str) -> list[Found]:
+    """All files and folders below a folder."""
+    found = []
+    for path, folders, files in os.walk(folder):
+        found += [Found(path, name, True) for name in folders]
+        found += [Found(path, name, False) for name in files]
+    return found
+
+
+def main() -> None:
+    if len(sys.argv) == 3 and sys.argv[1] == "--serve":
+        with serve(walk(sys.argv[2])) as window:
+            print("ready", flush=True)
+            for _ in window:  # only handlers; Ctrl+C ends it
+                pass
+    elif len(sys.argv) == 2:
+        for item in search(sys.argv[1], most=100):
+            print(os.path.join(item.path, item.name))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
