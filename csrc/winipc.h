@@ -42,6 +42,7 @@
     X(PyObject, PartialReadError)                                             \
     X(PyObject, PartialWriteError)                                            \
     X(PyObject, SectionError)                                                 \
+    X(PyObject, EndOfStream)                                                  \
     X(PyObject, abandoned_sends)                                              \
     X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \
@@ -57,6 +58,7 @@
     X(PyTypeObject, process_type)                                             \
     X(PyTypeObject, global_memory_type)                                       \
     X(PyTypeObject, scanner_type)                                             \
+    X(PyTypeObject, peeked_type)                                              \
     X(PyTypeObject, channel_type)
 
 typedef struct {

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 #define WINIPC_ASSERT(condition, text) static_assert(condition, text)
@@ -79,5 +80,1716 @@ winipc_mapping_header_fault(const winipc_mapping_header *copy, uint64_t mapped)
     }
     return NULL;
 }
+
+/* ============================================================= the channel ===
+ *
+ * What follows needs kernel32 on Windows, and nothing elsewhere.
+ */
+
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#include <windows.h>
+#endif
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#define WINIPC_INLINE static __forceinline
+#define WINIPC_FUNC static
+#pragma warning(push)
+#pragma warning(disable : 4505) /* a static function nobody here calls */
+#else
+#define WINIPC_INLINE static inline
+#define WINIPC_FUNC static inline
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* winipc.Channel: a bounded ring of messages in a named mapping, from one or
+ * many producers to one consumer.
+ *
+ * THE LAYOUT. The mapping begins with winipc_channel_header (4096 bytes).
+ * At data_offset lies the ring: `capacity` bytes (a power of two), then a run
+ * of max_record + 8 bytes into which the last record of a lap may extend. So
+ * every record is contiguous, and no record is ever padding.
+ *
+ * A record is a word of 8 bytes (length in the low 32 bits, flags in the high
+ * ones), `length` bytes of payload, and 0 to 7 bytes up to a multiple of 8.
+ * A record that begins at position p lies at data_offset + p % capacity.
+ *
+ * `tail` is the position after the last committed record and `head` that of
+ * the oldest one not yet consumed; both only grow, head <= tail and
+ * tail - head <= capacity. Positions count bytes since the channel was made.
+ *
+ * A message of at most max_record bytes is one record with the flags FIRST
+ * and LAST. A larger one goes in parts: the payload of its first record
+ * begins with the whole length as 64 bits, and only its last record has
+ * LAST. A FIRST in the middle of a message means that the rest of the old
+ * one never comes (its producer died or gave up): throw its parts away.
+ *
+ * THE PROTOCOL, and why its memory order is enough.
+ *
+ *  1. A producer writes a record above tail, then stores tail (release). The
+ *     consumer loads tail (acquire) and reads only below it: it sees whole
+ *     records. A producer that dies before the store has published nothing.
+ *  2. The consumer copies a record out, then stores head (release). A
+ *     producer loads head (acquire) and writes only below head + capacity:
+ *     it overwrites nothing that is still being read.
+ *  3. Sleeping is Dekker's pattern. The sleeper stores `wanted`, then loads
+ *     the position; the waker stores the position, then loads `wanted`. All
+ *     four are sequentially consistent, so one of the two sees the other:
+ *     either the sleeper does not sleep or the waker signals. The waker
+ *     clears `wanted` before it sets the event, never after, so a clear that
+ *     hits a newer sleeper is always followed by an event that wakes it.
+ *  4. Many producers take turns by `lock` (acquire CAS, release store) and
+ *     then do as a single one does: tail is the only thing they share. The
+ *     word names its owner, and the lock of a dead owner is taken over by
+ *     one CAS; since a record counts only once tail is stored, there is
+ *     nothing to repair, and the consumer never looks at the lock at all.
+ *  5. With DROP_OLDEST a producer moves head itself, by CAS and only while
+ *     bit 0 (BUSY) is clear; the consumer sets that bit by CAS before it
+ *     reads and clears it by storing the new head. So what is read is never
+ *     dropped, and what is dropped is never read.
+ *
+ * tests/native/ring_model.c runs these very functions through all
+ * interleavings under a weak memory model, with kills; ring_torture.c runs
+ * them on real processors.
+ *
+ * TRUST. The peer may write anything anywhere at any time. The constants are
+ * copied at attach, after a check against the size of the view, and never
+ * read again. Each position and each record word is read once, into a local,
+ * and checked before use; what does not fit is WINIPC_CORRUPT.
+ */
+
+#define WINIPC_CHANNEL_MAGIC UINT64_C(0x314e484350495749) /* "IWIPCHN1" */
+#define WINIPC_CHANNEL_VERSION 1u
+#define WINIPC_CHANNEL_DATA_OFFSET 4096u
+#define WINIPC_CHANNEL_MIN_CAPACITY 256u
+#define WINIPC_CHANNEL_MAX_CAPACITY UINT64_C(0x40000000) /* 1 GiB */
+
+/* Flags of the channel. */
+#define WINIPC_CHANNEL_MANY 1u        /* many producers */
+#define WINIPC_CHANNEL_DROP_OLDEST 2u /* a full ring forgets its oldest */
+#define WINIPC_CHANNEL_REFUSE 4u      /* advice: senders do not wait */
+#define WINIPC_CHANNEL_KNOWN_FLAGS 7u
+
+/* Members: slot 0 is the consumer, the others are producers. */
+#define WINIPC_CHANNEL_MEMBERS 64
+
+/* The flags of a record; the rest of the high word is the mark. */
+#define WINIPC_RECORD_FIRST 1u
+#define WINIPC_RECORD_LAST 2u
+#define WINIPC_RECORD_MARK 0x57490000u
+#define WINIPC_RECORD_WHOLE (WINIPC_RECORD_FIRST | WINIPC_RECORD_LAST)
+
+/* Bit 0 of head, with DROP_OLDEST: the consumer is reading. */
+#define WINIPC_HEAD_BUSY UINT64_C(1)
+
+/* A process that takes part. word: bits 0-31 process id, 32-39 state, 40-63
+ * how often the slot was taken (0 only if never). start: the creation time
+ * of the process (FILETIME), so that a new process with the id of a dead one
+ * is not taken for it. */
+typedef struct winipc_member {
+    uint64_t word;
+    uint64_t start;
+    uint64_t reserved[2];
+} winipc_member;
+
+#define WINIPC_MEMBER_FREE 0u
+#define WINIPC_MEMBER_CLAIMING 1u /* start is not written yet */
+#define WINIPC_MEMBER_ACTIVE 2u
+
+typedef struct winipc_channel_header {
+    /* Constants. The creator stores magic last, with release. */
+    uint64_t magic;       /*    0 */
+    uint32_t version;     /*    8 WINIPC_CHANNEL_VERSION */
+    uint32_t data_offset; /*   12 WINIPC_CHANNEL_DATA_OFFSET */
+    uint64_t capacity;    /*   16 bytes of the ring, a power of two */
+    uint64_t max_record;  /*   24 payload of the largest record */
+    uint32_t flags;       /*   32 */
+    uint32_t members_max; /*   36 WINIPC_CHANNEL_MEMBERS */
+    uint64_t size;        /*   40 bytes of all, header and ring */
+    uint64_t reserved0[10];
+    /* Each on its own pair of cache lines. */
+    uint64_t tail; /*  128 stored by producers */
+    uint64_t reserved1[15];
+    uint64_t head; /*  256 stored by the consumer */
+    uint64_t reserved2[15];
+    uint64_t data_wanted;  /*  384 1: the consumer sleeps */
+    uint64_t space_wanted; /*  392 head | 1 that a sleeping producer awaits */
+    uint64_t reserved3[14];
+    uint64_t lock;        /*  512 owner of the producers' lock, or 0 */
+    uint64_t lock_wanted; /*  520 1: producers sleep for the lock */
+    uint64_t dropped;     /*  528 messages that DROP_OLDEST forgot */
+    uint64_t reserved4[61];
+    winipc_member members[WINIPC_CHANNEL_MEMBERS]; /* 1024 */
+    uint64_t reserved5[128];
+} winipc_channel_header;
+
+WINIPC_ASSERT(sizeof(winipc_channel_header) == WINIPC_CHANNEL_DATA_OFFSET,
+              "winipc_channel_header");
+WINIPC_AT(winipc_channel_header, size, 40);
+WINIPC_AT(winipc_channel_header, tail, 128);
+WINIPC_AT(winipc_channel_header, head, 256);
+WINIPC_AT(winipc_channel_header, data_wanted, 384);
+WINIPC_AT(winipc_channel_header, lock, 512);
+WINIPC_AT(winipc_channel_header, members, 1024);
+
+/* What the functions below answer. */
+enum {
+    WINIPC_OK = 0,
+    WINIPC_EMPTY,     /* nothing to read now */
+    WINIPC_FULL,      /* no room now */
+    WINIPC_TIMEOUT,   /* the time given is over */
+    WINIPC_CLOSED,    /* the other side has closed */
+    WINIPC_BROKEN,    /* the other side has died */
+    WINIPC_CORRUPT,   /* shared memory holds what it must not: see fault */
+    WINIPC_TOO_LARGE, /* does not fit in the buffer, or in the channel */
+    WINIPC_TAKEN,     /* the role is taken by a living process */
+    WINIPC_FAILED     /* a Win32 call failed: see GetLastError */
+};
+
+/* ---- atomics. A test may define its own before it includes this header. */
+
+#ifndef WINIPC_LOAD
+#if defined(_MSC_VER) && !defined(__clang__)
+
+#if defined(_M_X64) || defined(_M_IX86)
+#if defined(_M_X64)
+WINIPC_INLINE uint64_t
+winipc_load(const volatile uint64_t *p)
+{
+    uint64_t value = *p; /* x64: an aligned load has acquire */
+    _ReadWriteBarrier();
+    return value;
+}
+#else
+WINIPC_INLINE uint64_t
+winipc_load(const volatile uint64_t *p)
+{
+    return (uint64_t)_InterlockedCompareExchange64((volatile __int64 *)p, 0,
+                                                   0);
+}
+#endif
+#define WINIPC_PAUSE() _mm_pause()
+#else
+WINIPC_INLINE uint64_t
+winipc_load(const volatile uint64_t *p)
+{
+    return __ldar64((unsigned __int64 volatile *)p);
+}
+#define WINIPC_PAUSE() __yield()
+#endif
+WINIPC_INLINE void
+winipc_store(volatile uint64_t *p, uint64_t value)
+{
+#if defined(_M_X64)
+    _ReadWriteBarrier(); /* x64: an aligned store has release */
+    *p = value;
+#elif defined(_M_IX86)
+    __int64 old = *(volatile __int64 *)p;
+    __int64 seen;
+    while ((seen = _InterlockedCompareExchange64(
+                (volatile __int64 *)p, (__int64)value, old)) != old) {
+        old = seen;
+    }
+#else
+    __stlr64((unsigned __int64 volatile *)p, value);
+#endif
+}
+WINIPC_INLINE void
+winipc_store_sc(volatile uint64_t *p, uint64_t value)
+{
+#if defined(_M_IX86)
+    winipc_store(p, value); /* a locked instruction already */
+#else
+    (void)_InterlockedExchange64((volatile __int64 *)p, (__int64)value);
+#endif
+}
+WINIPC_INLINE int
+winipc_cas(volatile uint64_t *p, uint64_t expected, uint64_t desired)
+{
+    return (uint64_t)_InterlockedCompareExchange64(
+               (volatile __int64 *)p, (__int64)desired, (__int64)expected) ==
+           expected;
+}
+#define WINIPC_LOAD(p) winipc_load(p)
+#define WINIPC_LOAD_RELAXED(p) winipc_load(p)
+#define WINIPC_LOAD_SC(p) winipc_load(p)
+#define WINIPC_STORE(p, v) winipc_store(p, v)
+#define WINIPC_STORE_RELAXED(p, v) winipc_store(p, v)
+#define WINIPC_STORE_SC(p, v) winipc_store_sc(p, v)
+#define WINIPC_CAS(p, expected, desired) winipc_cas(p, expected, desired)
+
+#else /* gcc and clang */
+
+#define WINIPC_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define WINIPC_LOAD_RELAXED(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define WINIPC_LOAD_SC(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)
+#define WINIPC_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define WINIPC_STORE_RELAXED(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define WINIPC_STORE_SC(p, v) __atomic_store_n(p, v, __ATOMIC_SEQ_CST)
+WINIPC_INLINE int
+winipc_cas(uint64_t *p, uint64_t expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(p, &expected, desired, 0,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+#define WINIPC_CAS(p, expected, desired) winipc_cas(p, expected, desired)
+#if defined(__x86_64__) || defined(__i386__)
+#define WINIPC_PAUSE() __builtin_ia32_pause()
+#else
+#define WINIPC_PAUSE() __asm__ volatile("yield" ::: "memory")
+#endif
+
+#endif
+
+/* The word of a record: plain memory, ordered by tail and head. It is read
+ * once, so that a peer cannot change it between the check and the use. */
+#define WINIPC_READ(p) (*(const volatile uint64_t *)(p))
+#define WINIPC_WRITE(p, v) (*(uint64_t *)(p) = (v))
+#endif /* WINIPC_LOAD */
+
+#ifndef WINIPC_COPY
+#define WINIPC_COPY(to, from, length) memcpy(to, from, length)
+#endif
+
+/* ---- one process's end of a ring: its own memory, not shared. */
+
+typedef struct winipc_ring {
+    winipc_channel_header *shared;
+    unsigned char *data; /* the ring */
+    uint64_t capacity;
+    uint64_t max_record;
+    uint32_t flags;
+    uint32_t reserved;
+    /* producer */
+    uint64_t tail;      /* where the next record goes, maybe unpublished */
+    uint64_t head_seen; /* the consumer has read at least up to here */
+    uint64_t lock_id;   /* what stands in `lock` while it is ours */
+    /* consumer */
+    uint64_t head;       /* the next record to read */
+    uint64_t tail_seen;  /* the producers have written at least up to here */
+    uint64_t front_size; /* of the record that front() found */
+    int claimed;         /* DROP_OLDEST: BUSY is set */
+    const char *fault;   /* after WINIPC_CORRUPT: what was wrong */
+} winipc_ring;
+
+WINIPC_INLINE uint64_t
+winipc_record_size(uint64_t length)
+{
+    return 8 + ((length + 7) & ~UINT64_C(7));
+}
+
+/* Bytes of a mapping that holds such a channel. */
+WINIPC_INLINE uint64_t
+winipc_channel_size(uint64_t capacity, uint64_t max_record)
+{
+    return WINIPC_CHANNEL_DATA_OFFSET + capacity +
+           winipc_record_size(max_record);
+}
+
+WINIPC_FUNC int
+winipc_ring_corrupt(winipc_ring *ring, const char *fault)
+{
+    ring->fault = fault;
+    return WINIPC_CORRUPT;
+}
+
+/* Whether these constants describe a channel. */
+WINIPC_FUNC const char *
+winipc_channel_check(uint64_t capacity, uint64_t max_record, uint32_t flags)
+{
+    if (capacity < WINIPC_CHANNEL_MIN_CAPACITY ||
+        capacity > WINIPC_CHANNEL_MAX_CAPACITY ||
+        (capacity & (capacity - 1)) != 0) {
+        return "capacity is not a power of two from 256 bytes to 1 GiB";
+    }
+    if (max_record < 16 || max_record > capacity - 8) {
+        return "max_record is not from 16 to capacity - 8";
+    }
+    if ((flags & ~WINIPC_CHANNEL_KNOWN_FLAGS) != 0) {
+        return "unknown flags";
+    }
+    return NULL;
+}
+
+/* Make a channel in zeroed memory of winipc_channel_size() bytes. */
+WINIPC_FUNC int
+winipc_ring_format(void *view, uint64_t capacity, uint64_t max_record,
+                   uint32_t flags)
+{
+    winipc_channel_header *shared = (winipc_channel_header *)view;
+    if (winipc_channel_check(capacity, max_record, flags) != NULL) {
+        return WINIPC_TOO_LARGE;
+    }
+    shared->version = WINIPC_CHANNEL_VERSION;
+    shared->data_offset = WINIPC_CHANNEL_DATA_OFFSET;
+    shared->capacity = capacity;
+    shared->max_record = max_record;
+    shared->flags = flags;
+    shared->members_max = WINIPC_CHANNEL_MEMBERS;
+    shared->size = winipc_channel_size(capacity, max_record);
+    WINIPC_STORE(&shared->magic, WINIPC_CHANNEL_MAGIC);
+    return WINIPC_OK;
+}
+
+/* Check the constants against the size of the view and copy them.
+ * WINIPC_EMPTY: the creator is not done yet, try again. */
+WINIPC_FUNC int
+winipc_ring_attach(winipc_ring *ring, void *view, uint64_t view_size)
+{
+    winipc_channel_header *shared = (winipc_channel_header *)view;
+    memset(ring, 0, sizeof(*ring));
+    if (view_size < sizeof(winipc_channel_header)) {
+        return winipc_ring_corrupt(ring, "too small to be a channel");
+    }
+    uint64_t magic = WINIPC_LOAD(&shared->magic);
+    if (magic == 0) {
+        return WINIPC_EMPTY;
+    }
+    if (magic != WINIPC_CHANNEL_MAGIC) {
+        return winipc_ring_corrupt(ring, "not a channel (magic)");
+    }
+    if (*(volatile uint32_t *)&shared->version != WINIPC_CHANNEL_VERSION) {
+        return winipc_ring_corrupt(ring, "unknown version of the layout");
+    }
+    if (*(volatile uint32_t *)&shared->data_offset !=
+        WINIPC_CHANNEL_DATA_OFFSET) {
+        return winipc_ring_corrupt(ring, "wrong data_offset");
+    }
+    if (*(volatile uint32_t *)&shared->members_max != WINIPC_CHANNEL_MEMBERS) {
+        return winipc_ring_corrupt(ring, "wrong members_max");
+    }
+    uint64_t capacity = *(volatile uint64_t *)&shared->capacity;
+    uint64_t max_record = *(volatile uint64_t *)&shared->max_record;
+    uint32_t flags = *(volatile uint32_t *)&shared->flags;
+    const char *fault = winipc_channel_check(capacity, max_record, flags);
+    if (fault != NULL) {
+        return winipc_ring_corrupt(ring, fault);
+    }
+    uint64_t size = winipc_channel_size(capacity, max_record);
+    if (*(volatile uint64_t *)&shared->size != size || size > view_size) {
+        return winipc_ring_corrupt(ring, "size leaves the mapping");
+    }
+    ring->shared = shared;
+    ring->data = (unsigned char *)view + WINIPC_CHANNEL_DATA_OFFSET;
+    ring->capacity = capacity;
+    ring->max_record = max_record;
+    ring->flags = flags;
+    return WINIPC_OK;
+}
+
+WINIPC_INLINE unsigned char *
+winipc_ring_at(const winipc_ring *ring, uint64_t position)
+{
+    return ring->data + (position & (ring->capacity - 1));
+}
+
+/* head as the shared memory says, without BUSY, checked against a tail that
+ * is ours; *raw has BUSY. */
+WINIPC_INLINE int
+winipc_ring_load_head(winipc_ring *ring, uint64_t tail, uint64_t *raw)
+{
+    uint64_t head = WINIPC_LOAD(&ring->shared->head);
+    *raw = head;
+    if (ring->flags & WINIPC_CHANNEL_DROP_OLDEST) {
+        head &= ~WINIPC_HEAD_BUSY;
+    }
+    if ((head & 7) != 0 || tail - head > ring->capacity) {
+        return winipc_ring_corrupt(ring, "head");
+    }
+    ring->head_seen = head;
+    return WINIPC_OK;
+}
+
+/* ---- producer */
+
+/* Take tail over from whoever wrote last: once after the role was claimed,
+ * and with MANY each time after the lock was taken. */
+WINIPC_INLINE int
+winipc_ring_begin(winipc_ring *ring)
+{
+    uint64_t raw;
+    uint64_t tail = WINIPC_LOAD(&ring->shared->tail);
+    if ((tail & 7) != 0) {
+        return winipc_ring_corrupt(ring, "tail");
+    }
+    ring->tail = tail;
+    /* head_seen may be too old to be within capacity of this tail. */
+    if (tail - ring->head_seen > ring->capacity) {
+        return winipc_ring_load_head(ring, tail, &raw);
+    }
+    return WINIPC_OK;
+}
+
+/* Room for a record; *payload is where its bytes go. FULL if there is none,
+ * and nothing has changed. */
+WINIPC_INLINE int
+winipc_ring_reserve(winipc_ring *ring, uint64_t length, void **payload)
+{
+    if (length > ring->max_record) {
+        return WINIPC_TOO_LARGE;
+    }
+    uint64_t end = ring->tail + winipc_record_size(length);
+    if (end - ring->head_seen > ring->capacity) {
+        uint64_t raw;
+        int result = winipc_ring_load_head(ring, ring->tail, &raw);
+        if (result != WINIPC_OK) {
+            return result;
+        }
+        if (end - ring->head_seen > ring->capacity) {
+            return WINIPC_FULL;
+        }
+    }
+    *payload = winipc_ring_at(ring, ring->tail) + 8;
+    return WINIPC_OK;
+}
+
+/* The payload is written: finish the record. It is visible from publish. */
+WINIPC_INLINE void
+winipc_ring_commit(winipc_ring *ring, uint64_t length, uint32_t flags)
+{
+    WINIPC_WRITE(winipc_ring_at(ring, ring->tail),
+                 length | (uint64_t)(flags | WINIPC_RECORD_MARK) << 32);
+    ring->tail += winipc_record_size(length);
+}
+
+/* Show all committed records to the consumer. 1: it sleeps, so set the event
+ * "data". */
+WINIPC_INLINE int
+winipc_ring_publish(winipc_ring *ring)
+{
+    WINIPC_STORE_SC(&ring->shared->tail, ring->tail);
+    if (WINIPC_LOAD_SC(&ring->shared->data_wanted) != 0) {
+        WINIPC_STORE_RELAXED(&ring->shared->data_wanted, 0);
+        return 1;
+    }
+    return 0;
+}
+
+/* After FULL, before a sleep on the event "space": OK if there is room after
+ * all, FULL if the consumer will now set the event. */
+WINIPC_INLINE int
+winipc_ring_want_space(winipc_ring *ring, uint64_t length)
+{
+    uint64_t target = ring->tail + winipc_record_size(length) - ring->capacity;
+    if (ring->flags & WINIPC_CHANNEL_DROP_OLDEST) {
+        /* Only the reading consumer is in the way: any release will do. */
+        WINIPC_STORE_SC(&ring->shared->space_wanted, ring->head_seen | 1);
+        uint64_t raw = WINIPC_LOAD_SC(&ring->shared->head);
+        return raw & WINIPC_HEAD_BUSY ? WINIPC_FULL : WINIPC_OK;
+    }
+    WINIPC_STORE_SC(&ring->shared->space_wanted, target | 1);
+    uint64_t head = WINIPC_LOAD_SC(&ring->shared->head) & ~UINT64_C(7);
+    if ((int64_t)(head - target) >= 0) {
+        return WINIPC_OK;
+    }
+    return WINIPC_FULL;
+}
+
+WINIPC_INLINE void
+winipc_ring_unwant_space(winipc_ring *ring)
+{
+    WINIPC_STORE_RELAXED(&ring->shared->space_wanted, 0);
+}
+
+/* DROP_OLDEST, after FULL: forget published records until this one fits. OK,
+ * or FULL while the consumer is reading the oldest. Adds to *dropped. */
+WINIPC_FUNC int
+winipc_ring_drop(winipc_ring *ring, uint64_t length, uint64_t *dropped)
+{
+    uint64_t end = ring->tail + winipc_record_size(length);
+    for (;;) {
+        uint64_t raw;
+        int result = winipc_ring_load_head(ring, ring->tail, &raw);
+        if (result != WINIPC_OK) {
+            return result;
+        }
+        if (end - ring->head_seen <= ring->capacity) {
+            return WINIPC_OK;
+        }
+        if (raw & WINIPC_HEAD_BUSY) {
+            return WINIPC_FULL;
+        }
+        uint64_t word = WINIPC_READ(winipc_ring_at(ring, raw));
+        uint64_t size = winipc_record_size((uint32_t)word);
+        if (size > ring->tail - raw) {
+            return winipc_ring_corrupt(ring, "record");
+        }
+        if (WINIPC_CAS(&ring->shared->head, raw, raw + size)) {
+            *dropped += 1;
+        }
+    }
+}
+
+/* ---- the producers' lock (MANY) */
+
+WINIPC_INLINE int
+winipc_ring_trylock(winipc_ring *ring)
+{
+    return WINIPC_LOAD_RELAXED(&ring->shared->lock) == 0 &&
+           WINIPC_CAS(&ring->shared->lock, 0, ring->lock_id);
+}
+
+/* Before a sleep on the event "lock": OK if the lock is ours after all. */
+WINIPC_INLINE int
+winipc_ring_want_lock(winipc_ring *ring)
+{
+    WINIPC_STORE_SC(&ring->shared->lock_wanted, 1);
+    return WINIPC_CAS(&ring->shared->lock, 0, ring->lock_id) ? WINIPC_OK
+                                                             : WINIPC_FULL;
+}
+
+/* A producer that slept and then got the lock cannot know whether others
+ * still sleep: its own unlock shall wake one more. */
+WINIPC_INLINE void
+winipc_ring_slept_for_lock(winipc_ring *ring)
+{
+    WINIPC_STORE_RELAXED(&ring->shared->lock_wanted, 1);
+}
+
+/* 1: producers sleep for it, so set the event "lock". */
+WINIPC_INLINE int
+winipc_ring_unlock(winipc_ring *ring)
+{
+    WINIPC_STORE_SC(&ring->shared->lock, 0);
+    if (WINIPC_LOAD_SC(&ring->shared->lock_wanted) != 0) {
+        WINIPC_STORE_RELAXED(&ring->shared->lock_wanted, 0);
+        return 1;
+    }
+    return 0;
+}
+
+/* The owner `owner` is dead: take the lock over. 1 if it is ours now. */
+WINIPC_INLINE int
+winipc_ring_steal(winipc_ring *ring, uint64_t owner)
+{
+    return owner != ring->lock_id &&
+           WINIPC_CAS(&ring->shared->lock, owner, ring->lock_id);
+}
+
+/* ---- consumer */
+
+/* Take head over from the consumer before: once after the role was claimed.
+ * Clears the BUSY of one that died. */
+WINIPC_FUNC int
+winipc_ring_resume(winipc_ring *ring)
+{
+    uint64_t tail, head;
+    int drops = (ring->flags & WINIPC_CHANNEL_DROP_OLDEST) != 0;
+    for (;;) {
+        uint64_t raw = WINIPC_LOAD(&ring->shared->head);
+        head = drops ? raw & ~WINIPC_HEAD_BUSY : raw;
+        if (raw == head || WINIPC_CAS(&ring->shared->head, raw, head)) {
+            break;
+        }
+    }
+    tail = WINIPC_LOAD(&ring->shared->tail);
+    if ((head & 7) != 0 || (tail & 7) != 0) {
+        return winipc_ring_corrupt(ring, "head or tail");
+    }
+    if (!drops && tail - head > ring->capacity) {
+        return winipc_ring_corrupt(ring, "tail is not within capacity");
+    }
+    ring->head = head;
+    ring->tail_seen = head;
+    ring->claimed = 0;
+    return WINIPC_OK;
+}
+
+/* The oldest record: where its payload is, its length and flags. EMPTY if
+ * there is none. It stays until pop and release. With DROP_OLDEST it is
+ * claimed as well, and release (or front again) has to follow. */
+WINIPC_INLINE int
+winipc_ring_front(winipc_ring *ring, const void **payload, uint32_t *length,
+                  uint32_t *flags)
+{
+    if ((ring->flags & WINIPC_CHANNEL_DROP_OLDEST) && !ring->claimed) {
+        /* The producers move head too: see where it is, and hold it. */
+        for (;;) {
+            uint64_t head = WINIPC_LOAD(&ring->shared->head);
+            uint64_t tail = WINIPC_LOAD(&ring->shared->tail);
+            if (head == tail) {
+                ring->head = ring->tail_seen = head;
+                return WINIPC_EMPTY;
+            }
+            if ((head & 7) != 0) {
+                return winipc_ring_corrupt(ring, "head");
+            }
+            if (!WINIPC_CAS(&ring->shared->head, head,
+                            head | WINIPC_HEAD_BUSY)) {
+                continue; /* one message fewer: this ends */
+            }
+            ring->claimed = 1;
+            ring->head = ring->tail_seen = head;
+            break;
+        }
+    }
+    if (ring->head == ring->tail_seen) {
+        uint64_t tail = WINIPC_LOAD(&ring->shared->tail);
+        if ((tail & 7) != 0 || tail - ring->head > ring->capacity) {
+            return winipc_ring_corrupt(ring, "tail");
+        }
+        ring->tail_seen = tail;
+        if (tail == ring->head) {
+            return WINIPC_EMPTY;
+        }
+    }
+    const unsigned char *at = winipc_ring_at(ring, ring->head);
+    uint64_t word = WINIPC_READ(at);
+    uint32_t bytes = (uint32_t)word;
+    uint32_t kind = (uint32_t)(word >> 32);
+    if (bytes > ring->max_record ||
+        winipc_record_size(bytes) > ring->tail_seen - ring->head ||
+        (kind & ~WINIPC_RECORD_WHOLE) != WINIPC_RECORD_MARK) {
+        return winipc_ring_corrupt(ring, "record");
+    }
+    ring->front_size = winipc_record_size(bytes);
+    *payload = at + 8;
+    *length = bytes;
+    *flags = kind & WINIPC_RECORD_WHOLE;
+    return WINIPC_OK;
+}
+
+/* The record that front() found is read: go on to the next. The room it took
+ * is given back by release. */
+WINIPC_INLINE void
+winipc_ring_pop(winipc_ring *ring)
+{
+    ring->head += ring->front_size;
+}
+
+/* Give the room of all popped records back. 1: a producer sleeps for it, so
+ * set the event "space". */
+WINIPC_INLINE int
+winipc_ring_release(winipc_ring *ring)
+{
+    ring->claimed = 0;
+    WINIPC_STORE_SC(&ring->shared->head, ring->head);
+    uint64_t wanted = WINIPC_LOAD_SC(&ring->shared->space_wanted);
+    if (wanted != 0 && (int64_t)(ring->head - (wanted & ~UINT64_C(7))) >= 0) {
+        WINIPC_STORE_RELAXED(&ring->shared->space_wanted, 0);
+        return 1;
+    }
+    return 0;
+}
+
+/* After EMPTY, before a sleep on the event "data": OK if there is something
+ * after all, EMPTY if a producer will now set the event. */
+WINIPC_INLINE int
+winipc_ring_want_data(winipc_ring *ring)
+{
+    WINIPC_STORE_SC(&ring->shared->data_wanted, 1);
+    return WINIPC_LOAD_SC(&ring->shared->tail) != ring->head ? WINIPC_OK
+                                                             : WINIPC_EMPTY;
+}
+
+WINIPC_INLINE void
+winipc_ring_unwant_data(winipc_ring *ring)
+{
+    WINIPC_STORE_RELAXED(&ring->shared->data_wanted, 0);
+}
+
+/* Cheap looks for a spinning thread: is a try worth it? */
+WINIPC_INLINE int
+winipc_ring_has_data(const winipc_ring *ring)
+{
+    return WINIPC_LOAD(&ring->shared->tail) != ring->head;
+}
+
+WINIPC_INLINE int
+winipc_ring_has_space(const winipc_ring *ring, uint64_t length)
+{
+    uint64_t head = WINIPC_LOAD(&ring->shared->head);
+    if (ring->flags & WINIPC_CHANNEL_DROP_OLDEST) {
+        return !(head & WINIPC_HEAD_BUSY);
+    }
+    return ring->tail + winipc_record_size(length) - head <= ring->capacity;
+}
+
+/* ---- members */
+
+#define WINIPC_MEMBER_PID(word) ((uint32_t)(word))
+#define WINIPC_MEMBER_STATE(word) ((uint32_t)((word) >> 32) & 0xffu)
+#define WINIPC_MEMBER_TAKES(word) ((uint32_t)((word) >> 40))
+
+/* Claim a slot whose word was `seen` (free, or of a dead process). The new
+ * word, or 0 if somebody else was faster. */
+WINIPC_FUNC uint64_t
+winipc_member_claim(winipc_ring *ring, unsigned int slot, uint64_t seen,
+                    uint32_t pid, uint64_t start)
+{
+    winipc_member *member = &ring->shared->members[slot];
+    uint64_t takes = (WINIPC_MEMBER_TAKES(seen) + 1) & 0xffffffu;
+    uint64_t base = pid | (takes == 0 ? 1 : takes) << 40;
+    if (!WINIPC_CAS(&member->word, seen,
+                    base | (uint64_t)WINIPC_MEMBER_CLAIMING << 32)) {
+        return 0;
+    }
+    WINIPC_STORE_RELAXED(&member->start, start);
+    base |= (uint64_t)WINIPC_MEMBER_ACTIVE << 32;
+    WINIPC_STORE(&member->word, base);
+    return base;
+}
+
+/* Leave a slot: ours, or that of a dead process. It keeps its count, so that
+ * "was here and left" differs from "was never here", and the process id of
+ * one that died. */
+WINIPC_FUNC int
+winipc_member_leave(winipc_ring *ring, unsigned int slot, uint64_t word,
+                    int died)
+{
+    uint64_t gone = (uint64_t)WINIPC_MEMBER_TAKES(word) << 40;
+    if (died) {
+        gone |= WINIPC_MEMBER_PID(word);
+    }
+    return WINIPC_CAS(&ring->shared->members[slot].word, word, gone);
+}
+
+/* What stands in `lock` while the member of this slot owns it. */
+WINIPC_INLINE uint64_t
+winipc_member_lock_id(unsigned int slot, uint64_t word)
+{
+    return (uint64_t)slot | (uint64_t)WINIPC_MEMBER_TAKES(word) << 8;
+}
+
+/* ---- a channel: a ring, its members, and how to wait. What depends on the
+ * operating system are the functions winipc_os_*; a test may bring its own. */
+
+enum { WINIPC_WAKE_DATA = 0, WINIPC_WAKE_SPACE = 1, WINIPC_WAKE_LOCK = 2 };
+
+/* The longest sleep: what a killed peer left unsignalled is seen then. */
+#define WINIPC_SLICE_MS 100u
+#define WINIPC_INFINITE UINT32_MAX
+
+#ifdef _WIN32
+typedef struct winipc_peer {
+    HANDLE process;
+    uint64_t word;
+} winipc_peer;
+
+typedef struct winipc_os {
+    HANDLE mapping;
+    HANDLE events[3];
+    uint64_t start;        /* creation time of this process */
+    uint64_t ticks_per_us; /* of QueryPerformanceCounter, at least 1 */
+    uint64_t spin[3];      /* ticks to spin before a sleep, adapting */
+    uint64_t began[3];     /* when the wait going on began */
+    uint32_t pid;
+    int one_cpu;                                  /* yield, do not spin */
+    winipc_peer peers[2][WINIPC_CHANNEL_MEMBERS]; /* as sender, receiver */
+} winipc_os;
+#define WINIPC_HAVE_OS
+#endif
+
+#ifdef WINIPC_HAVE_OS
+
+/* Zeroed, it is closed. One thread at a time may send on it, and one may
+ * receive at the same time. */
+typedef struct winipc_channel {
+    winipc_ring ring;
+    winipc_os os;
+    uint64_t send_word; /* our word as a producer, 0: we are none */
+    uint64_t recv_word; /* our word as the consumer, 0: we are not */
+    unsigned int send_slot;
+    int locked; /* the producers' lock is ours */
+    /* recv: a message in parts, of which `done` bytes have arrived */
+    uint64_t part_total;
+    uint64_t part_done;
+    int parting;
+} winipc_channel;
+
+WINIPC_FUNC void winipc_os_signal(winipc_channel *ch, int which);
+/* OK: woken. TIMEOUT: look after dead peers. FAILED. */
+WINIPC_FUNC int winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms);
+/* 1: it is worth a try. 0: time to sleep. */
+WINIPC_FUNC int winipc_os_spin(winipc_channel *ch, int which, uint64_t length);
+/* 1 if this member is surely dead; side: 0 asked by the sender, 1 receiver */
+WINIPC_FUNC int winipc_os_dead(winipc_channel *ch, int side, unsigned int slot,
+                               uint64_t word);
+WINIPC_FUNC uint32_t winipc_os_pid(winipc_channel *ch);
+WINIPC_FUNC uint64_t winipc_os_start(winipc_channel *ch);
+WINIPC_FUNC uint64_t winipc_os_ms(void);
+
+WINIPC_INLINE int
+winipc_channel_ready(const winipc_channel *ch, int which, uint64_t length)
+{
+    switch (which) {
+    case WINIPC_WAKE_DATA:
+        return winipc_ring_has_data(&ch->ring);
+    case WINIPC_WAKE_SPACE:
+        return winipc_ring_has_space(&ch->ring, length);
+    default:
+        return WINIPC_LOAD(&ch->ring.shared->lock) == 0;
+    }
+}
+
+WINIPC_INLINE unsigned int
+winipc_channel_slots(const winipc_channel *ch)
+{
+    return ch->ring.flags & WINIPC_CHANNEL_MANY ? WINIPC_CHANNEL_MEMBERS : 2;
+}
+
+/* A member is dead: free its lock and its slot, and wake whom it may have
+ * left asleep. Each step may be done twice, or by another process. */
+WINIPC_FUNC void
+winipc_channel_bury(winipc_channel *ch, unsigned int slot, uint64_t word)
+{
+    if (slot != 0) {
+        WINIPC_CAS(&ch->ring.shared->lock, winipc_member_lock_id(slot, word),
+                   0);
+    }
+    winipc_member_leave(&ch->ring, slot, word, 1);
+    winipc_os_signal(ch, WINIPC_WAKE_DATA);
+    winipc_os_signal(ch, WINIPC_WAKE_LOCK);
+}
+
+WINIPC_FUNC void
+winipc_channel_unlock(winipc_channel *ch)
+{
+    if (ch->locked) {
+        ch->locked = 0;
+        if (winipc_ring_unlock(&ch->ring)) {
+            winipc_os_signal(ch, WINIPC_WAKE_LOCK);
+        }
+    }
+}
+
+/* Give the roles back, and tell the other side. */
+WINIPC_FUNC void
+winipc_channel_leave(winipc_channel *ch, int receive)
+{
+    if (receive && ch->recv_word != 0) {
+        if (ch->ring.claimed) {
+            winipc_ring_release(&ch->ring);
+        }
+        winipc_member_leave(&ch->ring, 0, ch->recv_word, 0);
+        ch->recv_word = 0;
+        winipc_os_signal(ch, WINIPC_WAKE_SPACE);
+        winipc_os_signal(ch, WINIPC_WAKE_LOCK);
+    }
+    if (!receive && ch->send_word != 0) {
+        winipc_channel_unlock(ch);
+        winipc_member_leave(&ch->ring, ch->send_slot, ch->send_word, 0);
+        ch->send_word = 0;
+        winipc_os_signal(ch, WINIPC_WAKE_DATA);
+    }
+}
+
+/* Become the consumer (receive) or a producer. TAKEN if a living process has
+ * the role. */
+WINIPC_FUNC int
+winipc_channel_claim(winipc_channel *ch, int receive)
+{
+    unsigned int slot = receive ? 0 : 1;
+    unsigned int end = receive ? 1 : winipc_channel_slots(ch);
+    if ((receive ? ch->recv_word : ch->send_word) != 0) {
+        return WINIPC_OK;
+    }
+    for (; slot < end; slot++) {
+        uint64_t seen = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
+        if (WINIPC_MEMBER_STATE(seen) != WINIPC_MEMBER_FREE) {
+            if (!winipc_os_dead(ch, receive, slot, seen)) {
+                continue;
+            }
+            winipc_channel_bury(ch, slot, seen);
+            seen = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
+            if (WINIPC_MEMBER_STATE(seen) != WINIPC_MEMBER_FREE) {
+                continue;
+            }
+        }
+        uint64_t word = winipc_member_claim(
+            &ch->ring, slot, seen, winipc_os_pid(ch), winipc_os_start(ch));
+        if (word == 0) {
+            continue; /* somebody was faster */
+        }
+        int result;
+        if (receive) {
+            ch->recv_word = word;
+            ch->parting = 0;
+            result = winipc_ring_resume(&ch->ring);
+        }
+        else {
+            ch->send_word = word;
+            ch->send_slot = slot;
+            ch->ring.lock_id = winipc_member_lock_id(slot, word);
+            result = winipc_ring_begin(&ch->ring);
+        }
+        if (result != WINIPC_OK) {
+            winipc_channel_leave(ch, receive);
+        }
+        return result;
+    }
+    return WINIPC_TAKEN;
+}
+
+/* Who may still send: OK somebody, EMPTY nobody was ever here, CLOSED all
+ * have left, BROKEN and one of them had died. */
+WINIPC_FUNC int
+winipc_channel_producers(winipc_channel *ch, int look_for_dead)
+{
+    unsigned int end = winipc_channel_slots(ch);
+    int result = WINIPC_EMPTY;
+    for (unsigned int slot = 1; slot < end; slot++) {
+        uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
+        if (WINIPC_MEMBER_TAKES(word) == 0) {
+            break; /* slots are taken in order */
+        }
+        if (WINIPC_MEMBER_STATE(word) != WINIPC_MEMBER_FREE) {
+            if (!look_for_dead || !winipc_os_dead(ch, 1, slot, word)) {
+                return WINIPC_OK;
+            }
+            winipc_channel_bury(ch, slot, word);
+            result = WINIPC_BROKEN;
+        }
+        else if (WINIPC_MEMBER_PID(word) != 0) {
+            result = WINIPC_BROKEN;
+        }
+        else if (result == WINIPC_EMPTY) {
+            result = WINIPC_CLOSED;
+        }
+    }
+    return result;
+}
+
+/* The same for the consumer. */
+WINIPC_INLINE int
+winipc_channel_consumer(winipc_channel *ch, int look_for_dead)
+{
+    uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[0].word);
+    if (WINIPC_MEMBER_STATE(word) != WINIPC_MEMBER_FREE) {
+        if (!look_for_dead || !winipc_os_dead(ch, 0, 0, word)) {
+            return WINIPC_OK;
+        }
+        winipc_channel_bury(ch, 0, word);
+        return WINIPC_BROKEN;
+    }
+    if (word == 0) {
+        return WINIPC_EMPTY;
+    }
+    return WINIPC_MEMBER_PID(word) != 0 ? WINIPC_BROKEN : WINIPC_CLOSED;
+}
+
+/* After EMPTY: spin, then sleep at most ms. OK look again, TIMEOUT, CLOSED
+ * or BROKEN (and nothing is left to read), FAILED. */
+WINIPC_FUNC int
+winipc_channel_wait_data(winipc_channel *ch, uint32_t ms)
+{
+    /* Members before tail: who is seen to have left has stored its tail. */
+    int result = winipc_channel_producers(ch, 0);
+    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
+        return winipc_ring_has_data(&ch->ring) ? WINIPC_OK : result;
+    }
+    if (winipc_ring_has_data(&ch->ring)) {
+        return WINIPC_OK;
+    }
+    if (ms == 0) {
+        return WINIPC_TIMEOUT;
+    }
+    if (winipc_os_spin(ch, WINIPC_WAKE_DATA, 0)) {
+        return WINIPC_OK;
+    }
+    if (winipc_ring_want_data(&ch->ring) == WINIPC_OK) {
+        winipc_ring_unwant_data(&ch->ring);
+        return WINIPC_OK;
+    }
+    int slept = winipc_os_sleep(ch, WINIPC_WAKE_DATA, ms);
+    winipc_ring_unwant_data(&ch->ring);
+    if (slept == WINIPC_TIMEOUT) {
+        result = winipc_channel_producers(ch, 1);
+        if (winipc_ring_has_data(&ch->ring)) {
+            return WINIPC_OK;
+        }
+        if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
+            return result;
+        }
+    }
+    return slept;
+}
+
+/* After FULL: the same for room for a record. */
+WINIPC_FUNC int
+winipc_channel_wait_space(winipc_channel *ch, uint64_t length, uint32_t ms)
+{
+    int result = winipc_channel_consumer(ch, 0);
+    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
+        return result;
+    }
+    if (ms == 0) {
+        return WINIPC_TIMEOUT;
+    }
+    if (winipc_os_spin(ch, WINIPC_WAKE_SPACE, length)) {
+        return WINIPC_OK;
+    }
+    if (winipc_ring_want_space(&ch->ring, length) == WINIPC_OK) {
+        winipc_ring_unwant_space(&ch->ring);
+        return WINIPC_OK;
+    }
+    int slept = winipc_os_sleep(ch, WINIPC_WAKE_SPACE, ms);
+    winipc_ring_unwant_space(&ch->ring);
+    if (slept == WINIPC_TIMEOUT) {
+        result = winipc_channel_consumer(ch, 1);
+        if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
+            return result;
+        }
+    }
+    return slept;
+}
+
+/* The owner of the lock may be dead. 1 if the lock is ours now. */
+WINIPC_FUNC int
+winipc_channel_inherit_lock(winipc_channel *ch)
+{
+    uint64_t owner = WINIPC_LOAD(&ch->ring.shared->lock);
+    unsigned int slot = (unsigned int)(owner & 0xff);
+    if (owner == 0) {
+        return winipc_ring_trylock(&ch->ring);
+    }
+    if (slot == 0 || slot >= WINIPC_CHANNEL_MEMBERS) {
+        winipc_ring_corrupt(&ch->ring, "lock");
+        return -1;
+    }
+    uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
+    if (winipc_member_lock_id(slot, word) == owner &&
+        WINIPC_MEMBER_STATE(word) != WINIPC_MEMBER_FREE &&
+        !winipc_os_dead(ch, 0, slot, word)) {
+        return 0; /* alive: it is only slow */
+    }
+    return winipc_ring_steal(&ch->ring, owner);
+}
+
+/* Take the producers' lock (MANY); with one producer there is none. One
+ * step, as above: OK it is ours, FULL try again. */
+WINIPC_FUNC int
+winipc_channel_wait_lock(winipc_channel *ch, uint32_t ms)
+{
+    int got = winipc_ring_trylock(&ch->ring);
+    int slept = WINIPC_FULL;
+    if (!got) {
+        if (ms == 0) {
+            return WINIPC_TIMEOUT;
+        }
+        got = winipc_os_spin(ch, WINIPC_WAKE_LOCK, 0) &&
+              winipc_ring_trylock(&ch->ring);
+        if (!got) {
+            got = winipc_ring_want_lock(&ch->ring) == WINIPC_OK;
+            if (!got) {
+                slept = winipc_os_sleep(ch, WINIPC_WAKE_LOCK, ms);
+                got = winipc_ring_trylock(&ch->ring);
+            }
+            if (!got && slept == WINIPC_TIMEOUT) {
+                got = winipc_channel_inherit_lock(ch);
+                if (got < 0) {
+                    return WINIPC_CORRUPT;
+                }
+            }
+            if (got) {
+                winipc_ring_slept_for_lock(&ch->ring);
+            }
+        }
+    }
+    if (!got) {
+        return slept == WINIPC_OK ? WINIPC_FULL : slept;
+    }
+    ch->locked = 1;
+    int result = winipc_ring_begin(&ch->ring);
+    if (result != WINIPC_OK) {
+        winipc_channel_unlock(ch);
+    }
+    return result;
+}
+
+WINIPC_INLINE void
+winipc_channel_publish(winipc_channel *ch)
+{
+    if (winipc_ring_publish(&ch->ring)) {
+        winipc_os_signal(ch, WINIPC_WAKE_DATA);
+    }
+}
+
+WINIPC_INLINE void
+winipc_channel_release(winipc_channel *ch)
+{
+    if (winipc_ring_release(&ch->ring)) {
+        winipc_os_signal(ch, WINIPC_WAKE_SPACE);
+    }
+}
+
+/* Room for a record, by the channel's policy but without waiting. */
+WINIPC_FUNC int
+winipc_channel_reserve(winipc_channel *ch, uint64_t length, void **payload)
+{
+    int result = winipc_ring_reserve(&ch->ring, length, payload);
+    if (result == WINIPC_FULL &&
+        (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
+        uint64_t dropped = 0;
+        result = winipc_ring_drop(&ch->ring, length, &dropped);
+        if (dropped != 0) {
+            uint64_t *count = &ch->ring.shared->dropped;
+            WINIPC_STORE_RELAXED(count, WINIPC_LOAD_RELAXED(count) + dropped);
+        }
+        if (result == WINIPC_OK) {
+            result = winipc_ring_reserve(&ch->ring, length, payload);
+        }
+    }
+    return result;
+}
+
+/* How many bytes of the message go into its next part, and its flags. The
+ * first of several parts begins with the whole length. */
+WINIPC_INLINE uint64_t
+winipc_channel_part(const winipc_channel *ch, uint64_t length, uint64_t done,
+                    uint32_t *flags, uint64_t *prefix)
+{
+    uint64_t room = ch->ring.max_record & ~UINT64_C(7);
+    *prefix = 0;
+    *flags = 0;
+    if (done == 0) {
+        *flags = WINIPC_RECORD_FIRST;
+        if (length <= ch->ring.max_record) {
+            *flags = WINIPC_RECORD_WHOLE;
+            return length;
+        }
+        *prefix = 8;
+        return room - 8;
+    }
+    if (length - done <= room) {
+        *flags = WINIPC_RECORD_LAST;
+        return length - done;
+    }
+    return room;
+}
+
+/* How long a step may wait until a moment; 0 when it is over. */
+WINIPC_FUNC uint32_t
+winipc_channel_slice(uint32_t timeout_ms, uint64_t began)
+{
+    if (timeout_ms == WINIPC_INFINITE) {
+        return WINIPC_SLICE_MS;
+    }
+    uint64_t gone = winipc_os_ms() - began;
+    if (gone >= timeout_ms) {
+        return 0;
+    }
+    return timeout_ms - gone < WINIPC_SLICE_MS ? (uint32_t)(timeout_ms - gone)
+                                               : WINIPC_SLICE_MS;
+}
+
+/* Send one message. OK; TIMEOUT (with timeout_ms 0: no room now); CLOSED or
+ * BROKEN (no consumer any more); TAKEN; TOO_LARGE; CORRUPT; FAILED. */
+WINIPC_FUNC int
+winipc_channel_send(winipc_channel *ch, const void *data, uint64_t length,
+                    uint32_t timeout_ms)
+{
+    uint64_t began = timeout_ms == 0 ? 0 : winipc_os_ms();
+    uint64_t done = 0;
+    int result = winipc_channel_claim(ch, 0);
+    if (result != WINIPC_OK) {
+        return result;
+    }
+    result = winipc_channel_consumer(ch, 0);
+    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
+        return result;
+    }
+    if (length > ch->ring.max_record &&
+        (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
+        return WINIPC_TOO_LARGE; /* half a message cannot be dropped */
+    }
+    if (ch->ring.flags & WINIPC_CHANNEL_MANY) {
+        do {
+            result = winipc_channel_wait_lock(
+                ch, winipc_channel_slice(timeout_ms, began));
+        } while (result == WINIPC_FULL ||
+                 (result == WINIPC_TIMEOUT &&
+                  winipc_channel_slice(timeout_ms, began) != 0));
+        if (result != WINIPC_OK) {
+            return result;
+        }
+    }
+    do {
+        uint32_t flags;
+        uint64_t prefix;
+        void *payload;
+        uint64_t part = winipc_channel_part(ch, length, done, &flags, &prefix);
+        while ((result = winipc_channel_reserve(ch, prefix + part,
+                                                &payload)) == WINIPC_FULL) {
+            uint32_t slice = winipc_channel_slice(timeout_ms, began);
+            result = winipc_channel_wait_space(ch, prefix + part, slice);
+            if (result != WINIPC_OK &&
+                (result != WINIPC_TIMEOUT || slice == 0)) {
+                break;
+            }
+        }
+        if (result != WINIPC_OK) {
+            break;
+        }
+        if (prefix != 0) {
+            WINIPC_WRITE(payload, length);
+        }
+        WINIPC_COPY((unsigned char *)payload + prefix,
+                    (const unsigned char *)data + done, (size_t)part);
+        winipc_ring_commit(&ch->ring, prefix + part, flags);
+        winipc_channel_publish(ch);
+        done += part;
+    } while (done < length);
+    winipc_channel_unlock(ch);
+    return result;
+}
+
+/* The next record, waiting for it. It stays until winipc_channel_next. */
+WINIPC_FUNC int
+winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
+                    uint32_t *flags, uint32_t timeout_ms)
+{
+    uint64_t began = timeout_ms == 0 ? 0 : winipc_os_ms();
+    int result = winipc_channel_claim(ch, 1);
+    while (result == WINIPC_OK) {
+        result = winipc_ring_front(&ch->ring, payload, length, flags);
+        if (result != WINIPC_EMPTY) {
+            break;
+        }
+        uint32_t slice = winipc_channel_slice(timeout_ms, began);
+        result = winipc_channel_wait_data(ch, slice);
+        if (result == WINIPC_TIMEOUT && slice != 0) {
+            result = WINIPC_OK;
+        }
+    }
+    return result;
+}
+
+WINIPC_FUNC void
+winipc_channel_next(winipc_channel *ch)
+{
+    winipc_ring_pop(&ch->ring);
+    winipc_channel_release(ch);
+}
+
+/* Receive one message. TOO_LARGE: *length says how large a buffer it needs,
+ * and it is still there. After a TIMEOUT in the middle of a message in
+ * parts, call again with the same buffer. CLOSED: all producers have left and
+ * everything is read; BROKEN: the same, but one of them died. */
+WINIPC_FUNC int
+winipc_channel_recv(winipc_channel *ch, void *buffer, uint64_t size,
+                    uint64_t *length, uint32_t timeout_ms)
+{
+    for (;;) {
+        const void *payload;
+        uint32_t bytes, flags;
+        uint64_t skip = 0;
+        int result =
+            winipc_channel_peek(ch, &payload, &bytes, &flags, timeout_ms);
+        if (result != WINIPC_OK) {
+            return result;
+        }
+        if (flags & WINIPC_RECORD_FIRST) {
+            ch->part_done = 0;
+            ch->part_total = bytes;
+            if (!(flags & WINIPC_RECORD_LAST)) {
+                if (bytes < 8) {
+                    return winipc_ring_corrupt(&ch->ring, "first part");
+                }
+                ch->part_total = WINIPC_READ(payload);
+                skip = 8;
+            }
+            *length = ch->part_total;
+            if (ch->part_total > size) {
+                if (ch->ring.claimed) {
+                    winipc_channel_release(ch);
+                }
+                return WINIPC_TOO_LARGE;
+            }
+            ch->parting = 1;
+        }
+        bytes -= (uint32_t)skip;
+        if (ch->parting) {
+            uint64_t left = ch->part_total - ch->part_done;
+            int last = (flags & WINIPC_RECORD_LAST) != 0;
+            if (bytes > left || (last && bytes != left) ||
+                ch->part_total > size) {
+                ch->parting = 0;
+                return winipc_ring_corrupt(&ch->ring, "part");
+            }
+            WINIPC_COPY((unsigned char *)buffer + ch->part_done,
+                        (const unsigned char *)payload + skip, bytes);
+            ch->part_done += bytes;
+            winipc_channel_next(ch);
+            if (last) {
+                ch->parting = 0;
+                *length = ch->part_total;
+                return WINIPC_OK;
+            }
+        }
+        else {
+            winipc_channel_next(ch); /* the rest of what nobody began */
+        }
+    }
+}
+
+#endif /* WINIPC_HAVE_OS */
+
+#ifdef _WIN32
+
+WINIPC_INLINE uint64_t
+winipc_os_ticks(void)
+{
+    LARGE_INTEGER now;
+    QueryPerformanceCounter(&now);
+    return (uint64_t)now.QuadPart;
+}
+
+WINIPC_FUNC uint64_t
+winipc_os_ms(void)
+{
+    return GetTickCount64();
+}
+
+WINIPC_FUNC uint32_t
+winipc_os_pid(winipc_channel *ch)
+{
+    return ch->os.pid;
+}
+
+WINIPC_FUNC uint64_t
+winipc_os_start(winipc_channel *ch)
+{
+    return ch->os.start;
+}
+
+WINIPC_FUNC uint64_t
+winipc_os_creation_time(HANDLE process)
+{
+    FILETIME created, other;
+    if (!GetProcessTimes(process, &created, &other, &other, &other)) {
+        return 0;
+    }
+    return (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
+}
+
+WINIPC_FUNC void
+winipc_os_signal(winipc_channel *ch, int which)
+{
+    SetEvent(ch->os.events[which]);
+}
+
+/* The member's process in peer->process, opened once. 0 if there is surely
+ * no such process any more. */
+WINIPC_FUNC int
+winipc_os_find(winipc_channel *ch, winipc_peer *peer, unsigned int slot,
+               uint64_t word)
+{
+    uint32_t pid = WINIPC_MEMBER_PID(word);
+    uint64_t start = 0;
+    if (peer->word == word) {
+        return 1;
+    }
+    if (peer->process != NULL) {
+        CloseHandle(peer->process);
+        peer->process = NULL;
+    }
+    peer->word = 0;
+    if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE) {
+        start = WINIPC_LOAD(&ch->ring.shared->members[slot].start);
+    }
+    if (pid == ch->os.pid) {
+        return start == 0 || start == ch->os.start;
+    }
+    HANDLE process = OpenProcess(
+        SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    if (process == NULL) {
+        /* Not allowed is not dead. */
+        return GetLastError() != ERROR_INVALID_PARAMETER;
+    }
+    uint64_t created = winipc_os_creation_time(process);
+    if (start != 0 && created != 0 && start != created) {
+        CloseHandle(process); /* another one has the id now */
+        return 0;
+    }
+    peer->process = process;
+    peer->word = word;
+    return 1;
+}
+
+WINIPC_FUNC int
+winipc_os_dead(winipc_channel *ch, int side, unsigned int slot, uint64_t word)
+{
+    winipc_peer *peer = &ch->os.peers[side][slot];
+    if (!winipc_os_find(ch, peer, slot, word)) {
+        return 1;
+    }
+    return peer->process != NULL &&
+           WaitForSingleObject(peer->process, 0) == WAIT_OBJECT_0;
+}
+
+/* How long to spin adapts to what spinning was good for. A wait that ended
+ * within a few times the longest spin would have been, or nearly was, caught
+ * by spinning, so the next spin is long again: if both sides gave up earlier
+ * than the other one takes to wake up, both would sleep for ever after. Waits
+ * that take long make it shorter, but never nothing. */
+#define WINIPC_SPIN_MAX_US 100u
+#define WINIPC_SPIN_MIN_US 10u
+
+WINIPC_FUNC void
+winipc_os_adapt(winipc_channel *ch, int which)
+{
+    uint64_t longest = WINIPC_SPIN_MAX_US * ch->os.ticks_per_us;
+    uint64_t shortest = WINIPC_SPIN_MIN_US * ch->os.ticks_per_us;
+    uint64_t waited = winipc_os_ticks() - ch->os.began[which];
+    uint64_t *spin = &ch->os.spin[which];
+    if (waited <= 5 * longest) {
+        *spin = longest;
+    }
+    else {
+        *spin = *spin / 2 < shortest ? shortest : *spin / 2;
+    }
+}
+
+WINIPC_FUNC int
+winipc_os_spin(winipc_channel *ch, int which, uint64_t length)
+{
+    uint64_t began = winipc_os_ticks();
+    ch->os.began[which] = began;
+    if (ch->os.one_cpu) {
+        /* The peer cannot run while we do. */
+        for (int i = 0; i < 4; i++) {
+            if (winipc_channel_ready(ch, which, length)) {
+                return 1;
+            }
+            SwitchToThread();
+        }
+        return 0;
+    }
+    uint64_t end = began + ch->os.spin[which];
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (winipc_channel_ready(ch, which, length)) {
+                return 1;
+            }
+            WINIPC_PAUSE();
+        }
+    } while ((int64_t)(end - winipc_os_ticks()) > 0);
+    return 0;
+}
+
+WINIPC_FUNC int
+winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms)
+{
+    HANDLE handles[2];
+    DWORD count = 1;
+    int side = which == WINIPC_WAKE_DATA;
+    unsigned int slot = side ? 1 : 0;
+    handles[0] = ch->os.events[which];
+    if (which == WINIPC_WAKE_SPACE ||
+        (side && !(ch->ring.flags & WINIPC_CHANNEL_MANY))) {
+        /* There is one peer: its death wakes us at once. */
+        uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
+        winipc_peer *peer = &ch->os.peers[side][slot];
+        if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE) {
+            if (!winipc_os_find(ch, peer, slot, word)) {
+                return WINIPC_TIMEOUT;
+            }
+            if (peer->process != NULL) {
+                handles[count++] = peer->process;
+            }
+        }
+    }
+    DWORD result = WaitForMultipleObjects(count, handles, FALSE, ms);
+    if (result == WAIT_OBJECT_0) {
+        winipc_os_adapt(ch, which);
+        return WINIPC_OK;
+    }
+    if (result == WAIT_TIMEOUT || result == WAIT_OBJECT_0 + 1) {
+        return WINIPC_TIMEOUT;
+    }
+    return WINIPC_FAILED;
+}
+
+/* ---- create, open, close */
+
+/* Give everything back. The channel lives as long as somebody has it open. */
+WINIPC_FUNC void
+winipc_channel_close(winipc_channel *ch)
+{
+    if (ch->ring.shared != NULL) {
+        winipc_channel_leave(ch, 0);
+        winipc_channel_leave(ch, 1);
+    }
+    for (int side = 0; side < 2; side++) {
+        for (int slot = 0; slot < WINIPC_CHANNEL_MEMBERS; slot++) {
+            if (ch->os.peers[side][slot].process != NULL) {
+                CloseHandle(ch->os.peers[side][slot].process);
+            }
+        }
+    }
+    for (int which = 0; which < 3; which++) {
+        if (ch->os.events[which] != NULL) {
+            CloseHandle(ch->os.events[which]);
+        }
+    }
+    if (ch->ring.shared != NULL) {
+        UnmapViewOfFile(ch->ring.shared);
+    }
+    if (ch->os.mapping != NULL) {
+        CloseHandle(ch->os.mapping);
+    }
+    memset(ch, 0, sizeof(*ch));
+}
+
+/* The events are named after the channel: name.data, name.space, name.lock */
+WINIPC_FUNC int
+winipc_os_events(winipc_channel *ch, const wchar_t *name,
+                 SECURITY_ATTRIBUTES *security, int create)
+{
+    static const wchar_t *const suffixes[3] = {L".data", L".space", L".lock"};
+    size_t length = wcslen(name);
+    wchar_t *full = (wchar_t *)HeapAlloc(GetProcessHeap(), 0,
+                                         (length + 8) * sizeof(wchar_t));
+    int result = WINIPC_OK;
+    if (full == NULL) {
+        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+        return WINIPC_FAILED;
+    }
+    memcpy(full, name, length * sizeof(wchar_t));
+    for (int which = 0; which < 3 && result == WINIPC_OK; which++) {
+        memcpy(full + length, suffixes[which],
+               (wcslen(suffixes[which]) + 1) * sizeof(wchar_t));
+        HANDLE event =
+            create ? CreateEventW(security, FALSE, FALSE, full)
+                   : OpenEventW(SYNCHRONIZE | EVENT_MODIFY_STATE, FALSE, full);
+        if (event == NULL) {
+            result = WINIPC_FAILED;
+        }
+        ch->os.events[which] = event;
+    }
+    DWORD err = GetLastError();
+    HeapFree(GetProcessHeap(), 0, full);
+    SetLastError(err);
+    return result;
+}
+
+WINIPC_FUNC void
+winipc_os_init(winipc_channel *ch)
+{
+    LARGE_INTEGER frequency;
+    DWORD_PTR mine = 0, all = 0;
+    memset(ch, 0, sizeof(*ch));
+    QueryPerformanceFrequency(&frequency);
+    ch->os.ticks_per_us = (uint64_t)frequency.QuadPart / 1000000;
+    if (ch->os.ticks_per_us == 0) {
+        ch->os.ticks_per_us = 1;
+    }
+    for (int which = 0; which < 3; which++) {
+        ch->os.spin[which] = WINIPC_SPIN_MAX_US * ch->os.ticks_per_us;
+    }
+    ch->os.pid = GetCurrentProcessId();
+    ch->os.start = winipc_os_creation_time(GetCurrentProcess());
+    GetProcessAffinityMask(GetCurrentProcess(), &mine, &all);
+    ch->os.one_cpu = (mine & (mine - 1)) == 0;
+}
+
+/* Leave with an error that the clean-up does not hide. */
+WINIPC_FUNC int
+winipc_os_give_up(winipc_channel *ch, int result)
+{
+    DWORD err = GetLastError();
+    const char *fault = ch->ring.fault;
+    winipc_channel_close(ch);
+    ch->ring.fault = fault;
+    SetLastError(err);
+    return result;
+}
+
+/* Make a channel. FAILED with ERROR_ALREADY_EXISTS if the name is taken,
+ * TOO_LARGE if the numbers are not allowed. max_record 0: as large as may
+ * be. security may be NULL. */
+WINIPC_FUNC int
+winipc_channel_create(winipc_channel *ch, const wchar_t *name,
+                      uint64_t capacity, uint64_t max_record, uint32_t flags,
+                      SECURITY_ATTRIBUTES *security)
+{
+    winipc_os_init(ch);
+    if (max_record == 0) {
+        max_record = capacity - 8;
+    }
+    ch->ring.fault = winipc_channel_check(capacity, max_record, flags);
+    if (ch->ring.fault != NULL) {
+        return WINIPC_TOO_LARGE;
+    }
+    uint64_t size = winipc_channel_size(capacity, max_record);
+    ch->os.mapping =
+        CreateFileMappingW(INVALID_HANDLE_VALUE, security, PAGE_READWRITE,
+                           (DWORD)(size >> 32), (DWORD)size, name);
+    if (ch->os.mapping == NULL || GetLastError() == ERROR_ALREADY_EXISTS) {
+        return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    if (winipc_os_events(ch, name, security, 1) != WINIPC_OK) {
+        return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    void *view = MapViewOfFile(ch->os.mapping, FILE_MAP_READ | FILE_MAP_WRITE,
+                               0, 0, (SIZE_T)size);
+    if (view == NULL) {
+        return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    ch->ring.shared = (winipc_channel_header *)view;
+    winipc_ring_format(view, capacity, max_record, flags);
+    return winipc_ring_attach(&ch->ring, view, size);
+}
+
+/* Open the channel that somebody made. CORRUPT with ring.fault if it is none;
+ * TIMEOUT if its creator has not finished it within timeout_ms. */
+WINIPC_FUNC int
+winipc_channel_open(winipc_channel *ch, const wchar_t *name,
+                    uint32_t timeout_ms)
+{
+    MEMORY_BASIC_INFORMATION info;
+    uint64_t began = winipc_os_ms();
+    int result;
+    winipc_os_init(ch);
+    ch->os.mapping =
+        OpenFileMappingW(FILE_MAP_READ | FILE_MAP_WRITE, FALSE, name);
+    if (ch->os.mapping == NULL) {
+        return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    void *view =
+        MapViewOfFile(ch->os.mapping, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, 0);
+    if (view == NULL) {
+        return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    if (VirtualQuery(view, &info, sizeof(info)) == 0) {
+        DWORD err = GetLastError();
+        UnmapViewOfFile(view);
+        SetLastError(err);
+        return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    while ((result = winipc_ring_attach(&ch->ring, view, info.RegionSize)) ==
+           WINIPC_EMPTY) {
+        if (winipc_channel_slice(timeout_ms, began) == 0) {
+            result = WINIPC_TIMEOUT;
+            break;
+        }
+        Sleep(1);
+    }
+    /* attach cleared the ring: from here on, close unmaps the view */
+    ch->ring.shared = (winipc_channel_header *)view;
+    if (result == WINIPC_OK) {
+        result = winipc_os_events(ch, name, NULL, 0);
+    }
+    return result == WINIPC_OK ? result : winipc_os_give_up(ch, result);
+}
+
+#endif /* _WIN32 */
+
+#ifdef __cplusplus
+}
+#endif
+
+#if defined(_MSC_VER)
+#pragma warning(pop)
+#endif
+
+/* ====================================================== end of the channel === */
 
 #endif

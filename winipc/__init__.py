@@ -20,6 +20,7 @@ from winipc.catalog import (
     holders,
     named_objects,
 )
+from winipc.channel import Channel, EndOfStream, PeekedMessage
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
 from winipc.exchange import Received, Receiver, Sender, Transport
 from winipc.locked import LockedMapping
@@ -69,7 +70,9 @@ __all__ = [
     "AbandonedError",
     "Atomic",
     "Change",
+    "Channel",
     "CopyDataWindow",
+    "EndOfStream",
     "Event",
     "Export",
     "GlobalMemory",
@@ -90,6 +93,7 @@ __all__ = [
     "PartialRead",
     "PartialReadError",
     "PartialWriteError",
+    "PeekedMessage",
     "ProcessAccess",
     "ProcessEntry",
     "Received",

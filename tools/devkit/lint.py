@@ -112,7 +112,13 @@ def compile_all(compiler: tuple[str, ...]) -> None:
     """Compile every C file, and stop at nothing less than a warning."""
     headers = bare_python(BUILD_PYTHON) / "include"
     extension = [path for path in c_files() if path.parts[0] == "csrc"]
-    programs = [path for path in c_files() if path.parts[0] not in ("csrc", "include")]
+    # Those of tests/native are for the host, and their tests compile them.
+    programs = [
+        path
+        for path in c_files()
+        if path.parts[0] not in ("csrc", "include")
+        and path.parts[:2] != ("tests", "native")
+    ]
     sources = [path for path in extension if path.suffix == ".c"]
     run([*compiler, *C_FLAGS, "-isystem", headers, *sources])
     if sources := [path for path in programs if path.suffix == ".c"]:
