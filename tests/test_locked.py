@@ -79,6 +79,10 @@ def test_create_with_lock_makes_one(unique_name: str) -> None:
             SharedMapping.create(unique_name, 100, lock=True)
         with LockedMapping.create(unique_name, 100, exist_ok=True) as second:
             assert not second.created
+    with SharedMapping.create(unique_name, 100, lock=True, header=True) as made:
+        assert made.size == 100
+        with LockedMapping.open(unique_name, header=True) as opened:
+            assert opened.size == 100
     assert named_objects(pattern=f"{unique_name}*") == []
     with SharedMapping.create(unique_name, 100) as plain:
         assert type(plain) is SharedMapping
@@ -118,8 +122,10 @@ def test_no_change_is_lost(mapping: LockedMapping, peer: Any, unique_name: str) 
     )
     for i in range(1, 2 * rounds, 2):
         mapping.notify_change()
+        begin = time.monotonic()
         while mapping.changes <= i:
             assert mapping.wait_for_change(LONG), i
+        assert time.monotonic() - begin < LONG / 2, "woken by the timeout only"
     peer.expect("None", LONG)
     assert mapping.changes == 2 * rounds
 
@@ -143,10 +149,16 @@ def test_every_waiter_wakes(mapping: LockedMapping) -> None:
             ]
             for thread in threads:
                 thread.start()
+            deadline = time.monotonic() + LONG
+            while mapping._board.busy + other._board.busy < 10:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            begin = time.monotonic()
             mapping.notify_change()
             for thread in threads:
                 thread.join(LONG)
             assert woken == [True] * 10
+            assert time.monotonic() - begin < LONG / 2, "woken by the timeout only"
 
 
 def test_killed_waiter_frees_its_slot(

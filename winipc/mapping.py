@@ -125,6 +125,7 @@ class SharedMapping(_core.SharedMapping):
                 security=security,
                 reserve=reserve,
                 large_pages=large_pages,
+                header=header,
             )
         where = os.fspath(file) if isinstance(file, os.PathLike) else file
         try:
