@@ -365,6 +365,7 @@ class SharedSection:
 
 # ------------------------------------------------------------------ sync.c
 
+@disjoint_base
 class Waitable:
     @property
     def _pins(self) -> int: ...
