@@ -578,6 +578,30 @@ send_run(send_job *job)
     job->err = GetLastError();
 }
 
+/* Whether the window is this thread's. A window of another process has no
+ * procedure to tell, which Windows and Wine know without asking around. */
+static BOOL
+send_is_to_self(HWND hwnd)
+{
+    return GetWindowLongPtrW(hwnd, GWLP_WNDPROC) != 0 &&
+           GetWindowThreadProcessId(hwnd, NULL) == GetCurrentThreadId();
+}
+
+/* The same for a window of this thread, which has no use for a time-out. */
+static void
+send_run_direct(send_job *job)
+{
+    if (send_is_to_self(job->hwnd)) {
+        job->result = (DWORD_PTR)SendMessageW(
+            job->hwnd, job->number, job->wparam,
+            job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam);
+        job->sent = 1;
+    }
+    else {
+        send_run(job);
+    }
+}
+
 static DWORD WINAPI
 send_worker(void *job)
 {
@@ -689,7 +713,7 @@ send_job_send(PyObject *module, send_job *job, uint64_t timeout_ms,
         timeout_ms > SEND_LONGEST_MS ? SEND_LONGEST_MS : (UINT)timeout_ms;
     if (timeout_ms <= SEND_DIRECT_MS) {
         Py_BEGIN_ALLOW_THREADS
-        send_run(job);
+        send_run_direct(job);
         Py_END_ALLOW_THREADS
         if (job->buffer.obj != NULL) {
             PyBuffer_Release(&job->buffer);

@@ -92,6 +92,7 @@ typedef struct {
     PyObject *weakrefs;
     wi_pump *pump;              /* NULL until created */
     PyObject *dispatch;         /* callable(window, message) or NULL */
+    PyObject *direct;           /* callable(message) when that is all */
     PyTypeObject *message_type; /* of what receive() gives */
     PyObject *title, *class_name;
 } WindowObject;
@@ -188,14 +189,17 @@ pump_call(wi_pump *pump, wi_message *message, BOOL *queue)
         PyGILState_Release(gil);
         return 0;
     }
-    PyObject *dispatch = owner->dispatch;
+    PyObject *direct = owner->direct;
+    PyObject *dispatch = direct != NULL ? direct : owner->dispatch;
     Py_INCREF((PyObject *)owner);
     Py_INCREF(dispatch);
     pump->depth++;
     object = wi_copydata_new(owner->message_type, message);
     if (object != NULL) {
-        result = PyObject_CallFunctionObjArgs(dispatch, (PyObject *)owner,
-                                              object, NULL);
+        result = direct != NULL
+                     ? PyObject_CallFunctionObjArgs(direct, object, NULL)
+                     : PyObject_CallFunctionObjArgs(
+                           dispatch, (PyObject *)owner, object, NULL);
     }
     if (result == Py_NotImplemented) {
         *queue = TRUE;
@@ -585,9 +589,10 @@ window_read_paths(wi_pump *pump, PyObject *paths)
     return 0;
 }
 
-/* A table from (handle_all, handled ids, queued numbers, handled numbers). */
+/* A table from (handle_all, handled ids, queued numbers, handled numbers,
+ * the one handler of all or None); *direct is borrowed, NULL for None. */
 static int
-window_read_table(PyObject *spec, pump_table *table)
+window_read_table(PyObject *spec, pump_table *table, PyObject **direct)
 {
     int handle_all;
     PyObject *ids, *queued, *handled;
@@ -595,10 +600,13 @@ window_read_table(PyObject *spec, pump_table *table)
     size_t counts[2] = {0, 0};
     int result = -1;
     memset(table, 0, sizeof(*table));
-    if (!PyArg_ParseTuple(spec, "pO!O!O!:routes", &handle_all, &PyTuple_Type,
+    if (!PyArg_ParseTuple(spec, "pO!O!O!O:routes", &handle_all, &PyTuple_Type,
                           &ids, &PyTuple_Type, &queued, &PyTuple_Type,
-                          &handled)) {
+                          &handled, direct)) {
         return -1;
+    }
+    if (*direct == Py_None) {
+        *direct = NULL;
     }
     table->handle_all = handle_all;
     if (window_read_ids(ids, &table->ids, &table->ids_count) < 0 ||
@@ -683,7 +691,7 @@ window_create(PyObject *cls, PyObject *args)
         return NULL;
     }
     PyObject *title_arg, *class_arg, *dispatch, *routes, *message_type;
-    PyObject *pids, *paths;
+    PyObject *pids, *paths, *direct = NULL;
     int message_only, overflow, lower_integrity;
     uint64_t max_message, max_count, max_bytes;
     if (!PyArg_ParseTuple(args, "UUpO&O&O&iOOO!O!O!p:_create", &title_arg,
@@ -719,7 +727,7 @@ window_create(PyObject *cls, PyObject *args)
     InitializeSRWLock(&pump->lock);
     if (wi_wide_name(title_arg, &title) < 0 ||
         wi_wide_name(class_arg, &class_name) < 0 ||
-        window_read_table(routes, &pump->table) < 0 ||
+        window_read_table(routes, &pump->table, &direct) < 0 ||
         window_read_ids(pids, &pump->accept_pids, &pump->accept_pids_count) <
             0 ||
         window_read_paths(pump, paths) < 0) {
@@ -768,6 +776,8 @@ window_create(PyObject *cls, PyObject *args)
         Py_INCREF(dispatch);
         self->dispatch = dispatch;
     }
+    Py_XINCREF(direct);
+    self->direct = direct;
     self->pump = pump;
     pump = NULL;
     failed = window_start(self, self->pump);
@@ -852,6 +862,7 @@ window_finalize(PyObject *op)
         pump_unref(pump);
     }
     Py_CLEAR(self->dispatch);
+    Py_CLEAR(self->direct);
     Py_CLEAR(self->message_type);
     Py_CLEAR(self->title);
     Py_CLEAR(self->class_name);
@@ -864,6 +875,7 @@ window_traverse(PyObject *op, visitproc visit, void *arg)
     WindowObject *self = (WindowObject *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->dispatch);
+    Py_VISIT(self->direct);
     Py_VISIT(self->message_type);
     return 0;
 }
@@ -872,6 +884,7 @@ static int
 window_clear(PyObject *op)
 {
     Py_CLEAR(((WindowObject *)op)->dispatch);
+    Py_CLEAR(((WindowObject *)op)->direct);
     return 0;
 }
 
@@ -1009,10 +1022,11 @@ window_set_routes(PyObject *op, PyObject *spec)
 {
     WindowObject *self = (WindowObject *)op;
     pump_table table, old;
+    PyObject *direct, *old_direct;
     if (self->pump == NULL || self->pump->closing) {
         return window_closed_error();
     }
-    if (window_read_table(spec, &table) < 0) {
+    if (window_read_table(spec, &table, &direct) < 0) {
         return NULL;
     }
     HWND hwnd = self->pump->hwnd;
@@ -1027,6 +1041,10 @@ window_set_routes(PyObject *op, PyObject *spec)
     self->pump->table = table;
     ReleaseSRWLockExclusive(&self->pump->lock);
     pump_table_clear(&old);
+    old_direct = self->direct;
+    Py_XINCREF(direct);
+    self->direct = direct;
+    Py_XDECREF(old_direct);
     Py_RETURN_NONE;
 }
 

@@ -8,6 +8,7 @@ from typing import (
     Self,
     SupportsFloat,
     SupportsIndex,
+    TypeAlias,
     TypeVar,
     final,
     overload,
@@ -534,6 +535,8 @@ class Message:
 
 # ---------------------------------------------------------------- window.c
 
+_Routes: TypeAlias = tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...], Any]
+
 class CopyDataWindow:
     @classmethod
     def _create(
@@ -546,7 +549,7 @@ class CopyDataWindow:
         max_bytes: int,
         overflow: int,
         dispatch: Any,
-        routes: tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]],
+        routes: _Routes,
         message_type: type[Message],
         accept_pids: tuple[int, ...],
         accept_paths: tuple[str, ...],
@@ -578,11 +581,7 @@ class CopyDataWindow:
     def close(self, timeout: float | None = None) -> None: ...
     def receive(self, timeout: float | None = None) -> Any: ...
     def receive_nowait(self) -> Any: ...
-    def _set_routes(
-        self,
-        routes: tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]],
-        /,
-    ) -> None: ...
+    def _set_routes(self, routes: _Routes, /) -> None: ...
     def _set_timer(self, id: int, milliseconds: int, /) -> bool: ...
     def _add_waker(self, socket: int, /) -> object: ...
     def _arm_waker(self, socket: int, /) -> bool: ...

@@ -150,13 +150,15 @@ class _Router:
         self.queued = {_number(message) for message in messages}
         self.predicate = predicate
 
-    def routes(self) -> tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    def routes(self) -> _core._Routes:
         everything = self.default is not None
+        alone = not self.ids and not self.handlers and self.predicate is None
         return (
             everything or self.predicate is not None,
             tuple(self.ids),
             () if everything else tuple(self.queued),
             (*self.handlers, *self.queued) if everything else tuple(self.handlers),
+            self.default if alone else None,
         )
 
     def __call__(self, window: CopyDataWindow, message: Message) -> Any:
