@@ -213,6 +213,11 @@ wi_pe_section_at(const wi_pe *pe, unsigned index, wi_pe_section *section)
         section->size > pe->image_size - section->rva) {
         return WI_PE_BAD_SECTION;
     }
+    if (!pe->mapped && section->raw_size > 0 &&
+        (section->raw_offset > pe->size ||
+         section->raw_size > pe->size - section->raw_offset)) {
+        return WI_PE_BAD_SECTION;
+    }
     return WI_PE_OK;
 }
 

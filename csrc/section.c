@@ -284,15 +284,11 @@ section_locate(SectionObject *self, wi_state *state, const char *symbol,
     if (status == WI_PE_OK) {
         status = wi_pe_find(&pe, symbol, &export);
     }
-    FARPROC address = GetProcAddress(self->module, symbol);
-    DWORD err = GetLastError();
-    if (status == WI_PE_NO_SYMBOL || status == WI_PE_NO_EXPORTS ||
-        (status == WI_PE_OK && address == NULL && !export.forwarder)) {
+    if (status == WI_PE_NO_SYMBOL || status == WI_PE_NO_EXPORTS) {
         PyObject *what =
             PyUnicode_FromFormat("%U!%U", self->path, self->symbol);
         if (what != NULL) {
-            wi_raise(address == NULL ? err : ERROR_PROC_NOT_FOUND,
-                     "GetProcAddress", what);
+            wi_raise(ERROR_PROC_NOT_FOUND, "GetProcAddress", what);
             Py_DECREF(what);
         }
         return -1;
@@ -323,7 +319,9 @@ section_locate(SectionObject *self, wi_state *state, const char *symbol,
                      self->symbol, self->path, section.name);
         return -1;
     }
+    /* Only now, as it believes every header that it reads. */
     const char *base = (const char *)pe.base;
+    FARPROC address = GetProcAddress(self->module, symbol);
     if ((const char *)(uintptr_t)address != base + export.rva) {
         return section_refuse(self, state,
                               "GetProcAddress says another address than the "

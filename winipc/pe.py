@@ -22,7 +22,7 @@ import os
 import struct
 import tempfile
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -35,6 +35,8 @@ __all__ = [
     "SectionFlags",
     "SectionVariable",
     "build_section_dll",
+    "definition_bytes",
+    "import_library_bytes",
     "inspect_dll",
     "section_dll_bytes",
 ]
@@ -240,6 +242,7 @@ _MACHINE_NAMES = {machine.code: name for name, machine in _MACHINES.items()}
 
 _PAGE = 0x1000
 _BLOCK = 0x200  # of the file
+_FEW_ZEROS = 0x1_0000  # may be stored to keep variables in their order
 _MAX_IMAGE = 0x7FF0_0000  # the loader counts in 31 bits
 _MAX_NAME = 1024
 _SHARED = (
@@ -265,9 +268,9 @@ def build_section_dll(
 
     `variables` maps each exported name to its size in bytes (zeros), to its
     initial bytes, or to a pair of both, where the rest is zeros. They lie in
-    this order in one section named `section`, each at a multiple of `alignment`
-    (a power of two up to 4096). Up to 2 GiB are possible, and zeros at the end
-    take no room in the file.
+    one section named `section`, each at a multiple of `alignment` (a power of two
+    up to 4096), in this order, but 64 KiB of zeros and more come last and take
+    no room in the file. Up to just under 2 GiB are possible.
 
     `import_library=True` also writes the `.lib` beside it, for C programs that
     are linked against the DLL, `definition=True` the `.def`; a path puts them
@@ -287,15 +290,11 @@ def build_section_dll(
     )
     side = []
     if import_library:
-        library = _import_library(list(variables), target.name, _MACHINES[machine])
+        library = import_library_bytes(variables, name=target.name, machine=machine)
         side.append((_beside(target, import_library, ".lib"), library))
     if definition:
-        side.append(
-            (
-                _beside(target, definition, ".def"),
-                _definition(list(variables), target.name),
-            )
-        )
+        text = definition_bytes(variables, name=target.name)
+        side.append((_beside(target, definition, ".def"), text))
     _replace(target, data)
     for other, content in side:
         _replace(other, content)
@@ -311,10 +310,7 @@ def section_dll_bytes(
     alignment: int = 16,
 ) -> bytes:
     """The bytes of the DLL that `build_section_dll` writes as a file `name`."""
-    if machine not in _MACHINES:
-        raise ValueError(
-            f"machine must be one of {', '.join(_MACHINES)}, not {machine!r}"
-        )
+    kind = _machine(machine)
     if not 1 <= alignment <= _PAGE or alignment & (alignment - 1):
         raise ValueError(
             f"alignment must be a power of two up to {_PAGE}, not {alignment}"
@@ -323,8 +319,6 @@ def section_dll_bytes(
     if len(section_name) > 8:
         raise ValueError(f"a section name has at most 8 characters: {section!r}")
     offsets, size, content = _lay_out(variables, alignment)
-    kind = _MACHINES[machine]
-
     exports_rva = _PAGE
     shared_rva = exports_rva + _round_up(_exports_size(list(variables), name), _PAGE)
     exports = _exports(
@@ -384,6 +378,19 @@ def _round_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
+def _machine(name: str) -> _Machine:
+    if name not in _MACHINES:
+        known = ", ".join(_MACHINES)
+        raise ValueError(f"machine must be one of {known}, not {name!r}")
+    return _MACHINES[name]
+
+
+def _symbol(name: str) -> str:
+    if len(_ascii(name, "a variable's name")) > _MAX_NAME:
+        raise ValueError(f"a variable's name has at most {_MAX_NAME} characters")
+    return name
+
+
 def _ascii(text: str, what: str) -> bytes:
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"{what} must be printable ASCII without spaces, not {text!r}")
@@ -396,35 +403,48 @@ def _lay_out(
     """Offsets, size of the section, and what of it is not zeros."""
     if not 1 <= len(variables) <= 0xFFFF:
         raise ValueError("a DLL has between 1 and 65535 variables")
+    sized = [
+        (_symbol(name), *_initial(name, value)) for name, value in variables.items()
+    ]
+    # Long runs of zeros come last, so that the file need not hold them.
+    sized.sort(key=lambda item: _zeros_behind(item[1], item[2]))
     offsets = {}
     at = 0
     content = bytearray()
-    for name, value in variables.items():
-        if len(_ascii(name, "a variable's name")) > _MAX_NAME:
-            raise ValueError(f"a variable's name has at most {_MAX_NAME} characters")
-        if isinstance(value, tuple):
-            size, initial = value
-        elif isinstance(value, int):
-            size, initial = value, b""
-        else:
-            initial = bytes(value)
-            size = len(initial)
-        if size < 1:
-            raise ValueError(f"{name}: a variable has at least 1 byte, not {size}")
-        if len(initial) > size:
-            raise ValueError(
-                f"{name}: {len(initial)} initial bytes do not fit in {size}"
-            )
+    for name, size, initial in sized:
         at = _round_up(at, alignment)
         if at + size > _MAX_IMAGE:
             raise ValueError(f"{name}: {size} bytes are more than a DLL can hold")
         offsets[name] = at
-        initial = initial.rstrip(b"\0")
         if initial:
             content.extend(bytes(at - len(content)))
             content += initial
         at += size
     return offsets, at, bytes(content)
+
+
+def _initial(name: str, value: Initial) -> tuple[int, bytes]:
+    """The size of a variable, and its initial bytes up to the last that is not 0."""
+    if isinstance(value, tuple):
+        size, initial = value
+    elif isinstance(value, int):
+        size, initial = value, b""
+    else:
+        initial = bytes(value)
+        size = len(initial)
+    if size < 1:
+        raise ValueError(f"{name}: a variable has at least 1 byte, not {size}")
+    if len(initial) > size:
+        raise ValueError(f"{name}: {len(initial)} initial bytes do not fit in {size}")
+    return size, initial.rstrip(b"\0")
+
+
+def _zeros_behind(size: int, initial: bytes) -> int:
+    """A sort key that leaves alone what is small."""
+    zeros = size - len(initial)
+    if zeros < _FEW_ZEROS:
+        return 0
+    return zeros if initial else _MAX_IMAGE
 
 
 def _exports_size(symbols: list[str], name: str) -> int:
@@ -529,7 +549,9 @@ def _beside(target: Path, where: bool | str | os.PathLike[str], suffix: str) -> 
     return target.with_suffix(suffix) if isinstance(where, bool) else Path(where)
 
 
-def _definition(symbols: list[str], name: str) -> bytes:
+def definition_bytes(variables: Iterable[str], *, name: str) -> bytes:
+    """A module-definition file (`.def`) for a DLL called `name`."""
+    symbols = [_symbol(symbol) for symbol in variables]
     lines = [
         f'LIBRARY "{name}"',
         "EXPORTS",
@@ -547,9 +569,17 @@ class _Member:
     symbols: tuple[str, ...]
 
 
-def _import_library(symbols: list[str], name: str, kind: _Machine) -> bytes:
-    """An import library as LIB.EXE and GNU ld take it: a COFF archive."""
+def import_library_bytes(
+    variables: Iterable[str], *, name: str, machine: MachineName = "amd64"
+) -> bytes:
+    """An import library (`.lib`) for a DLL called `name` that exports `variables`.
+
+    LIB.EXE's own format, which LINK, lld and GNU ld read: a COFF archive of short
+    import objects of the kind DATA.
+    """
+    kind = _machine(machine)
     _ascii(name, "the name of a DLL with an import library")
+    symbols = [_symbol(symbol) for symbol in variables]
     stem = name.rpartition(".")[0] or name
     members = [
         _import_descriptor(name, stem, kind),
