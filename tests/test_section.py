@@ -486,11 +486,10 @@ def test_an_argument_that_closes_the_section_is_harmless(dll: Path, use: Any) ->
 
 def test_a_forgotten_section_warns(dll: Path) -> None:
     """ResourceWarning names it, and the DLL is let go of."""
-    section = SharedSection.load(dll)
-    gone = weakref.ref(section)
+    sections = [SharedSection.load(dll)]
+    gone = weakref.ref(sections[0])
     with pytest.warns(ResourceWarning, match="unclosed <SharedSection 'MySharedData'"):
-        del section
-        gc.collect()
+        sections.clear()
     assert gone() is None
     dll.unlink()
 
@@ -503,8 +502,6 @@ def test_a_view_outlives_its_section(dll: Path) -> None:
     assert view[0] == 7
     with pytest.warns(ResourceWarning, match="unclosed"):
         view.release()
-        del view
-        gc.collect()
 
 
 def test_two_threads_may_close_at_once(dll: Path) -> None:
@@ -653,7 +650,10 @@ def test_interlocked_adds_of_three_processes_all_count(
 
 def test_an_open_section_at_exit_is_harmless(dll: Path) -> None:
     """The interpreter ends with status 0 and says nothing."""
-    code = "import sys, winipc; s = winipc.SharedSection.load(sys.argv[1]); m = memoryview(s)"
+    code = (
+        "import sys, winipc;"
+        "s = winipc.SharedSection.load(sys.argv[1]); m = memoryview(s)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(dll)],
         capture_output=True,
