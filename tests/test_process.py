@@ -115,6 +115,14 @@ def test_a_pid_that_cannot_be(pid: int) -> None:
         RemoteProcess.open(pid)
 
 
+def test_a_pid_is_not_rounded(target: Target) -> None:
+    """Windows opens 4000 for 4001; that is no process of that number."""
+    for pid in range(target.pid + 1, target.pid + 4):
+        with pytest.raises(ProcessLookupError) as caught:
+            RemoteProcess.open(pid)
+        assert caught.value.winerror == 87
+
+
 def test_exit_is_seen(process: RemoteProcess, target: Target) -> None:
     """The exit code, and wait."""
     with pytest.raises(TimeoutError) as caught:
@@ -384,6 +392,23 @@ def test_a_write_is_all_or_an_error(
         process.write(address, b"12345678")
     assert caught.value.written == 0
     assert process.read(address, 8, partial=True) == before
+
+
+def test_verify_reads_back(process: RemoteProcess, target: Target) -> None:
+    """A byte that somebody else changes at once is noticed."""
+    pages = target.where("pages")
+    target.ask(f"scribble {pages + 3:x}")
+
+    def write_until_it_fails() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            process.write(pages, b"0123456", verify=True)
+
+    with pytest.raises(PartialWriteError) as caught:
+        write_until_it_fails()
+    assert caught.value.written == 3
+    assert caught.value.winerror == 29
+    target.peer.kill()
 
 
 # ---------------------------------------------------------- its memory

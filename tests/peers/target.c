@@ -11,6 +11,7 @@
  *   free ADDRESS          VirtualFree
  *   query ADDRESS         protection of the page, in hexadecimal
  *   churn on|off          a thread that maps and frees memory all the time
+ *   scribble ADDRESS      a thread that writes other bytes there all the time
  *   window TITLE          make a hidden window and answer its handle
  *   exit CODE             end with this exit code
  *
@@ -192,6 +193,21 @@ churn(void *unused)
     return 0;
 }
 
+static volatile LONG scribbling;
+
+static DWORD WINAPI
+scribble(void *address)
+{
+    unsigned char i = 0;
+    while (scribbling) {
+        *(volatile unsigned char *)address = i++;
+        if (i == 0) {
+            Sleep(0);
+        }
+    }
+    return 0;
+}
+
 static void
 set_churning(int on)
 {
@@ -289,6 +305,12 @@ answer(char *line)
     }
     else if (sscanf(line, "churn %63s", word) == 1) {
         set_churning(strcmp(word, "on") == 0);
+        printf("ok\n");
+    }
+    else if (sscanf(line, "scribble %llx", &address) == 1) {
+        scribbling = 1;
+        CloseHandle(must(CreateThread(NULL, 0, scribble,
+                                      (void *)(uintptr_t)address, 0, NULL)));
         printf("ok\n");
     }
     else if (sscanf(line, "window %63s", word) == 1) {
