@@ -602,20 +602,40 @@ def test_a_name_opens_the_one_that_has_it(
         RemoteProcess.open("no-such-program.exe")
 
 
-def test_a_window_opens_its_process(target: Target, unique_name: str) -> None:
-    """By handle, or by an object that has one."""
-    hwnd = int(target.ask(f"window {unique_name}"), 16)
+def test_a_window_opens_its_process() -> None:
+    """By handle, or by an object that has one.
+
+    The window is this process's own: the first window under Wine starts a
+    program for the desktop, which would keep the pipes of a peer open.
+    """
+    user32 = ctypes.WinDLL("user32")
+    user32.CreateWindowExW.restype = ctypes.c_void_p
+    user32.CreateWindowExW.argtypes = [
+        ctypes.c_uint32,
+        ctypes.c_wchar_p,
+        ctypes.c_wchar_p,
+        ctypes.c_uint32,
+        *([ctypes.c_int] * 4),
+        *([ctypes.c_void_p] * 4),
+    ]
+    user32.DestroyWindow.argtypes = [ctypes.c_void_p]
+    message_only = ctypes.c_void_p(-3)
+    hwnd = user32.CreateWindowExW(
+        0, "STATIC", None, 0, 0, 0, 0, 0, message_only, None, None, None
+    )
+    assert hwnd
 
     class Window:
         def __init__(self, hwnd: int) -> None:
             self.hwnd = hwnd
 
     with RemoteProcess.of_window(hwnd) as process:
-        assert process.pid == target.pid
+        assert process.pid == os.getpid()
     with RemoteProcess.open(Window(hwnd)) as process:
-        assert process.pid == target.pid
+        assert process.pid == os.getpid()
+    user32.DestroyWindow(hwnd)
     with pytest.raises(OSError, match="window") as caught:
-        RemoteProcess.of_window(0x7FFFFFF0)
+        RemoteProcess.of_window(hwnd)
     assert caught.value.winerror == 1400
 
 

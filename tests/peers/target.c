@@ -12,7 +12,6 @@
  *   query ADDRESS         protection of the page, in hexadecimal
  *   churn on|off          a thread that maps and frees memory all the time
  *   scribble ADDRESS      a thread that writes other bytes there all the time
- *   window TITLE          make a hidden window and answer its handle
  *   exit CODE             end with this exit code
  *
  * Names of `where`:
@@ -312,11 +311,6 @@ answer(char *line)
         CloseHandle(must(CreateThread(NULL, 0, scribble,
                                       (void *)(uintptr_t)address, 0, NULL)));
         printf("ok\n");
-    }
-    else if (sscanf(line, "window %63s", word) == 1) {
-        HWND window = CreateWindowExA(0, "STATIC", word, WS_POPUP, 0, 0, 0, 0,
-                                      NULL, NULL, NULL, NULL);
-        printf("%llx\n", (unsigned long long)(uintptr_t)window);
     }
     else if (sscanf(line, "exit %llu", &size) == 1) {
         ExitProcess((UINT)size);
