@@ -1081,6 +1081,16 @@ mapping_get_handle(PyObject *op, void *closure)
     return PyLong_FromVoidPtr(self->section);
 }
 
+/* The rights that a duplicate of the handle is to have. */
+static PyObject *
+mapping_get_rights(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    return PyLong_FromUnsignedLong(mapping_section_access(self->access) |
+                                   SECTION_QUERY);
+}
+
 static PyObject *
 mapping_get_created(PyObject *op, void *closure)
 {
@@ -1118,6 +1128,7 @@ static PyGetSetDef mapping_getset[] = {
      "The version of the header in front; None without header.", NULL},
     {"handle", mapping_get_handle, NULL,
      "The section's handle; it stays this object's.", NULL},
+    {"_access", mapping_get_rights, NULL, NULL, NULL},
     {"created", mapping_get_created, NULL,
      "Whether this object made the mapping (and did not find it there).",
      NULL},

@@ -102,9 +102,9 @@ module_add_exceptions(PyObject *module, wi_state *state)
 typedef int (*module_init_fn)(PyObject *module, wi_state *state);
 
 static const module_init_fn module_parts[] = {
-    wi_region_init,  wi_mapping_init, wi_atomic_init, wi_section_init,
-    wi_sync_init,    wi_message_init, wi_window_init, wi_memory_init,
-    wi_process_init, wi_catalog_init, wi_channel_init,
+    wi_region_init,  wi_mapping_init, wi_snapshot_init, wi_atomic_init,
+    wi_section_init, wi_sync_init,    wi_message_init,  wi_window_init,
+    wi_memory_init,  wi_process_init, wi_catalog_init,  wi_channel_init,
 };
 
 static int
@@ -158,14 +158,10 @@ PyDoc_STRVAR(module_doc,
              "Raw values only; the package winipc is the public interface.");
 
 static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "winipc._core",
-    .m_doc = module_doc,
-    .m_size = sizeof(wi_state),
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
+    PyModuleDef_HEAD_INIT,   .m_name = "winipc._core",
+    .m_doc = module_doc,     .m_size = sizeof(wi_state),
+    .m_slots = module_slots, .m_traverse = module_traverse,
+    .m_clear = module_clear, .m_free = module_free,
 };
 
 PyMODINIT_FUNC

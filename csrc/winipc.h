@@ -47,6 +47,7 @@
     X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
+    X(PyTypeObject, snapshot_type)                                            \
     X(PyTypeObject, section_type)                                             \
     X(PyTypeObject, atomic_type)                                              \
     X(PyTypeObject, waitable_type)                                            \
@@ -87,6 +88,7 @@ void wi_warn_unclosed(PyObject *self);
 
 int wi_region_init(PyObject *module, wi_state *state);
 int wi_mapping_init(PyObject *module, wi_state *state);
+int wi_snapshot_init(PyObject *module, wi_state *state);
 int wi_atomic_init(PyObject *module, wi_state *state);
 int wi_section_init(PyObject *module, wi_state *state);
 int wi_sync_init(PyObject *module, wi_state *state);

@@ -23,6 +23,7 @@ from winipc.catalog import (
 from winipc.channel import Channel, EndOfStream, PeekedMessage
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
 from winipc.exchange import Received, Receiver, Sender, Transport
+from winipc.layout import Field, Layout, LayoutError, StructView
 from winipc.locked import LockedMapping
 from winipc.mapping import MappingView, SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
@@ -55,6 +56,7 @@ from winipc.remote_types import (
     ThreadEntry,
 )
 from winipc.section import SectionError, SharedSection
+from winipc.snapshot import Snapshot, Verification
 from winipc.sync import (
     Event,
     Mutex,
@@ -75,8 +77,11 @@ __all__ = [
     "EndOfStream",
     "Event",
     "Export",
+    "Field",
     "GlobalMemory",
     "Holders",
+    "Layout",
+    "LayoutError",
     "LockedMapping",
     "MapRow",
     "MappingView",
@@ -108,9 +113,12 @@ __all__ = [
     "Sender",
     "SharedMapping",
     "SharedSection",
+    "Snapshot",
+    "StructView",
     "SyncAccess",
     "ThreadEntry",
     "Transport",
+    "Verification",
     "Waitable",
     "Watch",
     "Window",

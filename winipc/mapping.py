@@ -9,12 +9,15 @@ operation or a `Snapshot` is for.
 
 from __future__ import annotations
 
+import importlib
+import math
 import os
 import time
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
 from winipc.errors import add_hint
+from winipc.transfer import travels_by_handle
 
 if TYPE_CHECKING:
     from winipc.process import RemoteProcess
@@ -36,7 +39,71 @@ _ERROR_PRIVILEGE_NOT_HELD = 1314
 _SESSIONS = 8
 
 
-class MappingView(_core.MappingView):
+class _TypedMemory:
+    """Arrays and structures laid over the memory of a mapping or of a view."""
+
+    __slots__ = ()
+
+    def array(
+        self: Any,
+        dtype: Any = "u1",
+        shape: int | tuple[int, ...] | None = None,
+        offset: int = 0,
+    ) -> Any:
+        """A NumPy array over the memory itself, with no copy.
+
+        It keeps the mapping in use: delete it, and all that was sliced from it,
+        before `close`. With access "read" it is read-only.
+
+        Args:
+            dtype: As NumPy takes it.
+            shape: None for one dimension, as long as the memory allows.
+            offset: Where the first element is.
+
+        Raises:
+            ValueError: The array is larger than the memory behind `offset`.
+            TypeError: An array of Python objects.
+        """
+        # By name: type checkers need not have NumPy, which is optional here.
+        np = importlib.import_module("numpy")
+
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise TypeError("Python objects cannot live in shared memory")
+        size = len(self)
+        if not 0 <= offset <= size:
+            raise ValueError(f"offset {offset} is not in the {size} bytes")
+        room = (size - offset) // kind.itemsize if kind.itemsize else 0
+        if shape is None:
+            shape = (room,)
+        count = math.prod(shape) if isinstance(shape, tuple) else shape
+        if count > room:
+            raise ValueError(
+                f"{count} elements of {kind.itemsize} bytes at offset {offset} do "
+                f"not fit in {size} bytes"
+            )
+        return np.ndarray(shape, kind, buffer=self, offset=offset)
+
+    def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
+        """A structure over the memory at `offset`.
+
+        Args:
+            layout: A `winipc.Layout`, for a `StructView` whose accesses are checked
+                copies; or a ctypes Structure class, for an instance that lies in
+                the memory itself and keeps the mapping in use.
+
+        Raises:
+            ValueError: The structure is larger than the memory behind `offset`.
+            TypeError: ctypes over memory that is read-only.
+        """
+        from winipc.layout import Layout, StructView
+
+        if isinstance(layout, Layout):
+            return StructView(self, layout, offset)
+        return layout.from_buffer(self, offset)
+
+
+class MappingView(_core.MappingView, _TypedMemory):
     """One more view of a mapping, made by `SharedMapping.view()`.
 
     It is used like the mapping itself, and has to be closed before it.
@@ -45,7 +112,7 @@ class MappingView(_core.MappingView):
     __slots__ = ()
 
 
-class SharedMapping(_core.SharedMapping):
+class SharedMapping(_core.SharedMapping, _TypedMemory):
     """Memory that several processes see at once.
 
     Made by `create`, `open`, `wait` or `from_handle`; closed by `close` or at the
@@ -111,6 +178,8 @@ class SharedMapping(_core.SharedMapping):
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
+        if lock and header:
+            raise ValueError("lock and header do not go together")
         if lock:
             from winipc.locked import create_locked
 
@@ -129,7 +198,7 @@ class SharedMapping(_core.SharedMapping):
             )
         where = os.fspath(file) if isinstance(file, os.PathLike) else file
         try:
-            return cls._create(
+            made = cls._create(
                 name,
                 size,
                 access=access,
@@ -144,6 +213,9 @@ class SharedMapping(_core.SharedMapping):
         except OSError as error:
             _explain(error, name, creating=True)
             raise
+        if name is None:
+            travels_by_handle(cls)
+        return made
 
     @classmethod
     def open(
@@ -259,9 +331,12 @@ class SharedMapping(_core.SharedMapping):
 
         Win32: MapViewOfFile, VirtualQuery.
         """
-        return cls._from_handle(
+        adopted = cls._from_handle(
             handle, access=access, offset=offset, size=size, name=name, header=header
         )
+        if name is None:
+            travels_by_handle(cls)
+        return adopted
 
     def view(
         self, offset: int = 0, size: int | None = None, *, access: Access | None = None
@@ -302,6 +377,35 @@ class SharedMapping(_core.SharedMapping):
         """
         pid = process if isinstance(process, int) else process.pid
         return self._duplicate_to(pid, access)
+
+    def _how(self) -> dict[str, Any]:
+        """The arguments of `open` and `from_handle` that give the same view."""
+        return {
+            "access": self.access,
+            "offset": self.offset,
+            "size": self.size if self.size_is_exact and self.size else None,
+            "header": self.layout_version is not None,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name; an unnamed one goes through multiprocessing only.
+
+        What arrives is a view of the same memory. What was written to a view with
+        access "copy" stays behind.
+        """
+        if self.closed:
+            raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
+        if self.name is None:
+            raise TypeError(
+                f"an unnamed {type(self).__name__} can be pickled by multiprocessing "
+                "only: give it a name, or use duplicate_to()"
+            )
+        return _open, (type(self), self.name, self._how())
+
+
+def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMapping:
+    """What a pickle of a named mapping calls."""
+    return cls.open(name, **how)
 
 
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:

@@ -12,7 +12,7 @@ that means nothing later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self, SupportsIndex
+from typing import Any, Protocol, Self
 
 __all__ = ["HandleOwner", "travels_by_handle"]
 
@@ -27,7 +27,7 @@ class HandleOwner(Protocol):
     def _access(self) -> int: ...
 
     @classmethod
-    def from_handle(cls, handle: SupportsIndex, /) -> Self: ...
+    def from_handle(cls, handle: Any, /) -> Self: ...
 
     def __reduce__(self) -> tuple[Any, ...]: ...
 
@@ -52,15 +52,23 @@ def _reduce(owner: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
 
     popen = get_spawning_popen()
     if popen is not None:
-        return _adopt, (type(owner), popen.duplicate_for_child(owner.handle))
-    return _claim, (type(owner), DupHandle(owner.handle, owner._access))
+        handle = popen.duplicate_for_child(owner.handle)
+        return _adopt, (type(owner), handle, _how(owner))
+    duplicate = DupHandle(owner.handle, owner._access)
+    return _claim, (type(owner), duplicate, _how(owner))
 
 
-def _adopt(cls: type[HandleOwner], handle: int) -> HandleOwner:
+def _how(owner: Any) -> dict[str, Any]:
+    """What `from_handle` has to be told beside the handle, if anything."""
+    how = getattr(owner, "_how", None)
+    return how() if how is not None else {}
+
+
+def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:
     """In the child: the handle is already there."""
-    return cls.from_handle(handle)
+    return cls.from_handle(handle, **how)
 
 
-def _claim(cls: type[HandleOwner], duplicate: Any) -> HandleOwner:
+def _claim(cls: type[Any], duplicate: Any, how: dict[str, Any]) -> Any:
     """In the receiver: take the handle out of the sender."""
-    return cls.from_handle(duplicate.detach())
+    return cls.from_handle(duplicate.detach(), **how)

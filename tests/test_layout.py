@@ -1,0 +1,244 @@
+"""Layout and StructView: structures that mean the same bytes to both sides."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+
+import pytest
+from conftest import Peer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winipc import Layout, LayoutError, SharedMapping
+
+HEADER = """
+#include <stdint.h>
+#define NAME_LENGTH 12
+#define ROWS (3)
+
+/* A point; // with a comment */
+typedef struct tagPOINT { LONG x; LONG y; } POINT, *PPOINT;
+
+struct reading {
+    uint8_t kind;          // 1 byte, then a hole
+    unsigned long long when;
+    char name[NAME_LENGTH];
+    float values[ROWS][2];
+    POINT where;
+    short a, b[2];
+    void *cookie;
+    const wchar_t *text;
+    size_t length;
+    bool good;
+};
+
+#pragma pack(push, 1)
+typedef struct {
+    uint8_t kind;
+    uint32_t value;
+    double ratio;
+} packed;
+#pragma pack(pop)
+
+typedef struct { uint16_t a; uint64_t b; } plain;
+struct strange { int x : 3; };
+struct unknown { frobnicator f; };
+"""
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int32), ("y", ctypes.c_int32)]
+
+
+class Reading(ctypes.Structure):
+    _fields_ = [
+        ("kind", ctypes.c_uint8),
+        ("when", ctypes.c_uint64),
+        ("name", ctypes.c_char * 12),
+        ("values", ctypes.c_float * 2 * 3),
+        ("where", Point),
+        ("a", ctypes.c_short),
+        ("b", ctypes.c_short * 2),
+        ("cookie", ctypes.c_void_p),
+        ("text", ctypes.c_wchar_p),
+        ("length", ctypes.c_size_t),
+        ("good", ctypes.c_bool),
+    ]
+
+
+def test_c_declarations_and_ctypes_agree() -> None:
+    """Two ways to the same 64-bit layout, padding included."""
+    from_c = Layout.from_c(HEADER, "reading")
+    from_c.check(Layout.from_ctypes(Reading))
+    Layout.from_ctypes(Reading).check(from_c)
+    assert from_c["when"].offset == 8
+    assert from_c["values"].count == 6
+    assert from_c.offsets()["where.y"] == from_c["where"].offset + 4
+    assert from_c.size == ctypes.sizeof(Reading)
+
+
+def test_a_compiler_agrees(start_peer: Callable[..., Peer]) -> None:
+    """offsetof() and sizeof() of a C program are the judge."""
+    layout = Layout.from_c(HEADER, "reading")
+    peer = start_peer("layout.exe")
+    told = {}
+    while (line := peer.read_line()) != "end":
+        name, offset = line.split()
+        told[name] = int(offset)
+    size = told.pop("sizeof")
+    layout.check(told, size)
+    assert len(told) == len(layout.fields)
+
+
+def test_32_bits_differ_where_pointers_are() -> None:
+    """The check against the other bitness names each field that moves."""
+    narrow = Layout.from_c(HEADER, "reading", bits=32)
+    assert narrow["cookie"].size == 4
+    assert narrow["when"].offset == 8
+    with pytest.raises(LayoutError, match=r"text is at \d+, not \d+"):
+        narrow.check(Layout.from_c(HEADER, "reading", bits=64))
+    with pytest.raises(LayoutError, match="in 32 bits"):
+        Layout.check_portable(HEADER, "reading")
+    assert Layout.check_portable(HEADER, "plain").offsets() == {"a": 0, "b": 8}
+    assert Layout.check_portable(HEADER, "tagPOINT") == Layout.check_portable(
+        HEADER, "POINT"
+    )
+
+
+def test_pack_is_followed() -> None:
+    """#pragma pack changes offsets, and only until it is popped."""
+    packed = Layout.from_c(HEADER, "packed")
+    assert packed.offsets() == {"kind": 0, "value": 1, "ratio": 5}
+    assert packed.size == struct.calcsize("<BId")
+    assert Layout.from_c(HEADER, "plain").size == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("strange", "bit field"), ("unknown", "unknown type 'frobnicator'")],
+)
+def test_what_is_not_known_is_told(name: str, message: str) -> None:
+    """Never a guess: an unknown construct is an error for its structure only."""
+    with pytest.raises(ValueError, match=message):
+        Layout.from_c(HEADER, name)
+    with pytest.raises(LookupError, match="no struct nowhere"):
+        Layout.from_c(HEADER, "nowhere")
+
+
+def test_differences_are_all_listed() -> None:
+    """A mismatch says what is where, for every field."""
+    ours = Layout.of("s", {"a": "I", "b": "Q", "c": "H"})
+    theirs = Layout.of("s", {"a": "Q", "b": "Q", "d": "H"})
+    assert ours.differences(theirs) == [
+        "a has 4 bytes, not 8",
+        "d is missing",
+        "c is too much",
+    ]
+    assert ours.differences({"a": 0, "b": 4}, 16) == [
+        "b is at 8, not 4",
+        "the whole has 24 bytes, not 16",
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("cbB?hHiIqQfd"), st.integers(1, 5)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.sampled_from([None, 1, 2, 4, 8]),
+)
+def test_any_structure_is_laid_out_as_ctypes_does(
+    members: list[tuple[str, int]], pack: int | None
+) -> None:
+    """Alignment, padding and packing against an independent witness."""
+    types = {
+        "c": ctypes.c_char,
+        "b": ctypes.c_int8,
+        "B": ctypes.c_uint8,
+        "?": ctypes.c_bool,
+        "h": ctypes.c_int16,
+        "H": ctypes.c_uint16,
+        "i": ctypes.c_int32,
+        "I": ctypes.c_uint32,
+        "q": ctypes.c_int64,
+        "Q": ctypes.c_uint64,
+        "f": ctypes.c_float,
+        "d": ctypes.c_double,
+    }
+    names = [f"f{index}" for index in range(len(members))]
+    body: dict[str, object] = {
+        "_fields_": [
+            (name, types[code] * count)
+            for name, (code, count) in zip(names, members, strict=True)
+        ]
+    }
+    if pack is not None:
+        body = {"_pack_": pack, "_layout_": "ms", **body}
+    witness = type("Witness", (ctypes.Structure,), body)
+    ours = Layout.of("s", dict(zip(names, members, strict=True)), pack=pack)
+    ours.check(Layout.from_ctypes(witness))
+
+
+# ------------------------------------------------------------------- StructView
+
+
+@pytest.mark.smoke
+def test_fields_are_read_and_written_in_place() -> None:
+    """Attributes are the memory's own bytes; ctypes sees the same."""
+    layout = Layout.from_c(HEADER, "reading")
+    with SharedMapping.create(None, 4096) as m:
+        view = m.struct_view(layout, 16)
+        witness = m.struct_view(Reading, 16)
+        view.kind = 7
+        view.when = 2**63
+        view.name = b"sensor"
+        view["values"] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+        view.where.x = -5
+        view.good = True
+        view.b = (1, -2)
+        assert (witness.kind, witness.when, witness.name) == (7, 2**63, b"sensor")
+        assert [list(row) for row in witness.values] == [[1, 2], [3, 4], [5, 6]]
+        assert (witness.where.x, witness.good, list(witness.b)) == (-5, True, [1, -2])
+        witness.where.y = 9
+        witness.a = -3
+        assert (view.where.y, view.a) == (9, -3)
+        assert view.name == b"sensor".ljust(12, b"\0")
+        assert view.as_dict()["where"] == {"x": -5, "y": 9}
+        assert "when" in dir(view)
+        del witness
+
+
+def test_struct_view_is_checked() -> None:
+    """Unknown fields, values that do not fit, structures beyond the end."""
+    layout = Layout.of("s", {"a": "B", "b": "I", "c": ("c", 4), "p": ("H", 2)})
+    with SharedMapping.create(None, 20) as m:
+        view = m.struct_view(layout, 4)
+        with pytest.raises(AttributeError, match="no field"):
+            _ = view.z
+        with pytest.raises(AttributeError, match="no field"):
+            view.z = 1
+        with pytest.raises(struct.error):
+            view.a = 256
+        with pytest.raises(ValueError, match="4 bytes, not 5"):
+            view.c = b"12345"
+        for offset in (-1, 5, 2**70):
+            with pytest.raises(ValueError, match="leave"):
+                m.struct_view(layout, offset)
+        assert bytes(m) == bytes(20)
+    with pytest.raises(ValueError, match="closed"):
+        _ = view.a
+
+
+def test_arrays_of_structures_are_views() -> None:
+    """Each element of an array of structures is written through to the memory."""
+    point = Layout.of("point", {"x": "h", "y": "h"})
+    with SharedMapping.create(None, 64) as m:
+        view = m.struct_view(Layout.of("s", {"n": "I", "points": (point, 3)}))
+        view.points[2].y = 77
+        assert m.get_i16(4 + 2 * 4 + 2) == 77
+        with pytest.raises(TypeError, match="assign to its fields"):
+            view.points = ()
+        assert view.as_dict()["points"][2] == {"x": 0, "y": 77}
