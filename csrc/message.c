@@ -395,8 +395,9 @@ process_image(PyObject *Py_UNUSED(module), PyObject *arg)
     PyObject *image = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
     if (image != NULL) {
         result = Py_BuildValue(
-            "Nd", image,
-            (double)(int64_t)(time - 116444736000000000ULL) / 1e7);
+            "(N"
+            "d)",
+            image, (double)(int64_t)(time - 116444736000000000ULL) / 1e7);
     }
 done:
     if (process != NULL) {

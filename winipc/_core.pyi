@@ -550,6 +550,7 @@ def _post_message(
 
 # -------------------------------------------------------------- copydata.c
 
+@disjoint_base
 class Message:
     @property
     def message(self) -> int: ...
@@ -574,6 +575,7 @@ class Message:
 
 _Routes: TypeAlias = tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...], Any]
 
+@disjoint_base
 class CopyDataWindow:
     @classmethod
     def _create(
