@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import wine
+import winpython
 from base import BUILD, ROOT, Failure, fail, need_packages, run, say, together
 from commands import python_command, python_environ
 from hostenv import host_python
@@ -32,15 +33,21 @@ COMPILERS = {
 
 
 def main(args: list[str]) -> int:
-    """./dev lint [--fix]"""
-    if args not in ([], ["--fix"]):
-        fail("lint takes only --fix")
+    """./dev lint [--fix] [--only NAME]"""
     os.chdir(ROOT)
-    ready([selected()])
-    need_packages([] if shutil.which("clang") else ["clang"])
-    if args:
-        fix()
     checks = all_checks()
+    if args[:1] == ["--fix"]:
+        fix()
+        args = args[1:]
+    if args[:1] == ["--only"]:
+        names = args[1:]
+        if unknown := set(names) - set(checks):
+            fail(f"no check {sorted(unknown)}; there are {', '.join(checks)}")
+        checks = {name: checks[name] for name in names}
+    elif args:
+        fail("lint takes only --fix and --only")
+    else:
+        ready([selected()])
     failed: list[str] = []
     printing = threading.Lock()
 
@@ -109,7 +116,10 @@ def shell_files() -> list[Path]:
 
 
 def compile_all(compiler: tuple[str, ...]) -> None:
-    """Compile every C file, and stop at nothing less than a warning."""
+    """Compile every C file; a warning is an error."""
+    # clang compiles with the headers of mingw.
+    missing = [] if shutil.which(compiler[0]) else ["clang"]
+    need_packages(winpython.missing_mingw() + missing)
     headers = bare_python(BUILD_PYTHON) / "include"
     extension = [path for path in c_files() if path.parts[0] == "csrc"]
     # Those of tests/native are for the host, and their tests compile them.
