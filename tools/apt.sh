@@ -41,7 +41,7 @@ trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-lock_dir=${XDG_CACHE_HOME:-$HOME/.cache}/winipc
+lock_dir=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/winipc
 mkdir -p "$lock_dir"
 exec 9>"$lock_dir/apt.lock"
 flock 9

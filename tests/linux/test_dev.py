@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -158,33 +159,54 @@ def test_kill_takes_the_program_along(dev: Dev) -> None:
     assert dev.left_behind() == []
 
 
-@pytest.mark.parametrize(("program", "status"), [(SLEEPS, None), (CATCHES, 5)])
-def test_control_c_in_a_terminal(dev: Dev, program: str, status: int | None) -> None:
-    """The terminal signals all of the group; the program gets it once."""
+def in_terminal(
+    dev: Dev, *args: str, answers: dict[str, bytes], reads: bool = False
+) -> tuple[str, int]:
+    """Run ./dev in a terminal; type each answer once its question is seen.
+
+    A program that reads gets it once it does: Wine takes Enter for Ctrl+J before.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(ROOT / "dev", ["dev", "python", "-c", program], dev.env)
+        os.execve(ROOT / "dev", ["dev", *args], dev.env)
     seen = ""
-    sent = False
+    waiting = list(answers.items())
     deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.2)[0]:
-            try:
-                seen += os.read(terminal, 4096).decode()
-            except OSError:
-                break
-        if "ready" in seen and not sent:
-            sent = True
-            os.write(terminal, b"\x03")
-    _, code = os.waitpid(pid, 0)
-    os.close(terminal)
+    try:
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.2)[0]:
+                try:
+                    seen += os.read(terminal, 4096).decode()
+                except OSError:
+                    break
+            canonical = termios.tcgetattr(terminal)[3] & termios.ICANON
+            if waiting and waiting[0][0] in seen and not (reads and canonical):
+                os.write(terminal, waiting.pop(0)[1])
+        else:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        _, code = os.waitpid(pid, 0)
+        os.close(terminal)
+    return seen, os.waitstatus_to_exitcode(code)
+
+
+@pytest.mark.parametrize(
+    ("program", "status"), [(SLEEPS, -signal.SIGINT), (CATCHES, 5)]
+)
+def test_control_c_in_a_terminal(dev: Dev, program: str, status: int) -> None:
+    """The terminal signals all of the group; the program gets it once."""
+    seen, code = in_terminal(dev, "python", "-c", program, answers={"ready": b"\x03"})
+    assert code == status, seen
+    assert ("caught" in seen) == (status == 5)
     assert seen.count("KeyboardInterrupt") <= 1
-    if status is None:
-        assert os.waitstatus_to_exitcode(code) == -signal.SIGINT, seen
-    else:
-        assert "caught" in seen
-        assert os.waitstatus_to_exitcode(code) == status
     assert dev.left_behind() == []
+
+
+def test_prompt_in_a_terminal(dev: Dev) -> None:
+    """./dev python alone is interactive."""
+    answers = {">>>": b"6 * 7\r", "42": b"raise SystemExit(3)\r"}
+    seen, code = in_terminal(dev, "python", answers=answers, reads=True)
+    assert code == 3, seen
 
 
 def test_two_programs_at_once_share_names(dev: Dev) -> None:

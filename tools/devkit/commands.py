@@ -25,6 +25,8 @@ def python_environ(prefix: Path, version: str, *extra: Path) -> dict[str, str]:
         # In the root of the checkout, -c and -m would import its sources, where
         # there is no _core. The price: a script's own folder is not on the path.
         "PYTHONSAFEPATH": "1",
+        # The prompt of 3.13 reads no keys under Wine 8.
+        "PYTHON_BASIC_REPL": "1",
     }
 
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from base import (
     CACHE,
@@ -65,6 +66,8 @@ def environ(prefix: Path) -> dict[str, str]:
         "WINEARCH": "win64",
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
         "WINEDLLOVERRIDES": OVERRIDES,
+        # File names are UTF-8, and messages in English, whatever the user speaks.
+        "LC_ALL": "C.UTF-8",
     }
 
 
@@ -142,14 +145,19 @@ def shared_prefix() -> Iterator[Path]:
     """The prefix where Windows programs of several ./dev runs meet."""
     prefix = _named_prefix("shared")
     with prefix.with_name("shared.lock").open("a") as lock:
+        # The first to come and the last to leave stop what others left behind.
+        _stop_if_alone(lock, prefix)
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             yield prefix
         finally:
-            # The last one to leave stops what is left.
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                stop(prefix)
+            _stop_if_alone(lock, prefix)
+
+
+def _stop_if_alone(lock: IO[str], prefix: Path) -> None:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stop(prefix)
 
 
 @contextlib.contextmanager
@@ -165,6 +173,8 @@ def private_prefix() -> Iterator[Path]:
                 number += 1
                 continue
             prefix = _named_prefix(f"private-{number}")
+            # A run that was killed may have left programs behind.
+            stop(prefix)
             try:
                 yield prefix
             finally:
