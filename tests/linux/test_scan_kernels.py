@@ -1,0 +1,94 @@
+"""The scan kernels, which are plain C, built and tried on this machine.
+
+tests/native/scan_exhaustive.c and tests/fuzz/fuzz_scan.c compare them with a
+naive matcher, under sanitizers. WINIPC_FUZZ_SECONDS is how long to fuzz.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "csrc" / "scan.c"
+SECONDS = int(os.environ.get("WINIPC_FUZZ_SECONDS") or 60)
+FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
+SANITIZED = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
+
+
+def build(compiler: str, flags: tuple[str, ...], source: str, to: Path) -> None:
+    """Compile one program together with the kernels; any warning fails it."""
+    command = [compiler, *FLAGS, *flags, "-o", str(to)]
+    command += [str(ROOT / "tests" / source), str(KERNELS), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def run(*command: object, cwd: Path, timeout: float) -> str:
+    """Run it to its end; its output is shown when it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def has_fuzzer(tmp_path: Path) -> bool:
+    """Whether clang is here, with libFuzzer."""
+    if shutil.which("clang") is None:
+        return False
+    empty = tmp_path / "empty.c"
+    empty.write_text(
+        "int LLVMFuzzerTestOneInput(const char *data, unsigned long size);\n"
+        "int LLVMFuzzerTestOneInput(const char *data, unsigned long size)\n"
+        "{ (void)data; (void)size; return 0; }\n"
+    )
+    command = ["clang", "-fsanitize=fuzzer", str(empty), "-o", str(tmp_path / "empty")]
+    return subprocess.run(command, capture_output=True, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        pytest.param("gcc", ("-O2",), id="gcc"),
+        pytest.param("clang", SANITIZED, id="clang-sanitized"),
+    ],
+)
+def test_kernels_find_what_a_naive_matcher_finds(
+    compiler: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    """All small cases and many larger ones, on every instruction set here."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    program = tmp_path / "scan_exhaustive"
+    build(compiler, flags, "native/scan_exhaustive.c", program)
+    assert "level 0: good" in run(program, 500, cwd=tmp_path, timeout=600)
+
+
+def test_fuzzing_the_kernels_finds_nothing(tmp_path: Path) -> None:
+    """For a minute, or for WINIPC_FUZZ_SECONDS."""
+    if not has_fuzzer(tmp_path):
+        pytest.skip("no clang with libFuzzer")
+    program = tmp_path / "fuzz_scan"
+    build("clang", (*SANITIZED, "-fsanitize=fuzzer"), "fuzz/fuzz_scan.c", program)
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    options = [f"-max_total_time={SECONDS}", "-timeout=20", "-max_len=2000"]
+    output = run(
+        program,
+        corpus,
+        *options,
+        "-print_final_stats=1",
+        cwd=tmp_path,
+        timeout=SECONDS + 300,
+    )
+    assert "stat::number_of_executed_units" in output
