@@ -60,6 +60,7 @@
     X(PyTypeObject, global_memory_type)                                       \
     X(PyTypeObject, scanner_type)                                             \
     X(PyTypeObject, peeked_type)                                              \
+    X(PyTypeObject, candidates_type)                                          \
     X(PyTypeObject, channel_type)
 
 typedef struct {
@@ -96,6 +97,7 @@ int wi_message_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);
+int wi_scanner_init(PyObject *module, wi_state *state);
 int wi_catalog_init(PyObject *module, wi_state *state);
 int wi_channel_init(PyObject *module, wi_state *state);
 

@@ -55,6 +55,7 @@ from winipc.remote_types import (
     Region,
     ThreadEntry,
 )
+from winipc.scan import Pattern, Scan, ScanMatch, ValueType, scan_bytes
 from winipc.section import SectionError, SharedSection
 from winipc.snapshot import Snapshot, Verification
 from winipc.sync import (
@@ -98,6 +99,7 @@ __all__ = [
     "PartialRead",
     "PartialReadError",
     "PartialWriteError",
+    "Pattern",
     "PeekedMessage",
     "ProcessAccess",
     "ProcessEntry",
@@ -106,6 +108,8 @@ __all__ = [
     "Region",
     "RemoteBlock",
     "RemoteProcess",
+    "Scan",
+    "ScanMatch",
     "SectionError",
     "SectionFlags",
     "SectionVariable",
@@ -118,6 +122,7 @@ __all__ = [
     "SyncAccess",
     "ThreadEntry",
     "Transport",
+    "ValueType",
     "Verification",
     "Waitable",
     "Watch",
@@ -132,6 +137,7 @@ __all__ = [
     "post_message",
     "processes",
     "register_message",
+    "scan_bytes",
     "send_copydata",
     "send_message",
     "wait_all",

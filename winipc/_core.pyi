@@ -1,6 +1,6 @@
 """Types of the C extension; kept true by mypy.stubtest."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import (
     Any,
     Final,
@@ -762,6 +762,54 @@ def _process_facts(
     pid: int, /
 ) -> tuple[int | None, int | None, str | None, int | None, bool | None]: ...
 def _set_privilege(name: str, enable: bool, /) -> bool: ...
+
+# --------------------------------------------------------------- scanner.c
+
+_SCAN_LEVEL: int
+
+@disjoint_base
+class Scan:
+    @classmethod
+    def _local(
+        cls,
+        buffer: Buffer,
+        specs: Sequence[tuple[Any, ...]],
+        match: Callable[[int, Any], Any] | None,
+        keys: Sequence[Any],
+        progress: Callable[[int, int], object] | None,
+        limit: SupportsIndex,
+        level: int,
+        /,
+    ) -> Self: ...
+    @classmethod
+    def _remote(
+        cls,
+        process: RemoteProcess,
+        ranges: Sequence[tuple[int, int]],
+        protections: SupportsIndex,
+        specs: Sequence[tuple[Any, ...]],
+        match: Callable[[int, Any], Any] | None,
+        keys: Sequence[Any],
+        progress: Callable[[int, int], object] | None,
+        limit: SupportsIndex,
+        level: int,
+        /,
+    ) -> Self: ...
+    @property
+    def scanned(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def cancelled(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    def next_batch(self) -> list[Any]: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
 
 # --------------------------------------------------------------- catalog.c
 

@@ -10,7 +10,7 @@ import itertools
 import operator
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from winipc import _core
@@ -38,6 +38,7 @@ from winipc.remote_types import (
     Region,
     ThreadEntry,
 )
+from winipc.scan import Patterns, Scan, scan_process
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -424,6 +425,55 @@ class RemoteProcess(_core.RemoteProcess):
             if not rows or rows[-1][0] + rows[-1][1] <= place:
                 return
             place = rows[-1][0] + rows[-1][1]
+
+    def scan(
+        self,
+        pattern: Patterns,
+        *,
+        regions: Iterable[Region | tuple[int, int]] | None = None,
+        protection: MemoryProtection | int | str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        aligned: bool | int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        limit: int | None = None,
+    ) -> Scan:
+        """Search the memory of the target; iterate over the addresses found.
+
+        `pattern` is a `Pattern`, `bytes`, or a hexadecimal `str` with wildcards
+        such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them,
+        which are all looked for in one pass and give `ScanMatch` tuples. All
+        memory that can be read is searched, or `regions` of it (from `regions()`,
+        or as address and size), from `start` to `end`, where `protection` allows:
+        `"rw"`, `"x"`, or any of the flags given. Adjacent regions are searched as
+        one. `aligned`: addresses must be a multiple of this power of two, or of
+        the size of the pattern (True); None leaves it to the pattern. `progress`
+        is called now and then with the bytes done and about how many there are;
+        False from it ends the scan. `limit` is the most matches to find.
+
+        The target goes on running: what it frees meanwhile is left out and
+        counted in `Scan.skipped`. The search runs in `next`, without the GIL, and
+        takes less than 4 MiB beside the patterns. Needs `ProcessAccess.READ`.
+
+        Raises:
+            ProcessLookupError: the target has exited; what had been found before
+                is given first.
+            ValueError: a pattern is malformed, empty or fixes nothing; or this
+                object is closed.
+
+        Win32: VirtualQueryEx, ReadProcessMemory
+        """
+        return scan_process(
+            self,
+            pattern,
+            regions=regions,
+            protection=protection,
+            start=start,
+            end=end,
+            aligned=aligned,
+            progress=progress,
+            limit=limit,
+        )
 
     def memory_map(self) -> list[MapRow]:
         """The address space as rows: one for each allocation that is there.
