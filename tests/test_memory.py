@@ -16,11 +16,11 @@ KINDS = pytest.mark.parametrize("kind", list(MemoryKind), ids=lambda kind: kind.
 @pytest.mark.smoke
 def test_address_is_where_the_bytes_are(kind: MemoryKind) -> None:
     """ctypes finds at the address what was put into the block."""
-    with GlobalMemory(b"caf\xc3\xa9\0tail", kind=kind) as memory:
+    with GlobalMemory(b"\xc3\xa9t\xc3\xa9\0tail", kind=kind) as memory:
         assert memory.kind is kind
-        assert ctypes.string_at(memory.address, memory.size) == b"caf\xc3\xa9\0tail"
+        assert ctypes.string_at(memory.address, memory.size) == b"\xc3\xa9t\xc3\xa9\0tail"
         memory.write(b"X", 1)
-        assert ctypes.string_at(memory.address, 3) == b"cXf"
+        assert ctypes.string_at(memory.address, 3) == b"\xc3Xt"
 
 
 @KINDS

@@ -18,7 +18,7 @@
  *   point       struct point: uint8 0x11, int32 -2, uint16 0x3344, double 1.5
  *   chain       [chain + 0x10] -> a, [a + 0x18] -> b, int32 0x1337 at b + 0x20
  *   list        LIST_NODES nodes of {next, value}, scattered over 1 MiB
- *   text        "caf\xc3\xa9" in UTF-8; wide: the same in UTF-16
+ *   text        "\xc3\xa9t\xc3\xa9" in UTF-8; wide: the same in UTF-16
  *   edge        "edge" that ends with its NUL at the end of the last page
  *               before an inaccessible one; open: four bytes without NUL there
  *   pages       16 pages, each filled with its number: see make_pages
@@ -53,8 +53,8 @@ struct node {
 };
 
 static struct point a_point = {0x11, -2, 0x3344, 1.5};
-static char text[] = "caf\xc3\xa9";
-static wchar_t wide[] = L"caf\u00e9";
+static char text[] = "\xc3\xa9t\xc3\xa9";
+static wchar_t wide[] = L"\u00e9t\u00e9";
 static char *chain, *edge, *unterminated, *pages, *border, *cow;
 static struct node *list;
 
