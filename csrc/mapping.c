@@ -244,6 +244,12 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
     self->access = (char)access;
     self->offset = offset;
 
+    if (self->total == 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "offset %llu leaves the %llu bytes that can be mapped",
+                     offset, (unsigned long long)total + start);
+        goto failed;
+    }
     if (size > after && self->total == self->mapped) {
         PyErr_Format(PyExc_ValueError,
                      "only %llu of the %llu bytes at offset %llu can be used "

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import importlib
+import multiprocessing
 import os
+import pickle
 import struct
 import subprocess
+import sys
 import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEADLINE
-from hypothesis import given
+from conftest import DEADLINE, PEERS, Peer
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from winipc import Event, MappingView, SharedMapping
 
@@ -901,3 +908,418 @@ def test_damaged_file_is_survived_by_threads(linux_file: LinuxFile) -> None:
         for thread in threads:
             thread.join()
         assert results == [True] * 800
+
+
+# --------------------------------------------------------------- two processes
+
+
+def test_the_creator_may_end_first(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """Nothing is lost while anyone holds it; after the last one the name is free."""
+    peer = start_peer("mapping_peer.py", "create", unique_name, 1000, "kept", "header")
+    with SharedMapping.wait(unique_name, DEADLINE, header=True) as m:
+        peer.expect("ready")
+        assert (m.size, m.owner_pid, m.created) == (1000, peer.pid, False)
+        peer.kill()
+        assert m.read(4) == b"kept"
+        with SharedMapping.open(unique_name, header=True) as again:
+            assert again.read(4) == b"kept"
+    with pytest.raises(FileNotFoundError):
+        SharedMapping.open(unique_name)
+
+
+def test_handle_travels_to_another_process(start_peer: Callable[..., Peer]) -> None:
+    """An unnamed mapping is given by duplicate_to, and outlives its maker's view."""
+    peer = start_peer("mapping_peer.py", "handle", 14)
+    peer.expect("ready")
+    with SharedMapping.create(None, 4096) as m:
+        m.write(b"from the maker")
+        peer.say(str(m.duplicate_to(peer.pid)))
+        peer.expect("from the maker")
+        peer.expect("written")
+        assert m.read(13) == b"from the peer"
+        m.write(b"before the end")
+    peer.say("look")
+    peer.expect("before the en")
+    assert peer.finish() == 0
+
+
+def test_duplicate_to_nobody_says_so() -> None:
+    """A process id that is not in use, and one that is not a process id."""
+    with SharedMapping.create(None, 16) as m:
+        with pytest.raises(ProcessLookupError) as caught:
+            m.duplicate_to(0x7FFFFFF0)
+        assert caught.value.filename == "pid 2147483632"
+        with pytest.raises(OverflowError):
+            m.duplicate_to(-1)
+        with pytest.raises(OverflowError):
+            m.duplicate_to(2**32)
+
+
+def test_writer_killed_in_the_middle_leaves_usable_memory(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """Bytes are old or new, and the mapping works on."""
+    size = 1 << 22
+    with SharedMapping.create(unique_name, size) as m:
+        peer = start_peer("mapping_peer.py", "hammer", unique_name)
+        peer.expect("ready")
+        peer.kill()
+        assert m.read() == bytes(range(256)) * (size // 256)
+        m.write(b"on")
+        assert m.read(2) == b"on"
+
+
+def test_creator_killed_before_its_header(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """A mapping whose maker died half way: an error in time, then a free name."""
+    peer = start_peer("mapping_peer.py", "unmapped", unique_name)
+    peer.expect("ready")
+    with SharedMapping.open(unique_name) as held:
+        peer.kill()
+        with pytest.raises(ValueError, match="no header yet"):
+            SharedMapping.open(unique_name, header=True)
+        assert held.read(64) == bytes(64)
+    with SharedMapping.create(unique_name, 100, header=True) as m:
+        assert m.created
+
+
+# ---------------------------------------------------------------------- pickle
+
+
+def test_named_mapping_is_pickled_by_name(unique_name: str) -> None:
+    """The copy is another view of the same memory, of the same part."""
+    with SharedMapping.create(unique_name, 1000, header=True) as m:
+        m.write(b"0123456789")
+        with pickle.loads(pickle.dumps(m)) as other:
+            assert (other.size, other.created, other.owner_pid) == (
+                1000,
+                False,
+                os.getpid(),
+            )
+            other.write(b"new")
+        assert m.read(4) == b"new3"
+        with (
+            SharedMapping.open(
+                unique_name, access="read", header=True, offset=2, size=3
+            ) as part,
+            pickle.loads(pickle.dumps(part)) as other,
+        ):
+            assert (bytes(other), other.access) == (b"w34", "read")
+        gone = pickle.dumps(m)
+    with pytest.raises(ValueError, match="closed"):
+        pickle.dumps(m)
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(gone)
+
+
+def test_unnamed_mapping_is_not_pickled_to_nowhere() -> None:
+    """Outside multiprocessing a handle means nothing."""
+    with SharedMapping.create(None, 16) as m:
+        with pytest.raises(TypeError, match="duplicate_to"):
+            pickle.dumps(m)
+        with pytest.raises(TypeError), m.view() as view:
+            pickle.dumps(view)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_mapping_travels_through_multiprocessing(
+    unique_name: str, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spawned process, a pool and an executor all see the same memory."""
+    monkeypatch.syspath_prepend(str(PEERS))
+    mapping_mp = importlib.import_module("mapping_mp")
+    context = multiprocessing.get_context("spawn")
+    with SharedMapping.create(unique_name if named else None, 100) as m:
+        m.write(b"here", 8)
+        process = context.Process(target=mapping_mp.write_pid, args=(m, 0))
+        process.start()
+        pid = process.pid
+        process.join(DEADLINE)
+        assert process.exitcode == 0
+        assert m.get_u32(0) == pid
+        process.close()
+        with context.Pool(1) as pool:
+            pid = pool.apply_async(mapping_mp.write_pid, (m, 4)).get(DEADLINE)
+            assert m.get_u32(4) == pid
+            pool.close()
+            pool.join()
+        with ProcessPoolExecutor(1, mp_context=context) as executor:
+            told = executor.submit(mapping_mp.describe, m).result(DEADLINE)
+        assert told["pid"] != os.getpid()
+        assert (told["name"], told["size"]) == (m.name, 100)
+        assert (told["exact"], told["created"]) == (True, False)
+        assert told["start"] == m.read(4)
+
+
+# ------------------------------------------------------------- arrays and views
+
+
+def test_arrays_are_the_memory_itself() -> None:
+    """NumPy without copies, both ways, and the mapping stays open meanwhile."""
+    numpy = pytest.importorskip("numpy")
+    with SharedMapping.create(None, 1000) as m:
+        a = m.array("<u4", (3, 2), offset=4)
+        a[2, 1] = 0xAABBCCDD
+        assert m.get_u32(4 + 5 * 4) == 0xAABBCCDD
+        m.set_u32(4, 17)
+        assert a[0, 0] == 17
+        assert not a.flags.owndata
+        with pytest.raises(BufferError):
+            m.close()
+        assert m.array().shape == (1000,)
+        assert m.array("f8", offset=3).shape == (124,)
+        assert m.array("u2", 5).shape == (5,)
+        assert numpy.frombuffer(m, "u1").size == 1000
+        with m.view(400, 16) as view:
+            view.array("i8")[1] = -1
+            assert m.get_i64(408) == -1
+        assert m.array("u4", offset=999).shape == (0,)
+        bad = ((1001, 0), ((2, 501), 0), (1, 1000), (None, 1001), ((-1, -1), 0))
+        for shape, offset in bad:
+            with pytest.raises(ValueError, match=r"offset|fit|negative"):
+                m.array("u1", shape, offset)
+        with pytest.raises(TypeError, match="Python objects"):
+            m.array("O")
+        del a
+        gc.collect()
+
+
+def test_array_of_read_only_memory_is_read_only(unique_name: str) -> None:
+    """No way around access="read"."""
+    pytest.importorskip("numpy")
+    with (
+        SharedMapping.create(unique_name, 100),
+        SharedMapping.open(unique_name, access="read") as r,
+    ):
+        a = r.array("u1")
+        assert not a.flags.writeable
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            a.flags.writeable = True
+        del a
+        gc.collect()
+
+
+# ------------------------------------------------------------ against a model
+
+
+class MappingModel(RuleBasedStateMachine):
+    """A mapping, a view of it and a second mapping against one bytearray."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 70_000
+        name = f"winipc-test-{uuid.uuid4().hex}"
+        self.model = bytearray(self.size)
+        self.mapping = SharedMapping.create(name, self.size)
+        self.other = SharedMapping.open(name, size=self.size)
+        self.start = 65_000
+        self.view = self.mapping.view(self.start, self.size - self.start)
+
+    def teardown(self) -> None:
+        assert bytes(self.mapping) == bytes(self.model)
+        assert bytes(self.other) == bytes(self.model)
+        self.view.close()
+        self.mapping.close()
+        self.other.close()
+
+    offsets = st.one_of(
+        st.integers(-5, 5), st.integers(64_990, 70_010), st.integers(-(2**65), 2**65)
+    )
+    sizes = st.one_of(st.integers(-2, 20), st.integers(4000, 5000))
+
+    @rule(data=st.binary(max_size=20), offset=offsets, repeat=st.sampled_from([1, 500]))
+    def write(self, data: bytes, offset: int, repeat: int) -> None:
+        """Inside it is written, elsewhere an error, and nothing is."""
+        data *= repeat
+        try:
+            assert self.mapping.write(data, offset) == len(data)
+        except (ValueError, OverflowError):
+            assert not 0 <= offset <= self.size - len(data)
+        else:
+            assert 0 <= offset <= self.size - len(data)
+            self.model[offset : offset + len(data)] = data
+
+    @rule(size=sizes, offset=offsets)
+    def read(self, size: int, offset: int) -> None:
+        """The same bytes by the other mapping and, where it reaches, by the view."""
+        whole = max(self.size - offset, 0) if size == -1 else size
+        inside = 0 <= offset <= self.size - whole and whole >= 0
+        try:
+            assert self.other.read(size, offset) == self.model[offset : offset + whole]
+        except (ValueError, OverflowError):
+            assert not inside
+        else:
+            assert inside
+        if inside and offset >= self.start:
+            found = self.view.read(whole, offset - self.start)
+            assert found == self.model[offset : offset + whole]
+
+    @rule(key=st.slices(70_000))
+    def get_slice(self, key: slice) -> None:
+        """Slices of any step."""
+        assert self.mapping[key] == bytes(self.model[key])
+
+    @rule(key=st.slices(70_000), fill=st.integers(0, 255), extra=st.integers(-1, 1))
+    def set_slice(self, key: slice, fill: int, extra: int) -> None:
+        """A slice takes exactly its length."""
+        length = len(range(*key.indices(self.size)))
+        data = bytes([fill]) * max(length + extra, 0)
+        try:
+            self.mapping[key] = data
+        except ValueError:
+            assert len(data) != length
+        else:
+            assert len(data) == length
+            self.model[key] = data
+
+    @rule(index=st.integers(-70_003, 70_003), value=st.integers(-1, 256))
+    def set_item(self, index: int, value: int) -> None:
+        """Indexes and bytes in and out of range."""
+        try:
+            self.mapping[index] = value
+        except (IndexError, ValueError):
+            assert not (-self.size <= index < self.size and 0 <= value <= 255)
+        else:
+            self.model[index] = value
+            assert self.other[index] == value
+
+    @rule(sub=st.binary(max_size=3), start=offsets, end=st.none() | offsets)
+    def find(self, sub: bytes, start: int, end: int | None) -> None:
+        """find() cuts its bounds as bytes.find() does."""
+        if abs(start) < 2**63 and abs(end or 0) < 2**63:
+            expected = self.model.find(sub, start, end)
+            assert self.mapping.find(sub, start, end) == expected
+
+    @rule(offset=offsets, value=st.integers(-(2**65), 2**65))
+    def numbers(self, offset: int, value: int) -> None:
+        """A 64-bit number at any offset."""
+        try:
+            self.mapping.set_i64(offset, value)
+        except (ValueError, OverflowError):
+            assert not (0 <= offset <= self.size - 8 and -(2**63) <= value < 2**63)
+        else:
+            self.model[offset : offset + 8] = value.to_bytes(8, "little", signed=True)
+            assert self.other.get_i64(offset) == value
+
+
+TestMappingModel = MappingModel.TestCase
+TestMappingModel.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+@given(size=st.integers(-3, 300_000), offset=st.integers(-3, 300_000))
+def test_views_fit_or_are_refused(size: int, offset: int) -> None:
+    """Any offset and size: a view inside, or an error."""
+    with SharedMapping.create(None, 200_000) as m:
+        try:
+            view = m.view(offset, size)
+        except ValueError:
+            # Whole pages are there, so the last 192 bytes of the page are as well.
+            assert size < 0 or offset < 0 or offset + max(size, 1) > 200_704
+            return
+        with view:
+            assert offset >= 0
+            assert offset + view.size <= 200_704
+            assert view.size == size or size == 0
+            view[-1] = 5
+            assert view[-1] == 5
+
+
+# ----------------------------------------------------------------------- leaks
+
+
+@pytest.mark.slow
+def test_ten_thousand_rounds_leave_nothing(unique_name: str, tmp_path: Path) -> None:
+    """Handles, views, memory and type references are where they were."""
+    path = tmp_path / "f"
+    path.write_bytes(bytes(5000))
+
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            with SharedMapping.create(unique_name, 70_000, header=True) as m:
+                m.write(b"x", 69_999)
+                with SharedMapping.open(unique_name, header=True) as o:
+                    assert o[69_999] == 120
+                with m.view(66_000) as view, memoryview(view) as buffer:
+                    assert buffer[3999] == 120
+                with pytest.raises(FileExistsError):
+                    SharedMapping.create(unique_name, 70_000)
+        with pytest.raises(FileNotFoundError):
+            SharedMapping.open(unique_name)
+        with SharedMapping.create(None, file=path) as m:
+            m.flush()
+
+    rounds(50)
+    gc.collect()
+    before = handle_count(), sys.getrefcount(SharedMapping), address_space()
+    for _ in range(20):
+        rounds(500)
+    gc.collect()
+    after = handle_count(), sys.getrefcount(SharedMapping), address_space()
+    assert after[0] - before[0] <= 3
+    assert after[1] - before[1] <= 3
+    assert after[2] - before[2] < 32 << 20  # one leaked view each would be 640 MiB
+
+
+def test_failed_calls_leave_nothing(unique_name: str, tmp_path: Path) -> None:
+    """Every way to fail half way gives back what it had taken."""
+    path = tmp_path / "f"
+    path.write_bytes(bytes(100))
+    with SharedMapping.create(unique_name, 4096) as m, Event.create(f"{unique_name}e"):
+        failing: list[Callable[[], object]] = [
+            lambda: SharedMapping.create(unique_name, 10),
+            lambda: SharedMapping.create(unique_name, 10_000, exist_ok=True),
+            lambda: SharedMapping.create(f"{unique_name}e", 10),
+            lambda: SharedMapping.create(None, 200, file=path, access="read"),
+            lambda: SharedMapping.create(None, 10, security="nonsense"),
+            lambda: SharedMapping.create(unique_name, file=path),
+            lambda: SharedMapping.open(unique_name, size=10_000),
+            lambda: SharedMapping.open(unique_name, header=True),
+            lambda: m.view(5000),
+            lambda: m.duplicate_to(0x7FFFFFF0),
+        ]
+        m.write(b"ABCD")  # no header, and no waiting for one
+
+        def fail(count: int) -> None:
+            for _ in range(count):
+                for attempt in failing:
+                    with pytest.raises((OSError, ValueError)):
+                        attempt()
+
+        fail(3)
+        gc.collect()
+        before = handle_count()
+        fail(100)
+        gc.collect()
+        assert handle_count() - before <= 3
+    path.unlink()  # nobody holds it
+
+
+def handle_count() -> int:
+    """The handles of this process."""
+    kernel32 = ctypes.WinDLL("kernel32")
+    count = ctypes.c_uint32()
+    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+    kernel32.GetProcessHandleCount.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    assert kernel32.GetProcessHandleCount(
+        kernel32.GetCurrentProcess(), ctypes.byref(count)
+    )
+    return count.value
+
+
+def address_space() -> int:
+    """Bytes of address space that are in use."""
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            ("numbers", ctypes.c_uint64 * 7),
+        )
+
+    status = Status(length=ctypes.sizeof(Status))
+    assert ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(status))
+    total, available = status.numbers[4], status.numbers[5]
+    return int(total - available)

@@ -53,7 +53,8 @@ class _TypedMemory:
         """A NumPy array over the memory itself, with no copy.
 
         It keeps the mapping in use: delete it, and all that was sliced from it,
-        before `close`. With access "read" it is read-only.
+        before `close`. With access "read" it is read-only. (`numpy.frombuffer` is as
+        safe; `numpy.ndarray(buffer=...)` is not: it does not keep the memory.)
 
         Args:
             dtype: As NumPy takes it.
@@ -61,7 +62,8 @@ class _TypedMemory:
             offset: Where the first element is.
 
         Raises:
-            ValueError: The array is larger than the memory behind `offset`.
+            ValueError: The array is larger than the memory behind `offset`, or a
+                dimension is negative.
             TypeError: An array of Python objects.
         """
         # By name: type checkers need not have NumPy, which is optional here.
@@ -76,13 +78,20 @@ class _TypedMemory:
         room = (size - offset) // kind.itemsize if kind.itemsize else 0
         if shape is None:
             shape = (room,)
-        count = math.prod(shape) if isinstance(shape, tuple) else shape
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        count = math.prod(shape)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"negative dimension in {shape}")
         if count > room:
             raise ValueError(
                 f"{count} elements of {kind.itemsize} bytes at offset {offset} do "
                 f"not fit in {size} bytes"
             )
-        return np.ndarray(shape, kind, buffer=self, offset=offset)
+        if count == 0:
+            return np.empty(shape, kind)
+        # Not np.ndarray(buffer=self), which lets go of the buffer at once: a closed
+        # mapping would leave the array on unmapped memory.
+        return np.frombuffer(self, kind, count, offset).reshape(shape)
 
     def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
         """A structure over the memory at `offset`.
