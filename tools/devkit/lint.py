@@ -1,7 +1,6 @@
 """The static checks, side by side; each says ok or shows what it found."""
 
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ import winpython
 from base import BUILD, ROOT, Failure, fail, need_packages, run, say, together
 from commands import python_command, python_environ
 from hostenv import host_python
+from native import missing_clang
 from pins import BUILD_PYTHON
 from ready import ready
 from winpython import MINGW, bare_python, selected
@@ -47,7 +47,7 @@ def main(args: list[str]) -> int:
     elif args:
         fail("lint takes only --fix and --only")
     else:
-        ready([selected()])
+        ready([selected()], missing_clang())
     failed: list[str] = []
     printing = threading.Lock()
 
@@ -117,9 +117,7 @@ def shell_files() -> list[Path]:
 
 def compile_all(compiler: tuple[str, ...]) -> None:
     """Compile every C file; a warning is an error."""
-    # clang compiles with the headers of mingw.
-    missing = [] if shutil.which(compiler[0]) else ["clang"]
-    need_packages(winpython.missing_mingw() + missing)
+    need_packages(winpython.missing_mingw() + missing_clang())
     headers = bare_python(BUILD_PYTHON) / "include"
     extension = [path for path in c_files() if path.parts[0] == "csrc"]
     # Those of tests/native are for the host, and their tests compile them.

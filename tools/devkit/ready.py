@@ -1,5 +1,6 @@
 """Everything at hand to run Windows programs: the slow steps, side by side."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import wine
@@ -9,10 +10,11 @@ from hostenv import host_python, missing_venv
 from pins import BUILD_PYTHON
 
 
-def ready(versions: list[str]) -> None:
+def ready(versions: list[str], packages: Iterable[str] = ()) -> None:
     """Make what is missing to build winipc and run it on these Windows Pythons.
 
-    Each step is also asked for where its result is used; this is for speed.
+    Other missing packages are installed in the same go. Each step is also asked
+    for where its result is used; this is for speed.
     """
     jars = [*versions, BUILD_PYTHON]
     need_packages(
@@ -21,6 +23,7 @@ def ready(versions: list[str]) -> None:
             *winpython.missing_mingw(),
             *winpython.missing_maven(jars),
             *missing_venv(),
+            *packages,
         ]
     )
     together(wine.template, host_python, partial(winpython.fetch, jars))

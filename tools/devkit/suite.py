@@ -1,17 +1,17 @@
 """The tests: on Windows Pythons under Wine, and on the Linux side."""
 
 import os
-import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
 import wine
-from base import BUILD, ROOT, Stopped, need_packages, remove, say
+from base import BUILD, ROOT, Stopped, remove, say
 from commands import python_command, python_environ
 from hostenv import host_python
 from kernel import kernel_environ
+from native import missing_compilers
 from peers import c_peers
 from pins import WINDOWS_PYTHONS
 from ready import ready
@@ -60,7 +60,7 @@ def main(args: list[str]) -> int:
 
 def everything() -> Totals:
     chosen = selected()
-    ready(list(WINDOWS_PYTHONS))
+    ready(list(WINDOWS_PYTHONS), missing_compilers())
     totals = windows(chosen, [])
     totals += linux([])
     return totals + smoke([v for v in WINDOWS_PYTHONS if v != chosen], [])
@@ -96,8 +96,7 @@ def windows(version: str, args: list[str]) -> Totals:
 def linux(args: list[str]) -> Totals:
     """Run the tests of the packaging and of ./dev itself, on Linux."""
     say("tests on the Linux side")
-    ready([selected()])
-    need_fuzzer()
+    ready([selected()], missing_compilers())
     report = _report("linux")
     command = [
         *(str(host_python()), "-m", "pytest", LINUX_TESTS),
@@ -118,17 +117,6 @@ def linux(args: list[str]) -> Totals:
             child.terminate()
             raise
     return _totals(report, outcome, "Linux side")
-
-
-def need_fuzzer() -> None:
-    """Install clang and its libFuzzer, which the C kernels are tested with."""
-    need_packages([] if shutil.which("clang") else ["clang"])
-    probe = ["clang", "-print-resource-dir"]
-    folder = subprocess.run(probe, capture_output=True, text=True, check=True).stdout
-    if not any(Path(folder.strip(), "lib").glob("*/libclang_rt.fuzzer*")):
-        # .../clang/14.0.6 or .../clang/18
-        major = Path(folder.strip()).name.partition(".")[0]
-        need_packages([f"libclang-rt-{major}-dev"])
 
 
 def _report(name: str) -> Path:
