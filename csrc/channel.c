@@ -16,10 +16,6 @@
 /* Above this, copying takes longer than giving up the GIL. */
 #define CHANNEL_GIL_COPY 32768
 
-/* Looks at the other side before the GIL is given up: about 2 us. A peer that
- * answers at once is caught by them, and no thread of ours waits longer. */
-#define CHANNEL_LOOKS 48
-
 /* How often a sender asks whether the consumer still lives, milliseconds. */
 #define CHANNEL_CHECK_MS 500
 
@@ -540,7 +536,7 @@ recv_front(ChannelObject *self, const void **payload, uint32_t *length,
            uint32_t *flags, channel_deadline *deadline)
 {
     winipc_channel *ch = &self->ch;
-    int looks = ch->os.one_cpu ? 0 : CHANNEL_LOOKS;
+    int look = !ch->os.one_cpu;
     for (;;) {
         int result = winipc_ring_front(&ch->ring, payload, length, flags);
         if (result == WINIPC_OK) {
@@ -550,13 +546,11 @@ recv_front(ChannelObject *self, const void **payload, uint32_t *length,
             channel_raise(self, result, 0, "Channel.recv");
             return -1;
         }
-        if (deadline->timeout_ms != 0) {
-            while (looks > 0 && !winipc_ring_has_data(&ch->ring)) {
-                looks--;
-                WINIPC_PAUSE();
-            }
-            if (looks > 0) {
-                looks--;
+        /* A peer that answers at once is caught with the GIL kept: giving it
+         * up takes longer than this look. */
+        if (look && deadline->timeout_ms != 0) {
+            look = 0;
+            if (winipc_channel_look(ch, WINIPC_WAKE_DATA, 0)) {
                 continue;
             }
         }
@@ -585,6 +579,63 @@ recv_copy(void *to, const void *from, size_t length)
     else {
         WINIPC_COPY(to, from, length);
     }
+}
+
+/* A message in parts, whose first record is at the front, into a buffer. OK
+ * and *size; or FULL if it does not fit or its parts are taken over by others
+ * (nothing is consumed then); or -1 with an exception, and what has arrived is
+ * in self->assembly. */
+static int
+recv_parts_into(ChannelObject *self, char *buffer, Py_ssize_t room,
+                const void *payload, uint32_t length, Py_ssize_t *size,
+                channel_deadline *deadline)
+{
+    winipc_channel *ch = &self->ch;
+    uint64_t total = length < 8 ? 0 : WINIPC_READ(payload);
+    uint64_t done = 0;
+    uint32_t flags = WINIPC_RECORD_FIRST;
+    if (length < 8 || total > (uint64_t)room) {
+        return WINIPC_FULL;
+    }
+    Py_CLEAR(self->assembly);
+    const char *from = (const char *)payload + 8;
+    length -= 8;
+    for (;;) {
+        int last = (flags & WINIPC_RECORD_LAST) != 0;
+        if (length > total - done || (last && length != total - done)) {
+            winipc_ring_corrupt(&ch->ring, "part");
+            channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
+            return -1;
+        }
+        recv_copy(buffer + done, from, length);
+        done += length;
+        winipc_channel_next(ch);
+        if (last) {
+            *size = (Py_ssize_t)total;
+            return WINIPC_OK;
+        }
+        if (recv_front(self, &payload, &length, &flags, deadline) < 0 ||
+            (flags & WINIPC_RECORD_FIRST)) {
+            break;
+        }
+        from = payload;
+    }
+    if (!PyErr_Occurred()) {
+        return WINIPC_EMPTY; /* its rest never came: see what has */
+    }
+    /* The next call goes on where this one had to stop. */
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    self->assembly = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    if (self->assembly == NULL) {
+        PyErr_Clear();
+    }
+    else {
+        memcpy(PyBytes_AsString(self->assembly), buffer, (size_t)done);
+        self->assembled = done;
+    }
+    PyErr_Restore(type, value, traceback);
+    return -1;
 }
 
 /* A record of a message in parts, into self->assembly. 1 when the message is
@@ -742,11 +793,22 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
         const void *payload;
         uint32_t length = 0, flags = 0;
         Py_ssize_t size = -1;
-        if (self->stash == NULL &&
-            recv_front(self, &payload, &length, &flags, &deadline) < 0) {
+        int result;
+        do {
+            result = WINIPC_FULL;
+            if (self->stash == NULL &&
+                recv_front(self, &payload, &length, &flags, &deadline) < 0) {
+                goto done;
+            }
+            if (flags == WINIPC_RECORD_FIRST) {
+                result = recv_parts_into(self, view.buf, view.len, payload,
+                                         length, &size, &deadline);
+            }
+        } while (result == WINIPC_EMPTY);
+        if (result < 0) {
             goto done;
         }
-        if (flags == WINIPC_RECORD_WHOLE) {
+        if (result == WINIPC_FULL && flags == WINIPC_RECORD_WHOLE) {
             size = (Py_ssize_t)length;
             if (size <= view.len) {
                 Py_CLEAR(self->assembly);
@@ -755,7 +817,7 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
             }
             winipc_channel_release(&self->ch);
         }
-        else {
+        else if (result == WINIPC_FULL) {
             message = recv_bytes(self, &deadline);
             if (message == NULL) {
                 goto done;
@@ -1278,6 +1340,41 @@ channel_claim(PyObject *op, PyObject *arg)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(channel_arm_doc,
+             "_arm(length, look, /)\n--\n\n"
+             "Before an asyncio task sleeps on the event \".data\" (length\n"
+             "-1) or \".space\": False if it will be set, True if another\n"
+             "try is worth it. look: ask whether the peer lives.");
+
+static PyObject *
+channel_arm(PyObject *op, PyObject *args)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    channel_deadline deadline = {0, 0, 0};
+    Py_ssize_t length;
+    int look, ready;
+    if (!PyArg_ParseTuple(args, "np:_arm", &length, &look)) {
+        return NULL;
+    }
+    channel_gate *gate = length < 0 ? &self->receiving : &self->sending;
+    if (gate_enter(self, gate, &deadline, "Channel") < 0) {
+        return NULL;
+    }
+    if (length < 0) {
+        int left = winipc_channel_producers(&self->ch, look);
+        ready = left == WINIPC_CLOSED || left == WINIPC_BROKEN ||
+                winipc_ring_want_data(&self->ch.ring) == WINIPC_OK;
+    }
+    else {
+        int left = winipc_channel_consumer(&self->ch, look);
+        ready = left == WINIPC_CLOSED || left == WINIPC_BROKEN ||
+                winipc_ring_want_space(&self->ch.ring, (uint64_t)length) ==
+                    WINIPC_OK;
+    }
+    gate_exit(self, gate);
+    return PyBool_FromLong(ready);
+}
+
 /* ------------------------------------------------------------- attributes */
 
 static PyObject *
@@ -1407,6 +1504,7 @@ static PyMethodDef channel_methods[] = {
      METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
     {"_open", channel_open, METH_CLASS | METH_VARARGS, NULL},
     {"_claim", channel_claim, METH_O, channel_claim_doc},
+    {"_arm", channel_arm, METH_VARARGS, channel_arm_doc},
     {"_members", channel_members, METH_NOARGS, channel_members_doc},
     {"send", (PyCFunction)(void (*)(void))channel_send,
      METH_FASTCALL | METH_KEYWORDS, channel_send_doc},

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import _thread
+import asyncio
+import contextlib
 import gc
 import hashlib
+import mmap
+import multiprocessing
 import os
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import Channel, EndOfStream
+from winipc import Channel, EndOfStream, Event
 
 CAPACITY = 4096
 DEADLINE = 60.0
@@ -494,7 +502,7 @@ def unique_name_of(channel: Channel) -> str:
 
 @pytest.mark.smoke
 def test_echo_between_processes(
-    unique_name: str, start_peer: Callable[..., object]
+    unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
     """Small and large ones, there and back."""
     with (
@@ -513,7 +521,7 @@ def test_echo_between_processes(
 
 
 def test_a_stream_between_processes(
-    unique_name: str, start_peer: Callable[..., object]
+    unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
     """100,000 messages in batches, none lost, doubled or changed."""
     with Channel.create(unique_name, 1 << 16) as channel:
@@ -532,7 +540,7 @@ def test_a_stream_between_processes(
 
 
 def test_many_processes_send_to_one(
-    unique_name: str, start_peer: Callable[..., object]
+    unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
     """Each sender's messages arrive whole and in its order, and then the end."""
     senders, count = 4, 2000
@@ -557,7 +565,7 @@ def test_many_processes_send_to_one(
 
 @pytest.mark.parametrize("producers", ["one", "many"])
 def test_a_killed_sender_is_noticed(
-    unique_name: str, start_peer: Callable[..., object], producers: str
+    unique_name: str, start_peer: Callable[..., Any], producers: str
 ) -> None:
     """What it had sent is read, then BrokenPipeError; a new sender may come."""
     with Channel.create(unique_name, CAPACITY, producers=producers) as channel:
@@ -577,7 +585,7 @@ def test_a_killed_sender_is_noticed(
 
 
 def test_a_killed_receiver_is_noticed(
-    unique_name: str, start_peer: Callable[..., object]
+    unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
     """A sender that waits for room gets BrokenPipeError soon, not never."""
     with Channel.create(unique_name, 256) as channel:
@@ -592,7 +600,7 @@ def test_a_killed_receiver_is_noticed(
 
 
 def test_a_process_cannot_take_the_role_of_another(
-    unique_name: str, start_peer: Callable[..., object]
+    unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
     """PermissionError while it lives; its place is free once it is dead."""
     with Channel.create(unique_name, CAPACITY) as channel:
@@ -604,3 +612,425 @@ def test_a_process_cannot_take_the_role_of_another(
         channel.send(b"for the next")
         peer.kill()
         assert channel.recv(DEADLINE) == b"for the next"
+
+
+# --------------------------------------------------------------- C programs
+
+
+def test_a_c_program_is_a_full_peer(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """An echo in C that knows only include/winipc.h: sizes, parts, the end."""
+    with (
+        Channel.create(unique_name + ".there", 4096, max_record=1000) as there,
+        Channel.create(unique_name + ".back", 4096) as back,
+    ):
+        peer = start_peer("channel_peer.exe", "echo", unique_name)
+        peer.expect("ready")
+        for size in (0, 1, 7, 8, 64, 999, 1000, 1001, 4096, 100_000):
+            message = os.urandom(size)
+            there.send(message, DEADLINE)
+            assert back.recv(DEADLINE) == message
+        there.close()
+        with pytest.raises(EndOfStream):
+            back.recv(DEADLINE)
+        assert peer.finish() == 0
+
+
+def test_a_c_program_may_make_the_channels(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """And Python opens them."""
+    peer = start_peer("channel_peer.exe", "serve", unique_name, 8192)
+    peer.expect("ready")
+    with (
+        Channel.open(unique_name + ".there", role="send") as there,
+        Channel.open(unique_name + ".back", role="recv") as back,
+    ):
+        assert there.capacity == 8192
+        there.send_many([b"a", b"", b"b" * 8184])
+        assert [back.recv(DEADLINE) for _ in range(3)] == [b"a", b"", b"b" * 8184]
+        peer.kill()
+        with pytest.raises(BrokenPipeError):
+            back.recv(DEADLINE)
+
+
+@pytest.mark.parametrize("producers", ["one", "many"])
+def test_c_and_python_stream_to_each_other(
+    unique_name: str, start_peer: Callable[..., Any], producers: Any
+) -> None:
+    """C sources into Python, and Python into a C sink."""
+    count = 3000
+    with Channel.create(unique_name, 4096, producers=producers, role="recv") as channel:
+        sources = [
+            start_peer("channel_peer.exe", "source", unique_name, count, 40)
+            for _ in range(1 if producers == "one" else 3)
+        ]
+        for source in sources:
+            source.expect("ready")
+        total = 0
+        for _ in range(count * len(sources)):
+            message = channel.recv(DEADLINE)
+            assert len(message) == 40
+            total += int.from_bytes(message[:4], "little")
+        assert total == len(sources) * count * (count - 1) // 2
+        with pytest.raises(EndOfStream):
+            channel.recv(DEADLINE)
+    with Channel.create(unique_name + "2", 4096) as channel:
+        sink = start_peer("channel_peer.exe", "sink", unique_name + "2")
+        sink.expect("ready")
+        channel.send_many([bytes([1, 2, 3])] * count, DEADLINE)
+        channel.close()
+        sink.expect(f"end {count} {3 * count} {6 * count}")
+
+
+# ------------------------------------------------------------ hostile peers
+
+
+@pytest.fixture
+def raw(unique_name: str) -> Iterator[tuple[Channel, mmap.mmap]]:
+    """A channel, and its memory through another module."""
+    with Channel.create(unique_name, 256) as channel:
+        memory = mmap.mmap(-1, 4096 + 512, tagname=unique_name)
+        yield channel, memory
+        memory.close()
+
+
+def test_the_layout_is_the_documented_one(raw: tuple[Channel, mmap.mmap]) -> None:
+    """Byte by byte, as docs/channel.md has it."""
+    channel, memory = raw
+    assert memory[:8] == b"WIPCHAN1"
+    assert struct.unpack_from("<IIQQIIQ", memory, 8) == (
+        *(1, 4096, 256, 248, 0, 64),
+        4096 + 256 + 256,
+    )
+    channel.send(b"hello")
+    assert struct.unpack_from("<Q", memory, 128) == (16,)
+    assert memory[4096:4112] == struct.pack("<IHH", 5, 3, 0x5749) + b"hello\0\0\0"
+    assert channel.recv() == b"hello"
+    assert struct.unpack_from("<Q", memory, 256) == (16,)
+    word, start = struct.unpack_from("<QQ", memory, 1024)
+    assert word & 0xFFFFFFFF == os.getpid()
+    assert word >> 32 & 0xFF == 2
+    assert start > 0
+    memory[4099:4102] = b"abc"  # the record is free again: nobody minds
+
+
+@pytest.mark.parametrize("offset", range(0, 48, 4))
+def test_a_header_that_cannot_be_is_refused(
+    unique_name: str, raw: tuple[Channel, mmap.mmap], offset: int
+) -> None:
+    """Whatever stands in a constant: opened as it was, or refused."""
+    channel, memory = raw
+    (good,) = struct.unpack_from("<I", memory, offset)
+    for value in (0, 1, 3, 7, 255, 257, 512, 1 << 20, 1 << 31, 0xFFFFFFFF):
+        struct.pack_into("<I", memory, offset, value)
+        try:
+            with Channel.open(unique_name) as other:
+                assert other.capacity + other.max_record <= 4096
+        except OSError as error:
+            assert error.winerror == 13  # noqa: PT017
+        except TimeoutError:
+            assert offset < 8
+    struct.pack_into("<I", memory, offset, good)
+    channel.send(b"still works")
+    assert channel.recv() == b"still works"
+
+
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [
+        pytest.param(128, 8192, id="tail beyond capacity"),
+        pytest.param(128, 24 + 3, id="tail not aligned"),
+        pytest.param(128, 2**64 - 8, id="tail before head"),
+        pytest.param(4096, 0xFFFFFFFF, id="length of 4 GiB"),
+        pytest.param(4096, 249, id="length over max_record"),
+        pytest.param(4096, 17 | 0x57490003 << 32, id="record beyond tail"),
+        pytest.param(4096, 0, id="no record"),
+    ],
+)
+def test_corruption_is_an_error_for_the_receiver(
+    raw: tuple[Channel, mmap.mmap], offset: int, value: int
+) -> None:
+    """OSError with winerror 13 from every way to receive."""
+    channel, memory = raw
+    channel.send(b"0123456789abcdef")
+    struct.pack_into("<Q", memory, offset, value)
+    for call in (
+        channel.recv,
+        channel.recv_many,
+        channel.peek,
+        lambda: channel.recv_into(bytearray(1000)),
+    ):
+        with pytest.raises(OSError, match="WinError 13") as caught:
+            call()
+        assert caught.value.winerror == 13
+
+
+def test_corruption_is_an_error_for_the_sender(raw: tuple[Channel, mmap.mmap]) -> None:
+    """A head that cannot be, when the ring looks full."""
+    channel, memory = raw
+    channel.send(bytes(240))
+    for head in (3, 10_000, 2**64 - 512):
+        struct.pack_into("<Q", memory, 256, head)
+        with pytest.raises(OSError, match="head") as caught:
+            channel.send(bytes(240), timeout=0)
+        assert caught.value.winerror == 13
+
+
+def test_a_first_part_that_promises_too_much_is_refused(
+    raw: tuple[Channel, mmap.mmap],
+) -> None:
+    """A length of many GiB is not allocated, and the channel goes on."""
+    channel, memory = raw
+    channel.max_message = 1 << 20
+    for total in (2**62, 2**64 - 1, (1 << 20) + 1):
+        (tail,) = struct.unpack_from("<Q", memory, 128)
+        channel.send(struct.pack("<Q", total))
+        struct.pack_into("<I", memory, 4096 + tail % 256 + 4, 0x57490001)
+        with pytest.raises(ValueError, match="max_message"):
+            channel.recv()
+    channel.send(b"next")
+    assert channel.recv() == b"next"
+
+
+def test_random_corruption_never_crashes(unique_name: str) -> None:
+    """20,000 rounds of nonsense, in a process that must live to say so."""
+    script = f"""
+import mmap, random, struct
+from winipc import Channel
+rng = random.Random(5)
+for round in range(40):
+    flags = dict(producers=rng.choice(["one", "many"]),
+                 overflow=rng.choice(["block", "drop_oldest"]))
+    with Channel.create({unique_name!r}, 256, **flags) as channel:
+        memory = mmap.mmap(-1, 4608, tagname={unique_name!r})
+        for _ in range(500):
+            at = rng.choice([rng.randrange(576) * 8, 128, 256, 384, 392, 512, 520,
+                             1024, 1056, 4096 + rng.randrange(32) * 8])
+            value = rng.choice([0, 1, 8, 2**64 - 1, rng.getrandbits(64),
+                                rng.getrandbits(8), rng.randrange(64) * 8])
+            struct.pack_into("<Q", memory, at, value)
+            for call in (lambda: channel.send(bytes(rng.randrange(300)), 0),
+                         lambda: channel.recv(0), lambda: channel.recv_many(5, 0),
+                         lambda: channel.recv_into(bytearray(64), 0),
+                         lambda: channel._members()):
+                try:
+                    call()
+                except (OSError, EOFError, ValueError):
+                    pass
+        memory.close()
+print("alive")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.stdout.strip() == "alive", result.stderr
+
+
+def test_a_mapping_that_is_no_channel_is_refused(unique_name: str) -> None:
+    """winerror 13; an object of another kind is 6."""
+    with mmap.mmap(-1, 8192, tagname=unique_name) as memory:
+        memory[:8] = b"not this"
+        with pytest.raises(OSError, match="not a channel") as caught:
+            Channel.open(unique_name)
+        assert caught.value.winerror == 13
+    with Event.create(unique_name), pytest.raises(OSError, match="6") as caught:
+        Channel.open(unique_name)
+    assert caught.value.winerror == 6
+
+
+# ------------------------------------------------------------ waiting, async
+
+
+def test_ctrl_c_interrupts_a_wait(pair: tuple[Channel, Channel]) -> None:
+    """recv, and send into a full ring."""
+    sender, receiver = pair
+    receiver._claim(True)
+    more = [bytes(4000)] * 2
+    for call in (lambda: receiver.recv(DEADLINE), lambda: sender.send_many(more)):
+        timer = threading.Timer(0.2, _thread.interrupt_main)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        timer.join()
+    assert len(receiver.recv_many()) == 1
+
+
+def test_an_idle_channel_uses_no_cpu(pair: tuple[Channel, Channel]) -> None:
+    """A second of waiting costs next to nothing."""
+    _, receiver = pair
+    before = time.process_time()
+    with pytest.raises(TimeoutError):
+        receiver.recv(1.0)
+    assert time.process_time() - before < 0.2
+
+
+def test_threads_share_an_object(unique_name: str) -> None:
+    """Four send and four receive on one object, and every message comes once."""
+    count = 2000
+    with Channel.create(unique_name, 1024) as channel:
+        received: list[bytes] = []
+
+        def receive() -> None:
+            with contextlib.suppress(EndOfStream):
+                while (message := channel.recv(DEADLINE)) != b"end":
+                    received.append(message)
+
+        def send(tag: int) -> None:
+            for number in range(count):
+                channel.send(b"%d %d" % (tag, number), DEADLINE)
+
+        receivers = [threading.Thread(target=receive) for _ in range(4)]
+        senders = [threading.Thread(target=send, args=(tag,)) for tag in range(4)]
+        for thread in receivers + senders:
+            thread.start()
+        for thread in senders:
+            thread.join(DEADLINE)
+        for _ in receivers:
+            channel.send(b"end", DEADLINE)
+        for thread in receivers:
+            thread.join(DEADLINE)
+        assert sorted(received) == sorted(
+            b"%d %d" % (tag, number) for tag in range(4) for number in range(count)
+        )
+
+
+def test_close_refuses_while_a_thread_waits(pair: tuple[Channel, Channel]) -> None:
+    """BufferError, and the wait goes on."""
+    sender, receiver = pair
+    received: list[bytes] = []
+    thread = threading.Thread(target=lambda: received.append(receiver.recv(DEADLINE)))
+    thread.start()
+    while receiver.receiver is None:
+        time.sleep(0.001)
+    with pytest.raises(BufferError, match="another thread"):
+        receiver.close()
+    sender.send(b"done")
+    thread.join(DEADLINE)
+    assert received == [b"done"]
+
+
+def test_channels_travel_by_pickle(unique_name: str) -> None:
+    """By name; the copy is a second end of the same channel."""
+    with Channel.create(None, CAPACITY) as channel:
+        with pickle.loads(pickle.dumps(channel)) as other:
+            assert other.name == channel.name
+            other.send(b"hello")
+        assert channel.recv() == b"hello"
+
+
+def _child(channel: Channel, count: int) -> None:
+    with channel:
+        for number in range(count):
+            channel.send(b"%d" % number)
+
+
+def test_channels_travel_to_multiprocessing_children() -> None:
+    """spawn: the argument of a Process."""
+    context = multiprocessing.get_context("spawn")
+    with Channel.create(None, CAPACITY) as channel:
+        process = context.Process(target=_child, args=(channel, 100))
+        process.start()
+        assert list(channel) == [b"%d" % number for number in range(100)]
+        process.join(DEADLINE)
+        assert process.exitcode == 0
+
+
+def test_async_forms(unique_name: str) -> None:
+    """recv_async, recv_many_async, send_async and async for, in one loop."""
+
+    async def main() -> None:
+        with Channel.create(unique_name, 256) as channel:
+            channel._claim(True)
+            with pytest.raises(TimeoutError):
+                await channel.recv_async(timeout=0.05)
+
+            async def produce() -> None:
+                with Channel.open(unique_name) as sender:
+                    for number in range(500):
+                        await sender.send_async(b"%d" % number)
+                    await sender.send_async(bytes(1000))
+                    await sender.send_async(b"last")
+
+            task = asyncio.create_task(produce())
+            assert await channel.recv_async() == b"0"
+            messages = [message async for message in channel]
+            await task
+            assert messages == [
+                *(b"%d" % number for number in range(1, 500)),
+                bytes(1000),
+                b"last",
+            ]
+
+    asyncio.run(main())
+
+
+def test_cancelling_a_task_loses_nothing(pair: tuple[Channel, Channel]) -> None:
+    """A cancelled recv_async has taken no message."""
+    sender, receiver = pair
+
+    async def main() -> None:
+        for number in range(20):
+            task = asyncio.create_task(receiver.recv_async())
+            await asyncio.sleep(0.001 * (number % 3))
+            task.cancel()
+            sender.send(b"%d" % number)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await receiver.recv_async(DEADLINE) == b"%d" % number
+
+    asyncio.run(main())
+
+
+def test_a_task_notices_a_killed_sender(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """BrokenPipeError in a sleeping task."""
+    with Channel.create(unique_name, CAPACITY, role="recv") as channel:
+        peer = start_peer("channel_peer.py", "die", unique_name, 1)
+        peer.expect("sent")
+
+        async def main() -> None:
+            assert await channel.recv_async(DEADLINE) == b"0"
+            asyncio.get_running_loop().call_later(0.05, peer.kill)
+            with pytest.raises(BrokenPipeError):
+                await channel.recv_async(DEADLINE)
+
+        asyncio.run(main())
+
+
+def test_a_killed_owner_of_the_lock_wedges_nobody(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """Senders that are killed at any moment: the others go on."""
+    with Channel.create(unique_name, 2048, producers="many", role="recv") as channel:
+        keep = Channel.open(unique_name, role="send")
+        for _ in range(4):
+            peers = [
+                start_peer("channel_peer.exe", "source", unique_name, 10**8, 1500)
+                for _ in range(2)
+            ]
+            for peer in peers:
+                peer.expect("ready")
+            for _ in range(50):
+                message = channel.recv(DEADLINE)
+                assert len(message) == 1500
+                assert len(set(message[4:])) == 1
+            for peer in peers:
+                peer.kill()
+            # the ring is full of what they sent: make room, then send
+            while True:
+                try:
+                    assert len(channel.recv(0)) == 1500
+                except TimeoutError:
+                    break
+            keep.send(b"alive", DEADLINE)
+            assert channel.recv(DEADLINE) == b"alive"
+        keep.close()
+        with pytest.raises(BrokenPipeError):
+            channel.recv(DEADLINE)

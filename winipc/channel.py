@@ -19,18 +19,22 @@ The layout is in `include/winipc.h`, with which a C program is a full peer.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
+from winipc.sync import Event
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from typing_extensions import Buffer
 
 __all__ = ["Channel", "EndOfStream", "PeekedMessage"]
 
@@ -40,7 +44,14 @@ Overflow: TypeAlias = Literal["block", "refuse", "drop_oldest"]
 _MANY = 1
 _OVERFLOW = {"block": 0, "drop_oldest": 2, "refuse": 4}
 
-_ERROR_ALREADY_EXISTS = 183
+_T = TypeVar("_T")
+
+#: Messages that recv_many takes when it is not told: as bytes objects they stay in
+#: the processor's cache.
+_BATCH = 512
+
+#: Seconds after which a sleeping task looks whether its peer lives.
+_LOOK = 0.25
 
 
 class Channel(_core.Channel):
@@ -188,19 +199,92 @@ class Channel(_core.Channel):
     def recv_many(
         self, limit: int | None = None, timeout: float | None = None
     ) -> list[bytes]:
-        """Receive all messages that are there, at least one, at most `limit`.
+        """Receive the messages that are there, at least one, at most `limit` (512).
 
         Waits at most `timeout` seconds for the first one. Raises as `recv` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
-        return self._recv_many(65536 if limit is None else limit, timeout)
+        return self._recv_many(_BATCH if limit is None else limit, timeout)
 
     def __iter__(self) -> Iterator[bytes]:
         """All messages until the end of the stream."""
         while True:
             try:
                 message = self.recv()
+            except EndOfStream:
+                return
+            yield message
+
+    async def recv_async(self, timeout: float | None = None) -> bytes:
+        """`recv` for an asyncio task. Nobody polls; cancelling it loses nothing.
+
+        One task at a time receives. Raises as `recv` does.
+
+        Win32: WaitForMultipleObjects, SetEvent
+        """
+        return await self._eventually(lambda: self.recv(0), -1, timeout)
+
+    async def recv_many_async(
+        self, limit: int | None = None, timeout: float | None = None
+    ) -> list[bytes]:
+        """`recv_many` for an asyncio task, with the rules of `recv_async`.
+
+        Win32: WaitForMultipleObjects, SetEvent
+        """
+        return await self._eventually(lambda: self.recv_many(limit, 0), -1, timeout)
+
+    async def send_async(self, data: Buffer, timeout: float | None = None) -> None:
+        """`send` for an asyncio task.
+
+        Cancelled, the message is not sent; except one in parts, or with many
+        producers: it may wait in a thread then, and go on there. With
+        overflow="refuse", None means no wait, as in `send`. Raises as `send` does.
+
+        Win32: WaitForMultipleObjects, SetEvent
+        """
+        size = memoryview(data).nbytes
+        if timeout is None and self.overflow == "refuse":
+            timeout = 0
+        if size <= self.max_record:
+            try:
+                return self.send(data, 0)
+            except TimeoutError:
+                if timeout == 0:
+                    raise
+            if self.producers == "one":
+                call: Callable[[], None] = lambda: self.send(data, 0)  # noqa: E731
+                return await self._eventually(call, size, timeout)
+        return await asyncio.to_thread(self.send, data, timeout)
+
+    async def _eventually(
+        self, call: Callable[[], _T], length: int, timeout: float | None
+    ) -> _T:
+        """Call until it does not time out, asleep on the event in between."""
+        try:
+            return call()
+        except TimeoutError:
+            if timeout == 0:
+                raise
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        look = False
+        with Event.open(f"{self.name}{'.data' if length < 0 else '.space'}") as event:
+            while True:
+                if not self._arm(length, look):
+                    left = _LOOK if end is None else min(_LOOK, end - loop.time())
+                    look = not await event.wait_async(max(left, 0))
+                try:
+                    return call()
+                except TimeoutError:
+                    if end is not None and loop.time() >= end:
+                        raise
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """All messages until the end of the stream."""
+        while True:
+            try:
+                message = await self.recv_async()
             except EndOfStream:
                 return
             yield message
