@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from winipc import Event, MappingView, SharedMapping
+from winipc import Event, MappingView, SharedMapping, Snapshot
 
 
 @pytest.mark.smoke
@@ -398,6 +398,30 @@ def test_close_refuses_while_view_exported(unique_name: str) -> None:
     assert m.closed
 
 
+def test_close_names_who_holds_the_memory(unique_name: str) -> None:
+    """The hint lists views, memoryviews, arrays and snapshots that are found."""
+    m = SharedMapping.create(unique_name, 4096)
+    view = m.view(16, 100)
+    held = memoryview(m)[:10]
+    snapshot = Snapshot.over(m, 8)
+    with pytest.raises(BufferError) as caught:
+        m.close()
+    hint = caught.value.__notes__[0]
+    assert "MappingView at offset 16 of 100 bytes" in hint
+    assert "memoryview of 10 bytes" in hint
+    assert "Snapshot" in hint
+    snapshot.close()
+    view.close()
+    held.release()
+    numpy = pytest.importorskip("numpy")
+    array = numpy.frombuffer(m, "u1")
+    with pytest.raises(BufferError) as caught:
+        m.close()
+    assert "memoryview of 4096 bytes" in caught.value.__notes__[0]
+    del array
+    m.close()
+
+
 def test_close_twice_and_use_after(unique_name: str) -> None:
     """close() is idempotent; everything else says that it is closed."""
     m = SharedMapping.create(unique_name, 4096)
@@ -650,6 +674,21 @@ def test_owner_security_makes_this_user_the_owner(unique_name: str) -> None:
             assert found.GetSecurityDescriptorOwner() == me
 
 
+def test_server_that_checks_the_owner_takes_the_mapping(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """A C server in the way of Pageant: it answers only to its own user's mapping."""
+    with SharedMapping.create(unique_name, 4096, security="owner") as m:
+        peer = start_peer("mapping_header.exe", "owner", unique_name)
+        peer.expect("taken")
+        assert m.read(6) == b"answer"
+    everyone = "O:WDG:WDD:(A;;GA;;;WD)"
+    with SharedMapping.create(unique_name, 4096, security=everyone) as m:
+        peer = start_peer("mapping_header.exe", "owner", unique_name)
+        peer.expect("refused")
+        assert m.read(6) == bytes(6)
+
+
 def test_bad_security_is_refused() -> None:
     """Neither SDDL nor "owner": an error, and nothing is made."""
     with pytest.raises(OSError, match="nonsense"):
@@ -695,6 +734,37 @@ def test_header_bytes_are_as_documented(unique_name: str) -> None:
     assert fields[7] == bytes(32)
     seconds = fields[6] / 1e7 - 11644473600
     assert abs(seconds - time.time()) < 60
+
+
+def test_header_is_read_by_a_c_program(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """include/winipc.h, compiled: size, version, owner, and the bytes behind."""
+    with SharedMapping.create(unique_name, 12, header=True) as m:
+        m[:] = b"from Python!"
+        peer = start_peer("mapping_header.exe", "open", unique_name)
+        peer.expect(f"version 1 size 12 pid {os.getpid()}")
+        peer.expect("from Python!")
+        assert peer.finish() == 0
+        assert bytes(m) == b"from PythonC"
+    with SharedMapping.create(unique_name, 4096) as m:
+        m.write(struct.pack("<4sHHQ", b"WPIM", 1, 64, 4033))
+        start_peer("mapping_header.exe", "open", unique_name).expect(
+            "refused: a size that cannot be"
+        )
+
+
+def test_header_is_written_by_a_c_program(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """The other way: a C program creates, and we know the exact size."""
+    peer = start_peer("mapping_header.exe", "create", unique_name, 5)
+    with SharedMapping.wait(unique_name, DEADLINE, header=True) as m:
+        peer.expect("ready")
+        assert (m.size, m.owner_pid, m.layout_version) == (5, peer.pid, 1)
+        m[:] = b"to C!"
+        peer.say("look")
+        peer.expect("to C!")
 
 
 def test_mapping_without_header_is_refused(unique_name: str) -> None:

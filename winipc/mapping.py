@@ -9,6 +9,7 @@ operation or a `Snapshot` is for.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import os
@@ -119,6 +120,17 @@ class MappingView(_core.MappingView, _TypedMemory):
     """
 
     __slots__ = ()
+
+    def close(self) -> None:
+        """As `SharedMapping.close`, for this view.
+
+        Win32: UnmapViewOfFile.
+        """
+        try:
+            super().close()
+        except BufferError as error:
+            _name_holders(error, self)
+            raise
 
 
 class SharedMapping(_core.SharedMapping, _TypedMemory):
@@ -347,6 +359,22 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
             travels_by_handle(cls)
         return adopted
 
+    def close(self) -> None:
+        """Unmap the memory and close the handle; twice is harmless.
+
+        Raises:
+            BufferError: Somebody still uses the memory: a memoryview, an array, a
+                view, a snapshot, or a call in another thread. The message counts
+                them, and a note names those that can be found.
+
+        Win32: UnmapViewOfFile, CloseHandle.
+        """
+        try:
+            super().close()
+        except BufferError as error:
+            _name_holders(error, self)
+            raise
+
     def view(
         self, offset: int = 0, size: int | None = None, *, access: Access | None = None
     ) -> MappingView:
@@ -415,6 +443,30 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
 def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMapping:
     """What a pickle of a named mapping calls."""
     return cls.open(name, **how)
+
+
+def _name_holders(error: BufferError, memory: _core.MappedMemory) -> None:
+    """List who keeps `memory` from closing, as far as the collector knows them."""
+    found = []
+    for holder in gc.get_referrers(memory):
+        if isinstance(holder, _core.MappingView) and not holder.closed:
+            where = f"at offset {holder.offset} of {holder.size} bytes"
+            found.append(f"{type(holder).__name__} {where}")
+        elif isinstance(holder, _core.Snapshot) and not holder.closed:
+            found.append(repr(holder))
+    for view in gc.get_objects():
+        if type(view) is not memoryview:
+            continue
+        try:
+            if view.obj is not memory:
+                continue
+            # NumPy arrays and ctypes structures have one each.
+            text = f"memoryview of {view.nbytes} bytes"
+        except ValueError:  # released
+            continue
+        found.append(text)
+    if found:
+        add_hint(error, f"in use by {'; '.join(sorted(found))}")
 
 
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
