@@ -99,7 +99,8 @@ static int
 atomic_operand(PyObject *value, const atomic_format *format, int wraps,
                uint64_t *out)
 {
-    PyObject *index = PyNumber_Index(value);
+    PyObject *index =
+        PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
     if (index == NULL) {
         return -1;
     }
@@ -274,6 +275,20 @@ atomic_perform_guarded(PyObject *self, atomic_op op, void *at,
     return atomic_result(work.before, format);
 }
 
+/* An offset that is not negative. -1 with an exception. */
+static Py_ssize_t
+atomic_offset(PyObject *value)
+{
+    if (PyLong_CheckExact(value)) {
+        Py_ssize_t offset = PyLong_AsSsize_t(value);
+        if (offset >= 0) {
+            return offset;
+        }
+        PyErr_Clear(); /* too large, or negative: said below */
+    }
+    return wi_bytes_offset(value, PY_SSIZE_T_MAX);
+}
+
 /* Operands of op from given[]. 0, or -1 with an exception. */
 static int
 atomic_operands_of(atomic_op op, PyObject *const *given,
@@ -314,7 +329,7 @@ static const char *const atomic_names_2[] = {"buffer",  "offset", "expected",
 static const char *const *const atomic_names[] = {
     atomic_names_0, atomic_names_1, atomic_names_2};
 
-static PyObject *
+WI_INLINE PyObject *
 atomic_on_object(PyObject *self, atomic_op op, const char *name,
                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -322,13 +337,22 @@ atomic_on_object(PyObject *self, atomic_op op, const char *name,
     PyObject *given[4];
     atomic_format format;
     uint64_t operands[2];
-    if (wi_fast_args(name, atomic_names[count] + 1, count + 1, args, nargs,
-                     kwnames, given) < 0 ||
-        atomic_format_of(given[count + 1], &format) < 0 ||
+    if (kwnames == NULL && nargs == count + 1) {
+        /* By far the most frequent form: nothing is left to sort out. */
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            given[i] = args[i];
+        }
+        given[nargs] = NULL;
+    }
+    else if (wi_fast_args(name, atomic_names[count] + 1, count + 1, args,
+                          nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    if (atomic_format_of(given[count + 1], &format) < 0 ||
         atomic_operands_of(op, given + 1, &format, operands) < 0) {
         return NULL;
     }
-    Py_ssize_t offset = wi_bytes_offset(given[0], PY_SSIZE_T_MAX);
+    Py_ssize_t offset = atomic_offset(given[0]);
     if (offset < 0) {
         return NULL;
     }
@@ -386,7 +410,7 @@ typedef struct {
     PyObject *weakrefs;
 } AtomicObject;
 
-static PyObject *
+WI_INLINE PyObject *
 atomic_on_number(PyObject *self, atomic_op op, const char *name,
                  PyObject *const *args, Py_ssize_t nargs)
 {

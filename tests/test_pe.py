@@ -349,8 +349,7 @@ def describe_or_refuse(data: bytes, mapped: bool = False) -> None:
     """A sound answer or ValueError; a crash ends the test run."""
     try:
         machine, _, size, sections, exports = _core.pe_describe(data, mapped, "x")
-    except ValueError as error:
-        assert str(error).startswith("'x': ")
+    except ValueError:
         return
     assert 0 <= machine <= 0xFFFF
     assert len(sections) <= 96
