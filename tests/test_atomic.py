@@ -6,13 +6,14 @@ import ctypes
 import gc
 import struct
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import Atomic, SharedSection, _core
+from winipc import Atomic, SharedMapping, SharedSection, _core
 
 WIDTHS = {
     "b": 1,
@@ -268,6 +269,28 @@ def test_a_cycle_through_an_atomic_is_collected() -> None:
     del owner
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("kind", ["unnamed", "file"])
+def test_mappings_have_the_same_operations(tmp_path: Path, kind: str) -> None:
+    """Also on a file, where a page may have to be brought in first."""
+    file = tmp_path / "counter.bin" if kind == "file" else None
+    with SharedMapping.create(None, 4096, file=file) as mapping:
+        mapping.atomic_store(8, -2)
+        assert mapping.atomic_add(8, 3) == -2
+        assert mapping.atomic_compare_exchange(8, 1, 7, "i") == 1
+        assert mapping.atomic_exchange(8, 9) == 7
+        assert mapping.atomic_load(8) == 9
+        assert mapping[8] == 9
+        with Atomic(mapping, 8) as number:
+            assert number.or_(6) == 9
+            assert mapping.get_i64(8) == 15
+        with pytest.raises(ValueError, match="multiple"):
+            mapping.atomic_add(9, 1)
+        with pytest.raises(ValueError, match="not within"):
+            mapping.atomic_add(4096, 1)
+    with pytest.raises(ValueError, match="closed"):
+        mapping.atomic_load(8)
 
 
 def test_threads_lose_no_addition() -> None:

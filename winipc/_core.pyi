@@ -306,6 +306,7 @@ def pe_describe(
     data: Buffer, mapped: bool = False, what: object = "image", /
 ) -> _RawImage: ...
 
+@disjoint_base
 class SharedSection:
     @property
     def path(self) -> str: ...

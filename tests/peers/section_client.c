@@ -28,10 +28,12 @@ main(int argc, char **argv)
     while (fgets(line, sizeof(line), stdin) != NULL) {
         if (strncmp(line, "text", 4) == 0) {
             puts(shared);
-        } else if (strncmp(line, "reply", 5) == 0) {
+        }
+        else if (strncmp(line, "reply", 5) == 0) {
             strcpy(shared, "from C");
             puts("done");
-        } else {
+        }
+        else {
             for (int i = 0; i < 100000; i++) {
                 InterlockedIncrement(counter);
             }
