@@ -63,6 +63,19 @@ size_t wi_page_count(uintptr_t address, size_t size);
 DWORD wi_remote_write(const wi_target *target, uintptr_t address,
                       const void *data, size_t size, size_t *written);
 
+/* --------------------------------------------- remote_vm.c: no Python */
+
+/* VirtualQueryEx and its relatives, with their last error; they return even
+ * where the target dies meanwhile (see there). */
+BOOL wi_remote_query(HANDLE process, uintptr_t address,
+                     MEMORY_BASIC_INFORMATION *region);
+void *wi_remote_alloc(HANDLE process, uintptr_t address, size_t size,
+                      DWORD type, DWORD protection);
+BOOL wi_remote_protect(HANDLE process, uintptr_t address, size_t size,
+                       DWORD protection, DWORD *old);
+BOOL wi_remote_free(HANDLE process, uintptr_t address, size_t size,
+                    DWORD type);
+
 /* ------------------------------------------------ process.c: the object */
 
 typedef struct wi_process wi_process;

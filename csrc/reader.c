@@ -59,8 +59,7 @@ reader_seek(wi_reader *reader)
             reader->cursor = range->start;
         }
         MEMORY_BASIC_INFORMATION region;
-        if (VirtualQueryEx(reader->target.handle, (void *)reader->cursor,
-                           &region, sizeof region) == 0) {
+        if (!wi_remote_query(reader->target.handle, reader->cursor, &region)) {
             DWORD err = GetLastError();
             if (err == ERROR_INVALID_PARAMETER &&
                 !reader_target_gone(reader, 0)) {

@@ -36,8 +36,7 @@ wi_process_regions(PyObject *op, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     uintptr_t address = start;
     while (count < wanted && address < stop) {
-        if (VirtualQueryEx(target.handle, (void *)address, &found[count],
-                           sizeof(*found)) == 0) {
+        if (!wi_remote_query(target.handle, address, &found[count])) {
             err = GetLastError();
             break;
         }
@@ -129,8 +128,8 @@ wi_process_protect(PyObject *op, PyObject *args)
         return NULL;
     }
     wi_target target = wi_process_pin(self);
-    WI_CALL(err, ok = VirtualProtectEx(target.handle, (void *)address,
-                                       (SIZE_T)size, protection, &old));
+    WI_CALL(err, ok = wi_remote_protect(target.handle, address, (size_t)size,
+                                        protection, &old));
     wi_process_unpin(self);
     wi_process_changed(self, address, (size_t)size);
     if (!ok) {
@@ -161,8 +160,8 @@ wi_process_alloc(PyObject *op, PyObject *args)
         return NULL;
     }
     wi_target target = wi_process_pin(self);
-    WI_CALL(err, block = VirtualAllocEx(target.handle, (void *)address,
-                                        (SIZE_T)size, type, protection));
+    WI_CALL(err, block = wi_remote_alloc(target.handle, address, (size_t)size,
+                                         type, protection));
     wi_process_unpin(self);
     wi_process_changed(self, (uintptr_t)block, (size_t)size);
     if (block == NULL) {
@@ -186,8 +185,8 @@ wi_process_free(PyObject *op, PyObject *args)
         return NULL;
     }
     wi_target target = wi_process_pin(self);
-    WI_CALL(err, ok = VirtualFreeEx(target.handle, (void *)address,
-                                    (SIZE_T)size, type));
+    WI_CALL(err,
+            ok = wi_remote_free(target.handle, address, (size_t)size, type));
     wi_process_unpin(self);
     wi_process_changed(self, address, SIZE_MAX); /* size may be 0: all */
     if (!ok) {

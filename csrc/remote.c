@@ -125,8 +125,7 @@ remote_vouch(const wi_target *target, uintptr_t address, size_t size,
     }
     for (;;) {
         MEMORY_BASIC_INFORMATION region;
-        if (VirtualQueryEx(target->handle, (void *)address, &region,
-                           sizeof(region)) == 0) {
+        if (!wi_remote_query(target->handle, address, &region)) {
             /* 87 is how it says "beyond the address space". */
             return GetLastError() != ERROR_INVALID_PARAMETER;
         }
@@ -226,8 +225,7 @@ wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
         MEMORY_BASIC_INFORMATION region;
         size_t part;
         BOOL readable;
-        if (VirtualQueryEx(target->handle, (void *)address, &region,
-                           sizeof(region)) == 0) {
+        if (!wi_remote_query(target->handle, address, &region)) {
             *err = GetLastError();
             if (*err != ERROR_ACCESS_DENIED) {
                 break; /* beyond the address space, or the target is gone */

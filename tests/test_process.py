@@ -1360,3 +1360,26 @@ def test_the_target_dies_in_the_middle(
         go_on()
     killer.join()
     process.wait(60)
+
+
+def allocate_and_list_for_ever(process: RemoteProcess) -> None:
+    while True:
+        with process.alloc(1):
+            list(process.regions())
+
+
+def test_no_memory_call_is_stuck_in_a_dead_target(
+    start_peer: Callable[..., object],
+) -> None:
+    """Killed again and again in the middle of calls that work inside the target.
+
+    Wine leaves about one in ten of these calls waiting for ever.
+    """
+    for round_number in range(24):
+        target = Target(start_peer("target.exe"))
+        with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
+            killer = threading.Timer(0.005 * (round_number % 6), target.peer.kill)
+            killer.start()
+            with pytest.raises(ProcessLookupError):
+                allocate_and_list_for_ever(process)
+            killer.join()
