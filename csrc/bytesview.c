@@ -363,8 +363,15 @@ wi_bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     static const char *const names[] = {"size", "offset", NULL};
     PyObject *values[2];
     Py_ssize_t size, offset;
-    if (wi_fast_args("read", names, 0, args, nargs, kwnames, values) < 0 ||
-        wi_bytes_optional(values[0], -1, &size) < 0 ||
+    if (kwnames == NULL && nargs <= 2) {
+        values[0] = nargs > 0 ? args[0] : NULL;
+        values[1] = nargs > 1 ? args[1] : NULL;
+    }
+    else if (wi_fast_args("read", names, 0, args, nargs, kwnames, values) <
+             0) {
+        return NULL;
+    }
+    if (wi_bytes_optional(values[0], -1, &size) < 0 ||
         wi_bytes_optional(values[1], 0, &offset) < 0 ||
         wi_bytes_check_open(self) < 0) {
         return NULL;
