@@ -9,13 +9,10 @@
  * not be read at all, ends the walk. */
 #include "scanner.h"
 
-/* How long a target that suddenly denies everything may take to be gone. */
-#define DYING_MS 100
-
-static BOOL
-reader_target_gone(const wi_reader *reader, DWORD patience)
+BOOL
+wi_target_gone(const wi_target *target, DWORD patience)
 {
-    HANDLE handle = reader->target.handle;
+    HANDLE handle = target->handle;
     DWORD code = STILL_ACTIVE;
     DWORD wait = WaitForSingleObject(handle, patience);
     if (wait == WAIT_OBJECT_0) {
@@ -62,7 +59,7 @@ reader_seek(wi_reader *reader)
         if (!wi_remote_query(reader->target.handle, reader->cursor, &region)) {
             DWORD err = GetLastError();
             if (err == ERROR_INVALID_PARAMETER &&
-                !reader_target_gone(reader, 0)) {
+                !wi_target_gone(&reader->target, 0)) {
                 reader->range = reader->range_count; /* no more addresses */
                 return 0;
             }
@@ -142,7 +139,7 @@ wi_reader_next(wi_reader *reader, wi_piece *piece)
         }
         DWORD err = GetLastError();
         BOOL denied = err == ERROR_ACCESS_DENIED;
-        if (reader_target_gone(reader, denied ? DYING_MS : 0) ||
+        if (wi_target_gone(&reader->target, denied ? WI_DYING_MS : 0) ||
             (denied && reader->scanned == 0)) {
             reader_fail(reader, err ? err : ERROR_PARTIAL_COPY,
                         "ReadProcessMemory");

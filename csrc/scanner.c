@@ -9,8 +9,6 @@
  * use a Scan, one at a time, and any may cancel it. */
 #include "scanner.h"
 
-/* How long the GIL is away at a time. */
-#define SLICE_MS 30
 #define BATCH 4096
 
 /* --------------------------------------------------------- the plain scan */
@@ -501,7 +499,7 @@ scanner_run(ScanObject *self)
             self->has_hits = 1;
             continue;
         case WI_SCAN_PAUSE:
-            if (GetTickCount64() - began >= SLICE_MS) {
+            if (GetTickCount64() - began >= WI_SLICE_MS) {
                 return;
             }
             continue;

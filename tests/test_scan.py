@@ -26,7 +26,7 @@ from winipc import (
     _core,
     scan_bytes,
 )
-from winipc.scan import _prepare
+from winipc.scan import prepare
 
 PAGE = 4096
 BLOCK = 16384  # start positions that the kernels look at in one go
@@ -101,7 +101,7 @@ def naive_hex(data: bytes, pattern: str) -> list[int]:
 
 def scan_at(level: int, data: bytes, pattern: object, **options: object) -> list:
     """scan_bytes with the instructions of one level."""
-    specs, match, keys = _prepare(pattern, options.get("aligned"))
+    specs, match, keys = prepare(pattern, options.get("aligned"))
     limit = (1 << 64) - 1
     return list(Scan._local(data, specs, match, keys, None, limit, level))
 
@@ -145,7 +145,7 @@ KINDS = [pytest.param(kind, id=kind.name.lower()) for kind in ValueType]
 numbers = {
     kind: st.floats(width=kind.size * 8, allow_nan=False)
     if kind.is_float
-    else st.integers(*kind._bounds())
+    else st.integers(*kind.bounds())
     for kind in ValueType
 }
 

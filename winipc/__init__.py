@@ -13,6 +13,7 @@ if sys.platform != "win32":
     )
 
 from winipc.atomic import Atomic
+from winipc.candidates import CandidateSet, ValueChange
 from winipc.catalog import (
     Holders,
     NamedObject,
@@ -72,6 +73,7 @@ from winipc.window import CopyDataWindow, Message, Overflow, call
 __all__ = [
     "AbandonedError",
     "Atomic",
+    "CandidateSet",
     "Change",
     "Channel",
     "CopyDataWindow",
@@ -122,6 +124,7 @@ __all__ = [
     "SyncAccess",
     "ThreadEntry",
     "Transport",
+    "ValueChange",
     "ValueType",
     "Verification",
     "Waitable",

@@ -50,12 +50,12 @@ class ValueType(Enum):
         return self in (ValueType.FLOAT, ValueType.DOUBLE)
 
     @property
-    def _number(self) -> int:
+    def number(self) -> int:
         # The order is that of scan_type in csrc/scan.h.
         return list(ValueType).index(self)
 
     @classmethod
-    def _of(cls, kind: ValueType | str) -> ValueType:
+    def named(cls, kind: ValueType | str) -> ValueType:
         if isinstance(kind, ValueType):
             return kind
         try:
@@ -64,13 +64,13 @@ class ValueType(Enum):
             names = ", ".join(each.name.lower() for each in cls)
             raise ValueError(f"no type {kind!r}; there are {names}") from None
 
-    def _bounds(self) -> tuple[int, int]:
+    def bounds(self) -> tuple[int, int]:
         bits = 8 * self.size
         if self.value.isupper():
             return 0, (1 << bits) - 1
         return -(1 << bits - 1), (1 << bits - 1) - 1
 
-    def _check(self, value: float) -> int | float:
+    def check(self, value: float) -> int | float:
         """`value` as the scan needs it, or TypeError or OverflowError."""
         if self.is_float:
             number = float(value)
@@ -80,12 +80,12 @@ class ValueType(Enum):
         if not isinstance(value, SupportsIndex):
             raise TypeError(f"{self.name.lower()} takes an int, not {value!r}")
         whole = operator.index(value)
-        low, high = self._bounds()
+        low, high = self.bounds()
         if not low <= whole <= high:
             raise OverflowError(f"{whole} does not fit in {self.name.lower()}")
         return whole
 
-    def _pack_limit(self, value: float, *, upward: bool) -> bytes:
+    def pack_limit(self, value: float, *, upward: bool) -> bytes:
         """The eight bytes of a scan_number; never wider than the range asked for."""
         if self is ValueType.DOUBLE:
             return struct.pack("<d", value)
@@ -221,22 +221,13 @@ class Pattern:
         Raises:
             OverflowError: it does not fit in the type.
         """
-        type_ = ValueType._of(kind)
-        number = type_._check(value)
-        if not tolerance >= 0:
-            raise ValueError("tolerance must be >= 0")
+        type_ = ValueType.named(kind)
+        number = type_.check(value)
+        spec: tuple[Any, ...]
         if tolerance == 0 and not type_.is_float:
             spec = (struct.pack("<" + type_.value, number), None)
         else:
-            low, high = number - tolerance, number + tolerance
-            if not type_.is_float:
-                least, most = type_._bounds()
-                low = math.ceil(low) if low > least else least
-                high = math.floor(high) if high < most else most
-            elif tolerance == 0 and type_ is ValueType.FLOAT:
-                # 0.1 means the float that is nearest to it.
-                low = high = struct.unpack("<f", struct.pack("<f", number))[0]
-            spec = _range_spec(type_, low, high)
+            spec = (type_.number, *value_limits(type_, number, number, tolerance))
         text = f"value({type_.name.lower()!r}, {value!r}"
         text += f", tolerance={tolerance!r})" if tolerance else ")"
         return cls(spec, type_.size if aligned else 1, text)
@@ -251,11 +242,11 @@ class Pattern:
             OverflowError: a limit does not fit in the type.
             ValueError: `low` is greater than `high`.
         """
-        type_ = ValueType._of(kind)
-        first, last = type_._check(low), type_._check(high)
+        type_ = ValueType.named(kind)
+        first, last = type_.check(low), type_.check(high)
         if first > last:
             raise ValueError(f"low {low!r} is greater than high {high!r}")
-        spec = _range_spec(type_, first, last)
+        spec = (type_.number, *value_limits(type_, first, last))
         text = f"range({type_.name.lower()!r}, {low!r}, {high!r})"
         return cls(spec, type_.size if aligned else 1, text)
 
@@ -282,7 +273,7 @@ class Pattern:
             return cls.hex(pattern)
         return cls.exact(pattern)
 
-    def _compile(self, aligned: bool | int | None) -> tuple[Any, ...]:
+    def compile(self, aligned: bool | int | None) -> tuple[Any, ...]:
         """The tuple that `_core.Scan` takes."""
         if aligned is None:
             alignment = self._alignment
@@ -298,12 +289,23 @@ PatternLike: TypeAlias = "Pattern | str | Buffer"
 Patterns: TypeAlias = "PatternLike | Sequence[PatternLike] | Mapping[Any, PatternLike]"
 
 
-def _range_spec(kind: ValueType, low: float, high: float) -> tuple[Any, ...]:
-    return (
-        kind._number,
-        kind._pack_limit(low, upward=True),
-        kind._pack_limit(high, upward=False),
-    )
+def value_limits(
+    kind: ValueType, low: float, high: float, tolerance: float = 0
+) -> tuple[bytes, bytes]:
+    """The range of a scan from `low - tolerance` to `high + tolerance`."""
+    if not tolerance >= 0:
+        raise ValueError("tolerance must be >= 0")
+    low, high = kind.check(low), kind.check(high)
+    if kind is ValueType.FLOAT and tolerance == 0 and low == high:
+        # 0.1 means the float that is nearest to it.
+        low = high = struct.unpack("<f", struct.pack("<f", low))[0]
+    elif tolerance:
+        low, high = low - tolerance, high + tolerance
+        if not kind.is_float:
+            least, most = kind.bounds()
+            low = math.ceil(low) if low > least else least
+            high = math.floor(high) if high < most else most
+    return kind.pack_limit(low, upward=True), kind.pack_limit(high, upward=False)
 
 
 def _shorten(what: Any) -> Any:
@@ -333,18 +335,18 @@ class Scan(_core.Scan):
         return f"<Scan {state}, {self.scanned} bytes scanned, {self.skipped} skipped>"
 
 
-def _prepare(
+def prepare(
     pattern: Patterns, aligned: bool | int | None
 ) -> tuple[list[tuple[Any, ...]], Any, Any]:
     """Specs, match type and keys for `_core.Scan`."""
     if isinstance(pattern, Mapping):
         chosen = [Pattern._of(each) for each in pattern.values()]
-        return [p._compile(aligned) for p in chosen], ScanMatch, tuple(pattern)
+        return [p.compile(aligned) for p in chosen], ScanMatch, tuple(pattern)
     if isinstance(pattern, (list, tuple)):
         chosen = [Pattern._of(each) for each in pattern]
         keys = tuple(range(len(chosen)))
-        return [p._compile(aligned) for p in chosen], ScanMatch, keys
-    return [Pattern._of(pattern)._compile(aligned)], None, ()  # type: ignore[arg-type]
+        return [p.compile(aligned) for p in chosen], ScanMatch, keys
+    return [Pattern._of(pattern).compile(aligned)], None, ()  # type: ignore[arg-type]
 
 
 def _check_limit(limit: int | None) -> int:
@@ -379,7 +381,7 @@ def scan_bytes(
 
     Win32: none
     """
-    specs, match, keys = _prepare(pattern, aligned)
+    specs, match, keys = prepare(pattern, aligned)
     return Scan._local(buffer, specs, match, keys, progress, _check_limit(limit), -1)
 
 
@@ -389,7 +391,7 @@ _WRITABLE = MemoryProtection(0xCC)
 _EXECUTABLE = MemoryProtection(0xF0)
 
 
-def _protections(protection: MemoryProtection | int | str | None) -> int:
+def protection_mask(protection: MemoryProtection | int | str | None) -> int:
     """PAGE_ values to accept; 0 for all that can be read."""
     if protection is None:
         return 0
@@ -406,7 +408,7 @@ def _protections(protection: MemoryProtection | int | str | None) -> int:
     return int(accepted)
 
 
-def _ranges(
+def process_ranges(
     regions: Iterable[Any] | None, start: int | None, end: int | None
 ) -> list[tuple[int, int]]:
     """Where to look, as (start, end), ascending and apart."""
@@ -450,11 +452,11 @@ def scan_process(
     limit: int | None = None,
 ) -> Scan:
     """`RemoteProcess.scan`, which has the documentation."""
-    specs, match, keys = _prepare(pattern, aligned)
+    specs, match, keys = prepare(pattern, aligned)
     return Scan._remote(
         process,
-        _ranges(regions, start, end),
-        _protections(protection),
+        process_ranges(regions, start, end),
+        protection_mask(protection),
         specs,
         match,
         keys,
