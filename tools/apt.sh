@@ -8,43 +8,55 @@ set -eu
 say() { printf 'dev: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    else
-        sudo "$@"
-    fi
+# Run a command as root. Its output matters only when it fails; waiting for it in
+# the background lets a signal end it.
+quietly() {
+    ${sudo:+"$sudo"} env DEBIAN_FRONTEND=noninteractive "$@" \
+        </dev/null >"$log" 2>&1 9>&- &
+    child=$!
+    wait "$child"
 }
 
-# Its output matters only when it fails.
+stop() {
+    trap '' INT TERM HUP
+    kill "$child" 2>/dev/null || true
+    wait "$child" || true
+    exit "$1"
+}
+
 apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q \
-        -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" \
-        </dev/null >"$log" 2>&1
+    quietly apt-get -y -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"
 }
 
 install() { apt install --no-install-recommends "$@"; }
 
 repair() {
-    as_root env DEBIAN_FRONTEND=noninteractive dpkg --configure -a \
-        </dev/null >>"$log" 2>&1
+    quietly dpkg --configure -a
     apt --fix-broken install
 }
 
 command -v apt-get >/dev/null 2>&1 ||
     die "this is not Debian or Ubuntu; please install: $*"
-[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-    die "neither root nor sudo; please have an administrator run: apt-get install $*"
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+    sudo=sudo
+    command -v sudo >/dev/null 2>&1 ||
+        die "neither root nor sudo; please have an administrator run: apt-get install $*"
+fi
 
 log=$(mktemp "${TMPDIR:-/tmp}/winipc-apt.XXXXXX")
 trap 'rm -f "$log"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+child=
+trap 'stop 129' HUP
+trap 'stop 130' INT
+trap 'stop 143' TERM
 
 lock_dir=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/winipc
 mkdir -p "$lock_dir"
 exec 9>"$lock_dir/apt.lock"
-flock 9
+flock 9 &
+child=$!
+wait "$child"
 
 say "installing $* (apt-get)"
 # A stale or unreachable index is no reason to stop: the packages may be at hand.

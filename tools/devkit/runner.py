@@ -93,7 +93,7 @@ def _watch(
             signum = signal.SIGINT if interrupts < 3 else signal.SIGKILL
             if own_group or info.si_code != SI_KERNEL or interrupts >= 3:
                 _signal(child, own_group, signum)
-        elif info.si_signo != signal.SIGCHLD:
+        elif info.si_signo != signal.SIGCHLD and not _ignored(info.si_signo):
             ended_by = info.si_signo
             _signal(child, own_group, signal.SIGTERM)
             deadline = time.monotonic() + GRACE
@@ -112,6 +112,11 @@ def _signal(child: "subprocess.Popen[bytes]", own_group: bool, signum: int) -> N
             os.killpg(child.pid, signum)
         else:
             child.send_signal(signum)
+
+
+def _ignored(signum: int) -> bool:
+    """Whether nohup or the like asked to ignore it; blocked, it comes all the same."""
+    return signal.getsignal(signum) is signal.SIG_IGN
 
 
 class _Streams:
