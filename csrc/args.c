@@ -30,8 +30,7 @@ wi_u32_converter(PyObject *value, void *out)
         return 0;
     }
     if (number > UINT32_MAX) {
-        PyErr_Format(PyExc_OverflowError, "%R does not fit in 32 bits",
-                     value);
+        PyErr_Format(PyExc_OverflowError, "%R does not fit in 32 bits", value);
         return 0;
     }
     *(DWORD *)out = (DWORD)number;

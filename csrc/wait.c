@@ -10,14 +10,14 @@ wi_wait(const HANDLE *handles, DWORD count, BOOL all, uint64_t timeout_ms)
     ULONGLONG start = GetTickCount64();
     uint64_t remaining = timeout_ms;
     for (;;) {
-        DWORD slice = remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining
-                                                   : WI_WAIT_SLICE_MS;
+        DWORD slice =
+            remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining : WI_WAIT_SLICE_MS;
         DWORD result, err;
         WI_CALL(err,
                 result = WaitForMultipleObjects(count, handles, all, slice));
         if (result == WAIT_FAILED) {
-            PyObject *what = PyUnicode_FromFormat("%u handles",
-                                                  (unsigned int)count);
+            PyObject *what =
+                PyUnicode_FromFormat("%u handles", (unsigned int)count);
             if (what != NULL) {
                 wi_raise(err, "WaitForMultipleObjects", what);
                 Py_DECREF(what);

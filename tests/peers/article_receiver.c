@@ -134,8 +134,8 @@ main(int argc, char **argv)
         fprintf(stderr, "CreateWindowEx: error %lu\n", GetLastError());
         return 1;
     }
-    CreateThread(NULL, 0, watch_input,
-                 (void *)(ULONG_PTR)GetCurrentThreadId(), 0, NULL);
+    CreateThread(NULL, 0, watch_input, (void *)(ULONG_PTR)GetCurrentThreadId(),
+                 0, NULL);
     puts("ready");
     fflush(stdout);
     while (GetMessageA(&msg, NULL, 0, 0) > 0) {

@@ -79,11 +79,14 @@ main(int argc, char **argv)
         *text++ = '\0';
         if (strcmp(line, "copydata") == 0) {
             answer = send_copydata(target, text);
-        } else if (strcmp(line, "mapping") == 0) {
+        }
+        else if (strcmp(line, "mapping") == 0) {
             answer = send_mapped(target, names.mapping, text);
-        } else if (strcmp(line, "section") == 0) {
+        }
+        else if (strcmp(line, "section") == 0) {
             answer = send_shared(target, names.library, text);
-        } else if (strcmp(line, "process") == 0) {
+        }
+        else if (strcmp(line, "process") == 0) {
             answer = send_handle(target, text);
         }
         printf("%ld\n", (long)answer);
