@@ -16,9 +16,10 @@ KINDS = pytest.mark.parametrize("kind", list(MemoryKind), ids=lambda kind: kind.
 @pytest.mark.smoke
 def test_address_is_where_the_bytes_are(kind: MemoryKind) -> None:
     """ctypes finds at the address what was put into the block."""
-    with GlobalMemory(b"\xc3\xa9t\xc3\xa9\0tail", kind=kind) as memory:
+    data = b"\xc3\xa9t\xc3\xa9\0tail"
+    with GlobalMemory(data, kind=kind) as memory:
         assert memory.kind is kind
-        assert ctypes.string_at(memory.address, memory.size) == b"\xc3\xa9t\xc3\xa9\0tail"
+        assert ctypes.string_at(memory.address, memory.size) == data
         memory.write(b"X", 1)
         assert ctypes.string_at(memory.address, 3) == b"\xc3Xt"
 
