@@ -1551,22 +1551,20 @@ winipc_os_dead(winipc_channel *ch, int side, unsigned int slot, uint64_t word)
  * within a few times the longest spin would have been, or nearly was, caught
  * by spinning, so the next spin is long again: if both sides gave up earlier
  * than the other one takes to wake up, both would sleep for ever after. Waits
- * that take long make it shorter, but never nothing. */
+ * that take long make it shorter, down to the first look alone: on few
+ * processors, a spin after the answer takes one from who is to read it. */
 #define WINIPC_SPIN_MAX_US 100u
-#define WINIPC_SPIN_MIN_US 10u
 
 WINIPC_FUNC void
 winipc_os_adapt(winipc_channel *ch, int which)
 {
     uint64_t longest = WINIPC_SPIN_MAX_US * ch->os.ticks_per_us;
-    uint64_t shortest = WINIPC_SPIN_MIN_US * ch->os.ticks_per_us;
     uint64_t waited = winipc_os_ticks() - ch->os.began[which];
-    uint64_t *spin = &ch->os.spin[which];
     if (waited <= 5 * longest) {
-        *spin = longest;
+        ch->os.spin[which] = longest;
     }
     else {
-        *spin = *spin / 2 < shortest ? shortest : *spin / 2;
+        ch->os.spin[which] /= 4;
     }
 }
 

@@ -6,6 +6,7 @@
  *   channel_peer source NAME COUNT SIZE   numbered messages, then close
  *   channel_peer serve NAME CAPACITY      make NAME.there and NAME.back, echo
  *   channel_peer ping NAME COUNT SIZE     time round trips to an echo
+ *   channel_peer nap NAME COUNT SIZE      the same, when the echo sleeps
  *   channel_peer events NAME COUNT        time round trips of two events
  *   channel_peer pong NAME                the other side of that
  */
@@ -118,37 +119,51 @@ source(unsigned char *buffer, int count, int size)
 }
 
 static int
-ping(unsigned char *buffer, int count, int size)
-{
-    double best = 1e9;
-    memset(buffer, 1, (size_t)size);
-    for (int round = 0; round < 10; round++) {
-        double began = now_us();
-        for (int i = 0; i < count / 10; i++) {
-            uint64_t length;
-            int result = winipc_channel_send(&there, buffer, (uint64_t)size,
-                                             WINIPC_INFINITE);
-            if (result == WINIPC_OK) {
-                result = winipc_channel_recv(&back, buffer, LIMIT, &length,
-                                             WINIPC_INFINITE);
-            }
-            if (result != WINIPC_OK) {
-                return fail("ping", result);
-            }
-        }
-        double each = (now_us() - began) / (count / 10);
-        best = each < best ? each : best;
-    }
-    printf("%.3f us\n", best);
-    fflush(stdout);
-    return 0;
-}
-
-static int
 compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+/* One round trip. */
+static int
+ask(unsigned char *buffer, int size)
+{
+    uint64_t length;
+    int result =
+        winipc_channel_send(&there, buffer, (uint64_t)size, WINIPC_INFINITE);
+    if (result == WINIPC_OK) {
+        result = winipc_channel_recv(&back, buffer, LIMIT, &length,
+                                     WINIPC_INFINITE);
+    }
+    return result;
+}
+
+/* The best of ten batches, or the median of single ones after a pause. */
+static int
+ping(unsigned char *buffer, int count, int size, int nap)
+{
+    int batch = nap ? 1 : count / 10, rounds = nap ? count : 10;
+    double *each = (double *)malloc(sizeof(double) * (size_t)rounds);
+    memset(buffer, 1, (size_t)size);
+    for (int round = 0; round < rounds; round++) {
+        if (nap) {
+            Sleep(2);
+        }
+        double began = now_us();
+        for (int i = 0; i < batch; i++) {
+            int result = ask(buffer, size);
+            if (result != WINIPC_OK) {
+                return fail("ping", result);
+            }
+        }
+        each[round] = (now_us() - began) / batch;
+    }
+    qsort(each, (size_t)rounds, sizeof(double), compare);
+    printf("%.3f us\n", each[nap ? rounds / 2 : 0]);
+    fflush(stdout);
+    free(each);
+    return 0;
 }
 
 /* What a channel is compared with when both sides sleep. */
@@ -202,7 +217,8 @@ main(int argc, char **argv)
         }
     }
     else {
-        both = strcmp(mode, "echo") == 0 || strcmp(mode, "ping") == 0;
+        both = strcmp(mode, "echo") == 0 || strcmp(mode, "ping") == 0 ||
+               strcmp(mode, "nap") == 0;
         result = winipc_channel_open(&there, wide(name, both ? ".there" : ""),
                                      1000);
         if (result == WINIPC_OK && both) {
@@ -222,8 +238,8 @@ main(int argc, char **argv)
     else if (strcmp(mode, "source") == 0) {
         status = source(buffer, count, size);
     }
-    else if (strcmp(mode, "ping") == 0) {
-        status = ping(buffer, count, size);
+    else if (both) {
+        status = ping(buffer, count, size, *mode == 'n');
     }
     winipc_channel_close(&there);
     if (both) {
