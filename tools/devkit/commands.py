@@ -7,7 +7,7 @@ from base import CACHE, ROOT, die_by, fail, remove, say
 from ready import ready
 from runner import Outcome, run_windows
 from wheels import release, site
-from winpython import extra_packages, selected, windows_python
+from winpython import selected, windows_python
 
 
 def finish(outcome: Outcome) -> int:
@@ -62,15 +62,9 @@ def demo(args: list[str]) -> int:
 
 
 def bench(args: list[str]) -> int:
-    version = selected()
-    ready([version])
-    command = python_command(version)
-    extra = extra_packages("bench", version)
-    script = wine.windows_path(ROOT / "benchmarks" / "run.py")
-    with wine.private_prefix() as prefix:
-        env = python_environ(prefix, version, extra)
-        outcome = run_windows([*command, script, *args], env)
-    return finish(outcome)
+    from bench import main
+
+    return main(args, python_environ)
 
 
 def wheel(args: list[str]) -> int:

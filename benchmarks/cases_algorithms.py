@@ -1,0 +1,182 @@
+"""Where a better algorithm beats the faster call."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import re
+import struct
+import time
+from collections.abc import Callable, Iterator
+
+import pymem
+import pymem.pattern
+from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
+from world import World
+
+import winipc
+
+_COUNT = 1000
+_HOPS = 10_000
+_BIG = 256  # MiB
+
+
+def _each(world: World, handle: int, addresses: list[int]) -> Run:
+    array = (ctypes.c_void_p * len(addresses))(*addresses)
+    return raw(world.raw.raw_read_each, handle, array, len(addresses))
+
+
+@group("reads")
+def reads(world: World) -> Iterator[Case]:
+    target = world.target
+    process = world.enter(winipc.RemoteProcess.open(target.pid))
+    memory = pymem.Pymem()
+    memory.open_process_from_id(target.pid)
+    world.stack.callback(memory.close_process)
+    for label, span, goal in (
+        ("64 KiB", 1 << 16, Goal(60, "faster")),
+        ("1 MiB", 1 << 20, Goal(12, "faster")),
+        ("16 MiB", 16 << 20, Goal(1.1, "times")),
+    ):
+        step = span // _COUNT
+        addresses = [target.block + i * step for i in range(_COUNT)]
+        yield Case(
+            f"read_many, 1000 x 8 B in {label}",
+            {
+                RAW: _each(world, process.handle, addresses),
+                OURS: timed(
+                    "read(requests)",
+                    read=process.read_many,
+                    requests=[(address, 8) for address in addresses],
+                ),
+                "winipc, one by one": timed(
+                    "for address in addresses: read(address, 8)",
+                    read=process.read,
+                    addresses=addresses,
+                ),
+                "pymem, one by one": timed(
+                    "for address in addresses: read(address, 8)",
+                    read=memory.read_bytes,
+                    addresses=addresses,
+                ),
+            },
+            goal,
+        )
+
+    def chain(read: Callable[[int], int]) -> None:
+        node = target.list
+        for _ in itertools.repeat(None, _HOPS):
+            node = read(node)
+            if not node:
+                break
+
+    def cached() -> None:
+        with process.cached():
+            chain(process.read_pointer)
+
+    yield Case(
+        "linked list, 10,000 hops in 1 MiB",
+        {
+            RAW: raw(world.raw.raw_follow, process.handle, target.list, _HOPS),
+            OURS: timed("len(list(walk(head)))", walk=process.walk, head=target.list),
+            "winipc, cached() and read_pointer": timed("run()", run=cached),
+            "pymem": timed("run(read)", run=chain, read=memory.read_ulonglong),
+        },
+        Goal(50, "faster"),
+        most=20,
+        note="raw C: one ReadProcessMemory for each hop; winipc: `walk`, and the same "
+        "hops in Python within `cached()`",
+    )
+
+
+@group("scan")
+def scan(world: World) -> Iterator[Case]:
+    if not hasattr(winipc, "Pattern"):
+        return
+    size = _BIG << 20
+    base = world.target.ask(f"big {_BIG}")
+    process = world.enter(winipc.RemoteProcess.open(world.target.pid))
+    memory = pymem.Pymem()
+    memory.open_process_from_id(world.target.pid)
+    world.stack.callback(memory.close_process)
+    pattern = process.read(base + size - 64, 16)
+    patterns = [process.read(base + size - 64 * k, 16) for k in range(1, 17)]
+    region = [(base, size)]
+
+    def ours(what: object) -> Run:
+        return timed(
+            "assert list(scan(what, regions=region))",
+            scan=process.scan,
+            what=what,
+            region=region,
+        )
+
+    def theirs(n: int) -> int:
+        """What pymem does for one region, without its walk over all of them."""
+        began = time.perf_counter_ns()
+        expression = re.compile(re.escape(pattern), re.DOTALL)
+        for _ in itertools.repeat(None, n):
+            data = memory.read_bytes(base, size)
+            assert [match.start() for match in expression.finditer(data)]
+        return time.perf_counter_ns() - began
+
+    reading = raw(world.raw.raw_read_range, process.handle, base, size, 1 << 20)
+    yield Case(
+        f"16-byte pattern in {_BIG} MiB of a process",
+        {
+            RAW: reading,
+            OURS: ours(winipc.Pattern.exact(pattern)),
+            "winipc, 16 patterns": ours(
+                [winipc.Pattern.exact(item) for item in patterns]
+            ),
+            "read and re, as pymem": theirs,
+        },
+        Goal(1.25, "times"),
+        size=size,
+        most=2,
+        note="raw C only reads, 1 MiB at a time",
+    )
+    number = struct.unpack("<i", process.read(base + size - 64, 4))[0]
+
+    def with_numpy(n: int) -> int:
+        import numpy
+
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n):
+            data = numpy.frombuffer(memory.read_bytes(base, size), numpy.int32)
+            assert len(numpy.flatnonzero(data == number))
+        return time.perf_counter_ns() - began
+
+    yield Case(
+        f"int32 value in {_BIG} MiB of a process",
+        {
+            RAW: reading,
+            OURS: ours(winipc.Pattern.value(number, "int32")),
+            "pymem and NumPy": with_numpy,
+        },
+        Goal(1.1, "times"),
+        size=size,
+        most=2,
+    )
+    local = process.read(base, 64 << 20)
+    needle = local[-64:-48]
+    yield Case(
+        "16-byte pattern in 64 MiB of bytes",
+        {
+            OURS: timed(
+                "assert list(scan(data, what))",
+                scan=winipc.scan_bytes,
+                data=local,
+                what=winipc.Pattern.exact(needle),
+            ),
+            "re": timed(
+                "assert list(search(data))",
+                search=re.compile(re.escape(needle), re.DOTALL).finditer,
+                data=local,
+            ),
+            "bytes.find": timed("assert find(needle)", find=local.find, needle=needle),
+        },
+        Goal(12, "faster", "re"),
+        size=64 << 20,
+        most=8,
+    )

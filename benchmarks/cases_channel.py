@@ -1,0 +1,252 @@
+"""Messages between two processes, there and back, and in a stream."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import echo
+import zmq
+from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
+from world import World
+
+import winipc
+
+_CAPACITY = 4 << 20
+
+
+def _channels(
+    world: World, peer: Callable[..., object] | None, *arguments: Any
+) -> tuple[winipc.Channel, winipc.Channel]:
+    """A channel to a peer and one back; the peer is target.exe, or a function."""
+    names = world.name("to"), world.name("back")
+    there, back = (
+        world.enter(winipc.Channel.create(name, _CAPACITY)) for name in names
+    )
+    if peer is None:
+        assert world.target.ask(f"echo {names[0]} {names[1]}")
+    else:
+        world.child(peer, *names, *arguments)
+    return there, back
+
+
+def _raw_channels(world: World) -> None:
+    names = world.name("to"), world.name("back")
+    assert not world.raw.channels_make(*names, _CAPACITY)
+    world.stack.callback(world.raw.channels_close)
+    assert world.target.ask(f"echo {names[0]} {names[1]}")
+
+
+def _round_trip(channels: tuple[winipc.Channel, winipc.Channel], data: bytes) -> Run:
+    there, back = channels
+    there.send(data)  # the peer may still start
+    back.recv(60)
+    return timed("send(data); recv()", send=there.send, recv=back.recv, data=data)
+
+
+@group("asleep")
+def asleep(world: World) -> Iterator[Case]:
+    """On one CPU nobody can spin, so each message wakes its receiver."""
+    ping_name, pong_name = world.name("ping"), world.name("pong")
+    ping = world.enter(winipc.Event.create(ping_name))
+    pong = world.enter(winipc.Event.create(pong_name))
+    assert world.target.ask(f"events {ping_name} {pong_name}")
+    there, back = _channels(world, None)
+    yield Case(
+        "64 B round trip, one CPU",
+        {
+            RAW: raw(world.raw.raw_ping, ping.handle, pong.handle),
+            OURS: _round_trip((there, back), b"m" * 64),
+        },
+        Goal(0.6, "times"),
+        note="raw C: two events, without data; winipc: a channel, to a peer in C",
+    )
+
+
+@group("channel", pinned=False)
+def channel(world: World) -> Iterator[Case]:
+    context = multiprocessing.get_context("spawn")
+    small = b"m" * 64
+    _raw_channels(world)
+    python = _channels(world, echo.channel)
+
+    ours, theirs = context.Pipe()
+    world.child(echo.pipe, theirs)
+    world.stack.callback(ours.send_bytes, b"")
+
+    requests, answers = context.Queue(), context.Queue()
+    world.child(echo.queue, requests, answers)
+    world.stack.callback(requests.put, None)
+
+    server = world.enter(socket.create_server(("127.0.0.1", 0)))
+    world.child(echo.tcp, server.getsockname()[1])
+    connection = world.enter(server.accept()[0])
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    library = world.enter(zmq.Context())
+    pair = world.enter(library.socket(zmq.PAIR))
+    pair.linger = 0
+    world.child(echo.zmq, pair.bind_to_random_port("tcp://127.0.0.1"), False)
+    world.stack.callback(pair.send, b"end")
+
+    yield Case(
+        "64 B round trip",
+        {
+            RAW: raw(world.raw.raw_channel, 64),
+            OURS: _round_trip(python, small),
+            "Pipe": timed(
+                "send(data); recv()",
+                send=ours.send_bytes,
+                recv=ours.recv_bytes,
+                data=small,
+            ),
+            "Queue": timed(
+                "send(data); recv()", send=requests.put, recv=answers.get, data=small
+            ),
+            "TCP": timed(
+                "send(data); recv(65536)",
+                send=connection.sendall,
+                recv=connection.recv,
+                data=small,
+            ),
+            "pyzmq": timed(
+                "send(data); recv()", send=pair.send, recv=pair.recv, data=small
+            ),
+        },
+        Goal(1300),
+        note="raw C: include/winipc.h on both sides; winipc: Python on both sides",
+    )
+
+
+@group("channel 1 MiB", pinned=False)
+def channel_large(world: World) -> Iterator[Case]:
+    _raw_channels(world)
+    size = 1 << 20
+    big = bytes(size)
+    there, back = _channels(world, echo.channel_into, size)
+    there.send(big)
+    buffer = bytearray(size)
+    back.recv_into(buffer, timeout=60)
+    yield Case(
+        "1 MiB round trip",
+        {
+            RAW: raw(world.raw.raw_channel, size),
+            OURS: timed(
+                "send(data); recv(buffer)",
+                send=there.send,
+                recv=back.recv_into,
+                data=big,
+                buffer=buffer,
+            ),
+        },
+        Goal(700_000),
+        size=size,
+        note="2 MiB moved; winipc: `recv_into` on both sides",
+    )
+
+
+def _stream(
+    channels: tuple[winipc.Channel, winipc.Channel], send: Callable[[int], object]
+) -> Run:
+    there, back = channels
+    there.send(b"")
+    back.recv(60)
+
+    def run(n: int) -> int:
+        began = time.perf_counter_ns()
+        send(n)
+        there.send(b"")
+        back.recv(60)
+        return time.perf_counter_ns() - began
+
+    return run
+
+
+@group("stream", pinned=False)
+def stream(world: World) -> Iterator[Case]:
+    context = multiprocessing.get_context("spawn")
+    small, batch = b"m" * 64, 256
+    messages = [small] * batch
+    channels = _channels(world, echo.channel_sink, 0)
+
+    def send_many(n: int) -> None:
+        many = channels[0].send_many
+        for _ in itertools.repeat(None, n):
+            many(messages)
+
+    ours, theirs = context.Pipe()
+    world.child(echo.pipe_sink, theirs)
+    world.stack.callback(ours.close)
+
+    def pipe(n: int) -> int:
+        send = ours.send_bytes
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n * batch):
+            send(small)
+        send(b"")
+        ours.recv_bytes()
+        return time.perf_counter_ns() - began
+
+    library = world.enter(zmq.Context())
+    pair = world.enter(library.socket(zmq.PAIR))
+    pair.linger = 0
+    world.child(echo.zmq, pair.bind_to_random_port("tcp://127.0.0.1"), True)
+    world.stack.callback(pair.send, b"end")
+
+    def with_zmq(n: int) -> int:
+        send = pair.send
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n * batch):
+            send(small)
+        send(b"")
+        pair.recv()
+        return time.perf_counter_ns() - began
+
+    yield Case(
+        "64 B stream, per message",
+        {
+            OURS: _stream(channels, send_many),
+            "Pipe": pipe,
+            "pyzmq": with_zmq,
+        },
+        Goal(120),
+        per_call=batch,
+        note="winipc: `send_many` of 256 and `recv_many`; until the last has come",
+    )
+
+
+@group("stream 64 KiB", pinned=False)
+def stream_large(world: World) -> Iterator[Case]:
+    context = multiprocessing.get_context("spawn")
+    large = bytes(65536)
+    channels = _channels(world, echo.channel_sink, 65536)
+
+    def send(n: int) -> None:
+        one = channels[0].send
+        for _ in itertools.repeat(None, n):
+            one(large)
+
+    ours, theirs = context.Pipe()
+    world.child(echo.pipe_sink, theirs)
+    world.stack.callback(ours.close)
+
+    def pipe(n: int) -> int:
+        one = ours.send_bytes
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n):
+            one(large)
+        one(b"")
+        ours.recv_bytes()
+        return time.perf_counter_ns() - began
+
+    yield Case(
+        "64 KiB stream, per message",
+        {OURS: _stream(channels, send), "Pipe": pipe},
+        Goal(65536 / 12),
+        size=65536,
+        note="the goal is 12 GB/s; winipc: `send` and `recv_into`",
+    )

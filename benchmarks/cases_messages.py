@@ -1,0 +1,109 @@
+"""WM_COPYDATA: to send it, and to receive it."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterator
+
+import echo
+import win32con
+import win32gui
+from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
+from world import World
+
+import winipc
+
+_HEADER = struct.Struct("=QI4xQ").pack
+
+
+def _pywin32(hwnd: int, data: bytearray) -> Run:
+    """SendMessageTimeout of pywin32, with a COPYDATASTRUCT that struct makes."""
+    address = ctypes.addressof(ctypes.c_char.from_buffer(data))
+    return timed(
+        "send(hwnd, 0x4A, 0, pack(1, size, address), flags, 5000)",
+        send=win32gui.SendMessageTimeout,
+        hwnd=hwnd,
+        pack=_HEADER,
+        size=len(data),
+        address=address,
+        flags=win32con.SMTO_ABORTIFHUNG,
+    )
+
+
+def _send(hwnd: int, data: bytearray) -> Run:
+    return timed("send(hwnd, data)", send=winipc.send_copydata, hwnd=hwnd, data=data)
+
+
+@group("messages")
+def messages(world: World) -> Iterator[Case]:
+    limits, target = world.raw, world.target
+    mine = limits.window_make()
+    small = bytearray(64)
+    yield Case(
+        "send 64 B, same thread",
+        {
+            RAW: raw(limits.raw_copydata, mine, 64),
+            OURS: _send(mine, small),
+            "pywin32": _pywin32(mine, small),
+        },
+        Goal(2.2, "times"),
+        after=limits.drain,
+        note="no switch of threads and no wineserver in it: what is over raw C is the "
+        "wrapper, half of it the GIL",
+    )
+    yield Case(
+        "post, same thread",
+        {
+            RAW: raw(limits.raw_post, mine),
+            OURS: timed("post(hwnd, 0)", post=winipc.post_message, hwnd=mine),
+            "pywin32": timed(
+                "post(hwnd, 0, 0, 0)", post=win32gui.PostMessage, hwnd=mine
+            ),
+        },
+        after=limits.drain,
+        most=4000,
+        note="a wineserver call",
+    )
+    theirs = target.hwnd
+    for size in (64, 65536, 1 << 20):
+        label = f"{size} B" if size < 1024 else f"{size >> 10} KiB"
+        data = bytearray(size)
+        yield Case(
+            f"send {label}, other process",
+            {
+                RAW: raw(limits.raw_copydata, theirs, size),
+                OURS: _send(theirs, data),
+                "pywin32": _pywin32(theirs, data),
+            },
+            Goal(1.05, "times") if size == 64 else None,
+            size=size,
+            note="wineserver carries the data; on Windows the kernel copies it"
+            if size == 64
+            else "",
+        )
+
+    native = limits.window_start()
+    world.stack.callback(win32gui.PostMessage, native, win32con.WM_CLOSE, 0, 0)
+    queued = world.enter(winipc.CopyDataWindow.create(max_count=1 << 20))
+    handled = world.enter(winipc.CopyDataWindow.create(handler=lambda message: 1))
+    python = echo.Window()
+    world.stack.callback(python.close)
+
+    def empty() -> None:
+        while queued.receive_nowait() is not None:
+            pass
+
+    yield Case(
+        "receive 64 B, other thread",
+        {
+            RAW: raw(limits.raw_copydata, native, 64),
+            OURS: raw(limits.raw_copydata, queued.hwnd, 64),
+            "winipc handler": raw(limits.raw_copydata, handled.hwnd, 64),
+            "pywin32": raw(limits.raw_copydata, python.hwnd, 64),
+        },
+        Goal(2.7, "times"),
+        after=empty,
+        note="sent by raw C, which holds no GIL, to a window on a thread of its own, "
+        "as every window of winipc is; two switches of threads are in every figure",
+    )

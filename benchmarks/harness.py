@@ -1,0 +1,239 @@
+"""Timing: several ways to do one thing, in turn, in short batches.
+
+A figure of one run says little: clocks change, other programs run. So the ways of a
+case are timed in shuffled order, in batches of some milliseconds, again and again,
+and what is compared was measured within the same second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Does something n times and returns the nanoseconds that it took.
+Run = Callable[[int], int]
+
+RAW = "raw C"
+OURS = "winipc"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a case should reach: at most (or at least) so much of something."""
+
+    limit: float
+    #: "ns": of winipc itself; a way's name: times that one; "faster": times faster
+    unit: str = "ns"
+    than: str = RAW
+
+    def measured(self, samples: dict[str, Samples]) -> float | None:
+        ours = samples.get(OURS)
+        if ours is None:
+            return None
+        if self.unit == "ns":
+            return ours.median
+        if (other := samples.get(self.than)) is None:
+            return None
+        return other.over(ours) if self.unit == "faster" else ours.over(other)
+
+    def reached(self, value: float) -> bool:
+        return value >= self.limit if self.unit == "faster" else value <= self.limit
+
+    def show(self, value: float | None = None) -> str:
+        number = self.limit if value is None else value
+        if self.unit == "ns":
+            return nanoseconds(number)
+        text = f"{number:.3g}x" if number < 1000 else f"{number:.0f}x"
+        return f"{text} faster" if self.unit == "faster" else text
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One operation, and who can do it in which way."""
+
+    name: str
+    ways: dict[str, Run]
+    goal: Goal | None = None
+    #: the Win32 functions that do nothing meanwhile
+    stubs: tuple[str, ...] = ()
+    #: what a reader of the table should know
+    note: str = ""
+    #: operations that one call of `Run` with n = 1 does
+    per_call: int = 1
+    #: bytes that one operation moves
+    size: int = 0
+    #: called after each batch, outside of the time
+    after: Callable[[], object] | None = None
+    #: the most calls in one batch
+    most: int = 1 << 30
+
+
+@dataclass(slots=True)
+class Samples:
+    """The nanoseconds for one operation, one figure for each batch."""
+
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def minimum(self) -> float:
+        return min(self.values)
+
+    def over(self, other: Samples) -> float:
+        """How many times the other's time this is.
+
+        Of each turn, in which both were timed one soon after the other, then the
+        median: a slow second of the machine is in both.
+        """
+        pairs = zip(self.values, other.values, strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a part of the median."""
+        if len(self.values) < 4:
+            return (max(self.values) - self.minimum) / 2 / self.median
+        low, _, high = statistics.quantiles(self.values, n=4)
+        return (high - low) / 2 / self.median
+
+
+@dataclass(slots=True)
+class Result:
+    """What was measured of one case, over all rounds."""
+
+    group: str
+    name: str
+    goal: Goal | None
+    note: str
+    size: int
+    samples: dict[str, Samples] = field(default_factory=dict)
+
+
+#: A group makes its cases for one round; what it opens goes on the world's stack.
+Group = Callable[[Any], Iterator[Case]]
+GROUPS: dict[str, tuple[Group, bool]] = {}
+
+
+def group(name: str, *, pinned: bool = True) -> Callable[[Group], Group]:
+    """Register cases; `pinned` unless two processes spin and need two CPUs."""
+
+    def register(function: Group) -> Group:
+        GROUPS[name] = (function, pinned)
+        return function
+
+    return register
+
+
+def timed(statement: str, setup: str = "pass", /, **names: Any) -> Run:
+    """Time a Python statement in a loop of its own.
+
+    As much of the statement as can be looked up before should be in `names`, as a
+    careful user would have it in local variables. The loop itself, some 5 ns, is
+    in the figure, of winipc's as of all others.
+    """
+    arguments = ", ".join(f"{name}={name}" for name in names)
+    source = (
+        f"def run(n, {arguments}):\n"
+        f"    {setup}\n"
+        f"    began = clock()\n"
+        f"    for _ in repeat(None, n):\n"
+        f"        {statement}\n"
+        f"    return clock() - began\n"
+    )
+    import itertools
+
+    scope: dict[str, Any] = {
+        "clock": time.perf_counter_ns,
+        "repeat": itertools.repeat,
+        **names,
+    }
+    exec(source, scope)
+    # Taken out, or the function would hold itself, and what it uses, in a cycle.
+    return scope.pop("run")  # type: ignore[no-any-return]
+
+
+def raw(function: Any, *arguments: Any) -> Run:
+    """A function of raw.dll, whose first argument is n."""
+
+    def run(n: int) -> int:
+        took: int = function(n, *arguments)
+        if took < 0:
+            raise OSError(f"{function.__name__} failed")
+        return took
+
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much time to spend."""
+
+    rounds: int
+    batches: int  # of each way in a round
+    batch_ns: int
+
+
+QUICK = Effort(rounds=2, batches=5, batch_ns=2_000_000)
+FULL = Effort(rounds=5, batches=9, batch_ns=5_000_000)
+
+
+def measure(
+    case: Case,
+    result: Result,
+    effort: Effort,
+    calibrated: dict[tuple[str, str, str], int],
+    stubbed: Callable[[tuple[str, ...]], contextlib.AbstractContextManager[object]],
+) -> None:
+    """One round of a case: calibrate what is new, then time in shuffled order."""
+    order = list(case.ways.items())
+    for who in case.ways:
+        result.samples.setdefault(who, Samples())
+    with stubbed(case.stubs):
+        for who, run in order:
+            key = (result.group, case.name, who)
+            if key not in calibrated:
+                calibrated[key] = calibrate(case, run, effort.batch_ns)
+            else:
+                run(1)
+                if case.after is not None:
+                    case.after()
+        for _ in range(effort.batches):
+            random.shuffle(order)
+            for who, run in order:
+                count = calibrated[result.group, case.name, who]
+                took = run(count)
+                if case.after is not None:
+                    case.after()
+                result.samples[who].values.append(took / count / case.per_call)
+
+
+def calibrate(case: Case, run: Run, wanted: int) -> int:
+    """How many calls take about the time of a batch; caches are warm afterwards."""
+    count = 1
+    while True:
+        # The better of two: what else runs must not make a batch too small.
+        times = []
+        for _ in range(2):
+            times.append(run(count))
+            if case.after is not None:
+                case.after()
+        took = min(times)
+        if took * 2 >= wanted or count >= case.most:
+            return max(1, min(case.most, round(count * wanted / max(took, 1))))
+        count = min(case.most, count * 4)
+
+
+def nanoseconds(value: float) -> str:
+    """A time with three digits."""
+    for unit, size in (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)):
+        if value < 999.5 * size or unit == "s":
+            return f"{value / size:.3g} {unit}"
+    raise AssertionError

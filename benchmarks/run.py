@@ -1,0 +1,114 @@
+"""./dev bench: raw C, winipc and its peers, side by side. See docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import report
+from harness import FULL, GROUPS, QUICK, Effort, Result, measure
+from world import World, load_raw, stubbed
+
+MODULES = (
+    "cases_wrapper",
+    "cases_process",
+    "cases_mapping",
+    "cases_messages",
+    "cases_sync",
+    "cases_algorithms",
+    "cases_exchange",
+    "cases_channel",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under two minutes")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="TEXT",
+        default=[],
+        help="groups, or group/case, by a part of the name",
+    )
+    parser.add_argument("--binaries", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--phase", choices=("pinned", "spinning", "report"), help=argparse.SUPPRESS
+    )
+    options = parser.parse_args(arguments)
+    if options.phase == "report":
+        return report.write(options.out)
+    for module in MODULES:
+        importlib.import_module(module)
+    pinned = options.phase == "pinned"
+    results = run(
+        [name for name, (_, pins) in GROUPS.items() if pins == pinned],
+        QUICK if options.quick else FULL,
+        options.only,
+        options.binaries,
+    )
+    report.save(options.out / f"{options.phase}.json", results, pinned)
+    return 0
+
+
+def run(
+    groups: list[str], effort: Effort, only: list[str], binaries: Path
+) -> list[Result]:
+    """All rounds of some groups."""
+    raw = load_raw(binaries)
+    results: dict[tuple[str, str], Result] = {}
+    calibrated: dict[tuple[str, str, str], int] = {}
+    for number in range(effort.rounds):
+        for name in groups:
+            if only and not any(text.split("/")[0] in name for text in only):
+                continue
+            began = time.perf_counter()
+            world = World(binaries, raw)
+            with world.stack:
+                one_round(name, world, effort, only, results, calibrated)
+            took = time.perf_counter() - began
+            print(
+                f"bench: round {number + 1} of {effort.rounds}: {name}, {took:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    return list(results.values())
+
+
+def one_round(
+    name: str,
+    world: World,
+    effort: Effort,
+    only: list[str],
+    results: dict[tuple[str, str], Result],
+    calibrated: dict[tuple[str, str, str], int],
+) -> None:
+    """The cases of a group with a fresh world. What they hold is gone at the end."""
+    for case in GROUPS[name][0](world):
+        label = f"{name}/{case.name}"
+        if only and not any(text in label for text in only):
+            continue
+        result = results.setdefault(
+            (name, case.name),
+            Result(name, case.name, case.goal, case.note, case.size),
+        )
+        try:
+            measure(
+                case,
+                result,
+                effort,
+                calibrated,
+                lambda names: stubbed(world.raw, names),
+            )
+        except Exception as error:
+            error.add_note(f"in {label}")
+            raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())
