@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import c_peers
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -184,11 +185,13 @@ def start_winipc(start_process: Callable[[list[str]], Peer]) -> Callable[..., Pe
 
 
 def c_peer_path(name: str) -> Path:
-    """A built C peer. `WINIPC_PEERS` is the folder that the build left them in."""
+    """A built C peer: from the folder WINIPC_PEERS, else built here, once."""
     folder = os.environ.get("WINIPC_PEERS")
-    if folder is None:
-        pytest.fail("WINIPC_PEERS is not set: build tests/peers/*.c first (see README)")
-    path = Path(folder) / name
+    if folder is not None:
+        path = Path(folder) / name
+        assert path.exists(), f"C peer {path} is not built"
+        return path
+    path = Path(__file__).parents[1] / "build" / "peers" / name
     if not path.exists():
-        pytest.fail(f"C peer {path} is not built")
+        c_peers.build(path.stem, path.parent)
     return path
