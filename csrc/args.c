@@ -9,7 +9,8 @@
 int
 wi_u64_converter(PyObject *value, void *out)
 {
-    PyObject *index = PyNumber_Index(value);
+    PyObject *index =
+        PyLong_Check(value) ? Py_NewRef(value) : PyNumber_Index(value);
     if (index == NULL) {
         return 0;
     }

@@ -9,8 +9,9 @@
 /* Reading over a gap of this size is cheaper than a second call. */
 #define MANY_GAP 4096
 
-/* Bytes that one call reads, unless a single request is larger. */
-#define MANY_SPAN ((size_t)1024 * 1024)
+/* Bytes that one call reads, unless a single request is larger: memory that
+ * is used again costs less than the first touch of fresh pages. */
+#define MANY_SPAN ((size_t)128 * 1024)
 
 typedef struct {
     uintptr_t address;
@@ -29,7 +30,8 @@ many_compare(const void *left, const void *right)
 static int
 many_parse(PyObject *item, many_request *request)
 {
-    PyObject *pair = PySequence_Tuple(item);
+    PyObject *pair =
+        PyTuple_CheckExact(item) ? Py_NewRef(item) : PySequence_Tuple(item);
     int failed = -1;
     if (pair == NULL) {
         return -1;
@@ -327,16 +329,46 @@ many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
     return nodes;
 }
 
+static void
+many_free_copies(PyObject *capsule)
+{
+    wi_cache_free(PyCapsule_GetPointer(capsule, NULL));
+}
+
+/* What a walk has read: a batch that follows soon after uses it again. */
+PyObject *
+wi_process_walk_copies(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(op);
+    WI_UNUSED(unused);
+    wi_cache *cache = wi_cache_new(1024 * WI_CACHE_BLOCK);
+    if (cache == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *capsule = PyCapsule_New(cache, NULL, many_free_copies);
+    if (capsule == NULL) {
+        wi_cache_free(cache);
+    }
+    return capsule;
+}
+
+/* The copies are used without the GIL: only one call at a time may have them,
+ * which the generator that owns them sees to. */
 PyObject *
 wi_process_walk(PyObject *op, PyObject *args)
 {
     wi_process *self = (wi_process *)op;
+    PyObject *copies;
     uintptr_t node, head;
     Py_ssize_t offset, count;
     int width;
-    if (!PyArg_ParseTuple(args, "O&nO&ni:_walk", wi_address_converter, &node,
-                          &offset, wi_address_converter, &head, &count,
-                          &width)) {
+    if (!PyArg_ParseTuple(args, "O&nO&niO:_walk", wi_address_converter, &node,
+                          &offset, wi_address_converter, &head, &count, &width,
+                          &copies)) {
+        return NULL;
+    }
+    wi_cache *own = PyCapsule_GetPointer(copies, NULL);
+    if (own == NULL) {
         return NULL;
     }
     if ((width != 4 && width != 8) || count < 1 || count > 1024 * 1024) {
@@ -362,10 +394,8 @@ wi_process_walk(PyObject *op, PyObject *args)
         wi_vouch vouch = {0};
         target.vouch = &vouch; /* this thread's alone */
         Py_BEGIN_ALLOW_THREADS
-        wi_cache *own = wi_cache_new(1024 * WI_CACHE_BLOCK);
         count = many_walk(&target, own, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);
-        wi_cache_free(own);
         Py_END_ALLOW_THREADS
     }
     wi_process_unpin(self);

@@ -26,7 +26,8 @@
 int
 wi_param_converter(PyObject *value, void *out)
 {
-    PyObject *index = PyNumber_Index(value);
+    PyObject *index =
+        PyLong_Check(value) ? Py_NewRef(value) : PyNumber_Index(value);
     if (index == NULL) {
         return 0;
     }

@@ -967,10 +967,14 @@ static PyMethodDef process_methods[] = {
          "PermissionError when it was opened without the right to read.\n\n"
          "Win32: ReadProcessMemory, VirtualQueryEx")},
     {"_walk", wi_process_walk, METH_VARARGS,
-     PyDoc_STR("_walk($self, node, offset, head, count, width, /)\n--\n\n"
-               "Follow the pointers at offset from node, for at most count\n"
-               "nodes: their addresses, the next one (0 at the end), and the\n"
-               "error that ended it or 0.")},
+     PyDoc_STR(
+         "_walk($self, node, offset, head, count, width, copies, /)\n--\n\n"
+         "Follow the pointers at offset from node, for at most count\n"
+         "nodes: their addresses, the next one (0 at the end), and the\n"
+         "error that ended it or 0.")},
+    {"_walk_copies", wi_process_walk_copies, METH_NOARGS,
+     PyDoc_STR("_walk_copies($self, /)\n--\n\n"
+               "What the calls of one walk share.")},
     {"_enter_cached", wi_process_enter_cached, METH_VARARGS,
      PyDoc_STR("_enter_cached($self, limit, /)\n--\n\n"
                "Serve small reads from copies; limit in bytes.")},

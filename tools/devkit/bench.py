@@ -32,13 +32,9 @@ def binaries() -> Path:
                 with new_folder(folder) as part:
                     for name, kind in (("raw.dll", ["-shared"]), ("target.exe", [])):
                         source = ROOT / "benchmarks" / f"{name.split('.')[0]}.c"
-                        run(
-                            [
-                                *(MINGW + "gcc", *FLAGS, *kind, source),
-                                *("-o", part / name, *LIBRARIES),
-                            ],
-                            cwd=ROOT,
-                        )
+                        command = [MINGW + "gcc", *FLAGS, *kind, str(source)]
+                        command += ["-o", str(part / name), *LIBRARIES]
+                        run(command, cwd=ROOT)
     return folder
 
 
