@@ -1341,7 +1341,7 @@ channel_claim(PyObject *op, PyObject *arg)
 }
 
 PyDoc_STRVAR(channel_arm_doc,
-             "_arm(length, look, /)\n--\n\n"
+             "_arm($self, length, look, /)\n--\n\n"
              "Before an asyncio task sleeps on the event \".data\" (length\n"
              "-1) or \".space\": False if it will be set, True if another\n"
              "try is worth it. look: ask whether the peer lives.");

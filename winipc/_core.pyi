@@ -888,6 +888,7 @@ class PeekedMessage:
     def __enter__(self) -> memoryview: ...
     def __exit__(self, *args: object) -> None: ...
 
+@disjoint_base
 class Channel:
     @classmethod
     def _create(
