@@ -18,7 +18,6 @@ import winipc
 
 _COUNT = 1000
 _HOPS = 10_000
-_BIG = 256  # MiB
 
 
 def _each(world: World, handle: int, addresses: list[int]) -> Run:
@@ -93,8 +92,9 @@ def reads(world: World) -> Iterator[Case]:
 def scan(world: World) -> Iterator[Case]:
     if not hasattr(winipc, "Pattern"):
         return
-    size = _BIG << 20
-    base = world.target.ask(f"big {_BIG}")
+    mebibytes = 64 if world.quick else 256
+    size = mebibytes << 20
+    base = world.target.ask(f"big {mebibytes}")
     process = world.enter(winipc.RemoteProcess.open(world.target.pid))
     memory = pymem.Pymem()
     memory.open_process_from_id(world.target.pid)
@@ -122,7 +122,7 @@ def scan(world: World) -> Iterator[Case]:
 
     reading = raw(world.raw.raw_read_range, process.handle, base, size, 1 << 20)
     yield Case(
-        f"16-byte pattern in {_BIG} MiB of a process",
+        f"16-byte pattern in {mebibytes} MiB of a process",
         {
             RAW: reading,
             OURS: ours(winipc.Pattern.exact(pattern)),
@@ -148,7 +148,7 @@ def scan(world: World) -> Iterator[Case]:
         return time.perf_counter_ns() - began
 
     yield Case(
-        f"int32 value in {_BIG} MiB of a process",
+        f"int32 value in {mebibytes} MiB of a process",
         {
             RAW: reading,
             OURS: ours(winipc.Pattern.value(number, "int32")),
@@ -158,10 +158,10 @@ def scan(world: World) -> Iterator[Case]:
         size=size,
         most=2,
     )
-    local = process.read(base, 64 << 20)
+    local = process.read(base, 16 << 20)
     needle = local[-64:-48]
     yield Case(
-        "16-byte pattern in 64 MiB of bytes",
+        "16-byte pattern in 16 MiB of bytes",
         {
             OURS: timed(
                 "assert list(scan(data, what))",
@@ -177,6 +177,6 @@ def scan(world: World) -> Iterator[Case]:
             "bytes.find": timed("assert find(needle)", find=local.find, needle=needle),
         },
         Goal(12, "faster", "re"),
-        size=64 << 20,
+        size=16 << 20,
         most=8,
     )

@@ -179,10 +179,15 @@ class Effort:
     rounds: int
     batches: int  # of each way in a round
     batch_ns: int
+    case_ns: int  # of all batches of a case in a round, but at least two of each
+
+    def turns(self, one: int) -> int:
+        """How many batches, where one of each way takes so many nanoseconds."""
+        return max(2, min(self.batches, self.case_ns // max(one, 1)))
 
 
-QUICK = Effort(rounds=2, batches=5, batch_ns=2_000_000)
-FULL = Effort(rounds=5, batches=9, batch_ns=5_000_000)
+QUICK = Effort(rounds=2, batches=5, batch_ns=2_000_000, case_ns=500_000_000)
+FULL = Effort(rounds=4, batches=9, batch_ns=5_000_000, case_ns=2_500_000_000)
 
 
 def measure(
@@ -205,14 +210,19 @@ def measure(
                 run(1)
                 if case.after is not None:
                     case.after()
-        for _ in range(effort.batches):
+        turns, taken = effort.batches, 0
+        while taken < turns:
             random.shuffle(order)
+            sum_of_turn = 0
             for who, run in order:
                 count = calibrated[result.group, case.name, who]
                 took = run(count)
+                sum_of_turn += took
                 if case.after is not None:
                     case.after()
                 result.samples[who].values.append(took / count / case.per_call)
+            taken += 1
+            turns = min(turns, effort.turns(sum_of_turn))
 
 
 def calibrate(case: Case, run: Run, wanted: int) -> int:
@@ -225,6 +235,8 @@ def calibrate(case: Case, run: Run, wanted: int) -> int:
             times.append(run(count))
             if case.after is not None:
                 case.after()
+            if times[0] > 10 * wanted:
+                break
         took = min(times)
         if took * 2 >= wanted or count >= case.most:
             return max(1, min(case.most, round(count * wanted / max(took, 1))))

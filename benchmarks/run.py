@@ -68,7 +68,7 @@ def run(
             if only and not any(text.split("/")[0] in name for text in only):
                 continue
             began = time.perf_counter()
-            world = World(binaries, raw)
+            world = World(binaries, raw, quick=effort is QUICK)
             with world.stack:
                 one_round(name, world, effort, only, results, calibrated)
             took = time.perf_counter() - began

@@ -83,8 +83,9 @@ class Target:
 class World:
     """One round: `target` is fresh, and `stack` ends what the cases began."""
 
-    def __init__(self, folder: Path, raw: Any) -> None:
+    def __init__(self, folder: Path, raw: Any, *, quick: bool = False) -> None:
         self.raw = raw
+        self.quick = quick
         self.stack = contextlib.ExitStack()
         self.target = Target(folder)
         self.stack.callback(self.target.close)

@@ -363,3 +363,26 @@ def test_receiver_can_be_made_again_at_once(unique_name: str) -> None:
         ):
             sender.send(b"again", via="mapping")
             assert receiver.receive(60).data == b"again"
+
+
+def test_auto_takes_the_mapping_for_what_is_large_and_fits(unique_name: str) -> None:
+    """WM_COPYDATA carries the rest, also where there is no mapping at all."""
+    with Receiver(
+        unique_name, mapping=unique_name + ".map", mapping_size=1 << 20
+    ) as receiver:
+        with Sender(unique_name, mapping=unique_name + ".map") as sender:
+            for size, transport in (
+                (64, Transport.COPYDATA),
+                (1 << 16, Transport.COPYDATA),
+                ((1 << 16) + 1, Transport.MAPPING),
+                (1 << 20, Transport.MAPPING),
+                ((1 << 20) + 1, Transport.COPYDATA),
+            ):
+                data = os.urandom(size)
+                sender.send(data, via="auto")
+                received = receiver.receive(timeout=10)
+                assert received.data == data
+                assert received.transport is transport
+        with Sender(unique_name, mapping=unique_name + ".none") as sender:
+            sender.send(bytes(1 << 17), via="auto")
+            assert receiver.receive(timeout=10).transport is Transport.COPYDATA

@@ -61,6 +61,8 @@ _WM_NULL = 0
 
 #: Named for the data, not for the DLL's path: one lock too many hurts nobody.
 _SECTION_LOCK = "MySharedData"
+#: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
+_SMALL = 1 << 16
 #: Longest time in seconds that a wait goes without a look for Ctrl+C.
 _SLICE = 0.1
 
@@ -340,15 +342,19 @@ class Sender:
     ) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
 
+        With `via="auto"`, what is large goes by the mapping, if there is one and
+        it has room, since WM_COPYDATA would copy it twice; the rest goes by
+        WM_COPYDATA.
+
         Raises:
             ConnectionRefusedError: the receiver answered 0.
             TimeoutError: it did not answer in time, or hangs.
             ValueError: the data does not fit in the mapping or the section.
             OSError: its window is gone.
         """
-        transport = Transport(via)
         with memoryview(data).cast("B") as view:
             size = len(view)
+            transport = self._choose(size) if via == "auto" else Transport(via)
             if size > _MAX_LENGTH:
                 raise OverflowError("a message has at most 4 GiB - 1 bytes")
             answer = self._senders[transport](self, view)
@@ -360,18 +366,30 @@ class Sender:
             )
         return answer
 
+    def _choose(self, size: int) -> Transport:
+        if size <= _SMALL:
+            return Transport.COPYDATA
+        try:
+            fits = size <= len(self._open_mapping())
+        except OSError:
+            fits = False  # the receiver has none
+        return Transport.MAPPING if fits else Transport.COPYDATA
+
+    def _open_mapping(self) -> SharedMapping:
+        if self._mapping is None:
+            self._mapping = self._stack.enter_context(
+                _senders_mapping(self._mapping_name)
+            )
+        return self._mapping
+
     # ------------------------------------------------- one for each transport
 
     def _send_copydata(self, view: memoryview) -> int:
         return send_copydata(self._hwnd, view, timeout=self.timeout)
 
     def _send_mapping(self, view: memoryview) -> int:
-        if self._mapping is None:
-            self._mapping = self._stack.enter_context(
-                _senders_mapping(self._mapping_name)
-            )
         return self._send_shared(
-            Transport.MAPPING, self._mapping, self._mapping_name, view
+            Transport.MAPPING, self._open_mapping(), self._mapping_name, view
         )
 
     def _send_section(self, view: memoryview) -> int:
