@@ -100,6 +100,7 @@ int wi_process_init(PyObject *module, wi_state *state);
 int wi_scanner_init(PyObject *module, wi_state *state);
 int wi_catalog_init(PyObject *module, wi_state *state);
 int wi_channel_init(PyObject *module, wi_state *state);
+int wi_system_init(PyObject *module, wi_state *state);
 
 /* ----------------------------------------------------------------- errors */
 

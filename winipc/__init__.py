@@ -13,6 +13,7 @@ if sys.platform != "win32":
     )
 
 from winipc.atomic import Atomic
+from winipc.bridge import Bridge, GameMapping, bridge, game_mappings
 from winipc.candidates import CandidateSet, ValueChange
 from winipc.catalog import (
     Holders,
@@ -73,6 +74,7 @@ from winipc.window import CopyDataWindow, Message, Overflow, call
 __all__ = [
     "AbandonedError",
     "Atomic",
+    "Bridge",
     "CandidateSet",
     "Change",
     "Channel",
@@ -81,6 +83,7 @@ __all__ = [
     "Event",
     "Export",
     "Field",
+    "GameMapping",
     "GlobalMemory",
     "Holders",
     "Layout",
@@ -130,11 +133,13 @@ __all__ = [
     "Waitable",
     "Watch",
     "Window",
+    "bridge",
     "broadcast_message",
     "call",
     "debug_privilege",
     "find_window",
     "find_windows",
+    "game_mappings",
     "holders",
     "named_objects",
     "post_message",

@@ -9,15 +9,43 @@ stopped by Ctrl+C.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
 import winipc
-from winipc.cli import demo, receive, send
+from winipc.cli import (
+    bridge,
+    demo,
+    dump,
+    listen,
+    ls,
+    maps,
+    receive,
+    record,
+    section,
+    send,
+    watch,
+    windows,
+)
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, send, receive)
+_COMMANDS = (
+    demo,
+    send,
+    receive,
+    ls,
+    dump,
+    watch,
+    listen,
+    windows,
+    maps,
+    record,
+    section,
+    bridge,
+)
 _INTERRUPTED = 130
 
 
@@ -27,12 +55,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (OSError, ValueError) as error:
-        print(f"winipc: {_one_line(error)}", file=sys.stderr)
+    except (OSError, ValueError, LookupError) as error:
+        if _nobody_reads(error):
+            _drop_output()
+        else:
+            print(f"winipc: {_one_line(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _nobody_reads(error: Exception) -> bool:
+    """Whether the reader of standard output has gone, as `head` does."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    # Windows says EINVAL for a broken pipe that is written to by its descriptor.
+    return error.errno == errno.EPIPE or (
+        error.errno == errno.EINVAL and error.winerror is None
+    )
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go, and is no error at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,4 +104,6 @@ def _use_utf8() -> None:
 
 def _one_line(error: BaseException) -> str:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return f"{error}{notes}"
+    # str() of a LookupError may be a repr.
+    text = error.args[0] if isinstance(error, LookupError) and error.args else error
+    return f"{text}{notes}"

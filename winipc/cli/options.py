@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TypeAlias
 
 from winipc.exchange import DEFAULT_MAPPING, DEFAULT_TITLE
 
-__all__ = ["Commands", "add_address", "add_json"]
+__all__ = ["Commands", "add_address", "add_json", "number", "seconds"]
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def number(text: str) -> int:
+    """A number that is not negative, decimal or with 0x, for `type=`."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time that is not negative, for `type=`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:

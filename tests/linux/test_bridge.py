@@ -1,0 +1,113 @@
+"""A mapping of a Windows program, seen by this native Linux process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import stat
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, Dev
+
+WRITER = """
+import sys, winipc
+with winipc.SharedMapping.open(sys.argv[1]) as mapping:
+    assert mapping.read(5, 0) == b"linux", mapping.read(5, 0)
+    mapping.write(b"windows", 100)
+print("written")
+"""
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name whose file is gone in the end."""
+    name = f"winipc-bridge-{uuid.uuid4().hex}"
+    yield name
+    with contextlib.suppress(FileNotFoundError):
+        shm(name).unlink()
+
+
+def shm(name: str) -> Path:
+    return Path("/dev/shm") / name
+
+
+def wait_until_gone(path: Path) -> bool:
+    deadline = time.monotonic() + DEADLINE
+    while path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not path.exists()
+
+
+def start(dev: Dev, name: str, *args: str) -> subprocess.Popen[str]:
+    """A bridge that says that it is there."""
+    bridge = dev.start("python", "-m", "winipc", "bridge", name, "--json", *args)
+    assert bridge.stdout is not None
+    line = bridge.stdout.readline()
+    if not line:
+        raise AssertionError(bridge.communicate(timeout=DEADLINE)[1])
+    assert json.loads(line)["file"] == f"/dev/shm/{name}"
+    return bridge
+
+
+def test_both_sides_see_one_memory(dev: Dev, name: str) -> None:
+    """Right size, for this user only, both directions, and gone after Ctrl+C."""
+    bridge = start(dev, name, "--size", "5000")
+    info = shm(name).stat()
+    assert (info.st_size, stat.S_IMODE(info.st_mode)) == (5000, 0o600)
+    assert info.st_uid == os.getuid()
+    with shm(name).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[0:5] = b"linux"
+        done = dev.run("python", "-c", WRITER, name)
+        assert done.stdout.strip() == "written", done.stderr
+        assert memory[100:107] == b"windows"
+        bridge.send_signal(signal.SIGINT)
+        _, error = bridge.communicate(timeout=DEADLINE)
+        assert bridge.returncode == 130, error
+        assert "Traceback" not in error
+        assert not shm(name).exists()
+        assert memory[100:107] == b"windows"  # who has it keeps it
+
+
+def test_file_goes_with_a_killed_bridge(dev: Dev, name: str) -> None:
+    """Nobody is there to remove it, and it is removed."""
+    bridge = start(dev, name)
+    bridge.kill()
+    bridge.communicate(timeout=DEADLINE)
+    assert wait_until_gone(shm(name))
+
+
+def test_nothing_is_taken_over(dev: Dev, name: str) -> None:
+    """A file or a link that is there already is left alone; a taken name too."""
+    shm(name).write_bytes(b"mine")
+    done = dev.run("python", "-m", "winipc", "bridge", name)
+    assert done.returncode == 1
+    assert "there already" in done.stderr
+    assert shm(name).read_bytes() == b"mine"
+    shm(name).unlink()
+    shm(name).symlink_to(f"/dev/shm/{name}-victim")
+    done = dev.run("python", "-m", "winipc", "bridge", name)
+    assert done.returncode == 1
+    assert not shm(f"{name}-victim").exists()
+    shm(name).unlink()
+    start(dev, name)
+    done = dev.run("python", "-m", "winipc", "bridge", name, "--file", f"{name}-other")
+    assert (done.returncode, "183" in done.stderr) == (1, True), done.stderr
+    assert not shm(f"{name}-other").exists()
+
+
+def test_prefix_of_a_name_is_not_in_the_file(dev: Dev, name: str) -> None:
+    """Local\\x is the file x, and it ends by itself."""
+    done = dev.run(
+        "python", "-m", "winipc", "bridge", f"Local\\{name}", "--seconds", "0", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["file"] == f"/dev/shm/{name}"
+    assert not shm(name).exists()

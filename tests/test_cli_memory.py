@@ -1,0 +1,123 @@
+"""`winipc ls`, `dump` and `watch`, run as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+
+import pytest
+from conftest import Peer
+from test_cli import run_winipc
+
+import winipc
+
+StartPeer = Callable[..., Peer]
+
+
+def failure(*arguments: str) -> str:
+    """The one line that a command fails with."""
+    done = run_winipc(*arguments, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.decode().splitlines()
+    assert line.startswith("winipc: ")
+    return line
+
+
+@pytest.mark.smoke
+def test_ls_shows_name_size_and_holders(unique_name: str) -> None:
+    """As a table in a pipe, and as JSON."""
+    with winipc.SharedMapping.create(unique_name, 5000):
+        [row] = json.loads(run_winipc("ls", unique_name, "--json").stdout)
+        assert (row["kind"], row["name"]) == ("section", f"Local\\{unique_name}")
+        assert row["size"] >= 5000
+        lines = run_winipc("ls", unique_name, "--holders").stdout.decode().splitlines()
+        assert len(lines) == 2
+        assert str(os.getpid()) in lines[1]
+        assert (
+            json.loads(run_winipc("ls", unique_name, "--kind=mutex", "--json").stdout)
+            == []
+        )
+
+
+def test_dump_shows_lines_and_values(unique_name: str) -> None:
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping[16:22] = b"hello!"
+        text = run_winipc("dump", unique_name, "--size", "0x20").stdout.decode()
+        assert text.splitlines() == [
+            "00000000 " + " 00" * 8 + " " + " 00" * 8 + "  " + "." * 16,
+            "00000010  68 65 6c 6c 6f 21 00 00 " + " 00" * 8 + "  hello!" + "." * 10,
+        ]
+        arguments = ("dump", unique_name, "--offset", "16", "--struct", "<5sB")
+        row = json.loads(run_winipc(*arguments, "--json").stdout)
+        assert (row["values"], row["bytes"]) == (["hello", 33], 6)
+        assert run_winipc(*arguments).stdout.split() == [b"hello", b"33"]
+
+
+def test_dump_reads_another_process() -> None:
+    with winipc.GlobalMemory.allocate(16) as block:
+        block.write(struct.pack("<2d", 1.5, -2.0))
+        target = f"{os.getpid()}:{block.address:#x}"
+        row = json.loads(run_winipc("dump", target, "--struct", "<2d", "--json").stdout)
+        assert row["values"] == [1.5, -2.0]
+
+
+def test_dump_follow_marks_what_changed(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    with winipc.SharedMapping.create(unique_name, 32) as mapping:
+        peer = start_winipc("dump", unique_name, "--size=32", "--follow", "--count=1")
+        assert peer.read_line().startswith("00000000")
+        assert peer.read_line().startswith("00000010")
+        mapping[18:20] = b"AB"
+        assert peer.read_line().startswith("00000010  00 00*41*42 00")
+        assert peer.finish() == 0
+
+
+def test_watch_prints_changes(start_winipc: StartPeer, unique_name: str) -> None:
+    with winipc.SharedMapping.create(unique_name, 4096) as mapping:
+        peer = start_winipc("watch", unique_name, "--json", "--count=2")
+        peer.wait_for_stderr("watching")
+        mapping[100] = 7
+        row = json.loads(peer.read_line())
+        assert (row["address"], row["old"], row["new"]) == (100, "00", "07")
+        mapping[200:202] = b"xy"
+        row = json.loads(peer.read_line())
+        assert (row["address"], row["new"]) == (200, b"xy".hex())
+        assert peer.finish() == 0
+
+
+@pytest.mark.parametrize("command", [("watch",), ("dump", "--follow")])
+def test_following_ends_with_the_process(
+    start_winipc: StartPeer, start_peer: StartPeer, command: tuple[str, ...]
+) -> None:
+    """A killed target is one line on standard error and status 1."""
+    target = start_peer("target.exe")
+    target.read_line()
+    with winipc.RemoteProcess.open(target.pid) as process:
+        base = process.modules()[0].base
+    name, *options = command
+    peer = start_winipc(name, f"{target.pid}:{base:#x}", *options)
+    if name == "watch":
+        peer.wait_for_stderr("watching")
+    else:
+        peer.read_line()
+    target.kill()
+    peer.wait_for_stderr("winipc: ")
+    assert peer.process.wait(60) == 1
+    assert "Traceback" not in peer.report()
+
+
+@pytest.mark.parametrize("command", ["dump", "watch"])
+def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None:
+    assert unique_name in failure(command, unique_name)
+    assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
+    with winipc.SharedMapping.create(unique_name, 4096):
+        assert "not inside" in failure(command, unique_name, "--offset", "1000000")
+
+
+def test_bad_options_are_said(unique_name: str) -> None:
+    assert "--struct" in failure("dump", unique_name, "--struct", "<Z")
+    done = run_winipc("dump", unique_name, "--size", "-4", check=False)
+    assert done.returncode == 2

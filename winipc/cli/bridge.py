@@ -1,0 +1,88 @@
+"""`winipc bridge`: a mapping that native Linux programs see too, under Wine.
+
+It makes the mapping before the game does, with a file in /dev/shm behind it, and
+keeps both until it is stopped (Ctrl+C) or --seconds have passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import time
+
+from winipc.bridge import bridge, game_mappings
+from winipc.cli.options import Commands, add_json, number, seconds
+from winipc.cli.output import human_size, print_json, print_line, print_table
+
+__all__ = ["add"]
+
+_DEFAULT_SIZE = 4096
+_SLICE = 0.2
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "bridge",
+        help="share mappings with native Linux programs",
+        description=__doc__,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="name of a mapping, as the game has it"
+    )
+    parser.add_argument(
+        "--size",
+        type=number,
+        help=f"bytes (what --games says for the name, or {_DEFAULT_SIZE})",
+    )
+    parser.add_argument(
+        "--file", help="name of the file in /dev/shm (that of the mapping)"
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+    )
+    parser.add_argument(
+        "--games", action="store_true", help="list the names that common games use"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.games:
+        return _list_games(arguments)
+    if not arguments.names:
+        raise ValueError("give the name of a mapping, or --games for some")
+    if arguments.file is not None and len(arguments.names) > 1:
+        raise ValueError("--file is for one name")
+    known = {row.name: row.size for row in game_mappings()}
+    with contextlib.ExitStack() as stack:
+        for name in arguments.names:
+            size = arguments.size
+            if size is None:
+                size = known.get(name, known.get(f"Local\\{name}", _DEFAULT_SIZE))
+            made = stack.enter_context(bridge(name, size, file=arguments.file))
+            if arguments.json:
+                print_json({"name": name, "bytes": made.size, "file": made.linux_path})
+            else:
+                print_line(f"{name}: {made.size:,} bytes in {made.linux_path}")
+        end = None
+        if arguments.seconds is not None:
+            end = time.monotonic() + arguments.seconds
+        while end is None or time.monotonic() < end:
+            time.sleep(_SLICE)
+    return 0
+
+
+def _list_games(arguments: argparse.Namespace) -> int:
+    rows = game_mappings()
+    if arguments.json:
+        print_json([dataclasses.asdict(row) for row in rows])
+    else:
+        print_table(
+            ("name", "bytes", "game", "content"),
+            [(row.name, human_size(row.size), row.game, row.content) for row in rows],
+            right=("bytes",),
+        )
+    return 0

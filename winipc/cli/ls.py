@@ -1,0 +1,84 @@
+"""`winipc ls`: the named mappings, mutexes, events and semaphores of this session."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from winipc.catalog import NamedObject, ObjectKind, holders, named_objects
+from winipc.cli.options import Commands, add_json
+from winipc.cli.output import human_size, print_json, print_table
+from winipc.process import processes
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "ls", help="list named objects", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        help="only names like this, such as 'my-app*' (quote it for the shell)",
+    )
+    parser.add_argument(
+        "--kind", choices=[kind.value for kind in ObjectKind], help="only this kind"
+    )
+    parser.add_argument(
+        "--holders",
+        action="store_true",
+        help="also the processes that hold each of them, which takes longer",
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    rows = named_objects(arguments.kind, arguments.pattern)
+    held = {row.path: _pids(row) for row in rows} if arguments.holders else None
+    if arguments.json:
+        found: list[dict[str, Any]] = []
+        for row in rows:
+            fields = dataclasses.asdict(row)
+            if held is not None:
+                fields["holders"] = held[row.path]
+            found.append(fields)
+        print_json(found)
+        return 0
+    columns = ["kind", "size", "name"]
+    if held is not None:
+        columns.append("holders")
+    columns.append("note")
+    names = {row.pid: row.name for row in processes()} if held is not None else {}
+    print_table(
+        columns,
+        [
+            (
+                row.kind,
+                human_size(row.size),
+                row.name,
+                *([_who(held[row.path], names)] if held is not None else []),
+                row.reason,
+            )
+            for row in rows
+        ],
+        right=["size"],
+        style=lambda cells: "dim" if cells[-1] else "",
+    )
+    return 0
+
+
+def _pids(row: NamedObject) -> list[int] | None:
+    """None where it may not be known, or is gone by now."""
+    try:
+        return list(holders(row).pids)
+    except OSError:
+        return None
+
+
+def _who(pids: list[int] | None, names: dict[int, str]) -> str:
+    if pids is None:
+        return "?"
+    return ", ".join(f"{pid} {names.get(pid, '')}".rstrip() for pid in pids)

@@ -1,0 +1,102 @@
+"""`winipc maps`: the address space of a process."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from winipc.cli.options import Commands, add_json
+from winipc.cli.output import human_size, print_json, print_table
+from winipc.process import RemoteProcess
+from winipc.remote_types import MemoryProtection, MemoryState
+
+__all__ = ["add", "open_process"]
+
+_LETTERS = (
+    (MemoryProtection.EXECUTE_WRITECOPY, "rcx"),
+    (MemoryProtection.EXECUTE_READWRITE, "rwx"),
+    (MemoryProtection.EXECUTE_READ, "r-x"),
+    (MemoryProtection.EXECUTE, "--x"),
+    (MemoryProtection.WRITECOPY, "rc-"),
+    (MemoryProtection.READWRITE, "rw-"),
+    (MemoryProtection.READONLY, "r--"),
+)
+
+
+def open_process(text: str) -> RemoteProcess:
+    """A process id, or the name of a program of which one runs."""
+    return RemoteProcess.open(int(text) if text.isdecimal() else text)
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "maps", help="show an address space", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("pid", metavar="PID", help="process id, or name.exe")
+    parser.add_argument(
+        "--regions",
+        action="store_true",
+        help="each region; without, those that were allocated at once are one row",
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with open_process(arguments.pid) as process:
+        rows = _regions(process) if arguments.regions else _allocations(process)
+    if arguments.json:
+        print_json(rows)
+        return 0
+    print_table(
+        ("base", "size", "committed", "type", "prot", "what"),
+        [
+            (
+                f"{row['base']:#x}",
+                human_size(row["size"]),
+                human_size(row["committed"]),
+                row["type"],
+                row["protection"],
+                row["label"],
+            )
+            for row in rows
+        ],
+        right=("base", "size", "committed"),
+        style=lambda cells: "yellow" if "rwx" in str(cells[4]) else "",
+    )
+    return 0
+
+
+def _allocations(process: RemoteProcess) -> list[dict[str, Any]]:
+    return [
+        {
+            "base": row.base,
+            "size": row.size,
+            "committed": row.committed,
+            "type": (row.type.name or "").lower(),
+            "protection": " ".join(_letters(each) for each in row.protections),
+            "label": row.label,
+        }
+        for row in process.memory_map()
+    ]
+
+
+def _regions(process: RemoteProcess) -> list[dict[str, Any]]:
+    return [
+        {
+            "base": row.base,
+            "size": row.size,
+            "committed": row.size if row.state == MemoryState.COMMIT else 0,
+            "type": (row.type.name or "").lower(),
+            "protection": _letters(row.protection),
+            "label": row.path or "",
+        }
+        for row in process.regions(paths=True)
+        if row.state != MemoryState.FREE
+    ]
+
+
+def _letters(protection: MemoryProtection) -> str:
+    """As Linux writes them; c is copy on write, + a guard page."""
+    text = next((text for flag, text in _LETTERS if protection & flag), "---")
+    return text + ("+" if protection & MemoryProtection.GUARD else "")

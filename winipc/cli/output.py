@@ -1,0 +1,116 @@
+"""How commands print: tables, JSON, hexadecimal; plain text where nobody looks.
+
+On a terminal, and with `rich` installed, tables have lines and colours. In a pipe
+or without `rich` they are columns of text, with nothing cut off.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "human_size",
+    "note",
+    "print_json",
+    "print_line",
+    "print_table",
+    "rich_module",
+]
+
+_GAP = "  "
+
+
+def rich_module(name: str) -> ModuleType | None:
+    """`rich.<name>` when standard output is a terminal and rich is installed."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return None
+    try:
+        return importlib.import_module(f"rich.{name}")
+    except ImportError:
+        return None
+
+
+def print_line(text: str) -> None:
+    """A line that the reader has at once, also in a pipe."""
+    print(text, flush=True)
+
+
+def print_json(value: object) -> None:
+    """One line of JSON, at once."""
+    print_line(json.dumps(value, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """What is not the result, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def human_size(size: int | None) -> str:
+    """Bytes as people write them, exactly."""
+    return "" if size is None else f"{size:,}"
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[str] = (),
+    style: Callable[[Sequence[object]], str] | None = None,
+) -> None:
+    """A table with these headings; those in `right` are columns of numbers.
+
+    `style` is how rich shows a row, such as "red" or "".
+    """
+    to_right = set(right)
+    cells = [
+        ["" if cell is None else _clean(str(cell)) for cell in row] for row in rows
+    ]
+    tables = rich_module("table")
+    if tables is not None:
+        _print_rich(tables, columns, cells, to_right, style)
+        return
+    widths = [
+        max([len(column), *(len(row[i]) for row in cells)])
+        for i, column in enumerate(columns)
+    ]
+    for row in ([column.upper() for column in columns], *cells):
+        texts = [
+            text.rjust(width) if column in to_right else text.ljust(width)
+            for text, width, column in zip(row, widths, columns, strict=True)
+        ]
+        print(_GAP.join(texts).rstrip())
+
+
+def _clean(text: str) -> str:
+    """No control character of somebody's title reaches the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _print_rich(
+    tables: Any,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: set[str],
+    style: Callable[[Sequence[object]], str] | None,
+) -> None:
+    text: Any = importlib.import_module("rich.text")
+    console: Any = importlib.import_module("rich.console")
+    table = tables.Table(box=importlib.import_module("rich.box").SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold"
+        )
+    for row in rows:
+        # Text, not markup: names may have brackets.
+        table.add_row(
+            *(text.Text(cell) for cell in row), style=style(row) if style else None
+        )
+    console.Console().print(table)

@@ -1,0 +1,169 @@
+"""`winipc record` and `winipc replay`: a mapping's changes into a file, and back.
+
+`replay` makes the mapping anew and changes it as it was changed then, so that a
+program can be developed without the game or the device that writes the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from pathlib import Path
+
+from winipc.cli.options import Commands, add_json, number, seconds
+from winipc.cli.output import note, print_json, print_line
+from winipc.cli.targets import add_target, open_target
+from winipc.mapping import SharedMapping
+from winipc.recording import RecordingReader, RecordingWriter
+
+__all__ = ["add"]
+
+_BILLION = 1_000_000_000
+#: The longest sleep, so that Ctrl+C is heard everywhere.
+_SLICE = 0.2
+
+
+def add(commands: Commands) -> None:
+    record = commands.add_parser(
+        "record",
+        help="record a mapping to a file",
+        description=__doc__,
+        allow_abbrev=False,
+    )
+    add_target(record)
+    record.add_argument("file", type=Path, help="a new file")
+    record.add_argument(
+        "--rate", type=number, default=60, help="looks for each second (%(default)s)"
+    )
+    record.add_argument(
+        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+    )
+    record.add_argument("--frames", type=number, help="end after so many changes")
+    add_json(record)
+    record.set_defaults(run=_record)
+
+    replay = commands.add_parser(
+        "replay",
+        help="make a recorded mapping anew",
+        description=__doc__,
+        allow_abbrev=False,
+    )
+    replay.add_argument("file", type=Path)
+    replay.add_argument("--name", help="name of the mapping (the recorded one)")
+    replay.add_argument(
+        "--speed",
+        type=seconds,
+        default=1.0,
+        help="2 for twice as fast, 0 for no waiting at all (%(default)s)",
+    )
+    replay.add_argument("--loop", action="store_true", help="again and again")
+    replay.add_argument(
+        "--keep",
+        action="store_true",
+        help="in the end keep the mapping as it is until Ctrl+C",
+    )
+    add_json(replay)
+    replay.set_defaults(run=_replay)
+
+
+# ------------------------------------------------------------------ recording
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    if arguments.rate < 1:
+        raise ValueError("--rate must be 1 or more")
+    with (
+        open_target(arguments) as target,
+        RecordingWriter(
+            arguments.file, arguments.target, target.size, time.time_ns()
+        ) as writer,
+    ):
+        start = time.monotonic_ns()
+        note(f"recording {target.size} bytes of {target.label}, Ctrl+C ends")
+        step = 1 / arguments.rate
+        try:
+            while True:
+                passed = time.monotonic_ns() - start
+                if (
+                    arguments.seconds is not None
+                    and passed > arguments.seconds * _BILLION
+                ):
+                    break
+                writer.add(passed, target.read())
+                if arguments.frames is not None and writer.frames >= arguments.frames:
+                    break
+                time.sleep(step)
+        finally:
+            # Also after Ctrl+C, and when the process has gone.
+            passed = time.monotonic_ns() - start
+            writer.close(passed)
+            _report(arguments, writer.frames, target.size, passed)
+    return 0
+
+
+def _report(arguments: argparse.Namespace, frames: int, size: int, passed: int) -> None:
+    length = arguments.file.stat().st_size
+    taken = passed / _BILLION
+    if arguments.json:
+        print_json(
+            {
+                "file": str(arguments.file),
+                "frames": frames,
+                "bytes": size,
+                "seconds": taken,
+                "file_bytes": length,
+            }
+        )
+    else:
+        print_line(f"{frames} frames in {taken:.1f} s: {length:,} bytes of file")
+
+
+# ------------------------------------------------------------------ replaying
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    with RecordingReader(arguments.file) as reader:
+        name = arguments.name or reader.name
+        frames = 0
+        with SharedMapping.create(name, reader.size) as mapping:
+            note(f"replaying {reader.size} bytes as {name!r}, Ctrl+C ends")
+            with contextlib.ExitStack() as stack:
+                stack.callback(lambda: _replayed(arguments, name, frames, reader))
+                while True:
+                    frames += _play(mapping, reader, arguments.speed)
+                    if not arguments.loop or not frames:
+                        break
+                while arguments.keep:
+                    time.sleep(_SLICE)
+    if not reader.complete:
+        note(f"{arguments.file} ends early; what is whole was replayed")
+    return 0
+
+
+def _play(mapping: SharedMapping, reader: RecordingReader, speed: float) -> int:
+    start = time.monotonic()
+    frames = 0
+    for frame in reader:
+        if speed:
+            _sleep_until(start + frame.time_ns / _BILLION / speed)
+        for offset, data in frame.changes:
+            mapping.write(data, offset)
+        frames += 1
+    if speed:
+        _sleep_until(start + reader.duration_ns / _BILLION / speed)
+    return frames
+
+
+def _sleep_until(when: float) -> None:
+    while (left := when - time.monotonic()) > 0:
+        time.sleep(min(left, _SLICE))
+
+
+def _replayed(
+    arguments: argparse.Namespace, name: str, frames: int, reader: RecordingReader
+) -> None:
+    if arguments.json:
+        print_json({"name": name, "frames": frames, "bytes": reader.size})
+    else:
+        print_line(f"{frames} frames replayed")

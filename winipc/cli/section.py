@@ -1,0 +1,87 @@
+"""`winipc section`: write a DLL with shared variables, or look into one."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from winipc.cli.options import Commands, add_json
+from winipc.cli.output import human_size, print_json, print_line, print_table
+from winipc.pe import build_section_dll, inspect_dll
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "section", help="DLLs with shared variables", description=__doc__
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    build = actions.add_parser(
+        "build", help="write a DLL, with no compiler", allow_abbrev=False
+    )
+    build.add_argument("path", type=Path, metavar="FILE.dll")
+    build.add_argument(
+        "variables", nargs="+", metavar="NAME=SIZE", help="a variable and its bytes"
+    )
+    build.add_argument("--machine", choices=("amd64", "x86", "arm64"), default="amd64")
+    build.add_argument(
+        "--lib", action="store_true", help="also an import library and a .def file"
+    )
+    add_json(build)
+    build.set_defaults(run=_build)
+    show = actions.add_parser("show", help="list shared variables", allow_abbrev=False)
+    show.add_argument("path", type=Path, metavar="FILE.dll")
+    add_json(show)
+    show.set_defaults(run=_show)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    variables: dict[str, int] = {}
+    for text in arguments.variables:
+        name, _, size = text.rpartition("=")
+        try:
+            count = int(size, 0)
+        except ValueError:
+            count = 0
+        if not name or count < 1:
+            raise ValueError(f"{text!r} is not NAME=SIZE with a size of 1 or more")
+        if name in variables:
+            raise ValueError(f"two variables are called {name!r}")
+        variables[name] = count
+    build_section_dll(
+        arguments.path,
+        variables,
+        machine=arguments.machine,
+        import_library=arguments.lib,
+        definition=arguments.lib,
+    )
+    if arguments.json:
+        return _show(arguments)
+    size = arguments.path.stat().st_size
+    print_line(f"{arguments.path}: {len(variables)} variables, {size:,} bytes")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    image = inspect_dll(arguments.path)
+    rows = image.shared_variables
+    if arguments.json:
+        print_json([dataclasses.asdict(row) for row in rows])
+        return 0
+    print_table(
+        ("name", "section", "offset", "size", "access"),
+        [
+            (
+                row.name,
+                row.section,
+                row.offset,
+                human_size(row.size),
+                "read" if row.readonly else "read, write",
+            )
+            for row in rows
+        ],
+        right=("offset", "size"),
+    )
+    return 0

@@ -1,0 +1,138 @@
+"""What `dump`, `watch` and `record` look at: a mapping, or memory of a process."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from types import TracebackType
+from typing import Protocol, Self
+
+from winipc.cli.options import number
+from winipc.mapping import SharedMapping
+from winipc.process import RemoteProcess
+
+__all__ = ["Target", "add_range", "add_target", "open_target"]
+
+_DEFAULT_SIZE = 256
+_REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
+
+
+class Target(Protocol):
+    """Some bytes that change. `read` raises OSError when they are gone."""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+
+    @property
+    def address(self) -> int:
+        """The address, or offset in the mapping, of the first byte."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
+    def read(self) -> bytes:
+        """All of them, now."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class _Base:
+    """The `with` of both kinds."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Mapping(_Base):
+    def __init__(self, name: str, offset: int, size: int | None) -> None:
+        self._mapping = SharedMapping.open(name, access="read")
+        self.label = name
+        self.address = offset
+        whole = self._mapping.size
+        if offset > whole or (size is not None and size > whole - offset):
+            self._mapping.close()
+            raise ValueError(f"{name!r} has {whole} bytes: the range is not inside")
+        self.size = whole - offset if size is None else size
+
+    def read(self) -> bytes:
+        return self._mapping.read(self.size, self.address)
+
+    def close(self) -> None:
+        self._mapping.close()
+
+
+class _Memory(_Base):
+    def __init__(self, process: str, place: str, offset: int, size: int) -> None:
+        pid = int(process) if process.isdecimal() else process
+        self._process = RemoteProcess.open(pid)
+        try:
+            self.address = self._process.address(place) + offset
+            self.label = f"pid {self._process.pid}, {place}"
+            self.size = size
+            self.read()
+        except BaseException:
+            self._process.close()
+            raise
+
+    def read(self) -> bytes:
+        return self._process.read(self.address, self.size)
+
+    def close(self) -> None:
+        self._process.close()
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """What to look at."""
+    parser.add_argument(
+        "target",
+        metavar="NAME|PID:ADDR",
+        help="name of a mapping; or process id (or name.exe), a colon, and an address "
+        'such as 0x7ff6a0001000 or "game.exe"+0x10f4',
+    )
+    add_range(parser)
+
+
+def add_range(parser: argparse.ArgumentParser) -> None:
+    """Which part of it."""
+    parser.add_argument(
+        "--offset", type=number, default=0, help="bytes to leave out in front"
+    )
+    parser.add_argument(
+        "--size",
+        type=number,
+        help=f"bytes (all of a mapping; {_DEFAULT_SIZE} of a process)",
+    )
+
+
+def open_target(arguments: argparse.Namespace) -> Target:
+    """What the arguments of `add_target` mean."""
+    if arguments.size == 0:
+        raise ValueError("--size must be 1 or more")
+    # A mapping whose name looks so is called Local\\12:34.
+    remote = _REMOTE.fullmatch(arguments.target)
+    if remote is None:
+        return _Mapping(arguments.target, arguments.offset, arguments.size)
+    size = _DEFAULT_SIZE if arguments.size is None else arguments.size
+    return _Memory(remote["process"], remote["place"], arguments.offset, size)
