@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 
-from winipc.cli import hexview
 from winipc.cli.options import Commands, add_json, number, seconds
 from winipc.cli.output import note, print_json, print_line
 from winipc.cli.targets import add_target, open_target

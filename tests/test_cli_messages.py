@@ -1,0 +1,124 @@
+"""`winipc listen`, `windows`, `maps` and `section`, run as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Peer
+from test_cli import run_winipc
+from test_cli_memory import failure
+
+import winipc
+
+StartPeer = Callable[..., Peer]
+
+
+@pytest.mark.parametrize("form", ["text", "hex", "json"])
+def test_listen_prints_messages(
+    start_winipc: StartPeer, unique_name: str, form: str
+) -> None:
+    peer = start_winipc("listen", unique_name, "--format", form, "--count", "1")
+    peer.wait_for_stderr("listening")
+    winipc.send_copydata(unique_name, "grüße".encode(), id=7)
+    line = peer.read_line()
+    if form == "json":
+        row = json.loads(line)
+        assert (row["id"], row["bytes"], row["text"]) == (7, 7, "grüße")
+    else:
+        shown = "grüße" if form == "text" else "grüße".encode().hex(" ")
+        assert line.endswith(f"id 0x7 7 bytes: {shown}")
+    assert peer.finish() == 0
+
+
+def test_listen_takes_registered_messages(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    arguments = ("--message", unique_name, "--json", "--count", "1")
+    peer = start_winipc("listen", unique_name, *arguments)
+    peer.wait_for_stderr("listening")
+    number = winipc.register_message(unique_name)
+    winipc.send_message(unique_name, number, 1, 2)
+    row = json.loads(peer.read_line())
+    assert (row["message"], row["wparam"], row["lparam"]) == (number, 1, 2)
+
+
+def test_listen_says_that_nothing_came(unique_name: str) -> None:
+    done = run_winipc("listen", unique_name, "--timeout", "0", check=False)
+    assert done.returncode == 1
+    [_, line] = done.stderr.decode().splitlines()  # the first says that it listens
+    assert line.startswith("winipc: ")
+
+
+def test_windows_lists_whose_they_are(unique_name: str) -> None:
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        done = run_winipc("windows", "--pid", str(os.getpid()), "--json")
+        [row] = [row for row in json.loads(done.stdout) if row["title"] == unique_name]
+        assert (row["hwnd"], row["hung"]) == (window.hwnd, False)
+        assert unique_name in run_winipc("windows").stdout.decode()
+    assert (
+        json.loads(run_winipc("windows", "--title", unique_name, "--json").stdout) == []
+    )
+
+
+def test_windows_are_gone_with_a_killed_process(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    peer = start_winipc("listen", unique_name)
+    peer.wait_for_stderr("listening")
+    assert unique_name in run_winipc("windows", "--title", unique_name).stdout.decode()
+    peer.kill()
+    assert (
+        json.loads(run_winipc("windows", "--title", unique_name, "--json").stdout) == []
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--regions",)])
+def test_maps_show_modules_and_protection(options: tuple[str, ...]) -> None:
+    done = run_winipc("maps", str(os.getpid()), "--json", *options)
+    rows = json.loads(done.stdout)
+    with winipc.RemoteProcess.open(os.getpid()) as process:
+        base = process.module("kernel32.dll").base
+    [row] = [row for row in rows if row["base"] == base]
+    assert "kernel32" in row["label"]
+    assert row["protection"].startswith("r")
+
+
+def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
+    target = start_peer("target.exe")
+    target.read_line()
+    target.kill()
+    assert str(target.pid) in failure("maps", str(target.pid))
+    assert "nothing-like-it" in failure("maps", "nothing-like-it.exe")
+
+
+def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:
+    dll = tmp_path / "made.dll"
+    done = run_winipc(
+        "section", "build", str(dll), "counter=8", "data=0x1000", "--json"
+    )
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert set(rows) == {"counter", "data"}
+    with winipc.SharedSection.load(dll, "data", size=0x1000) as section:
+        section.write(b"hello")
+        assert section.read(5) == b"hello"
+    assert b"counter" in run_winipc("section", "show", str(dll)).stdout
+
+
+@pytest.mark.parametrize(
+    "variable", ["counter", "counter=", "=8", "counter=0", "a b=8"]
+)
+def test_section_build_refuses_what_is_no_variable(
+    tmp_path: Path, variable: str
+) -> None:
+    failure("section", "build", str(tmp_path / "made.dll"), variable)
+    assert not (tmp_path / "made.dll").exists()
+
+
+def test_section_show_refuses_what_is_no_dll(tmp_path: Path) -> None:
+    (tmp_path / "text.dll").write_text("nothing")
+    failure("section", "show", str(tmp_path / "text.dll"))
+    failure("section", "show", str(tmp_path / "absent.dll"))

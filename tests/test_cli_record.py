@@ -1,0 +1,162 @@
+"""`winipc record` and `replay`, and the files between them."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Peer
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import run_winipc
+from test_cli_memory import failure
+
+import winipc
+from winipc.recording import RecordingReader, RecordingWriter, changed_ranges
+
+StartPeer = Callable[..., Peer]
+
+
+def play(reader: RecordingReader) -> list[bytes]:
+    """The memory after each frame."""
+    memory = bytearray(reader.size)
+    found = []
+    for frame in reader:
+        for offset, data in frame.changes:
+            memory[offset : offset + len(data)] = data
+        found.append(bytes(memory))
+    return found
+
+
+@given(
+    st.lists(
+        st.binary(min_size=100, max_size=100)
+        | st.integers(0, 99).map(lambda i: bytes(i) + b"\1" + bytes(99 - i)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, copies: list[bytes]
+) -> None:
+    """Every copy that differs comes back whole, with its time."""
+    path = tmp_path_factory.mktemp("recording") / "file"
+    with RecordingWriter(path, "näme", 100, 5) as writer:
+        added = [
+            (i, copy) for i, copy in enumerate(copies) if writer.add(i * 1000, copy)
+        ]
+        writer.close(99_000)
+    with RecordingReader(path) as reader:
+        assert (reader.name, reader.size, reader.time_ns) == ("näme", 100, 5)
+        assert play(reader) == [copy for _, copy in added]
+        assert [frame.time_ns for frame in reader] == [i * 1000 for i, _ in added]
+        assert (reader.complete, reader.duration_ns) == (True, 99_000)
+
+
+@given(st.binary(min_size=64, max_size=64), st.binary(min_size=64, max_size=64))
+def test_changed_ranges_cover_all_that_differs(old: bytes, new: bytes) -> None:
+    inside = {i for start, stop in changed_ranges(old, new) for i in range(start, stop)}
+    assert {i for i in range(64) if old[i] != new[i]} <= inside
+
+
+@given(cut=st.integers(0, 400), at=st.integers(0, 400), byte=st.integers(0, 255))
+def test_damaged_files_give_whole_frames_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, at: int, byte: int
+) -> None:
+    """Nothing leaves the memory, whatever the file says."""
+    path = tmp_path_factory.mktemp("recording") / "file"
+    copies = [struct.pack("<Q", i * 0x0101_0101_0101) * 8 for i in range(1, 6)]
+    with RecordingWriter(path, "x", 64, 0) as writer:
+        for i, copy in enumerate(copies):
+            writer.add(i, copy)
+    data = bytearray(path.read_bytes())
+    if at < len(data):
+        data[at] = byte
+    path.write_bytes(data[: len(data) - cut] if cut < len(data) else b"")
+    try:
+        reader = RecordingReader(path)
+    except ValueError:
+        return
+    with reader:
+        for frame in reader:
+            for offset, changed in frame.changes:
+                assert offset + len(changed) <= reader.size
+
+
+def test_record_and_replay(
+    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """The replayed mapping goes through the states of the recorded one."""
+    path = tmp_path / "file.rec"
+    with winipc.SharedMapping.create(unique_name, 4096) as mapping:
+        mapping[0] = 1
+        peer = start_winipc(
+            "record", unique_name, path, "--frames=2", "--json", "--rate=100"
+        )
+        peer.wait_for_stderr("recording")
+        deadline = 2000
+        while path.stat().st_size < 70 and deadline:  # until the first frame is there
+            deadline -= 1
+            time.sleep(0.01)
+        mapping[4000:4005] = b"hello"
+        row = json.loads(peer.read_line())
+        assert (row["frames"], row["bytes"]) == (2, 4096)
+        assert peer.finish() == 0
+        assert row["file_bytes"] == path.stat().st_size < 400
+        assert "183" in failure("replay", str(path))  # the name is in use
+    with RecordingReader(path) as reader:
+        first, second = play(reader)
+    assert first[0] == 1
+    assert b"hello" not in first
+    assert second[4000:4005] == b"hello"
+    other = f"{unique_name}-again"
+    peer = start_winipc("replay", path, "--name", other, "--speed=0", "--keep")
+    with winipc.SharedMapping.wait(other, 60) as mapping:
+        while mapping.read(5, 4000) != b"hello":
+            time.sleep(0.01)
+        assert mapping.read(4096, 0) == second
+    peer.kill()
+
+
+def test_replay_reports(unique_name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.rec"
+    with RecordingWriter(path, unique_name, 16, 0) as writer:
+        writer.add(0, bytes(16))
+        writer.add(1000, b"x" * 16)
+    row = json.loads(run_winipc("replay", str(path), "--json").stdout)
+    assert row == {"name": unique_name, "frames": 2, "bytes": 16}
+
+
+def test_record_of_a_killed_process_is_whole(
+    start_winipc: StartPeer, start_peer: StartPeer, tmp_path: Path
+) -> None:
+    target = start_peer("target.exe")
+    target.read_line()
+    with winipc.RemoteProcess.open(target.pid) as process:
+        base = process.modules()[0].base
+    path = tmp_path / "file.rec"
+    peer = start_winipc("record", f"{target.pid}:{base:#x}", path)
+    peer.wait_for_stderr("recording")
+    target.kill()
+    peer.wait_for_stderr("winipc: ")
+    assert peer.process.wait(60) == 1
+    with RecordingReader(path) as reader:
+        frames = play(reader)
+        assert reader.complete
+    assert all(frame.startswith(b"MZ") for frame in frames)
+
+
+def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.rec"
+    assert unique_name in failure("record", unique_name, str(path))
+    assert not path.exists()
+    assert "file.rec" in failure("replay", str(path))
+    path.write_text("something else")
+    assert "no recording" in failure("replay", str(path))
+    with winipc.SharedMapping.create(unique_name, 16):
+        assert "file.rec" in failure("record", unique_name, str(path))
+    assert path.read_text() == "something else"
