@@ -18,12 +18,14 @@ import winipc
 from winipc.cli import (
     bridge,
     demo,
+    doctor,
     dump,
     listen,
     ls,
     maps,
     receive,
     record,
+    scan,
     section,
     send,
     watch,
@@ -42,9 +44,11 @@ _COMMANDS = (
     listen,
     windows,
     maps,
+    scan,
     record,
     section,
     bridge,
+    doctor,
 )
 _INTERRUPTED = 130
 

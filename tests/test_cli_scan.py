@@ -1,0 +1,68 @@
+"""`winipc scan` and `doctor`, run as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+
+import pytest
+from conftest import Peer
+from test_cli import run_winipc
+from test_cli_memory import failure
+
+import winipc
+
+StartPeer = Callable[..., Peer]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "data"),
+    [
+        ("hex", "f1 e2 d3 ?? b5 a6 97 88 79", bytes.fromhex("f1e2d3c4b5a6978879")),
+        ("text", "grüße-an-alle", "grüße-an-alle".encode()),
+        ("utf-16", "grüße-an-alle", "grüße-an-alle".encode("utf-16-le")),
+        ("uint64", "0x1f2e3d4c5b6a7988", struct.pack("<Q", 0x1F2E3D4C5B6A7988)),
+    ],
+)
+def test_scan_finds_what_is_there(kind: str, pattern: str, data: bytes) -> None:
+    with winipc.GlobalMemory.allocate(4096) as block:
+        block.write(data, 64)
+        done = run_winipc("scan", str(os.getpid()), pattern, "--type", kind, "--json")
+        found = [json.loads(line)["address"] for line in done.stdout.splitlines()]
+        assert block.address + 64 in found
+        assert b"found in" in done.stderr
+
+
+def test_scan_refuses_bad_patterns() -> None:
+    pid = str(os.getpid())
+    assert "pattern" in failure("scan", pid, "4")
+    assert "'many'" in failure("scan", pid, "many", "--type", "int32")
+    assert "fit" in failure("scan", pid, "300", "--type", "uint8")
+    assert run_winipc("scan", pid, "1", "--type", "no", check=False).returncode == 2
+
+
+def test_scan_of_a_killed_process_is_said(start_peer: StartPeer) -> None:
+    target = start_peer("target.exe")
+    target.read_line()
+    target.kill()
+    assert str(target.pid) in failure("scan", str(target.pid), "41 42")
+
+
+@pytest.mark.smoke
+def test_doctor_finds_nothing_broken() -> None:
+    """Facts that other ways confirm, and each check ok or with a reason."""
+    facts = json.loads(run_winipc("doctor", "--json").stdout)
+    assert facts["bits"] == struct.calcsize("P") * 8
+    assert facts["winipc"] == winipc.__version__
+    assert "SeChangeNotifyPrivilege" in facts["privileges"]
+    assert {check["result"] for check in facts["checks"]} <= {"ok", "no"}
+    for check in facts["checks"]:
+        assert bool(check["why"]) == (check["result"] == "no")
+
+
+def test_doctor_prints_a_table() -> None:
+    text = run_winipc("doctor").stdout.decode()
+    assert "integrity" in text
+    assert "a named mapping" in text

@@ -1,0 +1,172 @@
+"""`winipc doctor`: what this system and this process allow, found out by trying."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import struct
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import winipc
+from winipc import _core
+from winipc.access_hints import process_facts
+from winipc.cli.options import Commands, add_json
+from winipc.cli.output import print_json, print_line, print_table
+from winipc.errors import add_hint
+
+__all__ = ["add"]
+
+_LEVELS = {
+    0x0000: "untrusted",
+    0x1000: "low",
+    0x2000: "medium",
+    0x3000: "high",
+    0x4000: "system",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was tried."""
+
+    what: str
+    #: "ok", "no" for what this process may not, "FAILED" for what should work.
+    result: str
+    why: str
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="say what this system allows",
+        description=f"{__doc__} The status is 1 when something failed that should "
+        "always work.",
+        allow_abbrev=False,
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    facts = _facts()
+    checks = _checks()
+    if arguments.json:
+        print_json(facts | {"checks": [asdict(check) for check in checks]})
+    else:
+        privileges = facts.pop("privileges")
+        width = max(map(len, facts)) + 2
+        for name, value in facts.items():
+            if value is not None:
+                print_line(f"{name.replace('_', ' '):<{width}}{value}")
+        names = [name if on else f"({name})" for name, on in privileges.items()]
+        print_line(f"{'privileges':<{width}}{', '.join(names)}")
+        print_line("")
+        print_table(
+            ("check", "result", "why"),
+            [(check.what, check.result, check.why) for check in checks],
+            style=lambda cells: {"FAILED": "bold red", "no": "yellow"}.get(
+                str(cells[1]), ""
+            ),
+        )
+    return 1 if any(check.result == "FAILED" for check in checks) else 0
+
+
+def _facts() -> dict[str, Any]:
+    version = sys.getwindowsversion()
+    mine = process_facts(os.getpid())
+    return {
+        "winipc": winipc.__version__,
+        "python": platform.python_version(),
+        "bits": 8 * struct.calcsize("P"),
+        "windows": f"{version.major}.{version.minor}.{version.build}",
+        "wine": _core._wine_version(),
+        "session": mine.session,
+        "user": mine.user,
+        "integrity": None
+        if mine.integrity is None
+        else _LEVELS.get(mine.integrity, f"{mine.integrity:#x}"),
+        "elevated": _core._process_token(os.getpid())[0],
+        "privileges": dict(_core._privileges()),
+    }
+
+
+def _checks() -> list[Check]:
+    name = f"winipc-doctor-{uuid.uuid4().hex}"
+    everywhere = f"Global\\{name}"
+    return [
+        _try("a named mapping", lambda: _mapping(name)),
+        _try("a window that takes messages", lambda: _window(name)),
+        _try("the shared section's DLL", _section),
+        _try("memory of another process", _process),
+        _try("the list of named objects", lambda: winipc.named_objects("section")),
+        _try("a mapping for all sessions", lambda: _mapping(everywhere), may=True),
+        _try("a mapping with large pages", _large_pages, may=True),
+        _try("processes of other users", _debug, may=True),
+        _try("a bridge to Linux programs", lambda: _bridge(name), may=True),
+    ]
+
+
+def _try(what: str, act: Callable[[], object], *, may: bool = False) -> Check:
+    """`may`: it depends on rights, so that "no" is nothing broken."""
+    try:
+        act()
+    except (OSError, ValueError, RuntimeError) as error:
+        notes = [str(error), *getattr(error, "__notes__", ())]
+        return Check(what, "no" if may else "FAILED", "; ".join(notes))
+    return Check(what, "ok", "")
+
+
+def _mapping(name: str) -> None:
+    with winipc.SharedMapping.create(name, 4096) as mapping:
+        mapping.write(b"winipc")
+        with winipc.SharedMapping.open(name, access="read") as other:
+            if other.read(6) != b"winipc":
+                raise RuntimeError("what was written is not what is read")
+
+
+def _window(name: str) -> None:
+    with winipc.CopyDataWindow.create(name) as window:
+        winipc.send_copydata(name, b"winipc", timeout=5)
+        if bytes(window.receive(5)) != b"winipc":
+            raise RuntimeError("what was sent is not what came")
+
+
+def _section() -> None:
+    winipc.SharedSection.load().close()
+
+
+def _process() -> None:
+    with (
+        winipc.GlobalMemory.allocate(16) as block,
+        winipc.RemoteProcess.open(os.getpid()) as process,
+    ):
+        block.write(b"winipc")
+        if process.read(block.address, 6) != b"winipc":
+            raise RuntimeError("what was written is not what is read")
+
+
+def _large_pages() -> None:
+    try:
+        winipc.SharedMapping.create(None, 1 << 21, large_pages=True).close()
+    except OSError as error:
+        if _core._wine_version() is not None:
+            add_hint(error, "Wine has no large pages")
+        raise
+
+
+def _debug() -> None:
+    try:
+        with winipc.debug_privilege():
+            pass
+    except PermissionError as error:
+        add_hint(error, "processes of this user can be opened all the same")
+        raise
+
+
+def _bridge(name: str) -> None:
+    winipc.bridge(name).close()

@@ -1,0 +1,114 @@
+"""`winipc scan`: where a pattern or a number is in the memory of a process."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+
+from winipc.cli.maps import open_process
+from winipc.cli.options import Commands, add_json, number
+from winipc.cli.output import note, print_json, print_line
+from winipc.scan import Pattern, ValueType
+
+__all__ = ["add"]
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "scan", help="search a process", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("pid", metavar="PID", help="process id, or name.exe")
+    parser.add_argument(
+        "pattern",
+        metavar="PATTERN",
+        help='bytes in hexadecimal, ? for any half, such as "48 8B ?? 05"; or what '
+        "--type says",
+    )
+    parser.add_argument(
+        "--type",
+        default="hex",
+        choices=["hex", "text", "utf-16", *(kind.name.lower() for kind in ValueType)],
+        help="what PATTERN is (%(default)s)",
+    )
+    parser.add_argument(
+        "--protection",
+        metavar="RWX",
+        help="only memory that allows this, such as rw or x",
+    )
+    parser.add_argument("--limit", type=number, help="end after so many matches")
+    parser.add_argument(
+        "--no-progress", action="store_true", help="no progress bar on a terminal"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    pattern = _pattern(arguments.type, arguments.pattern)
+    found = 0
+    with (
+        open_process(arguments.pid) as process,
+        _progress(not arguments.no_progress) as progress,
+    ):
+        modules = process.modules()
+        with process.scan(
+            pattern,
+            protection=arguments.protection,
+            limit=arguments.limit,
+            progress=progress,
+        ) as scan:
+            for address in scan:
+                found += 1
+                module = next((row for row in modules if address in row), None)
+                place = f"{module.name}+{address - module.base:#x}" if module else None
+                if arguments.json:
+                    print_json({"address": address, "place": place})
+                else:
+                    print_line(f"{address:#018x}  {place or ''}".rstrip())
+            scanned, skipped = scan.scanned, scan.skipped
+    note(f"{found} found in {scanned:,} bytes; {skipped:,} could not be read")
+    return 0
+
+
+def _pattern(kind: str, text: str) -> Pattern:
+    if kind == "hex":
+        return Pattern.hex(text)
+    if kind == "text":
+        return Pattern.text(text)
+    if kind == "utf-16":
+        return Pattern.text(text, "utf-16-le")
+    type_ = ValueType[kind.upper()]
+    try:
+        value = float(text) if type_.is_float else int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r} is no {kind}") from None
+    try:
+        return Pattern.value(type_, value)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
+    """A bar on standard error, if that is a terminal and rich is installed."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        bars = importlib.import_module("rich.progress")
+        console = importlib.import_module("rich.console").Console(stderr=True)
+    except ImportError:
+        yield _plain_progress
+        print(file=sys.stderr)
+        return
+    with bars.Progress(console=console, transient=True) as bar:
+        task = bar.add_task("scanning")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain_progress(done: int, total: int) -> None:
+    percent = 100 * done // max(total, 1)
+    print(f"\rscanning {percent:3} %", end="", file=sys.stderr, flush=True)
