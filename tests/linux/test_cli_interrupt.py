@@ -1,0 +1,70 @@
+"""Ctrl+C and a closed pipe end the commands quietly."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, ROOT, Dev
+
+
+@pytest.mark.parametrize("command", ["listen", "receive"])
+def test_ctrl_c_is_status_130(dev: Dev, command: str) -> None:
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    words = {
+        "listen": ["listen", name],
+        "receive": ["receive", "--title", name, "--mapping", name],
+    }
+    process = dev.start("python", "-m", "winipc", *words[command])
+    assert process.stderr is not None
+    while "listening" not in (line := process.stderr.readline()):
+        assert line, "it ended"
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (130, ""), error
+    assert "Traceback" not in error
+
+
+def test_ctrl_c_while_following_and_recording(dev: Dev, tmp_path: Path) -> None:
+    """The recording is whole, and says what it has."""
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    holder = dev.start("python", "-m", "winipc", "bridge", name)
+    assert holder.stdout is not None
+    assert holder.stdout.readline()
+    path = tmp_path / "file.rec"
+    windows_path = "Z:" + str(path).replace("/", "\\")
+    for words in (["record", name, windows_path], ["watch", name]):
+        process = dev.start("python", "-m", "winipc", *words)
+        assert process.stderr is not None
+        while "Ctrl+C" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 130, error
+        assert "Traceback" not in error
+    assert path.read_bytes().startswith(b"WINIPCR1")
+    holder.send_signal(signal.SIGINT)
+    holder.communicate(timeout=DEADLINE)
+
+
+def test_a_closed_pipe_is_quiet(dev: Dev) -> None:
+    """Much more than a pipe holds, for a reader that has gone."""
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    holder = dev.start("python", "-m", "winipc", "bridge", name, "--size", "4000000")
+    assert holder.stdout is not None
+    assert holder.stdout.readline()
+    script = '"$1" python -m winipc dump "$2" --json | head -c 1'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", str(ROOT / "dev"), name],
+        env=dev.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (done.stdout, done.stderr) == ("{", "")
+    holder.send_signal(signal.SIGINT)
+    holder.communicate(timeout=DEADLINE)
