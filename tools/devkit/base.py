@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -68,6 +70,12 @@ def die_by(signum: int) -> NoReturn:
     sys.exit(128 + signum)
 
 
+# Seconds for a step to remove its temporary files.
+CLEAN_UP = 3.0
+
+# Seconds after which a temporary folder is one that a killed run left.
+STALE = 86400.0
+
 # The tools that run now, so that a signal can end those of other threads.
 _running: set["subprocess.Popen[str]"] = set()
 
@@ -77,37 +85,42 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    output: bool = False,
 ) -> str:
-    """Run a tool and return its output; show it only when the tool fails.
+    """Run a tool and return its output, which is shown when the tool fails.
 
-    With `output` the user sees it as it comes. No tool gets to read standard input.
+    It reads no input, is ended with what it started when a signal comes, and does
+    not outlive this process.
     """
     command = [str(arg) for arg in args]
-    stdout = None if output else subprocess.PIPE
-    stderr = None if output else subprocess.STDOUT
     with subprocess.Popen(
-        command,
+        ["setpriv", "--pdeathsig", "KILL", *command],
         env=env,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        process_group=0,
     ) as child:
         _running.add(child)
         try:
             text, _ = child.communicate()
         except BaseException:
-            child.terminate()
+            _terminate(child)
             raise
         finally:
             _running.discard(child)
     if child.returncode:
         name = Path(command[0]).name
-        raise Failure(f"{name} failed with status {child.returncode}", text or "")
-    return text or ""
+        raise Failure(f"{name} failed with status {child.returncode}", text)
+    return text
+
+
+def _terminate(child: "subprocess.Popen[str]") -> None:
+    """End a tool with what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
 
 
 def together(*steps: Callable[[], object]) -> None:
@@ -120,7 +133,9 @@ def together(*steps: Callable[[], object]) -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=guarded, args=(step,)) for step in steps]
+    threads = [
+        threading.Thread(target=guarded, args=(step,), daemon=True) for step in steps
+    ]
     try:
         for thread in threads:
             thread.start()
@@ -128,9 +143,10 @@ def together(*steps: Callable[[], object]) -> None:
             thread.join()
     except Stopped:
         for child in list(_running):
-            child.terminate()
+            _terminate(child)
+        # One that waits for a lock would keep this process; it has nothing to undo.
         for thread in threads:
-            thread.join()
+            thread.join(CLEAN_UP)
         raise
     if failures:
         raise failures[0]
@@ -139,7 +155,15 @@ def together(*steps: Callable[[], object]) -> None:
 def need_packages(packages: Iterable[str]) -> None:
     """Install Debian packages that were found missing."""
     if missing := list(packages):
-        run([TOOLS / "apt.sh", *missing], output=True)
+        # In the terminal's group, where sudo may ask for a password.
+        with subprocess.Popen([TOOLS / "apt.sh", *missing]) as child:
+            try:
+                status = child.wait()
+            except BaseException:
+                child.terminate()
+                raise
+        if status:
+            fail("packages are missing: " + " ".join(missing))
 
 
 @contextlib.contextmanager
@@ -169,6 +193,17 @@ def new_folder(target: Path) -> Iterator[Path]:
     yield temporary
     remove(target)
     temporary.rename(target)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A temporary folder beside what is made from it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for old in parent.glob("scratch-*"):
+        if time.time() - old.stat().st_mtime > STALE:
+            remove(old)
+    with tempfile.TemporaryDirectory(dir=parent, prefix="scratch-") as name:
+        yield Path(name)
 
 
 def remove(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from base import (
     remove,
     run,
     say,
+    scratch_folder,
     source_files,
 )
 from hostenv import clean_environ, host_python
@@ -82,8 +82,8 @@ def _prune(pattern: str) -> None:
 
 
 def _build(target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=BUILD, prefix="sources-") as folder:
-        _copy_sources(Path(folder))
+    with scratch_folder(BUILD) as folder:
+        _copy_sources(folder)
         run(
             [
                 *(host_python(), "-I", "-m", "build", "--wheel", "--no-isolation"),

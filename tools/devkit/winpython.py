@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from base import (
     new_folder,
     run,
     say,
+    scratch_folder,
     sha256,
 )
 from hostenv import REQUIREMENTS, clean_environ, host_python
@@ -116,8 +116,7 @@ def _download(versions: list[str]) -> None:
     need_packages(missing_maven(versions))
     say(f"downloading Windows Python {', '.join(versions)} (Maven)")
     jars = [WINDOWS_PYTHONS[version] for version in versions]
-    with tempfile.TemporaryDirectory(dir=JARS, prefix="part-") as name:
-        folder = Path(name)
+    with scratch_folder(JARS) as folder:
         # One start of Maven for all, in a repository that is not kept.
         (folder / "pom.xml").write_text(_pom(jars, folder))
         run(
@@ -196,8 +195,7 @@ def install(lock: Path, version: str, target: Path) -> None:
     say(f"installing {lock.name} for Windows Python {version}")
     python = host_python()
     pins = run([python, "-I", TOOLS / "devkit" / "windows_lock.py", lock, version])
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="part-") as name:
-        folder = Path(name)
+    with scratch_folder(CACHE) as folder:
         requirements = folder / "requirements.txt"
         requirements.write_text(pins)
         run(
