@@ -23,7 +23,8 @@
 
 #define CATALOG_NO_MORE_ENTRIES ((wi_ntstatus)0x8000001A)
 #define CATALOG_LENGTH_MISMATCH ((wi_ntstatus)0xC0000004)
-#define CATALOG_HANDLES 64 /* SystemExtendedHandleInformation */
+#define CATALOG_HANDLES 64      /* SystemExtendedHandleInformation */
+#define CATALOG_START_ADDRESS 9 /* ThreadQuerySetWin32StartAddress */
 
 #define DIRECTORY_QUERY_RIGHT 0x0001u
 #define OBJECT_QUERY_RIGHT 0x0001u
@@ -95,6 +96,9 @@ __declspec(dllimport) wi_ntstatus NTAPI NtQuerySystemInformation(int info,
                                                                  void *out,
                                                                  ULONG size,
                                                                  ULONG *got);
+
+__declspec(dllimport) wi_ntstatus NTAPI NtQueryInformationThread(
+    HANDLE thread, int info, void *out, ULONG size, ULONG *got);
 
 /* ---------------------------------------------------------------- helpers */
 
@@ -534,6 +538,117 @@ catalog_holders(PyObject *module, PyObject *value)
     return result;
 }
 
+/* ------------------------------------------------------------ own handles */
+
+/* What a handle of this process is called: the object's name, the id of a
+ * process or thread, or nothing. New reference. */
+static PyObject *
+catalog_handle_name(HANDLE handle, PyObject *type)
+{
+    union {
+        catalog_string string;
+        char bytes[2048];
+    } name;
+    if (PyUnicode_CompareWithASCIIString(type, "Process") == 0) {
+        return PyUnicode_FromFormat("pid %lu", GetProcessId(handle));
+    }
+    if (PyUnicode_CompareWithASCIIString(type, "Thread") == 0) {
+        return PyUnicode_FromFormat("id %lu", GetThreadId(handle));
+    }
+    /* Asking a pipe for its name waits for whoever reads it. */
+    if (PyUnicode_CompareWithASCIIString(type, "File") != 0 &&
+        WI_NT_SUCCESS(NtQueryObject(handle, 1, &name, sizeof(name), NULL)) &&
+        name.string.length > 0) {
+        return catalog_text(&name.string, name.bytes, sizeof(name.bytes));
+    }
+    return PyUnicode_FromString("");
+}
+
+PyDoc_STRVAR(catalog_own_doc,
+             "_own_handles($module, /)\n--\n\n"
+             "(handle, type, name) of each handle of this process; the name "
+             "may be empty.\n\n"
+             "Win32: NtQuerySystemInformation, NtQueryObject");
+
+static PyObject *
+catalog_own_handles(PyObject *module, PyObject *unused)
+{
+    wi_ntstatus status = 0;
+    ULONG_PTR count = 0;
+    catalog_handles *all;
+    DWORD self = GetCurrentProcessId();
+    WI_UNUSED(module);
+    WI_UNUSED(unused);
+    Py_BEGIN_ALLOW_THREADS
+    all = catalog_all_handles(&status, &count);
+    Py_END_ALLOW_THREADS
+    if (all == NULL) {
+        PyObject *label = PyUnicode_FromString("this process");
+        if (label != NULL) {
+            catalog_raise(status, "NtQuerySystemInformation", label);
+            Py_DECREF(label);
+        }
+        return NULL;
+    }
+    PyObject *result = PyList_New(0);
+    for (ULONG_PTR i = 0; result != NULL && i < count; i++) {
+        union {
+            catalog_string string;
+            char bytes[1024];
+        } info;
+        HANDLE handle = (HANDLE)all->handles[i].handle;
+        if (all->handles[i].pid != self ||
+            !WI_NT_SUCCESS(
+                NtQueryObject(handle, 2, &info, sizeof(info), NULL))) {
+            continue; /* another's, or closed since */
+        }
+        PyObject *type =
+            catalog_text(&info.string, info.bytes, sizeof(info.bytes));
+        PyObject *name =
+            type == NULL ? NULL : catalog_handle_name(handle, type);
+        PyObject *row =
+            name == NULL
+                ? NULL
+                : Py_BuildValue("(nSS)", (Py_ssize_t)handle, type, name);
+        if (row == NULL || PyList_Append(result, row) < 0) {
+            Py_CLEAR(result);
+        }
+        Py_XDECREF(row);
+        Py_XDECREF(name);
+        Py_XDECREF(type);
+    }
+    LocalFree(all);
+    return result;
+}
+
+PyDoc_STRVAR(catalog_start_doc,
+             "_thread_start($module, id, /)\n--\n\n"
+             "The address at which a thread began, or None when it has "
+             "ended.\n\n"
+             "Win32: OpenThread, NtQueryInformationThread");
+
+static PyObject *
+catalog_thread_start(PyObject *module, PyObject *value)
+{
+    DWORD id;
+    void *start = NULL;
+    WI_UNUSED(module);
+    if (!wi_u32_converter(value, &id)) {
+        return NULL;
+    }
+    HANDLE thread = OpenThread(THREAD_QUERY_INFORMATION, FALSE, id);
+    if (thread == NULL) {
+        Py_RETURN_NONE;
+    }
+    wi_ntstatus status = NtQueryInformationThread(
+        thread, CATALOG_START_ADDRESS, &start, sizeof(start), NULL);
+    CloseHandle(thread);
+    if (!WI_NT_SUCCESS(status)) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromVoidPtr(start);
+}
+
 PyDoc_STRVAR(catalog_session_doc, "_session_id($module, /)\n--\n\n"
                                   "The number of this process's session.\n\n"
                                   "Win32: ProcessIdToSessionId");
@@ -563,6 +678,8 @@ static PyMethodDef catalog_methods[] = {
     {"_open_object", catalog_open_object, METH_VARARGS, catalog_open_doc},
     {"_close_handle", catalog_close, METH_O, catalog_close_doc},
     {"_holders", catalog_holders, METH_O, catalog_holders_doc},
+    {"_own_handles", catalog_own_handles, METH_NOARGS, catalog_own_doc},
+    {"_thread_start", catalog_thread_start, METH_O, catalog_start_doc},
     {NULL, NULL, 0, NULL},
 };
 

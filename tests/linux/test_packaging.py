@@ -14,7 +14,15 @@ from check_wheel import imports, problems, shared_sections
 from conftest import ROOT
 from windows_lock import for_windows
 
-SOURCES = ("csrc", "include", "winipc", "setup.py", "pyproject.toml", "README.md")
+SOURCES = (
+    "csrc",
+    "include",
+    "winipc",
+    "pytest_winipc.py",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+)
 
 #: The system's own; msvcrt.dll is the C library of mingw.
 SYSTEM = {"advapi32.dll", "kernel32.dll", "msvcrt.dll", "ntdll.dll", "user32.dll"}
@@ -93,7 +101,8 @@ def test_wheel_holds_what_users_need_and_no_more(wheel: Path) -> None:
     assert {"winipc/py.typed", "winipc/_core.pyi"} <= names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}
-    assert tops == {"winipc", f"{'-'.join(wheel.stem.split('-')[:2])}.dist-info"}
+    info = f"{'-'.join(wheel.stem.split('-')[:2])}.dist-info"
+    assert tops == {"winipc", "pytest_winipc.py", info}
     assert not [name for name in names if name.endswith((".c", ".h", ".def"))]
 
 

@@ -30,6 +30,7 @@ SOURCES = (
     "csrc",
     "include",
     "winipc",
+    "pytest_winipc.py",
     "setup.py",
     "pyproject.toml",
     "MANIFEST.in",

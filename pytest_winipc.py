@@ -1,0 +1,266 @@
+"""The pytest plugin of winipc: fixtures for testing Win32 programs.
+
+pytest loads it wherever winipc is installed, so importing it costs nothing and
+needs no Windows: it lies beside the package, whose `winipc.testing` does the
+work and is imported by the first fixture that a test uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from winipc import Layout, SharedMapping
+    from winipc.pe import Initial
+    from winipc.testing import ExpectingWindow, LeakCheck, Peer
+
+__all__ = [
+    "copydata_window",
+    "make_copydata_window",
+    "section_dll",
+    "winipc_mapping",
+    "winipc_name",
+    "winipc_no_leaks",
+    "winipc_peer",
+]
+
+_NO_LEAKS = "winipc_no_leaks"
+_PEERS: pytest.StashKey[list[Peer]] = pytest.StashKey()
+_CHECK: pytest.StashKey[LeakCheck] = pytest.StashKey()
+_FAILED: pytest.StashKey[bool] = pytest.StashKey()
+
+MakeWindow: TypeAlias = "Callable[..., ExpectingWindow]"
+MakeMapping: TypeAlias = "Callable[..., SharedMapping]"
+MakeDLL: TypeAlias = "Callable[..., Path]"
+StartPeer: TypeAlias = "Callable[..., Peer]"
+
+
+# -------------------------------------------------------------------- hooks
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        _NO_LEAKS,
+        "fail every test that leaves handles, windows, threads or mappings behind",
+        type="bool",
+        default=False,
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        f"{_NO_LEAKS}(check=True): fail the test if it leaves handles, windows, "
+        "threads or mappings of this process behind; False exempts it",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_FAILED] = False
+    with contextlib.suppress(KeyError):
+        del item.stash[_CHECK]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
+    """Fixtures of a module or session come first, and are not the test's."""
+    if fixturedef.scope == "function":
+        _begin_check(request.node)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _begin_check(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Last: by now every fixture of the test has cleaned up."""
+    check = item.stash.get(_CHECK, None)
+    # The traceback of a failed test keeps its variables alive.
+    if check is None or item.stash.get(_FAILED, False):
+        return
+    # pytest holds on to the values of fixtures a little longer, and a process
+    # object to its handle.
+    getattr(item, "funcargs", {}).clear()
+    item.stash[_PEERS] = []
+    left = check.leaks()
+    if left:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Before the report is made, so that it shows what the peers printed."""
+    if call.excinfo is None or call.excinfo.errisinstance(pytest.skip.Exception):
+        return
+    item.stash[_FAILED] = True
+    for peer in item.stash.get(_PEERS, []):
+        item.add_report_section(call.when, f"by {peer}", peer.report())
+    item.stash[_PEERS] = []
+
+
+def _begin_check(item: Any) -> None:
+    if not isinstance(item, pytest.Item) or _CHECK in item.stash:
+        return
+    marker = item.get_closest_marker(_NO_LEAKS)
+    if marker is not None:
+        wanted = bool(marker.args[0] if marker.args else True)
+    else:
+        asked = _NO_LEAKS in getattr(item, "fixturenames", ())
+        wanted = asked or bool(item.config.getini(_NO_LEAKS))
+    if wanted:
+        from winipc.testing import LeakCheck
+
+        item.stash[_CHECK] = LeakCheck()
+
+
+# ----------------------------------------------------------------- fixtures
+
+
+@pytest.fixture
+def winipc_name() -> str:
+    """A name that no other test, run or program uses."""
+    return f"winipc-test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def winipc_peer(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
+    """Start a program: `winipc_peer("program.exe", "argument", ...)`.
+
+    Takes the keywords of `winipc.testing.Peer` and returns one. It is ended with
+    the test; what it printed is in the report of a test that fails.
+    """
+    from winipc.testing import Peer
+
+    peers: list[Peer] = []
+    request.node.stash[_PEERS] = []
+
+    def start(*argv: object, **options: Any) -> Peer:
+        peer = Peer([str(argument) for argument in argv], **options)
+        peers.append(peer)
+        request.node.stash[_PEERS].append(peer)
+        return peer
+
+    yield start
+    for peer in reversed(peers):
+        peer.reap()
+
+
+@pytest.fixture
+def make_copydata_window(winipc_name: str) -> Iterator[MakeWindow]:
+    """Open windows with `expect`: `make_copydata_window("title", messages=[...])`.
+
+    Takes what `winipc.CopyDataWindow.create` takes; without a title, each gets
+    a unique one. Closed with the test.
+    """
+    from winipc.testing import ExpectingWindow
+
+    numbers = itertools.count(1)
+    with contextlib.ExitStack() as windows:
+
+        def make(title: str | None = None, **options: Any) -> ExpectingWindow:
+            if title is None:
+                title = f"{winipc_name}-window-{next(numbers)}"
+            return windows.enter_context(ExpectingWindow.create(title, **options))
+
+        yield make
+
+
+@pytest.fixture
+def copydata_window(make_copydata_window: MakeWindow) -> ExpectingWindow:
+    """A window with a unique title and `expect(id=..., data=...)`."""
+    return make_copydata_window()
+
+
+@pytest.fixture
+def winipc_mapping(
+    request: pytest.FixtureRequest, winipc_name: str
+) -> Iterator[MakeMapping]:
+    """Make a mapping with content: `winipc_mapping(b"...")`.
+
+    The content is bytes or anything else with a buffer (a ctypes structure), or
+    a `winipc.Layout` and a dict of its fields. Keywords: `name` (else unique),
+    `size`, and those of `winipc.SharedMapping.create`. Closed with the test.
+    """
+    import winipc
+
+    made: list[SharedMapping] = []
+
+    def make(
+        content: Buffer | Layout,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        size: int | None = None,
+        **options: Any,
+    ) -> SharedMapping:
+        if isinstance(content, winipc.Layout):
+            length = content.size
+        elif fields is not None:
+            raise TypeError("fields need a winipc.Layout to lie in")
+        else:
+            length = memoryview(content).nbytes
+        if size is not None and size < length:
+            raise ValueError(f"{length} bytes of content in a mapping of {size}")
+        name = name or f"{winipc_name}-mapping-{len(made) + 1}"
+        room = max(length, 1) if size is None else size
+        mapping = winipc.SharedMapping.create(name, room, **options)
+        made.append(mapping)
+        if isinstance(content, winipc.Layout):
+            view = mapping.struct_view(content)
+            for field, value in (fields or {}).items():
+                view[field] = value
+        elif length:
+            mapping.write(content)
+        return mapping
+
+    yield make
+    for mapping in reversed(made):
+        try:
+            mapping.close()
+        except BufferError:
+            # The traceback of a failed test keeps its arrays alive.
+            if not request.node.stash.get(_FAILED, False):
+                raise
+
+
+@pytest.fixture
+def section_dll(tmp_path: Path) -> MakeDLL:
+    """Write a DLL with shared variables: `section_dll({"counter": 8})`.
+
+    Returns its path, each time that of another file: who loads the same file
+    shares the variables. Takes what `winipc.pe.build_section_dll` takes.
+    """
+    from winipc.pe import build_section_dll
+
+    numbers = itertools.count(1)
+
+    def build(
+        variables: Mapping[str, Initial], *, name: str | None = None, **options: Any
+    ) -> Path:
+        path = tmp_path / (name or f"section{next(numbers)}-{os.getpid()}.dll")
+        build_section_dll(path, variables, **options)
+        return path
+
+    return build
+
+
+@pytest.fixture
+def winipc_no_leaks() -> None:
+    """Fail the test if it leaves something of this process behind.
+
+    The same as the marker, and as the ini option for all tests. The check is
+    made after all other fixtures of the test have cleaned up.
+    """
