@@ -22,7 +22,7 @@ from winpython import selected
 LINUX_TESTS = "tests/linux"
 
 # Seconds for one run of pytest; a hang ends it, after pytest has shown the stacks.
-DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 900)
+DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 1800)
 
 
 @dataclass(frozen=True, slots=True)
