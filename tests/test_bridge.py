@@ -1,0 +1,46 @@
+"""`winipc.bridge`, seen from Windows; tests/linux/test_bridge.py has the other side."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+import winipc
+from winipc import _core
+
+
+def test_windows_itself_has_no_bridge(
+    monkeypatch: pytest.MonkeyPatch, unique_name: str
+) -> None:
+    monkeypatch.setattr(_core, "_wine_version", lambda: None)
+    with pytest.raises(OSError, match="needs Wine") as caught:
+        winipc.bridge(unique_name)
+    assert caught.value.errno == errno.ENOTSUP
+
+
+@pytest.mark.skipif(_core._wine_version() is None, reason="needs Wine")
+@pytest.mark.parametrize("file", ["", ".", "..", "a/b", "a\\b", "a:b"])
+def test_files_outside_are_refused(unique_name: str, file: str) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a file"):
+        winipc.bridge(unique_name, file=file)
+
+
+@pytest.mark.skipif(_core._wine_version() is None, reason="needs Wine")
+def test_close_is_refused_while_used_and_then_final(unique_name: str) -> None:
+    bridge = winipc.bridge(unique_name, 100)
+    with memoryview(bridge.mapping), pytest.raises(BufferError):
+        bridge.close()
+    assert (bridge.size, bridge.closed) == (100, False)
+    bridge.close()
+    bridge.close()
+    assert bridge.closed
+    with pytest.raises(FileNotFoundError):
+        winipc.SharedMapping.open(unique_name)
+    winipc.bridge(unique_name).close()  # the file is gone as well
+
+
+def test_games_have_names_and_sizes() -> None:
+    rows = winipc.game_mappings()
+    assert len({row.name for row in rows}) == len(rows) >= 5
+    assert all(row.size > 0 and row.game and row.content for row in rows)
