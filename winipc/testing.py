@@ -278,7 +278,8 @@ class ExpectingWindow(CopyDataWindow):
             message: Another message, a number or a registered name, that the
                 window was asked to take (`subscribe`, or `messages=`). Without
                 it, and without wparam and lparam, a WM_COPYDATA is expected.
-            pid: The process that has to have sent it.
+            pid: The process that has to have sent it; it has to name a window of
+                its own as sender.
             timeout: Seconds for all of it.
             skip: Pass over other messages until this one comes.
 
