@@ -151,7 +151,7 @@ def scan(world: World) -> Iterator[Case]:
         f"int32 value in {mebibytes} MiB of a process",
         {
             RAW: reading,
-            OURS: ours(winipc.Pattern.value(number, "int32")),
+            OURS: ours(winipc.Pattern.value("int32", number)),
             "pymem and NumPy": with_numpy,
         },
         Goal(1.1, "times"),
