@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import report
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[],
         help="groups, or group/case, by a part of the name",
     )
+    parser.add_argument("--rounds", type=int, help="instead of 4, or 2 if quick")
     parser.add_argument("--binaries", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument(
@@ -46,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in MODULES:
         importlib.import_module(module)
     pinned = options.phase == "pinned"
+    effort = QUICK if options.quick else FULL
     results = run(
         [name for name, (_, pins) in GROUPS.items() if pins == pinned],
-        QUICK if options.quick else FULL,
+        replace(effort, rounds=options.rounds or effort.rounds),
+        options.quick,
         options.only,
         options.binaries,
     )
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(
-    groups: list[str], effort: Effort, only: list[str], binaries: Path
+    groups: list[str], effort: Effort, quick: bool, only: list[str], binaries: Path
 ) -> list[Result]:
     """All rounds of some groups."""
     raw = load_raw(binaries)
@@ -68,7 +72,7 @@ def run(
             if only and not any(text.split("/")[0] in name for text in only):
                 continue
             began = time.perf_counter()
-            world = World(binaries, raw, quick=effort is QUICK)
+            world = World(binaries, raw, quick=quick)
             with world.stack:
                 one_round(name, world, effort, only, results, calibrated)
             took = time.perf_counter() - began
