@@ -3,13 +3,13 @@
  * CreateFileMapping, OpenFileMapping, MapViewOfFile. A SharedMapping owns the
  * section's handle, its first view of it and, when it opened the file behind
  * it, that file's handle; a MappingView owns another view and keeps the
- * mapping from closing. What can be done with the memory is in region.c.
+ * mapping from closing. What can be done with the memory is in mapped.c.
  *
  * Windows maps at multiples of its allocation granularity (64 KiB) and in
  * whole pages; callers ask for any offset and size, and the difference stays
  * here. What was mapped is always asked of VirtualQuery: a peer may have made
  * the section smaller, reserved but not committed, or an executable image. */
-#include "region.h"
+#include "mapped.h"
 
 #include "../include/winipc.h"
 #include "guard.h"

@@ -1,6 +1,6 @@
 /* process.c: RemoteProcess, the memory of another process.
  *
- * Wraps OpenProcess, ReadProcessMemory, WriteProcessMemory (through remote.c),
+ * Wraps OpenProcess, ReadProcessMemory, WriteProcessMemory (through process_memory.c),
  * GetExitCodeProcess, QueryFullProcessImageName and IsWow64Process. The object
  * owns the process handle. Any thread may call any method; a call that runs
  * without the GIL pins the object, and close() refuses until it is back.
@@ -8,7 +8,7 @@
  * Small reads and writes keep the GIL, since they are shorter than giving it
  * up and taking it back. */
 #include "bytesview.h"
-#include "cache.h"
+#include "process_cache.h"
 #include "process.h"
 
 /* How long a target that suddenly denies everything may take to be gone. */

@@ -1,7 +1,7 @@
 /* process.h: what the files about another process share.
  *
- * remote.c reads and writes another process in plain C, without Python and
- * without the GIL; process.c is the object; regions.c and modules.c describe
+ * process_memory.c reads and writes another process in plain C, without Python and
+ * without the GIL; process.c is the object; process_regions.c and process_modules.c describe
  * what lies in it. Others that work on a RemoteProcess pin it like this:
  *
  *     wi_process *self = (wi_process *)op;
@@ -22,7 +22,7 @@
  * than giving the GIL up and taking it back. */
 #define WI_KEEP_GIL_UP_TO 4096
 
-/* ------------------------------------------------- remote.c: no Python */
+/* ------------------------------------------------- process_memory.c: no Python */
 
 /* What VirtualQueryEx has said about one region, a moment ago. */
 typedef struct {
@@ -36,7 +36,7 @@ typedef struct {
     wi_vouch *vouch; /* NULL where several threads may be at it */
 } wi_target;
 
-typedef struct wi_cache wi_cache; /* cache.h */
+typedef struct wi_cache wi_cache; /* process_cache.h */
 
 /* Whether ReadProcessMemory gives pages that nobody could read (Wine does):
  * then VirtualQueryEx is asked before each access. */
@@ -63,7 +63,7 @@ size_t wi_page_count(uintptr_t address, size_t size);
 DWORD wi_remote_write(const wi_target *target, uintptr_t address,
                       const void *data, size_t size, size_t *written);
 
-/* --------------------------------------------- remote_vm.c: no Python */
+/* --------------------------------------------- process_vm.c: no Python */
 
 /* VirtualQueryEx and its relatives, with their last error; they return even
  * where the target dies meanwhile (see there). */

@@ -23,7 +23,7 @@
 #include "atomic.h"
 
 #include "guard.h"
-#include "region.h"
+#include "mapped.h"
 
 #if defined(_MSC_VER) && !defined(__clang__)
 /* On x86 and x64 the processor keeps the order and only the compiler has to

@@ -32,7 +32,7 @@ class PartialReadError(OSError):
 class PartialWriteError(OSError):
     written: int
 
-# ---------------------------------------------------------------- region.c
+# ---------------------------------------------------------------- mapped.c
 
 @disjoint_base
 class MappedMemory:

@@ -1,4 +1,4 @@
-/* remote.c: read and write the memory of another process, in plain C.
+/* process_memory.c: read and write the memory of another process, in plain C.
  *
  * Wraps ReadProcessMemory, WriteProcessMemory and VirtualQueryEx. No Python
  * in here: everything may run without the GIL, on any thread.

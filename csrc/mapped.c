@@ -1,10 +1,10 @@
-/* region.c: what a SharedMapping and a view of one have in common.
+/* mapped.c: what a SharedMapping and a view of one have in common.
  *
  * A region owns its view of a section (MapViewOfFile) and, when it is the
  * mapping itself, the handle of the section and of the file behind it. How its
  * bytes are read and written is in bytesview.c; here they are flushed, closed
  * and described. Any thread may call anything. */
-#include "region.h"
+#include "mapped.h"
 
 #include "atomic.h"
 

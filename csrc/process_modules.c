@@ -1,4 +1,4 @@
-/* modules.c: modules and threads of a process, processes, and why not.
+/* process_modules.c: modules and threads of a process, processes, and why not.
  *
  * Wraps EnumProcessModulesEx, the toolhelp snapshots, what a process tells to
  * everyone (its session, user, integrity level, protection), and the debug

@@ -1,4 +1,4 @@
-/* remote_vm.c: VirtualQueryEx, VirtualAllocEx, VirtualProtectEx and
+/* process_vm.c: VirtualQueryEx, VirtualAllocEx, VirtualProtectEx and
  * VirtualFreeEx, as calls that return whatever becomes of the target.
  *
  * Windows does the work in the kernel, and these are plain calls. Wine has a

@@ -1,4 +1,4 @@
-/* cache.c: a block cache over the memory of another process, in plain C.
+/* process_cache.c: a block cache over the memory of another process, in plain C.
  *
  * Following pointers makes many tiny reads that lie close together. The cache
  * fetches the page of the first read of a 64 KiB block, and the whole block at
@@ -7,7 +7,7 @@
  * enough. When it is full it forgets everything, which costs no bookkeeping.
  *
  * Not thread-safe: the GIL is held around it. */
-#include "cache.h"
+#include "process_cache.h"
 
 #include <stdlib.h>
 

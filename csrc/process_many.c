@@ -1,8 +1,8 @@
-/* many.c: many small reads of a RemoteProcess in few calls.
+/* process_many.c: many small reads of a RemoteProcess in few calls.
  *
  * read_many sorts its requests and reads neighbours together; the cache and
  * the list walker serve reads whose addresses come from earlier reads. */
-#include "cache.h"
+#include "process_cache.h"
 
 #include <stdlib.h>
 

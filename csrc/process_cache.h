@@ -1,6 +1,6 @@
-/* cache.h: copies of another process's memory, for as long as one asks. */
-#ifndef WINIPC_CACHE_H
-#define WINIPC_CACHE_H
+/* process_cache.h: copies of another process's memory, for as long as one asks. */
+#ifndef WINIPC_PROCESS_CACHE_H
+#define WINIPC_PROCESS_CACHE_H
 
 #include "process.h"
 

@@ -1,4 +1,4 @@
-/* regions.c: the address space of a RemoteProcess.
+/* process_regions.c: the address space of a RemoteProcess.
  *
  * Wraps VirtualQueryEx, VirtualProtectEx, VirtualAllocEx, VirtualFreeEx and
  * GetMappedFileName. Methods of RemoteProcess: process.c has their docs. */

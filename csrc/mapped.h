@@ -1,9 +1,9 @@
-/* region.h: a run of mapped memory as a Python object; see region.c.
+/* mapped.h: a run of mapped memory as a Python object; see mapped.c.
  *
  * SharedMapping and MappingView are both regions: mapping.c makes them,
- * region.c flushes and closes them, bytesview.c reads and writes them. */
-#ifndef WINIPC_REGION_H
-#define WINIPC_REGION_H
+ * mapped.c flushes and closes them, bytesview.c reads and writes them. */
+#ifndef WINIPC_MAPPED_H
+#define WINIPC_MAPPED_H
 
 #include "bytesview.h"
 
