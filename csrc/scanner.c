@@ -325,7 +325,9 @@ static int
 scanner_clear(PyObject *op)
 {
     ScanObject *self = (ScanObject *)op;
-    if (!self->finished) {
+    /* Also when it has ended: perhaps nobody came for the last matches. */
+    if (self->scan.set != NULL || self->view.obj != NULL ||
+        self->process != NULL) {
         scanner_release(self);
     }
     Py_CLEAR(self->progress);

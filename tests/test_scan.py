@@ -8,6 +8,7 @@ import math
 import os
 import re
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -331,6 +332,27 @@ def test_limit_ends_the_scan() -> None:
         scan = scan_bytes(bytes(10000), b"\0", limit=limit)
         assert list(scan) == list(range(limit))
         assert scan.closed
+
+
+def test_a_scan_that_was_left_lets_go(target: Target) -> None:
+    """However it ended, and with matches that nobody fetched."""
+    data = bytearray(b"x" * 10)
+    for limit in (None, 2):
+        it = scan_bytes(data, b"x", limit=limit)
+        assert next(it) == 0
+        with pytest.raises(BufferError):
+            data.append(1)
+        del it
+        data.append(1)
+    with RemoteProcess.open(target) as process:
+        references = sys.getrefcount(process)
+        found = process.scan(b"\0", limit=1)
+        assert found.next_batch()
+        found = process.scan(b"\0", limit=2)
+        next(found)
+        assert sys.getrefcount(process) > references
+        del found
+        assert sys.getrefcount(process) == references
 
 
 def test_batches_are_lists() -> None:
