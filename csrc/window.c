@@ -75,6 +75,7 @@ typedef struct {
     const char *failed; /* the call that failed before started */
     DWORD error;
     LONG depth; /* handlers at work: more than one when they nest */
+    BOOL destroying; /* by us: any program may send a WM_NCDESTROY */
     /* written by anybody */
     volatile LONG closing;
     volatile LONG64 rejected; /* messages from who may not send */
@@ -169,6 +170,14 @@ pump_tls_init(PINIT_ONCE once, PVOID parameter, PVOID *context)
     return pump_tls != TLS_OUT_OF_INDEXES;
 }
 
+/* End the window; on its own thread only. */
+static void
+pump_destroy(wi_pump *pump, HWND hwnd)
+{
+    pump->destroying = TRUE;
+    DestroyWindow(hwnd);
+}
+
 /* Run the handler; consumes the reference to message. *queue tells that the
  * message is for the queue after all. */
 static LRESULT
@@ -246,7 +255,7 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
     }
     wi_message_unref(message);
     if (pump->depth == 0 && pump->closing && pump->hwnd != NULL) {
-        DestroyWindow(pump->hwnd); /* closed by the handler, or during it */
+        pump_destroy(pump, pump->hwnd); /* closed by the handler, or during it */
     }
     return answer;
 }
@@ -400,16 +409,31 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
             pump_set_timer(hwnd, (pump_command *)lparam);
         }
         else if (pump->depth == 0) {
-            DestroyWindow(hwnd);
+            pump_destroy(pump, hwnd);
         }
         return 0;
     case WM_CLOSE:
         /* A polite taskkill, mostly: it may be asked for as a message, but
          * DefWindowProc would take the window away from its owner. */
         return pump_plain(pump, number, wparam, lparam, &answer) ? answer : 0;
+    case WM_SETTEXT:
+        return FALSE; /* the title is an address */
+    case WM_NCCREATE:
+        if (pump->hwnd != NULL) {
+            return FALSE; /* sent by somebody: it would change the title */
+        }
+        break;
     case WM_NCDESTROY:
-        pump->hwnd = NULL;
-        PostQuitMessage(0);
+        if (pump->destroying) {
+            pump->hwnd = NULL;
+            PostQuitMessage(0);
+        }
+        else if (pump->hwnd != NULL) {
+            /* Sent by somebody, or the end of a parent that somebody gave
+             * us: the loop looks whether the window is there still. */
+            PostThreadMessageW(pump->thread_id, WM_NULL, 0, 0);
+            return 0;
+        }
         break;
     default:
         if (pump->limit_message != 0 && number == pump->limit_message) {
@@ -473,7 +497,7 @@ pump_main(void *arg)
     if (pump->lower_integrity && !pump_open_filter(hwnd, &pump->table)) {
         pump->error = GetLastError();
         pump->failed = "ChangeWindowMessageFilterEx";
-        DestroyWindow(hwnd);
+        pump_destroy(pump, hwnd);
         goto done;
     }
     pump->failed = NULL;
@@ -486,6 +510,10 @@ pump_main(void *arg)
         if (GetMessageW(&message, NULL, 0, 0) > 0 &&
             (message.message != WM_TIMER || message.lParam == 0)) {
             DispatchMessageW(&message); /* calls lParam of a WM_TIMER */
+        }
+        if (pump->hwnd != NULL &&
+            GetWindowThreadProcessId(hwnd, NULL) != pump->thread_id) {
+            pump->hwnd = NULL; /* gone without our asking */
         }
     }
 done:
@@ -515,7 +543,7 @@ pump_ask_to_close(wi_pump *pump)
         SendNotifyMessageW(hwnd, PUMP_COMMAND, (WPARAM)pump->cookie, 0);
     }
     else if (hwnd != NULL && pump->depth == 0) {
-        DestroyWindow(hwnd);
+        pump_destroy(pump, hwnd);
     }
 }
 

@@ -84,6 +84,23 @@ def test_messages_to_another_process(unique_name: str, start_peer: Start) -> Non
     assert peer.finish() == 0
 
 
+def test_nobody_else_ends_or_renames_the_window(
+    window: winipc.CopyDataWindow, unique_name: str
+) -> None:
+    """A sent WM_NCDESTROY, WM_SETTEXT or WM_CLOSE leaves it as it is."""
+    send = ctypes.WinDLL("user32").SendMessageW
+    send.argtypes = (ctypes.c_void_p, ctypes.c_uint, ctypes.c_size_t, ctypes.c_void_p)
+    text = ctypes.cast(ctypes.c_wchar_p("renamed"), ctypes.c_void_p)
+    assert send(window.hwnd, 0x000C, 0, text) == 0
+    for number in (0x0010, 0x0082, 0x0002, 0x0082):
+        send(window.hwnd, number, 0, None)
+    for number in range(3):
+        assert winipc.send_copydata(unique_name, b"x", id=number) == 1
+        assert window.receive(10).id == number
+    window.close(10)
+    assert winipc.find_windows(title=unique_name) == []
+
+
 def test_message_is_a_readonly_buffer_that_lives_on(unique_name: str) -> None:
     """A view keeps the data when message and window are gone."""
     with winipc.CopyDataWindow.create(unique_name) as window:
