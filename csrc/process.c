@@ -571,11 +571,18 @@ process_read_until(PyObject *op, PyObject *args)
     size_t end = 0, searched = 0;
     char *data = NULL;
     while (have < wanted) {
-        /* To the end of the page, later to that of the 64 KiB: a string
-         * that ends just before a hole must not touch the hole. */
+        /* To the end of the page: a string that ends just before a hole, or
+         * a guard page, must not touch that. */
         uintptr_t at = address + have;
-        uintptr_t step = have < 4 * WI_PAGE ? WI_PAGE : 16 * WI_PAGE;
-        size_t part = (size_t)(step - at % step);
+        size_t part = (size_t)(WI_PAGE - at % WI_PAGE);
+        if (have > 0 && at % (16 * WI_PAGE) == 0) {
+            Py_BEGIN_ALLOW_THREADS
+            /* Let others run: a page is read without giving up the GIL. */
+            Py_END_ALLOW_THREADS
+            if (PyErr_CheckSignals() < 0 || wi_process_check_open(self) < 0) {
+                goto done;
+            }
+        }
         if (part > wanted - have) {
             part = wanted - have;
         }
@@ -591,11 +598,6 @@ process_read_until(PyObject *op, PyObject *args)
         DWORD err = at < address
                         ? ERROR_NOACCESS
                         : wi_process_read_raw(self, at, data + have, part);
-        if (err && part > WI_PAGE - at % WI_PAGE && at >= address) {
-            /* Perhaps only a later page of these cannot be read. */
-            part = (size_t)(WI_PAGE - at % WI_PAGE);
-            err = wi_process_read_raw(self, at, data + have, part);
-        }
         if (err) {
             PyObject *whole =
                 PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(have + part));

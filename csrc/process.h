@@ -49,6 +49,12 @@ BOOL wi_region_writable(const MEMORY_BASIC_INFORMATION *region);
 DWORD wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
                      size_t size);
 
+/* Whether VirtualQueryEx says that all of it can be read, and no page of it is
+ * a guard. To ask before reading more than the caller wanted: a read that meets
+ * a guard page disarms it in the target. */
+BOOL wi_remote_may_read(const wi_target *target, uintptr_t address,
+                        size_t size);
+
 /* Read what can be read. mask has one byte for each page that the range
  * touches (wi_page_count), set to 1 where it was read; the rest of buffer is
  * zeroed. No guard page is touched. Returns how many bytes were read; *err is

@@ -91,10 +91,13 @@ cache_slot(wi_cache *cache, uintptr_t number)
 static BOOL
 cache_fetch_whole(cache_block *block, const wi_target *target)
 {
+    const uintptr_t start = block->number * WI_CACHE_BLOCK;
+    if (!wi_remote_may_read(target, start, WI_CACHE_BLOCK)) {
+        return FALSE;
+    }
     char *fresh = malloc(WI_CACHE_BLOCK);
-    BOOL ok =
-        fresh != NULL && wi_remote_read(target, block->number * WI_CACHE_BLOCK,
-                                        fresh, WI_CACHE_BLOCK) == 0;
+    BOOL ok = fresh != NULL &&
+              wi_remote_read(target, start, fresh, WI_CACHE_BLOCK) == 0;
     for (unsigned page = 0; ok && page < CACHE_PAGES; page++) {
         if (!(block->valid >> page & 1)) {
             size_t offset = page * (size_t)WI_PAGE;

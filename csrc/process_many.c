@@ -6,8 +6,9 @@
 
 #include <stdlib.h>
 
-/* Reading over a gap of this size is cheaper than a second call. */
-#define MANY_GAP 4096
+/* Reading over a gap of this size is cheaper than a second call. Less than a
+ * page: no page is touched of which nobody has asked for a byte. */
+#define MANY_GAP ((size_t)WI_PAGE - 1)
 
 /* Bytes that one call reads, unless a single request is larger: memory that
  * is used again costs less than the first touch of fresh pages. */

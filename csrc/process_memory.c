@@ -112,11 +112,10 @@ remote_remember(wi_vouch *vouch, const MEMORY_BASIC_INFORMATION *region)
 }
 
 /* Whether all of the range may be read (or written) as VirtualQueryEx sees
- * it. TRUE as well when it may not be asked: then the access itself decides.
- */
+ * it; unknown when it may not be asked. */
 static BOOL
 remote_vouch(const wi_target *target, uintptr_t address, size_t size,
-             BOOL write)
+             BOOL write, BOOL unknown)
 {
     uintptr_t last = address + (size - 1);
     wi_vouch *vouch = target->vouch;
@@ -127,7 +126,7 @@ remote_vouch(const wi_target *target, uintptr_t address, size_t size,
         MEMORY_BASIC_INFORMATION region;
         if (!wi_remote_query(target->handle, address, &region)) {
             /* 87 is how it says "beyond the address space". */
-            return GetLastError() != ERROR_INVALID_PARAMETER;
+            return GetLastError() != ERROR_INVALID_PARAMETER && unknown;
         }
         uintptr_t region_last =
             (uintptr_t)region.BaseAddress + (region.RegionSize - 1);
@@ -143,6 +142,13 @@ remote_vouch(const wi_target *target, uintptr_t address, size_t size,
         }
         address = region_last + 1;
     }
+}
+
+BOOL
+wi_remote_may_read(const wi_target *target, uintptr_t address, size_t size)
+{
+    return size > 0 && size - 1 <= UINTPTR_MAX - address &&
+           remote_vouch(target, address, size, FALSE, FALSE);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -171,7 +177,9 @@ wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
     if (size - 1 > UINTPTR_MAX - address) {
         return ERROR_NOACCESS;
     }
-    if (wi_remote_lies() && !remote_vouch(target, address, size, FALSE)) {
+    /* Where it may not be asked, the read itself decides. */
+    if (wi_remote_lies() &&
+        !remote_vouch(target, address, size, FALSE, TRUE)) {
         return ERROR_NOACCESS;
     }
     return remote_read_plain(target, address, buffer, size);
@@ -267,7 +275,7 @@ wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
     }
     /* Within one page it is all or nothing anyway. */
     if ((wi_remote_lies() || wi_page_count(address, size) > 1) &&
-        !remote_vouch(target, address, size, TRUE)) {
+        !remote_vouch(target, address, size, TRUE, TRUE)) {
         return ERROR_NOACCESS;
     }
     SIZE_T done = 0;

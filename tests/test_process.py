@@ -263,6 +263,28 @@ def test_a_guard_page_keeps_its_guard(process: RemoteProcess, target: Target) ->
     assert int(target.ask(f"query {guard:x}"), 16) & 0x100
 
 
+def test_no_guard_is_met_by_reading_ahead(
+    process: RemoteProcess, target: Target
+) -> None:
+    """By what is read beyond what was asked for, to save calls."""
+    pages = target.where("pages")
+    guard = pages + 8 * PAGE
+    with process.cached():
+        for page in (5, 6, 9, 10):
+            assert process.read(pages + page * PAGE, 1) == bytes([page + 1])
+    around = [(guard - 3 * PAGE, 2 * PAGE), (guard + PAGE, 4)]
+    assert None not in process.read_many(around)
+    # A string of four pages and more that ends just before a guard.
+    block = int(target.ask(f"alloc {32 * PAGE}"), 16)
+    process.write(block, b"x" * (20 * PAGE - 1) + b"\0")
+    guards = MemoryProtection.READWRITE | MemoryProtection.GUARD
+    process._protect(block + 20 * PAGE, 12 * PAGE, guards)
+    assert len(process.read_cstr(block, max_bytes=32 * PAGE)) == 20 * PAGE - 1
+    process.read_many([(block + 19 * PAGE, PAGE), (block + 19 * PAGE, 1)])
+    for page in (guard, block + 20 * PAGE):
+        assert int(target.ask(f"query {page:x}"), 16) & 0x100
+
+
 @pytest.mark.parametrize(
     "offset",
     [4 * PAGE, 4 * PAGE + 5, 7 * PAGE, 8 * PAGE],
