@@ -125,6 +125,18 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
     return number;
 }
 
+void
+wi_bytes_unpin(PyObject *self)
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    if (--bytes->pins == 0 && bytes->orphan != NULL) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        bytes->orphan(self);
+        PyErr_Restore(type, value, traceback);
+    }
+}
+
 int
 wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
                      const char *what)
@@ -251,7 +263,7 @@ bytes_do(PyObject *self, bytes_work *work)
         Py_BEGIN_ALLOW_THREADS
         err = bytes_work_guarded(bytes, work);
         Py_END_ALLOW_THREADS
-        bytes->pins--;
+        wi_bytes_unpin(self);
     }
     return bytes_page_error(self, err);
 }
@@ -870,5 +882,5 @@ void
 wi_bytes_releasebuffer(PyObject *self, Py_buffer *view)
 {
     WI_UNUSED(view);
-    BYTES_OF(self)->pins--;
+    wi_bytes_unpin(self);
 }

@@ -17,6 +17,9 @@ typedef struct {
     Py_ssize_t pins; /* exported buffers and calls in flight */
     int readonly;
     int guarded; /* a file is behind: touched through wi_guarded() only */
+    /* Set by a finaliser that found pins: called without an exception set
+     * when the last one goes, as no finaliser comes a second time. */
+    void (*orphan)(PyObject *self);
 } wi_bytes;
 
 /* PyObject_HEAD first, then the bytes: the shared methods cast to this. */
@@ -44,6 +47,9 @@ int wi_bytes_check_writable(PyObject *self);
 
 /* For close(): -1 with BufferError while something is exported or running. */
 int wi_bytes_check_unpinned(PyObject *self);
+
+/* Take one pin back; every pin is taken back here. */
+void wi_bytes_unpin(PyObject *self);
 
 /* 1 when size bytes at offset lie inside; 0 with ValueError "<what>: ...". */
 int wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,

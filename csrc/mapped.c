@@ -38,9 +38,6 @@ wi_region_release(RegionObject *self, const char **api)
     self->file = NULL;
     self->guard = NULL;
     *api = NULL;
-    if (start != NULL && self->owner != NULL) {
-        ((RegionObject *)self->owner)->views--;
-    }
     if (start != NULL && !UnmapViewOfFile(start)) {
         err = GetLastError();
         *api = "UnmapViewOfFile";
@@ -54,6 +51,13 @@ wi_region_release(RegionObject *self, const char **api)
         *api = "CloseHandle";
     }
     wi_guard_free(guard);
+    if (start != NULL && self->owner != NULL) {
+        RegionObject *owner = (RegionObject *)self->owner;
+        owner->views--;
+        if (owner->bytes.orphan != NULL) {
+            owner->bytes.orphan((PyObject *)owner);
+        }
+    }
     return err;
 }
 
@@ -106,8 +110,10 @@ region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         api = "FlushFileBuffers";
         WI_CALL(err, ok = FlushFileBuffers(file));
     }
-    root->bytes.pins -= root != self;
-    self->bytes.pins--;
+    if (root != self) {
+        wi_bytes_unpin((PyObject *)root);
+    }
+    wi_bytes_unpin(op);
     if (!ok) {
         PyObject *label = wi_region_label(self);
         if (label != NULL) {
@@ -179,6 +185,22 @@ region_exit(PyObject *op, PyObject *unused)
     return Py_NewRef(Py_None);
 }
 
+/* Let go of everything, now or when nobody uses it any more. */
+static void
+region_orphan(PyObject *op)
+{
+    RegionObject *self = (RegionObject *)op;
+    if (self->bytes.pins > 0 || self->views > 0) {
+        self->bytes.orphan = region_orphan;
+        return;
+    }
+    self->bytes.orphan = NULL;
+    const char *api;
+    wi_region_release(self, &api);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->name);
+}
+
 static void
 region_finalize(PyObject *op)
 {
@@ -188,13 +210,8 @@ region_finalize(PyObject *op)
     if (self->start != NULL) {
         wi_warn_unclosed(op);
     }
-    /* A warning handler may have kept `op` alive and exported it. */
-    if (self->bytes.pins == 0 && self->views == 0) {
-        const char *api;
-        wi_region_release(self, &api);
-        Py_CLEAR(self->owner);
-        Py_CLEAR(self->name);
-    }
+    /* In a cycle with a memoryview it is still exported. */
+    region_orphan(op);
     PyErr_Restore(type, value, traceback);
 }
 

@@ -933,7 +933,7 @@ mapping_view(PyObject *op, PyObject *args, PyObject *kwargs)
     self->bytes.pins++;
     int failed =
         mapping_map(view, self->section, access, shift + offset, size, 0);
-    self->bytes.pins--;
+    wi_bytes_unpin(op);
     if (failed) {
         mapping_drop(&view);
         return NULL;
@@ -984,7 +984,7 @@ mapping_commit(PyObject *op, PyObject *args)
         self->bytes.pins++;
         WI_CALL(err, done = VirtualAlloc(self->start, delta + (SIZE_T)size,
                                          MEM_COMMIT, PAGE_READWRITE));
-        self->bytes.pins--;
+        wi_bytes_unpin(op);
         if (done == NULL) {
             PyObject *label = wi_region_label(self);
             if (label != NULL) {
@@ -1067,7 +1067,7 @@ mapping_duplicate(PyObject *op, PyObject *args)
     }
     result = PyLong_FromVoidPtr(copy);
 done:
-    self->bytes.pins--;
+    wi_bytes_unpin(op);
     if (process != NULL) {
         CloseHandle(process);
     }

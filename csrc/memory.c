@@ -38,6 +38,19 @@ memory_release(MemoryObject *self)
     return err ? err : ERROR_INTERNAL_ERROR;
 }
 
+/* Free the block, now or when the last buffer of it goes. */
+static void
+memory_orphan(PyObject *op)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    if (self->bytes.pins > 0) {
+        self->bytes.orphan = memory_orphan;
+        return;
+    }
+    self->bytes.orphan = NULL;
+    memory_release(self);
+}
+
 static void
 memory_finalize(PyObject *op)
 {
@@ -48,7 +61,7 @@ memory_finalize(PyObject *op)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     wi_warn_unclosed(op);
-    memory_release(self);
+    memory_orphan(op); /* a memoryview in the same cycle may be left */
     PyErr_Restore(type, value, traceback);
 }
 

@@ -415,23 +415,44 @@ section_close(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
-static void
-section_finalize(PyObject *op)
+static int
+section_clear(PyObject *op)
 {
     SectionObject *self = (SectionObject *)op;
-    PyObject *type, *value, *traceback;
-    if (self->module == NULL && self->attached == NULL) {
+    Py_CLEAR(self->path);
+    Py_CLEAR(self->symbol);
+    Py_CLEAR(self->section_name);
+    return 0;
+}
+
+/* Let go of the DLL, now or when the last buffer of it goes. */
+static void
+section_orphan(PyObject *op)
+{
+    SectionObject *self = (SectionObject *)op;
+    if (self->bytes.pins > 0) {
+        self->bytes.orphan = section_orphan;
         return;
     }
-    PyErr_Fetch(&type, &value, &traceback);
-    if (self->bytes.base != NULL) { /* not while load() fails */
-        wi_warn_unclosed(op);
-    }
+    self->bytes.orphan = NULL;
     DWORD err = section_release(self);
     if (err != ERROR_SUCCESS) {
         wi_raise(err, "FreeLibrary", self->path);
         PyErr_WriteUnraisable(op);
     }
+    section_clear(op); /* nobody else does where there is no cycle */
+}
+
+static void
+section_finalize(PyObject *op)
+{
+    SectionObject *self = (SectionObject *)op;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (self->bytes.base != NULL) { /* not while load() fails */
+        wi_warn_unclosed(op);
+    }
+    section_orphan(op);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -443,16 +464,6 @@ section_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->path);
     Py_VISIT(self->symbol);
     Py_VISIT(self->section_name);
-    return 0;
-}
-
-static int
-section_clear(PyObject *op)
-{
-    SectionObject *self = (SectionObject *)op;
-    Py_CLEAR(self->path);
-    Py_CLEAR(self->symbol);
-    Py_CLEAR(self->section_name);
     return 0;
 }
 
@@ -585,6 +596,9 @@ static PyObject *
 section_repr(PyObject *op)
 {
     SectionObject *self = (SectionObject *)op;
+    if (self->path == NULL || self->symbol == NULL) { /* finalised */
+        return PyUnicode_FromString("<SharedSection closed>");
+    }
     if (self->bytes.base == NULL) {
         return PyUnicode_FromFormat("<SharedSection %R of %R closed>",
                                     self->symbol, self->path);
@@ -606,7 +620,10 @@ section_image(PyObject *op, PyObject *ignored)
         return NULL;
     }
     section_open_image(self->module, &pe, &region);
-    return section_describe(&pe, self->path);
+    self->bytes.pins++; /* an allocation may run a collection, and that all */
+    PyObject *result = section_describe(&pe, self->path);
+    wi_bytes_unpin(op);
+    return result;
 }
 
 static PyObject *

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -1394,3 +1395,33 @@ def address_space() -> int:
     assert ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(status))
     total, available = status.numbers[4], status.numbers[5]
     return int(total - available)
+
+
+@pytest.mark.parametrize("by_view", [False, True])
+def test_a_buffer_in_the_same_garbage_keeps_the_mapping(by_view: bool) -> None:
+    """A cycle with a memoryview: finalisers still read it, and then all is closed."""
+    seen = []
+
+    class Reader:
+        """Reads what it holds when it goes."""
+
+        def __init__(self, memory: SharedMapping) -> None:
+            self.cycle = self
+            self.view = memoryview(memory.view(0, 4096) if by_view else memory)
+
+        def __del__(self) -> None:
+            seen.append(bytes(self.view[:3]))
+
+    name = f"winipc-test-{uuid.uuid4()}"
+    memory = SharedMapping.create(name, 4096)
+    memory.write(b"abc")
+    held = sys.getrefcount(name)
+    reader = Reader(memory)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del memory, reader
+        gc.collect()
+    assert seen == [b"abc"]
+    assert sys.getrefcount(name) == held - 1
+    with pytest.raises(FileNotFoundError):
+        SharedMapping.open(name)

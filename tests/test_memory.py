@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import warnings
 
 import pytest
 
@@ -152,3 +154,32 @@ def winipc_pid() -> int:
     import os
 
     return os.getpid()
+
+
+def test_a_buffer_in_the_same_garbage_keeps_the_block() -> None:
+    """A cycle with a memoryview: finalisers still read it, and then it is freed."""
+    seen = []
+
+    class Reader:
+        """Reads what it holds when it goes."""
+
+        def __init__(self, memory: GlobalMemory) -> None:
+            self.cycle, self.view = self, memoryview(memory)
+
+        def __del__(self) -> None:
+            seen.append(bytes(self.view[:5]))
+
+    memory = GlobalMemory(b"block" * 1000, kind=MemoryKind.VIRTUAL)
+    address = memory.address
+    reader = Reader(memory)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del memory, reader
+        gc.collect()
+    assert seen == [b"block"]
+    query = ctypes.WinDLL("kernel32").VirtualQuery
+    query.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    info = (ctypes.c_size_t * 6)()
+    assert query(address, info, ctypes.sizeof(info))
+    state = ctypes.c_uint32.from_buffer(info, 4 * ctypes.sizeof(ctypes.c_size_t))
+    assert state.value == 0x10000  # MEM_FREE

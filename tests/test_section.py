@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -661,3 +662,45 @@ def test_an_open_section_at_exit_is_harmless(dll: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_buffer_in_the_same_garbage_keeps_the_dll(dll: Path) -> None:
+    """A cycle with a memoryview: finalisers still read it, and then it is unloaded."""
+    seen = []
+
+    class Reader:
+        """Reads what it holds when it goes."""
+
+        def __init__(self, section: SharedSection) -> None:
+            self.cycle, self.view = self, memoryview(section)
+
+        def __del__(self) -> None:
+            seen.append(bytes(self.view[:3]))
+
+    with SharedSection.load(dll) as other:
+        other.write(b"abc")
+        reader = Reader(SharedSection.load(dll))
+        assert other.attach_count == 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del reader
+            gc.collect()
+        assert seen == [b"abc"]
+        assert other.attach_count == 1
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_its_names_go_with_it(dll: Path, close: bool) -> None:
+    """Path, symbol and section name are not kept by an object that is gone."""
+    section = SharedSection.load(dll)
+    path = section.path
+    before = sys.getrefcount(path)
+    section_name = section.section_name
+    held = sys.getrefcount(section_name)
+    if close:
+        section.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del section
+    assert sys.getrefcount(path) == before - 1
+    assert sys.getrefcount(section_name) == held - 1
