@@ -193,7 +193,10 @@ pump_call(wi_pump *pump, wi_message *message, BOOL *queue)
     PyGILState_STATE gil = PyGILState_Ensure();
     WindowObject *owner = (WindowObject *)pump->owner;
     PyObject *object = NULL, *result = NULL;
-    if (owner == NULL || owner->dispatch == NULL) {
+    /* Without references it is on its way to the finaliser, and a new one
+     * would not keep it. */
+    if (owner == NULL || Py_REFCNT((PyObject *)owner) == 0 ||
+        owner->dispatch == NULL) {
         wi_message_unref(message);
         PyGILState_Release(gil);
         return 0;
