@@ -26,6 +26,8 @@ BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
 #define PUMP_COMMAND 0x7FF1
 
 typedef struct {
+    volatile LONG refs; /* the pump's and the caller's, who may give up */
+    HANDLE done;        /* set when the pump has filled in the result */
     UINT_PTR id;
     UINT period_ms; /* 0 ends the timer */
     BOOL ok;
@@ -368,7 +370,17 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     return TRUE;
 }
 
-/* Only the thread that owns a window may give it a timer. */
+static void
+pump_command_unref(pump_command *command)
+{
+    if (InterlockedDecrement(&command->refs) == 0) {
+        CloseHandle(command->done);
+        HeapFree(GetProcessHeap(), 0, command);
+    }
+}
+
+/* Only the thread that owns a window may give it a timer. Consumes the
+ * pump's reference. */
 static void
 pump_set_timer(HWND hwnd, pump_command *command)
 {
@@ -378,6 +390,8 @@ pump_set_timer(HWND hwnd, pump_command *command)
             ? KillTimer(hwnd, command->id)
             : SetTimer(hwnd, command->id, command->period_ms, NULL) != 0;
     command->error = GetLastError();
+    SetEvent(command->done);
+    pump_command_unref(command);
 }
 
 /* Let the messages that are asked for in from lower integrity levels. */
@@ -1096,17 +1110,54 @@ window_set_timer(PyObject *op, PyObject *args)
     if (pump == NULL || pump->closing) {
         return window_closed_error();
     }
-    pump_command command = {(UINT_PTR)id, period_ms, FALSE,
-                            ERROR_INVALID_WINDOW_HANDLE};
-    /* The command is on our stack: wait as long as it takes. */
-    Py_BEGIN_ALLOW_THREADS
-    SendMessageW(pump->hwnd, PUMP_COMMAND, (WPARAM)pump->cookie,
-                 (LPARAM)&command);
-    Py_END_ALLOW_THREADS
-    if (!command.ok && period_ms != 0) {
-        return wi_raise(command.error, "SetTimer", self->title);
+    pump_command *command =
+        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*command));
+    if (command == NULL) {
+        return PyErr_NoMemory();
     }
-    return PyBool_FromLong(command.ok);
+    command->refs = 2;
+    command->id = (UINT_PTR)id;
+    command->period_ms = period_ms;
+    command->done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (command->done == NULL) {
+        DWORD err = GetLastError();
+        HeapFree(GetProcessHeap(), 0, command);
+        return wi_raise(err, "CreateEventW", self->title);
+    }
+    BOOL sent;
+    DWORD err;
+    WI_CALL(err, sent = SendNotifyMessageW(pump->hwnd, PUMP_COMMAND,
+                                           (WPARAM)pump->cookie,
+                                           (LPARAM)command));
+    if (!sent) {
+        pump_command_unref(command); /* the pump's */
+        pump_command_unref(command);
+        return pump->closing
+                   ? window_closed_error()
+                   : wi_raise(err, "SendNotifyMessageW", self->title);
+    }
+    PyObject *result = NULL;
+    for (;;) {
+        BOOL ended = WaitForSingleObject(pump->thread, 0) == WAIT_OBJECT_0;
+        DWORD waited =
+            wi_wait_serving(command->done, ended ? 0 : WI_WAIT_SLICE_MS);
+        if (waited == WAIT_OBJECT_0) {
+            result = command->ok || period_ms == 0
+                         ? PyBool_FromLong(command->ok)
+                         : wi_raise(command->error, "SetTimer", self->title);
+            break;
+        }
+        if (waited == WAIT_FAILED) {
+            break; /* Ctrl+C, mostly; the pump keeps its reference */
+        }
+        if (ended) {
+            pump_command_unref(command); /* the pump's: it never came to it */
+            window_closed_error();
+            break;
+        }
+    }
+    pump_command_unref(command);
+    return result;
 }
 
 /* ----------------------------------------------------------------- wakers */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import gc
 import hashlib
@@ -173,6 +174,65 @@ def test_ctrl_c_interrupts_receive(unique_name: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             window.receive(30)
         timer.join()
+
+
+def test_ctrl_c_interrupts_set_timer(unique_name: str) -> None:
+    """While a handler keeps the window's thread; the timer comes after it."""
+    started, release = threading.Event(), threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        if message.is_copydata:
+            started.set()
+            release.wait(30)
+        return 1
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        sender = threading.Thread(
+            target=winipc.send_copydata, args=(window, b"x"), kwargs={"timeout": 30}
+        )
+        sender.start()
+        assert started.wait(30)
+        timer = threading.Timer(0.1, _thread.interrupt_main)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            window.set_timer(7, 60)
+        timer.join()
+        release.set()
+        sender.join(30)
+        assert window.kill_timer(7)
+        assert not window.kill_timer(7)
+
+
+def test_timer_of_a_window_that_closes_meanwhile(unique_name: str) -> None:
+    """The wait ends with the window's thread."""
+    started, release = threading.Event(), threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        started.set()
+        release.wait(30)
+        return 1
+
+    window = winipc.CopyDataWindow.create(unique_name, handler=handler)
+    sender = threading.Thread(
+        target=winipc.send_copydata, args=(window, b"x"), kwargs={"timeout": 30}
+    )
+    sender.start()
+    assert started.wait(30)
+
+    def close() -> None:
+        with pytest.raises(TimeoutError):
+            window.close(0.0)
+        release.set()
+
+    timer = threading.Timer(0.1, close)
+    timer.start()
+    with contextlib.suppress(ValueError):  # set just before the end
+        window.set_timer(7, 60)
+    timer.join()
+    window.close(30)
+    sender.join(30)
+    with pytest.raises(ValueError, match="closed"):
+        window.set_timer(7, 60)
 
 
 # ------------------------------------------------------------------------ large
