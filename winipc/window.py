@@ -531,7 +531,10 @@ def call(
 @atexit.register
 def _close_at_exit() -> None:
     """End the threads while there is an interpreter for their handlers."""
-    for window in list(_open_windows):
-        # A handler that does not return ends with the process.
-        with contextlib.suppress(TimeoutError):
-            window.close(_EXIT_WAIT)
+    windows = list(_open_windows)
+    # All are asked before one is waited for, so that a Ctrl+C during the wait
+    # leaves none open. A handler that does not return ends with the process.
+    for wait in (0.0, _EXIT_WAIT):
+        for window in windows:
+            with contextlib.suppress(Exception, KeyboardInterrupt):
+                window.close(wait)
