@@ -1760,7 +1760,17 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
     }
     ch->ring.shared = (winipc_channel_header *)view;
     winipc_ring_format(view, capacity, max_record, flags);
-    return winipc_ring_attach(&ch->ring, view, size);
+    int result = winipc_ring_attach(&ch->ring, view, size);
+    if (result == WINIPC_OK) {
+        return result;
+    }
+    /* Somebody else has written there. Attach cleared the ring: put back
+     * what close unmaps. */
+    if (result == WINIPC_EMPTY) {
+        result = winipc_ring_corrupt(&ch->ring, "not a channel (magic)");
+    }
+    ch->ring.shared = (winipc_channel_header *)view;
+    return winipc_os_give_up(ch, result);
 }
 
 /* Open the channel that somebody made. CORRUPT with ring.fault if it is none;
@@ -1788,6 +1798,9 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
         UnmapViewOfFile(view);
         SetLastError(err);
         return winipc_os_give_up(ch, WINIPC_FAILED);
+    }
+    if (info.State != MEM_COMMIT) {
+        info.RegionSize = 0; /* SEC_RESERVE: there is nothing to read yet */
     }
     while ((result = winipc_ring_attach(&ch->ring, view, info.RegionSize)) ==
            WINIPC_EMPTY) {

@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import Channel, EndOfStream, Event
+from winipc import Channel, EndOfStream, Event, SharedMapping
 
 CAPACITY = 4096
 DEADLINE = 60.0
@@ -842,6 +842,17 @@ def test_a_mapping_that_is_no_channel_is_refused(unique_name: str) -> None:
     with Event.create(unique_name), pytest.raises(OSError, match="6") as caught:
         Channel.open(unique_name)
     assert caught.value.winerror == 6
+
+
+def test_a_mapping_without_memory_is_refused(unique_name: str) -> None:
+    """Addresses that are only reserved: nobody reads them."""
+    with SharedMapping.create(unique_name, 1 << 20, reserve=True):
+        with pytest.raises(OSError, match="channel") as caught:
+            Channel.open(unique_name)
+        assert caught.value.winerror == 13
+        with pytest.raises(OSError, match="channel") as caught:
+            Channel.create(unique_name, CAPACITY, exist_ok=True)
+        assert caught.value.winerror == 13
 
 
 # ------------------------------------------------------------ waiting, async
