@@ -16,6 +16,11 @@
 /* Above this, copying takes longer than giving up the GIL. */
 #define CHANNEL_GIL_COPY 32768
 
+/* How many parts of messages to receive before a look at signals and the
+ * deadline, and how many at most in a call that may not wait. */
+#define CHANNEL_BREATH 64
+#define CHANNEL_PARTS_MAX 4096
+
 /* How often a sender asks whether the consumer still lives, milliseconds. */
 #define CHANNEL_CHECK_MS 500
 
@@ -121,6 +126,7 @@ typedef struct {
     uint64_t timeout_ms;
     uint64_t began;
     int started;
+    unsigned int parts; /* received meanwhile */
 } channel_deadline;
 
 /* How long the next step may wait; 0 when time is over. */
@@ -222,6 +228,7 @@ channel_arguments(const char *function, PyObject *const *args,
     Py_ssize_t fixed = object != NULL;
     PyObject *timeout = NULL;
     deadline->started = 0;
+    deadline->parts = 0;
     if (kwnames != NULL && PyTuple_Size(kwnames) != 0) {
         PyObject *key = PyTuple_GetItem(kwnames, 0);
         if (PyTuple_Size(kwnames) > 1 || count > fixed ||
@@ -416,7 +423,7 @@ channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
     Py_buffer view;
     char *data;
     Py_ssize_t length;
-    channel_deadline deadline = {channel_default_timeout(self), 0, 0};
+    channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
     if (channel_arguments("send", args, count, kwnames, &object, &deadline) <
             0 ||
         send_buffer(object, &view, &data, &length) < 0) {
@@ -456,7 +463,7 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
 {
     ChannelObject *self = (ChannelObject *)op;
     PyObject *messages, *item, *answer = NULL;
-    channel_deadline deadline = {channel_default_timeout(self), 0, 0};
+    channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
     if (channel_arguments("send_many", args, count, kwnames, &messages,
                           &deadline) < 0) {
         return NULL;
@@ -567,6 +574,28 @@ recv_front(ChannelObject *self, const void **payload, uint32_t *length,
     }
 }
 
+/* After each part of a message that is not complete: a sender may stream
+ * parts for ever, so every now and then let other threads and signals in and
+ * look at the time. 0, or -1 with an exception. */
+static int
+recv_breathe(ChannelObject *self, channel_deadline *deadline)
+{
+    if (++deadline->parts % CHANNEL_BREATH != 0) {
+        return 0;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    if (deadline->timeout_ms == 0 ? deadline->parts < CHANNEL_PARTS_MAX
+                                  : deadline_slice(deadline) != 0) {
+        return 0;
+    }
+    wi_raise_timeout("Channel.recv", self->name);
+    return -1;
+}
+
 /* Copy with or without the GIL, by size. */
 static void
 recv_copy(void *to, const void *from, size_t length)
@@ -614,7 +643,8 @@ recv_parts_into(ChannelObject *self, char *buffer, Py_ssize_t room,
             *size = (Py_ssize_t)total;
             return WINIPC_OK;
         }
-        if (recv_front(self, &payload, &length, &flags, deadline) < 0 ||
+        if (recv_breathe(self, deadline) < 0 ||
+            recv_front(self, &payload, &length, &flags, deadline) < 0 ||
             (flags & WINIPC_RECORD_FIRST)) {
             break;
         }
@@ -732,6 +762,9 @@ recv_bytes(ChannelObject *self, channel_deadline *deadline)
             }
             return message;
         }
+        if (recv_breathe(self, deadline) < 0) {
+            return NULL; /* the next call goes on with self->assembly */
+        }
     }
 }
 
@@ -752,7 +785,7 @@ channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
 {
     ChannelObject *self = (ChannelObject *)op;
     PyObject *answer = NULL;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
     if (channel_arguments("recv", args, count, kwnames, NULL, &deadline) < 0 ||
         gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
         return NULL;
@@ -779,7 +812,7 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
     ChannelObject *self = (ChannelObject *)op;
     PyObject *object, *answer = NULL, *message = NULL;
     Py_buffer view;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
     if (channel_arguments("recv_into", args, count, kwnames, &object,
                           &deadline) < 0 ||
         PyObject_GetBuffer(object, &view, PyBUF_WRITABLE) < 0) {
@@ -859,7 +892,7 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
 {
     ChannelObject *self = (ChannelObject *)op;
     PyObject *object, *answer = NULL;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
     if (channel_arguments("recv_many", args, count, kwnames, &object,
                           &deadline) < 0) {
         return NULL;
@@ -944,7 +977,7 @@ channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
              PyObject *kwnames)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
     if (channel_arguments("peek", args, count, kwnames, NULL, &deadline) < 0 ||
         gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
         return NULL;
@@ -1322,7 +1355,7 @@ static PyObject *
 channel_claim(PyObject *op, PyObject *arg)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
     int receive = PyObject_IsTrue(arg);
     if (receive < 0) {
         return NULL;
@@ -1350,7 +1383,7 @@ static PyObject *
 channel_arm(PyObject *op, PyObject *args)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {0, 0, 0};
+    channel_deadline deadline = {0, 0, 0, 0};
     Py_ssize_t length;
     int look, ready;
     if (!PyArg_ParseTuple(args, "np:_arm", &length, &look)) {

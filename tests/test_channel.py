@@ -855,6 +855,87 @@ def test_a_mapping_without_memory_is_refused(unique_name: str) -> None:
         assert caught.value.winerror == 13
 
 
+def _fill_with_empty_parts(memory: mmap.mmap, capacity: int) -> None:
+    """A message of 2**20 bytes that begins, and parts of it with nothing in them."""
+    first = struct.pack("<IHHQ", 8, 1, 0x5749, 1 << 20)
+    part = struct.pack("<IHH", 0, 0, 0x5749)
+    memory[4096 : 4096 + capacity] = first + part * ((capacity - 16) // 8)
+    struct.pack_into("<Q", memory, 128, capacity)
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_receiving_parts_without_waiting_ends(unique_name: str, into: bool) -> None:
+    """timeout=0 takes a bounded number of parts, and the next call goes on."""
+    capacity = 1 << 16
+    with Channel.create(unique_name, capacity) as channel:
+        with mmap.mmap(-1, 4096 + 2 * capacity, tagname=unique_name) as memory:
+            _fill_with_empty_parts(memory, capacity)
+        for call in range(1, 3):
+            with pytest.raises(TimeoutError):
+                if into and call == 1:
+                    channel.recv_into(bytearray(1 << 20), 0)
+                else:
+                    channel.recv(0)
+            left = capacity - (call * 4096 + 1) * 8
+            assert channel.pending == max(left, 0)
+
+
+def test_a_stream_of_empty_parts_ends_with_the_time(unique_name: str) -> None:
+    """A process that writes them for ever; other threads run meanwhile."""
+    script = f"""
+import mmap, struct
+memory = mmap.mmap(-1, 4096 + 2 * 65536, tagname={unique_name!r})
+print("ready", flush=True)
+while memory[0]:
+    head = struct.unpack_from("<Q", memory, 256)[0]
+    struct.pack_into("<Q", memory, 128, head + 65536)
+"""
+    with (
+        Channel.create(unique_name, 1 << 16) as channel,
+        mmap.mmap(-1, 4096 + (2 << 16), tagname=unique_name) as memory,
+    ):
+        _fill_with_empty_parts(memory, 1 << 16)
+        with pytest.raises(TimeoutError):
+            channel.recv(0)  # the message has begun
+        memory[4096:4112] = struct.pack("<IHH", 0, 0, 0x5749) * 2
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.DEVNULL, stdout=-1
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline().strip() == b"ready"
+                # Without an end of its own the test ends it, so that it fails.
+                rescue = threading.Timer(10, process.kill)
+                rescue.start()
+                for timeout in (0, 0.2):
+                    began = time.monotonic()
+                    with pytest.raises(TimeoutError):
+                        channel.recv(timeout)
+                    assert time.monotonic() - began < 5
+                rescue.cancel()
+            finally:
+                process.kill()
+
+
+def test_an_honest_message_in_many_parts_survives_short_waits(
+    unique_name: str,
+) -> None:
+    """What arrived is kept, however often the receiver's time is over."""
+    data = random.Random(2).randbytes(300_000)
+    with Channel.create(unique_name, 1 << 16, max_record=16) as channel:
+        thread = threading.Thread(
+            target=lambda: [channel.send(data, DEADLINE) for _ in range(2)]
+        )
+        thread.start()
+        end = time.monotonic() + DEADLINE
+        received = []
+        while len(received) < 2 and time.monotonic() < end:
+            with contextlib.suppress(TimeoutError):
+                received.append(channel.recv(0 if received else 0.001))
+        thread.join(DEADLINE)
+        assert received == [data, data]
+
+
 # ------------------------------------------------------------ waiting, async
 
 
