@@ -9,6 +9,8 @@
 #ifndef WINIPC_CORE_H
 #define WINIPC_CORE_H
 
+/* Before 3.13 the formats y# and z# need it. */
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
 

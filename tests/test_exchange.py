@@ -272,6 +272,7 @@ HOSTILE = {
     "process-huge-length": ("Handle", os.getpid() | 0xFFFF_FFFF << 32, 1),
     "process-no-such-pid": ("Handle", 0xFFFF_FFF0 | 16 << 32, 0x10000),
     "process-text-bad-address": ("Handle", os.getpid(), 1),
+    "process-negative-address": ("Handle", os.getpid() | 16 << 32, -1),
 }
 
 
@@ -319,6 +320,81 @@ def test_killed_sender_leaves_the_receiver_working(
     with Sender(receiver.title, mapping=receiver.title) as sender:
         sender.send(b"next", via=via)
     assert receiver.receive(60).data == b"next"
+
+
+class SlowReceiver:
+    """A receiver that takes its time over the first "Mapped" message."""
+
+    def __init__(self, name: str) -> None:
+        self.seen: list[bytes] = []
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.mapping = winipc.SharedMapping.create(name, 4096)
+        # As a Receiver does, so that the death of a sender in its turn is told.
+        self.mutex = winipc.Mutex.create(f"{name}.winipc-exchange")
+        self.window = winipc.CopyDataWindow.create(
+            name, handler=self.handle, messages=["Mapped"]
+        )
+
+    def handle(self, message: winipc.Message) -> int:
+        self.entered.set()
+        assert self.go_on.wait(60)
+        self.seen.append(self.mapping.read(message.wparam))
+        return 1
+
+    def close(self) -> None:
+        self.go_on.set()
+        self.window.close()
+        self.mutex.close()
+        self.mapping.close()
+
+
+@pytest.fixture
+def slow_receiver(unique_name: str) -> Iterator[SlowReceiver]:
+    receiver = SlowReceiver(unique_name)
+    yield receiver
+    receiver.close()
+
+
+def first_times_out(receiver: SlowReceiver, start_peer: StartPeer, name: str) -> None:
+    with Sender(name, mapping=name, timeout=0.3) as sender:
+        with pytest.raises(TimeoutError):
+            sender.send(b"first", via="mapping")
+        second_has_to_wait(receiver, name)
+
+
+def first_is_killed(receiver: SlowReceiver, start_peer: StartPeer, name: str) -> None:
+    peer = start_peer("exchange_sender.py", name, name)
+    peer.expect("ready")
+    peer.say(f"mapping {b'first'.hex()}")
+    assert receiver.entered.wait(60)
+    peer.kill()
+    second_has_to_wait(receiver, name)
+
+
+def second_has_to_wait(receiver: SlowReceiver, name: str) -> None:
+    def send() -> None:
+        with Sender(name, mapping=name, timeout=60) as sender:
+            sender.send(b"second", via="mapping")
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    thread.join(0.5)  # long enough to do harm
+    assert receiver.mapping.read(5) == b"first"
+    receiver.go_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("fate", [first_times_out, first_is_killed])
+def test_what_a_receiver_still_reads_is_not_overwritten(
+    slow_receiver: SlowReceiver,
+    start_peer: StartPeer,
+    unique_name: str,
+    fate: Callable[[SlowReceiver, StartPeer, str], None],
+) -> None:
+    """A sender gave up or died; the next one waits until its message is done."""
+    fate(slow_receiver, start_peer, unique_name)
+    assert slow_receiver.seen == [b"first", b"second"]
 
 
 # ----------------------------------------------------------------------- life

@@ -30,6 +30,7 @@ import enum
 import errno
 import os
 import queue
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
@@ -40,7 +41,7 @@ from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import find_window, register_message, send_copydata, send_message
 from winipc.process import RemoteProcess
 from winipc.section import SharedSection
-from winipc.sync import Mutex
+from winipc.sync import Event, Mutex
 from winipc.window import CopyDataWindow, Message
 
 if TYPE_CHECKING:
@@ -156,6 +157,9 @@ class Receiver:
             if section is None:
                 section = stack.enter_context(SharedSection.load())
             self._section = section
+            # Held open, so that the death of a sender in its turn is not lost.
+            for name in (mapping, _SECTION_LOCK):
+                _Lane(name, stack)
             self._takers: dict[int, Callable[[int, int], Received]] = {
                 register_message(MESSAGE_NAMES[transport]): taker
                 for transport, taker in (
@@ -183,7 +187,7 @@ class Receiver:
         """Copy what a message announces while its sender waits; the answer."""
         try:
             self._enqueue(self._take(message))
-        except (_Refused, OSError, ValueError):
+        except (_Refused, OSError, ValueError, OverflowError, MemoryError):
             # A hostile or dying sender is no fault of this process: it gets
             # its refusal, and the count tells that there was one.
             self.refused += 1
@@ -219,6 +223,8 @@ class Receiver:
         if self._accept is not None and not self._accept(pid):
             raise _Refused
         with RemoteProcess.open(pid) as process:
+            # LPARAM is signed, and a 32-bit sender's is extended by its sign.
+            address &= (1 << 8 * process.pointer_size) - 1
             if length:
                 data = process.read(address, length)
             else:
@@ -275,8 +281,10 @@ class Receiver:
         """Destroy the window and let go of everything; may be called twice."""
         if not self._closed:
             self._closed = True
-            self._stack.close()
-            self._queue.put(None)
+            try:
+                self._stack.close()
+            finally:
+                self._queue.put(None)
 
     def __enter__(self) -> Self:
         return self
@@ -300,6 +308,24 @@ def _receivers_mapping(name: str, size: int) -> SharedMapping:
         return SharedMapping.create(name, size)
     except FileExistsError:
         return SharedMapping.open(name)
+
+
+class _Lane:
+    """What all senders share about one memory, under one name.
+
+    Whose turn it is, and whether a message about it may still be on its way:
+    one that timed out, or whose sender died.
+    """
+
+    def __init__(self, name: str, stack: contextlib.ExitStack) -> None:
+        self.mutex = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
+        stack.callback(self.mutex.close)
+        self.doubt = stack.enter_context(
+            Event.create(f"{name}.winipc-doubt", manual=True, exist_ok=True)
+        )
+
+    def turn(self, timeout: float | None) -> contextlib.AbstractContextManager[Mutex]:
+        return self.mutex.lock(timeout, repair=lambda _: self.doubt.set())
 
 
 class Sender:
@@ -331,10 +357,9 @@ class Sender:
         self._hwnd = _find_receiver(title)
         self._stack = contextlib.ExitStack()
         self._mapping: SharedMapping | None = None
-        self._mutexes: dict[str, Mutex] = {}
+        self._lanes: dict[str, _Lane] = {}
         # A send that timed out may be carried out later: until the receiver
-        # has answered something sent after it, its memory is left alone.
-        self._in_doubt = False
+        # has answered something sent after it, its memory is kept.
         self._doubtful: list[GlobalMemory] = []
 
     def send(
@@ -408,26 +433,35 @@ class Sender:
             raise ValueError(
                 f"{len(view)} bytes do not fit in the {transport}'s {len(shared)}"
             )
-        with self._turn(lock_name):
-            self._settle()
+        lane = self._lane(lock_name)
+        with lane.turn(self.timeout):
+            if lane.doubt.is_set():
+                self._barrier()
+                lane.doubt.reset()
             shared.write(view)
             if len(view) < len(shared):
                 # A plain C program looks for the end of the text, and a
                 # length of 0 says "text" to everyone.
                 shared[len(view)] = 0
-            return self._notify(transport, len(view), 0)
+            try:
+                return self._notify(transport, len(view), 0)
+            except (TimeoutError, KeyboardInterrupt):
+                lane.doubt.set()
+                raise
 
     def _send_process(self, view: memoryview) -> int:
-        self._settle()
+        if self._doubtful:
+            self._barrier()
+            self._free_doubtful()
         # Pages of their own: once they are freed, a late read of them fails.
         # One byte more is the NUL that a plain C program looks for.
         memory = GlobalMemory.allocate(len(view) + 1, kind=MemoryKind.VIRTUAL)
         memory.write(view)
         try:
             answer = self._notify(
-                Transport.PROCESS, os.getpid() | len(view) << 32, memory.address
+                Transport.PROCESS, _pack(os.getpid(), view), memory.address
             )
-        except TimeoutError:
+        except (TimeoutError, KeyboardInterrupt):
             self._doubtful.append(memory)
             raise
         except BaseException:
@@ -445,32 +479,23 @@ class Sender:
 
     def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
         message = register_message(MESSAGE_NAMES[transport])
-        try:
-            return send_message(
-                self._hwnd, message, wparam, lparam, timeout=self.timeout
-            )
-        except TimeoutError:
-            self._in_doubt = True
-            raise
+        return send_message(self._hwnd, message, wparam, lparam, timeout=self.timeout)
 
-    def _settle(self) -> None:
-        """Wait until nothing that timed out can still be read by the receiver."""
-        if self._in_doubt:
-            # Sent messages are answered in order, so this one is the barrier.
-            send_message(self._hwnd, _WM_NULL, 0, 0, timeout=self.timeout)
-            self._in_doubt = False
+    def _barrier(self) -> None:
+        """Wait until the receiver is through with everything sent before."""
+        # Sent messages are carried out in order, so an answer to the last one
+        # speaks for all of them.
+        send_message(self._hwnd, _WM_NULL, 0, 0, timeout=self.timeout)
+
+    def _free_doubtful(self) -> None:
         while self._doubtful:
             self._doubtful.pop().close()
 
-    def _turn(self, name: str) -> contextlib.AbstractContextManager[Mutex]:
-        """This sender's turn on memory that all senders share."""
-        mutex = self._mutexes.get(name)
-        if mutex is None:
-            mutex = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
-            self._stack.callback(mutex.close)
-            self._mutexes[name] = mutex
-        # What a sender that died left there is overwritten anyway.
-        return mutex.lock(self.timeout, repair=lambda _: None)
+    def _lane(self, name: str) -> _Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = _Lane(name, self._stack)
+        return lane
 
     def close(self) -> None:
         """Let go of everything; may be called twice.
@@ -479,8 +504,7 @@ class Sender:
         comes to it after this finds nothing, and refuses it.
         """
         self._stack.close()
-        while self._doubtful:
-            self._doubtful.pop().close()
+        self._free_doubtful()
 
     def __enter__(self) -> Self:
         return self
@@ -495,6 +519,17 @@ class Sender:
 
     def __repr__(self) -> str:
         return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"
+
+
+def _pack(pid: int, view: memoryview) -> int:
+    """The wParam of "Handle": pid and length, or 0 for text."""
+    if sys.maxsize > 1 << 32:
+        return pid | len(view) << 32
+    if 0 in view:
+        raise ValueError(
+            "a 32-bit process sends only text without NUL by the process transport"
+        )
+    return pid
 
 
 def _find_receiver(title: str) -> int:
