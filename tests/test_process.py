@@ -1088,6 +1088,29 @@ def test_protection_is_restored_region_by_region(
         pass
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["quiet", "raising"])
+def test_a_region_that_went_leaves_the_others_restored(
+    process: RemoteProcess, target: Target, own: bool
+) -> None:
+    """And an error of the body is the one that is seen."""
+    pages = target.where("pages") + 9 * PAGE  # READONLY, READWRITE, EXECUTE_READ
+
+    def decommit_within() -> None:
+        with process.protect(pages, 5 * PAGE):
+            process._free(pages + PAGE, 3 * PAGE, 0x4000)
+            if own:
+                raise RuntimeError("of the body")
+
+    with pytest.raises(RuntimeError if own else OSError) as caught:
+        decommit_within()
+    if own:
+        assert "restored" in caught.value.__notes__[0]
+    else:
+        assert "VirtualProtectEx" in str(caught.value)
+    assert int(target.ask(f"query {pages:x}"), 16) == 2
+    assert int(target.ask(f"query {pages + 4 * PAGE:x}"), 16) == 0x20
+
+
 def test_protection_of_a_target_that_exits(
     process: RemoteProcess, target: Target
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from winipc.remote_types import (
@@ -205,12 +205,29 @@ def protected(
     process._protect(address, size, protection)
     try:
         yield before
-    finally:
-        with suppress(ProcessLookupError):  # there is nothing to restore
-            for region in before:
-                start = max(region.base, address)
-                stop = min(region.end, address + size)
-                process._protect(start, stop - start, region.protection)
+    except BaseException as error:
+        if failure := _restore(process, address, size, before):
+            error.add_note(f"the protection could not be restored: {failure}")
+        raise
+    if failure := _restore(process, address, size, before):
+        raise failure
+
+
+def _restore(
+    process: RemoteProcess, address: int, size: int, before: list[Region]
+) -> Exception | None:
+    """Give every region that can have it its protection back; the first failure."""
+    first = None
+    for region in before:
+        start = max(region.base, address)
+        stop = min(region.end, address + size)
+        try:
+            process._protect(start, stop - start, region.protection)
+        except ProcessLookupError:
+            break  # there is nothing to restore
+        except Exception as error:
+            first = first or error
+    return first
 
 
 class Watch:
