@@ -148,10 +148,28 @@ failed:
 
 /* ---------------------------------------------------------------- results */
 
+/* AbandonedError about mutexes that are known by number only. */
+static int
+waits_raise_abandoned(wi_state *state, PyObject *label)
+{
+    if (label != NULL) {
+        wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
+                      "the thread that held the mutex ended without releasing "
+                      "it; this thread holds it now",
+                      "WaitForMultipleObjects", label);
+        Py_DECREF(label);
+    }
+    return -1;
+}
+
 /* Book what the wait took for the calling thread; -1 with AbandonedError. */
 static int
-waits_took(waits_item *item, int abandoned)
+waits_took(wi_state *state, waits_item *item, int abandoned)
 {
+    if (item->object == NULL && abandoned) {
+        return waits_raise_abandoned(
+            state, PyUnicode_FromFormat("handle %zu", (size_t)item->handle));
+    }
     if (item->object == NULL || item->object->kind != SYNC_MUTEX) {
         return 0;
     }
@@ -483,7 +501,8 @@ waits_any(PyObject *module, PyObject *args, PyObject *kwargs)
             outcome = result == WAIT_FAILED ? -1 : result != WAIT_TIMEOUT;
         }
     }
-    if (outcome > 0 && waits_took(&set.items[index], abandoned) < 0) {
+    if (outcome > 0 && waits_took(PyModule_GetState(module), &set.items[index],
+                                  abandoned) < 0) {
         outcome = -1;
     }
     waits_clear(&set);
@@ -522,21 +541,31 @@ waits_all_lot(waits_set *set, const DWORD *lot, DWORD count,
 }
 
 /* Book all mutexes; AbandonedError when one or more were abandoned. Which of
- * them it was Windows does not tell, so all are marked. */
+ * them it was Windows does not tell, so all are marked, but for those that
+ * this thread held already. */
 static int
-waits_took_all(waits_set *set, int abandoned)
+waits_took_all(wi_state *state, waits_set *set, int abandoned)
 {
     SyncObject *first = NULL;
     for (DWORD i = 0; i < set->count; i++) {
         SyncObject *object = set->items[i].object;
         if (object != NULL && object->kind == SYNC_MUTEX) {
-            sync_taken(object, abandoned);
-            first = first == NULL ? object : first;
+            int mine =
+                object->held > 0 && object->owner == GetCurrentThreadId();
+            sync_taken(object, abandoned && !mine);
+            if (first == NULL && !mine) {
+                first = object;
+            }
         }
     }
     if (abandoned && first != NULL) {
         sync_raise_abandoned(first, "WaitForMultipleObjects");
         return -1;
+    }
+    if (abandoned) {
+        return waits_raise_abandoned(
+            state, PyUnicode_FromFormat("one of %u handles",
+                                        (unsigned int)set->count));
     }
     return 0;
 }
@@ -629,7 +658,8 @@ waits_all(PyObject *module, PyObject *args, PyObject *kwargs)
         }
         outcome = waits_all_lot(&set, lot, set.count, timeout_ms, &abandoned);
     }
-    if (outcome > 0 && waits_took_all(&set, abandoned) < 0) {
+    if (outcome > 0 &&
+        waits_took_all(PyModule_GetState(module), &set, abandoned) < 0) {
         outcome = -1;
     }
     waits_clear(&set);

@@ -829,6 +829,39 @@ def test_waits_tell_of_an_abandoned_mutex(count: int, make: Callable[..., Any]) 
     mutex.release()
 
 
+def test_wait_all_keeps_count_of_a_mutex_that_is_held(make: Callable[..., Any]) -> None:
+    """Another one was abandoned; ours is held once more and not marked."""
+    ours, other = make(Mutex), make(Mutex)
+    ours.acquire()
+    ours.acquire()
+    run_thread(other.acquire)
+    with pytest.raises(winipc.AbandonedError) as abandoned:
+        wait_all([ours, other], LONG)
+    assert abandoned.value.mutex is other
+    assert other.abandoned
+    assert not ours.abandoned
+    other.release()
+    for _ in range(3):
+        assert ours.held
+        ours.release()
+    assert not ours.held
+
+
+@pytest.mark.parametrize("wait", [wait_any, wait_all])
+def test_waits_tell_of_an_abandoned_handle_number(
+    wait: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """A mutex by number has no object, but its state is as doubtful."""
+    mutex = make(Mutex)
+    run_thread(mutex.acquire)
+    number = mutex.handle
+    with pytest.raises(winipc.AbandonedError, match="handle") as abandoned:
+        wait([number], LONG)
+    assert abandoned.value.winerror == 735
+    kernel32 = ctypes.WinDLL("kernel32")
+    assert kernel32.ReleaseMutex(ctypes.c_void_p(number))
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_wait_all_takes_all_or_nothing(count: int, make: Callable[..., Any]) -> None:
     """With one missing nothing is consumed; with all of them everything is."""
