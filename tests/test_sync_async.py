@@ -204,6 +204,38 @@ def test_close_is_refused_while_a_task_waits(
     run(main())
 
 
+def test_nothing_is_left_when_no_thread_can_start(
+    run: Callable[..., Any],
+    make: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread's event is closed, and its objects are free."""
+    event, mutex, made = make(Event), make(Mutex), []
+    create = Event.create
+
+    def record(*args: Any, **kwargs: Any) -> Event:
+        made.append(create(*args, **kwargs))
+        return made[-1]
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="start"):
+            await event.wait_async()
+        with pytest.raises(RuntimeError, match="start"):
+            async with mutex.lock_async():
+                pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(awaiting, "_waiters", [])
+        patch.setattr(awaiting.Event, "create", record)
+        patch.setattr(awaiting.threading.Thread, "start", fail)
+        run(main())
+    assert len(made) == 2
+    assert all(one.closed for one in made)
+
+
 @pytest.mark.parametrize("kind", ["event", "semaphore"])
 def test_cancellation_loses_no_signal(
     kind: str, run: Callable[..., Any], make: Callable[..., Any]

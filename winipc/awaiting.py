@@ -165,7 +165,11 @@ def _add(wait: _Wait) -> None:
             waiter = next((one for one in _waiters if len(one.queues) < _ROOM), None)
         if waiter is None:
             waiter = _Waiter()
-            waiter.thread.start()
+            try:
+                waiter.thread.start()
+            except BaseException:  # no thread closes it
+                waiter.wake.close()
+                raise
             _waiters.append(waiter)
         queue = waiter.queues.setdefault(wait.object, deque())
         queue.append(wait)
@@ -316,7 +320,11 @@ async def hold_mutex(
 ) -> AsyncIterator[Mutex]:
     """What `Mutex.lock_async` returns."""
     holder = _Holder(mutex, timeout)
-    holder.thread.start()
+    try:
+        holder.thread.start()
+    except BaseException:
+        holder.stop.close()
+        raise
     try:
         try:
             await holder.future
