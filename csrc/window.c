@@ -688,6 +688,24 @@ done:
     return result;
 }
 
+/* The thread attaches to the main interpreter (PyGILState knows no other),
+ * where objects of another one must not be touched. */
+static int
+window_check_interpreter(const pump_table *table)
+{
+    BOOL python = table->handle_all || table->ids_count > 0;
+    for (size_t i = 0; i < table->routes_count; i++) {
+        python |= table->routes[i].handled;
+    }
+    if (python && PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "handlers and conditions of windows run in the main "
+                        "interpreter only: receive() the messages here");
+        return -1;
+    }
+    return 0;
+}
+
 /* Start the thread and wait until its window is there. */
 static int
 window_start(WindowObject *self, wi_pump *pump)
@@ -773,6 +791,7 @@ window_create(PyObject *cls, PyObject *args)
     if (wi_wide_name(title_arg, &title) < 0 ||
         wi_wide_name(class_arg, &class_name) < 0 ||
         window_read_table(routes, &pump->table, &direct) < 0 ||
+        window_check_interpreter(&pump->table) < 0 ||
         window_read_ids(pids, &pump->accept_pids, &pump->accept_pids_count) <
             0 ||
         window_read_paths(pump, paths) < 0) {
@@ -1072,6 +1091,10 @@ window_set_routes(PyObject *op, PyObject *spec)
         return window_closed_error();
     }
     if (window_read_table(spec, &table, &direct) < 0) {
+        return NULL;
+    }
+    if (window_check_interpreter(&table) < 0) {
+        pump_table_clear(&table);
         return NULL;
     }
     HWND hwnd = self->pump->hwnd;

@@ -128,6 +128,38 @@ def test_nested_sends_between_processes(unique_name: str, start_peer: Start) -> 
             assert answer == 108
 
 
+# ------------------------------------------------------------- sub-interpreters
+
+
+def test_handlers_are_for_the_main_interpreter() -> None:
+    """Another one may have a queue only, and is told so."""
+    interpreters = pytest.importorskip("_interpreters")
+    code = """if True:
+        import winipc
+        errors = []
+        def expect(call):
+            try:
+                call()
+            except RuntimeError as error:
+                errors.append(str(error))
+        create = winipc.CopyDataWindow.create
+        expect(lambda: create("", handler=print))
+        expect(lambda: create("", accept=callable))
+        with create("") as window:
+            expect(lambda: window.on(1)(print))
+            expect(lambda: window.on_message(0x8001)(print))
+            winipc.send_copydata(window, b"x")
+            assert bytes(window.receive(10)) == b"x"
+        assert len(errors) == 4, errors
+        assert all("main interpreter" in error for error in errors), errors
+    """
+    number = interpreters.create("legacy")
+    try:
+        assert interpreters.exec(number, code) is None
+    finally:
+        interpreters.destroy(number)
+
+
 # ---------------------------------------------------------------- interruptions
 
 
