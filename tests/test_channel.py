@@ -1062,6 +1062,38 @@ def test_async_forms(unique_name: str) -> None:
     asyncio.run(main())
 
 
+def test_a_task_waits_for_a_thread_at_the_same_end(
+    pair: tuple[Channel, Channel],
+) -> None:
+    """recv_async while a thread is in recv: after it, or a TimeoutError."""
+    sender, receiver = pair
+    received: list[bytes] = []
+    thread = threading.Thread(target=lambda: received.append(receiver.recv(DEADLINE)))
+    thread.start()
+    while True:
+        try:
+            receiver._arm(-1, False)
+        except TimeoutError:
+            break  # the thread is there
+        time.sleep(0.001)
+
+    async def main() -> None:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await receiver.recv_async(timeout=0.1)
+        assert time.monotonic() - began >= 0.09
+        task = asyncio.create_task(receiver.recv_async(DEADLINE))
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        sender.send(b"for the thread")
+        await asyncio.to_thread(thread.join, DEADLINE)
+        sender.send(b"for the task")
+        assert await task == b"for the task"
+
+    asyncio.run(main())
+    assert received == [b"for the thread"]
+
+
 def test_cancelling_a_task_loses_nothing(pair: tuple[Channel, Channel]) -> None:
     """A cancelled recv_async has taken no message."""
     sender, receiver = pair

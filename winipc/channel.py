@@ -50,6 +50,9 @@ _T = TypeVar("_T")
 #: the processor's cache.
 _BATCH = 512
 
+#: Seconds after which a task tries again while a thread uses its end.
+_BUSY = 0.01
+
 #: Seconds after which a sleeping task looks whether its peer lives.
 _LOOK = 0.25
 
@@ -271,7 +274,14 @@ class Channel(_core.Channel):
         look = False
         with Event.open(f"{self.name}{'.data' if length < 0 else '.space'}") as event:
             while True:
-                if not self._arm(length, look):
+                try:
+                    ready = self._arm(length, look)
+                except TimeoutError:  # a thread is in such a call: after it
+                    if end is not None and loop.time() >= end:
+                        raise
+                    await asyncio.sleep(_BUSY)
+                    continue
+                if not ready:
                     left = _LOOK if end is None else min(_LOOK, end - loop.time())
                     look = not await event.wait_async(max(left, 0))
                 try:
