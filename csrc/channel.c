@@ -450,74 +450,121 @@ PyDoc_STRVAR(channel_send_many_doc,
              "send_many($self, messages, /, timeout=None)\n--\n\n"
              "Send each message of an iterable; return how many.\n\n"
              "Faster than send: they become visible in batches. timeout is\n"
-             "for all of them together. Raises as send does; what was sent\n"
-             "before stays sent.\n\n"
+             "for all of them together. Raises as send does; the messages\n"
+             "before the one that failed are sent.\n\n"
              "Win32: SetEvent, WaitForMultipleObjects");
 
 /* In a batch, show what there is after so many bytes. */
 #define CHANNEL_BATCH 8192
+
+/* Views of the items that are not bytes. It runs Python code, so not under
+ * the gate. How many of the items there are before one has no buffer, which
+ * is the exception then; or -1. */
+static Py_ssize_t
+send_many_views(PyObject *items, Py_ssize_t count, Py_buffer **views,
+                Py_ssize_t *viewed)
+{
+    for (Py_ssize_t at = 0; at < count; at++) {
+        PyObject *item = PyTuple_GetItem(items, at);
+        if (PyBytes_CheckExact(item)) {
+            continue;
+        }
+        if (*views == NULL) {
+            *views = PyMem_Calloc((size_t)(count - at), sizeof(Py_buffer));
+            if (*views == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
+        }
+        if (PyObject_GetBuffer(item, &(*views)[*viewed], PyBUF_SIMPLE) < 0) {
+            return at;
+        }
+        (*viewed)++;
+    }
+    return count;
+}
+
+/* All of them, under the gate. 0, or -1 with an exception. */
+static int
+send_many_locked(ChannelObject *self, PyObject *items, Py_ssize_t count,
+                 const Py_buffer *view, channel_deadline *deadline)
+{
+    winipc_ring *ring = &self->ch.ring;
+    uint64_t published = ring->tail;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        PyObject *item = PyTuple_GetItem(items, at);
+        const char *data;
+        Py_ssize_t length;
+        if (PyBytes_CheckExact(item)) {
+            data = PyBytes_AsString(item);
+            length = PyBytes_Size(item);
+        }
+        else {
+            data = view->buf;
+            length = view->len;
+            view++;
+        }
+        if (send_message(self, data, (uint64_t)length, deadline) < 0) {
+            return -1;
+        }
+        if (ring->tail - published >= CHANNEL_BATCH) {
+            published = ring->tail;
+            winipc_channel_publish(&self->ch);
+        }
+    }
+    return 0;
+}
 
 static PyObject *
 channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
                   PyObject *kwnames)
 {
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *messages, *item, *answer = NULL;
+    PyObject *messages, *answer = NULL;
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    Py_buffer *views = NULL;
+    Py_ssize_t viewed = 0;
     channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
     if (channel_arguments("send_many", args, count, kwnames, &messages,
                           &deadline) < 0) {
         return NULL;
     }
-    /* Not while we iterate: it may run Python code that sends too. */
-    PyObject *list =
-        PySequence_Fast(messages, "send_many() wants an iterable");
-    if (list == NULL) {
+    /* A tuple of our own: nobody changes it while we send. */
+    PyObject *items = PySequence_Tuple(messages);
+    if (items == NULL) {
         return NULL;
     }
-    if (gate_enter(self, &self->sending, &deadline, "Channel.send") < 0) {
-        Py_DECREF(list);
-        return NULL;
+    Py_ssize_t total =
+        send_many_views(items, PyTuple_Size(items), &views, &viewed);
+    if (total < 0) {
+        goto done;
     }
-    if (send_begin(self, &deadline) == 0) {
-        winipc_ring *ring = &self->ch.ring;
-        uint64_t published = ring->tail;
-        int exact = PyList_Check(list);
-        Py_ssize_t sent = 0;
-        int failed = 0;
-        /* The buffer protocol may run Python code that shortens the list. */
-        while (!failed &&
-               sent < (exact ? PyList_Size(list) : PyTuple_Size(list))) {
-            Py_buffer view;
-            char *data;
-            Py_ssize_t length;
-            item = exact ? PyList_GetItem(list, sent)
-                         : PyTuple_GetItem(list, sent);
-            Py_INCREF(item);
-            failed = send_buffer(item, &view, &data, &length) < 0;
-            if (!failed) {
-                failed =
-                    send_message(self, data, (uint64_t)length, &deadline) < 0;
-                if (view.obj != NULL) {
-                    PyBuffer_Release(&view);
-                }
-            }
-            Py_DECREF(item);
-            if (!failed) {
-                sent++;
-                if (ring->tail - published >= CHANNEL_BATCH) {
-                    published = ring->tail;
-                    winipc_channel_publish(&self->ch);
-                }
+    PyErr_Fetch(&type, &value, &traceback); /* of the item after these */
+    if (gate_enter(self, &self->sending, &deadline, "Channel.send") == 0) {
+        if (send_begin(self, &deadline) == 0) {
+            int failed =
+                send_many_locked(self, items, total, views, &deadline) < 0;
+            winipc_channel_publish(&self->ch);
+            winipc_channel_unlock(&self->ch);
+            if (!failed && type == NULL) {
+                answer = PyLong_FromSsize_t(total);
             }
         }
-        winipc_channel_publish(&self->ch);
-        winipc_channel_unlock(&self->ch);
-        if (!failed) {
-            answer = PyLong_FromSsize_t(sent);
-        }
+        gate_exit(self, &self->sending);
     }
-    gate_exit(self, &self->sending);
-    Py_DECREF(list);
+    if (answer == NULL && !PyErr_Occurred()) {
+        PyErr_Restore(type, value, traceback);
+        type = value = traceback = NULL;
+    }
+done:
+    while (viewed > 0) {
+        PyBuffer_Release(&views[--viewed]);
+    }
+    PyMem_Free(views);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    Py_DECREF(items);
     return answer;
 }
 

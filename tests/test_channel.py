@@ -218,6 +218,33 @@ def test_send_many_sends_what_it_can(pair: tuple[Channel, Channel]) -> None:
     assert receiver.recv_many() == [b"0", b"1", b"2"]
 
 
+def test_python_code_of_a_buffer_may_use_the_channel(unique_name: str) -> None:
+    """send_many asks for all buffers before it has its turn or the lock."""
+    if sys.version_info < (3, 12):
+        pytest.skip("a class with __buffer__ needs Python 3.12")
+    with (
+        Channel.create(unique_name, CAPACITY, producers="many") as channel,
+        Channel.open(unique_name) as other,
+    ):
+
+        class Nested:
+            def __buffer__(self, flags: int) -> memoryview:
+                channel.send(b"taken", timeout=0)
+                other.send(b"other", timeout=0)
+                return memoryview(b"data")
+
+            def __release_buffer__(self, view: memoryview) -> None:
+                channel.send(b"released", timeout=0)
+                other.send(b"other", timeout=0)
+
+        assert channel.send_many([b"first", Nested(), b"last"], 0) == 3
+        assert channel.recv_many() == [
+            *(b"taken", b"other"),
+            *(b"first", b"data", b"last"),
+            *(b"released", b"other"),
+        ]
+
+
 # -------------------------------------------------------------------- peek
 
 
