@@ -871,6 +871,18 @@ def test_a_mapping_that_is_no_channel_is_refused(unique_name: str) -> None:
     assert caught.value.winerror == 6
 
 
+def test_a_channel_without_events_is_not_opened(unique_name: str) -> None:
+    """exist_ok does not try for ever."""
+    with Channel.create(unique_name, 256):
+        with mmap.mmap(-1, 4608, tagname=unique_name) as memory:
+            header = memory[:4096]
+    with mmap.mmap(-1, 4608, tagname=unique_name) as memory:
+        memory[:64] = header[:64]
+        with pytest.raises(FileExistsError) as caught:
+            Channel.create(unique_name, 256, exist_ok=True)
+        assert caught.value.winerror == 183
+
+
 def test_a_mapping_without_memory_is_refused(unique_name: str) -> None:
     """Addresses that are only reserved: nobody reads them."""
     with SharedMapping.create(unique_name, 1 << 20, reserve=True):

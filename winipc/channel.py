@@ -109,6 +109,7 @@ class Channel(_core.Channel):
         flags = _OVERFLOW[overflow] | (_MANY if producers == "many" else 0)
         if name is None:
             name = f"winipc-channel-{os.getpid()}-{uuid.uuid4().hex}"
+        end = time.monotonic() + 1
         while True:
             try:
                 self = cls._create(
@@ -119,14 +120,18 @@ class Channel(_core.Channel):
                     security,
                 )
                 break
-            except FileExistsError:
+            except FileExistsError as error:
                 if not exist_ok:
                     raise
+                taken = error
             try:
                 self = cls._open(name)
                 break
             except FileNotFoundError:
-                pass  # it went away in between
+                # It went away in between; or has no events and never will.
+                if time.monotonic() >= end:
+                    raise taken from None
+            time.sleep(0.001)
         self._take(role)
         return self
 
