@@ -1089,7 +1089,8 @@ peeked_let_go(PeekedObject *self)
     channel->peeked = NULL;
     gate_exit(channel, &channel->receiving);
     if (channel->doomed && channel->pins == 0) {
-        channel_release(channel);
+        channel_release(channel); /* it is finalised only once: all goes */
+        Py_CLEAR(channel->name);
     }
     Py_DECREF((PyObject *)channel);
 }

@@ -335,6 +335,22 @@ def test_garbage_cycles_with_views_are_safe(unique_name: str) -> None:
     Channel.create(unique_name, CAPACITY).close()
 
 
+def test_a_channel_that_is_gone_keeps_nothing(unique_name: str) -> None:
+    """The name is let go, after close, without it, and in a garbage cycle."""
+    name = "".join([unique_name, "-", "counted"])
+    before = sys.getrefcount(name)
+    channel = Channel.create(name, CAPACITY)
+    assert sys.getrefcount(name) == before + 1
+    channel.close()
+    del channel
+    assert sys.getrefcount(name) == before
+    for forget in (lambda: Channel.create(name, CAPACITY), lambda: _cycle(name)):
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            forget()
+        gc.collect()
+        assert sys.getrefcount(name) == before
+
+
 def test_a_forgotten_peek_lets_go(pair: tuple[Channel, Channel]) -> None:
     """Without `with`, the message is still there."""
     sender, receiver = pair
