@@ -161,7 +161,14 @@ SCAN_INLINE unsigned
 scan_lowest_bit(uint64_t word)
 {
     unsigned long index;
+#if defined(_M_IX86)
+    if (!_BitScanForward(&index, (unsigned long)word)) {
+        _BitScanForward(&index, (unsigned long)(word >> 32));
+        index += 32;
+    }
+#else
     _BitScanForward64(&index, word);
+#endif
     return (unsigned)index;
 }
 #else
