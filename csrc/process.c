@@ -300,6 +300,12 @@ process_address(PyObject *value, uintptr_t *address)
     if (number == (unsigned long long)-1 && PyErr_Occurred()) {
         return -1;
     }
+#if UINTPTR_MAX < UINT64_MAX
+    if (number > UINTPTR_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%R is not an address here", value);
+        return -1;
+    }
+#endif
     *address = (uintptr_t)number;
     return 0;
 }
