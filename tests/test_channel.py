@@ -889,11 +889,13 @@ def test_a_mapping_that_is_no_channel_is_refused(unique_name: str) -> None:
 
 def test_a_channel_without_events_is_not_opened(unique_name: str) -> None:
     """exist_ok does not try for ever."""
-    with Channel.create(unique_name, 256):
-        with mmap.mmap(-1, 4608, tagname=unique_name) as memory:
-            header = memory[:4096]
+    with (
+        Channel.create(unique_name, 256),
+        mmap.mmap(-1, 4608, tagname=unique_name) as memory,
+    ):
+        header = memory[:64]
     with mmap.mmap(-1, 4608, tagname=unique_name) as memory:
-        memory[:64] = header[:64]
+        memory[:64] = header
         with pytest.raises(FileExistsError) as caught:
             Channel.create(unique_name, 256, exist_ok=True)
         assert caught.value.winerror == 183
@@ -926,11 +928,9 @@ def test_receiving_parts_without_waiting_ends(unique_name: str, into: bool) -> N
         with mmap.mmap(-1, 4096 + 2 * capacity, tagname=unique_name) as memory:
             _fill_with_empty_parts(memory, capacity)
         for call in range(1, 3):
+            buffer = bytearray(1 << 20)
             with pytest.raises(TimeoutError):
-                if into and call == 1:
-                    channel.recv_into(bytearray(1 << 20), 0)
-                else:
-                    channel.recv(0)
+                channel.recv_into(buffer, 0) if into else channel.recv(0)
             left = capacity - (call * 4096 + 1) * 8
             assert channel.pending == max(left, 0)
 
