@@ -403,16 +403,19 @@ snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
         }
     }
     ULONGLONG start = GetTickCount64();
+    int result = -1;
+    self->calls++; /* a signal's handler may try to close it */
     for (;;) {
         job.tries = 1024;
         if (snapshot_run(&job, TRUE) < 0) {
-            return -1;
+            break;
         }
         if (job.done) {
-            return 0;
+            result = 0;
+            break;
         }
         if (PyErr_CheckSignals() < 0) {
-            return -1;
+            break;
         }
         if (timeout_ms != WI_FOREVER &&
             GetTickCount64() - start >= timeout_ms) {
@@ -422,9 +425,11 @@ snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
                     : "reading a record whose writer is in the middle of it "
                       "(or died there)",
                 self->view.obj);
-            return -1;
+            break;
         }
     }
+    self->calls--;
+    return result;
 }
 
 PyDoc_STRVAR(
@@ -551,6 +556,7 @@ snapshot_loop(snapshot_job *job, uint64_t count, uint64_t timeout_ms)
         return -1;
     }
     int result = 0;
+    self->calls++; /* a signal's handler may try to close it */
     while (result == 0 && job->done < count) {
         uint64_t left = count - job->done;
         job->tries = job->done + (left < 100000 ? left : 100000);
@@ -563,6 +569,7 @@ snapshot_loop(snapshot_job *job, uint64_t count, uint64_t timeout_ms)
             break;
         }
     }
+    self->calls--;
     PyMem_Free(job->bytes);
     return result;
 }
@@ -620,6 +627,15 @@ snapshot_exercise_method(PyObject *op, PyObject *args)
 
 /* ------------------------------------------------------------------- close */
 
+/* Giving a buffer back may run Python, which finds it closed by then. */
+static void
+snapshot_release(SnapshotObject *self)
+{
+    Py_buffer view = self->view;
+    memset(&self->view, 0, sizeof(self->view));
+    PyBuffer_Release(&view); /* harmless when there is none */
+}
+
 PyDoc_STRVAR(snapshot_close_doc,
              "close($self, /)\n--\n\n"
              "Let go of the memory; twice is harmless.\n\n"
@@ -636,7 +652,7 @@ snapshot_close(PyObject *op, PyObject *unused)
                      self->calls);
         return NULL;
     }
-    PyBuffer_Release(&self->view);
+    snapshot_release(self);
     return Py_NewRef(Py_None);
 }
 
@@ -663,7 +679,7 @@ snapshot_finalize(PyObject *op)
     /* Only a buffer is owned, so a forgotten one is no leak: no warning. */
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    PyBuffer_Release(&((SnapshotObject *)op)->view);
+    snapshot_release((SnapshotObject *)op);
     PyErr_Restore(type, value, traceback);
 }
 

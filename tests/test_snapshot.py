@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import struct
 import threading
 from collections.abc import Callable
@@ -330,3 +331,28 @@ def test_snapshot_of_a_file(tmp_path: Path) -> None:
         s.write(b"z" * 50_000)
         assert s.read() == b"z" * 50_000
         assert s.sequence == 2
+
+
+def test_a_signal_handler_cannot_close_it_under_a_read() -> None:
+    """close() is refused while read() waits, also in the thread that reads."""
+    seen = []
+    with SharedMapping.create(None, 4096) as m, Snapshot.over(m, 8) as s:
+        m.set_u32(0, 1)  # a writer that died in the middle
+
+        def handler(number: int, frame: object) -> None:
+            try:
+                s.close()
+            except BufferError as error:
+                seen.append(error)
+
+        before = signal.signal(signal.SIGINT, handler)
+        timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        try:
+            with pytest.raises(TimeoutError):
+                s.read(timeout=1)
+        finally:
+            timer.join()
+            signal.signal(signal.SIGINT, before)
+        assert len(seen) == 1
+        assert not s.closed
