@@ -369,9 +369,17 @@ atomic_on_object(PyObject *self, atomic_op op, const char *name,
     return atomic_perform(op, at, &format, operands);
 }
 
+/* Whether the memory of this object may fail to come in. */
+static int
+atomic_is_guarded(const wi_state *state, PyObject *source)
+{
+    return PyObject_TypeCheck(source, state->region_type) &&
+           ((wi_bytes_object *)source)->bytes.guarded;
+}
+
 static PyObject *
-atomic_on_buffer(atomic_op op, const char *name, PyObject *const *args,
-                 Py_ssize_t nargs, PyObject *kwnames)
+atomic_on_buffer(PyObject *module, atomic_op op, const char *name,
+                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     int count = atomic_operands(op);
     PyObject *given[5];
@@ -393,8 +401,11 @@ atomic_on_buffer(atomic_op op, const char *name, PyObject *const *args,
         return NULL;
     }
     if (atomic_check_range(offset, buffer.len, format.width) == 0) {
+        char *at = (char *)buffer.buf + offset;
         result =
-            atomic_perform(op, (char *)buffer.buf + offset, &format, operands);
+            atomic_is_guarded(PyModule_GetState(module), given[0])
+                ? atomic_perform_guarded(given[0], op, at, &format, operands)
+                : atomic_perform(op, at, &format, operands);
     }
     PyBuffer_Release(&buffer);
     return result;
@@ -407,6 +418,7 @@ typedef struct {
     Py_buffer buffer; /* obj is NULL when released */
     char *at;         /* the number, within the buffer */
     atomic_format format;
+    int guarded; /* buffer.obj is a mapping of a file */
     PyObject *weakrefs;
 } AtomicObject;
 
@@ -433,6 +445,10 @@ atomic_on_number(PyObject *self, atomic_op op, const char *name,
         PyErr_SetString(PyExc_TypeError, "Atomic is read-only");
         return NULL;
     }
+    if (number->guarded) {
+        return atomic_perform_guarded(number->buffer.obj, op, number->at,
+                                      &number->format, operands);
+    }
     return atomic_perform(op, number->at, &number->format, operands);
 }
 
@@ -452,6 +468,10 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (offset < 0) {
         return NULL;
     }
+    wi_state *state = wi_state_of(type);
+    if (state == NULL) {
+        return NULL;
+    }
     AtomicObject *self = wi_alloc(type);
     if (self == NULL) {
         return NULL;
@@ -468,6 +488,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->at = (char *)self->buffer.buf + offset;
     self->format = format;
+    self->guarded = atomic_is_guarded(state, source);
     if (atomic_check_aligned(self->at, &format) < 0) {
         goto fail;
     }
@@ -477,11 +498,22 @@ fail:
     return NULL;
 }
 
+/* Giving a buffer back may run Python, which finds it released by then. */
+static int
+atomic_clear(PyObject *self)
+{
+    AtomicObject *number = (AtomicObject *)self;
+    Py_buffer buffer = number->buffer;
+    memset(&number->buffer, 0, sizeof(number->buffer));
+    PyBuffer_Release(&buffer); /* harmless when there is none */
+    return 0;
+}
+
 static PyObject *
 atomic_release(PyObject *self, PyObject *ignored)
 {
     WI_UNUSED(ignored);
-    PyBuffer_Release(&((AtomicObject *)self)->buffer);
+    atomic_clear(self);
     Py_RETURN_NONE;
 }
 
@@ -495,7 +527,10 @@ atomic_enter(PyObject *self, PyObject *ignored)
 static void
 atomic_finalize(PyObject *self)
 {
-    PyBuffer_Release(&((AtomicObject *)self)->buffer);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    atomic_clear(self);
+    PyErr_Restore(type, value, traceback);
 }
 
 static int
@@ -503,13 +538,6 @@ atomic_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((AtomicObject *)self)->buffer.obj);
-    return 0;
-}
-
-static int
-atomic_clear(PyObject *self)
-{
-    PyBuffer_Release(&((AtomicObject *)self)->buffer);
     return 0;
 }
 
@@ -619,8 +647,7 @@ ATOMIC_DOC(xor, "value, ",
         PyObject *module, PyObject *const *args, Py_ssize_t nargs,            \
         PyObject *kwnames)                                                    \
     {                                                                         \
-        WI_UNUSED(module);                                                    \
-        return atomic_on_buffer(constant, "atomic_" #op, args, nargs,         \
+        return atomic_on_buffer(module, constant, "atomic_" #op, args, nargs, \
                                 kwnames);                                     \
     }                                                                         \
     static PyObject *atomic_number_##op(                                      \

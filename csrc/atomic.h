@@ -72,7 +72,54 @@
 WI_ATOMIC_DEFINE(8, char, 8)
 WI_ATOMIC_DEFINE(16, short, 16)
 WI_ATOMIC_DEFINE(32, long, )
+#if defined(_M_IX86)
+
+/* The compiler has one such operation here; a load that does not write is
+ * one SSE2 access. */
+#include <emmintrin.h>
+
+WI_INLINE uint64_t
+wi_atomic_load64(const void *at)
+{
+    uint64_t value;
+    WI_ATOMIC_FENCE();
+    _mm_storel_epi64((__m128i *)&value, _mm_loadl_epi64((const __m128i *)at));
+    WI_ATOMIC_FENCE();
+    return value;
+}
+
+WI_INLINE uint64_t
+wi_atomic_compare_exchange64(void *at, uint64_t expected, uint64_t desired)
+{
+    return (uint64_t)_InterlockedCompareExchange64(
+        (volatile __int64 *)at, (__int64)desired, (__int64)expected);
+}
+
+#define WI_ATOMIC_LOOP64(name, result)                                        \
+    WI_INLINE uint64_t wi_atomic_##name##64(void *at, uint64_t value)         \
+    {                                                                         \
+        uint64_t before = wi_atomic_load64(at);                               \
+        for (;;) {                                                            \
+            uint64_t seen =                                                   \
+                wi_atomic_compare_exchange64(at, before, (result));           \
+            if (seen == before) {                                             \
+                return before;                                                \
+            }                                                                 \
+            before = seen;                                                    \
+        }                                                                     \
+    }
+
+WI_ATOMIC_LOOP64(exchange, value)
+WI_ATOMIC_LOOP64(add, before + value)
+WI_ATOMIC_LOOP64(and, before &value)
+WI_ATOMIC_LOOP64(or, before | value)
+WI_ATOMIC_LOOP64(xor, before ^ value)
+
+#undef WI_ATOMIC_LOOP64
+
+#else
 WI_ATOMIC_DEFINE(64, __int64, 64)
+#endif
 
 #else /* GCC and clang */
 

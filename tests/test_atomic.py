@@ -285,6 +285,8 @@ def test_mappings_have_the_same_operations(tmp_path: Path, kind: str) -> None:
         with Atomic(mapping, 8) as number:
             assert number.or_(6) == 9
             assert mapping.get_i64(8) == 15
+        assert _core.atomic_add(mapping, 8, 1) == 15
+        assert _core.atomic_load(mapping, 8) == 16
         with pytest.raises(ValueError, match="multiple"):
             mapping.atomic_add(9, 1)
         with pytest.raises(ValueError, match="not within"):
