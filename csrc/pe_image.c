@@ -260,7 +260,9 @@ wi_pe_open_exports(wi_pe *pe)
     pe->names_rva = pe_u32(raw + 32);
     pe->ordinals_rva = pe_u32(raw + 36);
     /* No table can be larger than the image: this bounds every loop. */
-    if (pe->function_count > pe->size / 4 || pe->name_count > pe->size / 4) {
+    if (pe->function_count > pe->size / 4 || pe->name_count > pe->size / 4 ||
+        pe->function_count > WI_PE_MAX_EXPORTS ||
+        pe->name_count > WI_PE_MAX_EXPORTS) {
         return WI_PE_BAD_EXPORTS;
     }
     return WI_PE_OK;
@@ -340,6 +342,7 @@ wi_pe_status
 wi_pe_find(const wi_pe *pe, const char *symbol, wi_pe_export *export)
 {
     char name[WI_PE_MAX_NAME];
+    size_t total = 0;
     for (uint32_t i = 0; i < pe->name_count; i++) {
         wi_pe_status status = wi_pe_name_at(pe, i, name, sizeof(name), export);
         if (status != WI_PE_OK) {
@@ -347,6 +350,10 @@ wi_pe_find(const wi_pe *pe, const char *symbol, wi_pe_export *export)
         }
         if (strcmp(name, symbol) == 0) {
             return WI_PE_OK;
+        }
+        total += strlen(name) + 1;
+        if (total > pe->size) { /* entries that share one long name */
+            return WI_PE_BAD_EXPORTS;
         }
     }
     return WI_PE_NO_SYMBOL;

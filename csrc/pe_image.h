@@ -26,6 +26,9 @@
 /* The longest symbol that is looked at; longer names count as damage. */
 #define WI_PE_MAX_NAME 4096
 
+/* The most exports: ordinals have 16 bits. */
+#define WI_PE_MAX_EXPORTS 0x10000u
+
 typedef enum {
     WI_PE_OK = 0,
     WI_PE_TRUNCATED,    /* a structure leaves the image */

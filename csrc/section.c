@@ -149,6 +149,7 @@ section_describe_exports(wi_pe *pe, PyObject *what)
 {
     char name[WI_PE_MAX_NAME];
     wi_pe_export export;
+    size_t total = 0;
     PyObject *list = PyList_New(0);
     if (list == NULL) {
         return NULL;
@@ -160,6 +161,11 @@ section_describe_exports(wi_pe *pe, PyObject *what)
     for (uint32_t i = 0; status == WI_PE_OK && i < pe->name_count; i++) {
         status = wi_pe_name_at(pe, i, name, sizeof(name), &export);
         if (status != WI_PE_OK) {
+            break;
+        }
+        total += strlen(name) + 1;
+        if (total > pe->size) { /* entries that share one long name */
+            status = WI_PE_BAD_EXPORTS;
             break;
         }
         PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name),
