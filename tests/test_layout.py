@@ -242,3 +242,44 @@ def test_arrays_of_structures_are_views() -> None:
         with pytest.raises(TypeError, match="assign to its fields"):
             view.points = ()
         assert view.as_dict()["points"][2] == {"x": 0, "y": 77}
+
+
+def test_a_number_is_no_text() -> None:
+    """bytes(3) would be three zeros: an int for a char array is a TypeError."""
+    with SharedMapping.create(None, 16) as m:
+        view = m.struct_view(Layout.from_ctypes(Named))
+        view["name"] = bytearray(b"abc")
+        with pytest.raises(TypeError):
+            view["name"] = 3
+        assert view["name"] == b"abc\0"
+
+
+def test_inherited_fields_of_ctypes_come_first() -> None:
+    """A derived Structure has the fields of its bases too."""
+
+    class Derived(Point):
+        """x, y and z."""
+
+        _fields_ = [("z", ctypes.c_int32)]
+
+    layout = Layout.from_ctypes(Derived)
+    assert layout.offsets() == {"x": 0, "y": 4, "z": 8}
+    assert layout.size == 12
+
+
+def test_big_endian_ctypes_are_refused() -> None:
+    """They would be read with their bytes swapped."""
+
+    class Big(ctypes.BigEndianStructure):
+        """One number the other way round."""
+
+        _fields_ = [("x", ctypes.c_uint32 * 2)]
+
+    with pytest.raises(ValueError, match="big-endian"):
+        Layout.from_ctypes(Big)
+
+
+class Named(ctypes.Structure):
+    """Four characters."""
+
+    _fields_ = [("name", ctypes.c_char * 4)]

@@ -153,7 +153,12 @@ class Layout:
         import ctypes
 
         fields = []
-        for declared in structure._fields_:
+        inherited = [
+            (base, declared)
+            for base in reversed(structure.__mro__)
+            for declared in vars(base).get("_fields_", ())
+        ]
+        for base, declared in inherited:
             if len(declared) != 2:
                 raise ValueError(f"{declared[0]} is a bit field")
             kind, count, is_array = declared[1], 1, False
@@ -166,7 +171,7 @@ class Layout:
                 raise ValueError(f"{declared[0]} is a union")
             else:
                 code = _code_of_ctypes(kind)
-            offset = getattr(structure, declared[0]).offset
+            offset = getattr(base, declared[0]).offset
             fields.append(Field(declared[0], code, offset, count, is_array))
         return cls(
             structure.__name__,
@@ -312,7 +317,7 @@ class StructView:
         if isinstance(field.kind, Layout):
             raise TypeError(f"{name} is a structure: assign to its fields")
         if field.kind == "c":
-            data = bytes(value)
+            data = bytes(memoryview(value))  # of an int, bytes() makes zeros
             if len(data) > field.size:
                 raise ValueError(f"{name} has {field.size} bytes, not {len(data)}")
             data = data.ljust(field.size, b"\0")
@@ -552,6 +557,8 @@ def _elements(title: str, text: str, constants: Mapping[str, int]) -> int | None
 def _code_of_ctypes(kind: type[Any]) -> str:
     import ctypes
 
+    if getattr(kind, "__ctype_le__", kind) is not kind:
+        raise ValueError(f"{kind.__name__} is big-endian")
     code = getattr(kind, "_type_", None)
     if isinstance(code, str) and code in "cbB?hHiIlLqQfd":
         return code
