@@ -290,3 +290,22 @@ def test_rounds_leave_nothing(unique_name: str) -> None:
             mapping.notify_change()
             assert mapping.wait_for_change(0)
     assert named_objects(pattern=f"{unique_name}*") == []
+
+
+def test_close_that_fails_halfway_closes_the_mutex(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the change counter leaves no mutex open."""
+    mapping = LockedMapping.create(unique_name, 64)
+    board = mapping._board
+    closes = board.close
+
+    def fail() -> None:
+        closes()
+        raise OSError("no")
+
+    monkeypatch.setattr(type(board), "close", lambda self: fail())
+    with pytest.raises(OSError, match="no"):
+        mapping.close()
+    assert mapping.closed
+    assert mapping.lock.closed

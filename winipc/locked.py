@@ -338,9 +338,14 @@ class LockedMapping(SharedMapping):
             raise BufferError(f"{self._board.busy} wait(s) for a change are running")
         if self.lock._held_by_any:
             raise BufferError("the lock is held: release it first")
-        super().close()
-        self._board.close()
-        self.lock.close()
+        try:
+            super().close()
+        finally:
+            if self.closed:  # and not refused
+                try:
+                    self._board.close()
+                finally:
+                    self.lock.close()
 
     def __exit__(self, *exc: object) -> None:
         self.close()
