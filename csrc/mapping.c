@@ -10,6 +10,7 @@
  * here. What was mapped is always asked of VirtualQuery: a peer may have made
  * the section smaller, reserved but not committed, or an executable image. */
 #include "mapped.h"
+#include "sync.h"
 
 #include "../include/winipc.h"
 #include "guard.h"
@@ -488,8 +489,9 @@ static int
 mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
 {
     *out = 0;
-    if (options->offset > (uint64_t)PY_SSIZE_T_MAX ||
-        options->size > (uint64_t)PY_SSIZE_T_MAX - options->offset) {
+    /* A file may be larger than a 32-bit process's memory. */
+    if (options->size > (uint64_t)PY_SSIZE_T_MAX ||
+        options->offset > (uint64_t)INT64_MAX - options->size) {
         PyErr_SetString(PyExc_OverflowError,
                         "offset + size does not fit in the address space");
         return -1;
@@ -574,12 +576,20 @@ mapping_check_options(const mapping_options *options)
 
 /* Enable the privilege for large pages on this thread only, so that nothing
  * changes for the process. TRUE when RevertToSelf() has to follow. A user who
- * has not got it finds out from CreateFileMapping. */
+ * has not got it finds out from CreateFileMapping. A thread that already acts
+ * for somebody keeps that token as it is: it could not be put back. */
 static BOOL
 mapping_lock_memory_begin(void)
 {
     TOKEN_PRIVILEGES privileges = {.PrivilegeCount = 1};
     HANDLE token;
+    if (OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, TRUE, &token)) {
+        CloseHandle(token);
+        return FALSE;
+    }
+    if (GetLastError() != ERROR_NO_TOKEN) {
+        return FALSE; /* there is one, which we may not even look at */
+    }
     privileges.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED;
     if (!ImpersonateSelf(SecurityImpersonation)) {
         return FALSE;
@@ -1093,8 +1103,13 @@ mapping_get_rights(PyObject *op, void *closure)
 {
     WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
-    return PyLong_FromUnsignedLong(mapping_section_access(self->access) |
-                                   SECTION_QUERY);
+    DWORD rights = mapping_section_access(self->access);
+    ACCESS_MASK granted =
+        self->section != NULL ? sync_granted_access(self->section) : 0;
+    if (granted == 0 || granted & SECTION_QUERY) { /* 0: not known */
+        rights |= SECTION_QUERY;
+    }
+    return PyLong_FromUnsignedLong(rights);
 }
 
 static PyObject *

@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from winipc import Event, MappingView, SharedMapping, Snapshot
+from winipc import Event, MappingView, SharedMapping, Snapshot, _core, transfer
 
 
 @pytest.mark.smoke
@@ -1425,3 +1425,13 @@ def test_a_buffer_in_the_same_garbage_keeps_the_mapping(by_view: bool) -> None:
     assert sys.getrefcount(name) == held - 1
     with pytest.raises(FileNotFoundError):
         SharedMapping.open(name)
+
+
+def test_a_handle_that_cannot_be_used_is_closed() -> None:
+    """What arrives in a pickle and maps nothing does not leak."""
+    with SharedMapping.create(None, 4096) as m:
+        handle = m.duplicate_to(os.getpid())
+        with pytest.raises(ValueError, match="leave"):
+            transfer._adopt(SharedMapping, handle, {"size": 1 << 30})
+        with pytest.raises(OSError):
+            _core._close_handle(handle)

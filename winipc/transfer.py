@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
+from . import _core
+
 __all__ = ["HandleOwner", "travels_by_handle"]
 
 
@@ -66,9 +68,13 @@ def _how(owner: Any) -> dict[str, Any]:
 
 def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:
     """In the child: the handle is already there."""
-    return cls.from_handle(handle, **how)
+    try:
+        return cls.from_handle(handle, **how)
+    except BaseException:
+        _core._close_handle(handle)  # nobody else knows it
+        raise
 
 
 def _claim(cls: type[Any], duplicate: Any, how: dict[str, Any]) -> Any:
     """In the receiver: take the handle out of the sender."""
-    return cls.from_handle(duplicate.detach(), **how)
+    return _adopt(cls, duplicate.detach(), how)
