@@ -82,7 +82,9 @@ queue_take(wi_queue *queue)
 static void
 queue_wake(wi_queue *queue)
 {
-    SetEvent(queue->ready);
+    if (queue->ready != NULL) {
+        SetEvent(queue->ready);
+    }
     for (size_t i = 0; i < queue->wakers_count; i++) {
         if (queue->wakers[i].armed) {
             queue->wakers[i].armed = FALSE;
@@ -157,6 +159,17 @@ wi_queue_close(wi_queue *queue)
     AcquireSRWLockExclusive(&queue->lock);
     queue->closed = TRUE;
     queue_wake(queue);
+    ReleaseSRWLockExclusive(&queue->lock);
+}
+
+void
+wi_queue_release(wi_queue *queue)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    if (queue->closed && queue->ready != NULL) {
+        CloseHandle(queue->ready);
+        queue->ready = NULL;
+    }
     ReleaseSRWLockExclusive(&queue->lock);
 }
 

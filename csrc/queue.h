@@ -85,6 +85,9 @@ BOOL wi_queue_add_waker(wi_queue *queue, uintptr_t socket);
 void wi_queue_remove_waker(wi_queue *queue, uintptr_t socket);
 BOOL wi_queue_arm_waker(wi_queue *queue, uintptr_t socket);
 
+/* Close the event of a closed queue, for which nobody waits any more. */
+void wi_queue_release(wi_queue *queue);
+
 /* Free everything; no thread uses the queue any more. */
 void wi_queue_clear(wi_queue *queue);
 

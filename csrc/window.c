@@ -86,6 +86,7 @@ typedef struct {
     pump_table table;
     /* under the GIL */
     PyObject *owner; /* borrowed: the WindowObject, NULL once it closes */
+    Py_ssize_t waits; /* methods that may be using the handles */
     PyThreadState *tstate; /* the thread's own, from its first handler on */
     PyGILState_STATE gil;
 } wi_pump;
@@ -144,6 +145,25 @@ pump_unref(wi_pump *pump)
         HeapFree(GetProcessHeap(), 0, pump->accept_paths);
     }
     HeapFree(GetProcessHeap(), 0, pump);
+}
+
+/* Under the GIL: a method has ended its use of the handles. The last one
+ * closes them when the thread has ended, which no longer uses them either;
+ * a closed queue is never waited for. */
+static void
+pump_end_wait(wi_pump *pump)
+{
+    if (--pump->waits > 0 || !pump->closing || pump->thread == NULL ||
+        WaitForSingleObject(pump->thread, 0) != WAIT_OBJECT_0) {
+        return;
+    }
+    CloseHandle(pump->thread);
+    pump->thread = NULL;
+    if (pump->started != NULL) {
+        CloseHandle(pump->started);
+        pump->started = NULL;
+    }
+    wi_queue_release(&pump->queue);
 }
 
 static HINSTANCE
@@ -888,11 +908,16 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_BEGIN_ALLOW_THREADS
     pump_ask_to_close(pump);
     Py_END_ALLOW_THREADS
+    if (pump->thread == NULL) {
+        Py_RETURN_NONE; /* closed before, and all is released */
+    }
     if (GetCurrentThreadId() == pump->thread_id &&
         WaitForSingleObject(pump->thread, 0) == WAIT_TIMEOUT) {
         Py_RETURN_NONE;
     }
+    pump->waits++;
     DWORD waited = wi_wait_serving(pump->thread, timeout_ms);
+    pump_end_wait(pump);
     if (waited == WAIT_TIMEOUT) {
         return wi_raise_timeout("DestroyWindow", self->title);
     }
@@ -918,7 +943,8 @@ window_finalize(PyObject *op)
         pump_ask_to_close(pump);
         /* Joined, except where that could wait for ourselves: the thread
          * has its own reference and frees what is left. */
-        if (GetCurrentThreadId() != pump->thread_id && pump->depth == 0) {
+        if (pump->thread != NULL &&
+            GetCurrentThreadId() != pump->thread_id && pump->depth == 0) {
             WaitForSingleObject(pump->thread, FINALIZE_WAIT_MS);
         }
         Py_END_ALLOW_THREADS
@@ -972,6 +998,7 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
         return NULL;
     }
     InterlockedIncrement(&pump->refs);
+    pump->waits++;
     PyObject *result = NULL;
     ULONGLONG start = timeout_ms == 0 ? 0 : GetTickCount64();
     for (;;) {
@@ -1001,6 +1028,7 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
             break;
         }
     }
+    pump_end_wait(pump);
     pump_unref(pump);
     return result;
 }
@@ -1149,12 +1177,14 @@ window_set_timer(PyObject *op, PyObject *args)
     }
     BOOL sent;
     DWORD err;
+    pump->waits++;
     WI_CALL(err, sent = SendNotifyMessageW(pump->hwnd, PUMP_COMMAND,
                                            (WPARAM)pump->cookie,
                                            (LPARAM)command));
     if (!sent) {
         pump_command_unref(command); /* the pump's */
         pump_command_unref(command);
+        pump_end_wait(pump);
         return pump->closing
                    ? window_closed_error()
                    : wi_raise(err, "SendNotifyMessageW", self->title);
@@ -1179,6 +1209,7 @@ window_set_timer(PyObject *op, PyObject *args)
             break;
         }
     }
+    pump_end_wait(pump);
     pump_command_unref(command);
     return result;
 }

@@ -359,6 +359,23 @@ def test_thousands_of_rounds_leave_nothing(unique_name: str) -> None:
     assert grown < 16 << 20
 
 
+def test_closed_windows_keep_no_handles(unique_name: str) -> None:
+    """Not even while they are referred to; what they took is still theirs."""
+    rounds(20, unique_name)
+    before = counts()
+    windows = [winipc.CopyDataWindow.create("") for _ in range(20)]
+    for window in windows:
+        winipc.send_copydata(window, b"x")
+        window.close()
+    after = counts()
+    assert after[0] <= before[0] + 5
+    for window in windows:
+        assert [bytes(message) for message in window] == [b"x"]
+        window.close()
+        with pytest.raises(ValueError, match="closed"):
+            window.receive(0)
+
+
 def test_failed_creation_leaves_nothing(unique_name: str) -> None:
     """A class that is somebody else's is refused, and the thread is gone."""
     user32, kernel32 = ctypes.WinDLL("user32"), ctypes.WinDLL("kernel32")
