@@ -341,6 +341,7 @@ find_group_avx2(const scan_set *set, const scan_group *group,
     for (size_t at = group->nearest; at < end; at += 64) {
         uint8_t padded[64 + GROUP_ANCHORS - 1];
         const uint8_t *p = data + at;
+        SCAN_PREFETCH(p);
         if (size - at < sizeof padded) {
             /* What is behind the end matters to no anchor that fits. */
             scan_pad(padded, sizeof padded, p, size - at);

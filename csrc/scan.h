@@ -36,6 +36,21 @@
 #define SCAN_TARGET_AVX2
 #endif
 
+/* Have memory come while what is before it is looked at. It may lie beyond the
+ * end of the data: nothing is read there. The processor's own prefetching
+ * stops at each page, which costs a quarter of the speed. */
+#define SCAN_AHEAD 2048
+#if SCAN_X86
+#include <xmmintrin.h>
+#define SCAN_PREFETCH(p)                                                      \
+    _mm_prefetch((const char *)((uintptr_t)(p) + SCAN_AHEAD), _MM_HINT_T0)
+#elif defined(__GNUC__) || defined(__clang__)
+#define SCAN_PREFETCH(p)                                                      \
+    __builtin_prefetch((const void *)((uintptr_t)(p) + SCAN_AHEAD))
+#else
+#define SCAN_PREFETCH(p) ((void)(p))
+#endif
+
 /* --------------------------------------------------------------- patterns */
 
 #define SCAN_BLOCK 16384 /* start positions in one block; fits in L1 */

@@ -72,6 +72,7 @@ K(find_bytes)(const scan_pattern *pattern, const uint8_t *data, size_t size,
     int any = 0;
     for (size_t i = from; i < to; i += 64) {
         uint64_t word;
+        SCAN_PREFETCH(data + i);
         if (to - i >= 64 && size - i >= reach) {
             word = K(pair64)(data + i + a0, data + i + a1, v0, m0, v1, m1);
         }
@@ -142,6 +143,9 @@ K(pack64)(const uint8_t *flags)
         int any = 0;                                                          \
         for (size_t at = 0; at < n; at += 64) {                               \
             uint64_t word;                                                    \
+            for (size_t line = 0; line < sizeof(T); line++) {                 \
+                SCAN_PREFETCH(now + at * sizeof(T) + line * 64);              \
+            }                                                                 \
             SCAN_FLAGS(T, word, (x >= low) & (y <= high));                    \
             if (word != 0) {                                                  \
                 any |= scan_spread(bits, first + at * sizeof(T), word,        \
