@@ -206,6 +206,27 @@ check_groups(scan_level level, size_t rounds)
     }
 }
 
+/* Patterns whose rare bytes lie at their ends, around the end of a block. */
+static void
+check_group_borders(scan_level level)
+{
+    enum { COUNT = 5 };
+    static uint8_t data[SCAN_BLOCK + 600], values[COUNT][240];
+    scan_spec specs[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t length = 40 * (i + 1) + i;
+        memset(values[i], 'a', length);
+        memset(values[i] + length - 3, (int)(0x91 + i), 3);
+        specs[i] = bytes_spec(values[i], NULL, length, 1);
+    }
+    for (size_t back = 0; back < 260; back += 17) {
+        const scan_spec *spec = &specs[back % COUNT];
+        memset(data, 'a', sizeof data);
+        memcpy(data + SCAN_BLOCK - back, spec->value, spec->length);
+        naive_check_scan(specs, COUNT, level, data, sizeof data, 64, 0, 100);
+    }
+}
+
 /* Each type with each alignment, values at each phase. */
 static void
 check_values(scan_level level, size_t rounds)
@@ -296,6 +317,7 @@ main(int argc, char **argv)
         check_lengths(level);
         check_runs(level);
         check_groups(level, rounds);
+        check_group_borders(level);
         check_values(level, rounds);
         check_comparisons(level);
         printf("level %d: good\n", (int)level);
