@@ -35,7 +35,7 @@ CHUNK = 512 * 1024  # bytes of one read
 READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
 
 #: How often to scan while the target maps and frees memory.
-CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS", "100"))
+CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS", "300"))
 
 LEVELS = range(_core._SCAN_LEVEL + 1)
 
@@ -584,10 +584,15 @@ def test_scanning_while_memory_comes_and_goes(
     """No scan fails, and what stays is found each time."""
     at = target.alloc(PAGE)
     process.write(at, needle)
+    near = 16 << 20  # where the blocks that come and go are
+    sizes = set()
     assert target.ask("churn on") == "ok"
     for _ in range(CHURN_SCANS):
-        assert list(process.scan(needle, protection="w")) == [at]
+        scan = process.scan(needle, protection="w", start=at - near, end=at + near)
+        assert list(scan) == [at]
+        sizes.add(scan.scanned)
     assert target.ask("churn off") == "ok"
+    assert len(sizes) > 1
 
 
 def test_a_target_killed_during_a_scan(target: Target, process: RemoteProcess) -> None:
