@@ -76,7 +76,7 @@ typedef struct {
     HWND volatile hwnd; /* NULL when it is gone */
     const char *failed; /* the call that failed before started */
     DWORD error;
-    LONG depth; /* handlers at work: more than one when they nest */
+    LONG depth;      /* handlers at work: more than one when they nest */
     BOOL destroying; /* by us: any program may send a WM_NCDESTROY */
     /* written by anybody */
     volatile LONG closing;
@@ -85,7 +85,7 @@ typedef struct {
     SRWLOCK lock; /* guards the table; never held across a call out */
     pump_table table;
     /* under the GIL */
-    PyObject *owner; /* borrowed: the WindowObject, NULL once it closes */
+    PyObject *owner;  /* borrowed: the WindowObject, NULL once it closes */
     Py_ssize_t waits; /* methods that may be using the handles */
     PyThreadState *tstate; /* the thread's own, from its first handler on */
     PyGILState_STATE gil;
@@ -280,7 +280,8 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
     }
     wi_message_unref(message);
     if (pump->depth == 0 && pump->closing && pump->hwnd != NULL) {
-        pump_destroy(pump, pump->hwnd); /* closed by the handler, or during it */
+        pump_destroy(pump,
+                     pump->hwnd); /* closed by the handler, or during it */
     }
     return answer;
 }
@@ -943,8 +944,8 @@ window_finalize(PyObject *op)
         pump_ask_to_close(pump);
         /* Joined, except where that could wait for ourselves: the thread
          * has its own reference and frees what is left. */
-        if (pump->thread != NULL &&
-            GetCurrentThreadId() != pump->thread_id && pump->depth == 0) {
+        if (pump->thread != NULL && GetCurrentThreadId() != pump->thread_id &&
+            pump->depth == 0) {
             WaitForSingleObject(pump->thread, FINALIZE_WAIT_MS);
         }
         Py_END_ALLOW_THREADS
@@ -1178,9 +1179,9 @@ window_set_timer(PyObject *op, PyObject *args)
     BOOL sent;
     DWORD err;
     pump->waits++;
-    WI_CALL(err, sent = SendNotifyMessageW(pump->hwnd, PUMP_COMMAND,
-                                           (WPARAM)pump->cookie,
-                                           (LPARAM)command));
+    WI_CALL(err,
+            sent = SendNotifyMessageW(pump->hwnd, PUMP_COMMAND,
+                                      (WPARAM)pump->cookie, (LPARAM)command));
     if (!sent) {
         pump_command_unref(command); /* the pump's */
         pump_command_unref(command);
