@@ -1,13 +1,19 @@
 """The tests: on Windows Pythons under Wine, and on the Linux side."""
 
+import contextlib
 import os
+import re
+import signal
 import subprocess
+import sys
+import tempfile
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import wine
-from base import BUILD, ROOT, Stopped, remove, say
+from base import BUILD, ROOT, TOOLS, Stopped, remove, say
 from commands import python_command, python_environ
 from hostenv import host_python
 from kernel import kernel_environ
@@ -16,10 +22,16 @@ from peers import c_peers
 from pins import WINDOWS_PYTHONS
 from ready import ready
 from runner import Outcome, run_windows
-from wheels import cross_environ
+from wheels import built_wheel, cross_environ
 from winpython import selected
 
 LINUX_TESTS = "tests/linux"
+
+# For ./dev test itself.
+BESIDE = "--beside"
+
+# What ./dev test ends with.
+TOTAL = re.compile(r"(\d+) passed, (\d+) failed")
 
 # Seconds for one run of pytest; a hang ends it, after pytest has shown the stacks.
 DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 1800)
@@ -46,7 +58,9 @@ class Totals:
 
 def main(args: list[str]) -> int:
     """./dev test"""
-    if args[:1] == ["--linux"]:
+    if args[:1] == [BESIDE]:
+        totals = beside()
+    elif args[:1] == ["--linux"]:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
         totals = smoke(list(WINDOWS_PYTHONS), args[1:])
@@ -59,11 +73,60 @@ def main(args: list[str]) -> int:
 
 
 def everything() -> Totals:
-    chosen = selected()
+    """The Windows suite, and beside it all else, whose output comes after."""
     ready(list(WINDOWS_PYTHONS), missing_compilers())
-    totals = windows(chosen, [])
-    totals += linux([])
-    return totals + smoke([v for v in WINDOWS_PYTHONS if v != chosen], [])
+    # Both would build them.
+    built_wheel()
+    c_peers()
+    with tempfile.TemporaryFile("w+") as output:
+        say("the Linux side and the smoke tests run beside, their log comes later")
+        command = [sys.executable, "-I", str(TOOLS / "devkit"), "test", BESIDE]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        ) as other:
+            try:
+                totals = windows(selected(), [])
+                _show_until_end(other, output)
+            except BaseException:
+                other.terminate()
+                raise
+        output.seek(0)
+        return totals + _total_in(output.read())
+
+
+def beside() -> Totals:
+    """What runs beside the Windows suite."""
+    others = [version for version in WINDOWS_PYTHONS if version != selected()]
+    return linux([]) + smoke(others, [])
+
+
+def _show_until_end(program: "subprocess.Popen[bytes]", output: TextIO) -> None:
+    """Print what a program writes to a file until it ends, but for its total."""
+    position = 0
+    ended = False
+    while not ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(1)
+            ended = True
+        size = os.fstat(output.fileno()).st_size
+        text = os.pread(output.fileno(), size - position, position)
+        whole = text[: text.rfind(b"\n") + 1]
+        position += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            if not TOTAL.fullmatch(line):
+                print(line, flush=True)
+
+
+def _total_in(log: str) -> Totals:
+    """The total that another ./dev test ended with; without one it failed."""
+    lines = log.splitlines()
+    if lines and (total := TOTAL.fullmatch(lines[-1])):
+        return Totals(int(total[1]), int(total[2]))
+    return Totals(failed=1)
 
 
 def smoke(versions: list[str], args: list[str]) -> Totals:
@@ -105,18 +168,29 @@ def linux(args: list[str]) -> Totals:
     ]
     env = cross_environ() | kernel_environ(selected())
     with subprocess.Popen(
-        [*command, *args], env=env, cwd=ROOT, stdin=subprocess.DEVNULL
+        [*command, *args],
+        env=env,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
     ) as child:
         try:
             outcome = Outcome(child.wait(DEADLINE))
         except subprocess.TimeoutExpired:
-            child.kill()
+            _end(child)
             outcome = Outcome(1, timed_out=True)
         except Stopped:
-            # pytest reaps what its tests started.
-            child.terminate()
+            _end(child)
             raise
     return _totals(report, outcome, "Linux side")
+
+
+def _end(pytest: "subprocess.Popen[bytes]") -> None:
+    """Interrupt pytest and the ./dev that its tests run; they then clean up."""
+    for signum in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(pytest.pid, signum)
+            pytest.wait(10)
 
 
 def _report(name: str) -> Path:
