@@ -501,6 +501,25 @@ def test_matches_at_every_border_of_reads_are_found(
         assert places <= set(found)
 
 
+@pytest.mark.parametrize("length", [2, 7, 64, 5000, 65536])
+def test_matches_across_the_border_of_reads_are_found(
+    process: RemoteProcess, length: int
+) -> None:
+    """With any part of it before the border, by itself and beside a longer one."""
+    needle = os.urandom(length)
+    longer = os.urandom(65536)
+    with process.alloc(2 * CHUNK) as block:
+        where = [(block.address, 2 * CHUNK)]
+        for before in sorted({1, length // 3, length // 2, length - 1} - {0}):
+            at = CHUNK - before
+            block.write(needle, at)
+            found = process.scan(needle, regions=where)
+            assert [place - block.address for place in found] == [at]
+            both = process.scan([longer, needle], regions=where)
+            assert [place - block.address for place, _ in both] == [at]
+            block.write(bytes(length), at)
+
+
 def test_holes_are_left_out(process: RemoteProcess, target: Target) -> None:
     """No-access, guard and reserved pages: skipped, counted, never joined."""
     pages = target.where("pages")
