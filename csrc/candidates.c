@@ -15,7 +15,7 @@
 #define WIDEST 8     /* bytes of a value */
 
 /* Bytes of one read in a rescan. */
-#define READ_MOST ((size_t)1024 * 1024)
+#define READ_MOST ((size_t)512 * 1024)
 
 typedef struct {
     uintptr_t base; /* of the window */
@@ -565,7 +565,8 @@ rescan_block(candidate_rescan *rescan, candidate_block *block,
     }
     if (kept == n) {
         candidate_block *copy = block;
-        if (memcmp(now, then, n * kind->width) == 0) {
+        if (rescan->change == SCAN_UNCHANGED ||
+            memcmp(now, then, n * kind->width) == 0) {
             block->references++; /* just as it was: both lists hold it */
         }
         else {

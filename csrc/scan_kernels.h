@@ -193,6 +193,9 @@ K(find_range)(const scan_pattern *pattern, const uint8_t *data, size_t size,
 
 #define SCAN_COMPARE(test)                                                    \
     for (size_t at = 0; at < n; at += 64) {                                   \
+        for (size_t line = 0; line < sizeof(SCAN_T); line++) {                \
+            SCAN_PREFETCH(then + at * sizeof(SCAN_T) + line * 64);            \
+        }                                                                     \
         SCAN_FLAGS(SCAN_T, bits[at / 64], test);                              \
     }
 
