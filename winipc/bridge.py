@@ -129,8 +129,8 @@ def bridge(name: str, size: int = 4096, *, file: str | None = None) -> Bridge:
         name: What the Windows program opens. Make it before that program does.
         size: Bytes, of the mapping and of the file. What the program expects, if
             that is known (`game_mappings` knows some); one that wants more fails.
-        file: The name of the file; None for that of the mapping, without `Local\`
-            or `Global\`.
+        file: The name of the file; None for that of the mapping, without ``Local\``
+            or ``Global\``.
 
     The file is made for this user alone (mode 0600), and at no time is it anything
     else. It is never one that was there before.

@@ -172,7 +172,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         """Make a mapping of `size` bytes and map it.
 
         Args:
-            name: What others open it by; `Global\\` in front makes it visible in
+            name: What others open it by; ``Global\\`` in front makes it visible in
                 all sessions. None for no name.
             size: Bytes. None only for a file: all of it after `offset`.
             file: A path, or the handle of an open file, to be behind the memory.

@@ -97,6 +97,12 @@ def lint(args: list[str]) -> int:
     return main(args)
 
 
+def docs(args: list[str]) -> int:
+    from docs import main
+
+    return main(args)
+
+
 def notebook(args: list[str]) -> int:
     from notebook import main
 
@@ -111,5 +117,7 @@ def shell(args: list[str]) -> int:
 
 COMMANDS = {
     command.__name__: command
-    for command in (demo, test, lint, wheel, python, shell, notebook, bench, clean)
+    for command in (
+        *(demo, test, lint, docs, wheel, python, shell, notebook, bench, clean),
+    )
 }

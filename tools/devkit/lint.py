@@ -16,6 +16,8 @@ from pins import BUILD_PYTHON
 from ready import ready
 from winpython import MINGW, bare_python, selected
 
+import docs
+
 # As in setup.py, and nothing may be warned about.
 C_FLAGS = (
     *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"),
@@ -90,6 +92,7 @@ def all_checks() -> dict[str, Callable[[], object]]:
         "pyproject": partial(run, [tool("validate-pyproject"), "pyproject.toml"]),
         "shellcheck": partial(run, [tool("shellcheck"), *shell_files()]),
         "stubs": stubtest,
+        "docs": docs.build,
     }
     if files := c_files():
         check: list[str | Path] = [tool("clang-format"), "--dry-run", "-Werror"]

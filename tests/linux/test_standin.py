@@ -1,0 +1,41 @@
+"""What stands for winipc._core where the documentation is built."""
+
+from __future__ import annotations
+
+from standin import stand_in
+
+STUB = '''
+"""Types."""
+from typing import TypeVar
+from typing_extensions import disjoint_base
+_View = TypeVar("_View", bound=View)
+
+@disjoint_base
+class Memory:
+    @property
+    def name(self) -> str | None: ...
+    def read(self, size: Unknown, /) -> bytes: ...
+
+class View(Memory): ...
+
+def plain() -> int: ...
+'''
+
+
+def test_types_of_the_stub_and_docstrings_of_the_module() -> None:
+    """It can be imported anywhere, and says what the module says."""
+    docstrings = {
+        "Memory": "Bytes.",
+        "Memory.name": "Its name.",
+        "Memory.read": "Read `\\n`.",
+    }
+    module: dict[str, object] = {}
+    exec(stand_in(STUB, docstrings), module)
+    memory = module["Memory"]
+    assert isinstance(memory, type)
+    assert (module["__doc__"], memory.__doc__) == ("Types.", "Bytes.")
+    assert memory.name.__doc__ == "Its name."  # type: ignore[attr-defined]
+    read = memory.read  # type: ignore[attr-defined]
+    assert read.__doc__ == "Read `\\n`."
+    assert read.__annotations__ == {"size": "Unknown", "return": "bytes"}
+    assert module["plain"].__doc__ is None

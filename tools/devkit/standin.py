@@ -1,0 +1,45 @@
+"""A stand-in for winipc._core, which Linux cannot import: types and docstrings only.
+
+It is the stub file with the docstrings that the built module has. The rest of winipc
+can be imported over it, and documented; nothing in it works.
+"""
+
+import ast
+from collections.abc import Mapping
+
+# What exists for type checkers only.
+CHECKERS_ONLY = ("_typeshed", "typing_extensions")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def stand_in(stub: str, docstrings: Mapping[str, str]) -> str:
+    """The source of the module, from the text of `_core.pyi`."""
+    tree = ast.parse(stub)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.decorator_list = []
+        elif isinstance(node, ast.Call):
+            # bound= of a type variable: a class that comes later.
+            for keyword in node.keywords:
+                keyword.value = ast.Constant(ast.unparse(keyword.value))
+    _describe(tree.body, "", docstrings)
+    future = ast.parse("from __future__ import annotations").body
+    tree.body = [
+        node
+        for node in [*tree.body[:1], *future, *tree.body[1:]]
+        if not (isinstance(node, ast.ImportFrom) and node.module in CHECKERS_ONLY)
+    ]
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+
+
+def _describe(body: list[ast.stmt], prefix: str, docstrings: Mapping[str, str]) -> None:
+    """Put docstrings where they belong."""
+    for node in body:
+        if not isinstance(node, ast.ClassDef | Function):
+            continue
+        path = prefix + node.name
+        if isinstance(node, ast.ClassDef):
+            _describe(node.body, path + ".", docstrings)
+        if path in docstrings:
+            node.body.insert(0, ast.Expr(ast.Constant(docstrings[path])))
