@@ -538,6 +538,130 @@ catalog_holders(PyObject *module, PyObject *value)
     return result;
 }
 
+/* ------------------------------------------------------ sections held */
+
+#define CATALOG_FILE_SECTION 0x01800000u /* SEC_FILE | SEC_IMAGE */
+
+/* A row for a section that has a name, and no file behind it: (path, size).
+ * None for another, NULL on an error. */
+static PyObject *
+catalog_section_row(HANDLE section)
+{
+    union {
+        catalog_string string;
+        char bytes[2048];
+    } name;
+    catalog_section_info info;
+    memset(&info, 0, sizeof(info));
+    if (!WI_NT_SUCCESS(NtQueryObject(section, 1, &name, sizeof(name), NULL)) ||
+        name.string.length == 0 ||
+        !WI_NT_SUCCESS(
+            NtQuerySection(section, 0, &info, sizeof(info), NULL)) ||
+        (info.attributes & CATALOG_FILE_SECTION)) {
+        Py_RETURN_NONE;
+    }
+    PyObject *path =
+        catalog_text(&name.string, name.bytes, sizeof(name.bytes));
+    return path == NULL ? NULL
+                        : Py_BuildValue("(NL)", path, info.size.QuadPart);
+}
+
+/* The handles of sections that a process has, in this one; count of them. */
+static ULONG_PTR
+catalog_copy_sections(DWORD pid, HANDLE probe, HANDLE **copies,
+                      wi_ntstatus *status, DWORD *err)
+{
+    ULONG_PTR count = 0, found = 0;
+    int type = -1;
+    HANDLE self = GetCurrentProcess();
+    catalog_handles *all = catalog_all_handles(status, &count);
+    if (all == NULL) {
+        return 0;
+    }
+    for (ULONG_PTR i = 0; i < count && type < 0; i++) {
+        if (all->handles[i].pid == GetCurrentProcessId() &&
+            all->handles[i].handle == (ULONG_PTR)probe) {
+            type = all->handles[i].type;
+        }
+    }
+    HANDLE process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, pid);
+    *err = process == NULL ? GetLastError() : 0;
+    *copies = process == NULL
+                  ? NULL
+                  : LocalAlloc(LMEM_FIXED, (count + 1) * sizeof(HANDLE));
+    for (ULONG_PTR i = 0; *copies != NULL && i < count; i++) {
+        const catalog_handle *entry = &all->handles[i];
+        if (entry->pid == pid && entry->type == type &&
+            DuplicateHandle(process, (HANDLE)entry->handle, self,
+                            &(*copies)[found], OBJECT_QUERY_RIGHT, FALSE, 0)) {
+            found++;
+        }
+    }
+    if (process != NULL) {
+        CloseHandle(process);
+    }
+    LocalFree(all);
+    return found;
+}
+
+PyDoc_STRVAR(catalog_sections_doc,
+             "_held_sections($module, pid, /)\n--\n\n"
+             "(path, size) of each named section without a file that a "
+             "process\nhas a handle of, once for each handle.\n\n"
+             "Win32: NtQuerySystemInformation, DuplicateHandle, "
+             "NtQueryObject, NtQuerySection");
+
+static PyObject *
+catalog_held_sections(PyObject *module, PyObject *value)
+{
+    DWORD pid, err = 0;
+    wi_ntstatus status = 0;
+    HANDLE *copies = NULL;
+    ULONG_PTR count = 0;
+    WI_UNUSED(module);
+    if (!wi_u32_converter(value, &pid)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    /* One of our own shows the number that stands for sections. */
+    HANDLE probe = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL,
+                                      PAGE_READONLY, 0, 1, NULL);
+    if (probe == NULL) {
+        err = GetLastError();
+    }
+    else {
+        count = catalog_copy_sections(pid, probe, &copies, &status, &err);
+        CloseHandle(probe);
+    }
+    Py_END_ALLOW_THREADS
+    PyObject *result = NULL;
+    if (!WI_NT_SUCCESS(status)) {
+        catalog_raise(status, "NtQuerySystemInformation", value);
+    }
+    else if (err != 0) {
+        wi_raise(err, "OpenProcess", value);
+    }
+    else if (copies == NULL) {
+        PyErr_NoMemory();
+    }
+    else {
+        result = PyList_New(0);
+    }
+    for (ULONG_PTR i = 0; i < count; i++) {
+        if (result != NULL) {
+            PyObject *row = catalog_section_row(copies[i]);
+            if (row == NULL ||
+                (row != Py_None && PyList_Append(result, row) < 0)) {
+                Py_CLEAR(result);
+            }
+            Py_XDECREF(row);
+        }
+        CloseHandle(copies[i]);
+    }
+    LocalFree(copies);
+    return result;
+}
+
 /* ------------------------------------------------------------ own handles */
 
 /* What a handle of this process is called: the object's name, the id of a
@@ -678,6 +802,7 @@ static PyMethodDef catalog_methods[] = {
     {"_open_object", catalog_open_object, METH_VARARGS, catalog_open_doc},
     {"_close_handle", catalog_close, METH_O, catalog_close_doc},
     {"_holders", catalog_holders, METH_O, catalog_holders_doc},
+    {"_held_sections", catalog_held_sections, METH_O, catalog_sections_doc},
     {"_own_handles", catalog_own_handles, METH_NOARGS, catalog_own_doc},
     {"_thread_start", catalog_thread_start, METH_O, catalog_start_doc},
     {NULL, NULL, 0, NULL},

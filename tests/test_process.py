@@ -1244,6 +1244,62 @@ def test_mapped_files_are_named(me: RemoteProcess, tmp_path: Path) -> None:
         assert region.path.casefold().endswith("mapped.bin")
 
 
+def sections_at(process: RemoteProcess, address: int) -> tuple[str, ...]:
+    (region,) = process.regions(address, address + 1, names=True)
+    assert region.path is None
+    return region.sections
+
+
+def test_named_sections_are_found_by_their_handle(
+    process: RemoteProcess, target: Target, unique_name: str
+) -> None:
+    """The target's own, by what nothing speaks against, however it is mapped."""
+    first, second = f"{unique_name}-1", f"{unique_name}-2"
+    one = int(target.ask(f"share {first} {3 * PAGE} 1"), 16)
+    two = int(target.ask(f"share {second} {3 * PAGE} 1"), 16)
+    # Nothing is in either, so that either may be at both places.
+    either = (f"Local\\{first}", f"Local\\{second}")
+    assert sections_at(process, one) == sections_at(process, two) == either
+    target.ask(f"poke {one + 2 * PAGE:x} 01")
+    assert sections_at(process, one) == (either[0],)
+    assert sections_at(process, two) == (either[1],)
+    part = int(target.ask(f"share {first} {PAGE} 1"), 16)
+    assert either[0] in sections_at(process, part)
+    assert sections_at(process, target.where("cow")) == ()
+    labels = {row.base: row.label for row in process.memory_map(names=True)}
+    assert labels[one] == f"shared section, perhaps {either[0]}"
+    assert labels[target.where("cow")] == "shared section"
+    regions = process.regions(one, one + 1)
+    assert [region.sections for region in regions] == [()]
+
+
+def test_named_sections_are_found_by_their_bytes(
+    process: RemoteProcess, target: Target, unique_name: str
+) -> None:
+    """Where the target has closed its handle, and where it writes all the time."""
+    with winipc.SharedMapping.create(unique_name, 20 * PAGE) as mapping:
+        name = f"Local\\{unique_name}"
+        view = int(target.ask(f"share {unique_name} {20 * PAGE} 0"), 16)
+        assert sections_at(process, view) == ()  # all zero, like many
+        mapping[17 * PAGE] = 1
+        assert sections_at(process, view) == (name,)
+        with winipc.SharedMapping.create(f"{unique_name}-2", 40 * PAGE) as other:
+            other[16 * PAGE : 36 * PAGE] = bytes(20 * PAGE)
+            assert sections_at(process, view) == (name,)
+            other[33 * PAGE] = 1  # the same bytes, further on
+            assert sections_at(process, view) == (name, f"{name}-2")
+        target.ask(f"scribble {view + 5 * PAGE:x}")
+        assert sections_at(process, view) == (name,)
+    target.peer.kill()
+
+
+def test_sections_of_a_dead_target(process: RemoteProcess, target: Target) -> None:
+    """As with any other question."""
+    target.peer.kill()
+    with pytest.raises(ProcessLookupError):
+        list(process.regions(names=True))
+
+
 @pytest.mark.parametrize(
     ("kernel", "known"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import dataclasses
 import functools
 import importlib
 import itertools
@@ -26,6 +27,7 @@ from winipc.remote_memory import (
     distinct,
     protected,
 )
+from winipc.remote_sections import section_finder
 from winipc.remote_types import (
     Export,
     MapRow,
@@ -413,21 +415,43 @@ class RemoteProcess(_core.RemoteProcess):
         stop: SupportsIndex | None = None,
         *,
         paths: bool = False,
+        names: bool = False,
     ) -> Iterator[Region]:
         """The regions of the address space from `start` to `stop`, in order.
 
         The target goes on running: each region is as it was when it was asked.
         With `paths`, mapped files are named, which takes longer.
 
-        Win32: VirtualQueryEx, GetMappedFileName
+        With `names` as well as files, and far longer, `Region.sections` has the
+        named sections that may be mapped there: those large enough, of which
+        the target has a handle and no byte that was looked at speaks against it;
+        or, where it has none, of which the same bytes speak for it. Windows does
+        not tell the section behind a view, so a copy of the same bytes is listed
+        too; a section that nobody has a handle of any more, that of another
+        session, or that may not be opened, is not.
+
+        Raises:
+            ProcessLookupError: the target has exited.
+
+        Win32: VirtualQueryEx, GetMappedFileName; NtQuerySystemInformation,
+        DuplicateHandle, NtQueryDirectoryObject for `names`
         """
         place = operator.index(start)
         limit = _ADDRESS_END if stop is None else operator.index(stop)
-        path_of = _path_finder(self) if paths else None
+        path_of = _path_finder(self) if paths or names else None
+        sections_of = section_finder(self, self.regions) if names else None
         while place < limit:
             rows = self._regions(place, limit, _REGIONS_AT_ONCE)
             for row in rows:
-                yield _region(row, path_of)
+                region = _region(row, path_of)
+                if (
+                    sections_of is not None
+                    and region.type == MemoryType.MAPPED
+                    and region.path is None
+                ):
+                    found = sections_of(region.allocation_base)
+                    region = dataclasses.replace(region, sections=found)
+                yield region
             if not rows or rows[-1][0] + rows[-1][1] <= place:
                 return
             place = rows[-1][0] + rows[-1][1]
@@ -481,13 +505,20 @@ class RemoteProcess(_core.RemoteProcess):
             limit=limit,
         )
 
-    def memory_map(self) -> list[MapRow]:
+    def memory_map(self, *, names: bool = False) -> list[MapRow]:
         """The address space as rows: one for each allocation that is there.
+
+        With `names`, the label of a shared section says which ones it may be, as
+        `regions` finds them.
 
         Win32: VirtualQueryEx, GetMappedFileName, EnumProcessModulesEx
         """
-        names = {module.base: module.name for module in self.modules()}
-        used = (r for r in self.regions(paths=True) if r.state != MemoryState.FREE)
+        modules = {module.base: module.name for module in self.modules()}
+        used = (
+            region
+            for region in self.regions(paths=True, names=names)
+            if region.state != MemoryState.FREE
+        )
         rows: list[MapRow] = []
         for base, group in itertools.groupby(used, lambda r: r.allocation_base):
             regions = list(group)
@@ -500,7 +531,7 @@ class RemoteProcess(_core.RemoteProcess):
                     ),
                     type=regions[0].type,
                     protections=distinct(r.protection for r in regions),
-                    label=describe(regions[0], names.get(base)),
+                    label=describe(regions[0], modules.get(base)),
                     regions=len(regions),
                 )
             )

@@ -298,7 +298,8 @@ def describe(region: Region, label: str | None) -> str:
     if region.type == MemoryType.PRIVATE:
         return "private"
     if region.type == MemoryType.MAPPED:
-        return "shared section"
+        known = " or ".join(region.sections)
+        return f"shared section, perhaps {known}" if known else "shared section"
     return "image" if region.type == MemoryType.IMAGE else "free"
 
 

@@ -149,6 +149,8 @@ class Region:
     allocation_protection: MemoryProtection
     path: str | None = None
     """The file that is mapped here, if it is one."""
+    sections: tuple[str, ...] = ()
+    """Named sections that may be mapped here; see `RemoteProcess.regions`."""
 
     @property
     def end(self) -> int:

@@ -11,6 +11,8 @@
  *   free ADDRESS          VirtualFree
  *   query ADDRESS         protection of the page, in hexadecimal
  *   churn on|off          a thread that maps and frees memory all the time
+ *   share NAME SIZE KEEP  map a named section, and keep its handle if 1;
+ *                         address of the view
  *   scribble ADDRESS      a thread that writes other bytes there all the time
  *   exit CODE             end with this exit code
  *
@@ -162,6 +164,18 @@ make_cow(void)
     memcpy(cow + PAGE, "COW-PRIVATE", 11);
 }
 
+static void *
+share(const char *name, size_t size, int keep)
+{
+    HANDLE section = must(CreateFileMappingA(
+        INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, 0, (DWORD)size, name));
+    void *view = must(MapViewOfFile(section, FILE_MAP_WRITE, 0, 0, size));
+    if (!keep) {
+        CloseHandle(section);
+    }
+    return view;
+}
+
 static volatile LONG churning;
 
 static DWORD WINAPI
@@ -305,6 +319,11 @@ answer(char *line)
     else if (sscanf(line, "churn %63s", word) == 1) {
         set_churning(strcmp(word, "on") == 0);
         printf("ok\n");
+    }
+    else if (sscanf(line, "share %4095s %llu %llu", rest, &size,
+                    &protection) == 3) {
+        printf("%llx\n", (unsigned long long)(uintptr_t)share(
+                             rest, (size_t)size, protection != 0));
     }
     else if (sscanf(line, "scribble %llx", &address) == 1) {
         scribbling = 1;
