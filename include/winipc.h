@@ -865,6 +865,8 @@ enum { WINIPC_WAKE_DATA = 0, WINIPC_WAKE_SPACE = 1, WINIPC_WAKE_LOCK = 2 };
 /* The longest sleep: what a killed peer left unsignalled is seen then. */
 #define WINIPC_SLICE_MS 100u
 #define WINIPC_INFINITE UINT32_MAX
+/* How many parts of one message a receive without waiting takes. */
+#define WINIPC_PARTS_MAX 4096u
 
 #ifdef _WIN32
 typedef struct winipc_peer {
@@ -1294,6 +1296,16 @@ winipc_channel_slice(uint32_t timeout_ms, uint64_t began)
                                                : WINIPC_SLICE_MS;
 }
 
+/* Whether a receiver that has taken so many parts of a message stops here: a
+ * peer may stream parts with nothing in them for ever. Where it shall not
+ * wait at all, a bounded number of parts is taken. */
+WINIPC_INLINE int
+winipc_channel_enough(uint32_t timeout_ms, uint64_t began, uint32_t parts)
+{
+    return timeout_ms == 0 ? parts >= WINIPC_PARTS_MAX
+                           : winipc_channel_slice(timeout_ms, began) == 0;
+}
+
 /* The moment now, where somebody will ask: clocks cost more than a send. */
 WINIPC_INLINE uint64_t
 winipc_channel_began(uint32_t timeout_ms)
@@ -1363,12 +1375,12 @@ winipc_channel_send(winipc_channel *ch, const void *data, uint64_t length,
     return result;
 }
 
-/* The next record, waiting for it. It stays until winipc_channel_next. */
-WINIPC_FUNC int
-winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
-                    uint32_t *flags, uint32_t timeout_ms)
+/* The next record, waiting for it, with a time-out that began then. */
+WINIPC_INLINE int
+winipc_channel_await(winipc_channel *ch, const void **payload,
+                     uint32_t *length, uint32_t *flags, uint32_t timeout_ms,
+                     uint64_t began)
 {
-    uint64_t began = winipc_channel_began(timeout_ms);
     int result = winipc_channel_claim(ch, 1);
     while (result == WINIPC_OK) {
         result = winipc_ring_front(&ch->ring, payload, length, flags);
@@ -1384,6 +1396,15 @@ winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
     return result;
 }
 
+/* The next record, waiting for it. It stays until winipc_channel_next. */
+WINIPC_FUNC int
+winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
+                    uint32_t *flags, uint32_t timeout_ms)
+{
+    return winipc_channel_await(ch, payload, length, flags, timeout_ms,
+                                winipc_channel_began(timeout_ms));
+}
+
 WINIPC_FUNC void
 winipc_channel_next(winipc_channel *ch)
 {
@@ -1393,18 +1414,21 @@ winipc_channel_next(winipc_channel *ch)
 
 /* Receive one message. TOO_LARGE: *length says how large a buffer it needs,
  * and it is still there. After a TIMEOUT in the middle of a message in
- * parts, call again with the same buffer. CLOSED: all producers have left and
+ * parts, call again with the same buffer; the time-out is that of the whole
+ * call, however many parts come. CLOSED: all producers have left and
  * everything is read; BROKEN: the same, but one of them died. */
 WINIPC_FUNC int
 winipc_channel_recv(winipc_channel *ch, void *buffer, uint64_t size,
                     uint64_t *length, uint32_t timeout_ms)
 {
-    for (;;) {
+    uint64_t began = winipc_channel_began(timeout_ms);
+    uint32_t parts = 0;
+    do {
         const void *payload;
         uint32_t bytes, flags;
         uint64_t skip = 0;
-        int result =
-            winipc_channel_peek(ch, &payload, &bytes, &flags, timeout_ms);
+        int result = winipc_channel_await(ch, &payload, &bytes, &flags,
+                                          timeout_ms, began);
         if (result != WINIPC_OK) {
             return result;
         }
@@ -1449,7 +1473,8 @@ winipc_channel_recv(winipc_channel *ch, void *buffer, uint64_t size,
         else {
             winipc_channel_next(ch); /* the rest of what nobody began */
         }
-    }
+    } while (!winipc_channel_enough(timeout_ms, began, ++parts));
+    return WINIPC_TIMEOUT;
 }
 
 #endif /* WINIPC_HAVE_OS */

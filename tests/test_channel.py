@@ -972,6 +972,44 @@ while memory[0]:
                 process.kill()
 
 
+#: Writes empty parts for ever, as quick as they are read.
+_STREAM = """
+import mmap, struct, sys
+memory = mmap.mmap(-1, 4096 + 2 * 65536, tagname=sys.argv[1])
+print("ready", flush=True)
+while memory[0]:
+    head = struct.unpack_from("<Q", memory, 256)[0]
+    struct.pack_into("<Q", memory, 128, head + 65536)
+"""
+
+
+@pytest.mark.parametrize("timeout", [0, 200])
+def test_a_stream_of_empty_parts_ends_for_c_as_well(
+    unique_name: str,
+    start_peer: Callable[..., Any],
+    start_process: Callable[[list[str]], Any],
+    timeout: int,
+) -> None:
+    """A call without waiting is bounded; one with a time-out keeps to it."""
+    with (
+        Channel.create(unique_name, 1 << 16) as channel,
+        mmap.mmap(-1, 4096 + (2 << 16), tagname=unique_name) as memory,
+    ):
+        _fill_with_empty_parts(memory, 1 << 16)
+        peer = start_peer("channel_peer.exe", "take", unique_name, timeout)
+        assert peer.read_line() == "ready"
+        peer.say("")
+        assert peer.read_line() == "timeout 1048576"  # the message has begun
+        memory[4096:4112] = struct.pack("<IHH", 0, 0, 0x5749) * 2
+        stream = start_process([sys.executable, "-c", _STREAM, unique_name])
+        assert stream.read_line() == "ready"
+        for _ in range(2):
+            peer.say("")
+            assert peer.read_line() == "timeout 0"
+        stream.kill()
+        assert not channel.closed
+
+
 def test_an_honest_message_in_many_parts_survives_short_waits(
     unique_name: str,
 ) -> None:

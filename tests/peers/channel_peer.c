@@ -3,6 +3,7 @@
  *
  *   channel_peer echo NAME          NAME.there to NAME.back until the end
  *   channel_peer sink NAME          count what comes, and its sum of bytes
+ *   channel_peer take NAME MS       one receive for each line that comes in
  *   channel_peer source NAME COUNT SIZE   numbered messages, then close
  *   channel_peer serve NAME CAPACITY      make NAME.there and NAME.back, echo
  *   channel_peer ping NAME COUNT SIZE     time round trips to an echo
@@ -99,6 +100,24 @@ sink(unsigned char *buffer)
             sum += buffer[i];
         }
     }
+}
+
+/* What each receive with this time-out returns. */
+static int
+take(unsigned char *buffer, int ms)
+{
+    while (getchar() != EOF) {
+        uint64_t length = 0;
+        int result =
+            winipc_channel_recv(&there, buffer, LIMIT, &length, (uint32_t)ms);
+        printf("%s %llu\n",
+               result == WINIPC_OK        ? "ok"
+               : result == WINIPC_TIMEOUT ? "timeout"
+                                          : "error",
+               (unsigned long long)length);
+        fflush(stdout);
+    }
+    return 0;
 }
 
 static int
@@ -234,6 +253,9 @@ main(int argc, char **argv)
     }
     else if (strcmp(mode, "sink") == 0) {
         status = sink(buffer);
+    }
+    else if (strcmp(mode, "take") == 0) {
+        status = take(buffer, count);
     }
     else if (strcmp(mode, "source") == 0) {
         status = source(buffer, count, size);
