@@ -143,7 +143,7 @@ def test_a_thousand_objects(unique_name: str) -> None:
         assert sorted(row.name for row in rows) == sorted(rf"Local\{n}" for n in names)
         for _ in range(20):
             holders(rows[0])
-        assert handle_count() == before
+        assert handle_count() <= before
 
 
 def test_long_and_strange_names(make: Callable[..., Any], unique_name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextlib
 import gc
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import interrupted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -938,12 +938,12 @@ def test_receiving_parts_without_waiting_ends(unique_name: str, into: bool) -> N
 def test_a_stream_of_empty_parts_ends_with_the_time(unique_name: str) -> None:
     """A process that writes them for ever; other threads run meanwhile."""
     script = f"""
-import mmap, struct
+import mmap
 memory = mmap.mmap(-1, 4096 + 2 * 65536, tagname={unique_name!r})
+words = memoryview(memory).cast("Q")  # struct would write it byte by byte
 print("ready", flush=True)
-while memory[0]:
-    head = struct.unpack_from("<Q", memory, 256)[0]
-    struct.pack_into("<Q", memory, 128, head + 65536)
+while words[0]:
+    words[128 // 8] = words[256 // 8] + 65536
 """
     with (
         Channel.create(unique_name, 1 << 16) as channel,
@@ -1038,11 +1038,7 @@ def test_ctrl_c_interrupts_a_wait(pair: tuple[Channel, Channel]) -> None:
     receiver._claim(True)
     more = [bytes(4000)] * 2
     for call in (lambda: receiver.recv(DEADLINE), lambda: sender.send_many(more)):
-        timer = threading.Timer(0.2, _thread.interrupt_main)
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            call()
-        timer.join()
+        interrupted(call)
     assert len(receiver.recv_many()) == 1
 
 
@@ -1052,7 +1048,7 @@ def test_an_idle_channel_uses_no_cpu(pair: tuple[Channel, Channel]) -> None:
     before = time.process_time()
     with pytest.raises(TimeoutError):
         receiver.recv(1.0)
-    assert time.process_time() - before < 0.2
+    assert time.process_time() - before < 0.5
 
 
 def test_threads_share_an_object(unique_name: str) -> None:

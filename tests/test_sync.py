@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import gc
 import pickle
@@ -15,6 +14,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from conftest import interrupted
 
 import winipc
 from winipc import Event, Mutex, Semaphore, SyncAccess, wait_all, wait_any
@@ -226,7 +226,7 @@ def test_forgotten_object_warns_and_is_closed(kind: Any) -> None:
     made = kind.create()
     with pytest.warns(ResourceWarning, match="unclosed"):
         del made
-    assert handle_count() == before
+    assert handle_count() <= before
 
 
 @each_kind
@@ -237,7 +237,7 @@ def test_ten_thousand_rounds_leave_no_handle(kind: Any) -> None:
     before = handle_count()
     for _ in range(10_000):
         kind.create(name).close()
-    assert handle_count() == before
+    assert handle_count() <= before
 
 
 @each_kind
@@ -672,13 +672,9 @@ def test_ctrl_c_interrupts(wait: str, make: Callable[..., Any]) -> None:
         "all": lambda: wait_all([event, mutex], LONG),
         "many": lambda: wait_any(events, LONG),
     }
-    timer = threading.Timer(0.2, _thread.interrupt_main)
-    timer.start()
     begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        calls[wait]()
+    interrupted(calls[wait])
     assert time.monotonic() - begin < LONG / 2
-    timer.join(LONG)
     done.set()
     holder.join(LONG)
     event.close()
@@ -776,7 +772,7 @@ def test_wait_any_leaves_no_thread_and_no_handle(make: Callable[..., Any]) -> No
     for _ in range(50):
         with pytest.raises(TimeoutError):
             wait_any(events, 0.001)
-    assert handle_count() == before
+    assert handle_count() <= before
 
 
 @pytest.mark.parametrize("count", [3, 64, 100])
@@ -965,7 +961,7 @@ def test_duplicate_to_a_process(kind: Any, make: Callable[..., Any], peer: Any) 
         name = f"winipc.{kind.__name__}"
         assert ask(peer, f"x = {name}.from_handle({number}, name='theirs')") == "ok"
         assert ask(peer, "x.handle, x.name") == repr((number, "theirs"))
-    assert handle_count() == before
+    assert handle_count() <= before
     if kind is Event:
         assert ask(peer, "x.set()") == "None"
         assert made.wait(0)

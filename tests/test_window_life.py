@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import interrupted
 
 import winipc
 
@@ -201,11 +202,7 @@ def test_ctrl_c_interrupts_a_long_send(unique_name: str) -> None:
 def test_ctrl_c_interrupts_receive(unique_name: str) -> None:
     """Within a slice of the wait."""
     with winipc.CopyDataWindow.create(unique_name) as window:
-        timer = threading.Timer(0.1, _thread.interrupt_main)
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            window.receive(30)
-        timer.join()
+        interrupted(lambda: window.receive(30))
 
 
 def test_ctrl_c_interrupts_set_timer(unique_name: str) -> None:
@@ -224,11 +221,7 @@ def test_ctrl_c_interrupts_set_timer(unique_name: str) -> None:
         )
         sender.start()
         assert started.wait(30)
-        timer = threading.Timer(0.1, _thread.interrupt_main)
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            window.set_timer(7, 60)
-        timer.join()
+        interrupted(lambda: window.set_timer(7, 60))
         release.set()
         sender.join(30)
         assert window.kill_timer(7)
@@ -326,6 +319,13 @@ def counts() -> tuple[int, int, int]:
     return handles.value, process.num_threads(), len(windows)
 
 
+def assert_no_more(after: tuple[int, int, int], before: tuple[int, int, int]) -> None:
+    """Fewer there may be: idle threads of the system's pool end when they like."""
+    assert after[0] <= before[0] + 5
+    assert after[1] <= before[1]
+    assert after[2] == before[2]
+
+
 def rounds(count: int, class_name: str) -> None:
     for number in range(count):
         handler = None if number % 2 else lambda message: 1
@@ -343,8 +343,7 @@ def test_open_and_close_leave_nothing(unique_name: str) -> None:
     before = counts()
     rounds(500, unique_name)
     after = counts()
-    assert after[0] <= before[0] + 5
-    assert after[1:] == before[1:]
+    assert_no_more(after, before)
 
 
 @pytest.mark.slow
@@ -354,8 +353,7 @@ def test_thousands_of_rounds_leave_nothing(unique_name: str) -> None:
     before, memory = counts(), psutil.Process().memory_info().rss
     rounds(4000, unique_name)
     after, grown = counts(), psutil.Process().memory_info().rss - memory
-    assert after[0] <= before[0] + 5
-    assert after[1:] == before[1:]
+    assert_no_more(after, before)
     assert grown < 16 << 20
 
 
@@ -400,8 +398,7 @@ def test_failed_creation_leaves_nothing(unique_name: str) -> None:
         after = counts()
     finally:
         assert user32.UnregisterClassW(unique_name, ctypes.c_void_p(module))
-    assert after[0] <= before[0] + 5
-    assert after[1:] == before[1:]
+    assert_no_more(after, before)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256], ids=["empty", "256 characters"])
@@ -478,4 +475,4 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
     for peer in peers:
         peer.reap()
     after = counts()
-    assert after[1:] == before[1:]
+    assert_no_more(after, before)
