@@ -153,6 +153,25 @@ wi_queue_pop(wi_queue *queue)
     return message;
 }
 
+size_t
+wi_queue_latest(wi_queue *queue, wi_message **messages, size_t count)
+{
+    size_t taken = 0;
+    AcquireSRWLockShared(&queue->lock);
+    size_t older = queue->count > count ? queue->count - count : 0;
+    for (wi_message *message = queue->head; message != NULL;
+         message = message->next) {
+        if (older > 0) {
+            older--;
+        }
+        else if (taken < count) {
+            messages[taken++] = wi_message_ref(message);
+        }
+    }
+    ReleaseSRWLockShared(&queue->lock);
+    return taken;
+}
+
 void
 wi_queue_close(wi_queue *queue)
 {

@@ -68,6 +68,10 @@ BOOL wi_queue_push(wi_queue *queue, wi_message *message);
 /* The oldest message, with its reference, or NULL. */
 wi_message *wi_queue_pop(wi_queue *queue);
 
+/* References to the newest messages, up to count of them, oldest first; how
+ * many there are. They stay in the queue. */
+size_t wi_queue_latest(wi_queue *queue, wi_message **messages, size_t count);
+
 /* Refuse what comes from now on, and wake who waits. */
 void wi_queue_close(wi_queue *queue);
 

@@ -1089,6 +1089,50 @@ window_receive_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
+/* More than anybody looks at; the references are on the stack. */
+#define LATEST_MOST 256
+
+PyDoc_STRVAR(window_latest_doc,
+             "latest($self, count=16, /)\n--\n\n"
+             "The newest messages that wait, oldest first, as a list.\n\n"
+             "At most count of them, and never more than 256. They are not\n"
+             "taken: receive() gives them later. Empty where messages go to\n"
+             "a handler. Any thread may call it.");
+
+static PyObject *
+window_latest(PyObject *op, PyObject *args)
+{
+    WindowObject *self = (WindowObject *)op;
+    Py_ssize_t count = 16;
+    if (!PyArg_ParseTuple(args, "|n:latest", &count)) {
+        return NULL;
+    }
+    if (count < 0) {
+        PyErr_SetString(PyExc_ValueError, "count must not be negative");
+        return NULL;
+    }
+    wi_message *messages[LATEST_MOST];
+    size_t found = 0;
+    if (self->pump != NULL) {
+        found =
+            wi_queue_latest(&self->pump->queue, messages,
+                            count < LATEST_MOST ? (size_t)count : LATEST_MOST);
+    }
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; i < found; i++) {
+        if (list == NULL) {
+            wi_message_unref(messages[i]);
+            continue;
+        }
+        PyObject *message = wi_copydata_new(self->message_type, messages[i]);
+        if (message == NULL || PyList_Append(list, message) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(message);
+    }
+    return list;
+}
+
 static PyObject *
 window_iter(PyObject *op)
 {
@@ -1399,6 +1443,7 @@ static PyMethodDef window_methods[] = {
      METH_FASTCALL | METH_KEYWORDS, window_receive_doc},
     {"receive_nowait", window_receive_nowait, METH_NOARGS,
      window_receive_nowait_doc},
+    {"latest", window_latest, METH_VARARGS, window_latest_doc},
     {"_set_routes", window_set_routes, METH_O, window_set_routes_doc},
     {"_set_timer", window_set_timer, METH_VARARGS, window_timer_doc},
     {"_add_waker", window_add_waker, METH_O, window_add_waker_doc},

@@ -41,6 +41,7 @@ from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import find_window, register_message, send_copydata, send_message
 from winipc.process import RemoteProcess
 from winipc.section import SharedSection
+from winipc.shown import Shown
 from winipc.sync import Event, Mutex
 from winipc.window import CopyDataWindow, Message
 
@@ -107,7 +108,7 @@ class _Refused(Exception):
     """The receiver does not take this message."""
 
 
-class Receiver:
+class Receiver(Shown):
     """The receiving end: a window, a mapping and the shared section.
 
     `title` is the address that senders use. `mapping` names the mapping of

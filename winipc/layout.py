@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from winipc.shown import Shown
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -271,7 +273,7 @@ class Layout:
 # ---------------------------------------------------------------------- views
 
 
-class StructView:
+class StructView(Shown):
     """A structure in shared memory, field by field.
 
     `view.field` and `view["field"]` read; assigning writes. Each access copies the

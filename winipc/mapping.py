@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
 from winipc.errors import add_hint
+from winipc.shown import Shown
 from winipc.transfer import travels_by_handle
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _ERROR_PRIVILEGE_NOT_HELD = 1314
 _SESSIONS = 8
 
 
-class _TypedMemory:
+class _TypedMemory(Shown):
     """Arrays and structures laid over the memory of a mapping or of a view."""
 
     __slots__ = ()

@@ -42,6 +42,7 @@ from winipc.remote_types import (
     ThreadEntry,
 )
 from winipc.scan import Patterns, Scan, scan_process
+from winipc.shown import Shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -65,7 +66,7 @@ _ADDRESS = re.compile(
 )
 
 
-class RemoteProcess(_core.RemoteProcess):
+class RemoteProcess(_core.RemoteProcess, Shown):
     """Another process, opened with the least rights that are asked for.
 
     Make one with `open`. It owns a process handle; `close` (or `with`) closes

@@ -40,6 +40,7 @@ from winipc._core import SectionError
 from winipc.atomic import Atomic
 from winipc.errors import add_hint
 from winipc.pe import PEImage, SectionFlags, SectionVariable, inspect_dll
+from winipc.shown import Shown
 
 __all__ = ["SectionError", "SharedSection"]
 
@@ -50,7 +51,7 @@ ERROR_BAD_EXE_FORMAT = 193
 BUNDLED_DLL = Path(__file__).with_name("shared_section.dll")
 
 
-class SharedSection(_core.SharedSection):
+class SharedSection(_core.SharedSection, Shown):
     """A variable in a shared section of a DLL, as memory.
 
     It has the buffer protocol (memoryview, NumPy, struct, ctypes), items and

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
+from winipc.shown import Shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -48,7 +49,7 @@ class Verification:
     distinct: int
 
 
-class Snapshot(_core.Snapshot):
+class Snapshot(_core.Snapshot, Shown):
     """Read (and, being the only writer, write) a record as a whole.
 
     `kind` is the protocol. With "seqlock" the sequence is odd while the writer is at

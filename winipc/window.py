@@ -32,6 +32,7 @@ from winipc.message import (
     reply_message,
     send_copydata,
 )
+from winipc.shown import Shown
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,7 +59,7 @@ class Overflow(Enum):
     DROP_OLDEST = 1
 
 
-class Message(_core.Message):
+class Message(_core.Message, Shown):
     """One received message; its data is a read-only buffer.
 
     `memoryview(message)` is the data without a copy, `bytes(message)` with
@@ -238,7 +239,7 @@ def _end_waker(token: list[object], *sockets: socket.socket) -> None:
 _open_windows: weakref.WeakSet[CopyDataWindow] = weakref.WeakSet()
 
 
-class CopyDataWindow(_core.CopyDataWindow):
+class CopyDataWindow(_core.CopyDataWindow, Shown):
     """A window of this process that others send to.
 
     Made by `create`; closed by `close()`, `with`, garbage collection (with a
@@ -483,6 +484,7 @@ class CopyDataWindow(_core.CopyDataWindow):
 
         def receive(self, timeout: float | None = None) -> Message: ...
         def receive_nowait(self) -> Message | None: ...
+        def latest(self, count: int = 16, /) -> list[Message]: ...
         def __next__(self) -> Message: ...
 
 

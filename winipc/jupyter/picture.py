@@ -1,0 +1,464 @@
+"""A process's address space as a picture and as rows.
+
+The space has 2**47 bytes and more, of which a program uses a millionth, in pieces
+from one page to gigabytes. So the axis is not to scale: what is used stands in a
+row of blocks whose widths grow with the logarithm of their sizes, what is free is a
+gap, and where much is free a new line begins.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+from winipc.jupyter.markup import View, clean, escape, note, size_text, table
+from winipc.jupyter.targets import describe, gone
+from winipc.process import RemoteProcess
+from winipc.remote_types import MemoryProtection, MemoryState, MemoryType, Region
+
+__all__ = ["AddressSpace", "MapRows", "address_space", "memory_map"]
+
+_MOST_BLOCKS = 1500
+_MOST_ROWS = 200
+
+#: In pixels. A line: its label on the left, names above, blocks, protections below.
+_LEFT = 118
+_NAMES, _BLOCKS, _STRIP, _LINE = 13, 18, 5, 46
+_GAP_SMALL, _GAP_LARGE = 2.0, 12.0
+_LETTER = 5.4
+
+#: Free memory that is a visible gap, and that which ends the line.
+_LARGE_GAP = 16 << 20
+_HUGE_GAP = 1 << 36
+
+_TYPES = {
+    MemoryType.IMAGE: ("image", "#4c8bd6"),
+    MemoryType.MAPPED: ("mapped", "#3aa76d"),
+    MemoryType.PRIVATE: ("private", "#f08c3a"),
+}
+_OTHER = ("other", "#999999")
+
+_PROTECTIONS = {
+    "read": ("readable", "#b8c4ce"),
+    "write": ("writable", "#d6336c"),
+    "copy": ("copied when written", "#f4a3c0"),
+    "execute": ("executable", "#5f3dc4"),
+    "all": ("writable and executable", "#12b5cb"),
+    "guard": ("guard page", "#f2c200"),
+    "none": ("no access", "none"),
+}
+
+
+def address_space(process: RemoteProcess, *, width: int = 960) -> AddressSpace:
+    """A view of a process: its memory as a picture, with a legend and its rows.
+
+    Colours tell the type of memory (image, mapped file or section, private), paler
+    ones that it is only reserved; the strip below tells the protection. The widths
+    are logarithmic, see the module. Pointing at a block tells what it is.
+
+    Args:
+        width: Of the picture, in pixels.
+    """
+    return AddressSpace(process, width=width)
+
+
+def memory_map(
+    process: RemoteProcess,
+    start: SupportsIndex = 0,
+    stop: SupportsIndex | None = None,
+    *,
+    limit: int = _MOST_ROWS,
+) -> MapRows:
+    """A view of the regions of a process from `start` to `stop`, as rows.
+
+    Raises:
+        ValueError: `limit` is negative.
+    """
+    return MapRows(process, start, stop, limit=limit)
+
+
+# ------------------------------------------------------------------- what it is
+
+
+def _kind_of(region: Region) -> tuple[str, str]:
+    return _TYPES.get(region.type, _OTHER)
+
+
+def _access_of(protection: MemoryProtection) -> str:
+    """Which of the protections of the legend this one is."""
+    if protection & MemoryProtection.GUARD:
+        return "guard"
+    kind = protection & 0xFF
+    if kind in (MemoryProtection.EXECUTE_READWRITE, MemoryProtection.EXECUTE_WRITECOPY):
+        return "all"
+    if kind & 0xF0:
+        return "execute"
+    if kind == MemoryProtection.READWRITE:
+        return "write"
+    if kind == MemoryProtection.WRITECOPY:
+        return "copy"
+    return "read" if kind == MemoryProtection.READONLY else "none"
+
+
+def _name(flags: Any) -> str:
+    return str(flags.name or f"{int(flags):#x}").replace("|", " | ")
+
+
+@dataclass(slots=True)
+class _Block:
+    """A region, or several of one allocation where there are too many."""
+
+    base: int
+    end: int
+    allocation: int
+    region: Region
+    regions: int = 1
+
+    @property
+    def size(self) -> int:
+        return self.end - self.base
+
+    @property
+    def width(self) -> float:
+        return 3 + 2.4 * math.log2(max(self.size, 4096) / 4096)
+
+
+def _blocks(regions: Iterable[Region], most: int) -> list[_Block]:
+    """The used part of the address space in at most `most` blocks."""
+    blocks = [
+        _Block(r.base, r.end, r.allocation_base, r)
+        for r in regions
+        if r.state != MemoryState.FREE
+    ]
+    if len(blocks) > most:
+        blocks = [
+            _merged(list(group))
+            for _, group in itertools.groupby(blocks, lambda block: block.allocation)
+        ]
+    if len(blocks) > most:
+        step = -(-len(blocks) // most)
+        blocks = [
+            _merged(island[i : i + step])
+            for island in _islands(blocks)
+            for i in range(0, len(island), step)
+        ]
+    return blocks
+
+
+def _islands(blocks: list[_Block]) -> Iterator[list[_Block]]:
+    """The blocks between which there is no end of a line."""
+    island: list[_Block] = []
+    for block in blocks:
+        if island and block.base - island[-1].end >= _HUGE_GAP:
+            yield island
+            island = []
+        island.append(block)
+    yield island
+
+
+def _merged(blocks: list[_Block]) -> _Block:
+    """One block for several, which looks like the largest of them."""
+    largest = max(blocks, key=lambda block: block.size)
+    return _Block(
+        blocks[0].base,
+        blocks[-1].end,
+        blocks[0].allocation,
+        largest.region,
+        sum(block.regions for block in blocks),
+    )
+
+
+def _names(process: RemoteProcess) -> dict[int, str]:
+    """Names of modules by where they begin."""
+    try:
+        return {module.base: module.name for module in process.modules()}
+    except OSError:
+        return {}  # it is starting, or ending
+
+
+def _base_name(path: str) -> str:
+    return path.replace("/", "\\").rpartition("\\")[2]
+
+
+# ----------------------------------------------------------------- the picture
+
+
+class AddressSpace(View):
+    """What `address_space` makes."""
+
+    def __init__(self, process: RemoteProcess, *, width: int = 960) -> None:
+        if not 320 <= width <= 4096:
+            raise ValueError("width must be from 320 to 4096 pixels")
+        self.process = process
+        self.width = width
+
+    def gone(self) -> str | None:
+        return gone(self.process)
+
+    def svg(self) -> str:
+        """The picture alone, as an SVG document.
+
+        Raises:
+            ProcessLookupError: the process has exited.
+        """
+        names = _names(self.process)
+        regions = list(self.process.regions(paths=True))
+        return self._draw(regions, names)
+
+    def _head(self) -> str:
+        return describe(self.process)
+
+    def _body(self) -> str:
+        if (end := self.gone()) is not None:
+            return note(f"the process is no more to be seen: {end}")
+        names = _names(self.process)
+        regions = list(self.process.regions(paths=True))
+        used = [r for r in regions if r.state != MemoryState.FREE]
+        rows = _table(used, names, _MOST_ROWS)
+        return (
+            f"{_legend(used)}{self._draw(regions, names)}"
+            f"<details><summary>{len(used)} regions as rows</summary>{rows}</details>"
+        )
+
+    def __repr__(self) -> str:
+        return f"<AddressSpace of {clean(repr(self.process))}>"
+
+    def _draw(self, regions: list[Region], names: dict[int, str]) -> str:
+        drawing = _Drawing(self.width)
+        blocks = _blocks(regions, _MOST_BLOCKS)
+        before: _Block | None = None
+        for block in blocks:
+            drawing.add(block, before, _label(block.region, names))
+            before = block
+        return drawing.finish()
+
+
+def _label(region: Region, names: dict[int, str]) -> str:
+    if (name := names.get(region.allocation_base)) is not None:
+        return name
+    return "" if region.path is None else _base_name(region.path)
+
+
+class _Drawing:
+    """Lines of blocks, from the left to the right and from the top down."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._parts: list[str] = []
+        self._x = float(width)
+        self._y = -float(_LINE)
+        #: Of the allocation that is being drawn.
+        self._name = ""
+        self._name_at = 0.0
+
+    def add(self, block: _Block, before: _Block | None, label: str) -> None:
+        free = block.base - (0 if before is None else before.end)
+        same = before is not None and before.allocation == block.allocation
+        if not same:
+            self._end_name()
+        room = self._width - _LEFT
+        width = min(block.width, room)
+        gap = 0.0 if same else _GAP_LARGE if free >= _LARGE_GAP else _GAP_SMALL
+        if before is None or free >= _HUGE_GAP or self._x + gap + width > self._width:
+            self._new_line(block.base, free if free >= _HUGE_GAP else 0)
+        else:
+            if free >= _LARGE_GAP:
+                self._gap(free)
+            self._x += gap
+        if not same or not self._name:
+            self._name, self._name_at = label, self._x
+        self._block(block, width, label)
+        self._x += width
+
+    def _new_line(self, base: int, free: int) -> None:
+        self._end_name(keep=True)
+        self._y += _LINE
+        self._x = float(_LEFT)
+        self._name_at = self._x
+        middle = self._y + _NAMES + 13
+        self._parts.append(
+            f"<text class='wi-a' x='{_LEFT - 8}' y='{middle:.0f}' "
+            f"text-anchor='end'>{base:#x}</text>"
+        )
+        if free and self._parts:
+            self._parts.append(
+                f"<text class='wi-g' x='{_LEFT - 8}' y='{self._y + 11:.0f}' "
+                f"text-anchor='end'>{escape(size_text(free))} free</text>"
+            )
+
+    def _gap(self, free: int) -> None:
+        x, y = self._x + 3, self._y + _NAMES
+        self._parts.append(
+            f"<g><title>{escape(size_text(free))} free</title>"
+            f"<rect x='{self._x:.1f}' y='{y}' width='{_GAP_LARGE}' height='{_BLOCKS}' "
+            "fill='transparent'/>"
+            f"<path class='wi-z' d='M{x:.1f} {y + 3}l3 4l-3 4l3 4M{x + 3:.1f} {y + 3}"
+            "l3 4l-3 4l3 4'/></g>"
+        )
+
+    def _block(self, block: _Block, width: float, label: str) -> None:
+        region = block.region
+        _, colour = _kind_of(region)
+        y = self._y + _NAMES
+        x, shown = f"{self._x:.1f}", f"{max(width - 0.6, 1):.1f}"
+        reserved = region.state == MemoryState.RESERVE
+        style = (
+            f"fill='{colour}' fill-opacity='.18' stroke='{colour}' stroke-opacity='.6' "
+            "stroke-width='.6'"
+            if reserved
+            else f"fill='{colour}'"
+        )
+        parts = [
+            f"<g><title>{_tip(block, label)}</title>",
+            f"<rect x='{x}' y='{y:.0f}' width='{shown}' height='{_BLOCKS}' {style}/>",
+        ]
+        strip = _PROTECTIONS[_access_of(region.protection)][1]
+        if not reserved and strip != "none":
+            parts.append(
+                f"<rect x='{x}' y='{y + _BLOCKS + 1:.0f}' width='{shown}' "
+                f"height='{_STRIP}' fill='{strip}'/>"
+            )
+        self._parts += [*parts, "</g>"]
+
+    def _end_name(self, keep: bool = False) -> None:
+        """Write the name of what was drawn above it, if there is room."""
+        letters = int((self._x - self._name_at) / _LETTER)
+        name = clean(self._name, 60)
+        if name and letters >= 4 and self._y >= 0:
+            shown = name if len(name) <= letters else name[: letters - 1] + "…"
+            self._parts.append(
+                f"<text class='wi-n' x='{self._name_at:.1f}' "
+                f"y='{self._y + _NAMES - 3:.0f}'>{escape(shown)}</text>"
+            )
+            self._name = ""
+        if not keep:
+            self._name = ""
+
+    def finish(self) -> str:
+        self._end_name()
+        height = max(self._y + _LINE, 20)
+        return (
+            f"<svg xmlns='http://www.w3.org/2000/svg' width='{self._width}' "
+            f"height='{height:.0f}' viewBox='0 0 {self._width} {height:.0f}' "
+            "role='img' aria-label='address space'><style>"
+            ".wi-a,.wi-n,.wi-g{font-family:ui-monospace,Consolas,'DejaVu Sans Mono',"
+            "monospace;fill:currentColor}.wi-a{font-size:10px}"
+            ".wi-n{font-size:9px}.wi-g{font-size:9px;opacity:.6}"
+            ".wi-z{fill:none;stroke:currentColor;opacity:.5}"
+            f"</style>{''.join(self._parts)}</svg>"
+        )
+
+
+def _tip(block: _Block, label: str) -> str:
+    region = block.region
+    words = [
+        f"{block.base:#x} – {block.end:#x}, {size_text(block.size)}",
+        f"{_name(region.state)}, {_name(region.type)}, {_name(region.protection)}",
+    ]
+    if block.regions > 1:
+        words.append(f"{block.regions} regions, drawn as the largest of them")
+    if label:
+        words.append(label)
+    return "\n".join(escape(word) for word in words)
+
+
+def _legend(used: list[Region]) -> str:
+    """What the colours mean, and how much there is of each."""
+    items = []
+    for kind, (name, colour) in _TYPES.items():
+        committed = sum(
+            r.size for r in used if r.type == kind and r.state == MemoryState.COMMIT
+        )
+        items.append(_item(colour, f"{name} {size_text(committed)}"))
+    reserved = sum(r.size for r in used if r.state == MemoryState.RESERVE)
+    items.append(
+        "<span class='wi-item'><span class='wi-chip' style='background:transparent;"
+        f"border:1px dashed #888'></span>paler: reserved {escape(size_text(reserved))}"
+        "</span>"
+    )
+    seen = {_access_of(r.protection) for r in used if r.state == MemoryState.COMMIT}
+    strip = [
+        _item(colour, name)
+        for access, (name, colour) in _PROTECTIONS.items()
+        if access in seen and colour != "none"
+    ]
+    return (
+        f"<div class='wi-legend'>{''.join(items)}</div>"
+        f"<div class='wi-legend'><span class='wi-dim'>strip below: </span>"
+        f"{''.join(strip)}</div>"
+    )
+
+
+def _item(colour: str, text: str) -> str:
+    return (
+        f"<span class='wi-item'><span class='wi-chip' style='background:{colour}'>"
+        f"</span>{escape(text)}</span>"
+    )
+
+
+# -------------------------------------------------------------------- the rows
+
+
+class MapRows(View):
+    """What `memory_map` makes."""
+
+    def __init__(
+        self,
+        process: RemoteProcess,
+        start: SupportsIndex = 0,
+        stop: SupportsIndex | None = None,
+        *,
+        limit: int = _MOST_ROWS,
+    ) -> None:
+        if limit < 0:
+            raise ValueError("limit must not be negative")
+        self.process = process
+        self.start = start
+        self.stop = stop
+        self.limit = min(limit, 10 * _MOST_ROWS)
+
+    def gone(self) -> str | None:
+        return gone(self.process)
+
+    def _head(self) -> str:
+        return describe(self.process)
+
+    def _body(self) -> str:
+        if (end := self.gone()) is not None:
+            return note(f"the process is no more to be seen: {end}")
+        found = self.process.regions(self.start, self.stop, paths=True)
+        used = [r for r in found if r.state != MemoryState.FREE]
+        return _table(used, _names(self.process), self.limit)
+
+    def __repr__(self) -> str:
+        return f"<MapRows of {clean(repr(self.process))}>"
+
+
+def _table(used: list[Region], names: dict[int, str], limit: int) -> str:
+    listed = table(
+        ("base", "size", "state", "type", "protection", "what"),
+        _rows(used[:limit], names),
+        right=(0, 1),
+    )
+    if len(used) > limit:
+        listed += note(f"{len(used) - limit} more: memory_map(start, stop, limit=)")
+    return listed
+
+
+def _rows(used: list[Region], names: dict[int, str]) -> Iterator[tuple[str, ...]]:
+    for region in used:
+        _, colour = _kind_of(region)
+        chip = f"<span class='wi-chip' style='background:{colour}'></span>"
+        what = names.get(region.allocation_base) or region.path or ""
+        protection = region.protection
+        yield (
+            f"{region.base:#x}",
+            escape(size_text(region.size)),
+            escape(_name(region.state)),
+            chip + escape(_name(region.type)),
+            escape(_name(protection)) if protection else "",
+            escape(what),
+        )

@@ -1,0 +1,111 @@
+"""Receivers and windows that survive when their cell runs again.
+
+A notebook's cells run again and again, and a second `Receiver` of the same title
+would be another window, with the messages of the first one lost to the notebook.
+Here the title is the identity: while it is open, its owner is handed back.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from winipc.exchange import Receiver
+from winipc.window import CopyDataWindow
+
+__all__ = ["receiver", "window"]
+
+
+def receiver(title: str, **options: Any) -> Receiver:
+    """The `Receiver` of this title: the one that is open, or a new one.
+
+    Run again, a cell gets the same receiver, with every message that came in
+    between. `accept` is replaced by the function given now. To have other options,
+    close the former one first; what it took can still be received from it.
+
+    Raises:
+        ValueError: one is open that was made with other options.
+        OSError: as `Receiver` does.
+    """
+    kept: Receiver = _kept(_receivers, Receiver, title, options)
+    return kept
+
+
+def window(title: str, **options: Any) -> CopyDataWindow:
+    """The `CopyDataWindow` of this title: the one that is open, or a new one.
+
+    The same as `receiver`, with the options of `CopyDataWindow.create`; `handler`
+    and `accept` are replaced when they are functions. Decorators such as
+    `@window.on(7)` replace what they had registered before by themselves.
+
+    Raises:
+        ValueError: one is open that was made with other options.
+        OSError: as `CopyDataWindow.create` does.
+    """
+    kept: CopyDataWindow = _kept(_windows, CopyDataWindow.create, title, options)
+    return kept
+
+
+class _Replaceable:
+    """A function whose place another one can take."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+class _Kept:
+    """An open object, and how it was made."""
+
+    def __init__(
+        self, made: Any, options: dict[str, Any], functions: dict[str, _Replaceable]
+    ) -> None:
+        self.made = made
+        self.options = options
+        self.functions = functions
+
+
+_lock = threading.Lock()
+_receivers: dict[str, _Kept] = {}
+_windows: dict[str, _Kept] = {}
+
+
+def _kept(
+    kept: dict[str, _Kept],
+    make: Callable[..., Any],
+    title: str,
+    options: dict[str, Any],
+) -> Any:
+    functions = {
+        name: _Replaceable(value) for name, value in options.items() if callable(value)
+    }
+    others = {name: value for name, value in options.items() if name not in functions}
+    with _lock:
+        # Windows compares titles without regard to case.
+        former = kept.get(title.casefold())
+        if former is not None and former.made.closed:
+            former = None
+        if former is None:
+            made = make(title, **others, **functions)
+            kept[title.casefold()] = _Kept(made, others, functions)
+            return made
+        if former.options != others or former.functions.keys() != functions.keys():
+            raise ValueError(
+                f"{former.made!r} is open with other options: close() it first"
+            )
+        for name, function in functions.items():
+            former.functions[name].function = function.function
+        return former.made
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    with _lock:
+        for kept in (*_receivers.values(), *_windows.values()):
+            with contextlib.suppress(Exception):
+                kept.made.close()

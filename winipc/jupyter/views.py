@@ -1,0 +1,42 @@
+"""Which view an object has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from winipc.exchange import Receiver
+from winipc.jupyter.hexdump import HexView
+from winipc.jupyter.markup import View
+from winipc.jupyter.picture import AddressSpace
+from winipc.jupyter.queues import MessageView, ReceiverView
+from winipc.layout import StructView
+from winipc.process import RemoteProcess
+from winipc.window import CopyDataWindow
+
+__all__ = ["view_of"]
+
+
+def view_of(target: Any, **options: Any) -> View:
+    """The view by which an object shows itself, with options of that view.
+
+    Raises:
+        TypeError: there is none for this kind of object.
+    """
+    if isinstance(target, View):
+        if options:
+            raise TypeError("a view has its options already")
+        return target
+    if isinstance(target, RemoteProcess):
+        if "address" in options:
+            return HexView(target, **options)
+        return AddressSpace(target, **options)
+    if isinstance(target, CopyDataWindow):
+        return MessageView(target, **options)
+    if isinstance(target, Receiver):
+        return ReceiverView(target, **options)
+    if isinstance(target, StructView):
+        memory, layout, offset = target._memory, target._layout, target._offset
+        return HexView(memory, layout, **({"offset": offset} | options))
+    if not hasattr(target, "read"):
+        memoryview(target).release()  # TypeError where there are no bytes
+    return HexView(target, **options)

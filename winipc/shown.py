@@ -1,0 +1,16 @@
+"""What makes notebooks show an object as more than its repr."""
+
+from __future__ import annotations
+
+__all__ = ["Shown"]
+
+
+class Shown:
+    """Objects that `winipc.jupyter` has a view of; it costs nothing elsewhere."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from winipc.jupyter import view_of
+
+        return view_of(self).html()
