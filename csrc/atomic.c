@@ -369,14 +369,6 @@ atomic_on_object(PyObject *self, atomic_op op, const char *name,
     return atomic_perform(op, at, &format, operands);
 }
 
-/* Whether the memory of this object may fail to come in. */
-static int
-atomic_is_guarded(const wi_state *state, PyObject *source)
-{
-    return PyObject_TypeCheck(source, state->region_type) &&
-           ((wi_bytes_object *)source)->bytes.guarded;
-}
-
 static PyObject *
 atomic_on_buffer(PyObject *module, atomic_op op, const char *name,
                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -402,10 +394,11 @@ atomic_on_buffer(PyObject *module, atomic_op op, const char *name,
     }
     if (atomic_check_range(offset, buffer.len, format.width) == 0) {
         char *at = (char *)buffer.buf + offset;
-        result =
-            atomic_is_guarded(PyModule_GetState(module), given[0])
-                ? atomic_perform_guarded(given[0], op, at, &format, operands)
-                : atomic_perform(op, at, &format, operands);
+        PyObject *region =
+            wi_bytes_guarded_source(PyModule_GetState(module), given[0]);
+        result = region != NULL ? atomic_perform_guarded(region, op, at,
+                                                         &format, operands)
+                                : atomic_perform(op, at, &format, operands);
     }
     PyBuffer_Release(&buffer);
     return result;
@@ -418,7 +411,7 @@ typedef struct {
     Py_buffer buffer; /* obj is NULL when released */
     char *at;         /* the number, within the buffer */
     atomic_format format;
-    int guarded; /* buffer.obj is a mapping of a file */
+    PyObject *region; /* the mapping of a file that it lies in, or NULL */
     PyObject *weakrefs;
 } AtomicObject;
 
@@ -445,8 +438,8 @@ atomic_on_number(PyObject *self, atomic_op op, const char *name,
         PyErr_SetString(PyExc_TypeError, "Atomic is read-only");
         return NULL;
     }
-    if (number->guarded) {
-        return atomic_perform_guarded(number->buffer.obj, op, number->at,
+    if (number->region != NULL) {
+        return atomic_perform_guarded(number->region, op, number->at,
                                       &number->format, operands);
     }
     return atomic_perform(op, number->at, &number->format, operands);
@@ -488,7 +481,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->at = (char *)self->buffer.buf + offset;
     self->format = format;
-    self->guarded = atomic_is_guarded(state, source);
+    self->region = Py_XNewRef(wi_bytes_guarded_source(state, source));
     if (atomic_check_aligned(self->at, &format) < 0) {
         goto fail;
     }
@@ -506,6 +499,7 @@ atomic_clear(PyObject *self)
     Py_buffer buffer = number->buffer;
     memset(&number->buffer, 0, sizeof(number->buffer));
     PyBuffer_Release(&buffer); /* harmless when there is none */
+    Py_CLEAR(number->region);
     return 0;
 }
 
@@ -538,6 +532,7 @@ atomic_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((AtomicObject *)self)->buffer.obj);
+    Py_VISIT(((AtomicObject *)self)->region);
     return 0;
 }
 

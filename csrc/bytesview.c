@@ -233,9 +233,8 @@ bytes_work_guarded(wi_bytes *bytes, bytes_work *work)
     return ERROR_SUCCESS;
 }
 
-/* What a guard returned: 0, or -1 with OSError set. */
-static int
-bytes_page_error(PyObject *self, DWORD err)
+int
+wi_bytes_page_error(PyObject *self, DWORD err)
 {
     if (err == ERROR_SUCCESS) {
         return 0;
@@ -265,7 +264,7 @@ bytes_do(PyObject *self, bytes_work *work)
         Py_END_ALLOW_THREADS
         wi_bytes_unpin(self);
     }
-    return bytes_page_error(self, err);
+    return wi_bytes_page_error(self, err);
 }
 
 int
@@ -276,8 +275,26 @@ wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg)
         work(arg);
         return 0;
     }
-    return bytes_page_error(
+    return wi_bytes_page_error(
         self, wi_guarded(work, arg, bytes->base, bytes->base + bytes->size));
+}
+
+PyObject *
+wi_bytes_guarded_source(const wi_state *state, PyObject *source)
+{
+    while (source != NULL && PyMemoryView_Check(source)) {
+        /* What it is a view of keeps living as long as the view does. */
+        source = PyObject_GetAttrString(source, "obj");
+        if (source == NULL) {
+            PyErr_Clear(); /* released meanwhile */
+            return NULL;
+        }
+        Py_DECREF(source);
+    }
+    return source != NULL && PyObject_TypeCheck(source, state->region_type) &&
+                   BYTES_OF(source)->guarded
+               ? source
+               : NULL;
 }
 
 int

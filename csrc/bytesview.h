@@ -146,6 +146,13 @@ extern const char wi_bytes_find_doc[];
  * OSError set when a page of the file behind it did not come in. */
 int wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg);
 
+/* The object of ours behind `source`, itself or under memoryviews, whose
+ * pages may fail to come in; borrowed, or NULL when there is none. */
+PyObject *wi_bytes_guarded_source(const wi_state *state, PyObject *source);
+
+/* What a guard returned: 0, or -1 with OSError about self set. */
+int wi_bytes_page_error(PyObject *self, DWORD err);
+
 /* Copy between this memory and private memory; the one place where it
  * happens. Large copies run without the GIL; self is pinned meanwhile.
  * 0, or -1 with OSError when a page of a file did not come in. */

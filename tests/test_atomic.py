@@ -314,3 +314,16 @@ def test_threads_lose_no_addition() -> None:
         for thread in threads:
             thread.join()
         assert section.atomic_load(0) == 4 * 2 * 2000
+
+
+def test_a_memoryview_of_a_file_is_guarded_as_well(tmp_path: Path) -> None:
+    """It counts, and cannot outlive the mapping that it looks through to."""
+    with SharedMapping.create(None, 4096, file=tmp_path / "numbers.bin") as mapping:
+        view = memoryview(mapping)[64:]
+        with Atomic(view, 8) as number:
+            number.add(3)
+            with pytest.raises(BufferError):
+                view.release()
+        assert _core.atomic_add(view, 8, 4) == 3
+        view.release()
+        assert mapping.get_i64(72) == 7
