@@ -51,6 +51,23 @@ def sync(world: World) -> Iterator[Case]:
         },
         note=_WINE,
     )
+    memory = world.enter(winipc.SharedMapping.create(None, 4096))
+    shared = winipc.SharedLock(memory)
+    world.stack.callback(shared.close)
+    yield Case(
+        "lock, unlock: lock word",
+        {
+            RAW: raw(limits.raw_lock_word, memory.address),
+            OURS: timed(
+                "acquire(); release()", acquire=shared.acquire, release=shared.release
+            ),
+            "winipc, with": timed("with lock: pass", lock=shared),
+            "kernel mutex in C": raw(limits.raw_lock, mutex.handle),
+        },
+        Goal(100),
+        note="`SharedLock`, which nobody else wants: two interlocked instructions; "
+        "the kernel mutex's time is wineserver's",
+    )
     ping_name, pong_name = world.name("ping"), world.name("pong")
     ping = world.enter(winipc.Event.create(ping_name))
     pong = world.enter(winipc.Event.create(pong_name))

@@ -188,6 +188,17 @@ raw_lock(int64_t n, HANDLE mutex)
 }
 
 EXPORT int64_t
+raw_lock_word(int64_t n, void *at)
+{
+    winipc_lock lock;
+    MUST(winipc_lock_attach(&lock, at, NULL) == WINIPC_OK);
+    TIMED({
+        MUST(winipc_lock_acquire(&lock, WINIPC_INFINITE) == WINIPC_OK);
+        MUST(winipc_lock_release(&lock) == WINIPC_OK);
+    });
+}
+
+EXPORT int64_t
 raw_ping(int64_t n, HANDLE ping, HANDLE pong)
 {
     TIMED({

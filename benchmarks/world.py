@@ -29,6 +29,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "raw_add": (_I64, [_I64, _POINTER]),
     "raw_set_event": (_I64, [_I64, _POINTER]),
     "raw_lock": (_I64, [_I64, _POINTER]),
+    "raw_lock_word": (_I64, [_I64, _POINTER]),
     "raw_ping": (_I64, [_I64, _POINTER, _POINTER]),
     "window_make": (_POINTER, []),
     "window_start": (_POINTER, []),

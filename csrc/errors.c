@@ -39,6 +39,24 @@ wi_raise_text(PyObject *cls, DWORD err, const char *text, const char *api,
 }
 
 PyObject *
+wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
+                   PyObject *lock)
+{
+    wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
+                  "the thread that held it ended without releasing it; "
+                  "this thread holds it now",
+                  api, name);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && PyObject_SetAttrString(value, "mutex", lock) < 0) {
+        PyErr_Clear(); /* the error itself matters more */
+    }
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+PyObject *
 wi_raise_timeout(const char *api, PyObject *name)
 {
     return wi_raise_as(PyExc_TimeoutError, ERROR_TIMEOUT, api, name);

@@ -79,8 +79,10 @@ module_add_exceptions(PyObject *module, wi_state *state)
 {
     if (module_add_exception(
             module, &state->AbandonedError, "winipc.AbandonedError",
-            "The owner of a mutex died while it held it. The caller owns the\n"
-            "mutex now, and what it protects may be half written.",
+            "The owner of a lock died while it held it. The caller owns it\n"
+            "now, and what it protects may be half written. The attribute\n"
+            "`mutex` is the Mutex or SharedLock, the number of a handle, or\n"
+            "None after a wait for several numbers.",
             PyExc_OSError) < 0 ||
         module_add_exception(
             module, &state->PartialReadError, "winipc.PartialReadError",
@@ -102,10 +104,10 @@ module_add_exceptions(PyObject *module, wi_state *state)
 typedef int (*module_init_fn)(PyObject *module, wi_state *state);
 
 static const module_init_fn module_parts[] = {
-    wi_region_init,  wi_mapping_init, wi_snapshot_init, wi_atomic_init,
-    wi_section_init, wi_sync_init,    wi_message_init,  wi_window_init,
-    wi_memory_init,  wi_process_init, wi_scanner_init,  wi_catalog_init,
-    wi_channel_init, wi_system_init,
+    wi_region_init,  wi_mapping_init, wi_snapshot_init,  wi_atomic_init,
+    wi_section_init, wi_sync_init,    wi_message_init,   wi_window_init,
+    wi_memory_init,  wi_process_init, wi_scanner_init,   wi_catalog_init,
+    wi_channel_init, wi_system_init,  wi_lock_word_init,
 };
 
 static int

@@ -58,19 +58,8 @@ sync_raise_abandoned(SyncObject *self, const char *api)
     if (label == NULL) {
         return;
     }
-    wi_raise_text(self->state->AbandonedError, ERROR_ABANDONED_WAIT_0,
-                  "the thread that held the mutex ended without releasing it; "
-                  "this thread holds it now",
-                  api, label);
+    wi_raise_abandoned(self->state, api, label, (PyObject *)self);
     Py_DECREF(label);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL &&
-        PyObject_SetAttrString(value, "mutex", (PyObject *)self) < 0) {
-        PyErr_Clear(); /* the error itself matters more */
-    }
-    PyErr_Restore(type, value, traceback);
 }
 
 void
@@ -413,17 +402,13 @@ sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result)
     return 0;
 }
 
-/* timeout=None, the one argument of the waits that are called often, and
- * for Mutex.acquire (accept not NULL) abandoned="raise". */
-static int
-sync_parse_wait(const char *method, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames, uint64_t *timeout_ms, int *accept)
+int
+wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                uint64_t *timeout_ms, int *accept)
 {
     static const char *const names[] = {"timeout", "abandoned", NULL};
-    static const char *const timeout_only[] = {"timeout", NULL};
     PyObject *given[2] = {NULL, NULL};
-    if (wi_fast_args(method, accept == NULL ? timeout_only : names, 0, args,
-                     nargs, kwnames, given) < 0) {
+    if (wi_fast_args("acquire", names, 0, args, nargs, kwnames, given) < 0) {
         return -1;
     }
     if (given[1] != NULL) {
@@ -437,6 +422,22 @@ sync_parse_wait(const char *method, PyObject *const *args, Py_ssize_t nargs,
                          given[1]);
             return -1;
         }
+    }
+    return wi_timeout_converter(given[0] == NULL ? Py_None : given[0],
+                                timeout_ms)
+               ? 0
+               : -1;
+}
+
+/* timeout=None, the one argument of the waits that are called often. */
+static int
+sync_parse_wait(const char *method, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames, uint64_t *timeout_ms)
+{
+    static const char *const names[] = {"timeout", NULL};
+    PyObject *given[1] = {NULL};
+    if (wi_fast_args(method, names, 0, args, nargs, kwnames, given) < 0) {
+        return -1;
     }
     return wi_timeout_converter(given[0] == NULL ? Py_None : given[0],
                                 timeout_ms)
@@ -720,8 +721,7 @@ mutex_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     uint64_t timeout_ms;
     DWORD result;
     int accept = 0;
-    if (sync_parse_wait("acquire", args, nargs, kwnames, &timeout_ms,
-                        &accept) < 0 ||
+    if (wi_acquire_args(args, nargs, kwnames, &timeout_ms, &accept) < 0 ||
         sync_wait((SyncObject *)op, timeout_ms, &result) < 0) {
         return NULL;
     }
@@ -971,7 +971,7 @@ event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     uint64_t timeout_ms;
     DWORD result;
-    if (sync_parse_wait("wait", args, nargs, kwnames, &timeout_ms, NULL) < 0 ||
+    if (sync_parse_wait("wait", args, nargs, kwnames, &timeout_ms) < 0 ||
         sync_wait((SyncObject *)op, timeout_ms, &result) < 0) {
         return NULL;
     }
@@ -1135,8 +1135,7 @@ semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 {
     uint64_t timeout_ms;
     DWORD result;
-    if (sync_parse_wait("acquire", args, nargs, kwnames, &timeout_ms, NULL) <
-            0 ||
+    if (sync_parse_wait("acquire", args, nargs, kwnames, &timeout_ms) < 0 ||
         sync_wait((SyncObject *)op, timeout_ms, &result) < 0) {
         return NULL;
     }

@@ -148,17 +148,16 @@ failed:
 
 /* ---------------------------------------------------------------- results */
 
-/* AbandonedError about mutexes that are known by number only. */
+/* AbandonedError about mutexes that are known by number only: `mutex` is the
+ * number, or None where it may be any of them. */
 static int
-waits_raise_abandoned(wi_state *state, PyObject *label)
+waits_raise_abandoned(wi_state *state, PyObject *label, PyObject *number)
 {
-    if (label != NULL) {
-        wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
-                      "the thread that held the mutex ended without releasing "
-                      "it; this thread holds it now",
-                      "WaitForMultipleObjects", label);
-        Py_DECREF(label);
+    if (label != NULL && number != NULL) {
+        wi_raise_abandoned(state, "WaitForMultipleObjects", label, number);
     }
+    Py_XDECREF(label);
+    Py_XDECREF(number);
     return -1;
 }
 
@@ -168,7 +167,8 @@ waits_took(wi_state *state, waits_item *item, int abandoned)
 {
     if (item->object == NULL && abandoned) {
         return waits_raise_abandoned(
-            state, PyUnicode_FromFormat("handle %zu", (size_t)item->handle));
+            state, PyUnicode_FromFormat("handle %zu", (size_t)item->handle),
+            PyLong_FromSize_t((size_t)item->handle));
     }
     if (item->object == NULL || item->object->kind != SYNC_MUTEX) {
         return 0;
@@ -564,8 +564,10 @@ waits_took_all(wi_state *state, waits_set *set, int abandoned)
     }
     if (abandoned) {
         return waits_raise_abandoned(
-            state, PyUnicode_FromFormat("one of %u handles",
-                                        (unsigned int)set->count));
+            state,
+            PyUnicode_FromFormat("one of %u handles",
+                                 (unsigned int)set->count),
+            Py_NewRef(Py_None));
     }
     return 0;
 }

@@ -52,6 +52,7 @@
     X(PyTypeObject, snapshot_type)                                            \
     X(PyTypeObject, section_type)                                             \
     X(PyTypeObject, atomic_type)                                              \
+    X(PyTypeObject, lock_type)                                                \
     X(PyTypeObject, waitable_type)                                            \
     X(PyTypeObject, mutex_type)                                               \
     X(PyTypeObject, event_type)                                               \
@@ -93,6 +94,7 @@ int wi_region_init(PyObject *module, wi_state *state);
 int wi_mapping_init(PyObject *module, wi_state *state);
 int wi_snapshot_init(PyObject *module, wi_state *state);
 int wi_atomic_init(PyObject *module, wi_state *state);
+int wi_lock_word_init(PyObject *module, wi_state *state);
 int wi_section_init(PyObject *module, wi_state *state);
 int wi_sync_init(PyObject *module, wi_state *state);
 int wi_message_init(PyObject *module, wi_state *state);
@@ -119,6 +121,10 @@ PyObject *wi_raise_as(PyObject *cls, DWORD err, const char *api,
 /* The same with a text of ours, where Windows' own says nothing to a reader. */
 PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
                         const char *api, PyObject *name);
+
+/* AbandonedError about `lock`, its attribute `mutex`; always NULL. */
+PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
+                             PyObject *lock);
 
 /* TimeoutError with winerror 1460 (ERROR_TIMEOUT); always NULL. */
 PyObject *wi_raise_timeout(const char *api, PyObject *name);
@@ -157,6 +163,11 @@ int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
 /* Seconds as int or float, or None for ever, into milliseconds, rounded up. */
 #define WI_FOREVER UINT64_MAX
 int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */
+
+/* (timeout=None, abandoned="raise") of acquire, METH_FASTCALL with keywords.
+ * 0, or -1 with an exception. */
+int wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                    uint64_t *timeout_ms, int *accept);
 
 /* Name of a kernel object: str (no NUL inside), or None for *out == NULL.
  * Free with PyMem_Free. 0, or -1 with an exception. */

@@ -249,7 +249,9 @@ enum {
     WINIPC_CORRUPT,   /* shared memory holds what it must not: see fault */
     WINIPC_TOO_LARGE, /* does not fit in the buffer, or in the channel */
     WINIPC_TAKEN,     /* the role is taken by a living process */
-    WINIPC_FAILED     /* a Win32 call failed: see GetLastError */
+    WINIPC_FAILED,    /* a Win32 call failed: see GetLastError */
+    WINIPC_ABANDONED, /* the lock is ours; its last owner died with it */
+    WINIPC_NOT_OWNER  /* this thread does not have the lock */
 };
 
 /* ---- atomics. A test may define its own before it includes this header. */
@@ -1845,6 +1847,518 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
 
 #endif /* _WIN32 */
 
+/* ================================================================ the lock ===
+ *
+ * A lock that lives in shared memory: 32 zeroed bytes at an address that is a
+ * multiple of 8 are a free one, and nothing has to be made. Where nobody else
+ * wants it, taking and giving it is one interlocked instruction each; there
+ * is a kernel object only while somebody waits.
+ *
+ * THE LAYOUT is winipc_lock_word. `word` is 0 while the lock is free; else
+ *
+ *   bits 0-31   the id of the thread that owns it (never 0)
+ *   bits 32-61  a stamp of when that thread was created (never 0), so that a
+ *               later thread of the same id is not taken for it
+ *   bit 62      0
+ *   bit 63      WANTED: others wait, so set the event when it is given back
+ *
+ * The stamp is the upper 30 bits of the creation time (FILETIME) multiplied
+ * by 0x9e3779b97f4a7c15, or 1 where these are 0. `depth` is how often the
+ * owner has taken it again, and only the owner touches it. `key` is 0 until
+ * somebody first waits, who then puts a random number there: the auto-reset
+ * event "Global\winipc.lock.<key as 16 hex digits>" is what they sleep on.
+ *
+ * THE PROTOCOL, and why its memory order is enough.
+ *
+ *  1. Who owns the lock is decided by one word that is changed by CAS only.
+ *     Taking it is a CAS that reads what giving it back wrote, by CAS too:
+ *     that pair (release, acquire) orders all that the owners did between.
+ *  2. No wake-up is lost. Who waits sets WANTED by CAS on the owner's very
+ *     word, before it sleeps; giving the lock back is a CAS that either sees
+ *     WANTED, and the event is set, or fails and tries again, or came first,
+ *     and then the CAS of the waiter fails and it looks again. The event
+ *     keeps a signal that comes before the sleep.
+ *  3. One signal wakes one waiter, and the others must not be forgotten: who
+ *     has slept takes the lock with WANTED set, or sets WANTED again before
+ *     it sleeps or gives up. A waiter that is killed between its waking and
+ *     that leaves the others to the end of their slice (WINIPC_SLICE_MS), as
+ *     does an owner killed between giving it back and setting the event.
+ *  4. A dead owner is noticed by those who come after: they open the thread
+ *     that the word names, compare the stamp, and sleep on the event and the
+ *     thread together. What the word names can no longer change it once it
+ *     is dead, so one CAS from that word to our own takes it over, and only
+ *     one of them succeeds. It is told that it was ABANDONED.
+ *  5. `depth` is written by the owner alone and set to 0 by whoever becomes
+ *     the owner, so what a dead one left there does not count.
+ *
+ * tests/native/lock_model.c runs these very functions through all
+ * interleavings under a weak memory model, with kills.
+ *
+ * TRUST. A peer can write anything there: it may then get the lock, or keep
+ * others from it until their time is over, but each loop ends by itself.
+ */
+
+typedef struct winipc_lock_word {
+    uint64_t word;     /*  0 */
+    uint64_t key;      /*  8 */
+    uint64_t depth;    /* 16 */
+    uint64_t reserved; /* 24: 0 */
+} winipc_lock_word;
+
+WINIPC_AT(winipc_lock_word, key, 8);
+WINIPC_AT(winipc_lock_word, depth, 16);
+WINIPC_ASSERT(sizeof(winipc_lock_word) == 32, "winipc_lock_word");
+
+#define WINIPC_LOCK_WANTED (UINT64_C(1) << 63)
+#define WINIPC_LOCK_UNUSED (UINT64_C(1) << 62)
+#define WINIPC_LOCK_DEEPEST UINT64_C(0x7fffffff)
+#define WINIPC_LOCK_THREAD(word) ((uint32_t)(word))
+
+/* How often a loop looks again before it says FULL to its caller. */
+#define WINIPC_LOCK_TURNS 64
+
+/* What a thread writes into the word. */
+WINIPC_INLINE uint64_t
+winipc_lock_id(uint32_t thread, uint64_t created)
+{
+    uint64_t stamp = created * UINT64_C(0x9e3779b97f4a7c15) >> 34;
+    return (uint64_t)thread | (stamp == 0 ? 1 : stamp) << 32;
+}
+
+#ifdef _WIN32
+/* A lock as one process sees it; all its threads may use it. */
+typedef struct winipc_lock {
+    winipc_lock_word *shared;
+    SECURITY_ATTRIBUTES *security; /* of the event, or NULL */
+    PVOID volatile event;          /* NULL until somebody waits */
+    int one_cpu;                   /* yield, do not spin */
+} winipc_lock;
+
+/* One wait of one thread, zeroed at the beginning. */
+typedef struct winipc_lock_waiter {
+    uint64_t owner; /* whom `thread` is a handle of */
+    HANDLE thread;
+    int slept;
+} winipc_lock_waiter;
+#define WINIPC_HAVE_LOCK
+#endif
+
+#ifdef WINIPC_HAVE_LOCK
+
+/* What depends on the operating system; a test may bring its own. */
+/* What this thread writes into the word. */
+WINIPC_INLINE uint64_t winipc_lock_os_me(void);
+/* Set the event. */
+WINIPC_FUNC void winipc_lock_os_signal(winipc_lock *lock);
+/* See that the event is there, before anybody is told to set it. */
+WINIPC_FUNC void winipc_lock_os_prepare(winipc_lock *lock);
+/* 1: the lock was free a moment ago. */
+WINIPC_FUNC int winipc_lock_os_spin(winipc_lock *lock);
+/* 0: surely no such thread lives any more. */
+WINIPC_FUNC int winipc_lock_os_find(winipc_lock *lock,
+                                    winipc_lock_waiter *waiter,
+                                    uint64_t owner);
+/* OK: the event was set. BROKEN: the owner that os_find found died. TIMEOUT.
+ * FAILED. */
+WINIPC_FUNC int winipc_lock_os_sleep(winipc_lock *lock,
+                                     winipc_lock_waiter *waiter, uint32_t ms);
+
+/* This thread has just become the owner. */
+WINIPC_INLINE int
+winipc_lock_took(winipc_lock *lock, int result)
+{
+    WINIPC_STORE_RELAXED(&lock->shared->depth, 0);
+    return result;
+}
+
+/* The word is not 0: OK if it is this thread's, which has it once more now;
+ * FULL if it is another's; CORRUPT. */
+WINIPC_FUNC int
+winipc_lock_again(winipc_lock *lock, uint64_t word, uint64_t me)
+{
+    if ((word & ~WINIPC_LOCK_WANTED) == me) {
+        uint64_t depth = WINIPC_LOAD_RELAXED(&lock->shared->depth);
+        if (depth >= WINIPC_LOCK_DEEPEST) {
+            return WINIPC_CORRUPT;
+        }
+        WINIPC_STORE_RELAXED(&lock->shared->depth, depth + 1);
+        return WINIPC_OK;
+    }
+    if ((word & WINIPC_LOCK_UNUSED) != 0 || WINIPC_LOCK_THREAD(word) == 0 ||
+        (word & ~WINIPC_LOCK_WANTED) >> 32 == 0) {
+        return WINIPC_CORRUPT;
+    }
+    return WINIPC_FULL;
+}
+
+/* Take it without waiting or looking after its owner. OK; FULL: somebody has
+ * it; CORRUPT; FAILED. */
+WINIPC_INLINE int
+winipc_lock_try(winipc_lock *lock)
+{
+    uint64_t me = winipc_lock_os_me();
+    if (me != 0 && WINIPC_CAS(&lock->shared->word, 0, me)) {
+        return winipc_lock_took(lock, WINIPC_OK);
+    }
+    if (me == 0) {
+        return WINIPC_FAILED;
+    }
+    uint64_t word = WINIPC_LOAD_RELAXED(&lock->shared->word);
+    return word == 0 ? WINIPC_FULL : winipc_lock_again(lock, word, me);
+}
+
+/* Give it back, once for each time it was taken. OK; NOT_OWNER: this thread
+ * does not have it; CORRUPT: it changes all the time. */
+WINIPC_INLINE int
+winipc_lock_release(winipc_lock *lock)
+{
+    uint64_t me = winipc_lock_os_me();
+    for (int i = 0; i < WINIPC_LOCK_TURNS; i++) {
+        uint64_t word = WINIPC_LOAD_RELAXED(&lock->shared->word);
+        if (word == 0 || (word & ~WINIPC_LOCK_WANTED) != me) {
+            return WINIPC_NOT_OWNER;
+        }
+        uint64_t depth = WINIPC_LOAD_RELAXED(&lock->shared->depth);
+        if (depth != 0) {
+            WINIPC_STORE_RELAXED(&lock->shared->depth, depth - 1);
+            return WINIPC_OK;
+        }
+        if (WINIPC_CAS(&lock->shared->word, word, 0)) {
+            if (word & WINIPC_LOCK_WANTED) {
+                winipc_lock_os_signal(lock);
+            }
+            return WINIPC_OK;
+        }
+        /* WANTED has been set meanwhile. */
+    }
+    return WINIPC_CORRUPT;
+}
+
+/* One step of waiting, with a sleep of at most ms. OK or ABANDONED: it is
+ * ours now. FULL: call again, always. TIMEOUT: the end, or call again.
+ * CORRUPT. FAILED. */
+WINIPC_FUNC int
+winipc_lock_wait(winipc_lock *lock, winipc_lock_waiter *waiter, uint32_t ms)
+{
+    uint64_t *at = &lock->shared->word;
+    uint64_t me = winipc_lock_os_me();
+    int spun = ms == 0 || waiter->slept;
+    int quiet = ms == 0 && !waiter->slept; /* leaves without a trace */
+    if (me == 0) {
+        return WINIPC_FAILED;
+    }
+    for (int i = 0; i < WINIPC_LOCK_TURNS; i++) {
+        uint64_t wanted = waiter->slept ? WINIPC_LOCK_WANTED : 0;
+        uint64_t word = WINIPC_LOAD_SC(at);
+        int result;
+        if (word == 0) {
+            if (WINIPC_CAS(at, 0, me | wanted)) {
+                return winipc_lock_took(lock, WINIPC_OK);
+            }
+            continue;
+        }
+        result = winipc_lock_again(lock, word, me);
+        if (result != WINIPC_FULL) {
+            return result;
+        }
+        if (!quiet && !(word & WINIPC_LOCK_WANTED)) {
+            if (!spun) {
+                spun = 1;
+                winipc_lock_os_spin(lock);
+                continue;
+            }
+            winipc_lock_os_prepare(lock);
+            if (!WINIPC_CAS(at, word, word | WINIPC_LOCK_WANTED)) {
+                continue;
+            }
+            word |= WINIPC_LOCK_WANTED;
+        }
+        result = WINIPC_BROKEN;
+        if (winipc_lock_os_find(lock, waiter, word & ~WINIPC_LOCK_WANTED)) {
+            waiter->slept |= !quiet;
+            result = winipc_lock_os_sleep(lock, waiter, ms);
+        }
+        if (result == WINIPC_OK) {
+            waiter->slept = 1; /* and this signal may be another's */
+            return WINIPC_FULL;
+        }
+        if (result != WINIPC_BROKEN) {
+            return result;
+        }
+        if (WINIPC_CAS(at, word,
+                       me | (word & WINIPC_LOCK_WANTED) |
+                           (waiter->slept ? WINIPC_LOCK_WANTED : 0))) {
+            return winipc_lock_took(lock, WINIPC_ABANDONED);
+        }
+    }
+    return WINIPC_FULL;
+}
+
+#endif /* WINIPC_HAVE_LOCK */
+
+#ifdef _WIN32
+
+/* The calling thread's id for the word, found once and kept in a TLS slot of
+ * the process. It changes GetLastError(). 0 if Windows refuses. */
+static volatile LONG winipc_lock_slot; /* index + 1; 0: none yet */
+
+WINIPC_FUNC uint64_t
+winipc_lock_os_first(void)
+{
+    FILETIME created, other;
+    LONG slot = winipc_lock_slot;
+    if (slot == 0) {
+        DWORD made = TlsAlloc();
+        if (made == TLS_OUT_OF_INDEXES) {
+            return 0;
+        }
+        slot =
+            InterlockedCompareExchange(&winipc_lock_slot, (LONG)made + 1, 0);
+        if (slot != 0) {
+            TlsFree(made); /* another thread was faster */
+        }
+        else {
+            slot = (LONG)made + 1;
+        }
+    }
+    if (!GetThreadTimes(GetCurrentThread(), &created, &other, &other,
+                        &other)) {
+        return 0;
+    }
+    uint64_t me = winipc_lock_id(GetCurrentThreadId(),
+                                 (uint64_t)created.dwHighDateTime << 32 |
+                                     created.dwLowDateTime);
+    /* Where a pointer has 32 bits, the slot holds the stamp alone. */
+    TlsSetValue((DWORD)(slot - 1), sizeof(void *) == 8
+                                       ? (void *)(uintptr_t)me
+                                       : (void *)(uintptr_t)(me >> 32));
+    return me;
+}
+
+WINIPC_INLINE uint64_t
+winipc_lock_os_me(void)
+{
+    uint64_t kept =
+        (uint64_t)(uintptr_t)TlsGetValue((DWORD)(winipc_lock_slot - 1));
+    if (kept == 0) {
+        return winipc_lock_os_first();
+    }
+    return sizeof(void *) == 8 ? kept : kept << 32 | GetCurrentThreadId();
+}
+
+WINIPC_INLINE uint64_t
+winipc_lock_os_mix(uint64_t seed, uint64_t value)
+{
+    seed = (seed ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return seed ^ seed >> 29;
+}
+
+/* The number that names the event; somebody's first wait makes it. */
+WINIPC_FUNC uint64_t
+winipc_lock_os_key(winipc_lock *lock)
+{
+    uint64_t *at = &lock->shared->key;
+    uint64_t key = WINIPC_LOAD(at);
+    if (key == 0) {
+        LARGE_INTEGER ticks;
+        FILETIME now;
+        QueryPerformanceCounter(&ticks);
+        GetSystemTimeAsFileTime(&now);
+        key =
+            winipc_lock_os_mix(winipc_lock_os_me(), (uint64_t)ticks.QuadPart);
+        key = winipc_lock_os_mix(key, (uint64_t)now.dwHighDateTime << 32 |
+                                          now.dwLowDateTime);
+        key = winipc_lock_os_mix(key, (uint64_t)(uintptr_t)&ticks);
+        key = winipc_lock_os_mix(key, GetCurrentProcessId()) | 1;
+        if (!WINIPC_CAS(at, 0, key)) {
+            key = WINIPC_LOAD(at);
+        }
+    }
+    return key;
+}
+
+/* The event, NULL if Windows refuses it. Once opened it stays, so a key that
+ * somebody overwrites makes wake-ups late and nothing worse. */
+WINIPC_FUNC HANDLE
+winipc_lock_os_event(winipc_lock *lock)
+{
+    wchar_t name[] = L"Global\\winipc.lock.0123456789abcdef";
+    const size_t digits = sizeof(name) / sizeof(name[0]) - 17;
+    HANDLE event = lock->event;
+    if (event != NULL) {
+        return event;
+    }
+    uint64_t key = winipc_lock_os_key(lock);
+    for (int i = 0; i < 16; i++) {
+        name[digits + i] = L"0123456789abcdef"[key >> (60 - 4 * i) & 15];
+    }
+    event = CreateEventExW(lock->security, name, 0,
+                           SYNCHRONIZE | EVENT_MODIFY_STATE);
+    if (event != NULL &&
+        InterlockedCompareExchangePointer(&lock->event, event, NULL) != NULL) {
+        CloseHandle(event); /* another thread was faster */
+        event = lock->event;
+    }
+    return event;
+}
+
+WINIPC_FUNC void
+winipc_lock_os_signal(winipc_lock *lock)
+{
+    HANDLE event = winipc_lock_os_event(lock);
+    if (event != NULL) {
+        SetEvent(event);
+    }
+}
+
+WINIPC_FUNC void
+winipc_lock_os_prepare(winipc_lock *lock)
+{
+    winipc_lock_os_event(lock);
+}
+
+WINIPC_FUNC int
+winipc_lock_os_spin(winipc_lock *lock)
+{
+    for (int i = 0; i < (lock->one_cpu ? 4 : 400); i++) {
+        if (WINIPC_LOAD(&lock->shared->word) == 0) {
+            return 1;
+        }
+        if (lock->one_cpu) {
+            SwitchToThread();
+        }
+        else {
+            WINIPC_PAUSE();
+        }
+    }
+    return 0;
+}
+
+/* THREAD_QUERY_LIMITED_INFORMATION, which old headers lack. */
+#define WINIPC_LOCK_ACCESS (SYNCHRONIZE | 0x0800u)
+
+WINIPC_FUNC int
+winipc_lock_os_find(winipc_lock *lock, winipc_lock_waiter *waiter,
+                    uint64_t owner)
+{
+    FILETIME created, other;
+    (void)lock;
+    if (waiter->owner == owner && waiter->thread != NULL) {
+        return 1;
+    }
+    if (waiter->thread != NULL) {
+        CloseHandle(waiter->thread);
+        waiter->thread = NULL;
+    }
+    HANDLE thread =
+        OpenThread(WINIPC_LOCK_ACCESS, FALSE, WINIPC_LOCK_THREAD(owner));
+    if (thread == NULL) {
+        /* Not allowed is not dead. */
+        return GetLastError() != ERROR_INVALID_PARAMETER;
+    }
+    if (GetThreadTimes(thread, &created, &other, &other, &other) &&
+        winipc_lock_id(WINIPC_LOCK_THREAD(owner),
+                       (uint64_t)created.dwHighDateTime << 32 |
+                           created.dwLowDateTime) != owner) {
+        CloseHandle(thread); /* another one has the id now */
+        return 0;
+    }
+    waiter->owner = owner;
+    waiter->thread = thread;
+    return 1;
+}
+
+WINIPC_FUNC int
+winipc_lock_os_sleep(winipc_lock *lock, winipc_lock_waiter *waiter,
+                     uint32_t ms)
+{
+    HANDLE handles[2];
+    DWORD count = 0;
+    DWORD event = MAXDWORD;
+    if (ms != 0 && winipc_lock_os_event(lock) != NULL) {
+        event = count;
+        handles[count++] = lock->event;
+    }
+    else if (ms > 10) {
+        ms = 10; /* nobody can wake us: look often */
+    }
+    if (waiter->thread != NULL) {
+        handles[count++] = waiter->thread;
+    }
+    if (count == 0) {
+        Sleep(ms);
+        return WINIPC_TIMEOUT;
+    }
+    DWORD result = WaitForMultipleObjects(count, handles, FALSE, ms);
+    if (result == WAIT_TIMEOUT) {
+        return WINIPC_TIMEOUT;
+    }
+    if (result == WAIT_FAILED) {
+        return WINIPC_FAILED;
+    }
+    return result - WAIT_OBJECT_0 == event ? WINIPC_OK : WINIPC_BROKEN;
+}
+
+/* The lock at this address, 32 bytes that are shared and were zero when they
+ * were made. CORRUPT: the address is not a multiple of 8. `security` is for
+ * the event; it may be NULL, and has to stay. */
+WINIPC_FUNC int
+winipc_lock_attach(winipc_lock *lock, void *at, SECURITY_ATTRIBUTES *security)
+{
+    DWORD_PTR mine = 0, all = 0;
+    memset(lock, 0, sizeof(*lock));
+    if (((uintptr_t)at & 7) != 0) {
+        return WINIPC_CORRUPT;
+    }
+    GetProcessAffinityMask(GetCurrentProcess(), &mine, &all);
+    lock->shared = (winipc_lock_word *)at;
+    lock->security = security;
+    lock->one_cpu = (mine & (mine - 1)) == 0;
+    return WINIPC_OK;
+}
+
+/* Before the memory goes. It gives nothing back that this process owns. */
+WINIPC_FUNC void
+winipc_lock_detach(winipc_lock *lock)
+{
+    if (lock->event != NULL) {
+        CloseHandle(lock->event);
+    }
+    memset(lock, 0, sizeof(*lock));
+}
+
+WINIPC_FUNC void
+winipc_lock_waiter_end(winipc_lock_waiter *waiter)
+{
+    if (waiter->thread != NULL) {
+        CloseHandle(waiter->thread);
+    }
+    memset(waiter, 0, sizeof(*waiter));
+}
+
+/* Take the lock. OK; ABANDONED: ours, but its last owner died with it, so
+ * what it guards may be half written; TIMEOUT; CORRUPT; FAILED. */
+WINIPC_FUNC int
+winipc_lock_acquire(winipc_lock *lock, uint32_t timeout_ms)
+{
+    winipc_lock_waiter waiter = {0, NULL, 0};
+    int result = winipc_lock_try(lock);
+    if (result != WINIPC_FULL) {
+        return result;
+    }
+    uint64_t began = winipc_channel_began(timeout_ms);
+    uint32_t slice;
+    do {
+        slice = winipc_channel_slice(timeout_ms, began);
+        result = winipc_lock_wait(lock, &waiter, slice);
+    } while (result == WINIPC_FULL ||
+             (result == WINIPC_TIMEOUT && slice != 0));
+    winipc_lock_waiter_end(&waiter);
+    return result;
+}
+
+#endif /* _WIN32 */
+
 #ifdef __cplusplus
 }
 #endif
@@ -1853,6 +2367,6 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
 #pragma warning(pop)
 #endif
 
-/* ====================================================== end of the channel === */
+/* ====================================================== end of the lock === */
 
 #endif

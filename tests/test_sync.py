@@ -854,6 +854,7 @@ def test_waits_tell_of_an_abandoned_handle_number(
     with pytest.raises(winipc.AbandonedError, match="handle") as abandoned:
         wait([number], LONG)
     assert abandoned.value.winerror == 735
+    assert abandoned.value.mutex in (number, None)
     kernel32 = ctypes.WinDLL("kernel32")
     assert kernel32.ReleaseMutex(ctypes.c_void_p(number))
 

@@ -26,6 +26,7 @@ from winipc.channel import Channel, EndOfStream, PeekedMessage
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
 from winipc.exchange import Received, Receiver, Sender, Transport
 from winipc.layout import Field, Layout, LayoutError, StructView
+from winipc.lock_word import SharedLock
 from winipc.locked import LockedMapping
 from winipc.mapping import MappingView, SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
@@ -120,6 +121,7 @@ __all__ = [
     "SectionVariable",
     "Semaphore",
     "Sender",
+    "SharedLock",
     "SharedMapping",
     "SharedSection",
     "Snapshot",

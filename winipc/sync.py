@@ -36,7 +36,11 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+)
 from typing import TYPE_CHECKING, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
@@ -245,6 +249,44 @@ class Waitable(_core.Waitable):
         return f"<winipc.{type(self).__name__} {self.name!r} {state}>"
 
 
+class _Lock(Protocol):
+    """A `Mutex` or a `SharedLock`."""
+
+    def acquire(self, timeout: float | None = None) -> bool: ...
+    def release(self) -> None: ...
+
+
+_L = TypeVar("_L", bound=_Lock)
+
+
+@contextmanager
+def hold(
+    lock: _L,
+    timeout: float | None,
+    repair: Callable[[_L], object] | None,
+    what: str,
+    name: str,
+) -> Iterator[_L]:
+    """What `Mutex.lock` and `SharedLock.lock` share."""
+    try:
+        taken = lock.acquire(timeout)
+    except AbandonedError:
+        try:
+            if repair is None:
+                raise
+            repair(lock)
+        except BaseException:
+            lock.release()
+            raise
+    else:
+        if not taken:
+            raise TimeoutError(0, f"{what} was not free in time", name, 1460)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
 class Mutex(Waitable, _core.Mutex):
     """A lock that one thread of one process holds at a time.
 
@@ -291,13 +333,12 @@ class Mutex(Waitable, _core.Mutex):
             travels_by_handle(cls)
         return made
 
-    @contextmanager
     def lock(
         self,
         timeout: float | None = None,
         *,
         repair: Callable[[Mutex], object] | None = None,
-    ) -> Iterator[Mutex]:
+    ) -> AbstractContextManager[Mutex]:
         """Hold the mutex for a block, with a timeout and a repair path.
 
         When the mutex was abandoned, `repair(mutex)` is called before the
@@ -309,25 +350,7 @@ class Mutex(Waitable, _core.Mutex):
 
         Win32: WaitForSingleObject, ReleaseMutex
         """
-        try:
-            taken = self.acquire(timeout)
-        except AbandonedError:
-            try:
-                if repair is None:
-                    raise
-                repair(self)
-            except BaseException:
-                self.release()
-                raise
-        else:
-            if not taken:
-                raise TimeoutError(
-                    0, "the mutex was not free in time", self.name or "unnamed", 1460
-                )
-        try:
-            yield self
-        finally:
-            self.release()
+        return hold(self, timeout, repair, "the mutex", self.name or "unnamed")
 
     def lock_async(
         self,

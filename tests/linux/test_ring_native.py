@@ -1,4 +1,4 @@
-"""The channel's protocol on the host: every interleaving, and real processors."""
+"""The channel and the lock on the host: every interleaving, and real processors."""
 
 from __future__ import annotations
 
@@ -59,6 +59,27 @@ def test_the_model_sees_a_broken_protocol(
     result = subprocess.run([model], capture_output=True, text=True, timeout=300)
     assert result.returncode == 1, result.stdout
     assert expected in result.stdout
+
+
+def test_the_lock_holds_in_all_interleavings(tmp_path: Path) -> None:
+    """The lock word: exclusion, wake-ups, dead owners; each part is needed."""
+    model = build("lock_model.c", tmp_path / "model", "-std=gnu11")
+    assert "all scenarios hold" in run(model)
+    broken = {
+        1: "nobody will wake",  # who has slept wakes nobody
+        2: "nobody will wake",  # waiters do not say that they wait
+        3: "still nothing",  # a dead owner keeps the lock
+        4: "nobody will wake",  # the event is never set
+        5: "FAIL",  # living owners are taken for dead
+        6: "nobody will wake",  # who gives up tells nobody
+        7: "FAIL",  # how often a dead owner had it counts
+    }
+    for mutation, expected in broken.items():
+        result = subprocess.run(
+            [model, str(mutation)], capture_output=True, text=True, timeout=300
+        )
+        assert result.returncode == 1, (mutation, result.stdout)
+        assert expected in result.stdout, mutation
 
 
 @pytest.mark.parametrize("sanitizer", ["none", "address,undefined", "thread"])

@@ -21,6 +21,8 @@
  *
  * Built with -DMUTATE=n it checks a protocol with one thing broken, and has
  * to fail: see tests/linux/test_ring_native.py.
+ *
+ * lock_model.c includes this file for everything but the scenarios.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -245,6 +247,9 @@ model_load(uint64_t *p, int order)
         order = RELAXED;
     }
 #endif
+#ifdef MODEL_LOAD
+    MODEL_LOAD(p, order);
+#endif
     return perform(OP_LOAD, order, word_of(p), 0, 0);
 }
 
@@ -281,6 +286,9 @@ model_store(uint64_t *p, uint64_t value, int order)
         value = 0;
     }
 #endif
+#ifdef MODEL_STORE
+    MODEL_STORE(p, value, order);
+#endif
     perform(OP_STORE, order, word_of(p), value, 0);
 }
 
@@ -303,6 +311,9 @@ model_cas(uint64_t *p, uint64_t expected, uint64_t desired)
     if (p == &world.memory.header.lock && expected != 0) {
         return 0;
     }
+#endif
+#ifdef MODEL_CAS
+    MODEL_CAS(p, expected, desired);
 #endif
     return (int)perform(OP_CAS, SEQ_CST, word_of(p), desired, expected);
 }
@@ -921,26 +932,15 @@ setup(const char *name, uint32_t flags, int threads)
     }
 }
 
+/* From here on with the words of a scenario. */
 static void
-run(void (*end)(void))
+run_with(void (*end)(void), uint64_t **shared, size_t count)
 {
     if (only != NULL && strstr(scenario, only) == NULL) {
         return;
     }
     check_end = end;
-    winipc_channel_header *h = &world.memory.header;
-    uint64_t *shared[] = {&h->tail,
-                          &h->head,
-                          &h->data_wanted,
-                          &h->space_wanted,
-                          &h->lock,
-                          &h->lock_wanted,
-                          &h->dropped,
-                          &h->members[0].word,
-                          &h->members[1].word,
-                          &h->members[2].word,
-                          &h->members[3].word};
-    for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         word_of(shared[i]);
     }
     for (volatile int t = 0; t < threads_used; t++) {
@@ -960,7 +960,27 @@ run(void (*end)(void))
     fflush(stdout);
 }
 
+#ifndef MODEL_SCENARIOS /* another file has its own */
+
 /* ---------------------------------------------------------- the scenarios */
+
+static void
+run(void (*end)(void))
+{
+    winipc_channel_header *h = &world.memory.header;
+    uint64_t *shared[] = {&h->tail,
+                          &h->head,
+                          &h->data_wanted,
+                          &h->space_wanted,
+                          &h->lock,
+                          &h->lock_wanted,
+                          &h->dropped,
+                          &h->members[0].word,
+                          &h->members[1].word,
+                          &h->members[2].word,
+                          &h->members[3].word};
+    run_with(end, shared, sizeof(shared) / sizeof(shared[0]));
+}
 
 static int sizes[3];
 static int to_send[THREADS];
@@ -1181,3 +1201,5 @@ main(int argc, char **argv)
     puts("all scenarios hold");
     return 0;
 }
+
+#endif /* MODEL_SCENARIOS */
