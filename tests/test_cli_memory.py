@@ -55,6 +55,26 @@ def test_dump_shows_lines_and_values(unique_name: str) -> None:
         assert run_winipc(*arguments).stdout.split() == [b"hello", b"33"]
 
 
+def test_dump_names_the_fields_of_a_structure(unique_name: str) -> None:
+    """Laid out as in C, or packed; text, arrays, JSON."""
+    speed, wheels = struct.pack("<f", 52.1), struct.pack("<2h", 1, -2)
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping.write(b"\x07\0\0\0" + speed + wheels + b"abc\0xyz" + b"\1")
+        fields = "gear:b speed:f wheels:2h name:7s on:?"
+        arguments = ("dump", unique_name, "--struct", fields)
+        text = run_winipc(*arguments).stdout.decode().strip()
+        assert text == "gear=7 speed=52.1 wheels=[1 -2] name=abc on=True"
+        row = json.loads(run_winipc(*arguments, "--json").stdout)
+        assert row["bytes"] == 20
+        assert row["values"]["wheels"] == [1, -2]
+        assert list(row["values"]) == ["gear", "speed", "wheels", "name", "on"]
+        mapping.write(b"\x07" + speed)
+        packed = ("dump", unique_name, "--struct", "< gear:b speed:f")
+        assert run_winipc(*packed).stdout.decode().strip() == "gear=7 speed=52.1"
+        assert "'speed:x'" in failure("dump", unique_name, "--struct", "speed:x")
+        assert "'a'" in failure("dump", unique_name, "--struct", "a:b a:b")
+
+
 def test_dump_reads_another_process() -> None:
     with winipc.GlobalMemory.allocate(16) as block:
         block.write(struct.pack("<2d", 1.5, -2.0))

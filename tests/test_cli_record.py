@@ -160,3 +160,38 @@ def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
     with winipc.SharedMapping.create(unique_name, 16):
         assert "file.rec" in failure("record", unique_name, str(path))
     assert path.read_text() == "something else"
+
+
+def test_replay_keeps_the_pace(unique_name: str, tmp_path: Path) -> None:
+    """Never before its time: a frame of 1 s comes after 1 s, at --speed 2 after 0.5."""
+    path = tmp_path / "file.rec"
+    with RecordingWriter(path, unique_name, 4, 0) as writer:
+        writer.add(0, b"begi")
+        writer.add(1_000_000_000, b"then")
+        writer.close(1_200_000_000)
+    for speed in ("1", "2"):
+        began = time.monotonic()
+        done = run_winipc("replay", str(path), "--speed", speed, "--json")
+        assert time.monotonic() - began >= 1.2 / float(speed)
+        assert json.loads(done.stdout)["frames"] == 2
+
+
+def test_replay_loops_until_interrupted(
+    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """Each round puts back what a reader finds changed."""
+    path = tmp_path / "file.rec"
+    with RecordingWriter(path, unique_name, 16, 0) as writer:
+        writer.add(0, b"A" * 16)
+        writer.add(50_000_000, b"B" * 16)
+        writer.close(100_000_000)
+    peer = start_winipc("replay", path, "--loop")
+    with winipc.SharedMapping.wait(unique_name, 60) as mapping:
+        deadline = time.monotonic() + 60
+        for _ in range(3):
+            for wanted in (b"A", b"B"):
+                while mapping.read(1, 0) != wanted:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
+        assert peer.process.poll() is None
+    peer.kill()

@@ -111,3 +111,32 @@ def test_prefix_of_a_name_is_not_in_the_file(dev: Dev, name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["file"] == f"/dev/shm/{name}"
     assert not shm(name).exists()
+
+
+def test_several_names_each_have_a_file(dev: Dev, name: str) -> None:
+    """All of them, until the end; --file is for one."""
+    names = [name, f"{name}-2", f"{name}-3"]
+    bridge = dev.start("python", "-m", "winipc", "bridge", *names, "--json")
+    assert bridge.stdout is not None
+    rows = [json.loads(bridge.stdout.readline()) for _ in names]
+    assert [row["file"] for row in rows] == [f"/dev/shm/{each}" for each in names]
+    for each in names:
+        assert shm(each).stat().st_size == 4096
+    bridge.send_signal(signal.SIGINT)
+    assert bridge.wait(DEADLINE) == 130
+    assert not any(shm(each).exists() for each in names)
+
+
+def test_several_names_are_made_all_or_none(dev: Dev, name: str) -> None:
+    """The second file is there already: the first one goes again."""
+    taken = f"{name}-2"
+    shm(taken).write_bytes(b"mine")
+    try:
+        done = dev.run("python", "-m", "winipc", "bridge", name, taken)
+        assert done.returncode == 1
+        assert not shm(name).exists()
+        assert shm(taken).read_bytes() == b"mine"
+        done = dev.run("python", "-m", "winipc", "bridge", name, taken, "--file=x")
+        assert (done.returncode, "one name" in done.stderr) == (1, True)
+    finally:
+        shm(taken).unlink()

@@ -7,13 +7,13 @@ a pipe as the lines that changed, with a * before each changed byte.
 from __future__ import annotations
 
 import argparse
-import struct
 import time
 from typing import Any
 
 from winipc.cli import hexview
 from winipc.cli.options import Commands, add_json, number, seconds
 from winipc.cli.output import print_json, print_line, rich_module
+from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import Target, add_target, open_target
 from winipc.recording import changed_ranges
 
@@ -21,6 +21,7 @@ __all__ = ["add"]
 
 #: How long a changed byte stays in colour on a terminal.
 _GLOW = 0.6
+_CHANGED = "bold black on yellow"
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +32,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--struct",
         metavar="FORMAT",
-        help="show values instead: a format of Python's module struct, such as <Iff",
+        help=HELP,
     )
     parser.add_argument(
         "--follow", action="store_true", help="show changes until Ctrl+C"
@@ -51,11 +52,13 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.struct is not None:
-        size = _struct_size(arguments.struct)
+        arguments.struct = overlay = Overlay(arguments.struct)
         if arguments.size is None:
-            arguments.size = size
-        elif arguments.size < size:
-            raise ValueError(f"--struct has {size} bytes, --size {arguments.size}")
+            arguments.size = overlay.size
+        elif arguments.size < overlay.size:
+            raise ValueError(
+                f"--struct has {overlay.size} bytes, --size {arguments.size}"
+            )
     with open_target(arguments) as target:
         if not arguments.follow:
             _show(target, target.read(), arguments)
@@ -66,29 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _struct_size(format: str) -> int:
-    try:
-        return struct.calcsize(format)
-    except struct.error as error:
-        raise ValueError(f"--struct {format!r}: {error}") from None
-
-
-def _values(format: str, data: bytes) -> list[Any]:
-    found: list[Any] = []
-    for value in struct.unpack_from(format, data):
-        if isinstance(value, bytes):
-            text = value.rstrip(b"\0")
-            found.append(text.decode("utf-8", "backslashreplace"))
-        else:
-            found.append(value)
-    return found
-
-
 def _show(target: Target, data: bytes, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(_as_json(target, data, arguments))
     elif arguments.struct is not None:
-        print_line(" ".join(str(value) for value in _values(arguments.struct, data)))
+        print_line(arguments.struct.line(data))
     else:
         print_line("\n".join(hexview.lines(target.address, data)))
 
@@ -103,7 +88,7 @@ def _as_json(
         "hex": data.hex(),
     }
     if arguments.struct is not None:
-        row["values"] = _values(arguments.struct, data)
+        row["values"] = arguments.struct.as_json(data)
     return row
 
 
@@ -138,13 +123,23 @@ def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
     changed_at: dict[int, float] = {}
     left = arguments.count
 
+    values_shown: dict[str, str] = {}
+    glows: dict[str, float] = {}
+
     def draw(data: bytes, height: int) -> Any:
         picture = text.Text(no_wrap=True)
-        if arguments.struct is not None:
-            for i, value in enumerate(_values(arguments.struct, data)):
-                picture.append(f"{i:>4}  {value}\n")
-            return picture
         now = time.monotonic()
+        if arguments.struct is not None:
+            rows = arguments.struct.rows(data)
+            width = max(len(name) for name, _ in rows)
+            for name, value in rows:
+                if values_shown.get(name, value) != value:
+                    glows[name] = now
+                glow = now - glows.get(name, -_GLOW) < _GLOW
+                picture.append(f"{name:<{width}}  ")
+                picture.append(f"{value}\n", _CHANGED if glow else "")
+                values_shown[name] = value
+            return picture
         shown = data[: max(height - 2, 1) * hexview.WIDTH]
         digits = hexview.digits_of(target.address + len(data))
         for at in range(0, len(shown), hexview.WIDTH):
@@ -155,7 +150,7 @@ def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
                 if now - changed_at.get(at + i, -_GLOW) < _GLOW:
                     # After the address: 3 columns for each byte, 1 in the middle.
                     column = start + digits + 2 + 3 * i + (i >= hexview.WIDTH // 2)
-                    picture.stylize("bold black on yellow", column, column + 2)
+                    picture.stylize(_CHANGED, column, column + 2)
         if len(shown) < len(data):
             picture.append(f"... {len(data) - len(shown)} more bytes")
         return picture
