@@ -57,7 +57,7 @@ class Dev:
 
     def left_behind(self) -> list[str]:
         """The command lines of what still runs, after a moment to end."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (found := self._marked()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return list(found.values())

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from conftest import DEADLINE, ROOT, Dev
 
-SLEEPS = "import time; print('ready', flush=True); time.sleep(60)"
+SLEEPS = "import time; print('ready', flush=True); time.sleep(600)"
 
 CATCHES = """
 import time
 try:
     print('ready', flush=True)
-    time.sleep(60)
+    time.sleep(600)
 except KeyboardInterrupt:
     print('caught', flush=True)
     raise SystemExit(5)
@@ -30,7 +30,7 @@ except KeyboardInterrupt:
 
 PARENT = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])
 print('ready', flush=True)
 child.wait()
 """
@@ -140,7 +140,7 @@ def interrupt(dev: Dev, program: str, signum: int) -> subprocess.Popen[str]:
 def test_signal_ends_it_and_all_it_started(dev: Dev, program: str, signum: int) -> None:
     """The caller sees that a signal did it, and nothing stays behind."""
     process = interrupt(dev, program, signum)
-    process.communicate(timeout=30)
+    process.communicate(timeout=DEADLINE)
     assert process.returncode == -signum
     assert dev.left_behind() == []
 
@@ -148,7 +148,7 @@ def test_signal_ends_it_and_all_it_started(dev: Dev, program: str, signum: int) 
 def test_interrupt_can_be_caught(dev: Dev) -> None:
     """Ctrl+C is a KeyboardInterrupt, and the program decides."""
     process = interrupt(dev, CATCHES, signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=DEADLINE)
     assert (out.strip(), process.returncode) == ("caught", 5)
     assert dev.left_behind() == []
 
@@ -223,7 +223,7 @@ def test_two_programs_at_once_share_names(dev: Dev) -> None:
     assert waiting.stdout is not None
     assert waiting.stdout.readline().strip() == "ready"
     assert dev.run("python", "-c", sets).returncode == 0
-    waiting.communicate(timeout=30)
+    waiting.communicate(timeout=DEADLINE)
     assert waiting.returncode == 0
 
 

@@ -26,7 +26,12 @@ with winipc.CopyDataWindow.create("", message_only=True) as own:
             body = noise[start : start + size]
             digest = hashlib.blake2b(head + body, digest_size=16).digest()
             answer = winipc.send_copydata(
-                hwnd, head + digest + body, id=seed, sender=own, check=False
+                hwnd,
+                head + digest + body,
+                id=seed,
+                sender=own,
+                check=False,
+                timeout=60,  # ten processes on a busy machine
             )
             taken |= (answer == 1) << number
         print(f"{taken:x}")
