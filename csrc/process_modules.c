@@ -12,18 +12,25 @@
 /* A hostile target's list may run in a circle. */
 #define MODULES_MOST 16384
 
+/* How long a target that hides a module may take to be gone, in ms. */
+#define MODULES_DYING 100
+
 /* ---------------------------------------------------------------- modules */
 
+/* NULL without an exception, or a name that is empty, and *missed grows, when
+ * it was unloaded meanwhile or the target dies. */
 static PyObject *
-modules_row(wi_process *self, HMODULE module)
+modules_row(wi_process *self, HMODULE module, int *missed)
 {
     MODULEINFO info = {NULL, 0, NULL};
     wchar_t path[2048];
     if (!K32GetModuleInformation(self->handle, module, &info, sizeof(info))) {
+        ++*missed;
         return NULL;
     }
     DWORD length = K32GetModuleFileNameExW(self->handle, module, path,
                                            (DWORD)Py_ARRAY_LENGTH(path));
+    *missed += length == 0;
     PyObject *name = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
     if (name == NULL) {
         return NULL;
@@ -67,15 +74,21 @@ modules_by_psapi(wi_process *self, DWORD *err)
     rows = PyList_New(0);
     self->pins++; /* a row may set off a collection, and that anything */
     DWORD count = (needed < room ? needed : room) / sizeof(HMODULE);
+    int missed = 0;
     for (DWORD i = 0; rows != NULL && i < count; i++) {
-        PyObject *row = modules_row(self, found[i]);
+        PyObject *row = modules_row(self, found[i], &missed);
         if (row == NULL && !PyErr_Occurred()) {
-            continue; /* unloaded meanwhile */
+            continue;
         }
         if (row == NULL || PyList_Append(rows, row) < 0) {
             Py_CLEAR(rows);
         }
         Py_XDECREF(row);
+    }
+    if (rows != NULL && (missed > 0 || count == 0) &&
+        wi_process_gone(self, MODULES_DYING)) {
+        *err = ERROR_ACCESS_DENIED; /* part of a list would mislead */
+        Py_CLEAR(rows);
     }
     self->pins--;
 done:

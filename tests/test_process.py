@@ -1201,6 +1201,149 @@ def test_hostile_headers_are_errors(me: RemoteProcess) -> None:
         me.exports(dataclasses.replace(real, size=100))
 
 
+IMAGE = 1 << 20
+EXPORTS = 0x1000  # offsets in a crafted image
+FUNCTIONS, NAMES, ORDINALS, TEXTS = 0x2000, 0x50000, 0x90000, 0xC0000
+
+
+def crafted_image(
+    *,
+    magic: int = 0x20B,
+    size: int = 0x1000,
+    ordinal_base: int = 1,
+    functions: int = 2,
+    names: int = 1,
+    tables: tuple[int, int, int] = (FUNCTIONS, NAMES, ORDINALS),
+    offsets: tuple[int, ...] = (0x100, 0x200),
+    name_offsets: tuple[int, ...] = (TEXTS,),
+    ordinals: tuple[int, ...] = (1,),
+    texts: bytes = b"name\0",
+    header: int = 0x80,
+    directories: int = 16,
+) -> bytearray:
+    """A module with exports: two functions, the second has a name."""
+    import struct
+
+    image = bytearray(IMAGE)
+
+    def put(at: int, code: str, *values: int) -> None:
+        struct.pack_into("<" + code, image, at, *values)
+
+    image[0:2] = b"MZ"
+    put(0x3C, "I", header)
+    image[0x80:0x84] = b"PE\0\0"
+    put(0x80 + 24, "H", magic)
+    data = 0x80 + 24 + (112 if magic == 0x20B else 96)
+    put(data - 4, "III", directories, EXPORTS, size)
+    put(EXPORTS + 16, "III", ordinal_base, functions, names)
+    put(EXPORTS + 28, "III", *tables)
+    put(FUNCTIONS, f"{len(offsets)}I", *offsets)
+    put(NAMES, f"{len(name_offsets)}I", *name_offsets)
+    put(ORDINALS, f"{len(ordinals)}H", *ordinals)
+    image[TEXTS : TEXTS + len(texts)] = texts
+    return image
+
+
+def exports_of(process: RemoteProcess, image: bytearray) -> list[winipc.Export]:
+    with process.alloc(IMAGE) as block:
+        process.write(block.address, image)
+        module = winipc.Module("crafted.dll", "", block.address, IMAGE, 0)
+        return [
+            dataclasses.replace(e, address=e.address and e.address - block.address)
+            for e in process.exports(module)
+        ]
+
+
+@pytest.mark.parametrize("magic", [0x20B, 0x10B], ids=["64-bit", "32-bit"])
+def test_exports_of_a_crafted_image(process: RemoteProcess, magic: int) -> None:
+    """Of either kind: by ordinal, by several names, unused and forwarded."""
+    Export = winipc.Export
+    assert exports_of(process, crafted_image(magic=magic)) == [
+        Export(None, 1, 0x100),
+        Export("name", 2, 0x200),
+    ]
+    image = crafted_image(
+        magic=magic,
+        functions=4,
+        names=3,
+        offsets=(0, 0x100, EXPORTS + 0x800, EXPORTS + 0x800),
+        name_offsets=(TEXTS, TEXTS + 2, TEXTS + 4),
+        ordinals=(1, 1, 2),
+        ordinal_base=10,
+    )
+    # It stands in for itself, in a circle: that is said, and not followed.
+    image[EXPORTS + 0x800 : EXPORTS + 0x80C] = b"crafted.#12\0"
+    assert exports_of(process, image) == [
+        Export("name", 11, 0x100),
+        Export("me", 11, 0x100),
+        Export("", 12, None, "crafted.#12"),
+        Export(None, 13, None, "crafted.#12"),
+    ]
+    assert exports_of(process, crafted_image(magic=magic, directories=0)) == []
+    assert exports_of(process, crafted_image(functions=0, names=0)) == []
+
+
+HUGE = 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        pytest.param({"names": HUGE}, "too many", id="names"),
+        pytest.param({"names": 65537}, "too many", id="names, one too many"),
+        pytest.param({"functions": HUGE}, "too many", id="functions"),
+        pytest.param({"tables": (HUGE - 3, NAMES, ORDINALS)}, "outside", id="table"),
+        pytest.param({"tables": (FUNCTIONS, IMAGE - 2, ORDINALS)}, "outside", id="end"),
+        pytest.param({"tables": (FUNCTIONS, NAMES, HUGE)}, "outside", id="ordinals"),
+        pytest.param({"name_offsets": (HUGE,)}, "outside", id="a name"),
+        pytest.param({"name_offsets": (IMAGE,)}, "outside", id="a name at the end"),
+        pytest.param({"texts": b"x" * 5000}, "no NUL", id="a name without end"),
+        pytest.param({"ordinals": (2,)}, "belongs to export 2", id="an ordinal"),
+        pytest.param({"ordinals": (65535,)}, "belongs", id="the last ordinal"),
+        pytest.param({"size": HUGE}, "outside", id="directory"),
+        pytest.param({"header": HUGE}, "outside", id="header"),
+        pytest.param({"header": IMAGE - 3}, "outside", id="header at the end"),
+        pytest.param({"header": 0x90}, "no PE", id="no header"),
+        pytest.param({"magic": 0x107}, "unknown", id="magic"),
+        pytest.param(
+            {
+                "names": 65536,
+                "name_offsets": (TEXTS,) * 65536,
+                "ordinals": (0,) * 65536,
+                "texts": b"x" * 4000 + b"\0",
+            },
+            "longer than the module",
+            id="one long name for all",
+        ),
+        pytest.param(
+            {
+                "functions": 65536,
+                "names": 0,
+                "offsets": (TEXTS,) * 65536,
+                "size": IMAGE - EXPORTS,
+                "texts": b"x" * 4000 + b"\0",
+            },
+            "longer than the module",
+            id="one long forwarder for all",
+        ),
+    ],
+)
+def test_exports_that_lie_are_refused(
+    process: RemoteProcess, fields: dict[str, object], said: str
+) -> None:
+    """Before memory or time is spent on them."""
+    import tracemalloc
+
+    image = crafted_image(**fields)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=said):
+            exports_of(process, image)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_threads(process: RemoteProcess, target: Target) -> None:
     """A thread more when it churns."""
     before = process.threads()
@@ -1410,55 +1553,89 @@ def test_reads_while_the_target_maps_and_frees(
     target.ask("churn off")
 
 
-@pytest.mark.parametrize(
-    "operation",
-    [
-        "read",
-        "read_into",
-        "read_many",
-        "write",
-        "alloc",
-        "regions",
-        "walk",
-        "cstr",
-        "modules",
-    ],
-)
+def do_alloc(process: RemoteProcess) -> None:
+    with process.alloc(1):
+        pass
+
+
+def do_protect(process: RemoteProcess, address: int) -> None:
+    with process.protect(address, 2 * PAGE, MemoryProtection.READONLY):
+        pass
+
+
+def do_cached(process: RemoteProcess, address: int) -> None:
+    with process.cached():
+        process.read(address, 8)
+
+
+async def watch_async(process: RemoteProcess, address: int) -> None:
+    async for _ in process.watch(address, 8, 0):
+        pass
+
+
+OPERATIONS: dict[str, Callable[[RemoteProcess, int], object]] = {
+    "read": lambda process, at: process.read(at, 8),
+    "read_into": lambda process, at: process.read_into(at, bytearray(4 * PAGE)),
+    "partial": lambda process, at: process.read(at, 16 * PAGE, partial=True),
+    "read_many": lambda process, at: process.read_many(
+        [(at + i * 64, 8) for i in range(200)]
+    ),
+    "cached": do_cached,
+    "cstr": lambda process, at: process.read_cstr(at + 4 * PAGE - 1),
+    "pointer": lambda process, at: process.pointer([at, 0]),
+    "walk": lambda process, at: list(process.walk(at)),
+    "write": lambda process, at: process.write(at, b"x"),
+    "verify": lambda process, at: process.write(at, bytes(2 * PAGE), verify=True),
+    "alloc": lambda process, at: do_alloc(process),
+    "near": lambda process, at: process.alloc(1, near=at).close(),
+    "protect": do_protect,
+    "regions": lambda process, at: list(process.regions()),
+    "paths": lambda process, at: list(process.regions(paths=True)),
+    "names": lambda process, at: list(process.regions(names=True)),
+    "map": lambda process, at: process.memory_map(),
+    "modules": lambda process, at: process.modules(),
+    "exports": lambda process, at: process.exports("target.exe"),
+    "threads": lambda process, at: process.threads(),
+    "watch": lambda process, at: list(process.watch(at, 8, 0)),
+    "watch_async": lambda process, at: asyncio.run(watch_async(process, at)),
+    "scan": lambda process, at: list(process.scan(b"no such text", limit=3)),
+    "first_scan": lambda process, at: winipc.CandidateSet.scan(
+        process, "int32", equals=0x01020304
+    ),
+}
+
+#: How often the target is killed in the middle of each of them.
+KILLS = int(os.environ.get("WINIPC_KILLS", "1"))
+
+
+@pytest.mark.parametrize("round_number", range(KILLS))
+@pytest.mark.parametrize("operation", [*OPERATIONS, "rescan"])
 def test_the_target_dies_in_the_middle(
-    process: RemoteProcess, target: Target, operation: str
+    process: RemoteProcess, target: Target, operation: str, round_number: int
 ) -> None:
     """What was read, or ProcessLookupError; never anything else."""
-    pages, head = target.where("pages"), target.where("list")
-    buffer = bytearray(4 * PAGE)
-    requests = [(pages + i * 64, 8) for i in range(200)]
-
-    def alloc() -> None:
-        with process.alloc(1):
-            pass
-
-    operations: dict[str, Callable[[], object]] = {
-        "read": lambda: process.read(pages, 8),
-        "read_into": lambda: process.read_into(pages, buffer),
-        "read_many": lambda: process.read_many(requests),
-        "write": lambda: process.write(pages, b"x"),
-        "alloc": alloc,
-        "regions": lambda: list(process.regions()),
-        "walk": lambda: list(process.walk(head)),
-        "cstr": lambda: process.read_cstr(target_text),
-        "modules": lambda: process.modules(),
-    }
-    target_text = target.where("text")
-    killer = threading.Timer(0.05, target.peer.process.kill)
-    killer.start()
+    address = target.where("list" if operation == "walk" else "pages")
+    if operation == "cstr":
+        process.write(address + 4 * PAGE - 1, b"\0")
+    elif operation == "pointer":
+        process.write(address, address.to_bytes(8, "little"))
     until = time.monotonic() + 60
+    found = winipc.CandidateSet.scan(process, "uint8", regions=[(address, 4 * PAGE)])
+    killer = threading.Timer(0.05 + 0.007 * round_number, target.peer.process.kill)
 
     def go_on() -> None:
         while time.monotonic() < until:
             with contextlib.suppress(PartialReadError, PartialWriteError):
-                operations[operation]()
+                if operation == "rescan":
+                    found.rescan("unchanged")
+                else:
+                    OPERATIONS[operation](process, address)
 
-    with pytest.raises(ProcessLookupError):
-        go_on()
+    with found:
+        killer.start()
+        with pytest.raises(ProcessLookupError):
+            go_on()
+        assert len(found) == 4 * PAGE
     killer.join()
     process.wait(60)
 

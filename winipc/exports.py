@@ -38,6 +38,7 @@ class _Image:
     def __init__(self, process: RemoteProcess, module: Module) -> None:
         self.process = process
         self.module = module
+        self.letters = module.size  # what all texts together may have
 
     def fail(self, what: str) -> NoReturn:
         raise ValueError(f"{self.module.name}: {what}")
@@ -51,10 +52,12 @@ class _Image:
         if rva >= self.module.size:
             self.fail(f"a name at offset {rva:#x} is outside of the module")
         room = min(_LONGEST_NAME, self.module.size - rva)
-        address = self.module.base + rva
-        return self.process.read_cstr(
-            address, "utf-8", max_bytes=room, errors="backslashreplace"
-        )
+        data = self.process.read_cstr(self.module.base + rva, None, max_bytes=room)
+        # Names that overlap would make gigabytes of a small module.
+        self.letters -= len(data)
+        if self.letters < 0:
+            self.fail("its names are longer than the module")
+        return data.decode("utf-8", "backslashreplace")
 
     def table(self, rva: int, count: int, code: str) -> tuple[int, ...]:
         layout = struct.Struct(f"<{count}{code}")
@@ -82,7 +85,9 @@ class _Image:
         start, size = self.directory()
         if start == 0:
             return []
-        fields = struct.unpack("<10I", self.read(start, 40)[:40])
+        fields = struct.unpack("<10I", self.read(start, 40))
+        if size > self.module.size - start:
+            self.fail(f"its exports, {size} bytes at {start:#x}, are outside of it")
         ordinal_base, functions, names = fields[4:7]
         function_table, name_table, ordinal_table = fields[7:10]
         if functions > _MOST_EXPORTS or names > _MOST_EXPORTS:
