@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import itertools
 import math
@@ -10,6 +11,7 @@ import re
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -618,6 +620,75 @@ def test_scanning_while_memory_comes_and_goes(
         sizes.add(scan.scanned)
     assert target.ask("churn off") == "ok"
     assert len(sizes) > 1
+
+
+def test_memory_of_a_scan_is_bounded(
+    target: Target, start_peer: Callable[..., object]
+) -> None:
+    """16 MiB at most, however much there is to search, to look for and to find."""
+    size = 48 << 20
+    at = target.alloc(size)
+    peer = start_peer("scan_memory.py", target.pid, at, size)
+    *matches, working_set, commit = map(int, peer.read_line().split())
+    assert peer.wait() == 0
+    assert matches == [0, 0, size // 256]
+    assert working_set <= 16 << 20
+    assert commit <= 16 << 20
+
+
+#: Found nowhere, and slow to look for: seconds for the memory of `slow_scan`.
+SLOW = [
+    Pattern.range("int32", number, number + 1, aligned=False)
+    for number in range(0x7E000001, 0x7E000401)
+]
+
+
+@contextlib.contextmanager
+def slow_scan(
+    process: RemoteProcess, target: Target, act: Callable[[Scan], None]
+) -> Iterator[Scan]:
+    """A long scan; another thread calls act(scan) while it runs."""
+    size = 64 << 20
+    at = target.alloc(size)
+    process.write(at + 100, b"needle!!")
+    scan = process.scan([b"needle!!", *SLOW[1:]], regions=[(at, size)])
+
+    def wait_and_act() -> None:
+        while scan.scanned <= CHUNK:
+            time.sleep(0.001)
+        act(scan)
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    try:
+        yield scan
+    finally:
+        thread.join()
+    assert scan.scanned < size
+
+
+def test_ctrl_c_interrupts_a_scan(process: RemoteProcess, target: Target) -> None:
+    """In the middle; it can be gone on with, or left."""
+
+    def interrupt(scan: Scan) -> None:
+        _thread.interrupt_main()
+
+    with slow_scan(process, target, interrupt) as scan:
+        with pytest.raises(KeyboardInterrupt):
+            list(iter(scan.next_batch, []))
+        assert not scan.closed
+        assert not scan.cancelled
+        scan.close()
+
+
+def test_a_scan_is_cancelled_in_the_middle(
+    process: RemoteProcess, target: Target
+) -> None:
+    """By another thread; what had been found is given."""
+    with slow_scan(process, target, Scan.cancel) as scan:
+        assert [match.pattern for match in scan] == [0]
+        assert scan.cancelled
+        assert scan.closed
 
 
 def test_a_target_killed_during_a_scan(target: Target, process: RemoteProcess) -> None:

@@ -10,6 +10,30 @@ from pathlib import Path
 import pytest
 from conftest import DEADLINE, ROOT, Dev
 
+SCANS = """
+import os
+from winipc import GlobalMemory, Pattern, RemoteProcess
+
+kinds = [Pattern.range("int32", n, n, aligned=False) for n in range(2**30, 2**30 + 999)]
+with GlobalMemory(64 << 20) as memory, RemoteProcess.open(os.getpid()) as process:
+    scan = process.scan(kinds, regions=[(memory.address, memory.size)])
+    print("scanning", flush=True)
+    try:
+        list(scan)
+    except KeyboardInterrupt:
+        print(0 < scan.scanned < memory.size)
+"""
+
+
+def test_ctrl_c_ends_a_scan(dev: Dev) -> None:
+    """A real one, in the middle of it."""
+    process = dev.start("python", "-c", SCANS)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "scanning"
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=DEADLINE)
+    assert out.strip() == "True", error
+
 
 @pytest.mark.parametrize("command", ["listen", "receive"])
 def test_ctrl_c_is_status_130(dev: Dev, command: str) -> None:
