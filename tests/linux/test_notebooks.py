@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -15,18 +18,33 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 DEADLINE = 120
 
 
-def run(path: Path) -> list[nbformat.NotebookNode]:
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[KernelManager]:
+    """One for all notebooks: a start takes longer than most of them."""
+    kernel = KernelManager(kernel_name=os.environ["WINIPC_KERNEL"])
+    yield kernel
+    if kernel.has_kernel:
+        kernel.shutdown_kernel()
+
+
+def run(name: str, kernel: KernelManager) -> list[nbformat.NotebookNode]:
     """The code cells of a notebook after it ran; an error in a cell is raised."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    # It must not live on what another one left.
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
     client = NotebookClient(
         notebook,
+        km=kernel,
         timeout=DEADLINE,
         startup_timeout=DEADLINE,
-        kernel_name=os.environ["WINIPC_KERNEL"],
         resources={"metadata": {"path": str(EXAMPLES)}},
     )
-    client.execute()
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+    try:
+        client.execute()
+    finally:
+        if client.kc is not None:
+            client.kc.stop_channels()
+    return [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
 
 
 def text_of(cell: nbformat.NotebookNode) -> str:
@@ -40,14 +58,23 @@ def text_of(cell: nbformat.NotebookNode) -> str:
     return "\n".join(parts)
 
 
+def html_of(cell: nbformat.NotebookNode) -> str:
+    """What a cell shows as HTML."""
+    return "".join(
+        output.data.get("text/html", "")
+        for output in cell.outputs
+        if output.output_type in ("display_data", "execute_result")
+    )
+
+
 def cell_with(cells: list[nbformat.NotebookNode], source: str) -> nbformat.NotebookNode:
     [cell] = [cell for cell in cells if source in cell.source]
     return cell
 
 
 @pytest.fixture(scope="module")
-def four_transports() -> list[nbformat.NotebookNode]:
-    return run(EXAMPLES / "four_transports.ipynb")
+def four_transports(kernel: KernelManager) -> list[nbformat.NotebookNode]:
+    return run("four_transports.ipynb", kernel)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +111,68 @@ def test_four_transports_plots_and_closes(
     plot = cell_with(four_transports, "axes.loglog")
     assert any("image/png" in output.get("data", {}) for output in plot.outputs)
     assert "closed> None" in text_of(four_transports[-1])
+
+
+@pytest.fixture(scope="module")
+def telemetry(kernel: KernelManager) -> list[nbformat.NotebookNode]:
+    return run("telemetry.ipynb", kernel)
+
+
+def test_telemetry_shows_the_record(telemetry: list[nbformat.NotebookNode]) -> None:
+    """Every field with its value, over the bytes."""
+    shown = html_of(cell_with(telemetry, "hexview(snapshot, Telemetry)"))
+    for text in ("throttle", "f32[3]", "&#x27;Ada Lovelace&#x27;", "class='wi-f'"):
+        assert text in shown
+    shown = html_of(cell_with(telemetry, "winipc.jupyter.live"))
+    assert "live, every 0.2 s" in shown or "not live any more" in shown
+
+
+def test_telemetry_is_never_torn(telemetry: list[nbformat.NotebookNode]) -> None:
+    """Neither the records of the simulator, nor those of a writer at full speed."""
+    recorded = text_of(cell_with(telemetry, "in records(name"))
+    found = re.search(r"(\d+) records of (\d+) frames, 0 torn", recorded)
+    assert found is not None, recorded
+    assert 10 < int(found[1]) <= int(found[2])
+    shown = text_of(cell_with(telemetry, "record.verify"))
+    assert "snapshots:    0 of 500 are torn" in shown
+
+
+def test_telemetry_plots_and_ends(telemetry: list[nbformat.NotebookNode]) -> None:
+    plot = cell_with(telemetry, "plt.subplots")
+    assert any("image/png" in output.get("data", {}) for output in plot.outputs)
+    ended = re.search(r"ended: closed, (\d+) updates", text_of(telemetry[-1]))
+    assert ended is not None
+    assert int(ended[1]) >= 1
+
+
+@pytest.fixture(scope="module")
+def exploring(kernel: KernelManager) -> list[nbformat.NotebookNode]:
+    return run("exploring_a_process.ipynb", kernel)
+
+
+def test_exploring_maps_the_process(exploring: list[nbformat.NotebookNode]) -> None:
+    shown = html_of(cell_with(exploring, "RemoteProcess.open(game)\nprocess"))
+    for text in ("<svg", "ntdll.dll", "paler: reserved", "regions as rows"):
+        assert text in shown
+    assert "python.exe" in html_of(cell_with(exploring, "jupyter.memory_map"))
+
+
+def test_exploring_finds_the_player(exploring: list[nbformat.NotebookNode]) -> None:
+    """The text, and the number by what it does; then it is watched and written."""
+    assert "'Grace' is at 0x" in text_of(cell_with(exploring, ".scan(b"))
+    counts = re.findall(r"^(\d+) ", text_of(cell_with(exploring, "rescan")), re.M)
+    assert len(counts) == 5
+    assert int(counts[0]) >= int(counts[-1]) >= 1
+    changes = text_of(cell_with(exploring, "process.watch"))
+    assert changes.split("\n")[:3] == ["2804 -> 2704", "2704 -> 2504", "2504 -> 2204"]
+    assert "the game says: 1000000" in text_of(cell_with(exploring, "writable"))
+
+
+def test_exploring_ends_with_the_process(
+    exploring: list[nbformat.NotebookNode],
+) -> None:
+    """The view and the object say that the process is gone."""
+    last = exploring[-2]
+    assert "ended: has exited with code 0" in text_of(last)
+    assert "has exited with code 0" in html_of(last)
+    assert "not live any more" in html_of(cell_with(exploring, "jupyter.live"))
