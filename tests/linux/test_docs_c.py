@@ -1,0 +1,76 @@
+"""The C programs of the guides are compiled as they stand, and run against Python."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Dev
+from peers import FLAGS, LIBRARIES
+from winpython import MINGW
+
+C_BLOCK = re.compile(r"^```c\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TEXT_BLOCK = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+GUIDE = ROOT / "docs" / "c-layouts.md"
+
+SNAPSHOT = """
+import subprocess, sys, winipc
+program, name = sys.argv[1:]
+with winipc.SharedMapping.create(name, winipc.Snapshot.needed(24)) as mapping:
+    with winipc.Snapshot.over(mapping, 24) as snapshot:
+        for text in ("first", "second"):
+            subprocess.run([program, name, text], check=True)
+            print(snapshot.read(5).rstrip(b"\\0").decode())
+"""
+
+
+def programs() -> Iterator[tuple[str, str]]:
+    """A name for each block that is a whole program, and its text."""
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        for number, block in enumerate(C_BLOCK.findall(path.read_text("utf-8")), 1):
+            if "int main(" in block:
+                yield f"{path.stem}-{number}", block
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each of them as a Windows program."""
+    folder = tmp_path_factory.mktemp("docs")
+    found = {}
+    for name, text in programs():
+        source = folder / f"{name}.c"
+        source.write_text(text, "utf-8")
+        found[name] = source.with_suffix(".exe")
+        command = [MINGW + "gcc", *FLAGS, source, "-o", found[name], *LIBRARIES]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return found
+
+
+def test_all_programs_compile(built: dict[str, Path]) -> None:
+    """Without a warning."""
+    assert {"c-layouts-1", "c-layouts-2", "channel-1"} <= set(built)
+
+
+def test_the_complete_peer_does_what_the_guide_says(
+    dev: Dev, built: dict[str, Path]
+) -> None:
+    """Both sides are those of the guide, and so is what they print."""
+    guide = GUIDE.read_text("utf-8")
+    script = PYTHON_BLOCK.findall(guide)[0] + "import sys\nmain(*sys.argv[1:])\n"
+    name = f"winipc-docs-{uuid.uuid4().hex}"
+    done = dev.run("python", "-c", script, f"Z:{built['c-layouts-1']}", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == TEXT_BLOCK.findall(guide)[0]
+
+
+def test_records_written_in_c_are_read_whole(dev: Dev, built: dict[str, Path]) -> None:
+    name = f"winipc-docs-{uuid.uuid4().hex}"
+    done = dev.run("python", "-c", SNAPSHOT, f"Z:{built['c-layouts-2']}", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["first", "second"]
