@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 import winipc
-from winipc import PartialReadError, ProcessAccess, RemoteProcess
+from winipc import CandidateSet, PartialReadError, ProcessAccess, RemoteProcess
 
 pymem = pytest.importorskip("pymem")
 pymem_process = pytest.importorskip("pymem.process")
@@ -157,6 +158,62 @@ def test_raw_win32_agrees(ours: RemoteProcess, child: Child) -> None:
         assert region.allocation_protection == allocated
         checked += 1
     assert checked > 20
+
+
+def read_raw(ours: RemoteProcess, address: int, size: int) -> bytes | None:
+    """By ReadProcessMemory and nothing else; None where it fails."""
+    function = ctypes.WinDLL("kernel32").ReadProcessMemory
+    function.argtypes = [*[ctypes.c_void_p] * 3, ctypes.c_size_t, ctypes.c_void_p]
+    buffer = ctypes.create_string_buffer(size)
+    return buffer.raw if function(ours.handle, address, buffer, size, None) else None
+
+
+def test_scans_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
+    """Bytes in all of its memory, and wildcards in its code."""
+    needle = os.urandom(12)
+    places = [child.address + offset for offset in (8, 4090, 65000)]
+    for at in places:
+        ours.write(at, needle)
+    assert list(ours.scan(needle)) == places
+    wanted = re.escape(needle)
+    assert theirs.pattern_scan_all(wanted, return_multiple=True) == places
+
+    module = ours.module("kernel32.dll")
+    text, pattern = "48 8? ?? 24", rb"(?=\x48[\x80-\x8f].\x24)"
+    found = list(ours.scan(text, regions=[(module.base, module.size)]))
+    assert len(found) > 20
+    expected = []
+    for region in ours.regions(module.base, module.end):
+        # One byte string for all that lies side by side.
+        data = read_raw(ours, region.base, region.size) if region.readable else None
+        if data is not None:
+            expected += [
+                region.base + match.start()
+                for match in re.finditer(pattern, data, re.DOTALL)
+            ]
+    assert set(expected) <= set(found)
+    borders = {region.base for region in ours.regions(module.base, module.end)}
+    for place in set(found) - set(expected):
+        assert borders & {place + 1, place + 2, place + 3}
+    their_module = pymem_process.module_from_name(theirs.process_handle, "kernel32.dll")
+    # It leaves out pages that are copied when they are written.
+    others = theirs.pattern_scan_module(pattern, their_module, return_multiple=True)
+    assert len(others) > 20
+    assert set(others) <= set(expected)
+
+
+def test_numbers_are_found_where_pymem_writes_them(
+    ours: RemoteProcess, theirs: object, child: Child
+) -> None:
+    """A first scan and a rescan, with a value that pymem changes in between."""
+    where = [(child.address, SIZE)]
+    at = child.address + 4000 - child.address % 8
+    theirs.write_int(at, 0x5A17C0DE)
+    with CandidateSet.scan(ours, "int32", equals=0x5A17C0DE, regions=where) as found:
+        assert list(found) == [at]
+        theirs.write_int(at, 0x5A17C0DF)
+        assert found.rescan("increased") == 1
+        assert dict(found.items()) == {at: theirs.read_int(at)}
 
 
 def test_pymem_reads_global_memory() -> None:
