@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import itertools
 import math
@@ -303,6 +304,31 @@ def test_a_rescan_that_fails_changes_nothing(
     with pytest.raises(ProcessLookupError):
         CandidateSet.scan(process, "uint8", equals=0)
     found.close()
+
+
+def test_ctrl_c_interrupts_a_rescan(process: RemoteProcess, target: Target) -> None:
+    """Wherever it comes, the set is whole, and can be used again."""
+    size = 16 << 20
+    at = target.alloc(size)
+    begun = threading.Event()
+
+    def interrupt() -> None:
+        begun.wait()
+        _thread.interrupt_main()
+
+    def rescan_for_ever(found: CandidateSet) -> None:
+        while True:
+            found.rescan("unchanged", progress=lambda done, of: begun.set())
+
+    with CandidateSet.scan(process, "uint8", regions=[(at, size)]) as found:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            rescan_for_ever(found)
+        thread.join()
+        assert len(found) == size
+        process.write(at, b"\x01")
+        assert found.rescan("increased") == 1
 
 
 def test_iterating_notices_a_rescan(process: RemoteProcess, target: Target) -> None:
