@@ -536,6 +536,10 @@ done:
 static size_t
 process_find_end(const char *data, size_t from, size_t size, size_t unit)
 {
+    if (unit == 1) {
+        const char *zero = memchr(data + from, 0, size - from);
+        return zero == NULL ? size : (size_t)(zero - data);
+    }
     for (size_t i = from; i + unit <= size; i += unit) {
         size_t zeros = 0;
         while (zeros < unit && data[i + zeros] == 0) {
@@ -553,7 +557,14 @@ PyDoc_STRVAR(
     "_read_until_zero($self, address, unit, max_bytes, /)\n--\n\n"
     "The bytes before `unit` zero bytes (at a multiple of unit), or None "
     "when\n"
-    "there is no end within max_bytes. No page after the end is touched.");
+    "there is no end within max_bytes. What is after the end is touched only\n"
+    "in long texts, and where it can be read and is no guard page.");
+
+/* After the first so many bytes, so many are read at once where they can be:
+ * most texts are short, and a call for each page would cost more than it
+ * brings for those that are not. */
+#define UNTIL_LONG ((size_t)4 * WI_PAGE)
+#define UNTIL_STEP ((size_t)16 * WI_PAGE)
 
 static PyObject *
 process_read_until(PyObject *op, PyObject *args)
@@ -575,19 +586,33 @@ process_read_until(PyObject *op, PyObject *args)
     }
     size_t have = 0, room = 0, wanted = (size_t)limit, unit_size = unit;
     size_t end = 0, searched = 0;
+    uintptr_t careful = 0; /* page by page up to here */
     char *data = NULL;
     while (have < wanted) {
         /* To the end of the page: a string that ends just before a hole, or
          * a guard page, must not touch that. */
         uintptr_t at = address + have;
         size_t part = (size_t)(WI_PAGE - at % WI_PAGE);
-        if (have > 0 && at % (16 * WI_PAGE) == 0) {
+        int ask = have >= UNTIL_LONG && at >= careful;
+        if (have > 0 && (ask || at % (16 * WI_PAGE) == 0)) {
             Py_BEGIN_ALLOW_THREADS
             /* Let others run: a page is read without giving up the GIL. */
             Py_END_ALLOW_THREADS
             if (PyErr_CheckSignals() < 0 || wi_process_check_open(self) < 0) {
                 goto done;
             }
+        }
+        if (ask) {
+            size_t more = part + UNTIL_STEP - WI_PAGE;
+            more = more < wanted - have ? more : wanted - have;
+            wi_target target = wi_process_pin_gil(self);
+            if (more > part && wi_remote_may_read(&target, at, more)) {
+                part = more;
+            }
+            else {
+                careful = at + more;
+            }
+            wi_process_unpin(self);
         }
         if (part > wanted - have) {
             part = wanted - have;
@@ -604,6 +629,13 @@ process_read_until(PyObject *op, PyObject *args)
         DWORD err = at < address
                         ? ERROR_NOACCESS
                         : wi_process_read_raw(self, at, data + have, part);
+        if (err && part > WI_PAGE) {
+            careful = at + part; /* its memory has changed */
+            if (wi_process_check_open(self) < 0) {
+                goto done;
+            }
+            continue;
+        }
         if (err) {
             PyObject *whole =
                 PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(have + part));

@@ -386,6 +386,28 @@ def test_long_strings(me: RemoteProcess, size: int) -> None:
                     me.read_cstr(memory.address + lead, None, max_bytes=size)
 
 
+def test_long_strings_before_a_hole(process: RemoteProcess) -> None:
+    """What cannot be read is met where it is, and only by texts that get there."""
+    with process.alloc(60 * PAGE) as block:
+        at = block.address
+        block.write(b"xy" * (30 * PAGE))
+        with process.protect(at + 45 * PAGE, PAGE, MemoryProtection.NOACCESS):
+            for lead in (0, 2, 20 * PAGE + 2):
+                with pytest.raises(PartialReadError) as caught:
+                    process.read_cstr(at + lead, max_bytes=60 * PAGE)
+                assert len(caught.value.partial.prefix) == 45 * PAGE - lead
+            block.write(b"\0", 45 * PAGE - 1)
+            for lead in (0, 2, 20 * PAGE + 2):
+                text = process.read_cstr(at + lead, max_bytes=60 * PAGE)
+                assert text == "xy" * ((45 * PAGE - lead) // 2 - 1) + "x"
+                with pytest.raises(ValueError, match="no NUL"):
+                    process.read_cstr(at + lead, max_bytes=45 * PAGE - lead - 1)
+        block.write(b"x", 45 * PAGE - 1)
+        block.write(b"\0\0\0\0", 58 * PAGE - 1)
+        text = process.read_cstr(at, "utf-16-le", max_bytes=60 * PAGE)
+        assert len(text) == 29 * PAGE
+
+
 # ------------------------------------------------------------------ writing
 
 

@@ -181,7 +181,8 @@ class RemoteProcess(_core.RemoteProcess, Shown):
     ) -> str | bytes:
         """The text at `address` that ends with a NUL of its encoding.
 
-        No page beyond the NUL is touched. `encoding` None gives the bytes.
+        No page beyond the NUL is touched in the first 16 KiB, and none that
+        cannot be read, or is a guard, after that. `encoding` None gives the bytes.
 
         Raises:
             ValueError: there is no NUL within `max_bytes` bytes.
