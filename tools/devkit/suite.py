@@ -14,18 +14,20 @@ from typing import TextIO
 
 import wine
 from base import BUILD, ROOT, TOOLS, Stopped, remove, say
+from chromium import chromium, missing_chromium
 from commands import python_command, python_environ
-from hostenv import host_python
+from hostenv import clean_environ, host_python
 from kernel import kernel_environ
 from native import missing_compilers
 from peers import c_peers
 from pins import WINDOWS_PYTHONS
 from ready import ready
 from runner import Outcome, run_windows
-from wheels import built_wheel, cross_environ
+from wheels import built_wheel, cross_environ, site
 from winpython import selected
 
 LINUX_TESTS = "tests/linux"
+BROWSER_TESTS = "tests/browser"
 
 # For ./dev test itself.
 BESIDE = "--beside"
@@ -64,6 +66,8 @@ def main(args: list[str]) -> int:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
         totals = smoke(list(WINDOWS_PYTHONS), args[1:])
+    elif args[:1] == ["--browser"]:
+        totals = browser(args[1:])
     elif args:
         totals = windows(selected(), [_from_root(arg) for arg in args])
     else:
@@ -144,7 +148,7 @@ def windows(version: str, args: list[str]) -> Totals:
     command = python_command(version)
     report = _report(f"windows-{version}")
     pytest = [
-        *("-m", "pytest", f"--ignore={LINUX_TESTS}"),
+        *("-m", "pytest", f"--ignore={LINUX_TESTS}", f"--ignore={BROWSER_TESTS}"),
         *("-o", "faulthandler_exit_on_timeout=true"),
         f"--junitxml={wine.windows_path(report)}",
     ]
@@ -160,13 +164,31 @@ def linux(args: list[str]) -> Totals:
     """Run the tests of the packaging and of ./dev itself, on Linux."""
     say("tests on the Linux side")
     ready([selected()], missing_compilers())
-    report = _report("linux")
-    command = [
-        *(str(host_python()), "-m", "pytest", LINUX_TESTS),
-        # tests/conftest.py is for Windows.
-        *(f"--confcutdir={LINUX_TESTS}", f"--junitxml={report}"),
-    ]
     env = cross_environ() | kernel_environ(selected())
+    return _on_linux("Linux side", host_python(), LINUX_TESTS, env, args)
+
+
+def browser(args: list[str]) -> Totals:
+    """Look at the notebooks in Chromium: 0.4 GB, so only where it is asked for."""
+    say("tests in the browser")
+    ready([selected()], missing_chromium())
+    env = clean_environ() | kernel_environ(selected())
+    env["WINIPC_CHROMIUM"] = chromium()
+    # Now, so that a kernel starts without building first.
+    site(selected())
+    return _on_linux("browser", host_python("browser"), BROWSER_TESTS, env, args)
+
+
+def _on_linux(
+    part: str, python: Path, folder: str, env: dict[str, str], args: list[str]
+) -> Totals:
+    """Run pytest on a Python of Linux."""
+    report = _report(part.partition(" ")[0].lower())
+    command = [
+        *(str(python), "-m", "pytest", folder),
+        # tests/conftest.py is for Windows.
+        *(f"--confcutdir={folder}", f"--junitxml={report}"),
+    ]
     with subprocess.Popen(
         [*command, *args],
         env=env,
@@ -182,7 +204,7 @@ def linux(args: list[str]) -> Totals:
         except Stopped:
             _end(child)
             raise
-    return _totals(report, outcome, "Linux side")
+    return _totals(report, outcome, part)
 
 
 def _end(pytest: "subprocess.Popen[bytes]") -> None:

@@ -1,0 +1,211 @@
+"""The notebooks as pages: run, made HTML, and looked at in Chromium.
+
+They run on the host's Python, by `./dev test --browser`. The pages and a picture of
+each stay in build/browser.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_client import KernelManager
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+OUTPUT = ROOT / "build" / "browser"
+
+#: Seconds for one cell; only a broken one takes so long.
+DEADLINE = 120
+
+
+@dataclass
+class Rendered:
+    """A page in the browser, and what went wrong while it was loaded."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[KernelManager]:
+    kernel = KernelManager(kernel_name=os.environ["WINIPC_KERNEL"])
+    yield kernel
+    if kernel.has_kernel:
+        kernel.shutdown_kernel()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ["WINIPC_CHROMIUM"],
+            # Chromium as root has no sandbox; it loads nothing but our own pages.
+            chromium_sandbox=os.geteuid() != 0,
+        )
+        yield browser
+        browser.close()
+
+
+def execute(name: str, kernel: KernelManager) -> nbformat.NotebookNode:
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    client = NotebookClient(
+        notebook,
+        km=kernel,
+        timeout=DEADLINE,
+        startup_timeout=DEADLINE,
+        resources={"metadata": {"path": str(EXAMPLES)}},
+    )
+    try:
+        client.execute()
+    finally:
+        if client.kc is not None:
+            client.kc.stop_channels()
+    return notebook
+
+
+def to_html(notebook: nbformat.NotebookNode) -> str:
+    """The page, with nothing in it that has to be fetched from elsewhere."""
+    exporter = HTMLExporter()
+    for setting in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"):
+        setattr(exporter, setting, "")
+    with warnings.catch_warnings():
+        # IPython's own lexer is not there; Python's does as well.
+        warnings.simplefilter("ignore", UserWarning)
+        html, _ = exporter.from_notebook_node(notebook)
+    return html
+
+
+def render(name: str, kernel: KernelManager, browser: Browser) -> Rendered:
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    path = OUTPUT / f"{name}.html"
+    path.write_text(to_html(execute(name, kernel)), "utf-8")
+    rendered = Rendered(browser.new_page(viewport={"width": 1200, "height": 900}))
+    page = rendered.page
+
+    def on_console(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            rendered.complaints.append(message.text)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: rendered.complaints.append(str(error)))
+    page.on("request", lambda request: rendered.requests.append(request.url))
+    page.goto(path.as_uri(), wait_until="load")
+    page.screenshot(path=OUTPUT / f"{name}.png", full_page=True)
+    return rendered
+
+
+@pytest.fixture(scope="module")
+def telemetry(kernel: KernelManager, browser: Browser) -> Rendered:
+    return render("telemetry", kernel, browser)
+
+
+@pytest.fixture(scope="module")
+def exploring(kernel: KernelManager, browser: Browser) -> Rendered:
+    return render("exploring_a_process", kernel, browser)
+
+
+@pytest.mark.parametrize("name", ["telemetry", "exploring"])
+def test_page_stands_alone(name: str, request: pytest.FixtureRequest) -> None:
+    """No script fails, nothing is missing, nothing is fetched from elsewhere."""
+    rendered: Rendered = request.getfixturevalue(name)
+    assert rendered.complaints == []
+    assert [url for url in rendered.requests if not url.startswith("file:")] == []
+
+
+def test_plot_is_a_picture_with_lines(telemetry: Rendered) -> None:
+    """It is decoded, as large as it should be, and not of one colour."""
+    images = telemetry.page.locator("img")
+    assert images.count() == 1
+    shown = images.first.evaluate(
+        """async (image) => {
+            await image.decode();
+            const canvas = document.createElement("canvas");
+            canvas.width = image.naturalWidth;
+            canvas.height = image.naturalHeight;
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const pixels = new Uint32Array(
+                context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+            return [canvas.width, canvas.height, new Set(pixels).size];
+        }"""
+    )
+    width, height, colours = shown
+    assert width > 400
+    assert height > 300
+    assert colours > 20
+    assert images.first.is_visible()
+
+
+def test_hex_view_has_its_fields_in_colours(telemetry: Rendered) -> None:
+    """Bytes and the list of the fields, each pair of the same colour."""
+    view = telemetry.page.locator(".winipc").first
+    assert view.is_visible()
+    byte = view.locator("pre .wi-f[title^='speed:']").first
+    assert byte.is_visible()
+    row = view.locator("tr", has_text="speed")
+    assert row.is_visible()
+    chip = row.locator(".wi-chip")
+    colours = [
+        element.evaluate("element => getComputedStyle(element).backgroundColor")
+        for element in (byte, chip)
+    ]
+    assert colours[0] == colours[1]
+    assert colours[0] not in ("rgba(0, 0, 0, 0)", "transparent")
+    # Lines are not broken, and the font is one of equal widths.
+    lines = view.locator("pre").evaluate(
+        """element => {
+            const style = getComputedStyle(element);
+            const height = element.getBoundingClientRect().height;
+            return [height / parseFloat(style.lineHeight),
+                    element.textContent.split("\\n").length];
+        }"""
+    )
+    assert round(lines[0]) == lines[1]
+
+
+def test_changes_of_the_live_view_are_marked(telemetry: Rendered) -> None:
+    live = telemetry.page.locator(".winipc").nth(1)
+    mark = live.locator("b.wi-new").first
+    assert mark.is_visible()
+    assert mark.evaluate("e => getComputedStyle(e).color") == "rgb(204, 0, 0)"
+    assert telemetry.page.get_by_text("not live any more: closed").is_visible()
+
+
+def test_address_space_is_drawn_with_its_legend(exploring: Rendered) -> None:
+    """Blocks inside of the picture, each with a tooltip; names; the legend."""
+    view = exploring.page.locator(".winipc").first
+    for text in ("image ", "mapped ", "private ", "paler: reserved", "executable"):
+        assert view.locator(".wi-legend .wi-item", has_text=text).first.is_visible()
+    drawn = view.locator("svg").evaluate(
+        """svg => {
+            const frame = svg.getBoundingClientRect();
+            const blocks = [...svg.querySelectorAll("g > rect")]
+                .map(rect => rect.getBoundingClientRect());
+            const inside = blocks.filter(box => box.width > 0 && box.height > 0
+                && box.left >= frame.left && box.right <= frame.right + 1
+                && box.top >= frame.top && box.bottom <= frame.bottom + 1);
+            return [frame.width, blocks.length, inside.length];
+        }"""
+    )
+    width, blocks, inside = drawn
+    assert width > 600
+    assert blocks == inside > 50
+    titles = view.locator("svg g > title").all_text_contents()
+    assert any("ntdll.dll" in title for title in titles)
+    assert view.locator("svg text", has_text="ntdll.dll").first.is_visible()
+    rows = view.locator("details table")
+    assert not rows.is_visible()
+    view.locator("summary").click()
+    assert rows.is_visible()
+    assert "ntdll.dll" in rows.inner_text()
