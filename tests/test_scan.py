@@ -645,12 +645,15 @@ SLOW = [
 
 @contextlib.contextmanager
 def slow_scan(
-    process: RemoteProcess, target: Target, act: Callable[[Scan], None]
+    process: RemoteProcess,
+    target: Target,
+    act: Callable[[Scan], None],
+    there: bytes = b"",
 ) -> Iterator[Scan]:
     """A long scan; another thread calls act(scan) while it runs."""
     size = 64 << 20
     at = target.alloc(size)
-    process.write(at + 100, b"needle!!")
+    process.write(at + 100, there)
     scan = process.scan([b"needle!!", *SLOW[1:]], regions=[(at, size)])
 
     def wait_and_act() -> None:
@@ -685,7 +688,7 @@ def test_a_scan_is_cancelled_in_the_middle(
     process: RemoteProcess, target: Target
 ) -> None:
     """By another thread; what had been found is given."""
-    with slow_scan(process, target, Scan.cancel) as scan:
+    with slow_scan(process, target, Scan.cancel, b"needle!!") as scan:
         assert [match.pattern for match in scan] == [0]
         assert scan.cancelled
         assert scan.closed
