@@ -98,7 +98,7 @@ def kind_of(item: object) -> str:
     """What autodoc calls it."""
     if isinstance(item, type):
         return "exception" if issubclass(item, BaseException) else "class"
-    return "function" if inspect.isfunction(item) else "data"
+    return "function" if inspect.isroutine(item) else "data"
 
 
 class HelpDirective(SphinxDirective):
