@@ -10,6 +10,8 @@
  * waits in slices and serves what is sent to its own windows. */
 #include "message.h"
 
+#include <errno.h>
+
 /* How long a send may keep Ctrl+C waiting. */
 #define SEND_DIRECT_MS 5000
 
@@ -893,6 +895,197 @@ in_send_message(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
                            ISMEX_SEND);
 }
 
+/* ------------------------------------------------- the frequent forms, fast
+ *
+ * The public functions take targets and messages of many kinds, which is
+ * Python's to sort out. What is called often has numbers only: these stand in
+ * front of the Python function, take that form, and hand on every other.
+ * Their self is a tuple (function, explain). */
+
+static PyObject *
+fast_hand_on(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    PyObject *named = NULL, *result = NULL;
+    PyObject *plain = PyTuple_New(nargs);
+    if (plain == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < nargs; i++) {
+        PyTuple_SetItem(plain, i, Py_NewRef(args[i]));
+    }
+    if (kwnames != NULL) {
+        named = PyDict_New();
+        for (Py_ssize_t i = 0; named != NULL && i < PyTuple_Size(kwnames);
+             i++) {
+            if (PyDict_SetItem(named, PyTuple_GetItem(kwnames, i),
+                               args[nargs + i]) < 0) {
+                goto done;
+            }
+        }
+        if (named == NULL) {
+            goto done;
+        }
+    }
+    result = PyObject_Call(PyTuple_GetItem(self, 0), plain, named);
+done:
+    Py_XDECREF(named);
+    Py_DECREF(plain);
+    return result;
+}
+
+/* Let Python add a hint to the PermissionError that is set; NULL. */
+static PyObject *
+fast_explain(PyObject *self, PyObject *hwnd)
+{
+    PyObject *type, *value, *traceback;
+    if (PyErr_ExceptionMatches(PyExc_PermissionError)) {
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        PyObject *none = PyObject_CallFunctionObjArgs(PyTuple_GetItem(self, 1),
+                                                      value, hwnd, NULL);
+        if (none == NULL) {
+            PyErr_Clear(); /* the error itself matters more */
+        }
+        Py_XDECREF(none);
+        PyErr_Restore(type, value, traceback);
+    }
+    return NULL;
+}
+
+static PyObject *
+fast_post(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+          PyObject *kwnames)
+{
+    if (kwnames != NULL || nargs < 2 || nargs > 4 ||
+        !PyLong_CheckExact(args[0]) || !PyLong_Check(args[1])) {
+        return fast_hand_on(self, args, nargs, kwnames);
+    }
+    PyObject *result = message_post(args, nargs, "post_message", PostMessageW,
+                                    "PostMessageW");
+    return result != NULL ? result : fast_explain(self, args[0]);
+}
+
+/* What a CopyDataWindow takes whatever its max_message; the time-out and the
+ * flags are the defaults of the Python function. */
+#define FAST_ALWAYS_TAKEN (1 << 20)
+#define FAST_TIMEOUT_MS 5000u
+
+static PyObject *
+fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    send_job job;
+    Py_ssize_t size;
+    memset(&job, 0, sizeof(job));
+    if (kwnames != NULL || nargs != 2 || !PyLong_CheckExact(args[0]) ||
+        !PyBytes_CheckExact(args[1]) ||
+        (size = PyBytes_Size(args[1])) > FAST_ALWAYS_TAKEN) {
+        return fast_hand_on(self, args, nargs, kwnames);
+    }
+    if (!wi_hwnd_converter(args[0], &job.hwnd)) {
+        return NULL;
+    }
+    job.number = WM_COPYDATA;
+    job.data.cbData = (DWORD)size;
+    job.data.lpData = size > 0 ? PyBytes_AsString(args[1]) : NULL;
+    job.flags = SMTO_NORMAL | SMTO_ERRORONEXIT | SMTO_ABORTIFHUNG;
+    job.timeout_ms = FAST_TIMEOUT_MS;
+    /* The caller of this function holds the bytes meanwhile. */
+    Py_BEGIN_ALLOW_THREADS
+    send_run_direct(&job);
+    Py_END_ALLOW_THREADS
+    if (job.sent == 0) {
+        send_failed(job.err, "SendMessageTimeoutW", job.hwnd);
+        return fast_explain(self, args[0]);
+    }
+    if (job.result == 0) {
+        PyObject *error = PyObject_CallFunction(
+            PyExc_ConnectionRefusedError, "iN", ECONNREFUSED,
+            PyUnicode_FromFormat("window 0x%x refused a message of %zd bytes "
+                                 "with id 0x0",
+                                 (unsigned int)(uintptr_t)job.hwnd, size));
+        if (error != NULL) {
+            PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+            Py_DECREF(error);
+        }
+        return NULL;
+    }
+    return PyLong_FromLongLong((LRESULT)job.result);
+}
+
+static PyMethodDef fast_post_def = {
+    "post_message", (PyCFunction)(void (*)(void))fast_post,
+    METH_FASTCALL | METH_KEYWORDS,
+    "post_message($self, target, message, wparam=0, lparam=0)\n--\n\n"
+    "Leave a message for a window and go on; nobody answers.\n\n"
+    "Raises `FileNotFoundError` (winerror 1400) when there is no such "
+    "window,\n"
+    "`PermissionError` when its integrity level is higher, and `OSError`\n"
+    "(winerror 1816) when it has not taken the last 10,000.\n\n"
+    "Win32: PostMessage."};
+
+static PyMethodDef fast_copydata_def = {
+    "send_copydata", (PyCFunction)(void (*)(void))fast_copydata,
+    METH_FASTCALL | METH_KEYWORDS,
+    "send_copydata($self, target, data, *, id=0, timeout=5.0, sender=None,\n"
+    "              abort_if_hung=None, check=True)\n--\n\n"
+    "Send bytes to a window and return what it answered.\n"
+    "\n"
+    "The data is anything with the buffer protocol, and is not copied on "
+    "this\n"
+    "side; when the call returns, the receiver has taken what it wants of "
+    "it.\n"
+    "`id` is dwData, 64 bits wide (32 for a 32-bit receiver). `sender` is "
+    "the\n"
+    "window that the receiver may answer to. `timeout` is in seconds, None "
+    "for\n"
+    "ever; a receiver that is hung ends the wait at once, unless\n"
+    "`abort_if_hung` is False, as it is by default without a time-out.\n"
+    "\n"
+    "The answer is the receiver's LRESULT, signed. 0 says that it did not "
+    "take\n"
+    "the data and raises, unless `check` is False.\n"
+    "\n"
+    "Raises `ConnectionRefusedError` for the answer 0 and for data above the\n"
+    "limit of a receiver that is a winipc window; `TimeoutError` (winerror\n"
+    "1460) for a hung or slow receiver; `FileNotFoundError` (winerror 1400)\n"
+    "when there is no such window; `ConnectionResetError` when it went away\n"
+    "during the send; `PermissionError` when its integrity level is higher;\n"
+    "`OverflowError` for 4 GiB and more.\n"
+    "\n"
+    "Any thread may call it; meanwhile messages that are sent to windows of\n"
+    "the calling thread are let in. Ctrl+C interrupts sends of more than 5 "
+    "s;\n"
+    "shorter ones it waits for.\n"
+    "\n"
+    "Win32: SendMessageTimeout, COPYDATASTRUCT."};
+
+PyDoc_STRVAR(fast_doc,
+             "_fast($module, which, function, explain, /)\n--\n\n"
+             "`post_message` or `send_copydata`: what is frequent in C, and\n"
+             "everything else by `function`.");
+
+static PyObject *
+fast_make(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *which;
+    PyObject *function, *explain;
+    if (!PyArg_ParseTuple(args, "sOO:_fast", &which, &function, &explain)) {
+        return NULL;
+    }
+    PyMethodDef *def = strcmp(which, "post_message") == 0 ? &fast_post_def
+                                                          : &fast_copydata_def;
+    PyObject *self = PyTuple_Pack(2, function, explain);
+    PyObject *name = PyUnicode_FromString("winipc.message");
+    PyObject *made = self == NULL || name == NULL
+                         ? NULL
+                         : PyCFunction_NewEx(def, self, name);
+    Py_XDECREF(self);
+    Py_XDECREF(name);
+    return made;
+}
+
 static PyMethodDef message_functions[] = {
     {"register_message", register_message, METH_O, register_message_doc},
     {"_find_window", find_window, METH_VARARGS, find_window_doc},
@@ -910,6 +1103,7 @@ static PyMethodDef message_functions[] = {
      send_message_doc},
     {"_post_message", (PyCFunction)(void (*)(void))post_message, METH_FASTCALL,
      post_message_doc},
+    {"_fast", fast_make, METH_VARARGS, fast_doc},
     {"reply_message", reply_message, METH_O, reply_message_doc},
     {"in_send_message", in_send_message, METH_NOARGS, in_send_message_doc},
     {NULL, NULL, 0, NULL},

@@ -5,6 +5,7 @@ from typing import (
     Any,
     Final,
     Literal,
+    ParamSpec,
     Self,
     SupportsFloat,
     SupportsIndex,
@@ -19,6 +20,8 @@ from typing_extensions import Buffer, disjoint_base
 
 from winipc.remote_types import PartialRead
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _View = TypeVar("_View", bound=MappingView)
 
 # ---------------------------------------------------------------- module.c
@@ -572,6 +575,12 @@ def _send_message(
     abort_if_hung: bool,
     /,
 ) -> int: ...
+def _fast(
+    which: Literal["post_message", "send_copydata"],
+    function: Callable[_P, _R],
+    explain: Callable[[PermissionError, int], object],
+    /,
+) -> Callable[_P, _R]: ...
 def _post_message(
     hwnd: SupportsIndex,
     message: SupportsIndex,

@@ -299,7 +299,7 @@ def max_message_of(target: Target, *, timeout: float = 5.0) -> int | None:
     return answer & ((1 << _LIMIT_BITS) - 1)
 
 
-def send_copydata(
+def _send_copydata(
     target: Target,
     data: ReadableBuffer,
     *,
@@ -354,6 +354,9 @@ def send_copydata(
     return answer
 
 
+send_copydata = _core._fast("send_copydata", _send_copydata, _explain)
+
+
 def _check_limit(hwnd: int, size: int, timeout: float | None) -> None:
     limit = max_message_of(hwnd, timeout=5.0 if timeout is None else timeout)
     if limit is not None and size > limit:
@@ -397,7 +400,7 @@ def send_message(
         raise
 
 
-def post_message(
+def _post_message(
     target: Target, message: int | str, wparam: int = 0, lparam: int = 0
 ) -> None:
     """Leave a message for a window and go on; nobody answers.
@@ -416,6 +419,9 @@ def post_message(
     except PermissionError as error:
         _explain(error, hwnd)
         raise
+
+
+post_message = _core._fast("post_message", _post_message, _explain)
 
 
 def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> None:
