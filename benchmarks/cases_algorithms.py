@@ -158,6 +158,32 @@ def scan(world: World) -> Iterator[Case]:
         size=size,
         most=2,
     )
+    numbers = world.enter(winipc.CandidateSet.scan(process, "int32", regions=region))
+
+    def changed(n: int) -> int:
+        """pymem with NumPy: all read again and compared with what was before."""
+        import numpy
+
+        before = numpy.frombuffer(memory.read_bytes(base, size), numpy.int32)
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n):
+            data = numpy.frombuffer(memory.read_bytes(base, size), numpy.int32)
+            assert len(numpy.flatnonzero(data == before)) == len(before)
+            before = data
+        return time.perf_counter_ns() - began
+
+    yield Case(
+        f"unchanged int32 of {mebibytes} MiB of a process",
+        {
+            RAW: reading,
+            OURS: timed("assert rescan('unchanged')", rescan=numbers.rescan),
+            "pymem and NumPy": changed,
+        },
+        Goal(1.1, "times"),
+        size=size,
+        most=2,
+        note="a `CandidateSet` in which every place is a candidate; raw C only reads",
+    )
     local = process.read(base, 16 << 20)
     needle = local[-64:-48]
     yield Case(

@@ -170,3 +170,42 @@ def life(world: World) -> Iterator[Case]:
         Goal(1.10, "times"),
         note="wineserver calls; far less on Windows",
     )
+
+
+@group("section")
+def section(world: World) -> Iterator[Case]:
+    """A shared section of a DLL is memory like any other once it is loaded."""
+    ours = world.enter(winipc.SharedSection.load())
+    other = world.enter(winipc.SharedMapping.create(None, _SIZE))
+    theirs = world.enter(mmap.mmap(-1, 4096, world.name("mmap")))
+    data = b"x" * 64
+    yield Case(
+        "write 64 B",
+        {
+            RAW: raw(world.raw.raw_copy, ours.address, other.address, 64),
+            OURS: timed("write(data)", write=ours.write, data=data),
+            "mmap": timed("m[0:64] = data", m=theirs, data=data),
+        },
+        note="the DLL's shared section; mmap: a mapping, as no other package has one",
+    )
+    yield Case(
+        "read 64 B",
+        {
+            RAW: raw(world.raw.raw_copy, other.address, ours.address, 64),
+            OURS: timed("read(64)", read=ours.read),
+            "mmap": timed("m[0:64]", m=theirs),
+        },
+    )
+    number = world.enter(winipc.Atomic(ours, 64))
+    yield Case(
+        "fetch_add",
+        {
+            RAW: raw(world.raw.raw_add, ours.address + 64),
+            OURS: timed("add(1)", add=number.add),
+        },
+    )
+    yield Case(
+        "load, close",
+        {OURS: timed("load().close()", load=winipc.SharedSection.load)},
+        note="loaded once more; its headers are checked each time",
+    )

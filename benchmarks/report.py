@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import OURS, RAW, Goal, Result, Samples, nanoseconds
+from reasons import REASONS
 
 _NOISE = {True: "5 %", False: "25 %"}
 
@@ -73,9 +74,39 @@ def write(folder: Path) -> int:
     print(text)
     (folder / "bench.md").write_text(text, encoding="utf-8")
     (folder / "bench.json").write_text(json.dumps(phases, indent=1))
+    (folder / "missed.md").write_text(_missed(phases), encoding="utf-8")
     _draw(phases, folder)
     print(f"\nbench.md, bench.json, bench.svg and bench.png are in {folder}")
     return 0
+
+
+def _missed(phases: list[dict[str, Any]]) -> str:
+    """The goals that this run missed, and why as far as it is known."""
+    rows = [("operation", "goal", "median", "minimum", "why")]
+    for phase in phases:
+        for case in phase["cases"]:
+            goal = case["goal"]
+            if goal is None or goal["reached"]:
+                continue
+            known = Goal(goal["limit"], goal["unit"], goal["than"])
+            ways = case["ways"]
+            value, least, why = "not measured", "", "not known"
+            if goal["measured"] is not None:
+                value, best = known.show(goal["measured"]), ways[OURS]["minimum"]
+                if goal["unit"] != "ns":
+                    best /= ways[goal["than"]]["minimum"]
+                    best = 1 / best if goal["unit"] == "faster" else best
+                least = known.show(best)
+                if known.reached(best):
+                    why = "load: the minimum is within it"
+            label = f"{case['group']}/{case['name']}"
+            why = REASONS.get(label, why)
+            rows.append((label, known.show(), value, least, why))
+    if len(rows) == 1:
+        return "None.\n"
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "| --- | --- | ---: | ---: | --- |")
+    return "\n".join(lines) + "\n"
 
 
 def _phase(phase: dict[str, Any]) -> str:
@@ -176,24 +207,42 @@ def _draw(phases: list[dict[str, Any]], folder: Path) -> None:
         import matplotlib
 
         matplotlib.use("Agg")
-        from matplotlib import pyplot
     except ImportError as error:
         print(f"no plot: {error}")
         return
-    bars: list[tuple[str, str, float]] = []
-    for phase in phases:
-        for case in phase["cases"]:
-            for who, way in case["ways"].items():
-                if who != OURS and way["to winipc"]:
-                    bars.append(
-                        (f"{case['group']}: {case['name']}", who, way["to winipc"])
-                    )
+    # Text stays text and nothing depends on the day, so the file is small.
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams["svg.hashsalt"] = "winipc"
+    bars = [
+        (f"{case['group']}: {case['name']}", who, way["to winipc"])
+        for phase in phases
+        for case in phase["cases"]
+        for who, way in case["ways"].items()
+        if who != OURS and way["to winipc"]
+    ]
+    _plot(bars, folder, ("bench.svg", "bench.png"))
+    # For the README: other packages only, where there are any.
+    peers = [bar for bar in bars if bar[1] != RAW and not bar[1].startswith(OURS)]
+    labels = {label for label, _, _ in peers}
+    _plot(
+        [bar for bar in bars if bar[0] in labels and not bar[1].startswith(OURS)],
+        folder,
+        ("peers.svg",),
+    )
+
+
+def _plot(
+    bars: list[tuple[str, str, float]], folder: Path, names: tuple[str, ...]
+) -> None:
+    from matplotlib import pyplot
+
     if not bars:
         return
     labels = list(dict.fromkeys(label for label, _, _ in bars))
     kinds = list(dict.fromkeys(who for _, who, _ in bars))
     colors = pyplot.get_cmap("tab20")
     figure, axes = pyplot.subplots(figsize=(9, 0.28 * len(labels) + 1.5))
+    figure.patch.set_facecolor("white")
     for index, kind in enumerate(kinds):
         points = [(x, labels.index(label)) for label, who, x in bars if who == kind]
         axes.scatter(
@@ -212,5 +261,7 @@ def _draw(phases: list[dict[str, Any]], folder: Path) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel("time, as a multiple of winipc's (logarithmic)")
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    for suffix in ("svg", "png"):
-        figure.savefig(folder / f"bench.{suffix}", bbox_inches="tight", dpi=120)
+    for name in names:
+        metadata = {"Date": None} if name.endswith("svg") else None
+        figure.savefig(folder / name, bbox_inches="tight", dpi=120, metadata=metadata)
+    pyplot.close(figure)

@@ -347,3 +347,10 @@ def test_shell_has_winpython(dev: Dev) -> None:
     """And takes commands from a pipe."""
     done = dev.run("shell", input="winpython -c 'print(6 * 7)'\nexit 4\n")
     assert (done.stdout.strip(), done.returncode) == ("42", 4)
+
+
+def test_the_page_of_figures_can_be_written_anew() -> None:
+    """./dev bench --write-docs finds its comments, each once and in order."""
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    marks = re.findall(r"<!-- bench: (.*) -->\n", text)
+    assert marks == ["table", "end of table", "missed", "end of missed"]

@@ -5,6 +5,7 @@ twice as fast, and far steadier. Two processes that wait for each other by spinn
 need two.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,13 +13,26 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import wine
-from base import BUILD, ROOT, key_of_tree, locked, need_packages, new_folder, run, say
+from base import (
+    BUILD,
+    ROOT,
+    fail,
+    key_of_tree,
+    locked,
+    need_packages,
+    new_folder,
+    run,
+    say,
+)
 from peers import FLAGS, LIBRARIES
 from ready import ready
 from runner import run_windows
 from winpython import MINGW, extra_packages, missing_mingw, selected, windows_python
 
 Environ = Callable[..., dict[str, str]]
+PREVIOUS = BUILD / "bench-previous"
+DOCS = ROOT / "docs" / "performance.md"
+PLOT = ROOT / "docs" / "performance.svg"
 
 
 def binaries() -> Path:
@@ -40,11 +54,16 @@ def binaries() -> Path:
 
 def main(args: list[str], environ: Environ) -> int:
     """Run the phases; `environ` makes the environment of the Windows Python."""
+    if args == ["--write-docs"]:
+        return write_docs()
     version = selected()
     ready([version])
     extra = extra_packages("bench", version)
     script = wine.windows_path(ROOT / "benchmarks" / "run.py")
     out = BUILD / "bench"
+    if (out / "bench.json").exists():
+        shutil.rmtree(PREVIOUS, ignore_errors=True)
+        out.rename(PREVIOUS)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     fixed = [
@@ -68,3 +87,61 @@ def main(args: list[str], environ: Environ) -> int:
         if outcome.status or help_only:
             return outcome.status
     return 0
+
+
+def write_docs() -> int:
+    """Put the latest run into docs/performance.md, and its plot beside it."""
+    out = BUILD / "bench"
+    if not (out / "bench.json").exists():
+        fail("there is no run to write down: ./dev bench makes one")
+    text = DOCS.read_text(encoding="utf-8")
+    text = between(text, "table", repeated() + (out / "bench.md").read_text("utf-8"))
+    text = between(text, "missed", (out / "missed.md").read_text("utf-8"))
+    DOCS.write_text(text, encoding="utf-8")
+    say(f"{DOCS.relative_to(ROOT)}: written from the run in {out}")
+    if (out / "peers.svg").exists():
+        svg = (out / "peers.svg").read_text("utf-8")
+        PLOT.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
+        say(f"{PLOT.relative_to(ROOT)}: written, {PLOT.stat().st_size >> 10} KiB")
+    return 0
+
+
+def between(text: str, name: str, new: str) -> str:
+    """`text` with what stands between the two comments called `name` replaced."""
+    begin, end = f"<!-- bench: {name} -->\n", f"<!-- bench: end of {name} -->\n"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        fail(f"{DOCS.name} lacks the comments around {name!r}")
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{new.strip()}\n\n{end}{tail}"
+
+
+def repeated() -> str:
+    """How far the ratios of this run and the one before are apart, in a sentence."""
+    runs = []
+    for folder in (PREVIOUS, BUILD / "bench"):
+        if not (folder / "bench.json").exists():
+            return ""
+        phases = json.loads((folder / "bench.json").read_text("utf-8"))
+        runs.append(
+            {
+                (case["group"], case["name"], who): way["to winipc"]
+                for phase in phases
+                for case in phase["cases"]
+                for who, way in case["ways"].items()
+                if who != "winipc" and way["to winipc"]
+            }
+        )
+    apart = sorted(
+        max(one, other) / min(one, other) - 1
+        for key, one in runs[0].items()
+        if (other := runs[1].get(key)) is not None
+    )
+    if not apart:
+        return ""
+    half, most = apart[len(apart) // 2], apart[len(apart) * 9 // 10]
+    return (
+        f"This is the second of two runs, one after the other. Of {len(apart)} ratios "
+        f"to winipc,\nhalf are within {half:.0%} of those of the first run, and nine "
+        f"in ten within {most:.0%}.\n\n"
+    )
