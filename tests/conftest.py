@@ -24,6 +24,9 @@ from hypothesis import HealthCheck, settings
 from winipc import _core
 from winipc.testing import Peer
 
+#: For Linux, where ./dev test --linux and --browser run them.
+collect_ignore = ["browser", "linux"]
+
 PEERS = Path(__file__).parent / "peers"
 
 #: Seconds after which a peer that says nothing is taken for broken. Generous:
