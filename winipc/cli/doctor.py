@@ -16,7 +16,7 @@ import winipc
 from winipc import _core
 from winipc.access_hints import process_facts
 from winipc.cli.options import Commands, add_json
-from winipc.cli.output import print_json, print_line, print_table
+from winipc.cli.output import print_fact, print_json, print_line, print_table
 from winipc.errors import add_hint
 
 __all__ = ["add"]
@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(facts | {"checks": [asdict(check) for check in checks]})
     else:
-        privileges = facts.pop("privileges")
         width = max(map(len, facts)) + 2
+        privileges = facts.pop("privileges")
         for name, value in facts.items():
             if value is not None:
-                print_line(f"{name.replace('_', ' '):<{width}}{value}")
+                print_fact(name.replace("_", " "), str(value), width)
         names = [name if on else f"({name})" for name, on in privileges.items()]
-        print_line(f"{'privileges':<{width}}{', '.join(names)}")
+        print_fact("privileges", ", ".join(names), width)
         print_line("")
         print_table(
             ("check", "result", "why"),

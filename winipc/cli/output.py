@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 __all__ = [
     "human_size",
     "note",
+    "print_fact",
     "print_json",
     "print_line",
     "print_table",
@@ -51,6 +54,16 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def print_fact(name: str, value: str, width: int) -> None:
+    """A name and what it is; on a terminal long ones go on below themselves."""
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns - 1
+        lines = textwrap.wrap(value, max(columns - width, 20)) or [""]
+    else:
+        lines = [value]
+    print_line(f"{name:<{width}}" + f"\n{'':<{width}}".join(lines))
+
+
 def human_size(size: int | None) -> str:
     """Bytes as people write them, exactly."""
     return "" if size is None else f"{size:,}"
@@ -65,7 +78,8 @@ def print_table(
 ) -> None:
     """A table with these headings; those in `right` are columns of numbers.
 
-    `style` is how rich shows a row, such as "red" or "".
+    `style` is how rich shows a row, such as "red" or "". A last column in which
+    there is nothing is no trouble to look at in a pipe; on a terminal it is left out.
     """
     to_right = set(right)
     cells = [
@@ -73,7 +87,11 @@ def print_table(
     ]
     tables = rich_module("table")
     if tables is not None:
-        _print_rich(tables, columns, cells, to_right, style)
+        styles = [style(row) if style else None for row in cells]
+        if cells and not any(row[-1] for row in cells):
+            columns = columns[:-1]
+            cells = [row[:-1] for row in cells]
+        _print_rich(tables, columns, cells, to_right, styles)
         return
     widths = [
         max([len(column), *(len(row[i]) for row in cells)])
@@ -99,7 +117,7 @@ def _print_rich(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     right: set[str],
-    style: Callable[[Sequence[object]], str] | None,
+    styles: Sequence[str | None],
 ) -> None:
     text: Any = importlib.import_module("rich.text")
     console: Any = importlib.import_module("rich.console")
@@ -108,9 +126,7 @@ def _print_rich(
         table.add_column(
             column, justify="right" if column in right else "left", overflow="fold"
         )
-    for row in rows:
+    for row, style in zip(rows, styles, strict=True):
         # Text, not markup: names may have brackets.
-        table.add_row(
-            *(text.Text(cell) for cell in row), style=style(row) if style else None
-        )
+        table.add_row(*(text.Text(cell) for cell in row), style=style)
     console.Console().print(table)
