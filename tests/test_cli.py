@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import DEADLINE, Peer
+
+from winipc import cli
 
 StartPeer = Callable[..., Peer]
 
@@ -104,6 +108,16 @@ def test_receive_times_out_with_status_1(unique_name: str) -> None:
     )
     assert done.returncode == 1
     assert "no message" in done.stderr.decode()
+
+
+def test_commands_of_the_guide_are_commands() -> None:
+    """Each line of docs/command-line.md is understood as it stands."""
+    guide = Path(__file__).parents[1] / "docs" / "command-line.md"
+    lines = re.findall(r"^winipc (.*)$", guide.read_text("utf-8"), re.MULTILINE)
+    assert len(lines) >= 20
+    for line in lines:
+        arguments = cli._parser().parse_args(shlex.split(line))
+        assert callable(arguments.run)
 
 
 @pytest.mark.parametrize(
