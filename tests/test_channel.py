@@ -974,12 +974,12 @@ while words[0]:
 
 #: Writes empty parts for ever, as quick as they are read.
 _STREAM = """
-import mmap, struct, sys
+import mmap, sys
 memory = mmap.mmap(-1, 4096 + 2 * 65536, tagname=sys.argv[1])
+words = memoryview(memory).cast("Q")  # struct would write byte by byte
 print("ready", flush=True)
-while memory[0]:
-    head = struct.unpack_from("<Q", memory, 256)[0]
-    struct.pack_into("<Q", memory, 128, head + 65536)
+while words[0]:
+    words[16] = words[32] + 65536
 """
 
 
