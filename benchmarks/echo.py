@@ -108,6 +108,23 @@ def receiver(title: str, mapping: str, size: int, ready: Any) -> None:
             pass
 
 
+def handler(title: str, mapping: str, size: int, ready: Any) -> None:
+    """The same whose handler looks at the data in place."""
+    from winipc import Delivery, Receiver
+
+    ended = threading.Event()
+
+    def look(delivery: Delivery) -> None:
+        if delivery.data == b"end":
+            ended.set()
+
+    with Receiver(
+        title, mapping=mapping, mapping_size=size, max_message=size, handler=look
+    ):
+        ready.set()
+        ended.wait()
+
+
 class Window:
     """A window of pywin32 on a thread of its own, which keeps copies."""
 

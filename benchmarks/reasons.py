@@ -17,10 +17,6 @@ REASONS = {
     "each wait",
     "scan/unchanged int32 of 256 MiB of a process": "the values from before lie in "
     "memory as well, and are compared: twice as much is read",
-    "exchange/deliver 1 MiB": "the receiver makes new `bytes`, whose page faults cost "
-    "more than the copy",
-    "exchange/deliver 15 MiB": "the receiver makes new `bytes`, whose page faults cost "
-    "more than the copy",
     "scan/16-byte pattern in 16 MiB of bytes": "the memory's bandwidth: built alone, "
     "the kernel scans 16 MiB at 9.2 GB/s, as fast as they can be read at all (9.0 to "
     "9.4 GB/s); 256 KiB in the cache at 16.6 GB/s",

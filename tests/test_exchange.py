@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from conftest import Peer
 
 import winipc
-from winipc import Receiver, Sender, Transport
+from winipc import Delivery, Receiver, Sender, SharedMapping, Transport
 
 TRANSPORTS = list(Transport)
 LIBRARY = str(Path(winipc.__file__).with_name("shared_section.dll"))
@@ -262,6 +263,114 @@ def test_accept_decides_whose_memory_is_read(unique_name: str) -> None:
     ):
         sender.send(b"data", via="process")
     assert asked == [os.getpid()]
+
+
+# ------------------------------------------------------------ with a handler
+
+Handled = tuple[Receiver, Sender, list[tuple[Transport, bytes, bool]]]
+
+
+@pytest.fixture
+def handled(
+    unique_name: str,
+) -> Iterator[Handled]:
+    """A receiver with a handler, a sender, and what the handler saw."""
+    seen: list[tuple[Transport, bytes, bool]] = []
+
+    def handler(delivery: Delivery) -> int | None:
+        data = delivery.data
+        lent = not isinstance(data.obj, bytes)
+        seen.append((delivery.transport, bytes(data), lent))
+        with pytest.raises(TypeError):
+            data[:1] = b"x"
+        if data == b"raise":
+            raise OSError("of the handler")
+        return {b"refuse": 0, b"seven": 7, b"wrong": -1}.get(bytes(data))
+
+    with (
+        Receiver(
+            unique_name, mapping=unique_name, mapping_size=1 << 20, handler=handler
+        ) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        yield receiver, sender, seen
+
+
+@via_each
+@pytest.mark.smoke
+def test_handler_sees_every_byte_in_place(handled: Handled, via: Transport) -> None:
+    """Only what another process has to itself is copied."""
+    _, sender, seen = handled
+    for data in PAYLOADS.values():
+        assert sender.send(data, via=via) == 1
+    assert [data for _, data, _ in seen] == list(PAYLOADS.values())
+    assert {transport for transport, _, _ in seen} == {via}
+    lent = [lent for _, data, lent in seen if data]
+    assert lent == [via is not Transport.PROCESS] * len(lent)
+
+
+@via_each
+def test_handler_decides_the_answer(handled: Handled, via: Transport) -> None:
+    receiver, sender, _ = handled
+    assert sender.send(b"seven", via=via) == 7
+    with pytest.raises(ConnectionRefusedError):
+        sender.send(b"refuse", via=via)
+    assert receiver.refused == 1
+    with pytest.raises(ValueError, match="handler"):
+        receiver.receive(0)
+    with pytest.raises(ValueError, match="handler"):
+        next(iter(receiver))
+
+
+@via_each
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("data", [b"raise", b"wrong"], ids=["raises", "negative"])
+def test_handler_that_fails_refuses(
+    handled: Handled, via: Transport, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is reported, and the next message is as good as ever."""
+    receiver, sender, _ = handled
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda info: reported.append(info))
+    with pytest.raises(ConnectionRefusedError):
+        sender.send(data, via=via)
+    assert len(reported) == 1
+    assert receiver.refused == 1
+    assert sender.send(b"more", via=via) == 1
+
+
+def test_view_ends_with_the_handler(unique_name: str) -> None:
+    """What the handler keeps cannot be looked at later."""
+    kept: list[memoryview] = []
+    with (
+        Receiver(
+            unique_name,
+            mapping=unique_name,
+            handler=lambda delivery: kept.append(delivery.data),
+        ),
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        for via in TRANSPORTS:
+            assert sender.send(b"data", via=via) == 1
+    for view in kept:
+        with pytest.raises(ValueError, match="released"):
+            bytes(view)
+
+
+def test_mapping_of_somebody_else_is_copied_for_the_handler(unique_name: str) -> None:
+    """It may have a file behind it that fails under whoever looks."""
+    seen: list[object] = []
+    with (
+        SharedMapping.create(unique_name, 4096),
+        Receiver(
+            unique_name,
+            mapping=unique_name,
+            handler=lambda delivery: seen.append(type(delivery.data.obj)),
+        ),
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(b"data", via="mapping")
+    assert seen == [bytes]
 
 
 HOSTILE = {

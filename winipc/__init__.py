@@ -24,7 +24,7 @@ from winipc.catalog import (
 )
 from winipc.channel import Channel, EndOfStream, PeekedMessage
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
-from winipc.exchange import Received, Receiver, Sender, Transport
+from winipc.exchange import Delivery, Received, Receiver, Sender, Transport
 from winipc.layout import Field, Layout, LayoutError, StructView
 from winipc.lock_word import SharedLock
 from winipc.locked import LockedMapping
@@ -80,6 +80,7 @@ __all__ = [
     "Change",
     "Channel",
     "CopyDataWindow",
+    "Delivery",
     "EndOfStream",
     "Event",
     "Export",

@@ -5,7 +5,8 @@ data travels in the message itself (WM_COPYDATA), in a named mapping, in a
 DLL's shared section, or stays in the sender's memory for the receiver to read;
 for the last three a registered message ("Mapped", "Shared", "Handle") says
 that it is there. SendMessage is the barrier: it returns when the receiver has
-copied the data, so the sender may use the memory again at once.
+copied the data, or its handler has looked at it, so the sender may use the
+memory again at once.
 
 | transport | message | wParam | lParam |
 | --- | --- | --- | --- |
@@ -48,7 +49,7 @@ from winipc.window import CopyDataWindow, Message
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Received", "Receiver", "Sender", "Transport"]
+__all__ = ["Delivery", "Received", "Receiver", "Sender", "Transport"]
 
 DEFAULT_TITLE = "Receive"
 DEFAULT_MAPPING = "MySharedMem"
@@ -59,6 +60,8 @@ DEFAULT_TIMEOUT = 5.0
 _TAKEN = 1
 _REFUSED = 0
 _MAX_LENGTH = 0xFFFF_FFFF
+#: An answer crosses between 32 and 64 bits as an LRESULT: above 0 on both.
+_MAX_ANSWER = 0x7FFF_FFFF
 _WM_NULL = 0
 
 #: Named for the data, not for the DLL's path: one lock too many hurts nobody.
@@ -87,6 +90,22 @@ MESSAGE_NAMES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery as a handler sees it: in place, while its sender waits.
+
+    `data` is read-only and ends with the call. For "section", and for "mapping"
+    when the receiver made it, it is the shared memory itself, where a process that
+    does not wait for its turn may still write: what decides something is copied
+    first, `bytes(delivery.data)`.
+    `pid` is as in `Received`.
+    """
+
+    transport: Transport
+    data: memoryview
+    pid: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Received:
     """One delivery.
 
@@ -97,6 +116,12 @@ class Received:
     transport: Transport
     data: bytes
     pid: int | None = None
+
+
+def _whole(view: memoryview) -> bytes:
+    """The bytes of a view; those that it is all of, rather than a copy."""
+    whole = view.obj
+    return whole if type(whole) is bytes else bytes(view)
 
 
 def _until_nul(data: bytes) -> bytes:
@@ -117,6 +142,13 @@ class Receiver(Shown):
     A message above `max_message` bytes is refused, and so is one that finds
     `max_messages` waiting. `transports` are those that are answered;
     `accept(pid)` decides who may have this process read its memory.
+
+    With `handler`, nothing is copied and nothing is queued: it is called with a
+    `Delivery` for each message, in the window's own thread and while the sender
+    waits, and its result is the answer: a positive number or None (1) for "taken",
+    0 for "refused". When it raises, that is reported by `sys.unraisablehook` and
+    the message is refused. An array or a view made of `data` that it keeps shows
+    what comes later, and has `close` raise BufferError.
 
     `receive` and iteration may be used from any thread. Close it, or use
     `with`; closing ends a `receive` that waits with ValueError.
@@ -139,12 +171,14 @@ class Receiver(Shown):
         max_messages: int = 1024,
         transports: Collection[Transport | str] = tuple(Transport),
         accept: Callable[[int], bool] | None = None,
+        handler: Callable[[Delivery], int | None] | None = None,
     ) -> None:
         self.title = title
         self.max_message = max_message
         self.refused = 0
         self._max_messages = max_messages
         self._accept = accept
+        self._handler = handler
         # Only the window's thread puts messages in; None is its end.
         self._queue: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._closed = False
@@ -161,12 +195,12 @@ class Receiver(Shown):
             # Held open, so that the death of a sender in its turn is not lost.
             for name in (mapping, _SECTION_LOCK):
                 _Lane(name, stack)
-            self._takers: dict[int, Callable[[int, int], Received]] = {
+            self._takers: dict[int, Callable[[int, int], Delivery]] = {
                 register_message(MESSAGE_NAMES[transport]): taker
                 for transport, taker in (
-                    (Transport.MAPPING, self._take_mapping),
-                    (Transport.SECTION, self._take_section),
-                    (Transport.PROCESS, self._take_process),
+                    (Transport.MAPPING, self._look_at_mapping),
+                    (Transport.SECTION, self._look_at_section),
+                    (Transport.PROCESS, self._look_at_process),
                 )
                 if transport in chosen
             }
@@ -185,40 +219,71 @@ class Receiver(Shown):
         )
 
     def _handle(self, message: Message) -> int:
-        """Copy what a message announces while its sender waits; the answer."""
+        """Take what a message announces while its sender waits; the answer."""
         try:
-            self._enqueue(self._take(message))
+            delivery = self._look(message)
+            if self._handler is None:
+                self._enqueue(delivery)
         except (_Refused, OSError, ValueError, OverflowError, MemoryError):
             # A hostile or dying sender is no fault of this process: it gets
             # its refusal, and the count tells that there was one.
             self.refused += 1
             return _REFUSED
-        return _TAKEN
+        return _TAKEN if self._handler is None else self._call(self._handler, delivery)
 
-    def _take(self, message: Message) -> Received:
+    def _call(
+        self, handler: Callable[[Delivery], int | None], delivery: Delivery
+    ) -> int:
+        answer: int | None = _REFUSED
+        try:
+            answer = handler(delivery)
+            if answer is not None and not 0 <= answer <= _MAX_ANSWER:
+                answer, wrong = _REFUSED, answer
+                raise ValueError(f"a handler answers 0 to {_MAX_ANSWER}, not {wrong}")
+        finally:
+            # An array made of it cannot be taken away from whoever keeps it.
+            with contextlib.suppress(BufferError):
+                delivery.data.release()
+            self.refused += answer == _REFUSED
+        return _TAKEN if answer is None else answer
+
+    def _look(self, message: Message) -> Delivery:
         if message.is_copydata:
             if not self._takes_copydata:
                 raise _Refused
             self._check_length(len(message))
-            return Received(Transport.COPYDATA, bytes(message), message.pid or None)
+            view = memoryview(message)
+            return Delivery(Transport.COPYDATA, view, message.pid or None)
         return self._takers[message.message](message.wparam, message.lparam)
 
-    def _take_mapping(self, length: int, _lparam: int) -> Received:
-        return Received(Transport.MAPPING, self._copy(self._mapping, length))
+    def _look_at_mapping(self, length: int, _lparam: int) -> Delivery:
+        return Delivery(Transport.MAPPING, self._part(self._mapping, length))
 
-    def _take_section(self, length: int, _lparam: int) -> Received:
-        return Received(Transport.SECTION, self._copy(self._section, length))
+    def _look_at_section(self, length: int, _lparam: int) -> Delivery:
+        return Delivery(Transport.SECTION, self._part(self._section, length))
 
-    def _copy(self, shared: SharedMapping | SharedSection, length: int) -> bytes:
-        """One copy, and only then a look at it: the other side may write on."""
+    def _part(self, shared: SharedMapping | SharedSection, length: int) -> memoryview:
         self._check_length(length)
         if length > len(shared):
             raise _Refused
-        if length:
-            return shared.read(length)
-        return _until_nul(shared.read(min(len(shared), self.max_message)))
+        if length and self._may_lend(shared):
+            with memoryview(shared) as whole:
+                return whole[:length].toreadonly()
+        # One copy, and only then a look at it: the other side may write on.
+        data = shared.read(length or min(len(shared), self.max_message))
+        return memoryview(data if length else _until_nul(data))
 
-    def _take_process(self, packed: int, address: int) -> Received:
+    def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
+        """Whether a handler may look at the memory itself.
+
+        A mapping that somebody else made may have a file behind it that fails
+        under whoever looks, which only `read` turns into an error.
+        """
+        return self._handler is not None and (
+            shared is not self._mapping or self._mapping.created
+        )
+
+    def _look_at_process(self, packed: int, address: int) -> Delivery:
         pid, length = packed & 0xFFFF_FFFF, packed >> 32
         self._check_length(length)
         if self._accept is not None and not self._accept(pid):
@@ -230,16 +295,18 @@ class Receiver(Shown):
                 data = process.read(address, length)
             else:
                 data = process.read_cstr(address, None, max_bytes=self.max_message)
-        return Received(Transport.PROCESS, data, pid)
+        return Delivery(Transport.PROCESS, memoryview(data), pid)
 
     def _check_length(self, length: int) -> None:
         if length > self.max_message:
             raise _Refused
 
-    def _enqueue(self, received: Received) -> None:
-        if self._queue.qsize() >= self._max_messages:
-            raise _Refused
-        self._queue.put(received)
+    def _enqueue(self, delivery: Delivery) -> None:
+        with delivery.data as view:
+            if self._queue.qsize() >= self._max_messages:
+                raise _Refused
+            data = _whole(view)
+        self._queue.put(Received(delivery.transport, data, delivery.pid))
 
     # ------------------------------------------------------- for the owner
 
@@ -250,7 +317,8 @@ class Receiver(Shown):
 
         Raises:
             TimeoutError: none came in time.
-            ValueError: the receiver is closed and has no message left.
+            ValueError: the receiver is closed and has no message left, or has a
+                handler.
         """
         received = self._wait_for_message(timeout)
         if received is None:
@@ -259,6 +327,8 @@ class Receiver(Shown):
         return received
 
     def _wait_for_message(self, timeout: float | None) -> Received | None:
+        if self._handler is not None:
+            raise ValueError(f"receiver {self.title!r} gives all to its handler")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
