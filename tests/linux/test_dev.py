@@ -153,6 +153,13 @@ def test_interrupt_can_be_caught(dev: Dev) -> None:
     assert dev.left_behind() == []
 
 
+def test_crash_ends_the_program(dev: Dev) -> None:
+    """It waits for no debugger."""
+    done = dev.run("python", "-c", "import faulthandler; faulthandler._read_null()")
+    assert done.returncode != 0
+    assert dev.left_behind() == []
+
+
 def test_kill_takes_the_program_along(dev: Dev) -> None:
     """Even when ./dev itself had no time for anything."""
     interrupt(dev, SLEEPS, signal.SIGKILL)

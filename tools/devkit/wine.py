@@ -31,8 +31,9 @@ from hostenv import clean_environ
 RECIPE = "2"
 
 # wbemprox: platform.version() crashes in it. mscoree, mshtml: offers of downloads.
-# winemenubuilder: writes to the user's desktop.
-OVERRIDES = "wbemprox=;mscoree=;mshtml=;winemenubuilder.exe="
+# winemenubuilder: writes to the user's desktop. winedbg: a program that crashed
+# waits for it, and now and then it never comes back.
+OVERRIDES = "wbemprox=;mscoree=;mshtml=;winemenubuilder.exe=;winedbg.exe="
 
 # They would take a quarter of the time that a first program needs to start.
 UNUSED_SERVICES = ("Eventlog", "NDIS", "PlugPlay", "winebus", "winehid", "wineusb")
