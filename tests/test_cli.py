@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import DEADLINE, Peer
 
+import winipc
 from winipc import cli
 
 StartPeer = Callable[..., Peer]
@@ -34,6 +36,30 @@ def run_winipc(
     if check:
         assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done
+
+
+def test_works_in_a_checkout(tmp_path: Path) -> None:
+    """Its sources come first, the extension and the DLL from what is installed."""
+    package = Path(winipc.__file__).parent
+    shutil.copytree(
+        package,
+        tmp_path / "winipc",
+        copy_function=shutil.copyfile,  # copy2 needs what Wine 8 lacks
+        ignore=shutil.ignore_patterns("*.pyd", "*.dll", "__pycache__"),
+    )
+    program = (
+        "import winipc; winipc.SharedSection.load().close(); print(winipc.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        env={name: value for name, value in UTF8.items() if name != "PYTHONSAFEPATH"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).parents[1] == tmp_path
 
 
 @pytest.mark.smoke

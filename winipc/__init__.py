@@ -4,6 +4,7 @@ Everything that is public is re-exported here; each name is documented where
 it is defined.
 """
 
+import pkgutil
 import sys
 
 if sys.platform != "win32":
@@ -11,6 +12,10 @@ if sys.platform != "win32":
         "winipc needs Windows: install it in a Windows Python, "
         "or run it on Linux under Wine with ./dev from its repository"
     )
+
+# `python -m winipc` in a checkout finds these sources first, which have no
+# extension beside them: that of the installed package is then taken.
+__path__ = pkgutil.extend_path(__path__, __name__)
 
 from winipc.atomic import Atomic
 from winipc.bridge import Bridge, GameMapping, bridge, game_mappings

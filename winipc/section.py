@@ -48,7 +48,7 @@ ERROR_MOD_NOT_FOUND = 126
 ERROR_PROC_NOT_FOUND = 127
 ERROR_BAD_EXE_FORMAT = 193
 
-BUNDLED_DLL = Path(__file__).with_name("shared_section.dll")
+BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
 
 
 class SharedSection(_core.SharedSection, Shown):
