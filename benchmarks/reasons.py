@@ -6,10 +6,9 @@ The report puts the text beside a goal that a run missed. Where there is none, i
 
 from __future__ import annotations
 
-_ASKED = "what was mapped is asked of Windows, and names and arguments are checked"
+_ASKED = "Windows is asked for the size, and whether a file is behind it"
 
 REASONS = {
-    "mapping life/create, close 1 MiB": _ASKED,
     "mapping life/open, close 1 MiB": _ASKED,
     "process/read 1 MiB": "whether the pages can be read is asked of Windows first",
     "process/read 16 MiB": "whether the pages can be read is asked of Windows first",

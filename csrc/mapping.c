@@ -7,8 +7,9 @@
  *
  * Windows maps at multiples of its allocation granularity (64 KiB) and in
  * whole pages; callers ask for any offset and size, and the difference stays
- * here. What was mapped is always asked of VirtualQuery: a peer may have made
- * the section smaller, reserved but not committed, or an executable image. */
+ * here. What was mapped is asked of VirtualQuery unless this process has made
+ * it: a peer may have made the section smaller, reserved but not committed, or
+ * an executable image. */
 #include "mapped.h"
 #include "sync.h"
 
@@ -196,15 +197,59 @@ mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
     Py_DECREF(label);
 }
 
+/* What Windows maps by. */
+typedef struct {
+    volatile DWORD granularity;
+    DWORD page;
+} mapping_units;
+
+/* Asked once: it costs as much as a small view. Two threads may both be the
+ * first; they write the same, and the granularity last. */
+static const mapping_units *
+mapping_get_units(void)
+{
+    static mapping_units units;
+    if (units.granularity == 0) {
+        SYSTEM_INFO system;
+        GetSystemInfo(&system);
+        units.page = system.dwPageSize;
+        MemoryBarrier();
+        units.granularity = system.dwAllocationGranularity;
+    }
+    return &units;
+}
+
+/* What was mapped. */
+typedef struct {
+    SIZE_T usable, total; /* as mapping_measure() tells */
+    uint64_t whole;       /* of the section; 0 when that is not known */
+    char file;            /* a file other than the page file is behind */
+} mapping_extent;
+
+static void
+mapping_look(char *base, HANDLE section, int access, mapping_extent *extent)
+{
+    extent->whole = mapping_section_size(section, &extent->file);
+    mapping_measure(base, access, &extent->usable, &extent->total);
+    if (extent->file == -1) {
+        /* Too little room for the name is an answer as well. */
+        wchar_t unused[4];
+        extent->file =
+            K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) ||
+            GetLastError() == ERROR_INSUFFICIENT_BUFFER;
+    }
+}
+
 /* Map size bytes (0: all that follow) at offset into self, which is closed
- * and owns nothing yet. 0, or -1 with an exception. */
+ * and owns nothing yet. fresh is the size of a section that this process has
+ * just made of committed pages of the page file, of which nothing has to be
+ * asked, or 0. 0, or -1 with an exception. */
 static int
 mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
-            uint64_t size, DWORD more_access)
+            uint64_t size, DWORD more_access, uint64_t fresh)
 {
-    SYSTEM_INFO system;
-    GetSystemInfo(&system);
-    uint64_t delta = offset % system.dwAllocationGranularity;
+    const mapping_units *units = mapping_get_units();
+    uint64_t delta = offset % units->granularity;
     uint64_t start = offset - delta;
     if (size > (uint64_t)PY_SSIZE_T_MAX - delta) {
         PyErr_SetString(PyExc_OverflowError,
@@ -223,16 +268,18 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
         return -1;
     }
 
-    SIZE_T usable, total;
-    char file;
-    wchar_t unused[4];
-    uint64_t whole = mapping_section_size(section, &file);
-    mapping_measure(base, access, &usable, &total);
-    if (file == -1) {
-        /* Too little room for the name is an answer as well. */
-        file = K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) ||
-               GetLastError() == ERROR_INSUFFICIENT_BUFFER;
+    mapping_extent extent = {.whole = fresh};
+    if (fresh != 0) {
+        SIZE_T page = units->page;
+        SIZE_T bytes = length != 0 ? length : (SIZE_T)(fresh - start);
+        extent.usable = extent.total = (bytes + page - 1) / page * page;
     }
+    else {
+        mapping_look(base, section, access, &extent);
+    }
+    SIZE_T usable = extent.usable, total = extent.total;
+    uint64_t whole = extent.whole;
+    char file = extent.file;
     uint64_t after = usable > delta ? usable - delta : 0;
     if (file && whole > offset && after > whole - offset) {
         after = whole - offset; /* a file's length is exact */
@@ -695,11 +742,14 @@ mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
                                &created) < 0) {
         goto done;
     }
+    BOOL fresh =
+        created && file == NULL && !options.reserve && !options.large_pages;
     self = mapping_new(cls, options.name);
     if (self == NULL ||
         mapping_map(self, section, options.access, options.offset,
                     options.header ? 0 : options.size,
-                    options.large_pages ? FILE_MAP_LARGE_PAGES : 0) < 0) {
+                    options.large_pages ? FILE_MAP_LARGE_PAGES : 0,
+                    fresh ? maximum : 0) < 0) {
         goto done;
     }
     if (options.header && created) {
@@ -736,9 +786,9 @@ mapping_map_behind(RegionObject *self, HANDLE section, int access,
                    uint64_t offset, uint64_t size, int header)
 {
     if (!header) {
-        return mapping_map(self, section, access, offset, size, 0);
+        return mapping_map(self, section, access, offset, size, 0, 0);
     }
-    if (mapping_map(self, section, access, 0, 0, 0) < 0) {
+    if (mapping_map(self, section, access, 0, 0, 0, 0) < 0) {
         return -1;
     }
     return mapping_header_accept(self, offset, size);
@@ -942,7 +992,7 @@ mapping_view(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     self->bytes.pins++;
     int failed =
-        mapping_map(view, self->section, access, shift + offset, size, 0);
+        mapping_map(view, self->section, access, shift + offset, size, 0, 0);
     wi_bytes_unpin(op);
     if (failed) {
         mapping_drop(&view);
