@@ -5,6 +5,7 @@ They run on the host's Python, by `./dev test --linux`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -40,6 +41,8 @@ class Dev:
             "stderr": subprocess.PIPE,
             "env": self.env,
             "text": True,
+            # ./dev keeps to it, should this run be under nohup.
+            "preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         }
         command = [str(ROOT / "dev"), *map(str, args)]
         process = subprocess.Popen(command, **(settings | options))  # type: ignore[call-overload]
@@ -78,9 +81,12 @@ class Dev:
         for process in self._started:
             if process.poll() is None:
                 process.kill()
-            process.communicate()
         for pid in self._marked():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # They may have held its output open.
+        for process in self._started:
+            process.communicate()
 
 
 @pytest.fixture
