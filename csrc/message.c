@@ -10,8 +10,6 @@
  * waits in slices and serves what is sent to its own windows. */
 #include "message.h"
 
-#include <errno.h>
-
 /* How long a send may keep Ctrl+C waiting. */
 #define SEND_DIRECT_MS 5000
 
@@ -1001,7 +999,8 @@ fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     if (job.result == 0) {
         PyObject *error = PyObject_CallFunction(
-            PyExc_ConnectionRefusedError, "iN", ECONNREFUSED,
+            /* Python's errno.ECONNREFUSED; that of errno.h is another. */
+            PyExc_ConnectionRefusedError, "iN", (int)WSAECONNREFUSED,
             PyUnicode_FromFormat("window 0x%x refused a message of %zd bytes "
                                  "with id 0x0",
                                  (unsigned int)(uintptr_t)job.hwnd, size));

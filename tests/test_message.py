@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +159,7 @@ def test_messages_carry_numbers_of_full_width(
     assert (message.wparam, message.lparam) == (wparam, lparam)
     assert len(message) == 0
     assert bool(message)
+    assert (message.sender, message.pid, message.id) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
@@ -229,6 +234,147 @@ def test_send_copydata_wants_a_buffer_and_a_message_number(
         winipc.send_copydata(0, b"")
     with pytest.raises(ValueError, match="timeout"):
         winipc.send_copydata(window, b"", timeout=-1)
+
+
+# ------------------------------------------------- by the number of the window
+#
+# A target that is a plain int goes another way, in C, as long as nothing else is
+# unusual. What a caller sees must not tell the difference.
+
+
+def test_post_by_number_takes_every_form(window: winipc.CopyDataWindow) -> None:
+    """Positions, names, and a message by its own name."""
+    window.subscribe(0x8001, "winipc test message")
+    hwnd = window.hwnd
+    winipc.post_message(hwnd, 0x8001)
+    winipc.post_message(hwnd, 0x8001, 1)
+    winipc.post_message(hwnd, 0x8001, 2, -2)
+    winipc.post_message(hwnd, 0x8001, wparam=3, lparam=-3)
+    winipc.post_message(hwnd, 0x8001, 4, lparam=-4)
+    winipc.post_message(hwnd, message="winipc test message", wparam=5)
+    got = [window.receive(10) for _ in range(6)]
+    assert [(message.wparam, message.lparam) for message in got] == [
+        *((0, 0), (1, 0), (2, -2), (3, -3), (4, -4), (5, 0))
+    ]
+    with pytest.raises(TypeError):
+        winipc.post_message(hwnd)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        winipc.post_message(hwnd, 0x8001, 1, 2, 3)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="WM_COPYDATA"):
+        winipc.post_message(hwnd, 0x4A)
+
+
+@pytest.mark.parametrize("size", [0, 1, 0x10001, 1 << 20, (1 << 20) + 1])
+def test_send_by_number_delivers_every_byte(
+    window: winipc.CopyDataWindow, size: int
+) -> None:
+    """Of bytes, and of another buffer with the same in it."""
+    data = (bytes(range(251)) * (size // 251 + 1))[:size]
+    for form in (data, bytearray(data)):
+        assert winipc.send_copydata(window.hwnd, form) == 1
+        message = window.receive(10)
+        assert bytes(message) == data
+        assert (message.id, message.sender) == (0, 0)
+    form.clear()  # no export is left behind
+
+
+@pytest.mark.parametrize("by", ["window", "number"])
+def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> None:
+    """Refused by the receiver, above its limit, gone."""
+    answers = iter([0, 0, -1, 2**63 - 1])
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=lambda message: next(answers), max_message=3 << 20
+    ) as window:
+        hwnd = window.hwnd
+        target = window if by == "window" else hwnd
+        with pytest.raises(ConnectionRefusedError) as caught:
+            winipc.send_copydata(target, b"abc")
+        assert caught.value.errno == errno.ECONNREFUSED
+        assert caught.value.strerror == (
+            f"window {hwnd:#x} refused a message of 3 bytes with id 0x0"
+        )
+        assert winipc.send_copydata(target, b"abc", check=False) == 0
+        assert winipc.send_copydata(target, b"abc") == -1
+        assert winipc.send_copydata(target, b"abc") == 2**63 - 1
+        with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
+            winipc.send_copydata(target, bytes(3 * 2**20 + 1))
+    with pytest.raises(FileNotFoundError) as gone:
+        winipc.send_copydata(hwnd, b"abc")
+    assert gone.value.winerror == 1400
+
+
+def test_calls_by_number_keep_nothing(unique_name: str) -> None:
+    """Neither what they were given nor an error that they raised."""
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=lambda message: len(message) == 100, messages=[0x8001]
+    ) as window:
+        hwnd, lparam = window.hwnd, 10**9 + os.getpid()
+        taken, refused = os.urandom(100), os.urandom(101)
+
+        def use() -> None:
+            winipc.send_copydata(hwnd, taken)
+            winipc.send_copydata(hwnd, taken, id=1)
+            with pytest.raises(ConnectionRefusedError):
+                winipc.send_copydata(hwnd, refused)
+            with pytest.raises(ConnectionRefusedError):
+                winipc.send_copydata(hwnd, refused, timeout=10)
+            winipc.post_message(hwnd, 0x8001, 0, lparam)
+            winipc.post_message(hwnd, 0x8001, lparam=lparam)
+
+        def kept() -> list[int]:
+            gc.collect()
+            errors = [
+                thing
+                for thing in gc.get_objects()
+                if type(thing) is ConnectionRefusedError
+                and f"{hwnd:#x}" in thing.strerror
+            ]
+            given = (taken, refused, lparam)
+            return [len(errors), *(sys.getrefcount(thing) for thing in given)]
+
+        before = kept()
+        for _ in range(5):
+            use()
+        assert kept() == before
+
+
+def test_send_by_number_gives_up_after_five_seconds(unique_name: str) -> None:
+    """And at once when the receiver is known to be hung by then."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(60)
+        return 1
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        try:
+            start = time.monotonic()
+            for _ in range(4):
+                with pytest.raises(TimeoutError) as caught:
+                    winipc.send_copydata(window.hwnd, b"x")
+                assert caught.value.winerror == 1460
+            # Were each of the last three to wait for 5 s, it would be 20.
+            assert time.monotonic() - start < 15
+        finally:
+            release.set()
+
+
+def test_window_that_dies_during_a_send_by_number(
+    unique_name: str, start_peer: Start
+) -> None:
+    """The sender hears of it before its time is over, as of a broken connection."""
+    peer = start_peer("window_handler.py", unique_name)
+    hwnd = int(peer.read_line().split()[1])
+
+    def kill() -> None:
+        peer.expect("working")
+        peer.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ConnectionResetError):
+        winipc.send_copydata(hwnd, b"x")
+    killer.join(60)
 
 
 def test_slow_receiver_is_a_timeout(unique_name: str) -> None:
