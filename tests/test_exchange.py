@@ -285,7 +285,8 @@ def handled(
             data[:1] = b"x"
         if data == b"raise":
             raise OSError("of the handler")
-        return {b"refuse": 0, b"seven": 7, b"wrong": -1}.get(bytes(data))
+        answers = {b"refuse": 0, b"seven": 7, b"wrong": -1, b"large": 1 << 31}
+        return answers.get(bytes(data))
 
     with (
         Receiver(
@@ -324,7 +325,7 @@ def test_handler_decides_the_answer(handled: Handled, via: Transport) -> None:
 
 @via_each
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("data", [b"raise", b"wrong"], ids=["raises", "negative"])
+@pytest.mark.parametrize("data", [b"raise", b"wrong", b"large"], ids=bytes.decode)
 def test_handler_that_fails_refuses(
     handled: Handled, via: Transport, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +356,72 @@ def test_view_ends_with_the_handler(unique_name: str) -> None:
     for view in kept:
         with pytest.raises(ValueError, match="released"):
             bytes(view)
+
+
+@via_each
+def test_handler_may_close_its_receiver(unique_name: str, via: Transport) -> None:
+    """Its message is answered, and the memory goes when the handler returns."""
+    raised: list[BaseException] = []
+
+    def handler(delivery: Delivery) -> int:
+        try:
+            receiver.close()
+        except BufferError as error:
+            raised.append(error)
+        return len(delivery.data)
+
+    receiver = Receiver(unique_name, mapping=unique_name, handler=handler)
+    with Sender(unique_name, mapping=unique_name) as sender:
+        assert sender.send(b"data", via=via) == 4
+        with pytest.raises(OSError):
+            sender.send(b"more", via=via)
+    assert raised == []
+    assert receiver.closed
+    receiver.close()
+    with pytest.raises(FileNotFoundError):
+        SharedMapping.open(unique_name)
+
+
+@pytest.mark.parametrize("via", [Transport.MAPPING, Transport.SECTION], ids=str)
+def test_memory_that_a_handler_kept_goes_by_a_second_close(
+    unique_name: str, via: Transport
+) -> None:
+    """What it made of the data is neither an error of its own, nor taken from it."""
+    kept: list[memoryview] = []
+    receiver = Receiver(
+        unique_name,
+        mapping=unique_name,
+        handler=lambda delivery: kept.append(delivery.data[:2]),
+    )
+    with receiver._section if via is Transport.SECTION else receiver._mapping as memory:
+        with Sender(unique_name, mapping=unique_name) as sender:
+            assert sender.send(b"data", via=via) == 1
+        with pytest.raises(BufferError):
+            receiver.close()
+        assert receiver.closed
+        assert kept[0] == b"da"
+        kept.pop().release()
+        receiver.close()
+        assert memory.closed
+
+
+def test_text_of_a_c_program_reaches_the_handler(
+    start_peer: StartPeer, unique_name: str
+) -> None:
+    """A length of 0 says that it ends with a NUL, in shared memory as well."""
+    seen: list[bytes] = []
+    with Receiver(
+        unique_name,
+        mapping=unique_name,
+        handler=lambda delivery: seen.append(bytes(delivery.data)),
+    ):
+        peer = start_peer("article_sender.exe", unique_name, unique_name, LIBRARY)
+        for via in (Transport.MAPPING, Transport.SECTION, Transport.PROCESS):
+            for data in TEXTS.values():
+                peer.say_bytes(via.encode() + b" " + data)
+                peer.expect("1")
+                assert seen.pop() == data
+        assert peer.finish() == 0
 
 
 def test_mapping_of_somebody_else_is_copied_for_the_handler(unique_name: str) -> None:

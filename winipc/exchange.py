@@ -32,6 +32,7 @@ import errno
 import os
 import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
@@ -148,7 +149,8 @@ class Receiver(Shown):
     waits, and its result is the answer: a positive number or None (1) for "taken",
     0 for "refused". When it raises, that is reported by `sys.unraisablehook` and
     the message is refused. An array or a view made of `data` that it keeps shows
-    what comes later, and has `close` raise BufferError.
+    what comes later, and has `close` raise BufferError; when it is gone, `close`
+    once more lets go of the memory. The handler itself may close the receiver.
 
     `receive` and iteration may be used from any thread. Close it, or use
     `with`; closing ends a `receive` that waits with ValueError.
@@ -182,15 +184,18 @@ class Receiver(Shown):
         # Only the window's thread puts messages in; None is its end.
         self._queue: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         self._closed = False
+        self._handling: int | None = None  # the thread in which the handler is
         chosen = {Transport(transport) for transport in transports}
-        with contextlib.ExitStack() as stack:
-            # Closed in reverse order: the window first, so that no message
-            # finds the memory gone.
-            self._mapping = stack.enter_context(
+        # Closed in reverse order: the window first, so that no message finds the
+        # memory gone.
+        with contextlib.ExitStack() as memory, contextlib.ExitStack() as stack:
+            self._mapping = memory.enter_context(
                 _receivers_mapping(mapping, mapping_size)
             )
+            self._memory: list[SharedMapping | SharedSection] = [self._mapping]
             if section is None:
-                section = stack.enter_context(SharedSection.load())
+                section = memory.enter_context(SharedSection.load())
+                self._memory.append(section)
             self._section = section
             # Held open, so that the death of a sender in its turn is not lost.
             for name in (mapping, _SECTION_LOCK):
@@ -207,6 +212,7 @@ class Receiver(Shown):
             self._takes_copydata = Transport.COPYDATA in chosen
             self.window = stack.enter_context(self._open_window())
             self._stack = stack.pop_all()
+            memory.pop_all()  # from here on _let_go closes it
 
     # ----------------------------------------- in the window's own thread
 
@@ -235,6 +241,8 @@ class Receiver(Shown):
         self, handler: Callable[[Delivery], int | None], delivery: Delivery
     ) -> int:
         answer: int | None = _REFUSED
+        # A handler that sends may be called again before it returns.
+        outer, self._handling = self._handling, threading.get_ident()
         try:
             answer = handler(delivery)
             if answer is not None and not 0 <= answer <= _MAX_ANSWER:
@@ -245,6 +253,10 @@ class Receiver(Shown):
             with contextlib.suppress(BufferError):
                 delivery.data.release()
             self.refused += answer == _REFUSED
+            self._handling = outer
+            if self._closed and outer is None:
+                with contextlib.suppress(BufferError):
+                    self._let_go()
         return _TAKEN if answer is None else answer
 
     def _look(self, message: Message) -> Delivery:
@@ -349,13 +361,28 @@ class Receiver(Shown):
         return self._closed
 
     def close(self) -> None:
-        """Destroy the window and let go of everything; may be called twice."""
+        """Destroy the window and let go of everything; may be called twice.
+
+        Within the handler too: the memory then goes when the handler returns.
+
+        Raises:
+            BufferError: the handler kept an array or a view of the memory. No message
+                comes any more; the memory goes by one more `close`.
+        """
         if not self._closed:
             self._closed = True
             try:
                 self._stack.close()
             finally:
                 self._queue.put(None)
+        if self._handling != threading.get_ident():
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the memory, each time what is left of it."""
+        with contextlib.ExitStack() as stack:
+            for memory in self._memory:
+                stack.callback(memory.close)
 
     def __enter__(self) -> Self:
         return self
