@@ -282,8 +282,12 @@ class Receiver(Shown):
             with memoryview(shared) as whole:
                 return whole[:length].toreadonly()
         # One copy, and only then a look at it: the other side may write on.
-        data = shared.read(length or min(len(shared), self.max_message))
-        return memoryview(data if length else _until_nul(data))
+        # Of text one more than is taken, to see that there is more.
+        data = shared.read(length or min(len(shared), self.max_message + 1))
+        if not length:
+            data = _until_nul(data)
+            self._check_length(len(data))
+        return memoryview(data)
 
     def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
         """Whether a handler may look at the memory itself.
@@ -306,7 +310,8 @@ class Receiver(Shown):
             if length:
                 data = process.read(address, length)
             else:
-                data = process.read_cstr(address, None, max_bytes=self.max_message)
+                most = self.max_message + 1  # with the NUL
+                data = process.read_cstr(address, None, max_bytes=most)
         return Delivery(Transport.PROCESS, memoryview(data), pid)
 
     def _check_length(self, length: int) -> None:
