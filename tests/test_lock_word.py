@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_mapping import LinuxFile, linux_file  # noqa: F401
 
 import winipc
 from winipc import AbandonedError, Event, MappingView, SharedLock, SharedMapping
@@ -447,12 +448,104 @@ def test_a_lock_in_a_file(tmp_path: Path, through: str) -> None:
             source.close()
 
 
-def test_it_travels_with_its_memory(lock: SharedLock) -> None:
+@pytest.mark.parametrize("state", ["free", "held", "waited for"])
+def test_a_page_that_does_not_come_in_is_an_error(
+    linux_file: LinuxFile,  # noqa: F811
+    state: str,
+) -> None:
+    """The file is cut short under the lock: OSError for who uses it or waits."""
+    with SharedMapping.create(None, 0x3000, file=linux_file.path) as memory:
+        lose_the_page_of_a_lock(memory, linux_file, state)
+        gc.collect()  # of a lock that could not be closed nothing is left
+
+
+def lose_the_page_of_a_lock(memory: SharedMapping, file: LinuxFile, state: str) -> None:
+    lock = SharedLock(memory, 0x2000)
+    codes: list[int] = []
+
+    def fails(use: Callable[[], object]) -> None:
+        with pytest.raises(OSError, match="touching a page") as caught:
+            use()
+        codes.append(caught.value.winerror)
+
+    waiter = threading.Thread(target=lambda: fails(lambda: lock.acquire(LONG)))
+    if state != "free":
+        lock.acquire()
+    if state == "waited for":
+        waiter.start()
+        while not memory.get_u64(0x2000) >> 63:
+            assert waiter.is_alive()
+    file.cut(0x1000)
+    if state == "waited for":
+        waiter.join(LONG)
+    else:
+        fails(lock.acquire)
+    for use in (lock.release, lock.__enter__, lambda: lock.owner):
+        fails(use)
+    assert len(codes) == 4
+    assert set(codes) <= {998, 999}
+    if state == "free":
+        lock.close()
+    else:
+        fails(lock.close)  # it cannot know whether it still holds it
+
+
+@pytest.mark.parametrize("by_sddl", [False, True], ids=["owner", "SDDL"])
+def test_security_is_that_of_the_event(memory: SharedMapping, by_sddl: bool) -> None:
+    """Who waits makes the event, and has the say who may open it."""
+    win32security = pytest.importorskip("win32security")
+    import win32api
+    import win32con
+    import win32event
+
+    token = win32security.OpenProcessToken(
+        win32api.GetCurrentProcess(), win32con.TOKEN_QUERY
+    )
+    me, _ = win32security.GetTokenInformation(token, win32security.TokenUser)
+    sid = win32security.ConvertSidToStringSid(me)
+    spec = f"O:{sid}G:{sid}D:P(A;;GA;;;{sid})" if by_sddl else "owner"
+    owner = SharedLock(memory)
+    waiter = SharedLock(memory, security=spec)
+    with owner:
+        assert elsewhere(lambda: waiter.acquire(0.01)) is False
+    event = win32event.OpenEvent(
+        win32con.READ_CONTROL,
+        False,
+        f"Global\\winipc.lock.{memory.get_u64(8):016x}",
+    )
+    found = win32security.GetSecurityInfo(
+        event,
+        win32security.SE_KERNEL_OBJECT,
+        win32security.OWNER_SECURITY_INFORMATION
+        | win32security.DACL_SECURITY_INFORMATION,
+    )
+    assert found.GetSecurityDescriptorOwner() == me
+    if by_sddl:
+        acl = found.GetSecurityDescriptorDacl()
+        assert [acl.GetAce(i)[2] for i in range(acl.GetAceCount())] == [me]
+    event.Close()
+    waiter.close()
+    owner.close()
+
+
+def test_bad_security_is_refused(memory: SharedMapping) -> None:
+    """And nothing is left of it."""
+    with pytest.raises(OSError, match="nonsense"):
+        SharedLock(memory, security="nonsense")
+    with pytest.raises(TypeError, match="SDDL"):
+        SharedLock(memory, security=5)  # type: ignore[arg-type]
+    memory.close()
+
+
+def test_it_travels_with_its_memory(memory: SharedMapping) -> None:
     """A pickle has the mapping and the offset."""
+    lock = SharedLock(memory, 64)
     copy = pickle.loads(pickle.dumps(lock))
+    assert copy.offset == 64
     with lock:
         assert copy.owner == threading.get_native_id()
         assert elsewhere(lambda: copy.acquire(0)) is False
+    lock.close()
     mapping = copy.buffer
     copy.close()
     with pytest.raises(ValueError, match="closed"):
