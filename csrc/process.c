@@ -20,10 +20,11 @@ static DWORD
 process_release(wi_process *self)
 {
     HANDLE handle = self->handle;
-    wi_cache *cache = self->cache;
+    wi_cache *cache = self->cache, *idle = self->idle;
     self->handle = NULL;
-    self->cache = NULL;
+    self->cache = self->idle = NULL;
     wi_cache_free(cache);
+    wi_cache_free(idle);
     if (handle != NULL && !CloseHandle(handle)) {
         return GetLastError();
     }

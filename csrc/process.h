@@ -95,6 +95,7 @@ struct wi_process {
     wi_vouch vouch;     /* for calls that keep the GIL */
     unsigned changes;   /* how often that was taken back */
     wi_cache *cache;    /* NULL outside of `with process.cached()` */
+    wi_cache *idle;     /* an empty one, whose memory the next one has */
     Py_ssize_t cached;  /* how deep those are nested */
     PyObject *weakrefs; /* __weaklistoffset__ */
 };

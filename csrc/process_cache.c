@@ -2,9 +2,11 @@
  *
  * Following pointers makes many tiny reads that lie close together. The cache
  * fetches the page of the first read of a 64 KiB block, and the whole block at
- * the second miss, so that a lone read costs a page and a dense structure
- * costs few calls. It has no clock: who makes it says how long copies are good
+ * the second miss, or at the first where most blocks came to that: a lone read
+ * costs a page, and a dense structure few calls. It has no clock: who makes it says how long copies are good
  * enough. When it is full it forgets everything, which costs no bookkeeping.
+ * The memory of some blocks is kept for the next ones: the first touch of
+ * fresh memory costs as much as a read of another process's.
  *
  * Not thread-safe: the GIL is held around it. */
 #include "process_cache.h"
@@ -12,6 +14,8 @@
 #include <stdlib.h>
 
 #define CACHE_PAGES ((unsigned)(WI_CACHE_BLOCK / WI_PAGE))
+#define DENSE_FROM 2    /* blocks, from which on a first miss may guess */
+#define CACHE_SPARES 17 /* a MiB, and one to read into */
 
 typedef struct {
     uintptr_t number; /* address / WI_CACHE_BLOCK */
@@ -24,8 +28,19 @@ struct wi_cache {
     cache_block *slots; /* open addressing; a power of two */
     size_t mask;        /* slots - 1 */
     size_t used;
-    size_t limit; /* blocks, at most half of the slots */
+    size_t wholes; /* blocks of which all is there, or was */
+    size_t limit;  /* blocks, at most half of the slots */
+    char *spare[CACHE_SPARES];
+    size_t spares;
 };
+
+static size_t
+cache_blocks(size_t limit)
+{
+    const size_t most = 1024 * 1024;
+    size_t blocks = limit / WI_CACHE_BLOCK;
+    return blocks < 1 ? 1 : blocks > most ? most : blocks;
+}
 
 wi_cache *
 wi_cache_new(size_t limit)
@@ -35,13 +50,7 @@ wi_cache_new(size_t limit)
     if (cache == NULL) {
         return NULL;
     }
-    cache->limit = limit / WI_CACHE_BLOCK;
-    if (cache->limit < 1) {
-        cache->limit = 1;
-    }
-    if (cache->limit > 1024 * 1024) {
-        cache->limit = 1024 * 1024;
-    }
+    cache->limit = cache_blocks(limit);
     while (slots < 2 * cache->limit) {
         slots *= 2;
     }
@@ -54,24 +63,52 @@ wi_cache_new(size_t limit)
     return cache;
 }
 
+/* Memory for a block, of any content; NULL when there is none. */
+static char *
+cache_take(wi_cache *cache)
+{
+    return cache->spares > 0 ? cache->spare[--cache->spares]
+                             : malloc(WI_CACHE_BLOCK);
+}
+
 static void
-cache_clear(wi_cache *cache)
+cache_give_back(wi_cache *cache, char *data)
+{
+    if (data != NULL && cache->spares < CACHE_SPARES) {
+        cache->spare[cache->spares++] = data;
+    }
+    else {
+        free(data);
+    }
+}
+
+void
+wi_cache_clear(wi_cache *cache)
 {
     for (size_t i = 0; cache->used > 0 && i <= cache->mask; i++) {
-        free(cache->slots[i].data);
+        cache_give_back(cache, cache->slots[i].data);
         memset(&cache->slots[i], 0, sizeof(cache->slots[i]));
     }
-    cache->used = 0;
+    cache->used = cache->wholes = 0;
 }
 
 void
 wi_cache_free(wi_cache *cache)
 {
     if (cache != NULL) {
-        cache_clear(cache);
+        wi_cache_clear(cache);
+        while (cache->spares > 0) {
+            free(cache->spare[--cache->spares]);
+        }
         free(cache->slots);
         free(cache);
     }
+}
+
+BOOL
+wi_cache_holds(const wi_cache *cache, size_t limit)
+{
+    return cache->limit == cache_blocks(limit);
 }
 
 /* The slot of a block, or the free slot where it would go. */
@@ -89,35 +126,40 @@ cache_slot(wi_cache *cache, uintptr_t number)
 /* Fetch all of a block but what is there: copies once made stay as they are.
  */
 static BOOL
-cache_fetch_whole(cache_block *block, const wi_target *target)
+cache_fetch_whole(wi_cache *cache, cache_block *block, const wi_target *target)
 {
     const uintptr_t start = block->number * WI_CACHE_BLOCK;
     if (!wi_remote_may_read(target, start, WI_CACHE_BLOCK)) {
         return FALSE;
     }
-    char *fresh = malloc(WI_CACHE_BLOCK);
-    BOOL ok = fresh != NULL &&
-              wi_remote_read(target, start, fresh, WI_CACHE_BLOCK) == 0;
-    for (unsigned page = 0; ok && page < CACHE_PAGES; page++) {
-        if (!(block->valid >> page & 1)) {
+    char *fresh = cache_take(cache);
+    if (fresh == NULL ||
+        wi_remote_read(target, start, fresh, WI_CACHE_BLOCK) != 0) {
+        cache_give_back(cache, fresh);
+        return FALSE;
+    }
+    for (unsigned page = 0; page < CACHE_PAGES; page++) {
+        if (block->valid >> page & 1) {
             size_t offset = page * (size_t)WI_PAGE;
-            memcpy(block->data + offset, fresh + offset, WI_PAGE);
+            memcpy(fresh + offset, block->data + offset, WI_PAGE);
         }
     }
-    if (ok) {
-        block->valid = (1u << CACHE_PAGES) - 1;
-    }
-    free(fresh);
-    return ok;
+    cache_give_back(cache, block->data);
+    block->data = fresh;
+    block->valid = (1u << CACHE_PAGES) - 1;
+    cache->wholes++;
+    return TRUE;
 }
 
 /* Make sure of one page of a block. */
 static BOOL
-cache_fetch(cache_block *block, const wi_target *target, unsigned page)
+cache_fetch(wi_cache *cache, cache_block *block, const wi_target *target,
+            unsigned page)
 {
-    if (block->valid != 0 && !block->whole) {
+    BOOL dense = cache->wholes > DENSE_FROM && 2 * cache->wholes > cache->used;
+    if (!block->whole && (block->valid != 0 || dense)) {
         block->whole = TRUE;
-        if (cache_fetch_whole(block, target)) {
+        if (cache_fetch_whole(cache, block, target)) {
             return TRUE;
         }
     }
@@ -143,10 +185,10 @@ wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
         cache_block *block = cache_slot(cache, address / WI_CACHE_BLOCK);
         if (block->data == NULL) {
             if (cache->used >= cache->limit) {
-                cache_clear(cache);
+                wi_cache_clear(cache);
                 block = cache_slot(cache, address / WI_CACHE_BLOCK);
             }
-            block->data = malloc(WI_CACHE_BLOCK);
+            block->data = cache_take(cache);
             if (block->data == NULL) {
                 return FALSE;
             }
@@ -155,7 +197,8 @@ wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
         }
         size_t offset = address % WI_CACHE_BLOCK;
         unsigned page = (unsigned)(offset / WI_PAGE);
-        if (!(block->valid >> page & 1) && !cache_fetch(block, target, page)) {
+        if (!(block->valid >> page & 1) &&
+            !cache_fetch(cache, block, target, page)) {
             return FALSE;
         }
         size_t part = (size_t)(WI_PAGE - address % WI_PAGE);
@@ -174,7 +217,7 @@ void
 wi_cache_forget(wi_cache *cache, uintptr_t address, size_t size)
 {
     if (size > cache->limit * WI_CACHE_BLOCK) {
-        cache_clear(cache);
+        wi_cache_clear(cache);
         return;
     }
     for (size_t done = 0; done < size;) {

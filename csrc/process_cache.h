@@ -11,6 +11,12 @@
 wi_cache *wi_cache_new(size_t limit);
 void wi_cache_free(wi_cache *cache);
 
+/* Forget everything, but keep some memory for what comes. */
+void wi_cache_clear(wi_cache *cache);
+
+/* Whether wi_cache_new(limit) would make one of the same size. */
+BOOL wi_cache_holds(const wi_cache *cache, size_t limit);
+
 /* Copy from the cache, fetching what is missing. FALSE when a page cannot be
  * read or size is larger than a block: then the caller reads by itself. */
 BOOL wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,

@@ -269,6 +269,31 @@ done:
 
 /* ----------------------------------------------------- cache and pointers */
 
+#define WALK_LIMIT ((size_t)64 << 20)
+
+/* An empty cache: what the last one left, if it is of the same size. */
+static wi_cache *
+many_take_cache(wi_process *self, size_t limit)
+{
+    wi_cache *idle = self->idle;
+    if (idle == NULL || !wi_cache_holds(idle, limit)) {
+        return wi_cache_new(limit);
+    }
+    self->idle = NULL;
+    return idle;
+}
+
+static void
+many_give_back(wi_process *self, wi_cache *cache)
+{
+    if (self->handle == NULL || self->idle != NULL) {
+        wi_cache_free(cache);
+        return;
+    }
+    wi_cache_clear(cache);
+    self->idle = cache;
+}
+
 PyObject *
 wi_process_enter_cached(PyObject *op, PyObject *args)
 {
@@ -285,7 +310,7 @@ wi_process_enter_cached(PyObject *op, PyObject *args)
         return NULL;
     }
     if (self->cache == NULL) {
-        self->cache = wi_cache_new((size_t)limit);
+        self->cache = many_take_cache(self, (size_t)limit);
         if (self->cache == NULL) {
             return PyErr_NoMemory();
         }
@@ -302,7 +327,7 @@ wi_process_exit_cached(PyObject *op, PyObject *unused)
     if (self->cached > 0 && --self->cached == 0) {
         wi_cache *cache = self->cache;
         self->cache = NULL;
-        wi_cache_free(cache);
+        many_give_back(self, cache);
     }
     Py_RETURN_NONE;
 }
@@ -333,23 +358,29 @@ many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
 static void
 many_free_copies(PyObject *capsule)
 {
-    wi_cache_free(PyCapsule_GetPointer(capsule, NULL));
+    wi_process *owner = PyCapsule_GetContext(capsule);
+    many_give_back(owner, PyCapsule_GetPointer(capsule, NULL));
+    Py_DECREF((PyObject *)owner);
 }
 
 /* What a walk has read: a batch that follows soon after uses it again. */
 PyObject *
 wi_process_walk_copies(PyObject *op, PyObject *unused)
 {
-    WI_UNUSED(op);
+    wi_process *self = (wi_process *)op;
     WI_UNUSED(unused);
-    wi_cache *cache = wi_cache_new(1024 * WI_CACHE_BLOCK);
+    wi_cache *cache = many_take_cache(self, WALK_LIMIT);
     if (cache == NULL) {
         return PyErr_NoMemory();
     }
-    PyObject *capsule = PyCapsule_New(cache, NULL, many_free_copies);
-    if (capsule == NULL) {
-        wi_cache_free(cache);
+    PyObject *capsule = PyCapsule_New(cache, NULL, NULL);
+    if (capsule == NULL || PyCapsule_SetContext(capsule, self) != 0 ||
+        PyCapsule_SetDestructor(capsule, many_free_copies) != 0) {
+        Py_XDECREF(capsule);
+        many_give_back(self, cache);
+        return NULL;
     }
+    Py_INCREF(op);
     return capsule;
 }
 
