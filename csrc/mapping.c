@@ -700,24 +700,23 @@ mapping_create_section(const mapping_options *options, const wchar_t *name,
 }
 
 PyDoc_STRVAR(mapping_create_doc,
-             "_create($type, name, size, /, *, access='readwrite', file=None,"
+             "_create($type, name, size, access='readwrite', file=None,"
              " offset=0,\n        exist_ok=False, security=None,"
-             " reserve=False, large_pages=False, header=False)\n--\n\n"
+             " reserve=False, large_pages=False, header=False, /)\n--\n\n"
              "What SharedMapping.create() calls.\n\n"
              "Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.");
 
+/* Positions only: what runs after a system call runs from cold caches, and
+ * keywords would cost half as much as the call. */
 static PyObject *
-mapping_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+mapping_create(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {
-        "",         "",        "access",      "file",   "offset", "exist_ok",
-        "security", "reserve", "large_pages", "header", NULL};
     mapping_options options = {
         .file = Py_None, .security = Py_None, .access = REGION_WRITE};
     wi_security security;
     memset(&security, 0, sizeof(security));
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OO&|$O&OO&pOppp:_create", keywords, &options.name,
+    if (!PyArg_ParseTuple(
+            args, "OO&|O&OO&pOppp:_create", &options.name,
             mapping_size_converter, &options.size, mapping_access_converter,
             &options.access, &options.file, mapping_size_converter,
             &options.offset, &options.exist_ok, &options.security,
@@ -795,22 +794,21 @@ mapping_map_behind(RegionObject *self, HANDLE section, int access,
 }
 
 PyDoc_STRVAR(mapping_open_doc,
-             "_open($type, name, /, *, access='readwrite', offset=0,"
-             " size=None,\n      header=False)\n--\n\n"
+             "_open($type, name, access='readwrite', offset=0,"
+             " size=None,\n      header=False, /)\n--\n\n"
              "What SharedMapping.open() calls.\n\n"
              "Win32: OpenFileMappingW, MapViewOfFile.");
 
 static PyObject *
-mapping_open(PyObject *cls, PyObject *args, PyObject *kwargs)
+mapping_open(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {"", "access", "offset", "size", "header", NULL};
     PyObject *name;
     uint64_t offset = 0, size = 0;
     int access = REGION_WRITE, header = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$O&O&O&p:_open",
-                                     keywords, &name, mapping_access_converter,
-                                     &access, mapping_size_converter, &offset,
-                                     mapping_size_converter, &size, &header)) {
+    if (!PyArg_ParseTuple(args, "U|O&O&O&p:_open", &name,
+                          mapping_access_converter, &access,
+                          mapping_size_converter, &offset,
+                          mapping_size_converter, &size, &header)) {
         return NULL;
     }
     wchar_t *wide;
@@ -845,25 +843,22 @@ done:
 }
 
 PyDoc_STRVAR(mapping_from_handle_doc,
-             "_from_handle($type, handle, /, *, access='readwrite', offset=0,"
-             "\n             size=None, name=None, header=False)\n--\n\n"
+             "_from_handle($type, handle, access='readwrite', offset=0,"
+             "\n             size=None, name=None, header=False, /)\n--\n\n"
              "What SharedMapping.from_handle() calls.\n\n"
              "Win32: MapViewOfFile.");
 
 static PyObject *
-mapping_from_handle(PyObject *cls, PyObject *args, PyObject *kwargs)
+mapping_from_handle(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {"",     "access", "offset", "size",
-                               "name", "header", NULL};
     PyObject *name = Py_None;
     uint64_t offset = 0, size = 0;
     int access = REGION_WRITE, header = 0;
     HANDLE section;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O&|$O&O&O&Op:_from_handle", keywords,
-            wi_handle_converter, &section, mapping_access_converter, &access,
-            mapping_size_converter, &offset, mapping_size_converter, &size,
-            &name, &header)) {
+    if (!PyArg_ParseTuple(
+            args, "O&|O&O&O&Op:_from_handle", wi_handle_converter, &section,
+            mapping_access_converter, &access, mapping_size_converter, &offset,
+            mapping_size_converter, &size, &name, &header)) {
         return NULL;
     }
     wchar_t *wide; /* only to check it */
@@ -936,22 +931,21 @@ mapping_session(PyObject *unused, PyObject *unused_too)
 /* ------------------------------------------------------------------ views */
 
 PyDoc_STRVAR(mapping_view_doc,
-             "_view($self, type, /, *, access=None, offset=0, size=None)"
+             "_view($self, type, access=None, offset=0, size=None, /)"
              "\n--\n\n"
              "What SharedMapping.view() calls.\n\n"
              "Win32: MapViewOfFile.");
 
 static PyObject *
-mapping_view(PyObject *op, PyObject *args, PyObject *kwargs)
+mapping_view(PyObject *op, PyObject *args)
 {
-    static char *keywords[] = {"", "access", "offset", "size", NULL};
     RegionObject *self = (RegionObject *)op;
     PyObject *type, *access_name = Py_None;
     uint64_t offset = 0, size = 0;
     int access = self->access;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O|$OO&O&:_view", keywords, &type, &access_name,
-            mapping_size_converter, &offset, mapping_size_converter, &size)) {
+    if (!PyArg_ParseTuple(args, "O|OO&O&:_view", &type, &access_name,
+                          mapping_size_converter, &offset,
+                          mapping_size_converter, &size)) {
         return NULL;
     }
     if (access_name != Py_None &&
@@ -1222,20 +1216,15 @@ static PyMemberDef view_members[] = {
 
 /* ------------------------------------------------------------------ types */
 
-#define MAPPING_KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
-
 static PyMethodDef mapping_methods[] = {
-    {"_create", MAPPING_KEYWORDS(mapping_create),
-     METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_create_doc},
-    {"_open", MAPPING_KEYWORDS(mapping_open),
-     METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_open_doc},
-    {"_from_handle", MAPPING_KEYWORDS(mapping_from_handle),
-     METH_VARARGS | METH_KEYWORDS | METH_CLASS, mapping_from_handle_doc},
+    {"_create", mapping_create, METH_VARARGS | METH_CLASS, mapping_create_doc},
+    {"_open", mapping_open, METH_VARARGS | METH_CLASS, mapping_open_doc},
+    {"_from_handle", mapping_from_handle, METH_VARARGS | METH_CLASS,
+     mapping_from_handle_doc},
     {"_probe", mapping_probe, METH_O | METH_STATIC, mapping_probe_doc},
     {"_session", mapping_session, METH_NOARGS | METH_STATIC,
      mapping_session_doc},
-    {"_view", MAPPING_KEYWORDS(mapping_view), METH_VARARGS | METH_KEYWORDS,
-     mapping_view_doc},
+    {"_view", mapping_view, METH_VARARGS, mapping_view_doc},
     {"commit", mapping_commit, METH_VARARGS, mapping_commit_doc},
     {"_duplicate_to", mapping_duplicate, METH_VARARGS, mapping_duplicate_doc},
     {NULL, NULL, 0, NULL},

@@ -134,8 +134,6 @@ class SharedMapping(MappedMemory):
         cls,
         name: str | None,
         size: int | None,
-        /,
-        *,
         access: str = "readwrite",
         file: str | int | None = None,
         offset: int | None = 0,
@@ -144,29 +142,28 @@ class SharedMapping(MappedMemory):
         reserve: bool = False,
         large_pages: bool = False,
         header: bool = False,
+        /,
     ) -> Self: ...
     @classmethod
     def _open(
         cls,
         name: str,
-        /,
-        *,
         access: str = "readwrite",
         offset: int | None = 0,
         size: int | None = None,
         header: bool = False,
+        /,
     ) -> Self: ...
     @classmethod
     def _from_handle(
         cls,
         handle: int,
-        /,
-        *,
         access: str = "readwrite",
         offset: int | None = 0,
         size: int | None = None,
         name: str | None = None,
         header: bool = False,
+        /,
     ) -> Self: ...
     @staticmethod
     def _probe(name: str, /) -> int: ...
@@ -175,11 +172,10 @@ class SharedMapping(MappedMemory):
     def _view(
         self,
         type: type[_View],
-        /,
-        *,
         access: str | None = None,
         offset: int | None = 0,
         size: int | None = None,
+        /,
     ) -> _View: ...
     def _duplicate_to(self, pid: int, access: str | None = None, /) -> int: ...
     def commit(self, size: int = 0, /) -> int: ...

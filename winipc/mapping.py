@@ -218,19 +218,20 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
                 large_pages=large_pages,
                 header=header,
             )
-        where = os.fspath(file) if isinstance(file, os.PathLike) else file
+        if file is not None and isinstance(file, os.PathLike):
+            file = os.fspath(file)
         try:
             made = cls._create(
                 name,
                 size,
-                access=access,
-                file=where,
-                offset=offset,
-                exist_ok=exist_ok,
-                security=security,
-                reserve=reserve,
-                large_pages=large_pages,
-                header=header,
+                access,
+                file,
+                offset,
+                exist_ok,
+                security,
+                reserve,
+                large_pages,
+                header,
             )
         except OSError as error:
             _explain(error, name, creating=True)
@@ -271,9 +272,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
         """
         try:
-            return cls._open(
-                name, access=access, offset=offset, size=size, header=header
-            )
+            return cls._open(name, access, offset, size, header)
         except OSError as error:
             _explain(error, name, creating=False)
             raise
@@ -307,9 +306,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         pause = 0.001
         while True:
             try:
-                return cls._open(
-                    name, access=access, offset=offset, size=size, header=header
-                )
+                return cls._open(name, access, offset, size, header)
             except FileNotFoundError:
                 left = pause if deadline is None else deadline - time.monotonic()
             except OSError as error:
@@ -353,9 +350,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
 
         Win32: MapViewOfFile, VirtualQuery.
         """
-        adopted = cls._from_handle(
-            handle, access=access, offset=offset, size=size, name=name, header=header
-        )
+        adopted = cls._from_handle(handle, access, offset, size, name, header)
         if name is None:
             travels_by_handle(cls)
         return adopted
@@ -393,7 +388,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
 
         Win32: MapViewOfFile.
         """
-        return self._view(MappingView, access=access, offset=offset, size=size)
+        return self._view(MappingView, access, offset, size)
 
     def duplicate_to(
         self, process: int | RemoteProcess, *, access: Access | None = None
