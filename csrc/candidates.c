@@ -476,6 +476,7 @@ typedef struct {
     const candidate_list *from;
     candidate_list to;
     wi_target target;
+    wi_vouch vouch;
     scan_level level;
     scan_change change;
     scan_number low;
@@ -767,6 +768,7 @@ candidates_rescan(PyObject *op, PyObject *args)
             goto done;
         }
         rescan->target = wi_process_pin(owner);
+        rescan->target.vouch = &rescan->vouch;
         Py_BEGIN_ALLOW_THREADS
         const ULONGLONG began = GetTickCount64();
         while (rescan->next < self->list.count && !rescan->no_memory &&

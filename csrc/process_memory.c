@@ -101,6 +101,15 @@ remote_vouched(wi_vouch *vouch, uintptr_t address, uintptr_t last)
            now - vouch->asked < VOUCH_LIFE;
 }
 
+/* After an access that took long: the gap until the next one begins now. */
+static void
+remote_accessed(const wi_target *target, size_t size)
+{
+    if (target->vouch != NULL && size > WI_PAGE) {
+        target->vouch->used = remote_ticks();
+    }
+}
+
 static void
 remote_remember(wi_vouch *vouch, const MEMORY_BASIC_INFORMATION *region)
 {
@@ -182,7 +191,9 @@ wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
         !remote_vouch(target, address, size, FALSE, TRUE)) {
         return ERROR_NOACCESS;
     }
-    return remote_read_plain(target, address, buffer, size);
+    DWORD err = remote_read_plain(target, address, buffer, size);
+    remote_accessed(target, size);
+    return err;
 }
 
 /* Read one stretch that should be readable, page by page where it is not. */
