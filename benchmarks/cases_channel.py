@@ -34,11 +34,11 @@ def _channels(
     return there, back
 
 
-def _raw_channels(world: World) -> None:
+def _raw_channels(world: World, peer: str = "echo") -> None:
     names = world.name("to"), world.name("back")
     assert not world.raw.channels_make(*names, _CAPACITY)
     world.stack.callback(world.raw.channels_close)
-    assert world.target.ask(f"echo {names[0]} {names[1]}")
+    assert world.target.ask(f"{peer} {names[0]} {names[1]}")
 
 
 def _round_trip(channels: tuple[winipc.Channel, winipc.Channel], data: bytes) -> Run:
@@ -62,7 +62,7 @@ def asleep(world: World) -> Iterator[Case]:
             RAW: raw(world.raw.raw_ping, ping.handle, pong.handle),
             OURS: _round_trip((there, back), b"m" * 64),
         },
-        Goal(0.6, "times"),
+        (Goal(0.6, "times"),),
         note="raw C: two events, without data; winipc: a channel, to a peer in C",
     )
 
@@ -117,7 +117,7 @@ def channel(world: World) -> Iterator[Case]:
                 "send(data); recv()", send=pair.send, recv=pair.recv, data=small
             ),
         },
-        Goal(1300),
+        (Goal(1300),),
         note="raw C: include/winipc.h on both sides; winipc: Python on both sides",
     )
 
@@ -143,7 +143,7 @@ def channel_large(world: World) -> Iterator[Case]:
                 buffer=buffer,
             ),
         },
-        Goal(700_000),
+        (Goal(700_000),),
         size=size,
         note="2 MiB moved; winipc: `recv_into` on both sides",
     )
@@ -171,6 +171,7 @@ def stream(world: World) -> Iterator[Case]:
     context = multiprocessing.get_context("spawn")
     small, batch = b"m" * 64, 256
     messages = [small] * batch
+    _raw_channels(world, "sink")
     channels = _channels(world, echo.channel_sink, 0)
 
     def send_many(n: int) -> None:
@@ -206,16 +207,20 @@ def stream(world: World) -> Iterator[Case]:
         pair.recv()
         return time.perf_counter_ns() - began
 
+    raw_stream = raw(world.raw.raw_stream, len(small))
+
     yield Case(
         "64 B stream, per message",
         {
+            RAW: lambda n: raw_stream(n * batch),
             OURS: _stream(channels, send_many),
             "Pipe": pipe,
             "pyzmq": with_zmq,
         },
-        Goal(120),
+        (Goal(120),),
         per_call=batch,
-        note="winipc: `send_many` of 256 and `recv_many`; until the last has come",
+        note="until the last has come; raw C: include/winipc.h on both sides, one by "
+        "one; winipc: `send_many` of 256 and `recv_many`",
     )
 
 
@@ -223,6 +228,7 @@ def stream(world: World) -> Iterator[Case]:
 def stream_large(world: World) -> Iterator[Case]:
     context = multiprocessing.get_context("spawn")
     large = bytes(65536)
+    _raw_channels(world, "sink")
     channels = _channels(world, echo.channel_sink, 65536)
 
     def send(n: int) -> None:
@@ -245,8 +251,13 @@ def stream_large(world: World) -> Iterator[Case]:
 
     yield Case(
         "64 KiB stream, per message",
-        {OURS: _stream(channels, send), "Pipe": pipe},
-        Goal(65536 / 12),
+        {
+            RAW: raw(world.raw.raw_stream, 65536),
+            OURS: _stream(channels, send),
+            "Pipe": pipe,
+        },
+        (Goal(65536 / 12),),
         size=65536,
-        note="the goal is 12 GB/s; winipc: `send` and `recv_into`",
+        note="the goal is 12 GB/s; raw C: include/winipc.h on both sides; winipc: "
+        "`send` and `recv_into`",
     )

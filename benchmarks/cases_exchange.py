@@ -34,7 +34,9 @@ def exchange(world: World) -> Iterator[Case]:
         yield Case(
             f"deliver {label}",
             ways,
-            {1 << 20: Goal(6, "faster"), 15 << 20: Goal(8, "faster")}.get(size),
+            {1 << 20: (Goal(6, "faster"),), 15 << 20: (Goal(8, "faster"),)}.get(
+                size, ()
+            ),
             size=size,
             note='winipc: via="auto", to a Receiver in Python whose handler looks at '
             'the data in place, or, "a copy kept", to one that queues copies; '

@@ -46,7 +46,7 @@ def mapping(world: World) -> Iterator[Case]:
             "cffi": timed("m[0:64] = data", m=raw_buffer, data=data),
             "NumPy": timed("a[0:64] = b", a=array, b=numpy.frombuffer(data, "u1")),
         },
-        Goal(68),
+        (Goal(68),),
     )
     yield Case(
         "read 64 B",
@@ -60,7 +60,7 @@ def mapping(world: World) -> Iterator[Case]:
             "cffi": timed("m[0:64]", m=raw_buffer),
             "NumPy": timed("a[0:64].tobytes()", a=array),
         },
-        Goal(80),
+        (Goal(80),),
     )
     yield Case(
         "get one i64",
@@ -76,7 +76,7 @@ def mapping(world: World) -> Iterator[Case]:
             "cffi": timed("p[0]", p=ffi.cast("int64_t *", address)),
             "NumPy": timed("a[0]", a=array.view(numpy.int64)),
         },
-        Goal(45),
+        (Goal(45),),
     )
     value = multiprocessing.get_context("spawn").Value("q", 0)
     atomic = world.enter(winipc.Atomic(ours, 0))
@@ -92,7 +92,7 @@ def mapping(world: World) -> Iterator[Case]:
                 lock=value.get_lock(),
             ),
         },
-        Goal(70),
+        (Goal(70),),
         note="winipc: `Atomic.add`; a lock of multiprocessing is a kernel object",
     )
     size = 16 << 20
@@ -142,7 +142,7 @@ def life(world: World) -> Iterator[Case]:
                 size=_SIZE,
             ),
         },
-        Goal(1.10, "times"),
+        (Goal(1.10, "times"),),
         note="wineserver calls; far less on Windows",
     )
     world.enter(winipc.SharedMapping.create(name, _SIZE))
@@ -167,7 +167,7 @@ def life(world: World) -> Iterator[Case]:
             ),
             "SharedMemory": timed("open(name).close()", open=SharedMemory, name=name),
         },
-        Goal(1.10, "times"),
+        (Goal(1.10, "times"),),
         note="wineserver calls; far less on Windows",
     )
 

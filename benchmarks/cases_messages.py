@@ -47,7 +47,7 @@ def messages(world: World) -> Iterator[Case]:
             OURS: _send(mine, small),
             "pywin32": _pywin32(mine, small),
         },
-        Goal(2.2, "times"),
+        (Goal(2.2, "times"),),
         after=limits.drain,
         note="no switch of threads and no wineserver in it: what is over raw C is the "
         "wrapper, half of it the GIL",
@@ -76,7 +76,7 @@ def messages(world: World) -> Iterator[Case]:
                 OURS: _send(theirs, data),
                 "pywin32": _pywin32(theirs, data),
             },
-            Goal(1.05, "times") if size == 64 else None,
+            (Goal(1.05, "times"),) if size == 64 else (),
             size=size,
             note="wineserver carries the data; on Windows the kernel copies it"
             if size == 64
@@ -102,7 +102,7 @@ def messages(world: World) -> Iterator[Case]:
             "winipc handler": raw(limits.raw_copydata, handled.hwnd, 64),
             "pywin32": raw(limits.raw_copydata, python.hwnd, 64),
         },
-        Goal(2.7, "times"),
+        (Goal(2.7, "times"),),
         after=empty,
         note="sent by raw C, which holds no GIL, to a window on a thread of its own, "
         "as every window of winipc is; two switches of threads are in every figure",

@@ -93,7 +93,7 @@ def stubs(world: World) -> Iterator[Case]:
                 address=address,
             ),
         },
-        Goal(100),
+        (Goal(100),),
         stubs=("ReadProcessMemory",),
     )
     yield Case(
@@ -135,7 +135,7 @@ def stubs(world: World) -> Iterator[Case]:
                 data=b"12345678",
             ),
         },
-        Goal(120),
+        (Goal(120),),
         stubs=("WriteProcessMemory",),
     )
     del buffer
@@ -158,7 +158,7 @@ def stubs(world: World) -> Iterator[Case]:
                 handle=ffi.cast("void *", event.handle),
             ),
         },
-        Goal(55),
+        (Goal(55),),
         stubs=("SetEvent",),
     )
 
@@ -180,7 +180,7 @@ def stubs(world: World) -> Iterator[Case]:
                 hwnd=ffi.cast("void *", hwnd),
             ),
         },
-        Goal(100),
+        (Goal(100),),
         stubs=("PostMessageW",),
     )
     data = b"d" * 64

@@ -30,9 +30,10 @@ class Goal:
     #: "ns": of winipc itself; a way's name: times that one; "faster": times faster
     unit: str = "ns"
     than: str = RAW
+    who: str = OURS
 
     def measured(self, samples: dict[str, Samples]) -> float | None:
-        ours = samples.get(OURS)
+        ours = samples.get(self.who)
         if ours is None:
             return None
         if self.unit == "ns":
@@ -49,7 +50,11 @@ class Goal:
         if self.unit == "ns":
             return nanoseconds(number)
         text = f"{number:.3g}x" if number < 1000 else f"{number:.0f}x"
-        return f"{text} faster" if self.unit == "faster" else text
+        if self.unit == "faster":
+            text += " faster"
+        if value is None and self.than != RAW:
+            text += f" than {self.than}" if self.unit == "faster" else f" {self.than}"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Case:
 
     name: str
     ways: dict[str, Run]
-    goal: Goal | None = None
+    goals: tuple[Goal, ...] = ()
     #: the Win32 functions that do nothing meanwhile
     stubs: tuple[str, ...] = ()
     #: what a reader of the table should know
@@ -111,7 +116,7 @@ class Result:
 
     group: str
     name: str
-    goal: Goal | None
+    goals: tuple[Goal, ...]
     note: str
     size: int
     samples: dict[str, Samples] = field(default_factory=dict)

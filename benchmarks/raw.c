@@ -327,6 +327,21 @@ raw_channel(int64_t n, uint64_t size)
     });
 }
 
+/* n messages, and an empty one that is answered when it has come. */
+EXPORT int64_t
+raw_stream(int64_t n, uint64_t size)
+{
+    uint64_t length;
+    int64_t began = now();
+    for (int64_t i = 0; i <= n; i++) {
+        MUST(winipc_channel_send(&out_channel, buffer, i < n ? size : 0,
+                                 10000) == WINIPC_OK);
+    }
+    MUST(winipc_channel_recv(&in_channel, buffer, sizeof(buffer), &length,
+                             10000) == WINIPC_OK);
+    return now() - began;
+}
+
 /* -------------------------------------------------------------------- stubs */
 
 static BOOL WINAPI

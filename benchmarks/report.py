@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 from pathlib import Path
@@ -29,22 +30,12 @@ def save(path: Path, results: list[Result], pinned: bool) -> None:
 
 
 def _plain(result: Result) -> dict[str, Any]:
-    goal = result.goal
-    value = None if goal is None else goal.measured(result.samples)
     return {
         "group": result.group,
         "name": result.name,
         "note": result.note,
         "size": result.size,
-        "goal": None
-        if goal is None
-        else {
-            "limit": goal.limit,
-            "unit": goal.unit,
-            "than": goal.than,
-            "measured": value,
-            "reached": value is not None and goal.reached(value),
-        },
+        "goals": [_fared(goal, result.samples) for goal in result.goals],
         "ways": {
             who: {
                 "median": samples.median,
@@ -57,6 +48,19 @@ def _plain(result: Result) -> dict[str, Any]:
             for who, samples in result.samples.items()
         },
     }
+
+
+def _fared(goal: Goal, samples: dict[str, Samples]) -> dict[str, Any]:
+    value = goal.measured(samples)
+    return {
+        **dataclasses.asdict(goal),
+        "measured": value,
+        "reached": value is not None and goal.reached(value),
+    }
+
+
+def _goal(fared: dict[str, Any]) -> Goal:
+    return Goal(fared["limit"], fared["unit"], fared["than"], fared["who"])
 
 
 def _ratio(samples: Samples, other: Samples | None) -> float | None:
@@ -83,30 +87,35 @@ def write(folder: Path) -> int:
 def _missed(phases: list[dict[str, Any]]) -> str:
     """The goals that this run missed, and why as far as it is known."""
     rows = [("operation", "goal", "median", "minimum", "why")]
-    for phase in phases:
-        for case in phase["cases"]:
-            goal = case["goal"]
-            if goal is None or goal["reached"]:
-                continue
-            known = Goal(goal["limit"], goal["unit"], goal["than"])
-            ways = case["ways"]
-            value, least, why = "not measured", "", "not known"
-            if goal["measured"] is not None:
-                value, best = known.show(goal["measured"]), ways[OURS]["minimum"]
-                if goal["unit"] != "ns":
-                    best /= ways[goal["than"]]["minimum"]
-                    best = 1 / best if goal["unit"] == "faster" else best
-                least = known.show(best)
-                if known.reached(best):
-                    why = "load: the minimum is within it"
-            label = f"{case['group']}/{case['name']}"
-            why = REASONS.get(label, why)
-            rows.append((label, known.show(), value, least, why))
+    rows += [
+        _miss(case, fared)
+        for phase in phases
+        for case in phase["cases"]
+        for fared in case["goals"]
+        if not fared["reached"]
+    ]
     if len(rows) == 1:
         return "None.\n"
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "| --- | --- | ---: | ---: | --- |")
     return "\n".join(lines) + "\n"
+
+
+def _miss(case: dict[str, Any], fared: dict[str, Any]) -> tuple[str, ...]:
+    goal = _goal(fared)
+    label = f"{case['group']}/{case['name']}"
+    value, least, why = "not measured", "", "not known"
+    if fared["measured"] is not None:
+        value = goal.show(fared["measured"])
+        best = case["ways"][goal.who]["minimum"]
+        if goal.unit != "ns":
+            best /= case["ways"][goal.than]["minimum"]
+            best = 1 / best if goal.unit == "faster" else best
+        least = goal.show(best)
+        if goal.reached(best):
+            why = "load: the minimum is within it"
+    key = label if goal.than == RAW else f"{label} / {goal.than}"
+    return label, goal.show(), value, least, REASONS.get(key, why)
 
 
 def _phase(phase: dict[str, Any]) -> str:
@@ -157,7 +166,7 @@ def _table(cases: list[dict[str, Any]]) -> list[str]:
                     f"{way['spread'] * 100:.0f} %",
                     _times(way["to raw C"]),
                     _times(way["to winipc"]) if who != OURS else "",
-                    _verdict(case["goal"]) if who == OURS else "",
+                    _verdict(case["goals"], who),
                 )
             )
             label = ""
@@ -189,16 +198,17 @@ def _times(ratio: float | None) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def _verdict(goal: dict[str, Any] | None) -> str:
-    if goal is None:
-        return ""
-    known = Goal(goal["limit"], goal["unit"], goal["than"])
-    limit = known.show()
-    if goal["measured"] is None:
-        return f"{limit}: not measured"
-    if goal["reached"]:
-        return f"{limit}: yes"
-    return f"{limit}: no, {known.show(goal['measured'])}"
+def _verdict(goals: list[dict[str, Any]], who: str) -> str:
+    return "; ".join(_one_verdict(fared) for fared in goals if fared["who"] == who)
+
+
+def _one_verdict(fared: dict[str, Any]) -> str:
+    goal = _goal(fared)
+    if fared["measured"] is None:
+        return f"{goal.show()}: not measured"
+    if fared["reached"]:
+        return f"{goal.show()}: yes"
+    return f"{goal.show()}: no, {goal.show(fared['measured'])}"
 
 
 def _draw(phases: list[dict[str, Any]], folder: Path) -> None:

@@ -7,6 +7,7 @@
  *   big MIB          so much memory with numbers of no pattern in it; its address
  *   events A B       wait for event A and set B, on and on, in a thread
  *   echo IN OUT      send back by channel OUT what comes by IN, in a thread
+ *   sink IN OUT      the same, but only what is empty
  *
  * The end of its input is its end.
  */
@@ -70,6 +71,7 @@ events_thread(void *unused)
 }
 
 static winipc_channel in_channel, out_channel;
+static int only_empty; /* set before the thread starts */
 
 static DWORD WINAPI
 echo_thread(void *unused)
@@ -79,8 +81,9 @@ echo_thread(void *unused)
     (void)unused;
     while (winipc_channel_recv(&in_channel, message, sizeof(message), &length,
                                0xffffffffu) == WINIPC_OK &&
-           winipc_channel_send(&out_channel, message, length, 0xffffffffu) ==
-               WINIPC_OK) {
+           ((only_empty && length > 0) ||
+            winipc_channel_send(&out_channel, message, length, 0xffffffffu) ==
+                WINIPC_OK)) {
     }
     winipc_channel_close(&in_channel);
     winipc_channel_close(&out_channel);
@@ -177,6 +180,7 @@ main(void)
                              WINIPC_OK &&
                          winipc_channel_open(&out_channel, wide_second,
                                              1000) == WINIPC_OK;
+                only_empty = strncmp(line, "sink", 4) == 0;
                 start(echo_thread);
             }
         }

@@ -135,9 +135,11 @@ def test_tables_say_how_goals_fared(
 ) -> None:
     import report
 
-    result = harness.Result("group", "case", harness.Goal(100), "a note", 0)
+    goals = harness.Goal(100), harness.Goal(9, "faster", "pymem")
+    result = harness.Result("group", "case", goals, "a note", 0)
     result.samples["raw C"] = harness.Samples([50.0, 60.0])
     result.samples["winipc"] = harness.Samples([150.0, 130.0])
+    result.samples["pymem"] = harness.Samples([300.0, 260.0])
     report.save(tmp_path / "pinned.json", [result], True)
     sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
     try:
@@ -146,6 +148,6 @@ def test_tables_say_how_goals_fared(
         if sys.modules["matplotlib"] is None:
             del sys.modules["matplotlib"]
     text = capsys.readouterr().out
-    assert "100 ns: no, 140 ns" in text
+    assert "100 ns: no, 140 ns; 9x faster than pymem: no, 2x faster" in text
     assert "- case: a note" in text
     assert "2.58" in text
