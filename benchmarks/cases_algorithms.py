@@ -6,11 +6,14 @@ import ctypes
 import itertools
 import re
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pymem
 import pymem.pattern
+import PyMemoryEditor
 from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
 from world import World
 
@@ -88,6 +91,12 @@ def reads(world: World) -> Iterator[Case]:
     )
 
 
+def _code() -> bytes:
+    name = f"python{sys.version_info.major}{sys.version_info.minor}.dll"
+    dll = Path(sys.base_prefix, name).read_bytes()
+    return (dll * ((16 << 20) // len(dll) + 1))[: 16 << 20]
+
+
 @group("scan")
 def scan(world: World) -> Iterator[Case]:
     if not hasattr(winipc, "Pattern"):
@@ -102,6 +111,11 @@ def scan(world: World) -> Iterator[Case]:
     pattern = process.read(base + size - 64, 16)
     patterns = [process.read(base + size - 64 * k, 16) for k in range(1, 17)]
     region = [(base, size)]
+    editor = world.enter(PyMemoryEditor.OpenProcess(pid=world.target.pid))
+    its_region = [
+        one for one in editor.snapshot_memory_regions() if one.address == base
+    ]
+    assert its_region[0].size >= size
 
     def ours(what: object) -> Run:
         return timed(
@@ -130,10 +144,17 @@ def scan(world: World) -> Iterator[Case]:
                 [winipc.Pattern.exact(item) for item in patterns]
             ),
             "read and re, as pymem": theirs,
+            "PyMemoryEditor": timed(
+                "assert list(scan(what, memory_regions=region))",
+                scan=editor.search_by_pattern,
+                what=pattern.hex(" "),
+                region=its_region,
+            ),
         },
         (
             Goal(1.25, "times"),
             Goal(5.5, "faster", "read and re, as pymem"),
+            Goal(5.5, "faster", "PyMemoryEditor"),
             Goal(1.5, "times", OURS, "winipc, 16 patterns"),
         ),
         size=size,
@@ -157,6 +178,12 @@ def scan(world: World) -> Iterator[Case]:
             RAW: reading,
             OURS: ours(winipc.Pattern.value("int32", number)),
             "pymem and NumPy": with_numpy,
+            "PyMemoryEditor": timed(
+                "assert list(scan(int, 4, number, memory_regions=region))",
+                scan=editor.search_by_value,
+                number=number,
+                region=its_region,
+            ),
         },
         (Goal(1.1, "times"), Goal(4.5, "faster", "pymem and NumPy")),
         size=size,
@@ -209,4 +236,28 @@ def scan(world: World) -> Iterator[Case]:
         (Goal((16 << 20) / 9), Goal(12, "faster", "re")),
         size=16 << 20,
         most=8,
+    )
+    code = _code()
+    found = code.index(b"\x48\x8b\x05", len(code) // 2)  # mov rax, [rip + ????]
+    rest = code[found + 7 : found + 14]
+    yield Case(
+        "signature of code in 16 MiB of code",
+        {
+            OURS: timed(
+                "assert list(scan(data, what))",
+                scan=winipc.scan_bytes,
+                data=code,
+                what=winipc.Pattern.hex("48 8B 05 ?? ?? ?? ?? " + rest.hex(" ")),
+            ),
+            "re": timed(
+                "assert list(search(data))",
+                search=re.compile(
+                    re.escape(b"\x48\x8b\x05") + b"...." + re.escape(rest), re.DOTALL
+                ).finditer,
+                data=code,
+            ),
+        },
+        size=16 << 20,
+        most=8,
+        note="Python's own DLL, in which bytes are not as even as random ones",
     )
