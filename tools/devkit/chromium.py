@@ -1,6 +1,7 @@
 """Debian's Chromium, in which tests look at pages."""
 
 import shutil
+from ctypes.util import find_library
 
 from base import fail, need_packages
 
@@ -8,8 +9,11 @@ PROGRAM = "chromium"
 
 
 def missing_chromium() -> list[str]:
-    """The packages to install before Chromium can run and write text."""
-    return [] if shutil.which(PROGRAM) else [PROGRAM, "fonts-dejavu-core"]
+    """The packages to install before tests can drive Chromium, and it write text."""
+    missing = [] if shutil.which(PROGRAM) else [PROGRAM, "fonts-dejavu-core"]
+    if find_library("atomic") is None:
+        missing.append("libatomic1")  # of the Node.js in Playwright
+    return missing
 
 
 def chromium() -> str:
