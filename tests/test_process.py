@@ -1027,6 +1027,8 @@ def test_cached_reads_are_copies_until_the_end(
         assert process.read(pages, 4) == b"\1" * 4
         assert target.ask(f"poke {pages:x} 5a5a") == "ok"
         assert process.read(pages, 4) == b"\1" * 4
+        assert process.read(pages + PAGE, 1) == b"\2"  # all of the block is fetched
+        assert process.read(pages, 4) == b"\1" * 4
         with process.cached():
             process.write(pages + 2, b"w")
             assert process.read(pages, 4) == b"ZZw\1"
@@ -1034,6 +1036,18 @@ def test_cached_reads_are_copies_until_the_end(
         target.ask(f"poke {pages:x} 2121")
         assert process.read(pages, 2) == b"ZZ"
     assert process.read(pages, 2) == b"!!"
+
+
+def test_a_cache_begins_empty(process: RemoteProcess, target: Target) -> None:
+    """The next one has the memory of the one before, but nothing that was in it."""
+    pages = target.where("pages")
+    for limit in (1, 1 << 20, 1 << 20, 1 << 16, 1 << 20):
+        for value in (b"\x41", b"\x42"):
+            assert target.ask(f"poke {pages:x} {value.hex()}") == "ok"
+            with process.cached(max_bytes=limit):
+                for offset in (0, PAGE, 2 * PAGE):  # the block, at the second miss
+                    process.read(pages + offset, 4)
+                assert process.read(pages, 1) == value
 
 
 def test_cached_reads_meet_the_same_holes(
