@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from conftest import interrupted
 
 import winipc
 from winipc.message import HWND_BROADCAST, max_message_of
@@ -405,6 +407,37 @@ def test_long_sends_run_on_a_worker(unique_name: str, timeout: float | None) -> 
         hwnd = window.hwnd
     with pytest.raises(FileNotFoundError):
         winipc.send_copydata(hwnd, b"x", timeout=timeout)
+
+
+def test_interrupted_send_keeps_its_data_until_it_is_through(unique_name: str) -> None:
+    """The receiver may still be reading; later sends do not take it away either."""
+    data = bytearray(b"still there")
+    release = threading.Event()
+    seen: list[bytes] = []
+
+    def handler(message: winipc.Message) -> None:
+        release.wait(60)
+        seen.append(bytes(message))
+
+    with (
+        winipc.CopyDataWindow.create(unique_name, handler=handler) as window,
+        winipc.CopyDataWindow.create(f"{unique_name}.other") as other,
+    ):
+        try:
+            interrupted(lambda: winipc.send_copydata(window, data, timeout=None))
+            winipc.send_copydata(other, b"", timeout=None)
+            with pytest.raises(BufferError):
+                data.clear()
+        finally:
+            release.set()
+        deadline = time.monotonic() + 60
+        while data:
+            assert time.monotonic() < deadline
+            winipc.send_copydata(other, b"", timeout=None)
+            other.receive(10)
+            with contextlib.suppress(BufferError):
+                data.clear()
+    assert seen == [b"still there"]
 
 
 def test_broadcast_reaches_top_level_windows(unique_name: str) -> None:
