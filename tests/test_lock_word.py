@@ -377,6 +377,69 @@ def test_memory_is_pinned_until_the_lock_is_closed(memory: SharedMapping) -> Non
     assert repr(lock) == "<winipc.SharedLock closed>"
 
 
+def test_one_whose_lock_another_has_by_now_can_be_closed(lock: SharedLock) -> None:
+    """It was given back through another object, and a living thread took it."""
+    other = SharedLock(lock.buffer)
+    lock.acquire()
+    other.release()
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other:
+            taken.set()
+            done.wait(LONG)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert taken.wait(LONG)
+        lock.close()
+    finally:
+        done.set()
+        holder.join(LONG)
+        other.close()
+
+
+def event_name(memory: SharedMapping) -> str:
+    """Of the event of the lock at offset 0, as include/winipc.h has it."""
+    return f"Global\\winipc.lock.{memory.get_u64(8):016x}"
+
+
+def test_release_sets_the_event_for_who_waits(lock: SharedLock) -> None:
+    """Who waits would otherwise sleep to the end of its slice; nobody, no event."""
+    memory = lock.buffer
+    with lock:
+        assert elsewhere(lambda: lock.acquire(0.01)) is False
+    with Event.open(event_name(memory)) as event:
+        assert event.wait(0)
+        lock.acquire()
+        lock.release()
+        assert not event.wait(0)
+
+
+def test_the_event_goes_with_the_locks(memory: SharedMapping) -> None:
+    """Whoever made or opened it; closing leaves no handle."""
+    locks = [SharedLock(memory) for _ in range(2)]
+    for lock in locks:
+        with lock:
+            assert elsewhere(lambda lock=lock: lock.acquire(0.01)) is False
+    for lock in locks:
+        Event.open(event_name(memory)).close()
+        lock.close()
+    with pytest.raises(FileNotFoundError):
+        Event.open(event_name(memory))
+
+
+def test_a_later_thread_of_the_same_id_is_not_the_owner(lock: SharedLock) -> None:
+    """A living thread has the id, but not the stamp: the owner is dead."""
+    memory = lock.buffer
+    with lock:
+        word = memory.get_u64(0)
+    memory.set_u64(0, word ^ 1 << 40)
+    assert lock.acquire(LONG, abandoned="accept")
+    assert lock.abandoned
+
+
 def test_one_that_its_dead_thread_holds_can_be_closed(lock: SharedLock) -> None:
     """Nobody could release it any more."""
     assert elsewhere(lock.acquire)
@@ -508,11 +571,7 @@ def test_security_is_that_of_the_event(memory: SharedMapping, by_sddl: bool) -> 
     waiter = SharedLock(memory, security=spec)
     with owner:
         assert elsewhere(lambda: waiter.acquire(0.01)) is False
-    event = win32event.OpenEvent(
-        win32con.READ_CONTROL,
-        False,
-        f"Global\\winipc.lock.{memory.get_u64(8):016x}",
-    )
+    event = win32event.OpenEvent(win32con.READ_CONTROL, False, event_name(memory))
     found = win32security.GetSecurityInfo(
         event,
         win32security.SE_KERNEL_OBJECT,
