@@ -123,28 +123,58 @@ def test_page_stands_alone(name: str, request: pytest.FixtureRequest) -> None:
     assert [url for url in rendered.requests if not url.startswith("file:")] == []
 
 
+#: The first colours of Matplotlib, for the lines of each half of the plot.
+BLUE, ORANGE, GREEN = (0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E), (0x2C, 0xA0, 0x2C)
+LINES = ((BLUE, ORANGE), (BLUE, ORANGE, GREEN))
+
+
 def test_plot_is_a_picture_with_lines(telemetry: Rendered) -> None:
-    """It is decoded, as large as it should be, and not of one colour."""
+    """It is decoded, as large as it should be, and its lines go all along it.
+
+    The legend has the colours too, but in its corner.
+    """
     images = telemetry.page.locator("img")
     assert images.count() == 1
-    shown = images.first.evaluate(
-        """async (image) => {
+    width, height, spans = images.first.evaluate(
+        """async (image, lines) => {
             await image.decode();
             const canvas = document.createElement("canvas");
-            canvas.width = image.naturalWidth;
-            canvas.height = image.naturalHeight;
+            const width = canvas.width = image.naturalWidth;
+            const height = canvas.height = image.naturalHeight;
             const context = canvas.getContext("2d");
             context.drawImage(image, 0, 0);
-            const pixels = new Uint32Array(
-                context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
-            return [canvas.width, canvas.height, new Set(pixels).size];
-        }"""
+            const data = context.getImageData(0, 0, width, height).data;
+            // For each line the leftmost and the rightmost pixel, the highest and
+            // the lowest; its edges are mixed with the background.
+            const spans = lines.map((colours, half) => colours.map(colour => {
+                const span = [width, 0, height, 0];
+                const top = Math.round(half * height / 2);
+                for (let y = top; y < top + height / 2 && y < height; y++) {
+                    for (let x = 0; x < width; x++) {
+                        const at = (y * width + x) * 4;
+                        if (colour.every((c, i) => Math.abs(c - data[at + i]) < 50)) {
+                            span[0] = Math.min(span[0], x);
+                            span[1] = Math.max(span[1], x);
+                            span[2] = Math.min(span[2], y);
+                            span[3] = Math.max(span[3], y);
+                        }
+                    }
+                }
+                return span;
+            }));
+            return [width, height, spans];
+        }""",
+        LINES,
     )
-    width, height, colours = shown
     assert width > 400
     assert height > 300
-    assert colours > 20
     assert images.first.is_visible()
+    for left, right, _, _ in spans[0] + spans[1]:
+        assert right - left > width / 2, spans
+    # Together they fill their axes, whatever the car does meanwhile.
+    for half in spans:
+        tops, bottoms = zip(*(span[2:] for span in half), strict=True)
+        assert max(bottoms) - min(tops) > height / 5, spans
 
 
 def test_hex_view_has_its_fields_in_colours(telemetry: Rendered) -> None:
