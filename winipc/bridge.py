@@ -21,14 +21,15 @@ import os
 import warnings
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from winipc import _core
+from winipc.closing import Closing
 from winipc.errors import add_hint
 from winipc.mapping import SharedMapping
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    pass
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
 
@@ -45,7 +46,7 @@ _ERROR_FILE_EXISTS = 80
 _ERROR_PATH_NOT_FOUND = 3
 
 
-class Bridge:
+class Bridge(Closing):
     """A named mapping with a file behind it; made by `bridge`.
 
     `close`, or the end of its `with` block, takes the name and the file away, and
@@ -97,17 +98,6 @@ class Bridge:
         self.mapping.close()
         handle, self._handle = self._handle, 0
         _remove(handle, self.path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.size} bytes, {self.linux_path}"

@@ -24,11 +24,11 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
+from winipc.closing import Closing
 from winipc.sync import Event
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _BUSY = 0.01
 _LOOK = 0.25
 
 
-class Channel(_core.Channel):
+class Channel(_core.Channel, Closing):
     """A bounded ring of messages in shared memory.
 
     `name`, `capacity` and `max_record` (bytes), `created`, `closed`, `pending` (bytes
@@ -303,17 +303,6 @@ class Channel(_core.Channel):
             except EndOfStream:
                 return
             yield message
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
         if self.closed:

@@ -35,9 +35,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
+from winipc.closing import Closing
 from winipc.mapping import SharedMapping
 from winipc.memory import GlobalMemory, MemoryKind
 from winipc.message import find_window, register_message, send_copydata, send_message
@@ -134,7 +134,7 @@ class _Refused(Exception):
     """The receiver does not take this message."""
 
 
-class Receiver(Shown):
+class Receiver(Shown, Closing):
     """The receiving end: a window, a mapping and the shared section.
 
     `title` is the address that senders use. `mapping` names the mapping of
@@ -389,17 +389,6 @@ class Receiver(Shown):
             for memory in self._memory:
                 stack.callback(memory.close)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"hwnd={self.window.hwnd:#x}"
         return f"<winipc.Receiver {self.title!r} {state}>"
@@ -431,7 +420,7 @@ class _Lane:
         return self.mutex.lock(timeout, repair=lambda _: self.doubt.set())
 
 
-class Sender:
+class Sender(Closing):
     """The sending end: finds the receiver's window and delivers bytes to it.
 
     Raises:
@@ -608,17 +597,6 @@ class Sender:
         """
         self._stack.close()
         self._free_doubtful()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"

@@ -12,10 +12,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    pass
+
+from winipc.closing import Closing
 
 __all__ = ["Frame", "RecordingReader", "RecordingWriter", "changed_ranges"]
 
@@ -59,7 +61,7 @@ def changed_ranges(old: bytes, new: bytes, join: int = 4) -> Iterator[tuple[int,
         yield start, stop
 
 
-class RecordingWriter:
+class RecordingWriter(Closing):
     """Writes a recording. Each frame is in the file when `add` returns."""
 
     def __init__(
@@ -121,17 +123,6 @@ class RecordingWriter:
         # by its checksum.
         self._file.write(_FRAME.pack(self._time, flags, len(body), crc) + body)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -143,7 +134,7 @@ class Frame:
     changes: tuple[tuple[int, bytes], ...]
 
 
-class RecordingReader:
+class RecordingReader(Closing):
     """Reads a recording; iterate over it for its frames.
 
     A recording that was cut off gives the frames that are whole; `complete` then
@@ -223,14 +214,3 @@ class RecordingReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -32,12 +32,13 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 
 from winipc import _core
 from winipc._core import SectionError
 from winipc.atomic import Atomic
+from winipc.closing import Closing
 from winipc.errors import add_hint
 from winipc.pe import PEImage, SectionFlags, SectionVariable, inspect_dll
 from winipc.shown import Shown
@@ -51,7 +52,7 @@ ERROR_BAD_EXE_FORMAT = 193
 BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
 
 
-class SharedSection(_core.SharedSection, Shown):
+class SharedSection(_core.SharedSection, Shown, Closing):
     """A variable in a shared section of a DLL, as memory.
 
     It has the buffer protocol (memoryview, NumPy, struct, ctypes), items and
@@ -137,17 +138,6 @@ class SharedSection(_core.SharedSection, Shown):
         `ValueError` when misaligned or out of range.
         """
         return Atomic(self, offset, format)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _hint(error: OSError, path: str, symbol: str) -> str | None:

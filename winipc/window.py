@@ -23,6 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from winipc import _core
+from winipc.closing import Closing
 from winipc.message import (
     Target,
     Window,
@@ -35,8 +36,6 @@ from winipc.message import (
 from winipc.shown import Shown
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from _typeshed import ReadableBuffer
 
 __all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
@@ -239,7 +238,7 @@ def _end_waker(token: list[object], *sockets: socket.socket) -> None:
 _open_windows: weakref.WeakSet[CopyDataWindow] = weakref.WeakSet()
 
 
-class CopyDataWindow(_core.CopyDataWindow, Shown):
+class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     """A window of this process that others send to.
 
     Made by `create`; closed by `close()`, `with`, garbage collection (with a
@@ -464,17 +463,6 @@ class CopyDataWindow(_core.CopyDataWindow, Shown):
                     raise
 
     # ----------------------------------------------------------------- life
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"hwnd={self.hwnd:#x}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from types import TracebackType
 from typing import Protocol, Self
 
 from winipc.cli.options import number
+from winipc.closing import Closing
 from winipc.mapping import SharedMapping
 from winipc.process import RemoteProcess
 
@@ -39,33 +39,10 @@ class Target(Protocol):
         """Let go of it."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
 
 
-class _Base:
-    """The `with` of both kinds."""
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class _Mapping(_Base):
+class _Mapping(Closing):
     def __init__(self, name: str, offset: int, size: int | None) -> None:
         self._mapping = SharedMapping.open(name, access="read")
         self.label = name
@@ -83,7 +60,7 @@ class _Mapping(_Base):
         self._mapping.close()
 
 
-class _Memory(_Base):
+class _Memory(Closing):
     def __init__(self, process: str, place: str, offset: int, size: int) -> None:
         pid = int(process) if process.isdecimal() else process
         self._process = RemoteProcess.open(pid)

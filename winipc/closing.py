@@ -1,0 +1,25 @@
+"""What has a `close()`, and is closed at the end of a `with`."""
+
+from __future__ import annotations
+
+from typing import Self
+
+__all__ = ["Closing"]
+
+
+class Closing:
+    """The `with` of a class whose `close()` is its end.
+
+    Last among the bases, so that the `close` of another one is found first.
+    """
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
