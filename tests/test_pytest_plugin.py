@@ -17,7 +17,7 @@ import pytest
 from conftest import DEADLINE, c_peer_path
 
 import winipc
-from winipc.testing import LeakCheck
+from winipc.testing import LeakCheck, Peer
 
 pytest_plugins = ["pytester"]
 
@@ -151,6 +151,39 @@ def test_gone(peer):
 """,
         passed=2,
     )
+
+
+def test_output_ends_with_the_peer_though_others_hold_its_pipes(
+    unique_name: str,
+) -> None:
+    """A process that it started goes on, with the same streams."""
+    waits = "import sys, winipc; winipc.Event.open(sys.argv[1]).wait(100)"
+    code = f"""
+import subprocess, sys
+command = [sys.executable, "-c", {waits!r}, {unique_name!r}]
+child = subprocess.Popen(command, stdout=sys.stdout, stderr=sys.stderr)
+print(child.pid)
+print("no end of line", end="")
+print("nor here", end="", file=sys.stderr)
+sys.stdout.flush()
+child.returncode = 0  # it is not waited for
+"""
+    with winipc.Event.create(unique_name, manual=True) as over:
+        peer = Peer([sys.executable, "-c", code], timeout=DEADLINE)
+        with winipc.RemoteProcess.open(int(peer.read_line())) as child:
+            try:
+                assert peer.wait() == 0
+                assert peer.read_line() == "no end of line"
+                with pytest.raises(AssertionError, match="ended early"):
+                    peer.read_line(10)
+                assert peer.stderr == ["nor here"]
+                peer.reap()
+                assert not any(thread.is_alive() for thread in peer._threads)
+                assert child.alive
+            finally:
+                over.set()
+                peer.reap()
+            child.wait(DEADLINE)
 
 
 def test_report_of_a_failure_has_what_peers_printed(inner: pytest.Pytester) -> None:

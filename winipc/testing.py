@@ -15,11 +15,12 @@ import queue
 import subprocess
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from winipc import _core
 from winipc.mapping import SharedMapping
@@ -38,10 +39,54 @@ __all__ = ["ExpectingWindow", "LeakCheck", "Peer"]
 # --------------------------------------------------------------------- Peer
 
 
+class _Output(io.RawIOBase):
+    """What a process prints, from a pipe, up to a mark."""
+
+    def __init__(self, descriptor: int, mark: bytes) -> None:
+        self._descriptor = descriptor
+        self._mark = mark
+        self._read = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while (count := self._certain()) == 0 and not self._ended:
+            more = os.read(self._descriptor, 65536)
+            self._read += more
+            self._ended = not more
+        count = min(count, len(buffer))
+        buffer[:count] = self._read[:count]
+        self._read = self._read[count:]
+        return count
+
+    def _certain(self) -> int:
+        """How many of the bytes that were read are none of the mark."""
+        if (at := self._read.find(self._mark)) >= 0:
+            self._read = self._read[:at]
+            self._ended = True
+        if self._ended:
+            return len(self._read)
+        for length in range(len(self._mark) - 1, 0, -1):
+            if self._read.endswith(self._mark[:length]):
+                return len(self._read) - length
+        return len(self._read)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
 class Peer:
     """A process on the other side, spoken to line by line.
 
     What it prints is kept, and shown by every failure. Any thread may use it.
+
+    Its output ends when it ends. The pipes may live on: in a process that it started,
+    and under Wine in the desktop, which the first window of all starts. So a mark is
+    written behind what it printed, and nobody waits for the pipes to be closed.
     """
 
     def __init__(
@@ -62,47 +107,70 @@ class Peer:
         self.timeout = timeout
         self.encoding = encoding
         self.name = Path(argv[0]).name
-        self.process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding=encoding,
-            errors="backslashreplace",
-            cwd=cwd,
-            # For a peer in Python: its lines come at once.
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "PYTHONUTF8": "1",
-                **(env or {}),
-            },
-        )
+        mark = uuid.uuid4().bytes
+        pipes = [os.pipe(), os.pipe()]
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=pipes[0][1],
+                stderr=pipes[1][1],
+                encoding=encoding,
+                errors="backslashreplace",
+                cwd=cwd,
+                # For a peer in Python: its lines come at once.
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONUTF8": "1",
+                    **(env or {}),
+                },
+            )
+        except BaseException:
+            for end in (*pipes[0], *pipes[1]):
+                os.close(end)
+            raise
         self.pid = self.process.pid
         self.stdout: list[str] = []
         self.stderr: list[str] = []
         self._stderr_grew = threading.Condition()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        printed, complained = (
+            io.TextIOWrapper(
+                io.BufferedReader(_Output(end, mark)), encoding, "backslashreplace"
+            )
+            for end, _ in pipes
+        )
         self._threads = [
-            threading.Thread(target=self._pump_stdout, daemon=True),
-            threading.Thread(target=self._pump_stderr, daemon=True),
+            threading.Thread(target=target, args=args, daemon=True)
+            for target, args in (
+                (self._pump_stdout, (printed,)),
+                (self._pump_stderr, (complained,)),
+                (self._end_output, ([end for _, end in pipes], mark)),
+            )
         ]
         for thread in self._threads:
             thread.start()
 
-    def _pump_stdout(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.stdout.append(line)
-            self._lines.put(line.rstrip("\r\n"))
+    def _pump_stdout(self, stream: io.TextIOWrapper) -> None:
+        with stream:
+            for line in stream:
+                self.stdout.append(line)
+                self._lines.put(line.rstrip("\r\n"))
         self._lines.put(None)
 
-    def _pump_stderr(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            with self._stderr_grew:
-                self.stderr.append(line)
-                self._stderr_grew.notify_all()
+    def _pump_stderr(self, stream: io.TextIOWrapper) -> None:
+        with stream:
+            for line in stream:
+                with self._stderr_grew:
+                    self.stderr.append(line)
+                    self._stderr_grew.notify_all()
+
+    def _end_output(self, ends: list[int], mark: bytes) -> None:
+        self.process.wait()
+        for end in ends:
+            os.write(end, mark)
+            os.close(end)
 
     def _wait(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
@@ -189,10 +257,9 @@ class Peer:
         self.process.wait(self.timeout)
         for thread in self._threads:
             thread.join(self.timeout)
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):  # died with unread input
-                    stream.close()
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # died with unread input
+            self.process.stdin.close()
 
     def __str__(self) -> str:
         return f"peer {self.name} (pid {self.pid})"
