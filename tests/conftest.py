@@ -19,6 +19,7 @@ from typing import Any
 
 import c_peers
 import pytest
+from c_target import process, target  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 
 from winipc import _core

@@ -10,53 +10,19 @@ import os
 import random
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
+from c_target import Target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from winipc import CandidateSet, ProcessAccess, RemoteProcess, ValueChange, ValueType
+from winipc import CandidateSet, RemoteProcess, ValueChange, ValueType
 
 PAGE = 4096
 WINDOW = 65536  # addresses of one block of candidates
 
 KINDS = [pytest.param(kind, id=kind.name.lower()) for kind in ValueType]
-
-
-class Target:
-    """The C target, spoken to by name."""
-
-    def __init__(self, peer: object) -> None:
-        self.peer = peer
-        self.pid = peer.pid
-        peer.expect("ready")
-
-    def ask(self, line: str) -> str:
-        self.peer.say(line)
-        return self.peer.read_line()
-
-    def alloc(self, size: int) -> int:
-        return int(self.ask(f"alloc {size}"), 16)
-
-    def free(self, address: int) -> None:
-        assert self.ask(f"free {address:x}") == "ok"
-
-    def protect(self, address: int, size: int, protection: int) -> None:
-        assert self.ask(f"protect {address:x} {size} {protection:x}") == "ok"
-
-
-@pytest.fixture
-def target(start_peer: Callable[..., object]) -> Target:
-    """A fresh target process."""
-    return Target(start_peer("target.exe"))
-
-
-@pytest.fixture
-def process(target: Target) -> Iterator[RemoteProcess]:
-    """The target, opened for reading and writing."""
-    with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
-        yield process
 
 
 def unpack(kind: ValueType, data: bytes, step: int) -> dict[int, float]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from c_target import Target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,42 +32,6 @@ from winipc import (
 )
 
 PAGE = 4096
-
-
-class Target:
-    """The C target, spoken to by name."""
-
-    def __init__(self, peer: object) -> None:
-        self.peer = peer
-        self.pid = peer.pid
-        peer.expect("ready")
-
-    def ask(self, line: str) -> str:
-        self.peer.say(line)
-        return self.peer.read_line()
-
-    def where(self, name: str) -> int:
-        return int(self.ask(f"where {name}"), 16)
-
-    def peek(self, address: int, size: int) -> bytes:
-        return bytes.fromhex(self.ask(f"peek {address:x} {size}"))
-
-    def exit(self, code: int = 0) -> None:
-        self.peer.say(f"exit {code}")
-        self.peer.process.wait(60)
-
-
-@pytest.fixture
-def target(start_peer: Callable[..., object]) -> Target:
-    """A fresh target process."""
-    return Target(start_peer("target.exe"))
-
-
-@pytest.fixture
-def process(target: Target) -> Iterator[RemoteProcess]:
-    """The target, opened for reading and writing."""
-    with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
-        yield process
 
 
 @pytest.fixture

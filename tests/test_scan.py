@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from c_target import Target
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,41 +43,6 @@ CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS", "300"))
 CHURN_ROUND = 300
 
 LEVELS = range(_core._SCAN_LEVEL + 1)
-
-
-class Target:
-    """The C target, spoken to by name."""
-
-    def __init__(self, peer: object) -> None:
-        self.peer = peer
-        self.pid = peer.pid
-        peer.expect("ready")
-
-    def ask(self, line: str) -> str:
-        self.peer.say(line)
-        return self.peer.read_line()
-
-    def where(self, name: str) -> int:
-        return int(self.ask(f"where {name}"), 16)
-
-    def alloc(self, size: int) -> int:
-        return int(self.ask(f"alloc {size}"), 16)
-
-    def protect(self, address: int, size: int, protection: int) -> None:
-        assert self.ask(f"protect {address:x} {size} {protection:x}") == "ok"
-
-
-@pytest.fixture
-def target(start_peer: Callable[..., object]) -> Target:
-    """A fresh target process."""
-    return Target(start_peer("target.exe"))
-
-
-@pytest.fixture
-def process(target: Target) -> Iterator[RemoteProcess]:
-    """The target, opened for reading and writing."""
-    with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
-        yield process
 
 
 @pytest.fixture
