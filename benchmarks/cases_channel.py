@@ -166,9 +166,25 @@ def _stream(
     return run
 
 
+def _pipe_stream(world: World, data: bytes, batch: int = 1) -> Run:
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    world.child(echo.pipe_sink, theirs)
+    world.stack.callback(ours.close)
+
+    def run(n: int) -> int:
+        send = ours.send_bytes
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n * batch):
+            send(data)
+        send(b"")
+        ours.recv_bytes()
+        return time.perf_counter_ns() - began
+
+    return run
+
+
 @group("stream", pinned=False)
 def stream(world: World) -> Iterator[Case]:
-    context = multiprocessing.get_context("spawn")
     small, batch = b"m" * 64, 256
     messages = [small] * batch
     _raw_channels(world, "sink")
@@ -178,19 +194,6 @@ def stream(world: World) -> Iterator[Case]:
         many = channels[0].send_many
         for _ in itertools.repeat(None, n):
             many(messages)
-
-    ours, theirs = context.Pipe()
-    world.child(echo.pipe_sink, theirs)
-    world.stack.callback(ours.close)
-
-    def pipe(n: int) -> int:
-        send = ours.send_bytes
-        began = time.perf_counter_ns()
-        for _ in itertools.repeat(None, n * batch):
-            send(small)
-        send(b"")
-        ours.recv_bytes()
-        return time.perf_counter_ns() - began
 
     library = world.enter(zmq.Context())
     pair = world.enter(library.socket(zmq.PAIR))
@@ -214,7 +217,7 @@ def stream(world: World) -> Iterator[Case]:
         {
             RAW: lambda n: raw_stream(n * batch),
             OURS: _stream(channels, send_many),
-            "Pipe": pipe,
+            "Pipe": _pipe_stream(world, small, batch),
             "pyzmq": with_zmq,
         },
         (Goal(120),),
@@ -226,7 +229,6 @@ def stream(world: World) -> Iterator[Case]:
 
 @group("stream 64 KiB", pinned=False)
 def stream_large(world: World) -> Iterator[Case]:
-    context = multiprocessing.get_context("spawn")
     large = bytes(65536)
     _raw_channels(world, "sink")
     channels = _channels(world, echo.channel_sink, 65536)
@@ -236,25 +238,12 @@ def stream_large(world: World) -> Iterator[Case]:
         for _ in itertools.repeat(None, n):
             one(large)
 
-    ours, theirs = context.Pipe()
-    world.child(echo.pipe_sink, theirs)
-    world.stack.callback(ours.close)
-
-    def pipe(n: int) -> int:
-        one = ours.send_bytes
-        began = time.perf_counter_ns()
-        for _ in itertools.repeat(None, n):
-            one(large)
-        one(b"")
-        ours.recv_bytes()
-        return time.perf_counter_ns() - began
-
     yield Case(
         "64 KiB stream, per message",
         {
             RAW: raw(world.raw.raw_stream, 65536),
             OURS: _stream(channels, send),
-            "Pipe": pipe,
+            "Pipe": _pipe_stream(world, large),
         },
         (Goal(65536 / 12),),
         size=65536,
