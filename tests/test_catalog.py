@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -10,6 +9,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
+from conftest import handle_count
 
 import winipc
 from winipc import (
@@ -124,16 +124,6 @@ def test_what_may_not_be_opened_is_listed_with_the_reason(
 
 def test_a_thousand_objects(unique_name: str) -> None:
     """None is missing, and listing leaves no handle open."""
-    kernel32 = ctypes.WinDLL("kernel32")
-    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-
-    def handle_count() -> int:
-        count = ctypes.c_uint32()
-        kernel32.GetProcessHandleCount(
-            ctypes.c_void_p(kernel32.GetCurrentProcess()), ctypes.byref(count)
-        )
-        return count.value
-
     with ExitStack() as stack:
         names = [f"{unique_name}-{number}" for number in range(1000)]
         for name in names:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEADLINE, PEERS, Peer
+from conftest import DEADLINE, PEERS, Peer, handle_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -78,6 +78,52 @@ def test_create_is_exclusive(unique_name: str) -> None:
             assert not b.created
             b[0] = 7
         assert a[0] == 7
+    with pytest.raises(FileNotFoundError):  # those who were refused hold nothing
+        SharedMapping.open(unique_name)
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 65536, 65537])
+def test_create_knows_what_open_asks(unique_name: str, size: int) -> None:
+    """How many pages there are is worked out here, and asked of Windows there."""
+    with (
+        SharedMapping.create(unique_name, size) as made,
+        SharedMapping.open(unique_name) as opened,
+    ):
+        assert (made.mapped_size, made.reserved) == (opened.size, opened.reserved)
+        assert made.mapped_size == opened.mapped_size
+        with SharedMapping.create(unique_name, size, exist_ok=True) as again:
+            assert (again.size, again.mapped_size) == (size, made.mapped_size)
+
+
+@pytest.mark.parametrize("offset", [1, 4096, 65536, 70_001])
+def test_create_at_an_offset(unique_name: str, offset: int) -> None:
+    """The mapping reaches from 0 to there and on; the first byte is at the offset."""
+    with (
+        SharedMapping.create(unique_name, 5000, offset=offset) as late,
+        SharedMapping.open(unique_name) as whole,
+    ):
+        assert (late.size, late.offset) == (5000, offset)
+        late[4999] = 7
+        assert whole[offset + 4999] == 7
+        assert late.mapped_size == whole.mapped_size - offset
+
+
+def test_exist_ok_takes_what_is_there_as_it_is(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """Memory that is only reserved is not touched; a file behind it is noticed."""
+    with (
+        SharedMapping.create(unique_name, 1 << 16, reserve=True),
+        SharedMapping.create(unique_name, 1 << 16, exist_ok=True) as again,
+    ):
+        assert (again.size, again.mapped_size, again.reserved) == (0, 0, 1 << 16)
+        assert again.commit(5000) == 5000
+        again.write(b"x" * 5000)
+    with (
+        SharedMapping.create(unique_name, 5000, file=tmp_path / "behind"),
+        SharedMapping.create(unique_name, 5000, exist_ok=True) as again,
+    ):
+        assert again.file_backed
 
 
 def test_open_never_creates(unique_name: str) -> None:
@@ -1367,18 +1413,6 @@ def test_failed_calls_leave_nothing(unique_name: str, tmp_path: Path) -> None:
         gc.collect()
         assert handle_count() - before <= 3
     path.unlink()  # nobody holds it
-
-
-def handle_count() -> int:
-    """The handles of this process."""
-    kernel32 = ctypes.WinDLL("kernel32")
-    count = ctypes.c_uint32()
-    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-    kernel32.GetProcessHandleCount.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    assert kernel32.GetProcessHandleCount(
-        kernel32.GetCurrentProcess(), ctypes.byref(count)
-    )
-    return count.value
 
 
 def address_space() -> int:

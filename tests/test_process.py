@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from c_target import Target
+from conftest import handle_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -569,12 +570,6 @@ def test_hand_over_by_address(start_peer: Callable[..., object]) -> None:
 
 def test_no_handles_leak(target: Target) -> None:
     """Thousands of opens, reads and failures leave no handle behind."""
-    kernel32 = ctypes.WinDLL("kernel32")
-    count = ctypes.c_uint32()
-
-    def handles() -> int:
-        kernel32.GetProcessHandleCount(ctypes.c_void_p(-1), ctypes.byref(count))
-        return count.value
 
     def once() -> None:
         with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
@@ -586,10 +581,10 @@ def test_no_handles_leak(target: Target) -> None:
 
     point = target.where("point")
     once()
-    before = handles()
+    before = handle_count()
     for _ in range(300):
         once()
-    assert handles() <= before + 2
+    assert handle_count() <= before + 2
 
 
 # ------------------------------------------------------------ opening, more

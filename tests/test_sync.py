@@ -14,14 +14,13 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from conftest import interrupted
+from conftest import handle_count, interrupted
 
 import winipc
 from winipc import Event, Mutex, Semaphore, SyncAccess, wait_all, wait_any
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-kernel32.GetProcessHandleCount.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 kernel32.CloseHandle.argtypes = [ctypes.c_void_p]
 
 #: Seconds that only something broken takes.
@@ -29,15 +28,6 @@ LONG = 30.0
 
 KINDS = [Mutex, Event, Semaphore]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-
-
-def handle_count() -> int:
-    """How many handles this process has, asked of Windows."""
-    count = ctypes.c_uint32()
-    assert kernel32.GetProcessHandleCount(
-        kernel32.GetCurrentProcess(), ctypes.byref(count)
-    )
-    return count.value
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import threading
 import time
@@ -13,6 +12,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from conftest import handle_count
 
 import winipc
 from winipc import Event, Mutex, Semaphore, SyncAccess, awaiting
@@ -531,16 +531,6 @@ def test_cancelled_task_passes_abandonment_on(make: Callable[..., Any]) -> None:
 
 def test_handles_are_flat(make: Callable[..., Any]) -> None:
     """A thousand awaits and locks leave none behind."""
-    kernel32 = ctypes.WinDLL("kernel32")
-    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-
-    def handle_count() -> int:
-        count = ctypes.c_uint32()
-        kernel32.GetProcessHandleCount(
-            ctypes.c_void_p(kernel32.GetCurrentProcess()), ctypes.byref(count)
-        )
-        return count.value
-
     event = make(Event)
     mutex = make(Mutex)
 

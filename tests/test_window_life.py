@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import interrupted
+from conftest import handle_count, interrupted
 
 import winipc
 
@@ -307,16 +307,10 @@ def test_4_gib_are_refused_before_the_call(unique_name: str) -> None:
 def counts() -> tuple[int, int, int]:
     """Handles, threads and windows of this process."""
     gc.collect()
-    kernel32 = ctypes.WinDLL("kernel32")
-    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-    handles = ctypes.c_ulong()
-    kernel32.GetProcessHandleCount(
-        ctypes.c_void_p(kernel32.GetCurrentProcess()), ctypes.byref(handles)
-    )
     process = psutil.Process()
     windows = winipc.find_windows(pid=process.pid)
     windows += winipc.find_windows(pid=process.pid, message_only=True)
-    return handles.value, process.num_threads(), len(windows)
+    return handle_count(), process.num_threads(), len(windows)
 
 
 def assert_no_more(after: tuple[int, int, int], before: tuple[int, int, int]) -> None:
