@@ -351,6 +351,25 @@ def test_thousands_of_rounds_leave_nothing(unique_name: str) -> None:
     assert grown < 16 << 20
 
 
+@pytest.mark.parametrize("handled", [False, True])
+def test_messages_that_are_gone_keep_no_memory(unique_name: str, handled: bool) -> None:
+    """Neither those that were received nor those that a handler saw."""
+    data = bytes(1 << 20)
+    handler = (lambda message: 1) if handled else None
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+
+        def use(count: int) -> int:
+            for _ in range(count):
+                winipc.send_copydata(window, data)
+                if not handled:
+                    window.receive(10)
+            gc.collect()
+            return psutil.Process().memory_info().rss
+
+        before = use(5)
+        assert use(200) - before < 100 << 20  # of the 200 MiB that went through
+
+
 def test_closed_windows_keep_no_handles(unique_name: str) -> None:
     """Not even while they are referred to; what they took is still theirs."""
     rounds(20, unique_name)
