@@ -7,6 +7,7 @@ tests/linux runs the notebooks with a real kernel.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import re
 import subprocess
@@ -22,7 +23,7 @@ from conftest import DEADLINE
 
 import winipc
 import winipc.jupyter as wj
-from winipc.jupyter import updating
+from winipc.jupyter import picture, updating
 from winipc.jupyter.markup import clean
 
 HOSTILE = "<script>alert('x')</script>\"&\u202e\x1b[31m\ud800"
@@ -343,6 +344,7 @@ def test_window_shows_its_messages(unique_name: str) -> None:
         assert "wparam 0x5" in text
         assert "text 13 ü" in text
         assert "text 4 ü" not in text
+        assert text.index("wparam 0x5") < text.index("13 ü") < text.index("12 ü")
         assert "5 older ones" in text
         assert window.pending == 15
         assert "text 0 ü" in page(wj.messages(window, 20)).text
@@ -421,6 +423,18 @@ def region(base: int, pages: int, allocation: int) -> winipc.Region:
         winipc.MemoryProtection.READWRITE,
         "C:\\<b>x</b>.dat",
     )
+
+
+def test_legend_tells_how_much_there_is() -> None:
+    """Of each type what is committed; what is reserved only is apart."""
+    committed = region(0, 3, 0)
+    reserved = dataclasses.replace(
+        region(1 << 20, 5, 1 << 20), state=winipc.MemoryState.RESERVE
+    )
+    text = Page(picture._legend([committed, committed, reserved])).text
+    assert "private 24 KiB" in text
+    assert "image 0 bytes" in text
+    assert "reserved 20 KiB" in text
 
 
 def test_picture_of_very_many_regions_is_bounded() -> None:
@@ -567,6 +581,33 @@ def test_live_view_of_a_process(
         assert view.wait(1, DEADLINE) or view.running
     assert view.wait(timeout=DEADLINE)
     assert view.reason == "closed"
+
+
+def test_live_view_of_a_process_keeps_its_options(
+    shell: FakeShell, child: subprocess.Popen[bytes]
+) -> None:
+    """It looks through a handle of its own, but at what it was told to."""
+    with winipc.RemoteProcess.open(child) as process:
+        module = process.module("ntdll.dll")
+        views = [wj.live(wj.memory_map(process, module.base, module.end), 0.05)]
+        rows = shell.shown[-1]._repr_html_()
+        bases = [int(base, 16) for base in re.findall(r">(0x[0-9a-f]+)</td>", rows)]
+        assert module.base in bases
+        assert all(module.base <= base < module.end for base in bases)
+        views.append(wj.live(wj.address_space(process, width=500), 0.05))
+        assert "<svg xmlns='http://www.w3.org/2000/svg' width='500'" in (
+            shell.shown[-1]._repr_html_()
+        )
+        views.append(wj.live(wj.memory_map(process, limit=2), 0.05))
+        assert "more: memory_map" in shell.text
+        options = {"address": module.base, "offset": 64, "layout": Telemetry}
+        views.append(wj.live(process, 0.05, **options))
+        assert f"{module.base + 64:x}" in shell.text
+        assert "frame" in shell.text
+        assert "MZ" not in shell.text
+        wj.stop_all()
+        assert not any(view.running or view in updating._views for view in views)
+        process.close()  # nothing of it is in use any more
 
 
 def test_live_function_is_displayed_until_it_ends(shell: FakeShell) -> None:
