@@ -969,46 +969,108 @@ fast_post(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 #define FAST_ALWAYS_TAKEN (1 << 20)
 #define FAST_TIMEOUT_MS 5000u
 
+static void
+fast_release(send_job *job)
+{
+    if (job->buffer.obj != NULL) {
+        PyBuffer_Release(&job->buffer);
+    }
+}
+
+/* Point a job at data of at most FAST_ALWAYS_TAKEN bytes; bytes need no lock
+ * on their buffer, as the caller holds them. FALSE, without an exception, for
+ * what Python has to look at. */
+static BOOL
+fast_data(send_job *job, PyObject *data)
+{
+    Py_ssize_t size;
+    char *from;
+    if (PyBytes_CheckExact(data)) {
+        size = PyBytes_Size(data);
+        from = PyBytes_AsString(data);
+    }
+    else if (PyObject_CheckBuffer(data) &&
+             PyObject_GetBuffer(data, &job->buffer, PyBUF_SIMPLE) == 0) {
+        size = job->buffer.len;
+        from = job->buffer.buf;
+    }
+    else {
+        PyErr_Clear();
+        return FALSE;
+    }
+    if (size > FAST_ALWAYS_TAKEN) {
+        fast_release(job);
+        return FALSE;
+    }
+    job->data.cbData = (DWORD)size;
+    job->data.lpData = size > 0 ? from : NULL;
+    return TRUE;
+}
+
+/* Take id=NUMBER or no keyword; FALSE, without an exception, for others. */
+static BOOL
+fast_id(send_job *job, PyObject *const *values, PyObject *kwnames)
+{
+    if (kwnames == NULL) {
+        return TRUE;
+    }
+    if (PyTuple_Size(kwnames) != 1 || !PyLong_CheckExact(values[0]) ||
+        PyUnicode_CompareWithASCIIString(PyTuple_GetItem(kwnames, 0), "id")) {
+        return FALSE;
+    }
+    job->data.dwData = PyLong_AsSize_t(values[0]);
+    if (job->data.dwData == (ULONG_PTR)-1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static PyObject *
+fast_refused(const send_job *job)
+{
+    PyObject *error = PyObject_CallFunction(
+        /* Python's errno.ECONNREFUSED; that of errno.h is another. */
+        PyExc_ConnectionRefusedError, "iN", (int)WSAECONNREFUSED,
+        PyUnicode_FromFormat("window 0x%x refused a message of %u bytes "
+                             "with id 0x%llx",
+                             (unsigned int)(uintptr_t)job->hwnd,
+                             (unsigned int)job->data.cbData,
+                             (unsigned long long)job->data.dwData));
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
 static PyObject *
 fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     send_job job;
-    Py_ssize_t size;
     memset(&job, 0, sizeof(job));
-    if (kwnames != NULL || nargs != 2 || !PyLong_CheckExact(args[0]) ||
-        !PyBytes_CheckExact(args[1]) ||
-        (size = PyBytes_Size(args[1])) > FAST_ALWAYS_TAKEN) {
+    if (nargs != 2 || !PyLong_CheckExact(args[0]) ||
+        !fast_id(&job, args + nargs, kwnames) || !fast_data(&job, args[1])) {
         return fast_hand_on(self, args, nargs, kwnames);
     }
     if (!wi_hwnd_converter(args[0], &job.hwnd)) {
+        fast_release(&job);
         return NULL;
     }
     job.number = WM_COPYDATA;
-    job.data.cbData = (DWORD)size;
-    job.data.lpData = size > 0 ? PyBytes_AsString(args[1]) : NULL;
     job.flags = SMTO_NORMAL | SMTO_ERRORONEXIT | SMTO_ABORTIFHUNG;
     job.timeout_ms = FAST_TIMEOUT_MS;
-    /* The caller of this function holds the bytes meanwhile. */
     Py_BEGIN_ALLOW_THREADS
     send_run_direct(&job);
     Py_END_ALLOW_THREADS
+    fast_release(&job);
     if (job.sent == 0) {
         send_failed(job.err, "SendMessageTimeoutW", job.hwnd);
         return fast_explain(self, args[0]);
     }
     if (job.result == 0) {
-        PyObject *error = PyObject_CallFunction(
-            /* Python's errno.ECONNREFUSED; that of errno.h is another. */
-            PyExc_ConnectionRefusedError, "iN", (int)WSAECONNREFUSED,
-            PyUnicode_FromFormat("window 0x%x refused a message of %zd bytes "
-                                 "with id 0x0",
-                                 (unsigned int)(uintptr_t)job.hwnd, size));
-        if (error != NULL) {
-            PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-            Py_DECREF(error);
-        }
-        return NULL;
+        return fast_refused(&job);
     }
     return PyLong_FromLongLong((LRESULT)job.result);
 }

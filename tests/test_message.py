@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import gc
@@ -270,20 +271,46 @@ def test_post_by_number_takes_every_form(window: winipc.CopyDataWindow) -> None:
 def test_send_by_number_delivers_every_byte(
     window: winipc.CopyDataWindow, size: int
 ) -> None:
-    """Of bytes, and of another buffer with the same in it."""
+    """Of bytes, and of other buffers with the same in them."""
     data = (bytes(range(251)) * (size // 251 + 1))[:size]
-    for form in (data, bytearray(data)):
-        assert winipc.send_copydata(window.hwnd, form) == 1
-        message = window.receive(10)
-        assert bytes(message) == data
-        assert (message.id, message.sender) == (0, 0)
-    form.clear()  # no export is left behind
+    own = bytearray(data)
+    with memoryview(b"<" + data + b">") as around, around[1:-1] as inner:
+        for form in (data, own, array.array("B", data), inner):
+            assert winipc.send_copydata(window.hwnd, form) == 1
+            message = window.receive(10)
+            assert bytes(message) == data
+            assert (message.id, message.sender) == (0, 0)
+    own.clear()  # no export is left behind
+
+
+def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
+    """As wide as dwData, and whatever else goes with it."""
+    hwnd, data = window.hwnd, bytearray(b"data")
+    for number in (0, 7, 1 << 63, (1 << 64) - 1, -1):
+        assert winipc.send_copydata(hwnd, data, id=number) == 1
+        assert window.receive(10).id == number % (1 << 64)
+    assert winipc.send_copydata(hwnd, data, id=8, sender=hwnd) == 1
+    message = window.receive(10)
+    assert (message.id, message.sender, bytes(message)) == (8, hwnd, b"data")
+    for bad in (-(1 << 63) - 1, 1 << 64):
+        with pytest.raises(OverflowError):
+            winipc.send_copydata(hwnd, data, id=bad)
+    with pytest.raises(TypeError):
+        winipc.send_copydata(hwnd, data, id="text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        winipc.send_copydata(hwnd, data, ident=1)  # type: ignore[call-arg]
+    with pytest.raises(BufferError), memoryview(data) as view:
+        winipc.send_copydata(hwnd, view[::2])
+    with pytest.raises(ValueError, match="not a window handle"):
+        winipc.send_copydata(0, data)
+    data.clear()  # no export is left behind
+    assert window.pending == 0
 
 
 @pytest.mark.parametrize("by", ["window", "number"])
 def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> None:
     """Refused by the receiver, above its limit, gone."""
-    answers = iter([0, 0, -1, 2**63 - 1])
+    answers = iter([0, 0, 0, -1, 2**63 - 1])
     with winipc.CopyDataWindow.create(
         unique_name, handler=lambda message: next(answers), max_message=3 << 20
     ) as window:
@@ -295,6 +322,8 @@ def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> N
         assert caught.value.strerror == (
             f"window {hwnd:#x} refused a message of 3 bytes with id 0x0"
         )
+        with pytest.raises(ConnectionRefusedError, match=r"4 bytes with id 0xabcdef$"):
+            winipc.send_copydata(target, bytearray(4), id=0xABCDEF)
         assert winipc.send_copydata(target, b"abc", check=False) == 0
         assert winipc.send_copydata(target, b"abc") == -1
         assert winipc.send_copydata(target, b"abc") == 2**63 - 1
