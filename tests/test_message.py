@@ -292,6 +292,9 @@ def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
     assert winipc.send_copydata(hwnd, data, id=8, sender=hwnd) == 1
     message = window.receive(10)
     assert (message.id, message.sender, bytes(message)) == (8, hwnd, b"data")
+    for other in ("abort_if_hung", "check", "timeout"):  # numbers, but no ids
+        assert winipc.send_copydata(hwnd, data, **{other: 1}) == 1
+        assert window.receive(10).id == 0
     for bad in (-(1 << 63) - 1, 1 << 64):
         with pytest.raises(OverflowError):
             winipc.send_copydata(hwnd, data, id=bad)
