@@ -25,6 +25,7 @@ import winipc
 import winipc.jupyter as wj
 from winipc.jupyter import picture, updating
 from winipc.jupyter.markup import clean
+from winipc.jupyter.queues import preview
 
 HOSTILE = "<script>alert('x')</script>\"&\u202e\x1b[31m\ud800"
 
@@ -351,6 +352,15 @@ def test_window_shows_its_messages(unique_name: str) -> None:
     assert "closed" in page(window).text
 
 
+def test_preview_is_text_where_the_data_is() -> None:
+    """Also where the end of it cuts through a character."""
+    assert preview(b"") == ""
+    assert preview(("x" + "é" * 40).encode()) == "x" + "é" * 31 + " …"
+    assert preview("né".encode() + b"\0") == "né"
+    assert preview(b"abc\xc3") == "61 62 63 c3"
+    assert preview(bytes(range(128, 148))) == bytes(range(128, 144)).hex(" ") + " …"
+
+
 def test_receiver_and_message_show_themselves(unique_name: str) -> None:
     with winipc.Receiver(unique_name, mapping=unique_name) as receiver:
         text = page(receiver).text
@@ -401,6 +411,9 @@ def test_memory_map_is_rows(child: subprocess.Popen[bytes]) -> None:
         assert "ntdll.dll" in text
         text = page(wj.memory_map(process, limit=3)).text
         assert re.search(r"\d+ more: memory_map", text)
+        text = page(wj.memory_map(process, limit=2000)).text
+        assert "COMMIT" in text
+        assert "FREE" not in text
         text = page(wj.address_space(process)).text
         assert "regions as rows" in text
     assert "closed" in page(wj.memory_map(process)).text
@@ -629,7 +642,7 @@ def test_live_function_that_fails_says_so(shell: FakeShell) -> None:
     results: list[Any] = ["fine"]
     view = wj.live(lambda: results.pop(), 0.01)
     assert view.wait(timeout=DEADLINE)
-    assert "IndexError" in shell.text
+    assert "not live any more: IndexError: pop from empty list" in shell.text
 
 
 def test_live_function_may_stop_its_own_view(shell: FakeShell) -> None:
