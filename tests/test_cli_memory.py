@@ -131,7 +131,9 @@ def test_following_ends_with_the_process(
 
 @pytest.mark.parametrize("command", ["dump", "watch"])
 def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None:
-    assert unique_name in failure(command, unique_name)
+    line = failure(command, unique_name)
+    assert unique_name in line
+    assert line.endswith(" (winipc ls shows which names there are)")
     assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
     with winipc.SharedMapping.create(unique_name, 4096):
         assert "not inside" in failure(command, unique_name, "--offset", "1000000")

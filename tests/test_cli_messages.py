@@ -50,7 +50,31 @@ def test_listen_says_that_nothing_came(unique_name: str) -> None:
     done = run_winipc("listen", unique_name, "--timeout", "0", check=False)
     assert done.returncode == 1
     [_, line] = done.stderr.decode().splitlines()  # the first says that it listens
-    assert line.startswith("winipc: ")
+    assert line == f"winipc: no message for {unique_name!r} in 0.0 s"
+
+
+def test_text_of_others_is_one_line_without_control_characters(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    """It can neither look like another message nor order the terminal about."""
+    evil = "grüße\n\x1b[31mpid 1 \u202eid"
+    shown = r"grüße\n\x1b[31mpid 1 \u202eid"
+    peer = start_winipc("listen", unique_name, "--count", "1")
+    peer.wait_for_stderr("listening")
+    winipc.send_copydata(unique_name, evil.encode())
+    assert peer.read_line().endswith(f": {shown}")
+    assert peer.finish() == 0
+    arguments = ("--title", unique_name, "--mapping", unique_name, "--count", "1")
+    peer = start_winipc("receive", *arguments)
+    peer.wait_for_stderr("listening")
+    with winipc.Sender(unique_name, mapping=unique_name) as sender:
+        sender.send(evil.encode())
+    assert peer.read_line().endswith(f": {shown}")
+    assert peer.finish() == 0
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping.write(evil.encode())
+        done = run_winipc("dump", unique_name, "--struct", "name:40s")
+        assert done.stdout.decode().splitlines() == [f"name={shown}"]
 
 
 def test_windows_lists_whose_they_are(unique_name: str) -> None:
@@ -91,8 +115,10 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
     target = start_peer("target.exe")
     target.read_line()
     target.kill()
-    assert str(target.pid) in failure("maps", str(target.pid))
-    assert "nothing-like-it" in failure("maps", "nothing-like-it.exe")
+    line = failure("maps", str(target.pid))
+    assert line.startswith(f"winipc: no such process: pid {target.pid}")
+    line = failure("maps", "nothing-like-it.exe")
+    assert line == "winipc: no such process: 'nothing-like-it.exe'"
 
 
 def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:

@@ -107,7 +107,9 @@ def test_record_and_replay(
         assert (row["frames"], row["bytes"]) == (2, 4096)
         assert peer.finish() == 0
         assert row["file_bytes"] == path.stat().st_size < 400
-        assert "183" in failure("replay", str(path))  # the name is in use
+        line = failure("replay", str(path))  # the name is in use
+        assert "183" in line
+        assert line.endswith(" (winipc ls --holders shows who has it)")
     with RecordingReader(path) as reader:
         first, second = play(reader)
     assert first[0] == 1

@@ -52,6 +52,12 @@ _COMMANDS = (
 )
 _INTERRUPTED = 130
 
+#: What to do about an error: by the call of Windows and what it said.
+_HINTS = {
+    ("OpenFileMappingW", 2): " (winipc ls shows which names there are)",
+    ("CreateFileMappingW", 183): " (winipc ls --holders shows who has it)",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit status."""
@@ -110,4 +116,9 @@ def _one_line(error: BaseException) -> str:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     # str() of a LookupError may be a repr.
     text = error.args[0] if isinstance(error, LookupError) and error.args else error
+    if isinstance(error, ProcessLookupError) and isinstance(error.filename, str):
+        # Windows only says that a parameter is wrong.
+        text = f"no such process: {error.filename.removeprefix('no process ')}"
+    elif isinstance(error, OSError):
+        notes += _HINTS.get((error.filename2, error.winerror), "")
     return f"{text}{notes}"

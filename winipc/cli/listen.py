@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from winipc.cli.options import Commands, add_json, number, seconds
-from winipc.cli.output import note, print_json, print_line
+from winipc.cli.output import clean, note, print_json, print_line
 from winipc.window import CopyDataWindow, Message
 
 __all__ = ["add"]
@@ -56,7 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         note(f"listening as {arguments.title!r}, window {window.hwnd:#x}, Ctrl+C ends")
         left = arguments.count
         while left is None or left > 0:
-            message = window.receive(arguments.timeout)
+            try:
+                message = window.receive(arguments.timeout)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"no message for {arguments.title!r} in {arguments.timeout} s"
+                ) from None
             if form == "json":
                 print_json(_fields(message))
             else:
@@ -101,5 +106,5 @@ def _line(message: Message, form: str) -> str:
     if form == "hex":
         shown = data.hex(" ")
     else:
-        shown = data.removesuffix(b"\0").decode("utf-8", "backslashreplace")
+        shown = clean(data.removesuffix(b"\0").decode("utf-8", "backslashreplace"))
     return f"pid {message.pid} id {message.id:#x} {len(data)} bytes: {shown}"

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from winipc.exchange import DEFAULT_MAPPING, DEFAULT_TITLE
 
-__all__ = ["Commands", "add_address", "add_json", "number", "seconds"]
+__all__ = ["Commands", "add_address", "add_json", "factor", "number", "seconds"]
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -27,12 +27,21 @@ def number(text: str) -> int:
 
 def seconds(text: str) -> float:
     """A time that is not negative, for `type=`."""
+    return _not_negative(text, "no number of seconds")
+
+
+def factor(text: str) -> float:
+    """How many times as fast, for `type=`."""
+    return _not_negative(text, "no number of 0 or more")
+
+
+def _not_negative(text: str, complaint: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is {complaint}")
     return value
 
 

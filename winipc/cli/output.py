@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
+    "clean",
     "human_size",
     "note",
     "print_fact",
@@ -82,9 +83,7 @@ def print_table(
     there is nothing is no trouble to look at in a pipe; on a terminal it is left out.
     """
     to_right = set(right)
-    cells = [
-        ["" if cell is None else _clean(str(cell)) for cell in row] for row in rows
-    ]
+    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
     tables = rich_module("table")
     if tables is not None:
         styles = [style(row) if style else None for row in cells]
@@ -105,8 +104,8 @@ def print_table(
         print(_GAP.join(texts).rstrip())
 
 
-def _clean(text: str) -> str:
-    """No control character of somebody's title reaches the terminal."""
+def clean(text: str) -> str:
+    """One line, in which no control character of somebody's reaches the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -11,6 +11,7 @@ import re
 import struct
 from typing import Any
 
+from winipc.cli.output import clean
 from winipc.layout import Layout
 
 __all__ = ["HELP", "Overlay"]
@@ -104,7 +105,7 @@ def _text(value: Any) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "[" + " ".join(_shown(item) for item in value) + "]"
-    return _number(value) if isinstance(value, float) else str(value)
+    return _number(value) if isinstance(value, float) else clean(str(value))
 
 
 def _number(value: float) -> str:

@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 
-from winipc.cli.options import Commands, add_address, add_json
+from winipc.cli.options import Commands, add_address, add_json, number, seconds
+from winipc.cli.output import clean
 from winipc.exchange import (
     DEFAULT_MAPPING_SIZE,
     DEFAULT_MAX_MESSAGE,
@@ -24,19 +25,19 @@ def add(commands: Commands) -> None:
     add_address(parser)
     parser.add_argument(
         "--mapping-size",
-        type=int,
+        type=number,
         default=DEFAULT_MAPPING_SIZE,
         help="bytes of the mapping (%(default)s)",
     )
     parser.add_argument(
         "--max-message",
-        type=int,
+        type=number,
         default=DEFAULT_MAX_MESSAGE,
         help="refuse messages of more bytes (%(default)s)",
     )
-    parser.add_argument("--count", type=int, help="end after so many messages")
+    parser.add_argument("--count", type=number, help="end after so many messages")
     parser.add_argument(
-        "--timeout", type=float, help="fail when nothing comes for so many seconds"
+        "--timeout", type=seconds, help="fail when nothing comes for so many seconds"
     )
     parser.add_argument(
         "--hex", action="store_true", help="print the bytes in hexadecimal"
@@ -80,5 +81,5 @@ def _line(received: Received, arguments: argparse.Namespace) -> str:
     if arguments.hex:
         shown = received.data.hex(" ")
     else:
-        shown = received.data.decode("utf-8", "backslashreplace")
+        shown = clean(received.data.decode("utf-8", "backslashreplace"))
     return f"{received.transport} {len(received.data)} bytes: {shown}"

@@ -11,7 +11,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from winipc.cli.options import Commands, add_json, number, seconds
+from winipc.cli.options import Commands, add_json, factor, number, seconds
 from winipc.cli.output import note, print_json, print_line
 from winipc.cli.targets import add_target, open_target
 from winipc.mapping import SharedMapping
@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
     replay.add_argument("--name", help="name of the mapping (the recorded one)")
     replay.add_argument(
         "--speed",
-        type=seconds,
+        type=factor,
         default=1.0,
         help="2 for twice as fast, 0 for no waiting at all (%(default)s)",
     )

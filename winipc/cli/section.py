@@ -60,7 +60,8 @@ def _build(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return _show(arguments)
     size = arguments.path.stat().st_size
-    print_line(f"{arguments.path}: {len(variables)} variables, {size:,} bytes")
+    what = "1 variable" if len(variables) == 1 else f"{len(variables)} variables"
+    print_line(f"{arguments.path}: {what}, {size:,} bytes")
     return 0
 
 
