@@ -21,8 +21,8 @@ def main(args: list[str]) -> int:
     command = [python, "-I", "-m", "jupyterlab"]
     if os.geteuid() == 0:
         command.append("--allow-root")
-    # The Python of the tools is no kernel to offer.
-    command.append("--KernelSpecManager.ensure_native_kernel=False")
+    # The Python of the tools has no winipc, so it is no kernel to offer.
+    command.append(f"--KernelSpecManager.allowed_kernelspecs={NAME}")
     command.append(f"--MultiKernelManager.default_kernel_name={NAME}")
     say(f"JupyterLab with the kernel of Windows Python {version}")
     os.execve(python, [*command, *args], env)
