@@ -160,6 +160,21 @@ def test_crash_ends_the_program(dev: Dev) -> None:
     assert dev.left_behind() == []
 
 
+def test_program_that_was_killed_ends_it_the_same_way(dev: Dev) -> None:
+    """As the system does to one that takes all memory."""
+    process = dev.start("python", "-c", SLEEPS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    programs = [
+        pid for pid, command in dev._marked().items() if "python.exe -c" in command
+    ]
+    for pid in programs:
+        os.kill(pid, signal.SIGKILL)
+    _, complaints = process.communicate(timeout=DEADLINE)
+    assert process.returncode == -signal.SIGKILL
+    assert "Traceback" not in complaints
+
+
 def test_kill_takes_the_program_along(dev: Dev) -> None:
     """Even when ./dev itself had no time for anything."""
     interrupt(dev, SLEEPS, signal.SIGKILL)

@@ -65,7 +65,8 @@ def stop_on_signals() -> None:
 
 def die_by(signum: int) -> NoReturn:
     """End as if the signal had never been caught, so that callers see it."""
-    signal.signal(signum, signal.SIG_DFL)
+    with contextlib.suppress(OSError):  # SIGKILL cannot be caught at all
+        signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
     sys.exit(128 + signum)
 
