@@ -142,6 +142,9 @@ def test_inner_structures_and_arrays_are_flattened(
     for name in ("from.x", "path[0].y", "path[1].x", "raw"):
         assert name in shown.text
     assert "u8[20]" in shown.text
+    # The bytes count from 1.
+    assert "path[0].x: i16 at +0x4 = 1541" in shown.titles
+    assert "path[1].y: i16 at +0xa = 3083" in shown.titles
     assert "(13, 14, 15, 16, 17, 18, 19, 20, …)" in shown.text
 
 

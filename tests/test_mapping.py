@@ -27,7 +27,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from winipc import Event, MappingView, SharedMapping, Snapshot, _core, transfer
+from winipc import (
+    Event,
+    MappingView,
+    MemoryType,
+    RemoteProcess,
+    SharedMapping,
+    Snapshot,
+    _core,
+    transfer,
+)
 
 
 @pytest.mark.smoke
@@ -91,6 +100,7 @@ def test_create_knows_what_open_asks(unique_name: str, size: int) -> None:
     ):
         assert (made.mapped_size, made.reserved) == (opened.size, opened.reserved)
         assert made.mapped_size == opened.mapped_size
+        assert (made.file_backed, opened.file_backed) == (False, False)
         with SharedMapping.create(unique_name, size, exist_ok=True) as again:
             assert (again.size, again.mapped_size) == (size, made.mapped_size)
 
@@ -899,6 +909,17 @@ def test_reserved_memory_grows_by_commit(unique_name: str) -> None:
         view.release()
 
 
+def test_more_than_4_gib_may_be_reserved(unique_name: str) -> None:
+    """Sizes and offsets of more than 32 bits, at no cost."""
+    size, offset = 5 << 30, (4 << 30) + 65536
+    with (
+        SharedMapping.create(unique_name, size, reserve=True) as m,
+        SharedMapping.open(unique_name, offset=offset) as end,
+    ):
+        assert m.reserved == size
+        assert end.reserved == size - offset
+
+
 def test_commit_needs_write_access(unique_name: str) -> None:
     """A reader sees what others commit and cannot commit itself."""
     with (
@@ -1371,11 +1392,11 @@ def test_ten_thousand_rounds_leave_nothing(unique_name: str, tmp_path: Path) -> 
 
     rounds(50)
     gc.collect()
-    before = handle_count(), sys.getrefcount(SharedMapping), address_space()
+    before = handle_count(), sys.getrefcount(SharedMapping), mapped_bytes()
     for _ in range(20):
         rounds(500)
     gc.collect()
-    after = handle_count(), sys.getrefcount(SharedMapping), address_space()
+    after = handle_count(), sys.getrefcount(SharedMapping), mapped_bytes()
     assert after[0] - before[0] <= 3
     assert after[1] - before[1] <= 3
     assert after[2] - before[2] < 32 << 20  # one leaked view each would be 640 MiB
@@ -1385,7 +1406,11 @@ def test_failed_calls_leave_nothing(unique_name: str, tmp_path: Path) -> None:
     """Every way to fail half way gives back what it had taken."""
     path = tmp_path / "f"
     path.write_bytes(bytes(100))
-    with SharedMapping.create(unique_name, 4096) as m, Event.create(f"{unique_name}e"):
+    with (
+        SharedMapping.create(unique_name, 4096) as m,
+        SharedMapping.create(f"{unique_name}f", file=path),
+        Event.create(f"{unique_name}e"),
+    ):
         failing: list[Callable[[], object]] = [
             lambda: SharedMapping.create(unique_name, 10),
             lambda: SharedMapping.create(unique_name, 10_000, exist_ok=True),
@@ -1395,6 +1420,7 @@ def test_failed_calls_leave_nothing(unique_name: str, tmp_path: Path) -> None:
             lambda: SharedMapping.create(unique_name, file=path),
             lambda: SharedMapping.open(unique_name, size=10_000),
             lambda: SharedMapping.open(unique_name, header=True),
+            lambda: SharedMapping.open(f"{unique_name}f", size=101),
             lambda: m.view(5000),
             lambda: m.duplicate_to(0x7FFFFFF0),
         ]
@@ -1408,27 +1434,22 @@ def test_failed_calls_leave_nothing(unique_name: str, tmp_path: Path) -> None:
 
         fail(3)
         gc.collect()
-        before = handle_count()
+        before = handle_count(), mapped_bytes()
         fail(100)
         gc.collect()
-        assert handle_count() - before <= 3
+        assert handle_count() - before[0] <= 3
+        assert mapped_bytes() - before[1] < 100 * 4096  # one view each
     path.unlink()  # nobody holds it
 
 
-def address_space() -> int:
-    """Bytes of address space that are in use."""
-
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_uint32),
-            ("load", ctypes.c_uint32),
-            ("numbers", ctypes.c_uint64 * 7),
+def mapped_bytes() -> int:
+    """How much address space of this process is taken by views of sections."""
+    with RemoteProcess.open(os.getpid()) as process:
+        return sum(
+            region.size
+            for region in process.regions()
+            if region.type == MemoryType.MAPPED
         )
-
-    status = Status(length=ctypes.sizeof(Status))
-    assert ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(status))
-    total, available = status.numbers[4], status.numbers[5]
-    return int(total - available)
 
 
 @pytest.mark.parametrize("by_view", [False, True])
