@@ -142,12 +142,24 @@ def test_a_forgotten_block_warns_and_is_freed() -> None:
 
 def test_no_address_space_leaks_in_a_loop() -> None:
     """Thousands of blocks of 1 MiB come and go."""
+
+    def taken() -> int:
+        with winipc.RemoteProcess.open(winipc_pid()) as process:
+            return sum(
+                region.size
+                for region in process.regions()
+                if region.type == winipc.MemoryType.PRIVATE
+            )
+
+    before = taken()
     for _ in range(3000):
         with GlobalMemory(1 << 20, kind=MemoryKind.VIRTUAL):
             pass
+    assert taken() - before < 1000 << 20
     for _ in range(300):
         with GlobalMemory(b"x" * (1 << 20)):
             pass
+    assert taken() - before < 200 << 20
 
 
 def winipc_pid() -> int:

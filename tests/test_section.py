@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import handle_count
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -526,9 +527,6 @@ def test_two_threads_may_close_at_once(dll: Path) -> None:
 
 def test_many_rounds_leave_nothing_behind(dll: Path) -> None:
     """Handles and references are back where they were after 2,000 rounds."""
-    import psutil
-
-    me = psutil.Process()
 
     def rounds(count: int) -> None:
         for _ in range(count):
@@ -544,11 +542,11 @@ def test_many_rounds_leave_nothing_behind(dll: Path) -> None:
 
     rounds(20)
     gc.collect()
-    handles = me.num_handles()
+    handles = handle_count()
     references = sys.getrefcount(SharedSection), sys.getrefcount(winipc.Atomic)
     rounds(2000)
     gc.collect()
-    assert me.num_handles() <= handles + 2
+    assert handle_count() <= handles + 2
     assert references == (
         sys.getrefcount(SharedSection),
         sys.getrefcount(winipc.Atomic),
