@@ -76,6 +76,26 @@ def test_writer_that_is_killed_leaves_a_whole_record(
         assert not is_whole(torn)
 
 
+def test_reader_counts_what_is_torn(
+    examples: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And shows metres per second as kilometres per hour."""
+    import telemetry_reader
+    from telemetry_writer import Car, Telemetry
+
+    whole = Car("Test").drive(1.0)
+    torn = bytearray(whole)
+    torn[4] ^= 1
+    given = [whole, bytes(torn), whole]
+    monkeypatch.setattr(telemetry_reader, "records", lambda *args: given)
+    telemetry_reader.read("any", 1000.0, 0.0, None)
+    *lines, total = capsys.readouterr().out.splitlines()
+    assert total == "3 records read, 1 torn"
+    speed = Telemetry.from_buffer_copy(whole).speed
+    assert speed > 10
+    assert f" {speed * 3.6:.0f} km/h" in lines[0]
+
+
 def test_reader_ends_with_its_writer(
     writer: Any, unique_name: str, examples: None
 ) -> None:
