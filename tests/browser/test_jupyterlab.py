@@ -139,6 +139,17 @@ class Notebook:
         expect(prompt).not_to_have_text(former)
         expect(prompt).to_have_text(re.compile(r"\[\d+\]:"))
 
+    def run_first(self, number: int) -> None:
+        """Run a cell as the first; JupyterLab forgets one that is run too early."""
+        prompt = self.cell(number).locator(".jp-InputPrompt")
+        deadline = time.monotonic() + DEADLINE
+        while not re.search(r"\d", text := prompt.inner_text()):
+            assert time.monotonic() < deadline, text
+            if "*" not in text:
+                self.start(number)
+                self.page.wait_for_timeout(2000)
+            self.page.wait_for_timeout(100)
+
     def command(self, keys: str) -> None:
         self.page.keyboard.press("Escape")
         for key in keys:
@@ -158,7 +169,7 @@ def test_live_views_in_jupyterlab(lab: str, browser: Browser) -> None:
     # The Python of the tools has no winipc.
     assert list(kernels["kernelspecs"]) == [KERNEL]
 
-    notebook.run(0)
+    notebook.run_first(0)
     expect(notebook.output(0)).to_contain_text(f"SharedMapping {NAME}")
     notebook.run(1)
     expect(notebook.output(1).locator("svg text").first).to_be_visible()
@@ -198,6 +209,6 @@ def test_live_views_in_jupyterlab(lab: str, browser: Browser) -> None:
     # Names are free again once the kernel has been restarted.
     notebook.command("00")
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    notebook.run(AGAIN)
+    notebook.run_first(AGAIN)
     expect(notebook.output(AGAIN)).to_contain_text("True")
     page.close()
