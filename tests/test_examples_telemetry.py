@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,33 @@ def test_reader_counts_what_is_torn(
     speed = Telemetry.from_buffer_copy(whole).speed
     assert speed > 10
     assert f" {speed * 3.6:.0f} km/h" in lines[0]
+
+
+def test_reader_goes_on_while_there_are_new_records(
+    unique_name: str, examples: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes in all; by a clock of its own."""
+    import telemetry_reader
+    from telemetry_writer import KIND, SIZE, Car
+
+    now = 0.0
+    clock = types.SimpleNamespace(monotonic=lambda: now, sleep=time.sleep)
+    monkeypatch.setattr(telemetry_reader, "time", clock)
+    car = Car("Test")
+    with (
+        winipc.SharedMapping.create(
+            unique_name, winipc.Snapshot.needed(SIZE, KIND)
+        ) as mapping,
+        winipc.Snapshot.over(mapping, SIZE, kind=KIND) as snapshot,
+    ):
+        reader = telemetry_reader.records(unique_name, DEADLINE, patience=10.0)
+        for _ in range(5):
+            record = car.drive(0.1)
+            snapshot.write(record)
+            assert next(reader) == record
+            now += 9
+        now += 9
+        assert next(reader, None) is None
 
 
 def test_reader_ends_with_its_writer(
