@@ -311,6 +311,12 @@ class RemoteProcess(_core.RemoteProcess, Shown):
             PartialReadError: a node cannot be read; those before it came.
             ValueError: there are more than `limit` nodes.
         """
+        # Lists that chain takes apart: a generator would cost each node a switch.
+        return itertools.chain.from_iterable(self._walk_in_batches(head, offset, limit))
+
+    def _walk_in_batches(
+        self, head: SupportsIndex, offset: int, limit: int
+    ) -> Iterator[list[int]]:
         width = self.pointer_size
         first = node = operator.index(head)
         seen, batch = 0, _FIRST_NODES
@@ -325,7 +331,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
             if time.monotonic() - made > _FRESH:
                 copies, made = self._walk_copies(), time.monotonic()
             nodes, node, failed = self._walk(node, offset, first, count, width, copies)
-            yield from nodes
+            yield nodes
             seen += len(nodes)
             if failed:
                 # Once more, for the exception; or it can be read by now.
