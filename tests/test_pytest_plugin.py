@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -176,14 +177,33 @@ child.returncode = 0  # it is not waited for
                 assert peer.read_line() == "no end of line"
                 with pytest.raises(AssertionError, match="ended early"):
                     peer.read_line(10)
-                assert peer.stderr == ["nor here"]
                 peer.reap()
+                assert peer.stderr == ["nor here"]
                 assert not any(thread.is_alive() for thread in peer._threads)
                 assert child.alive
             finally:
                 over.set()
                 peer.reap()
             child.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("random", [b"\n", b"\xff", b"a"])
+def test_no_line_waits_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, random: bytes
+) -> None:
+    """Whatever the mark is that ends the output: it might begin like a line's end."""
+    mark = uuid.UUID(bytes=random * 16)
+    monkeypatch.setattr("winipc.testing.uuid.uuid4", lambda: mark)
+    code = "for line in open(0): print('got ' + line, end='', flush=True)"
+    peer = Peer([sys.executable, "-c", code], timeout=10)
+    try:
+        for text in ("a", "", "aaa", "\xff\xff", "end"):
+            peer.say(text)
+            assert peer.read_line() == f"got {text}"
+        assert peer.finish() == 0
+    finally:
+        peer.kill()
+        peer.reap()
 
 
 def test_report_of_a_failure_has_what_peers_printed(inner: pytest.Pytester) -> None:

@@ -107,7 +107,9 @@ class Peer:
         self.timeout = timeout
         self.encoding = encoding
         self.name = Path(argv[0]).name
-        mark = uuid.uuid4().bytes
+        # What may be the beginning of the mark is held back: so it begins with a byte
+        # that is in no UTF-8, and at the end of no line.
+        mark = b"\xff" + uuid.uuid4().bytes
         pipes = [os.pipe(), os.pipe()]
         try:
             self.process = subprocess.Popen(
