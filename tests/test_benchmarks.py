@@ -149,5 +149,28 @@ def test_tables_say_how_goals_fared(
             del sys.modules["matplotlib"]
     text = capsys.readouterr().out
     assert "100 ns: no, 140 ns; 9x faster than pymem: no, 2x faster" in text
+    missed = (tmp_path / "missed.md").read_text("utf-8")
+    assert "| group/case | 100 ns | 140 ns | 130 ns | not known |" in missed
+    assert "| 9x faster than pymem | 2x faster | 2x faster | not known |" in missed
     assert "- case: a note" in text
     assert "2.58" in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "raw", "why"),
+    [
+        ([150.0, 90.0, 150.0], [50.0] * 3, "load: the minimum is within it"),
+        ([150.0], [120.0], "raw C, which takes 120 ns, misses it as well"),
+        ([150.0], [50.0], "not known"),
+    ],
+)
+def test_a_miss_has_its_reason(
+    harness: ModuleType, ours: list[float], raw: list[float], why: str
+) -> None:
+    import report
+
+    result = harness.Result("group", "case", (harness.Goal(100),), "", 0)
+    result.samples["raw C"] = harness.Samples(raw)
+    result.samples["winipc"] = harness.Samples(ours)
+    plain = report._plain(result)
+    assert report._miss(plain, plain["goals"][0])[-1] == why
