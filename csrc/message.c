@@ -561,7 +561,7 @@ typedef struct {
     LPARAM lparam; /* 0 or, for WM_COPYDATA, replaced by &data */
     UINT flags, timeout_ms;
     COPYDATASTRUCT data;
-    Py_buffer buffer; /* obj is NULL when there is none */
+    Py_buffer buffer; /* zeroed when there is none: released without effect */
     DWORD_PTR result;
     LRESULT sent;
     DWORD err;
@@ -717,9 +717,7 @@ send_job_send(PyObject *module, send_job *job, uint64_t timeout_ms,
         Py_BEGIN_ALLOW_THREADS
         send_run_direct(job);
         Py_END_ALLOW_THREADS
-        if (job->buffer.obj != NULL) {
-            PyBuffer_Release(&job->buffer);
-        }
+        PyBuffer_Release(&job->buffer);
     }
     else if (send_on_worker(PyModule_GetState(module), job, timeout_ms) < 0) {
         return NULL;
@@ -969,14 +967,6 @@ fast_post(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 #define FAST_ALWAYS_TAKEN (1 << 20)
 #define FAST_TIMEOUT_MS 5000u
 
-static void
-fast_release(send_job *job)
-{
-    if (job->buffer.obj != NULL) {
-        PyBuffer_Release(&job->buffer);
-    }
-}
-
 /* Point a job at data of at most FAST_ALWAYS_TAKEN bytes; bytes need no lock
  * on their buffer, as the caller holds them. FALSE, without an exception, for
  * what Python has to look at. */
@@ -999,7 +989,7 @@ fast_data(send_job *job, PyObject *data)
         return FALSE;
     }
     if (size > FAST_ALWAYS_TAKEN) {
-        fast_release(job);
+        PyBuffer_Release(&job->buffer);
         return FALSE;
     }
     job->data.cbData = (DWORD)size;
@@ -1055,7 +1045,7 @@ fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         return fast_hand_on(self, args, nargs, kwnames);
     }
     if (!wi_hwnd_converter(args[0], &job.hwnd)) {
-        fast_release(&job);
+        PyBuffer_Release(&job.buffer);
         return NULL;
     }
     job.number = WM_COPYDATA;
@@ -1064,7 +1054,7 @@ fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     Py_BEGIN_ALLOW_THREADS
     send_run_direct(&job);
     Py_END_ALLOW_THREADS
-    fast_release(&job);
+    PyBuffer_Release(&job.buffer);
     if (job.sent == 0) {
         send_failed(job.err, "SendMessageTimeoutW", job.hwnd);
         return fast_explain(self, args[0]);
