@@ -277,25 +277,24 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
     else {
         mapping_look(base, section, access, &extent);
     }
-    SIZE_T usable = extent.usable, total = extent.total;
-    uint64_t whole = extent.whole;
-    char file = extent.file;
-    uint64_t after = usable > delta ? usable - delta : 0;
-    if (file && whole > offset && after > whole - offset) {
-        after = whole - offset; /* a file's length is exact */
+    uint64_t after = extent.usable > delta ? extent.usable - delta : 0;
+    self->mapped = (Py_ssize_t)after;
+    self->total =
+        extent.total > delta ? (Py_ssize_t)(extent.total - delta) : 0;
+    if (extent.file && extent.whole > offset &&
+        after > extent.whole - offset) {
+        after = extent.whole - offset; /* a file's length is exact */
     }
-    self->mapped = usable > delta ? (Py_ssize_t)(usable - delta) : 0;
-    self->total = total > delta ? (Py_ssize_t)(total - delta) : 0;
     self->bytes.size = (Py_ssize_t)(size != 0 && size < after ? size : after);
-    self->exact = size != 0 || file > 0;
-    self->bytes.guarded = file != 0;
+    self->exact = size != 0 || extent.file > 0;
+    self->bytes.guarded = extent.file != 0;
     self->access = (char)access;
     self->offset = offset;
 
     if (self->total == 0) {
         PyErr_Format(PyExc_ValueError,
                      "offset %llu leaves the %llu bytes that can be mapped",
-                     offset, (unsigned long long)total + start);
+                     offset, (unsigned long long)extent.total + start);
         goto failed;
     }
     if (size > after && self->total == self->mapped) {
@@ -706,8 +705,8 @@ PyDoc_STRVAR(mapping_create_doc,
              "What SharedMapping.create() calls.\n\n"
              "Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.");
 
-/* Positions only: what runs after a system call runs from cold caches, and
- * keywords would cost half as much as the call. */
+/* Positions only: what runs after a system call runs from cold caches, where
+ * ten keywords cost some microseconds. */
 static PyObject *
 mapping_create(PyObject *cls, PyObject *args)
 {

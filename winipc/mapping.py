@@ -218,6 +218,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
                 large_pages=large_pages,
                 header=header,
             )
+        # An isinstance of an abstract class is slow, and most have no file.
         if file is not None and isinstance(file, os.PathLike):
             file = os.fspath(file)
         try:

@@ -346,7 +346,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         What was read once is not read again, and what lies near it comes along
         with it: for pointer chains and trees. The copies live until the end of
         the context; what the target writes meanwhile may not be seen, what is
-        written through this object is. At most `max_bytes` are kept, and at most
+        written through this object is. At most `max_bytes` are kept, and about
         1 MiB of memory, empty, from one context to the next. All threads that use
         this object share the copies.
         """
