@@ -171,13 +171,20 @@ def _pipe_stream(world: World, data: bytes, batch: int = 1) -> Run:
     world.child(echo.pipe_sink, theirs)
     world.stack.callback(ours.close)
 
+    return _to_sink(ours.send_bytes, ours.recv_bytes, data, batch)
+
+
+def _to_sink(
+    send: Callable[[bytes], object], recv: Callable[[], object], data: bytes, batch: int
+) -> Run:
+    """Send one by one, and an empty message that is answered when it has come."""
+
     def run(n: int) -> int:
-        send = ours.send_bytes
         began = time.perf_counter_ns()
         for _ in itertools.repeat(None, n * batch):
             send(data)
         send(b"")
-        ours.recv_bytes()
+        recv()
         return time.perf_counter_ns() - began
 
     return run
@@ -201,15 +208,6 @@ def stream(world: World) -> Iterator[Case]:
     world.child(echo.zmq, pair.bind_to_random_port("tcp://127.0.0.1"), True)
     world.stack.callback(pair.send, b"end")
 
-    def with_zmq(n: int) -> int:
-        send = pair.send
-        began = time.perf_counter_ns()
-        for _ in itertools.repeat(None, n * batch):
-            send(small)
-        send(b"")
-        pair.recv()
-        return time.perf_counter_ns() - began
-
     raw_stream = raw(world.raw.raw_stream, len(small))
 
     yield Case(
@@ -218,7 +216,7 @@ def stream(world: World) -> Iterator[Case]:
             RAW: lambda n: raw_stream(n * batch),
             OURS: _stream(channels, send_many),
             "Pipe": _pipe_stream(world, small, batch),
-            "pyzmq": with_zmq,
+            "pyzmq": _to_sink(pair.send, pair.recv, small, batch),
         },
         (Goal(120),),
         per_call=batch,
