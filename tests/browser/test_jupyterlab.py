@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "build" / "browser"
@@ -101,18 +101,6 @@ def address(server: subprocess.Popen[bytes], log: Path) -> str:
             return found[0]
         time.sleep(0.1)
     raise AssertionError(log.read_text())
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ["WINIPC_CHROMIUM"],
-            # Chromium as root has no sandbox; it loads nothing but our own pages.
-            chromium_sandbox=os.geteuid() != 0,
-        )
-        yield browser
-        browser.close()
 
 
 class Notebook:

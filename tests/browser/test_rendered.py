@@ -18,7 +18,7 @@ import pytest
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -43,18 +43,6 @@ def kernel() -> Iterator[KernelManager]:
     yield kernel
     if kernel.has_kernel:
         kernel.shutdown_kernel()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ["WINIPC_CHROMIUM"],
-            # Chromium as root has no sandbox; it loads nothing but our own pages.
-            chromium_sandbox=os.geteuid() != 0,
-        )
-        yield browser
-        browser.close()
 
 
 def execute(name: str, kernel: KernelManager) -> nbformat.NotebookNode:
