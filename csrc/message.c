@@ -16,6 +16,17 @@
 /* SendMessageTimeout takes no more than this (24 days); longer is for ever. */
 #define SEND_LONGEST_MS 0x7FFFFFFF
 
+/* A receiver that looks hung is tried so many times more, so far apart. */
+#define SEND_HUNG_TRIES 50
+#define SEND_HUNG_PAUSE_MS 10
+
+/* A send given up sooner than this was given up before it began: Windows does
+ * not look again for seconds. */
+#define SEND_VERDICT_MS 1000
+
+/* How far GetTickCount64 and a time-out may be off. */
+#define SEND_TICK_MS 16
+
 /* GCC 12's headers lack it; Windows has it since Vista. */
 #ifndef SMTO_ERRORONEXIT
 #define SMTO_ERRORONEXIT 0x0020
@@ -568,16 +579,48 @@ typedef struct {
     HANDLE thread; /* of a worker */
 } send_job;
 
-static void
-send_run(send_job *job)
+/* One try; TRUE when it was given up before the message was on its way,
+ * because the receiver looks hung. A receiver that hangs during a send is
+ * given up after seconds, and may have the message. */
+static BOOL
+send_try(send_job *job, UINT timeout_ms)
 {
     LPARAM lparam =
         job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam;
+    ULONGLONG start = GetTickCount64();
     SetLastError(ERROR_SUCCESS);
     job->sent =
         SendMessageTimeoutW(job->hwnd, job->number, job->wparam, lparam,
-                            job->flags, job->timeout_ms, &job->result);
+                            job->flags, timeout_ms, &job->result);
     job->err = GetLastError();
+    ULONGLONG took = GetTickCount64() - start;
+    return job->sent == 0 && job->err == ERROR_TIMEOUT &&
+           (job->flags & SMTO_ABORTIFHUNG) && took < SEND_VERDICT_MS &&
+           took + 2 * SEND_TICK_MS < timeout_ms && IsWindow(job->hwnd);
+}
+
+/* A receiver counts as hung when it was sent something and has not looked for
+ * messages for 5 s. So does one that was idle for as long, from the moment
+ * that somebody else's message wakes it until its thread runs: a verdict only
+ * counts if it lasts. */
+static void
+send_run(send_job *job)
+{
+    ULONGLONG start = GetTickCount64();
+    ULONGLONG gone = 0;
+    for (int i = 0; send_try(job, job->timeout_ms - (UINT)gone); i++) {
+        if (i == SEND_HUNG_TRIES) {
+            return;
+        }
+        Sleep(SEND_HUNG_PAUSE_MS);
+        gone = GetTickCount64() - start;
+        if (gone >= job->timeout_ms) {
+            return;
+        }
+    }
+    if (gone > 0 && job->err == ERROR_INVALID_WINDOW_HANDLE) {
+        job->err = ERROR_TIMEOUT; /* it was there when the send began */
+    }
 }
 
 /* Whether the window is this thread's. A window of another process has no
@@ -1091,7 +1134,7 @@ static PyMethodDef fast_copydata_def = {
     "the\n"
     "window that the receiver may answer to. `timeout` is in seconds, None "
     "for\n"
-    "ever; a receiver that is hung ends the wait at once, unless\n"
+    "ever; a receiver that is hung ends the wait within a second, unless\n"
     "`abort_if_hung` is False, as it is by default without a time-out.\n"
     "\n"
     "The answer is the receiver's LRESULT, signed. 0 says that it did not "

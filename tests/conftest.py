@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import _winapi
 import ctypes
+import faulthandler
 import os
 import sys
 import threading
@@ -41,6 +42,9 @@ ERROR_INTERNAL_ERROR = 1359
 
 #: The command lines of processes that were started again.
 lost_starts: list[str] = []
+
+#: Seconds that Python may take to end after the last test.
+EXIT_DEADLINE = 60.0
 
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -80,6 +84,11 @@ def patient_process_starts() -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for command in lost_starts:
         terminalreporter.write_line(f"Wine lost a process, started again: {command}")
+
+
+def pytest_unconfigure() -> None:
+    """End a run that is over, with the stacks, should a failed test's thread hold it."""
+    faulthandler.dump_traceback_later(EXIT_DEADLINE, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture

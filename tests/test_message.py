@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import concurrent.futures
 import contextlib
 import errno
 import gc
@@ -391,6 +392,61 @@ def test_send_by_number_gives_up_after_five_seconds(unique_name: str) -> None:
             assert time.monotonic() - start < 15
         finally:
             release.set()
+
+
+def wait_until_hung(hwnd: int) -> None:
+    """Until its thread has not looked for messages for 5 s."""
+    deadline = time.monotonic() + 60
+    while not winipc.Window(hwnd).is_hung:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_receiver_that_wakes_up_is_not_hung(unique_name: str) -> None:
+    """After 5 s without a look at its messages it counts as hung until its next one.
+
+    So does an idle window while a message of somebody else wakes it, which comes to
+    light on a busy machine only; here the window's thread is kept for as long.
+    """
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        if message.id == 1:
+            release.wait(60)
+        return 7
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        hwnd = window.hwnd
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            first = pool.submit(winipc.send_copydata, hwnd, b"", id=1, timeout=60)
+            wait_until_hung(hwnd)
+            timer = threading.Timer(0.1, release.set)
+            timer.start()
+            others = [
+                pool.submit(winipc.send_copydata, hwnd, b""),
+                pool.submit(winipc.send_copydata, hwnd, b"", timeout=4),
+                pool.submit(winipc.send_copydata, hwnd, b"", timeout=30),
+                pool.submit(winipc.send_message, hwnd, 0x8001),
+            ]
+            assert [send.result() for send in [first, *others[:3]]] == [7] * 4
+            assert others[3].result() == 0
+            timer.join()
+
+
+def test_window_that_goes_while_it_looks_hung(
+    unique_name: str, start_peer: Start
+) -> None:
+    """It was there when the send began, so the connection is broken."""
+    peer = start_peer("window_handler.py", unique_name)
+    hwnd = int(peer.read_line().split()[1])
+    with pytest.raises(TimeoutError):
+        winipc.send_copydata(hwnd, b"x", id=2, timeout=0.1)
+    wait_until_hung(hwnd)
+    timer = threading.Timer(0.05, peer.kill)
+    timer.start()
+    with pytest.raises(ConnectionResetError):
+        winipc.send_copydata(hwnd, b"x", timeout=30)
+    timer.join()
 
 
 def test_window_that_dies_during_a_send_by_number(

@@ -450,26 +450,25 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
                 time.sleep(0.2)  # long enough for the queue to run over
 
     before = counts()
-    window = winipc.CopyDataWindow.create(
-        unique_name, max_count=500, max_bytes=4 << 20, overflow=policy
-    )
-    reader = threading.Thread(target=drain, args=(window,))
-    reader.start()
-    peers = [start_peer("window_soak.py") for _ in range(senders + 2)]
-    for seed, peer in enumerate(peers):
-        peer.expect("ready")
-        peer.say(f"{window.hwnd} {seed} {each if seed < senders else 10**9}")
     taken = 0
     answered: dict[int, list[int]] = {}
-    for peer in peers[senders:]:  # these two are killed at work
-        time.sleep(0.5)
-        peer.kill()
-    for seed, peer in enumerate(peers[:senders]):
-        bits = int(peer.read_line(600), 16)
-        answered[seed] = [n for n in range(each) if bits >> n & 1]
-        taken += len(answered[seed])
-        assert peer.finish() == 0
-    window.close()
+    with winipc.CopyDataWindow.create(
+        unique_name, max_count=500, max_bytes=4 << 20, overflow=policy
+    ) as window:
+        reader = threading.Thread(target=drain, args=(window,))
+        reader.start()
+        peers = [start_peer("window_soak.py") for _ in range(senders + 2)]
+        for seed, peer in enumerate(peers):
+            peer.expect("ready")
+            peer.say(f"{window.hwnd} {seed} {each if seed < senders else 10**9}")
+        for peer in peers[senders:]:  # these two are killed at work
+            time.sleep(0.5)
+            peer.kill()
+        for seed, peer in enumerate(peers[:senders]):
+            bits = int(peer.read_line(600), 16)
+            answered[seed] = [n for n in range(each) if bits >> n & 1]
+            taken += len(answered[seed])
+            assert peer.finish() == 0
     reader.join(60)
     assert not problems
     for numbers in received.values():

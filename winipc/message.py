@@ -315,7 +315,7 @@ def _send_copydata(
     side; when the call returns, the receiver has taken what it wants of it.
     `id` is dwData, 64 bits wide (32 for a 32-bit receiver). `sender` is the
     window that the receiver may answer to. `timeout` is in seconds, None for
-    ever; a receiver that is hung ends the wait at once, unless
+    ever; a receiver that is hung ends the wait within a second, unless
     `abort_if_hung` is False, as it is by default without a time-out.
 
     The answer is the receiver's LRESULT, signed. 0 says that it did not take
