@@ -87,7 +87,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """End a run that is over, with the stacks, should a failed test's thread hold it."""
+    """End a run that is over, with the stacks, when a failed test left a thread."""
     faulthandler.dump_traceback_later(EXIT_DEADLINE, exit=True, file=sys.__stderr__)
 
 
