@@ -9,8 +9,10 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -333,33 +335,45 @@ def test_help_lists_every_command(dev: Dev) -> None:
     assert listed == {*COMMANDS, "help"}
 
 
-def test_test_status_and_total_come_from_the_tests(dev: Dev, tmp_path: Path) -> None:
+@pytest.fixture
+def test_folder() -> Iterator[Path]:
+    """A folder for tests without the links beside it that pytest makes for tmp_path:
+    on Windows it would follow them from the root of the run, and find each test again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_test_status_and_total_come_from_the_tests(
+    dev: Dev, test_folder: Path
+) -> None:
     """One passes, one fails, one cannot start."""
-    (tmp_path / "test_some.py").write_text(
+    (test_folder / "test_some.py").write_text(
         "def test_good(): pass\n"
         "def test_bad(): assert 0\n"
         "def test_missing(nowhere): pass\n"
     )
-    done = dev.run("test", "-q", "test_some.py", cwd=tmp_path)
+    done = dev.run("test", "-q", "test_some.py", cwd=test_folder)
     assert done.stdout.splitlines()[-1] == "1 passed, 2 failed"
     assert done.returncode == 1
-    done = dev.run("test", "-q", "test_some.py::test_good", cwd=tmp_path)
+    done = dev.run("test", "-q", "test_some.py::test_good", cwd=test_folder)
     assert done.stdout.splitlines()[-1] == "1 passed, 0 failed"
     assert done.returncode == 0
 
 
-def test_test_run_that_hangs_is_ended(dev: Dev, tmp_path: Path) -> None:
+def test_test_run_that_hangs_is_ended(dev: Dev, test_folder: Path) -> None:
     """With the stacks of its threads, and a failure in the total."""
-    (tmp_path / "test_hang.py").write_text(
+    (test_folder / "test_hang.py").write_text(
         "import time\ndef test_hang_here():\n    time.sleep(600)\n"
     )
-    done = dev.run("test", "-o", "faulthandler_timeout=3", "test_hang.py", cwd=tmp_path)
+    hanging = ("test", "-o", "faulthandler_timeout=3", "test_hang.py")
+    done = dev.run(*hanging, cwd=test_folder)
     assert "in test_hang_here" in done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
     assert done.returncode == 1
 
     dev.env["WINIPC_TEST_DEADLINE"] = "8"
-    done = dev.run("test", "test_hang.py", cwd=tmp_path)
+    done = dev.run("test", "test_hang.py", cwd=test_folder)
     assert "killed" in done.stderr
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
     assert dev.left_behind() == []

@@ -75,7 +75,7 @@ def test_kernels_find_what_a_naive_matcher_finds(
 
 
 def test_fuzzing_the_kernels_finds_nothing(tmp_path: Path) -> None:
-    """For a minute, or for WINIPC_FUZZ_SECONDS."""
+    """For a while, or for WINIPC_FUZZ_SECONDS."""
     if not has_fuzzer(tmp_path):
         pytest.skip("no clang with libFuzzer")
     program = tmp_path / "fuzz_scan"
