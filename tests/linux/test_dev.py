@@ -344,9 +344,7 @@ def test_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_test_status_and_total_come_from_the_tests(
-    dev: Dev, test_folder: Path
-) -> None:
+def test_test_status_and_total_come_from_the_tests(dev: Dev, test_folder: Path) -> None:
     """One passes, one fails, one cannot start."""
     (test_folder / "test_some.py").write_text(
         "def test_good(): pass\n"

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "csrc" / "scan.c"
-SECONDS = int(os.environ.get("WINIPC_FUZZ_SECONDS") or 60)
+SECONDS = int(os.environ.get("WINIPC_FUZZ_SECONDS") or 20)
 FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
 
