@@ -21,9 +21,6 @@
 #define CHANNEL_BREATH 64
 #define CHANNEL_PARTS_MAX 4096
 
-/* How often a sender asks whether the consumer still lives, milliseconds. */
-#define CHANNEL_CHECK_MS 500
-
 /* One thread at a time. Under the GIL, but Interlocked for builds without. */
 typedef struct {
     volatile LONG busy;
@@ -45,8 +42,7 @@ typedef struct {
     PyObject *stash;    /* bytes: a message to receive before all others */
     PyObject *peeked;   /* borrowed: the PeekedMessage that is open */
     uint64_t max_message;
-    uint64_t checked; /* GetTickCount64 when the consumer last lived */
-    Py_ssize_t pins;  /* calls in flight */
+    Py_ssize_t pins; /* calls in flight */
     char created;
     char doomed; /* finalised while a view of a peeked message lives */
 } ChannelObject;
@@ -300,12 +296,8 @@ send_begin(ChannelObject *self, channel_deadline *deadline)
         result = winipc_channel_claim(ch, 0);
     }
     if (result == WINIPC_OK) {
-        uint64_t now = GetTickCount64();
-        int look = now - self->checked > CHANNEL_CHECK_MS;
-        if (look) {
-            self->checked = now;
-        }
-        result = winipc_channel_consumer(ch, look);
+        /* Also while there is room: its death shall not go unnoticed. */
+        result = winipc_channel_consumer(ch, winipc_channel_may_look(ch, 0));
         if (result == WINIPC_EMPTY) {
             result = WINIPC_OK; /* it may still come */
         }
@@ -657,6 +649,20 @@ recv_copy(void *to, const void *from, size_t length)
     }
 }
 
+/* A record that is a message, as bytes; NULL with an exception. */
+static PyObject *
+recv_whole(const void *payload, uint32_t length)
+{
+    if (length < WI_RING_LARGE) {
+        return PyBytes_FromStringAndSize(payload, length);
+    }
+    PyObject *message = PyBytes_FromStringAndSize(NULL, length);
+    if (message != NULL) {
+        recv_copy(PyBytes_AsString(message), payload, length);
+    }
+    return message;
+}
+
 /* A message in parts, whose first record is at the front, into a buffer. OK
  * and *size; or FULL if it does not fit or its parts are taken over by others
  * (nothing is consumed then); or -1 with an exception, and what has arrived is
@@ -782,17 +788,8 @@ recv_bytes(ChannelObject *self, channel_deadline *deadline)
             return NULL;
         }
         if (flags == WINIPC_RECORD_WHOLE) {
-            PyObject *message;
             Py_CLEAR(self->assembly);
-            if (length < WI_RING_LARGE) {
-                message = PyBytes_FromStringAndSize(payload, length);
-            }
-            else {
-                message = PyBytes_FromStringAndSize(NULL, length);
-                if (message != NULL) {
-                    recv_copy(PyBytes_AsString(message), payload, length);
-                }
-            }
+            PyObject *message = recv_whole(payload, length);
             if (message != NULL) {
                 winipc_ring_pop(&self->ch.ring);
             }
@@ -977,7 +974,7 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
             flags != WINIPC_RECORD_WHOLE) {
             break; /* an error comes with the next call */
         }
-        PyObject *message = PyBytes_FromStringAndSize(payload, length);
+        PyObject *message = recv_whole(payload, length);
         if (message == NULL || PyList_Append(answer, message) < 0) {
             Py_XDECREF(message);
             PyErr_Clear(); /* what there is, is not lost */

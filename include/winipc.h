@@ -605,11 +605,16 @@ WINIPC_FUNC int
 winipc_ring_drop(winipc_ring *ring, uint64_t length, uint64_t *dropped)
 {
     uint64_t end = ring->tail + winipc_record_size(length);
+    uint64_t moved = 0; /* to where we have moved head, 0: not yet */
     for (;;) {
         uint64_t raw;
         int result = winipc_ring_load_head(ring, ring->tail, &raw);
         if (result != WINIPC_OK) {
             return result;
+        }
+        if (moved != 0 && (int64_t)(ring->head_seen - moved) < 0) {
+            /* Nobody but a vandal puts it back, and could for ever. */
+            return winipc_ring_corrupt(ring, "head");
         }
         if (end - ring->head_seen <= ring->capacity) {
             return WINIPC_OK;
@@ -624,6 +629,7 @@ winipc_ring_drop(winipc_ring *ring, uint64_t length, uint64_t *dropped)
         }
         if (WINIPC_CAS(&ring->shared->head, raw, raw + size)) {
             *dropped += 1;
+            moved = raw + size;
         }
     }
 }
@@ -766,10 +772,14 @@ winipc_ring_pop(winipc_ring *ring)
 }
 
 /* Give the room of all popped records back. 1: a producer sleeps for it, so
- * set the event "space". */
+ * set the event "space". With DROP_OLDEST head is the producers' to move while
+ * no record is claimed, and there is nothing to give back. */
 WINIPC_INLINE int
 winipc_ring_release(winipc_ring *ring)
 {
+    if ((ring->flags & WINIPC_CHANNEL_DROP_OLDEST) && !ring->claimed) {
+        return 0;
+    }
     ring->claimed = 0;
     WINIPC_STORE_SC(&ring->shared->head, ring->head);
     uint64_t wanted = WINIPC_LOAD_SC(&ring->shared->space_wanted);
@@ -866,6 +876,8 @@ enum { WINIPC_WAKE_DATA = 0, WINIPC_WAKE_SPACE = 1, WINIPC_WAKE_LOCK = 2 };
 
 /* The longest sleep: what a killed peer left unsignalled is seen then. */
 #define WINIPC_SLICE_MS 100u
+/* How often calls that do not wait ask the system whether a peer lives. */
+#define WINIPC_LOOK_MS 500u
 #define WINIPC_INFINITE UINT32_MAX
 /* How many parts of one message a receive without waiting takes. */
 #define WINIPC_PARTS_MAX 4096u
@@ -901,6 +913,8 @@ typedef struct winipc_channel {
     uint64_t recv_word; /* our word as the consumer, 0: we are not */
     unsigned int send_slot;
     int locked; /* the producers' lock is ours */
+    uint64_t
+        looked[2]; /* winipc_os_ms of the last look, as sender, receiver */
     /* recv: a message in parts, of which `done` bytes have arrived */
     uint64_t part_total;
     uint64_t part_done;
@@ -1093,13 +1107,27 @@ winipc_channel_consumer(winipc_channel *ch, int look_for_dead)
     return WINIPC_MEMBER_PID(word) != 0 ? WINIPC_BROKEN : WINIPC_CLOSED;
 }
 
+/* Whether it is time for a look by a call that does not wait; side as for
+ * winipc_os_dead. Asking the system costs more than such a call. */
+WINIPC_FUNC int
+winipc_channel_may_look(winipc_channel *ch, int side)
+{
+    uint64_t now = winipc_os_ms();
+    if (now - ch->looked[side] < WINIPC_LOOK_MS) {
+        return 0;
+    }
+    ch->looked[side] = now;
+    return 1;
+}
+
 /* After EMPTY: spin, then sleep at most ms. OK look again, TIMEOUT, CLOSED
  * or BROKEN (and nothing is left to read), FAILED. */
 WINIPC_FUNC int
 winipc_channel_wait_data(winipc_channel *ch, uint32_t ms)
 {
     /* Members before tail: who is seen to have left has stored its tail. */
-    int result = winipc_channel_producers(ch, 0);
+    int result = winipc_channel_producers(
+        ch, ms == 0 && winipc_channel_may_look(ch, 1));
     if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
         return winipc_ring_has_data(&ch->ring) ? WINIPC_OK : result;
     }
@@ -1134,7 +1162,8 @@ winipc_channel_wait_data(winipc_channel *ch, uint32_t ms)
 WINIPC_FUNC int
 winipc_channel_wait_space(winipc_channel *ch, uint64_t length, uint32_t ms)
 {
-    int result = winipc_channel_consumer(ch, 0);
+    int result =
+        winipc_channel_consumer(ch, ms == 0 && winipc_channel_may_look(ch, 0));
     if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
         return result;
     }
@@ -1181,38 +1210,48 @@ winipc_channel_inherit_lock(winipc_channel *ch)
     return winipc_ring_steal(&ch->ring, owner);
 }
 
+/* The lock is somebody's. 1 if it is ours after at most ms, 0 if not, -1
+ * if it is corrupt; *slept is what the sleep came to. Who may not wait asks
+ * at once whether its owner is dead: nobody else may ever do. */
+WINIPC_FUNC int
+winipc_channel_queue_for_lock(winipc_channel *ch, uint32_t ms, int *slept)
+{
+    int got = 0;
+    *slept = WINIPC_TIMEOUT;
+    if (ms != 0) {
+        if (winipc_os_spin(ch, WINIPC_WAKE_LOCK, 0) &&
+            winipc_ring_trylock(&ch->ring)) {
+            return 1;
+        }
+        got = winipc_ring_want_lock(&ch->ring) == WINIPC_OK;
+        if (!got) {
+            *slept = winipc_os_sleep(ch, WINIPC_WAKE_LOCK, ms);
+            got = winipc_ring_trylock(&ch->ring);
+        }
+    }
+    if (!got && *slept == WINIPC_TIMEOUT) {
+        got = winipc_channel_inherit_lock(ch);
+    }
+    if (got > 0) {
+        winipc_ring_slept_for_lock(&ch->ring);
+    }
+    return got;
+}
+
 /* Take the producers' lock (MANY); with one producer there is none. One
  * step, as above: OK it is ours, FULL try again. */
 WINIPC_FUNC int
 winipc_channel_wait_lock(winipc_channel *ch, uint32_t ms)
 {
-    int got = winipc_ring_trylock(&ch->ring);
-    int slept = WINIPC_FULL;
-    if (!got) {
-        if (ms == 0) {
-            return WINIPC_TIMEOUT;
+    int slept;
+    if (!winipc_ring_trylock(&ch->ring)) {
+        int got = winipc_channel_queue_for_lock(ch, ms, &slept);
+        if (got < 0) {
+            return WINIPC_CORRUPT;
         }
-        got = winipc_os_spin(ch, WINIPC_WAKE_LOCK, 0) &&
-              winipc_ring_trylock(&ch->ring);
-        if (!got) {
-            got = winipc_ring_want_lock(&ch->ring) == WINIPC_OK;
-            if (!got) {
-                slept = winipc_os_sleep(ch, WINIPC_WAKE_LOCK, ms);
-                got = winipc_ring_trylock(&ch->ring);
-            }
-            if (!got && slept == WINIPC_TIMEOUT) {
-                got = winipc_channel_inherit_lock(ch);
-                if (got < 0) {
-                    return WINIPC_CORRUPT;
-                }
-            }
-            if (got) {
-                winipc_ring_slept_for_lock(&ch->ring);
-            }
+        if (got == 0) {
+            return slept == WINIPC_OK ? WINIPC_FULL : slept;
         }
-    }
-    if (!got) {
-        return slept == WINIPC_OK ? WINIPC_FULL : slept;
     }
     ch->locked = 1;
     int result = winipc_ring_begin(&ch->ring);

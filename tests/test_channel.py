@@ -627,6 +627,39 @@ def test_a_killed_sender_is_noticed(
             assert channel.recv(0) == b"new"
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda channel: channel.recv(0),
+        lambda channel: channel.recv_into(bytearray(8), 0),
+        lambda channel: channel.recv_many(2, 0),
+        lambda channel: channel.peek(0),
+    ],
+    ids=["recv", "recv_into", "recv_many", "peek"],
+)
+def test_a_killed_sender_is_noticed_without_waiting(
+    unique_name: str,
+    start_peer: Callable[..., Any],
+    call: Callable[[Channel], object],
+) -> None:
+    """Soon, by a receiver that only ever looks whether there is something."""
+    with Channel.create(unique_name, CAPACITY) as channel:
+        peer = start_peer("channel_peer.py", "hold", unique_name, "send")
+        peer.expect("ready")
+        with pytest.raises(TimeoutError):
+            call(channel)
+        peer.kill()
+        deadline = time.monotonic() + DEADLINE
+
+        def poll() -> None:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    call(channel)
+
+        with pytest.raises(BrokenPipeError):
+            poll()
+
+
 def test_a_killed_receiver_is_noticed(
     unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
@@ -658,6 +691,51 @@ def test_a_process_cannot_take_the_role_of_another(
 
 
 # --------------------------------------------------------------- C programs
+
+
+def test_a_killed_sender_is_noticed_by_c_without_waiting(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """The C side's calls that do not wait look as well."""
+    with Channel.create(unique_name, CAPACITY):
+        receiver = start_peer("channel_peer.exe", "take", unique_name, 0)
+        receiver.expect("ready")
+        sender = start_peer("channel_peer.py", "hold", unique_name, "send")
+        sender.expect("ready")
+        receiver.say("")
+        receiver.expect("timeout 0")
+        sender.kill()
+        deadline = time.monotonic() + DEADLINE
+        answer = "timeout 0"
+        while answer == "timeout 0" and time.monotonic() < deadline:
+            receiver.say("")
+            answer = receiver.read_line()
+        assert answer == "broken 0"
+
+
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest"])
+def test_batches_of_one_and_more_while_others_send(
+    unique_name: str, start_peer: Callable[..., Any], overflow: str
+) -> None:
+    """What a batch gave back is the senders' at once, who then drop from there on."""
+    with Channel.create(
+        unique_name, 256, overflow=overflow, producers="many", role="recv"
+    ) as channel:
+        peers = [
+            start_peer("channel_peer.exe", "source", unique_name, 10**8, 16)
+            for _ in range(2)
+        ]
+        for peer in peers:
+            peer.expect("ready")
+        received = 0
+        while received < 100_000:
+            for limit in (1, 1, 1, 2, 5):
+                batch = channel.recv_many(limit, DEADLINE)
+                assert 1 <= len(batch) <= limit
+                received += len(batch)
+                for message in batch:
+                    assert len(message) == 16
+                    assert len(set(message[4:])) == 1
 
 
 def test_a_c_program_is_a_full_peer(
@@ -1215,6 +1293,27 @@ def test_a_task_notices_a_killed_sender(
                 await channel.recv_async(DEADLINE)
 
         asyncio.run(main())
+
+
+def test_the_lock_of_a_dead_sender_is_taken_over_without_waiting(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """By a sender that never waits, and while another one lives."""
+    with Channel.create(unique_name, 2048, producers="many", role="recv") as channel:
+        with Channel.open(unique_name, role="send") as keep:
+            keep.send(b"first")
+            peer = start_peer("channel_peer.py", "hold", unique_name, "send")
+            peer.expect("ready")
+            memory = mmap.mmap(-1, 4096, tagname=unique_name)
+            (word,) = struct.unpack_from("<Q", memory, 1024 + 2 * 32)
+            assert word & 0xFFFFFFFF == peer.pid
+            struct.pack_into("<Q", memory, 512, 2 | word >> 40 << 8)
+            with pytest.raises(TimeoutError):
+                keep.send(b"it lives", 0)
+            peer.kill()
+            keep.send(b"second", 0)
+            memory.close()
+        assert [channel.recv(0), channel.recv(0)] == [b"first", b"second"]
 
 
 def test_a_killed_owner_of_the_lock_wedges_nobody(

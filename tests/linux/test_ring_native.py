@@ -61,6 +61,12 @@ def test_the_model_sees_a_broken_protocol(
     assert expected in result.stdout
 
 
+def test_the_ring_bears_meddling(tmp_path: Path) -> None:
+    """Head is put back under who drops, and moved under who released."""
+    options = ("-std=gnu11", "-fsanitize=address,undefined")
+    assert "holds" in run(build("ring_hostile.c", tmp_path / "hostile", *options))
+
+
 def test_the_lock_holds_in_all_interleavings(tmp_path: Path) -> None:
     """The lock word: exclusion, wake-ups, dead owners; each part is needed."""
     model = build("lock_model.c", tmp_path / "model", "-std=gnu11")

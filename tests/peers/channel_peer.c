@@ -113,6 +113,7 @@ take(unsigned char *buffer, int ms)
         printf("%s %llu\n",
                result == WINIPC_OK        ? "ok"
                : result == WINIPC_TIMEOUT ? "timeout"
+               : result == WINIPC_BROKEN  ? "broken"
                                           : "error",
                (unsigned long long)length);
         fflush(stdout);
