@@ -11,6 +11,8 @@
  * others see the old state until it is done. */
 #include "scanner.h"
 
+#include <stdlib.h>
+
 #define WINDOW 65536 /* addresses of one block */
 #define WIDEST 8     /* bytes of a value */
 

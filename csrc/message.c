@@ -665,11 +665,11 @@ send_job_free(send_job *job)
     }
 }
 
-/* Free the jobs that were abandoned and have come to an end since. */
+/* Free the jobs that were abandoned and have come to an end since: each send
+ * does, as nobody else lets go of their buffers. */
 static int
-send_reap(wi_state *state)
+send_reap(PyObject *list)
 {
-    PyObject *list = state->abandoned_sends;
     for (Py_ssize_t i = PyList_Size(list); i-- > 0;) {
         PyObject *capsule = PyList_GetItem(list, i);
         send_job *job = PyCapsule_GetPointer(capsule, NULL);
@@ -691,10 +691,6 @@ send_reap(wi_state *state)
 static int
 send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
 {
-    if (send_reap(state) < 0) {
-        PyBuffer_Release(&model->buffer);
-        return -1;
-    }
     send_job *job = PyMem_Malloc(sizeof(*job));
     PyObject *capsule = job ? PyCapsule_New(job, NULL, NULL) : NULL;
     if (capsule == NULL) {
@@ -752,17 +748,23 @@ static PyObject *
 send_job_send(PyObject *module, send_job *job, uint64_t timeout_ms,
               int abort_if_hung)
 {
+    wi_state *state = PyModule_GetState(module);
+    if (send_reap(state->abandoned_sends) < 0) {
+        PyBuffer_Release(&job->buffer);
+        return NULL;
+    }
     job->flags = SMTO_NORMAL | SMTO_ERRORONEXIT |
                  (abort_if_hung ? SMTO_ABORTIFHUNG : 0);
     job->timeout_ms =
         timeout_ms > SEND_LONGEST_MS ? SEND_LONGEST_MS : (UINT)timeout_ms;
-    if (timeout_ms <= SEND_DIRECT_MS) {
+    /* A broadcast has that time for each window. */
+    if (timeout_ms <= SEND_DIRECT_MS && job->hwnd != HWND_BROADCAST) {
         Py_BEGIN_ALLOW_THREADS
         send_run_direct(job);
         Py_END_ALLOW_THREADS
         PyBuffer_Release(&job->buffer);
     }
-    else if (send_on_worker(PyModule_GetState(module), job, timeout_ms) < 0) {
+    else if (send_on_worker(state, job, timeout_ms) < 0) {
         return NULL;
     }
     if (job->sent == 0) {
@@ -939,7 +941,7 @@ in_send_message(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
  * The public functions take targets and messages of many kinds, which is
  * Python's to sort out. What is called often has numbers only: these stand in
  * front of the Python function, take that form, and hand on every other.
- * Their self is a tuple (function, explain). */
+ * Their self is a tuple (function, explain, abandoned sends). */
 
 static PyObject *
 fast_hand_on(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -1062,14 +1064,16 @@ fast_id(send_job *job, PyObject *const *values, PyObject *kwnames)
 static PyObject *
 fast_refused(const send_job *job)
 {
+    char text[96];
+    /* Python 3.11 has no %llx. */
+    PyOS_snprintf(text, sizeof(text),
+                  "window 0x%x refused a message of %u bytes with id 0x%llx",
+                  (unsigned int)(uintptr_t)job->hwnd,
+                  (unsigned int)job->data.cbData,
+                  (unsigned long long)job->data.dwData);
     PyObject *error = PyObject_CallFunction(
         /* Python's errno.ECONNREFUSED; that of errno.h is another. */
-        PyExc_ConnectionRefusedError, "iN", (int)WSAECONNREFUSED,
-        PyUnicode_FromFormat("window 0x%x refused a message of %u bytes "
-                             "with id 0x%llx",
-                             (unsigned int)(uintptr_t)job->hwnd,
-                             (unsigned int)job->data.cbData,
-                             (unsigned long long)job->data.dwData));
+        PyExc_ConnectionRefusedError, "is", (int)WSAECONNREFUSED, text);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -1087,7 +1091,8 @@ fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         !fast_id(&job, args + nargs, kwnames) || !fast_data(&job, args[1])) {
         return fast_hand_on(self, args, nargs, kwnames);
     }
-    if (!wi_hwnd_converter(args[0], &job.hwnd)) {
+    if (!wi_hwnd_converter(args[0], &job.hwnd) ||
+        send_reap(PyTuple_GetItem(self, 2)) < 0) {
         PyBuffer_Release(&job.buffer);
         return NULL;
     }
@@ -1161,8 +1166,9 @@ PyDoc_STRVAR(fast_doc,
              "everything else by `function`.");
 
 static PyObject *
-fast_make(PyObject *Py_UNUSED(module), PyObject *args)
+fast_make(PyObject *module, PyObject *args)
 {
+    wi_state *state = PyModule_GetState(module);
     const char *which;
     PyObject *function, *explain;
     if (!PyArg_ParseTuple(args, "sOO:_fast", &which, &function, &explain)) {
@@ -1170,7 +1176,8 @@ fast_make(PyObject *Py_UNUSED(module), PyObject *args)
     }
     PyMethodDef *def = strcmp(which, "post_message") == 0 ? &fast_post_def
                                                           : &fast_copydata_def;
-    PyObject *self = PyTuple_Pack(2, function, explain);
+    PyObject *self =
+        PyTuple_Pack(3, function, explain, state->abandoned_sends);
     PyObject *name = PyUnicode_FromString("winipc.message");
     PyObject *made = self == NULL || name == NULL
                          ? NULL

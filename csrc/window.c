@@ -415,12 +415,15 @@ pump_set_timer(HWND hwnd, pump_command *command)
     pump_command_unref(command);
 }
 
-/* Let the messages that are asked for in from lower integrity levels. */
+/* Let the messages that are asked for in from lower integrity levels, and the
+ * question that comes before a large one. */
 static BOOL
-pump_open_filter(HWND hwnd, const pump_table *table)
+pump_open_filter(HWND hwnd, UINT limit_message, const pump_table *table)
 {
     BOOL ok =
-        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL);
+        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL) &&
+        (limit_message == 0 ||
+         ChangeWindowMessageFilterEx(hwnd, limit_message, MSGFLT_ALLOW, NULL));
     for (size_t i = 0; ok && i < table->routes_count; i++) {
         ok = ChangeWindowMessageFilterEx(hwnd, table->routes[i].number,
                                          MSGFLT_ALLOW, NULL);
@@ -532,7 +535,8 @@ pump_main(void *arg)
     if (hwnd == NULL) {
         goto done;
     }
-    if (pump->lower_integrity && !pump_open_filter(hwnd, &pump->table)) {
+    if (pump->lower_integrity &&
+        !pump_open_filter(hwnd, pump->limit_message, &pump->table)) {
         pump->error = GetLastError();
         pump->failed = "ChangeWindowMessageFilterEx";
         pump_destroy(pump, hwnd);
@@ -1172,7 +1176,7 @@ window_set_routes(PyObject *op, PyObject *spec)
     }
     HWND hwnd = self->pump->hwnd;
     if (self->pump->lower_integrity && hwnd != NULL &&
-        !pump_open_filter(hwnd, &table)) {
+        !pump_open_filter(hwnd, self->pump->limit_message, &table)) {
         DWORD err = GetLastError();
         pump_table_clear(&table);
         return wi_raise(err, "ChangeWindowMessageFilterEx", self->title);

@@ -311,6 +311,7 @@ def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
     assert window.pending == 0
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("by", ["window", "number"])
 def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> None:
     """Refused by the receiver, above its limit, gone."""
@@ -497,8 +498,20 @@ def test_long_sends_run_on_a_worker(unique_name: str, timeout: float | None) -> 
         winipc.send_copydata(hwnd, b"x", timeout=timeout)
 
 
-def test_interrupted_send_keeps_its_data_until_it_is_through(unique_name: str) -> None:
-    """The receiver may still be reading; later sends do not take it away either."""
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda window: winipc.send_copydata(window.hwnd, b""),
+        lambda window: winipc.send_copydata(window, b"", timeout=4),
+        lambda window: winipc.send_copydata(window, b"", timeout=None),
+        lambda window: winipc.send_message(window, "winipc.test"),
+    ],
+    ids=["by number", "direct", "worker", "message"],
+)
+def test_interrupted_send_keeps_its_data_until_it_is_through(
+    unique_name: str, send: Callable[[winipc.CopyDataWindow], object]
+) -> None:
+    """The receiver may still be reading; whatever is sent later lets go of it then."""
     data = bytearray(b"still there")
     release = threading.Event()
     seen: list[bytes] = []
@@ -509,11 +522,11 @@ def test_interrupted_send_keeps_its_data_until_it_is_through(unique_name: str) -
 
     with (
         winipc.CopyDataWindow.create(unique_name, handler=handler) as window,
-        winipc.CopyDataWindow.create(f"{unique_name}.other") as other,
+        winipc.CopyDataWindow.create("", handler=lambda message: 1) as other,
     ):
         try:
             interrupted(lambda: winipc.send_copydata(window, data, timeout=None))
-            winipc.send_copydata(other, b"", timeout=None)
+            send(other)
             with pytest.raises(BufferError):
                 data.clear()
         finally:
@@ -521,11 +534,43 @@ def test_interrupted_send_keeps_its_data_until_it_is_through(unique_name: str) -
         deadline = time.monotonic() + 60
         while data:
             assert time.monotonic() < deadline
-            winipc.send_copydata(other, b"", timeout=None)
-            other.receive(10)
+            send(other)
             with contextlib.suppress(BufferError):
                 data.clear()
     assert seen == [b"still there"]
+
+
+def test_ctrl_c_interrupts_a_broadcast(unique_name: str) -> None:
+    """Its time-out is for each window, so it may take longer than any."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(60)
+        return 1
+
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=handler, messages=[unique_name]
+    ):
+        start = time.monotonic()
+        try:
+            interrupted(lambda: winipc.send_message(HWND_BROADCAST, unique_name))
+            assert time.monotonic() - start < 4
+        finally:
+            release.set()
+
+
+def test_receiver_that_does_not_let_its_limit_be_asked_for(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a higher integrity level that lets WM_COPYDATA in is sent to."""
+
+    def refuse(*args: object, **options: object) -> int:
+        raise PermissionError(13, "denied", None, 5)
+
+    monkeypatch.setattr(winipc.message, "send_message", refuse)
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        assert winipc.send_copydata(window, bytes(2 << 20)) == 1
+        assert max_message_of(window) is None
 
 
 def test_broadcast_reaches_top_level_windows(unique_name: str) -> None:

@@ -289,11 +289,16 @@ def mapping_is_ours(name: str) -> bool:
 def max_message_of(target: Target, *, timeout: float = 5.0) -> int | None:
     """The largest message that a window of winipc takes, in bytes.
 
-    None for windows of other programs, which cannot be asked.
+    None for windows that cannot be asked: those of other programs, and those of
+    a higher integrity level that do not let the question in.
 
     Win32: SendMessageTimeout.
     """
-    answer = send_message(target, _LIMIT_MESSAGE, timeout=timeout)
+    try:
+        answer = send_message(target, _LIMIT_MESSAGE, timeout=timeout)
+    except PermissionError:
+        # Of a higher integrity level: it may let WM_COPYDATA in, and not this.
+        return None
     if answer >> _LIMIT_BITS != _LIMIT_MARK:
         return None
     return answer & ((1 << _LIMIT_BITS) - 1)
