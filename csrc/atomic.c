@@ -370,8 +370,8 @@ atomic_on_object(PyObject *self, atomic_op op, const char *name,
 }
 
 static PyObject *
-atomic_on_buffer(PyObject *module, atomic_op op, const char *name,
-                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+atomic_on_buffer(atomic_op op, const char *name, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *kwnames)
 {
     int count = atomic_operands(op);
     PyObject *given[5];
@@ -394,8 +394,7 @@ atomic_on_buffer(PyObject *module, atomic_op op, const char *name,
     }
     if (atomic_check_range(offset, buffer.len, format.width) == 0) {
         char *at = (char *)buffer.buf + offset;
-        PyObject *region =
-            wi_bytes_guarded_source(PyModule_GetState(module), given[0]);
+        PyObject *region = wi_bytes_guarded_source(given[0]);
         result = region != NULL ? atomic_perform_guarded(region, op, at,
                                                          &format, operands)
                                 : atomic_perform(op, at, &format, operands);
@@ -461,10 +460,6 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (offset < 0) {
         return NULL;
     }
-    wi_state *state = wi_state_of(type);
-    if (state == NULL) {
-        return NULL;
-    }
     AtomicObject *self = wi_alloc(type);
     if (self == NULL) {
         return NULL;
@@ -481,7 +476,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->at = (char *)self->buffer.buf + offset;
     self->format = format;
-    self->region = Py_XNewRef(wi_bytes_guarded_source(state, source));
+    self->region = Py_XNewRef(wi_bytes_guarded_source(source));
     if (atomic_check_aligned(self->at, &format) < 0) {
         goto fail;
     }
@@ -639,10 +634,10 @@ ATOMIC_DOC(xor, "value, ",
                                 kwnames);                                     \
     }                                                                         \
     static PyObject *atomic_function_##op(                                    \
-        PyObject *module, PyObject *const *args, Py_ssize_t nargs,            \
+        PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, \
         PyObject *kwnames)                                                    \
     {                                                                         \
-        return atomic_on_buffer(module, constant, "atomic_" #op, args, nargs, \
+        return atomic_on_buffer(constant, "atomic_" #op, args, nargs,         \
                                 kwnames);                                     \
     }                                                                         \
     static PyObject *atomic_number_##op(                                      \
@@ -701,8 +696,9 @@ PyDoc_STRVAR(
     "`buffer` is a SharedSection, a SharedMapping or anything with the\n"
     "buffer protocol; it cannot be closed or resized before release().\n"
     "format is one of b B h H i I l L q Q (1, 2, 4 or 8 bytes); the address\n"
-    "must be a multiple of its width. All operations are full barriers, and\n"
-    "any thread of any process may use the number at the same time.\n\n"
+    "must be a multiple of its width. All operations but load() are full\n"
+    "barriers, and load() acquires; any thread of any process may use the\n"
+    "number at the same time.\n\n"
     "Raises ValueError for a misaligned or outlying offset.\n\n"
     "Win32: InterlockedExchangeAdd, InterlockedCompareExchange, ...");
 

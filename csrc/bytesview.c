@@ -171,6 +171,8 @@ typedef struct {
     Py_ssize_t step;  /* WORK_STEP_*: of the side that is the region */
     size_t sub_size;  /* WORK_FIND: of what is looked for, in `to` */
     ptrdiff_t result; /* WORK_FIND: where in `from`, or -1 */
+    PyObject *other;  /* the other side where its pages may fail, borrowed */
+    DWORD other_err;  /* they did */
 } bytes_work;
 
 static ptrdiff_t
@@ -222,14 +224,28 @@ bytes_work_now(void *arg)
     }
 }
 
+/* The work with the other side's pages guarded. */
+static void
+bytes_work_both(void *arg)
+{
+    bytes_work *work = arg;
+    if (work->other == NULL) {
+        bytes_work_now(work);
+        return;
+    }
+    const wi_bytes *other = BYTES_OF(work->other);
+    work->other_err = wi_guarded(bytes_work_now, work, other->base,
+                                 other->base + other->size);
+}
+
 static DWORD
 bytes_work_guarded(wi_bytes *bytes, bytes_work *work)
 {
     if (bytes->guarded) {
-        return wi_guarded(bytes_work_now, work, bytes->base,
+        return wi_guarded(bytes_work_both, work, bytes->base,
                           bytes->base + bytes->size);
     }
-    bytes_work_now(work);
+    bytes_work_both(work);
     return ERROR_SUCCESS;
 }
 
@@ -264,6 +280,9 @@ bytes_do(PyObject *self, bytes_work *work)
         Py_END_ALLOW_THREADS
         wi_bytes_unpin(self);
     }
+    if (work->other_err != ERROR_SUCCESS) {
+        return wi_bytes_page_error(work->other, work->other_err);
+    }
     return wi_bytes_page_error(self, err);
 }
 
@@ -280,7 +299,7 @@ wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg)
 }
 
 PyObject *
-wi_bytes_guarded_source(const wi_state *state, PyObject *source)
+wi_bytes_guarded_source(PyObject *source)
 {
     while (source != NULL && PyMemoryView_Check(source)) {
         /* What it is a view of keeps living as long as the view does. */
@@ -291,7 +310,10 @@ wi_bytes_guarded_source(const wi_state *state, PyObject *source)
         }
         Py_DECREF(source);
     }
-    return source != NULL && PyObject_TypeCheck(source, state->region_type) &&
+    /* Ours are those whose buffers come from here. */
+    return source != NULL &&
+                   PyType_GetSlot(Py_TYPE(source), Py_bf_getbuffer) ==
+                       (void *)wi_bytes_getbuffer &&
                    BYTES_OF(source)->guarded
                ? source
                : NULL;
@@ -441,7 +463,8 @@ wi_bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         bytes_work work = {.kind = WORK_MOVE,
                            .to = view.buf,
                            .from = BYTES_OF(self)->base + offset,
-                           .size = (size_t)view.len};
+                           .size = (size_t)view.len,
+                           .other = wi_bytes_guarded_source(values[0])};
         if (bytes_do(self, &work) == 0) {
             result = PyLong_FromSsize_t(view.len);
         }
@@ -501,7 +524,8 @@ wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         bytes_work work = {.kind = WORK_MOVE,
                            .to = BYTES_OF(self)->base + offset,
                            .from = view.buf,
-                           .size = (size_t)view.len};
+                           .size = (size_t)view.len,
+                           .other = wi_bytes_guarded_source(values[0])};
         if (bytes_do(self, &work) == 0) {
             result = PyLong_FromSsize_t(view.len);
         }
@@ -544,6 +568,7 @@ wi_bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         if (start <= end) {
             work.to = view.buf;
             work.sub_size = (size_t)view.len;
+            work.other = wi_bytes_guarded_source(values[0]);
             work.from = BYTES_OF(self)->base + start;
             work.size = (size_t)(end - start);
         }
@@ -842,15 +867,25 @@ bytes_set_slice(PyObject *self, PyObject *key, PyObject *value)
                        .to = BYTES_OF(self)->base + start,
                        .from = data.buf,
                        .size = (size_t)size};
+    work.other = wi_bytes_guarded_source(value);
     if (step != 1) {
         /* The value may be a view of this very memory: read it first. */
-        copy = PyBytes_FromStringAndSize(data.buf, data.len);
+        copy = PyBytes_FromStringAndSize(NULL, data.len);
         if (copy == NULL) {
             goto done;
         }
+        bytes_work first = {.kind = WORK_MOVE,
+                            .to = PyBytes_AsString(copy),
+                            .from = data.buf,
+                            .size = (size_t)size,
+                            .other = work.other};
+        if (bytes_do(self, &first) < 0) {
+            goto done;
+        }
         work.kind = WORK_STEP_IN;
-        work.from = PyBytes_AsString(copy);
+        work.from = first.to;
         work.step = step;
+        work.other = NULL;
     }
     failed = bytes_do(self, &work);
 done:

@@ -148,7 +148,7 @@ int wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg);
 
 /* The object of ours behind `source`, itself or under memoryviews, whose
  * pages may fail to come in; borrowed, or NULL when there is none. */
-PyObject *wi_bytes_guarded_source(const wi_state *state, PyObject *source);
+PyObject *wi_bytes_guarded_source(PyObject *source);
 
 /* What a guard returned: 0, or -1 with OSError about self set. */
 int wi_bytes_page_error(PyObject *self, DWORD err);

@@ -12,8 +12,8 @@
  * work began. The handler is there only while a region needs it (see
  * wi_guard_new), so importing the module changes nothing process-wide.
  *
- * The work must not call Python, take locks or allocate: after a fault it is
- * simply not finished. */
+ * The work must not call Python, take locks or allocate, but may be guarded
+ * itself, with a range of its own: after a fault it is simply not finished. */
 #include "winipc.h"
 
 #include "guard.h"
@@ -102,7 +102,8 @@ guard_handler(EXCEPTION_POINTERS *info)
     DWORD last = GetLastError(); /* TlsGetValue clears it */
     guard_frame *frame = TlsGetValue(guard_slot);
     LONG answer = EXCEPTION_CONTINUE_SEARCH;
-    if (frame != NULL && frame->running) {
+    /* Guards nest where both sides of a copy are files. */
+    for (; frame != NULL && frame->running; frame = frame->outer) {
         DWORD error =
             guard_error(info->ExceptionRecord, frame->low, frame->high);
         if (error != ERROR_SUCCESS) {
@@ -110,6 +111,7 @@ guard_handler(EXCEPTION_POINTERS *info)
             frame->running = 0;
             *info->ContextRecord = frame->context;
             answer = EXCEPTION_CONTINUE_EXECUTION;
+            break;
         }
     }
     SetLastError(last);

@@ -394,7 +394,7 @@ lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                      sizeof(winipc_lock_word), offset, size);
         goto failed;
     }
-    self->region = Py_XNewRef(wi_bytes_guarded_source(state, source));
+    self->region = Py_XNewRef(wi_bytes_guarded_source(source));
     char *at = (char *)self->buffer.buf + offset;
     if (winipc_lock_attach(&self->lock, at,
                            wi_security_attributes(&self->security)) !=
@@ -445,11 +445,13 @@ lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return PyBool_FromLong(result != WINIPC_TIMEOUT);
 }
 
-PyDoc_STRVAR(lock_release_doc,
-             "release($self, /)\n--\n\n"
-             "Give the lock up, once for each time it was taken.\n\n"
-             "Raises OSError with winerror 288 when the calling thread does\n"
-             "not hold it.\n\nWin32: none; SetEvent when somebody waits");
+PyDoc_STRVAR(
+    lock_release_doc,
+    "release($self, /)\n--\n\n"
+    "Give the lock up, once for each time it was taken, through the\n"
+    "object that took it: a forgotten one gives back what it took.\n\n"
+    "Raises OSError with winerror 288 when the calling thread does\n"
+    "not hold it.\n\nWin32: none; SetEvent when somebody waits");
 
 static PyObject *
 lock_release(PyObject *op, PyObject *unused)

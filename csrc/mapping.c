@@ -249,14 +249,17 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
             uint64_t size, DWORD more_access, uint64_t fresh)
 {
     const mapping_units *units = mapping_get_units();
-    uint64_t delta = offset % units->granularity;
+    /* Large pages are mapped whole: a view has to end where one of them
+     * does, as the section does. */
+    BOOL all = (more_access & FILE_MAP_LARGE_PAGES) != 0;
+    uint64_t delta = all ? offset : offset % units->granularity;
     uint64_t start = offset - delta;
     if (size > (uint64_t)PY_SSIZE_T_MAX - delta) {
         PyErr_SetString(PyExc_OverflowError,
                         "size does not fit in the address space");
         return -1;
     }
-    SIZE_T length = size == 0 ? 0 : (SIZE_T)(delta + size);
+    SIZE_T length = size == 0 || all ? 0 : (SIZE_T)(delta + size);
     DWORD view_access = mapping_view_access(access) | more_access;
     char *base;
     DWORD err;

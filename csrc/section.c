@@ -569,9 +569,10 @@ section_load(PyObject *cls, PyObject *args)
     }
     self->path = Py_NewRef(path);
     self->symbol = Py_NewRef(symbol);
-    err = section_attach(self, wide);
-    if (err != ERROR_SUCCESS) {
-        wi_raise(err, "CreateFileW", path);
+    DWORD failed;
+    WI_CALL(err, failed = section_attach(self, wide)); /* a server may hang */
+    if (failed != ERROR_SUCCESS) {
+        wi_raise(failed, "CreateFileW", path);
         goto done;
     }
     /* A full path finds the DLL itself; the flags do the same for what it

@@ -39,6 +39,9 @@
 #define SNAPSHOT_KEEP_GIL 4096
 #define SNAPSHOT_GIL_TRIES 64
 
+/* How many bytes to copy without the GIL between two looks at the clock. */
+#define SNAPSHOT_SLICE (16u << 20)
+
 typedef struct {
     PyObject_HEAD
     PyObject *weaklist;
@@ -344,10 +347,6 @@ snapshot_create(PyObject *cls, PyObject *args, PyObject *kwargs)
                                      &stride)) {
         return NULL;
     }
-    wi_state *state = wi_state_of((PyTypeObject *)cls);
-    if (state == NULL) {
-        return NULL;
-    }
     SnapshotObject *self = wi_alloc((PyTypeObject *)cls);
     if (self == NULL) {
         return NULL;
@@ -372,9 +371,7 @@ snapshot_create(PyObject *cls, PyObject *args, PyObject *kwargs)
     }
     self->sequence = (char *)self->view.buf + sequence;
     self->data = (char *)self->view.buf + data;
-    if (PyObject_TypeCheck(buffer, state->region_type)) {
-        self->guarded = (char)((RegionObject *)buffer)->bytes.guarded;
-    }
+    self->guarded = wi_bytes_guarded_source(buffer) != NULL;
     return (PyObject *)self;
 
 failed:
@@ -384,6 +381,15 @@ failed:
 }
 
 /* -------------------------------------------------------------------- read */
+
+/* How many records to copy, at most, between two looks at the clock and at
+ * signals: large ones take their time. */
+static uint64_t
+snapshot_slice(const SnapshotObject *self, uint64_t most)
+{
+    uint64_t slice = SNAPSHOT_SLICE / (uint64_t)self->size + 1;
+    return slice < most ? slice : most;
+}
 
 /* A whole record into bytes, of self->size. 0, or -1 with an exception. */
 static int
@@ -406,7 +412,7 @@ snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
     int result = -1;
     self->calls++; /* a signal's handler may try to close it */
     for (;;) {
-        job.tries = 1024;
+        job.tries = snapshot_slice(self, 1024);
         if (snapshot_run(&job, TRUE) < 0) {
             break;
         }
@@ -559,7 +565,8 @@ snapshot_loop(snapshot_job *job, uint64_t count, uint64_t timeout_ms)
     self->calls++; /* a signal's handler may try to close it */
     while (result == 0 && job->done < count) {
         uint64_t left = count - job->done;
-        job->tries = job->done + (left < 100000 ? left : 100000);
+        uint64_t slice = snapshot_slice(self, 100000);
+        job->tries = job->done + (left < slice ? left : slice);
         result = snapshot_run(job, TRUE);
         if (result == 0) {
             result = PyErr_CheckSignals();

@@ -732,11 +732,13 @@ mutex_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return PyBool_FromLong(result != WAIT_TIMEOUT);
 }
 
-PyDoc_STRVAR(mutex_release_doc,
-             "release($self, /)\n--\n\n"
-             "Give the mutex up, once for each time it was taken.\n\n"
-             "Raises OSError with winerror 288 when the calling thread does\n"
-             "not hold it.\n\nWin32: ReleaseMutex");
+PyDoc_STRVAR(
+    mutex_release_doc,
+    "release($self, /)\n--\n\n"
+    "Give the mutex up, once for each time it was taken, through the\n"
+    "object that took it: a forgotten one gives back what it took.\n\n"
+    "Raises OSError with winerror 288 when the calling thread does\n"
+    "not hold it.\n\nWin32: ReleaseMutex");
 
 static PyObject *
 mutex_release(PyObject *op, PyObject *unused)

@@ -23,6 +23,7 @@ import c_peers
 import pytest
 from c_target import process, target  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
+from linux_file import linux_file  # noqa: F401 - a fixture
 
 from winipc import _core
 from winipc.testing import Peer

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_mapping import LinuxFile, linux_file  # noqa: F401
+from linux_file import LinuxFile
 
 import winipc
 from winipc import AbandonedError, Event, MappingView, SharedLock, SharedMapping
@@ -513,7 +513,7 @@ def test_a_lock_in_a_file(tmp_path: Path, through: str) -> None:
 
 @pytest.mark.parametrize("state", ["free", "held", "waited for"])
 def test_a_page_that_does_not_come_in_is_an_error(
-    linux_file: LinuxFile,  # noqa: F811
+    linux_file: LinuxFile,
     state: str,
 ) -> None:
     """The file is cut short under the lock: OSError for who uses it or waits."""

@@ -9,14 +9,13 @@ import multiprocessing
 import os
 import pickle
 import struct
-import subprocess
 import sys
 import threading
 import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from conftest import DEADLINE, PEERS, Peer, handle_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from linux_file import LinuxFile
 
 from winipc import (
     Event,
@@ -952,43 +952,6 @@ def test_large_pages_work_or_say_what_is_missing() -> None:
 # ----------------------------------------------------------- files that fail
 
 
-class LinuxFile:
-    """A file that Linux can cut short while Wine has it mapped."""
-
-    def __init__(self, name: str) -> None:
-        self.path = Path("Z:/dev/shm", name)
-        self.linux_path = f"/dev/shm/{name}"
-
-    def cut(self, size: int) -> None:
-        """Set the file's size behind the back of Wine, which would refuse to."""
-        subprocess.run(
-            [
-                "start.exe",
-                "/unix",
-                "/usr/bin/truncate",
-                "-s",
-                str(size),
-                self.linux_path,
-            ],
-            check=True,
-            timeout=DEADLINE,
-        )
-        deadline = time.monotonic() + DEADLINE
-        while self.path.stat().st_size != size:  # start.exe does not wait for it
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-
-@pytest.fixture
-def linux_file(unique_name: str) -> Iterator[LinuxFile]:
-    """The file, which is made by the test and deleted after it."""
-    if not Path("Z:/dev/shm").exists():
-        pytest.skip("only under Wine is there another system to cut a file short")
-    file = LinuxFile(unique_name)
-    yield file
-    file.path.unlink(missing_ok=True)
-
-
 def test_page_that_does_not_come_in_is_an_error(linux_file: LinuxFile) -> None:
     """A file cut short under its mapping: OSError, and the process lives.
 
@@ -1022,6 +985,40 @@ def test_page_that_does_not_come_in_is_an_error(linux_file: LinuxFile) -> None:
                 use()
             assert caught.value.winerror in (998, 999)
         assert m.read(4096)[:3] == b"yxy"
+
+
+def test_page_of_the_other_side_that_does_not_come_in_is_an_error(
+    linux_file: LinuxFile, unique_name: str
+) -> None:
+    """A copy has two sides, and the mapping of a file may be either or both."""
+    other = LinuxFile(f"{unique_name}.other")
+    with (
+        SharedMapping.create(None, 0x20000, file=linux_file.path) as cut,
+        SharedMapping.create(None, 0x20000, file=other.path) as whole,
+        SharedMapping.create(None, 0x20000) as plain,
+    ):
+        cut.write(b"x" * 0x20000)
+        cut.flush()
+        linux_file.cut(100)
+        for mine in (plain, whole):
+            uses: list[Callable[[], object]] = [
+                lambda m=mine: m.write(cut),
+                lambda m=mine: m.write(memoryview(cut)[9000:9010]),
+                lambda m=mine: m.read_into(cut),
+                lambda m=mine: m.read_into(memoryview(cut)[9000:9010]),
+                lambda m=mine: m.__setitem__(slice(None), cut),
+                lambda m=mine: m.__setitem__(
+                    slice(0, 20, 2), memoryview(cut)[9000:9010]
+                ),
+                lambda m=mine: m.find(memoryview(cut)[9000:9010]),
+            ]
+            for use in uses:
+                with pytest.raises(OSError, match="touching a page") as caught:
+                    use()
+                assert caught.value.winerror in (998, 999)
+            mine.write(memoryview(cut)[:10])
+            assert mine.read(10) == b"x" * 10
+    other.path.unlink()
 
 
 def test_damaged_file_is_survived_by_threads(linux_file: LinuxFile) -> None:

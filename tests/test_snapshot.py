@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ import pytest
 from conftest import Peer
 from hypothesis import given
 from hypothesis import strategies as st
+from linux_file import LinuxFile
 
 from winipc import SharedMapping, Snapshot
 
@@ -130,6 +133,43 @@ def test_threads_see_whole_records_too() -> None:
             stop.set()
             thread.join()
     assert (seen.read, seen.torn) == (2000, 0)
+
+
+# ------------------------------------------------------------- time and pages
+
+
+def test_time_outs_hold_for_large_records() -> None:
+    """Also where each copy takes milliseconds, and the writer never pauses."""
+    size = 32 << 20
+    with (
+        SharedMapping.create(None, Snapshot.needed(size)) as m,
+        Snapshot.over(m, size) as writer,
+        Snapshot.over(m, size) as reader,
+    ):
+        thread = threading.Thread(target=writer.exercise, args=(10**9, 1.0))
+        start = time.monotonic()
+        thread.start()
+        with contextlib.suppress(TimeoutError):
+            reader.read(0.2)
+        assert time.monotonic() - start < 5
+        thread.join()
+        assert time.monotonic() - start < 20
+
+
+def test_page_that_does_not_come_in_is_an_error(
+    linux_file: LinuxFile,
+) -> None:
+    """Of the mapping itself and of a view of it."""
+    with SharedMapping.create(None, 0x20000, file=linux_file.path) as m:
+        m.write(bytes(0x20000))
+        linux_file.cut(100)
+        for memory in (m, memoryview(m)):
+            with (
+                Snapshot.over(memory, 0x10000) as s,
+                pytest.raises(OSError, match="touching a page"),
+            ):
+                s.read()
+        memory.release()
 
 
 # --------------------------------------------------------------- dead writers
