@@ -389,38 +389,72 @@ done:
     return result;
 }
 
+/* A copy of what is vouched for, for a call without the GIL: other threads
+ * may read as well. */
+typedef struct {
+    wi_vouch vouch;
+    unsigned changes;
+} process_copy;
+
+static wi_target
+process_pin_copy(wi_process *self, process_copy *copy)
+{
+    wi_target target = wi_process_pin(self);
+    copy->vouch = self->vouch;
+    copy->changes = self->changes;
+    target.vouch = &copy->vouch;
+    return target;
+}
+
+static void
+process_unpin_copy(wi_process *self, const process_copy *copy)
+{
+    if (self->changes == copy->changes) {
+        self->vouch = copy->vouch;
+    }
+    wi_process_unpin(self);
+}
+
 DWORD
 wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                     size_t size)
 {
-    DWORD err;
+    DWORD err = WI_WOULD_ASK;
     if (size <= WI_KEEP_GIL_UP_TO || self->cache != NULL) {
         wi_target target = wi_process_pin_gil(self);
         if (self->cache != NULL &&
             wi_cache_read(self->cache, &target, address, buffer, size)) {
-            wi_process_unpin(self);
-            return 0;
+            err = 0;
         }
-        if (size <= WI_KEEP_GIL_UP_TO) {
+        else if (size <= WI_KEEP_GIL_UP_TO) {
+            target.brief = TRUE;
             err = wi_remote_read(&target, address, buffer, size);
-            wi_process_unpin(self);
-            return err;
         }
         wi_process_unpin(self);
     }
-    /* A copy of what is vouched for: other threads may read as well. */
-    wi_target target = wi_process_pin(self);
-    wi_vouch vouch = self->vouch;
-    unsigned changes = self->changes;
-    target.vouch = &vouch;
-    Py_BEGIN_ALLOW_THREADS
-    err = wi_remote_read(&target, address, buffer, size);
-    Py_END_ALLOW_THREADS
-    if (self->changes == changes) {
-        self->vouch = vouch;
+    if (err == WI_WOULD_ASK) {
+        process_copy copy;
+        wi_target target = process_pin_copy(self, &copy);
+        Py_BEGIN_ALLOW_THREADS
+        err = wi_remote_read(&target, address, buffer, size);
+        Py_END_ALLOW_THREADS
+        process_unpin_copy(self, &copy);
     }
-    wi_process_unpin(self);
     return err;
+}
+
+/* wi_remote_may_read(), without the GIL. */
+static BOOL
+process_may_read(wi_process *self, uintptr_t address, size_t size)
+{
+    BOOL ok;
+    process_copy copy;
+    wi_target target = process_pin_copy(self, &copy);
+    Py_BEGIN_ALLOW_THREADS
+    ok = wi_remote_may_read(&target, address, size);
+    Py_END_ALLOW_THREADS
+    process_unpin_copy(self, &copy);
+    return ok;
 }
 
 void
@@ -606,14 +640,12 @@ process_read_until(PyObject *op, PyObject *args)
         if (ask) {
             size_t more = part + UNTIL_STEP - WI_PAGE;
             more = more < wanted - have ? more : wanted - have;
-            wi_target target = wi_process_pin_gil(self);
-            if (more > part && wi_remote_may_read(&target, at, more)) {
+            if (more > part && process_may_read(self, at, more)) {
                 part = more;
             }
             else {
                 careful = at + more;
             }
-            wi_process_unpin(self);
         }
         if (part > wanted - have) {
             part = wanted - have;
@@ -735,6 +767,29 @@ done:
     return result;
 }
 
+/* As wi_process_read_raw: 0, or a Win32 error and how much was written. */
+static DWORD
+process_write_raw(wi_process *self, uintptr_t address, const void *data,
+                  size_t size, size_t *written)
+{
+    DWORD err = WI_WOULD_ASK;
+    if (size <= WI_KEEP_GIL_UP_TO) {
+        wi_target target = wi_process_pin_gil(self);
+        target.brief = TRUE;
+        err = wi_remote_write(&target, address, data, size, written);
+        wi_process_unpin(self);
+    }
+    if (err == WI_WOULD_ASK) {
+        process_copy copy;
+        wi_target target = process_pin_copy(self, &copy);
+        Py_BEGIN_ALLOW_THREADS
+        err = wi_remote_write(&target, address, data, size, written);
+        Py_END_ALLOW_THREADS
+        process_unpin_copy(self, &copy);
+    }
+    return err;
+}
+
 static PyObject *
 process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
@@ -757,19 +812,8 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_process_check_open(self) < 0) {
         goto done;
     }
-    wi_target target = data.len <= WI_KEEP_GIL_UP_TO ? wi_process_pin_gil(self)
-                                                     : wi_process_pin(self);
-    if (data.len <= WI_KEEP_GIL_UP_TO) {
-        err = wi_remote_write(&target, address, data.buf, (size_t)data.len,
-                              &written);
-    }
-    else {
-        Py_BEGIN_ALLOW_THREADS
-        err = wi_remote_write(&target, address, data.buf, (size_t)data.len,
-                              &written);
-        Py_END_ALLOW_THREADS
-    }
-    wi_process_unpin(self);
+    err =
+        process_write_raw(self, address, data.buf, (size_t)data.len, &written);
     if (self->cache != NULL) {
         wi_cache_forget(self->cache, address, (size_t)data.len);
     }

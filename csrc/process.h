@@ -34,7 +34,12 @@ typedef struct {
 typedef struct {
     HANDLE handle;
     wi_vouch *vouch; /* NULL where several threads may be at it */
+    BOOL brief;      /* WI_WOULD_ASK rather than a call that may take long */
 } wi_target;
+
+/* What a brief access comes to when VirtualQueryEx has to be asked first:
+ * under Wine the target answers it, which may have been stopped. */
+#define WI_WOULD_ASK ERROR_RETRY
 
 typedef struct wi_cache wi_cache; /* process_cache.h */
 
@@ -106,7 +111,7 @@ int wi_process_check_open(wi_process *self);
 WI_INLINE wi_target
 wi_process_pin(wi_process *self)
 {
-    wi_target target = {self->handle, NULL};
+    wi_target target = {self->handle, NULL, FALSE};
     self->pins++;
     return target;
 }
@@ -115,7 +120,7 @@ wi_process_pin(wi_process *self)
 WI_INLINE wi_target
 wi_process_pin_gil(wi_process *self)
 {
-    wi_target target = {self->handle, NULL};
+    wi_target target = {self->handle, NULL, FALSE};
 #if !defined(Py_GIL_DISABLED)
     target.vouch = &self->vouch;
 #endif

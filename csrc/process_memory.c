@@ -121,21 +121,27 @@ remote_remember(wi_vouch *vouch, const MEMORY_BASIC_INFORMATION *region)
 }
 
 /* Whether all of the range may be read (or written) as VirtualQueryEx sees
- * it; unknown when it may not be asked. */
-static BOOL
+ * it; unknown when it may not be asked. 0, ERROR_NOACCESS or WI_WOULD_ASK. */
+static DWORD
 remote_vouch(const wi_target *target, uintptr_t address, size_t size,
              BOOL write, BOOL unknown)
 {
     uintptr_t last = address + (size - 1);
     wi_vouch *vouch = target->vouch;
     if (vouch != NULL && remote_vouched(vouch, address, last)) {
-        return write ? vouch->writable : vouch->readable;
+        return (write ? vouch->writable : vouch->readable) ? 0
+                                                           : ERROR_NOACCESS;
+    }
+    if (target->brief) {
+        return WI_WOULD_ASK;
     }
     for (;;) {
         MEMORY_BASIC_INFORMATION region;
         if (!wi_remote_query(target->handle, address, &region)) {
             /* 87 is how it says "beyond the address space". */
-            return GetLastError() != ERROR_INVALID_PARAMETER && unknown;
+            return GetLastError() != ERROR_INVALID_PARAMETER && unknown
+                       ? 0
+                       : ERROR_NOACCESS;
         }
         uintptr_t region_last =
             (uintptr_t)region.BaseAddress + (region.RegionSize - 1);
@@ -144,10 +150,10 @@ remote_vouch(const wi_target *target, uintptr_t address, size_t size,
         }
         if (!(write ? wi_region_writable(&region)
                     : wi_region_readable(&region))) {
-            return FALSE;
+            return ERROR_NOACCESS;
         }
         if (region_last >= last || region_last < address) {
-            return TRUE;
+            return 0;
         }
         address = region_last + 1;
     }
@@ -157,7 +163,7 @@ BOOL
 wi_remote_may_read(const wi_target *target, uintptr_t address, size_t size)
 {
     return size > 0 && size - 1 <= UINTPTR_MAX - address &&
-           remote_vouch(target, address, size, FALSE, FALSE);
+           remote_vouch(target, address, size, FALSE, FALSE) == 0;
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -187,11 +193,13 @@ wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
         return ERROR_NOACCESS;
     }
     /* Where it may not be asked, the read itself decides. */
-    if (wi_remote_lies() &&
-        !remote_vouch(target, address, size, FALSE, TRUE)) {
-        return ERROR_NOACCESS;
+    DWORD err = wi_remote_lies()
+                    ? remote_vouch(target, address, size, FALSE, TRUE)
+                    : 0;
+    if (err) {
+        return err;
     }
-    DWORD err = remote_read_plain(target, address, buffer, size);
+    err = remote_read_plain(target, address, buffer, size);
     remote_accessed(target, size);
     return err;
 }
@@ -285,9 +293,11 @@ wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
         return ERROR_NOACCESS;
     }
     /* Within one page it is all or nothing anyway. */
-    if ((wi_remote_lies() || wi_page_count(address, size) > 1) &&
-        !remote_vouch(target, address, size, TRUE, TRUE)) {
-        return ERROR_NOACCESS;
+    DWORD err = wi_remote_lies() || wi_page_count(address, size) > 1
+                    ? remote_vouch(target, address, size, TRUE, TRUE)
+                    : 0;
+    if (err) {
+        return err;
     }
     SIZE_T done = 0;
     if (WriteProcessMemory(target->handle, (void *)address, data, size,
@@ -296,7 +306,7 @@ wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
         *written = size;
         return 0;
     }
-    DWORD err = GetLastError();
+    err = GetLastError();
     *written = done < size ? done : 0;
     return err ? err : ERROR_PARTIAL_COPY;
 }

@@ -61,11 +61,12 @@ class Dev:
     def left_behind(self) -> list[str]:
         """The command lines of what still runs, after a moment to end."""
         deadline = time.monotonic() + 60
-        while (found := self._marked()) and time.monotonic() < deadline:
+        while (found := self.running()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return list(found.values())
 
-    def _marked(self) -> dict[int, str]:
+    def running(self) -> dict[int, str]:
+        """What of it runs: process ids and command lines."""
         found: dict[int, str] = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -81,7 +82,7 @@ class Dev:
         for process in self._started:
             if process.poll() is None:
                 process.kill()
-        for pid in self._marked():
+        for pid in self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         # They may have held its output open.

@@ -168,7 +168,7 @@ def test_program_that_was_killed_ends_it_the_same_way(dev: Dev) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     programs = [
-        pid for pid, command in dev._marked().items() if "python.exe -c" in command
+        pid for pid, command in dev.running().items() if "python.exe -c" in command
     ]
     for pid in programs:
         os.kill(pid, signal.SIGKILL)
