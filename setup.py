@@ -137,7 +137,7 @@ setup(
             depends=HEADERS,
             include_dirs=["csrc", "include"],
             define_macros=[*MACROS, *PYTHON_MACROS],
-            libraries=["user32", "advapi32", "ntdll"],
+            libraries=["user32", "advapi32", "imm32", "ntdll"],
             py_limited_api=ABI3,
         ),
         Extension(

@@ -16,6 +16,8 @@
  * then goes when the handler has returned. */
 #include "message.h"
 
+#include <imm.h>
+
 /* advapi32 exports RtlGenRandom under this name; the header that declares it
  * is not in every SDK's lean set. */
 BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
@@ -495,11 +497,11 @@ pump_main(void *arg)
     HINSTANCE instance = pump_instance();
     WNDCLASSEXW class = {0};
     class.cbSize = sizeof(class);
-    class.style = CS_IME; /* nobody types here: no IME window beside it */
     class.lpfnWndProc = pump_procedure;
     class.hInstance = instance;
     class.lpszClassName = pump->class_name;
     TlsSetValue(pump_tls, pump);
+    ImmDisableIME(0); /* nobody types here: no IME window beside it */
     HWND hwnd = NULL;
     BOOL ours = FALSE;
     /* Windows of one class share it; the last one takes it away, which may

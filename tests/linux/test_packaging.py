@@ -25,7 +25,10 @@ SOURCES = (
 )
 
 #: The system's own; msvcrt.dll is the C library of mingw.
-SYSTEM = {"advapi32.dll", "kernel32.dll", "msvcrt.dll", "ntdll.dll", "user32.dll"}
+SYSTEM = {
+    *("advapi32.dll", "imm32.dll", "kernel32.dll", "msvcrt.dll", "ntdll.dll"),
+    "user32.dll",
+}
 
 
 def host(
