@@ -1,9 +1,13 @@
-"""Ctrl+C and a closed pipe end the commands quietly."""
+"""Ctrl+C and a closed pipe end the commands quietly; the bar is for the terminal."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import signal
 import subprocess
+import threading
 import uuid
 from pathlib import Path
 
@@ -92,3 +96,34 @@ def test_a_closed_pipe_is_quiet(dev: Dev) -> None:
     assert (done.stdout, done.stderr) == ("{", "")
     holder.send_signal(signal.SIGINT)
     holder.communicate(timeout=DEADLINE)
+
+
+SCANS_ITSELF = """
+import os, sys
+from winipc.cli import main
+sys.exit(main(["scan", str(os.getpid()), "4d 5a", "--limit", "1"]))
+"""
+
+
+def test_results_of_a_scan_are_no_part_of_its_bar(dev: Dev) -> None:
+    """`winipc scan ... >file`: the bar is on the terminal, the results in the file."""
+    terminal, its_end = pty.openpty()
+    shown: list[bytes] = []
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):  # nobody has the other end any more
+            while data := os.read(terminal, 4096):
+                shown.append(data)
+
+    process = dev.start("python", "-c", SCANS_ITSELF, stderr=its_end)
+    os.close(its_end)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    out, _ = process.communicate(timeout=DEADLINE)
+    watcher.join(DEADLINE)
+    os.close(terminal)
+    text = b"".join(shown).decode(errors="replace")
+    assert process.returncode == 0, text
+    assert "scanning" in text
+    assert out.startswith("0x"), text
+    assert out.count("\n") == 1

@@ -104,7 +104,12 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
         yield _plain_progress
         print(file=sys.stderr)
         return
-    with bars.Progress(console=console, transient=True) as bar:
+    # Results go around the bar where both are on the terminal; in a file or a pipe
+    # they have to stay. Standard error is the terminal, here.
+    redirect = sys.stdout.isatty()
+    with bars.Progress(
+        console=console, transient=True, redirect_stdout=redirect
+    ) as bar:
         task = bar.add_task("scanning")
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
