@@ -16,6 +16,8 @@ from test_cli import run_winipc
 from test_cli_memory import failure
 
 import winipc
+from winipc import cli
+from winipc.cli import record
 from winipc.recording import RecordingReader, RecordingWriter, changed_ranges
 
 StartPeer = Callable[..., Peer]
@@ -200,3 +202,43 @@ def test_replay_loops_until_interrupted(
                     time.sleep(0.001)
         assert peer.process.poll() is None
     peer.kill()
+
+
+@pytest.fixture
+def stepped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bytes]]:
+    """Replay in this process: what the mapping has at each wait, up to Ctrl+C."""
+
+    def replay(path: Path, name: str, *options: str, waits: int) -> list[bytes]:
+        states: list[bytes] = []
+
+        def wait(_when: float) -> None:
+            with winipc.SharedMapping.open(name, access="read") as mapping:
+                states.append(mapping.read(4))
+            if len(states) == waits:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(record, "_sleep_until", wait)
+        assert cli.main(["replay", str(path), *options]) == 130
+        return states
+
+    return replay
+
+
+@pytest.mark.parametrize(
+    ("options", "waits", "frames"), [((), 2, 1), (("--loop",), 5, 3)]
+)
+def test_replay_that_is_stopped_says_what_it_played(
+    stepped: Callable[..., list[bytes]],
+    capsys: pytest.CaptureFixture[str],
+    unique_name: str,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    waits: int,
+    frames: int,
+) -> None:
+    path = tmp_path / "file.rec"
+    with RecordingWriter(path, unique_name, 4, 0) as writer:
+        writer.add(0, b"A" * 4)
+        writer.add(1, b"B" * 4)
+    stepped(path, unique_name, *options, waits=waits)
+    assert capsys.readouterr().out == f"{frames} frames replayed\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from winipc.cli.options import Commands, add_json, factor, number, seconds
@@ -131,7 +132,8 @@ def _replay(arguments: argparse.Namespace) -> int:
             with contextlib.ExitStack() as stack:
                 stack.callback(lambda: _replayed(arguments, name, frames, reader))
                 while True:
-                    frames += _play(mapping, reader, arguments.speed)
+                    for _ in _play(mapping, reader, arguments.speed):
+                        frames += 1
                     if not arguments.loop or not frames:
                         break
                 while arguments.keep:
@@ -141,18 +143,19 @@ def _replay(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _play(mapping: SharedMapping, reader: RecordingReader, speed: float) -> int:
+def _play(
+    mapping: SharedMapping, reader: RecordingReader, speed: float
+) -> Iterator[None]:
+    """Play all of it, one frame for each step of the iterator."""
     start = time.monotonic()
-    frames = 0
     for frame in reader:
         if speed:
             _sleep_until(start + frame.time_ns / _BILLION / speed)
         for offset, data in frame.changes:
             mapping.write(data, offset)
-        frames += 1
+        yield
     if speed:
         _sleep_until(start + reader.duration_ns / _BILLION / speed)
-    return frames
 
 
 def _sleep_until(when: float) -> None:
