@@ -225,6 +225,28 @@ def stepped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bytes]]:
 
 
 @pytest.mark.parametrize(
+    "copies",
+    [(b"\1\0\0\0", b"\1\0\7\7"), (b"\0\0\0\0", b"\1\0\0\0"), (b"\1\2\3\4", bytes(4))],
+    ids=["some-from-zero", "all-from-zero", "back-to-zero"],
+)
+def test_every_round_of_a_loop_is_the_same(
+    stepped: Callable[..., list[bytes]],
+    unique_name: str,
+    tmp_path: Path,
+    copies: tuple[bytes, bytes],
+) -> None:
+    """What was zero in the beginning is zero again."""
+    path = tmp_path / "file.rec"
+    with RecordingWriter(path, unique_name, 4, 0) as writer:
+        for i, copy in enumerate(copies):
+            writer.add(i, copy)
+    # A round waits before each frame and for its end.
+    states = stepped(path, unique_name, "--loop", waits=9)
+    first, second = copies
+    assert states == [bytes(4), first, second] + [second, first, second] * 2
+
+
+@pytest.mark.parametrize(
     ("options", "waits", "frames"), [((), 2, 1), (("--loop",), 5, 3)]
 )
 def test_replay_that_is_stopped_says_what_it_played(

@@ -126,7 +126,7 @@ class RecordingWriter(Closing):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What changed at one moment."""
+    """What changed at one moment; in the first frame, all that is not zero."""
 
     #: Nanoseconds since the start.
     time_ns: int

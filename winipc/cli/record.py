@@ -16,7 +16,7 @@ from winipc.cli.options import Commands, add_json, factor, number, seconds
 from winipc.cli.output import note, print_json, print_line
 from winipc.cli.targets import add_target, open_target
 from winipc.mapping import SharedMapping
-from winipc.recording import RecordingReader, RecordingWriter
+from winipc.recording import Frame, RecordingReader, RecordingWriter
 
 __all__ = ["add"]
 
@@ -132,7 +132,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             with contextlib.ExitStack() as stack:
                 stack.callback(lambda: _replayed(arguments, name, frames, reader))
                 while True:
-                    for _ in _play(mapping, reader, arguments.speed):
+                    for _ in _play(mapping, reader, arguments.speed, again=frames > 0):
                         frames += 1
                     if not arguments.loop or not frames:
                         break
@@ -144,18 +144,34 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _play(
-    mapping: SharedMapping, reader: RecordingReader, speed: float
+    mapping: SharedMapping, reader: RecordingReader, speed: float, *, again: bool
 ) -> Iterator[None]:
-    """Play all of it, one frame for each step of the iterator."""
+    """Play all of it, one frame for each step of the iterator.
+
+    `again`: the mapping is not new, and a first frame counts from zeros.
+    """
     start = time.monotonic()
     for frame in reader:
         if speed:
             _sleep_until(start + frame.time_ns / _BILLION / speed)
-        for offset, data in frame.changes:
-            mapping.write(data, offset)
+        if again:
+            # At once: zeros that were written first could be seen.
+            mapping.write(_from_zeros(frame, reader.size))
+            again = False
+        else:
+            for offset, data in frame.changes:
+                mapping.write(data, offset)
         yield
     if speed:
         _sleep_until(start + reader.duration_ns / _BILLION / speed)
+
+
+def _from_zeros(frame: Frame, size: int) -> bytearray:
+    """The whole memory after a first frame."""
+    memory = bytearray(size)
+    for offset, data in frame.changes:
+        memory[offset : offset + len(data)] = data
+    return memory
 
 
 def _sleep_until(when: float) -> None:
