@@ -17,6 +17,7 @@ from conftest import DEADLINE, Peer
 
 import winipc
 from winipc import cli
+from winipc.cli import ls
 
 StartPeer = Callable[..., Peer]
 
@@ -151,3 +152,53 @@ def test_commands_of_the_guide_are_commands() -> None:
 )
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert run_winipc(*arguments, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("maps 5000000000", "PID: 5000000000 is more than 4294967295"),
+        ("scan 99999999999999999999 41", "PID: 9"),
+        ("scan 1 41 --limit 99999999999999999999", "--limit: 9"),
+        ("dump 5000000000:0x1000", "NAME|PID:ADDR: 5"),
+        ("dump x --offset 99999999999999999999", "--offset: 9"),
+        ("dump x --follow --interval 1e300", "--interval: 1e300 s are more than"),
+        ("watch x --interval 1e300", "--interval: 1e300 s are more than"),
+        ("bridge x --size 99999999999999999999", "--size: 9"),
+        ("listen x --max-message 4294967296", "--max-message: 4294967296 is more"),
+        ("receive --max-message 4294967296", "--max-message: 4294967296 is more"),
+        ("receive --mapping-size 99999999999999999999", "--mapping-size: 9"),
+        ("windows --pid 5000000000", "--pid: 5"),
+    ],
+)
+def test_numbers_that_are_too_large_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], arguments: str, complaint: str
+) -> None:
+    """Nothing has begun, and the line says which number, and mostly how much goes."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments.split())
+    assert ended.value.code == 2
+    assert f"error: argument {complaint}" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OverflowError("5 does not fit in 2 bits"), "5 does not fit in 2 bits"),
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("of this kind"), "of this kind"),
+    ],
+    ids=repr,
+)
+def test_what_is_too_large_only_later_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    text: str,
+) -> None:
+    def run(_arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(ls, "run", run)
+    assert cli.main(["ls"]) == 1
+    assert capsys.readouterr().err == f"winipc: {text}\n"

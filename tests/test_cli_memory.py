@@ -143,3 +143,11 @@ def test_bad_options_are_said(unique_name: str) -> None:
     assert "--struct" in failure("dump", unique_name, "--struct", "<Z")
     done = run_winipc("dump", unique_name, "--size", "-4", check=False)
     assert done.returncode == 2
+
+
+def test_more_bytes_than_there_are_is_said() -> None:
+    """More than the memory of this process, or than that of any has."""
+    target = f"{os.getpid()}:0x1000"
+    line = failure("dump", target, "--size", "0x7fffffffffff")
+    assert line == "winipc: there is not enough memory"
+    assert "address space" in failure("watch", f"{os.getpid()}:0xfffffffffffffff0")

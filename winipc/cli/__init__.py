@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         if _nobody_reads(error):
             _drop_output()
         else:
@@ -116,6 +116,8 @@ def _one_line(error: BaseException) -> str:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     # str() of a LookupError may be a repr.
     text = error.args[0] if isinstance(error, LookupError) and error.args else error
+    if isinstance(error, MemoryError) and not error.args:
+        text = "there is not enough memory"
     if isinstance(error, ProcessLookupError) and isinstance(error.filename, str):
         # Windows only says that a parameter is wrong.
         text = f"no such process: {error.filename.removeprefix('no process ')}"

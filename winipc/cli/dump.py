@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from winipc.cli import hexview
-from winipc.cli.options import Commands, add_json, number, seconds
+from winipc.cli.options import Commands, add_json, interval, number
 from winipc.cli.output import print_json, print_line, rich_module
 from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import Target, add_target, open_target
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--interval",
-        type=seconds,
+        type=interval,
         default=0.05,
         help="seconds between two looks (%(default)s)",
     )

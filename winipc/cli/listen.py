@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_json, number, seconds
+from winipc.cli.options import Commands, add_json, message_size, number, seconds
 from winipc.cli.output import clean, note, print_json, print_line
 from winipc.window import CopyDataWindow, Message
 
@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--max-message",
-        type=number,
+        type=message_size,
         default=64 << 20,
         help="refuse messages of more bytes (%(default)s)",
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_json
+from winipc.cli.options import Commands, add_json, add_process
 from winipc.cli.output import human_size, print_json, print_table
 from winipc.process import RemoteProcess
 from winipc.remote_types import MemoryProtection, MemoryState
 
-__all__ = ["add", "open_process"]
+__all__ = ["add"]
 
 _LETTERS = (
     (MemoryProtection.EXECUTE_WRITECOPY, "rcx"),
@@ -23,16 +23,11 @@ _LETTERS = (
 )
 
 
-def open_process(text: str) -> RemoteProcess:
-    """A process id, or the name of a program of which one runs."""
-    return RemoteProcess.open(int(text) if text.isdecimal() else text)
-
-
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "maps", help="show an address space", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("pid", metavar="PID", help="process id, or name.exe")
+    add_process(parser)
     parser.add_argument(
         "--regions",
         action="store_true",
@@ -43,7 +38,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with open_process(arguments.pid) as process:
+    with RemoteProcess.open(arguments.pid) as process:
         rows = _regions(process) if arguments.regions else _allocations(process)
     if arguments.json:
         print_json(rows)

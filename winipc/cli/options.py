@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from typing import TypeAlias
 
 from winipc.exchange import DEFAULT_MAPPING, DEFAULT_TITLE
 
-__all__ = ["Commands", "add_address", "add_json", "factor", "number", "seconds"]
+__all__ = [
+    "Commands",
+    "add_address",
+    "add_json",
+    "add_process",
+    "factor",
+    "interval",
+    "message_size",
+    "number",
+    "pid",
+    "pid_or_name",
+    "seconds",
+]
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+#: A process id and the size of a message have 32 bits.
+_MOST_32 = 0xFFFFFFFF
+#: 68 years, which every clock can wait.
+_LONGEST = 1 << 31
 
 
 def number(text: str) -> int:
@@ -22,12 +40,41 @@ def number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
+    return _at_most(sys.maxsize, value)
+
+
+def message_size(text: str) -> int:
+    """How many bytes a message may have, for `type=`."""
+    return _at_most(_MOST_32, number(text))
+
+
+def pid(text: str) -> int:
+    """A process id, for `type=`."""
+    return _at_most(_MOST_32, number(text))
+
+
+def pid_or_name(text: str) -> int | str:
+    """What a process is called; only decimal digits are an id."""
+    return _at_most(_MOST_32, int(text)) if text.isdecimal() else text
+
+
+def _at_most(most: int, value: int) -> int:
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{value} is more than {most}")
     return value
 
 
 def seconds(text: str) -> float:
     """A time that is not negative, for `type=`."""
     return _not_negative(text, "no number of seconds")
+
+
+def interval(text: str) -> float:
+    """A time to sleep, for `type=`."""
+    value = seconds(text)
+    if value > _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} s are more than {_LONGEST}")
+    return value
 
 
 def factor(text: str) -> float:
@@ -59,3 +106,10 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_process(parser: argparse.ArgumentParser) -> None:
+    """Which process: its id, or the name of a program of which one runs."""
+    parser.add_argument(
+        "pid", metavar="PID", type=pid_or_name, help="process id, or name.exe"
+    )

@@ -6,7 +6,14 @@ import argparse
 import json
 import sys
 
-from winipc.cli.options import Commands, add_address, add_json, number, seconds
+from winipc.cli.options import (
+    Commands,
+    add_address,
+    add_json,
+    message_size,
+    number,
+    seconds,
+)
 from winipc.cli.output import clean
 from winipc.exchange import (
     DEFAULT_MAPPING_SIZE,
@@ -31,7 +38,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--max-message",
-        type=number,
+        type=message_size,
         default=DEFAULT_MAX_MESSAGE,
         help="refuse messages of more bytes (%(default)s)",
     )

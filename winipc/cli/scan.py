@@ -8,9 +8,9 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 
-from winipc.cli.maps import open_process
-from winipc.cli.options import Commands, add_json, number
+from winipc.cli.options import Commands, add_json, add_process, number
 from winipc.cli.output import note, print_json, print_line
+from winipc.process import RemoteProcess
 from winipc.scan import Pattern, ValueType
 
 __all__ = ["add"]
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "scan", help="search a process", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("pid", metavar="PID", help="process id, or name.exe")
+    add_process(parser)
     parser.add_argument(
         "pattern",
         metavar="PATTERN",
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     pattern = _pattern(arguments.type, arguments.pattern)
     found = 0
     with (
-        open_process(arguments.pid) as process,
+        RemoteProcess.open(arguments.pid) as process,
         _progress(not arguments.no_progress) as progress,
     ):
         modules = process.modules()

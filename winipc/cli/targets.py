@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Protocol, Self
 
-from winipc.cli.options import number
+from winipc.cli.options import number, pid_or_name
 from winipc.closing import Closing
 from winipc.mapping import SharedMapping
 from winipc.process import RemoteProcess
@@ -14,6 +14,7 @@ from winipc.process import RemoteProcess
 __all__ = ["Target", "add_range", "add_target", "open_target"]
 
 _DEFAULT_SIZE = 256
+_END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
 
 
@@ -62,10 +63,11 @@ class _Mapping(Closing):
 
 class _Memory(Closing):
     def __init__(self, process: str, place: str, offset: int, size: int) -> None:
-        pid = int(process) if process.isdecimal() else process
-        self._process = RemoteProcess.open(pid)
+        self._process = RemoteProcess.open(pid_or_name(process))
         try:
             self.address = self._process.address(place) + offset
+            if self.address + size > _END_OF_ADDRESSES:
+                raise ValueError(f"no address space has {size} bytes there")
             self.label = f"pid {self._process.pid}, {place}"
             self.size = size
             self.read()
@@ -85,6 +87,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="NAME|PID:ADDR",
+        type=_target,
         help="name of a mapping; or process id (or name.exe), a colon, and an address "
         'such as 0x7ff6a0001000 or "game.exe"+0x10f4',
     )
@@ -101,6 +104,14 @@ def add_range(parser: argparse.ArgumentParser) -> None:
         type=number,
         help=f"bytes (all of a mapping; {_DEFAULT_SIZE} of a process)",
     )
+
+
+def _target(text: str) -> str:
+    """As it is, for `type=`, when its process id can be one."""
+    remote = _REMOTE.fullmatch(text)
+    if remote is not None:
+        pid_or_name(remote["process"])
+    return text
 
 
 def open_target(arguments: argparse.Namespace) -> Target:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from winipc.cli.options import Commands, add_json, number, seconds
+from winipc.cli.options import Commands, add_json, interval, number, seconds
 from winipc.cli.output import note, print_json, print_line
 from winipc.cli.targets import add_target, open_target
 from winipc.recording import changed_ranges
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     add_target(parser)
     parser.add_argument(
         "--interval",
-        type=seconds,
+        type=interval,
         default=0.05,
         help="seconds between two looks (%(default)s)",
     )

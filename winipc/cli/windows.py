@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_json, number
+from winipc.cli.options import Commands, add_json, pid
 from winipc.cli.output import print_json, print_table
 from winipc.message import Window, find_windows
 
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--title", help="only with this title")
     parser.add_argument("--class-name", help="only of this class")
-    parser.add_argument("--pid", type=number, help="only of this process")
+    parser.add_argument("--pid", type=pid, help="only of this process")
     parser.add_argument(
         "--message-only",
         action="store_true",
