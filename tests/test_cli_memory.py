@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from conftest import Peer
 from test_cli import run_winipc
 
 import winipc
+from winipc.cli.output import print_json
 
 StartPeer = Callable[..., Peer]
 
@@ -73,6 +75,35 @@ def test_dump_names_the_fields_of_a_structure(unique_name: str) -> None:
         assert run_winipc(*packed).stdout.decode().strip() == "gear=7 speed=52.1"
         assert "'speed:x'" in failure("dump", unique_name, "--struct", "speed:x")
         assert "'a'" in failure("dump", unique_name, "--struct", "a:b a:b")
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "text"),
+    [
+        (
+            "x:f y:2f z:d",
+            {"x": None, "y": [1.5, None], "z": None},
+            "x=nan y=[1.5 inf] z=-inf",
+        ),
+        ("<3f4xd", [None, 1.5, None, None], "nan 1.5 inf -inf"),
+    ],
+    ids=["named", "plain"],
+)
+def test_floats_that_json_has_not_are_null(
+    unique_name: str, fields: str, values: object, text: str
+) -> None:
+    """NaN and infinity; as text they are what they are."""
+    arguments = ("dump", unique_name, "--struct", fields)
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping.write(struct.pack("<3f4xd", math.nan, 1.5, math.inf, -math.inf))
+        line = run_winipc(*arguments, "--json").stdout
+        assert json.loads(line, parse_constant=pytest.fail)["values"] == values
+        assert run_winipc(*arguments).stdout.decode().strip() == text
+
+
+def test_json_is_never_printed_with_what_it_has_not() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        print_json({"values": [math.nan]})
 
 
 def test_dump_reads_another_process() -> None:

@@ -46,8 +46,8 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """One line of JSON, at once."""
-    print_line(json.dumps(value, ensure_ascii=False))
+    """One line of JSON, at once. ValueError for NaN and infinity, which it has not."""
+    print_line(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def note(text: str) -> None:

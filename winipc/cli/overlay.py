@@ -7,6 +7,7 @@ them packs them, with no gaps.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from typing import Any
@@ -56,8 +57,8 @@ class Overlay:
         return found
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
-        """A list, or by their names."""
-        values = self.values(data)
+        """A list, or by their names. NaN and infinity, which JSON has not, are None."""
+        values = [_finite(value) for value in self.values(data)]
         if self.names is None:
             return values
         return dict(zip(self.names, values, strict=True))
@@ -100,6 +101,12 @@ def _text(value: Any) -> Any:
     if not isinstance(value, bytes):
         return value
     return value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shown(value: Any) -> str:
