@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from winipc.cli import ls
 
 StartPeer = Callable[..., Peer]
 
+GUIDE = Path(__file__).parents[1] / "docs" / "command-line.md"
 UTF8 = {**os.environ, "PYTHONUTF8": "1"}
 
 
@@ -139,12 +141,24 @@ def test_receive_times_out_with_status_1(unique_name: str) -> None:
 
 def test_commands_of_the_guide_are_commands() -> None:
     """Each line of docs/command-line.md is understood as it stands."""
-    guide = Path(__file__).parents[1] / "docs" / "command-line.md"
-    lines = re.findall(r"^winipc (.*)$", guide.read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(r"^winipc (.*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
     assert len(lines) >= 20
     for line in lines:
         arguments = cli._parser().parse_args(shlex.split(line))
         assert callable(arguments.run)
+
+
+def test_quotes_are_those_of_every_shell() -> None:
+    """cmd.exe takes a ' for a character like others."""
+    parser = cli._parser()
+    [commands] = [
+        action
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    texts = [command.format_help() for command in commands.choices.values()]
+    texts += re.findall(r"^winipc .*$", GUIDE.read_text("utf-8"), re.MULTILINE)
+    assert [text for text in texts if re.search(r"(?<!\w)'", text)] == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "pattern",
         nargs="?",
-        help="only names like this, such as 'my-app*' (quote it for the shell)",
+        help='only names like this, such as "my-app*" (quote it for the shell)',
     )
     parser.add_argument(
         "--kind", choices=[kind.value for kind in ObjectKind], help="only this kind"

@@ -89,7 +89,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|PID:ADDR",
         type=_target,
         help="name of a mapping; or process id (or name.exe), a colon, and an address "
-        'such as 0x7ff6a0001000 or "game.exe"+0x10f4',
+        "such as 0x7ff6a0001000 or game.exe+0x10f4",
     )
     add_range(parser)
 
