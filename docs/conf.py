@@ -158,8 +158,8 @@ exclude_patterns = ["_build"]
 default_role = "py:obj"
 # References to winipc have to be right; those to others are text.
 nitpick_ignore_regex = [("py:.*", r"(?!winipc\.[A-Z]).*")]
-# Two classes may have a field of the same name; a guide may be found by others only.
-suppress_warnings = ["ref.python", "toc.not_included"]
+# Two classes may have a field of the same name.
+suppress_warnings = ["ref.python"]
 toc_object_entries_show_parents = "hide"
 
 autodoc_member_order = "groupwise"
