@@ -10,6 +10,7 @@ values have a | between them, and a | in a value has a \\ in front.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -68,13 +69,13 @@ class Remote:
         self.mode = "stopped"
         self.file = ""
         self.window = winipc.CopyDataWindow.create("media remote")
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.window.close)
             slave = ["/slave", str(self.window.hwnd)]
             self.process = subprocess.Popen([*command, *slave])
+            undo.callback(self._kill)
             self.player = winipc.Window(int(self.wait_for(Told.CONNECT)[0]))
-        except BaseException:
-            self.window.close()
-            raise
+            undo.pop_all()
 
     def order(self, order: Order, *values: str) -> None:
         """Tell the player what to do."""
@@ -130,10 +131,13 @@ class Remote:
                 self.order(Order.CLOSEAPP)
                 self.process.wait(self.timeout)
         except (OSError, subprocess.TimeoutExpired):
-            self.process.kill()
-            self.process.wait()
+            self._kill()
         finally:
             self.window.close()
+
+    def _kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def __enter__(self) -> Remote:
         return self

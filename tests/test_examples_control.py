@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,25 @@ def test_remote_controls_a_player() -> None:
         assert remote.mode == "paused"
         assert remote.position == remote.position
     assert remote.process.returncode == 0
+
+
+def test_player_that_does_not_connect_is_not_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody else could end it: it was never seen."""
+    started = []
+
+    def start(command: list[str]) -> subprocess.Popen[bytes]:
+        started.append(popen(command))
+        return started[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with pytest.raises(TimeoutError):
+        media_remote.Remote(command, 0.1)
+    [player] = started
+    assert player.returncode is not None
 
 
 @pytest.mark.parametrize("values", [[""], ["a"], ["a|b", "c"], ["|", "", "é"]])
