@@ -63,23 +63,31 @@ class Trainer:
 
     def set(self, number: int) -> None:
         """Write it to all places that are left."""
-        for address in self.addresses:
-            self.process.write(address, struct.pack("<i", number))
+        self._write(self.addresses, packed(number))
 
     def freeze(self, number: int, interval: float = 0.02) -> None:
         """Write it again and again until `thaw`, or until the game ends."""
+        data = packed(number)
+        # Those of now: the next search may leave others, or none.
+        addresses = self.addresses
         self.thaw()
+        # What cannot be written is said here; the thread has nobody to tell.
+        self._write(addresses, data)
         self._stop.clear()
 
         def keep() -> None:
             try:
                 while not self._stop.wait(interval):
-                    self.set(number)
+                    self._write(addresses, data)
             except OSError:
                 pass  # the game has ended
 
         self._thread = threading.Thread(target=keep, daemon=True)
         self._thread.start()
+
+    def _write(self, addresses: list[int], data: bytes) -> None:
+        for address in addresses:
+            self.process.write(address, data)
 
     def thaw(self) -> None:
         """Let the game change it again."""
@@ -107,6 +115,14 @@ class Trainer:
         self.close()
 
 
+def packed(number: int) -> bytes:
+    """The number as the game has it; ValueError when it is none of 32 bits."""
+    try:
+        return struct.pack("<i", number)
+    except struct.error:
+        raise ValueError(f"{number} does not fit in int32") from None
+
+
 CHANGES = {"+": "increased", "-": "decreased", "~": "changed", ".": "unchanged"}
 
 
@@ -121,7 +137,9 @@ def obey(trainer: Trainer, line: str) -> str:
         found = trainer.addresses
         return "\n".join(f"{address:#x}" for address in found[:20]) or "nowhere"
     if word == "only":
-        trainer.only = int(rest, 0)
+        address = trainer.process.address(rest)
+        trainer.process.read(address, 4)  # an error when there is nothing
+        trainer.only = address
         return "the others are left alone"
     if word == "set":
         trainer.set(int(rest))
@@ -146,7 +164,7 @@ def main() -> None:
                 break
             try:
                 print(obey(trainer, line), flush=True)
-            except (ValueError, OSError) as error:
+            except (ValueError, OverflowError, LookupError, OSError) as error:
                 print(error, flush=True)
 
 

@@ -105,6 +105,62 @@ def test_trainer_finds_sets_and_freezes(start_peer: Callable[..., Peer]) -> None
     assert game.finish() == 0
 
 
+def test_trainer_keeps_frozen_what_a_search_drops(
+    start_peer: Callable[..., Peer],
+) -> None:
+    """The search says what it may be from now on, the freeze what it was."""
+    game = start_peer("toy_game.exe")
+    assert game.read_line() == "ready"
+    with trainer.Trainer(game.pid) as train:
+        game.say("where")
+        address = train.process.pointer([int(game.read_line(), 16), *HEALTH])
+        train.found = winipc.CandidateSet.scan(
+            train.process, "int32", start=address, end=address + 4
+        )
+        train.freeze(999)
+        assert trainer.obey(train, "= 123456") == "0 places"
+        ask(game, "hit 500")
+        deadline = time.monotonic() + DEADLINE
+        while ask(game, "show")[0] != 999:
+            assert time.monotonic() < deadline
+        train.thaw()
+
+
+def test_trainer_goes_on_after_wrong_numbers(
+    start_peer: Callable[..., Peer], start_process: Callable[[list[str]], Peer]
+) -> None:
+    """One line says what is wrong, and nothing has changed."""
+    game = start_peer("toy_game.exe")
+    assert game.read_line() == "ready"
+    health = ask(game, "show")[0]
+    session = start_process(
+        [sys.executable, str(EXAMPLES / "trainer.py"), str(game.pid)]
+    )
+    while "quit" not in session.read_line():
+        pass
+    game.say("where")
+    with winipc.RemoteProcess.open(game.pid) as process:
+        address = process.pointer([int(game.read_line(), 16), *HEALTH])
+    session.say(f"only {address:#x}")
+    session.read_line()
+    for order, complaint in (
+        ("= 3000000000", "3000000000 does not fit in int32"),
+        ("set 3000000000", "3000000000 does not fit in int32"),
+        ("freeze 3000000000", "3000000000 does not fit in int32"),
+        ("only 0x1FFFFFFFFFFFFFFFF", "which is no address"),
+        ("only 0x10", f"pid {game.pid}"),
+        ("only nothing.dll+4", "nothing.dll"),
+    ):
+        session.say(order)
+        assert complaint in session.read_line()
+    assert ask(game, "show")[0] == health
+    session.say("set 321")
+    assert session.read_line() == "written"
+    assert ask(game, "show")[0] == 321
+    session.say("quit")
+    assert session.finish() == 0
+
+
 def test_trainer_says_what_it_cannot(start_peer: Callable[..., Peer]) -> None:
     game = start_peer("toy_game.exe")
     assert game.read_line() == "ready"
