@@ -9,7 +9,6 @@ over memory as a `StructView`.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,8 +128,15 @@ class Layout:
         """Read `struct name { ... }` or `typedef struct { ... } name` from C text.
 
         Knows the integer, floating-point and character types of C, <stdint.h> and
-        <windows.h>, pointers and handles, arrays, structures declared before, and
-        `#pragma pack`. Data is laid out as by Windows compilers.
+        <windows.h>, pointers and handles, arrays, typedefs and structures declared
+        before, `#pragma pack`, <pshpack1.h> and its like, and
+        `__attribute__((packed))`. Data is laid out as by Windows compilers.
+
+        Never a guess: what could move a field and is not known is refused. Macros
+        are not expanded but for numbers of elements, and no branch of an `#if` is
+        chosen: where that matters, give the text that the preprocessor makes
+        (`cl /P`, `gcc -E`). An attribute in a macro of another header is taken for
+        one, unless it stands where a name could.
 
         Args:
             header: The text of a C header.
@@ -138,10 +144,14 @@ class Layout:
 
         Raises:
             LookupError: No such structure.
-            ValueError: It has what is not known here: a union, a bit field, an
-                unknown type.
+            ValueError: It has what is not known here (a union, a structure inside,
+                a bit field, an attribute, an `#if`, an unknown type, `long double`,
+                whose size depends on the compiler), or two members of one name, or
+                it is declared twice and not alike.
         """
-        found = _parse_c(header, bits)
+        from winipc.c_header import structures
+
+        found = structures(header, bits)
         if name not in found:
             raise LookupError(f"no struct {name} in the header")
         result = found[name]
@@ -380,182 +390,6 @@ def _to_dict(view: StructView) -> dict[str, Any]:
     return result
 
 
-# --------------------------------------------------------------------- parsing
-
-# P stands for an unsigned and N for a signed number of a pointer's size.
-_TYPES = {
-    "b": "int8_t INT8 signed-char",
-    "B": "uint8_t UINT8 unsigned-char BYTE UCHAR BOOLEAN",
-    "c": "char CHAR CCHAR",
-    "?": "bool _Bool",
-    "h": "int16_t INT16 short SHORT short-int signed-short",
-    "H": "uint16_t UINT16 unsigned-short unsigned-short-int WORD USHORT ATOM "
-    "wchar_t WCHAR char16_t",
-    "i": "int32_t INT32 int INT signed signed-int long LONG long-int signed-long "
-    "LONG32 BOOL HRESULT NTSTATUS",
-    "I": "uint32_t UINT32 unsigned unsigned-int UINT unsigned-long "
-    "unsigned-long-int DWORD ULONG ULONG32 DWORD32 char32_t COLORREF",
-    "q": "int64_t INT64 long-long long-long-int LONGLONG LONG64 __int64 "
-    "signed-long-long LARGE_INTEGER",
-    "Q": "uint64_t UINT64 unsigned-long-long unsigned-long-long-int ULONGLONG ULONG64 "
-    "DWORD64 DWORDLONG unsigned-__int64 ULARGE_INTEGER",
-    "f": "float FLOAT",
-    "d": "double DOUBLE long-double",
-    "P": "size_t SIZE_T uintptr_t UINT_PTR ULONG_PTR DWORD_PTR WPARAM HANDLE HWND "
-    "HINSTANCE HMODULE LPVOID PVOID LPSTR LPCSTR LPWSTR LPCWSTR HICON HMENU HKEY",
-    "N": "ssize_t SSIZE_T ptrdiff_t intptr_t INT_PTR LONG_PTR LPARAM LRESULT",
-}
-_CODES = {
-    spelled.replace("-", " "): code
-    for code, names in _TYPES.items()
-    for spelled in names.split()
-}
-_POINTER_CODES: dict[int, dict[str, str]] = {
-    32: {"P": "I", "N": "i"},
-    64: {"P": "Q", "N": "q"},
-}
-
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
-_DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+\(?(\w+)\)?[ \t]*$", re.M)
-_PACK = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+pack[ \t]*\(([^)]*)\)[^\n]*$", re.M)
-_STRUCT = re.compile(
-    r"(typedef\s+)?struct\b\s*(\w+)?\s*\{([^{}]*)\}\s*([^;]*);|\x01(\w*)\x02"
-)
-_MEMBER = re.compile(
-    r"^([\w\s]+?)((?:\s*\*\s*(?:const\b)?)*)\s*\b(\w+)((?:\s*\[[^\]]*\])*)$"
-)
-
-
-def _parse_c(header: str, bits: Bits) -> dict[str, Layout | ValueError]:
-    """All structures of a header by name; an error for those that are not known."""
-    text = _COMMENT.sub(" ", header)
-    constants: dict[str, int] = {}
-    for name, value in _DEFINE.findall(text):
-        number = _number(value, constants)
-        if number is not None:
-            constants[name] = number
-    text = _PACK.sub(lambda found: f"\x01{_pack_word(found.group(1))}\x02", text)
-    text = re.sub(r"^[ \t]*#[^\n]*$", " ", text, flags=re.M)
-    result: dict[str, Layout | ValueError] = {}
-    packs: list[int | None] = [None]
-    for found in _STRUCT.finditer(text):
-        is_typedef, tag, body, after, pack = found.groups()
-        if pack is not None:
-            _apply_pack(packs, pack)
-            continue
-        names = [tag] if tag else []
-        if is_typedef:
-            names += [word.strip() for word in after.split(",") if "*" not in word]
-        made: Layout | ValueError
-        try:
-            made = _parse_body(names, body, bits, packs[-1], constants, result)
-        except ValueError as error:
-            made = error
-        result.update(dict.fromkeys(names, made))
-    return result
-
-
-def _pack_word(inside: str) -> str:
-    words = inside.replace(",", " ").split()
-    numbers = [word for word in words if word.isdigit()]
-    if "pop" in words:
-        return "pop"
-    return ("push" if "push" in words else "set") + (numbers[0] if numbers else "")
-
-
-def _apply_pack(packs: list[int | None], word: str) -> None:
-    if word == "pop":
-        if len(packs) > 1:
-            packs.pop()
-        return
-    digits = re.sub(r"\D", "", word)
-    value = int(digits) if digits else (packs[-1] if word == "push" else None)
-    if word.startswith("push"):
-        packs.append(value)
-    else:
-        packs[-1] = value
-
-
-def _number(text: str, constants: Mapping[str, int]) -> int | None:
-    text = text.strip()
-    if text in constants:
-        return constants[text]
-    try:
-        return int(text.rstrip("uUlL"), 0)
-    except ValueError:
-        return None
-
-
-def _parse_body(
-    names: list[str],
-    body: str,
-    bits: Bits,
-    pack: int | None,
-    constants: Mapping[str, int],
-    known: Mapping[str, Layout | ValueError],
-) -> Layout:
-    title = names[-1] if names else "struct"
-    members: dict[str, str | Layout | tuple[str | Layout, int]] = {}
-    for declaration in body.split(";"):
-        if not declaration.strip():
-            continue
-        if ":" in declaration:
-            raise ValueError(f"{title}: bit field in {declaration.strip()!r}")
-        first, *more = declaration.split(",")
-        found = _MEMBER.match(first.strip())
-        if found is None:
-            raise ValueError(f"{title}: cannot read {declaration.strip()!r}")
-        base = found.group(1)
-        declarators = [first.strip()[len(base) :], *more]
-        for declarator in declarators:
-            whole = _MEMBER.match(f"int {declarator.strip()}")
-            if whole is None:
-                raise ValueError(f"{title}: cannot read {declarator.strip()!r}")
-            kind: str | Layout = (
-                "P" if whole.group(2).strip() else _kind(title, base, known)
-            )
-            if isinstance(kind, str):
-                kind = _POINTER_CODES[bits].get(kind, kind)
-            count = _elements(title, whole.group(4), constants)
-            members[whole.group(3)] = kind if count is None else (kind, count)
-    return Layout.of(title, members, pack=pack)
-
-
-def _kind(
-    title: str, base: str, known: Mapping[str, Layout | ValueError]
-) -> str | Layout:
-    words = [
-        word
-        for word in base.split()
-        if word not in ("const", "volatile", "struct", "_Atomic")
-    ]
-    spelled = " ".join(words)
-    if spelled in known:
-        inner = known[spelled]
-        if isinstance(inner, ValueError):
-            raise inner
-        return inner
-    for candidate in (spelled, " ".join(sorted(words, key=_word_order))):
-        if candidate in _CODES:
-            return _CODES[candidate]
-    raise ValueError(f"{title}: unknown type {spelled!r}")
-
-
-def _word_order(word: str) -> int:
-    order = ("unsigned", "signed", "long", "short", "char", "int")
-    return order.index(word) if word in order else len(order)
-
-
-def _elements(title: str, text: str, constants: Mapping[str, int]) -> int | None:
-    count = None
-    for inside in re.findall(r"\[([^\]]*)\]", text):
-        number = _number(inside, constants)
-        if number is None or number < 1:
-            raise ValueError(f"{title}: unknown number of elements [{inside.strip()}]")
-        count = number * (count or 1)
-    return count
-
-
 def _code_of_ctypes(kind: type[Any]) -> str:
     import ctypes
 
@@ -567,5 +401,5 @@ def _code_of_ctypes(kind: type[Any]) -> str:
     if code == "u":
         return "H"
     if ctypes.sizeof(kind) == ctypes.sizeof(ctypes.c_void_p):
-        return _POINTER_CODES[8 * ctypes.sizeof(ctypes.c_void_p)]["P"]
+        return "I" if ctypes.sizeof(ctypes.c_void_p) == 4 else "Q"
     raise ValueError(f"{kind.__name__} has no struct code")
