@@ -469,8 +469,17 @@ def test_create_is_exclusive_and_open_never_creates(unique_name: str) -> None:
             assert second.capacity == CAPACITY
     with pytest.raises(FileNotFoundError):
         Channel.open(unique_name)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError) as late:
         Channel.wait_for(unique_name, 0.02)
+    assert late.value.winerror == 1460
+    assert late.value.filename == unique_name
+
+
+def test_wait_for_refuses_a_name_that_cannot_be(unique_name: str) -> None:
+    """Nobody will ever make it: an error at once."""
+    with pytest.raises(FileNotFoundError) as caught:
+        Channel.wait_for(f"Other\\{unique_name}", 5)
+    assert caught.value.winerror == 3
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 255, 257, 3 << 20, 1 << 31, 2**64 - 1])

@@ -29,6 +29,7 @@ from linux_file import LinuxFile
 
 from winipc import (
     Event,
+    LockedMapping,
     MappingView,
     MemoryType,
     RemoteProcess,
@@ -706,6 +707,17 @@ def test_backslash_in_a_name_is_explained(unique_name: str) -> None:
     """Only the known namespaces may stand before a backslash."""
     with pytest.raises(FileNotFoundError) as caught:
         SharedMapping.create(f"a\\{unique_name}", 16)
+    assert caught.value.winerror == 3
+    assert "backslash" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("kind", [SharedMapping, LockedMapping])
+def test_wait_refuses_a_name_that_cannot_be(
+    kind: type[SharedMapping], unique_name: str
+) -> None:
+    """Nobody will ever create it: an error at once, with the hint of `open`."""
+    with pytest.raises(FileNotFoundError) as caught:
+        kind.wait(f"Other\\{unique_name}", 5)
     assert caught.value.winerror == 3
     assert "backslash" in caught.value.__notes__[0]
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
+from winipc.appearing import wait_until_made
 from winipc.closing import Closing
 from winipc.sync import Event
 
@@ -155,21 +156,15 @@ class Channel(_core.Channel, Closing):
     ) -> Self:
         """Open the channel of this name as soon as somebody makes it.
 
-        Raises TimeoutError, and what `open` raises but FileNotFoundError.
+        Raises TimeoutError (winerror 1460), and what `open` raises; of
+        FileNotFoundError only that of a name that cannot be (winerror 3).
 
         Win32: OpenFileMappingW
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        pause = 0.001
-        while True:
-            try:
-                return cls.open(name, role=role)
-            except FileNotFoundError:
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(f"nobody made the channel {name!r}") from None
-            time.sleep(pause if left is None else min(pause, left))
-            pause = min(pause * 2, 0.05)
+        found = wait_until_made(lambda: cls.open(name, role=role), timeout)
+        if found is None:
+            raise TimeoutError(0, "nobody made the channel in time", name, 1460)
+        return found
 
     def _take(self, role: Role | None) -> None:
         if role is None:

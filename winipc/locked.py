@@ -254,8 +254,8 @@ class LockedMapping(SharedMapping):
     def wait(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
         """Open it as soon as somebody has made it.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises except
-        FileNotFoundError.
+        Raises TimeoutError (winerror 1460), and what `open` raises; a name that
+        cannot be is a FileNotFoundError (winerror 3).
         """
         SharedMapping.wait(name, timeout, access="read").close()
         return cls.open(name, **options)

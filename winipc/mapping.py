@@ -13,10 +13,10 @@ import gc
 import importlib
 import math
 import os
-import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
+from winipc.appearing import wait_until_made
 from winipc.errors import add_hint
 from winipc.shown import Shown
 from winipc.transfer import travels_by_handle
@@ -299,32 +299,30 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
 
         Raises:
             TimeoutError: The name did not appear (winerror 1460).
-            OSError: As `open` does for everything but a missing name.
+            OSError: As `open` does for everything but a missing name; a name that
+                cannot be is a FileNotFoundError (winerror 3).
 
         Win32: OpenFileMappingW, MapViewOfFile.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.001
-        while True:
-            try:
-                return cls._open(name, access, offset, size, header)
-            except FileNotFoundError:
-                left = pause if deadline is None else deadline - time.monotonic()
-            except OSError as error:
-                _explain(error, name, creating=False)
-                raise
-            if left <= 0:
-                timed_out = TimeoutError(
-                    None,
-                    f"nobody created it within {timeout} s",
-                    name,
-                    _ERROR_TIMEOUT,
-                    "OpenFileMappingW",
-                )
-                _explain_missing(timed_out, name)
-                raise timed_out
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, 0.05)
+        try:
+            # Not `open`, which looks for a missing name elsewhere each time.
+            found = wait_until_made(
+                lambda: cls._open(name, access, offset, size, header), timeout
+            )
+        except OSError as error:
+            _explain(error, name, creating=False)
+            raise
+        if found is None:
+            timed_out = TimeoutError(
+                None,
+                f"nobody created it within {timeout} s",
+                name,
+                _ERROR_TIMEOUT,
+                "OpenFileMappingW",
+            )
+            _explain_missing(timed_out, name)
+            raise timed_out
+        return found
 
     @classmethod
     def from_handle(

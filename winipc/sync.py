@@ -34,7 +34,6 @@ or, where the repair is always the same::
 from __future__ import annotations
 
 import enum
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -45,6 +44,7 @@ from typing import TYPE_CHECKING, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import AbandonedError
+from winipc.appearing import wait_until_made
 from winipc.errors import add_hint
 from winipc.transfer import travels_by_handle
 
@@ -171,28 +171,17 @@ class Waitable(_core.Waitable):
         `timeout` is in seconds, None waits for ever. Windows tells nobody
         about new names, so this looks again up to 50 ms apart.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises except
-        FileNotFoundError.
+        Raises TimeoutError (winerror 1460), and what `open` raises; of
+        FileNotFoundError only that of a name that cannot be (winerror 3).
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.001
-        while True:
-            try:
-                return cls.open(name, access=access)
-            except FileNotFoundError as error:
-                if error.winerror == _ERROR_PATH_NOT_FOUND:
-                    raise
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(
-                        0, f"no {cls.__name__.lower()} of this name in time", name, 1460
-                    )
-                pause = min(pause, left)
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+        found = wait_until_made(lambda: cls.open(name, access=access), timeout)
+        if found is None:
+            raise TimeoutError(
+                0, f"no {cls.__name__.lower()} of this name in time", name, 1460
+            )
+        return found
 
     @classmethod
     def from_handle(
