@@ -29,6 +29,26 @@ with winipc.SharedMapping.create(name, winipc.Snapshot.needed(24)) as mapping:
 """
 
 
+CHANGES = """
+import subprocess, sys, threading, winipc
+program, name = sys.argv[1:]
+with winipc.LockedMapping.create(name, 24) as mapping:
+    with winipc.SharedMapping.open(name + ".changes") as changes:
+        changes.write((7).to_bytes(4, "little"), 16 + 4 * 251)  # of one that died
+        woken = []
+        def wait():
+            woken.append(mapping.wait_for_change(30))
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not any(changes.read(4, 16)):
+            pass
+        subprocess.run([program, name, "from C"], check=True)
+        thread.join()
+        print(woken, mapping.changes, mapping.read(6).decode())
+        print(any(changes.read(8, 8)), any(changes.read(4, 16 + 4 * 251)))
+"""
+
+
 def programs() -> Iterator[tuple[str, str]]:
     """A name for each block that is a whole program, and its text."""
     for path in sorted((ROOT / "docs").glob("*.md")):
@@ -54,7 +74,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_all_programs_compile(built: dict[str, Path]) -> None:
     """Without a warning."""
-    assert {"c-layouts-1", "c-layouts-2", "channel-1"} <= set(built)
+    assert {"c-layouts-1", "c-layouts-2", "c-layouts-3", "channel-1"} <= set(built)
 
 
 def test_the_complete_peer_does_what_the_guide_says(
@@ -74,3 +94,11 @@ def test_records_written_in_c_are_read_whole(dev: Dev, built: dict[str, Path]) -
     done = dev.run("python", "-c", SNAPSHOT, f"Z:{built['c-layouts-2']}", name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["first", "second"]
+
+
+def test_changes_told_in_c_wake_python(dev: Dev, built: dict[str, Path]) -> None:
+    """The layout is that of the guide: the waiter wakes, and a dead one's slot goes."""
+    name = f"winipc-docs-{uuid.uuid4().hex}"
+    done = dev.run("python", "-c", CHANGES, f"Z:{built['c-layouts-3']}", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[True] 1 from C", "False False"]
