@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import warnings
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from winipc import _core
@@ -188,5 +186,8 @@ class GameMapping:
 
 def game_mappings() -> list[GameMapping]:
     """The mappings of common games, from `winipc/data/games.json`."""
+    import json
+    from importlib import resources
+
     text = resources.files("winipc").joinpath("data", "games.json").read_text("utf-8")
     return [GameMapping(**row) for row in json.loads(text)]

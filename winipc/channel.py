@@ -19,10 +19,8 @@ The layout is in `include/winipc.h`, with which a C program is a full peer.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -109,7 +107,7 @@ class Channel(_core.Channel, Closing):
             raise ValueError('overflow must be "block", "refuse" or "drop_oldest"')
         flags = _OVERFLOW[overflow] | (_MANY if producers == "many" else 0)
         if name is None:
-            name = f"winipc-channel-{os.getpid()}-{uuid.uuid4().hex}"
+            name = f"winipc-channel-{os.getpid()}-{os.urandom(16).hex()}"
         end = time.monotonic() + 1
         while True:
             try:
@@ -258,6 +256,8 @@ class Channel(_core.Channel, Closing):
             if self.producers == "one":
                 call: Callable[[], None] = lambda: self.send(data, 0)  # noqa: E731
                 return await self._eventually(call, size, timeout)
+        import asyncio
+
         return await asyncio.to_thread(self.send, data, timeout)
 
     async def _eventually(
@@ -269,6 +269,8 @@ class Channel(_core.Channel, Closing):
         except TimeoutError:
             if timeout == 0:
                 raise
+        import asyncio
+
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         look = False

@@ -22,7 +22,7 @@ while somebody may not yet wait for it.
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import threading
 import time
@@ -116,7 +116,7 @@ class _Board:
     def claim(self) -> _Ticket:
         """Take a slot. The event comes first: a slot without one is a dead one's."""
         while True:
-            number = secrets.randbits(32) or 1
+            number = int.from_bytes(os.urandom(4)) or 1
             try:
                 event = Event.create(
                     f"{self.name}.{number:08x}", security=self.security

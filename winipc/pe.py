@@ -20,7 +20,6 @@ import enum
 import mmap
 import os
 import struct
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -764,6 +763,8 @@ def _entry(label: bytes, data: bytes) -> bytes:
 
 def _replace(target: Path, data: bytes) -> None:
     """Write a whole file or none of it."""
+    import tempfile
+
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)
     try:
         with open(handle, "wb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import warnings
 from collections.abc import Iterator
@@ -279,6 +278,8 @@ class Watch:
         return self
 
     async def __anext__(self) -> Change:
+        import asyncio
+
         while True:
             try:
                 change = self._look()

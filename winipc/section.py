@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -149,6 +148,8 @@ def _hint(error: OSError, path: str, symbol: str) -> str | None:
             image = inspect_dll(path)
         except (OSError, ValueError) as why:
             return f"it is not a sound DLL: {why}"
+        import platform
+
         here = platform.machine().lower()
         return f"it is for {image.machine}, and this process is {here}"
     if error.winerror == ERROR_PROC_NOT_FOUND:

@@ -8,13 +8,10 @@ In handler mode a Python callable answers while the sender waits.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import math
 import os
-import secrets
-import socket
 import threading
 import time
 import weakref
@@ -36,7 +33,11 @@ from winipc.message import (
 from winipc.shown import Shown
 
 if TYPE_CHECKING:
+    import asyncio
+
     from _typeshed import ReadableBuffer
+
+    from winipc.waker import Waker
 
 __all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
 
@@ -203,37 +204,6 @@ def _split_accept(
     return tuple(pids), tuple(paths), None
 
 
-class _Waker:
-    """Wakes the coroutines of one event loop when a window has a message.
-
-    The window's thread writes a byte to a socket, which both kinds of loop
-    can wait for and which needs no Python.
-    """
-
-    def __init__(self, window: CopyDataWindow) -> None:
-        self._ours, theirs = socket.socketpair()
-        self._ours.setblocking(False)
-        theirs.setblocking(False)
-        self._theirs = theirs.fileno()
-        #: One coroutine waits for the socket, the others for that one.
-        self._turn = asyncio.Lock()
-        token = [window._add_waker(self._theirs)]
-        weakref.finalize(self, _end_waker, token, self._ours, theirs)
-
-    async def wait(self, window: CopyDataWindow) -> None:
-        """Return when there may be something to take."""
-        async with self._turn:
-            if not window._arm_waker(self._theirs):
-                loop = asyncio.get_running_loop()
-                await loop.sock_recv(self._ours, 64)
-
-
-def _end_waker(token: list[object], *sockets: socket.socket) -> None:
-    token.clear()  # the window's thread lets go of the socket, and then
-    for end in sockets:
-        end.close()
-
-
 #: Every open window, for the exit of the interpreter.
 _open_windows: weakref.WeakSet[CopyDataWindow] = weakref.WeakSet()
 
@@ -250,7 +220,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
     _lock: threading.Lock
     _router: _Router
-    _wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Waker]
+    _wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker]
 
     @classmethod
     def create(
@@ -297,7 +267,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         Win32: RegisterClassEx, CreateWindowEx, ChangeWindowMessageFilterEx.
         """
         if class_name is None:
-            class_name = f"winipc.{os.getpid()}.{secrets.token_hex(8)}"
+            class_name = f"winipc.{os.getpid()}.{os.urandom(8).hex()}"
         if max_bytes is None:
             max_bytes = max(256 << 20, max_message)
         pids, paths, predicate = _split_accept(accept)
@@ -438,6 +408,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         Raises `ValueError` as `receive` does.
         """
+        import asyncio
+
+        from winipc.waker import Waker
+
         while (message := self.receive_nowait()) is None:
             loop = asyncio.get_running_loop()
             with self._lock:
@@ -445,7 +419,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
                 if waker is None:
                     for old in [old for old in self._wakers if old.is_closed()]:
                         del self._wakers[old]  # its lock may keep it alive
-                    waker = self._wakers[loop] = _Waker(self)
+                    waker = self._wakers[loop] = Waker(self)
             await waker.wait(self)
         return message
 
