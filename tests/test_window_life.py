@@ -432,7 +432,7 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
     What was answered 1 was received exactly once, intact, and in order per
     sender; with drop-oldest, no more is missing than was counted as dropped.
     """
-    total = int(os.environ.get("WINIPC_SOAK", "20000"))
+    total = int(os.environ.get("WINIPC_SOAK", "10000"))
     senders, each = 8, total // 8
     received: dict[int, list[int]] = {seed: [] for seed in range(senders + 2)}
     problems: list[str] = []
