@@ -6,6 +6,7 @@ tests/linux runs the notebooks with a real kernel.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -572,6 +574,58 @@ def test_live_view_ends_with_its_object(
     dead = wj.live(mapping, 0.01)
     assert dead.wait(timeout=DEADLINE)
     assert "closed" in shell.text
+
+
+def test_live_view_of_a_record_does_not_wait_for_its_writer(
+    shell: FakeShell, mapping: winipc.SharedMapping
+) -> None:
+    """A writer that died in the middle: the view goes on, and close() gets in."""
+    size = 8000  # such a record is read without the GIL
+    snapshot = winipc.Snapshot.over(mapping, size)
+    snapshot.write(b"first".ljust(size, b"\0"))
+    looks = threading.Semaphore(0)
+
+    class Counting(wj.HexView):
+        def html(self) -> str:
+            looks.release()
+            return super().html()
+
+    view = wj.live(Counting(snapshot, size=16), 0.02)
+    assert "first" in shell.text
+    mapping.set_u64(0, 3)
+    shell.wait_for("whose writer is in the middle of it (or died there)")
+    assert "the last whole record" in shell.text
+    assert "first" in shell.text
+    snapshot.write(b"again".ljust(size, b"\0"))
+    shell.wait_for("again")
+    assert "in the middle" not in shell.text
+    mapping.set_u64(0, 7)
+    shell.wait_for("in the middle")
+    # A look that waited for its second would keep close() out nearly all the time.
+    began = time.monotonic()
+    while looks.acquire(blocking=False):
+        pass
+    for _ in range(20):
+        assert looks.acquire(timeout=DEADLINE)
+    assert time.monotonic() - began < 10
+    while not snapshot.closed:
+        with contextlib.suppress(BufferError):
+            snapshot.close()
+    assert view.wait(timeout=DEADLINE)
+    assert view.reason == "closed"
+
+
+def test_live_view_of_a_record_that_was_never_whole(
+    shell: FakeShell, mapping: winipc.SharedMapping
+) -> None:
+    """It shows at once that there is nothing yet, and the record when it comes."""
+    mapping.set_u64(0, 1)
+    with winipc.Snapshot.over(mapping, 64) as snapshot:
+        view = wj.live(snapshot, 0.02)
+        assert "in the middle" in shell.text
+        snapshot.write(b"whole".ljust(64, b"\0"))
+        shell.wait_for("whole")
+        view.stop()
 
 
 @pytest.mark.parametrize("show", ["picture", "rows", "hex"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ _DEFAULT_SIZE = 256
 #: and nobody reads more lines than this.
 _MOST_BYTES = 4096
 _MOST_FIELDS = 256
+#: Seconds without a whole record after which a view says so.
+_LONG_TORN = 1.0
 
 _COLOURS = (
     *("#ffd8a8", "#b2f2bb", "#a5d8ff", "#eebefa"),
@@ -81,6 +84,9 @@ class HexView(View):
         self._more_fields = len(kept) > _MOST_FIELDS
         self._leaves = kept[:_MOST_FIELDS]
         self._last: bytes | None = None
+        self._whole_at = 0.0
+        #: Seconds for which a `Snapshot` is waited for to be whole.
+        self.patience = 1.0
 
     def gone(self) -> str | None:
         return gone(self.memory)
@@ -89,12 +95,23 @@ class HexView(View):
         return describe(self.memory)
 
     def _read(self) -> tuple[bytes, bytes]:
-        return read_bytes(self.memory, self.address, self.offset, self.size)
+        return read_bytes(
+            self.memory, self.address, self.offset, self.size, self.patience
+        )
 
     def _body(self) -> str:
         if (end := self.gone()) is not None:
             return note(f"there is nothing to read: {end}")
-        data, valid = self._read()
+        torn = ""
+        try:
+            data, valid = self._read()
+            self._whole_at = time.monotonic()
+        except TimeoutError as error:  # a record's writer is at work, or died
+            if self._last is None:
+                raise
+            data, valid = self._last, b"\1" * len(self._last)
+            if time.monotonic() - self._whole_at > _LONG_TORN:
+                torn = note(f"the last whole record: {error}")
         changed: set[int] = set()
         if self._last is not None and len(self._last) == len(data):
             changed = {
@@ -105,7 +122,7 @@ class HexView(View):
         self._last = data
         start = self.offset + (self.address or 0)
         lines = "\n".join(self._lines(start, data, valid, changed))
-        parts = [f"<pre class='wi-hex'>{lines}</pre>"]
+        parts = [torn, f"<pre class='wi-hex'>{lines}</pre>"]
         if self.layout is not None:
             parts.append(self._table(self.layout.name, start, data, valid))
         total = None

@@ -88,9 +88,12 @@ def size_of(target: Any) -> int | None:
 
 
 def read_bytes(
-    target: Any, address: int | None, offset: int, size: int
+    target: Any, address: int | None, offset: int, size: int, patience: float
 ) -> tuple[bytes, bytes]:
-    """At most `size` bytes of an object, and for each a 1 where it is real."""
+    """At most `size` bytes of an object, and for each a 1 where it is real.
+
+    `patience` is for how many seconds a record is waited for to be whole.
+    """
     if isinstance(target, RemoteProcess):
         if address is None:
             raise ValueError("a process needs an address")
@@ -98,7 +101,7 @@ def read_bytes(
     if address is not None:
         raise ValueError("address is for processes")
     if isinstance(target, Snapshot):
-        data = target.read()[offset : offset + size]
+        data = target.read(patience)[offset : offset + size]
     elif hasattr(target, "read"):
         total = size_of(target) or 0
         data = target.read(size=max(0, min(size, total - offset)), offset=offset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import importlib
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from winipc.jupyter.markup import View, escape
 from winipc.jupyter.picture import AddressSpace, MapRows
 from winipc.jupyter.views import view_of
 from winipc.process import RemoteProcess
+from winipc.snapshot import Snapshot
 
 __all__ = ["LiveView", "live", "stop_all"]
 
@@ -41,8 +43,10 @@ def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
         TypeError: there is no view of this object.
         RuntimeError: there is no IPython here.
 
-    It keeps the object alive while it runs. Looking at a mapping of a file is a call
-    of another thread: `close` may meet it, and raise BufferError.
+    It keeps the object alive while it runs. Looking at a mapping of a file, or at a
+    `Snapshot`, is a call of another thread: `close` may meet it, and raise
+    BufferError. It is a short one: where a record is not whole, what was seen last
+    stays, and the view says so after a second.
     """
     if not interval > 0:
         raise ValueError("interval must be a number of seconds above 0")
@@ -287,10 +291,15 @@ class _FunctionLook(_Look):
 def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
     """The view, for processes with a handle of its own, which is to be closed.
 
-    Else `close` of the process would meet the calls of the view's thread.
+    Else `close` of the process would meet the calls of the view's thread; and
+    `close` of a snapshot would, all the time that a look waits for a whole record.
     """
     if view.gone() is not None:
         return view, None
+    if isinstance(view, HexView) and isinstance(view.memory, Snapshot):
+        impatient = copy.copy(view)
+        impatient.patience = 0
+        return impatient, None
     if isinstance(view, AddressSpace):
         own = view.process._duplicate()
         return AddressSpace(own, width=view.width), own
