@@ -30,6 +30,7 @@ from winipc import (
     PartialWriteError,
     ProcessAccess,
     RemoteProcess,
+    Watch,
 )
 
 PAGE = 4096
@@ -1526,6 +1527,62 @@ def test_watch_is_asynchronous_too(process: RemoteProcess, target: Target) -> No
         return await asyncio.wait_for(task, 60)
 
     assert asyncio.run(both()) == [b"\xff", b"\1", b"\2"]
+
+
+def test_watch_ends_when_its_process_object_is_closed(
+    process: RemoteProcess, target: Target
+) -> None:
+    """In the body of the loop, as at the end of a `with`: an end, no ValueError."""
+    point = target.where("point")
+    got = []
+    watch = process.watch(point, 1, 0.01)
+    target.ask(f"poke {point:x} 01")
+    for change in watch:
+        got.append(change.new)
+        process.close()
+    assert got == [b"\1"]
+    assert list(watch) == []
+
+
+def test_watch_ends_when_it_is_closed_between_look_and_wait(
+    process: RemoteProcess, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look found nothing new, and there is nothing to wait for any more."""
+    watch = process.watch(target.where("point"), 1, 0.01)
+    look = watch._look
+
+    def look_and_close(watch: Watch) -> None:
+        assert look() is None
+        process.close()
+
+    monkeypatch.setattr(Watch, "_look", look_and_close)
+    assert list(watch) == []
+
+
+def test_asynchronous_watch_ends_when_its_process_object_is_closed(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Closed in the loop's body, or by another task while this one sleeps."""
+    point = target.where("point")
+
+    async def first_then_close() -> list[bytes]:
+        got = []
+        watch = process.watch(point, 1, 0.01)
+        await asyncio.to_thread(target.ask, f"poke {point:x} 01")
+        async for change in watch:
+            got.append(change.new)
+            process.close()
+        return got
+
+    async def closed_by_another() -> list[bytes]:
+        with RemoteProcess.open(target) as other:
+            watch = other.watch(point, 1, 0.01)
+            task = asyncio.create_task(anext(watch, None))
+            await asyncio.sleep(0)  # it has looked, and sleeps
+        return await asyncio.wait_for(task, 60)
+
+    assert asyncio.run(first_then_close()) == [b"\1"]
+    assert asyncio.run(closed_by_another()) is None
 
 
 def test_watch_says_when_memory_goes(process: RemoteProcess, target: Target) -> None:

@@ -594,8 +594,9 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         """The changes of `size` bytes at `address`, as they come.
 
         Looks every `interval` seconds. An iterator (Ctrl+C ends it) and an
-        async iterator of `Change`; both end when the target exits. What is
-        there now is the first `value` to compare with.
+        async iterator of `Change`; both end when the target exits, and when
+        this object is closed. What is there now is the first `value` to
+        compare with.
 
         Raises:
             PartialReadError: the memory cannot be read, now or later.

@@ -250,10 +250,17 @@ class Watch:
         self.value = process.read(address, size)
 
     def _look(self) -> Change | None:
-        """The change since the last look. StopIteration when the target is gone."""
+        """The change since the last look. StopIteration when the target is gone.
+
+        Or when the process object is closed.
+        """
         try:
             new = self._process.read(self.address, len(self.value))
         except ProcessLookupError:
+            raise StopIteration from None
+        except ValueError:
+            if not self._process.closed:
+                raise
             raise StopIteration from None
         old = self.value
         if new == old:
@@ -272,6 +279,9 @@ class Watch:
                 self._process.wait(self.interval)
             except TimeoutError:
                 continue
+            except ValueError:  # another thread closed it since the look
+                if not self._process.closed:
+                    raise
             raise StopIteration
 
     def __aiter__(self) -> Self:
