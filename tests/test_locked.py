@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import threading
 import time
@@ -88,6 +89,23 @@ def test_create_with_lock_makes_one(unique_name: str) -> None:
             LockedMapping.open(unique_name)
     with pytest.raises(ValueError, match="needs a name"):
         SharedMapping.create(None, 100, lock=True)
+
+
+def test_a_handle_alone_is_refused(mapping: LockedMapping) -> None:
+    """The companions are found by the name: a TypeError that says what to do."""
+    handle = mapping.duplicate_to(os.getpid())
+    with pytest.raises(TypeError, match=r"use open\(\)"):
+        LockedMapping.from_handle(handle)
+    with SharedMapping.from_handle(handle) as bytes_alone:  # it is still ours
+        mapping.write(b"seen")
+        assert bytes_alone.read(4) == b"seen"
+
+
+def test_lock_and_header_do_not_go_together(unique_name: str) -> None:
+    """Asked of either class, and nothing is made."""
+    with pytest.raises(ValueError, match="do not go together"):
+        LockedMapping.create(unique_name, 100, header=True)
+    assert named_objects(pattern=f"{unique_name}*") == []
 
 
 def test_wait_for_the_name(unique_name: str) -> None:

@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self, TypeVar, cast
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 from winipc import _core
 from winipc.mapping import SharedMapping
@@ -213,6 +213,8 @@ class LockedMapping(SharedMapping):
         """
         if name is None:
             raise ValueError("lock=True needs a name: the others are found by it")
+        if options.pop("header", False):
+            raise ValueError("lock and header do not go together")
         options.pop("lock", None)
         with ExitStack() as undo:
             # The mapping is last, so that whoever sees it finds the others, and
@@ -259,6 +261,19 @@ class LockedMapping(SharedMapping):
         """
         SharedMapping.wait(name, timeout, access="read").close()
         return cls.open(name, **options)
+
+    @classmethod
+    def from_handle(cls, handle: int, **options: Any) -> NoReturn:
+        """Not for this class: its mutex and its changes are found by the name alone.
+
+        Raises TypeError; the handle is still the caller's.
+
+        Win32: none
+        """
+        raise TypeError(
+            f"a {cls.__name__} is found by its name, not by a handle: use open(), or "
+            "SharedMapping.from_handle() for the bytes alone"
+        )
 
     @property
     def changes(self) -> int:
