@@ -805,11 +805,24 @@ def test_window_gets_the_handler_of_the_last_run(unique_name: str) -> None:
         assert bytes(queue.receive(10)) == b"waits"
 
 
+def test_a_title_is_a_receiver_or_a_window(unique_name: str) -> None:
+    """Beside an open one of the other kind it is an error that names that one."""
+    with wj.receiver(unique_name, mapping=unique_name) as receiver:
+        with pytest.raises(ValueError, match=re.escape(repr(receiver))):
+            wj.window(unique_name.upper())
+        assert len(winipc.find_windows(title=unique_name)) == 1
+    with wj.window(unique_name) as window:
+        with pytest.raises(ValueError, match=re.escape(repr(window))):
+            wj.receiver(unique_name, mapping=unique_name)
+        assert len(winipc.find_windows(title=unique_name)) == 1
+        assert wj.window(unique_name) is window
+
+
 def test_kernel_that_ends_closes_what_was_kept(unique_name: str) -> None:
     """No warning about unclosed objects, no thread that keeps the process."""
     code = (
         "import sys, winipc, winipc.jupyter as wj; "
-        "wj.receiver(sys.argv[1], mapping=sys.argv[1]); wj.window(sys.argv[1])"
+        "wj.receiver(sys.argv[1], mapping=sys.argv[1]); wj.window(sys.argv[1] + 'w')"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, unique_name],
@@ -820,6 +833,7 @@ def test_kernel_that_ends_closes_what_was_kept(unique_name: str) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert winipc.find_window(unique_name) is None
+    assert winipc.find_window(f"{unique_name}w") is None
 
 
 def test_importing_winipc_imports_no_view() -> None:

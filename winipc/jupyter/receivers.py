@@ -27,10 +27,11 @@ def receiver(title: str, **options: Any) -> Receiver:
     close the former one first; what it took can still be received from it.
 
     Raises:
-        ValueError: one is open that was made with other options.
+        ValueError: one is open that was made with other options, or a `window` of
+            this title is.
         OSError: as `Receiver` does.
     """
-    kept: Receiver = _kept(_receivers, Receiver, title, options)
+    kept: Receiver = _kept(Receiver, Receiver, title, options)
     return kept
 
 
@@ -42,10 +43,11 @@ def window(title: str, **options: Any) -> CopyDataWindow:
     `@window.on(7)` replace what they had registered before by themselves.
 
     Raises:
-        ValueError: one is open that was made with other options.
+        ValueError: one is open that was made with other options, or a `receiver` of
+            this title is.
         OSError: as `CopyDataWindow.create` does.
     """
-    kept: CopyDataWindow = _kept(_windows, CopyDataWindow.create, title, options)
+    kept: CopyDataWindow = _kept(CopyDataWindow, CopyDataWindow.create, title, options)
     return kept
 
 
@@ -71,12 +73,12 @@ class _Kept:
 
 
 _lock = threading.Lock()
-_receivers: dict[str, _Kept] = {}
-_windows: dict[str, _Kept] = {}
+#: By title, receivers and windows: senders find either by its title alone.
+_all_kept: dict[str, _Kept] = {}
 
 
 def _kept(
-    kept: dict[str, _Kept],
+    kind: type[Any],
     make: Callable[..., Any],
     title: str,
     options: dict[str, Any],
@@ -87,13 +89,18 @@ def _kept(
     others = {name: value for name, value in options.items() if name not in functions}
     with _lock:
         # Windows compares titles without regard to case.
-        former = kept.get(title.casefold())
+        former = _all_kept.get(title.casefold())
         if former is not None and former.made.closed:
             former = None
         if former is None:
             made = make(title, **others, **functions)
-            kept[title.casefold()] = _Kept(made, others, functions)
+            _all_kept[title.casefold()] = _Kept(made, others, functions)
             return made
+        if not isinstance(former.made, kind):
+            raise ValueError(
+                f"{former.made!r} is open and has this title, by which senders would "
+                f"find either: close() it first, or give the {kind.__name__} another"
+            )
         if former.options != others or former.functions.keys() != functions.keys():
             raise ValueError(
                 f"{former.made!r} is open with other options: close() it first"
@@ -106,6 +113,6 @@ def _kept(
 @atexit.register
 def _close_at_exit() -> None:
     with _lock:
-        for kept in (*_receivers.values(), *_windows.values()):
+        for kept in _all_kept.values():
             with contextlib.suppress(Exception):
                 kept.made.close()
