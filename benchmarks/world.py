@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 _I64 = ctypes.c_int64
 _POINTER = ctypes.c_void_p
@@ -48,16 +48,36 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+#: What CreateProcess fails with when Wine loses a process before its first
+#: instruction: one start in some thousand.
+_ERROR_INTERNAL_ERROR = 1359
+
+_T = TypeVar("_T")
+
+
+def patiently(start: Callable[[], _T]) -> _T:
+    """Start a process, and again where Wine lost it: a run takes minutes."""
+    for _ in range(3):
+        try:
+            return start()
+        except OSError as error:
+            if error.winerror != _ERROR_INTERNAL_ERROR:
+                raise
+    return start()
+
+
 class Target:
     """target.exe: the other process, in C."""
 
     def __init__(self, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [str(folder / "target.exe")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+        self._process = patiently(
+            lambda: subprocess.Popen(
+                [str(folder / "target.exe")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+            )
         )
         self.pid = self._process.pid
         assert self._process.stdout is not None
@@ -105,7 +125,7 @@ class World:
         """Another Python process that runs a function; ended with the round."""
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=function, args=arguments, daemon=True)
-        process.start()
+        patiently(process.start)
 
         def end() -> None:
             process.join(3)

@@ -17,7 +17,7 @@
 #define WIDEST 8     /* bytes of a value */
 
 /* Bytes of one read in a rescan. */
-#define READ_MOST ((size_t)512 * 1024)
+#define READ_MOST WI_READ_CHUNK
 
 typedef struct {
     uintptr_t base; /* of the window */

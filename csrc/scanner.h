@@ -14,7 +14,7 @@
 
 /* Bytes of one read: small enough to be still in the cache when they are
  * scanned, large enough to make the call cheap. */
-#define WI_READ_CHUNK ((size_t)512 * 1024)
+#define WI_READ_CHUNK ((size_t)1024 * 1024)
 
 /* How long a target that suddenly denies everything may take to be gone. */
 #define WI_DYING_MS 100

@@ -34,7 +34,7 @@ from winipc.scan import prepare
 
 PAGE = 4096
 BLOCK = 16384  # start positions that the kernels look at in one go
-CHUNK = 512 * 1024  # bytes of one read
+CHUNK = 1024 * 1024  # bytes of one read
 READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
 
 #: How often to scan while the target maps and frees memory, and how often a
