@@ -29,6 +29,7 @@ import contextlib
 import dataclasses
 import enum
 import errno
+import functools
 import os
 import queue
 import sys
@@ -88,6 +89,11 @@ MESSAGE_NAMES = {
     Transport.SECTION: "Shared",
     Transport.PROCESS: "Handle",
 }
+
+
+@functools.cache  # a number stays while the session does, and asking costs a call
+def _announcement(transport: Transport) -> int:
+    return register_message(MESSAGE_NAMES[transport])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -201,7 +207,7 @@ class Receiver(Shown, Closing):
             for name in (mapping, _SECTION_LOCK):
                 _Lane(name, stack)
             self._takers: dict[int, Callable[[int, int], Delivery]] = {
-                register_message(MESSAGE_NAMES[transport]): taker
+                _announcement(transport): taker
                 for transport, taker in (
                     (Transport.MAPPING, self._look_at_mapping),
                     (Transport.SECTION, self._look_at_section),
@@ -570,7 +576,7 @@ class Sender(Closing):
     }
 
     def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
-        message = register_message(MESSAGE_NAMES[transport])
+        message = _announcement(transport)
         return send_message(self._hwnd, message, wparam, lparam, timeout=self.timeout)
 
     def _barrier(self) -> None:

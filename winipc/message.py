@@ -9,6 +9,7 @@ None.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import time
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ _LIMIT_MARK = 0x5749
 _LIMIT_BITS = 48
 
 _POLL = 0.02
+
+
+@functools.lru_cache(256)  # it stays as long as the session, and asking costs a call
+def _number_of(name: str) -> int:
+    return register_message(name)
 
 
 class _HasHwnd(Protocol):
@@ -393,7 +399,7 @@ def send_message(
     """
     hwnd = target if type(target) is int else hwnd_of(target)
     if isinstance(message, str):
-        message = register_message(message)
+        message = _number_of(message)
     if abort_if_hung is None:
         abort_if_hung = timeout is not None
     try:
@@ -418,7 +424,7 @@ def _post_message(
     """
     hwnd = target if type(target) is int else hwnd_of(target)
     if isinstance(message, str):
-        message = register_message(message)
+        message = _number_of(message)
     try:
         _core._post_message(hwnd, message, wparam, lparam)
     except PermissionError as error:
@@ -438,7 +444,7 @@ def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> N
     Win32: PostMessage with HWND_BROADCAST.
     """
     if isinstance(message, str):
-        message = register_message(message)
+        message = _number_of(message)
     if not 0xC000 <= message <= 0xFFFF:
         raise ValueError(f"message {message:#x} is not a registered one")
     _core._post_message(HWND_BROADCAST, message, wparam, lparam)
