@@ -507,6 +507,17 @@ def test_a_predicate_that_raises_refuses(
     reports.clear()
 
 
+def test_no_window_of_an_input_method_stands_beside(unique_name: str) -> None:
+    """Nobody types here, and who lists windows sees ours alone."""
+
+    def windows() -> set[int]:
+        return {window.hwnd for window in winipc.find_windows(pid=os.getpid())}
+
+    before = windows()
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        assert windows() - before == {window.hwnd}
+
+
 def test_lower_integrity_may_be_let_in(unique_name: str) -> None:
     """The filter is opened for WM_COPYDATA and what is subscribed."""
     with winipc.CopyDataWindow.create(
