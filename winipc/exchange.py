@@ -29,7 +29,6 @@ import contextlib
 import dataclasses
 import enum
 import errno
-import functools
 import os
 import queue
 import sys
@@ -89,11 +88,6 @@ MESSAGE_NAMES = {
     Transport.SECTION: "Shared",
     Transport.PROCESS: "Handle",
 }
-
-
-@functools.cache  # a number stays while the session does, and asking costs a call
-def _announcement(transport: Transport) -> int:
-    return register_message(MESSAGE_NAMES[transport])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -207,7 +201,7 @@ class Receiver(Shown, Closing):
             for name in (mapping, _SECTION_LOCK):
                 _Lane(name, stack)
             self._takers: dict[int, Callable[[int, int], Delivery]] = {
-                _announcement(transport): taker
+                register_message(MESSAGE_NAMES[transport]): taker
                 for transport, taker in (
                     (Transport.MAPPING, self._look_at_mapping),
                     (Transport.SECTION, self._look_at_section),
@@ -576,8 +570,8 @@ class Sender(Closing):
     }
 
     def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
-        message = _announcement(transport)
-        return send_message(self._hwnd, message, wparam, lparam, timeout=self.timeout)
+        name = MESSAGE_NAMES[transport]
+        return send_message(self._hwnd, name, wparam, lparam, timeout=self.timeout)
 
     def _barrier(self) -> None:
         """Wait until the receiver is through with everything sent before."""
