@@ -23,8 +23,8 @@ ANYWHERE = {"sdist", "egg_info", "clean"}
 IMAGE_SCN_MEM_SHARED = 0x10000000
 
 DLL = "winipc.shared_section"
-DLL_SOURCE = "csrc/shared_section.c"
-DLL_EXPORTS = "csrc/shared_section.def"
+DLL_SOURCE = "csrc/section/shared_section.c"
+DLL_EXPORTS = "csrc/section/shared_section.def"
 
 if os.name != "nt" and not CROSS_PYTHON and not ANYWHERE & set(sys.argv[1:]):
     sys.exit(
@@ -124,7 +124,7 @@ MACROS: list[tuple[str, str | None]] = [
     ("_WIN32_WINNT", "0x0A00"),
 ]
 PYTHON_MACROS = [("Py_LIMITED_API", "0x030B0000") if ABI3 else ("Py_GIL_DISABLED", "1")]
-HEADERS = sorted(glob("csrc/*.h") + glob("include/*.h"))
+HEADERS = sorted(glob("csrc/*/*.h") + glob("include/*.h"))
 
 setup(
     cmdclass={"build_ext": BuildExt},
@@ -132,7 +132,7 @@ setup(
         Extension(
             "winipc._core",
             sources=[
-                s for s in sorted(glob("csrc/*.c")) if Path(s) != Path(DLL_SOURCE)
+                s for s in sorted(glob("csrc/*/*.c")) if Path(s) != Path(DLL_SOURCE)
             ],
             depends=HEADERS,
             include_dirs=["csrc", "include"],

@@ -1,7 +1,7 @@
 """A trainer: finds a number in a game by what it does, and sets or freezes it.
 
 It knows nothing of the game but what the player sees: the number now, and whether it
-went up or down since. tests/peers/toy_game.c is a game to try it with.
+went up or down since. tests/process/peers/toy_game.c is a game to try it with.
 
     python trainer.py GAME.EXE
 

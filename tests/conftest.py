@@ -19,19 +19,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import c_peers
 import pytest
-from c_target import process, target  # noqa: F401 - fixtures
+from helpers import c_peers
+from helpers.c_target import process, target  # noqa: F401 - fixtures
+from helpers.linux_file import linux_file  # noqa: F401 - a fixture
 from hypothesis import HealthCheck, settings
-from linux_file import linux_file  # noqa: F401 - a fixture
 
 from winipc import _core
-from winipc.testing import Peer
+from winipc.testing.testing import Peer
 
 #: For Linux, where ./dev test --linux and --browser run them.
 collect_ignore = ["browser", "linux"]
-
-PEERS = Path(__file__).parent / "peers"
 
 #: Seconds after which a peer that says nothing is taken for broken. Generous:
 #: only a broken peer ever waits this long.
@@ -116,13 +114,13 @@ def start_process() -> Iterator[Callable[[list[str]], Peer]]:
 
 @pytest.fixture
 def start_peer(start_process: Callable[[list[str]], Peer]) -> Callable[..., Peer]:
-    """Start `tests/peers/<script>` (Python) or a C peer (`*.exe`) with arguments."""
+    """Start `tests/*/peers/<script>` (Python) or a C peer (`*.exe`) with arguments."""
 
     def start(script: str, *args: object) -> Peer:
         if script.endswith(".exe"):
             argv = [str(c_peer_path(script))]
         else:
-            argv = [sys.executable, str(PEERS / script)]
+            argv = [sys.executable, str(peer_script(script))]
         return start_process([*argv, *(str(arg) for arg in args)])
 
     return start
@@ -177,6 +175,12 @@ def interrupted(call: Callable[[], object]) -> None:
     with pytest.raises(KeyboardInterrupt):
         start_and_call()
     timer.join()
+
+
+def peer_script(name: str) -> Path:
+    """A peer in Python, in the folder of its subject."""
+    (path,) = Path(__file__).parent.glob(f"*/peers/{name}")
+    return path
 
 
 def c_peer_path(name: str) -> Path:

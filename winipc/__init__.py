@@ -17,25 +17,18 @@ if sys.platform != "win32":
 # extension beside them: that of the installed package is then taken.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
-from winipc.atomic import Atomic
 from winipc.bridge import Bridge, GameMapping, bridge, game_mappings
-from winipc.candidates import CandidateSet, ValueChange
-from winipc.catalog import (
-    Holders,
-    NamedObject,
-    ObjectKind,
-    holders,
-    named_objects,
-)
 from winipc.channel import Channel, EndOfStream, PeekedMessage
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
-from winipc.exchange import Delivery, Received, Receiver, Sender, Transport
-from winipc.layout import Field, Layout, LayoutError, StructView
-from winipc.lock_word import SharedLock
-from winipc.locked import LockedMapping
-from winipc.mapping import MappingView, SharedMapping
-from winipc.memory import GlobalMemory, MemoryKind
-from winipc.message import (
+from winipc.exchange.exchange import Delivery, Received, Receiver, Sender, Transport
+from winipc.memory.atomic import Atomic
+from winipc.memory.block import GlobalMemory, MemoryKind
+from winipc.memory.layout import Field, Layout, LayoutError, StructView
+from winipc.memory.locked import LockedMapping
+from winipc.memory.mapping import MappingView, SharedMapping
+from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.memory.snapshot import Snapshot, Verification
+from winipc.message.lookup import (
     Window,
     broadcast_message,
     find_window,
@@ -46,16 +39,14 @@ from winipc.message import (
     send_message,
     wait_window,
 )
+from winipc.message.window import CopyDataWindow, Message, Overflow, call
 from winipc.pe import SectionFlags, SectionVariable
-from winipc.process import RemoteProcess, debug_privilege, processes
-from winipc.remote_memory import RemoteBlock, Watch
-from winipc.remote_types import (
+from winipc.process.memory import RemoteBlock, Watch
+from winipc.process.process import RemoteProcess, debug_privilege, processes
+from winipc.process.types import (
     Change,
     Export,
     MapRow,
-    MemoryProtection,
-    MemoryState,
-    MemoryType,
     Module,
     PartialRead,
     ProcessAccess,
@@ -63,10 +54,11 @@ from winipc.remote_types import (
     Region,
     ThreadEntry,
 )
-from winipc.scan import Pattern, Scan, ScanMatch, ValueType, scan_bytes
-from winipc.section import SectionError, SharedSection
-from winipc.snapshot import Snapshot, Verification
-from winipc.sync import (
+from winipc.scan.candidates import CandidateSet, ValueChange
+from winipc.scan.scan import Pattern, Scan, ScanMatch, ValueType, scan_bytes
+from winipc.section.section import SectionError, SharedSection
+from winipc.sync.shared_lock import SharedLock
+from winipc.sync.waitable import (
     Event,
     Mutex,
     Semaphore,
@@ -75,7 +67,13 @@ from winipc.sync import (
     wait_all,
     wait_any,
 )
-from winipc.window import CopyDataWindow, Message, Overflow, call
+from winipc.system.catalog import (
+    Holders,
+    NamedObject,
+    ObjectKind,
+    holders,
+    named_objects,
+)
 
 __all__ = [
     "AbandonedError",
@@ -162,3 +160,20 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# The names that modules had before they were put in rooms: imports of them still work.
+_MOVED = {
+    "atomic": "memory.atomic",
+    "candidates": "scan.candidates",
+    "catalog": "system.catalog",
+    "layout": "memory.layout",
+    "lock_word": "sync.shared_lock",
+    "locked": "memory.locked",
+    "mapping": "memory.mapping",
+    "remote_memory": "process.memory",
+    "remote_types": "process.types",
+    "snapshot": "memory.snapshot",
+    "window": "message.window",
+}
+for _old, _new in _MOVED.items():
+    sys.modules[f"{__name__}.{_old}"] = sys.modules[f"{__name__}.{_new}"]

@@ -18,13 +18,13 @@ from typing import (
 from _typeshed import ReadableBuffer
 from typing_extensions import Buffer, disjoint_base
 
-from winipc.remote_types import PartialRead
+from winipc.process.types import PartialRead
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _View = TypeVar("_View", bound=MappingView)
 
-# ---------------------------------------------------------------- module.c
+# ---------------------------------------------------------------- base/module.c
 
 class AbandonedError(OSError):
     mutex: Mutex | SharedLock | int | None
@@ -35,7 +35,7 @@ class PartialReadError(OSError):
 class PartialWriteError(OSError):
     written: int
 
-# ---------------------------------------------------------------- mapped.c
+# -------------------------------------------------------------- memory/region.c
 
 @disjoint_base
 class MappedMemory:
@@ -126,7 +126,7 @@ class MappedMemory:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, buffer: memoryview, /) -> None: ...
 
-# --------------------------------------------------------------- mapping.c
+# ------------------------------------------------------------- memory/mapping.c
 
 class SharedMapping(MappedMemory):
     @classmethod
@@ -198,7 +198,7 @@ class MappingView(MappedMemory):
     @property
     def mapping(self) -> SharedMapping | None: ...
 
-# -------------------------------------------------------------- snapshot.c
+# ------------------------------------------------------------ memory/snapshot.c
 
 @disjoint_base
 class Snapshot:
@@ -233,7 +233,7 @@ class Snapshot:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc_info: object) -> None: ...
 
-# ---------------------------------------------------------------- atomic.c
+# -------------------------------------------------------------- memory/atomic.c
 
 def atomic_load(buffer: Buffer, offset: SupportsIndex, format: str = "q") -> int: ...
 def atomic_store(
@@ -289,7 +289,7 @@ class Atomic:
     def __enter__(self) -> Self: ...
     def __exit__(self, *args: object) -> None: ...
 
-# ------------------------------------------------------------- lock_word.c
+# ----------------------------------------------------------- sync/shared_lock.c
 
 LOCK_SIZE: Final = 32
 
@@ -320,7 +320,7 @@ class SharedLock:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
-# --------------------------------------------------------------- section.c
+# ------------------------------------------------------------ section/section.c
 
 class SectionError(ValueError): ...
 
@@ -432,7 +432,7 @@ class SharedSection:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, view: memoryview, /) -> None: ...
 
-# ------------------------------------------------------------------ sync.c
+# -------------------------------------------------------------- sync/waitable.c
 
 @disjoint_base
 class Waitable:
@@ -537,7 +537,7 @@ def _wait_all(
     objects: Iterable[Waitable | SupportsIndex], timeout: float | None = None
 ) -> bool: ...
 
-# --------------------------------------------------------------- message.c
+# --------------------------------------------------------------- message/send.c
 
 def register_message(name: str, /) -> int: ...
 def reply_message(result: SupportsIndex, /) -> bool: ...
@@ -585,7 +585,7 @@ def _post_message(
     /,
 ) -> None: ...
 
-# -------------------------------------------------------------- copydata.c
+# ------------------------------------------------------------ message/message.c
 
 @disjoint_base
 class Message:
@@ -608,7 +608,7 @@ class Message:
     def __bytes__(self) -> bytes: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-# ---------------------------------------------------------------- window.c
+# ------------------------------------------------------------- message/window.c
 
 _Routes: TypeAlias = tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...], Any]
 
@@ -665,7 +665,7 @@ class CopyDataWindow:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
 
-# ---------------------------------------------------------------- memory.c
+# --------------------------------------------------------------- memory/block.c
 
 @disjoint_base
 class GlobalMemory:
@@ -718,7 +718,7 @@ class GlobalMemory:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, view: memoryview, /) -> None: ...
 
-# --------------------------------------------------------------- process.c
+# ------------------------------------------------------------ process/process.c
 
 @disjoint_base
 class RemoteProcess:
@@ -809,7 +809,7 @@ def _process_facts(
 ) -> tuple[int | None, int | None, str | None, int | None, bool | None]: ...
 def _set_privilege(name: str, enable: bool, /) -> bool: ...
 
-# --------------------------------------------------------------- scanner.c
+# ------------------------------------------------------------------ scan/scan.c
 
 _SCAN_LEVEL: int
 
@@ -857,7 +857,7 @@ class Scan:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
-# ------------------------------------------------------------ candidates.c
+# ------------------------------------------------------------ scan/candidates.c
 
 @disjoint_base
 class CandidateSet:
@@ -905,7 +905,7 @@ class CandidateSet:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
-# --------------------------------------------------------------- catalog.c
+# ------------------------------------------------------------- system/catalog.c
 
 def _session_id() -> int: ...
 def _list_directory(path: str, /) -> list[tuple[str, str]]: ...
@@ -917,7 +917,7 @@ def _held_sections(pid: SupportsIndex, /) -> list[tuple[str, int]]: ...
 def _own_handles() -> list[tuple[int, str, str]]: ...
 def _thread_start(id: SupportsIndex, /) -> int | None: ...
 
-# --------------------------------------------------------------- channel.c
+# ------------------------------------------------------------ channel/channel.c
 
 class EndOfStream(EOFError): ...
 
@@ -973,7 +973,7 @@ class Channel:
     def pending(self) -> int: ...
     max_message: int
 
-# ---------------------------------------------------------------- system.c
+# -------------------------------------------------------------- system/system.c
 
 def _wine_version() -> str | None: ...
 def _privileges() -> list[tuple[str, bool]]: ...

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winipc import _core
-from winipc.closing import Closing
+from winipc.base.closing import Closing
 from winipc.errors import add_hint
-from winipc.mapping import SharedMapping
+from winipc.memory.mapping import SharedMapping
 
 if TYPE_CHECKING:
     pass

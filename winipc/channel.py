@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
-from winipc.appearing import wait_until_made
-from winipc.closing import Closing
-from winipc.sync import Event
+from winipc.base.appearing import wait_until_made
+from winipc.base.closing import Closing
+from winipc.sync.waitable import Event
 
 if TYPE_CHECKING:
     from typing import Self

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     pass
 
-from winipc.closing import Closing
+from winipc.base.closing import Closing
 
 __all__ = ["Frame", "RecordingReader", "RecordingWriter", "changed_ranges"]
 

@@ -5,7 +5,7 @@
  * With libFuzzer:   clang -fsanitize=fuzzer,address,undefined this pe_image.c
  * Without it, -DWI_FUZZ_MAIN gives a program that changes the given files at
  * random: fuzz_pe_image ROUNDS SEED FILE... */
-#include "../../csrc/pe_image.h"
+#include "../../csrc/section/pe_image.h"
 
 #include <stdio.h>
 #include <stdlib.h>

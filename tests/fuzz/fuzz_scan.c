@@ -1,7 +1,7 @@
 /* fuzz_scan.c: libFuzzer target for the scan kernels.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_scan.c \
- *         ../../csrc/scan.c -lm
+ *         ../../csrc/scan/kernels.c -lm
  *
  * The input says everything: level, patterns, alignment, how the data is cut
  * into pieces, and the data itself. What the kernels find has to be what a

@@ -125,7 +125,7 @@ def test_a_c_program_links_against_the_import_library(built: Path) -> None:
 # -------------------------------------------------------------------- fuzzing
 
 FUZZ = ROOT / "tests" / "fuzz" / "fuzz_pe_image.c"
-PARSER = ROOT / "csrc" / "pe_image.c"
+PARSER = ROOT / "csrc" / "section" / "pe_image.c"
 STRICT = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror")
 
 

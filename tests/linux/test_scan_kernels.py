@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "csrc" / "scan.c"
+KERNELS = ROOT / "csrc" / "scan" / "kernels.c"
 SECONDS = int(os.environ.get("WINIPC_FUZZ_SECONDS") or 20)
 FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")

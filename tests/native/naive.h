@@ -4,7 +4,7 @@
 #ifndef WINIPC_TESTS_NAIVE_H
 #define WINIPC_TESTS_NAIVE_H
 
-#include "../../csrc/scan.h"
+#include "../../csrc/scan/kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>

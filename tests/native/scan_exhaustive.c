@@ -1,6 +1,6 @@
 /* scan_exhaustive.c: the scan kernels against a naive matcher.
  *
- *     cc -O2 -fsanitize=address,undefined scan_exhaustive.c ../../csrc/scan.c
+ *     cc -O2 -fsanitize=address,undefined scan_exhaustive.c ../../csrc/scan/kernels.c
  *
  * Every pattern of up to three bytes with every mask of half bytes over an
  * alphabet of two, in all data of up to eight bytes; then every length of data

@@ -1,4 +1,4 @@
-"""The C programs that tests talk to: each tests/peers/*.c is one program."""
+"""The C programs that tests talk to: each tests/*/peers/*.c is one program."""
 
 from pathlib import Path
 
@@ -29,7 +29,8 @@ LIBRARIES = ("-luser32", "-lgdi32", "-ladvapi32", "-lntdll")
 
 def c_peers() -> Path:
     """The folder with a program for each C peer of the checkout as it is now."""
-    folder = BUILD / f"peers-{key_of_tree(ROOT, ['tests/peers', 'include'])}"
+    folders = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/peers"))
+    folder = BUILD / f"peers-{key_of_tree(ROOT, [*folders, 'include'])}"
     if not folder.exists():
         need_packages(missing_mingw())
         with locked(BUILD / "peers.lock", "the build of the C peers"):
@@ -44,6 +45,6 @@ def c_peers() -> Path:
 
 
 def _build(target: Path) -> None:
-    for source in sorted((ROOT / "tests" / "peers").glob("*.c")):
+    for source in sorted(ROOT.glob("tests/*/peers/*.c")):
         program = target / f"{source.stem}.exe"
         run([MINGW + "gcc", *FLAGS, source, "-o", program, *LIBRARIES], cwd=ROOT)

@@ -7,8 +7,8 @@ can be imported over it, and documented; nothing in it works.
 import ast
 from collections.abc import Mapping
 
-# What exists for type checkers only.
-CHECKERS_ONLY = ("_typeshed", "typing_extensions")
+# What only type checkers need: the package itself imports this module first.
+CHECKERS_ONLY = ("_typeshed", "typing_extensions", "winipc.process.types")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import winipc
 from winipc import _core
-from winipc.access_hints import process_facts
 from winipc.cli.options import Commands, add_json
 from winipc.cli.output import print_fact, print_json, print_line, print_table
 from winipc.errors import add_hint
+from winipc.process._access import process_facts
 
 __all__ = ["add"]
 

@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 from typing import Any
 
-from winipc.catalog import NamedObject, ObjectKind, holders, named_objects
 from winipc.cli.options import Commands, add_json
 from winipc.cli.output import human_size, print_json, print_table
-from winipc.process import processes
+from winipc.process.process import processes
+from winipc.system.catalog import NamedObject, ObjectKind, holders, named_objects
 
 __all__ = ["add"]
 

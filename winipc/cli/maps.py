@@ -7,8 +7,8 @@ from typing import Any
 
 from winipc.cli.options import Commands, add_json, add_process
 from winipc.cli.output import human_size, print_json, print_table
-from winipc.process import RemoteProcess
-from winipc.remote_types import MemoryProtection, MemoryState
+from winipc.memory.pages import MemoryProtection, MemoryState
+from winipc.process.process import RemoteProcess
 
 __all__ = ["add"]
 

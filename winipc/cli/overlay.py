@@ -13,7 +13,7 @@ import struct
 from typing import Any
 
 from winipc.cli.output import clean
-from winipc.layout import Layout
+from winipc.memory.layout import Layout
 
 __all__ = ["HELP", "Overlay"]
 

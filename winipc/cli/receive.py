@@ -15,7 +15,7 @@ from winipc.cli.options import (
     seconds,
 )
 from winipc.cli.output import clean
-from winipc.exchange import (
+from winipc.exchange.exchange import (
     DEFAULT_MAPPING_SIZE,
     DEFAULT_MAX_MESSAGE,
     Received,

@@ -15,7 +15,7 @@ from pathlib import Path
 from winipc.cli.options import Commands, add_json, factor, number, seconds
 from winipc.cli.output import note, print_json, print_line
 from winipc.cli.targets import add_target, open_target
-from winipc.mapping import SharedMapping
+from winipc.memory.mapping import SharedMapping
 from winipc.recording import Frame, RecordingReader, RecordingWriter
 
 __all__ = ["add"]

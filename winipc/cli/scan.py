@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from winipc.cli.options import Commands, add_json, add_process, number
 from winipc.cli.output import note, print_json, print_line
-from winipc.process import RemoteProcess
-from winipc.scan import Pattern, ValueType
+from winipc.process.process import RemoteProcess
+from winipc.scan.scan import Pattern, ValueType
 
 __all__ = ["add"]
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from winipc.cli.options import Commands, add_address, add_json
-from winipc.exchange import DEFAULT_TIMEOUT, Sender, Transport
+from winipc.exchange.exchange import DEFAULT_TIMEOUT, Sender, Transport
 
 __all__ = ["add"]
 

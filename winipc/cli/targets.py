@@ -6,10 +6,10 @@ import argparse
 import re
 from typing import Protocol, Self
 
+from winipc.base.closing import Closing
 from winipc.cli.options import number, pid_or_name
-from winipc.closing import Closing
-from winipc.mapping import SharedMapping
-from winipc.process import RemoteProcess
+from winipc.memory.mapping import SharedMapping
+from winipc.process.process import RemoteProcess
 
 __all__ = ["Target", "add_range", "add_target", "open_target"]
 

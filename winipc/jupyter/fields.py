@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from winipc.layout import Field, Layout
+from winipc.memory.layout import Field, Layout
 
 __all__ = ["Leaf", "leaves", "make_layout"]
 

@@ -16,8 +16,9 @@ from typing import Any, SupportsIndex
 
 from winipc.jupyter.markup import View, clean, escape, note, size_text, table
 from winipc.jupyter.targets import describe, gone
-from winipc.process import RemoteProcess
-from winipc.remote_types import MemoryProtection, MemoryState, MemoryType, Region
+from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.process.process import RemoteProcess
+from winipc.process.types import Region
 
 __all__ = ["AddressSpace", "MapRows", "address_space", "memory_map"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from winipc.exchange import Receiver
+from winipc.exchange.exchange import Receiver
 from winipc.jupyter.markup import View, clean, escape, head, size_text, table
-from winipc.window import CopyDataWindow, Message
+from winipc.message.window import CopyDataWindow, Message
 
 __all__ = ["MessageView", "ReceiverView", "messages"]
 

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from winipc.exchange import Receiver
-from winipc.window import CopyDataWindow
+from winipc.exchange.exchange import Receiver
+from winipc.message.window import CopyDataWindow
 
 __all__ = ["receiver", "window"]
 

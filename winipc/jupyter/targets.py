@@ -6,12 +6,12 @@ import contextlib
 from typing import Any
 
 from winipc.jupyter.markup import clean, head, size_text
-from winipc.mapping import MappingView, SharedMapping
-from winipc.process import RemoteProcess
-from winipc.remote_types import PAGE_SIZE
-from winipc.section import SharedSection
-from winipc.snapshot import Snapshot
-from winipc.window import Message
+from winipc.memory.mapping import MappingView, SharedMapping
+from winipc.memory.pages import PAGE_SIZE
+from winipc.memory.snapshot import Snapshot
+from winipc.message.window import Message
+from winipc.process.process import RemoteProcess
+from winipc.section.section import SharedSection
 
 __all__ = ["describe", "gone", "read_bytes", "size_of"]
 

@@ -15,8 +15,8 @@ from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.markup import View, escape
 from winipc.jupyter.picture import AddressSpace, MapRows
 from winipc.jupyter.views import view_of
-from winipc.process import RemoteProcess
-from winipc.snapshot import Snapshot
+from winipc.memory.snapshot import Snapshot
+from winipc.process.process import RemoteProcess
 
 __all__ = ["LiveView", "live", "stop_all"]
 

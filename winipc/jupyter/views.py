@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from winipc.exchange import Receiver
+from winipc.exchange.exchange import Receiver
 from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.markup import View
 from winipc.jupyter.picture import AddressSpace
 from winipc.jupyter.queues import MessageView, ReceiverView
-from winipc.layout import StructView
-from winipc.process import RemoteProcess
-from winipc.window import CopyDataWindow
+from winipc.memory.layout import StructView
+from winipc.message.window import CopyDataWindow
+from winipc.process.process import RemoteProcess
 
 __all__ = ["view_of"]
 

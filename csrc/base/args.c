@@ -1,0 +1,107 @@
+/* args.c: converters from Python arguments to Win32 values.
+ *
+ * PyArg_Parse's k, I, H and K wrap silently; a pid, a window handle or an
+ * address that does not fit must be an error instead. */
+#include "core.h"
+
+#include <math.h>
+
+int
+wi_u64_converter(PyObject *value, void *out)
+{
+    PyObject *index =
+        PyLong_Check(value) ? Py_NewRef(value) : PyNumber_Index(value);
+    if (index == NULL) {
+        return 0;
+    }
+    unsigned long long number = PyLong_AsUnsignedLongLong(index);
+    Py_DECREF(index);
+    if (number == (unsigned long long)-1 && PyErr_Occurred()) {
+        return 0;
+    }
+    *(uint64_t *)out = number;
+    return 1;
+}
+
+int
+wi_u32_converter(PyObject *value, void *out)
+{
+    uint64_t number;
+    if (!wi_u64_converter(value, &number)) {
+        return 0;
+    }
+    if (number > UINT32_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%R does not fit in 32 bits", value);
+        return 0;
+    }
+    *(DWORD *)out = (DWORD)number;
+    return 1;
+}
+
+int
+wi_address_converter(PyObject *value, void *out)
+{
+    uint64_t number;
+    if (!wi_u64_converter(value, &number)) {
+        return 0;
+    }
+    if (number > UINTPTR_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%R is not an address here", value);
+        return 0;
+    }
+    *(uintptr_t *)out = (uintptr_t)number;
+    return 1;
+}
+
+int
+wi_handle_converter(PyObject *value, void *out)
+{
+    uintptr_t number;
+    if (!wi_address_converter(value, &number)) {
+        return 0;
+    }
+    if (number == 0 || (HANDLE)number == INVALID_HANDLE_VALUE) {
+        PyErr_Format(PyExc_ValueError, "%R is not a handle", value);
+        return 0;
+    }
+    *(HANDLE *)out = (HANDLE)number;
+    return 1;
+}
+
+int
+wi_timeout_converter(PyObject *value, void *out)
+{
+    uint64_t *ms = out;
+    if (value == Py_None) {
+        *ms = WI_FOREVER;
+        return 1;
+    }
+    double seconds = PyFloat_AsDouble(value);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return 0;
+    }
+    if (!(seconds >= 0.0)) { /* NaN as well */
+        PyErr_SetString(PyExc_ValueError,
+                        "timeout must be a number of seconds >= 0, or None");
+        return 0;
+    }
+    /* A thousand years is as good as for ever, and fits. */
+    *ms = seconds > 3.2e10 ? WI_FOREVER : (uint64_t)ceil(seconds * 1000.0);
+    return 1;
+}
+
+int
+wi_wide_name(PyObject *name, wchar_t **out)
+{
+    *out = NULL;
+    if (name == NULL || name == Py_None) {
+        return 0;
+    }
+    if (!PyUnicode_Check(name)) {
+        PyErr_Format(PyExc_TypeError, "name must be str or None, not %R",
+                     (PyObject *)Py_TYPE(name));
+        return -1;
+    }
+    *out = PyUnicode_AsWideCharString(name, NULL);
+    return *out == NULL ? -1 : 0;
+}

@@ -1,0 +1,203 @@
+/* core.h: what the files of winipc._core share.
+ *
+ * Module state, errors, argument converters, waits and security attributes.
+ * Each extension object lives in a file of its own and is registered by its
+ * wi_<object>_init() from module.c; everything not named here is static.
+ *
+ * The public C header for peers that are not Python is include/winipc.h.
+ */
+#ifndef WINIPC_BASE_CORE_H
+#define WINIPC_BASE_CORE_H
+
+/* Before 3.13 the formats y# and z# need it. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <windows.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef Py_T_PYSSIZET /* the 3.11 headers have only the old names */
+#define Py_T_PYSSIZET T_PYSSIZET
+#define Py_READONLY READONLY
+#endif
+
+/* Compiler differences live here and nowhere else. */
+#if defined(_MSC_VER)
+#define WI_INLINE static __forceinline
+#define WI_NOINLINE __declspec(noinline)
+#else
+#define WI_INLINE static inline
+#define WI_NOINLINE __attribute__((noinline))
+#endif
+#define WI_UNUSED(x) ((void)(x))
+
+/* ------------------------------------------------------------------ state */
+
+/* One per module object (so one per interpreter). A type or exception that C
+ * code has to find again has its field here; wi_state_visit lists them all.
+ * Instances keep a borrowed pointer: their type keeps the module alive. */
+#define WI_STATE_OBJECTS(X)                                                   \
+    X(PyObject, AbandonedError)                                               \
+    X(PyObject, PartialReadError)                                             \
+    X(PyObject, PartialWriteError)                                            \
+    X(PyObject, SectionError)                                                 \
+    X(PyObject, EndOfStream)                                                  \
+    X(PyObject, abandoned_sends)                                              \
+    X(PyTypeObject, region_type)                                              \
+    X(PyTypeObject, mapping_type)                                             \
+    X(PyTypeObject, view_type)                                                \
+    X(PyTypeObject, snapshot_type)                                            \
+    X(PyTypeObject, section_type)                                             \
+    X(PyTypeObject, atomic_type)                                              \
+    X(PyTypeObject, lock_type)                                                \
+    X(PyTypeObject, waitable_type)                                            \
+    X(PyTypeObject, mutex_type)                                               \
+    X(PyTypeObject, event_type)                                               \
+    X(PyTypeObject, semaphore_type)                                           \
+    X(PyTypeObject, window_type)                                              \
+    X(PyTypeObject, copydata_type)                                            \
+    X(PyTypeObject, process_type)                                             \
+    X(PyTypeObject, global_memory_type)                                       \
+    X(PyTypeObject, scanner_type)                                             \
+    X(PyTypeObject, peeked_type)                                              \
+    X(PyTypeObject, candidates_type)                                          \
+    X(PyTypeObject, channel_type)
+
+typedef struct {
+#define WI_DECLARE(type, field) type *field;
+    WI_STATE_OBJECTS(WI_DECLARE)
+#undef WI_DECLARE
+} wi_state;
+
+/* The state behind one of our types, or behind a Python subclass of one.
+ * NULL with TypeError set for a foreign type. */
+wi_state *wi_state_of(PyTypeObject *type);
+
+/* Make a heap type from its spec, store it in *slot and add it to the module
+ * under the spec's short name. */
+int wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
+
+/* A zeroed instance of type (a type of ours or a Python subclass). */
+void *wi_alloc(PyTypeObject *type);
+
+/* tp_new of every type that is made by class methods only. */
+PyObject *wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+
+/* For tp_finalize: warn "unclosed <repr>" as ResourceWarning. The caller has
+ * saved the current exception and restores it after. */
+void wi_warn_unclosed(PyObject *self);
+
+int wi_region_init(PyObject *module, wi_state *state);
+int wi_mapping_init(PyObject *module, wi_state *state);
+int wi_snapshot_init(PyObject *module, wi_state *state);
+int wi_atomic_init(PyObject *module, wi_state *state);
+int wi_lock_word_init(PyObject *module, wi_state *state);
+int wi_section_init(PyObject *module, wi_state *state);
+int wi_sync_init(PyObject *module, wi_state *state);
+int wi_message_init(PyObject *module, wi_state *state);
+int wi_window_init(PyObject *module, wi_state *state);
+int wi_memory_init(PyObject *module, wi_state *state);
+int wi_process_init(PyObject *module, wi_state *state);
+int wi_scanner_init(PyObject *module, wi_state *state);
+int wi_catalog_init(PyObject *module, wi_state *state);
+int wi_channel_init(PyObject *module, wi_state *state);
+int wi_system_init(PyObject *module, wi_state *state);
+
+/* ----------------------------------------------------------------- errors */
+
+/* OSError(winerror=err, filename=name, filename2=api); always NULL.
+ * CPython picks the subclass (2 FileNotFoundError, 5 PermissionError, ...).
+ * An object without a name of its own passes a description such as "pid 42":
+ * None would drop both names from the message. */
+PyObject *wi_raise(DWORD err, const char *api, PyObject *name);
+
+/* The same as an instance of exactly this class (a subclass of OSError). */
+PyObject *wi_raise_as(PyObject *cls, DWORD err, const char *api,
+                      PyObject *name);
+
+/* The same with a text of ours, where Windows' own says nothing to a reader. */
+PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
+                        const char *api, PyObject *name);
+
+/* AbandonedError about `lock`, its attribute `mutex`; always NULL. */
+PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
+                             PyObject *lock);
+
+/* TimeoutError with winerror 1460 (ERROR_TIMEOUT); always NULL. */
+PyObject *wi_raise_timeout(const char *api, PyObject *name);
+
+/* ------------------------------------------------------------ GIL helpers */
+
+/* Run one Win32 statement without the GIL; keep the error it left. No goto,
+ * return or Python API inside, and its arguments are plain C by then. */
+#define WI_CALL(err, stmt)                                                    \
+    do {                                                                      \
+        Py_BEGIN_ALLOW_THREADS                                                \
+        SetLastError(ERROR_SUCCESS);                                          \
+        stmt;                                                                 \
+        (err) = GetLastError();                                               \
+        Py_END_ALLOW_THREADS                                                  \
+    } while (0)
+
+/* The same with the GIL kept, for calls that are shorter than giving the GIL
+ * up and taking it back. */
+#define WI_CALL_GIL(err, stmt)                                                \
+    do {                                                                      \
+        SetLastError(ERROR_SUCCESS);                                          \
+        stmt;                                                                 \
+        (err) = GetLastError();                                               \
+    } while (0)
+
+/* ------------------------------------------------------- argument parsing */
+
+/* O& converters: 1 on success, 0 with an exception. They check the range,
+ * which the codes k, I, H and K do not. */
+int wi_u32_converter(PyObject *value, void *out);     /* DWORD */
+int wi_u64_converter(PyObject *value, void *out);     /* uint64_t */
+int wi_address_converter(PyObject *value, void *out); /* uintptr_t */
+int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
+
+/* Seconds as int or float, or None for ever, into milliseconds, rounded up. */
+#define WI_FOREVER UINT64_MAX
+int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */
+
+/* (timeout=None, abandoned="raise") of acquire, METH_FASTCALL with keywords.
+ * 0, or -1 with an exception. */
+int wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                    uint64_t *timeout_ms, int *accept);
+
+/* Name of a kernel object: str (no NUL inside), or None for *out == NULL.
+ * Free with PyMem_Free. 0, or -1 with an exception. */
+int wi_wide_name(PyObject *name, wchar_t **out);
+
+/* ------------------------------------------------------------------ waits */
+
+/* Wait for one or all of at most MAXIMUM_WAIT_OBJECTS handles, the GIL
+ * released, in slices so that Ctrl+C gets in on the main thread. Returns
+ * WAIT_OBJECT_0 + i, WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; WAIT_FAILED with
+ * an exception set. The caller pins the handles' owners meanwhile. */
+DWORD wi_wait(const HANDLE *handles, DWORD count, BOOL all,
+              uint64_t timeout_ms);
+
+/* How long one slice of a wait is: the longest that Ctrl+C waits. */
+#define WI_WAIT_SLICE_MS 100
+
+/* --------------------------------------------------------------- security */
+
+/* SECURITY_ATTRIBUTES from a Python argument: None (the default of the
+ * process), "owner" (owner set to this user) or an SDDL string. */
+typedef struct {
+    SECURITY_ATTRIBUTES attributes;
+    SECURITY_DESCRIPTOR absolute; /* behind "owner" */
+    void *owned;                  /* LocalAlloc: TOKEN_USER or SDDL's result */
+    BOOL present;
+} wi_security;
+
+int wi_security_init(wi_security *security, PyObject *spec);
+SECURITY_ATTRIBUTES *wi_security_attributes(wi_security *security);
+void wi_security_clear(wi_security *security);
+
+#endif

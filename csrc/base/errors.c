@@ -1,0 +1,63 @@
+/* errors.c: Win32 error codes into Python exceptions.
+ *
+ * One helper raises everything, so that each OSError names the object and
+ * the Win32 call that failed. Call with the GIL held. */
+#include "core.h"
+
+PyObject *
+wi_raise(DWORD err, const char *api, PyObject *name)
+{
+    return wi_raise_as(PyExc_OSError, err, api, name);
+}
+
+PyObject *
+wi_raise_as(PyObject *cls, DWORD err, const char *api, PyObject *name)
+{
+    PyObject *call = PyUnicode_FromString(api);
+    if (call != NULL) {
+        /* 0 would make CPython read the thread's last error again, which
+         * taking the GIL back may have changed. */
+        PyErr_SetExcFromWindowsErrWithFilenameObjects(
+            cls, (int)(err ? err : ERROR_INTERNAL_ERROR), name, call);
+        Py_DECREF(call);
+    }
+    return NULL;
+}
+
+PyObject *
+wi_raise_text(PyObject *cls, DWORD err, const char *text, const char *api,
+              PyObject *name)
+{
+    /* OSError sets errno from winerror, whatever is passed for it. */
+    PyObject *error =
+        PyObject_CallFunction(cls, "isOis", 0, text, name, (int)err, api);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+PyObject *
+wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
+                   PyObject *lock)
+{
+    wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
+                  "the thread that held it ended without releasing it; "
+                  "this thread holds it now",
+                  api, name);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && PyObject_SetAttrString(value, "mutex", lock) < 0) {
+        PyErr_Clear(); /* the error itself matters more */
+    }
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+PyObject *
+wi_raise_timeout(const char *api, PyObject *name)
+{
+    return wi_raise_as(PyExc_TimeoutError, ERROR_TIMEOUT, api, name);
+}

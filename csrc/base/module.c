@@ -1,0 +1,174 @@
+/* module.c: the module winipc._core, its state, exceptions and types.
+ *
+ * Multi-phase initialisation and per-module state, so that sub-interpreters
+ * and reloads work; importing it changes nothing process-wide. */
+#include "core.h"
+
+/* ------------------------------------------------- helpers for the types */
+
+wi_state *
+wi_state_of(PyTypeObject *type)
+{
+    /* A Python subclass has no module of its own: walk to the C type. */
+    for (; type != NULL; type = PyType_GetSlot(type, Py_tp_base)) {
+        if (!(PyType_GetFlags(type) & Py_TPFLAGS_HEAPTYPE)) {
+            break;
+        }
+        wi_state *state = PyType_GetModuleState(type);
+        if (state != NULL) {
+            return state;
+        }
+        PyErr_Clear();
+    }
+    PyErr_SetString(PyExc_TypeError, "not a type of winipc._core");
+    return NULL;
+}
+
+int
+wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
+{
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (*slot == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, *slot);
+}
+
+void *
+wi_alloc(PyTypeObject *type)
+{
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    return alloc(type, 0);
+}
+
+PyObject *
+wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    WI_UNUSED(args);
+    WI_UNUSED(kwargs);
+    PyErr_Format(PyExc_TypeError,
+                 "%R has no plain constructor: use its class methods",
+                 (PyObject *)type);
+    return NULL;
+}
+
+void
+wi_warn_unclosed(PyObject *self)
+{
+    if (PyErr_ResourceWarning(self, 1, "unclosed %R", self) < 0) {
+        /* Warnings are errors here, and a finaliser cannot raise. */
+        PyErr_WriteUnraisable(self);
+    }
+}
+
+/* ------------------------------------------------------------- exceptions */
+
+static int
+module_add_exception(PyObject *module, PyObject **slot, const char *name,
+                     const char *doc, PyObject *base)
+{
+    *slot = PyErr_NewExceptionWithDoc(name, doc, base, NULL);
+    if (*slot == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, strrchr(name, '.') + 1, *slot);
+}
+
+static int
+module_add_exceptions(PyObject *module, wi_state *state)
+{
+    if (module_add_exception(
+            module, &state->AbandonedError, "winipc.AbandonedError",
+            "The owner of a lock died while it held it. The caller owns it\n"
+            "now, and what it protects may be half written. The attribute\n"
+            "`mutex` is the Mutex or SharedLock, the number of a handle, or\n"
+            "None after a wait for several numbers.",
+            PyExc_OSError) < 0 ||
+        module_add_exception(
+            module, &state->PartialReadError, "winipc.PartialReadError",
+            "Only a part of the memory could be read; what was read is in\n"
+            "the attribute `partial`.",
+            PyExc_OSError) < 0 ||
+        module_add_exception(
+            module, &state->PartialWriteError, "winipc.PartialWriteError",
+            "Only a part of the data could be written; how many bytes is in\n"
+            "the attribute `written`.",
+            PyExc_OSError) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* ----------------------------------------------------------- module slots */
+
+typedef int (*module_init_fn)(PyObject *module, wi_state *state);
+
+static const module_init_fn module_parts[] = {
+    wi_region_init,  wi_mapping_init, wi_snapshot_init,  wi_atomic_init,
+    wi_section_init, wi_sync_init,    wi_message_init,   wi_window_init,
+    wi_memory_init,  wi_process_init, wi_scanner_init,   wi_catalog_init,
+    wi_channel_init, wi_system_init,  wi_lock_word_init,
+};
+
+static int
+module_exec(PyObject *module)
+{
+    wi_state *state = PyModule_GetState(module);
+    if (module_add_exceptions(module, state) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(module_parts); i++) {
+        if (module_parts[i](module, state) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    wi_state *state = PyModule_GetState(module);
+#define WI_VISIT(type, field) Py_VISIT(state->field);
+    WI_STATE_OBJECTS(WI_VISIT)
+#undef WI_VISIT
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    wi_state *state = PyModule_GetState(module);
+#define WI_CLEAR(type, field) Py_CLEAR(state->field);
+    WI_STATE_OBJECTS(WI_CLEAR)
+#undef WI_CLEAR
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+PyDoc_STRVAR(module_doc,
+             "Win32 inter-process communication: the C objects of winipc.\n\n"
+             "Raw values only; the package winipc is the public interface.");
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,   .m_name = "winipc._core",
+    .m_doc = module_doc,     .m_size = sizeof(wi_state),
+    .m_slots = module_slots, .m_traverse = module_traverse,
+    .m_clear = module_clear, .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

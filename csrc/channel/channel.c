@@ -1,0 +1,1661 @@
+/* channel.c: Channel, a ring of messages between processes.
+ *
+ * Wraps winipc_channel of include/winipc.h: CreateFileMappingW,
+ * OpenFileMappingW, MapViewOfFile, CreateEventW, OpenEventW, SetEvent,
+ * WaitForMultipleObjects, OpenProcess. A ChannelObject owns the mapping, its
+ * view, the three events and the handles of its peers' processes.
+ *
+ * Any thread may call; each direction has a gate, so threads that send on one
+ * object take turns, and so do those that receive. Small messages are copied
+ * with the GIL kept; it is given up for large copies and for every wait.
+ */
+#include "base/core.h"
+
+#include "ring.h"
+
+/* Above this, copying takes longer than giving up the GIL. */
+#define CHANNEL_GIL_COPY 32768
+
+/* How many parts of messages to receive before a look at signals and the
+ * deadline, and how many at most in a call that may not wait. */
+#define CHANNEL_BREATH 64
+#define CHANNEL_PARTS_MAX 4096
+
+/* One thread at a time. Under the GIL, but Interlocked for builds without. */
+typedef struct {
+    volatile LONG busy;
+    volatile LONG waiting;
+    SRWLOCK lock;
+    CONDITION_VARIABLE idle;
+} channel_gate;
+
+typedef struct {
+    PyObject_HEAD
+    wi_state *state;
+    PyObject *name; /* str */
+    PyObject *weakrefs;
+    winipc_channel ch; /* zeroed when closed */
+    channel_gate sending;
+    channel_gate receiving;
+    PyObject *assembly; /* bytes: a message of which parts are missing */
+    uint64_t assembled; /* how much of it is there */
+    PyObject *stash;    /* bytes: a message to receive before all others */
+    PyObject *peeked;   /* borrowed: the PeekedMessage that is open */
+    uint64_t max_message;
+    Py_ssize_t pins; /* calls in flight */
+    char created;
+    char doomed; /* finalised while a view of a peeked message lives */
+} ChannelObject;
+
+typedef struct {
+    PyObject_HEAD
+    ChannelObject *channel; /* NULL: consumed, or let go */
+    PyObject *owner;        /* bytes: the message did not lie in one piece */
+    const void *data;
+    Py_ssize_t size;
+    Py_ssize_t exports;
+    PyObject *view; /* the memoryview that `with` gave */
+    PyObject *weakrefs;
+    char keep; /* leave the message there */
+    char done; /* let go as soon as the last export is gone */
+} PeekedObject;
+
+/* ----------------------------------------------------------------- errors */
+
+static PyObject *
+channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
+{
+    switch (result) {
+    case WINIPC_TIMEOUT:
+        return wi_raise_timeout(what, self->name);
+    case WINIPC_CLOSED:
+    case WINIPC_EMPTY:
+        PyErr_Format(self->state->EndOfStream, "%R: the sender has closed it",
+                     self->name);
+        return NULL;
+    case WINIPC_BROKEN:
+        return wi_raise(ERROR_BROKEN_PIPE, what, self->name);
+    case WINIPC_CORRUPT:
+        return wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
+                             self->ch.ring.fault != NULL ? self->ch.ring.fault
+                                                         : "corrupt",
+                             what, self->name);
+    case WINIPC_TAKEN:
+        return wi_raise_text(PyExc_PermissionError, ERROR_PIPE_BUSY,
+                             "a living process has this end of the channel",
+                             what, self->name);
+    case WINIPC_TOO_LARGE:
+        PyErr_Format(PyExc_ValueError,
+                     "the message does not fit: at most %llu bytes",
+                     (unsigned long long)self->ch.ring.max_record);
+        return NULL;
+    default:
+        return wi_raise(err, what, self->name);
+    }
+}
+
+/* CLOSED says something else to who sends. */
+static PyObject *
+channel_raise_send(ChannelObject *self, int result, DWORD err)
+{
+    if (result == WINIPC_CLOSED) {
+        return wi_raise_text(PyExc_BrokenPipeError, ERROR_NO_DATA,
+                             "the receiver has closed it", "Channel.send",
+                             self->name);
+    }
+    return channel_raise(self, result, err, "Channel.send");
+}
+
+static int
+channel_check_open(ChannelObject *self)
+{
+    if (self->ch.ring.shared == NULL) {
+        PyErr_SetString(PyExc_ValueError, "channel is closed");
+        return -1;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------ deadlines, gates */
+
+typedef struct {
+    uint64_t timeout_ms;
+    uint64_t began;
+    int started;
+    unsigned int parts; /* received meanwhile */
+} channel_deadline;
+
+/* How long the next step may wait; 0 when time is over. */
+static uint32_t
+deadline_slice(channel_deadline *deadline)
+{
+    if (deadline->timeout_ms == WI_FOREVER) {
+        return WI_WAIT_SLICE_MS;
+    }
+    if (deadline->timeout_ms == 0) {
+        return 0;
+    }
+    uint64_t now = GetTickCount64();
+    if (!deadline->started) {
+        deadline->started = 1;
+        deadline->began = now;
+    }
+    uint64_t gone = now - deadline->began;
+    if (gone >= deadline->timeout_ms) {
+        return 0;
+    }
+    uint64_t left = deadline->timeout_ms - gone;
+    return left < WI_WAIT_SLICE_MS ? (uint32_t)left : WI_WAIT_SLICE_MS;
+}
+
+WI_INLINE int
+gate_try(channel_gate *gate)
+{
+    return InterlockedCompareExchange(&gate->busy, 1, 0) == 0;
+}
+
+static void
+gate_leave(channel_gate *gate)
+{
+    InterlockedExchange(&gate->busy, 0);
+    if (gate->waiting != 0) {
+        AcquireSRWLockExclusive(&gate->lock);
+        ReleaseSRWLockExclusive(&gate->lock);
+        WakeConditionVariable(&gate->idle);
+    }
+}
+
+/* 0, or -1 with an exception. The channel is open then and stays so: the
+ * caller is pinned. */
+static int
+gate_enter(ChannelObject *self, channel_gate *gate, channel_deadline *deadline,
+           const char *what)
+{
+    for (;;) {
+        if (channel_check_open(self) < 0) {
+            return -1;
+        }
+        if (gate == &self->receiving && self->peeked != NULL) {
+            PyErr_SetString(PyExc_BufferError,
+                            "a peeked message of this channel is still open");
+            return -1;
+        }
+        if (gate_try(gate)) {
+            self->pins++;
+            return 0;
+        }
+        uint32_t slice = deadline_slice(deadline);
+        if (slice == 0) {
+            wi_raise_timeout(what, self->name);
+            return -1;
+        }
+        self->pins++;
+        Py_BEGIN_ALLOW_THREADS
+        InterlockedIncrement(&gate->waiting);
+        AcquireSRWLockExclusive(&gate->lock);
+        if (gate->busy) {
+            SleepConditionVariableSRW(&gate->idle, &gate->lock, slice, 0);
+        }
+        ReleaseSRWLockExclusive(&gate->lock);
+        InterlockedDecrement(&gate->waiting);
+        Py_END_ALLOW_THREADS
+        self->pins--;
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+    }
+}
+
+static void
+gate_exit(ChannelObject *self, channel_gate *gate)
+{
+    self->pins--;
+    gate_leave(gate);
+}
+
+/* -------------------------------------------------------------- arguments */
+
+/* f([object,] timeout=default): the object, and the deadline. */
+static int
+channel_arguments(const char *function, PyObject *const *args,
+                  Py_ssize_t count, PyObject *kwnames, PyObject **object,
+                  channel_deadline *deadline)
+{
+    Py_ssize_t fixed = object != NULL;
+    PyObject *timeout = NULL;
+    deadline->started = 0;
+    deadline->parts = 0;
+    if (kwnames != NULL && PyTuple_Size(kwnames) != 0) {
+        PyObject *key = PyTuple_GetItem(kwnames, 0);
+        if (PyTuple_Size(kwnames) > 1 || count > fixed ||
+            PyUnicode_CompareWithASCIIString(key, "timeout") != 0) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() takes no other keyword than timeout", function);
+            return -1;
+        }
+        timeout = args[count];
+    }
+    else if (count == fixed + 1) {
+        timeout = args[fixed];
+    }
+    if (count < fixed || count > fixed + 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes %zd argument%s and timeout",
+                     function, fixed, fixed == 1 ? "" : "s");
+        return -1;
+    }
+    if (fixed) {
+        *object = args[0];
+    }
+    if (timeout != NULL &&
+        !wi_timeout_converter(timeout, &deadline->timeout_ms)) {
+        return -1;
+    }
+    return 0;
+}
+
+/* What a send does when it is not told: wait, or with REFUSE not. */
+WI_INLINE uint64_t
+channel_default_timeout(ChannelObject *self)
+{
+    return self->ch.ring.flags & WINIPC_CHANNEL_REFUSE ? 0 : WI_FOREVER;
+}
+
+/* ------------------------------------------------------------------- send */
+
+/* One waiting step of a sender without the GIL. OK go on, -1 exception. */
+static int
+send_wait(ChannelObject *self, int for_lock, uint64_t length,
+          channel_deadline *deadline)
+{
+    uint32_t slice = deadline_slice(deadline);
+    int result;
+    DWORD err;
+    WI_CALL(err, result = for_lock ? winipc_channel_wait_lock(&self->ch, slice)
+                                   : winipc_channel_wait_space(&self->ch,
+                                                               length, slice));
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    if (result == WINIPC_TIMEOUT && slice != 0) {
+        return WINIPC_FULL;
+    }
+    if (result == WINIPC_OK || result == WINIPC_FULL) {
+        return result;
+    }
+    channel_raise_send(self, result, err);
+    return -1;
+}
+
+/* Ready to write records: ours is the role, and with MANY the lock. */
+static int
+send_begin(ChannelObject *self, channel_deadline *deadline)
+{
+    winipc_channel *ch = &self->ch;
+    int result = WINIPC_OK;
+    if (ch->send_word == 0) {
+        result = winipc_channel_claim(ch, 0);
+    }
+    if (result == WINIPC_OK) {
+        /* Also while there is room: its death shall not go unnoticed. */
+        result = winipc_channel_consumer(ch, winipc_channel_may_look(ch, 0));
+        if (result == WINIPC_EMPTY) {
+            result = WINIPC_OK; /* it may still come */
+        }
+    }
+    if (result != WINIPC_OK) {
+        channel_raise_send(self, result, GetLastError());
+        return -1;
+    }
+    if (ch->ring.flags & WINIPC_CHANNEL_MANY) {
+        if (winipc_ring_trylock(&ch->ring)) {
+            ch->locked = 1;
+            if (winipc_ring_begin(&ch->ring) != WINIPC_OK) {
+                winipc_channel_unlock(ch);
+                channel_raise_send(self, WINIPC_CORRUPT, 0);
+                return -1;
+            }
+            return 0;
+        }
+        do {
+            result = send_wait(self, 1, 0, deadline);
+        } while (result == WINIPC_FULL);
+        if (result < 0) {
+            winipc_channel_unlock(ch);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Write one message; what is committed is published when there is no room,
+ * and else left to the caller. */
+static int
+send_message(ChannelObject *self, const char *data, uint64_t length,
+             channel_deadline *deadline)
+{
+    winipc_channel *ch = &self->ch;
+    uint64_t done = 0;
+    if (length > ch->ring.max_record &&
+        (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
+        channel_raise_send(self, WINIPC_TOO_LARGE, 0);
+        return -1;
+    }
+    do {
+        uint32_t flags;
+        uint64_t prefix;
+        void *payload;
+        uint64_t part = winipc_channel_part(ch, length, done, &flags, &prefix);
+        int result;
+        while ((result = winipc_channel_reserve(ch, prefix + part,
+                                                &payload)) == WINIPC_FULL) {
+            winipc_channel_publish(ch);
+            if (send_wait(self, 0, prefix + part, deadline) < 0) {
+                return -1;
+            }
+        }
+        if (result != WINIPC_OK) {
+            channel_raise_send(self, result, 0);
+            return -1;
+        }
+        if (prefix != 0) {
+            WINIPC_WRITE(payload, length);
+        }
+        char *to = (char *)payload + prefix;
+        if (part >= CHANNEL_GIL_COPY) {
+            Py_BEGIN_ALLOW_THREADS
+            WINIPC_COPY(to, data + done, (size_t)part);
+            Py_END_ALLOW_THREADS
+        }
+        else {
+            WINIPC_COPY(to, data + done, (size_t)part);
+        }
+        winipc_ring_commit(&ch->ring, prefix + part, flags);
+        done += part;
+        if (done < length || (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
+            winipc_channel_publish(ch);
+        }
+    } while (done < length);
+    return 0;
+}
+
+/* A view of the data: bytes as they are, anything else by the protocol. */
+static int
+send_buffer(PyObject *object, Py_buffer *view, char **data, Py_ssize_t *length)
+{
+    view->obj = NULL;
+    if (PyBytes_CheckExact(object)) {
+        return PyBytes_AsStringAndSize(object, data, length);
+    }
+    if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    *data = view->buf;
+    *length = view->len;
+    return 0;
+}
+
+PyDoc_STRVAR(channel_send_doc,
+             "send($self, data, /, timeout=None)\n--\n\n"
+             "Send one message: anything with the buffer protocol.\n\n"
+             "Waits at most timeout seconds for room (None: for ever; with\n"
+             "overflow=\"refuse\" the default is not to wait). A message\n"
+             "larger than max_record goes in parts.\n\n"
+             "Raises TimeoutError when there was no room, BrokenPipeError\n"
+             "when the receiver has closed or died, PermissionError when\n"
+             "another process is the sender, ValueError when the channel is\n"
+             "closed.\n\n"
+             "Win32: SetEvent, WaitForMultipleObjects");
+
+static PyObject *
+channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
+             PyObject *kwnames)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *object, *answer = NULL;
+    Py_buffer view;
+    char *data;
+    Py_ssize_t length;
+    channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
+    if (channel_arguments("send", args, count, kwnames, &object, &deadline) <
+            0 ||
+        send_buffer(object, &view, &data, &length) < 0) {
+        return NULL;
+    }
+    if (gate_enter(self, &self->sending, &deadline, "Channel.send") == 0) {
+        if (send_begin(self, &deadline) == 0) {
+            if (send_message(self, data, (uint64_t)length, &deadline) == 0) {
+                winipc_channel_publish(&self->ch);
+                Py_INCREF(Py_None);
+                answer = Py_None;
+            }
+            winipc_channel_unlock(&self->ch);
+        }
+        gate_exit(self, &self->sending);
+    }
+    if (view.obj != NULL) {
+        PyBuffer_Release(&view);
+    }
+    return answer;
+}
+
+PyDoc_STRVAR(channel_send_many_doc,
+             "send_many($self, messages, /, timeout=None)\n--\n\n"
+             "Send each message of an iterable; return how many.\n\n"
+             "Faster than send: they become visible in batches. timeout is\n"
+             "for all of them together. Raises as send does; the messages\n"
+             "before the one that failed are sent.\n\n"
+             "Win32: SetEvent, WaitForMultipleObjects");
+
+/* In a batch, show what there is after so many bytes. */
+#define CHANNEL_BATCH 8192
+
+/* Views of the items that are not bytes. It runs Python code, so not under
+ * the gate. How many of the items there are before one has no buffer, which
+ * is the exception then; or -1. */
+static Py_ssize_t
+send_many_views(PyObject *items, Py_ssize_t count, Py_buffer **views,
+                Py_ssize_t *viewed)
+{
+    for (Py_ssize_t at = 0; at < count; at++) {
+        PyObject *item = PyTuple_GetItem(items, at);
+        if (PyBytes_CheckExact(item)) {
+            continue;
+        }
+        if (*views == NULL) {
+            *views = PyMem_Calloc((size_t)(count - at), sizeof(Py_buffer));
+            if (*views == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
+        }
+        if (PyObject_GetBuffer(item, &(*views)[*viewed], PyBUF_SIMPLE) < 0) {
+            return at;
+        }
+        (*viewed)++;
+    }
+    return count;
+}
+
+/* All of them, under the gate. 0, or -1 with an exception. */
+static int
+send_many_locked(ChannelObject *self, PyObject *items, Py_ssize_t count,
+                 const Py_buffer *view, channel_deadline *deadline)
+{
+    winipc_ring *ring = &self->ch.ring;
+    uint64_t published = ring->tail;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        PyObject *item = PyTuple_GetItem(items, at);
+        const char *data;
+        Py_ssize_t length;
+        if (PyBytes_CheckExact(item)) {
+            data = PyBytes_AsString(item);
+            length = PyBytes_Size(item);
+        }
+        else {
+            data = view->buf;
+            length = view->len;
+            view++;
+        }
+        if (send_message(self, data, (uint64_t)length, deadline) < 0) {
+            return -1;
+        }
+        if (ring->tail - published >= CHANNEL_BATCH) {
+            published = ring->tail;
+            winipc_channel_publish(&self->ch);
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                  PyObject *kwnames)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *messages, *answer = NULL;
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    Py_buffer *views = NULL;
+    Py_ssize_t viewed = 0;
+    channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
+    if (channel_arguments("send_many", args, count, kwnames, &messages,
+                          &deadline) < 0) {
+        return NULL;
+    }
+    /* A tuple of our own: nobody changes it while we send. */
+    PyObject *items = PySequence_Tuple(messages);
+    if (items == NULL) {
+        return NULL;
+    }
+    Py_ssize_t total =
+        send_many_views(items, PyTuple_Size(items), &views, &viewed);
+    if (total < 0) {
+        goto done;
+    }
+    PyErr_Fetch(&type, &value, &traceback); /* of the item after these */
+    if (gate_enter(self, &self->sending, &deadline, "Channel.send") == 0) {
+        if (send_begin(self, &deadline) == 0) {
+            int failed =
+                send_many_locked(self, items, total, views, &deadline) < 0;
+            winipc_channel_publish(&self->ch);
+            winipc_channel_unlock(&self->ch);
+            if (!failed && type == NULL) {
+                answer = PyLong_FromSsize_t(total);
+            }
+        }
+        gate_exit(self, &self->sending);
+    }
+    if (answer == NULL && !PyErr_Occurred()) {
+        PyErr_Restore(type, value, traceback);
+        type = value = traceback = NULL;
+    }
+done:
+    while (viewed > 0) {
+        PyBuffer_Release(&views[--viewed]);
+    }
+    PyMem_Free(views);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    Py_DECREF(items);
+    return answer;
+}
+
+/* ---------------------------------------------------------------- receive */
+
+/* Become the consumer. 0, or -1 with an exception. */
+static int
+recv_begin(ChannelObject *self)
+{
+    if (self->ch.recv_word == 0) {
+        int result = winipc_channel_claim(&self->ch, 1);
+        if (result != WINIPC_OK) {
+            channel_raise(self, result, GetLastError(), "Channel.recv");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The oldest record, waiting for it. 0, or -1 with an exception. */
+static int
+recv_front(ChannelObject *self, const void **payload, uint32_t *length,
+           uint32_t *flags, channel_deadline *deadline)
+{
+    winipc_channel *ch = &self->ch;
+    int look = !ch->os.one_cpu;
+    for (;;) {
+        int result = winipc_ring_front(&ch->ring, payload, length, flags);
+        if (result == WINIPC_OK) {
+            return 0;
+        }
+        if (result != WINIPC_EMPTY) {
+            channel_raise(self, result, 0, "Channel.recv");
+            return -1;
+        }
+        /* A peer that answers at once is caught with the GIL kept: giving it
+         * up takes longer than this look. */
+        if (look && deadline->timeout_ms != 0) {
+            look = 0;
+            if (winipc_channel_look(ch, WINIPC_WAKE_DATA, 0)) {
+                continue;
+            }
+        }
+        uint32_t slice = deadline_slice(deadline);
+        DWORD err;
+        WI_CALL(err, result = winipc_channel_wait_data(ch, slice));
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+        if (result != WINIPC_OK && (result != WINIPC_TIMEOUT || slice == 0)) {
+            channel_raise(self, result, err, "Channel.recv");
+            return -1;
+        }
+    }
+}
+
+/* After each part of a message that is not complete: a sender may stream
+ * parts for ever, so every now and then let other threads and signals in and
+ * look at the time. 0, or -1 with an exception. */
+static int
+recv_breathe(ChannelObject *self, channel_deadline *deadline)
+{
+    if (++deadline->parts % CHANNEL_BREATH != 0) {
+        return 0;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    if (deadline->timeout_ms == 0 ? deadline->parts < CHANNEL_PARTS_MAX
+                                  : deadline_slice(deadline) != 0) {
+        return 0;
+    }
+    wi_raise_timeout("Channel.recv", self->name);
+    return -1;
+}
+
+/* Copy with or without the GIL, by size. */
+static void
+recv_copy(void *to, const void *from, size_t length)
+{
+    if (length >= CHANNEL_GIL_COPY) {
+        Py_BEGIN_ALLOW_THREADS
+        WINIPC_COPY(to, from, length);
+        Py_END_ALLOW_THREADS
+    }
+    else {
+        WINIPC_COPY(to, from, length);
+    }
+}
+
+/* A record that is a message, as bytes; NULL with an exception. */
+static PyObject *
+recv_whole(const void *payload, uint32_t length)
+{
+    if (length < WI_RING_LARGE) {
+        return PyBytes_FromStringAndSize(payload, length);
+    }
+    PyObject *message = PyBytes_FromStringAndSize(NULL, length);
+    if (message != NULL) {
+        recv_copy(PyBytes_AsString(message), payload, length);
+    }
+    return message;
+}
+
+/* A message in parts, whose first record is at the front, into a buffer. OK
+ * and *size; or FULL if it does not fit or its parts are taken over by others
+ * (nothing is consumed then); or -1 with an exception, and what has arrived is
+ * in self->assembly. */
+static int
+recv_parts_into(ChannelObject *self, char *buffer, Py_ssize_t room,
+                const void *payload, uint32_t length, Py_ssize_t *size,
+                channel_deadline *deadline)
+{
+    winipc_channel *ch = &self->ch;
+    uint64_t total = length < 8 ? 0 : WINIPC_READ(payload);
+    uint64_t done = 0;
+    uint32_t flags = WINIPC_RECORD_FIRST;
+    if (length < 8 || total > (uint64_t)room) {
+        return WINIPC_FULL;
+    }
+    Py_CLEAR(self->assembly);
+    const char *from = (const char *)payload + 8;
+    length -= 8;
+    for (;;) {
+        int last = (flags & WINIPC_RECORD_LAST) != 0;
+        if (length > total - done || (last && length != total - done)) {
+            winipc_ring_corrupt(&ch->ring, "part");
+            channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
+            return -1;
+        }
+        recv_copy(buffer + done, from, length);
+        done += length;
+        winipc_channel_next(ch);
+        if (last) {
+            *size = (Py_ssize_t)total;
+            return WINIPC_OK;
+        }
+        if (recv_breathe(self, deadline) < 0 ||
+            recv_front(self, &payload, &length, &flags, deadline) < 0 ||
+            (flags & WINIPC_RECORD_FIRST)) {
+            break;
+        }
+        from = payload;
+    }
+    if (!PyErr_Occurred()) {
+        return WINIPC_EMPTY; /* its rest never came: see what has */
+    }
+    /* The next call goes on where this one had to stop. */
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    self->assembly = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    if (self->assembly == NULL) {
+        PyErr_Clear();
+    }
+    else {
+        memcpy(PyBytes_AsString(self->assembly), buffer, (size_t)done);
+        self->assembled = done;
+    }
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+/* A record of a message in parts, into self->assembly. 1 when the message is
+ * complete, 0 when not yet, -1 with an exception. */
+static int
+recv_part(ChannelObject *self, const void *payload, uint32_t length,
+          uint32_t flags)
+{
+    winipc_channel *ch = &self->ch;
+    const char *from = payload;
+    if (flags & WINIPC_RECORD_FIRST) {
+        Py_CLEAR(self->assembly); /* its rest never came */
+        if (length < 8) {
+            winipc_ring_corrupt(&ch->ring, "first part");
+            channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
+            return -1;
+        }
+        uint64_t total = WINIPC_READ(payload);
+        if (total > self->max_message) {
+            winipc_channel_next(ch);
+            PyErr_Format(PyExc_ValueError,
+                         "a message of %llu bytes, more than max_message, "
+                         "was thrown away",
+                         (unsigned long long)total);
+            return -1;
+        }
+        self->assembly = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+        if (self->assembly == NULL) {
+            return -1;
+        }
+        self->assembled = 0;
+        from += 8;
+        length -= 8;
+    }
+    if (self->assembly == NULL) {
+        winipc_channel_next(ch); /* the rest of what nobody began */
+        return 0;
+    }
+    uint64_t left = (uint64_t)PyBytes_Size(self->assembly) - self->assembled;
+    int last = (flags & WINIPC_RECORD_LAST) != 0;
+    if (length > left || (last && length != left)) {
+        Py_CLEAR(self->assembly);
+        winipc_ring_corrupt(&ch->ring, "part");
+        channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
+        return -1;
+    }
+    recv_copy(PyBytes_AsString(self->assembly) + self->assembled, from,
+              length);
+    self->assembled += length;
+    winipc_channel_next(ch);
+    return last;
+}
+
+/* One message as bytes; NULL with an exception. */
+static PyObject *
+recv_bytes(ChannelObject *self, channel_deadline *deadline)
+{
+    if (self->stash != NULL) {
+        PyObject *message = self->stash;
+        self->stash = NULL;
+        return message;
+    }
+    for (;;) {
+        const void *payload;
+        uint32_t length, flags;
+        if (recv_front(self, &payload, &length, &flags, deadline) < 0) {
+            return NULL;
+        }
+        if (flags == WINIPC_RECORD_WHOLE) {
+            Py_CLEAR(self->assembly);
+            PyObject *message = recv_whole(payload, length);
+            if (message != NULL) {
+                winipc_ring_pop(&self->ch.ring);
+            }
+            winipc_channel_release(&self->ch);
+            return message;
+        }
+        int complete = recv_part(self, payload, length, flags);
+        if (complete != 0) {
+            PyObject *message = self->assembly;
+            self->assembly = NULL;
+            if (complete < 0) {
+                Py_XDECREF(message);
+                return NULL;
+            }
+            return message;
+        }
+        if (recv_breathe(self, deadline) < 0) {
+            return NULL; /* the next call goes on with self->assembly */
+        }
+    }
+}
+
+PyDoc_STRVAR(channel_recv_doc,
+             "recv($self, /, timeout=None)\n--\n\n"
+             "Receive the oldest message as bytes.\n\n"
+             "Waits at most timeout seconds (None: for ever).\n\n"
+             "Raises TimeoutError, EndOfStream when all senders have closed\n"
+             "and everything is read, BrokenPipeError (109) when one of them\n"
+             "died instead, PermissionError when another process is the\n"
+             "receiver, OSError with winerror 13 when shared memory is\n"
+             "corrupt, ValueError when the channel is closed.\n\n"
+             "Win32: WaitForMultipleObjects, SetEvent");
+
+static PyObject *
+channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
+             PyObject *kwnames)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *answer = NULL;
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    if (channel_arguments("recv", args, count, kwnames, NULL, &deadline) < 0 ||
+        gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+        return NULL;
+    }
+    if (recv_begin(self) == 0) {
+        answer = recv_bytes(self, &deadline);
+    }
+    gate_exit(self, &self->receiving);
+    return answer;
+}
+
+PyDoc_STRVAR(channel_recv_into_doc,
+             "recv_into($self, buffer, /, timeout=None)\n--\n\n"
+             "Receive the oldest message into a writable buffer; return its\n"
+             "length in bytes.\n\n"
+             "Raises as recv does, and ValueError when the message is larger\n"
+             "than the buffer; it is kept then.\n\n"
+             "Win32: WaitForMultipleObjects, SetEvent");
+
+static PyObject *
+channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                  PyObject *kwnames)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *object, *answer = NULL, *message = NULL;
+    Py_buffer view;
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    if (channel_arguments("recv_into", args, count, kwnames, &object,
+                          &deadline) < 0 ||
+        PyObject_GetBuffer(object, &view, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    if (gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+        PyBuffer_Release(&view);
+        return NULL;
+    }
+    if (recv_begin(self) == 0) {
+        const void *payload;
+        uint32_t length = 0, flags = 0;
+        Py_ssize_t size = -1;
+        int result;
+        do {
+            result = WINIPC_FULL;
+            if (self->stash == NULL &&
+                recv_front(self, &payload, &length, &flags, &deadline) < 0) {
+                goto done;
+            }
+            if (flags == WINIPC_RECORD_FIRST) {
+                result = recv_parts_into(self, view.buf, view.len, payload,
+                                         length, &size, &deadline);
+            }
+        } while (result == WINIPC_EMPTY);
+        if (result < 0) {
+            goto done;
+        }
+        if (result == WINIPC_FULL && flags == WINIPC_RECORD_WHOLE) {
+            size = (Py_ssize_t)length;
+            if (size <= view.len) {
+                Py_CLEAR(self->assembly);
+                recv_copy(view.buf, payload, length);
+                winipc_ring_pop(&self->ch.ring);
+            }
+            winipc_channel_release(&self->ch);
+        }
+        else if (result == WINIPC_FULL) {
+            message = recv_bytes(self, &deadline);
+            if (message == NULL) {
+                goto done;
+            }
+            size = PyBytes_Size(message);
+            if (size <= view.len) {
+                recv_copy(view.buf, PyBytes_AsString(message), (size_t)size);
+            }
+            else {
+                self->stash = message;
+                message = NULL;
+            }
+        }
+        if (size > view.len) {
+            PyErr_Format(PyExc_ValueError,
+                         "a message of %zd bytes does not fit in a buffer of "
+                         "%zd bytes",
+                         size, view.len);
+        }
+        else {
+            answer = PyLong_FromSsize_t(size);
+        }
+    }
+done:
+    gate_exit(self, &self->receiving);
+    Py_XDECREF(message);
+    PyBuffer_Release(&view);
+    return answer;
+}
+
+PyDoc_STRVAR(channel_recv_many_doc,
+             "_recv_many($self, limit, /, timeout=None)\n--\n\n"
+             "Receive at least one and at most limit messages that are\n"
+             "there.");
+
+static PyObject *
+channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                  PyObject *kwnames)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *object, *answer = NULL;
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    if (channel_arguments("recv_many", args, count, kwnames, &object,
+                          &deadline) < 0) {
+        return NULL;
+    }
+    Py_ssize_t limit = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+    if (limit == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (limit < 1) {
+        PyErr_SetString(PyExc_ValueError, "the limit must be at least 1");
+        return NULL;
+    }
+    if (gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+        return NULL;
+    }
+    if (recv_begin(self) < 0) {
+        goto done;
+    }
+    winipc_ring *ring = &self->ch.ring;
+    PyObject *first = recv_bytes(self, &deadline);
+    if (first == NULL) {
+        goto done;
+    }
+    answer = PyList_New(1);
+    if (answer == NULL) {
+        Py_DECREF(first);
+        goto done;
+    }
+    PyList_SetItem(answer, 0, first);
+    uint64_t released = ring->head;
+    for (Py_ssize_t n = 1; n < limit; n++) {
+        const void *payload;
+        uint32_t length, flags;
+        if (winipc_ring_front(ring, &payload, &length, &flags) != WINIPC_OK ||
+            flags != WINIPC_RECORD_WHOLE) {
+            break; /* an error comes with the next call */
+        }
+        PyObject *message = recv_whole(payload, length);
+        if (message == NULL || PyList_Append(answer, message) < 0) {
+            Py_XDECREF(message);
+            PyErr_Clear(); /* what there is, is not lost */
+            break;
+        }
+        Py_DECREF(message);
+        winipc_ring_pop(ring);
+        if (ring->head - released >= CHANNEL_BATCH) {
+            released = ring->head;
+            winipc_channel_release(&self->ch);
+        }
+    }
+    winipc_channel_release(&self->ch);
+done:
+    gate_exit(self, &self->receiving);
+    return answer;
+}
+
+static void
+channel_release(ChannelObject *self)
+{
+    if (self->ch.ring.shared != NULL) {
+        winipc_channel_close(&self->ch);
+    }
+    Py_CLEAR(self->assembly);
+    Py_CLEAR(self->stash);
+}
+
+/* ------------------------------------------------------------------- peek */
+
+PyDoc_STRVAR(
+    channel_peek_doc,
+    "peek($self, /, timeout=None)\n--\n\n"
+    "The oldest message where it lies: `with channel.peek() as "
+    "view`.\n\n"
+    "view is a read-only memoryview of shared memory, with no copy.\n"
+    "At the end of the block the message counts as received; after\n"
+    "an exception it is still there. Its room is free again when the\n"
+    "last view of it is gone. Raises as recv does.\n\n"
+    "Win32: WaitForMultipleObjects, SetEvent");
+
+static PyObject *
+channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
+             PyObject *kwnames)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    if (channel_arguments("peek", args, count, kwnames, NULL, &deadline) < 0 ||
+        gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+        return NULL;
+    }
+    PeekedObject *peeked = NULL;
+    if (recv_begin(self) == 0) {
+        peeked = wi_alloc(self->state->peeked_type);
+    }
+    if (peeked != NULL) {
+        const void *payload = NULL;
+        uint32_t length = 0, flags = 0;
+        int failed = self->stash == NULL && recv_front(self, &payload, &length,
+                                                       &flags, &deadline) < 0;
+        if (!failed && flags != WINIPC_RECORD_WHOLE) {
+            peeked->owner = recv_bytes(self, &deadline);
+            if (peeked->owner != NULL) {
+                payload = PyBytes_AsString(peeked->owner);
+            }
+            failed = peeked->owner == NULL;
+        }
+        if (!failed) {
+            peeked->data = payload;
+            peeked->size = peeked->owner != NULL ? PyBytes_Size(peeked->owner)
+                                                 : (Py_ssize_t)length;
+            peeked->keep = 1;
+            Py_INCREF(op);
+            peeked->channel = self;
+            self->peeked = (PyObject *)peeked;
+            return (PyObject *)peeked; /* the gate stays shut */
+        }
+        Py_DECREF((PyObject *)peeked);
+    }
+    gate_exit(self, &self->receiving);
+    return NULL;
+}
+
+/* Consume the message, or leave it there, and open the gate. */
+static void
+peeked_let_go(PeekedObject *self)
+{
+    ChannelObject *channel = self->channel;
+    if (channel == NULL) {
+        return;
+    }
+    self->channel = NULL;
+    if (self->owner != NULL) {
+        if (self->keep) {
+            channel->stash = self->owner;
+        }
+        else {
+            Py_DECREF(self->owner);
+        }
+        self->owner = NULL;
+    }
+    else {
+        if (!self->keep) {
+            Py_CLEAR(channel->assembly);
+            winipc_ring_pop(&channel->ch.ring);
+        }
+        winipc_channel_release(&channel->ch);
+    }
+    channel->peeked = NULL;
+    gate_exit(channel, &channel->receiving);
+    if (channel->doomed && channel->pins == 0) {
+        channel_release(channel); /* it is finalised only once: all goes */
+        Py_CLEAR(channel->name);
+    }
+    Py_DECREF((PyObject *)channel);
+}
+
+static int
+peeked_getbuffer(PyObject *op, Py_buffer *view, int flags)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    if (self->channel == NULL || self->done) {
+        view->obj = NULL;
+        PyErr_SetString(PyExc_ValueError, "the peeked message is let go");
+        return -1;
+    }
+    if (PyBuffer_FillInfo(view, op, (void *)self->data, self->size, 1, flags) <
+        0) {
+        return -1;
+    }
+    self->exports++;
+    return 0;
+}
+
+static void
+peeked_releasebuffer(PyObject *op, Py_buffer *view)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    WI_UNUSED(view);
+    self->exports--;
+    if (self->exports == 0 && self->done) {
+        peeked_let_go(self);
+    }
+}
+
+static PyObject *
+peeked_enter(PyObject *op, PyObject *ignored)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    WI_UNUSED(ignored);
+    if (self->view != NULL) {
+        PyErr_SetString(PyExc_ValueError, "already entered");
+        return NULL;
+    }
+    self->view = PyMemoryView_FromObject(op);
+    Py_XINCREF(self->view);
+    return self->view;
+}
+
+static PyObject *
+peeked_exit(PyObject *op, PyObject *args)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    PyObject *type = Py_None, *value, *traceback, *result = NULL;
+    if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &value,
+                           &traceback)) {
+        return NULL;
+    }
+    self->keep = type != Py_None;
+    self->done = 1;
+    PyObject *view = self->view;
+    self->view = NULL;
+    if (view != NULL) {
+        result = PyObject_CallMethod(view, "release", NULL);
+        Py_DECREF(view);
+    }
+    else {
+        Py_INCREF(Py_None);
+        result = Py_None;
+    }
+    if (self->exports == 0) {
+        peeked_let_go(self);
+    }
+    return result; /* None: an exception goes on */
+}
+
+static Py_ssize_t
+peeked_length(PyObject *op)
+{
+    return ((PeekedObject *)op)->size;
+}
+
+static int
+peeked_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->channel);
+    Py_VISIT(self->view);
+    return 0;
+}
+
+static int
+peeked_clear(PyObject *op)
+{
+    Py_CLEAR(((PeekedObject *)op)->view);
+    return 0;
+}
+
+static void
+peeked_finalize(PyObject *op)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    self->done = 1; /* in a garbage cycle a view may still have to go */
+    Py_CLEAR(self->view);
+    if (self->exports == 0) {
+        peeked_let_go(self);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+PyDoc_STRVAR(peeked_doc, "A message that is still in its channel.");
+
+static PyMethodDef peeked_methods[] = {
+    {"__enter__", peeked_enter, METH_NOARGS, NULL},
+    {"__exit__", peeked_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef peeked_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(PeekedObject, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot peeked_slots[] = {
+    {Py_tp_doc, (void *)peeked_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_methods, peeked_methods},
+    {Py_tp_members, peeked_members},
+    {Py_tp_traverse, peeked_traverse},
+    {Py_tp_clear, peeked_clear},
+    {Py_tp_finalize, peeked_finalize},
+    {Py_sq_length, peeked_length},
+    {Py_bf_getbuffer, peeked_getbuffer},
+    {Py_bf_releasebuffer, peeked_releasebuffer},
+    {0, NULL},
+};
+
+static PyType_Spec peeked_spec = {
+    .name = "winipc._core.PeekedMessage",
+    .basicsize = sizeof(PeekedObject),
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = peeked_slots,
+};
+
+/* --------------------------------------------------- release and finalise */
+
+static void
+channel_finalize(PyObject *op)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (self->ch.ring.shared != NULL) {
+        wi_warn_unclosed(op);
+    }
+    if (self->pins > 0) {
+        self->doomed = 1; /* in a garbage cycle with a view of its memory */
+    }
+    else {
+        channel_release(self);
+        Py_CLEAR(self->name);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+channel_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return 0;
+}
+
+PyDoc_STRVAR(channel_close_doc,
+             "close($self, /)\n--\n\n"
+             "Leave the channel; idempotent.\n\n"
+             "The other side reads what was sent before, then sees the end.\n"
+             "Raises BufferError while a call is in flight in another thread\n"
+             "or a peeked message is open.\n\n"
+             "Win32: UnmapViewOfFile, CloseHandle");
+
+static PyObject *
+channel_close(PyObject *op, PyObject *ignored)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    WI_UNUSED(ignored);
+    if (self->pins > 0) {
+        PyErr_SetString(PyExc_BufferError,
+                        self->peeked != NULL
+                            ? "a peeked message of this channel is still open"
+                            : "another thread is using this channel");
+        return NULL;
+    }
+    channel_release(self);
+    Py_RETURN_NONE;
+}
+
+/* ----------------------------------------------------------- construction */
+
+/* An object of the class, with the name. */
+static ChannelObject *
+channel_alloc(PyObject *cls, PyObject *name)
+{
+    wi_state *state = wi_state_of((PyTypeObject *)cls);
+    if (state == NULL) {
+        return NULL;
+    }
+    ChannelObject *self = wi_alloc((PyTypeObject *)cls);
+    if (self != NULL) {
+        self->state = state;
+        Py_INCREF(name);
+        self->name = name;
+        self->max_message = UINT64_C(1) << 30;
+    }
+    return self;
+}
+
+static int
+channel_name(PyObject *name, wchar_t **wide)
+{
+    if (!PyUnicode_Check(name)) {
+        PyErr_Format(PyExc_TypeError, "name must be str, not %R",
+                     (PyObject *)Py_TYPE(name));
+        return -1;
+    }
+    return wi_wide_name(name, wide);
+}
+
+static PyObject *
+channel_made(ChannelObject *self, int result, DWORD err, const char *api)
+{
+    if (result == WINIPC_OK) {
+        return (PyObject *)self;
+    }
+    if (result == WINIPC_TOO_LARGE) {
+        PyErr_SetString(PyExc_ValueError, self->ch.ring.fault);
+    }
+    else {
+        channel_raise(self, result, err, api);
+    }
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+static PyObject *
+channel_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"name",  "capacity", "max_record",
+                               "flags", "security", NULL};
+    PyObject *name, *spec = Py_None;
+    uint64_t capacity, max_record = 0;
+    DWORD flags = 0, err;
+    wchar_t *wide;
+    wi_security security;
+    int result;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&|O&O&O:_create",
+                                     keywords, &name, wi_u64_converter,
+                                     &capacity, wi_u64_converter, &max_record,
+                                     wi_u32_converter, &flags, &spec) ||
+        channel_name(name, &wide) < 0) {
+        return NULL;
+    }
+    if (wi_security_init(&security, spec) < 0) {
+        PyMem_Free(wide);
+        return NULL;
+    }
+    ChannelObject *self = channel_alloc(cls, name);
+    if (self == NULL) {
+        goto done;
+    }
+    WI_CALL(err, result = winipc_channel_create(
+                     &self->ch, wide, capacity, max_record, flags,
+                     wi_security_attributes(&security)));
+    self->created = 1;
+    self =
+        (ChannelObject *)channel_made(self, result, err, "CreateFileMappingW");
+done:
+    wi_security_clear(&security);
+    PyMem_Free(wide);
+    return (PyObject *)self;
+}
+
+static PyObject *
+channel_open(PyObject *cls, PyObject *args)
+{
+    PyObject *name;
+    wchar_t *wide;
+    DWORD err;
+    int result;
+    if (!PyArg_ParseTuple(args, "O:_open", &name) ||
+        channel_name(name, &wide) < 0) {
+        return NULL;
+    }
+    ChannelObject *self = channel_alloc(cls, name);
+    if (self != NULL) {
+        /* The creator needs a moment at most; one that died needs for ever */
+        WI_CALL(err, result = winipc_channel_open(&self->ch, wide, 1000));
+        self = (ChannelObject *)channel_made(self, result, err,
+                                             "OpenFileMappingW");
+    }
+    PyMem_Free(wide);
+    return (PyObject *)self;
+}
+
+PyDoc_STRVAR(channel_claim_doc, "_claim($self, receive, /)\n--\n\n"
+                                "Take the role of receiver or sender now.");
+
+static PyObject *
+channel_claim(PyObject *op, PyObject *arg)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    int receive = PyObject_IsTrue(arg);
+    if (receive < 0) {
+        return NULL;
+    }
+    channel_gate *gate = receive ? &self->receiving : &self->sending;
+    if (gate_enter(self, gate, &deadline, "Channel") < 0) {
+        return NULL;
+    }
+    int result = winipc_channel_claim(&self->ch, receive);
+    DWORD err = GetLastError();
+    gate_exit(self, gate);
+    if (result != WINIPC_OK) {
+        return channel_raise(self, result, err, "Channel");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(channel_arm_doc,
+             "_arm($self, length, look, /)\n--\n\n"
+             "Before an asyncio task sleeps on the event \".data\" (length\n"
+             "-1) or \".space\": False if it will be set, True if another\n"
+             "try is worth it. look: ask whether the peer lives.");
+
+static PyObject *
+channel_arm(PyObject *op, PyObject *args)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    channel_deadline deadline = {0, 0, 0, 0};
+    Py_ssize_t length;
+    int look, ready;
+    if (!PyArg_ParseTuple(args, "np:_arm", &length, &look)) {
+        return NULL;
+    }
+    channel_gate *gate = length < 0 ? &self->receiving : &self->sending;
+    if (gate_enter(self, gate, &deadline, "Channel") < 0) {
+        return NULL;
+    }
+    if (length < 0) {
+        int left = winipc_channel_producers(&self->ch, look);
+        ready = left == WINIPC_CLOSED || left == WINIPC_BROKEN ||
+                winipc_ring_want_data(&self->ch.ring) == WINIPC_OK;
+    }
+    else {
+        int left = winipc_channel_consumer(&self->ch, look);
+        ready = left == WINIPC_CLOSED || left == WINIPC_BROKEN ||
+                winipc_ring_want_space(&self->ch.ring, (uint64_t)length) ==
+                    WINIPC_OK;
+    }
+    gate_exit(self, gate);
+    return PyBool_FromLong(ready);
+}
+
+/* ------------------------------------------------------------- attributes */
+
+static PyObject *
+channel_get_name(PyObject *op, void *ignored)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    WI_UNUSED(ignored);
+    PyObject *name = self->name != NULL ? self->name : Py_None;
+    Py_INCREF(name);
+    return name;
+}
+
+static PyObject *
+channel_get_created(PyObject *op, void *ignored)
+{
+    WI_UNUSED(ignored);
+    return PyBool_FromLong(((ChannelObject *)op)->created);
+}
+
+static PyObject *
+channel_get_closed(PyObject *op, void *ignored)
+{
+    WI_UNUSED(ignored);
+    return PyBool_FromLong(((ChannelObject *)op)->ch.ring.shared == NULL);
+}
+
+enum { GET_CAPACITY, GET_MAX_RECORD, GET_FLAGS, GET_DROPPED, GET_PENDING };
+
+static PyObject *
+channel_get_number(PyObject *op, void *which)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    winipc_ring *ring = &self->ch.ring;
+    uint64_t head;
+    if (channel_check_open(self) < 0) {
+        return NULL;
+    }
+    switch ((int)(intptr_t)which) {
+    case GET_CAPACITY:
+        return PyLong_FromUnsignedLongLong(ring->capacity);
+    case GET_MAX_RECORD:
+        return PyLong_FromUnsignedLongLong(ring->max_record);
+    case GET_FLAGS:
+        return PyLong_FromUnsignedLong(ring->flags);
+    case GET_DROPPED:
+        return PyLong_FromUnsignedLongLong(
+            WINIPC_LOAD_RELAXED(&ring->shared->dropped));
+    default:
+        head = WINIPC_LOAD(&ring->shared->head) & ~UINT64_C(7);
+        return PyLong_FromUnsignedLongLong(WINIPC_LOAD(&ring->shared->tail) -
+                                           head);
+    }
+}
+
+static PyObject *
+channel_get_max_message(PyObject *op, void *ignored)
+{
+    WI_UNUSED(ignored);
+    return PyLong_FromUnsignedLongLong(((ChannelObject *)op)->max_message);
+}
+
+static int
+channel_set_max_message(PyObject *op, PyObject *value, void *ignored)
+{
+    uint64_t number;
+    WI_UNUSED(ignored);
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete max_message");
+        return -1;
+    }
+    if (!wi_u64_converter(value, &number)) {
+        return -1;
+    }
+    if (number > PY_SSIZE_T_MAX / 2) {
+        PyErr_SetString(PyExc_OverflowError, "max_message is too large");
+        return -1;
+    }
+    ((ChannelObject *)op)->max_message = number;
+    return 0;
+}
+
+PyDoc_STRVAR(channel_members_doc,
+             "_members($self, /)\n--\n\n"
+             "Process ids: the receiver (or None), and the list of senders.");
+
+static PyObject *
+channel_members(PyObject *op, PyObject *ignored)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    WI_UNUSED(ignored);
+    if (channel_check_open(self) < 0) {
+        return NULL;
+    }
+    PyObject *senders = PyList_New(0);
+    PyObject *receiver = Py_None;
+    Py_INCREF(receiver);
+    for (int slot = 0; senders != NULL && slot < WINIPC_CHANNEL_MEMBERS;
+         slot++) {
+        uint64_t word = WINIPC_LOAD(&self->ch.ring.shared->members[slot].word);
+        if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_FREE) {
+            continue;
+        }
+        PyObject *pid = PyLong_FromUnsignedLong(WINIPC_MEMBER_PID(word));
+        if (pid == NULL) {
+            Py_CLEAR(senders);
+        }
+        else if (slot == 0) {
+            Py_DECREF(receiver);
+            receiver = pid;
+        }
+        else {
+            if (PyList_Append(senders, pid) < 0) {
+                Py_CLEAR(senders);
+            }
+            Py_DECREF(pid);
+        }
+    }
+    if (senders == NULL) {
+        Py_DECREF(receiver);
+        return NULL;
+    }
+    return Py_BuildValue("(NN)", receiver, senders);
+}
+
+static PyMethodDef channel_methods[] = {
+    {"_create", (PyCFunction)(void (*)(void))channel_create,
+     METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
+    {"_open", channel_open, METH_CLASS | METH_VARARGS, NULL},
+    {"_claim", channel_claim, METH_O, channel_claim_doc},
+    {"_arm", channel_arm, METH_VARARGS, channel_arm_doc},
+    {"_members", channel_members, METH_NOARGS, channel_members_doc},
+    {"send", (PyCFunction)(void (*)(void))channel_send,
+     METH_FASTCALL | METH_KEYWORDS, channel_send_doc},
+    {"send_many", (PyCFunction)(void (*)(void))channel_send_many,
+     METH_FASTCALL | METH_KEYWORDS, channel_send_many_doc},
+    {"recv", (PyCFunction)(void (*)(void))channel_recv,
+     METH_FASTCALL | METH_KEYWORDS, channel_recv_doc},
+    {"recv_into", (PyCFunction)(void (*)(void))channel_recv_into,
+     METH_FASTCALL | METH_KEYWORDS, channel_recv_into_doc},
+    {"_recv_many", (PyCFunction)(void (*)(void))channel_recv_many,
+     METH_FASTCALL | METH_KEYWORDS, channel_recv_many_doc},
+    {"peek", (PyCFunction)(void (*)(void))channel_peek,
+     METH_FASTCALL | METH_KEYWORDS, channel_peek_doc},
+    {"close", channel_close, METH_NOARGS, channel_close_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef channel_slots_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ChannelObject, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef channel_getset[] = {
+    {"name", channel_get_name, NULL, "The name.", NULL},
+    {"created", channel_get_created, NULL,
+     "Whether this object made the channel.", NULL},
+    {"closed", channel_get_closed, NULL, "Whether it is closed.", NULL},
+    {"capacity", channel_get_number, NULL, "Bytes of the ring.",
+     (void *)GET_CAPACITY},
+    {"max_record", channel_get_number, NULL,
+     "Bytes of the largest message that is not sent in parts.",
+     (void *)GET_MAX_RECORD},
+    {"_flags", channel_get_number, NULL, NULL, (void *)GET_FLAGS},
+    {"dropped", channel_get_number, NULL,
+     "How many messages overflow=\"drop_oldest\" has forgotten.",
+     (void *)GET_DROPPED},
+    {"pending", channel_get_number, NULL,
+     "Bytes of the ring in use now, 8 per message included.",
+     (void *)GET_PENDING},
+    {"max_message", channel_get_max_message, channel_set_max_message,
+     "The largest message in parts that recv takes, in bytes.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(channel_doc, "A ring of messages between processes.");
+
+static PyType_Slot channel_slots[] = {
+    {Py_tp_doc, (void *)channel_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_methods, channel_methods},   {Py_tp_members, channel_slots_members},
+    {Py_tp_getset, channel_getset},     {Py_tp_traverse, channel_traverse},
+    {Py_tp_finalize, channel_finalize}, {0, NULL},
+};
+
+static PyType_Spec channel_spec = {
+    .name = "winipc._core.Channel",
+    .basicsize = sizeof(ChannelObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = channel_slots,
+};
+
+int
+wi_channel_init(PyObject *module, wi_state *state)
+{
+    state->EndOfStream = PyErr_NewExceptionWithDoc(
+        "winipc.EndOfStream",
+        "All senders of a channel have closed it and everything is read.",
+        PyExc_EOFError, NULL);
+    if (state->EndOfStream == NULL ||
+        PyModule_AddObjectRef(module, "EndOfStream", state->EndOfStream) < 0 ||
+        wi_add_type(module, &peeked_spec, &state->peeked_type) < 0) {
+        return -1;
+    }
+    return wi_add_type(module, &channel_spec, &state->channel_type);
+}

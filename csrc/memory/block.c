@@ -1,0 +1,291 @@
+/* block.c: GlobalMemory, a block of this process's memory with an address.
+ *
+ * Wraps GlobalAlloc/GlobalFree (a fixed block of the heap, as the classic
+ * hand-over uses it) and VirtualAlloc/VirtualFree (whole pages). The object
+ * owns the block; its address is given to another process, which reads it
+ * with ReadProcessMemory. Every pin (an exported buffer or a call that copies
+ * without the GIL) keeps the block, so that close() cannot take it away from
+ * under a memoryview. Any thread may call any method. */
+#include "base/bytes.h"
+
+enum { KIND_GLOBAL = 0, KIND_VIRTUAL = 1 };
+
+typedef struct {
+    WI_BYTES_HEAD       /* base is NULL once closed or given away */
+        int kind;       /* KIND_GLOBAL or KIND_VIRTUAL */
+    PyObject *weakrefs; /* __weaklistoffset__ */
+} MemoryObject;
+
+/* ---------------------------------------------------- release, finalise */
+
+/* Free the block; the error code, 0 for success or nothing to free. */
+static DWORD
+memory_release(MemoryObject *self)
+{
+    char *base = self->bytes.base;
+    self->bytes.base = NULL;
+    self->bytes.size = 0;
+    if (base == NULL) {
+        return 0;
+    }
+    SetLastError(ERROR_SUCCESS);
+    BOOL ok = self->kind == KIND_GLOBAL ? GlobalFree((HGLOBAL)base) == NULL
+                                        : VirtualFree(base, 0, MEM_RELEASE);
+    if (ok) {
+        return 0;
+    }
+    DWORD err = GetLastError();
+    return err ? err : ERROR_INTERNAL_ERROR;
+}
+
+/* Free the block, now or when the last buffer of it goes. */
+static void
+memory_orphan(PyObject *op)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    if (self->bytes.pins > 0) {
+        self->bytes.orphan = memory_orphan;
+        return;
+    }
+    self->bytes.orphan = NULL;
+    memory_release(self);
+}
+
+static void
+memory_finalize(PyObject *op)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    if (self->bytes.base == NULL) {
+        return;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    wi_warn_unclosed(op);
+    memory_orphan(op); /* a memoryview in the same cycle may be left */
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+memory_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return 0;
+}
+
+/* --------------------------------------------------------- constructor */
+
+PyDoc_STRVAR(memory_create_doc,
+             "_create($type, size, kind, /)\n--\n\n"
+             "Allocate size zeroed bytes: kind 0 by GlobalAlloc, 1 by "
+             "VirtualAlloc.");
+
+static PyObject *
+memory_create(PyObject *cls, PyObject *args)
+{
+    Py_ssize_t size;
+    int kind;
+    if (!PyArg_ParseTuple(args, "ni:_create", &size, &kind)) {
+        return NULL;
+    }
+    if (size < 0) {
+        PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+        return NULL;
+    }
+    if (kind != KIND_GLOBAL && kind != KIND_VIRTUAL) {
+        PyErr_Format(PyExc_ValueError, "unknown kind %d", kind);
+        return NULL;
+    }
+    MemoryObject *self = wi_alloc((PyTypeObject *)cls);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->bytes.size = size;
+    self->kind = kind;
+    /* An empty block has an address too, so that it can be handed over. */
+    SIZE_T bytes = size > 0 ? (SIZE_T)size : 1;
+    DWORD err;
+    if (kind == KIND_GLOBAL) {
+        WI_CALL(err, self->bytes.base = (char *)GlobalAlloc(GPTR, bytes));
+    }
+    else {
+        WI_CALL(err, self->bytes.base =
+                         VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT,
+                                      PAGE_READWRITE));
+    }
+    if (self->bytes.base == NULL) {
+        PyObject *what = PyUnicode_FromFormat("%zd bytes", size);
+        if (what != NULL) {
+            wi_raise(err ? err : ERROR_NOT_ENOUGH_MEMORY,
+                     kind == KIND_GLOBAL ? "GlobalAlloc" : "VirtualAlloc",
+                     what);
+            Py_DECREF(what);
+        }
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* -------------------------------------------------------------- methods */
+
+PyDoc_STRVAR(memory_close_doc,
+             "close($self, /)\n--\n\n"
+             "Free the block; more calls do nothing.\n\n"
+             "Raises BufferError while a buffer of it is exported.\n\n"
+             "Win32: GlobalFree, VirtualFree");
+
+static PyObject *
+memory_close(PyObject *op, PyObject *unused)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    WI_UNUSED(unused);
+    if (self->bytes.base == NULL) {
+        Py_RETURN_NONE;
+    }
+    if (wi_bytes_check_unpinned(op) < 0) {
+        return NULL;
+    }
+    DWORD err = memory_release(self);
+    if (err) {
+        return wi_raise(
+            err, self->kind == KIND_GLOBAL ? "GlobalFree" : "VirtualFree",
+            NULL);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    memory_detach_doc,
+    "detach($self, /)\n--\n\n"
+    "Give the block away: return its address and count as closed.\n\n"
+    "Whoever takes it frees it, with GlobalFree or VirtualFree.\n"
+    "Raises BufferError while a buffer of it is exported, ValueError\n"
+    "when closed.");
+
+static PyObject *
+memory_detach(PyObject *op, PyObject *unused)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    WI_UNUSED(unused);
+    if (wi_bytes_check_open(op) < 0 || wi_bytes_check_unpinned(op) < 0) {
+        return NULL;
+    }
+    PyObject *address = PyLong_FromVoidPtr(self->bytes.base);
+    if (address != NULL) {
+        self->bytes.base = NULL;
+        self->bytes.size = 0;
+    }
+    return address;
+}
+
+static PyObject *
+memory_enter(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    if (wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+memory_exit(PyObject *op, PyObject *args)
+{
+    WI_UNUSED(args);
+    return memory_close(op, NULL);
+}
+
+static PyObject *
+memory_repr(PyObject *op)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    PyObject *name = PyType_GetName(Py_TYPE(op));
+    if (name == NULL) {
+        return NULL;
+    }
+    PyObject *repr =
+        self->bytes.base == NULL
+            ? PyUnicode_FromFormat("<%U closed>", name)
+            : PyUnicode_FromFormat("<%U of %zd bytes at %p>", name,
+                                   self->bytes.size, (void *)self->bytes.base);
+    Py_DECREF(name);
+    return repr;
+}
+
+static PyObject *
+memory_get_address(PyObject *op, void *closure)
+{
+    MemoryObject *self = (MemoryObject *)op;
+    WI_UNUSED(closure);
+    if (wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    return PyLong_FromVoidPtr(self->bytes.base);
+}
+
+static PyObject *
+memory_get_closed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((MemoryObject *)op)->bytes.base == NULL);
+}
+
+/* --------------------------------------------------------------- tables */
+
+static PyMethodDef memory_methods[] = {
+    {"_create", memory_create, METH_VARARGS | METH_CLASS, memory_create_doc},
+    WI_BYTES_METHODS,
+    {"close", memory_close, METH_NOARGS, memory_close_doc},
+    {"detach", memory_detach, METH_NOARGS, memory_detach_doc},
+    {"__enter__", memory_enter, METH_NOARGS, NULL},
+    {"__exit__", memory_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef memory_getset[] = {
+    {"address", memory_get_address, NULL,
+     PyDoc_STR("Where the block is in this process; ValueError when closed."),
+     NULL},
+    {"closed", memory_get_closed, NULL,
+     PyDoc_STR("Whether the block has been freed or given away."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef memory_members[] = {
+    {"size", Py_T_PYSSIZET, offsetof(MemoryObject, bytes.size), Py_READONLY,
+     PyDoc_STR("Bytes that were asked for; 0 once closed.")},
+    {"_kind", T_INT, offsetof(MemoryObject, kind), Py_READONLY, NULL},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(MemoryObject, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(memory_doc,
+             "A block of memory of this process, which others can read.");
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_doc, (void *)memory_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, memory_finalize},
+    {Py_tp_traverse, memory_traverse},
+    {Py_tp_repr, memory_repr},
+    {Py_tp_methods, memory_methods},
+    {Py_tp_getset, memory_getset},
+    {Py_tp_members, memory_members},
+    WI_BYTES_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Spec memory_spec = {
+    .name = "winipc._core.GlobalMemory",
+    .basicsize = sizeof(MemoryObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = memory_slots,
+};
+
+int
+wi_memory_init(PyObject *module, wi_state *state)
+{
+    return wi_add_type(module, &memory_spec, &state->global_memory_type);
+}

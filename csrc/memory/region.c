@@ -1,0 +1,391 @@
+/* region.c: what a SharedMapping and a view of one have in common.
+ *
+ * A region owns its view of a section (MapViewOfFile) and, when it is the
+ * mapping itself, the handle of the section and of the file behind it. How its
+ * bytes are read and written is in bytes.c; here they are flushed, closed
+ * and described. Any thread may call anything. */
+#include "region.h"
+
+#include "atomic.h"
+
+#include "base/guard.h"
+
+PyObject *
+wi_region_label(RegionObject *self)
+{
+    if (self->name != NULL) {
+        return Py_NewRef(self->name);
+    }
+    return PyUnicode_FromString("unnamed mapping");
+}
+
+/* Everything is moved into locals first, so that a second call finds nothing
+ * to do; then freed in reverse order of acquisition. */
+DWORD
+wi_region_release(RegionObject *self, const char **api)
+{
+    char *start = self->start;
+    HANDLE section = self->section;
+    HANDLE file = self->file;
+    void *guard = self->guard;
+    DWORD err = ERROR_SUCCESS;
+    self->start = NULL;
+    self->bytes.base = NULL;
+    self->bytes.size = 0;
+    self->mapped = 0;
+    self->total = 0;
+    self->section = NULL;
+    self->file = NULL;
+    self->guard = NULL;
+    *api = NULL;
+    if (start != NULL && !UnmapViewOfFile(start)) {
+        err = GetLastError();
+        *api = "UnmapViewOfFile";
+    }
+    if (section != NULL && !CloseHandle(section) && *api == NULL) {
+        err = GetLastError();
+        *api = "CloseHandle";
+    }
+    if (file != NULL && !CloseHandle(file) && *api == NULL) {
+        err = GetLastError();
+        *api = "CloseHandle";
+    }
+    wi_guard_free(guard);
+    if (start != NULL && self->owner != NULL) {
+        RegionObject *owner = (RegionObject *)self->owner;
+        owner->views--;
+        if (owner->bytes.orphan != NULL) {
+            owner->bytes.orphan((PyObject *)owner);
+        }
+    }
+    return err;
+}
+
+/* ------------------------------------------------------------------ flush */
+
+PyDoc_STRVAR(
+    region_flush_doc,
+    "flush($self, /, offset=0, size=None)\n--\n\n"
+    "Write changed pages in the range to the file, and wait for it.\n\n"
+    "Without a file it does nothing useful. Nothing is needed for\n"
+    "other processes to see the changes: they share the pages.\n"
+    "Raises ValueError for a range that is not inside, and OSError.\n"
+    "Any thread; runs without the GIL.\n\n"
+    "Win32: FlushViewOfFile, FlushFileBuffers.");
+
+static PyObject *
+region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    static const char *const names[] = {"offset", "size", NULL};
+    RegionObject *self = (RegionObject *)op;
+    PyObject *values[2];
+    Py_ssize_t offset, size;
+    if (wi_fast_args("flush", names, 0, args, nargs, kwnames, values) < 0 ||
+        wi_bytes_optional(values[0], 0, &offset) < 0 ||
+        wi_bytes_optional(values[1], -1, &size) < 0 ||
+        wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    if (size == -1 && offset >= 0 && offset <= self->bytes.size) {
+        size = self->bytes.size - offset;
+    }
+    if (!wi_bytes_check_range(op, offset, size, "flush")) {
+        return NULL;
+    }
+    if (size == 0) {
+        return Py_NewRef(Py_None); /* 0 would mean all to Windows */
+    }
+    RegionObject *root =
+        self->owner != NULL ? (RegionObject *)self->owner : self;
+    HANDLE file = self->access == REGION_WRITE ? root->file : NULL;
+    const char *api = "FlushViewOfFile";
+    DWORD err;
+    BOOL ok;
+    self->bytes.pins++;
+    root->bytes.pins += root != self;
+    WI_CALL(err,
+            ok = FlushViewOfFile(self->bytes.base + offset, (SIZE_T)size));
+    if (ok && file != NULL) {
+        api = "FlushFileBuffers";
+        WI_CALL(err, ok = FlushFileBuffers(file));
+    }
+    if (root != self) {
+        wi_bytes_unpin((PyObject *)root);
+    }
+    wi_bytes_unpin(op);
+    if (!ok) {
+        PyObject *label = wi_region_label(self);
+        if (label != NULL) {
+            wi_raise(err, api, label);
+            Py_DECREF(label);
+        }
+        return NULL;
+    }
+    return Py_NewRef(Py_None);
+}
+
+/* ------------------------------------------------------------------ close */
+
+PyDoc_STRVAR(region_close_doc,
+             "close($self, /)\n--\n\n"
+             "Unmap the memory and close what is owned; twice is harmless.\n\n"
+             "Raises BufferError while a memoryview, an array or a view()\n"
+             "of it is alive, or a call runs in another thread.\n\n"
+             "Win32: UnmapViewOfFile, CloseHandle.");
+
+static PyObject *
+region_close(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    RegionObject *self = (RegionObject *)op;
+    if (self->views > 0) {
+        PyErr_Format(PyExc_BufferError,
+                     "cannot close %R: %zd view%s of view() and %zd buffer%s "
+                     "(memoryview, NumPy array, running call, ...) of it",
+                     op, self->views, self->views == 1 ? " is open" : "s are",
+                     self->bytes.pins, self->bytes.pins == 1 ? "" : "s");
+        return NULL;
+    }
+    if (wi_bytes_check_unpinned(op) < 0) {
+        return NULL;
+    }
+    const char *api;
+    DWORD err = wi_region_release(self, &api);
+    if (api != NULL) {
+        PyObject *label = wi_region_label(self);
+        if (label != NULL) {
+            wi_raise(err, api, label);
+            Py_DECREF(label);
+        }
+        return NULL;
+    }
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *
+region_enter(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    if (wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+region_exit(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    PyObject *result = PyObject_CallMethod(op, "close", NULL);
+    if (result == NULL) {
+        return NULL;
+    }
+    Py_DECREF(result);
+    return Py_NewRef(Py_None);
+}
+
+/* Let go of everything, now or when nobody uses it any more. */
+static void
+region_orphan(PyObject *op)
+{
+    RegionObject *self = (RegionObject *)op;
+    if (self->bytes.pins > 0 || self->views > 0) {
+        self->bytes.orphan = region_orphan;
+        return;
+    }
+    self->bytes.orphan = NULL;
+    const char *api;
+    wi_region_release(self, &api);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->name);
+}
+
+static void
+region_finalize(PyObject *op)
+{
+    RegionObject *self = (RegionObject *)op;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (self->start != NULL) {
+        wi_warn_unclosed(op);
+    }
+    /* In a cycle with a memoryview it is still exported. */
+    region_orphan(op);
+    PyErr_Restore(type, value, traceback);
+}
+
+int
+wi_region_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    RegionObject *self = (RegionObject *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->name);
+    Py_VISIT(self->owner);
+    return 0;
+}
+
+/* ------------------------------------------------------------- properties */
+
+static const char *
+region_access_name(RegionObject *self)
+{
+    return self->access == REGION_READ    ? "read"
+           : self->access == REGION_WRITE ? "readwrite"
+                                          : "copy";
+}
+
+static PyObject *
+region_repr(PyObject *op)
+{
+    RegionObject *self = (RegionObject *)op;
+    PyObject *type = PyType_GetName(Py_TYPE(op));
+    PyObject *name = self->name != NULL ? self->name : Py_None;
+    PyObject *repr = NULL;
+    if (type == NULL) {
+        return NULL;
+    }
+    if (self->start == NULL) {
+        repr = PyUnicode_FromFormat("<%U %R closed>", type, name);
+    }
+    else {
+        repr = PyUnicode_FromFormat(
+            "<%U %R size=%zd%s access='%s'>", type, name, self->bytes.size,
+            self->exact ? "" : " (whole pages)", region_access_name(self));
+    }
+    Py_DECREF(type);
+    return repr;
+}
+
+static PyObject *
+region_get_name(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    return Py_NewRef(self->name != NULL ? self->name : Py_None);
+}
+
+static PyObject *
+region_get_access(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    return PyUnicode_FromString(region_access_name(self));
+}
+
+static PyObject *
+region_get_offset(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyLong_FromUnsignedLongLong(((RegionObject *)op)->offset);
+}
+
+static PyObject *
+region_get_address(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    if (wi_bytes_check_open(op) < 0) {
+        return NULL;
+    }
+    return PyLong_FromVoidPtr(self->bytes.base);
+}
+
+static PyObject *
+region_get_closed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((RegionObject *)op)->start == NULL);
+}
+
+static PyObject *
+region_get_exact(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((RegionObject *)op)->exact);
+}
+
+static PyObject *
+region_get_file_backed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((RegionObject *)op)->bytes.guarded);
+}
+
+static PyGetSetDef region_getset[] = {
+    {"name", region_get_name, NULL,
+     "The name of the kernel object as it was given, or None.", NULL},
+    {"access", region_get_access, NULL,
+     "'read', 'readwrite' or 'copy' (writes stay in this process).", NULL},
+    {"offset", region_get_offset, NULL,
+     "Where the first byte is in the whole mapping.", NULL},
+    {"address", region_get_address, NULL,
+     "The address of the first byte in this process.", NULL},
+    {"closed", region_get_closed, NULL, "Whether close() was called.", NULL},
+    {"size_is_exact", region_get_exact, NULL,
+     "False when size could only be asked of Windows, which rounds it up to\n"
+     "whole pages: the creator may have asked for less.",
+     NULL},
+    {"file_backed", region_get_file_backed, NULL,
+     "Whether a file is behind the memory (or it cannot be told).", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef region_members[] = {
+    {"size", Py_T_PYSSIZET, offsetof(RegionObject, bytes.size), Py_READONLY,
+     "How many bytes may be used, as asked for (see size_is_exact)."},
+    {"mapped_size", Py_T_PYSSIZET, offsetof(RegionObject, mapped), Py_READONLY,
+     "How many bytes follow address up to the end of the last page."},
+    {"exports", Py_T_PYSSIZET, offsetof(RegionObject, bytes.pins), Py_READONLY,
+     "How many buffers (memoryview, NumPy, ctypes) are exported now."},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(RegionObject, weaklist),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* ------------------------------------------------------------------- type */
+
+/* The casts through void (*)(void) keep GCC's -Wcast-function-type quiet. */
+#define REGION_FAST(f) ((PyCFunction)(void (*)(void))(f))
+
+static PyMethodDef region_methods[] = {
+    WI_BYTES_METHODS,
+    WI_ATOMIC_METHODS{"flush", REGION_FAST(region_flush),
+                      METH_FASTCALL | METH_KEYWORDS, region_flush_doc},
+    {"close", region_close, METH_NOARGS, region_close_doc},
+    {"__enter__", region_enter, METH_NOARGS, NULL},
+    {"__exit__", region_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    region_doc,
+    "A run of mapped memory: what SharedMapping and its views share.");
+
+static PyType_Slot region_slots[] = {
+    {Py_tp_doc, (void *)region_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, region_finalize},
+    {Py_tp_traverse, wi_region_traverse},
+    {Py_tp_repr, region_repr},
+    {Py_tp_iter, PySeqIter_New},
+    {Py_tp_methods, region_methods},
+    {Py_tp_members, region_members},
+    {Py_tp_getset, region_getset},
+    WI_BYTES_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Spec region_spec = {
+    .name = "winipc._core.MappedMemory",
+    .basicsize = sizeof(RegionObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = region_slots,
+};
+
+int
+wi_region_init(PyObject *module, wi_state *state)
+{
+    return wi_add_type(module, &region_spec, &state->region_type);
+}

@@ -1,0 +1,791 @@
+/* snapshot.c: whole records out of memory that somebody keeps writing.
+ *
+ * Two protocols, both with one writer and any number of readers, none of whom
+ * takes a lock:
+ *
+ * seqlock   The sequence is odd while the writer is at work and grows by two
+ *           for each record. A reader copies between two looks at it and
+ *           keeps the copy when it saw the same even number twice.
+ * double    Two copies of the record; the lowest bit of the sequence tells
+ *           which is whole. The writer fills the other and then adds one. A
+ *           reader keeps its copy when the sequence is still the same. A
+ *           writer that dies leaves a whole record behind.
+ *
+ * The sequence is read with acquire semantics before the copy, and again
+ * behind an acquire fence; it is written behind release fences. Only the
+ * layout (where the sequence is, how wide, where the records are) is the
+ * caller's, so that foreign structures can be read as well.
+ *
+ * An object keeps a buffer of the memory, which keeps a mapping from closing.
+ * Any thread may read; who writes is the caller's business. Waiting and long
+ * copies run without the GIL, and a page of a file that does not come in is
+ * an OSError (guard.c). */
+#include "atomic.h"
+
+#include "base/guard.h"
+#include "region.h"
+
+#if defined(_MSC_VER) && !defined(__clang__)
+/* On x86 and x64 the processor keeps the order and only the compiler has to
+ * be told; on ARM64 this is a barrier. */
+#define SNAPSHOT_ACQUIRE() WI_ATOMIC_FENCE()
+#define SNAPSHOT_RELEASE() WI_ATOMIC_FENCE()
+#else
+#define SNAPSHOT_ACQUIRE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define SNAPSHOT_RELEASE() __atomic_thread_fence(__ATOMIC_RELEASE)
+#endif
+
+/* The longest copy, and the number of tries, with the GIL held. */
+#define SNAPSHOT_KEEP_GIL 4096
+#define SNAPSHOT_GIL_TRIES 64
+
+/* How many bytes to copy without the GIL between two looks at the clock. */
+#define SNAPSHOT_SLICE (16u << 20)
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *weaklist;
+    Py_buffer view;    /* of the memory; view.obj is NULL when closed */
+    char *sequence;    /* where the number is, aligned */
+    char *data;        /* the record, or the first of two */
+    Py_ssize_t size;   /* of one record */
+    Py_ssize_t stride; /* from the first to the second */
+    Py_ssize_t calls;  /* in flight without the GIL */
+    char wide;         /* the sequence has 64 bits, not 32 */
+    char twice;        /* "double", not "seqlock" */
+    char guarded;      /* a file is behind the memory */
+} SnapshotObject;
+
+/* ---------------------------------------------------------------- protocol */
+
+static uint64_t
+snapshot_sequence(const SnapshotObject *self)
+{
+    return self->wide ? wi_atomic_load64(self->sequence)
+                      : wi_atomic_load32(self->sequence);
+}
+
+static void
+snapshot_set_sequence(SnapshotObject *self, uint64_t value)
+{
+    SNAPSHOT_RELEASE();
+    if (self->wide) {
+        wi_atomic_exchange64(self->sequence, value);
+    }
+    else {
+        wi_atomic_exchange32(self->sequence, (uint32_t)value);
+    }
+}
+
+/* One try. TRUE when `to` is a whole record, that of *sequence. */
+static BOOL
+snapshot_try(const SnapshotObject *self, char *to, uint64_t *sequence)
+{
+    uint64_t before = snapshot_sequence(self);
+    const char *from = self->data;
+    *sequence = before;
+    if (before & 1) {
+        if (!self->twice) {
+            return FALSE;
+        }
+        from += self->stride;
+    }
+    memcpy(to, from, (size_t)self->size);
+    SNAPSHOT_ACQUIRE();
+    return snapshot_sequence(self) == before;
+}
+
+/* One record, by the only writer. A number left odd by a writer that died in
+ * the middle of a seqlock stays odd until this record is whole. */
+static void
+snapshot_put(SnapshotObject *self, const char *from)
+{
+    uint64_t before = snapshot_sequence(self);
+    char *to = self->data;
+    if (self->twice) {
+        /* The last number is out before the record that it replaced goes. */
+        SNAPSHOT_RELEASE();
+        to += before & 1 ? 0 : self->stride;
+        memcpy(to, from, (size_t)self->size);
+        snapshot_set_sequence(self, before + 1);
+        return;
+    }
+    if (!(before & 1)) {
+        snapshot_set_sequence(self, ++before);
+    }
+    SNAPSHOT_RELEASE();
+    memcpy(to, from, (size_t)self->size);
+    snapshot_set_sequence(self, before + 1);
+}
+
+/* -------------------------------------------------------------------- work */
+
+enum { JOB_READ, JOB_LOOK, JOB_WRITE, JOB_VERIFY, JOB_EXERCISE };
+
+typedef struct {
+    SnapshotObject *self;
+    int kind;
+    char *bytes;       /* one record */
+    uint64_t tries;    /* how often to try, or to read and write */
+    uint64_t done;     /* whole records read or written */
+    uint64_t failed;   /* tries that met the writer */
+    uint64_t torn;     /* records that were not whole (never) */
+    uint64_t distinct; /* records that differed from the one before */
+    uint64_t sequence; /* the last one seen */
+    uint64_t value;    /* of the last record of JOB_VERIFY, JOB_EXERCISE */
+} snapshot_job;
+
+static void
+snapshot_pause(uint64_t failed)
+{
+    if (failed % 256 == 0) {
+        Sleep(failed % 4096 == 0 ? 1 : 0);
+    }
+    else if (failed % 16 == 0) {
+        SwitchToThread();
+    }
+    else {
+        YieldProcessor();
+    }
+}
+
+/* A record of JOB_EXERCISE is one number, again and again: is it? */
+static BOOL
+snapshot_is_uniform(const char *bytes, Py_ssize_t size, uint64_t *value)
+{
+    uint64_t first, word;
+    memcpy(&first, bytes, sizeof(first));
+    *value = first;
+    for (Py_ssize_t at = 8; at < size; at += 8) {
+        memcpy(&word, bytes + at, sizeof(word));
+        if (word != first) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void
+snapshot_verify(snapshot_job *job)
+{
+    SnapshotObject *self = job->self;
+    while (job->done < job->tries) {
+        uint64_t value;
+        if (!snapshot_try(self, job->bytes, &job->sequence)) {
+            job->failed++;
+            if (job->failed % 65536 == 0) {
+                return; /* let Ctrl+C and the deadline in */
+            }
+            snapshot_pause(job->failed);
+            continue;
+        }
+        job->done++;
+        if (!snapshot_is_uniform(job->bytes, self->size, &value)) {
+            job->torn++;
+        }
+        if (value != job->value) {
+            job->distinct++;
+            job->value = value;
+        }
+    }
+}
+
+static void
+snapshot_exercise(snapshot_job *job)
+{
+    SnapshotObject *self = job->self;
+    while (job->done < job->tries) {
+        job->value++;
+        for (Py_ssize_t at = 0; at < self->size; at += 8) {
+            memcpy(job->bytes + at, &job->value, sizeof(job->value));
+        }
+        snapshot_put(self, job->bytes);
+        job->done++;
+    }
+}
+
+static void
+snapshot_work(void *arg)
+{
+    snapshot_job *job = arg;
+    switch (job->kind) {
+    case JOB_READ:
+        while (job->tries-- > 0) {
+            if (snapshot_try(job->self, job->bytes, &job->sequence)) {
+                job->done = 1;
+                return;
+            }
+            snapshot_pause(++job->failed);
+        }
+        break;
+    case JOB_LOOK:
+        job->sequence = snapshot_sequence(job->self);
+        break;
+    case JOB_WRITE:
+        snapshot_put(job->self, job->bytes);
+        break;
+    case JOB_VERIFY:
+        snapshot_verify(job);
+        break;
+    default:
+        snapshot_exercise(job);
+        break;
+    }
+}
+
+/* Run a job, without the GIL if asked. 0, or -1 with OSError. */
+static int
+snapshot_run(snapshot_job *job, BOOL unlocked)
+{
+    SnapshotObject *self = job->self;
+    const char *low = self->view.buf;
+    const char *high = low + self->view.len;
+    DWORD err = ERROR_SUCCESS;
+    if (!unlocked && !self->guarded) {
+        snapshot_work(job);
+        return 0;
+    }
+    self->calls++;
+    Py_BEGIN_ALLOW_THREADS
+    if (self->guarded) {
+        err = wi_guarded(snapshot_work, job, low, high);
+    }
+    else {
+        snapshot_work(job);
+    }
+    Py_END_ALLOW_THREADS
+    self->calls--;
+    if (err == ERROR_SUCCESS) {
+        return 0;
+    }
+    wi_raise(err, "touching a page of the file", self->view.obj);
+    return -1;
+}
+
+static int
+snapshot_check_open(SnapshotObject *self)
+{
+    if (self->view.obj != NULL) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_ValueError, "Snapshot is closed");
+    return -1;
+}
+
+static int
+snapshot_check_writable(SnapshotObject *self)
+{
+    if (snapshot_check_open(self) < 0) {
+        return -1;
+    }
+    if (self->view.readonly) {
+        PyErr_SetString(PyExc_TypeError, "Snapshot is read-only");
+        return -1;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ create */
+
+PyDoc_STRVAR(snapshot_create_doc,
+             "_create($type, buffer, /, *, size, sequence, wide, data,"
+             " stride)\n--\n\n"
+             "What Snapshot() calls; stride 0 is a seqlock.\n\n"
+             "Win32: none.");
+
+/* Whether [offset, offset + size) lies in length bytes. */
+static BOOL
+snapshot_fits(Py_ssize_t offset, Py_ssize_t size, Py_ssize_t length)
+{
+    return offset >= 0 && size >= 0 && offset <= length &&
+           size <= length - offset;
+}
+
+static const char *
+snapshot_layout_fault(const SnapshotObject *self, Py_ssize_t sequence,
+                      Py_ssize_t data)
+{
+    const Py_ssize_t length = self->view.len;
+    const Py_ssize_t width = self->wide ? 8 : 4;
+    if (self->size <= 0) {
+        return "size must be 1 or more";
+    }
+    if (!snapshot_fits(sequence, width, length)) {
+        return "the sequence leaves the memory";
+    }
+    if (((uintptr_t)self->view.buf + (size_t)sequence) % (size_t)width != 0) {
+        return "the sequence must be aligned to its width";
+    }
+    if (!snapshot_fits(data, self->size, length)) {
+        return "the record leaves the memory";
+    }
+    if (self->twice &&
+        (self->stride < self->size ||
+         !snapshot_fits(data, self->stride, length) ||
+         !snapshot_fits(data + self->stride, self->size, length))) {
+        return "the second record leaves the memory or overlaps the first";
+    }
+    for (int i = 0; i <= self->twice; i++) {
+        Py_ssize_t at = data + i * self->stride;
+        if (sequence < at + self->size && at < sequence + width) {
+            return "the sequence lies in a record";
+        }
+    }
+    return NULL;
+}
+
+static PyObject *
+snapshot_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"",     "size",   "sequence", "wide",
+                               "data", "stride", NULL};
+    PyObject *buffer;
+    Py_ssize_t size, sequence, data, stride;
+    int wide;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$nnpnn:_create", keywords,
+                                     &buffer, &size, &sequence, &wide, &data,
+                                     &stride)) {
+        return NULL;
+    }
+    SnapshotObject *self = wi_alloc((PyTypeObject *)cls);
+    if (self == NULL) {
+        return NULL;
+    }
+    if (PyObject_GetBuffer(buffer, &self->view, PyBUF_WRITABLE) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
+            goto failed;
+        }
+        PyErr_Clear();
+        if (PyObject_GetBuffer(buffer, &self->view, PyBUF_SIMPLE) < 0) {
+            goto failed;
+        }
+    }
+    self->size = size;
+    self->stride = stride;
+    self->wide = (char)wide;
+    self->twice = stride != 0;
+    const char *fault = snapshot_layout_fault(self, sequence, data);
+    if (fault != NULL) {
+        PyErr_SetString(PyExc_ValueError, fault);
+        goto failed;
+    }
+    self->sequence = (char *)self->view.buf + sequence;
+    self->data = (char *)self->view.buf + data;
+    self->guarded = wi_bytes_guarded_source(buffer) != NULL;
+    return (PyObject *)self;
+
+failed:
+    PyBuffer_Release(&self->view); /* harmless when there is none */
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* -------------------------------------------------------------------- read */
+
+/* How many records to copy, at most, between two looks at the clock and at
+ * signals: large ones take their time. */
+static uint64_t
+snapshot_slice(const SnapshotObject *self, uint64_t most)
+{
+    uint64_t slice = SNAPSHOT_SLICE / (uint64_t)self->size + 1;
+    return slice < most ? slice : most;
+}
+
+/* A whole record into bytes, of self->size. 0, or -1 with an exception. */
+static int
+snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
+{
+    snapshot_job job = {.self = self,
+                        .kind = JOB_READ,
+                        .bytes = bytes,
+                        .tries = SNAPSHOT_GIL_TRIES};
+    if (self->size <= SNAPSHOT_KEEP_GIL && !self->guarded) {
+        /* Almost always the first try finds a whole record. */
+        for (int i = 0; i < SNAPSHOT_GIL_TRIES; i++) {
+            if (snapshot_try(self, bytes, &job.sequence)) {
+                return 0;
+            }
+            YieldProcessor();
+        }
+    }
+    ULONGLONG start = GetTickCount64();
+    int result = -1;
+    self->calls++; /* a signal's handler may try to close it */
+    for (;;) {
+        job.tries = snapshot_slice(self, 1024);
+        if (snapshot_run(&job, TRUE) < 0) {
+            break;
+        }
+        if (job.done) {
+            result = 0;
+            break;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            break;
+        }
+        if (timeout_ms != WI_FOREVER &&
+            GetTickCount64() - start >= timeout_ms) {
+            wi_raise_timeout(
+                self->twice || !(job.sequence & 1)
+                    ? "reading a record that changes all the time"
+                    : "reading a record whose writer is in the middle of it "
+                      "(or died there)",
+                self->view.obj);
+            break;
+        }
+    }
+    self->calls--;
+    return result;
+}
+
+PyDoc_STRVAR(
+    snapshot_read_doc,
+    "read($self, /, timeout=1.0)\n--\n\n"
+    "A copy of the record as the writer left it, never half of two.\n\n"
+    "`timeout` is in seconds, None for ever. Raises TimeoutError\n"
+    "(winerror 1460) when the writer is at work all that time, or\n"
+    "died in the middle. Any thread; waits without the GIL.\n\n"
+    "Win32: none, a copy of mapped memory.");
+
+static PyObject *
+snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const char *const names[] = {"timeout", NULL};
+    SnapshotObject *self = (SnapshotObject *)op;
+    PyObject *values[1];
+    uint64_t timeout = 1000;
+    if (wi_fast_args("read", names, 0, args, nargs, kwnames, values) < 0 ||
+        (values[0] != NULL && !wi_timeout_converter(values[0], &timeout)) ||
+        snapshot_check_open(self) < 0) {
+        return NULL;
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, self->size);
+    if (bytes != NULL &&
+        snapshot_read_to(self, PyBytes_AsString(bytes), timeout) < 0) {
+        Py_CLEAR(bytes);
+    }
+    return bytes;
+}
+
+PyDoc_STRVAR(snapshot_read_into_doc,
+             "read_into($self, buffer, /, timeout=1.0)\n--\n\n"
+             "As read(), into a writable buffer of `size` bytes or more.\n\n"
+             "Returns `size`. What the buffer holds after an error is not\n"
+             "said.\n\n"
+             "Win32: none, a copy of mapped memory.");
+
+static PyObject *
+snapshot_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    static const char *const names[] = {"buffer", "timeout", NULL};
+    SnapshotObject *self = (SnapshotObject *)op;
+    PyObject *values[2], *result = NULL;
+    uint64_t timeout = 1000;
+    Py_buffer view;
+    if (wi_fast_args("read_into", names, 1, args, nargs, kwnames, values) <
+            0 ||
+        (values[1] != NULL && !wi_timeout_converter(values[1], &timeout)) ||
+        PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    if (snapshot_check_open(self) < 0) {
+        goto done;
+    }
+    if (view.len < self->size) {
+        PyErr_Format(PyExc_ValueError,
+                     "read_into: %zd bytes do not fit in a buffer of %zd",
+                     self->size, view.len);
+        goto done;
+    }
+    if (snapshot_read_to(self, view.buf, timeout) == 0) {
+        result = PyLong_FromSsize_t(self->size);
+    }
+done:
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* ------------------------------------------------------------------- write */
+
+PyDoc_STRVAR(snapshot_write_doc,
+             "write($self, data, /)\n--\n\n"
+             "Put a whole record, by the protocol. One writer at a time.\n\n"
+             "Raises ValueError unless `data` has exactly `size` bytes, and\n"
+             "TypeError for memory that is read-only.\n\n"
+             "Win32: none, a copy into mapped memory.");
+
+static PyObject *
+snapshot_write(PyObject *op, PyObject *data)
+{
+    SnapshotObject *self = (SnapshotObject *)op;
+    PyObject *result = NULL;
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (snapshot_check_writable(self) < 0) {
+        goto done;
+    }
+    if (view.len != self->size) {
+        PyErr_Format(PyExc_ValueError,
+                     "write: a record has %zd bytes, not %zd", self->size,
+                     view.len);
+        goto done;
+    }
+    snapshot_job job = {.self = self, .kind = JOB_WRITE, .bytes = view.buf};
+    if (snapshot_run(&job, self->size > SNAPSHOT_KEEP_GIL) == 0) {
+        result = Py_NewRef(Py_None);
+    }
+done:
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* -------------------------------------------------------------- self-tests */
+
+/* In slices, so that Ctrl+C gets in. */
+static int
+snapshot_loop(snapshot_job *job, uint64_t count, uint64_t timeout_ms)
+{
+    SnapshotObject *self = job->self;
+    ULONGLONG start = GetTickCount64();
+    if (self->size % 8 != 0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "only records of whole 8 bytes can be verified");
+        return -1;
+    }
+    job->bytes = PyMem_Malloc((size_t)self->size);
+    if (job->bytes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int result = 0;
+    self->calls++; /* a signal's handler may try to close it */
+    while (result == 0 && job->done < count) {
+        uint64_t left = count - job->done;
+        uint64_t slice = snapshot_slice(self, 100000);
+        job->tries = job->done + (left < slice ? left : slice);
+        result = snapshot_run(job, TRUE);
+        if (result == 0) {
+            result = PyErr_CheckSignals();
+        }
+        if (timeout_ms != WI_FOREVER &&
+            GetTickCount64() - start >= timeout_ms) {
+            break;
+        }
+    }
+    self->calls--;
+    PyMem_Free(job->bytes);
+    return result;
+}
+
+PyDoc_STRVAR(snapshot_verify_doc,
+             "_verify($self, count, timeout=None, /)\n--\n\n"
+             "Read `count` records of exercise(): (read, torn, retries,"
+             " distinct).\n\n"
+             "Win32: none.");
+
+static PyObject *
+snapshot_verify_method(PyObject *op, PyObject *args)
+{
+    SnapshotObject *self = (SnapshotObject *)op;
+    uint64_t count, timeout = WI_FOREVER;
+    if (!PyArg_ParseTuple(args, "O&|O&:_verify", wi_u64_converter, &count,
+                          wi_timeout_converter, &timeout) ||
+        snapshot_check_open(self) < 0) {
+        return NULL;
+    }
+    snapshot_job job = {.self = self, .kind = JOB_VERIFY};
+    if (snapshot_loop(&job, count, timeout) < 0) {
+        return NULL;
+    }
+    return Py_BuildValue(
+        "KKKK", (unsigned long long)job.done, (unsigned long long)job.torn,
+        (unsigned long long)job.failed, (unsigned long long)job.distinct);
+}
+
+PyDoc_STRVAR(
+    snapshot_exercise_doc,
+    "exercise($self, count, timeout=None, /)\n--\n\n"
+    "Write records that verify() can tell from torn ones, as fast as\n"
+    "it goes, until `count` are written or `timeout` seconds over.\n\n"
+    "Each record is one number of 64 bits, again and again. Returns\n"
+    "how many were written. Runs without the GIL.\n\n"
+    "Win32: none, copies into mapped memory.");
+
+static PyObject *
+snapshot_exercise_method(PyObject *op, PyObject *args)
+{
+    SnapshotObject *self = (SnapshotObject *)op;
+    uint64_t count, timeout = WI_FOREVER;
+    if (!PyArg_ParseTuple(args, "O&|O&:exercise", wi_u64_converter, &count,
+                          wi_timeout_converter, &timeout) ||
+        snapshot_check_writable(self) < 0) {
+        return NULL;
+    }
+    snapshot_job job = {.self = self, .kind = JOB_EXERCISE};
+    if (snapshot_loop(&job, count, timeout) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(job.done);
+}
+
+/* ------------------------------------------------------------------- close */
+
+/* Giving a buffer back may run Python, which finds it closed by then. */
+static void
+snapshot_release(SnapshotObject *self)
+{
+    Py_buffer view = self->view;
+    memset(&self->view, 0, sizeof(self->view));
+    PyBuffer_Release(&view); /* harmless when there is none */
+}
+
+PyDoc_STRVAR(snapshot_close_doc,
+             "close($self, /)\n--\n\n"
+             "Let go of the memory; twice is harmless.\n\n"
+             "Raises BufferError while a call runs in another thread.\n\n"
+             "Win32: none.");
+
+static PyObject *
+snapshot_close(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    SnapshotObject *self = (SnapshotObject *)op;
+    if (self->calls > 0) {
+        PyErr_Format(PyExc_BufferError, "cannot close %R: %zd calls run", op,
+                     self->calls);
+        return NULL;
+    }
+    snapshot_release(self);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *
+snapshot_enter(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    if (snapshot_check_open((SnapshotObject *)op) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+snapshot_exit(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    return snapshot_close(op, NULL);
+}
+
+static void
+snapshot_finalize(PyObject *op)
+{
+    /* Only a buffer is owned, so a forgotten one is no leak: no warning. */
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    snapshot_release((SnapshotObject *)op);
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+snapshot_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((SnapshotObject *)op)->view.obj);
+    return 0;
+}
+
+/* -------------------------------------------------------------- properties */
+
+static PyObject *
+snapshot_get_sequence(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    SnapshotObject *self = (SnapshotObject *)op;
+    if (snapshot_check_open(self) < 0) {
+        return NULL;
+    }
+    snapshot_job job = {.self = self, .kind = JOB_LOOK};
+    if (snapshot_run(&job, FALSE) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(job.sequence);
+}
+
+static PyObject *
+snapshot_get_kind(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyUnicode_FromString(((SnapshotObject *)op)->twice ? "double"
+                                                              : "seqlock");
+}
+
+static PyObject *
+snapshot_get_closed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((SnapshotObject *)op)->view.obj == NULL);
+}
+
+static PyGetSetDef snapshot_getset[] = {
+    {"sequence", snapshot_get_sequence, NULL,
+     "The number in the memory now: it changes with every record.", NULL},
+    {"kind", snapshot_get_kind, NULL, "'seqlock' or 'double'.", NULL},
+    {"closed", snapshot_get_closed, NULL, "Whether close() was called.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef snapshot_members[] = {
+    {"size", Py_T_PYSSIZET, offsetof(SnapshotObject, size), Py_READONLY,
+     "How many bytes a record has."},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(SnapshotObject, weaklist),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* -------------------------------------------------------------------- type */
+
+#define SNAPSHOT_CAST(f) ((PyCFunction)(void (*)(void))(f))
+
+static PyMethodDef snapshot_methods[] = {
+    {"_create", SNAPSHOT_CAST(snapshot_create),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, snapshot_create_doc},
+    {"read", SNAPSHOT_CAST(snapshot_read), METH_FASTCALL | METH_KEYWORDS,
+     snapshot_read_doc},
+    {"read_into", SNAPSHOT_CAST(snapshot_read_into),
+     METH_FASTCALL | METH_KEYWORDS, snapshot_read_into_doc},
+    {"write", snapshot_write, METH_O, snapshot_write_doc},
+    {"_verify", snapshot_verify_method, METH_VARARGS, snapshot_verify_doc},
+    {"exercise", snapshot_exercise_method, METH_VARARGS,
+     snapshot_exercise_doc},
+    {"close", snapshot_close, METH_NOARGS, snapshot_close_doc},
+    {"__enter__", snapshot_enter, METH_NOARGS, NULL},
+    {"__exit__", snapshot_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(snapshot_doc, "A record that a peer keeps writing.");
+
+static PyType_Slot snapshot_slots[] = {
+    {Py_tp_doc, (void *)snapshot_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, snapshot_finalize}, {Py_tp_traverse, snapshot_traverse},
+    {Py_tp_methods, snapshot_methods},   {Py_tp_members, snapshot_members},
+    {Py_tp_getset, snapshot_getset},     {0, NULL},
+};
+
+static PyType_Spec snapshot_spec = {
+    .name = "winipc._core.Snapshot",
+    .basicsize = sizeof(SnapshotObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = snapshot_slots,
+};
+
+int
+wi_snapshot_init(PyObject *module, wi_state *state)
+{
+    return wi_add_type(module, &snapshot_spec, &state->snapshot_type);
+}

@@ -1,0 +1,32 @@
+/* message.h: what window.c, message.c and send.c share about messages. */
+#ifndef WINIPC_MESSAGE_MESSAGE_H
+#define WINIPC_MESSAGE_MESSAGE_H
+
+#include "queue.h"
+#include "base/core.h"
+
+/* WPARAM, LPARAM and LRESULT from Python: any int from -2**63 to 2**64 - 1,
+ * so that signed and unsigned spellings both work. O& converter. */
+int wi_param_converter(PyObject *value, void *out); /* uint64_t */
+
+/* A window, as an int or an object with __index__. O& converter. */
+int wi_hwnd_converter(PyObject *value, void *out); /* HWND */
+
+/* Wait for one handle as wi_wait does, and let messages that other threads
+ * send to windows of this thread in meanwhile: a peer that sends back before
+ * it answers would otherwise wait for us while we wait for it. */
+DWORD wi_wait_serving(HANDLE handle, uint64_t timeout_ms);
+
+/* "How large a message do you take?": a registered message that a winipc
+ * window answers with the mark (the letters WI on top) and the limit in
+ * bytes, which no other program's answer looks like. */
+#define WI_LIMIT_MESSAGE L"winipc.MaxMessage"
+#define WI_LIMIT_MARK ((uint64_t)0x5749 << 48)
+
+/* message.c: a message object of type (state's copydata_type or a subclass
+ * of it). Takes the reference in any case; NULL with an exception. */
+PyObject *wi_copydata_new(PyTypeObject *type, wi_message *message);
+wi_message *wi_copydata_message(PyObject *self);
+int wi_copydata_init(PyObject *module, wi_state *state);
+
+#endif

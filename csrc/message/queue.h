@@ -1,0 +1,98 @@
+/* queue.h: native messages and the bounded queue that a pump thread fills.
+ *
+ * Plain C: nothing here needs or touches Python, so a window procedure may
+ * use all of it without the GIL. */
+#ifndef WINIPC_MESSAGE_QUEUE_H
+#define WINIPC_MESSAGE_QUEUE_H
+
+#include <windows.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One received message and the copy of its data, in one block. It is shared
+ * by reference count between the queue and message objects, and constant
+ * once it is filled in. */
+typedef struct wi_message {
+    struct wi_message *next; /* in the queue */
+    volatile LONG refs;
+    UINT number;   /* WM_COPYDATA, or the message itself */
+    WPARAM wparam; /* of WM_COPYDATA: the sender's window */
+    LPARAM lparam; /* 0 for WM_COPYDATA: its pointer is dead by now */
+    uint64_t id;   /* dwData of WM_COPYDATA */
+    uint64_t time; /* FILETIME of arrival: 100 ns since 1601, UTC */
+    DWORD pid;     /* of the process that owns the sender's window, or 0 */
+    size_t size;   /* of data, in bytes */
+    unsigned char *data; /* behind this struct */
+} wi_message;
+
+/* A message with room for size bytes and one reference; NULL without memory.
+ * Everything but next, refs, time, size and data is for the caller to set. */
+wi_message *wi_message_new(size_t size);
+wi_message *wi_message_ref(wi_message *message);
+void wi_message_unref(wi_message *message); /* NULL is allowed */
+
+/* What to do with a message for which there is no room. */
+enum { WI_OVERFLOW_REFUSE, WI_OVERFLOW_DROP_OLDEST };
+
+/* A socket that gets one byte when the queue has something to say. */
+typedef struct {
+    uintptr_t socket;
+    BOOL armed;
+} wi_waker;
+
+typedef struct {
+    SRWLOCK lock; /* guards all below, except ready itself */
+    wi_message *head, *tail;
+    size_t count;
+    uint64_t bytes;
+    size_t max_count;
+    uint64_t max_bytes;
+    int overflow;
+    uint64_t refused; /* messages for which there was no room */
+    uint64_t dropped; /* messages that had to go for newer ones */
+    BOOL closed;      /* nothing comes in any more; what is in may leave */
+    HANDLE ready;     /* manual reset: set while count > 0 or closed */
+    wi_waker *wakers;
+    size_t wakers_count;
+    int(WINAPI *send)(uintptr_t socket, const char *data, int size, int flags);
+} wi_queue;
+
+/* FALSE with the last error set. A queue of zeroes may be cleared. */
+BOOL wi_queue_init(wi_queue *queue, size_t max_count, uint64_t max_bytes,
+                   int overflow);
+
+/* Take the reference and answer TRUE, or leave it with the caller. */
+BOOL wi_queue_push(wi_queue *queue, wi_message *message);
+
+/* The oldest message, with its reference, or NULL. */
+wi_message *wi_queue_pop(wi_queue *queue);
+
+/* References to the newest messages, up to count of them, oldest first; how
+ * many there are. They stay in the queue. */
+size_t wi_queue_latest(wi_queue *queue, wi_message **messages, size_t count);
+
+/* Refuse what comes from now on, and wake who waits. */
+void wi_queue_close(wi_queue *queue);
+
+/* The same fields, read together. */
+typedef struct {
+    size_t count;
+    uint64_t bytes, refused, dropped;
+    BOOL closed;
+} wi_queue_state;
+void wi_queue_look(wi_queue *queue, wi_queue_state *state);
+
+/* Wakers: arm answers TRUE when there is something to take at once (and then
+ * has not armed); a socket that was never added, or twice, is an error. */
+BOOL wi_queue_add_waker(wi_queue *queue, uintptr_t socket);
+void wi_queue_remove_waker(wi_queue *queue, uintptr_t socket);
+BOOL wi_queue_arm_waker(wi_queue *queue, uintptr_t socket);
+
+/* Close the event of a closed queue, for which nobody waits any more. */
+void wi_queue_release(wi_queue *queue);
+
+/* Free everything; no thread uses the queue any more. */
+void wi_queue_clear(wi_queue *queue);
+
+#endif

@@ -1,0 +1,232 @@
+/* cache.c: a block cache over the memory of another process, in plain C.
+ *
+ * Following pointers makes many tiny reads that lie close together. The cache
+ * fetches the page of the first read of a 64 KiB block, and the whole block at
+ * the second miss, or at the first where most blocks came to that: a lone read
+ * costs a page, and a dense structure few calls. It has no clock: who makes it says how long copies are good
+ * enough. When it is full it forgets everything, which costs no bookkeeping.
+ * The memory of some blocks is kept for the next ones: the first touch of
+ * fresh memory costs as much as a read of another process's.
+ *
+ * Not thread-safe: the GIL is held around it. */
+#include "cache.h"
+
+#include <stdlib.h>
+
+#define CACHE_PAGES ((unsigned)(WI_CACHE_BLOCK / WI_PAGE))
+#define DENSE_FROM 2    /* blocks, from which on a first miss may guess */
+#define CACHE_SPARES 17 /* a MiB, and one to read into */
+
+typedef struct {
+    uintptr_t number; /* address / WI_CACHE_BLOCK */
+    char *data;       /* WI_CACHE_BLOCK bytes; NULL: free slot */
+    unsigned valid;   /* one bit for each page that is there */
+    BOOL whole;       /* the whole block has been tried */
+} cache_block;
+
+struct wi_cache {
+    cache_block *slots; /* open addressing; a power of two */
+    size_t mask;        /* slots - 1 */
+    size_t used;
+    size_t wholes; /* blocks of which all is there, or was */
+    size_t limit;  /* blocks, at most half of the slots */
+    char *spare[CACHE_SPARES];
+    size_t spares;
+};
+
+static size_t
+cache_blocks(size_t limit)
+{
+    const size_t most = 1024 * 1024;
+    size_t blocks = limit / WI_CACHE_BLOCK;
+    return blocks < 1 ? 1 : blocks > most ? most : blocks;
+}
+
+wi_cache *
+wi_cache_new(size_t limit)
+{
+    wi_cache *cache = calloc(1, sizeof(*cache));
+    size_t slots = 2;
+    if (cache == NULL) {
+        return NULL;
+    }
+    cache->limit = cache_blocks(limit);
+    while (slots < 2 * cache->limit) {
+        slots *= 2;
+    }
+    cache->mask = slots - 1;
+    cache->slots = calloc(slots, sizeof(*cache->slots));
+    if (cache->slots == NULL) {
+        free(cache);
+        return NULL;
+    }
+    return cache;
+}
+
+/* Memory for a block, of any content; NULL when there is none. */
+static char *
+cache_take(wi_cache *cache)
+{
+    return cache->spares > 0 ? cache->spare[--cache->spares]
+                             : malloc(WI_CACHE_BLOCK);
+}
+
+static void
+cache_give_back(wi_cache *cache, char *data)
+{
+    if (data != NULL && cache->spares < CACHE_SPARES) {
+        cache->spare[cache->spares++] = data;
+    }
+    else {
+        free(data);
+    }
+}
+
+void
+wi_cache_clear(wi_cache *cache)
+{
+    for (size_t i = 0; cache->used > 0 && i <= cache->mask; i++) {
+        cache_give_back(cache, cache->slots[i].data);
+        memset(&cache->slots[i], 0, sizeof(cache->slots[i]));
+    }
+    cache->used = cache->wholes = 0;
+}
+
+void
+wi_cache_free(wi_cache *cache)
+{
+    if (cache != NULL) {
+        wi_cache_clear(cache);
+        while (cache->spares > 0) {
+            free(cache->spare[--cache->spares]);
+        }
+        free(cache->slots);
+        free(cache);
+    }
+}
+
+BOOL
+wi_cache_holds(const wi_cache *cache, size_t limit)
+{
+    return cache->limit == cache_blocks(limit);
+}
+
+/* The slot of a block, or the free slot where it would go. */
+static cache_block *
+cache_slot(wi_cache *cache, uintptr_t number)
+{
+    uint64_t hash = (uint64_t)number * UINT64_C(0x9E3779B97F4A7C15);
+    size_t i = (size_t)(hash >> 32) & cache->mask;
+    while (cache->slots[i].data != NULL && cache->slots[i].number != number) {
+        i = (i + 1) & cache->mask;
+    }
+    return &cache->slots[i];
+}
+
+/* Fetch all of a block but what is there: copies once made stay as they are.
+ */
+static BOOL
+cache_fetch_whole(wi_cache *cache, cache_block *block, const wi_target *target)
+{
+    const uintptr_t start = block->number * WI_CACHE_BLOCK;
+    if (!wi_remote_may_read(target, start, WI_CACHE_BLOCK)) {
+        return FALSE;
+    }
+    char *fresh = cache_take(cache);
+    if (fresh == NULL ||
+        wi_remote_read(target, start, fresh, WI_CACHE_BLOCK) != 0) {
+        cache_give_back(cache, fresh);
+        return FALSE;
+    }
+    for (unsigned page = 0; page < CACHE_PAGES; page++) {
+        if (block->valid >> page & 1) {
+            size_t offset = page * (size_t)WI_PAGE;
+            memcpy(fresh + offset, block->data + offset, WI_PAGE);
+        }
+    }
+    cache_give_back(cache, block->data);
+    block->data = fresh;
+    block->valid = (1u << CACHE_PAGES) - 1;
+    cache->wholes++;
+    return TRUE;
+}
+
+/* Make sure of one page of a block. */
+static BOOL
+cache_fetch(wi_cache *cache, cache_block *block, const wi_target *target,
+            unsigned page)
+{
+    BOOL dense = cache->wholes > DENSE_FROM && 2 * cache->wholes > cache->used;
+    if (!block->whole && (block->valid != 0 || dense)) {
+        block->whole = TRUE;
+        if (cache_fetch_whole(cache, block, target)) {
+            return TRUE;
+        }
+    }
+    size_t offset = page * (size_t)WI_PAGE;
+    if (wi_remote_read(target, block->number * WI_CACHE_BLOCK + offset,
+                       block->data + offset, WI_PAGE) != 0) {
+        return FALSE;
+    }
+    block->valid |= 1u << page;
+    return TRUE;
+}
+
+BOOL
+wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
+              void *buffer, size_t size)
+{
+    char *to = buffer;
+    if (size > WI_CACHE_BLOCK ||
+        (size > 0 && size - 1 > UINTPTR_MAX - address)) {
+        return FALSE;
+    }
+    while (size > 0) {
+        cache_block *block = cache_slot(cache, address / WI_CACHE_BLOCK);
+        if (block->data == NULL) {
+            if (cache->used >= cache->limit) {
+                wi_cache_clear(cache);
+                block = cache_slot(cache, address / WI_CACHE_BLOCK);
+            }
+            block->data = cache_take(cache);
+            if (block->data == NULL) {
+                return FALSE;
+            }
+            block->number = address / WI_CACHE_BLOCK;
+            cache->used++;
+        }
+        size_t offset = address % WI_CACHE_BLOCK;
+        unsigned page = (unsigned)(offset / WI_PAGE);
+        if (!(block->valid >> page & 1) &&
+            !cache_fetch(cache, block, target, page)) {
+            return FALSE;
+        }
+        size_t part = (size_t)(WI_PAGE - address % WI_PAGE);
+        if (part > size) {
+            part = size;
+        }
+        memcpy(to, block->data + offset, part);
+        to += part;
+        address += part;
+        size -= part;
+    }
+    return TRUE;
+}
+
+void
+wi_cache_forget(wi_cache *cache, uintptr_t address, size_t size)
+{
+    if (size > cache->limit * WI_CACHE_BLOCK) {
+        wi_cache_clear(cache);
+        return;
+    }
+    for (size_t done = 0; done < size;) {
+        cache_block *block = cache_slot(cache, address / WI_CACHE_BLOCK);
+        if (block->data != NULL) {
+            block->valid &= ~(1u << (address % WI_CACHE_BLOCK / WI_PAGE));
+        }
+        size_t part = (size_t)(WI_PAGE - address % WI_PAGE);
+        address += part;
+        done += part;
+    }
+}

@@ -1,0 +1,28 @@
+/* cache.h: copies of another process's memory, for as long as one asks. */
+#ifndef WINIPC_PROCESS_CACHE_H
+#define WINIPC_PROCESS_CACHE_H
+
+#include "process.h"
+
+/* What is fetched at once where reads come close together. */
+#define WI_CACHE_BLOCK ((size_t)65536)
+
+/* NULL when there is no memory. limit is in bytes, at least one block. */
+wi_cache *wi_cache_new(size_t limit);
+void wi_cache_free(wi_cache *cache);
+
+/* Forget everything, but keep some memory for what comes. */
+void wi_cache_clear(wi_cache *cache);
+
+/* Whether wi_cache_new(limit) would make one of the same size. */
+BOOL wi_cache_holds(const wi_cache *cache, size_t limit);
+
+/* Copy from the cache, fetching what is missing. FALSE when a page cannot be
+ * read or size is larger than a block: then the caller reads by itself. */
+BOOL wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
+                   void *buffer, size_t size);
+
+/* Forget the pages of a range that has been written. */
+void wi_cache_forget(wi_cache *cache, uintptr_t address, size_t size);
+
+#endif

@@ -1,0 +1,1157 @@
+/* process.c: RemoteProcess, the memory of another process.
+ *
+ * Wraps OpenProcess, ReadProcessMemory, WriteProcessMemory (through read_write.c),
+ * GetExitCodeProcess, QueryFullProcessImageName and IsWow64Process. The object
+ * owns the process handle. Any thread may call any method; a call that runs
+ * without the GIL pins the object, and close() refuses until it is back.
+ *
+ * Small reads and writes keep the GIL, since they are shorter than giving it
+ * up and taking it back. */
+#include "base/bytes.h"
+#include "cache.h"
+#include "process.h"
+
+/* How long a target that suddenly denies everything may take to be gone. */
+#define DYING_MS 100
+
+/* ------------------------------------------------------ release, finalise */
+
+static DWORD
+process_release(wi_process *self)
+{
+    HANDLE handle = self->handle;
+    wi_cache *cache = self->cache, *idle = self->idle;
+    self->handle = NULL;
+    self->cache = self->idle = NULL;
+    wi_cache_free(cache);
+    wi_cache_free(idle);
+    if (handle != NULL && !CloseHandle(handle)) {
+        return GetLastError();
+    }
+    return 0;
+}
+
+static void
+process_finalize(PyObject *op)
+{
+    wi_process *self = (wi_process *)op;
+    if (self->handle == NULL) {
+        return;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    wi_warn_unclosed(op);
+    process_release(self);
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+process_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return 0;
+}
+
+int
+wi_process_check_open(wi_process *self)
+{
+    if (self->handle == NULL) {
+        PyErr_SetString(PyExc_ValueError, "RemoteProcess is closed");
+        return -1;
+    }
+    return 0;
+}
+
+/* ----------------------------------------------------------------- errors */
+
+BOOL
+wi_process_gone(wi_process *self, DWORD patience)
+{
+    DWORD wait, code = STILL_ACTIVE, err;
+    HANDLE handle = self->handle;
+    if (patience == 0) {
+        wait = WaitForSingleObject(handle, 0);
+    }
+    else {
+        WI_CALL(err, wait = WaitForSingleObject(handle, patience));
+        WI_UNUSED(err);
+    }
+    if (wait == WAIT_OBJECT_0) {
+        return TRUE;
+    }
+    /* Opened without SYNCHRONIZE: the exit code tells as well. */
+    return wait == WAIT_FAILED && GetExitCodeProcess(handle, &code) &&
+           code != STILL_ACTIVE;
+}
+
+/* Attach a note to the exception that is set. */
+static void
+process_add_note(const char *note)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL) {
+        PyObject *none = PyObject_CallMethod(value, "add_note", "s", note);
+        Py_XDECREF(none);
+    }
+    PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+}
+
+static PyObject *
+process_raise_gone(wi_process *self, const char *api)
+{
+    PyObject *label = PyUnicode_FromFormat("pid %lu, which has exited",
+                                           (unsigned long)self->pid);
+    if (label != NULL) {
+        wi_raise_as(PyExc_ProcessLookupError, ERROR_INVALID_PARAMETER, api,
+                    label);
+        Py_DECREF(label);
+    }
+    return NULL;
+}
+
+static PyObject *
+process_raise_rights(wi_process *self, const char *api, DWORD needed)
+{
+    PyObject *label =
+        PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
+    if (label == NULL) {
+        return NULL;
+    }
+    wi_raise(ERROR_ACCESS_DENIED, api, label);
+    Py_DECREF(label);
+    if (needed & ~self->access) {
+        char note[128];
+        PyOS_snprintf(note, sizeof(note),
+                      "hint: the process was opened with access=0x%lx, and "
+                      "this needs 0x%lx as well",
+                      (unsigned long)self->access,
+                      (unsigned long)(needed & ~self->access));
+        process_add_note(note);
+    }
+    return NULL;
+}
+
+PyObject *
+wi_process_raise(wi_process *self, DWORD err, const char *api, DWORD needed)
+{
+    if (err == ERROR_ACCESS_DENIED && (needed & ~self->access)) {
+        return process_raise_rights(self, api, needed);
+    }
+    self->pins++;
+    BOOL gone =
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
+    self->pins--;
+    if (gone) {
+        return process_raise_gone(self, api);
+    }
+    PyObject *label =
+        PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
+    if (label != NULL) {
+        wi_raise(err, api, label);
+        Py_DECREF(label);
+    }
+    return NULL;
+}
+
+/* Raise cls (PartialReadError, PartialWriteError) with one attribute. Steals
+ * value, which may be NULL with an exception set. */
+static PyObject *
+process_raise_partial(wi_process *self, PyObject *cls, DWORD err,
+                      const char *api, uintptr_t address, Py_ssize_t size,
+                      const char *attribute, PyObject *value)
+{
+    PyObject *type, *error, *traceback;
+    PyObject *label = NULL;
+    if (value == NULL) {
+        return NULL;
+    }
+    label =
+        PyUnicode_FromFormat("pid %lu, %zd bytes at %p",
+                             (unsigned long)self->pid, size, (void *)address);
+    if (label == NULL) {
+        goto done;
+    }
+    wi_raise_as(cls, err, api, label);
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (error != NULL && PyObject_SetAttrString(error, attribute, value) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, error, traceback);
+done:
+    Py_XDECREF(label);
+    Py_DECREF(value);
+    return NULL;
+}
+
+/* ------------------------------------------------------------ constructor */
+
+PyDoc_STRVAR(process_open_doc,
+             "_open($type, pid, access, /)\n--\n\n"
+             "OpenProcess with exactly these rights. ProcessLookupError when\n"
+             "there is no such process.");
+
+static PyObject *
+process_open(PyObject *cls, PyObject *args)
+{
+    DWORD pid, access, err;
+    if (!PyArg_ParseTuple(args, "O&O&:_open", wi_u32_converter, &pid,
+                          wi_u32_converter, &access)) {
+        return NULL;
+    }
+    wi_process *self = wi_alloc((PyTypeObject *)cls);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->pid = pid;
+    self->access = access;
+    WI_CALL(err, self->handle = OpenProcess(access, FALSE, pid));
+    if (self->handle != NULL) {
+        /* Windows ignores the low two bits of a pid: 4001 opens 4000. */
+        DWORD real = GetProcessId(self->handle);
+        if (real == 0 || real == pid) {
+            return (PyObject *)self;
+        }
+        process_release(self);
+        err = ERROR_INVALID_PARAMETER;
+    }
+    PyObject *label = PyUnicode_FromFormat("pid %lu", (unsigned long)pid);
+    if (label != NULL) {
+        wi_raise_as(err == ERROR_INVALID_PARAMETER ? PyExc_ProcessLookupError
+                                                   : PyExc_OSError,
+                    err, "OpenProcess", label);
+        Py_DECREF(label);
+    }
+    Py_DECREF(self);
+    return NULL;
+}
+
+PyDoc_STRVAR(process_duplicate_doc,
+             "_duplicate($self, /)\n--\n\n"
+             "Another object for the same target, with a handle of its own.");
+
+static PyObject *
+process_duplicate(PyObject *op, PyObject *unused)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(unused);
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    wi_process *copy = wi_alloc(Py_TYPE(op));
+    if (copy == NULL) {
+        return NULL;
+    }
+    copy->pid = self->pid;
+    copy->access = self->access;
+    copy->pointer_size = self->pointer_size;
+    if (!DuplicateHandle(GetCurrentProcess(), self->handle,
+                         GetCurrentProcess(), &copy->handle, 0, FALSE,
+                         DUPLICATE_SAME_ACCESS)) {
+        copy->handle = NULL;
+        wi_process_raise(self, GetLastError(), "DuplicateHandle", 0);
+        Py_DECREF(copy);
+        return NULL;
+    }
+    return (PyObject *)copy;
+}
+
+PyDoc_STRVAR(process_close_doc,
+             "close($self, /)\n--\n\n"
+             "Close the handle; more calls do nothing.\n\n"
+             "Raises BufferError while a call of another thread runs.\n\n"
+             "Win32: CloseHandle");
+
+static PyObject *
+process_close(PyObject *op, PyObject *unused)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(unused);
+    if (self->pins > 0) {
+        PyErr_Format(PyExc_BufferError,
+                     "cannot close %R: %zd call(s) of other threads use it",
+                     op, self->pins);
+        return NULL;
+    }
+    DWORD err = process_release(self);
+    if (err) {
+        PyObject *label =
+            PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
+        if (label != NULL) {
+            wi_raise(err, "CloseHandle", label);
+            Py_DECREF(label);
+        }
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* -------------------------------------------------------------- arguments */
+
+static int
+process_address(PyObject *value, uintptr_t *address)
+{
+    if (!PyLong_Check(value)) {
+        return wi_address_converter(value, address) ? 0 : -1;
+    }
+    unsigned long long number = PyLong_AsUnsignedLongLong(value);
+    if (number == (unsigned long long)-1 && PyErr_Occurred()) {
+        return -1;
+    }
+#if UINTPTR_MAX < UINT64_MAX
+    if (number > UINTPTR_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%R is not an address here", value);
+        return -1;
+    }
+#endif
+    *address = (uintptr_t)number;
+    return 0;
+}
+
+static int
+process_size(PyObject *value, Py_ssize_t *size)
+{
+    *size = PyLong_Check(value)
+                ? PyLong_AsSsize_t(value)
+                : PyNumber_AsSsize_t(value, PyExc_OverflowError);
+    if (*size < 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+        }
+        return -1;
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+PyDoc_STRVAR(process_make_partial_doc,
+             "_make_partial($type, address, data, mask, /)\n--\n\n"
+             "What stands for a partial read; the package makes more of it.");
+
+static PyObject *
+process_make_partial(PyObject *cls, PyObject *args)
+{
+    WI_UNUSED(cls);
+    return Py_NewRef(args);
+}
+
+/* Read what there is to read, and give it as the caller wishes: after a read
+ * of the whole has failed, or when a mask is wanted. data is what holds
+ * buffer, and is borrowed. */
+static PyObject *
+process_read_part(wi_process *self, uintptr_t address, PyObject *data,
+                  char *buffer, Py_ssize_t size, int partial)
+{
+    size_t pages = wi_page_count(address, (size_t)size), got;
+    DWORD err;
+    PyObject *result = NULL;
+    wi_state *state = wi_state_of(Py_TYPE((PyObject *)self));
+    PyObject *mask = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)pages);
+    if (state == NULL || mask == NULL) {
+        goto done;
+    }
+    unsigned char *marks = (unsigned char *)PyBytes_AsString(mask);
+    wi_target target = wi_process_pin(self);
+    Py_BEGIN_ALLOW_THREADS
+    got = wi_remote_read_mask(&target, address, buffer, (size_t)size, marks,
+                              &err);
+    Py_END_ALLOW_THREADS
+    BOOL missing = got == 0 && size > 0;
+    BOOL denied = missing && err == ERROR_ACCESS_DENIED;
+    BOOL gone = missing && wi_process_gone(self, denied ? DYING_MS : 0);
+    wi_process_unpin(self);
+    if (gone) {
+        process_raise_gone(self, "ReadProcessMemory");
+        goto done;
+    }
+    if (missing && !(self->access & PROCESS_VM_READ)) {
+        process_raise_rights(self, "ReadProcessMemory", PROCESS_VM_READ);
+        goto done;
+    }
+    if (got == (size_t)size && !partial) {
+        result = Py_NewRef(data); /* it could be read after all */
+        goto done;
+    }
+    result = PyObject_CallMethod((PyObject *)self, "_make_partial", "KOO",
+                                 (unsigned long long)address, data, mask);
+    if (!partial) {
+        result = process_raise_partial(
+            self, state->PartialReadError,
+            got ? ERROR_PARTIAL_COPY : ERROR_NOACCESS, "ReadProcessMemory",
+            address, size, "partial", result);
+    }
+done:
+    Py_XDECREF(mask);
+    return result;
+}
+
+/* A copy of what is vouched for, for a call without the GIL: other threads
+ * may read as well. */
+typedef struct {
+    wi_vouch vouch;
+    unsigned changes;
+} process_copy;
+
+static wi_target
+process_pin_copy(wi_process *self, process_copy *copy)
+{
+    wi_target target = wi_process_pin(self);
+    copy->vouch = self->vouch;
+    copy->changes = self->changes;
+    target.vouch = &copy->vouch;
+    return target;
+}
+
+static void
+process_unpin_copy(wi_process *self, const process_copy *copy)
+{
+    if (self->changes == copy->changes) {
+        self->vouch = copy->vouch;
+    }
+    wi_process_unpin(self);
+}
+
+DWORD
+wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
+                    size_t size)
+{
+    DWORD err = WI_WOULD_ASK;
+    if (size <= WI_KEEP_GIL_UP_TO || self->cache != NULL) {
+        wi_target target = wi_process_pin_gil(self);
+        if (self->cache != NULL &&
+            wi_cache_read(self->cache, &target, address, buffer, size)) {
+            err = 0;
+        }
+        else if (size <= WI_KEEP_GIL_UP_TO) {
+            target.brief = TRUE;
+            err = wi_remote_read(&target, address, buffer, size);
+        }
+        wi_process_unpin(self);
+    }
+    if (err == WI_WOULD_ASK) {
+        process_copy copy;
+        wi_target target = process_pin_copy(self, &copy);
+        Py_BEGIN_ALLOW_THREADS
+        err = wi_remote_read(&target, address, buffer, size);
+        Py_END_ALLOW_THREADS
+        process_unpin_copy(self, &copy);
+    }
+    return err;
+}
+
+/* wi_remote_may_read(), without the GIL. */
+static BOOL
+process_may_read(wi_process *self, uintptr_t address, size_t size)
+{
+    BOOL ok;
+    process_copy copy;
+    wi_target target = process_pin_copy(self, &copy);
+    Py_BEGIN_ALLOW_THREADS
+    ok = wi_remote_may_read(&target, address, size);
+    Py_END_ALLOW_THREADS
+    process_unpin_copy(self, &copy);
+    return ok;
+}
+
+void
+wi_process_changed(wi_process *self, uintptr_t address, size_t size)
+{
+    self->vouch.last = 0;
+    self->changes++;
+    if (self->cache != NULL) {
+        wi_cache_forget(self->cache, address, size);
+    }
+}
+
+PyDoc_STRVAR(
+    process_read_doc,
+    "read($self, /, address, size, partial=False)\n--\n\n"
+    "Return `size` bytes from `address` of the target.\n\n"
+    "With `partial`, return a `PartialRead` instead: the data, zeros where\n"
+    "nothing could be read, and which pages those are. Reads of up to 4 KiB\n"
+    "keep the GIL. Any thread may call it.\n\n"
+    "Raises PartialReadError (winerror 299, or 998 when nothing could be\n"
+    "read) whose `partial` is that object; ProcessLookupError when the\n"
+    "target has exited; PermissionError when it was opened without the\n"
+    "right to read.\n\n"
+    "Win32: ReadProcessMemory, VirtualQueryEx");
+
+static PyObject *
+process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    static const char *const names[] = {"address", "size", "partial", NULL};
+    wi_process *self = (wi_process *)op;
+    PyObject *given[3] = {NULL, NULL, NULL};
+    uintptr_t address;
+    Py_ssize_t size;
+    int partial = 0;
+    if (nargs == 2 && kwnames == NULL) {
+        given[0] = args[0];
+        given[1] = args[1];
+    }
+    else if (wi_fast_args("read", names, 2, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    if (process_address(given[0], &address) < 0 ||
+        process_size(given[1], &size) < 0) {
+        return NULL;
+    }
+    if (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) {
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    PyObject *data = PyBytes_FromStringAndSize(NULL, size);
+    if (data == NULL) {
+        return NULL;
+    }
+    char *buffer = PyBytes_AsString(data);
+    if (!partial &&
+        wi_process_read_raw(self, address, buffer, (size_t)size) == 0) {
+        return data;
+    }
+    PyObject *result =
+        process_read_part(self, address, data, buffer, size, partial);
+    Py_DECREF(data);
+    return result;
+}
+
+PyDoc_STRVAR(
+    process_read_into_doc,
+    "read_into($self, /, address, buffer, partial=False)\n--\n\n"
+    "Fill a writable buffer from `address`; return how many bytes.\n\n"
+    "The fastest way for 1 MiB and more: no new memory is made. With\n"
+    "`partial`, return a `PartialRead` whose data is `buffer`.\n\n"
+    "Raises what `read` raises.\n\n"
+    "Win32: ReadProcessMemory, VirtualQueryEx");
+
+static PyObject *
+process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    static const char *const names[] = {"address", "buffer", "partial", NULL};
+    wi_process *self = (wi_process *)op;
+    PyObject *given[3];
+    PyObject *result = NULL;
+    Py_buffer view;
+    uintptr_t address;
+    int partial = 0;
+    if (wi_fast_args("read_into", names, 2, args, nargs, kwnames, given) < 0 ||
+        process_address(given[0], &address) < 0 ||
+        (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) ||
+        PyObject_GetBuffer(given[1], &view, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        goto done;
+    }
+    if (!partial &&
+        wi_process_read_raw(self, address, view.buf, (size_t)view.len) == 0) {
+        result = PyLong_FromSsize_t(view.len);
+        goto done;
+    }
+    result = process_read_part(self, address, given[1], view.buf, view.len,
+                               partial);
+    if (result == given[1]) {
+        Py_DECREF(result);
+        result = PyLong_FromSsize_t(view.len);
+    }
+done:
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* Where the terminator of `unit` zero bytes lies, or size. */
+static size_t
+process_find_end(const char *data, size_t from, size_t size, size_t unit)
+{
+    if (unit == 1) {
+        const char *zero = memchr(data + from, 0, size - from);
+        return zero == NULL ? size : (size_t)(zero - data);
+    }
+    for (size_t i = from; i + unit <= size; i += unit) {
+        size_t zeros = 0;
+        while (zeros < unit && data[i + zeros] == 0) {
+            zeros++;
+        }
+        if (zeros == unit) {
+            return i;
+        }
+    }
+    return size;
+}
+
+PyDoc_STRVAR(
+    process_read_until_doc,
+    "_read_until_zero($self, address, unit, max_bytes, /)\n--\n\n"
+    "The bytes before `unit` zero bytes (at a multiple of unit), or None "
+    "when\n"
+    "there is no end within max_bytes. What is after the end is touched only\n"
+    "in long texts, and where it can be read and is no guard page.");
+
+/* After the first so many bytes, so many are read at once where they can be:
+ * most texts are short, and a call for each page would cost more than it
+ * brings for those that are not. */
+#define UNTIL_LONG ((size_t)4 * WI_PAGE)
+#define UNTIL_STEP ((size_t)16 * WI_PAGE)
+
+static PyObject *
+process_read_until(PyObject *op, PyObject *args)
+{
+    wi_process *self = (wi_process *)op;
+    uintptr_t address;
+    Py_ssize_t unit, limit;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "O&nn:_read_until_zero", wi_address_converter,
+                          &address, &unit, &limit)) {
+        return NULL;
+    }
+    if (unit < 1 || unit > 8 || limit < 0) {
+        PyErr_SetString(PyExc_ValueError, "bad unit or max_bytes");
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    size_t have = 0, room = 0, wanted = (size_t)limit, unit_size = unit;
+    size_t end = 0, searched = 0;
+    uintptr_t careful = 0; /* page by page up to here */
+    char *data = NULL;
+    while (have < wanted) {
+        /* To the end of the page: a string that ends just before a hole, or
+         * a guard page, must not touch that. */
+        uintptr_t at = address + have;
+        size_t part = (size_t)(WI_PAGE - at % WI_PAGE);
+        int ask = have >= UNTIL_LONG && at >= careful;
+        if (have > 0 && (ask || at % (16 * WI_PAGE) == 0)) {
+            Py_BEGIN_ALLOW_THREADS
+            /* Let others run: a page is read without giving up the GIL. */
+            Py_END_ALLOW_THREADS
+            if (PyErr_CheckSignals() < 0 || wi_process_check_open(self) < 0) {
+                goto done;
+            }
+        }
+        if (ask) {
+            size_t more = part + UNTIL_STEP - WI_PAGE;
+            more = more < wanted - have ? more : wanted - have;
+            if (more > part && process_may_read(self, at, more)) {
+                part = more;
+            }
+            else {
+                careful = at + more;
+            }
+        }
+        if (part > wanted - have) {
+            part = wanted - have;
+        }
+        if (have + part > room) {
+            room = have + part > 2 * room ? have + part : 2 * room;
+            char *more = PyMem_Realloc(data, room);
+            if (more == NULL) {
+                PyErr_NoMemory();
+                goto done;
+            }
+            data = more;
+        }
+        DWORD err = at < address
+                        ? ERROR_NOACCESS
+                        : wi_process_read_raw(self, at, data + have, part);
+        if (err && part > WI_PAGE) {
+            careful = at + part; /* its memory has changed */
+            if (wi_process_check_open(self) < 0) {
+                goto done;
+            }
+            continue;
+        }
+        if (err) {
+            PyObject *whole =
+                PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(have + part));
+            if (whole != NULL) {
+                result = process_read_part(self, address, whole,
+                                           PyBytes_AsString(whole),
+                                           (Py_ssize_t)(have + part), 0);
+                Py_DECREF(whole);
+            }
+            if (result == NULL) {
+                goto done;
+            }
+            /* It could be read after all: go on with what it gave. */
+            memcpy(data, PyBytes_AsString(result), have + part);
+            Py_CLEAR(result);
+        }
+        have += part;
+        end = process_find_end(data, searched, have, unit_size);
+        if (end < have) {
+            result = PyBytes_FromStringAndSize(data, (Py_ssize_t)end);
+            goto done;
+        }
+        searched = have - have % unit_size;
+    }
+    result = Py_NewRef(Py_None);
+done:
+    PyMem_Free(data);
+    return result;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+PyDoc_STRVAR(
+    process_write_doc,
+    "write($self, /, address, data, verify=False)\n--\n\n"
+    "Write the bytes-like `data` to `address`; return its length.\n\n"
+    "Whether all pages can be written is asked before the first byte is.\n"
+    "With `verify`, what was written is read back and compared.\n\n"
+    "Raises PartialWriteError whose `written` says how many bytes were\n"
+    "written (mostly 0); ProcessLookupError when the target has exited;\n"
+    "PermissionError when it was opened without the right to write.\n\n"
+    "Win32: WriteProcessMemory, VirtualQueryEx");
+
+static PyObject *
+process_write_failed(wi_process *self, DWORD err, const char *api,
+                     uintptr_t address, Py_ssize_t size, size_t written)
+{
+    DWORD needed = PROCESS_VM_WRITE | PROCESS_VM_OPERATION;
+    wi_state *state = wi_state_of(Py_TYPE((PyObject *)self));
+    if (state == NULL) {
+        return NULL;
+    }
+    if (err == ERROR_ACCESS_DENIED && (needed & ~self->access)) {
+        return process_raise_rights(self, api, needed);
+    }
+    self->pins++;
+    BOOL gone =
+        written == 0 &&
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
+    self->pins--;
+    if (gone) {
+        return process_raise_gone(self, api);
+    }
+    return process_raise_partial(self, state->PartialWriteError, err, api,
+                                 address, size, "written",
+                                 PyLong_FromSize_t(written));
+}
+
+static PyObject *
+process_verify(wi_process *self, uintptr_t address, const Py_buffer *data)
+{
+    char *back = PyMem_Malloc((size_t)data->len + 1);
+    if (back == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *result = NULL;
+    DWORD err = wi_process_read_raw(self, address, back, (size_t)data->len);
+    if (err) {
+        process_write_failed(self, err, "ReadProcessMemory", address,
+                             data->len, (size_t)data->len);
+        goto done;
+    }
+    const char *wanted = data->buf;
+    Py_ssize_t same = 0;
+    while (same < data->len && back[same] == wanted[same]) {
+        same++;
+    }
+    if (same < data->len) {
+        process_write_failed(self, ERROR_WRITE_FAULT, "WriteProcessMemory",
+                             address, data->len, (size_t)same);
+        goto done;
+    }
+    result = PyLong_FromSsize_t(data->len);
+done:
+    PyMem_Free(back);
+    return result;
+}
+
+/* As wi_process_read_raw: 0, or a Win32 error and how much was written. */
+static DWORD
+process_write_raw(wi_process *self, uintptr_t address, const void *data,
+                  size_t size, size_t *written)
+{
+    DWORD err = WI_WOULD_ASK;
+    if (size <= WI_KEEP_GIL_UP_TO) {
+        wi_target target = wi_process_pin_gil(self);
+        target.brief = TRUE;
+        err = wi_remote_write(&target, address, data, size, written);
+        wi_process_unpin(self);
+    }
+    if (err == WI_WOULD_ASK) {
+        process_copy copy;
+        wi_target target = process_pin_copy(self, &copy);
+        Py_BEGIN_ALLOW_THREADS
+        err = wi_remote_write(&target, address, data, size, written);
+        Py_END_ALLOW_THREADS
+        process_unpin_copy(self, &copy);
+    }
+    return err;
+}
+
+static PyObject *
+process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const char *const names[] = {"address", "data", "verify", NULL};
+    wi_process *self = (wi_process *)op;
+    PyObject *given[3];
+    PyObject *result = NULL;
+    Py_buffer data;
+    uintptr_t address;
+    size_t written;
+    DWORD err;
+    int verify = 0;
+    if (wi_fast_args("write", names, 2, args, nargs, kwnames, given) < 0 ||
+        process_address(given[0], &address) < 0 ||
+        (given[2] != NULL && (verify = PyObject_IsTrue(given[2])) < 0) ||
+        PyObject_GetBuffer(given[1], &data, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        goto done;
+    }
+    err =
+        process_write_raw(self, address, data.buf, (size_t)data.len, &written);
+    if (self->cache != NULL) {
+        wi_cache_forget(self->cache, address, (size_t)data.len);
+    }
+    if (err) {
+        result = process_write_failed(self, err, "WriteProcessMemory", address,
+                                      data.len, written);
+        goto done;
+    }
+    result = verify ? process_verify(self, address, &data)
+                    : PyLong_FromSsize_t(data.len);
+done:
+    PyBuffer_Release(&data);
+    return result;
+}
+
+/* ------------------------------------------------------------- its life */
+
+PyDoc_STRVAR(
+    process_wait_doc,
+    "wait($self, /, timeout=None)\n--\n\n"
+    "Wait until the target has exited; return its exit code.\n\n"
+    "`timeout` in seconds, None for ever; Ctrl+C ends the wait.\n\n"
+    "Raises TimeoutError (winerror 1460), and PermissionError when it was\n"
+    "opened without SYNCHRONIZE.\n\n"
+    "Win32: WaitForMultipleObjects, GetExitCodeProcess");
+
+static PyObject *
+process_exit_code(wi_process *self)
+{
+    DWORD code;
+    if (!GetExitCodeProcess(self->handle, &code)) {
+        return wi_process_raise(self, GetLastError(), "GetExitCodeProcess",
+                                PROCESS_QUERY_LIMITED_INFORMATION);
+    }
+    return PyLong_FromUnsignedLong(code);
+}
+
+static PyObject *
+process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"timeout", NULL};
+    wi_process *self = (wi_process *)op;
+    uint64_t timeout = WI_FOREVER;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O&:wait", names,
+                                     wi_timeout_converter, &timeout) ||
+        wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    if (!(self->access & SYNCHRONIZE)) {
+        return process_raise_rights(self, "WaitForMultipleObjects",
+                                    SYNCHRONIZE);
+    }
+    PyObject *result = NULL;
+    self->pins++;
+    DWORD wait = wi_wait(&self->handle, 1, FALSE, timeout);
+    if (wait == WAIT_OBJECT_0) {
+        result = process_exit_code(self);
+    }
+    else if (wait != WAIT_FAILED) {
+        PyObject *label =
+            PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
+        if (label != NULL) {
+            wi_raise_timeout("WaitForMultipleObjects", label);
+            Py_DECREF(label);
+        }
+    }
+    self->pins--;
+    return result;
+}
+
+static PyObject *
+process_get_exit_code(PyObject *op, void *closure)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(closure);
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    if (!wi_process_gone(self, 0)) {
+        Py_RETURN_NONE;
+    }
+    return process_exit_code(self);
+}
+
+static PyObject *
+process_get_alive(PyObject *op, void *closure)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(closure);
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(!wi_process_gone(self, 0));
+}
+
+static PyObject *
+process_get_pointer_size(PyObject *op, void *closure)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(closure);
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    if (self->pointer_size == 0) {
+        SYSTEM_INFO system;
+        BOOL wow64 = FALSE;
+        GetNativeSystemInfo(&system);
+        if (!IsWow64Process(self->handle, &wow64)) {
+            return wi_process_raise(self, GetLastError(), "IsWow64Process",
+                                    PROCESS_QUERY_LIMITED_INFORMATION);
+        }
+        BOOL narrow = wow64 || system.wProcessorArchitecture ==
+                                   PROCESSOR_ARCHITECTURE_INTEL;
+        self->pointer_size = narrow ? 4 : 8;
+    }
+    return PyLong_FromLong(self->pointer_size);
+}
+
+static PyObject *
+process_get_path(PyObject *op, void *closure)
+{
+    wi_process *self = (wi_process *)op;
+    PyObject *result = NULL;
+    WI_UNUSED(closure);
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    DWORD room = 32768, err; /* the longest path there can be */
+    wchar_t *path = PyMem_Malloc(room * sizeof(wchar_t));
+    if (path == NULL) {
+        return PyErr_NoMemory();
+    }
+    BOOL ok;
+    wi_target target = wi_process_pin(self);
+    WI_CALL(err,
+            ok = QueryFullProcessImageNameW(target.handle, 0, path, &room));
+    wi_process_unpin(self);
+    if (ok) {
+        result = PyUnicode_FromWideChar(path, (Py_ssize_t)room);
+    }
+    else {
+        wi_process_raise(self, err, "QueryFullProcessImageNameW",
+                         PROCESS_QUERY_LIMITED_INFORMATION);
+    }
+    PyMem_Free(path);
+    return result;
+}
+
+static PyObject *
+process_get_pid(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyLong_FromUnsignedLong(((wi_process *)op)->pid);
+}
+
+static PyObject *
+process_get_access(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyLong_FromUnsignedLong(((wi_process *)op)->access);
+}
+
+static PyObject *
+process_get_handle(PyObject *op, void *closure)
+{
+    wi_process *self = (wi_process *)op;
+    WI_UNUSED(closure);
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    return PyLong_FromVoidPtr(self->handle);
+}
+
+static PyObject *
+process_get_closed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((wi_process *)op)->handle == NULL);
+}
+
+static PyObject *
+process_enter(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    if (wi_process_check_open((wi_process *)op) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+static PyObject *
+process_exit(PyObject *op, PyObject *args)
+{
+    WI_UNUSED(args);
+    return process_close(op, NULL);
+}
+
+static PyObject *
+process_repr(PyObject *op)
+{
+    wi_process *self = (wi_process *)op;
+    PyObject *name = PyType_GetName(Py_TYPE(op));
+    if (name == NULL) {
+        return NULL;
+    }
+    PyObject *repr =
+        PyUnicode_FromFormat("<%U pid=%lu%s>", name, (unsigned long)self->pid,
+                             self->handle == NULL ? " closed" : "");
+    Py_DECREF(name);
+    return repr;
+}
+
+/* ----------------------------------------------------------------- tables */
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef process_methods[] = {
+    {"_open", process_open, METH_VARARGS | METH_CLASS, process_open_doc},
+    {"_duplicate", process_duplicate, METH_NOARGS, process_duplicate_doc},
+    {"_make_partial", process_make_partial, METH_VARARGS | METH_CLASS,
+     process_make_partial_doc},
+    {"read", FAST(process_read), METH_FASTCALL | METH_KEYWORDS,
+     process_read_doc},
+    {"read_into", FAST(process_read_into), METH_FASTCALL | METH_KEYWORDS,
+     process_read_into_doc},
+    {"read_many", wi_process_read_many, METH_O,
+     PyDoc_STR(
+         "read_many($self, requests, /)\n--\n\n"
+         "Read many `(address, size)` pairs in few calls.\n\n"
+         "Returns a list with the bytes of each, in the given order, and "
+         "None\n"
+         "for each that cannot be read as a whole: one bad address does not\n"
+         "spoil the rest. Neighbours are read by one call. Any thread may\n"
+         "call it.\n\n"
+         "Raises ProcessLookupError when the target has exited, and\n"
+         "PermissionError when it was opened without the right to read.\n\n"
+         "Win32: ReadProcessMemory, VirtualQueryEx")},
+    {"_walk", wi_process_walk, METH_VARARGS,
+     PyDoc_STR(
+         "_walk($self, node, offset, head, count, width, copies, /)\n--\n\n"
+         "Follow the pointers at offset from node, for at most count\n"
+         "nodes: their addresses, the next one (0 at the end), and the\n"
+         "error that ended it or 0.")},
+    {"_walk_copies", wi_process_walk_copies, METH_NOARGS,
+     PyDoc_STR("_walk_copies($self, /)\n--\n\n"
+               "What the calls of one walk share.")},
+    {"_enter_cached", wi_process_enter_cached, METH_VARARGS,
+     PyDoc_STR("_enter_cached($self, limit, /)\n--\n\n"
+               "Serve small reads from copies; limit in bytes.")},
+    {"_exit_cached", wi_process_exit_cached, METH_NOARGS,
+     PyDoc_STR("_exit_cached($self, /)\n--\n\n"
+               "Undo one _enter_cached.")},
+    {"_read_until_zero", process_read_until, METH_VARARGS,
+     process_read_until_doc},
+    {"write", FAST(process_write), METH_FASTCALL | METH_KEYWORDS,
+     process_write_doc},
+    {"_protect", wi_process_protect, METH_VARARGS,
+     PyDoc_STR("_protect($self, address, size, protection, /)\n--\n\n"
+               "VirtualProtectEx; the old protection of the first page.")},
+    {"_alloc", wi_process_alloc, METH_VARARGS,
+     PyDoc_STR("_alloc($self, address, size, type, protection, /)\n--\n\n"
+               "VirtualAllocEx at address (0: anywhere); the address.")},
+    {"_free", wi_process_free, METH_VARARGS,
+     PyDoc_STR("_free($self, address, size, type, /)\n--\n\n"
+               "VirtualFreeEx.")},
+    {"_regions", wi_process_regions, METH_VARARGS,
+     PyDoc_STR("_regions($self, start, stop, count, /)\n--\n\n"
+               "At most count regions from start, as tuples of base, size,\n"
+               "state, protect, type, allocation base and protect.")},
+    {"_mapped_name", wi_process_mapped_name, METH_VARARGS,
+     PyDoc_STR("_mapped_name($self, address, /)\n--\n\n"
+               "The device path of the file mapped there, or None.")},
+    {"_modules", wi_process_modules, METH_NOARGS,
+     PyDoc_STR("_modules($self, /)\n--\n\n"
+               "Path, base, size and entry point of each module.")},
+    {"_threads", wi_process_threads, METH_NOARGS,
+     PyDoc_STR("_threads($self, /)\n--\n\n"
+               "Id and base priority of each thread.")},
+    {"wait", (PyCFunction)(void (*)(void))process_wait,
+     METH_VARARGS | METH_KEYWORDS, process_wait_doc},
+    {"close", process_close, METH_NOARGS, process_close_doc},
+    {"__enter__", process_enter, METH_NOARGS, NULL},
+    {"__exit__", process_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef process_getset[] = {
+    {"pid", process_get_pid, NULL, PyDoc_STR("The target's process id."),
+     NULL},
+    {"_access", process_get_access, NULL, NULL, NULL},
+    {"handle", process_get_handle, NULL,
+     PyDoc_STR("The process handle as an int; ValueError when closed."), NULL},
+    {"closed", process_get_closed, NULL,
+     PyDoc_STR("Whether the handle has been closed."), NULL},
+    {"alive", process_get_alive, NULL,
+     PyDoc_STR("Whether the target still runs."), NULL},
+    {"exit_code", process_get_exit_code, NULL,
+     PyDoc_STR("The target's exit code, or None while it runs."), NULL},
+    {"pointer_size", process_get_pointer_size, NULL,
+     PyDoc_STR("Bytes of a pointer in the target: 4 or 8."), NULL},
+    {"path", process_get_path, NULL, PyDoc_STR("The target's program file."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef process_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(wi_process, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(process_doc, "Another process, and the memory in it.");
+
+static PyType_Slot process_slots[] = {
+    {Py_tp_doc, (void *)process_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, process_finalize},
+    {Py_tp_traverse, process_traverse},
+    {Py_tp_repr, process_repr},
+    {Py_tp_methods, process_methods},
+    {Py_tp_getset, process_getset},
+    {Py_tp_members, process_members},
+    {0, NULL},
+};
+
+static PyType_Spec process_spec = {
+    .name = "winipc._core.RemoteProcess",
+    .basicsize = sizeof(wi_process),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = process_slots,
+};
+
+int
+wi_process_init(PyObject *module, wi_state *state)
+{
+    if (wi_process_add_functions(module) < 0) {
+        return -1;
+    }
+    return wi_add_type(module, &process_spec, &state->process_type);
+}

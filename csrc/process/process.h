@@ -1,0 +1,170 @@
+/* process.h: what the files about another process share.
+ *
+ * read_write.c reads and writes another process in plain C, without Python and
+ * without the GIL; process.c is the object; regions.c and modules.c describe
+ * what lies in it. Others that work on a RemoteProcess pin it like this:
+ *
+ *     wi_process *self = (wi_process *)op;
+ *     if (wi_process_check_open(self) < 0) { return NULL; }
+ *     wi_target target = wi_process_pin(self);
+ *     Py_BEGIN_ALLOW_THREADS ... target.handle ... Py_END_ALLOW_THREADS
+ *     wi_process_unpin(self);
+ */
+#ifndef WINIPC_PROCESS_PROCESS_H
+#define WINIPC_PROCESS_PROCESS_H
+
+#include "base/core.h"
+
+/* Every Windows has pages of this size, on every processor. */
+#define WI_PAGE ((uintptr_t)4096)
+
+/* Reads and writes up to this size keep the GIL: the kernel call is shorter
+ * than giving the GIL up and taking it back. */
+#define WI_KEEP_GIL_UP_TO 4096
+
+/* ------------------------------------------------- read_write.c: no Python */
+
+/* What VirtualQueryEx has said about one region, a moment ago. */
+typedef struct {
+    uintptr_t first, last; /* addresses, both included; last 0: nothing */
+    uint64_t asked, used;  /* when that was, and the last access */
+    BOOL readable, writable;
+} wi_vouch;
+
+typedef struct {
+    HANDLE handle;
+    wi_vouch *vouch; /* NULL where several threads may be at it */
+    BOOL brief;      /* WI_WOULD_ASK rather than a call that may take long */
+} wi_target;
+
+/* What a brief access comes to when VirtualQueryEx has to be asked first:
+ * under Wine the target answers it, which may have been stopped. */
+#define WI_WOULD_ASK ERROR_RETRY
+
+typedef struct wi_cache wi_cache; /* cache.h */
+
+/* Whether ReadProcessMemory gives pages that nobody could read (Wine does):
+ * then VirtualQueryEx is asked before each access. */
+BOOL wi_remote_lies(void);
+
+BOOL wi_region_readable(const MEMORY_BASIC_INFORMATION *region);
+BOOL wi_region_writable(const MEMORY_BASIC_INFORMATION *region);
+
+/* Read all of it: 0, or a Win32 error. The buffer is scratch on failure. */
+DWORD wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
+                     size_t size);
+
+/* Whether VirtualQueryEx says that all of it can be read, and no page of it is
+ * a guard. To ask before reading more than the caller wanted: a read that meets
+ * a guard page disarms it in the target. */
+BOOL wi_remote_may_read(const wi_target *target, uintptr_t address,
+                        size_t size);
+
+/* Read what can be read. mask has one byte for each page that the range
+ * touches (wi_page_count), set to 1 where it was read; the rest of buffer is
+ * zeroed. No guard page is touched. Returns how many bytes were read; *err is
+ * the last failure, 0 for none. */
+size_t wi_remote_read_mask(const wi_target *target, uintptr_t address,
+                           void *buffer, size_t size, unsigned char *mask,
+                           DWORD *err);
+size_t wi_page_count(uintptr_t address, size_t size);
+
+/* Write all of it: 0, or a Win32 error and how much was written. Whether the
+ * pages can be written is asked before the first byte is. */
+DWORD wi_remote_write(const wi_target *target, uintptr_t address,
+                      const void *data, size_t size, size_t *written);
+
+/* --------------------------------------------- vm.c: no Python */
+
+/* VirtualQueryEx and its relatives, with their last error; they return even
+ * where the target dies meanwhile (see there). */
+BOOL wi_remote_query(HANDLE process, uintptr_t address,
+                     MEMORY_BASIC_INFORMATION *region);
+void *wi_remote_alloc(HANDLE process, uintptr_t address, size_t size,
+                      DWORD type, DWORD protection);
+BOOL wi_remote_protect(HANDLE process, uintptr_t address, size_t size,
+                       DWORD protection, DWORD *old);
+BOOL wi_remote_free(HANDLE process, uintptr_t address, size_t size,
+                    DWORD type);
+
+/* ------------------------------------------------ process.c: the object */
+
+typedef struct wi_process wi_process;
+struct wi_process {
+    PyObject_HEAD
+    HANDLE handle;      /* NULL once closed */
+    DWORD pid;          /* of the target */
+    DWORD access;       /* the rights that were asked for */
+    int pointer_size;   /* 0 until asked */
+    Py_ssize_t pins;    /* calls in flight without the GIL */
+    wi_vouch vouch;     /* for calls that keep the GIL */
+    unsigned changes;   /* how often that was taken back */
+    wi_cache *cache;    /* NULL outside of `with process.cached()` */
+    wi_cache *idle;     /* an empty one, whose memory the next one has */
+    Py_ssize_t cached;  /* how deep those are nested */
+    PyObject *weakrefs; /* __weaklistoffset__ */
+};
+
+/* 0, or -1 with ValueError "RemoteProcess is closed". */
+int wi_process_check_open(wi_process *self);
+
+WI_INLINE wi_target
+wi_process_pin(wi_process *self)
+{
+    wi_target target = {self->handle, NULL, FALSE};
+    self->pins++;
+    return target;
+}
+
+/* The same for a call that keeps the GIL. */
+WI_INLINE wi_target
+wi_process_pin_gil(wi_process *self)
+{
+    wi_target target = {self->handle, NULL, FALSE};
+#if !defined(Py_GIL_DISABLED)
+    target.vouch = &self->vouch;
+#endif
+    self->pins++;
+    return target;
+}
+
+WI_INLINE void
+wi_process_unpin(wi_process *self)
+{
+    self->pins--;
+}
+
+/* Whether the target has exited. Waits up to patience milliseconds for that,
+ * without the GIL; the caller has pinned self. */
+BOOL wi_process_gone(wi_process *self, DWORD patience);
+
+/* Raise for a failed call: ProcessLookupError when the target has exited, else
+ * OSError with a note when the rights asked for were too few. NULL. */
+PyObject *wi_process_raise(wi_process *self, DWORD err, const char *api,
+                           DWORD needed);
+
+/* Read all of it into private memory, with the GIL held by the caller and
+ * given up for large sizes, through the cache where there is one. 0, or a
+ * Win32 error. */
+DWORD wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
+                          size_t size);
+
+/* To call when the target's memory was written or its layout changed. */
+void wi_process_changed(wi_process *self, uintptr_t address, size_t size);
+
+/* Methods that live in files of their own: METH_VARARGS of RemoteProcess. */
+PyObject *wi_process_regions(PyObject *self, PyObject *args);
+PyObject *wi_process_mapped_name(PyObject *self, PyObject *args);
+PyObject *wi_process_modules(PyObject *self, PyObject *unused);
+PyObject *wi_process_threads(PyObject *self, PyObject *unused);
+PyObject *wi_process_protect(PyObject *self, PyObject *args);
+PyObject *wi_process_alloc(PyObject *self, PyObject *args);
+PyObject *wi_process_free(PyObject *self, PyObject *args);
+int wi_process_add_functions(PyObject *module);
+PyObject *wi_process_walk(PyObject *self, PyObject *args);
+PyObject *wi_process_walk_copies(PyObject *self, PyObject *unused);
+PyObject *wi_process_read_many(PyObject *self, PyObject *requests);
+PyObject *wi_process_exit_cached(PyObject *self, PyObject *unused);
+PyObject *wi_process_enter_cached(PyObject *self, PyObject *args);
+
+#endif

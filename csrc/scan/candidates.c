@@ -1,0 +1,1083 @@
+/* candidates.c: CandidateSet, addresses whose values are followed.
+ *
+ * A first scan (scan.h) fills it; a rescan reads the values once more,
+ * compares them with those of the last time and keeps what fits. Millions of
+ * candidates are kept in blocks, one for each WINDOW of addresses that has
+ * any: a bitmap or a list of places, whichever is smaller, and the values.
+ *
+ * A rescan makes new blocks beside the old ones and shares those that stay as
+ * they are; the set changes only when all of it has succeeded. The GIL is
+ * released in slices. Any thread may use a set; one rescans at a time, and
+ * others see the old state until it is done. */
+#include "scan.h"
+
+#include <stdlib.h>
+
+#define WINDOW 65536 /* addresses of one block */
+#define WIDEST 8     /* bytes of a value */
+
+/* Bytes of one read in a rescan. */
+#define READ_MOST WI_READ_CHUNK
+
+typedef struct {
+    uintptr_t base; /* of the window */
+    uint32_t count; /* candidates, >= 1 */
+    uint16_t first; /* the places of the first and the last one */
+    uint16_t last;
+    uint8_t is_bitmap;
+    uint8_t references; /* lists that hold it: 1, or 2 during a rescan */
+    size_t values_at;   /* where in data the values begin */
+    uint8_t data[1];    /* places: bits, or uint16_t; then values */
+} candidate_block;
+
+typedef struct {
+    candidate_block **blocks; /* by address */
+    size_t count;
+    size_t room;
+    uint64_t candidates;
+    uint64_t bytes;
+} candidate_list;
+
+/* What the type says about each value; the same for all candidates. */
+typedef struct {
+    scan_type type;
+    size_t width;
+    size_t step;  /* addresses are multiples of this */
+    size_t slots; /* places in a window */
+} candidate_kind;
+
+/* Puts candidates, in order of addresses, into blocks. */
+typedef struct {
+    const candidate_kind *kind;
+    candidate_list *list;
+    uintptr_t base;
+    uint32_t count;
+    uint16_t first;
+    uint16_t last;
+    int failed; /* no memory */
+    uint64_t bits[WINDOW / 64];
+    uint8_t values[(size_t)WINDOW * WIDEST];
+} candidate_builder;
+
+/* ------------------------------------------------------------------ blocks */
+
+static size_t
+block_size(const candidate_block *block, const candidate_kind *kind)
+{
+    return offsetof(candidate_block, data) + block->values_at +
+           block->count * kind->width;
+}
+
+static uintptr_t
+block_address(const candidate_block *block, const candidate_kind *kind,
+              size_t place)
+{
+    return block->base + place * kind->step;
+}
+
+/* Whether its values lie in memory as they do here, side by side: the usual
+ * state after a first scan for anything. */
+static int
+block_is_solid(const candidate_block *block, const candidate_kind *kind)
+{
+    return kind->width == kind->step &&
+           block->count == (uint32_t)block->last - block->first + 1;
+}
+
+/* The places of all its candidates, ascending. */
+static void
+block_places(const candidate_block *block, const candidate_kind *kind,
+             uint16_t *places)
+{
+    if (!block->is_bitmap) {
+        memcpy(places, block->data, block->count * sizeof *places);
+        return;
+    }
+    for (size_t w = 0; w < (kind->slots + 63) / 64; w++) {
+        uint64_t word;
+        memcpy(&word, block->data + w * sizeof word, sizeof word);
+        while (word != 0) {
+            *places++ = (uint16_t)(w * 64 + scan_lowest_bit(word));
+            word &= word - 1;
+        }
+    }
+}
+
+static void
+list_clear(candidate_list *list)
+{
+    candidate_block **blocks = list->blocks;
+    size_t count = list->count;
+    memset(list, 0, sizeof *list);
+    for (size_t i = 0; i < count; i++) {
+        if (--blocks[i]->references == 0) {
+            free(blocks[i]);
+        }
+    }
+    free(blocks);
+}
+
+static int
+list_append(candidate_list *list, candidate_block *block,
+            const candidate_kind *kind)
+{
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 64;
+        candidate_block **blocks =
+            realloc(list->blocks, room * sizeof *blocks);
+        if (blocks == NULL) {
+            return -1;
+        }
+        list->blocks = blocks;
+        list->room = room;
+    }
+    list->blocks[list->count++] = block;
+    list->candidates += block->count;
+    list->bytes += block_size(block, kind);
+    return 0;
+}
+
+/* Make a block of what was collected, and be empty. */
+static void
+builder_flush(candidate_builder *builder)
+{
+    const candidate_kind *kind = builder->kind;
+    if (builder->count == 0) {
+        return;
+    }
+    const size_t words = (kind->slots + 63) / 64;
+    const size_t bitmap = words * sizeof(uint64_t);
+    const size_t places = builder->count * sizeof(uint16_t);
+    candidate_block header;
+    memset(&header, 0, sizeof header);
+    header.base = builder->base;
+    header.count = builder->count;
+    header.first = builder->first;
+    header.last = builder->last;
+    header.is_bitmap = bitmap <= places;
+    header.references = 1;
+    header.values_at = ((header.is_bitmap ? bitmap : places) + 7) & ~(size_t)7;
+    candidate_block *block = malloc(block_size(&header, kind));
+    if (block == NULL) {
+        builder->failed = 1;
+    }
+    else {
+        memcpy(block, &header, offsetof(candidate_block, data));
+        if (header.is_bitmap) {
+            memcpy(block->data, builder->bits, bitmap);
+        }
+        else {
+            uint8_t *out = block->data;
+            for (size_t w = 0; w < words; w++) {
+                for (uint64_t word = builder->bits[w]; word != 0;
+                     word &= word - 1) {
+                    uint16_t place =
+                        (uint16_t)(w * 64 + scan_lowest_bit(word));
+                    memcpy(out, &place, sizeof place);
+                    out += sizeof place;
+                }
+            }
+        }
+        memcpy(block->data + header.values_at, builder->values,
+               builder->count * kind->width);
+        if (list_append(builder->list, block, kind) < 0) {
+            free(block);
+            builder->failed = 1;
+        }
+    }
+    memset(builder->bits, 0, bitmap);
+    builder->count = 0;
+}
+
+/* Begin a new block unless the address belongs to the one at hand. */
+static void
+builder_turn_to(candidate_builder *builder, uintptr_t address)
+{
+    uintptr_t base = address & ~(uintptr_t)(WINDOW - 1);
+    if (builder->count == 0 || base != builder->base) {
+        builder_flush(builder);
+        builder->base = base;
+        builder->first = (uint16_t)((address - base) / builder->kind->step);
+    }
+}
+
+static void
+builder_add(candidate_builder *builder, uintptr_t address,
+            const uint8_t *value)
+{
+    const candidate_kind *kind = builder->kind;
+    builder_turn_to(builder, address);
+    size_t place = (size_t)(address - builder->base) / kind->step;
+    builder->bits[place / 64] |= (uint64_t)1 << (place % 64);
+    memcpy(builder->values + builder->count * kind->width, value, kind->width);
+    builder->last = (uint16_t)place;
+    builder->count++;
+}
+
+/* n <= 64 candidates side by side, in one window; width and step are equal. */
+static void
+builder_add_run(candidate_builder *builder, uintptr_t address,
+                const uint8_t *values, size_t n)
+{
+    const candidate_kind *kind = builder->kind;
+    builder_turn_to(builder, address);
+    size_t place = (size_t)(address - builder->base) / kind->step;
+    uint64_t run = n == 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1;
+    unsigned shift = (unsigned)(place % 64);
+    builder->bits[place / 64] |= run << shift;
+    if (shift != 0 && run >> (64 - shift) != 0) {
+        builder->bits[place / 64 + 1] |= run >> (64 - shift);
+    }
+    memcpy(builder->values + builder->count * kind->width, values,
+           n * kind->width);
+    builder->last = (uint16_t)(place + n - 1);
+    builder->count += (uint32_t)n;
+}
+
+/* Take over what a scan of one pattern found in its block. */
+static void
+builder_take(candidate_builder *builder, wi_scan *scan)
+{
+    const candidate_kind *kind = builder->kind;
+    /* All aligned places of 64 addresses, the first at bit 0. */
+    uint64_t every = 0;
+    if (kind->width == kind->step) {
+        for (size_t bit = 0; bit < 64; bit += kind->step) {
+            every |= (uint64_t)1 << bit;
+        }
+    }
+    for (size_t w = 0; w < SCAN_WORDS; w++) {
+        uint64_t word = scan->hits.bits[w];
+        if (word == 0) {
+            continue;
+        }
+        const uint8_t *data = scan->block + w * 64;
+        uintptr_t address = scan->block_address + w * 64;
+        unsigned bit = scan_lowest_bit(word);
+        if (every != 0 && bit < kind->step && word == every << bit &&
+            (address + bit) % WINDOW <= WINDOW - 64) {
+            builder_add_run(builder, address + bit, data + bit,
+                            64 / kind->step);
+            continue;
+        }
+        for (; word != 0; word &= word - 1) {
+            bit = scan_lowest_bit(word);
+            builder_add(builder, address + bit, data + bit);
+        }
+    }
+    scan_discard(&scan->hits);
+}
+
+/* --------------------------------------------------------------- instance */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *process; /* NULL once closed */
+    candidate_kind kind;
+    candidate_list list;
+    uint64_t scanned; /* bytes of the first scan */
+    uint64_t skipped;
+    uint64_t lost;    /* candidates whose memory was gone at a rescan */
+    uint64_t version; /* goes up with each rescan */
+    int busy;         /* a rescan is under way */
+    PyObject *weakrefs;
+} CandidatesObject;
+
+static void
+candidates_release(CandidatesObject *self)
+{
+    PyObject *process = self->process;
+    self->process = NULL;
+    self->version++;
+    list_clear(&self->list);
+    Py_XDECREF(process);
+}
+
+static int
+candidates_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((CandidatesObject *)op)->process);
+    return 0;
+}
+
+static int
+candidates_clear(PyObject *op)
+{
+    Py_CLEAR(((CandidatesObject *)op)->process);
+    return 0;
+}
+
+static void
+candidates_finalize(PyObject *op)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    candidates_release((CandidatesObject *)op);
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+candidates_check_open(CandidatesObject *self)
+{
+    if (self->process == NULL) {
+        PyErr_SetString(PyExc_ValueError, "CandidateSet is closed");
+        return -1;
+    }
+    return wi_process_check_open((wi_process *)self->process);
+}
+
+static PyObject *
+candidates_fail(CandidatesObject *self, DWORD err, const char *api)
+{
+    return wi_process_raise((wi_process *)self->process, err, api,
+                            PROCESS_VM_READ | PROCESS_QUERY_INFORMATION);
+}
+
+/* -------------------------------------------------------------- first scan */
+
+/* Scan until the time is over: 1, 0 at the end, -1 on an error. */
+static int
+candidates_fill(wi_scan *scan, candidate_builder *builder)
+{
+    const ULONGLONG began = GetTickCount64();
+    while (GetTickCount64() - began < WI_SLICE_MS) {
+        wi_scan_result result;
+        while ((result = wi_scan_next(scan)) == WI_SCAN_HITS) {
+            builder_take(builder, scan);
+            if (builder->failed) {
+                return -1;
+            }
+            if (scan->next >= scan->starts) {
+                break;
+            }
+        }
+        if (result == WI_SCAN_END) {
+            return 0;
+        }
+        if (result == WI_SCAN_ERROR) {
+            return -1;
+        }
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(candidates_create_doc,
+             "_create($type, process, ranges, protections, spec, type, step,\n"
+             "        progress, /)\n--\n\n"
+             "The candidates that a scan for one pattern finds.");
+
+static PyObject *
+candidates_create(PyObject *cls, PyObject *args)
+{
+    PyObject *process, *ranges, *spec, *progress, *specs = NULL;
+    DWORD protections, step;
+    int type, more = 1, result = -1;
+    uint64_t total = 0;
+    CandidatesObject *self = NULL;
+    candidate_builder *builder = NULL;
+    wi_scan scan;
+    wi_state *state = wi_state_of((PyTypeObject *)cls);
+    memset(&scan, 0, sizeof scan);
+    if (state == NULL ||
+        !PyArg_ParseTuple(args, "OOO&OiO&O:_create", &process, &ranges,
+                          wi_u32_converter, &protections, &spec, &type,
+                          wi_u32_converter, &step, &progress)) {
+        return NULL;
+    }
+    if (type < 0 || type >= SCAN_TYPES || step == 0 || step > 64 ||
+        (step & (step - 1)) != 0) {
+        PyErr_SetString(PyExc_ValueError, "no such type or alignment");
+        return NULL;
+    }
+    self = wi_alloc((PyTypeObject *)cls);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->kind.type = (scan_type)type;
+    self->kind.width = scan_type_size(self->kind.type);
+    self->kind.step = step;
+    self->kind.slots = WINDOW / step;
+    specs = PyTuple_Pack(1, spec);
+    if (specs == NULL || wi_scan_compile(&scan, specs, -1) < 0) {
+        goto done;
+    }
+    if (scan_set_longest(scan.set) != self->kind.width) {
+        PyErr_SetString(PyExc_ValueError, "the pattern is of another type");
+        goto done;
+    }
+    builder = calloc(1, sizeof *builder);
+    if (builder == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    builder->kind = &self->kind;
+    builder->list = &self->list;
+    if (wi_scan_set_remote(&scan, ranges, protections) < 0 ||
+        wi_scan_check_process(state, process) < 0) {
+        goto done;
+    }
+    self->process = Py_NewRef(process);
+    wi_process *owner = (wi_process *)process;
+    int ask_total = progress != Py_None;
+    while (more > 0) {
+        if (wi_process_check_open(owner) < 0) {
+            goto done;
+        }
+        scan.reader.target = wi_process_pin(owner);
+        Py_BEGIN_ALLOW_THREADS
+        if (ask_total) {
+            total = wi_reader_estimate(&scan.reader);
+            ask_total = 0;
+        }
+        more = candidates_fill(&scan, builder);
+        if (more == 0) {
+            builder_flush(builder);
+        }
+        Py_END_ALLOW_THREADS
+        wi_process_unpin(owner);
+        if (builder->failed) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        if (more < 0) {
+            candidates_fail(self, scan.reader.err, scan.reader.api);
+            goto done;
+        }
+        uint64_t passed = scan.passed + scan.next;
+        int go_on = wi_scan_progress(progress, passed, more ? total : passed);
+        if (go_on < 0 || PyErr_CheckSignals() < 0) {
+            goto done;
+        }
+        if (go_on == 0) {
+            builder_flush(builder);
+            more = 0;
+            if (builder->failed) {
+                PyErr_NoMemory();
+                goto done;
+            }
+        }
+    }
+    self->scanned = scan.reader.scanned;
+    self->skipped = scan.reader.skipped;
+    result = 0;
+done:
+    free(builder);
+    Py_XDECREF(specs);
+    wi_scan_clear(&scan);
+    if (result < 0) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+/* ----------------------------------------------------------------- rescans */
+
+typedef struct {
+    const candidate_kind *kind;
+    const candidate_list *from;
+    candidate_list to;
+    wi_target target;
+    wi_vouch vouch;
+    scan_level level;
+    scan_change change;
+    scan_number low;
+    scan_number high;
+    size_t next;   /* the block that is looked at next */
+    uint64_t seen; /* candidates */
+    uint64_t lost;
+    DWORD err; /* the target is gone, or may not be read */
+    int no_memory;
+    candidate_builder *builder;
+    uint8_t *read; /* READ_MOST, and a window with a value over its end */
+    uint8_t *now;  /* values of one block, side by side */
+    uint16_t places[WINDOW];
+    uint64_t keep[WINDOW / 64];
+    unsigned char pages[(READ_MOST + WINDOW) / 4096 + 2]; /* of one group */
+} candidate_rescan;
+
+static void
+gather(uint8_t *to, const uint8_t *from, const uint16_t *places, size_t first,
+       size_t n, size_t width, size_t step)
+{
+    switch (width) {
+#define GATHER_CASE(width)                                                    \
+    case width:                                                               \
+        for (size_t i = 0; i < n; i++) {                                      \
+            memcpy(to + i * (width), from + (places[i] - first) * step,       \
+                   (width));                                                  \
+        }                                                                     \
+        break;
+        GATHER_CASE(1)
+        GATHER_CASE(2)
+        GATHER_CASE(4)
+        GATHER_CASE(8)
+#undef GATHER_CASE
+    default:
+        break;
+    }
+}
+
+/* Compare one block with `data`, the memory from its first candidate on. The
+ * mask has a byte for each page that was read, or is NULL for all of them. */
+static void
+rescan_block(candidate_rescan *rescan, candidate_block *block,
+             const uint8_t *data, const unsigned char *mask)
+{
+    const candidate_kind *kind = rescan->kind;
+    const size_t n = block->count;
+    const uint8_t *then = block->data + block->values_at;
+    const uint8_t *now = rescan->now;
+    const int solid = block_is_solid(block, kind);
+    int have_places = 0;
+    rescan->seen += n;
+    if (solid) {
+        now = data;
+    }
+    else {
+        block_places(block, kind, rescan->places);
+        have_places = 1;
+        gather(rescan->now, data, rescan->places, block->first, n, kind->width,
+               kind->step);
+    }
+    scan_compare(rescan->level, kind->type, rescan->change, now, then, n,
+                 rescan->low, rescan->high, rescan->keep);
+    size_t kept = 0;
+    if (mask != NULL) {
+        const uintptr_t from = block_address(block, kind, block->first);
+        for (size_t i = 0; i < n; i++) {
+            size_t place = solid ? block->first + i : rescan->places[i];
+            uintptr_t at = block_address(block, kind, place);
+            uintptr_t page = from / WI_PAGE;
+            if (!mask[at / WI_PAGE - page] ||
+                !mask[(at + kind->width - 1) / WI_PAGE - page]) {
+                rescan->keep[i / 64] &= ~((uint64_t)1 << (i % 64));
+                rescan->lost++;
+            }
+        }
+    }
+    for (size_t w = 0; w < (n + 63) / 64; w++) {
+        uint64_t word = rescan->keep[w];
+        word -= word >> 1 & 0x5555555555555555;
+        word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+        word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;
+        kept += (size_t)(word * 0x0101010101010101 >> 56);
+    }
+    if (kept == 0) {
+        return;
+    }
+    if (kept == n) {
+        candidate_block *copy = block;
+        if (rescan->change == SCAN_UNCHANGED ||
+            memcmp(now, then, n * kind->width) == 0) {
+            block->references++; /* just as it was: both lists hold it */
+        }
+        else {
+            const size_t size = block_size(block, kind);
+            copy = malloc(size);
+            if (copy != NULL) {
+                memcpy(copy, block,
+                       offsetof(candidate_block, data) + block->values_at);
+                memcpy(copy->data + block->values_at, now, n * kind->width);
+                copy->references = 1;
+            }
+        }
+        if (copy == NULL || list_append(&rescan->to, copy, kind) < 0) {
+            rescan->no_memory = 1;
+            if (copy != NULL && --copy->references == 0) {
+                free(copy);
+            }
+        }
+        return;
+    }
+    if (!have_places) {
+        block_places(block, kind, rescan->places);
+    }
+    for (size_t w = 0; w < (n + 63) / 64; w++) {
+        for (uint64_t word = rescan->keep[w]; word != 0; word &= word - 1) {
+            size_t i = w * 64 + scan_lowest_bit(word);
+            builder_add(rescan->builder,
+                        block_address(block, kind, rescan->places[i]),
+                        now + i * kind->width);
+        }
+    }
+    builder_flush(rescan->builder);
+    rescan->no_memory |= rescan->builder->failed;
+}
+
+/* Mark the pages that a block has values in; page 0 is that of `start`. */
+static void
+rescan_touch(candidate_rescan *rescan, const candidate_block *block,
+             uintptr_t start)
+{
+    const candidate_kind *kind = rescan->kind;
+    const uintptr_t page = start / WI_PAGE;
+    if (block_is_solid(block, kind)) {
+        uintptr_t from = block_address(block, kind, block->first);
+        uintptr_t last =
+            block_address(block, kind, block->last) + kind->width - 1;
+        memset(rescan->pages + (from / WI_PAGE - page), 1,
+               last / WI_PAGE - from / WI_PAGE + 1);
+        return;
+    }
+    block_places(block, kind, rescan->places);
+    for (size_t i = 0; i < block->count; i++) {
+        uintptr_t at = block_address(block, kind, rescan->places[i]);
+        rescan->pages[at / WI_PAGE - page] = 1;
+        rescan->pages[(at + kind->width - 1) / WI_PAGE - page] = 1;
+    }
+}
+
+/* Read some of the pages between start and end, as far as they lie there. */
+static DWORD
+rescan_read_pages(candidate_rescan *rescan, uintptr_t start, uintptr_t end,
+                  size_t page, size_t count)
+{
+    uintptr_t from = (start / WI_PAGE + page) * WI_PAGE;
+    uintptr_t to = from + count * WI_PAGE;
+    from = from < start ? start : from;
+    to = to > end ? end : to;
+    return wi_remote_read(&rescan->target, from, rescan->read + (from - start),
+                          (size_t)(to - from));
+}
+
+/* Read the marked pages between start and end, neighbours at once, and no
+ * other: it might be a guard page. Pages that fail are unmarked. Returns
+ * whether none did. */
+static int
+rescan_read(candidate_rescan *rescan, uintptr_t start, uintptr_t end)
+{
+    const size_t count = (size_t)((end - 1) / WI_PAGE - start / WI_PAGE + 1);
+    int whole = 1;
+    for (size_t page = 0, next; page < count; page = next) {
+        next = page + 1;
+        if (!rescan->pages[page]) {
+            continue;
+        }
+        while (next < count && rescan->pages[next]) {
+            next++;
+        }
+        DWORD err = rescan_read_pages(rescan, start, end, page, next - page);
+        if (err == 0) {
+            continue;
+        }
+        whole = 0;
+        for (; page < next; page++) {
+            rescan->pages[page] =
+                rescan_read_pages(rescan, start, end, page, 1) == 0;
+        }
+        if (wi_target_gone(&rescan->target,
+                           err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0)) {
+            rescan->err = err;
+            break;
+        }
+    }
+    return whole;
+}
+
+/* The next blocks that lie near to each other. */
+static void
+rescan_group(candidate_rescan *rescan)
+{
+    const candidate_kind *kind = rescan->kind;
+    candidate_block **blocks = rescan->from->blocks;
+    const size_t first = rescan->next;
+    const uintptr_t start =
+        block_address(blocks[first], kind, blocks[first]->first);
+    uintptr_t end = 0;
+    size_t i = first;
+    memset(rescan->pages, 0, sizeof rescan->pages);
+    for (; i < rescan->from->count; i++) {
+        uintptr_t to =
+            block_address(blocks[i], kind, blocks[i]->last) + kind->width;
+        if (i > first && to - start > READ_MOST) {
+            break;
+        }
+        rescan_touch(rescan, blocks[i], start);
+        end = to;
+    }
+    rescan->next = i;
+    int whole = rescan_read(rescan, start, end);
+    if (rescan->err != 0) {
+        return;
+    }
+    for (i = first; i < rescan->next; i++) {
+        uintptr_t from = block_address(blocks[i], kind, blocks[i]->first);
+        rescan_block(
+            rescan, blocks[i], rescan->read + (from - start),
+            whole ? NULL : rescan->pages + (from / WI_PAGE - start / WI_PAGE));
+    }
+}
+
+PyDoc_STRVAR(
+    candidates_rescan_doc,
+    "_rescan($self, change, low, high, progress, level, /)\n--\n\n"
+    "Keep the candidates that changed like this; None, or False when\n"
+    "progress ended it and nothing was changed.");
+
+static PyObject *
+candidates_rescan(PyObject *op, PyObject *args)
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    int change, level, go_on = 1;
+    const char *low, *high;
+    Py_ssize_t low_size, high_size;
+    PyObject *progress, *result = NULL;
+    candidate_rescan *rescan = NULL;
+    if (!PyArg_ParseTuple(args, "iy#y#Oi:_rescan", &change, &low, &low_size,
+                          &high, &high_size, &progress, &level)) {
+        return NULL;
+    }
+    if (change < 0 || change >= SCAN_CHANGES ||
+        low_size != sizeof(scan_number) || high_size != sizeof(scan_number) ||
+        level > (int)scan_best_level()) {
+        PyErr_SetString(PyExc_ValueError, "no such change or limits");
+        return NULL;
+    }
+    if (candidates_check_open(self) < 0) {
+        return NULL;
+    }
+    if (self->busy) {
+        PyErr_SetString(PyExc_ValueError,
+                        "a rescan is running in another thread");
+        return NULL;
+    }
+    self->busy = 1;
+    rescan = calloc(1, sizeof *rescan);
+    if (rescan == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    rescan->kind = &self->kind;
+    rescan->from = &self->list;
+    rescan->level = level < 0 ? scan_best_level() : (scan_level)level;
+    rescan->change = (scan_change)change;
+    memcpy(&rescan->low, low, sizeof rescan->low);
+    memcpy(&rescan->high, high, sizeof rescan->high);
+    rescan->builder = calloc(1, sizeof *rescan->builder);
+    rescan->read = malloc(READ_MOST + WINDOW + WIDEST);
+    rescan->now = malloc((size_t)WINDOW * WIDEST);
+    if (rescan->builder == NULL || rescan->read == NULL ||
+        rescan->now == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    rescan->builder->kind = &self->kind;
+    rescan->builder->list = &rescan->to;
+    wi_process *owner = (wi_process *)self->process;
+    while (rescan->next < self->list.count) {
+        if (wi_process_check_open(owner) < 0) {
+            goto done;
+        }
+        rescan->target = wi_process_pin(owner);
+        rescan->target.vouch = &rescan->vouch;
+        Py_BEGIN_ALLOW_THREADS
+        const ULONGLONG began = GetTickCount64();
+        while (rescan->next < self->list.count && !rescan->no_memory &&
+               rescan->err == 0 && GetTickCount64() - began < WI_SLICE_MS) {
+            rescan_group(rescan);
+        }
+        Py_END_ALLOW_THREADS
+        wi_process_unpin(owner);
+        if (rescan->no_memory) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        if (rescan->err != 0) {
+            candidates_fail(self, rescan->err, "ReadProcessMemory");
+            goto done;
+        }
+        go_on =
+            wi_scan_progress(progress, rescan->seen, self->list.candidates);
+        if (go_on < 0 || PyErr_CheckSignals() < 0) {
+            goto done;
+        }
+        if (go_on == 0) {
+            result = Py_NewRef(Py_False);
+            goto done;
+        }
+    }
+    candidate_list old = self->list;
+    self->list = rescan->to;
+    memset(&rescan->to, 0, sizeof rescan->to);
+    self->lost += rescan->lost;
+    self->version++;
+    list_clear(&old);
+    result = Py_NewRef(Py_None);
+done:
+    if (rescan != NULL) {
+        list_clear(&rescan->to);
+        free(rescan->builder);
+        free(rescan->read);
+        free(rescan->now);
+        free(rescan);
+    }
+    self->busy = 0;
+    return result;
+}
+
+/* ----------------------------------------------------------------- access */
+
+static PyObject *
+candidates_value(const candidate_kind *kind, const uint8_t *at)
+{
+    switch (kind->type) {
+#define VALUE_CASE(T, name, make)                                             \
+    case SCAN_##name: {                                                       \
+        T x;                                                                  \
+        memcpy(&x, at, sizeof x);                                             \
+        return make(x);                                                       \
+    }
+        VALUE_CASE(uint8_t, U8, PyLong_FromUnsignedLong)
+        VALUE_CASE(int8_t, I8, PyLong_FromLong)
+        VALUE_CASE(uint16_t, U16, PyLong_FromUnsignedLong)
+        VALUE_CASE(int16_t, I16, PyLong_FromLong)
+        VALUE_CASE(uint32_t, U32, PyLong_FromUnsignedLong)
+        VALUE_CASE(int32_t, I32, PyLong_FromLong)
+        VALUE_CASE(uint64_t, U64, PyLong_FromUnsignedLongLong)
+        VALUE_CASE(int64_t, I64, PyLong_FromLongLong)
+        VALUE_CASE(float, F32, PyFloat_FromDouble)
+        VALUE_CASE(double, F64, PyFloat_FromDouble)
+#undef VALUE_CASE
+    default:
+        Py_RETURN_NONE;
+    }
+}
+
+PyDoc_STRVAR(candidates_take_doc,
+             "_take($self, block, index, version, values, /)\n--\n\n"
+             "A list of the candidates of one block from an index on, as\n"
+             "addresses or as (address, value), at most 4096; or None after\n"
+             "the last block. RuntimeError when the version is another.");
+
+static PyObject *
+candidates_take(PyObject *op, PyObject *args)
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    const candidate_kind *kind = &self->kind;
+    Py_ssize_t number, index;
+    unsigned long long version;
+    int values;
+    if (!PyArg_ParseTuple(args, "nnKp:_take", &number, &index, &version,
+                          &values)) {
+        return NULL;
+    }
+    if (version != self->version) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "CandidateSet was changed while it was iterated");
+        return NULL;
+    }
+    if (number < 0 || index < 0 || (size_t)number >= self->list.count) {
+        Py_RETURN_NONE;
+    }
+    const candidate_block *block = self->list.blocks[number];
+    size_t n = (size_t)index < block->count ? block->count - (size_t)index : 0;
+    n = n < 4096 ? n : 4096;
+    /* Plain copies first: making objects may run the collector, and that may
+     * run anything, a rescan as well. */
+    uint16_t *places = PyMem_Malloc(block->count * sizeof *places);
+    uint8_t *copies = PyMem_Malloc(n * kind->width + 1);
+    PyObject *list = NULL;
+    if (places == NULL || copies == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    block_places(block, kind, places);
+    memcpy(copies,
+           block->data + block->values_at + (size_t)index * kind->width,
+           n * kind->width);
+    const uintptr_t base = block->base;
+    list = PyList_New((Py_ssize_t)n);
+    for (size_t i = 0; list != NULL && i < n; i++) {
+        PyObject *item = PyLong_FromUnsignedLongLong(
+            base + places[(size_t)index + i] * kind->step);
+        if (item != NULL && values) {
+            PyObject *value = candidates_value(kind, copies + i * kind->width);
+            PyObject *pair =
+                value == NULL ? NULL : PyTuple_Pack(2, item, value);
+            Py_DECREF(item);
+            Py_XDECREF(value);
+            item = pair;
+        }
+        if (item == NULL || PyList_SetItem(list, (Py_ssize_t)i, item) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+done:
+    PyMem_Free(places);
+    PyMem_Free(copies);
+    return list;
+}
+
+static Py_ssize_t
+candidates_length(PyObject *op)
+{
+    return (Py_ssize_t)((CandidatesObject *)op)->list.candidates;
+}
+
+static int
+candidates_contains(PyObject *op, PyObject *item)
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    const candidate_kind *kind = &self->kind;
+    if (!PyLong_Check(item)) {
+        return 0;
+    }
+    int overflow;
+    long long whole = PyLong_AsLongLongAndOverflow(item, &overflow);
+    if (overflow != 0 || whole < 0) {
+        PyErr_Clear();
+        return 0;
+    }
+    const uintptr_t address = (uintptr_t)whole;
+    const uintptr_t base = address & ~(uintptr_t)(WINDOW - 1);
+    if (address % kind->step != 0) {
+        return 0;
+    }
+    const size_t place = (size_t)(address - base) / kind->step;
+    size_t low = 0, high = self->list.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (self->list.blocks[middle]->base < base) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    if (low == self->list.count || self->list.blocks[low]->base != base) {
+        return 0;
+    }
+    const candidate_block *block = self->list.blocks[low];
+    if (block->is_bitmap) {
+        return block->data[place / 8] >> (place % 8) & 1;
+    }
+    for (size_t i = 0; i < block->count; i++) {
+        uint16_t other;
+        memcpy(&other, block->data + i * sizeof other, sizeof other);
+        if (other == place) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(candidates_close_doc,
+             "close($self, /)\n--\n\n"
+             "Forget the candidates and let go of the process; more calls do\n"
+             "nothing.\n\n"
+             "Raises BufferError while another thread rescans.");
+
+static PyObject *
+candidates_close(PyObject *op, PyObject *unused)
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    WI_UNUSED(unused);
+    if (self->busy) {
+        PyErr_SetString(PyExc_BufferError,
+                        "cannot close a CandidateSet while it is rescanned");
+        return NULL;
+    }
+    candidates_release(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+candidates_enter(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    return Py_NewRef(op);
+}
+
+static PyObject *
+candidates_exit(PyObject *op, PyObject *args)
+{
+    WI_UNUSED(args);
+    return candidates_close(op, NULL);
+}
+
+#define CANDIDATES_GETTER(name, expression)                                   \
+    static PyObject *candidates_get_##name(PyObject *op, void *closure)       \
+    {                                                                         \
+        CandidatesObject *self = (CandidatesObject *)op;                      \
+        WI_UNUSED(closure);                                                   \
+        return PyLong_FromUnsignedLongLong(expression);                       \
+    }
+CANDIDATES_GETTER(scanned, self->scanned)
+CANDIDATES_GETTER(skipped, self->skipped)
+CANDIDATES_GETTER(lost, self->lost)
+CANDIDATES_GETTER(version, self->version)
+CANDIDATES_GETTER(type, (unsigned long long)self->kind.type)
+CANDIDATES_GETTER(nbytes, self->list.bytes +
+                              self->list.room * sizeof *self->list.blocks)
+
+static PyObject *
+candidates_get_closed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((CandidatesObject *)op)->process == NULL);
+}
+
+static PyMethodDef candidates_methods[] = {
+    {"_create", candidates_create, METH_VARARGS | METH_CLASS,
+     candidates_create_doc},
+    {"_rescan", candidates_rescan, METH_VARARGS, candidates_rescan_doc},
+    {"_take", candidates_take, METH_VARARGS, candidates_take_doc},
+    {"close", candidates_close, METH_NOARGS, candidates_close_doc},
+    {"__enter__", candidates_enter, METH_NOARGS, NULL},
+    {"__exit__", candidates_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef candidates_getset[] = {
+    {"scanned", candidates_get_scanned, NULL,
+     "Bytes that the first scan has read.", NULL},
+    {"skipped", candidates_get_skipped, NULL,
+     "Bytes of committed memory that the first scan left out.", NULL},
+    {"lost", candidates_get_lost, NULL,
+     "Candidates dropped since their memory could not be read any more.",
+     NULL},
+    {"nbytes", candidates_get_nbytes, NULL, "Bytes of memory that it takes.",
+     NULL},
+    {"closed", candidates_get_closed, NULL, "Whether it has been closed.",
+     NULL},
+    {"_version", candidates_get_version, NULL, NULL, NULL},
+    {"_type", candidates_get_type, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef candidates_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(CandidatesObject, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(candidates_doc, "The raw set behind winipc.CandidateSet.");
+
+static PyType_Slot candidates_slots[] = {
+    {Py_tp_doc, (void *)candidates_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, candidates_finalize},
+    {Py_tp_traverse, candidates_traverse},
+    {Py_tp_clear, candidates_clear},
+    {Py_tp_methods, candidates_methods},
+    {Py_tp_getset, candidates_getset},
+    {Py_tp_members, candidates_members},
+    {Py_sq_length, candidates_length},
+    {Py_sq_contains, candidates_contains},
+    {0, NULL},
+};
+
+static PyType_Spec candidates_spec = {
+    .name = "winipc._core.CandidateSet",
+    .basicsize = sizeof(CandidatesObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = candidates_slots,
+};
+
+int
+wi_candidates_init(PyObject *module, wi_state *state)
+{
+    return wi_add_type(module, &candidates_spec, &state->candidates_type);
+}

@@ -1,0 +1,197 @@
+/* kernels.h: pattern scan kernels, in plain C.
+ *
+ * They know nothing of Python or Windows: bytes in, positions out, nothing
+ * static that changes, nothing read outside [data, data + size). So they are
+ * tested and fuzzed on any machine (tests/native, tests/fuzz).
+ *
+ * A set of patterns is compiled once and may be used by many threads, each
+ * with hits of its own. Data is scanned in blocks of at most SCAN_BLOCK start
+ * positions; what a block holds is drained in the order of (address,
+ * pattern). A pattern that starts in a block may end behind it, up to `size`:
+ * whoever scans piece by piece hands over the last scan_set_longest() - 1
+ * bytes of a piece once more, in front of the next, and so misses no match
+ * and sees none twice. */
+#ifndef WINIPC_SCAN_KERNELS_H
+#define WINIPC_SCAN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ------------------------------------------------- compilers and machines */
+
+#if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
+#define SCAN_X86 1
+#else
+#define SCAN_X86 0
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define SCAN_INLINE static inline __attribute__((always_inline))
+#define SCAN_TARGET_AVX2 __attribute__((target("avx2")))
+#elif defined(_MSC_VER)
+#define SCAN_INLINE static __forceinline
+#define SCAN_TARGET_AVX2
+#else
+#define SCAN_INLINE static inline
+#define SCAN_TARGET_AVX2
+#endif
+
+/* Have memory come while what is before it is looked at. It may lie beyond the
+ * end of the data: nothing is read there. The processor's own prefetching
+ * stops at each page, which costs a quarter of the speed. */
+#define SCAN_AHEAD 2048
+#if SCAN_X86
+#include <xmmintrin.h>
+#define SCAN_PREFETCH(p)                                                      \
+    _mm_prefetch((const char *)((uintptr_t)(p) + SCAN_AHEAD), _MM_HINT_T0)
+#elif defined(__GNUC__) || defined(__clang__)
+#define SCAN_PREFETCH(p)                                                      \
+    __builtin_prefetch((const void *)((uintptr_t)(p) + SCAN_AHEAD))
+#else
+#define SCAN_PREFETCH(p) ((void)(p))
+#endif
+
+/* --------------------------------------------------------------- patterns */
+
+#define SCAN_BLOCK 16384 /* start positions in one block; fits in L1 */
+#define SCAN_WORDS (SCAN_BLOCK / 64)
+#define SCAN_MAX_LENGTH 65536 /* bytes in one pattern */
+#define SCAN_MAX_PATTERNS 1024
+#define SCAN_MAX_ALIGNMENT 65536
+
+/* Types of values. The order is part of the interface with Python. */
+typedef enum {
+    SCAN_U8,
+    SCAN_I8,
+    SCAN_U16,
+    SCAN_I16,
+    SCAN_U32,
+    SCAN_I32,
+    SCAN_U64,
+    SCAN_I64,
+    SCAN_F32,
+    SCAN_F64,
+    SCAN_TYPES
+} scan_type;
+
+/* A value of one of the types: u and i for integers, f for SCAN_F32, d for
+ * SCAN_F64. */
+typedef union {
+    uint64_t u;
+    int64_t i;
+    float f;
+    double d;
+} scan_number;
+
+/* What to look for. Either `length` bytes of which the bits in `mask` count
+ * (mask NULL: all), or, if ranged, values from low to high, both included. */
+typedef struct {
+    const uint8_t *value;
+    const uint8_t *mask;
+    size_t length;
+    uint32_t alignment; /* of the address of a match: a power of two */
+    int ranged;
+    scan_type type;
+    scan_number low;
+    scan_number high;
+} scan_spec;
+
+/* Instruction sets. */
+typedef enum { SCAN_PORTABLE, SCAN_SSE2, SCAN_AVX2 } scan_level;
+
+/* The best level of this machine. */
+scan_level scan_best_level(void);
+
+size_t scan_type_size(scan_type type);
+
+typedef struct scan_set scan_set;
+
+/* Compile patterns; the specs and their bytes are copied. NULL when there is
+ * no memory or a spec is invalid (no bytes, too long, bad alignment or type,
+ * a level that this machine lacks). */
+scan_set *scan_set_new(const scan_spec *specs, size_t count, scan_level level);
+void scan_set_free(scan_set *set);
+size_t scan_set_longest(const scan_set *set);
+size_t scan_set_count(const scan_set *set);
+
+/* ----------------------------------------------------------------- a scan */
+
+typedef struct {
+    uint64_t address;
+    uint32_t pattern;
+} scan_match;
+
+/* What was found in the block at hand: a bit for each start position of each
+ * pattern, and which patterns have any. */
+typedef struct {
+    uint64_t *bits;  /* pattern_count * SCAN_WORDS */
+    uint32_t *dirty; /* ascending numbers of patterns with hits */
+    uint8_t *is_dirty;
+    size_t pattern_count;
+    size_t dirty_count;
+    size_t word; /* where draining goes on */
+} scan_hits;
+
+int scan_hits_init(scan_hits *hits, const scan_set *set); /* 0, -1: memory */
+void scan_hits_clear(scan_hits *hits);                    /* frees */
+
+/* Find every match that starts in the first `starts` (<= SCAN_BLOCK) bytes of
+ * data and ends within size. `address` is that of data[0]. The hits must be
+ * drained or discarded. Returns the number of patterns that have hits. */
+size_t scan_block(const scan_set *set, scan_hits *hits, const uint8_t *data,
+                  size_t size, size_t starts, uint64_t address);
+
+/* Take up to `capacity` matches out of the block, in order. Fewer than
+ * capacity means that the block is empty now. */
+size_t scan_drain(scan_hits *hits, uint64_t address, scan_match *out,
+                  size_t capacity);
+
+/* Forget what is left in the block. */
+void scan_discard(scan_hits *hits);
+
+/* ---------------------------------------------------------------- rescans */
+
+typedef enum {
+    SCAN_CHANGED,   /* other bytes than before */
+    SCAN_UNCHANGED, /* the same bytes */
+    SCAN_INCREASED,
+    SCAN_DECREASED,
+    SCAN_WITHIN, /* low <= now <= high */
+    SCAN_DELTA,  /* low <= now - then <= high; integers wrap around; low and
+                    high of floating types are in .d */
+    SCAN_CHANGES
+} scan_change;
+
+/* Compare n values of one type with what they were. Sets bits[0] to
+ * bits[(n + 63) / 64 - 1], the unused last bits to 0. now and then need no
+ * alignment. */
+void scan_compare(scan_level level, scan_type type, scan_change change,
+                  const void *now, const void *then, size_t n, scan_number low,
+                  scan_number high, uint64_t *bits);
+
+/* The number of the lowest bit that is set; word is not 0. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+SCAN_INLINE unsigned
+scan_lowest_bit(uint64_t word)
+{
+    unsigned long index;
+#if defined(_M_IX86)
+    if (!_BitScanForward(&index, (unsigned long)word)) {
+        _BitScanForward(&index, (unsigned long)(word >> 32));
+        index += 32;
+    }
+#else
+    _BitScanForward64(&index, word);
+#endif
+    return (unsigned)index;
+}
+#else
+SCAN_INLINE unsigned
+scan_lowest_bit(uint64_t word)
+{
+    return (unsigned)__builtin_ctzll(word);
+}
+#endif
+
+#endif

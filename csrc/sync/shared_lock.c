@@ -1,0 +1,615 @@
+/* shared_lock.c: SharedLock, a lock of 32 bytes in shared memory.
+ *
+ * The layout and the protocol are in include/winipc.h, which a C peer uses as
+ * it is. Taking and giving a lock that nobody else wants is an interlocked
+ * instruction each, and keeps the GIL; whoever has to wait gives the GIL up,
+ * and only then is there an event (CreateEventExW) and a handle of the thread
+ * that owns the lock (OpenThread), whose death ends the wait.
+ *
+ * The object has the buffer of the memory it lies in, so that cannot be
+ * closed under it, and may be used by any thread; a wait in flight pins it.
+ * Memory with a file behind it is touched under a guard only. */
+#include "base/bytes.h"
+#include "channel/ring.h"
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer buffer; /* obj is NULL when closed */
+    PyObject *region; /* the mapping of a file that it lies in, or NULL */
+    winipc_lock lock;
+    wi_security security; /* of the event */
+    wi_state *state;      /* borrowed: the type keeps the module alive */
+    Py_ssize_t offset;
+    Py_ssize_t pins; /* waits in flight */
+    uint64_t holder; /* whoever took it through this object, or 0 */
+    Py_ssize_t held; /* how often */
+    char abandoned;  /* found so when it was taken, until it is given back */
+    PyObject *weakrefs;
+} LockObject;
+
+/* ----------------------------------------------------------------- errors */
+
+static PyObject *
+lock_label(LockObject *self)
+{
+    return PyUnicode_FromFormat("lock at offset %zd", self->offset);
+}
+
+static PyObject *
+lock_raise(LockObject *self, int result, DWORD err)
+{
+    PyObject *label = lock_label(self);
+    if (label == NULL) {
+        return NULL;
+    }
+    if (result == WINIPC_NOT_OWNER) {
+        wi_raise_text(PyExc_OSError, ERROR_NOT_OWNER,
+                      "this thread does not hold the lock", "SharedLock",
+                      label);
+    }
+    else if (result == WINIPC_CORRUPT) {
+        wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
+                      "the memory there holds no lock", "SharedLock", label);
+    }
+    else {
+        wi_raise(err, "SharedLock", label);
+    }
+    Py_DECREF(label);
+    return NULL;
+}
+
+static PyObject *
+lock_raise_abandoned(LockObject *self)
+{
+    PyObject *label = lock_label(self);
+    if (label != NULL) {
+        wi_raise_abandoned(self->state, "SharedLock", label, (PyObject *)self);
+        Py_DECREF(label);
+    }
+    return NULL;
+}
+
+static int
+lock_check_open(LockObject *self)
+{
+    if (self->buffer.obj == NULL) {
+        PyErr_SetString(PyExc_ValueError, "SharedLock is closed");
+        return -1;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------- operations */
+
+typedef enum { LOCK_TRY, LOCK_WAIT, LOCK_RELEASE, LOCK_LOOK } lock_what;
+
+/* One of them in plain C values: it may run under a guard. */
+typedef struct {
+    winipc_lock *lock;
+    winipc_lock_waiter *waiter;
+    lock_what what;
+    uint32_t ms;
+    int result;
+    uint64_t word; /* LOCK_LOOK */
+} lock_work;
+
+static void
+lock_work_now(void *arg)
+{
+    lock_work *work = arg;
+    switch (work->what) {
+    case LOCK_TRY:
+        work->result = winipc_lock_try(work->lock);
+        break;
+    case LOCK_WAIT:
+        work->result = winipc_lock_wait(work->lock, work->waiter, work->ms);
+        break;
+    case LOCK_RELEASE:
+        work->result = winipc_lock_release(work->lock);
+        break;
+    default:
+        work->word = WINIPC_LOAD(&work->lock->shared->word);
+        break;
+    }
+}
+
+/* With the GIL. 0, or -1 with OSError when a page did not come in. */
+WI_INLINE int
+lock_do(LockObject *self, lock_work *work)
+{
+    if (self->region != NULL) {
+        return wi_bytes_guarded(self->region, lock_work_now, work);
+    }
+    lock_work_now(work);
+    return 0;
+}
+
+/* Without the GIL. */
+static DWORD
+lock_do_waiting(wi_bytes *bytes, lock_work *work)
+{
+    if (bytes != NULL) {
+        return wi_guarded(lock_work_now, work, bytes->base,
+                          bytes->base + bytes->size);
+    }
+    lock_work_now(work);
+    return ERROR_SUCCESS;
+}
+
+/* The word as it is; -1 with an exception. */
+static int
+lock_look(LockObject *self, uint64_t *word)
+{
+    lock_work work = {.lock = &self->lock, .what = LOCK_LOOK};
+    if (lock_do(self, &work) < 0) {
+        return -1;
+    }
+    *word = work.word & ~WINIPC_LOCK_WANTED;
+    return 0;
+}
+
+/* Wait for a lock that another thread has. -1 with an exception. */
+static int
+lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
+{
+    winipc_lock_waiter waiter = {0, NULL, 0};
+    lock_work work = {
+        .lock = &self->lock, .waiter = &waiter, .what = LOCK_WAIT};
+    wi_bytes *bytes = self->region == NULL
+                          ? NULL
+                          : &((wi_bytes_object *)self->region)->bytes;
+    ULONGLONG start = GetTickCount64();
+    unsigned int woken = 0;
+    int failed = 0;
+    DWORD err, fault;
+    self->pins++;
+    do {
+        ULONGLONG gone = GetTickCount64() - start;
+        uint64_t left = gone >= timeout_ms ? 0 : timeout_ms - gone;
+        work.ms = left < WINIPC_SLICE_MS || timeout_ms == 0 ? (uint32_t)left
+                                                            : WINIPC_SLICE_MS;
+        Py_BEGIN_ALLOW_THREADS
+        fault = lock_do_waiting(bytes, &work);
+        err = GetLastError();
+        Py_END_ALLOW_THREADS
+        if (fault != ERROR_SUCCESS) {
+            failed = wi_bytes_page_error(self->region, fault);
+        }
+        /* Who was woken goes on, or a wake-up would be lost; but not for
+         * ever where somebody plays with the event. */
+        else if ((work.result == WINIPC_TIMEOUT && work.ms != 0) ||
+                 (work.result == WINIPC_FULL && ++woken % 16 == 0)) {
+            failed = PyErr_CheckSignals();
+        }
+    } while (failed == 0 && (work.result == WINIPC_FULL ||
+                             (work.result == WINIPC_TIMEOUT && work.ms != 0)));
+    winipc_lock_waiter_end(&waiter);
+    self->pins--;
+    *result = work.result;
+    if (failed == 0 && work.result == WINIPC_FAILED) {
+        lock_raise(self, WINIPC_FAILED, err);
+        failed = -1;
+    }
+    return failed;
+}
+
+/* OK, ABANDONED or TIMEOUT in *result; -1 with an exception. */
+WI_INLINE int
+lock_take(LockObject *self, uint64_t timeout_ms, int *result)
+{
+    if (lock_check_open(self) < 0) {
+        return -1;
+    }
+    lock_work work = {.lock = &self->lock, .what = LOCK_TRY};
+    if (self->region == NULL) {
+        work.result = winipc_lock_try(&self->lock);
+    }
+    else if (lock_do(self, &work) < 0) {
+        return -1;
+    }
+    if (work.result == WINIPC_FULL &&
+        lock_wait(self, timeout_ms, &work.result) < 0) {
+        return -1;
+    }
+    *result = work.result;
+    if (work.result == WINIPC_OK || work.result == WINIPC_ABANDONED) {
+        uint64_t me = winipc_lock_os_me();
+        if (self->holder == me && work.result == WINIPC_OK) {
+            self->held++;
+        }
+        else {
+            self->holder = me;
+            self->held = 1;
+            self->abandoned = work.result == WINIPC_ABANDONED;
+        }
+        return 0;
+    }
+    if (work.result == WINIPC_TIMEOUT) {
+        return 0;
+    }
+    lock_raise(self, work.result, GetLastError());
+    return -1;
+}
+
+static PyObject *
+lock_give(LockObject *self)
+{
+    if (lock_check_open(self) < 0) {
+        return NULL;
+    }
+    lock_work work = {.lock = &self->lock, .what = LOCK_RELEASE};
+    if (self->region == NULL) {
+        work.result = winipc_lock_release(&self->lock);
+    }
+    else if (lock_do(self, &work) < 0) {
+        return NULL;
+    }
+    if (work.result != WINIPC_OK) {
+        return lock_raise(self, work.result, GetLastError());
+    }
+    if (self->held > 0 && --self->held == 0) {
+        self->holder = 0;
+        self->abandoned = 0;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Whether a living thread holds the lock through this object; -1. */
+static int
+lock_is_held(LockObject *self)
+{
+    uint64_t word;
+    winipc_lock_waiter waiter = {0, NULL, 0};
+    if (self->holder == 0) {
+        return 0;
+    }
+    if (lock_look(self, &word) < 0) {
+        return -1;
+    }
+    if (word != self->holder) {
+        return 0; /* given back through another object, or taken over */
+    }
+    int alive =
+        word == winipc_lock_os_me() ||
+        (winipc_lock_os_find(&self->lock, &waiter, word) &&
+         winipc_lock_os_sleep(&self->lock, &waiter, 0) != WINIPC_BROKEN);
+    winipc_lock_waiter_end(&waiter);
+    return alive;
+}
+
+/* --------------------------------------------------- release and finalise */
+
+/* Giving a buffer back may run Python, which finds it closed by then. */
+static int
+lock_clear(PyObject *op)
+{
+    LockObject *self = (LockObject *)op;
+    Py_buffer buffer = self->buffer;
+    memset(&self->buffer, 0, sizeof(self->buffer));
+    self->holder = 0;
+    self->held = 0;
+    self->abandoned = 0;
+    winipc_lock_detach(&self->lock);
+    wi_security_clear(&self->security);
+    memset(&self->security, 0, sizeof(self->security));
+    PyBuffer_Release(&buffer); /* harmless when there is none */
+    Py_CLEAR(self->region);
+    return 0;
+}
+
+static void
+lock_finalize(PyObject *op)
+{
+    LockObject *self = (LockObject *)op;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (self->buffer.obj != NULL) {
+        int held = lock_is_held(self);
+        if (held < 0) {
+            PyErr_Clear(); /* the memory is gone */
+        }
+        if (held > 0) {
+            wi_warn_unclosed(op);
+        }
+        /* Left held, it would stay taken until this thread ends. */
+        if (held > 0 && self->holder == winipc_lock_os_me()) {
+            for (Py_ssize_t i = self->held; i > 0; i--) {
+                lock_work work = {.lock = &self->lock, .what = LOCK_RELEASE};
+                if (lock_do(self, &work) < 0) {
+                    PyErr_WriteUnraisable(op);
+                    break;
+                }
+            }
+        }
+    }
+    lock_clear(op);
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+lock_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((LockObject *)op)->buffer.obj);
+    Py_VISIT(((LockObject *)op)->region);
+    return 0;
+}
+
+static PyObject *
+lock_close(PyObject *op, PyObject *unused)
+{
+    LockObject *self = (LockObject *)op;
+    WI_UNUSED(unused);
+    if (self->buffer.obj == NULL) {
+        Py_RETURN_NONE;
+    }
+    if (self->pins > 0) {
+        return PyErr_Format(PyExc_BufferError,
+                            "SharedLock is in use by %zd wait(s): end them "
+                            "first",
+                            self->pins);
+    }
+    int held = lock_is_held(self);
+    if (held > 0) {
+        PyErr_SetString(PyExc_BufferError,
+                        "SharedLock is held: release it first");
+    }
+    if (held != 0) {
+        return NULL;
+    }
+    lock_clear(op);
+    Py_RETURN_NONE;
+}
+
+/* ----------------------------------------------------------- construction */
+
+static PyObject *
+lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"buffer", "offset", "security", NULL};
+    PyObject *source, *offset_arg = NULL, *spec = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$O:SharedLock", names,
+                                     &source, &offset_arg, &spec)) {
+        return NULL;
+    }
+    Py_ssize_t offset =
+        offset_arg == NULL ? 0 : wi_bytes_offset(offset_arg, PY_SSIZE_T_MAX);
+    wi_state *state = offset < 0 ? NULL : wi_state_of(type);
+    LockObject *self = state == NULL ? NULL : wi_alloc(type);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->state = state;
+    self->offset = offset;
+    if (wi_security_init(&self->security, spec) < 0 ||
+        PyObject_GetBuffer(source, &self->buffer, PyBUF_WRITABLE) < 0) {
+        goto failed;
+    }
+    Py_ssize_t size = self->buffer.len;
+    if (offset > size ||
+        (Py_ssize_t)sizeof(winipc_lock_word) > size - offset) {
+        PyErr_Format(PyExc_ValueError,
+                     "a lock of %zu bytes at offset %zd is not within %zd "
+                     "bytes",
+                     sizeof(winipc_lock_word), offset, size);
+        goto failed;
+    }
+    self->region = Py_XNewRef(wi_bytes_guarded_source(source));
+    char *at = (char *)self->buffer.buf + offset;
+    if (winipc_lock_attach(&self->lock, at,
+                           wi_security_attributes(&self->security)) !=
+        WINIPC_OK) {
+        PyErr_Format(PyExc_ValueError,
+                     "a lock needs an address that is a multiple of 8, not %p",
+                     at);
+        goto failed;
+    }
+    return (PyObject *)self;
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- methods */
+
+PyDoc_STRVAR(
+    lock_acquire_doc,
+    "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
+    "Take the lock for the calling thread; False when timeout ran out.\n\n"
+    "timeout is in seconds, None waits for ever; Ctrl+C gets in. The thread\n"
+    "that holds it may take it again, and has to release it as often.\n\n"
+    "Raises AbandonedError when the thread that held the lock ended without\n"
+    "releasing it: the caller holds the lock now, should check what it\n"
+    "guards, and has to release it. With abandoned='accept' the result is\n"
+    "True and the attribute `abandoned` tells. Raises OSError with winerror\n"
+    "13 when the memory holds no lock.\n\n"
+    "Win32: none; to wait, CreateEventExW, OpenThread,\n"
+    "WaitForMultipleObjects");
+
+static PyObject *
+lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    uint64_t timeout_ms = WI_FOREVER;
+    int accept = 0, result;
+    if ((nargs != 0 || kwnames != NULL) &&
+        wi_acquire_args(args, nargs, kwnames, &timeout_ms, &accept) < 0) {
+        return NULL;
+    }
+    if (lock_take((LockObject *)op, timeout_ms, &result) < 0) {
+        return NULL;
+    }
+    if (result == WINIPC_ABANDONED && !accept) {
+        return lock_raise_abandoned((LockObject *)op);
+    }
+    return PyBool_FromLong(result != WINIPC_TIMEOUT);
+}
+
+PyDoc_STRVAR(
+    lock_release_doc,
+    "release($self, /)\n--\n\n"
+    "Give the lock up, once for each time it was taken, through the\n"
+    "object that took it: a forgotten one gives back what it took.\n\n"
+    "Raises OSError with winerror 288 when the calling thread does\n"
+    "not hold it.\n\nWin32: none; SetEvent when somebody waits");
+
+static PyObject *
+lock_release(PyObject *op, PyObject *unused)
+{
+    WI_UNUSED(unused);
+    return lock_give((LockObject *)op);
+}
+
+PyDoc_STRVAR(lock_enter_doc,
+             "__enter__($self, /)\n--\n\nacquire(), and return the lock.");
+
+static PyObject *
+lock_enter(PyObject *op, PyObject *unused)
+{
+    int result;
+    WI_UNUSED(unused);
+    if (lock_take((LockObject *)op, WI_FOREVER, &result) < 0) {
+        return NULL;
+    }
+    if (result == WINIPC_ABANDONED) {
+        return lock_raise_abandoned((LockObject *)op);
+    }
+    return Py_NewRef(op);
+}
+
+PyDoc_STRVAR(lock_exit_doc, "__exit__($self, /, *exc)\n--\n\nrelease().");
+
+static PyObject *
+lock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    WI_UNUSED(args);
+    WI_UNUSED(nargs);
+    return lock_give((LockObject *)op);
+}
+
+PyDoc_STRVAR(lock_close_doc,
+             "close($self, /)\n--\n\n"
+             "Let go of the memory. Once more does nothing.\n\n"
+             "Raises BufferError while a thread waits, and while one holds\n"
+             "the lock through this object.\n\nWin32: CloseHandle");
+
+static PyMethodDef lock_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))lock_acquire,
+     METH_FASTCALL | METH_KEYWORDS, lock_acquire_doc},
+    {"release", lock_release, METH_NOARGS, lock_release_doc},
+    {"close", lock_close, METH_NOARGS, lock_close_doc},
+    {"__enter__", lock_enter, METH_NOARGS, lock_enter_doc},
+    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
+     lock_exit_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+lock_get_held(PyObject *op, void *closure)
+{
+    uint64_t word;
+    LockObject *self = (LockObject *)op;
+    WI_UNUSED(closure);
+    if (self->buffer.obj == NULL) {
+        Py_RETURN_FALSE;
+    }
+    return lock_look(self, &word) < 0
+               ? NULL
+               : PyBool_FromLong(word != 0 && word == winipc_lock_os_me());
+}
+
+static PyObject *
+lock_get_owner(PyObject *op, void *closure)
+{
+    uint64_t word;
+    LockObject *self = (LockObject *)op;
+    WI_UNUSED(closure);
+    if (lock_check_open(self) < 0 || lock_look(self, &word) < 0) {
+        return NULL;
+    }
+    if (word == 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromUnsignedLong(WINIPC_LOCK_THREAD(word));
+}
+
+static PyObject *
+lock_get_abandoned(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((LockObject *)op)->abandoned);
+}
+
+static PyObject *
+lock_get_closed(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    return PyBool_FromLong(((LockObject *)op)->buffer.obj == NULL);
+}
+
+static PyObject *
+lock_get_buffer(PyObject *op, void *closure)
+{
+    WI_UNUSED(closure);
+    PyObject *source = ((LockObject *)op)->buffer.obj;
+    if (lock_check_open((LockObject *)op) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(source);
+}
+
+static PyGetSetDef lock_getset[] = {
+    {"held", lock_get_held, NULL, "Whether the calling thread holds it.",
+     NULL},
+    {"owner", lock_get_owner, NULL,
+     "The id of the thread that holds it, of any process; None when free.",
+     NULL},
+    {"abandoned", lock_get_abandoned, NULL,
+     "Whether the lock was found abandoned when it was taken; until it is\n"
+     "released.",
+     NULL},
+    {"closed", lock_get_closed, NULL, "Whether close() was called.", NULL},
+    {"buffer", lock_get_buffer, NULL, "The object that it lies in.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef lock_members[] = {
+    {"offset", Py_T_PYSSIZET, offsetof(LockObject, offset), Py_READONLY,
+     "Where in the buffer it lies."},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(LockObject, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(lock_doc, "SharedLock(buffer, offset=0, *, security=None)\n--\n\n"
+                       "A lock in shared memory.");
+
+static PyType_Slot lock_slots[] = {
+    {Py_tp_doc, (void *)lock_doc},
+    {Py_tp_new, lock_new},
+    {Py_tp_finalize, lock_finalize},
+    {Py_tp_traverse, lock_traverse},
+    {Py_tp_clear, lock_clear},
+    {Py_tp_methods, lock_methods},
+    {Py_tp_members, lock_members},
+    {Py_tp_getset, lock_getset},
+    {0, NULL},
+};
+
+static PyType_Spec lock_spec = {
+    .name = "winipc._core.SharedLock",
+    .basicsize = sizeof(LockObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = lock_slots,
+};
+
+int
+wi_lock_word_init(PyObject *module, wi_state *state)
+{
+    if (wi_add_type(module, &lock_spec, &state->lock_type) < 0) {
+        return -1;
+    }
+    return PyModule_AddIntConstant(module, "LOCK_SIZE",
+                                   (long)sizeof(winipc_lock_word));
+}

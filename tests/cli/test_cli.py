@@ -1,0 +1,218 @@
+"""The command line, run as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, Peer
+
+import winipc
+from winipc import cli
+from winipc.cli import ls
+
+StartPeer = Callable[..., Peer]
+
+GUIDE = Path(__file__).parents[2] / "docs" / "command-line.md"
+UTF8 = {**os.environ, "PYTHONUTF8": "1"}
+
+
+def run_winipc(
+    *arguments: str, stdin: bytes = b"", check: bool = True
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [sys.executable, "-m", "winipc", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=DEADLINE * 3,
+        env=UTF8,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return done
+
+
+def test_works_in_a_checkout(tmp_path: Path) -> None:
+    """Its sources come first, the extension and the DLL from what is installed."""
+    package = Path(winipc.__file__).parent
+    shutil.copytree(
+        package,
+        tmp_path / "winipc",
+        copy_function=shutil.copyfile,  # copy2 needs what Wine 8 lacks
+        ignore=shutil.ignore_patterns("*.pyd", "*.dll", "__pycache__"),
+    )
+    program = (
+        "import winipc; winipc.SharedSection.load().close(); print(winipc.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        env={name: value for name, value in UTF8.items() if name != "PYTHONSAFEPATH"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).parents[1] == tmp_path
+
+
+@pytest.mark.smoke
+def test_demo_delivers_over_all_transports() -> None:
+    """The main job: four rows, every payload intact, answers of 1."""
+    rows = json.loads(run_winipc("demo", "--json").stdout)
+    assert [row["transport"] for row in rows] == [
+        "copydata",
+        "mapping",
+        "section",
+        "process",
+    ]
+    for row in rows:
+        assert row["intact"] == row["messages"] >= 7
+        assert set(row["answers"]) == {1}
+
+
+def test_demo_prints_a_table() -> None:
+    lines = run_winipc("demo").stdout.decode().splitlines()
+    assert len(lines) == 7
+    assert lines[-1] == "all data arrived intact"
+
+
+@pytest.mark.parametrize("via", ["copydata", "mapping", "section", "process"])
+def test_send_and_receive_by_hand(
+    start_winipc: Callable[..., Peer], unique_name: str, via: str
+) -> None:
+    """Two terminals: one receives, the other sends."""
+    address = ("--title", unique_name, "--mapping", unique_name)
+    receiver = start_winipc("receive", *address, "--count", "2", "--json")
+    receiver.wait_for_stderr("listening")
+    sent = json.loads(
+        run_winipc("send", *address, "--via", via, "--json", "grüße").stdout
+    )
+    assert (sent["via"], sent["bytes"], sent["answer"]) == (via, 7, 1)
+    run_winipc("send", *address, "--via", via, "-", stdin=b"\x00\xff\r\n")
+    for data in ("grüße".encode(), b"\x00\xff\r\n"):
+        row = json.loads(receiver.read_line())
+        assert (row["via"], bytes.fromhex(row["hex"])) == (via, data)
+    assert receiver.finish() == 0
+
+
+def test_send_takes_a_file(
+    start_winipc: Callable[..., Peer], unique_name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.bin"
+    path.write_bytes(bytes(range(256)))
+    receiver = start_winipc("receive", "--title", unique_name, "--hex", "--count", "1")
+    receiver.wait_for_stderr("listening")
+    run_winipc("send", "--title", unique_name, "--file", str(path))
+    assert receiver.read_line() == f"copydata 256 bytes: {bytes(range(256)).hex(' ')}"
+
+
+def test_failures_are_one_line_and_status_1(unique_name: str) -> None:
+    done = run_winipc("send", "--title", unique_name, "text", check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.decode().splitlines()
+    assert line.startswith("winipc: ")
+    assert unique_name in line
+
+
+def test_receive_times_out_with_status_1(unique_name: str) -> None:
+    done = run_winipc(
+        "receive",
+        "--title",
+        unique_name,
+        "--mapping",
+        unique_name,
+        "--timeout",
+        "0",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no message" in done.stderr.decode()
+
+
+def test_commands_of_the_guide_are_commands() -> None:
+    """Each line of docs/command-line.md is understood as it stands."""
+    lines = re.findall(r"^winipc (.*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
+    assert len(lines) >= 20
+    for line in lines:
+        arguments = cli._parser().parse_args(shlex.split(line))
+        assert callable(arguments.run)
+
+
+def test_quotes_are_those_of_every_shell() -> None:
+    """cmd.exe takes a ' for a character like others."""
+    parser = cli._parser()
+    [commands] = [
+        action
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    texts = [command.format_help() for command in commands.choices.values()]
+    texts += re.findall(r"^winipc .*$", GUIDE.read_text("utf-8"), re.MULTILINE)
+    assert [text for text in texts if re.search(r"(?<!\w)'", text)] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["send", "--via", "pigeon", "x"]]
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    assert run_winipc(*arguments, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("maps 5000000000", "PID: 5000000000 is more than 4294967295"),
+        ("scan 99999999999999999999 41", "PID: 9"),
+        ("scan 1 41 --limit 99999999999999999999", "--limit: 9"),
+        ("dump 5000000000:0x1000", "NAME|PID:ADDR: 5"),
+        ("dump x --offset 99999999999999999999", "--offset: 9"),
+        ("dump x --follow --interval 1e300", "--interval: 1e300 s are more than"),
+        ("watch x --interval 1e300", "--interval: 1e300 s are more than"),
+        ("bridge x --size 99999999999999999999", "--size: 9"),
+        ("listen x --max-message 4294967296", "--max-message: 4294967296 is more"),
+        ("receive --max-message 4294967296", "--max-message: 4294967296 is more"),
+        ("receive --mapping-size 99999999999999999999", "--mapping-size: 9"),
+        ("windows --pid 5000000000", "--pid: 5"),
+    ],
+)
+def test_numbers_that_are_too_large_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], arguments: str, complaint: str
+) -> None:
+    """Nothing has begun, and the line says which number, and mostly how much goes."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments.split())
+    assert ended.value.code == 2
+    assert f"error: argument {complaint}" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OverflowError("5 does not fit in 2 bits"), "5 does not fit in 2 bits"),
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("of this kind"), "of this kind"),
+    ],
+    ids=repr,
+)
+def test_what_is_too_large_only_later_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    text: str,
+) -> None:
+    def run(_arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(ls, "run", run)
+    assert cli.main(["ls"]) == 1
+    assert capsys.readouterr().err == f"winipc: {text}\n"

@@ -1,0 +1,57 @@
+"""tests/process/peers/target.c, a process whose memory is known, spoken to by name.
+
+The fixtures `target`, and `process`, which is opened, are for every test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from winipc import ProcessAccess, RemoteProcess
+
+
+class Target:
+    """The program, which answers each line with a line."""
+
+    def __init__(self, peer: object) -> None:
+        self.peer = peer
+        self.pid = peer.pid
+        peer.expect("ready")
+
+    def ask(self, line: str) -> str:
+        self.peer.say(line)
+        return self.peer.read_line()
+
+    def where(self, name: str) -> int:
+        return int(self.ask(f"where {name}"), 16)
+
+    def peek(self, address: int, size: int) -> bytes:
+        return bytes.fromhex(self.ask(f"peek {address:x} {size}"))
+
+    def alloc(self, size: int) -> int:
+        return int(self.ask(f"alloc {size}"), 16)
+
+    def free(self, address: int) -> None:
+        assert self.ask(f"free {address:x}") == "ok"
+
+    def protect(self, address: int, size: int, protection: int) -> None:
+        assert self.ask(f"protect {address:x} {size} {protection:x}") == "ok"
+
+    def exit(self, code: int = 0) -> None:
+        self.peer.say(f"exit {code}")
+        self.peer.process.wait(60)
+
+
+@pytest.fixture
+def target(start_peer: Callable[..., object]) -> Target:
+    """A fresh target process."""
+    return Target(start_peer("target.exe"))
+
+
+@pytest.fixture
+def process(target: Target) -> Iterator[RemoteProcess]:
+    """The target, opened for reading and writing."""
+    with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
+        yield process

@@ -1,0 +1,685 @@
+"""Registered messages, window look-up and sends."""
+
+from __future__ import annotations
+
+import array
+import concurrent.futures
+import contextlib
+import errno
+import gc
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import interrupted
+
+import winipc
+from winipc.message.lookup import HWND_BROADCAST, max_message_of
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def window(unique_name: str) -> Any:
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        yield window
+
+
+@pytest.mark.smoke
+def test_registered_message_is_the_same_for_one_name() -> None:
+    """Names ignore case, and the number is in the registered range."""
+    number = winipc.register_message("winipc test message")
+    assert 0xC000 <= number <= 0xFFFF
+    assert number == winipc.register_message("WINIPC test MESSAGE")
+    assert number != winipc.register_message("winipc test message 2")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256], ids=["empty", "256 characters"])
+def test_register_message_refuses_bad_names(name: str) -> None:
+    """Windows refuses the name, and the error says which call it was."""
+    with pytest.raises(OSError, match="RegisterWindowMessageW") as caught:
+        winipc.register_message(name)
+    assert caught.value.winerror in (87, 123)
+    assert caught.value.filename2 == "RegisterWindowMessageW"
+
+
+def test_register_message_refuses_other_types_and_nul() -> None:
+    """A number is not a name, and a NUL would cut one short."""
+    with pytest.raises(TypeError):
+        winipc.register_message(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="null"):
+        winipc.register_message("a\0b")
+
+
+@pytest.mark.smoke
+def test_find_window_by_title_class_and_both(window: winipc.CopyDataWindow) -> None:
+    """Each way leads to the same window; what is not there is None."""
+    expected = winipc.Window(window.hwnd)
+    assert winipc.find_window(window.title) == expected
+    assert winipc.find_window(class_name=window.class_name) == expected
+    assert winipc.find_window(window.title, window.class_name) == expected
+    assert winipc.find_window(window.title.upper()) == expected
+    assert winipc.find_window(window.title, "no such class") is None
+    assert winipc.find_window(window.title + "x") is None
+
+
+def test_find_windows_filters_by_everything(window: winipc.CopyDataWindow) -> None:
+    """pid, title, class and visibility are conditions that all must hold."""
+    expected = winipc.Window(window.hwnd)
+    assert expected in winipc.find_windows(pid=os.getpid())
+    assert winipc.find_windows(title=window.title) == [expected]
+    assert winipc.find_windows(window.class_name, window.title) == [expected]
+    assert winipc.find_windows(title=window.title, visible=False) == [expected]
+    assert winipc.find_windows(title=window.title, visible=True) == []
+    assert winipc.find_windows(title=window.title, pid=os.getpid() + 1) == []
+    assert winipc.find_windows(title=window.title, message_only=True) == []
+
+
+def test_message_only_windows_are_found_apart(unique_name: str) -> None:
+    """They are not among the top-level windows, but have a list of their own."""
+    with winipc.CopyDataWindow.create(unique_name, message_only=True) as window:
+        expected = winipc.Window(window.hwnd)
+        assert winipc.find_window(unique_name) == expected
+        assert winipc.find_windows(title=unique_name) == []
+        assert winipc.find_windows(title=unique_name, message_only=True) == [expected]
+
+
+def test_window_tells_what_it_is(window: winipc.CopyDataWindow) -> None:
+    """The properties of a live window, and of one that is gone."""
+    found = winipc.find_window(window.title)
+    assert found is not None
+    assert found.exists
+    assert not found.is_visible
+    assert not found.is_hung
+    assert found.title == window.title
+    assert found.class_name == window.class_name
+    assert found.pid == os.getpid()
+    assert found.thread_id == window.thread_id
+    assert found.executable.lower().endswith("python.exe")
+    assert found.integrity in range(0x1000, 0x5001)
+    assert found.is_elevated in (True, False)
+    window.close()
+    assert not found.exists
+    assert found.pid == 0
+    assert found.title == ""
+    with pytest.raises(FileNotFoundError) as caught:
+        _ = found.class_name
+    assert caught.value.winerror == 1400
+    with pytest.raises(ProcessLookupError):
+        _ = found.executable
+
+
+def test_long_titles_come_whole(unique_name: str) -> None:
+    """Longer than the first buffer that it is read into."""
+    title = unique_name + "é" * 5000
+    with winipc.CopyDataWindow.create(title) as window:
+        assert winipc.Window(window.hwnd).title == title
+
+
+def test_wait_window_sees_one_that_comes_later(unique_name: str) -> None:
+    """It returns when the window is there."""
+    made: list[winipc.CopyDataWindow] = []
+    timer = threading.Timer(
+        0.1, lambda: made.append(winipc.CopyDataWindow.create(unique_name))
+    )
+    timer.start()
+    found = winipc.wait_window(unique_name, 30)
+    timer.join()
+    with made[0]:
+        assert found.hwnd == made[0].hwnd
+
+
+def test_wait_window_times_out(unique_name: str) -> None:
+    """The error has the winerror of a time-out and names what was looked for."""
+    with pytest.raises(TimeoutError, match=unique_name) as caught:
+        winipc.wait_window(unique_name, 0.05)
+    assert caught.value.winerror == 1460
+
+
+@pytest.mark.parametrize(
+    ("wparam", "lparam"),
+    [
+        (0, 0),
+        (2**64 - 1, -1),
+        (2**63, -(2**63)),
+        (0x123456789ABCDEF0, 0x0FEDCBA987654321),
+    ],
+)
+def test_messages_carry_numbers_of_full_width(
+    window: winipc.CopyDataWindow, wparam: int, lparam: int
+) -> None:
+    """wParam and lParam keep all 64 bits, posted and sent."""
+    window.subscribe(0x8001, "winipc test message")
+    winipc.post_message(window, 0x8001, wparam, lparam)
+    message = window.receive(10)
+    assert (message.message, message.wparam, message.lparam) == (0x8001, wparam, lparam)
+    assert winipc.send_message(window, "winipc test message", wparam, lparam) == 1
+    message = window.receive(10)
+    assert message.message == winipc.register_message("winipc test message")
+    assert (message.wparam, message.lparam) == (wparam, lparam)
+    assert len(message) == 0
+    assert bool(message)
+    assert (message.sender, message.pid, message.id) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_numbers_that_do_not_fit_are_refused(
+    window: winipc.CopyDataWindow, value: int
+) -> None:
+    """Nothing wraps silently."""
+    with pytest.raises(OverflowError):
+        winipc.post_message(window, 0x8001, value)
+    with pytest.raises(OverflowError):
+        winipc.send_message(window, 0x8001, 0, value)
+
+
+def test_answers_are_signed_and_of_full_width(unique_name: str) -> None:
+    """An LRESULT comes back as it was given."""
+    answers = iter([-1, 2**63 - 1, 2**64 - 1, True, False, None])
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=lambda message: next(answers), messages=[0x8001]
+    ) as window:
+        got = [winipc.send_message(window, 0x8001) for _ in range(6)]
+    assert got == [-1, 2**63 - 1, -1, 1, 0, 1]
+
+
+def test_send_to_a_window_that_is_gone_is_file_not_found(unique_name: str) -> None:
+    """By title, by pair, by object and by handle; the winerror is 1400."""
+    window = winipc.CopyDataWindow.create(unique_name)
+    hwnd = window.hwnd
+    window.close()
+    for target in (unique_name, (None, unique_name), ("nobody", None), hwnd):
+        with pytest.raises(FileNotFoundError) as caught:
+            winipc.send_copydata(target, b"x")
+        assert caught.value.winerror == 1400
+    with pytest.raises(FileNotFoundError):
+        winipc.post_message(hwnd, 0x8001)
+    with pytest.raises(ValueError, match="closed"):
+        winipc.send_copydata(window, b"x")
+
+
+def test_send_copydata_takes_every_target(window: winipc.CopyDataWindow) -> None:
+    """A window, a Window, an hwnd, a title and pairs."""
+    targets = [
+        window,
+        winipc.Window(window.hwnd),
+        window.hwnd,
+        window.title,
+        (window.class_name, window.title),
+        (None, window.title),
+        (window.class_name, None),
+    ]
+    for number, target in enumerate(targets):
+        assert winipc.send_copydata(target, b"", id=number) == 1
+    assert [window.receive(10).id for _ in targets] == list(range(len(targets)))
+
+
+def test_refusal_raises_unless_asked_not_to(unique_name: str) -> None:
+    """0 is refused; the answer itself is there for those who want it."""
+    with winipc.CopyDataWindow.create(unique_name, handler=lambda m: 0) as window:
+        with pytest.raises(ConnectionRefusedError, match="refused"):
+            winipc.send_copydata(window, b"x")
+        assert winipc.send_copydata(window, b"x", check=False) == 0
+
+
+def test_send_copydata_wants_a_buffer_and_a_message_number(
+    window: winipc.CopyDataWindow,
+) -> None:
+    """Text is no bytes; and WM_COPYDATA is not for two numbers."""
+    with pytest.raises(TypeError):
+        winipc.send_copydata(window, "text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="WM_COPYDATA"):
+        winipc.send_message(window, 0x4A, 0, 1234)
+    with pytest.raises(ValueError, match="not a window handle"):
+        winipc.send_copydata(0, b"")
+    with pytest.raises(ValueError, match="timeout"):
+        winipc.send_copydata(window, b"", timeout=-1)
+
+
+# ------------------------------------------------- by the number of the window
+#
+# A target that is a plain int goes another way, in C, as long as nothing else is
+# unusual. What a caller sees must not tell the difference.
+
+
+def test_post_by_number_takes_every_form(window: winipc.CopyDataWindow) -> None:
+    """Positions, names, and a message by its own name."""
+    window.subscribe(0x8001, "winipc test message")
+    hwnd = window.hwnd
+    winipc.post_message(hwnd, 0x8001)
+    winipc.post_message(hwnd, 0x8001, 1)
+    winipc.post_message(hwnd, 0x8001, 2, -2)
+    winipc.post_message(hwnd, 0x8001, wparam=3, lparam=-3)
+    winipc.post_message(hwnd, 0x8001, 4, lparam=-4)
+    winipc.post_message(hwnd, message="winipc test message", wparam=5)
+    got = [window.receive(10) for _ in range(6)]
+    assert [(message.wparam, message.lparam) for message in got] == [
+        *((0, 0), (1, 0), (2, -2), (3, -3), (4, -4), (5, 0))
+    ]
+    with pytest.raises(TypeError):
+        winipc.post_message(hwnd)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        winipc.post_message(hwnd, 0x8001, 1, 2, 3)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="WM_COPYDATA"):
+        winipc.post_message(hwnd, 0x4A)
+
+
+@pytest.mark.parametrize("size", [0, 1, 0x10001, 1 << 20, (1 << 20) + 1])
+def test_send_by_number_delivers_every_byte(
+    window: winipc.CopyDataWindow, size: int
+) -> None:
+    """Of bytes, and of other buffers with the same in them."""
+    data = (bytes(range(251)) * (size // 251 + 1))[:size]
+    own = bytearray(data)
+    with memoryview(b"<" + data + b">") as around, around[1:-1] as inner:
+        for form in (data, own, array.array("B", data), inner):
+            assert winipc.send_copydata(window.hwnd, form) == 1
+            message = window.receive(10)
+            assert bytes(message) == data
+            assert (message.id, message.sender) == (0, 0)
+    own.clear()  # no export is left behind
+
+
+def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
+    """As wide as dwData, and whatever else goes with it."""
+    hwnd, data = window.hwnd, bytearray(b"data")
+    for number in (0, 7, 1 << 63, (1 << 64) - 1, -1):
+        assert winipc.send_copydata(hwnd, data, id=number) == 1
+        assert window.receive(10).id == number % (1 << 64)
+    assert winipc.send_copydata(hwnd, data, id=8, sender=hwnd) == 1
+    message = window.receive(10)
+    assert (message.id, message.sender, bytes(message)) == (8, hwnd, b"data")
+    for other in ("abort_if_hung", "check", "timeout"):  # numbers, but no ids
+        assert winipc.send_copydata(hwnd, data, **{other: 1}) == 1
+        assert window.receive(10).id == 0
+    for bad in (-(1 << 63) - 1, 1 << 64):
+        with pytest.raises(OverflowError):
+            winipc.send_copydata(hwnd, data, id=bad)
+    with pytest.raises(TypeError):
+        winipc.send_copydata(hwnd, data, id="text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        winipc.send_copydata(hwnd, data, ident=1)  # type: ignore[call-arg]
+    with pytest.raises(BufferError), memoryview(data) as view:
+        winipc.send_copydata(hwnd, view[::2])
+    with pytest.raises(ValueError, match="not a window handle"):
+        winipc.send_copydata(0, data)
+    data.clear()  # no export is left behind
+    assert window.pending == 0
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("by", ["window", "number"])
+def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> None:
+    """Refused by the receiver, above its limit, gone."""
+    answers = iter([0, 0, 0, -1, 2**63 - 1])
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=lambda message: next(answers), max_message=3 << 20
+    ) as window:
+        hwnd = window.hwnd
+        target = window if by == "window" else hwnd
+        with pytest.raises(ConnectionRefusedError) as caught:
+            winipc.send_copydata(target, b"abc")
+        assert caught.value.errno == errno.ECONNREFUSED
+        assert caught.value.strerror == (
+            f"window {hwnd:#x} refused a message of 3 bytes with id 0x0"
+        )
+        with pytest.raises(ConnectionRefusedError, match=r"4 bytes with id 0xabcdef$"):
+            winipc.send_copydata(target, bytearray(4), id=0xABCDEF)
+        assert winipc.send_copydata(target, b"abc", check=False) == 0
+        assert winipc.send_copydata(target, b"abc") == -1
+        assert winipc.send_copydata(target, b"abc") == 2**63 - 1
+        with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
+            winipc.send_copydata(target, bytes(3 * 2**20 + 1))
+    with pytest.raises(FileNotFoundError) as gone:
+        winipc.send_copydata(hwnd, b"abc")
+    assert gone.value.winerror == 1400
+
+
+def test_calls_by_number_keep_nothing(unique_name: str) -> None:
+    """Neither what they were given nor an error that they raised."""
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=lambda message: len(message) == 100, messages=[0x8001]
+    ) as window:
+        hwnd, lparam = window.hwnd, 10**9 + os.getpid()
+        taken, refused = os.urandom(100), os.urandom(101)
+
+        def use() -> None:
+            winipc.send_copydata(hwnd, taken)
+            winipc.send_copydata(hwnd, taken, id=1)
+            with pytest.raises(ConnectionRefusedError):
+                winipc.send_copydata(hwnd, refused)
+            with pytest.raises(ConnectionRefusedError):
+                winipc.send_copydata(hwnd, refused, timeout=10)
+            winipc.post_message(hwnd, 0x8001, 0, lparam)
+            winipc.post_message(hwnd, 0x8001, lparam=lparam)
+
+        def kept() -> list[int]:
+            gc.collect()
+            errors = [
+                thing
+                for thing in gc.get_objects()
+                if type(thing) is ConnectionRefusedError
+                and f"{hwnd:#x}" in thing.strerror
+            ]
+            given = (taken, refused, lparam)
+            return [len(errors), *(sys.getrefcount(thing) for thing in given)]
+
+        before = kept()
+        for _ in range(5):
+            use()
+        assert kept() == before
+
+
+def test_send_by_number_gives_up_after_five_seconds(unique_name: str) -> None:
+    """And at once when the receiver is known to be hung by then."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(60)
+        return 1
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        try:
+            start = time.monotonic()
+            for _ in range(4):
+                with pytest.raises(TimeoutError) as caught:
+                    winipc.send_copydata(window.hwnd, b"x")
+                assert caught.value.winerror == 1460
+            # Were each of the last three to wait for 5 s, it would be 20.
+            assert time.monotonic() - start < 15
+        finally:
+            release.set()
+
+
+def wait_until_hung(hwnd: int) -> None:
+    """Until its thread has not looked for messages for 5 s."""
+    deadline = time.monotonic() + 60
+    while not winipc.Window(hwnd).is_hung:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_receiver_that_wakes_up_is_not_hung(unique_name: str) -> None:
+    """After 5 s without a look at its messages it counts as hung until its next one.
+
+    So does an idle window while a message of somebody else wakes it, which comes to
+    light on a busy machine only; here the window's thread is kept for as long.
+    """
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        if message.id == 1:
+            release.wait(60)
+        return 7
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        hwnd = window.hwnd
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            first = pool.submit(winipc.send_copydata, hwnd, b"", id=1, timeout=60)
+            wait_until_hung(hwnd)
+            timer = threading.Timer(0.1, release.set)
+            timer.start()
+            others = [
+                pool.submit(winipc.send_copydata, hwnd, b""),
+                pool.submit(winipc.send_copydata, hwnd, b"", timeout=4),
+                pool.submit(winipc.send_copydata, hwnd, b"", timeout=30),
+                pool.submit(winipc.send_message, hwnd, 0x8001),
+            ]
+            assert [send.result() for send in [first, *others[:3]]] == [7] * 4
+            assert others[3].result() == 0
+            timer.join()
+
+
+def test_window_that_goes_while_it_looks_hung(
+    unique_name: str, start_peer: Start
+) -> None:
+    """It was there when the send began, so the connection is broken.
+
+    Or it is hung, where it takes longer to end it than a sender looks for.
+    """
+    peer = start_peer("window_handler.py", unique_name)
+    hwnd = int(peer.read_line().split()[1])
+    with pytest.raises(TimeoutError):
+        winipc.send_copydata(hwnd, b"x", id=2, timeout=0.1)
+    wait_until_hung(hwnd)
+    timer = threading.Timer(0.05, peer.kill)
+    timer.start()
+    with pytest.raises((ConnectionResetError, TimeoutError)):
+        winipc.send_copydata(hwnd, b"x", timeout=30)
+    timer.join()
+
+
+def test_window_that_dies_during_a_send_by_number(
+    unique_name: str, start_peer: Start
+) -> None:
+    """The sender hears of it before its time is over, as of a broken connection."""
+    peer = start_peer("window_handler.py", unique_name)
+    hwnd = int(peer.read_line().split()[1])
+
+    def kill() -> None:
+        peer.expect("working")
+        peer.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ConnectionResetError):
+        winipc.send_copydata(hwnd, b"x")
+    killer.join(60)
+
+
+def test_slow_receiver_is_a_timeout(unique_name: str) -> None:
+    """The sender goes on when its time is over, whatever the handler does."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(30)
+        return 1
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        try:
+            with pytest.raises(TimeoutError) as caught:
+                winipc.send_copydata(window, b"x", timeout=0.2)
+            assert caught.value.winerror == 1460
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("timeout", [30, None])
+def test_long_sends_run_on_a_worker(unique_name: str, timeout: float | None) -> None:
+    """Same result, data and errors as direct ones."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        data = bytearray(b"0123456789")
+        assert winipc.send_copydata(window, data, id=7, timeout=timeout) == 1
+        assert bytes(window.receive(10)) == data
+        data.clear()  # no export is left behind
+        hwnd = window.hwnd
+    with pytest.raises(FileNotFoundError):
+        winipc.send_copydata(hwnd, b"x", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda window: winipc.send_copydata(window.hwnd, b""),
+        lambda window: winipc.send_copydata(window, b"", timeout=4),
+        lambda window: winipc.send_copydata(window, b"", timeout=None),
+        lambda window: winipc.send_message(window, "winipc.test"),
+    ],
+    ids=["by number", "direct", "worker", "message"],
+)
+def test_interrupted_send_keeps_its_data_until_it_is_through(
+    unique_name: str, send: Callable[[winipc.CopyDataWindow], object]
+) -> None:
+    """The receiver may still be reading; whatever is sent later lets go of it then."""
+    data = bytearray(b"still there")
+    release = threading.Event()
+    seen: list[bytes] = []
+
+    def handler(message: winipc.Message) -> None:
+        release.wait(60)
+        seen.append(bytes(message))
+
+    with (
+        winipc.CopyDataWindow.create(unique_name, handler=handler) as window,
+        winipc.CopyDataWindow.create("", handler=lambda message: 1) as other,
+    ):
+        try:
+            interrupted(lambda: winipc.send_copydata(window, data, timeout=None))
+            send(other)
+            with pytest.raises(BufferError):
+                data.clear()
+        finally:
+            release.set()
+        deadline = time.monotonic() + 60
+        while data:
+            assert time.monotonic() < deadline
+            send(other)
+            with contextlib.suppress(BufferError):
+                data.clear()
+    assert seen == [b"still there"]
+
+
+def test_ctrl_c_interrupts_a_broadcast(unique_name: str) -> None:
+    """Its time-out is for each window, so it may take longer than any."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(60)
+        return 1
+
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=handler, messages=[unique_name]
+    ):
+        start = time.monotonic()
+        try:
+            interrupted(lambda: winipc.send_message(HWND_BROADCAST, unique_name))
+            assert time.monotonic() - start < 4
+        finally:
+            release.set()
+
+
+def test_receiver_that_does_not_let_its_limit_be_asked_for(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a higher integrity level that lets WM_COPYDATA in is sent to."""
+
+    def refuse(*args: object, **options: object) -> int:
+        raise PermissionError(13, "denied", None, 5)
+
+    monkeypatch.setattr(winipc.message, "send_message", refuse)
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        assert winipc.send_copydata(window, bytes(2 << 20)) == 1
+        assert max_message_of(window) is None
+
+
+def test_broadcast_reaches_top_level_windows(unique_name: str) -> None:
+    """And is for registered messages only."""
+    with winipc.CopyDataWindow.create(unique_name, messages=[unique_name]) as window:
+        winipc.broadcast_message(unique_name, 3, -4)
+        message = window.receive(10)
+        assert (message.wparam, message.lparam) == (3, -4)
+    with pytest.raises(ValueError, match="registered"):
+        winipc.broadcast_message(0x8001)
+    assert HWND_BROADCAST == 0xFFFF
+
+
+def test_limit_of_a_receiver_can_be_asked_for(unique_name: str) -> None:
+    """winipc windows tell; a window of another program is unknown."""
+    with winipc.CopyDataWindow.create(unique_name, max_message=3 << 20) as window:
+        assert max_message_of(window) == 3 << 20
+        with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
+            winipc.send_copydata(window, bytes(3 * 2**20 + 1))
+        assert winipc.send_copydata(window, bytes(3 * 2**20)) == 1
+        assert len(window.receive(10)) == 3 << 20
+
+
+# ------------------------------------------------------------ request and reply
+
+
+@pytest.mark.smoke
+def test_call_returns_what_the_peer_answers(unique_name: str) -> None:
+    """The answer may come before the request has returned, or later."""
+    with winipc.CopyDataWindow.create(unique_name) as server:
+
+        @server.on(1)
+        def at_once(message: winipc.Message) -> None:
+            server.answer(message, bytes(message)[::-1])
+
+        assert winipc.call(server, b"abc", id=1) == b"cba"
+
+        def later() -> None:
+            for message in server:
+                server.answer(message, bytes(message).upper())
+
+        thread = threading.Thread(target=later)
+        thread.start()
+        assert winipc.call(server, b"abc", id=2) == b"ABC"
+        assert winipc.call(server, b"def", id=3, timeout=None) == b"DEF"
+        server.close()
+        thread.join(30)
+
+
+def test_call_gives_its_window_to_the_request(unique_name: str) -> None:
+    """For peers that want it in the data; and other ids are no answer."""
+    with winipc.CopyDataWindow.create(unique_name) as server:
+
+        @server.on(1)
+        def answer(message: winipc.Message) -> None:
+            hwnd = int.from_bytes(message, "little")
+            for id in (5, 6, 7):
+                winipc.send_copydata(hwnd, bytes([id]), id=id, sender=server)
+
+        def request(hwnd: int) -> bytes:
+            return hwnd.to_bytes(8, "little")
+
+        assert winipc.call(server, request, id=1, reply_id=6) == b"\6"
+        with pytest.raises(TimeoutError):
+            winipc.call(server, request, id=1, reply_id=9, timeout=0.2)
+
+
+def test_call_takes_answers_of_the_target_only(
+    unique_name: str, start_peer: Start
+) -> None:
+    """Not of another process, and not of a sender that does not show itself."""
+    peer = start_peer("window_sender.py")
+    assert peer.read_line().startswith("ready")
+    with winipc.CopyDataWindow.create(unique_name) as server:
+
+        @server.on(1)
+        def answer(message: winipc.Message) -> None:
+            peer.say(f"{message.sender} 1 {b'false'.hex()}")
+            peer.expect("0")
+            winipc.send_copydata(message.sender, b"nobody", check=False)
+            server.answer(message, b"true")
+
+        assert winipc.call(server, b"", id=1, timeout=30) == b"true"
+
+        @server.on(2)
+        def anonymous(message: winipc.Message) -> None:
+            winipc.send_copydata(message.sender, b"nobody")
+
+        assert winipc.call(server, b"", id=2, verify=False) == b"nobody"
+
+
+def test_call_to_nobody_and_to_one_that_refuses(unique_name: str) -> None:
+    """The errors of a send."""
+    with pytest.raises(FileNotFoundError):
+        winipc.call(unique_name, b"")
+    with winipc.CopyDataWindow.create(unique_name, handler=lambda m: 0) as server:
+        with pytest.raises(ConnectionRefusedError):
+            winipc.call(server, b"")
+        hwnd = server.hwnd
+    with pytest.raises(FileNotFoundError):
+        winipc.call(hwnd, b"")
+
+
+def test_answer_needs_a_window_to_answer_to(unique_name: str) -> None:
+    """A sender that named none gets none."""
+    with winipc.CopyDataWindow.create(unique_name) as server:
+        winipc.send_copydata(server, b"x")
+        with pytest.raises(ValueError, match="no window"):
+            server.answer(server.receive(10), b"y")

@@ -1,0 +1,716 @@
+"""Scans against a naive matcher, and against tests/peers/target.c."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import itertools
+import math
+import os
+import re
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from helpers.c_target import Target
+from hypothesis import given
+from hypothesis import strategies as st
+
+import winipc
+from winipc import (
+    Pattern,
+    ProcessAccess,
+    RemoteProcess,
+    Scan,
+    ScanMatch,
+    ValueType,
+    _core,
+    scan_bytes,
+)
+from winipc.scan.scan import prepare
+
+PAGE = 4096
+BLOCK = 16384  # start positions that the kernels look at in one go
+CHUNK = 1024 * 1024  # bytes of one read
+READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
+
+#: How often to scan while the target maps and frees memory, and how often a
+#: test does, which the limit for a test that hangs must not end.
+CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS", "300"))
+CHURN_ROUND = 300
+
+LEVELS = range(_core._SCAN_LEVEL + 1)
+
+
+@pytest.fixture
+def needle() -> bytes:
+    """Bytes that are nowhere else."""
+    return os.urandom(16)
+
+
+# ------------------------------------------------------------ a naive matcher
+
+
+def naive_hex(data: bytes, pattern: str) -> list[int]:
+    """Where an IDA-style pattern is, by the regular expressions of Python."""
+    parts = []
+    for word in pattern.split():
+        word = "??" if word == "?" else word
+        choices = [
+            byte
+            for byte in range(256)
+            if all(
+                p in ("?", h) for p, h in zip(word.upper(), f"{byte:02X}", strict=True)
+            )
+        ]
+        parts.append(b"[" + b"".join(b"\\x%02x" % byte for byte in choices) + b"]")
+    return [m.start() for m in re.finditer(b"(?=" + b"".join(parts) + b")", data, re.S)]
+
+
+def scan_at(level: int, data: bytes, pattern: object, **options: object) -> list:
+    """scan_bytes with the instructions of one level."""
+    specs, match, keys = prepare(pattern, options.get("aligned"))
+    limit = (1 << 64) - 1
+    return list(Scan._local(data, specs, match, keys, None, limit, level))
+
+
+alphabet = st.sampled_from([0x00, 0x01, 0x10, 0x11, 0xFF])
+few_bytes = st.lists(alphabet, max_size=300).map(bytes)
+hex_byte = st.builds(
+    str.__add__, st.sampled_from("01F?"), st.sampled_from("01f?")
+) | st.just("?")
+hex_pattern = (
+    st.lists(hex_byte, min_size=1, max_size=6)
+    .map(" ".join)
+    .filter(lambda text: re.search("[^ ?]", text))
+)
+
+
+@given(few_bytes, hex_pattern, st.sampled_from(LEVELS))
+def test_wildcards_are_what_a_naive_matcher_finds(
+    data: bytes, pattern: str, level: int
+) -> None:
+    """With overlaps, at the borders, on every instruction set."""
+    assert scan_at(level, data, pattern) == naive_hex(data, pattern)
+
+
+@given(
+    few_bytes, st.lists(hex_pattern, min_size=1, max_size=20), st.sampled_from(LEVELS)
+)
+def test_many_patterns_are_found_in_one_pass(
+    data: bytes, patterns: list[str], level: int
+) -> None:
+    """All of them, in the order of (offset, pattern)."""
+    expected = sorted(
+        (at, number)
+        for number, pattern in enumerate(patterns)
+        for at in naive_hex(data, pattern)
+    )
+    assert scan_at(level, data, patterns) == expected
+
+
+KINDS = [pytest.param(kind, id=kind.name.lower()) for kind in ValueType]
+numbers = {
+    kind: st.floats(width=kind.size * 8, allow_nan=False)
+    if kind.is_float
+    else st.integers(*kind.bounds())
+    for kind in ValueType
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("aligned", [True, False], ids=["aligned", "anywhere"])
+def test_ranges_of_values(kind: ValueType, aligned: bool) -> None:
+    """Each type, with limits that are values of the data, on every level."""
+
+    @given(st.data(), st.binary(max_size=200), st.sampled_from(LEVELS))
+    def check(draw: st.DataObject, noise: bytes, level: int) -> None:
+        values = draw.draw(st.lists(numbers[kind], min_size=2, max_size=20))
+        data = noise + struct.pack(f"<{len(values)}{kind.value}", *values)
+        low, high = sorted(draw.draw(st.tuples(*[st.sampled_from(values)] * 2)))
+        step = kind.size if aligned else 1
+        expected = [
+            at
+            for at in range(0, len(data) - kind.size + 1, step)
+            if low <= struct.unpack_from("<" + kind.value, data, at)[0] <= high
+        ]
+        pattern = Pattern.range(kind, low, high, aligned=aligned)
+        assert scan_at(level, data, pattern) == expected
+
+    check()
+
+
+@given(
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.floats(0, 1e30),
+    st.lists(st.floats(allow_nan=False, width=32), max_size=20),
+)
+def test_float_tolerance_is_exact(
+    value: float, tolerance: float, others: list[float]
+) -> None:
+    """32-bit floats in a range whose limits are no 32-bit floats."""
+    near = [value + tolerance * f for f in (-1.01, -1, -0.5, 0.5, 1, 1.01)]
+    near = [v for v in near if abs(v) < 3e38]
+    values = [struct.unpack("<f", struct.pack("<f", v))[0] for v in near + others]
+    data = struct.pack(f"<{len(values)}f", *values)
+    found = list(scan_bytes(data, Pattern.value("float", value, tolerance=tolerance)))
+    if tolerance == 0:
+        expected = [4 * i for i, v in enumerate(values) if v == value]
+    else:
+        low, high = value - tolerance, value + tolerance
+        expected = [4 * i for i, v in enumerate(values) if low <= v <= high]
+    assert found == expected
+
+
+# ------------------------------------------------------------------ patterns
+
+
+@pytest.mark.smoke
+def test_bytes_text_and_values_are_patterns() -> None:
+    """Each way to write a pattern."""
+    data = (
+        b"...caf\xc3\xa9..." + "wide".encode("utf-16-le") + struct.pack("<id", -7, 0.1)
+    )
+    assert list(scan_bytes(data, b"caf")) == [3]
+    assert list(scan_bytes(data, "63 61 ?? C3")) == [3]
+    assert list(scan_bytes(data, "6361??c3")) == [3]
+    assert list(scan_bytes(data, "63 ? 6? ?3")) == [3]
+    assert list(scan_bytes(data, Pattern.text("café"))) == [3]
+    assert list(scan_bytes(data, Pattern.text("wide", "utf-16-le"))) == [11]
+    assert list(scan_bytes(data, Pattern.masked(b"\x60\x01", b"\xf0\x0f"))) == [3]
+    assert list(scan_bytes(data, Pattern.value("int32", -7, aligned=False))) == [19]
+    assert list(scan_bytes(data, Pattern.value("double", 0.1, aligned=False))) == [23]
+
+
+def test_float_means_the_nearest_one() -> None:
+    """0.1 is no 32-bit float, and is found all the same; zero has two forms."""
+    data = struct.pack("<4f", 0.1, 0.2, 0.0, -0.0)
+    assert list(scan_bytes(data, Pattern.value(ValueType.FLOAT, 0.1))) == [0]
+    assert list(scan_bytes(data, Pattern.value(ValueType.FLOAT, 0.0))) == [8, 12]
+    assert list(scan_bytes(data, Pattern.range("float", 0.1, 0.2))) == [0]
+
+
+def test_integer_tolerance_stays_within_the_type() -> None:
+    """Limits beyond the type are those of the type."""
+    data = bytes(range(256))
+    found = list(scan_bytes(data, Pattern.value("uint8", 2, tolerance=4)))
+    assert found == [0, 1, 2, 3, 4, 5, 6]
+    found = list(scan_bytes(data, Pattern.value("int8", 127, tolerance=1.5)))
+    assert found == [126, 127]
+    found = list(scan_bytes(data, Pattern.value("uint8", 2, tolerance=math.inf)))
+    assert found == list(range(256))
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        pytest.param(lambda: Pattern.hex(""), ValueError, id="empty"),
+        pytest.param(lambda: Pattern.hex("?? ?"), ValueError, id="nothing fixed"),
+        pytest.param(lambda: Pattern.hex("48 8"), ValueError, id="half a byte"),
+        pytest.param(lambda: Pattern.hex("48 8G"), ValueError, id="no digit"),
+        pytest.param(
+            lambda: Pattern.hex("48 \u0664\u0664"), ValueError, id="not ASCII"
+        ),
+        pytest.param(lambda: Pattern.exact(b""), ValueError, id="no bytes"),
+        pytest.param(lambda: Pattern.exact(bytes(65537)), ValueError, id="too long"),
+        pytest.param(lambda: Pattern.exact(5), TypeError, id="a number"),
+        pytest.param(lambda: Pattern.masked(b"ab", b"a"), ValueError, id="short mask"),
+        pytest.param(lambda: Pattern.text("a", "utf-16"), ValueError, id="with a mark"),
+        pytest.param(lambda: Pattern.text(""), ValueError, id="empty text"),
+        pytest.param(lambda: Pattern.value("int3", 1), ValueError, id="no type"),
+        pytest.param(lambda: Pattern.value("uint8", 256), OverflowError, id="too big"),
+        pytest.param(lambda: Pattern.value("uint8", -1), OverflowError, id="negative"),
+        pytest.param(lambda: Pattern.value("int32", 1.5), TypeError, id="fraction"),
+        pytest.param(lambda: Pattern.value("float", math.nan), ValueError, id="NaN"),
+        pytest.param(
+            lambda: Pattern.value("int8", 1, tolerance=-1), ValueError, id="tolerance"
+        ),
+        pytest.param(lambda: Pattern.range("int8", 2, 1), ValueError, id="reversed"),
+        pytest.param(lambda: scan_bytes(b"", []), ValueError, id="no pattern"),
+        pytest.param(lambda: scan_bytes(b"", [b"x"] * 1025), ValueError, id="1025"),
+        pytest.param(
+            lambda: scan_bytes(b"", b"x", aligned=3), ValueError, id="align 3"
+        ),
+        pytest.param(lambda: scan_bytes(b"", b"x", limit=0), ValueError, id="limit 0"),
+        pytest.param(lambda: scan_bytes(5, b"x"), TypeError, id="no buffer"),
+    ],
+)
+def test_malformed_patterns_are_refused(
+    make: Callable[[], object], error: type[Exception]
+) -> None:
+    """With an error of the right kind, before anything is searched."""
+    with pytest.raises(error):
+        make()
+
+
+def test_a_pattern_says_what_it_is() -> None:
+    """In its repr, and equal ones are equal."""
+    assert repr(Pattern.hex("48 ??")) == "Pattern.hex('48 ??')"
+    assert repr(Pattern.value("int32", 5)) == "Pattern.value('int32', 5)"
+    assert Pattern.hex("41 42").size == 2
+    assert Pattern.value("double", 1).size == 8
+    assert Pattern.exact(b"AB") != Pattern.exact(b"AC")
+
+
+# --------------------------------------------------------------- local scans
+
+
+def test_matches_at_every_place_of_blocks_are_found() -> None:
+    """Around the borders of the kernels' blocks, and at both ends."""
+    data = bytearray(3 * BLOCK)
+    places = [0, 100, BLOCK - 9, BLOCK - 1, BLOCK + 63, 2 * BLOCK, 3 * BLOCK - 8]
+    for at in places:
+        data[at : at + 8] = b"ABCDEFGH"
+    assert list(scan_bytes(data, b"ABCDEFGH")) == places
+
+
+def test_overlapping_matches_are_all_reported() -> None:
+    """Also where everything matches, over several blocks and batches."""
+    size = BLOCK + 5000
+    for level in LEVELS:
+        assert scan_at(level, bytes(size), bytes(100)) == list(range(size - 99))
+
+
+def test_several_patterns_give_their_keys() -> None:
+    """Indices of a sequence, keys of a mapping, in the order of offsets."""
+    data = b"xx-yy-xx"
+    assert list(scan_bytes(data, [b"yy", b"xx"])) == [(0, 1), (3, 0), (6, 1)]
+    matches = list(scan_bytes(data, {"a": b"xx", "b": "79 ??"}))
+    assert matches == [(0, "a"), (3, "b"), (4, "b"), (6, "a")]
+    assert isinstance(matches[0], ScanMatch)
+    assert matches[0].address == 0
+    assert matches[0].pattern == "a"
+
+
+def test_alignment_of_bytes() -> None:
+    """None leaves it to the pattern, True takes its size, a number is one."""
+    data = b"ABAB" * 20
+    assert list(scan_bytes(data, b"AB", aligned=4)) == list(range(0, 80, 4))
+    assert list(scan_bytes(data, b"BA", aligned=True)) == []
+    assert list(scan_bytes(data, b"ABA", aligned=True)) == list(range(0, 77, 4))
+    value = Pattern.value("int16", 0x4142, aligned=True)
+    assert list(scan_bytes(data, value)) == []
+    assert list(scan_bytes(data, value, aligned=False))[:2] == [1, 3]
+
+
+def test_limit_ends_the_scan() -> None:
+    """With exactly so many matches."""
+    for limit in (1, 63, 64, 65, 4096, 4097, 9000):
+        scan = scan_bytes(bytes(10000), b"\0", limit=limit)
+        assert list(scan) == list(range(limit))
+        assert scan.closed
+
+
+def test_a_scan_that_was_left_lets_go(target: Target) -> None:
+    """However it ended, and with matches that nobody fetched."""
+    data = bytearray(b"x" * 10)
+    for limit in (None, 2):
+        it = scan_bytes(data, b"x", limit=limit)
+        assert next(it) == 0
+        with pytest.raises(BufferError):
+            data.append(1)
+        del it
+        data.append(1)
+    with RemoteProcess.open(target) as process:
+        references = sys.getrefcount(process)
+        found = process.scan(b"\0", limit=1)
+        assert found.next_batch()
+        found = process.scan(b"\0", limit=2)
+        next(found)
+        assert sys.getrefcount(process) > references
+        del found
+        assert sys.getrefcount(process) == references
+
+
+def test_batches_are_lists() -> None:
+    """As many as there are, at most 4096 each; the empty one is the end."""
+    scan = scan_bytes(bytes(5000), b"\0")
+    batches = list(iter(scan.next_batch, []))
+    assert [len(batch) for batch in batches] == [4096, 904]
+    assert list(itertools.chain(*batches)) == list(range(5000))
+    assert scan.next_batch() == []
+
+
+@pytest.mark.smoke
+def test_the_buffer_is_held_until_the_end() -> None:
+    """And let go by the end, close, with or garbage collection."""
+    data = bytearray(b"abc" * 10)
+    scan = scan_bytes(data, b"abc")
+    next(scan)
+    with pytest.raises(BufferError):
+        data.append(1)
+    assert len(list(scan)) == 9
+    data.append(1)
+    with scan_bytes(data, b"abc") as scan:
+        next(scan)
+    data.append(1)
+    assert list(scan) == []
+    scan = scan_bytes(data, b"abc")
+    del scan
+    data.append(1)
+
+
+def test_progress_and_cancelling() -> None:
+    """Progress is told, ends the scan by False, and its errors come through."""
+    told: list[tuple[int, int]] = []
+    data = bytes(8 << 20)
+    list(scan_bytes(data, b"x", progress=lambda *seen: told.append(seen)))
+    assert told[-1] == (len(data), len(data))
+    scan = scan_bytes(data, b"\0", progress=lambda done, total: False)
+    assert len(list(scan)) == 4096
+    assert scan.cancelled
+
+    def fail(done: int, total: int) -> None:
+        raise KeyError("progress")
+
+    with pytest.raises(KeyError):
+        list(scan_bytes(data, b"x", progress=fail))
+    scan = scan_bytes(data, b"\0")
+    next(scan)
+    scan.cancel()
+    assert len(list(scan)) == 4095
+    assert scan.cancelled
+    assert scan.closed
+
+
+def test_a_scan_is_used_by_one_thread_at_a_time() -> None:
+    """A second thread is refused rather than let in, and cancel gets through."""
+    data = bytes(64 << 20)
+    inside = threading.Event()
+    errors: list[str] = []
+
+    def disturb() -> None:
+        inside.wait()
+        while not scan.closed:
+            try:
+                next(scan, None)
+            except ValueError as error:
+                errors.append(str(error))
+                break
+        scan.cancel()
+
+    scan = scan_bytes(data, [bytes([n] * 9) for n in range(1, 100)])
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    inside.set()
+    with contextlib.suppress(ValueError):  # when the other one was first
+        list(scan)
+    thread.join()
+    assert all("another thread" in error for error in errors)
+
+
+def test_winipc_mappings_can_be_scanned() -> None:
+    """Anything with the buffer protocol can."""
+    with winipc.SharedMapping.create(None, PAGE) as memory:
+        memory[1000:1006] = b"needle"
+        assert list(scan_bytes(memory, b"needle")) == [1000]
+
+
+# -------------------------------------------------------------- remote scans
+
+
+@pytest.mark.smoke
+def test_a_pattern_is_found_in_the_target(
+    process: RemoteProcess, needle: bytes
+) -> None:
+    """In all of its memory, by bytes, wildcards and several at once."""
+    with process.alloc(PAGE) as block:
+        block.write(needle, 100)
+        at = block.address + 100
+        assert list(process.scan(needle)) == [at]
+        text = needle.hex(" ").split()
+        text[1] = text[5] = "??"
+        assert list(process.scan(" ".join(text))) == [at]
+        found = list(process.scan({"tail": needle[4:], "head": needle[:8]}))
+        assert found == [(at, "head"), (at + 4, "tail")]
+
+
+def test_matches_across_the_border_of_regions_are_found(
+    process: RemoteProcess, target: Target
+) -> None:
+    """A READWRITE page and a READONLY one hold half of it each."""
+    assert target.where("border") in process.scan(b"ACROSS-THE-BORDER")
+    writable = process.scan(b"ACROSS-THE-BORDER", protection="w")
+    assert target.where("border") not in writable
+
+
+def test_copy_on_write_pages_are_searched(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Both the untouched and the private one."""
+    cow = target.where("cow")
+    assert cow in process.scan(b"COW-SHARED")
+    assert cow + PAGE in process.scan(b"COW-PRIVATE")
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 5000, 65536])
+def test_matches_at_every_border_of_reads_are_found(
+    process: RemoteProcess, length: int
+) -> None:
+    """Around the chunks of a read, and at both ends of the region."""
+    size = 3 * CHUNK
+    needle = os.urandom(length)
+    with process.alloc(size) as block:
+        last = size - length
+        if length < 100:
+            places = {0, length, last, last - length}
+            for border in (CHUNK, 2 * CHUNK):
+                before = border - length
+                places |= {before - 1 - length, before, border, border + 5 * length}
+        else:
+            places = {0, CHUNK - length // 2, last}
+        for at in places:
+            block.write(needle, at)
+        where = [(block.address, size)]
+        found = [at - block.address for at in process.scan(needle, regions=where)]
+        image = block.read()
+        assert found == [at for at in range(last + 1) if image.startswith(needle, at)]
+        assert places <= set(found)
+
+
+@pytest.mark.parametrize("length", [2, 7, 64, 5000, 65536])
+def test_matches_across_the_border_of_reads_are_found(
+    process: RemoteProcess, length: int
+) -> None:
+    """With any part of it before the border, by itself and beside a longer one."""
+    needle = os.urandom(length)
+    longer = os.urandom(65536)
+    with process.alloc(2 * CHUNK) as block:
+        where = [(block.address, 2 * CHUNK)]
+        for before in sorted({1, length // 3, length // 2, length - 1} - {0}):
+            at = CHUNK - before
+            block.write(needle, at)
+            found = process.scan(needle, regions=where)
+            assert [place - block.address for place in found] == [at]
+            both = process.scan([longer, needle], regions=where)
+            assert [place - block.address for place, _ in both] == [at]
+            block.write(bytes(length), at)
+
+
+def test_holes_are_left_out(process: RemoteProcess, target: Target) -> None:
+    """No-access, guard and reserved pages: skipped, counted, never joined."""
+    pages = target.where("pages")
+    where = [(pages, 16 * PAGE)]
+    unreadable = {4, 7, 8}
+    for number in range(16):
+        scan = process.scan(bytes([number + 1]) * PAGE, regions=where)
+        expected = [] if number in unreadable else [pages + number * PAGE]
+        assert list(scan) == expected
+        assert scan.scanned == 13 * PAGE
+        assert scan.skipped == 2 * PAGE  # the reserved one holds nothing
+    # The last byte before a hole and the first one after it are not neighbours.
+    assert list(process.scan(b"\x04\x06", regions=where)) == []
+    assert list(process.scan(b"\x02\x03", regions=where)) == [pages + 2 * PAGE - 1]
+    assert int(target.ask(f"query {pages + 8 * PAGE:x}"), 16) & GUARD
+
+
+def test_protection_filters_pages(process: RemoteProcess, target: Target) -> None:
+    """By letters, or by any of the flags."""
+    pages = target.where("pages")
+
+    def numbers(protection: object) -> list[int]:
+        found = []
+        for number in range(16):
+            pattern = bytes([number + 1]) * PAGE
+            scan = process.scan(
+                pattern, regions=[(pages, 16 * PAGE)], protection=protection
+            )
+            found += [number] * len(list(scan))
+        return found
+
+    assert numbers("w") == [0, 1, 2, 3, 5, 6, 10, 11, 12, 14, 15]
+    assert numbers("x") == [13]
+    assert numbers("wx") == []
+    assert numbers(winipc.MemoryProtection.READONLY) == [9]
+    assert numbers(READONLY | 0x20) == [9, 13]
+    with pytest.raises(ValueError, match="only r, w and x"):
+        process.scan(b"x", protection="z")
+
+
+def test_ranges_of_addresses(process: RemoteProcess, needle: bytes) -> None:
+    """start and end, regions, and both; what lies in the range whole counts."""
+    with process.alloc(4 * PAGE) as block:
+        at = block.address
+        for page in range(4):
+            block.write(needle, page * PAGE + 8)
+        found = [at + page * PAGE + 8 for page in range(4)]
+        assert list(process.scan(needle, start=at + 9)) == found[1:]
+        assert list(process.scan(needle, end=found[3] + 16)) == found
+        assert list(process.scan(needle, end=found[3] + 15)) == found[:3]
+        assert list(process.scan(needle, start=at, end=at)) == []
+        two = [(at + 2 * PAGE, PAGE), (at, PAGE)]
+        assert list(process.scan(needle, regions=two)) == found[::2]
+        assert list(process.scan(needle, regions=two, start=at + PAGE)) == found[2:3]
+        overlapping = [(at, 2 * PAGE), (at + PAGE, 3 * PAGE), (at + 8, 100)]
+        assert list(process.scan(needle, regions=overlapping)) == found
+        rows = [
+            row for row in process.regions() if row.base <= at < row.base + row.size
+        ]
+        assert list(process.scan(needle, regions=rows)) == found
+        with pytest.raises(ValueError, match="no addresses"):
+            process.scan(needle, start=2, end=1)
+
+
+def test_alignment_is_that_of_the_address(process: RemoteProcess) -> None:
+    """Not that of the chunk or of the part of a region that is searched."""
+    with process.alloc(PAGE) as block:
+        for at in (3, 8, 22, 40):
+            block.write(struct.pack("<I", 0xABCDEF01), at)
+        value = Pattern.value("uint32", 0xABCDEF01)
+        where = [(block.address + 1, PAGE - 1)]
+        found = [at - block.address for at in process.scan(value, regions=where)]
+        assert found == [8, 40]
+        found = process.scan(value, regions=where, aligned=False)
+        assert [at - block.address for at in found] == [3, 8, 22, 40]
+
+
+@pytest.mark.parametrize("done", range(0, CHURN_SCANS, CHURN_ROUND))
+def test_scanning_while_memory_comes_and_goes(
+    process: RemoteProcess, target: Target, needle: bytes, done: int
+) -> None:
+    """No scan fails, and what stays is found each time.
+
+    All 10,000 of them: WINIPC_CHURN_SCANS=10000.
+    """
+    at = target.alloc(PAGE)
+    process.write(at, needle)
+    near = 16 << 20  # where the blocks that come and go are
+    sizes = set()
+    assert target.ask("churn on") == "ok"
+    for _ in range(min(CHURN_ROUND, CHURN_SCANS - done)):
+        scan = process.scan(needle, protection="w", start=at - near, end=at + near)
+        assert list(scan) == [at]
+        sizes.add(scan.scanned)
+    assert target.ask("churn off") == "ok"
+    assert len(sizes) > 1
+
+
+def test_memory_of_a_scan_is_bounded(
+    target: Target, start_peer: Callable[..., object]
+) -> None:
+    """16 MiB at most, however much there is to search, to look for and to find."""
+    size = 48 << 20
+    at = target.alloc(size)
+    peer = start_peer("scan_memory.py", target.pid, at, size)
+    *matches, working_set, commit = map(int, peer.read_line().split())
+    assert peer.wait() == 0
+    assert matches == [0, 0, size // 256]
+    assert working_set <= 16 << 20
+    assert commit <= 16 << 20
+
+
+#: Found nowhere, and slow to look for: seconds for the memory of `slow_scan`.
+SLOW = [
+    Pattern.range("int32", number, number + 1, aligned=False)
+    for number in range(0x7E000001, 0x7E000401)
+]
+
+
+@contextlib.contextmanager
+def slow_scan(
+    process: RemoteProcess,
+    target: Target,
+    act: Callable[[Scan], None],
+    there: bytes = b"",
+) -> Iterator[Scan]:
+    """A long scan; another thread calls act(scan) while it runs."""
+    size = 64 << 20
+    at = target.alloc(size)
+    process.write(at + 100, there)
+    scan = process.scan([b"needle!!", *SLOW[1:]], regions=[(at, size)])
+
+    def wait_and_act() -> None:
+        while scan.scanned <= CHUNK:
+            time.sleep(0.001)
+        act(scan)
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    try:
+        yield scan
+    finally:
+        thread.join()
+    assert scan.scanned < size
+
+
+def test_ctrl_c_interrupts_a_scan(process: RemoteProcess, target: Target) -> None:
+    """In the middle; it can be gone on with, or left."""
+
+    def interrupt(scan: Scan) -> None:
+        _thread.interrupt_main()
+
+    with slow_scan(process, target, interrupt) as scan:
+        with pytest.raises(KeyboardInterrupt):
+            list(iter(scan.next_batch, []))
+        assert not scan.closed
+        assert not scan.cancelled
+        scan.close()
+
+
+def test_a_scan_is_cancelled_in_the_middle(
+    process: RemoteProcess, target: Target
+) -> None:
+    """By another thread; what had been found is given."""
+    with slow_scan(process, target, Scan.cancel, b"needle!!") as scan:
+        assert [match.pattern for match in scan] == [0]
+        assert scan.cancelled
+        assert scan.closed
+
+
+def test_a_target_killed_during_a_scan(target: Target, process: RemoteProcess) -> None:
+    """What had been found comes first, then ProcessLookupError."""
+    size = 16 * CHUNK
+    at = target.alloc(size)
+    scan = process.scan(bytes(8), regions=[(at, size)])
+    found = scan.next_batch()
+    target.peer.kill()
+    with pytest.raises(ProcessLookupError):
+        found.extend(scan)
+    assert found == list(range(at, at + len(found)))
+    assert scan.next_batch() == []
+    assert scan.closed
+    with pytest.raises(ProcessLookupError):
+        list(process.scan(bytes(8)))
+
+
+def test_a_closed_process_is_not_scanned(target: Target) -> None:
+    """Neither by a new scan nor by one that had begun."""
+    process = RemoteProcess.open(target)
+    scan = process.scan(b"\0")
+    next(scan)
+    process.close()
+    with pytest.raises(ValueError, match="closed"):
+        list(scan)
+    scan.close()
+    with pytest.raises(ValueError, match="closed"):
+        process.scan(b"x")
+
+
+def test_rights_are_missing(target: Target) -> None:
+    """A process opened for queries cannot be scanned, and the error says why."""
+    with (
+        RemoteProcess.open(target, access=ProcessAccess.QUERY) as process,
+        pytest.raises(PermissionError),
+    ):
+        list(process.scan(b"x"))
+
+
+def test_remote_progress_counts_to_the_total(
+    process: RemoteProcess, target: Target
+) -> None:
+    """The total is known in advance, about."""
+    at = target.alloc(8 * CHUNK)
+    told: list[tuple[int, int]] = []
+    scan = process.scan(
+        b"x" * 20,
+        regions=[(at, 8 * CHUNK)],
+        progress=lambda *seen: told.append(seen),
+    )
+    assert list(scan) == []
+    assert told[-1] == (8 * CHUNK, 8 * CHUNK)
+    assert all(total == 8 * CHUNK for _, total in told)
+    assert scan.scanned == 8 * CHUNK
+    assert scan.skipped == 0

@@ -1,0 +1,553 @@
+"""Awaiting events, semaphores and mutexes in asyncio, on both of its loops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from conftest import handle_count
+
+import winipc
+from winipc import Event, Mutex, Semaphore, SyncAccess, awaiting
+from winipc.sync._awaiting import _waiters
+
+#: Seconds that only something broken takes.
+LONG = 30.0
+
+
+@pytest.fixture(params=["Proactor", "Selector"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run a coroutine on a loop of this kind, with a deadline."""
+    factory = getattr(asyncio, f"{request.param}EventLoop")
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async def limited() -> Any:
+            return await asyncio.wait_for(coroutine, LONG)
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(limited())
+
+    return run
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Any]]:
+    """`make(Kind, ...)` is `Kind.create(...)`, closed at the end of the test."""
+    with ExitStack() as stack:
+
+        def make(kind: Any, *args: Any, **kwargs: Any) -> Any:
+            made = kind.create(*args, **kwargs)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+async def started(task: asyncio.Task[Any]) -> None:
+    """Let a task run up to its wait."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not task.done()
+
+
+@pytest.mark.smoke
+def test_event_from_another_process(
+    run: Callable[..., Any],
+    make: Callable[..., Any],
+    start_peer: Callable[..., Any],
+    unique_name: str,
+) -> None:
+    """The task goes on when the peer sets the event; the loop runs meanwhile."""
+    event = make(Event, unique_name)
+    peer = start_peer("sync_peer.py")
+    peer.expect("ready")
+
+    async def main() -> int:
+        ticks = 0
+        task = asyncio.create_task(event.wait_async())
+        await started(task)
+        peer.say(f"winipc.Event.open({unique_name!r}).set()")
+        while not task.done():
+            ticks += 1
+            await asyncio.sleep(0.001)
+        assert task.result() is True
+        return ticks
+
+    assert run(main()) > 0
+    assert not event.is_set()
+    peer.expect("None")
+
+
+def test_ready_at_once(run: Callable[..., Any], make: Callable[..., Any]) -> None:
+    """What is free is taken without a thread, once."""
+    event = make(Event, initial=True)
+    semaphore = make(Semaphore, None, 1)
+
+    async def main() -> list[bool]:
+        return [
+            await event.wait_async(0),
+            await event.wait_async(0),
+            await semaphore.acquire_async(LONG),
+            await semaphore.acquire_async(0),
+        ]
+
+    assert run(main()) == [True, False, True, False]
+
+
+def test_timeout_is_false(run: Callable[..., Any], make: Callable[..., Any]) -> None:
+    """And the object may be closed at once."""
+    event = make(Event)
+
+    async def main() -> None:
+        assert await event.wait_async(0.05) is False
+        event.close()
+        with pytest.raises(ValueError, match="is closed"):
+            await event.wait_async()
+
+    run(main())
+
+
+@pytest.mark.parametrize("bad", [-1, float("nan")], ids=str)
+def test_bad_timeout(bad: float, make: Callable[..., Any]) -> None:
+    """As in the waits that block."""
+    event = make(Event)
+    with pytest.raises(ValueError, match="timeout"):
+        asyncio.run(event.wait_async(bad))
+
+
+def test_each_signal_wakes_one_task(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """Tasks that wait for the same auto-reset event go in the order they came."""
+    event = make(Event)
+    order: list[int] = []
+
+    async def waiter(number: int) -> None:
+        assert await event.wait_async()
+        order.append(number)
+
+    async def main() -> None:
+        tasks = []
+        for number in range(5):
+            tasks.append(asyncio.create_task(waiter(number)))
+            await asyncio.sleep(0)
+        for number in range(5):
+            event.set()
+            while len(order) <= number:
+                await asyncio.sleep(0.001)
+            assert order == list(range(number + 1))
+        await asyncio.gather(*tasks)
+
+    run(main())
+    assert not event.is_set()
+
+
+def test_manual_event_wakes_all(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """Every task that waits goes on."""
+    event = make(Event, manual=True)
+
+    async def main() -> list[bool]:
+        tasks = [asyncio.create_task(event.wait_async()) for _ in range(10)]
+        await started(tasks[-1])
+        event.set()
+        return await asyncio.gather(*tasks)
+
+    assert run(main()) == [True] * 10
+    assert event.is_set()
+
+
+def test_two_hundred_objects(run: Callable[..., Any], make: Callable[..., Any]) -> None:
+    """More than one thread can wait for; each task gets its own."""
+    events = [make(Event) for _ in range(200)]
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(event.wait_async()) for event in events]
+        await started(tasks[-1])
+        assert len(_waiters) >= 4
+        for at in range(0, 200, 7):
+            events[at].set()
+            assert await asyncio.wait_for(tasks[at], LONG)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for event in events:
+            event.close()
+
+    run(main())
+
+
+def test_close_is_refused_while_a_task_waits(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """And works as soon as the task has been cancelled."""
+    event = make(Event)
+
+    async def main() -> None:
+        task = asyncio.create_task(event.wait_async())
+        await started(task)
+        with pytest.raises(BufferError, match="in use"):
+            event.close()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        event.close()
+
+    run(main())
+
+
+def test_nothing_is_left_when_no_thread_can_start(
+    run: Callable[..., Any],
+    make: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread's event is closed, and its objects are free."""
+    event, mutex, made = make(Event), make(Mutex), []
+    create = Event.create
+
+    def record(*args: Any, **kwargs: Any) -> Event:
+        made.append(create(*args, **kwargs))
+        return made[-1]
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="start"):
+            await event.wait_async()
+        with pytest.raises(RuntimeError, match="start"):
+            async with mutex.lock_async():
+                pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(awaiting, "_waiters", [])
+        patch.setattr(awaiting.Event, "create", record)
+        patch.setattr(awaiting.threading.Thread, "start", fail)
+        run(main())
+    assert len(made) == 2
+    assert all(one.closed for one in made)
+
+
+@pytest.mark.parametrize("kind", ["event", "semaphore"])
+def test_cancellation_loses_no_signal(
+    kind: str, run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """However close signal and cancellation are, the signal is still there after.
+
+    A thread signals while the loop cancels, at moments that move against each
+    other: before the wait, while the thread has it, when the task is already to
+    be resumed.
+    """
+    if kind == "event":
+        made = make(Event)
+        signal, wait = made.set, made.wait_async
+        take = lambda: made.wait(0)  # noqa: E731
+    else:
+        made = make(Semaphore, None, 0)
+        signal, wait = made.release, made.acquire_async
+        take = lambda: made.acquire(0)  # noqa: E731
+    outcomes = {True: 0, False: 0}
+
+    async def main() -> None:
+        for round_number in range(300):
+            task = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            begin = threading.Event()
+
+            def later(
+                begin: threading.Event = begin, pause: int = round_number
+            ) -> None:
+                begin.wait(LONG)
+                for _ in range(pause % 30 * 40):
+                    pass
+                signal()
+
+            thread = threading.Thread(target=later)
+            thread.start()
+            begin.set()
+            for _ in range(round_number // 30):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                got = await task
+            except asyncio.CancelledError:
+                got = False
+            thread.join(LONG)
+            outcomes[got] += 1
+            assert take() is not got, f"round {round_number}"
+            assert not take()
+
+    run(main())
+    assert outcomes[False] > 0
+
+
+def test_cancelled_after_it_was_taken(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """The thread has taken it and told the loop; the task is cancelled all the same."""
+    event = make(Event)
+
+    async def main() -> None:
+        task = asyncio.create_task(event.wait_async())
+        await started(task)
+        event.set()
+        deadline = time.monotonic() + LONG
+        while event.is_set():  # blocks the loop: it cannot resume the task
+            assert time.monotonic() < deadline
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert event.wait(0)
+
+    run(main())
+
+
+def test_loop_closed_under_a_wait(make: Callable[..., Any]) -> None:
+    """A task that is never resumed does not swallow the signal."""
+    event = make(Event)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(event.wait_async())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    event.set()
+    deadline = time.monotonic() + LONG
+    while not event.wait(0.05):
+        assert time.monotonic() < deadline
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task.get_coro().close()
+        del task
+        gc.collect()
+    event.close()
+
+
+def test_waiting_does_not_spin(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """A second of waiting by many tasks takes next to no processor time."""
+    events = [make(Event) for _ in range(100)]
+
+    async def main() -> float:
+        tasks = [asyncio.create_task(event.wait_async()) for event in events]
+        await started(tasks[-1])
+        before = time.process_time()
+        # Threads of earlier tests may end meanwhile, and one may still be about
+        # to see the last of the new waits.
+        turns = {waiter: waiter.turn for waiter in _waiters}
+        await asyncio.sleep(1)
+        assert all(waiter.turn - turn < 10 for waiter, turn in turns.items())
+        used = time.process_time() - before
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return used
+
+    assert run(main()) < 0.5
+
+
+def test_threads_end_when_idle(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread with nothing to wait for ends and closes what it has."""
+    monkeypatch.setattr(awaiting, "_LINGER", 0.05)
+    event = make(Event)
+    assert asyncio.run(event.wait_async(0.01)) is False
+    deadline = time.monotonic() + LONG
+    # One that began to linger before this test does so for its old time.
+    while _waiters:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    threading.Timer(0.05, event.set).start()
+    assert asyncio.run(event.wait_async(LONG)) is True
+
+
+def test_rights_that_a_cancellation_needs(
+    make: Callable[..., Any], unique_name: str
+) -> None:
+    """Without them a signal could be lost, so it is refused."""
+    make(Event, unique_name)
+    with (
+        closing(Event.open(unique_name, access=SyncAccess.SYNCHRONIZE)) as event,
+        pytest.raises(PermissionError, match="MODIFY_STATE"),
+    ):
+        asyncio.run(event.wait_async(1))
+
+
+def test_semaphore_as_async_context(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """`async with semaphore` takes one and gives it back."""
+    semaphore = make(Semaphore, None, 1)
+    inside = 0
+
+    async def worker() -> None:
+        nonlocal inside
+        async with semaphore:
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0.01)
+            inside -= 1
+
+    async def main() -> None:
+        await asyncio.gather(*(worker() for _ in range(5)))
+
+    run(main())
+    assert semaphore.value == 1
+
+
+# -------------------------------------------------------------------- Mutex
+
+
+def test_mutex_excludes_tasks_and_processes(
+    run: Callable[..., Any],
+    make: Callable[..., Any],
+    start_peer: Callable[..., Any],
+    unique_name: str,
+) -> None:
+    """In the block nobody else has it: no other task, no other process."""
+    mutex = make(Mutex, unique_name)
+    peer = start_peer("sync_peer.py")
+    peer.expect("ready")
+    peer.say(f"m = winipc.Mutex.open({unique_name!r})")
+    peer.expect("ok")
+    inside = 0
+
+    async def worker() -> None:
+        nonlocal inside
+        async with mutex.lock_async() as held:
+            assert held is mutex
+            inside += 1
+            assert inside == 1
+            peer.say("m.acquire(0)")
+            assert await asyncio.to_thread(peer.read_line) == "False"
+            inside -= 1
+
+    async def main() -> None:
+        await asyncio.gather(*(worker() for _ in range(3)))
+
+    run(main())
+    peer.say("m.acquire(5) and m.release()")
+    peer.expect("None")
+
+
+def test_mutex_timeout_and_cancellation(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """Neither leaves the mutex taken."""
+    mutex = make(Mutex, owned=True)
+
+    async def attempt(timeout: float | None) -> None:
+        async with mutex.lock_async(timeout):
+            pytest.fail("the block ran")
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError) as late:
+            await attempt(0.05)
+        assert late.value.winerror == 1460
+        task = asyncio.create_task(attempt(None))
+        await started(task)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    mutex.release()
+    mutex.close()
+
+
+def abandon(mutex: Mutex) -> None:
+    """Let a thread end while it holds the mutex."""
+    thread = threading.Thread(target=mutex.acquire)
+    thread.start()
+    thread.join(LONG)
+
+
+def test_abandoned_mutex_in_a_task(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """AbandonedError without `repair`, and the block with it."""
+    mutex = make(Mutex)
+    repaired = []
+
+    async def main() -> None:
+        abandon(mutex)
+        with pytest.raises(winipc.AbandonedError):
+            async with mutex.lock_async():
+                pytest.fail("the block ran")
+        abandon(mutex)
+        async with mutex.lock_async(LONG, repair=repaired.append):
+            assert repaired == [mutex]
+
+    run(main())
+    with mutex:
+        assert not mutex.abandoned
+
+
+def test_cancelled_task_passes_abandonment_on(make: Callable[..., Any]) -> None:
+    """The news that a cancelled task did not get goes to the next one."""
+    mutex = make(Mutex)
+    taken = threading.Event()
+    leave = threading.Event()
+
+    def owner() -> None:
+        mutex.acquire()
+        taken.set()
+        leave.wait(LONG)
+
+    thread = threading.Thread(target=owner)
+    thread.start()
+    taken.wait(LONG)
+
+    async def main() -> None:
+        async def attempt() -> None:
+            async with mutex.lock_async():
+                pytest.fail("the block ran")
+
+        task = asyncio.create_task(attempt())
+        await started(task)
+        leave.set()
+        thread.join(LONG)
+        deadline = time.monotonic() + LONG
+        while not mutex.abandoned:  # blocks the loop: it cannot tell the task
+            assert time.monotonic() < deadline
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    with pytest.raises(winipc.AbandonedError):
+        mutex.acquire(LONG)
+    mutex.release()
+
+
+def test_handles_are_flat(make: Callable[..., Any]) -> None:
+    """A thousand awaits and locks leave none behind."""
+    event = make(Event)
+    mutex = make(Mutex)
+
+    async def main(rounds: int) -> int:
+        for _ in range(rounds):
+            task = asyncio.create_task(event.wait_async())
+            await asyncio.sleep(0)
+            event.set()
+            assert await task
+            assert not await event.wait_async(0.0001)
+            async with mutex.lock_async():
+                pass
+        gc.collect()
+        return handle_count()
+
+    async def both() -> tuple[int, int]:
+        return await main(10), await main(300)
+
+    before, after = asyncio.run(both())
+    assert after <= before + 3

@@ -1,0 +1,176 @@
+"""Speed that must not be lost, by ratios with wide margins, and the harness itself.
+
+Figures are in docs/performance.md; here is only what a mistake would undo.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import winipc
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import harness
+
+    return harness
+
+
+def best_ratio(harness: ModuleType, ours: object, theirs: object, count: int) -> float:
+    """Ours over theirs, both at their best of several turns."""
+    times: list[tuple[int, int]] = []
+    for _ in range(15):
+        times.append((ours(count), theirs(count)))  # type: ignore[operator]
+    return min(a for a, _ in times) / min(b for _, b in times)
+
+
+@pytest.mark.smoke
+def test_access_to_a_mapping_is_no_slower_than_mmap(harness: ModuleType) -> None:
+    """Half to two thirds of the time of mmap; a detour through Python is 3 times."""
+    data = b"x" * 64
+    with (
+        winipc.SharedMapping.create(None, 4096) as ours,
+        mmap.mmap(-1, 4096) as theirs,
+    ):
+        get = struct.Struct("q").unpack_from
+        pairs = {
+            "write": (
+                harness.timed("write(data)", write=ours.write, data=data),
+                harness.timed("m[0:64] = data", m=theirs, data=data),
+            ),
+            "read": (
+                harness.timed("read(64)", read=ours.read),
+                harness.timed("m[0:64]", m=theirs),
+            ),
+            "get": (
+                harness.timed("get(0)", get=ours.get_i64),
+                harness.timed("get(m, 0)[0]", get=get, m=theirs),
+            ),
+        }
+        ratios = {
+            what: best_ratio(harness, mine, other, 2000)
+            for what, (mine, other) in pairs.items()
+        }
+        del pairs
+    assert all(ratio < 1.5 for ratio in ratios.values()), ratios
+
+
+def test_many_small_reads_are_few_calls(harness: ModuleType) -> None:
+    """Over 60 times faster than one by one; at least 8 times."""
+    with (
+        winipc.SharedMapping.create(None, 1 << 16) as memory,
+        winipc.RemoteProcess.open(os.getpid()) as process,
+    ):
+        addresses = [memory.address + 64 * i for i in range(1000)]
+        ratio = best_ratio(
+            harness,
+            harness.timed(
+                "read(requests)",
+                read=process.read_many,
+                requests=[(address, 8) for address in addresses],
+            ),
+            harness.timed(
+                "for address in addresses: read(address, 8)",
+                read=process.read,
+                addresses=addresses,
+            ),
+            1,
+        )
+    assert ratio < 1 / 8
+
+
+def test_reading_into_a_buffer_makes_no_bytes(harness: ModuleType) -> None:
+    """New bytes cost page faults, twice to thrice the copy."""
+    size = 8 << 20
+    source = bytearray(b"y") * size
+    with winipc.SharedMapping.create(None, size) as memory:
+        memory.write(source)
+        ratio = best_ratio(
+            harness,
+            harness.timed("read(buffer)", read=memory.read_into, buffer=source),
+            harness.timed("read(size)", read=memory.read, size=size),
+            1,
+        )
+    assert ratio < 1.2
+
+
+def test_ratios_are_of_figures_taken_together(harness: ModuleType) -> None:
+    """A slow second of the machine is in both, and does not change the ratio."""
+    ours = harness.Samples([10.0, 1000.0, 10.0])
+    theirs = harness.Samples([20.0, 2000.0, 2000.0])
+    assert ours.over(theirs) == 0.5
+    assert theirs.median / ours.median == 200
+
+
+def test_a_goal_says_whether_it_was_reached(harness: ModuleType) -> None:
+    samples = {"winipc": harness.Samples([50.0]), "raw C": harness.Samples([100.0])}
+    assert harness.Goal(60).reached(harness.Goal(60).measured(samples))
+    assert harness.Goal(2, "faster").reached(
+        harness.Goal(2, "faster").measured(samples)
+    )
+    times = harness.Goal(0.4, "times")
+    assert not times.reached(times.measured(samples))
+    assert harness.Goal(1, "times", "nobody").measured(samples) is None
+
+
+def test_a_batch_takes_about_the_time_asked_for(harness: ModuleType) -> None:
+    case = harness.Case("sleep", {})
+    assert harness.calibrate(case, lambda n: n * 1000, 5_000_000) == 5000
+    assert harness.calibrate(case, lambda n: n * 10**9, 5_000_000) == 1
+
+
+def test_tables_say_how_goals_fared(
+    harness: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import report
+
+    goals = harness.Goal(100), harness.Goal(9, "faster", "pymem")
+    result = harness.Result("group", "case", goals, "a note", 0)
+    result.samples["raw C"] = harness.Samples([50.0, 60.0])
+    result.samples["winipc"] = harness.Samples([150.0, 130.0])
+    result.samples["pymem"] = harness.Samples([300.0, 260.0])
+    report.save(tmp_path / "pinned.json", [result], True)
+    sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
+    try:
+        assert report.write(tmp_path) == 0
+    finally:
+        if sys.modules["matplotlib"] is None:
+            del sys.modules["matplotlib"]
+    text = capsys.readouterr().out
+    assert "100 ns: no, 140 ns; 9x faster than pymem: no, 2x faster" in text
+    missed = (tmp_path / "missed.md").read_text("utf-8")
+    assert "| group/case | 100 ns | 140 ns | 130 ns | not known |" in missed
+    assert "| 9x faster than pymem | 2x faster | 2x faster | not known |" in missed
+    assert "- case: a note" in text
+    assert "2.58" in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "raw", "why"),
+    [
+        ([150.0, 90.0, 150.0], [50.0] * 3, "load: the minimum is within it"),
+        ([150.0], [120.0], "raw C, which takes 120 ns, misses it as well"),
+        ([150.0], [50.0], "not known"),
+    ],
+)
+def test_a_miss_has_its_reason(
+    harness: ModuleType, ours: list[float], raw: list[float], why: str
+) -> None:
+    import report
+
+    result = harness.Result("group", "case", (harness.Goal(100),), "", 0)
+    result.samples["raw C"] = harness.Samples(raw)
+    result.samples["winipc"] = harness.Samples(ours)
+    plain = report._plain(result)
+    assert report._miss(plain, plain["goals"][0])[-1] == why

@@ -1,0 +1,1 @@
+"""What the subjects share and no user imports."""

@@ -1,0 +1,80 @@
+"""How unnamed objects travel through multiprocessing: as duplicated handles.
+
+A process that is being spawned gets a handle of its own at once, so this one
+may close its object, or end, before the child looks. What goes through a queue
+or a pool is a handle that stays here until the receiver takes it away; until
+then this process has to live.
+
+Only multiprocessing's own pickler does this: a pickle on disk would be a number
+that means nothing later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+from winipc import _core
+
+__all__ = ["HandleOwner", "travels_by_handle"]
+
+
+class HandleOwner(Protocol):
+    """An object around one handle, made of a handle by a class method."""
+
+    @property
+    def handle(self) -> int: ...
+
+    @property
+    def _access(self) -> int: ...
+
+    @classmethod
+    def from_handle(cls, handle: Any, /) -> Self: ...
+
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+
+def travels_by_handle(cls: type[HandleOwner]) -> None:
+    """Let multiprocessing pickle the unnamed objects of this class.
+
+    Called when the first one is made, and not at import, which would load
+    multiprocessing for everybody.
+    """
+    from multiprocessing.reduction import ForkingPickler
+
+    ForkingPickler.register(cls, _reduce)
+
+
+def _reduce(owner: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """What multiprocessing's pickler writes for an object."""
+    if owner.closed or owner.name is not None:
+        return owner.__reduce__()  # type: ignore[no-any-return]
+    from multiprocessing.context import get_spawning_popen
+    from multiprocessing.reduction import DupHandle
+
+    popen = get_spawning_popen()
+    if popen is not None:
+        handle = popen.duplicate_for_child(owner.handle)
+        return _adopt, (type(owner), handle, _how(owner))
+    duplicate = DupHandle(owner.handle, owner._access)
+    return _claim, (type(owner), duplicate, _how(owner))
+
+
+def _how(owner: Any) -> dict[str, Any]:
+    """What `from_handle` has to be told beside the handle, if anything."""
+    how = getattr(owner, "_how", None)
+    return how() if how is not None else {}
+
+
+def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:
+    """In the child: the handle is already there."""
+    try:
+        return cls.from_handle(handle, **how)
+    except BaseException:
+        _core._close_handle(handle)  # nobody else knows it
+        raise
+
+
+def _claim(cls: type[Any], duplicate: Any, how: dict[str, Any]) -> Any:
+    """In the receiver: take the handle out of the sender."""
+    return _adopt(cls, duplicate.detach(), how)

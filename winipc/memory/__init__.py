@@ -1,0 +1,67 @@
+"""Shared memory: mappings, whole records, structures, interlocked operations."""
+
+from winipc.memory.atomic import (
+    Atomic,
+    atomic_add,
+    atomic_and,
+    atomic_compare_exchange,
+    atomic_exchange,
+    atomic_load,
+    atomic_or,
+    atomic_store,
+    atomic_xor,
+)
+from winipc.memory.block import (
+    GlobalMemory,
+    MemoryKind,
+)
+from winipc.memory.layout import (
+    Field,
+    Layout,
+    LayoutError,
+    StructView,
+)
+from winipc.memory.locked import (
+    LockedMapping,
+)
+from winipc.memory.mapping import (
+    Access,
+    MappingView,
+    SharedMapping,
+)
+from winipc.memory.pages import (
+    MemoryProtection,
+    MemoryState,
+    MemoryType,
+)
+from winipc.memory.snapshot import (
+    Snapshot,
+    Verification,
+)
+
+__all__ = [
+    "Access",
+    "Atomic",
+    "Field",
+    "GlobalMemory",
+    "Layout",
+    "LayoutError",
+    "LockedMapping",
+    "MappingView",
+    "MemoryKind",
+    "MemoryProtection",
+    "MemoryState",
+    "MemoryType",
+    "SharedMapping",
+    "Snapshot",
+    "StructView",
+    "Verification",
+    "atomic_add",
+    "atomic_and",
+    "atomic_compare_exchange",
+    "atomic_exchange",
+    "atomic_load",
+    "atomic_or",
+    "atomic_store",
+    "atomic_xor",
+]

@@ -1,0 +1,80 @@
+"""`GlobalMemory`: a block of this process's memory that others can read."""
+
+from __future__ import annotations
+
+import enum
+import operator
+from typing import TYPE_CHECKING, Self, SupportsIndex
+
+from winipc import _core
+from winipc.base.shown import Shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["GlobalMemory", "MemoryKind"]
+
+
+class MemoryKind(enum.IntEnum):
+    """Where a `GlobalMemory` comes from."""
+
+    GLOBAL = 0
+    """GlobalAlloc: a fixed block of the process's heap."""
+    VIRTUAL = 1
+    """VirtualAlloc: whole pages of their own."""
+
+
+class GlobalMemory(_core.GlobalMemory, Shown):
+    """A block of this process's memory with an address to hand over.
+
+    `source` is a size in bytes (the block is zeroed) or anything with the
+    buffer protocol, which is copied. Give `address` and the pid of this
+    process to another one, and `RemoteProcess.read` gets the bytes there.
+
+    The block supports the buffer protocol, `len`, indices and slices. `close`
+    frees it, and refuses with BufferError while a memoryview of it is alive.
+    Any thread may use it.
+
+    Raises:
+        OSError: there is not enough memory.
+        ValueError: the size is negative.
+
+    Win32: GlobalAlloc, VirtualAlloc
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, source: SupportsIndex | Buffer, *, kind: MemoryKind = MemoryKind.GLOBAL
+    ) -> Self:
+        if isinstance(source, int):
+            return cls._create(source, kind)
+        try:
+            view = memoryview(source)  # type: ignore[arg-type]
+        except TypeError:
+            if not isinstance(source, SupportsIndex):
+                raise
+            return cls._create(operator.index(source), kind)
+        with view:
+            if view.ndim == 0 and isinstance(source, SupportsIndex):
+                return cls._create(operator.index(source), kind)  # a NumPy integer
+            memory = cls._create(view.nbytes, kind)
+            try:
+                if view.nbytes:
+                    memory.write(view if view.c_contiguous else view.tobytes())
+            except BaseException:
+                memory.close()
+                raise
+        return memory
+
+    @classmethod
+    def allocate(
+        cls, size: SupportsIndex, *, kind: MemoryKind = MemoryKind.GLOBAL
+    ) -> Self:
+        """A block of `size` zeroed bytes."""
+        return cls._create(operator.index(size), kind)
+
+    @property
+    def kind(self) -> MemoryKind:
+        """Whether GlobalAlloc or VirtualAlloc made the block."""
+        return MemoryKind(self._kind)

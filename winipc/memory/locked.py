@@ -1,0 +1,378 @@
+"""A mapping with a mutex and change notification, all under one name.
+
+For a mapping called `N` there are also
+
+- the mutex `N.lock`;
+- the section `N.changes` of 1024 bytes: at 0 a 64-bit counter of changes, at 16
+  the 252 slots of 32 bits of those who wait (0: free);
+- for each slot that is taken the auto-reset event `N.changes.XXXXXXXX`, named
+  after the slot's number in 8 hexadecimal digits.
+
+To notify: add 1 to the counter (interlocked), then set the event of each slot
+that is not 0; where there is no such event the waiter has died, and the slot is
+compared-and-exchanged to 0. To wait: make an event, put its number in a free
+slot, and then, each time the counter is still what it was, wait for the event.
+The counter is read after the slot is taken and raised before the slots are
+read, so one of the two sees the other, and no wake-up is lost. A plain C program
+can do the same.
+
+Every waiter has an event of its own: one event for all would have to be reset
+while somebody may not yet wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn, Self, TypeVar, cast
+
+from winipc import _core
+from winipc.memory.mapping import SharedMapping
+from winipc.sync.waitable import Event, Mutex, SyncAccess
+
+__all__ = ["LockedMapping", "create_locked"]
+
+_SIZE = 1024
+_COUNTER = 0
+_SLOTS = 16
+_SLOT_COUNT = (_SIZE - _SLOTS) // 4
+_SLOT_FORMAT = struct.Struct(f"<{_SLOT_COUNT}I")
+
+
+def _deadline(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if not timeout >= 0:
+        raise ValueError("timeout must be a number of seconds >= 0, or None")
+    return time.monotonic() + timeout
+
+
+class _Ticket:
+    """A slot, and the event that is set when something has changed."""
+
+    __slots__ = ("event", "number", "slot")
+
+    def __init__(self, slot: int, number: int, event: Event) -> None:
+        self.slot = slot
+        self.number = number
+        self.event = event
+
+
+class _Board:
+    """The counter, and the slots of those who wait. Any thread may use it."""
+
+    def __init__(self, name: str, security: str | None, *, create: bool) -> None:
+        self.name = f"{name}.changes"
+        self.security = security
+        self.section = (
+            SharedMapping.create(self.name, _SIZE, exist_ok=True, security=security)
+            if create
+            else SharedMapping.open(self.name, size=_SIZE)
+        )
+        self.lock = threading.Lock()  # of the two below
+        self.idle: list[_Ticket] = []
+        self.busy = 0
+        self.seen = self.count()
+
+    def count(self) -> int:
+        return _core.atomic_load(self.section, _COUNTER, "Q")
+
+    def slots(self) -> list[tuple[int, int]]:
+        """(slot, number) of all that are taken."""
+        numbers = _SLOT_FORMAT.unpack(
+            self.section.read(size=_SLOT_FORMAT.size, offset=_SLOTS)
+        )
+        return [(slot, number) for slot, number in enumerate(numbers) if number]
+
+    def exchange(self, slot: int, expected: int, desired: int) -> bool:
+        offset = _SLOTS + 4 * slot
+        before = _core.atomic_compare_exchange(
+            self.section, offset, expected, desired, "I"
+        )
+        return before == expected
+
+    def notify(self) -> None:
+        _core.atomic_add(self.section, _COUNTER, 1, "Q")
+        for slot, number in self.slots():
+            self.reach(slot, number, wake=True)
+
+    def reach(self, slot: int, number: int, *, wake: bool) -> None:
+        """Set the event of a slot, or free the slot of a waiter that has died."""
+        try:
+            event = Event._open(f"{self.name}.{number:08x}", SyncAccess.MODIFY_STATE)
+        except FileNotFoundError:
+            self.exchange(slot, number, 0)
+        except OSError:
+            pass  # of another kind, or not for us: no reason to leave out others
+        else:
+            with event:
+                if wake:
+                    event.set()
+
+    def claim(self) -> _Ticket:
+        """Take a slot. The event comes first: a slot without one is a dead one's."""
+        while True:
+            number = int.from_bytes(os.urandom(4)) or 1
+            try:
+                event = Event.create(
+                    f"{self.name}.{number:08x}", security=self.security
+                )
+            except FileExistsError:
+                continue
+            break
+        try:
+            for attempt in range(2):
+                taken = {slot for slot, _ in self.slots()}
+                for slot in range(_SLOT_COUNT):
+                    if slot not in taken and self.exchange(slot, 0, number):
+                        return _Ticket(slot, number, event)
+                if attempt == 0:
+                    for slot, other in self.slots():
+                        self.reach(slot, other, wake=False)
+            raise OSError(
+                0, f"all of the {_SLOT_COUNT} waiters' slots are taken", self.name, 170
+            )
+        except BaseException:
+            event.close()
+            raise
+
+    @contextmanager
+    def ticket(self) -> Iterator[_Ticket]:
+        """A ticket for one wait; it is kept for the next one."""
+        with self.lock:
+            ticket = self.idle.pop() if self.idle else None
+            self.busy += 1
+        try:
+            if ticket is None:
+                ticket = self.claim()
+            yield ticket
+        finally:
+            with self.lock:
+                self.busy -= 1
+                if ticket is not None:
+                    self.idle.append(ticket)
+
+    def close(self) -> None:
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for ticket in idle:
+            if not self.section.closed:
+                self.exchange(ticket.slot, ticket.number, 0)
+            ticket.event.close()
+        self.section.close()
+
+
+class LockedMapping(SharedMapping):
+    """A `SharedMapping` with a mutex and change notification under its name.
+
+    The same as `SharedMapping.create(..., lock=True)`::
+
+        with LockedMapping.create("Local\\\\state", 4096) as state:
+            with state.lock:
+                state.write(b"...")
+            state.notify_change()
+
+        with LockedMapping.open("Local\\\\state") as state:
+            while state.wait_for_change(timeout=10):
+                with state.lock:
+                    ...
+
+    `lock` is a `Mutex`: whoever takes it after its holder died gets
+    `AbandonedError`. Notification and lock know nothing of each other; notify
+    with the lock held or not.
+
+    Win32: CreateFileMappingW, CreateMutexExW, CreateEventExW
+    """
+
+    __slots__ = ("_board", "lock")
+
+    #: Held by whoever reads or writes what belongs together.
+    lock: Mutex
+    _board: _Board
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None,
+        size: int | None = None,
+        *,
+        exist_ok: bool = False,
+        security: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Make the mapping, its mutex and its change counter.
+
+        Arguments and errors are those of `SharedMapping.create`. The name is
+        needed; the others are found by it.
+
+        Win32: CreateFileMappingW, CreateMutexExW
+        """
+        if name is None:
+            raise ValueError("lock=True needs a name: the others are found by it")
+        if options.pop("header", False):
+            raise ValueError("lock and header do not go together")
+        options.pop("lock", None)
+        with ExitStack() as undo:
+            # The mapping is last, so that whoever sees it finds the others, and
+            # it alone decides whether the name is taken.
+            lock = Mutex.create(f"{name}.lock", exist_ok=True, security=security)
+            undo.callback(lock.close)
+            board = _Board(name, security, create=True)
+            undo.callback(board.close)
+            mapping = super().create(
+                name, size, exist_ok=exist_ok, security=security, **options
+            )
+            mapping.lock = lock
+            mapping._board = board
+            undo.pop_all()
+        return mapping
+
+    @classmethod
+    def open(cls, name: str, **options: Any) -> Self:
+        """Open the mapping, its mutex and its change counter.
+
+        Arguments and errors are those of `SharedMapping.open`; a mapping made
+        without `lock=True` lacks the others, and is a FileNotFoundError that
+        names what is missing.
+
+        Win32: OpenFileMappingW, OpenMutexW
+        """
+        mapping = super().open(name, **options)
+        with ExitStack() as undo:
+            undo.callback(_core.SharedMapping.close, mapping)
+            lock = Mutex.open(f"{name}.lock")
+            undo.callback(lock.close)
+            board = _Board(name, None, create=False)
+            mapping.lock = lock
+            mapping._board = board
+            undo.pop_all()
+        return mapping
+
+    @classmethod
+    def wait(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
+        """Open it as soon as somebody has made it.
+
+        Raises TimeoutError (winerror 1460), and what `open` raises; a name that
+        cannot be is a FileNotFoundError (winerror 3).
+        """
+        SharedMapping.wait(name, timeout, access="read").close()
+        return cls.open(name, **options)
+
+    @classmethod
+    def from_handle(cls, handle: int, **options: Any) -> NoReturn:
+        """Not for this class: its mutex and its changes are found by the name alone.
+
+        Raises TypeError; the handle is still the caller's.
+
+        Win32: none
+        """
+        raise TypeError(
+            f"a {cls.__name__} is found by its name, not by a handle: use open(), or "
+            "SharedMapping.from_handle() for the bytes alone"
+        )
+
+    @property
+    def changes(self) -> int:
+        """How often `notify_change` has been called, by all processes."""
+        return self._open_board().count()
+
+    def _open_board(self) -> _Board:
+        if self.closed:
+            raise ValueError(f"{type(self).__name__} is closed")
+        return self._board
+
+    def notify_change(self) -> None:
+        """Wake all who wait for a change, in all processes.
+
+        Takes a few microseconds for each of them, and never blocks.
+
+        Win32: OpenEventW, SetEvent
+        """
+        self._open_board().notify()
+
+    def wait_for_change(
+        self, timeout: float | None = None, *, since: int | None = None
+    ) -> bool:
+        """Wait until `notify_change` is called; False when `timeout` ran out.
+
+        A change since this object was made, or since the last wait that ended
+        with one, counts: none is missed, and several may be answered by one.
+        `since` is a value of `changes` to compare with instead.
+
+        `timeout` is in seconds, None waits for ever; Ctrl+C gets in. Up to 252
+        threads of all processes can wait at once.
+
+        Raises OSError with winerror 170 when more want to.
+
+        Win32: CreateEventExW, WaitForSingleObject
+        """
+        board = self._open_board()
+        seen = board.seen if since is None else since
+        deadline = _deadline(timeout)
+        with board.ticket() as ticket:
+            while (count := board.count()) == seen:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                ticket.event.wait(left)
+        board.seen = count
+        return True
+
+    async def wait_for_change_async(
+        self, timeout: float | None = None, *, since: int | None = None
+    ) -> bool:
+        """`wait_for_change` for an asyncio task; nobody polls.
+
+        Win32: CreateEventExW, WaitForMultipleObjects
+        """
+        board = self._open_board()
+        seen = board.seen if since is None else since
+        deadline = _deadline(timeout)
+        with board.ticket() as ticket:
+            while (count := board.count()) == seen:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                await ticket.event.wait_async(left)
+        board.seen = count
+        return True
+
+    def close(self) -> None:
+        """Close the mapping, its mutex and its change counter.
+
+        Raises BufferError while memory is exported, while a thread holds the
+        mutex through this object, and while somebody waits for a change.
+        """
+        if self.closed:
+            return
+        if self._board.busy:
+            raise BufferError(f"{self._board.busy} wait(s) for a change are running")
+        if self.lock._held_by_any:
+            raise BufferError("the lock is held: release it first")
+        try:
+            super().close()
+        finally:
+            if self.closed:  # and not refused
+                try:
+                    self._board.close()
+                finally:
+                    self.lock.close()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+_S = TypeVar("_S", bound=SharedMapping)
+
+
+def create_locked(
+    cls: type[_S], name: str | None, size: int | None, **options: Any
+) -> _S:
+    """What `SharedMapping.create(..., lock=True)` calls."""
+    if not issubclass(LockedMapping, cls):
+        raise TypeError(f"lock=True makes a LockedMapping, not a {cls.__name__}")
+    return cast("_S", LockedMapping.create(name, size, **options))

@@ -1,0 +1,529 @@
+"""Named, unnamed and file-backed shared memory.
+
+A `SharedMapping` is a section of Windows (CreateFileMapping) and a view of it.
+Processes that open the same name, or hold a duplicate of the same handle, share
+its bytes. What they do with them is up to them: reads and writes are plain
+copies, and order among processes is what a mutex, an event, an interlocked
+operation or a `Snapshot` is for.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import math
+import os
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from winipc import _core
+from winipc.base.appearing import wait_until_made
+from winipc.base.shown import Shown
+from winipc.base.transfer import travels_by_handle
+from winipc.errors import add_hint
+
+if TYPE_CHECKING:
+    from winipc.process.process import RemoteProcess
+
+__all__ = ["Access", "MappingView", "SharedMapping"]
+
+#: "read" never asks for write rights. "copy" is writable, and what is written
+#: stays in this process (PAGE_WRITECOPY).
+Access = Literal["read", "readwrite", "copy"]
+
+_ERROR_FILE_NOT_FOUND = 2
+_ERROR_PATH_NOT_FOUND = 3
+_ERROR_ACCESS_DENIED = 5
+_ERROR_INVALID_HANDLE = 6
+_ERROR_TIMEOUT = 1460
+_ERROR_PRIVILEGE_NOT_HELD = 1314
+
+#: How many sessions are looked into for a name that is missing in this one.
+_SESSIONS = 8
+
+
+class _TypedMemory(Shown):
+    """Arrays and structures laid over the memory of a mapping or of a view."""
+
+    __slots__ = ()
+
+    def array(
+        self: Any,
+        dtype: Any = "u1",
+        shape: int | tuple[int, ...] | None = None,
+        offset: int = 0,
+    ) -> Any:
+        """A NumPy array over the memory itself, with no copy.
+
+        It keeps the mapping in use: delete it, and all that was sliced from it,
+        before `close`. With access "read" it is read-only. (`numpy.frombuffer` is as
+        safe; `numpy.ndarray(buffer=...)` is not: it does not keep the memory.)
+
+        Args:
+            dtype: As NumPy takes it.
+            shape: None for one dimension, as long as the memory allows.
+            offset: Where the first element is.
+
+        Raises:
+            ValueError: The array is larger than the memory behind `offset`, or a
+                dimension is negative.
+            TypeError: An array of Python objects.
+        """
+        # By name: type checkers need not have NumPy, which is optional here.
+        np = importlib.import_module("numpy")
+
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise TypeError("Python objects cannot live in shared memory")
+        size = len(self)
+        if not 0 <= offset <= size:
+            raise ValueError(f"offset {offset} is not in the {size} bytes")
+        room = (size - offset) // kind.itemsize if kind.itemsize else 0
+        if shape is None:
+            shape = (room,)
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        count = math.prod(shape)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"negative dimension in {shape}")
+        if count > room:
+            raise ValueError(
+                f"{count} elements of {kind.itemsize} bytes at offset {offset} do "
+                f"not fit in {size} bytes"
+            )
+        if count == 0:
+            return np.empty(shape, kind)
+        # Not np.ndarray(buffer=self), which lets go of the buffer at once: a closed
+        # mapping would leave the array on unmapped memory.
+        return np.frombuffer(self, kind, count, offset).reshape(shape)
+
+    def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
+        """A structure over the memory at `offset`.
+
+        Args:
+            layout: A `winipc.Layout`, for a `StructView` whose accesses are checked
+                copies; or a ctypes Structure class, for an instance that lies in
+                the memory itself and keeps the mapping in use.
+
+        Raises:
+            ValueError: The structure is larger than the memory behind `offset`.
+            TypeError: ctypes over memory that is read-only.
+        """
+        from winipc.memory.layout import Layout, StructView
+
+        if isinstance(layout, Layout):
+            return StructView(self, layout, offset)
+        return layout.from_buffer(self, offset)
+
+
+class MappingView(_core.MappingView, _TypedMemory):
+    """One more view of a mapping, made by `SharedMapping.view()`.
+
+    It is used like the mapping itself, and has to be closed before it.
+    """
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """As `SharedMapping.close`, for this view.
+
+        Win32: UnmapViewOfFile.
+        """
+        try:
+            super().close()
+        except BufferError as error:
+            _name_holders(error, self)
+            raise
+
+
+class SharedMapping(_core.SharedMapping, _TypedMemory):
+    """Memory that several processes see at once.
+
+    Made by `create`, `open`, `wait` or `from_handle`; closed by `close` or at the
+    end of a `with` block. `memoryview(mapping)`, NumPy, `struct` and ctypes use the
+    memory itself; indexing, slicing, `read` and `write` copy, with every bound
+    checked. Any thread may use it; two that write the same bytes at once get what
+    two processes would.
+
+    A page of a mapped file may fail to be read (the share went away, the file was
+    cut short). The methods that copy raise OSError then (winerror 999, or 998). A
+    memoryview or an array has no such protection, and cannot have: touching such a
+    page through one ends the process. The same goes for a view of another program's
+    memory that this program's own C code takes away.
+
+    Win32: CreateFileMappingW, OpenFileMappingW, MapViewOfFile, UnmapViewOfFile.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None,
+        size: int | None = None,
+        *,
+        file: str | os.PathLike[str] | int | None = None,
+        access: Access = "readwrite",
+        offset: int = 0,
+        exist_ok: bool = False,
+        lock: bool = False,
+        security: str | None = None,
+        reserve: bool = False,
+        large_pages: bool = False,
+        header: bool = False,
+    ) -> Self:
+        """Make a mapping of `size` bytes and map it.
+
+        Args:
+            name: What others open it by; ``Global\\`` in front makes it visible in
+                all sessions. None for no name.
+            size: Bytes. None only for a file: all of it after `offset`.
+            file: A path, or the handle of an open file, to be behind the memory.
+                With access "readwrite" it is made and grown as `size` needs.
+            access: "readwrite", "read", or "copy" for private changes.
+            offset: Where in the file or section the first byte is; any number.
+            exist_ok: Take the mapping that has the name already, if there is one;
+                `created` tells.
+            lock: Make a `LockedMapping`: with a mutex, and with notification of
+                changes. (`LockedMapping.create` is the same, and typed.)
+            security: An SDDL string, "owner" (this user becomes the owner, which
+                servers such as Pageant check), or None for the process's default.
+            reserve: Only reserve addresses; `commit` makes bytes usable later.
+            large_pages: Use large pages; Windows gives whole ones.
+            header: Put a small header in front, which tells openers the exact size,
+                the version of its layout and who made it (`include/winipc.h`).
+
+        Raises:
+            FileExistsError: The name is taken (winerror 183).
+            OSError: winerror 6 when another kind of object has the name, 5 when
+                rights are missing, 1314 without the privilege for large pages.
+            ValueError: A range that the file or the existing mapping has not, or
+                options that do not go together.
+
+        Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
+        """
+        if lock and header:
+            raise ValueError("lock and header do not go together")
+        if lock:
+            from winipc.memory.locked import create_locked
+
+            return create_locked(
+                cls,
+                name,
+                size,
+                file=file,
+                access=access,
+                offset=offset,
+                exist_ok=exist_ok,
+                security=security,
+                reserve=reserve,
+                large_pages=large_pages,
+                header=header,
+            )
+        # An isinstance of an abstract class is slow, and most have no file.
+        if file is not None and isinstance(file, os.PathLike):
+            file = os.fspath(file)
+        try:
+            made = cls._create(
+                name,
+                size,
+                access,
+                file,
+                offset,
+                exist_ok,
+                security,
+                reserve,
+                large_pages,
+                header,
+            )
+        except OSError as error:
+            _explain(error, name, creating=True)
+            raise
+        if name is None:
+            travels_by_handle(cls)
+        return made
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        access: Access = "readwrite",
+        offset: int = 0,
+        size: int | None = None,
+        header: bool = False,
+    ) -> Self:
+        """Map a mapping that exists.
+
+        Args:
+            name: What it was created as.
+            access: "read" asks for no more than reading.
+            offset: The first byte wanted; any number.
+            size: Bytes. None for all: Windows then tells whole pages, so that
+                `size` may be more than was asked for when it was created, and
+                `size_is_exact` is False.
+            header: It was created with one, and has to have one: `size`, `owner_pid`
+                and `layout_version` come from there. A header is believed only as
+                far as it fits what is mapped.
+
+        Raises:
+            FileNotFoundError: There is no such name in this session (winerror 2).
+            OSError: winerror 6 when another kind of object has the name, 5 when
+                rights are missing.
+            ValueError: The range is not inside, or there is no sound header.
+
+        Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
+        """
+        try:
+            return cls._open(name, access, offset, size, header)
+        except OSError as error:
+            _explain(error, name, creating=False)
+            raise
+
+    @classmethod
+    def wait(
+        cls,
+        name: str,
+        timeout: float | None = None,
+        *,
+        access: Access = "readwrite",
+        offset: int = 0,
+        size: int | None = None,
+        header: bool = False,
+    ) -> Self:
+        """Wait until somebody creates `name`, and open it.
+
+        Windows tells nobody about new names, so this looks again and again, at
+        first every millisecond and later every 50.
+
+        Args:
+            timeout: Seconds; None for ever.
+
+        Raises:
+            TimeoutError: The name did not appear (winerror 1460).
+            OSError: As `open` does for everything but a missing name; a name that
+                cannot be is a FileNotFoundError (winerror 3).
+
+        Win32: OpenFileMappingW, MapViewOfFile.
+        """
+        try:
+            # Not `open`, which looks for a missing name elsewhere each time.
+            found = wait_until_made(
+                lambda: cls._open(name, access, offset, size, header), timeout
+            )
+        except OSError as error:
+            _explain(error, name, creating=False)
+            raise
+        if found is None:
+            timed_out = TimeoutError(
+                None,
+                f"nobody created it within {timeout} s",
+                name,
+                _ERROR_TIMEOUT,
+                "OpenFileMappingW",
+            )
+            _explain_missing(timed_out, name)
+            raise timed_out
+        return found
+
+    @classmethod
+    def from_handle(
+        cls,
+        handle: int,
+        *,
+        access: Access = "readwrite",
+        offset: int = 0,
+        size: int | None = None,
+        name: str | None = None,
+        header: bool = False,
+    ) -> Self:
+        """Map a section by a handle of this process, and take the handle over.
+
+        The handle comes from `duplicate_to`, from a parent process or from other
+        code; `close` closes it. When this raises, the handle is still the caller's.
+
+        Args:
+            name: What to call it in messages; the handle alone counts.
+
+        Raises:
+            OSError: winerror 6 for no such handle, 5 when it lacks the rights.
+            ValueError: The range is not inside.
+
+        Win32: MapViewOfFile, VirtualQuery.
+        """
+        adopted = cls._from_handle(handle, access, offset, size, name, header)
+        if name is None:
+            travels_by_handle(cls)
+        return adopted
+
+    def close(self) -> None:
+        """Unmap the memory and close the handle; twice is harmless.
+
+        Raises:
+            BufferError: Somebody still uses the memory: a memoryview, an array, a
+                view, a snapshot, or a call in another thread. The message counts
+                them, and a note names those that can be found.
+
+        Win32: UnmapViewOfFile, CloseHandle.
+        """
+        try:
+            super().close()
+        except BufferError as error:
+            _name_holders(error, self)
+            raise
+
+    def view(
+        self, offset: int = 0, size: int | None = None, *, access: Access | None = None
+    ) -> MappingView:
+        """Map another part of the same mapping; it lives at an address of its own.
+
+        Args:
+            offset: From the start of the whole mapping, any number; Windows wants
+                multiples of 64 KiB, and that is arranged here.
+            size: Bytes; None for all that follow.
+            access: What this mapping has, or less.
+
+        Raises:
+            ValueError: The range is not inside.
+            OSError: winerror 5 for more access than the mapping has.
+
+        Win32: MapViewOfFile.
+        """
+        return self._view(MappingView, access, offset, size)
+
+    def duplicate_to(
+        self, process: int | RemoteProcess, *, access: Access | None = None
+    ) -> int:
+        """Give another process a handle of its own, and return its value there.
+
+        Tell the process the number; it calls `from_handle`. The memory lives as
+        long as anybody has a handle or a view.
+
+        Args:
+            process: A process id, or a `RemoteProcess`.
+            access: "read" for a handle that cannot be mapped for writing.
+
+        Raises:
+            ProcessLookupError: There is no such process (winerror 87).
+            PermissionError: The process may not be given handles (winerror 5).
+
+        Win32: OpenProcess, DuplicateHandle.
+        """
+        pid = process if isinstance(process, int) else process.pid
+        return self._duplicate_to(pid, access)
+
+    def _how(self) -> dict[str, Any]:
+        """The arguments of `open` and `from_handle` that give the same view."""
+        return {
+            "access": self.access,
+            "offset": self.offset,
+            "size": self.size if self.size_is_exact and self.size else None,
+            "header": self.layout_version is not None,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name; an unnamed one goes through multiprocessing only.
+
+        What arrives is a view of the same memory. What was written to a view with
+        access "copy" stays behind.
+        """
+        if self.closed:
+            raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
+        if self.name is None:
+            raise TypeError(
+                f"an unnamed {type(self).__name__} can be pickled by multiprocessing "
+                "only: give it a name, or use duplicate_to()"
+            )
+        return _open, (type(self), self.name, self._how())
+
+
+def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMapping:
+    """What a pickle of a named mapping calls."""
+    return cls.open(name, **how)
+
+
+def _name_holders(error: BufferError, memory: _core.MappedMemory) -> None:
+    """List who keeps `memory` from closing, as far as the collector knows them."""
+    found = []
+    for holder in gc.get_referrers(memory):
+        if isinstance(holder, _core.MappingView) and not holder.closed:
+            where = f"at offset {holder.offset} of {holder.size} bytes"
+            found.append(f"{type(holder).__name__} {where}")
+        elif isinstance(holder, _core.Snapshot) and not holder.closed:
+            found.append(repr(holder))
+    for view in gc.get_objects():
+        if type(view) is not memoryview:
+            continue
+        try:
+            if view.obj is not memory:
+                continue
+            # NumPy arrays and ctypes structures have one each.
+            text = f"memoryview of {view.nbytes} bytes"
+        except ValueError:  # released
+            continue
+        found.append(text)
+    if found:
+        add_hint(error, f"in use by {'; '.join(sorted(found))}")
+
+
+def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
+    """Say what to check, where Windows is known to be vague."""
+    code = error.winerror
+    if code == _ERROR_PRIVILEGE_NOT_HELD:
+        add_hint(
+            error,
+            "large pages need the privilege 'Lock pages in memory' "
+            "(SeLockMemoryPrivilege), which an administrator gives to a user",
+        )
+    if name is None:
+        return
+    if code == _ERROR_FILE_NOT_FOUND and not creating:
+        _explain_missing(error, name)
+    elif code == _ERROR_PATH_NOT_FOUND:
+        add_hint(
+            error,
+            "a backslash ends a namespace, and only Local\\, Global\\ and "
+            "Session\\<number>\\ exist",
+        )
+    elif code == _ERROR_INVALID_HANDLE:
+        add_hint(
+            error,
+            "the name is in use by another kind of object (an event, a mutex, ...): "
+            "all kinds share one set of names",
+        )
+    elif code == _ERROR_ACCESS_DENIED and creating and name.startswith("Global\\"):
+        add_hint(
+            error,
+            "creating in Global\\ needs the privilege 'Create global objects' "
+            "(SeCreateGlobalPrivilege): services and administrators have it; a name "
+            "that exists and does not let this user in gives the same error",
+        )
+    elif code == _ERROR_ACCESS_DENIED:
+        add_hint(
+            error,
+            "it exists and does not let this process in: its creator's user, "
+            "elevation or integrity level may differ, or it is read-only "
+            "(access='read' asks for less)",
+        )
+
+
+def _explain_missing(error: OSError, name: str) -> None:
+    """Look where else the name might be: names are per session."""
+    namespace, _, rest = name.rpartition("\\")
+    found = []
+    session = SharedMapping._session()
+    if namespace == "Global":
+        places = [("Local", f"session {session}, that of this process")]
+    elif namespace in ("", "Local"):
+        places = [("Global", "the Global namespace")]
+        places += [
+            (f"Session\\{number}", f"session {number} (this process is in {session})")
+            for number in range(1, _SESSIONS)  # 0 has Global for its own
+            if number != session
+        ]
+    else:
+        return
+    for prefix, what in places:
+        full = f"{prefix}\\{rest}"
+        if SharedMapping._probe(full) in (0, _ERROR_ACCESS_DENIED):
+            found.append(f"{full} exists in {what}")
+    if found:
+        add_hint(error, "; ".join(found))

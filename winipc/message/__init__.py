@@ -1,0 +1,51 @@
+"""Windows and the messages that they receive and send."""
+
+from winipc.message.lookup import (
+    HWND_BROADCAST,
+    Target,
+    Window,
+    broadcast_message,
+    find_window,
+    find_windows,
+    in_send_message,
+    mapping_is_ours,
+    max_message_of,
+    post_message,
+    register_message,
+    reply_message,
+    send_copydata,
+    send_message,
+    wait_window,
+)
+from winipc.message.window import (
+    Accept,
+    CopyDataWindow,
+    Handler,
+    Message,
+    Overflow,
+    call,
+)
+
+__all__ = [
+    "HWND_BROADCAST",
+    "Accept",
+    "CopyDataWindow",
+    "Handler",
+    "Message",
+    "Overflow",
+    "Target",
+    "Window",
+    "broadcast_message",
+    "call",
+    "find_window",
+    "find_windows",
+    "in_send_message",
+    "mapping_is_ours",
+    "max_message_of",
+    "post_message",
+    "register_message",
+    "reply_message",
+    "send_copydata",
+    "send_message",
+    "wait_window",
+]

@@ -1,0 +1,504 @@
+"""`CopyDataWindow`: a window that takes messages from other processes.
+
+The window runs on a native thread of its own. In queue mode it copies each
+message and answers at once, without Python, so that no sender ever waits for
+a busy interpreter; `receive`, iteration and `async for` take from the queue.
+In handler mode a Python callable answers while the sender waits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from winipc import _core
+from winipc.base.closing import Closing
+from winipc.base.shown import Shown
+from winipc.message.lookup import (
+    Target,
+    Window,
+    hwnd_of,
+    in_send_message,
+    register_message,
+    reply_message,
+    send_copydata,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from _typeshed import ReadableBuffer
+
+    from winipc.message._waker import Waker
+
+__all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
+
+WM_COPYDATA = 0x004A
+WM_TIMER = 0x0113
+
+#: Windows gives these their meaning while a window is made and ends.
+_NOT_FOR_US = {0x0001, 0x0002, 0x0024, 0x0081, 0x0082, 0x0083, WM_COPYDATA, 0x7FF1}
+
+_EXIT_WAIT = 5.0
+
+
+class Overflow(Enum):
+    """What to do with a message for which the queue has no room."""
+
+    #: Answer 0: its sender knows that it was not taken.
+    REFUSE = 0
+    #: Drop the oldest ones, which were answered 1, and count them.
+    DROP_OLDEST = 1
+
+
+class Message(_core.Message, Shown):
+    """One received message; its data is a read-only buffer.
+
+    `memoryview(message)` is the data without a copy, `bytes(message)` with
+    one, `len(message)` its size. `id` tells what kind of data it is, `sender`
+    is the window that claims to have sent it and `pid` that window's process.
+    For a plain message `message`, `wparam` and `lparam` say all.
+    """
+
+    __slots__ = ()
+
+    @property
+    def is_copydata(self) -> bool:
+        """Whether it is a WM_COPYDATA: one with data and an id."""
+        return self.message == WM_COPYDATA
+
+    @property
+    def verified(self) -> bool:
+        """Whether `sender` was a window of a living process on arrival.
+
+        Windows itself does not tell who sends: a program may name another's
+        window. A sender with no window of its own is never verified.
+        """
+        return self.pid != 0
+
+    @property
+    def executable(self) -> str | None:
+        """Path of the program behind `pid`, or None where it may not be known.
+
+        Asked for now: None when the process has ended, even if its number
+        was given to another since. Win32: QueryFullProcessImageName.
+        """
+        if not self.pid:
+            return None
+        try:
+            path, created = _core._process_image(self.pid)
+        except OSError:
+            return None
+        return path if created <= self.time else None
+
+    def text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The data as text, up to its first NUL if it has one."""
+        return bytes(self).decode(encoding, errors).partition("\0")[0]
+
+    def __repr__(self) -> str:
+        if self.message == WM_COPYDATA:
+            return (
+                f"<winipc.Message id={self.id:#x} size={len(self)} "
+                f"sender={self.sender:#x} pid={self.pid}>"
+            )
+        return (
+            f"<winipc.Message message={self.message:#x} "
+            f"wparam={self.wparam:#x} lparam={self.lparam:#x}>"
+        )
+
+
+#: Gets the message while its sender waits. What it returns is the answer: an
+#: int, True or None (1: taken), False (0: refused), or NotImplemented to put
+#: the message into the queue.
+Handler: TypeAlias = Callable[[Message], Any]
+
+#: Who may send: a process id, the path of an executable, a condition on a
+#: verified message, or several ids and paths.
+Accept: TypeAlias = (
+    int
+    | str
+    | os.PathLike[str]
+    | Callable[[Message], bool]
+    | Iterable[int | str | os.PathLike[str]]
+)
+
+
+class _Router:
+    """Which handler gets which message.
+
+    It knows nothing of its window, so that it does not keep the window alive.
+    """
+
+    __slots__ = ("default", "handlers", "ids", "predicate", "queued")
+
+    def __init__(
+        self,
+        handler: Handler | None,
+        messages: Iterable[int | str],
+        predicate: Callable[[Message], bool] | None,
+    ) -> None:
+        self.default = handler
+        self.ids: dict[int, Handler] = {}
+        self.handlers: dict[int, Handler] = {}
+        self.queued = {_number(message) for message in messages}
+        self.predicate = predicate
+
+    def routes(self) -> _core._Routes:
+        everything = self.default is not None
+        alone = not self.ids and not self.handlers and self.predicate is None
+        return (
+            everything or self.predicate is not None,
+            tuple(self.ids),
+            () if everything else tuple(self.queued),
+            (*self.handlers, *self.queued) if everything else tuple(self.handlers),
+            self.default if alone else None,
+        )
+
+    def __call__(self, window: CopyDataWindow, message: Message) -> Any:
+        if message.message == WM_COPYDATA:
+            if self.predicate is not None and not (
+                message.verified and self.predicate(message)
+            ):
+                return 0
+            handler = self.ids.get(message.id, self.default)
+        else:
+            handler = self.handlers.get(message.message, self.default)
+        if handler is None:
+            return NotImplemented
+        return handler(message)
+
+
+def _number(message: int | str) -> int:
+    if isinstance(message, str):
+        return register_message(message)
+    if not 0 < message <= 0xFFFF or message in _NOT_FOR_US:
+        raise ValueError(f"message {message:#x} cannot be asked for")
+    return message
+
+
+def _split_accept(
+    accept: Accept | None,
+) -> tuple[tuple[int, ...], tuple[str, ...], Callable[[Message], bool] | None]:
+    if accept is None:
+        return (), (), None
+    if callable(accept):
+        return (), (), accept
+    if isinstance(accept, int | str | os.PathLike):
+        accept = (accept,)
+    pids, paths = [], []
+    for item in accept:
+        if isinstance(item, int):
+            pids.append(item)
+        else:
+            paths.append(os.path.abspath(item))
+    if not pids and not paths:
+        raise ValueError("accept is empty: nobody could send")
+    return tuple(pids), tuple(paths), None
+
+
+#: Every open window, for the exit of the interpreter.
+_open_windows: weakref.WeakSet[CopyDataWindow] = weakref.WeakSet()
+
+
+class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
+    """A window of this process that others send to.
+
+    Made by `create`; closed by `close()`, `with`, garbage collection (with a
+    `ResourceWarning`) or the exit of the interpreter, each of which leaves no
+    window, class or thread behind.
+    """
+
+    __slots__ = ("_lock", "_router", "_wakers")
+
+    _lock: threading.Lock
+    _router: _Router
+    _wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker]
+
+    @classmethod
+    def create(
+        cls,
+        title: str = "",
+        *,
+        handler: Handler | None = None,
+        messages: Iterable[int | str] = (),
+        accept: Accept | None = None,
+        class_name: str | None = None,
+        message_only: bool = False,
+        max_message: int = 64 << 20,
+        max_count: int = 16384,
+        max_bytes: int | None = None,
+        overflow: Overflow = Overflow.REFUSE,
+        allow_lower_integrity: bool = False,
+    ) -> Self:
+        """Open a window with this title.
+
+        Without `handler` each WM_COPYDATA goes to the queue and is answered 1,
+        or 0 when the queue holds `max_count` messages or `max_bytes` of data
+        (256 MiB, or one largest message if that is more); `overflow` may drop
+        the oldest ones instead. With `handler`, it is called on the window's
+        thread while the sender waits, and its result is the answer. When it
+        raises, `sys.unraisablehook` is told and the answer is 0.
+
+        `messages` are the other messages to take, in the same way: numbers, or
+        names to be registered. Messages larger than `max_message` bytes are
+        refused; the thread's stack has room for one, as Wine needs.
+
+        `accept` says who may send WM_COPYDATA; all others are answered 0.
+        Process ids and executables are checked without Python; a condition
+        is called as a handler is, and gets verified messages only. It stops
+        mistakes, not malice: a program may name another's window as sender.
+        `allow_lower_integrity` lets processes below this one's integrity
+        level send WM_COPYDATA and `messages`.
+
+        A `message_only` window gets no broadcasts and is not listed among the
+        top-level ones. The class name is unique unless one is given.
+
+        Raises `OSError` (winerror 1410) when `class_name` is a class that
+        other code of this process registered, through winipc's module.
+
+        Win32: RegisterClassEx, CreateWindowEx, ChangeWindowMessageFilterEx.
+        """
+        if class_name is None:
+            class_name = f"winipc.{os.getpid()}.{os.urandom(8).hex()}"
+        if max_bytes is None:
+            max_bytes = max(256 << 20, max_message)
+        pids, paths, predicate = _split_accept(accept)
+        router = _Router(handler, messages, predicate)
+        self = cls._create(
+            title,
+            class_name,
+            message_only,
+            max_message,
+            max_count,
+            max_bytes,
+            overflow.value,
+            router,
+            router.routes(),
+            Message,
+            pids,
+            paths,
+            allow_lower_integrity,
+        )
+        self._router = router
+        self._lock = threading.Lock()
+        self._wakers = weakref.WeakKeyDictionary()
+        _open_windows.add(self)
+        return self
+
+    # ------------------------------------------------------------- handlers
+
+    def on(
+        self, id: int, *, decode: Callable[[Any], Any] | None = None
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: handle WM_COPYDATA messages with this `id`.
+
+        The handler gets the message, and with `decode` (see
+        `winipc.decoders`) also what that makes of its data.
+        """
+
+        def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+            def decoded(message: Message) -> Any:
+                assert decode is not None
+                return handler(message, decode(message))
+
+            with self._lock:
+                self._router.ids[id % (1 << 64)] = decoded if decode else handler
+                self._set_routes(self._router.routes())
+            return handler
+
+        return decorate
+
+    def on_message(self, message: int | str) -> Callable[[Handler], Handler]:
+        """Decorator: handle this message, a number or a name to be registered."""
+        number = _number(message)
+
+        def decorate(handler: Handler) -> Handler:
+            with self._lock:
+                self._router.handlers[number] = handler
+                self._set_routes(self._router.routes())
+            return handler
+
+        return decorate
+
+    def subscribe(self, *messages: int | str) -> None:
+        """Take these messages too: numbers, or names to be registered."""
+        numbers = [_number(message) for message in messages]
+        with self._lock:
+            self._router.queued.update(numbers)
+            self._set_routes(self._router.routes())
+
+    def unsubscribe(self, *messages: int | str) -> None:
+        """Ignore these messages again, and forget their handlers."""
+        numbers = [_number(message) for message in messages]
+        with self._lock:
+            for number in numbers:
+                self._router.queued.discard(number)
+                self._router.handlers.pop(number, None)
+            self._set_routes(self._router.routes())
+
+    def reply(self, answer: int = 1) -> bool:
+        """In a handler: answer now, and go on working; the sender is free.
+
+        What the handler returns does not count then. False when nobody waits
+        for an answer (a posted message, a second reply, a sender on this very
+        thread).
+
+        Raises `RuntimeError` outside of this window's handlers.
+
+        Win32: ReplyMessage.
+        """
+        if threading.get_native_id() != self.thread_id:
+            raise RuntimeError("reply() is for the handlers of this window")
+        return in_send_message() and reply_message(answer)
+
+    def answer(
+        self,
+        message: Message,
+        data: ReadableBuffer,
+        *,
+        id: int | None = None,
+        timeout: float | None = 5.0,
+    ) -> int:
+        """Send data back to the window that sent `message`: see `call`.
+
+        `id` is that of the message unless given. Raises as `send_copydata`
+        does, and `ValueError` for a message whose sender named no window.
+        """
+        if not message.sender:
+            raise ValueError(f"{message!r} names no window to answer to")
+        return send_copydata(
+            message.sender,
+            data,
+            id=message.id if id is None else id,
+            timeout=timeout,
+            sender=self,
+        )
+
+    def set_timer(self, id: int, period: float) -> None:
+        """Get WM_TIMER (0x113) with `id` as wparam every `period` seconds.
+
+        Ticks that nobody took yet are not repeated. Calling it again changes
+        the period. Win32: SetTimer.
+        """
+        if not 0 < period <= 0x7FFFFFFF / 1000:
+            raise ValueError("period must be a number of seconds above 0")
+        if WM_TIMER not in self._router.handlers:
+            self.subscribe(WM_TIMER)
+        self._set_timer(id, math.ceil(period * 1000))
+
+    def kill_timer(self, id: int) -> bool:
+        """End a timer; whether there was one. Win32: KillTimer."""
+        return self._set_timer(id, 0)
+
+    # -------------------------------------------------------------- asyncio
+
+    async def receive_async(self) -> Message:
+        """The next message; other coroutines run until there is one.
+
+        Works on every loop and on several at once, without polling. A
+        coroutine that is cancelled takes no message along.
+
+        Raises `ValueError` as `receive` does.
+        """
+        import asyncio
+
+        from winipc.message._waker import Waker
+
+        while (message := self.receive_nowait()) is None:
+            loop = asyncio.get_running_loop()
+            with self._lock:
+                waker = self._wakers.get(loop)
+                if waker is None:
+                    for old in [old for old in self._wakers if old.is_closed()]:
+                        del self._wakers[old]  # its lock may keep it alive
+                    waker = self._wakers[loop] = Waker(self)
+            await waker.wait(self)
+        return message
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        while True:
+            if self.closed and not self.pending:
+                raise StopAsyncIteration
+            try:
+                return await self.receive_async()
+            except ValueError:
+                if not self.closed:
+                    raise
+
+    # ----------------------------------------------------------------- life
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"hwnd={self.hwnd:#x}"
+        return f"<winipc.CopyDataWindow {self.title!r} {state}>"
+
+    if TYPE_CHECKING:
+
+        def receive(self, timeout: float | None = None) -> Message: ...
+        def receive_nowait(self) -> Message | None: ...
+        def latest(self, count: int = 16, /) -> list[Message]: ...
+        def __next__(self) -> Message: ...
+
+
+def call(
+    target: Target,
+    data: ReadableBuffer | Callable[[int], ReadableBuffer],
+    *,
+    id: int = 0,
+    reply_id: int | None = None,
+    timeout: float | None = 5.0,
+    verify: bool = True,
+) -> bytes:
+    """Send a request by WM_COPYDATA and return the data that comes back so.
+
+    Each call has a window of its own to be answered to, so that an answer
+    cannot be taken for another's, and a late one goes nowhere. The request
+    names it as sender; for peers that want its handle in the data, `data` may
+    be a function that gets the handle and returns the request.
+
+    Taken for the answer is the first message with `reply_id`, if that is
+    given, that names a window of the target's process as its sender; for
+    peers that name none, `verify=False` leaves that out.
+
+    Raises `TimeoutError` (winerror 1460) when no answer came in `timeout`
+    seconds, and as `send_copydata` does.
+
+    Any thread may call it. Win32: SendMessageTimeout.
+    """
+    hwnd = hwnd_of(target)
+    pid = Window(hwnd).pid
+    if not pid:
+        raise FileNotFoundError(0, f"no window {hwnd:#x}", None, 1400)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with CopyDataWindow.create(
+        "", message_only=True, accept=pid if verify else None
+    ) as own:
+        request = data(own.hwnd) if callable(data) else data
+        send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            message = own.receive(left)
+            if reply_id is None or message.id == reply_id % (1 << 64):
+                return bytes(message)
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    """End the threads while there is an interpreter for their handlers."""
+    windows = list(_open_windows)
+    # All are asked before one is waited for, so that a Ctrl+C during the wait
+    # leaves none open. A handler that does not return ends with the process.
+    for wait in (0.0, _EXIT_WAIT):
+        for window in windows:
+            with contextlib.suppress(Exception, KeyboardInterrupt):
+                window.close(wait)

@@ -1,0 +1,314 @@
+"""What is done to the memory of a `RemoteProcess` for a while, and undone."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.process.types import Change, Region
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from winipc.process.process import RemoteProcess
+
+__all__ = ["RemoteBlock", "Watch", "allocate", "protected"]
+
+_MEM_COMMIT_RESERVE = 0x3000
+_MEM_RELEASE = 0x8000
+_GRANULARITY = 0x10000
+_NEAR = 0x7FFF_0000  # what a 32-bit displacement reaches, with some room
+
+
+class RemoteBlock:
+    """Memory that this process has allocated in another one.
+
+    Freed by `close` or at the end of `with`, exactly once, also when two
+    threads close it; `detach` hands it over, and then nobody here frees it.
+    """
+
+    __slots__ = ("__weakref__", "_address", "_lock", "_process", "_size")
+
+    def __init__(self, process: RemoteProcess, address: int, size: int) -> None:
+        self._process = process  # with a handle of its own
+        self._address: int | None = address
+        self._size = size
+        self._lock = threading.Lock()
+
+    @property
+    def address(self) -> int:
+        """Where it is in the target; ValueError once freed or handed over."""
+        address = self._address
+        if address is None:
+            raise ValueError("RemoteBlock is closed")
+        return address
+
+    @property
+    def size(self) -> int:
+        """Bytes that were asked for; whole pages were allocated."""
+        return self._size
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been freed or handed over."""
+        return self._address is None
+
+    def read(self, offset: int = 0, size: int | None = None) -> bytes:
+        """`size` bytes from `offset`; None for all up to the end."""
+        if size is None:
+            size = self._size - offset
+        return self._process.read(self._at(offset, size), size)
+
+    def write(self, data: Buffer, offset: int = 0) -> int:
+        """Write the bytes-like `data` to `offset`; return its length."""
+        with memoryview(data) as view:
+            return self._process.write(self._at(offset, view.nbytes), view)
+
+    def _at(self, offset: int, size: int) -> int:
+        address = self.address
+        if offset < 0 or size < 0 or offset > self._size or size > self._size - offset:
+            raise ValueError(
+                f"{size} bytes at {offset} are outside of {self._size} bytes"
+            )
+        return address + offset
+
+    def _take(self) -> int | None:
+        with self._lock:
+            address, self._address = self._address, None
+        return address
+
+    def close(self) -> None:
+        """Free it; more calls do nothing, nor does it when the target is gone.
+
+        Win32: VirtualFreeEx
+        """
+        address = self._take()
+        if address is None:
+            return
+        try:
+            self._process._free(address, 0, _MEM_RELEASE)
+        except ProcessLookupError:
+            pass  # its memory went with it
+        finally:
+            self._process.close()
+
+    def detach(self) -> int:
+        """Hand it over: return its address; nobody here will free it."""
+        address = self._take()
+        if address is None:
+            raise ValueError("RemoteBlock is closed")
+        self._process.close()
+        return address
+
+    def __enter__(self) -> Self:
+        self.address  # noqa: B018 - raises when closed
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        address = self._address
+        where = "closed" if address is None else f"at {address:#x}"
+        return f"<RemoteBlock of {self._size} bytes in pid {self._process.pid} {where}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_address", None) is not None:
+            warnings.warn(
+                f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self
+            )
+            self.close()
+
+
+def allocate(
+    process: RemoteProcess, size: int, protection: int, near: int | None
+) -> RemoteBlock:
+    """What `RemoteProcess.alloc` does."""
+    owner = process._duplicate()
+    try:
+        if near is None:
+            address = owner._alloc(0, size, _MEM_COMMIT_RESERVE, protection)
+        else:
+            address = _allocate_near(owner, size, protection, near)
+    except BaseException:
+        owner.close()
+        raise
+    return RemoteBlock(owner, address, size)
+
+
+def _allocate_near(
+    process: RemoteProcess, size: int, protection: int, near: int
+) -> int:
+    lowest = max(near - _NEAR, _GRANULARITY)
+    highest = near + _NEAR - size
+    candidates = [
+        place
+        for region in process.regions(lowest, near + _NEAR)
+        if region.state == MemoryState.FREE
+        and (place := _place_in(region, size, near, lowest, highest)) is not None
+    ]
+    for place in sorted(candidates, key=lambda place: abs(place - near)):
+        try:
+            return process._alloc(place, size, _MEM_COMMIT_RESERVE, protection)
+        except (ProcessLookupError, PermissionError):
+            raise
+        except OSError:
+            continue  # the target took it meanwhile
+    raise MemoryError(f"no {size} free bytes within 2 GiB of {near:#x}")
+
+
+def _place_in(
+    region: Region, size: int, near: int, lowest: int, highest: int
+) -> int | None:
+    """The place in a free region that is nearest, at the granularity."""
+    first = -(-max(region.base, lowest) // _GRANULARITY) * _GRANULARITY
+    last = min(region.end - size, highest) // _GRANULARITY * _GRANULARITY
+    if first > last:
+        return None
+    return min(max(near // _GRANULARITY * _GRANULARITY, first), last)
+
+
+@contextmanager
+def protected(
+    process: RemoteProcess, address: int, size: int, protection: int
+) -> Iterator[list[Region]]:
+    """What `RemoteProcess.protect` does.
+
+    Each region in the range gets its own protection back: VirtualProtectEx
+    tells only that of the first page.
+    """
+    before = [
+        region
+        for region in process.regions(address, address + size)
+        if region.state == MemoryState.COMMIT
+    ]
+    process._protect(address, size, protection)
+    try:
+        yield before
+    except BaseException as error:
+        if failure := _restore(process, address, size, before):
+            error.add_note(f"the protection could not be restored: {failure}")
+        raise
+    if failure := _restore(process, address, size, before):
+        raise failure
+
+
+def _restore(
+    process: RemoteProcess, address: int, size: int, before: list[Region]
+) -> Exception | None:
+    """Give every region that can have it its protection back; the first failure."""
+    first = None
+    for region in before:
+        start = max(region.base, address)
+        stop = min(region.end, address + size)
+        try:
+            process._protect(start, stop - start, region.protection)
+        except ProcessLookupError:
+            break  # there is nothing to restore
+        except Exception as error:
+            first = first or error
+    return first
+
+
+class Watch:
+    """The changes of a piece of memory, as an iterator and an async iterator.
+
+    It looks every `interval` seconds: a change that is undone in between is
+    not seen. It ends when the target exits, and when the process object is
+    closed while nobody waits. `value` is what was seen last.
+    """
+
+    __slots__ = ("_process", "address", "interval", "value")
+
+    def __init__(
+        self, process: RemoteProcess, address: int, size: int, interval: float
+    ) -> None:
+        if not interval >= 0:
+            raise ValueError("interval must be a number of seconds >= 0")
+        self._process = process
+        self.address = address
+        self.interval = interval
+        self.value = process.read(address, size)
+
+    def _look(self) -> Change | None:
+        """The change since the last look. StopIteration when the target is gone.
+
+        Or when the process object is closed.
+        """
+        try:
+            new = self._process.read(self.address, len(self.value))
+        except ProcessLookupError:
+            raise StopIteration from None
+        except ValueError:
+            if not self._process.closed:
+                raise
+            raise StopIteration from None
+        old = self.value
+        if new == old:
+            return None
+        self.value = new
+        return Change(self.address, old, new)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        while True:
+            if (change := self._look()) is not None:
+                return change
+            try:
+                self._process.wait(self.interval)
+            except TimeoutError:
+                continue
+            except ValueError:  # another thread closed it since the look
+                if not self._process.closed:
+                    raise
+            raise StopIteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        import asyncio
+
+        while True:
+            try:
+                change = self._look()
+            except StopIteration:
+                raise StopAsyncIteration from None
+            if change is not None:
+                return change
+            await asyncio.sleep(self.interval)
+
+
+def describe(region: Region, label: str | None) -> str:
+    """What a row of the map is called."""
+    if label is not None:
+        return label
+    if region.path is not None:
+        return region.path
+    if region.type == MemoryType.PRIVATE:
+        return "private"
+    if region.type == MemoryType.MAPPED:
+        known = " or ".join(region.sections)
+        return f"shared section, perhaps {known}" if known else "shared section"
+    return "image" if region.type == MemoryType.IMAGE else "free"
+
+
+def distinct(protections: Iterator[MemoryProtection]) -> tuple[MemoryProtection, ...]:
+    """Each once, in order, without what says nothing."""
+    return tuple(dict.fromkeys(p for p in protections if p))

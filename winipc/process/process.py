@@ -1,0 +1,730 @@
+"""`RemoteProcess`: read, write and describe the memory of another process."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import dataclasses
+import functools
+import importlib
+import itertools
+import operator
+import re
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
+
+from winipc import _core
+from winipc.base.shown import Shown
+from winipc.errors import add_hint
+from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.process._access import explain_denied, process_facts
+from winipc.process._exports import read_exports
+from winipc.process._sections import section_finder
+from winipc.process.memory import (
+    RemoteBlock,
+    Watch,
+    allocate,
+    describe,
+    distinct,
+    protected,
+)
+from winipc.process.types import (
+    Export,
+    MapRow,
+    Module,
+    PartialRead,
+    ProcessAccess,
+    ProcessEntry,
+    Region,
+    ThreadEntry,
+)
+from winipc.scan.scan import Patterns, Scan, scan_process
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["RemoteProcess", "debug_privilege", "processes"]
+
+_ADDRESS_END = (1 << 64) - 1
+_REGIONS_AT_ONCE = 256
+_FIRST_NODES, _MOST_NODES = 256, 16384  # of a list, read at once
+_FRESH = 0.02  # seconds that its next nodes may have been read before
+_ERROR_INVALID_PARAMETER = 87
+_USES_MEMORY = (
+    ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
+)
+
+#: "game.exe"+0x10F4F4, game.exe-8+0x10 or 0x7ff60000
+_ADDRESS = re.compile(
+    r"""\s* (?: "(?P<quoted>[^"]+)" | (?P<plain>[^\s"+-][^"+]*?) ) \s*
+        (?P<offsets> (?: [+-] \s* (?:0[xX][0-9a-fA-F]+ | [0-9]+) \s* )* ) $""",
+    re.VERBOSE,
+)
+
+
+class RemoteProcess(_core.RemoteProcess, Shown):
+    """Another process, opened with the least rights that are asked for.
+
+    Make one with `open`. It owns a process handle; `close` (or `with`) closes
+    it. Any thread may call any method; small reads and writes keep the GIL.
+
+    Where an address is wanted, an int, a `Module` or anything with `__index__`
+    will do; `address` makes one of a text such as '"game.exe"+0x10F4F4'.
+    """
+
+    __slots__ = ()
+
+    # ------------------------------------------------------------ opening
+
+    @classmethod
+    def open(
+        cls, target: Any, *, access: ProcessAccess | int = ProcessAccess.READ
+    ) -> Self:
+        """Open the process `target`.
+
+        `target` is a pid; the name of a program ("game.exe", or "game"), of
+        which one may run; an object with a `pid` (`subprocess.Popen`,
+        `psutil.Process`); or one with an `hwnd` (a window). `access` says what
+        for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
+
+        Raises:
+            ProcessLookupError: there is no such process, or it has exited
+                (winerror 87).
+            PermissionError: it may not be opened (winerror 5); notes of the
+                exception say why, as far as it can be known.
+            ValueError: several processes have that name; the text says which.
+
+        Win32: OpenProcess
+        """
+        pid = _pid_of(target)
+        try:
+            process = cls._open(pid, access)
+        except PermissionError as error:
+            exit_code = process_facts(pid).exit_code
+            if exit_code is not None:
+                raise _lookup_error(
+                    f"pid {pid}, which has exited with code {exit_code}"
+                ) from error
+            for hint in explain_denied(pid):
+                add_hint(error, hint)
+            raise
+        # A process that has exited can be opened as long as somebody has a
+        # handle to it; its exit code is still there, its memory is not.
+        if ProcessAccess(access) & _USES_MEMORY and not process.alive:
+            process.close()
+            raise _lookup_error(f"pid {pid}, which has exited")
+        return process
+
+    @classmethod
+    def of_window(
+        cls, hwnd: SupportsIndex, *, access: ProcessAccess | int = ProcessAccess.READ
+    ) -> Self:
+        """Open the process that owns the window with this handle.
+
+        Raises:
+            OSError: there is no such window (winerror 1400).
+
+        Win32: GetWindowThreadProcessId, OpenProcess
+        """
+        return cls.open(_core._window_pid(operator.index(hwnd)), access=access)
+
+    @classmethod
+    def _make_partial(cls, address: int, data: Buffer, mask: bytes) -> PartialRead:
+        return PartialRead(address, data, mask)
+
+    @property
+    def access(self) -> ProcessAccess:
+        """The rights that were asked for."""
+        return ProcessAccess(self._access)
+
+    @property
+    def is_64bit(self) -> bool:
+        """Whether pointers of the target have 8 bytes."""
+        return self.pointer_size == 8
+
+    @property
+    def name(self) -> str:
+        """The name of the target's program file, without its folder."""
+        return _base_name(self.path)
+
+    # ------------------------------------------------------------ reading
+
+    @overload
+    def read_cstr(
+        self,
+        address: SupportsIndex,
+        encoding: None,
+        *,
+        max_bytes: int = ...,
+        errors: str = ...,
+    ) -> bytes: ...
+    @overload
+    def read_cstr(
+        self,
+        address: SupportsIndex,
+        encoding: str = ...,
+        *,
+        max_bytes: int = ...,
+        errors: str = ...,
+    ) -> str: ...
+    def read_cstr(
+        self,
+        address: SupportsIndex,
+        encoding: str | None = "utf-8",
+        *,
+        max_bytes: int = 65536,
+        errors: str = "strict",
+    ) -> str | bytes:
+        """The text at `address` that ends with a NUL of its encoding.
+
+        No page beyond the NUL is touched in the first 16 KiB, and none that
+        cannot be read, or is a guard, after that. `encoding` None gives the bytes.
+
+        Raises:
+            ValueError: there is no NUL within `max_bytes` bytes.
+            PartialReadError: memory before the NUL cannot be read.
+
+        Win32: ReadProcessMemory
+        """
+        unit = 1 if encoding is None else _unit_of(encoding)
+        data = self._read_until_zero(address, unit, max_bytes)
+        if data is None:
+            raise ValueError(
+                f"no NUL within {max_bytes} bytes at {operator.index(address):#x}"
+            )
+        return data if encoding is None else data.decode(encoding, errors)
+
+    def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
+        """Read one value with a layout.
+
+        `layout` is a format of the module `struct` or a `struct.Struct` (the
+        result is a tuple), or a ctypes type such as a Structure (the result is
+        an instance of it).
+
+        Raises:
+            PartialReadError: it cannot be read as a whole.
+        """
+        if isinstance(layout, (str, bytes)):
+            layout = struct.Struct(layout)
+        if isinstance(layout, struct.Struct):
+            return layout.unpack(self.read(address, layout.size))
+        value = layout()
+        self.read_into(address, value)
+        return value
+
+    def read_array(
+        self, address: SupportsIndex, dtype: Any, shape: int | tuple[int, ...]
+    ) -> Any:
+        """Read a NumPy array of any dtype without Python objects in it.
+
+        Raises:
+            PartialReadError: it cannot be read as a whole.
+            TypeError: the dtype has Python objects in it.
+        """
+        numpy: Any = importlib.import_module("numpy")
+        array = numpy.empty(shape, dtype)
+        if array.dtype.hasobject:
+            raise TypeError(f"{array.dtype} has Python objects in it")
+        self.read_into(address, array.reshape(-1).view(numpy.uint8))
+        return array
+
+    def read_int(
+        self, address: SupportsIndex, size: int = 4, *, signed: bool = True
+    ) -> int:
+        """Read a little-endian integer of `size` bytes."""
+        return int.from_bytes(self.read(address, size), "little", signed=signed)
+
+    def read_pointer(self, address: SupportsIndex) -> int:
+        """Read a pointer of the target's own size."""
+        return int.from_bytes(self.read(address, self.pointer_size), "little")
+
+    def pointer(self, chain: Any) -> int:
+        """Follow pointers: the address that `[base, offset, ..., offset]` leads to.
+
+        The pointer at `base` is read and the first offset added, the pointer
+        there is read and the next offset added, and so on; what the last one
+        leads to is not read. `base` may be a text as `address` takes it.
+
+        Raises:
+            PartialReadError: a pointer cannot be read; a note says which.
+            ValueError: an offset leads out of the address space.
+        """
+        base, *offsets = chain
+        place = self.address(base)
+        limit = 1 << 8 * self.pointer_size
+        for number, offset in enumerate(offsets, 1):
+            try:
+                pointer = self.read_pointer(place)
+            except OSError as error:
+                error.add_note(f"pointer {number} of {len(offsets)}, at {place:#x}")
+                raise
+            place = pointer + operator.index(offset)
+            if not 0 <= place < limit:
+                raise ValueError(
+                    f"pointer {number} of {len(offsets)} is {pointer:#x}: "
+                    f"{place:#x} is no address"
+                )
+        return place
+
+    def address(self, expression: str | SupportsIndex) -> int:
+        """The address that a text means: '"game.exe"+0x10F4F4'.
+
+        A module's name (quotes are needed only if it has a + in it) or a
+        number, then offsets, in hexadecimal with 0x or decimal. An int or a
+        module is passed through.
+
+        Raises:
+            LookupError: no such module is loaded.
+            ValueError: the text is no address.
+        """
+        if not isinstance(expression, str):
+            return operator.index(expression)
+        match = _ADDRESS.match(expression)
+        if match is None:
+            raise ValueError(f"{expression!r} is no address")
+        name = match["quoted"] or match["plain"]
+        if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
+            place = int(name, 0)
+        else:
+            place = self.module(name).base
+        for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
+            place += int(sign + number, 0)
+        if not 0 <= place <= _ADDRESS_END:
+            raise ValueError(f"{expression!r} is {place:#x}, which is no address")
+        return place
+
+    def walk(
+        self, head: SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
+    ) -> Iterator[int]:
+        """The addresses of the nodes of a linked list, from `head` on.
+
+        The pointer to the next node is at `offset` in each. The list ends with
+        a NULL pointer, or where it comes back to `head`. Nodes are read ahead,
+        some hundreds and then thousands at a time, from copies of the memory
+        near them that are at most 20 ms old when a batch begins.
+
+        Raises:
+            PartialReadError: a node cannot be read; those before it came.
+            ValueError: there are more than `limit` nodes.
+        """
+        # Lists that chain takes apart: a generator would cost each node a switch.
+        return itertools.chain.from_iterable(self._walk_in_batches(head, offset, limit))
+
+    def _walk_in_batches(
+        self, head: SupportsIndex, offset: int, limit: int
+    ) -> Iterator[list[int]]:
+        width = self.pointer_size
+        first = node = operator.index(head)
+        seen, batch = 0, _FIRST_NODES
+        copies, made = self._walk_copies(), time.monotonic()
+        while node:
+            count = min(batch, limit - seen)
+            batch = _MOST_NODES
+            if count <= 0:
+                raise ValueError(
+                    f"more than {limit} nodes: perhaps the list runs in a circle"
+                )
+            if time.monotonic() - made > _FRESH:
+                copies, made = self._walk_copies(), time.monotonic()
+            nodes, node, failed = self._walk(node, offset, first, count, width, copies)
+            yield nodes
+            seen += len(nodes)
+            if failed:
+                # Once more, for the exception; or it can be read by now.
+                node = self.read_pointer(nodes[-1] + offset)
+                node = 0 if node == first else node
+
+    def cached(
+        self, *, max_bytes: int = 64 << 20
+    ) -> contextlib.AbstractContextManager[Self]:
+        """Within this context, serve reads of up to 64 KiB from copies.
+
+        What was read once is not read again, and what lies near it comes along
+        with it: for pointer chains and trees. The copies live until the end of
+        the context; what the target writes meanwhile may not be seen, what is
+        written through this object is. At most `max_bytes` are kept, and about
+        1 MiB of memory, empty, from one context to the next. All threads that use
+        this object share the copies.
+        """
+        return _cached(self, max_bytes)
+
+    # ------------------------------------------------------------ writing
+
+    def write_struct(
+        self, address: SupportsIndex, layout: Any, *values: Any, verify: bool = False
+    ) -> int:
+        """Write one value with a layout; return its size.
+
+        `layout` is a format of the module `struct` or a `struct.Struct`,
+        followed by the values; or a ctypes instance.
+
+        Raises:
+            PartialWriteError: as `write` does.
+        """
+        if isinstance(layout, (str, bytes)):
+            layout = struct.Struct(layout)
+        if isinstance(layout, struct.Struct):
+            return self.write(address, layout.pack(*values), verify)
+        if values:
+            raise TypeError("values go with a format, not with an instance")
+        with memoryview(layout) as view:
+            return self.write(address, view.cast("B"), verify)
+
+    def protect(
+        self,
+        address: SupportsIndex,
+        size: int,
+        protection: MemoryProtection | int = MemoryProtection.READWRITE,
+    ) -> contextlib.AbstractContextManager[list[Region]]:
+        """Within this context, the pages of a range have another protection.
+
+        Afterwards each region gets its own one back. Gives the regions as they
+        were. Needs `access=ProcessAccess.WRITE`.
+
+        Raises:
+            OSError: a page is not committed (winerror 487), or there is no
+                such protection (87).
+
+        Win32: VirtualProtectEx
+        """
+        return protected(self, operator.index(address), size, protection)
+
+    # ---------------------------------------------------- memory of the target
+
+    def alloc(
+        self,
+        size: int,
+        protection: MemoryProtection | int = MemoryProtection.READWRITE,
+        *,
+        near: SupportsIndex | None = None,
+    ) -> RemoteBlock:
+        """Allocate `size` zeroed bytes (whole pages) in the target.
+
+        Use it as a context manager, which frees the block once; `detach` gives
+        it to the target instead. With `near`, all of it lies within 2 GiB of
+        that address. Needs `access=ProcessAccess.WRITE`. The block may outlive
+        this object.
+
+        Raises:
+            OSError: there is not enough memory (winerror 8 or 1455).
+            MemoryError: there is no room near `near`.
+
+        Win32: VirtualAllocEx
+        """
+        place = None if near is None else operator.index(near)
+        return allocate(self, size, protection, place)
+
+    def regions(
+        self,
+        start: SupportsIndex = 0,
+        stop: SupportsIndex | None = None,
+        *,
+        paths: bool = False,
+        names: bool = False,
+    ) -> Iterator[Region]:
+        """The regions of the address space from `start` to `stop`, in order.
+
+        The target goes on running: each region is as it was when it was asked.
+        With `paths`, mapped files are named, which takes longer.
+
+        With `names` as well as files, and far longer, `Region.sections` has the
+        named sections that may be mapped there: those large enough, of which
+        the target has a handle and no byte that was looked at speaks against it;
+        or, where it has none, of which the same bytes speak for it. Windows does
+        not tell the section behind a view, so a copy of the same bytes is listed
+        too; a section that nobody has a handle of any more, that of another
+        session, or that may not be opened, is not.
+
+        Raises:
+            ProcessLookupError: the target has exited.
+
+        Win32: VirtualQueryEx, GetMappedFileName; NtQuerySystemInformation,
+        DuplicateHandle, NtQueryDirectoryObject for `names`
+        """
+        place = operator.index(start)
+        limit = _ADDRESS_END if stop is None else operator.index(stop)
+        path_of = _path_finder(self) if paths or names else None
+        sections_of = section_finder(self, self.regions) if names else None
+        while place < limit:
+            rows = self._regions(place, limit, _REGIONS_AT_ONCE)
+            for row in rows:
+                region = _region(row, path_of)
+                if (
+                    sections_of is not None
+                    and region.type == MemoryType.MAPPED
+                    and region.path is None
+                ):
+                    found = sections_of(region.allocation_base)
+                    region = dataclasses.replace(region, sections=found)
+                yield region
+            if not rows or rows[-1][0] + rows[-1][1] <= place:
+                return
+            place = rows[-1][0] + rows[-1][1]
+
+    def scan(
+        self,
+        pattern: Patterns,
+        *,
+        regions: Iterable[Region | tuple[int, int]] | None = None,
+        protection: MemoryProtection | int | str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        aligned: bool | int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        limit: int | None = None,
+    ) -> Scan:
+        """Search the memory of the target; iterate over the addresses found.
+
+        `pattern` is a `Pattern`, `bytes`, or a hexadecimal `str` with wildcards
+        such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them,
+        which are all looked for in one pass and give `ScanMatch` tuples. All
+        memory that can be read is searched, or `regions` of it (from `regions()`,
+        or as address and size), from `start` to `end`, where `protection` allows:
+        `"rw"`, `"x"`, or any of the flags given. Adjacent regions are searched as
+        one. `aligned`: addresses must be a multiple of this power of two, or of
+        the size of the pattern (True); None leaves it to the pattern. `progress`
+        is called now and then with the bytes done and about how many there are;
+        False from it ends the scan. `limit` is the most matches to find.
+
+        The target goes on running: what it frees meanwhile is left out and
+        counted in `Scan.skipped`. The search runs in `next`, without the GIL, and
+        takes less than 4 MiB beside the patterns. Needs `ProcessAccess.READ`.
+
+        Raises:
+            ProcessLookupError: the target has exited; what had been found before
+                is given first.
+            ValueError: a pattern is malformed, empty or fixes nothing; or this
+                object is closed.
+
+        Win32: VirtualQueryEx, ReadProcessMemory
+        """
+        return scan_process(
+            self,
+            pattern,
+            regions=regions,
+            protection=protection,
+            start=start,
+            end=end,
+            aligned=aligned,
+            progress=progress,
+            limit=limit,
+        )
+
+    def memory_map(self, *, names: bool = False) -> list[MapRow]:
+        """The address space as rows: one for each allocation that is there.
+
+        With `names`, the label of a shared section says which ones it may be, as
+        `regions` finds them.
+
+        Win32: VirtualQueryEx, GetMappedFileName, EnumProcessModulesEx
+        """
+        modules = {module.base: module.name for module in self.modules()}
+        used = (
+            region
+            for region in self.regions(paths=True, names=names)
+            if region.state != MemoryState.FREE
+        )
+        rows: list[MapRow] = []
+        for base, group in itertools.groupby(used, lambda r: r.allocation_base):
+            regions = list(group)
+            rows.append(
+                MapRow(
+                    base=base,
+                    size=regions[-1].end - base,
+                    committed=sum(
+                        r.size for r in regions if r.state == MemoryState.COMMIT
+                    ),
+                    type=regions[0].type,
+                    protections=distinct(r.protection for r in regions),
+                    label=describe(regions[0], modules.get(base)),
+                    regions=len(regions),
+                )
+            )
+        return rows
+
+    def modules(self) -> list[Module]:
+        """The program and the DLLs that are loaded, in the order of loading.
+
+        Both kinds for a 32-bit target on 64-bit Windows.
+
+        Win32: EnumProcessModulesEx, CreateToolhelp32Snapshot
+        """
+        return [
+            Module(_base_name(path), path, base, size, entry)
+            for path, base, size, entry in self._modules()
+        ]
+
+    def module(self, name: str) -> Module:
+        """The module of that name (or path), whatever its case.
+
+        `process.module("game.exe") + 0x10F4F4` is an address in it.
+
+        Raises:
+            LookupError: no such module is loaded.
+        """
+        wanted = name.casefold()
+        for module in self.modules():
+            if wanted in (module.name.casefold(), module.path.casefold()):
+                return module
+        raise LookupError(f"no module {name!r} in pid {self.pid}")
+
+    def exports(self, module: Module | str) -> list[Export]:
+        """What a module exports, read from the memory of the target.
+
+        Raises:
+            LookupError: no such module is loaded.
+            ValueError: the headers of the module contradict themselves.
+        """
+        if not isinstance(module, Module):
+            module = self.module(module)
+        return read_exports(self, module)
+
+    def threads(self) -> list[ThreadEntry]:
+        """The threads of the target.
+
+        Win32: CreateToolhelp32Snapshot
+        """
+        return [ThreadEntry(*row) for row in self._threads()]
+
+    def watch(self, address: SupportsIndex, size: int, interval: float = 0.05) -> Watch:
+        """The changes of `size` bytes at `address`, as they come.
+
+        Looks every `interval` seconds. An iterator (Ctrl+C ends it) and an
+        async iterator of `Change`; both end when the target exits, and when
+        this object is closed. What is there now is the first `value` to
+        compare with.
+
+        Raises:
+            PartialReadError: the memory cannot be read, now or later.
+
+        Win32: ReadProcessMemory
+        """
+        return Watch(self, operator.index(address), size, interval)
+
+
+# ------------------------------------------------------------------ functions
+
+
+def processes() -> list[ProcessEntry]:
+    """All processes that run.
+
+    Win32: CreateToolhelp32Snapshot
+    """
+    return [ProcessEntry(*row) for row in _core._processes()]
+
+
+@contextlib.contextmanager
+def debug_privilege() -> Iterator[None]:
+    """Within this context, this process may open those of other users.
+
+    Process-wide, so never on by itself; only an administrator has it to give.
+
+    Raises:
+        PermissionError: this user does not have the privilege (winerror 1300).
+
+    Win32: AdjustTokenPrivileges
+    """
+    before = _core._set_privilege("SeDebugPrivilege", True)
+    try:
+        yield
+    finally:
+        _core._set_privilege("SeDebugPrivilege", before)
+
+
+@contextlib.contextmanager
+def _cached(process: RemoteProcess, max_bytes: int) -> Iterator[Any]:
+    process._enter_cached(max_bytes)
+    try:
+        yield process
+    finally:
+        process._exit_cached()
+
+
+def _pid_of(target: Any) -> int:
+    """The pid that `RemoteProcess.open` means by its argument."""
+    if isinstance(target, str):
+        return _pid_of_name(target)
+    if hasattr(target, "__index__"):
+        return operator.index(target)
+    if (hwnd := getattr(target, "hwnd", None)) is not None:
+        return _core._window_pid(operator.index(hwnd))
+    if (pid := getattr(target, "pid", None)) is None:
+        raise TypeError(f"{target!r} is no pid, name, process or window")
+    running = getattr(target, "is_running", None)
+    if callable(running) and not running():
+        # Its pid may be that of another process by now.
+        raise _lookup_error(f"pid {pid}, which has exited")
+    return operator.index(pid)
+
+
+def _pid_of_name(name: str) -> int:
+    wanted = {name.casefold(), f"{name}.exe".casefold()}
+    found = [row.pid for row in processes() if row.name.casefold() in wanted]
+    if not found:
+        raise _lookup_error(f"no process {name!r}")
+    if len(found) > 1:
+        pids = ", ".join(map(str, sorted(found)))
+        raise ValueError(f"{len(found)} processes are called {name!r}: pids {pids}")
+    return found[0]
+
+
+def _lookup_error(what: str) -> ProcessLookupError:
+    return ProcessLookupError(
+        0, "There is no such process", what, _ERROR_INVALID_PARAMETER, "OpenProcess"
+    )
+
+
+def _path_finder(process: RemoteProcess) -> Callable[[int], str | None]:
+    """From an address to the path of the file that is mapped there."""
+    devices = _core._dos_devices()
+
+    @functools.cache
+    def path_of(address: int) -> str | None:
+        name = process._mapped_name(address)
+        return None if name is None else _dos_path(name, devices)
+
+    return path_of
+
+
+def _dos_path(name: str, devices: list[tuple[str, str]]) -> str:
+    """The path that people know for one that the kernel uses."""
+    if name.startswith("\\??\\"):
+        return name[4:]
+    if name.startswith("\\Device\\Mup\\"):
+        return "\\\\" + name[len("\\Device\\Mup\\") :]
+    for drive, device in devices:
+        if name.startswith(device + "\\"):
+            return drive + name[len(device) :]
+    return name
+
+
+def _base_name(path: str) -> str:
+    return path.rpartition("\\")[2]
+
+
+def _unit_of(encoding: str) -> int:
+    """How many zero bytes end a text in this encoding."""
+    name = codecs.lookup(encoding).name
+    return 4 if name.startswith("utf-32") else 2 if name.startswith("utf-16") else 1
+
+
+def _region(
+    row: tuple[int, int, int, int, int, int, int],
+    path_of: Callable[[int], str | None] | None,
+) -> Region:
+    base, size, state, protect, kind, allocation, allocated = row
+    path = None
+    if path_of is not None and kind & (MemoryType.MAPPED | MemoryType.IMAGE):
+        path = path_of(allocation)
+    return Region(
+        base,
+        size,
+        MemoryState(state),
+        MemoryProtection(protect),
+        MemoryType(kind),
+        allocation,
+        MemoryProtection(allocated),
+        path,
+    )

@@ -1,0 +1,466 @@
+"""Search bytes, or the memory of another process, for patterns and values."""
+
+from __future__ import annotations
+
+import math
+import operator
+import struct
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, TypeAlias
+
+from winipc import _core
+from winipc.memory.pages import MemoryProtection
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from winipc.process.process import RemoteProcess
+
+__all__ = ["Pattern", "Scan", "ScanMatch", "ValueType", "scan_bytes"]
+
+_NO_LIMIT = (1 << 64) - 1
+_ADDRESS_END = (1 << 64) - 1
+_MAX_LENGTH = 65536
+
+
+class ValueType(Enum):
+    """A type of numbers in memory, little-endian; `value` is its struct code."""
+
+    UINT8 = "B"
+    INT8 = "b"
+    UINT16 = "H"
+    INT16 = "h"
+    UINT32 = "I"
+    INT32 = "i"
+    UINT64 = "Q"
+    INT64 = "q"
+    FLOAT = "f"
+    DOUBLE = "d"
+
+    @property
+    def size(self) -> int:
+        """Bytes of one value."""
+        return struct.calcsize("<" + self.value)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it has a fraction."""
+        return self in (ValueType.FLOAT, ValueType.DOUBLE)
+
+    @property
+    def number(self) -> int:
+        # The order is that of scan_type in csrc/scan/kernels.h.
+        return list(ValueType).index(self)
+
+    @classmethod
+    def named(cls, kind: ValueType | str) -> ValueType:
+        if isinstance(kind, ValueType):
+            return kind
+        try:
+            return cls[kind.upper()]
+        except KeyError:
+            names = ", ".join(each.name.lower() for each in cls)
+            raise ValueError(f"no type {kind!r}; there are {names}") from None
+
+    def bounds(self) -> tuple[int, int]:
+        bits = 8 * self.size
+        if self.value.isupper():
+            return 0, (1 << bits) - 1
+        return -(1 << bits - 1), (1 << bits - 1) - 1
+
+    def check(self, value: float) -> int | float:
+        """`value` as the scan needs it, or TypeError or OverflowError."""
+        if self.is_float:
+            number = float(value)
+            if math.isnan(number):
+                raise ValueError("NaN is equal to nothing: look for its bytes")
+            return number
+        if not isinstance(value, SupportsIndex):
+            raise TypeError(f"{self.name.lower()} takes an int, not {value!r}")
+        whole = operator.index(value)
+        low, high = self.bounds()
+        if not low <= whole <= high:
+            raise OverflowError(f"{whole} does not fit in {self.name.lower()}")
+        return whole
+
+    def pack_limit(self, value: float, *, upward: bool) -> bytes:
+        """The eight bytes of a scan_number; never wider than the range asked for."""
+        if self is ValueType.DOUBLE:
+            return struct.pack("<d", value)
+        if self is ValueType.FLOAT:
+            return struct.pack("<f4x", _to_float32(value, upward=upward))
+        return struct.pack("<q" if value < 0 else "<Q", value)
+
+
+def _to_float32(value: float, *, upward: bool) -> float:
+    """The nearest 32-bit float that is not below (upward) or not above `value`."""
+    if math.isinf(value):
+        return value
+    try:
+        near: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:  # beyond the greatest finite one
+        near = math.copysign(math.inf, value)
+    if near == value or (near > value) == upward:
+        return near
+    # One step in the right direction, through the bits.
+    (bits,) = struct.unpack("<i", struct.pack("<f", near))
+    if near == 0.0:
+        bits = 1 if upward else -0x7FFFFFFF
+    else:
+        bits += 1 if (near > 0) == upward else -1
+    stepped: float = struct.unpack("<f", struct.pack("<i", bits))[0]
+    return stepped
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a scan looks for. Make one with a class method.
+
+    Where a pattern is expected, `bytes` stand for `Pattern.exact` and a `str`
+    for `Pattern.hex`; text is never guessed, so use `Pattern.text` for it.
+    """
+
+    _spec: tuple[Any, ...]
+    _alignment: int
+    _text: str
+
+    def __repr__(self) -> str:
+        return f"Pattern.{self._text}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of one match."""
+        if isinstance(self._spec[0], int):
+            return list(ValueType)[self._spec[0]].size
+        return len(self._spec[0])
+
+    @classmethod
+    def exact(cls, data: Buffer) -> Self:
+        """These bytes, 1 to 65,536 of them."""
+        value = bytes(memoryview(data))
+        return cls._make(value, None, f"exact({_shorten(value)!r})")
+
+    @classmethod
+    def hex(cls, text: str) -> Self:
+        """Bytes in hexadecimal with wildcards, as IDA writes them.
+
+        `"48 8B ?? ?? 05"`: each `?` stands for any half byte, so `"4? ?B"`
+        fixes one half each; a `?` alone stands for a whole byte. Spaces between
+        bytes may be left out.
+
+        Raises:
+            ValueError: it is none, or nothing in it is fixed.
+        """
+        value = bytearray()
+        mask = bytearray()
+        for word in text.split():
+            digits = "??" if word == "?" else word
+            if len(digits) % 2:
+                raise ValueError(f"{word!r} in pattern {text!r} has half a byte")
+            for at in range(0, len(digits), 2):
+                byte, bits = 0, 0
+                for digit in digits[at : at + 2]:
+                    byte, bits = byte << 4, bits << 4
+                    if digit == "?":
+                        continue
+                    if digit not in "0123456789abcdefABCDEF":
+                        raise ValueError(
+                            f"{digit!r} in pattern {text!r} is neither a "
+                            "hexadecimal digit nor '?'"
+                        )
+                    byte |= int(digit, 16)
+                    bits |= 15
+                value.append(byte)
+                mask.append(bits)
+        return cls._make(bytes(value), bytes(mask), f"hex({_shorten(text)!r})")
+
+    @classmethod
+    def masked(cls, data: Buffer, mask: Buffer) -> Self:
+        """`data` where the bits of `mask`, of the same length, are set.
+
+        Raises:
+            ValueError: the lengths differ, or nothing is fixed.
+        """
+        value, bits = bytes(memoryview(data)), bytes(memoryview(mask))
+        return cls._make(
+            value, bits, f"masked({_shorten(value)!r}, {_shorten(bits)!r})"
+        )
+
+    @classmethod
+    def text(cls, text: str, encoding: str = "utf-8") -> Self:
+        """This text in an encoding: `"utf-8"`, `"utf-16-le"`, ...
+
+        Name the byte order: `"utf-16"` would put a byte order mark in front.
+
+        Raises:
+            ValueError: it is empty, or the encoding would add a mark.
+            UnicodeEncodeError: the encoding lacks a character.
+        """
+        data = text.encode(encoding)
+        if text and "".encode(encoding):
+            raise ValueError(f"{encoding!r} adds a byte order mark: name the order")
+        return cls._make(data, None, f"text({_shorten(text)!r}, {encoding!r})")
+
+    @classmethod
+    def value(
+        cls,
+        kind: ValueType | str,
+        value: float,
+        *,
+        tolerance: float = 0,
+        aligned: bool = True,
+    ) -> Self:
+        """A number: `Pattern.value("int32", 100)`.
+
+        `kind` is a `ValueType` or its name. `tolerance` is how far from `value`
+        a match may be, in both directions. `aligned` looks only at addresses
+        that are a multiple of its size, where compilers put it.
+
+        Raises:
+            OverflowError: it does not fit in the type.
+        """
+        type_ = ValueType.named(kind)
+        number = type_.check(value)
+        spec: tuple[Any, ...]
+        if tolerance == 0 and not type_.is_float:
+            spec = (struct.pack("<" + type_.value, number), None)
+        else:
+            spec = (type_.number, *value_limits(type_, number, number, tolerance))
+        text = f"value({type_.name.lower()!r}, {value!r}"
+        text += f", tolerance={tolerance!r})" if tolerance else ")"
+        return cls(spec, type_.size if aligned else 1, text)
+
+    @classmethod
+    def range(
+        cls, kind: ValueType | str, low: float, high: float, *, aligned: bool = True
+    ) -> Self:
+        """A number from `low` to `high`, both included.
+
+        Raises:
+            OverflowError: a limit does not fit in the type.
+            ValueError: `low` is greater than `high`.
+        """
+        type_ = ValueType.named(kind)
+        first, last = type_.check(low), type_.check(high)
+        if first > last:
+            raise ValueError(f"low {low!r} is greater than high {high!r}")
+        spec = (type_.number, *value_limits(type_, first, last))
+        text = f"range({type_.name.lower()!r}, {low!r}, {high!r})"
+        return cls(spec, type_.size if aligned else 1, text)
+
+    @classmethod
+    def _make(cls, value: bytes, mask: bytes | None, text: str) -> Self:
+        if not value:
+            raise ValueError("the pattern is empty")
+        if len(value) > _MAX_LENGTH:
+            raise ValueError(f"the pattern has {len(value)} bytes, over {_MAX_LENGTH}")
+        if mask is not None:
+            if len(mask) != len(value):
+                raise ValueError("data and mask must be of one length")
+            if not any(mask):
+                raise ValueError("nothing in the pattern is fixed")
+            if mask.count(255) == len(mask):
+                mask = None
+        return cls((value, mask), 1, text)
+
+    @classmethod
+    def _of(cls, pattern: PatternLike) -> Pattern:
+        if isinstance(pattern, Pattern):
+            return pattern
+        if isinstance(pattern, str):
+            return cls.hex(pattern)
+        return cls.exact(pattern)
+
+    def compile(self, aligned: bool | int | None) -> tuple[Any, ...]:
+        """The tuple that `_core.Scan` takes."""
+        if aligned is None:
+            alignment = self._alignment
+        elif aligned is True:
+            size = self.size
+            alignment = size if size & (size - 1) == 0 else 1 << size.bit_length()
+        else:
+            alignment = 1 if aligned is False else aligned
+        return (*self._spec, alignment)
+
+
+PatternLike: TypeAlias = "Pattern | str | Buffer"
+Patterns: TypeAlias = "PatternLike | Sequence[PatternLike] | Mapping[Any, PatternLike]"
+
+
+def value_limits(
+    kind: ValueType, low: float, high: float, tolerance: float = 0
+) -> tuple[bytes, bytes]:
+    """The range of a scan from `low - tolerance` to `high + tolerance`."""
+    if not tolerance >= 0:
+        raise ValueError("tolerance must be >= 0")
+    low, high = kind.check(low), kind.check(high)
+    if kind is ValueType.FLOAT and tolerance == 0 and low == high:
+        # 0.1 means the float that is nearest to it.
+        low = high = struct.unpack("<f", struct.pack("<f", low))[0]
+    elif tolerance:
+        low, high = low - tolerance, high + tolerance
+        if not kind.is_float:
+            least, most = kind.bounds()
+            low = math.ceil(low) if low > least else least
+            high = math.floor(high) if high < most else most
+    return kind.pack_limit(low, upward=True), kind.pack_limit(high, upward=False)
+
+
+def _shorten(what: Any) -> Any:
+    return what if len(what) <= 40 else what[:40] + type(what)()
+
+
+class ScanMatch(NamedTuple):
+    """One match of several patterns."""
+
+    address: int  #: where it begins
+    pattern: Hashable  #: index in the sequence or key in the mapping given
+
+
+class Scan(_core.Scan):
+    """What a scan finds, as it finds it: an iterator in the order of addresses.
+
+    It gives an address (or an offset) for each match of one pattern, and a
+    `ScanMatch` when several were given. Matches may overlap. The search runs
+    while `next` waits, without the GIL; any thread may call `cancel`. Reading
+    it to the end, `close` or `with` let go of the buffer or process.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<Scan {state}, {self.scanned} bytes scanned, {self.skipped} skipped>"
+
+
+def prepare(
+    pattern: Patterns, aligned: bool | int | None
+) -> tuple[list[tuple[Any, ...]], Any, Any]:
+    """Specs, match type and keys for `_core.Scan`."""
+    if isinstance(pattern, Mapping):
+        chosen = [Pattern._of(each) for each in pattern.values()]
+        return [p.compile(aligned) for p in chosen], ScanMatch, tuple(pattern)
+    if isinstance(pattern, (list, tuple)):
+        chosen = [Pattern._of(each) for each in pattern]
+        keys = tuple(range(len(chosen)))
+        return [p.compile(aligned) for p in chosen], ScanMatch, keys
+    return [Pattern._of(pattern).compile(aligned)], None, ()  # type: ignore[arg-type]
+
+
+def _check_limit(limit: int | None) -> int:
+    if limit is None:
+        return _NO_LIMIT
+    if limit < 1:
+        raise ValueError("limit must be >= 1, or None")
+    return limit
+
+
+def scan_bytes(
+    buffer: Buffer,
+    pattern: Patterns,
+    *,
+    aligned: bool | int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    limit: int | None = None,
+) -> Scan:
+    """Search a bytes-like object; iterate over the offsets of what is found.
+
+    `pattern` is a `Pattern`, `bytes`, or a hexadecimal `str` with wildcards
+    such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them, which
+    are all looked for in one pass and give `ScanMatch` tuples. `aligned`: offsets
+    must be a multiple of this power of two, or of the size of the pattern (True);
+    None leaves it to the pattern. `progress` is called now and then with the
+    bytes done and their total; False from it ends the scan. `limit` is the
+    most matches to find. The buffer is held until the scan is closed.
+
+    Raises:
+        ValueError: a pattern is malformed, empty or fixes nothing.
+        BufferError: the object's bytes do not lie side by side.
+
+    Win32: none
+    """
+    specs, match, keys = prepare(pattern, aligned)
+    return Scan._local(buffer, specs, match, keys, progress, _check_limit(limit), -1)
+
+
+#: What `protection="..."` stands for.
+_READABLE = MemoryProtection(0xFE)
+_WRITABLE = MemoryProtection(0xCC)
+_EXECUTABLE = MemoryProtection(0xF0)
+
+
+def protection_mask(protection: MemoryProtection | int | str | None) -> int:
+    """PAGE_ values to accept; 0 for all that can be read."""
+    if protection is None:
+        return 0
+    if not isinstance(protection, str):
+        return int(protection)
+    accepted = _READABLE
+    for letter in protection:
+        try:
+            accepted &= {"r": _READABLE, "w": _WRITABLE, "x": _EXECUTABLE}[letter]
+        except KeyError:
+            raise ValueError(
+                f"protection {protection!r}: only r, w and x are known"
+            ) from None
+    return int(accepted)
+
+
+def process_ranges(
+    regions: Iterable[Any] | None, start: int | None, end: int | None
+) -> list[tuple[int, int]]:
+    """Where to look, as (start, end), ascending and apart."""
+    low = 0 if start is None else start
+    high = _ADDRESS_END if end is None else end
+    if not 0 <= low <= high <= _ADDRESS_END:
+        raise ValueError(f"no addresses from {low:#x} to {high:#x}")
+    if regions is None:
+        return [(low, high)] if low < high else []
+    found: list[tuple[int, int]] = []
+    for region in regions:
+        if isinstance(region, tuple):
+            base, size = region
+        else:
+            base, size = region.base, region.size
+        if base < 0 or size < 0:
+            raise ValueError(f"no region: {size} bytes at {base}")
+        first, last = max(base, low), min(base + size, high)
+        if first < last:
+            found.append((first, last))
+    found.sort()
+    apart: list[tuple[int, int]] = []
+    for first, last in found:
+        if apart and first <= apart[-1][1]:
+            apart[-1] = apart[-1][0], max(last, apart[-1][1])
+        else:
+            apart.append((first, last))
+    return apart
+
+
+def scan_process(
+    process: RemoteProcess,
+    pattern: Patterns,
+    *,
+    regions: Iterable[Any] | None = None,
+    protection: MemoryProtection | int | str | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    aligned: bool | int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    limit: int | None = None,
+) -> Scan:
+    """`RemoteProcess.scan`, which has the documentation."""
+    specs, match, keys = prepare(pattern, aligned)
+    return Scan._remote(
+        process,
+        process_ranges(regions, start, end),
+        protection_mask(protection),
+        specs,
+        match,
+        keys,
+        progress,
+        _check_limit(limit),
+        -1,
+    )

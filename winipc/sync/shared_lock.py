@@ -1,0 +1,89 @@
+"""SharedLock: a lock of 32 bytes in shared memory.
+
+A `Mutex` costs a call of the kernel each time. This one costs none while nobody
+else wants it: taking and releasing it is an interlocked instruction each. Only
+who has to wait makes a kernel object, sleeps, and is woken::
+
+    with SharedMapping.create("Local\\\\state", 4096) as mapping:
+        with SharedLock(mapping, 0) as lock:    # bytes 0 to 31
+            mapping.set_i64(32, mapping.get_i64(32) + 1)
+        lock.close()
+
+Zeroed memory is a free lock: nothing has to be made, and every process that maps
+the same bytes has the same lock. It behaves as `Mutex` does: it belongs to the
+thread that took it, which may take it again; whoever takes it after its owner died
+gets `AbandonedError` and holds it. The layout is in `include/winipc.h`, whose C
+functions make a C program a full peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from winipc import _core
+from winipc.sync.waitable import hold
+
+__all__ = ["SharedLock"]
+
+
+class SharedLock(_core.SharedLock):
+    """A lock in the 32 bytes at `offset` of a mapping, a section or a buffer.
+
+    `offset` gives an address that is a multiple of 8; 64 keeps the lock on a cache
+    line of its own. The bytes must have been zero when the memory was made, and are
+    the lock's alone. `buffer` cannot be closed before the lock is.
+
+    `with lock:` takes and releases it (and does not close it). Any thread may use
+    the object; it is one thread that holds the lock, in all processes, and it alone
+    can release it, as often as it took it. Waiters are served in no order.
+
+    An owner is known by its thread: one that ended without releasing the lock is
+    noticed by those who wait and who come after, and one of them gets
+    `AbandonedError`. An owner of whose thread Windows tells nothing (another user's)
+    is waited for.
+
+    `security` is an SDDL string or "owner", for the event that waiters make; where a
+    waiter may not open another's event, it looks every 10 ms instead.
+
+    Raises ValueError when 32 bytes do not fit there or the address is odd,
+    BufferError and TypeError for memory that cannot be written.
+
+    Win32: none; to wait, CreateEventExW, OpenThread, WaitForMultipleObjects
+    """
+
+    __slots__ = ()
+
+    #: Bytes that a lock takes.
+    SIZE = _core.LOCK_SIZE
+
+    def lock(
+        self,
+        timeout: float | None = None,
+        *,
+        repair: Callable[[SharedLock], object] | None = None,
+    ) -> AbstractContextManager[SharedLock]:
+        """Hold it for a block, with a timeout and a repair path.
+
+        When the lock was abandoned, `repair(lock)` is called before the block,
+        while this thread holds it. Without `repair`, or when it raises, the lock is
+        released and the block does not run.
+
+        Raises TimeoutError (winerror 1460), AbandonedError, and what `repair`
+        raises.
+
+        Win32: as `acquire`
+        """
+        return hold(self, timeout, repair, "the lock", f"offset {self.offset}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the memory does, with the offset."""
+        if self.closed:
+            raise ValueError("a closed SharedLock cannot be pickled")
+        return type(self), (self.buffer, self.offset)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<winipc.SharedLock closed>"
+        return f"<winipc.SharedLock at offset {self.offset} of {self.buffer!r}>"

@@ -1,0 +1,11 @@
+"""The system: kernel objects that have names, and who holds them."""
+
+from winipc.system.catalog import (
+    Holders,
+    NamedObject,
+    ObjectKind,
+    holders,
+    named_objects,
+)
+
+__all__ = ["Holders", "NamedObject", "ObjectKind", "holders", "named_objects"]
