@@ -122,6 +122,12 @@ PyObject *wi_raise_as(PyObject *cls, DWORD err, const char *api,
 PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
                         const char *api, PyObject *name);
 
+/* The same about an object that has no name: PyUnicode_FromFormat makes the
+ * label, as in wi_raise_format(err, "OpenProcess", "pid %lu", pid). */
+PyObject *wi_raise_format(DWORD err, const char *api, const char *format, ...);
+PyObject *wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
+                             const char *format, ...);
+
 /* AbandonedError about `lock`, its attribute `mutex`; always NULL. */
 PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                              PyObject *lock);
