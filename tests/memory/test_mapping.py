@@ -36,8 +36,8 @@ from winipc import (
     SharedMapping,
     Snapshot,
     _core,
-    transfer,
 )
+from winipc.base import transfer
 
 
 @pytest.mark.smoke

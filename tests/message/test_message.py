@@ -570,7 +570,7 @@ def test_receiver_that_does_not_let_its_limit_be_asked_for(
     def refuse(*args: object, **options: object) -> int:
         raise PermissionError(13, "denied", None, 5)
 
-    monkeypatch.setattr(winipc.message, "send_message", refuse)
+    monkeypatch.setattr(winipc.message.lookup, "send_message", refuse)
     with winipc.CopyDataWindow.create(unique_name) as window:
         assert winipc.send_copydata(window, bytes(2 << 20)) == 1
         assert max_message_of(window) is None

@@ -15,7 +15,8 @@ import pytest
 from conftest import handle_count
 
 import winipc
-from winipc import Event, Mutex, Semaphore, SyncAccess, awaiting
+from winipc import Event, Mutex, Semaphore, SyncAccess
+from winipc.sync import _awaiting as awaiting
 from winipc.sync._awaiting import _waiters
 
 #: Seconds that only something broken takes.
