@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from winipc import Layout, SharedMapping
     from winipc.pe import Initial
-    from winipc.testing.testing import ExpectingWindow, LeakCheck, Peer
+    from winipc.testing import ExpectingWindow, LeakCheck, Peer
 
 __all__ = [
     "copydata_window",
@@ -121,7 +121,7 @@ def _begin_check(item: Any) -> None:
         asked = _NO_LEAKS in getattr(item, "fixturenames", ())
         wanted = asked or bool(item.config.getini(_NO_LEAKS))
     if wanted:
-        from winipc.testing.testing import LeakCheck
+        from winipc.testing import LeakCheck
 
         item.stash[_CHECK] = LeakCheck()
 
@@ -142,7 +142,7 @@ def winipc_peer(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
     Takes the keywords of `winipc.testing.Peer` and returns one. It is ended with
     the test; what it printed is in the report of a test that fails.
     """
-    from winipc.testing.testing import Peer
+    from winipc.testing import Peer
 
     peers: list[Peer] = []
     request.node.stash[_PEERS] = []
@@ -165,7 +165,7 @@ def make_copydata_window(winipc_name: str) -> Iterator[MakeWindow]:
     Takes what `winipc.CopyDataWindow.create` takes; without a title, each gets
     a unique one. Closed with the test.
     """
-    from winipc.testing.testing import ExpectingWindow
+    from winipc.testing import ExpectingWindow
 
     numbers = itertools.count(1)
     with contextlib.ExitStack() as windows:

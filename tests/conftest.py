@@ -26,7 +26,7 @@ from helpers.linux_file import linux_file  # noqa: F401 - a fixture
 from hypothesis import HealthCheck, settings
 
 from winipc import _core
-from winipc.testing.testing import Peer
+from winipc.testing import Peer
 
 #: For Linux, where ./dev test --linux and --browser run them.
 collect_ignore = ["browser", "linux"]

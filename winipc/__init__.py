@@ -20,7 +20,7 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 from winipc.bridge import Bridge, GameMapping, bridge, game_mappings
 from winipc.channel import Channel, EndOfStream, PeekedMessage
 from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
-from winipc.exchange.exchange import Delivery, Received, Receiver, Sender, Transport
+from winipc.exchange import Delivery, Received, Receiver, Sender, Transport
 from winipc.memory.atomic import Atomic
 from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.layout import Field, Layout, LayoutError, StructView

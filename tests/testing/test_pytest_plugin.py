@@ -18,7 +18,7 @@ import pytest
 from conftest import DEADLINE, c_peer_path
 
 import winipc
-from winipc.testing.testing import LeakCheck, Peer
+from winipc.testing import LeakCheck, Peer
 
 pytest_plugins = ["pytester"]
 
@@ -193,7 +193,7 @@ def test_no_line_waits_for_the_next_one(
 ) -> None:
     """Whatever the mark is that ends the output: it might begin like a line's end."""
     mark = uuid.UUID(bytes=random * 16)
-    monkeypatch.setattr("winipc.testing.testing.uuid.uuid4", lambda: mark)
+    monkeypatch.setattr("winipc.testing.peer.uuid.uuid4", lambda: mark)
     code = "for line in open(0): print('got ' + line, end='', flush=True)"
     peer = Peer([sys.executable, "-c", code], timeout=10)
     try:

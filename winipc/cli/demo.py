@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from winipc.cli.options import Commands, add_json
-from winipc.exchange.exchange import Receiver, Sender, Transport
+from winipc.exchange import Receiver, Sender, Transport
 
 __all__ = ["add"]
 

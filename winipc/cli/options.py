@@ -7,7 +7,7 @@ import math
 import sys
 from typing import TypeAlias
 
-from winipc.exchange.exchange import DEFAULT_MAPPING, DEFAULT_TITLE
+from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
 
 __all__ = [
     "Commands",

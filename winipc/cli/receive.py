@@ -15,12 +15,8 @@ from winipc.cli.options import (
     seconds,
 )
 from winipc.cli.output import clean
-from winipc.exchange.exchange import (
-    DEFAULT_MAPPING_SIZE,
-    DEFAULT_MAX_MESSAGE,
-    Received,
-    Receiver,
-)
+from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Received, Receiver
+from winipc.exchange.transport import DEFAULT_MAPPING_SIZE
 
 __all__ = ["add"]
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from winipc.cli.options import Commands, add_address, add_json
-from winipc.exchange.exchange import DEFAULT_TIMEOUT, Sender, Transport
+from winipc.exchange.sender import DEFAULT_TIMEOUT, Sender
+from winipc.exchange.transport import Transport
 
 __all__ = ["add"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from winipc.exchange.exchange import Receiver
+from winipc.exchange import Receiver
 from winipc.jupyter.markup import View, clean, escape, head, size_text, table
 from winipc.message.window import CopyDataWindow, Message
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from winipc.exchange.exchange import Receiver
+from winipc.exchange import Receiver
 from winipc.message.window import CopyDataWindow
 
 __all__ = ["receiver", "window"]

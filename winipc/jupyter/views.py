@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from winipc.exchange.exchange import Receiver
+from winipc.exchange import Receiver
 from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.markup import View
 from winipc.jupyter.picture import AddressSpace

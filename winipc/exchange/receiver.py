@@ -1,98 +1,41 @@
-"""The exchange: bytes from a sender to a receiver, by any of four transports.
-
-A `Receiver` owns a window whose title is its address; a `Sender` finds it. The
-data travels in the message itself (WM_COPYDATA), in a named mapping, in a
-DLL's shared section, or stays in the sender's memory for the receiver to read;
-for the last three a registered message ("Mapped", "Shared", "Handle") says
-that it is there. SendMessage is the barrier: it returns when the receiver has
-copied the data, or its handler has looked at it, so the sender may use the
-memory again at once.
-
-| transport | message | wParam | lParam |
-| --- | --- | --- | --- |
-| mapping | "Mapped" | length, 0 = NUL-terminated text | 0 |
-| section | "Shared" | length, 0 = NUL-terminated text | 0 |
-| copydata | WM_COPYDATA | the sender's window, or 0 | COPYDATASTRUCT |
-| process | "Handle" | low 32 bits pid, high 32 bits length (0 = text) | address |
-
-The answer is positive when the data was taken and 0 when it was refused. A
-length of 0 keeps a plain C program that knows only text a full peer.
-
-Everyone in the session may send to a receiver, and everyone may write to the
-mapping and the section: the data is copied once and never trusted, but where
-it came from is only known for sure for the "process" transport.
-"""
+"""`Receiver`: the window, the mapping and the section to which senders deliver."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
-import errno
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, ClassVar
 
 from winipc.base.closing import Closing
 from winipc.base.shown import Shown
-from winipc.memory.block import GlobalMemory, MemoryKind
-from winipc.memory.mapping import SharedMapping
-from winipc.message.lookup import (
-    find_window,
-    register_message,
-    send_copydata,
-    send_message,
+from winipc.exchange.transport import (
+    DEFAULT_MAPPING,
+    DEFAULT_MAPPING_SIZE,
+    DEFAULT_TITLE,
+    MESSAGE_NAMES,
+    SECTION_LOCK,
+    Lane,
+    Transport,
 )
+from winipc.memory.mapping import SharedMapping
+from winipc.message.lookup import register_message
 from winipc.message.window import CopyDataWindow, Message
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
-from winipc.sync.waitable import Event, Mutex
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+__all__ = ["Delivery", "Received", "Receiver"]
 
-__all__ = ["Delivery", "Received", "Receiver", "Sender", "Transport"]
-
-DEFAULT_TITLE = "Receive"
-DEFAULT_MAPPING = "MySharedMem"
-DEFAULT_MAPPING_SIZE = 4096
 DEFAULT_MAX_MESSAGE = 64 * 1024 * 1024
-DEFAULT_TIMEOUT = 5.0
 
 _TAKEN = 1
 _REFUSED = 0
-_MAX_LENGTH = 0xFFFF_FFFF
 #: An answer crosses between 32 and 64 bits as an LRESULT: above 0 on both.
 _MAX_ANSWER = 0x7FFF_FFFF
-_WM_NULL = 0
-
-#: Named for the data, not for the DLL's path: one lock too many hurts nobody.
-_SECTION_LOCK = "MySharedData"
-#: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
-_SMALL = 1 << 16
 #: Longest time in seconds that a wait goes without a look for Ctrl+C.
 _SLICE = 0.1
-
-
-class Transport(enum.StrEnum):
-    """How the data of a message travels."""
-
-    COPYDATA = "copydata"
-    MAPPING = "mapping"
-    SECTION = "section"
-    PROCESS = "process"
-
-
-#: The registered message that announces data of a transport.
-MESSAGE_NAMES = {
-    Transport.MAPPING: "Mapped",
-    Transport.SECTION: "Shared",
-    Transport.PROCESS: "Handle",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -203,8 +146,8 @@ class Receiver(Shown, Closing):
                 self._memory.append(section)
             self._section = section
             # Held open, so that the death of a sender in its turn is not lost.
-            for name in (mapping, _SECTION_LOCK):
-                _Lane(name, stack)
+            for name in (mapping, SECTION_LOCK):
+                Lane(name, stack)
             self._takers: dict[int, Callable[[int, int], Delivery]] = {
                 register_message(MESSAGE_NAMES[transport]): taker
                 for transport, taker in (
@@ -405,231 +348,3 @@ def _receivers_mapping(name: str, size: int) -> SharedMapping:
         return SharedMapping.create(name, size)
     except FileExistsError:
         return SharedMapping.open(name)
-
-
-class _Lane:
-    """What all senders share about one memory, under one name.
-
-    Whose turn it is, and whether a message about it may still be on its way:
-    one that timed out, or whose sender died.
-    """
-
-    def __init__(self, name: str, stack: contextlib.ExitStack) -> None:
-        self.mutex = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
-        stack.callback(self.mutex.close)
-        self.doubt = stack.enter_context(
-            Event.create(f"{name}.winipc-doubt", manual=True, exist_ok=True)
-        )
-
-    def turn(self, timeout: float | None) -> contextlib.AbstractContextManager[Mutex]:
-        return self.mutex.lock(timeout, repair=lambda _: self.doubt.set())
-
-
-class Sender(Closing):
-    """The sending end: finds the receiver's window and delivers bytes to it.
-
-    Raises:
-        FileNotFoundError: no window has this title.
-
-    A sender may be used by one thread at a time. Several senders, of this and
-    of other processes, take turns on the mapping and the section by a named
-    mutex that they hold until the receiver has answered; plain C programs
-    know nothing of it.
-
-    Win32: FindWindow, SendMessageTimeout, RegisterWindowMessage
-    """
-
-    def __init__(
-        self,
-        title: str = DEFAULT_TITLE,
-        *,
-        mapping: str = DEFAULT_MAPPING,
-        section: SharedSection | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> None:
-        self.title = title
-        self.timeout = timeout
-        self._mapping_name = mapping
-        self._section = section
-        self._hwnd = _find_receiver(title)
-        self._stack = contextlib.ExitStack()
-        self._mapping: SharedMapping | None = None
-        self._lanes: dict[str, _Lane] = {}
-        # A send that timed out may be carried out later: until the receiver
-        # has answered something sent after it, its memory is kept.
-        self._doubtful: list[GlobalMemory] = []
-
-    def send(
-        self, data: ReadableBuffer, via: Transport | str = Transport.COPYDATA
-    ) -> int:
-        """Deliver `data` and return the receiver's answer, a positive number.
-
-        With `via="auto"`, what is large goes by the mapping, if there is one and
-        it has room, since WM_COPYDATA would copy it twice; the rest goes by
-        WM_COPYDATA.
-
-        Raises:
-            ConnectionRefusedError: the receiver answered 0.
-            TimeoutError: it did not answer in time, or hangs.
-            ValueError: the data does not fit in the mapping or the section.
-            OSError: its window is gone.
-        """
-        with memoryview(data).cast("B") as view:
-            size = len(view)
-            transport = self._choose(size) if via == "auto" else Transport(via)
-            if size > _MAX_LENGTH:
-                raise OverflowError("a message has at most 4 GiB - 1 bytes")
-            answer = self._senders[transport](self, view)
-        if answer <= 0:
-            raise ConnectionRefusedError(
-                errno.ECONNREFUSED,
-                f"the receiver refused {size} bytes via {transport}",
-                self.title,
-            )
-        return answer
-
-    def _choose(self, size: int) -> Transport:
-        if size <= _SMALL:
-            return Transport.COPYDATA
-        try:
-            fits = size <= len(self._open_mapping())
-        except OSError:
-            fits = False  # the receiver has none
-        return Transport.MAPPING if fits else Transport.COPYDATA
-
-    def _open_mapping(self) -> SharedMapping:
-        if self._mapping is None:
-            self._mapping = self._stack.enter_context(
-                _senders_mapping(self._mapping_name)
-            )
-        return self._mapping
-
-    # ------------------------------------------------- one for each transport
-
-    def _send_copydata(self, view: memoryview) -> int:
-        return send_copydata(self._hwnd, view, timeout=self.timeout)
-
-    def _send_mapping(self, view: memoryview) -> int:
-        return self._send_shared(
-            Transport.MAPPING, self._open_mapping(), self._mapping_name, view
-        )
-
-    def _send_section(self, view: memoryview) -> int:
-        if self._section is None:
-            self._section = self._stack.enter_context(SharedSection.load())
-        return self._send_shared(Transport.SECTION, self._section, _SECTION_LOCK, view)
-
-    def _send_shared(
-        self,
-        transport: Transport,
-        shared: SharedMapping | SharedSection,
-        lock_name: str,
-        view: memoryview,
-    ) -> int:
-        if len(view) > len(shared):
-            raise ValueError(
-                f"{len(view)} bytes do not fit in the {transport}'s {len(shared)}"
-            )
-        lane = self._lane(lock_name)
-        with lane.turn(self.timeout):
-            if lane.doubt.is_set():
-                self._barrier()
-                lane.doubt.reset()
-            shared.write(view)
-            if len(view) < len(shared):
-                # A plain C program looks for the end of the text, and a
-                # length of 0 says "text" to everyone.
-                shared[len(view)] = 0
-            try:
-                return self._notify(transport, len(view), 0)
-            except (TimeoutError, KeyboardInterrupt):
-                lane.doubt.set()
-                raise
-
-    def _send_process(self, view: memoryview) -> int:
-        if self._doubtful:
-            self._barrier()
-            self._free_doubtful()
-        # Pages of their own: once they are freed, a late read of them fails.
-        # One byte more is the NUL that a plain C program looks for.
-        memory = GlobalMemory.allocate(len(view) + 1, kind=MemoryKind.VIRTUAL)
-        memory.write(view)
-        try:
-            answer = self._notify(
-                Transport.PROCESS, _pack(os.getpid(), view), memory.address
-            )
-        except (TimeoutError, KeyboardInterrupt):
-            self._doubtful.append(memory)
-            raise
-        except BaseException:
-            memory.close()
-            raise
-        memory.close()
-        return answer
-
-    _senders: ClassVar = {
-        Transport.COPYDATA: _send_copydata,
-        Transport.MAPPING: _send_mapping,
-        Transport.SECTION: _send_section,
-        Transport.PROCESS: _send_process,
-    }
-
-    def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
-        name = MESSAGE_NAMES[transport]
-        return send_message(self._hwnd, name, wparam, lparam, timeout=self.timeout)
-
-    def _barrier(self) -> None:
-        """Wait until the receiver is through with everything sent before."""
-        # Sent messages are carried out in order, so an answer to the last one
-        # speaks for all of them.
-        send_message(self._hwnd, _WM_NULL, 0, 0, timeout=self.timeout)
-
-    def _free_doubtful(self) -> None:
-        while self._doubtful:
-            self._doubtful.pop().close()
-
-    def _lane(self, name: str) -> _Lane:
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = _Lane(name, self._stack)
-        return lane
-
-    def close(self) -> None:
-        """Let go of everything; may be called twice.
-
-        Memory of a "process" message that timed out goes too: a receiver that
-        comes to it after this finds nothing, and refuses it.
-        """
-        self._stack.close()
-        self._free_doubtful()
-
-    def __repr__(self) -> str:
-        return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"
-
-
-def _pack(pid: int, view: memoryview) -> int:
-    """The wParam of "Handle": pid and length, or 0 for text."""
-    if sys.maxsize > 1 << 32:
-        return pid | len(view) << 32
-    if 0 in view:
-        raise ValueError(
-            "a 32-bit process sends only text without NUL by the process transport"
-        )
-    return pid
-
-
-def _find_receiver(title: str) -> int:
-    window = find_window(title)
-    if window is None:
-        raise FileNotFoundError(
-            errno.ENOENT, "no window has this title: is the receiver running?", title
-        )
-    return window.hwnd
-
-
-def _senders_mapping(name: str) -> SharedMapping:
-    """The receiver's mapping; made here for a receiver that only opens it."""
-    try:
-        return SharedMapping.open(name)
-    except FileNotFoundError:
-        return SharedMapping.create(name, DEFAULT_MAPPING_SIZE, exist_ok=True)

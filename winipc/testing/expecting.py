@@ -1,0 +1,192 @@
+"""`ExpectingWindow`: a window that says what came in place of what was expected."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from winipc.message.lookup import register_message
+from winipc.message.window import WM_COPYDATA, CopyDataWindow, Message
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["ExpectingWindow"]
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """The parts of a message that matter to a test; None for any."""
+
+    message: int | None
+    id: int | None
+    data: bytes | str | None
+    wparam: int | None
+    lparam: int | None
+    pid: int | None
+
+    def differences(self, came: Message) -> list[str]:
+        lines = []
+        for name in ("message", "id", "wparam", "lparam"):
+            wanted, got = getattr(self, name), getattr(came, name)
+            if wanted is not None and wanted != got:
+                lines.append(f"{name}: expected {wanted:#x}, came {got:#x}")
+        if self.pid is not None and self.pid != came.pid:
+            lines.append(f"pid: expected {self.pid}, came {came.pid}")
+        if isinstance(self.data, str):
+            try:
+                text = came.text()
+            except UnicodeDecodeError:
+                lines.append(f"data: expected {self.data!r}, came what is no UTF-8:")
+                lines += _dump("came", bytes(came), 0)
+            else:
+                if text != self.data:
+                    lines += [
+                        f"data: expected {self.data!r}",
+                        f"          came {text!r}",
+                    ]
+        elif self.data is not None and self.data != bytes(came):
+            lines += _data_difference(self.data, bytes(came))
+        return lines
+
+    def __str__(self) -> str:
+        parts = []
+        for name in ("message", "id", "wparam", "lparam"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f"{name}={value:#x}")
+        if self.pid is not None:
+            parts.append(f"pid={self.pid}")
+        if self.data is not None:
+            parts.append(f"data={_short(self.data)}")
+        return " ".join(parts) or "any message"
+
+
+class ExpectingWindow(CopyDataWindow):
+    """A window with `expect`: what came instead is in the failure."""
+
+    __slots__ = ("_seen",)
+
+    _seen: list[str]
+
+    def expect(
+        self,
+        *,
+        id: int | None = None,
+        data: ReadableBuffer | str | None = None,
+        message: int | str | None = None,
+        wparam: int | None = None,
+        lparam: int | None = None,
+        pid: int | None = None,
+        timeout: float | None = 10.0,
+        skip: bool = False,
+    ) -> Message:
+        """Take the next message, which has to be this one, and return it.
+
+        Args:
+            id: Of a WM_COPYDATA.
+            data: Its bytes; or a str, for text in UTF-8 up to the first NUL.
+            message: Another message, a number or a registered name, that the
+                window was asked to take (`subscribe`, or `messages=`). Without
+                it, and without wparam and lparam, a WM_COPYDATA is expected.
+            pid: The process that has to have sent it; it has to name a window of
+                its own as sender.
+            timeout: Seconds for all of it.
+            skip: Pass over other messages until this one comes.
+
+        Raises `AssertionError` that says what differs, or what came until then.
+        """
+        __tracebackhide__ = True  # pytest shows the test's line
+        number = register_message(message) if isinstance(message, str) else message
+        if number is None and wparam is None and lparam is None:
+            number = WM_COPYDATA
+        expected = _Expected(
+            number,
+            None if id is None else id % (1 << 64),
+            data if data is None or isinstance(data, str) else bytes(data),
+            wparam,
+            lparam,
+            pid,
+        )
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                came = self.receive(left)
+            except TimeoutError:
+                raise AssertionError(
+                    f"not within {timeout} s: {expected}\n{self._history()}"
+                ) from None
+            differences = expected.differences(came)
+            if not differences:
+                self._note(came, "expected")
+                return came
+            self._note(came, "not expected")
+            if not skip:
+                lines = "\n  ".join(differences)
+                raise AssertionError(
+                    f"another message than expected\n  {lines}\n{self._history()}"
+                )
+
+    def expect_nothing(self, timeout: float = 0.2) -> None:
+        """Raise `AssertionError` if a message comes in the next `timeout` seconds."""
+        __tracebackhide__ = True  # pytest shows the test's line
+        try:
+            came = self.receive(timeout)
+        except TimeoutError:
+            return
+        self._note(came, "not expected")
+        raise AssertionError(f"a message came\n{self._history()}")
+
+    def _note(self, came: Message, what: str) -> None:
+        text = repr(came)
+        if came.is_copydata:
+            text += f" {_short(bytes(came))}"
+        self._history_lines().append(f"{text} ({what})")
+
+    def _history_lines(self) -> list[str]:
+        try:
+            return self._seen
+        except AttributeError:
+            self._seen = []
+            return self._seen
+
+    def _history(self) -> str:
+        seen = self._history_lines()
+        lines = [f"came to {self.title!r}:"]
+        if len(seen) > _SHOWN:
+            lines.append(f"({len(seen) - _SHOWN} before)")
+        lines += seen[-_SHOWN:] or ["nothing"]
+        if self.pending:
+            lines.append(f"({self.pending} more waiting)")
+        return "\n  ".join(lines)
+
+
+def _short(data: bytes | str) -> str:
+    return repr(data) if len(data) <= 64 else f"{data[:64]!r}... ({len(data)})"
+
+
+def _dump(label: str, data: bytes, at: int) -> list[str]:
+    """A few rows of a hex view around an offset."""
+    rows = []
+    begin = max(0, at // 16 * 16 - 16)
+    for offset in range(begin, min(len(data), begin + 48), 16):
+        row = data[offset : offset + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        rows.append(f"{label:>10} {offset:06x}  {row.hex(' '):<47}  {text}")
+    return rows or [f"{label:>10} (nothing)"]
+
+
+def _data_difference(expected: bytes, came: bytes) -> list[str]:
+    pairs = zip(expected, came, strict=False)
+    shorter = min(len(expected), len(came))
+    at = next((i for i, (a, b) in enumerate(pairs) if a != b), shorter)
+    sizes = f"{len(expected)} bytes expected, {len(came)} came"
+    return [
+        f"data: {sizes}; they differ from offset {at} on",
+        *_dump("expected", expected, at),
+        *_dump("came", came, at),
+    ]
