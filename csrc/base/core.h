@@ -105,6 +105,7 @@ int wi_scanner_init(PyObject *module, wi_state *state);
 int wi_catalog_init(PyObject *module, wi_state *state);
 int wi_channel_init(PyObject *module, wi_state *state);
 int wi_system_init(PyObject *module, wi_state *state);
+int wi_token_init(PyObject *module, wi_state *state);
 
 /* ----------------------------------------------------------------- errors */
 

@@ -107,7 +107,7 @@ static const module_init_fn module_parts[] = {
     wi_region_init,  wi_mapping_init, wi_snapshot_init,  wi_atomic_init,
     wi_section_init, wi_sync_init,    wi_message_init,   wi_window_init,
     wi_memory_init,  wi_process_init, wi_scanner_init,   wi_catalog_init,
-    wi_channel_init, wi_system_init,  wi_lock_word_init,
+    wi_channel_init, wi_system_init,  wi_lock_word_init, wi_token_init,
 };
 
 static int
