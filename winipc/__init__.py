@@ -27,7 +27,7 @@ from winipc.memory.layout import Field, Layout, LayoutError, StructView
 from winipc.memory.locked import LockedMapping
 from winipc.memory.mapping import MappingView, SharedMapping
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
-from winipc.memory.snapshot import Snapshot, Verification
+from winipc.memory.snapshot import Snapshot
 from winipc.message.lookup import (
     Window,
     broadcast_message,
@@ -135,7 +135,6 @@ __all__ = [
     "Transport",
     "ValueChange",
     "ValueType",
-    "Verification",
     "Waitable",
     "Watch",
     "Window",

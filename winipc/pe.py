@@ -35,7 +35,6 @@ __all__ = [
     "SectionVariable",
     "build_section_dll",
     "definition_bytes",
-    "import_library_bytes",
     "inspect_dll",
     "section_dll_bytes",
 ]
@@ -191,8 +190,6 @@ class _Machine:
     characteristics: int
     dll_characteristics: int
     subsystem: tuple[int, int]
-    relocation: int  # IMAGE_REL_*_ADDR32NB, for the import library
-    prefix: str  # what C puts before a name
 
 
 _FILE_EXECUTABLE = 0x0002
@@ -213,8 +210,6 @@ _MACHINES = {
         _FILE_EXECUTABLE | _FILE_LARGE_ADDRESS_AWARE | _FILE_DLL,
         _HIGH_ENTROPY_VA | _DYNAMIC_BASE | _NX_COMPAT,
         (6, 0),
-        0x0003,
-        "",
     ),
     "x86": _Machine(
         0x014C,
@@ -223,8 +218,6 @@ _MACHINES = {
         _FILE_EXECUTABLE | _FILE_32BIT | _FILE_DLL,
         _DYNAMIC_BASE | _NX_COMPAT | _NO_SEH,
         (6, 0),
-        0x0007,
-        "_",
     ),
     "arm64": _Machine(
         0xAA64,
@@ -233,8 +226,6 @@ _MACHINES = {
         _FILE_EXECUTABLE | _FILE_LARGE_ADDRESS_AWARE | _FILE_DLL,
         _HIGH_ENTROPY_VA | _DYNAMIC_BASE | _NX_COMPAT,
         (6, 2),
-        0x0002,
-        "",
     ),
 }
 _MACHINE_NAMES = {machine.code: name for name, machine in _MACHINES.items()}
@@ -260,7 +251,6 @@ def build_section_dll(
     machine: MachineName = "amd64",
     section: str = ".MYSEC",
     alignment: int = 16,
-    import_library: bool | str | os.PathLike[str] = False,
     definition: bool | str | os.PathLike[str] = False,
 ) -> PEImage:
     """Write a DLL that shares `variables` between all processes that load it.
@@ -271,9 +261,9 @@ def build_section_dll(
     up to 4096), in this order, but 64 KiB of zeros and more come last and take
     no room in the file. Up to just under 2 GiB are possible.
 
-    `import_library=True` also writes the `.lib` beside it, for C programs that
-    are linked against the DLL, `definition=True` the `.def`; a path puts them
-    elsewhere. In C: `__declspec(dllimport) extern char MySharedData[];`.
+    `definition=True` also writes the module-definition file (`.def`) beside it; a
+    path puts it elsewhere. `lib /def:` and `dlltool -d` make of it the import
+    library for C programs that are linked against the DLL.
 
     Returns what `inspect_dll` would say. Raises `ValueError` for names and
     sizes that a DLL cannot have, `OSError` when the file cannot be written
@@ -287,16 +277,11 @@ def build_section_dll(
         section=section,
         alignment=alignment,
     )
-    side = []
-    if import_library:
-        library = import_library_bytes(variables, name=target.name, machine=machine)
-        side.append((_beside(target, import_library, ".lib"), library))
+    _replace(target, data)
     if definition:
         text = definition_bytes(variables, name=target.name)
-        side.append((_beside(target, definition, ".def"), text))
-    _replace(target, data)
-    for other, content in side:
-        _replace(other, content)
+        beside = target.with_suffix(".def")
+        _replace(beside if definition is True else Path(definition), text)
     return inspect_dll(target)
 
 
@@ -541,13 +526,6 @@ def _checksum(image: bytearray) -> int:
     return total + len(image)
 
 
-# ---------------------------------------------------- what linkers want
-
-
-def _beside(target: Path, where: bool | str | os.PathLike[str], suffix: str) -> Path:
-    return target.with_suffix(suffix) if isinstance(where, bool) else Path(where)
-
-
 def definition_bytes(variables: Iterable[str], *, name: str) -> bytes:
     """A module-definition file (`.def`) for a DLL called `name`."""
     symbols = [_symbol(symbol) for symbol in variables]
@@ -557,208 +535,6 @@ def definition_bytes(variables: Iterable[str], *, name: str) -> bytes:
         *(f"    {symbol} DATA" for symbol in symbols),
     ]
     return ("\r\n".join(lines) + "\r\n").encode("utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """An object in a library, and the symbols that it defines."""
-
-    name: str
-    data: bytes
-    symbols: tuple[str, ...]
-
-
-def import_library_bytes(
-    variables: Iterable[str], *, name: str, machine: MachineName = "amd64"
-) -> bytes:
-    """An import library (`.lib`) for a DLL called `name` that exports `variables`.
-
-    LIB.EXE's own format, which LINK, lld and GNU ld read: a COFF archive of short
-    import objects of the kind DATA.
-    """
-    kind = _machine(machine)
-    _ascii(name, "the name of a DLL with an import library")
-    symbols = [_symbol(symbol) for symbol in variables]
-    stem = name.rpartition(".")[0] or name
-    members = [
-        _import_descriptor(name, stem, kind),
-        _null_descriptor(name, kind),
-        _null_thunk(name, stem, kind),
-    ]
-    members += [_short_import(symbol, name, kind) for symbol in symbols]
-    return _archive(members)
-
-
-def _coff_object(
-    kind: _Machine,
-    sections: list[tuple[bytes, bytes, list[tuple[int, int]], int]],
-    symbols: list[tuple[str, int, int]],
-) -> bytes:
-    """Sections (name, data, relocations (offset, symbol), flags), and symbols
-    (name, section, storage class)."""
-    strings = bytearray()
-    at = 20 + 40 * len(sections)
-    table = bytearray()
-    content = bytearray()
-    for name, data, relocations, flags in sections:
-        data_at = at + len(content)
-        content += data
-        relocations_at = at + len(content) if relocations else 0
-        for offset, symbol in relocations:
-            content += struct.pack("<IIH", offset, symbol, kind.relocation)
-        table += struct.pack(
-            "<8sIIIIIIHHI",
-            name,
-            0,
-            0,
-            len(data),
-            data_at,
-            relocations_at,
-            0,
-            len(relocations),
-            0,
-            flags,
-        )
-    records = bytearray()
-    for text, number, storage in symbols:
-        encoded = text.encode("ascii")
-        if len(encoded) <= 8:
-            label = encoded.ljust(8, b"\0")
-        else:
-            label = struct.pack("<II", 0, 4 + len(strings))
-            strings += encoded + b"\0"
-        records += struct.pack("<8sIhHBB", label, 0, number, 0, storage, 0)
-    header = struct.pack(
-        "<HHIIIHH",
-        kind.code,
-        len(sections),
-        0,
-        at + len(content),
-        len(symbols),
-        0,
-        _FILE_32BIT if kind.pointer == 4 else 0,
-    )
-    tail = struct.pack("<I", 4 + len(strings)) + strings
-    return bytes(header + table + content + records + tail)
-
-
-_IDATA = (
-    SectionFlags.CNT_INITIALIZED_DATA | SectionFlags.MEM_READ | SectionFlags.MEM_WRITE
-)
-_ALIGN = {2: 0x0020_0000, 4: 0x0030_0000, 8: 0x0040_0000}
-_EXTERNAL, _STATIC, _SECTION = 2, 3, 104
-
-
-def _import_descriptor(name: str, stem: str, kind: _Machine) -> _Member:
-    text = name.encode("ascii") + b"\0"
-    text += b"\0" * (len(text) % 2)
-    symbol = f"__IMPORT_DESCRIPTOR_{stem}"
-    data = _coff_object(
-        kind,
-        [
-            (b".idata$2", bytes(20), [(12, 2), (0, 3), (16, 4)], _IDATA | _ALIGN[4]),
-            (b".idata$6", text, [], _IDATA | _ALIGN[2]),
-        ],
-        [
-            (symbol, 1, _EXTERNAL),
-            (".idata$2", 1, _SECTION),
-            (".idata$6", 2, _STATIC),
-            (".idata$4", 0, _SECTION),
-            (".idata$5", 0, _SECTION),
-            ("__NULL_IMPORT_DESCRIPTOR", 0, _EXTERNAL),
-            (f"\x7f{stem}_NULL_THUNK_DATA", 0, _EXTERNAL),
-        ],
-    )
-    return _Member(name, data, (symbol,))
-
-
-def _null_descriptor(name: str, kind: _Machine) -> _Member:
-    symbol = "__NULL_IMPORT_DESCRIPTOR"
-    data = _coff_object(
-        kind,
-        [(b".idata$3", bytes(20), [], _IDATA | _ALIGN[4])],
-        [(symbol, 1, _EXTERNAL)],
-    )
-    return _Member(name, data, (symbol,))
-
-
-def _null_thunk(name: str, stem: str, kind: _Machine) -> _Member:
-    symbol = f"\x7f{stem}_NULL_THUNK_DATA"
-    flags = _IDATA | _ALIGN[kind.pointer]
-    data = _coff_object(
-        kind,
-        [
-            (b".idata$5", bytes(kind.pointer), [], flags),
-            (b".idata$4", bytes(kind.pointer), [], flags),
-        ],
-        [(symbol, 1, _EXTERNAL)],
-    )
-    return _Member(name, data, (symbol,))
-
-
-def _short_import(symbol: str, name: str, kind: _Machine) -> _Member:
-    import_data, import_name, import_name_no_prefix = 1, 1, 2
-    decorated = kind.prefix + symbol
-    text = decorated.encode("ascii") + b"\0" + name.encode("ascii") + b"\0"
-    naming = import_name_no_prefix if kind.prefix else import_name
-    data = struct.pack(
-        "<HHHHIIHH", 0, 0xFFFF, 0, kind.code, 0, len(text), 0, import_data | naming << 2
-    )
-    return _Member(name, data + text, (f"__imp_{decorated}",))
-
-
-def _archive(members: list[_Member]) -> bytes:
-    """Both symbol indexes, long names, and the members, all at even offsets."""
-    long_names = bytearray()
-    labels: dict[str, bytes] = {}
-    for member in members:
-        if member.name not in labels:
-            if len(member.name) <= 15:
-                labels[member.name] = member.name.encode("ascii") + b"/"
-            else:
-                labels[member.name] = b"/%d" % len(long_names)
-                long_names += member.name.encode("ascii") + b"\0"
-
-    pairs = [
-        (symbol, i) for i, member in enumerate(members) for symbol in member.symbols
-    ]
-    in_order = b"".join(symbol.encode("ascii") + b"\0" for symbol, _ in pairs)
-    by_name = sorted(pairs, key=lambda pair: pair[0].encode("ascii"))
-    sorted_text = b"".join(symbol.encode("ascii") + b"\0" for symbol, _ in by_name)
-
-    first_size = 4 + 4 * len(pairs) + len(in_order)
-    second_size = 4 + 4 * len(members) + 4 + 2 * len(pairs) + len(sorted_text)
-    at = 8
-    for size in (first_size, second_size, len(long_names)):
-        at += 60 + _round_up(size, 2) if size else 0
-    offsets = []
-    for member in members:
-        offsets.append(at)
-        at += 60 + _round_up(len(member.data), 2)
-
-    first = (
-        struct.pack(">I", len(pairs))
-        + struct.pack(f">{len(pairs)}I", *(offsets[i] for _, i in pairs))
-        + in_order
-    )
-    second = (
-        struct.pack("<I", len(members))
-        + struct.pack(f"<{len(members)}I", *offsets)
-        + struct.pack("<I", len(pairs))
-        + struct.pack(f"<{len(pairs)}H", *(i + 1 for _, i in by_name))
-        + sorted_text
-    )
-    parts = [b"!<arch>\n", _entry(b"/", first), _entry(b"/", second)]
-    if long_names:
-        parts.append(_entry(b"//", bytes(long_names)))
-    parts += [_entry(labels[member.name], member.data) for member in members]
-    return b"".join(parts)
-
-
-def _entry(label: bytes, data: bytes) -> bytes:
-    header = label.ljust(16) + b"0".ljust(12) + b"0".ljust(6) * 2 + b"0".ljust(8)
-    header += str(len(data)).encode("ascii").ljust(10) + b"`\n"
-    return header + data + b"\n" * (len(data) % 2)
 
 
 def _replace(target: Path, data: bytes) -> None:

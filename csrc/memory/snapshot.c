@@ -39,7 +39,8 @@
 #define SNAPSHOT_KEEP_GIL 4096
 #define SNAPSHOT_GIL_TRIES 64
 
-/* How many bytes to copy without the GIL between two looks at the clock. */
+/* How many bytes to copy without the GIL between two looks at the clock and
+ * at signals: a large record takes its time. */
 #define SNAPSHOT_SLICE (16u << 20)
 
 typedef struct {
@@ -120,19 +121,16 @@ snapshot_put(SnapshotObject *self, const char *from)
 
 /* -------------------------------------------------------------------- work */
 
-enum { JOB_READ, JOB_LOOK, JOB_WRITE, JOB_VERIFY, JOB_EXERCISE };
+enum { JOB_READ, JOB_LOOK, JOB_WRITE };
 
 typedef struct {
     SnapshotObject *self;
     int kind;
     char *bytes;       /* one record */
-    uint64_t tries;    /* how often to try, or to read and write */
-    uint64_t done;     /* whole records read or written */
-    uint64_t failed;   /* tries that met the writer */
-    uint64_t torn;     /* records that were not whole (never) */
-    uint64_t distinct; /* records that differed from the one before */
-    uint64_t sequence; /* the last one seen */
-    uint64_t value;    /* of the last record of JOB_VERIFY, JOB_EXERCISE */
+    uint64_t tries;    /* JOB_READ: how often to try */
+    uint64_t failed;   /* JOB_READ: tries that met the writer */
+    uint64_t sequence; /* JOB_READ, JOB_LOOK: the last one seen */
+    BOOL done;         /* JOB_READ: the record is whole */
 } snapshot_job;
 
 static void
@@ -149,61 +147,6 @@ snapshot_pause(uint64_t failed)
     }
 }
 
-/* A record of JOB_EXERCISE is one number, again and again: is it? */
-static BOOL
-snapshot_is_uniform(const char *bytes, Py_ssize_t size, uint64_t *value)
-{
-    uint64_t first, word;
-    memcpy(&first, bytes, sizeof(first));
-    *value = first;
-    for (Py_ssize_t at = 8; at < size; at += 8) {
-        memcpy(&word, bytes + at, sizeof(word));
-        if (word != first) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-static void
-snapshot_verify(snapshot_job *job)
-{
-    SnapshotObject *self = job->self;
-    while (job->done < job->tries) {
-        uint64_t value;
-        if (!snapshot_try(self, job->bytes, &job->sequence)) {
-            job->failed++;
-            if (job->failed % 65536 == 0) {
-                return; /* let Ctrl+C and the deadline in */
-            }
-            snapshot_pause(job->failed);
-            continue;
-        }
-        job->done++;
-        if (!snapshot_is_uniform(job->bytes, self->size, &value)) {
-            job->torn++;
-        }
-        if (value != job->value) {
-            job->distinct++;
-            job->value = value;
-        }
-    }
-}
-
-static void
-snapshot_exercise(snapshot_job *job)
-{
-    SnapshotObject *self = job->self;
-    while (job->done < job->tries) {
-        job->value++;
-        for (Py_ssize_t at = 0; at < self->size; at += 8) {
-            memcpy(job->bytes + at, &job->value, sizeof(job->value));
-        }
-        snapshot_put(self, job->bytes);
-        job->done++;
-    }
-}
-
 static void
 snapshot_work(void *arg)
 {
@@ -212,7 +155,7 @@ snapshot_work(void *arg)
     case JOB_READ:
         while (job->tries-- > 0) {
             if (snapshot_try(job->self, job->bytes, &job->sequence)) {
-                job->done = 1;
+                job->done = TRUE;
                 return;
             }
             snapshot_pause(++job->failed);
@@ -221,14 +164,8 @@ snapshot_work(void *arg)
     case JOB_LOOK:
         job->sequence = snapshot_sequence(job->self);
         break;
-    case JOB_WRITE:
-        snapshot_put(job->self, job->bytes);
-        break;
-    case JOB_VERIFY:
-        snapshot_verify(job);
-        break;
     default:
-        snapshot_exercise(job);
+        snapshot_put(job->self, job->bytes);
         break;
     }
 }
@@ -382,15 +319,6 @@ failed:
 
 /* -------------------------------------------------------------------- read */
 
-/* How many records to copy, at most, between two looks at the clock and at
- * signals: large ones take their time. */
-static uint64_t
-snapshot_slice(const SnapshotObject *self, uint64_t most)
-{
-    uint64_t slice = SNAPSHOT_SLICE / (uint64_t)self->size + 1;
-    return slice < most ? slice : most;
-}
-
 /* A whole record into bytes, of self->size. 0, or -1 with an exception. */
 static int
 snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
@@ -408,11 +336,12 @@ snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
             YieldProcessor();
         }
     }
+    const uint64_t slice = SNAPSHOT_SLICE / (uint64_t)self->size + 1;
     ULONGLONG start = GetTickCount64();
     int result = -1;
     self->calls++; /* a signal's handler may try to close it */
     for (;;) {
-        job.tries = snapshot_slice(self, 1024);
+        job.tries = slice < 1024 ? slice : 1024;
         if (snapshot_run(&job, TRUE) < 0) {
             break;
         }
@@ -543,95 +472,6 @@ done:
     return result;
 }
 
-/* -------------------------------------------------------------- self-tests */
-
-/* In slices, so that Ctrl+C gets in. */
-static int
-snapshot_loop(snapshot_job *job, uint64_t count, uint64_t timeout_ms)
-{
-    SnapshotObject *self = job->self;
-    ULONGLONG start = GetTickCount64();
-    if (self->size % 8 != 0) {
-        PyErr_SetString(PyExc_ValueError,
-                        "only records of whole 8 bytes can be verified");
-        return -1;
-    }
-    job->bytes = PyMem_Malloc((size_t)self->size);
-    if (job->bytes == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    int result = 0;
-    self->calls++; /* a signal's handler may try to close it */
-    while (result == 0 && job->done < count) {
-        uint64_t left = count - job->done;
-        uint64_t slice = snapshot_slice(self, 100000);
-        job->tries = job->done + (left < slice ? left : slice);
-        result = snapshot_run(job, TRUE);
-        if (result == 0) {
-            result = PyErr_CheckSignals();
-        }
-        if (timeout_ms != WI_FOREVER &&
-            GetTickCount64() - start >= timeout_ms) {
-            break;
-        }
-    }
-    self->calls--;
-    PyMem_Free(job->bytes);
-    return result;
-}
-
-PyDoc_STRVAR(snapshot_verify_doc,
-             "_verify($self, count, timeout=None, /)\n--\n\n"
-             "Read `count` records of exercise(): (read, torn, retries,"
-             " distinct).\n\n"
-             "Win32: none.");
-
-static PyObject *
-snapshot_verify_method(PyObject *op, PyObject *args)
-{
-    SnapshotObject *self = (SnapshotObject *)op;
-    uint64_t count, timeout = WI_FOREVER;
-    if (!PyArg_ParseTuple(args, "O&|O&:_verify", wi_u64_converter, &count,
-                          wi_timeout_converter, &timeout) ||
-        snapshot_check_open(self) < 0) {
-        return NULL;
-    }
-    snapshot_job job = {.self = self, .kind = JOB_VERIFY};
-    if (snapshot_loop(&job, count, timeout) < 0) {
-        return NULL;
-    }
-    return Py_BuildValue(
-        "KKKK", (unsigned long long)job.done, (unsigned long long)job.torn,
-        (unsigned long long)job.failed, (unsigned long long)job.distinct);
-}
-
-PyDoc_STRVAR(
-    snapshot_exercise_doc,
-    "exercise($self, count, timeout=None, /)\n--\n\n"
-    "Write records that verify() can tell from torn ones, as fast as\n"
-    "it goes, until `count` are written or `timeout` seconds over.\n\n"
-    "Each record is one number of 64 bits, again and again. Returns\n"
-    "how many were written. Runs without the GIL.\n\n"
-    "Win32: none, copies into mapped memory.");
-
-static PyObject *
-snapshot_exercise_method(PyObject *op, PyObject *args)
-{
-    SnapshotObject *self = (SnapshotObject *)op;
-    uint64_t count, timeout = WI_FOREVER;
-    if (!PyArg_ParseTuple(args, "O&|O&:exercise", wi_u64_converter, &count,
-                          wi_timeout_converter, &timeout) ||
-        snapshot_check_writable(self) < 0) {
-        return NULL;
-    }
-    snapshot_job job = {.self = self, .kind = JOB_EXERCISE};
-    if (snapshot_loop(&job, count, timeout) < 0) {
-        return NULL;
-    }
-    return PyLong_FromUnsignedLongLong(job.done);
-}
-
 /* ------------------------------------------------------------------- close */
 
 /* Giving a buffer back may run Python, which finds it closed by then. */
@@ -758,9 +598,6 @@ static PyMethodDef snapshot_methods[] = {
     {"read_into", SNAPSHOT_CAST(snapshot_read_into),
      METH_FASTCALL | METH_KEYWORDS, snapshot_read_into_doc},
     {"write", snapshot_write, METH_O, snapshot_write_doc},
-    {"_verify", snapshot_verify_method, METH_VARARGS, snapshot_verify_doc},
-    {"exercise", snapshot_exercise_method, METH_VARARGS,
-     snapshot_exercise_doc},
     {"close", snapshot_close, METH_NOARGS, snapshot_close_doc},
     {"__enter__", snapshot_enter, METH_NOARGS, NULL},
     {"__exit__", snapshot_exit, METH_VARARGS, NULL},

@@ -132,8 +132,11 @@ def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:
         section.write(b"hello")
         assert section.read(5) == b"hello"
     assert b"counter" in run_winipc("section", "show", str(dll)).stdout
-    done = run_winipc("section", "build", str(tmp_path / "one.dll"), "counter=8")
+    done = run_winipc(
+        "section", "build", str(tmp_path / "one.dll"), "counter=8", "--def"
+    )
     assert b"one.dll: 1 variable, " in done.stdout
+    assert (tmp_path / "one.def").exists()
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_telemetry_is_never_torn(telemetry: list[nbformat.NotebookNode]) -> None
     found = re.search(r"(\d+) records of (\d+) frames, 0 torn", recorded)
     assert found is not None, recorded
     assert 10 < int(found[1]) <= int(found[2])
-    shown = text_of(cell_with(telemetry, "record.verify"))
+    shown = text_of(cell_with(telemetry, "snapshots:    "))
     assert "snapshots:    0 of 500 are torn" in shown
 
 

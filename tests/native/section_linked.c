@@ -1,5 +1,6 @@
-/* A plain C program linked against the import library of a built DLL. It prints
- * what is in the shared variables, changes them, and ends when a line comes in. */
+/* A plain C program linked against the import library that dlltool makes of
+ * a built DLL's .def. It prints what is in the shared variables, changes them,
+ * and ends when a line comes in. */
 #include <windows.h>
 
 #include <stdio.h>

@@ -18,7 +18,6 @@ from winipc import SectionError, SectionFlags, SharedSection, _core
 from winipc.pe import (
     build_section_dll,
     definition_bytes,
-    import_library_bytes,
     inspect_dll,
     section_dll_bytes,
 )
@@ -49,8 +48,6 @@ def test_a_built_dll_has_its_variables_and_values(tmp_path: Path) -> None:
 def test_equal_arguments_give_equal_bytes() -> None:
     """No time, no random number, no path."""
     assert section_dll_bytes(VARIABLES) == section_dll_bytes(dict(VARIABLES))
-    library = [import_library_bytes(VARIABLES, name="a.dll") for _ in range(2)]
-    assert library[0] == library[1]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -239,68 +236,19 @@ def _wine() -> bool:
 # ------------------------------------------------------------------ linkers
 
 
-def test_side_files_are_written_where_asked(tmp_path: Path) -> None:
+def test_the_definition_is_written_where_asked(tmp_path: Path) -> None:
     """Beside the DLL by default, or at a path."""
     other = tmp_path / "other.def"
-    build_section_dll(
-        tmp_path / "x.dll", VARIABLES, import_library=True, definition=other
-    )
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["other.def", "x.dll", "x.lib"]
-    lines = other.read_text().splitlines()
-    assert lines == [
+    build_section_dll(tmp_path / "x.dll", VARIABLES, definition=other)
+    build_section_dll(tmp_path / "x.dll", VARIABLES, definition=True)
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["other.def", "x.def", "x.dll"]
+    assert other.read_bytes() == (tmp_path / "x.def").read_bytes()
+    assert other.read_text().splitlines() == [
         'LIBRARY "x.dll"',
         "EXPORTS",
         *(f"    {v} DATA" for v in VARIABLES),
     ]
-    assert (tmp_path / "x.lib").read_bytes() == import_library_bytes(
-        VARIABLES, name="x.dll"
-    )
-
-
-def _members(archive: bytes) -> list[tuple[int, bytes, bytes]]:
-    """(offset, label, data) of each member of an archive."""
-    assert archive[:8] == b"!<arch>\n"
-    at = 8
-    members = []
-    while at < len(archive):
-        header = archive[at : at + 60]
-        assert header[58:] == b"`\n"
-        size = int(header[48:58])
-        members.append((at, header[:16].rstrip(), archive[at + 60 : at + 60 + size]))
-        at += 60 + size + size % 2
-    assert at == len(archive)
-    return members
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("name", ["x.dll", "a-rather-long-name.dll"])
-def test_the_import_library_is_a_sound_archive(machine: Any, name: str) -> None:
-    """Both indexes lead to the members; each variable is a short DATA import."""
-    members = _members(import_library_bytes(VARIABLES, name=name, machine=machine))
-    first, second = members[0], members[1]
-    assert first[1] == second[1] == b"/"
-    (count,) = struct.unpack_from(">I", first[2])
-    offsets = struct.unpack_from(f">{count}I", first[2], 4)
-    symbols = first[2][4 + 4 * count :].split(b"\0")[:-1]
-    by_offset = {at: data for at, _, data in members}
-    prefix = b"_" if machine == "x86" else b""
-    for variable in VARIABLES:
-        data = by_offset[offsets[symbols.index(b"__imp_" + prefix + variable.encode())]]
-        signature = struct.unpack_from("<HHHHIIHH", data)
-        assert signature[:2] == (0, 0xFFFF)
-        assert signature[3] == {"amd64": 0x8664, "x86": 0x14C, "arm64": 0xAA64}[machine]
-        assert signature[7] == (1 | 2 << 2 if prefix else 1 | 1 << 2)
-        text = prefix + variable.encode() + b"\0" + name.encode() + b"\0"
-        assert data[20:] == text
-    (files,) = struct.unpack_from("<I", second[2])
-    at = struct.unpack_from(f"<{files}I", second[2], 4)
-    (again,) = struct.unpack_from("<I", second[2], 4 + 4 * files)
-    indexes = struct.unpack_from(f"<{again}H", second[2], 8 + 4 * files)
-    names = second[2][8 + 4 * files + 2 * again :].split(b"\0")[:-1]
-    assert names == sorted(symbols)
-    assert {n: at[i - 1] for n, i in zip(names, indexes, strict=True)} == dict(
-        zip(symbols, offsets, strict=True)
-    )
 
 
 def test_definitions_name_each_variable() -> None:

@@ -27,7 +27,10 @@ def add(commands: Commands) -> None:
     )
     build.add_argument("--machine", choices=("amd64", "x86", "arm64"), default="amd64")
     build.add_argument(
-        "--lib", action="store_true", help="also an import library and a .def file"
+        "--def",
+        dest="definition",
+        action="store_true",
+        help="also a .def file, of which linkers make an import library",
     )
     add_json(build)
     build.set_defaults(run=_build)
@@ -54,8 +57,7 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.path,
         variables,
         machine=arguments.machine,
-        import_library=arguments.lib,
-        definition=arguments.lib,
+        definition=arguments.definition,
     )
     if arguments.json:
         return _show(arguments)

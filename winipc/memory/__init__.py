@@ -36,7 +36,6 @@ from winipc.memory.pages import (
 )
 from winipc.memory.snapshot import (
     Snapshot,
-    Verification,
 )
 
 __all__ = [
@@ -55,7 +54,6 @@ __all__ = [
     "SharedMapping",
     "Snapshot",
     "StructView",
-    "Verification",
     "atomic_add",
     "atomic_and",
     "atomic_compare_exchange",

@@ -18,7 +18,6 @@ Where somebody else laid it out, `Snapshot.foreign` is told where things are.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
@@ -27,26 +26,11 @@ from winipc.base.shown import Shown
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Snapshot", "Verification"]
+__all__ = ["Snapshot"]
 
 Kind = Literal["seqlock", "double"]
 
 _HEADER = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What `Snapshot.verify` saw."""
-
-    #: Records that were read whole.
-    read: int
-    #: Of these, records that were in fact torn. Anything but 0 means that the writer
-    #: does not follow the protocol, or that the layout is told wrong.
-    torn: int
-    #: Copies that were thrown away because the writer was at work.
-    retries: int
-    #: Records that differed from the one before.
-    distinct: int
 
 
 class Snapshot(_core.Snapshot, Shown):
@@ -136,18 +120,6 @@ class Snapshot(_core.Snapshot, Shown):
     def unpack(self, format: str, timeout: float | None = 1.0) -> tuple[Any, ...]:
         """`struct.unpack` of one whole record; the rest is that of `read`."""
         return struct.unpack(format, self.read(timeout))
-
-    def verify(self, count: int, timeout: float | None = None) -> Verification:
-        """Read records that a peer writes with `exercise`, and look for torn ones.
-
-        A self-test of a layout and of a writer, without the GIL: each record has to
-        be one 64-bit number again and again. Ends after `count` records, or after
-        `timeout` seconds.
-
-        Raises:
-            ValueError: `size` is not a multiple of 8.
-        """
-        return Verification(*self._verify(count, timeout))
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else f" kind={self.kind!r} size={self.size}"
