@@ -116,19 +116,16 @@ extern "C" {
  * of max_record + 8 bytes into which the last record of a lap may extend. So
  * every record is contiguous, and no record is ever padding.
  *
- * A record is a word of 8 bytes (length in the low 32 bits, flags in the high
- * ones), `length` bytes of payload, and 0 to 7 bytes up to a multiple of 8.
- * A record that begins at position p lies at data_offset + p % capacity.
+ * A record is one message: a word of 8 bytes (length in the low 32 bits,
+ * WINIPC_RECORD_MARK in the high ones), `length` bytes of payload, and 0 to 7
+ * bytes up to a multiple of 8. One that begins at position p lies at
+ * data_offset + p % capacity. A message has at most max_record bytes; for a
+ * larger one, make a channel with more capacity, or share a mapping and send
+ * where in it the data is.
  *
  * `tail` is the position after the last committed record and `head` that of
  * the oldest one not yet consumed; both only grow, head <= tail and
  * tail - head <= capacity. Positions count bytes since the channel was made.
- *
- * A message of at most max_record bytes is one record with the flags FIRST
- * and LAST. A larger one goes in parts: the payload of its first record
- * begins with the whole length as 64 bits, and only its last record has
- * LAST. A FIRST in the middle of a message means that the rest of the old
- * one never comes (its producer died or gave up): throw its parts away.
  *
  * THE PROTOCOL, and why its memory order is enough.
  *
@@ -165,7 +162,7 @@ extern "C" {
  */
 
 #define WINIPC_CHANNEL_MAGIC UINT64_C(0x314e414843504957) /* "WIPCHAN1" */
-#define WINIPC_CHANNEL_VERSION 1u
+#define WINIPC_CHANNEL_VERSION 2u
 #define WINIPC_CHANNEL_DATA_OFFSET 4096u
 #define WINIPC_CHANNEL_MIN_CAPACITY 256u
 #define WINIPC_CHANNEL_MAX_CAPACITY UINT64_C(0x40000000) /* 1 GiB */
@@ -179,11 +176,8 @@ extern "C" {
 /* Members: slot 0 is the consumer, the others are producers. */
 #define WINIPC_CHANNEL_MEMBERS 64
 
-/* The flags of a record; the rest of the high word is the mark. */
-#define WINIPC_RECORD_FIRST 1u
-#define WINIPC_RECORD_LAST 2u
-#define WINIPC_RECORD_MARK 0x57490000u
-#define WINIPC_RECORD_WHOLE (WINIPC_RECORD_FIRST | WINIPC_RECORD_LAST)
+/* The high half of the word of every record. */
+#define WINIPC_RECORD_MARK 0x57490003u
 
 /* Bit 0 of head, with DROP_OLDEST: the consumer is reading. */
 #define WINIPC_HEAD_BUSY UINT64_C(1)
@@ -247,7 +241,7 @@ enum {
     WINIPC_CLOSED,    /* the other side has closed */
     WINIPC_BROKEN,    /* the other side has died */
     WINIPC_CORRUPT,   /* shared memory holds what it must not: see fault */
-    WINIPC_TOO_LARGE, /* does not fit in the buffer, or in the channel */
+    WINIPC_TOO_LARGE, /* larger than max_record, or than the buffer */
     WINIPC_TAKEN,     /* the role is taken by a living process */
     WINIPC_FAILED,    /* a Win32 call failed: see GetLastError */
     WINIPC_ABANDONED, /* the lock is ours; its last owner died with it */
@@ -553,10 +547,10 @@ winipc_ring_reserve(winipc_ring *ring, uint64_t length, void **payload)
 
 /* The payload is written: finish the record. It is visible from publish. */
 WINIPC_INLINE void
-winipc_ring_commit(winipc_ring *ring, uint64_t length, uint32_t flags)
+winipc_ring_commit(winipc_ring *ring, uint64_t length)
 {
     WINIPC_WRITE(winipc_ring_at(ring, ring->tail),
-                 length | (uint64_t)(flags | WINIPC_RECORD_MARK) << 32);
+                 length | (uint64_t)WINIPC_RECORD_MARK << 32);
     ring->tail += winipc_record_size(length);
 }
 
@@ -709,12 +703,11 @@ winipc_ring_resume(winipc_ring *ring)
     return WINIPC_OK;
 }
 
-/* The oldest record: where its payload is, its length and flags. EMPTY if
- * there is none. It stays until pop and release. With DROP_OLDEST it is
+/* The oldest record: where its payload is, and its length. EMPTY if there is
+ * none. It stays until pop and release. With DROP_OLDEST it is
  * claimed as well, and release (or front again) has to follow. */
 WINIPC_INLINE int
-winipc_ring_front(winipc_ring *ring, const void **payload, uint32_t *length,
-                  uint32_t *flags)
+winipc_ring_front(winipc_ring *ring, const void **payload, uint32_t *length)
 {
     if ((ring->flags & WINIPC_CHANNEL_DROP_OLDEST) && !ring->claimed) {
         /* The producers move head too: see where it is, and hold it. */
@@ -750,16 +743,14 @@ winipc_ring_front(winipc_ring *ring, const void **payload, uint32_t *length,
     const unsigned char *at = winipc_ring_at(ring, ring->head);
     uint64_t word = WINIPC_READ(at);
     uint32_t bytes = (uint32_t)word;
-    uint32_t kind = (uint32_t)(word >> 32);
     if (bytes > ring->max_record ||
         winipc_record_size(bytes) > ring->tail_seen - ring->head ||
-        (kind & ~WINIPC_RECORD_WHOLE) != WINIPC_RECORD_MARK) {
+        word >> 32 != WINIPC_RECORD_MARK) {
         return winipc_ring_corrupt(ring, "record");
     }
     ring->front_size = winipc_record_size(bytes);
     *payload = at + 8;
     *length = bytes;
-    *flags = kind & WINIPC_RECORD_WHOLE;
     return WINIPC_OK;
 }
 
@@ -879,8 +870,6 @@ enum { WINIPC_WAKE_DATA = 0, WINIPC_WAKE_SPACE = 1, WINIPC_WAKE_LOCK = 2 };
 /* How often calls that do not wait ask the system whether a peer lives. */
 #define WINIPC_LOOK_MS 500u
 #define WINIPC_INFINITE UINT32_MAX
-/* How many parts of one message a receive without waiting takes. */
-#define WINIPC_PARTS_MAX 4096u
 
 #ifdef _WIN32
 typedef struct winipc_peer {
@@ -912,13 +901,8 @@ typedef struct winipc_channel {
     uint64_t send_word; /* our word as a producer, 0: we are none */
     uint64_t recv_word; /* our word as the consumer, 0: we are not */
     unsigned int send_slot;
-    int locked; /* the producers' lock is ours */
-    uint64_t
-        looked[2]; /* winipc_os_ms of the last look, as sender, receiver */
-    /* recv: a message in parts, of which `done` bytes have arrived */
-    uint64_t part_total;
-    uint64_t part_done;
-    int parting;
+    int locked;         /* the producers' lock is ours */
+    uint64_t looked[2]; /* when last, in ms, as sender and as receiver */
 } winipc_channel;
 
 WINIPC_FUNC void winipc_os_signal(winipc_channel *ch, int which);
@@ -1043,7 +1027,6 @@ winipc_channel_claim(winipc_channel *ch, int receive)
         int result;
         if (receive) {
             ch->recv_word = word;
-            ch->parting = 0;
             result = winipc_ring_resume(&ch->ring);
         }
         else {
@@ -1297,31 +1280,6 @@ winipc_channel_reserve(winipc_channel *ch, uint64_t length, void **payload)
     return result;
 }
 
-/* How many bytes of the message go into its next part, and its flags. The
- * first of several parts begins with the whole length. */
-WINIPC_INLINE uint64_t
-winipc_channel_part(const winipc_channel *ch, uint64_t length, uint64_t done,
-                    uint32_t *flags, uint64_t *prefix)
-{
-    uint64_t room = ch->ring.max_record & ~UINT64_C(7);
-    *prefix = 0;
-    *flags = 0;
-    if (done == 0) {
-        *flags = WINIPC_RECORD_FIRST;
-        if (length <= ch->ring.max_record) {
-            *flags = WINIPC_RECORD_WHOLE;
-            return length;
-        }
-        *prefix = 8;
-        return room - 8;
-    }
-    if (length - done <= room) {
-        *flags = WINIPC_RECORD_LAST;
-        return length - done;
-    }
-    return room;
-}
-
 /* How long a step may wait until a moment; 0 when it is over. */
 WINIPC_FUNC uint32_t
 winipc_channel_slice(uint32_t timeout_ms, uint64_t began)
@@ -1337,16 +1295,6 @@ winipc_channel_slice(uint32_t timeout_ms, uint64_t began)
                                                : WINIPC_SLICE_MS;
 }
 
-/* Whether a receiver that has taken so many parts of a message stops here: a
- * peer may stream parts with nothing in them for ever. Where it shall not
- * wait at all, a bounded number of parts is taken. */
-WINIPC_INLINE int
-winipc_channel_enough(uint32_t timeout_ms, uint64_t began, uint32_t parts)
-{
-    return timeout_ms == 0 ? parts >= WINIPC_PARTS_MAX
-                           : winipc_channel_slice(timeout_ms, began) == 0;
-}
-
 /* The moment now, where somebody will ask: clocks cost more than a send. */
 WINIPC_INLINE uint64_t
 winipc_channel_began(uint32_t timeout_ms)
@@ -1356,13 +1304,17 @@ winipc_channel_began(uint32_t timeout_ms)
 }
 
 /* Send one message. OK; TIMEOUT (with timeout_ms 0: no room now); CLOSED or
- * BROKEN (no consumer any more); TAKEN; TOO_LARGE; CORRUPT; FAILED. */
+ * BROKEN (no consumer any more); TAKEN; CORRUPT; FAILED. TOO_LARGE: more than
+ * ring.max_record bytes never fit; see THE LAYOUT for what to do. */
 WINIPC_FUNC int
 winipc_channel_send(winipc_channel *ch, const void *data, uint64_t length,
                     uint32_t timeout_ms)
 {
     uint64_t began = winipc_channel_began(timeout_ms);
-    uint64_t done = 0;
+    void *payload;
+    if (length > ch->ring.max_record) {
+        return WINIPC_TOO_LARGE;
+    }
     int result = winipc_channel_claim(ch, 0);
     if (result != WINIPC_OK) {
         return result;
@@ -1370,10 +1322,6 @@ winipc_channel_send(winipc_channel *ch, const void *data, uint64_t length,
     result = winipc_channel_consumer(ch, 0);
     if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
         return result;
-    }
-    if (length > ch->ring.max_record &&
-        (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
-        return WINIPC_TOO_LARGE; /* half a message cannot be dropped */
     }
     if (ch->ring.flags & WINIPC_CHANNEL_MANY) {
         do {
@@ -1386,45 +1334,34 @@ winipc_channel_send(winipc_channel *ch, const void *data, uint64_t length,
             return result;
         }
     }
-    do {
-        uint32_t flags;
-        uint64_t prefix;
-        void *payload;
-        uint64_t part = winipc_channel_part(ch, length, done, &flags, &prefix);
-        while ((result = winipc_channel_reserve(ch, prefix + part,
-                                                &payload)) == WINIPC_FULL) {
-            uint32_t slice = winipc_channel_slice(timeout_ms, began);
-            result = winipc_channel_wait_space(ch, prefix + part, slice);
-            if (result != WINIPC_OK &&
-                (result != WINIPC_TIMEOUT || slice == 0)) {
-                break;
-            }
-        }
-        if (result != WINIPC_OK) {
+    while ((result = winipc_channel_reserve(ch, length, &payload)) ==
+           WINIPC_FULL) {
+        uint32_t slice = winipc_channel_slice(timeout_ms, began);
+        result = winipc_channel_wait_space(ch, length, slice);
+        if (result != WINIPC_OK && (result != WINIPC_TIMEOUT || slice == 0)) {
             break;
         }
-        if (prefix != 0) {
-            WINIPC_WRITE(payload, length);
-        }
-        WINIPC_COPY((unsigned char *)payload + prefix,
-                    (const unsigned char *)data + done, (size_t)part);
-        winipc_ring_commit(&ch->ring, prefix + part, flags);
+    }
+    if (result == WINIPC_OK) {
+        WINIPC_COPY(payload, data, (size_t)length);
+        winipc_ring_commit(&ch->ring, length);
         winipc_channel_publish(ch);
-        done += part;
-    } while (done < length);
+    }
     winipc_channel_unlock(ch);
     return result;
 }
 
-/* The next record, waiting for it, with a time-out that began then. */
-WINIPC_INLINE int
-winipc_channel_await(winipc_channel *ch, const void **payload,
-                     uint32_t *length, uint32_t *flags, uint32_t timeout_ms,
-                     uint64_t began)
+/* The next message where it lies, waiting for it. It stays until
+ * winipc_channel_next. CLOSED: all producers have left and everything is
+ * read; BROKEN: the same, but one of them died. */
+WINIPC_FUNC int
+winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
+                    uint32_t timeout_ms)
 {
+    uint64_t began = winipc_channel_began(timeout_ms);
     int result = winipc_channel_claim(ch, 1);
     while (result == WINIPC_OK) {
-        result = winipc_ring_front(&ch->ring, payload, length, flags);
+        result = winipc_ring_front(&ch->ring, payload, length);
         if (result != WINIPC_EMPTY) {
             break;
         }
@@ -1437,15 +1374,6 @@ winipc_channel_await(winipc_channel *ch, const void **payload,
     return result;
 }
 
-/* The next record, waiting for it. It stays until winipc_channel_next. */
-WINIPC_FUNC int
-winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
-                    uint32_t *flags, uint32_t timeout_ms)
-{
-    return winipc_channel_await(ch, payload, length, flags, timeout_ms,
-                                winipc_channel_began(timeout_ms));
-}
-
 WINIPC_FUNC void
 winipc_channel_next(winipc_channel *ch)
 {
@@ -1453,69 +1381,26 @@ winipc_channel_next(winipc_channel *ch)
     winipc_channel_release(ch);
 }
 
-/* Receive one message. TOO_LARGE: *length says how large a buffer it needs,
- * and it is still there. After a TIMEOUT in the middle of a message in
- * parts, call again with the same buffer; the time-out is that of the whole
- * call, however many parts come. CLOSED: all producers have left and
- * everything is read; BROKEN: the same, but one of them died. */
+/* Receive one message into a buffer, as winipc_channel_peek does. TOO_LARGE:
+ * *length says how large a buffer it needs, and it is still there. */
 WINIPC_FUNC int
 winipc_channel_recv(winipc_channel *ch, void *buffer, uint64_t size,
                     uint64_t *length, uint32_t timeout_ms)
 {
-    uint64_t began = winipc_channel_began(timeout_ms);
-    uint32_t parts = 0;
-    do {
-        const void *payload;
-        uint32_t bytes, flags;
-        uint64_t skip = 0;
-        int result = winipc_channel_await(ch, &payload, &bytes, &flags,
-                                          timeout_ms, began);
-        if (result != WINIPC_OK) {
-            return result;
-        }
-        if (flags & WINIPC_RECORD_FIRST) {
-            ch->part_done = 0;
-            ch->part_total = bytes;
-            if (!(flags & WINIPC_RECORD_LAST)) {
-                if (bytes < 8) {
-                    return winipc_ring_corrupt(&ch->ring, "first part");
-                }
-                ch->part_total = WINIPC_READ(payload);
-                skip = 8;
-            }
-            *length = ch->part_total;
-            if (ch->part_total > size) {
-                if (ch->ring.claimed) {
-                    winipc_channel_release(ch);
-                }
-                return WINIPC_TOO_LARGE;
-            }
-            ch->parting = 1;
-        }
-        bytes -= (uint32_t)skip;
-        if (ch->parting) {
-            uint64_t left = ch->part_total - ch->part_done;
-            int last = (flags & WINIPC_RECORD_LAST) != 0;
-            if (bytes > left || (last && bytes != left) ||
-                ch->part_total > size) {
-                ch->parting = 0;
-                return winipc_ring_corrupt(&ch->ring, "part");
-            }
-            WINIPC_COPY((unsigned char *)buffer + ch->part_done,
-                        (const unsigned char *)payload + skip, bytes);
-            ch->part_done += bytes;
-            winipc_channel_next(ch);
-            if (last) {
-                ch->parting = 0;
-                *length = ch->part_total;
-                return WINIPC_OK;
-            }
-        }
-        else {
-            winipc_channel_next(ch); /* the rest of what nobody began */
-        }
-    } while (!winipc_channel_enough(timeout_ms, began, ++parts));
-    return WINIPC_TIMEOUT;
+    const void *payload;
+    uint32_t bytes;
+    int result = winipc_channel_peek(ch, &payload, &bytes, timeout_ms);
+    if (result != WINIPC_OK) {
+        return result;
+    }
+    *length = bytes;
+    if (bytes > size) {
+        winipc_channel_release(ch);
+        return WINIPC_TOO_LARGE;
+    }
+    WINIPC_COPY(buffer, payload, bytes);
+    winipc_channel_next(ch);
+    return WINIPC_OK;
 }
 
 #endif /* WINIPC_HAVE_OS */

@@ -964,7 +964,6 @@ class Channel:
     def dropped(self) -> int: ...
     @property
     def pending(self) -> int: ...
-    max_message: int
 
 # -------------------------------------------------------------- system/system.c
 

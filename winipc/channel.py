@@ -60,7 +60,7 @@ class Channel(_core.Channel, Closing):
     """A bounded ring of messages in shared memory.
 
     `name`, `capacity` and `max_record` (bytes), `created`, `closed`, `pending` (bytes
-    in use), `dropped` (messages), `max_message` (bytes, may be set).
+    in use), `dropped` (messages).
 
     Any thread may use it. Threads that send on one object take turns, and so do those
     that receive; a sender and a receiver do not disturb each other.
@@ -86,11 +86,10 @@ class Channel(_core.Channel, Closing):
         Without a name it gets one that nobody else has. `overflow` says what `send`
         does when the ring is full: wait ("block"), raise TimeoutError at once
         ("refuse", where no timeout is given), or forget the oldest messages
-        ("drop_oldest"). A message takes its length, rounded up to 8, and 8 bytes.
-        One larger than `max_record` bytes (default capacity - 8) goes in parts; a
-        smaller `max_record` takes less memory (a channel needs
-        4096 + capacity + max_record bytes) and makes large messages faster, as the
-        receiver copies one part while the sender writes the next.
+        ("drop_oldest"). A message occupies 8 bytes plus its length, rounded up to a
+        multiple of 8. It has at most `max_record` bytes (default capacity - 8): for a
+        larger one make the capacity larger, or put the data into a `SharedMapping` and
+        send where it is. A channel takes 4096 + capacity + max_record bytes of memory.
 
         `role` takes an end of the channel at once instead of at the first call.
         With `exist_ok` an existing channel of this name is opened. `security` is an
@@ -238,24 +237,23 @@ class Channel(_core.Channel, Closing):
     async def send_async(self, data: Buffer, timeout: float | None = None) -> None:
         """`send` for an asyncio task.
 
-        Cancelled, the message is not sent; except one in parts, or with many
-        producers: it may wait in a thread then, and go on there. With
-        overflow="refuse", None means no wait, as in `send`. Raises as `send` does.
+        Cancelled, the message is not sent; except with many producers: it may wait in
+        a thread then, and go on there. With overflow="refuse", None means no wait, as
+        in `send`. Raises as `send` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
         size = memoryview(data).nbytes
         if timeout is None and self.overflow == "refuse":
             timeout = 0
-        if size <= self.max_record:
-            try:
-                return self.send(data, 0)
-            except TimeoutError:
-                if timeout == 0:
-                    raise
-            if self.producers == "one":
-                call: Callable[[], None] = lambda: self.send(data, 0)  # noqa: E731
-                return await self._eventually(call, size, timeout)
+        try:
+            return self.send(data, 0)
+        except TimeoutError:
+            if timeout == 0:
+                raise
+        if self.producers == "one":
+            call: Callable[[], None] = lambda: self.send(data, 0)  # noqa: E731
+            return await self._eventually(call, size, timeout)
         import asyncio
 
         return await asyncio.to_thread(self.send, data, timeout)

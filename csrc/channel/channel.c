@@ -16,11 +16,6 @@
 /* Above this, copying takes longer than giving up the GIL. */
 #define CHANNEL_GIL_COPY 32768
 
-/* How many parts of messages to receive before a look at signals and the
- * deadline, and how many at most in a call that may not wait. */
-#define CHANNEL_BREATH 64
-#define CHANNEL_PARTS_MAX 4096
-
 /* One thread at a time. Under the GIL, but Interlocked for builds without. */
 typedef struct {
     volatile LONG busy;
@@ -37,12 +32,8 @@ typedef struct {
     winipc_channel ch; /* zeroed when closed */
     channel_gate sending;
     channel_gate receiving;
-    PyObject *assembly; /* bytes: a message of which parts are missing */
-    uint64_t assembled; /* how much of it is there */
-    PyObject *stash;    /* bytes: a message to receive before all others */
-    PyObject *peeked;   /* borrowed: the PeekedMessage that is open */
-    uint64_t max_message;
-    Py_ssize_t pins; /* calls in flight */
+    PyObject *peeked; /* borrowed: the PeekedMessage that is open */
+    Py_ssize_t pins;  /* calls in flight */
     char created;
     char doomed; /* finalised while a view of a peeked message lives */
 } ChannelObject;
@@ -50,7 +41,6 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     ChannelObject *channel; /* NULL: consumed, or let go */
-    PyObject *owner;        /* bytes: the message did not lie in one piece */
     const void *data;
     Py_ssize_t size;
     Py_ssize_t exports;
@@ -85,10 +75,12 @@ channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
                              "a living process has this end of the channel",
                              what, self->name);
     case WINIPC_TOO_LARGE:
-        PyErr_Format(PyExc_ValueError,
-                     "the message does not fit: at most %llu bytes",
-                     (unsigned long long)self->ch.ring.max_record);
-        return NULL;
+        return PyErr_Format(
+            PyExc_ValueError,
+            "a message of this channel has at most %llu bytes: make it with a "
+            "larger capacity, or put the data into a SharedMapping and send "
+            "where it is",
+            (unsigned long long)self->ch.ring.max_record);
     default:
         return wi_raise(err, what, self->name);
     }
@@ -122,7 +114,6 @@ typedef struct {
     uint64_t timeout_ms;
     uint64_t began;
     int started;
-    unsigned int parts; /* received meanwhile */
 } channel_deadline;
 
 /* How long the next step may wait; 0 when time is over. */
@@ -224,7 +215,6 @@ channel_arguments(const char *function, PyObject *const *args,
     Py_ssize_t fixed = object != NULL;
     PyObject *timeout = NULL;
     deadline->started = 0;
-    deadline->parts = 0;
     if (kwnames != NULL && PyTuple_Size(kwnames) != 0) {
         PyObject *key = PyTuple_GetItem(kwnames, 0);
         if (PyTuple_Size(kwnames) > 1 || count > fixed ||
@@ -258,6 +248,20 @@ WI_INLINE uint64_t
 channel_default_timeout(ChannelObject *self)
 {
     return self->ch.ring.flags & WINIPC_CHANNEL_REFUSE ? 0 : WI_FOREVER;
+}
+
+/* Copy with or without the GIL, by size. */
+static void
+channel_copy(void *to, const void *from, size_t length)
+{
+    if (length >= CHANNEL_GIL_COPY) {
+        Py_BEGIN_ALLOW_THREADS
+        WINIPC_COPY(to, from, length);
+        Py_END_ALLOW_THREADS
+    }
+    else {
+        WINIPC_COPY(to, from, length);
+    }
 }
 
 /* ------------------------------------------------------------------- send */
@@ -327,54 +331,31 @@ send_begin(ChannelObject *self, channel_deadline *deadline)
     return 0;
 }
 
-/* Write one message; what is committed is published when there is no room,
- * and else left to the caller. */
+/* Write one message. It is not published, except when there is no room, and
+ * with DROP_OLDEST. */
 static int
 send_message(ChannelObject *self, const char *data, uint64_t length,
              channel_deadline *deadline)
 {
     winipc_channel *ch = &self->ch;
-    uint64_t done = 0;
-    if (length > ch->ring.max_record &&
-        (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
-        channel_raise_send(self, WINIPC_TOO_LARGE, 0);
-        return -1;
-    }
-    do {
-        uint32_t flags;
-        uint64_t prefix;
-        void *payload;
-        uint64_t part = winipc_channel_part(ch, length, done, &flags, &prefix);
-        int result;
-        while ((result = winipc_channel_reserve(ch, prefix + part,
-                                                &payload)) == WINIPC_FULL) {
-            winipc_channel_publish(ch);
-            if (send_wait(self, 0, prefix + part, deadline) < 0) {
-                return -1;
-            }
-        }
-        if (result != WINIPC_OK) {
-            channel_raise_send(self, result, 0);
+    void *payload;
+    int result;
+    while ((result = winipc_channel_reserve(ch, length, &payload)) ==
+           WINIPC_FULL) {
+        winipc_channel_publish(ch);
+        if (send_wait(self, 0, length, deadline) < 0) {
             return -1;
         }
-        if (prefix != 0) {
-            WINIPC_WRITE(payload, length);
-        }
-        char *to = (char *)payload + prefix;
-        if (part >= CHANNEL_GIL_COPY) {
-            Py_BEGIN_ALLOW_THREADS
-            WINIPC_COPY(to, data + done, (size_t)part);
-            Py_END_ALLOW_THREADS
-        }
-        else {
-            WINIPC_COPY(to, data + done, (size_t)part);
-        }
-        winipc_ring_commit(&ch->ring, prefix + part, flags);
-        done += part;
-        if (done < length || (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST)) {
-            winipc_channel_publish(ch);
-        }
-    } while (done < length);
+    }
+    if (result != WINIPC_OK) {
+        channel_raise_send(self, result, 0);
+        return -1;
+    }
+    channel_copy(payload, data, (size_t)length);
+    winipc_ring_commit(&ch->ring, length);
+    if (ch->ring.flags & WINIPC_CHANNEL_DROP_OLDEST) {
+        winipc_channel_publish(ch);
+    }
     return 0;
 }
 
@@ -398,12 +379,11 @@ PyDoc_STRVAR(channel_send_doc,
              "send($self, data, /, timeout=None)\n--\n\n"
              "Send one message: anything with the buffer protocol.\n\n"
              "Waits at most timeout seconds for room (None: for ever; with\n"
-             "overflow=\"refuse\" the default is not to wait). A message\n"
-             "larger than max_record goes in parts.\n\n"
+             "overflow=\"refuse\" the default is not to wait).\n\n"
              "Raises TimeoutError when there was no room, BrokenPipeError\n"
              "when the receiver has closed or died, PermissionError when\n"
-             "another process is the sender, ValueError when the channel is\n"
-             "closed.\n\n"
+             "another process is the sender, ValueError when the message has\n"
+             "more than max_record bytes and when the channel is closed.\n\n"
              "Win32: SetEvent, WaitForMultipleObjects");
 
 static PyObject *
@@ -415,7 +395,7 @@ channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
     Py_buffer view;
     char *data;
     Py_ssize_t length;
-    channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
+    channel_deadline deadline = {channel_default_timeout(self), 0, 0};
     if (channel_arguments("send", args, count, kwnames, &object, &deadline) <
             0 ||
         send_buffer(object, &view, &data, &length) < 0) {
@@ -425,8 +405,7 @@ channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
         if (send_begin(self, &deadline) == 0) {
             if (send_message(self, data, (uint64_t)length, &deadline) == 0) {
                 winipc_channel_publish(&self->ch);
-                Py_INCREF(Py_None);
-                answer = Py_None;
+                answer = Py_NewRef(Py_None);
             }
             winipc_channel_unlock(&self->ch);
         }
@@ -516,7 +495,7 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     Py_buffer *views = NULL;
     Py_ssize_t viewed = 0;
-    channel_deadline deadline = {channel_default_timeout(self), 0, 0, 0};
+    channel_deadline deadline = {channel_default_timeout(self), 0, 0};
     if (channel_arguments("send_many", args, count, kwnames, &messages,
                           &deadline) < 0) {
         return NULL;
@@ -579,12 +558,12 @@ recv_begin(ChannelObject *self)
 /* The oldest record, waiting for it. 0, or -1 with an exception. */
 static int
 recv_front(ChannelObject *self, const void **payload, uint32_t *length,
-           uint32_t *flags, channel_deadline *deadline)
+           channel_deadline *deadline)
 {
     winipc_channel *ch = &self->ch;
     int look = !ch->os.one_cpu;
     for (;;) {
-        int result = winipc_ring_front(&ch->ring, payload, length, flags);
+        int result = winipc_ring_front(&ch->ring, payload, length);
         if (result == WINIPC_OK) {
             return 0;
         }
@@ -613,203 +592,35 @@ recv_front(ChannelObject *self, const void **payload, uint32_t *length,
     }
 }
 
-/* After each part of a message that is not complete: a sender may stream
- * parts for ever, so every now and then let other threads and signals in and
- * look at the time. 0, or -1 with an exception. */
-static int
-recv_breathe(ChannelObject *self, channel_deadline *deadline)
-{
-    if (++deadline->parts % CHANNEL_BREATH != 0) {
-        return 0;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    Py_END_ALLOW_THREADS
-    if (PyErr_CheckSignals() < 0) {
-        return -1;
-    }
-    if (deadline->timeout_ms == 0 ? deadline->parts < CHANNEL_PARTS_MAX
-                                  : deadline_slice(deadline) != 0) {
-        return 0;
-    }
-    wi_raise_timeout("Channel.recv", self->name);
-    return -1;
-}
-
-/* Copy with or without the GIL, by size. */
-static void
-recv_copy(void *to, const void *from, size_t length)
-{
-    if (length >= CHANNEL_GIL_COPY) {
-        Py_BEGIN_ALLOW_THREADS
-        WINIPC_COPY(to, from, length);
-        Py_END_ALLOW_THREADS
-    }
-    else {
-        WINIPC_COPY(to, from, length);
-    }
-}
-
-/* A record that is a message, as bytes; NULL with an exception. */
+/* The message there as bytes; NULL with an exception. */
 static PyObject *
-recv_whole(const void *payload, uint32_t length)
+recv_copied(const void *payload, uint32_t length)
 {
     if (length < WI_RING_LARGE) {
         return PyBytes_FromStringAndSize(payload, length);
     }
     PyObject *message = PyBytes_FromStringAndSize(NULL, length);
     if (message != NULL) {
-        recv_copy(PyBytes_AsString(message), payload, length);
+        channel_copy(PyBytes_AsString(message), payload, length);
     }
     return message;
-}
-
-/* A message in parts, whose first record is at the front, into a buffer. OK
- * and *size; or FULL if it does not fit or its parts are taken over by others
- * (nothing is consumed then); or -1 with an exception, and what has arrived is
- * in self->assembly. */
-static int
-recv_parts_into(ChannelObject *self, char *buffer, Py_ssize_t room,
-                const void *payload, uint32_t length, Py_ssize_t *size,
-                channel_deadline *deadline)
-{
-    winipc_channel *ch = &self->ch;
-    uint64_t total = length < 8 ? 0 : WINIPC_READ(payload);
-    uint64_t done = 0;
-    uint32_t flags = WINIPC_RECORD_FIRST;
-    if (length < 8 || total > (uint64_t)room) {
-        return WINIPC_FULL;
-    }
-    Py_CLEAR(self->assembly);
-    const char *from = (const char *)payload + 8;
-    length -= 8;
-    for (;;) {
-        int last = (flags & WINIPC_RECORD_LAST) != 0;
-        if (length > total - done || (last && length != total - done)) {
-            winipc_ring_corrupt(&ch->ring, "part");
-            channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
-            return -1;
-        }
-        recv_copy(buffer + done, from, length);
-        done += length;
-        winipc_channel_next(ch);
-        if (last) {
-            *size = (Py_ssize_t)total;
-            return WINIPC_OK;
-        }
-        if (recv_breathe(self, deadline) < 0 ||
-            recv_front(self, &payload, &length, &flags, deadline) < 0 ||
-            (flags & WINIPC_RECORD_FIRST)) {
-            break;
-        }
-        from = payload;
-    }
-    if (!PyErr_Occurred()) {
-        return WINIPC_EMPTY; /* its rest never came: see what has */
-    }
-    /* The next call goes on where this one had to stop. */
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    self->assembly = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
-    if (self->assembly == NULL) {
-        PyErr_Clear();
-    }
-    else {
-        memcpy(PyBytes_AsString(self->assembly), buffer, (size_t)done);
-        self->assembled = done;
-    }
-    PyErr_Restore(type, value, traceback);
-    return -1;
-}
-
-/* A record of a message in parts, into self->assembly. 1 when the message is
- * complete, 0 when not yet, -1 with an exception. */
-static int
-recv_part(ChannelObject *self, const void *payload, uint32_t length,
-          uint32_t flags)
-{
-    winipc_channel *ch = &self->ch;
-    const char *from = payload;
-    if (flags & WINIPC_RECORD_FIRST) {
-        Py_CLEAR(self->assembly); /* its rest never came */
-        if (length < 8) {
-            winipc_ring_corrupt(&ch->ring, "first part");
-            channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
-            return -1;
-        }
-        uint64_t total = WINIPC_READ(payload);
-        if (total > self->max_message) {
-            winipc_channel_next(ch);
-            PyErr_Format(PyExc_ValueError,
-                         "a message of %llu bytes, more than max_message, "
-                         "was thrown away",
-                         (unsigned long long)total);
-            return -1;
-        }
-        self->assembly = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
-        if (self->assembly == NULL) {
-            return -1;
-        }
-        self->assembled = 0;
-        from += 8;
-        length -= 8;
-    }
-    if (self->assembly == NULL) {
-        winipc_channel_next(ch); /* the rest of what nobody began */
-        return 0;
-    }
-    uint64_t left = (uint64_t)PyBytes_Size(self->assembly) - self->assembled;
-    int last = (flags & WINIPC_RECORD_LAST) != 0;
-    if (length > left || (last && length != left)) {
-        Py_CLEAR(self->assembly);
-        winipc_ring_corrupt(&ch->ring, "part");
-        channel_raise(self, WINIPC_CORRUPT, 0, "Channel.recv");
-        return -1;
-    }
-    recv_copy(PyBytes_AsString(self->assembly) + self->assembled, from,
-              length);
-    self->assembled += length;
-    winipc_channel_next(ch);
-    return last;
 }
 
 /* One message as bytes; NULL with an exception. */
 static PyObject *
 recv_bytes(ChannelObject *self, channel_deadline *deadline)
 {
-    if (self->stash != NULL) {
-        PyObject *message = self->stash;
-        self->stash = NULL;
-        return message;
+    const void *payload;
+    uint32_t length;
+    if (recv_front(self, &payload, &length, deadline) < 0) {
+        return NULL;
     }
-    for (;;) {
-        const void *payload;
-        uint32_t length, flags;
-        if (recv_front(self, &payload, &length, &flags, deadline) < 0) {
-            return NULL;
-        }
-        if (flags == WINIPC_RECORD_WHOLE) {
-            Py_CLEAR(self->assembly);
-            PyObject *message = recv_whole(payload, length);
-            if (message != NULL) {
-                winipc_ring_pop(&self->ch.ring);
-            }
-            winipc_channel_release(&self->ch);
-            return message;
-        }
-        int complete = recv_part(self, payload, length, flags);
-        if (complete != 0) {
-            PyObject *message = self->assembly;
-            self->assembly = NULL;
-            if (complete < 0) {
-                Py_XDECREF(message);
-                return NULL;
-            }
-            return message;
-        }
-        if (recv_breathe(self, deadline) < 0) {
-            return NULL; /* the next call goes on with self->assembly */
-        }
+    PyObject *message = recv_copied(payload, length);
+    if (message != NULL) {
+        winipc_ring_pop(&self->ch.ring);
     }
+    winipc_channel_release(&self->ch);
+    return message;
 }
 
 PyDoc_STRVAR(channel_recv_doc,
@@ -829,7 +640,7 @@ channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
 {
     ChannelObject *self = (ChannelObject *)op;
     PyObject *answer = NULL;
-    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0};
     if (channel_arguments("recv", args, count, kwnames, NULL, &deadline) < 0 ||
         gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
         return NULL;
@@ -854,9 +665,11 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
                   PyObject *kwnames)
 {
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *object, *answer = NULL, *message = NULL;
+    PyObject *object, *answer = NULL;
     Py_buffer view;
-    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    const void *payload;
+    uint32_t length;
+    channel_deadline deadline = {WI_FOREVER, 0, 0};
     if (channel_arguments("recv_into", args, count, kwnames, &object,
                           &deadline) < 0 ||
         PyObject_GetBuffer(object, &view, PyBUF_WRITABLE) < 0) {
@@ -866,61 +679,22 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
         PyBuffer_Release(&view);
         return NULL;
     }
-    if (recv_begin(self) == 0) {
-        const void *payload;
-        uint32_t length = 0, flags = 0;
-        Py_ssize_t size = -1;
-        int result;
-        do {
-            result = WINIPC_FULL;
-            if (self->stash == NULL &&
-                recv_front(self, &payload, &length, &flags, &deadline) < 0) {
-                goto done;
-            }
-            if (flags == WINIPC_RECORD_FIRST) {
-                result = recv_parts_into(self, view.buf, view.len, payload,
-                                         length, &size, &deadline);
-            }
-        } while (result == WINIPC_EMPTY);
-        if (result < 0) {
-            goto done;
-        }
-        if (result == WINIPC_FULL && flags == WINIPC_RECORD_WHOLE) {
-            size = (Py_ssize_t)length;
-            if (size <= view.len) {
-                Py_CLEAR(self->assembly);
-                recv_copy(view.buf, payload, length);
-                winipc_ring_pop(&self->ch.ring);
-            }
-            winipc_channel_release(&self->ch);
-        }
-        else if (result == WINIPC_FULL) {
-            message = recv_bytes(self, &deadline);
-            if (message == NULL) {
-                goto done;
-            }
-            size = PyBytes_Size(message);
-            if (size <= view.len) {
-                recv_copy(view.buf, PyBytes_AsString(message), (size_t)size);
-            }
-            else {
-                self->stash = message;
-                message = NULL;
-            }
-        }
-        if (size > view.len) {
-            PyErr_Format(PyExc_ValueError,
-                         "a message of %zd bytes does not fit in a buffer of "
-                         "%zd bytes",
-                         size, view.len);
+    if (recv_begin(self) == 0 &&
+        recv_front(self, &payload, &length, &deadline) == 0) {
+        if (length <= (size_t)view.len) {
+            channel_copy(view.buf, payload, length);
+            winipc_ring_pop(&self->ch.ring);
+            answer = PyLong_FromUnsignedLong(length);
         }
         else {
-            answer = PyLong_FromSsize_t(size);
+            PyErr_Format(PyExc_ValueError,
+                         "a message of %u bytes does not fit in a buffer of "
+                         "%zd bytes",
+                         (unsigned int)length, view.len);
         }
+        winipc_channel_release(&self->ch);
     }
-done:
     gate_exit(self, &self->receiving);
-    Py_XDECREF(message);
     PyBuffer_Release(&view);
     return answer;
 }
@@ -936,7 +710,7 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
 {
     ChannelObject *self = (ChannelObject *)op;
     PyObject *object, *answer = NULL;
-    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0};
     if (channel_arguments("recv_many", args, count, kwnames, &object,
                           &deadline) < 0) {
         return NULL;
@@ -969,12 +743,11 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     uint64_t released = ring->head;
     for (Py_ssize_t n = 1; n < limit; n++) {
         const void *payload;
-        uint32_t length, flags;
-        if (winipc_ring_front(ring, &payload, &length, &flags) != WINIPC_OK ||
-            flags != WINIPC_RECORD_WHOLE) {
+        uint32_t length;
+        if (winipc_ring_front(ring, &payload, &length) != WINIPC_OK) {
             break; /* an error comes with the next call */
         }
-        PyObject *message = recv_whole(payload, length);
+        PyObject *message = recv_copied(payload, length);
         if (message == NULL || PyList_Append(answer, message) < 0) {
             Py_XDECREF(message);
             PyErr_Clear(); /* what there is, is not lost */
@@ -999,8 +772,6 @@ channel_release(ChannelObject *self)
     if (self->ch.ring.shared != NULL) {
         winipc_channel_close(&self->ch);
     }
-    Py_CLEAR(self->assembly);
-    Py_CLEAR(self->stash);
 }
 
 /* ------------------------------------------------------------------- peek */
@@ -1021,7 +792,7 @@ channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
              PyObject *kwnames)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0};
     if (channel_arguments("peek", args, count, kwnames, NULL, &deadline) < 0 ||
         gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
         return NULL;
@@ -1031,24 +802,13 @@ channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
         peeked = wi_alloc(self->state->peeked_type);
     }
     if (peeked != NULL) {
-        const void *payload = NULL;
-        uint32_t length = 0, flags = 0;
-        int failed = self->stash == NULL && recv_front(self, &payload, &length,
-                                                       &flags, &deadline) < 0;
-        if (!failed && flags != WINIPC_RECORD_WHOLE) {
-            peeked->owner = recv_bytes(self, &deadline);
-            if (peeked->owner != NULL) {
-                payload = PyBytes_AsString(peeked->owner);
-            }
-            failed = peeked->owner == NULL;
-        }
-        if (!failed) {
+        const void *payload;
+        uint32_t length;
+        if (recv_front(self, &payload, &length, &deadline) == 0) {
             peeked->data = payload;
-            peeked->size = peeked->owner != NULL ? PyBytes_Size(peeked->owner)
-                                                 : (Py_ssize_t)length;
+            peeked->size = (Py_ssize_t)length;
             peeked->keep = 1;
-            Py_INCREF(op);
-            peeked->channel = self;
+            peeked->channel = (ChannelObject *)Py_NewRef(op);
             self->peeked = (PyObject *)peeked;
             return (PyObject *)peeked; /* the gate stays shut */
         }
@@ -1067,22 +827,10 @@ peeked_let_go(PeekedObject *self)
         return;
     }
     self->channel = NULL;
-    if (self->owner != NULL) {
-        if (self->keep) {
-            channel->stash = self->owner;
-        }
-        else {
-            Py_DECREF(self->owner);
-        }
-        self->owner = NULL;
+    if (!self->keep) {
+        winipc_ring_pop(&channel->ch.ring);
     }
-    else {
-        if (!self->keep) {
-            Py_CLEAR(channel->assembly);
-            winipc_ring_pop(&channel->ch.ring);
-        }
-        winipc_channel_release(&channel->ch);
-    }
+    winipc_channel_release(&channel->ch);
     channel->peeked = NULL;
     gate_exit(channel, &channel->receiving);
     if (channel->doomed && channel->pins == 0) {
@@ -1301,7 +1049,6 @@ channel_alloc(PyObject *cls, PyObject *name)
         self->state = state;
         Py_INCREF(name);
         self->name = name;
-        self->max_message = UINT64_C(1) << 30;
     }
     return self;
 }
@@ -1400,7 +1147,7 @@ static PyObject *
 channel_claim(PyObject *op, PyObject *arg)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {WI_FOREVER, 0, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0, 0};
     int receive = PyObject_IsTrue(arg);
     if (receive < 0) {
         return NULL;
@@ -1428,7 +1175,7 @@ static PyObject *
 channel_arm(PyObject *op, PyObject *args)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {0, 0, 0, 0};
+    channel_deadline deadline = {0, 0, 0};
     Py_ssize_t length;
     int look, ready;
     if (!PyArg_ParseTuple(args, "np:_arm", &length, &look)) {
@@ -1505,33 +1252,6 @@ channel_get_number(PyObject *op, void *which)
         return PyLong_FromUnsignedLongLong(WINIPC_LOAD(&ring->shared->tail) -
                                            head);
     }
-}
-
-static PyObject *
-channel_get_max_message(PyObject *op, void *ignored)
-{
-    WI_UNUSED(ignored);
-    return PyLong_FromUnsignedLongLong(((ChannelObject *)op)->max_message);
-}
-
-static int
-channel_set_max_message(PyObject *op, PyObject *value, void *ignored)
-{
-    uint64_t number;
-    WI_UNUSED(ignored);
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete max_message");
-        return -1;
-    }
-    if (!wi_u64_converter(value, &number)) {
-        return -1;
-    }
-    if (number > PY_SSIZE_T_MAX / 2) {
-        PyErr_SetString(PyExc_OverflowError, "max_message is too large");
-        return -1;
-    }
-    ((ChannelObject *)op)->max_message = number;
-    return 0;
 }
 
 PyDoc_STRVAR(channel_members_doc,
@@ -1613,8 +1333,7 @@ static PyGetSetDef channel_getset[] = {
     {"closed", channel_get_closed, NULL, "Whether it is closed.", NULL},
     {"capacity", channel_get_number, NULL, "Bytes of the ring.",
      (void *)GET_CAPACITY},
-    {"max_record", channel_get_number, NULL,
-     "Bytes of the largest message that is not sent in parts.",
+    {"max_record", channel_get_number, NULL, "Bytes of the largest message.",
      (void *)GET_MAX_RECORD},
     {"_flags", channel_get_number, NULL, NULL, (void *)GET_FLAGS},
     {"dropped", channel_get_number, NULL,
@@ -1623,8 +1342,6 @@ static PyGetSetDef channel_getset[] = {
     {"pending", channel_get_number, NULL,
      "Bytes of the ring in use now, 8 per message included.",
      (void *)GET_PENDING},
-    {"max_message", channel_get_max_message, channel_set_max_message,
-     "The largest message in parts that recv takes, in bytes.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -68,7 +68,7 @@ make_full(void)
              winipc_ring_resume(&receiver) == WINIPC_OK,
          "attach");
     while (winipc_ring_reserve(&sender, RECORD - 8, &payload) == WINIPC_OK) {
-        winipc_ring_commit(&sender, RECORD - 8, WINIPC_RECORD_WHOLE);
+        winipc_ring_commit(&sender, RECORD - 8);
     }
     winipc_ring_publish(&sender);
 }
@@ -91,10 +91,10 @@ static void
 a_second_release_leaves_head_to_the_producers(void)
 {
     const void *payload;
-    uint32_t length, flags;
+    uint32_t length;
     uint64_t dropped = 0;
     make_full();
-    must(winipc_ring_front(&receiver, &payload, &length, &flags) == WINIPC_OK,
+    must(winipc_ring_front(&receiver, &payload, &length) == WINIPC_OK,
          "front");
     winipc_ring_pop(&receiver);
     winipc_ring_release(&receiver);

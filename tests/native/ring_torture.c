@@ -168,14 +168,10 @@ producer(void *arg)
     winipc_channel ch;
     uint32_t me = (uint32_t)(uintptr_t)arg;
     uint32_t seed = me * 7919 + 1;
-    unsigned char message[8192];
+    unsigned char message[1016];
     attach(&ch, me);
     for (uint64_t number = 0; !over(); number++) {
-        uint64_t length = 16 + next(&seed) % (number % 16 ? 100 : 3000);
-        if (ch.ring.flags & WINIPC_CHANNEL_DROP_OLDEST) {
-            length %= 500;
-            length += 16;
-        }
+        uint64_t length = 16 + next(&seed) % (number % 16 ? 100 : 900);
         memcpy(message, &number, 8);
         memcpy(message + 8, &me, 4);
         unsigned char fill = (unsigned char)(number * 31 + me);
@@ -207,7 +203,7 @@ consumer(void *arg)
 {
     winipc_channel ch;
     uint32_t seed = 99;
-    unsigned char message[8192];
+    unsigned char message[1016];
     uint64_t last[8];
     (void)arg;
     memset(last, 0xff, sizeof(last));
@@ -290,8 +286,7 @@ static void
 run(const char *name, uint32_t flags, int producers, int with_vandal,
     double seconds)
 {
-    uint64_t capacity = 1024,
-             max_record = flags & WINIPC_CHANNEL_DROP_OLDEST ? 1016 : 200;
+    uint64_t capacity = 1024, max_record = 1016;
     pthread_t threads[8];
     int count = 0;
     memory_size = winipc_channel_size(capacity, max_record);

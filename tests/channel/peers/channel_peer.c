@@ -131,6 +131,12 @@ source(unsigned char *buffer, int count, int size)
         }
         int result = winipc_channel_send(&there, buffer, (uint64_t)size,
                                          WINIPC_INFINITE);
+        if (result == WINIPC_TOO_LARGE) {
+            printf("too large, at most %llu\n",
+                   (unsigned long long)there.ring.max_record);
+            fflush(stdout);
+            return 1;
+        }
         if (result != WINIPC_OK) {
             return fail("source", result);
         }
