@@ -2,12 +2,18 @@
 #include "handles.h"
 
 BOOL
-wi_has_exited(HANDLE process)
+wi_exits_within(HANDLE process, DWORD patience)
 {
     DWORD code = STILL_ACTIVE;
     /* A process may exit with STILL_ACTIVE (259): only a wait tells that. */
-    return WaitForSingleObject(process, 0) == WAIT_OBJECT_0 ||
+    return WaitForSingleObject(process, patience) == WAIT_OBJECT_0 ||
            (GetExitCodeProcess(process, &code) && code != STILL_ACTIVE);
+}
+
+BOOL
+wi_has_exited(HANDLE process)
+{
+    return wi_exits_within(process, 0);
 }
 
 wchar_t *

@@ -10,6 +10,12 @@
  * to query, not both. */
 BOOL wi_has_exited(HANDLE process);
 
+/* Or whether it does so within `patience` milliseconds. */
+BOOL wi_exits_within(HANDLE process, DWORD patience);
+
+/* Such a patience for a process that suddenly denies everything: it is dying. */
+#define WI_DYING_MS 100
+
 /* The path of its executable, of any length; wi_heap_free it. NULL with the last
  * error. *length is in characters, without the NUL. */
 wchar_t *wi_image_path(HANDLE process, DWORD *length);

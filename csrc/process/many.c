@@ -2,6 +2,7 @@
  *
  * read_many sorts its requests and reads neighbours together; the cache and
  * the list walker serve reads whose addresses come from earlier reads. */
+#include "base/handles.h"
 #include "cache.h"
 
 #include <stdlib.h>
@@ -244,10 +245,8 @@ wi_process_read_many(PyObject *op, PyObject *requests)
         i += taken;
     }
     if (state.err && state.read == 0) {
-        state.process->pins++;
         BOOL gone = wi_process_gone(
-            state.process, state.err == ERROR_ACCESS_DENIED ? 100 : 0);
-        state.process->pins--;
+            state.process, state.err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0);
         if (gone || (state.err == ERROR_ACCESS_DENIED &&
                      !(state.process->access & PROCESS_VM_READ))) {
             wi_process_raise(state.process, state.err, "ReadProcessMemory",
@@ -417,14 +416,12 @@ wi_process_walk(PyObject *op, PyObject *args)
         return PyErr_NoMemory();
     }
     if (self->cache != NULL) {
-        wi_target target = wi_process_pin_gil(self);
+        wi_target target = wi_process_pin(self);
         count = many_walk(&target, self->cache, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);
     }
     else {
         wi_target target = wi_process_pin(self);
-        wi_vouch vouch = {0};
-        target.vouch = &vouch; /* this thread's alone */
         Py_BEGIN_ALLOW_THREADS
         count = many_walk(&target, own, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);

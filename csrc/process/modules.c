@@ -1,19 +1,14 @@
-/* modules.c: modules and threads of a process, processes, and why not.
+/* modules.c: modules and threads of a process, and the list of processes.
  *
- * Wraps EnumProcessModulesEx, the toolhelp snapshots, what a process tells to
- * everyone (its session, user, integrity level, protection), and the debug
- * privilege of this process. */
+ * Wraps EnumProcessModulesEx and the toolhelp snapshots. */
+#include "base/handles.h"
 #include "process.h"
 
 #include <psapi.h>
-#include <sddl.h>
 #include <tlhelp32.h>
 
 /* A hostile target's list may run in a circle. */
 #define MODULES_MOST 16384
-
-/* How long a target that hides a module may take to be gone, in ms. */
-#define MODULES_DYING 100
 
 /* ---------------------------------------------------------------- modules */
 
@@ -86,7 +81,7 @@ modules_by_psapi(wi_process *self, DWORD *err)
         Py_XDECREF(row);
     }
     if (rows != NULL && (missed > 0 || count == 0) &&
-        wi_process_gone(self, MODULES_DYING)) {
+        wi_process_gone(self, WI_DYING_MS)) {
         *err = ERROR_ACCESS_DENIED; /* part of a list would mislead */
         Py_CLEAR(rows);
     }
@@ -228,30 +223,6 @@ modules_processes(PyObject *module, PyObject *unused)
 }
 
 static PyObject *
-modules_window_pid(PyObject *module, PyObject *args)
-{
-    HANDLE window;
-    DWORD pid = 0;
-    WI_UNUSED(module);
-    if (!PyArg_ParseTuple(args, "O&:_window_pid", wi_handle_converter,
-                          &window)) {
-        return NULL;
-    }
-    SetLastError(ERROR_SUCCESS);
-    if (GetWindowThreadProcessId((HWND)window, &pid) == 0) {
-        DWORD err = GetLastError();
-        PyObject *label = PyUnicode_FromFormat("window %p", window);
-        if (label != NULL) {
-            wi_raise(err ? err : ERROR_INVALID_WINDOW_HANDLE,
-                     "GetWindowThreadProcessId", label);
-            Py_DECREF(label);
-        }
-        return NULL;
-    }
-    return PyLong_FromUnsignedLong(pid);
-}
-
-static PyObject *
 modules_dos_devices(PyObject *module, PyObject *unused)
 {
     wchar_t drive[] = L"A:", device[512];
@@ -273,180 +244,13 @@ modules_dos_devices(PyObject *module, PyObject *unused)
     return rows;
 }
 
-/* ------------------------------------------------- what everyone may know */
-
-/* Information of a token, to be freed with PyMem_Free; NULL if there is none
- * to be had. */
-static void *
-modules_token_information(HANDLE token, TOKEN_INFORMATION_CLASS kind)
-{
-    DWORD size = 0;
-    GetTokenInformation(token, kind, NULL, 0, &size);
-    void *information = size ? PyMem_Malloc(size) : NULL;
-    if (information != NULL &&
-        !GetTokenInformation(token, kind, information, size, &size)) {
-        PyMem_Free(information);
-        information = NULL;
-    }
-    return information;
-}
-
-/* Its user (as SID) and its integrity level, or None where unknown. */
-static void
-modules_token_facts(HANDLE process, PyObject **user, PyObject **integrity)
-{
-    HANDLE token = NULL;
-    wchar_t *text = NULL;
-    if (!OpenProcessToken(process, TOKEN_QUERY, &token)) {
-        return;
-    }
-    TOKEN_USER *owner = modules_token_information(token, TokenUser);
-    if (owner != NULL && ConvertSidToStringSidW(owner->User.Sid, &text)) {
-        *user = PyUnicode_FromWideChar(text, -1);
-        LocalFree(text);
-    }
-    TOKEN_MANDATORY_LABEL *label =
-        modules_token_information(token, TokenIntegrityLevel);
-    if (label != NULL && IsValidSid(label->Label.Sid)) {
-        DWORD count = *GetSidSubAuthorityCount(label->Label.Sid);
-        if (count > 0) {
-            *integrity = PyLong_FromUnsignedLong(
-                *GetSidSubAuthority(label->Label.Sid, count - 1));
-        }
-    }
-    PyMem_Free(owner);
-    PyMem_Free(label);
-    CloseHandle(token);
-}
-
-typedef BOOL(WINAPI *process_information_fn)(HANDLE, int, void *, DWORD);
-
-/* Whether it is a protected process (anti-malware, DRM, the system's own). */
-static PyObject *
-modules_protected(HANDLE process)
-{
-    DWORD level = 0xFFFFFFFE; /* PROTECTION_LEVEL_NONE */
-    HMODULE kernel32 = GetModuleHandleW(L"kernel32.dll");
-    process_information_fn get =
-        kernel32 == NULL
-            ? NULL
-            : (process_information_fn)(void (*)(void))GetProcAddress(
-                  kernel32, "GetProcessInformation");
-    if (get == NULL || !get(process, 7 /* ProcessProtectionLevelInfo */,
-                            &level, sizeof(level))) {
-        return NULL;
-    }
-    return PyBool_FromLong(level != 0xFFFFFFFE);
-}
-
-static PyObject *
-modules_process_facts(PyObject *module, PyObject *args)
-{
-    DWORD pid, session, code;
-    PyObject *exit_code = NULL, *user = NULL, *integrity = NULL;
-    PyObject *guarded = NULL, *where = NULL;
-    WI_UNUSED(module);
-    if (!PyArg_ParseTuple(args, "O&:_process_facts", wi_u32_converter, &pid)) {
-        return NULL;
-    }
-    HANDLE process =
-        OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
-    if (process != NULL) {
-        if (GetExitCodeProcess(process, &code) && code != STILL_ACTIVE) {
-            exit_code = PyLong_FromUnsignedLong(code);
-        }
-        modules_token_facts(process, &user, &integrity);
-        guarded = modules_protected(process);
-        CloseHandle(process);
-    }
-    if (ProcessIdToSessionId(pid, &session)) {
-        where = PyLong_FromUnsignedLong(session);
-    }
-    PyObject *facts = NULL;
-    if (!PyErr_Occurred()) {
-        facts = PyTuple_Pack(5, exit_code ? exit_code : Py_None,
-                             where ? where : Py_None, user ? user : Py_None,
-                             integrity ? integrity : Py_None,
-                             guarded ? guarded : Py_None);
-    }
-    Py_XDECREF(exit_code);
-    Py_XDECREF(where);
-    Py_XDECREF(user);
-    Py_XDECREF(integrity);
-    Py_XDECREF(guarded);
-    return facts;
-}
-
-static PyObject *
-modules_set_privilege(PyObject *module, PyObject *args)
-{
-    PyObject *name, *result = NULL;
-    int enable;
-    HANDLE token = NULL;
-    wchar_t *wide = NULL;
-    WI_UNUSED(module);
-    if (!PyArg_ParseTuple(args, "Up:_set_privilege", &name, &enable)) {
-        return NULL;
-    }
-    wide = PyUnicode_AsWideCharString(name, NULL);
-    if (wide == NULL) {
-        return NULL;
-    }
-    TOKEN_PRIVILEGES wanted = {0}, before = {0};
-    DWORD size = sizeof(before);
-    wanted.PrivilegeCount = 1;
-    wanted.Privileges[0].Attributes = enable ? SE_PRIVILEGE_ENABLED : 0;
-    if (!OpenProcessToken(GetCurrentProcess(),
-                          TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY, &token)) {
-        token = NULL;
-        wi_raise(GetLastError(), "OpenProcessToken", name);
-        goto done;
-    }
-    if (!LookupPrivilegeValueW(NULL, wide, &wanted.Privileges[0].Luid)) {
-        wi_raise(GetLastError(), "LookupPrivilegeValueW", name);
-        goto done;
-    }
-    SetLastError(ERROR_SUCCESS);
-    if (!AdjustTokenPrivileges(token, FALSE, &wanted, sizeof(before), &before,
-                               &size)) {
-        wi_raise(GetLastError(), "AdjustTokenPrivileges", name);
-        goto done;
-    }
-    if (GetLastError() == ERROR_NOT_ALL_ASSIGNED) {
-        wi_raise_as(PyExc_PermissionError, ERROR_NOT_ALL_ASSIGNED,
-                    "AdjustTokenPrivileges", name);
-        goto done;
-    }
-    /* Nothing is listed in `before` when nothing had to change. */
-    result = PyBool_FromLong(
-        before.PrivilegeCount == 0
-            ? enable
-            : (before.Privileges[0].Attributes & SE_PRIVILEGE_ENABLED) != 0);
-done:
-    PyMem_Free(wide);
-    if (token != NULL) {
-        CloseHandle(token);
-    }
-    return result;
-}
-
 static PyMethodDef modules_functions[] = {
     {"_processes", modules_processes, METH_NOARGS,
      PyDoc_STR("_processes($module, /)\n--\n\n"
                "All processes: pid, name, parent's pid, number of threads.")},
-    {"_window_pid", modules_window_pid, METH_VARARGS,
-     PyDoc_STR("_window_pid($module, hwnd, /)\n--\n\n"
-               "The process that owns a window.")},
     {"_dos_devices", modules_dos_devices, METH_NOARGS,
      PyDoc_STR("_dos_devices($module, /)\n--\n\n"
                "Drives and the devices that they stand for.")},
-    {"_process_facts", modules_process_facts, METH_VARARGS,
-     PyDoc_STR("_process_facts($module, pid, /)\n--\n\n"
-               "Exit code, session, user SID, integrity level, protected;\n"
-               "None for each that is unknown.")},
-    {"_set_privilege", modules_set_privilege, METH_VARARGS,
-     PyDoc_STR("_set_privilege($module, name, enable, /)\n--\n\n"
-               "Enable or disable a privilege; whether it was enabled.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,11 +8,9 @@
  * Small reads and writes keep the GIL, since they are shorter than giving it
  * up and taking it back. */
 #include "base/bytes.h"
+#include "base/handles.h"
 #include "cache.h"
 #include "process.h"
-
-/* How long a target that suddenly denies everything may take to be gone. */
-#define DYING_MS 100
 
 /* ------------------------------------------------------ release, finalise */
 
@@ -67,21 +65,13 @@ wi_process_check_open(wi_process *self)
 BOOL
 wi_process_gone(wi_process *self, DWORD patience)
 {
-    DWORD wait, code = STILL_ACTIVE, err;
-    HANDLE handle = self->handle;
-    if (patience == 0) {
-        wait = WaitForSingleObject(handle, 0);
-    }
-    else {
-        WI_CALL(err, wait = WaitForSingleObject(handle, patience));
-        WI_UNUSED(err);
-    }
-    if (wait == WAIT_OBJECT_0) {
-        return TRUE;
-    }
-    /* Opened without SYNCHRONIZE: the exit code tells as well. */
-    return wait == WAIT_FAILED && GetExitCodeProcess(handle, &code) &&
-           code != STILL_ACTIVE;
+    BOOL gone;
+    wi_target target = wi_process_pin(self);
+    Py_BEGIN_ALLOW_THREADS
+    gone = wi_exits_within(target.handle, patience);
+    Py_END_ALLOW_THREADS
+    wi_process_unpin(self);
+    return gone;
 }
 
 /* Attach a note to the exception that is set. */
@@ -140,10 +130,8 @@ wi_process_raise(wi_process *self, DWORD err, const char *api, DWORD needed)
     if (err == ERROR_ACCESS_DENIED && (needed & ~self->access)) {
         return process_raise_rights(self, api, needed);
     }
-    self->pins++;
     BOOL gone =
-        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
-    self->pins--;
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0);
     if (gone) {
         return process_raise_gone(self, api);
     }
@@ -362,7 +350,7 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
     Py_END_ALLOW_THREADS
     BOOL missing = got == 0 && size > 0;
     BOOL denied = missing && err == ERROR_ACCESS_DENIED;
-    BOOL gone = missing && wi_process_gone(self, denied ? DYING_MS : 0);
+    BOOL gone = missing && wi_process_gone(self, denied ? WI_DYING_MS : 0);
     wi_process_unpin(self);
     if (gone) {
         process_raise_gone(self, "ReadProcessMemory");
@@ -389,57 +377,33 @@ done:
     return result;
 }
 
-/* A copy of what is vouched for, for a call without the GIL: other threads
- * may read as well. */
-typedef struct {
-    wi_vouch vouch;
-    unsigned changes;
-} process_copy;
-
-static wi_target
-process_pin_copy(wi_process *self, process_copy *copy)
+/* Whether a call about so many bytes keeps the GIL. Under Wine the target has to
+ * answer first, which may have been stopped. */
+static BOOL
+process_keeps_gil(size_t size)
 {
-    wi_target target = wi_process_pin(self);
-    copy->vouch = self->vouch;
-    copy->changes = self->changes;
-    target.vouch = &copy->vouch;
-    return target;
-}
-
-static void
-process_unpin_copy(wi_process *self, const process_copy *copy)
-{
-    if (self->changes == copy->changes) {
-        self->vouch = copy->vouch;
-    }
-    wi_process_unpin(self);
+    return size <= WI_KEEP_GIL_UP_TO && !wi_reads_ignore_protection();
 }
 
 DWORD
 wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                     size_t size)
 {
-    DWORD err = WI_WOULD_ASK;
-    if (size <= WI_KEEP_GIL_UP_TO || self->cache != NULL) {
-        wi_target target = wi_process_pin_gil(self);
-        if (self->cache != NULL &&
-            wi_cache_read(self->cache, &target, address, buffer, size)) {
-            err = 0;
-        }
-        else if (size <= WI_KEEP_GIL_UP_TO) {
-            target.brief = TRUE;
-            err = wi_remote_read(&target, address, buffer, size);
-        }
-        wi_process_unpin(self);
+    DWORD err;
+    wi_target target = wi_process_pin(self);
+    if (self->cache != NULL &&
+        wi_cache_read(self->cache, &target, address, buffer, size)) {
+        err = 0;
     }
-    if (err == WI_WOULD_ASK) {
-        process_copy copy;
-        wi_target target = process_pin_copy(self, &copy);
+    else if (process_keeps_gil(size)) {
+        err = wi_remote_read(&target, address, buffer, size);
+    }
+    else {
         Py_BEGIN_ALLOW_THREADS
         err = wi_remote_read(&target, address, buffer, size);
         Py_END_ALLOW_THREADS
-        process_unpin_copy(self, &copy);
     }
+    wi_process_unpin(self);
     return err;
 }
 
@@ -448,20 +412,17 @@ static BOOL
 process_may_read(wi_process *self, uintptr_t address, size_t size)
 {
     BOOL ok;
-    process_copy copy;
-    wi_target target = process_pin_copy(self, &copy);
+    wi_target target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     ok = wi_remote_may_read(&target, address, size);
     Py_END_ALLOW_THREADS
-    process_unpin_copy(self, &copy);
+    wi_process_unpin(self);
     return ok;
 }
 
 void
 wi_process_changed(wi_process *self, uintptr_t address, size_t size)
 {
-    self->vouch.last = 0;
-    self->changes++;
     if (self->cache != NULL) {
         wi_cache_forget(self->cache, address, size);
     }
@@ -724,11 +685,9 @@ process_write_failed(wi_process *self, DWORD err, const char *api,
     if (err == ERROR_ACCESS_DENIED && (needed & ~self->access)) {
         return process_raise_rights(self, api, needed);
     }
-    self->pins++;
     BOOL gone =
         written == 0 &&
-        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? DYING_MS : 0);
-    self->pins--;
+        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0);
     if (gone) {
         return process_raise_gone(self, api);
     }
@@ -772,21 +731,18 @@ static DWORD
 process_write_raw(wi_process *self, uintptr_t address, const void *data,
                   size_t size, size_t *written)
 {
-    DWORD err = WI_WOULD_ASK;
-    if (size <= WI_KEEP_GIL_UP_TO) {
-        wi_target target = wi_process_pin_gil(self);
-        target.brief = TRUE;
+    DWORD err;
+    wi_target target = wi_process_pin(self);
+    if (process_keeps_gil(size)) {
         err = wi_remote_write(&target, address, data, size, written);
-        wi_process_unpin(self);
     }
-    if (err == WI_WOULD_ASK) {
-        process_copy copy;
-        wi_target target = process_pin_copy(self, &copy);
+    else {
         Py_BEGIN_ALLOW_THREADS
         err = wi_remote_write(&target, address, data, size, written);
         Py_END_ALLOW_THREADS
-        process_unpin_copy(self, &copy);
     }
+    wi_process_unpin(self);
+    wi_process_changed(self, address, size);
     return err;
 }
 
@@ -814,9 +770,6 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     err =
         process_write_raw(self, address, data.buf, (size_t)data.len, &written);
-    if (self->cache != NULL) {
-        wi_cache_forget(self->cache, address, (size_t)data.len);
-    }
     if (err) {
         result = process_write_failed(self, err, "WriteProcessMemory", address,
                                       data.len, written);
@@ -892,7 +845,7 @@ process_get_exit_code(PyObject *op, void *closure)
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
-    if (!wi_process_gone(self, 0)) {
+    if (!wi_has_exited(self->handle)) {
         Py_RETURN_NONE;
     }
     return process_exit_code(self);
@@ -906,7 +859,7 @@ process_get_alive(PyObject *op, void *closure)
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
-    return PyBool_FromLong(!wi_process_gone(self, 0));
+    return PyBool_FromLong(!wi_has_exited(self->handle));
 }
 
 static PyObject *

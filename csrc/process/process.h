@@ -19,33 +19,16 @@
 #define WI_PAGE ((uintptr_t)4096)
 
 /* Reads and writes up to this size keep the GIL: the kernel call is shorter
- * than giving the GIL up and taking it back. */
+ * than giving the GIL up and taking it back. (Not under Wine, see wine.c.) */
 #define WI_KEEP_GIL_UP_TO 4096
 
 /* ------------------------------------------------- read_write.c: no Python */
 
-/* What VirtualQueryEx has said about one region, a moment ago. */
-typedef struct {
-    uintptr_t first, last; /* addresses, both included; last 0: nothing */
-    uint64_t asked, used;  /* when that was, and the last access */
-    BOOL readable, writable;
-} wi_vouch;
-
 typedef struct {
     HANDLE handle;
-    wi_vouch *vouch; /* NULL where several threads may be at it */
-    BOOL brief;      /* WI_WOULD_ASK rather than a call that may take long */
 } wi_target;
 
-/* What a brief access comes to when VirtualQueryEx has to be asked first:
- * under Wine the target answers it, which may have been stopped. */
-#define WI_WOULD_ASK ERROR_RETRY
-
 typedef struct wi_cache wi_cache; /* cache.h */
-
-/* Whether ReadProcessMemory gives pages that nobody could read (Wine does):
- * then VirtualQueryEx is asked before each access. */
-BOOL wi_remote_lies(void);
 
 BOOL wi_region_readable(const MEMORY_BASIC_INFORMATION *region);
 BOOL wi_region_writable(const MEMORY_BASIC_INFORMATION *region);
@@ -74,18 +57,39 @@ size_t wi_page_count(uintptr_t address, size_t size);
 DWORD wi_remote_write(const wi_target *target, uintptr_t address,
                       const void *data, size_t size, size_t *written);
 
-/* --------------------------------------------- vm.c: no Python */
+/* --------------------------------------------------------- vm.c: no Python */
 
-/* VirtualQueryEx and its relatives, with their last error; they return even
- * where the target dies meanwhile (see there). */
+typedef struct {
+    enum { WI_VM_QUERY, WI_VM_ALLOC, WI_VM_PROTECT, WI_VM_FREE } kind;
+    HANDLE process;
+    uintptr_t address;
+    size_t size;
+    DWORD type;
+    DWORD protection; /* the new one; after WI_VM_PROTECT the old one */
+    MEMORY_BASIC_INFORMATION region; /* of WI_VM_QUERY */
+    uintptr_t result;                /* what the function returned */
+    DWORD err;
+} wi_vm_call;
+
+/* Make the call, which returns even if the target dies meanwhile: its result,
+ * 0 with the last error on failure. */
+uintptr_t wi_remote_vm(wi_vm_call *call);
+
+/* VirtualQueryEx in the same way. */
 BOOL wi_remote_query(HANDLE process, uintptr_t address,
                      MEMORY_BASIC_INFORMATION *region);
-void *wi_remote_alloc(HANDLE process, uintptr_t address, size_t size,
-                      DWORD type, DWORD protection);
-BOOL wi_remote_protect(HANDLE process, uintptr_t address, size_t size,
-                       DWORD protection, DWORD *old);
-BOOL wi_remote_free(HANDLE process, uintptr_t address, size_t size,
-                    DWORD type);
+
+/* The plain call, for wine.c. */
+void wi_vm_perform(wi_vm_call *call);
+
+/* ------------------------------------------------------- wine.c: no Python */
+
+/* Whether ReadProcessMemory gives pages that may not be read, as Wine's does.
+ * Then VirtualQueryEx is asked before each access, and the target answers it. */
+BOOL wi_reads_ignore_protection(void);
+
+/* wi_vm_perform() on a thread that may be left behind. */
+void wi_wine_perform(wi_vm_call *call);
 
 /* ------------------------------------------------ process.c: the object */
 
@@ -97,8 +101,6 @@ struct wi_process {
     DWORD access;       /* the rights that were asked for */
     int pointer_size;   /* 0 until asked */
     Py_ssize_t pins;    /* calls in flight without the GIL */
-    wi_vouch vouch;     /* for calls that keep the GIL */
-    unsigned changes;   /* how often that was taken back */
     wi_cache *cache;    /* NULL outside of `with process.cached()` */
     wi_cache *idle;     /* an empty one, whose memory the next one has */
     Py_ssize_t cached;  /* how deep those are nested */
@@ -111,19 +113,7 @@ int wi_process_check_open(wi_process *self);
 WI_INLINE wi_target
 wi_process_pin(wi_process *self)
 {
-    wi_target target = {self->handle, NULL, FALSE};
-    self->pins++;
-    return target;
-}
-
-/* The same for a call that keeps the GIL. */
-WI_INLINE wi_target
-wi_process_pin_gil(wi_process *self)
-{
-    wi_target target = {self->handle, NULL, FALSE};
-#if !defined(Py_GIL_DISABLED)
-    target.vouch = &self->vouch;
-#endif
+    wi_target target = {self->handle};
     self->pins++;
     return target;
 }
@@ -134,8 +124,8 @@ wi_process_unpin(wi_process *self)
     self->pins--;
 }
 
-/* Whether the target has exited. Waits up to patience milliseconds for that,
- * without the GIL; the caller has pinned self. */
+/* Whether the target, of an open self, has exited or does so within patience
+ * milliseconds. Gives up the GIL. */
 BOOL wi_process_gone(wi_process *self, DWORD patience);
 
 /* Raise for a failed call: ProcessLookupError when the target has exited, else

@@ -108,14 +108,31 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
     return PyUnicode_FromWideChar(name, (Py_ssize_t)length);
 }
 
+/* Make a call that changes the layout of an open process's memory. */
+static int
+regions_call(wi_process *self, wi_vm_call *call, const char *api)
+{
+    DWORD err;
+    uintptr_t result;
+    call->process = wi_process_pin(self).handle;
+    WI_CALL(err, result = wi_remote_vm(call));
+    wi_process_unpin(self);
+    /* The layout has changed, of more than `size` where that is 0 (all). */
+    wi_process_changed(self, call->address, SIZE_MAX);
+    if (result == 0) {
+        wi_process_raise(self, err, api, PROCESS_VM_OPERATION);
+        return -1;
+    }
+    return 0;
+}
+
 PyObject *
 wi_process_protect(PyObject *op, PyObject *args)
 {
     wi_process *self = (wi_process *)op;
     uintptr_t address;
     Py_ssize_t size;
-    DWORD protection, old = 0, err;
-    BOOL ok;
+    DWORD protection;
     if (!PyArg_ParseTuple(args, "O&nO&:_protect", wi_address_converter,
                           &address, &size, wi_u32_converter, &protection)) {
         return NULL;
@@ -127,16 +144,14 @@ wi_process_protect(PyObject *op, PyObject *args)
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
-    wi_target target = wi_process_pin(self);
-    WI_CALL(err, ok = wi_remote_protect(target.handle, address, (size_t)size,
-                                        protection, &old));
-    wi_process_unpin(self);
-    wi_process_changed(self, address, (size_t)size);
-    if (!ok) {
-        return wi_process_raise(self, err, "VirtualProtectEx",
-                                PROCESS_VM_OPERATION);
+    wi_vm_call call = {.kind = WI_VM_PROTECT,
+                       .address = address,
+                       .size = (size_t)size,
+                       .protection = protection};
+    if (regions_call(self, &call, "VirtualProtectEx") < 0) {
+        return NULL;
     }
-    return PyLong_FromUnsignedLong(old);
+    return PyLong_FromUnsignedLong(call.protection);
 }
 
 PyObject *
@@ -145,8 +160,7 @@ wi_process_alloc(PyObject *op, PyObject *args)
     wi_process *self = (wi_process *)op;
     uintptr_t address;
     Py_ssize_t size;
-    DWORD type, protection, err;
-    void *block;
+    DWORD type, protection;
     if (!PyArg_ParseTuple(args, "O&nO&O&:_alloc", wi_address_converter,
                           &address, &size, wi_u32_converter, &type,
                           wi_u32_converter, &protection)) {
@@ -159,16 +173,15 @@ wi_process_alloc(PyObject *op, PyObject *args)
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
-    wi_target target = wi_process_pin(self);
-    WI_CALL(err, block = wi_remote_alloc(target.handle, address, (size_t)size,
-                                         type, protection));
-    wi_process_unpin(self);
-    wi_process_changed(self, (uintptr_t)block, (size_t)size);
-    if (block == NULL) {
-        return wi_process_raise(self, err, "VirtualAllocEx",
-                                PROCESS_VM_OPERATION);
+    wi_vm_call call = {.kind = WI_VM_ALLOC,
+                       .address = address,
+                       .size = (size_t)size,
+                       .type = type,
+                       .protection = protection};
+    if (regions_call(self, &call, "VirtualAllocEx") < 0) {
+        return NULL;
     }
-    return PyLong_FromVoidPtr(block);
+    return PyLong_FromSize_t(call.result);
 }
 
 PyObject *
@@ -177,21 +190,18 @@ wi_process_free(PyObject *op, PyObject *args)
     wi_process *self = (wi_process *)op;
     uintptr_t address;
     Py_ssize_t size;
-    DWORD type, err;
-    BOOL ok;
+    DWORD type;
     if (!PyArg_ParseTuple(args, "O&nO&:_free", wi_address_converter, &address,
                           &size, wi_u32_converter, &type) ||
         wi_process_check_open(self) < 0) {
         return NULL;
     }
-    wi_target target = wi_process_pin(self);
-    WI_CALL(err,
-            ok = wi_remote_free(target.handle, address, (size_t)size, type));
-    wi_process_unpin(self);
-    wi_process_changed(self, address, SIZE_MAX); /* size may be 0: all */
-    if (!ok) {
-        return wi_process_raise(self, err, "VirtualFreeEx",
-                                PROCESS_VM_OPERATION);
+    wi_vm_call call = {.kind = WI_VM_FREE,
+                       .address = address,
+                       .size = (size_t)size,
+                       .type = type};
+    if (regions_call(self, &call, "VirtualFreeEx") < 0) {
+        return NULL;
     }
     Py_RETURN_NONE;
 }

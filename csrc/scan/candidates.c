@@ -9,6 +9,7 @@
  * they are; the set changes only when all of it has succeeded. The GIL is
  * released in slices. Any thread may use a set; one rescans at a time, and
  * others see the old state until it is done. */
+#include "base/handles.h"
 #include "scan.h"
 
 #include <stdlib.h>
@@ -478,7 +479,6 @@ typedef struct {
     const candidate_list *from;
     candidate_list to;
     wi_target target;
-    wi_vouch vouch;
     scan_level level;
     scan_change change;
     scan_number low;
@@ -666,8 +666,8 @@ rescan_read(candidate_rescan *rescan, uintptr_t start, uintptr_t end)
             rescan->pages[page] =
                 rescan_read_pages(rescan, start, end, page, 1) == 0;
         }
-        if (wi_target_gone(&rescan->target,
-                           err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0)) {
+        if (wi_exits_within(rescan->target.handle,
+                            err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0)) {
             rescan->err = err;
             break;
         }
@@ -770,7 +770,6 @@ candidates_rescan(PyObject *op, PyObject *args)
             goto done;
         }
         rescan->target = wi_process_pin(owner);
-        rescan->target.vouch = &rescan->vouch;
         Py_BEGIN_ALLOW_THREADS
         const ULONGLONG began = GetTickCount64();
         while (rescan->next < self->list.count && !rescan->no_memory &&

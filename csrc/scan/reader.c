@@ -7,20 +7,8 @@
  * once more, and what still looks readable is tried page by page; pages that
  * fail are counted and left out. Only a target that has ended, or that may
  * not be read at all, ends the walk. */
+#include "base/handles.h"
 #include "scan.h"
-
-BOOL
-wi_target_gone(const wi_target *target, DWORD patience)
-{
-    HANDLE handle = target->handle;
-    DWORD code = STILL_ACTIVE;
-    DWORD wait = WaitForSingleObject(handle, patience);
-    if (wait == WAIT_OBJECT_0) {
-        return TRUE;
-    }
-    return wait == WAIT_FAILED && GetExitCodeProcess(handle, &code) &&
-           code != STILL_ACTIVE;
-}
 
 static int
 reader_fail(wi_reader *reader, DWORD err, const char *api)
@@ -59,7 +47,7 @@ reader_seek(wi_reader *reader)
         if (!wi_remote_query(reader->target.handle, reader->cursor, &region)) {
             DWORD err = GetLastError();
             if (err == ERROR_INVALID_PARAMETER &&
-                !wi_target_gone(&reader->target, 0)) {
+                !wi_exits_within(reader->target.handle, 0)) {
                 reader->range = reader->range_count; /* no more addresses */
                 return 0;
             }
@@ -139,7 +127,7 @@ wi_reader_next(wi_reader *reader, wi_piece *piece)
         }
         DWORD err = GetLastError();
         BOOL denied = err == ERROR_ACCESS_DENIED;
-        if (wi_target_gone(&reader->target, denied ? WI_DYING_MS : 0) ||
+        if (wi_exits_within(reader->target.handle, denied ? WI_DYING_MS : 0) ||
             (denied && reader->scanned == 0)) {
             reader_fail(reader, err ? err : ERROR_PARTIAL_COPY,
                         "ReadProcessMemory");

@@ -16,14 +16,8 @@
  * scanned, large enough to make the call cheap. */
 #define WI_READ_CHUNK ((size_t)1024 * 1024)
 
-/* How long a target that suddenly denies everything may take to be gone. */
-#define WI_DYING_MS 100
-
 /* How long the GIL is away at a time. */
 #define WI_SLICE_MS 30
-
-/* Whether the target has exited, or does within `patience` milliseconds. */
-BOOL wi_target_gone(const wi_target *target, DWORD patience);
 
 typedef struct {
     uintptr_t start;

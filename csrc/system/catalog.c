@@ -773,30 +773,7 @@ catalog_thread_start(PyObject *module, PyObject *value)
     return PyLong_FromVoidPtr(start);
 }
 
-PyDoc_STRVAR(catalog_session_doc, "_session_id($module, /)\n--\n\n"
-                                  "The number of this process's session.\n\n"
-                                  "Win32: ProcessIdToSessionId");
-
-static PyObject *
-catalog_session(PyObject *module, PyObject *unused)
-{
-    DWORD session;
-    WI_UNUSED(module);
-    WI_UNUSED(unused);
-    if (!ProcessIdToSessionId(GetCurrentProcessId(), &session)) {
-        DWORD err = GetLastError();
-        PyObject *label = PyUnicode_FromString("this process");
-        if (label != NULL) {
-            wi_raise(err, "ProcessIdToSessionId", label);
-            Py_DECREF(label);
-        }
-        return NULL;
-    }
-    return PyLong_FromUnsignedLong(session);
-}
-
 static PyMethodDef catalog_methods[] = {
-    {"_session_id", catalog_session, METH_NOARGS, catalog_session_doc},
     {"_list_directory", catalog_list, METH_O, catalog_list_doc},
     {"_object_size", catalog_size, METH_VARARGS, catalog_size_doc},
     {"_open_object", catalog_open_object, METH_VARARGS, catalog_open_doc},

@@ -1,8 +1,11 @@
 /* system.c: what this system is, and new files with rights of their own.
  *
- * Wraps wine_get_version (where there is one), GetTokenInformation for the
- * privileges, and CreateFileW with a security descriptor. Nothing is owned
- * here: a file's handle belongs to the caller. Any thread may call it. */
+ *     _core._wine_version()                   # "8.0", or None on Windows
+ *     _core._create_file(path, size, sddl)    # a handle
+ *
+ * Wraps wine_get_version (where there is one), and CreateFileW with a security
+ * descriptor. Owner: a file's handle belongs to the caller. Thread: any.
+ * GIL: released while the file is made. */
 #include "base/core.h"
 
 /* ------------------------------------------------------------------- Wine */
@@ -12,13 +15,11 @@ PyDoc_STRVAR(system_wine_version_doc,
              "The version of Wine, or None on Windows.");
 
 static PyObject *
-system_wine_version(PyObject *module, PyObject *noargs)
+system_wine_version(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
 {
     typedef const char *(__cdecl * version_fn)(void);
     HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
     version_fn version = NULL;
-    WI_UNUSED(module);
-    WI_UNUSED(noargs);
     if (ntdll != NULL) {
         version = (version_fn)(void (*)(void))GetProcAddress(
             ntdll, "wine_get_version");
@@ -27,66 +28,6 @@ system_wine_version(PyObject *module, PyObject *noargs)
         Py_RETURN_NONE;
     }
     return PyUnicode_FromString(version());
-}
-
-/* -------------------------------------------------------------- the token */
-
-/* The privileges of this process; LocalFree them. NULL with an exception. */
-static TOKEN_PRIVILEGES *
-system_held_privileges(void)
-{
-    HANDLE token = NULL;
-    DWORD size = 0;
-    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)) {
-        wi_raise(GetLastError(), "OpenProcessToken", Py_None);
-        return NULL;
-    }
-    GetTokenInformation(token, TokenPrivileges, NULL, 0, &size);
-    TOKEN_PRIVILEGES *held = LocalAlloc(LMEM_FIXED, size);
-    BOOL ok = held != NULL &&
-              GetTokenInformation(token, TokenPrivileges, held, size, &size);
-    DWORD err = GetLastError();
-    CloseHandle(token);
-    if (!ok) {
-        LocalFree(held);
-        wi_raise(err, "GetTokenInformation", Py_None);
-        return NULL;
-    }
-    return held;
-}
-
-PyDoc_STRVAR(system_privileges_doc,
-             "_privileges($module, /)\n--\n\n"
-             "List of (name, enabled): the privileges of this process.");
-
-static PyObject *
-system_privileges(PyObject *module, PyObject *noargs)
-{
-    WI_UNUSED(module);
-    WI_UNUSED(noargs);
-    TOKEN_PRIVILEGES *held = system_held_privileges();
-    if (held == NULL) {
-        return NULL;
-    }
-    PyObject *list = PyList_New(0);
-    for (DWORD i = 0; list != NULL && i < held->PrivilegeCount; i++) {
-        wchar_t name[64];
-        DWORD length = Py_ARRAY_LENGTH(name);
-        if (!LookupPrivilegeNameW(NULL, &held->Privileges[i].Luid, name,
-                                  &length)) {
-            continue; /* this system knows no name for it */
-        }
-        DWORD on = held->Privileges[i].Attributes & SE_PRIVILEGE_ENABLED;
-        PyObject *text = PyUnicode_FromWideChar(name, (Py_ssize_t)length);
-        PyObject *row =
-            text ? Py_BuildValue("(NO)", text, on ? Py_True : Py_False) : NULL;
-        if (row == NULL || PyList_Append(list, row) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(row);
-    }
-    LocalFree(held);
-    return list;
 }
 
 /* ---------------------------------------------------------- private files */
@@ -99,7 +40,7 @@ PyDoc_STRVAR(
     "Raises FileExistsError (winerror 80) when there is one.");
 
 static PyObject *
-system_new_file(PyObject *module, PyObject *args)
+system_new_file(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *path;
     PyObject *sddl;
@@ -109,7 +50,6 @@ system_new_file(PyObject *module, PyObject *args)
     HANDLE file = INVALID_HANDLE_VALUE;
     DWORD err;
     BOOL ok = TRUE;
-    WI_UNUSED(module);
     if (!PyArg_ParseTuple(args, "UO&U:_create_file", &path, wi_u64_converter,
                           &size, &sddl)) {
         return NULL;
@@ -153,14 +93,12 @@ done:
 static PyMethodDef system_functions[] = {
     {"_wine_version", system_wine_version, METH_NOARGS,
      system_wine_version_doc},
-    {"_privileges", system_privileges, METH_NOARGS, system_privileges_doc},
     {"_create_file", system_new_file, METH_VARARGS, system_new_file_doc},
     {NULL, NULL, 0, NULL},
 };
 
 int
-wi_system_init(PyObject *module, wi_state *state)
+wi_system_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    WI_UNUSED(state);
     return PyModule_AddFunctions(module, system_functions);
 }

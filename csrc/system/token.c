@@ -1,64 +1,49 @@
-/* token.c: who is behind a process id, and who owns a mapping.
+/* token.c: facts about a process and its token, and this one's privileges.
  *
- *     >>> _core._process_image(os.getpid())
- *     ('C:\\Python\\python.exe', 1764405331.25)
- *     >>> _core._process_token(os.getpid())   # (is elevated, integrity level)
- *     (False, 8192)
- *     >>> _core._mapping_is_ours("PageantRequest00000001")
- *     True
+ *     _core._process_image(pid)    # (path, when it began)
+ *     _core._process_token(pid)    # (is elevated, integrity level)
+ *     _core._process_facts(pid)    # (exit code, session, user, level, guarded)
+ *     _core._mapping_is_ours(name) # whether this user owns it
+ *     _core._session_id()          # of this process
+ *     _core._privileges()          # [(name, is enabled)] of this process
+ *     _core._set_privilege("SeDebugPrivilege", True)
  *
- * Nothing is owned here; any thread may call it. What may block runs without
- * the GIL. Wraps OpenProcessToken, GetTokenInformation, GetProcessTimes and
- * GetKernelObjectSecurity. */
+ * Owner: nothing is kept. Thread: any. GIL: OpenProcess runs without it. */
 #include "base/core.h"
 #include "base/handles.h"
 
-PyDoc_STRVAR(process_image_doc,
-             "_process_image($module, pid, /)\n--\n\n"
-             "(path of the executable, creation time in seconds since 1970).");
+#include <sddl.h>
 
-static PyObject *
-process_image(PyObject *Py_UNUSED(module), PyObject *arg)
+/* 100 ns from 1601 to 1970. */
+#define TOKEN_UNIX_EPOCH UINT64_C(116444736000000000)
+
+/* ------------------------------------------------------------- a token */
+
+/* The integrity level of a token. FALSE with the last error. */
+static BOOL
+token_integrity(HANDLE token, DWORD *level)
 {
-    DWORD pid, err, length;
-    if (!wi_u32_converter(arg, &pid)) {
-        return NULL;
+    TOKEN_MANDATORY_LABEL *label =
+        wi_token_information(token, TokenIntegrityLevel);
+    if (label == NULL) {
+        return FALSE;
     }
-    HANDLE process = wi_open_process(PROCESS_QUERY_LIMITED_INFORMATION, pid);
-    if (process == NULL) {
-        return NULL;
-    }
-    PyObject *result = NULL;
-    FILETIME created, exited, kernel, user;
-    wchar_t *path = NULL;
-    WI_CALL(
-        err, if (GetProcessTimes(process, &created, &exited, &kernel, &user)) {
-            path = wi_image_path(process, &length);
-        });
-    CloseHandle(process);
-    if (path == NULL) {
-        return wi_raise_format(err, "QueryFullProcessImageNameW", "pid %lu",
-                               (unsigned long)pid);
-    }
-    PyObject *image = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
-    wi_heap_free(path);
-    if (image != NULL) {
-        int64_t since_1970 =
-            (int64_t)(wi_filetime(created) - 116444736000000000ULL);
-        /* N: the tuple takes the reference. */
-        result = Py_BuildValue("(Nd)", image, (double)since_1970 / 1e7);
-    }
-    return result;
+    DWORD count = *GetSidSubAuthorityCount(label->Label.Sid);
+    *level = count == 0 ? 0 : *GetSidSubAuthority(label->Label.Sid, count - 1);
+    wi_heap_free(label);
+    return TRUE;
 }
 
-PyDoc_STRVAR(process_token_doc,
+PyDoc_STRVAR(token_process_token_doc,
              "_process_token($module, pid, /)\n--\n\n"
              "(is elevated, integrity level) of a process; 0x2000 is medium.");
 
 static PyObject *
-process_token(PyObject *Py_UNUSED(module), PyObject *arg)
+token_process_token(PyObject *Py_UNUSED(module), PyObject *arg)
 {
-    DWORD pid, err, level = 0;
+    DWORD pid, level = 0, size;
+    HANDLE token;
+    TOKEN_ELEVATION elevation = {0};
     if (!wi_u32_converter(arg, &pid)) {
         return NULL;
     }
@@ -66,45 +51,172 @@ process_token(PyObject *Py_UNUSED(module), PyObject *arg)
     if (process == NULL) {
         return NULL;
     }
-    HANDLE token = NULL;
     const char *api = "OpenProcessToken";
-    TOKEN_ELEVATION *elevation = NULL;
-    TOKEN_MANDATORY_LABEL *integrity = NULL;
-    Py_BEGIN_ALLOW_THREADS
-    if (OpenProcessToken(process, TOKEN_QUERY, &token)) {
+    BOOL ok = OpenProcessToken(process, TOKEN_QUERY, &token);
+    if (ok) {
         api = "GetTokenInformation";
-        elevation = wi_token_information(token, TokenElevation);
-    }
-    if (elevation != NULL) {
-        integrity = wi_token_information(token, TokenIntegrityLevel);
-    }
-    err = GetLastError();
-    if (token != NULL) {
+        ok = GetTokenInformation(token, TokenElevation, &elevation,
+                                 sizeof(elevation), &size) &&
+             token_integrity(token, &level);
+        DWORD err = GetLastError();
         CloseHandle(token);
+        SetLastError(err);
     }
+    DWORD err = GetLastError();
     CloseHandle(process);
-    Py_END_ALLOW_THREADS
-    BOOL known = integrity != NULL;
-    BOOL elevated = known && elevation->TokenIsElevated;
-    if (known) {
-        PSID sid = integrity->Label.Sid;
-        level = *GetSidSubAuthority(sid, *GetSidSubAuthorityCount(sid) - 1U);
-    }
-    wi_heap_free(elevation);
-    wi_heap_free(integrity);
-    if (!known) {
+    if (!ok) {
         return wi_raise_format(err, api, "pid %lu", (unsigned long)pid);
     }
-    return Py_BuildValue("Ok", elevated ? Py_True : Py_False,
-                         (unsigned long)level);
+    return Py_BuildValue("Ok", elevation.TokenIsElevated ? Py_True : Py_False,
+                         level);
 }
 
-PyDoc_STRVAR(mapping_is_ours_doc,
+/* Its user (as SID) and its integrity level; both stay NULL where unknown. */
+static void
+token_facts(HANDLE process, PyObject **user, PyObject **integrity)
+{
+    HANDLE token;
+    DWORD level;
+    wchar_t *text = NULL;
+    if (!OpenProcessToken(process, TOKEN_QUERY, &token)) {
+        return;
+    }
+    TOKEN_USER *owner = wi_token_information(token, TokenUser);
+    if (owner != NULL && ConvertSidToStringSidW(owner->User.Sid, &text)) {
+        *user = PyUnicode_FromWideChar(text, -1);
+        LocalFree(text);
+    }
+    if (token_integrity(token, &level)) {
+        *integrity = PyLong_FromUnsignedLong(level);
+    }
+    wi_heap_free(owner);
+    CloseHandle(token);
+}
+
+/* ----------------------------------------------------------- a process */
+
+PyDoc_STRVAR(token_process_image_doc,
+             "_process_image($module, pid, /)\n--\n\n"
+             "(path of the executable, creation time in seconds since 1970).");
+
+static PyObject *
+token_process_image(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    DWORD pid, length, err = 0;
+    FILETIME created, exited, kernel, user;
+    wchar_t *path = NULL;
+    if (!wi_u32_converter(arg, &pid)) {
+        return NULL;
+    }
+    HANDLE process = wi_open_process(PROCESS_QUERY_LIMITED_INFORMATION, pid);
+    if (process == NULL) {
+        return NULL;
+    }
+    const char *api = "GetProcessTimes";
+    if (GetProcessTimes(process, &created, &exited, &kernel, &user)) {
+        api = "QueryFullProcessImageNameW";
+        WI_CALL(err, path = wi_image_path(process, &length));
+    }
+    else {
+        err = GetLastError();
+    }
+    CloseHandle(process);
+    if (path == NULL) {
+        return wi_raise_format(err, api, "pid %lu", (unsigned long)pid);
+    }
+    int64_t began = (int64_t)(wi_filetime(created) - TOKEN_UNIX_EPOCH);
+    PyObject *text = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
+    wi_heap_free(path);
+    return text ? Py_BuildValue("(Nd)", text, (double)began / 1e7) : NULL;
+}
+
+typedef BOOL(WINAPI *process_information_fn)(HANDLE, int, void *, DWORD);
+
+/* Whether it is a protected process (anti-malware, DRM, the system's own).
+ * NULL where unknown: Windows 8 has no GetProcessInformation. */
+static PyObject *
+token_protected(HANDLE process)
+{
+    const DWORD none = 0xFFFFFFFE; /* PROTECTION_LEVEL_NONE */
+    DWORD level = none;
+    HMODULE kernel32 = GetModuleHandleW(L"kernel32.dll");
+    process_information_fn get =
+        kernel32 == NULL
+            ? NULL
+            : (process_information_fn)(void (*)(void))GetProcAddress(
+                  kernel32, "GetProcessInformation");
+    if (get == NULL || !get(process, 7 /* ProcessProtectionLevelInfo */,
+                            &level, sizeof(level))) {
+        return NULL;
+    }
+    return PyBool_FromLong(level != none);
+}
+
+PyDoc_STRVAR(token_process_facts_doc,
+             "_process_facts($module, pid, /)\n--\n\n"
+             "Exit code, session, user SID, integrity level, protected;\n"
+             "None for each that is unknown.");
+
+static PyObject *
+token_process_facts(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    enum { EXIT_CODE, SESSION, USER, INTEGRITY, PROTECTED, FACTS };
+    DWORD pid, number;
+    PyObject *found[FACTS] = {NULL}, *facts = NULL;
+    if (!wi_u32_converter(arg, &pid)) {
+        return NULL;
+    }
+    HANDLE process =
+        OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    if (process != NULL) {
+        if (wi_has_exited(process) && GetExitCodeProcess(process, &number)) {
+            found[EXIT_CODE] = PyLong_FromUnsignedLong(number);
+        }
+        token_facts(process, &found[USER], &found[INTEGRITY]);
+        found[PROTECTED] = token_protected(process);
+        CloseHandle(process);
+    }
+    if (ProcessIdToSessionId(pid, &number)) {
+        found[SESSION] = PyLong_FromUnsignedLong(number);
+    }
+    if (!PyErr_Occurred()) {
+        facts = PyTuple_New(FACTS);
+    }
+    for (int i = 0; i < FACTS; i++) {
+        if (facts == NULL) {
+            Py_XDECREF(found[i]);
+        }
+        else {
+            PyTuple_SetItem(facts, i,
+                            found[i] ? found[i] : Py_NewRef(Py_None));
+        }
+    }
+    return facts;
+}
+
+PyDoc_STRVAR(token_session_id_doc, "_session_id($module, /)\n--\n\n"
+                                   "The number of this process's session.\n\n"
+                                   "Win32: ProcessIdToSessionId");
+
+static PyObject *
+token_session_id(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
+{
+    DWORD session;
+    if (!ProcessIdToSessionId(GetCurrentProcessId(), &session)) {
+        return wi_raise_format(GetLastError(), "ProcessIdToSessionId",
+                               "this process");
+    }
+    return PyLong_FromUnsignedLong(session);
+}
+
+/* --------------------------------------------------- owner of a mapping */
+
+PyDoc_STRVAR(token_mapping_is_ours_doc,
              "_mapping_is_ours($module, name, /)\n--\n\n"
              "Whether this user owns the mapping with this name.");
 
 static PyObject *
-mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
+token_mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
 {
     union {
         SECURITY_DESCRIPTOR descriptor;
@@ -147,10 +259,115 @@ mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
     return ok ? PyBool_FromLong(ours) : wi_raise(err, api, arg);
 }
 
+/* ---------------------------------------------------------- privileges */
+
+static HANDLE
+token_own(DWORD rights)
+{
+    HANDLE token;
+    if (!OpenProcessToken(GetCurrentProcess(), rights, &token)) {
+        wi_raise_format(GetLastError(), "OpenProcessToken", "this process");
+        return NULL;
+    }
+    return token;
+}
+
+PyDoc_STRVAR(token_privileges_doc,
+             "_privileges($module, /)\n--\n\n"
+             "List of (name, enabled): the privileges of this process.");
+
+static PyObject *
+token_privileges(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
+{
+    HANDLE token = token_own(TOKEN_QUERY);
+    if (token == NULL) {
+        return NULL;
+    }
+    TOKEN_PRIVILEGES *held = wi_token_information(token, TokenPrivileges);
+    DWORD err = GetLastError();
+    CloseHandle(token);
+    if (held == NULL) {
+        return wi_raise_format(err, "GetTokenInformation", "this process");
+    }
+    PyObject *list = PyList_New(0);
+    for (DWORD i = 0; list != NULL && i < held->PrivilegeCount; i++) {
+        wchar_t name[64];
+        DWORD length = Py_ARRAY_LENGTH(name);
+        if (!LookupPrivilegeNameW(NULL, &held->Privileges[i].Luid, name,
+                                  &length)) {
+            continue; /* this system knows no name for it */
+        }
+        DWORD on = held->Privileges[i].Attributes & SE_PRIVILEGE_ENABLED;
+        PyObject *row = Py_BuildValue("(uO)", name, on ? Py_True : Py_False);
+        if (row == NULL || PyList_Append(list, row) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(row);
+    }
+    wi_heap_free(held);
+    return list;
+}
+
+PyDoc_STRVAR(token_set_privilege_doc,
+             "_set_privilege($module, name, enable, /)\n--\n\n"
+             "Enable or disable a privilege; whether it was enabled.");
+
+static PyObject *
+token_set_privilege(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *name, *result = NULL;
+    int enable;
+    TOKEN_PRIVILEGES wanted = {0}, before = {0};
+    DWORD size = sizeof(before);
+    if (!PyArg_ParseTuple(args, "Up:_set_privilege", &name, &enable)) {
+        return NULL;
+    }
+    wchar_t *wide = PyUnicode_AsWideCharString(name, NULL);
+    HANDLE token =
+        wide ? token_own(TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY) : NULL;
+    if (token == NULL) {
+        PyMem_Free(wide);
+        return NULL;
+    }
+    wanted.PrivilegeCount = 1;
+    wanted.Privileges[0].Attributes = enable ? SE_PRIVILEGE_ENABLED : 0;
+    if (!LookupPrivilegeValueW(NULL, wide, &wanted.Privileges[0].Luid)) {
+        wi_raise(GetLastError(), "LookupPrivilegeValueW", name);
+        goto done;
+    }
+    SetLastError(ERROR_SUCCESS);
+    BOOL ok = AdjustTokenPrivileges(token, FALSE, &wanted, sizeof(before),
+                                    &before, &size);
+    DWORD err = GetLastError();
+    if (!ok) {
+        wi_raise(err, "AdjustTokenPrivileges", name);
+        goto done;
+    }
+    if (err == ERROR_NOT_ALL_ASSIGNED) {
+        wi_raise_as(PyExc_PermissionError, err, "AdjustTokenPrivileges", name);
+        goto done;
+    }
+    /* `before` lists nothing when nothing had to change. */
+    result = PyBool_FromLong(
+        before.PrivilegeCount == 0
+            ? enable
+            : (before.Privileges[0].Attributes & SE_PRIVILEGE_ENABLED) != 0);
+done:
+    PyMem_Free(wide);
+    CloseHandle(token);
+    return result;
+}
+
 static PyMethodDef token_functions[] = {
-    {"_process_image", process_image, METH_O, process_image_doc},
-    {"_process_token", process_token, METH_O, process_token_doc},
-    {"_mapping_is_ours", mapping_is_ours, METH_O, mapping_is_ours_doc},
+    {"_process_image", token_process_image, METH_O, token_process_image_doc},
+    {"_process_token", token_process_token, METH_O, token_process_token_doc},
+    {"_process_facts", token_process_facts, METH_O, token_process_facts_doc},
+    {"_mapping_is_ours", token_mapping_is_ours, METH_O,
+     token_mapping_is_ours_doc},
+    {"_session_id", token_session_id, METH_NOARGS, token_session_id_doc},
+    {"_privileges", token_privileges, METH_NOARGS, token_privileges_doc},
+    {"_set_privilege", token_set_privilege, METH_VARARGS,
+     token_set_privilege_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from winipc import _core
 from winipc.base.shown import Shown
+from winipc.base.winerror import (
+    ERROR_INVALID_PARAMETER,
+    ERROR_INVALID_WINDOW_HANDLE,
+)
 from winipc.errors import add_hint
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.process._access import explain_denied, process_facts
@@ -51,7 +55,6 @@ _ADDRESS_END = (1 << 64) - 1
 _REGIONS_AT_ONCE = 256
 _FIRST_NODES, _MOST_NODES = 256, 16384  # of a list, read at once
 _FRESH = 0.02  # seconds that its next nodes may have been read before
-_ERROR_INVALID_PARAMETER = 87
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
 )
@@ -128,7 +131,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
 
         Win32: GetWindowThreadProcessId, OpenProcess
         """
-        return cls.open(_core._window_pid(operator.index(hwnd)), access=access)
+        return cls.open(_window_pid(hwnd), access=access)
 
     @classmethod
     def _make_partial(cls, address: int, data: Buffer, mask: bytes) -> PartialRead:
@@ -649,7 +652,7 @@ def _pid_of(target: Any) -> int:
     if hasattr(target, "__index__"):
         return operator.index(target)
     if (hwnd := getattr(target, "hwnd", None)) is not None:
-        return _core._window_pid(operator.index(hwnd))
+        return _window_pid(hwnd)
     if (pid := getattr(target, "pid", None)) is None:
         raise TypeError(f"{target!r} is no pid, name, process or window")
     running = getattr(target, "is_running", None)
@@ -657,6 +660,19 @@ def _pid_of(target: Any) -> int:
         # Its pid may be that of another process by now.
         raise _lookup_error(f"pid {pid}, which has exited")
     return operator.index(pid)
+
+
+def _window_pid(hwnd: SupportsIndex) -> int:
+    pid, _ = _core._window_process(hwnd)
+    if not pid:
+        raise OSError(
+            0,
+            "There is no such window",
+            f"window {operator.index(hwnd):#x}",
+            ERROR_INVALID_WINDOW_HANDLE,
+            "GetWindowThreadProcessId",
+        )
+    return pid
 
 
 def _pid_of_name(name: str) -> int:
@@ -672,7 +688,7 @@ def _pid_of_name(name: str) -> int:
 
 def _lookup_error(what: str) -> ProcessLookupError:
     return ProcessLookupError(
-        0, "There is no such process", what, _ERROR_INVALID_PARAMETER, "OpenProcess"
+        0, "There is no such process", what, ERROR_INVALID_PARAMETER, "OpenProcess"
     )
 
 
