@@ -57,6 +57,7 @@
     X(PyTypeObject, mutex_type)                                               \
     X(PyTypeObject, event_type)                                               \
     X(PyTypeObject, semaphore_type)                                           \
+    X(PyTypeObject, loop_wait_type)                                           \
     X(PyTypeObject, window_type)                                              \
     X(PyTypeObject, copydata_type)                                            \
     X(PyTypeObject, process_type)                                             \
@@ -97,6 +98,7 @@ int wi_atomic_init(PyObject *module, wi_state *state);
 int wi_lock_word_init(PyObject *module, wi_state *state);
 int wi_section_init(PyObject *module, wi_state *state);
 int wi_sync_init(PyObject *module, wi_state *state);
+int wi_loop_wait_init(PyObject *module, wi_state *state);
 int wi_message_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);

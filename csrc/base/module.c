@@ -103,12 +103,28 @@ module_add_exceptions(PyObject *module, wi_state *state)
 
 typedef int (*module_init_fn)(PyObject *module, wi_state *state);
 
+/* One a line: each room adds its own. */
+/* clang-format off */
 static const module_init_fn module_parts[] = {
-    wi_region_init,  wi_mapping_init, wi_snapshot_init,  wi_atomic_init,
-    wi_section_init, wi_sync_init,    wi_message_init,   wi_window_init,
-    wi_memory_init,  wi_process_init, wi_scanner_init,   wi_catalog_init,
-    wi_channel_init, wi_system_init,  wi_lock_word_init, wi_token_init,
+    wi_region_init,
+    wi_mapping_init,
+    wi_snapshot_init,
+    wi_atomic_init,
+    wi_section_init,
+    wi_sync_init,
+    wi_message_init,
+    wi_window_init,
+    wi_memory_init,
+    wi_process_init,
+    wi_scanner_init,
+    wi_catalog_init,
+    wi_channel_init,
+    wi_system_init,
+    wi_lock_word_init,
+    wi_token_init,
+    wi_loop_wait_init,
 };
+/* clang-format on */
 
 static int
 module_exec(PyObject *module)

@@ -99,6 +99,47 @@ sync_event_is_manual(HANDLE handle)
     return info.type == 0;
 }
 
+sync_undo
+sync_undo_of(HANDLE handle)
+{
+    wi_semaphore_info semaphore;
+    DWORD code;
+    int manual = sync_event_is_manual(handle);
+    if (manual == 1) {
+        return SYNC_UNDO_NOTHING;
+    }
+    /* EVENT_MODIFY_STATE and SEMAPHORE_MODIFY_STATE are one bit. */
+    int semaphored =
+        manual < 0 && WI_NT_SUCCESS(NtQuerySemaphore(handle, 0, &semaphore,
+                                                     sizeof(semaphore), NULL));
+    if (manual == 0 || semaphored) {
+        return !(sync_granted_access(handle) & EVENT_MODIFY_STATE)
+                   ? SYNC_UNDO_FINAL
+               : semaphored ? SYNC_UNDO_SEMAPHORE
+                            : SYNC_UNDO_EVENT;
+    }
+    /* ACCESS_DENIED still proves the type: the kernel checks the type before
+     * the rights. */
+    if (GetExitCodeProcess(handle, &code) ||
+        GetLastError() == ERROR_ACCESS_DENIED ||
+        GetExitCodeThread(handle, &code) ||
+        GetLastError() == ERROR_ACCESS_DENIED) {
+        return SYNC_UNDO_NOTHING;
+    }
+    return SYNC_UNDO_FINAL;
+}
+
+void
+sync_give_back(HANDLE handle, sync_undo undo)
+{
+    if (undo == SYNC_UNDO_EVENT) {
+        SetEvent(handle);
+    }
+    else if (undo == SYNC_UNDO_SEMAPHORE) {
+        ReleaseSemaphore(handle, 1, NULL);
+    }
+}
+
 static int
 sync_check_open(SyncObject *self)
 {

@@ -39,6 +39,20 @@ ACCESS_MASK sync_granted_access(HANDLE handle);
  * may not be asked or is no event. */
 int sync_event_is_manual(HANDLE handle);
 
+/* What it takes to undo a wait. */
+typedef enum {
+    SYNC_UNDO_NOTHING,   /* a wait does not change the object */
+    SYNC_UNDO_EVENT,     /* SetEvent */
+    SYNC_UNDO_SEMAPHORE, /* ReleaseSemaphore */
+    SYNC_UNDO_FINAL,     /* it cannot be undone, or only by the owner */
+} sync_undo;
+
+sync_undo sync_undo_of(HANDLE handle);
+
+/* Undo a wait that took the object. It fails only where the object is signalled
+ * to its limit already, which is as good. Any thread, without the GIL. */
+void sync_give_back(HANDLE handle, sync_undo undo);
+
 /* wait_any, wait_all (waits.c). */
 extern PyMethodDef wi_waits_methods[];
 

@@ -19,18 +19,10 @@
 /* A generous bound: a thread with a small stack for each 63 of them. */
 #define WAITS_MAX 16384
 
-/* What giving one back takes. */
-typedef enum {
-    WAITS_NOTHING,   /* a wait does not change it */
-    WAITS_EVENT,     /* SetEvent */
-    WAITS_SEMAPHORE, /* ReleaseSemaphore */
-    WAITS_FINAL,     /* cannot be given back, or only by its owner */
-} waits_undo;
-
 typedef struct {
     HANDLE handle;
     SyncObject *object; /* borrowed from the tuple; NULL for a number */
-    waits_undo undo;    /* known only when waits_classify was called */
+    sync_undo undo;     /* known only when waits_classify was called */
 } waits_item;
 
 typedef struct {
@@ -181,46 +173,12 @@ waits_took(wi_state *state, waits_item *item, int abandoned)
     return 0;
 }
 
-static void
-waits_give_back(HANDLE handle, waits_undo undo)
-{
-    if (undo == WAITS_EVENT) {
-        SetEvent(handle);
-    }
-    else if (undo == WAITS_SEMAPHORE) {
-        ReleaseSemaphore(handle, 1, NULL);
-    }
-}
-
 /* Find out how each item can be given back. */
 static void
 waits_classify(waits_set *set)
 {
     for (DWORD i = 0; i < set->count; i++) {
-        waits_item *item = &set->items[i];
-        wi_semaphore_info semaphore;
-        DWORD code;
-        int manual = sync_event_is_manual(item->handle);
-        item->undo = WAITS_FINAL;
-        if (manual == 1) {
-            item->undo = WAITS_NOTHING;
-        }
-        else if (manual == 0) {
-            item->undo = WAITS_EVENT;
-        }
-        else if (WI_NT_SUCCESS(NtQuerySemaphore(item->handle, 0, &semaphore,
-                                                sizeof(semaphore), NULL))) {
-            item->undo = WAITS_SEMAPHORE;
-        }
-        else if (GetExitCodeProcess(item->handle, &code) ||
-                 GetExitCodeThread(item->handle, &code)) {
-            item->undo = WAITS_NOTHING;
-        }
-        /* EVENT_MODIFY_STATE and SEMAPHORE_MODIFY_STATE are one bit. */
-        if ((item->undo == WAITS_EVENT || item->undo == WAITS_SEMAPHORE) &&
-            !(sync_granted_access(item->handle) & EVENT_MODIFY_STATE)) {
-            item->undo = WAITS_FINAL;
-        }
+        set->items[i].undo = sync_undo_of(set->items[i].handle);
     }
 }
 
@@ -290,8 +248,7 @@ fanout_main(LPVOID arg)
         SetEvent(shared->done);
     }
     else {
-        waits_give_back(shared->items[index].handle,
-                        shared->items[index].undo);
+        sync_give_back(shared->items[index].handle, shared->items[index].undo);
     }
     return 0;
 }
@@ -322,7 +279,7 @@ waits_any_fanout(waits_set *set, uint64_t timeout_ms, DWORD *index,
 
     waits_classify(set);
     for (DWORD i = 0; i < set->count; i++) {
-        if (set->items[i].undo == WAITS_FINAL) {
+        if (set->items[i].undo == SYNC_UNDO_FINAL) {
             if (own_count == WAITS_LOT - 1) {
                 PyErr_Format(PyExc_ValueError,
                              "at most %d mutexes (and other handles that "
@@ -350,7 +307,7 @@ waits_any_fanout(waits_set *set, uint64_t timeout_ms, DWORD *index,
     }
     DWORD placed = 0;
     for (DWORD i = 0; i < set->count; i++) {
-        if (set->items[i].undo == WAITS_FINAL) {
+        if (set->items[i].undo == SYNC_UNDO_FINAL) {
             continue;
         }
         if (own_others > 0) {
@@ -392,8 +349,7 @@ waits_any_fanout(waits_set *set, uint64_t timeout_ms, DWORD *index,
         /* What this thread took may be a mutex: it wins, and what a helper
          * took goes back. */
         if (winner >= 0) {
-            waits_give_back(set->items[*index].handle,
-                            set->items[*index].undo);
+            sync_give_back(set->items[*index].handle, set->items[*index].undo);
         }
         *abandoned = result >= WAIT_ABANDONED_0;
         *index = own[*abandoned ? result - WAIT_ABANDONED_0 : result];
@@ -401,8 +357,7 @@ waits_any_fanout(waits_set *set, uint64_t timeout_ms, DWORD *index,
     }
     else if (result == WAIT_FAILED) {
         if (winner >= 0) {
-            waits_give_back(set->items[*index].handle,
-                            set->items[*index].undo);
+            sync_give_back(set->items[*index].handle, set->items[*index].undo);
         }
     }
     else if (winner >= 0) {
@@ -584,12 +539,12 @@ waits_all_many(waits_set *set, uint64_t timeout_ms, int *abandoned)
     waits_classify(set);
     DWORD placed = 0, final = 0;
     for (DWORD i = 0; i < set->count; i++) {
-        if (set->items[i].undo != WAITS_FINAL) {
+        if (set->items[i].undo != SYNC_UNDO_FINAL) {
             order[placed++] = i;
         }
     }
     for (DWORD i = 0; i < set->count; i++) {
-        if (set->items[i].undo == WAITS_FINAL) {
+        if (set->items[i].undo == SYNC_UNDO_FINAL) {
             order[placed++] = i;
             final++;
         }
@@ -623,7 +578,7 @@ waits_all_many(waits_set *set, uint64_t timeout_ms, int *abandoned)
     if (outcome <= 0) {
         for (DWORD i = 0; i < taken; i++) {
             waits_item *item = &set->items[order[i]];
-            waits_give_back(item->handle, item->undo);
+            sync_give_back(item->handle, item->undo);
         }
     }
 done:

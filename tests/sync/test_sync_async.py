@@ -16,8 +16,7 @@ from conftest import handle_count
 
 import winipc
 from winipc import Event, Mutex, Semaphore, SyncAccess
-from winipc.sync import _awaiting as awaiting
-from winipc.sync._awaiting import _waiters
+from winipc.base import loop_wait
 
 #: Seconds that only something broken takes.
 LONG = 30.0
@@ -173,7 +172,6 @@ def test_two_hundred_objects(run: Callable[..., Any], make: Callable[..., Any]) 
     async def main() -> None:
         tasks = [asyncio.create_task(event.wait_async()) for event in events]
         await started(tasks[-1])
-        assert len(_waiters) >= 4
         for at in range(0, 200, 7):
             events[at].set()
             assert await asyncio.wait_for(tasks[at], LONG)
@@ -210,31 +208,28 @@ def test_nothing_is_left_when_no_thread_can_start(
     make: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The thread's event is closed, and its objects are free."""
-    event, mutex, made = make(Event), make(Mutex), []
-    create = Event.create
-
-    def record(*args: Any, **kwargs: Any) -> Event:
-        made.append(create(*args, **kwargs))
-        return made[-1]
+    """The handles are closed, and the objects are free."""
+    event, mutex = make(Event), make(Mutex)
 
     def fail(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     async def main() -> None:
+        before = handle_count()
         with pytest.raises(RuntimeError, match="start"):
             await event.wait_async()
         with pytest.raises(RuntimeError, match="start"):
             async with mutex.lock_async():
                 pass
+        gc.collect()
+        assert handle_count() == before
 
     with monkeypatch.context() as patch:
-        patch.setattr(awaiting, "_waiters", [])
-        patch.setattr(awaiting.Event, "create", record)
-        patch.setattr(awaiting.threading.Thread, "start", fail)
+        patch.setattr(loop_wait, "_sets", [])
+        patch.setattr(threading.Thread, "start", fail)
         run(main())
-    assert len(made) == 2
-    assert all(one.closed for one in made)
+    event.close()
+    mutex.close()
 
 
 @pytest.mark.parametrize("kind", ["event", "semaphore"])
@@ -331,40 +326,51 @@ def test_loop_closed_under_a_wait(make: Callable[..., Any]) -> None:
     event.close()
 
 
-def test_waiting_does_not_spin(
+def turns() -> int:
+    """How often the threads have come out of their sleep."""
+    return sum(waits.turns for waits in loop_wait._sets)
+
+
+async def settled() -> int:
+    """The turns, as soon as the threads sleep on all that was begun."""
+    before = -1
+    while before != (before := turns()):
+        await asyncio.sleep(0.1)
+    return before
+
+
+def test_a_thousand_waits_cost_nothing(
     run: Callable[..., Any], make: Callable[..., Any]
 ) -> None:
-    """A second of waiting by many tasks takes next to no processor time."""
-    events = [make(Event) for _ in range(100)]
+    """No thread per task, and no thread wakes while nothing happens."""
+    events = [make(Event) for _ in range(1000)]
 
-    async def main() -> float:
+    async def main() -> None:
+        before = threading.active_count()
         tasks = [asyncio.create_task(event.wait_async()) for event in events]
         await started(tasks[-1])
-        before = time.process_time()
-        # Threads of earlier tests may end meanwhile, and one may still be about
-        # to see the last of the new waits.
-        turns = {waiter: waiter.turn for waiter in _waiters}
+        assert threading.active_count() - before <= 16
+        # Threads of earlier tests may end meanwhile, one turn for each.
+        idle = await settled()
         await asyncio.sleep(1)
-        assert all(waiter.turn - turn < 10 for waiter, turn in turns.items())
-        used = time.process_time() - before
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return used
+        assert turns() <= idle
+        for event in events:
+            event.set()
+        assert await asyncio.gather(*tasks) == [True] * 1000
 
-    assert run(main()) < 0.5
+    run(main())
 
 
 def test_threads_end_when_idle(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread with nothing to wait for ends and closes what it has."""
-    monkeypatch.setattr(awaiting, "_LINGER", 0.05)
+    monkeypatch.setattr(loop_wait, "_LINGER", 0.05)
     event = make(Event)
     assert asyncio.run(event.wait_async(0.01)) is False
     deadline = time.monotonic() + LONG
     # One that began to linger before this test does so for its old time.
-    while _waiters:
+    while loop_wait._sets:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     threading.Timer(0.05, event.set).start()

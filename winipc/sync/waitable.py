@@ -222,6 +222,16 @@ class Waitable(_core.Waitable):
         """
         return self._duplicate_to(_pid_of(process))
 
+    async def _take_async(self, timeout: float | None) -> bool:
+        """Await the handle; `close` refuses meanwhile."""
+        from winipc.base.loop_wait import wait_handle
+
+        self._pin()
+        try:
+            return await wait_handle(self.handle, timeout, name=self.name or "unnamed")
+        finally:
+            self._unpin()
+
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         """Pickle by name; an unnamed one goes through multiprocessing only."""
         if self.closed:
@@ -361,7 +371,7 @@ class Mutex(Waitable, _core.Mutex):
 
         Win32: WaitForMultipleObjects, ReleaseMutex
         """
-        from winipc.sync._awaiting import hold_mutex
+        from winipc.sync._holding import hold_mutex
 
         return hold_mutex(self, timeout, repair)
 
@@ -428,9 +438,7 @@ class Event(Waitable, _core.Event):
 
         Win32: WaitForMultipleObjects
         """
-        from winipc.sync._awaiting import wait_async
-
-        return await wait_async(self, timeout)
+        return await self._take_async(timeout)
 
     def __enter__(self: _W) -> _W:
         return self
@@ -492,9 +500,7 @@ class Semaphore(Waitable, _core.Semaphore):
 
         Win32: WaitForMultipleObjects
         """
-        from winipc.sync._awaiting import wait_async
-
-        return await wait_async(self, timeout)
+        return await self._take_async(timeout)
 
     async def __aenter__(self) -> Semaphore:
         await self.acquire_async()
