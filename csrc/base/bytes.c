@@ -76,9 +76,15 @@ bytes_raise(PyObject *self, PyObject *exception, const char *what)
 }
 
 int
+wi_bytes_is_open(PyObject *self)
+{
+    return BYTES_OF(self)->base != NULL && !BYTES_OF(self)->closed;
+}
+
+int
 wi_bytes_check_open(PyObject *self)
 {
-    if (BYTES_OF(self)->base == NULL) {
+    if (!wi_bytes_is_open(self)) {
         return bytes_raise(self, PyExc_ValueError, "is closed");
     }
     return 0;
@@ -131,10 +137,49 @@ wi_bytes_unpin(PyObject *self)
     wi_bytes *bytes = BYTES_OF(self);
     if (--bytes->pins == 0 && bytes->orphan != NULL) {
         PyObject *type, *value, *traceback;
+        void (*release)(PyObject *) = bytes->orphan;
+        bytes->orphan = NULL;
         PyErr_Fetch(&type, &value, &traceback);
-        bytes->orphan(self);
+        release(self);
         PyErr_Restore(type, value, traceback);
     }
+}
+
+void
+wi_bytes_close_later(PyObject *self, void (*release)(PyObject *))
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    bytes->closed = 1;
+    if (bytes->pins > 0) {
+        bytes->orphan = release;
+        return;
+    }
+    bytes->orphan = NULL;
+    release(self);
+}
+
+PyObject *
+wi_bytes_exit(PyObject *self, PyObject *args, void (*release)(PyObject *))
+{
+    PyObject *error = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
+    Py_ssize_t pins = BYTES_OF(self)->pins;
+    if (error != NULL && error != Py_None && pins > 0) {
+        PyObject *note = PyUnicode_FromFormat(
+            "hint: the memory of %R stays until %zd buffer%s of it "
+            "(memoryview, "
+            "NumPy array, running call, ...) %s gone",
+            self, pins, pins == 1 ? "" : "s", pins == 1 ? "is" : "are");
+        PyObject *done =
+            note == NULL ? NULL
+                         : PyObject_CallMethod(error, "add_note", "O", note);
+        if (done == NULL) {
+            PyErr_Clear(); /* the exception itself matters more */
+        }
+        Py_XDECREF(done);
+        Py_XDECREF(note);
+    }
+    wi_bytes_close_later(self, release);
+    Py_RETURN_NONE;
 }
 
 int

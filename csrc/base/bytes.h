@@ -17,8 +17,8 @@ typedef struct {
     Py_ssize_t pins; /* exported buffers and calls in flight */
     int readonly;
     int guarded; /* a file is behind: touched through wi_guarded() only */
-    /* Set by a finaliser that found pins: called without an exception set
-     * when the last one goes, as no finaliser comes a second time. */
+    int closed;  /* by wi_bytes_close_later(); pins may keep base and size */
+    /* What wi_bytes_close_later() left to do for the last pin. */
     void (*orphan)(PyObject *self);
 } wi_bytes;
 
@@ -38,6 +38,10 @@ int wi_fast_args(const char *function, const char *const *names,
                  Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames, PyObject **out);
 
+/* Whether the object is open. One that is closed may still have its memory:
+ * pins keep it. */
+int wi_bytes_is_open(PyObject *self);
+
 /* 0 while open, -1 with ValueError "<type> is closed". Ask after arguments
  * are converted: a conversion can run Python code that closes the object. */
 int wi_bytes_check_open(PyObject *self);
@@ -50,6 +54,16 @@ int wi_bytes_check_unpinned(PyObject *self);
 
 /* Take one pin back; every pin is taken back here. */
 void wi_bytes_unpin(PyObject *self);
+
+/* Close without a refusal, for finalisers and __exit__: every method finds the
+ * object closed from now on, and release(self) runs, with no exception set, as
+ * soon as there is no pin: now, or when the last one goes. */
+void wi_bytes_close_later(PyObject *self, void (*release)(PyObject *));
+
+/* __exit__(*args) of an object that may be pinned: it never raises for a view
+ * that is alive. An exception on its way gets a note about the pins. */
+PyObject *wi_bytes_exit(PyObject *self, PyObject *args,
+                        void (*release)(PyObject *));
 
 /* 1 when size bytes at offset lie inside; 0 with ValueError "<what>: ...". */
 int wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,

@@ -35,12 +35,22 @@ typedef struct {
     ULONG reserved[10];
 } wi_object_basic_info;
 
+typedef struct {
+    void *base;
+    ULONG attributes; /* SEC_FILE, SEC_RESERVE, ... */
+    LARGE_INTEGER size;
+} wi_section_info;
+
 __declspec(dllimport) wi_ntstatus NTAPI NtQueryEvent(HANDLE handle, int info,
                                                      void *out, ULONG size,
                                                      ULONG *got);
 __declspec(dllimport) wi_ntstatus NTAPI NtQueryMutant(HANDLE handle, int info,
                                                       void *out, ULONG size,
                                                       ULONG *got);
+__declspec(dllimport) wi_ntstatus NTAPI NtQuerySection(HANDLE section,
+                                                       int info, void *out,
+                                                       SIZE_T size,
+                                                       SIZE_T *got);
 __declspec(dllimport) wi_ntstatus NTAPI NtQuerySemaphore(HANDLE handle,
                                                          int info, void *out,
                                                          ULONG size,

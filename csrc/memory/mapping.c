@@ -1,30 +1,30 @@
 /* mapping.c: SharedMapping, and the views of one.
  *
- * CreateFileMapping, OpenFileMapping, MapViewOfFile. A SharedMapping owns the
- * section's handle, its first view of it and, when it opened the file behind
- * it, that file's handle; a MappingView owns another view and keeps the
- * mapping from closing. What can be done with the memory is in region.c.
+ *     m = SharedMapping.create("Local\\state", 4096)   # or open(name)
+ *     m[0:5] = b"hello"                # checked; region.c has the rest
+ *     memoryview(m)[0]                 # the memory itself
+ *     v = m.view(70_000, 1000)         # more of the same section
+ *     m.duplicate_to(pid)              # a handle for from_handle() there
+ *     m.close()                        # BufferError while v is open
+ *
+ * A SharedMapping owns the section's handle, its first view of it and, if it
+ * opened the file behind it, that file's handle. A MappingView owns another
+ * view and pins its mapping. Any thread may call anything; what maps, opens or
+ * waits drops the GIL.
  *
  * Windows maps at multiples of its allocation granularity (64 KiB) and in
  * whole pages; callers ask for any offset and size, and the difference stays
- * here. What was mapped is asked of VirtualQuery unless this process has made
+ * here. VirtualQuery tells what was mapped unless this process has just made
  * it: a peer may have made the section smaller, reserved but not committed, or
  * an executable image. */
 #include "region.h"
-#include "sync/waitable.h"
 
 #include "../../include/winipc.h"
 #include "base/guard.h"
+#include "base/handles.h"
+#include "base/nt.h"
 
-/* winternl.h does not have these. */
-typedef struct {
-    void *base;
-    ULONG attributes;
-    LARGE_INTEGER size;
-} section_basic_information;
-
-LONG NTAPI NtQuerySection(HANDLE section, int kind, void *information,
-                          SIZE_T length, SIZE_T *result);
+#include <psapi.h>
 
 #ifndef SEC_FILE
 #define SEC_FILE 0x00800000
@@ -33,34 +33,24 @@ LONG NTAPI NtQuerySection(HANDLE section, int kind, void *information,
 #define FILE_MAP_LARGE_PAGES 0x20000000
 #endif
 
-DWORD WINAPI K32GetMappedFileNameW(HANDLE process, void *address,
-                                   wchar_t *name, DWORD size);
-
 /* -------------------------------------------------------------- arguments */
 
 static int
 mapping_access_converter(PyObject *value, void *out)
 {
-    int access = 0;
     if (PyUnicode_Check(value)) {
-        if (PyUnicode_CompareWithASCIIString(value, "readwrite") == 0) {
-            access = REGION_WRITE;
-        }
-        else if (PyUnicode_CompareWithASCIIString(value, "read") == 0) {
-            access = REGION_READ;
-        }
-        else if (PyUnicode_CompareWithASCIIString(value, "copy") == 0) {
-            access = REGION_COPY;
+        for (int access = REGION_READ; access <= REGION_COPY; access++) {
+            if (PyUnicode_CompareWithASCIIString(
+                    value, wi_region_access_name(access)) == 0) {
+                *(int *)out = access;
+                return 1;
+            }
         }
     }
-    if (access == 0) {
-        PyErr_Format(PyExc_ValueError,
-                     "access must be 'read', 'readwrite' or 'copy', not %R",
-                     value);
-        return 0;
-    }
-    *(int *)out = access;
-    return 1;
+    PyErr_Format(PyExc_ValueError,
+                 "access must be 'read', 'readwrite' or 'copy', not %R",
+                 value);
+    return 0;
 }
 
 /* A size or offset: not negative, None for 0. */
@@ -160,41 +150,63 @@ mapping_measure(const char *base, int access, SIZE_T *usable, SIZE_T *total)
     }
 }
 
-/* The section's own idea of its size, exact for files; 0 when the handle may
- * not ask. `file` is set when a file other than the page file is behind. */
+/* What is behind a section. */
+typedef enum {
+    BACKING_PAGEFILE,
+    BACKING_FILE,
+    BACKING_UNKNOWN
+} mapping_backing;
+
+/* The section's own idea of its size, exact for files; 0 if the handle lacks
+ * SECTION_QUERY. */
 static uint64_t
-mapping_section_size(HANDLE section, char *file)
+mapping_section_size(HANDLE section, mapping_backing *backing)
 {
-    section_basic_information info;
+    wi_section_info info;
     memset(&info, 0, sizeof(info));
-    if (NtQuerySection(section, 0, &info, sizeof(info), NULL) < 0) {
-        *file = -1;
+    if (!WI_NT_SUCCESS(
+            NtQuerySection(section, 0, &info, sizeof(info), NULL))) {
+        *backing = BACKING_UNKNOWN;
         return 0;
     }
-    *file = (info.attributes & SEC_FILE) != 0;
+    *backing = info.attributes & SEC_FILE ? BACKING_FILE : BACKING_PAGEFILE;
     return (uint64_t)info.size.QuadPart;
 }
 
-/* An error of the view, told better where the reason can be found out. */
+/* The rights that a duplicate of the handle is to have. The handle itself may
+ * lack SECTION_QUERY (see _open), and then no duplicate can have it. */
+static DWORD
+mapping_rights(HANDLE section, int access)
+{
+    mapping_backing backing;
+    DWORD rights = mapping_section_access(access);
+    mapping_section_size(section, &backing);
+    return backing == BACKING_UNKNOWN ? rights : rights | SECTION_QUERY;
+}
+
+static void
+mapping_raise_range(RegionObject *self, uint64_t offset, uint64_t size,
+                    uint64_t whole)
+{
+    PyErr_Format(PyExc_ValueError,
+                 "%llu bytes at offset %llu leave the %llu bytes of '%V'",
+                 size, offset, whole, WI_REGION_LABEL(self));
+}
+
+/* Raise MapViewOfFile's error, or a clearer ValueError if the range is
+ * wrong. */
 static void
 mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
                    uint64_t offset, uint64_t size)
 {
-    char file;
-    uint64_t whole = mapping_section_size(section, &file);
-    PyObject *label = wi_region_label(self);
-    if (label == NULL) {
-        return;
-    }
+    mapping_backing backing;
+    uint64_t whole = mapping_section_size(section, &backing);
     if (whole != 0 && (offset > whole || size > whole - offset)) {
-        PyErr_Format(PyExc_ValueError,
-                     "%llu bytes at offset %llu leave the %llu bytes of %R",
-                     size, offset, whole, label);
+        mapping_raise_range(self, offset, size, whole);
     }
     else {
-        wi_raise(err, "MapViewOfFile", label);
+        wi_region_raise(self, err, "MapViewOfFile");
     }
-    Py_DECREF(label);
 }
 
 /* What Windows maps by. */
@@ -222,21 +234,21 @@ mapping_get_units(void)
 /* What was mapped. */
 typedef struct {
     SIZE_T usable, total; /* as mapping_measure() tells */
-    uint64_t whole;       /* of the section; 0 when that is not known */
-    char file;            /* a file other than the page file is behind */
+    uint64_t whole;       /* of the section; 0 if that is not known */
+    mapping_backing backing;
 } mapping_extent;
 
 static void
 mapping_look(char *base, HANDLE section, int access, mapping_extent *extent)
 {
-    extent->whole = mapping_section_size(section, &extent->file);
+    extent->whole = mapping_section_size(section, &extent->backing);
     mapping_measure(base, access, &extent->usable, &extent->total);
-    if (extent->file == -1) {
-        /* Too little room for the name is an answer as well. */
-        wchar_t unused[4];
-        extent->file =
-            K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) ||
-            GetLastError() == ERROR_INSUFFICIENT_BUFFER;
+    if (extent->backing == BACKING_UNKNOWN) {
+        wchar_t unused[4]; /* too short for any name: that is an answer too */
+        if (!K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) &&
+            GetLastError() != ERROR_INSUFFICIENT_BUFFER) {
+            extent->backing = BACKING_PAGEFILE;
+        }
     }
 }
 
@@ -284,13 +296,13 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
     self->mapped = (Py_ssize_t)after;
     self->total =
         extent.total > delta ? (Py_ssize_t)(extent.total - delta) : 0;
-    if (extent.file && extent.whole > offset &&
+    if (extent.backing != BACKING_PAGEFILE && extent.whole > offset &&
         after > extent.whole - offset) {
         after = extent.whole - offset; /* a file's length is exact */
     }
     self->bytes.size = (Py_ssize_t)(size != 0 && size < after ? size : after);
-    self->exact = size != 0 || extent.file > 0;
-    self->bytes.guarded = extent.file != 0;
+    self->exact = size != 0 || extent.backing == BACKING_FILE;
+    self->bytes.guarded = extent.backing != BACKING_PAGEFILE;
     self->access = (char)access;
     self->offset = offset;
 
@@ -304,10 +316,7 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
         PyErr_Format(PyExc_ValueError,
                      "only %llu of the %llu bytes at offset %llu can be used "
                      "with access='%s'",
-                     after, size, offset,
-                     access == REGION_READ    ? "read"
-                     : access == REGION_WRITE ? "readwrite"
-                                              : "copy");
+                     after, size, offset, wi_region_access_name(access));
         goto failed;
     }
     if (self->bytes.guarded && wi_guard_new(&self->guard) < 0) {
@@ -370,10 +379,7 @@ mapping_header_write(RegionObject *self, uint64_t size)
     header.header_size = sizeof(header);
     header.size = size;
     header.owner_pid = GetCurrentProcessId();
-    FILETIME now;
-    GetSystemTimeAsFileTime(&now);
-    header.created =
-        (uint64_t)now.dwHighDateTime << 32 | (uint64_t)now.dwLowDateTime;
+    header.created = wi_filetime_now();
     memcpy(self->bytes.base, &header, sizeof(header));
     MemoryBarrier(); /* release */
     *(volatile uint32_t *)self->bytes.base = WINIPC_MAPPING_MAGIC;
@@ -420,31 +426,22 @@ mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
             return -1;
         }
     }
-    PyObject *label = wi_region_label(self);
-    if (label == NULL) {
+    if (fault != NULL) {
+        PyErr_Format(PyExc_ValueError, "'%V' has %s", WI_REGION_LABEL(self),
+                     fault);
         return -1;
     }
-    int result = -1;
-    if (fault != NULL) {
-        PyErr_Format(PyExc_ValueError, "%R has %s", label, fault);
+    if (offset > job.copy.size || size > job.copy.size - offset) {
+        mapping_raise_range(self, offset, size, job.copy.size);
+        return -1;
     }
-    else if (offset > job.copy.size || size > job.copy.size - offset) {
-        PyErr_Format(PyExc_ValueError,
-                     "%llu bytes at offset %llu leave the %llu bytes of %R",
-                     size, offset, job.copy.size, label);
-    }
-    else {
-        mapping_header_hide(self, &job.copy);
-        self->bytes.base += offset;
-        self->bytes.size =
-            (Py_ssize_t)(size != 0 ? size : job.copy.size - offset);
-        self->mapped -= (Py_ssize_t)offset;
-        self->total -= (Py_ssize_t)offset;
-        self->offset = offset;
-        result = 0;
-    }
-    Py_DECREF(label);
-    return result;
+    mapping_header_hide(self, &job.copy);
+    self->bytes.base += offset;
+    self->bytes.size = (Py_ssize_t)(size != 0 ? size : job.copy.size - offset);
+    self->mapped -= (Py_ssize_t)offset;
+    self->total -= (Py_ssize_t)offset;
+    self->offset = offset;
+    return 0;
 }
 
 /* A closed region of `type` that is called `name`. */
@@ -623,37 +620,6 @@ mapping_check_options(const mapping_options *options)
     return -1;
 }
 
-/* Enable the privilege for large pages on this thread only, so that nothing
- * changes for the process. TRUE when RevertToSelf() has to follow. A user who
- * has not got it finds out from CreateFileMapping. A thread that already acts
- * for somebody keeps that token as it is: it could not be put back. */
-static BOOL
-mapping_lock_memory_begin(void)
-{
-    TOKEN_PRIVILEGES privileges = {.PrivilegeCount = 1};
-    HANDLE token;
-    if (OpenThreadToken(GetCurrentThread(), TOKEN_QUERY, TRUE, &token)) {
-        CloseHandle(token);
-        return FALSE;
-    }
-    if (GetLastError() != ERROR_NO_TOKEN) {
-        return FALSE; /* there is one, which we may not even look at */
-    }
-    privileges.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED;
-    if (!ImpersonateSelf(SecurityImpersonation)) {
-        return FALSE;
-    }
-    if (LookupPrivilegeValueW(NULL, L"SeLockMemoryPrivilege",
-                              &privileges.Privileges[0].Luid) &&
-        OpenThreadToken(GetCurrentThread(), TOKEN_ADJUST_PRIVILEGES, TRUE,
-                        &token)) {
-        AdjustTokenPrivileges(token, FALSE, &privileges, 0, NULL, NULL);
-        CloseHandle(token);
-    }
-    return TRUE;
-}
-
-/* CreateFileMappingW; 0 with *section and *created, or -1. */
 static int
 mapping_create_section(const mapping_options *options, const wchar_t *name,
                        HANDLE file, uint64_t maximum,
@@ -668,37 +634,27 @@ mapping_create_section(const mapping_options *options, const wchar_t *name,
         protection |= SEC_COMMIT | SEC_LARGE_PAGES;
     }
     DWORD err;
-    BOOL impersonates = options->large_pages && mapping_lock_memory_begin();
     WI_CALL(err, *section = CreateFileMappingW(
                      file != NULL ? file : INVALID_HANDLE_VALUE, security,
                      protection, (DWORD)(maximum >> 32),
                      (DWORD)(maximum & 0xffffffff), name));
-    if (impersonates) {
-        RevertToSelf();
-    }
-    PyObject *label = options->name != Py_None   ? options->name
-                      : options->file != Py_None ? options->file
-                                                 : NULL;
-    if (*section == NULL && label == NULL) {
-        label = PyUnicode_FromString("unnamed mapping");
-        if (label != NULL) {
-            wi_raise(err, "CreateFileMappingW", label);
-            Py_DECREF(label);
+    if (*section != NULL) {
+        *created = err != ERROR_ALREADY_EXISTS;
+        if (*created || options->exist_ok) {
+            return 0;
         }
-        return -1;
-    }
-    if (*section == NULL) {
-        wi_raise(err, "CreateFileMappingW", label);
-        return -1;
-    }
-    *created = err != ERROR_ALREADY_EXISTS;
-    if (!*created && !options->exist_ok) {
         CloseHandle(*section);
         *section = NULL;
-        wi_raise(ERROR_ALREADY_EXISTS, "CreateFileMappingW", options->name);
-        return -1;
+        err = ERROR_ALREADY_EXISTS;
     }
-    return 0;
+    if (options->name == Py_None && options->file == Py_None) {
+        wi_raise_format(err, "CreateFileMappingW", "unnamed mapping");
+    }
+    else {
+        wi_raise(err, "CreateFileMappingW",
+                 options->name != Py_None ? options->name : options->file);
+    }
+    return -1;
 }
 
 PyDoc_STRVAR(mapping_create_doc,
@@ -887,9 +843,8 @@ PyDoc_STRVAR(mapping_probe_doc,
              "Win32: OpenFileMappingW.");
 
 static PyObject *
-mapping_probe(PyObject *unused, PyObject *name)
+mapping_probe(PyObject *Py_UNUSED(unused), PyObject *name)
 {
-    WI_UNUSED(unused);
     wchar_t *wide;
     if (wi_wide_name(name, &wide) < 0) {
         return NULL;
@@ -903,31 +858,6 @@ mapping_probe(PyObject *unused, PyObject *name)
     }
     PyMem_Free(wide);
     return PyLong_FromUnsignedLong(err);
-}
-
-PyDoc_STRVAR(mapping_session_doc,
-             "_session()\n--\n\n"
-             "The number of the session of this process.\n\n"
-             "Win32: ProcessIdToSessionId.");
-
-static PyObject *
-mapping_session(PyObject *unused, PyObject *unused_too)
-{
-    WI_UNUSED(unused);
-    WI_UNUSED(unused_too);
-    DWORD session, err;
-    BOOL ok;
-    WI_CALL_GIL(err,
-                ok = ProcessIdToSessionId(GetCurrentProcessId(), &session));
-    if (!ok) {
-        PyObject *label = PyUnicode_FromString("this process");
-        if (label != NULL) {
-            wi_raise(err, "ProcessIdToSessionId", label);
-            Py_DECREF(label);
-        }
-        return NULL;
-    }
-    return PyLong_FromUnsignedLong(session);
 }
 
 /* ------------------------------------------------------------------ views */
@@ -976,22 +906,18 @@ mapping_view(PyObject *op, PyObject *args)
         /* Offsets are those behind the header, and its size is the end. */
         uint64_t whole = self->payload;
         if (offset > whole || size > whole - offset || offset == whole) {
-            PyErr_Format(PyExc_ValueError,
-                         "%llu bytes at offset %llu leave the %llu bytes of "
-                         "%R",
-                         size, offset, whole, op);
+            mapping_raise_range(self, offset, size, whole);
             Py_DECREF(view);
             return NULL;
         }
         shift = self->header;
         size = size != 0 ? size : whole - offset;
     }
-    self->bytes.pins++;
-    int failed =
-        mapping_map(view, self->section, access, shift + offset, size, 0, 0);
-    wi_bytes_unpin(op);
-    if (failed) {
+    self->bytes.pins++; /* the view's, once it is made */
+    if (mapping_map(view, self->section, access, shift + offset, size, 0, 0) <
+        0) {
         mapping_drop(&view);
+        wi_bytes_unpin(op);
         return NULL;
     }
     view->offset = offset;
@@ -1042,12 +968,7 @@ mapping_commit(PyObject *op, PyObject *args)
                                          MEM_COMMIT, PAGE_READWRITE));
         wi_bytes_unpin(op);
         if (done == NULL) {
-            PyObject *label = wi_region_label(self);
-            if (label != NULL) {
-                wi_raise(err, "VirtualAlloc", label);
-                Py_DECREF(label);
-            }
-            return NULL;
+            return wi_region_raise(self, err, "VirtualAlloc");
         }
     }
     SIZE_T usable, total;
@@ -1082,60 +1003,33 @@ mapping_duplicate(PyObject *op, PyObject *args)
                           &access_name)) {
         return NULL;
     }
-    if ((access_name != Py_None &&
-         !mapping_access_converter(access_name, &access)) ||
-        wi_bytes_check_open(op) < 0) {
+    if (access_name != Py_None &&
+        !mapping_access_converter(access_name, &access)) {
         return NULL;
     }
-    DWORD rights = mapping_section_access(access) | SECTION_QUERY;
-    HANDLE process, copy = NULL;
-    PyObject *result = NULL;
-    BOOL ok = FALSE;
-    DWORD err;
+    PyObject *label = PyUnicode_FromFormat("%V", WI_REGION_LABEL(self));
+    if (label == NULL) {
+        return NULL;
+    }
+    if (wi_bytes_check_open(op) < 0) {
+        Py_DECREF(label);
+        return NULL;
+    }
+    HANDLE copy;
     self->bytes.pins++;
-    WI_CALL(err, process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, pid));
-    if (process == NULL) {
-        PyObject *label = PyUnicode_FromFormat("pid %lu", (unsigned long)pid);
-        if (label != NULL) {
-            wi_raise_as(err == ERROR_INVALID_PARAMETER
-                            ? PyExc_ProcessLookupError
-                            : PyExc_OSError,
-                        err, "OpenProcess", label);
-            Py_DECREF(label);
-        }
-        goto done;
-    }
-    WI_CALL(err, ok = DuplicateHandle(GetCurrentProcess(), self->section,
-                                      process, &copy, rights, FALSE, 0));
-    if (!ok && err == ERROR_ACCESS_DENIED) {
-        /* Our own handle may lack SECTION_QUERY (see _open). */
-        rights &= ~(DWORD)SECTION_QUERY;
-        WI_CALL(err, ok = DuplicateHandle(GetCurrentProcess(), self->section,
-                                          process, &copy, rights, FALSE, 0));
-    }
-    if (!ok) {
-        PyObject *label = wi_region_label(self);
-        if (label != NULL) {
-            wi_raise(err, "DuplicateHandle", label);
-            Py_DECREF(label);
-        }
-        goto done;
-    }
-    result = PyLong_FromVoidPtr(copy);
-done:
+    int failed =
+        wi_duplicate_to(pid, self->section,
+                        mapping_rights(self->section, access), label, &copy);
     wi_bytes_unpin(op);
-    if (process != NULL) {
-        CloseHandle(process);
-    }
-    return result;
+    Py_DECREF(label);
+    return failed ? NULL : PyLong_FromVoidPtr(copy);
 }
 
 /* ------------------------------------------------------------- properties */
 
 static PyObject *
-mapping_get_handle(PyObject *op, void *closure)
+mapping_get_handle(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
     if (wi_bytes_check_open(op) < 0) {
         return NULL;
@@ -1145,44 +1039,35 @@ mapping_get_handle(PyObject *op, void *closure)
 
 /* The rights that a duplicate of the handle is to have. */
 static PyObject *
-mapping_get_rights(PyObject *op, void *closure)
+mapping_get_rights(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
-    DWORD rights = mapping_section_access(self->access);
-    ACCESS_MASK granted =
-        self->section != NULL ? sync_granted_access(self->section) : 0;
-    if (granted == 0 || granted & SECTION_QUERY) { /* 0: not known */
-        rights |= SECTION_QUERY;
-    }
-    return PyLong_FromUnsignedLong(rights);
+    return PyLong_FromUnsignedLong(
+        mapping_rights(self->section, self->access));
 }
 
 static PyObject *
-mapping_get_created(PyObject *op, void *closure)
+mapping_get_created(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((RegionObject *)op)->created);
 }
 
 static PyObject *
-mapping_get_owner_pid(PyObject *op, void *closure)
+mapping_get_owner_pid(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
     if (self->header == 0) {
-        return Py_NewRef(Py_None);
+        Py_RETURN_NONE;
     }
     return PyLong_FromUnsignedLong(self->owner_pid);
 }
 
 static PyObject *
-mapping_get_version(PyObject *op, void *closure)
+mapping_get_version(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
     if (self->header == 0) {
-        return Py_NewRef(Py_None);
+        Py_RETURN_NONE;
     }
     return PyLong_FromLong(self->version);
 }
@@ -1196,6 +1081,9 @@ static PyGetSetDef mapping_getset[] = {
     {"handle", mapping_get_handle, NULL,
      "The section's handle; it stays this object's.", NULL},
     {"_access", mapping_get_rights, NULL, NULL, NULL},
+    {"reserved", wi_region_get_size, NULL,
+     "How many bytes commit() can make usable, in whole pages.",
+     (void *)offsetof(RegionObject, total)},
     {"created", mapping_get_created, NULL,
      "Whether this object made the mapping (and did not find it there).",
      NULL},
@@ -1203,8 +1091,6 @@ static PyGetSetDef mapping_getset[] = {
 };
 
 static PyMemberDef mapping_members[] = {
-    {"reserved", Py_T_PYSSIZET, offsetof(RegionObject, total), Py_READONLY,
-     "How many bytes commit() can make usable, in whole pages."},
     {"views", Py_T_PYSSIZET, offsetof(RegionObject, views), Py_READONLY,
      "How many views of view() are open."},
     {NULL, 0, 0, 0, NULL},
@@ -1224,8 +1110,6 @@ static PyMethodDef mapping_methods[] = {
     {"_from_handle", mapping_from_handle, METH_VARARGS | METH_CLASS,
      mapping_from_handle_doc},
     {"_probe", mapping_probe, METH_O | METH_STATIC, mapping_probe_doc},
-    {"_session", mapping_session, METH_NOARGS | METH_STATIC,
-     mapping_session_doc},
     {"_view", mapping_view, METH_VARARGS, mapping_view_doc},
     {"commit", mapping_commit, METH_VARARGS, mapping_commit_doc},
     {"_duplicate_to", mapping_duplicate, METH_VARARGS, mapping_duplicate_doc},

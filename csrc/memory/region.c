@@ -1,9 +1,15 @@
 /* region.c: what a SharedMapping and a view of one have in common.
  *
- * A region owns its view of a section (MapViewOfFile) and, when it is the
- * mapping itself, the handle of the section and of the file behind it. How its
- * bytes are read and written is in bytes.c; here they are flushed, closed
- * and described. Any thread may call anything. */
+ *     m.flush(0, 4096)              # to the file, now
+ *     m.size, m.address, m.access   # closed: 0, ValueError, as it was
+ *     with m:
+ *         a = numpy.frombuffer(m)
+ *     m.closed                      # True; the memory goes with `a`
+ *     m.close()                     # BufferError while something uses it
+ *
+ * A region owns its view of a section and, if it is the mapping itself, the
+ * handles of the section and of the file behind it. bytes.c reads and writes
+ * the memory. Any thread may call anything; a flush drops the GIL. */
 #include "region.h"
 
 #include "atomic.h"
@@ -11,12 +17,9 @@
 #include "base/guard.h"
 
 PyObject *
-wi_region_label(RegionObject *self)
+wi_region_raise(RegionObject *self, DWORD err, const char *api)
 {
-    if (self->name != NULL) {
-        return Py_NewRef(self->name);
-    }
-    return PyUnicode_FromString("unnamed mapping");
+    return wi_raise_format(err, api, "%V", WI_REGION_LABEL(self));
 }
 
 /* Everything is moved into locals first, so that a second call finds nothing
@@ -25,8 +28,7 @@ DWORD
 wi_region_release(RegionObject *self, const char **api)
 {
     char *start = self->start;
-    HANDLE section = self->section;
-    HANDLE file = self->file;
+    HANDLE handles[] = {self->section, self->file};
     void *guard = self->guard;
     DWORD err = ERROR_SUCCESS;
     self->start = NULL;
@@ -42,21 +44,16 @@ wi_region_release(RegionObject *self, const char **api)
         err = GetLastError();
         *api = "UnmapViewOfFile";
     }
-    if (section != NULL && !CloseHandle(section) && *api == NULL) {
-        err = GetLastError();
-        *api = "CloseHandle";
-    }
-    if (file != NULL && !CloseHandle(file) && *api == NULL) {
-        err = GetLastError();
-        *api = "CloseHandle";
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(handles); i++) {
+        if (handles[i] != NULL && !CloseHandle(handles[i]) && *api == NULL) {
+            err = GetLastError();
+            *api = "CloseHandle";
+        }
     }
     wi_guard_free(guard);
     if (start != NULL && self->owner != NULL) {
-        RegionObject *owner = (RegionObject *)self->owner;
-        owner->views--;
-        if (owner->bytes.orphan != NULL) {
-            owner->bytes.orphan((PyObject *)owner);
-        }
+        ((RegionObject *)self->owner)->views--;
+        wi_bytes_unpin(self->owner);
     }
     return err;
 }
@@ -94,7 +91,7 @@ region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (size == 0) {
-        return Py_NewRef(Py_None); /* 0 would mean all to Windows */
+        Py_RETURN_NONE; /* 0 would mean all to Windows */
     }
     RegionObject *root =
         self->owner != NULL ? (RegionObject *)self->owner : self;
@@ -102,27 +99,18 @@ region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     const char *api = "FlushViewOfFile";
     DWORD err;
     BOOL ok;
-    self->bytes.pins++;
-    root->bytes.pins += root != self;
+    self->bytes.pins++; /* a view's is its mapping's too */
     WI_CALL(err,
             ok = FlushViewOfFile(self->bytes.base + offset, (SIZE_T)size));
     if (ok && file != NULL) {
         api = "FlushFileBuffers";
         WI_CALL(err, ok = FlushFileBuffers(file));
     }
-    if (root != self) {
-        wi_bytes_unpin((PyObject *)root);
-    }
     wi_bytes_unpin(op);
     if (!ok) {
-        PyObject *label = wi_region_label(self);
-        if (label != NULL) {
-            wi_raise(err, api, label);
-            Py_DECREF(label);
-        }
-        return NULL;
+        return wi_region_raise(self, err, api);
     }
-    return Py_NewRef(Py_None);
+    Py_RETURN_NONE;
 }
 
 /* ------------------------------------------------------------------ close */
@@ -135,16 +123,19 @@ PyDoc_STRVAR(region_close_doc,
              "Win32: UnmapViewOfFile, CloseHandle.");
 
 static PyObject *
-region_close(PyObject *op, PyObject *unused)
+region_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     RegionObject *self = (RegionObject *)op;
+    if (!wi_bytes_is_open(op)) {
+        Py_RETURN_NONE;
+    }
     if (self->views > 0) {
+        Py_ssize_t buffers = self->bytes.pins - self->views;
         PyErr_Format(PyExc_BufferError,
                      "cannot close %R: %zd view%s of view() and %zd buffer%s "
                      "(memoryview, NumPy array, running call, ...) of it",
                      op, self->views, self->views == 1 ? " is open" : "s are",
-                     self->bytes.pins, self->bytes.pins == 1 ? "" : "s");
+                     buffers, buffers == 1 ? "" : "s");
         return NULL;
     }
     if (wi_bytes_check_unpinned(op) < 0) {
@@ -153,52 +144,42 @@ region_close(PyObject *op, PyObject *unused)
     const char *api;
     DWORD err = wi_region_release(self, &api);
     if (api != NULL) {
-        PyObject *label = wi_region_label(self);
-        if (label != NULL) {
-            wi_raise(err, api, label);
-            Py_DECREF(label);
-        }
-        return NULL;
+        return wi_region_raise(self, err, api);
     }
-    return Py_NewRef(Py_None);
+    Py_RETURN_NONE;
+}
+
+/* The last pin is gone, or there was none. */
+static void
+region_let_go(PyObject *op)
+{
+    RegionObject *self = (RegionObject *)op;
+    const char *api;
+    wi_region_release(self, &api);
+    if (self->finalised) {
+        Py_CLEAR(self->owner);
+        Py_CLEAR(self->name);
+    }
 }
 
 static PyObject *
-region_enter(PyObject *op, PyObject *unused)
+region_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
-    if (wi_bytes_check_open(op) < 0) {
-        return NULL;
-    }
-    return Py_NewRef(op);
+    return wi_bytes_check_open(op) < 0 ? NULL : Py_NewRef(op);
 }
 
 static PyObject *
-region_exit(PyObject *op, PyObject *unused)
+region_exit(PyObject *op, PyObject *args)
 {
-    WI_UNUSED(unused);
+    if (((RegionObject *)op)->bytes.pins > 0) {
+        return wi_bytes_exit(op, args, region_let_go);
+    }
     PyObject *result = PyObject_CallMethod(op, "close", NULL);
     if (result == NULL) {
         return NULL;
     }
     Py_DECREF(result);
-    return Py_NewRef(Py_None);
-}
-
-/* Let go of everything, now or when nobody uses it any more. */
-static void
-region_orphan(PyObject *op)
-{
-    RegionObject *self = (RegionObject *)op;
-    if (self->bytes.pins > 0 || self->views > 0) {
-        self->bytes.orphan = region_orphan;
-        return;
-    }
-    self->bytes.orphan = NULL;
-    const char *api;
-    wi_region_release(self, &api);
-    Py_CLEAR(self->owner);
-    Py_CLEAR(self->name);
+    Py_RETURN_NONE;
 }
 
 static void
@@ -207,11 +188,12 @@ region_finalize(PyObject *op)
     RegionObject *self = (RegionObject *)op;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (self->start != NULL) {
+    if (wi_bytes_is_open(op)) {
         wi_warn_unclosed(op);
     }
+    self->finalised = 1;
     /* In a cycle with a memoryview it is still exported. */
-    region_orphan(op);
+    wi_bytes_close_later(op, region_let_go);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -227,12 +209,12 @@ wi_region_traverse(PyObject *op, visitproc visit, void *arg)
 
 /* ------------------------------------------------------------- properties */
 
-static const char *
-region_access_name(RegionObject *self)
+const char *
+wi_region_access_name(int access)
 {
-    return self->access == REGION_READ    ? "read"
-           : self->access == REGION_WRITE ? "readwrite"
-                                          : "copy";
+    return access == REGION_READ    ? "read"
+           : access == REGION_WRITE ? "readwrite"
+                                    : "copy";
 }
 
 static PyObject *
@@ -245,45 +227,42 @@ region_repr(PyObject *op)
     if (type == NULL) {
         return NULL;
     }
-    if (self->start == NULL) {
+    if (!wi_bytes_is_open(op)) {
         repr = PyUnicode_FromFormat("<%U %R closed>", type, name);
     }
     else {
-        repr = PyUnicode_FromFormat(
-            "<%U %R size=%zd%s access='%s'>", type, name, self->bytes.size,
-            self->exact ? "" : " (whole pages)", region_access_name(self));
+        repr = PyUnicode_FromFormat("<%U %R size=%zd%s access='%s'>", type,
+                                    name, self->bytes.size,
+                                    self->exact ? "" : " (whole pages)",
+                                    wi_region_access_name(self->access));
     }
     Py_DECREF(type);
     return repr;
 }
 
 static PyObject *
-region_get_name(PyObject *op, void *closure)
+region_get_name(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
     return Py_NewRef(self->name != NULL ? self->name : Py_None);
 }
 
 static PyObject *
-region_get_access(PyObject *op, void *closure)
+region_get_access(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
-    return PyUnicode_FromString(region_access_name(self));
+    return PyUnicode_FromString(wi_region_access_name(self->access));
 }
 
 static PyObject *
-region_get_offset(PyObject *op, void *closure)
+region_get_offset(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyLong_FromUnsignedLongLong(((RegionObject *)op)->offset);
 }
 
 static PyObject *
-region_get_address(PyObject *op, void *closure)
+region_get_address(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     RegionObject *self = (RegionObject *)op;
     if (wi_bytes_check_open(op) < 0) {
         return NULL;
@@ -292,23 +271,34 @@ region_get_address(PyObject *op, void *closure)
 }
 
 static PyObject *
-region_get_closed(PyObject *op, void *closure)
+region_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
-    return PyBool_FromLong(((RegionObject *)op)->start == NULL);
+    return PyBool_FromLong(!wi_bytes_is_open(op));
+}
+
+PyObject *
+wi_region_get_size(PyObject *op, void *offset)
+{
+    Py_ssize_t size = *(Py_ssize_t *)((char *)op + (size_t)offset);
+    return PyLong_FromSsize_t(wi_bytes_is_open(op) ? size : 0);
 }
 
 static PyObject *
-region_get_exact(PyObject *op, void *closure)
+region_get_exports(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
+    RegionObject *self = (RegionObject *)op;
+    return PyLong_FromSsize_t(self->bytes.pins - self->views);
+}
+
+static PyObject *
+region_get_exact(PyObject *op, void *Py_UNUSED(closure))
+{
     return PyBool_FromLong(((RegionObject *)op)->exact);
 }
 
 static PyObject *
-region_get_file_backed(PyObject *op, void *closure)
+region_get_file_backed(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((RegionObject *)op)->bytes.guarded);
 }
 
@@ -328,16 +318,18 @@ static PyGetSetDef region_getset[] = {
      NULL},
     {"file_backed", region_get_file_backed, NULL,
      "Whether a file is behind the memory (or it cannot be told).", NULL},
+    {"size", wi_region_get_size, NULL,
+     "How many bytes may be used, as asked for (see size_is_exact).",
+     (void *)offsetof(RegionObject, bytes.size)},
+    {"mapped_size", wi_region_get_size, NULL,
+     "How many bytes follow address up to the end of the last page.",
+     (void *)offsetof(RegionObject, mapped)},
+    {"exports", region_get_exports, NULL,
+     "How many buffers (memoryview, NumPy, ctypes) are exported now.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef region_members[] = {
-    {"size", Py_T_PYSSIZET, offsetof(RegionObject, bytes.size), Py_READONLY,
-     "How many bytes may be used, as asked for (see size_is_exact)."},
-    {"mapped_size", Py_T_PYSSIZET, offsetof(RegionObject, mapped), Py_READONLY,
-     "How many bytes follow address up to the end of the last page."},
-    {"exports", Py_T_PYSSIZET, offsetof(RegionObject, bytes.pins), Py_READONLY,
-     "How many buffers (memoryview, NumPy, ctypes) are exported now."},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(RegionObject, weaklist),
      Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -13,6 +13,9 @@ enum {
     REGION_COPY = 3,  /* PAGE_WRITECOPY: writes stay in this view */
 };
 
+/* What Python calls one of them. */
+const char *wi_region_access_name(int access);
+
 typedef struct {
     WI_BYTES_HEAD /* base is the first byte of the caller's */
         PyObject *weaklist;
@@ -25,23 +28,30 @@ typedef struct {
     HANDLE section;     /* NULL for a view, whose mapping has it */
     HANDLE file;        /* what is flushed after the view, or NULL */
     void *guard;        /* of wi_guard_new, when the bytes are guarded */
-    Py_ssize_t views;   /* open MappingViews of this mapping */
+    Py_ssize_t views;   /* open MappingViews of this mapping: pins too */
     char access;        /* REGION_READ, _WRITE or _COPY */
     char created;       /* the section did not exist before */
-    uint32_t header;    /* bytes before the users', 0 without a header */
-    uint64_t payload;   /* the users' bytes that the header tells of */
+    char finalised;     /* the finaliser ran: the release is the last */
+    char exact;         /* size is what was asked for, not whole pages */
+    uint32_t header;    /* bytes of the header in front, 0 without one */
+    uint64_t payload;   /* bytes behind it, as it says */
     uint32_t owner_pid; /* from the header */
     uint16_t version;   /* of the header's layout */
-    char exact;         /* size is what was asked for, not whole pages */
 } RegionObject;
 
-/* The name for error messages: the str, or "unnamed mapping". New ref. */
-PyObject *wi_region_label(RegionObject *self);
+/* OSError about this region; always NULL. */
+PyObject *wi_region_raise(RegionObject *self, DWORD err, const char *api);
 
-/* Unmap and close everything; the caller has checked that nobody uses it.
- * 0, or the first error with the call that failed in *api. */
-DWORD
-wi_region_release(RegionObject *self, const char **api);
+/* What error messages call it; for "%V", which takes both. */
+#define WI_REGION_LABEL(self) (self)->name, "unnamed mapping"
+
+/* Unmap and close everything; the caller has checked that nothing is pinned.
+ * ERROR_SUCCESS, or the first error with the call that failed in *api. */
+DWORD wi_region_release(RegionObject *self, const char **api);
+
+/* One of the region's sizes, whose offset in the struct is the closure: 0 once
+ * it is closed. */
+PyObject *wi_region_get_size(PyObject *op, void *offset);
 
 /* A type has to name its traverse function even when its base has one. */
 int wi_region_traverse(PyObject *op, visitproc visit, void *arg);

@@ -9,7 +9,6 @@ operation or a `Snapshot` is for.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import math
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
+from winipc.base.holders import name_holders
 from winipc.base.shown import Shown
 from winipc.base.transfer import travels_by_handle
 from winipc.errors import add_hint
@@ -54,9 +54,10 @@ class _TypedMemory(Shown):
     ) -> Any:
         """A NumPy array over the memory itself, with no copy.
 
-        It keeps the mapping in use: delete it, and all that was sliced from it,
-        before `close`. With access "read" it is read-only. (`numpy.frombuffer` is as
-        safe; `numpy.ndarray(buffer=...)` is not: it does not keep the memory.)
+        It keeps the memory, also after a `with` block; `close` is refused until it,
+        and all that was sliced from it, is deleted. With access "read" it is
+        read-only. (`numpy.frombuffer` is as safe; `numpy.ndarray(buffer=...)` is not:
+        it does not keep the memory.)
 
         Args:
             dtype: As NumPy takes it.
@@ -117,7 +118,7 @@ class _TypedMemory(Shown):
 class MappingView(_core.MappingView, _TypedMemory):
     """One more view of a mapping, made by `SharedMapping.view()`.
 
-    It is used like the mapping itself, and has to be closed before it.
+    It is used like the mapping itself, and keeps it from `close`.
     """
 
     __slots__ = ()
@@ -130,7 +131,7 @@ class MappingView(_core.MappingView, _TypedMemory):
         try:
             super().close()
         except BufferError as error:
-            _name_holders(error, self)
+            name_holders(error, self)
             raise
 
 
@@ -138,10 +139,11 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
     """Memory that several processes see at once.
 
     Made by `create`, `open`, `wait` or `from_handle`; closed by `close` or at the
-    end of a `with` block. `memoryview(mapping)`, NumPy, `struct` and ctypes use the
-    memory itself; indexing, slicing, `read` and `write` copy, with every bound
-    checked. Any thread may use it; two that write the same bytes at once get what
-    two processes would.
+    end of a `with` block, which leaves the memory to the memoryviews, arrays and
+    views of it: it goes with the last one. `memoryview(mapping)`, NumPy, `struct` and
+    ctypes use the memory itself; indexing, slicing, `read` and `write` copy, with
+    every bound checked. Any thread may use it; two that write the same bytes at once
+    get what two processes would.
 
     A page of a mapped file may fail to be read (the share went away, the file was
     cut short). The methods that copy raise OSError then (winerror 999, or 998). A
@@ -358,16 +360,16 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         """Unmap the memory and close the handle; twice is harmless.
 
         Raises:
-            BufferError: Somebody still uses the memory: a memoryview, an array, a
-                view, a snapshot, or a call in another thread. The message counts
-                them, and a note names those that can be found.
+            BufferError: The memory is in use by a memoryview, an array, a view, a
+                snapshot, or a call in another thread. The message counts them, and
+                a note names those that can be found. (`with` leaves it to them.)
 
         Win32: UnmapViewOfFile, CloseHandle.
         """
         try:
             super().close()
         except BufferError as error:
-            _name_holders(error, self)
+            name_holders(error, self)
             raise
 
     def view(
@@ -440,30 +442,6 @@ def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMap
     return cls.open(name, **how)
 
 
-def _name_holders(error: BufferError, memory: _core.MappedMemory) -> None:
-    """List who keeps `memory` from closing, as far as the collector knows them."""
-    found = []
-    for holder in gc.get_referrers(memory):
-        if isinstance(holder, _core.MappingView) and not holder.closed:
-            where = f"at offset {holder.offset} of {holder.size} bytes"
-            found.append(f"{type(holder).__name__} {where}")
-        elif isinstance(holder, _core.Snapshot) and not holder.closed:
-            found.append(repr(holder))
-    for view in gc.get_objects():
-        if type(view) is not memoryview:
-            continue
-        try:
-            if view.obj is not memory:
-                continue
-            # NumPy arrays and ctypes structures have one each.
-            text = f"memoryview of {view.nbytes} bytes"
-        except ValueError:  # released
-            continue
-        found.append(text)
-    if found:
-        add_hint(error, f"in use by {'; '.join(sorted(found))}")
-
-
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
     """Say what to check, where Windows is known to be vague."""
     code = error.winerror
@@ -509,7 +487,7 @@ def _explain_missing(error: OSError, name: str) -> None:
     """Look where else the name might be: names are per session."""
     namespace, _, rest = name.rpartition("\\")
     found = []
-    session = SharedMapping._session()
+    session = _core._session_id()
     if namespace == "Global":
         places = [("Local", f"session {session}, that of this process")]
     elif namespace in ("", "Local"):

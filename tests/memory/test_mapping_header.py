@@ -1,0 +1,141 @@
+"""The header in front of a SharedMapping."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import DEADLINE, Peer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winipc import (
+    SharedMapping,
+)
+
+
+def test_header_tells_the_exact_size(unique_name: str) -> None:
+    """With a header both sides know the size to the byte, and who made it."""
+    with SharedMapping.create(unique_name, 1000, header=True) as a:
+        assert (a.size, a.owner_pid, a.layout_version) == (1000, os.getpid(), 1)
+        assert a.mapped_size == 4096 - 64
+        with SharedMapping.open(unique_name, header=True) as b:
+            assert (b.size, b.size_is_exact, b.owner_pid) == (1000, True, os.getpid())
+            a.write(b"xyz", 997)
+            assert b.read(3, 997) == b"xyz"
+        with SharedMapping.open(unique_name, header=True, offset=997) as b:
+            assert (b.size, b.offset, bytes(b)) == (3, 997, b"xyz")
+        with SharedMapping.create(unique_name, 10, header=True, exist_ok=True) as b:
+            assert (b.size, b.created) == (10, False)
+        for offset, size in ((1001, None), (999, 2), (0, 1001)):
+            with pytest.raises(ValueError, match="leave the 1000 bytes"):
+                SharedMapping.open(unique_name, header=True, offset=offset, size=size)
+        with a.view(998) as view:
+            assert (view.size, view.offset, bytes(view)) == (2, 998, b"yz")
+        for offset in (1000, 1001):
+            with pytest.raises(ValueError, match="leave the 1000 bytes"):
+                a.view(offset)
+
+
+def test_header_bytes_are_as_documented(unique_name: str) -> None:
+    """The layout of include/winipc.h, byte by byte."""
+    with (
+        SharedMapping.create(unique_name, 1000, header=True),
+        SharedMapping.open(unique_name) as raw,
+    ):
+        fields = struct.unpack_from("<4sHHQIIQ32s", raw)
+    assert fields[:6] == (b"WPIM", 1, 64, 1000, os.getpid(), 0)
+    assert fields[7] == bytes(32)
+    seconds = fields[6] / 1e7 - 11644473600
+    assert abs(seconds - time.time()) < 60
+
+
+def test_header_is_read_by_a_c_program(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """include/winipc.h, compiled: size, version, owner, and the bytes behind."""
+    with SharedMapping.create(unique_name, 12, header=True) as m:
+        m[:] = b"from Python!"
+        peer = start_peer("mapping_header.exe", "open", unique_name)
+        peer.expect(f"version 1 size 12 pid {os.getpid()}")
+        peer.expect("from Python!")
+        assert peer.finish() == 0
+        assert bytes(m) == b"from PythonC"
+    with SharedMapping.create(unique_name, 4096) as m:
+        m.write(struct.pack("<4sHHQ", b"WPIM", 1, 64, 4033))
+        start_peer("mapping_header.exe", "open", unique_name).expect(
+            "refused: a size that cannot be"
+        )
+
+
+def test_header_is_written_by_a_c_program(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """The other way: a C program creates, and we know the exact size."""
+    peer = start_peer("mapping_header.exe", "create", unique_name, 5)
+    with SharedMapping.wait(unique_name, DEADLINE, header=True) as m:
+        peer.expect("ready")
+        assert (m.size, m.owner_pid, m.layout_version) == (5, peer.pid, 1)
+        m[:] = b"to C!"
+        peer.say("look")
+        peer.expect("to C!")
+
+
+def test_mapping_without_header_is_refused(unique_name: str) -> None:
+    """header=True on a mapping that has none is an error, after a short wait."""
+    with SharedMapping.create(unique_name, 1000) as m:
+        with pytest.raises(ValueError, match="no header yet"):
+            SharedMapping.open(unique_name, header=True)
+        m.write(b"ABCD")
+        with pytest.raises(ValueError, match="no winipc header"):
+            SharedMapping.open(unique_name, header=True)
+
+
+@given(
+    magic=st.sampled_from([b"WPIM", b"wpim"]),
+    version=st.sampled_from([0, 1, 1, 1, 2, 0xFFFF]),
+    header_size=st.one_of(st.just(64), st.integers(0, 0xFFFF)),
+    size=st.one_of(st.integers(0, 5000), st.integers(0, 2**64 - 1)),
+    rest=st.binary(min_size=48, max_size=48),
+)
+def test_hostile_headers_are_errors_or_fit(
+    magic: bytes, version: int, header_size: int, size: int, rest: bytes
+) -> None:
+    """Whatever a peer writes there: what opens lies inside the mapping."""
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    with SharedMapping.create(name, 4096) as raw:
+        raw.write(magic + struct.pack("<HHQ", version, header_size, size) + rest)
+        try:
+            opened = SharedMapping.open(name, header=True)
+        except ValueError:
+            return
+        with opened:
+            assert (magic, version) == (b"WPIM", 1)
+            assert header_size >= 64
+            assert header_size + opened.size <= 4096
+            assert opened.size == size
+            opened.read()
+            opened[-1] = 7
+            assert raw[header_size + size - 1] == 7
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"file": "x"},
+        {"access": "read"},
+        {"access": "copy"},
+        {"offset": 1},
+        {"reserve": True},
+    ],
+    ids=str,
+)
+def test_header_does_not_go_with_everything(options: dict[str, Any]) -> None:
+    """Each combination that makes no sense says why, before anything is made."""
+    with pytest.raises(ValueError, match=r"header|access"):
+        SharedMapping.create(None, 100, header=True, **options)

@@ -1,0 +1,106 @@
+"""Naming what keeps memory in use, for the BufferError of a `close()`."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+from winipc.errors import add_hint
+
+__all__ = ["name_holders"]
+
+#: Of code whose variables are not in a dictionary (inspect.CO_OPTIMIZED).
+_CO_OPTIMIZED = 1
+
+
+def name_holders(error: BufferError, memory: Any) -> None:
+    """Tell in a hint what uses `memory`, as far as it can be found.
+
+    Looks at every object of the process, so it is for errors only.
+    """
+    found = [_mapped(holder) for holder in gc.get_referrers(memory)]
+    views = [view for view in gc.get_objects() if _is_view_of(view, memory)]
+    arrays = _arrays()
+    for view in views:
+        users = [_shown(array) for array in arrays if _base(array) is view]
+        users += [f"{type(user).__name__} (ctypes)" for user in _structures(view)]
+        found += users or [f"memoryview of {view.nbytes} bytes"]
+    texts = sorted(filter(None, found))
+    if texts:
+        add_hint(error, f"in use by {'; '.join(texts)}")
+
+
+def _is_view_of(view: object, memory: object) -> bool:
+    try:
+        return type(view) is memoryview and view.obj is memory
+    except ValueError:  # released
+        return False
+
+
+def _mapped(holder: Any) -> str:
+    """A MappingView or a Snapshot that is open; "" for anything else."""
+    from winipc import _core
+
+    if not isinstance(holder, (_core.MappingView, _core.Snapshot)) or holder.closed:
+        return ""
+    if isinstance(holder, _core.Snapshot):
+        return repr(holder)
+    where = f"at offset {holder.offset} of {holder.size} bytes"
+    return f"{type(holder).__name__} {where}"
+
+
+def _structures(view: memoryview) -> list[Any]:
+    """The ctypes instances that lie in a memoryview: each has it in a dictionary."""
+    ctypes = sys.modules.get("ctypes")
+    if ctypes is None:
+        return []
+    kind = ctypes.Structure.__base__
+    owners = gc.get_referrers(*gc.get_referrers(view))
+    return [owner for owner in owners if isinstance(owner, kind)]
+
+
+def _arrays() -> list[Any]:
+    """The NumPy arrays of this process: the collector does not know them, so they
+    are looked for in what it knows, and in the variables of all threads."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return []
+    variables = _variables()
+    # One star each: the list for two would be among its own objects, a cycle.
+    held = gc.get_referents(*gc.get_objects()) + gc.get_referents(*variables)
+    held += variables
+    arrays = {id(value): value for value in held if isinstance(value, numpy.ndarray)}
+    return list(arrays.values())
+
+
+def _variables() -> list[object]:
+    """The values of all variables of functions that run, but for this module's."""
+    values: list[object] = []
+    frames = list(sys._current_frames().values())
+    while frames:
+        frame = frames.pop()
+        if frame.f_back is not None:
+            frames.append(frame.f_back)
+        if frame.f_globals is globals():
+            continue
+        variables = frame.f_locals
+        values += variables.values()
+        # Before 3.13 the frame keeps this copy, and so what is in it. Nobody else
+        # has it if it is referred to from there, here and the call only.
+        copied = frame.f_code.co_flags & _CO_OPTIMIZED and type(variables) is dict
+        if copied and sys.getrefcount(variables) <= 3:
+            variables.clear()
+    del frame  # it may be this very call's: a cycle
+    return values
+
+
+def _base(array: Any) -> Any:
+    """What is at the bottom of an array's memory."""
+    while type(array) is not memoryview and hasattr(array, "base"):
+        array = array.base
+    return array
+
+
+def _shown(array: Any) -> str:
+    return f"{type(array).__name__} of {array.shape} {array.dtype}"
