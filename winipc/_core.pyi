@@ -817,8 +817,6 @@ def _dos_devices() -> list[tuple[str, str]]: ...
 
 # ------------------------------------------------------------------ scan/scan.c
 
-_SCAN_LEVEL: int
-
 @disjoint_base
 class Scan:
     @classmethod
@@ -830,7 +828,6 @@ class Scan:
         keys: Sequence[Any],
         progress: Callable[[int, int], object] | None,
         limit: SupportsIndex,
-        level: int,
         /,
     ) -> Self: ...
     @classmethod
@@ -844,7 +841,6 @@ class Scan:
         keys: Sequence[Any],
         progress: Callable[[int, int], object] | None,
         limit: SupportsIndex,
-        level: int,
         /,
     ) -> Self: ...
     @property
@@ -899,7 +895,6 @@ class CandidateSet:
         low: bytes,
         high: bytes,
         progress: Callable[[int, int], object] | None,
-        level: int,
         /,
     ) -> Literal[False] | None: ...
     def _take(

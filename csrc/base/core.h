@@ -62,7 +62,7 @@
     X(PyTypeObject, copydata_type)                                            \
     X(PyTypeObject, process_type)                                             \
     X(PyTypeObject, global_memory_type)                                       \
-    X(PyTypeObject, scanner_type)                                             \
+    X(PyTypeObject, scan_type)                                                \
     X(PyTypeObject, peeked_type)                                              \
     X(PyTypeObject, candidates_type)                                          \
     X(PyTypeObject, channel_type)
@@ -103,7 +103,8 @@ int wi_message_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);
-int wi_scanner_init(PyObject *module, wi_state *state);
+int wi_scan_init(PyObject *module, wi_state *state);
+int wi_candidates_init(PyObject *module, wi_state *state);
 int wi_catalog_init(PyObject *module, wi_state *state);
 int wi_channel_init(PyObject *module, wi_state *state);
 int wi_system_init(PyObject *module, wi_state *state);

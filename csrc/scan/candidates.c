@@ -1,16 +1,23 @@
 /* candidates.c: CandidateSet, addresses whose values are followed.
  *
- * A first scan (scan.h) fills it; a rescan reads the values once more,
- * compares them with those of the last time and keeps what fits. Millions of
- * candidates are kept in blocks, one for each WINDOW of addresses that has
- * any: a bitmap or a list of places, whichever is smaller, and the values.
+ *     with CandidateSet.scan(process, "int32", equals=100) as found:
+ *         input("now the number is 97")
+ *         if found.rescan("by", -3) == 1:
+ *             [(address, value)] = found.items()
  *
- * A rescan makes new blocks beside the old ones and shares those that stay as
- * they are; the set changes only when all of it has succeeded. The GIL is
- * released in slices. Any thread may use a set; one rescans at a time, and
- * others see the old state until it is done. */
-#include "base/handles.h"
+ * A first scan (scan.h) fills the set; a rescan reads the values once more,
+ * compares them with the last ones and keeps the candidates that changed as
+ * asked. Millions of candidates are kept in blocks, one for each WINDOW of
+ * addresses that has any: a bitmap or a list of places, whichever is smaller,
+ * and the values. A rescan makes new blocks beside the old ones and shares
+ * those that stay as they are; the set changes only when all has succeeded.
+ *
+ * Owner: a set owns its blocks and a reference to its process. Threads: any;
+ * one rescans at a time, and others see the old state until it is done. GIL:
+ * released in slices. */
 #include "scan.h"
+
+#include "base/handles.h"
 
 #include <stdlib.h>
 
@@ -85,22 +92,31 @@ block_is_solid(const candidate_block *block, const candidate_kind *kind)
            block->count == (uint32_t)block->last - block->first + 1;
 }
 
+/* The numbers of the bits that are set, ascending. Neither is aligned. */
+static void
+list_bits(const void *bits, size_t words, uint8_t *places)
+{
+    for (size_t w = 0; w < words; w++) {
+        uint64_t word;
+        memcpy(&word, (const uint8_t *)bits + w * sizeof(word), sizeof(word));
+        for (; word != 0; word &= word - 1) {
+            uint16_t place = (uint16_t)(w * 64 + scan_lowest_bit(word));
+            memcpy(places, &place, sizeof(place));
+            places += sizeof(place);
+        }
+    }
+}
+
 /* The places of all its candidates, ascending. */
 static void
 block_places(const candidate_block *block, const candidate_kind *kind,
              uint16_t *places)
 {
-    if (!block->is_bitmap) {
-        memcpy(places, block->data, block->count * sizeof *places);
-        return;
+    if (block->is_bitmap) {
+        list_bits(block->data, (kind->slots + 63) / 64, (uint8_t *)places);
     }
-    for (size_t w = 0; w < (kind->slots + 63) / 64; w++) {
-        uint64_t word;
-        memcpy(&word, block->data + w * sizeof word, sizeof word);
-        while (word != 0) {
-            *places++ = (uint16_t)(w * 64 + scan_lowest_bit(word));
-            word &= word - 1;
-        }
+    else {
+        memcpy(places, block->data, block->count * sizeof(*places));
     }
 }
 
@@ -109,7 +125,7 @@ list_clear(candidate_list *list)
 {
     candidate_block **blocks = list->blocks;
     size_t count = list->count;
-    memset(list, 0, sizeof *list);
+    memset(list, 0, sizeof(*list));
     for (size_t i = 0; i < count; i++) {
         if (--blocks[i]->references == 0) {
             free(blocks[i]);
@@ -125,7 +141,7 @@ list_append(candidate_list *list, candidate_block *block,
     if (list->count == list->room) {
         size_t room = list->room ? list->room * 2 : 64;
         candidate_block **blocks =
-            realloc(list->blocks, room * sizeof *blocks);
+            realloc(list->blocks, room * sizeof(*blocks));
         if (blocks == NULL) {
             return -1;
         }
@@ -134,7 +150,7 @@ list_append(candidate_list *list, candidate_block *block,
     }
     list->blocks[list->count++] = block;
     list->candidates += block->count;
-    list->bytes += block_size(block, kind);
+    list->bytes += block_size(block, kind) + sizeof(*list->blocks);
     return 0;
 }
 
@@ -150,7 +166,7 @@ builder_flush(candidate_builder *builder)
     const size_t bitmap = words * sizeof(uint64_t);
     const size_t places = builder->count * sizeof(uint16_t);
     candidate_block header;
-    memset(&header, 0, sizeof header);
+    memset(&header, 0, sizeof(header));
     header.base = builder->base;
     header.count = builder->count;
     header.first = builder->first;
@@ -168,16 +184,7 @@ builder_flush(candidate_builder *builder)
             memcpy(block->data, builder->bits, bitmap);
         }
         else {
-            uint8_t *out = block->data;
-            for (size_t w = 0; w < words; w++) {
-                for (uint64_t word = builder->bits[w]; word != 0;
-                     word &= word - 1) {
-                    uint16_t place =
-                        (uint16_t)(w * 64 + scan_lowest_bit(word));
-                    memcpy(out, &place, sizeof place);
-                    out += sizeof place;
-                }
-            }
+            list_bits(builder->bits, words, block->data);
         }
         memcpy(block->data + header.values_at, builder->values,
                builder->count * kind->width);
@@ -223,22 +230,19 @@ builder_add_run(candidate_builder *builder, uintptr_t address,
     const candidate_kind *kind = builder->kind;
     builder_turn_to(builder, address);
     size_t place = (size_t)(address - builder->base) / kind->step;
-    uint64_t run = n == 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1;
-    unsigned shift = (unsigned)(place % 64);
-    builder->bits[place / 64] |= run << shift;
-    if (shift != 0 && run >> (64 - shift) != 0) {
-        builder->bits[place / 64 + 1] |= run >> (64 - shift);
-    }
+    scan_set_bits(builder->bits, place,
+                  n == 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1);
     memcpy(builder->values + builder->count * kind->width, values,
            n * kind->width);
     builder->last = (uint16_t)(place + n - 1);
     builder->count += (uint32_t)n;
 }
 
-/* Take over what a scan of one pattern found in its block. */
-static void
-builder_take(candidate_builder *builder, wi_scan *scan)
+/* wi_scan_take: the matches of a block become candidates. */
+static int
+builder_take(wi_scan *scan, void *context)
 {
+    candidate_builder *builder = context;
     const candidate_kind *kind = builder->kind;
     /* All aligned places of 64 addresses, the first at bit 0. */
     uint64_t every = 0;
@@ -267,6 +271,7 @@ builder_take(candidate_builder *builder, wi_scan *scan)
         }
     }
     scan_discard(&scan->hits);
+    return !builder->failed;
 }
 
 /* --------------------------------------------------------------- instance */
@@ -328,40 +333,7 @@ candidates_check_open(CandidatesObject *self)
     return wi_process_check_open((wi_process *)self->process);
 }
 
-static PyObject *
-candidates_fail(CandidatesObject *self, DWORD err, const char *api)
-{
-    return wi_process_raise((wi_process *)self->process, err, api,
-                            PROCESS_VM_READ | PROCESS_QUERY_INFORMATION);
-}
-
 /* -------------------------------------------------------------- first scan */
-
-/* Scan until the time is over: 1, 0 at the end, -1 on an error. */
-static int
-candidates_fill(wi_scan *scan, candidate_builder *builder)
-{
-    const ULONGLONG began = GetTickCount64();
-    while (GetTickCount64() - began < WI_SLICE_MS) {
-        wi_scan_result result;
-        while ((result = wi_scan_next(scan)) == WI_SCAN_HITS) {
-            builder_take(builder, scan);
-            if (builder->failed) {
-                return -1;
-            }
-            if (scan->next >= scan->starts) {
-                break;
-            }
-        }
-        if (result == WI_SCAN_END) {
-            return 0;
-        }
-        if (result == WI_SCAN_ERROR) {
-            return -1;
-        }
-    }
-    return 1;
-}
 
 PyDoc_STRVAR(candidates_create_doc,
              "_create($type, process, ranges, protections, spec, type, step,\n"
@@ -373,13 +345,12 @@ candidates_create(PyObject *cls, PyObject *args)
 {
     PyObject *process, *ranges, *spec, *progress, *specs = NULL;
     DWORD protections, step;
-    int type, more = 1, result = -1;
-    uint64_t total = 0;
+    int type, result = -1;
     CandidatesObject *self = NULL;
     candidate_builder *builder = NULL;
     wi_scan scan;
     wi_state *state = wi_state_of((PyTypeObject *)cls);
-    memset(&scan, 0, sizeof scan);
+    memset(&scan, 0, sizeof(scan));
     if (state == NULL ||
         !PyArg_ParseTuple(args, "OOO&OiO&O:_create", &process, &ranges,
                           wi_u32_converter, &protections, &spec, &type,
@@ -399,69 +370,42 @@ candidates_create(PyObject *cls, PyObject *args)
     self->kind.width = scan_type_size(self->kind.type);
     self->kind.step = step;
     self->kind.slots = WINDOW / step;
+    scan.progress = progress;
     specs = PyTuple_Pack(1, spec);
-    if (specs == NULL || wi_scan_compile(&scan, specs, -1) < 0) {
+    if (specs == NULL || wi_scan_compile(&scan, specs) < 0) {
         goto done;
     }
     if (scan_set_longest(scan.set) != self->kind.width) {
         PyErr_SetString(PyExc_ValueError, "the pattern is of another type");
         goto done;
     }
-    builder = calloc(1, sizeof *builder);
+    builder = calloc(1, sizeof(*builder));
     if (builder == NULL) {
         PyErr_NoMemory();
         goto done;
     }
     builder->kind = &self->kind;
     builder->list = &self->list;
-    if (wi_scan_set_remote(&scan, ranges, protections) < 0 ||
-        wi_scan_check_process(state, process) < 0) {
+    if (wi_scan_open_process(&scan, state, process, ranges, protections) < 0) {
         goto done;
     }
-    self->process = Py_NewRef(process);
-    wi_process *owner = (wi_process *)process;
-    int ask_total = progress != Py_None;
-    while (more > 0) {
-        if (wi_process_check_open(owner) < 0) {
-            goto done;
-        }
-        scan.reader.target = wi_process_pin(owner);
-        Py_BEGIN_ALLOW_THREADS
-        if (ask_total) {
-            total = wi_reader_estimate(&scan.reader);
-            ask_total = 0;
-        }
-        more = candidates_fill(&scan, builder);
-        if (more == 0) {
-            builder_flush(builder);
-        }
-        Py_END_ALLOW_THREADS
-        wi_process_unpin(owner);
-        if (builder->failed) {
-            PyErr_NoMemory();
-            goto done;
-        }
-        if (more < 0) {
-            candidates_fail(self, scan.reader.err, scan.reader.api);
-            goto done;
-        }
-        uint64_t passed = scan.passed + scan.next;
-        int go_on = wi_scan_progress(progress, passed, more ? total : passed);
-        if (go_on < 0 || PyErr_CheckSignals() < 0) {
-            goto done;
-        }
-        if (go_on == 0) {
-            builder_flush(builder);
-            more = 0;
-            if (builder->failed) {
-                PyErr_NoMemory();
-                goto done;
-            }
-        }
+    wi_scan_result found;
+    do {
+        found = wi_scan_slice(&scan, builder_take, builder);
+    } while (found == WI_SCAN_MORE);
+    builder_flush(builder);
+    if (found == WI_SCAN_FAILED) {
+        wi_scan_raise(process, scan.reader.err, scan.reader.api);
     }
-    self->scanned = scan.reader.scanned;
-    self->skipped = scan.reader.skipped;
-    result = 0;
+    else if (found != WI_SCAN_RAISED && builder->failed) {
+        PyErr_NoMemory();
+    }
+    else if (found != WI_SCAN_RAISED) {
+        self->process = Py_NewRef(process);
+        self->scanned = scan.reader.scanned;
+        self->skipped = scan.reader.skipped;
+        result = 0;
+    }
 done:
     free(builder);
     Py_XDECREF(specs);
@@ -542,7 +486,6 @@ rescan_block(candidate_rescan *rescan, candidate_block *block,
     }
     scan_compare(rescan->level, kind->type, rescan->change, now, then, n,
                  rescan->low, rescan->high, rescan->keep);
-    size_t kept = 0;
     if (mask != NULL) {
         const uintptr_t from = block_address(block, kind, block->first);
         for (size_t i = 0; i < n; i++) {
@@ -556,17 +499,17 @@ rescan_block(candidate_rescan *rescan, candidate_block *block,
             }
         }
     }
-    for (size_t w = 0; w < (n + 63) / 64; w++) {
-        uint64_t word = rescan->keep[w];
-        word -= word >> 1 & 0x5555555555555555;
-        word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
-        word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;
-        kept += (size_t)(word * 0x0101010101010101 >> 56);
+    int some = 0, all = 1;
+    for (size_t at = 0; at < n; at += 64) {
+        uint64_t word = rescan->keep[at / 64];
+        some |= word != 0;
+        all &= word ==
+               (n - at >= 64 ? UINT64_MAX : ((uint64_t)1 << (n - at)) - 1);
     }
-    if (kept == 0) {
+    if (!some) {
         return;
     }
-    if (kept == n) {
+    if (all) {
         candidate_block *copy = block;
         if (rescan->change == SCAN_UNCHANGED ||
             memcmp(now, then, n * kind->width) == 0) {
@@ -686,7 +629,7 @@ rescan_group(candidate_rescan *rescan)
         block_address(blocks[first], kind, blocks[first]->first);
     uintptr_t end = 0;
     size_t i = first;
-    memset(rescan->pages, 0, sizeof rescan->pages);
+    memset(rescan->pages, 0, sizeof(rescan->pages));
     for (; i < rescan->from->count; i++) {
         uintptr_t to =
             block_address(blocks[i], kind, blocks[i]->last) + kind->width;
@@ -711,7 +654,7 @@ rescan_group(candidate_rescan *rescan)
 
 PyDoc_STRVAR(
     candidates_rescan_doc,
-    "_rescan($self, change, low, high, progress, level, /)\n--\n\n"
+    "_rescan($self, change, low, high, progress, /)\n--\n\n"
     "Keep the candidates that changed like this; None, or False when\n"
     "progress ended it and nothing was changed.");
 
@@ -719,18 +662,17 @@ static PyObject *
 candidates_rescan(PyObject *op, PyObject *args)
 {
     CandidatesObject *self = (CandidatesObject *)op;
-    int change, level, go_on = 1;
+    int change;
     const char *low, *high;
     Py_ssize_t low_size, high_size;
     PyObject *progress, *result = NULL;
     candidate_rescan *rescan = NULL;
-    if (!PyArg_ParseTuple(args, "iy#y#Oi:_rescan", &change, &low, &low_size,
-                          &high, &high_size, &progress, &level)) {
+    if (!PyArg_ParseTuple(args, "iy#y#O:_rescan", &change, &low, &low_size,
+                          &high, &high_size, &progress)) {
         return NULL;
     }
     if (change < 0 || change >= SCAN_CHANGES ||
-        low_size != sizeof(scan_number) || high_size != sizeof(scan_number) ||
-        level > (int)scan_best_level()) {
+        low_size != sizeof(scan_number) || high_size != sizeof(scan_number)) {
         PyErr_SetString(PyExc_ValueError, "no such change or limits");
         return NULL;
     }
@@ -743,18 +685,18 @@ candidates_rescan(PyObject *op, PyObject *args)
         return NULL;
     }
     self->busy = 1;
-    rescan = calloc(1, sizeof *rescan);
+    rescan = calloc(1, sizeof(*rescan));
     if (rescan == NULL) {
         PyErr_NoMemory();
         goto done;
     }
     rescan->kind = &self->kind;
     rescan->from = &self->list;
-    rescan->level = level < 0 ? scan_best_level() : (scan_level)level;
+    rescan->level = scan_best_level();
     rescan->change = (scan_change)change;
-    memcpy(&rescan->low, low, sizeof rescan->low);
-    memcpy(&rescan->high, high, sizeof rescan->high);
-    rescan->builder = calloc(1, sizeof *rescan->builder);
+    memcpy(&rescan->low, low, sizeof(rescan->low));
+    memcpy(&rescan->high, high, sizeof(rescan->high));
+    rescan->builder = calloc(1, sizeof(*rescan->builder));
     rescan->read = malloc(READ_MOST + WINDOW + WIDEST);
     rescan->now = malloc((size_t)WINDOW * WIDEST);
     if (rescan->builder == NULL || rescan->read == NULL ||
@@ -783,22 +725,19 @@ candidates_rescan(PyObject *op, PyObject *args)
             goto done;
         }
         if (rescan->err != 0) {
-            candidates_fail(self, rescan->err, "ReadProcessMemory");
+            wi_scan_raise(self->process, rescan->err, "ReadProcessMemory");
             goto done;
         }
-        go_on =
+        wi_progress_result go_on =
             wi_scan_progress(progress, rescan->seen, self->list.candidates);
-        if (go_on < 0 || PyErr_CheckSignals() < 0) {
-            goto done;
-        }
-        if (go_on == 0) {
-            result = Py_NewRef(Py_False);
+        if (go_on != WI_PROGRESS_GO_ON) {
+            result = go_on == WI_PROGRESS_STOP ? Py_NewRef(Py_False) : NULL;
             goto done;
         }
     }
     candidate_list old = self->list;
     self->list = rescan->to;
-    memset(&rescan->to, 0, sizeof rescan->to);
+    memset(&rescan->to, 0, sizeof(rescan->to));
     self->lost += rescan->lost;
     self->version++;
     list_clear(&old);
@@ -824,7 +763,7 @@ candidates_value(const candidate_kind *kind, const uint8_t *at)
 #define VALUE_CASE(T, name, make)                                             \
     case SCAN_##name: {                                                       \
         T x;                                                                  \
-        memcpy(&x, at, sizeof x);                                             \
+        memcpy(&x, at, sizeof(x));                                            \
         return make(x);                                                       \
     }
         VALUE_CASE(uint8_t, U8, PyLong_FromUnsignedLong)
@@ -874,7 +813,7 @@ candidates_take(PyObject *op, PyObject *args)
     n = n < 4096 ? n : 4096;
     /* Plain copies first: making objects may run the collector, and that may
      * run anything, a rescan as well. */
-    uint16_t *places = PyMem_Malloc(block->count * sizeof *places);
+    uint16_t *places = PyMem_Malloc(block->count * sizeof(*places));
     uint8_t *copies = PyMem_Malloc(n * kind->width + 1);
     PyObject *list = NULL;
     if (places == NULL || copies == NULL) {
@@ -922,13 +861,11 @@ candidates_contains(PyObject *op, PyObject *item)
     if (!PyLong_Check(item)) {
         return 0;
     }
-    int overflow;
-    long long whole = PyLong_AsLongLongAndOverflow(item, &overflow);
-    if (overflow != 0 || whole < 0) {
+    uintptr_t address;
+    if (!wi_address_converter(item, &address)) {
         PyErr_Clear();
         return 0;
     }
-    const uintptr_t address = (uintptr_t)whole;
     const uintptr_t base = address & ~(uintptr_t)(WINDOW - 1);
     if (address % kind->step != 0) {
         return 0;
@@ -953,7 +890,7 @@ candidates_contains(PyObject *op, PyObject *item)
     }
     for (size_t i = 0; i < block->count; i++) {
         uint16_t other;
-        memcpy(&other, block->data + i * sizeof other, sizeof other);
+        memcpy(&other, block->data + i * sizeof(other), sizeof(other));
         if (other == place) {
             return 1;
         }
@@ -968,10 +905,9 @@ PyDoc_STRVAR(candidates_close_doc,
              "Raises BufferError while another thread rescans.");
 
 static PyObject *
-candidates_close(PyObject *op, PyObject *unused)
+candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     CandidatesObject *self = (CandidatesObject *)op;
-    WI_UNUSED(unused);
     if (self->busy) {
         PyErr_SetString(PyExc_BufferError,
                         "cannot close a CandidateSet while it is rescanned");
@@ -982,38 +918,20 @@ candidates_close(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
-candidates_enter(PyObject *op, PyObject *unused)
+candidates_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     return Py_NewRef(op);
 }
 
 static PyObject *
-candidates_exit(PyObject *op, PyObject *args)
+candidates_exit(PyObject *op, PyObject *Py_UNUSED(args))
 {
-    WI_UNUSED(args);
     return candidates_close(op, NULL);
 }
 
-#define CANDIDATES_GETTER(name, expression)                                   \
-    static PyObject *candidates_get_##name(PyObject *op, void *closure)       \
-    {                                                                         \
-        CandidatesObject *self = (CandidatesObject *)op;                      \
-        WI_UNUSED(closure);                                                   \
-        return PyLong_FromUnsignedLongLong(expression);                       \
-    }
-CANDIDATES_GETTER(scanned, self->scanned)
-CANDIDATES_GETTER(skipped, self->skipped)
-CANDIDATES_GETTER(lost, self->lost)
-CANDIDATES_GETTER(version, self->version)
-CANDIDATES_GETTER(type, (unsigned long long)self->kind.type)
-CANDIDATES_GETTER(nbytes, self->list.bytes +
-                              self->list.room * sizeof *self->list.blocks)
-
 static PyObject *
-candidates_get_closed(PyObject *op, void *closure)
+candidates_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((CandidatesObject *)op)->process == NULL);
 }
 
@@ -1029,23 +947,26 @@ static PyMethodDef candidates_methods[] = {
 };
 
 static PyGetSetDef candidates_getset[] = {
-    {"scanned", candidates_get_scanned, NULL,
-     "Bytes that the first scan has read.", NULL},
-    {"skipped", candidates_get_skipped, NULL,
-     "Bytes of committed memory that the first scan left out.", NULL},
-    {"lost", candidates_get_lost, NULL,
-     "Candidates dropped since their memory could not be read any more.",
-     NULL},
-    {"nbytes", candidates_get_nbytes, NULL, "Bytes of memory that it takes.",
-     NULL},
     {"closed", candidates_get_closed, NULL, "Whether it has been closed.",
      NULL},
-    {"_version", candidates_get_version, NULL, NULL, NULL},
-    {"_type", candidates_get_type, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+#define CANDIDATES_COUNT(name, field, doc)                                    \
+    {name, T_ULONGLONG, offsetof(CandidatesObject, field), Py_READONLY, doc}
+
 static PyMemberDef candidates_members[] = {
+    CANDIDATES_COUNT("scanned", scanned, "Bytes that the first scan read."),
+    CANDIDATES_COUNT("skipped", skipped,
+                     "Bytes of committed memory that the first scan left "
+                     "out."),
+    CANDIDATES_COUNT("lost", lost,
+                     "Candidates dropped because their memory could not be "
+                     "read any more."),
+    CANDIDATES_COUNT("nbytes", list.bytes, "Bytes of memory that it takes."),
+    CANDIDATES_COUNT("_version", version, NULL),
+    {"_type", T_UINT, offsetof(CandidatesObject, kind.type), Py_READONLY,
+     NULL},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(CandidatesObject, weakrefs),
      Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

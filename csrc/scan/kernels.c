@@ -14,12 +14,10 @@
  * Values in a range are compared in loops that compilers vectorise. */
 #include "kernels.h"
 
-#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
 #if SCAN_X86
-#include <emmintrin.h>
 #include <immintrin.h>
 #endif
 
@@ -59,9 +57,6 @@ typedef struct {
 typedef struct {
     int (*find_bytes)(const scan_pattern *pattern, const uint8_t *data,
                       size_t size, size_t from, size_t to, uint64_t address,
-                      uint64_t *bits);
-    int (*find_range)(const scan_pattern *pattern, const uint8_t *data,
-                      size_t size, size_t starts, uint64_t address,
                       uint64_t *bits);
     void (*compare)(scan_type type, scan_change change, const uint8_t *now,
                     const uint8_t *then, size_t n, scan_number low,
@@ -112,7 +107,7 @@ SCAN_INLINE uint64_t
 scan_load64(const uint8_t *p)
 {
     uint64_t word;
-    memcpy(&word, p, sizeof word);
+    memcpy(&word, p, sizeof(word));
     return word;
 }
 
@@ -133,16 +128,6 @@ scan_pad(uint8_t *out, size_t room, const uint8_t *data, size_t available)
     size_t n = available < room ? available : room;
     memcpy(out, data, n);
     memset(out + n, 0, room - n);
-}
-
-SCAN_INLINE void
-scan_set_bits(uint64_t *bits, size_t at, uint64_t word)
-{
-    unsigned shift = (unsigned)(at % 64);
-    bits[at / 64] |= word << shift;
-    if (shift != 0 && word >> (64 - shift) != 0) {
-        bits[at / 64 + 1] |= word >> (64 - shift);
-    }
 }
 
 /* Of the 64 positions from `address` on, those that are aligned. */
@@ -236,39 +221,9 @@ pair64_portable(const uint8_t *p0, const uint8_t *p1, uint64_t v0, uint64_t m0,
 
 #include "kernels_isa.h"
 
-/* -------------------------------------------------------------------- SSE2 */
+/* -------------------------------------------------------------------- AVX2 */
 
 #if SCAN_X86
-
-#define K(name) name##_sse2
-#define K_TARGET
-#define K_VECTOR __m128i
-#define K_SPLAT(byte) _mm_set1_epi8((char)(byte))
-
-SCAN_INLINE uint64_t
-pair16_sse2(const uint8_t *p0, const uint8_t *p1, __m128i v0, __m128i m0,
-            __m128i v1, __m128i m1)
-{
-    __m128i x0 = _mm_loadu_si128((const __m128i *)p0);
-    __m128i x1 = _mm_loadu_si128((const __m128i *)p1);
-    x0 = _mm_cmpeq_epi8(_mm_and_si128(x0, m0), v0);
-    x1 = _mm_cmpeq_epi8(_mm_and_si128(x1, m1), v1);
-    return (unsigned)_mm_movemask_epi8(_mm_and_si128(x0, x1));
-}
-
-SCAN_INLINE uint64_t
-pair64_sse2(const uint8_t *p0, const uint8_t *p1, __m128i v0, __m128i m0,
-            __m128i v1, __m128i m1)
-{
-    return pair16_sse2(p0, p1, v0, m0, v1, m1) |
-           pair16_sse2(p0 + 16, p1 + 16, v0, m0, v1, m1) << 16 |
-           pair16_sse2(p0 + 32, p1 + 32, v0, m0, v1, m1) << 32 |
-           pair16_sse2(p0 + 48, p1 + 48, v0, m0, v1, m1) << 48;
-}
-
-#include "kernels_isa.h"
-
-/* -------------------------------------------------------------------- AVX2 */
 
 /* GCC for Windows may align a vector that it keeps on the stack to 16 bytes
  * and yet store it as if to 32. So nothing here takes the address of a
@@ -342,9 +297,9 @@ find_group_avx2(const scan_set *set, const scan_group *group,
         uint8_t padded[64 + GROUP_ANCHORS - 1];
         const uint8_t *p = data + at;
         SCAN_PREFETCH(p);
-        if (size - at < sizeof padded) {
+        if (size - at < sizeof(padded)) {
             /* What is behind the end matters to no anchor that fits. */
-            scan_pad(padded, sizeof padded, p, size - at);
+            scan_pad(padded, sizeof(padded), p, size - at);
             p = padded;
         }
         __m256i r0 =
@@ -445,7 +400,7 @@ scan_level
 scan_best_level(void)
 {
 #if SCAN_X86
-    return scan_has_avx2() ? SCAN_AVX2 : SCAN_SSE2;
+    return scan_has_avx2() ? SCAN_AVX2 : SCAN_PORTABLE;
 #else
     return SCAN_PORTABLE;
 #endif
@@ -454,16 +409,12 @@ scan_best_level(void)
 static const scan_kernels *
 scan_kernels_of(scan_level level)
 {
-    switch (level) {
 #if SCAN_X86
-    case SCAN_AVX2:
-        return &kernels_avx2;
-    case SCAN_SSE2:
-        return &kernels_sse2;
+    return level == SCAN_AVX2 ? &kernels_avx2 : &kernels_portable;
+#else
+    (void)level;
+    return &kernels_portable;
 #endif
-    default:
-        return &kernels_portable;
-    }
 }
 
 /* -------------------------------------------------------------- compilation */
@@ -491,110 +442,82 @@ static const uint8_t scan_commonness[256] = {
     170,
 };
 
-/* 2 ** (-n / 16) for n = 0..15 */
-static const double scan_sixteenth[16] = {
-    1.0,    0.9576, 0.9170, 0.8781, 0.8409, 0.8052, 0.7711, 0.7384,
-    0.7071, 0.6771, 0.6484, 0.6209, 0.5946, 0.5694, 0.5453, 0.5221,
-};
-
-/* The share of bytes that match value under mask, about. */
-static double
-scan_share(const double *shares, uint8_t value, uint8_t mask)
+/* How common the bytes are that have this value under the mask, about: each
+ * bit that is free doubles their number. */
+static uint32_t
+scan_common(uint8_t value, uint8_t mask)
 {
+    uint32_t common = 0;
     if (mask == 0xff) {
-        return shares[value];
+        return scan_commonness[value];
     }
-    double sum = 0.0;
     for (unsigned byte = 0; byte < 256; byte++) {
-        if ((byte & mask) == value) {
-            sum += shares[byte];
+        if ((byte & mask) == value && scan_commonness[byte] > common) {
+            common = scan_commonness[byte];
         }
     }
-    return sum < 1.0 ? sum : 1.0;
-}
-
-static void
-scan_shares(double *shares)
-{
-    for (unsigned byte = 0; byte < 256; byte++) {
-        unsigned below = 255u - scan_commonness[byte];
-        shares[byte] = scan_sixteenth[below % 16] / (double)(1u << below / 16);
+    for (unsigned bit = 0; bit < 8; bit++) {
+        common += mask >> bit & 1 ? 0 : 8;
     }
-}
-
-typedef struct {
-    double share;
-    uint32_t offset;
-} scan_rarity;
-
-static int
-scan_by_rarity(const void *a, const void *b)
-{
-    const scan_rarity *x = a, *y = b;
-    if (x->share != y->share) {
-        return x->share < y->share ? -1 : 1;
-    }
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
+    return common < 255 ? common : 255;
 }
 
 static int
-scan_compile_bytes(scan_pattern *pattern, const scan_spec *spec,
-                   const double *shares)
+scan_by_number(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int
+scan_compile_bytes(scan_pattern *pattern, const scan_spec *spec)
 {
     const size_t length = spec->length;
     pattern->value = malloc(length);
     pattern->mask = malloc(length);
-    pattern->order = malloc(length * sizeof *pattern->order);
-    scan_rarity *rarity = malloc(length * sizeof *rarity);
+    pattern->order = malloc(length * sizeof(*pattern->order));
     if (pattern->value == NULL || pattern->mask == NULL ||
-        pattern->order == NULL || rarity == NULL) {
-        free(rarity);
+        pattern->order == NULL) {
         return -1;
     }
     size_t n = 0;
     pattern->exact = 1;
     for (size_t i = 0; i < length; i++) {
-        pattern->mask[i] = spec->mask != NULL ? spec->mask[i] : 0xff;
-        pattern->value[i] = spec->value[i] & pattern->mask[i];
-        if (pattern->mask[i] != 0xff) {
-            pattern->exact = 0;
-        }
-        if (pattern->mask[i] != 0) {
-            rarity[n].share =
-                scan_share(shares, pattern->value[i], pattern->mask[i]);
-            rarity[n].offset = (uint32_t)i;
-            n++;
+        const uint8_t mask = spec->mask != NULL ? spec->mask[i] : 0xff;
+        const uint8_t value = spec->value[i] & mask;
+        pattern->mask[i] = mask;
+        pattern->value[i] = value;
+        pattern->exact &= mask == 0xff;
+        if (mask != 0) { /* to be sorted: an offset is below 1 << 16 */
+            pattern->order[n++] = scan_common(value, mask) << 16 | (uint32_t)i;
         }
     }
     if (n == 0) { /* matches everywhere: one byte that always does */
-        rarity[n].share = 1.0;
-        rarity[n].offset = 0;
-        n++;
+        pattern->order[n++] = 0;
     }
-    qsort(rarity, n, sizeof *rarity, scan_by_rarity);
+    qsort(pattern->order, n, sizeof(*pattern->order), scan_by_number);
     for (size_t i = 0; i < n; i++) {
-        pattern->order[i] = rarity[i].offset;
+        pattern->order[i] &= 0xffff;
     }
     pattern->order_count = n;
-    free(rarity);
     return 0;
 }
 
-/* The place of the rarest three neighbours near the start of a pattern. */
+/* The place of the rarest three neighbours near the start of a pattern. *rare
+ * is 16 for each halving of the share of positions that they are at. */
 static uint32_t
-scan_choose_anchor(const scan_pattern *pattern, const double *shares,
-                   double *expected)
+scan_choose_anchor(const scan_pattern *pattern, uint32_t *rare)
 {
     uint32_t best = 0;
-    *expected = 2.0;
+    *rare = 0;
     for (size_t at = 0; at < pattern->length && at < GROUP_REACH; at++) {
-        double share = 1.0;
+        uint32_t sum = 0;
         for (size_t k = at; k < at + GROUP_ANCHORS && k < pattern->length;
              k++) {
-            share *= scan_share(shares, pattern->value[k], pattern->mask[k]);
+            sum += 255 - scan_common(pattern->value[k], pattern->mask[k]);
         }
-        if (share < *expected) {
-            *expected = share;
+        if (sum > *rare) {
+            *rare = sum;
             best = (uint32_t)at;
         }
     }
@@ -605,7 +528,7 @@ static void
 scan_fill_group(scan_group *group, const scan_set *set, const uint32_t *member,
                 const uint32_t *offset, size_t count)
 {
-    memset(group, 0, sizeof *group);
+    memset(group, 0, sizeof(*group));
     group->count = (uint32_t)count;
     group->nearest = UINT32_MAX;
     for (unsigned b = 0; b <= GROUP_BUCKETS; b++) {
@@ -643,9 +566,9 @@ scan_fill_group(scan_group *group, const scan_set *set, const uint32_t *member,
 }
 
 static int
-scan_compile_groups(scan_set *set, const double *shares, scan_level level)
+scan_compile_groups(scan_set *set, scan_level level)
 {
-    set->alone = malloc(set->count * sizeof *set->alone);
+    set->alone = malloc(set->count * sizeof(*set->alone));
     if (set->alone == NULL) {
         return -1;
     }
@@ -657,7 +580,7 @@ scan_compile_groups(scan_set *set, const double *shares, scan_level level)
     }
 #if SCAN_X86
     if (level == SCAN_AVX2 && bytes >= 3) {
-        set->groups = malloc((bytes / GROUP_MAX + 1) * sizeof *set->groups);
+        set->groups = malloc((bytes / GROUP_MAX + 1) * sizeof(*set->groups));
         if (set->groups == NULL) {
             return -1;
         }
@@ -666,13 +589,13 @@ scan_compile_groups(scan_set *set, const double *shares, scan_level level)
     (void)level;
 #endif
     for (size_t i = 0; i < set->count; i++) {
-        double expected = 1.0;
-        uint32_t anchor = 0;
+        uint32_t rare = 0, anchor = 0;
         if (set->groups != NULL && !set->patterns[i].ranged) {
-            anchor = scan_choose_anchor(&set->patterns[i], shares, &expected);
+            anchor = scan_choose_anchor(&set->patterns[i], &rare);
         }
-        /* What is a candidate too often would spoil the pass for all. */
-        if (expected > 1.0 / 256) {
+        /* One that is a candidate at more than a position in 2 ** 8 would
+         * spoil the pass for all. */
+        if (rare < 8 * 16) {
             set->alone[set->alone_count++] = (uint32_t)i;
             continue;
         }
@@ -691,7 +614,7 @@ scan_compile_groups(scan_set *set, const double *shares, scan_level level)
     return 0;
 }
 
-static int
+int
 scan_spec_is_valid(const scan_spec *spec)
 {
     uint32_t a = spec->alignment;
@@ -711,14 +634,12 @@ scan_set_new(const scan_spec *specs, size_t count, scan_level level)
     if (count == 0 || count > SCAN_MAX_PATTERNS || level > scan_best_level()) {
         return NULL;
     }
-    double shares[256];
-    scan_shares(shares);
-    scan_set *set = calloc(1, sizeof *set);
+    scan_set *set = calloc(1, sizeof(*set));
     if (set == NULL) {
         return NULL;
     }
     set->kernels = scan_kernels_of(level);
-    set->patterns = calloc(count, sizeof *set->patterns);
+    set->patterns = calloc(count, sizeof(*set->patterns));
     if (set->patterns == NULL) {
         goto failed;
     }
@@ -738,7 +659,7 @@ scan_set_new(const scan_spec *specs, size_t count, scan_level level)
         }
         else {
             pattern->length = specs[i].length;
-            if (scan_compile_bytes(pattern, &specs[i], shares) < 0) {
+            if (scan_compile_bytes(pattern, &specs[i]) < 0) {
                 goto failed;
             }
         }
@@ -746,7 +667,7 @@ scan_set_new(const scan_spec *specs, size_t count, scan_level level)
             set->longest = pattern->length;
         }
     }
-    if (scan_compile_groups(set, shares, level) < 0) {
+    if (scan_compile_groups(set, level) < 0) {
         goto failed;
     }
     return set;
@@ -779,22 +700,16 @@ scan_set_longest(const scan_set *set)
     return set->longest;
 }
 
-size_t
-scan_set_count(const scan_set *set)
-{
-    return set->count;
-}
-
 /* ------------------------------------------------------------------ blocks */
 
 int
 scan_hits_init(scan_hits *hits, const scan_set *set)
 {
-    memset(hits, 0, sizeof *hits);
+    memset(hits, 0, sizeof(*hits));
     hits->pattern_count = set->count;
-    hits->bits = calloc(set->count * SCAN_WORDS, sizeof *hits->bits);
-    hits->dirty = calloc(set->count, sizeof *hits->dirty);
-    hits->is_dirty = calloc(set->count, sizeof *hits->is_dirty);
+    hits->bits = calloc(set->count * SCAN_WORDS, sizeof(*hits->bits));
+    hits->dirty = calloc(set->count, sizeof(*hits->dirty));
+    hits->is_dirty = calloc(set->count, sizeof(*hits->is_dirty));
     if (hits->bits == NULL || hits->dirty == NULL || hits->is_dirty == NULL) {
         scan_hits_clear(hits);
         return -1;
@@ -808,7 +723,41 @@ scan_hits_clear(scan_hits *hits)
     free(hits->bits);
     free(hits->dirty);
     free(hits->is_dirty);
-    memset(hits, 0, sizeof *hits);
+    memset(hits, 0, sizeof(*hits));
+}
+
+/* Values in a range that start in [0, starts): their bits are set. Returns
+ * whether there is any. */
+static int
+scan_find_range(const scan_kernels *kernels, const scan_pattern *pattern,
+                const uint8_t *data, size_t size, size_t starts,
+                uint64_t address, uint64_t *bits)
+{
+    const size_t width = pattern->length;
+    if (size < width) {
+        return 0;
+    }
+    if (starts > size - width + 1) {
+        starts = size - width + 1;
+    }
+    /* Values that overlap are found in as many passes as there are phases;
+     * an alignment wider than the value is left to scan_spread. */
+    const size_t step =
+        pattern->alignment < width ? pattern->alignment : width;
+    const size_t begin = (size_t)(0 - address) & (step - 1);
+    uint64_t found[SCAN_WORDS];
+    int any = 0;
+    for (size_t first = begin; first < starts && first < begin + width;
+         first += step) {
+        const size_t n = (starts - first + width - 1) / width;
+        kernels->compare(pattern->type, SCAN_WITHIN, data + first,
+                         data + first, n, pattern->low, pattern->high, found);
+        for (size_t w = 0; w < (n + 63) / 64; w++) {
+            any |= scan_spread(bits, first + w * 64 * width, found[w], width,
+                               pattern->alignment, address);
+        }
+    }
+    return any;
 }
 
 size_t
@@ -826,8 +775,8 @@ scan_block(const scan_set *set, scan_hits *hits, const uint8_t *data,
         const scan_pattern *pattern = &set->patterns[number];
         uint64_t *bits = hits->bits + number * SCAN_WORDS;
         int any = pattern->ranged
-                      ? set->kernels->find_range(pattern, data, size, starts,
-                                                 address, bits)
+                      ? scan_find_range(set->kernels, pattern, data, size,
+                                        starts, address, bits)
                       : set->kernels->find_bytes(pattern, data, size, 0,
                                                  starts, address, bits);
         hits->is_dirty[number] = (uint8_t)any;
@@ -889,7 +838,7 @@ scan_discard(scan_hits *hits)
     for (size_t i = 0; i < hits->dirty_count; i++) {
         uint32_t number = hits->dirty[i];
         memset(hits->bits + number * SCAN_WORDS, 0,
-               SCAN_WORDS * sizeof *hits->bits);
+               SCAN_WORDS * sizeof(*hits->bits));
         hits->is_dirty[number] = 0;
     }
     hits->dirty_count = 0;

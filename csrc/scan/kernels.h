@@ -1,16 +1,21 @@
 /* kernels.h: pattern scan kernels, in plain C.
  *
- * They know nothing of Python or Windows: bytes in, positions out, nothing
- * static that changes, nothing read outside [data, data + size). So they are
- * tested and fuzzed on any machine (tests/native, tests/fuzz).
+ *     scan_set *set = scan_set_new(specs, count, scan_best_level());
+ *     scan_hits_init(&hits, set);
+ *     if (scan_block(set, &hits, data, size, starts, address) > 0) {
+ *         n = scan_drain(&hits, address, matches, capacity);
+ *     }
  *
- * A set of patterns is compiled once and may be used by many threads, each
- * with hits of its own. Data is scanned in blocks of at most SCAN_BLOCK start
- * positions; what a block holds is drained in the order of (address,
- * pattern). A pattern that starts in a block may end behind it, up to `size`:
- * whoever scans piece by piece hands over the last scan_set_longest() - 1
- * bytes of a piece once more, in front of the next, and so misses no match
- * and sees none twice. */
+ * They know neither Python nor Windows, have no static data that changes, and
+ * read nothing outside [data, data + size), so they are tested and fuzzed on
+ * any machine (tests/native, tests/fuzz). Many threads may share a set, each
+ * with hits of its own.
+ *
+ * Data is scanned in blocks of at most SCAN_BLOCK start positions; the matches
+ * of a block are drained in the order of (address, pattern). A match that
+ * starts in a block may end behind it, up to `size`. A caller that scans piece
+ * by piece hands over the last scan_set_longest() - 1 bytes of each piece once
+ * more, in front of the next one: then no match is missed or found twice. */
 #ifndef WINIPC_SCAN_KERNELS_H
 #define WINIPC_SCAN_KERNELS_H
 
@@ -36,9 +41,9 @@
 #define SCAN_TARGET_AVX2
 #endif
 
-/* Have memory come while what is before it is looked at. It may lie beyond the
- * end of the data: nothing is read there. The processor's own prefetching
- * stops at each page, which costs a quarter of the speed. */
+/* Fetch memory ahead of the scan. The address may lie beyond the end of the
+ * data: nothing is read there. The processor's own prefetching stops at each
+ * page, which costs a quarter of the speed. */
 #define SCAN_AHEAD 2048
 #if SCAN_X86
 #include <xmmintrin.h>
@@ -97,7 +102,7 @@ typedef struct {
 } scan_spec;
 
 /* Instruction sets. */
-typedef enum { SCAN_PORTABLE, SCAN_SSE2, SCAN_AVX2 } scan_level;
+typedef enum { SCAN_PORTABLE, SCAN_AVX2 } scan_level;
 
 /* The best level of this machine. */
 scan_level scan_best_level(void);
@@ -106,13 +111,15 @@ size_t scan_type_size(scan_type type);
 
 typedef struct scan_set scan_set;
 
-/* Compile patterns; the specs and their bytes are copied. NULL when there is
- * no memory or a spec is invalid (no bytes, too long, bad alignment or type,
- * a level that this machine lacks). */
+/* Whether its length, its alignment and its type are possible. */
+int scan_spec_is_valid(const scan_spec *spec);
+
+/* Compile 1 to SCAN_MAX_PATTERNS patterns; the specs and their bytes are
+ * copied. NULL if there is no memory, if a spec is not valid, or if this
+ * machine lacks the level. */
 scan_set *scan_set_new(const scan_spec *specs, size_t count, scan_level level);
 void scan_set_free(scan_set *set);
 size_t scan_set_longest(const scan_set *set);
-size_t scan_set_count(const scan_set *set);
 
 /* ----------------------------------------------------------------- a scan */
 
@@ -121,8 +128,8 @@ typedef struct {
     uint32_t pattern;
 } scan_match;
 
-/* What was found in the block at hand: a bit for each start position of each
- * pattern, and which patterns have any. */
+/* The matches of one block: a bit for each start position of each pattern, and
+ * which patterns have any. */
 typedef struct {
     uint64_t *bits;  /* pattern_count * SCAN_WORDS */
     uint32_t *dirty; /* ascending numbers of patterns with hits */
@@ -141,12 +148,12 @@ void scan_hits_clear(scan_hits *hits);                    /* frees */
 size_t scan_block(const scan_set *set, scan_hits *hits, const uint8_t *data,
                   size_t size, size_t starts, uint64_t address);
 
-/* Take up to `capacity` matches out of the block, in order. Fewer than
- * capacity means that the block is empty now. */
+/* Take up to `capacity` matches out of the block, in order. The block is empty
+ * when dirty_count is 0. */
 size_t scan_drain(scan_hits *hits, uint64_t address, scan_match *out,
                   size_t capacity);
 
-/* Forget what is left in the block. */
+/* Forget the matches that are left in the block. */
 void scan_discard(scan_hits *hits);
 
 /* ---------------------------------------------------------------- rescans */
@@ -162,12 +169,14 @@ typedef enum {
     SCAN_CHANGES
 } scan_change;
 
-/* Compare n values of one type with what they were. Sets bits[0] to
+/* Compare n values of one type with their earlier values. Sets bits[0] to
  * bits[(n + 63) / 64 - 1], the unused last bits to 0. now and then need no
  * alignment. */
 void scan_compare(scan_level level, scan_type type, scan_change change,
                   const void *now, const void *then, size_t n, scan_number low,
                   scan_number high, uint64_t *bits);
+
+/* ------------------------------------------------------------------- bits */
 
 /* The number of the lowest bit that is set; word is not 0. */
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -193,5 +202,16 @@ scan_lowest_bit(uint64_t word)
     return (unsigned)__builtin_ctzll(word);
 }
 #endif
+
+/* Set the bits of word in bits, from bit number `at` on. */
+SCAN_INLINE void
+scan_set_bits(uint64_t *bits, size_t at, uint64_t word)
+{
+    unsigned shift = (unsigned)(at % 64);
+    bits[at / 64] |= word << shift;
+    if (shift != 0 && word >> (64 - shift) != 0) {
+        bits[at / 64 + 1] |= word >> (64 - shift);
+    }
+}
 
 #endif

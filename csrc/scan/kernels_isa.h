@@ -78,8 +78,8 @@ K(find_bytes)(const scan_pattern *pattern, const uint8_t *data, size_t size,
         }
         else {
             uint8_t end0[64], end1[64];
-            scan_pad(end0, sizeof end0, data + i + a0, size - i - a0);
-            scan_pad(end1, sizeof end1, data + i + a1, size - i - a1);
+            scan_pad(end0, sizeof(end0), data + i + a0, size - i - a0);
+            scan_pad(end1, sizeof(end1), data + i + a1, size - i - a1);
             word = K(pair64)(end0, end1, v0, m0, v1, m1);
             if (to - i < 64) {
                 word &= ((uint64_t)1 << (to - i)) - 1;
@@ -119,7 +119,7 @@ K(pack64)(const uint8_t *flags)
             }                                                                 \
         }                                                                     \
         else {                                                                \
-            memset(flags, 0, sizeof flags);                                   \
+            memset(flags, 0, sizeof(flags));                                  \
             for (size_t k = 0; k < n - at; k++) {                             \
                 SCAN_FLAG(T, test);                                           \
             }                                                                 \
@@ -128,68 +128,9 @@ K(pack64)(const uint8_t *flags)
     } while (0)
 #define SCAN_FLAG(T, test)                                                    \
     T x, y;                                                                   \
-    memcpy(&x, now + (at + k) * sizeof x, sizeof x);                          \
-    memcpy(&y, then + (at + k) * sizeof y, sizeof y);                         \
+    memcpy(&x, now + (at + k) * sizeof(x), sizeof(x));                        \
+    memcpy(&y, then + (at + k) * sizeof(y), sizeof(y));                       \
     flags[k] = (uint8_t)(test)
-
-/* Values in a range: n of them, side by side, the first at data[first]. */
-#define SCAN_RANGE_FN(T, name, field)                                         \
-    static K_TARGET int K(range_##name)(                                      \
-        const scan_pattern *pattern, const uint8_t *data, size_t first,       \
-        size_t n, uint64_t address, uint64_t *bits)                           \
-    {                                                                         \
-        const T low = (T)pattern->low.field, high = (T)pattern->high.field;   \
-        const uint8_t *now = data + first, *then = now;                       \
-        int any = 0;                                                          \
-        for (size_t at = 0; at < n; at += 64) {                               \
-            uint64_t word;                                                    \
-            for (size_t line = 0; line < sizeof(T); line++) {                 \
-                SCAN_PREFETCH(now + at * sizeof(T) + line * 64);              \
-            }                                                                 \
-            SCAN_FLAGS(T, word, (x >= low) & (y <= high));                    \
-            if (word != 0) {                                                  \
-                any |= scan_spread(bits, first + at * sizeof(T), word,        \
-                                   sizeof(T), pattern->alignment, address);   \
-            }                                                                 \
-        }                                                                     \
-        return any;                                                           \
-    }
-SCAN_FOR_TYPES(SCAN_RANGE_FN)
-#undef SCAN_RANGE_FN
-
-static K_TARGET int
-K(find_range)(const scan_pattern *pattern, const uint8_t *data, size_t size,
-              size_t starts, uint64_t address, uint64_t *bits)
-{
-    const size_t width = pattern->length;
-    if (size < width) {
-        return 0;
-    }
-    if (starts > size - width + 1) {
-        starts = size - width + 1;
-    }
-    /* Values that overlap are found in as many passes as there are phases;
-     * an alignment wider than the value is left to scan_spread. */
-    const size_t step =
-        pattern->alignment < width ? pattern->alignment : width;
-    const size_t begin = (size_t)(0 - address) & (step - 1);
-    int any = 0;
-    for (size_t first = begin; first < starts && first < begin + width;
-         first += step) {
-        size_t n = (starts - first + width - 1) / width;
-        switch (pattern->type) {
-#define SCAN_RANGE_CASE(T, name, field)                                       \
-    case SCAN_##name:                                                         \
-        any |= K(range_##name)(pattern, data, first, n, address, bits);       \
-        break;
-            SCAN_FOR_TYPES(SCAN_RANGE_CASE)
-#undef SCAN_RANGE_CASE
-        default:
-            break;
-        }
-    }
-    return any;
-}
 
 #define SCAN_COMPARE(test)                                                    \
     for (size_t at = 0; at < n; at += 64) {                                   \
@@ -305,8 +246,7 @@ K(compare)(scan_type type, scan_change change, const uint8_t *now,
 #undef SCAN_FLAG
 #undef SCAN_FLAGS
 
-static const scan_kernels K(kernels) = {K(find_bytes), K(find_range),
-                                        K(compare)};
+static const scan_kernels K(kernels) = {K(find_bytes), K(compare)};
 
 #undef K
 #undef K_TARGET

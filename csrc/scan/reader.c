@@ -2,20 +2,21 @@
  *
  * Wraps VirtualQueryEx and ReadProcessMemory. No Python in here.
  *
- * The target goes on running: whatever was seen of a region may be untrue by
- * the time it is read. So a failing read is no error. The region is asked for
- * once more, and what still looks readable is tried page by page; pages that
- * fail are counted and left out. Only a target that has ended, or that may
- * not be read at all, ends the walk. */
-#include "base/handles.h"
+ * The target goes on running, so a region may be gone before it is read, and
+ * a failing read is no error. The region is asked for once more, and what still
+ * looks readable is tried page by page; pages that fail are counted and left
+ * out. Only a target that has exited, or that may not be read at all, ends the
+ * walk. */
 #include "scan.h"
 
-static int
+#include "base/handles.h"
+
+static wi_reader_result
 reader_fail(wi_reader *reader, DWORD err, const char *api)
 {
     reader->err = err;
     reader->api = api;
-    return -1;
+    return WI_READER_FAILED;
 }
 
 static BOOL
@@ -27,8 +28,8 @@ reader_wants(const wi_reader *reader, const MEMORY_BASIC_INFORMATION *region)
 }
 
 /* Move the cursor to the next byte that should be readable, and `known` to
- * the end of its region. 1, 0 at the end, -1. */
-static int
+ * the end of its region. */
+static wi_reader_result
 reader_seek(wi_reader *reader)
 {
     for (;;) {
@@ -37,7 +38,7 @@ reader_seek(wi_reader *reader)
             reader->range++;
         }
         if (reader->range == reader->range_count) {
-            return 0;
+            return WI_READER_END;
         }
         const wi_range *range = &reader->ranges[reader->range];
         if (reader->cursor < range->start) {
@@ -49,7 +50,7 @@ reader_seek(wi_reader *reader)
             if (err == ERROR_INVALID_PARAMETER &&
                 !wi_exits_within(reader->target.handle, 0)) {
                 reader->range = reader->range_count; /* no more addresses */
-                return 0;
+                return WI_READER_END;
             }
             return reader_fail(reader, err, "VirtualQueryEx");
         }
@@ -62,7 +63,7 @@ reader_seek(wi_reader *reader)
         }
         if (reader_wants(reader, &region)) {
             reader->known = end;
-            return 1;
+            return WI_READER_FOUND;
         }
         if (region.State == MEM_COMMIT && !wi_region_readable(&region)) {
             reader->skipped += end - reader->cursor;
@@ -72,7 +73,7 @@ reader_seek(wi_reader *reader)
 }
 
 /* The bytes that were kept, as a piece with nothing after it. */
-static int
+static wi_reader_result
 reader_flush(wi_reader *reader, wi_piece *piece, uintptr_t end)
 {
     piece->data = reader->tail;
@@ -80,32 +81,38 @@ reader_flush(wi_reader *reader, wi_piece *piece, uintptr_t end)
     piece->address = end - reader->kept;
     piece->last = 1;
     reader->kept = 0;
-    return 1;
+    return WI_READER_FOUND;
 }
 
-int
+/* How many bytes to read at the cursor. */
+static size_t
+reader_step(const wi_reader *reader)
+{
+    size_t n = reader->known - reader->cursor;
+    size_t most = WI_READ_CHUNK;
+    if (reader->cursor < reader->careful) {
+        most = (size_t)(WI_PAGE - reader->cursor % WI_PAGE);
+    }
+    return n < most ? n : most;
+}
+
+wi_reader_result
 wi_reader_next(wi_reader *reader, wi_piece *piece)
 {
     uint8_t *chunk = reader->room + reader->overlap;
     while (reader->err == 0) {
         const uintptr_t before = reader->cursor;
         if (reader->cursor >= reader->known) {
-            int found = reader_seek(reader);
-            if (reader->kept > 0 && (found <= 0 || reader->cursor != before)) {
+            wi_reader_result found = reader_seek(reader);
+            if (reader->kept > 0 &&
+                (found != WI_READER_FOUND || reader->cursor != before)) {
                 return reader_flush(reader, piece, before);
             }
-            if (found <= 0) {
+            if (found != WI_READER_FOUND) {
                 return found;
             }
         }
-        size_t n = reader->known - reader->cursor;
-        if (n > WI_READ_CHUNK) {
-            n = WI_READ_CHUNK;
-        }
-        if (reader->cursor < reader->careful) {
-            size_t page = (size_t)(WI_PAGE - reader->cursor % WI_PAGE);
-            n = n < page ? n : page;
-        }
+        const size_t n = reader_step(reader);
         if (reader->kept > 0) {
             memmove(chunk - reader->kept, reader->tail, reader->kept);
             reader->tail = chunk - reader->kept;
@@ -123,7 +130,7 @@ wi_reader_next(wi_reader *reader, wi_piece *piece)
                 reader->overlap < piece->size ? reader->overlap : piece->size;
             reader->tail = piece->data + piece->size - reader->kept;
             piece->last = 0;
-            return 1;
+            return WI_READER_FOUND;
         }
         DWORD err = GetLastError();
         BOOL denied = err == ERROR_ACCESS_DENIED;
@@ -140,19 +147,17 @@ wi_reader_next(wi_reader *reader, wi_piece *piece)
             reader->known = reader->cursor;
             continue;
         }
-        size_t kept = reader->kept;
-        uintptr_t at = reader->cursor;
         reader->skipped += n;
         reader->cursor += n;
         reader->known = reader->cursor;
-        if (kept > 0) {
-            return reader_flush(reader, piece, at);
+        if (reader->kept > 0) {
+            return reader_flush(reader, piece, before);
         }
     }
     if (reader->kept > 0) {
         return reader_flush(reader, piece, reader->cursor);
     }
-    return -1;
+    return WI_READER_FAILED;
 }
 
 uint64_t
@@ -160,7 +165,7 @@ wi_reader_estimate(const wi_reader *reader)
 {
     wi_reader walker = *reader;
     uint64_t total = 0;
-    while (reader_seek(&walker) > 0) {
+    while (reader_seek(&walker) == WI_READER_FOUND) {
         total += walker.known - walker.cursor;
         walker.cursor = walker.known;
     }

@@ -1,16 +1,21 @@
-/* kernels.h: what scans of a buffer and of another process share.
+/* scan.h: what a Scan and the first scan of a CandidateSet share.
  *
- * A wi_scan walks over memory without Python and without the GIL, and stops
- * at each block in which the kernels of kernels.c found something. Scan
- * (scan.c) makes Python objects of that, CandidateSet (candidates.c) keeps
- * it compactly. */
+ *     wi_scan scan = {.progress = progress};
+ *     wi_scan_compile(&scan, specs);
+ *     wi_scan_open_process(&scan, state, process, ranges, protections);
+ *     while (wi_scan_slice(&scan, take, context) == WI_SCAN_MORE) {}
+ *     wi_scan_clear(&scan);
+ *
+ * A wi_scan walks over memory without the GIL and calls take() for each block
+ * in which the kernels of kernels.c found something. Scan (scan.c) makes Python
+ * objects of the matches, CandidateSet (candidates.c) keeps them compactly. */
 #ifndef WINIPC_SCAN_SCAN_H
 #define WINIPC_SCAN_SCAN_H
 
 #include "process/process.h"
 #include "kernels.h"
 
-/* ------------------------------------- reader.c: memory as it comes along */
+/* --------------------------------- reader.c: the memory of another process */
 
 /* Bytes of one read: small enough to be still in the cache when they are
  * scanned, large enough to make the call cheap. */
@@ -38,10 +43,16 @@ typedef struct {
     const uint8_t *tail; /* the bytes before cursor that come again */
     size_t kept;         /* how many they are */
     uint64_t scanned;    /* bytes read */
-    uint64_t skipped;    /* bytes that should be there, but not for us */
+    uint64_t skipped;    /* bytes of committed memory that could not be read */
     DWORD err;           /* why it failed, and in which call */
     const char *api;
 } wi_reader;
+
+typedef enum {
+    WI_READER_FOUND,
+    WI_READER_END,
+    WI_READER_FAILED, /* the target has exited or denies everything: err, api */
+} wi_reader_result;
 
 /* Adjacent bytes. Unless it is the last of its run, the piece after it begins
  * with its last `overlap` bytes once more. */
@@ -52,57 +63,70 @@ typedef struct {
     int last;
 } wi_piece;
 
-/* 1 and a piece, which is valid until the next call; 0 at the end; -1 when
- * the target is gone or may not be read: reader->err, reader->api. */
-int wi_reader_next(wi_reader *reader, wi_piece *piece);
+/* The next piece, which is valid until the next call. */
+wi_reader_result wi_reader_next(wi_reader *reader, wi_piece *piece);
 
 /* Bytes that a reader in its initial state would read, about. */
 uint64_t wi_reader_estimate(const wi_reader *reader);
 
-/* ------------------------------------------------------ scan.c: a scan */
+/* ---------------------------------------------------------- scan.c: a scan */
 
 typedef struct {
-    scan_set *set;
+    scan_set *set; /* NULL once cleared */
     scan_hits hits;
-    int remote;
-    wi_reader reader;     /* if remote */
-    wi_piece piece;       /* what is being scanned; of a buffer all of it */
-    size_t starts;        /* start positions in it */
-    size_t next;          /* the next of them */
-    uint64_t passed;      /* start positions of pieces before this one */
-    const uint8_t *block; /* the block that was scanned last */
-    size_t block_starts;
-    uintptr_t block_address;
+    PyObject *process;  /* a RemoteProcess; NULL: piece is all there is */
+    PyObject *progress; /* called with (done, total) unless None; borrowed */
+    wi_reader reader;   /* of the process; counts `scanned` for buffers too */
+    wi_piece piece;     /* what is being scanned */
+    size_t starts;      /* start positions in it */
+    size_t next;        /* the next of them */
+    uint64_t passed;    /* start positions of pieces before this one */
+    uint64_t total;     /* bytes, for progress */
+    const uint8_t *block;    /* the block that was scanned last */
+    uintptr_t block_address; /* where it is in the process or buffer */
+    int busy;                /* a thread is searching */
+    volatile LONG cancelled;
 } wi_scan;
 
 typedef enum {
-    WI_SCAN_HITS,  /* the block has hits: drain or discard them */
-    WI_SCAN_PAUSE, /* nothing yet: look at the clock */
-    WI_SCAN_END,
-    WI_SCAN_ERROR, /* of the reader */
+    WI_SCAN_MORE,    /* the time of the slice is over */
+    WI_SCAN_FULL,    /* take() wants no more for now */
+    WI_SCAN_END,     /* everything has been searched */
+    WI_SCAN_STOPPED, /* cancelled, or progress returned False */
+    WI_SCAN_FAILED,  /* the reader failed: wi_scan_raise */
+    WI_SCAN_RAISED,  /* an exception is set */
 } wi_scan_result;
 
-wi_scan_result wi_scan_next(wi_scan *scan);
+/* Takes the hits of the block, without the GIL; returns whether to go on. */
+typedef int wi_scan_take(wi_scan *scan, void *context);
 
 /* Patterns from a sequence of tuples, (value, mask or None, alignment) or
- * (type, low, high, alignment). 0, or -1 with an exception. */
-int wi_scan_compile(wi_scan *scan, PyObject *specs, int level);
+ * (type, low, high, alignment). */
+int wi_scan_compile(wi_scan *scan, PyObject *specs);
 
 /* Let it read a process: ranges is a sequence of (start, end), ascending and
- * apart. 0, or -1 with an exception. */
-int wi_scan_set_remote(wi_scan *scan, PyObject *ranges, DWORD protections);
+ * apart. */
+int wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *process,
+                         PyObject *ranges, DWORD protections);
 
-/* 0, or -1 with an exception: is it a RemoteProcess that is open? */
-int wi_scan_check_process(wi_state *state, PyObject *process);
+/* Search for WI_SLICE_MS, report progress and let Ctrl+C in. Either may run
+ * Python, which may clear the scan. */
+wi_scan_result wi_scan_slice(wi_scan *scan, wi_scan_take *take, void *context);
 
-/* Free what it owns; more calls do nothing. */
+/* Free what it owns and let go of the process; more calls do nothing. */
 void wi_scan_clear(wi_scan *scan);
 
-/* Call progress(done, total) unless it is None: 1 to go on, 0 when it
- * returned False, -1 with an exception. */
-int wi_scan_progress(PyObject *progress, uint64_t done, uint64_t total);
+/* Raise for a read that failed. */
+void wi_scan_raise(PyObject *process, DWORD err, const char *api);
 
-/* candidates.c, called by scan.c */
-int wi_candidates_init(PyObject *module, wi_state *state);
+typedef enum {
+    WI_PROGRESS_GO_ON,
+    WI_PROGRESS_STOP, /* it returned False */
+    WI_PROGRESS_RAISED,
+} wi_progress_result;
+
+/* Call progress(done, total) unless it is None, and let Ctrl+C in. */
+wi_progress_result wi_scan_progress(PyObject *progress, uint64_t done,
+                                    uint64_t total);
 
 #endif

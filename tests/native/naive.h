@@ -1,4 +1,4 @@
-/* naive.h: what scan.c has to find, in the most obvious way.
+/* naive.h: what the scan kernels have to find, in the most obvious way.
  *
  * Shared by the exhaustive test and the fuzz target. */
 #ifndef WINIPC_TESTS_NAIVE_H
@@ -75,7 +75,6 @@ naive_check_scan(const scan_spec *specs, size_t count, scan_level level,
 {
     scan_set *set = scan_set_new(specs, count, level);
     NAIVE_CHECK(set != NULL);
-    NAIVE_CHECK(scan_set_count(set) == count);
     scan_hits hits;
     NAIVE_CHECK(scan_hits_init(&hits, set) == 0);
     scan_match *out = malloc(capacity * sizeof *out);

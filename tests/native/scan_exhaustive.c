@@ -310,9 +310,6 @@ main(int argc, char **argv)
     check_refusals();
     for (scan_level level = SCAN_PORTABLE; level <= scan_best_level();
          level = (scan_level)(level + 1)) {
-        if (scan_best_level() == SCAN_PORTABLE && level != SCAN_PORTABLE) {
-            break;
-        }
         check_small(level);
         check_lengths(level);
         check_runs(level);

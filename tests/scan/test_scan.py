@@ -27,10 +27,8 @@ from winipc import (
     Scan,
     ScanMatch,
     ValueType,
-    _core,
     scan_bytes,
 )
-from winipc.scan.scan import prepare
 
 PAGE = 4096
 BLOCK = 16384  # start positions that the kernels look at in one go
@@ -41,8 +39,6 @@ READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
 #: test does, which the limit for a test that hangs must not end.
 CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS", "300"))
 CHURN_ROUND = 300
-
-LEVELS = range(_core._SCAN_LEVEL + 1)
 
 
 @pytest.fixture
@@ -70,13 +66,6 @@ def naive_hex(data: bytes, pattern: str) -> list[int]:
     return [m.start() for m in re.finditer(b"(?=" + b"".join(parts) + b")", data, re.S)]
 
 
-def scan_at(level: int, data: bytes, pattern: object, **options: object) -> list:
-    """scan_bytes with the instructions of one level."""
-    specs, match, keys = prepare(pattern, options.get("aligned"))
-    limit = (1 << 64) - 1
-    return list(Scan._local(data, specs, match, keys, None, limit, level))
-
-
 alphabet = st.sampled_from([0x00, 0x01, 0x10, 0x11, 0xFF])
 few_bytes = st.lists(alphabet, max_size=300).map(bytes)
 hex_byte = st.builds(
@@ -89,27 +78,21 @@ hex_pattern = (
 )
 
 
-@given(few_bytes, hex_pattern, st.sampled_from(LEVELS))
-def test_wildcards_are_what_a_naive_matcher_finds(
-    data: bytes, pattern: str, level: int
-) -> None:
-    """With overlaps, at the borders, on every instruction set."""
-    assert scan_at(level, data, pattern) == naive_hex(data, pattern)
+@given(few_bytes, hex_pattern)
+def test_wildcards_are_what_a_naive_matcher_finds(data: bytes, pattern: str) -> None:
+    """With overlaps and at the borders."""
+    assert list(scan_bytes(data, pattern)) == naive_hex(data, pattern)
 
 
-@given(
-    few_bytes, st.lists(hex_pattern, min_size=1, max_size=20), st.sampled_from(LEVELS)
-)
-def test_many_patterns_are_found_in_one_pass(
-    data: bytes, patterns: list[str], level: int
-) -> None:
+@given(few_bytes, st.lists(hex_pattern, min_size=1, max_size=20))
+def test_many_patterns_are_found_in_one_pass(data: bytes, patterns: list[str]) -> None:
     """All of them, in the order of (offset, pattern)."""
     expected = sorted(
         (at, number)
         for number, pattern in enumerate(patterns)
         for at in naive_hex(data, pattern)
     )
-    assert scan_at(level, data, patterns) == expected
+    assert list(scan_bytes(data, patterns)) == expected
 
 
 KINDS = [pytest.param(kind, id=kind.name.lower()) for kind in ValueType]
@@ -124,10 +107,10 @@ numbers = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("aligned", [True, False], ids=["aligned", "anywhere"])
 def test_ranges_of_values(kind: ValueType, aligned: bool) -> None:
-    """Each type, with limits that are values of the data, on every level."""
+    """Each type, with limits that are values of the data."""
 
-    @given(st.data(), st.binary(max_size=200), st.sampled_from(LEVELS))
-    def check(draw: st.DataObject, noise: bytes, level: int) -> None:
+    @given(st.data(), st.binary(max_size=200))
+    def check(draw: st.DataObject, noise: bytes) -> None:
         values = draw.draw(st.lists(numbers[kind], min_size=2, max_size=20))
         data = noise + struct.pack(f"<{len(values)}{kind.value}", *values)
         low, high = sorted(draw.draw(st.tuples(*[st.sampled_from(values)] * 2)))
@@ -138,7 +121,7 @@ def test_ranges_of_values(kind: ValueType, aligned: bool) -> None:
             if low <= struct.unpack_from("<" + kind.value, data, at)[0] <= high
         ]
         pattern = Pattern.range(kind, low, high, aligned=aligned)
-        assert scan_at(level, data, pattern) == expected
+        assert list(scan_bytes(data, pattern)) == expected
 
     check()
 
@@ -270,8 +253,7 @@ def test_matches_at_every_place_of_blocks_are_found() -> None:
 def test_overlapping_matches_are_all_reported() -> None:
     """Also where everything matches, over several blocks and batches."""
     size = BLOCK + 5000
-    for level in LEVELS:
-        assert scan_at(level, bytes(size), bytes(100)) == list(range(size - 99))
+    assert list(scan_bytes(bytes(size), bytes(100))) == list(range(size - 99))
 
 
 def test_several_patterns_give_their_keys() -> None:

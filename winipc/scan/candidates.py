@@ -149,7 +149,7 @@ class CandidateSet(_core.CandidateSet):
         """
         change = ValueChange(change)
         first, last = self._limits(change, low, high, tolerance)
-        self._rescan(_CODES[change], first, last, progress, -1)
+        self._rescan(_CODES[change], first, last, progress)
         return len(self)
 
     def _limits(

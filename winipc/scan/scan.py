@@ -382,7 +382,7 @@ def scan_bytes(
     Win32: none
     """
     specs, match, keys = prepare(pattern, aligned)
-    return Scan._local(buffer, specs, match, keys, progress, _check_limit(limit), -1)
+    return Scan._local(buffer, specs, match, keys, progress, _check_limit(limit))
 
 
 #: What `protection="..."` stands for.
@@ -462,5 +462,4 @@ def scan_process(
         keys,
         progress,
         _check_limit(limit),
-        -1,
     )
