@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from check_wheel import imports, problems, shared_sections
 from conftest import ROOT
-from windows_lock import for_windows
+from lock_for_windows import for_windows
 
 SOURCES = (
     "csrc",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from conftest import ROOT
 from standin import stand_in
 
 STUB = '''
@@ -39,3 +42,12 @@ def test_types_of_the_stub_and_docstrings_of_the_module() -> None:
     assert read.__doc__ == "Read `\\n`."
     assert read.__annotations__ == {"size": "Unknown", "return": "bytes"}
     assert module["plain"].__doc__ is None
+
+
+def test_sections_of_the_stub_are_files_of_the_core() -> None:
+    """Each is headed by the file that makes its types and functions."""
+    stub = (ROOT / "winipc" / "_core.pyi").read_text(encoding="utf-8")
+    sections = re.findall(r"^# -+ (\S+)$", stub, re.MULTILINE)
+    missing = [name for name in sections if not (ROOT / "csrc" / name).is_file()]
+    assert len(sections) > 10
+    assert missing == []

@@ -8,7 +8,6 @@ need two.
 import json
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -26,10 +25,10 @@ from base import (
 )
 from peers import FLAGS, LIBRARIES
 from ready import ready
+from run_python import python_command, python_environ
 from runner import run_windows
-from winpython import MINGW, extra_packages, missing_mingw, selected, windows_python
+from winpython import MINGW, extra_packages, missing_mingw, selected
 
-Environ = Callable[..., dict[str, str]]
 PREVIOUS = BUILD / "bench-previous"
 DOCS = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
@@ -52,8 +51,8 @@ def binaries() -> Path:
     return folder
 
 
-def main(args: list[str], environ: Environ) -> int:
-    """Run the phases; `environ` makes the environment of the Windows Python."""
+def main(args: list[str]) -> int:
+    """Run the phases."""
     if args == ["--write-docs"]:
         return write_docs()
     version = selected()
@@ -70,7 +69,7 @@ def main(args: list[str], environ: Environ) -> int:
         *("--binaries", wine.windows_path(binaries())),
         *("--out", wine.windows_path(out)),
     ]
-    python = [wine.loader(), str(windows_python(version) / "python.exe"), script]
+    python = [*python_command(version), script]
     cpu = max(os.sched_getaffinity(0))
     help_only = {"-h", "--help"} & set(args)
     for phase in ("pinned", "spinning", "report"):
@@ -79,7 +78,7 @@ def main(args: list[str], environ: Environ) -> int:
         # A prefix of its own, so that wineserver starts where the phase does.
         prefixes: AbstractContextManager[Path] = wine.private_prefix()
         with prefixes as prefix:
-            env = environ(prefix, version, extra)
+            env = python_environ(prefix, version, extra)
             # The cases are modules beside the script.
             del env["PYTHONSAFEPATH"]
             env["PYTHONDONTWRITEBYTECODE"] = "1"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import wine
 from base import BUILD, ROOT, TOOLS, fail, locked, new_folder, run, say
-from commands import python_command, python_environ
 from hostenv import clean_environ, host_python
 from ready import ready
+from run_python import python_command, python_environ
 from standin import stand_in
 from winpython import selected
 

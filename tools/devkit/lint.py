@@ -9,11 +9,11 @@ from pathlib import Path
 import wine
 import winpython
 from base import BUILD, ROOT, Failure, fail, need_packages, run, say, together
-from commands import python_command, python_environ
+from compilers import missing_clang
 from hostenv import host_python
-from native import missing_clang
 from pins import BUILD_PYTHON
 from ready import ready
+from run_python import python_command, python_environ
 from winpython import MINGW, bare_python, selected
 
 import docs

@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from base import die_by
+
 WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 # si_code of a signal that the kernel sent, as the terminal does for Ctrl+C.
@@ -37,6 +39,13 @@ class Outcome:
     status: int
     signum: int = 0
     timed_out: bool = False
+
+
+def finish(outcome: Outcome) -> int:
+    """Turn the end of a program into the end of ./dev."""
+    if outcome.signum:
+        die_by(outcome.signum)
+    return outcome.status
 
 
 def run_windows(

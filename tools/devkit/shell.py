@@ -6,8 +6,8 @@ from pathlib import Path
 
 import wine
 from base import BUILD, ROOT, say
-from commands import python_environ
 from ready import ready
+from run_python import python_environ
 from winpython import selected
 
 

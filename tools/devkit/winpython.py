@@ -194,7 +194,7 @@ def install(lock: Path, version: str, target: Path) -> None:
     """Install the Windows wheels of a lock file, from Linux."""
     say(f"installing {lock.name} for Windows Python {version}")
     python = host_python()
-    pins = run([python, "-I", TOOLS / "devkit" / "windows_lock.py", lock, version])
+    pins = run([python, "-I", TOOLS / "devkit" / "lock_for_windows.py", lock, version])
     with scratch_folder(CACHE) as folder:
         requirements = folder / "requirements.txt"
         requirements.write_text(pins)

@@ -1,4 +1,4 @@
-"""The tests: on Windows Pythons under Wine, and on the Linux side."""
+"""./dev test: on Windows Pythons under Wine, and on the Linux side."""
 
 import contextlib
 import os
@@ -15,13 +15,13 @@ from typing import TextIO
 import wine
 from base import BUILD, ROOT, TOOLS, Stopped, remove, say
 from chromium import chromium, missing_chromium
-from commands import python_command, python_environ
+from compilers import missing_compilers
 from hostenv import clean_environ, host_python
 from kernel import kernel_environ
-from native import missing_compilers
 from peers import c_peers
 from pins import WINDOWS_PYTHONS
 from ready import ready
+from run_python import python_command, python_environ
 from runner import Outcome, run_windows
 from wheels import built_wheel, cross_environ, site
 from winpython import selected
@@ -184,8 +184,9 @@ def _on_linux(
 ) -> Totals:
     """Run pytest on a Python of Linux."""
     report = _report(part.partition(" ")[0].lower())
+    chosen = any(_is_path(arg) for arg in args)
     command = [
-        *(str(python), "-m", "pytest", folder),
+        *(str(python), "-m", "pytest", *([] if chosen else [folder])),
         # tests/conftest.py is for Windows.
         *(f"--confcutdir={folder}", f"--junitxml={report}"),
     ]
@@ -252,9 +253,15 @@ def _totals(report: Path, outcome: Outcome, part: str) -> Totals:
 _COUNTS = ("tests", "failures", "errors", "skipped")
 
 
+def _is_path(arg: str) -> bool:
+    """Whether an argument of pytest is a file, a folder or a test in one."""
+    path = arg.partition("::")[0]
+    return not path.startswith("-") and Path(path).exists()
+
+
 def _from_root(arg: str) -> str:
     """Keep the meaning of a path: pytest runs in the root, the user may not."""
-    path, separator, rest = arg.partition("::")
-    if path.startswith("-") or not Path(path).exists():
+    if not _is_path(arg):
         return arg
+    path, separator, rest = arg.partition("::")
     return wine.windows_path(Path(path).resolve()) + separator + rest

@@ -1,4 +1,4 @@
-"""Print a lock file as it is for one Windows CPython: windows_lock.py FILE 3.13
+"""Print a lock file as it is for one Windows CPython: lock_for_windows.py FILE 3.13
 
 pip evaluates environment markers for the Python that it runs on, even with
 --platform win_amd64, so they are evaluated here and left out. Runs in the host's
