@@ -57,14 +57,28 @@ class BuildExt(build_ext):
     def build_extension(self, ext: Extension) -> None:
         if self.compiler.compiler_type == "msvc":
             ext.extra_compile_args += MSVC_COMPILE
-            ext.extra_link_args += MSVC_LINK_DLL if ext.name == DLL else []
+            ext.extra_link_args += MSVC_LINK_DLL if ext.name == DLL else MSVC_DELAY
         else:
             ext.extra_compile_args += MINGW_COMPILE
             ext.extra_link_args += MINGW_LINK
-            ext.extra_link_args += MINGW_LINK_DLL if ext.name == DLL else []
+            if ext.name == DLL:
+                ext.extra_link_args += MINGW_LINK_DLL
+            elif sys.maxsize > 1 << 32:  # 32-bit names have decorations
+                self.delay_windows(ext)
         super().build_extension(ext)
         if ext.name == DLL:
             check_shared(self.get_ext_fullpath(ext.name))
+
+    def delay_windows(self, ext: Extension) -> None:
+        """Make the import libraries of mingw that load a DLL at its first use."""
+        folder = Path(self.build_temp)
+        folder.mkdir(parents=True, exist_ok=True)
+        for dll in DELAYED:
+            definition = f"csrc/message/{dll}.def"
+            library = folder / f"lib{dll}_delayed.a"
+            self.spawn([DLLTOOL, "-d", definition, "-y", str(library)])
+            ext.extra_objects.append(str(library))
+        ext.libraries = [*(set(ext.libraries) - set(DELAYED)), "delayimp"]
 
     def get_libraries(self, ext: Extension) -> list[str]:
         """Swap python3XY, which setuptools links, for python3 where abi3 needs it."""
@@ -116,6 +130,15 @@ MINGW_COMPILE += ["-Wa,-muse-unaligned-vector-move"]
 # Stripped and without the time of the build, equal sources give equal files.
 MINGW_LINK = ["-static-libgcc", "-s", "-Wl,--no-insert-timestamp"]
 MINGW_LINK_DLL = [DLL_EXPORTS, "-nostdlib", "-Wl,--entry=DllMain"]
+
+# These are loaded when the first window is made or looked for, and not by the import:
+# Windows takes a console program that has loaded them for one with windows, and no
+# longer tells it of CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT.
+DELAYED = ("user32", "imm32")
+MSVC_DELAY = ["delayimp.lib", *(f"/DELAYLOAD:{dll}.dll" for dll in DELAYED)]
+DLLTOOL = os.environ.get(
+    "DLLTOOL", "x86_64-w64-mingw32-dlltool" if CROSS_PYTHON else "dlltool"
+)
 
 MACROS: list[tuple[str, str | None]] = [
     ("UNICODE", None),

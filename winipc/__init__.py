@@ -28,18 +28,16 @@ from winipc.memory.locked import LockedMapping
 from winipc.memory.mapping import MappingView, SharedMapping
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.memory.snapshot import Snapshot
-from winipc.message.lookup import (
-    Window,
+from winipc.message.lookup import Window, find_window, find_windows, wait_window
+from winipc.message.message import Message
+from winipc.message.send import (
     broadcast_message,
-    find_window,
-    find_windows,
     post_message,
     register_message,
     send_copydata,
     send_message,
-    wait_window,
 )
-from winipc.message.window import CopyDataWindow, Message, Overflow, call
+from winipc.message.window import CopyDataWindow, Overflow, call
 from winipc.pe import SectionFlags, SectionVariable
 from winipc.process.memory import RemoteBlock, Watch
 from winipc.process.process import RemoteProcess, debug_privilege, processes

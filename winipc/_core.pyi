@@ -5,7 +5,6 @@ from typing import (
     Any,
     Final,
     Literal,
-    ParamSpec,
     Self,
     SupportsFloat,
     SupportsIndex,
@@ -18,10 +17,9 @@ from typing import (
 from _typeshed import ReadableBuffer
 from typing_extensions import Buffer, disjoint_base
 
+from winipc.message.lookup import Target
 from winipc.process.types import PartialRead
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 _View = TypeVar("_View", bound=MappingView)
 
 # ---------------------------------------------------------------- base/module.c
@@ -551,11 +549,8 @@ def _wait_all(
     objects: Iterable[Waitable | SupportsIndex], timeout: float | None = None
 ) -> bool: ...
 
-# --------------------------------------------------------------- message/send.c
+# ------------------------------------------------------------- message/lookup.c
 
-def register_message(name: str, /) -> int: ...
-def reply_message(result: SupportsIndex, /) -> bool: ...
-def in_send_message() -> bool: ...
 def _find_window(
     class_name: str | None, title: str | None, message_only: bool, /
 ) -> int: ...
@@ -564,35 +559,41 @@ def _window_class(hwnd: SupportsIndex, /) -> str: ...
 def _window_title(hwnd: SupportsIndex, /) -> str: ...
 def _window_process(hwnd: SupportsIndex, /) -> tuple[int, int]: ...
 def _window_is(hwnd: SupportsIndex, what: int, /) -> bool: ...
-def _send_copydata(
-    hwnd: SupportsIndex,
+
+# --------------------------------------------------------------- message/send.c
+
+def register_message(name: str, /) -> int: ...
+def reply_message(result: SupportsIndex, /) -> bool: ...
+def in_send_message() -> bool: ...
+def send_copydata(
+    target: Target,
     data: ReadableBuffer,
-    id: SupportsIndex,
-    sender: SupportsIndex,
-    timeout: float | None,
-    abort_if_hung: bool,
-    /,
+    *,
+    id: SupportsIndex = 0,
+    timeout: float | None = 5.0,
+    sender: Target | None = None,
+    abort_if_hung: bool | None = None,
+    check: bool = True,
 ) -> int: ...
-def _send_message(
-    hwnd: SupportsIndex,
-    message: SupportsIndex,
-    wparam: SupportsIndex,
-    lparam: SupportsIndex,
-    timeout: float | None,
-    abort_if_hung: bool,
-    /,
-) -> int: ...
-def _fast(
-    which: Literal["post_message", "send_copydata"],
-    function: Callable[_P, _R],
-    explain: Callable[[PermissionError, int], object],
-    /,
-) -> Callable[_P, _R]: ...
-def _post_message(
-    hwnd: SupportsIndex,
-    message: SupportsIndex,
+def send_message(
+    target: Target,
+    message: SupportsIndex | str,
     wparam: SupportsIndex = 0,
     lparam: SupportsIndex = 0,
+    *,
+    timeout: float | None = 5.0,
+    abort_if_hung: bool | None = None,
+) -> int: ...
+def post_message(
+    target: Target,
+    message: SupportsIndex | str,
+    wparam: SupportsIndex = 0,
+    lparam: SupportsIndex = 0,
+) -> None: ...
+def _set_send_hooks(
+    resolve: Callable[[Target], int],
+    explain: Callable[[PermissionError, int], object],
+    check_limit: Callable[[int, int, float | None], object],
     /,
 ) -> None: ...
 

@@ -45,7 +45,8 @@
     X(PyObject, PartialWriteError)                                            \
     X(PyObject, SectionError)                                                 \
     X(PyObject, EndOfStream)                                                  \
-    X(PyObject, abandoned_sends)                                              \
+    X(PyObject, message_numbers)                                              \
+    X(PyObject, send_hooks)                                                   \
     X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
@@ -59,7 +60,7 @@
     X(PyTypeObject, semaphore_type)                                           \
     X(PyTypeObject, loop_wait_type)                                           \
     X(PyTypeObject, window_type)                                              \
-    X(PyTypeObject, copydata_type)                                            \
+    X(PyTypeObject, message_type)                                             \
     X(PyTypeObject, process_type)                                             \
     X(PyTypeObject, global_memory_type)                                       \
     X(PyTypeObject, scan_type)                                                \
@@ -71,6 +72,8 @@ typedef struct {
 #define WI_DECLARE(type, field) type *field;
     WI_STATE_OBJECTS(WI_DECLARE)
 #undef WI_DECLARE
+    struct wi_send_job *abandoned_sends; /* of message/send.c */
+    SRWLOCK sends_lock;                  /* guards abandoned_sends */
 } wi_state;
 
 /* The state behind one of our types, or behind a Python subclass of one.
@@ -100,6 +103,8 @@ int wi_section_init(PyObject *module, wi_state *state);
 int wi_sync_init(PyObject *module, wi_state *state);
 int wi_loop_wait_init(PyObject *module, wi_state *state);
 int wi_message_init(PyObject *module, wi_state *state);
+int wi_lookup_init(PyObject *module, wi_state *state);
+int wi_send_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);

@@ -113,6 +113,8 @@ static const module_init_fn module_parts[] = {
     wi_section_init,
     wi_sync_init,
     wi_message_init,
+    wi_lookup_init,
+    wi_send_init,
     wi_window_init,
     wi_memory_init,
     wi_process_init,

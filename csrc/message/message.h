@@ -1,4 +1,4 @@
-/* message.h: what window.c, message.c and send.c share about messages. */
+/* message.h: what the files of this room share about messages. */
 #ifndef WINIPC_MESSAGE_MESSAGE_H
 #define WINIPC_MESSAGE_MESSAGE_H
 
@@ -11,6 +11,7 @@ int wi_param_converter(PyObject *value, void *out); /* uint64_t */
 
 /* A window, as an int or an object with __index__. O& converter. */
 int wi_hwnd_converter(PyObject *value, void *out); /* HWND */
+PyObject *wi_hwnd_to_python(HWND hwnd);
 
 /* Wait for one handle as wi_wait does, and let messages that other threads
  * send to windows of this thread in meanwhile: a peer that sends back before
@@ -23,10 +24,11 @@ DWORD wi_wait_serving(HANDLE handle, uint64_t timeout_ms);
 #define WI_LIMIT_MESSAGE L"winipc.MaxMessage"
 #define WI_LIMIT_MARK ((uint64_t)0x5749 << 48)
 
-/* message.c: a message object of type (state's copydata_type or a subclass
- * of it). Takes the reference in any case; NULL with an exception. */
-PyObject *wi_copydata_new(PyTypeObject *type, wi_message *message);
-wi_message *wi_copydata_message(PyObject *self);
-int wi_copydata_init(PyObject *module, wi_state *state);
+/* A window property that says that a window is a CopyDataWindow. */
+#define WI_WINDOW_PROPERTY L"winipc.CopyDataWindow"
+
+/* A Message of type (the state's message_type or a subclass of it). Takes the
+ * reference in any case; NULL with an exception. */
+PyObject *wi_message_object_new(PyTypeObject *type, wi_message *message);
 
 #endif

@@ -1,20 +1,39 @@
-/* send.c: registered messages, window look-up and sends.
+/* send.c: messages sent and posted to windows, and their registered names.
  *
- * Wraps RegisterWindowMessage, FindWindowEx, EnumWindows, the queries about a
- * window, PostMessage, SendNotifyMessage and SendMessageTimeout. Nothing here
- * owns a window; any thread may call any of it.
+ *     >>> number = register_message("my program: ready")
+ *     >>> send_copydata("my title", b"data", id=7)
+ *     1
+ *     >>> send_message(hwnd, number, 1, 2)
+ *     0
+ *     >>> post_message(hwnd, number, 1, 2)
+ *
+ * Nothing here owns a window; any thread may call any of it. Wraps
+ * RegisterWindowMessage, PostMessage and SendMessageTimeout.
  *
  * A send holds neither the GIL nor a lock, because the receiver may send back
  * before it answers. SendMessageTimeout cannot be interrupted, so a send that
  * may take longer than SEND_DIRECT_MS runs on a worker thread while this one
- * waits in slices and serves what is sent to its own windows. */
+ * waits in slices and serves what is sent to its own windows.
+ *
+ * What is Python's to decide (which window a title is, what to add to an
+ * error) is asked of three hooks that winipc.message.send sets. */
 #include "message.h"
 
 /* How long a send may keep Ctrl+C waiting. */
 #define SEND_DIRECT_MS 5000
 
-/* SendMessageTimeout takes no more than this (24 days); longer is for ever. */
+/* The default of `timeout`. */
+#define SEND_DEFAULT_MS 5000
+
+/* SendMessageTimeout takes no more than this (24 days); longer is forever. */
 #define SEND_LONGEST_MS 0x7FFFFFFF
+
+/* How much longer a worker may take than its time-out. */
+#define SEND_WORKER_MARGIN_MS 2000
+
+/* Data up to this size is sent without asking for the receiver's limit: a
+ * CopyDataWindow takes so much whatever its max_message is, or says 0. */
+#define SEND_ALWAYS_TAKEN (1 << 20)
 
 /* A receiver that looks hung is tried so many times more, so far apart. */
 #define SEND_HUNG_TRIES 50
@@ -31,62 +50,6 @@
 #ifndef SMTO_ERRORONEXIT
 #define SMTO_ERRORONEXIT 0x0020
 #endif
-
-/* --------------------------------------------------------------- converters */
-
-int
-wi_param_converter(PyObject *value, void *out)
-{
-    PyObject *index =
-        PyLong_Check(value) ? Py_NewRef(value) : PyNumber_Index(value);
-    if (index == NULL) {
-        return 0;
-    }
-    int overflow;
-    long long number = PyLong_AsLongLongAndOverflow(index, &overflow);
-    uint64_t bits = (uint64_t)number;
-    if (overflow > 0) {
-        bits = PyLong_AsUnsignedLongLong(index);
-    }
-    else if (overflow < 0) {
-        PyErr_Format(PyExc_OverflowError, "%R does not fit in 64 bits", value);
-    }
-    Py_DECREF(index);
-    if (overflow != 0 && PyErr_Occurred()) {
-        return 0;
-    }
-    *(uint64_t *)out = bits;
-    return 1;
-}
-
-int
-wi_hwnd_converter(PyObject *value, void *out)
-{
-    uint64_t number;
-    if (!wi_param_converter(value, &number)) {
-        return 0;
-    }
-    /* Handles of windows are 32 bits wide, extended either way. */
-    if (number == 0 ||
-        (number > UINT32_MAX && number < 0xFFFFFFFF80000000ULL)) {
-        PyErr_Format(PyExc_ValueError, "%R is not a window handle", value);
-        return 0;
-    }
-    *(HWND *)out = (HWND)(uintptr_t)number;
-    return 1;
-}
-
-static PyObject *
-hwnd_to_python(HWND hwnd)
-{
-    return PyLong_FromUnsignedLongLong((uintptr_t)hwnd & UINT32_MAX);
-}
-
-static PyObject *
-hwnd_name(HWND hwnd)
-{
-    return PyUnicode_FromFormat("window %p", (void *)hwnd);
-}
 
 /* ------------------------------------------------------------------ waits */
 
@@ -129,7 +92,39 @@ wi_wait_serving(HANDLE handle, uint64_t timeout_ms)
     }
 }
 
-/* ------------------------------------------------------ names and look-up */
+/* ------------------------------------------------------------------ names */
+
+/* The number of a registered message. Numbers stay until the session ends,
+ * so each name is registered once. 0 with an exception. */
+static UINT
+send_registered(wi_state *state, PyObject *name)
+{
+    PyObject *known = PyDict_GetItemWithError(state->message_numbers, name);
+    if (known != NULL) {
+        return (UINT)PyLong_AsUnsignedLong(known);
+    }
+    wchar_t *wide =
+        PyErr_Occurred() ? NULL : PyUnicode_AsWideCharString(name, NULL);
+    if (wide == NULL) {
+        return 0;
+    }
+    UINT number;
+    DWORD err;
+    WI_CALL_GIL(err, number = RegisterWindowMessageW(wide));
+    PyMem_Free(wide);
+    if (number == 0) {
+        wi_raise(err ? err : ERROR_INVALID_PARAMETER, "RegisterWindowMessageW",
+                 name);
+        return 0;
+    }
+    known = PyLong_FromUnsignedLong(number);
+    if (known == NULL ||
+        PyDict_SetItem(state->message_numbers, name, known) < 0) {
+        number = 0;
+    }
+    Py_XDECREF(known);
+    return number;
+}
 
 PyDoc_STRVAR(register_message_doc,
              "register_message($module, name, /)\n--\n\n"
@@ -140,269 +135,41 @@ PyDoc_STRVAR(register_message_doc,
              "Win32: RegisterWindowMessage.");
 
 static PyObject *
-register_message(PyObject *Py_UNUSED(module), PyObject *arg)
+register_message(PyObject *module, PyObject *name)
 {
-    if (!PyUnicode_Check(arg)) {
+    if (!PyUnicode_Check(name)) {
         PyErr_Format(PyExc_TypeError, "name must be str, not %R",
-                     (PyObject *)Py_TYPE(arg));
+                     (PyObject *)Py_TYPE(name));
         return NULL;
     }
-    wchar_t *name = PyUnicode_AsWideCharString(arg, NULL);
-    if (name == NULL) {
-        return NULL;
-    }
-    UINT number;
-    DWORD err;
-    WI_CALL_GIL(err, number = RegisterWindowMessageW(name));
-    PyMem_Free(name);
-    if (number == 0) {
-        return wi_raise(err ? err : ERROR_INVALID_PARAMETER,
-                        "RegisterWindowMessageW", arg);
-    }
-    return PyLong_FromUnsignedLong(number);
+    UINT number = send_registered(PyModule_GetState(module), name);
+    return number == 0 ? NULL : PyLong_FromUnsignedLong(number);
 }
 
-PyDoc_STRVAR(
-    find_window_doc,
-    "_find_window($module, class_name, title, message_only, /)\n--\n\n"
-    "The newest window with this class and title, or 0.");
-
-static PyObject *
-find_window(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *class_arg, *title_arg;
-    int message_only;
-    wchar_t *class_name = NULL, *title = NULL;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "OOp:_find_window", &class_arg, &title_arg,
-                          &message_only)) {
-        return NULL;
-    }
-    if (wi_wide_name(class_arg, &class_name) < 0 ||
-        wi_wide_name(title_arg, &title) < 0) {
-        goto done;
-    }
-    HWND hwnd;
-    /* What it leaves as last error when there is none tells nothing. */
-    Py_BEGIN_ALLOW_THREADS
-    hwnd = FindWindowExW(message_only ? HWND_MESSAGE : NULL, NULL, class_name,
-                         title);
-    Py_END_ALLOW_THREADS
-    result = hwnd_to_python(hwnd);
-done:
-    PyMem_Free(class_name);
-    PyMem_Free(title);
-    return result;
-}
-
-/* Window handles, gathered without the GIL. */
-typedef struct {
-    HWND *items;
-    size_t count, room;
-    BOOL failed;
-} hwnd_list;
-
-static BOOL CALLBACK
-hwnd_list_add(HWND hwnd, LPARAM lparam)
-{
-    hwnd_list *list = (hwnd_list *)lparam;
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 256;
-        HWND *items = list->items == NULL
-                          ? HeapAlloc(GetProcessHeap(), 0, room * sizeof(HWND))
-                          : HeapReAlloc(GetProcessHeap(), 0, list->items,
-                                        room * sizeof(HWND));
-        if (items == NULL) {
-            list->failed = TRUE;
-            return FALSE;
-        }
-        list->items = items;
-        list->room = room;
-    }
-    list->items[list->count++] = hwnd;
-    return TRUE;
-}
-
-PyDoc_STRVAR(enum_windows_doc,
-             "_enum_windows($module, message_only, /)\n--\n\n"
-             "All top-level windows of the desktop, or all message-only\n"
-             "ones, as a list of handles.");
-
-static PyObject *
-enum_windows(PyObject *Py_UNUSED(module), PyObject *arg)
-{
-    hwnd_list list = {NULL, 0, 0, FALSE};
-    int message_only = PyObject_IsTrue(arg);
-    if (message_only < 0) {
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    if (message_only) {
-        /* The order may change under us: a bound ends what would go round. */
-        HWND hwnd = NULL;
-        while (list.count < 65536 &&
-               (hwnd = FindWindowExW(HWND_MESSAGE, hwnd, NULL, NULL)) !=
-                   NULL &&
-               hwnd_list_add(hwnd, (LPARAM)&list)) {
-        }
-    }
-    else {
-        EnumWindows(hwnd_list_add, (LPARAM)&list);
-    }
-    Py_END_ALLOW_THREADS
-    PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
-    for (size_t i = 0; result != NULL && i < list.count; i++) {
-        PyObject *hwnd = hwnd_to_python(list.items[i]);
-        if (hwnd == NULL || PyList_Append(result, hwnd) < 0) {
-            Py_CLEAR(result);
-        }
-        Py_XDECREF(hwnd);
-    }
-    if (list.items != NULL) {
-        HeapFree(GetProcessHeap(), 0, list.items);
-    }
-    return result;
-}
-
-/* ---------------------------------------------------- queries on a window */
-
-PyDoc_STRVAR(window_class_doc,
-             "_window_class($module, hwnd, /)\n--\n\nThe class name.");
-
-static PyObject *
-window_class(PyObject *Py_UNUSED(module), PyObject *arg)
-{
-    HWND hwnd;
-    if (!wi_hwnd_converter(arg, &hwnd)) {
-        return NULL;
-    }
-    wchar_t name[257];
-    int length;
-    DWORD err;
-    WI_CALL(err, length = GetClassNameW(hwnd, name, 257));
-    if (length == 0) {
-        PyObject *what = hwnd_name(hwnd);
-        /* Wine says 87 where Windows says 1400. */
-        WI_UNUSED(err);
-        wi_raise_as(PyExc_FileNotFoundError, ERROR_INVALID_WINDOW_HANDLE,
-                    "GetClassNameW", what);
-        Py_XDECREF(what);
-        return NULL;
-    }
-    return PyUnicode_FromWideChar(name, length);
-}
-
-PyDoc_STRVAR(window_title_doc,
-             "_window_title($module, hwnd, /)\n--\n\n"
-             "The title, as the desktop has it: the window's thread is not\n"
-             "asked, so a hung one does no harm.");
-
-static PyObject *
-window_title(PyObject *Py_UNUSED(module), PyObject *arg)
-{
-    HWND hwnd;
-    if (!wi_hwnd_converter(arg, &hwnd)) {
-        return NULL;
-    }
-    for (int room = 256;; room *= 4) {
-        wchar_t *text = PyMem_Malloc((size_t)room * sizeof(wchar_t));
-        if (text == NULL) {
-            return PyErr_NoMemory();
-        }
-        int length;
-        Py_BEGIN_ALLOW_THREADS
-        length = InternalGetWindowText(hwnd, text, room);
-        Py_END_ALLOW_THREADS
-        if (length < room - 1 || room > 1 << 20) {
-            PyObject *result = PyUnicode_FromWideChar(text, length);
-            PyMem_Free(text);
-            return result;
-        }
-        PyMem_Free(text);
-    }
-}
-
-PyDoc_STRVAR(window_process_doc,
-             "_window_process($module, hwnd, /)\n--\n\n"
-             "(process id, thread id), (0, 0) when there is no such window.");
-
-static PyObject *
-window_process(PyObject *Py_UNUSED(module), PyObject *arg)
-{
-    HWND hwnd;
-    if (!wi_hwnd_converter(arg, &hwnd)) {
-        return NULL;
-    }
-    DWORD pid = 0;
-    DWORD tid = GetWindowThreadProcessId(hwnd, &pid);
-    return Py_BuildValue("kk", (unsigned long)(tid ? pid : 0),
-                         (unsigned long)tid);
-}
-
-PyDoc_STRVAR(window_is_doc,
-             "_window_is($module, hwnd, what, /)\n--\n\n"
-             "Whether the window exists (0), is visible (1), is hung (2).");
-
-static PyObject *
-window_is(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    HWND hwnd;
-    int what;
-    if (!PyArg_ParseTuple(args, "O&i:_window_is", wi_hwnd_converter, &hwnd,
-                          &what)) {
-        return NULL;
-    }
-    BOOL result;
-    Py_BEGIN_ALLOW_THREADS
-    result = what == 0   ? IsWindow(hwnd)
-             : what == 1 ? IsWindowVisible(hwnd)
-                         : IsHungAppWindow(hwnd);
-    Py_END_ALLOW_THREADS
-    return PyBool_FromLong(result);
-}
-
-/* ------------------------------------------------------------------- sends */
-
-static PyObject *
-send_failed(DWORD err, const char *api, HWND hwnd)
-{
-    PyObject *what = hwnd_name(hwnd);
-    if (what == NULL) {
-        return NULL;
-    }
-    if (err == ERROR_INVALID_WINDOW_HANDLE) {
-        wi_raise_as(PyExc_FileNotFoundError, err, api, what);
-    }
-    else if (hwnd != HWND_BROADCAST && !IsWindow(hwnd)) {
-        /* It was there when the send began, whatever the code says: a dying
-         * receiver leaves 0, 5 or 1460 behind. */
-        wi_raise_as(PyExc_ConnectionResetError,
-                    err ? err : ERROR_INVALID_WINDOW_HANDLE, api, what);
-    }
-    else if (err == ERROR_SUCCESS || err == ERROR_TIMEOUT) {
-        wi_raise_timeout(api, what);
-    }
-    else {
-        wi_raise(err, api, what);
-    }
-    Py_DECREF(what);
-    return NULL;
-}
+/* ------------------------------------------------------------------- jobs */
 
 /* One send, and its buffer, for the time that it takes. */
-typedef struct {
+typedef struct wi_send_job {
     HWND hwnd;
     UINT number;
     WPARAM wparam;
     LPARAM lparam; /* 0 or, for WM_COPYDATA, replaced by &data */
     UINT flags, timeout_ms;
+    BOOL wait_for_winipc; /* no SMTO_ABORTIFHUNG for windows of winipc */
     COPYDATASTRUCT data;
     Py_buffer buffer; /* zeroed when there is none: released without effect */
     DWORD_PTR result;
     LRESULT sent;
     DWORD err;
-    HANDLE thread; /* of a worker */
+    HANDLE thread;            /* of a worker */
+    struct wi_send_job *next; /* abandoned too */
 } send_job;
+
+static LPARAM
+send_lparam(send_job *job)
+{
+    return job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam;
+}
 
 /* One try; TRUE when it was given up before the message was on its way,
  * because the receiver looks hung. A receiver that hangs during a send is
@@ -410,34 +177,41 @@ typedef struct {
 static BOOL
 send_try(send_job *job, UINT timeout_ms)
 {
-    LPARAM lparam =
-        job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam;
     ULONGLONG start = GetTickCount64();
     SetLastError(ERROR_SUCCESS);
-    job->sent =
-        SendMessageTimeoutW(job->hwnd, job->number, job->wparam, lparam,
-                            job->flags, timeout_ms, &job->result);
+    job->sent = SendMessageTimeoutW(job->hwnd, job->number, job->wparam,
+                                    send_lparam(job), job->flags, timeout_ms,
+                                    &job->result);
     job->err = GetLastError();
     ULONGLONG took = GetTickCount64() - start;
-    return job->sent == 0 && job->err == ERROR_TIMEOUT &&
+    /* Windows documents ERROR_TIMEOUT (1460), but may leave 0. */
+    return job->sent == 0 &&
+           (job->err == ERROR_TIMEOUT || job->err == ERROR_SUCCESS) &&
            (job->flags & SMTO_ABORTIFHUNG) && took < SEND_VERDICT_MS &&
            took + 2 * SEND_TICK_MS < timeout_ms && IsWindow(job->hwnd);
 }
 
 /* A receiver counts as hung when it was sent something and has not looked for
  * messages for 5 s. So does one that was idle for as long, from the moment
- * that somebody else's message wakes it until its thread runs: a verdict only
- * counts if it lasts. */
+ * that another message wakes it until its thread runs: a verdict only counts
+ * if it lasts. The thread of a winipc window always comes back to its
+ * messages, unless a handler is at work, which the time-out is for. */
 static void
 send_run(send_job *job)
 {
     ULONGLONG start = GetTickCount64();
     ULONGLONG gone = 0;
     for (int i = 0; send_try(job, job->timeout_ms - (UINT)gone); i++) {
-        if (i == SEND_HUNG_TRIES) {
+        if (job->wait_for_winipc &&
+            GetPropW(job->hwnd, WI_WINDOW_PROPERTY) != NULL) {
+            job->flags &= ~(UINT)SMTO_ABORTIFHUNG;
+        }
+        else if (i == SEND_HUNG_TRIES) {
             return;
         }
-        Sleep(SEND_HUNG_PAUSE_MS);
+        else {
+            Sleep(SEND_HUNG_PAUSE_MS);
+        }
         gone = GetTickCount64() - start;
         if (gone >= job->timeout_ms) {
             return;
@@ -462,9 +236,8 @@ static void
 send_run_direct(send_job *job)
 {
     if (send_is_to_self(job->hwnd)) {
-        job->result = (DWORD_PTR)SendMessageW(
-            job->hwnd, job->number, job->wparam,
-            job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam);
+        job->result = (DWORD_PTR)SendMessageW(job->hwnd, job->number,
+                                              job->wparam, send_lparam(job));
         job->sent = 1;
     }
     else {
@@ -473,8 +246,14 @@ send_run_direct(send_job *job)
 }
 
 static DWORD WINAPI
-send_worker(void *job)
+send_worker(void *arg)
 {
+    send_job *job = arg;
+    /* Windows would give up on a handler that works for more than 5 s. */
+    if (job->wait_for_winipc &&
+        GetPropW(job->hwnd, WI_WINDOW_PROPERTY) != NULL) {
+        job->flags &= ~(UINT)SMTO_ABORTIFHUNG;
+    }
     send_run(job);
     return 0;
 }
@@ -482,106 +261,339 @@ send_worker(void *job)
 static void
 send_job_free(send_job *job)
 {
-    HANDLE thread = job->thread;
     PyBuffer_Release(&job->buffer);
-    PyMem_Free(job);
-    if (thread != NULL) {
-        CloseHandle(thread);
+    if (job->thread != NULL) {
+        CloseHandle(job->thread);
     }
+    PyMem_Free(job);
 }
 
-/* Free the jobs that were abandoned and have come to an end since: each send
- * does, as nobody else lets go of their buffers. */
-static int
-send_reap(PyObject *list)
+/* Keep a job, and its buffer, for as long as its worker reads it. */
+static void
+send_abandon(wi_state *state, send_job *job)
 {
-    for (Py_ssize_t i = PyList_Size(list); i-- > 0;) {
-        PyObject *capsule = PyList_GetItem(list, i);
-        send_job *job = PyCapsule_GetPointer(capsule, NULL);
-        if (job == NULL) {
-            return -1;
-        }
+    AcquireSRWLockExclusive(&state->sends_lock);
+    job->next = state->abandoned_sends;
+    state->abandoned_sends = job;
+    ReleaseSRWLockExclusive(&state->sends_lock);
+}
+
+/* Free the abandoned jobs that have come to an end. Each send of this module
+ * comes by here, so that they do not pile up. */
+static void
+send_reap(wi_state *state)
+{
+    if (state->abandoned_sends == NULL) {
+        return;
+    }
+    AcquireSRWLockExclusive(&state->sends_lock);
+    send_job *job = state->abandoned_sends;
+    state->abandoned_sends = NULL;
+    ReleaseSRWLockExclusive(&state->sends_lock);
+    while (job != NULL) {
+        send_job *next = job->next;
         if (WaitForSingleObject(job->thread, 0) == WAIT_OBJECT_0) {
-            if (PyList_SetSlice(list, i, i + 1, NULL) < 0) {
-                return -1;
-            }
             send_job_free(job);
         }
+        else {
+            send_abandon(state, job);
+        }
+        job = next;
     }
-    return 0;
 }
 
-/* Run a job on a worker. The job is freed, or kept alive with its buffer
- * while an abandoned worker still reads it; *out has what it came to. */
-static int
-send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
+/* Start a worker on a copy of the job, which takes its buffer. NULL with an
+ * exception; the buffer is then released. */
+static send_job *
+send_start(send_job *model)
 {
     send_job *job = PyMem_Malloc(sizeof(*job));
-    PyObject *capsule = job ? PyCapsule_New(job, NULL, NULL) : NULL;
-    if (capsule == NULL) {
-        if (job == NULL) {
-            PyErr_NoMemory();
-        }
-        PyMem_Free(job);
+    if (job == NULL) {
         PyBuffer_Release(&model->buffer);
-        return -1;
+        PyErr_NoMemory();
+        return NULL;
     }
     *job = *model;
     model->buffer.obj = NULL; /* moved */
-    int result = -1;
     DWORD err;
     WI_CALL(err, job->thread =
                      CreateThread(NULL, 256 * 1024, send_worker, job,
                                   STACK_SIZE_PARAM_IS_A_RESERVATION, NULL));
     if (job->thread == NULL) {
-        wi_raise(err, "CreateThread", NULL);
         send_job_free(job);
-        goto done;
+        wi_raise(err, "CreateThread", NULL);
+        return NULL;
+    }
+    return job;
+}
+
+/* Run a job on a worker; the model gets what it came to. */
+static int
+send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
+{
+    send_job *job = send_start(model);
+    if (job == NULL) {
+        return -1;
     }
     /* The time-out is the send's own; the margin is for its thread. */
-    DWORD waited = wi_wait_serving(job->thread, timeout_ms == WI_FOREVER
-                                                    ? WI_FOREVER
-                                                    : timeout_ms + 2000);
+    DWORD waited =
+        wi_wait_serving(job->thread, timeout_ms == WI_FOREVER
+                                         ? WI_FOREVER
+                                         : timeout_ms + SEND_WORKER_MARGIN_MS);
     if (waited == WAIT_OBJECT_0) {
         model->sent = job->sent;
         model->result = job->result;
         model->err = job->err;
         send_job_free(job);
-        result = 0;
-        goto done;
+        return 0;
     }
-    if (waited == WAIT_TIMEOUT) {
-        model->sent = 0;
-        model->err = ERROR_TIMEOUT;
-        result = 0;
-    }
-    /* Abandoned: by Ctrl+C, mostly. When the list cannot grow, the job leaks
-     * rather than its memory being freed under the worker. */
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (PyList_Append(state->abandoned_sends, capsule) < 0) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(type, value, traceback);
-done:
-    Py_DECREF(capsule);
-    return result;
+    send_abandon(state, job);
+    model->sent = 0;
+    model->err = ERROR_TIMEOUT;
+    return waited == WAIT_TIMEOUT ? 0 : -1; /* Ctrl+C, mostly */
 }
 
-/* Send and take care of the buffer. */
+/* -------------------------------------------------------------- arguments */
+
+/* What Python decides; a tuple in the state. */
+enum { HOOK_RESOLVE, HOOK_EXPLAIN, HOOK_CHECK_LIMIT };
+
 static PyObject *
-send_job_send(PyObject *module, send_job *job, uint64_t timeout_ms,
-              int abort_if_hung)
+send_hook(wi_state *state, int which)
 {
-    wi_state *state = PyModule_GetState(module);
-    if (send_reap(state->abandoned_sends) < 0) {
-        PyBuffer_Release(&job->buffer);
-        return NULL;
+    return PyTuple_GetItem(state->send_hooks, which);
+}
+
+/* Sort the arguments of a METH_FASTCALL function into values, by position
+ * (as many as `positions`) or by name; NULL stands for what is not given, which
+ * the first two must be. The frequent forms come by here, so it is no
+ * PyArg_ParseTupleAndKeywords. */
+static int
+send_arguments(const char *function, const char *const *names, int positions,
+               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+               PyObject **values)
+{
+    Py_ssize_t named = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
+    if (nargs > positions) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes at most %d positional arguments, not %zd",
+                     function, positions, nargs);
+        return -1;
     }
-    job->flags = SMTO_NORMAL | SMTO_ERRORONEXIT |
-                 (abort_if_hung ? SMTO_ABORTIFHUNG : 0);
+    for (Py_ssize_t i = 0; i < nargs; i++) {
+        values[i] = args[i];
+    }
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *name = PyTuple_GetItem(kwnames, i);
+        int at = 0;
+        while (names[at] != NULL &&
+               PyUnicode_CompareWithASCIIString(name, names[at]) != 0) {
+            at++;
+        }
+        if (names[at] == NULL || values[at] != NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         names[at] == NULL
+                             ? "%s() has no argument %R"
+                             : "%s() got two values for its argument %R",
+                         function, name);
+            return -1;
+        }
+        values[at] = args[nargs + i];
+    }
+    if (values[0] == NULL || values[1] == NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'",
+                     function, names[values[0] == NULL ? 0 : 1]);
+        return -1;
+    }
+    return 0;
+}
+
+/* The window behind any kind of target. */
+static int
+send_target(wi_state *state, PyObject *target, HWND *hwnd)
+{
+    if (PyLong_CheckExact(target)) {
+        return wi_hwnd_converter(target, hwnd) ? 0 : -1;
+    }
+    PyObject *number = PyObject_CallFunctionObjArgs(
+        send_hook(state, HOOK_RESOLVE), target, NULL);
+    int ok = number != NULL && wi_hwnd_converter(number, hwnd);
+    Py_XDECREF(number);
+    return ok ? 0 : -1;
+}
+
+static int
+send_number(wi_state *state, PyObject *message, UINT *number)
+{
+    DWORD value;
+    if (PyUnicode_Check(message)) {
+        *number = send_registered(state, message);
+        return *number == 0 ? -1 : 0;
+    }
+    if (!wi_u32_converter(message, &value)) {
+        return -1;
+    }
+    if (value == WM_COPYDATA) {
+        PyErr_SetString(PyExc_ValueError,
+                        "WM_COPYDATA carries a pointer: use send_copydata");
+        return -1;
+    }
+    *number = value;
+    return 0;
+}
+
+/* timeout and abort_if_hung, each NULL or None for the default. */
+static int
+send_how(send_job *job, PyObject *timeout, PyObject *abort_if_hung,
+         uint64_t *timeout_ms)
+{
+    int abort = -1; /* by what the window is */
+    *timeout_ms = SEND_DEFAULT_MS;
+    if (timeout != NULL && !wi_timeout_converter(timeout, timeout_ms)) {
+        return -1;
+    }
+    if (abort_if_hung != NULL && abort_if_hung != Py_None) {
+        abort = PyObject_IsTrue(abort_if_hung);
+        if (abort < 0) {
+            return -1;
+        }
+    }
+    job->wait_for_winipc = abort < 0;
+    if (abort < 0) {
+        abort = *timeout_ms != WI_FOREVER;
+    }
+    job->flags =
+        SMTO_NORMAL | SMTO_ERRORONEXIT | (abort ? SMTO_ABORTIFHUNG : 0);
     job->timeout_ms =
-        timeout_ms > SEND_LONGEST_MS ? SEND_LONGEST_MS : (UINT)timeout_ms;
+        *timeout_ms > SEND_LONGEST_MS ? SEND_LONGEST_MS : (UINT)*timeout_ms;
+    return 0;
+}
+
+/* The job's data; of an array with strides it is a copy. */
+static int
+send_data(send_job *job, PyObject *data)
+{
+    if (PyUnicode_Check(data)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "a message is bytes, not str: text.encode() gives "
+                        "those of UTF-8, text.encode(\"utf-16-le\") those of "
+                        "wchar_t");
+        return -1;
+    }
+    if (PyObject_GetBuffer(data, &job->buffer, PyBUF_SIMPLE) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        PyObject *copy = PyBytes_FromObject(data);
+        int got = copy == NULL
+                      ? -1
+                      : PyObject_GetBuffer(copy, &job->buffer, PyBUF_SIMPLE);
+        Py_XDECREF(copy);
+        if (got < 0) {
+            return -1;
+        }
+    }
+    if ((uint64_t)job->buffer.len > UINT32_MAX) {
+        PyErr_Format(PyExc_OverflowError,
+                     "%zd bytes are too many for WM_COPYDATA: the most is "
+                     "4294967295",
+                     job->buffer.len);
+        PyBuffer_Release(&job->buffer);
+        return -1;
+    }
+    job->data.cbData = (DWORD)job->buffer.len;
+    job->data.lpData = job->buffer.len > 0 ? job->buffer.buf : NULL;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ errors */
+
+/* Let Python add a hint to a PermissionError that is set. */
+static void
+send_explain(wi_state *state, HWND hwnd)
+{
+    if (!PyErr_ExceptionMatches(PyExc_PermissionError)) {
+        return;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *number = wi_hwnd_to_python(hwnd);
+    PyObject *none =
+        number == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(send_hook(state, HOOK_EXPLAIN),
+                                           value, number, NULL);
+    if (none == NULL) {
+        PyErr_Clear(); /* the error itself matters more */
+    }
+    Py_XDECREF(none);
+    Py_XDECREF(number);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* Raise what a failed send or post left; NULL. */
+static PyObject *
+send_failed(wi_state *state, DWORD err, const char *api, HWND hwnd)
+{
+    PyObject *cls = PyExc_OSError;
+    if (err == ERROR_INVALID_WINDOW_HANDLE) {
+        cls = PyExc_FileNotFoundError;
+    }
+    else if (hwnd != HWND_BROADCAST && !IsWindow(hwnd)) {
+        /* It was there when the send began, whatever the code says: a dying
+         * receiver leaves 0, 5 or 1460 behind. */
+        cls = PyExc_ConnectionResetError;
+        err = err ? err : ERROR_INVALID_WINDOW_HANDLE;
+    }
+    else if (err == ERROR_SUCCESS || err == ERROR_TIMEOUT) {
+        cls = PyExc_TimeoutError;
+        err = ERROR_TIMEOUT;
+    }
+    wi_raise_format_as(cls, err, api, "window %p", (void *)hwnd);
+    send_explain(state, hwnd);
+    return NULL;
+}
+
+static PyObject *
+send_refused(const send_job *job)
+{
+    char text[96];
+    /* Python 3.11 has no %llx. */
+    PyOS_snprintf(text, sizeof(text),
+                  "window 0x%x refused a message of %u bytes with id 0x%llx",
+                  (unsigned int)(uintptr_t)job->hwnd,
+                  (unsigned int)job->data.cbData,
+                  (unsigned long long)job->data.dwData);
+    PyObject *error = PyObject_CallFunction(
+        /* Python's errno.ECONNREFUSED; that of errno.h is another. */
+        PyExc_ConnectionRefusedError, "is", (int)WSAECONNREFUSED, text);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+/* The answer to a job that has run. */
+static PyObject *
+send_answer(wi_state *state, const send_job *job, BOOL check)
+{
+    if (job->sent == 0) {
+        return send_failed(state, job->err, "SendMessageTimeoutW", job->hwnd);
+    }
+    if (check && job->result == 0) {
+        return send_refused(job);
+    }
+    return PyLong_FromLongLong((LRESULT)job->result);
+}
+
+/* Send, and release the buffer. */
+static PyObject *
+send_now(wi_state *state, send_job *job, uint64_t timeout_ms, BOOL check)
+{
+    send_reap(state);
     /* A broadcast has that time for each window. */
     if (timeout_ms <= SEND_DIRECT_MS && job->hwnd != HWND_BROADCAST) {
         Py_BEGIN_ALLOW_THREADS
@@ -592,150 +604,189 @@ send_job_send(PyObject *module, send_job *job, uint64_t timeout_ms,
     else if (send_on_worker(state, job, timeout_ms) < 0) {
         return NULL;
     }
-    if (job->sent == 0) {
-        return send_failed(job->err, "SendMessageTimeoutW", job->hwnd);
-    }
-    return PyLong_FromLongLong((LRESULT)job->result);
+    return send_answer(state, job, check);
 }
 
+/* ------------------------------------------------------------------- sends */
+
+PyDoc_STRVAR(
+    send_copydata_doc,
+    "send_copydata($module, target, data, *, id=0, timeout=5.0, sender=None,\n"
+    "              abort_if_hung=None, check=True)\n--\n\n"
+    "Send bytes to a window and return what it answered.\n\n"
+    "`data` is anything with the buffer protocol. It is not copied on this\n"
+    "side unless it has strides; when the call returns, the receiver has\n"
+    "taken what it wants of it. `id` is dwData, 64 bits wide (32 for a "
+    "32-bit\n"
+    "receiver). `sender` is the window that the receiver may answer to.\n"
+    "`timeout` is in seconds, None for forever. A receiver of another "
+    "program\n"
+    "that is hung ends the wait within a second; `abort_if_hung` says for\n"
+    "any receiver whether it does. Without a time-out none does by "
+    "default.\n\n"
+    "The answer is the receiver's LRESULT, signed. 0 says that the receiver\n"
+    "did not take the data, and raises unless `check` is False.\n\n"
+    "Raises `ConnectionRefusedError` for the answer 0 and for data above the\n"
+    "limit of a receiver that is a winipc window; `TimeoutError` (winerror\n"
+    "1460) for a hung or slow receiver; `FileNotFoundError` (winerror 1400)\n"
+    "when there is no such window; `ConnectionResetError` when it went away\n"
+    "during the send; `PermissionError` when its integrity level is higher;\n"
+    "`OverflowError` for 4 GiB and more.\n\n"
+    "Any thread may call it; meanwhile messages that are sent to windows of\n"
+    "the calling thread are let in. Ctrl+C interrupts sends of more than\n"
+    "5 s; shorter ones it waits for.\n\n"
+    "Win32: SendMessageTimeout, COPYDATASTRUCT.");
+
+/* A job of send_copydata's arguments. *check is what the caller wants of the
+ * answer 0. */
 static int
-send_check_count(const char *name, Py_ssize_t got, Py_ssize_t wanted)
+send_copydata_job(wi_state *state, const char *function, send_job *job,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                  uint64_t *timeout_ms, BOOL *check)
 {
-    if (got == wanted) {
+    static const char *const names[] = {"target",  "data",   "id",
+                                        "timeout", "sender", "abort_if_hung",
+                                        "check",   NULL};
+    PyObject *values[7] = {NULL};
+    uint64_t id = 0;
+    HWND sender = NULL;
+    memset(job, 0, sizeof(*job));
+    if (send_arguments(function, names, 2, args, nargs, kwnames, values) < 0 ||
+        send_target(state, values[0], &job->hwnd) < 0 ||
+        (values[2] != NULL && !wi_param_converter(values[2], &id)) ||
+        send_how(job, values[3], values[5], timeout_ms) < 0 ||
+        (values[4] != NULL && values[4] != Py_None &&
+         send_target(state, values[4], &sender) < 0)) {
+        return -1;
+    }
+    int checked = values[6] == NULL ? 1 : PyObject_IsTrue(values[6]);
+    if (checked < 0 || send_data(job, values[1]) < 0) {
+        return -1;
+    }
+    *check = checked;
+    job->number = WM_COPYDATA;
+    job->wparam = (WPARAM)sender;
+    job->data.dwData = (ULONG_PTR)id;
+    if (job->data.cbData <= SEND_ALWAYS_TAKEN) {
         return 0;
     }
-    PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name,
-                 wanted, got);
-    return -1;
+    PyObject *none = PyObject_CallFunction(
+        send_hook(state, HOOK_CHECK_LIMIT),
+        "K"
+        "nO",
+        (unsigned long long)(uintptr_t)job->hwnd, job->buffer.len,
+        values[3] != NULL ? values[3] : Py_None);
+    if (none == NULL) {
+        PyBuffer_Release(&job->buffer);
+        return -1;
+    }
+    Py_DECREF(none);
+    return 0;
 }
-
-PyDoc_STRVAR(send_copydata_doc,
-             "_send_copydata($module, hwnd, data, id, sender, timeout,\n"
-             "               abort_if_hung, /)\n--\n\n"
-             "Send data by WM_COPYDATA; what the receiver answered.");
 
 static PyObject *
-send_copydata(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+send_copydata(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
 {
+    wi_state *state = PyModule_GetState(module);
     send_job job;
-    uint64_t id, sender, timeout_ms;
-    memset(&job, 0, sizeof(job));
-    if (send_check_count("_send_copydata", nargs, 6) < 0) {
+    uint64_t timeout_ms;
+    BOOL check;
+    if (send_copydata_job(state, "send_copydata", &job, args, nargs, kwnames,
+                          &timeout_ms, &check) < 0) {
         return NULL;
     }
-    int abort_if_hung = PyObject_IsTrue(args[5]);
-    if (abort_if_hung < 0 || !wi_hwnd_converter(args[0], &job.hwnd) ||
-        !wi_param_converter(args[2], &id) ||
-        !wi_param_converter(args[3], &sender) ||
-        !wi_timeout_converter(args[4], &timeout_ms)) {
-        return NULL;
-    }
-    if (PyObject_GetBuffer(args[1], &job.buffer, PyBUF_SIMPLE) < 0) {
-        return NULL;
-    }
-    if ((uint64_t)job.buffer.len > UINT32_MAX) {
-        PyErr_Format(PyExc_OverflowError,
-                     "%zd bytes are too many for WM_COPYDATA: the most is "
-                     "4294967295",
-                     job.buffer.len);
-        PyBuffer_Release(&job.buffer);
-        return NULL;
-    }
-    job.number = WM_COPYDATA;
-    job.wparam = (WPARAM)sender;
-    job.data.dwData = (ULONG_PTR)id;
-    job.data.cbData = (DWORD)job.buffer.len;
-    job.data.lpData = job.buffer.len > 0 ? job.buffer.buf : NULL;
-    return send_job_send(module, &job, timeout_ms, abort_if_hung);
+    return send_now(state, &job, timeout_ms, check);
 }
 
+PyDoc_STRVAR(
+    send_message_doc,
+    "send_message($module, target, message, wparam=0, lparam=0, *,\n"
+    "             timeout=5.0, abort_if_hung=None)\n--\n\n"
+    "Send a message and return what the window answered, signed.\n\n"
+    "`message` is a number, or a name to be registered. `wparam` and\n"
+    "`lparam` are ints of full width, signed or not. The rest is as in\n"
+    "`send_copydata`, except that the answer 0 is an answer like any "
+    "other.\n\n"
+    "Raises as `send_copydata` does.\n\n"
+    "Win32: SendMessageTimeout.");
+
+/* target, message, wparam and lparam of a send or a post. */
 static int
-message_number_converter(PyObject *value, void *out)
+send_message_job(wi_state *state, send_job *job, PyObject **values)
 {
-    DWORD number;
-    if (!wi_u32_converter(value, &number)) {
-        return 0;
-    }
-    if (number == WM_COPYDATA) {
-        PyErr_SetString(PyExc_ValueError,
-                        "WM_COPYDATA carries a pointer: use send_copydata");
-        return 0;
-    }
-    *(UINT *)out = number;
-    return 1;
-}
-
-PyDoc_STRVAR(send_message_doc,
-             "_send_message($module, hwnd, message, wparam, lparam, timeout,\n"
-             "              abort_if_hung, /)\n--\n\n"
-             "Send a message; what the receiver answered, signed.");
-
-static PyObject *
-send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    send_job job;
-    uint64_t wparam, lparam, timeout_ms;
-    memset(&job, 0, sizeof(job));
-    if (send_check_count("_send_message", nargs, 6) < 0) {
-        return NULL;
-    }
-    int abort_if_hung = PyObject_IsTrue(args[5]);
-    if (abort_if_hung < 0 || !wi_hwnd_converter(args[0], &job.hwnd) ||
-        !message_number_converter(args[1], &job.number) ||
-        !wi_param_converter(args[2], &wparam) ||
-        !wi_param_converter(args[3], &lparam) ||
-        !wi_timeout_converter(args[4], &timeout_ms)) {
-        return NULL;
-    }
-    job.wparam = (WPARAM)wparam;
-    job.lparam = (LPARAM)lparam;
-    return send_job_send(module, &job, timeout_ms, abort_if_hung);
-}
-
-static PyObject *
-message_post(PyObject *const *args, Py_ssize_t nargs, const char *name,
-             BOOL(WINAPI *post)(HWND, UINT, WPARAM, LPARAM), const char *api)
-{
-    HWND hwnd;
-    UINT number;
     uint64_t wparam = 0, lparam = 0;
-    if (nargs < 2 || nargs > 4) {
-        PyErr_Format(PyExc_TypeError, "%s takes 2 to 4 arguments, not %zd",
-                     name, nargs);
+    if (send_target(state, values[0], &job->hwnd) < 0 ||
+        send_number(state, values[1], &job->number) < 0 ||
+        (values[2] != NULL && !wi_param_converter(values[2], &wparam)) ||
+        (values[3] != NULL && !wi_param_converter(values[3], &lparam))) {
+        return -1;
+    }
+    job->wparam = (WPARAM)wparam;
+    job->lparam = (LPARAM)lparam;
+    return 0;
+}
+
+static PyObject *
+send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    static const char *const names[] = {"target", "message", "wparam",
+                                        "lparam", "timeout", "abort_if_hung",
+                                        NULL};
+    wi_state *state = PyModule_GetState(module);
+    PyObject *values[6] = {NULL};
+    send_job job;
+    uint64_t timeout_ms;
+    memset(&job, 0, sizeof(job));
+    if (send_arguments("send_message", names, 4, args, nargs, kwnames,
+                       values) < 0 ||
+        send_message_job(state, &job, values) < 0 ||
+        send_how(&job, values[4], values[5], &timeout_ms) < 0) {
         return NULL;
     }
-    if (!wi_hwnd_converter(args[0], &hwnd) ||
-        !message_number_converter(args[1], &number) ||
-        (nargs > 2 && !wi_param_converter(args[2], &wparam)) ||
-        (nargs > 3 && !wi_param_converter(args[3], &lparam))) {
+    return send_now(state, &job, timeout_ms, FALSE);
+}
+
+PyDoc_STRVAR(
+    post_message_doc,
+    "post_message($module, target, message, wparam=0, lparam=0)\n--\n\n"
+    "Leave a message for a window and go on; there is no answer.\n\n"
+    "Raises `FileNotFoundError` (winerror 1400) when there is no such\n"
+    "window, `PermissionError` when its integrity level is higher, and\n"
+    "`OSError` (winerror 1816) when it has not taken the last 10,000.\n\n"
+    "Win32: PostMessage.");
+
+static PyObject *
+post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
+{
+    static const char *const names[] = {"target", "message", "wparam",
+                                        "lparam", NULL};
+    wi_state *state = PyModule_GetState(module);
+    PyObject *values[4] = {NULL};
+    send_job job;
+    if (send_arguments("post_message", names, 4, args, nargs, kwnames,
+                       values) < 0 ||
+        send_message_job(state, &job, values) < 0) {
         return NULL;
     }
     BOOL ok;
     DWORD err;
-    WI_CALL_GIL(err, ok = post(hwnd, number, (WPARAM)wparam, (LPARAM)lparam));
+    WI_CALL_GIL(
+        err, ok = PostMessageW(job.hwnd, job.number, job.wparam, job.lparam));
     if (!ok) {
-        return send_failed(err ? err : ERROR_GEN_FAILURE, api, hwnd);
+        return send_failed(state, err ? err : ERROR_GEN_FAILURE,
+                           "PostMessageW", job.hwnd);
     }
     Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(post_message_doc,
-             "_post_message($module, hwnd, message, wparam=0, lparam=0, /)\n"
-             "--\n\nLeave a message for a window.");
-
-static PyObject *
-post_message(PyObject *Py_UNUSED(module), PyObject *const *args,
-             Py_ssize_t nargs)
-{
-    return message_post(args, nargs, "_post_message", PostMessageW,
-                        "PostMessageW");
 }
 
 PyDoc_STRVAR(reply_message_doc,
              "reply_message($module, result, /)\n--\n\n"
              "Answer the message that this thread's handler is working on,\n"
-             "and go on: its sender is free at once. False when there is no\n"
-             "sender that waits.\n\n"
+             "and go on: its sender is free at once. False when no sender\n"
+             "waits.\n\n"
              "Win32: ReplyMessage.");
 
 static PyObject *
@@ -761,283 +812,48 @@ in_send_message(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
                            ISMEX_SEND);
 }
 
-/* ------------------------------------------------- the frequent forms, fast
- *
- * The public functions take targets and messages of many kinds, which is
- * Python's to sort out. What is called often has numbers only: these stand in
- * front of the Python function, take that form, and hand on every other.
- * Their self is a tuple (function, explain, abandoned sends). */
+PyDoc_STRVAR(send_set_hooks_doc,
+             "_set_send_hooks($module, resolve, explain, check_limit, /)\n"
+             "--\n\n"
+             "What Python decides: resolve(target) is an hwnd,\n"
+             "explain(error, hwnd) adds a hint to a PermissionError, and\n"
+             "check_limit(hwnd, size, timeout) raises for data that the\n"
+             "window does not take.");
 
 static PyObject *
-fast_hand_on(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames)
-{
-    PyObject *named = NULL, *result = NULL;
-    PyObject *plain = PyTuple_New(nargs);
-    if (plain == NULL) {
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < nargs; i++) {
-        PyTuple_SetItem(plain, i, Py_NewRef(args[i]));
-    }
-    if (kwnames != NULL) {
-        named = PyDict_New();
-        for (Py_ssize_t i = 0; named != NULL && i < PyTuple_Size(kwnames);
-             i++) {
-            if (PyDict_SetItem(named, PyTuple_GetItem(kwnames, i),
-                               args[nargs + i]) < 0) {
-                goto done;
-            }
-        }
-        if (named == NULL) {
-            goto done;
-        }
-    }
-    result = PyObject_Call(PyTuple_GetItem(self, 0), plain, named);
-done:
-    Py_XDECREF(named);
-    Py_DECREF(plain);
-    return result;
-}
-
-/* Let Python add a hint to the PermissionError that is set; NULL. */
-static PyObject *
-fast_explain(PyObject *self, PyObject *hwnd)
-{
-    PyObject *type, *value, *traceback;
-    if (PyErr_ExceptionMatches(PyExc_PermissionError)) {
-        PyErr_Fetch(&type, &value, &traceback);
-        PyErr_NormalizeException(&type, &value, &traceback);
-        PyObject *none = PyObject_CallFunctionObjArgs(PyTuple_GetItem(self, 1),
-                                                      value, hwnd, NULL);
-        if (none == NULL) {
-            PyErr_Clear(); /* the error itself matters more */
-        }
-        Py_XDECREF(none);
-        PyErr_Restore(type, value, traceback);
-    }
-    return NULL;
-}
-
-static PyObject *
-fast_post(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-          PyObject *kwnames)
-{
-    if (kwnames != NULL || nargs < 2 || nargs > 4 ||
-        !PyLong_CheckExact(args[0]) || !PyLong_Check(args[1])) {
-        return fast_hand_on(self, args, nargs, kwnames);
-    }
-    PyObject *result = message_post(args, nargs, "post_message", PostMessageW,
-                                    "PostMessageW");
-    return result != NULL ? result : fast_explain(self, args[0]);
-}
-
-/* What a CopyDataWindow takes whatever its max_message; the time-out and the
- * flags are the defaults of the Python function. */
-#define FAST_ALWAYS_TAKEN (1 << 20)
-#define FAST_TIMEOUT_MS 5000u
-
-/* Point a job at data of at most FAST_ALWAYS_TAKEN bytes; bytes need no lock
- * on their buffer, as the caller holds them. FALSE, without an exception, for
- * what Python has to look at. */
-static BOOL
-fast_data(send_job *job, PyObject *data)
-{
-    Py_ssize_t size;
-    char *from;
-    if (PyBytes_CheckExact(data)) {
-        size = PyBytes_Size(data);
-        from = PyBytes_AsString(data);
-    }
-    else if (PyObject_CheckBuffer(data) &&
-             PyObject_GetBuffer(data, &job->buffer, PyBUF_SIMPLE) == 0) {
-        size = job->buffer.len;
-        from = job->buffer.buf;
-    }
-    else {
-        PyErr_Clear();
-        return FALSE;
-    }
-    if (size > FAST_ALWAYS_TAKEN) {
-        PyBuffer_Release(&job->buffer);
-        return FALSE;
-    }
-    job->data.cbData = (DWORD)size;
-    job->data.lpData = size > 0 ? from : NULL;
-    return TRUE;
-}
-
-/* Take id=NUMBER or no keyword; FALSE, without an exception, for others. */
-static BOOL
-fast_id(send_job *job, PyObject *const *values, PyObject *kwnames)
-{
-    if (kwnames == NULL) {
-        return TRUE;
-    }
-    if (PyTuple_Size(kwnames) != 1 || !PyLong_CheckExact(values[0]) ||
-        PyUnicode_CompareWithASCIIString(PyTuple_GetItem(kwnames, 0), "id")) {
-        return FALSE;
-    }
-    job->data.dwData = PyLong_AsSize_t(values[0]);
-    if (job->data.dwData == (ULONG_PTR)-1 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static PyObject *
-fast_refused(const send_job *job)
-{
-    char text[96];
-    /* Python 3.11 has no %llx. */
-    PyOS_snprintf(text, sizeof(text),
-                  "window 0x%x refused a message of %u bytes with id 0x%llx",
-                  (unsigned int)(uintptr_t)job->hwnd,
-                  (unsigned int)job->data.cbData,
-                  (unsigned long long)job->data.dwData);
-    PyObject *error = PyObject_CallFunction(
-        /* Python's errno.ECONNREFUSED; that of errno.h is another. */
-        PyExc_ConnectionRefusedError, "is", (int)WSAECONNREFUSED, text);
-    if (error != NULL) {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
-    }
-    return NULL;
-}
-
-static PyObject *
-fast_copydata(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames)
-{
-    send_job job;
-    memset(&job, 0, sizeof(job));
-    if (nargs != 2 || !PyLong_CheckExact(args[0]) ||
-        !fast_id(&job, args + nargs, kwnames) || !fast_data(&job, args[1])) {
-        return fast_hand_on(self, args, nargs, kwnames);
-    }
-    if (!wi_hwnd_converter(args[0], &job.hwnd) ||
-        send_reap(PyTuple_GetItem(self, 2)) < 0) {
-        PyBuffer_Release(&job.buffer);
-        return NULL;
-    }
-    job.number = WM_COPYDATA;
-    job.flags = SMTO_NORMAL | SMTO_ERRORONEXIT | SMTO_ABORTIFHUNG;
-    job.timeout_ms = FAST_TIMEOUT_MS;
-    Py_BEGIN_ALLOW_THREADS
-    send_run_direct(&job);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&job.buffer);
-    if (job.sent == 0) {
-        send_failed(job.err, "SendMessageTimeoutW", job.hwnd);
-        return fast_explain(self, args[0]);
-    }
-    if (job.result == 0) {
-        return fast_refused(&job);
-    }
-    return PyLong_FromLongLong((LRESULT)job.result);
-}
-
-static PyMethodDef fast_post_def = {
-    "post_message", (PyCFunction)(void (*)(void))fast_post,
-    METH_FASTCALL | METH_KEYWORDS,
-    "post_message($self, target, message, wparam=0, lparam=0)\n--\n\n"
-    "Leave a message for a window and go on; nobody answers.\n\n"
-    "Raises `FileNotFoundError` (winerror 1400) when there is no such "
-    "window,\n"
-    "`PermissionError` when its integrity level is higher, and `OSError`\n"
-    "(winerror 1816) when it has not taken the last 10,000.\n\n"
-    "Win32: PostMessage."};
-
-static PyMethodDef fast_copydata_def = {
-    "send_copydata", (PyCFunction)(void (*)(void))fast_copydata,
-    METH_FASTCALL | METH_KEYWORDS,
-    "send_copydata($self, target, data, *, id=0, timeout=5.0, sender=None,\n"
-    "              abort_if_hung=None, check=True)\n--\n\n"
-    "Send bytes to a window and return what it answered.\n"
-    "\n"
-    "The data is anything with the buffer protocol, and is not copied on "
-    "this\n"
-    "side; when the call returns, the receiver has taken what it wants of "
-    "it.\n"
-    "`id` is dwData, 64 bits wide (32 for a 32-bit receiver). `sender` is "
-    "the\n"
-    "window that the receiver may answer to. `timeout` is in seconds, None "
-    "for\n"
-    "ever; a receiver that is hung ends the wait within a second, unless\n"
-    "`abort_if_hung` is False, as it is by default without a time-out.\n"
-    "\n"
-    "The answer is the receiver's LRESULT, signed. 0 says that it did not "
-    "take\n"
-    "the data and raises, unless `check` is False.\n"
-    "\n"
-    "Raises `ConnectionRefusedError` for the answer 0 and for data above the\n"
-    "limit of a receiver that is a winipc window; `TimeoutError` (winerror\n"
-    "1460) for a hung or slow receiver; `FileNotFoundError` (winerror 1400)\n"
-    "when there is no such window; `ConnectionResetError` when it went away\n"
-    "during the send; `PermissionError` when its integrity level is higher;\n"
-    "`OverflowError` for 4 GiB and more.\n"
-    "\n"
-    "Any thread may call it; meanwhile messages that are sent to windows of\n"
-    "the calling thread are let in. Ctrl+C interrupts sends of more than 5 "
-    "s;\n"
-    "shorter ones it waits for.\n"
-    "\n"
-    "Win32: SendMessageTimeout, COPYDATASTRUCT."};
-
-PyDoc_STRVAR(fast_doc,
-             "_fast($module, which, function, explain, /)\n--\n\n"
-             "`post_message` or `send_copydata`: what is frequent in C, and\n"
-             "everything else by `function`.");
-
-static PyObject *
-fast_make(PyObject *module, PyObject *args)
+send_set_hooks(PyObject *module, PyObject *hooks)
 {
     wi_state *state = PyModule_GetState(module);
-    const char *which;
-    PyObject *function, *explain;
-    if (!PyArg_ParseTuple(args, "sOO:_fast", &which, &function, &explain)) {
+    if (PyTuple_Size(hooks) != 3) {
+        PyErr_SetString(PyExc_TypeError, "there are three hooks");
         return NULL;
     }
-    PyMethodDef *def = strcmp(which, "post_message") == 0 ? &fast_post_def
-                                                          : &fast_copydata_def;
-    PyObject *self =
-        PyTuple_Pack(3, function, explain, state->abandoned_sends);
-    PyObject *name = PyUnicode_FromString("winipc.message");
-    PyObject *made = self == NULL || name == NULL
-                         ? NULL
-                         : PyCFunction_NewEx(def, self, name);
-    Py_XDECREF(self);
-    Py_XDECREF(name);
-    return made;
+    PyObject *old = state->send_hooks;
+    state->send_hooks = Py_NewRef(hooks);
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
 }
 
-static PyMethodDef message_functions[] = {
+static PyMethodDef send_functions[] = {
     {"register_message", register_message, METH_O, register_message_doc},
-    {"_find_window", find_window, METH_VARARGS, find_window_doc},
-    {"_enum_windows", enum_windows, METH_O, enum_windows_doc},
-    {"_window_class", window_class, METH_O, window_class_doc},
-    {"_window_title", window_title, METH_O, window_title_doc},
-    {"_window_process", window_process, METH_O, window_process_doc},
-    {"_window_is", window_is, METH_VARARGS, window_is_doc},
-    {"_send_copydata", (PyCFunction)(void (*)(void))send_copydata,
-     METH_FASTCALL, send_copydata_doc},
-    {"_send_message", (PyCFunction)(void (*)(void))send_message, METH_FASTCALL,
-     send_message_doc},
-    {"_post_message", (PyCFunction)(void (*)(void))post_message, METH_FASTCALL,
-     post_message_doc},
-    {"_fast", fast_make, METH_VARARGS, fast_doc},
+    {"send_copydata", (PyCFunction)(void (*)(void))send_copydata,
+     METH_FASTCALL | METH_KEYWORDS, send_copydata_doc},
+    {"send_message", (PyCFunction)(void (*)(void))send_message,
+     METH_FASTCALL | METH_KEYWORDS, send_message_doc},
+    {"post_message", (PyCFunction)(void (*)(void))post_message,
+     METH_FASTCALL | METH_KEYWORDS, post_message_doc},
+    {"_set_send_hooks", send_set_hooks, METH_VARARGS, send_set_hooks_doc},
     {"reply_message", reply_message, METH_O, reply_message_doc},
     {"in_send_message", in_send_message, METH_NOARGS, in_send_message_doc},
     {NULL, NULL, 0, NULL},
 };
 
 int
-wi_message_init(PyObject *module, wi_state *state)
+wi_send_init(PyObject *module, wi_state *state)
 {
-    state->abandoned_sends = PyList_New(0);
-    if (state->abandoned_sends == NULL) {
+    state->message_numbers = PyDict_New();
+    if (state->message_numbers == NULL) {
         return -1;
     }
-    return PyModule_AddFunctions(module, message_functions);
+    return PyModule_AddFunctions(module, send_functions);
 }

@@ -1,97 +1,23 @@
 /* window.c: CopyDataWindow, a window on a native thread of its own.
  *
- * Wraps RegisterClassEx, CreateWindowEx, the message loop, DestroyWindow and
- * UnregisterClass. There are two structs. A wi_pump is what the native thread
- * needs: the window, its queue, and which messages go where; it is counted by
- * reference, so whoever is last, the thread or Python, frees it. A
- * WindowObject is what Python holds, and owns one reference to its pump.
+ *     window = CopyDataWindow.create("my title")
+ *     message = window.receive(timeout=5)
+ *     memoryview(message), message.id, message.sender
  *
- * The thread copies a message into the queue and answers without Python, so
- * a busy interpreter never holds up a sender, and neither does one that is
- * gone. It takes the GIL only for messages that are routed to a handler. It
- * ends when it is told to: by close(), the finaliser or the exit hook of
- * winipc.window, each of which waits for it without the GIL.
+ *     with CopyDataWindow.create("my title", handler=print):
+ *         ...                        # print runs while the sender waits
  *
- * Any thread may call the methods; a handler may close its own window, which
- * then goes when the handler has returned. */
+ * A WindowObject owns one reference to its wi_pump (pump.h); the pump's thread
+ * owns the window. Any thread may call the methods; each gives the GIL up
+ * while it waits. A handler may close its own window, which then goes when the
+ * handler has returned. The thread ends when it is told to: by close(), the
+ * finaliser or the exit hook of winipc.message, each of which waits for it. */
+#include "base/handles.h"
 #include "message.h"
-
-#include <imm.h>
-
-/* advapi32 exports RtlGenRandom under this name; the header that declares it
- * is not in every SDK's lean set. */
-BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
-#define window_random SystemFunction036
-
-/* A private message from this process to the pump: wParam is the pump's
- * cookie, which nobody else can know, lParam a pump_command. */
-#define PUMP_COMMAND 0x7FF1
-
-typedef struct {
-    volatile LONG refs; /* the pump's and the caller's, who may give up */
-    HANDLE done;        /* set when the pump has filled in the result */
-    UINT_PTR id;
-    UINT period_ms; /* 0 ends the timer */
-    BOOL ok;
-    DWORD error;
-} pump_command;
-
-/* What a pump thread's stack has beyond the largest message: Wine lays a
- * received WM_COPYDATA on it. */
-#define PUMP_STACK_MARGIN (4u << 20)
+#include "pump.h"
 
 /* How long a finaliser waits for the thread. */
 #define FINALIZE_WAIT_MS 2000
-
-typedef struct {
-    UINT number;
-    BOOL handled; /* by Python; else it is queued */
-} pump_route;
-
-/* Which messages go where; replaced as a whole. */
-typedef struct {
-    BOOL handle_all; /* every WM_COPYDATA goes to the handler */
-    uint64_t *ids;   /* or those with these ids */
-    size_t ids_count;
-    pump_route *routes; /* plain messages; all others are ignored */
-    size_t routes_count;
-} pump_table;
-
-typedef struct {
-    volatile LONG refs;
-    /* set before the thread starts, constant then */
-    wchar_t *class_name, *title;
-    BOOL message_only;
-    uint64_t cookie;
-    uint64_t max_message;
-    UINT limit_message;   /* the registered question for max_message */
-    BOOL lower_integrity; /* let our messages in from below */
-    /* who may send WM_COPYDATA: these, or all when both are empty */
-    uint64_t *accept_pids;
-    size_t accept_pids_count;
-    wchar_t **accept_paths;
-    size_t accept_paths_count;
-    HANDLE started; /* set when the window is there, or failed */
-    HANDLE thread;
-    DWORD thread_id;
-    /* written by the thread */
-    HWND volatile hwnd; /* NULL when it is gone */
-    const char *failed; /* the call that failed before started */
-    DWORD error;
-    LONG depth;      /* handlers at work: more than one when they nest */
-    BOOL destroying; /* by us: any program may send a WM_NCDESTROY */
-    /* written by anybody */
-    volatile LONG closing;
-    volatile LONG64 rejected; /* messages from who may not send */
-    wi_queue queue;
-    SRWLOCK lock; /* guards the table; never held across a call out */
-    pump_table table;
-    /* under the GIL */
-    PyObject *owner;  /* borrowed: the WindowObject, NULL once it closes */
-    Py_ssize_t waits; /* methods that may be using the handles */
-    PyThreadState *tstate; /* the thread's own, from its first handler on */
-    PyGILState_STATE gil;
-} wi_pump;
 
 typedef struct {
     PyObject_HEAD
@@ -102,494 +28,6 @@ typedef struct {
     PyTypeObject *message_type; /* of what receive() gives */
     PyObject *title, *class_name;
 } WindowObject;
-
-/* ------------------------------------------------------------------- pump */
-
-static void
-pump_table_clear(pump_table *table)
-{
-    if (table->ids != NULL) {
-        HeapFree(GetProcessHeap(), 0, table->ids);
-    }
-    if (table->routes != NULL) {
-        HeapFree(GetProcessHeap(), 0, table->routes);
-    }
-    memset(table, 0, sizeof(*table));
-}
-
-static void
-pump_unref(wi_pump *pump)
-{
-    if (pump == NULL || InterlockedDecrement(&pump->refs) != 0) {
-        return;
-    }
-    wi_queue_clear(&pump->queue);
-    pump_table_clear(&pump->table);
-    if (pump->thread != NULL) {
-        CloseHandle(pump->thread);
-    }
-    if (pump->started != NULL) {
-        CloseHandle(pump->started);
-    }
-    if (pump->class_name != NULL) {
-        HeapFree(GetProcessHeap(), 0, pump->class_name);
-    }
-    if (pump->title != NULL) {
-        HeapFree(GetProcessHeap(), 0, pump->title);
-    }
-    if (pump->accept_pids != NULL) {
-        HeapFree(GetProcessHeap(), 0, pump->accept_pids);
-    }
-    for (size_t i = 0; i < pump->accept_paths_count; i++) {
-        HeapFree(GetProcessHeap(), 0, pump->accept_paths[i]);
-    }
-    if (pump->accept_paths != NULL) {
-        HeapFree(GetProcessHeap(), 0, pump->accept_paths);
-    }
-    HeapFree(GetProcessHeap(), 0, pump);
-}
-
-/* Under the GIL: a method has ended its use of the handles. The last one
- * closes them when the thread has ended, which no longer uses them either;
- * a closed queue is never waited for. */
-static void
-pump_end_wait(wi_pump *pump)
-{
-    if (--pump->waits > 0 || !pump->closing || pump->thread == NULL ||
-        WaitForSingleObject(pump->thread, 0) != WAIT_OBJECT_0) {
-        return;
-    }
-    CloseHandle(pump->thread);
-    pump->thread = NULL;
-    if (pump->started != NULL) {
-        CloseHandle(pump->started);
-        pump->started = NULL;
-    }
-    wi_queue_release(&pump->queue);
-}
-
-static HINSTANCE
-pump_instance(void)
-{
-    HMODULE module = NULL;
-    GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
-                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-                       (LPCWSTR)(void (*)(void))pump_instance, &module);
-    return module;
-}
-
-/* The pump of a thread: where its window procedure finds it. The window's
- * own words could be changed by other processes. The index is made once for
- * the process and never freed, as the code is never unloaded. */
-static INIT_ONCE pump_tls_once = INIT_ONCE_STATIC_INIT;
-static DWORD pump_tls = TLS_OUT_OF_INDEXES;
-
-static BOOL CALLBACK
-pump_tls_init(PINIT_ONCE once, PVOID parameter, PVOID *context)
-{
-    WI_UNUSED(once);
-    WI_UNUSED(parameter);
-    WI_UNUSED(context);
-    pump_tls = TlsAlloc();
-    return pump_tls != TLS_OUT_OF_INDEXES;
-}
-
-/* End the window; on its own thread only. */
-static void
-pump_destroy(wi_pump *pump, HWND hwnd)
-{
-    pump->destroying = TRUE;
-    DestroyWindow(hwnd);
-}
-
-/* Run the handler; consumes the reference to message. *queue tells that the
- * message is for the queue after all. */
-static LRESULT
-pump_call(wi_pump *pump, wi_message *message, BOOL *queue)
-{
-    if (pump->tstate == NULL) {
-        /* One thread state for the thread's life: the innermost Release of
-         * PyGILState would delete it after each message. */
-        pump->gil = PyGILState_Ensure();
-        pump->tstate = PyEval_SaveThread();
-    }
-    LRESULT answer = 0;
-    PyGILState_STATE gil = PyGILState_Ensure();
-    WindowObject *owner = (WindowObject *)pump->owner;
-    PyObject *object = NULL, *result = NULL;
-    /* Without references it is on its way to the finaliser, and a new one
-     * would not keep it. */
-    if (owner == NULL || Py_REFCNT((PyObject *)owner) == 0 ||
-        owner->dispatch == NULL) {
-        wi_message_unref(message);
-        PyGILState_Release(gil);
-        return 0;
-    }
-    PyObject *direct = owner->direct;
-    PyObject *dispatch = direct != NULL ? direct : owner->dispatch;
-    Py_INCREF((PyObject *)owner);
-    Py_INCREF(dispatch);
-    pump->depth++;
-    object = wi_copydata_new(owner->message_type, message);
-    if (object != NULL) {
-        result = direct != NULL
-                     ? PyObject_CallFunctionObjArgs(direct, object, NULL)
-                     : PyObject_CallFunctionObjArgs(
-                           dispatch, (PyObject *)owner, object, NULL);
-    }
-    if (result == Py_NotImplemented) {
-        *queue = TRUE;
-    }
-    else if (result == Py_None) {
-        answer = 1; /* no objection: it was taken */
-    }
-    else if (result != NULL) {
-        uint64_t bits = 0;
-        if (wi_param_converter(result, &bits)) {
-            answer = (LRESULT)bits;
-        }
-    }
-    if (PyErr_Occurred()) {
-        PyErr_WriteUnraisable(dispatch);
-    }
-    Py_XDECREF(result);
-    Py_XDECREF(object);
-    Py_DECREF(dispatch);
-    Py_DECREF((PyObject *)owner);
-    pump->depth--;
-    PyGILState_Release(gil);
-    return answer;
-}
-
-/* Hand a message to the queue or the handler; consumes the reference. */
-static LRESULT
-pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
-{
-    BOOL queue = !handled;
-    LRESULT answer = 0;
-    if (handled) {
-        wi_message_ref(message);
-        answer = pump_call(pump, message, &queue);
-    }
-    if (queue) {
-        if (wi_queue_push(&pump->queue, message)) {
-            message = NULL;
-            answer = 1;
-        }
-        else {
-            answer = 0;
-        }
-    }
-    wi_message_unref(message);
-    if (pump->depth == 0 && pump->closing && pump->hwnd != NULL) {
-        pump_destroy(pump,
-                     pump->hwnd); /* closed by the handler, or during it */
-    }
-    return answer;
-}
-
-/* Whether this process may send. Its executable is looked up each time, as
- * its id may be another process's by the next message. */
-static BOOL
-pump_accepts(wi_pump *pump, DWORD pid)
-{
-    if (pump->accept_pids_count == 0 && pump->accept_paths_count == 0) {
-        return TRUE;
-    }
-    if (pid == 0) {
-        return FALSE;
-    }
-    for (size_t i = 0; i < pump->accept_pids_count; i++) {
-        if (pump->accept_pids[i] == pid) {
-            return TRUE;
-        }
-    }
-    BOOL accepted = FALSE;
-    DWORD length = 32768;
-    wchar_t *path = NULL;
-    HANDLE process = NULL;
-    if (pump->accept_paths_count > 0) {
-        process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
-    }
-    if (process != NULL) {
-        path = HeapAlloc(GetProcessHeap(), 0, length * sizeof(wchar_t));
-    }
-    if (path != NULL &&
-        QueryFullProcessImageNameW(process, 0, path, &length)) {
-        for (size_t i = 0; i < pump->accept_paths_count && !accepted; i++) {
-            accepted =
-                CompareStringOrdinal(path, (int)length, pump->accept_paths[i],
-                                     -1, TRUE) == CSTR_EQUAL;
-        }
-    }
-    if (path != NULL) {
-        HeapFree(GetProcessHeap(), 0, path);
-    }
-    if (process != NULL) {
-        CloseHandle(process);
-    }
-    return accepted;
-}
-
-static LRESULT
-pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
-{
-    if (pump->closing || data == NULL || data->cbData > pump->max_message ||
-        (data->cbData > 0 && data->lpData == NULL)) {
-        return 0;
-    }
-    DWORD pid = 0;
-    if (wparam != 0 && GetWindowThreadProcessId((HWND)wparam, &pid) == 0) {
-        pid = 0;
-    }
-    if (!pump_accepts(pump, pid)) {
-        InterlockedIncrement64(&pump->rejected);
-        return 0;
-    }
-    wi_message *message = wi_message_new(data->cbData);
-    if (message == NULL) {
-        return 0;
-    }
-    message->number = WM_COPYDATA;
-    message->pid = pid;
-    message->wparam = wparam;
-    message->id = data->dwData;
-    if (data->cbData > 0) {
-        memcpy(message->data, data->lpData, data->cbData);
-    }
-    BOOL handled = FALSE;
-    AcquireSRWLockShared(&pump->lock);
-    handled = pump->table.handle_all;
-    for (size_t i = 0; i < pump->table.ids_count && !handled; i++) {
-        handled = pump->table.ids[i] == message->id;
-    }
-    ReleaseSRWLockShared(&pump->lock);
-    return pump_deliver(pump, message, handled);
-}
-
-/* TRUE when the message is one that was asked for. */
-static BOOL
-pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
-           LRESULT *answer)
-{
-    BOOL found = FALSE, handled = FALSE;
-    AcquireSRWLockShared(&pump->lock);
-    for (size_t i = 0; i < pump->table.routes_count && !found; i++) {
-        found = pump->table.routes[i].number == number;
-        handled = pump->table.routes[i].handled;
-    }
-    ReleaseSRWLockShared(&pump->lock);
-    if (!found || pump->closing) {
-        return FALSE;
-    }
-    *answer = 0;
-    wi_message *message = wi_message_new(0);
-    if (message != NULL) {
-        message->number = number;
-        message->wparam = wparam;
-        message->lparam = lparam;
-        *answer = pump_deliver(pump, message, handled);
-    }
-    return TRUE;
-}
-
-static void
-pump_command_unref(pump_command *command)
-{
-    if (InterlockedDecrement(&command->refs) == 0) {
-        CloseHandle(command->done);
-        HeapFree(GetProcessHeap(), 0, command);
-    }
-}
-
-/* Only the thread that owns a window may give it a timer. Consumes the
- * pump's reference. */
-static void
-pump_set_timer(HWND hwnd, pump_command *command)
-{
-    SetLastError(ERROR_SUCCESS);
-    command->ok =
-        command->period_ms == 0
-            ? KillTimer(hwnd, command->id)
-            : SetTimer(hwnd, command->id, command->period_ms, NULL) != 0;
-    command->error = GetLastError();
-    SetEvent(command->done);
-    pump_command_unref(command);
-}
-
-/* Let the messages that are asked for in from lower integrity levels, and the
- * question that comes before a large one. */
-static BOOL
-pump_open_filter(HWND hwnd, UINT limit_message, const pump_table *table)
-{
-    BOOL ok =
-        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL) &&
-        (limit_message == 0 ||
-         ChangeWindowMessageFilterEx(hwnd, limit_message, MSGFLT_ALLOW, NULL));
-    for (size_t i = 0; ok && i < table->routes_count; i++) {
-        ok = ChangeWindowMessageFilterEx(hwnd, table->routes[i].number,
-                                         MSGFLT_ALLOW, NULL);
-    }
-    return ok;
-}
-
-static LRESULT CALLBACK
-pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
-{
-    wi_pump *pump = TlsGetValue(pump_tls);
-    LRESULT answer;
-    if (pump == NULL || (pump->hwnd != NULL && pump->hwnd != hwnd)) {
-        return DefWindowProcW(hwnd, number, wparam, lparam);
-    }
-    switch (number) {
-    case WM_COPYDATA:
-        return pump_copydata(pump, wparam, (const COPYDATASTRUCT *)lparam);
-    case PUMP_COMMAND:
-        if (wparam != (WPARAM)pump->cookie) {
-            return 0;
-        }
-        if (lparam != 0) {
-            pump_set_timer(hwnd, (pump_command *)lparam);
-        }
-        else if (pump->depth == 0) {
-            pump_destroy(pump, hwnd);
-        }
-        return 0;
-    case WM_CLOSE:
-        /* A polite taskkill, mostly: it may be asked for as a message, but
-         * DefWindowProc would take the window away from its owner. */
-        return pump_plain(pump, number, wparam, lparam, &answer) ? answer : 0;
-    case WM_SETTEXT:
-        return FALSE; /* the title is an address */
-    case WM_NCCREATE:
-        if (pump->hwnd != NULL) {
-            return FALSE; /* sent by somebody: it would change the title */
-        }
-        break;
-    case WM_NCDESTROY:
-        if (pump->destroying) {
-            pump->hwnd = NULL;
-            PostQuitMessage(0);
-        }
-        else if (pump->hwnd != NULL) {
-            /* Sent by somebody, or the end of a parent that somebody gave
-             * us: the loop looks whether the window is there still. */
-            PostThreadMessageW(pump->thread_id, WM_NULL, 0, 0);
-            return 0;
-        }
-        break;
-    default:
-        if (pump->limit_message != 0 && number == pump->limit_message) {
-            return (LRESULT)(WI_LIMIT_MARK | pump->max_message);
-        }
-        if (pump->hwnd != NULL &&
-            pump_plain(pump, number, wparam, lparam, &answer)) {
-            return answer;
-        }
-    }
-    return DefWindowProcW(hwnd, number, wparam, lparam);
-}
-
-static DWORD WINAPI
-pump_main(void *arg)
-{
-    wi_pump *pump = arg;
-    HINSTANCE instance = pump_instance();
-    WNDCLASSEXW class = {0};
-    class.cbSize = sizeof(class);
-    class.lpfnWndProc = pump_procedure;
-    class.hInstance = instance;
-    class.lpszClassName = pump->class_name;
-    TlsSetValue(pump_tls, pump);
-    ImmDisableIME(0); /* nobody types here: no IME window beside it */
-    HWND hwnd = NULL;
-    BOOL ours = FALSE;
-    /* Windows of one class share it; the last one takes it away, which may
-     * come between our look and our use. */
-    for (int attempt = 0; hwnd == NULL && attempt < 100; attempt++) {
-        WNDCLASSEXW other = {0};
-        other.cbSize = sizeof(other);
-        if (RegisterClassExW(&class) == 0) {
-            pump->error = GetLastError();
-            pump->failed = "RegisterClassExW";
-            if (pump->error != ERROR_CLASS_ALREADY_EXISTS ||
-                (GetClassInfoExW(instance, pump->class_name, &other) &&
-                 other.lpfnWndProc != pump_procedure)) {
-                goto done;
-            }
-        }
-        ours = TRUE;
-        /* Top-level, so that FindWindow, EnumWindows and broadcasts reach
-         * it; never shown, and no button in the task bar if something shows
-         * it. */
-        hwnd = CreateWindowExW(WS_EX_TOOLWINDOW | WS_EX_NOACTIVATE,
-                               pump->class_name, pump->title, WS_POPUP, 0, 0,
-                               0, 0, pump->message_only ? HWND_MESSAGE : NULL,
-                               NULL, instance, NULL);
-        if (hwnd == NULL) {
-            pump->error = GetLastError();
-            pump->failed = "CreateWindowExW";
-            if (pump->error != ERROR_CANNOT_FIND_WND_CLASS) {
-                goto done;
-            }
-        }
-    }
-    if (hwnd == NULL) {
-        goto done;
-    }
-    if (pump->lower_integrity &&
-        !pump_open_filter(hwnd, pump->limit_message, &pump->table)) {
-        pump->error = GetLastError();
-        pump->failed = "ChangeWindowMessageFilterEx";
-        pump_destroy(pump, hwnd);
-        goto done;
-    }
-    pump->failed = NULL;
-    pump->hwnd = hwnd;
-    SetEvent(pump->started);
-    while (pump->hwnd != NULL) {
-        MSG message;
-        /* WM_QUIT without our asking is somebody else's idea: any program
-         * may post one to any thread. */
-        if (GetMessageW(&message, NULL, 0, 0) > 0 &&
-            (message.message != WM_TIMER || message.lParam == 0)) {
-            DispatchMessageW(&message); /* calls lParam of a WM_TIMER */
-        }
-        if (pump->hwnd != NULL &&
-            GetWindowThreadProcessId(hwnd, NULL) != pump->thread_id) {
-            pump->hwnd = NULL; /* gone without our asking */
-        }
-    }
-done:
-    InterlockedExchange(&pump->closing, 1);
-    wi_queue_close(&pump->queue);
-    if (ours) { /* fails while others use it */
-        UnregisterClassW(pump->class_name, instance);
-    }
-    SetEvent(pump->started);
-    if (pump->tstate != NULL) {
-        PyEval_RestoreThread(pump->tstate);
-        PyGILState_Release(pump->gil);
-    }
-    pump_unref(pump);
-    return 0;
-}
-
-/* Ask the thread to end; once is enough, more is harmless. */
-static void
-pump_ask_to_close(wi_pump *pump)
-{
-    InterlockedExchange(&pump->closing, 1);
-    wi_queue_close(&pump->queue);
-    HWND hwnd = pump->hwnd;
-    /* Sent, not posted: anybody can fill the queue of posted messages. */
-    if (hwnd != NULL && GetCurrentThreadId() != pump->thread_id) {
-        SendNotifyMessageW(hwnd, PUMP_COMMAND, (WPARAM)pump->cookie, 0);
-    }
-    else if (hwnd != NULL && pump->depth == 0) {
-        pump_destroy(pump, hwnd);
-    }
-}
 
 /* ------------------------------------------------------- create and close */
 
@@ -616,7 +54,7 @@ window_read_ids(PyObject *sequence, uint64_t **out, size_t *count)
     if (length == 0) {
         return 0;
     }
-    *out = HeapAlloc(GetProcessHeap(), 0, (size_t)length * sizeof(uint64_t));
+    *out = HeapAlloc(GetProcessHeap(), 0, (size_t)length * sizeof(**out));
     if (*out == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -664,7 +102,7 @@ window_read_paths(wi_pump *pump, PyObject *paths)
 /* A table from (handle_all, handled ids, queued numbers, handled numbers,
  * the one handler of all or None); *direct is borrowed, NULL for None. */
 static int
-window_read_table(PyObject *spec, pump_table *table, PyObject **direct)
+window_read_table(PyObject *spec, wi_route_table *table, PyObject **direct)
 {
     int handle_all;
     PyObject *ids, *queued, *handled;
@@ -689,7 +127,7 @@ window_read_table(PyObject *spec, pump_table *table, PyObject **direct)
     size_t total = counts[0] + counts[1];
     if (total > 0) {
         table->routes =
-            HeapAlloc(GetProcessHeap(), 0, total * sizeof(pump_route));
+            HeapAlloc(GetProcessHeap(), 0, total * sizeof(wi_route));
         if (table->routes == NULL) {
             PyErr_NoMemory();
             goto done;
@@ -697,20 +135,17 @@ window_read_table(PyObject *spec, pump_table *table, PyObject **direct)
     }
     for (int handle = 1; handle >= 0; handle--) { /* handlers go first */
         for (size_t i = 0; i < counts[handle]; i++) {
-            pump_route *route = &table->routes[table->routes_count++];
+            wi_route *route = &table->routes[table->routes_count++];
             route->number = (UINT)numbers[handle][i];
             route->handled = handle;
         }
     }
     result = 0;
 done:
-    for (int i = 0; i < 2; i++) {
-        if (numbers[i] != NULL) {
-            HeapFree(GetProcessHeap(), 0, numbers[i]);
-        }
-    }
+    wi_heap_free(numbers[0]);
+    wi_heap_free(numbers[1]);
     if (result < 0) {
-        pump_table_clear(table);
+        wi_route_table_clear(table);
     }
     return result;
 }
@@ -718,7 +153,7 @@ done:
 /* The thread attaches to the main interpreter (PyGILState knows no other),
  * where objects of another one must not be touched. */
 static int
-window_check_interpreter(const pump_table *table)
+window_check_interpreter(const wi_route_table *table)
 {
     BOOL python = table->handle_all || table->ids_count > 0;
     for (size_t i = 0; i < table->routes_count; i++) {
@@ -728,39 +163,6 @@ window_check_interpreter(const pump_table *table)
         PyErr_SetString(PyExc_RuntimeError,
                         "handlers and conditions of windows run in the main "
                         "interpreter only: receive() the messages here");
-        return -1;
-    }
-    return 0;
-}
-
-/* Start the thread and wait until its window is there. */
-static int
-window_start(WindowObject *self, wi_pump *pump)
-{
-    uint64_t reserve = pump->max_message + PUMP_STACK_MARGIN;
-    DWORD err;
-    InterlockedIncrement(&pump->refs); /* the thread's own */
-    pump->owner = (PyObject *)self;
-    /* Suspended, so that all fields are there when the first message is. */
-    WI_CALL(err, pump->thread = CreateThread(
-                     NULL, (SIZE_T)reserve, pump_main, pump,
-                     STACK_SIZE_PARAM_IS_A_RESERVATION | CREATE_SUSPENDED,
-                     &pump->thread_id));
-    if (pump->thread == NULL) {
-        InterlockedDecrement(&pump->refs);
-        InterlockedExchange(&pump->closing, 1);
-        wi_raise(err, "CreateThread", self->title);
-        return -1;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    ResumeThread(pump->thread);
-    WaitForSingleObject(pump->started, INFINITE);
-    Py_END_ALLOW_THREADS
-    if (pump->failed != NULL) {
-        Py_BEGIN_ALLOW_THREADS
-        WaitForSingleObject(pump->thread, INFINITE);
-        Py_END_ALLOW_THREADS
-        wi_raise(pump->error, pump->failed, self->class_name);
         return -1;
     }
     return 0;
@@ -792,8 +194,7 @@ window_create(PyObject *cls, PyObject *args)
                           &pids, &PyTuple_Type, &paths, &lower_integrity)) {
         return NULL;
     }
-    if (!PyType_IsSubtype((PyTypeObject *)message_type,
-                          state->copydata_type)) {
+    if (!PyType_IsSubtype((PyTypeObject *)message_type, state->message_type)) {
         PyErr_SetString(PyExc_TypeError,
                         "message_type must be a kind of Message");
         return NULL;
@@ -804,17 +205,14 @@ window_create(PyObject *cls, PyObject *args)
         return NULL;
     }
     WindowObject *self = NULL;
-    int failed = 1;
+    BOOL ok;
     DWORD err;
     wchar_t *title = NULL, *class_name = NULL;
-    wi_pump *pump =
-        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*pump));
+    wi_pump *pump = wi_pump_new();
     if (pump == NULL) {
         PyErr_NoMemory();
         goto done;
     }
-    pump->refs = 1;
-    InitializeSRWLock(&pump->lock);
     if (wi_wide_name(title_arg, &title) < 0 ||
         wi_wide_name(class_arg, &class_name) < 0 ||
         window_read_table(routes, &pump->table, &direct) < 0 ||
@@ -835,53 +233,43 @@ window_create(PyObject *cls, PyObject *args)
     pump->class_name = window_copy_text(class_name);
     pump->message_only = message_only;
     pump->max_message = max_message;
-    pump->limit_message = RegisterWindowMessageW(WI_LIMIT_MESSAGE);
     if (pump->title == NULL || pump->class_name == NULL) {
         PyErr_NoMemory();
         goto done;
     }
-    pump->started = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (pump->started == NULL ||
-        !wi_queue_init(&pump->queue, (size_t)max_count, max_bytes, overflow)) {
-        err = GetLastError();
-        wi_raise(err, "CreateEventW", title_arg);
-        goto done;
-    }
-    if (!window_random(&pump->cookie, sizeof(pump->cookie)) ||
-        !InitOnceExecuteOnce(&pump_tls_once, pump_tls_init, NULL, NULL)) {
-        err = GetLastError();
-        wi_raise(err, "TlsAlloc", title_arg);
+    const char *api;
+    WI_CALL(err, ok = wi_pump_prepare(pump, (size_t)max_count, max_bytes,
+                                      overflow, &api));
+    if (!ok) {
+        wi_raise(err, api, title_arg);
         goto done;
     }
     self = wi_alloc((PyTypeObject *)cls);
     if (self == NULL) {
         goto done;
     }
-    Py_INCREF(title_arg);
-    self->title = title_arg;
-    Py_INCREF(class_arg);
-    self->class_name = class_arg;
-    Py_INCREF(message_type);
-    self->message_type = (PyTypeObject *)message_type;
-    if (dispatch != Py_None) {
-        Py_INCREF(dispatch);
-        self->dispatch = dispatch;
-    }
-    Py_XINCREF(direct);
-    self->direct = direct;
+    self->title = Py_NewRef(title_arg);
+    self->class_name = Py_NewRef(class_arg);
+    self->message_type = (PyTypeObject *)Py_NewRef(message_type);
+    self->dispatch = dispatch != Py_None ? Py_NewRef(dispatch) : NULL;
+    self->direct = Py_XNewRef(direct);
     self->pump = pump;
-    pump = NULL;
-    failed = window_start(self, self->pump);
-done:
-    PyMem_Free(title);
-    PyMem_Free(class_name);
-    pump_unref(pump);
-    if (failed && self != NULL) {
+    pump->owner = (PyObject *)self;
+    Py_BEGIN_ALLOW_THREADS
+    ok = wi_pump_start(pump);
+    Py_END_ALLOW_THREADS
+    if (!ok) {
+        wi_raise(pump->error, pump->failed, class_arg);
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
         Py_CLEAR(self);
         PyErr_Restore(type, value, traceback);
     }
+    pump = NULL; /* its reference is self's */
+done:
+    PyMem_Free(title);
+    PyMem_Free(class_name);
+    wi_pump_unref(pump);
     return (PyObject *)self;
 }
 
@@ -913,7 +301,7 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     pump->owner = NULL; /* what comes in from now on is refused */
     Py_BEGIN_ALLOW_THREADS
-    pump_ask_to_close(pump);
+    wi_pump_ask_to_close(pump);
     Py_END_ALLOW_THREADS
     if (pump->thread == NULL) {
         Py_RETURN_NONE; /* closed before, and all is released */
@@ -922,9 +310,9 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
         WaitForSingleObject(pump->thread, 0) == WAIT_TIMEOUT) {
         Py_RETURN_NONE;
     }
-    pump->waits++;
+    wi_pump_begin_wait(pump);
     DWORD waited = wi_wait_serving(pump->thread, timeout_ms);
-    pump_end_wait(pump);
+    wi_pump_end_wait(pump);
     if (waited == WAIT_TIMEOUT) {
         return wi_raise_timeout("DestroyWindow", self->title);
     }
@@ -947,7 +335,7 @@ window_finalize(PyObject *op)
             wi_warn_unclosed(op);
         }
         Py_BEGIN_ALLOW_THREADS
-        pump_ask_to_close(pump);
+        wi_pump_ask_to_close(pump);
         /* Joined, except where that could wait for ourselves: the thread
          * has its own reference and frees what is left. */
         if (pump->thread != NULL && GetCurrentThreadId() != pump->thread_id &&
@@ -956,7 +344,7 @@ window_finalize(PyObject *op)
         }
         Py_END_ALLOW_THREADS
         self->pump = NULL;
-        pump_unref(pump);
+        wi_pump_unref(pump);
     }
     Py_CLEAR(self->dispatch);
     Py_CLEAR(self->direct);
@@ -985,6 +373,80 @@ window_clear(PyObject *op)
     return 0;
 }
 
+/* ---------------------------------------------------------------- handlers */
+
+/* The answer for what the handler returned. */
+static LRESULT
+window_answer(PyObject *result, BOOL *queue)
+{
+    uint64_t bits = 0;
+    if (result == Py_NotImplemented) {
+        *queue = TRUE;
+    }
+    else if (result == Py_None) {
+        return 1; /* no objection: it was taken */
+    }
+    else if (result != NULL && wi_param_converter(result, &bits)) {
+        return (LRESULT)bits;
+    }
+    return 0;
+}
+
+LRESULT
+wi_window_call(wi_pump *pump, wi_message *message, BOOL *queue)
+{
+    if (pump->tstate == NULL) {
+        /* One thread state for the thread's life: the innermost Release of
+         * PyGILState would delete it after each message. */
+        pump->gil = PyGILState_Ensure();
+        pump->tstate = PyEval_SaveThread();
+    }
+    LRESULT answer = 0;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    WindowObject *owner = (WindowObject *)pump->owner;
+    /* Without references it is on its way to the finaliser, and a new one
+     * would not keep it. */
+    if (owner == NULL || Py_REFCNT((PyObject *)owner) == 0 ||
+        owner->dispatch == NULL) {
+        wi_message_unref(message);
+        PyGILState_Release(gil);
+        return 0;
+    }
+    PyObject *direct = Py_XNewRef(owner->direct);
+    PyObject *dispatch = Py_NewRef(owner->dispatch);
+    PyObject *result = NULL;
+    Py_INCREF((PyObject *)owner);
+    pump->depth++;
+    PyObject *object = wi_message_object_new(owner->message_type, message);
+    if (object != NULL) {
+        result = direct != NULL
+                     ? PyObject_CallFunctionObjArgs(direct, object, NULL)
+                     : PyObject_CallFunctionObjArgs(
+                           dispatch, (PyObject *)owner, object, NULL);
+    }
+    answer = window_answer(result, queue);
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(direct != NULL ? direct : dispatch);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(object);
+    Py_XDECREF(direct);
+    Py_DECREF(dispatch);
+    Py_DECREF((PyObject *)owner);
+    pump->depth--;
+    PyGILState_Release(gil);
+    return answer;
+}
+
+void
+wi_window_thread_ends(wi_pump *pump)
+{
+    if (pump->tstate != NULL) {
+        PyEval_RestoreThread(pump->tstate);
+        PyGILState_Release(pump->gil);
+    }
+}
+
 /* ---------------------------------------------------------------- receive */
 
 static PyObject *
@@ -1004,21 +466,21 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
     if (pump == NULL) {
         return NULL;
     }
-    InterlockedIncrement(&pump->refs);
-    pump->waits++;
+    wi_pump_ref(pump);
+    wi_pump_begin_wait(pump);
     PyObject *result = NULL;
     ULONGLONG start = timeout_ms == 0 ? 0 : GetTickCount64();
     for (;;) {
         wi_message *message = wi_queue_pop(&pump->queue);
         if (message != NULL) {
-            result = wi_copydata_new(self->message_type, message);
+            result = wi_message_object_new(self->message_type, message);
             break;
         }
         if (pump->queue.closed) {
             /* What was pushed before it closed is seen by one more look. */
             message = wi_queue_pop(&pump->queue);
             if (message != NULL) {
-                result = wi_copydata_new(self->message_type, message);
+                result = wi_message_object_new(self->message_type, message);
             }
             break;
         }
@@ -1035,8 +497,8 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
             break;
         }
     }
-    pump_end_wait(pump);
-    pump_unref(pump);
+    wi_pump_end_wait(pump);
+    wi_pump_unref(pump);
     return result;
 }
 
@@ -1130,7 +592,8 @@ window_latest(PyObject *op, PyObject *args)
             wi_message_unref(messages[i]);
             continue;
         }
-        PyObject *message = wi_copydata_new(self->message_type, messages[i]);
+        PyObject *message =
+            wi_message_object_new(self->message_type, messages[i]);
         if (message == NULL || PyList_Append(list, message) < 0) {
             Py_CLEAR(list);
         }
@@ -1164,8 +627,8 @@ static PyObject *
 window_set_routes(PyObject *op, PyObject *spec)
 {
     WindowObject *self = (WindowObject *)op;
-    pump_table table, old;
-    PyObject *direct, *old_direct;
+    wi_route_table table;
+    PyObject *direct;
     if (self->pump == NULL || self->pump->closing) {
         return window_closed_error();
     }
@@ -1173,24 +636,16 @@ window_set_routes(PyObject *op, PyObject *spec)
         return NULL;
     }
     if (window_check_interpreter(&table) < 0) {
-        pump_table_clear(&table);
+        wi_route_table_clear(&table);
         return NULL;
     }
-    HWND hwnd = self->pump->hwnd;
-    if (self->pump->lower_integrity && hwnd != NULL &&
-        !pump_open_filter(hwnd, self->pump->limit_message, &table)) {
+    if (!wi_pump_set_table(self->pump, &table)) {
         DWORD err = GetLastError();
-        pump_table_clear(&table);
+        wi_route_table_clear(&table);
         return wi_raise(err, "ChangeWindowMessageFilterEx", self->title);
     }
-    AcquireSRWLockExclusive(&self->pump->lock);
-    old = self->pump->table;
-    self->pump->table = table;
-    ReleaseSRWLockExclusive(&self->pump->lock);
-    pump_table_clear(&old);
-    old_direct = self->direct;
-    Py_XINCREF(direct);
-    self->direct = direct;
+    PyObject *old_direct = self->direct;
+    self->direct = Py_XNewRef(direct);
     Py_XDECREF(old_direct);
     Py_RETURN_NONE;
 }
@@ -1212,30 +667,20 @@ window_set_timer(PyObject *op, PyObject *args)
     if (pump == NULL || pump->closing) {
         return window_closed_error();
     }
-    pump_command *command =
-        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*command));
+    wi_pump_command *command = wi_pump_command_new();
     if (command == NULL) {
-        return PyErr_NoMemory();
+        return wi_raise(GetLastError(), "CreateEventW", self->title);
     }
-    command->refs = 2;
     command->id = (UINT_PTR)id;
     command->period_ms = period_ms;
-    command->done = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (command->done == NULL) {
-        DWORD err = GetLastError();
-        HeapFree(GetProcessHeap(), 0, command);
-        return wi_raise(err, "CreateEventW", self->title);
-    }
     BOOL sent;
     DWORD err;
-    pump->waits++;
-    WI_CALL(err,
-            sent = SendNotifyMessageW(pump->hwnd, PUMP_COMMAND,
-                                      (WPARAM)pump->cookie, (LPARAM)command));
+    wi_pump_begin_wait(pump);
+    WI_CALL(err, sent = wi_pump_send_command(pump, command));
     if (!sent) {
-        pump_command_unref(command); /* the pump's */
-        pump_command_unref(command);
-        pump_end_wait(pump);
+        wi_pump_command_unref(command); /* the pump's */
+        wi_pump_command_unref(command);
+        wi_pump_end_wait(pump);
         return pump->closing
                    ? window_closed_error()
                    : wi_raise(err, "SendNotifyMessageW", self->title);
@@ -1255,13 +700,14 @@ window_set_timer(PyObject *op, PyObject *args)
             break; /* Ctrl+C, mostly; the pump keeps its reference */
         }
         if (ended) {
-            pump_command_unref(command); /* the pump's: it never came to it */
+            wi_pump_command_unref(
+                command); /* the pump's: it never came to it */
             window_closed_error();
             break;
         }
     }
-    pump_end_wait(pump);
-    pump_command_unref(command);
+    wi_pump_end_wait(pump);
+    wi_pump_command_unref(command);
     return result;
 }
 
@@ -1280,7 +726,7 @@ window_waker_free(PyObject *capsule)
     window_waker *waker = PyCapsule_GetPointer(capsule, NULL);
     if (waker != NULL) {
         wi_queue_remove_waker(&waker->pump->queue, waker->socket);
-        pump_unref(waker->pump);
+        wi_pump_unref(waker->pump);
         PyMem_Free(waker);
     }
 }
@@ -1313,13 +759,13 @@ window_add_waker(PyObject *op, PyObject *arg)
         PyMem_Free(waker);
         return wi_raise(err, "GetProcAddress", self->title);
     }
-    InterlockedIncrement(&self->pump->refs);
+    wi_pump_ref(self->pump);
     waker->pump = self->pump;
     waker->socket = socket;
     PyObject *capsule = PyCapsule_New(waker, NULL, window_waker_free);
     if (capsule == NULL) {
         wi_queue_remove_waker(&waker->pump->queue, socket);
-        pump_unref(waker->pump);
+        wi_pump_unref(waker->pump);
         PyMem_Free(waker);
     }
     return capsule;
@@ -1377,11 +823,7 @@ static PyObject *
 window_get_text(PyObject *op, void *closure)
 {
     PyObject *text = *(PyObject **)((char *)op + (uintptr_t)closure);
-    if (text == NULL) {
-        return PyUnicode_FromString("");
-    }
-    Py_INCREF(text);
-    return text;
+    return text != NULL ? Py_NewRef(text) : PyUnicode_FromString("");
 }
 
 static PyObject *
@@ -1434,7 +876,8 @@ static PyGetSetDef window_getset[] = {
      "How many messages found no room and were answered 0.",
      (void *)LOOK_REFUSED},
     {"rejected", window_get_rejected, NULL,
-     "How many messages came from who may not send and were answered 0.",
+     "How many messages came from senders that are not accepted and were\n"
+     "answered 0.",
      NULL},
     {"dropped", window_get_look, NULL,
      "How many messages were dropped for newer ones.", (void *)LOOK_DROPPED},
@@ -1490,8 +933,5 @@ static PyType_Spec window_spec = {
 int
 wi_window_init(PyObject *module, wi_state *state)
 {
-    if (wi_copydata_init(module, state) < 0) {
-        return -1;
-    }
     return wi_add_type(module, &window_spec, &state->window_type);
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import winipc
-from winipc.message.lookup import max_message_of
+from winipc.message.send import max_message_of
 
 Start = Callable[..., Any]
 

@@ -295,7 +295,7 @@ def test_4_gib_are_refused_before_the_call(unique_name: str) -> None:
         view = (ctypes.c_char * (1 << 32)).from_address(address)
         with winipc.CopyDataWindow.create(unique_name) as window:
             with pytest.raises(OverflowError, match="4294967295"):
-                winipc._core._send_copydata(window.hwnd, view, 0, 0, 5.0, True)
+                winipc.send_copydata(window.hwnd, view, check=False)
             assert window.pending == 0
     finally:
         kernel32.VirtualFree(address, 0, 0x8000)

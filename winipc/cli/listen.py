@@ -7,7 +7,8 @@ from typing import Any
 
 from winipc.cli.options import Commands, add_json, message_size, number, seconds
 from winipc.cli.output import clean, note, print_json, print_line
-from winipc.message.window import CopyDataWindow, Message
+from winipc.message.message import Message
+from winipc.message.window import CopyDataWindow
 
 __all__ = ["add"]
 

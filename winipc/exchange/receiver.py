@@ -21,8 +21,9 @@ from winipc.exchange.transport import (
     Transport,
 )
 from winipc.memory.mapping import SharedMapping
-from winipc.message.lookup import register_message
-from winipc.message.window import CopyDataWindow, Message
+from winipc.message.message import Message
+from winipc.message.send import register_message
+from winipc.message.window import CopyDataWindow
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 

@@ -20,7 +20,8 @@ from winipc.exchange.transport import (
 )
 from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.mapping import SharedMapping
-from winipc.message.lookup import find_window, send_copydata, send_message
+from winipc.message.lookup import find_window
+from winipc.message.send import send_copydata, send_message
 from winipc.section.section import SharedSection
 
 if TYPE_CHECKING:

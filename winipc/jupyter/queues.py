@@ -7,7 +7,8 @@ from typing import Any
 
 from winipc.exchange import Receiver
 from winipc.jupyter.markup import View, clean, escape, head, size_text, table
-from winipc.message.window import CopyDataWindow, Message
+from winipc.message.message import Message
+from winipc.message.window import CopyDataWindow
 
 __all__ = ["MessageView", "ReceiverView", "messages"]
 

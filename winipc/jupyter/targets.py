@@ -9,7 +9,7 @@ from winipc.jupyter.markup import clean, head, size_text
 from winipc.memory.mapping import MappingView, SharedMapping
 from winipc.memory.pages import PAGE_SIZE
 from winipc.memory.snapshot import Snapshot
-from winipc.message.window import Message
+from winipc.message.message import Message
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 

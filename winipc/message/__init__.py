@@ -1,12 +1,16 @@
 """Windows and the messages that they receive and send."""
 
 from winipc.message.lookup import (
-    HWND_BROADCAST,
     Target,
     Window,
-    broadcast_message,
     find_window,
     find_windows,
+    wait_window,
+)
+from winipc.message.message import Message
+from winipc.message.send import (
+    HWND_BROADCAST,
+    broadcast_message,
     in_send_message,
     mapping_is_ours,
     max_message_of,
@@ -15,13 +19,11 @@ from winipc.message.lookup import (
     reply_message,
     send_copydata,
     send_message,
-    wait_window,
 )
 from winipc.message.window import (
     Accept,
     CopyDataWindow,
     Handler,
-    Message,
     Overflow,
     call,
 )

@@ -1,62 +1,21 @@
-"""Registered messages, window look-up and sends.
+"""Windows of any process: found by title or class, waited for, and asked about.
 
-`send_copydata` delivers bytes to a window of another process; `send_message`
-and `post_message` deliver two numbers. A target is a `CopyDataWindow`, a
-`Window`, an hwnd, a title, or a pair (class name, title) of which one may be
-None.
+A `Target` says where a message goes: a `CopyDataWindow`, a `Window`, an hwnd, a
+title, or a pair (class name, title) of which one may be None.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
-import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, SupportsIndex, TypeAlias
+from typing import Protocol, SupportsIndex, TypeAlias
 
 from winipc import _core
-from winipc._core import in_send_message, register_message, reply_message
-from winipc.errors import add_hint
+from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE, ERROR_TIMEOUT
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
-__all__ = [
-    "HWND_BROADCAST",
-    "Target",
-    "Window",
-    "broadcast_message",
-    "find_window",
-    "find_windows",
-    "in_send_message",
-    "mapping_is_ours",
-    "max_message_of",
-    "post_message",
-    "register_message",
-    "reply_message",
-    "send_copydata",
-    "send_message",
-    "wait_window",
-]
-
-#: The target that stands for all top-level windows.
-HWND_BROADCAST = 0xFFFF
-
-_NO_SUCH_WINDOW = 1400
-
-#: Below this, no receiver's limit is asked for: any window takes so much.
-_ALWAYS_TAKEN = 1 << 20
-_LIMIT_MESSAGE = register_message("winipc.MaxMessage")
-_LIMIT_MARK = 0x5749
-_LIMIT_BITS = 48
+__all__ = ["Target", "Window", "find_window", "find_windows", "wait_window"]
 
 _POLL = 0.02
-
-
-@functools.lru_cache(256)  # it stays as long as the session, and asking costs a call
-def _number_of(name: str) -> int:
-    return register_message(name)
 
 
 class _HasHwnd(Protocol):
@@ -165,7 +124,7 @@ def _no_window(title: str | None, class_name: str | None) -> FileNotFoundError:
     )
     # errno comes from the winerror.
     return FileNotFoundError(
-        0, f"no window with {what or 'any title'}", None, _NO_SUCH_WINDOW
+        0, f"no window with {what or 'any title'}", None, ERROR_INVALID_WINDOW_HANDLE
     )
 
 
@@ -229,8 +188,8 @@ def wait_window(
 ) -> Window:
     """Wait until there is a window with this title, class or both.
 
-    `timeout` is in seconds, None for ever. Windows has no notification for
-    this: it looks every 20 ms.
+    `timeout` is in seconds, None for forever. Windows does not notify of new
+    windows, so it looks every 20 ms.
 
     Raises `TimeoutError` (winerror 1460).
 
@@ -240,7 +199,9 @@ def wait_window(
     while (window := find_window(title, class_name)) is None:
         if deadline is not None and time.monotonic() >= deadline:
             error = _no_window(title, class_name)
-            raise TimeoutError(0, f"{error.strerror} within {timeout} s", None, 1460)
+            raise TimeoutError(
+                0, f"{error.strerror} within {timeout} s", None, ERROR_TIMEOUT
+            )
         time.sleep(_POLL)
     return window
 
@@ -259,192 +220,3 @@ def hwnd_of(target: Target) -> int:
     if not hwnd:
         raise ValueError(f"{target!r} is closed")
     return int(hwnd)
-
-
-def _explain(error: PermissionError, hwnd: int) -> None:
-    """Say which integrity levels are in the way, when that is what it is."""
-    try:
-        theirs = Window(hwnd).integrity
-        ours = _core._process_token(os.getpid())[1]
-    except OSError:
-        add_hint(error, "the receiver may run at a higher integrity level")
-        return
-    if theirs > ours:
-        add_hint(
-            error,
-            f"the receiver runs at integrity level {theirs:#x}, this process at "
-            f"{ours:#x}: it has to allow the message (allow_lower_integrity=True, "
-            "ChangeWindowMessageFilterEx), or both must run at the same level",
-        )
-
-
-def mapping_is_ours(name: str) -> bool:
-    """Whether the user that this process runs as owns the mapping `name`.
-
-    For servers that are given a name in a message, as Pageant is: open the
-    mapping first, so that the name cannot go to another one, then ask.
-
-    Raises `FileNotFoundError` when there is none, and `PermissionError` when
-    it does not tell.
-
-    Win32: GetKernelObjectSecurity.
-    """
-    return _core._mapping_is_ours(name)
-
-
-def max_message_of(target: Target, *, timeout: float = 5.0) -> int | None:
-    """The largest message that a window of winipc takes, in bytes.
-
-    None for windows that cannot be asked: those of other programs, and those of
-    a higher integrity level that do not let the question in.
-
-    Win32: SendMessageTimeout.
-    """
-    try:
-        answer = send_message(target, _LIMIT_MESSAGE, timeout=timeout)
-    except PermissionError:
-        # Of a higher integrity level: it may let WM_COPYDATA in, and not this.
-        return None
-    if answer >> _LIMIT_BITS != _LIMIT_MARK:
-        return None
-    return answer & ((1 << _LIMIT_BITS) - 1)
-
-
-def _send_copydata(
-    target: Target,
-    data: ReadableBuffer,
-    *,
-    id: int = 0,
-    timeout: float | None = 5.0,
-    sender: Target | None = None,
-    abort_if_hung: bool | None = None,
-    check: bool = True,
-) -> int:
-    """Send bytes to a window and return what it answered.
-
-    The data is anything with the buffer protocol, and is not copied on this
-    side; when the call returns, the receiver has taken what it wants of it.
-    `id` is dwData, 64 bits wide (32 for a 32-bit receiver). `sender` is the
-    window that the receiver may answer to. `timeout` is in seconds, None for
-    ever; a receiver that is hung ends the wait within a second, unless
-    `abort_if_hung` is False, as it is by default without a time-out.
-
-    The answer is the receiver's LRESULT, signed. 0 says that it did not take
-    the data and raises, unless `check` is False.
-
-    Raises `ConnectionRefusedError` for the answer 0 and for data above the
-    limit of a receiver that is a winipc window; `TimeoutError` (winerror
-    1460) for a hung or slow receiver; `FileNotFoundError` (winerror 1400)
-    when there is no such window; `ConnectionResetError` when it went away
-    during the send; `PermissionError` when its integrity level is higher;
-    `OverflowError` for 4 GiB and more.
-
-    Any thread may call it; meanwhile messages that are sent to windows of
-    the calling thread are let in. Ctrl+C interrupts sends of more than 5 s;
-    shorter ones it waits for.
-
-    Win32: SendMessageTimeout, COPYDATASTRUCT.
-    """
-    hwnd = target if type(target) is int else hwnd_of(target)
-    reply_to = 0 if sender is None else hwnd_of(sender)
-    if abort_if_hung is None:
-        abort_if_hung = timeout is not None
-    try:
-        size = memoryview(data).nbytes if type(data) is not bytes else len(data)
-        if size > _ALWAYS_TAKEN:
-            _check_limit(hwnd, size, timeout)
-        answer = _core._send_copydata(hwnd, data, id, reply_to, timeout, abort_if_hung)
-    except PermissionError as error:
-        _explain(error, hwnd)
-        raise
-    if check and answer == 0:
-        raise ConnectionRefusedError(
-            errno.ECONNREFUSED,
-            f"window {hwnd:#x} refused a message of {size} bytes with id {id:#x}",
-        )
-    return answer
-
-
-send_copydata = _core._fast("send_copydata", _send_copydata, _explain)
-
-
-def _check_limit(hwnd: int, size: int, timeout: float | None) -> None:
-    limit = max_message_of(hwnd, timeout=5.0 if timeout is None else timeout)
-    if limit is not None and size > limit:
-        raise ConnectionRefusedError(
-            errno.EMSGSIZE,
-            f"window {hwnd:#x} takes messages of at most {limit} bytes, not {size} "
-            "(max_message of its CopyDataWindow)",
-        )
-
-
-def send_message(
-    target: Target,
-    message: int | str,
-    wparam: int = 0,
-    lparam: int = 0,
-    *,
-    timeout: float | None = 5.0,
-    abort_if_hung: bool | None = None,
-) -> int:
-    """Send a message and return what the window answered, signed.
-
-    `message` is a number, or a name to be registered. `wparam` and `lparam`
-    are ints of full width, signed or not. The rest is as in `send_copydata`,
-    except that the answer 0 is an answer like any other.
-
-    Raises as `send_copydata` does.
-
-    Win32: SendMessageTimeout.
-    """
-    hwnd = target if type(target) is int else hwnd_of(target)
-    if isinstance(message, str):
-        message = _number_of(message)
-    if abort_if_hung is None:
-        abort_if_hung = timeout is not None
-    try:
-        return _core._send_message(
-            hwnd, message, wparam, lparam, timeout, abort_if_hung
-        )
-    except PermissionError as error:
-        _explain(error, hwnd)
-        raise
-
-
-def _post_message(
-    target: Target, message: int | str, wparam: int = 0, lparam: int = 0
-) -> None:
-    """Leave a message for a window and go on; nobody answers.
-
-    Raises `FileNotFoundError` (winerror 1400) when there is no such window,
-    `PermissionError` when its integrity level is higher, and `OSError`
-    (winerror 1816) when it has not taken the last 10,000.
-
-    Win32: PostMessage.
-    """
-    hwnd = target if type(target) is int else hwnd_of(target)
-    if isinstance(message, str):
-        message = _number_of(message)
-    try:
-        _core._post_message(hwnd, message, wparam, lparam)
-    except PermissionError as error:
-        _explain(error, hwnd)
-        raise
-
-
-post_message = _core._fast("post_message", _post_message, _explain)
-
-
-def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> None:
-    """Post a registered message to all top-level windows of the desktop.
-
-    Raises `ValueError` for a message that is not registered: others would be
-    taken for what they mean to each window.
-
-    Win32: PostMessage with HWND_BROADCAST.
-    """
-    if isinstance(message, str):
-        message = _number_of(message)
-    if not 0xC000 <= message <= 0xFFFF:
-        raise ValueError(f"message {message:#x} is not a registered one")
-    _core._post_message(HWND_BROADCAST, message, wparam, lparam)

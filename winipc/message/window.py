@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.shown import Shown
-from winipc.message.lookup import (
-    Target,
-    Window,
-    hwnd_of,
+from winipc.message.lookup import Target, Window, hwnd_of
+from winipc.message.message import WM_COPYDATA, Message
+from winipc.message.send import (
     in_send_message,
     register_message,
     reply_message,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
 
-WM_COPYDATA = 0x004A
 WM_TIMER = 0x0113
 
 #: Windows gives these their meaning while a window is made and ends.
@@ -57,62 +55,6 @@ class Overflow(Enum):
     REFUSE = 0
     #: Drop the oldest ones, which were answered 1, and count them.
     DROP_OLDEST = 1
-
-
-class Message(_core.Message, Shown):
-    """One received message; its data is a read-only buffer.
-
-    `memoryview(message)` is the data without a copy, `bytes(message)` with
-    one, `len(message)` its size. `id` tells what kind of data it is, `sender`
-    is the window that claims to have sent it and `pid` that window's process.
-    For a plain message `message`, `wparam` and `lparam` say all.
-    """
-
-    __slots__ = ()
-
-    @property
-    def is_copydata(self) -> bool:
-        """Whether it is a WM_COPYDATA: one with data and an id."""
-        return self.message == WM_COPYDATA
-
-    @property
-    def verified(self) -> bool:
-        """Whether `sender` was a window of a living process on arrival.
-
-        Windows itself does not tell who sends: a program may name another's
-        window. A sender with no window of its own is never verified.
-        """
-        return self.pid != 0
-
-    @property
-    def executable(self) -> str | None:
-        """Path of the program behind `pid`, or None where it may not be known.
-
-        Asked for now: None when the process has ended, even if its number
-        was given to another since. Win32: QueryFullProcessImageName.
-        """
-        if not self.pid:
-            return None
-        try:
-            path, created = _core._process_image(self.pid)
-        except OSError:
-            return None
-        return path if created <= self.time else None
-
-    def text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The data as text, up to its first NUL if it has one."""
-        return bytes(self).decode(encoding, errors).partition("\0")[0]
-
-    def __repr__(self) -> str:
-        if self.message == WM_COPYDATA:
-            return (
-                f"<winipc.Message id={self.id:#x} size={len(self)} "
-                f"sender={self.sender:#x} pid={self.pid}>"
-            )
-        return (
-            f"<winipc.Message message={self.message:#x} "
-            f"wparam={self.wparam:#x} lparam={self.lparam:#x}>"
-        )
 
 
 #: Gets the message while its sender waits. What it returns is the answer: an

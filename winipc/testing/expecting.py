@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from winipc.message.lookup import register_message
-from winipc.message.window import WM_COPYDATA, CopyDataWindow, Message
+from winipc.message.message import WM_COPYDATA, Message
+from winipc.message.send import register_message
+from winipc.message.window import CopyDataWindow
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -1,0 +1,565 @@
+/* pump.c: the native thread behind a CopyDataWindow, and its window procedure.
+ *
+ *     CopyDataWindow.create("title")   starts the thread, which makes the
+ *                                      window and pumps its messages
+ *     send_copydata("title", data)     the procedure copies the data into the
+ *                                      queue and answers at once
+ *     window.close()                   a private message ends the window and
+ *                                      so the loop and the thread
+ *
+ * No Python here: a busy interpreter never holds up a sender, and neither does
+ * one that is gone. Only a message that is routed to a handler takes the GIL,
+ * in wi_window_call. The thread owns the window; the functions of pump.h say
+ * which thread calls them.
+ *
+ * Wraps RegisterClassEx, CreateWindowEx, the message loop, DestroyWindow and
+ * UnregisterClass. */
+#include "pump.h"
+
+#include "base/handles.h"
+#include "message.h"
+
+#include <imm.h>
+
+/* advapi32 exports RtlGenRandom under this name; the header that declares it
+ * is not in every SDK's lean set. */
+BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
+#define pump_random SystemFunction036
+
+/* A private message from this process to the pump: wParam is the pump's
+ * cookie, which no other process can know, lParam a wi_pump_command. */
+#define PUMP_COMMAND 0x7FF1
+
+/* What a pump thread's stack has beyond the largest message: Wine lays a
+ * received WM_COPYDATA on it. */
+#define PUMP_STACK_MARGIN (4u << 20)
+
+/* ------------------------------------------------------------------- life */
+
+wi_pump *
+wi_pump_new(void)
+{
+    wi_pump *pump =
+        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*pump));
+    if (pump != NULL) {
+        pump->refs = 1;
+        InitializeSRWLock(&pump->lock);
+    }
+    return pump;
+}
+
+void
+wi_pump_ref(wi_pump *pump)
+{
+    InterlockedIncrement(&pump->refs);
+}
+
+void
+wi_route_table_clear(wi_route_table *table)
+{
+    wi_heap_free(table->ids);
+    wi_heap_free(table->routes);
+    memset(table, 0, sizeof(*table));
+}
+
+/* Close the events and the thread's handle. */
+static void
+pump_release_handles(wi_pump *pump)
+{
+    if (pump->thread != NULL) {
+        CloseHandle(pump->thread);
+        pump->thread = NULL;
+    }
+    if (pump->started != NULL) {
+        CloseHandle(pump->started);
+        pump->started = NULL;
+    }
+}
+
+void
+wi_pump_unref(wi_pump *pump)
+{
+    if (pump == NULL || InterlockedDecrement(&pump->refs) != 0) {
+        return;
+    }
+    wi_queue_clear(&pump->queue);
+    wi_route_table_clear(&pump->table);
+    pump_release_handles(pump);
+    wi_heap_free(pump->class_name);
+    wi_heap_free(pump->title);
+    wi_heap_free(pump->accept_pids);
+    for (size_t i = 0; i < pump->accept_paths_count; i++) {
+        wi_heap_free(pump->accept_paths[i]);
+    }
+    wi_heap_free(pump->accept_paths);
+    wi_heap_free(pump);
+}
+
+void
+wi_pump_begin_wait(wi_pump *pump)
+{
+    pump->waits++;
+}
+
+void
+wi_pump_end_wait(wi_pump *pump)
+{
+    /* A thread that has ended uses the handles no longer, and a closed queue
+     * is never waited for. */
+    if (--pump->waits > 0 || !pump->closing || pump->thread == NULL ||
+        WaitForSingleObject(pump->thread, 0) != WAIT_OBJECT_0) {
+        return;
+    }
+    pump_release_handles(pump);
+    wi_queue_release(&pump->queue);
+}
+
+static HINSTANCE
+pump_instance(void)
+{
+    HMODULE module = NULL;
+    GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                       (LPCWSTR)(void (*)(void))pump_instance, &module);
+    return module;
+}
+
+/* The pump of a thread: where its window procedure finds it. The window's
+ * own words could be changed by other processes. The index is made once for
+ * the process and never freed, as the code is never unloaded. */
+static INIT_ONCE pump_tls_once = INIT_ONCE_STATIC_INIT;
+static DWORD pump_tls = TLS_OUT_OF_INDEXES;
+
+static BOOL CALLBACK
+pump_tls_init(PINIT_ONCE Py_UNUSED(once), PVOID Py_UNUSED(parameter),
+              PVOID *Py_UNUSED(context))
+{
+    pump_tls = TlsAlloc();
+    return pump_tls != TLS_OUT_OF_INDEXES;
+}
+
+/* End the window; on its own thread only. */
+static void
+pump_destroy(wi_pump *pump, HWND hwnd)
+{
+    pump->destroying = TRUE;
+    RemovePropW(hwnd, WI_WINDOW_PROPERTY);
+    DestroyWindow(hwnd);
+}
+
+/* --------------------------------------------------------------- messages */
+
+/* Hand a message to the queue or the handler; consumes the reference. */
+static LRESULT
+pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
+{
+    BOOL queue = !handled;
+    LRESULT answer = 0;
+    if (handled) {
+        wi_message_ref(message);
+        answer = wi_window_call(pump, message, &queue);
+    }
+    if (queue) {
+        if (wi_queue_push(&pump->queue, message)) {
+            message = NULL;
+            answer = 1;
+        }
+        else {
+            answer = 0;
+        }
+    }
+    wi_message_unref(message);
+    if (pump->depth == 0 && pump->closing && pump->hwnd != NULL) {
+        pump_destroy(pump,
+                     pump->hwnd); /* closed by the handler, or during it */
+    }
+    return answer;
+}
+
+/* Whether this process may send. Its executable is looked up each time, as
+ * its id may be another process's by the next message. */
+static BOOL
+pump_accepts(wi_pump *pump, DWORD pid)
+{
+    if (pump->accept_pids_count == 0 && pump->accept_paths_count == 0) {
+        return TRUE;
+    }
+    if (pid == 0) {
+        return FALSE;
+    }
+    for (size_t i = 0; i < pump->accept_pids_count; i++) {
+        if (pump->accept_pids[i] == pid) {
+            return TRUE;
+        }
+    }
+    BOOL accepted = FALSE;
+    DWORD length = 32768;
+    wchar_t *path = NULL;
+    HANDLE process = NULL;
+    if (pump->accept_paths_count > 0) {
+        process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    }
+    if (process != NULL) {
+        path = HeapAlloc(GetProcessHeap(), 0, length * sizeof(wchar_t));
+    }
+    if (path != NULL &&
+        QueryFullProcessImageNameW(process, 0, path, &length)) {
+        for (size_t i = 0; i < pump->accept_paths_count && !accepted; i++) {
+            accepted =
+                CompareStringOrdinal(path, (int)length, pump->accept_paths[i],
+                                     -1, TRUE) == CSTR_EQUAL;
+        }
+    }
+    if (path != NULL) {
+        HeapFree(GetProcessHeap(), 0, path);
+    }
+    if (process != NULL) {
+        CloseHandle(process);
+    }
+    return accepted;
+}
+
+static LRESULT
+pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
+{
+    if (pump->closing || data == NULL || data->cbData > pump->max_message ||
+        (data->cbData > 0 && data->lpData == NULL)) {
+        return 0;
+    }
+    DWORD pid = 0;
+    if (wparam != 0 && GetWindowThreadProcessId((HWND)wparam, &pid) == 0) {
+        pid = 0;
+    }
+    if (!pump_accepts(pump, pid)) {
+        InterlockedIncrement64(&pump->rejected);
+        return 0;
+    }
+    wi_message *message = wi_message_new(data->cbData);
+    if (message == NULL) {
+        return 0;
+    }
+    message->number = WM_COPYDATA;
+    message->pid = pid;
+    message->wparam = wparam;
+    message->id = data->dwData;
+    if (data->cbData > 0) {
+        memcpy(message->data, data->lpData, data->cbData);
+    }
+    BOOL handled = FALSE;
+    AcquireSRWLockShared(&pump->lock);
+    handled = pump->table.handle_all;
+    for (size_t i = 0; i < pump->table.ids_count && !handled; i++) {
+        handled = pump->table.ids[i] == message->id;
+    }
+    ReleaseSRWLockShared(&pump->lock);
+    return pump_deliver(pump, message, handled);
+}
+
+/* TRUE when the message is one that was asked for. */
+static BOOL
+pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
+           LRESULT *answer)
+{
+    BOOL found = FALSE, handled = FALSE;
+    AcquireSRWLockShared(&pump->lock);
+    for (size_t i = 0; i < pump->table.routes_count && !found; i++) {
+        found = pump->table.routes[i].number == number;
+        handled = pump->table.routes[i].handled;
+    }
+    ReleaseSRWLockShared(&pump->lock);
+    if (!found || pump->closing) {
+        return FALSE;
+    }
+    *answer = 0;
+    wi_message *message = wi_message_new(0);
+    if (message != NULL) {
+        message->number = number;
+        message->wparam = wparam;
+        message->lparam = lparam;
+        *answer = pump_deliver(pump, message, handled);
+    }
+    return TRUE;
+}
+
+/* --------------------------------------------------------------- commands */
+
+wi_pump_command *
+wi_pump_command_new(void)
+{
+    wi_pump_command *command =
+        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*command));
+    if (command == NULL) {
+        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+        return NULL;
+    }
+    command->refs = 2;
+    command->done = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (command->done == NULL) {
+        DWORD err = GetLastError();
+        wi_heap_free(command);
+        SetLastError(err);
+        return NULL;
+    }
+    return command;
+}
+
+void
+wi_pump_command_unref(wi_pump_command *command)
+{
+    if (InterlockedDecrement(&command->refs) == 0) {
+        CloseHandle(command->done);
+        wi_heap_free(command);
+    }
+}
+
+BOOL
+wi_pump_send_command(wi_pump *pump, wi_pump_command *command)
+{
+    return SendNotifyMessageW(pump->hwnd, PUMP_COMMAND, (WPARAM)pump->cookie,
+                              (LPARAM)command);
+}
+
+/* Consumes the pump's reference. */
+static void
+pump_set_timer(HWND hwnd, wi_pump_command *command)
+{
+    SetLastError(ERROR_SUCCESS);
+    command->ok =
+        command->period_ms == 0
+            ? KillTimer(hwnd, command->id)
+            : SetTimer(hwnd, command->id, command->period_ms, NULL) != 0;
+    command->error = GetLastError();
+    SetEvent(command->done);
+    wi_pump_command_unref(command);
+}
+
+/* ----------------------------------------------------------------- thread */
+
+/* Let the messages that are asked for in from lower integrity levels, and the
+ * question that comes before a large one. */
+static BOOL
+pump_open_filter(HWND hwnd, UINT limit_message, const wi_route_table *table)
+{
+    BOOL ok =
+        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL) &&
+        (limit_message == 0 ||
+         ChangeWindowMessageFilterEx(hwnd, limit_message, MSGFLT_ALLOW, NULL));
+    for (size_t i = 0; ok && i < table->routes_count; i++) {
+        ok = ChangeWindowMessageFilterEx(hwnd, table->routes[i].number,
+                                         MSGFLT_ALLOW, NULL);
+    }
+    return ok;
+}
+
+BOOL
+wi_pump_set_table(wi_pump *pump, wi_route_table *table)
+{
+    HWND hwnd = pump->hwnd;
+    if (pump->lower_integrity && hwnd != NULL &&
+        !pump_open_filter(hwnd, pump->limit_message, table)) {
+        return FALSE;
+    }
+    AcquireSRWLockExclusive(&pump->lock);
+    wi_route_table old = pump->table;
+    pump->table = *table;
+    ReleaseSRWLockExclusive(&pump->lock);
+    wi_route_table_clear(&old);
+    return TRUE;
+}
+
+static LRESULT CALLBACK
+pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
+{
+    wi_pump *pump = TlsGetValue(pump_tls);
+    LRESULT answer;
+    if (pump == NULL || (pump->hwnd != NULL && pump->hwnd != hwnd)) {
+        return DefWindowProcW(hwnd, number, wparam, lparam);
+    }
+    switch (number) {
+    case WM_COPYDATA:
+        return pump_copydata(pump, wparam, (const COPYDATASTRUCT *)lparam);
+    case PUMP_COMMAND:
+        if (wparam != (WPARAM)pump->cookie) {
+            return 0;
+        }
+        if (lparam != 0) {
+            pump_set_timer(hwnd, (wi_pump_command *)lparam);
+        }
+        else if (pump->depth == 0) {
+            pump_destroy(pump, hwnd);
+        }
+        return 0;
+    case WM_CLOSE:
+        /* A polite taskkill, mostly: it may be asked for as a message, but
+         * DefWindowProc would take the window away from its owner. */
+        return pump_plain(pump, number, wparam, lparam, &answer) ? answer : 0;
+    case WM_SETTEXT:
+        return FALSE; /* the title is an address */
+    case WM_NCCREATE:
+        if (pump->hwnd != NULL) {
+            return FALSE; /* sent by somebody: it would change the title */
+        }
+        break;
+    case WM_NCDESTROY:
+        if (pump->destroying) {
+            pump->hwnd = NULL;
+            PostQuitMessage(0);
+        }
+        else if (pump->hwnd != NULL) {
+            /* Sent by somebody, or the end of a parent that somebody gave
+             * us: the loop looks whether the window is there still. */
+            PostThreadMessageW(pump->thread_id, WM_NULL, 0, 0);
+            return 0;
+        }
+        break;
+    default:
+        if (pump->limit_message != 0 && number == pump->limit_message) {
+            return (LRESULT)(WI_LIMIT_MARK | pump->max_message);
+        }
+        if (pump->hwnd != NULL &&
+            pump_plain(pump, number, wparam, lparam, &answer)) {
+            return answer;
+        }
+    }
+    return DefWindowProcW(hwnd, number, wparam, lparam);
+}
+
+static DWORD WINAPI
+pump_main(void *arg)
+{
+    wi_pump *pump = arg;
+    HINSTANCE instance = pump_instance();
+    WNDCLASSEXW class = {0};
+    class.cbSize = sizeof(class);
+    class.lpfnWndProc = pump_procedure;
+    class.hInstance = instance;
+    class.lpszClassName = pump->class_name;
+    TlsSetValue(pump_tls, pump);
+    ImmDisableIME(0); /* nobody types here: no IME window beside it */
+    HWND hwnd = NULL;
+    BOOL ours = FALSE;
+    /* Windows of one class share it; the last one takes it away, which may
+     * come between our look and our use. */
+    for (int attempt = 0; hwnd == NULL && attempt < 100; attempt++) {
+        WNDCLASSEXW other = {0};
+        other.cbSize = sizeof(other);
+        if (RegisterClassExW(&class) == 0) {
+            pump->error = GetLastError();
+            pump->failed = "RegisterClassExW";
+            if (pump->error != ERROR_CLASS_ALREADY_EXISTS ||
+                (GetClassInfoExW(instance, pump->class_name, &other) &&
+                 other.lpfnWndProc != pump_procedure)) {
+                goto done;
+            }
+        }
+        ours = TRUE;
+        /* Top-level, so that FindWindow, EnumWindows and broadcasts reach
+         * it; never shown, and no button in the task bar if something shows
+         * it. */
+        hwnd = CreateWindowExW(WS_EX_TOOLWINDOW | WS_EX_NOACTIVATE,
+                               pump->class_name, pump->title, WS_POPUP, 0, 0,
+                               0, 0, pump->message_only ? HWND_MESSAGE : NULL,
+                               NULL, instance, NULL);
+        if (hwnd == NULL) {
+            pump->error = GetLastError();
+            pump->failed = "CreateWindowExW";
+            if (pump->error != ERROR_CANNOT_FIND_WND_CLASS) {
+                goto done;
+            }
+        }
+    }
+    if (hwnd == NULL) {
+        goto done;
+    }
+    if (pump->lower_integrity &&
+        !pump_open_filter(hwnd, pump->limit_message, &pump->table)) {
+        pump->error = GetLastError();
+        pump->failed = "ChangeWindowMessageFilterEx";
+        pump_destroy(pump, hwnd);
+        goto done;
+    }
+    SetPropW(hwnd, WI_WINDOW_PROPERTY, (HANDLE)hwnd); /* FALSE does no harm */
+    pump->failed = NULL;
+    pump->hwnd = hwnd;
+    SetEvent(pump->started);
+    while (pump->hwnd != NULL) {
+        MSG message;
+        /* WM_QUIT without our asking is somebody else's idea: any program
+         * may post one to any thread. */
+        if (GetMessageW(&message, NULL, 0, 0) > 0 &&
+            (message.message != WM_TIMER || message.lParam == 0)) {
+            DispatchMessageW(&message); /* calls lParam of a WM_TIMER */
+        }
+        if (pump->hwnd != NULL &&
+            GetWindowThreadProcessId(hwnd, NULL) != pump->thread_id) {
+            pump->hwnd = NULL; /* gone without our asking */
+        }
+    }
+done:
+    InterlockedExchange(&pump->closing, 1);
+    wi_queue_close(&pump->queue);
+    if (ours) { /* fails while others use it */
+        UnregisterClassW(pump->class_name, instance);
+    }
+    SetEvent(pump->started);
+    wi_window_thread_ends(pump);
+    wi_pump_unref(pump);
+    return 0;
+}
+
+BOOL
+wi_pump_prepare(wi_pump *pump, size_t max_count, uint64_t max_bytes,
+                int overflow, const char **failed)
+{
+    *failed = "RegisterWindowMessageW";
+    pump->limit_message = RegisterWindowMessageW(WI_LIMIT_MESSAGE);
+    *failed = "CreateEventW";
+    pump->started = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (pump->started == NULL ||
+        !wi_queue_init(&pump->queue, max_count, max_bytes, overflow)) {
+        return FALSE;
+    }
+    *failed = "TlsAlloc";
+    return pump_random(&pump->cookie, sizeof(pump->cookie)) &&
+           InitOnceExecuteOnce(&pump_tls_once, pump_tls_init, NULL, NULL);
+}
+
+BOOL
+wi_pump_start(wi_pump *pump)
+{
+    uint64_t reserve = pump->max_message + PUMP_STACK_MARGIN;
+    wi_pump_ref(pump); /* the thread's own */
+    /* Suspended, so that all fields are there when the first message is. */
+    pump->thread =
+        CreateThread(NULL, (SIZE_T)reserve, pump_main, pump,
+                     STACK_SIZE_PARAM_IS_A_RESERVATION | CREATE_SUSPENDED,
+                     &pump->thread_id);
+    if (pump->thread == NULL) {
+        pump->error = GetLastError();
+        pump->failed = "CreateThread";
+        InterlockedDecrement(&pump->refs);
+        InterlockedExchange(&pump->closing, 1);
+        return FALSE;
+    }
+    ResumeThread(pump->thread);
+    WaitForSingleObject(pump->started, INFINITE);
+    if (pump->failed != NULL) {
+        WaitForSingleObject(pump->thread, INFINITE);
+    }
+    return pump->failed == NULL;
+}
+
+void
+wi_pump_ask_to_close(wi_pump *pump)
+{
+    InterlockedExchange(&pump->closing, 1);
+    wi_queue_close(&pump->queue);
+    HWND hwnd = pump->hwnd;
+    /* Sent, not posted: anybody can fill the queue of posted messages. */
+    if (hwnd != NULL && GetCurrentThreadId() != pump->thread_id) {
+        SendNotifyMessageW(hwnd, PUMP_COMMAND, (WPARAM)pump->cookie, 0);
+    }
+    else if (hwnd != NULL && pump->depth == 0) {
+        pump_destroy(pump, hwnd);
+    }
+}

@@ -1,0 +1,120 @@
+"""Messages sent to windows of any process.
+
+`send_copydata` delivers bytes to a window; `send_message` and `post_message`
+deliver two numbers. Each takes any kind of `winipc.message.lookup.Target`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from winipc import _core
+from winipc._core import (
+    in_send_message,
+    post_message,
+    register_message,
+    reply_message,
+    send_copydata,
+    send_message,
+)
+from winipc.errors import add_hint
+from winipc.message.lookup import Target, Window, hwnd_of
+
+__all__ = [
+    "HWND_BROADCAST",
+    "broadcast_message",
+    "in_send_message",
+    "mapping_is_ours",
+    "max_message_of",
+    "post_message",
+    "register_message",
+    "reply_message",
+    "send_copydata",
+    "send_message",
+]
+
+#: The target that stands for all top-level windows.
+HWND_BROADCAST = 0xFFFF
+
+#: What csrc/message/message.h calls WI_LIMIT_MESSAGE and WI_LIMIT_MARK.
+_LIMIT_MESSAGE = "winipc.MaxMessage"
+_LIMIT_MARK = 0x5749
+_LIMIT_BITS = 48
+
+
+def max_message_of(target: Target, *, timeout: float = 5.0) -> int | None:
+    """The largest message that a window of winipc takes, in bytes.
+
+    None for windows that cannot be asked: those of other programs, and those of
+    a higher integrity level that do not let the question in.
+
+    Win32: SendMessageTimeout.
+    """
+    try:
+        answer = send_message(target, _LIMIT_MESSAGE, timeout=timeout)
+    except PermissionError:
+        # Of a higher integrity level: it may let WM_COPYDATA in, and not this.
+        return None
+    if answer >> _LIMIT_BITS != _LIMIT_MARK:
+        return None
+    return answer & ((1 << _LIMIT_BITS) - 1)
+
+
+def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> None:
+    """Post a registered message to all top-level windows of the desktop.
+
+    Raises `ValueError` for a message that is not registered: others would be
+    taken for what they mean to each window.
+
+    Win32: PostMessage with HWND_BROADCAST.
+    """
+    if isinstance(message, str):
+        message = register_message(message)
+    if not 0xC000 <= message <= 0xFFFF:
+        raise ValueError(f"message {message:#x} is not a registered one")
+    post_message(HWND_BROADCAST, message, wparam, lparam)
+
+
+def mapping_is_ours(name: str) -> bool:
+    """Whether the user that this process runs as owns the mapping `name`.
+
+    For servers that are given a name in a message, as Pageant is: open the
+    mapping first, so that the name cannot go to another one, then ask.
+
+    Raises `FileNotFoundError` when there is none, and `PermissionError` when
+    it does not tell.
+
+    Win32: GetKernelObjectSecurity.
+    """
+    return _core._mapping_is_ours(name)
+
+
+def _explain(error: PermissionError, hwnd: int) -> None:
+    """Say which integrity levels are in the way, when that is what it is."""
+    try:
+        theirs = Window(hwnd).integrity
+        ours = _core._process_token(os.getpid())[1]
+    except OSError:
+        add_hint(error, "the receiver may run at a higher integrity level")
+        return
+    if theirs > ours:
+        add_hint(
+            error,
+            f"the receiver runs at integrity level {theirs:#x}, this process at "
+            f"{ours:#x}: it has to allow the message (allow_lower_integrity=True, "
+            "ChangeWindowMessageFilterEx), or both must run at the same level",
+        )
+
+
+def _check_limit(hwnd: int, size: int, timeout: float | None) -> None:
+    limit = max_message_of(hwnd, timeout=5.0 if timeout is None else timeout)
+    if limit is not None and size > limit:
+        raise ConnectionRefusedError(
+            errno.EMSGSIZE,
+            f"window {hwnd:#x} takes messages of at most {limit} bytes, not {size} "
+            "(max_message of its CopyDataWindow)",
+        )
+
+
+_core._set_send_hooks(hwnd_of, _explain, _check_limit)
