@@ -12,8 +12,8 @@ import dataclasses
 import time
 
 from winipc.bridge import bridge, game_mappings
-from winipc.cli.options import Commands, add_json, number, seconds
-from winipc.cli.output import human_size, print_json, print_line, print_table
+from winipc.cli.options import Commands, add_command, number, seconds
+from winipc.cli.output import print_json, print_line, print_table
 
 __all__ = ["add"]
 
@@ -22,11 +22,8 @@ _SLICE = 0.2
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "bridge",
-        help="share mappings with native Linux programs",
-        description=__doc__,
-        allow_abbrev=False,
+    parser = add_command(
+        commands, "bridge", run, "share mappings with native Linux programs", __doc__
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="name of a mapping, as the game has it"
@@ -45,8 +42,6 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--games", action="store_true", help="list the names that common games use"
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,7 +77,7 @@ def _list_games(arguments: argparse.Namespace) -> int:
     else:
         print_table(
             ("name", "bytes", "game", "content"),
-            [(row.name, human_size(row.size), row.game, row.content) for row in rows],
+            [(row.name, row.size, row.game, row.content) for row in rows],
             right=("bytes",),
         )
     return 0

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
-from winipc.cli.options import Commands, add_json
+from winipc.cli.options import Commands, add_command
 from winipc.exchange import Receiver, Sender, Transport
 
 __all__ = ["add"]
@@ -53,15 +53,8 @@ class Result:
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="send by all four transports",
-        description=__doc__,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "demo", run, "send by all four transports", __doc__)
     parser.add_argument("--receiver", metavar="NAME", help=argparse.SUPPRESS)
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

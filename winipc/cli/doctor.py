@@ -14,7 +14,7 @@ from typing import Any
 
 import winipc
 from winipc import _core
-from winipc.cli.options import Commands, add_json
+from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_fact, print_json, print_line, print_table
 from winipc.errors import add_hint
 from winipc.process._access import process_facts
@@ -41,15 +41,13 @@ class Check:
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
+    add_command(
+        commands,
         "doctor",
-        help="say what this system allows",
-        description=f"{__doc__} The status is 1 when something failed that should "
-        "always work.",
-        allow_abbrev=False,
+        run,
+        "say what this system allows",
+        f"{__doc__} The status is 1 when something failed that should always work.",
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

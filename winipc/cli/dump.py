@@ -7,14 +7,16 @@ a pipe as the lines that changed, with a * before each changed byte.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from winipc.cli import hexview
-from winipc.cli.options import Commands, add_json, interval, number
+from winipc.base.text import HEX_WIDTH, hex_rows
+from winipc.cli.options import Commands, add_command, number
 from winipc.cli.output import print_json, print_line, rich_module
 from winipc.cli.overlay import HELP, Overlay
-from winipc.cli.targets import Target, add_target, open_target
+from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
 from winipc.recording import changed_ranges
 
 __all__ = ["add"]
@@ -25,29 +27,16 @@ _CHANGED = "bold black on yellow"
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "dump", help="show memory", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "dump", run, "show memory", __doc__)
     add_target(parser)
-    parser.add_argument(
-        "--struct",
-        metavar="FORMAT",
-        help=HELP,
-    )
+    parser.add_argument("--struct", metavar="FORMAT", help=HELP)
     parser.add_argument(
         "--follow", action="store_true", help="show changes until Ctrl+C"
     )
-    parser.add_argument(
-        "--interval",
-        type=interval,
-        default=0.05,
-        help="seconds between two looks (%(default)s)",
-    )
+    add_interval(parser)
     parser.add_argument(
         "--count", type=number, help="with --follow: end after so many changes"
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +64,20 @@ def _show(target: Target, data: bytes, arguments: argparse.Namespace) -> None:
     elif arguments.struct is not None:
         print_line(arguments.struct.line(data))
     else:
-        print_line("\n".join(hexview.lines(target.address, data)))
+        print_line("\n".join(_hex_lines(target.address, data)))
+
+
+def _hex_lines(address: int, data: bytes) -> Iterator[str]:
+    """All rows; a * stands for rows that are equal to the one before."""
+    last, skipping = None, False
+    for row in hex_rows(address, data):
+        is_last = row.offset + HEX_WIDTH >= len(data)
+        if row.pairs != last or is_last:
+            yield row.line()
+        elif not skipping:
+            yield "*"
+        skipping = row.pairs == last
+        last = row.pairs
 
 
 def _as_json(
@@ -95,24 +97,18 @@ def _as_json(
 def _follow_lines(target: Target, arguments: argparse.Namespace) -> None:
     old = target.read()
     _show(target, old, arguments)
-    left = arguments.count
-    digits = hexview.digits_of(target.address + len(old))
-    while left is None or left > 0:
-        time.sleep(arguments.interval)
-        new = target.read()
-        if new == old:
-            continue
+    found = changes(target, old, arguments.interval)
+    for new in itertools.islice(found, arguments.count):
         if arguments.json or arguments.struct is not None:
             _show(target, new, arguments)
         else:
-            width = hexview.WIDTH
-            for at in range(0, len(new), width):
-                row, before = new[at : at + width], old[at : at + width]
+            for at in range(0, len(new), HEX_WIDTH):
+                row, before = new[at : at + HEX_WIDTH], old[at : at + HEX_WIDTH]
                 if row != before:
-                    marks = [i for i in range(len(row)) if row[i] != before[i]]
-                    print_line(hexview.line(target.address + at, row, digits, marks))
+                    changed = {i for i in range(len(row)) if row[i] != before[i]}
+                    shown = next(hex_rows(target.address + at, row))
+                    print_line(shown.line(changed))
         old = new
-        left = None if left is None else left - 1
 
 
 def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
@@ -140,16 +136,14 @@ def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
                 picture.append(f"{value}\n", _CHANGED if glow else "")
                 values_shown[name] = value
             return picture
-        shown = data[: max(height - 2, 1) * hexview.WIDTH]
-        digits = hexview.digits_of(target.address + len(data))
-        for at in range(0, len(shown), hexview.WIDTH):
-            row = shown[at : at + hexview.WIDTH]
-            start = len(picture)
-            picture.append(hexview.line(target.address + at, row, digits) + "\n")
-            for i in range(len(row)):
-                if now - changed_at.get(at + i, -_GLOW) < _GLOW:
+        shown = data[: max(height - 2, 1) * HEX_WIDTH]
+        for row in hex_rows(target.address, shown):
+            start = len(picture) + len(row.address)
+            picture.append(row.line() + "\n")
+            for i in range(len(row.pairs)):
+                if now - changed_at.get(row.offset + i, -_GLOW) < _GLOW:
                     # After the address: 3 columns for each byte, 1 in the middle.
-                    column = start + digits + 2 + 3 * i + (i >= hexview.WIDTH // 2)
+                    column = start + 2 + 3 * i + (i >= HEX_WIDTH // 2)
                     picture.stylize(_CHANGED, column, column + 2)
         if len(shown) < len(data):
             picture.append(f"... {len(data) - len(shown)} more bytes")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_json, message_size, number, seconds
-from winipc.cli.output import clean, note, print_json, print_line
-from winipc.message.message import Message
-from winipc.message.window import CopyDataWindow
+from winipc.base.text import clean
+from winipc.cli.options import Commands, add_command, add_end, counted, message_size
+from winipc.cli.output import note, print_json, print_line
+from winipc.message.window import CopyDataWindow, Message
 
 __all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "listen", help="print messages", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "listen", run, "print messages", __doc__)
     parser.add_argument("title", help="title of the window, by which senders find it")
     parser.add_argument("--class-name", help="name of its window class")
     parser.add_argument(
@@ -38,12 +36,7 @@ def add(commands: Commands) -> None:
         default=64 << 20,
         help="refuse messages of more bytes (%(default)s)",
     )
-    parser.add_argument("--count", type=number, help="end after so many messages")
-    parser.add_argument(
-        "--timeout", type=seconds, help="fail when nothing comes for so many seconds"
-    )
-    add_json(parser)
-    parser.set_defaults(run=run)
+    add_end(parser, "messages", "comes")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_message=arguments.max_message,
     ) as window:
         note(f"listening as {arguments.title!r}, window {window.hwnd:#x}, Ctrl+C ends")
-        left = arguments.count
-        while left is None or left > 0:
+        for _ in counted(arguments.count):
             try:
                 message = window.receive(arguments.timeout)
             except TimeoutError:
@@ -67,8 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
                 print_json(_fields(message))
             else:
                 print_line(_line(message, form))
-            if left is not None:
-                left -= 1
     return 0
 
 

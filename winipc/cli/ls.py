@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from typing import Any
 
-from winipc.cli.options import Commands, add_json
-from winipc.cli.output import human_size, print_json, print_table
+from winipc.cli.options import Commands, add_command
+from winipc.cli.output import print_json, print_table
 from winipc.process.process import processes
 from winipc.system.catalog import NamedObject, ObjectKind, holders, named_objects
 
@@ -15,9 +15,7 @@ __all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "ls", help="list named objects", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "ls", run, "list named objects", __doc__)
     parser.add_argument(
         "pattern",
         nargs="?",
@@ -31,8 +29,6 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also the processes that hold each of them, which takes longer",
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         [
             (
                 row.kind,
-                human_size(row.size),
+                row.size,
                 row.name,
                 *([_who(held[row.path], names)] if held is not None else []),
                 row.reason,

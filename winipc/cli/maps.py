@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_json, add_process
-from winipc.cli.output import human_size, print_json, print_table
+from winipc.cli.options import Commands, add_command, add_process
+from winipc.cli.output import print_json, print_table
 from winipc.memory.pages import MemoryProtection, MemoryState
 from winipc.process.process import RemoteProcess
 
@@ -24,17 +24,13 @@ _LETTERS = (
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "maps", help="show an address space", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "maps", run, "show an address space", __doc__)
     add_process(parser)
     parser.add_argument(
         "--regions",
         action="store_true",
         help="each region; without, those that were allocated at once are one row",
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,8 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         [
             (
                 f"{row['base']:#x}",
-                human_size(row["size"]),
-                human_size(row["committed"]),
+                row["size"],
+                row["committed"],
                 row["type"],
                 row["protection"],
                 row["label"],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
@@ -12,8 +14,10 @@ from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
 __all__ = [
     "Commands",
     "add_address",
-    "add_json",
+    "add_command",
+    "add_end",
     "add_process",
+    "counted",
     "factor",
     "interval",
     "message_size",
@@ -25,6 +29,8 @@ __all__ = [
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+#: What a command does: from its arguments to the exit status.
+Run: TypeAlias = Callable[[argparse.Namespace], int]
 
 #: A process id and the size of a message have 32 bits.
 _MOST_32 = 0xFFFFFFFF
@@ -104,8 +110,31 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_command(
+    commands: Commands, name: str, run: Run, help: str, description: str | None = None
+) -> argparse.ArgumentParser:
+    """The parser of a command that `run` carries out; it has `--json`."""
+    parser = commands.add_parser(
+        name, help=help, description=description or help, allow_abbrev=False
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
+    """When a command that goes on and on ends; see `counted`."""
+    parser.add_argument("--count", type=number, help=f"end after so many {what}")
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        help=f"fail when nothing {nothing} for so many seconds",
+    )
+
+
+def counted(count: int | None) -> Iterable[object]:
+    """As many steps as `--count` says, or steps without end."""
+    return itertools.count() if count is None else range(count)
 
 
 def add_process(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""How commands print: tables, JSON, hexadecimal; plain text where nobody looks.
+"""How commands print: lines, tables and JSON.
 
 On a terminal, and with `rich` installed, tables have lines and colours. In a pipe
 or without `rich` they are columns of text, with nothing cut off.
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
+from winipc.base.text import clean
+
 __all__ = [
-    "clean",
-    "human_size",
     "note",
     "print_fact",
     "print_json",
@@ -65,11 +65,6 @@ def print_fact(name: str, value: str, width: int) -> None:
     print_line(f"{name:<{width}}" + f"\n{'':<{width}}".join(lines))
 
 
-def human_size(size: int | None) -> str:
-    """Bytes as people write them, exactly."""
-    return "" if size is None else f"{size:,}"
-
-
 def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
@@ -79,11 +74,12 @@ def print_table(
 ) -> None:
     """A table with these headings; those in `right` are columns of numbers.
 
-    `style` is how rich shows a row, such as "red" or "". A last column in which
-    there is nothing is no trouble to look at in a pipe; on a terminal it is left out.
+    A number is shown exactly, with a comma between thousands. `style` is how rich
+    shows a row, such as "red" or "". A terminal does not show a last column in
+    which there is nothing.
     """
     to_right = set(right)
-    cells = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+    cells = [[_cell(cell) for cell in row] for row in rows]
     tables = rich_module("table")
     if tables is not None:
         styles = [style(row) if style else None for row in cells]
@@ -104,11 +100,10 @@ def print_table(
         print(_GAP.join(texts).rstrip())
 
 
-def clean(text: str) -> str:
-    """One line, in which no control character of somebody's reaches the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else clean(value)
 
 
 def _print_rich(

@@ -12,7 +12,7 @@ import re
 import struct
 from typing import Any
 
-from winipc.cli.output import clean
+from winipc.base.text import clean
 from winipc.memory.layout import Layout
 
 __all__ = ["HELP", "Overlay"]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from typing import Any
 
+from winipc.base.text import clean
 from winipc.cli.options import (
     Commands,
     add_address,
-    add_json,
+    add_command,
+    add_end,
+    counted,
     message_size,
     number,
-    seconds,
 )
-from winipc.cli.output import clean
+from winipc.cli.output import note, print_json, print_line
 from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Received, Receiver
 from winipc.exchange.transport import DEFAULT_MAPPING_SIZE
 
@@ -22,9 +23,7 @@ __all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "receive", help="print what is sent", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "receive", run, "print what is sent", __doc__)
     add_address(parser)
     parser.add_argument(
         "--mapping-size",
@@ -38,15 +37,10 @@ def add(commands: Commands) -> None:
         default=DEFAULT_MAX_MESSAGE,
         help="refuse messages of more bytes (%(default)s)",
     )
-    parser.add_argument("--count", type=number, help="end after so many messages")
-    parser.add_argument(
-        "--timeout", type=seconds, help="fail when nothing comes for so many seconds"
-    )
+    add_end(parser, "messages", "comes")
     parser.add_argument(
         "--hex", action="store_true", help="print the bytes in hexadecimal"
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,32 +50,27 @@ def run(arguments: argparse.Namespace) -> int:
         mapping_size=arguments.mapping_size,
         max_message=arguments.max_message,
     ) as receiver:
-        # On standard error: standard output has the messages and nothing else.
-        print(
-            f"listening as {arguments.title!r}, Ctrl+C ends",
-            file=sys.stderr,
-            flush=True,
-        )
-        left = arguments.count
-        while left is None or left > 0:
+        note(f"listening as {arguments.title!r}, Ctrl+C ends")
+        for _ in counted(arguments.count):
             received = receiver.receive(arguments.timeout)
-            print(_line(received, arguments), flush=True)
-            if left is not None:
-                left -= 1
+            if arguments.json:
+                print_json(_fields(received))
+            else:
+                print_line(_line(received, arguments.hex))
     return 0
 
 
-def _line(received: Received, arguments: argparse.Namespace) -> str:
-    if arguments.json:
-        return json.dumps(
-            {
-                "via": received.transport.value,
-                "bytes": len(received.data),
-                "pid": received.pid,
-                "hex": received.data.hex(),
-            }
-        )
-    if arguments.hex:
+def _fields(received: Received) -> dict[str, Any]:
+    return {
+        "via": received.transport.value,
+        "bytes": len(received.data),
+        "pid": received.pid,
+        "hex": received.data.hex(),
+    }
+
+
+def _line(received: Received, in_hex: bool) -> str:
+    if in_hex:
         shown = received.data.hex(" ")
     else:
         shown = clean(received.data.decode("utf-8", "backslashreplace"))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from winipc.cli.options import Commands, add_json, factor, number, seconds
+from winipc.cli.options import Commands, add_command, factor, number, seconds
 from winipc.cli.output import note, print_json, print_line
 from winipc.cli.targets import add_target, open_target
 from winipc.memory.mapping import SharedMapping
@@ -26,11 +26,8 @@ _SLICE = 0.2
 
 
 def add(commands: Commands) -> None:
-    record = commands.add_parser(
-        "record",
-        help="record a mapping to a file",
-        description=__doc__,
-        allow_abbrev=False,
+    record = add_command(
+        commands, "record", _record, "record a mapping to a file", __doc__
     )
     add_target(record)
     record.add_argument("file", type=Path, help="a new file")
@@ -41,14 +38,9 @@ def add(commands: Commands) -> None:
         "--seconds", type=seconds, metavar="N", help="end after so many seconds"
     )
     record.add_argument("--frames", type=number, help="end after so many changes")
-    add_json(record)
-    record.set_defaults(run=_record)
 
-    replay = commands.add_parser(
-        "replay",
-        help="make a recorded mapping anew",
-        description=__doc__,
-        allow_abbrev=False,
+    replay = add_command(
+        commands, "replay", _replay, "make a recorded mapping anew", __doc__
     )
     replay.add_argument("file", type=Path)
     replay.add_argument("--name", help="name of the mapping (the recorded one)")
@@ -64,8 +56,6 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="in the end keep the mapping as it is until Ctrl+C",
     )
-    add_json(replay)
-    replay.set_defaults(run=_replay)
 
 
 # ------------------------------------------------------------------ recording

@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 
-from winipc.cli.options import Commands, add_json, add_process, number
+from winipc.cli.options import Commands, add_command, add_process, number
 from winipc.cli.output import note, print_json, print_line
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType
@@ -17,9 +17,7 @@ __all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "scan", help="search a process", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "scan", run, "search a process", __doc__)
     add_process(parser)
     parser.add_argument(
         "pattern",
@@ -42,8 +40,6 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--no-progress", action="store_true", help="no progress bar on a terminal"
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

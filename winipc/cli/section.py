@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from winipc.cli.options import Commands, add_json
-from winipc.cli.output import human_size, print_json, print_line, print_table
+from winipc.cli.options import Commands, add_command
+from winipc.cli.output import print_json, print_line, print_table
 from winipc.pe import build_section_dll, inspect_dll
 
 __all__ = ["add"]
@@ -18,9 +18,7 @@ def add(commands: Commands) -> None:
         "section", help="DLLs with shared variables", description=__doc__
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    build = actions.add_parser(
-        "build", help="write a DLL, with no compiler", allow_abbrev=False
-    )
+    build = add_command(actions, "build", _build, "write a DLL, with no compiler")
     build.add_argument("path", type=Path, metavar="FILE.dll")
     build.add_argument(
         "variables", nargs="+", metavar="NAME=SIZE", help="a variable and its bytes"
@@ -32,12 +30,8 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also a .def file, of which linkers make an import library",
     )
-    add_json(build)
-    build.set_defaults(run=_build)
-    show = actions.add_parser("show", help="list shared variables", allow_abbrev=False)
+    show = add_command(actions, "show", _show, "list shared variables")
     show.add_argument("path", type=Path, metavar="FILE.dll")
-    add_json(show)
-    show.set_defaults(run=_show)
 
 
 def _build(arguments: argparse.Namespace) -> int:
@@ -80,7 +74,7 @@ def _show(arguments: argparse.Namespace) -> int:
                 row.name,
                 row.section,
                 row.offset,
-                human_size(row.size),
+                row.size,
                 "read" if row.readonly else "read, write",
             )
             for row in rows

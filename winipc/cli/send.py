@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
-from winipc.cli.options import Commands, add_address, add_json
+from winipc.cli.options import Commands, add_address, add_command, seconds
+from winipc.cli.output import print_json, print_line
 from winipc.exchange.sender import DEFAULT_TIMEOUT, Sender
 from winipc.exchange.transport import Transport
 
@@ -16,9 +16,7 @@ __all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "send", help="send to a receiver", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "send", run, "send to a receiver", __doc__)
     parser.add_argument(
         "text", nargs="?", help="text to send as UTF-8; - or none: standard input"
     )
@@ -30,11 +28,9 @@ def add(commands: Commands) -> None:
         help="transport (%(default)s)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
+        "--timeout", type=seconds, default=DEFAULT_TIMEOUT, help="seconds (%(default)s)"
     )
     add_address(parser)
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,19 +40,19 @@ def run(arguments: argparse.Namespace) -> int:
     ) as sender:
         start = time.perf_counter()
         answer = sender.send(data, via=arguments.via)
-        seconds = time.perf_counter() - start
+        taken = time.perf_counter() - start
     if arguments.json:
         fields = {
             "via": arguments.via,
             "bytes": len(data),
             "answer": answer,
-            "seconds": seconds,
+            "seconds": taken,
         }
-        print(json.dumps(fields))
+        print_json(fields)
     else:
-        print(
+        print_line(
             f"{len(data)} bytes sent via {arguments.via} "
-            f"in {seconds * 1000:.1f} ms, answer {answer}"
+            f"in {taken * 1000:.1f} ms, answer {answer}"
         )
     return 0
 

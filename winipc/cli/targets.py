@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import time
+from collections.abc import Iterator
 from typing import Protocol, Self
 
 from winipc.base.closing import Closing
-from winipc.cli.options import number, pid_or_name
+from winipc.cli.options import interval, number, pid_or_name
 from winipc.memory.mapping import SharedMapping
 from winipc.process.process import RemoteProcess
 
-__all__ = ["Target", "add_range", "add_target", "open_target"]
+__all__ = ["Target", "add_interval", "add_target", "changes", "open_target"]
 
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
@@ -91,11 +93,6 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         help="name of a mapping; or process id (or name.exe), a colon, and an address "
         "such as 0x7ff6a0001000 or game.exe+0x10f4",
     )
-    add_range(parser)
-
-
-def add_range(parser: argparse.ArgumentParser) -> None:
-    """Which part of it."""
     parser.add_argument(
         "--offset", type=number, default=0, help="bytes to leave out in front"
     )
@@ -103,6 +100,16 @@ def add_range(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=number,
         help=f"bytes (all of a mapping; {_DEFAULT_SIZE} of a process)",
+    )
+
+
+def add_interval(parser: argparse.ArgumentParser) -> None:
+    """How often to look."""
+    parser.add_argument(
+        "--interval",
+        type=interval,
+        default=0.05,
+        help="seconds between two looks (%(default)s)",
     )
 
 
@@ -124,3 +131,22 @@ def open_target(arguments: argparse.Namespace) -> Target:
         return _Mapping(arguments.target, arguments.offset, arguments.size)
     size = _DEFAULT_SIZE if arguments.size is None else arguments.size
     return _Memory(remote["process"], remote["place"], arguments.offset, size)
+
+
+def changes(
+    target: Target, old: bytes, interval: float, timeout: float | None = None
+) -> Iterator[bytes]:
+    """All bytes, each time that they are not what they were; `old` is the last look.
+
+    Raises TimeoutError when nothing changes for `timeout` seconds.
+    """
+    last = time.monotonic()
+    while True:
+        time.sleep(interval)
+        new = target.read()
+        now = time.monotonic()
+        if new != old:
+            last, old = now, new
+            yield new
+        elif timeout is not None and now - last >= timeout:
+            raise TimeoutError(f"nothing changed within {timeout} s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_json, pid
+from winipc.cli.options import Commands, add_command, pid
 from winipc.cli.output import print_json, print_table
 from winipc.message.lookup import Window, find_windows
 
@@ -13,9 +13,7 @@ __all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "windows", help="list windows", description=__doc__, allow_abbrev=False
-    )
+    parser = add_command(commands, "windows", run, "list windows", __doc__)
     parser.add_argument("--title", help="only with this title")
     parser.add_argument("--class-name", help="only of this class")
     parser.add_argument("--pid", type=pid, help="only of this process")
@@ -27,8 +25,6 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--visible", action="store_true", help="only those that are shown"
     )
-    add_json(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         [
             (
                 f"{row['hwnd']:#x}",
-                row["pid"],
+                str(row["pid"]),
                 (row["executable"] or "?").rpartition("\\")[2],
                 row["class"],
                 row["title"],

@@ -5,17 +5,18 @@ address space, a window with the messages that wait. The functions here make the
 same views with options, keep one up to date (`live`), and give receivers that
 survive when their cell runs again (`receiver`, `window`).
 
-Views are plain HTML. What comes from others (titles, texts, paths, names of fields)
-is escaped, sizes are bounded, and an object that is closed or gone shows just that.
+Views are plain HTML. Text of other programs (titles, messages, paths, names of
+fields) is escaped, sizes are bounded, and an object that is closed or gone shows
+just that.
 Only `live` needs IPython, which `pip install winipc[jupyter]` brings.
 """
 
+from winipc.jupyter.choosing import view_of
 from winipc.jupyter.hexdump import HexView, hexview
 from winipc.jupyter.picture import AddressSpace, address_space, memory_map
 from winipc.jupyter.queues import messages
 from winipc.jupyter.receivers import receiver, window
 from winipc.jupyter.updating import LiveView, live, stop_all
-from winipc.jupyter.views import view_of
 
 __all__ = [
     "AddressSpace",

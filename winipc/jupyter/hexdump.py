@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from winipc.base.text import HEX_WIDTH, HexRow, hex_rows, size_text
 from winipc.jupyter.fields import Leaf, leaves, make_layout
-from winipc.jupyter.markup import View, clean, escape, note, size_text, table
-from winipc.jupyter.targets import describe, gone, read_bytes, size_of
+from winipc.jupyter.markup import chip, dim, escape, mono, note, table
+from winipc.jupyter.view import View, read_bytes, size_of
 
 __all__ = ["HexView", "hexview"]
 
-_WIDTH = 16
 _DEFAULT_SIZE = 256
 #: Up to here a mapping is read in one go, without giving other threads a turn;
 #: and nobody reads more lines than this.
@@ -70,7 +70,7 @@ class HexView(View):
     ) -> None:
         if offset < 0 or (size is not None and size < 0):
             raise ValueError("offset and size must not be negative")
-        self.memory = memory
+        super().__init__(memory)
         self.layout = None if layout is None else make_layout(layout)
         self.offset = offset
         self.address = address
@@ -88,15 +88,9 @@ class HexView(View):
         #: Seconds for which a `Snapshot` is waited for to be whole.
         self.patience = 1.0
 
-    def gone(self) -> str | None:
-        return gone(self.memory)
-
-    def _head(self) -> str:
-        return describe(self.memory)
-
     def _read(self) -> tuple[bytes, bytes]:
         return read_bytes(
-            self.memory, self.address, self.offset, self.size, self.patience
+            self.target, self.address, self.offset, self.size, self.patience
         )
 
     def _body(self) -> str:
@@ -127,31 +121,19 @@ class HexView(View):
             parts.append(self._table(self.layout.name, start, data, valid))
         total = None
         with contextlib.suppress(ValueError):
-            total = size_of(self.memory)
+            total = size_of(self.target)
         if self.layout is None and total is not None:
             rest = total - self.offset - len(data)
             if rest > 0:
-                parts.append(
-                    f"<div class='wi-dim'>{escape(size_text(rest))} more; "
-                    "winipc.jupyter.hexview(..., offset=, size=) shows others</div>"
-                )
+                more = "winipc.jupyter.hexview(..., offset=, size=) shows others"
+                parts.append(dim(f"{size_text(rest)} more; {more}"))
         return "".join(parts)
 
     def __str__(self) -> str:
         """The same in plain text, without the fields."""
         data, valid = self._read()
         start = self.offset + (self.address or 0)
-        digits = _digits(start + len(data))
-        return "\n".join(
-            f"{start + at:0{digits}x}  "
-            + " ".join(_pair(data, valid, i) for i in _row(at, data)).ljust(47)
-            + "  "
-            + "".join(_letter(data, valid, i) for i in _row(at, data))
-            for at in range(0, len(data), _WIDTH)
-        )
-
-    def __repr__(self) -> str:
-        return f"<HexView of {clean(repr(self.memory))}>"
+        return "\n".join(row.line() for row in hex_rows(start, data, valid))
 
     # ------------------------------------------------------------------ lines
 
@@ -167,44 +149,55 @@ class HexView(View):
             + escape(self._value(leaf, data, valid))
             for leaf in self._leaves
         ]
-        digits = _digits(start + len(data))
         skipped = 0
-        for at in range(0, len(data), _WIDTH):
-            row = _row(at, data)
-            zero = not any(data[i] for i in row) and all(valid[i] for i in row)
-            plain = all(owner[i] is None and i not in changed for i in row)
-            last = at + _WIDTH >= len(data)
-            # The first and the last of many zero lines are shown.
-            before = at and not any(data[at - _WIDTH : at])
-            if zero and plain and before and not last:
+        zeros_before = False
+        for row in hex_rows(start, data, valid):
+            cells = range(row.offset, row.offset + len(row.pairs))
+            zeros = set(row.pairs) == {"00"}
+            plain = all(owner[i] is None and i not in changed for i in cells)
+            last = row.offset + HEX_WIDTH >= len(data)
+            # The first and the last of many rows of zeros are shown.
+            if zeros and plain and zeros_before and not last:
                 skipped += 1
                 continue
+            zeros_before = zeros
             if skipped:
                 yield f"<span class='wi-dim'>*  {skipped} more of zeros</span>"
                 skipped = 0
-            hexes, letters = [], []
-            for number, group in itertools.groupby(row, lambda i: owner[i]):
-                cells = list(group)
-                pairs = " ".join(
-                    _mark(_pair(data, valid, i), i, changed) for i in cells
+            yield self._line(row, owner, tips, changed)
+
+    def _line(
+        self, row: HexRow, owner: list[int | None], tips: list[str], changed: set[int]
+    ) -> str:
+        """A row in HTML: bytes of a field are together in a span with its tip."""
+        pairs: list[str] = []
+        letters: list[str] = []
+        cells = range(row.offset, row.offset + len(row.pairs))
+        for number, group in itertools.groupby(cells, owner.__getitem__):
+            opening = closing = ""
+            if number is not None:
+                closing = "</span>"
+                opening = (
+                    f"<span class='wi-f' style='background:{_colour(number)}' "
+                    f"title='{tips[number]}'>"
                 )
-                text = "".join(
-                    _mark(html.escape(_letter(data, valid, i)), i, changed)
-                    for i in cells
+            own = list(group)
+            for parts, between, texts in (
+                (pairs, " ", row.pairs),
+                (letters, "", row.letters),
+            ):
+                marked = (
+                    f"<b class='wi-new'>{html.escape(texts[i - row.offset])}</b>"
+                    if i in changed
+                    else html.escape(texts[i - row.offset])
+                    for i in own
                 )
-                if number is not None:
-                    opening = (
-                        f"<span class='wi-f' style='background:{_colour(number)}' "
-                        f"title='{tips[number]}'>"
-                    )
-                    pairs, text = f"{opening}{pairs}</span>", f"{opening}{text}</span>"
-                hexes.append(pairs)
-                letters.append(text)
-            padding = "   " * (_WIDTH - len(row))
-            yield (
-                f"<span class='wi-dim'>{start + at:0{digits}x}</span>  "
-                f"{' '.join(hexes)}{padding}  {''.join(letters)}"
-            )
+                parts.append(f"{opening}{between.join(marked)}{closing}")
+        padding = "   " * (HEX_WIDTH - len(row.pairs))
+        return (
+            f"<span class='wi-dim'>{row.address}</span>  "
+            f"{' '.join(pairs)}{padding}  {''.join(letters)}"
+        )
 
     def _value(self, leaf: Leaf, data: bytes, valid: bytes) -> str:
         end = leaf.offset + leaf.size
@@ -217,11 +210,10 @@ class HexView(View):
     def _table(self, name: str, start: int, data: bytes, valid: bytes) -> str:
         rows = [
             (
-                f"<span class='wi-chip' style='background:{_colour(number)}'></span>"
-                f"{escape(leaf.name)}",
+                chip(_colour(number)) + escape(leaf.name),
                 escape(leaf.type),
                 f"{start + leaf.offset:#x}",
-                f"<span class='wi-mono'>{escape(value)}</span>",
+                mono(value),
             )
             for number, (leaf, value) in enumerate(
                 (leaf, self._value(leaf, data, valid)) for leaf in self._leaves
@@ -234,25 +226,5 @@ class HexView(View):
         return listed
 
 
-def _row(at: int, data: bytes) -> range:
-    return range(at, min(at + _WIDTH, len(data)))
-
-
-def _pair(data: bytes, valid: bytes, i: int) -> str:
-    return f"{data[i]:02x}" if valid[i] else "??"
-
-
-def _letter(data: bytes, valid: bytes, i: int) -> str:
-    return chr(data[i]) if valid[i] and 32 <= data[i] < 127 else "·"
-
-
-def _mark(text: str, i: int, changed: set[int]) -> str:
-    return f"<b class='wi-new'>{text}</b>" if i in changed else text
-
-
 def _colour(number: int) -> str:
     return _COLOURS[number % len(_COLOURS)]
-
-
-def _digits(end: int) -> int:
-    return 16 if end > 0xFFFF_FFFF_FFFF else 12 if end > 0xFFFF_FFFF else 8

@@ -1,16 +1,18 @@
-"""HTML of which no part comes from elsewhere unescaped."""
+"""The HTML that views share; all text of other programs in it is escaped."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = ["View", "clean", "escape", "head", "note", "size_text", "table"]
+from winipc.base.text import clean
 
-#: Characters of a text that somebody else wrote.
+__all__ = ["chip", "dim", "escape", "framed", "head", "mono", "note", "table"]
+
+#: Characters of a text that another program wrote.
 _LONGEST = 200
 
-#: For one view, so that each stands alone: outputs are moved and deleted.
+#: Each view has its own copy, since notebooks move and delete outputs one by one.
 _STYLE = """<style>
 .winipc{font-size:13px;line-height:1.35;margin:4px 0}
 .winipc *{box-sizing:border-box}
@@ -36,52 +38,49 @@ white-space:nowrap}
 </style>"""
 
 
-def clean(text: object, limit: int = _LONGEST) -> str:
-    """A text of somebody else's on one line, with nothing invisible in it.
-
-    Control characters, those that turn the direction of text, and halves of
-    characters (which could not even be sent to a notebook) become escapes.
-    """
-    string = str(text)
-    shown = "".join(
-        letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for letter in string[:limit]
-    )
-    return shown + "…" if len(string) > limit else shown
-
-
 def escape(text: object, limit: int = _LONGEST) -> str:
-    """The same, for HTML: as text, or in an attribute with quotes around it."""
+    """A text for HTML: between tags, or in an attribute within quotes."""
     return html.escape(clean(text, limit), quote=True)
 
 
-def size_text(size: int) -> str:
-    """A number of bytes for people."""
-    if size < 1024:
-        return f"{size} bytes"
-    power = min((size.bit_length() - 1) // 10, 4)
-    return f"{size / 1024**power:.4g} {'KMGT'[power - 1]}iB"
+def framed(parts: Iterable[str]) -> str:
+    """A whole view."""
+    return f"<div class='winipc'>{_STYLE}{''.join(parts)}</div>"
 
 
 def head(kind: str, name: object, *facts: object) -> str:
     """The first line of a view."""
     title = f"<b>{escape(kind)}</b>"
     if name is not None:
-        title += f" <span class='wi-mono'>{escape(name)}</span>"
+        title += f" {mono(name)}"
     rest = "".join(f" · {escape(fact)}" for fact in facts if fact is not None)
     return f"<div class='wi-head'>{title}{rest}</div>"
 
 
 def note(text: object) -> str:
+    """A remark, such as an error."""
     return f"<div class='wi-note'>{escape(text, 600)}</div>"
+
+
+def dim(text: object) -> str:
+    """A line that stands back."""
+    return f"<div class='wi-dim'>{escape(text)}</div>"
+
+
+def mono(text: object) -> str:
+    """Text in letters of one width."""
+    return f"<span class='wi-mono'>{escape(text)}</span>"
+
+
+def chip(colour: str) -> str:
+    """A small square of this colour."""
+    return f"<span class='wi-chip' style='background:{colour}'></span>"
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
 ) -> str:
-    """A table of cells that are HTML already; those of `right` are numbers."""
+    """A table of cells that are HTML already; the columns `right` are numbers."""
     marks = [" class='wi-r'" if i in right else "" for i in range(len(columns))]
     names = "".join(
         f"<th{m}>{escape(c)}</th>" for c, m in zip(columns, marks, strict=True)
@@ -93,31 +92,3 @@ def table(
         for row in rows
     )
     return f"<table class='wi-table'><tr>{names}</tr>{lines}</table>"
-
-
-class View:
-    """What is shown of an object; each time it is shown, it looks anew."""
-
-    def html(self) -> str:
-        """The HTML now. An object that is closed or gone is said to be so."""
-        # It may close or end between any two looks at it.
-        parts = []
-        for part in (self._head, self._body):
-            try:
-                parts.append(part())
-            except (OSError, ValueError, LookupError, BufferError) as error:
-                parts.append(note(f"{type(error).__name__}: {error}"))
-        return f"<div class='winipc'>{_STYLE}{''.join(parts)}</div>"
-
-    def gone(self) -> str | None:
-        """Why there will be nothing new to see, or None."""
-        return None
-
-    def _head(self) -> str:
-        raise NotImplementedError
-
-    def _body(self) -> str:
-        raise NotImplementedError
-
-    def _repr_html_(self) -> str:
-        return self.html()

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
-from winipc.jupyter.markup import View, clean, escape, note, size_text, table
-from winipc.jupyter.targets import describe, gone
+from winipc.base.text import clean, size_text
+from winipc.jupyter.markup import chip, escape, note, table
+from winipc.jupyter.view import View
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.process.process import RemoteProcess
 from winipc.process.types import Region
@@ -193,11 +194,8 @@ class AddressSpace(View):
     def __init__(self, process: RemoteProcess, *, width: int = 960) -> None:
         if not 320 <= width <= 4096:
             raise ValueError("width must be from 320 to 4096 pixels")
-        self.process = process
+        super().__init__(process)
         self.width = width
-
-    def gone(self) -> str | None:
-        return gone(self.process)
 
     def svg(self) -> str:
         """The picture alone, as an SVG document.
@@ -205,27 +203,21 @@ class AddressSpace(View):
         Raises:
             ProcessLookupError: the process has exited.
         """
-        names = _names(self.process)
-        regions = list(self.process.regions(paths=True))
+        names = _names(self.target)
+        regions = list(self.target.regions(paths=True))
         return self._draw(regions, names)
-
-    def _head(self) -> str:
-        return describe(self.process)
 
     def _body(self) -> str:
         if (end := self.gone()) is not None:
             return note(f"the process is no more to be seen: {end}")
-        names = _names(self.process)
-        regions = list(self.process.regions(paths=True))
+        names = _names(self.target)
+        regions = list(self.target.regions(paths=True))
         used = [r for r in regions if r.state != MemoryState.FREE]
         rows = _table(used, names, _MOST_ROWS)
         return (
             f"{_legend(used)}{self._draw(regions, names)}"
             f"<details><summary>{len(used)} regions as rows</summary>{rows}</details>"
         )
-
-    def __repr__(self) -> str:
-        return f"<AddressSpace of {clean(repr(self.process))}>"
 
     def _draw(self, regions: list[Region], names: dict[int, str]) -> str:
         drawing = _Drawing(self.width)
@@ -394,10 +386,7 @@ def _legend(used: list[Region]) -> str:
 
 
 def _item(colour: str, text: str) -> str:
-    return (
-        f"<span class='wi-item'><span class='wi-chip' style='background:{colour}'>"
-        f"</span>{escape(text)}</span>"
-    )
+    return f"<span class='wi-item'>{chip(colour)}{escape(text)}</span>"
 
 
 # -------------------------------------------------------------------- the rows
@@ -416,26 +405,17 @@ class MapRows(View):
     ) -> None:
         if limit < 0:
             raise ValueError("limit must not be negative")
-        self.process = process
+        super().__init__(process)
         self.start = start
         self.stop = stop
         self.limit = min(limit, 10 * _MOST_ROWS)
 
-    def gone(self) -> str | None:
-        return gone(self.process)
-
-    def _head(self) -> str:
-        return describe(self.process)
-
     def _body(self) -> str:
         if (end := self.gone()) is not None:
             return note(f"the process is no more to be seen: {end}")
-        found = self.process.regions(self.start, self.stop, paths=True)
+        found = self.target.regions(self.start, self.stop, paths=True)
         used = [r for r in found if r.state != MemoryState.FREE]
-        return _table(used, _names(self.process), self.limit)
-
-    def __repr__(self) -> str:
-        return f"<MapRows of {clean(repr(self.process))}>"
+        return _table(used, _names(self.target), self.limit)
 
 
 def _table(used: list[Region], names: dict[int, str], limit: int) -> str:
@@ -452,14 +432,13 @@ def _table(used: list[Region], names: dict[int, str], limit: int) -> str:
 def _rows(used: list[Region], names: dict[int, str]) -> Iterator[tuple[str, ...]]:
     for region in used:
         _, colour = _kind_of(region)
-        chip = f"<span class='wi-chip' style='background:{colour}'></span>"
         what = names.get(region.allocation_base) or region.path or ""
         protection = region.protection
         yield (
             f"{region.base:#x}",
             escape(size_text(region.size)),
             escape(_name(region.state)),
-            chip + escape(_name(region.type)),
+            chip(colour) + escape(_name(region.type)),
             escape(_name(protection)) if protection else "",
             escape(what),
         )

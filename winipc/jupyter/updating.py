@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from winipc.jupyter.choosing import view_of
 from winipc.jupyter.hexdump import HexView
-from winipc.jupyter.markup import View, escape
+from winipc.jupyter.markup import escape
 from winipc.jupyter.picture import AddressSpace, MapRows
-from winipc.jupyter.views import view_of
+from winipc.jupyter.view import View
 from winipc.memory.snapshot import Snapshot
 from winipc.process.process import RemoteProcess
 
@@ -296,18 +297,18 @@ def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
     """
     if view.gone() is not None:
         return view, None
-    if isinstance(view, HexView) and isinstance(view.memory, Snapshot):
+    if isinstance(view, HexView) and isinstance(view.target, Snapshot):
         impatient = copy.copy(view)
         impatient.patience = 0
         return impatient, None
     if isinstance(view, AddressSpace):
-        own = view.process._duplicate()
+        own = view.target._duplicate()
         return AddressSpace(own, width=view.width), own
     if isinstance(view, MapRows):
-        own = view.process._duplicate()
+        own = view.target._duplicate()
         return MapRows(own, view.start, view.stop, limit=view.limit), own
-    if isinstance(view, HexView) and isinstance(view.memory, RemoteProcess):
-        own = view.memory._duplicate()
+    if isinstance(view, HexView) and isinstance(view.target, RemoteProcess):
+        own = view.target._duplicate()
         return (
             HexView(
                 own,

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from winipc.message.message import WM_COPYDATA, Message
-from winipc.message.send import register_message
-from winipc.message.window import CopyDataWindow
+from winipc.base.text import HEX_WIDTH, hex_rows
+from winipc.message.lookup import register_message
+from winipc.message.window import WM_COPYDATA, CopyDataWindow, Message
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -172,13 +172,10 @@ def _short(data: bytes | str) -> str:
 
 def _dump(label: str, data: bytes, at: int) -> list[str]:
     """A few rows of a hex view around an offset."""
-    rows = []
-    begin = max(0, at // 16 * 16 - 16)
-    for offset in range(begin, min(len(data), begin + 48), 16):
-        row = data[offset : offset + 16]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        rows.append(f"{label:>10} {offset:06x}  {row.hex(' '):<47}  {text}")
-    return rows or [f"{label:>10} (nothing)"]
+    begin = max(0, at // HEX_WIDTH - 1) * HEX_WIDTH
+    rows = hex_rows(begin, data[begin : begin + 3 * HEX_WIDTH])
+    lines = [f"{label:>10} {row.line()}" for row in rows]
+    return lines or [f"{label:>10} (nothing)"]
 
 
 def _data_difference(expected: bytes, came: bytes) -> list[str]:

@@ -1,28 +1,65 @@
-"""What views know about each kind of object: its name, its bytes, its end."""
+"""`View`: what is shown of an object, and what views know about each kind of it."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Any
 
-from winipc.jupyter.markup import clean, head, size_text
+from winipc.base.text import clean, size_text
+from winipc.exchange import Receiver
+from winipc.jupyter.markup import framed, head, note
 from winipc.memory.mapping import MappingView, SharedMapping
 from winipc.memory.pages import PAGE_SIZE
 from winipc.memory.snapshot import Snapshot
-from winipc.message.message import Message
+from winipc.message.window import CopyDataWindow, Message
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 
-__all__ = ["describe", "gone", "read_bytes", "size_of"]
+__all__ = ["View", "gone", "read_bytes", "size_of"]
 
 
-def describe(target: Any) -> str:
+class View:
+    """What is shown of an object; each time it is shown, it looks anew."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+
+    def html(self) -> str:
+        """The HTML now. Of an object that is closed or gone, it says just that."""
+        # It may close or end between any two looks at it.
+        parts = []
+        for part in (self._head, self._body):
+            try:
+                parts.append(part())
+            except (OSError, ValueError, LookupError, BufferError) as error:
+                parts.append(note(f"{type(error).__name__}: {error}"))
+        return framed(parts)
+
+    def gone(self) -> str | None:
+        """Why there will be nothing new to see, or None."""
+        return gone(self.target)
+
+    def _head(self) -> str:
+        return _describe(self.target)
+
+    def _body(self) -> str:
+        """What is below the first line."""
+        return ""
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {clean(repr(self.target))}>"
+
+
+def _describe(target: Any) -> str:
     """The first line of a view of this object."""
     kind = type(target).__name__
     if getattr(target, "closed", False) is True:
         name = None
         with contextlib.suppress(ValueError):
-            name = getattr(target, "name", None)
+            name = getattr(target, "name", None) or getattr(target, "title", None)
         return head(kind, name, "closed")
     if isinstance(target, SharedMapping):
         exact = "" if target.size_is_exact else "up to "
@@ -35,11 +72,21 @@ def describe(target: Any) -> str:
     if isinstance(target, SharedSection):
         return head(kind, target.symbol, size_text(target.size), target.path)
     if isinstance(target, RemoteProcess):
-        return head(kind, _program(target), *_facts(target))
+        return head(kind, _program(target), *_facts_of_process(target))
     if isinstance(target, Snapshot):
         return head(kind, None, target.kind, f"record {target.sequence}")
     if isinstance(target, Message):
-        return head(kind, None, clean(repr(target)))
+        return head(kind, None, repr(target))
+    if isinstance(target, CopyDataWindow):
+        return head(kind, repr(target.title), *_facts_of_window(target))
+    if isinstance(target, Receiver):
+        return head(
+            kind,
+            repr(target.title),
+            f"hwnd {target.window.hwnd:#x}",
+            f"up to {size_text(target.max_message)} in a message",
+            f"{target.refused} refused" if target.refused else None,
+        )
     total = size_of(target)
     return head(kind, None, None if total is None else size_text(total))
 
@@ -51,13 +98,26 @@ def _program(process: RemoteProcess) -> str | None:
         return None
 
 
-def _facts(process: RemoteProcess) -> list[str]:
+def _facts_of_process(process: RemoteProcess) -> list[str]:
     facts = [f"pid {process.pid}"]
     with contextlib.suppress(OSError):  # it has exited, or may not be asked
         facts.append("64 bits" if process.is_64bit else "32 bits")
     if (end := gone(process)) is not None:
         facts.append(end)
     return facts
+
+
+def _facts_of_window(window: CopyDataWindow) -> list[str]:
+    counts = {
+        "refused": window.refused,
+        "rejected": window.rejected,
+        "dropped": window.dropped,
+    }
+    return [
+        f"hwnd {window.hwnd:#x}",
+        f"{window.pending} waiting, {size_text(window.pending_bytes)}",
+        *(f"{number} {what}" for what, number in counts.items() if number),
+    ]
 
 
 def gone(target: Any) -> str | None:
@@ -92,7 +152,7 @@ def read_bytes(
 ) -> tuple[bytes, bytes]:
     """At most `size` bytes of an object, and for each a 1 where it is real.
 
-    `patience` is for how many seconds a record is waited for to be whole.
+    `patience` is how many seconds a `Snapshot` may take to give a whole record.
     """
     if isinstance(target, RemoteProcess):
         if address is None:

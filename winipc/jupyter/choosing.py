@@ -6,9 +6,9 @@ from typing import Any
 
 from winipc.exchange import Receiver
 from winipc.jupyter.hexdump import HexView
-from winipc.jupyter.markup import View
 from winipc.jupyter.picture import AddressSpace
-from winipc.jupyter.queues import MessageView, ReceiverView
+from winipc.jupyter.queues import MessageView
+from winipc.jupyter.view import View
 from winipc.memory.layout import StructView
 from winipc.message.window import CopyDataWindow
 from winipc.process.process import RemoteProcess
@@ -33,7 +33,7 @@ def view_of(target: Any, **options: Any) -> View:
     if isinstance(target, CopyDataWindow):
         return MessageView(target, **options)
     if isinstance(target, Receiver):
-        return ReceiverView(target, **options)
+        return View(target, **options)
     if isinstance(target, StructView):
         memory, layout, offset = target._memory, target._layout, target._offset
         return HexView(memory, layout, **({"offset": offset} | options))

@@ -1,0 +1,76 @@
+"""How bytes, sizes and the texts of other programs are shown to people."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+__all__ = ["HEX_WIDTH", "HexRow", "clean", "hex_rows", "size_text"]
+
+#: Bytes in a row of a hex dump.
+HEX_WIDTH = 16
+
+
+def clean(text: object, limit: int | None = None) -> str:
+    """A text on one line, with nothing invisible in it; cut after `limit` characters.
+
+    Control characters, those that turn the direction of text, and halves of
+    surrogate pairs become escapes, so another program's text can neither steer a
+    terminal nor be refused by a notebook.
+    """
+    string = str(text)
+    shown = string[:limit]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return shown + "…" if limit is not None and len(string) > limit else shown
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people."""
+    if size < 1024:
+        return f"{size} bytes"
+    power = min((size.bit_length() - 1) // 10, 4)
+    return f"{size / 1024**power:.4g} {'KMGT'[power - 1]}iB"
+
+
+@dataclass(frozen=True, slots=True)
+class HexRow:
+    """One row of a hex dump: an address, pairs of digits, and letters."""
+
+    #: Where its first byte is in the data.
+    offset: int
+    address: str
+    #: For each byte two digits, or "??" where it could not be read.
+    pairs: list[str]
+    letters: list[str]
+
+    def line(self, changed: Container[int] = ()) -> str:
+        """The row as text; a * precedes each byte whose offset is in `changed`."""
+        cells = [
+            ("*" if offset in changed else " ") + pair
+            for offset, pair in enumerate(self.pairs, self.offset)
+        ]
+        cells += ["   "] * (HEX_WIDTH - len(cells))
+        half = HEX_WIDTH // 2
+        left, right = "".join(cells[:half]), "".join(cells[half:])
+        return f"{self.address} {left} {right}  {''.join(self.letters)}"
+
+
+def hex_rows(address: int, data: bytes, valid: bytes | None = None) -> Iterator[HexRow]:
+    """The rows of a hex dump of `data`, whose first byte is at `address`.
+
+    `valid` has a 0 for each byte that could not be read.
+    """
+    end = address + len(data)
+    digits = 16 if end > 0xFFFF_FFFF_FFFF else 12 if end > 0xFFFF_FFFF else 8
+    for at in range(0, len(data), HEX_WIDTH):
+        bytes_of_row = range(at, min(at + HEX_WIDTH, len(data)))
+        known = [valid is None or valid[i] for i in bytes_of_row]
+        row = zip(data[at : at + HEX_WIDTH], known, strict=True)
+        shown = [(f"{b:02x}", chr(b)) if ok else ("??", "") for b, ok in row]
+        yield HexRow(
+            at,
+            f"{address + at:0{digits}x}",
+            [pair for pair, _ in shown],
+            [c if c.isascii() and c.isprintable() and c else "." for _, c in shown],
+        )
