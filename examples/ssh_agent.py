@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import winipc
 from winipc import decoders
-from winipc.message.send import mapping_is_ours
+from winipc.message import mapping_is_ours
 
 NAME = "Pageant"
 COPYDATA_ID = 0x804E50BA

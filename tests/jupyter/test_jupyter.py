@@ -546,6 +546,26 @@ def test_live_view_follows_the_memory(
     assert view.wait(timeout=0)
 
 
+def test_wait_for_updates_counts_seconds_and_not_wakes(
+    shell: FakeShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each update wakes the wait, which goes on for as long as was asked."""
+
+    class Woken(wj.LiveView):
+        looks = 0
+
+        @property
+        def running(self) -> bool:
+            self.looks += 1
+            self.updates = self.looks // 2000
+            return True
+
+    view = Woken(updating._FunctionLook(str), None, 1, None)
+    monkeypatch.setattr(view._change, "wait", lambda timeout: True)
+    assert view.wait(100, updates=1)
+    assert not view.wait(0, updates=10)
+
+
 def test_live_view_sends_only_what_is_new(
     shell: FakeShell, mapping: winipc.SharedMapping
 ) -> None:
@@ -648,7 +668,7 @@ def test_live_view_of_a_process(
         assert "has exited" in view.reason
     with winipc.RemoteProcess.open(os.getpid()) as process:
         view = wj.live(wj.memory_map(process, limit=5), 0.001)
-        assert view.wait(1, DEADLINE) or view.running
+        assert view.wait(DEADLINE, updates=1) or view.running
     assert view.wait(timeout=DEADLINE)
     assert view.reason == "closed"
 

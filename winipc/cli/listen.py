@@ -6,9 +6,17 @@ import argparse
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.cli.options import Commands, add_command, add_end, counted, message_size
+from winipc.cli.options import (
+    Commands,
+    add_command,
+    add_end,
+    add_exist_ok,
+    counted,
+    message_size,
+)
 from winipc.cli.output import note, print_json, print_line
-from winipc.message.window import CopyDataWindow, Message
+from winipc.exchange.receiver import require_free_title
+from winipc.message import CopyDataWindow, Message
 
 __all__ = ["add"]
 
@@ -36,17 +44,22 @@ def add(commands: Commands) -> None:
         default=64 << 20,
         help="refuse messages of more bytes (%(default)s)",
     )
+    add_exist_ok(parser)
     add_end(parser, "messages", "comes")
 
 
 def run(arguments: argparse.Namespace) -> int:
     form = "json" if arguments.json else arguments.format
+    if not arguments.exist_ok:
+        require_free_title(arguments.title)
     with CopyDataWindow.create(
         arguments.title,
         class_name=arguments.class_name,
         messages=[_message(text) for text in arguments.message],
         max_message=arguments.max_message,
     ) as window:
+        if not arguments.exist_ok:
+            require_free_title(arguments.title, window.hwnd)
         note(f"listening as {arguments.title!r}, window {window.hwnd:#x}, Ctrl+C ends")
         for _ in counted(arguments.count):
             try:

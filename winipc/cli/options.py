@@ -16,6 +16,7 @@ __all__ = [
     "add_address",
     "add_command",
     "add_end",
+    "add_exist_ok",
     "add_process",
     "counted",
     "factor",
@@ -129,6 +130,15 @@ def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
         "--timeout",
         type=seconds,
         help=f"fail when nothing {nothing} for so many seconds",
+    )
+
+
+def add_exist_ok(parser: argparse.ArgumentParser) -> None:
+    """Whether there may be two windows of one title."""
+    parser.add_argument(
+        "--exist-ok",
+        action="store_true",
+        help="even if a window has this title; the newest gets what is sent",
     )
 
 

@@ -11,6 +11,7 @@ from winipc.cli.options import (
     add_address,
     add_command,
     add_end,
+    add_exist_ok,
     counted,
     message_size,
     number,
@@ -37,6 +38,7 @@ def add(commands: Commands) -> None:
         default=DEFAULT_MAX_MESSAGE,
         help="refuse messages of more bytes (%(default)s)",
     )
+    add_exist_ok(parser)
     add_end(parser, "messages", "comes")
     parser.add_argument(
         "--hex", action="store_true", help="print the bytes in hexadecimal"
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         mapping=arguments.mapping,
         mapping_size=arguments.mapping_size,
         max_message=arguments.max_message,
+        exist_ok=arguments.exist_ok,
     ) as receiver:
         note(f"listening as {arguments.title!r}, Ctrl+C ends")
         for _ in counted(arguments.count):

@@ -7,7 +7,7 @@ from typing import Any
 
 from winipc.cli.options import Commands, add_command, pid
 from winipc.cli.output import print_json, print_table
-from winipc.message.lookup import Window, find_windows
+from winipc.message import Window, find_windows
 
 __all__ = ["add"]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
 from winipc.base.closing import Closing
 from winipc.base.shown import Shown
+from winipc.base.winerror import ERROR_ALREADY_EXISTS
 from winipc.exchange.transport import (
+    BARRIER,
+    BUSY,
     DEFAULT_MAPPING,
     DEFAULT_MAPPING_SIZE,
     DEFAULT_TITLE,
@@ -21,15 +24,14 @@ from winipc.exchange.transport import (
     Transport,
 )
 from winipc.memory.mapping import SharedMapping
-from winipc.message.message import Message
-from winipc.message.send import register_message
-from winipc.message.window import CopyDataWindow
+from winipc.message import CopyDataWindow, Message, find_windows, register_message
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 
 __all__ = ["Delivery", "Received", "Receiver"]
 
-DEFAULT_MAX_MESSAGE = 64 * 1024 * 1024
+DEFAULT_MAX_MESSAGE = 64 << 20
+DEFAULT_MAX_BYTES = 256 << 20
 
 _TAKEN = 1
 _REFUSED = 0
@@ -43,11 +45,10 @@ _SLICE = 0.1
 class Delivery:
     """One delivery as a handler sees it: in place, while its sender waits.
 
-    `data` is read-only and ends with the call. For "section", and for "mapping"
-    when the receiver made it, it is the shared memory itself, where a process that
-    does not wait for its turn may still write: what decides something is copied
-    first, `bytes(delivery.data)`.
-    `pid` is as in `Received`.
+    `data` is read-only and ends with the call. For "section", and for "mapping" when
+    the receiver made the mapping, it is the shared memory itself, where a process
+    that does not wait for its turn may still write: copy it, `bytes(delivery.data)`,
+    before you decide anything by it. `pid` is as in `Received`.
     """
 
     transport: Transport
@@ -59,8 +60,10 @@ class Delivery:
 class Received:
     """One delivery.
 
-    `pid` is the sender's process where the transport tells it: always for
-    "process", for "copydata" when the sender named a window of its own.
+    `pid` is the process that the message names as its sender, if it names one: always
+    for "process", whose data is read from that process, and for "copydata" when the
+    sender gave a window of its own. Windows does not say which process sent a
+    message, and a program may name another one.
     """
 
     transport: Transport
@@ -69,7 +72,7 @@ class Received:
 
 
 def _whole(view: memoryview) -> bytes:
-    """The bytes of a view; those that it is all of, rather than a copy."""
+    """The bytes of a view; the object itself when the view is of all of a `bytes`."""
     whole = view.obj
     return whole if type(whole) is bytes else bytes(view)
 
@@ -86,25 +89,35 @@ class _Refused(Exception):
 class Receiver(Shown, Closing):
     """The receiving end: a window, a mapping and the shared section.
 
-    `title` is the address that senders use. `mapping` names the mapping of
-    `mapping_size` bytes (a larger or smaller one that exists already is used
-    as it is); `section` is a `SharedSection`, or None for the bundled DLL.
-    A message above `max_message` bytes is refused, and so is one that finds
-    `max_messages` waiting. `transports` are those that are answered;
-    `accept(pid)` decides who may have this process read its memory.
+    `title` is the address that senders use. Another window with this title would get
+    the messages of some senders, so that is an error, unless `exist_ok` is true: the
+    newest window then gets them. `transports` are those that are taken; only what
+    they need is made. `mapping` names the mapping of `mapping_size` bytes (a mapping
+    of this name that exists already is used with the size that it has); `section` is
+    a `SharedSection`, or None for the bundled DLL.
+
+    A message above `max_message` bytes is refused, and so is one for which there is
+    no room: at most `max_messages` wait, with `max_bytes` of data together (or one
+    largest message, if that is more).
+
+    `accept(pid)` decides of which processes this one reads memory, for the "process"
+    transport. It is asked about the process that the message names. That need not be
+    the sender: any program may name an address in a process that is accepted.
 
     With `handler`, nothing is copied and nothing is queued: it is called with a
     `Delivery` for each message, in the window's own thread and while the sender
     waits, and its result is the answer: a positive number or None (1) for "taken",
     0 for "refused". When it raises, that is reported by `sys.unraisablehook` and
-    the message is refused. An array or a view made of `data` that it keeps shows
-    what comes later, and has `close` raise BufferError; when it is gone, `close`
+    the message is refused. A handler that sends, or waits for a window, may be called
+    again before it returns. An array or a view made of `data` that it keeps shows
+    what comes later, and makes `close` raise BufferError; when it is gone, `close`
     once more lets go of the memory. The handler itself may close the receiver.
 
     `receive` and iteration may be used from any thread. Close it, or use
     `with`; closing ends a `receive` that waits with ValueError.
 
     Raises:
+        FileExistsError: a window has this title (winerror 183).
         OSError: a window, mapping or section could not be made.
 
     Win32: CreateWindowEx, RegisterWindowMessage, CreateFileMapping,
@@ -120,61 +133,85 @@ class Receiver(Shown, Closing):
         section: SharedSection | None = None,
         max_message: int = DEFAULT_MAX_MESSAGE,
         max_messages: int = 1024,
+        max_bytes: int = DEFAULT_MAX_BYTES,
         transports: Collection[Transport | str] = tuple(Transport),
         accept: Callable[[int], bool] | None = None,
         handler: Callable[[Delivery], int | None] | None = None,
+        exist_ok: bool = False,
     ) -> None:
         self.title = title
         self.max_message = max_message
         self.refused = 0
         self._max_messages = max_messages
+        self._max_bytes = max(max_bytes, max_message)
         self._accept = accept
         self._handler = handler
-        # Only the window's thread puts messages in; None is its end.
-        self._queue: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
+        # The window's thread appends, any thread takes; the condition guards both.
+        self._changed = threading.Condition()
+        self._waiting: deque[Received] = deque()
+        self._waiting_bytes = 0
         self._closed = False
-        self._handling: int | None = None  # the thread in which the handler is
+        self._taking: int | None = None  # the thread that takes a delivery now
+        self._owned: list[SharedMapping | SharedSection | Lane] = []
+        self._takers: dict[int, Callable[[int, int], Delivery]] = {}
+        self._barrier = register_message(BARRIER)
         chosen = {Transport(transport) for transport in transports}
-        # Closed in reverse order: the window first, so that no message finds the
-        # memory gone.
-        with contextlib.ExitStack() as memory, contextlib.ExitStack() as stack:
-            self._mapping = memory.enter_context(
-                _receivers_mapping(mapping, mapping_size)
-            )
-            self._memory: list[SharedMapping | SharedSection] = [self._mapping]
-            if section is None:
-                section = memory.enter_context(SharedSection.load())
-                self._memory.append(section)
-            self._section = section
-            # Held open, so that the death of a sender in its turn is not lost.
-            for name in (mapping, SECTION_LOCK):
-                Lane(name, stack)
-            self._takers: dict[int, Callable[[int, int], Delivery]] = {
-                register_message(MESSAGE_NAMES[transport]): taker
-                for transport, taker in (
-                    (Transport.MAPPING, self._look_at_mapping),
-                    (Transport.SECTION, self._look_at_section),
-                    (Transport.PROCESS, self._look_at_process),
-                )
-                if transport in chosen
-            }
+        if not exist_ok:
+            require_free_title(title)
+        try:
+            if Transport.MAPPING in chosen:
+                self._mapping = _receivers_mapping(mapping, mapping_size)
+                # Lanes are held open, so that the death of a sender is not lost.
+                self._owned += [self._mapping, Lane(mapping)]
+                self._answer_to(Transport.MAPPING, self._look_at_mapping)
+            if Transport.SECTION in chosen:
+                if section is None:
+                    section = SharedSection.load()
+                    self._owned.append(section)
+                self._section = section
+                self._owned.append(Lane(SECTION_LOCK))
+                self._answer_to(Transport.SECTION, self._look_at_section)
+            if Transport.PROCESS in chosen:
+                self._answer_to(Transport.PROCESS, self._look_at_process)
             self._takes_copydata = Transport.COPYDATA in chosen
-            self.window = stack.enter_context(self._open_window())
-            self._stack = stack.pop_all()
-            memory.pop_all()  # from here on _let_go closes it
+            self.window = CopyDataWindow.create(
+                title,
+                handler=self._handle,
+                messages=(*self._takers, self._barrier),
+                max_message=max_message,
+            )
+        except BaseException:
+            self._let_go()
+            raise
+        try:
+            if not exist_ok:
+                require_free_title(title, self.window.hwnd)
+        except BaseException:
+            self.close()
+            raise
+
+    def _answer_to(
+        self, transport: Transport, taker: Callable[[int, int], Delivery]
+    ) -> None:
+        self._takers[register_message(MESSAGE_NAMES[transport])] = taker
 
     # ----------------------------------------- in the window's own thread
 
-    def _open_window(self) -> CopyDataWindow:
-        return CopyDataWindow.create(
-            self.title,
-            handler=self._handle,
-            messages=tuple(self._takers),
-            max_message=self.max_message,
-        )
-
     def _handle(self, message: Message) -> int:
         """Take what a message announces while its sender waits; the answer."""
+        if message.message == self._barrier:
+            return _TAKEN if self._taking is None else BUSY
+        # A handler that sends may be called again before it returns.
+        outer, self._taking = self._taking, threading.get_ident()
+        try:
+            return self._take(message)
+        finally:
+            self._taking = outer
+            if self._closed and outer is None:
+                with contextlib.suppress(BufferError):
+                    self._let_go()
+
+    def _take(self, message: Message) -> int:
         try:
             delivery = self._look(message)
             if self._handler is None:
@@ -190,22 +227,16 @@ class Receiver(Shown, Closing):
         self, handler: Callable[[Delivery], int | None], delivery: Delivery
     ) -> int:
         answer: int | None = _REFUSED
-        # A handler that sends may be called again before it returns.
-        outer, self._handling = self._handling, threading.get_ident()
         try:
             answer = handler(delivery)
             if answer is not None and not 0 <= answer <= _MAX_ANSWER:
                 answer, wrong = _REFUSED, answer
                 raise ValueError(f"a handler answers 0 to {_MAX_ANSWER}, not {wrong}")
         finally:
-            # An array made of it cannot be taken away from whoever keeps it.
+            # An array that the handler made of it and keeps cannot be taken away.
             with contextlib.suppress(BufferError):
                 delivery.data.release()
             self.refused += answer == _REFUSED
-            self._handling = outer
-            if self._closed and outer is None:
-                with contextlib.suppress(BufferError):
-                    self._let_go()
         return _TAKEN if answer is None else answer
 
     def _look(self, message: Message) -> Delivery:
@@ -241,8 +272,8 @@ class Receiver(Shown, Closing):
     def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
         """Whether a handler may look at the memory itself.
 
-        A mapping that somebody else made may have a file behind it that fails
-        under whoever looks, which only `read` turns into an error.
+        A mapping that another program made may have a file behind it whose pages fail
+        to come in, which only `read` turns into an error.
         """
         return self._handler is not None and (
             shared is not self._mapping or self._mapping.created
@@ -268,16 +299,20 @@ class Receiver(Shown, Closing):
             raise _Refused
 
     def _enqueue(self, delivery: Delivery) -> None:
-        with delivery.data as view:
-            if self._queue.qsize() >= self._max_messages:
+        with delivery.data as view, self._changed:
+            size = self._waiting_bytes + len(view)
+            full = len(self._waiting) >= self._max_messages or size > self._max_bytes
+            if full or self._closed:
                 raise _Refused
-            data = _whole(view)
-        self._queue.put(Received(delivery.transport, data, delivery.pid))
+            received = Received(delivery.transport, _whole(view), delivery.pid)
+            self._waiting.append(received)
+            self._waiting_bytes = size
+            self._changed.notify()
 
     # ------------------------------------------------------- for the owner
 
     def receive(self, timeout: float | None = None) -> Received:
-        """The next message, waiting `timeout` seconds (None = for ever).
+        """The next message, waiting `timeout` seconds (None = forever).
 
         What was taken before the receiver was closed can still be received.
 
@@ -288,55 +323,61 @@ class Receiver(Shown, Closing):
         """
         received = self._wait_for_message(timeout)
         if received is None:
-            self._queue.put(None)  # the next one to ask has to end as well
             raise ValueError(f"receiver {self.title!r} is closed")
         return received
 
     def _wait_for_message(self, timeout: float | None) -> Received | None:
+        """The next message; None when the receiver is closed and none is left."""
         if self._handler is not None:
             raise ValueError(f"receiver {self.title!r} gives all to its handler")
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
-            left = _SLICE if deadline is None else deadline - time.monotonic()
-            with contextlib.suppress(queue.Empty):
-                return self._queue.get(timeout=min(max(left, 0.0), _SLICE))
-            if left <= 0:
-                raise TimeoutError(f"no message for {self.title!r} in {timeout} s")
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
+                left = _SLICE if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"no message for {self.title!r} in {timeout} s")
+                self._changed.wait(min(left, _SLICE))
+            received = self._waiting.popleft()
+            self._waiting_bytes -= len(received.data)
+            return received
 
     def __iter__(self) -> Iterator[Received]:
         """Messages as they come, until the receiver is closed."""
         while (received := self._wait_for_message(None)) is not None:
             yield received
-        self._queue.put(None)
 
     @property
     def closed(self) -> bool:
         return self._closed
 
-    def close(self) -> None:
+    def close(self, timeout: float | None = None) -> None:
         """Destroy the window and let go of everything; may be called twice.
 
-        Within the handler too: the memory then goes when the handler returns.
+        Waits at most `timeout` seconds for a handler that is at work (None =
+        forever). Within the handler it does not wait: the memory then goes when the
+        handler returns.
 
         Raises:
+            TimeoutError: the handler is still at work. No message comes any more; the
+                memory goes when the handler returns.
             BufferError: the handler kept an array or a view of the memory. No message
                 comes any more; the memory goes by one more `close`.
         """
-        if not self._closed:
+        with self._changed:
             self._closed = True
-            try:
-                self._stack.close()
-            finally:
-                self._queue.put(None)
-        if self._handling != threading.get_ident():
+            self._changed.notify_all()
+        self.window.close(timeout)
+        if self._taking != threading.get_ident():
             self._let_go()
 
     def _let_go(self) -> None:
         """Close the memory, each time what is left of it."""
         with contextlib.ExitStack() as stack:
-            for memory in self._memory:
-                stack.callback(memory.close)
+            for owned in self._owned:
+                stack.callback(owned.close)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"hwnd={self.window.hwnd:#x}"
@@ -349,3 +390,21 @@ def _receivers_mapping(name: str, size: int) -> SharedMapping:
         return SharedMapping.create(name, size)
     except FileExistsError:
         return SharedMapping.open(name)
+
+
+def require_free_title(title: str, own: int = 0) -> None:
+    """Raise FileExistsError when a window other than `own` has this title.
+
+    Senders find a receiver by its title alone, and Windows lets many windows have it.
+    """
+    if not title:
+        return
+    for window in find_windows(title=title):
+        if window.hwnd != own:
+            raise FileExistsError(
+                0,
+                f"window {window.hwnd:#x} of process {window.pid} has this title: "
+                "senders would find either",
+                title,
+                ERROR_ALREADY_EXISTS,
+            )

@@ -6,10 +6,14 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from winipc.base.closing import Closing
+from winipc.base.winerror import ERROR_TIMEOUT
 from winipc.exchange.transport import (
+    BARRIER,
+    BUSY,
     DEFAULT_MAPPING,
     DEFAULT_MAPPING_SIZE,
     DEFAULT_TITLE,
@@ -20,8 +24,7 @@ from winipc.exchange.transport import (
 )
 from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.mapping import SharedMapping
-from winipc.message.lookup import find_window
-from winipc.message.send import send_copydata, send_message
+from winipc.message import find_window, send_copydata, send_message
 from winipc.section.section import SharedSection
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ __all__ = ["Sender"]
 DEFAULT_TIMEOUT = 5.0
 
 _MAX_LENGTH = 0xFFFF_FFFF
-_WM_NULL = 0
+#: Seconds between two questions whether the receiver is through, at first and at last.
+_SHORTEST, _LONGEST = 0.001, 0.05
 #: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
 _SMALL = 1 << 16
 
@@ -104,16 +108,27 @@ class Sender(Closing):
         if size <= _SMALL:
             return Transport.COPYDATA
         try:
-            fits = size <= len(self._open_mapping())
+            fits = size <= len(self._open_mapping(exists=True))
         except OSError:
             fits = False  # the receiver has none
         return Transport.MAPPING if fits else Transport.COPYDATA
 
-    def _open_mapping(self) -> SharedMapping:
+    def _open_mapping(self, *, exists: bool = False) -> SharedMapping:
+        """The receiver's mapping; made here for a receiver that only opens it.
+
+        FileNotFoundError when there is none, with `exists`.
+        """
         if self._mapping is None:
-            self._mapping = self._stack.enter_context(
-                _senders_mapping(self._mapping_name)
-            )
+            name = self._mapping_name
+            try:
+                mapping = SharedMapping.open(name)
+            except FileNotFoundError:
+                if exists:
+                    raise
+                mapping = SharedMapping.create(
+                    name, DEFAULT_MAPPING_SIZE, exist_ok=True
+                )
+            self._mapping = self._stack.enter_context(mapping)
         return self._mapping
 
     # ------------------------------------------------- one for each transport
@@ -194,7 +209,19 @@ class Sender(Closing):
         """Wait until the receiver is through with everything sent before."""
         # Sent messages are carried out in order, so an answer to the last one
         # speaks for all of them.
-        send_message(self._hwnd, _WM_NULL, 0, 0, timeout=self.timeout)
+        # A handler that sends lets the next message in before it has returned, so a
+        # `Receiver` may be busy, and is asked again.
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        left, pause = self.timeout, _SHORTEST
+        while send_message(self._hwnd, BARRIER, 0, 0, timeout=left) == BUSY:
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= pause:
+                    raise TimeoutError(
+                        0, "a delivery before is at work", self.title, ERROR_TIMEOUT
+                    )
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
 
     def _free_doubtful(self) -> None:
         while self._doubtful:
@@ -203,7 +230,7 @@ class Sender(Closing):
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = Lane(name, self._stack)
+            lane = self._lanes[name] = self._stack.enter_context(Lane(name))
         return lane
 
     def close(self) -> None:
@@ -237,11 +264,3 @@ def _find_receiver(title: str) -> int:
             errno.ENOENT, "no window has this title: is the receiver running?", title
         )
     return window.hwnd
-
-
-def _senders_mapping(name: str) -> SharedMapping:
-    """The receiver's mapping; made here for a receiver that only opens it."""
-    try:
-        return SharedMapping.open(name)
-    except FileNotFoundError:
-        return SharedMapping.create(name, DEFAULT_MAPPING_SIZE, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 
+from winipc.base.closing import Closing
 from winipc.sync.waitable import Event, Mutex
 
 __all__ = ["Transport"]
@@ -16,6 +17,13 @@ DEFAULT_MAPPING_SIZE = 4096
 #: The lock of the section is named for the data, whatever the path of the DLL: two
 #: sections that share a lock only wait for each other.
 SECTION_LOCK = "MySharedData"
+
+#: The registered message by which a sender asks whether the receiver is through
+#: with all deliveries that came before. A receiver answers 1, or BUSY while it is
+#: inside a handler that sends (Windows then lets the next message in); programs
+#: that do not know the message answer 0.
+BARRIER = "winipc.ExchangeBarrier"
+BUSY = 2
 
 
 class Transport(enum.StrEnum):
@@ -35,19 +43,26 @@ MESSAGE_NAMES = {
 }
 
 
-class Lane:
+class Lane(Closing):
     """What all senders share about one memory, under one name.
 
-    Whose turn it is, and whether a message about it may still be on its way:
-    one that timed out, or whose sender died.
+    The mutex says whose turn it is. The event says that a message about the memory
+    may still be on its way: it timed out, or its sender died.
     """
 
-    def __init__(self, name: str, stack: contextlib.ExitStack) -> None:
+    def __init__(self, name: str) -> None:
         self.mutex = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
-        stack.callback(self.mutex.close)
-        self.doubt = stack.enter_context(
-            Event.create(f"{name}.winipc-doubt", manual=True, exist_ok=True)
-        )
+        try:
+            self.doubt = Event.create(
+                f"{name}.winipc-doubt", manual=True, exist_ok=True
+            )
+        except BaseException:
+            self.mutex.close()
+            raise
 
     def turn(self, timeout: float | None) -> contextlib.AbstractContextManager[Mutex]:
         return self.mutex.lock(timeout, repair=lambda _: self.doubt.set())
+
+    def close(self) -> None:
+        self.doubt.close()
+        self.mutex.close()

@@ -10,7 +10,7 @@ from winipc.jupyter.picture import AddressSpace
 from winipc.jupyter.queues import MessageView
 from winipc.jupyter.view import View
 from winipc.memory.layout import StructView
-from winipc.message.window import CopyDataWindow
+from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
 
 __all__ = ["view_of"]

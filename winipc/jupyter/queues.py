@@ -8,7 +8,7 @@ from typing import Any
 from winipc.base.text import size_text
 from winipc.jupyter.markup import dim, escape, mono, table
 from winipc.jupyter.view import View
-from winipc.message.window import CopyDataWindow, Message
+from winipc.message import CopyDataWindow, Message
 
 __all__ = ["MessageView", "messages", "preview"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from winipc.exchange import Receiver
-from winipc.message.window import CopyDataWindow
+from winipc.message import CopyDataWindow
 
 __all__ = ["receiver", "window"]
 

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import importlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = ["LiveView", "live", "stop_all"]
 
 #: Seconds that `stop` waits for a look that is under way.
 _LAST_LOOK = 10.0
+#: Longest time in seconds that a wait goes without a look for Ctrl+C.
+_SLICE = 0.1
 
 
 def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
@@ -116,10 +119,12 @@ class LiveView:
             assert self._thread is not None
             self._thread.join(_LAST_LOOK)
 
-    def wait(self, updates: int | None = None, timeout: float | None = None) -> bool:
-        """Wait for its end, or until there were so many updates; False in time.
+    def wait(self, timeout: float | None = None, *, updates: int | None = None) -> bool:
+        """Wait at most `timeout` seconds for its end; whether it came.
 
-        Ctrl+C gets in within a moment.
+        With `updates`, it is enough that the output was updated so many times in
+        all. This number was the first argument once, which now is the time-out as
+        in every other `wait`. Ctrl+C gets in within a moment.
         """
 
         def reached() -> bool:
@@ -127,13 +132,14 @@ class LiveView:
             return enough or not self.running
 
         # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
-        waited = 0.0
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._change:
-            while not reached() and (timeout is None or waited < timeout):
-                left = 0.1 if timeout is None else min(0.1, timeout - waited)
-                self._change.wait(left)
-                waited += left
-            return reached()
+            while not reached():
+                left = _SLICE if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._change.wait(min(left, _SLICE))
+            return True
 
     def _run(self, key: Any) -> None:
         reason = "stopped"

@@ -11,7 +11,7 @@ from winipc.jupyter.markup import framed, head, note
 from winipc.memory.mapping import MappingView, SharedMapping
 from winipc.memory.pages import PAGE_SIZE
 from winipc.memory.snapshot import Snapshot
-from winipc.message.window import CopyDataWindow, Message
+from winipc.message import CopyDataWindow, Message
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winipc.base.text import HEX_WIDTH, hex_rows
-from winipc.message.lookup import register_message
+from winipc.message import register_message
 from winipc.message.window import WM_COPYDATA, CopyDataWindow, Message
 
 if TYPE_CHECKING:

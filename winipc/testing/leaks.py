@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from winipc import _core
 from winipc.memory.mapping import SharedMapping
 from winipc.memory.pages import MemoryType
-from winipc.message.lookup import Window, find_windows
-from winipc.message.window import CopyDataWindow
+from winipc.message import CopyDataWindow, Window, find_windows
 from winipc.pe import inspect_dll
 from winipc.process.process import RemoteProcess
 from winipc.process.types import Module

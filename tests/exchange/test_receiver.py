@@ -1,0 +1,248 @@
+"""What a Receiver promises its owner: its title, its bounds, what it makes, its end."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import DEADLINE, Peer
+
+import winipc
+from winipc import Delivery, Receiver, Sender, Transport
+from winipc.exchange.transport import BARRIER, BUSY, SECTION_LOCK
+
+StartPeer = Callable[..., Peer]
+
+
+# ------------------------------------------------------------------ its title
+
+
+def test_a_second_receiver_of_a_title_is_refused(unique_name: str) -> None:
+    """Senders would find either; the first one goes on undisturbed."""
+    with Receiver(unique_name, mapping=unique_name) as first:
+        with pytest.raises(FileExistsError, match="has this title") as caught:
+            Receiver(unique_name.upper(), mapping=unique_name)
+        assert caught.value.winerror == 183
+        with Sender(unique_name, mapping=unique_name) as sender:
+            sender.send(b"data", via="mapping")
+        assert first.receive(DEADLINE).data == b"data"
+
+
+def test_a_title_of_another_process_is_taken(
+    start_peer: StartPeer, unique_name: str
+) -> None:
+    peer = start_peer("exchange_receiver.py", unique_name, unique_name, 4096)
+    peer.expect("ready")
+    with pytest.raises(FileExistsError, match=f"process {peer.pid}"):
+        Receiver(unique_name, mapping=unique_name)
+    peer.kill()
+    Receiver(unique_name, mapping=unique_name).close()
+
+
+def test_a_second_receiver_can_be_asked_for(unique_name: str) -> None:
+    with (
+        Receiver(unique_name, mapping=unique_name),
+        Receiver(unique_name, mapping=unique_name, exist_ok=True) as newest,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(b"data")
+        assert newest.receive(DEADLINE).data == b"data"
+
+
+# ----------------------------------------------------------------- its bounds
+
+
+@pytest.mark.parametrize("via", list(Transport), ids=str)
+def test_bytes_that_wait_are_bounded(unique_name: str, via: Transport) -> None:
+    """The sender is told; what was taken makes room."""
+    with (
+        Receiver(unique_name, mapping=unique_name, max_message=100, max_bytes=250) as r,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        for _ in range(2):
+            sender.send(bytes(100), via=via)
+        with pytest.raises(ConnectionRefusedError):
+            sender.send(bytes(51), via=via)
+        sender.send(bytes(50), via=via)
+        assert r.receive(DEADLINE).data == bytes(100)
+        sender.send(bytes(100), via=via)
+        assert [len(r.receive(DEADLINE).data) for _ in range(3)] == [100, 50, 100]
+        sender.send(bytes(100), via=via)
+        assert r.receive(DEADLINE).data == bytes(100)
+
+
+def test_a_largest_message_always_has_room(unique_name: str) -> None:
+    """A smaller max_bytes would refuse for good what max_message allows."""
+    with (
+        Receiver(unique_name, mapping=unique_name, max_message=100, max_bytes=1) as r,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(bytes(100))
+        assert r.receive(DEADLINE).data == bytes(100)
+
+
+# ---------------------------------------------------------------- what it makes
+
+
+def test_copydata_alone_makes_no_mapping_and_loads_no_dll(unique_name: str) -> None:
+    """So it neither fails for a name that is taken, nor needs the DLL."""
+    with (
+        winipc.Event.create(unique_name),  # the mapping's name is of another kind
+        Receiver(unique_name, mapping=unique_name, transports=["copydata"]) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        names = {row.name.partition("\\")[2] for row in winipc.named_objects()}
+        locks = {f"{name}.winipc-exchange" for name in (unique_name, SECTION_LOCK)}
+        assert not names & locks
+        sender.send(bytes(1 << 17), via="auto")
+        assert receiver.receive(DEADLINE).transport is Transport.COPYDATA
+        with pytest.raises(ConnectionRefusedError):
+            sender.send(b"data", via="section")
+
+
+# ------------------------------------------------- handlers that send themselves
+
+
+class NestingReceiver:
+    """A receiver whose handler sends on, and so lets the next message in."""
+
+    def __init__(self, name: str) -> None:
+        self.seen: list[tuple[bytes, bytes]] = []
+        self.asked, self.go_on = threading.Event(), threading.Event()
+        self.other = winipc.CopyDataWindow.create(f"{name}-other", handler=self.answer)
+        self.receiver = Receiver(name, mapping=name, handler=self.handle)
+
+    def answer(self, _message: winipc.Message) -> int:
+        self.asked.set()
+        assert self.go_on.wait(DEADLINE)
+        return 1
+
+    def handle(self, delivery: Delivery) -> int:
+        before = bytes(delivery.data)
+        winipc.send_copydata(self.other, b"ask", timeout=DEADLINE)
+        self.seen.append((before, bytes(delivery.data)))
+        return 1
+
+    def close(self) -> None:
+        self.go_on.set()
+        self.receiver.close()
+        self.other.close()
+
+
+@pytest.fixture
+def nesting(unique_name: str) -> Iterator[NestingReceiver]:
+    receiver = NestingReceiver(unique_name)
+    yield receiver
+    receiver.close()
+
+
+@pytest.mark.parametrize("via", [Transport.MAPPING, Transport.SECTION], ids=str)
+def test_a_handler_that_sends_keeps_its_data(
+    nesting: NestingReceiver, unique_name: str, via: Transport
+) -> None:
+    """Its sender gave up; the next one may not write before the handler returns."""
+    with (
+        Sender(unique_name, mapping=unique_name, timeout=0.3) as first,
+        Sender(unique_name, mapping=unique_name, timeout=0.3) as second,
+    ):
+        with pytest.raises(TimeoutError):
+            first.send(b"AAAAAAAA", via=via)
+        assert nesting.asked.wait(DEADLINE)
+        with pytest.raises(TimeoutError, match="a delivery before"):
+            second.send(b"BBBBBBBB", via=via)
+        nesting.go_on.set()
+        second.timeout = DEADLINE
+        assert second.send(b"CCCCCCCC", via=via) == 1
+    assert nesting.seen == [(text * 8, text * 8) for text in (b"A", b"C")]
+
+
+def test_the_barrier_is_answered_when_no_delivery_is_at_work(
+    nesting: NestingReceiver, unique_name: str
+) -> None:
+    """A C program may ask as well; what does not know the message answers 0."""
+
+    def ask(title: str) -> int:
+        return winipc.send_message(title, BARRIER, timeout=DEADLINE)
+
+    assert ask(unique_name) == 1
+    with Sender(unique_name, mapping=unique_name, timeout=0.3) as sender:
+        with pytest.raises(TimeoutError):
+            sender.send(b"data")
+        assert nesting.asked.wait(DEADLINE)
+        assert ask(unique_name) == BUSY
+        nesting.go_on.set()
+        sender.timeout = DEADLINE
+        sender.send(b"data")
+    assert ask(unique_name) == 1
+    with winipc.CopyDataWindow.create(f"{unique_name}-queue"):
+        assert ask(f"{unique_name}-queue") == 0
+
+
+# ------------------------------------------------------- whose memory it reads
+
+
+def test_accept_is_asked_about_the_process_that_is_read(
+    start_peer: StartPeer, unique_name: str
+) -> None:
+    """Not about the sender: any program may name an address in another process."""
+    other = start_peer("exchange_block.py")
+    address = int(other.read_line())
+    assert other.pid != os.getpid()
+    with Receiver(
+        unique_name, mapping=unique_name, accept=lambda pid: pid == other.pid
+    ) as receiver:
+        length = 5
+        answer = winipc.send_message(
+            unique_name, "Handle", other.pid | length << 32, address, timeout=DEADLINE
+        )
+        assert answer == 1
+        received = receiver.receive(DEADLINE)
+        assert (received.pid, received.data) == (other.pid, b"block")
+
+
+# --------------------------------------------------------------------- its end
+
+
+def test_close_waits_no_longer_than_asked_for_a_handler(unique_name: str) -> None:
+    """A later close, or the handler's return, lets go of the rest."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def handler(_delivery: Delivery) -> int:
+        entered.set()
+        assert go_on.wait(DEADLINE)
+        return 1
+
+    receiver = Receiver(unique_name, mapping=unique_name, handler=handler)
+
+    def send() -> None:
+        with Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender:
+            sender.send(b"data", via="copydata")
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    assert entered.wait(DEADLINE)
+    with pytest.raises(TimeoutError):
+        receiver.close(0.05)
+    assert receiver.closed
+    go_on.set()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    receiver.close(DEADLINE)
+    with pytest.raises(FileNotFoundError):
+        winipc.SharedMapping.open(unique_name)
+
+
+def test_several_receives_that_wait_all_end_with_the_receiver(unique_name: str) -> None:
+    receiver = Receiver(unique_name, mapping=unique_name)
+    ends: list[list[object]] = []
+    threads = [
+        threading.Thread(target=lambda: ends.append(list(receiver))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    receiver.close()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert ends == [[], [], []]
