@@ -10,52 +10,33 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 import winipc
-from winipc.cli import (
-    bridge,
-    demo,
-    doctor,
-    dump,
-    listen,
-    ls,
-    maps,
-    receive,
-    record,
-    scan,
-    section,
-    send,
-    watch,
-    windows,
-)
+from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND
 
 __all__ = ["main"]
 
+#: The modules of the commands, in the order in which --help lists them.
 _COMMANDS = (
-    demo,
-    send,
-    receive,
-    ls,
-    dump,
-    watch,
-    listen,
-    windows,
-    maps,
-    scan,
-    record,
-    section,
-    bridge,
-    doctor,
+    *("demo", "send", "receive", "ls", "dump", "watch", "listen", "windows"),
+    *("maps", "scan", "record", "section", "bridge", "doctor"),
 )
 _INTERRUPTED = 130
 
 #: What to do about an error: by the call of Windows and what it said.
 _HINTS = {
-    ("OpenFileMappingW", 2): " (winipc ls shows which names there are)",
-    ("CreateFileMappingW", 183): " (winipc ls --holders shows who has it)",
+    (
+        "OpenFileMappingW",
+        ERROR_FILE_NOT_FOUND,
+    ): " (winipc ls shows which names there are)",
+    (
+        "CreateFileMappingW",
+        ERROR_ALREADY_EXISTS,
+    ): " (winipc ls --holders shows who has it)",
 }
 
 
@@ -101,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=winipc.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in _COMMANDS:
-        command.add(commands)
+        importlib.import_module(f"winipc.cli.{command}").add(commands)
     return parser
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from winipc.cli.options import Commands, add_command
+from winipc.cli.output import print_json, print_line, print_table
 from winipc.exchange import Receiver, Sender, Transport
 
 __all__ = ["add"]
@@ -64,10 +65,16 @@ def run(arguments: argparse.Namespace) -> int:
     with _receiver_process(name) as receiver:
         results = [_try(name, transport, receiver) for transport in Transport]
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(result) for result in results]))
+        print_json([dataclasses.asdict(result) for result in results])
     else:
-        _print_table(results, receiver.pid)
+        _print_results(results, receiver.pid)
     return 0 if all(result.passed for result in results) else 1
+
+
+def _facts(transport: Transport, data: bytes) -> dict[str, object]:
+    """What the receiver tells about a message."""
+    digest = hashlib.sha256(data).hexdigest()
+    return {"via": transport.value, "bytes": len(data), "sha256": digest}
 
 
 # ------------------------------------------------------------------ receiving
@@ -78,20 +85,11 @@ def _receive(name: str) -> int:
     with Receiver(
         name, mapping=name, mapping_size=_LARGE, max_message=_LARGE
     ) as receiver:
-        print("ready", flush=True)
+        print_line("ready")
         while received := receiver.receive(_TIMEOUT):
             if received.data == b"end of demo":
                 return 0
-            print(
-                json.dumps(
-                    {
-                        "via": received.transport.value,
-                        "bytes": len(received.data),
-                        "sha256": hashlib.sha256(received.data).hexdigest(),
-                    }
-                ),
-                flush=True,
-            )
+            print_json(_facts(received.transport, received.data))
     return 1
 
 
@@ -146,24 +144,26 @@ def _try(name: str, transport: Transport, receiver: subprocess.Popen[str]) -> Re
             result.messages += 1
             result.bytes += len(data)
             result.answers.append(answer)
-            expected = {
-                "via": transport.value,
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
-            result.intact += json.loads(_read_line(receiver) or "null") == expected
+            told = json.loads(_read_line(receiver) or "null")
+            result.intact += told == _facts(transport, data)
     return result
 
 
-def _print_table(results: list[Result], receiver_pid: int) -> None:
-    print(f"sender pid {os.getpid()}, receiver pid {receiver_pid}")
-    print(f"{'transport':<10} {'bytes':>11} {'intact':>7} {'time':>10}  answers")
-    for result in results:
-        intact = f"{result.intact}/{result.messages}"
-        answers = ", ".join(str(answer) for answer in sorted(set(result.answers)))
-        print(
-            f"{result.transport:<10} {result.bytes:>11,} {intact:>7} "
-            f"{result.seconds * 1000:>7.1f} ms  {answers}"
-        )
+def _print_results(results: list[Result], receiver_pid: int) -> None:
+    print_line(f"sender pid {os.getpid()}, receiver pid {receiver_pid}")
+    print_table(
+        ("transport", "bytes", "intact", "ms", "answers"),
+        [
+            (
+                result.transport,
+                result.bytes,
+                f"{result.intact}/{result.messages}",
+                f"{result.seconds * 1000:.1f}",
+                ", ".join(str(answer) for answer in sorted(set(result.answers))),
+            )
+            for result in results
+        ],
+        right=("bytes", "intact", "ms"),
+    )
     passed = all(result.passed for result in results)
-    print("all data arrived intact" if passed else "DATA WAS LOST OR CHANGED")
+    print_line("all data arrived intact" if passed else "DATA WAS LOST OR CHANGED")

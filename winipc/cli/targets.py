@@ -6,7 +6,6 @@ import argparse
 import re
 import time
 from collections.abc import Iterator
-from typing import Protocol, Self
 
 from winipc.base.closing import Closing
 from winipc.cli.options import interval, number, pid_or_name
@@ -20,32 +19,21 @@ _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
 
 
-class Target(Protocol):
-    """Some bytes that change. `read` raises OSError when they are gone."""
+class Target(Closing):
+    """Some bytes that change."""
 
-    @property
-    def label(self) -> str:
-        """What it is called."""
-
-    @property
-    def address(self) -> int:
-        """The address, or offset in the mapping, of the first byte."""
-
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
+    #: What it is called.
+    label: str
+    #: The address, or offset in the mapping, of the first byte.
+    address: int
+    size: int
 
     def read(self) -> bytes:
-        """All of them, now."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
+        """All bytes, now. Raises OSError when they are gone."""
+        raise NotImplementedError
 
 
-class _Mapping(Closing):
+class _Mapping(Target):
     def __init__(self, name: str, offset: int, size: int | None) -> None:
         self._mapping = SharedMapping.open(name, access="read")
         self.label = name
@@ -63,7 +51,7 @@ class _Mapping(Closing):
         self._mapping.close()
 
 
-class _Memory(Closing):
+class _Memory(Target):
     def __init__(self, process: str, place: str, offset: int, size: int) -> None:
         self._process = RemoteProcess.open(pid_or_name(process))
         try:

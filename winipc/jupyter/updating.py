@@ -15,7 +15,6 @@ from typing import Any
 from winipc.jupyter.choosing import view_of
 from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.markup import escape
-from winipc.jupyter.picture import AddressSpace, MapRows
 from winipc.jupyter.view import View
 from winipc.memory.snapshot import Snapshot
 from winipc.process.process import RemoteProcess
@@ -296,35 +295,21 @@ class _FunctionLook(_Look):
 
 
 def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
-    """The view, for processes with a handle of its own, which is to be closed.
+    """A view for the thread that looks, and what it owns of its own.
 
-    Else `close` of the process would meet the calls of the view's thread; and
-    `close` of a snapshot would, all the time that a look waits for a whole record.
+    A process has a handle for each of the two threads, since `close` refuses while a
+    call of the other is at work. A snapshot is not waited for: the owner's `close`
+    would be refused for as long as a record is not whole.
     """
+    own = copy.copy(view)
     if view.gone() is not None:
         return view, None
-    if isinstance(view, HexView) and isinstance(view.target, Snapshot):
-        impatient = copy.copy(view)
-        impatient.patience = 0
-        return impatient, None
-    if isinstance(view, AddressSpace):
-        own = view.target._duplicate()
-        return AddressSpace(own, width=view.width), own
-    if isinstance(view, MapRows):
-        own = view.target._duplicate()
-        return MapRows(own, view.start, view.stop, limit=view.limit), own
-    if isinstance(view, HexView) and isinstance(view.target, RemoteProcess):
-        own = view.target._duplicate()
-        return (
-            HexView(
-                own,
-                view.layout,
-                offset=view.offset,
-                size=view.size,
-                address=view.address,
-            ),
-            own,
-        )
+    if isinstance(view.target, RemoteProcess):
+        own.target = view.target._duplicate()
+        return own, own.target
+    if isinstance(own, HexView) and isinstance(view.target, Snapshot):
+        own.patience = 0
+        return own, None
     return view, None
 
 
