@@ -74,7 +74,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
-    """Fixtures of a module or session come first, and are not the test's."""
+    """The check begins before the first fixture that is the test's own."""
     if fixturedef.scope == "function":
         _begin_check(request.node)
 
@@ -240,8 +240,8 @@ def winipc_mapping(
 def section_dll(tmp_path: Path) -> MakeDLL:
     """Write a DLL with shared variables: `section_dll({"counter": 8})`.
 
-    Returns its path, each time that of another file: who loads the same file
-    shares the variables. Takes what `winipc.pe.build_section_dll` takes.
+    Returns its path, each time of a new file: processes that load the same file
+    share the variables. Takes what `winipc.pe.build_section_dll` takes.
     """
     from winipc.pe import build_section_dll
 

@@ -75,7 +75,7 @@ def main() -> None:
     try:
         read(given.name, given.hz, given.seconds, given.wait)
     except TimeoutError:
-        parser.exit(1, f"nobody writes to {given.name!r}\n")
+        parser.exit(1, f"no program writes to {given.name!r}\n")
     except KeyboardInterrupt:
         pass
 

@@ -95,7 +95,7 @@ class Car:
 
 
 def write(name: str, hz: float, seconds: float, driver: str) -> int:
-    """Write until the time is over (0: for ever); how many records there were."""
+    """Write until the time is over (0: forever); how many records there were."""
     car = Car(driver)
     size = winipc.Snapshot.needed(SIZE, KIND)
     with (
@@ -124,7 +124,7 @@ def main() -> None:
     try:
         frames = write(given.name, given.hz, given.seconds, given.driver)
     except FileExistsError:
-        parser.exit(1, f"somebody writes to {given.name!r} already\n")
+        parser.exit(1, f"another program writes to {given.name!r} already\n")
     except KeyboardInterrupt:
         return
     print(f"{frames} records written")

@@ -71,7 +71,7 @@ class Trainer:
         # Those of now: the next search may leave others, or none.
         addresses = self.addresses
         self.thaw()
-        # What cannot be written is said here; the thread has nobody to tell.
+        # Failed writes are reported here, since the thread cannot report them.
         self._write(addresses, data)
         self._stop.clear()
 

@@ -13,6 +13,7 @@ from test_cli import run_winipc
 from test_cli_memory import failure
 
 import winipc
+from winipc import cli
 
 StartPeer = Callable[..., Peer]
 
@@ -75,6 +76,44 @@ def test_text_of_others_is_one_line_without_control_characters(
         mapping.write(evil.encode())
         done = run_winipc("dump", unique_name, "--struct", "name:40s")
         assert done.stdout.decode().splitlines() == [f"name={shown}"]
+
+
+@pytest.mark.parametrize("command", ["listen", "receive"])
+def test_a_title_that_is_taken_is_refused_unless_asked_for(
+    unique_name: str, command: str
+) -> None:
+    """Senders find either window, so one of the two would wait in silence."""
+    title = [unique_name] if command == "listen" else ["--title", unique_name]
+    if command == "receive":
+        title += ["--mapping", unique_name]
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        line = failure(command, *title, "--count", "0")
+        assert f"window {window.hwnd:#x} of process {os.getpid()}" in line
+        assert run_winipc(command, *title, "--count", "0", "--exist-ok").stdout == b""
+    assert run_winipc(command, *title, "--count", "0").stdout == b""
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "inf", "soon"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("send", "--title", "none", "--timeout"), id="send"),
+        pytest.param(("receive", "--timeout"), id="receive"),
+        pytest.param(("listen", "none", "--timeout"), id="listen"),
+        pytest.param(("watch", "none", "--timeout"), id="watch"),
+        pytest.param(("watch", "none", "--interval"), id="interval"),
+        pytest.param(("record", "none", "none", "--seconds"), id="record"),
+        pytest.param(("bridge", "none", "--seconds"), id="bridge"),
+        pytest.param(("replay", "none", "--speed"), id="speed"),
+    ],
+)
+def test_times_that_are_none_are_wrong_usage(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...], text: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command[:-1], f"{command[-1]}={text}"])
+    assert caught.value.code == 2
+    assert repr(text) in capsys.readouterr().err
 
 
 def test_windows_lists_whose_they_are(unique_name: str) -> None:

@@ -441,8 +441,8 @@ def test_text_of_a_c_program_reaches_the_handler(
         assert peer.finish() == 0
 
 
-def test_mapping_of_somebody_else_is_copied_for_the_handler(unique_name: str) -> None:
-    """It may have a file behind it that fails under whoever looks."""
+def test_mapping_of_another_program_is_copied_for_the_handler(unique_name: str) -> None:
+    """It may have a file behind it, whose pages may fail to come in."""
     seen: list[object] = []
     with (
         SharedMapping.create(unique_name, 4096),
@@ -503,7 +503,7 @@ def test_killed_receiver_is_an_error_not_a_hang(
 def test_killed_sender_leaves_the_receiver_working(
     start_peer: StartPeer, receiver: Receiver, via: Transport
 ) -> None:
-    """A sender that dies after a message, maybe holding the lock, harms nobody."""
+    """A sender dies after a message, maybe with the lock; the receiver goes on."""
     peer = start_peer("exchange_sender.py", receiver.title, receiver.title)
     peer.expect("ready")
     peer.say(f"{via} {b'last words'.hex()}")

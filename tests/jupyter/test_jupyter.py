@@ -25,8 +25,9 @@ from conftest import DEADLINE
 
 import winipc
 import winipc.jupyter as wj
+from winipc.base.text import clean
 from winipc.jupyter import picture, updating
-from winipc.jupyter.markup import clean
+from winipc.jupyter.markup import escape
 from winipc.jupyter.queues import preview
 
 HOSTILE = "<script>alert('x')</script>\"&\u202e\x1b[31m\ud800"
@@ -268,7 +269,8 @@ def test_texts_of_others_are_escaped() -> None:
     assert "\x1b" not in shown
     assert "\ud800" not in shown
     assert shown.isprintable()
-    assert len(clean("x" * 10**6)) < 300
+    assert clean("x" * 10**6, 10) == "x" * 10 + "…"
+    assert len(escape("x" * 10**6)) < 300
 
 
 def test_hostile_title_and_data_are_only_text(unique_name: str) -> None:

@@ -1,6 +1,6 @@
 """The pytest plugin, by inner runs of pytest with tests that pass and fail.
 
-The inner runs take place in this process, and find the plugin as everybody
+The inner runs take place in this process, and find the plugin as every run
 does: by its entry point.
 """
 
@@ -520,7 +520,7 @@ def test_end():
 
 
 def test_leaks_are_named(inner: pytest.Pytester) -> None:
-    """Each kind; not those of fixtures, of failures and where nobody asked."""
+    """Each kind; not those of fixtures, of failures, or without the check."""
     result = run(
         inner,
         LEAKS,

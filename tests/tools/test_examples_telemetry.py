@@ -150,7 +150,7 @@ def test_second_writer_and_missing_writer_are_told(
     assert "already" in second.stderr
     alone = run("telemetry_reader.py", "--name", f"{unique_name}-x", "--wait", "0.1")
     assert alone.returncode == 1
-    assert "nobody writes" in alone.stderr
+    assert "no program writes" in alone.stderr
 
 
 def test_writer_ends_by_itself(unique_name: str) -> None:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except (OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
-        if _nobody_reads(error):
+        if _reader_has_gone(error):
             _drop_output()
         else:
             print(f"winipc: {_one_line(error)}", file=sys.stderr)
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _nobody_reads(error: Exception) -> bool:
-    """Whether the reader of standard output has gone, as `head` does."""
+def _reader_has_gone(error: Exception) -> bool:
+    """Whether standard output is a pipe that its reader has closed, as `head` does."""
     if not isinstance(error, OSError) or error.filename is not None:
         return False
     # Windows says EINVAL for a broken pipe that is written to by its descriptor.
@@ -69,7 +69,7 @@ def _nobody_reads(error: Exception) -> bool:
 
 
 def _drop_output() -> None:
-    """What is still buffered has nowhere to go, and is no error at exit."""
+    """Let the exit write what is still buffered to nowhere, without an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

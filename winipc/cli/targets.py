@@ -113,7 +113,7 @@ def open_target(arguments: argparse.Namespace) -> Target:
     """What the arguments of `add_target` mean."""
     if arguments.size == 0:
         raise ValueError("--size must be 1 or more")
-    # A mapping whose name looks so is called Local\\12:34.
+    # A mapping with such a name can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
     if remote is None:
         return _Mapping(arguments.target, arguments.offset, arguments.size)

@@ -17,8 +17,8 @@ from winipc.jupyter.view import View, read_bytes, size_of
 __all__ = ["HexView", "hexview"]
 
 _DEFAULT_SIZE = 256
-#: Up to here a mapping is read in one go, without giving other threads a turn;
-#: and nobody reads more lines than this.
+#: A read of a mapping up to this size does not give other threads a turn, and more
+#: rows than this are of no use to a reader.
 _MOST_BYTES = 4096
 _MOST_FIELDS = 256
 #: Seconds without a whole record after which a view says so.
@@ -50,8 +50,8 @@ def hexview(
         size: Bytes to show, at most 4096; by default the layout, or 256.
         address: Where `offset` counts from, in a process.
 
-    When the same view is shown again, by `live` above all, bytes that are not what
-    they were the time before are marked.
+    When the same view is shown again, as `live` does, bytes that have changed since
+    the time before are marked.
     """
     return HexView(memory, layout, offset=offset, size=size, address=address)
 

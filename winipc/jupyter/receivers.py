@@ -1,8 +1,8 @@
 """Receivers and windows that survive when their cell runs again.
 
-A notebook's cells run again and again, and a second `Receiver` of the same title
-would be another window, with the messages of the first one lost to the notebook.
-Here the title is the identity: while it is open, its owner is handed back.
+A notebook's cells run again and again, and a second `Receiver` of the same title is an
+error while the first is open. Here the title is the identity: the object that is open
+is handed back.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def receiver(title: str, **options: Any) -> Receiver:
     close the former one first; what it took can still be received from it.
 
     Raises:
-        ValueError: one is open that was made with other options, or a `window` of
-            this title is.
+        ValueError: a receiver of this title is open with other options, or a `window`
+            of this title is.
         OSError: as `Receiver` does.
     """
     kept: Receiver = _kept(Receiver, Receiver, title, options)
@@ -40,11 +40,11 @@ def window(title: str, **options: Any) -> CopyDataWindow:
 
     The same as `receiver`, with the options of `CopyDataWindow.create`; `handler`
     and `accept` are replaced when they are functions. Decorators such as
-    `@window.on(7)` replace what they had registered before by themselves.
+    `@window.on(7)` replace the handler that their former run registered.
 
     Raises:
-        ValueError: one is open that was made with other options, or a `receiver` of
-            this title is.
+        ValueError: a window of this title is open with other options, or a `receiver`
+            of this title is.
         OSError: as `CopyDataWindow.create` does.
     """
     kept: CopyDataWindow = _kept(CopyDataWindow, CopyDataWindow.create, title, options)
@@ -52,7 +52,7 @@ def window(title: str, **options: Any) -> CopyDataWindow:
 
 
 class _Replaceable:
-    """A function whose place another one can take."""
+    """A function that another one can replace."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -73,7 +73,7 @@ class _Kept:
 
 
 _lock = threading.Lock()
-#: By title, receivers and windows: senders find either by its title alone.
+#: Receivers and windows by title: senders find either by its title alone.
 _all_kept: dict[str, _Kept] = {}
 
 

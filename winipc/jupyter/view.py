@@ -50,7 +50,7 @@ class View:
         return self.html()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {clean(repr(self.target))}>"
+        return f"<{type(self).__name__} of {clean(repr(self.target), 200)}>"
 
 
 def _describe(target: Any) -> str:

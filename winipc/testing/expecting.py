@@ -1,4 +1,4 @@
-"""`ExpectingWindow`: a window that says what came in place of what was expected."""
+"""`ExpectingWindow`: a window that says how a message differs from the expected one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The parts of a message that matter to a test; None for any."""
+    """The parts of a message that a test compares; None for any value."""
 
     message: int | None
     id: int | None
@@ -41,7 +41,7 @@ class _Expected:
             try:
                 text = came.text()
             except UnicodeDecodeError:
-                lines.append(f"data: expected {self.data!r}, came what is no UTF-8:")
+                lines.append(f"data: expected {self.data!r}, but this is not UTF-8:")
                 lines += _dump("came", bytes(came), 0)
             else:
                 if text != self.data:
@@ -67,7 +67,7 @@ class _Expected:
 
 
 class ExpectingWindow(CopyDataWindow):
-    """A window with `expect`: what came instead is in the failure."""
+    """A window with `expect`; a failure shows the messages that came instead."""
 
     __slots__ = ("_seen",)
 
@@ -93,12 +93,11 @@ class ExpectingWindow(CopyDataWindow):
             message: Another message, a number or a registered name, that the
                 window was asked to take (`subscribe`, or `messages=`). Without
                 it, and without wparam and lparam, a WM_COPYDATA is expected.
-            pid: The process that has to have sent it; it has to name a window of
-                its own as sender.
+            pid: The process of the window that the message names as its sender.
             timeout: Seconds for all of it.
             skip: Pass over other messages until this one comes.
 
-        Raises `AssertionError` that says what differs, or what came until then.
+        Raises `AssertionError`, which says what differs, or what came until then.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         number = register_message(message) if isinstance(message, str) else message

@@ -20,7 +20,7 @@ from winipc.process.types import Module
 
 __all__ = ["LeakCheck"]
 
-#: Kinds of handles that Windows itself opens and keeps as it goes along.
+#: Kinds of handles that Windows opens, and keeps, for its own purposes.
 _SYSTEM_KINDS = {
     "ALPC Port",
     "Desktop",
@@ -41,7 +41,7 @@ _SYSTEM_KINDS = {
 
 @dataclass(slots=True)
 class _Inventory:
-    """What this process has: by something that tells it apart, in words."""
+    """What this process has: a key that tells each thing apart, and a text."""
 
     windows: dict[int, str] = field(default_factory=dict)
     threads: dict[int, str] = field(default_factory=dict)
@@ -101,11 +101,11 @@ def _compare(before: _Inventory, after: _Inventory) -> list[str]:
             where = next(
                 (m.name for m in modules if m.base <= start < m.end), hex(start)
             )
-            # Workers of the thread pool come and go as Windows likes.
+            # Windows starts and ends the threads of its pool at any time.
             if where.casefold() != "ntdll.dll":
                 left.append(f"thread {thread}: not of Python, began in {where}")
         left += [text for m in modules if m.base in images for text in _shared(m)]
-    # Where something was replaced by its like, nothing was left.
+    # A mapping that replaces another one is no leak.
     if len(after.mappings) > len(before.mappings):
         left += [
             text for key, text in after.mappings.items() if key not in before.mappings
@@ -121,7 +121,7 @@ def _compare(before: _Inventory, after: _Inventory) -> list[str]:
 
 
 def _shared(module: Module) -> list[str]:
-    """A line if this is a DLL with shared variables: others load as needed."""
+    """A line if this is a DLL with shared variables: other DLLs load as needed."""
     with contextlib.suppress(OSError, ValueError):
         if shared := inspect_dll(module.path).shared_variables:
             names = ", ".join(variable.name for variable in shared)
@@ -130,11 +130,11 @@ def _shared(module: Module) -> list[str]:
 
 
 class LeakCheck:
-    """Remembers what this process has, and tells later what came to stay.
+    """Remembers what this process has, and lists later what it has besides.
 
-    Counted are kernel handles (by kind and name), windows, threads, mapped memory
-    and loaded DLLs with shared sections. Kinds of handles that Windows opens on
-    its own account, and its thread pool, do not count.
+    It counts kernel handles (by kind and name), windows, threads, mapped memory
+    and loaded DLLs with shared sections. Handles that Windows opens for its own
+    purposes, and its thread pool, do not count.
 
     Win32: NtQuerySystemInformation, NtQueryObject, EnumWindows, VirtualQueryEx,
     CreateToolhelp32Snapshot.
@@ -144,7 +144,7 @@ class LeakCheck:
 
     def __init__(self) -> None:
         if not LeakCheck._warm:
-            # What is opened once for the whole process is opened now.
+            # Have the process open now what it opens only once.
             LeakCheck._warm = True
             with CopyDataWindow.create(""), SharedMapping.create(None, 1):
                 thread = threading.Thread(target=_take)

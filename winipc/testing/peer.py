@@ -17,7 +17,7 @@ __all__ = ["Peer"]
 
 
 class _Output(io.RawIOBase):
-    """What a process prints, from a pipe, up to a mark."""
+    """What a process prints: the bytes of a pipe up to a mark."""
 
     def __init__(self, descriptor: int, mark: bytes) -> None:
         self._descriptor = descriptor
@@ -39,7 +39,7 @@ class _Output(io.RawIOBase):
         return count
 
     def _certain(self) -> int:
-        """How many of the bytes that were read are none of the mark."""
+        """How many of the bytes that were read do not belong to the mark."""
         if (at := self._read.find(self._mark)) >= 0:
             self._read = self._read[:at]
             self._ended = True
@@ -59,11 +59,11 @@ class _Output(io.RawIOBase):
 class Peer:
     """A process on the other side, spoken to line by line.
 
-    What it prints is kept, and shown by every failure. Any thread may use it.
+    Each failure shows all that it has printed. Any thread may use it.
 
-    Its output ends when it ends. The pipes may live on: in a process that it started,
-    and under Wine in the desktop, which the first window of all starts. So a mark is
-    written behind what it printed, and nobody waits for the pipes to be closed.
+    Its output ends with it. The pipes may stay open longer: in a process that it
+    started, and under Wine in the desktop process, which the first window starts. So a
+    mark is written after its output, and the readers stop at the mark.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Peer:
         self.timeout = timeout
         self.encoding = encoding
         self.name = Path(argv[0]).name
-        # What may be the beginning of the mark is held back: so it begins with a byte
-        # that is in no UTF-8, and at the end of no line.
+        # A reader holds back what may be the beginning of the mark. So the mark begins
+        # with a byte that no UTF-8 text has, and no line ends with.
         mark = b"\xff" + uuid.uuid4().bytes
         pipes = [os.pipe(), os.pipe()]
         try:
@@ -97,7 +97,7 @@ class Peer:
                 encoding=encoding,
                 errors="backslashreplace",
                 cwd=cwd,
-                # For a peer in Python: its lines come at once.
+                # So that the lines of a peer in Python come at once.
                 env={
                     **os.environ,
                     "PYTHONUNBUFFERED": "1",
