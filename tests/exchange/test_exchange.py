@@ -142,6 +142,25 @@ def test_two_senders_take_turns_on_shared_memory(
     assert [got.count(text) for text in texts] == [rounds, rounds]
 
 
+@via_each
+def test_bytes_that_do_not_lie_together_are_sent_in_order(
+    receiver: Receiver, sender: Sender, via: Transport
+) -> None:
+    """A slice with a step, as an array's column is, and items of several bytes."""
+    data = bytes(range(64))
+    sender.send(memoryview(data)[::2], via=via)
+    assert receiver.receive(60).data == data[::2]
+    sender.send(memoryview(data).cast("I")[::-1], via=via)
+    assert receiver.receive(60).data == b"".join(
+        data[at : at + 4] for at in reversed(range(0, 64, 4))
+    )
+
+
+def test_text_is_told_to_be_encoded(sender: Sender) -> None:
+    with pytest.raises(TypeError, match=r"text\.encode\(\)"):
+        sender.send("text")  # type: ignore[arg-type]
+
+
 # ----------------------------------------------------- the article's programs
 
 

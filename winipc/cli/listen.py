@@ -12,7 +12,7 @@ from winipc.cli.options import (
     add_end,
     add_exist_ok,
     counted,
-    message_size,
+    number32,
 )
 from winipc.cli.output import note, print_json, print_line
 from winipc.exchange.receiver import require_free_title
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--max-message",
-        type=message_size,
+        type=number32,
         default=64 << 20,
         help="refuse messages of more bytes (%(default)s)",
     )

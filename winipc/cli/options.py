@@ -21,9 +21,8 @@ __all__ = [
     "counted",
     "factor",
     "interval",
-    "message_size",
     "number",
-    "pid",
+    "number32",
     "pid_or_name",
     "seconds",
 ]
@@ -50,13 +49,8 @@ def number(text: str) -> int:
     return _at_most(sys.maxsize, value)
 
 
-def message_size(text: str) -> int:
-    """How many bytes a message may have, for `type=`."""
-    return _at_most(_MOST_32, number(text))
-
-
-def pid(text: str) -> int:
-    """A process id, for `type=`."""
+def number32(text: str) -> int:
+    """A process id, or the size of a message, for `type=`."""
     return _at_most(_MOST_32, number(text))
 
 

@@ -65,11 +65,10 @@ class Overlay:
 
     def line(self, data: bytes) -> str:
         """All in one line."""
-        values = self.values(data)
-        if self.names is None:
-            return " ".join(_shown(value) for value in values)
-        pairs = zip(self.names, values, strict=True)
-        return " ".join(f"{name}={_shown(value)}" for name, value in pairs)
+        return " ".join(
+            value if self.names is None else f"{name}={value}"
+            for name, value in self.rows(data)
+        )
 
     def rows(self, data: bytes) -> list[tuple[str, str]]:
         """What each is called, or its number, and its value."""

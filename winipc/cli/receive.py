@@ -13,8 +13,8 @@ from winipc.cli.options import (
     add_end,
     add_exist_ok,
     counted,
-    message_size,
     number,
+    number32,
 )
 from winipc.cli.output import note, print_json, print_line
 from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Received, Receiver
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--max-message",
-        type=message_size,
+        type=number32,
         default=DEFAULT_MAX_MESSAGE,
         help="refuse messages of more bytes (%(default)s)",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.cli.options import Commands, add_command, pid
+from winipc.cli.options import Commands, add_command, number32
 from winipc.cli.output import print_json, print_table
 from winipc.message import Window, find_windows
 
@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "windows", run, "list windows", __doc__)
     parser.add_argument("--title", help="only with this title")
     parser.add_argument("--class-name", help="only of this class")
-    parser.add_argument("--pid", type=pid, help="only of this process")
+    parser.add_argument("--pid", type=number32, help="only of this process")
     parser.add_argument(
         "--message-only",
         action="store_true",

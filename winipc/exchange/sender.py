@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from winipc.base.closing import Closing
 from winipc.base.winerror import ERROR_TIMEOUT
@@ -47,10 +47,9 @@ class Sender(Closing):
     Raises:
         FileNotFoundError: no window has this title.
 
-    A sender may be used by one thread at a time. Several senders, of this and
-    of other processes, take turns on the mapping and the section by a named
-    mutex that they hold until the receiver has answered; plain C programs
-    know nothing of it.
+    Use a sender in one thread at a time. Several senders, of this and of other
+    processes, take turns on the mapping and the section by a named mutex that they
+    hold until the receiver has answered; plain C programs do not know the mutex.
 
     Win32: FindWindow, SendMessageTimeout, RegisterWindowMessage
     """
@@ -71,8 +70,8 @@ class Sender(Closing):
         self._stack = contextlib.ExitStack()
         self._mapping: SharedMapping | None = None
         self._lanes: dict[str, Lane] = {}
-        # A send that timed out may be carried out later: until the receiver
-        # has answered something sent after it, its memory is kept.
+        # A send that timed out may be carried out later: its memory is kept until
+        # the receiver has answered a message that was sent after it.
         self._doubtful: list[GlobalMemory] = []
 
     def send(
@@ -80,9 +79,8 @@ class Sender(Closing):
     ) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
 
-        With `via="auto"`, what is large goes by the mapping, if there is one and
-        it has room, since WM_COPYDATA would copy it twice; the rest goes by
-        WM_COPYDATA.
+        With `via="auto"`, large data goes by the mapping, if there is one and it has
+        room, since WM_COPYDATA would copy it twice; other data goes by WM_COPYDATA.
 
         Raises:
             ConnectionRefusedError: the receiver answered 0.
@@ -90,12 +88,12 @@ class Sender(Closing):
             ValueError: the data does not fit in the mapping or the section.
             OSError: its window is gone.
         """
-        with memoryview(data).cast("B") as view:
+        with _bytes_of(data) as view:
             size = len(view)
             transport = self._choose(size) if via == "auto" else Transport(via)
             if size > _MAX_LENGTH:
                 raise OverflowError("a message has at most 4 GiB - 1 bytes")
-            answer = self._senders[transport](self, view)
+            answer = self._deliver(transport, view)
         if answer <= 0:
             raise ConnectionRefusedError(
                 errno.ECONNREFUSED,
@@ -131,20 +129,17 @@ class Sender(Closing):
             self._mapping = self._stack.enter_context(mapping)
         return self._mapping
 
-    # ------------------------------------------------- one for each transport
-
-    def _send_copydata(self, view: memoryview) -> int:
-        return send_copydata(self._hwnd, view, timeout=self.timeout)
-
-    def _send_mapping(self, view: memoryview) -> int:
-        return self._send_shared(
-            Transport.MAPPING, self._open_mapping(), self._mapping_name, view
-        )
-
-    def _send_section(self, view: memoryview) -> int:
+    def _deliver(self, transport: Transport, view: memoryview) -> int:
+        if transport is Transport.COPYDATA:
+            return send_copydata(self._hwnd, view, timeout=self.timeout)
+        if transport is Transport.PROCESS:
+            return self._send_process(view)
+        if transport is Transport.MAPPING:
+            name, shared = self._mapping_name, self._open_mapping()
+            return self._send_shared(transport, shared, name, view)
         if self._section is None:
             self._section = self._stack.enter_context(SharedSection.load())
-        return self._send_shared(Transport.SECTION, self._section, SECTION_LOCK, view)
+        return self._send_shared(transport, self._section, SECTION_LOCK, view)
 
     def _send_shared(
         self,
@@ -194,23 +189,15 @@ class Sender(Closing):
         memory.close()
         return answer
 
-    _senders: ClassVar = {
-        Transport.COPYDATA: _send_copydata,
-        Transport.MAPPING: _send_mapping,
-        Transport.SECTION: _send_section,
-        Transport.PROCESS: _send_process,
-    }
-
     def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
         name = MESSAGE_NAMES[transport]
         return send_message(self._hwnd, name, wparam, lparam, timeout=self.timeout)
 
     def _barrier(self) -> None:
         """Wait until the receiver is through with everything sent before."""
-        # Sent messages are carried out in order, so an answer to the last one
-        # speaks for all of them.
-        # A handler that sends lets the next message in before it has returned, so a
-        # `Receiver` may be busy, and is asked again.
+        # Sent messages are carried out in order, so the answer to a later one says that
+        # all are done; except that a handler that sends lets the next message in
+        # before it returns: a `Receiver` is then busy, and is asked again.
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         left, pause = self.timeout, _SHORTEST
         while send_message(self._hwnd, BARRIER, 0, 0, timeout=left) == BUSY:
@@ -244,6 +231,14 @@ class Sender(Closing):
 
     def __repr__(self) -> str:
         return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"
+
+
+def _bytes_of(data: ReadableBuffer) -> memoryview:
+    """A view of the bytes; of a copy where they do not lie together."""
+    if isinstance(data, str):
+        raise TypeError("a message is bytes, not str: text.encode() gives them")
+    view = memoryview(data)
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
 
 def _pack(pid: int, view: memoryview) -> int:

@@ -30,14 +30,7 @@ _COLOURS = (
 )
 
 
-def hexview(
-    memory: Any,
-    layout: Any = None,
-    *,
-    offset: int = 0,
-    size: int | None = None,
-    address: int | None = None,
-) -> HexView:
+class HexView(View):
     """A view of bytes: offsets, hexadecimal, text.
 
     Args:
@@ -53,11 +46,6 @@ def hexview(
     When the same view is shown again, as `live` does, bytes that have changed since
     the time before are marked.
     """
-    return HexView(memory, layout, offset=offset, size=size, address=address)
-
-
-class HexView(View):
-    """What `hexview` makes."""
 
     def __init__(
         self,
@@ -224,6 +212,9 @@ class HexView(View):
         if self._more_fields:
             listed += note(f"only the first {_MOST_FIELDS} fields are shown")
         return listed
+
+
+hexview = HexView
 
 
 def _colour(number: int) -> str:

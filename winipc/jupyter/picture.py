@@ -54,34 +54,6 @@ _PROTECTIONS = {
 }
 
 
-def address_space(process: RemoteProcess, *, width: int = 960) -> AddressSpace:
-    """A view of a process: its memory as a picture, with a legend and its rows.
-
-    Colours tell the type of memory (image, mapped file or section, private), paler
-    ones that it is only reserved; the strip below tells the protection. The widths
-    are logarithmic, see the module. Pointing at a block tells what it is.
-
-    Args:
-        width: Of the picture, in pixels.
-    """
-    return AddressSpace(process, width=width)
-
-
-def memory_map(
-    process: RemoteProcess,
-    start: SupportsIndex = 0,
-    stop: SupportsIndex | None = None,
-    *,
-    limit: int = _MOST_ROWS,
-) -> MapRows:
-    """A view of the regions of a process from `start` to `stop`, as rows.
-
-    Raises:
-        ValueError: `limit` is negative.
-    """
-    return MapRows(process, start, stop, limit=limit)
-
-
 # ------------------------------------------------------------------- what it is
 
 
@@ -189,7 +161,15 @@ def _base_name(path: str) -> str:
 
 
 class AddressSpace(View):
-    """What `address_space` makes."""
+    """A view of a process: its memory as a picture, with a legend and its rows.
+
+    Colours tell the type of memory (image, mapped file or section, private), paler
+    ones that it is only reserved; the strip below tells the protection. The widths
+    are logarithmic, see the module. Pointing at a block tells what it is.
+
+    Args:
+        width: Of the picture, in pixels.
+    """
 
     def __init__(self, process: RemoteProcess, *, width: int = 960) -> None:
         if not 320 <= width <= 4096:
@@ -227,6 +207,9 @@ class AddressSpace(View):
             drawing.add(block, before, _label(block.region, names))
             before = block
         return drawing.finish()
+
+
+address_space = AddressSpace
 
 
 def _label(region: Region, names: dict[int, str]) -> str:
@@ -393,7 +376,11 @@ def _item(colour: str, text: str) -> str:
 
 
 class MapRows(View):
-    """What `memory_map` makes."""
+    """A view of the regions of a process from `start` to `stop`, as rows.
+
+    Raises:
+        ValueError: `limit` is negative.
+    """
 
     def __init__(
         self,
@@ -416,6 +403,9 @@ class MapRows(View):
         found = self.target.regions(self.start, self.stop, paths=True)
         used = [r for r in found if r.state != MemoryState.FREE]
         return _table(used, _names(self.target), self.limit)
+
+
+memory_map = MapRows
 
 
 def _table(used: list[Region], names: dict[int, str], limit: int) -> str:

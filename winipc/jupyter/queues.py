@@ -16,16 +16,11 @@ _PREVIEW = 64  # bytes
 _DEFAULT_COUNT = 10
 
 
-def messages(window: CopyDataWindow, count: int = _DEFAULT_COUNT) -> MessageView:
+class MessageView(View):
     """A view of the newest `count` messages that wait in a window's queue.
 
     They are not taken: `window.receive()` gives them later. At most 256.
     """
-    return MessageView(window, count)
-
-
-class MessageView(View):
-    """What `messages` makes."""
 
     def __init__(self, window: CopyDataWindow, count: int = _DEFAULT_COUNT) -> None:
         if count < 0:
@@ -42,6 +37,9 @@ class MessageView(View):
         older = dim(f"{more} older ones") if more > 0 else ""
         columns = ("time", "message", "from", "size", "data")
         return table(columns, rows, right=(3,)) + older
+
+
+messages = MessageView
 
 
 def _row(message: Message) -> tuple[str, ...]:
