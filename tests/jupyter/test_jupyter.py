@@ -871,3 +871,29 @@ def test_importing_winipc_imports_no_view() -> None:
         timeout=DEADLINE,
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_kernel_ends_though_handlers_do_not_return(unique_name: str) -> None:
+    """It waits a while for all of them together, and for none of them forever."""
+    code = """
+import sys, threading, winipc, winipc.jupyter as wj
+entered = threading.Semaphore(0)
+def stuck(_):
+    entered.release()
+    threading.Event().wait()
+for number in range(3):
+    wj.receiver(f"{sys.argv[1]}{number}", transports=["copydata"], handler=stuck)
+    send = lambda title: winipc.send_copydata(title, b"", timeout=None)
+    threading.Thread(
+        target=send, args=[f"{sys.argv[1]}{number}"], daemon=True
+    ).start()
+    entered.acquire()
+print("ready")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, unique_name],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert done.stdout == "ready\n", done.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ from winipc.exchange import Receiver
 from winipc.message import CopyDataWindow
 
 __all__ = ["receiver", "window"]
+
+#: Seconds that the exit waits for handlers.
+_EXIT_WAIT = 5.0
 
 
 def receiver(title: str, **options: Any) -> Receiver:
@@ -112,7 +116,9 @@ def _kept(
 
 @atexit.register
 def _close_at_exit() -> None:
+    """Close all; together they wait a while for handlers that are at work."""
+    deadline = time.monotonic() + _EXIT_WAIT
     with _lock:
         for kept in _all_kept.values():
             with contextlib.suppress(Exception):
-                kept.made.close()
+                kept.made.close(max(0.0, deadline - time.monotonic()))
