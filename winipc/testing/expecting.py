@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from winipc.base.text import HEX_WIDTH, hex_rows
 from winipc.message import register_message
-from winipc.message.window import WM_COPYDATA, CopyDataWindow, Message
+from winipc.message.message import WM_COPYDATA, Message
+from winipc.message.window import CopyDataWindow
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
