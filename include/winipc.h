@@ -150,6 +150,14 @@ extern "C" {
  *     bit 0 (BUSY) is clear; the consumer sets that bit by CAS before it
  *     reads and clears it by storing the new head. So what is read is never
  *     dropped, and what is dropped is never read.
+ *  6. A member lives as long as its event exists: NAME.member.<hex>, where
+ *     NAME is the channel's and <hex> are 16 digits: how often the slot was
+ *     taken (6), the slot (2), the key (8). A member makes the event before
+ *     one CAS puts it into its slot, and closes it after the CAS that takes
+ *     it out; if its process ends in any other way, Windows closes it. Thus
+ *     an occupied slot without an event is that of a dead member. The key is
+ *     random, so that each member has a name that no other one had and that
+ *     no process can occupy beforehand. See "whether others live" below.
  *
  * tests/native/ring_model.c runs these very functions through all
  * interleavings under a weak memory model, with kills; ring_torture.c runs
@@ -182,18 +190,16 @@ extern "C" {
 /* Bit 0 of head, with DROP_OLDEST: the consumer is reading. */
 #define WINIPC_HEAD_BUSY UINT64_C(1)
 
-/* A process that takes part. word: bits 0-31 process id, 32-39 state, 40-63
- * how often the slot was taken (0 only if never). start: the creation time
- * of the process (FILETIME), so that a new process with the id of a dead one
- * is not taken for it. */
+/* A process that takes part. word: bits 0-31 key, 32-39 state, 40-63 how
+ * often the slot was taken (0 only if never). */
 typedef struct winipc_member {
     uint64_t word;
-    uint64_t start;
+    uint64_t pid; /* process id, for information */
     uint64_t reserved[2];
 } winipc_member;
 
-#define WINIPC_MEMBER_FREE 0u
-#define WINIPC_MEMBER_CLAIMING 1u /* start is not written yet */
+#define WINIPC_MEMBER_FREE 0u /* its last member has left, or none was here */
+#define WINIPC_MEMBER_DIED 1u /* free too; its last member died */
 #define WINIPC_MEMBER_ACTIVE 2u
 
 typedef struct winipc_channel_header {
@@ -816,41 +822,28 @@ winipc_ring_has_space(const winipc_ring *ring, uint64_t length)
 
 /* ---- members */
 
-#define WINIPC_MEMBER_PID(word) ((uint32_t)(word))
+#define WINIPC_MEMBER_KEY(word) ((uint32_t)(word))
 #define WINIPC_MEMBER_STATE(word) ((uint32_t)((word) >> 32) & 0xffu)
 #define WINIPC_MEMBER_TAKES(word) ((uint32_t)((word) >> 40))
 
-/* Claim a slot whose word was `seen` (free, or of a dead process). The new
- * word, or 0 if somebody else was faster. */
-WINIPC_FUNC uint64_t
-winipc_member_claim(winipc_ring *ring, unsigned int slot, uint64_t seen,
-                    uint32_t pid, uint64_t start)
+/* The word of the next member of a slot whose word is `seen`. */
+WINIPC_INLINE uint64_t
+winipc_member_next(uint64_t seen, uint32_t key)
 {
-    winipc_member *member = &ring->shared->members[slot];
     uint64_t takes = (WINIPC_MEMBER_TAKES(seen) + 1) & 0xffffffu;
-    uint64_t base = pid | (takes == 0 ? 1 : takes) << 40;
-    if (!WINIPC_CAS(&member->word, seen,
-                    base | (uint64_t)WINIPC_MEMBER_CLAIMING << 32)) {
-        return 0;
-    }
-    WINIPC_STORE_RELAXED(&member->start, start);
-    base |= (uint64_t)WINIPC_MEMBER_ACTIVE << 32;
-    WINIPC_STORE(&member->word, base);
-    return base;
+    return (takes == 0 ? 1 : takes) << 40 |
+           (uint64_t)WINIPC_MEMBER_ACTIVE << 32 | key;
 }
 
-/* Leave a slot: ours, or that of a dead process. It keeps its count, so that
- * "was here and left" differs from "was never here", and the process id of
- * one that died. */
-WINIPC_FUNC int
+/* Empty a slot: ours, or that of a dead member. It keeps its count, so that
+ * "was here and left" differs from "was never here". */
+WINIPC_INLINE void
 winipc_member_leave(winipc_ring *ring, unsigned int slot, uint64_t word,
-                    int died)
+                    uint32_t state)
 {
-    uint64_t gone = (uint64_t)WINIPC_MEMBER_TAKES(word) << 40;
-    if (died) {
-        gone |= WINIPC_MEMBER_PID(word);
-    }
-    return WINIPC_CAS(&ring->shared->members[slot].word, word, gone);
+    WINIPC_CAS(&ring->shared->members[slot].word, word,
+               (uint64_t)WINIPC_MEMBER_TAKES(word) << 40 | (uint64_t)state
+                                                               << 32);
 }
 
 /* What stands in `lock` while the member of this slot owns it. */
@@ -872,21 +865,17 @@ enum { WINIPC_WAKE_DATA = 0, WINIPC_WAKE_SPACE = 1, WINIPC_WAKE_LOCK = 2 };
 #define WINIPC_INFINITE UINT32_MAX
 
 #ifdef _WIN32
-typedef struct winipc_peer {
-    HANDLE process;
-    uint64_t word;
-} winipc_peer;
-
 typedef struct winipc_os {
     HANDLE mapping;
     HANDLE events[3];
-    uint64_t start;        /* creation time of this process */
+    HANDLE lives[2];       /* of this member as sender, as receiver */
+    wchar_t *name;         /* of the channel; from the process's heap */
     uint64_t ticks_per_us; /* of QueryPerformanceCounter, at least 1 */
     uint64_t spin[3];      /* ticks to spin before a sleep, adapting */
     uint64_t began[3];     /* when the wait going on began */
-    uint32_t pid;
-    int one_cpu;                                  /* yield, do not spin */
-    winipc_peer peers[2][WINIPC_CHANNEL_MEMBERS]; /* as sender, receiver */
+    int one_cpu;           /* yield, do not spin */
+    const char *call;      /* the Win32 call that create or open failed in */
+    const wchar_t *suffix; /* behind the channel's name: what it was for */
 } winipc_os;
 #define WINIPC_HAVE_OS
 #endif
@@ -910,11 +899,16 @@ WINIPC_FUNC void winipc_os_signal(winipc_channel *ch, int which);
 WINIPC_FUNC int winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms);
 /* 1: it is worth a try. 0: time to sleep. */
 WINIPC_FUNC int winipc_os_spin(winipc_channel *ch, int which, uint64_t length);
-/* 1 if this member is surely dead; side: 0 asked by the sender, 1 receiver */
-WINIPC_FUNC int winipc_os_dead(winipc_channel *ch, int side, unsigned int slot,
+/* Begin and end the life of this process as the member whose word this is. 0:
+ * not possible under this name. */
+WINIPC_FUNC int winipc_os_live(winipc_channel *ch, int receive,
+                               unsigned int slot, uint64_t word);
+WINIPC_FUNC void winipc_os_end(winipc_channel *ch, int receive);
+/* 1: this member is surely dead, or has left meanwhile. */
+WINIPC_FUNC int winipc_os_dead(winipc_channel *ch, unsigned int slot,
                                uint64_t word);
-WINIPC_FUNC uint32_t winipc_os_pid(winipc_channel *ch);
-WINIPC_FUNC uint64_t winipc_os_start(winipc_channel *ch);
+WINIPC_FUNC uint32_t winipc_os_pid(void);
+WINIPC_FUNC uint32_t winipc_os_key(winipc_channel *ch);
 WINIPC_FUNC uint64_t winipc_os_ms(void);
 
 WINIPC_INLINE int
@@ -951,8 +945,9 @@ winipc_channel_slots(const winipc_channel *ch)
     return ch->ring.flags & WINIPC_CHANNEL_MANY ? WINIPC_CHANNEL_MEMBERS : 2;
 }
 
-/* A member is dead: free its lock and its slot, and wake whom it may have
- * left asleep. Each step may be done twice, or by another process. */
+/* A member is dead: free its lock and its slot, and wake the peers that it
+ * may have left asleep. Each step may be done twice, or by another process;
+ * where the member has left meanwhile, nothing changes. */
 WINIPC_FUNC void
 winipc_channel_bury(winipc_channel *ch, unsigned int slot, uint64_t word)
 {
@@ -960,9 +955,23 @@ winipc_channel_bury(winipc_channel *ch, unsigned int slot, uint64_t word)
         WINIPC_CAS(&ch->ring.shared->lock, winipc_member_lock_id(slot, word),
                    0);
     }
-    winipc_member_leave(&ch->ring, slot, word, 1);
+    winipc_member_leave(&ch->ring, slot, word, WINIPC_MEMBER_DIED);
     winipc_os_signal(ch, WINIPC_WAKE_DATA);
     winipc_os_signal(ch, WINIPC_WAKE_LOCK);
+}
+
+/* The word of a slot. With `look`, a dead member is buried first. */
+WINIPC_FUNC uint64_t
+winipc_channel_member(winipc_channel *ch, unsigned int slot, int look)
+{
+    uint64_t *at = &ch->ring.shared->members[slot].word;
+    uint64_t word = WINIPC_LOAD(at);
+    if (look && WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE &&
+        winipc_os_dead(ch, slot, word)) {
+        winipc_channel_bury(ch, slot, word);
+        word = WINIPC_LOAD(at);
+    }
+    return word;
 }
 
 WINIPC_FUNC void
@@ -984,21 +993,27 @@ winipc_channel_leave(winipc_channel *ch, int receive)
         if (ch->ring.claimed) {
             winipc_ring_release(&ch->ring);
         }
-        winipc_member_leave(&ch->ring, 0, ch->recv_word, 0);
+        winipc_member_leave(&ch->ring, 0, ch->recv_word, WINIPC_MEMBER_FREE);
+        winipc_os_end(ch, 1);
         ch->recv_word = 0;
         winipc_os_signal(ch, WINIPC_WAKE_SPACE);
         winipc_os_signal(ch, WINIPC_WAKE_LOCK);
     }
     if (!receive && ch->send_word != 0) {
         winipc_channel_unlock(ch);
-        winipc_member_leave(&ch->ring, ch->send_slot, ch->send_word, 0);
+        winipc_member_leave(&ch->ring, ch->send_slot, ch->send_word,
+                            WINIPC_MEMBER_FREE);
+        winipc_os_end(ch, 0);
         ch->send_word = 0;
         winipc_os_signal(ch, WINIPC_WAKE_DATA);
     }
 }
 
-/* Become the consumer (receive) or a producer. TAKEN if a living process has
- * the role. */
+/* How many keys a member tries: only a hostile process occupies one. */
+#define WINIPC_KEYS 8
+
+/* Become the consumer (receive) or a producer. TAKEN if a living member has
+ * the role. FAILED: no event could be made for this member. */
 WINIPC_FUNC int
 winipc_channel_claim(winipc_channel *ch, int receive)
 {
@@ -1008,23 +1023,24 @@ winipc_channel_claim(winipc_channel *ch, int receive)
         return WINIPC_OK;
     }
     for (; slot < end; slot++) {
-        uint64_t seen = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
-        if (WINIPC_MEMBER_STATE(seen) != WINIPC_MEMBER_FREE) {
-            if (!winipc_os_dead(ch, receive, slot, seen)) {
-                continue;
-            }
-            winipc_channel_bury(ch, slot, seen);
-            seen = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
-            if (WINIPC_MEMBER_STATE(seen) != WINIPC_MEMBER_FREE) {
-                continue;
-            }
+        winipc_member *member = &ch->ring.shared->members[slot];
+        uint64_t seen = winipc_channel_member(ch, slot, 1);
+        uint64_t word;
+        int result, tries = 0;
+        if (WINIPC_MEMBER_STATE(seen) == WINIPC_MEMBER_ACTIVE) {
+            continue;
         }
-        uint64_t word = winipc_member_claim(
-            &ch->ring, slot, seen, winipc_os_pid(ch), winipc_os_start(ch));
-        if (word == 0) {
-            continue; /* somebody was faster */
+        do {
+            if (tries++ == WINIPC_KEYS) {
+                return WINIPC_FAILED;
+            }
+            word = winipc_member_next(seen, winipc_os_key(ch));
+        } while (!winipc_os_live(ch, receive, slot, word));
+        if (!WINIPC_CAS(&member->word, seen, word)) {
+            winipc_os_end(ch, receive);
+            continue; /* another process was faster */
         }
-        int result;
+        WINIPC_STORE_RELAXED(&member->pid, winipc_os_pid());
         if (receive) {
             ch->recv_word = word;
             result = winipc_ring_resume(&ch->ring);
@@ -1043,26 +1059,22 @@ winipc_channel_claim(winipc_channel *ch, int receive)
     return WINIPC_TAKEN;
 }
 
-/* Who may still send: OK somebody, EMPTY nobody was ever here, CLOSED all
- * have left, BROKEN and one of them had died. */
+/* Whether a producer may still send: OK yes, EMPTY none was ever here, CLOSED
+ * all have left, BROKEN and one of them had died. */
 WINIPC_FUNC int
 winipc_channel_producers(winipc_channel *ch, int look_for_dead)
 {
     unsigned int end = winipc_channel_slots(ch);
     int result = WINIPC_EMPTY;
     for (unsigned int slot = 1; slot < end; slot++) {
-        uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
+        uint64_t word = winipc_channel_member(ch, slot, look_for_dead);
         if (WINIPC_MEMBER_TAKES(word) == 0) {
             break; /* slots are taken in order */
         }
-        if (WINIPC_MEMBER_STATE(word) != WINIPC_MEMBER_FREE) {
-            if (!look_for_dead || !winipc_os_dead(ch, 1, slot, word)) {
-                return WINIPC_OK;
-            }
-            winipc_channel_bury(ch, slot, word);
-            result = WINIPC_BROKEN;
+        if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE) {
+            return WINIPC_OK;
         }
-        else if (WINIPC_MEMBER_PID(word) != 0) {
+        if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_DIED) {
             result = WINIPC_BROKEN;
         }
         else if (result == WINIPC_EMPTY) {
@@ -1076,22 +1088,20 @@ winipc_channel_producers(winipc_channel *ch, int look_for_dead)
 WINIPC_INLINE int
 winipc_channel_consumer(winipc_channel *ch, int look_for_dead)
 {
-    uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[0].word);
-    if (WINIPC_MEMBER_STATE(word) != WINIPC_MEMBER_FREE) {
-        if (!look_for_dead || !winipc_os_dead(ch, 0, 0, word)) {
-            return WINIPC_OK;
-        }
-        winipc_channel_bury(ch, 0, word);
+    uint64_t word = winipc_channel_member(ch, 0, look_for_dead);
+    switch (WINIPC_MEMBER_STATE(word)) {
+    case WINIPC_MEMBER_ACTIVE:
+        return WINIPC_OK;
+    case WINIPC_MEMBER_DIED:
         return WINIPC_BROKEN;
+    default:
+        return WINIPC_MEMBER_TAKES(word) == 0 ? WINIPC_EMPTY : WINIPC_CLOSED;
     }
-    if (word == 0) {
-        return WINIPC_EMPTY;
-    }
-    return WINIPC_MEMBER_PID(word) != 0 ? WINIPC_BROKEN : WINIPC_CLOSED;
 }
 
-/* Whether it is time for a look by a call that does not wait; side as for
- * winipc_os_dead. Asking the system costs more than such a call. */
+/* Whether it is time for a look by a call that does not wait; side: 0 asked
+ * by the sender, 1 by the receiver. Asking the system costs more than such a
+ * call. */
 WINIPC_FUNC int
 winipc_channel_may_look(winipc_channel *ch, int side)
 {
@@ -1186,8 +1196,8 @@ winipc_channel_inherit_lock(winipc_channel *ch)
     }
     uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
     if (winipc_member_lock_id(slot, word) == owner &&
-        WINIPC_MEMBER_STATE(word) != WINIPC_MEMBER_FREE &&
-        !winipc_os_dead(ch, 0, slot, word)) {
+        WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE &&
+        !winipc_os_dead(ch, slot, word)) {
         return 0; /* alive: it is only slow */
     }
     return winipc_ring_steal(&ch->ring, owner);
@@ -1422,80 +1432,175 @@ winipc_os_ms(void)
 }
 
 WINIPC_FUNC uint32_t
-winipc_os_pid(winipc_channel *ch)
+winipc_os_pid(void)
 {
-    return ch->os.pid;
+    return GetCurrentProcessId();
 }
 
-WINIPC_FUNC uint64_t
-winipc_os_start(winipc_channel *ch)
+WINIPC_INLINE uint64_t
+winipc_os_mix(uint64_t seed, uint64_t value)
 {
-    return ch->os.start;
+    seed = (seed ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return seed ^ seed >> 29;
 }
 
+/* A number that others do not guess and that does not come again. */
 WINIPC_FUNC uint64_t
-winipc_os_creation_time(HANDLE process)
+winipc_os_random(void)
 {
-    FILETIME created, other;
-    if (!GetProcessTimes(process, &created, &other, &other, &other)) {
+    FILETIME now;
+    GetSystemTimeAsFileTime(&now);
+    uint64_t random = winipc_os_mix(winipc_os_ticks(), now.dwHighDateTime);
+    random = winipc_os_mix(random, now.dwLowDateTime);
+    random = winipc_os_mix(random, (uint64_t)(uintptr_t)&now);
+    random = winipc_os_mix(random, GetCurrentProcessId());
+    return winipc_os_mix(random, GetCurrentThreadId());
+}
+
+WINIPC_FUNC uint32_t
+winipc_os_key(winipc_channel *ch)
+{
+    (void)ch;
+    return (uint32_t)(winipc_os_random() >> 32);
+}
+
+/* Whether this process runs on one processor. The mask is 0 for a process in
+ * several groups, which has more than 64. */
+WINIPC_FUNC int
+winipc_os_one_cpu(void)
+{
+    DWORD_PTR mine = 0, all = 0;
+    GetProcessAffinityMask(GetCurrentProcess(), &mine, &all);
+    return mine != 0 && (mine & (mine - 1)) == 0;
+}
+
+/* ---- whether others live. A member of a channel, and a thread that uses
+ * locks, has a named event that exists as long as it lives: Windows closes
+ * the event when the process ends, however it ends. To look, others ask
+ * whether the name exists. That needs no right to the process or the event,
+ * so a service and the processes of other users can be watched. The event
+ * grants nothing to anyone, so no other process can keep it in existence.
+ *
+ * A process that may create objects in the namespace can occupy the name of
+ * a member as soon as that is dead, and so hide its death; waits with a
+ * time-out still end. */
+
+/* NULL: the name is occupied, or Windows refuses it. */
+WINIPC_FUNC HANDLE
+winipc_life_begin(const wchar_t *name)
+{
+    ACL nobody = {ACL_REVISION, 0, sizeof(ACL), 0, 0};
+    SECURITY_DESCRIPTOR descriptor = {SECURITY_DESCRIPTOR_REVISION,
+                                      0,
+                                      SE_DACL_PRESENT,
+                                      NULL,
+                                      NULL,
+                                      NULL,
+                                      &nobody};
+    SECURITY_ATTRIBUTES security = {sizeof(security), &descriptor, FALSE};
+    HANDLE life = CreateEventExW(&security, name, 0, SYNCHRONIZE);
+    if (life != NULL && GetLastError() == ERROR_ALREADY_EXISTS) {
+        CloseHandle(life);
+        SetLastError(ERROR_ALREADY_EXISTS);
+        return NULL;
+    }
+    return life;
+}
+
+/* ACCESS_DENIED means that it exists. INVALID_HANDLE means that an object of
+ * another kind has the name, so the event is gone. */
+WINIPC_FUNC int
+winipc_life_is_over(const wchar_t *name)
+{
+    HANDLE life = OpenEventW(SYNCHRONIZE, FALSE, name);
+    if (life != NULL) {
+        CloseHandle(life); /* Wine grants it */
         return 0;
     }
-    return (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
+    DWORD err = GetLastError();
+    return err == ERROR_FILE_NOT_FOUND || err == ERROR_INVALID_HANDLE;
 }
+
+/* `number` as 16 hexadecimal digits. */
+WINIPC_FUNC void
+winipc_os_hex(wchar_t *digits, uint64_t number)
+{
+    for (int i = 0; i < 16; i++) {
+        digits[i] = L"0123456789abcdef"[number >> (60 - 4 * i) & 15];
+    }
+}
+
+/* Its name with `suffix`, in the process's heap; NULL if there is no memory. */
+WINIPC_FUNC wchar_t *
+winipc_os_name(const wchar_t *name, const wchar_t *suffix)
+{
+    size_t length = wcslen(name);
+    size_t more = wcslen(suffix);
+    wchar_t *full = (wchar_t *)HeapAlloc(
+        GetProcessHeap(), 0, (length + more + 1) * sizeof(wchar_t));
+    if (full == NULL) {
+        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+        return NULL;
+    }
+    memcpy(full, name, length * sizeof(wchar_t));
+    memcpy(full + length, suffix, (more + 1) * sizeof(wchar_t));
+    return full;
+}
+
+/* HeapFree, which leaves GetLastError as it was. */
+WINIPC_FUNC void
+winipc_os_free(void *memory)
+{
+    DWORD err = GetLastError();
+    HeapFree(GetProcessHeap(), 0, memory);
+    SetLastError(err);
+}
+
+WINIPC_FUNC wchar_t *
+winipc_os_life_name(winipc_channel *ch, unsigned int slot, uint64_t word)
+{
+    wchar_t suffix[] = L".member.0123456789abcdef";
+    winipc_os_hex(suffix + 8, (uint64_t)WINIPC_MEMBER_TAKES(word) << 40 |
+                                  (uint64_t)slot << 32 |
+                                  WINIPC_MEMBER_KEY(word));
+    return winipc_os_name(ch->os.name, suffix);
+}
+
+WINIPC_FUNC int
+winipc_os_live(winipc_channel *ch, int receive, unsigned int slot,
+               uint64_t word)
+{
+    wchar_t *name = winipc_os_life_name(ch, slot, word);
+    if (name == NULL) {
+        return 0;
+    }
+    ch->os.lives[receive] = winipc_life_begin(name);
+    winipc_os_free(name);
+    return ch->os.lives[receive] != NULL;
+}
+
+WINIPC_FUNC void
+winipc_os_end(winipc_channel *ch, int receive)
+{
+    CloseHandle(ch->os.lives[receive]);
+    ch->os.lives[receive] = NULL;
+}
+
+WINIPC_FUNC int
+winipc_os_dead(winipc_channel *ch, unsigned int slot, uint64_t word)
+{
+    wchar_t *name = winipc_os_life_name(ch, slot, word);
+    int dead = name != NULL && winipc_life_is_over(name);
+    winipc_os_free(name);
+    return dead;
+}
+
+/* ---- waiting */
 
 WINIPC_FUNC void
 winipc_os_signal(winipc_channel *ch, int which)
 {
     SetEvent(ch->os.events[which]);
-}
-
-/* The member's process in peer->process, opened once. 0 if there is surely
- * no such process any more. */
-WINIPC_FUNC int
-winipc_os_find(winipc_channel *ch, winipc_peer *peer, unsigned int slot,
-               uint64_t word)
-{
-    uint32_t pid = WINIPC_MEMBER_PID(word);
-    uint64_t start = 0;
-    if (peer->word == word) {
-        return 1;
-    }
-    if (peer->process != NULL) {
-        CloseHandle(peer->process);
-        peer->process = NULL;
-    }
-    peer->word = 0;
-    if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE) {
-        start = WINIPC_LOAD(&ch->ring.shared->members[slot].start);
-    }
-    if (pid == ch->os.pid) {
-        return start == 0 || start == ch->os.start;
-    }
-    HANDLE process = OpenProcess(
-        SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
-    if (process == NULL) {
-        /* Not allowed is not dead. */
-        return GetLastError() != ERROR_INVALID_PARAMETER;
-    }
-    uint64_t created = winipc_os_creation_time(process);
-    if (start != 0 && created != 0 && start != created) {
-        CloseHandle(process); /* another one has the id now */
-        return 0;
-    }
-    peer->process = process;
-    peer->word = word;
-    return 1;
-}
-
-WINIPC_FUNC int
-winipc_os_dead(winipc_channel *ch, int side, unsigned int slot, uint64_t word)
-{
-    winipc_peer *peer = &ch->os.peers[side][slot];
-    if (!winipc_os_find(ch, peer, slot, word)) {
-        return 1;
-    }
-    return peer->process != NULL &&
-           WaitForSingleObject(peer->process, 0) == WAIT_OBJECT_0;
 }
 
 /* How long to spin adapts to what spinning was good for. A wait that ended
@@ -1553,34 +1658,12 @@ winipc_os_spin(winipc_channel *ch, int which, uint64_t length)
 WINIPC_FUNC int
 winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms)
 {
-    HANDLE handles[2];
-    DWORD count = 1;
-    int side = which == WINIPC_WAKE_DATA;
-    unsigned int slot = side ? 1 : 0;
-    handles[0] = ch->os.events[which];
-    if (which == WINIPC_WAKE_SPACE ||
-        (side && !(ch->ring.flags & WINIPC_CHANNEL_MANY))) {
-        /* There is one peer: its death wakes us at once. */
-        uint64_t word = WINIPC_LOAD(&ch->ring.shared->members[slot].word);
-        winipc_peer *peer = &ch->os.peers[side][slot];
-        if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE) {
-            if (!winipc_os_find(ch, peer, slot, word)) {
-                return WINIPC_TIMEOUT;
-            }
-            if (peer->process != NULL) {
-                handles[count++] = peer->process;
-            }
-        }
-    }
-    DWORD result = WaitForMultipleObjects(count, handles, FALSE, ms);
+    DWORD result = WaitForSingleObject(ch->os.events[which], ms);
     if (result == WAIT_OBJECT_0) {
         winipc_os_adapt(ch, which);
         return WINIPC_OK;
     }
-    if (result == WAIT_TIMEOUT || result == WAIT_OBJECT_0 + 1) {
-        return WINIPC_TIMEOUT;
-    }
-    return WINIPC_FAILED;
+    return result == WAIT_TIMEOUT ? WINIPC_TIMEOUT : WINIPC_FAILED;
 }
 
 /* ---- create, open, close */
@@ -1593,13 +1676,6 @@ winipc_channel_close(winipc_channel *ch)
         winipc_channel_leave(ch, 0);
         winipc_channel_leave(ch, 1);
     }
-    for (int side = 0; side < 2; side++) {
-        for (int slot = 0; slot < WINIPC_CHANNEL_MEMBERS; slot++) {
-            if (ch->os.peers[side][slot].process != NULL) {
-                CloseHandle(ch->os.peers[side][slot].process);
-            }
-        }
-    }
     for (int which = 0; which < 3; which++) {
         if (ch->os.events[which] != NULL) {
             CloseHandle(ch->os.events[which]);
@@ -1611,46 +1687,46 @@ winipc_channel_close(winipc_channel *ch)
     if (ch->os.mapping != NULL) {
         CloseHandle(ch->os.mapping);
     }
+    winipc_os_free(ch->os.name);
     memset(ch, 0, sizeof(*ch));
 }
 
-/* The events are named after the channel: name.data, name.space, name.lock */
+/* The events are named after the channel: name.data, name.space, name.lock.
+ * FAILED with ERROR_ALREADY_EXISTS if one to be created is there already:
+ * another process made it, and could keep its handle. */
 WINIPC_FUNC int
 winipc_os_events(winipc_channel *ch, const wchar_t *name,
                  SECURITY_ATTRIBUTES *security, int create)
 {
     static const wchar_t *const suffixes[3] = {L".data", L".space", L".lock"};
-    size_t length = wcslen(name);
-    wchar_t *full = (wchar_t *)HeapAlloc(GetProcessHeap(), 0,
-                                         (length + 8) * sizeof(wchar_t));
-    int result = WINIPC_OK;
-    if (full == NULL) {
-        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+    ch->os.call = "HeapAlloc";
+    ch->os.name = winipc_os_name(name, L"");
+    if (ch->os.name == NULL) {
         return WINIPC_FAILED;
     }
-    memcpy(full, name, length * sizeof(wchar_t));
-    for (int which = 0; which < 3 && result == WINIPC_OK; which++) {
-        memcpy(full + length, suffixes[which],
-               (wcslen(suffixes[which]) + 1) * sizeof(wchar_t));
-        HANDLE event =
+    for (int which = 0; which < 3; which++) {
+        ch->os.call = create ? "CreateEventW" : "OpenEventW";
+        ch->os.suffix = suffixes[which];
+        wchar_t *full = winipc_os_name(name, suffixes[which]);
+        if (full == NULL) {
+            return WINIPC_FAILED;
+        }
+        ch->os.events[which] =
             create ? CreateEventW(security, FALSE, FALSE, full)
                    : OpenEventW(SYNCHRONIZE | EVENT_MODIFY_STATE, FALSE, full);
-        if (event == NULL) {
-            result = WINIPC_FAILED;
+        int taken = create && GetLastError() == ERROR_ALREADY_EXISTS;
+        winipc_os_free(full);
+        if (ch->os.events[which] == NULL || taken) {
+            return WINIPC_FAILED;
         }
-        ch->os.events[which] = event;
     }
-    DWORD err = GetLastError();
-    HeapFree(GetProcessHeap(), 0, full);
-    SetLastError(err);
-    return result;
+    return WINIPC_OK;
 }
 
 WINIPC_FUNC void
 winipc_os_init(winipc_channel *ch)
 {
     LARGE_INTEGER frequency;
-    DWORD_PTR mine = 0, all = 0;
     memset(ch, 0, sizeof(*ch));
     QueryPerformanceFrequency(&frequency);
     ch->os.ticks_per_us = (uint64_t)frequency.QuadPart / 1000000;
@@ -1660,10 +1736,8 @@ winipc_os_init(winipc_channel *ch)
     for (int which = 0; which < 3; which++) {
         ch->os.spin[which] = WINIPC_SPIN_MAX_US * ch->os.ticks_per_us;
     }
-    ch->os.pid = GetCurrentProcessId();
-    ch->os.start = winipc_os_creation_time(GetCurrentProcess());
-    GetProcessAffinityMask(GetCurrentProcess(), &mine, &all);
-    ch->os.one_cpu = (mine & (mine - 1)) == 0;
+    ch->os.one_cpu = winipc_os_one_cpu();
+    ch->os.suffix = L"";
 }
 
 /* Leave with an error that the clean-up does not hide. */
@@ -1672,15 +1746,21 @@ winipc_os_give_up(winipc_channel *ch, int result)
 {
     DWORD err = GetLastError();
     const char *fault = ch->ring.fault;
+    const char *call = ch->os.call;
+    const wchar_t *suffix = ch->os.suffix;
     winipc_channel_close(ch);
     ch->ring.fault = fault;
+    ch->os.call = call;
+    ch->os.suffix = suffix;
     SetLastError(err);
     return result;
 }
 
-/* Make a channel. FAILED with ERROR_ALREADY_EXISTS if the name is taken,
- * TOO_LARGE if the numbers are not allowed. max_record 0: as large as may
- * be. security may be NULL. */
+/* Make a channel. FAILED with ERROR_ALREADY_EXISTS if the name is taken, also
+ * if only one of the events is there. TOO_LARGE if the numbers are not allowed. max_record 0: as large as may
+ * be. security may be NULL; it has to grant those that open the channel
+ * SECTION_MAP_READ and SECTION_MAP_WRITE on the mapping, SYNCHRONIZE and
+ * EVENT_MODIFY_STATE on the events: in SDDL "GRGWGX" or "GA". */
 WINIPC_FUNC int
 winipc_channel_create(winipc_channel *ch, const wchar_t *name,
                       uint64_t capacity, uint64_t max_record, uint32_t flags,
@@ -1695,6 +1775,7 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
         return WINIPC_TOO_LARGE;
     }
     uint64_t size = winipc_channel_size(capacity, max_record);
+    ch->os.call = "CreateFileMappingW";
     ch->os.mapping =
         CreateFileMappingW(INVALID_HANDLE_VALUE, security, PAGE_READWRITE,
                            (DWORD)(size >> 32), (DWORD)size, name);
@@ -1704,6 +1785,8 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
     if (winipc_os_events(ch, name, security, 1) != WINIPC_OK) {
         return winipc_os_give_up(ch, WINIPC_FAILED);
     }
+    ch->os.call = "MapViewOfFile";
+    ch->os.suffix = L"";
     void *view = MapViewOfFile(ch->os.mapping, FILE_MAP_READ | FILE_MAP_WRITE,
                                0, 0, (SIZE_T)size);
     if (view == NULL) {
@@ -1715,7 +1798,7 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
     if (result == WINIPC_OK) {
         return result;
     }
-    /* Somebody else has written there. Attach cleared the ring: put back
+    /* Another process has written there. Attach cleared the ring: put back
      * what close unmaps. */
     if (result == WINIPC_EMPTY) {
         result = winipc_ring_corrupt(&ch->ring, "not a channel (magic)");
@@ -1724,7 +1807,7 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
     return winipc_os_give_up(ch, result);
 }
 
-/* Open the channel that somebody made. CORRUPT with ring.fault if it is none;
+/* Open the channel that another process made. CORRUPT with ring.fault if it is none;
  * TIMEOUT if its creator has not finished it within timeout_ms. */
 WINIPC_FUNC int
 winipc_channel_open(winipc_channel *ch, const wchar_t *name,
@@ -1734,11 +1817,13 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
     uint64_t began = winipc_os_ms();
     int result;
     winipc_os_init(ch);
+    ch->os.call = "OpenFileMappingW";
     ch->os.mapping =
         OpenFileMappingW(FILE_MAP_READ | FILE_MAP_WRITE, FALSE, name);
     if (ch->os.mapping == NULL) {
         return winipc_os_give_up(ch, WINIPC_FAILED);
     }
+    ch->os.call = "MapViewOfFile";
     void *view =
         MapViewOfFile(ch->os.mapping, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, 0);
     if (view == NULL) {
@@ -1781,13 +1866,12 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
  * THE LAYOUT is winipc_lock_word. `word` is 0 while the lock is free; else
  *
  *   bits 0-31   the id of the thread that owns it (never 0)
- *   bits 32-61  a stamp of when that thread was created (never 0), so that a
- *               later thread of the same id is not taken for it
+ *   bits 32-61  a random number that this thread has drawn (never 0), so that
+ *               a later thread of the same id is not taken for it
  *   bit 62      0
  *   bit 63      WANTED: others wait, so set the event when it is given back
  *
- * The stamp is the upper 30 bits of the creation time (FILETIME) multiplied
- * by 0x9e3779b97f4a7c15, or 1 where these are 0. `depth` is how often the
+ * `depth` is how often the
  * owner has taken it again, and only the owner touches it. `key` is 0 until
  * somebody first waits, who then puts a random number there: the auto-reset
  * event "Global\winipc.lock.<key as 16 hex digits>" is what they sleep on.
@@ -1807,11 +1891,13 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
  *     it sleeps or gives up. A waiter that is killed between its waking and
  *     that leaves the others to the end of their slice (WINIPC_SLICE_MS), as
  *     does an owner killed between giving it back and setting the event.
- *  4. A dead owner is noticed by those who come after: they open the thread
- *     that the word names, compare the stamp, and sleep on the event and the
- *     thread together. What the word names can no longer change it once it
- *     is dead, so one CAS from that word to our own takes it over, and only
- *     one of them succeeds. It is told that it was ABANDONED.
+ *  4. A thread that uses locks lives as long as its event exists, whose name
+ *     is "Global\winipc.thread." and the word that it writes (without WANTED)
+ *     as 16 hexadecimal digits; see "whether others live" above. It makes
+ *     the event first, and closes it as it ends. Those that wait look before
+ *     each sleep whether the owner lives. A dead one can no longer change the
+ *     word, so one CAS from that word to our own takes it over, and only one
+ *     of them succeeds. It is told that it was ABANDONED.
  *  5. `depth` is written by the owner alone and set to 0 by whoever becomes
  *     the owner, so what a dead one left there does not count.
  *
@@ -1843,9 +1929,9 @@ WINIPC_ASSERT(sizeof(winipc_lock_word) == 32, "winipc_lock_word");
 
 /* What a thread writes into the word. */
 WINIPC_INLINE uint64_t
-winipc_lock_id(uint32_t thread, uint64_t created)
+winipc_lock_id(uint32_t thread, uint64_t random)
 {
-    uint64_t stamp = created * UINT64_C(0x9e3779b97f4a7c15) >> 34;
+    uint64_t stamp = random >> 34;
     return (uint64_t)thread | (stamp == 0 ? 1 : stamp) << 32;
 }
 
@@ -1858,34 +1944,24 @@ typedef struct winipc_lock {
     int one_cpu;                   /* yield, do not spin */
 } winipc_lock;
 
-/* One wait of one thread, zeroed at the beginning. */
-typedef struct winipc_lock_waiter {
-    uint64_t owner; /* whom `thread` is a handle of */
-    HANDLE thread;
-    int slept;
-} winipc_lock_waiter;
 #define WINIPC_HAVE_LOCK
 #endif
 
 #ifdef WINIPC_HAVE_LOCK
 
 /* What depends on the operating system; a test may bring its own. */
-/* What this thread writes into the word. */
+/* What this thread writes into the word; 0 if Windows refuses it a life. */
 WINIPC_INLINE uint64_t winipc_lock_os_me(void);
 /* Set the event. */
 WINIPC_FUNC void winipc_lock_os_signal(winipc_lock *lock);
-/* See that the event is there, before anybody is told to set it. */
+/* See that the event is there, before another thread is told to set it. */
 WINIPC_FUNC void winipc_lock_os_prepare(winipc_lock *lock);
 /* 1: the lock was free a moment ago. */
 WINIPC_FUNC int winipc_lock_os_spin(winipc_lock *lock);
-/* 0: surely no such thread lives any more. */
-WINIPC_FUNC int winipc_lock_os_find(winipc_lock *lock,
-                                    winipc_lock_waiter *waiter,
-                                    uint64_t owner);
-/* OK: the event was set. BROKEN: the owner that os_find found died. TIMEOUT.
- * FAILED. */
-WINIPC_FUNC int winipc_lock_os_sleep(winipc_lock *lock,
-                                     winipc_lock_waiter *waiter, uint32_t ms);
+/* 1: surely the thread that writes this lives no more. */
+WINIPC_FUNC int winipc_lock_os_dead(uint64_t owner);
+/* OK: the event was set. TIMEOUT. FAILED. */
+WINIPC_FUNC int winipc_lock_os_sleep(winipc_lock *lock, uint32_t ms);
 
 /* This thread has just become the owner. */
 WINIPC_INLINE int
@@ -1958,21 +2034,21 @@ winipc_lock_release(winipc_lock *lock)
     return WINIPC_CORRUPT;
 }
 
-/* One step of waiting, with a sleep of at most ms. OK or ABANDONED: it is
- * ours now. FULL: call again, always. TIMEOUT: the end, or call again.
- * CORRUPT. FAILED. */
+/* One step of waiting, with a sleep of at most ms; *slept is 0 before the
+ * first. OK or ABANDONED: it is ours now. FULL: call again, always. TIMEOUT:
+ * the end, or call again. CORRUPT. FAILED. */
 WINIPC_FUNC int
-winipc_lock_wait(winipc_lock *lock, winipc_lock_waiter *waiter, uint32_t ms)
+winipc_lock_wait(winipc_lock *lock, int *slept, uint32_t ms)
 {
     uint64_t *at = &lock->shared->word;
     uint64_t me = winipc_lock_os_me();
-    int spun = ms == 0 || waiter->slept;
-    int quiet = ms == 0 && !waiter->slept; /* leaves without a trace */
+    int spun = ms == 0 || *slept;
+    int quiet = ms == 0 && !*slept; /* leaves without a trace */
     if (me == 0) {
         return WINIPC_FAILED;
     }
     for (int i = 0; i < WINIPC_LOCK_TURNS; i++) {
-        uint64_t wanted = waiter->slept ? WINIPC_LOCK_WANTED : 0;
+        uint64_t wanted = *slept ? WINIPC_LOCK_WANTED : 0;
         uint64_t word = WINIPC_LOAD_SC(at);
         int result;
         if (word == 0) {
@@ -1998,12 +2074,12 @@ winipc_lock_wait(winipc_lock *lock, winipc_lock_waiter *waiter, uint32_t ms)
             word |= WINIPC_LOCK_WANTED;
         }
         result = WINIPC_BROKEN;
-        if (winipc_lock_os_find(lock, waiter, word & ~WINIPC_LOCK_WANTED)) {
-            waiter->slept |= !quiet;
-            result = winipc_lock_os_sleep(lock, waiter, ms);
+        if (!winipc_lock_os_dead(word & ~WINIPC_LOCK_WANTED)) {
+            *slept |= !quiet;
+            result = winipc_lock_os_sleep(lock, ms);
         }
         if (result == WINIPC_OK) {
-            waiter->slept = 1; /* and this signal may be another's */
+            *slept = 1; /* and this signal may be another's */
             return WINIPC_FULL;
         }
         if (result != WINIPC_BROKEN) {
@@ -2011,7 +2087,7 @@ winipc_lock_wait(winipc_lock *lock, winipc_lock_waiter *waiter, uint32_t ms)
         }
         if (WINIPC_CAS(at, word,
                        me | (word & WINIPC_LOCK_WANTED) |
-                           (waiter->slept ? WINIPC_LOCK_WANTED : 0))) {
+                           (*slept ? WINIPC_LOCK_WANTED : 0))) {
             return winipc_lock_took(lock, WINIPC_ABANDONED);
         }
     }
@@ -2022,78 +2098,108 @@ winipc_lock_wait(winipc_lock *lock, winipc_lock_waiter *waiter, uint32_t ms)
 
 #ifdef _WIN32
 
-/* The calling thread's id for the word, found once and kept in a TLS slot of
- * the process. It changes GetLastError(). 0 if Windows refuses. */
+/* A thread as others see it, kept until it ends. */
+typedef struct winipc_thread {
+    uint64_t me;
+    HANDLE life;
+} winipc_thread;
+
 static volatile LONG winipc_lock_slot; /* index + 1; 0: none yet */
 
-WINIPC_FUNC uint64_t
-winipc_lock_os_first(void)
+/* Windows calls it when a thread or a fiber ends. */
+static void NTAPI
+winipc_lock_os_ended(PVOID arg)
 {
-    FILETIME created, other;
+    winipc_thread *thread = (winipc_thread *)arg;
+    if (thread != NULL) {
+        CloseHandle(thread->life);
+        winipc_os_free(thread);
+    }
+}
+
+WINIPC_FUNC void
+winipc_lock_os_life_name(wchar_t name[38], uint64_t owner)
+{
+    memcpy(name, L"Global\\winipc.thread.", 21 * sizeof(wchar_t));
+    winipc_os_hex(name + 21, owner);
+    name[37] = 0;
+}
+
+/* The number of the slot in which threads keep themselves; -1. */
+WINIPC_FUNC LONG
+winipc_lock_os_slot(void)
+{
     LONG slot = winipc_lock_slot;
     if (slot == 0) {
-        DWORD made = TlsAlloc();
-        if (made == TLS_OUT_OF_INDEXES) {
-            return 0;
+        DWORD made = FlsAlloc(winipc_lock_os_ended);
+        if (made == FLS_OUT_OF_INDEXES) {
+            return -1;
         }
         slot =
             InterlockedCompareExchange(&winipc_lock_slot, (LONG)made + 1, 0);
         if (slot != 0) {
-            TlsFree(made); /* another thread was faster */
+            FlsFree(made); /* another thread was faster */
         }
         else {
             slot = (LONG)made + 1;
         }
     }
-    if (!GetThreadTimes(GetCurrentThread(), &created, &other, &other,
-                        &other)) {
-        return 0;
+    return slot - 1;
+}
+
+/* The first time that this thread asks. It changes GetLastError(). */
+WINIPC_FUNC uint64_t
+winipc_lock_os_first(void)
+{
+    wchar_t name[38];
+    LONG slot = winipc_lock_os_slot();
+    winipc_thread *thread = (winipc_thread *)HeapAlloc(
+        GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*thread));
+    for (int i = 0; i < WINIPC_KEYS && slot >= 0 && thread != NULL; i++) {
+        thread->me = winipc_lock_id(GetCurrentThreadId(), winipc_os_random());
+        winipc_lock_os_life_name(name, thread->me);
+        thread->life = winipc_life_begin(name);
+        if (thread->life == NULL) {
+            continue;
+        }
+        if (FlsSetValue((DWORD)slot, thread)) {
+            return thread->me;
+        }
+        CloseHandle(thread->life);
+        break;
     }
-    uint64_t me = winipc_lock_id(GetCurrentThreadId(),
-                                 (uint64_t)created.dwHighDateTime << 32 |
-                                     created.dwLowDateTime);
-    /* Where a pointer has 32 bits, the slot holds the stamp alone. */
-    TlsSetValue((DWORD)(slot - 1), sizeof(void *) == 8
-                                       ? (void *)(uintptr_t)me
-                                       : (void *)(uintptr_t)(me >> 32));
-    return me;
+    winipc_os_free(thread);
+    return 0;
 }
 
 WINIPC_INLINE uint64_t
 winipc_lock_os_me(void)
 {
-    uint64_t kept =
-        (uint64_t)(uintptr_t)TlsGetValue((DWORD)(winipc_lock_slot - 1));
-    if (kept == 0) {
-        return winipc_lock_os_first();
-    }
-    return sizeof(void *) == 8 ? kept : kept << 32 | GetCurrentThreadId();
+    winipc_thread *thread =
+        winipc_lock_slot == 0
+            ? NULL
+            : (winipc_thread *)FlsGetValue((DWORD)(winipc_lock_slot - 1));
+    return thread != NULL ? thread->me : winipc_lock_os_first();
 }
 
-WINIPC_INLINE uint64_t
-winipc_lock_os_mix(uint64_t seed, uint64_t value)
+/* Before a DLL that has used locks is unloaded: its threads count as ended. */
+WINIPC_FUNC void
+winipc_lock_unload(void)
 {
-    seed = (seed ^ value) * UINT64_C(0x9e3779b97f4a7c15);
-    return seed ^ seed >> 29;
+    if (winipc_lock_slot != 0) {
+        FlsFree((DWORD)(winipc_lock_slot - 1));
+        winipc_lock_slot = 0;
+    }
 }
 
-/* The number that names the event; somebody's first wait makes it. */
+/* The number that names the event; the first wait makes it. */
 WINIPC_FUNC uint64_t
 winipc_lock_os_key(winipc_lock *lock)
 {
     uint64_t *at = &lock->shared->key;
     uint64_t key = WINIPC_LOAD(at);
     if (key == 0) {
-        LARGE_INTEGER ticks;
-        FILETIME now;
-        QueryPerformanceCounter(&ticks);
-        GetSystemTimeAsFileTime(&now);
-        key =
-            winipc_lock_os_mix(winipc_lock_os_me(), (uint64_t)ticks.QuadPart);
-        key = winipc_lock_os_mix(key, (uint64_t)now.dwHighDateTime << 32 |
-                                          now.dwLowDateTime);
-        key = winipc_lock_os_mix(key, (uint64_t)(uintptr_t)&ticks);
-        key = winipc_lock_os_mix(key, GetCurrentProcessId()) | 1;
+        key = winipc_os_random() | 1;
         if (!WINIPC_CAS(at, 0, key)) {
             key = WINIPC_LOAD(at);
         }
@@ -2102,7 +2208,7 @@ winipc_lock_os_key(winipc_lock *lock)
 }
 
 /* The event, NULL if Windows refuses it. Once opened it stays, so a key that
- * somebody overwrites makes wake-ups late and nothing worse. */
+ * a peer overwrites makes wake-ups late and nothing worse. */
 WINIPC_FUNC HANDLE
 winipc_lock_os_event(winipc_lock *lock)
 {
@@ -2113,9 +2219,7 @@ winipc_lock_os_event(winipc_lock *lock)
         return event;
     }
     uint64_t key = winipc_lock_os_key(lock);
-    for (int i = 0; i < 16; i++) {
-        name[digits + i] = L"0123456789abcdef"[key >> (60 - 4 * i) & 15];
-    }
+    winipc_os_hex(name + digits, key);
     event = CreateEventExW(lock->security, name, 0,
                            SYNCHRONIZE | EVENT_MODIFY_STATE);
     if (event != NULL &&
@@ -2158,69 +2262,29 @@ winipc_lock_os_spin(winipc_lock *lock)
     return 0;
 }
 
-/* THREAD_QUERY_LIMITED_INFORMATION, which old headers lack. */
-#define WINIPC_LOCK_ACCESS (SYNCHRONIZE | 0x0800u)
-
 WINIPC_FUNC int
-winipc_lock_os_find(winipc_lock *lock, winipc_lock_waiter *waiter,
-                    uint64_t owner)
+winipc_lock_os_dead(uint64_t owner)
 {
-    FILETIME created, other;
-    (void)lock;
-    if (waiter->owner == owner && waiter->thread != NULL) {
-        return 1;
-    }
-    if (waiter->thread != NULL) {
-        CloseHandle(waiter->thread);
-        waiter->thread = NULL;
-    }
-    HANDLE thread =
-        OpenThread(WINIPC_LOCK_ACCESS, FALSE, WINIPC_LOCK_THREAD(owner));
-    if (thread == NULL) {
-        /* Not allowed is not dead. */
-        return GetLastError() != ERROR_INVALID_PARAMETER;
-    }
-    if (GetThreadTimes(thread, &created, &other, &other, &other) &&
-        winipc_lock_id(WINIPC_LOCK_THREAD(owner),
-                       (uint64_t)created.dwHighDateTime << 32 |
-                           created.dwLowDateTime) != owner) {
-        CloseHandle(thread); /* another one has the id now */
-        return 0;
-    }
-    waiter->owner = owner;
-    waiter->thread = thread;
-    return 1;
+    wchar_t name[38];
+    winipc_lock_os_life_name(name, owner);
+    return winipc_life_is_over(name);
 }
 
 WINIPC_FUNC int
-winipc_lock_os_sleep(winipc_lock *lock, winipc_lock_waiter *waiter,
-                     uint32_t ms)
+winipc_lock_os_sleep(winipc_lock *lock, uint32_t ms)
 {
-    HANDLE handles[2];
-    DWORD count = 0;
-    DWORD event = MAXDWORD;
-    if (ms != 0 && winipc_lock_os_event(lock) != NULL) {
-        event = count;
-        handles[count++] = lock->event;
-    }
-    else if (ms > 10) {
-        ms = 10; /* nobody can wake us: look often */
-    }
-    if (waiter->thread != NULL) {
-        handles[count++] = waiter->thread;
-    }
-    if (count == 0) {
-        Sleep(ms);
+    if (ms == 0) {
         return WINIPC_TIMEOUT;
     }
-    DWORD result = WaitForMultipleObjects(count, handles, FALSE, ms);
-    if (result == WAIT_TIMEOUT) {
+    HANDLE event = winipc_lock_os_event(lock);
+    if (event == NULL) {
+        Sleep(ms < 10 ? ms : 10); /* no owner can wake us: look often */
         return WINIPC_TIMEOUT;
     }
-    if (result == WAIT_FAILED) {
-        return WINIPC_FAILED;
-    }
-    return result - WAIT_OBJECT_0 == event ? WINIPC_OK : WINIPC_BROKEN;
+    DWORD result = WaitForSingleObject(event, ms);
+    return result == WAIT_OBJECT_0  ? WINIPC_OK
+           : result == WAIT_TIMEOUT ? WINIPC_TIMEOUT
+                                    : WINIPC_FAILED;
 }
 
 /* The lock at this address, 32 bytes that are shared and were zero when they
@@ -2229,15 +2293,13 @@ winipc_lock_os_sleep(winipc_lock *lock, winipc_lock_waiter *waiter,
 WINIPC_FUNC int
 winipc_lock_attach(winipc_lock *lock, void *at, SECURITY_ATTRIBUTES *security)
 {
-    DWORD_PTR mine = 0, all = 0;
     memset(lock, 0, sizeof(*lock));
     if (((uintptr_t)at & 7) != 0) {
         return WINIPC_CORRUPT;
     }
-    GetProcessAffinityMask(GetCurrentProcess(), &mine, &all);
     lock->shared = (winipc_lock_word *)at;
     lock->security = security;
-    lock->one_cpu = (mine & (mine - 1)) == 0;
+    lock->one_cpu = winipc_os_one_cpu();
     return WINIPC_OK;
 }
 
@@ -2251,21 +2313,12 @@ winipc_lock_detach(winipc_lock *lock)
     memset(lock, 0, sizeof(*lock));
 }
 
-WINIPC_FUNC void
-winipc_lock_waiter_end(winipc_lock_waiter *waiter)
-{
-    if (waiter->thread != NULL) {
-        CloseHandle(waiter->thread);
-    }
-    memset(waiter, 0, sizeof(*waiter));
-}
-
 /* Take the lock. OK; ABANDONED: ours, but its last owner died with it, so
  * what it guards may be half written; TIMEOUT; CORRUPT; FAILED. */
 WINIPC_FUNC int
 winipc_lock_acquire(winipc_lock *lock, uint32_t timeout_ms)
 {
-    winipc_lock_waiter waiter = {0, NULL, 0};
+    int slept = 0;
     int result = winipc_lock_try(lock);
     if (result != WINIPC_FULL) {
         return result;
@@ -2274,10 +2327,9 @@ winipc_lock_acquire(winipc_lock *lock, uint32_t timeout_ms)
     uint32_t slice;
     do {
         slice = winipc_channel_slice(timeout_ms, began);
-        result = winipc_lock_wait(lock, &waiter, slice);
+        result = winipc_lock_wait(lock, &slept, slice);
     } while (result == WINIPC_FULL ||
              (result == WINIPC_TIMEOUT && slice != 0));
-    winipc_lock_waiter_end(&waiter);
     return result;
 }
 

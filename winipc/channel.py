@@ -93,10 +93,10 @@ class Channel(_core.Channel, Closing):
 
         `role` takes an end of the channel at once instead of at the first call.
         With `exist_ok` an existing channel of this name is opened. `security` is an
-        SDDL string, "owner", or None.
+        SDDL string, "owner", or None; whoever it lets write ("GRGW") may also wait.
 
-        Raises FileExistsError (winerror 183) when the name is taken, ValueError for
-        numbers that cannot be.
+        Raises FileExistsError (winerror 183) when the name is taken, or that of one of
+        its events; ValueError for numbers that cannot be.
 
         Win32: CreateFileMappingW, CreateEventW, MapViewOfFile
         """
@@ -139,7 +139,8 @@ class Channel(_core.Channel, Closing):
 
         Raises FileNotFoundError (winerror 2), PermissionError (5), OSError with
         winerror 6 when an object of another kind has the name, and with 13 when a
-        mapping that is no channel has it.
+        mapping that is no channel has it, or one that its creator did not finish
+        within a second.
 
         Win32: OpenFileMappingW, OpenEventW, MapViewOfFile
         """

@@ -1,14 +1,18 @@
 /* channel.c: Channel, a ring of messages between processes.
  *
- * Wraps winipc_channel of include/winipc.h: CreateFileMappingW,
- * OpenFileMappingW, MapViewOfFile, CreateEventW, OpenEventW, SetEvent,
- * WaitForMultipleObjects, OpenProcess. A ChannelObject owns the mapping, its
- * view, the three events and the handles of its peers' processes.
+ *     with Channel.create("prices", 1 << 16) as channel:
+ *         for message in channel:           # until all senders have closed
+ *             ...
+ *     with Channel.open("prices") as channel:            # another process
+ *         channel.send(b"EURUSD 1.0712")
+ *         channel.send_many([b"...", b"..."], timeout=1)
  *
- * Any thread may call; each direction has a gate, so threads that send on one
- * object take turns, and so do those that receive. Small messages are copied
- * with the GIL kept; it is given up for large copies and for every wait.
- */
+ * The object owns a winipc_channel of include/winipc.h: the mapping and its
+ * view, three events, and the events that show that this process lives. Any
+ * thread may use it: each direction has a gate, so threads that send take
+ * turns, and so do threads that receive; a call in flight pins the object.
+ * Small messages are copied with the GIL kept; it is given up for large
+ * copies and for every wait. */
 #include "base/core.h"
 
 #include "ring.h"
@@ -16,7 +20,7 @@
 /* Above this, copying takes longer than giving up the GIL. */
 #define CHANNEL_GIL_COPY 32768
 
-/* One thread at a time. Under the GIL, but Interlocked for builds without. */
+/* One thread at a time. Under the GIL, but interlocked for builds without. */
 typedef struct {
     volatile LONG busy;
     volatile LONG waiting;
@@ -86,7 +90,7 @@ channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
     }
 }
 
-/* CLOSED says something else to who sends. */
+/* For a sender, CLOSED means that the receiver is gone. */
 static PyObject *
 channel_raise_send(ChannelObject *self, int result, DWORD err)
 {
@@ -243,7 +247,7 @@ channel_arguments(const char *function, PyObject *const *args,
     return 0;
 }
 
-/* What a send does when it is not told: wait, or with REFUSE not. */
+/* Without a timeout, send waits; with REFUSE it does not. */
 WI_INLINE uint64_t
 channel_default_timeout(ChannelObject *self)
 {
@@ -300,7 +304,7 @@ send_begin(ChannelObject *self, channel_deadline *deadline)
         result = winipc_channel_claim(ch, 0);
     }
     if (result == WINIPC_OK) {
-        /* Also while there is room: its death shall not go unnoticed. */
+        /* Even when there is room, so that a dead receiver is noticed. */
         result = winipc_channel_consumer(ch, winipc_channel_may_look(ch, 0));
         if (result == WINIPC_EMPTY) {
             result = WINIPC_OK; /* it may still come */
@@ -378,7 +382,7 @@ send_buffer(PyObject *object, Py_buffer *view, char **data, Py_ssize_t *length)
 PyDoc_STRVAR(channel_send_doc,
              "send($self, data, /, timeout=None)\n--\n\n"
              "Send one message: anything with the buffer protocol.\n\n"
-             "Waits at most timeout seconds for room (None: for ever; with\n"
+             "Waits at most timeout seconds for room (None: forever; with\n"
              "overflow=\"refuse\" the default is not to wait).\n\n"
              "Raises TimeoutError when there was no room, BrokenPipeError\n"
              "when the receiver has closed or died, PermissionError when\n"
@@ -419,18 +423,19 @@ channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
 
 PyDoc_STRVAR(channel_send_many_doc,
              "send_many($self, messages, /, timeout=None)\n--\n\n"
-             "Send each message of an iterable; return how many.\n\n"
+             "Send each message of an iterable; return their number.\n\n"
              "Faster than send: they become visible in batches. timeout is\n"
-             "for all of them together. Raises as send does; the messages\n"
-             "before the one that failed are sent.\n\n"
+             "for all of them together, also while there is room; Ctrl+C and\n"
+             "other threads get in. Raises as send does; the messages before\n"
+             "the one that failed are sent.\n\n"
              "Win32: SetEvent, WaitForMultipleObjects");
 
 /* In a batch, show what there is after so many bytes. */
 #define CHANNEL_BATCH 8192
 
-/* Views of the items that are not bytes. It runs Python code, so not under
- * the gate. How many of the items there are before one has no buffer, which
- * is the exception then; or -1. */
+/* Views of the items that are not bytes. Runs Python code, so the caller has
+ * not entered the gate. The number of items before one that has no buffer,
+ * with its exception set; or -1. */
 static Py_ssize_t
 send_many_views(PyObject *items, Py_ssize_t count, Py_buffer **views,
                 Py_ssize_t *viewed)
@@ -455,7 +460,24 @@ send_many_views(PyObject *items, Py_ssize_t count, Py_buffer **views,
     return count;
 }
 
-/* All of them, under the gate. 0, or -1 with an exception. */
+/* Between the batches of a long call: let other threads and signals in, and
+ * look at the time. A call that may not wait goes on while there is room. */
+static int
+send_breathe(ChannelObject *self, channel_deadline *deadline)
+{
+    Py_BEGIN_ALLOW_THREADS
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    if (deadline->timeout_ms != 0 && deadline_slice(deadline) == 0) {
+        wi_raise_timeout("Channel.send_many", self->name);
+        return -1;
+    }
+    return 0;
+}
+
+/* All of them, under the gate. */
 static int
 send_many_locked(ChannelObject *self, PyObject *items, Py_ssize_t count,
                  const Py_buffer *view, channel_deadline *deadline)
@@ -481,6 +503,9 @@ send_many_locked(ChannelObject *self, PyObject *items, Py_ssize_t count,
         if (ring->tail - published >= CHANNEL_BATCH) {
             published = ring->tail;
             winipc_channel_publish(&self->ch);
+            if (send_breathe(self, deadline) < 0) {
+                return -1;
+            }
         }
     }
     return 0;
@@ -500,7 +525,7 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
                           &deadline) < 0) {
         return NULL;
     }
-    /* A tuple of our own: nobody changes it while we send. */
+    /* A tuple of our own, which does not change while we send. */
     PyObject *items = PySequence_Tuple(messages);
     if (items == NULL) {
         return NULL;
@@ -626,7 +651,7 @@ recv_bytes(ChannelObject *self, channel_deadline *deadline)
 PyDoc_STRVAR(channel_recv_doc,
              "recv($self, /, timeout=None)\n--\n\n"
              "Receive the oldest message as bytes.\n\n"
-             "Waits at most timeout seconds (None: for ever).\n\n"
+             "Waits at most timeout seconds (None: forever).\n\n"
              "Raises TimeoutError, EndOfStream when all senders have closed\n"
              "and everything is read, BrokenPipeError (109) when one of them\n"
              "died instead, PermissionError when another process is the\n"
@@ -740,7 +765,7 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
         goto done;
     }
     PyList_SetItem(answer, 0, first);
-    uint64_t released = ring->head;
+    uint64_t began = ring->head, released = began;
     for (Py_ssize_t n = 1; n < limit; n++) {
         const void *payload;
         uint32_t length;
@@ -758,6 +783,11 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
         if (ring->head - released >= CHANNEL_BATCH) {
             released = ring->head;
             winipc_channel_release(&self->ch);
+            Py_BEGIN_ALLOW_THREADS
+            Py_END_ALLOW_THREADS
+            if (released - began >= ring->capacity) {
+                break; /* all that can have been there at first */
+            }
         }
     }
     winipc_channel_release(&self->ch);
@@ -858,10 +888,9 @@ peeked_getbuffer(PyObject *op, Py_buffer *view, int flags)
 }
 
 static void
-peeked_releasebuffer(PyObject *op, Py_buffer *view)
+peeked_releasebuffer(PyObject *op, Py_buffer *Py_UNUSED(view))
 {
     PeekedObject *self = (PeekedObject *)op;
-    WI_UNUSED(view);
     self->exports--;
     if (self->exports == 0 && self->done) {
         peeked_let_go(self);
@@ -869,10 +898,9 @@ peeked_releasebuffer(PyObject *op, Py_buffer *view)
 }
 
 static PyObject *
-peeked_enter(PyObject *op, PyObject *ignored)
+peeked_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PeekedObject *self = (PeekedObject *)op;
-    WI_UNUSED(ignored);
     if (self->view != NULL) {
         PyErr_SetString(PyExc_ValueError, "already entered");
         return NULL;
@@ -900,8 +928,7 @@ peeked_exit(PyObject *op, PyObject *args)
         Py_DECREF(view);
     }
     else {
-        Py_INCREF(Py_None);
-        result = Py_None;
+        result = Py_NewRef(Py_None);
     }
     if (self->exports == 0) {
         peeked_let_go(self);
@@ -1013,16 +1040,15 @@ channel_traverse(PyObject *op, visitproc visit, void *arg)
 PyDoc_STRVAR(channel_close_doc,
              "close($self, /)\n--\n\n"
              "Leave the channel; idempotent.\n\n"
-             "The other side reads what was sent before, then sees the end.\n"
+             "The peer receives what was sent before, then the end.\n"
              "Raises BufferError while a call is in flight in another thread\n"
              "or a peeked message is open.\n\n"
              "Win32: UnmapViewOfFile, CloseHandle");
 
 static PyObject *
-channel_close(PyObject *op, PyObject *ignored)
+channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ChannelObject *self = (ChannelObject *)op;
-    WI_UNUSED(ignored);
     if (self->pins > 0) {
         PyErr_SetString(PyExc_BufferError,
                         self->peeked != NULL
@@ -1047,8 +1073,7 @@ channel_alloc(PyObject *cls, PyObject *name)
     ChannelObject *self = wi_alloc((PyTypeObject *)cls);
     if (self != NULL) {
         self->state = state;
-        Py_INCREF(name);
-        self->name = name;
+        self->name = Py_NewRef(name);
     }
     return self;
 }
@@ -1064,20 +1089,61 @@ channel_name(PyObject *name, wchar_t **wide)
     return wi_wide_name(name, wide);
 }
 
+/* The object, or NULL with what went wrong as an exception. */
 static PyObject *
-channel_made(ChannelObject *self, int result, DWORD err, const char *api)
+channel_made(ChannelObject *self, int result, DWORD err)
 {
-    if (result == WINIPC_OK) {
+    const winipc_os *os = &self->ch.os;
+    PyObject *suffix, *name;
+    switch (result) {
+    case WINIPC_OK:
         return (PyObject *)self;
-    }
-    if (result == WINIPC_TOO_LARGE) {
+    case WINIPC_TOO_LARGE:
         PyErr_SetString(PyExc_ValueError, self->ch.ring.fault);
-    }
-    else {
-        channel_raise(self, result, err, api);
+        break;
+    case WINIPC_TIMEOUT:
+        wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
+                      "not a channel, or its creator died before it was ready",
+                      os->call, self->name);
+        break;
+    case WINIPC_FAILED:
+        suffix = PyUnicode_FromWideChar(os->suffix, -1);
+        name = suffix == NULL ? NULL : PyUnicode_Concat(self->name, suffix);
+        if (name != NULL) {
+            wi_raise(err, os->call, name);
+        }
+        Py_XDECREF(name);
+        Py_XDECREF(suffix);
+        break;
+    default:
+        channel_raise(self, result, err, os->call);
+        break;
     }
     Py_DECREF((PyObject *)self);
     return NULL;
+}
+
+/* Whoever may write to the mapping may also wait for the events: "GRGW" alone
+ * does not grant SYNCHRONIZE. The events have no use but this. */
+static void
+channel_grant_waits(SECURITY_ATTRIBUTES *security)
+{
+    BOOL present = FALSE, defaulted;
+    ACL *acl = NULL;
+    if (security == NULL ||
+        !GetSecurityDescriptorDacl(security->lpSecurityDescriptor, &present,
+                                   &acl, &defaulted) ||
+        !present || acl == NULL) {
+        return;
+    }
+    for (WORD i = 0; i < acl->AceCount; i++) {
+        ACCESS_ALLOWED_ACE *ace;
+        if (GetAce(acl, i, (void **)&ace) &&
+            ace->Header.AceType == ACCESS_ALLOWED_ACE_TYPE &&
+            (ace->Mask & (GENERIC_WRITE | SECTION_MAP_WRITE)) != 0) {
+            ace->Mask |= SYNCHRONIZE; /* MODIFY_STATE is WRITE already */
+        }
+    }
 }
 
 static PyObject *
@@ -1106,12 +1172,12 @@ channel_create(PyObject *cls, PyObject *args, PyObject *kwargs)
     if (self == NULL) {
         goto done;
     }
+    channel_grant_waits(wi_security_attributes(&security));
     WI_CALL(err, result = winipc_channel_create(
                      &self->ch, wide, capacity, max_record, flags,
                      wi_security_attributes(&security)));
     self->created = 1;
-    self =
-        (ChannelObject *)channel_made(self, result, err, "CreateFileMappingW");
+    self = (ChannelObject *)channel_made(self, result, err);
 done:
     wi_security_clear(&security);
     PyMem_Free(wide);
@@ -1131,10 +1197,9 @@ channel_open(PyObject *cls, PyObject *args)
     }
     ChannelObject *self = channel_alloc(cls, name);
     if (self != NULL) {
-        /* The creator needs a moment at most; one that died needs for ever */
+        /* A creator that lives needs a moment at most. */
         WI_CALL(err, result = winipc_channel_open(&self->ch, wide, 1000));
-        self = (ChannelObject *)channel_made(self, result, err,
-                                             "OpenFileMappingW");
+        self = (ChannelObject *)channel_made(self, result, err);
     }
     PyMem_Free(wide);
     return (PyObject *)self;
@@ -1203,26 +1268,21 @@ channel_arm(PyObject *op, PyObject *args)
 /* ------------------------------------------------------------- attributes */
 
 static PyObject *
-channel_get_name(PyObject *op, void *ignored)
+channel_get_name(PyObject *op, void *Py_UNUSED(ignored))
 {
     ChannelObject *self = (ChannelObject *)op;
-    WI_UNUSED(ignored);
-    PyObject *name = self->name != NULL ? self->name : Py_None;
-    Py_INCREF(name);
-    return name;
+    return Py_NewRef(self->name != NULL ? self->name : Py_None);
 }
 
 static PyObject *
-channel_get_created(PyObject *op, void *ignored)
+channel_get_created(PyObject *op, void *Py_UNUSED(ignored))
 {
-    WI_UNUSED(ignored);
     return PyBool_FromLong(((ChannelObject *)op)->created);
 }
 
 static PyObject *
-channel_get_closed(PyObject *op, void *ignored)
+channel_get_closed(PyObject *op, void *Py_UNUSED(ignored))
 {
-    WI_UNUSED(ignored);
     return PyBool_FromLong(((ChannelObject *)op)->ch.ring.shared == NULL);
 }
 
@@ -1259,42 +1319,39 @@ PyDoc_STRVAR(channel_members_doc,
              "Process ids: the receiver (or None), and the list of senders.");
 
 static PyObject *
-channel_members(PyObject *op, PyObject *ignored)
+channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ChannelObject *self = (ChannelObject *)op;
-    WI_UNUSED(ignored);
+    uint32_t pids[WINIPC_CHANNEL_MEMBERS];
     if (channel_check_open(self) < 0) {
         return NULL;
     }
+    /* Copied first: an allocation may run code that closes the channel. */
+    for (int slot = 0; slot < WINIPC_CHANNEL_MEMBERS; slot++) {
+        winipc_member *member = &self->ch.ring.shared->members[slot];
+        uint64_t word = WINIPC_LOAD(&member->word);
+        pids[slot] = WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_ACTIVE
+                         ? (uint32_t)WINIPC_LOAD_RELAXED(&member->pid)
+                         : 0;
+    }
     PyObject *senders = PyList_New(0);
-    PyObject *receiver = Py_None;
-    Py_INCREF(receiver);
-    for (int slot = 0; senders != NULL && slot < WINIPC_CHANNEL_MEMBERS;
+    for (int slot = 1; senders != NULL && slot < WINIPC_CHANNEL_MEMBERS;
          slot++) {
-        uint64_t word = WINIPC_LOAD(&self->ch.ring.shared->members[slot].word);
-        if (WINIPC_MEMBER_STATE(word) == WINIPC_MEMBER_FREE) {
+        if (pids[slot] == 0) {
             continue;
         }
-        PyObject *pid = PyLong_FromUnsignedLong(WINIPC_MEMBER_PID(word));
-        if (pid == NULL) {
+        PyObject *pid = PyLong_FromUnsignedLong(pids[slot]);
+        if (pid == NULL || PyList_Append(senders, pid) < 0) {
             Py_CLEAR(senders);
         }
-        else if (slot == 0) {
-            Py_DECREF(receiver);
-            receiver = pid;
-        }
-        else {
-            if (PyList_Append(senders, pid) < 0) {
-                Py_CLEAR(senders);
-            }
-            Py_DECREF(pid);
-        }
+        Py_XDECREF(pid);
     }
     if (senders == NULL) {
-        Py_DECREF(receiver);
         return NULL;
     }
-    return Py_BuildValue("(NN)", receiver, senders);
+    return pids[0] == 0
+               ? Py_BuildValue("(ON)", Py_None, senders)
+               : Py_BuildValue("(kN)", (unsigned long)pids[0], senders);
 }
 
 static PyMethodDef channel_methods[] = {

@@ -1,14 +1,18 @@
 /* shared_lock.c: SharedLock, a lock of 32 bytes in shared memory.
  *
- * The layout and the protocol are in include/winipc.h, which a C peer uses as
- * it is. Taking and giving a lock that nobody else wants is an interlocked
- * instruction each, and keeps the GIL; whoever has to wait gives the GIL up,
- * and only then is there an event (CreateEventExW) and a handle of the thread
- * that owns the lock (OpenThread), whose death ends the wait.
+ *     lock = SharedLock(mapping, 64)    # zeroed bytes are a free lock
+ *     with lock:
+ *         ...                           # no other thread or process is here
+ *     if lock.acquire(timeout=0.5):
+ *         lock.release()
+ *     lock.close()                      # and now the mapping can be closed
  *
- * The object has the buffer of the memory it lies in, so that cannot be
- * closed under it, and may be used by any thread; a wait in flight pins it.
- * Memory with a file behind it is touched under a guard only. */
+ * The object owns a buffer of the memory that it lies in, and the event that
+ * its waits made. Any thread may use it. A lock that is free is taken with
+ * the GIL kept; a wait gives it up, and pins the object.
+ *
+ * The layout and the protocol are in include/winipc.h, which C peers include
+ * as it is. Memory with a file behind it is touched under a guard only. */
 #include "base/bytes.h"
 #include "channel/ring.h"
 
@@ -21,7 +25,7 @@ typedef struct {
     wi_state *state;      /* borrowed: the type keeps the module alive */
     Py_ssize_t offset;
     Py_ssize_t pins; /* waits in flight */
-    uint64_t holder; /* whoever took it through this object, or 0 */
+    uint64_t holder; /* the thread that took it through this object, or 0 */
     Py_ssize_t held; /* how often */
     char abandoned;  /* found so when it was taken, until it is given back */
     PyObject *weakrefs;
@@ -30,42 +34,30 @@ typedef struct {
 /* ----------------------------------------------------------------- errors */
 
 static PyObject *
-lock_label(LockObject *self)
-{
-    return PyUnicode_FromFormat("lock at offset %zd", self->offset);
-}
-
-static PyObject *
 lock_raise(LockObject *self, int result, DWORD err)
 {
-    PyObject *label = lock_label(self);
+    PyObject *label = PyUnicode_FromFormat("lock at offset %zd", self->offset);
     if (label == NULL) {
         return NULL;
     }
-    if (result == WINIPC_NOT_OWNER) {
+    switch (result) {
+    case WINIPC_ABANDONED:
+        wi_raise_abandoned(self->state, "SharedLock", label, (PyObject *)self);
+        break;
+    case WINIPC_NOT_OWNER:
         wi_raise_text(PyExc_OSError, ERROR_NOT_OWNER,
                       "this thread does not hold the lock", "SharedLock",
                       label);
-    }
-    else if (result == WINIPC_CORRUPT) {
+        break;
+    case WINIPC_CORRUPT:
         wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
                       "the memory there holds no lock", "SharedLock", label);
-    }
-    else {
+        break;
+    default:
         wi_raise(err, "SharedLock", label);
+        break;
     }
     Py_DECREF(label);
-    return NULL;
-}
-
-static PyObject *
-lock_raise_abandoned(LockObject *self)
-{
-    PyObject *label = lock_label(self);
-    if (label != NULL) {
-        wi_raise_abandoned(self->state, "SharedLock", label, (PyObject *)self);
-        Py_DECREF(label);
-    }
     return NULL;
 }
 
@@ -86,7 +78,7 @@ typedef enum { LOCK_TRY, LOCK_WAIT, LOCK_RELEASE, LOCK_LOOK } lock_what;
 /* One of them in plain C values: it may run under a guard. */
 typedef struct {
     winipc_lock *lock;
-    winipc_lock_waiter *waiter;
+    int *slept;
     lock_what what;
     uint32_t ms;
     int result;
@@ -102,7 +94,7 @@ lock_work_now(void *arg)
         work->result = winipc_lock_try(work->lock);
         break;
     case LOCK_WAIT:
-        work->result = winipc_lock_wait(work->lock, work->waiter, work->ms);
+        work->result = winipc_lock_wait(work->lock, work->slept, work->ms);
         break;
     case LOCK_RELEASE:
         work->result = winipc_lock_release(work->lock);
@@ -152,9 +144,8 @@ lock_look(LockObject *self, uint64_t *word)
 static int
 lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
 {
-    winipc_lock_waiter waiter = {0, NULL, 0};
-    lock_work work = {
-        .lock = &self->lock, .waiter = &waiter, .what = LOCK_WAIT};
+    int slept = 0;
+    lock_work work = {.lock = &self->lock, .slept = &slept, .what = LOCK_WAIT};
     wi_bytes *bytes = self->region == NULL
                           ? NULL
                           : &((wi_bytes_object *)self->region)->bytes;
@@ -175,15 +166,14 @@ lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
         if (fault != ERROR_SUCCESS) {
             failed = wi_bytes_page_error(self->region, fault);
         }
-        /* Who was woken goes on, or a wake-up would be lost; but not for
-         * ever where somebody plays with the event. */
+        /* A waiter that was woken goes on, or the wake-up would be lost; but
+         * a hostile peer may set the event forever. */
         else if ((work.result == WINIPC_TIMEOUT && work.ms != 0) ||
                  (work.result == WINIPC_FULL && ++woken % 16 == 0)) {
             failed = PyErr_CheckSignals();
         }
     } while (failed == 0 && (work.result == WINIPC_FULL ||
                              (work.result == WINIPC_TIMEOUT && work.ms != 0)));
-    winipc_lock_waiter_end(&waiter);
     self->pins--;
     *result = work.result;
     if (failed == 0 && work.result == WINIPC_FAILED) {
@@ -259,7 +249,6 @@ static int
 lock_is_held(LockObject *self)
 {
     uint64_t word;
-    winipc_lock_waiter waiter = {0, NULL, 0};
     if (self->holder == 0) {
         return 0;
     }
@@ -269,12 +258,7 @@ lock_is_held(LockObject *self)
     if (word != self->holder) {
         return 0; /* given back through another object, or taken over */
     }
-    int alive =
-        word == winipc_lock_os_me() ||
-        (winipc_lock_os_find(&self->lock, &waiter, word) &&
-         winipc_lock_os_sleep(&self->lock, &waiter, 0) != WINIPC_BROKEN);
-    winipc_lock_waiter_end(&waiter);
-    return alive;
+    return word == winipc_lock_os_me() || !winipc_lock_os_dead(word);
 }
 
 /* --------------------------------------------------- release and finalise */
@@ -336,10 +320,9 @@ lock_traverse(PyObject *op, visitproc visit, void *arg)
 }
 
 static PyObject *
-lock_close(PyObject *op, PyObject *unused)
+lock_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     LockObject *self = (LockObject *)op;
-    WI_UNUSED(unused);
     if (self->buffer.obj == NULL) {
         Py_RETURN_NONE;
     }
@@ -423,8 +406,8 @@ PyDoc_STRVAR(
     "guards, and has to release it. With abandoned='accept' the result is\n"
     "True and the attribute `abandoned` tells. Raises OSError with winerror\n"
     "13 when the memory holds no lock.\n\n"
-    "Win32: none; to wait, CreateEventExW, OpenThread,\n"
-    "WaitForMultipleObjects");
+    "Win32: none; to wait, CreateEventExW, OpenEventW,\n"
+    "WaitForSingleObject");
 
 static PyObject *
 lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -440,7 +423,7 @@ lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (result == WINIPC_ABANDONED && !accept) {
-        return lock_raise_abandoned((LockObject *)op);
+        return lock_raise((LockObject *)op, WINIPC_ABANDONED, 0);
     }
     return PyBool_FromLong(result != WINIPC_TIMEOUT);
 }
@@ -451,39 +434,47 @@ PyDoc_STRVAR(
     "Give the lock up, once for each time it was taken, through the\n"
     "object that took it: a forgotten one gives back what it took.\n\n"
     "Raises OSError with winerror 288 when the calling thread does\n"
-    "not hold it.\n\nWin32: none; SetEvent when somebody waits");
+    "not hold it.\n\nWin32: none; SetEvent when others wait");
 
 static PyObject *
-lock_release(PyObject *op, PyObject *unused)
+lock_release(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     return lock_give((LockObject *)op);
 }
 
 PyDoc_STRVAR(lock_enter_doc,
-             "__enter__($self, /)\n--\n\nacquire(), and return the lock.");
+             "__enter__($self, /)\n--\n\n"
+             "acquire(), and return the lock. When that raises\n"
+             "AbandonedError, the lock is released first.");
 
 static PyObject *
-lock_enter(PyObject *op, PyObject *unused)
+lock_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     int result;
-    WI_UNUSED(unused);
     if (lock_take((LockObject *)op, WI_FOREVER, &result) < 0) {
         return NULL;
     }
-    if (result == WINIPC_ABANDONED) {
-        return lock_raise_abandoned((LockObject *)op);
+    if (result != WINIPC_ABANDONED) {
+        return Py_NewRef(op);
     }
-    return Py_NewRef(op);
+    PyObject *type, *value, *traceback;
+    lock_raise((LockObject *)op, WINIPC_ABANDONED, 0);
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *given = lock_give((LockObject *)op);
+    if (given == NULL) {
+        PyErr_Clear(); /* the first error matters more */
+    }
+    Py_XDECREF(given);
+    PyErr_Restore(type, value, traceback);
+    return NULL;
 }
 
 PyDoc_STRVAR(lock_exit_doc, "__exit__($self, /, *exc)\n--\n\nrelease().");
 
 static PyObject *
-lock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
+          Py_ssize_t Py_UNUSED(nargs))
 {
-    WI_UNUSED(args);
-    WI_UNUSED(nargs);
     return lock_give((LockObject *)op);
 }
 
@@ -505,11 +496,10 @@ static PyMethodDef lock_methods[] = {
 };
 
 static PyObject *
-lock_get_held(PyObject *op, void *closure)
+lock_get_held(PyObject *op, void *Py_UNUSED(closure))
 {
     uint64_t word;
     LockObject *self = (LockObject *)op;
-    WI_UNUSED(closure);
     if (self->buffer.obj == NULL) {
         Py_RETURN_FALSE;
     }
@@ -519,11 +509,10 @@ lock_get_held(PyObject *op, void *closure)
 }
 
 static PyObject *
-lock_get_owner(PyObject *op, void *closure)
+lock_get_owner(PyObject *op, void *Py_UNUSED(closure))
 {
     uint64_t word;
     LockObject *self = (LockObject *)op;
-    WI_UNUSED(closure);
     if (lock_check_open(self) < 0 || lock_look(self, &word) < 0) {
         return NULL;
     }
@@ -534,23 +523,20 @@ lock_get_owner(PyObject *op, void *closure)
 }
 
 static PyObject *
-lock_get_abandoned(PyObject *op, void *closure)
+lock_get_abandoned(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((LockObject *)op)->abandoned);
 }
 
 static PyObject *
-lock_get_closed(PyObject *op, void *closure)
+lock_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((LockObject *)op)->buffer.obj == NULL);
 }
 
 static PyObject *
-lock_get_buffer(PyObject *op, void *closure)
+lock_get_buffer(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     PyObject *source = ((LockObject *)op)->buffer.obj;
     if (lock_check_open((LockObject *)op) < 0) {
         return NULL;

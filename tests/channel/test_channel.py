@@ -445,6 +445,50 @@ def test_threads_share_an_object(unique_name: str) -> None:
         )
 
 
+def test_send_many_keeps_to_its_time_while_there_is_room(unique_name: str) -> None:
+    """With room for all, and more messages than the time is good for."""
+    messages = [bytes(8)] * 4_000_000
+    with Channel.create(unique_name, CAPACITY, overflow="drop_oldest") as channel:
+        with pytest.raises(TimeoutError):
+            channel.send_many(messages, 0.001)
+        channel.send_many(messages[:10_000], 0)  # no wait is no limit
+
+
+def test_send_many_lets_control_c_and_other_threads_in(unique_name: str) -> None:
+    """While there is room; an endless loop of them ends by neither."""
+    messages = [bytes(8)] * 1_000_000
+
+    def send() -> None:
+        while True:
+            channel.send_many(messages)
+
+    with Channel.create(unique_name, CAPACITY, overflow="drop_oldest") as channel:
+        interrupted(send)
+
+
+@pytest.mark.parametrize("spec", ["D:(A;;GRGW;;;WD)", "D:(A;;GA;;;WD)"])
+def test_who_may_write_may_wait(unique_name: str, spec: str) -> None:
+    """The rights that open the mapping open the events as well."""
+    win32security = pytest.importorskip("win32security")
+    import win32con
+    import win32event
+
+    with Channel.create(unique_name, 256, security=spec):
+        for suffix in (".data", ".space", ".lock"):
+            event = win32event.OpenEvent(
+                win32con.READ_CONTROL, False, unique_name + suffix
+            )
+            acl = win32security.GetSecurityInfo(
+                event,
+                win32security.SE_KERNEL_OBJECT,
+                win32security.DACL_SECURITY_INFORMATION,
+            ).GetSecurityDescriptorDacl()
+            (mask,) = (acl.GetAce(i)[1] for i in range(acl.GetAceCount()))
+            assert mask & (win32con.SYNCHRONIZE | win32con.GENERIC_ALL)
+            assert mask & (2 | win32con.GENERIC_WRITE | win32con.GENERIC_ALL)
+            event.Close()
+
+
 def test_close_refuses_while_a_thread_waits(pair: tuple[Channel, Channel]) -> None:
     """BufferError, and the wait goes on."""
     sender, receiver = pair

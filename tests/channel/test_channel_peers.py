@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from helpers.channels import CAPACITY, DEADLINE
 
-from winipc import Channel, EndOfStream
+from winipc import Channel, EndOfStream, RemoteProcess, named_objects
+
+BROKEN = 5  # what include/winipc.h calls it
 
 
 @pytest.mark.smoke
@@ -150,6 +152,86 @@ def test_a_killed_receiver_is_noticed(
             assert again.recv(0) == bytes(248)
 
 
+@pytest.mark.parametrize("producers", ["one", "many"])
+def test_a_sender_that_may_not_be_opened_is_noticed(
+    unique_name: str, start_peer: Callable[..., Any], producers: Any
+) -> None:
+    """A sender whose process denies all access, as a service's may, is killed."""
+    with Channel.create(unique_name, CAPACITY, producers=producers) as channel:
+        peer = start_peer("channel_peer.py", "hold_shut", unique_name, "send")
+        peer.expect("ready")
+        with pytest.raises(PermissionError):
+            RemoteProcess.open(peer.pid)
+        with pytest.raises(TimeoutError):
+            channel.recv(0.3)  # it lives, though longer than a slice
+        peer.kill()
+        with pytest.raises(BrokenPipeError):
+            channel.recv(DEADLINE)
+
+
+def test_a_receiver_that_may_not_be_opened_is_noticed(
+    unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """A sender that waits for room is told; the role is free again."""
+    with Channel.create(unique_name, 256) as channel:
+        peer = start_peer("channel_peer.py", "hold_shut", unique_name, "recv")
+        peer.expect("ready")
+        channel.send(bytes(248))
+        with pytest.raises(PermissionError, match="has this end"):
+            Channel.open(unique_name, role="recv")
+        with pytest.raises(TimeoutError):
+            channel.send(bytes(248), 0.3)
+        peer.kill()
+        with pytest.raises(BrokenPipeError):
+            channel.send(bytes(248), DEADLINE)
+        with Channel.open(unique_name, role="recv") as again:
+            assert again.recv(0) == bytes(248)
+
+
+@pytest.mark.parametrize("role", ["send", "recv"])
+def test_c_notices_a_peer_that_may_not_be_opened(
+    unique_name: str, start_peer: Callable[..., Any], role: str
+) -> None:
+    """A C program that can open no process at all is told of the death."""
+    with Channel.create(unique_name, CAPACITY):
+        peer = start_peer("channel_peer.py", "hold", unique_name, role)
+        peer.expect("ready")
+        mine = "recv" if role == "send" else "send"
+        survivor = start_peer("denied_peer.exe", mine, unique_name, 30_000)
+        survivor.expect("ready")
+        peer.kill()
+        survivor.expect(f"result {BROKEN}")
+
+
+def members(name: str) -> list[str]:
+    """The names of the events that show which members live."""
+    found = (named.name.removeprefix("Local\\") for named in named_objects())
+    return [other for other in found if other.startswith(f"{name}.member.")]
+
+
+def test_a_member_is_an_event_of_its_own(unique_name: str) -> None:
+    """Named as docs/channel.md says; it goes when the role is given back."""
+    with Channel.create(unique_name, CAPACITY, role="recv") as channel:
+        with mmap.mmap(-1, 4096, tagname=unique_name) as memory:
+            word, pid = struct.unpack_from("<QQ", memory, 1024)
+        assert pid == os.getpid() == channel.receiver
+        assert word >> 32 == 0x102  # taken once, active
+        name = f"{unique_name}.member.000001{0:02x}{word & 0xFFFFFFFF:08x}"
+        assert members(unique_name) == [name]
+    assert members(unique_name) == []
+
+
+def test_the_names_of_members_are_not_used_again(unique_name: str) -> None:
+    """Each member has a new one, whoever had the slot before."""
+    names = set()
+    with Channel.create(unique_name, CAPACITY) as channel:
+        for _ in range(10):
+            with Channel.open(unique_name, role="send"):
+                names.update(members(unique_name))
+        assert channel.senders == []
+    assert len(names) == 10
+
+
 def test_a_process_cannot_take_the_role_of_another(
     unique_name: str, start_peer: Callable[..., Any]
 ) -> None:
@@ -172,11 +254,11 @@ def test_the_lock_of_a_dead_sender_is_taken_over_without_waiting(
     with Channel.create(unique_name, 2048, producers="many", role="recv") as channel:
         with Channel.open(unique_name, role="send") as keep:
             keep.send(b"first")
-            peer = start_peer("channel_peer.py", "hold", unique_name, "send")
+            peer = start_peer("channel_peer.py", "hold_shut", unique_name, "send")
             peer.expect("ready")
             memory = mmap.mmap(-1, 4096, tagname=unique_name)
-            (word,) = struct.unpack_from("<Q", memory, 1024 + 2 * 32)
-            assert word & 0xFFFFFFFF == peer.pid
+            word, pid = struct.unpack_from("<QQ", memory, 1024 + 2 * 32)
+            assert pid == peer.pid
             struct.pack_into("<Q", memory, 512, 2 | word >> 40 << 8)
             with pytest.raises(TimeoutError):
                 keep.send(b"it lives", 0)

@@ -25,10 +25,6 @@ typedef struct winipc_lock {
     struct winipc_lock_word *shared;
 } winipc_lock;
 
-typedef struct winipc_lock_waiter {
-    int slept;
-} winipc_lock_waiter;
-
 static void lock_mutate_cas(uint64_t *p, uint64_t *expected,
                             uint64_t *desired);
 
@@ -91,25 +87,18 @@ winipc_lock_os_spin(winipc_lock *lock)
 }
 
 int
-winipc_lock_os_find(winipc_lock *lock, winipc_lock_waiter *waiter,
-                    uint64_t owner)
+winipc_lock_os_dead(uint64_t owner)
 {
-    (void)lock;
-    (void)waiter;
-    if (mutation == 3 || mutation == 5) { /* nobody, everybody is dead */
-        return mutation == 3;
+    if (mutation == 3 || mutation == 5) { /* none, all are dead */
+        return mutation == 5;
     }
-    return !perform(OP_DEAD, 0, 0, WINIPC_LOCK_THREAD(owner) - 1, 0);
+    return (int)perform(OP_DEAD, 0, 0, WINIPC_LOCK_THREAD(owner) - 1, 0);
 }
 
-/* The death of the owner does not wake it here: the slice's end does, so it
- * is enough. */
 int
-winipc_lock_os_sleep(winipc_lock *lock, winipc_lock_waiter *waiter,
-                     uint32_t ms)
+winipc_lock_os_sleep(winipc_lock *lock, uint32_t ms)
 {
     (void)lock;
-    (void)waiter;
     if (ms == 0) {
         return WINIPC_TIMEOUT;
     }
@@ -142,16 +131,16 @@ static void
 body(int t)
 {
     for (int i = 0; i < rounds; i++) {
-        winipc_lock_waiter waiter = {0};
+        int slept = 0;
         int result = winipc_lock_try(&the_lock);
         int woken = 0;
         while (result == WINIPC_FULL || result == WINIPC_TIMEOUT) {
             /* With no time left, FULL still means to go on. */
             int last = t == gives_up && woken;
             if (mutation == 6 && last) {
-                waiter.slept = 0; /* who gives up forgets the others */
+                slept = 0; /* who gives up forgets the others */
             }
-            result = winipc_lock_wait(&the_lock, &waiter, last ? 0 : 1);
+            result = winipc_lock_wait(&the_lock, &slept, last ? 0 : 1);
             woken |= result == WINIPC_FULL;
             if (result == WINIPC_TIMEOUT && last) {
                 world.outcome[t] = result;

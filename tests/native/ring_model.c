@@ -121,6 +121,7 @@ static struct world {
     access plain[DATA_WORDS];
     winipc_channel channels[THREADS];
     int kills;
+    int left[THREADS]; /* members that are none any more */
     /* what the scenario's threads noted */
     uint64_t received[MESSAGES];
     int received_count;
@@ -402,28 +403,45 @@ winipc_os_spin(winipc_channel *ch, int which, uint64_t length)
     return 0;
 }
 
+/* A member is known by its thread's number, which is its key. */
 int
-winipc_os_dead(winipc_channel *ch, int side, unsigned int slot, uint64_t w)
+winipc_os_dead(winipc_channel *ch, unsigned int slot, uint64_t w)
 {
     (void)ch;
-    (void)side;
     (void)slot;
     if (running < 0) {
         return 0;
     }
-    return (int)perform(OP_DEAD, 0, 0, WINIPC_MEMBER_PID(w) - 1, 0);
+    return (int)perform(OP_DEAD, 0, 0, WINIPC_MEMBER_KEY(w), 0);
+}
+
+int
+winipc_os_live(winipc_channel *ch, int receive, unsigned int slot, uint64_t w)
+{
+    (void)ch;
+    (void)receive;
+    (void)slot;
+    (void)w;
+    return 1;
+}
+
+void
+winipc_os_end(winipc_channel *ch, int receive)
+{
+    (void)receive;
+    world.left[ch->os.thread] = 1;
 }
 
 uint32_t
-winipc_os_pid(winipc_channel *ch)
+winipc_os_key(winipc_channel *ch)
 {
-    return (uint32_t)ch->os.thread + 1;
+    return (uint32_t)ch->os.thread;
 }
 
-uint64_t
-winipc_os_start(winipc_channel *ch)
+uint32_t
+winipc_os_pid(void)
 {
-    return (uint64_t)ch->os.thread + 1;
+    return 1;
 }
 
 uint64_t
@@ -602,7 +620,8 @@ apply(int t, int option)
     case OP_DEAD:
         me->result = 0;
         if (me->value < (uint64_t)threads_used &&
-            world.threads[me->value].status != RUNNING) {
+            (world.threads[me->value].status != RUNNING ||
+             world.left[me->value])) {
             thread *dead = &world.threads[me->value];
             join(me->view, dead->view, WORDS);
             join(me->clock, dead->clock, THREADS);

@@ -34,7 +34,7 @@ typedef struct gate {
 #define WINIPC_HAVE_OS
 typedef struct winipc_os {
     gate *gates; /* three, shared */
-    uint32_t pid;
+    uint32_t key;
 } winipc_os;
 
 #include "../../include/winipc.h"
@@ -107,22 +107,34 @@ winipc_os_spin(winipc_channel *ch, int which, uint64_t length)
 }
 
 int
-winipc_os_dead(winipc_channel *ch, int side, unsigned int slot, uint64_t w)
+winipc_os_dead(winipc_channel *ch, unsigned int slot, uint64_t w)
 {
-    (void)ch, (void)side, (void)slot, (void)w;
+    (void)ch, (void)slot, (void)w;
     return 0;
 }
 
-uint32_t
-winipc_os_pid(winipc_channel *ch)
+int
+winipc_os_live(winipc_channel *ch, int receive, unsigned int slot, uint64_t w)
 {
-    return ch->os.pid;
+    (void)ch, (void)receive, (void)slot, (void)w;
+    return 1;
 }
 
-uint64_t
-winipc_os_start(winipc_channel *ch)
+void
+winipc_os_end(winipc_channel *ch, int receive)
 {
-    (void)ch;
+    (void)ch, (void)receive;
+}
+
+uint32_t
+winipc_os_key(winipc_channel *ch)
+{
+    return ch->os.key;
+}
+
+uint32_t
+winipc_os_pid(void)
+{
     return 1;
 }
 
@@ -145,14 +157,14 @@ next(uint32_t *seed)
 }
 
 static void
-attach(winipc_channel *ch, uint32_t pid)
+attach(winipc_channel *ch, uint32_t key)
 {
     memset(ch, 0, sizeof(*ch));
     if (winipc_ring_attach(&ch->ring, memory, memory_size) != WINIPC_OK) {
         die("attach");
     }
     ch->os.gates = gates;
-    ch->os.pid = pid;
+    ch->os.key = key;
     __atomic_add_fetch(&attached, 1, __ATOMIC_RELEASE);
 }
 

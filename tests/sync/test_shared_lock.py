@@ -240,6 +240,73 @@ def test_a_killed_owner_is_abandoned(
         assert not lock.abandoned
 
 
+def test_an_owner_that_may_not_be_opened_is_noticed(
+    lock: SharedLock, unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """Its process denies all access, as a service's may, and is killed."""
+    peer = start_peer("sync_peer.py")
+    open_in(peer, unique_name)
+    for line in (
+        "import ctypes; nobody = ctypes.create_string_buffer(8)",
+        "api = ctypes.WinDLL('advapi32'); api.InitializeAcl(nobody, 8, 2)",
+        "api.SetSecurityInfo(ctypes.c_void_p(-1), 6, 4, None, None, nobody, None)",
+    ):
+        peer.say(line)
+        assert peer.read_line() in ("ok", "0")
+    peer.say("l.acquire()")
+    peer.expect("True")
+    with pytest.raises(PermissionError):
+        winipc.RemoteProcess.open(peer.pid)
+    assert lock.acquire(0.3) is False
+    peer.kill()
+    assert lock.acquire(LONG, abandoned="accept")
+    assert lock.abandoned
+
+
+def test_c_notices_an_owner_that_may_not_be_opened(
+    lock: SharedLock, unique_name: str, start_peer: Callable[..., Any]
+) -> None:
+    """A C program that can open no thread at all gets the lock."""
+    peer = start_peer("lock_peer.exe", "hold", unique_name)
+    assert peer.read_line().startswith("holding")
+    survivor = start_peer("denied_peer.exe", "lock", unique_name, 30_000)
+    survivor.expect("ready")
+    peer.kill()
+    survivor.expect(f"result {ABANDONED}")
+
+
+def exists(name: str) -> bool:
+    """Whether a named object of this name is there."""
+    return name in {found.name for found in winipc.named_objects()}
+
+
+def test_an_ended_thread_leaves_no_object(lock: SharedLock) -> None:
+    """The event that shows its life goes with it, not with the process."""
+
+    def work() -> str:
+        with lock:
+            name = f"Global\\winipc.thread.{lock.buffer.get_u64(0):016x}"
+            assert exists(name)
+        return name
+
+    name = elsewhere(work)
+    deadline = time.monotonic() + LONG
+    while exists(name):  # a join may return a moment before the thread has ended
+        assert time.monotonic() < deadline
+
+
+def test_with_releases_an_abandoned_lock(lock: SharedLock) -> None:
+    """As lock() does: a second `with` is like any other. acquire() keeps it."""
+    assert elsewhere(lock.acquire)
+    with pytest.raises(AbandonedError) as caught, lock:
+        pytest.fail("the block ran")
+    assert caught.value.mutex is lock
+    assert not lock.held
+    assert lock.owner is None
+    with lock:
+        assert not lock.abandoned
+
+
 def test_a_thread_that_ends_with_it_abandons_it(lock: SharedLock) -> None:
     """In the same process too; accept, and the repair path."""
     assert elsewhere(lock.acquire)

@@ -1,8 +1,8 @@
 """SharedLock: a lock of 32 bytes in shared memory.
 
-A `Mutex` costs a call of the kernel each time. This one costs none while nobody
-else wants it: taking and releasing it is an interlocked instruction each. Only
-who has to wait makes a kernel object, sleeps, and is woken::
+A `Mutex` costs a call of the kernel each time. This one costs none while no other
+thread wants it: taking and releasing it is an interlocked instruction each. Only
+a thread that has to wait makes a kernel object, sleeps, and is woken::
 
     with SharedMapping.create("Local\\\\state", 4096) as mapping:
         with SharedLock(mapping, 0) as lock:    # bytes 0 to 31
@@ -35,14 +35,15 @@ class SharedLock(_core.SharedLock):
     line of its own. The bytes must have been zero when the memory was made, and are
     the lock's alone. `buffer` cannot be closed before the lock is.
 
-    `with lock:` takes and releases it (and does not close it). Any thread may use
+    `with lock:` takes and releases it (and does not close it); when it raises
+    `AbandonedError`, the lock is released. Any thread may use
     the object; it is one thread that holds the lock, in all processes, and it alone
     can release it, as often as it took it. Waiters are served in no order.
 
-    An owner is known by its thread: one that ended without releasing the lock is
-    noticed by those who wait and who come after, and one of them gets
-    `AbandonedError`. An owner of whose thread Windows tells nothing (another user's)
-    is waited for.
+    An owner is known by its thread. When a thread ends without releasing the lock,
+    those that wait notice it within 0.1 s, and one of them, or the next thread that
+    wants the lock, gets `AbandonedError`. That needs no right to the owner's process:
+    a service or another user's process is noticed in the same way.
 
     `security` is an SDDL string or "owner", for the event that waiters make; where a
     waiter may not open another's event, it looks every 10 ms instead.
@@ -50,7 +51,7 @@ class SharedLock(_core.SharedLock):
     Raises ValueError when 32 bytes do not fit there or the address is odd,
     BufferError and TypeError for memory that cannot be written.
 
-    Win32: none; to wait, CreateEventExW, OpenThread, WaitForMultipleObjects
+    Win32: none; to wait, CreateEventExW, OpenEventW, WaitForSingleObject
     """
 
     __slots__ = ()
