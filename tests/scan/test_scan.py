@@ -272,10 +272,50 @@ def test_alignment_of_bytes() -> None:
     data = b"ABAB" * 20
     assert list(scan_bytes(data, b"AB", aligned=4)) == list(range(0, 80, 4))
     assert list(scan_bytes(data, b"BA", aligned=True)) == []
-    assert list(scan_bytes(data, b"ABA", aligned=True)) == list(range(0, 77, 4))
+    assert list(scan_bytes(data, b"ABAB", aligned=True)) == list(range(0, 77, 4))
     value = Pattern.value("int16", 0x4142, aligned=True)
     assert list(scan_bytes(data, value)) == []
     assert list(scan_bytes(data, value, aligned=False))[:2] == [1, 3]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8, 12, 24, 100])
+def test_aligned_misses_no_multiple_of_the_size(size: int) -> None:
+    """Also where the size is no power of two, as that of many structures is."""
+    pattern = bytes(range(1, size + 1))
+    for number in range(20):
+        data = bytes(number * size) + pattern + bytes(20)
+        assert list(scan_bytes(data, pattern, aligned=True)) == [number * size]
+    power = size & -size
+    for before in range(1, power):
+        data = bytes(before) + pattern
+        assert list(scan_bytes(data, pattern, aligned=True)) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        pytest.param(b"\x48\x8b....\x05", id="dots"),
+        pytest.param(b"\x8b\x05....H", id="dots before a letter"),
+        pytest.param(rb"\x48.\x05", id="escapes spelled out"),
+    ],
+)
+def test_bytes_that_look_like_an_expression_are_told(pattern: bytes) -> None:
+    """They match themselves alone, and in silence that would be taken for nothing."""
+    data = b"." + pattern + b"H\x8b\x05123456"
+    with pytest.warns(UserWarning, match="as they are"):
+        assert list(scan_bytes(data, pattern)) == [1]
+    assert list(scan_bytes(data, Pattern.exact(pattern))) == [1]
+    with pytest.raises(ValueError, match="which is the wildcard"):
+        scan_bytes(data, "48 .. 05")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [b"game.exe", b"and so on...\0", b"\x01.\x02", b"\x05....", ".…".encode()],
+)
+def test_other_dots_are_told_nothing(pattern: bytes) -> None:
+    """Text has dots, and numbers have bytes that look like one."""
+    assert list(scan_bytes(b"!" + pattern, pattern)) == [1]
 
 
 def test_limit_ends_the_scan() -> None:
@@ -523,6 +563,8 @@ def test_ranges_of_addresses(process: RemoteProcess, needle: bytes) -> None:
         assert list(process.scan(needle, end=found[3] + 16)) == found
         assert list(process.scan(needle, end=found[3] + 15)) == found[:3]
         assert list(process.scan(needle, start=at, end=at)) == []
+        assert list(process.scan(needle, start=at, end=1 << 80)) == found
+        assert list(process.scan(needle, start=1 << 80, end=1 << 80)) == []
         two = [(at + 2 * PAGE, PAGE), (at, PAGE)]
         assert list(process.scan(needle, regions=two)) == found[::2]
         assert list(process.scan(needle, regions=two, start=at + PAGE)) == found[2:3]

@@ -486,10 +486,11 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         memory that can be read is searched, or `regions` of it (from `regions()`,
         or as address and size), from `start` to `end`, where `protection` allows:
         `"rw"`, `"x"`, or any of the flags given. Adjacent regions are searched as
-        one. `aligned`: addresses must be a multiple of this power of two, or of
-        the size of the pattern (True); None leaves it to the pattern. `progress`
-        is called now and then with the bytes done and about how many there are;
-        False from it ends the scan. `limit` is the most matches to find.
+        one. `aligned`: addresses must be a multiple of this power of two; True
+        stands for the greatest one that divides the size of the pattern, and None
+        leaves it to the pattern. `progress` is called now and then with the bytes
+        done and about how many there are; False from it ends the scan. `limit` is
+        the most matches to find.
 
         The target goes on running: what it frees meanwhile is left out and
         counted in `Scan.skipped`. The search runs in `next`, without the GIL, and

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import struct
+import sys
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Pattern", "Scan", "ScanMatch", "ValueType", "scan_bytes"]
 
 _NO_LIMIT = (1 << 64) - 1
-_ADDRESS_END = (1 << 64) - 1
+#: The last address of this process: nothing is searched behind it.
+_ADDRESS_END = 2 * sys.maxsize + 1
 _MAX_LENGTH = 65536
 
 
@@ -114,12 +118,22 @@ def _to_float32(value: float, *, upward: bool) -> float:
     return stepped
 
 
+#: Bytes that other packages take for wildcards: dots in a row beside a byte that
+#: is no text, or an escape that is spelled out.
+_EXPRESSION = re.compile(
+    rb"[^\x20-\x7e\0\t\r\n]\.{2,}[^.]|[^.]\.{2,}[^\x20-\x7e\0\t\r\n]"
+    rb"|\\x[0-9a-fA-F]{2}"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """What a scan looks for. Make one with a class method.
 
     Where a pattern is expected, `bytes` stand for `Pattern.exact` and a `str`
-    for `Pattern.hex`; text is never guessed, so use `Pattern.text` for it.
+    for `Pattern.hex`; text is never guessed, so use `Pattern.text` for it. A dot in
+    `bytes` is a dot, no wildcard: bytes that look like a regular expression
+    (`b"\\x48....\\x05"`) give a warning, which `Pattern.exact` does not.
     """
 
     _spec: tuple[Any, ...]
@@ -168,7 +182,7 @@ class Pattern:
                     if digit not in "0123456789abcdefABCDEF":
                         raise ValueError(
                             f"{digit!r} in pattern {text!r} is neither a "
-                            "hexadecimal digit nor '?'"
+                            "hexadecimal digit nor '?', which is the wildcard"
                         )
                     byte |= int(digit, 16)
                     bits |= 15
@@ -271,15 +285,24 @@ class Pattern:
             return pattern
         if isinstance(pattern, str):
             return cls.hex(pattern)
-        return cls.exact(pattern)
+        made = cls.exact(pattern)
+        if _EXPRESSION.search(made._spec[0]):
+            warnings.warn(
+                f"the pattern {_shorten(made._spec[0])!r} looks like a regular "
+                "expression, and its bytes are looked for as they are: write a str "
+                'with wildcards, such as "48 8B ?? ?? 05"; or Pattern.exact, if you '
+                "mean these bytes",
+                stacklevel=4,
+            )
+        return made
 
     def compile(self, aligned: bool | int | None) -> tuple[Any, ...]:
         """The tuple that `_core.Scan` takes."""
         if aligned is None:
             alignment = self._alignment
         elif aligned is True:
-            size = self.size
-            alignment = size if size & (size - 1) == 0 else 1 << size.bit_length()
+            # The greatest power of two that divides the size.
+            alignment = self.size & -self.size
         else:
             alignment = 1 if aligned is False else aligned
         return (*self._spec, alignment)
@@ -370,8 +393,9 @@ def scan_bytes(
     `pattern` is a `Pattern`, `bytes`, or a hexadecimal `str` with wildcards
     such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them, which
     are all looked for in one pass and give `ScanMatch` tuples. `aligned`: offsets
-    must be a multiple of this power of two, or of the size of the pattern (True);
-    None leaves it to the pattern. `progress` is called now and then with the
+    must be a multiple of this power of two; True stands for the greatest one that
+    divides the size of the pattern (4 for 12 bytes, 1 for 3), and None leaves it to
+    the pattern. `progress` is called now and then with the
     bytes done and their total; False from it ends the scan. `limit` is the
     most matches to find. The buffer is held until the scan is closed.
 
@@ -414,8 +438,9 @@ def process_ranges(
     """Where to look, as (start, end), ascending and apart."""
     low = 0 if start is None else start
     high = _ADDRESS_END if end is None else end
-    if not 0 <= low <= high <= _ADDRESS_END:
+    if not 0 <= low <= high:
         raise ValueError(f"no addresses from {low:#x} to {high:#x}")
+    high = min(high, _ADDRESS_END)
     if regions is None:
         return [(low, high)] if low < high else []
     found: list[tuple[int, int]] = []
