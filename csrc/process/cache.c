@@ -3,12 +3,13 @@
  * Following pointers makes many tiny reads that lie close together. The cache
  * fetches the page of the first read of a 64 KiB block, and the whole block at
  * the second miss, or at the first where most blocks came to that: a lone read
- * costs a page, and a dense structure few calls. It has no clock: who makes it says how long copies are good
- * enough. When it is full it forgets everything, which costs no bookkeeping.
- * The memory of some blocks is kept for the next ones: the first touch of
- * fresh memory costs as much as a read of another process's.
+ * costs a page, and a dense structure few calls. Copies never expire; the owner
+ * decides when to clear the cache. When it is full it forgets everything, which
+ * costs no bookkeeping. It keeps the memory of some blocks for the next ones: the
+ * first touch of fresh memory costs as much as a read of another process.
  *
- * Not thread-safe: the GIL is held around it. */
+ * Owner: a RemoteProcess, or one batch of a walk. Thread: one at a time. GIL: not
+ * needed, but the cache of a process has no other lock. */
 #include "cache.h"
 
 #include <stdlib.h>
@@ -123,8 +124,7 @@ cache_slot(wi_cache *cache, uintptr_t number)
     return &cache->slots[i];
 }
 
-/* Fetch all of a block but what is there: copies once made stay as they are.
- */
+/* Fetch a whole block; copies once made stay as they are. */
 static BOOL
 cache_fetch_whole(wi_cache *cache, cache_block *block, const wi_target *target)
 {
@@ -153,8 +153,8 @@ cache_fetch_whole(wi_cache *cache, cache_block *block, const wi_target *target)
 
 /* Make sure of one page of a block. */
 static BOOL
-cache_fetch(wi_cache *cache, cache_block *block, const wi_target *target,
-            unsigned page)
+cache_fetch_page(wi_cache *cache, cache_block *block, const wi_target *target,
+                 unsigned page)
 {
     BOOL dense = cache->wholes > DENSE_FROM && 2 * cache->wholes > cache->used;
     if (!block->whole && (block->valid != 0 || dense)) {
@@ -172,9 +172,9 @@ cache_fetch(wi_cache *cache, cache_block *block, const wi_target *target,
     return TRUE;
 }
 
-BOOL
-wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
-              void *buffer, size_t size)
+static BOOL
+cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
+           void *buffer, size_t size)
 {
     char *to = buffer;
     if (size > WI_CACHE_BLOCK ||
@@ -198,7 +198,7 @@ wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
         size_t offset = address % WI_CACHE_BLOCK;
         unsigned page = (unsigned)(offset / WI_PAGE);
         if (!(block->valid >> page & 1) &&
-            !cache_fetch(cache, block, target, page)) {
+            !cache_fetch_page(cache, block, target, page)) {
             return FALSE;
         }
         size_t part = (size_t)(WI_PAGE - address % WI_PAGE);
@@ -211,6 +211,15 @@ wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
         size -= part;
     }
     return TRUE;
+}
+
+DWORD
+wi_cache_fetch(wi_cache *cache, const wi_target *target, uintptr_t address,
+               void *buffer, size_t size)
+{
+    return cache_read(cache, target, address, buffer, size)
+               ? 0
+               : wi_remote_read(target, address, buffer, size);
 }
 
 void

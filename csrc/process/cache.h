@@ -1,4 +1,4 @@
-/* cache.h: copies of another process's memory, for as long as one asks. */
+/* cache.h: copies of another process's memory, until the owner clears them. */
 #ifndef WINIPC_PROCESS_CACHE_H
 #define WINIPC_PROCESS_CACHE_H
 
@@ -17,10 +17,10 @@ void wi_cache_clear(wi_cache *cache);
 /* Whether wi_cache_new(limit) would make one of the same size. */
 BOOL wi_cache_holds(const wi_cache *cache, size_t limit);
 
-/* Copy from the cache, fetching what is missing. FALSE when a page cannot be
- * read or size is larger than a block: then the caller reads by itself. */
-BOOL wi_cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
-                   void *buffer, size_t size);
+/* Read through the cache, or past it what is larger than a block or lies in a page
+ * that cannot be read. 0, or a Win32 error. */
+DWORD wi_cache_fetch(wi_cache *cache, const wi_target *target,
+                     uintptr_t address, void *buffer, size_t size);
 
 /* Forget the pages of a range that has been written. */
 void wi_cache_forget(wi_cache *cache, uintptr_t address, size_t size);

@@ -1,7 +1,18 @@
 /* many.c: many small reads of a RemoteProcess in few calls.
  *
- * read_many sorts its requests and reads neighbours together; the cache and
- * the list walker serve reads whose addresses come from earlier reads. */
+ *     first, second = process.read_many([(address, 8), (other, 64)])
+ *     with process.cached():
+ *         place = process.pointer(["game.exe", 0x18, 0x40])
+ *     for node in process.walk(head):
+ *         ...
+ *
+ * There is one batch, of addresses that are known before: read_many sorts them
+ * and reads neighbours by one call. And there is one cache (cache.c), for
+ * addresses that come from earlier reads: cached() keeps it for a while, and
+ * each batch of a walk has one of its own.
+ *
+ * Owner: the process owns its cache, and an empty one to use again. Thread: any.
+ * GIL: the cache of cached() is used under it, the rest runs without it. */
 #include "base/handles.h"
 #include "cache.h"
 
@@ -15,10 +26,14 @@
  * is used again costs less than the first touch of fresh pages. */
 #define MANY_SPAN ((size_t)128 * 1024)
 
+/* ---------------------------------------------------------- read_many */
+
 typedef struct {
     uintptr_t address;
     size_t size;
+    char *data;       /* of its bytes object */
     Py_ssize_t order; /* its place in the list of the caller */
+    DWORD err;        /* why it could not be read, or 0 */
 } many_request;
 
 static int
@@ -28,13 +43,14 @@ many_compare(const void *left, const void *right)
     return a->address < b->address ? -1 : a->address > b->address;
 }
 
-/* One (address, size) pair. */
+/* One (address, size) pair, and new bytes for it in results. */
 static int
-many_parse(PyObject *item, many_request *request)
+many_parse(PyObject *item, many_request *request, PyObject *results)
 {
     PyObject *pair =
         PyTuple_CheckExact(item) ? Py_NewRef(item) : PySequence_Tuple(item);
-    int failed = -1;
+    Py_ssize_t size;
+    PyObject *data = NULL;
     if (pair == NULL) {
         return -1;
     }
@@ -43,22 +59,26 @@ many_parse(PyObject *item, many_request *request)
                         "a request must be a pair (address, size)");
         goto done;
     }
-    Py_ssize_t size =
-        PyNumber_AsSsize_t(PyTuple_GetItem(pair, 1), PyExc_OverflowError);
-    if (size == -1 && PyErr_Occurred()) {
+    size = PyNumber_AsSsize_t(PyTuple_GetItem(pair, 1), PyExc_OverflowError);
+    if (size < 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+        }
         goto done;
     }
-    if (size < 0) {
-        PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+    if (!wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
+        goto done;
+    }
+    data = PyBytes_FromStringAndSize(NULL, size);
+    if (data == NULL || PyList_SetItem(results, request->order, data) < 0) {
+        data = NULL;
         goto done;
     }
     request->size = (size_t)size;
-    if (wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
-        failed = 0;
-    }
+    request->data = PyBytes_AsString(data);
 done:
     Py_DECREF(pair);
-    return failed;
+    return data == NULL ? -1 : 0;
 }
 
 /* How many requests from the first on are read by one call, and its size. */
@@ -67,206 +87,129 @@ many_chunk(const many_request *first, Py_ssize_t count, size_t *span)
 {
     Py_ssize_t taken = 1;
     *span = first->size;
-    while (taken < count) {
+    for (; taken < count; taken++) {
         const many_request *next = first + taken;
         size_t start = (size_t)(next->address - first->address);
         if ((start > *span && start - *span > MANY_GAP) || start > MANY_SPAN ||
-            next->size > MANY_SPAN - start) {
+            next->size > MANY_SPAN - start || *span > MANY_SPAN) {
             break;
         }
         if (start + next->size > *span) {
             *span = start + next->size;
         }
-        taken++;
     }
     return taken;
 }
 
-/* Whether every page of a request is in the mask of its chunk. */
-static BOOL
-many_covered(const many_request *request, uintptr_t base,
-             const unsigned char *mask)
+/* Read neighbours, or each by itself where they cannot be read at once. */
+static void
+many_read_chunk(const wi_target *target, many_request *first, Py_ssize_t count,
+                char *scratch, size_t span)
 {
-    size_t page = (size_t)(request->address / WI_PAGE - base / WI_PAGE);
-    size_t count = wi_page_count(request->address, request->size);
-    for (size_t i = 0; i < count; i++) {
-        if (!mask[page + i]) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-typedef struct {
-    wi_process *process;
-    PyObject *results;
-    char *scratch;       /* grows to the largest chunk */
-    unsigned char *mask; /* one byte a page of it */
-    size_t room;
-    size_t read; /* bytes that were asked for and are there */
-    DWORD err;   /* the last failure */
-} many_state;
-
-static int
-many_reserve(many_state *state, size_t span)
-{
-    if (span <= state->room) {
-        return 0;
-    }
-    PyMem_Free(state->scratch);
-    PyMem_Free(state->mask);
-    state->room = 0;
-    state->scratch = PyMem_Malloc(span);
-    state->mask = PyMem_Malloc(span / WI_PAGE + 2);
-    if (state->scratch == NULL || state->mask == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    state->room = span;
-    return 0;
-}
-
-static int
-many_set(many_state *state, const many_request *request, PyObject *value)
-{
-    if (value == NULL) {
-        return -1;
-    }
-    return PyList_SetItem(state->results, request->order, value);
-}
-
-/* A request that is alone is read right into its bytes. */
-static int
-many_read_one(many_state *state, const many_request *request)
-{
-    PyObject *data =
-        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)request->size);
-    if (data == NULL) {
-        return -1;
-    }
-    DWORD err = wi_process_read_raw(state->process, request->address,
-                                    PyBytes_AsString(data), request->size);
-    if (err) {
-        Py_DECREF(data);
-        state->err = err;
-        return many_set(state, request, Py_NewRef(Py_None));
-    }
-    state->read += request->size;
-    return many_set(state, request, data);
-}
-
-static int
-many_read_chunk(many_state *state, const many_request *first, Py_ssize_t count,
-                size_t span)
-{
-    wi_process *self = state->process;
-    if (count == 1) {
-        return many_read_one(state, first);
-    }
-    if (many_reserve(state, span) < 0) {
-        return -1;
-    }
-    DWORD err =
-        wi_process_read_raw(self, first->address, state->scratch, span);
-    if (err) {
-        DWORD last;
-        state->err = err;
-        wi_target target = wi_process_pin(self);
-        Py_BEGIN_ALLOW_THREADS
-        wi_remote_read_mask(&target, first->address, state->scratch, span,
-                            state->mask, &last);
-        Py_END_ALLOW_THREADS
-        wi_process_unpin(self);
-        state->err = last ? last : err;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        const many_request *request = first + i;
-        PyObject *value;
-        if (err && !many_covered(request, first->address, state->mask)) {
-            value = Py_NewRef(Py_None);
+    BOOL at_once = count > 1 &&
+                   wi_remote_read(target, first->address, scratch, span) == 0;
+    for (many_request *one = first; one < first + count; one++) {
+        if (at_once) {
+            memcpy(one->data, scratch + (one->address - first->address),
+                   one->size);
         }
         else {
-            state->read += request->size;
-            value = PyBytes_FromStringAndSize(
-                state->scratch + (request->address - first->address),
-                (Py_ssize_t)request->size);
+            one->err =
+                wi_remote_read(target, one->address, one->data, one->size);
         }
-        if (many_set(state, request, value) < 0) {
+    }
+}
+
+static void
+many_read_all(const wi_target *target, many_request *requests,
+              Py_ssize_t count, char *scratch)
+{
+    qsort(requests, (size_t)count, sizeof(*requests), many_compare);
+    for (Py_ssize_t i = 0; i < count;) {
+        size_t span;
+        Py_ssize_t taken = many_chunk(requests + i, count - i, &span);
+        many_read_chunk(target, requests + i, taken, scratch, span);
+        i += taken;
+    }
+}
+
+/* Put None for what could not be read; fail if that comes of the process. */
+static int
+many_finish(wi_process *self, const many_request *requests, Py_ssize_t count,
+            PyObject *results)
+{
+    DWORD err = 0;
+    BOOL some = FALSE;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        some = some || (requests[i].err == 0 && requests[i].size > 0);
+        err = requests[i].err ? requests[i].err : err;
+        if (requests[i].err && PyList_SetItem(results, requests[i].order,
+                                              Py_NewRef(Py_None)) < 0) {
             return -1;
         }
+    }
+    BOOL denied = err == ERROR_ACCESS_DENIED;
+    if (err && !some &&
+        ((denied && !(self->access & PROCESS_VM_READ)) ||
+         wi_process_gone(self, denied ? WI_DYING_MS : 0))) {
+        wi_process_raise(self, err, "ReadProcessMemory", PROCESS_VM_READ);
+        return -1;
     }
     return 0;
 }
 
 PyObject *
-wi_process_read_many(PyObject *op, PyObject *requests)
+wi_process_read_many(PyObject *op, PyObject *items)
 {
-    many_state state = {(wi_process *)op, NULL, NULL, NULL, 0, 0, 0};
-    many_request *sorted = NULL;
-    int failed = -1;
-    PyObject *list = PySequence_List(requests);
+    wi_process *self = (wi_process *)op;
+    PyObject *list = PySequence_List(items), *results = NULL;
     if (list == NULL) {
         return NULL;
     }
-    Py_ssize_t count = PyList_Size(list), real = 0;
-    sorted = PyMem_Calloc((size_t)count + 1, sizeof(*sorted));
-    state.results = PyList_New(count);
-    if (sorted == NULL || state.results == NULL) {
+    int failed = -1;
+    Py_ssize_t count = PyList_Size(list);
+    many_request *requests =
+        PyMem_Calloc((size_t)count + 1, sizeof(*requests));
+    char *scratch = PyMem_Malloc(MANY_SPAN);
+    if (requests == NULL || scratch == NULL) {
         PyErr_NoMemory();
         goto done;
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        /* The conversion of an address may run code that changes nothing of
-         * ours: the list is private. */
-        if (many_parse(PyList_GetItem(list, i), &sorted[real]) < 0) {
-            goto done;
-        }
-        sorted[real].order = i;
-        if (sorted[real].size > 0) {
-            real++;
-        }
-        else if (PyList_SetItem(state.results, i,
-                                PyBytes_FromStringAndSize("", 0)) < 0) {
+    results = PyList_New(count);
+    for (Py_ssize_t i = 0; results != NULL && i < count; i++) {
+        requests[i].order = i;
+        if (many_parse(PyList_GetItem(list, i), &requests[i], results) < 0) {
             goto done;
         }
     }
-    if (wi_process_check_open(state.process) < 0) {
+    if (results == NULL || wi_process_check_open(self) < 0) {
         goto done;
     }
-    qsort(sorted, (size_t)real, sizeof(*sorted), many_compare);
-    for (Py_ssize_t i = 0; i < real;) {
-        size_t span;
-        Py_ssize_t taken = many_chunk(sorted + i, real - i, &span);
-        /* The GIL may have been given up: perhaps it is closed by now. */
-        if (wi_process_check_open(state.process) < 0 ||
-            many_read_chunk(&state, sorted + i, taken, span) < 0) {
-            goto done;
-        }
-        i += taken;
-    }
-    if (state.err && state.read == 0) {
-        BOOL gone = wi_process_gone(
-            state.process, state.err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0);
-        if (gone || (state.err == ERROR_ACCESS_DENIED &&
-                     !(state.process->access & PROCESS_VM_READ))) {
-            wi_process_raise(state.process, state.err, "ReadProcessMemory",
-                             PROCESS_VM_READ);
-            goto done;
+    wi_target target = wi_process_pin(self);
+    if (self->cache != NULL) {
+        for (many_request *one = requests; one < requests + count; one++) {
+            one->err = wi_cache_fetch(self->cache, &target, one->address,
+                                      one->data, one->size);
         }
     }
-    failed = 0;
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        many_read_all(&target, requests, count, scratch);
+        Py_END_ALLOW_THREADS
+    }
+    failed = many_finish(self, requests, count, results);
+    wi_process_unpin(self);
 done:
-    PyMem_Free(state.scratch);
-    PyMem_Free(state.mask);
-    PyMem_Free(sorted);
+    PyMem_Free(scratch);
+    PyMem_Free(requests);
     Py_DECREF(list);
     if (failed) {
-        Py_CLEAR(state.results);
+        Py_CLEAR(results);
     }
-    return state.results;
+    return results;
 }
 
-/* ----------------------------------------------------- cache and pointers */
+/* ----------------------------------------------------------- the cache */
 
 #define WALK_LIMIT ((size_t)64 << 20)
 
@@ -274,12 +217,16 @@ done:
 static wi_cache *
 many_take_cache(wi_process *self, size_t limit)
 {
-    wi_cache *idle = self->idle;
-    if (idle == NULL || !wi_cache_holds(idle, limit)) {
-        return wi_cache_new(limit);
+    wi_cache *cache = self->idle;
+    if (cache != NULL && wi_cache_holds(cache, limit)) {
+        self->idle = NULL;
+        return cache;
     }
-    self->idle = NULL;
-    return idle;
+    cache = wi_cache_new(limit);
+    if (cache == NULL) {
+        PyErr_NoMemory();
+    }
+    return cache;
 }
 
 static void
@@ -311,7 +258,7 @@ wi_process_enter_cached(PyObject *op, PyObject *args)
     if (self->cache == NULL) {
         self->cache = many_take_cache(self, (size_t)limit);
         if (self->cache == NULL) {
-            return PyErr_NoMemory();
+            return NULL;
         }
     }
     self->cached++;
@@ -319,10 +266,9 @@ wi_process_enter_cached(PyObject *op, PyObject *args)
 }
 
 PyObject *
-wi_process_exit_cached(PyObject *op, PyObject *unused)
+wi_process_exit_cached(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(unused);
     if (self->cached > 0 && --self->cached == 0) {
         wi_cache *cache = self->cache;
         self->cache = NULL;
@@ -331,8 +277,9 @@ wi_process_exit_cached(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Follow the list from *node on: how many nodes were found. With a cache of
- * its own it runs without the GIL. */
+/* ------------------------------------------------------------- a walk */
+
+/* Follow the list from *node on: how many nodes were found. */
 static Py_ssize_t
 many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
           uintptr_t offset, uintptr_t head, size_t width, uintptr_t *found,
@@ -341,103 +288,76 @@ many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
     Py_ssize_t nodes = 0;
     while (*node != 0 && nodes < count) {
         uint64_t next = 0; /* Windows is little-endian: 4 bytes will do */
-        uintptr_t at = *node + offset;
         found[nodes++] = *node;
-        if (cache == NULL || !wi_cache_read(cache, target, at, &next, width)) {
-            *err = wi_remote_read(target, at, &next, width);
-            if (*err) {
-                break;
-            }
+        *err = wi_cache_fetch(cache, target, *node + offset, &next, width);
+        if (*err) {
+            break;
         }
         *node = next == head ? 0 : (uintptr_t)next;
     }
     return nodes;
 }
 
-static void
-many_free_copies(PyObject *capsule)
+static PyObject *
+many_addresses(const uintptr_t *found, Py_ssize_t count)
 {
-    wi_process *owner = PyCapsule_GetContext(capsule);
-    many_give_back(owner, PyCapsule_GetPointer(capsule, NULL));
-    Py_DECREF((PyObject *)owner);
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        PyObject *number = PyLong_FromSize_t(found[i]);
+        if (number == NULL || PyList_SetItem(list, i, number) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
 }
 
-/* What a walk has read: a batch that follows soon after uses it again. */
-PyObject *
-wi_process_walk_copies(PyObject *op, PyObject *unused)
-{
-    wi_process *self = (wi_process *)op;
-    WI_UNUSED(unused);
-    wi_cache *cache = many_take_cache(self, WALK_LIMIT);
-    if (cache == NULL) {
-        return PyErr_NoMemory();
-    }
-    PyObject *capsule = PyCapsule_New(cache, NULL, NULL);
-    if (capsule == NULL || PyCapsule_SetContext(capsule, self) != 0 ||
-        PyCapsule_SetDestructor(capsule, many_free_copies) != 0) {
-        Py_XDECREF(capsule);
-        many_give_back(self, cache);
-        return NULL;
-    }
-    Py_INCREF(op);
-    return capsule;
-}
-
-/* The copies are used without the GIL: only one call at a time may have them,
- * which the generator that owns them sees to. */
 PyObject *
 wi_process_walk(PyObject *op, PyObject *args)
 {
     wi_process *self = (wi_process *)op;
-    PyObject *copies;
     uintptr_t node, head;
     Py_ssize_t offset, count;
     int width;
-    if (!PyArg_ParseTuple(args, "O&nO&niO:_walk", wi_address_converter, &node,
-                          &offset, wi_address_converter, &head, &count, &width,
-                          &copies)) {
-        return NULL;
-    }
-    wi_cache *own = PyCapsule_GetPointer(copies, NULL);
-    if (own == NULL) {
+    if (!PyArg_ParseTuple(args, "O&nO&ni:_walk", wi_address_converter, &node,
+                          &offset, wi_address_converter, &head, &count,
+                          &width)) {
         return NULL;
     }
     if ((width != 4 && width != 8) || count < 1 || count > 1024 * 1024) {
         PyErr_SetString(PyExc_ValueError, "bad width or count");
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
-        return NULL;
-    }
-    PyObject *nodes = NULL, *result = NULL;
-    DWORD err = 0;
     uintptr_t *found = PyMem_Malloc((size_t)count * sizeof(*found));
     if (found == NULL) {
         return PyErr_NoMemory();
     }
+    PyObject *nodes = NULL;
+    DWORD err = 0;
+    if (wi_process_check_open(self) < 0) {
+        goto done;
+    }
+    wi_target target = wi_process_pin(self);
     if (self->cache != NULL) {
-        wi_target target = wi_process_pin(self);
         count = many_walk(&target, self->cache, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);
     }
     else {
-        wi_target target = wi_process_pin(self);
+        wi_cache *own = many_take_cache(self, WALK_LIMIT);
+        if (own == NULL) {
+            wi_process_unpin(self);
+            goto done;
+        }
         Py_BEGIN_ALLOW_THREADS
         count = many_walk(&target, own, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);
         Py_END_ALLOW_THREADS
+        many_give_back(self, own);
     }
     wi_process_unpin(self);
-    nodes = PyList_New(count);
-    for (Py_ssize_t i = 0; nodes != NULL && i < count; i++) {
-        PyObject *number = PyLong_FromUnsignedLongLong(found[i]);
-        if (number == NULL || PyList_SetItem(nodes, i, number) < 0) {
-            Py_CLEAR(nodes);
-        }
-    }
-    if (nodes != NULL) {
-        result = Py_BuildValue("(NKk)", nodes, (unsigned long long)node, err);
-    }
+    nodes = many_addresses(found, count);
+done:
     PyMem_Free(found);
-    return result;
+    return nodes == NULL
+               ? NULL
+               : Py_BuildValue("(NKk)", nodes, (unsigned long long)node, err);
 }

@@ -391,9 +391,8 @@ wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
 {
     DWORD err;
     wi_target target = wi_process_pin(self);
-    if (self->cache != NULL &&
-        wi_cache_read(self->cache, &target, address, buffer, size)) {
-        err = 0;
+    if (self->cache != NULL && size <= WI_CACHE_BLOCK) {
+        err = wi_cache_fetch(self->cache, &target, address, buffer, size);
     }
     else if (process_keeps_gil(size)) {
         err = wi_remote_read(&target, address, buffer, size);
@@ -1005,14 +1004,10 @@ static PyMethodDef process_methods[] = {
          "PermissionError when it was opened without the right to read.\n\n"
          "Win32: ReadProcessMemory, VirtualQueryEx")},
     {"_walk", wi_process_walk, METH_VARARGS,
-     PyDoc_STR(
-         "_walk($self, node, offset, head, count, width, copies, /)\n--\n\n"
-         "Follow the pointers at offset from node, for at most count\n"
-         "nodes: their addresses, the next one (0 at the end), and the\n"
-         "error that ended it or 0.")},
-    {"_walk_copies", wi_process_walk_copies, METH_NOARGS,
-     PyDoc_STR("_walk_copies($self, /)\n--\n\n"
-               "What the calls of one walk share.")},
+     PyDoc_STR("_walk($self, node, offset, head, count, width, /)\n--\n\n"
+               "Follow the pointers at offset from node, for at most count\n"
+               "nodes: their addresses, the next one (0 at the end), and the\n"
+               "error that ended it or 0.")},
     {"_enter_cached", wi_process_enter_cached, METH_VARARGS,
      PyDoc_STR("_enter_cached($self, limit, /)\n--\n\n"
                "Serve small reads from copies; limit in bytes.")},

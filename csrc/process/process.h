@@ -152,7 +152,6 @@ PyObject *wi_process_alloc(PyObject *self, PyObject *args);
 PyObject *wi_process_free(PyObject *self, PyObject *args);
 int wi_process_add_functions(PyObject *module);
 PyObject *wi_process_walk(PyObject *self, PyObject *args);
-PyObject *wi_process_walk_copies(PyObject *self, PyObject *unused);
 PyObject *wi_process_read_many(PyObject *self, PyObject *requests);
 PyObject *wi_process_exit_cached(PyObject *self, PyObject *unused);
 PyObject *wi_process_enter_cached(PyObject *self, PyObject *args);

@@ -11,7 +11,6 @@ import itertools
 import operator
 import re
 import struct
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
@@ -53,8 +52,7 @@ __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
 _ADDRESS_END = (1 << 64) - 1
 _REGIONS_AT_ONCE = 256
-_FIRST_NODES, _MOST_NODES = 256, 16384  # of a list, read at once
-_FRESH = 0.02  # seconds that its next nodes may have been read before
+_FIRST_NODES, _MOST_NODES = 16384, 65536  # of a list, read at once
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
 )
@@ -305,8 +303,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
 
         The pointer to the next node is at `offset` in each. The list ends with
         a NULL pointer, or where it comes back to `head`. Nodes are read ahead,
-        some hundreds and then thousands at a time, from copies of the memory
-        near them that are at most 20 ms old when a batch begins.
+        thousands at a time, each time from new copies of the memory near them.
 
         Raises:
             PartialReadError: a node cannot be read; those before it came.
@@ -321,7 +318,6 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         width = self.pointer_size
         first = node = operator.index(head)
         seen, batch = 0, _FIRST_NODES
-        copies, made = self._walk_copies(), time.monotonic()
         while node:
             count = min(batch, limit - seen)
             batch = _MOST_NODES
@@ -329,9 +325,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
                 raise ValueError(
                     f"more than {limit} nodes: perhaps the list runs in a circle"
                 )
-            if time.monotonic() - made > _FRESH:
-                copies, made = self._walk_copies(), time.monotonic()
-            nodes, node, failed = self._walk(node, offset, first, count, width, copies)
+            nodes, node, failed = self._walk(node, offset, first, count, width)
             yield nodes
             seen += len(nodes)
             if failed:
