@@ -70,6 +70,7 @@ from winipc.system.catalog import (
     NamedObject,
     ObjectKind,
     holders,
+    holders_of,
     named_objects,
 )
 
@@ -144,6 +145,7 @@ __all__ = [
     "find_windows",
     "game_mappings",
     "holders",
+    "holders_of",
     "named_objects",
     "post_message",
     "processes",

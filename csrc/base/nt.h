@@ -10,6 +10,60 @@
 typedef LONG wi_ntstatus;
 #define WI_NT_SUCCESS(status) ((wi_ntstatus)(status) >= 0)
 #define WI_STATUS_OBJECT_TYPE_MISMATCH ((wi_ntstatus)0xC0000024)
+#define WI_STATUS_NO_MORE_ENTRIES ((wi_ntstatus)0x8000001A)
+#define WI_STATUS_LENGTH_MISMATCH ((wi_ntstatus)0xC0000004)
+#define WI_STATUS_NO_MEMORY ((wi_ntstatus)0xC0000017)
+
+#define WI_SYSTEM_HANDLES 64    /* SystemExtendedHandleInformation */
+#define WI_THREAD_START 9       /* ThreadQuerySetWin32StartAddress */
+#define WI_OBJECT_NAME 1        /* ObjectNameInformation */
+#define WI_OBJECT_TYPE 2        /* ObjectTypeInformation */
+#define WI_DIRECTORY_QUERY 0x1u /* DIRECTORY_QUERY */
+#define WI_OBJECT_QUERY 0x1u    /* SECTION_QUERY, MUTANT_QUERY_STATE, ... */
+#define WI_UNICODE_STRING_MAX 32766 /* characters */
+
+typedef struct {
+    USHORT length; /* in bytes */
+    USHORT maximum;
+    wchar_t *buffer;
+} wi_unicode_string;
+
+typedef struct {
+    ULONG length;
+    HANDLE root;
+    wi_unicode_string *name;
+    ULONG attributes;
+    void *security;
+    void *quality;
+} wi_object_attributes;
+
+typedef struct {
+    wi_unicode_string name;
+    wi_unicode_string type;
+} wi_directory_entry;
+
+typedef struct {
+    void *object; /* 0 where the caller may not see kernel addresses */
+    ULONG_PTR pid;
+    ULONG_PTR handle;
+    ULONG access;
+    USHORT trace;
+    USHORT type;
+    ULONG attributes;
+    ULONG reserved;
+} wi_handle_entry;
+
+typedef struct {
+    ULONG_PTR count;
+    ULONG_PTR reserved;
+    wi_handle_entry entries[1];
+} wi_handle_list;
+
+typedef struct {
+    void *base;
+    ULONG attributes;
+    LARGE_INTEGER size;
+} wi_section_info;
 
 typedef struct {
     LONG type; /* 0 notification = manual reset, 1 synchronization = auto */
@@ -58,6 +112,28 @@ __declspec(dllimport) wi_ntstatus NTAPI NtQuerySemaphore(HANDLE handle,
 __declspec(dllimport) wi_ntstatus NTAPI NtQueryObject(HANDLE handle, int info,
                                                       void *out, ULONG size,
                                                       ULONG *got);
+__declspec(dllimport) wi_ntstatus NTAPI NtQuerySection(HANDLE handle, int info,
+                                                       void *out, SIZE_T size,
+                                                       SIZE_T *got);
+__declspec(dllimport) wi_ntstatus NTAPI NtQuerySystemInformation(int info,
+                                                                 void *out,
+                                                                 ULONG size,
+                                                                 ULONG *got);
+__declspec(dllimport) wi_ntstatus NTAPI NtQueryInformationThread(
+    HANDLE thread, int info, void *out, ULONG size, ULONG *got);
+__declspec(dllimport) wi_ntstatus NTAPI NtOpenDirectoryObject(
+    HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
+__declspec(dllimport) wi_ntstatus NTAPI
+NtQueryDirectoryObject(HANDLE handle, void *out, ULONG size, BOOLEAN single,
+                       BOOLEAN restart, ULONG *context, ULONG *got);
+__declspec(dllimport) wi_ntstatus NTAPI NtOpenSection(
+    HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
+__declspec(dllimport) wi_ntstatus NTAPI NtOpenMutant(
+    HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
+__declspec(dllimport) wi_ntstatus NTAPI
+NtOpenEvent(HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
+__declspec(dllimport) wi_ntstatus NTAPI NtOpenSemaphore(
+    HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
 __declspec(dllimport) ULONG NTAPI RtlNtStatusToDosError(wi_ntstatus status);
 
 #endif

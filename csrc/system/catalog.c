@@ -1,5 +1,12 @@
 /* catalog.c: what named kernel objects exist, and which processes hold them.
  *
+ *     _core._list_directory(r"\BaseNamedObjects")     # [(name, type)]
+ *     _core._object_size(path, "Section")             # in bytes
+ *     handle = _core._open_object(path, "Event", 1)
+ *     _core._holders([handle])                        # [[(pid, handles, err)]]
+ *     _core._held_sections(pid)                       # [(path, size)]
+ *     _core._own_handles()                            # [(handle, type, name)]
+ *
  * NtQueryDirectoryObject lists a directory of the object manager; objects are
  * opened by their full path with the one right that asks them for their state;
  * NtQuerySystemInformation(SystemExtendedHandleInformation) lists the handles
@@ -7,10 +14,12 @@
  * shows it; since Windows 11 24H2 (and under Wine) it is 0 for ordinary users,
  * and then the handle is duplicated and given to NtCompareObjects.
  *
- * All functions keep nothing. Whatever the kernel answers is checked against
- * the buffer that it was given, and buffers have an upper bound. */
+ * Owner: the caller, of the handles that it is given; nothing else is kept.
+ * Thread: any. GIL: the lists of handles are made and searched without it.
+ * Each answer of the kernel is checked against the buffer that it was given, and
+ * buffers have an upper bound. */
 #include "base/core.h"
-
+#include "base/handles.h"
 #include "base/nt.h"
 
 #include <stdlib.h>
@@ -19,100 +28,25 @@
 #define CATALOG_MAX_ENTRIES (1ul << 20)
 #define CATALOG_MAX_BYTES ((ULONG)1 << 30)
 
-#define CATALOG_MAX_CHARS 32766 /* of a UNICODE_STRING */
+/* Two strings of 64 KiB each are the longest that one answer has. */
+#define CATALOG_MAX_ANSWER ((ULONG)256 * 1024)
 
-#define CATALOG_NO_MORE_ENTRIES ((wi_ntstatus)0x8000001A)
-#define CATALOG_LENGTH_MISMATCH ((wi_ntstatus)0xC0000004)
-#define CATALOG_HANDLES 64      /* SystemExtendedHandleInformation */
-#define CATALOG_START_ADDRESS 9 /* ThreadQuerySetWin32StartAddress */
-
-#define DIRECTORY_QUERY_RIGHT 0x0001u
-#define OBJECT_QUERY_RIGHT 0x0001u
-
-typedef struct {
-    USHORT length; /* in bytes */
-    USHORT maximum;
-    wchar_t *buffer;
-} catalog_string;
-
-typedef struct {
-    ULONG length;
-    HANDLE root;
-    catalog_string *name;
-    ULONG attributes;
-    void *security;
-    void *quality;
-} catalog_attributes;
-
-typedef struct {
-    catalog_string name;
-    catalog_string type;
-} catalog_entry;
-
-typedef struct {
-    void *object; /* 0 where the caller may not see kernel addresses */
-    ULONG_PTR pid;
-    ULONG_PTR handle;
-    ULONG access;
-    USHORT trace;
-    USHORT type;
-    ULONG attributes;
-    ULONG reserved;
-} catalog_handle;
-
-typedef struct {
-    ULONG_PTR count;
-    ULONG_PTR reserved;
-    catalog_handle handles[1];
-} catalog_handles;
-
-typedef struct {
-    void *base;
-    ULONG attributes;
-    LARGE_INTEGER size;
-} catalog_section_info;
-
-typedef wi_ntstatus(NTAPI *catalog_open_fn)(HANDLE *out, ACCESS_MASK access,
-                                            catalog_attributes *attributes);
-typedef wi_ntstatus(NTAPI *catalog_compare_fn)(HANDLE a, HANDLE b);
-
-__declspec(dllimport) wi_ntstatus NTAPI NtOpenDirectoryObject(
-    HANDLE *out, ACCESS_MASK access, catalog_attributes *attributes);
-__declspec(dllimport) wi_ntstatus NTAPI
-NtQueryDirectoryObject(HANDLE handle, void *out, ULONG size, BOOLEAN single,
-                       BOOLEAN restart, ULONG *context, ULONG *got);
-__declspec(dllimport) wi_ntstatus NTAPI
-NtOpenSection(HANDLE *out, ACCESS_MASK access, catalog_attributes *attributes);
-__declspec(dllimport) wi_ntstatus NTAPI
-NtOpenMutant(HANDLE *out, ACCESS_MASK access, catalog_attributes *attributes);
-__declspec(dllimport) wi_ntstatus NTAPI
-NtOpenEvent(HANDLE *out, ACCESS_MASK access, catalog_attributes *attributes);
-__declspec(dllimport) wi_ntstatus NTAPI NtOpenSemaphore(
-    HANDLE *out, ACCESS_MASK access, catalog_attributes *attributes);
-__declspec(dllimport) wi_ntstatus NTAPI NtQuerySection(HANDLE handle, int info,
-                                                       void *out, SIZE_T size,
-                                                       SIZE_T *got);
-__declspec(dllimport) wi_ntstatus NTAPI NtQuerySystemInformation(int info,
-                                                                 void *out,
-                                                                 ULONG size,
-                                                                 ULONG *got);
-
-__declspec(dllimport) wi_ntstatus NTAPI NtQueryInformationThread(
-    HANDLE thread, int info, void *out, ULONG size, ULONG *got);
+/* SEC_FILE | SEC_IMAGE */
+#define CATALOG_FILE_SECTION 0x01800000u
 
 /* ---------------------------------------------------------------- helpers */
 
 /* str that is an object manager path, into attributes that borrow *wide. Free
- * *wide with PyMem_Free. 0, or -1 with an exception. */
+ * *wide with PyMem_Free. */
 static int
-catalog_path(PyObject *path, wchar_t **wide, catalog_string *name,
-             catalog_attributes *attributes)
+catalog_path(PyObject *path, wchar_t **wide, wi_unicode_string *name,
+             wi_object_attributes *attributes)
 {
     if (wi_wide_name(path, wide) < 0) {
         return -1;
     }
     size_t length = *wide == NULL ? 0 : wcslen(*wide);
-    if (length == 0 || length > CATALOG_MAX_CHARS) {
+    if (length == 0 || length > WI_UNICODE_STRING_MAX) {
         PyErr_Format(PyExc_ValueError, "%R is no path of an object", path);
         PyMem_Free(*wide);
         return -1;
@@ -132,12 +66,26 @@ catalog_raise(wi_ntstatus status, const char *api, PyObject *name)
     return wi_raise(RtlNtStatusToDosError(status), api, name);
 }
 
+/* Whether a call failed because its buffer was too small, for an answer that may
+ * be larger. */
+static BOOL
+catalog_wants_more(wi_ntstatus status, ULONG size)
+{
+    DWORD err = WI_NT_SUCCESS(status) ? 0 : RtlNtStatusToDosError(status);
+    return size < CATALOG_MAX_ANSWER &&
+           (err == ERROR_INSUFFICIENT_BUFFER || err == ERROR_BAD_LENGTH ||
+            err == ERROR_MORE_DATA);
+}
+
 /* str of a string that the kernel laid into buffer. NULL with ValueError when
  * it leaves the buffer. */
 static PyObject *
-catalog_text(const catalog_string *text, const char *buffer, size_t size)
+catalog_text(const wi_unicode_string *text, const void *buffer, size_t size)
 {
     uintptr_t begin = (uintptr_t)buffer, at = (uintptr_t)text->buffer;
+    if (text->length == 0) {
+        return PyUnicode_FromString("");
+    }
     if (text->length % sizeof(wchar_t) != 0 || at < begin ||
         at - begin > size || text->length > size - (at - begin)) {
         PyErr_SetString(PyExc_ValueError,
@@ -146,6 +94,39 @@ catalog_text(const catalog_string *text, const char *buffer, size_t size)
     }
     return PyUnicode_FromWideChar(text->buffer,
                                   text->length / sizeof(wchar_t));
+}
+
+/* What NtQueryObject says, WI_OBJECT_NAME or _TYPE, in *size bytes that
+ * wi_heap_free frees. NULL if it says nothing. Both begin with a string. */
+static wi_unicode_string *
+catalog_query(HANDLE handle, int info, ULONG *size)
+{
+    for (*size = 1024;; *size *= 4) {
+        wi_unicode_string *text = HeapAlloc(GetProcessHeap(), 0, *size);
+        if (text == NULL) {
+            return NULL;
+        }
+        wi_ntstatus status = NtQueryObject(handle, info, text, *size, NULL);
+        if (WI_NT_SUCCESS(status)) {
+            return text;
+        }
+        wi_heap_free(text);
+        if (!catalog_wants_more(status, *size)) {
+            return NULL;
+        }
+    }
+}
+
+/* The same as a str, empty if it says nothing. */
+static PyObject *
+catalog_query_text(HANDLE handle, int info)
+{
+    ULONG size;
+    wi_unicode_string *text = catalog_query(handle, info, &size);
+    PyObject *result = text == NULL ? PyUnicode_FromString("")
+                                    : catalog_text(text, text, size);
+    wi_heap_free(text);
+    return result;
 }
 
 /* ---------------------------------------------------------- directories */
@@ -157,81 +138,59 @@ PyDoc_STRVAR(catalog_list_doc,
              "Win32: NtOpenDirectoryObject, NtQueryDirectoryObject");
 
 static PyObject *
-catalog_list(PyObject *module, PyObject *path)
+catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
 {
     wchar_t *wide;
-    catalog_string name;
-    catalog_attributes attributes;
+    wi_unicode_string name;
+    wi_object_attributes attributes;
     HANDLE directory = NULL;
     ULONG size = 4096, context = 0, got;
-    char *buffer = NULL;
-    PyObject *result = NULL;
-    WI_UNUSED(module);
     if (catalog_path(path, &wide, &name, &attributes) < 0) {
         return NULL;
     }
     wi_ntstatus status =
-        NtOpenDirectoryObject(&directory, DIRECTORY_QUERY_RIGHT, &attributes);
+        NtOpenDirectoryObject(&directory, WI_DIRECTORY_QUERY, &attributes);
     PyMem_Free(wide);
     if (!WI_NT_SUCCESS(status)) {
         return catalog_raise(status, "NtOpenDirectoryObject", path);
     }
-    buffer = PyMem_Malloc(size);
-    result = PyList_New(0);
-    if (buffer == NULL || result == NULL) {
-        PyErr_NoMemory();
-        goto failed;
-    }
-    for (ULONG count = 0; count < CATALOG_MAX_ENTRIES;) {
-        /* One at a time: Wine has no other way. */
-        memset(buffer, 0, sizeof(catalog_entry));
-        status = NtQueryDirectoryObject(directory, buffer, size, TRUE, FALSE,
-                                        &context, &got);
-        if (status == CATALOG_NO_MORE_ENTRIES) {
+    wi_directory_entry *entry = PyMem_Malloc(size);
+    PyObject *result = PyList_New(0);
+    for (ULONG i = 0; result != NULL && i < CATALOG_MAX_ENTRIES; i++) {
+        if (entry == NULL) {
+            PyErr_NoMemory();
+            Py_CLEAR(result);
             break;
         }
+        /* One at a time: Wine has no other way. */
+        memset(entry, 0, sizeof(*entry));
+        status = NtQueryDirectoryObject(directory, entry, size, TRUE, FALSE,
+                                        &context, &got);
+        if (status == WI_STATUS_NO_MORE_ENTRIES) {
+            break;
+        }
+        if (catalog_wants_more(status, size)) {
+            PyMem_Free(entry);
+            size *= 4;
+            entry = PyMem_Malloc(size);
+            continue;
+        }
         if (!WI_NT_SUCCESS(status)) {
-            /* Two strings of 64 KiB each are the longest there can be. */
-            DWORD err = RtlNtStatusToDosError(status);
-            if (size < 4 * 65536 &&
-                (err == ERROR_INSUFFICIENT_BUFFER || err == ERROR_BAD_LENGTH ||
-                 err == ERROR_MORE_DATA)) {
-                PyMem_Free(buffer);
-                size *= 4;
-                buffer = PyMem_Malloc(size);
-                if (buffer == NULL) {
-                    PyErr_NoMemory();
-                    goto failed;
-                }
-                continue;
-            }
             catalog_raise(status, "NtQueryDirectoryObject", path);
-            goto failed;
+            Py_CLEAR(result);
+            break;
         }
-        count++;
-        catalog_entry *entry = (catalog_entry *)buffer;
-        PyObject *row = PyTuple_New(2);
-        PyObject *entry_name = catalog_text(&entry->name, buffer, size);
-        PyObject *entry_type = catalog_text(&entry->type, buffer, size);
-        if (row == NULL || entry_name == NULL || entry_type == NULL) {
-            Py_XDECREF(row);
-            Py_XDECREF(entry_name);
-            Py_XDECREF(entry_type);
-            goto failed;
+        PyObject *text = catalog_text(&entry->name, entry, size);
+        PyObject *type = text ? catalog_text(&entry->type, entry, size) : NULL;
+        PyObject *row = type ? PyTuple_Pack(2, text, type) : NULL;
+        if (row == NULL || PyList_Append(result, row) < 0) {
+            Py_CLEAR(result);
         }
-        PyTuple_SetItem(row, 0, entry_name);
-        PyTuple_SetItem(row, 1, entry_type);
-        int failed = PyList_Append(result, row);
-        Py_DECREF(row);
-        if (failed) {
-            goto failed;
-        }
+        Py_XDECREF(row);
+        Py_XDECREF(type);
+        Py_XDECREF(text);
     }
-    goto done;
-failed:
-    Py_CLEAR(result);
-done:
-    PyMem_Free(buffer);
+    PyMem_Free(entry);
     CloseHandle(directory);
     return result;
 }
@@ -241,7 +200,8 @@ done:
 static const struct {
     const char *type;
     const char *api;
-    catalog_open_fn open;
+    wi_ntstatus(NTAPI *open)(HANDLE *out, ACCESS_MASK access,
+                             wi_object_attributes *attributes);
 } catalog_kinds[] = {
     {"Section", "NtOpenSection", NtOpenSection},
     {"Mutant", "NtOpenMutant", NtOpenMutant},
@@ -254,8 +214,8 @@ static HANDLE
 catalog_open(PyObject *path, const char *type, ACCESS_MASK access)
 {
     wchar_t *wide;
-    catalog_string name;
-    catalog_attributes attributes;
+    wi_unicode_string name;
+    wi_object_attributes attributes;
     HANDLE handle = NULL;
     for (size_t i = 0; i < Py_ARRAY_LENGTH(catalog_kinds); i++) {
         if (strcmp(type, catalog_kinds[i].type) != 0) {
@@ -285,15 +245,14 @@ PyDoc_STRVAR(catalog_size_doc,
              "NtOpenSemaphore, NtQuerySection");
 
 static PyObject *
-catalog_size(PyObject *module, PyObject *args)
+catalog_size(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *path;
     const char *type;
-    WI_UNUSED(module);
     if (!PyArg_ParseTuple(args, "Os:_object_size", &path, &type)) {
         return NULL;
     }
-    HANDLE handle = catalog_open(path, type, OBJECT_QUERY_RIGHT);
+    HANDLE handle = catalog_open(path, type, WI_OBJECT_QUERY);
     if (handle == NULL) {
         return NULL;
     }
@@ -301,8 +260,7 @@ catalog_size(PyObject *module, PyObject *args)
         CloseHandle(handle);
         Py_RETURN_NONE;
     }
-    catalog_section_info info;
-    memset(&info, 0, sizeof(info));
+    wi_section_info info = {0};
     wi_ntstatus status = NtQuerySection(handle, 0, &info, sizeof(info), NULL);
     CloseHandle(handle);
     if (!WI_NT_SUCCESS(status)) {
@@ -318,29 +276,26 @@ PyDoc_STRVAR(catalog_open_doc,
              "NtOpenSemaphore");
 
 static PyObject *
-catalog_open_object(PyObject *module, PyObject *args)
+catalog_open_object(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *path;
     const char *type;
     DWORD access;
-    WI_UNUSED(module);
     if (!PyArg_ParseTuple(args, "OsO&:_open_object", &path, &type,
                           wi_u32_converter, &access)) {
         return NULL;
     }
     HANDLE handle = catalog_open(path, type, access);
-    return handle == NULL ? NULL
-                          : PyLong_FromSize_t((size_t)(uintptr_t)handle);
+    return handle == NULL ? NULL : PyLong_FromVoidPtr(handle);
 }
 
 PyDoc_STRVAR(catalog_close_doc, "_close_handle($module, handle, /)\n--\n\n"
                                 "Win32: CloseHandle");
 
 static PyObject *
-catalog_close(PyObject *module, PyObject *value)
+catalog_close(PyObject *Py_UNUSED(module), PyObject *value)
 {
     HANDLE handle;
-    WI_UNUSED(module);
     if (!wi_handle_converter(value, &handle)) {
         return NULL;
     }
@@ -350,106 +305,188 @@ catalog_close(PyObject *module, PyObject *value)
     Py_RETURN_NONE;
 }
 
-/* ---------------------------------------------------------------- holders */
+/* --------------------------------------------------- handles of everyone */
 
-/* All handles of all processes; free with LocalFree. NULL with *status. */
-static catalog_handles *
+/* All handles of all processes, *count of them; wi_heap_free frees them. NULL
+ * with *status. */
+static wi_handle_list *
 catalog_all_handles(wi_ntstatus *status, ULONG_PTR *count)
 {
-    ULONG size = 1u << 20, got = 0;
-    for (;;) {
-        catalog_handles *all = LocalAlloc(LMEM_FIXED, size);
+    *count = 0;
+    for (ULONG size = 1u << 20;; size *= 2) {
+        wi_handle_list *all = HeapAlloc(GetProcessHeap(), 0, size);
         if (all == NULL) {
-            *status = (wi_ntstatus)0xC0000017; /* STATUS_NO_MEMORY */
+            *status = WI_STATUS_NO_MEMORY;
             return NULL;
         }
-        *status = NtQuerySystemInformation(CATALOG_HANDLES, all, size, &got);
+        *status = NtQuerySystemInformation(WI_SYSTEM_HANDLES, all, size, NULL);
         if (WI_NT_SUCCESS(*status)) {
             /* Never more than lie in the buffer, whatever count says. */
-            ULONG_PTR room = (size - offsetof(catalog_handles, handles)) /
-                             sizeof(catalog_handle);
+            ULONG_PTR room = (size - offsetof(wi_handle_list, entries)) /
+                             sizeof(wi_handle_entry);
             *count = all->count < room ? all->count : room;
             return all;
         }
-        LocalFree(all);
-        if (*status != CATALOG_LENGTH_MISMATCH || size >= CATALOG_MAX_BYTES) {
+        wi_heap_free(all);
+        if (*status != WI_STATUS_LENGTH_MISMATCH ||
+            size >= CATALOG_MAX_BYTES) {
             return NULL;
         }
-        size *= 2;
     }
 }
 
-/* Whether two handles of this process are of one object: 1, 0, or -1 when
- * that cannot be told. */
-static int
+/* The entry of a handle of this process, or NULL. */
+static const wi_handle_entry *
+catalog_find(const wi_handle_list *all, ULONG_PTR count, HANDLE handle)
+{
+    DWORD self = GetCurrentProcessId();
+    for (ULONG_PTR i = 0; i < count; i++) {
+        if (all->entries[i].pid == self &&
+            all->entries[i].handle == (ULONG_PTR)handle) {
+            return &all->entries[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- holders */
+
+typedef wi_ntstatus(NTAPI *catalog_compare_fn)(HANDLE a, HANDLE b);
+
+/* An object whose holders are wanted. */
+typedef struct {
+    HANDLE handle;         /* the caller's */
+    wi_handle_entry entry; /* what the list says of it; pid 0: nothing */
+    DWORD handles;         /* that the process looked into has */
+    DWORD error;           /* why that could not be looked into, or 0 */
+} catalog_target;
+
+typedef struct {
+    size_t target; /* its index */
+    ULONG_PTR pid;
+    DWORD handles;
+    DWORD error;
+} catalog_row;
+
+typedef struct {
+    catalog_target *targets;
+    size_t count;
+    catalog_row *rows; /* HeapAlloc */
+    size_t used, room;
+    catalog_compare_fn compare; /* NULL on Windows 8.1 */
+    wi_ntstatus status;         /* of the list of handles */
+    BOOL no_memory;
+} catalog_search;
+
+static BOOL
 catalog_same(HANDLE a, HANDLE b, catalog_compare_fn compare)
 {
     if (compare != NULL) {
         return WI_NT_SUCCESS(compare(a, b));
     }
     /* Windows 8.1 has no NtCompareObjects: named objects differ by name. */
-    union {
-        catalog_string string;
-        char bytes[2048];
-    } x, y;
-    if (!WI_NT_SUCCESS(NtQueryObject(a, 1, &x, sizeof(x), NULL)) ||
-        !WI_NT_SUCCESS(NtQueryObject(b, 1, &y, sizeof(y), NULL))) {
-        return -1;
-    }
-    return x.string.length > 0 && x.string.length == y.string.length &&
-           memcmp(x.string.buffer, y.string.buffer, x.string.length) == 0;
+    ULONG size;
+    wi_unicode_string *x = catalog_query(a, WI_OBJECT_NAME, &size);
+    wi_unicode_string *y = catalog_query(b, WI_OBJECT_NAME, &size);
+    BOOL same = x != NULL && y != NULL && x->length > 0 &&
+                x->length == y->length &&
+                memcmp(x->buffer, y->buffer, x->length) == 0;
+    wi_heap_free(x);
+    wi_heap_free(y);
+    return same;
 }
 
-typedef struct {
-    ULONG_PTR pid;
-    DWORD handles; /* of the object */
-    DWORD error;   /* why the process could not be looked into, or 0 */
-} catalog_holder;
-
-static int
-catalog_by_pid(const void *a, const void *b)
+/* Whether the entry may be a handle of the target's object. */
+static BOOL
+catalog_may_be(const catalog_target *target, const wi_handle_entry *entry)
 {
-    const catalog_handle *x = a, *y = b;
-    return x->pid < y->pid ? -1 : x->pid > y->pid;
+    return target->entry.pid != 0 && entry->type == target->entry.type;
+}
+
+/* Whether the caller has given this handle of this process. */
+static BOOL
+catalog_given(const catalog_search *search, ULONG_PTR handle)
+{
+    for (size_t i = 0; i < search->count; i++) {
+        if (search->targets[i].handle == (HANDLE)handle) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Count one handle for the targets whose object it is. */
+static void
+catalog_count(catalog_search *search, const wi_handle_entry *entry,
+              HANDLE copy)
+{
+    for (size_t i = 0; i < search->count; i++) {
+        catalog_target *target = &search->targets[i];
+        if (!catalog_may_be(target, entry)) {
+            continue;
+        }
+        BOOL addressed = entry->object != NULL && target->entry.object != NULL;
+        if (addressed ? entry->object == target->entry.object
+                      : copy != NULL && catalog_same(target->handle, copy,
+                                                     search->compare)) {
+            target->handles++;
+        }
+    }
+}
+
+/* Whether some target can be told from the entry only by a handle of this
+ * process. */
+static BOOL
+catalog_needs_copy(const catalog_search *search, const wi_handle_entry *entry)
+{
+    for (size_t i = 0; i < search->count; i++) {
+        const catalog_target *target = &search->targets[i];
+        if (catalog_may_be(target, entry) &&
+            (entry->object == NULL || target->entry.object == NULL)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 /* Count the handles of one process; entries are those of its handles. */
 static void
-catalog_look_into(catalog_holder *holder, const catalog_handle *entries,
-                  ULONG_PTR count, const catalog_handle *own, HANDLE handle,
-                  catalog_compare_fn compare)
+catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
+                  ULONG_PTR count)
 {
     HANDLE process = NULL;
-    DWORD self = GetCurrentProcessId();
+    const BOOL own = entries->pid == GetCurrentProcessId();
+    DWORD err = 0;
     for (ULONG_PTR i = 0; i < count; i++) {
-        const catalog_handle *entry = &entries[i];
-        if (entry->type != own->type ||
-            (entry->pid == self && entry->handle == own->handle)) {
+        HANDLE copy = NULL;
+        if (own && catalog_given(search, entries[i].handle)) {
             continue;
         }
-        if (own->object != NULL && entry->object != NULL) {
-            holder->handles += entry->object == own->object;
+        if (!catalog_needs_copy(search, &entries[i])) {
+            catalog_count(search, &entries[i], NULL);
             continue;
         }
-        if (entry->pid == self) {
-            holder->handles +=
-                catalog_same(handle, (HANDLE)entry->handle, compare) > 0;
+        if (own) {
+            catalog_count(search, &entries[i], (HANDLE)entries[i].handle);
             continue;
         }
-        if (process == NULL) {
+        if (process == NULL && err == 0) {
             process =
-                OpenProcess(PROCESS_DUP_HANDLE, FALSE, (DWORD)entry->pid);
-            if (process == NULL) {
-                /* 87: it has ended since, and holds nothing. */
-                DWORD err = GetLastError();
-                holder->error = err == ERROR_INVALID_PARAMETER ? 0 : err;
-                return;
+                OpenProcess(PROCESS_DUP_HANDLE, FALSE, (DWORD)entries[i].pid);
+            err = process == NULL ? GetLastError() : 0;
+        }
+        if (err == ERROR_INVALID_PARAMETER) {
+            return; /* it has ended since, and holds nothing */
+        }
+        for (size_t t = 0; err != 0 && t < search->count; t++) {
+            if (catalog_may_be(&search->targets[t], &entries[i])) {
+                search->targets[t].error = err;
             }
         }
-        HANDLE copy;
-        if (DuplicateHandle(process, (HANDLE)entry->handle,
+        if (process != NULL &&
+            DuplicateHandle(process, (HANDLE)entries[i].handle,
                             GetCurrentProcess(), &copy, 0, FALSE, 0)) {
-            holder->handles += catalog_same(handle, copy, compare) > 0;
+            catalog_count(search, &entries[i], copy);
             CloseHandle(copy);
         }
     }
@@ -458,110 +495,173 @@ catalog_look_into(catalog_holder *holder, const catalog_handle *entries,
     }
 }
 
-PyDoc_STRVAR(catalog_holders_doc,
-             "_holders($module, handle, /)\n--\n\n"
-             "(pid, handles, winerror) for each process that has a handle of\n"
-             "the same object, or (winerror not 0) may not be looked into.\n"
-             "The handle given is not counted.\n\n"
-             "Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle, "
-             "NtCompareObjects");
-
-static PyObject *
-catalog_holders(PyObject *module, PyObject *value)
+/* Note what was found in one process, and begin anew. */
+static void
+catalog_note(catalog_search *search, ULONG_PTR pid)
 {
-    HANDLE handle;
-    wi_ntstatus status = 0;
-    ULONG_PTR count = 0, found = 0;
-    const catalog_handle *own = NULL;
-    catalog_handle mine;
-    catalog_holder *holders = NULL;
-    catalog_handles *all;
-    WI_UNUSED(module);
-    if (!wi_handle_converter(value, &handle)) {
-        return NULL;
+    for (size_t i = 0; i < search->count; i++) {
+        catalog_target *target = &search->targets[i];
+        if (target->handles == 0 && target->error == 0) {
+            continue;
+        }
+        if (search->used == search->room) {
+            size_t room = 2 * search->room + 64;
+            size_t bytes = room * sizeof(*search->rows);
+            catalog_row *more =
+                search->rows == NULL
+                    ? HeapAlloc(GetProcessHeap(), 0, bytes)
+                    : HeapReAlloc(GetProcessHeap(), 0, search->rows, bytes);
+            if (more == NULL) {
+                search->no_memory = TRUE;
+                return;
+            }
+            search->rows = more;
+            search->room = room;
+        }
+        catalog_row *row = &search->rows[search->used++];
+        row->target = i;
+        row->pid = pid;
+        row->handles = target->handles;
+        row->error = target->error;
+        target->handles = target->error = 0;
     }
-    catalog_compare_fn compare =
-        (catalog_compare_fn)(void (*)(void))GetProcAddress(
-            GetModuleHandleW(L"ntdll.dll"), "NtCompareObjects");
-    Py_BEGIN_ALLOW_THREADS
-    DWORD self = GetCurrentProcessId();
-    all = catalog_all_handles(&status, &count);
-    for (ULONG_PTR i = 0; i < count && own == NULL; i++) {
-        if (all->handles[i].pid == self &&
-            all->handles[i].handle == (ULONG_PTR)handle) {
-            mine = all->handles[i];
-            own = &mine;
+}
+
+static int
+catalog_by_pid(const void *a, const void *b)
+{
+    const wi_handle_entry *x = a, *y = b;
+    return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+/* Look into all processes, without the GIL. */
+static void
+catalog_look(catalog_search *search)
+{
+    ULONG_PTR count;
+    search->compare = (catalog_compare_fn)(void (*)(void))GetProcAddress(
+        GetModuleHandleW(L"ntdll.dll"), "NtCompareObjects");
+    wi_handle_list *all = catalog_all_handles(&search->status, &count);
+    if (all == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < search->count; i++) {
+        catalog_target *target = &search->targets[i];
+        const wi_handle_entry *own = catalog_find(all, count, target->handle);
+        if (own != NULL) {
+            target->entry = *own;
         }
     }
-    if (own != NULL) {
-        qsort(all->handles, count, sizeof(*all->handles), catalog_by_pid);
-        holders = LocalAlloc(LMEM_ZEROINIT, (count + 1) * sizeof(*holders));
-    }
-    for (ULONG_PTR i = 0; holders != NULL && i < count;) {
-        ULONG_PTR end = i;
-        while (end < count && all->handles[end].pid == all->handles[i].pid) {
+    qsort(all->entries, count, sizeof(*all->entries), catalog_by_pid);
+    for (ULONG_PTR i = 0, end; i < count && !search->no_memory; i = end) {
+        ULONG_PTR pid = all->entries[i].pid;
+        for (end = i; end < count && all->entries[end].pid == pid;) {
             end++;
         }
-        catalog_holder *holder = &holders[found];
-        holder->pid = all->handles[i].pid;
-        catalog_look_into(holder, all->handles + i, end - i, own, handle,
-                          compare);
-        found += holder->handles > 0 || holder->error != 0;
-        if (holder == &holders[found]) {
-            memset(holder, 0, sizeof(*holder));
+        catalog_look_into(search, all->entries + i, end - i);
+        catalog_note(search, pid);
+    }
+    wi_heap_free(all);
+}
+
+/* A list for each target, of what was found. */
+static PyObject *
+catalog_found(const catalog_search *search)
+{
+    PyObject *result = PyList_New((Py_ssize_t)search->count);
+    for (size_t i = 0; result != NULL && i < search->count; i++) {
+        PyObject *rows = PyList_New(0);
+        if (rows == NULL || PyList_SetItem(result, (Py_ssize_t)i, rows) < 0) {
+            Py_CLEAR(result);
         }
-        i = end;
     }
-    LocalFree(all);
-    Py_END_ALLOW_THREADS
-    if (!WI_NT_SUCCESS(status)) {
-        return catalog_raise(status, "NtQuerySystemInformation", value);
-    }
-    if (own == NULL) {
-        return wi_raise(ERROR_INVALID_HANDLE, "NtQuerySystemInformation",
-                        value);
-    }
-    if (holders == NULL) {
-        return PyErr_NoMemory();
-    }
-    PyObject *result = PyList_New(0);
-    for (ULONG_PTR i = 0; result != NULL && i < found; i++) {
-        PyObject *row = Py_BuildValue("(nkk)", (Py_ssize_t)holders[i].pid,
-                                      (unsigned long)holders[i].handles,
-                                      (unsigned long)holders[i].error);
-        if (row == NULL || PyList_Append(result, row) < 0) {
+    for (size_t i = 0; result != NULL && i < search->used; i++) {
+        const catalog_row *found = &search->rows[i];
+        PyObject *row = Py_BuildValue("(nkk)", (Py_ssize_t)found->pid,
+                                      found->handles, found->error);
+        if (row == NULL ||
+            PyList_Append(PyList_GetItem(result, (Py_ssize_t)found->target),
+                          row) < 0) {
             Py_CLEAR(result);
         }
         Py_XDECREF(row);
     }
-    LocalFree(holders);
+    return result;
+}
+
+PyDoc_STRVAR(
+    catalog_holders_doc,
+    "_holders($module, handles, /)\n--\n\n"
+    "For each handle the (pid, handles, winerror) of each process that has a\n"
+    "handle of the same object, or (winerror not 0) may not be looked into.\n"
+    "The handles given are not counted. All come of one look.\n\n"
+    "Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle, "
+    "NtCompareObjects");
+
+static PyObject *
+catalog_holders(PyObject *Py_UNUSED(module), PyObject *handles)
+{
+    catalog_search search = {0};
+    PyObject *list = PySequence_List(handles), *result = NULL;
+    if (list == NULL) {
+        return NULL;
+    }
+    search.count = (size_t)PyList_Size(list);
+    search.targets = PyMem_Calloc(search.count + 1, sizeof(*search.targets));
+    if (search.targets == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (size_t i = 0; i < search.count; i++) {
+        if (!wi_handle_converter(PyList_GetItem(list, (Py_ssize_t)i),
+                                 &search.targets[i].handle)) {
+            goto done;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    catalog_look(&search);
+    Py_END_ALLOW_THREADS
+    if (!WI_NT_SUCCESS(search.status)) {
+        catalog_raise(search.status, "NtQuerySystemInformation", list);
+        goto done;
+    }
+    if (search.no_memory) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (size_t i = 0; i < search.count; i++) {
+        if (search.targets[i].entry.pid == 0) {
+            wi_raise(ERROR_INVALID_HANDLE, "NtQuerySystemInformation",
+                     PyList_GetItem(list, (Py_ssize_t)i));
+            goto done;
+        }
+    }
+    result = catalog_found(&search);
+done:
+    wi_heap_free(search.rows);
+    PyMem_Free(search.targets);
+    Py_DECREF(list);
     return result;
 }
 
 /* ------------------------------------------------------ sections held */
-
-#define CATALOG_FILE_SECTION 0x01800000u /* SEC_FILE | SEC_IMAGE */
 
 /* A row for a section that has a name, and no file behind it: (path, size).
  * None for another, NULL on an error. */
 static PyObject *
 catalog_section_row(HANDLE section)
 {
-    union {
-        catalog_string string;
-        char bytes[2048];
-    } name;
-    catalog_section_info info;
-    memset(&info, 0, sizeof(info));
-    if (!WI_NT_SUCCESS(NtQueryObject(section, 1, &name, sizeof(name), NULL)) ||
-        name.string.length == 0 ||
-        !WI_NT_SUCCESS(
+    wi_section_info info = {0};
+    if (!WI_NT_SUCCESS(
             NtQuerySection(section, 0, &info, sizeof(info), NULL)) ||
         (info.attributes & CATALOG_FILE_SECTION)) {
         Py_RETURN_NONE;
     }
-    PyObject *path =
-        catalog_text(&name.string, name.bytes, sizeof(name.bytes));
+    PyObject *path = catalog_query_text(section, WI_OBJECT_NAME);
+    if (path != NULL && PyUnicode_GetLength(path) == 0) {
+        Py_DECREF(path);
+        Py_RETURN_NONE;
+    }
     return path == NULL ? NULL
                         : Py_BuildValue("(NL)", path, info.size.QuadPart);
 }
@@ -571,36 +671,30 @@ static ULONG_PTR
 catalog_copy_sections(DWORD pid, HANDLE probe, HANDLE **copies,
                       wi_ntstatus *status, DWORD *err)
 {
-    ULONG_PTR count = 0, found = 0;
-    int type = -1;
+    ULONG_PTR count, found = 0;
     HANDLE self = GetCurrentProcess();
-    catalog_handles *all = catalog_all_handles(status, &count);
+    wi_handle_list *all = catalog_all_handles(status, &count);
     if (all == NULL) {
         return 0;
     }
-    for (ULONG_PTR i = 0; i < count && type < 0; i++) {
-        if (all->handles[i].pid == GetCurrentProcessId() &&
-            all->handles[i].handle == (ULONG_PTR)probe) {
-            type = all->handles[i].type;
-        }
-    }
+    const wi_handle_entry *own = catalog_find(all, count, probe);
     HANDLE process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, pid);
     *err = process == NULL ? GetLastError() : 0;
-    *copies = process == NULL
-                  ? NULL
-                  : LocalAlloc(LMEM_FIXED, (count + 1) * sizeof(HANDLE));
-    for (ULONG_PTR i = 0; *copies != NULL && i < count; i++) {
-        const catalog_handle *entry = &all->handles[i];
-        if (entry->pid == pid && entry->type == type &&
+    *copies = process == NULL ? NULL
+                              : HeapAlloc(GetProcessHeap(), 0,
+                                          (count + 1) * sizeof(HANDLE));
+    for (ULONG_PTR i = 0; *copies != NULL && own != NULL && i < count; i++) {
+        const wi_handle_entry *entry = &all->entries[i];
+        if (entry->pid == pid && entry->type == own->type &&
             DuplicateHandle(process, (HANDLE)entry->handle, self,
-                            &(*copies)[found], OBJECT_QUERY_RIGHT, FALSE, 0)) {
+                            &(*copies)[found], WI_OBJECT_QUERY, FALSE, 0)) {
             found++;
         }
     }
     if (process != NULL) {
         CloseHandle(process);
     }
-    LocalFree(all);
+    wi_heap_free(all);
     return found;
 }
 
@@ -612,13 +706,12 @@ PyDoc_STRVAR(catalog_sections_doc,
              "NtQueryObject, NtQuerySection");
 
 static PyObject *
-catalog_held_sections(PyObject *module, PyObject *value)
+catalog_held_sections(PyObject *Py_UNUSED(module), PyObject *value)
 {
     DWORD pid, err = 0;
     wi_ntstatus status = 0;
     HANDLE *copies = NULL;
     ULONG_PTR count = 0;
-    WI_UNUSED(module);
     if (!wi_u32_converter(value, &pid)) {
         return NULL;
     }
@@ -658,7 +751,7 @@ catalog_held_sections(PyObject *module, PyObject *value)
         }
         CloseHandle(copies[i]);
     }
-    LocalFree(copies);
+    wi_heap_free(copies);
     return result;
 }
 
@@ -669,23 +762,17 @@ catalog_held_sections(PyObject *module, PyObject *value)
 static PyObject *
 catalog_handle_name(HANDLE handle, PyObject *type)
 {
-    union {
-        catalog_string string;
-        char bytes[2048];
-    } name;
     if (PyUnicode_CompareWithASCIIString(type, "Process") == 0) {
         return PyUnicode_FromFormat("pid %lu", GetProcessId(handle));
     }
     if (PyUnicode_CompareWithASCIIString(type, "Thread") == 0) {
         return PyUnicode_FromFormat("id %lu", GetThreadId(handle));
     }
-    /* Asking a pipe for its name waits for whoever reads it. */
-    if (PyUnicode_CompareWithASCIIString(type, "File") != 0 &&
-        WI_NT_SUCCESS(NtQueryObject(handle, 1, &name, sizeof(name), NULL)) &&
-        name.string.length > 0) {
-        return catalog_text(&name.string, name.bytes, sizeof(name.bytes));
+    /* Asking a pipe for its name waits until its reader is done. */
+    if (PyUnicode_CompareWithASCIIString(type, "File") == 0) {
+        return PyUnicode_FromString("");
     }
-    return PyUnicode_FromString("");
+    return catalog_query_text(handle, WI_OBJECT_NAME);
 }
 
 PyDoc_STRVAR(catalog_own_doc,
@@ -695,39 +782,30 @@ PyDoc_STRVAR(catalog_own_doc,
              "Win32: NtQuerySystemInformation, NtQueryObject");
 
 static PyObject *
-catalog_own_handles(PyObject *module, PyObject *unused)
+catalog_own_handles(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     wi_ntstatus status = 0;
     ULONG_PTR count = 0;
-    catalog_handles *all;
+    wi_handle_list *all;
     DWORD self = GetCurrentProcessId();
-    WI_UNUSED(module);
-    WI_UNUSED(unused);
     Py_BEGIN_ALLOW_THREADS
     all = catalog_all_handles(&status, &count);
     Py_END_ALLOW_THREADS
     if (all == NULL) {
-        PyObject *label = PyUnicode_FromString("this process");
-        if (label != NULL) {
-            catalog_raise(status, "NtQuerySystemInformation", label);
-            Py_DECREF(label);
-        }
-        return NULL;
+        return wi_raise_format(RtlNtStatusToDosError(status),
+                               "NtQuerySystemInformation", "this process");
     }
     PyObject *result = PyList_New(0);
     for (ULONG_PTR i = 0; result != NULL && i < count; i++) {
-        union {
-            catalog_string string;
-            char bytes[1024];
-        } info;
-        HANDLE handle = (HANDLE)all->handles[i].handle;
-        if (all->handles[i].pid != self ||
-            !WI_NT_SUCCESS(
-                NtQueryObject(handle, 2, &info, sizeof(info), NULL))) {
-            continue; /* another's, or closed since */
+        HANDLE handle = (HANDLE)all->entries[i].handle;
+        if (all->entries[i].pid != self) {
+            continue;
         }
-        PyObject *type =
-            catalog_text(&info.string, info.bytes, sizeof(info.bytes));
+        PyObject *type = catalog_query_text(handle, WI_OBJECT_TYPE);
+        if (type != NULL && PyUnicode_GetLength(type) == 0) {
+            Py_DECREF(type);
+            continue; /* closed since */
+        }
         PyObject *name =
             type == NULL ? NULL : catalog_handle_name(handle, type);
         PyObject *row =
@@ -741,7 +819,7 @@ catalog_own_handles(PyObject *module, PyObject *unused)
         Py_XDECREF(name);
         Py_XDECREF(type);
     }
-    LocalFree(all);
+    wi_heap_free(all);
     return result;
 }
 
@@ -752,11 +830,10 @@ PyDoc_STRVAR(catalog_start_doc,
              "Win32: OpenThread, NtQueryInformationThread");
 
 static PyObject *
-catalog_thread_start(PyObject *module, PyObject *value)
+catalog_thread_start(PyObject *Py_UNUSED(module), PyObject *value)
 {
     DWORD id;
     void *start = NULL;
-    WI_UNUSED(module);
     if (!wi_u32_converter(value, &id)) {
         return NULL;
     }
@@ -764,8 +841,8 @@ catalog_thread_start(PyObject *module, PyObject *value)
     if (thread == NULL) {
         Py_RETURN_NONE;
     }
-    wi_ntstatus status = NtQueryInformationThread(
-        thread, CATALOG_START_ADDRESS, &start, sizeof(start), NULL);
+    wi_ntstatus status = NtQueryInformationThread(thread, WI_THREAD_START,
+                                                  &start, sizeof(start), NULL);
     CloseHandle(thread);
     if (!WI_NT_SUCCESS(status)) {
         Py_RETURN_NONE;
@@ -786,8 +863,7 @@ static PyMethodDef catalog_methods[] = {
 };
 
 int
-wi_catalog_init(PyObject *module, wi_state *state)
+wi_catalog_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    WI_UNUSED(state);
     return PyModule_AddFunctions(module, catalog_methods);
 }

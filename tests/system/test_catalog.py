@@ -20,6 +20,7 @@ from winipc import (
     SharedMapping,
     _core,
     holders,
+    holders_of,
     named_objects,
 )
 
@@ -148,6 +149,20 @@ def test_long_and_strange_names(make: Callable[..., Any], unique_name: str) -> N
             assert holders(rows[0]).pids == (os.getpid(),)
 
 
+@pytest.mark.parametrize("length", [1500, 10_000])
+def test_names_of_any_length(
+    make: Callable[..., Any], unique_name: str, length: int
+) -> None:
+    """Nothing is cut, and nothing is missing, wherever a name is asked for."""
+    name = unique_name.ljust(length, "x")
+    make(ObjectKind.SECTION, name)
+    (row,) = named_objects(pattern=name)
+    assert row.name == rf"Local\{name}"
+    own = {path for _, _, path in _core._own_handles()}
+    assert row.path in own
+    assert row.path in {path for path, _ in _core._held_sections(os.getpid())}
+
+
 # ------------------------------------------------------------------ holders
 
 
@@ -185,6 +200,35 @@ def test_holders_counts_handles(make: Callable[..., Any], unique_name: str) -> N
     assert found.handles == (3,)
 
 
+def test_many_holders_come_of_one_look(
+    make: Callable[..., Any],
+    peer: Any,
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As from `holders` one by one; None for what is not there."""
+    names = [f"{unique_name}-{kind}" for kind in ObjectKind]
+    for kind, name in zip(ObjectKind, names, strict=True):
+        make(kind, name)
+    peer.say(f"x = winipc.Event.open({unique_name + '-event'!r})")
+    peer.expect("ok")
+    wanted = [holders(name) for name in names]
+    assert peer.pid in wanted[list(ObjectKind).index(ObjectKind.EVENT)].pids
+
+    looks: list[int] = []
+    look = _core._holders
+
+    def counted(handles: Any) -> Any:
+        looks.append(len(handles))
+        return look(handles)
+
+    monkeypatch.setattr(_core, "_holders", counted)
+    asked = [*names, names[0], unique_name]
+    assert holders_of(asked) == [*wanted, wanted[0], None]
+    assert looks == [5]
+    assert holders_of([]) == []
+
+
 def test_holders_of_a_killed_process(
     make: Callable[..., Any], peer: Any, unique_name: str
 ) -> None:
@@ -214,7 +258,7 @@ def test_holders_refuses_what_is_no_name(unique_name: str) -> None:
         with pytest.raises(ValueError, match=r"name|session"):
             holders(bad)
     with pytest.raises(OSError, match="handle") as dead:
-        _core._holders(0x7FFFFFF0)
+        _core._holders([0x7FFFFFF0])
     assert dead.value.winerror == 6
 
 

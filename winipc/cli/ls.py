@@ -9,7 +9,7 @@ from typing import Any
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_table
 from winipc.process.process import processes
-from winipc.system.catalog import NamedObject, ObjectKind, holders, named_objects
+from winipc.system.catalog import NamedObject, ObjectKind, holders_of, named_objects
 
 __all__ = ["add"]
 
@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     rows = named_objects(arguments.kind, arguments.pattern)
-    held = {row.path: _pids(row) for row in rows} if arguments.holders else None
+    held = _held(rows) if arguments.holders else None
     if arguments.json:
         found: list[dict[str, Any]] = []
         for row in rows:
@@ -66,12 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pids(row: NamedObject) -> list[int] | None:
-    """None where it may not be known, or is gone by now."""
-    try:
-        return list(holders(row).pids)
-    except OSError:
-        return None
+def _held(rows: list[NamedObject]) -> dict[str, list[int] | None]:
+    """The holders of each path; None where they may not be known, or it is gone."""
+    return {
+        row.path: None if found is None else list(found.pids)
+        for row, found in zip(rows, holders_of(rows), strict=True)
+    }
 
 
 def _who(pids: list[int] | None, names: dict[int, str]) -> str:

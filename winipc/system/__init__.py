@@ -5,7 +5,15 @@ from winipc.system.catalog import (
     NamedObject,
     ObjectKind,
     holders,
+    holders_of,
     named_objects,
 )
 
-__all__ = ["Holders", "NamedObject", "ObjectKind", "holders", "named_objects"]
+__all__ = [
+    "Holders",
+    "NamedObject",
+    "ObjectKind",
+    "holders",
+    "holders_of",
+    "named_objects",
+]

@@ -12,13 +12,22 @@ compared and closed again::
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
 from winipc import _core
 
-__all__ = ["Holders", "NamedObject", "ObjectKind", "holders", "named_objects"]
+__all__ = [
+    "Holders",
+    "NamedObject",
+    "ObjectKind",
+    "holders",
+    "holders_of",
+    "named_objects",
+]
 
 
 class ObjectKind(enum.StrEnum):
@@ -164,25 +173,53 @@ def holders(target: str | NamedObject | _HasHandle) -> Holders:
     Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle,
     NtCompareObjects
     """
+    with ExitStack() as stack:
+        return _holders([_handle(target, stack)])[0]
+
+
+def holders_of(
+    targets: Iterable[str | NamedObject | _HasHandle],
+) -> list[Holders | None]:
+    """`holders` for many objects, from one look at all processes.
+
+    In the order given; None for an object that has gone, or that this process
+    may not open.
+    """
+    with ExitStack() as stack:
+        handles: list[int | None] = []
+        for target in targets:
+            try:
+                handles.append(_handle(target, stack))
+            except OSError:
+                handles.append(None)
+        found = iter(_holders([handle for handle in handles if handle is not None]))
+        return [None if handle is None else next(found) for handle in handles]
+
+
+def _handle(target: str | NamedObject | _HasHandle, stack: ExitStack) -> int:
+    """The target's handle, or one that the stack closes."""
     if isinstance(target, str):
         target = _find(target)
     if not isinstance(target, NamedObject):
-        return _holders(target.handle)
+        return target.handle
     handle = _open(target)
-    try:
-        return _holders(handle)
-    finally:
-        _core._close_handle(handle)
+    stack.callback(_core._close_handle, handle)
+    return handle
 
 
-def _holders(handle: int) -> Holders:
-    rows = sorted(_core._holders(handle))
-    known = [(pid, handles) for pid, handles, _ in rows if handles]
-    return Holders(
-        pids=tuple(pid for pid, _ in known),
-        handles=tuple(handles for _, handles in known),
-        unknown=tuple(pid for pid, _, error in rows if error),
-    )
+def _holders(handles: list[int]) -> list[Holders]:
+    found = []
+    for rows in _core._holders(handles):
+        rows.sort()
+        known = [(pid, count) for pid, count, _ in rows if count]
+        found.append(
+            Holders(
+                pids=tuple(pid for pid, _ in known),
+                handles=tuple(count for _, count in known),
+                unknown=tuple(pid for pid, _, error in rows if error),
+            )
+        )
+    return found
 
 
 def _open(row: NamedObject) -> int:
