@@ -60,12 +60,6 @@ typedef struct {
 } wi_handle_list;
 
 typedef struct {
-    void *base;
-    ULONG attributes;
-    LARGE_INTEGER size;
-} wi_section_info;
-
-typedef struct {
     LONG type; /* 0 notification = manual reset, 1 synchronization = auto */
     LONG state;
 } wi_event_info;
@@ -112,9 +106,6 @@ __declspec(dllimport) wi_ntstatus NTAPI NtQuerySemaphore(HANDLE handle,
 __declspec(dllimport) wi_ntstatus NTAPI NtQueryObject(HANDLE handle, int info,
                                                       void *out, ULONG size,
                                                       ULONG *got);
-__declspec(dllimport) wi_ntstatus NTAPI NtQuerySection(HANDLE handle, int info,
-                                                       void *out, SIZE_T size,
-                                                       SIZE_T *got);
 __declspec(dllimport) wi_ntstatus NTAPI NtQuerySystemInformation(int info,
                                                                  void *out,
                                                                  ULONG size,
