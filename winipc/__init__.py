@@ -55,16 +55,12 @@ from winipc.process.types import (
 from winipc.scan.candidates import CandidateSet, ValueChange
 from winipc.scan.scan import Pattern, Scan, ScanMatch, ValueType, scan_bytes
 from winipc.section.section import SectionError, SharedSection
+from winipc.sync.event import Event
+from winipc.sync.mutex import Mutex
+from winipc.sync.semaphore import Semaphore
 from winipc.sync.shared_lock import SharedLock
-from winipc.sync.waitable import (
-    Event,
-    Mutex,
-    Semaphore,
-    SyncAccess,
-    Waitable,
-    wait_all,
-    wait_any,
-)
+from winipc.sync.waitable import SyncAccess, Waitable
+from winipc.sync.waits import wait_all, wait_any
 from winipc.system.catalog import (
     Holders,
     NamedObject,

@@ -28,7 +28,7 @@ from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
 from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
-from winipc.sync.waitable import Event
+from winipc.sync.event import Event
 
 if TYPE_CHECKING:
     from typing import Self

@@ -111,7 +111,11 @@ static const module_init_fn module_parts[] = {
     wi_snapshot_init,
     wi_atomic_init,
     wi_section_init,
-    wi_sync_init,
+    wi_waitable_init, /* before the three that derive from it */
+    wi_mutex_init,
+    wi_event_init,
+    wi_semaphore_init,
+    wi_waits_init,
     wi_message_init,
     wi_lookup_init,
     wi_send_init,

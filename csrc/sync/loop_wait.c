@@ -71,6 +71,7 @@ struct LoopWaitObject {
     HANDLE handle; /* the caller's; open until the wait is over */
     sync_undo undo;
     wait_phase phase;
+    int leaving;          /* counted in its entry */
     DWORD err;            /* of the sleep, where that failed */
     LoopWaitObject *next; /* in its entry, or among the ready */
 };
@@ -186,23 +187,30 @@ set_sleep(WaitSetObject *set, DWORD idle_ms)
     return wait;
 }
 
+/* Let the thread sleep without the handle, if this is the last wait for it. */
+static void
+set_leave(WaitSetObject *set, LoopWaitObject *wait)
+{
+    wait_entry *entry = set_find(set, wait->handle);
+    if (wait->phase == PHASE_PENDING && !wait->leaving && entry->waited &&
+        entry->first == wait && wait->next == NULL) {
+        wait->leaving = 1;
+        entry->leaving++;
+        SetEvent(set->wake);
+    }
+}
+
 /* End a wait that is pending; whether nothing was taken for it. *unlinked:
  * the set's reference is the caller's now. */
 static BOOL
 set_discard(WaitSetObject *set, LoopWaitObject *wait, BOOL *unlinked)
 {
     AcquireSRWLockExclusive(&set->lock);
+    set_leave(set, wait);
     wait_entry *entry = set_find(set, wait->handle);
-    BOOL last = wait->phase == PHASE_PENDING && entry->waited &&
-                entry->first == wait && wait->next == NULL;
-    if (last) {
-        entry->leaving++;
-        SetEvent(set->wake);
-        while (entry->waited) {
-            SleepConditionVariableSRW(&set->settled, &set->lock, INFINITE, 0);
-            entry = set_find(set, wait->handle);
-        }
-        entry->leaving--;
+    while (wait->leaving && entry->waited) {
+        SleepConditionVariableSRW(&set->settled, &set->lock, INFINITE, 0);
+        entry = set_find(set, wait->handle);
     }
     *unlinked = wait->phase == PHASE_PENDING;
     if (*unlinked) {
@@ -213,11 +221,15 @@ set_discard(WaitSetObject *set, LoopWaitObject *wait, BOOL *unlinked)
         *at = wait->next;
         wait->phase = PHASE_OVER;
     }
+    if (wait->leaving) {
+        wait->leaving = 0;
+        entry->leaving--;
+        if (entry->first != NULL) { /* others came meanwhile */
+            SetEvent(set->wake);
+        }
+    }
     if (entry != NULL && entry->first == NULL && entry->leaving == 0) {
         set_move(set, entry);
-    }
-    else if (last) { /* others came meanwhile: sleep on it again */
-        SetEvent(set->wake);
     }
     BOOL free = wait->phase == PHASE_OVER;
     ReleaseSRWLockExclusive(&set->lock);
@@ -471,6 +483,21 @@ loop_wait_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
     return PyBool_FromLong(free);
 }
 
+PyDoc_STRVAR(loop_wait_leave_doc,
+             "leave($self, /)\n--\n\n"
+             "Announce cancel(), which has to follow: of many waits, all are\n"
+             "announced first, so that the thread settles once for all.");
+
+static PyObject *
+loop_wait_leave(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    LoopWaitObject *wait = (LoopWaitObject *)op;
+    AcquireSRWLockExclusive(&wait->set->lock);
+    set_leave(wait->set, wait);
+    ReleaseSRWLockExclusive(&wait->set->lock);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(loop_wait_give_back_doc,
              "give_back($self, /)\n--\n\n"
              "Undo what was taken for this wait, if anything; once.\n\n"
@@ -508,6 +535,7 @@ loop_wait_check(PyObject *op, PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef loop_wait_methods[] = {
+    {"leave", loop_wait_leave, METH_NOARGS, loop_wait_leave_doc},
     {"cancel", loop_wait_cancel, METH_NOARGS, loop_wait_cancel_doc},
     {"give_back", loop_wait_give_back, METH_NOARGS, loop_wait_give_back_doc},
     {"check", loop_wait_check, METH_NOARGS, loop_wait_check_doc},

@@ -1,4 +1,5 @@
-/* waitable.h: what waitable.c and waits.c share: one struct for all three objects. */
+/* waitable.h: what the files of this room share: one struct for Mutex, Event
+ * and Semaphore, and facts about any handle that can be waited for. */
 #ifndef WINIPC_SYNC_WAITABLE_H
 #define WINIPC_SYNC_WAITABLE_H
 
@@ -22,15 +23,74 @@ typedef struct {
     PyObject *weakrefs; /* for tp_weaklistoffset */
 } SyncObject;
 
+/* QUERY_STATE of mutants, events and semaphores is the same bit. */
+#define SYNC_QUERY_STATE 0x0001u
+#define SYNC_MODIFY_STATE 0x0002u
+
+/* Flags of the types, and of their methods that take keywords. */
+#define SYNC_FLAGS                                                            \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |          \
+     Py_TPFLAGS_IMMUTABLETYPE)
+#define SYNC_KEYWORDS (METH_VARARGS | METH_KEYWORDS)
+
+/* ------------------------------------------- waitable.c: the three as one */
+
 /* A name for error messages: the object's own, or "unnamed mutex". New
- * reference, or NULL with an exception. */
+ * reference. */
 PyObject *sync_label(SyncObject *self);
+
+/* OSError about self; text NULL takes the text of Windows. Always NULL. */
+PyObject *sync_raise(SyncObject *self, DWORD err, const char *text,
+                     const char *api);
+
+int sync_check_open(SyncObject *self);
+
+/* Wait for this one object. */
+int sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result);
+
+/* The method `name(timeout=None)` of a wait: True, or False for a time-out. */
+PyObject *sync_wait_method(SyncObject *self, const char *name,
+                           PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames);
+
+int sync_traverse(PyObject *op, visitproc visit, void *arg);
+
+/* What a create call needs beside its own numbers: fill the first four, then
+ * sync_create_begin, CreateXW, sync_create_end, which makes the object of the
+ * handle, or raises, and cleans up. */
+typedef struct {
+    PyObject *name;
+    PyObject *spec;
+    int exist_ok;
+    DWORD access;
+    wchar_t *wname;
+    wi_security security;
+} sync_creation;
+
+#define SYNC_CREATION                                                         \
+    {.spec = Py_None,                                                         \
+     .access = SYNCHRONIZE | SYNC_MODIFY_STATE | SYNC_QUERY_STATE}
+
+int sync_create_begin(sync_creation *c);
+PyObject *sync_create_end(sync_creation *c, PyObject *cls, HANDLE handle,
+                          DWORD err, const char *api);
+
+/* Add a type that derives from Waitable. */
+int sync_add_type(PyObject *module, wi_state *state, PyType_Spec *spec,
+                  PyTypeObject **slot);
+
+/* ------------------------------------------------------------- mutex.c */
+
+/* Whether a live thread holds the mutex through this object. */
+int sync_is_held(SyncObject *self);
 
 /* Book a mutex as taken by the calling thread. */
 void sync_taken(SyncObject *self, int abandoned);
 
 /* Raise AbandonedError about this mutex, with its attribute `mutex`. */
 void sync_raise_abandoned(SyncObject *self, const char *api);
+
+/* --------------------------------------------- waitable.c: about any handle */
 
 /* Rights that a handle has (NtQueryObject); 0 when that cannot be told. */
 ACCESS_MASK sync_granted_access(HANDLE handle);
@@ -52,8 +112,5 @@ sync_undo sync_undo_of(HANDLE handle);
 /* Undo a wait that took the object. It fails only where the object is signalled
  * to its limit already, which is as good. Any thread, without the GIL. */
 void sync_give_back(HANDLE handle, sync_undo undo);
-
-/* wait_any, wait_all (waits.c). */
-extern PyMethodDef wi_waits_methods[];
 
 #endif

@@ -8,7 +8,6 @@ and who wins when a signal and a cancellation meet.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import threading
 from collections.abc import Callable
@@ -102,8 +101,9 @@ async def wait_handle(
 
     Win32: WaitForMultipleObjects
     """
-    if timeout is not None and not timeout >= 0:
-        raise ValueError("timeout must be a number of seconds >= 0, or None")
+    import asyncio  # not at import, which would load it for everybody
+
+    timeout = _core._check_timeout(timeout)
     if _core._wait_any((handle,), 0) == 0:
         return True
     if timeout == 0:

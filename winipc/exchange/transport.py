@@ -6,7 +6,8 @@ import contextlib
 import enum
 
 from winipc.base.closing import Closing
-from winipc.sync.waitable import Event, Mutex
+from winipc.sync.event import Event
+from winipc.sync.mutex import Mutex
 
 __all__ = ["Transport"]
 

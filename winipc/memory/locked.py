@@ -32,7 +32,9 @@ from typing import Any, NoReturn, Self, TypeVar, cast
 
 from winipc import _core
 from winipc.memory.mapping import SharedMapping
-from winipc.sync.waitable import Event, Mutex, SyncAccess
+from winipc.sync.event import Event
+from winipc.sync.mutex import Mutex
+from winipc.sync.waitable import SyncAccess
 
 __all__ = ["LockedMapping", "create_locked"]
 

@@ -31,18 +31,12 @@ or, where the repair is always the same::
         ...
 """
 
-from winipc.sync.shared_lock import (
-    SharedLock,
-)
-from winipc.sync.waitable import (
-    Event,
-    Mutex,
-    Semaphore,
-    SyncAccess,
-    Waitable,
-    wait_all,
-    wait_any,
-)
+from winipc.sync.event import Event
+from winipc.sync.mutex import Mutex
+from winipc.sync.semaphore import Semaphore
+from winipc.sync.shared_lock import SharedLock
+from winipc.sync.waitable import SyncAccess, Waitable
+from winipc.sync.waits import wait_all, wait_any
 
 __all__ = [
     "Event",

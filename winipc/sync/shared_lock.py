@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from winipc import _core
-from winipc.sync.waitable import hold
+from winipc.sync.mutex import hold
 
 __all__ = ["SharedLock"]
 

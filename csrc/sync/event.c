@@ -1,0 +1,173 @@
+/* event.c: Event, a flag that processes set and wait for.
+ *
+ *     event = Event._create("Local\\ready", manual=False)
+ *     event.set()
+ *     event.wait(timeout=1)         # auto reset: True for one waiter
+ *     event.is_set(), event.manual
+ *     event.reset()
+ *     event.close()
+ *
+ * Owner: the object owns its handle. Any thread may call anything; the wait
+ * runs without the GIL. */
+#include "waitable.h"
+
+#include "base/nt.h"
+
+PyDoc_STRVAR(event_create_doc,
+             "_create($type, /, name, manual=False, initial=False, "
+             "exist_ok=False,\n        security=None, access=0x100003)\n--\n\n"
+             "Win32: CreateEventExW");
+
+static PyObject *
+event_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"name",     "manual", "initial", "exist_ok",
+                               "security", "access", NULL};
+    sync_creation c = SYNC_CREATION;
+    int manual = 0, initial = 0;
+    DWORD err;
+    HANDLE handle;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O|pppOO&:_create", keywords, &c.name, &manual,
+            &initial, &c.exist_ok, &c.spec, wi_u32_converter, &c.access) ||
+        sync_create_begin(&c) < 0) {
+        return NULL;
+    }
+    WI_CALL_GIL(err, handle = CreateEventExW(
+                         wi_security_attributes(&c.security), c.wname,
+                         (manual ? CREATE_EVENT_MANUAL_RESET : 0u) |
+                             (initial ? CREATE_EVENT_INITIAL_SET : 0u),
+                         c.access));
+    PyObject *self = sync_create_end(&c, cls, handle, err, "CreateEventExW");
+    if (self != NULL && ((SyncObject *)self)->created) {
+        ((SyncObject *)self)->manual = (signed char)manual;
+    }
+    return self;
+}
+
+/* ---------------------------------------------------------------- methods */
+
+static PyObject *
+event_change(PyObject *op, BOOL(WINAPI *change)(HANDLE), const char *api)
+{
+    SyncObject *self = (SyncObject *)op;
+    DWORD err;
+    BOOL ok;
+    if (sync_check_open(self) < 0) {
+        return NULL;
+    }
+    WI_CALL_GIL(err, ok = change(self->handle));
+    if (!ok) {
+        return sync_raise(self, err, NULL, api);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(event_set_doc,
+             "set($self, /)\n--\n\n"
+             "Signal the event: a manual-reset one lets all waiters go until\n"
+             "reset(), an auto-reset one lets exactly one go.\n\n"
+             "Win32: SetEvent");
+
+static PyObject *
+event_set(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    return event_change(op, SetEvent, "SetEvent");
+}
+
+PyDoc_STRVAR(event_reset_doc,
+             "reset($self, /)\n--\n\nTake the signal back.\n\n"
+             "Win32: ResetEvent");
+
+static PyObject *
+event_reset(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    return event_change(op, ResetEvent, "ResetEvent");
+}
+
+PyDoc_STRVAR(event_wait_doc,
+             "wait($self, timeout=None)\n--\n\n"
+             "Wait until the event is set; False when timeout ran out.\n\n"
+             "timeout is in seconds, None waits forever; Ctrl+C gets in. An\n"
+             "auto-reset event is reset by the wait that it ends.\n\n"
+             "Win32: WaitForSingleObject");
+
+static PyObject *
+event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *kwnames)
+{
+    return sync_wait_method((SyncObject *)op, "wait", args, nargs, kwnames);
+}
+
+PyDoc_STRVAR(event_is_set_doc,
+             "is_set($self, /)\n--\n\n"
+             "Whether the event is set now; resets nothing.\n\n"
+             "Raises PermissionError when it was opened without\n"
+             "Access.QUERY_STATE.\n\nWin32: NtQueryEvent");
+
+static PyObject *
+event_is_set(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    SyncObject *self = (SyncObject *)op;
+    wi_event_info info;
+    if (sync_check_open(self) < 0) {
+        return NULL;
+    }
+    wi_ntstatus status =
+        NtQueryEvent(self->handle, 0, &info, sizeof(info), NULL);
+    if (!WI_NT_SUCCESS(status)) {
+        return sync_raise(self, RtlNtStatusToDosError(status), NULL,
+                          "NtQueryEvent");
+    }
+    return PyBool_FromLong(info.state != 0);
+}
+
+static PyObject *
+event_get_manual(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (((SyncObject *)op)->manual < 0) {
+        Py_RETURN_NONE;
+    }
+    return PyBool_FromLong(((SyncObject *)op)->manual);
+}
+
+static PyMethodDef event_methods[] = {
+    {"_create", (PyCFunction)(void (*)(void))event_create,
+     METH_CLASS | SYNC_KEYWORDS, event_create_doc},
+    {"set", event_set, METH_NOARGS, event_set_doc},
+    {"reset", event_reset, METH_NOARGS, event_reset_doc},
+    {"wait", (PyCFunction)(void (*)(void))event_wait,
+     METH_FASTCALL | METH_KEYWORDS, event_wait_doc},
+    {"is_set", event_is_set, METH_NOARGS, event_is_set_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef event_getset[] = {
+    {"manual", event_get_manual, NULL,
+     "Whether only reset() resets it; None where the handle may not ask.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(event_doc, "A Win32 event.");
+
+static PyType_Slot event_slots[] = {
+    {Py_tp_doc, (void *)event_doc},
+    {Py_tp_traverse, sync_traverse},
+    {Py_tp_methods, event_methods},
+    {Py_tp_getset, event_getset},
+    {0, NULL},
+};
+
+static PyType_Spec event_spec = {
+    .name = "winipc._core.Event",
+    .basicsize = sizeof(SyncObject),
+    .flags = SYNC_FLAGS,
+    .slots = event_slots,
+};
+
+int
+wi_event_init(PyObject *module, wi_state *state)
+{
+    return sync_add_type(module, state, &event_spec, &state->event_type);
+}

@@ -1,0 +1,306 @@
+/* mutex.c: Mutex, a lock that one thread of one process holds at a time.
+ *
+ *     mutex = Mutex._create("Local\\lock", owned=False)
+ *     mutex.acquire(timeout=5)      # AbandonedError: the last owner died
+ *     mutex.held, mutex.abandoned
+ *     mutex.release()
+ *     with mutex:                   # acquires and releases
+ *         ...
+ *
+ * Owner: the object owns its handle; the mutex belongs to the thread that
+ * took it, and only that thread releases it. Waits run without the GIL.
+ *
+ * Whether a thread holds it, and how often, is booked here per object, since
+ * Windows tells only the owner itself. */
+#include "waitable.h"
+
+#include "base/bytes.h"
+#include "base/nt.h"
+
+/* ---------------------------------------------------------------- helpers */
+
+void
+sync_raise_abandoned(SyncObject *self, const char *api)
+{
+    PyObject *label = sync_label(self);
+    if (label != NULL) {
+        wi_raise_abandoned(self->state, api, label, (PyObject *)self);
+        Py_DECREF(label);
+    }
+}
+
+void
+sync_taken(SyncObject *self, int abandoned)
+{
+    DWORD me = GetCurrentThreadId();
+    if (self->owner == me && !abandoned) {
+        self->held++;
+    }
+    else {
+        self->owner = me;
+        self->held = 1;
+        self->abandoned = 0;
+    }
+    if (abandoned) {
+        self->abandoned = 1;
+    }
+}
+
+/* Book one release by the calling thread. */
+static void
+mutex_released(SyncObject *self)
+{
+    if (self->owner == GetCurrentThreadId() && self->held > 0 &&
+        --self->held == 0) {
+        self->owner = 0;
+        self->abandoned = 0;
+    }
+}
+
+int
+sync_is_held(SyncObject *self)
+{
+    if (self->handle == NULL || self->held == 0) {
+        return 0;
+    }
+    /* It may have been released through another handle, or its thread may
+     * be gone: the kernel knows, where the handle may ask it. */
+    wi_mutant_info info;
+    if (WI_NT_SUCCESS(
+            NtQueryMutant(self->handle, 0, &info, sizeof(info), NULL))) {
+        if (info.count > 0 || info.abandoned) {
+            return 0;
+        }
+        if (self->owner == GetCurrentThreadId()) {
+            return info.owned_by_caller;
+        }
+    }
+    if (self->owner == GetCurrentThreadId()) {
+        return 1;
+    }
+    HANDLE thread = OpenThread(SYNCHRONIZE, FALSE, self->owner);
+    if (thread == NULL) {
+        return 0;
+    }
+    int alive = WaitForSingleObject(thread, 0) == WAIT_TIMEOUT;
+    CloseHandle(thread);
+    return alive;
+}
+
+int
+wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                uint64_t *timeout_ms, int *accept)
+{
+    static const char *const names[] = {"timeout", "abandoned", NULL};
+    PyObject *given[2] = {Py_None, NULL};
+    if (wi_fast_args("acquire", names, 0, args, nargs, kwnames, given) < 0) {
+        return -1;
+    }
+    PyObject *abandoned = given[1];
+    if (abandoned != NULL) {
+        int is_str = PyUnicode_Check(abandoned);
+        *accept = is_str &&
+                  PyUnicode_CompareWithASCIIString(abandoned, "accept") == 0;
+        if (!*accept && !(is_str && PyUnicode_CompareWithASCIIString(
+                                        abandoned, "raise") == 0)) {
+            PyErr_Format(PyExc_ValueError,
+                         "abandoned must be 'raise' or 'accept', not %R",
+                         abandoned);
+            return -1;
+        }
+    }
+    return wi_timeout_converter(given[0], timeout_ms) ? 0 : -1;
+}
+
+/* ----------------------------------------------------------------- create */
+
+PyDoc_STRVAR(mutex_create_doc,
+             "_create($type, /, name, owned=False, exist_ok=False, "
+             "security=None,\n        access=0x100003)\n--\n\n"
+             "Win32: CreateMutexExW");
+
+static PyObject *
+mutex_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"name",     "owned",  "exist_ok",
+                               "security", "access", NULL};
+    sync_creation c = SYNC_CREATION;
+    int owned = 0;
+    DWORD err;
+    HANDLE handle;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|ppOO&:_create", keywords,
+                                     &c.name, &owned, &c.exist_ok, &c.spec,
+                                     wi_u32_converter, &c.access) ||
+        sync_create_begin(&c) < 0) {
+        return NULL;
+    }
+    /* The GIL is kept: a mutex belongs to the thread that makes it, and the
+     * call is short. */
+    WI_CALL_GIL(err, handle = CreateMutexExW(
+                         wi_security_attributes(&c.security), c.wname,
+                         owned ? CREATE_MUTEX_INITIAL_OWNER : 0, c.access));
+    PyObject *self = sync_create_end(&c, cls, handle, err, "CreateMutexExW");
+    if (self != NULL && owned && ((SyncObject *)self)->created) {
+        sync_taken((SyncObject *)self, 0);
+    }
+    return self;
+}
+
+/* ---------------------------------------------------------------- methods */
+
+PyDoc_STRVAR(
+    mutex_acquire_doc,
+    "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
+    "Take the mutex for the calling thread; False when timeout ran out.\n\n"
+    "timeout is in seconds, None waits forever; Ctrl+C gets in. The thread\n"
+    "that holds it may take it again, and has to release it as often.\n\n"
+    "Raises AbandonedError when the thread that held the mutex ended without\n"
+    "releasing it: the caller holds the mutex now, should check what it\n"
+    "protects, and has to release it. With abandoned='accept' the result is\n"
+    "True and the attribute `abandoned` tells.\n\n"
+    "Win32: WaitForSingleObject");
+
+static PyObject *
+mutex_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    uint64_t timeout_ms;
+    DWORD result;
+    int accept = 0;
+    if (wi_acquire_args(args, nargs, kwnames, &timeout_ms, &accept) < 0 ||
+        sync_wait((SyncObject *)op, timeout_ms, &result) < 0) {
+        return NULL;
+    }
+    if (result == WAIT_ABANDONED_0 && !accept) {
+        sync_raise_abandoned((SyncObject *)op, "WaitForSingleObject");
+        return NULL;
+    }
+    return PyBool_FromLong(result != WAIT_TIMEOUT);
+}
+
+PyDoc_STRVAR(
+    mutex_release_doc,
+    "release($self, /)\n--\n\n"
+    "Release the mutex, once for each time it was taken, through the\n"
+    "object that took it: an object that is collected releases what it took.\n"
+    "\nRaises OSError with winerror 288 (ERROR_NOT_OWNER) when the calling\n"
+    "thread does not hold it.\n\nWin32: ReleaseMutex");
+
+static PyObject *
+mutex_release(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    SyncObject *self = (SyncObject *)op;
+    DWORD err;
+    BOOL ok;
+    if (sync_check_open(self) < 0) {
+        return NULL;
+    }
+    WI_CALL_GIL(err, ok = ReleaseMutex(self->handle));
+    if (!ok) {
+        return sync_raise(self, err,
+                          err == ERROR_NOT_OWNER
+                              ? "this thread does not hold the mutex"
+                              : NULL,
+                          "ReleaseMutex");
+    }
+    mutex_released(self);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(mutex_enter_doc,
+             "__enter__($self, /)\n--\n\n"
+             "acquire(), and return the mutex.\n\n"
+             "An abandoned mutex is released again, and raises\n"
+             "AbandonedError: the block does not run.");
+
+static PyObject *
+mutex_enter(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    SyncObject *self = (SyncObject *)op;
+    DWORD result;
+    if (sync_wait(self, WI_FOREVER, &result) < 0) {
+        return NULL;
+    }
+    if (result == WAIT_ABANDONED_0) {
+        /* No __exit__ follows. Nothing ran since the wait: it is open. */
+        ReleaseMutex(self->handle);
+        mutex_released(self);
+        sync_raise_abandoned(self, "WaitForSingleObject");
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+PyDoc_STRVAR(mutex_exit_doc, "__exit__($self, /, *exc)\n--\n\nrelease().");
+
+static PyObject *
+mutex_exit(PyObject *op, PyObject *Py_UNUSED(args))
+{
+    return mutex_release(op, NULL);
+}
+
+static PyObject *
+mutex_get_abandoned(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((SyncObject *)op)->abandoned);
+}
+
+static PyObject *
+mutex_get_held(PyObject *op, void *Py_UNUSED(closure))
+{
+    SyncObject *self = (SyncObject *)op;
+    return PyBool_FromLong(self->held > 0 &&
+                           self->owner == GetCurrentThreadId());
+}
+
+static PyObject *
+mutex_get_held_by_any(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(sync_is_held((SyncObject *)op));
+}
+
+static PyMethodDef mutex_methods[] = {
+    {"_create", (PyCFunction)(void (*)(void))mutex_create,
+     METH_CLASS | SYNC_KEYWORDS, mutex_create_doc},
+    {"acquire", (PyCFunction)(void (*)(void))mutex_acquire,
+     METH_FASTCALL | METH_KEYWORDS, mutex_acquire_doc},
+    {"release", mutex_release, METH_NOARGS, mutex_release_doc},
+    {"__enter__", mutex_enter, METH_NOARGS, mutex_enter_doc},
+    {"__exit__", mutex_exit, METH_VARARGS, mutex_exit_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef mutex_getset[] = {
+    {"abandoned", mutex_get_abandoned, NULL,
+     "Whether the mutex was found abandoned when it was taken; until it is\n"
+     "released.",
+     NULL},
+    {"held", mutex_get_held, NULL,
+     "Whether the calling thread took it through this object.", NULL},
+    {"_held_by_any", mutex_get_held_by_any, NULL,
+     "Whether a live thread took it through this object.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(mutex_doc, "A Win32 mutex.");
+
+static PyType_Slot mutex_slots[] = {
+    {Py_tp_doc, (void *)mutex_doc},
+    {Py_tp_traverse, sync_traverse},
+    {Py_tp_methods, mutex_methods},
+    {Py_tp_getset, mutex_getset},
+    {0, NULL},
+};
+
+static PyType_Spec mutex_spec = {
+    .name = "winipc._core.Mutex",
+    .basicsize = sizeof(SyncObject),
+    .flags = SYNC_FLAGS,
+    .slots = mutex_slots,
+};
+
+int
+wi_mutex_init(PyObject *module, wi_state *state)
+{
+    return sync_add_type(module, state, &mutex_spec, &state->mutex_type);
+}

@@ -1,0 +1,226 @@
+/* semaphore.c: Semaphore, a count that processes take from.
+ *
+ *     semaphore = Semaphore._create("Local\\slots", initial=3, maximum=3)
+ *     semaphore.acquire(timeout=1)  # True; waits while the count is 0
+ *     semaphore.release()           # the count before
+ *     semaphore.value, semaphore.maximum
+ *     with semaphore:               # acquires and releases
+ *         ...
+ *
+ * Owner: the object owns its handle; nobody owns what was taken. Any thread
+ * may call anything; the wait runs without the GIL. */
+#include "waitable.h"
+
+#include "base/nt.h"
+
+/* O& converter: a count as Windows takes it, 0 to 2**31 - 1. */
+static int
+semaphore_count_converter(PyObject *value, void *out)
+{
+    uint64_t number;
+    if (!wi_u64_converter(value, &number)) {
+        return 0;
+    }
+    if (number > LONG_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%R is above 2**31 - 1", value);
+        return 0;
+    }
+    *(LONG *)out = (LONG)number;
+    return 1;
+}
+
+PyDoc_STRVAR(semaphore_create_doc,
+             "_create($type, /, name, initial=1, maximum=0x7fffffff, "
+             "exist_ok=False,\n        security=None, access=0x100003)\n--\n\n"
+             "Win32: CreateSemaphoreExW");
+
+static PyObject *
+semaphore_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"name",     "initial", "maximum", "exist_ok",
+                               "security", "access",  NULL};
+    sync_creation c = SYNC_CREATION;
+    LONG initial = 1, maximum = LONG_MAX;
+    DWORD err;
+    HANDLE handle;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O|O&O&pOO&:_create", keywords, &c.name,
+            semaphore_count_converter, &initial, semaphore_count_converter,
+            &maximum, &c.exist_ok, &c.spec, wi_u32_converter, &c.access)) {
+        return NULL;
+    }
+    if (maximum < 1 || initial > maximum) {
+        PyErr_Format(PyExc_ValueError,
+                     "a semaphore needs 0 <= initial <= maximum and "
+                     "maximum >= 1, not initial %ld and maximum %ld",
+                     initial, maximum);
+        return NULL;
+    }
+    if (sync_create_begin(&c) < 0) {
+        return NULL;
+    }
+    WI_CALL_GIL(err, handle = CreateSemaphoreExW(
+                         wi_security_attributes(&c.security), initial, maximum,
+                         c.wname, 0, c.access));
+    return sync_create_end(&c, cls, handle, err, "CreateSemaphoreExW");
+}
+
+/* ---------------------------------------------------------------- methods */
+
+PyDoc_STRVAR(semaphore_acquire_doc,
+             "acquire($self, timeout=None)\n--\n\n"
+             "Take one from the count; False when timeout ran out.\n\n"
+             "timeout is in seconds, None waits forever; Ctrl+C gets in.\n\n"
+             "Win32: WaitForSingleObject");
+
+static PyObject *
+semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    return sync_wait_method((SyncObject *)op, "acquire", args, nargs, kwnames);
+}
+
+static PyObject *
+semaphore_give(SyncObject *self, LONG count)
+{
+    LONG previous = 0;
+    DWORD err;
+    BOOL ok;
+    if (sync_check_open(self) < 0) {
+        return NULL;
+    }
+    WI_CALL_GIL(err, ok = ReleaseSemaphore(self->handle, count, &previous));
+    if (!ok) {
+        return sync_raise(self, err,
+                          err == ERROR_TOO_MANY_POSTS
+                              ? "the count would pass the maximum"
+                              : NULL,
+                          "ReleaseSemaphore");
+    }
+    return PyLong_FromLong(previous);
+}
+
+PyDoc_STRVAR(semaphore_release_doc,
+             "release($self, count=1, /)\n--\n\n"
+             "Add count to the semaphore; the count that it had before.\n\n"
+             "Raises OSError with winerror 298 (ERROR_TOO_MANY_POSTS), and\n"
+             "adds nothing, when the count would pass the maximum.\n\n"
+             "Win32: ReleaseSemaphore");
+
+static PyObject *
+semaphore_release(PyObject *op, PyObject *args)
+{
+    LONG count = 1;
+    if (!PyArg_ParseTuple(args, "|O&:release", semaphore_count_converter,
+                          &count)) {
+        return NULL;
+    }
+    if (count == 0) {
+        PyErr_SetString(PyExc_ValueError, "count must be at least 1");
+        return NULL;
+    }
+    return semaphore_give((SyncObject *)op, count);
+}
+
+PyDoc_STRVAR(semaphore_enter_doc, "__enter__($self, /)\n--\n\n"
+                                  "acquire(), and return the semaphore.");
+
+static PyObject *
+semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    DWORD result;
+    if (sync_wait((SyncObject *)op, WI_FOREVER, &result) < 0) {
+        return NULL;
+    }
+    return Py_NewRef(op);
+}
+
+PyDoc_STRVAR(semaphore_exit_doc, "__exit__($self, /, *exc)\n--\n\nrelease().");
+
+static PyObject *
+semaphore_exit(PyObject *op, PyObject *Py_UNUSED(args))
+{
+    PyObject *previous = semaphore_give((SyncObject *)op, 1);
+    if (previous == NULL) {
+        return NULL;
+    }
+    Py_DECREF(previous);
+    Py_RETURN_NONE;
+}
+
+static int
+semaphore_query(SyncObject *self, wi_semaphore_info *info)
+{
+    if (sync_check_open(self) < 0) {
+        return -1;
+    }
+    wi_ntstatus status =
+        NtQuerySemaphore(self->handle, 0, info, sizeof(*info), NULL);
+    if (!WI_NT_SUCCESS(status)) {
+        sync_raise(self, RtlNtStatusToDosError(status), NULL,
+                   "NtQuerySemaphore");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+semaphore_get_value(PyObject *op, void *Py_UNUSED(closure))
+{
+    wi_semaphore_info info;
+    return semaphore_query((SyncObject *)op, &info) < 0
+               ? NULL
+               : PyLong_FromLong(info.count);
+}
+
+static PyObject *
+semaphore_get_maximum(PyObject *op, void *Py_UNUSED(closure))
+{
+    wi_semaphore_info info;
+    return semaphore_query((SyncObject *)op, &info) < 0
+               ? NULL
+               : PyLong_FromLong(info.maximum);
+}
+
+static PyMethodDef semaphore_methods[] = {
+    {"_create", (PyCFunction)(void (*)(void))semaphore_create,
+     METH_CLASS | SYNC_KEYWORDS, semaphore_create_doc},
+    {"acquire", (PyCFunction)(void (*)(void))semaphore_acquire,
+     METH_FASTCALL | METH_KEYWORDS, semaphore_acquire_doc},
+    {"release", semaphore_release, METH_VARARGS, semaphore_release_doc},
+    {"__enter__", semaphore_enter, METH_NOARGS, semaphore_enter_doc},
+    {"__exit__", semaphore_exit, METH_VARARGS, semaphore_exit_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef semaphore_getset[] = {
+    {"value", semaphore_get_value, NULL,
+     "The count now; it may change at once.", NULL},
+    {"maximum", semaphore_get_maximum, NULL,
+     "The largest count that it can have.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(semaphore_doc, "A Win32 semaphore.");
+
+static PyType_Slot semaphore_slots[] = {
+    {Py_tp_doc, (void *)semaphore_doc},
+    {Py_tp_traverse, sync_traverse},
+    {Py_tp_methods, semaphore_methods},
+    {Py_tp_getset, semaphore_getset},
+    {0, NULL},
+};
+
+static PyType_Spec semaphore_spec = {
+    .name = "winipc._core.Semaphore",
+    .basicsize = sizeof(SyncObject),
+    .flags = SYNC_FLAGS,
+    .slots = semaphore_slots,
+};
+
+int
+wi_semaphore_init(PyObject *module, wi_state *state)
+{
+    return sync_add_type(module, state, &semaphore_spec,
+                         &state->semaphore_type);
+}

@@ -1,0 +1,241 @@
+"""Mutex: a lock that one thread of one process holds at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Protocol, TypeVar
+
+from winipc import _core
+from winipc._core import AbandonedError
+from winipc.base.transfer import travels_by_handle
+from winipc.base.winerror import ERROR_TIMEOUT
+from winipc.sync.event import Event
+from winipc.sync.waitable import Waitable, hint
+
+__all__ = ["Mutex"]
+
+
+class _Lock(Protocol):
+    """A `Mutex` or a `SharedLock`."""
+
+    def acquire(self, timeout: float | None = None) -> bool: ...
+    def release(self) -> None: ...
+
+
+_L = TypeVar("_L", bound=_Lock)
+
+
+@contextmanager
+def hold(
+    lock: _L,
+    timeout: float | None,
+    repair: Callable[[_L], object] | None,
+    what: str,
+    name: str,
+) -> Iterator[_L]:
+    """What `Mutex.lock` and `SharedLock.lock` share."""
+    try:
+        taken = lock.acquire(timeout)
+    except AbandonedError:
+        try:
+            if repair is None:
+                raise
+            repair(lock)
+        except BaseException:
+            lock.release()
+            raise
+    else:
+        if not taken:
+            raise TimeoutError(0, f"{what} was not free in time", name, ERROR_TIMEOUT)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+class Mutex(Waitable, _core.Mutex):
+    """A lock that one thread of one process holds at a time.
+
+    `with mutex:` takes and releases it (and does not close it). It belongs to
+    the thread that took it, which may take it again and has to release it as
+    often; no other thread can release it.
+
+    `acquire` and `with` raise `AbandonedError` when the last holder ended
+    without releasing it; the caller holds the mutex then.
+
+    Win32: CreateMutexExW, WaitForSingleObject, ReleaseMutex
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None = None,
+        *,
+        owned: bool = False,
+        exist_ok: bool = False,
+        security: str | None = None,
+    ) -> Mutex:
+        """Make a mutex, named or not; with `owned` the calling thread holds it.
+
+        `security` is an SDDL string or "owner".
+
+        Raises FileExistsError (winerror 183) when the name is taken by a
+        mutex and not `exist_ok`, OSError with winerror 6 when it is taken by
+        an object of another kind, PermissionError (5), and ValueError for
+        `owned` with `exist_ok`, where the holder may be somebody else.
+
+        Win32: CreateMutexExW
+        """
+        if owned and exist_ok:
+            raise ValueError("owned=True is for a new mutex only: use acquire()")
+        try:
+            made = cls._create(name, owned, exist_ok, security)
+        except OSError as error:
+            hint(error)
+            raise
+        if name is None:
+            travels_by_handle(cls)
+        return made
+
+    def lock(
+        self,
+        timeout: float | None = None,
+        *,
+        repair: Callable[[Mutex], object] | None = None,
+    ) -> AbstractContextManager[Mutex]:
+        """Hold the mutex for a block, with a timeout and a repair path.
+
+        When the mutex was abandoned, `repair(mutex)` is called before the
+        block, while this thread holds the mutex. Without `repair`, or when it
+        raises, the mutex is released and the block does not run.
+
+        Raises TimeoutError (winerror 1460), AbandonedError, and what `repair`
+        raises.
+
+        Win32: WaitForSingleObject, ReleaseMutex
+        """
+        return hold(self, timeout, repair, "the mutex", self.name or "unnamed")
+
+    def lock_async(
+        self,
+        timeout: float | None = None,
+        *,
+        repair: Callable[[Mutex], object] | None = None,
+    ) -> AbstractAsyncContextManager[Mutex]:
+        """`async with mutex.lock_async():` holds the mutex for a task.
+
+        Windows lends a mutex to a thread, and all tasks of a loop are one
+        thread: each `lock_async` has a thread of its own that holds the mutex
+        for the block. So `held` is False in the block, `release` is not to be
+        called, and two tasks exclude each other; a task that asks for the
+        mutex twice waits for itself.
+
+        `timeout` and `repair` are those of `lock`, and so are the errors.
+        Where a cancelled task would have been told of an abandoned mutex, it
+        stays abandoned.
+
+        Win32: WaitForMultipleObjects, ReleaseMutex
+        """
+        return _hold_for_task(self, timeout, repair)
+
+
+class _Holder:
+    """A thread that takes a mutex, holds it for a task, and releases it.
+
+    The event `stop` ends its wait, so that a cancelled task leaves no thread.
+    """
+
+    def __init__(self, mutex: Mutex, timeout: float | None) -> None:
+        import asyncio  # not at import, which would load it for everybody
+
+        self.mutex = mutex
+        self.timeout = timeout
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[bool] = self.loop.create_future()
+        self.stop = Event.create(manual=True)
+        self.told = False  # the task knows that it has the mutex
+        self.thread = threading.Thread(
+            target=self.run, name="winipc-holder", daemon=True
+        )
+
+    def run(self) -> None:
+        abandoned = False
+        error: BaseException | None = None
+        try:
+            # `stop` is first, so that it wins when both are ready.
+            index = _core._wait_any((self.stop, self.mutex), self.timeout, False)
+            if index == 0:
+                return
+            if index < 0:
+                error = TimeoutError(
+                    0,
+                    "the mutex was not free in time",
+                    self.mutex.name or "unnamed",
+                    ERROR_TIMEOUT,
+                )
+            taken = index == 1
+        except AbandonedError as outcome:
+            taken = abandoned = True
+            error = outcome
+        except BaseException as outcome:
+            taken = False
+            error = outcome
+        try:
+            self.loop.call_soon_threadsafe(self.deliver, error)
+        except RuntimeError:  # the loop is closed
+            self.stop.set()
+        if taken:
+            _core._wait_any((self.stop,), None, False)
+            # Where nobody was told, the end of this thread abandons it again.
+            if self.told or not abandoned:
+                self.mutex.release()
+
+    def deliver(self, error: BaseException | None) -> None:
+        """Called by the loop: tell the task."""
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(True)
+        else:
+            self.future.set_exception(error)
+
+    def end(self) -> None:
+        """Let the thread release the mutex, and wait until it has."""
+        self.stop.set()
+        self.thread.join()
+        self.stop.close()
+
+
+@asynccontextmanager
+async def _hold_for_task(
+    mutex: Mutex,
+    timeout: float | None,
+    repair: Callable[[Mutex], object] | None,
+) -> AsyncIterator[Mutex]:
+    """What `Mutex.lock_async` returns."""
+    holder = _Holder(mutex, timeout)
+    try:
+        holder.thread.start()
+    except BaseException:
+        holder.stop.close()
+        raise
+    try:
+        try:
+            await holder.future
+        except AbandonedError:
+            holder.told = True
+            if repair is None:
+                raise
+            repair(mutex)
+        yield mutex
+    finally:
+        holder.end()

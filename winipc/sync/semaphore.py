@@ -1,0 +1,72 @@
+"""Semaphore: a count that processes take from."""
+
+from __future__ import annotations
+
+from winipc import _core
+from winipc.base.transfer import travels_by_handle
+from winipc.sync.waitable import Waitable, hint
+
+__all__ = ["Semaphore"]
+
+
+class Semaphore(Waitable, _core.Semaphore):
+    """A count that processes take from, and wait for while it is 0.
+
+    `with semaphore:` takes one and gives it back (and does not close it). A
+    process that dies does not give back what it took.
+
+    Win32: CreateSemaphoreExW, WaitForSingleObject, ReleaseSemaphore
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None = None,
+        initial: int = 1,
+        maximum: int = 0x7FFFFFFF,
+        *,
+        exist_ok: bool = False,
+        security: str | None = None,
+    ) -> Semaphore:
+        """Make a semaphore, named or not, with a count of `initial`.
+
+        `security` is an SDDL string or "owner". The maximum of one that
+        exists is in `maximum`, which `exist_ok` does not compare.
+
+        Raises FileExistsError (winerror 183) when the name is taken by a
+        semaphore and not `exist_ok`, OSError with winerror 6 when it is taken
+        by an object of another kind, PermissionError (5), ValueError and
+        OverflowError for counts that Windows does not take.
+
+        Win32: CreateSemaphoreExW
+        """
+        try:
+            made = cls._create(name, initial, maximum, exist_ok, security)
+        except OSError as error:
+            hint(error)
+            raise
+        if name is None:
+            travels_by_handle(cls)
+        return made
+
+    async def acquire_async(self, timeout: float | None = None) -> bool:
+        """`await` one of the count; False when `timeout` ran out.
+
+        Works on every asyncio loop, and nobody polls. A wait that is cancelled
+        takes nothing. `close` raises `BufferError` while a task waits.
+
+        Raises PermissionError when the semaphore was opened without
+        MODIFY_STATE: what a cancelled wait took could not be given back.
+
+        Win32: WaitForMultipleObjects
+        """
+        return await self._take_async(timeout)
+
+    async def __aenter__(self) -> Semaphore:
+        await self.acquire_async()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.release()
