@@ -76,8 +76,8 @@ wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                    PyObject *lock)
 {
     wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
-                  "the thread that held it ended without releasing it; "
-                  "this thread holds it now",
+                  "the thread that held it ended without releasing it: what "
+                  "it protects may be half written",
                   api, name);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);

@@ -79,10 +79,11 @@ module_add_exceptions(PyObject *module, wi_state *state)
 {
     if (module_add_exception(
             module, &state->AbandonedError, "winipc.AbandonedError",
-            "The owner of a lock died while it held it. The caller owns it\n"
-            "now, and what it protects may be half written. The attribute\n"
-            "`mutex` is the Mutex or SharedLock, the number of a handle, or\n"
-            "None after a wait for several numbers.",
+            "The owner of a lock died while it held it: what it protects may\n"
+            "be half written. After acquire() and waits the caller owns it\n"
+            "now; `with` and lock() have released it. The attribute `mutex`\n"
+            "is the Mutex or SharedLock, the number of a handle, or None\n"
+            "after a wait for several numbers.",
             PyExc_OSError) < 0 ||
         module_add_exception(
             module, &state->PartialReadError, "winipc.PartialReadError",

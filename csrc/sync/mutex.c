@@ -92,7 +92,7 @@ wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                 uint64_t *timeout_ms, int *accept)
 {
     static const char *const names[] = {"timeout", "abandoned", NULL};
-    PyObject *given[2] = {Py_None, NULL};
+    PyObject *given[2];
     if (wi_fast_args("acquire", names, 0, args, nargs, kwnames, given) < 0) {
         return -1;
     }
@@ -109,7 +109,10 @@ wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
             return -1;
         }
     }
-    return wi_timeout_converter(given[0], timeout_ms) ? 0 : -1;
+    return wi_timeout_converter(given[0] == NULL ? Py_None : given[0],
+                                timeout_ms)
+               ? 0
+               : -1;
 }
 
 /* ----------------------------------------------------------------- create */

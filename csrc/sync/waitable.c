@@ -385,11 +385,12 @@ sync_wait_method(SyncObject *self, const char *name, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"timeout", NULL};
-    PyObject *timeout = Py_None;
+    PyObject *timeout;
     uint64_t timeout_ms;
     DWORD result;
     if (wi_fast_args(name, names, 0, args, nargs, kwnames, &timeout) < 0 ||
-        !wi_timeout_converter(timeout, &timeout_ms) ||
+        !wi_timeout_converter(timeout == NULL ? Py_None : timeout,
+                              &timeout_ms) ||
         sync_wait(self, timeout_ms, &result) < 0) {
         return NULL;
     }

@@ -331,14 +331,22 @@ def test_abandonment_can_be_accepted(make: Callable[..., Any]) -> None:
         mutex.acquire(abandoned="ignore")
 
 
-def test_with_raises_on_an_abandoned_mutex_and_holds_it(
+def test_with_raises_on_an_abandoned_mutex_and_releases_it(
     make: Callable[..., Any],
 ) -> None:
-    """The caller of `with` can repair and release."""
+    """No block follows that would release it, so it is free again, for any thread."""
     mutex = make(Mutex)
     run_thread(mutex.acquire)
-    with pytest.raises(winipc.AbandonedError), mutex:
+    with pytest.raises(winipc.AbandonedError) as abandoned, mutex:
         pytest.fail("the block ran")
+    assert abandoned.value.mutex is mutex
+    assert not mutex.held
+    assert not mutex.abandoned
+    taken: list[bool] = []
+    run_thread(lambda: taken.append(mutex.acquire(0)))
+    assert taken == [True]
+    with pytest.raises(winipc.AbandonedError):
+        mutex.acquire()
     assert mutex.held
     mutex.release()
 

@@ -68,7 +68,8 @@ class Mutex(Waitable, _core.Mutex):
     often; no other thread can release it.
 
     `acquire` and `with` raise `AbandonedError` when the last holder ended
-    without releasing it; the caller holds the mutex then.
+    without releasing it. After `acquire` the caller holds the mutex then; `with`
+    and `lock` release it, since no block follows.
 
     Win32: CreateMutexExW, WaitForSingleObject, ReleaseMutex
     """
