@@ -85,7 +85,6 @@ def mapping(world: World) -> Iterator[Case]:
         {
             RAW: raw(limits.raw_add, address),
             OURS: timed("add(1)", add=atomic.add),
-            "winipc mapping": timed("add(0, 1)", add=ours.atomic_add),
             "mp.Value + lock": timed(
                 "lock.acquire(); value.value += 1; lock.release()",
                 value=value,

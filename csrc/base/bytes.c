@@ -1,14 +1,24 @@
-/* bytes.c: index, slice, read, write, find and export a range of memory.
+/* bytes.c: memory of this process that Python may read, write and export.
+ *
+ *     m[0], m[:4], len(m)           # int, bytes; m[:4] = b"abcd"
+ *     m.read(4, offset=8)           # a copy; read_into() fills a buffer
+ *     m.write(b"abcd", 8)           # any buffer, strided ones too
+ *     m.find(b"cd")                 # 10
+ *     m.get(8, "u32")               # get_u32(8); set(), set_u32()
+ *     memoryview(m)                 # no copy, and pins the memory
+ *
+ * Any thread. The object's own type maps and frees the memory; a pin keeps it
+ * for whoever uses it without the GIL. Short work on memory keeps the GIL,
+ * since giving it up costs more. Memory of a file is different: bringing in
+ * a page may take seconds and may fail, so it is touched without the GIL and
+ * under a guard (guard.c), and a page that did not come in is an OSError.
  *
  * Every bound is checked against the object as it is after the arguments are
- * converted, since a conversion can run Python code that closes the object.
- * Memory that a call uses without the GIL is pinned meanwhile. Small copies
- * keep the GIL, since giving it up costs more than they do. Memory that a
- * file is behind is touched under a guard (guard.c): bringing in one of its
- * pages may fail, and that is an OSError here. */
+ * converted: a conversion can run Python code that closes the object. */
 #include "bytes.h"
 
 #include "guard.h"
+#include "number.h"
 
 #define BYTES_OF(self) (&((wi_bytes_object *)(self))->bytes)
 
@@ -204,20 +214,30 @@ wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
 
 /* ------------------------------------------------------------------- work */
 
-enum { WORK_MOVE, WORK_STEP_OUT, WORK_STEP_IN, WORK_FIND };
+typedef enum {
+    WORK_MOVE,
+    WORK_STEP_OUT, /* every step-th byte of the region */
+    WORK_STEP_IN,
+    WORK_FLATTEN, /* a strided buffer */
+    WORK_FIND,
+    WORK_LOAD, /* a number: one access where it is aligned */
+    WORK_STORE,
+} work_kind;
 
 /* One piece of work on the memory, in plain C values: it may run without the
  * GIL and under a guard. */
 typedef struct {
-    int kind;
+    work_kind kind;
     char *to;
     const char *from;
-    size_t size;      /* bytes, or steps */
-    Py_ssize_t step;  /* WORK_STEP_*: of the side that is the region */
-    size_t sub_size;  /* WORK_FIND: of what is looked for, in `to` */
+    size_t size;           /* bytes, or steps */
+    Py_ssize_t step;       /* WORK_STEP_*: of the side that is the region */
+    const Py_buffer *view; /* WORK_FLATTEN: instead of `from` */
+    const char *sub;       /* WORK_FIND: what is looked for */
+    size_t sub_size;
     ptrdiff_t result; /* WORK_FIND: where in `from`, or -1 */
-    PyObject *other;  /* the other side where its pages may fail, borrowed */
-    DWORD other_err;  /* they did */
+    PyObject *file;   /* the other side if its pages may fail, borrowed */
+    DWORD file_err;   /* they did */
 } bytes_work;
 
 static ptrdiff_t
@@ -244,6 +264,21 @@ bytes_find_in(const char *from, size_t size, const char *sub, size_t sub_size)
     return -1;
 }
 
+/* The items of a buffer in C order. */
+static void
+bytes_flatten(char *to, const Py_buffer *view)
+{
+    Py_ssize_t at[PyBUF_MAX_NDIM] = {0};
+    for (Py_ssize_t left = view->len; left > 0; left -= view->itemsize) {
+        memcpy(to, PyBuffer_GetPointer(view, at), (size_t)view->itemsize);
+        to += view->itemsize;
+        for (int d = view->ndim - 1; d >= 0 && ++at[d] == view->shape[d];
+             d--) {
+            at[d] = 0;
+        }
+    }
+}
+
 static void
 bytes_work_now(void *arg)
 {
@@ -262,9 +297,20 @@ bytes_work_now(void *arg)
             work->to[(Py_ssize_t)i * work->step] = work->from[i];
         }
         break;
-    default:
+    case WORK_FLATTEN:
+        bytes_flatten(work->to, work->view);
+        break;
+    case WORK_FIND:
         work->result =
-            bytes_find_in(work->from, work->size, work->to, work->sub_size);
+            bytes_find_in(work->from, work->size, work->sub, work->sub_size);
+        break;
+    case WORK_LOAD:
+        *(uint64_t *)work->to =
+            wi_number_load(work->from, (unsigned)work->size);
+        break;
+    default:
+        wi_number_store(work->to, (unsigned)work->size,
+                        *(const uint64_t *)work->from);
         break;
     }
 }
@@ -274,24 +320,13 @@ static void
 bytes_work_both(void *arg)
 {
     bytes_work *work = arg;
-    if (work->other == NULL) {
+    if (work->file == NULL) {
         bytes_work_now(work);
         return;
     }
-    const wi_bytes *other = BYTES_OF(work->other);
-    work->other_err = wi_guarded(bytes_work_now, work, other->base,
-                                 other->base + other->size);
-}
-
-static DWORD
-bytes_work_guarded(wi_bytes *bytes, bytes_work *work)
-{
-    if (bytes->guarded) {
-        return wi_guarded(bytes_work_both, work, bytes->base,
-                          bytes->base + bytes->size);
-    }
-    bytes_work_both(work);
-    return ERROR_SUCCESS;
+    const wi_bytes *other = BYTES_OF(work->file);
+    work->file_err = wi_guarded(bytes_work_now, work, other->base,
+                                other->base + other->size);
 }
 
 int
@@ -308,40 +343,62 @@ wi_bytes_page_error(PyObject *self, DWORD err)
     return -1;
 }
 
-/* Do the work; the caller has checked that self is open and the range.
- * 0, or -1 with OSError set when a page of the file did not come in. */
-static int
-bytes_do(PyObject *self, bytes_work *work)
-{
-    wi_bytes *bytes = BYTES_OF(self);
-    DWORD err;
-    if (work->size <= BYTES_KEEP_GIL) {
-        err = bytes_work_guarded(bytes, work);
-    }
-    else {
-        bytes->pins++;
-        Py_BEGIN_ALLOW_THREADS
-        err = bytes_work_guarded(bytes, work);
-        Py_END_ALLOW_THREADS
-        wi_bytes_unpin(self);
-    }
-    if (work->other_err != ERROR_SUCCESS) {
-        return wi_bytes_page_error(work->other, work->other_err);
-    }
-    return wi_bytes_page_error(self, err);
-}
-
 int
 wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg)
 {
     wi_bytes *bytes = BYTES_OF(self);
+    DWORD err;
     if (!bytes->guarded) {
         work(arg);
         return 0;
     }
-    return wi_bytes_page_error(
-        self, wi_guarded(work, arg, bytes->base, bytes->base + bytes->size));
+    Py_INCREF(self); /* a caller may only borrow it */
+    bytes->pins++;
+    Py_BEGIN_ALLOW_THREADS
+    err = wi_guarded(work, arg, bytes->base, bytes->base + bytes->size);
+    Py_END_ALLOW_THREADS
+    wi_bytes_unpin(self);
+    int result = wi_bytes_page_error(self, err);
+    Py_DECREF(self);
+    return result;
 }
+
+/* Do the work; the caller has checked that self is open, and the range. self
+ * is NULL where only the other side is memory of ours. */
+static int
+bytes_do(PyObject *self, bytes_work *work)
+{
+    int failed = 0;
+    if (self != NULL && BYTES_OF(self)->guarded) {
+        failed = wi_bytes_guarded(self, bytes_work_both, work);
+    }
+    else if (work->file == NULL && work->size <= BYTES_KEEP_GIL) {
+        bytes_work_now(work);
+    }
+    else {
+        if (self != NULL) {
+            BYTES_OF(self)->pins++;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        bytes_work_both(work);
+        Py_END_ALLOW_THREADS
+        if (self != NULL) {
+            wi_bytes_unpin(self);
+        }
+    }
+    return failed == 0 ? wi_bytes_page_error(work->file, work->file_err) : -1;
+}
+
+int
+wi_bytes_copy(PyObject *self, void *target, const void *source,
+              Py_ssize_t size)
+{
+    bytes_work work = {
+        .kind = WORK_MOVE, .to = target, .from = source, .size = (size_t)size};
+    return bytes_do(self, &work);
+}
+
+/* ------------------------------------------------------- the other side */
 
 PyObject *
 wi_bytes_guarded_source(PyObject *source)
@@ -365,13 +422,56 @@ wi_bytes_guarded_source(PyObject *source)
 }
 
 int
-wi_bytes_copy(PyObject *self, void *target, const void *source,
-              Py_ssize_t size)
+wi_source_take(wi_source *source, PyObject *data, int private_copy)
 {
-    bytes_work work = {
-        .kind = WORK_MOVE, .to = target, .from = source, .size = (size_t)size};
-    return bytes_do(self, &work);
+    memset(source, 0, sizeof(*source));
+    bytes_work work = {.kind = WORK_MOVE};
+    if (PyObject_GetBuffer(data, &source->view, PyBUF_SIMPLE) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        if (PyObject_GetBuffer(data, &source->view, PyBUF_FULL_RO) < 0) {
+            return -1;
+        }
+        work.kind = WORK_FLATTEN;
+    }
+    source->bytes = source->view.buf;
+    source->size = source->view.len;
+    source->file = wi_bytes_guarded_source(data);
+    if (work.kind == WORK_MOVE &&
+        !(private_copy == WI_COPY ||
+          (private_copy == WI_COPY_OF_FILE && source->file != NULL))) {
+        return 0;
+    }
+    source->copy = PyMem_Malloc(source->size > 0 ? (size_t)source->size : 1);
+    if (source->copy == NULL) {
+        PyErr_NoMemory();
+    }
+    else {
+        work.to = source->copy;
+        work.from = source->bytes;
+        work.view = &source->view;
+        work.size = (size_t)source->size;
+        work.file = source->file;
+        if (bytes_do(NULL, &work) == 0) {
+            source->bytes = source->copy;
+            source->file = NULL;
+            return 0;
+        }
+    }
+    wi_source_release(source);
+    return -1;
 }
+
+void
+wi_source_release(wi_source *source)
+{
+    PyBuffer_Release(&source->view);
+    PyMem_Free(source->copy);
+}
+
+/* ------------------------------------------------------ read, write, find */
 
 /* An offset or size; OverflowError when it does not fit, -1 with exception. */
 WI_INLINE Py_ssize_t
@@ -394,33 +494,21 @@ wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out)
     return *out == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* The contiguous bytes of any buffer. Release *view after a 0; *copy is
- * freed with it (PyMem_Free) and holds what was not contiguous. */
-static int
-bytes_of_any(PyObject *data, Py_buffer *view, void **copy)
+/* The result of the work as new bytes. Pinned, as an allocation may run a
+ * finaliser that closes self. */
+static PyObject *
+bytes_make(PyObject *self, bytes_work *work)
 {
-    *copy = NULL;
-    if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) == 0) {
-        return 0;
+    BYTES_OF(self)->pins++;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)work->size);
+    if (bytes != NULL) {
+        work->to = PyBytes_AsString(bytes);
+        if (bytes_do(self, work) < 0) {
+            Py_CLEAR(bytes);
+        }
     }
-    if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
-        return -1;
-    }
-    PyErr_Clear();
-    if (PyObject_GetBuffer(data, view, PyBUF_FULL_RO) < 0) {
-        return -1;
-    }
-    *copy = PyMem_Malloc(view->len > 0 ? (size_t)view->len : 1);
-    if (*copy == NULL) {
-        PyErr_NoMemory();
-    }
-    else if (PyBuffer_ToContiguous(*copy, view, view->len, 'C') == 0) {
-        view->buf = *copy;
-        return 0;
-    }
-    PyMem_Free(*copy);
-    PyBuffer_Release(view);
-    return -1;
+    wi_bytes_unpin(self);
+    return bytes;
 }
 
 static PyObject *
@@ -428,23 +516,16 @@ bytes_get(PyObject *self, Py_ssize_t offset, Py_ssize_t size)
 {
     const char *from = BYTES_OF(self)->base + offset;
     if (size <= BYTES_KEEP_GIL && !BYTES_OF(self)->guarded) {
-        return PyBytes_FromStringAndSize(from, size);
+        BYTES_OF(self)->pins++; /* as above */
+        PyObject *bytes = PyBytes_FromStringAndSize(from, size);
+        wi_bytes_unpin(self);
+        return bytes;
     }
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
-    if (bytes == NULL) {
-        return NULL;
-    }
-    bytes_work work = {.kind = WORK_MOVE,
-                       .to = PyBytes_AsString(bytes),
-                       .from = from,
-                       .size = (size_t)size};
-    if (bytes_do(self, &work) < 0) {
-        Py_CLEAR(bytes);
-    }
-    return bytes;
+    bytes_work work = {.kind = WORK_MOVE, .from = from, .size = (size_t)size};
+    return bytes_make(self, &work);
 }
 
-const char wi_bytes_read_doc[] =
+static const char bytes_read_doc[] =
     "read($self, /, size=-1, offset=0)\n--\n\n"
     "Copy `size` bytes at `offset` (-1 or None: all that follow).\n\n"
     "Raises ValueError when they are not all inside, and OSError\n"
@@ -452,9 +533,9 @@ const char wi_bytes_read_doc[] =
     "Any thread; more than 4 KiB is copied without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.";
 
-PyObject *
-wi_bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames)
+static PyObject *
+bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *kwnames)
 {
     static const char *const names[] = {"size", "offset", NULL};
     PyObject *values[2];
@@ -481,7 +562,7 @@ wi_bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return bytes_get(self, offset, size);
 }
 
-const char wi_bytes_read_into_doc[] =
+static const char bytes_read_into_doc[] =
     "read_into($self, buffer, /, offset=0)\n--\n\n"
     "Fill a writable buffer from `offset` on; return its size.\n\n"
     "Raises ValueError when the mapping has fewer bytes there, and\n"
@@ -489,9 +570,9 @@ const char wi_bytes_read_into_doc[] =
     "be read. Any thread; more than 4 KiB is copied without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.";
 
-PyObject *
-wi_bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
+static PyObject *
+bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
 {
     static const char *const names[] = {"buffer", "offset", NULL};
     PyObject *values[2], *result = NULL;
@@ -503,13 +584,13 @@ wi_bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
+    bytes_work work = {.kind = WORK_MOVE,
+                       .to = view.buf,
+                       .size = (size_t)view.len,
+                       .file = wi_bytes_guarded_source(values[0])};
     if (wi_bytes_check_open(self) == 0 &&
         wi_bytes_check_range(self, offset, view.len, "read_into")) {
-        bytes_work work = {.kind = WORK_MOVE,
-                           .to = view.buf,
-                           .from = BYTES_OF(self)->base + offset,
-                           .size = (size_t)view.len,
-                           .other = wi_bytes_guarded_source(values[0])};
+        work.from = BYTES_OF(self)->base + offset;
         if (bytes_do(self, &work) == 0) {
             result = PyLong_FromSsize_t(view.len);
         }
@@ -518,7 +599,7 @@ wi_bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return result;
 }
 
-const char wi_bytes_write_doc[] =
+static const char bytes_write_doc[] =
     "write($self, data, /, offset=0)\n--\n\n"
     "Copy any bytes-like object to `offset`; return its size.\n\n"
     "Raises ValueError when it does not fit, TypeError when the\n"
@@ -527,9 +608,9 @@ const char wi_bytes_write_doc[] =
     "Any thread; more than 4 KiB is copied without the GIL.\n\n"
     "Win32: none, a copy into mapped memory.";
 
-PyObject *
-wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-               PyObject *kwnames)
+static PyObject *
+bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *kwnames)
 {
     static const char *const names[] = {"data", "offset", NULL};
     PyObject *values[2], *result = NULL;
@@ -549,8 +630,7 @@ wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         /* Short and common: no buffer to take and release. */
         Py_ssize_t size = PyBytes_Size(values[0]);
         if (size <= BYTES_KEEP_GIL) {
-            if (wi_bytes_check_open(self) < 0 ||
-                wi_bytes_check_writable(self) < 0 ||
+            if (wi_bytes_check_writable(self) < 0 ||
                 !wi_bytes_check_range(self, offset, size, "write")) {
                 return NULL;
             }
@@ -559,28 +639,26 @@ wi_bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
             return PyLong_FromSsize_t(size);
         }
     }
-    Py_buffer view;
-    void *copy;
-    if (bytes_of_any(values[0], &view, &copy) < 0) {
+    wi_source source;
+    if (wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
         return NULL;
     }
-    if (wi_bytes_check_open(self) == 0 && wi_bytes_check_writable(self) == 0 &&
-        wi_bytes_check_range(self, offset, view.len, "write")) {
+    if (wi_bytes_check_writable(self) == 0 &&
+        wi_bytes_check_range(self, offset, source.size, "write")) {
         bytes_work work = {.kind = WORK_MOVE,
                            .to = BYTES_OF(self)->base + offset,
-                           .from = view.buf,
-                           .size = (size_t)view.len,
-                           .other = wi_bytes_guarded_source(values[0])};
+                           .from = source.bytes,
+                           .size = (size_t)source.size,
+                           .file = source.file};
         if (bytes_do(self, &work) == 0) {
-            result = PyLong_FromSsize_t(view.len);
+            result = PyLong_FromSsize_t(source.size);
         }
     }
-    PyBuffer_Release(&view);
-    PyMem_Free(copy);
+    wi_source_release(&source);
     return result;
 }
 
-const char wi_bytes_find_doc[] =
+static const char bytes_find_doc[] =
     "find($self, sub, /, start=0, end=None)\n--\n\n"
     "The lowest offset in [start, end) where `sub` begins, or -1.\n\n"
     "`start` and `end` are cut to the mapping as bytes.find() does.\n"
@@ -588,19 +666,18 @@ const char wi_bytes_find_doc[] =
     "Any thread; more than 4 KiB is searched without the GIL.\n\n"
     "Win32: none, a look at mapped memory.";
 
-PyObject *
-wi_bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames)
+static PyObject *
+bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *kwnames)
 {
     static const char *const names[] = {"sub", "start", "end", NULL};
     PyObject *values[3], *result = NULL;
     Py_ssize_t start, end;
-    Py_buffer view;
-    void *copy;
+    wi_source source;
     if (wi_fast_args("find", names, 1, args, nargs, kwnames, values) < 0 ||
         wi_bytes_optional(values[1], 0, &start) < 0 ||
         wi_bytes_optional(values[2], PY_SSIZE_T_MAX, &end) < 0 ||
-        bytes_of_any(values[0], &view, &copy) < 0) {
+        wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
         return NULL;
     }
     if (wi_bytes_check_open(self) == 0) {
@@ -609,11 +686,12 @@ wi_bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         end = end < 0 ? 0 : end;
         start = start < 0 ? start + size : start;
         start = start < 0 ? 0 : start;
-        bytes_work work = {.kind = WORK_FIND, .result = -1};
+        bytes_work work = {.kind = WORK_FIND,
+                           .sub = source.bytes,
+                           .sub_size = (size_t)source.size,
+                           .result = -1,
+                           .file = source.file};
         if (start <= end) {
-            work.to = view.buf;
-            work.sub_size = (size_t)view.len;
-            work.other = wi_bytes_guarded_source(values[0]);
             work.from = BYTES_OF(self)->base + start;
             work.size = (size_t)(end - start);
         }
@@ -622,153 +700,131 @@ wi_bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                 work.result < 0 ? -1 : start + (Py_ssize_t)work.result);
         }
     }
-    PyBuffer_Release(&view);
-    PyMem_Free(copy);
+    wi_source_release(&source);
     return result;
 }
 
 /* ---------------------------------------------------------------- numbers */
 
-/* Where `size` bytes at the offset in `value` are, or NULL with exception. */
+/* Where a number at this offset is, or NULL with an exception. */
 WI_INLINE char *
-bytes_number_at(PyObject *self, PyObject *value, Py_ssize_t size,
-                const char *what)
+bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
 {
-    Py_ssize_t offset = bytes_ssize(value);
-    if (offset == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    if (wi_bytes_check_open(self) < 0 ||
-        !wi_bytes_check_range(self, offset, size, what)) {
+    Py_ssize_t offset = bytes_ssize(offset_arg);
+    if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0 ||
+        !wi_bytes_check_range(self, offset, kind->size, kind->name)) {
         return NULL;
     }
     return BYTES_OF(self)->base + offset;
 }
 
-static int
-bytes_number_move(PyObject *self, void *to, const void *from, size_t size)
+WI_INLINE PyObject *
+bytes_get_number(PyObject *self, const wi_number *kind, PyObject *offset)
 {
-    bytes_work work = {
-        .kind = WORK_MOVE, .to = to, .from = from, .size = size};
-    return bytes_do(self, &work);
-}
-
-static int
-bytes_long(PyObject *value, long long *out)
-{
-    PyObject *index = PyNumber_Index(value);
-    if (index == NULL) {
-        return -1;
+    const char *at = bytes_number_at(self, kind, offset);
+    if (at == NULL) {
+        return NULL;
     }
-    *out = PyLong_AsLongLong(index);
-    Py_DECREF(index);
-    return *out == -1 && PyErr_Occurred() ? -1 : 0;
-}
-
-static int
-bytes_ulong(PyObject *value, unsigned long long *out)
-{
-    PyObject *index = PyNumber_Index(value);
-    if (index == NULL) {
-        return -1;
+    if (!BYTES_OF(self)->guarded) {
+        return wi_number_to_python(kind, wi_number_load(at, kind->size));
     }
-    *out = PyLong_AsUnsignedLongLong(index);
-    Py_DECREF(index);
-    return *out == (unsigned long long)-1 && PyErr_Occurred() ? -1 : 0;
+    uint64_t bits;
+    bytes_work work = {.kind = WORK_LOAD,
+                       .to = (char *)&bits,
+                       .from = at,
+                       .size = kind->size};
+    return bytes_do(self, &work) < 0 ? NULL : wi_number_to_python(kind, bits);
 }
 
-static int
-bytes_double(PyObject *value, double *out)
+WI_INLINE PyObject *
+bytes_set_number(PyObject *self, const wi_number *kind, PyObject *offset,
+                 PyObject *value)
 {
-    *out = PyFloat_AsDouble(value);
-    return *out == -1.0 && PyErr_Occurred() ? -1 : 0;
+    uint64_t bits;
+    if (wi_number_from(kind, value, 0, &bits) < 0) {
+        return NULL;
+    }
+    char *at = bytes_number_at(self, kind, offset);
+    if (at == NULL || wi_bytes_check_writable(self) < 0) {
+        return NULL;
+    }
+    if (!BYTES_OF(self)->guarded) {
+        wi_number_store(at, kind->size, bits);
+        Py_RETURN_NONE;
+    }
+    bytes_work work = {.kind = WORK_STORE,
+                       .to = at,
+                       .from = (const char *)&bits,
+                       .size = kind->size};
+    if (bytes_do(self, &work) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
-/* A number at its natural alignment is read and written by one access, so a
- * peer never sees half of it (of 8 bytes only in a 64-bit process). */
-#define BYTES_NUMBER(name, type, wide, from_py, to_py, fits)                  \
-    PyObject *wi_bytes_get_##name(PyObject *self, PyObject *offset)           \
+static const char bytes_get_doc[] =
+    "get($self, offset, type, /)\n--\n\n"
+    "The number of this type at `offset`, in the machine's byte order.\n\n"
+    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64; codes of the struct\n"
+    "module and names of a ValueType mean the same. A number at its natural\n"
+    "alignment is read in one access. get_i32(offset) and so on are quicker.\n"
+    "Raises ValueError when it is not inside, OSError as read() does.\n\n"
+    "Win32: none, a read of mapped memory.";
+
+static PyObject *
+bytes_get_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "get() takes an offset and a type");
+        return NULL;
+    }
+    const wi_number *kind = wi_number_named(args[1]);
+    return kind == NULL ? NULL : bytes_get_number(self, kind, args[0]);
+}
+
+static const char bytes_set_doc[] =
+    "set($self, offset, type, value, /)\n--\n\n"
+    "Put a number of this type at `offset`, as get() reads it.\n\n"
+    "Raises OverflowError when `value` does not fit in the type.\n\n"
+    "Win32: none, a write to mapped memory.";
+
+static PyObject *
+bytes_set_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError,
+                        "set() takes an offset, a type and a value");
+        return NULL;
+    }
+    const wi_number *kind = wi_number_named(args[1]);
+    return kind == NULL ? NULL
+                        : bytes_set_number(self, kind, args[0], args[2]);
+}
+
+#define BYTES_SHORTCUT(name, ...)                                             \
+    static PyObject *bytes_get_##name(PyObject *self, PyObject *offset)       \
     {                                                                         \
-        const char *at =                                                      \
-            bytes_number_at(self, offset, sizeof(type), "get_" #name);        \
-        type number;                                                          \
-        if (at == NULL) {                                                     \
-            return NULL;                                                      \
-        }                                                                     \
-        if (BYTES_OF(self)->guarded) {                                        \
-            if (bytes_number_move(self, &number, at, sizeof(type)) < 0) {     \
-                return NULL;                                                  \
-            }                                                                 \
-        }                                                                     \
-        else if ((uintptr_t)at % sizeof(type) == 0) {                         \
-            number = *(const volatile type *)at;                              \
-        }                                                                     \
-        else {                                                                \
-            memcpy(&number, at, sizeof(type));                                \
-        }                                                                     \
-        return to_py(number);                                                 \
+        return bytes_get_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],     \
+                                offset);                                      \
     }                                                                         \
-    PyObject *wi_bytes_set_##name(PyObject *self, PyObject *const *args,      \
-                                  Py_ssize_t nargs)                           \
+    static PyObject *bytes_set_##name(PyObject *self, PyObject *const *args,  \
+                                      Py_ssize_t nargs)                       \
     {                                                                         \
-        wide value;                                                           \
         if (nargs != 2) {                                                     \
             PyErr_SetString(PyExc_TypeError,                                  \
-                            "set_" #name "() takes offset and value");        \
+                            "set_" #name "() takes an offset and a value");   \
             return NULL;                                                      \
         }                                                                     \
-        if (from_py(args[1], &value) < 0) {                                   \
-            return NULL;                                                      \
-        }                                                                     \
-        type number = (type)value;                                            \
-        if (!(fits)) {                                                        \
-            PyErr_Format(PyExc_OverflowError, "%R does not fit in " #name,    \
-                         args[1]);                                            \
-            return NULL;                                                      \
-        }                                                                     \
-        char *at =                                                            \
-            bytes_number_at(self, args[0], sizeof(type), "set_" #name);       \
-        if (at == NULL || wi_bytes_check_writable(self) < 0) {                \
-            return NULL;                                                      \
-        }                                                                     \
-        if (BYTES_OF(self)->guarded) {                                        \
-            if (bytes_number_move(self, at, &number, sizeof(type)) < 0) {     \
-                return NULL;                                                  \
-            }                                                                 \
-        }                                                                     \
-        else if ((uintptr_t)at % sizeof(type) == 0) {                         \
-            *(volatile type *)at = number;                                    \
-        }                                                                     \
-        else {                                                                \
-            memcpy(at, &number, sizeof(type));                                \
-        }                                                                     \
-        return Py_NewRef(Py_None);                                            \
+        return bytes_set_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],     \
+                                args[0], args[1]);                            \
     }
 
-BYTES_NUMBER(i8, int8_t, long long, bytes_long, PyLong_FromLong,
-             (long long)number == value)
-BYTES_NUMBER(i16, int16_t, long long, bytes_long, PyLong_FromLong,
-             (long long)number == value)
-BYTES_NUMBER(i32, int32_t, long long, bytes_long, PyLong_FromLong,
-             (long long)number == value)
-BYTES_NUMBER(i64, int64_t, long long, bytes_long, PyLong_FromLongLong, 1)
-BYTES_NUMBER(u8, uint8_t, unsigned long long, bytes_ulong, PyLong_FromLong,
-             (unsigned long long)number == value)
-BYTES_NUMBER(u16, uint16_t, unsigned long long, bytes_ulong, PyLong_FromLong,
-             (unsigned long long)number == value)
-BYTES_NUMBER(u32, uint32_t, unsigned long long, bytes_ulong,
-             PyLong_FromUnsignedLong, (unsigned long long)number == value)
-BYTES_NUMBER(u64, uint64_t, unsigned long long, bytes_ulong,
-             PyLong_FromUnsignedLongLong, 1)
-/* A finite number must not become infinite on its way. */
-BYTES_NUMBER(f32, float, double, bytes_double, PyFloat_FromDouble,
-             value - value != 0 || number - number == 0)
-BYTES_NUMBER(f64, double, double, bytes_double, PyFloat_FromDouble, 1)
+WI_NUMBERS(BYTES_SHORTCUT)
 
 /* ------------------------------------------------------------ subscripts */
 
-Py_ssize_t
-wi_bytes_length(PyObject *self)
+static Py_ssize_t
+bytes_length(PyObject *self)
 {
     if (wi_bytes_check_open(self) < 0) {
         return -1;
@@ -794,18 +850,6 @@ bytes_index(PyObject *self, PyObject *key)
     return index;
 }
 
-/* A slice as [] takes it. The number of bytes, or -1 with an exception. */
-static Py_ssize_t
-bytes_slice(PyObject *self, PyObject *key, Py_ssize_t *start, Py_ssize_t *step)
-{
-    Py_ssize_t stop;
-    if (PySlice_Unpack(key, start, &stop, step) < 0 ||
-        wi_bytes_check_open(self) < 0) {
-        return -1;
-    }
-    return PySlice_AdjustIndices(BYTES_OF(self)->size, start, &stop, *step);
-}
-
 static PyObject *
 bytes_key_error(PyObject *key)
 {
@@ -814,8 +858,8 @@ bytes_key_error(PyObject *key)
     return NULL;
 }
 
-PyObject *
-wi_bytes_item(PyObject *self, Py_ssize_t index)
+static PyObject *
+bytes_item(PyObject *self, Py_ssize_t index)
 {
     if (wi_bytes_check_open(self) < 0) {
         return NULL;
@@ -831,37 +875,31 @@ wi_bytes_item(PyObject *self, Py_ssize_t index)
     return PyLong_FromLong(byte);
 }
 
-PyObject *
-wi_bytes_subscript(PyObject *self, PyObject *key)
+static PyObject *
+bytes_subscript(PyObject *self, PyObject *key)
 {
     if (PyIndex_Check(key)) {
         Py_ssize_t index = bytes_index(self, key);
-        return index < 0 ? NULL : wi_bytes_item(self, index);
+        return index < 0 ? NULL : bytes_item(self, index);
     }
     if (!PySlice_Check(key)) {
         return bytes_key_error(key);
     }
-    Py_ssize_t start, step;
-    Py_ssize_t size = bytes_slice(self, key, &start, &step);
-    if (size < 0) {
+    Py_ssize_t start, stop, step;
+    if (PySlice_Unpack(key, &start, &stop, &step) < 0 ||
+        wi_bytes_check_open(self) < 0) {
         return NULL;
     }
+    Py_ssize_t size =
+        PySlice_AdjustIndices(BYTES_OF(self)->size, &start, &stop, step);
     if (step == 1 || size == 0) {
         return bytes_get(self, size == 0 ? 0 : start, size);
     }
-    PyObject *result = PyBytes_FromStringAndSize(NULL, size);
-    if (result == NULL) {
-        return NULL;
-    }
     bytes_work work = {.kind = WORK_STEP_OUT,
-                       .to = PyBytes_AsString(result),
                        .from = BYTES_OF(self)->base + start,
                        .size = (size_t)size,
                        .step = step};
-    if (bytes_do(self, &work) < 0) {
-        Py_CLEAR(result);
-    }
-    return result;
+    return bytes_make(self, &work);
 }
 
 static int
@@ -887,61 +925,37 @@ static int
 bytes_set_slice(PyObject *self, PyObject *key, PyObject *value)
 {
     int failed = -1;
-    PyObject *copy = NULL;
-    void *flat;
-    Py_buffer data;
-    Py_ssize_t start, step;
-    if (bytes_of_any(value, &data, &flat) < 0) {
+    wi_source data;
+    Py_ssize_t start, stop, step;
+    /* With steps the value may be a view of this very memory: read it first. */
+    if (PySlice_Unpack(key, &start, &stop, &step) < 0 ||
+        wi_source_take(&data, value, step == 1 ? WI_NO_COPY : WI_COPY) < 0) {
         return -1;
     }
-    Py_ssize_t size = bytes_slice(self, key, &start, &step);
-    if (size < 0 || wi_bytes_check_writable(self) < 0) {
-        goto done;
-    }
-    if (size != data.len) {
-        PyErr_Format(PyExc_ValueError,
-                     "%zd bytes cannot replace a slice of %zd", data.len,
-                     size);
-        goto done;
-    }
-    if (size == 0) {
-        failed = 0;
-        goto done;
-    }
-    bytes_work work = {.kind = WORK_MOVE,
-                       .to = BYTES_OF(self)->base + start,
-                       .from = data.buf,
-                       .size = (size_t)size};
-    work.other = wi_bytes_guarded_source(value);
-    if (step != 1) {
-        /* The value may be a view of this very memory: read it first. */
-        copy = PyBytes_FromStringAndSize(NULL, data.len);
-        if (copy == NULL) {
-            goto done;
+    if (wi_bytes_check_writable(self) == 0) {
+        Py_ssize_t size =
+            PySlice_AdjustIndices(BYTES_OF(self)->size, &start, &stop, step);
+        bytes_work work = {.kind = step == 1 ? WORK_MOVE : WORK_STEP_IN,
+                           .to = BYTES_OF(self)->base + start,
+                           .from = data.bytes,
+                           .size = (size_t)size,
+                           .step = step,
+                           .file = data.file};
+        if (size != data.size) {
+            PyErr_Format(PyExc_ValueError,
+                         "%zd bytes cannot replace a slice of %zd", data.size,
+                         size);
         }
-        bytes_work first = {.kind = WORK_MOVE,
-                            .to = PyBytes_AsString(copy),
-                            .from = data.buf,
-                            .size = (size_t)size,
-                            .other = work.other};
-        if (bytes_do(self, &first) < 0) {
-            goto done;
+        else {
+            failed = size == 0 ? 0 : bytes_do(self, &work);
         }
-        work.kind = WORK_STEP_IN;
-        work.from = first.to;
-        work.step = step;
-        work.other = NULL;
     }
-    failed = bytes_do(self, &work);
-done:
-    Py_XDECREF(copy);
-    PyBuffer_Release(&data);
-    PyMem_Free(flat);
+    wi_source_release(&data);
     return failed;
 }
 
-int
-wi_bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
+static int
+bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
 {
     if (value == NULL) {
         return bytes_raise(self, PyExc_TypeError,
@@ -975,9 +989,75 @@ wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags)
     return 0;
 }
 
-void
-wi_bytes_releasebuffer(PyObject *self, Py_buffer *view)
+static void
+bytes_releasebuffer(PyObject *self, Py_buffer *Py_UNUSED(view))
 {
-    WI_UNUSED(view);
     wi_bytes_unpin(self);
+}
+
+/* ------------------------------------------------------------------- type */
+
+static int
+bytes_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+#define BYTES_FAST(f) ((PyCFunction)(void (*)(void))(f))
+
+#define BYTES_SHORTCUT_METHODS(name, ...)                                     \
+    {"get_" #name, bytes_get_##name, METH_O,                                  \
+     "get_" #name "($self, offset, /)\n--\n\n"                                \
+     "get(offset, '" #name "')."},                                            \
+        {"set_" #name, BYTES_FAST(bytes_set_##name), METH_FASTCALL,           \
+         "set_" #name "($self, offset, value, /)\n--\n\n"                     \
+         "set(offset, '" #name "', value)."},
+
+static PyMethodDef bytes_methods[] = {
+    {"read", BYTES_FAST(bytes_read), METH_FASTCALL | METH_KEYWORDS,
+     bytes_read_doc},
+    {"read_into", BYTES_FAST(bytes_read_into), METH_FASTCALL | METH_KEYWORDS,
+     bytes_read_into_doc},
+    {"write", BYTES_FAST(bytes_write), METH_FASTCALL | METH_KEYWORDS,
+     bytes_write_doc},
+    {"find", BYTES_FAST(bytes_find), METH_FASTCALL | METH_KEYWORDS,
+     bytes_find_doc},
+    {"get", BYTES_FAST(bytes_get_any), METH_FASTCALL, bytes_get_doc},
+    {"set", BYTES_FAST(bytes_set_any), METH_FASTCALL, bytes_set_doc},
+    WI_NUMBERS(BYTES_SHORTCUT_METHODS){NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(bytes_doc,
+             "Memory of this process: what mappings, their views, sections\n"
+             "and GlobalMemory have in common.");
+
+static PyType_Slot bytes_slots[] = {
+    {Py_tp_doc, (void *)bytes_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_traverse, bytes_traverse},
+    {Py_tp_iter, PySeqIter_New},
+    {Py_tp_methods, bytes_methods},
+    {Py_mp_length, bytes_length},
+    {Py_sq_length, bytes_length},
+    {Py_mp_subscript, bytes_subscript},
+    {Py_mp_ass_subscript, bytes_ass_subscript},
+    {Py_sq_item, bytes_item},
+    {Py_bf_getbuffer, wi_bytes_getbuffer},
+    {Py_bf_releasebuffer, bytes_releasebuffer},
+    {0, NULL},
+};
+
+static PyType_Spec bytes_spec = {
+    .name = "winipc._core.Memory",
+    .basicsize = sizeof(wi_bytes_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = bytes_slots,
+};
+
+int
+wi_bytes_init(PyObject *module, wi_state *state)
+{
+    return wi_add_type(module, &bytes_spec, &state->bytes_type);
 }

@@ -1,9 +1,9 @@
-/* bytes.h: what a mapping, a view and a section have in common.
+/* bytes.h: what a mapping, a view, a section and GlobalMemory have in common.
  *
- * A range of memory of this process that Python may index, slice, read,
- * write and export. An object that has one starts with WI_BYTES_HEAD and then
- * puts WI_BYTES_METHODS and WI_BYTES_SLOTS into its tables: nothing has to be
- * written again, and every access goes through the same checks.
+ * Memory of this process that Python may index, slice, read, write and export;
+ * see bytes.c. An object that is such memory starts with WI_BYTES_HEAD, and its
+ * type has state->bytes_type as its base: every access goes through the same
+ * checks.
  */
 #ifndef WINIPC_BASE_BYTES_H
 #define WINIPC_BASE_BYTES_H
@@ -76,100 +76,41 @@ Py_ssize_t wi_bytes_offset(PyObject *value, Py_ssize_t limit);
  * range is checked. 0, or -1 with an exception. */
 int wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out);
 
-/* The bytes-like arguments every such object takes: METH_FASTCALL |
- * METH_KEYWORDS functions. */
-PyObject *wi_bytes_read(PyObject *self, PyObject *const *args,
-                        Py_ssize_t nargs, PyObject *kwnames);
-PyObject *wi_bytes_read_into(PyObject *self, PyObject *const *args,
-                             Py_ssize_t nargs, PyObject *kwnames);
-PyObject *wi_bytes_write(PyObject *self, PyObject *const *args,
-                         Py_ssize_t nargs, PyObject *kwnames);
-PyObject *wi_bytes_find(PyObject *self, PyObject *const *args,
-                        Py_ssize_t nargs, PyObject *kwnames);
-
-/* get_i32(offset) is METH_O, set_i32(offset, value) METH_FASTCALL; so for
- * every kind of number. */
-#define WI_BYTES_NUMBERS(X)                                                   \
-    X(i8, "signed byte")                                                      \
-    X(i16, "signed 16-bit number")                                            \
-    X(i32, "signed 32-bit number")                                            \
-    X(i64, "signed 64-bit number")                                            \
-    X(u8, "byte")                                                             \
-    X(u16, "unsigned 16-bit number")                                          \
-    X(u32, "unsigned 32-bit number")                                          \
-    X(u64, "unsigned 64-bit number")                                          \
-    X(f32, "32-bit float")                                                    \
-    X(f64, "64-bit float")
-#define WI_BYTES_DECLARE(name, what)                                          \
-    PyObject *wi_bytes_get_##name(PyObject *self, PyObject *offset);          \
-    PyObject *wi_bytes_set_##name(PyObject *self, PyObject *const *args,      \
-                                  Py_ssize_t nargs);
-WI_BYTES_NUMBERS(WI_BYTES_DECLARE)
-#undef WI_BYTES_DECLARE
-
-/* Slots. */
-Py_ssize_t wi_bytes_length(PyObject *self);
-PyObject *wi_bytes_subscript(PyObject *self, PyObject *key);
-int wi_bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value);
-PyObject *wi_bytes_item(PyObject *self, Py_ssize_t index);
+/* Fills the buffer and pins the memory. */
 int wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags);
-void wi_bytes_releasebuffer(PyObject *self, Py_buffer *view);
 
-extern const char wi_bytes_read_doc[];
-extern const char wi_bytes_read_into_doc[];
-extern const char wi_bytes_write_doc[];
-extern const char wi_bytes_find_doc[];
-
-#define WI_BYTES_NUMBER_METHODS(name, what)                                   \
-    {"get_" #name, wi_bytes_get_##name, METH_O,                               \
-     "get_" #name "($self, offset, /)\n--\n\n"                                \
-     "The " what " at `offset`, in the machine's byte order.\n\n"             \
-     "At its natural alignment it is read in one access.\n\n"                 \
-     "Win32: none, a read of mapped memory."},                                \
-        {"set_" #name, (PyCFunction)(void (*)(void))wi_bytes_set_##name,      \
-         METH_FASTCALL,                                                       \
-         "set_" #name "($self, offset, value, /)\n--\n\n"                     \
-         "Put a " what " at `offset`, in the machine's byte order.\n\n"       \
-         "At its natural alignment it is written in one access.\n"            \
-         "Raises OverflowError when `value` does not fit.\n\n"                \
-         "Win32: none, a write to mapped memory."},
-
-#define WI_BYTES_METHODS                                                      \
-    {"read", (PyCFunction)(void (*)(void))wi_bytes_read,                      \
-     METH_FASTCALL | METH_KEYWORDS, wi_bytes_read_doc},                       \
-        {"read_into", (PyCFunction)(void (*)(void))wi_bytes_read_into,        \
-         METH_FASTCALL | METH_KEYWORDS, wi_bytes_read_into_doc},              \
-        {"write", (PyCFunction)(void (*)(void))wi_bytes_write,                \
-         METH_FASTCALL | METH_KEYWORDS, wi_bytes_write_doc},                  \
-        WI_BYTES_NUMBERS(WI_BYTES_NUMBER_METHODS)                             \
-    {                                                                         \
-        "find", (PyCFunction)(void (*)(void))wi_bytes_find,                   \
-            METH_FASTCALL | METH_KEYWORDS, wi_bytes_find_doc                  \
-    }
-
-#define WI_BYTES_SLOTS                                                        \
-    {Py_mp_length, wi_bytes_length}, {Py_sq_length, wi_bytes_length},         \
-        {Py_mp_subscript, wi_bytes_subscript},                                \
-        {Py_mp_ass_subscript, wi_bytes_ass_subscript},                        \
-        {Py_sq_item, wi_bytes_item}, {Py_bf_getbuffer, wi_bytes_getbuffer},   \
-    {                                                                         \
-        Py_bf_releasebuffer, wi_bytes_releasebuffer                           \
-    }
-
-/* Work of a few instructions on this memory, with the GIL kept. 0, or -1 with
- * OSError set when a page of the file behind it did not come in. */
+/* Work of a few instructions on this memory, which is open: plain C that needs
+ * no GIL. It is given up for memory of a file, and self pinned meanwhile.
+ * OSError when a page of the file did not come in. */
 int wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg);
+
+/* The bytes of any buffer that are to be read, as plain C values. */
+typedef struct {
+    const char *bytes;
+    Py_ssize_t size;
+    PyObject *file; /* ours if its pages may fail to come in, borrowed */
+    Py_buffer view;
+    void *copy;
+} wi_source;
+
+/* What is not contiguous is copied in any case; WI_COPY_OF_FILE copies also
+ * what may fail to come in, WI_COPY everything. */
+enum { WI_NO_COPY, WI_COPY_OF_FILE, WI_COPY };
+
+/* Release it after a 0. It may run Python code and give up the GIL. */
+int wi_source_take(wi_source *source, PyObject *data, int private_copy);
+void wi_source_release(wi_source *source);
 
 /* The object of ours behind `source`, itself or under memoryviews, whose
  * pages may fail to come in; borrowed, or NULL when there is none. */
 PyObject *wi_bytes_guarded_source(PyObject *source);
 
-/* What a guard returned: 0, or -1 with OSError about self set. */
+/* OSError about self for what a guard returned, unless that is success. */
 int wi_bytes_page_error(PyObject *self, DWORD err);
 
-/* Copy between this memory and private memory; the one place where it
- * happens. Large copies run without the GIL; self is pinned meanwhile.
- * 0, or -1 with OSError when a page of a file did not come in. */
+/* Copy between this memory and private memory. Large copies, and those of
+ * files, run without the GIL; self is pinned meanwhile. OSError when a page of
+ * a file did not come in. */
 int wi_bytes_copy(PyObject *self, void *target, const void *source,
                   Py_ssize_t size);
 

@@ -47,6 +47,7 @@
     X(PyObject, EndOfStream)                                                  \
     X(PyObject, message_numbers)                                              \
     X(PyObject, send_hooks)                                                   \
+    X(PyTypeObject, bytes_type)                                               \
     X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
@@ -84,6 +85,10 @@ wi_state *wi_state_of(PyTypeObject *type);
  * under the spec's short name. */
 int wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 
+/* The same for a type that inherits from another one of ours. */
+int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+                   PyTypeObject **slot);
+
 /* A zeroed instance of type (a type of ours or a Python subclass). */
 void *wi_alloc(PyTypeObject *type);
 
@@ -94,6 +99,7 @@ PyObject *wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
  * saved the current exception and restores it after. */
 void wi_warn_unclosed(PyObject *self);
 
+int wi_bytes_init(PyObject *module, wi_state *state);
 int wi_region_init(PyObject *module, wi_state *state);
 int wi_mapping_init(PyObject *module, wi_state *state);
 int wi_snapshot_init(PyObject *module, wi_state *state);

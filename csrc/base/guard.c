@@ -9,8 +9,9 @@
  * MSVC has __try for it. Other compilers get the same from a vectored
  * handler: it is called on the thread that faulted, finds that thread's guard
  * in a TLS slot, and resumes at the context that was captured before the
- * work began. The handler is there only while a region needs it (see
- * wi_guard_new), so importing the module changes nothing process-wide.
+ * work began. One handler serves all mapped files. It is there only while
+ * there is one (wi_guard_hold), so importing the module changes nothing
+ * process-wide.
  *
  * The work must not call Python, take locks or allocate, but may be guarded
  * itself, with a range of its own: after a fault it is simply not finished. */
@@ -42,16 +43,14 @@ guard_error(const EXCEPTION_RECORD *record, const char *low, const char *high)
 #if defined(_MSC_VER)
 
 int
-wi_guard_new(void **guard)
+wi_guard_hold(void)
 {
-    *guard = NULL;
     return 0;
 }
 
 void
-wi_guard_free(void *guard)
+wi_guard_drop(void)
 {
-    WI_UNUSED(guard);
 }
 
 DWORD
@@ -87,11 +86,9 @@ static INIT_ONCE guard_once = INIT_ONCE_STATIC_INIT;
 static DWORD guard_slot = TLS_OUT_OF_INDEXES;
 
 static BOOL CALLBACK
-guard_make_slot(INIT_ONCE *once, void *parameter, void **context)
+guard_make_slot(INIT_ONCE *Py_UNUSED(once), void *Py_UNUSED(parameter),
+                void **Py_UNUSED(context))
 {
-    WI_UNUSED(once);
-    WI_UNUSED(parameter);
-    WI_UNUSED(context);
     guard_slot = TlsAlloc();
     return guard_slot != TLS_OUT_OF_INDEXES;
 }
@@ -118,22 +115,36 @@ guard_handler(EXCEPTION_POINTERS *info)
     return answer;
 }
 
+/* The handler, and how many hold it. */
+static SRWLOCK guard_lock = SRWLOCK_INIT;
+static size_t guard_holders;
+static void *guard_added;
+
 int
-wi_guard_new(void **guard)
+wi_guard_hold(void)
 {
-    *guard = NULL;
-    if (InitOnceExecuteOnce(&guard_once, guard_make_slot, NULL, NULL)) {
-        *guard = AddVectoredExceptionHandler(1, guard_handler);
+    if (!InitOnceExecuteOnce(&guard_once, guard_make_slot, NULL, NULL)) {
+        return -1;
     }
-    return *guard == NULL ? -1 : 0;
+    AcquireSRWLockExclusive(&guard_lock);
+    if (guard_holders == 0) {
+        guard_added = AddVectoredExceptionHandler(1, guard_handler);
+    }
+    int result = guard_added == NULL ? -1 : 0;
+    guard_holders += result == 0;
+    ReleaseSRWLockExclusive(&guard_lock);
+    return result;
 }
 
 void
-wi_guard_free(void *guard)
+wi_guard_drop(void)
 {
-    if (guard != NULL) {
-        RemoveVectoredExceptionHandler(guard);
+    AcquireSRWLockExclusive(&guard_lock);
+    if (--guard_holders == 0) {
+        RemoveVectoredExceptionHandler(guard_added);
+        guard_added = NULL;
     }
+    ReleaseSRWLockExclusive(&guard_lock);
 }
 
 /* Runs twice past RtlCaptureContext when the work faults. Nothing here may

@@ -6,9 +6,10 @@
 
 typedef void (*wi_guarded_fn)(void *arg);
 
-/* Whoever calls wi_guarded() owns a guard meanwhile. 0, or -1. */
-int wi_guard_new(void **guard);
-void wi_guard_free(void *guard);
+/* A caller of wi_guarded() holds the handler meanwhile. 0, or -1 when there is
+ * no memory for it, with no exception set. Any thread, with or without GIL. */
+int wi_guard_hold(void);
+void wi_guard_drop(void);
 
 /* Run work(arg). ERROR_SUCCESS when it finished; ERROR_SWAPERROR when a page
  * could not be brought in, ERROR_NOACCESS when one in [low, high) is gone. */

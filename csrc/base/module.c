@@ -27,7 +27,15 @@ wi_state_of(PyTypeObject *type)
 int
 wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
 {
-    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return wi_add_subtype(module, spec, NULL, slot);
+}
+
+int
+wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
+               PyTypeObject **slot)
+{
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec,
+                                                     (PyObject *)base);
     if (*slot == NULL) {
         return -1;
     }
@@ -107,6 +115,7 @@ typedef int (*module_init_fn)(PyObject *module, wi_state *state);
 /* One a line: each room adds its own. */
 /* clang-format off */
 static const module_init_fn module_parts[] = {
+    wi_bytes_init,
     wi_region_init,
     wi_mapping_init,
     wi_snapshot_init,

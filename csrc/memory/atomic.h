@@ -1,18 +1,15 @@
 /* atomic.h: interlocked operations on memory that other processes share.
  *
- * The first part is plain C: wi_atomic_<op><bits>(address, ...) for 8, 16, 32
- * and 64 bits, sequentially consistent, what Win32 calls Interlocked*. The
- * address is aligned to its width; the caller has checked that. Each returns
- * the value before the operation. A load does not write, so it also works on
- * read-only memory.
- *
- * The second part gives Python methods to objects that start with
- * WI_BYTES_HEAD.
+ * wi_atomic_<op><bits>(address, ...) for 8, 16, 32 and 64 bits, in plain C:
+ * sequentially consistent, what Win32 calls Interlocked*. The address is
+ * aligned to its width; the caller has checked that. Each returns the value
+ * before the operation. A load does not write, so it also works on read-only
+ * memory. Any thread, with or without the GIL.
  */
 #ifndef WINIPC_MEMORY_ATOMIC_H
 #define WINIPC_MEMORY_ATOMIC_H
 
-#include "base/bytes.h"
+#include "base/core.h"
 
 #if defined(_MSC_VER) && !defined(__clang__)
 
@@ -174,32 +171,5 @@ WI_ATOMIC_DEFINE(64)
 #endif
 
 #undef WI_ATOMIC_DEFINE
-
-/* ---------------------------------------------------------------- methods */
-
-/* METH_FASTCALL | METH_KEYWORDS methods of an object with WI_BYTES_HEAD:
- * (offset, [operands,] format="q"). */
-#define WI_ATOMIC_OPERATIONS(X)                                               \
-    X(load)                                                                   \
-    X(store)                                                                  \
-    X(exchange)                                                               \
-    X(compare_exchange)                                                       \
-    X(add)                                                                    \
-    X(and)                                                                    \
-    X(or)                                                                     \
-    X(xor)
-
-#define WI_ATOMIC_DECLARE(op)                                                 \
-    PyObject *wi_atomic_method_##op(PyObject *self, PyObject *const *args,    \
-                                    Py_ssize_t nargs, PyObject *kwnames);     \
-    extern const char wi_atomic_method_##op##_doc[];
-WI_ATOMIC_OPERATIONS(WI_ATOMIC_DECLARE)
-#undef WI_ATOMIC_DECLARE
-
-/* For a PyMethodDef table; ends with a comma of its own. */
-#define WI_ATOMIC_METHOD(op)                                                  \
-    {"atomic_" #op, (PyCFunction)(void (*)(void))wi_atomic_method_##op,       \
-     METH_FASTCALL | METH_KEYWORDS, wi_atomic_method_##op##_doc},
-#define WI_ATOMIC_METHODS WI_ATOMIC_OPERATIONS(WI_ATOMIC_METHOD)
 
 #endif

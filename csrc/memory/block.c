@@ -234,7 +234,6 @@ memory_get_closed(PyObject *op, void *closure)
 
 static PyMethodDef memory_methods[] = {
     {"_create", memory_create, METH_VARARGS | METH_CLASS, memory_create_doc},
-    WI_BYTES_METHODS,
     {"close", memory_close, METH_NOARGS, memory_close_doc},
     {"detach", memory_detach, METH_NOARGS, memory_detach_doc},
     {"__enter__", memory_enter, METH_NOARGS, NULL},
@@ -272,7 +271,6 @@ static PyType_Slot memory_slots[] = {
     {Py_tp_methods, memory_methods},
     {Py_tp_getset, memory_getset},
     {Py_tp_members, memory_members},
-    WI_BYTES_SLOTS,
     {0, NULL},
 };
 
@@ -287,5 +285,6 @@ static PyType_Spec memory_spec = {
 int
 wi_memory_init(PyObject *module, wi_state *state)
 {
-    return wi_add_type(module, &memory_spec, &state->global_memory_type);
+    return wi_add_subtype(module, &memory_spec, state->bytes_type,
+                          &state->global_memory_type);
 }

@@ -319,9 +319,12 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
                      after, size, offset, wi_region_access_name(access));
         goto failed;
     }
-    if (self->bytes.guarded && wi_guard_new(&self->guard) < 0) {
-        PyErr_NoMemory();
-        goto failed;
+    if (self->bytes.guarded) {
+        if (wi_guard_hold() < 0) {
+            PyErr_NoMemory();
+            goto failed;
+        }
+        self->guard = 1;
     }
     self->start = base;
     self->bytes.base = base + delta;

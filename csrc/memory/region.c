@@ -12,8 +12,6 @@
  * the memory. Any thread may call anything; a flush drops the GIL. */
 #include "region.h"
 
-#include "atomic.h"
-
 #include "base/guard.h"
 
 PyObject *
@@ -29,7 +27,7 @@ wi_region_release(RegionObject *self, const char **api)
 {
     char *start = self->start;
     HANDLE handles[] = {self->section, self->file};
-    void *guard = self->guard;
+    int guard = self->guard;
     DWORD err = ERROR_SUCCESS;
     self->start = NULL;
     self->bytes.base = NULL;
@@ -38,7 +36,7 @@ wi_region_release(RegionObject *self, const char **api)
     self->total = 0;
     self->section = NULL;
     self->file = NULL;
-    self->guard = NULL;
+    self->guard = 0;
     *api = NULL;
     if (start != NULL && !UnmapViewOfFile(start)) {
         err = GetLastError();
@@ -50,7 +48,9 @@ wi_region_release(RegionObject *self, const char **api)
             *api = "CloseHandle";
         }
     }
-    wi_guard_free(guard);
+    if (guard) {
+        wi_guard_drop();
+    }
     if (start != NULL && self->owner != NULL) {
         ((RegionObject *)self->owner)->views--;
         wi_bytes_unpin(self->owner);
@@ -341,9 +341,8 @@ static PyMemberDef region_members[] = {
 #define REGION_FAST(f) ((PyCFunction)(void (*)(void))(f))
 
 static PyMethodDef region_methods[] = {
-    WI_BYTES_METHODS,
-    WI_ATOMIC_METHODS{"flush", REGION_FAST(region_flush),
-                      METH_FASTCALL | METH_KEYWORDS, region_flush_doc},
+    {"flush", REGION_FAST(region_flush), METH_FASTCALL | METH_KEYWORDS,
+     region_flush_doc},
     {"close", region_close, METH_NOARGS, region_close_doc},
     {"__enter__", region_enter, METH_NOARGS, NULL},
     {"__exit__", region_exit, METH_VARARGS, NULL},
@@ -360,11 +359,9 @@ static PyType_Slot region_slots[] = {
     {Py_tp_finalize, region_finalize},
     {Py_tp_traverse, wi_region_traverse},
     {Py_tp_repr, region_repr},
-    {Py_tp_iter, PySeqIter_New},
     {Py_tp_methods, region_methods},
     {Py_tp_members, region_members},
     {Py_tp_getset, region_getset},
-    WI_BYTES_SLOTS,
     {0, NULL},
 };
 
@@ -379,5 +376,6 @@ static PyType_Spec region_spec = {
 int
 wi_region_init(PyObject *module, wi_state *state)
 {
-    return wi_add_type(module, &region_spec, &state->region_type);
+    return wi_add_subtype(module, &region_spec, state->bytes_type,
+                          &state->region_type);
 }

@@ -27,7 +27,7 @@ typedef struct {
     uint64_t offset;    /* of base in the section */
     HANDLE section;     /* NULL for a view, whose mapping has it */
     HANDLE file;        /* what is flushed after the view, or NULL */
-    void *guard;        /* of wi_guard_new, when the bytes are guarded */
+    int guard;          /* wi_guard_hold() was called: a file is behind */
     Py_ssize_t views;   /* open MappingViews of this mapping: pins too */
     char access;        /* REGION_READ, _WRITE or _COPY */
     char created;       /* the section did not exist before */

@@ -12,7 +12,6 @@
  * and LoadLibraryExW run without the GIL, as they run the DLL's own code. */
 #include "base/bytes.h"
 
-#include "memory/atomic.h"
 #include "pe_image.h"
 
 #include <sddl.h>
@@ -709,8 +708,7 @@ static PyMethodDef section_methods[] = {
      "The memory lasts while any process has the DLL loaded, and starts anew\n"
      "after that. Raises BufferError while a memoryview, an array or an\n"
      "Atomic uses it.\n\nWin32: FreeLibrary."},
-    WI_BYTES_METHODS,
-    WI_ATOMIC_METHODS{NULL, NULL, 0, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef section_members[] = {
@@ -765,7 +763,6 @@ static PyType_Slot section_slots[] = {
     {Py_tp_methods, section_methods},
     {Py_tp_members, section_members},
     {Py_tp_getset, section_getset},
-    WI_BYTES_SLOTS,
     {0, NULL},
 };
 
@@ -798,7 +795,8 @@ wi_section_init(PyObject *module, wi_state *state)
     if (state->SectionError == NULL ||
         PyModule_AddObjectRef(module, "SectionError", state->SectionError) <
             0 ||
-        wi_add_type(module, &section_spec, &state->section_type) < 0) {
+        wi_add_subtype(module, &section_spec, state->bytes_type,
+                       &state->section_type) < 0) {
         return -1;
     }
     return PyModule_AddFunctions(module, section_functions);

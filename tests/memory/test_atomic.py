@@ -1,4 +1,4 @@
-"""Interlocked operations: on sections, on any buffer, and as Atomic."""
+"""Atomic: interlocked operations on sections, mappings and any buffer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import Atomic, SharedMapping, SharedSection, _core
+from winipc import Atomic, SharedMapping, SharedSection
 
 WIDTHS = {
     "b": 1,
@@ -27,6 +27,7 @@ WIDTHS = {
     "q": 8,
     "Q": 8,
 }
+NAMES = ["i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64"]
 
 
 def aligned(size: int = 64) -> Any:
@@ -80,16 +81,14 @@ def test_operations_are_those_of_integers(case: tuple[str, str, int, int, int]) 
     expected = bytearray(b"\xa5" * 64)
     struct.pack_into(f"<{code}", expected, offset, old)
     memoryview(buffer).cast("B")[:] = expected
-    result = getattr(_core, f"atomic_{name}")(buffer, offset, operand, code)
-    assert result == old
+    number = Atomic(buffer, offset, code)
+    method = {"and": "and_", "or": "or_"}.get(name, name)
+    assert getattr(number, method)(operand) == old
     struct.pack_into(
         f"<{code}", expected, offset, wrap(code, MODELS[name](old, operand))
     )
     assert bytes(buffer) == expected
-    assert (
-        _core.atomic_load(buffer, offset, code)
-        == struct.unpack_from(f"<{code}", expected, offset)[0]
-    )
+    assert number.load() == struct.unpack_from(f"<{code}", expected, offset)[0]
 
 
 @given(case=cases(), swap=st.booleans())
@@ -99,34 +98,44 @@ def test_compare_exchange_writes_only_when_equal(
     """It returns what was there, which tells whether it wrote."""
     _, code, offset, old, desired = case
     buffer = aligned()
-    _core.atomic_store(buffer, offset, old, code)
+    number = Atomic(buffer, offset, code)
+    number.store(old)
     expected = old if swap else wrap(code, old + 1)
-    assert _core.atomic_compare_exchange(buffer, offset, expected, desired, code) == old
-    assert _core.atomic_load(buffer, offset, code) == (desired if swap else old)
+    assert number.compare_exchange(expected, desired) == old
+    assert number.load() == (desired if swap else old)
 
 
 @pytest.mark.smoke
-def test_section_methods_and_functions_and_atomic_agree() -> None:
-    """Three spellings of one thing, on one number."""
-    with SharedSection.load() as section:
-        section.atomic_store(16, 40)
-        assert section.atomic_add(16, 1) == 40
-        assert _core.atomic_add(section, 16, 1) == 41
-        with Atomic(section, 16) as number:
-            assert number.add(1) == 42
-            assert number.value == 43
-            number.value = 5
-            assert number.and_(6) == 5
-            assert number.or_(3) == 4
-            assert number.xor(1) == 7
-            assert number.exchange(9) == 6
-            assert number.compare_exchange(9, 10) == 9
-            assert number.compare_exchange(9, 11) == 10
-            number.store(-1)
-        assert section.atomic_load(16, format="Q") == 2**64 - 1
-        assert section.atomic_load(offset=16) == -1
-        assert section.atomic_compare_exchange(16, desired=3, expected=-1) == -1
-        assert section.atomic_exchange(16, 0, "H") == 3
+def test_each_operation_returns_the_number_before() -> None:
+    """All of them in a row, on one number of a section."""
+    with SharedSection.load() as section, section.atomic(16) as number:
+        number.store(40)
+        assert number.add(3) == 40
+        assert number.value == 43
+        number.value = 5
+        assert number.and_(6) == 5
+        assert number.or_(3) == 4
+        assert number.xor(1) == 7
+        assert number.exchange(9) == 6
+        assert number.compare_exchange(9, 10) == 9
+        assert number.compare_exchange(9, 11) == 10
+        number.store(-1)
+        assert Atomic(section, 16, format="u64").load() == 2**64 - 1
+        assert Atomic(section, offset=16).load() == -1
+        section.set_i64(16, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_types_have_names_and_codes(name: str) -> None:
+    """A name means the same as its struct code, which `format` tells."""
+    buffer = aligned()
+    number = Atomic(buffer, 8, name)
+    number.store(2)
+    assert WIDTHS[number.format] == int(name[1:]) // 8
+    assert number.format.islower() == name.startswith("i")
+    assert Atomic(buffer, 8, number.format).exchange(0) == 2
+    long_name = {"i": "int", "u": "uint"}[name[0]] + name[1:]
+    assert Atomic(buffer, 8, long_name).format == number.format
 
 
 @pytest.mark.parametrize("code", WIDTHS)
@@ -134,17 +143,23 @@ def test_numbers_out_of_range_are_refused(code: str) -> None:
     """Nothing is cut off, except that an addition may take a negative number."""
     buffer = aligned()
     low, high = bounds(code)
-    for name in ("store", "exchange", "and", "or", "xor"):
-        operation = getattr(_core, f"atomic_{name}")
+    number = Atomic(buffer, 0, code)
+    for operation in (
+        number.store,
+        number.exchange,
+        number.and_,
+        number.or_,
+        number.xor,
+    ):
         for value in (low - 1, high + 1, 1 << 100, -(1 << 100)):
             with pytest.raises(OverflowError, match=f"'{code}'"):
-                operation(buffer, 0, value, code)
+                operation(value)
     for value in (-(high // 2) - 2 if code.isupper() else low - 1, high + 1, 1 << 100):
         with pytest.raises(OverflowError):
-            _core.atomic_add(buffer, 0, value, code)
+            number.add(value)
     assert bytes(buffer) == bytes(64)
-    _core.atomic_add(buffer, 0, -1, code)
-    assert _core.atomic_load(buffer, 0, code) == wrap(code, -1)
+    number.add(-1)
+    assert number.load() == wrap(code, -1)
 
 
 @pytest.mark.parametrize("code", [c for c in WIDTHS if WIDTHS[c] > 1])
@@ -153,14 +168,10 @@ def test_a_misaligned_address_is_refused(code: str) -> None:
     buffer = aligned()
     for offset in range(1, WIDTHS[code]):
         with pytest.raises(ValueError, match="multiple"):
-            _core.atomic_load(buffer, offset, code)
-        with pytest.raises(ValueError, match="multiple"):
-            _core.atomic_add(buffer, offset, 1, code)
-        with pytest.raises(ValueError, match="multiple"):
             Atomic(buffer, offset, code)
     # It is the address that counts, not the offset.
     part = memoryview(buffer).cast("B")[1:]
-    assert _core.atomic_add(part, WIDTHS[code] - 1, 1, code) == 0
+    assert Atomic(part, WIDTHS[code] - 1, code).add(1) == 0
 
 
 @pytest.mark.parametrize("code", WIDTHS)
@@ -168,38 +179,40 @@ def test_the_number_must_lie_in_the_buffer(code: str) -> None:
     """Its last byte counts."""
     buffer = aligned()
     width = WIDTHS[code]
-    _core.atomic_add(buffer, 64 - width, 1, code)
+    Atomic(buffer, 64 - width, code).add(1)
     for offset in (64 - width + 1, 64, 65, 1 << 62):
-        with pytest.raises(ValueError, match="not within"):
-            _core.atomic_add(buffer, offset, 1, code)
         with pytest.raises(ValueError, match="not within"):
             Atomic(buffer, offset, code)
     with SharedSection.load() as section, pytest.raises(ValueError, match="not within"):
-        section.atomic_load(len(section) - width + 1, code)
+        section.atomic(len(section) - width + 1, code)
     with pytest.raises(ValueError, match="range"):
-        _core.atomic_load(buffer, -1, code)
+        Atomic(buffer, -1, code)
     with pytest.raises(OverflowError):
-        _core.atomic_load(buffer, 1 << 70, code)
+        Atomic(buffer, 1 << 70, code)
 
 
-@pytest.mark.parametrize("code", ["", "x", "qq", "<q", "d", "\0", "\U0001f600"])
+@pytest.mark.parametrize("code", ["", "x", "qq", "<q", "i32\0", "\0", "\U0001f600"])
 def test_other_formats_are_refused(code: str) -> None:
-    with pytest.raises(ValueError, match="format must be one of"):
-        _core.atomic_load(aligned(), 0, code)
+    with pytest.raises(ValueError, match="there are i8 i16"):
+        Atomic(aligned(), 0, code)
+
+
+@pytest.mark.parametrize("code", ["d", "f32", "double"])
+def test_floating_point_is_refused(code: str) -> None:
+    with pytest.raises(ValueError, match="an interlocked number is an integer"):
+        Atomic(aligned(), 0, code)
 
 
 def test_wrong_kinds_are_refused() -> None:
     """TypeError for each: no buffer, no number, no string, too many, too few."""
     buffer: Any = aligned()
     wrong: list[Any] = [
-        lambda: _core.atomic_load(3, 0),
-        lambda: _core.atomic_load(buffer, 1.0),
-        lambda: _core.atomic_load(buffer, 0, 8),
-        lambda: _core.atomic_add(buffer, 0, 1.5),
-        lambda: _core.atomic_add(buffer, 0),
-        lambda: _core.atomic_add(buffer, 0, 1, "q", 5),
-        lambda: _core.atomic_add(buffer, 0, 1, code="q"),
-        lambda: _core.atomic_add(buffer, 0, 1, value=1),
+        lambda: Atomic(3, 0),
+        lambda: Atomic(buffer, 1.0),
+        lambda: Atomic(buffer, 0, 8),
+        lambda: Atomic(buffer, 0, "q", 5),
+        lambda: Atomic(buffer, 0, code="q"),
+        lambda: Atomic(buffer).add(1.5),
         lambda: Atomic(),
         lambda: Atomic(buffer).add(),
         lambda: Atomic(buffer).add(1, 2),
@@ -214,10 +227,6 @@ def test_wrong_kinds_are_refused() -> None:
 def test_read_only_memory_can_only_be_loaded_from() -> None:
     """A load does not write, so it works there; the rest is refused."""
     data = struct.pack("<16B", *range(16))
-    offset = -id(data) % 8  # an offset that is surely aligned for one byte
-    assert _core.atomic_load(data, offset, "B") == offset
-    with pytest.raises((TypeError, BufferError)):
-        _core.atomic_add(data, offset, 1, "B")
     number = Atomic(data, 3, "B")
     assert number.readonly
     assert number.load() == 3
@@ -272,33 +281,33 @@ def test_a_cycle_through_an_atomic_is_collected() -> None:
 
 
 @pytest.mark.parametrize("kind", ["unnamed", "file"])
-def test_mappings_have_the_same_operations(tmp_path: Path, kind: str) -> None:
+def test_numbers_of_a_mapping(tmp_path: Path, kind: str) -> None:
     """Also on a file, where a page may have to be brought in first."""
     file = tmp_path / "counter.bin" if kind == "file" else None
-    with SharedMapping.create(None, 4096, file=file) as mapping:
-        mapping.atomic_store(8, -2)
-        assert mapping.atomic_add(8, 3) == -2
-        assert mapping.atomic_compare_exchange(8, 1, 7, "i") == 1
-        assert mapping.atomic_exchange(8, 9) == 7
-        assert mapping.atomic_load(8) == 9
+    with (
+        SharedMapping.create(None, 4096, file=file) as mapping,
+        Atomic(mapping, 8) as number,
+    ):
+        number.store(-2)
+        assert number.add(3) == -2
+        assert number.compare_exchange(1, 7) == 1
+        assert number.exchange(9) == 7
+        assert number.load() == 9
         assert mapping[8] == 9
-        with Atomic(mapping, 8) as number:
-            assert number.or_(6) == 9
-            assert mapping.get_i64(8) == 15
-        assert _core.atomic_add(mapping, 8, 1) == 15
-        assert _core.atomic_load(mapping, 8) == 16
+        assert number.or_(6) == 9
+        assert mapping.get_i64(8) == 15
         with pytest.raises(ValueError, match="multiple"):
-            mapping.atomic_add(9, 1)
+            Atomic(mapping, 9)
         with pytest.raises(ValueError, match="not within"):
-            mapping.atomic_add(4096, 1)
+            Atomic(mapping, 4096)
     with pytest.raises(ValueError, match="closed"):
-        mapping.atomic_load(8)
+        Atomic(mapping, 8)
 
 
 def test_threads_lose_no_addition() -> None:
     """Several threads on one number, some by compare_exchange."""
     with SharedSection.load() as section:
-        section.atomic_store(0, 0)
+        section.set_i64(0, 0)
 
         def add() -> None:
             with section.atomic() as number:
@@ -313,7 +322,7 @@ def test_threads_lose_no_addition() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert section.atomic_load(0) == 4 * 2 * 2000
+        assert section.get_i64(0) == 4 * 2 * 2000
 
 
 def test_a_memoryview_of_a_file_is_guarded_as_well(tmp_path: Path) -> None:
@@ -324,6 +333,5 @@ def test_a_memoryview_of_a_file_is_guarded_as_well(tmp_path: Path) -> None:
             number.add(3)
             with pytest.raises(BufferError):
                 view.release()
-        assert _core.atomic_add(view, 8, 4) == 3
         view.release()
-        assert mapping.get_i64(72) == 7
+        assert mapping.get_i64(72) == 3

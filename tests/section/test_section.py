@@ -208,13 +208,14 @@ def test_a_shared_section_without_write_is_read_only(dll: Path) -> None:
         assert section.readonly
         assert memoryview(section).readonly
         assert section[:5] == b"hello"
-        assert section.atomic_load(0, "B") == ord("h")
+        assert section.atomic(0, "u8").load() == ord("h")
         for change in (
             lambda: section.write(b"x"),
             lambda: section.__setitem__(0, 1),
             lambda: section.__setitem__(slice(0, 1), b"x"),
-            lambda: section.atomic_add(0, 1),
-            lambda: section.atomic_store(0, 1),
+            lambda: section.atomic().add(1),
+            lambda: section.atomic().store(1),
+            lambda: section.set(0, "i8", 1),
         ):
             with pytest.raises(TypeError, match="read-only"):
                 change()
@@ -442,8 +443,8 @@ def test_a_closed_section_refuses_everything(dll: Path) -> None:
         lambda: section.module,
         lambda: section.attach_count,
         lambda: section.variables,
-        lambda: section.atomic_load(0),
-        lambda: section.atomic_add(0, 1),
+        lambda: section.get(0, "i8"),
+        lambda: section.set_i8(0, 1),
         lambda: memoryview(section),
         lambda: section.atomic(),
     ):
@@ -474,9 +475,10 @@ class Closer:
         lambda s, c: s.read(1, c),
         lambda s, c: s.write(b"x", c),
         lambda s, c: s.read_into(bytearray(4), c),
-        lambda s, c: s.atomic_load(c),
-        lambda s, c: s.atomic_add(0, c),
-        lambda s, c: s.atomic_compare_exchange(0, 0, c),
+        lambda s, c: s.atomic(c),
+        lambda s, c: s.get(c, "u8"),
+        lambda s, c: s.set(0, "u8", c),
+        lambda s, c: s.set_u8(c, 0),
     ],
 )
 def test_an_argument_that_closes_the_section_is_harmless(dll: Path, use: Any) -> None:
@@ -531,7 +533,7 @@ def test_many_rounds_leave_nothing_behind(dll: Path) -> None:
     def rounds(count: int) -> None:
         for _ in range(count):
             with SharedSection.load(dll) as section:
-                section.atomic_add(0, 1)
+                section.set_i64(0, 1)
                 memoryview(section).release()
                 section.atomic().release()
         for _ in range(count // 10):
@@ -586,7 +588,7 @@ def test_a_killed_peer_leaves_what_it_wrote(
         peer.expect("8")
         assert section.attach_count == 2
         peer.kill()
-        assert section.atomic_load(0) == 77
+        assert section.get_i64(0) == 77
         assert section.attach_count == 1
 
 
@@ -640,11 +642,12 @@ def test_interlocked_adds_of_three_processes_all_count(
     with SharedSection.load(dll, "counter") as section:
         for peer in peers:
             peer.say(f"add 0 {count}")
-        for _ in range(count):
-            section.atomic_add(0, 1)
+        with section.atomic() as number:
+            for _ in range(count):
+                number.add(1)
         for peer in peers:
             peer.expect("added")
-        assert section.atomic_load(0) == 3 * count
+        assert section.get_i64(0) == 3 * count
 
 
 def test_an_open_section_at_exit_is_harmless(dll: Path) -> None:

@@ -1,16 +1,6 @@
 """Shared memory: mappings, whole records, structures, interlocked operations."""
 
-from winipc.memory.atomic import (
-    Atomic,
-    atomic_add,
-    atomic_and,
-    atomic_compare_exchange,
-    atomic_exchange,
-    atomic_load,
-    atomic_or,
-    atomic_store,
-    atomic_xor,
-)
+from winipc.memory.atomic import Atomic
 from winipc.memory.block import (
     GlobalMemory,
     MemoryKind,
@@ -54,12 +44,4 @@ __all__ = [
     "SharedMapping",
     "Snapshot",
     "StructView",
-    "atomic_add",
-    "atomic_and",
-    "atomic_compare_exchange",
-    "atomic_exchange",
-    "atomic_load",
-    "atomic_or",
-    "atomic_store",
-    "atomic_xor",
 ]

@@ -31,6 +31,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from winipc import _core
+from winipc.memory.atomic import Atomic
 from winipc.memory.mapping import SharedMapping
 from winipc.sync.event import Event
 from winipc.sync.mutex import Mutex
@@ -75,13 +76,14 @@ class _Board:
             if create
             else SharedMapping.open(self.name, size=_SIZE)
         )
+        self.counter = Atomic(self.section, _COUNTER, "u64")
         self.lock = threading.Lock()  # of the two below
         self.idle: list[_Ticket] = []
         self.busy = 0
         self.seen = self.count()
 
     def count(self) -> int:
-        return _core.atomic_load(self.section, _COUNTER, "Q")
+        return self.counter.load()
 
     def slots(self) -> list[tuple[int, int]]:
         """(slot, number) of all that are taken."""
@@ -91,14 +93,11 @@ class _Board:
         return [(slot, number) for slot, number in enumerate(numbers) if number]
 
     def exchange(self, slot: int, expected: int, desired: int) -> bool:
-        offset = _SLOTS + 4 * slot
-        before = _core.atomic_compare_exchange(
-            self.section, offset, expected, desired, "I"
-        )
-        return before == expected
+        with Atomic(self.section, _SLOTS + 4 * slot, "u32") as number:
+            return number.compare_exchange(expected, desired) == expected
 
     def notify(self) -> None:
-        _core.atomic_add(self.section, _COUNTER, 1, "Q")
+        self.counter.add(1)
         for slot, number in self.slots():
             self.reach(slot, number, wake=True)
 
@@ -165,6 +164,7 @@ class _Board:
             if not self.section.closed:
                 self.exchange(ticket.slot, ticket.number, 0)
             ticket.event.close()
+        self.counter.release()
         self.section.close()
 
 

@@ -55,9 +55,9 @@ class SharedSection(_core.SharedSection, Shown, Closing):
     """A variable in a shared section of a DLL, as memory.
 
     It has the buffer protocol (memoryview, NumPy, struct, ctypes), items and
-    slices, `read`, `read_into`, `write`, and interlocked `atomic_*` methods. Any
-    thread may use it, and the GIL protects nothing: other processes write the
-    same bytes at the same time.
+    slices, `read`, `read_into`, `write`, numbers by `get` and `set`, and `atomic` for
+    interlocked operations. Any thread may use it, and the GIL protects nothing:
+    other processes write the same bytes at the same time.
 
     Win32: LoadLibraryExW, GetProcAddress, FreeLibrary.
     """

@@ -15,8 +15,9 @@ for line in sys.stdin:
     elif command == "write":
         print(section.write(bytes.fromhex(words[1]), int(words[0])), flush=True)
     elif command == "add":  # so many times 1, each interlocked
-        for _ in range(int(words[1])):
-            section.atomic_add(int(words[0]), 1)
+        with section.atomic(int(words[0])) as number:
+            for _ in range(int(words[1])):
+                number.add(1)
         print("added", flush=True)
     elif command == "close":
         section.close()

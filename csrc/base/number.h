@@ -1,0 +1,133 @@
+/* number.h: the kinds of numbers that lie in memory, and from and to Python.
+ *
+ *     m.get(0, "i32")               # or "i", or "int32"
+ *     m.set_f64(8, 0.5)
+ *     winipc.Atomic(m, 16, "u64")
+ *
+ * Plain values: no owner, no lock. Names and conversions need the GIL, loads
+ * and stores do not. The machine's byte order is little-endian. */
+#ifndef WINIPC_BASE_NUMBER_H
+#define WINIPC_BASE_NUMBER_H
+
+#include "core.h"
+
+/* X(name, name in a ValueType, struct code, family, bytes) */
+#define WI_NUMBERS(X)                                                         \
+    X(i8, "int8", 'b', 'i', 1)                                                \
+    X(i16, "int16", 'h', 'i', 2)                                              \
+    X(i32, "int32", 'i', 'i', 4)                                              \
+    X(i64, "int64", 'q', 'i', 8)                                              \
+    X(u8, "uint8", 'B', 'u', 1)                                               \
+    X(u16, "uint16", 'H', 'u', 2)                                             \
+    X(u32, "uint32", 'I', 'u', 4)                                             \
+    X(u64, "uint64", 'Q', 'u', 8)                                             \
+    X(f32, "float", 'f', 'f', 4)                                              \
+    X(f64, "double", 'd', 'f', 8)
+
+typedef struct {
+    const char *name; /* "i32" */
+    const char *long_name;
+    char code;   /* of the struct module */
+    char family; /* 'i' signed, 'u' unsigned, 'f' floating point */
+    unsigned char size;
+} wi_number;
+
+/* Here and static, so that a compiler sees through a constant kind. */
+static const wi_number WI_NUMBER_KINDS[] = {
+#define WI_NUMBER_KIND(name, long_name, code, family, size)                   \
+    {#name, long_name, code, family, size},
+    WI_NUMBERS(WI_NUMBER_KIND)
+#undef WI_NUMBER_KIND
+    /* long has 4 bytes, as everywhere in Windows */
+    {"i32", "int32", 'l', 'i', 4},
+    {"u32", "uint32", 'L', 'u', 4},
+};
+
+enum {
+#define WI_NUMBER_INDEX(name, ...) WI_NUMBER_##name,
+    WI_NUMBERS(WI_NUMBER_INDEX)
+#undef WI_NUMBER_INDEX
+};
+
+/* The kind of this name or struct code; NULL with TypeError or ValueError. */
+const wi_number *wi_number_named(PyObject *name);
+
+/* A Python number into the low bytes of *bits, or OverflowError. With `wraps`
+ * an unsigned kind takes negative numbers too, as a sum that wraps does. */
+int wi_number_from(const wi_number *kind, PyObject *value, int wraps,
+                   uint64_t *bits);
+
+WI_INLINE PyObject *
+wi_number_to_python(const wi_number *kind, uint64_t bits)
+{
+    if (kind->family == 'u') {
+        return PyLong_FromUnsignedLongLong(bits);
+    }
+    if (kind->family == 'i') {
+        switch (kind->size) {
+        case 1:
+            return PyLong_FromLong((int8_t)bits);
+        case 2:
+            return PyLong_FromLong((int16_t)bits);
+        case 4:
+            return PyLong_FromLong((int32_t)bits);
+        default:
+            return PyLong_FromLongLong((int64_t)bits);
+        }
+    }
+    float narrow;
+    double wide;
+    if (kind->size == sizeof(narrow)) {
+        memcpy(&narrow, &bits, sizeof(narrow));
+        return PyFloat_FromDouble(narrow);
+    }
+    memcpy(&wide, &bits, sizeof(wide));
+    return PyFloat_FromDouble(wide);
+}
+
+/* At its natural alignment a number is read and written in one access, so a
+ * peer never sees half of it (of 8 bytes only in a 64-bit process). */
+WI_INLINE uint64_t
+wi_number_load(const void *at, unsigned size)
+{
+    uint64_t bits = 0;
+    if ((uintptr_t)at % size != 0) {
+        memcpy(&bits, at, size);
+        return bits;
+    }
+    switch (size) {
+    case 1:
+        return *(const volatile uint8_t *)at;
+    case 2:
+        return *(const volatile uint16_t *)at;
+    case 4:
+        return *(const volatile uint32_t *)at;
+    default:
+        return *(const volatile uint64_t *)at;
+    }
+}
+
+WI_INLINE void
+wi_number_store(void *at, unsigned size, uint64_t bits)
+{
+    if ((uintptr_t)at % size != 0) {
+        memcpy(at, &bits, size);
+        return;
+    }
+    switch (size) {
+    case 1:
+        *(volatile uint8_t *)at = (uint8_t)bits;
+        break;
+    case 2:
+        *(volatile uint16_t *)at = (uint16_t)bits;
+        break;
+    case 4:
+        *(volatile uint32_t *)at = (uint32_t)bits;
+        break;
+    default:
+        *(volatile uint64_t *)at = bits;
+        break;
+    }
+}
+
+#endif
