@@ -13,8 +13,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import Peer
 
 import winipc
+
+StartPeer = Callable[..., Peer]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -99,6 +102,35 @@ def test_agent_answers_a_client_in_ctypes(unique_name: str) -> None:
         data = CopyData(0x804E50BA, len(name) + 1, name)
         assert user32.SendMessageA(hwnd, 0x4A, None, ctypes.byref(data)) == 1
         assert view[:9] == b"\0\0\0\x14\x0c\0\0\0\1"
+
+
+@pytest.mark.parametrize("owner", ["user", "default"])
+def test_agent_answers_a_client_in_c(
+    start_peer: StartPeer, unique_name: str, owner: str
+) -> None:
+    """As PuTTY asks; an id that is no request is answered 0, as Pageant does."""
+    if owner == "default" and winipc._core._wine_version() is not None:
+        pytest.skip("Wine gives a mapping without a descriptor no owner")
+    with ssh_agent.serve(agent_answer, unique_name):
+        asking = start_peer("asking.exe", "agent", unique_name, 0x804E50BA, owner)
+        answer = agent_answer(b"\x0b")
+        asking.expect(f"1 {struct.pack('>I', len(answer)).hex()}{answer.hex()}")
+        for id in (0x804E50BB, 0, 1):
+            asking = start_peer("asking.exe", "agent", unique_name, id, owner)
+            asking.expect("0")
+
+
+def test_everything_server_answers_a_client_in_c(
+    start_peer: StartPeer, unique_name: str
+) -> None:
+    """A query that it does not know is answered 0, so the client does not wait."""
+    items = [everything.Found("C:\\x", f"file {n}", False) for n in range(9)]
+    with everything.serve(items, unique_name):
+        start_peer("asking.exe", "search", unique_name, 2).expect("1 9")
+        for id in (1, 18, 0):
+            start_peer("asking.exe", "search", unique_name, id).expect("0")
+        with pytest.raises(ConnectionRefusedError):
+            winipc.call((unique_name, None), b"", id=1, timeout=None)
 
 
 def test_everything_client_and_server(unique_name: str) -> None:
