@@ -25,7 +25,7 @@ def records(
 ) -> Iterator[bytes]:
     """Each new record that is there when the caller asks; none twice."""
     with (
-        winipc.SharedMapping.wait(name, timeout, access="read") as mapping,
+        winipc.SharedMapping.wait_for(name, timeout, access="read") as mapping,
         winipc.Snapshot.over(mapping, SIZE, kind=KIND) as snapshot,
     ):
         last = 0

@@ -25,7 +25,11 @@ from winipc.memory.atomic import Atomic
 from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.layout import Field, Layout, LayoutError, StructView
 from winipc.memory.locked import LockedMapping
-from winipc.memory.mapping import MappingView, SharedMapping
+from winipc.memory.mapping import (
+    MappingView,
+    SharedMapping,
+    large_pages_privilege,
+)
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.memory.snapshot import Snapshot
 from winipc.message.lookup import Window, find_window, find_windows, wait_window
@@ -142,6 +146,7 @@ __all__ = [
     "game_mappings",
     "holders",
     "holders_of",
+    "large_pages_privilege",
     "named_objects",
     "post_message",
     "processes",

@@ -150,8 +150,6 @@ class SharedMapping(MappedMemory):
         header: bool = False,
         /,
     ) -> Self: ...
-    @staticmethod
-    def _probe(name: str, /) -> int: ...
     def _view(
         self,
         type: type[_View],

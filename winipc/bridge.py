@@ -19,15 +19,12 @@ import errno
 import os
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from winipc import _core
 from winipc.base.closing import Closing
+from winipc.base.winerror import ERROR_FILE_EXISTS, ERROR_PATH_NOT_FOUND
 from winipc.errors import add_hint
 from winipc.memory.mapping import SharedMapping
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
 
@@ -40,16 +37,14 @@ _LINUX_SHM = "/dev/shm/"
 #: the user's, may do to the Unix group as well; on Linux the file is the user's.
 _PRIVATE = "O:SYD:P(A;;0x13019f;;;SY)"
 
-_ERROR_FILE_EXISTS = 80
-_ERROR_PATH_NOT_FOUND = 3
-
 
 class Bridge(Closing):
     """A named mapping with a file behind it; made by `bridge`.
 
     `close`, or the end of its `with` block, takes the name and the file away, and
     so does the end of this process, however it ends. A program that has the memory
-    mapped keeps it.
+    mapped keeps it. With an array of `mapping` alive, `close` is refused, and the
+    end of `with` leaves the name to that array.
     """
 
     __slots__ = ("__weakref__", "_handle", "linux_path", "mapping", "path")
@@ -91,11 +86,17 @@ class Bridge(Closing):
 
         Win32: CloseHandle, DeleteFileW.
         """
-        if not self._handle:
-            return
         self.mapping.close()
+        self._take_away()
+
+    def __exit__(self, *exc: object) -> None:
+        self.mapping.__exit__(*exc)
+        self._take_away()
+
+    def _take_away(self) -> None:
         handle, self._handle = self._handle, 0
-        _remove(handle, self.path)
+        if handle:
+            _remove(handle, self.path)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.size} bytes, {self.linux_path}"
@@ -106,8 +107,7 @@ class Bridge(Closing):
             warnings.warn(
                 f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self
             )
-            with contextlib.suppress(BufferError):
-                self.close()
+            self.__exit__()
 
 
 def bridge(name: str, size: int = 4096, *, file: str | None = None) -> Bridge:
@@ -164,13 +164,13 @@ def _remove(handle: int, path: str) -> None:
 
 
 def _explain(error: OSError, base: str) -> None:
-    if error.winerror == _ERROR_FILE_EXISTS:
+    if error.winerror == ERROR_FILE_EXISTS:
         add_hint(
             error,
             f"{_LINUX_SHM}{base} is there already: another bridge runs, or a Linux "
             "program left it, and then it has to be removed",
         )
-    elif error.winerror == _ERROR_PATH_NOT_FOUND:
+    elif error.winerror == ERROR_PATH_NOT_FOUND:
         add_hint(error, "drive Z: of this Wine prefix is not / (see winecfg)")
 
 

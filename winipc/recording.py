@@ -7,15 +7,13 @@ in docs/recording.md, and simple enough for other programs.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    pass
+from typing import BinaryIO
 
 from winipc.base.closing import Closing
 
@@ -85,7 +83,11 @@ class RecordingWriter(Closing):
         self._last = bytes(size)
         self._time = 0
         self.frames = 0
-        self._file.write(_HEADER.pack(_MAGIC, size, time_ns, len(label)) + label)
+        try:
+            self._put(_HEADER.pack(_MAGIC, size, time_ns, len(label)) + label)
+        except BaseException:
+            self._file.close()
+            raise
 
     def add(self, time_ns: int, data: bytes) -> bool:
         """Store a copy, made `time_ns` after the start; False when nothing changed."""
@@ -119,9 +121,20 @@ class RecordingWriter(Closing):
         if len(packed) < len(body):
             body, flags = packed, flags | _DEFLATED
         crc = zlib.crc32(body)
-        # One write: a recording that is killed ends with a whole frame, or is told
-        # by its checksum.
-        self._file.write(_FRAME.pack(self._time, flags, len(body), crc) + body)
+        self._put(_FRAME.pack(self._time, flags, len(body), crc) + body)
+
+    def _put(self, data: bytes) -> None:
+        """Write all of it. In one go, if the system takes it: a recording that is
+        killed ends with a whole frame, or the checksum tells."""
+        left = memoryview(data)
+        while left:
+            # Unbuffered: a full disk or a pipe may take a part, or None for nothing.
+            count = self._file.write(left)
+            if not count:
+                raise OSError(
+                    errno.ENOSPC, f"only a part of {len(data)} bytes was written"
+                )
+            left = left[count:]
 
 
 @dataclass(frozen=True, slots=True)

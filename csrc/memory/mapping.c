@@ -57,23 +57,18 @@ mapping_access_converter(PyObject *value, void *out)
 static int
 mapping_size_converter(PyObject *value, void *out)
 {
-    if (value == Py_None) {
-        *(uint64_t *)out = 0;
-        return 1;
-    }
-    PyObject *index = PyNumber_Index(value);
-    if (index == NULL) {
-        return 0;
-    }
-    long long number = PyLong_AsLongLong(index);
-    Py_DECREF(index);
-    if (number == -1 && PyErr_Occurred()) {
-        return 0;
+    long long number = 0;
+    if (value != Py_None) {
+        PyObject *index = PyNumber_Index(value);
+        number = index == NULL ? -1 : PyLong_AsLongLong(index);
+        Py_XDECREF(index);
     }
     if (number < 0) {
-        PyErr_Format(PyExc_ValueError,
-                     "sizes and offsets must not be negative, not %lld",
-                     number);
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError,
+                         "sizes and offsets must not be negative, not %lld",
+                         number);
+        }
         return 0;
     }
     *(uint64_t *)out = (uint64_t)number;
@@ -252,18 +247,22 @@ mapping_look(char *base, HANDLE section, int access, mapping_extent *extent)
     }
 }
 
-/* Map size bytes (0: all that follow) at offset into self, which is closed
- * and owns nothing yet. fresh is the size of a section that this process has
- * just made of committed pages of the page file, of which nothing has to be
- * asked, or 0. 0, or -1 with an exception. */
+enum {
+    MAP_LARGE_PAGES = 1, /* the section is of large pages */
+    MAP_RESERVED = 2,    /* less than size may be committed yet */
+};
+
+/* Map size bytes (0: all that follow) at offset into self, which is closed and
+ * owns nothing yet. fresh is the size of a section that this process has just
+ * made of committed pages of the page file, so that Windows need not be asked;
+ * else 0. */
 static int
 mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
-            uint64_t size, DWORD more_access, uint64_t fresh)
+            uint64_t size, int flags, uint64_t fresh)
 {
     const mapping_units *units = mapping_get_units();
-    /* Large pages are mapped whole: a view has to end where one of them
-     * does, as the section does. */
-    BOOL all = (more_access & FILE_MAP_LARGE_PAGES) != 0;
+    /* Large pages are mapped whole: a view has to end where a page ends. */
+    BOOL all = flags & MAP_LARGE_PAGES;
     uint64_t delta = all ? offset : offset % units->granularity;
     uint64_t start = offset - delta;
     if (size > (uint64_t)PY_SSIZE_T_MAX - delta) {
@@ -272,7 +271,8 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
         return -1;
     }
     SIZE_T length = size == 0 || all ? 0 : (SIZE_T)(delta + size);
-    DWORD view_access = mapping_view_access(access) | more_access;
+    DWORD view_access =
+        mapping_view_access(access) | (all ? FILE_MAP_LARGE_PAGES : 0);
     char *base;
     DWORD err;
     WI_CALL(err,
@@ -312,11 +312,15 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
                      offset, (unsigned long long)extent.total + start);
         goto failed;
     }
-    if (size > after && self->total == self->mapped) {
+    if (size > after && !(flags & MAP_RESERVED)) {
         PyErr_Format(PyExc_ValueError,
                      "only %llu of the %llu bytes at offset %llu can be used "
-                     "with access='%s'",
-                     after, size, offset, wi_region_access_name(access));
+                     "with access='%s'%s",
+                     after, size, offset, wi_region_access_name(access),
+                     self->total > self->mapped
+                         ? ": more is reserved, for commit() after an open() "
+                           "without size"
+                         : "");
         goto failed;
     }
     if (self->bytes.guarded) {
@@ -391,36 +395,29 @@ mapping_header_write(RegionObject *self, uint64_t size)
 
 /* The opener's part: wait for the magic a little, check a private copy, and
  * take [offset, offset + size) of what follows (size 0: to the end). self is
- * the whole mapping. 0, or -1 with an exception. */
+ * the whole mapping. */
 static int
 mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
 {
-    header_read job;
-    const char *fault;
+    header_read job = {.from = self->bytes.base};
+    const winipc_mapping_header *header = &job.copy;
+    uint64_t mapped = (uint64_t)self->bytes.size;
     ULONGLONG start = GetTickCount64();
-    for (;;) {
-        memset(&job, 0, sizeof(job));
-        job.from = self->bytes.base;
-        if (self->bytes.size >= (Py_ssize_t)sizeof(job.copy)) {
-            DWORD err = ERROR_SUCCESS;
-            if (self->bytes.guarded) {
-                err = wi_guarded(mapping_header_copy, &job, self->bytes.base,
-                                 self->bytes.base + self->bytes.size);
-            }
-            else {
-                mapping_header_copy(&job);
-            }
-            if (err != ERROR_SUCCESS) {
-                wi_raise(err, "reading the header", self->name);
-                return -1;
-            }
+    while (mapped >= sizeof(*header)) {
+        if (wi_bytes_guarded((PyObject *)self, mapping_header_copy, &job) <
+            0) {
+            return -1;
         }
-        fault =
-            winipc_mapping_header_fault(&job.copy, (uint64_t)self->bytes.size);
-        if (fault == NULL || job.copy.magic != 0 ||
-            self->bytes.size < (Py_ssize_t)sizeof(job.copy) ||
-            GetTickCount64() - start >= MAPPING_HEADER_PATIENCE_MS) {
+        if (header->magic != 0) {
             break;
+        }
+        if (GetTickCount64() - start >= MAPPING_HEADER_PATIENCE_MS) {
+            wi_raise_text(PyExc_TimeoutError, ERROR_TIMEOUT,
+                          "its header is still 0: its creator died, or made "
+                          "it without one",
+                          "reading the header",
+                          self->name != NULL ? self->name : Py_None);
+            return -1;
         }
         Py_BEGIN_ALLOW_THREADS
         Sleep(1);
@@ -429,18 +426,19 @@ mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
             return -1;
         }
     }
+    const char *fault = winipc_mapping_header_fault(header, mapped);
     if (fault != NULL) {
         PyErr_Format(PyExc_ValueError, "'%V' has %s", WI_REGION_LABEL(self),
                      fault);
         return -1;
     }
-    if (offset > job.copy.size || size > job.copy.size - offset) {
-        mapping_raise_range(self, offset, size, job.copy.size);
+    if (offset > header->size || size > header->size - offset) {
+        mapping_raise_range(self, offset, size, header->size);
         return -1;
     }
-    mapping_header_hide(self, &job.copy);
+    mapping_header_hide(self, header);
     self->bytes.base += offset;
-    self->bytes.size = (Py_ssize_t)(size != 0 ? size : job.copy.size - offset);
+    self->bytes.size = (Py_ssize_t)(size != 0 ? size : header->size - offset);
     self->mapped -= (Py_ssize_t)offset;
     self->total -= (Py_ssize_t)offset;
     self->offset = offset;
@@ -484,13 +482,13 @@ typedef struct {
     int header;
 } mapping_options;
 
-/* The file to map: opened by path, or a duplicate of a handle. */
+/* The file to map: opened by path, or a duplicate of a handle. *made tells
+ * whether it was not there before. */
 static int
-mapping_open_file(const mapping_options *options, HANDLE *out)
+mapping_open_file(const mapping_options *options, HANDLE *out, BOOL *made)
 {
     HANDLE file = INVALID_HANDLE_VALUE;
     DWORD err;
-    *out = NULL;
     if (options->file == Py_None) {
         return 0;
     }
@@ -530,7 +528,58 @@ mapping_open_file(const mapping_options *options, HANDLE *out)
         return -1;
     }
     *out = file;
+    *made = how == OPEN_ALWAYS && err != ERROR_ALREADY_EXISTS;
     return 0;
+}
+
+/* Remove a file that this call has made. By its handle: the path may be that
+ * of another file by now. */
+static void
+mapping_unmake_file(HANDLE file)
+{
+    HANDLE again = ReOpenFile(
+        file, DELETE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+        FILE_FLAG_DELETE_ON_CLOSE);
+    if (again != INVALID_HANDLE_VALUE) {
+        CloseHandle(again);
+    }
+}
+
+/* Whether the file behind the page at base is this one, by whatever path. No
+ * for memory without a file, and if that cannot be told. */
+static BOOL
+mapping_is_of_file(void *base, HANDLE file)
+{
+    static const wchar_t root[] = L"\\\\?\\GLOBALROOT";
+    enum { ROOT = Py_ARRAY_LENGTH(root) - 1, ROOM = 32768 };
+    BY_HANDLE_FILE_INFORMATION ours, theirs;
+    BOOL same = FALSE;
+    wchar_t *path =
+        HeapAlloc(GetProcessHeap(), 0, (ROOT + ROOM) * sizeof(*path));
+    if (path == NULL) {
+        return FALSE;
+    }
+    memcpy(path, root, sizeof(root));
+    if (K32GetMappedFileNameW(GetCurrentProcess(), base, path + ROOT, ROOM)) {
+        wchar_t *from = path; /* \\?\GLOBALROOT\Device\HarddiskVolume1\... */
+        if (wcsncmp(path + ROOT, L"\\??\\", 4) == 0) {
+            from += ROOT; /* of Wine: make it \\?\C:\... */
+            from[1] = L'\\';
+        }
+        HANDLE other = CreateFileW(
+            from, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            NULL, OPEN_EXISTING, 0, NULL);
+        if (other != INVALID_HANDLE_VALUE) {
+            same = GetFileInformationByHandle(file, &ours) &&
+                   GetFileInformationByHandle(other, &theirs) &&
+                   ours.dwVolumeSerialNumber == theirs.dwVolumeSerialNumber &&
+                   ours.nFileIndexHigh == theirs.nFileIndexHigh &&
+                   ours.nFileIndexLow == theirs.nFileIndexLow;
+            CloseHandle(other);
+        }
+    }
+    wi_heap_free(path);
+    return same;
 }
 
 /* How large the section has to be. 0, or -1 with an exception. */
@@ -588,39 +637,6 @@ mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
     }
     *out = end > have ? end : 0; /* 0: as large as the file */
     return 0;
-}
-
-/* What does not go together, said before anything is made. */
-static int
-mapping_check_options(const mapping_options *options)
-{
-    const char *why = NULL;
-    if (options->header && options->file != Py_None) {
-        why = "header is not for files, which have an exact size";
-    }
-    else if (options->header && options->access != REGION_WRITE) {
-        why = "only access='readwrite' can write a header";
-    }
-    else if (options->header && options->offset != 0) {
-        why = "create() with a header maps all of it: offset must be 0";
-    }
-    else if (options->header && options->reserve) {
-        why = "header and reserve do not go together";
-    }
-    else if (options->reserve && options->file != Py_None) {
-        why = "reserve is for memory without a file";
-    }
-    else if (options->large_pages && options->file != Py_None) {
-        why = "large_pages is for memory without a file";
-    }
-    else if (options->reserve && options->large_pages) {
-        why = "large pages cannot be reserved only";
-    }
-    if (why == NULL) {
-        return 0;
-    }
-    PyErr_SetString(PyExc_ValueError, why);
-    return -1;
 }
 
 static int
@@ -690,12 +706,11 @@ mapping_create(PyObject *cls, PyObject *args)
     HANDLE file = NULL;
     HANDLE section = NULL;
     uint64_t maximum;
-    BOOL created;
+    BOOL created, same = TRUE, made = FALSE;
     int ok = 0;
-    if (mapping_check_options(&options) < 0 ||
-        mapping_name(options.name, &name) < 0 ||
+    if (mapping_name(options.name, &name) < 0 ||
         wi_security_init(&security, options.security) < 0 ||
-        mapping_open_file(&options, &file) < 0 ||
+        mapping_open_file(&options, &file, &made) < 0 ||
         mapping_maximum(&options, file, &maximum) < 0 ||
         mapping_create_section(&options, name, file, maximum,
                                wi_security_attributes(&security), &section,
@@ -708,8 +723,20 @@ mapping_create(PyObject *cls, PyObject *args)
     if (self == NULL ||
         mapping_map(self, section, options.access, options.offset,
                     options.header ? 0 : options.size,
-                    options.large_pages ? FILE_MAP_LARGE_PAGES : 0,
+                    (options.large_pages ? MAP_LARGE_PAGES : 0) |
+                        (options.reserve ? MAP_RESERVED : 0),
                     fresh ? maximum : 0) < 0) {
+        goto done;
+    }
+    if (!created && file != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        same = mapping_is_of_file(self->start, file);
+        Py_END_ALLOW_THREADS
+    }
+    if (!same) {
+        wi_raise_text(PyExc_FileExistsError, ERROR_ALREADY_EXISTS,
+                      "the name is that of a mapping without this file",
+                      "CreateFileMappingW", options.name);
         goto done;
     }
     if (options.header && created) {
@@ -728,6 +755,9 @@ done:
         mapping_drop(&self);
         if (section != NULL) {
             CloseHandle(section);
+        }
+        if (made) {
+            mapping_unmake_file(file);
         }
         if (file != NULL) {
             CloseHandle(file);
@@ -836,31 +866,6 @@ mapping_from_handle(PyObject *cls, PyObject *args)
         self->section = section;
     }
     return (PyObject *)self;
-}
-
-/* -------------------------------------------------------------- diagnosis */
-
-PyDoc_STRVAR(mapping_probe_doc,
-             "_probe(name, /)\n--\n\n"
-             "The winerror of opening `name` for reading; 0 when it opens.\n\n"
-             "Win32: OpenFileMappingW.");
-
-static PyObject *
-mapping_probe(PyObject *Py_UNUSED(unused), PyObject *name)
-{
-    wchar_t *wide;
-    if (wi_wide_name(name, &wide) < 0) {
-        return NULL;
-    }
-    HANDLE section;
-    DWORD err;
-    WI_CALL(err, section = OpenFileMappingW(FILE_MAP_READ, FALSE, wide));
-    if (section != NULL) {
-        CloseHandle(section);
-        err = ERROR_SUCCESS;
-    }
-    PyMem_Free(wide);
-    return PyLong_FromUnsignedLong(err);
 }
 
 /* ------------------------------------------------------------------ views */
@@ -1049,51 +1054,35 @@ mapping_get_rights(PyObject *op, void *Py_UNUSED(closure))
         mapping_rights(self->section, self->access));
 }
 
+/* A field of the header; None without one. */
 static PyObject *
-mapping_get_created(PyObject *op, void *Py_UNUSED(closure))
+mapping_get_header(PyObject *op, void *offset)
 {
-    return PyBool_FromLong(((RegionObject *)op)->created);
-}
-
-static PyObject *
-mapping_get_owner_pid(PyObject *op, void *Py_UNUSED(closure))
-{
-    RegionObject *self = (RegionObject *)op;
-    if (self->header == 0) {
+    if (((RegionObject *)op)->header == 0) {
         Py_RETURN_NONE;
     }
-    return PyLong_FromUnsignedLong(self->owner_pid);
-}
-
-static PyObject *
-mapping_get_version(PyObject *op, void *Py_UNUSED(closure))
-{
-    RegionObject *self = (RegionObject *)op;
-    if (self->header == 0) {
-        Py_RETURN_NONE;
-    }
-    return PyLong_FromLong(self->version);
+    return PyLong_FromUnsignedLong(*(uint32_t *)((char *)op + (size_t)offset));
 }
 
 static PyGetSetDef mapping_getset[] = {
-    {"owner_pid", mapping_get_owner_pid, NULL,
+    {"owner_pid", mapping_get_header, NULL,
      "The process that created it, as its header says; None without header.",
-     NULL},
-    {"layout_version", mapping_get_version, NULL,
-     "The version of the header in front; None without header.", NULL},
+     (void *)offsetof(RegionObject, owner_pid)},
+    {"layout_version", mapping_get_header, NULL,
+     "The version of the header in front; None without header.",
+     (void *)offsetof(RegionObject, version)},
     {"handle", mapping_get_handle, NULL,
      "The section's handle; it stays this object's.", NULL},
     {"_access", mapping_get_rights, NULL, NULL, NULL},
     {"reserved", wi_region_get_size, NULL,
      "How many bytes commit() can make usable, in whole pages.",
      (void *)offsetof(RegionObject, total)},
-    {"created", mapping_get_created, NULL,
-     "Whether this object made the mapping (and did not find it there).",
-     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef mapping_members[] = {
+    {"created", T_BOOL, offsetof(RegionObject, created), Py_READONLY,
+     "Whether this object made the mapping (and did not find it there)."},
     {"views", Py_T_PYSSIZET, offsetof(RegionObject, views), Py_READONLY,
      "How many views of view() are open."},
     {NULL, 0, 0, 0, NULL},
@@ -1112,7 +1101,6 @@ static PyMethodDef mapping_methods[] = {
     {"_open", mapping_open, METH_VARARGS | METH_CLASS, mapping_open_doc},
     {"_from_handle", mapping_from_handle, METH_VARARGS | METH_CLASS,
      mapping_from_handle_doc},
-    {"_probe", mapping_probe, METH_O | METH_STATIC, mapping_probe_doc},
     {"_view", mapping_view, METH_VARARGS, mapping_view_doc},
     {"commit", mapping_commit, METH_VARARGS, mapping_commit_doc},
     {"_duplicate_to", mapping_duplicate, METH_VARARGS, mapping_duplicate_doc},
@@ -1153,27 +1141,13 @@ static PyType_Spec view_spec = {
     .slots = view_slots,
 };
 
-static int
-mapping_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
-                 PyTypeObject **slot)
-{
-    PyObject *bases = PyTuple_Pack(1, (PyObject *)base);
-    if (bases == NULL) {
-        return -1;
-    }
-    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, bases);
-    Py_DECREF(bases);
-    return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
-}
-
 int
 wi_mapping_init(PyObject *module, wi_state *state)
 {
-    if (mapping_add_type(module, &mapping_spec, state->region_type,
-                         &state->mapping_type) < 0 ||
-        mapping_add_type(module, &view_spec, state->region_type,
-                         &state->view_type) < 0) {
+    if (wi_add_subtype(module, &mapping_spec, state->region_type,
+                       &state->mapping_type) < 0) {
         return -1;
     }
-    return 0;
+    return wi_add_subtype(module, &view_spec, state->region_type,
+                          &state->view_type);
 }

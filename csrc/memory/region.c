@@ -241,23 +241,10 @@ region_repr(PyObject *op)
 }
 
 static PyObject *
-region_get_name(PyObject *op, void *Py_UNUSED(closure))
-{
-    RegionObject *self = (RegionObject *)op;
-    return Py_NewRef(self->name != NULL ? self->name : Py_None);
-}
-
-static PyObject *
 region_get_access(PyObject *op, void *Py_UNUSED(closure))
 {
     RegionObject *self = (RegionObject *)op;
     return PyUnicode_FromString(wi_region_access_name(self->access));
-}
-
-static PyObject *
-region_get_offset(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLongLong(((RegionObject *)op)->offset);
 }
 
 static PyObject *
@@ -291,31 +278,17 @@ region_get_exports(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-region_get_exact(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((RegionObject *)op)->exact);
-}
-
-static PyObject *
 region_get_file_backed(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(((RegionObject *)op)->bytes.guarded);
 }
 
 static PyGetSetDef region_getset[] = {
-    {"name", region_get_name, NULL,
-     "The name of the kernel object as it was given, or None.", NULL},
     {"access", region_get_access, NULL,
      "'read', 'readwrite' or 'copy' (writes stay in this process).", NULL},
-    {"offset", region_get_offset, NULL,
-     "Where the first byte is in the whole mapping.", NULL},
     {"address", region_get_address, NULL,
      "The address of the first byte in this process.", NULL},
     {"closed", region_get_closed, NULL, "Whether close() was called.", NULL},
-    {"size_is_exact", region_get_exact, NULL,
-     "False when size could only be asked of Windows, which rounds it up to\n"
-     "whole pages: the creator may have asked for less.",
-     NULL},
     {"file_backed", region_get_file_backed, NULL,
      "Whether a file is behind the memory (or it cannot be told).", NULL},
     {"size", wi_region_get_size, NULL,
@@ -330,6 +303,13 @@ static PyGetSetDef region_getset[] = {
 };
 
 static PyMemberDef region_members[] = {
+    {"name", T_OBJECT, offsetof(RegionObject, name), Py_READONLY,
+     "The name of the kernel object as it was given, or None."},
+    {"offset", T_ULONGLONG, offsetof(RegionObject, offset), Py_READONLY,
+     "Where the first byte is in the whole mapping."},
+    {"size_is_exact", T_BOOL, offsetof(RegionObject, exact), Py_READONLY,
+     "False if only Windows could tell size, which rounds it up to whole\n"
+     "pages: the creator may have asked for less."},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(RegionObject, weaklist),
      Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

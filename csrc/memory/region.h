@@ -36,7 +36,7 @@ typedef struct {
     uint32_t header;    /* bytes of the header in front, 0 without one */
     uint64_t payload;   /* bytes behind it, as it says */
     uint32_t owner_pid; /* from the header */
-    uint16_t version;   /* of the header's layout */
+    uint32_t version;   /* of the header's layout */
 } RegionObject;
 
 /* OSError about this region; always NULL. */

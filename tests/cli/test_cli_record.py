@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 import time
@@ -89,6 +90,36 @@ def test_damaged_files_give_whole_frames_or_an_error(
                 assert offset + len(changed) <= reader.size
 
 
+class Slow:
+    """A file that takes a few bytes at a time, and then none."""
+
+    def __init__(self, room: int) -> None:
+        self.data = bytearray()
+        self.room = room
+
+    def write(self, data: memoryview) -> int:
+        part = bytes(data[: min(7, self.room - len(self.data))])
+        self.data += part
+        return len(part)
+
+
+def test_short_writes_are_finished_or_an_error(tmp_path: Path) -> None:
+    """A disk that takes a part gets the rest; one that is full is told."""
+    writer = RecordingWriter(tmp_path / "whole", "x", 100, 1)
+    real, slow = writer._file, Slow(1000)
+    writer._file = slow  # type: ignore[assignment]
+    writer.add(5, bytes(range(100)))
+    slow.room = len(slow.data) + 20
+    with pytest.raises(OSError, match="part of") as caught:
+        writer.add(6, bytes(range(100, 200)))
+    assert caught.value.errno == errno.ENOSPC
+    writer._file = real
+    real.write(slow.data[:-20])
+    real.close()
+    with RecordingReader(tmp_path / "whole") as reader:
+        assert play(reader) == [bytes(range(100))]
+
+
 def test_record_and_replay(
     start_winipc: StartPeer, unique_name: str, tmp_path: Path
 ) -> None:
@@ -119,7 +150,7 @@ def test_record_and_replay(
     assert second[4000:4005] == b"hello"
     other = f"{unique_name}-again"
     peer = start_winipc("replay", path, "--name", other, "--speed=0", "--keep")
-    with winipc.SharedMapping.wait(other, 60) as mapping:
+    with winipc.SharedMapping.wait_for(other, 60) as mapping:
         while mapping.read(5, 4000) != b"hello":
             time.sleep(0.01)
         assert mapping.read(4096, 0) == second
@@ -193,7 +224,7 @@ def test_replay_loops_until_interrupted(
         writer.add(50_000_000, b"B" * 16)
         writer.close(100_000_000)
     peer = start_winipc("replay", path, "--loop")
-    with winipc.SharedMapping.wait(unique_name, 60) as mapping:
+    with winipc.SharedMapping.wait_for(unique_name, 60) as mapping:
         deadline = time.monotonic() + 60
         for _ in range(3):
             for wanted in (b"A", b"B"):

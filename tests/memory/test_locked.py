@@ -111,14 +111,14 @@ def test_lock_and_header_do_not_go_together(unique_name: str) -> None:
 def test_wait_for_the_name(unique_name: str) -> None:
     """wait() finds all of it."""
     with pytest.raises(TimeoutError):
-        LockedMapping.wait(unique_name, 0.02)
+        LockedMapping.wait_for(unique_name, 0.02)
     with ExitStack() as stack:
         timer = threading.Timer(
             0.05,
             lambda: stack.enter_context(LockedMapping.create(unique_name, 10)),
         )
         timer.start()
-        with LockedMapping.wait(unique_name, LONG) as found:
+        with LockedMapping.wait_for(unique_name, LONG) as found:
             assert not found.wait_for_change(0)
         timer.join(LONG)
 
@@ -213,6 +213,27 @@ def test_full_and_hostile_slots(mapping: LockedMapping, unique_name: str) -> Non
         finally:
             pass
     wrong.close()
+
+
+def test_leaving_with_hides_nothing_and_closes_all(unique_name: str) -> None:
+    """An exception passes; an array keeps the memory, and no mutex or event."""
+    with LockedMapping.create(unique_name, 100) as locked:
+        kept = memoryview(locked)
+    assert locked.closed
+    with pytest.raises(FileNotFoundError):
+        winipc.Mutex.open(f"{unique_name}.lock")
+    with pytest.raises(FileNotFoundError):
+        SharedMapping.open(f"{unique_name}.changes")
+    kept[0] = 1
+    kept.release()
+
+    locked = LockedMapping.create(unique_name, 100)
+    locked.lock.acquire()
+    with pytest.raises(KeyError) as caught, locked:
+        raise KeyError("mine")
+    assert "lock is held" in caught.value.__notes__[0]
+    locked.lock.release()
+    locked.close()
 
 
 def test_close_refuses_while_in_use(mapping: LockedMapping) -> None:

@@ -18,6 +18,8 @@ from winipc import (
     LockedMapping,
     MappingView,
     SharedMapping,
+    _core,
+    large_pages_privilege,
 )
 
 
@@ -106,7 +108,9 @@ def test_exist_ok_takes_what_is_there_as_it_is(
     """Memory that is only reserved is not touched; a file behind it is noticed."""
     with (
         SharedMapping.create(unique_name, 1 << 16, reserve=True),
-        SharedMapping.create(unique_name, 1 << 16, exist_ok=True) as again,
+        SharedMapping.create(
+            unique_name, 1 << 16, exist_ok=True, reserve=True
+        ) as again,
     ):
         assert (again.size, again.mapped_size, again.reserved) == (0, 0, 1 << 16)
         assert again.commit(5000) == 5000
@@ -289,10 +293,10 @@ def test_from_handle_takes_the_handle_over() -> None:
 def test_wait_finds_and_gives_up(unique_name: str) -> None:
     """wait() opens what is there, and raises TimeoutError for what is not."""
     with pytest.raises(TimeoutError) as caught:
-        SharedMapping.wait(unique_name, 0.05)
+        SharedMapping.wait_for(unique_name, 0.05)
     assert caught.value.winerror == 1460
     with SharedMapping.create(unique_name, 4096) as a:
-        with SharedMapping.wait(unique_name, 5) as b:
+        with SharedMapping.wait_for(unique_name, 5) as b:
             b[0] = 1
         assert a[0] == 1
 
@@ -307,7 +311,7 @@ def test_name_of_another_kind_is_told(unique_name: str) -> None:
             lambda: SharedMapping.open(unique_name),
             lambda: SharedMapping.create(unique_name, 16),
             lambda: SharedMapping.create(unique_name, 16, exist_ok=True),
-            lambda: SharedMapping.wait(unique_name, 1),
+            lambda: SharedMapping.wait_for(unique_name, 1),
         ):
             with pytest.raises(OSError, match=unique_name) as caught:
                 attempt()
@@ -322,7 +326,7 @@ def test_missing_name_is_looked_for_elsewhere(unique_name: str) -> None:
             SharedMapping.open(unique_name)
         assert f"Global\\{unique_name} exists" in caught.value.__notes__[0]
         with pytest.raises(TimeoutError) as timed_out:
-            SharedMapping.wait(unique_name, 0)
+            SharedMapping.wait_for(unique_name, 0)
         assert f"Global\\{unique_name} exists" in timed_out.value.__notes__[0]
     with SharedMapping.create(f"Local\\{unique_name}", 16):
         with pytest.raises(FileNotFoundError) as caught:
@@ -425,6 +429,25 @@ def test_reserved_memory_grows_by_commit(unique_name: str) -> None:
         view.release()
 
 
+def test_less_than_asked_for_is_an_error(unique_name: str) -> None:
+    """Of a partly committed mapping no caller gets fewer bytes than asked for."""
+    with SharedMapping.create(unique_name, 1 << 16, reserve=True) as m:
+        m.commit(4096)
+        for get in (
+            lambda: SharedMapping.open(unique_name, size=5000),
+            lambda: SharedMapping.create(unique_name, 5000, exist_ok=True),
+            lambda: m.view(0, 5000),
+        ):
+            with pytest.raises(ValueError, match=r"only 4096 of .*commit"):
+                get()
+        with SharedMapping.open(unique_name, size=4096) as part:
+            assert (part.size, part.reserved) == (4096, 4096)
+        with SharedMapping.open(unique_name) as whole:
+            assert whole.commit(5000) == 5000
+        with SharedMapping.open(unique_name, size=5000) as part:
+            assert part.size == 5000
+
+
 def test_more_than_4_gib_may_be_reserved(unique_name: str) -> None:
     """Sizes and offsets of more than 32 bits, at no cost."""
     size, offset = 5 << 30, (4 << 30) + 65536
@@ -460,9 +483,24 @@ def test_large_pages_work_or_say_what_is_missing() -> None:
     if error is not None:
         assert error.winerror == 1314
         assert "Lock pages in memory" in error.__notes__[0]
+        assert "winipc.large_pages_privilege" in error.__notes__[0]
     for options in ({"reserve": True}, {"file": "x"}):
         with pytest.raises(ValueError, match=r"large.pages"):
             SharedMapping.create(None, 10, large_pages=True, **options)  # type: ignore[arg-type]
+
+
+def test_large_pages_privilege_is_given_back() -> None:
+    """It is enabled within the context only, or a clear error."""
+    name = "SeLockMemoryPrivilege"
+    before = dict(_core._privileges()).get(name)
+    if before is None:
+        with pytest.raises(PermissionError) as caught, large_pages_privilege():
+            pass
+        assert caught.value.winerror == 1300
+        return
+    with large_pages_privilege():
+        assert dict(_core._privileges())[name]
+    assert dict(_core._privileges())[name] == before
 
 
 # ------------------------------------------------------------------------ two processes
@@ -473,7 +511,7 @@ def test_the_creator_may_end_first(
 ) -> None:
     """Nothing is lost while anyone holds it; after the last one the name is free."""
     peer = start_peer("mapping_peer.py", "create", unique_name, 1000, "kept", "header")
-    with SharedMapping.wait(unique_name, DEADLINE, header=True) as m:
+    with SharedMapping.wait_for(unique_name, DEADLINE, header=True) as m:
         peer.expect("ready")
         assert (m.size, m.owner_pid, m.created) == (1000, peer.pid, False)
         peer.kill()
@@ -534,7 +572,7 @@ def test_creator_killed_before_its_header(
     peer.expect("ready")
     with SharedMapping.open(unique_name) as held:
         peer.kill()
-        with pytest.raises(ValueError, match="no header yet"):
+        with pytest.raises(TimeoutError, match="header is still 0"):
             SharedMapping.open(unique_name, header=True)
         assert held.read(64) == bytes(64)
     with SharedMapping.create(unique_name, 100, header=True) as m:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,50 @@ def test_file_errors_are_clear(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 0 bytes"):
         SharedMapping.create(None, 1, file=empty, access="copy")
     assert empty.stat().st_size == 0
+
+
+def test_failing_create_removes_the_file_that_it_made(
+    tmp_path: Path, unique_name: str
+) -> None:
+    """And no other one: a file that was there is left as it was."""
+    new, old = tmp_path / "new", tmp_path / "old"
+    old.write_bytes(b"kept")
+    with SharedMapping.create(unique_name, 4096):
+        for path in (new, old):
+            with pytest.raises(FileExistsError):
+                SharedMapping.create(unique_name, 4, file=path)
+    for path in (new, old):
+        with pytest.raises((OSError, OverflowError)):
+            SharedMapping.create(None, 1 << 55, file=path)
+        with pytest.raises(OSError, match="CreateFileMappingW"):
+            SharedMapping.create("no\\such\\place", 4, file=path)
+    assert os.listdir(tmp_path) == ["old"]
+    assert old.read_bytes() == b"kept"
+    SharedMapping.create(None, 4, file=new).close()
+    assert new.stat().st_size == 4
+
+
+def test_exist_ok_takes_a_mapping_of_this_file_only(
+    tmp_path: Path, unique_name: str
+) -> None:
+    """The name of other memory is refused, by whatever path the file is named."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    with SharedMapping.create(unique_name, 4096):
+        with pytest.raises(FileExistsError, match="without this file") as caught:
+            SharedMapping.create(unique_name, 4096, file=mine, exist_ok=True)
+        assert (caught.value.winerror, caught.value.filename) == (183, unique_name)
+    assert not mine.exists()
+    with SharedMapping.create(unique_name, 4096, file=mine) as m:
+        m.write(b"mine")
+        with pytest.raises(FileExistsError, match="without this file"):
+            SharedMapping.create(unique_name, 4096, file=other, exist_ok=True)
+        assert not other.exists()
+        spelled = tmp_path / ".." / tmp_path.name / "MINE"
+        for file in (mine, spelled):
+            with SharedMapping.create(
+                unique_name, 4096, file=file, exist_ok=True
+            ) as again:
+                assert (again.created, again.read(4)) == (False, b"mine")
 
 
 # ---------------------------------------------------------------------- files that fail

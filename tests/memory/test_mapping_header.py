@@ -78,7 +78,7 @@ def test_header_is_written_by_a_c_program(
 ) -> None:
     """The other way: a C program creates, and we know the exact size."""
     peer = start_peer("mapping_header.exe", "create", unique_name, 5)
-    with SharedMapping.wait(unique_name, DEADLINE, header=True) as m:
+    with SharedMapping.wait_for(unique_name, DEADLINE, header=True) as m:
         peer.expect("ready")
         assert (m.size, m.owner_pid, m.layout_version) == (5, peer.pid, 1)
         m[:] = b"to C!"
@@ -89,8 +89,10 @@ def test_header_is_written_by_a_c_program(
 def test_mapping_without_header_is_refused(unique_name: str) -> None:
     """header=True on a mapping that has none is an error, after a short wait."""
     with SharedMapping.create(unique_name, 1000) as m:
-        with pytest.raises(ValueError, match="no header yet"):
-            SharedMapping.open(unique_name, header=True)
+        for find in (SharedMapping.open, SharedMapping.wait_for):
+            with pytest.raises(TimeoutError, match="header is still 0") as caught:
+                find(unique_name, header=True)
+            assert (caught.value.winerror, caught.value.filename) == (1460, unique_name)
         m.write(b"ABCD")
         with pytest.raises(ValueError, match="no winipc header"):
             SharedMapping.open(unique_name, header=True)

@@ -40,6 +40,19 @@ def test_close_is_refused_while_used_and_then_final(unique_name: str) -> None:
     winipc.bridge(unique_name).close()  # the file is gone as well
 
 
+@pytest.mark.skipif(_core._wine_version() is None, reason="needs Wine")
+def test_leaving_with_leaves_the_memory_to_an_array(unique_name: str) -> None:
+    """The file goes at once, and the mapping with the last view of it."""
+    with winipc.bridge(unique_name, 100) as bridge:
+        kept = memoryview(bridge.mapping)
+    assert bridge.closed
+    kept[99] = 1
+    kept.release()
+    winipc.bridge(unique_name, 100).close()
+    with pytest.raises(KeyError), winipc.bridge(unique_name) as bridge:
+        raise KeyError(memoryview(bridge.mapping))
+
+
 def test_games_have_names_and_sizes() -> None:
     rows = winipc.game_mappings()
     assert len({row.name for row in rows}) == len(rows) >= 5

@@ -18,6 +18,7 @@ from winipc.memory.mapping import (
     Access,
     MappingView,
     SharedMapping,
+    large_pages_privilege,
 )
 from winipc.memory.pages import (
     MemoryProtection,
@@ -44,4 +45,5 @@ __all__ = [
     "SharedMapping",
     "Snapshot",
     "StructView",
+    "large_pages_privilege",
 ]

@@ -4,7 +4,7 @@ For a mapping called `N` there are also
 
 - the mutex `N.lock`;
 - the section `N.changes` of 1024 bytes: at 0 a 64-bit counter of changes, at 16
-  the 252 slots of 32 bits of those who wait (0: free);
+  the 252 slots of 32 bits of the waiters (0: free);
 - for each slot that is taken the auto-reset event `N.changes.XXXXXXXX`, named
   after the slot's number in 8 hexadecimal digits.
 
@@ -16,8 +16,8 @@ The counter is read after the slot is taken and raised before the slots are
 read, so one of the two sees the other, and no wake-up is lost. A plain C program
 can do the same.
 
-Every waiter has an event of its own: one event for all would have to be reset
-while somebody may not yet wait for it.
+Every waiter has an event of its own: one event for all would have to be reset,
+perhaps before a waiter has begun to wait for it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from winipc import _core
+from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
 from winipc.memory.mapping import SharedMapping
 from winipc.sync.event import Event
@@ -54,6 +55,10 @@ def _deadline(timeout: float | None) -> float | None:
     return time.monotonic() + timeout
 
 
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
 class _Ticket:
     """A slot, and the event that is set when something has changed."""
 
@@ -66,7 +71,7 @@ class _Ticket:
 
 
 class _Board:
-    """The counter, and the slots of those who wait. Any thread may use it."""
+    """The counter, and the slots of the waiters. Any thread may use it."""
 
     def __init__(self, name: str, security: str | None, *, create: bool) -> None:
         self.name = f"{name}.changes"
@@ -108,14 +113,14 @@ class _Board:
         except FileNotFoundError:
             self.exchange(slot, number, 0)
         except OSError:
-            pass  # of another kind, or not for us: no reason to leave out others
+            pass  # another kind of object, or no right to it: wake the other waiters
         else:
             with event:
                 if wake:
                     event.set()
 
     def claim(self) -> _Ticket:
-        """Take a slot. The event comes first: a slot without one is a dead one's."""
+        """Take a slot. The event comes first: a slot without one is a dead waiter's."""
         while True:
             number = int.from_bytes(os.urandom(4)) or 1
             try:
@@ -183,16 +188,16 @@ class LockedMapping(SharedMapping):
                 with state.lock:
                     ...
 
-    `lock` is a `Mutex`: whoever takes it after its holder died gets
-    `AbandonedError`. Notification and lock know nothing of each other; notify
-    with the lock held or not.
+    `lock` is a `Mutex`: the first process that takes it after its holder died gets
+    `AbandonedError`. Notification and lock are independent: notify with the lock
+    held or not.
 
     Win32: CreateFileMappingW, CreateMutexExW, CreateEventExW
     """
 
     __slots__ = ("_board", "lock")
 
-    #: Held by whoever reads or writes what belongs together.
+    #: Held by a process that reads or writes what belongs together.
     lock: Mutex
     _board: _Board
 
@@ -219,8 +224,8 @@ class LockedMapping(SharedMapping):
             raise ValueError("lock and header do not go together")
         options.pop("lock", None)
         with ExitStack() as undo:
-            # The mapping is last, so that whoever sees it finds the others, and
-            # it alone decides whether the name is taken.
+            # The mapping is last: a process that opens it finds the others, and it
+            # alone decides whether the name is taken.
             lock = Mutex.create(f"{name}.lock", exist_ok=True, security=security)
             undo.callback(lock.close)
             board = _Board(name, security, create=True)
@@ -255,14 +260,12 @@ class LockedMapping(SharedMapping):
         return mapping
 
     @classmethod
-    def wait(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
-        """Open it as soon as somebody has made it.
-
-        Raises TimeoutError (winerror 1460), and what `open` raises; a name that
-        cannot be is a FileNotFoundError (winerror 3).
-        """
-        SharedMapping.wait(name, timeout, access="read").close()
+    def wait_for(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
+        """Wait until a process makes it, and open it; see `SharedMapping.wait_for`."""
+        SharedMapping.wait_for(name, timeout, access="read").close()
         return cls.open(name, **options)
+
+    wait = wait_for
 
     @classmethod
     def from_handle(cls, handle: int, **options: Any) -> NoReturn:
@@ -288,9 +291,9 @@ class LockedMapping(SharedMapping):
         return self._board
 
     def notify_change(self) -> None:
-        """Wake all who wait for a change, in all processes.
+        """Wake all waiters for a change, in all processes.
 
-        Takes a few microseconds for each of them, and never blocks.
+        Takes a few microseconds for each waiter, and never blocks.
 
         Win32: OpenEventW, SetEvent
         """
@@ -305,10 +308,9 @@ class LockedMapping(SharedMapping):
         with one, counts: none is missed, and several may be answered by one.
         `since` is a value of `changes` to compare with instead.
 
-        `timeout` is in seconds, None waits for ever; Ctrl+C gets in. Up to 252
-        threads of all processes can wait at once.
-
-        Raises OSError with winerror 170 when more want to.
+        `timeout` is in seconds, None waits forever; Ctrl+C gets in. Up to 252
+        threads of all processes can wait at once: one more gets an OSError
+        (ERROR_BUSY, 170).
 
         Win32: CreateEventExW, WaitForSingleObject
         """
@@ -317,8 +319,7 @@ class LockedMapping(SharedMapping):
         deadline = _deadline(timeout)
         with board.ticket() as ticket:
             while (count := board.count()) == seen:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                if (left := _left(deadline)) == 0:
                     return False
                 ticket.event.wait(left)
         board.seen = count
@@ -336,8 +337,7 @@ class LockedMapping(SharedMapping):
         deadline = _deadline(timeout)
         with board.ticket() as ticket:
             while (count := board.count()) == seen:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                if (left := _left(deadline)) == 0:
                     return False
                 await ticket.event.wait_async(left)
         board.seen = count
@@ -347,25 +347,37 @@ class LockedMapping(SharedMapping):
         """Close the mapping, its mutex and its change counter.
 
         Raises BufferError while memory is exported, while a thread holds the
-        mutex through this object, and while somebody waits for a change.
+        mutex through this object, and during a wait for a change.
         """
-        if self.closed:
-            return
+        if not self.closed:
+            self._check_idle()
+            super().close()
+            self._close_others()
+
+    def __exit__(self, *exc: Any) -> None:
+        error = exc[1] if len(exc) > 1 else None
+        try:
+            if not self.closed:
+                self._check_idle()
+        except BufferError as refused:
+            if error is None:
+                raise
+            add_hint(error, f"{self!r} was not closed: {refused}")
+        else:
+            super().__exit__(*exc)
+            self._close_others()
+
+    def _check_idle(self) -> None:
         if self._board.busy:
             raise BufferError(f"{self._board.busy} wait(s) for a change are running")
         if self.lock._held_by_any:
             raise BufferError("the lock is held: release it first")
-        try:
-            super().close()
-        finally:
-            if self.closed:  # and not refused
-                try:
-                    self._board.close()
-                finally:
-                    self.lock.close()
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def _close_others(self) -> None:
+        try:
+            self._board.close()
+        finally:
+            self.lock.close()
 
 
 _S = TypeVar("_S", bound=SharedMapping)

@@ -12,30 +12,33 @@ from __future__ import annotations
 import importlib
 import math
 import os
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
 from winipc.base.holders import name_holders
+from winipc.base.privilege import privilege
 from winipc.base.shown import Shown
 from winipc.base.transfer import travels_by_handle
+from winipc.base.winerror import (
+    ERROR_ACCESS_DENIED,
+    ERROR_FILE_NOT_FOUND,
+    ERROR_INVALID_HANDLE,
+    ERROR_PATH_NOT_FOUND,
+    ERROR_PRIVILEGE_NOT_HELD,
+    ERROR_TIMEOUT,
+)
 from winipc.errors import add_hint
 
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
 
-__all__ = ["Access", "MappingView", "SharedMapping"]
+__all__ = ["Access", "MappingView", "SharedMapping", "large_pages_privilege"]
 
 #: "read" never asks for write rights. "copy" is writable, and what is written
 #: stays in this process (PAGE_WRITECOPY).
 Access = Literal["read", "readwrite", "copy"]
-
-_ERROR_FILE_NOT_FOUND = 2
-_ERROR_PATH_NOT_FOUND = 3
-_ERROR_ACCESS_DENIED = 5
-_ERROR_INVALID_HANDLE = 6
-_ERROR_TIMEOUT = 1460
-_ERROR_PRIVILEGE_NOT_HELD = 1314
 
 #: How many sessions are looked into for a name that is missing in this one.
 _SESSIONS = 8
@@ -138,7 +141,7 @@ class MappingView(_core.MappingView, _TypedMemory):
 class SharedMapping(_core.SharedMapping, _TypedMemory):
     """Memory that several processes see at once.
 
-    Made by `create`, `open`, `wait` or `from_handle`; closed by `close` or at the
+    Made by `create`, `open`, `wait_for` or `from_handle`; closed by `close` or at the
     end of a `with` block, which leaves the memory to the memoryviews, arrays and
     views of it: it goes with the last one. `memoryview(mapping)`, NumPy, `struct` and
     ctypes use the memory itself; indexing, slicing, `read` and `write` copy, with
@@ -183,7 +186,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
             access: "readwrite", "read", or "copy" for private changes.
             offset: Where in the file or section the first byte is; any number.
             exist_ok: Take the mapping that has the name already, if there is one;
-                `created` tells.
+                `created` tells. With `file`, only a mapping of that file.
             lock: Make a `LockedMapping`: with a mutex, and with notification of
                 changes. (`LockedMapping.create` is the same, and typed.)
             security: An SDDL string, "owner" (this user becomes the owner, which
@@ -194,7 +197,8 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
                 the version of its layout and who made it (`include/winipc.h`).
 
         Raises:
-            FileExistsError: The name is taken (winerror 183).
+            FileExistsError: The name is taken (winerror 183), or that of a mapping
+                without this file. A file that this call made is removed again.
             OSError: winerror 6 when another kind of object has the name, 5 when
                 rights are missing, 1314 without the privilege for large pages.
             ValueError: A range that the file or the existing mapping has not, or
@@ -220,6 +224,8 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
                 large_pages=large_pages,
                 header=header,
             )
+        if header or reserve or large_pages:
+            _check_options(file, access, offset, reserve, large_pages, header)
         # An isinstance of an abstract class is slow, and most have no file.
         if file is not None and isinstance(file, os.PathLike):
             file = os.fspath(file)
@@ -270,7 +276,9 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
             FileNotFoundError: There is no such name in this session (winerror 2).
             OSError: winerror 6 when another kind of object has the name, 5 when
                 rights are missing.
-            ValueError: The range is not inside, or there is no sound header.
+            TimeoutError: The header is still 0 after half a second (winerror 1460).
+            ValueError: The range is not inside or not committed (see `commit`), or
+                there is no sound header.
 
         Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
         """
@@ -281,7 +289,7 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
             raise
 
     @classmethod
-    def wait(
+    def wait_for(
         cls,
         name: str,
         timeout: float | None = None,
@@ -291,13 +299,13 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         size: int | None = None,
         header: bool = False,
     ) -> Self:
-        """Wait until somebody creates `name`, and open it.
+        """Wait until a process creates `name`, and open it.
 
-        Windows tells nobody about new names, so this looks again and again, at
-        first every millisecond and later every 50.
+        Windows does not notify of new names, so this polls: at first every
+        millisecond, later every 50. `wait` is an older name of it.
 
         Args:
-            timeout: Seconds; None for ever.
+            timeout: Seconds; None waits forever.
 
         Raises:
             TimeoutError: The name did not appear (winerror 1460).
@@ -317,14 +325,16 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         if found is None:
             timed_out = TimeoutError(
                 None,
-                f"nobody created it within {timeout} s",
+                f"no process created it within {timeout} s",
                 name,
-                _ERROR_TIMEOUT,
+                ERROR_TIMEOUT,
                 "OpenFileMappingW",
             )
             _explain_missing(timed_out, name)
             raise timed_out
         return found
+
+    wait = wait_for
 
     @classmethod
     def from_handle(
@@ -437,6 +447,40 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         return _open, (type(self), self.name, self._how())
 
 
+def large_pages_privilege() -> AbstractContextManager[None]:
+    """Within this context, this process may make mappings of large pages.
+
+    Process-wide, so never on by itself. An administrator gives a user the privilege
+    ('Lock pages in memory', SeLockMemoryPrivilege), which counts from the next logon.
+
+    Raises:
+        PermissionError: this user does not have the privilege (winerror 1300).
+
+    Win32: AdjustTokenPrivileges
+    """
+    return privilege("SeLockMemoryPrivilege")
+
+
+def _check_options(
+    file: object,
+    access: str,
+    offset: int,
+    reserve: bool,
+    large_pages: bool,
+    header: bool,
+) -> None:
+    """Say what does not go together, before anything is made."""
+    if file is not None:
+        option = "header" if header else "reserve" if reserve else "large_pages"
+        raise ValueError(f"{option} is for memory without a file")
+    if reserve and (header or large_pages):
+        raise ValueError("reserve does not go together with header or large_pages")
+    if header and access != "readwrite":
+        raise ValueError("only access='readwrite' can write a header")
+    if header and offset != 0:
+        raise ValueError("create() with a header maps all of it: offset must be 0")
+
+
 def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMapping:
     """What a pickle of a named mapping calls."""
     return cls.open(name, **how)
@@ -445,36 +489,37 @@ def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMap
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
     """Say what to check, where Windows is known to be vague."""
     code = error.winerror
-    if code == _ERROR_PRIVILEGE_NOT_HELD:
+    if code == ERROR_PRIVILEGE_NOT_HELD:
         add_hint(
             error,
-            "large pages need the privilege 'Lock pages in memory' "
-            "(SeLockMemoryPrivilege), which an administrator gives to a user",
+            "large pages need the privilege 'Lock pages in memory', which an "
+            "administrator gives to a user, and winipc.large_pages_privilege(), "
+            "which enables it",
         )
     if name is None:
         return
-    if code == _ERROR_FILE_NOT_FOUND and not creating:
+    if code == ERROR_FILE_NOT_FOUND and not creating:
         _explain_missing(error, name)
-    elif code == _ERROR_PATH_NOT_FOUND:
+    elif code == ERROR_PATH_NOT_FOUND:
         add_hint(
             error,
             "a backslash ends a namespace, and only Local\\, Global\\ and "
             "Session\\<number>\\ exist",
         )
-    elif code == _ERROR_INVALID_HANDLE:
+    elif code == ERROR_INVALID_HANDLE:
         add_hint(
             error,
             "the name is in use by another kind of object (an event, a mutex, ...): "
             "all kinds share one set of names",
         )
-    elif code == _ERROR_ACCESS_DENIED and creating and name.startswith("Global\\"):
+    elif code == ERROR_ACCESS_DENIED and creating and name.startswith("Global\\"):
         add_hint(
             error,
             "creating in Global\\ needs the privilege 'Create global objects' "
             "(SeCreateGlobalPrivilege): services and administrators have it; a name "
             "that exists and does not let this user in gives the same error",
         )
-    elif code == _ERROR_ACCESS_DENIED:
+    elif code == ERROR_ACCESS_DENIED:
         add_hint(
             error,
             "it exists and does not let this process in: its creator's user, "
@@ -501,7 +546,11 @@ def _explain_missing(error: OSError, name: str) -> None:
         return
     for prefix, what in places:
         full = f"{prefix}\\{rest}"
-        if SharedMapping._probe(full) in (0, _ERROR_ACCESS_DENIED):
-            found.append(f"{full} exists in {what}")
+        try:
+            _core.SharedMapping._open(full, "read").close()
+        except OSError as other:
+            if other.winerror != ERROR_ACCESS_DENIED:
+                continue
+        found.append(f"{full} exists in {what}")
     if found:
         add_hint(error, "; ".join(found))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from winipc import _core
+from winipc.base.privilege import privilege
 from winipc.base.shown import Shown
 from winipc.base.winerror import (
     ERROR_INVALID_PARAMETER,
@@ -613,8 +614,7 @@ def processes() -> list[ProcessEntry]:
     return [ProcessEntry(*row) for row in _core._processes()]
 
 
-@contextlib.contextmanager
-def debug_privilege() -> Iterator[None]:
+def debug_privilege() -> contextlib.AbstractContextManager[None]:
     """Within this context, this process may open those of other users.
 
     Process-wide, so never on by itself; only an administrator has it to give.
@@ -624,11 +624,7 @@ def debug_privilege() -> Iterator[None]:
 
     Win32: AdjustTokenPrivileges
     """
-    before = _core._set_privilege("SeDebugPrivilege", True)
-    try:
-        yield
-    finally:
-        _core._set_privilege("SeDebugPrivilege", before)
+    return privilege("SeDebugPrivilege")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,26 @@
+"""Privileges of this process, for as long as they are needed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from winipc import _core
+
+__all__ = ["privilege"]
+
+
+@contextlib.contextmanager
+def privilege(name: str) -> Iterator[None]:
+    """The privilege is enabled within this context, for the whole process.
+
+    Raises:
+        PermissionError: this user does not have the privilege (winerror 1300).
+
+    Win32: AdjustTokenPrivileges
+    """
+    before = _core._set_privilege(name, True)
+    try:
+        yield
+    finally:
+        _core._set_privilege(name, before)
