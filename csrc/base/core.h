@@ -84,8 +84,6 @@ wi_state *wi_state_of(PyTypeObject *type);
 /* Make a heap type from its spec, store it in *slot and add it to the module
  * under the spec's short name. */
 int wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
-int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
-                   PyTypeObject **slot);
 
 /* The same for a type that inherits from another one of ours. */
 int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
