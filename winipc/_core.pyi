@@ -670,21 +670,10 @@ def _dos_devices() -> list[tuple[str, str]]: ...
 @disjoint_base
 class Scan:
     @classmethod
-    def _local(
+    def _open(
         cls,
-        buffer: Buffer,
-        specs: Sequence[tuple[Any, ...]],
-        match: Callable[[int, Any], Any] | None,
-        keys: Sequence[Any],
-        progress: Callable[[int, int], object] | None,
-        limit: SupportsIndex,
-        /,
-    ) -> Self: ...
-    @classmethod
-    def _remote(
-        cls,
-        process: RemoteProcess,
-        ranges: Sequence[tuple[int, int]],
+        source: RemoteProcess | Buffer,
+        ranges: bytes | None,
         protections: SupportsIndex,
         specs: Sequence[tuple[Any, ...]],
         match: Callable[[int, Any], Any] | None,
@@ -717,7 +706,7 @@ class CandidateSet:
     def _create(
         cls,
         process: RemoteProcess,
-        ranges: Sequence[tuple[int, int]],
+        ranges: bytes,
         protections: SupportsIndex,
         spec: tuple[Any, ...],
         type: int,
@@ -748,8 +737,8 @@ class CandidateSet:
         /,
     ) -> Literal[False] | None: ...
     def _take(
-        self, block: int, index: int, version: int, values: bool, /
-    ) -> list[Any] | None: ...
+        self, block: int, version: int, /
+    ) -> tuple[int, int, bytes, bytes] | None: ...
     def close(self) -> None: ...
     def __len__(self) -> int: ...
     def __contains__(self, address: object, /) -> bool: ...

@@ -343,7 +343,9 @@ PyDoc_STRVAR(candidates_create_doc,
 static PyObject *
 candidates_create(PyObject *cls, PyObject *args)
 {
-    PyObject *process, *ranges, *spec, *progress, *specs = NULL;
+    PyObject *process, *spec, *progress, *specs = NULL;
+    const char *ranges;
+    Py_ssize_t size;
     DWORD protections, step;
     int type, result = -1;
     CandidatesObject *self = NULL;
@@ -352,7 +354,7 @@ candidates_create(PyObject *cls, PyObject *args)
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     memset(&scan, 0, sizeof(scan));
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "OOO&OiO&O:_create", &process, &ranges,
+        !PyArg_ParseTuple(args, "Oy#O&OiO&O:_create", &process, &ranges, &size,
                           wi_u32_converter, &protections, &spec, &type,
                           wi_u32_converter, &step, &progress)) {
         return NULL;
@@ -386,7 +388,8 @@ candidates_create(PyObject *cls, PyObject *args)
     }
     builder->kind = &self->kind;
     builder->list = &self->list;
-    if (wi_scan_open_process(&scan, state, process, ranges, protections) < 0) {
+    if (wi_scan_open_process(&scan, state, process, ranges, size,
+                             protections) < 0) {
         goto done;
     }
     wi_scan_result found;
@@ -756,48 +759,20 @@ done:
 
 /* ----------------------------------------------------------------- access */
 
-static PyObject *
-candidates_value(const candidate_kind *kind, const uint8_t *at)
-{
-    switch (kind->type) {
-#define VALUE_CASE(T, name, make)                                             \
-    case SCAN_##name: {                                                       \
-        T x;                                                                  \
-        memcpy(&x, at, sizeof(x));                                            \
-        return make(x);                                                       \
-    }
-        VALUE_CASE(uint8_t, U8, PyLong_FromUnsignedLong)
-        VALUE_CASE(int8_t, I8, PyLong_FromLong)
-        VALUE_CASE(uint16_t, U16, PyLong_FromUnsignedLong)
-        VALUE_CASE(int16_t, I16, PyLong_FromLong)
-        VALUE_CASE(uint32_t, U32, PyLong_FromUnsignedLong)
-        VALUE_CASE(int32_t, I32, PyLong_FromLong)
-        VALUE_CASE(uint64_t, U64, PyLong_FromUnsignedLongLong)
-        VALUE_CASE(int64_t, I64, PyLong_FromLongLong)
-        VALUE_CASE(float, F32, PyFloat_FromDouble)
-        VALUE_CASE(double, F64, PyFloat_FromDouble)
-#undef VALUE_CASE
-    default:
-        Py_RETURN_NONE;
-    }
-}
-
 PyDoc_STRVAR(candidates_take_doc,
-             "_take($self, block, index, version, values, /)\n--\n\n"
-             "A list of the candidates of one block from an index on, as\n"
-             "addresses or as (address, value), at most 4096; or None after\n"
-             "the last block. RuntimeError when the version is another.");
+             "_take($self, block, version, /)\n--\n\n"
+             "(base, step, places, values) of one block: a candidate is at\n"
+             "base + place * step. None after the last block; RuntimeError\n"
+             "when the version is another.");
 
 static PyObject *
 candidates_take(PyObject *op, PyObject *args)
 {
     CandidatesObject *self = (CandidatesObject *)op;
     const candidate_kind *kind = &self->kind;
-    Py_ssize_t number, index;
+    Py_ssize_t number;
     unsigned long long version;
-    int values;
-    if (!PyArg_ParseTuple(args, "nnKp:_take", &number, &index, &version,
-                          &values)) {
+    if (!PyArg_ParseTuple(args, "nK:_take", &number, &version)) {
         return NULL;
     }
     if (version != self->version) {
@@ -805,46 +780,25 @@ candidates_take(PyObject *op, PyObject *args)
                         "CandidateSet was changed while it was iterated");
         return NULL;
     }
-    if (number < 0 || index < 0 || (size_t)number >= self->list.count) {
+    if (number < 0 || (size_t)number >= self->list.count) {
         Py_RETURN_NONE;
     }
     const candidate_block *block = self->list.blocks[number];
-    size_t n = (size_t)index < block->count ? block->count - (size_t)index : 0;
-    n = n < 4096 ? n : 4096;
-    /* Plain copies first: making objects may run the collector, and that may
-     * run anything, a rescan as well. */
-    uint16_t *places = PyMem_Malloc(block->count * sizeof(*places));
-    uint8_t *copies = PyMem_Malloc(n * kind->width + 1);
-    PyObject *list = NULL;
-    if (places == NULL || copies == NULL) {
-        PyErr_NoMemory();
-        goto done;
+    const unsigned long long base = block->base;
+    const size_t n = block->count;
+    /* Making bytes runs no Python; making the tuple may, which may rescan. */
+    PyObject *places =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(n * sizeof(uint16_t)));
+    PyObject *values =
+        PyBytes_FromStringAndSize((const char *)block->data + block->values_at,
+                                  (Py_ssize_t)(n * kind->width));
+    if (places == NULL || values == NULL) {
+        Py_XDECREF(places);
+        Py_XDECREF(values);
+        return NULL;
     }
-    block_places(block, kind, places);
-    memcpy(copies,
-           block->data + block->values_at + (size_t)index * kind->width,
-           n * kind->width);
-    const uintptr_t base = block->base;
-    list = PyList_New((Py_ssize_t)n);
-    for (size_t i = 0; list != NULL && i < n; i++) {
-        PyObject *item = PyLong_FromUnsignedLongLong(
-            base + places[(size_t)index + i] * kind->step);
-        if (item != NULL && values) {
-            PyObject *value = candidates_value(kind, copies + i * kind->width);
-            PyObject *pair =
-                value == NULL ? NULL : PyTuple_Pack(2, item, value);
-            Py_DECREF(item);
-            Py_XDECREF(value);
-            item = pair;
-        }
-        if (item == NULL || PyList_SetItem(list, (Py_ssize_t)i, item) < 0) {
-            Py_CLEAR(list);
-        }
-    }
-done:
-    PyMem_Free(places);
-    PyMem_Free(copies);
-    return list;
+    block_places(block, kind, (uint16_t *)PyBytes_AsString(places));
+    return Py_BuildValue("KINN", base, (unsigned)kind->step, places, values);
 }
 
 static Py_ssize_t

@@ -74,24 +74,24 @@ struct scan_set {
     size_t longest;
 };
 
-/* X(C type, name, field of scan_number) */
+/* X(C type, name, field of scan_number, unsigned type, how to subtract) */
 #define SCAN_FOR_TYPES(X)                                                     \
-    X(uint8_t, U8, u)                                                         \
-    X(int8_t, I8, i)                                                          \
-    X(uint16_t, U16, u)                                                       \
-    X(int16_t, I16, i)                                                        \
-    X(uint32_t, U32, u)                                                       \
-    X(int32_t, I32, i)                                                        \
-    X(uint64_t, U64, u)                                                       \
-    X(int64_t, I64, i)                                                        \
-    X(float, F32, f)                                                          \
-    X(double, F64, d)
+    X(uint8_t, U8, u, uint8_t, SCAN_INTEGER_DELTA)                            \
+    X(int8_t, I8, i, uint8_t, SCAN_INTEGER_DELTA)                             \
+    X(uint16_t, U16, u, uint16_t, SCAN_INTEGER_DELTA)                         \
+    X(int16_t, I16, i, uint16_t, SCAN_INTEGER_DELTA)                          \
+    X(uint32_t, U32, u, uint32_t, SCAN_INTEGER_DELTA)                         \
+    X(int32_t, I32, i, uint32_t, SCAN_INTEGER_DELTA)                          \
+    X(uint64_t, U64, u, uint64_t, SCAN_INTEGER_DELTA)                         \
+    X(int64_t, I64, i, uint64_t, SCAN_INTEGER_DELTA)                          \
+    X(float, F32, f, uint32_t, SCAN_FLOAT_DELTA)                              \
+    X(double, F64, d, uint64_t, SCAN_FLOAT_DELTA)
 
 size_t
 scan_type_size(scan_type type)
 {
     switch (type) {
-#define SCAN_SIZE_CASE(T, name, field)                                        \
+#define SCAN_SIZE_CASE(T, name, field, U, delta)                              \
     case SCAN_##name:                                                         \
         return sizeof(T);
         SCAN_FOR_TYPES(SCAN_SIZE_CASE)

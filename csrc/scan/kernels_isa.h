@@ -108,11 +108,14 @@ K(pack64)(const uint8_t *flags)
     return K(equal64)(flags, 1, 1);
 }
 
-/* Flags of the values at [at, n), 64 at most, into 64 bits. With a constant
- * count compilers vectorise the loop. */
-#define SCAN_FLAGS(T, word, test)                                             \
-    do {                                                                      \
+/* Flags of the values at [at, n), 64 at most, into 64 bits; x is now and y was
+ * then, both of type T. With a constant count compilers vectorise the loop. */
+#define SCAN_COMPARE(T, test)                                                 \
+    for (size_t at = 0; at < n; at += 64) {                                   \
         uint8_t flags[64];                                                    \
+        for (size_t line = 0; line < sizeof(T); line++) {                     \
+            SCAN_PREFETCH(then + at * sizeof(T) + line * 64);                 \
+        }                                                                     \
         if (n - at >= 64) {                                                   \
             for (size_t k = 0; k < 64; k++) {                                 \
                 SCAN_FLAG(T, test);                                           \
@@ -124,127 +127,73 @@ K(pack64)(const uint8_t *flags)
                 SCAN_FLAG(T, test);                                           \
             }                                                                 \
         }                                                                     \
-        (word) = K(pack64)(flags);                                            \
-    } while (0)
+        bits[at / 64] = K(pack64)(flags);                                     \
+    }
 #define SCAN_FLAG(T, test)                                                    \
     T x, y;                                                                   \
     memcpy(&x, now + (at + k) * sizeof(x), sizeof(x));                        \
     memcpy(&y, then + (at + k) * sizeof(y), sizeof(y));                       \
     flags[k] = (uint8_t)(test)
 
-#define SCAN_COMPARE(test)                                                    \
-    for (size_t at = 0; at < n; at += 64) {                                   \
-        for (size_t line = 0; line < sizeof(SCAN_T); line++) {                \
-            SCAN_PREFETCH(then + at * sizeof(SCAN_T) + line * 64);            \
-        }                                                                     \
-        SCAN_FLAGS(SCAN_T, bits[at / 64], test);                              \
-    }
-
-#define SCAN_ORDER_FN(T, name, field)                                         \
-    static K_TARGET void K(order_##name)(                                     \
+/* Whether bytes differ is asked of U, an unsigned integer as wide as T. */
+#define SCAN_COMPARE_FN(T, name, field, U, delta)                             \
+    static K_TARGET void K(compare_##name)(                                   \
         scan_change change, const uint8_t *now, const uint8_t *then,          \
         size_t n, scan_number from, scan_number to, uint64_t *bits)           \
     {                                                                         \
-        typedef T SCAN_T;                                                     \
         const T low = (T)from.field, high = (T)to.field;                      \
-        if (change == SCAN_INCREASED) {                                       \
-            SCAN_COMPARE(x > y)                                               \
-        }                                                                     \
-        else if (change == SCAN_DECREASED) {                                  \
-            SCAN_COMPARE(x < y)                                               \
-        }                                                                     \
-        else {                                                                \
+        switch (change) {                                                     \
+        case SCAN_CHANGED:                                                    \
+            SCAN_COMPARE(U, x != y)                                           \
+            break;                                                            \
+        case SCAN_UNCHANGED:                                                  \
+            SCAN_COMPARE(U, x == y)                                           \
+            break;                                                            \
+        case SCAN_INCREASED:                                                  \
+            SCAN_COMPARE(T, x > y)                                            \
+            break;                                                            \
+        case SCAN_DECREASED:                                                  \
+            SCAN_COMPARE(T, x < y)                                            \
+            break;                                                            \
+        case SCAN_DELTA:                                                      \
+            delta(T, U);                                                      \
+            break;                                                            \
+        default:                                                              \
             then = now;                                                       \
-            SCAN_COMPARE((x >= low) & (y <= high))                            \
+            SCAN_COMPARE(T, (x >= low) & (y <= high))                         \
+            break;                                                            \
         }                                                                     \
     }
-SCAN_FOR_TYPES(SCAN_ORDER_FN)
-#undef SCAN_ORDER_FN
-
-/* What depends on the width alone. Differences wrap around. */
-#define SCAN_WIDTH_FN(T, width)                                               \
-    static K_TARGET void K(bytes_##width)(                                    \
-        scan_change change, const uint8_t *now, const uint8_t *then,          \
-        size_t n, scan_number from, scan_number to, uint64_t *bits)           \
-    {                                                                         \
-        typedef T SCAN_T;                                                     \
-        const T low = (T)from.u, span = (T)(to.u - from.u);                   \
-        if (change == SCAN_CHANGED) {                                         \
-            SCAN_COMPARE(x != y)                                              \
-        }                                                                     \
-        else if (change == SCAN_UNCHANGED) {                                  \
-            SCAN_COMPARE(x == y)                                              \
-        }                                                                     \
-        else {                                                                \
-            SCAN_COMPARE((T)(x - y - low) <= span)                            \
-        }                                                                     \
-    }
-SCAN_WIDTH_FN(uint8_t, 1)
-SCAN_WIDTH_FN(uint16_t, 2)
-SCAN_WIDTH_FN(uint32_t, 4)
-SCAN_WIDTH_FN(uint64_t, 8)
-#undef SCAN_WIDTH_FN
-
-#define SCAN_DELTA_FN(T, name)                                                \
-    static K_TARGET void K(delta_##name)(                                     \
-        const uint8_t *now, const uint8_t *then, size_t n, scan_number from,  \
-        scan_number to, uint64_t *bits)                                       \
-    {                                                                         \
-        typedef T SCAN_T;                                                     \
-        const double low = from.d, high = to.d;                               \
-        SCAN_COMPARE(((double)x - (double)y >= low) &                         \
-                     ((double)x - (double)y <= high))                         \
-    }
-SCAN_DELTA_FN(float, F32)
-SCAN_DELTA_FN(double, F64)
-#undef SCAN_DELTA_FN
+#define SCAN_INTEGER_DELTA(T, U) /* wraps around */                           \
+    const U least = (U)from.u, span = (U)(to.u - from.u);                     \
+    SCAN_COMPARE(U, (U)(x - y - least) <= span)
+#define SCAN_FLOAT_DELTA(T, U)                                                \
+    const double least = from.d, most = to.d;                                 \
+    SCAN_COMPARE(T, ((double)x - (double)y >= least) &                        \
+                        ((double)x - (double)y <= most))
+SCAN_FOR_TYPES(SCAN_COMPARE_FN)
+#undef SCAN_COMPARE_FN
+#undef SCAN_INTEGER_DELTA
+#undef SCAN_FLOAT_DELTA
+#undef SCAN_COMPARE
+#undef SCAN_FLAG
 
 static K_TARGET void
 K(compare)(scan_type type, scan_change change, const uint8_t *now,
            const uint8_t *then, size_t n, scan_number low, scan_number high,
            uint64_t *bits)
 {
-    if (change == SCAN_DELTA && type == SCAN_F32) {
-        K(delta_F32)(now, then, n, low, high, bits);
-        return;
-    }
-    if (change == SCAN_DELTA && type == SCAN_F64) {
-        K(delta_F64)(now, then, n, low, high, bits);
-        return;
-    }
-    if (change == SCAN_CHANGED || change == SCAN_UNCHANGED ||
-        change == SCAN_DELTA) {
-        switch (scan_type_size(type)) {
-        case 1:
-            K(bytes_1)(change, now, then, n, low, high, bits);
-            break;
-        case 2:
-            K(bytes_2)(change, now, then, n, low, high, bits);
-            break;
-        case 4:
-            K(bytes_4)(change, now, then, n, low, high, bits);
-            break;
-        default:
-            K(bytes_8)(change, now, then, n, low, high, bits);
-            break;
-        }
-        return;
-    }
     switch (type) {
-#define SCAN_ORDER_CASE(T, name, field)                                       \
+#define SCAN_COMPARE_CASE(T, name, field, U, delta)                           \
     case SCAN_##name:                                                         \
-        K(order_##name)(change, now, then, n, low, high, bits);               \
+        K(compare_##name)(change, now, then, n, low, high, bits);             \
         break;
-        SCAN_FOR_TYPES(SCAN_ORDER_CASE)
-#undef SCAN_ORDER_CASE
+        SCAN_FOR_TYPES(SCAN_COMPARE_CASE)
+#undef SCAN_COMPARE_CASE
     default:
         break;
     }
 }
-
-#undef SCAN_COMPARE
-#undef SCAN_FLAG
-#undef SCAN_FLAGS
 
 static const scan_kernels K(kernels) = {K(find_bytes), K(compare)};
 

@@ -1,9 +1,9 @@
 /* scan.c: Scan, an iterator over the matches of patterns.
  *
- *     with Scan._local(data, [(b"needle", None, 1)], None, (), None, 9) as scan:
- *         for address in scan:
- *             print(address, scan.scanned)
- *     scan = Scan._remote(process, [(start, end)], 0, specs, ...)
+ *     with Scan._open(data, None, 0, [(b"needle", None, 1)], ...) as scan:
+ *         for offset in scan:
+ *             print(offset, scan.scanned)
+ *     scan = Scan._open(process, pack("QQ", start, end), 0, specs, ...)
  *     while batch := scan.next_batch():
  *         addresses += batch
  *
@@ -256,49 +256,35 @@ done:
     return result;
 }
 
+/* Pairs of uint64_t, start and end. */
 static int
-scan_parse_ranges(wi_reader *reader, PyObject *ranges)
+scan_parse_ranges(wi_reader *reader, const char *data, Py_ssize_t size)
 {
-    PyObject *tuple = PySequence_Tuple(ranges);
-    int result = -1;
-    if (tuple == NULL) {
-        return -1;
-    }
-    const size_t count = (size_t)PyTuple_Size(tuple);
+    uint64_t pair[2];
+    const size_t count = (size_t)size / sizeof(pair);
     reader->ranges = PyMem_Calloc(count + 1, sizeof(*reader->ranges));
     if (reader->ranges == NULL) {
         PyErr_NoMemory();
-        goto done;
+        return -1;
     }
     for (size_t i = 0; i < count; i++) {
-        PyObject *range = PyTuple_GetItem(tuple, (Py_ssize_t)i);
-        uintptr_t start, end;
-        if (!PyTuple_Check(range)) {
-            PyErr_SetString(PyExc_TypeError, "a range must be a tuple");
-            goto done;
-        }
-        if (!PyArg_ParseTuple(range, "O&O&", wi_address_converter, &start,
-                              wi_address_converter, &end)) {
-            goto done;
-        }
-        if (end <= start || (i > 0 && start <= reader->ranges[i - 1].end)) {
+        memcpy(pair, data + i * sizeof(pair), sizeof(pair));
+        if (pair[1] <= pair[0] || pair[1] > UINTPTR_MAX ||
+            (i > 0 && pair[0] <= reader->ranges[i - 1].end)) {
             PyErr_SetString(PyExc_ValueError,
                             "ranges must be ascending and apart");
-            goto done;
+            return -1;
         }
-        reader->ranges[i].start = start;
-        reader->ranges[i].end = end;
+        reader->ranges[i].start = (uintptr_t)pair[0];
+        reader->ranges[i].end = (uintptr_t)pair[1];
     }
     reader->range_count = count;
-    result = 0;
-done:
-    Py_DECREF(tuple);
-    return result;
+    return 0;
 }
 
 int
 wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *op,
-                     PyObject *ranges, DWORD protections)
+                     const char *ranges, Py_ssize_t size, DWORD protections)
 {
     wi_process *process = (wi_process *)op;
     wi_reader *reader = &scan->reader;
@@ -308,7 +294,7 @@ wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *op,
                      (PyObject *)Py_TYPE(op));
         return -1;
     }
-    if (scan_parse_ranges(reader, ranges) < 0) {
+    if (scan_parse_ranges(reader, ranges, size) < 0) {
         return -1;
     }
     reader->protections = protections;
@@ -318,7 +304,6 @@ wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *op,
         PyErr_NoMemory();
         return -1;
     }
-    /* Checked last: the arguments above may have closed it. */
     if (wi_process_check_open(process) < 0) {
         return -1;
     }
@@ -444,17 +429,38 @@ failed:
     return NULL;
 }
 
-PyDoc_STRVAR(scan_local_doc,
-             "_local($type, buffer, specs, match, keys, progress, limit, /)\n"
-             "--\n\n"
-             "A scan of a bytes-like object.");
+static int
+scan_open_buffer(ScanObject *self, PyObject *buffer)
+{
+    if (PyObject_GetBuffer(buffer, &self->view, PyBUF_SIMPLE) < 0) {
+        self->view.obj = NULL;
+        return -1;
+    }
+    self->scan.piece.data = self->view.buf;
+    self->scan.piece.size = (size_t)self->view.len;
+    self->scan.starts = (size_t)self->view.len;
+    self->scan.total = (uint64_t)self->view.len;
+    return 0;
+}
+
+PyDoc_STRVAR(scan_open_doc,
+             "_open($type, source, ranges, protections, specs, match, keys,\n"
+             "      progress, limit, /)\n--\n\n"
+             "A scan of a RemoteProcess, or of a bytes-like object if ranges\n"
+             "is None.");
 
 static PyObject *
-scan_local(PyObject *cls, PyObject *args)
+scan_open(PyObject *cls, PyObject *args)
 {
-    PyObject *buffer, *specs, *match, *keys, *progress;
+    PyObject *source, *specs, *match, *keys, *progress;
+    const char *ranges;
+    Py_ssize_t size;
+    DWORD protections;
     uint64_t limit;
-    if (!PyArg_ParseTuple(args, "OOOOOO&:_local", &buffer, &specs, &match,
+    wi_state *state = wi_state_of((PyTypeObject *)cls);
+    if (state == NULL ||
+        !PyArg_ParseTuple(args, "Oz#O&OOOOO&:_open", &source, &ranges, &size,
+                          wi_u32_converter, &protections, &specs, &match,
                           &keys, &progress, wi_u64_converter, &limit)) {
         return NULL;
     }
@@ -462,39 +468,11 @@ scan_local(PyObject *cls, PyObject *args)
     if (self == NULL) {
         return NULL;
     }
-    if (PyObject_GetBuffer(buffer, &self->view, PyBUF_SIMPLE) < 0) {
-        self->view.obj = NULL;
-        Py_DECREF(self);
-        return NULL;
-    }
-    self->scan.piece.data = self->view.buf;
-    self->scan.piece.size = (size_t)self->view.len;
-    self->scan.starts = (size_t)self->view.len;
-    self->scan.total = (uint64_t)self->view.len;
-    return (PyObject *)self;
-}
-
-PyDoc_STRVAR(scan_remote_doc,
-             "_remote($type, process, ranges, protections, specs, match,\n"
-             "        keys, progress, limit, /)\n--\n\n"
-             "A scan of the memory of a RemoteProcess.");
-
-static PyObject *
-scan_remote(PyObject *cls, PyObject *args)
-{
-    PyObject *process, *ranges, *specs, *match, *keys, *progress;
-    DWORD protections;
-    uint64_t limit;
-    wi_state *state = wi_state_of((PyTypeObject *)cls);
-    if (state == NULL ||
-        !PyArg_ParseTuple(args, "OOO&OOOOO&:_remote", &process, &ranges,
-                          wi_u32_converter, &protections, &specs, &match,
-                          &keys, &progress, wi_u64_converter, &limit)) {
-        return NULL;
-    }
-    ScanObject *self = scan_new(cls, specs, match, keys, progress, limit);
-    if (self != NULL && wi_scan_open_process(&self->scan, state, process,
-                                             ranges, protections) < 0) {
+    int opened = ranges == NULL
+                     ? scan_open_buffer(self, source)
+                     : wi_scan_open_process(&self->scan, state, source, ranges,
+                                            size, protections);
+    if (opened < 0) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
@@ -678,8 +656,7 @@ scan_get_closed(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef scan_methods[] = {
-    {"_local", scan_local, METH_VARARGS | METH_CLASS, scan_local_doc},
-    {"_remote", scan_remote, METH_VARARGS | METH_CLASS, scan_remote_doc},
+    {"_open", scan_open, METH_VARARGS | METH_CLASS, scan_open_doc},
     {"next_batch", scan_next_batch, METH_NOARGS, scan_next_batch_doc},
     {"cancel", scan_cancel, METH_NOARGS, scan_cancel_doc},
     {"close", scan_close, METH_NOARGS, scan_close_doc},

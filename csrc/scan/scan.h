@@ -2,7 +2,7 @@
  *
  *     wi_scan scan = {.progress = progress};
  *     wi_scan_compile(&scan, specs);
- *     wi_scan_open_process(&scan, state, process, ranges, protections);
+ *     wi_scan_open_process(&scan, state, process, ranges, size, protections);
  *     while (wi_scan_slice(&scan, take, context) == WI_SCAN_MORE) {}
  *     wi_scan_clear(&scan);
  *
@@ -104,10 +104,11 @@ typedef int wi_scan_take(wi_scan *scan, void *context);
  * (type, low, high, alignment). */
 int wi_scan_compile(wi_scan *scan, PyObject *specs);
 
-/* Let it read a process: ranges is a sequence of (start, end), ascending and
- * apart. */
+/* Let it read a process: ranges has pairs of uint64_t, start and end, ascending
+ * and apart. */
 int wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *process,
-                         PyObject *ranges, DWORD protections);
+                         const char *ranges, Py_ssize_t size,
+                         DWORD protections);
 
 /* Search for WI_SLICE_MS, report progress and let Ctrl+C in. Either may run
  * Python, which may clear the scan. */

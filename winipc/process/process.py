@@ -44,7 +44,13 @@ from winipc.process.types import (
     Region,
     ThreadEntry,
 )
-from winipc.scan.scan import Patterns, Scan, scan_process
+from winipc.scan.scan import (
+    Patterns,
+    Scan,
+    open_scan,
+    process_ranges,
+    protection_mask,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -499,17 +505,9 @@ class RemoteProcess(_core.RemoteProcess, Shown):
 
         Win32: VirtualQueryEx, ReadProcessMemory
         """
-        return scan_process(
-            self,
-            pattern,
-            regions=regions,
-            protection=protection,
-            start=start,
-            end=end,
-            aligned=aligned,
-            progress=progress,
-            limit=limit,
-        )
+        ranges = process_ranges(regions, start, end)
+        accepted = protection_mask(protection)
+        return open_scan(self, ranges, accepted, pattern, aligned, progress, limit)
 
     def memory_map(self, *, names: bool = False) -> list[MapRow]:
         """The address space as rows: one for each allocation that is there.

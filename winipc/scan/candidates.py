@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -208,15 +209,16 @@ class CandidateSet(_core.CandidateSet):
 
     def _rows(self, values: bool) -> Iterator[Any]:
         version = self._version
-        block = 0
-        while True:
-            index = 0
-            while rows := self._take(block, index, version, values):
-                yield from rows
-                index += len(rows)
-            if rows is None:
+        for number in itertools.count():
+            if (block := self._take(number, version)) is None:
                 return
-            block += 1
+            base, step, places, found = block
+            addresses = [base + at * step for at in memoryview(places).cast("H")]
+            if values:
+                numbers = memoryview(found).cast(self.kind.value)
+                yield from zip(addresses, numbers, strict=True)
+            else:
+                yield from addresses
 
     def __repr__(self) -> str:
         if self.closed:

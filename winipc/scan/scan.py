@@ -19,7 +19,6 @@ from winipc.memory.pages import MemoryProtection
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from winipc.process.process import RemoteProcess
 
 __all__ = ["Pattern", "Scan", "ScanMatch", "ValueType", "scan_bytes"]
 
@@ -118,10 +117,10 @@ def _to_float32(value: float, *, upward: bool) -> float:
     return stepped
 
 
-#: Bytes that other packages take for wildcards: dots in a row beside a byte that
-#: is no text, or an escape that is spelled out.
+#: Bytes that other packages take for wildcards: three dots in a row beside a byte
+#: that is no text, or an escape that is spelled out.
 _EXPRESSION = re.compile(
-    rb"[^\x20-\x7e\0\t\r\n]\.{2,}[^.]|[^.]\.{2,}[^\x20-\x7e\0\t\r\n]"
+    rb"[^\x20-\x7e\0\t\r\n]\.{3,}[^.]|[^.]\.{3,}[^\x20-\x7e\0\t\r\n]"
     rb"|\\x[0-9a-fA-F]{2}"
 )
 
@@ -286,7 +285,8 @@ class Pattern:
         if isinstance(pattern, str):
             return cls.hex(pattern)
         made = cls.exact(pattern)
-        if _EXPRESSION.search(made._spec[0]):
+        # In long ones any bytes come together by chance.
+        if made.size <= 256 and _EXPRESSION.search(made._spec[0]):
             warnings.warn(
                 f"the pattern {_shorten(made._spec[0])!r} looks like a regular "
                 "expression, and its bytes are looked for as they are: write a str "
@@ -358,26 +358,29 @@ class Scan(_core.Scan):
         return f"<Scan {state}, {self.scanned} bytes scanned, {self.skipped} skipped>"
 
 
-def prepare(
-    pattern: Patterns, aligned: bool | int | None
-) -> tuple[list[tuple[Any, ...]], Any, Any]:
-    """Specs, match type and keys for `_core.Scan`."""
-    if isinstance(pattern, Mapping):
-        chosen = [Pattern._of(each) for each in pattern.values()]
-        return [p.compile(aligned) for p in chosen], ScanMatch, tuple(pattern)
-    if isinstance(pattern, (list, tuple)):
-        chosen = [Pattern._of(each) for each in pattern]
-        keys = tuple(range(len(chosen)))
-        return [p.compile(aligned) for p in chosen], ScanMatch, keys
-    return [Pattern._of(pattern).compile(aligned)], None, ()  # type: ignore[arg-type]
-
-
-def _check_limit(limit: int | None) -> int:
-    if limit is None:
-        return _NO_LIMIT
-    if limit < 1:
+def open_scan(
+    source: Any,
+    ranges: bytes | None,
+    protections: int,
+    pattern: Patterns,
+    aligned: bool | int | None,
+    progress: Callable[[int, int], object] | None,
+    limit: int | None,
+) -> Scan:
+    """A scan of a process, or of a buffer if `ranges` is None."""
+    if limit is not None and limit < 1:
         raise ValueError("limit must be >= 1, or None")
-    return limit
+    match: Any = ScanMatch
+    keys: Sequence[Any] = ()
+    if isinstance(pattern, Mapping):
+        patterns, keys = list(pattern.values()), tuple(pattern)
+    elif isinstance(pattern, (list, tuple)):
+        patterns, keys = list(pattern), range(len(pattern))
+    else:
+        patterns, match = [pattern], None  # type: ignore[list-item]
+    specs = [Pattern._of(each).compile(aligned) for each in patterns]
+    most = _NO_LIMIT if limit is None else limit
+    return Scan._open(source, ranges, protections, specs, match, keys, progress, most)
 
 
 def scan_bytes(
@@ -395,9 +398,9 @@ def scan_bytes(
     are all looked for in one pass and give `ScanMatch` tuples. `aligned`: offsets
     must be a multiple of this power of two; True stands for the greatest one that
     divides the size of the pattern (4 for 12 bytes, 1 for 3), and None leaves it to
-    the pattern. `progress` is called now and then with the
-    bytes done and their total; False from it ends the scan. `limit` is the
-    most matches to find. The buffer is held until the scan is closed.
+    the pattern. `progress` is called now and then with the bytes done and their
+    total; False from it ends the scan. `limit` is the most matches to find. The
+    buffer is held until the scan is closed.
 
     Raises:
         ValueError: a pattern is malformed, empty or fixes nothing.
@@ -405,8 +408,7 @@ def scan_bytes(
 
     Win32: none
     """
-    specs, match, keys = prepare(pattern, aligned)
-    return Scan._local(buffer, specs, match, keys, progress, _check_limit(limit))
+    return open_scan(buffer, None, 0, pattern, aligned, progress, limit)
 
 
 #: What `protection="..."` stands for.
@@ -434,15 +436,15 @@ def protection_mask(protection: MemoryProtection | int | str | None) -> int:
 
 def process_ranges(
     regions: Iterable[Any] | None, start: int | None, end: int | None
-) -> list[tuple[int, int]]:
-    """Where to look, as (start, end), ascending and apart."""
+) -> bytes:
+    """Where to look, as pairs of 64 bits, start and end, ascending and apart."""
     low = 0 if start is None else start
     high = _ADDRESS_END if end is None else end
     if not 0 <= low <= high:
         raise ValueError(f"no addresses from {low:#x} to {high:#x}")
     high = min(high, _ADDRESS_END)
     if regions is None:
-        return [(low, high)] if low < high else []
+        regions = [(low, max(high - low, 0))]
     found: list[tuple[int, int]] = []
     for region in regions:
         if isinstance(region, tuple):
@@ -461,30 +463,4 @@ def process_ranges(
             apart[-1] = apart[-1][0], max(last, apart[-1][1])
         else:
             apart.append((first, last))
-    return apart
-
-
-def scan_process(
-    process: RemoteProcess,
-    pattern: Patterns,
-    *,
-    regions: Iterable[Any] | None = None,
-    protection: MemoryProtection | int | str | None = None,
-    start: int | None = None,
-    end: int | None = None,
-    aligned: bool | int | None = None,
-    progress: Callable[[int, int], object] | None = None,
-    limit: int | None = None,
-) -> Scan:
-    """`RemoteProcess.scan`, which has the documentation."""
-    specs, match, keys = prepare(pattern, aligned)
-    return Scan._remote(
-        process,
-        process_ranges(regions, start, end),
-        protection_mask(protection),
-        specs,
-        match,
-        keys,
-        progress,
-        _check_limit(limit),
-    )
+    return b"".join(struct.pack("<QQ", *each) for each in apart)
