@@ -19,13 +19,13 @@ wi_has_exited(HANDLE process)
 wchar_t *
 wi_image_path(HANDLE process, DWORD *length)
 {
-    DWORD room = 32768; /* characters: no path is longer */
-    wchar_t *path = HeapAlloc(GetProcessHeap(), 0, room * sizeof(*path));
+    wchar_t *path =
+        HeapAlloc(GetProcessHeap(), 0, WI_PATH_ROOM * sizeof(*path));
     if (path == NULL) {
         SetLastError(ERROR_NOT_ENOUGH_MEMORY);
         return NULL;
     }
-    *length = room;
+    *length = WI_PATH_ROOM;
     if (!QueryFullProcessImageNameW(process, 0, path, length)) {
         DWORD err = GetLastError();
         wi_heap_free(path);

@@ -16,6 +16,9 @@ BOOL wi_exits_within(HANDLE process, DWORD patience);
 /* Such a patience for a process that suddenly denies everything: it is dying. */
 #define WI_DYING_MS 100
 
+/* Characters of a path, with its NUL: none is longer. */
+#define WI_PATH_ROOM 32768
+
 /* The path of its executable, of any length; wi_heap_free it. NULL with the last
  * error. *length is in characters, without the NUL. */
 wchar_t *wi_image_path(HANDLE process, DWORD *length);

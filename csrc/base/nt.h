@@ -18,6 +18,7 @@ typedef LONG wi_ntstatus;
 #define WI_THREAD_START 9       /* ThreadQuerySetWin32StartAddress */
 #define WI_OBJECT_NAME 1        /* ObjectNameInformation */
 #define WI_OBJECT_TYPE 2        /* ObjectTypeInformation */
+#define WI_MAPPED_FILE_NAME 2   /* MemoryMappedFilenameInformation */
 #define WI_DIRECTORY_QUERY 0x1u /* DIRECTORY_QUERY */
 #define WI_OBJECT_QUERY 0x1u    /* SECTION_QUERY, MUTANT_QUERY_STATE, ... */
 #define WI_UNICODE_STRING_MAX 32766 /* characters */
@@ -110,6 +111,9 @@ __declspec(dllimport) wi_ntstatus NTAPI NtQuerySystemInformation(int info,
                                                                  void *out,
                                                                  ULONG size,
                                                                  ULONG *got);
+__declspec(dllimport) wi_ntstatus NTAPI
+NtQueryVirtualMemory(HANDLE process, void *address, int info, void *out,
+                     SIZE_T size, SIZE_T *got);
 __declspec(dllimport) wi_ntstatus NTAPI NtQueryInformationThread(
     HANDLE thread, int info, void *out, ULONG size, ULONG *got);
 __declspec(dllimport) wi_ntstatus NTAPI NtOpenDirectoryObject(

@@ -1,6 +1,11 @@
 /* modules.c: modules and threads of a process, and the list of processes.
  *
- * Wraps EnumProcessModulesEx and the toolhelp snapshots. */
+ *     for module in process.modules():
+ *         print(module.name, hex(module.base), module.path)
+ *     print(process.threads())
+ *     print(winipc.processes())
+ *
+ * Owner: nothing is kept. Thread: any. GIL: given up for each snapshot. */
 #include "base/handles.h"
 #include "process.h"
 
@@ -10,21 +15,30 @@
 /* A hostile target's list may run in a circle. */
 #define MODULES_MOST 16384
 
+/* Append a new row, which is taken, and clear *rows on failure. */
+static void
+modules_append(PyObject **rows, PyObject *row)
+{
+    if (row == NULL || PyList_Append(*rows, row) < 0) {
+        Py_CLEAR(*rows);
+    }
+    Py_XDECREF(row);
+}
+
 /* ---------------------------------------------------------------- modules */
 
 /* NULL without an exception, or a name that is empty, and *missed grows, when
  * it was unloaded meanwhile or the target dies. */
 static PyObject *
-modules_row(wi_process *self, HMODULE module, int *missed)
+modules_row(HANDLE process, HMODULE module, wchar_t *path, int *missed)
 {
     MODULEINFO info = {NULL, 0, NULL};
-    wchar_t path[2048];
-    if (!K32GetModuleInformation(self->handle, module, &info, sizeof(info))) {
+    if (!K32GetModuleInformation(process, module, &info, sizeof(info))) {
         ++*missed;
         return NULL;
     }
-    DWORD length = K32GetModuleFileNameExW(self->handle, module, path,
-                                           (DWORD)Py_ARRAY_LENGTH(path));
+    DWORD length =
+        K32GetModuleFileNameExW(process, module, path, WI_PATH_ROOM);
     *missed += length == 0;
     PyObject *name = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
     if (name == NULL) {
@@ -36,211 +50,182 @@ modules_row(wi_process *self, HMODULE module, int *missed)
                          (unsigned long long)(uintptr_t)info.EntryPoint);
 }
 
+/* The rows of a pinned process; NULL with *err or an exception. */
 static PyObject *
 modules_by_psapi(wi_process *self, DWORD *err)
 {
+    const DWORD room = MODULES_MOST * sizeof(HMODULE);
+    HANDLE handle = self->handle;
     PyObject *rows = NULL;
-    DWORD needed = 0, room = 256 * sizeof(HMODULE);
-    HMODULE *found = NULL;
-    for (;;) {
-        BOOL ok;
-        PyMem_Free(found);
-        found = PyMem_Malloc(room);
-        if (found == NULL) {
-            return PyErr_NoMemory();
-        }
-        self->pins++;
-        HANDLE handle = self->handle;
-        WI_CALL(*err, ok = K32EnumProcessModulesEx(handle, found, room,
-                                                   &needed, LIST_MODULES_ALL));
-        self->pins--;
-        if (!ok) {
-            goto done;
-        }
-        if (needed <= room || room >= MODULES_MOST * sizeof(HMODULE)) {
-            break;
-        }
-        room = needed + 16 * sizeof(HMODULE);
-        if (room > MODULES_MOST * sizeof(HMODULE)) {
-            room = MODULES_MOST * sizeof(HMODULE);
-        }
+    DWORD needed = 0;
+    BOOL ok;
+    HMODULE *found = PyMem_Malloc(room);
+    wchar_t *path = PyMem_Malloc(WI_PATH_ROOM * sizeof(*path));
+    if (found == NULL || path == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    WI_CALL(*err, ok = K32EnumProcessModulesEx(handle, found, room, &needed,
+                                               LIST_MODULES_ALL));
+    if (!ok) {
+        goto done;
     }
     *err = 0;
     rows = PyList_New(0);
-    self->pins++; /* a row may set off a collection, and that anything */
     DWORD count = (needed < room ? needed : room) / sizeof(HMODULE);
     int missed = 0;
     for (DWORD i = 0; rows != NULL && i < count; i++) {
-        PyObject *row = modules_row(self, found[i], &missed);
-        if (row == NULL && !PyErr_Occurred()) {
-            continue;
+        PyObject *row = modules_row(handle, found[i], path, &missed);
+        if (row != NULL || PyErr_Occurred()) {
+            modules_append(&rows, row);
         }
-        if (row == NULL || PyList_Append(rows, row) < 0) {
-            Py_CLEAR(rows);
-        }
-        Py_XDECREF(row);
     }
     if (rows != NULL && (missed > 0 || count == 0) &&
         wi_process_gone(self, WI_DYING_MS)) {
         *err = ERROR_ACCESS_DENIED; /* part of a list would mislead */
         Py_CLEAR(rows);
     }
-    self->pins--;
 done:
+    PyMem_Free(path);
     PyMem_Free(found);
     return rows;
 }
 
+/* The same for a target that has just started; paths are cut at MAX_PATH. */
 static PyObject *
-modules_by_toolhelp(wi_process *self, DWORD *err)
+modules_by_toolhelp(wi_process *self)
 {
     HANDLE snapshot;
-    DWORD pid = self->pid;
+    DWORD pid = self->pid, err;
     int tries = 0;
     do {
-        /* 24 says that the list changed while it was copied. */
-        WI_CALL(*err, snapshot = CreateToolhelp32Snapshot(
-                          TH32CS_SNAPMODULE | TH32CS_SNAPMODULE32, pid));
-    } while (snapshot == INVALID_HANDLE_VALUE && *err == ERROR_BAD_LENGTH &&
+        /* ERROR_BAD_LENGTH (24): the list changed during the copy; try
+         * again. */
+        WI_CALL(err, snapshot = CreateToolhelp32Snapshot(
+                         TH32CS_SNAPMODULE | TH32CS_SNAPMODULE32, pid));
+    } while (snapshot == INVALID_HANDLE_VALUE && err == ERROR_BAD_LENGTH &&
              ++tries < 50);
     if (snapshot == INVALID_HANDLE_VALUE) {
         return NULL;
     }
-    *err = 0;
     PyObject *rows = PyList_New(0);
     MODULEENTRY32W entry;
     entry.dwSize = sizeof(entry);
     for (BOOL more = Module32FirstW(snapshot, &entry); more && rows != NULL;
          more = Module32NextW(snapshot, &entry)) {
-        PyObject *row =
+        modules_append(
+            &rows,
             Py_BuildValue("(uKKK)", entry.szExePath,
                           (unsigned long long)(uintptr_t)entry.modBaseAddr,
-                          (unsigned long long)entry.modBaseSize, 0ULL);
-        if (row == NULL || PyList_Append(rows, row) < 0) {
-            Py_CLEAR(rows);
-        }
-        Py_XDECREF(row);
+                          (unsigned long long)entry.modBaseSize, 0ULL));
     }
     CloseHandle(snapshot);
     return rows;
 }
 
 PyObject *
-wi_process_modules(PyObject *op, PyObject *unused)
+wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
-    DWORD err = 0, ignored;
-    WI_UNUSED(unused);
+    DWORD err = 0;
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
+    wi_process_pin(
+        self); /* a row may set off a collection, and that anything */
     PyObject *rows = modules_by_psapi(self, &err);
     if (rows == NULL && !PyErr_Occurred() && err == ERROR_PARTIAL_COPY) {
-        /* A process that has just started has no list of its own yet. */
-        rows = modules_by_toolhelp(self, &ignored);
+        rows = modules_by_toolhelp(self);
     }
     if (rows == NULL && !PyErr_Occurred()) {
         wi_process_raise(self, err, "EnumProcessModulesEx",
                          PROCESS_VM_READ | PROCESS_QUERY_INFORMATION);
     }
+    wi_process_unpin(self);
     return rows;
 }
 
 /* ---------------------------------------------------------------- threads */
 
 PyObject *
-wi_process_threads(PyObject *op, PyObject *unused)
+wi_process_threads(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
     HANDLE snapshot;
     DWORD err;
-    WI_UNUSED(unused);
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
+    wi_process_pin(self);
+    PyObject *rows = NULL;
     WI_CALL(err, snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0));
     if (snapshot == INVALID_HANDLE_VALUE) {
-        return wi_process_raise(self, err, "CreateToolhelp32Snapshot", 0);
+        wi_process_raise(self, err, "CreateToolhelp32Snapshot", 0);
+        goto done;
     }
-    PyObject *rows = PyList_New(0);
+    rows = PyList_New(0);
     THREADENTRY32 entry;
     entry.dwSize = sizeof(entry);
     for (BOOL more = Thread32First(snapshot, &entry); more && rows != NULL;
          more = Thread32Next(snapshot, &entry)) {
-        if (entry.th32OwnerProcessID != self->pid) {
-            continue;
+        if (entry.th32OwnerProcessID == self->pid) {
+            modules_append(&rows, Py_BuildValue("(kl)", entry.th32ThreadID,
+                                                entry.tpBasePri));
         }
-        PyObject *row =
-            Py_BuildValue("(kl)", entry.th32ThreadID, entry.tpBasePri);
-        if (row == NULL || PyList_Append(rows, row) < 0) {
-            Py_CLEAR(rows);
-        }
-        Py_XDECREF(row);
     }
     CloseHandle(snapshot);
-    if (rows != NULL && PyList_Size(rows) == 0 && self->handle != NULL &&
-        wi_process_gone(self, 0)) {
-        Py_DECREF(rows);
-        return wi_process_raise(self, ERROR_INVALID_PARAMETER,
-                                "CreateToolhelp32Snapshot", 0);
+    if (rows != NULL && PyList_Size(rows) == 0 && wi_process_gone(self, 0)) {
+        Py_CLEAR(rows);
+        wi_process_raise(self, ERROR_INVALID_PARAMETER,
+                         "CreateToolhelp32Snapshot", 0);
     }
+done:
+    wi_process_unpin(self);
     return rows;
 }
 
 /* -------------------------------------------------------------- processes */
 
 static PyObject *
-modules_processes(PyObject *module, PyObject *unused)
+modules_processes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     HANDLE snapshot;
     DWORD err;
-    WI_UNUSED(module);
-    WI_UNUSED(unused);
     WI_CALL(err, snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0));
     if (snapshot == INVALID_HANDLE_VALUE) {
-        PyObject *label = PyUnicode_FromString("all processes");
-        if (label != NULL) {
-            wi_raise(err, "CreateToolhelp32Snapshot", label);
-            Py_DECREF(label);
-        }
-        return NULL;
+        return wi_raise_format(err, "CreateToolhelp32Snapshot",
+                               "all processes");
     }
     PyObject *rows = PyList_New(0);
     PROCESSENTRY32W entry;
     entry.dwSize = sizeof(entry);
     for (BOOL more = Process32FirstW(snapshot, &entry); more && rows != NULL;
          more = Process32NextW(snapshot, &entry)) {
-        PyObject *row =
-            Py_BuildValue("(kukk)", entry.th32ProcessID, entry.szExeFile,
-                          entry.th32ParentProcessID, entry.cntThreads);
-        if (row == NULL || PyList_Append(rows, row) < 0) {
-            Py_CLEAR(rows);
-        }
-        Py_XDECREF(row);
+        modules_append(&rows, Py_BuildValue("(kukk)", entry.th32ProcessID,
+                                            entry.szExeFile,
+                                            entry.th32ParentProcessID,
+                                            entry.cntThreads));
     }
     CloseHandle(snapshot);
     return rows;
 }
 
 static PyObject *
-modules_dos_devices(PyObject *module, PyObject *unused)
+modules_dos_devices(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    wchar_t drive[] = L"A:", device[512];
-    WI_UNUSED(module);
-    WI_UNUSED(unused);
+    wchar_t drive[] = L"A:";
+    wchar_t *device = PyMem_Malloc(WI_PATH_ROOM * sizeof(*device));
+    if (device == NULL) {
+        return PyErr_NoMemory();
+    }
     PyObject *rows = PyList_New(0);
     for (; rows != NULL && drive[0] <= L'Z'; drive[0]++) {
         /* Several names, each with its NUL: the first one counts. */
-        if (QueryDosDeviceW(drive, device, (DWORD)Py_ARRAY_LENGTH(device)) ==
-            0) {
-            continue;
+        if (QueryDosDeviceW(drive, device, WI_PATH_ROOM) != 0) {
+            modules_append(&rows, Py_BuildValue("(uu)", drive, device));
         }
-        PyObject *row = Py_BuildValue("(uu)", drive, device);
-        if (row == NULL || PyList_Append(rows, row) < 0) {
-            Py_CLEAR(rows);
-        }
-        Py_XDECREF(row);
     }
+    PyMem_Free(device);
     return rows;
 }
 

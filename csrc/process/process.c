@@ -1,12 +1,15 @@
 /* process.c: RemoteProcess, the memory of another process.
  *
- * Wraps OpenProcess, ReadProcessMemory, WriteProcessMemory (through read_write.c),
- * GetExitCodeProcess, QueryFullProcessImageName and IsWow64Process. The object
- * owns the process handle. Any thread may call any method; a call that runs
- * without the GIL pins the object, and close() refuses until it is back.
+ *     with winipc.RemoteProcess.open("game.exe") as process:
+ *         data = process.read(address, 16)
+ *         some = process.read(address, 65536, partial=True)
+ *         process.read_into(address, buffer)
+ *         process.write(address, b"new")      # access=ProcessAccess.WRITE
+ *         process.wait(timeout=5)             # until it exits
  *
- * Small reads and writes keep the GIL, since they are shorter than giving it
- * up and taking it back. */
+ * Owner: the object owns the process handle. Thread: any; a call without the GIL
+ * pins the object, and close() refuses until it is back. GIL: kept for small reads
+ * and writes, which are shorter than giving it up and taking it back. */
 #include "base/bytes.h"
 #include "base/handles.h"
 #include "cache.h"
@@ -92,33 +95,33 @@ process_add_note(const char *note)
 static PyObject *
 process_raise_gone(wi_process *self, const char *api)
 {
-    PyObject *label = PyUnicode_FromFormat("pid %lu, which has exited",
-                                           (unsigned long)self->pid);
-    if (label != NULL) {
-        wi_raise_as(PyExc_ProcessLookupError, ERROR_INVALID_PARAMETER, api,
-                    label);
-        Py_DECREF(label);
+    return wi_raise_format_as(PyExc_ProcessLookupError,
+                              ERROR_INVALID_PARAMETER, api,
+                              "pid %lu, which has exited", self->pid);
+}
+
+/* The least `access` that has these rights. */
+static const char *
+process_access_for(DWORD rights)
+{
+    if (rights & (PROCESS_VM_WRITE | PROCESS_VM_OPERATION)) {
+        return "WRITE";
     }
-    return NULL;
+    return rights & (PROCESS_VM_READ | PROCESS_QUERY_INFORMATION) ? "READ"
+                                                                  : "QUERY";
 }
 
 static PyObject *
 process_raise_rights(wi_process *self, const char *api, DWORD needed)
 {
-    PyObject *label =
-        PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
-    if (label == NULL) {
-        return NULL;
-    }
-    wi_raise(ERROR_ACCESS_DENIED, api, label);
-    Py_DECREF(label);
+    char note[128];
+    wi_raise_format(ERROR_ACCESS_DENIED, api, "pid %lu", self->pid);
     if (needed & ~self->access) {
-        char note[128];
         PyOS_snprintf(note, sizeof(note),
-                      "hint: the process was opened with access=0x%lx, and "
-                      "this needs 0x%lx as well",
-                      (unsigned long)self->access,
-                      (unsigned long)(needed & ~self->access));
+                      "hint: the process was opened with access=0x%lx; open "
+                      "it with access=ProcessAccess.%s (0x%lx is missing)",
+                      self->access, process_access_for(needed),
+                      needed & ~self->access);
         process_add_note(note);
     }
     return NULL;
@@ -127,21 +130,14 @@ process_raise_rights(wi_process *self, const char *api, DWORD needed)
 PyObject *
 wi_process_raise(wi_process *self, DWORD err, const char *api, DWORD needed)
 {
-    if (err == ERROR_ACCESS_DENIED && (needed & ~self->access)) {
+    BOOL denied = err == ERROR_ACCESS_DENIED;
+    if (denied && (needed & ~self->access)) {
         return process_raise_rights(self, api, needed);
     }
-    BOOL gone =
-        wi_process_gone(self, err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0);
-    if (gone) {
+    if (wi_process_gone(self, denied ? WI_DYING_MS : 0)) {
         return process_raise_gone(self, api);
     }
-    PyObject *label =
-        PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
-    if (label != NULL) {
-        wi_raise(err, api, label);
-        Py_DECREF(label);
-    }
-    return NULL;
+    return wi_raise_format(err, api, "pid %lu", self->pid);
 }
 
 /* Raise cls (PartialReadError, PartialWriteError) with one attribute. Steals
@@ -152,25 +148,17 @@ process_raise_partial(wi_process *self, PyObject *cls, DWORD err,
                       const char *attribute, PyObject *value)
 {
     PyObject *type, *error, *traceback;
-    PyObject *label = NULL;
     if (value == NULL) {
         return NULL;
     }
-    label =
-        PyUnicode_FromFormat("pid %lu, %zd bytes at %p",
-                             (unsigned long)self->pid, size, (void *)address);
-    if (label == NULL) {
-        goto done;
-    }
-    wi_raise_as(cls, err, api, label);
+    wi_raise_format_as(cls, err, api, "pid %lu, %zd bytes at %p", self->pid,
+                       size, (void *)address);
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     if (error != NULL && PyObject_SetAttrString(error, attribute, value) < 0) {
         PyErr_Clear();
     }
     PyErr_Restore(type, error, traceback);
-done:
-    Py_XDECREF(label);
     Py_DECREF(value);
     return NULL;
 }
@@ -185,7 +173,7 @@ PyDoc_STRVAR(process_open_doc,
 static PyObject *
 process_open(PyObject *cls, PyObject *args)
 {
-    DWORD pid, access, err;
+    DWORD pid, access;
     if (!PyArg_ParseTuple(args, "O&O&:_open", wi_u32_converter, &pid,
                           wi_u32_converter, &access)) {
         return NULL;
@@ -196,25 +184,18 @@ process_open(PyObject *cls, PyObject *args)
     }
     self->pid = pid;
     self->access = access;
-    WI_CALL(err, self->handle = OpenProcess(access, FALSE, pid));
-    if (self->handle != NULL) {
-        /* Windows ignores the low two bits of a pid: 4001 opens 4000. */
-        DWORD real = GetProcessId(self->handle);
-        if (real == 0 || real == pid) {
-            return (PyObject *)self;
-        }
+    self->handle = wi_open_process(access, pid);
+    /* Windows ignores the low two bits of a pid: 4001 opens 4000. */
+    DWORD real = self->handle == NULL ? 0 : GetProcessId(self->handle);
+    if (real != 0 && real != pid) {
         process_release(self);
-        err = ERROR_INVALID_PARAMETER;
+        wi_raise_format_as(PyExc_ProcessLookupError, ERROR_INVALID_PARAMETER,
+                           "OpenProcess", "pid %lu", pid);
     }
-    PyObject *label = PyUnicode_FromFormat("pid %lu", (unsigned long)pid);
-    if (label != NULL) {
-        wi_raise_as(err == ERROR_INVALID_PARAMETER ? PyExc_ProcessLookupError
-                                                   : PyExc_OSError,
-                    err, "OpenProcess", label);
-        Py_DECREF(label);
+    if (self->handle == NULL) {
+        Py_CLEAR(self);
     }
-    Py_DECREF(self);
-    return NULL;
+    return (PyObject *)self;
 }
 
 PyDoc_STRVAR(process_duplicate_doc,
@@ -222,15 +203,12 @@ PyDoc_STRVAR(process_duplicate_doc,
              "Another object for the same target, with a handle of its own.");
 
 static PyObject *
-process_duplicate(PyObject *op, PyObject *unused)
+process_duplicate(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(unused);
-    if (wi_process_check_open(self) < 0) {
-        return NULL;
-    }
     wi_process *copy = wi_alloc(Py_TYPE(op));
-    if (copy == NULL) {
+    if (copy == NULL || wi_process_check_open(self) < 0) {
+        Py_XDECREF((PyObject *)copy);
         return NULL;
     }
     copy->pid = self->pid;
@@ -254,10 +232,9 @@ PyDoc_STRVAR(process_close_doc,
              "Win32: CloseHandle");
 
 static PyObject *
-process_close(PyObject *op, PyObject *unused)
+process_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(unused);
     if (self->pins > 0) {
         PyErr_Format(PyExc_BufferError,
                      "cannot close %R: %zd call(s) of other threads use it",
@@ -266,13 +243,7 @@ process_close(PyObject *op, PyObject *unused)
     }
     DWORD err = process_release(self);
     if (err) {
-        PyObject *label =
-            PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
-        if (label != NULL) {
-            wi_raise(err, "CloseHandle", label);
-            Py_DECREF(label);
-        }
-        return NULL;
+        return wi_raise_format(err, "CloseHandle", "pid %lu", self->pid);
     }
     Py_RETURN_NONE;
 }
@@ -280,31 +251,9 @@ process_close(PyObject *op, PyObject *unused)
 /* -------------------------------------------------------------- arguments */
 
 static int
-process_address(PyObject *value, uintptr_t *address)
-{
-    if (!PyLong_Check(value)) {
-        return wi_address_converter(value, address) ? 0 : -1;
-    }
-    unsigned long long number = PyLong_AsUnsignedLongLong(value);
-    if (number == (unsigned long long)-1 && PyErr_Occurred()) {
-        return -1;
-    }
-#if UINTPTR_MAX < UINT64_MAX
-    if (number > UINTPTR_MAX) {
-        PyErr_Format(PyExc_OverflowError, "%R is not an address here", value);
-        return -1;
-    }
-#endif
-    *address = (uintptr_t)number;
-    return 0;
-}
-
-static int
 process_size(PyObject *value, Py_ssize_t *size)
 {
-    *size = PyLong_Check(value)
-                ? PyLong_AsSsize_t(value)
-                : PyNumber_AsSsize_t(value, PyExc_OverflowError);
+    *size = PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (*size < 0) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError, "size must be >= 0");
@@ -321,9 +270,8 @@ PyDoc_STRVAR(process_make_partial_doc,
              "What stands for a partial read; the package makes more of it.");
 
 static PyObject *
-process_make_partial(PyObject *cls, PyObject *args)
+process_make_partial(PyObject *Py_UNUSED(cls), PyObject *args)
 {
-    WI_UNUSED(cls);
     return Py_NewRef(args);
 }
 
@@ -339,7 +287,7 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
     PyObject *result = NULL;
     wi_state *state = wi_state_of(Py_TYPE((PyObject *)self));
     PyObject *mask = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)pages);
-    if (state == NULL || mask == NULL) {
+    if (state == NULL || mask == NULL || wi_process_check_open(self) < 0) {
         goto done;
     }
     unsigned char *marks = (unsigned char *)PyBytes_AsString(mask);
@@ -457,18 +405,16 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     else if (wi_fast_args("read", names, 2, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    if (process_address(given[0], &address) < 0 ||
+    if (!wi_address_converter(given[0], &address) ||
         process_size(given[1], &size) < 0) {
         return NULL;
     }
     if (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) {
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
-        return NULL;
-    }
     PyObject *data = PyBytes_FromStringAndSize(NULL, size);
-    if (data == NULL) {
+    if (data == NULL || wi_process_check_open(self) < 0) {
+        Py_XDECREF(data);
         return NULL;
     }
     char *buffer = PyBytes_AsString(data);
@@ -503,7 +449,7 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     uintptr_t address;
     int partial = 0;
     if (wi_fast_args("read_into", names, 2, args, nargs, kwnames, given) < 0 ||
-        process_address(given[0], &address) < 0 ||
+        !wi_address_converter(given[0], &address) ||
         (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) ||
         PyObject_GetBuffer(given[1], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
@@ -759,7 +705,7 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     DWORD err;
     int verify = 0;
     if (wi_fast_args("write", names, 2, args, nargs, kwnames, given) < 0 ||
-        process_address(given[0], &address) < 0 ||
+        !wi_address_converter(given[0], &address) ||
         (given[2] != NULL && (verify = PyObject_IsTrue(given[2])) < 0) ||
         PyObject_GetBuffer(given[1], &data, PyBUF_SIMPLE) < 0) {
         return NULL;
@@ -787,7 +733,7 @@ PyDoc_STRVAR(
     process_wait_doc,
     "wait($self, /, timeout=None)\n--\n\n"
     "Wait until the target has exited; return its exit code.\n\n"
-    "`timeout` in seconds, None for ever; Ctrl+C ends the wait.\n\n"
+    "`timeout` in seconds, None forever; Ctrl+C ends the wait.\n\n"
     "Raises TimeoutError (winerror 1460), and PermissionError when it was\n"
     "opened without SYNCHRONIZE.\n\n"
     "Win32: WaitForMultipleObjects, GetExitCodeProcess");
@@ -825,22 +771,17 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
         result = process_exit_code(self);
     }
     else if (wait != WAIT_FAILED) {
-        PyObject *label =
-            PyUnicode_FromFormat("pid %lu", (unsigned long)self->pid);
-        if (label != NULL) {
-            wi_raise_timeout("WaitForMultipleObjects", label);
-            Py_DECREF(label);
-        }
+        wi_raise_format_as(PyExc_TimeoutError, ERROR_TIMEOUT,
+                           "WaitForMultipleObjects", "pid %lu", self->pid);
     }
     self->pins--;
     return result;
 }
 
 static PyObject *
-process_get_exit_code(PyObject *op, void *closure)
+process_get_exit_code(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(closure);
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
@@ -851,10 +792,9 @@ process_get_exit_code(PyObject *op, void *closure)
 }
 
 static PyObject *
-process_get_alive(PyObject *op, void *closure)
+process_get_alive(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(closure);
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
@@ -862,10 +802,9 @@ process_get_alive(PyObject *op, void *closure)
 }
 
 static PyObject *
-process_get_pointer_size(PyObject *op, void *closure)
+process_get_pointer_size(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(closure);
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
@@ -885,54 +824,42 @@ process_get_pointer_size(PyObject *op, void *closure)
 }
 
 static PyObject *
-process_get_path(PyObject *op, void *closure)
+process_get_path(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    PyObject *result = NULL;
-    WI_UNUSED(closure);
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
-    DWORD room = 32768, err; /* the longest path there can be */
-    wchar_t *path = PyMem_Malloc(room * sizeof(wchar_t));
-    if (path == NULL) {
-        return PyErr_NoMemory();
-    }
-    BOOL ok;
-    wi_target target = wi_process_pin(self);
-    WI_CALL(err,
-            ok = QueryFullProcessImageNameW(target.handle, 0, path, &room));
+    DWORD length, err;
+    wchar_t *path;
+    HANDLE handle = wi_process_pin(self).handle;
+    WI_CALL(err, path = wi_image_path(handle, &length));
     wi_process_unpin(self);
-    if (ok) {
-        result = PyUnicode_FromWideChar(path, (Py_ssize_t)room);
+    if (path == NULL) {
+        return wi_process_raise(self, err, "QueryFullProcessImageNameW",
+                                PROCESS_QUERY_LIMITED_INFORMATION);
     }
-    else {
-        wi_process_raise(self, err, "QueryFullProcessImageNameW",
-                         PROCESS_QUERY_LIMITED_INFORMATION);
-    }
-    PyMem_Free(path);
+    PyObject *result = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
+    wi_heap_free(path);
     return result;
 }
 
 static PyObject *
-process_get_pid(PyObject *op, void *closure)
+process_get_pid(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyLong_FromUnsignedLong(((wi_process *)op)->pid);
 }
 
 static PyObject *
-process_get_access(PyObject *op, void *closure)
+process_get_access(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyLong_FromUnsignedLong(((wi_process *)op)->access);
 }
 
 static PyObject *
-process_get_handle(PyObject *op, void *closure)
+process_get_handle(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    WI_UNUSED(closure);
     if (wi_process_check_open(self) < 0) {
         return NULL;
     }
@@ -940,16 +867,14 @@ process_get_handle(PyObject *op, void *closure)
 }
 
 static PyObject *
-process_get_closed(PyObject *op, void *closure)
+process_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((wi_process *)op)->handle == NULL);
 }
 
 static PyObject *
-process_enter(PyObject *op, PyObject *unused)
+process_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     if (wi_process_check_open((wi_process *)op) < 0) {
         return NULL;
     }
@@ -957,9 +882,8 @@ process_enter(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
-process_exit(PyObject *op, PyObject *args)
+process_exit(PyObject *op, PyObject *Py_UNUSED(args))
 {
-    WI_UNUSED(args);
     return process_close(op, NULL);
 }
 

@@ -1,10 +1,16 @@
 /* regions.c: the address space of a RemoteProcess.
  *
- * Wraps VirtualQueryEx, VirtualProtectEx, VirtualAllocEx, VirtualFreeEx and
- * GetMappedFileName. Methods of RemoteProcess: process.c has their docs. */
+ *     for region in process.regions(paths=True):
+ *         print(region.base, region.size, region.path)
+ *     with process.alloc(4096) as block:
+ *         with process.protect(block.address, 4096, PAGE_READONLY):
+ *             ...
+ *
+ * Owner: nobody here; RemoteBlock frees what it allocates. Thread: any. GIL: given
+ * up for each call. Methods of RemoteProcess: process.c has their docs. */
+#include "base/handles.h"
+#include "base/nt.h"
 #include "process.h"
-
-#include <psapi.h>
 
 #define REGIONS_AT_ONCE 256
 
@@ -50,12 +56,9 @@ wi_process_regions(PyObject *op, PyObject *args)
     }
     Py_END_ALLOW_THREADS
     wi_process_unpin(self);
-    if (count == 0 && err != 0 && err != ERROR_INVALID_PARAMETER) {
-        wi_process_raise(self, err, "VirtualQueryEx",
-                         PROCESS_QUERY_INFORMATION);
-        goto done;
-    }
-    if (count == 0 && err != 0 && wi_process_gone(self, 0)) {
+    /* ERROR_INVALID_PARAMETER (87): beyond the address space. */
+    if (count == 0 && err != 0 &&
+        (err != ERROR_INVALID_PARAMETER || wi_process_gone(self, 0))) {
         wi_process_raise(self, err, "VirtualQueryEx",
                          PROCESS_QUERY_INFORMATION);
         goto done;
@@ -83,29 +86,37 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
 {
     wi_process *self = (wi_process *)op;
     uintptr_t address;
-    wchar_t name[1024];
-    DWORD length, err;
+    wi_ntstatus status;
+    const size_t room = sizeof(wi_unicode_string) + 2 * WI_PATH_ROOM;
     if (!PyArg_ParseTuple(args, "O&:_mapped_name", wi_address_converter,
-                          &address) ||
-        wi_process_check_open(self) < 0) {
+                          &address)) {
         return NULL;
     }
-    wi_target target = wi_process_pin(self);
-    WI_CALL(err, length = K32GetMappedFileNameW(target.handle, (void *)address,
-                                                name,
-                                                (DWORD)Py_ARRAY_LENGTH(name)));
+    /* GetMappedFileName has a buffer of fixed size inside. */
+    wi_unicode_string *name = PyMem_Malloc(room);
+    if (name == NULL) {
+        return PyErr_NoMemory();
+    }
+    if (wi_process_check_open(self) < 0) {
+        PyMem_Free(name);
+        return NULL;
+    }
+    HANDLE handle = wi_process_pin(self).handle;
+    Py_BEGIN_ALLOW_THREADS
+    status = NtQueryVirtualMemory(handle, (void *)address, WI_MAPPED_FILE_NAME,
+                                  name, room, NULL);
+    Py_END_ALLOW_THREADS
     wi_process_unpin(self);
-    if (length == 0) {
-        WI_UNUSED(err); /* private memory, or a section without a file */
-        Py_RETURN_NONE;
+    PyObject *result = NULL;
+    if (!WI_NT_SUCCESS(status)) { /* private memory, or no file */
+        result = Py_NewRef(Py_None);
     }
-    /* Some systems count the NUL. */
-    for (DWORD i = 0; i < length; i++) {
-        if (name[i] == L'\0') {
-            length = i;
-        }
+    else {
+        result = PyUnicode_FromWideChar(
+            name->buffer, (Py_ssize_t)(name->length / sizeof(wchar_t)));
     }
-    return PyUnicode_FromWideChar(name, (Py_ssize_t)length);
+    PyMem_Free(name);
+    return result;
 }
 
 /* Make a call that changes the layout of an open process's memory. */

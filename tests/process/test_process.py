@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import dataclasses
+import gc
 import itertools
 import os
 import subprocess
@@ -431,9 +432,10 @@ def test_alloc_is_freed_once(process: RemoteProcess, target: Target) -> None:
         address = block.address
         assert block.write(b"block") == 5
         assert target.peek(address, 6) == b"block\0"
-        assert block.read(0, 5) == b"block"
+        assert block.read(5) == block.read(size=5, offset=0) == b"block"
+        assert block.read(3, 2) == b"ock"
         assert len(block.read()) == len(block) == 10_000
-        for bad in (lambda: block.read(9_999, 2), lambda: block.write(b"x", -1)):
+        for bad in (lambda: block.read(2, 9_999), lambda: block.write(b"x", -1)):
             with pytest.raises(ValueError, match="outside"):
                 bad()
     assert block.closed
@@ -521,6 +523,15 @@ def test_regions_follow_each_other(process: RemoteProcess, target: Target) -> No
 
 
 # -------------------------------------------------------------- the target dies
+
+
+def test_the_end_of_the_address_space_may_be_named(process: RemoteProcess) -> None:
+    """Whatever the size of an address is here: what lies beyond is nothing."""
+    everything = len(list(process.regions()))
+    for end in (2**64 - 1, 2**64, 2**80):
+        assert abs(len(list(process.regions(0, end))) - everything) < 10
+        assert list(process.regions(end, end + 1)) == []
+    assert list(process.regions(2**80)) == []
 
 
 def test_a_dead_target_is_a_lookup_error(
@@ -636,15 +647,24 @@ def test_a_window_opens_its_process() -> None:
 
     with RemoteProcess.of_window(hwnd) as process:
         assert process.pid == os.getpid()
-    with RemoteProcess.open(Window(hwnd)) as process:
-        assert process.pid == os.getpid()
+    # One of ours counts as an int as well, which is no pid.
+    for window in (Window(hwnd), winipc.Window(hwnd)):
+        with RemoteProcess.open(window) as process:
+            assert process.pid == os.getpid()
     user32.DestroyWindow(hwnd)
     with pytest.raises(OSError, match="window") as caught:
         RemoteProcess.of_window(hwnd)
     assert caught.value.winerror == 1400
 
 
-@pytest.mark.parametrize("target", [None, 1.5, object(), b"x"], ids=repr)
+A_MODULE = winipc.Module("game.exe", "C:\\game.exe", os.getpid(), 4096, 0)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [None, 1.5, object(), b"x", A_MODULE],
+    ids=["None", "float", "object", "bytes", "address"],
+)
 def test_what_is_no_process(target: object) -> None:
     """A clear TypeError."""
     with pytest.raises(TypeError):
@@ -716,9 +736,25 @@ def test_a_denied_open_carries_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     notes = " ".join(caught.value.__notes__)
     assert "protected" in notes
     assert "another user" in notes
+    assert "granted" not in notes
     facts[0] = 5
     with pytest.raises(ProcessLookupError, match="exited with code 5"):
         Denied.open(4)
+
+
+def test_a_denied_open_says_which_access_is_granted() -> None:
+    """The most that can be had of what was asked for."""
+    from winipc.process import _access
+
+    for most in (ProcessAccess.READ, ProcessAccess.QUERY):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                _access, "_grants", lambda pid, access, most=most: not access & ~most
+            )
+            hints = _access.explain_denied(os.getpid(), ProcessAccess.WRITE)
+        assert hints[-1] == f"access=ProcessAccess.{most.name} is granted"
+    assert _access._grants(os.getpid(), ProcessAccess.READ)
+    assert not _access._grants(0x7FFFFFFC, ProcessAccess.QUERY)
 
 
 def test_the_facts_of_this_process() -> None:
@@ -948,6 +984,27 @@ def test_addresses_as_text(process: RemoteProcess) -> None:
     for text in ("", "+5", '"target.exe', "target.exe+", "target.exe*2", "1-2", "a+b"):
         with pytest.raises((ValueError, LookupError)):
             process.address(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "meant"),
+    [("00147198", "147198"), ("2628F8C", "2628F8C"), ("00492DA8", "492DA8")],
+)
+def test_bare_hexadecimal_is_refused_with_what_to_write(
+    process: RemoteProcess, number: str, meant: str
+) -> None:
+    """As Cheat Engine shows addresses; never another number in silence."""
+    for text in (f'"target.exe"+{number}', f"target.exe+{number}"):
+        with pytest.raises(ValueError, match=f"write {number} as 0x{meant}") as error:
+            process.address(text)
+        assert text in str(error.value)
+    for text in ("target.exe-0010", "0010"):
+        with pytest.raises(ValueError, match="0x10"):
+            process.address(text)
+
+
+def test_modules_are_named_in_errors(process: RemoteProcess) -> None:
+    """A name that no module has."""
     with pytest.raises(LookupError, match=r"nope\.dll"):
         process.address("nope.dll+1")
 
@@ -1392,6 +1449,27 @@ def test_mapped_files_are_named(me: RemoteProcess, tmp_path: Path) -> None:
         assert region.path.casefold().endswith("mapped.bin")
 
 
+def test_paths_of_any_length(me: RemoteProcess, tmp_path: Path) -> None:
+    """Of a mapped file and of a module: neither cut nor lost."""
+    folder = Path("\\\\?\\" + str(tmp_path.resolve()))
+    while len(str(folder)) < 2400:
+        folder /= "long" * 50
+    folder.mkdir(parents=True)
+    file = folder / "data.bin"
+    file.write_bytes(bytes(PAGE))
+    with winipc.SharedMapping.create(None, file=str(file)) as mapping:
+        (region,) = me.regions(mapping.address, mapping.address + 1, paths=True)
+        assert region.path is not None
+        assert region.path.casefold().endswith(str(file)[-2300:].casefold())
+    library = folder / "shared.dll"
+    winipc.pe.build_section_dll(str(library), {"x": 16})
+    with winipc.SharedSection.load(str(library), symbol="x"):
+        assert any(
+            module.path.casefold().endswith(str(library)[-2300:].casefold())
+            for module in me.modules()
+        )
+
+
 def sections_at(process: RemoteProcess, address: int) -> tuple[str, ...]:
     (region,) = process.regions(address, address + 1, names=True)
     assert region.path is None
@@ -1557,6 +1635,40 @@ def test_watch_ends_when_it_is_closed_between_look_and_wait(
 
     monkeypatch.setattr(Watch, "_look", look_and_close)
     assert list(watch) == []
+
+
+@pytest.mark.parametrize("interval", [0.001, 3600])
+def test_a_watch_is_ended_by_closing_its_process_object(
+    process: RemoteProcess, target: Target, interval: float
+) -> None:
+    """By another thread, at any moment: it is not refused, and the loop ends."""
+    watch = process.watch(target.where("point"), 1, interval)
+    ended = threading.Event()
+    began = threading.Event()
+
+    def loop() -> None:
+        began.set()
+        assert list(watch) == []
+        ended.set()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    began.wait(60)
+    process.close()
+    assert ended.wait(60)
+    thread.join(60)
+    assert watch._reader.closed
+
+
+def test_a_forgotten_watch_keeps_no_handle(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Whether it was used up or not."""
+    watch = process.watch(target.where("point"), 1)
+    reader = watch._reader
+    del watch
+    gc.collect()
+    assert reader.closed
 
 
 def test_asynchronous_watch_ends_when_its_process_object_is_closed(

@@ -6,6 +6,7 @@ import dataclasses
 import os
 
 from winipc import _core
+from winipc.process.types import ProcessAccess
 
 __all__ = ["ProcessFacts", "explain_denied", "process_facts"]
 
@@ -40,9 +41,22 @@ def process_facts(pid: int) -> ProcessFacts:
     return ProcessFacts(*_core._process_facts(pid))
 
 
-def explain_denied(pid: int) -> list[str]:
-    """Why this process may not open that one, as far as it can be known."""
-    return compare(pid, process_facts(os.getpid()), process_facts(pid))
+def explain_denied(pid: int, access: int) -> list[str]:
+    """Why this process may not open that one, and what is left to do."""
+    hints = compare(pid, process_facts(os.getpid()), process_facts(pid))
+    for less in (ProcessAccess.READ, ProcessAccess.QUERY):
+        if less != access and not less & ~access and _grants(pid, less):
+            hints.append(f"access=ProcessAccess.{less.name} is granted")
+            break
+    return hints
+
+
+def _grants(pid: int, access: int) -> bool:
+    try:
+        _core.RemoteProcess._open(pid, access).close()
+    except OSError:
+        return False
+    return True
 
 
 def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
@@ -69,7 +83,10 @@ def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
             "it does not even tell its user: a service, or a process of another user; "
             "an administrator can open it within winipc.debug_privilege()"
         )
-    return hints or ["its security descriptor does not grant the access asked for"]
+    return hints or [
+        "its security descriptor does not grant the access asked for: an administrator "
+        "can open it within winipc.debug_privilege()"
+    ]
 
 
 def _level(integrity: int | None) -> str:

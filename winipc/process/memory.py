@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.process.types import Change, Region
@@ -24,6 +24,7 @@ _MEM_COMMIT_RESERVE = 0x3000
 _MEM_RELEASE = 0x8000
 _GRANULARITY = 0x10000
 _NEAR = 0x7FFF_0000  # what a 32-bit displacement reaches, with some room
+_SLICE = 0.1  # seconds until a watch notices that it has to end
 
 
 class RemoteBlock:
@@ -59,7 +60,7 @@ class RemoteBlock:
         """Whether it has been freed or handed over."""
         return self._address is None
 
-    def read(self, offset: int = 0, size: int | None = None) -> bytes:
+    def read(self, size: int | None = None, offset: int = 0) -> bytes:
         """`size` bytes from `offset`; None for all up to the end."""
         if size is None:
             size = self._size - offset
@@ -182,7 +183,7 @@ def _place_in(
     return min(max(near // _GRANULARITY * _GRANULARITY, first), last)
 
 
-@contextmanager
+@contextlib.contextmanager
 def protected(
     process: RemoteProcess, address: int, size: int, protection: int
 ) -> Iterator[list[Region]]:
@@ -229,10 +230,10 @@ class Watch:
 
     It looks every `interval` seconds: a change that is undone in between is
     not seen. It ends when the target exits, and when the process object is
-    closed while nobody waits. `value` is what was seen last.
+    closed, by any thread. `value` is what was seen last.
     """
 
-    __slots__ = ("_process", "address", "interval", "value")
+    __slots__ = ("_process", "_reader", "address", "interval", "value")
 
     def __init__(
         self, process: RemoteProcess, address: int, size: int, interval: float
@@ -240,44 +241,54 @@ class Watch:
         if not interval >= 0:
             raise ValueError("interval must be a number of seconds >= 0")
         self._process = process
+        # A handle of its own to read and wait by: what it does at the moment is no
+        # reason to refuse the close() of the process object.
+        self._reader = process._duplicate()
         self.address = address
         self.interval = interval
-        self.value = process.read(address, size)
+        try:
+            self.value = self._reader.read(address, size)
+        except BaseException:
+            self._reader.close()
+            raise
 
     def _look(self) -> Change | None:
-        """The change since the last look. StopIteration when the target is gone.
-
-        Or when the process object is closed.
-        """
+        """The change since the last look. StopIteration at the end."""
+        if self._process.closed or self._reader.closed:
+            self._end()
         try:
-            new = self._process.read(self.address, len(self.value))
+            new = self._reader.read(self.address, len(self.value))
         except ProcessLookupError:
-            raise StopIteration from None
-        except ValueError:
-            if not self._process.closed:
-                raise
-            raise StopIteration from None
+            self._end()
         old = self.value
         if new == old:
             return None
         self.value = new
         return Change(self.address, old, new)
 
+    def _end(self) -> NoReturn:
+        self._reader.close()
+        raise StopIteration
+
+    def _pauses(self) -> Iterator[float]:
+        """What is left of an interval, in slices; fewer once it has to end."""
+        left = float(self.interval)
+        while not self._process.closed:
+            yield min(left, _SLICE)
+            left -= _SLICE
+            if left <= 0:
+                return
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Change:
-        while True:
-            if (change := self._look()) is not None:
-                return change
-            try:
-                self._process.wait(self.interval)
-            except TimeoutError:
-                continue
-            except ValueError:  # another thread closed it since the look
-                if not self._process.closed:
-                    raise
-            raise StopIteration
+        while (change := self._look()) is None:
+            for pause in self._pauses():
+                with contextlib.suppress(TimeoutError):
+                    self._reader.wait(pause)
+                    self._end()
+        return change
 
     def __aiter__(self) -> Self:
         return self
@@ -292,7 +303,12 @@ class Watch:
                 raise StopAsyncIteration from None
             if change is not None:
                 return change
-            await asyncio.sleep(self.interval)
+            for pause in self._pauses():
+                await asyncio.sleep(pause)
+
+    def __del__(self) -> None:
+        if (reader := getattr(self, "_reader", None)) is not None:
+            reader.close()
 
 
 def describe(region: Region, label: str | None) -> str:

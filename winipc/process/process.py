@@ -8,9 +8,11 @@ import dataclasses
 import functools
 import importlib
 import itertools
+import numbers
 import operator
 import re
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
-_ADDRESS_END = (1 << 64) - 1
+_ADDRESS_END = 2 * sys.maxsize + 1  # the last address that this process can ask for
 _REGIONS_AT_ONCE = 256
 _FIRST_NODES, _MOST_NODES = 16384, 65536  # of a list, read at once
 _USES_MEMORY = (
@@ -67,9 +69,13 @@ _USES_MEMORY = (
 #: "game.exe"+0x10F4F4, game.exe-8+0x10 or 0x7ff60000
 _ADDRESS = re.compile(
     r"""\s* (?: "(?P<quoted>[^"]+)" | (?P<plain>[^\s"+-][^"+]*?) ) \s*
-        (?P<offsets> (?: [+-] \s* (?:0[xX][0-9a-fA-F]+ | [0-9]+) \s* )* ) $""",
+        (?P<offsets> (?:
+            (?: \+ \s* \w+ | - \s* (?:0[xX][0-9a-fA-F]+ | [0-9]+) ) \s*
+        )* ) $""",
     re.VERBOSE,
 )
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+ | 0 | [1-9][0-9]*", re.VERBOSE)
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 
 
 class RemoteProcess(_core.RemoteProcess, Shown):
@@ -115,7 +121,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
                 raise _lookup_error(
                     f"pid {pid}, which has exited with code {exit_code}"
                 ) from error
-            for hint in explain_denied(pid):
+            for hint in explain_denied(pid, access):
                 add_hint(error, hint)
             raise
         # A process that has exited can be opened as long as somebody has a
@@ -280,12 +286,14 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         """The address that a text means: '"game.exe"+0x10F4F4'.
 
         A module's name (quotes are needed only if it has a + in it) or a
-        number, then offsets, in hexadecimal with 0x or decimal. An int or a
-        module is passed through.
+        number, then offsets. Numbers are hexadecimal with 0x, else decimal. Cheat
+        Engine shows hexadecimal ones without it: `"game.exe"+00147198` has to be
+        written `"game.exe"+0x147198`. An int or a module is passed through.
 
         Raises:
             LookupError: no such module is loaded.
-            ValueError: the text is no address.
+            ValueError: the text is no address; it says what to write for a number
+                that can only be hexadecimal.
         """
         if not isinstance(expression, str):
             return operator.index(expression)
@@ -294,12 +302,13 @@ class RemoteProcess(_core.RemoteProcess, Shown):
             raise ValueError(f"{expression!r} is no address")
         name = match["quoted"] or match["plain"]
         if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
-            place = int(name, 0)
+            place = _number(name, expression)
         else:
             place = self.module(name).base
         for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
-            place += int(sign + number, 0)
-        if not 0 <= place <= _ADDRESS_END:
+            offset = _number(number, expression)
+            place += offset if sign == "+" else -offset
+        if not 0 <= place < 1 << 64:
             raise ValueError(f"{expression!r} is {place:#x}, which is no address")
         return place
 
@@ -444,11 +453,13 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         Raises:
             ProcessLookupError: the target has exited.
 
-        Win32: VirtualQueryEx, GetMappedFileName; NtQuerySystemInformation,
+        Win32: VirtualQueryEx, NtQueryVirtualMemory; NtQuerySystemInformation,
         DuplicateHandle, NtQueryDirectoryObject for `names`
         """
         place = operator.index(start)
-        limit = _ADDRESS_END if stop is None else operator.index(stop)
+        limit = _ADDRESS_END
+        if stop is not None:
+            limit = min(operator.index(stop), limit)
         path_of = _path_finder(self) if paths or names else None
         sections_of = section_finder(self, self.regions) if names else None
         while place < limit:
@@ -515,7 +526,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         With `names`, the label of a shared section says which ones it may be, as
         `regions` finds them.
 
-        Win32: VirtualQueryEx, GetMappedFileName, EnumProcessModulesEx
+        Win32: VirtualQueryEx, NtQueryVirtualMemory, EnumProcessModulesEx
         """
         modules = {module.base: module.name for module in self.modules()}
         used = (
@@ -589,9 +600,9 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         """The changes of `size` bytes at `address`, as they come.
 
         Looks every `interval` seconds. An iterator (Ctrl+C ends it) and an
-        async iterator of `Change`; both end when the target exits, and when
-        this object is closed. What is there now is the first `value` to
-        compare with.
+        async iterator of `Change`; both end when the target exits, and within
+        0.1 s when this object is closed, which any thread may do. What is there
+        now is the first `value` to compare with.
 
         Raises:
             PartialReadError: the memory cannot be read, now or later.
@@ -638,10 +649,11 @@ def _pid_of(target: Any) -> int:
     """The pid that `RemoteProcess.open` means by its argument."""
     if isinstance(target, str):
         return _pid_of_name(target)
-    if hasattr(target, "__index__"):
-        return operator.index(target)
+    # A window counts as an int too, its handle; and a module, its address.
     if (hwnd := getattr(target, "hwnd", None)) is not None:
         return _window_pid(hwnd)
+    if isinstance(target, numbers.Integral):
+        return int(target)
     if (pid := getattr(target, "pid", None)) is None:
         raise TypeError(f"{target!r} is no pid, name, process or window")
     running = getattr(target, "is_running", None)
@@ -649,6 +661,19 @@ def _pid_of(target: Any) -> int:
         # Its pid may be that of another process by now.
         raise _lookup_error(f"pid {pid}, which has exited")
     return operator.index(pid)
+
+
+def _number(text: str, expression: str) -> int:
+    """A number in the text of an address."""
+    if _NUMBER.fullmatch(text):
+        return int(text, 0)
+    if _HEXADECIMAL.fullmatch(text):
+        digits = text.lstrip("0") or "0"
+        raise ValueError(
+            f"{expression!r} is no address: write {text} as 0x{digits} if it is "
+            "hexadecimal, and without zeros in front if it is decimal"
+        )
+    raise ValueError(f"{expression!r} is no address: {text!r} is no number")
 
 
 def _window_pid(hwnd: SupportsIndex) -> int:
