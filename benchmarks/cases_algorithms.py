@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pymem
-import pymem.pattern
-import PyMemoryEditor
 from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
+from others import editor_of, pymem_of
 from world import World
 
 import winipc
@@ -32,9 +30,7 @@ def _each(world: World, handle: int, addresses: list[int]) -> Run:
 def reads(world: World) -> Iterator[Case]:
     target = world.target
     process = world.enter(winipc.RemoteProcess.open(target.pid))
-    memory = pymem.Pymem()
-    memory.open_process_from_id(target.pid)
-    world.stack.callback(memory.close_process)
+    memory = pymem_of(world)
     for label, span, goal in (
         ("64 KiB", 1 << 16, Goal(60, "faster")),
         ("1 MiB", 1 << 20, Goal(12, "faster")),
@@ -97,58 +93,81 @@ def _code() -> bytes:
     return (dll * ((16 << 20) // len(dll) + 1))[: 16 << 20]
 
 
+class _Big:
+    """A big block in the target, and what it takes to search it."""
+
+    def __init__(self, world: World) -> None:
+        self.mebibytes = 64 if world.quick else 256
+        self.size = self.mebibytes << 20
+        self.base = world.target.ask(f"big {self.mebibytes}")
+        self.region = [(self.base, self.size)]
+        self.process = world.enter(winipc.RemoteProcess.open(world.target.pid))
+        self.memory = pymem_of(world)
+        self.editor = editor_of(world)
+        regions = self.editor.snapshot_memory_regions()
+        self.its_region = [one for one in regions if one.address == self.base]
+        assert self.its_region[0].size >= self.size
+        self.reading = raw(
+            *(world.raw.raw_read_range, self.process.handle),
+            *(self.base, self.size, 1 << 20),
+        )
+
+    def copy(self) -> bytes:
+        """What pymem reads for one region, without its walk over all of them."""
+        data: bytes = self.memory.read_bytes(self.base, self.size)
+        return data
+
+    def ours(self, what: object) -> Run:
+        return timed(
+            "assert list(scan(what, regions=region))",
+            scan=self.process.scan,
+            what=what,
+            region=self.region,
+        )
+
+    def near_the_end(self, back: int, size: int = 16) -> bytes:
+        data: bytes = self.process.read(self.base + self.size - back, size)
+        return data
+
+
 @group("scan")
 def scan(world: World) -> Iterator[Case]:
     if not hasattr(winipc, "Pattern"):
         return
-    mebibytes = 64 if world.quick else 256
-    size = mebibytes << 20
-    base = world.target.ask(f"big {mebibytes}")
-    process = world.enter(winipc.RemoteProcess.open(world.target.pid))
-    memory = pymem.Pymem()
-    memory.open_process_from_id(world.target.pid)
-    world.stack.callback(memory.close_process)
-    pattern = process.read(base + size - 64, 16)
-    patterns = [process.read(base + size - 64 * k, 16) for k in range(1, 17)]
-    region = [(base, size)]
-    editor = world.enter(PyMemoryEditor.OpenProcess(pid=world.target.pid))
-    its_region = [
-        one for one in editor.snapshot_memory_regions() if one.address == base
-    ]
-    assert its_region[0].size >= size
+    big = _Big(world)
+    yield _pattern_case(big)
+    yield _value_case(big)
+    yield _rescan_case(world, big)
+    yield _bytes_case(big.process.read(big.base, 16 << 20))
+    yield _code_case()
 
-    def ours(what: object) -> Run:
-        return timed(
-            "assert list(scan(what, regions=region))",
-            scan=process.scan,
-            what=what,
-            region=region,
-        )
+
+def _pattern_case(big: _Big) -> Case:
+    pattern = big.near_the_end(64)
+    patterns = [big.near_the_end(64 * k) for k in range(1, 17)]
 
     def theirs(n: int) -> int:
-        """What pymem does for one region, without its walk over all of them."""
         began = time.perf_counter_ns()
         expression = re.compile(re.escape(pattern), re.DOTALL)
         for _ in itertools.repeat(None, n):
-            data = memory.read_bytes(base, size)
+            data = big.copy()
             assert [match.start() for match in expression.finditer(data)]
         return time.perf_counter_ns() - began
 
-    reading = raw(world.raw.raw_read_range, process.handle, base, size, 1 << 20)
-    yield Case(
-        f"16-byte pattern in {mebibytes} MiB of a process",
+    return Case(
+        f"16-byte pattern in {big.mebibytes} MiB of a process",
         {
-            RAW: reading,
-            OURS: ours(winipc.Pattern.exact(pattern)),
-            "winipc, 16 patterns": ours(
+            RAW: big.reading,
+            OURS: big.ours(winipc.Pattern.exact(pattern)),
+            "winipc, 16 patterns": big.ours(
                 [winipc.Pattern.exact(item) for item in patterns]
             ),
             "read and re, as pymem": theirs,
             "PyMemoryEditor": timed(
                 "assert list(scan(what, memory_regions=region))",
-                scan=editor.search_by_pattern,
+                scan=big.editor.search_by_pattern,
                 what=pattern.hex(" "),
-                region=its_region,
+                region=big.its_region,
             ),
         },
         (
@@ -157,67 +176,77 @@ def scan(world: World) -> Iterator[Case]:
             Goal(5.5, "faster", "PyMemoryEditor"),
             Goal(1.5, "times", OURS, "winipc, 16 patterns"),
         ),
-        size=size,
+        size=big.size,
         most=2,
         note="raw C only reads, 1 MiB at a time",
     )
-    number = struct.unpack("<i", process.read(base + size - 64, 4))[0]
+
+
+def _value_case(big: _Big) -> Case:
+    number = struct.unpack("<i", big.near_the_end(64, 4))[0]
 
     def with_numpy(n: int) -> int:
         import numpy
 
         began = time.perf_counter_ns()
         for _ in itertools.repeat(None, n):
-            data = numpy.frombuffer(memory.read_bytes(base, size), numpy.int32)
+            data = numpy.frombuffer(big.copy(), numpy.int32)
             assert len(numpy.flatnonzero(data == number))
         return time.perf_counter_ns() - began
 
-    yield Case(
-        f"int32 value in {mebibytes} MiB of a process",
+    return Case(
+        f"int32 value in {big.mebibytes} MiB of a process",
         {
-            RAW: reading,
-            OURS: ours(winipc.Pattern.value("int32", number)),
+            RAW: big.reading,
+            OURS: big.ours(winipc.Pattern.value("int32", number)),
             "pymem and NumPy": with_numpy,
             "PyMemoryEditor": timed(
                 "assert list(scan(int, 4, number, memory_regions=region))",
-                scan=editor.search_by_value,
+                scan=big.editor.search_by_value,
                 number=number,
-                region=its_region,
+                region=big.its_region,
             ),
         },
         (Goal(1.1, "times"), Goal(4.5, "faster", "pymem and NumPy")),
-        size=size,
+        size=big.size,
         most=2,
     )
-    numbers = world.enter(winipc.CandidateSet.scan(process, "int32", regions=region))
+
+
+def _rescan_case(world: World, big: _Big) -> Case:
+    numbers = world.enter(
+        winipc.CandidateSet.scan(big.process, "int32", regions=big.region)
+    )
 
     def changed(n: int) -> int:
         """pymem with NumPy: all read again and compared with what was before."""
         import numpy
 
-        before = numpy.frombuffer(memory.read_bytes(base, size), numpy.int32)
+        before = numpy.frombuffer(big.copy(), numpy.int32)
         began = time.perf_counter_ns()
         for _ in itertools.repeat(None, n):
-            data = numpy.frombuffer(memory.read_bytes(base, size), numpy.int32)
+            data = numpy.frombuffer(big.copy(), numpy.int32)
             assert len(numpy.flatnonzero(data == before)) == len(before)
             before = data
         return time.perf_counter_ns() - began
 
-    yield Case(
-        f"unchanged int32 of {mebibytes} MiB of a process",
+    return Case(
+        f"unchanged int32 of {big.mebibytes} MiB of a process",
         {
-            RAW: reading,
+            RAW: big.reading,
             OURS: timed("assert rescan('unchanged')", rescan=numbers.rescan),
             "pymem and NumPy": changed,
         },
         (Goal(1.1, "times"), Goal(4.5, "faster", "pymem and NumPy")),
-        size=size,
+        size=big.size,
         most=2,
         note="a `CandidateSet` in which every place is a candidate; raw C only reads",
     )
-    local = process.read(base, 16 << 20)
+
+
+def _bytes_case(local: bytes) -> Case:
     needle = local[-64:-48]
-    yield Case(
+    return Case(
         "16-byte pattern in 16 MiB of bytes",
         {
             OURS: timed(
@@ -237,10 +266,13 @@ def scan(world: World) -> Iterator[Case]:
         size=16 << 20,
         most=8,
     )
+
+
+def _code_case() -> Case:
     code = _code()
     found = code.index(b"\x48\x8b\x05", len(code) // 2)  # mov rax, [rip + ????]
     rest = code[found + 7 : found + 14]
-    yield Case(
+    return Case(
         "signature of code in 16 MiB of code",
         {
             OURS: timed(

@@ -6,155 +6,153 @@ import ctypes
 import struct
 from collections.abc import Iterator
 from ctypes import wintypes
+from typing import Any
 
 import cffi
-import pymem
-import pymem.memory
-import PyMemoryEditor
 import win32con
 import win32event
 import win32gui
 import win32process
 from harness import OURS, RAW, Case, Goal, group, raw, timed
+from others import Opened, kernel32
 from world import World
 
 import winipc
 
-_ACCESS = winipc.ProcessAccess.READ | winipc.ProcessAccess.WRITE
-
 
 @group("stub")
 def stubs(world: World) -> Iterator[Case]:
-    target, limits = world.target, world.raw
-    process = world.enter(winipc.RemoteProcess.open(target.pid, access=_ACCESS))
-    handle, address = process.handle, target.block
-    memory = pymem.Pymem()
-    memory.open_process_from_id(target.pid)
-    world.stack.callback(memory.close_process)
-    editor = world.enter(PyMemoryEditor.OpenProcess(pid=target.pid))
-
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    read = kernel.ReadProcessMemory
-    read.argtypes = (
-        *(wintypes.HANDLE, ctypes.c_void_p, ctypes.c_void_p),
-        *(ctypes.c_size_t, ctypes.c_void_p),
-    )
-    write = kernel.WriteProcessMemory
-    write.argtypes = read.argtypes
-    buffer, done = ctypes.create_string_buffer(8), ctypes.c_size_t()
+    target = Opened(world)
     ffi = cffi.FFI()
     ffi.cdef(
         """int ReadProcessMemory(void *, void *, void *, size_t, size_t *);
         int SetEvent(void *); int PostMessageW(void *, unsigned, size_t, size_t);"""
     )
-    library = ffi.dlopen("kernel32")
-    user = ffi.dlopen("user32")
+    yield _read(world, target, ffi)
+    yield _write(world, target)
+    yield _set_event(world, ffi)
+    hwnd = world.raw.window_make()
+    yield _post(world, ffi, hwnd)
+    yield _send_copydata(world, hwnd)
+
+
+def _read(world: World, target: Opened, ffi: Any) -> Case:
     ffi_read = timed(
         "read(handle, address, buffer, 8, done); bytes(unpack(buffer, 8))",
-        read=library.ReadProcessMemory,
-        handle=ffi.cast("void *", handle),
-        address=ffi.cast("void *", address),
+        read=ffi.dlopen("kernel32").ReadProcessMemory,
+        handle=ffi.cast("void *", target.handle),
+        address=ffi.cast("void *", target.address),
         buffer=ffi.new("char[8]"),
         done=ffi.new("size_t *"),
         unpack=ffi.buffer,
     )
-    yield Case(
+    return Case(
         "read 8 B",
         {
-            RAW: raw(limits.raw_read, handle, address, 8),
-            OURS: timed("read(address, 8)", read=process.read, address=address),
+            RAW: raw(world.raw.raw_read, target.handle, target.address, 8),
+            OURS: timed(
+                "read(address, 8)", read=target.ours.read, address=target.address
+            ),
             "winipc read_into": timed(
                 "read(address, buffer)",
-                read=process.read_into,
-                address=address,
+                read=target.ours.read_into,
+                address=target.address,
                 buffer=bytearray(8),
             ),
             "pywin32": timed(
                 "read(handle, address, 8)",
                 read=win32process.ReadProcessMemory,
-                handle=handle,
-                address=address,
+                handle=target.handle,
+                address=target.address,
             ),
             "ctypes": timed(
                 "buffer = make(8); read(handle, address, buffer, 8, ref(done));"
                 " buffer.raw",
                 make=ctypes.create_string_buffer,
-                read=read,
-                handle=handle,
-                address=address,
-                done=done,
+                read=kernel32().ReadProcessMemory,
+                handle=target.handle,
+                address=target.address,
+                done=ctypes.c_size_t(),
                 ref=ctypes.byref,
             ),
             "cffi": ffi_read,
-            "pymem": timed("read(address, 8)", read=memory.read_bytes, address=address),
+            "pymem": timed(
+                "read(address, 8)",
+                read=target.memory.read_bytes,
+                address=target.address,
+            ),
             "PyMemoryEditor": timed(
                 "read(address, bytes, 8)",
-                read=editor.read_process_memory,
-                address=address,
+                read=target.editor.read_process_memory,
+                address=target.address,
             ),
         },
         (Goal(100),),
         stubs=("ReadProcessMemory",),
     )
-    yield Case(
+
+
+def _write(world: World, target: Opened) -> Case:
+    return Case(
         "write 8 B",
         {
-            RAW: raw(limits.raw_write, handle, address, 8),
+            RAW: raw(world.raw.raw_write, target.handle, target.address, 8),
             OURS: timed(
                 "write(address, data)",
-                write=process.write,
-                address=address,
+                write=target.ours.write,
+                address=target.address,
                 data=b"12345678",
             ),
             "pywin32": timed(
                 "write(handle, address, data)",
                 write=win32process.WriteProcessMemory,
-                handle=handle,
-                address=address,
+                handle=target.handle,
+                address=target.address,
                 data=b"12345678",
             ),
             "ctypes": timed(
                 "write(handle, address, data, 8, ref(done))",
-                write=write,
-                handle=handle,
-                address=address,
+                write=kernel32().WriteProcessMemory,
+                handle=target.handle,
+                address=target.address,
                 data=b"12345678",
-                done=done,
+                done=ctypes.c_size_t(),
                 ref=ctypes.byref,
             ),
             "pymem": timed(
                 "write(address, data, 8)",
-                write=memory.write_bytes,
-                address=address,
+                write=target.memory.write_bytes,
+                address=target.address,
                 data=b"12345678",
             ),
             "PyMemoryEditor": timed(
                 "write(address, bytes, 8, data)",
-                write=editor.write_process_memory,
-                address=address,
+                write=target.editor.write_process_memory,
+                address=target.address,
                 data=b"12345678",
             ),
         },
         (Goal(120),),
         stubs=("WriteProcessMemory",),
     )
-    del buffer
 
+
+def _set_event(world: World, ffi: Any) -> Case:
     event = world.enter(winipc.Event.create(None, manual=True))
-    set_event = kernel.SetEvent
-    set_event.argtypes = (wintypes.HANDLE,)
-    yield Case(
+    return Case(
         "SetEvent",
         {
-            RAW: raw(limits.raw_set_event, event.handle),
+            RAW: raw(world.raw.raw_set_event, event.handle),
             OURS: timed("set()", set=event.set),
             "pywin32": timed(
                 "set(handle)", set=win32event.SetEvent, handle=event.handle
             ),
-            "ctypes": timed("set(handle)", set=set_event, handle=event.handle),
+            "ctypes": timed(
+                "set(handle)", set=kernel32().SetEvent, handle=event.handle
+            ),
             "cffi": timed(
                 "set(handle)",
-                set=library.SetEvent,
+                set=ffi.dlopen("kernel32").SetEvent,
                 handle=ffi.cast("void *", event.handle),
             ),
         },
@@ -162,13 +160,14 @@ def stubs(world: World) -> Iterator[Case]:
         stubs=("SetEvent",),
     )
 
+
+def _post(world: World, ffi: Any, hwnd: int) -> Case:
     post = ctypes.WinDLL("user32", use_last_error=True).PostMessageW
     post.argtypes = (wintypes.HWND, wintypes.UINT, ctypes.c_size_t, ctypes.c_size_t)
-    hwnd = limits.window_make()
-    yield Case(
+    return Case(
         "PostMessage",
         {
-            RAW: raw(limits.raw_post, hwnd),
+            RAW: raw(world.raw.raw_post, hwnd),
             OURS: timed("post(hwnd, 0, 1, 2)", post=winipc.post_message, hwnd=hwnd),
             "pywin32": timed(
                 "post(hwnd, 0, 1, 2)", post=win32gui.PostMessage, hwnd=hwnd
@@ -176,18 +175,21 @@ def stubs(world: World) -> Iterator[Case]:
             "ctypes": timed("post(hwnd, 0, 1, 2)", post=post, hwnd=hwnd),
             "cffi": timed(
                 "post(hwnd, 0, 1, 2)",
-                post=user.PostMessageW,
+                post=ffi.dlopen("user32").PostMessageW,
                 hwnd=ffi.cast("void *", hwnd),
             ),
         },
         (Goal(100),),
         stubs=("PostMessageW",),
     )
+
+
+def _send_copydata(world: World, hwnd: int) -> Case:
     data = b"d" * 64
-    yield Case(
+    return Case(
         "WM_COPYDATA 64 B",
         {
-            RAW: raw(limits.raw_copydata, hwnd, 64),
+            RAW: raw(world.raw.raw_copydata, hwnd, 64),
             OURS: timed(
                 "send(hwnd, data)", send=winipc.send_copydata, hwnd=hwnd, data=data
             ),
