@@ -234,6 +234,24 @@ def test_close_waits_no_longer_than_asked_for_a_handler(unique_name: str) -> Non
         winipc.SharedMapping.open(unique_name)
 
 
+@pytest.mark.parametrize("timeout", [float("nan"), -1, -0.001])
+def test_times_that_are_none_are_refused(unique_name: str, timeout: float) -> None:
+    """NaN would never be over."""
+    with Receiver(unique_name, mapping=unique_name) as receiver:
+        with pytest.raises(ValueError, match="timeout"):
+            receiver.receive(timeout)
+        with pytest.raises(ValueError, match="timeout"):
+            receiver.close(timeout)
+        for via in Transport:
+            with (
+                Sender(unique_name, mapping=unique_name, timeout=timeout) as sender,
+                pytest.raises(ValueError, match="timeout"),
+            ):
+                sender.send(b"data", via=via)
+        with pytest.raises(TimeoutError):
+            receiver.receive(0)
+
+
 def test_several_receives_that_wait_all_end_with_the_receiver(unique_name: str) -> None:
     receiver = Receiver(unique_name, mapping=unique_name)
     ends: list[list[object]] = []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 
 from winipc import _core
 
-__all__ = ["Deadline"]
+__all__ = ["Deadline", "wait_until"]
+
+#: Longest time in seconds that a wait goes without a look for Ctrl+C.
+_SLICE = 0.1
 
 
 class Deadline:
@@ -25,3 +30,20 @@ class Deadline:
     def left(self) -> float | None:
         """Seconds until then, 0 when it is over; None is forever."""
         return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+
+
+def wait_until(
+    changed: threading.Condition, reached: Callable[[], object], timeout: float | None
+) -> bool:
+    """Wait until `reached`, asked after each notification; False when time is over.
+
+    The caller holds the condition.
+    """
+    deadline = Deadline(timeout)
+    while not reached():
+        left = deadline.left()
+        if left == 0:
+            return False
+        # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
+        changed.wait(_SLICE if left is None else min(left, _SLICE))
+    return True

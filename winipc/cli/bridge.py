@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import time
 
+from winipc.base.deadline import Deadline
 from winipc.bridge import bridge, game_mappings
 from winipc.cli.options import Commands, add_command, number, seconds
 from winipc.cli.output import print_json, print_line, print_table
@@ -62,10 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
                 print_json({"name": name, "bytes": made.size, "file": made.linux_path})
             else:
                 print_line(f"{name}: {made.size:,} bytes in {made.linux_path}")
-        end = None
-        if arguments.seconds is not None:
-            end = time.monotonic() + arguments.seconds
-        while end is None or time.monotonic() < end:
+        deadline = Deadline(arguments.seconds)
+        while deadline.left() != 0:
             time.sleep(_SLICE)
     return 0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
 from winipc.base.closing import Closing
+from winipc.base.deadline import Deadline, wait_until
 from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_ALREADY_EXISTS
 from winipc.exchange.transport import (
@@ -37,8 +37,6 @@ _TAKEN = 1
 _REFUSED = 0
 #: An answer crosses between 32 and 64 bits as an LRESULT: above 0 on both.
 _MAX_ANSWER = 0x7FFF_FFFF
-#: Longest time in seconds that a wait goes without a look for Ctrl+C.
-_SLICE = 0.1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -330,16 +328,13 @@ class Receiver(Shown, Closing):
         """The next message; None when the receiver is closed and none is left."""
         if self._handler is not None:
             raise ValueError(f"receiver {self.title!r} gives all to its handler")
-        deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            while not self._waiting:
-                if self._closed:
-                    return None
-                # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
-                left = _SLICE if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"no message for {self.title!r} in {timeout} s")
-                self._changed.wait(min(left, _SLICE))
+            if not wait_until(
+                self._changed, lambda: self._waiting or self._closed, timeout
+            ):
+                raise TimeoutError(f"no message for {self.title!r} in {timeout} s")
+            if not self._waiting:
+                return None
             received = self._waiting.popleft()
             self._waiting_bytes -= len(received.data)
             return received
@@ -366,10 +361,11 @@ class Receiver(Shown, Closing):
             BufferError: the handler kept an array or a view of the memory. No message
                 comes any more; the memory goes by one more `close`.
         """
+        deadline = Deadline(timeout)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self.window.close(timeout)
+        self.window.close(deadline.left())
         if self._taking != threading.get_ident():
             self._let_go()
 

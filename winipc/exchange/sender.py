@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from winipc.base.closing import Closing
+from winipc.base.deadline import Deadline
 from winipc.base.winerror import ERROR_TIMEOUT
 from winipc.exchange.transport import (
     BARRIER,
@@ -198,17 +199,14 @@ class Sender(Closing):
         # Sent messages are carried out in order, so the answer to a later one says that
         # all are done; except that a handler that sends lets the next message in
         # before it returns: a `Receiver` is then busy, and is asked again.
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        left, pause = self.timeout, _SHORTEST
-        while send_message(self._hwnd, BARRIER, 0, 0, timeout=left) == BUSY:
-            if deadline is not None:
-                left = deadline - time.monotonic()
-                if left <= pause:
-                    raise TimeoutError(
-                        0, "a delivery before is at work", self.title, ERROR_TIMEOUT
-                    )
+        deadline, pause = Deadline(self.timeout), _SHORTEST
+        while send_message(self._hwnd, BARRIER, 0, 0, timeout=deadline.left()) == BUSY:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
+            if deadline.left() == 0:
+                raise TimeoutError(
+                    0, "a delivery before is at work", self.title, ERROR_TIMEOUT
+                )
 
     def _free_doubtful(self) -> None:
         while self._doubtful:

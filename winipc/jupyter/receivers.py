@@ -10,10 +10,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from winipc.base.deadline import Deadline
 from winipc.exchange import Receiver
 from winipc.message import CopyDataWindow
 
@@ -117,8 +117,8 @@ def _kept(
 @atexit.register
 def _close_at_exit() -> None:
     """Close all; together they wait a while for handlers that are at work."""
-    deadline = time.monotonic() + _EXIT_WAIT
+    deadline = Deadline(_EXIT_WAIT)
     with _lock:
         for kept in _all_kept.values():
             with contextlib.suppress(Exception):
-                kept.made.close(max(0.0, deadline - time.monotonic()))
+                kept.made.close(deadline.left())

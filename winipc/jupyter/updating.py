@@ -7,11 +7,11 @@ import contextlib
 import copy
 import importlib
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from winipc.base.deadline import wait_until
 from winipc.jupyter.choosing import view_of
 from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.markup import escape
@@ -23,8 +23,6 @@ __all__ = ["LiveView", "live", "stop_all"]
 
 #: Seconds that `stop` waits for a look that is under way.
 _LAST_LOOK = 10.0
-#: Longest time in seconds that a wait goes without a look for Ctrl+C.
-_SLICE = 0.1
 
 
 def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
@@ -130,15 +128,8 @@ class LiveView:
             enough = updates is not None and self.updates >= updates
             return enough or not self.running
 
-        # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
-        deadline = None if timeout is None else time.monotonic() + timeout
         with self._change:
-            while not reached():
-                left = _SLICE if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._change.wait(min(left, _SLICE))
-            return True
+            return wait_until(self._change, reached, timeout)
 
     def _run(self, key: Any) -> None:
         reason = "stopped"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from winipc.base.deadline import Deadline
 from winipc.base.text import HEX_WIDTH, hex_rows
 from winipc.message import register_message
 from winipc.message.message import WM_COPYDATA, Message
@@ -112,11 +112,10 @@ class ExpectingWindow(CopyDataWindow):
             lparam,
             pid,
         )
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = Deadline(timeout)
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                came = self.receive(left)
+                came = self.receive(deadline.left())
             except TimeoutError:
                 raise AssertionError(
                     f"not within {timeout} s: {expected}\n{self._history()}"

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from winipc import _core
+from winipc.base.deadline import Deadline
 from winipc.memory.mapping import SharedMapping
 from winipc.memory.pages import MemoryType
 from winipc.message import CopyDataWindow, Window, find_windows
@@ -158,10 +159,10 @@ class LeakCheck:
 
         Garbage is collected first. `timeout` is in seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         while True:
             gc.collect()
             left = _compare(self._before, _take())
-            if not left or time.monotonic() >= deadline:
+            if not left or deadline.left() == 0:
                 return left
             time.sleep(0.02)
