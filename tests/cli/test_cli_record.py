@@ -194,7 +194,7 @@ def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
     assert "no recording" in failure("replay", str(path))
     done = run_winipc("replay", str(path), "--speed", "-1", check=False)
     assert done.returncode == 2
-    assert b"--speed: '-1' is no number of 0 or more" in done.stderr
+    assert b"--speed: '-1' is not a number of 0 or more" in done.stderr
     with winipc.SharedMapping.create(unique_name, 16):
         assert "file.rec" in failure("record", unique_name, str(path))
     assert path.read_text() == "something else"

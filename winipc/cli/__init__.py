@@ -62,7 +62,7 @@ def _reader_has_gone(error: Exception) -> bool:
     """Whether standard output is a pipe that its reader has closed, as `head` does."""
     if not isinstance(error, OSError) or error.filename is not None:
         return False
-    # Windows says EINVAL for a broken pipe that is written to by its descriptor.
+    # A write by descriptor to a broken pipe is EINVAL on Windows.
     return error.errno == errno.EPIPE or (
         error.errno == errno.EINVAL and error.winerror is None
     )
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _use_utf8() -> None:
-    """A pipe gets UTF-8 whatever the code page, and no character is fatal."""
+    """Write UTF-8 to pipes, whatever the code page, and fail for no character."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -95,12 +95,12 @@ def _use_utf8() -> None:
 
 def _one_line(error: BaseException) -> str:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    # str() of a LookupError may be a repr.
+    # The str of a LookupError may be the repr of its message.
     text = error.args[0] if isinstance(error, LookupError) and error.args else error
     if isinstance(error, MemoryError) and not error.args:
         text = "there is not enough memory"
     if isinstance(error, ProcessLookupError) and isinstance(error.filename, str):
-        # Windows only says that a parameter is wrong.
+        # Windows says only that a parameter is wrong.
         text = f"no such process: {error.filename.removeprefix('no process ')}"
     elif isinstance(error, OSError):
         notes += _HINTS.get((error.filename2, error.winerror), "")

@@ -1,7 +1,7 @@
 """`winipc bridge`: a mapping that native Linux programs see too, under Wine.
 
-It makes the mapping before the game does, with a file in /dev/shm behind it, and
-keeps both until it is stopped (Ctrl+C) or --seconds have passed.
+It creates the mapping before the game does, with a file in /dev/shm behind it, and
+keeps both until Ctrl+C, or until --seconds have passed.
 """
 
 from __future__ import annotations

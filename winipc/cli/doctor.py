@@ -110,7 +110,7 @@ def _checks() -> list[Check]:
 
 
 def _try(what: str, act: Callable[[], object], *, may: bool = False) -> Check:
-    """`may`: it depends on rights, so that "no" is nothing broken."""
+    """Try it; with `may`, a failure is "no": this process lacks a right."""
     try:
         act()
     except (OSError, ValueError, RuntimeError) as error:
@@ -124,14 +124,14 @@ def _mapping(name: str) -> None:
         mapping.write(b"winipc")
         with winipc.SharedMapping.open(name, access="read") as other:
             if other.read(6) != b"winipc":
-                raise RuntimeError("what was written is not what is read")
+                raise RuntimeError("other bytes were read than were written")
 
 
 def _window(name: str) -> None:
     with winipc.CopyDataWindow.create(name) as window:
         winipc.send_copydata(name, b"winipc", timeout=5)
         if bytes(window.receive(5)) != b"winipc":
-            raise RuntimeError("what was sent is not what came")
+            raise RuntimeError("other bytes came than were sent")
 
 
 def _section() -> None:
@@ -145,7 +145,7 @@ def _process() -> None:
     ):
         block.write(b"winipc")
         if process.read(block.address, 6) != b"winipc":
-            raise RuntimeError("what was written is not what is read")
+            raise RuntimeError("other bytes were read than were written")
 
 
 def _large_pages() -> None:

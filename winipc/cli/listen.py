@@ -1,4 +1,4 @@
-"""`winipc listen`: a window that prints the messages that others send to it."""
+"""`winipc listen`: open a window and print the messages that it receives."""
 
 from __future__ import annotations
 

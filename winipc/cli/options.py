@@ -43,7 +43,7 @@ def number(text: str) -> int:
     try:
         value = int(text, 0)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
     return _at_most(sys.maxsize, value)
@@ -55,7 +55,7 @@ def number32(text: str) -> int:
 
 
 def pid_or_name(text: str) -> int | str:
-    """What a process is called; only decimal digits are an id."""
+    """A process id if there are only decimal digits, else the name of a program."""
     return _at_most(_MOST_32, int(text)) if text.isdecimal() else text
 
 
@@ -67,7 +67,7 @@ def _at_most(most: int, value: int) -> int:
 
 def seconds(text: str) -> float:
     """A time that is not negative, for `type=`."""
-    return _not_negative(text, "no number of seconds")
+    return _not_negative(text, "not a number of seconds")
 
 
 def interval(text: str) -> float:
@@ -79,8 +79,8 @@ def interval(text: str) -> float:
 
 
 def factor(text: str) -> float:
-    """How many times as fast, for `type=`."""
-    return _not_negative(text, "no number of 0 or more")
+    """A factor of speed, for `type=`."""
+    return _not_negative(text, "not a number of 0 or more")
 
 
 def _not_negative(text: str, complaint: str) -> float:
@@ -94,7 +94,7 @@ def _not_negative(text: str, complaint: str) -> float:
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
-    """Where a receiver is: its title, and the mapping that it owns."""
+    """The address of a receiver: its title, and the name of its mapping."""
     parser.add_argument(
         "--title",
         default=DEFAULT_TITLE,
@@ -118,7 +118,7 @@ def add_command(
 
 
 def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
-    """When a command that goes on and on ends; see `counted`."""
+    """What ends a command that would go on forever; see `counted`."""
     parser.add_argument("--count", type=number, help=f"end after so many {what}")
     parser.add_argument(
         "--timeout",
@@ -128,7 +128,7 @@ def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
 
 
 def add_exist_ok(parser: argparse.ArgumentParser) -> None:
-    """Whether there may be two windows of one title."""
+    """Whether a second window of a title is allowed."""
     parser.add_argument(
         "--exist-ok",
         action="store_true",
@@ -142,7 +142,7 @@ def counted(count: int | None) -> Iterable[object]:
 
 
 def add_process(parser: argparse.ArgumentParser) -> None:
-    """Which process: its id, or the name of a program of which one runs."""
+    """Which process: its id, or its program if only one process runs it."""
     parser.add_argument(
         "pid", metavar="PID", type=pid_or_name, help="process id, or name.exe"
     )

@@ -1,7 +1,7 @@
 """How commands print: lines, tables and JSON.
 
-On a terminal, and with `rich` installed, tables have lines and colours. In a pipe
-or without `rich` they are columns of text, with nothing cut off.
+On a terminal, with `rich` installed, tables have lines and colours. In a pipe, or
+without `rich`, they are columns of text, and nothing is cut off.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ def rich_module(name: str) -> ModuleType | None:
 
 
 def print_line(text: str) -> None:
-    """A line that the reader has at once, also in a pipe."""
+    """Print a line and flush, so that the reader of a pipe has it at once."""
     print(text, flush=True)
 
 
 def print_json(value: object) -> None:
-    """One line of JSON, at once. ValueError for NaN and infinity, which it has not."""
+    """Print one line of JSON; ValueError for NaN and infinity, which JSON lacks."""
     print_line(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def note(text: str) -> None:
-    """What is not the result, on standard error."""
+    """Print a remark on standard error: standard output has the results only."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_fact(name: str, value: str, width: int) -> None:
-    """A name and what it is; on a terminal long ones go on below themselves."""
+    """Print a name and a value; on a terminal a long value is wrapped."""
     if sys.stdout.isatty():
         columns = shutil.get_terminal_size().columns - 1
         lines = textwrap.wrap(value, max(columns - width, 20)) or [""]

@@ -1,8 +1,7 @@
 """Values laid over bytes, as `--struct` describes them.
 
 Either a format of Python's module struct, such as `<Iff`; or fields with names, such
-as `speed:f gear:i name:16s`, put where a C compiler puts them. A lone `<` in front of
-them packs them, with no gaps.
+as `speed:f gear:i name:16s`, aligned as in C, or packed after a lone `<`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _FIELD = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[cbB?hHiIlLqQfds])")
 
 
 class Overlay:
-    """Which values the bytes hold; `names` is None for those that have none."""
+    """Which values the bytes hold; `names` is None for values without names."""
 
     def __init__(self, text: str) -> None:
         self.names: tuple[str, ...] | None = None
@@ -57,7 +56,7 @@ class Overlay:
         return found
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
-        """A list, or by their names. NaN and infinity, which JSON has not, are None."""
+        """A list, or a dict by names. NaN and infinity, which JSON lacks, are None."""
         values = [_finite(value) for value in self.values(data)]
         if self.names is None:
             return values
@@ -71,7 +70,7 @@ class Overlay:
         )
 
     def rows(self, data: bytes) -> list[tuple[str, str]]:
-        """What each is called, or its number, and its value."""
+        """For each value its name, or its number, and its text."""
         values = self.values(data)
         names = self.names or [str(number) for number in range(len(values))]
         return [(n, _shown(value)) for n, value in zip(names, values, strict=True)]
@@ -84,7 +83,7 @@ def _parse(text: str) -> Layout:
     for word in words[packed:]:
         field = _FIELD.fullmatch(word)
         if field is None:
-            raise ValueError(f"--struct: {word!r} is no field such as speed:f")
+            raise ValueError(f"--struct: {word!r} is not a field such as speed:f")
         name, count, code = field["name"], field["count"], field["code"]
         if name in members:
             raise ValueError(f"--struct: two fields are called {name!r}")
@@ -115,7 +114,7 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """No more digits than a float of C has, for what can be one."""
+    """The number, with the digits of a C float if it is one."""
     try:
         single = struct.unpack("<f", struct.pack("<f", value))[0] == value
     except OverflowError:

@@ -1,7 +1,7 @@
 """`winipc record` and `winipc replay`: a mapping's changes into a file, and back.
 
-`replay` makes the mapping anew and changes it as it was changed then, so that a
-program can be developed without the game or the device that writes the real one.
+`replay` creates the mapping again and repeats its changes, so that you can develop a
+program without the game or the device that writes the real one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     record.add_argument("--frames", type=number, help="end after so many changes")
 
     replay = add_command(
-        commands, "replay", _replay, "make a recorded mapping anew", __doc__
+        commands, "replay", _replay, "create a recorded mapping again", __doc__
     )
     replay.add_argument("file", type=Path)
     replay.add_argument("--name", help="name of the mapping (the recorded one)")
@@ -86,7 +86,7 @@ def _record(arguments: argparse.Namespace) -> int:
                     break
                 time.sleep(step)
         finally:
-            # Also after Ctrl+C, and when the process has gone.
+            # This also ends a recording after Ctrl+C, or when the process is gone.
             passed = time.monotonic_ns() - start
             writer.close(passed)
             _report(arguments, writer.frames, target.size, passed)
@@ -138,14 +138,14 @@ def _play(
 ) -> Iterator[None]:
     """Play all of it, one frame for each step of the iterator.
 
-    `again`: the mapping is not new, and a first frame counts from zeros.
+    With `again`, the mapping has old content, and the first frame replaces all of it.
     """
     start = time.monotonic()
     for frame in reader:
         if speed:
             _sleep_until(start + frame.time_ns / _BILLION / speed)
         if again:
-            # At once: zeros that were written first could be seen.
+            # In one write, so that no reader sees zeros that were written first.
             mapping.write(_from_zeros(frame, reader.size))
             again = False
         else:

@@ -100,8 +100,8 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
         yield _plain_progress
         print(file=sys.stderr)
         return
-    # Results go around the bar where both are on the terminal; in a file or a pipe
-    # they have to stay. Standard error is the terminal, here.
+    # Standard error is the terminal here. If standard output is too, results are
+    # printed above the bar; otherwise they go to the file or the pipe.
     redirect = sys.stdout.isatty()
     with bars.Progress(
         console=console, transient=True, redirect_stdout=redirect

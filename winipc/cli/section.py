@@ -1,4 +1,4 @@
-"""`winipc section`: write a DLL with shared variables, or look into one."""
+"""`winipc section`: write a DLL with shared variables, or list those of one."""
 
 from __future__ import annotations
 

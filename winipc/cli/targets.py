@@ -102,7 +102,7 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
 
 
 def _target(text: str) -> str:
-    """As it is, for `type=`, when its process id can be one."""
+    """The text itself, for `type=`; an error if its process id is too large."""
     remote = _REMOTE.fullmatch(text)
     if remote is not None:
         pid_or_name(remote["process"])
@@ -124,7 +124,7 @@ def open_target(arguments: argparse.Namespace) -> Target:
 def changes(
     target: Target, old: bytes, interval: float, timeout: float | None = None
 ) -> Iterator[bytes]:
-    """All bytes, each time that they are not what they were; `old` is the last look.
+    """All bytes after each change; the first look is compared with `old`.
 
     Raises TimeoutError when nothing changes for `timeout` seconds.
     """

@@ -1,4 +1,4 @@
-"""`winipc windows`: the windows of this desktop, and whose they are."""
+"""`winipc windows`: the windows of this desktop, and their processes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _fields(window: Window) -> dict[str, Any] | None:
-    """None when it went away while we looked."""
+    """None when the window has just closed."""
     try:
         fields: dict[str, Any] = {
             "hwnd": window.hwnd,

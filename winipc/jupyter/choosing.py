@@ -1,4 +1,4 @@
-"""Which view an object has."""
+"""`view_of`: which view an object has."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def view_of(target: Any, **options: Any) -> View:
     """The view by which an object shows itself, with options of that view.
 
     Raises:
-        TypeError: there is none for this kind of object.
+        TypeError: this kind of object has no view.
     """
     if isinstance(target, View):
         if options:
-            raise TypeError("a view has its options already")
+            raise TypeError("options are for objects, and this is a view")
         return target
     if isinstance(target, RemoteProcess):
         if "address" in options:

@@ -1,4 +1,4 @@
-"""The fields of a structure, each with its place, type and value."""
+"""The fields of a structure: place, type and value of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from winipc.memory.layout import Field, Layout
 
 __all__ = ["Leaf", "leaves", "make_layout"]
 
-#: Elements of an array whose values are listed.
+#: How many elements of an array are listed.
 _ELEMENTS = 8
 
 _NAMES = {
@@ -35,7 +35,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A field that is no structure; `name` has the way to it."""
+    """A field that is not a structure; `name` is its path, such as `wheel[0].speed`."""
 
     name: str
     type: str
@@ -70,7 +70,7 @@ def make_layout(layout: Any) -> Layout:
 
 
 def leaves(layout: Layout, at: int = 0, prefix: str = "") -> Iterator[Leaf]:
-    """All fields in the order of their declaration, those of inner ones too."""
+    """All fields in the order of declaration, with those of inner structures."""
     for field in layout:
         yield from _leaves_of(field, at, prefix + field.name)
 

@@ -1,9 +1,9 @@
 """A process's address space as a picture and as rows.
 
 The space has 2**47 bytes and more, of which a program uses a millionth, in pieces
-from one page to gigabytes. So the axis is not to scale: what is used stands in a
-row of blocks whose widths grow with the logarithm of their sizes, what is free is a
-gap, and where much is free a new line begins.
+from one page to gigabytes. So the axis is not to scale: used memory is a row of
+blocks whose widths grow with the logarithm of their sizes, free memory is a gap, and
+much free memory begins a new line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAMES, _BLOCKS, _STRIP, _LINE = 13, 18, 5, 46
 _GAP_SMALL, _GAP_LARGE = 2.0, 12.0
 _LETTER = 5.4
 
-#: Free memory that is a visible gap, and that which ends the line.
+#: Bytes of free memory that make a visible gap, and that begin a new line.
 _LARGE_GAP = 16 << 20
 _HUGE_GAP = 1 << 36
 
@@ -62,7 +62,7 @@ def _kind_of(region: Region) -> tuple[str, str]:
 
 
 def _access_of(protection: MemoryProtection) -> str:
-    """Which of the protections of the legend this one is."""
+    """The key of a protection in the legend."""
     if protection & MemoryProtection.GUARD:
         return "guard"
     kind = protection & 0xFF
@@ -83,7 +83,7 @@ def _name(flags: Any) -> str:
 
 @dataclass(slots=True)
 class _Block:
-    """A region, or several of one allocation where there are too many."""
+    """A region, or several where there are too many to draw each."""
 
     base: int
     end: int
@@ -123,7 +123,7 @@ def _blocks(regions: Iterable[Region], most: int) -> list[_Block]:
 
 
 def _islands(blocks: list[_Block]) -> Iterator[list[_Block]]:
-    """The blocks between which there is no end of a line."""
+    """The blocks in groups that no huge gap divides."""
     island: list[_Block] = []
     for block in blocks:
         if island and block.base - island[-1].end >= _HUGE_GAP:
@@ -150,7 +150,7 @@ def _names(process: RemoteProcess) -> dict[int, str]:
     try:
         return {module.base: module.name for module in process.modules()}
     except OSError:
-        return {}  # it is starting, or ending
+        return {}  # the process is starting, or ending
 
 
 def _base_name(path: str) -> str:
@@ -163,9 +163,9 @@ def _base_name(path: str) -> str:
 class AddressSpace(View):
     """A view of a process: its memory as a picture, with a legend and its rows.
 
-    Colours tell the type of memory (image, mapped file or section, private), paler
-    ones that it is only reserved; the strip below tells the protection. The widths
-    are logarithmic, see the module. Pointing at a block tells what it is.
+    Colours show the type of memory (image, mapped file or section, private), pale
+    ones reserved memory; the strip below shows the protection. The widths are
+    logarithmic. A tip says what a block is.
 
     Args:
         width: Of the picture, in pixels.
@@ -189,7 +189,7 @@ class AddressSpace(View):
 
     def _body(self) -> str:
         if (end := self.gone()) is not None:
-            return note(f"the process is no more to be seen: {end}")
+            return note(f"the process cannot be read: {end}")
         names = _names(self.target)
         regions = list(self.target.regions(paths=True))
         used = [r for r in regions if r.state != MemoryState.FREE]
@@ -219,14 +219,14 @@ def _label(region: Region, names: dict[int, str]) -> str:
 
 
 class _Drawing:
-    """Lines of blocks, from the left to the right and from the top down."""
+    """Lines of blocks, from left to right and from the top down."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._parts: list[str] = []
         self._x = float(width)
         self._y = -float(_LINE)
-        #: Of the allocation that is being drawn.
+        #: The name of the allocation that is being drawn, and where it begins.
         self._name = ""
         self._name_at = 0.0
 
@@ -300,7 +300,7 @@ class _Drawing:
         self._parts += [*parts, "</g>"]
 
     def _end_name(self, keep: bool = False) -> None:
-        """Write the name of what was drawn above it, if there is room."""
+        """Write the name above its blocks, if there is room."""
         letters = int((self._x - self._name_at) / _LETTER)
         name = clean(self._name, 60)
         if name and letters >= 4 and self._y >= 0:
@@ -342,7 +342,7 @@ def _tip(block: _Block, label: str) -> str:
 
 
 def _legend(used: list[Region]) -> str:
-    """What the colours mean, and how much there is of each."""
+    """What the colours mean, and how much memory has each."""
     items = []
     for kind, (name, colour) in _TYPES.items():
         committed = sum(
@@ -399,7 +399,7 @@ class MapRows(View):
 
     def _body(self) -> str:
         if (end := self.gone()) is not None:
-            return note(f"the process is no more to be seen: {end}")
+            return note(f"the process cannot be read: {end}")
         found = self.target.regions(self.start, self.stop, paths=True)
         used = [r for r in found if r.state != MemoryState.FREE]
         return _table(used, _names(self.target), self.limit)

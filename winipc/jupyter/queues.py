@@ -17,9 +17,9 @@ _DEFAULT_COUNT = 10
 
 
 class MessageView(View):
-    """A view of the newest `count` messages that wait in a window's queue.
+    """A view of the newest `count` messages in a window's queue, at most 256.
 
-    They are not taken: `window.receive()` gives them later. At most 256.
+    They stay in the queue for `window.receive()`.
     """
 
     def __init__(self, window: CopyDataWindow, count: int = _DEFAULT_COUNT) -> None:
@@ -55,14 +55,14 @@ def _row(message: Message) -> tuple[str, ...]:
 
 
 def preview(data: Any) -> str:
-    """The first bytes, as text where they are text."""
+    """The first bytes: as text, if they are text."""
     with memoryview(data) as view:
         start = bytes(view.cast("B")[:_PREVIEW])
         more = " …" if view.nbytes > _PREVIEW else ""
     if not start:
         return ""
     for cut in range(min(4, len(start))):
-        # The last character may have been cut through.
+        # The cut may be inside the last character.
         if cut and not more:
             break
         try:

@@ -28,9 +28,9 @@ _LAST_LOOK = 10.0
 def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
     """Show something here, and again every `interval` seconds, until it ends.
 
-    A thread of its own looks and updates the output of this cell; cells can be run
-    meanwhile. It ends by itself when the cell runs again, when the object is closed
-    or its process exits, when the kernel ends, and on `stop()`.
+    A thread looks at it and updates the output of this cell, while other cells run. It
+    ends when the cell runs again, when the object is closed or its process exits, when
+    the kernel ends, and on `stop()`.
 
     Args:
         shown: An object that has a view, with the options of that view; a view; or
@@ -44,10 +44,10 @@ def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
         TypeError: there is no view of this object.
         RuntimeError: there is no IPython here.
 
-    It keeps the object alive while it runs. Looking at a mapping of a file, or at a
-    `Snapshot`, is a call of another thread: `close` may meet it, and raise
-    BufferError. It is a short one: where a record is not whole, what was seen last
-    stays, and the view says so after a second.
+    It keeps the object alive while it runs. A look at a mapping of a file, or at a
+    `Snapshot`, is a short call of another thread, during which `close` raises
+    BufferError. It does not wait for a whole record: the one before stays, and the view
+    says so after a second.
     """
     if not interval > 0:
         raise ValueError("interval must be a number of seconds above 0")
@@ -95,7 +95,7 @@ class LiveView:
 
     @property
     def running(self) -> bool:
-        """Whether it is still kept up to date."""
+        """Whether the view is still updated."""
         return self.reason is None
 
     def _start(self, key: Any) -> None:
@@ -105,7 +105,7 @@ class LiveView:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, and leave what it shows; more calls do nothing."""
+        """End the updates; the output stays. More calls do nothing."""
         self._stop("stopped")
 
     def _stop(self, why: str) -> None:
@@ -165,7 +165,7 @@ class LiveView:
     def _finish(self, reason: str) -> None:
         with _lock:
             _views.discard(self)
-        # The output of a cell that runs again is not there any more.
+        # A cell that runs again has lost its output.
         with contextlib.suppress(Exception):
             if self._handle is not None and reason != _RUN_AGAIN:
                 last = self._look.last(reason)
@@ -217,7 +217,7 @@ class _Html:
 
 
 def _key_of(shown: Any) -> Any:
-    """Equal for what looks the same; other objects are always new."""
+    """Equal for HTML that is the same; any other object counts as new."""
     return shown.text if isinstance(shown, _Html) else object()
 
 
@@ -239,7 +239,7 @@ class _Look:
 
 
 class _ViewLook(_Look):
-    """A view in a frame that tells whether it is still kept up to date."""
+    """A view in a frame that says whether it is still updated."""
 
     def __init__(self, view: View, interval: float) -> None:
         self._view = view
@@ -320,13 +320,13 @@ class _Cell:
         return self.text == other.text
 
 
-#: The cell that runs, as the hook below has seen it.
+#: The cell that runs, if the hook below has seen it.
 _running: _Cell | None = None
 _hooked: Any = None
 
 
 def _current_cell() -> _Cell | None:
-    """The cell that runs now; from now on, each is looked at before it runs."""
+    """The cell that runs now; a hook sees each later one before it runs."""
     global _hooked
     shell = importlib.import_module("IPython").get_ipython()
     if shell is None:
@@ -339,7 +339,7 @@ def _current_cell() -> _Cell | None:
 
 
 def _cell_of_kernel(shell: Any) -> _Cell | None:
-    """From the request that the kernel works at."""
+    """The cell of the request that the kernel is carrying out."""
     try:
         request = shell.get_parent()
         return _Cell(request["metadata"].get("cellId"), request["content"]["code"])

@@ -26,7 +26,7 @@ class View:
 
     def html(self) -> str:
         """The HTML now. Of an object that is closed or gone, it says just that."""
-        # It may close or end between any two looks at it.
+        # The object may close or end between any two looks.
         parts = []
         for part in (self._head, self._body):
             try:
@@ -36,7 +36,7 @@ class View:
         return framed(parts)
 
     def gone(self) -> str | None:
-        """Why there will be nothing new to see, or None."""
+        """Why the view will not change any more, or None."""
         return gone(self.target)
 
     def _head(self) -> str:
@@ -54,7 +54,7 @@ class View:
 
 
 def _describe(target: Any) -> str:
-    """The first line of a view of this object."""
+    """The first line of the view of an object."""
     kind = type(target).__name__
     if getattr(target, "closed", False) is True:
         name = None
@@ -100,7 +100,9 @@ def _program(process: RemoteProcess) -> str | None:
 
 def _facts_of_process(process: RemoteProcess) -> list[str]:
     facts = [f"pid {process.pid}"]
-    with contextlib.suppress(OSError):  # it has exited, or may not be asked
+    with contextlib.suppress(
+        OSError
+    ):  # it has exited, or this process lacks the right to ask
         facts.append("64 bits" if process.is_64bit else "32 bits")
     if (end := gone(process)) is not None:
         facts.append(end)
@@ -121,7 +123,7 @@ def _facts_of_window(window: CopyDataWindow) -> list[str]:
 
 
 def gone(target: Any) -> str | None:
-    """Why nothing new will come from this object, or None."""
+    """Why this object will not change any more, or None."""
     if getattr(target, "closed", False) is True:
         return "closed"
     if isinstance(target, RemoteProcess):
@@ -131,12 +133,12 @@ def gone(target: Any) -> str | None:
         except ValueError:
             return "closed"
         except OSError:
-            return None  # without the right to ask
+            return None  # this process lacks the right to ask
     return None
 
 
 def size_of(target: Any) -> int | None:
-    """How many bytes there are to show; None where that is not known."""
+    """How many bytes an object has; None where that is not known."""
     if isinstance(target, RemoteProcess):
         return None
     if isinstance(target, Snapshot):
@@ -150,7 +152,7 @@ def size_of(target: Any) -> int | None:
 def read_bytes(
     target: Any, address: int | None, offset: int, size: int, patience: float
 ) -> tuple[bytes, bytes]:
-    """At most `size` bytes of an object, and for each a 1 where it is real.
+    """At most `size` bytes of an object, and for each a 1, or 0 if it is not readable.
 
     `patience` is how many seconds a `Snapshot` may take to give a whole record.
     """
