@@ -21,23 +21,18 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The parts of a message that a test compares; None for any value."""
+    """The parts of a message that a test compares."""
 
-    message: int | None
-    id: int | None
+    #: Attributes of the message and their values.
+    numbers: dict[str, int]
     data: bytes | str | None
-    wparam: int | None
-    lparam: int | None
-    pid: int | None
 
     def differences(self, came: Message) -> list[str]:
-        lines = []
-        for name in ("message", "id", "wparam", "lparam"):
-            wanted, got = getattr(self, name), getattr(came, name)
-            if wanted is not None and wanted != got:
-                lines.append(f"{name}: expected {wanted:#x}, came {got:#x}")
-        if self.pid is not None and self.pid != came.pid:
-            lines.append(f"pid: expected {self.pid}, came {came.pid}")
+        lines = [
+            f"{name}: expected {_shown(name, wanted)}, came {_shown(name, got)}"
+            for name, wanted in self.numbers.items()
+            if (got := getattr(came, name)) != wanted
+        ]
         if isinstance(self.data, str):
             try:
                 text = came.text()
@@ -55,16 +50,14 @@ class _Expected:
         return lines
 
     def __str__(self) -> str:
-        parts = []
-        for name in ("message", "id", "wparam", "lparam"):
-            value = getattr(self, name)
-            if value is not None:
-                parts.append(f"{name}={value:#x}")
-        if self.pid is not None:
-            parts.append(f"pid={self.pid}")
+        parts = [f"{name}={_shown(name, n)}" for name, n in self.numbers.items()]
         if self.data is not None:
             parts.append(f"data={_short(self.data)}")
         return " ".join(parts) or "any message"
+
+
+def _shown(name: str, number: int) -> str:
+    return str(number) if name == "pid" else f"{number:#x}"
 
 
 class ExpectingWindow(CopyDataWindow):
@@ -104,13 +97,16 @@ class ExpectingWindow(CopyDataWindow):
         number = register_message(message) if isinstance(message, str) else message
         if number is None and wparam is None and lparam is None:
             number = WM_COPYDATA
+        numbers = {
+            "message": number,
+            "id": None if id is None else id % (1 << 64),
+            "wparam": wparam,
+            "lparam": lparam,
+            "pid": pid,
+        }
         expected = _Expected(
-            number,
-            None if id is None else id % (1 << 64),
+            {name: number for name, number in numbers.items() if number is not None},
             data if data is None or isinstance(data, str) else bytes(data),
-            wparam,
-            lparam,
-            pid,
         )
         deadline = Deadline(timeout)
         while True:
@@ -145,17 +141,12 @@ class ExpectingWindow(CopyDataWindow):
         text = repr(came)
         if came.is_copydata:
             text += f" {_short(bytes(came))}"
-        self._history_lines().append(f"{text} ({what})")
-
-    def _history_lines(self) -> list[str]:
-        try:
-            return self._seen
-        except AttributeError:
+        if not hasattr(self, "_seen"):
             self._seen = []
-            return self._seen
+        self._seen.append(f"{text} ({what})")
 
     def _history(self) -> str:
-        seen = self._history_lines()
+        seen = getattr(self, "_seen", [])
         lines = [f"came to {self.title!r}:"]
         if len(seen) > _SHOWN:
             lines.append(f"({len(seen) - _SHOWN} before)")
