@@ -85,7 +85,7 @@ wi_timeout_converter(PyObject *value, void *out)
                         "timeout must be a number of seconds >= 0, or None");
         return 0;
     }
-    /* A thousand years is as good as for ever, and fits. */
+    /* A thousand years is as good as forever, and fits. */
     *ms = seconds > 3.2e10 ? WI_FOREVER : (uint64_t)ceil(seconds * 1000.0);
     return 1;
 }

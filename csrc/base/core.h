@@ -4,6 +4,10 @@
  * Each extension object lives in a file of its own and is registered by its
  * wi_<object>_init() from module.c; everything not named here is static.
  *
+ * Here and everywhere: a function that returns int returns 0, or -1 with an
+ * exception set, and one that returns a pointer returns NULL with one, unless
+ * its comment says something else.
+ *
  * The public C header for peers that are not Python is include/winipc.h.
  */
 #ifndef WINIPC_BASE_CORE_H
@@ -185,17 +189,16 @@ int wi_u64_converter(PyObject *value, void *out);     /* uint64_t */
 int wi_address_converter(PyObject *value, void *out); /* uintptr_t */
 int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
 
-/* Seconds as int or float, or None for ever, into milliseconds, rounded up. */
+/* Seconds as int or float, or None for forever, into milliseconds, rounded up. */
 #define WI_FOREVER UINT64_MAX
 int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */
 
-/* (timeout=None, abandoned="raise") of acquire, METH_FASTCALL with keywords.
- * 0, or -1 with an exception. */
+/* (timeout=None, abandoned="raise") of acquire, METH_FASTCALL with keywords. */
 int wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                     uint64_t *timeout_ms, int *accept);
 
 /* Name of a kernel object: str (no NUL inside), or None for *out == NULL.
- * Free with PyMem_Free. 0, or -1 with an exception. */
+ * Free with PyMem_Free. */
 int wi_wide_name(PyObject *name, wchar_t **out);
 
 /* ------------------------------------------------------------------ waits */
@@ -217,7 +220,8 @@ DWORD wi_wait(const HANDLE *handles, DWORD count, BOOL all,
 typedef struct {
     SECURITY_ATTRIBUTES attributes;
     SECURITY_DESCRIPTOR absolute; /* behind "owner" */
-    void *owned;                  /* LocalAlloc: TOKEN_USER or SDDL's result */
+    TOKEN_USER *user;             /* the user of "owner" */
+    void *sddl;                   /* LocalAlloc: what SDDL became */
     BOOL present;
 } wi_security;
 

@@ -50,10 +50,9 @@ wi_alloc(PyTypeObject *type)
 }
 
 PyObject *
-wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+wi_no_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+          PyObject *Py_UNUSED(kwargs))
 {
-    WI_UNUSED(args);
-    WI_UNUSED(kwargs);
     PyErr_Format(PyExc_TypeError,
                  "%R has no plain constructor: use its class methods",
                  (PyObject *)type);

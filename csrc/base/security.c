@@ -5,40 +5,19 @@
  * takes only a mapping whose owner is its own user, and an elevated process
  * would make the Administrators group the owner. Everything else is SDDL. */
 #include "core.h"
+#include "handles.h"
 
 #include <sddl.h>
-
-static TOKEN_USER *
-security_current_user(void)
-{
-    TOKEN_USER *user = NULL;
-    HANDLE token = NULL;
-    DWORD size = 0;
-    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)) {
-        return NULL;
-    }
-    GetTokenInformation(token, TokenUser, NULL, 0, &size);
-    user = LocalAlloc(LMEM_FIXED, size);
-    if (user != NULL &&
-        !GetTokenInformation(token, TokenUser, user, size, &size)) {
-        DWORD err = GetLastError();
-        LocalFree(user);
-        SetLastError(err);
-        user = NULL;
-    }
-    CloseHandle(token);
-    return user;
-}
 
 static int
 security_from_owner(wi_security *security, PyObject *spec)
 {
-    TOKEN_USER *user = security_current_user();
+    TOKEN_USER *user = wi_current_user();
     if (user == NULL) {
         wi_raise(GetLastError(), "GetTokenInformation", spec);
         return -1;
     }
-    security->owned = user;
+    security->user = user;
     if (!InitializeSecurityDescriptor(&security->absolute,
                                       SECURITY_DESCRIPTOR_REVISION) ||
         !SetSecurityDescriptorOwner(&security->absolute, user->User.Sid,
@@ -58,16 +37,16 @@ security_from_sddl(wi_security *security, PyObject *spec)
         return -1;
     }
     BOOL ok = ConvertStringSecurityDescriptorToSecurityDescriptorW(
-        sddl, SDDL_REVISION_1, &security->owned, NULL);
+        sddl, SDDL_REVISION_1, &security->sddl, NULL);
     DWORD err = GetLastError();
     PyMem_Free(sddl);
     if (!ok) {
-        security->owned = NULL;
+        security->sddl = NULL;
         wi_raise(err, "ConvertStringSecurityDescriptorToSecurityDescriptorW",
                  spec);
         return -1;
     }
-    security->attributes.lpSecurityDescriptor = security->owned;
+    security->attributes.lpSecurityDescriptor = security->sddl;
     return 0;
 }
 
@@ -103,9 +82,7 @@ wi_security_attributes(wi_security *security)
 void
 wi_security_clear(wi_security *security)
 {
-    void *owned = security->owned;
+    wi_heap_free(security->user);
+    LocalFree(security->sddl);
     memset(security, 0, sizeof(*security));
-    if (owned != NULL) {
-        LocalFree(owned);
-    }
 }

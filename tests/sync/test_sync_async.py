@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Coroutine
+from contextlib import closing, suppress
+from random import Random
 from typing import Any
 
 import pytest
 from conftest import handle_count
+from helpers.waitables import LONG, kernel32, run_thread
 
 import winipc
-from winipc import Event, Mutex, Semaphore, SyncAccess
+from winipc import Event, Mutex, Semaphore, SyncAccess, _core
 from winipc.base import loop_wait
-
-#: Seconds that only something broken takes.
-LONG = 30.0
 
 
 @pytest.fixture(params=["Proactor", "Selector"])
@@ -35,19 +36,6 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], 
             return runner.run(limited())
 
     return run
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., Any]]:
-    """`make(Kind, ...)` is `Kind.create(...)`, closed at the end of the test."""
-    with ExitStack() as stack:
-
-        def make(kind: Any, *args: Any, **kwargs: Any) -> Any:
-            made = kind.create(*args, **kwargs)
-            stack.callback(made.close)
-            return made
-
-        yield make
 
 
 async def started(task: asyncio.Task[Any]) -> None:
@@ -306,6 +294,224 @@ def test_cancelled_after_it_was_taken(
     run(main())
 
 
+def test_cancellation_that_cannot_give_back(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """A binary semaphore was posted again after it was taken for the task.
+
+    The cancelled task gets CancelledError, and the next waits go on.
+    """
+    semaphore, event = make(Semaphore, None, 0, 1), make(Event)
+
+    async def main() -> None:
+        for _ in range(20):
+            task = asyncio.create_task(semaphore.acquire_async())
+            await started(task)
+            semaphore.release()
+            deadline = time.monotonic() + LONG
+            while semaphore.value:  # blocks the loop: it cannot resume the task
+                assert time.monotonic() < deadline
+            semaphore.release()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+            assert semaphore.value == 1
+            assert semaphore.acquire(0)
+        task = asyncio.create_task(event.wait_async())
+        await started(task)
+        event.set()
+        assert await task
+
+    run(main())
+
+
+def test_full_semaphore_and_short_timeouts(
+    run: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """A producer keeps a binary semaphore full; tasks that give up end no thread."""
+    semaphore, event, stop = make(Semaphore, None, 0, 1), make(Event), threading.Event()
+
+    def produce() -> None:
+        while not stop.is_set():
+            with suppress(OSError):  # full
+                semaphore.release()
+
+    producer = threading.Thread(target=produce)
+
+    async def main() -> None:
+        producer.start()
+        try:
+            for round_number in range(500):
+                while semaphore.acquire(0):
+                    pass
+                await semaphore.acquire_async(round_number % 5 / 2000)
+        finally:
+            stop.set()
+            producer.join()
+        task = asyncio.create_task(event.wait_async())
+        await started(task)
+        event.set()
+        assert await task
+
+    run(main())
+
+
+@pytest.mark.parametrize("loop", ["Proactor", "Selector"])
+def test_random_cancellations(loop: str, make: Callable[..., Any]) -> None:
+    """5,000 cancellations against signals: nothing is taken twice, nothing lost.
+
+    What was posted is what tasks took and what is left, for each semaphore; and
+    a cancelled task ends with CancelledError and nothing else.
+    """
+    random = Random(loop)
+    semaphores = [make(Semaphore, None, 0) for _ in range(8)]
+    posted, taken = [0] * 8, [0] * 8
+    outcomes = {"taken": 0, "cancelled": 0}
+    posts: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+
+    def post() -> None:
+        while (at := posts.get()) is not None:
+            semaphores[at].release()
+
+    async def main() -> None:
+        for _ in range(5000):
+            at = random.randrange(8)
+            task = asyncio.create_task(semaphores[at].acquire_async())
+            for _ in range(random.randrange(3)):
+                await asyncio.sleep(0)
+            if random.random() < 0.5:
+                posted[at] += 1
+                posts.put(at)
+            for _ in range(random.randrange(4)):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                assert await task is True
+            except asyncio.CancelledError:
+                outcomes["cancelled"] += 1
+            else:
+                taken[at] += 1
+                outcomes["taken"] += 1
+
+    poster = threading.Thread(target=post)
+    poster.start()
+    try:
+        factory = getattr(asyncio, f"{loop}EventLoop")
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+    finally:
+        posts.put(None)
+        poster.join()
+    left = [semaphore.value for semaphore in semaphores]
+    assert [a + b for a, b in zip(taken, left, strict=True)] == posted
+    assert min(outcomes.values()) > 100, outcomes
+
+
+@pytest.mark.parametrize("loop", ["Proactor", "Selector"])
+def test_loops_closed_in_the_middle(loop: str, make: Callable[..., Any]) -> None:
+    """What is taken for tasks of a closed loop is given back, also a full one."""
+    semaphores = [make(Semaphore, None, 0, 1) for _ in range(20)]
+    closed = getattr(asyncio, f"{loop}EventLoop")()
+    tasks = [
+        closed.create_task(semaphore.acquire_async())
+        for semaphore in semaphores
+        for _ in range(3)
+    ]
+    closed.run_until_complete(asyncio.sleep(0))
+    closed.close()
+    for semaphore in semaphores:
+        semaphore.release()
+
+    async def take(semaphore: Semaphore) -> bool:
+        return await semaphore.acquire_async(LONG)
+
+    async def main() -> list[bool]:
+        return await asyncio.gather(*map(take, semaphores))
+
+    assert asyncio.run(main()) == [True] * 20
+    for task in tasks:
+        task._log_destroy_pending = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task.get_coro().close()
+    assert [semaphore.value for semaphore in semaphores] == [0] * 20
+    assert not any(semaphore._pins for semaphore in semaphores)
+
+
+def test_handle_that_is_closed_under_a_wait(make: Callable[..., Any]) -> None:
+    """The waits for it fail; the other waits of the same thread go on."""
+    create = ctypes.WinDLL("kernel32").CreateEventW
+    create.restype = ctypes.c_void_p
+    handle = create(None, False, False, None)
+    event, later = make(Event), make(Event)
+
+    async def main() -> None:
+        good = asyncio.create_task(event.wait_async())
+        bad = asyncio.create_task(loop_wait.wait_handle(handle))
+        await started(bad)
+        await settled()
+        _core._close_handle(handle)
+        # The thread looks at its handles again when another comes.
+        other = asyncio.create_task(later.wait_async())
+        with pytest.raises(OSError, match=f"handle {handle}") as dead:
+            await bad
+        assert dead.value.winerror == 6
+        event.set()
+        later.set()
+        assert await asyncio.gather(good, other) == [True, True]
+
+    asyncio.run(main())
+
+
+def test_notification_that_raises(make: Callable[..., Any]) -> None:
+    """What was taken goes back, and the thread goes on."""
+    event, other = make(Event), make(Event)
+    wait = loop_wait.begin_wait(event.handle, lambda: 1 / 0)
+    event.set()
+    assert event.wait(LONG)
+    assert wait.cancel()
+    assert asyncio.run(ready_later(other))
+
+
+async def ready_later(event: Event) -> bool:
+    """Await an event that is set after the wait began."""
+    task = asyncio.create_task(event.wait_async(LONG))
+    await started(task)
+    event.set()
+    return await task
+
+
+def test_handles_that_can_be_awaited(make: Callable[..., Any], sync_peer: Any) -> None:
+    """A process, with no right but to wait for it; no mutex."""
+    handle = ctypes.c_void_p()
+    kernel32.DuplicateHandle(
+        ctypes.c_void_p(kernel32.GetCurrentProcess()),
+        ctypes.c_void_p(int(sync_peer.process._handle)),
+        ctypes.c_void_p(kernel32.GetCurrentProcess()),
+        ctypes.byref(handle),
+        SyncAccess.SYNCHRONIZE,
+        0,
+        0,
+    )
+    mutex = make(Mutex, owned=True)
+
+    def with_mutex() -> None:
+        with pytest.raises(PermissionError, match="not for a mutex"):
+            asyncio.run(loop_wait.wait_handle(mutex.handle, LONG))
+
+    async def main() -> None:
+        task = asyncio.create_task(loop_wait.wait_handle(handle.value or 0))
+        await started(task)
+        sync_peer.kill()
+        assert await asyncio.wait_for(task, LONG)
+
+    asyncio.run(main())
+    kernel32.CloseHandle(handle.value)
+    run_thread(with_mutex)
+    mutex.release()
+
+
 def test_loop_closed_under_a_wait(make: Callable[..., Any]) -> None:
     """A task that is never resumed does not swallow the signal."""
     event = make(Event)
@@ -340,9 +546,11 @@ async def settled() -> int:
 
 
 def test_a_thousand_waits_cost_nothing(
-    run: Callable[..., Any], make: Callable[..., Any]
+    run: Callable[..., Any],
+    make: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No thread per task, and no thread wakes while nothing happens."""
+    """No thread per task; while nothing happens no thread wakes, nor the loop."""
     events = [make(Event) for _ in range(1000)]
 
     async def main() -> None:
@@ -352,8 +560,13 @@ def test_a_thousand_waits_cost_nothing(
         assert threading.active_count() - before <= 16
         # Threads of earlier tests may end meanwhile, one turn for each.
         idle = await settled()
+        loop = asyncio.get_running_loop()
+        calls: list[object] = []
+        monkeypatch.setattr(loop, "call_soon_threadsafe", calls.append)
         await asyncio.sleep(1)
         assert turns() <= idle
+        assert not calls
+        monkeypatch.undo()
         for event in events:
             event.set()
         assert await asyncio.gather(*tasks) == [True] * 1000
@@ -384,9 +597,11 @@ def test_rights_that_a_cancellation_needs(
     make(Event, unique_name)
     with (
         closing(Event.open(unique_name, access=SyncAccess.SYNCHRONIZE)) as event,
-        pytest.raises(PermissionError, match="MODIFY_STATE"),
+        pytest.raises(PermissionError, match="MODIFY_STATE") as refused,
     ):
         asyncio.run(event.wait_async(1))
+    assert refused.value.filename == unique_name
+    assert "asyncio.to_thread" in refused.value.__notes__[0]
 
 
 def test_semaphore_as_async_context(

@@ -32,8 +32,8 @@ def wait_until_made(open_it: Callable[[], _T], timeout: float | None) -> _T | No
         except FileNotFoundError as error:
             if error.winerror == ERROR_PATH_NOT_FOUND:
                 raise
-        left = deadline.left()
+        left = deadline.part(pause)
         if left == 0:
             return None
-        time.sleep(pause if left is None else min(pause, left))
+        time.sleep(left)
         pause = min(pause * 2, _LONGEST)

@@ -31,6 +31,11 @@ class Deadline:
         """Seconds until then, 0 when it is over; None is forever."""
         return None if self._end is None else max(self._end - time.monotonic(), 0.0)
 
+    def part(self, longest: float) -> float:
+        """Seconds to sleep before the next look, 0 when it is over."""
+        left = self.left()
+        return longest if left is None else min(left, longest)
+
 
 def wait_until(
     changed: threading.Condition, reached: Callable[[], object], timeout: float | None
@@ -41,9 +46,9 @@ def wait_until(
     """
     deadline = Deadline(timeout)
     while not reached():
-        left = deadline.left()
+        # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
+        left = deadline.part(_SLICE)
         if left == 0:
             return False
-        # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
-        changed.wait(_SLICE if left is None else min(left, _SLICE))
+        changed.wait(left)
     return True

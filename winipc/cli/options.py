@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from winipc import _core
 from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
 
 __all__ = [
@@ -66,8 +67,14 @@ def _at_most(most: int, value: int) -> int:
 
 
 def seconds(text: str) -> float:
-    """A time that is not negative, for `type=`."""
-    return _not_negative(text, "not a number of seconds")
+    """A time-out as every wait takes it, for `type=`."""
+    try:
+        value = _core._check_timeout(float(text))
+    except ValueError:
+        value = None
+    if value is None:  # or one that is as good as forever
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
 
 
 def interval(text: str) -> float:
@@ -80,16 +87,12 @@ def interval(text: str) -> float:
 
 def factor(text: str) -> float:
     """A factor of speed, for `type=`."""
-    return _not_negative(text, "not a number of 0 or more")
-
-
-def _not_negative(text: str, complaint: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is {complaint}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
     return value
 
 

@@ -25,12 +25,12 @@ from __future__ import annotations
 import os
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, Self, TypeVar, cast
 
 from winipc import _core
+from winipc.base.deadline import Deadline
 from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
 from winipc.memory.mapping import SharedMapping
@@ -45,18 +45,6 @@ _COUNTER = 0
 _SLOTS = 16
 _SLOT_COUNT = (_SIZE - _SLOTS) // 4
 _SLOT_FORMAT = struct.Struct(f"<{_SLOT_COUNT}I")
-
-
-def _deadline(timeout: float | None) -> float | None:
-    if timeout is None:
-        return None
-    if not timeout >= 0:
-        raise ValueError("timeout must be a number of seconds >= 0, or None")
-    return time.monotonic() + timeout
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 class _Ticket:
@@ -316,10 +304,11 @@ class LockedMapping(SharedMapping):
         """
         board = self._open_board()
         seen = board.seen if since is None else since
-        deadline = _deadline(timeout)
+        deadline = Deadline(timeout)
         with board.ticket() as ticket:
             while (count := board.count()) == seen:
-                if (left := _left(deadline)) == 0:
+                left = deadline.left()
+                if left == 0:
                     return False
                 ticket.event.wait(left)
         board.seen = count
@@ -334,10 +323,11 @@ class LockedMapping(SharedMapping):
         """
         board = self._open_board()
         seen = board.seen if since is None else since
-        deadline = _deadline(timeout)
+        deadline = Deadline(timeout)
         with board.ticket() as ticket:
             while (count := board.count()) == seen:
-                if (left := _left(deadline)) == 0:
+                left = deadline.left()
+                if left == 0:
                     return False
                 await ticket.event.wait_async(left)
         board.seen = count

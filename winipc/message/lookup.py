@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, SupportsIndex, TypeAlias
 
 from winipc import _core
+from winipc.base.deadline import Deadline
 from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE, ERROR_TIMEOUT
 
 __all__ = ["Target", "Window", "find_window", "find_windows", "wait_window"]
@@ -195,9 +196,9 @@ def wait_window(
 
     Win32: FindWindowEx.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = Deadline(timeout)
     while (window := find_window(title, class_name)) is None:
-        if deadline is not None and time.monotonic() >= deadline:
+        if deadline.left() == 0:
             error = _no_window(title, class_name)
             raise TimeoutError(
                 0, f"{error.strerror} within {timeout} s", None, ERROR_TIMEOUT

@@ -13,7 +13,6 @@ import contextlib
 import math
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from winipc import _core
 from winipc.base.closing import Closing
+from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
 from winipc.message.lookup import Target, Window, hwnd_of
 from winipc.message.message import WM_COPYDATA, Message
@@ -421,15 +421,14 @@ def call(
     pid = Window(hwnd).pid
     if not pid:
         raise FileNotFoundError(0, f"no window {hwnd:#x}", None, 1400)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = Deadline(timeout)
     with CopyDataWindow.create(
         "", message_only=True, accept=pid if verify else None
     ) as own:
         request = data(own.hwnd) if callable(data) else data
         send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            message = own.receive(left)
+            message = own.receive(deadline.left())
             if reply_id is None or message.id == reply_id % (1 << 64):
                 return bytes(message)
 

@@ -63,9 +63,9 @@ def hold(
 class Mutex(Waitable, _core.Mutex):
     """A lock that one thread of one process holds at a time.
 
-    `with mutex:` takes and releases it (and does not close it). It belongs to
-    the thread that took it, which may take it again and has to release it as
-    often; no other thread can release it.
+    `with mutex:` takes and releases it; `contextlib.closing(mutex)` closes it.
+    It belongs to the thread that took it, which may take it again and has to
+    release it as often; no other thread can release it.
 
     `acquire` and `with` raise `AbandonedError` when the last holder ended
     without releasing it. After `acquire` the caller holds the mutex then; `with`

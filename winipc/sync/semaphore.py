@@ -12,7 +12,7 @@ __all__ = ["Semaphore"]
 class Semaphore(Waitable, _core.Semaphore):
     """A count that processes take from, and wait for while it is 0.
 
-    `with semaphore:` takes one and gives it back (and does not close it). A
+    `with semaphore:` takes one and gives it back; `contextlib.closing` closes it. A
     process that dies does not give back what it took.
 
     Win32: CreateSemaphoreExW, WaitForSingleObject, ReleaseSemaphore

@@ -46,14 +46,15 @@ ProcessLike: TypeAlias = "int | HasPid"
 
 def hint(error: OSError) -> None:
     """Say what to check where Windows is vague about a name."""
-    code = error.winerror
-    if code == ERROR_ACCESS_DENIED:
+    if error.winerror == ERROR_ACCESS_DENIED:
         add_hint(
             error,
             "the object exists, and its security descriptor does not give this "
-            "process the rights asked for (another user, or a lower integrity level)",
+            "process the rights asked for (another user, or a lower integrity "
+            "level); one that grants only SYNCHRONIZE opens with "
+            "access=SyncAccess.SYNCHRONIZE, to wait for it",
         )
-    elif code == ERROR_PATH_NOT_FOUND:
+    elif error.winerror == ERROR_PATH_NOT_FOUND:
         add_hint(
             error,
             "a name has no backslash but that of its prefix Local\\, Global\\ "
@@ -174,6 +175,9 @@ class Waitable(_core.Waitable):
         self._pin()
         try:
             return await wait_handle(self.handle, timeout, name=self.name or "unnamed")
+        except PermissionError as error:
+            add_hint(error, "a thread may wait: asyncio.to_thread(...), uncancelled")
+            raise
         finally:
             self._unpin()
 
