@@ -1668,6 +1668,10 @@ winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms)
 
 /* ---- create, open, close */
 
+#ifndef WINIPC_EVENT_ACCESS
+#define WINIPC_EVENT_ACCESS (SYNCHRONIZE | EVENT_MODIFY_STATE)
+#endif
+
 /* Give everything back. The channel lives as long as somebody has it open. */
 WINIPC_FUNC void
 winipc_channel_close(winipc_channel *ch)
@@ -1713,7 +1717,7 @@ winipc_os_events(winipc_channel *ch, const wchar_t *name,
         }
         ch->os.events[which] =
             create ? CreateEventW(security, FALSE, FALSE, full)
-                   : OpenEventW(SYNCHRONIZE | EVENT_MODIFY_STATE, FALSE, full);
+                   : OpenEventW(WINIPC_EVENT_ACCESS, FALSE, full);
         int taken = create && GetLastError() == ERROR_ALREADY_EXISTS;
         winipc_os_free(full);
         if (ch->os.events[which] == NULL || taken) {

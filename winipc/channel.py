@@ -28,7 +28,8 @@ from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
 from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
-from winipc.sync.event import Event
+from winipc.base.deadline import Deadline
+from winipc.base.loop_wait import wait_handle
 
 if TYPE_CHECKING:
     from typing import Self
@@ -48,12 +49,6 @@ _T = TypeVar("_T")
 #: Messages that recv_many takes when it is not told: as bytes objects they stay in
 #: the processor's cache.
 _BATCH = 512
-
-#: Seconds after which a task tries again while a thread uses its end.
-_BUSY = 0.01
-
-#: Seconds after which a sleeping task looks whether its peer lives.
-_LOOK = 0.25
 
 
 class Channel(_core.Channel, Closing):
@@ -218,13 +213,14 @@ class Channel(_core.Channel, Closing):
             yield message
 
     async def recv_async(self, timeout: float | None = None) -> bytes:
-        """`recv` for an asyncio task. Nobody polls; cancelling it loses nothing.
+        """`recv` for an asyncio task, with no thread for it and no polling.
 
-        One task at a time receives. Raises as `recv` does.
+        A cancelled task has received nothing. Tasks and threads that receive take
+        turns, and `close` raises BufferError while one waits. Raises as `recv` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
-        return await self._eventually(lambda: self.recv(0), -1, timeout)
+        return await self._eventually(lambda: self.recv(0), True, 0, timeout)
 
     async def recv_many_async(
         self, limit: int | None = None, timeout: float | None = None
@@ -233,63 +229,45 @@ class Channel(_core.Channel, Closing):
 
         Win32: WaitForMultipleObjects, SetEvent
         """
-        return await self._eventually(lambda: self.recv_many(limit, 0), -1, timeout)
+        return await self._eventually(
+            lambda: self.recv_many(limit, 0), True, 0, timeout
+        )
 
     async def send_async(self, data: Buffer, timeout: float | None = None) -> None:
-        """`send` for an asyncio task.
+        """`send` for an asyncio task, with no thread for it and no polling.
 
-        Cancelled, the message is not sent; except with many producers: it may wait in
-        a thread then, and go on there. With overflow="refuse", None means no wait, as
-        in `send`. Raises as `send` does.
+        A cancelled task has sent nothing, and with many producers gives its turn back.
+        With overflow="refuse", None means no wait, as in `send`. Raises as `send` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
-        size = memoryview(data).nbytes
         if timeout is None and self.overflow == "refuse":
             timeout = 0
-        try:
-            return self.send(data, 0)
-        except TimeoutError:
-            if timeout == 0:
-                raise
-        if self.producers == "one":
-            call: Callable[[], None] = lambda: self.send(data, 0)  # noqa: E731
-            return await self._eventually(call, size, timeout)
-        import asyncio
-
-        return await asyncio.to_thread(self.send, data, timeout)
+        size = memoryview(data).nbytes
+        await self._eventually(lambda: self.send(data, 0), False, size, timeout)
 
     async def _eventually(
-        self, call: Callable[[], _T], length: int, timeout: float | None
+        self, call: Callable[[], _T], receive: bool, size: int, timeout: float | None
     ) -> _T:
-        """Call until it does not time out, asleep on the event in between."""
-        try:
-            return call()
-        except TimeoutError:
-            if timeout == 0:
-                raise
+        """Call until it does not time out, asleep in between."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
-        look = False
-        with Event.open(f"{self.name}{'.data' if length < 0 else '.space'}") as event:
-            while True:
-                try:
-                    ready = self._arm(length, look)
-                except TimeoutError:  # a thread is in such a call: after it
-                    if end is not None and loop.time() >= end:
-                        raise
-                    await asyncio.sleep(_BUSY)
-                    continue
-                if not ready:
-                    left = _LOOK if end is None else min(_LOOK, end - loop.time())
-                    look = not await event.wait_async(max(left, 0))
-                try:
-                    return call()
-                except TimeoutError:
-                    if end is not None and loop.time() >= end:
-                        raise
+        deadline = Deadline(timeout)
+        while True:
+            try:
+                return call()
+            except TimeoutError:
+                left = deadline.left()
+                if left == 0:
+                    raise
+            handle = self._park(receive, size)
+            if handle is None:
+                await asyncio.sleep(0)
+                continue
+            try:
+                await wait_handle(handle, left, name=self.name)
+            finally:
+                self._unpark(receive, handle)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """All messages until the end of the stream."""

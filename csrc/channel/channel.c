@@ -20,12 +20,21 @@
 /* Above this, copying takes longer than giving up the GIL. */
 #define CHANNEL_GIL_COPY 32768
 
-/* One thread at a time. Under the GIL, but interlocked for builds without. */
+/* How often a sleeping task's end looks whether its peer lives. */
+#define CHANNEL_LOOK_MS 500
+
+/* One thread at a time, or one task that sleeps. Under the GIL, but
+ * interlocked for builds without. */
 typedef struct {
     volatile LONG busy;
     volatile LONG waiting;
-    SRWLOCK lock;
-    CONDITION_VARIABLE idle;
+    HANDLE idle; /* auto reset: the gate is open, and others wait */
+    /* While a task sleeps: */
+    char parked;
+    int which;       /* the event that it sleeps on */
+    uint64_t length; /* the room that it needs */
+    winipc_channel *ch;
+    PTP_TIMER timer;
 } channel_gate;
 
 typedef struct {
@@ -112,6 +121,28 @@ channel_check_open(ChannelObject *self)
     return 0;
 }
 
+static void
+gate_clear(channel_gate *gate)
+{
+    if (gate->idle != NULL) {
+        CloseHandle(gate->idle);
+    }
+    if (gate->timer != NULL) {
+        CloseThreadpoolTimer(gate->timer);
+    }
+    memset(gate, 0, sizeof(*gate));
+}
+
+static void
+channel_release(ChannelObject *self)
+{
+    if (self->ch.ring.shared != NULL) {
+        winipc_channel_close(&self->ch);
+    }
+    gate_clear(&self->sending);
+    gate_clear(&self->receiving);
+}
+
 /* ------------------------------------------------------ deadlines, gates */
 
 typedef struct {
@@ -149,63 +180,86 @@ gate_try(channel_gate *gate)
     return InterlockedCompareExchange(&gate->busy, 1, 0) == 0;
 }
 
-static void
-gate_leave(channel_gate *gate)
+/* Wait for the gate: pinned, and known to who leaves it. gate_unqueue has to
+ * follow. */
+static int
+gate_queue(ChannelObject *self, channel_gate *gate)
 {
-    InterlockedExchange(&gate->busy, 0);
-    if (gate->waiting != 0) {
-        AcquireSRWLockExclusive(&gate->lock);
-        ReleaseSRWLockExclusive(&gate->lock);
-        WakeConditionVariable(&gate->idle);
+    if (gate->idle == NULL) {
+        gate->idle = CreateEventW(NULL, FALSE, FALSE, NULL);
+        if (gate->idle == NULL) {
+            wi_raise(GetLastError(), "CreateEventW", self->name);
+            return -1;
+        }
+    }
+    InterlockedIncrement(&gate->waiting);
+    self->pins++;
+    return 0;
+}
+
+static void
+gate_unqueue(ChannelObject *self, channel_gate *gate)
+{
+    self->pins--;
+    if (InterlockedDecrement(&gate->waiting) != 0 && gate->busy == 0) {
+        SetEvent(gate->idle); /* the signal may have been another's */
     }
 }
 
-/* 0, or -1 with an exception. The channel is open then and stays so: the
- * caller is pinned. */
+/* The channel is open then and stays so: the caller is pinned. */
 static int
 gate_enter(ChannelObject *self, channel_gate *gate, channel_deadline *deadline,
            const char *what)
 {
-    for (;;) {
-        if (channel_check_open(self) < 0) {
-            return -1;
-        }
+    int queued = 0, failed = -1;
+    while (channel_check_open(self) == 0) {
         if (gate == &self->receiving && self->peeked != NULL) {
             PyErr_SetString(PyExc_BufferError,
                             "a peeked message of this channel is still open");
-            return -1;
+            break;
         }
         if (gate_try(gate)) {
             self->pins++;
-            return 0;
+            failed = 0;
+            break;
         }
         uint32_t slice = deadline_slice(deadline);
         if (slice == 0) {
             wi_raise_timeout(what, self->name);
-            return -1;
+            break;
         }
-        self->pins++;
+        if (!queued) {
+            if (gate_queue(self, gate) < 0) {
+                break;
+            }
+            queued = 1;
+            continue; /* it may have been left just now */
+        }
         Py_BEGIN_ALLOW_THREADS
-        InterlockedIncrement(&gate->waiting);
-        AcquireSRWLockExclusive(&gate->lock);
-        if (gate->busy) {
-            SleepConditionVariableSRW(&gate->idle, &gate->lock, slice, 0);
-        }
-        ReleaseSRWLockExclusive(&gate->lock);
-        InterlockedDecrement(&gate->waiting);
+        WaitForSingleObject(gate->idle, slice);
         Py_END_ALLOW_THREADS
-        self->pins--;
         if (PyErr_CheckSignals() < 0) {
-            return -1;
+            break;
         }
     }
+    if (queued) {
+        gate_unqueue(self, gate);
+    }
+    return failed;
 }
 
 static void
 gate_exit(ChannelObject *self, channel_gate *gate)
 {
+    InterlockedExchange(&gate->busy, 0);
+    if (gate->waiting != 0) {
+        SetEvent(gate->idle);
+    }
     self->pins--;
-    gate_leave(gate);
+    if (self->doomed && self->pins == 0) {
+        channel_release(self); /* it is finalised only once: all goes */
+        Py_CLEAR(self->name);
+    }
 }
 
 /* -------------------------------------------------------------- arguments */
@@ -796,14 +850,6 @@ done:
     return answer;
 }
 
-static void
-channel_release(ChannelObject *self)
-{
-    if (self->ch.ring.shared != NULL) {
-        winipc_channel_close(&self->ch);
-    }
-}
-
 /* ------------------------------------------------------------------- peek */
 
 PyDoc_STRVAR(
@@ -863,10 +909,6 @@ peeked_let_go(PeekedObject *self)
     winipc_channel_release(&channel->ch);
     channel->peeked = NULL;
     gate_exit(channel, &channel->receiving);
-    if (channel->doomed && channel->pins == 0) {
-        channel_release(channel); /* it is finalised only once: all goes */
-        Py_CLEAR(channel->name);
-    }
     Py_DECREF((PyObject *)channel);
 }
 
@@ -1041,8 +1083,8 @@ PyDoc_STRVAR(channel_close_doc,
              "close($self, /)\n--\n\n"
              "Leave the channel; idempotent.\n\n"
              "The peer receives what was sent before, then the end.\n"
-             "Raises BufferError while a call is in flight in another thread\n"
-             "or a peeked message is open.\n\n"
+             "Raises BufferError while a call of another thread or a task is\n"
+             "in flight, or a peeked message is open.\n\n"
              "Win32: UnmapViewOfFile, CloseHandle");
 
 static PyObject *
@@ -1053,7 +1095,8 @@ channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
         PyErr_SetString(PyExc_BufferError,
                         self->peeked != NULL
                             ? "a peeked message of this channel is still open"
-                            : "another thread is using this channel");
+                            : "another thread or a task is using this "
+                              "channel");
         return NULL;
     }
     channel_release(self);
@@ -1141,7 +1184,7 @@ channel_grant_waits(SECURITY_ATTRIBUTES *security)
         if (GetAce(acl, i, (void **)&ace) &&
             ace->Header.AceType == ACCESS_ALLOWED_ACE_TYPE &&
             (ace->Mask & (GENERIC_WRITE | SECTION_MAP_WRITE)) != 0) {
-            ace->Mask |= SYNCHRONIZE; /* MODIFY_STATE is WRITE already */
+            ace->Mask |= WINIPC_EVENT_ACCESS;
         }
     }
 }
@@ -1230,39 +1273,170 @@ channel_claim(PyObject *op, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(channel_arm_doc,
-             "_arm($self, length, look, /)\n--\n\n"
-             "Before an asyncio task sleeps on the event \".data\" (length\n"
-             "-1) or \".space\": False if it will be set, True if another\n"
-             "try is worth it. look: ask whether the peer lives.");
+/* ------------------------------------------------------------------ tasks */
 
-static PyObject *
-channel_arm(PyObject *op, PyObject *args)
+/* In a thread of the pool, without the GIL, while a task sleeps: wake it when
+ * its peer has died, or died before it could. The task's event is enough. */
+static void CALLBACK
+gate_look(PTP_CALLBACK_INSTANCE Py_UNUSED(instance), void *arg,
+          PTP_TIMER Py_UNUSED(timer))
 {
-    ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {0, 0, 0};
-    Py_ssize_t length;
-    int look, ready;
-    if (!PyArg_ParseTuple(args, "np:_arm", &length, &look)) {
-        return NULL;
+    channel_gate *gate = arg;
+    winipc_channel *ch = gate->ch;
+    int result = WINIPC_OK;
+    if (gate->which == WINIPC_WAKE_DATA) {
+        result = winipc_channel_producers(ch, 1);
     }
-    channel_gate *gate = length < 0 ? &self->receiving : &self->sending;
-    if (gate_enter(self, gate, &deadline, "Channel") < 0) {
-        return NULL;
-    }
-    if (length < 0) {
-        int left = winipc_channel_producers(&self->ch, look);
-        ready = left == WINIPC_CLOSED || left == WINIPC_BROKEN ||
-                winipc_ring_want_data(&self->ch.ring) == WINIPC_OK;
+    else if (gate->which == WINIPC_WAKE_SPACE) {
+        result = winipc_channel_consumer(ch, 1);
     }
     else {
-        int left = winipc_channel_consumer(&self->ch, look);
-        ready = left == WINIPC_CLOSED || left == WINIPC_BROKEN ||
-                winipc_ring_want_space(&self->ch.ring, (uint64_t)length) ==
-                    WINIPC_OK;
+        unsigned int slot = WINIPC_LOAD(&ch->ring.shared->lock) & 0xff;
+        if (slot != 0 && slot < WINIPC_CHANNEL_MEMBERS) {
+            winipc_channel_member(ch, slot, 1);
+        }
     }
+    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN ||
+        winipc_channel_ready(ch, gate->which, gate->length)) {
+        winipc_os_signal(ch, gate->which);
+    }
+}
+
+/* What a task at this end has to sleep on, and tell the peers that it does;
+ * -1: try again instead. As a sender it may have the producers' lock then. */
+static int
+park_for(winipc_channel *ch, int receive, uint64_t length)
+{
+    int result;
+    if ((receive ? ch->recv_word : ch->send_word) == 0) {
+        return -1; /* the next try takes the role */
+    }
+    if (receive) {
+        result = winipc_channel_producers(ch, 1);
+        return result == WINIPC_CLOSED || result == WINIPC_BROKEN ||
+                       winipc_ring_want_data(&ch->ring) == WINIPC_OK
+                   ? -1
+                   : WINIPC_WAKE_DATA;
+    }
+    if (ch->ring.flags & WINIPC_CHANNEL_MANY) {
+        if (!winipc_ring_trylock(&ch->ring) &&
+            winipc_ring_want_lock(&ch->ring) != WINIPC_OK) {
+            return WINIPC_WAKE_LOCK;
+        }
+        ch->locked = 1;
+        winipc_ring_slept_for_lock(&ch->ring);
+        if (winipc_ring_begin(&ch->ring) != WINIPC_OK) {
+            return -1;
+        }
+    }
+    result = winipc_channel_consumer(ch, 1);
+    return result == WINIPC_CLOSED || result == WINIPC_BROKEN ||
+                   winipc_ring_want_space(&ch->ring, length) == WINIPC_OK
+               ? -1
+               : WINIPC_WAKE_SPACE;
+}
+
+/* Take back what park_for told, and open the gate. */
+static void
+gate_unpark(ChannelObject *self, channel_gate *gate)
+{
+    if (gate == &self->receiving) {
+        winipc_ring_unwant_data(&self->ch.ring);
+    }
+    else {
+        if (gate->which == WINIPC_WAKE_SPACE) {
+            winipc_ring_unwant_space(&self->ch.ring);
+        }
+        winipc_channel_unlock(&self->ch);
+    }
+    gate->parked = 0;
     gate_exit(self, gate);
-    return PyBool_FromLong(ready);
+}
+
+PyDoc_STRVAR(
+    channel_park_doc,
+    "_park($self, receive, length, /)\n--\n\n"
+    "Before a task sleeps, after a try that timed out: the handle to\n"
+    "wait for, or None to try again. _unpark has to follow. Until\n"
+    "then the task has this end, and with many producers the turn.");
+
+static PyObject *
+channel_park(PyObject *op, PyObject *args)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    Py_ssize_t length;
+    int receive;
+    if (!PyArg_ParseTuple(args, "pn:_park", &receive, &length) ||
+        channel_check_open(self) < 0) {
+        return NULL;
+    }
+    channel_gate *gate = receive ? &self->receiving : &self->sending;
+    if (gate->timer == NULL) {
+        gate->ch = &self->ch;
+        gate->timer = CreateThreadpoolTimer(gate_look, gate, NULL);
+        if (gate->timer == NULL) {
+            return wi_raise(GetLastError(), "CreateThreadpoolTimer",
+                            self->name);
+        }
+    }
+    if (gate_queue(self, gate) < 0) {
+        return NULL;
+    }
+    if (!gate_try(gate)) {
+        PyObject *idle = PyLong_FromVoidPtr(gate->idle);
+        if (idle == NULL) {
+            gate_unqueue(self, gate);
+        }
+        return idle;
+    }
+    self->pins++;
+    gate_unqueue(self, gate);
+    gate->length = (uint64_t)length;
+    gate->which = park_for(&self->ch, receive, gate->length);
+    if (gate->which < 0) {
+        gate_unpark(self, gate);
+        Py_RETURN_NONE;
+    }
+    PyObject *handle = PyLong_FromVoidPtr(self->ch.os.events[gate->which]);
+    if (handle == NULL) {
+        gate_unpark(self, gate);
+        return NULL;
+    }
+    ULARGE_INTEGER due;
+    FILETIME first;
+    due.QuadPart = (ULONGLONG) - (CHANNEL_LOOK_MS * INT64_C(10000));
+    first.dwLowDateTime = due.LowPart;
+    first.dwHighDateTime = due.HighPart;
+    gate->parked = 1;
+    SetThreadpoolTimer(gate->timer, &first, CHANNEL_LOOK_MS, 100);
+    return handle;
+}
+
+PyDoc_STRVAR(channel_unpark_doc, "_unpark($self, receive, handle, /)\n--\n\n"
+                                 "After the sleep on what _park returned.");
+
+static PyObject *
+channel_unpark(PyObject *op, PyObject *args)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    HANDLE handle;
+    int receive;
+    if (!PyArg_ParseTuple(args, "pO&:_unpark", &receive, wi_handle_converter,
+                          &handle)) {
+        return NULL;
+    }
+    channel_gate *gate = receive ? &self->receiving : &self->sending;
+    if (handle == gate->idle && gate->waiting > 0) {
+        gate_unqueue(self, gate);
+    }
+    else if (handle != gate->idle && gate->parked) {
+        Py_BEGIN_ALLOW_THREADS
+        SetThreadpoolTimer(gate->timer, NULL, 0, 0);
+        WaitForThreadpoolTimerCallbacks(gate->timer, TRUE);
+        Py_END_ALLOW_THREADS
+        gate_unpark(self, gate);
+    }
+    Py_RETURN_NONE;
 }
 
 /* ------------------------------------------------------------- attributes */
@@ -1359,7 +1533,8 @@ static PyMethodDef channel_methods[] = {
      METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
     {"_open", channel_open, METH_CLASS | METH_VARARGS, NULL},
     {"_claim", channel_claim, METH_O, channel_claim_doc},
-    {"_arm", channel_arm, METH_VARARGS, channel_arm_doc},
+    {"_park", channel_park, METH_VARARGS, channel_park_doc},
+    {"_unpark", channel_unpark, METH_VARARGS, channel_unpark_doc},
     {"_members", channel_members, METH_NOARGS, channel_members_doc},
     {"send", (PyCFunction)(void (*)(void))channel_send,
      METH_FASTCALL | METH_KEYWORDS, channel_send_doc},

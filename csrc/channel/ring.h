@@ -17,6 +17,10 @@ void wi_ring_copy_large(void *to, const void *from, size_t length);
     ((length) < WI_RING_LARGE ? (void)memcpy(to, from, length)                \
                               : wi_ring_copy_large(to, from, length))
 
+/* A task that is cancelled gives back what it has taken. */
+#define WINIPC_EVENT_ACCESS                                                   \
+    (SYNCHRONIZE | EVENT_MODIFY_STATE | 1) /* EVENT_QUERY_STATE */
+
 #include "../../include/winipc.h"
 
 #endif
