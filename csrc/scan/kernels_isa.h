@@ -155,9 +155,10 @@ K(pack64)(const uint8_t *flags)
         case SCAN_DECREASED:                                                  \
             SCAN_COMPARE(T, x < y)                                            \
             break;                                                            \
-        case SCAN_DELTA:                                                      \
+        case SCAN_DELTA: {                                                    \
             delta(T, U);                                                      \
             break;                                                            \
+        }                                                                     \
         default:                                                              \
             then = now;                                                       \
             SCAN_COMPARE(T, (x >= low) & (y <= high))                         \
