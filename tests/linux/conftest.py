@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,22 @@ ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0
 
 sys.path.insert(0, str(ROOT / "tools" / "devkit"))
+
+
+def run(*command: object, timeout: float = 300, **options: Any) -> str:
+    """Run a program to its end and return its output, which is shown if it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        **options,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
 
 
 class Dev:

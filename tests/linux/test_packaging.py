@@ -13,16 +13,7 @@ import pytest
 from check_wheel import imports, problems, shared_sections
 from conftest import ROOT
 from lock_for_windows import for_windows
-
-SOURCES = (
-    "csrc",
-    "include",
-    "winipc",
-    "pytest_winipc.py",
-    "setup.py",
-    "pyproject.toml",
-    "README.md",
-)
+from wheels import SOURCES
 
 #: The system's own; msvcrt.dll is the C library of mingw.
 SYSTEM = {

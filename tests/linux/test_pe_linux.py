@@ -17,8 +17,8 @@ from types import ModuleType
 
 import pefile
 import pytest
+from conftest import ROOT, run
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = int(os.environ.get("WINIPC_FUZZ_SECONDS") or 20)
 VARIABLES = {"MySharedData": (4096, b"from Python"), "counter": (4, b"\x02")}
 MINGW = "x86_64-w64-mingw32-"
@@ -35,22 +35,6 @@ def load_writer() -> ModuleType:
 
 
 pe = load_writer()
-
-
-def run(*command: object, timeout: float = 300, **options: object) -> str:
-    """Run it to its end; what it said is shown when it fails."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=timeout,
-        **options,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
 
 
 @pytest.fixture

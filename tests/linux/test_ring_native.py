@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import run
 
 NATIVE = Path(__file__).parent.parent / "native"
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
@@ -17,15 +18,6 @@ def build(source: str, target: Path, *options: str) -> Path:
     command = ["gcc", "-O2", "-g", *WARNINGS, *options, "-o", target, NATIVE / source]
     subprocess.run([*command, "-lpthread"], check=True, timeout=120)
     return target
-
-
-def run(program: Path, *arguments: str, timeout: float = 300) -> str:
-    """What it prints; it has to succeed."""
-    result = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=timeout
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def test_the_protocol_holds_in_all_interleavings(tmp_path: Path) -> None:

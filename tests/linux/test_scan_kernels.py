@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, run
 
-ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "csrc" / "scan" / "kernels.c"
 SECONDS = int(os.environ.get("WINIPC_FUZZ_SECONDS") or 20)
 FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
@@ -22,24 +22,7 @@ def build(compiler: str, flags: tuple[str, ...], source: str, to: Path) -> None:
     """Compile one program together with the kernels; any warning fails it."""
     command = [compiler, *FLAGS, *flags, "-o", str(to)]
     command += [str(ROOT / "tests" / source), str(KERNELS), "-lm"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-
-
-def run(*command: object, cwd: Path, timeout: float) -> str:
-    """Run it to its end; its output is shown when it fails."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
+    run(*command)
 
 
 def has_fuzzer(tmp_path: Path) -> bool:
