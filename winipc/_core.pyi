@@ -636,13 +636,15 @@ class RemoteProcess:
     def write(
         self, address: SupportsIndex, data: Buffer, verify: bool = False
     ) -> int: ...
-    def _protect(
-        self, address: SupportsIndex, size: int, protection: SupportsIndex, /
+    def _change(
+        self,
+        what: str,
+        address: SupportsIndex,
+        size: SupportsIndex,
+        type: int,
+        protection: SupportsIndex,
+        /,
     ) -> int: ...
-    def _alloc(
-        self, address: SupportsIndex, size: int, type: int, protection: SupportsIndex, /
-    ) -> int: ...
-    def _free(self, address: SupportsIndex, size: int, type: int, /) -> None: ...
     def _regions(
         self, start: int, stop: int, count: int, /
     ) -> list[tuple[int, int, int, int, int, int, int]]: ...

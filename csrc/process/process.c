@@ -942,15 +942,11 @@ static PyMethodDef process_methods[] = {
      process_read_until_doc},
     {"write", FAST(process_write), METH_FASTCALL | METH_KEYWORDS,
      process_write_doc},
-    {"_protect", wi_process_protect, METH_VARARGS,
-     PyDoc_STR("_protect($self, address, size, protection, /)\n--\n\n"
-               "VirtualProtectEx; the old protection of the first page.")},
-    {"_alloc", wi_process_alloc, METH_VARARGS,
-     PyDoc_STR("_alloc($self, address, size, type, protection, /)\n--\n\n"
-               "VirtualAllocEx at address (0: anywhere); the address.")},
-    {"_free", wi_process_free, METH_VARARGS,
-     PyDoc_STR("_free($self, address, size, type, /)\n--\n\n"
-               "VirtualFreeEx.")},
+    {"_change", wi_process_change, METH_VARARGS,
+     PyDoc_STR("_change($self, what, address, size, type, protection, /)\n"
+               "--\n\n"
+               "VirtualAllocEx (\"alloc\": the address), VirtualProtectEx\n"
+               "(\"protect\": the old one) or VirtualFreeEx (\"free\").")},
     {"_regions", wi_process_regions, METH_VARARGS,
      PyDoc_STR("_regions($self, start, stop, count, /)\n--\n\n"
                "At most count regions from start, as tuples of base, size,\n"

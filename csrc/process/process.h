@@ -59,8 +59,15 @@ DWORD wi_remote_write(const wi_target *target, uintptr_t address,
 
 /* --------------------------------------------------------- vm.c: no Python */
 
+typedef enum {
+    WI_VM_QUERY,
+    WI_VM_ALLOC,
+    WI_VM_PROTECT,
+    WI_VM_FREE
+} wi_vm_kind;
+
 typedef struct {
-    enum { WI_VM_QUERY, WI_VM_ALLOC, WI_VM_PROTECT, WI_VM_FREE } kind;
+    wi_vm_kind kind;
     HANDLE process;
     uintptr_t address;
     size_t size;
@@ -147,9 +154,7 @@ PyObject *wi_process_regions(PyObject *self, PyObject *args);
 PyObject *wi_process_mapped_name(PyObject *self, PyObject *args);
 PyObject *wi_process_modules(PyObject *self, PyObject *unused);
 PyObject *wi_process_threads(PyObject *self, PyObject *unused);
-PyObject *wi_process_protect(PyObject *self, PyObject *args);
-PyObject *wi_process_alloc(PyObject *self, PyObject *args);
-PyObject *wi_process_free(PyObject *self, PyObject *args);
+PyObject *wi_process_change(PyObject *self, PyObject *args);
 int wi_process_add_functions(PyObject *module);
 PyObject *wi_process_walk(PyObject *self, PyObject *args);
 PyObject *wi_process_read_many(PyObject *self, PyObject *requests);

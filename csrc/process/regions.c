@@ -119,100 +119,54 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
     return result;
 }
 
-/* Make a call that changes the layout of an open process's memory. */
-static int
-regions_call(wi_process *self, wi_vm_call *call, const char *api)
+PyObject *
+wi_process_change(PyObject *op, PyObject *args)
 {
-    DWORD err;
+    static const struct {
+        const char *name, *api;
+    } kinds[] = {
+        [WI_VM_ALLOC] = {"alloc", "VirtualAllocEx"},
+        [WI_VM_PROTECT] = {"protect", "VirtualProtectEx"},
+        [WI_VM_FREE] = {"free", "VirtualFreeEx"},
+    };
+    wi_process *self = (wi_process *)op;
+    wi_vm_call call = {.kind = WI_VM_QUERY};
+    const char *name;
+    Py_ssize_t size;
     uintptr_t result;
-    call->process = wi_process_pin(self).handle;
-    WI_CALL(err, result = wi_remote_vm(call));
+    DWORD err;
+    if (!PyArg_ParseTuple(args, "sO&nO&O&:_change", &name,
+                          wi_address_converter, &call.address, &size,
+                          wi_u32_converter, &call.type, wi_u32_converter,
+                          &call.protection)) {
+        return NULL;
+    }
+    for (int i = WI_VM_ALLOC; i <= WI_VM_FREE; i++) {
+        if (strcmp(name, kinds[i].name) == 0) {
+            call.kind = (wi_vm_kind)i;
+        }
+    }
+    /* 0 for VirtualFreeEx alone: all that was allocated at once. */
+    if (size < (call.kind == WI_VM_FREE ? 0 : 1)) {
+        PyErr_SetString(PyExc_ValueError, "size must be >= 1");
+        return NULL;
+    }
+    if (call.kind == WI_VM_QUERY) {
+        PyErr_Format(PyExc_ValueError, "cannot %s", name);
+        return NULL;
+    }
+    if (wi_process_check_open(self) < 0) {
+        return NULL;
+    }
+    call.size = (size_t)size;
+    call.process = wi_process_pin(self).handle;
+    WI_CALL(err, result = wi_remote_vm(&call));
     wi_process_unpin(self);
-    /* The layout has changed, of more than `size` where that is 0 (all). */
-    wi_process_changed(self, call->address, SIZE_MAX);
+    wi_process_changed(self, call.address, SIZE_MAX);
     if (result == 0) {
-        wi_process_raise(self, err, api, PROCESS_VM_OPERATION);
-        return -1;
+        return wi_process_raise(self, err, kinds[call.kind].api,
+                                PROCESS_VM_OPERATION);
     }
-    return 0;
-}
-
-PyObject *
-wi_process_protect(PyObject *op, PyObject *args)
-{
-    wi_process *self = (wi_process *)op;
-    uintptr_t address;
-    Py_ssize_t size;
-    DWORD protection;
-    if (!PyArg_ParseTuple(args, "O&nO&:_protect", wi_address_converter,
-                          &address, &size, wi_u32_converter, &protection)) {
-        return NULL;
-    }
-    if (size < 1) {
-        PyErr_SetString(PyExc_ValueError, "size must be >= 1");
-        return NULL;
-    }
-    if (wi_process_check_open(self) < 0) {
-        return NULL;
-    }
-    wi_vm_call call = {.kind = WI_VM_PROTECT,
-                       .address = address,
-                       .size = (size_t)size,
-                       .protection = protection};
-    if (regions_call(self, &call, "VirtualProtectEx") < 0) {
-        return NULL;
-    }
-    return PyLong_FromUnsignedLong(call.protection);
-}
-
-PyObject *
-wi_process_alloc(PyObject *op, PyObject *args)
-{
-    wi_process *self = (wi_process *)op;
-    uintptr_t address;
-    Py_ssize_t size;
-    DWORD type, protection;
-    if (!PyArg_ParseTuple(args, "O&nO&O&:_alloc", wi_address_converter,
-                          &address, &size, wi_u32_converter, &type,
-                          wi_u32_converter, &protection)) {
-        return NULL;
-    }
-    if (size < 1) {
-        PyErr_SetString(PyExc_ValueError, "size must be >= 1");
-        return NULL;
-    }
-    if (wi_process_check_open(self) < 0) {
-        return NULL;
-    }
-    wi_vm_call call = {.kind = WI_VM_ALLOC,
-                       .address = address,
-                       .size = (size_t)size,
-                       .type = type,
-                       .protection = protection};
-    if (regions_call(self, &call, "VirtualAllocEx") < 0) {
-        return NULL;
-    }
-    return PyLong_FromSize_t(call.result);
-}
-
-PyObject *
-wi_process_free(PyObject *op, PyObject *args)
-{
-    wi_process *self = (wi_process *)op;
-    uintptr_t address;
-    Py_ssize_t size;
-    DWORD type;
-    if (!PyArg_ParseTuple(args, "O&nO&:_free", wi_address_converter, &address,
-                          &size, wi_u32_converter, &type) ||
-        wi_process_check_open(self) < 0) {
-        return NULL;
-    }
-    wi_vm_call call = {.kind = WI_VM_FREE,
-                       .address = address,
-                       .size = (size_t)size,
-                       .type = type};
-    if (regions_call(self, &call, "VirtualFreeEx") < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return PyLong_FromSize_t(call.kind == WI_VM_PROTECT ? call.protection
+                                                        : result);
 }

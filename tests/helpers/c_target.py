@@ -1,10 +1,12 @@
 """tests/process/peers/target.c, a process whose memory is known, spoken to by name.
 
-The fixtures `target`, and `process`, which is opened, are for every test.
+The fixtures `target`, `process`, which is opened, and `me`, this very process, are
+for every test.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -54,4 +56,11 @@ def target(start_peer: Callable[..., object]) -> Target:
 def process(target: Target) -> Iterator[RemoteProcess]:
     """The target, opened for reading and writing."""
     with RemoteProcess.open(target, access=ProcessAccess.WRITE) as process:
+        yield process
+
+
+@pytest.fixture
+def me() -> Iterator[RemoteProcess]:
+    """This very process."""
+    with RemoteProcess.open(os.getpid(), access=ProcessAccess.WRITE) as process:
         yield process

@@ -93,7 +93,7 @@ class RemoteBlock:
         if address is None:
             return
         try:
-            self._process._free(address, 0, _MEM_RELEASE)
+            self._process._change("free", address, 0, _MEM_RELEASE, 0)
         except ProcessLookupError:
             pass  # its memory went with it
         finally:
@@ -142,13 +142,17 @@ def allocate(
     owner = process._duplicate()
     try:
         if near is None:
-            address = owner._alloc(0, size, _MEM_COMMIT_RESERVE, protection)
+            address = _alloc(owner, 0, size, protection)
         else:
             address = _allocate_near(owner, size, protection, near)
     except BaseException:
         owner.close()
         raise
     return RemoteBlock(owner, address, size)
+
+
+def _alloc(process: RemoteProcess, address: int, size: int, protection: int) -> int:
+    return process._change("alloc", address, size, _MEM_COMMIT_RESERVE, protection)
 
 
 def _allocate_near(
@@ -164,7 +168,7 @@ def _allocate_near(
     ]
     for place in sorted(candidates, key=lambda place: abs(place - near)):
         try:
-            return process._alloc(place, size, _MEM_COMMIT_RESERVE, protection)
+            return _alloc(process, place, size, protection)
         except (ProcessLookupError, PermissionError):
             raise
         except OSError:
@@ -197,7 +201,7 @@ def protected(
         for region in process.regions(address, address + size)
         if region.state == MemoryState.COMMIT
     ]
-    process._protect(address, size, protection)
+    process._change("protect", address, size, 0, protection)
     try:
         yield before
     except BaseException as error:
@@ -217,7 +221,7 @@ def _restore(
         start = max(region.base, address)
         stop = min(region.end, address + size)
         try:
-            process._protect(start, stop - start, region.protection)
+            process._change("protect", start, stop - start, 0, region.protection)
         except ProcessLookupError:
             break  # there is nothing to restore
         except Exception as error:
