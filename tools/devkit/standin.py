@@ -30,7 +30,13 @@ def stand_in(stub: str, docstrings: Mapping[str, str]) -> str:
         for node in [*tree.body[:1], *future, *tree.body[1:]]
         if not (isinstance(node, ast.ImportFrom) and node.module in CHECKERS_ONLY)
     ]
+    # What annotations name in winipc comes last: it imports this module in turn.
+    tree.body.sort(key=_is_of_winipc)
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+
+
+def _is_of_winipc(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("winipc")
 
 
 def _describe(body: list[ast.stmt], prefix: str, docstrings: Mapping[str, str]) -> None:
