@@ -31,12 +31,15 @@ def records(
         last = 0
         news = time.monotonic()
         while time.monotonic() - news < patience:
-            if snapshot.sequence == last:
+            sequence = snapshot.sequence
+            if sequence == last:
                 time.sleep(0.002)
                 continue
-            last = snapshot.sequence
-            news = time.monotonic()
-            yield snapshot.read()
+            data = snapshot.read()
+            if snapshot.sequence == sequence:  # or data may be a newer record
+                last = sequence
+                news = time.monotonic()
+                yield data
 
 
 def line(record: Telemetry) -> str:

@@ -125,6 +125,34 @@ def test_reader_goes_on_while_there_are_new_records(
         assert next(reader, None) is None
 
 
+def test_reader_gives_a_record_once_that_comes_while_it_reads(
+    unique_name: str, examples: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the sequence and the reading."""
+    from telemetry_reader import records
+    from telemetry_writer import KIND, SIZE, Car
+
+    car = Car("Test")
+    first, second = car.drive(0.1), car.drive(0.1)
+    read = winipc.Snapshot.read
+    late = [second]
+    with (
+        winipc.SharedMapping.create(
+            unique_name, winipc.Snapshot.needed(SIZE, KIND)
+        ) as mapping,
+        winipc.Snapshot.over(mapping, SIZE, kind=KIND) as snapshot,
+    ):
+
+        def read_late(reader: winipc.Snapshot) -> bytes:
+            while late:
+                snapshot.write(late.pop())
+            return read(reader)
+
+        monkeypatch.setattr(winipc.Snapshot, "read", read_late)
+        snapshot.write(first)
+        assert list(records(unique_name, DEADLINE, patience=0.2)) == [second]
+
+
 def test_reader_ends_with_its_writer(
     writer: Any, unique_name: str, examples: None
 ) -> None:
