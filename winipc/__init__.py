@@ -39,6 +39,7 @@ from winipc.message.send import (
     post_message,
     register_message,
     send_copydata,
+    send_copydata_async,
     send_message,
 )
 from winipc.message.window import CopyDataWindow, Overflow, call
@@ -153,6 +154,7 @@ __all__ = [
     "register_message",
     "scan_bytes",
     "send_copydata",
+    "send_copydata_async",
     "send_message",
     "wait_all",
     "wait_any",

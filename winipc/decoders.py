@@ -30,19 +30,26 @@ def text(
 
     def decode(data: ReadableBuffer) -> str:
         # The end first: what comes after it need not be text.
-        raw = bytes(memoryview(data))
-        width = len("\0".encode(encoding))
-        if width == 1:
-            raw = raw.partition(b"\0")[0]
-        elif width > 1 and len(raw) % width == 0:
-            zero = bytes(width)
-            for start in range(0, len(raw), width):
-                if raw[start : start + width] == zero:
-                    raw = raw[:start]
-                    break
-        return raw.decode(encoding, errors)
+        return _up_to_nul(bytes(memoryview(data)), encoding).decode(encoding, errors)
 
     return decode
+
+
+def _up_to_nul(raw: bytes, encoding: str) -> bytes:
+    """The text without its first NUL and what follows, and without half a NUL."""
+    # Two of them tell, as some encodings write a mark in front.
+    width = len("\0\0".encode(encoding)) - len("\0".encode(encoding))
+    if width not in (2, 4):
+        width = 1  # bytes; UTF-7 spells NUL out
+    nul = bytes(width)
+    at = raw.find(nul)
+    while at % width and at >= 0:  # across two code units
+        at = raw.find(nul, at + width - at % width)
+    if at >= 0:
+        return raw[:at]
+    # Bytes that are counted as units * width + 1 bring a part of the NUL along.
+    whole = len(raw) - len(raw) % width
+    return raw if any(raw[whole:]) else raw[:whole]
 
 
 #: Text as most of the world writes it.
@@ -55,7 +62,9 @@ ansi = text("mbcs")
 
 def json(data: ReadableBuffer) -> Any:
     """A JSON document in UTF-8, -16 or -32, with or without a NUL at its end."""
-    return _json.loads(bytes(memoryview(data)).rstrip(b"\0"))
+    raw = bytes(memoryview(data))
+    encoding = _json.detect_encoding(raw)
+    return _json.loads(_up_to_nul(raw, encoding).decode(encoding, "surrogatepass"))
 
 
 def struct(format: str) -> Callable[[ReadableBuffer], tuple[Any, ...]]:

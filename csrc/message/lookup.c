@@ -1,6 +1,6 @@
 /* lookup.c: windows of any process, found and asked about.
  *
- *     >>> _core._find_window(None, "Untitled - Notepad", False)
+ *     >>> _core._find_window("Untitled - Notepad", None, False)
  *     0x3065A
  *     >>> _core._window_class(0x3065A), _core._window_title(0x3065A)
  *     ('Notepad', 'Untitled - Notepad')
@@ -40,37 +40,76 @@ wi_hwnd_to_python(HWND hwnd)
 
 /* ---------------------------------------------------------------- look-up */
 
+/* What windows are looked for by. Each is NULL for any; the class may be an
+ * atom instead of a name, as FindWindowEx takes it. */
+typedef struct {
+    wchar_t *title, *class_name;
+    ATOM atom;
+    int message_only;
+} lookup_filter;
+
+static int
+lookup_filter_init(lookup_filter *filter, PyObject *args, const char *format)
+{
+    PyObject *title, *class_arg;
+    DWORD atom;
+    memset(filter, 0, sizeof(*filter));
+    if (!PyArg_ParseTuple(args, format, &title, &class_arg,
+                          &filter->message_only)) {
+        return -1;
+    }
+    if (!PyLong_Check(class_arg)) {
+        if (wi_wide_name(class_arg, &filter->class_name) < 0) {
+            return -1;
+        }
+    }
+    else if (!wi_u32_converter(class_arg, &atom)) {
+        return -1;
+    }
+    else if (atom == 0 || atom > 0xFFFF) {
+        PyErr_Format(PyExc_ValueError, "%R is not the atom of a class",
+                     class_arg);
+        return -1;
+    }
+    else {
+        filter->atom = (ATOM)atom;
+    }
+    if (wi_wide_name(title, &filter->title) < 0) {
+        PyMem_Free(filter->class_name);
+        return -1;
+    }
+    return 0;
+}
+
+static void
+lookup_filter_clear(lookup_filter *filter)
+{
+    PyMem_Free(filter->title);
+    PyMem_Free(filter->class_name);
+}
+
 PyDoc_STRVAR(
     find_window_doc,
-    "_find_window($module, class_name, title, message_only, /)\n--\n\n"
-    "The newest window with this class and title, or 0.");
+    "_find_window($module, title, class_name, message_only, /)\n--\n\n"
+    "The newest window with this title and class, or 0.");
 
 static PyObject *
 find_window(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *class_arg, *title_arg;
-    int message_only;
-    wchar_t *class_name = NULL, *title = NULL;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "OOp:_find_window", &class_arg, &title_arg,
-                          &message_only)) {
+    lookup_filter filter;
+    HWND hwnd;
+    if (lookup_filter_init(&filter, args, "OOp:_find_window") < 0) {
         return NULL;
     }
-    if (wi_wide_name(class_arg, &class_name) < 0 ||
-        wi_wide_name(title_arg, &title) < 0) {
-        goto done;
-    }
-    HWND hwnd;
     /* FindWindowEx's last error is meaningless when no window matches. */
     Py_BEGIN_ALLOW_THREADS
-    hwnd = FindWindowExW(message_only ? HWND_MESSAGE : NULL, NULL, class_name,
-                         title);
+    hwnd = FindWindowExW(filter.message_only ? HWND_MESSAGE : NULL, NULL,
+                         filter.atom != 0 ? MAKEINTATOM(filter.atom)
+                                          : filter.class_name,
+                         filter.title);
     Py_END_ALLOW_THREADS
-    result = wi_hwnd_to_python(hwnd);
-done:
-    PyMem_Free(class_name);
-    PyMem_Free(title);
-    return result;
+    lookup_filter_clear(&filter);
+    return wi_hwnd_to_python(hwnd);
 }
 
 /* Window handles, gathered without the GIL. */
@@ -101,34 +140,90 @@ hwnd_list_add(HWND hwnd, LPARAM lparam)
     return TRUE;
 }
 
-PyDoc_STRVAR(enum_windows_doc,
-             "_enum_windows($module, message_only, /)\n--\n\n"
+/* The order may change during the walk, so that some come twice: a bound ends
+ * what would go round. */
+#define HWND_LIST_STEPS 65536
+
+static void
+hwnd_list_message_only(hwnd_list *list)
+{
+    for (int step = 0; step < HWND_LIST_STEPS && !list->failed; step++) {
+        HWND last = list->count > 0 ? list->items[list->count - 1] : NULL;
+        HWND next = FindWindowExW(HWND_MESSAGE, last, NULL, NULL);
+        if (next != NULL) {
+            hwnd_list_add(next, (LPARAM)list);
+        }
+        else if (last == NULL || GetWindow(last, GW_HWNDLAST) == last) {
+            break;
+        }
+        else {
+            /* It died or is about to, which takes it out of the list first,
+             * or a new one has its handle: go on behind the one before. */
+            list->count--;
+        }
+    }
+}
+
+static BOOL
+lookup_same(const wchar_t *one, int length, const wchar_t *other)
+{
+    return CompareStringOrdinal(one, length, other, -1, TRUE) == CSTR_EQUAL;
+}
+
+/* Whether a window is looked for; titles and classes are compared as
+ * FindWindowEx does. text has room for the title, a NUL and one more. */
+static BOOL
+lookup_matches(const lookup_filter *filter, HWND hwnd, wchar_t *text, int room)
+{
+    wchar_t name[257];
+    return (filter->title == NULL ||
+            lookup_same(text, InternalGetWindowText(hwnd, text, room),
+                        filter->title)) &&
+           (filter->class_name == NULL ||
+            lookup_same(name, GetClassNameW(hwnd, name, Py_ARRAY_LENGTH(name)),
+                        filter->class_name)) &&
+           (filter->atom == 0 ||
+            GetClassLongW(hwnd, GCW_ATOM) == filter->atom);
+}
+
+PyDoc_STRVAR(find_windows_doc,
+             "_find_windows($module, title, class_name, message_only, /)\n"
+             "--\n\n"
              "All top-level windows of the desktop, or all message-only\n"
-             "ones, as a list of handles.");
+             "ones, with this title and class, as a list of handles. One\n"
+             "may come twice.");
 
 static PyObject *
-enum_windows(PyObject *Py_UNUSED(module), PyObject *arg)
+find_windows(PyObject *Py_UNUSED(module), PyObject *args)
 {
+    lookup_filter filter;
     hwnd_list list = {NULL, 0, 0, FALSE};
-    int message_only = PyObject_IsTrue(arg);
-    if (message_only < 0) {
+    PyObject *result = NULL;
+    if (lookup_filter_init(&filter, args, "OOp:_find_windows") < 0) {
         return NULL;
     }
+    size_t room = filter.title == NULL ? 2 : wcslen(filter.title) + 2;
+    wchar_t *text = PyMem_Malloc(room * sizeof(*text));
+    if (text == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
     Py_BEGIN_ALLOW_THREADS
-    if (message_only) {
-        /* The order may change under us: a bound ends what would go round. */
-        HWND hwnd = NULL;
-        while (list.count < 65536 &&
-               (hwnd = FindWindowExW(HWND_MESSAGE, hwnd, NULL, NULL)) !=
-                   NULL &&
-               hwnd_list_add(hwnd, (LPARAM)&list)) {
-        }
+    if (filter.message_only) {
+        hwnd_list_message_only(&list);
     }
     else {
         EnumWindows(hwnd_list_add, (LPARAM)&list);
     }
+    size_t kept = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        if (lookup_matches(&filter, list.items[i], text, (int)room)) {
+            list.items[kept++] = list.items[i];
+        }
+    }
+    list.count = kept;
     Py_END_ALLOW_THREADS
-    PyObject *result = list.failed ? PyErr_NoMemory() : PyList_New(0);
+    result = list.failed ? PyErr_NoMemory() : PyList_New(0);
     for (size_t i = 0; result != NULL && i < list.count; i++) {
         PyObject *hwnd = wi_hwnd_to_python(list.items[i]);
         if (hwnd == NULL || PyList_Append(result, hwnd) < 0) {
@@ -136,9 +231,10 @@ enum_windows(PyObject *Py_UNUSED(module), PyObject *arg)
         }
         Py_XDECREF(hwnd);
     }
-    if (list.items != NULL) {
-        HeapFree(GetProcessHeap(), 0, list.items);
-    }
+done:
+    wi_heap_free(list.items);
+    PyMem_Free(text);
+    lookup_filter_clear(&filter);
     return result;
 }
 
@@ -238,7 +334,7 @@ window_is(PyObject *Py_UNUSED(module), PyObject *args)
 
 static PyMethodDef lookup_functions[] = {
     {"_find_window", find_window, METH_VARARGS, find_window_doc},
-    {"_enum_windows", enum_windows, METH_O, enum_windows_doc},
+    {"_find_windows", find_windows, METH_VARARGS, find_windows_doc},
     {"_window_class", window_class, METH_O, window_class_doc},
     {"_window_title", window_title, METH_O, window_title_doc},
     {"_window_process", window_process, METH_O, window_process_doc},

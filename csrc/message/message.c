@@ -95,8 +95,9 @@ static PyObject *
 message_get_sender(PyObject *self, void *Py_UNUSED(closure))
 {
     wi_message *message = message_of(self);
+    /* 32 bits, as hwnd has them: senders may extend the sign. */
     return PyLong_FromUnsignedLongLong(
-        message->number == WM_COPYDATA ? message->wparam : 0);
+        message->number == WM_COPYDATA ? message->wparam & UINT32_MAX : 0);
 }
 
 static PyObject *

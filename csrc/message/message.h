@@ -22,7 +22,8 @@ DWORD wi_wait_serving(HANDLE handle, uint64_t timeout_ms);
  * window answers with the mark (the letters WI on top) and the limit in
  * bytes, which no other program's answer looks like. */
 #define WI_LIMIT_MESSAGE L"winipc.MaxMessage"
-#define WI_LIMIT_MARK ((uint64_t)0x5749 << 48)
+#define WI_LIMIT_BITS 48
+#define WI_LIMIT_MARK ((uint64_t)0x5749 << WI_LIMIT_BITS)
 
 /* A window property that says that a window is a CopyDataWindow. */
 #define WI_WINDOW_PROPERTY L"winipc.CopyDataWindow"

@@ -176,46 +176,60 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
     return answer;
 }
 
+/* The volume and the number of a file. */
+static BOOL
+pump_file_id(const wchar_t *path, BY_HANDLE_FILE_INFORMATION *id)
+{
+    HANDLE file =
+        CreateFileW(path, FILE_READ_ATTRIBUTES,
+                    FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                    NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
+    if (file == INVALID_HANDLE_VALUE) {
+        return FALSE;
+    }
+    BOOL ok = GetFileInformationByHandle(file, id);
+    CloseHandle(file);
+    return ok;
+}
+
+/* Whether two paths name one file: in one spelling, or through links, short
+ * names and drives that are mapped. */
+static BOOL
+pump_same_file(const wchar_t *one, const wchar_t *other)
+{
+    BY_HANDLE_FILE_INFORMATION ids[2];
+    return CompareStringOrdinal(one, -1, other, -1, TRUE) == CSTR_EQUAL ||
+           (pump_file_id(one, &ids[0]) && pump_file_id(other, &ids[1]) &&
+            ids[0].dwVolumeSerialNumber == ids[1].dwVolumeSerialNumber &&
+            ids[0].nFileIndexHigh == ids[1].nFileIndexHigh &&
+            ids[0].nFileIndexLow == ids[1].nFileIndexLow);
+}
+
 /* Whether this process may send. Its executable is looked up each time, as
  * its id may be another process's by the next message. */
 static BOOL
 pump_accepts(wi_pump *pump, DWORD pid)
 {
-    if (pump->accept_pids_count == 0 && pump->accept_paths_count == 0) {
-        return TRUE;
+    BOOL accepted =
+        pump->accept_pids_count == 0 && pump->accept_paths_count == 0;
+    for (size_t i = 0; pid != 0 && i < pump->accept_pids_count; i++) {
+        accepted |= pump->accept_pids[i] == pid;
     }
-    if (pid == 0) {
+    if (accepted || pid == 0 || pump->accept_paths_count == 0) {
+        return accepted;
+    }
+    HANDLE process =
+        OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    if (process == NULL) {
         return FALSE;
     }
-    for (size_t i = 0; i < pump->accept_pids_count; i++) {
-        if (pump->accept_pids[i] == pid) {
-            return TRUE;
-        }
+    DWORD length;
+    wchar_t *path = wi_image_path(process, &length);
+    CloseHandle(process);
+    for (size_t i = 0; path != NULL && i < pump->accept_paths_count; i++) {
+        accepted = accepted || pump_same_file(path, pump->accept_paths[i]);
     }
-    BOOL accepted = FALSE;
-    DWORD length = 32768;
-    wchar_t *path = NULL;
-    HANDLE process = NULL;
-    if (pump->accept_paths_count > 0) {
-        process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
-    }
-    if (process != NULL) {
-        path = HeapAlloc(GetProcessHeap(), 0, length * sizeof(wchar_t));
-    }
-    if (path != NULL &&
-        QueryFullProcessImageNameW(process, 0, path, &length)) {
-        for (size_t i = 0; i < pump->accept_paths_count && !accepted; i++) {
-            accepted =
-                CompareStringOrdinal(path, (int)length, pump->accept_paths[i],
-                                     -1, TRUE) == CSTR_EQUAL;
-        }
-    }
-    if (path != NULL) {
-        HeapFree(GetProcessHeap(), 0, path);
-    }
-    if (process != NULL) {
-        CloseHandle(process);
-    }
+    wi_heap_free(path);
     return accepted;
 }
 
@@ -226,12 +240,19 @@ pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
         (data->cbData > 0 && data->lpData == NULL)) {
         return 0;
     }
-    DWORD pid = 0;
-    if (wparam != 0 && GetWindowThreadProcessId((HWND)wparam, &pid) == 0) {
-        pid = 0;
-    }
+    DWORD pid = wparam != 0 ? wi_window_pid((HWND)wparam, NULL) : 0;
     if (!pump_accepts(pump, pid)) {
         InterlockedIncrement64(&pump->rejected);
+        return 0;
+    }
+    AcquireSRWLockShared(&pump->lock);
+    BOOL handled = pump->table.handle_all;
+    BOOL wanted = handled || pump->table.queue_rest;
+    for (size_t i = 0; i < pump->table.ids_count && !handled; i++) {
+        handled = pump->table.ids[i] == data->dwData;
+    }
+    ReleaseSRWLockShared(&pump->lock);
+    if (!handled && !wanted) {
         return 0;
     }
     wi_message *message = wi_message_new(data->cbData);
@@ -245,13 +266,6 @@ pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
     if (data->cbData > 0) {
         memcpy(message->data, data->lpData, data->cbData);
     }
-    BOOL handled = FALSE;
-    AcquireSRWLockShared(&pump->lock);
-    handled = pump->table.handle_all;
-    for (size_t i = 0; i < pump->table.ids_count && !handled; i++) {
-        handled = pump->table.ids[i] == message->id;
-    }
-    ReleaseSRWLockShared(&pump->lock);
     return pump_deliver(pump, message, handled);
 }
 
@@ -271,11 +285,19 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
         return FALSE;
     }
     *answer = 0;
-    wi_message *message = wi_message_new(0);
+    /* What lParam of WM_SETTEXT points at is gone when we answer. */
+    const wchar_t *text =
+        number == WM_SETTEXT ? (const wchar_t *)lparam : NULL;
+    size_t most = (size_t)(pump->max_message / sizeof(*text));
+    size_t size = text == NULL ? 0 : wcsnlen(text, most) * sizeof(*text);
+    wi_message *message = wi_message_new(size);
     if (message != NULL) {
         message->number = number;
         message->wparam = wparam;
-        message->lparam = lparam;
+        message->lparam = text == NULL ? lparam : 0;
+        if (size > 0) {
+            memcpy(message->data, text, size);
+        }
         *answer = pump_deliver(pump, message, handled);
     }
     return TRUE;
@@ -390,14 +412,20 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
         }
         return 0;
     case WM_CLOSE:
-        /* A polite taskkill, mostly: it may be asked for as a message, but
-         * DefWindowProc would take the window away from its owner. */
+        /* A polite taskkill, mostly. The owner may ask for the message;
+         * DefWindowProc would take the window away from it. */
         return pump_plain(pump, number, wparam, lparam, &answer) ? answer : 0;
     case WM_SETTEXT:
-        return FALSE; /* the title is an address */
+        /* The title is an address: it changes when the owner has asked for
+         * the message, and takes it. */
+        if (!pump_plain(pump, number, wparam, lparam, &answer) ||
+            answer <= 0) {
+            return FALSE;
+        }
+        break;
     case WM_NCCREATE:
         if (pump->hwnd != NULL) {
-            return FALSE; /* sent by somebody: it would change the title */
+            return FALSE; /* sent by a peer: it would change the title */
         }
         break;
     case WM_NCDESTROY:
@@ -406,8 +434,8 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
             PostQuitMessage(0);
         }
         else if (pump->hwnd != NULL) {
-            /* Sent by somebody, or the end of a parent that somebody gave
-             * us: the loop looks whether the window is there still. */
+            /* Sent by a peer, or the end of a parent that a peer gave us:
+             * the loop looks whether the window is there still. */
             PostThreadMessageW(pump->thread_id, WM_NULL, 0, 0);
             return 0;
         }
@@ -435,7 +463,7 @@ pump_main(void *arg)
     class.hInstance = instance;
     class.lpszClassName = pump->class_name;
     TlsSetValue(pump_tls, pump);
-    ImmDisableIME(0); /* nobody types here: no IME window beside it */
+    ImmDisableIME(0); /* no text is typed here: no IME window beside it */
     HWND hwnd = NULL;
     BOOL ours = FALSE;
     /* Windows of one class share it; the last one takes it away, which may
@@ -484,8 +512,8 @@ pump_main(void *arg)
     SetEvent(pump->started);
     while (pump->hwnd != NULL) {
         MSG message;
-        /* WM_QUIT without our asking is somebody else's idea: any program
-         * may post one to any thread. */
+        /* Any program may post a WM_QUIT to any thread: only the end of the
+         * window ends the loop. */
         if (GetMessageW(&message, NULL, 0, 0) > 0 &&
             (message.message != WM_TIMER || message.lParam == 0)) {
             DispatchMessageW(&message); /* calls lParam of a WM_TIMER */

@@ -17,6 +17,7 @@ typedef struct {
 /* Which messages go where; replaced as a whole. */
 typedef struct {
     BOOL handle_all; /* every WM_COPYDATA goes to the handler */
+    BOOL queue_rest; /* those without a handler are queued, not refused */
     uint64_t *ids;   /* or those with these ids */
     size_t ids_count;
     wi_route *routes; /* plain messages; all others are ignored */

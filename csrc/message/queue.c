@@ -73,25 +73,25 @@ queue_take(wi_queue *queue)
         }
         message->next = NULL;
         queue->count--;
+        queue->ticks -= message->number == WM_TIMER;
         queue->bytes -= message->size;
     }
     return message;
 }
 
-/* With the lock held. */
-static void
-queue_wake(wi_queue *queue)
+/* With the lock held: whether a tick of this timer waits. */
+static BOOL
+queue_ticks(const wi_queue *queue, WPARAM timer)
 {
-    if (queue->ready != NULL) {
-        SetEvent(queue->ready);
+    if (queue->ticks == 0) {
+        return FALSE;
     }
-    for (size_t i = 0; i < queue->wakers_count; i++) {
-        if (queue->wakers[i].armed) {
-            queue->wakers[i].armed = FALSE;
-            /* A non-blocking socket with at most one byte on its way. */
-            queue->send(queue->wakers[i].socket, "", 1, 0);
-        }
+    const wi_message *message = queue->head;
+    while (message != NULL &&
+           (message->number != WM_TIMER || message->wparam != timer)) {
+        message = message->next;
     }
+    return message != NULL;
 }
 
 BOOL
@@ -101,6 +101,11 @@ wi_queue_push(wi_queue *queue, wi_message *message)
     BOOL taken = FALSE;
     AcquireSRWLockExclusive(&queue->lock);
     if (queue->closed) {
+        goto done;
+    }
+    if (message->number == WM_TIMER && queue_ticks(queue, message->wparam)) {
+        dropped = message;
+        taken = TRUE;
         goto done;
     }
     if (queue->overflow == WI_OVERFLOW_DROP_OLDEST &&
@@ -127,8 +132,9 @@ wi_queue_push(wi_queue *queue, wi_message *message)
     }
     queue->tail = message;
     queue->bytes += message->size;
+    queue->ticks += message->number == WM_TIMER;
     if (queue->count++ == 0) {
-        queue_wake(queue);
+        SetEvent(queue->ready);
     }
     taken = TRUE;
 done:
@@ -177,7 +183,9 @@ wi_queue_close(wi_queue *queue)
 {
     AcquireSRWLockExclusive(&queue->lock);
     queue->closed = TRUE;
-    queue_wake(queue);
+    if (queue->ready != NULL) {
+        SetEvent(queue->ready);
+    }
     ReleaseSRWLockExclusive(&queue->lock);
 }
 
@@ -204,78 +212,11 @@ wi_queue_look(wi_queue *queue, wi_queue_state *state)
     ReleaseSRWLockShared(&queue->lock);
 }
 
-/* ----------------------------------------------------------------- wakers */
-
-/* asyncio's loops on Windows share one thing that can wake them from a
- * thread without Python: a socket. ws2_32 is looked up, not linked, as only
- * asyncio programs need it. */
-BOOL
-wi_queue_add_waker(wi_queue *queue, uintptr_t socket)
-{
-    if (queue->send == NULL) {
-        HMODULE ws2_32 = LoadLibraryW(L"ws2_32.dll");
-        FARPROC send = ws2_32 ? GetProcAddress(ws2_32, "send") : NULL;
-        if (send == NULL) {
-            return FALSE;
-        }
-        AcquireSRWLockExclusive(&queue->lock);
-        memcpy(&queue->send, &send, sizeof(send));
-        ReleaseSRWLockExclusive(&queue->lock);
-    }
-    BOOL added = FALSE;
-    AcquireSRWLockExclusive(&queue->lock);
-    size_t size = (queue->wakers_count + 1) * sizeof(wi_waker);
-    wi_waker *wakers =
-        queue->wakers == NULL
-            ? HeapAlloc(GetProcessHeap(), 0, size)
-            : HeapReAlloc(GetProcessHeap(), 0, queue->wakers, size);
-    if (wakers != NULL) {
-        queue->wakers = wakers;
-        wakers[queue->wakers_count].socket = socket;
-        wakers[queue->wakers_count].armed = FALSE;
-        queue->wakers_count++;
-        added = TRUE;
-    }
-    else {
-        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
-    }
-    ReleaseSRWLockExclusive(&queue->lock);
-    return added;
-}
-
-void
-wi_queue_remove_waker(wi_queue *queue, uintptr_t socket)
-{
-    AcquireSRWLockExclusive(&queue->lock);
-    for (size_t i = 0; i < queue->wakers_count; i++) {
-        if (queue->wakers[i].socket == socket) {
-            queue->wakers[i] = queue->wakers[--queue->wakers_count];
-            break;
-        }
-    }
-    ReleaseSRWLockExclusive(&queue->lock);
-}
-
-BOOL
-wi_queue_arm_waker(wi_queue *queue, uintptr_t socket)
-{
-    AcquireSRWLockExclusive(&queue->lock);
-    BOOL ready = queue->count > 0 || queue->closed;
-    for (size_t i = 0; i < queue->wakers_count && !ready; i++) {
-        if (queue->wakers[i].socket == socket) {
-            queue->wakers[i].armed = TRUE;
-        }
-    }
-    ReleaseSRWLockExclusive(&queue->lock);
-    return ready;
-}
-
 void
 wi_queue_clear(wi_queue *queue)
 {
     wi_message *message = queue->head;
     HANDLE ready = queue->ready;
-    wi_waker *wakers = queue->wakers;
     memset(queue, 0, sizeof(*queue));
     while (message != NULL) {
         wi_message *next = message->next;
@@ -284,8 +225,5 @@ wi_queue_clear(wi_queue *queue)
     }
     if (ready != NULL) {
         CloseHandle(ready);
-    }
-    if (wakers != NULL) {
-        HeapFree(GetProcessHeap(), 0, wakers);
     }
 }

@@ -35,16 +35,11 @@ void wi_message_unref(wi_message *message); /* NULL is allowed */
 /* What to do with a message for which there is no room. */
 enum { WI_OVERFLOW_REFUSE, WI_OVERFLOW_DROP_OLDEST };
 
-/* A socket that gets one byte when the queue has something to say. */
-typedef struct {
-    uintptr_t socket;
-    BOOL armed;
-} wi_waker;
-
 typedef struct {
     SRWLOCK lock; /* guards all below, except ready itself */
     wi_message *head, *tail;
     size_t count;
+    size_t ticks; /* how many of them are WM_TIMER */
     uint64_t bytes;
     size_t max_count;
     uint64_t max_bytes;
@@ -53,16 +48,14 @@ typedef struct {
     uint64_t dropped; /* messages that had to go for newer ones */
     BOOL closed;      /* nothing comes in any more; what is in may leave */
     HANDLE ready;     /* manual reset: set while count > 0 or closed */
-    wi_waker *wakers;
-    size_t wakers_count;
-    int(WINAPI *send)(uintptr_t socket, const char *data, int size, int flags);
 } wi_queue;
 
 /* FALSE with the last error set. A queue of zeroes may be cleared. */
 BOOL wi_queue_init(wi_queue *queue, size_t max_count, uint64_t max_bytes,
                    int overflow);
 
-/* Take the reference and answer TRUE, or leave it with the caller. */
+/* Take the reference and answer TRUE, or leave it with the caller. A tick of
+ * a timer whose last one still waits is taken, and is one with that. */
 BOOL wi_queue_push(wi_queue *queue, wi_message *message);
 
 /* The oldest message, with its reference, or NULL. */
@@ -72,7 +65,7 @@ wi_message *wi_queue_pop(wi_queue *queue);
  * many there are. They stay in the queue. */
 size_t wi_queue_latest(wi_queue *queue, wi_message **messages, size_t count);
 
-/* Refuse what comes from now on, and wake who waits. */
+/* Refuse what comes from now on, and wake the receivers that wait. */
 void wi_queue_close(wi_queue *queue);
 
 /* The same fields, read together. */
@@ -83,13 +76,7 @@ typedef struct {
 } wi_queue_state;
 void wi_queue_look(wi_queue *queue, wi_queue_state *state);
 
-/* Wakers: arm answers TRUE when there is something to take at once (and then
- * has not armed); a socket that was never added, or twice, is an error. */
-BOOL wi_queue_add_waker(wi_queue *queue, uintptr_t socket);
-void wi_queue_remove_waker(wi_queue *queue, uintptr_t socket);
-BOOL wi_queue_arm_waker(wi_queue *queue, uintptr_t socket);
-
-/* Close the event of a closed queue, for which nobody waits any more. */
+/* Close the event of a closed queue; no receiver waits for it any more. */
 void wi_queue_release(wi_queue *queue);
 
 /* Free everything; no thread uses the queue any more. */

@@ -16,7 +16,7 @@
  * waits in slices and serves what is sent to its own windows.
  *
  * What is Python's to decide (which window a title is, what to add to an
- * error) is asked of three hooks that winipc.message.send sets. */
+ * error) is asked of two hooks that winipc.message.send sets. */
 #include "message.h"
 
 /* How long a send may keep Ctrl+C waiting. */
@@ -156,12 +156,14 @@ typedef struct wi_send_job {
     LPARAM lparam; /* 0 or, for WM_COPYDATA, replaced by &data */
     UINT flags, timeout_ms;
     BOOL wait_for_winipc; /* no SMTO_ABORTIFHUNG for windows of winipc */
+    BOOL check;           /* the answer 0 raises */
     COPYDATASTRUCT data;
     Py_buffer buffer; /* zeroed when there is none: released without effect */
     DWORD_PTR result;
     LRESULT sent;
     DWORD err;
-    HANDLE thread;            /* of a worker */
+    uint64_t limit; /* the receiver's, when the data is above it; else 0 */
+    HANDLE thread;  /* of a worker */
     struct wi_send_job *next; /* abandoned too */
 } send_job;
 
@@ -222,6 +224,31 @@ send_run(send_job *job)
     }
 }
 
+/* Ask the receiver of large data for its limit, if it is a window of winipc:
+ * under Wine a message beyond the stack of its thread ends its process. FALSE
+ * with job->limit when the data is above it. A receiver that does not answer
+ * (one of a higher integrity level, say) is sent the data. */
+static BOOL
+send_within_limit(send_job *job)
+{
+    if (job->number != WM_COPYDATA || job->data.cbData <= SEND_ALWAYS_TAKEN) {
+        return TRUE;
+    }
+    send_job question = {.hwnd = job->hwnd,
+                         .flags = job->flags,
+                         .timeout_ms = job->timeout_ms,
+                         .wait_for_winipc = job->wait_for_winipc};
+    question.number = RegisterWindowMessageW(WI_LIMIT_MESSAGE);
+    send_run(&question);
+    uint64_t answer = question.sent == 0 ? 0 : (uint64_t)question.result;
+    uint64_t limit = answer & (((uint64_t)1 << WI_LIMIT_BITS) - 1);
+    if (answer - limit == WI_LIMIT_MARK && job->data.cbData > limit) {
+        job->limit = limit;
+        return FALSE;
+    }
+    return TRUE;
+}
+
 /* Whether the window is this thread's. A window of another process has no
  * procedure to tell, which Windows and Wine know without asking around. */
 static BOOL
@@ -240,7 +267,7 @@ send_run_direct(send_job *job)
                                               job->wparam, send_lparam(job));
         job->sent = 1;
     }
-    else {
+    else if (send_within_limit(job)) {
         send_run(job);
     }
 }
@@ -254,7 +281,9 @@ send_worker(void *arg)
         GetPropW(job->hwnd, WI_WINDOW_PROPERTY) != NULL) {
         job->flags &= ~(UINT)SMTO_ABORTIFHUNG;
     }
-    send_run(job);
+    if (send_within_limit(job)) {
+        send_run(job);
+    }
     return 0;
 }
 
@@ -344,6 +373,7 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
         model->sent = job->sent;
         model->result = job->result;
         model->err = job->err;
+        model->limit = job->limit;
         send_job_free(job);
         return 0;
     }
@@ -356,7 +386,7 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
 /* -------------------------------------------------------------- arguments */
 
 /* What Python decides; a tuple in the state. */
-enum { HOOK_RESOLVE, HOOK_EXPLAIN, HOOK_CHECK_LIMIT };
+enum { HOOK_RESOLVE, HOOK_EXPLAIN };
 
 static PyObject *
 send_hook(wi_state *state, int which)
@@ -556,19 +586,13 @@ send_failed(wi_state *state, DWORD err, const char *api, HWND hwnd)
     return NULL;
 }
 
+/* ConnectionRefusedError; NULL. Python's errno is Winsock's number, and not
+ * that of errno.h. */
 static PyObject *
-send_refused(const send_job *job)
+send_refused(int err, const char *text)
 {
-    char text[96];
-    /* Python 3.11 has no %llx. */
-    PyOS_snprintf(text, sizeof(text),
-                  "window 0x%x refused a message of %u bytes with id 0x%llx",
-                  (unsigned int)(uintptr_t)job->hwnd,
-                  (unsigned int)job->data.cbData,
-                  (unsigned long long)job->data.dwData);
-    PyObject *error = PyObject_CallFunction(
-        /* Python's errno.ECONNREFUSED; that of errno.h is another. */
-        PyExc_ConnectionRefusedError, "is", (int)WSAECONNREFUSED, text);
+    PyObject *error =
+        PyObject_CallFunction(PyExc_ConnectionRefusedError, "is", err, text);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -578,20 +602,38 @@ send_refused(const send_job *job)
 
 /* The answer to a job that has run. */
 static PyObject *
-send_answer(wi_state *state, const send_job *job, BOOL check)
+send_answer(wi_state *state, const send_job *job)
 {
+    if (job->limit != 0) {
+        char text[160];
+        PyOS_snprintf(text, sizeof(text),
+                      "window 0x%x takes messages of at most %llu bytes, not "
+                      "%lu (max_message of its CopyDataWindow)",
+                      (unsigned int)(uintptr_t)job->hwnd,
+                      (unsigned long long)job->limit,
+                      (unsigned long)job->data.cbData);
+        return send_refused(WSAEMSGSIZE, text);
+    }
     if (job->sent == 0) {
         return send_failed(state, job->err, "SendMessageTimeoutW", job->hwnd);
     }
-    if (check && job->result == 0) {
-        return send_refused(job);
+    if (job->check && job->result == 0) {
+        char text[96];
+        /* Python 3.11 has no %llx. */
+        PyOS_snprintf(text, sizeof(text),
+                      "window 0x%x refused a message of %lu bytes with id "
+                      "0x%llx",
+                      (unsigned int)(uintptr_t)job->hwnd,
+                      (unsigned long)job->data.cbData,
+                      (unsigned long long)job->data.dwData);
+        return send_refused(WSAECONNREFUSED, text);
     }
     return PyLong_FromLongLong((LRESULT)job->result);
 }
 
 /* Send, and release the buffer. */
 static PyObject *
-send_now(wi_state *state, send_job *job, uint64_t timeout_ms, BOOL check)
+send_now(wi_state *state, send_job *job, uint64_t timeout_ms)
 {
     send_reap(state);
     /* A broadcast has that time for each window. */
@@ -604,7 +646,7 @@ send_now(wi_state *state, send_job *job, uint64_t timeout_ms, BOOL check)
     else if (send_on_worker(state, job, timeout_ms) < 0) {
         return NULL;
     }
-    return send_answer(state, job, check);
+    return send_answer(state, job);
 }
 
 /* ------------------------------------------------------------------- sends */
@@ -637,12 +679,11 @@ PyDoc_STRVAR(
     "5 s; shorter ones it waits for.\n\n"
     "Win32: SendMessageTimeout, COPYDATASTRUCT.");
 
-/* A job of send_copydata's arguments. *check is what the caller wants of the
- * answer 0. */
+/* A job of send_copydata's arguments. */
 static int
 send_copydata_job(wi_state *state, const char *function, send_job *job,
                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                  uint64_t *timeout_ms, BOOL *check)
+                  uint64_t *timeout_ms)
 {
     static const char *const names[] = {"target",  "data",   "id",
                                         "timeout", "sender", "abort_if_hung",
@@ -659,29 +700,14 @@ send_copydata_job(wi_state *state, const char *function, send_job *job,
          send_target(state, values[4], &sender) < 0)) {
         return -1;
     }
-    int checked = values[6] == NULL ? 1 : PyObject_IsTrue(values[6]);
-    if (checked < 0 || send_data(job, values[1]) < 0) {
+    job->check = values[6] == NULL ? 1 : PyObject_IsTrue(values[6]);
+    if (job->check < 0) {
         return -1;
     }
-    *check = checked;
     job->number = WM_COPYDATA;
     job->wparam = (WPARAM)sender;
     job->data.dwData = (ULONG_PTR)id;
-    if (job->data.cbData <= SEND_ALWAYS_TAKEN) {
-        return 0;
-    }
-    PyObject *none = PyObject_CallFunction(
-        send_hook(state, HOOK_CHECK_LIMIT),
-        "K"
-        "nO",
-        (unsigned long long)(uintptr_t)job->hwnd, job->buffer.len,
-        values[3] != NULL ? values[3] : Py_None);
-    if (none == NULL) {
-        PyBuffer_Release(&job->buffer);
-        return -1;
-    }
-    Py_DECREF(none);
-    return 0;
+    return send_data(job, values[1]);
 }
 
 static PyObject *
@@ -691,12 +717,70 @@ send_copydata(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     wi_state *state = PyModule_GetState(module);
     send_job job;
     uint64_t timeout_ms;
-    BOOL check;
     if (send_copydata_job(state, "send_copydata", &job, args, nargs, kwnames,
-                          &timeout_ms, &check) < 0) {
+                          &timeout_ms) < 0) {
         return NULL;
     }
-    return send_now(state, &job, timeout_ms, check);
+    return send_now(state, &job, timeout_ms);
+}
+
+/* The destructor of what _begin_send gives: an asyncio task has the answer, or
+ * was cancelled. The context is the module. */
+static void
+send_end_of_task(PyObject *capsule)
+{
+    send_job *job = PyCapsule_GetPointer(capsule, NULL);
+    PyObject *module = PyCapsule_GetContext(capsule);
+    if (WaitForSingleObject(job->thread, 0) == WAIT_OBJECT_0) {
+        send_job_free(job);
+    }
+    else {
+        send_abandon(PyModule_GetState(module), job);
+    }
+    Py_DECREF(module);
+}
+
+PyDoc_STRVAR(send_begin_doc,
+             "_begin_send($module, target, data, *, id=0, timeout=5.0,\n"
+             "            sender=None, abort_if_hung=None, check=True)\n--\n\n"
+             "Begin a send_copydata on a thread: (send, handle), for\n"
+             "_end_send(send) once the handle is signalled. The data is read\n"
+             "until then, even if the send is dropped.");
+
+static PyObject *
+send_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *kwnames)
+{
+    wi_state *state = PyModule_GetState(module);
+    send_job model;
+    uint64_t timeout_ms;
+    send_reap(state);
+    if (send_copydata_job(state, "send_copydata", &model, args, nargs, kwnames,
+                          &timeout_ms) < 0) {
+        return NULL;
+    }
+    send_job *job = send_start(&model);
+    if (job == NULL) {
+        return NULL;
+    }
+    PyObject *capsule = PyCapsule_New(job, NULL, send_end_of_task);
+    if (capsule == NULL) {
+        send_abandon(state, job);
+        return NULL;
+    }
+    PyCapsule_SetContext(capsule, Py_NewRef(module));
+    return Py_BuildValue("(NK)", capsule,
+                         (unsigned long long)(uintptr_t)job->thread);
+}
+
+PyDoc_STRVAR(send_end_doc, "_end_send($module, send, /)\n--\n\n"
+                           "The answer, or the error, of a send that ended.");
+
+static PyObject *
+send_end(PyObject *module, PyObject *capsule)
+{
+    send_job *job = PyCapsule_GetPointer(capsule, NULL);
+    return job == NULL ? NULL : send_answer(PyModule_GetState(module), job);
 }
 
 PyDoc_STRVAR(
@@ -745,7 +829,7 @@ send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         send_how(&job, values[4], values[5], &timeout_ms) < 0) {
         return NULL;
     }
-    return send_now(state, &job, timeout_ms, FALSE);
+    return send_now(state, &job, timeout_ms);
 }
 
 PyDoc_STRVAR(
@@ -813,19 +897,16 @@ in_send_message(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 }
 
 PyDoc_STRVAR(send_set_hooks_doc,
-             "_set_send_hooks($module, resolve, explain, check_limit, /)\n"
-             "--\n\n"
-             "What Python decides: resolve(target) is an hwnd,\n"
-             "explain(error, hwnd) adds a hint to a PermissionError, and\n"
-             "check_limit(hwnd, size, timeout) raises for data that the\n"
-             "window does not take.");
+             "_set_send_hooks($module, resolve, explain, /)\n--\n\n"
+             "What Python decides: resolve(target) is an hwnd, and\n"
+             "explain(error, hwnd) adds a hint to a PermissionError.");
 
 static PyObject *
 send_set_hooks(PyObject *module, PyObject *hooks)
 {
     wi_state *state = PyModule_GetState(module);
-    if (PyTuple_Size(hooks) != 3) {
-        PyErr_SetString(PyExc_TypeError, "there are three hooks");
+    if (PyTuple_Size(hooks) != 2) {
+        PyErr_SetString(PyExc_TypeError, "there are two hooks");
         return NULL;
     }
     PyObject *old = state->send_hooks;
@@ -842,6 +923,9 @@ static PyMethodDef send_functions[] = {
      METH_FASTCALL | METH_KEYWORDS, send_message_doc},
     {"post_message", (PyCFunction)(void (*)(void))post_message,
      METH_FASTCALL | METH_KEYWORDS, post_message_doc},
+    {"_begin_send", (PyCFunction)(void (*)(void))send_begin,
+     METH_FASTCALL | METH_KEYWORDS, send_begin_doc},
+    {"_end_send", send_end, METH_O, send_end_doc},
     {"_set_send_hooks", send_set_hooks, METH_VARARGS, send_set_hooks_doc},
     {"reply_message", reply_message, METH_O, reply_message_doc},
     {"in_send_message", in_send_message, METH_NOARGS, in_send_message_doc},

@@ -99,26 +99,27 @@ window_read_paths(wi_pump *pump, PyObject *paths)
     return 0;
 }
 
-/* A table from (handle_all, handled ids, queued numbers, handled numbers,
+/* A table from (handle_all, queue_rest, handled ids, queued numbers, handled numbers,
  * the one handler of all or None); *direct is borrowed, NULL for None. */
 static int
 window_read_table(PyObject *spec, wi_route_table *table, PyObject **direct)
 {
-    int handle_all;
+    int handle_all, queue_rest;
     PyObject *ids, *queued, *handled;
     uint64_t *numbers[2] = {NULL, NULL};
     size_t counts[2] = {0, 0};
     int result = -1;
     memset(table, 0, sizeof(*table));
-    if (!PyArg_ParseTuple(spec, "pO!O!O!O:routes", &handle_all, &PyTuple_Type,
-                          &ids, &PyTuple_Type, &queued, &PyTuple_Type,
-                          &handled, direct)) {
+    if (!PyArg_ParseTuple(spec, "ppO!O!O!O:routes", &handle_all, &queue_rest,
+                          &PyTuple_Type, &ids, &PyTuple_Type, &queued,
+                          &PyTuple_Type, &handled, direct)) {
         return -1;
     }
     if (*direct == Py_None) {
         *direct = NULL;
     }
     table->handle_all = handle_all;
+    table->queue_rest = queue_rest;
     if (window_read_ids(ids, &table->ids, &table->ids_count) < 0 ||
         window_read_ids(queued, &numbers[0], &counts[0]) < 0 ||
         window_read_ids(handled, &numbers[1], &counts[1]) < 0) {
@@ -711,81 +712,34 @@ window_set_timer(PyObject *op, PyObject *args)
     return result;
 }
 
-/* ----------------------------------------------------------------- wakers */
-
-/* What removes a waker from the queue, whoever of waker and window is first
- * to go; then, and not before, its socket may be closed. */
-typedef struct {
-    wi_pump *pump;
-    uintptr_t socket;
-} window_waker;
-
-static void
-window_waker_free(PyObject *capsule)
-{
-    window_waker *waker = PyCapsule_GetPointer(capsule, NULL);
-    if (waker != NULL) {
-        wi_queue_remove_waker(&waker->pump->queue, waker->socket);
-        wi_pump_unref(waker->pump);
-        PyMem_Free(waker);
-    }
-}
-
-PyDoc_STRVAR(window_add_waker_doc,
-             "_add_waker($self, socket, /)\n--\n\n"
-             "Write a byte to this non-blocking socket when it is armed and\n"
-             "a message comes or the window closes. The socket must outlive\n"
-             "the object that this returns.");
+PyDoc_STRVAR(window_begin_wait_doc,
+             "_begin_wait($self, /)\n--\n\n"
+             "The event that is set while there is something to take or the\n"
+             "window is closed. It stays open until _end_wait().");
 
 static PyObject *
-window_add_waker(PyObject *op, PyObject *arg)
+window_begin_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    WindowObject *self = (WindowObject *)op;
-    uintptr_t socket;
-    if (!wi_address_converter(arg, &socket)) {
-        return NULL;
-    }
-    if (self->pump == NULL) {
+    wi_pump *pump = ((WindowObject *)op)->pump;
+    if (pump == NULL || pump->queue.ready == NULL) {
         return window_closed_error();
     }
-    window_waker *waker = PyMem_Malloc(sizeof(*waker));
-    if (waker == NULL) {
-        return PyErr_NoMemory();
+    wi_pump_begin_wait(pump);
+    PyObject *handle = PyLong_FromVoidPtr(pump->queue.ready);
+    if (handle == NULL) {
+        wi_pump_end_wait(pump);
     }
-    DWORD err;
-    BOOL added;
-    WI_CALL(err, added = wi_queue_add_waker(&self->pump->queue, socket));
-    if (!added) {
-        PyMem_Free(waker);
-        return wi_raise(err, "GetProcAddress", self->title);
-    }
-    wi_pump_ref(self->pump);
-    waker->pump = self->pump;
-    waker->socket = socket;
-    PyObject *capsule = PyCapsule_New(waker, NULL, window_waker_free);
-    if (capsule == NULL) {
-        wi_queue_remove_waker(&waker->pump->queue, socket);
-        wi_pump_unref(waker->pump);
-        PyMem_Free(waker);
-    }
-    return capsule;
+    return handle;
 }
 
-PyDoc_STRVAR(window_arm_waker_doc,
-             "_arm_waker($self, socket, /)\n--\n\n"
-             "True when there is something to take now; else the socket gets\n"
-             "a byte when there is.");
-
 static PyObject *
-window_arm_waker(PyObject *op, PyObject *arg)
+window_end_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    WindowObject *self = (WindowObject *)op;
-    uintptr_t socket;
-    if (!wi_address_converter(arg, &socket)) {
-        return NULL;
+    wi_pump *pump = ((WindowObject *)op)->pump;
+    if (pump != NULL && pump->waits > 0) {
+        wi_pump_end_wait(pump);
     }
-    return PyBool_FromLong(self->pump == NULL ||
-                           wi_queue_arm_waker(&self->pump->queue, socket));
+    Py_RETURN_NONE;
 }
 
 /* ------------------------------------------------------------- properties */
@@ -895,8 +849,9 @@ static PyMethodDef window_methods[] = {
     {"latest", window_latest, METH_VARARGS, window_latest_doc},
     {"_set_routes", window_set_routes, METH_O, window_set_routes_doc},
     {"_set_timer", window_set_timer, METH_VARARGS, window_timer_doc},
-    {"_add_waker", window_add_waker, METH_O, window_add_waker_doc},
-    {"_arm_waker", window_arm_waker, METH_O, window_arm_waker_doc},
+    {"_begin_wait", window_begin_wait, METH_NOARGS, window_begin_wait_doc},
+    {"_end_wait", window_end_wait, METH_NOARGS,
+     "_end_wait($self, /)\n--\n\nThe end of a _begin_wait()."},
     {NULL, NULL, 0, NULL},
 };
 

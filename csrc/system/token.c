@@ -211,6 +211,30 @@ token_session_id(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
 
 /* --------------------------------------------------- owner of a mapping */
 
+/* Whether a new object of this process could have this owner: the user, or
+ * the default owner of the token, which for an elevated user is the group of
+ * administrators. FALSE with the last error when that is not known. */
+static BOOL
+token_owns(PSID owner, BOOL *ours)
+{
+    HANDLE token;
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)) {
+        return FALSE;
+    }
+    TOKEN_USER *user = wi_token_information(token, TokenUser);
+    TOKEN_OWNER *usual =
+        user == NULL ? NULL : wi_token_information(token, TokenOwner);
+    DWORD err = GetLastError();
+    BOOL ok = usual != NULL;
+    *ours = ok && owner != NULL &&
+            (EqualSid(owner, user->User.Sid) || EqualSid(owner, usual->Owner));
+    CloseHandle(token);
+    wi_heap_free(user);
+    wi_heap_free(usual);
+    SetLastError(err);
+    return ok;
+}
+
 PyDoc_STRVAR(token_mapping_is_ours_doc,
              "_mapping_is_ours($module, name, /)\n--\n\n"
              "Whether this user owns the mapping with this name.");
@@ -227,7 +251,6 @@ token_mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
         return NULL;
     }
     const char *api = "OpenFileMappingW";
-    TOKEN_USER *user = NULL;
     PSID owner = NULL;
     BOOL defaulted, ours = FALSE, ok = FALSE;
     DWORD size, err;
@@ -243,19 +266,14 @@ token_mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
     }
     if (ok) {
         api = "GetTokenInformation";
-        user = wi_current_user();
+        ok = token_owns(owner, &ours);
     }
     err = GetLastError();
-    if (user != NULL && owner != NULL) {
-        ours = EqualSid(owner, user->User.Sid);
-    }
     if (mapping != NULL) {
         CloseHandle(mapping);
     }
     Py_END_ALLOW_THREADS
     PyMem_Free(name);
-    ok = user != NULL;
-    wi_heap_free(user);
     return ok ? PyBool_FromLong(ours) : wi_raise(err, api, arg);
 }
 

@@ -52,7 +52,7 @@ def test_we_send_to_a_c_program(
             answer = winipc.send_copydata(unique_name, data, id=size, sender=own)
             assert answer == size + 1
             peer.expect(f"{size} {size} {sum(data)} {own.hwnd}")
-    winipc.send_copydata(("copydata_peer", unique_name), b"", id=99)
+    winipc.send_copydata((unique_name, "copydata_peer"), b"", id=99)
     assert peer.read_line().startswith("99 0 0")
     assert peer.finish() == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import concurrent.futures
 import contextlib
+import ctypes
 import errno
 import gc
 import os
@@ -18,7 +19,8 @@ import pytest
 from conftest import interrupted
 
 import winipc
-from winipc.message.send import HWND_BROADCAST, max_message_of
+from winipc import _core
+from winipc.message.send import HWND_BROADCAST, mapping_is_ours, max_message_of
 
 Start = Callable[..., Any]
 
@@ -72,7 +74,7 @@ def test_find_windows_filters_by_everything(window: winipc.CopyDataWindow) -> No
     expected = winipc.Window(window.hwnd)
     assert expected in winipc.find_windows(pid=os.getpid())
     assert winipc.find_windows(title=window.title) == [expected]
-    assert winipc.find_windows(window.class_name, window.title) == [expected]
+    assert winipc.find_windows(window.title, window.class_name) == [expected]
     assert winipc.find_windows(title=window.title, visible=False) == [expected]
     assert winipc.find_windows(title=window.title, visible=True) == []
     assert winipc.find_windows(title=window.title, pid=os.getpid() + 1) == []
@@ -209,13 +211,86 @@ def test_send_copydata_takes_every_target(window: winipc.CopyDataWindow) -> None
         winipc.Window(window.hwnd),
         window.hwnd,
         window.title,
-        (window.class_name, window.title),
-        (None, window.title),
-        (window.class_name, None),
+        (window.title, window.class_name),
+        (window.title, None),
+        (None, window.class_name),
     ]
     for number, target in enumerate(targets):
         assert winipc.send_copydata(target, b"", id=number) == 1
     assert [window.receive(10).id for _ in targets] == list(range(len(targets)))
+
+
+def test_pairs_in_the_old_order_are_deprecated(window: winipc.CopyDataWindow) -> None:
+    """(class, title) still finds the window, and says what to write."""
+    for old in ((window.class_name, window.title), (window.class_name, None)):
+        with pytest.warns(DeprecationWarning, match="title now comes first"):
+            assert winipc.send_copydata(old, b"") == 1
+    with pytest.raises(FileNotFoundError):
+        winipc.send_copydata((window.title + "x", window.class_name), b"")
+    with pytest.raises(FileNotFoundError):
+        winipc.send_copydata((None, window.title), b"")
+
+
+def test_a_class_may_be_an_atom(window: winipc.CopyDataWindow) -> None:
+    """As in FindWindow; a number that is none is refused."""
+    user32 = ctypes.WinDLL("user32")
+    user32.GetClassLongW.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    atom = user32.GetClassLongW(window.hwnd, -32) & 0xFFFF
+    expected = winipc.Window(window.hwnd)
+    assert winipc.find_window(class_name=atom) == expected
+    assert winipc.find_windows(class_name=atom) == [expected]
+    assert winipc.find_windows("no such title", atom) == []
+    assert winipc.send_copydata((window.title, atom), b"") == 1
+    with pytest.raises(FileNotFoundError, match=f"class {atom}"):
+        winipc.send_copydata(("no such title", atom), b"")
+    for bad in (0, 0x10000):
+        with pytest.raises(ValueError, match="atom"):
+            winipc.find_window(class_name=bad)
+
+
+@pytest.mark.parametrize(
+    ("title", "other"),
+    [("ß", "SS"), ("ß", "ẞ"), ("İi", "iI"), ("Σς", "σς"), ("é", "É"), ("k", "\u212a")],
+)
+def test_titles_are_compared_alike(unique_name: str, title: str, other: str) -> None:
+    """`find_windows` finds a window if, and only if, `find_window` does."""
+    with winipc.CopyDataWindow.create(f"{unique_name} {title}") as window:
+        for wanted in (window.title, f"{unique_name} {other}", unique_name):
+            found = winipc.find_window(wanted)
+            assert winipc.find_windows(wanted) == ([] if found is None else [found])
+
+
+def test_listing_while_message_only_windows_die(unique_name: str) -> None:
+    """Those that live are in every listing, once."""
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            windows = [
+                winipc.CopyDataWindow.create(message_only=True) for _ in range(3)
+            ]
+            for window in windows:
+                window.close()
+
+    with contextlib.ExitStack() as stack:
+        kept = {
+            stack.enter_context(
+                winipc.CopyDataWindow.create(unique_name, message_only=True)
+            ).hwnd
+            for _ in range(5)
+        }
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            threads = [pool.submit(churn) for _ in range(2)]
+            try:
+                for _ in range(300):
+                    found = winipc.find_windows(pid=os.getpid(), message_only=True)
+                    hwnds = [window.hwnd for window in found]
+                    assert kept <= set(hwnds)
+                    assert len(set(hwnds)) == len(hwnds)
+            finally:
+                stop.set()
+            for thread in threads:
+                thread.result()
 
 
 def test_refusal_raises_unless_asked_not_to(unique_name: str) -> None:
@@ -424,7 +499,8 @@ def test_receiver_that_wakes_up_is_not_hung(unique_name: str) -> None:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             first = pool.submit(winipc.send_copydata, hwnd, b"", id=1, timeout=60)
             wait_until_hung(hwnd)
-            timer = threading.Timer(0.1, release.set)
+            # Longer than the retries for a window of another program.
+            timer = threading.Timer(1.5, release.set)
             timer.start()
             others = [
                 pool.submit(winipc.send_copydata, hwnd, b""),
@@ -568,14 +644,13 @@ def test_ctrl_c_interrupts_a_broadcast(unique_name: str) -> None:
 def test_receiver_that_does_not_let_its_limit_be_asked_for(
     unique_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of a higher integrity level that lets WM_COPYDATA in is sent to."""
+    """One of a higher integrity level has a limit that is not known."""
 
     def refuse(*args: object, **options: object) -> int:
         raise PermissionError(13, "denied", None, 5)
 
     monkeypatch.setattr(winipc.message.send, "send_message", refuse)
     with winipc.CopyDataWindow.create(unique_name) as window:
-        assert winipc.send_copydata(window, bytes(2 << 20)) == 1
         assert max_message_of(window) is None
 
 
@@ -606,7 +681,7 @@ def test_limit_of_a_receiver_can_be_asked_for(unique_name: str) -> None:
 @pytest.mark.smoke
 def test_call_returns_what_the_peer_answers(unique_name: str) -> None:
     """The answer may come before the request has returned, or later."""
-    with winipc.CopyDataWindow.create(unique_name) as server:
+    with winipc.CopyDataWindow.create(unique_name, queue=True) as server:
 
         @server.on(1)
         def at_once(message: winipc.Message) -> None:
@@ -628,7 +703,7 @@ def test_call_returns_what_the_peer_answers(unique_name: str) -> None:
 
 def test_call_gives_its_window_to_the_request(unique_name: str) -> None:
     """For peers that want it in the data; and other ids are no answer."""
-    with winipc.CopyDataWindow.create(unique_name) as server:
+    with winipc.CopyDataWindow.create(unique_name, queue=True) as server:
 
         @server.on(1)
         def answer(message: winipc.Message) -> None:
@@ -650,7 +725,7 @@ def test_call_takes_answers_of_the_target_only(
     """Not of another process, and not of a sender that does not show itself."""
     peer = start_peer("window_sender.py")
     assert peer.read_line().startswith("ready")
-    with winipc.CopyDataWindow.create(unique_name) as server:
+    with winipc.CopyDataWindow.create(unique_name, queue=True) as server:
 
         @server.on(1)
         def answer(message: winipc.Message) -> None:
@@ -686,3 +761,47 @@ def test_answer_needs_a_window_to_answer_to(unique_name: str) -> None:
         winipc.send_copydata(server, b"x")
         with pytest.raises(ValueError, match="no window"):
             server.answer(server.receive(10), b"y")
+
+
+def owner_of_new_objects() -> str:
+    """The SID that is the default owner of this process's token."""
+    advapi32 = ctypes.WinDLL("advapi32")
+    kernel32 = ctypes.WinDLL("kernel32")
+    kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+    token, size = ctypes.c_void_p(), ctypes.c_ulong()
+    owner = (ctypes.c_void_p * 32)()
+    text = ctypes.c_wchar_p()
+    assert advapi32.OpenProcessToken(
+        ctypes.c_void_p(kernel32.GetCurrentProcess()), 8, ctypes.byref(token)
+    )
+    assert advapi32.GetTokenInformation(
+        token, 4, owner, ctypes.sizeof(owner), ctypes.byref(size)
+    )
+    assert advapi32.ConvertSidToStringSidW(
+        ctypes.c_void_p(owner[0]), ctypes.byref(text)
+    )
+    kernel32.CloseHandle(token)
+    assert text.value
+    return text.value
+
+
+@pytest.mark.parametrize("sid", ["user", "default owner", "other"])
+def test_a_mapping_is_ours_if_this_process_could_own_it(
+    unique_name: str, sid: str
+) -> None:
+    """An elevated client that gives no owner makes the administrators the owner."""
+    security = {
+        "user": "owner",
+        "default owner": f"O:{owner_of_new_objects()}D:(A;;GA;;;WD)",
+        "other": "O:LSD:(A;;GA;;;WD)",
+    }[sid]
+    if sid == "other" and _core._wine_version() is None:
+        pytest.skip("Windows lets no process give its objects to another user")
+    with winipc.SharedMapping.create(unique_name, 64, security=security):
+        assert mapping_is_ours(unique_name) == (sid != "other")
+
+
+def test_nobody_owns_a_mapping_that_is_not_there(unique_name: str) -> None:
+    """FileNotFoundError."""
+    with pytest.raises(FileNotFoundError):
+        mapping_is_ours(unique_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -152,7 +153,7 @@ def test_closed_window_raises(run: Run, window: winipc.CopyDataWindow) -> None:
 
 
 def test_loops_may_follow_one_another(run: Run, window: winipc.CopyDataWindow) -> None:
-    """Each with its own wake-up, and no socket is left open."""
+    """Each waits anew, and nothing is left open."""
 
     async def main(id: int) -> int:
         sender = asyncio.create_task(send_soon(window, id))
@@ -211,3 +212,100 @@ def test_an_idle_wait_uses_no_processor(
         return turns
 
     assert run(main()) < 10
+
+
+# ------------------------------------------------------------------------ sends
+
+
+def test_send_async_lets_other_tasks_run(run: Run, unique_name: str) -> None:
+    """The handler answers only after another task has run."""
+    release = threading.Event()
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(LIMIT)
+        return message.id + len(message)
+
+    async def main() -> list[int]:
+        with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+            sends = [
+                asyncio.create_task(
+                    winipc.send_copydata_async(window, b"abc", id=id, timeout=LIMIT)
+                )
+                for id in range(20)
+            ]
+            await asyncio.sleep(0)
+            release.set()
+            return await asyncio.gather(*sends)
+
+    assert run(main()) == [id + 3 for id in range(20)]
+
+
+def test_send_async_raises_as_send_copydata_does(run: Run, unique_name: str) -> None:
+    """Refused, too large, gone, no bytes; check=False gives the 0."""
+
+    async def main() -> None:
+        send = winipc.send_copydata_async
+        with winipc.CopyDataWindow.create(
+            unique_name, handler=lambda message: 0, max_message=2 << 20
+        ) as window:
+            hwnd = window.hwnd
+            with pytest.raises(ConnectionRefusedError, match="3 bytes with id 0x7"):
+                await send(unique_name, b"abc", id=7)
+            assert await send(hwnd, b"abc", check=False) == 0
+            with pytest.raises(ConnectionRefusedError, match="at most 2097152 bytes"):
+                await send(hwnd, bytes((2 << 20) + 1))
+            with pytest.raises(TypeError, match="encode"):
+                await send(hwnd, "text")  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="timeout"):
+                await send(hwnd, b"", timeout=float("nan"))
+        with pytest.raises(FileNotFoundError):
+            await send(hwnd, b"abc")
+        with pytest.raises(FileNotFoundError):
+            await send(unique_name, b"abc")
+
+    run(main())
+
+
+def test_cancelled_send_keeps_its_data_until_it_is_through(
+    run: Run, unique_name: str
+) -> None:
+    """The receiver gets all of it; then the buffer may be resized again."""
+    entered, release = threading.Event(), threading.Event()
+    got: list[bytes] = []
+
+    def handler(message: winipc.Message) -> int:
+        entered.set()
+        release.wait(LIMIT)
+        got.append(bytes(message))
+        return 1
+
+    data = bytearray(b"data" * 100)
+
+    async def main() -> None:
+        with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+            send = asyncio.create_task(
+                winipc.send_copydata_async(window, data, timeout=LIMIT)
+            )
+            await asyncio.to_thread(entered.wait, LIMIT)
+            send.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await send
+            del send
+            with pytest.raises(BufferError):
+                data.append(1)
+            release.set()
+            # The next send comes when that one is through, and frees its buffer.
+            assert winipc.send_copydata(window, b"", timeout=LIMIT) == 1
+
+    run(main())
+    deadline = time.monotonic() + LIMIT
+    with winipc.CopyDataWindow.create(unique_name) as other:
+        while True:
+            # A send frees the buffers of those that are through.
+            assert winipc.send_copydata(other, b"") == 1
+            try:
+                data.append(1)
+                break
+            except BufferError:
+                assert time.monotonic() < deadline
+    assert got[0] == b"data" * 100

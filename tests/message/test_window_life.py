@@ -105,6 +105,25 @@ def test_exit_does_not_wait_for_a_stuck_handler(
     assert not winipc.Window(hwnd).exists
 
 
+def test_exit_waits_for_all_stuck_handlers_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not for one after another: 5 s in all, and each is asked to close first."""
+    now, calls = [100.0], []
+
+    class Stuck:
+        def close(self, timeout: float) -> None:
+            calls.append(timeout)
+            now[0] += timeout
+            raise TimeoutError
+
+    module = winipc.message.window
+    monkeypatch.setattr(module, "_open_windows", [Stuck(), Stuck(), Stuck()])
+    monkeypatch.setattr(winipc.base.deadline.time, "monotonic", lambda: now[0])
+    module._close_at_exit()
+    assert calls == [0, 0, 0, 5, 0, 0]
+
+
 # ---------------------------------------------------------------------- nesting
 
 

@@ -18,6 +18,7 @@ from winipc.message.send import (
     register_message,
     reply_message,
     send_copydata,
+    send_copydata_async,
     send_message,
 )
 from winipc.message.window import (
@@ -48,6 +49,7 @@ __all__ = [
     "register_message",
     "reply_message",
     "send_copydata",
+    "send_copydata_async",
     "send_message",
     "wait_window",
 ]

@@ -1,12 +1,14 @@
 """Windows of any process: found by title or class, waited for, and asked about.
 
 A `Target` says where a message goes: a `CopyDataWindow`, a `Window`, an hwnd, a
-title, or a pair (class name, title) of which one may be None.
+title, or a pair (title, class) of which one may be None. A class is given by its name
+or its atom.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Protocol, SupportsIndex, TypeAlias
 
@@ -25,7 +27,7 @@ class _HasHwnd(Protocol):
 
 
 #: What a message may be sent to.
-Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | None]
+Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Window:
         return _core._process_token(self.pid)[1]
 
 
-def _no_window(title: str | None, class_name: str | None) -> FileNotFoundError:
+def _no_window(title: str | None, class_name: str | int | None) -> FileNotFoundError:
     what = " and ".join(
         f"{key} {value!r}"
         for key, value in (("title", title), ("class", class_name))
@@ -130,25 +132,26 @@ def _no_window(title: str | None, class_name: str | None) -> FileNotFoundError:
 
 
 def find_window(
-    title: str | None = None, class_name: str | None = None
+    title: str | None = None, class_name: str | int | None = None
 ) -> Window | None:
     """The window with this title, class or both, or None.
 
     Top-level windows come before message-only ones; of several the one on top
-    (the newest, if all are hidden) is taken. Letter case does not count.
+    (the newest, if all are hidden) is taken. Letter case does not count. A
+    class is given by its name or its atom.
 
     Win32: FindWindowEx.
     """
     for message_only in (False, True):
-        hwnd = _core._find_window(class_name, title, message_only)
+        hwnd = _core._find_window(title, class_name, message_only)
         if hwnd:
             return Window(hwnd)
     return None
 
 
 def find_windows(
-    class_name: str | None = None,
     title: str | None = None,
+    class_name: str | int | None = None,
     pid: int | None = None,
     *,
     message_only: bool = False,
@@ -156,36 +159,26 @@ def find_windows(
 ) -> list[Window]:
     """All windows of the desktop that match everything that is given.
 
-    Letter case does not count. `message_only` lists message-only windows in
-    place of the top-level ones; `visible` True or False asks for shown or
-    hidden ones.
+    Titles and classes are compared as in `find_window`. `message_only` lists
+    message-only windows in place of the top-level ones; `visible` True or
+    False asks for shown or hidden ones.
 
     Win32: EnumWindows, FindWindowEx.
     """
-    found = []
-    for hwnd in _core._enum_windows(message_only):
-        window = Window(hwnd)
-        try:
-            if (
-                (pid is None or window.pid == pid)
-                and (visible is None or window.is_visible == visible)
-                and (title is None or window.title.casefold() == title.casefold())
-                and (
-                    class_name is None
-                    or window.class_name.casefold() == class_name.casefold()
-                )
-            ):
-                found.append(window)
-        except FileNotFoundError:
-            continue  # it went away while we looked
-    return found
+    found = dict.fromkeys(_core._find_windows(title, class_name, message_only))
+    return [
+        window
+        for window in map(Window, found)
+        if (pid is None or window.pid == pid)
+        and (visible is None or window.is_visible == visible)
+    ]
 
 
 def wait_window(
     title: str | None = None,
     timeout: float | None = None,
     *,
-    class_name: str | None = None,
+    class_name: str | int | None = None,
 ) -> Window:
     """Wait until there is a window with this title, class or both.
 
@@ -199,22 +192,33 @@ def wait_window(
     deadline = Deadline(timeout)
     while (window := find_window(title, class_name)) is None:
         if deadline.left() == 0:
-            error = _no_window(title, class_name)
-            raise TimeoutError(
-                0, f"{error.strerror} within {timeout} s", None, ERROR_TIMEOUT
-            )
+            text = f"{_no_window(title, class_name).strerror} within {timeout} s"
+            raise TimeoutError(0, text, None, ERROR_TIMEOUT)
         time.sleep(_POLL)
+    return window
+
+
+def _find_target(title: str | None, class_name: str | int | None) -> Window:
+    window = find_window(title, class_name)
+    if window is None and title is not None and not isinstance(class_name, int):
+        window = find_window(class_name, title)
+        if window is not None:
+            warnings.warn(
+                f"the title now comes first in a target: {(class_name, title)!r}",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+    if window is None:
+        raise _no_window(title, class_name)
     return window
 
 
 def hwnd_of(target: Target) -> int:
     """The handle behind any kind of target; raises as `send_copydata` does."""
-    if isinstance(target, str | tuple):
-        class_name, title = (None, target) if isinstance(target, str) else target
-        window = find_window(title, class_name)
-        if window is None:
-            raise _no_window(title, class_name)
-        return window.hwnd
+    if isinstance(target, str):
+        target = (target, None)
+    if isinstance(target, tuple):
+        return _find_target(*target).hwnd
     hwnd = getattr(target, "hwnd", None)
     if hwnd is None:
         return target.__index__()  # type: ignore[union-attr]

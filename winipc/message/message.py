@@ -51,8 +51,10 @@ class Message(_core.Message, Shown):
         return path if created <= self.time else None
 
     def text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The data as text, up to its first NUL if it has one."""
-        return bytes(self).decode(encoding, errors).partition("\0")[0]
+        """The data as text, up to its first NUL: see `winipc.decoders.text`."""
+        from winipc import decoders  # json and struct, which few need
+
+        return decoders.text(encoding, errors)(self)
 
     def __repr__(self) -> str:
         if self.message == WM_COPYDATA:

@@ -6,8 +6,8 @@ deliver two numbers. Each takes any kind of `winipc.message.lookup.Target`.
 
 from __future__ import annotations
 
-import errno
 import os
+from typing import TYPE_CHECKING
 
 from winipc import _core
 from winipc._core import (
@@ -21,6 +21,9 @@ from winipc._core import (
 from winipc.errors import add_hint
 from winipc.message.lookup import Target, Window, hwnd_of
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 __all__ = [
     "HWND_BROADCAST",
     "broadcast_message",
@@ -31,6 +34,7 @@ __all__ = [
     "register_message",
     "reply_message",
     "send_copydata",
+    "send_copydata_async",
     "send_message",
 ]
 
@@ -79,6 +83,9 @@ def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> N
 def mapping_is_ours(name: str) -> bool:
     """Whether the user that this process runs as owns the mapping `name`.
 
+    So does the default owner of what this process makes: for an elevated user,
+    the group of administrators.
+
     For servers that are given a name in a message, as Pageant is: open the
     mapping first, so that the name cannot go to another one, then ask.
 
@@ -107,14 +114,36 @@ def _explain(error: PermissionError, hwnd: int) -> None:
         )
 
 
-def _check_limit(hwnd: int, size: int, timeout: float | None) -> None:
-    limit = max_message_of(hwnd, timeout=5.0 if timeout is None else timeout)
-    if limit is not None and size > limit:
-        raise ConnectionRefusedError(
-            errno.EMSGSIZE,
-            f"window {hwnd:#x} takes messages of at most {limit} bytes, not {size} "
-            "(max_message of its CopyDataWindow)",
-        )
+_core._set_send_hooks(hwnd_of, _explain)
 
 
-_core._set_send_hooks(hwnd_of, _explain, _check_limit)
+async def send_copydata_async(
+    target: Target,
+    data: ReadableBuffer,
+    *,
+    id: int = 0,
+    timeout: float | None = 5.0,
+    sender: Target | None = None,
+    abort_if_hung: bool | None = None,
+    check: bool = True,
+) -> int:
+    """`send_copydata` for asyncio: other tasks run until the answer is there.
+
+    A send cannot be taken back: when the task is cancelled, the receiver may
+    still get the data, which must not change until then.
+
+    Raises as `send_copydata` does. Win32: SendMessageTimeout.
+    """
+    from winipc.base.loop_wait import wait_handle  # it imports asyncio
+
+    send, ended = _core._begin_send(
+        target,
+        data,
+        id=id,
+        timeout=timeout,
+        sender=sender,
+        abort_if_hung=abort_if_hung,
+        check=check,
+    )
+    await wait_handle(ended, name=f"send to {target!r}")
+    return _core._end_send(send)

@@ -14,7 +14,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -22,7 +22,8 @@ from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
-from winipc.message.lookup import Target, Window, hwnd_of
+from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
+from winipc.message.lookup import Target, Window, find_window, hwnd_of
 from winipc.message.message import WM_COPYDATA, Message
 from winipc.message.send import (
     in_send_message,
@@ -32,11 +33,7 @@ from winipc.message.send import (
 )
 
 if TYPE_CHECKING:
-    import asyncio
-
     from _typeshed import ReadableBuffer
-
-    from winipc.message._waker import Waker
 
 __all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
 
@@ -46,6 +43,11 @@ WM_TIMER = 0x0113
 _NOT_FOR_US = {0x0001, 0x0002, 0x0024, 0x0081, 0x0082, 0x0083, WM_COPYDATA, 0x7FF1}
 
 _EXIT_WAIT = 5.0
+
+#: Held while a process looks whether its title is free and makes the window. Every
+#: process of the session may take it.
+_TITLES = "Local\\winipc.titles"
+_TITLES_SECURITY = "D:(A;;0x1F0003;;;WD)S:(ML;;NW;;;LW)"
 
 
 class Overflow(Enum):
@@ -79,25 +81,32 @@ class _Router:
     It knows nothing of its window, so that it does not keep the window alive.
     """
 
-    __slots__ = ("default", "handlers", "ids", "predicate", "queued")
+    __slots__ = ("default", "handlers", "ids", "predicate", "queue", "queued")
 
     def __init__(
         self,
         handler: Handler | None,
         messages: Iterable[int | str],
         predicate: Callable[[Message], bool] | None,
+        queue: bool | None,
     ) -> None:
         self.default = handler
         self.ids: dict[int, Handler] = {}
         self.handlers: dict[int, Handler] = {}
         self.queued = {_number(message) for message in messages}
         self.predicate = predicate
+        self.queue = queue
+
+    def queues_rest(self) -> bool:
+        """Whether a WM_COPYDATA that no handler takes is queued, not refused."""
+        return not self.ids if self.queue is None else self.queue
 
     def routes(self) -> _core._Routes:
         everything = self.default is not None
         alone = not self.ids and not self.handlers and self.predicate is None
         return (
             everything or self.predicate is not None,
+            self.queues_rest(),
             tuple(self.ids),
             () if everything else tuple(self.queued),
             (*self.handlers, *self.queued) if everything else tuple(self.handlers),
@@ -111,11 +120,11 @@ class _Router:
             ):
                 return 0
             handler = self.ids.get(message.id, self.default)
+            if handler is None and not self.queues_rest():
+                return 0
         else:
             handler = self.handlers.get(message.message, self.default)
-        if handler is None:
-            return NotImplemented
-        return handler(message)
+        return NotImplemented if handler is None else handler(message)
 
 
 def _number(message: int | str) -> int:
@@ -140,10 +149,22 @@ def _split_accept(
         if isinstance(item, int):
             pids.append(item)
         else:
-            paths.append(os.path.abspath(item))
+            paths += _images_of(os.path.abspath(item))
     if not pids and not paths:
-        raise ValueError("accept is empty: nobody could send")
+        raise ValueError("accept is empty: no program could send")
     return tuple(pids), tuple(paths), None
+
+
+def _images_of(path: str) -> list[str]:
+    """The program at this path and, for a launcher of venv, the one it starts."""
+    folder, name = os.path.split(path)
+    config = os.path.join(os.path.dirname(folder), "pyvenv.cfg")
+    with contextlib.suppress(OSError, UnicodeError), open(config) as lines:
+        for line in lines:
+            key, _, value = line.partition("=")
+            if key.strip().lower() == "home":
+                return [path, os.path.join(value.strip(), name)]
+    return [path]
 
 
 #: Every open window, for the exit of the interpreter.
@@ -158,11 +179,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     window, class or thread behind.
     """
 
-    __slots__ = ("_lock", "_router", "_wakers")
+    __slots__ = ("_lock", "_router")
 
     _lock: threading.Lock
     _router: _Router
-    _wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker]
 
     @classmethod
     def create(
@@ -179,6 +199,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         max_bytes: int | None = None,
         overflow: Overflow = Overflow.REFUSE,
         allow_lower_integrity: bool = False,
+        queue: bool | None = None,
+        exist_ok: bool = True,
     ) -> Self:
         """Open a window with this title.
 
@@ -187,24 +209,36 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         (256 MiB, or one largest message if that is more); `overflow` may drop
         the oldest ones instead. With `handler`, it is called on the window's
         thread while the sender waits, and its result is the answer. When it
-        raises, `sys.unraisablehook` is told and the answer is 0.
+        raises, `sys.unraisablehook` is told and the answer is 0. `queue` says
+        what becomes of a WM_COPYDATA that no handler takes, where there are
+        handlers for some ids (see `on`): it is answered 0 unless this is True.
 
         `messages` are the other messages to take, in the same way: numbers, or
         names to be registered. Messages larger than `max_message` bytes are
-        refused; the thread's stack has room for one, as Wine needs.
+        refused; the thread's stack has room for one, as Wine needs. Two
+        messages of Windows have an effect only when they are among these:
 
-        `accept` says who may send WM_COPYDATA; all others are answered 0.
-        Process ids and executables are checked without Python; a condition
-        is called as a handler is, and gets verified messages only. It stops
-        mistakes, not malice: a program may name another's window as sender.
+        - WM_CLOSE (0x10): a peer (taskkill, for one) asks this program to end.
+          The window stays open until `close`.
+        - WM_SETTEXT (0x0C): a peer gives the window a title, the message's
+          data in UTF-16. The window takes it when the answer is positive, as
+          it is in the queue. `title` is still the first one.
+
+        `accept` says which processes may send WM_COPYDATA; all others are
+        answered 0. Process ids and executables (as files, however the path is
+        spelt) are checked without Python; a condition is called as a handler
+        is, and gets verified messages only. It stops mistakes, not malice: a
+        program may name another's window as sender.
         `allow_lower_integrity` lets processes below this one's integrity
         level send WM_COPYDATA and `messages`.
 
         A `message_only` window gets no broadcasts and is not listed among the
         top-level ones. The class name is unique unless one is given.
 
-        Raises `OSError` (winerror 1410) when `class_name` is a class that
-        other code of this process registered, through winipc's module.
+        Raises `FileExistsError` (winerror 183) when `exist_ok` is False and
+        there is a window with this title, which senders could mean, and
+        `OSError` (winerror 1410) when `class_name` is a class that other code
+        of this process registered, through winipc's module.
 
         Win32: RegisterClassEx, CreateWindowEx, ChangeWindowMessageFilterEx.
         """
@@ -213,25 +247,25 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         if max_bytes is None:
             max_bytes = max(256 << 20, max_message)
         pids, paths, predicate = _split_accept(accept)
-        router = _Router(handler, messages, predicate)
-        self = cls._create(
-            title,
-            class_name,
-            message_only,
-            max_message,
-            max_count,
-            max_bytes,
-            overflow.value,
-            router,
-            router.routes(),
-            Message,
-            pids,
-            paths,
-            allow_lower_integrity,
-        )
+        router = _Router(handler, messages, predicate, queue)
+        with contextlib.nullcontext() if exist_ok else _only_one(title):
+            self = cls._create(
+                title,
+                class_name,
+                message_only,
+                max_message,
+                max_count,
+                max_bytes,
+                overflow.value,
+                router,
+                router.routes(),
+                Message,
+                pids,
+                paths,
+                allow_lower_integrity,
+            )
         self._router = router
         self._lock = threading.Lock()
-        self._wakers = weakref.WeakKeyDictionary()
         _open_windows.add(self)
         return self
 
@@ -243,7 +277,9 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         """Decorator: handle WM_COPYDATA messages with this `id`.
 
         The handler gets the message, and with `decode` (see
-        `winipc.decoders`) also what that makes of its data.
+        `winipc.decoders`) also what that makes of its data. From the first
+        handler on, messages with other ids are answered 0, unless the window
+        was made with a `handler` or with `queue=True`.
         """
 
         def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -327,8 +363,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     def set_timer(self, id: int, period: float) -> None:
         """Get WM_TIMER (0x113) with `id` as wparam every `period` seconds.
 
-        Ticks that nobody took yet are not repeated. Calling it again changes
-        the period. Win32: SetTimer.
+        At most one tick of a timer waits in the queue. Calling it again
+        changes the period. Win32: SetTimer.
         """
         if not 0 < period <= 0x7FFFFFFF / 1000:
             raise ValueError("period must be a number of seconds above 0")
@@ -346,23 +382,18 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         """The next message; other coroutines run until there is one.
 
         Works on every loop and on several at once, without polling. A
-        coroutine that is cancelled takes no message along.
+        task that is cancelled takes no message along.
 
         Raises `ValueError` as `receive` does.
         """
-        import asyncio
-
-        from winipc.message._waker import Waker
+        from winipc.base.loop_wait import wait_handle  # it imports asyncio
 
         while (message := self.receive_nowait()) is None:
-            loop = asyncio.get_running_loop()
-            with self._lock:
-                waker = self._wakers.get(loop)
-                if waker is None:
-                    for old in [old for old in self._wakers if old.is_closed()]:
-                        del self._wakers[old]  # its lock may keep it alive
-                    waker = self._wakers[loop] = Waker(self)
-            await waker.wait(self)
+            ready = self._begin_wait()
+            try:
+                await wait_handle(ready, name=self.title)
+            finally:
+                self._end_wait()
         return message
 
     def __aiter__(self) -> Self:
@@ -420,7 +451,9 @@ def call(
     hwnd = hwnd_of(target)
     pid = Window(hwnd).pid
     if not pid:
-        raise FileNotFoundError(0, f"no window {hwnd:#x}", None, 1400)
+        raise FileNotFoundError(
+            0, f"no window {hwnd:#x}", None, ERROR_INVALID_WINDOW_HANDLE
+        )
     deadline = Deadline(timeout)
     with CopyDataWindow.create(
         "", message_only=True, accept=pid if verify else None
@@ -433,13 +466,31 @@ def call(
                 return bytes(message)
 
 
+@contextlib.contextmanager
+def _only_one(title: str) -> Iterator[None]:
+    """Make a window of this title where there is none; one process at a time."""
+    from winipc.sync import Mutex
+
+    turn = Mutex.create(_TITLES, exist_ok=True, security=_TITLES_SECURITY)
+    turn.acquire(abandoned="accept")
+    try:
+        if find_window(title) is not None:
+            raise FileExistsError(
+                0, "there is a window with this title", title, ERROR_ALREADY_EXISTS
+            )
+        yield
+    finally:
+        turn.release()
+        turn.close()
+
+
 @atexit.register
 def _close_at_exit() -> None:
     """End the threads while there is an interpreter for their handlers."""
     windows = list(_open_windows)
-    # All are asked before one is waited for, so that a Ctrl+C during the wait
-    # leaves none open. A handler that does not return ends with the process.
-    for wait in (0.0, _EXIT_WAIT):
+    # All are asked before one is waited for, and all have the same time. A
+    # handler that does not return ends with the process.
+    for deadline in (Deadline(0), Deadline(_EXIT_WAIT)):
         for window in windows:
             with contextlib.suppress(Exception, KeyboardInterrupt):
-                window.close(wait)
+                window.close(deadline.left())
