@@ -28,6 +28,9 @@ from winipc.memory.mapping import SharedMapping
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
 
+#: Bytes of a mapping of which nothing is known.
+_DEFAULT_SIZE = 4096
+
 #: Where Linux keeps files that live in memory, as Wine shows it.
 _SHM = "Z:\\dev\\shm\\"
 _LINUX_SHM = "/dev/shm/"
@@ -110,13 +113,14 @@ class Bridge(Closing):
             self.__exit__()
 
 
-def bridge(name: str, size: int = 4096, *, file: str | None = None) -> Bridge:
+def bridge(name: str, size: int | None = None, *, file: str | None = None) -> Bridge:
     r"""Make the mapping `name` with a file in /dev/shm behind it.
 
     Args:
         name: What the Windows program opens. Make it before that program does.
-        size: Bytes, of the mapping and of the file. What the program expects, if
-            that is known (`game_mappings` knows some); one that wants more fails.
+        size: Bytes, of the mapping and of the file: what the program expects, as it
+            fails to map more (ERROR_ACCESS_DENIED, 5). None for what `game_mappings`
+            says of the name, or 4096.
         file: The name of the file; None for that of the mapping, without ``Local\``
             or ``Global\``.
 
@@ -136,6 +140,8 @@ def bridge(name: str, size: int = 4096, *, file: str | None = None) -> Bridge:
             "a bridge to native Linux programs needs Wine, and this is Windows",
             name,
         )
+    if size is None:
+        size = _known_size(name)
     if size < 1:
         raise ValueError(f"size must be 1 or more, not {size}")
     base = name.rpartition("\\")[2] if file is None else file
@@ -153,6 +159,11 @@ def bridge(name: str, size: int = 4096, *, file: str | None = None) -> Bridge:
         _remove(handle, path)
         raise
     return Bridge(mapping, handle, path, _LINUX_SHM + base)
+
+
+def _known_size(name: str) -> int:
+    known = {row.name.removeprefix("Local\\"): row.size for row in game_mappings()}
+    return known.get(name.removeprefix("Local\\"), _DEFAULT_SIZE)
 
 
 def _remove(handle: int, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import uuid
 
@@ -10,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from winipc import (
-    SharedMapping,
-)
+from winipc import Layout, SharedMapping
 
 # ---------------------------------------------------------------------------- the bytes
 
@@ -195,6 +194,26 @@ def test_arrays_are_the_memory_itself() -> None:
             m.array("O")
         del a
         gc.collect()
+
+
+def test_ctypes_over_read_only_memory_says_what_to_use(unique_name: str) -> None:
+    """from_buffer wants writable memory; both ways round it are named, and work."""
+
+    class Pair(ctypes.Structure):
+        _fields_ = [("a", ctypes.c_int32), ("b", ctypes.c_int32)]
+
+    with (
+        SharedMapping.create(unique_name, 100) as m,
+        SharedMapping.open(unique_name, access="read") as r,
+    ):
+        m.struct_view(Pair).b = 7
+        with pytest.raises(TypeError) as caught:
+            r.struct_view(Pair)
+        (hint,) = caught.value.__notes__
+        assert "Pair.from_buffer_copy(mapping)" in hint
+        assert "Layout.from_ctypes(Pair)" in hint
+        assert Pair.from_buffer_copy(r).b == 7
+        assert r.struct_view(Layout.from_ctypes(Pair)).b == 7
 
 
 def test_array_of_read_only_memory_is_read_only(unique_name: str) -> None:

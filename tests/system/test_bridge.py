@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 
 import pytest
 
@@ -51,6 +52,27 @@ def test_leaving_with_leaves_the_memory_to_an_array(unique_name: str) -> None:
     winipc.bridge(unique_name, 100).close()
     with pytest.raises(KeyError), winipc.bridge(unique_name) as bridge:
         raise KeyError(memoryview(bridge.mapping))
+
+
+@pytest.mark.skipif(_core._wine_version() is None, reason="needs Wine")
+def test_a_known_game_gets_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a size: what the game maps, with or without Local; 4096 for others."""
+    row = winipc.GameMapping("game", "Local\\winipc-test-game", 5000, "all")
+    module = sys.modules["winipc.bridge"]  # winipc.bridge is the function
+    monkeypatch.setattr(module, "game_mappings", lambda: [row])
+    for name in ("winipc-test-game", "Local\\winipc-test-game"):
+        with winipc.bridge(name) as bridge:
+            assert bridge.size == 5000
+        with winipc.bridge(name, 10) as bridge:
+            assert bridge.size == 10
+    with winipc.bridge("winipc-test-other") as bridge:
+        assert bridge.size == 4096
+
+
+def test_le_mans_ultimate_is_known() -> None:
+    """Its own interface has one structure of 324,820 bytes."""
+    sizes = {row.name: row.size for row in winipc.game_mappings()}
+    assert sizes["LMU_Data"] >= 324_820
 
 
 def test_games_have_names_and_sizes() -> None:

@@ -18,7 +18,6 @@ from winipc.cli.output import print_json, print_line, print_table
 
 __all__ = ["add"]
 
-_DEFAULT_SIZE = 4096
 _SLICE = 0.2
 
 
@@ -32,7 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--size",
         type=number,
-        help=f"bytes (what --games says for the name, or {_DEFAULT_SIZE})",
+        help="bytes (what --games says for the name, or 4096)",
     )
     parser.add_argument(
         "--file", help="name of the file in /dev/shm (that of the mapping)"
@@ -52,13 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("give the name of a mapping, or --games for some")
     if arguments.file is not None and len(arguments.names) > 1:
         raise ValueError("--file is for one name")
-    known = {row.name: row.size for row in game_mappings()}
     with contextlib.ExitStack() as stack:
         for name in arguments.names:
-            size = arguments.size
-            if size is None:
-                size = known.get(name, known.get(f"Local\\{name}", _DEFAULT_SIZE))
-            made = stack.enter_context(bridge(name, size, file=arguments.file))
+            made = stack.enter_context(
+                bridge(name, arguments.size, file=arguments.file)
+            )
             if arguments.json:
                 print_json({"name": name, "bytes": made.size, "file": made.linux_path})
             else:

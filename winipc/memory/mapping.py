@@ -109,13 +109,24 @@ class _TypedMemory(Shown):
 
         Raises:
             ValueError: The structure is larger than the memory behind `offset`.
-            TypeError: ctypes over memory that is read-only.
+            TypeError: ctypes over memory that is read-only; a hint says what to use.
         """
         from winipc.memory.layout import Layout, StructView
 
         if isinstance(layout, Layout):
             return StructView(self, layout, offset)
-        return layout.from_buffer(self, offset)
+        try:
+            return layout.from_buffer(self, offset)
+        except TypeError as error:
+            if self.access == "read":
+                name = getattr(layout, "__name__", "the structure")
+                add_hint(
+                    error,
+                    "ctypes lies in writable memory only: read a copy by "
+                    f"{name}.from_buffer_copy(mapping), or the memory itself by "
+                    f"struct_view(Layout.from_ctypes({name}))",
+                )
+            raise
 
 
 class MappingView(_core.MappingView, _TypedMemory):
