@@ -88,7 +88,8 @@ bytes_raise(PyObject *self, PyObject *exception, const char *what)
 int
 wi_bytes_is_open(PyObject *self)
 {
-    return BYTES_OF(self)->base != NULL && !BYTES_OF(self)->closed;
+    const wi_bytes *bytes = BYTES_OF(self);
+    return bytes->base != NULL && !bytes->closed && !bytes->finalised;
 }
 
 int
@@ -145,51 +146,12 @@ void
 wi_bytes_unpin(PyObject *self)
 {
     wi_bytes *bytes = BYTES_OF(self);
-    if (--bytes->pins == 0 && bytes->orphan != NULL) {
+    if (--bytes->pins == 0 && (bytes->closed || bytes->finalised)) {
         PyObject *type, *value, *traceback;
-        void (*release)(PyObject *) = bytes->orphan;
-        bytes->orphan = NULL;
         PyErr_Fetch(&type, &value, &traceback);
-        release(self);
+        bytes->release(self);
         PyErr_Restore(type, value, traceback);
     }
-}
-
-void
-wi_bytes_close_later(PyObject *self, void (*release)(PyObject *))
-{
-    wi_bytes *bytes = BYTES_OF(self);
-    bytes->closed = 1;
-    if (bytes->pins > 0) {
-        bytes->orphan = release;
-        return;
-    }
-    bytes->orphan = NULL;
-    release(self);
-}
-
-PyObject *
-wi_bytes_exit(PyObject *self, PyObject *args, void (*release)(PyObject *))
-{
-    PyObject *error = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
-    Py_ssize_t pins = BYTES_OF(self)->pins;
-    if (error != NULL && error != Py_None && pins > 0) {
-        PyObject *note = PyUnicode_FromFormat(
-            "hint: the memory of %R stays until %zd buffer%s of it "
-            "(memoryview, "
-            "NumPy array, running call, ...) %s gone",
-            self, pins, pins == 1 ? "" : "s", pins == 1 ? "is" : "are");
-        PyObject *done =
-            note == NULL ? NULL
-                         : PyObject_CallMethod(error, "add_note", "O", note);
-        if (done == NULL) {
-            PyErr_Clear(); /* the exception itself matters more */
-        }
-        Py_XDECREF(done);
-        Py_XDECREF(note);
-    }
-    wi_bytes_close_later(self, release);
-    Py_RETURN_NONE;
 }
 
 int
@@ -971,6 +933,93 @@ bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
     return -1;
 }
 
+/* -------------------------------------------------------------------- end */
+
+static PyObject *
+bytes_enter(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    return wi_bytes_check_open(self) < 0 ? NULL : Py_NewRef(self);
+}
+
+/* Tell an exception on its way that the memory stays for a while. */
+static void
+bytes_note(PyObject *self, PyObject *error)
+{
+    Py_ssize_t pins = BYTES_OF(self)->pins;
+    PyObject *note = PyUnicode_FromFormat(
+        "hint: the memory of %R stays until %zd buffer%s of it (memoryview, "
+        "NumPy array, running call, ...) %s gone",
+        self, pins, pins == 1 ? "" : "s", pins == 1 ? "is" : "are");
+    PyObject *done = note == NULL
+                         ? NULL
+                         : PyObject_CallMethod(error, "add_note", "O", note);
+    if (done == NULL) {
+        PyErr_Clear(); /* the exception itself matters more */
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(note);
+}
+
+/* close(), unless something is pinned: then the object is closed for every
+ * method, and the memory goes with the last pin. */
+static PyObject *
+bytes_exit(PyObject *self, PyObject *args)
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    PyObject *error =
+        PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : Py_None;
+    if (bytes->pins > 0 && error != Py_None) {
+        bytes_note(self, error);
+    }
+    if (bytes->pins > 0) {
+        bytes->closed = 1;
+        Py_RETURN_NONE;
+    }
+    PyObject *result = PyObject_CallMethod(self, "close", NULL);
+    if (result == NULL) {
+        return NULL;
+    }
+    Py_DECREF(result);
+    Py_RETURN_NONE;
+}
+
+static void
+bytes_finalize(PyObject *self)
+{
+    wi_bytes *bytes = BYTES_OF(self);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (wi_bytes_is_open(self)) {
+        wi_warn_unclosed(self);
+    }
+    bytes->finalised = 1;
+    if (bytes->pins == 0) { /* in a cycle a memoryview may be left */
+        bytes->release(self);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+static PyObject *
+bytes_get_size(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSsize_t(wi_bytes_is_open(self) ? BYTES_OF(self)->size
+                                                     : 0);
+}
+
+static PyObject *
+bytes_get_closed(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(!wi_bytes_is_open(self));
+}
+
+static PyObject *
+bytes_get_address(PyObject *self, void *Py_UNUSED(closure))
+{
+    return wi_bytes_check_open(self) < 0
+               ? NULL
+               : PyLong_FromVoidPtr(BYTES_OF(self)->base);
+}
+
 /* ----------------------------------------------------------------- buffer */
 
 int
@@ -1025,7 +1074,18 @@ static PyMethodDef bytes_methods[] = {
      bytes_find_doc},
     {"get", BYTES_FAST(bytes_get_any), METH_FASTCALL, bytes_get_doc},
     {"set", BYTES_FAST(bytes_set_any), METH_FASTCALL, bytes_set_doc},
+    {"__enter__", bytes_enter, METH_NOARGS, NULL},
+    {"__exit__", bytes_exit, METH_VARARGS, NULL},
     WI_NUMBERS(BYTES_SHORTCUT_METHODS){NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef bytes_getset[] = {
+    {"size", bytes_get_size, NULL, "How many bytes may be used.", NULL},
+    {"address", bytes_get_address, NULL,
+     "The address of the first byte in this process.", NULL},
+    {"closed", bytes_get_closed, NULL,
+     "Whether it was closed, by close() or the end of a with block.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 PyDoc_STRVAR(bytes_doc,
@@ -1036,8 +1096,10 @@ static PyType_Slot bytes_slots[] = {
     {Py_tp_doc, (void *)bytes_doc},
     {Py_tp_new, wi_no_new},
     {Py_tp_traverse, bytes_traverse},
+    {Py_tp_finalize, bytes_finalize},
     {Py_tp_iter, PySeqIter_New},
     {Py_tp_methods, bytes_methods},
+    {Py_tp_getset, bytes_getset},
     {Py_mp_length, bytes_length},
     {Py_sq_length, bytes_length},
     {Py_mp_subscript, bytes_subscript},

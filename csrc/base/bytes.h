@@ -17,9 +17,12 @@ typedef struct {
     Py_ssize_t pins; /* exported buffers and calls in flight */
     int readonly;
     int guarded; /* a file is behind: touched through wi_guarded() only */
-    int closed;  /* by wi_bytes_close_later(); pins may keep base and size */
-    /* What wi_bytes_close_later() left to do for the last pin. */
-    void (*orphan)(PyObject *self);
+    char closed; /* by __exit__: pins may keep base and size */
+    char finalised;
+    /* Set where the object is made: frees the memory and what is owned; twice
+     * is harmless. Called without an exception set by the finaliser and by
+     * __exit__, or, when something is pinned then, when the last pin goes. */
+    void (*release)(PyObject *self);
 } wi_bytes;
 
 /* PyObject_HEAD first, then the bytes: the shared methods cast to this. */
@@ -54,16 +57,6 @@ int wi_bytes_check_unpinned(PyObject *self);
 
 /* Take one pin back; every pin is taken back here. */
 void wi_bytes_unpin(PyObject *self);
-
-/* Close without a refusal, for finalisers and __exit__: every method finds the
- * object closed from now on, and release(self) runs, with no exception set, as
- * soon as there is no pin: now, or when the last one goes. */
-void wi_bytes_close_later(PyObject *self, void (*release)(PyObject *));
-
-/* __exit__(*args) of an object that may be pinned: it never raises for a view
- * that is alive. An exception on its way gets a note about the pins. */
-PyObject *wi_bytes_exit(PyObject *self, PyObject *args,
-                        void (*release)(PyObject *));
 
 /* 1 when size bytes at offset lie inside; 0 with ValueError "<what>: ...". */
 int wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,

@@ -38,31 +38,10 @@ memory_release(MemoryObject *self)
     return err ? err : ERROR_INTERNAL_ERROR;
 }
 
-/* Free the block, now or when the last buffer of it goes. */
 static void
-memory_orphan(PyObject *op)
+memory_let_go(PyObject *op)
 {
-    MemoryObject *self = (MemoryObject *)op;
-    if (self->bytes.pins > 0) {
-        self->bytes.orphan = memory_orphan;
-        return;
-    }
-    self->bytes.orphan = NULL;
-    memory_release(self);
-}
-
-static void
-memory_finalize(PyObject *op)
-{
-    MemoryObject *self = (MemoryObject *)op;
-    if (self->bytes.base == NULL) {
-        return;
-    }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    wi_warn_unclosed(op);
-    memory_orphan(op); /* a memoryview in the same cycle may be left */
-    PyErr_Restore(type, value, traceback);
+    memory_release((MemoryObject *)op);
 }
 
 static int
@@ -99,6 +78,7 @@ memory_create(PyObject *cls, PyObject *args)
     if (self == NULL) {
         return NULL;
     }
+    self->bytes.release = memory_let_go;
     self->bytes.size = size;
     self->kind = kind;
     /* An empty block has an address too, so that it can be handed over. */
@@ -139,7 +119,7 @@ memory_close(PyObject *op, PyObject *unused)
 {
     MemoryObject *self = (MemoryObject *)op;
     WI_UNUSED(unused);
-    if (self->bytes.base == NULL) {
+    if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
     }
     if (wi_bytes_check_unpinned(op) < 0) {
@@ -179,23 +159,6 @@ memory_detach(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
-memory_enter(PyObject *op, PyObject *unused)
-{
-    WI_UNUSED(unused);
-    if (wi_bytes_check_open(op) < 0) {
-        return NULL;
-    }
-    return Py_NewRef(op);
-}
-
-static PyObject *
-memory_exit(PyObject *op, PyObject *args)
-{
-    WI_UNUSED(args);
-    return memory_close(op, NULL);
-}
-
-static PyObject *
 memory_repr(PyObject *op)
 {
     MemoryObject *self = (MemoryObject *)op;
@@ -204,30 +167,12 @@ memory_repr(PyObject *op)
         return NULL;
     }
     PyObject *repr =
-        self->bytes.base == NULL
+        !wi_bytes_is_open(op)
             ? PyUnicode_FromFormat("<%U closed>", name)
             : PyUnicode_FromFormat("<%U of %zd bytes at %p>", name,
                                    self->bytes.size, (void *)self->bytes.base);
     Py_DECREF(name);
     return repr;
-}
-
-static PyObject *
-memory_get_address(PyObject *op, void *closure)
-{
-    MemoryObject *self = (MemoryObject *)op;
-    WI_UNUSED(closure);
-    if (wi_bytes_check_open(op) < 0) {
-        return NULL;
-    }
-    return PyLong_FromVoidPtr(self->bytes.base);
-}
-
-static PyObject *
-memory_get_closed(PyObject *op, void *closure)
-{
-    WI_UNUSED(closure);
-    return PyBool_FromLong(((MemoryObject *)op)->bytes.base == NULL);
 }
 
 /* --------------------------------------------------------------- tables */
@@ -236,23 +181,10 @@ static PyMethodDef memory_methods[] = {
     {"_create", memory_create, METH_VARARGS | METH_CLASS, memory_create_doc},
     {"close", memory_close, METH_NOARGS, memory_close_doc},
     {"detach", memory_detach, METH_NOARGS, memory_detach_doc},
-    {"__enter__", memory_enter, METH_NOARGS, NULL},
-    {"__exit__", memory_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static PyGetSetDef memory_getset[] = {
-    {"address", memory_get_address, NULL,
-     PyDoc_STR("Where the block is in this process; ValueError when closed."),
-     NULL},
-    {"closed", memory_get_closed, NULL,
-     PyDoc_STR("Whether the block has been freed or given away."), NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
 static PyMemberDef memory_members[] = {
-    {"size", Py_T_PYSSIZET, offsetof(MemoryObject, bytes.size), Py_READONLY,
-     PyDoc_STR("Bytes that were asked for; 0 once closed.")},
     {"_kind", T_INT, offsetof(MemoryObject, kind), Py_READONLY, NULL},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(MemoryObject, weakrefs),
      Py_READONLY, NULL},
@@ -265,11 +197,9 @@ PyDoc_STRVAR(memory_doc,
 static PyType_Slot memory_slots[] = {
     {Py_tp_doc, (void *)memory_doc},
     {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, memory_finalize},
     {Py_tp_traverse, memory_traverse},
     {Py_tp_repr, memory_repr},
     {Py_tp_methods, memory_methods},
-    {Py_tp_getset, memory_getset},
     {Py_tp_members, memory_members},
     {0, NULL},
 };

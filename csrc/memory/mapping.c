@@ -450,8 +450,9 @@ static RegionObject *
 mapping_new(PyObject *type, PyObject *name)
 {
     RegionObject *self = wi_alloc((PyTypeObject *)type);
-    if (self != NULL && name != NULL && name != Py_None) {
-        self->name = Py_NewRef(name);
+    if (self != NULL) {
+        self->bytes.release = wi_region_let_go;
+        self->name = name == Py_None ? NULL : Py_XNewRef(name);
     }
     return self;
 }

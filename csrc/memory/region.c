@@ -58,6 +58,18 @@ wi_region_release(RegionObject *self, const char **api)
     return err;
 }
 
+void
+wi_region_let_go(PyObject *op)
+{
+    RegionObject *self = (RegionObject *)op;
+    const char *api;
+    wi_region_release(self, &api);
+    if (self->bytes.finalised) { /* no cycle, no tp_clear: do it here */
+        Py_CLEAR(self->owner);
+        Py_CLEAR(self->name);
+    }
+}
+
 /* ------------------------------------------------------------------ flush */
 
 PyDoc_STRVAR(
@@ -149,54 +161,6 @@ region_close(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-/* The last pin is gone, or there was none. */
-static void
-region_let_go(PyObject *op)
-{
-    RegionObject *self = (RegionObject *)op;
-    const char *api;
-    wi_region_release(self, &api);
-    if (self->finalised) {
-        Py_CLEAR(self->owner);
-        Py_CLEAR(self->name);
-    }
-}
-
-static PyObject *
-region_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    return wi_bytes_check_open(op) < 0 ? NULL : Py_NewRef(op);
-}
-
-static PyObject *
-region_exit(PyObject *op, PyObject *args)
-{
-    if (((RegionObject *)op)->bytes.pins > 0) {
-        return wi_bytes_exit(op, args, region_let_go);
-    }
-    PyObject *result = PyObject_CallMethod(op, "close", NULL);
-    if (result == NULL) {
-        return NULL;
-    }
-    Py_DECREF(result);
-    Py_RETURN_NONE;
-}
-
-static void
-region_finalize(PyObject *op)
-{
-    RegionObject *self = (RegionObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (wi_bytes_is_open(op)) {
-        wi_warn_unclosed(op);
-    }
-    self->finalised = 1;
-    /* In a cycle with a memoryview it is still exported. */
-    wi_bytes_close_later(op, region_let_go);
-    PyErr_Restore(type, value, traceback);
-}
-
 int
 wi_region_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -247,22 +211,6 @@ region_get_access(PyObject *op, void *Py_UNUSED(closure))
     return PyUnicode_FromString(wi_region_access_name(self->access));
 }
 
-static PyObject *
-region_get_address(PyObject *op, void *Py_UNUSED(closure))
-{
-    RegionObject *self = (RegionObject *)op;
-    if (wi_bytes_check_open(op) < 0) {
-        return NULL;
-    }
-    return PyLong_FromVoidPtr(self->bytes.base);
-}
-
-static PyObject *
-region_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(!wi_bytes_is_open(op));
-}
-
 PyObject *
 wi_region_get_size(PyObject *op, void *offset)
 {
@@ -286,14 +234,8 @@ region_get_file_backed(PyObject *op, void *Py_UNUSED(closure))
 static PyGetSetDef region_getset[] = {
     {"access", region_get_access, NULL,
      "'read', 'readwrite' or 'copy' (writes stay in this process).", NULL},
-    {"address", region_get_address, NULL,
-     "The address of the first byte in this process.", NULL},
-    {"closed", region_get_closed, NULL, "Whether close() was called.", NULL},
     {"file_backed", region_get_file_backed, NULL,
      "Whether a file is behind the memory (or it cannot be told).", NULL},
-    {"size", wi_region_get_size, NULL,
-     "How many bytes may be used, as asked for (see size_is_exact).",
-     (void *)offsetof(RegionObject, bytes.size)},
     {"mapped_size", wi_region_get_size, NULL,
      "How many bytes follow address up to the end of the last page.",
      (void *)offsetof(RegionObject, mapped)},
@@ -324,8 +266,6 @@ static PyMethodDef region_methods[] = {
     {"flush", REGION_FAST(region_flush), METH_FASTCALL | METH_KEYWORDS,
      region_flush_doc},
     {"close", region_close, METH_NOARGS, region_close_doc},
-    {"__enter__", region_enter, METH_NOARGS, NULL},
-    {"__exit__", region_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -334,15 +274,10 @@ PyDoc_STRVAR(
     "A run of mapped memory: what SharedMapping and its views share.");
 
 static PyType_Slot region_slots[] = {
-    {Py_tp_doc, (void *)region_doc},
-    {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, region_finalize},
-    {Py_tp_traverse, wi_region_traverse},
-    {Py_tp_repr, region_repr},
-    {Py_tp_methods, region_methods},
-    {Py_tp_members, region_members},
-    {Py_tp_getset, region_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)region_doc},      {Py_tp_new, wi_no_new},
+    {Py_tp_traverse, wi_region_traverse}, {Py_tp_repr, region_repr},
+    {Py_tp_methods, region_methods},      {Py_tp_members, region_members},
+    {Py_tp_getset, region_getset},        {0, NULL},
 };
 
 static PyType_Spec region_spec = {

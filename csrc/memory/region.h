@@ -31,7 +31,6 @@ typedef struct {
     Py_ssize_t views;   /* open MappingViews of this mapping: pins too */
     char access;        /* REGION_READ, _WRITE or _COPY */
     char created;       /* the section did not exist before */
-    char finalised;     /* the finaliser ran: the release is the last */
     char exact;         /* size is what was asked for, not whole pages */
     uint32_t header;    /* bytes of the header in front, 0 without one */
     uint64_t payload;   /* bytes behind it, as it says */
@@ -48,6 +47,9 @@ PyObject *wi_region_raise(RegionObject *self, DWORD err, const char *api);
 /* Unmap and close everything; the caller has checked that nothing is pinned.
  * ERROR_SUCCESS, or the first error with the call that failed in *api. */
 DWORD wi_region_release(RegionObject *self, const char **api);
+
+/* What the type's bytes.release is: the same, without an error. */
+void wi_region_let_go(PyObject *op);
 
 /* One of the region's sizes, whose offset in the struct is the closure: 0 once
  * it is closed. */

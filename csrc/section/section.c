@@ -407,7 +407,7 @@ section_close(PyObject *op, PyObject *ignored)
 {
     WI_UNUSED(ignored);
     SectionObject *self = (SectionObject *)op;
-    if (self->module == NULL) {
+    if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
     }
     if (wi_bytes_check_unpinned(op) < 0) {
@@ -430,35 +430,18 @@ section_clear(PyObject *op)
     return 0;
 }
 
-/* Let go of the DLL, now or when the last buffer of it goes. */
 static void
-section_orphan(PyObject *op)
+section_let_go(PyObject *op)
 {
     SectionObject *self = (SectionObject *)op;
-    if (self->bytes.pins > 0) {
-        self->bytes.orphan = section_orphan;
-        return;
-    }
-    self->bytes.orphan = NULL;
     DWORD err = section_release(self);
     if (err != ERROR_SUCCESS) {
         wi_raise(err, "FreeLibrary", self->path);
         PyErr_WriteUnraisable(op);
     }
-    section_clear(op); /* nobody else does where there is no cycle */
-}
-
-static void
-section_finalize(PyObject *op)
-{
-    SectionObject *self = (SectionObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (self->bytes.base != NULL) { /* not while load() fails */
-        wi_warn_unclosed(op);
+    if (self->bytes.finalised) { /* nothing else does without a cycle */
+        section_clear(op);
     }
-    section_orphan(op);
-    PyErr_Restore(type, value, traceback);
 }
 
 static int
@@ -566,6 +549,7 @@ section_load(PyObject *cls, PyObject *args)
     if (self == NULL) {
         goto done;
     }
+    self->bytes.release = section_let_go;
     self->path = Py_NewRef(path);
     self->symbol = Py_NewRef(symbol);
     DWORD failed;
@@ -605,7 +589,7 @@ section_repr(PyObject *op)
     if (self->path == NULL || self->symbol == NULL) { /* finalised */
         return PyUnicode_FromString("<SharedSection closed>");
     }
-    if (self->bytes.base == NULL) {
+    if (!wi_bytes_is_open(op)) {
         return PyUnicode_FromFormat("<SharedSection %R of %R closed>",
                                     self->symbol, self->path);
     }
@@ -633,16 +617,6 @@ section_image(PyObject *op, PyObject *ignored)
 }
 
 static PyObject *
-section_get_address(PyObject *op, void *closure)
-{
-    WI_UNUSED(closure);
-    if (wi_bytes_check_open(op) < 0) {
-        return NULL;
-    }
-    return PyLong_FromVoidPtr(((SectionObject *)op)->bytes.base);
-}
-
-static PyObject *
 section_get_module(PyObject *op, void *closure)
 {
     WI_UNUSED(closure);
@@ -650,20 +624,6 @@ section_get_module(PyObject *op, void *closure)
         return NULL;
     }
     return PyLong_FromVoidPtr(((SectionObject *)op)->module);
-}
-
-static PyObject *
-section_get_size(PyObject *op, void *closure)
-{
-    WI_UNUSED(closure);
-    return PyLong_FromSsize_t(((SectionObject *)op)->bytes.size);
-}
-
-static PyObject *
-section_get_closed(PyObject *op, void *closure)
-{
-    WI_UNUSED(closure);
-    return PyBool_FromLong(((SectionObject *)op)->bytes.base == NULL);
 }
 
 static PyObject *
@@ -730,13 +690,8 @@ static PyMemberDef section_members[] = {
 };
 
 static PyGetSetDef section_getset[] = {
-    {"address", section_get_address, NULL,
-     "Where the variable is in this process.", NULL},
     {"module", section_get_module, NULL, "The DLL's module handle (HMODULE).",
      NULL},
-    {"size", section_get_size, NULL, "Bytes of the variable; 0 when closed.",
-     NULL},
-    {"closed", section_get_closed, NULL, "Whether close() was called.", NULL},
     {"readonly", section_get_readonly, NULL,
      "Whether the section is shared without the right to write.", NULL},
     {"created", section_get_created, NULL,
@@ -756,7 +711,6 @@ static PyGetSetDef section_getset[] = {
 static PyType_Slot section_slots[] = {
     {Py_tp_doc, "A variable in a shared section of a DLL."},
     {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, section_finalize},
     {Py_tp_traverse, section_traverse},
     {Py_tp_clear, section_clear},
     {Py_tp_repr, section_repr},

@@ -19,10 +19,13 @@ from conftest import handle_count
 
 from winipc import (
     Event,
+    GlobalMemory,
     MappingView,
+    MemoryKind,
     MemoryType,
     RemoteProcess,
     SharedMapping,
+    SharedSection,
     Snapshot,
     _core,
 )
@@ -169,6 +172,42 @@ def test_closed_is_closed_while_the_memory_stays(by_view: bool) -> None:
     kept[9] = 1
     kept.release()
     m.close()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GlobalMemory(100),
+        lambda: GlobalMemory(100, kind=MemoryKind.VIRTUAL),
+        SharedSection.load,
+    ],
+    ids=["heap", "pages", "section"],
+)
+def test_all_memory_ends_in_the_same_way(
+    make: Callable[[], GlobalMemory | SharedSection],
+) -> None:
+    """With a view alive: `with` closes, an exception passes, close() is refused."""
+    with make() as memory:
+        kept = memoryview(memory)
+    assert (memory.closed, memory.size) == (True, 0)
+    assert "closed" in repr(memory)
+    for use in (memory.read, memory.__enter__, lambda: memory.address):
+        with pytest.raises(ValueError, match="closed"):
+            use()  # type: ignore[operator]
+    kept[9] = 1
+    assert kept[9] == 1
+    memory.close()
+    kept.release()
+
+    memory = make()
+    kept = memoryview(memory)
+    with pytest.raises(BufferError) as refused:
+        memory.close()
+    assert "memoryview of" in refused.value.__notes__[0]
+    with pytest.raises(KeyError) as caught, memory:
+        raise KeyError("mine")
+    assert "1 buffer of it" in caught.value.__notes__[0]
+    kept.release()
 
 
 def test_a_view_and_a_snapshot_outlive_the_with_block(unique_name: str) -> None:

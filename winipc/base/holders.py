@@ -8,13 +8,35 @@ from typing import Any
 
 from winipc.errors import add_hint
 
-__all__ = ["name_holders"]
+__all__ = ["Held"]
 
 #: Of code whose variables are not in a dictionary (inspect.CO_OPTIMIZED).
 _CO_OPTIMIZED = 1
 
 
-def name_holders(error: BufferError, memory: Any) -> None:
+class Held:
+    """First among the bases of memory that memoryviews and arrays may hold."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Let go of the memory and of all that the object owns; twice is harmless.
+
+        Raises:
+            BufferError: The memory is in use by a memoryview, an array, a view, a
+                snapshot, or a call in another thread. The message counts them, and
+                a note names those that can be found. (`with` leaves it to them.)
+
+        Win32: UnmapViewOfFile, CloseHandle, GlobalFree, VirtualFree, FreeLibrary.
+        """
+        try:
+            super().close()  # type: ignore[misc]
+        except BufferError as error:
+            _name_holders(error, self)
+            raise
+
+
+def _name_holders(error: BufferError, memory: Any) -> None:
     """Tell in a hint what uses `memory`, as far as it can be found.
 
     Looks at every object of the process, so it is for errors only.

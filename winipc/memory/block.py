@@ -7,6 +7,7 @@ import operator
 from typing import TYPE_CHECKING, Self, SupportsIndex
 
 from winipc import _core
+from winipc.base.holders import Held
 from winipc.base.shown import Shown
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class MemoryKind(enum.IntEnum):
     """VirtualAlloc: whole pages of their own."""
 
 
-class GlobalMemory(_core.GlobalMemory, Shown):
+class GlobalMemory(Held, _core.GlobalMemory, Shown):
     """A block of this process's memory with an address to hand over.
 
     `source` is a size in bytes (the block is zeroed) or anything with the

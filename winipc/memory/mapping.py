@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
-from winipc.base.holders import name_holders
+from winipc.base.holders import Held
 from winipc.base.privilege import privilege
 from winipc.base.shown import Shown
 from winipc.base.transfer import travels_by_handle
@@ -129,7 +129,7 @@ class _TypedMemory(Shown):
             raise
 
 
-class MappingView(_core.MappingView, _TypedMemory):
+class MappingView(Held, _core.MappingView, _TypedMemory):
     """One more view of a mapping, made by `SharedMapping.view()`.
 
     It is used like the mapping itself, and keeps it from `close`.
@@ -137,19 +137,8 @@ class MappingView(_core.MappingView, _TypedMemory):
 
     __slots__ = ()
 
-    def close(self) -> None:
-        """As `SharedMapping.close`, for this view.
 
-        Win32: UnmapViewOfFile.
-        """
-        try:
-            super().close()
-        except BufferError as error:
-            name_holders(error, self)
-            raise
-
-
-class SharedMapping(_core.SharedMapping, _TypedMemory):
+class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
     """Memory that several processes see at once.
 
     Made by `create`, `open`, `wait_for` or `from_handle`; closed by `close` or at the
@@ -376,22 +365,6 @@ class SharedMapping(_core.SharedMapping, _TypedMemory):
         if name is None:
             travels_by_handle(cls)
         return adopted
-
-    def close(self) -> None:
-        """Unmap the memory and close the handle; twice is harmless.
-
-        Raises:
-            BufferError: The memory is in use by a memoryview, an array, a view, a
-                snapshot, or a call in another thread. The message counts them, and
-                a note names those that can be found. (`with` leaves it to them.)
-
-        Win32: UnmapViewOfFile, CloseHandle.
-        """
-        try:
-            super().close()
-        except BufferError as error:
-            name_holders(error, self)
-            raise
 
     def view(
         self, offset: int = 0, size: int | None = None, *, access: Access | None = None

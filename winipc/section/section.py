@@ -36,7 +36,7 @@ from typing import Self
 
 from winipc import _core
 from winipc._core import SectionError
-from winipc.base.closing import Closing
+from winipc.base.holders import Held
 from winipc.base.shown import Shown
 from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
@@ -51,7 +51,7 @@ ERROR_BAD_EXE_FORMAT = 193
 BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
 
 
-class SharedSection(_core.SharedSection, Shown, Closing):
+class SharedSection(Held, _core.SharedSection, Shown):
     """A variable in a shared section of a DLL, as memory.
 
     It has the buffer protocol (memoryview, NumPy, struct, ctypes), items and
