@@ -53,9 +53,10 @@ def search(
         head = _QUERY.pack(hwnd, reply_id, flags, offset, most)
         return head + text.encode("utf-16-le") + b"\0\0"
 
-    answer = winipc.call(
-        (window_class, None), query, id=QUERY_W, reply_id=reply_id, timeout=timeout
-    )
+    window = winipc.find_window(class_name=window_class)
+    if window is None:
+        raise FileNotFoundError("Everything does not run")
+    answer = winipc.call(window, query, id=QUERY_W, reply_id=reply_id, timeout=timeout)
     return list(read_list(answer))
 
 

@@ -129,8 +129,10 @@ def test_everything_server_answers_a_client_in_c(
         start_peer("asking.exe", "search", unique_name, 2).expect("1 9")
         for id in (1, 18, 0):
             start_peer("asking.exe", "search", unique_name, id).expect("0")
+        window = winipc.find_window(class_name=unique_name)
+        assert window is not None
         with pytest.raises(ConnectionRefusedError):
-            winipc.call((unique_name, None), b"", id=1, timeout=None)
+            winipc.call(window, b"", id=1, timeout=None)
 
 
 def test_everything_client_and_server(unique_name: str) -> None:

@@ -29,9 +29,9 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     found = find_windows(
-        arguments.class_name,
-        arguments.title,
-        arguments.pid,
+        title=arguments.title,
+        class_name=arguments.class_name,
+        pid=arguments.pid,
         message_only=arguments.message_only,
         visible=True if arguments.visible else None,
     )
