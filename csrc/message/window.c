@@ -507,7 +507,7 @@ PyDoc_STRVAR(
     window_receive_doc,
     "receive($self, timeout=None)\n--\n\n"
     "Wait for the next message and take it.\n\n"
-    "timeout is in seconds; None waits for ever.\n\n"
+    "timeout is in seconds; None waits forever.\n\n"
     "Raises TimeoutError (winerror 1460) when none came in time, and\n"
     "ValueError when the window is closed and all that it had taken\n"
     "was received. Several threads may receive at once.\n\n"

@@ -325,7 +325,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     def reply(self, answer: int = 1) -> bool:
         """In a handler: answer now, and go on working; the sender is free.
 
-        What the handler returns does not count then. False when nobody waits
+        What the handler returns does not count then. False when no sender waits
         for an answer (a posted message, a second reply, a sender on this very
         thread).
 
