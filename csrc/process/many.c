@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 /* Reading over a gap of this size is cheaper than a second call. Less than a
- * page: no page is touched of which nobody has asked for a byte. */
+ * page: only pages with a requested byte are touched. */
 #define MANY_GAP ((size_t)WI_PAGE - 1)
 
 /* Bytes that one call reads, unless a single request is larger: memory that

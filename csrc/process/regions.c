@@ -6,7 +6,7 @@
  *         with process.protect(block.address, 4096, PAGE_READONLY):
  *             ...
  *
- * Owner: nobody here; RemoteBlock frees what it allocates. Thread: any. GIL: given
+ * Owner: RemoteBlock frees what it allocates; nothing is kept here. Thread: any. GIL: given
  * up for each call. Methods of RemoteProcess: process.c has their docs. */
 #include "base/handles.h"
 #include "base/nt.h"

@@ -1,6 +1,6 @@
 /* wine.c: what only Wine needs; Windows asks the one question and goes on.
  *
- * Wine differs in two ways. ReadProcessMemory gives pages that nobody may read,
+ * Wine differs in two ways. ReadProcessMemory also reads protected pages,
  * so that VirtualQueryEx has to be asked before each access. And a thread of the
  * target does the work of VirtualQueryEx and its relatives: when the target is
  * killed at that moment, the call may never return (Wine 8.0: about one kill in

@@ -63,7 +63,7 @@ def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
     """What of `theirs` stands in the way of `mine`."""
     hints: list[str] = []
     if pid in (0, 4):
-        hints.append("it is a part of the system itself, which nobody can open")
+        hints.append("it is a part of the system itself, which no process can open")
     if theirs.protected:
         hints.append("it is a protected process: no privilege opens it for memory")
     if theirs.integrity is not None and (mine.integrity or 0) < theirs.integrity:

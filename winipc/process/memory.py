@@ -31,7 +31,7 @@ class RemoteBlock:
     """Memory that this process has allocated in another one.
 
     Freed by `close` or at the end of `with`, exactly once, also when two
-    threads close it; `detach` hands it over, and then nobody here frees it.
+    threads close it; `detach` hands it over to the target, which has to free it.
     """
 
     __slots__ = ("__weakref__", "_address", "_lock", "_process", "_size")
@@ -100,7 +100,7 @@ class RemoteBlock:
             self._process.close()
 
     def detach(self) -> int:
-        """Hand it over: return its address; nobody here will free it."""
+        """Hand it over to the target: return its address, and never free it."""
         address = self._take()
         if address is None:
             raise ValueError("RemoteBlock is closed")

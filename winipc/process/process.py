@@ -124,7 +124,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
             for hint in explain_denied(pid, access):
                 add_hint(error, hint)
             raise
-        # A process that has exited can be opened as long as somebody has a
+        # A process that has exited can be opened as long as any process has a
         # handle to it; its exit code is still there, its memory is not.
         if ProcessAccess(access) & _USES_MEMORY and not process.alive:
             process.close()
@@ -447,8 +447,8 @@ class RemoteProcess(_core.RemoteProcess, Shown):
         the target has a handle and no byte that was looked at speaks against it;
         or, where it has none, of which the same bytes speak for it. Windows does
         not tell the section behind a view, so a copy of the same bytes is listed
-        too; a section that nobody has a handle of any more, that of another
-        session, or that may not be opened, is not.
+        too; a section without any handle left, of another session, or that may
+        not be opened, is not.
 
         Raises:
             ProcessLookupError: the target has exited.
