@@ -105,21 +105,30 @@ def test_watch_ends_when_it_is_closed_between_look_and_wait(
 
 @pytest.mark.parametrize("interval", [0.001, 3600])
 def test_a_watch_is_ended_by_closing_its_process_object(
-    process: RemoteProcess, target: Target, interval: float
+    process: RemoteProcess,
+    target: Target,
+    interval: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By another thread, at any moment: it is not refused, and the loop ends."""
+    """By another thread, while it waits: it is not refused, and the loop ends."""
     watch = process.watch(target.where("point"), 1, interval)
     ended = threading.Event()
-    began = threading.Event()
+    waits = threading.Event()
+    wait = RemoteProcess.wait
+
+    def told(self: RemoteProcess, timeout: float | None = None) -> int:
+        waits.set()
+        return wait(self, timeout)
+
+    monkeypatch.setattr(RemoteProcess, "wait", told, raising=False)
 
     def loop() -> None:
-        began.set()
         assert list(watch) == []
         ended.set()
 
     thread = threading.Thread(target=loop)
     thread.start()
-    began.wait(60)
+    assert waits.wait(60)
     process.close()
     assert ended.wait(60)
     thread.join(60)
