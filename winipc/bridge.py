@@ -35,7 +35,7 @@ _DEFAULT_SIZE = 4096
 _SHM = "Z:\\dev\\shm\\"
 _LINUX_SHM = "/dev/shm/"
 
-#: Reading, writing and deleting for the owner and nobody else, which Wine turns into
+#: Reading, writing and deleting for the owner alone, which Wine turns into
 #: mode 0600. The owner in it is SYSTEM, as Wine gives what the user, or a group of
 #: the user's, may do to the Unix group as well; on Linux the file is the user's.
 _PRIVATE = "O:SYD:P(A;;0x13019f;;;SY)"

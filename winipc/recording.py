@@ -26,7 +26,7 @@ _RUN = struct.Struct("<II")  # bytes to leave as they are, bytes that follow
 _DEFLATED = 1
 _END = 2
 
-#: More is no mapping of anybody's, and a file that says so is no recording.
+#: No mapping is larger, and a file that says so is no recording.
 _MOST_BYTES = 1 << 32
 _MOST_NAME = 4096
 
@@ -151,7 +151,7 @@ class RecordingReader(Closing):
     """Reads a recording; iterate over it for its frames.
 
     A recording that was cut off gives the frames that are whole; `complete` then
-    is False. The file may be anybody's: nothing in it is believed unchecked.
+    is False. The file may be hostile: everything in it is checked.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

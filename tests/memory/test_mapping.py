@@ -304,6 +304,19 @@ def test_wait_finds_and_gives_up(unique_name: str) -> None:
 # ------------------------------------------------------------------- names and security
 
 
+@pytest.mark.parametrize("timeout", [float("nan"), -1, -0.001])
+@pytest.mark.parametrize("cls", [SharedMapping, LockedMapping])
+def test_nan_and_negative_timeouts_are_refused(
+    cls: type[SharedMapping], timeout: float, unique_name: str
+) -> None:
+    """NaN would never end, and a negative time is a mistake."""
+    with pytest.raises(ValueError, match="timeout"):
+        cls.wait_for(unique_name, timeout)
+    locked = LockedMapping.create(unique_name, 10)
+    with locked, pytest.raises(ValueError, match="timeout"):
+        locked.wait_for_change(timeout)
+
+
 def test_name_of_another_kind_is_told(unique_name: str) -> None:
     """An event has the name: error 6, and a hint that says so."""
     with Event.create(unique_name):

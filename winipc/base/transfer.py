@@ -38,7 +38,7 @@ def travels_by_handle(cls: type[HandleOwner]) -> None:
     """Let multiprocessing pickle the unnamed objects of this class.
 
     Called when the first one is made, and not at import, which would load
-    multiprocessing for everybody.
+    multiprocessing for every user.
     """
     from multiprocessing.reduction import ForkingPickler
 
@@ -71,7 +71,7 @@ def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:
     try:
         return cls.from_handle(handle, **how)
     except BaseException:
-        _core._close_handle(handle)  # nobody else knows it
+        _core._close_handle(handle)  # no other code knows it
         raise
 
 

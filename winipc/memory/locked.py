@@ -317,7 +317,7 @@ class LockedMapping(SharedMapping):
     async def wait_for_change_async(
         self, timeout: float | None = None, *, since: int | None = None
     ) -> bool:
-        """`wait_for_change` for an asyncio task; nobody polls.
+        """`wait_for_change` for an asyncio task; it does not poll.
 
         Win32: CreateEventExW, WaitForMultipleObjects
         """

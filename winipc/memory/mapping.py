@@ -194,7 +194,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
             reserve: Only reserve addresses; `commit` makes bytes usable later.
             large_pages: Use large pages; Windows gives whole ones.
             header: Put a small header in front, which tells openers the exact size,
-                the version of its layout and who made it (`include/winipc.h`).
+                the version of its layout and its creator (`include/winipc.h`).
 
         Raises:
             FileExistsError: The name is taken (winerror 183), or that of a mapping
@@ -309,8 +309,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
 
         Raises:
             TimeoutError: The name did not appear (winerror 1460).
-            OSError: As `open` does for everything but a missing name; a name that
-                cannot be is a FileNotFoundError (winerror 3).
+            OSError: What `open` raises, except for a missing name; a name that is not
+                valid is a FileNotFoundError (winerror 3).
 
         Win32: OpenFileMappingW, MapViewOfFile.
         """
@@ -391,7 +391,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         """Give another process a handle of its own, and return its value there.
 
         Tell the process the number; it calls `from_handle`. The memory lives as
-        long as anybody has a handle or a view.
+        long as any process has a handle or a view.
 
         Args:
             process: A process id, or a `RemoteProcess`.
