@@ -95,10 +95,7 @@ def serve(
     items: list[Found], window_class: str = WINDOW_CLASS
 ) -> winipc.CopyDataWindow:
     """Answer queries for names that contain a text, as Everything does."""
-    # The handler refuses queries that are not known, so that no client waits.
-    window = winipc.CopyDataWindow.create(
-        "", class_name=window_class, handler=lambda message: 0
-    )
+    window = winipc.CopyDataWindow.create("", class_name=window_class)
 
     @window.on(QUERY_W)
     def query(message: winipc.Message) -> int:

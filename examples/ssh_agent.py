@@ -31,12 +31,7 @@ FAILURE, REQUEST_IDENTITIES, IDENTITIES_ANSWER = 5, 11, 12
 
 def serve(answer: Callable[[bytes], bytes], name: str = NAME) -> winipc.CopyDataWindow:
     """Open an agent: `answer` gets a request (without length) and answers it."""
-    window = winipc.CopyDataWindow.create(
-        name,
-        class_name=name,
-        max_message=1024,
-        handler=lambda message: 0,  # refuses what is no request
-    )
+    window = winipc.CopyDataWindow.create(name, class_name=name, max_message=1024)
 
     @window.on(COPYDATA_ID, decode=decoders.ansi)
     def request(message: winipc.Message, mapping_name: str) -> int:

@@ -86,9 +86,9 @@ def test_a_title_that_is_taken_is_refused_unless_asked_for(
     title = [unique_name] if command == "listen" else ["--title", unique_name]
     if command == "receive":
         title += ["--mapping", unique_name]
-    with winipc.CopyDataWindow.create(unique_name) as window:
+    with winipc.CopyDataWindow.create(unique_name):
         line = failure(command, *title, "--count", "0")
-        assert f"window {window.hwnd:#x} of process {os.getpid()}" in line
+        assert "there is a window with this title" in line
         assert run_winipc(command, *title, "--count", "0", "--exist-ok").stdout == b""
     assert run_winipc(command, *title, "--count", "0").stdout == b""
 

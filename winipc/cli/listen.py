@@ -15,7 +15,6 @@ from winipc.cli.options import (
     number32,
 )
 from winipc.cli.output import note, print_json, print_line
-from winipc.exchange.receiver import require_free_title
 from winipc.message import CopyDataWindow, Message
 
 __all__ = ["add"]
@@ -50,16 +49,13 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     form = "json" if arguments.json else arguments.format
-    if not arguments.exist_ok:
-        require_free_title(arguments.title)
     with CopyDataWindow.create(
         arguments.title,
         class_name=arguments.class_name,
         messages=[_message(text) for text in arguments.message],
         max_message=arguments.max_message,
+        exist_ok=arguments.exist_ok,
     ) as window:
-        if not arguments.exist_ok:
-            require_free_title(arguments.title, window.hwnd)
         note(f"listening as {arguments.title!r}, window {window.hwnd:#x}, Ctrl+C ends")
         for _ in counted(arguments.count):
             try:

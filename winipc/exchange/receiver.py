@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, wait_until
 from winipc.base.shown import Shown
-from winipc.base.winerror import ERROR_ALREADY_EXISTS
 from winipc.exchange.transport import (
     BARRIER,
     BUSY,
@@ -24,7 +23,7 @@ from winipc.exchange.transport import (
     Transport,
 )
 from winipc.memory.mapping import SharedMapping
-from winipc.message import CopyDataWindow, Message, find_windows, register_message
+from winipc.message import CopyDataWindow, Message, register_message
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 
@@ -154,8 +153,6 @@ class Receiver(Shown, Closing):
         self._takers: dict[int, Callable[[int, int], Delivery]] = {}
         self._barrier = register_message(BARRIER)
         chosen = {Transport(transport) for transport in transports}
-        if not exist_ok:
-            require_free_title(title)
         try:
             if Transport.MAPPING in chosen:
                 self._mapping = _receivers_mapping(mapping, mapping_size)
@@ -177,15 +174,10 @@ class Receiver(Shown, Closing):
                 handler=self._handle,
                 messages=(*self._takers, self._barrier),
                 max_message=max_message,
+                exist_ok=exist_ok,
             )
         except BaseException:
             self._let_go()
-            raise
-        try:
-            if not exist_ok:
-                require_free_title(title, self.window.hwnd)
-        except BaseException:
-            self.close()
             raise
 
     def _answer_to(
@@ -386,21 +378,3 @@ def _receivers_mapping(name: str, size: int) -> SharedMapping:
         return SharedMapping.create(name, size)
     except FileExistsError:
         return SharedMapping.open(name)
-
-
-def require_free_title(title: str, own: int = 0) -> None:
-    """Raise FileExistsError when a window other than `own` has this title.
-
-    Senders find a receiver by its title alone, and Windows lets many windows have it.
-    """
-    if not title:
-        return
-    for window in find_windows(title=title):
-        if window.hwnd != own:
-            raise FileExistsError(
-                0,
-                f"window {window.hwnd:#x} of process {window.pid} has this title: "
-                "senders would find either",
-                title,
-                ERROR_ALREADY_EXISTS,
-            )
