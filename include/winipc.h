@@ -27,8 +27,8 @@
  * mapping; the bytes that users share follow at `header_size`. Windows knows
  * the size of a mapping in whole pages only: `size` is the exact one.
  *
- * The creator writes `magic` last and with release semantics: who reads it
- * (with acquire semantics) and finds WINIPC_MAPPING_MAGIC finds the rest. A
+ * The creator writes `magic` last and with release semantics: a program that
+ * reads it with acquire semantics and finds WINIPC_MAPPING_MAGIC finds the rest. A
  * magic of 0 means not yet, or a creator that died before it was ready.
  */
 
@@ -98,7 +98,7 @@ winipc_mapping_header_fault(const winipc_mapping_header *copy, uint64_t mapped)
 #define WINIPC_INLINE static __forceinline
 #define WINIPC_FUNC static
 #pragma warning(push)
-#pragma warning(disable : 4505) /* a static function nobody here calls */
+#pragma warning(disable : 4505) /* an unused static function */
 #else
 #define WINIPC_INLINE static inline
 #define WINIPC_FUNC static inline
@@ -613,7 +613,7 @@ winipc_ring_drop(winipc_ring *ring, uint64_t length, uint64_t *dropped)
             return result;
         }
         if (moved != 0 && (int64_t)(ring->head_seen - moved) < 0) {
-            /* Nobody but a vandal puts it back, and could for ever. */
+            /* Only a hostile peer puts it back, and could do so forever. */
             return winipc_ring_corrupt(ring, "head");
         }
         if (end - ring->head_seen <= ring->capacity) {
@@ -1118,7 +1118,7 @@ winipc_channel_may_look(winipc_channel *ch, int side)
 WINIPC_FUNC int
 winipc_channel_wait_data(winipc_channel *ch, uint32_t ms)
 {
-    /* Members before tail: who is seen to have left has stored its tail. */
+    /* Members before tail: a member that has left has stored its tail. */
     int result = winipc_channel_producers(
         ch, ms == 0 && winipc_channel_may_look(ch, 1));
     if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
@@ -1203,9 +1203,9 @@ winipc_channel_inherit_lock(winipc_channel *ch)
     return winipc_ring_steal(&ch->ring, owner);
 }
 
-/* The lock is somebody's. 1 if it is ours after at most ms, 0 if not, -1
- * if it is corrupt; *slept is what the sleep came to. Who may not wait asks
- * at once whether its owner is dead: nobody else may ever do. */
+/* Another producer has the lock. 1 if it is ours after at most ms, 0 if not,
+ * -1 if it is corrupt; *slept is what the sleep came to. A call that may not
+ * wait looks at once whether the owner is dead: there may never be another. */
 WINIPC_FUNC int
 winipc_channel_queue_for_lock(winipc_channel *ch, uint32_t ms, int *slept)
 {
@@ -1305,7 +1305,7 @@ winipc_channel_slice(uint32_t timeout_ms, uint64_t began)
                                                : WINIPC_SLICE_MS;
 }
 
-/* The moment now, where somebody will ask: clocks cost more than a send. */
+/* The moment now, if the time-out needs it: clocks cost more than a send. */
 WINIPC_INLINE uint64_t
 winipc_channel_began(uint32_t timeout_ms)
 {
@@ -1606,9 +1606,9 @@ winipc_os_signal(winipc_channel *ch, int which)
 /* How long to spin adapts to what spinning was good for. A wait that ended
  * within a few times the longest spin would have been, or nearly was, caught
  * by spinning, so the next spin is long again: if both sides gave up earlier
- * than the other one takes to wake up, both would sleep for ever after. Waits
+ * than the other one takes to wake up, both would sleep ever after. Waits
  * that take long make it shorter, down to the first look alone: on few
- * processors, a spin after the answer takes one from who is to read it. */
+ * processors, a spin after the answer takes one from the peer that reads it. */
 #define WINIPC_SPIN_MAX_US 100u
 
 WINIPC_FUNC void
@@ -1672,7 +1672,7 @@ winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms)
 #define WINIPC_EVENT_ACCESS (SYNCHRONIZE | EVENT_MODIFY_STATE)
 #endif
 
-/* Give everything back. The channel lives as long as somebody has it open. */
+/* Give everything back. The channel lives as long as a process has it open. */
 WINIPC_FUNC void
 winipc_channel_close(winipc_channel *ch)
 {
@@ -1863,9 +1863,9 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
 /* ================================================================ the lock ===
  *
  * A lock that lives in shared memory: 32 zeroed bytes at an address that is a
- * multiple of 8 are a free one, and nothing has to be made. Where nobody else
- * wants it, taking and giving it is one interlocked instruction each; there
- * is a kernel object only while somebody waits.
+ * multiple of 8 are a free one, and nothing has to be made. While no other
+ * thread wants it, taking and giving it is one interlocked instruction each; there
+ * is a kernel object only while a thread waits.
  *
  * THE LAYOUT is winipc_lock_word. `word` is 0 while the lock is free; else
  *
@@ -1877,7 +1877,7 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
  *
  * `depth` is how often the
  * owner has taken it again, and only the owner touches it. `key` is 0 until
- * somebody first waits, who then puts a random number there: the auto-reset
+ * a thread first waits, which puts a random number there: the auto-reset
  * event "Global\winipc.lock.<key as 16 hex digits>" is what they sleep on.
  *
  * THE PROTOCOL, and why its memory order is enough.
@@ -1885,13 +1885,13 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
  *  1. Who owns the lock is decided by one word that is changed by CAS only.
  *     Taking it is a CAS that reads what giving it back wrote, by CAS too:
  *     that pair (release, acquire) orders all that the owners did between.
- *  2. No wake-up is lost. Who waits sets WANTED by CAS on the owner's very
+ *  2. No wake-up is lost. A waiter sets WANTED by CAS on the owner's very
  *     word, before it sleeps; giving the lock back is a CAS that either sees
  *     WANTED, and the event is set, or fails and tries again, or came first,
  *     and then the CAS of the waiter fails and it looks again. The event
  *     keeps a signal that comes before the sleep.
- *  3. One signal wakes one waiter, and the others must not be forgotten: who
- *     has slept takes the lock with WANTED set, or sets WANTED again before
+ *  3. One signal wakes one waiter, and the others must not be forgotten: one
+ *     that has slept takes the lock with WANTED set, or sets WANTED again before
  *     it sleeps or gives up. A waiter that is killed between its waking and
  *     that leaves the others to the end of their slice (WINIPC_SLICE_MS), as
  *     does an owner killed between giving it back and setting the event.
@@ -1944,7 +1944,7 @@ winipc_lock_id(uint32_t thread, uint64_t random)
 typedef struct winipc_lock {
     winipc_lock_word *shared;
     SECURITY_ATTRIBUTES *security; /* of the event, or NULL */
-    PVOID volatile event;          /* NULL until somebody waits */
+    PVOID volatile event;          /* NULL until a thread waits */
     int one_cpu;                   /* yield, do not spin */
 } winipc_lock;
 
@@ -1995,8 +1995,8 @@ winipc_lock_again(winipc_lock *lock, uint64_t word, uint64_t me)
     return WINIPC_FULL;
 }
 
-/* Take it without waiting or looking after its owner. OK; FULL: somebody has
- * it; CORRUPT; FAILED. */
+/* Take it without waiting or looking after its owner. OK; FULL: another thread
+ * has it; CORRUPT; FAILED. */
 WINIPC_INLINE int
 winipc_lock_try(winipc_lock *lock)
 {

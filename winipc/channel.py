@@ -1,7 +1,7 @@
 """Channel: messages from one process to another at the speed of memory.
 
-One process makes it, others open it by name; who receives first is the receiver,
-who sends is a sender::
+One process makes it, others open it by name. The first process that receives is the
+receiver; those that send are senders::
 
     with Channel.create("prices", 1 << 20) as channel:   # in one process
         for message in channel:
@@ -78,7 +78,7 @@ class Channel(_core.Channel, Closing):
     ) -> Self:
         """Make a channel of `capacity` bytes, a power of two from 256 to 1 GiB.
 
-        Without a name it gets one that nobody else has. `overflow` says what `send`
+        Without a name it gets one that is not in use. `overflow` says what `send`
         does when the ring is full: wait ("block"), raise TimeoutError at once
         ("refuse", where no timeout is given), or forget the oldest messages
         ("drop_oldest"). A message occupies 8 bytes plus its length, rounded up to a
@@ -147,7 +147,7 @@ class Channel(_core.Channel, Closing):
     def wait_for(
         cls, name: str, timeout: float | None = None, *, role: Role | None = None
     ) -> Self:
-        """Open the channel of this name as soon as somebody makes it.
+        """Open the channel of this name as soon as it is made.
 
         Raises TimeoutError (winerror 1460), and what `open` raises; of
         FileNotFoundError only that of a name that cannot be (winerror 3).
@@ -156,7 +156,7 @@ class Channel(_core.Channel, Closing):
         """
         found = wait_until_made(lambda: cls.open(name, role=role), timeout)
         if found is None:
-            raise TimeoutError(0, "nobody made the channel in time", name, 1460)
+            raise TimeoutError(0, "the channel was not made in time", name, 1460)
         return found
 
     def _take(self, role: Role | None) -> None:

@@ -180,8 +180,7 @@ gate_try(channel_gate *gate)
     return InterlockedCompareExchange(&gate->busy, 1, 0) == 0;
 }
 
-/* Wait for the gate: pinned, and known to who leaves it. gate_unqueue has to
- * follow. */
+/* Begin to wait for the gate: pins the channel. gate_unqueue has to follow. */
 static int
 gate_queue(ChannelObject *self, channel_gate *gate)
 {
@@ -1442,19 +1441,6 @@ channel_unpark(PyObject *op, PyObject *args)
 /* ------------------------------------------------------------- attributes */
 
 static PyObject *
-channel_get_name(PyObject *op, void *Py_UNUSED(ignored))
-{
-    ChannelObject *self = (ChannelObject *)op;
-    return Py_NewRef(self->name != NULL ? self->name : Py_None);
-}
-
-static PyObject *
-channel_get_created(PyObject *op, void *Py_UNUSED(ignored))
-{
-    return PyBool_FromLong(((ChannelObject *)op)->created);
-}
-
-static PyObject *
 channel_get_closed(PyObject *op, void *Py_UNUSED(ignored))
 {
     return PyBool_FromLong(((ChannelObject *)op)->ch.ring.shared == NULL);
@@ -1553,15 +1539,16 @@ static PyMethodDef channel_methods[] = {
 };
 
 static PyMemberDef channel_slots_members[] = {
+    {"name", T_OBJECT, offsetof(ChannelObject, name), Py_READONLY,
+     "The name."},
+    {"created", T_BOOL, offsetof(ChannelObject, created), Py_READONLY,
+     "Whether this object made the channel."},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ChannelObject, weakrefs),
      Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef channel_getset[] = {
-    {"name", channel_get_name, NULL, "The name.", NULL},
-    {"created", channel_get_created, NULL,
-     "Whether this object made the channel.", NULL},
     {"closed", channel_get_closed, NULL, "Whether it is closed.", NULL},
     {"capacity", channel_get_number, NULL, "Bytes of the ring.",
      (void *)GET_CAPACITY},

@@ -399,7 +399,7 @@ PyDoc_STRVAR(
     lock_acquire_doc,
     "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
     "Take the lock for the calling thread; False when timeout ran out.\n\n"
-    "timeout is in seconds, None waits for ever; Ctrl+C gets in. The thread\n"
+    "timeout is in seconds, None waits forever; Ctrl+C gets in. The thread\n"
     "that holds it may take it again, and has to release it as often.\n\n"
     "Raises AbandonedError when the thread that held the lock ended without\n"
     "releasing it: the caller holds the lock now, should check what it\n"
@@ -523,12 +523,6 @@ lock_get_owner(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-lock_get_abandoned(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((LockObject *)op)->abandoned);
-}
-
-static PyObject *
 lock_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(((LockObject *)op)->buffer.obj == NULL);
@@ -550,10 +544,6 @@ static PyGetSetDef lock_getset[] = {
     {"owner", lock_get_owner, NULL,
      "The id of the thread that holds it, of any process; None when free.",
      NULL},
-    {"abandoned", lock_get_abandoned, NULL,
-     "Whether the lock was found abandoned when it was taken; until it is\n"
-     "released.",
-     NULL},
     {"closed", lock_get_closed, NULL, "Whether close() was called.", NULL},
     {"buffer", lock_get_buffer, NULL, "The object that it lies in.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -562,6 +552,9 @@ static PyGetSetDef lock_getset[] = {
 static PyMemberDef lock_members[] = {
     {"offset", Py_T_PYSSIZET, offsetof(LockObject, offset), Py_READONLY,
      "Where in the buffer it lies."},
+    {"abandoned", T_BOOL, offsetof(LockObject, abandoned), Py_READONLY,
+     "Whether the lock was found abandoned when it was taken; until it is\n"
+     "released."},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(LockObject, weakrefs),
      Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
