@@ -1,6 +1,17 @@
-/* snapshot.c: whole records out of memory that somebody keeps writing.
+/* snapshot.c: Snapshot, whole records out of memory that a peer keeps writing.
  *
- * Two protocols, both with one writer and any number of readers, none of whom
+ *     s = Snapshot.over(mapping, 24)          # or foreign(), any layout
+ *     s.read(timeout=1.0)                     # 24 bytes, never half of two
+ *     s.read_into(buffer)
+ *     s.write(record)                         # by the only writer
+ *     s.sequence, s.kind, s.size
+ *     s.close()                               # it pins the mapping
+ *
+ * It owns a buffer of the memory. Any thread may read; one writer at a time is
+ * the caller's business. Waiting, long copies and all copies of a file run
+ * without the GIL, and a page of a file that does not come in is an OSError.
+ *
+ * Two protocols, both with one writer and any number of readers, none of which
  * takes a lock:
  *
  * seqlock   The sequence is odd while the writer is at work and grows by two
@@ -14,16 +25,10 @@
  * The sequence is read with acquire semantics before the copy, and again
  * behind an acquire fence; it is written behind release fences. Only the
  * layout (where the sequence is, how wide, where the records are) is the
- * caller's, so that foreign structures can be read as well.
- *
- * An object keeps a buffer of the memory, which keeps a mapping from closing.
- * Any thread may read; who writes is the caller's business. Waiting and long
- * copies run without the GIL, and a page of a file that does not come in is
- * an OSError (guard.c). */
+ * caller's, so that foreign structures can be read as well. */
 #include "atomic.h"
 
-#include "base/guard.h"
-#include "region.h"
+#include "base/bytes.h"
 
 #if defined(_MSC_VER) && !defined(__clang__)
 /* On x86 and x64 the processor keeps the order and only the compiler has to
@@ -126,7 +131,8 @@ enum { JOB_READ, JOB_LOOK, JOB_WRITE };
 typedef struct {
     SnapshotObject *self;
     int kind;
-    char *bytes;       /* one record */
+    char *to;          /* JOB_READ: one record */
+    const char *from;  /* JOB_WRITE: one record */
     uint64_t tries;    /* JOB_READ: how often to try */
     uint64_t failed;   /* JOB_READ: tries that met the writer */
     uint64_t sequence; /* JOB_READ, JOB_LOOK: the last one seen */
@@ -154,7 +160,7 @@ snapshot_work(void *arg)
     switch (job->kind) {
     case JOB_READ:
         while (job->tries-- > 0) {
-            if (snapshot_try(job->self, job->bytes, &job->sequence)) {
+            if (snapshot_try(job->self, job->to, &job->sequence)) {
                 job->done = TRUE;
                 return;
             }
@@ -165,7 +171,7 @@ snapshot_work(void *arg)
         job->sequence = snapshot_sequence(job->self);
         break;
     default:
-        snapshot_put(job->self, job->bytes);
+        snapshot_put(job->self, job->from);
         break;
     }
 }
@@ -319,18 +325,16 @@ failed:
 
 /* -------------------------------------------------------------------- read */
 
-/* A whole record into bytes, of self->size. 0, or -1 with an exception. */
+/* A whole record to private memory; self is open. */
 static int
-snapshot_read_to(SnapshotObject *self, char *bytes, uint64_t timeout_ms)
+snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms)
 {
-    snapshot_job job = {.self = self,
-                        .kind = JOB_READ,
-                        .bytes = bytes,
-                        .tries = SNAPSHOT_GIL_TRIES};
+    snapshot_job job = {
+        .self = self, .kind = JOB_READ, .to = to, .tries = SNAPSHOT_GIL_TRIES};
     if (self->size <= SNAPSHOT_KEEP_GIL && !self->guarded) {
         /* Almost always the first try finds a whole record. */
         for (int i = 0; i < SNAPSHOT_GIL_TRIES; i++) {
-            if (snapshot_try(self, bytes, &job.sequence)) {
+            if (snapshot_try(self, to, &job.sequence)) {
                 return 0;
             }
             YieldProcessor();
@@ -371,7 +375,7 @@ PyDoc_STRVAR(
     snapshot_read_doc,
     "read($self, /, timeout=1.0)\n--\n\n"
     "A copy of the record as the writer left it, never half of two.\n\n"
-    "`timeout` is in seconds, None for ever. Raises TimeoutError\n"
+    "`timeout` is in seconds, None for forever. Raises TimeoutError\n"
     "(winerror 1460) when the writer is at work all that time, or\n"
     "died in the middle. Any thread; waits without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.");
@@ -385,13 +389,13 @@ snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *values[1];
     uint64_t timeout = 1000;
     if (wi_fast_args("read", names, 0, args, nargs, kwnames, values) < 0 ||
-        (values[0] != NULL && !wi_timeout_converter(values[0], &timeout)) ||
-        snapshot_check_open(self) < 0) {
+        (values[0] != NULL && !wi_timeout_converter(values[0], &timeout))) {
         return NULL;
     }
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, self->size);
     if (bytes != NULL &&
-        snapshot_read_to(self, PyBytes_AsString(bytes), timeout) < 0) {
+        (snapshot_check_open(self) < 0 ||
+         snapshot_read_to(self, PyBytes_AsString(bytes), timeout) < 0)) {
         Py_CLEAR(bytes);
     }
     return bytes;
@@ -400,8 +404,7 @@ snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(snapshot_read_into_doc,
              "read_into($self, buffer, /, timeout=1.0)\n--\n\n"
              "As read(), into a writable buffer of `size` bytes or more.\n\n"
-             "Returns `size`. What the buffer holds after an error is not\n"
-             "said.\n\n"
+             "Returns `size`. After an error the buffer may hold anything.\n\n"
              "Win32: none, a copy of mapped memory.");
 
 static PyObject *
@@ -419,6 +422,17 @@ snapshot_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
+    /* A page of a file may take its time, or not come in at all: not while the
+     * record is copied. */
+    char *to = view.buf;
+    PyObject *file = wi_bytes_guarded_source(values[0]);
+    if (file != NULL) {
+        to = PyMem_Malloc((size_t)self->size);
+        if (to == NULL) {
+            PyErr_NoMemory();
+            goto done;
+        }
+    }
     if (snapshot_check_open(self) < 0) {
         goto done;
     }
@@ -428,10 +442,14 @@ snapshot_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                      self->size, view.len);
         goto done;
     }
-    if (snapshot_read_to(self, view.buf, timeout) == 0) {
+    if (snapshot_read_to(self, to, timeout) == 0 &&
+        (file == NULL || wi_bytes_copy(file, view.buf, to, self->size) == 0)) {
         result = PyLong_FromSsize_t(self->size);
     }
 done:
+    if (to != view.buf) {
+        PyMem_Free(to);
+    }
     PyBuffer_Release(&view);
     return result;
 }
@@ -450,25 +468,25 @@ snapshot_write(PyObject *op, PyObject *data)
 {
     SnapshotObject *self = (SnapshotObject *)op;
     PyObject *result = NULL;
-    Py_buffer view;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+    wi_source source;
+    /* A page of a file has to be there before the record is half written. */
+    if (wi_source_take(&source, data, WI_COPY_OF_FILE) < 0) {
         return NULL;
     }
+    snapshot_job job = {.self = self, .kind = JOB_WRITE, .from = source.bytes};
     if (snapshot_check_writable(self) < 0) {
         goto done;
     }
-    if (view.len != self->size) {
+    if (source.size != self->size) {
         PyErr_Format(PyExc_ValueError,
                      "write: a record has %zd bytes, not %zd", self->size,
-                     view.len);
-        goto done;
+                     source.size);
     }
-    snapshot_job job = {.self = self, .kind = JOB_WRITE, .bytes = view.buf};
-    if (snapshot_run(&job, self->size > SNAPSHOT_KEEP_GIL) == 0) {
+    else if (snapshot_run(&job, self->size > SNAPSHOT_KEEP_GIL) == 0) {
         result = Py_NewRef(Py_None);
     }
 done:
-    PyBuffer_Release(&view);
+    wi_source_release(&source);
     return result;
 }
 
@@ -490,9 +508,8 @@ PyDoc_STRVAR(snapshot_close_doc,
              "Win32: none.");
 
 static PyObject *
-snapshot_close(PyObject *op, PyObject *unused)
+snapshot_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     SnapshotObject *self = (SnapshotObject *)op;
     if (self->calls > 0) {
         PyErr_Format(PyExc_BufferError, "cannot close %R: %zd calls run", op,
@@ -500,13 +517,12 @@ snapshot_close(PyObject *op, PyObject *unused)
         return NULL;
     }
     snapshot_release(self);
-    return Py_NewRef(Py_None);
+    Py_RETURN_NONE;
 }
 
 static PyObject *
-snapshot_enter(PyObject *op, PyObject *unused)
+snapshot_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     if (snapshot_check_open((SnapshotObject *)op) < 0) {
         return NULL;
     }
@@ -514,9 +530,8 @@ snapshot_enter(PyObject *op, PyObject *unused)
 }
 
 static PyObject *
-snapshot_exit(PyObject *op, PyObject *unused)
+snapshot_exit(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    WI_UNUSED(unused);
     return snapshot_close(op, NULL);
 }
 
@@ -541,9 +556,8 @@ snapshot_traverse(PyObject *op, visitproc visit, void *arg)
 /* -------------------------------------------------------------- properties */
 
 static PyObject *
-snapshot_get_sequence(PyObject *op, void *closure)
+snapshot_get_sequence(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     SnapshotObject *self = (SnapshotObject *)op;
     if (snapshot_check_open(self) < 0) {
         return NULL;
@@ -556,17 +570,15 @@ snapshot_get_sequence(PyObject *op, void *closure)
 }
 
 static PyObject *
-snapshot_get_kind(PyObject *op, void *closure)
+snapshot_get_kind(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyUnicode_FromString(((SnapshotObject *)op)->twice ? "double"
                                                               : "seqlock");
 }
 
 static PyObject *
-snapshot_get_closed(PyObject *op, void *closure)
+snapshot_get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((SnapshotObject *)op)->view.obj == NULL);
 }
 

@@ -105,17 +105,6 @@ lock_work_now(void *arg)
     }
 }
 
-/* With the GIL. 0, or -1 with OSError when a page did not come in. */
-WI_INLINE int
-lock_do(LockObject *self, lock_work *work)
-{
-    if (self->region != NULL) {
-        return wi_bytes_guarded(self->region, lock_work_now, work);
-    }
-    lock_work_now(work);
-    return 0;
-}
-
 /* Without the GIL. */
 static DWORD
 lock_do_waiting(wi_bytes *bytes, lock_work *work)
@@ -126,6 +115,27 @@ lock_do_waiting(wi_bytes *bytes, lock_work *work)
     }
     lock_work_now(work);
     return ERROR_SUCCESS;
+}
+
+/* With the GIL, since the word and `holder` change together. A page of a file
+ * comes in without it, before. OSError when it did not come in. */
+WI_INLINE int
+lock_do(LockObject *self, lock_work *work)
+{
+    if (self->region == NULL) {
+        lock_work_now(work);
+        return 0;
+    }
+    lock_work look = {.lock = &self->lock, .what = LOCK_LOOK};
+    self->pins++;
+    int failed = wi_bytes_guarded(self->region, lock_work_now, &look);
+    self->pins--;
+    return failed < 0
+               ? -1
+               : wi_bytes_page_error(
+                     self->region,
+                     lock_do_waiting(&((wi_bytes_object *)self->region)->bytes,
+                                     work));
 }
 
 /* The word as it is; -1 with an exception. */

@@ -1,0 +1,129 @@
+"""Pages of mapped files: they may take their time, and fail, on either side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.linux_file import LinuxFile
+from helpers.slow_page import PAGE, runs_beside
+
+from winipc import Atomic, GlobalMemory, SharedLock, SharedMapping, Snapshot
+
+AT = 2 * PAGE
+
+TOUCHES: dict[str, Callable[[SharedMapping], object]] = {
+    "item": lambda m: m[AT],
+    "set item": lambda m: m.__setitem__(AT, 1),
+    "slice": lambda m: m[AT : AT + 8],
+    "slice with steps": lambda m: m[AT : AT + 8 : 2],
+    "set slice": lambda m: m.__setitem__(slice(AT, AT + 2), b"ab"),
+    "set slice with steps": lambda m: m.__setitem__(slice(AT, AT + 4, 2), b"ab"),
+    "read": lambda m: m.read(8, AT),
+    "read_into": lambda m: m.read_into(bytearray(8), AT),
+    "write": lambda m: m.write(b"12345678", AT),
+    "find": lambda m: m.find(b"x", AT, AT + 8),
+    "get": lambda m: m.get(AT, "i32"),
+    "get_u64": lambda m: m.get_u64(AT),
+    "set_f32": lambda m: m.set_f32(AT, 1.0),
+    "a view": lambda m: GlobalMemory(8).write(memoryview(m)[AT : AT + 8]),
+    "a strided view": lambda m: GlobalMemory(8).write(memoryview(m)[AT : AT + 16 : 2]),
+    "what is looked for": lambda m: GlobalMemory(8).find(memoryview(m)[AT : AT + 1]),
+    "a target": lambda m: GlobalMemory(8).read_into(memoryview(m)[AT : AT + 8]),
+}
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Iterator[SharedMapping]:
+    with SharedMapping.create(None, 4 * PAGE, file=tmp_path / "pages") as m:
+        yield m
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <GlobalMemory")
+@pytest.mark.parametrize("name", TOUCHES)
+def test_threads_run_while_a_page_of_a_file_comes_in(
+    mapping: SharedMapping, name: str
+) -> None:
+    """Also while a single byte of it is read or written."""
+    assert runs_beside(mapping.address + AT, lambda: TOUCHES[name](mapping))
+
+
+def test_threads_run_while_the_page_of_an_atomic_comes_in(
+    mapping: SharedMapping,
+) -> None:
+    """Of each operation."""
+    with Atomic(mapping, AT) as number:
+        for touch in (number.load, lambda: number.store(1), lambda: number.add(1)):
+            assert runs_beside(mapping.address + AT, touch)
+
+
+def test_threads_run_while_the_page_of_a_snapshot_comes_in(
+    mapping: SharedMapping,
+) -> None:
+    """The record's, and those of the buffers that it is copied from and to."""
+    with Snapshot.over(mapping, 8, offset=AT) as s:
+        touches: list[Callable[[], object]] = [
+            s.read,
+            lambda: s.read_into(bytearray(8)),
+            lambda: s.write(b"12345678"),
+            lambda: s.sequence,
+        ]
+        for touch in touches:
+            assert runs_beside(mapping.address + AT, touch)
+    with Snapshot.over(bytearray(64), 8) as s, memoryview(mapping) as view:
+        part = view[AT : AT + 8]
+        assert runs_beside(mapping.address + AT, lambda: s.write(part))
+        assert runs_beside(mapping.address + AT, lambda: s.read_into(part))
+        part.release()
+
+
+def test_threads_run_while_the_page_of_a_lock_comes_in(mapping: SharedMapping) -> None:
+    """Of a lock that is free, and of one that is given back."""
+    with SharedLock(mapping, AT) as lock:
+        assert runs_beside(mapping.address + AT, lambda: lock.release())
+    with SharedLock(mapping, AT) as lock:
+        lock.release()
+        assert runs_beside(mapping.address + AT, lambda: lock.acquire(0))
+        lock.acquire()
+
+
+# ------------------------------------------------------------- the other side
+
+
+OTHER_SIDES: dict[str, Callable[[Any], object]] = {
+    "write of a strided view": lambda view: GlobalMemory(50).write(view[100:200:2]),
+    "find of a strided view": lambda view: GlobalMemory(50).find(view[100:200:2]),
+    "slice with steps": lambda view: GlobalMemory(100).__setitem__(
+        slice(None, None, 2), view[100:150]
+    ),
+    "Snapshot.write": lambda view: Snapshot.over(bytearray(64), 8).write(view[100:108]),
+    "Snapshot.read_into": lambda view: Snapshot.over(bytearray(64), 8).read_into(
+        view[100:108]
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <GlobalMemory")
+@pytest.mark.parametrize("name", OTHER_SIDES)
+def test_a_page_of_the_other_side_that_is_gone_is_an_error(
+    linux_file: LinuxFile, name: str
+) -> None:
+    """Not the end of the process, whichever side of a copy the file is."""
+    with SharedMapping.create(None, 4 * PAGE, file=linux_file.path) as m:
+        m.write(bytes(4 * PAGE))
+        linux_file.cut(0)
+        with memoryview(m) as view, pytest.raises(OSError, match="touching a page"):
+            OTHER_SIDES[name](view)
+
+
+def test_one_handler_serves_all_files(linux_file: LinuxFile, tmp_path: Path) -> None:
+    """Closing one mapped file leaves the others guarded."""
+    with SharedMapping.create(None, 4 * PAGE, file=linux_file.path) as m:
+        m.write(bytes(4 * PAGE))
+        for i in range(3):
+            SharedMapping.create(None, PAGE, file=tmp_path / str(i)).close()
+        linux_file.cut(0)
+        with pytest.raises(OSError, match="touching a page"):
+            m.get_u8(PAGE)
