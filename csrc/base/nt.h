@@ -16,6 +16,7 @@ typedef LONG wi_ntstatus;
 
 #define WI_SYSTEM_HANDLES 64    /* SystemExtendedHandleInformation */
 #define WI_THREAD_START 9       /* ThreadQuerySetWin32StartAddress */
+#define WI_OBJECT_BASIC 0       /* ObjectBasicInformation */
 #define WI_OBJECT_NAME 1        /* ObjectNameInformation */
 #define WI_OBJECT_TYPE 2        /* ObjectTypeInformation */
 #define WI_MAPPED_FILE_NAME 2   /* MemoryMappedFilenameInformation */

@@ -1,11 +1,14 @@
 /* block.c: GlobalMemory, a block of this process's memory with an address.
  *
- * Wraps GlobalAlloc/GlobalFree (a fixed block of the heap, as the classic
- * hand-over uses it) and VirtualAlloc/VirtualFree (whole pages). The object
- * owns the block; its address is given to another process, which reads it
- * with ReadProcessMemory. Every pin (an exported buffer or a call that copies
- * without the GIL) keeps the block, so that close() cannot take it away from
- * under a memoryview. Any thread may call any method. */
+ *     block = GlobalMemory(b"data")     # or a size; kind=MemoryKind.VIRTUAL
+ *     block.address, block.size         # for RemoteProcess.read in a peer
+ *     block.read(4), block[0], memoryview(block)
+ *     address = block.detach()          # another owner frees it
+ *     block.close()                     # or leave its `with`
+ *
+ * The object owns a fixed block of the heap (GlobalAlloc, as the classic
+ * hand-over uses it) or whole pages (VirtualAlloc). Any thread may call any
+ * method; only the allocation runs without the GIL. */
 #include "base/bytes.h"
 
 enum { KIND_GLOBAL = 0, KIND_VIRTUAL = 1 };
@@ -93,15 +96,11 @@ memory_create(PyObject *cls, PyObject *args)
                                       PAGE_READWRITE));
     }
     if (self->bytes.base == NULL) {
-        PyObject *what = PyUnicode_FromFormat("%zd bytes", size);
-        if (what != NULL) {
-            wi_raise(err ? err : ERROR_NOT_ENOUGH_MEMORY,
-                     kind == KIND_GLOBAL ? "GlobalAlloc" : "VirtualAlloc",
-                     what);
-            Py_DECREF(what);
-        }
         Py_DECREF(self);
-        return NULL;
+        return wi_raise_format(err ? err : ERROR_NOT_ENOUGH_MEMORY,
+                               kind == KIND_GLOBAL ? "GlobalAlloc"
+                                                   : "VirtualAlloc",
+                               "%zd bytes", size);
     }
     return (PyObject *)self;
 }
@@ -115,10 +114,9 @@ PyDoc_STRVAR(memory_close_doc,
              "Win32: GlobalFree, VirtualFree");
 
 static PyObject *
-memory_close(PyObject *op, PyObject *unused)
+memory_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     MemoryObject *self = (MemoryObject *)op;
-    WI_UNUSED(unused);
     if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
     }
@@ -143,18 +141,17 @@ PyDoc_STRVAR(
     "when closed.");
 
 static PyObject *
-memory_detach(PyObject *op, PyObject *unused)
+memory_detach(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     MemoryObject *self = (MemoryObject *)op;
-    WI_UNUSED(unused);
-    if (wi_bytes_check_open(op) < 0 || wi_bytes_check_unpinned(op) < 0) {
+    PyObject *address = PyLong_FromVoidPtr(self->bytes.base);
+    if (address == NULL || wi_bytes_check_open(op) < 0 ||
+        wi_bytes_check_unpinned(op) < 0) {
+        Py_XDECREF(address);
         return NULL;
     }
-    PyObject *address = PyLong_FromVoidPtr(self->bytes.base);
-    if (address != NULL) {
-        self->bytes.base = NULL;
-        self->bytes.size = 0;
-    }
+    self->bytes.base = NULL;
+    self->bytes.size = 0;
     return address;
 }
 

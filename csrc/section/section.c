@@ -1,21 +1,28 @@
 /* section.c: SharedSection, a variable in a shared section of a DLL.
  *
- * Wraps LoadLibraryExW, GetProcAddress and FreeLibrary. All processes that
- * load the same DLL file see one copy of a section with IMAGE_SCN_MEM_SHARED;
- * without that flag each has a copy of its own, silently, and several
- * toolchains lose the flag. So the headers of the loaded image are read (by
- * pe_image.c, which trusts none of them) before anything is handed out.
+ *     s = SharedSection.load()              # the DLL that winipc brings
+ *     s = SharedSection.load(path, "counter", size=8)
+ *     s.write(b"hello"), s[:5], s.get(0, "i32"), s.atomic(8)
+ *     s.variables, s.variable("other")
+ *     s.created, s.attach_count             # of all processes
+ *     s.close()                             # FreeLibrary
  *
- * The object owns the module handle and the handle of a named event that
- * exists only to be counted: the kernel knows how many handles an event has,
- * and takes back those of a process that died. Any thread may call; FreeLibrary
- * and LoadLibraryExW run without the GIL, as they run the DLL's own code. */
+ * It owns the module's handle, and the handle of a named event that exists
+ * only to be counted: the kernel knows how many handles an event has, and
+ * takes back those of a process that died. Any thread may call; loading and
+ * freeing run without the GIL, as they run the DLL's own code.
+ *
+ * All processes that load the same DLL file see one copy of a section with
+ * IMAGE_SCN_MEM_SHARED; without that flag each has a copy of its own, silently,
+ * and several toolchains lose the flag. So the headers of the loaded image are
+ * read (by pe_image.c, which trusts none of them) before anything is handed
+ * out. */
 #include "base/bytes.h"
 
+#include "base/nt.h"
 #include "pe_image.h"
 
 #include <sddl.h>
-#include <winternl.h>
 
 /* The machine that this process runs, as image headers name it. */
 #if defined(_M_ARM64) || defined(__aarch64__)
@@ -229,9 +236,8 @@ section_describe(wi_pe *pe, PyObject *what)
 /* pe_describe(data, mapped=False, what="image"): sections and exports of an
  * image in a buffer, which is never loaded or run. */
 static PyObject *
-section_pe_describe(PyObject *module, PyObject *args)
+section_pe_describe(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    WI_UNUSED(module);
     Py_buffer data;
     int mapped = 0;
     PyObject *what = NULL;
@@ -290,12 +296,8 @@ section_locate(SectionObject *self, wi_state *state, const char *symbol,
         status = wi_pe_find(&pe, symbol, &export);
     }
     if (status == WI_PE_NO_SYMBOL || status == WI_PE_NO_EXPORTS) {
-        PyObject *what =
-            PyUnicode_FromFormat("%U!%U", self->path, self->symbol);
-        if (what != NULL) {
-            wi_raise(ERROR_PROC_NOT_FOUND, "GetProcAddress", what);
-            Py_DECREF(what);
-        }
+        wi_raise_format(ERROR_PROC_NOT_FOUND, "GetProcAddress", "%U!%U",
+                        self->path, self->symbol);
         return -1;
     }
     if (status == WI_PE_OK && export.forwarder) {
@@ -403,9 +405,8 @@ section_release(SectionObject *self)
 }
 
 static PyObject *
-section_close(PyObject *op, PyObject *ignored)
+section_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    WI_UNUSED(ignored);
     SectionObject *self = (SectionObject *)op;
     if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
@@ -600,9 +601,8 @@ section_repr(PyObject *op)
 }
 
 static PyObject *
-section_image(PyObject *op, PyObject *ignored)
+section_image(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    WI_UNUSED(ignored);
     SectionObject *self = (SectionObject *)op;
     wi_pe pe;
     section_region region;
@@ -617,9 +617,8 @@ section_image(PyObject *op, PyObject *ignored)
 }
 
 static PyObject *
-section_get_module(PyObject *op, void *closure)
+section_get_module(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     if (wi_bytes_check_open(op) < 0) {
         return NULL;
     }
@@ -627,34 +626,31 @@ section_get_module(PyObject *op, void *closure)
 }
 
 static PyObject *
-section_get_readonly(PyObject *op, void *closure)
+section_get_readonly(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((SectionObject *)op)->bytes.readonly);
 }
 
 static PyObject *
-section_get_created(PyObject *op, void *closure)
+section_get_created(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     return PyBool_FromLong(((SectionObject *)op)->created);
 }
 
 static PyObject *
-section_get_attach_count(PyObject *op, void *closure)
+section_get_attach_count(PyObject *op, void *Py_UNUSED(closure))
 {
-    WI_UNUSED(closure);
     SectionObject *self = (SectionObject *)op;
-    PUBLIC_OBJECT_BASIC_INFORMATION info;
+    wi_object_basic_info info;
     if (wi_bytes_check_open(op) < 0) {
         return NULL;
     }
     if (self->attached == NULL ||
-        NtQueryObject(self->attached, ObjectBasicInformation, &info,
-                      sizeof(info), NULL) < 0) {
+        !WI_NT_SUCCESS(NtQueryObject(self->attached, WI_OBJECT_BASIC, &info,
+                                     sizeof(info), NULL))) {
         Py_RETURN_NONE;
     }
-    return PyLong_FromUnsignedLong(info.HandleCount);
+    return PyLong_FromUnsignedLong(info.handle_count);
 }
 
 static PyMethodDef section_methods[] = {

@@ -705,3 +705,16 @@ def test_its_names_go_with_it(dll: Path, close: bool) -> None:
         del section
     assert sys.getrefcount(path) == before - 1
     assert sys.getrefcount(section_name) == held - 1
+
+
+def test_the_end_of_with_leaves_the_section_to_the_last_view(dll: Path) -> None:
+    """It raises nothing; the DLL is let go of with the last view."""
+    with SharedSection.load(dll) as section:
+        view = memoryview(section)
+        section.write(b"still")
+    assert section.closed
+    assert bytes(view[:5]) == b"still"
+    with pytest.raises(ValueError, match="closed"):
+        section.read()
+    view.release()
+    dll.unlink()

@@ -38,15 +38,16 @@ from winipc import _core
 from winipc._core import SectionError
 from winipc.base.holders import Held
 from winipc.base.shown import Shown
+from winipc.base.winerror import (
+    ERROR_BAD_EXE_FORMAT,
+    ERROR_MOD_NOT_FOUND,
+    ERROR_PROC_NOT_FOUND,
+)
 from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
 from winipc.pe import PEImage, SectionFlags, SectionVariable, inspect_dll
 
 __all__ = ["SectionError", "SharedSection"]
-
-ERROR_MOD_NOT_FOUND = 126
-ERROR_PROC_NOT_FOUND = 127
-ERROR_BAD_EXE_FORMAT = 193
 
 BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
 
