@@ -831,7 +831,10 @@ bytes_item(PyObject *self, Py_ssize_t index)
         return NULL;
     }
     unsigned char byte;
-    if (wi_bytes_copy(self, &byte, BYTES_OF(self)->base + index, 1) < 0) {
+    if (!BYTES_OF(self)->guarded) {
+        byte = (unsigned char)BYTES_OF(self)->base[index];
+    }
+    else if (wi_bytes_copy(self, &byte, BYTES_OF(self)->base + index, 1) < 0) {
         return NULL;
     }
     return PyLong_FromLong(byte);
