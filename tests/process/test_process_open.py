@@ -290,7 +290,7 @@ FACTS = {"exit_code": None, "session": 1, "user": "S-1-5-21-1", "integrity": 0x2
 )
 def test_a_denied_process_says_why(theirs: dict[str, object], said: str) -> None:
     """Whatever can be known of the two is compared."""
-    from winipc.process._access import ProcessFacts, compare
+    from winipc.process._denied import ProcessFacts, compare
 
     mine = ProcessFacts(**FACTS, protected=False)
     other = ProcessFacts(**{**FACTS, "protected": False, **theirs})
@@ -324,22 +324,22 @@ def test_a_denied_open_carries_hints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_denied_open_says_which_access_is_granted() -> None:
     """The most that can be had of what was asked for."""
-    from winipc.process import _access
+    from winipc.process import _denied
 
     for most in (ProcessAccess.READ, ProcessAccess.QUERY):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                _access, "_grants", lambda pid, access, most=most: not access & ~most
+                _denied, "_grants", lambda pid, access, most=most: not access & ~most
             )
-            hints = _access.explain_denied(os.getpid(), ProcessAccess.WRITE)
+            hints = _denied.explain_denied(os.getpid(), ProcessAccess.WRITE)
         assert hints[-1] == f"access=ProcessAccess.{most.name} is granted"
-    assert _access._grants(os.getpid(), ProcessAccess.READ)
-    assert not _access._grants(0x7FFFFFFC, ProcessAccess.QUERY)
+    assert _denied._grants(os.getpid(), ProcessAccess.READ)
+    assert not _denied._grants(0x7FFFFFFC, ProcessAccess.QUERY)
 
 
 def test_the_facts_of_this_process() -> None:
     """What everyone may know of it, and nothing of one that is not."""
-    from winipc.process._access import process_facts
+    from winipc.process._denied import process_facts
 
     facts = process_facts(os.getpid())
     assert facts.exit_code is None

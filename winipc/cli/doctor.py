@@ -17,7 +17,7 @@ from winipc import _core
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_fact, print_json, print_line, print_table
 from winipc.errors import add_hint
-from winipc.process._access import process_facts
+from winipc.process._denied import process_facts
 
 __all__ = ["add"]
 

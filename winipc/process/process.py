@@ -25,7 +25,7 @@ from winipc.base.winerror import (
 )
 from winipc.errors import add_hint
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
-from winipc.process._access import explain_denied, process_facts
+from winipc.process._denied import explain_denied, process_facts
 from winipc.process._exports import read_exports
 from winipc.process._sections import section_finder
 from winipc.process.memory import (
