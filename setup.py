@@ -78,7 +78,7 @@ class BuildExt(build_ext):
             library = folder / f"lib{dll}_delayed.a"
             self.spawn([DLLTOOL, "-d", definition, "-y", str(library)])
             ext.extra_objects.append(str(library))
-        ext.libraries = [*(set(ext.libraries) - set(DELAYED)), "delayimp"]
+        ext.libraries = [n for n in ext.libraries if n not in DELAYED] + ["delayimp"]
 
     def get_libraries(self, ext: Extension) -> list[str]:
         """Swap python3XY, which setuptools links, for python3 where abi3 needs it."""

@@ -2108,7 +2108,9 @@ typedef struct winipc_thread {
     HANDLE life;
 } winipc_thread;
 
-static volatile LONG winipc_lock_slot; /* index + 1; 0: none yet */
+/* One for all files of a module: a thread is one owner in each of them. It is
+ * index + 1; 0: none yet. */
+__declspec(selectany) volatile LONG winipc_lock_slot = 0;
 
 /* Windows calls it when a thread or a fiber ends. */
 static void NTAPI

@@ -979,6 +979,12 @@ bytes_exit(PyObject *self, PyObject *args)
         Py_RETURN_NONE;
     }
     PyObject *result = PyObject_CallMethod(self, "close", NULL);
+    if (result == NULL && bytes->pins > 0 &&
+        PyErr_ExceptionMatches(PyExc_BufferError)) {
+        PyErr_Clear(); /* another thread pinned it after the look above */
+        bytes->closed = 1;
+        Py_RETURN_NONE;
+    }
     if (result == NULL) {
         return NULL;
     }

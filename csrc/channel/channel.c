@@ -197,12 +197,22 @@ gate_queue(ChannelObject *self, channel_gate *gate)
 }
 
 static void
-gate_unqueue(ChannelObject *self, channel_gate *gate)
+channel_unpin(ChannelObject *self)
 {
     self->pins--;
+    if (self->doomed && self->pins == 0) {
+        channel_release(self); /* it is finalised only once: all goes */
+        Py_CLEAR(self->name);
+    }
+}
+
+static void
+gate_unqueue(ChannelObject *self, channel_gate *gate)
+{
     if (InterlockedDecrement(&gate->waiting) != 0 && gate->busy == 0) {
         SetEvent(gate->idle); /* the signal may have been another's */
     }
+    channel_unpin(self);
 }
 
 /* The channel is open then and stays so: the caller is pinned. */
@@ -254,11 +264,7 @@ gate_exit(ChannelObject *self, channel_gate *gate)
     if (gate->waiting != 0) {
         SetEvent(gate->idle);
     }
-    self->pins--;
-    if (self->doomed && self->pins == 0) {
-        channel_release(self); /* it is finalised only once: all goes */
-        Py_CLEAR(self->name);
-    }
+    channel_unpin(self);
 }
 
 /* -------------------------------------------------------------- arguments */
@@ -1345,6 +1351,10 @@ gate_unpark(ChannelObject *self, channel_gate *gate)
     else {
         if (gate->which == WINIPC_WAKE_SPACE) {
             winipc_ring_unwant_space(&self->ch.ring);
+        }
+        else if (gate->which == WINIPC_WAKE_LOCK) {
+            /* Others may sleep for it too, and the wake-up was for one. */
+            winipc_ring_slept_for_lock(&self->ch.ring);
         }
         winipc_channel_unlock(&self->ch);
     }

@@ -979,6 +979,10 @@ mapping_commit(PyObject *op, PyObject *args)
         if (done == NULL) {
             return wi_region_raise(self, err, "VirtualAlloc");
         }
+        /* Its `with` may have ended meanwhile. */
+        if (wi_bytes_check_open(op) < 0) {
+            return NULL;
+        }
     }
     SIZE_T usable, total;
     mapping_measure(self->start, self->access, &usable, &total);

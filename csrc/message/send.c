@@ -239,7 +239,10 @@ send_within_limit(send_job *job)
                          .timeout_ms = job->timeout_ms,
                          .wait_for_winipc = job->wait_for_winipc};
     question.number = RegisterWindowMessageW(WI_LIMIT_MESSAGE);
+    ULONGLONG start = GetTickCount64();
     send_run(&question);
+    ULONGLONG took = GetTickCount64() - start; /* of the time of both */
+    job->timeout_ms -= took < job->timeout_ms ? (UINT)took : job->timeout_ms;
     uint64_t answer = question.sent == 0 ? 0 : (uint64_t)question.result;
     uint64_t limit = answer & (((uint64_t)1 << WI_LIMIT_BITS) - 1);
     if (answer - limit == WI_LIMIT_MARK && job->data.cbData > limit) {

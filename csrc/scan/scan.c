@@ -501,12 +501,16 @@ scan_take(wi_scan *scan, void *context)
 static int
 scan_fill(ScanObject *self)
 {
-    if (self->scan.busy) {
-        PyErr_SetString(PyExc_ValueError,
-                        "the scan is running in another thread");
-        return -1;
-    }
-    while (self->batch_next >= self->batch_count && !self->finished) {
+    for (;;) {
+        /* Each time: the progress function may have let another thread in. */
+        if (self->scan.busy) {
+            PyErr_SetString(PyExc_ValueError,
+                            "the scan is running in another thread");
+            return -1;
+        }
+        if (self->batch_next < self->batch_count || self->finished) {
+            break;
+        }
         self->batch_count = 0;
         self->batch_next = 0;
         switch (wi_scan_slice(&self->scan, scan_take, self)) {

@@ -33,6 +33,9 @@
 #include "waitable.h"
 
 /* Handles in one sleep, beside the set's own event. */
+/* Rest of a thread whose sleep failed with no handle to blame. */
+#define SET_PAUSE_MS 10
+
 #define WAIT_SET_ROOM (MAXIMUM_WAIT_OBJECTS - 1)
 
 typedef enum {
@@ -130,17 +133,21 @@ set_took(WaitSetObject *set, HANDLE handle, DWORD err)
     set_move(set, entry);
 }
 
-/* The sleep failed: find the handles that are to blame, one by one. */
-static void
+/* The sleep failed: find the handles that are to blame, one by one, by the
+ * same function. FALSE when there is none, as when the system lacks memory. */
+static BOOL
 set_probe(WaitSetObject *set, const HANDLE *handles, DWORD count)
 {
+    BOOL found = FALSE;
     for (DWORD i = 0; i < count; i++) {
-        DWORD result = WaitForSingleObject(handles[i], 0);
+        DWORD result = WaitForMultipleObjects(1, &handles[i], FALSE, 0);
         if (result != WAIT_TIMEOUT) {
             set_took(set, handles[i],
                      result == WAIT_FAILED ? GetLastError() : 0);
+            found = TRUE;
         }
     }
+    return found;
 }
 
 /* Sleep until a wait is ready, the set is stopped, or it was empty for
@@ -171,10 +178,12 @@ set_sleep(WaitSetObject *set, DWORD idle_ms)
         for (DWORD i = 0; i < set->count; i++) {
             set->entries[i].waited = 0;
         }
-        if (result == WAIT_FAILED) {
-            set_probe(set, handles, count);
+        if (result == WAIT_FAILED && !set_probe(set, handles, count)) {
+            ReleaseSRWLockExclusive(&set->lock);
+            Sleep(SET_PAUSE_MS);
+            AcquireSRWLockExclusive(&set->lock);
         }
-        else if (result - WAIT_OBJECT_0 < count) {
+        else if (result != WAIT_FAILED && result - WAIT_OBJECT_0 < count) {
             set_took(set, handles[result - WAIT_OBJECT_0], 0);
         }
         WakeAllConditionVariable(&set->settled);

@@ -336,19 +336,20 @@ lock_close(PyObject *op, PyObject *Py_UNUSED(unused))
     if (self->buffer.obj == NULL) {
         Py_RETURN_NONE;
     }
-    if (self->pins > 0) {
-        return PyErr_Format(PyExc_BufferError,
-                            "SharedLock is in use by %zd wait(s): end them "
-                            "first",
-                            self->pins);
-    }
-    int held = lock_is_held(self);
+    int held = self->pins > 0 ? 0 : lock_is_held(self);
     if (held > 0) {
         PyErr_SetString(PyExc_BufferError,
                         "SharedLock is held: release it first");
     }
     if (held != 0) {
         return NULL;
+    }
+    /* After the look, which lets other threads begin a wait. */
+    if (self->pins > 0) {
+        return PyErr_Format(PyExc_BufferError,
+                            "SharedLock is in use by %zd wait(s): end them "
+                            "first",
+                            self->pins);
     }
     lock_clear(op);
     Py_RETURN_NONE;

@@ -6,6 +6,8 @@ import asyncio
 import ctypes
 import gc
 import queue
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -588,6 +590,42 @@ def test_threads_end_when_idle(
         time.sleep(0.01)
     threading.Timer(0.05, event.set).start()
     assert asyncio.run(event.wait_async(LONG)) is True
+
+
+def test_a_sub_interpreter_ends_with_a_wait_pending() -> None:
+    """Its thread ends first, or Python would end the whole process."""
+    pytest.importorskip("_interpreters")
+    code = """if True:
+        import winipc
+        from winipc.base.loop_wait import begin_wait
+        event = winipc.Event.create()
+        wait = begin_wait(event.handle, print)
+    """
+    program = f"""if True:
+        import _interpreters
+        number = _interpreters.create("legacy")
+        assert _interpreters.exec(number, {code!r}) is None
+        _interpreters.destroy(number)
+        print("alive")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr
+
+
+def test_a_mutex_is_refused_whether_it_is_free_or_not(
+    make: Callable[..., Any],
+) -> None:
+    """A task cannot own one: the loop's thread would."""
+    mutex = make(Mutex)
+
+    async def main() -> None:
+        with pytest.raises(PermissionError):
+            await loop_wait.wait_handle(mutex.handle)
+
+    asyncio.run(main())
+    assert not mutex.held
 
 
 def test_rights_that_a_cancellation_needs(

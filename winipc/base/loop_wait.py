@@ -23,6 +23,7 @@ _LINGER = 5.0
 #: Guards the list. Never held in a wait.
 _lock = threading.Lock()
 _sets: list[_core.WaitSet] = []
+_threads: set[threading.Thread] = set()
 
 
 def _serve(waits: _core.WaitSet) -> None:
@@ -34,19 +35,24 @@ def _serve(waits: _core.WaitSet) -> None:
                 wait.notify()
             except BaseException:  # RuntimeError: its loop is closed
                 wait.give_back()
+            wait = None  # or it lives, with its loop, until the next one
         elif waits.stop(True):
             break
     with _lock:
         if waits in _sets:
             _sets.remove(waits)
+        _threads.discard(threading.current_thread())
 
 
 @atexit.register
 def _stop() -> None:
-    """Let the threads end before the interpreter does."""
+    """Let the threads end before the interpreter does: a sub-interpreter insists."""
     with _lock:
         while _sets:
             _sets.pop().stop()
+        serving = list(_threads)
+    for thread in serving:  # which take the lock
+        thread.join(_LINGER)
 
 
 def begin_wait(
@@ -75,12 +81,18 @@ def begin_wait(
             if wait is not None:
                 return wait
         waits = _core.WaitSet()
-        threading.Thread(
-            target=_serve, args=(waits,), name="winipc-waits", daemon=True
-        ).start()
-        _sets.append(waits)
         wait = waits.add(handle, shown, notify)
         assert wait is not None
+        thread = threading.Thread(
+            target=_serve, args=(waits,), name="winipc-waits", daemon=True
+        )
+        try:
+            thread.start()
+        except BaseException:
+            wait.cancel()
+            raise
+        _threads.add(thread)
+        _sets.append(waits)
         return wait
 
 
@@ -104,7 +116,8 @@ async def wait_handle(
     import asyncio  # not at import, which would load it for everybody
 
     timeout = _core._check_timeout(timeout)
-    if _core._wait_any((handle,), 0) == 0:
+    # A mutex would belong to the loop's thread: begin_wait refuses it.
+    if _core._can_give_back(handle) and _core._wait_any((handle,), 0) == 0:
         return True
     if timeout == 0:
         return False

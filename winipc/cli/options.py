@@ -79,7 +79,7 @@ def seconds(text: str) -> float:
 
 def interval(text: str) -> float:
     """A time to sleep, for `type=`."""
-    value = seconds(text)
+    value = factor(text)
     if value > _LONGEST:
         raise argparse.ArgumentTypeError(f"{text} s are more than {_LONGEST}")
     return value
