@@ -36,7 +36,6 @@
 #define WI_INLINE static inline
 #define WI_NOINLINE __attribute__((noinline))
 #endif
-#define WI_UNUSED(x) ((void)(x))
 
 /* ------------------------------------------------------------------ state */
 
