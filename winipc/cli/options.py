@@ -79,7 +79,7 @@ def seconds(text: str) -> float:
 
 def interval(text: str) -> float:
     """A time to sleep, for `type=`."""
-    value = factor(text)
+    value = _finite(text, "a number of seconds")
     if value > _LONGEST:
         raise argparse.ArgumentTypeError(f"{text} s are more than {_LONGEST}")
     return value
@@ -87,12 +87,16 @@ def interval(text: str) -> float:
 
 def factor(text: str) -> float:
     """A factor of speed, for `type=`."""
+    return _finite(text, "a number of 0 or more")
+
+
+def _finite(text: str, what: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
     return value
 
 
