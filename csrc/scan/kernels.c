@@ -219,6 +219,17 @@ pair64_portable(const uint8_t *p0, const uint8_t *p1, uint64_t v0, uint64_t m0,
     return word;
 }
 
+/* 64 flags, each 0 or 1, into 64 bits. */
+SCAN_INLINE uint64_t
+pack64_portable(const uint8_t *flags)
+{
+    uint64_t word = 0;
+    for (unsigned i = 0; i < 64; i += 8) {
+        word |= scan_load64(flags + i) * 0x0102040810204080 >> 56 << i;
+    }
+    return word;
+}
+
 #include "kernels_isa.h"
 
 /* -------------------------------------------------------------------- AVX2 */
@@ -250,6 +261,18 @@ pair64_avx2(const uint8_t *p0, const uint8_t *p1, __m256i v0, __m256i m0,
 {
     return pair32_avx2(p0, p1, v0, m0, v1, m1) |
            pair32_avx2(p0 + 32, p1 + 32, v0, m0, v1, m1) << 32;
+}
+
+SCAN_INLINE SCAN_TARGET_AVX2 uint64_t
+pack64_avx2(const uint8_t *flags)
+{
+    /* Bit 0 of each byte to bit 7, which movemask takes. */
+    __m256i x0 = _mm256_loadu_si256((const __m256i *)flags);
+    __m256i x1 = _mm256_loadu_si256((const __m256i *)(flags + 32));
+    x0 = _mm256_slli_epi16(x0, 7);
+    x1 = _mm256_slli_epi16(x1, 7);
+    return (uint64_t)(uint32_t)_mm256_movemask_epi8(x1) << 32 |
+           (uint32_t)_mm256_movemask_epi8(x0);
 }
 
 #include "kernels_isa.h"
@@ -753,8 +776,10 @@ scan_find_range(const scan_kernels *kernels, const scan_pattern *pattern,
         kernels->compare(pattern->type, SCAN_WITHIN, data + first,
                          data + first, n, pattern->low, pattern->high, found);
         for (size_t w = 0; w < (n + 63) / 64; w++) {
-            any |= scan_spread(bits, first + w * 64 * width, found[w], width,
-                               pattern->alignment, address);
+            if (found[w] != 0) {
+                any |= scan_spread(bits, first + w * 64 * width, found[w],
+                                   width, pattern->alignment, address);
+            }
         }
     }
     return any;

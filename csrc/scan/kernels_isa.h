@@ -5,7 +5,8 @@
  *   K_TARGET  function attribute that allows the instructions
  *   K_VECTOR  the type of a vector; K_SPLAT(byte) makes one
  *   and K(pair64)(p0, p1, v0, m0, v1, m1): bit i says whether p0[i] & m0 is v0
- *   and p1[i] & m1 is v1, for 64 positions, all of them readable. */
+ *   and p1[i] & m1 is v1, for 64 positions, all of them readable;
+ *   K(pack64)(flags): 64 bytes, each 0 or 1, as 64 bits. */
 
 /* Of 64 positions, those where data has the given byte. */
 SCAN_INLINE K_TARGET uint64_t
@@ -101,38 +102,31 @@ K(find_bytes)(const scan_pattern *pattern, const uint8_t *data, size_t size,
     return any;
 }
 
-/* 64 flags, each 0 or 1, into 64 bits. */
-SCAN_INLINE K_TARGET uint64_t
-K(pack64)(const uint8_t *flags)
-{
-    return K(equal64)(flags, 1, 1);
-}
-
-/* Flags of the values at [at, n), 64 at most, into 64 bits; x is now and y was
- * then, both of type T. With a constant count compilers vectorise the loop. */
+/* Flags of n values into bits; x is now and y was then, both of type T. With a
+ * constant count compilers vectorise the loop. */
 #define SCAN_COMPARE(T, test)                                                 \
-    for (size_t at = 0; at < n; at += 64) {                                   \
-        uint8_t flags[64];                                                    \
+    for (; n >= 64; n -= 64) {                                                \
         for (size_t line = 0; line < sizeof(T); line++) {                     \
-            SCAN_PREFETCH(then + at * sizeof(T) + line * 64);                 \
+            SCAN_PREFETCH(then + line * 64);                                  \
         }                                                                     \
-        if (n - at >= 64) {                                                   \
-            for (size_t k = 0; k < 64; k++) {                                 \
-                SCAN_FLAG(T, test);                                           \
-            }                                                                 \
+        for (size_t k = 0; k < 64; k++) {                                     \
+            SCAN_FLAG(T, test);                                               \
         }                                                                     \
-        else {                                                                \
-            memset(flags, 0, sizeof(flags));                                  \
-            for (size_t k = 0; k < n - at; k++) {                             \
-                SCAN_FLAG(T, test);                                           \
-            }                                                                 \
+        *bits++ = K(pack64)(flags);                                           \
+        now += 64 * sizeof(T);                                                \
+        then += 64 * sizeof(T);                                               \
+    }                                                                         \
+    if (n > 0) {                                                              \
+        memset(flags, 0, sizeof(flags));                                      \
+        for (size_t k = 0; k < n; k++) {                                      \
+            SCAN_FLAG(T, test);                                               \
         }                                                                     \
-        bits[at / 64] = K(pack64)(flags);                                     \
+        *bits = K(pack64)(flags);                                             \
     }
 #define SCAN_FLAG(T, test)                                                    \
     T x, y;                                                                   \
-    memcpy(&x, now + (at + k) * sizeof(x), sizeof(x));                        \
-    memcpy(&y, then + (at + k) * sizeof(y), sizeof(y));                       \
+    memcpy(&x, now + k * sizeof(x), sizeof(x));                               \
+    memcpy(&y, then + k * sizeof(y), sizeof(y));                              \
     flags[k] = (uint8_t)(test)
 
 /* Whether bytes differ is asked of U, an unsigned integer as wide as T. */
@@ -142,6 +136,7 @@ K(pack64)(const uint8_t *flags)
         size_t n, scan_number from, scan_number to, uint64_t *bits)           \
     {                                                                         \
         const T low = (T)from.field, high = (T)to.field;                      \
+        uint8_t flags[64];                                                    \
         switch (change) {                                                     \
         case SCAN_CHANGED:                                                    \
             SCAN_COMPARE(U, x != y)                                           \
