@@ -1,11 +1,10 @@
 /* catalog.c: what named kernel objects exist, and which processes hold them.
  *
  *     _core._list_directory(r"\BaseNamedObjects")     # [(name, type)]
- *     _core._object_size(path, "Section")             # in bytes
- *     handle = _core._open_object(path, "Event", 1)
+ *     handle, size = _core._open_object(path, "Section", 1)
  *     _core._holders([handle])                        # [[(pid, handles, err)]]
- *     _core._held_sections(pid)                       # [(path, size)]
  *     _core._own_handles()                            # [(handle, type, name)]
+ *     _core._thread_start(id)                         # an address
  *
  * NtQueryDirectoryObject lists a directory of the object manager; objects are
  * opened by their full path with the one right that asks them for their state;
@@ -30,9 +29,6 @@
 
 /* Two strings of 64 KiB each are the longest that one answer has. */
 #define CATALOG_MAX_ANSWER ((ULONG)256 * 1024)
-
-/* SEC_FILE | SEC_IMAGE */
-#define CATALOG_FILE_SECTION 0x01800000u
 
 /* ---------------------------------------------------------------- helpers */
 
@@ -96,46 +92,31 @@ catalog_text(const wi_unicode_string *text, const void *buffer, size_t size)
                                   text->length / sizeof(wchar_t));
 }
 
-/* What NtQueryObject says, WI_OBJECT_NAME or _TYPE, in *size bytes that
- * wi_heap_free frees. NULL if it says nothing. Both begin with a string. */
-static wi_unicode_string *
-catalog_query(HANDLE handle, int info, ULONG *size)
+/* What NtQueryObject says, WI_OBJECT_NAME or _TYPE, which both begin with a
+ * string; empty if it says nothing. */
+static PyObject *
+catalog_query(HANDLE handle, int info)
 {
-    for (*size = 1024;; *size *= 4) {
-        wi_unicode_string *text = HeapAlloc(GetProcessHeap(), 0, *size);
+    for (ULONG size = 1024;; size *= 4) {
+        wi_unicode_string *text = PyMem_Malloc(size);
         if (text == NULL) {
-            return NULL;
+            return PyErr_NoMemory();
         }
-        wi_ntstatus status = NtQueryObject(handle, info, text, *size, NULL);
-        if (WI_NT_SUCCESS(status)) {
-            return text;
+        wi_ntstatus status = NtQueryObject(handle, info, text, size, NULL);
+        BOOL more = catalog_wants_more(status, size);
+        PyObject *result = NULL;
+        if (!more) {
+            result = WI_NT_SUCCESS(status) ? catalog_text(text, text, size)
+                                           : PyUnicode_FromString("");
         }
-        wi_heap_free(text);
-        if (!catalog_wants_more(status, *size)) {
-            return NULL;
+        PyMem_Free(text);
+        if (!more) {
+            return result;
         }
     }
 }
 
-/* The same as a str, empty if it says nothing. */
-static PyObject *
-catalog_query_text(HANDLE handle, int info)
-{
-    ULONG size;
-    wi_unicode_string *text = catalog_query(handle, info, &size);
-    PyObject *result = text == NULL ? PyUnicode_FromString("")
-                                    : catalog_text(text, text, size);
-    wi_heap_free(text);
-    return result;
-}
-
 /* ---------------------------------------------------------- directories */
-
-PyDoc_STRVAR(catalog_list_doc,
-             "_list_directory($module, path, /)\n--\n\n"
-             "(name, type) of all objects in a directory of the object "
-             "manager.\n\n"
-             "Win32: NtOpenDirectoryObject, NtQueryDirectoryObject");
 
 static PyObject *
 catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
@@ -237,60 +218,31 @@ catalog_open(PyObject *path, const char *type, ACCESS_MASK access)
     return NULL;
 }
 
-PyDoc_STRVAR(catalog_size_doc,
-             "_object_size($module, path, type, /)\n--\n\n"
-             "Open the object at a path; its size in bytes if it is a "
-             "section.\n\n"
-             "Win32: NtOpenSection, NtOpenMutant, NtOpenEvent, "
-             "NtOpenSemaphore, NtQuerySection");
-
-static PyObject *
-catalog_size(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    PyObject *path;
-    const char *type;
-    if (!PyArg_ParseTuple(args, "Os:_object_size", &path, &type)) {
-        return NULL;
-    }
-    HANDLE handle = catalog_open(path, type, WI_OBJECT_QUERY);
-    if (handle == NULL) {
-        return NULL;
-    }
-    if (strcmp(type, "Section") != 0) {
-        CloseHandle(handle);
-        Py_RETURN_NONE;
-    }
-    wi_section_info info = {0};
-    wi_ntstatus status = NtQuerySection(handle, 0, &info, sizeof(info), NULL);
-    CloseHandle(handle);
-    if (!WI_NT_SUCCESS(status)) {
-        return catalog_raise(status, "NtQuerySection", path);
-    }
-    return PyLong_FromLongLong(info.size.QuadPart);
-}
-
-PyDoc_STRVAR(catalog_open_doc,
-             "_open_object($module, path, type, access, /)\n--\n\n"
-             "A handle, the caller's to close, of the object at a path.\n\n"
-             "Win32: NtOpenSection, NtOpenMutant, NtOpenEvent, "
-             "NtOpenSemaphore");
-
 static PyObject *
 catalog_open_object(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *path;
+    PyObject *path, *result;
     const char *type;
     DWORD access;
+    wi_section_info info;
     if (!PyArg_ParseTuple(args, "OsO&:_open_object", &path, &type,
                           wi_u32_converter, &access)) {
         return NULL;
     }
     HANDLE handle = catalog_open(path, type, access);
-    return handle == NULL ? NULL : PyLong_FromVoidPtr(handle);
+    if (handle == NULL) {
+        return NULL;
+    }
+    BOOL sized =
+        WI_NT_SUCCESS(NtQuerySection(handle, 0, &info, sizeof(info), NULL));
+    result =
+        sized ? Py_BuildValue("(nL)", (Py_ssize_t)handle, info.size.QuadPart)
+              : Py_BuildValue("(nO)", (Py_ssize_t)handle, Py_None);
+    if (result == NULL) {
+        CloseHandle(handle);
+    }
+    return result;
 }
-
-PyDoc_STRVAR(catalog_close_doc, "_close_handle($module, handle, /)\n--\n\n"
-                                "Win32: CloseHandle");
 
 static PyObject *
 catalog_close(PyObject *Py_UNUSED(module), PyObject *value)
@@ -351,8 +303,6 @@ catalog_find(const wi_handle_list *all, ULONG_PTR count, HANDLE handle)
 
 /* ---------------------------------------------------------------- holders */
 
-typedef wi_ntstatus(NTAPI *catalog_compare_fn)(HANDLE a, HANDLE b);
-
 /* An object whose holders are wanted. */
 typedef struct {
     HANDLE handle;         /* the caller's */
@@ -373,28 +323,9 @@ typedef struct {
     size_t count;
     catalog_row *rows; /* HeapAlloc */
     size_t used, room;
-    catalog_compare_fn compare; /* NULL on Windows 8.1 */
-    wi_ntstatus status;         /* of the list of handles */
+    wi_ntstatus status; /* of the list of handles */
     BOOL no_memory;
 } catalog_search;
-
-static BOOL
-catalog_same(HANDLE a, HANDLE b, catalog_compare_fn compare)
-{
-    if (compare != NULL) {
-        return WI_NT_SUCCESS(compare(a, b));
-    }
-    /* Windows 8.1 has no NtCompareObjects: named objects differ by name. */
-    ULONG size;
-    wi_unicode_string *x = catalog_query(a, WI_OBJECT_NAME, &size);
-    wi_unicode_string *y = catalog_query(b, WI_OBJECT_NAME, &size);
-    BOOL same = x != NULL && y != NULL && x->length > 0 &&
-                x->length == y->length &&
-                memcmp(x->buffer, y->buffer, x->length) == 0;
-    wi_heap_free(x);
-    wi_heap_free(y);
-    return same;
-}
 
 /* Whether the entry may be a handle of the target's object. */
 static BOOL
@@ -426,9 +357,10 @@ catalog_count(catalog_search *search, const wi_handle_entry *entry,
             continue;
         }
         BOOL addressed = entry->object != NULL && target->entry.object != NULL;
-        if (addressed ? entry->object == target->entry.object
-                      : copy != NULL && catalog_same(target->handle, copy,
-                                                     search->compare)) {
+        if (addressed
+                ? entry->object == target->entry.object
+                : copy != NULL &&
+                      WI_NT_SUCCESS(NtCompareObjects(target->handle, copy))) {
             target->handles++;
         }
     }
@@ -539,8 +471,6 @@ static void
 catalog_look(catalog_search *search)
 {
     ULONG_PTR count;
-    search->compare = (catalog_compare_fn)(void (*)(void))GetProcAddress(
-        GetModuleHandleW(L"ntdll.dll"), "NtCompareObjects");
     wi_handle_list *all = catalog_all_handles(&search->status, &count);
     if (all == NULL) {
         return;
@@ -589,15 +519,6 @@ catalog_found(const catalog_search *search)
     return result;
 }
 
-PyDoc_STRVAR(
-    catalog_holders_doc,
-    "_holders($module, handles, /)\n--\n\n"
-    "For each handle the (pid, handles, winerror) of each process that has a\n"
-    "handle of the same object, or (winerror not 0) may not be looked into.\n"
-    "The handles given are not counted. All come of one look.\n\n"
-    "Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle, "
-    "NtCompareObjects");
-
 static PyObject *
 catalog_holders(PyObject *Py_UNUSED(module), PyObject *handles)
 {
@@ -644,117 +565,6 @@ done:
     return result;
 }
 
-/* ------------------------------------------------------ sections held */
-
-/* A row for a section that has a name, and no file behind it: (path, size).
- * None for another, NULL on an error. */
-static PyObject *
-catalog_section_row(HANDLE section)
-{
-    wi_section_info info = {0};
-    if (!WI_NT_SUCCESS(
-            NtQuerySection(section, 0, &info, sizeof(info), NULL)) ||
-        (info.attributes & CATALOG_FILE_SECTION)) {
-        Py_RETURN_NONE;
-    }
-    PyObject *path = catalog_query_text(section, WI_OBJECT_NAME);
-    if (path != NULL && PyUnicode_GetLength(path) == 0) {
-        Py_DECREF(path);
-        Py_RETURN_NONE;
-    }
-    return path == NULL ? NULL
-                        : Py_BuildValue("(NL)", path, info.size.QuadPart);
-}
-
-/* The handles of sections that a process has, in this one; count of them. */
-static ULONG_PTR
-catalog_copy_sections(DWORD pid, HANDLE probe, HANDLE **copies,
-                      wi_ntstatus *status, DWORD *err)
-{
-    ULONG_PTR count, found = 0;
-    HANDLE self = GetCurrentProcess();
-    wi_handle_list *all = catalog_all_handles(status, &count);
-    if (all == NULL) {
-        return 0;
-    }
-    const wi_handle_entry *own = catalog_find(all, count, probe);
-    HANDLE process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, pid);
-    *err = process == NULL ? GetLastError() : 0;
-    *copies = process == NULL ? NULL
-                              : HeapAlloc(GetProcessHeap(), 0,
-                                          (count + 1) * sizeof(HANDLE));
-    for (ULONG_PTR i = 0; *copies != NULL && own != NULL && i < count; i++) {
-        const wi_handle_entry *entry = &all->entries[i];
-        if (entry->pid == pid && entry->type == own->type &&
-            DuplicateHandle(process, (HANDLE)entry->handle, self,
-                            &(*copies)[found], WI_OBJECT_QUERY, FALSE, 0)) {
-            found++;
-        }
-    }
-    if (process != NULL) {
-        CloseHandle(process);
-    }
-    wi_heap_free(all);
-    return found;
-}
-
-PyDoc_STRVAR(catalog_sections_doc,
-             "_held_sections($module, pid, /)\n--\n\n"
-             "(path, size) of each named section without a file that a "
-             "process\nhas a handle of, once for each handle.\n\n"
-             "Win32: NtQuerySystemInformation, DuplicateHandle, "
-             "NtQueryObject, NtQuerySection");
-
-static PyObject *
-catalog_held_sections(PyObject *Py_UNUSED(module), PyObject *value)
-{
-    DWORD pid, err = 0;
-    wi_ntstatus status = 0;
-    HANDLE *copies = NULL;
-    ULONG_PTR count = 0;
-    if (!wi_u32_converter(value, &pid)) {
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    /* One of our own shows the number that stands for sections. */
-    HANDLE probe = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL,
-                                      PAGE_READONLY, 0, 1, NULL);
-    if (probe == NULL) {
-        err = GetLastError();
-    }
-    else {
-        count = catalog_copy_sections(pid, probe, &copies, &status, &err);
-        CloseHandle(probe);
-    }
-    Py_END_ALLOW_THREADS
-    PyObject *result = NULL;
-    if (!WI_NT_SUCCESS(status)) {
-        catalog_raise(status, "NtQuerySystemInformation", value);
-    }
-    else if (err != 0) {
-        wi_raise(err, "OpenProcess", value);
-    }
-    else if (copies == NULL) {
-        PyErr_NoMemory();
-    }
-    else {
-        result = PyList_New(0);
-    }
-    for (ULONG_PTR i = 0; i < count; i++) {
-        if (result != NULL) {
-            PyObject *row = catalog_section_row(copies[i]);
-            if (row == NULL ||
-                (row != Py_None && PyList_Append(result, row) < 0)) {
-                Py_CLEAR(result);
-            }
-            Py_XDECREF(row);
-        }
-        CloseHandle(copies[i]);
-    }
-    wi_heap_free(copies);
-    return result;
-}
-
 /* ------------------------------------------------------------ own handles */
 
 /* What a handle of this process is called: the object's name, the id of a
@@ -772,14 +582,8 @@ catalog_handle_name(HANDLE handle, PyObject *type)
     if (PyUnicode_CompareWithASCIIString(type, "File") == 0) {
         return PyUnicode_FromString("");
     }
-    return catalog_query_text(handle, WI_OBJECT_NAME);
+    return catalog_query(handle, WI_OBJECT_NAME);
 }
-
-PyDoc_STRVAR(catalog_own_doc,
-             "_own_handles($module, /)\n--\n\n"
-             "(handle, type, name) of each handle of this process; the name "
-             "may be empty.\n\n"
-             "Win32: NtQuerySystemInformation, NtQueryObject");
 
 static PyObject *
 catalog_own_handles(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
@@ -801,7 +605,7 @@ catalog_own_handles(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
         if (all->entries[i].pid != self) {
             continue;
         }
-        PyObject *type = catalog_query_text(handle, WI_OBJECT_TYPE);
+        PyObject *type = catalog_query(handle, WI_OBJECT_TYPE);
         if (type != NULL && PyUnicode_GetLength(type) == 0) {
             Py_DECREF(type);
             continue; /* closed since */
@@ -822,12 +626,6 @@ catalog_own_handles(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     wi_heap_free(all);
     return result;
 }
-
-PyDoc_STRVAR(catalog_start_doc,
-             "_thread_start($module, id, /)\n--\n\n"
-             "The address at which a thread began, or None when it has "
-             "ended.\n\n"
-             "Win32: OpenThread, NtQueryInformationThread");
 
 static PyObject *
 catalog_thread_start(PyObject *Py_UNUSED(module), PyObject *value)
@@ -851,14 +649,24 @@ catalog_thread_start(PyObject *Py_UNUSED(module), PyObject *value)
 }
 
 static PyMethodDef catalog_methods[] = {
-    {"_list_directory", catalog_list, METH_O, catalog_list_doc},
-    {"_object_size", catalog_size, METH_VARARGS, catalog_size_doc},
-    {"_open_object", catalog_open_object, METH_VARARGS, catalog_open_doc},
-    {"_close_handle", catalog_close, METH_O, catalog_close_doc},
-    {"_holders", catalog_holders, METH_O, catalog_holders_doc},
-    {"_held_sections", catalog_held_sections, METH_O, catalog_sections_doc},
-    {"_own_handles", catalog_own_handles, METH_NOARGS, catalog_own_doc},
-    {"_thread_start", catalog_thread_start, METH_O, catalog_start_doc},
+    {"_list_directory", catalog_list, METH_O,
+     PyDoc_STR("_list_directory($module, path, /)\n--\n\n"
+               "Win32: NtOpenDirectoryObject, NtQueryDirectoryObject")},
+    {"_open_object", catalog_open_object, METH_VARARGS,
+     PyDoc_STR("_open_object($module, path, type, access, /)\n--\n\n"
+               "Win32: NtOpenSection and its likes, NtQuerySection")},
+    {"_close_handle", catalog_close, METH_O,
+     PyDoc_STR("_close_handle($module, handle, /)\n--\n\n"
+               "Win32: CloseHandle")},
+    {"_holders", catalog_holders, METH_O,
+     PyDoc_STR("_holders($module, handles, /)\n--\n\n"
+               "For each handle a (pid, handles, winerror) of each process.")},
+    {"_own_handles", catalog_own_handles, METH_NOARGS,
+     PyDoc_STR("_own_handles($module, /)\n--\n\n"
+               "Win32: NtQuerySystemInformation, NtQueryObject")},
+    {"_thread_start", catalog_thread_start, METH_O,
+     PyDoc_STR("_thread_start($module, id, /)\n--\n\n"
+               "Win32: OpenThread, NtQueryInformationThread")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,11 +1,9 @@
 /* token.c: facts about a process and its token, and this one's privileges.
  *
  *     _core._process_image(pid)    # (path, when it began)
- *     _core._process_token(pid)    # (is elevated, integrity level)
- *     _core._process_facts(pid)    # (exit code, session, user, level, guarded)
+ *     _core._process_token(pid)    # (is elevated, integrity level, user)
+ *     _core._process_facts(pid)    # (exit code, session, is protected)
  *     _core._mapping_is_ours(name) # whether this user owns it
- *     _core._session_id()          # of this process
- *     _core._privileges()          # [(name, is enabled)] of this process
  *     _core._set_privilege("SeDebugPrivilege", True)
  *
  * Owner: nothing is kept. Thread: any. GIL: OpenProcess runs without it. */
@@ -19,31 +17,39 @@
 
 /* ------------------------------------------------------------- a token */
 
-/* The integrity level of a token. FALSE with the last error. */
-static BOOL
-token_integrity(HANDLE token, DWORD *level)
+/* (is elevated, integrity level, user as a SID); NULL with the last error. */
+static PyObject *
+token_describe(HANDLE token)
 {
+    PyObject *result = NULL;
+    wchar_t *user = NULL;
+    TOKEN_ELEVATION *elevation = wi_token_information(token, TokenElevation);
     TOKEN_MANDATORY_LABEL *label =
-        wi_token_information(token, TokenIntegrityLevel);
-    if (label == NULL) {
-        return FALSE;
+        elevation ? wi_token_information(token, TokenIntegrityLevel) : NULL;
+    TOKEN_USER *owner = label ? wi_token_information(token, TokenUser) : NULL;
+    if (owner != NULL && ConvertSidToStringSidW(owner->User.Sid, &user)) {
+        PSID sid = label->Label.Sid;
+        DWORD count = *GetSidSubAuthorityCount(sid);
+        DWORD level = count == 0 ? 0 : *GetSidSubAuthority(sid, count - 1);
+        result = Py_BuildValue("(Oku)",
+                               elevation->TokenIsElevated ? Py_True : Py_False,
+                               level, user);
     }
-    DWORD count = *GetSidSubAuthorityCount(label->Label.Sid);
-    *level = count == 0 ? 0 : *GetSidSubAuthority(label->Label.Sid, count - 1);
+    DWORD err = GetLastError();
+    LocalFree(user);
+    wi_heap_free(owner);
     wi_heap_free(label);
-    return TRUE;
+    wi_heap_free(elevation);
+    SetLastError(err);
+    return result;
 }
-
-PyDoc_STRVAR(token_process_token_doc,
-             "_process_token($module, pid, /)\n--\n\n"
-             "(is elevated, integrity level) of a process; 0x2000 is medium.");
 
 static PyObject *
 token_process_token(PyObject *Py_UNUSED(module), PyObject *arg)
 {
-    DWORD pid, level = 0, size;
+    DWORD pid;
     HANDLE token;
-    TOKEN_ELEVATION elevation = {0};
+    PyObject *result = NULL;
     if (!wi_u32_converter(arg, &pid)) {
         return NULL;
     }
@@ -52,52 +58,22 @@ token_process_token(PyObject *Py_UNUSED(module), PyObject *arg)
         return NULL;
     }
     const char *api = "OpenProcessToken";
-    BOOL ok = OpenProcessToken(process, TOKEN_QUERY, &token);
-    if (ok) {
+    if (OpenProcessToken(process, TOKEN_QUERY, &token)) {
         api = "GetTokenInformation";
-        ok = GetTokenInformation(token, TokenElevation, &elevation,
-                                 sizeof(elevation), &size) &&
-             token_integrity(token, &level);
+        result = token_describe(token);
         DWORD err = GetLastError();
         CloseHandle(token);
         SetLastError(err);
     }
     DWORD err = GetLastError();
     CloseHandle(process);
-    if (!ok) {
-        return wi_raise_format(err, api, "pid %lu", (unsigned long)pid);
+    if (result == NULL && !PyErr_Occurred()) {
+        wi_raise_format(err, api, "pid %lu", pid);
     }
-    return Py_BuildValue("Ok", elevation.TokenIsElevated ? Py_True : Py_False,
-                         level);
-}
-
-/* Its user (as SID) and its integrity level; both stay NULL where unknown. */
-static void
-token_facts(HANDLE process, PyObject **user, PyObject **integrity)
-{
-    HANDLE token;
-    DWORD level;
-    wchar_t *text = NULL;
-    if (!OpenProcessToken(process, TOKEN_QUERY, &token)) {
-        return;
-    }
-    TOKEN_USER *owner = wi_token_information(token, TokenUser);
-    if (owner != NULL && ConvertSidToStringSidW(owner->User.Sid, &text)) {
-        *user = PyUnicode_FromWideChar(text, -1);
-        LocalFree(text);
-    }
-    if (token_integrity(token, &level)) {
-        *integrity = PyLong_FromUnsignedLong(level);
-    }
-    wi_heap_free(owner);
-    CloseHandle(token);
+    return result;
 }
 
 /* ----------------------------------------------------------- a process */
-
-PyDoc_STRVAR(token_process_image_doc,
-             "_process_image($module, pid, /)\n--\n\n"
-             "(path of the executable, creation time in seconds since 1970).");
 
 static PyObject *
 token_process_image(PyObject *Py_UNUSED(module), PyObject *arg)
@@ -133,18 +109,15 @@ token_process_image(PyObject *Py_UNUSED(module), PyObject *arg)
 typedef BOOL(WINAPI *process_information_fn)(HANDLE, int, void *, DWORD);
 
 /* Whether it is a protected process (anti-malware, DRM, the system's own).
- * NULL where unknown: Windows 8 has no GetProcessInformation. */
+ * NULL where unknown: Wine 8 has no GetProcessInformation. */
 static PyObject *
 token_protected(HANDLE process)
 {
     const DWORD none = 0xFFFFFFFE; /* PROTECTION_LEVEL_NONE */
     DWORD level = none;
-    HMODULE kernel32 = GetModuleHandleW(L"kernel32.dll");
     process_information_fn get =
-        kernel32 == NULL
-            ? NULL
-            : (process_information_fn)(void (*)(void))GetProcAddress(
-                  kernel32, "GetProcessInformation");
+        (process_information_fn)(void (*)(void))GetProcAddress(
+            GetModuleHandleW(L"kernel32.dll"), "GetProcessInformation");
     if (get == NULL || !get(process, 7 /* ProcessProtectionLevelInfo */,
                             &level, sizeof(level))) {
         return NULL;
@@ -152,17 +125,11 @@ token_protected(HANDLE process)
     return PyBool_FromLong(level != none);
 }
 
-PyDoc_STRVAR(token_process_facts_doc,
-             "_process_facts($module, pid, /)\n--\n\n"
-             "Exit code, session, user SID, integrity level, protected;\n"
-             "None for each that is unknown.");
-
 static PyObject *
 token_process_facts(PyObject *Py_UNUSED(module), PyObject *arg)
 {
-    enum { EXIT_CODE, SESSION, USER, INTEGRITY, PROTECTED, FACTS };
     DWORD pid, number;
-    PyObject *found[FACTS] = {NULL}, *facts = NULL;
+    PyObject *exit_code = NULL, *session = NULL, *guarded = NULL;
     if (!wi_u32_converter(arg, &pid)) {
         return NULL;
     }
@@ -170,43 +137,17 @@ token_process_facts(PyObject *Py_UNUSED(module), PyObject *arg)
         OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
     if (process != NULL) {
         if (wi_has_exited(process) && GetExitCodeProcess(process, &number)) {
-            found[EXIT_CODE] = PyLong_FromUnsignedLong(number);
+            exit_code = PyLong_FromUnsignedLong(number);
         }
-        token_facts(process, &found[USER], &found[INTEGRITY]);
-        found[PROTECTED] = token_protected(process);
+        guarded = token_protected(process);
         CloseHandle(process);
     }
     if (ProcessIdToSessionId(pid, &number)) {
-        found[SESSION] = PyLong_FromUnsignedLong(number);
+        session = PyLong_FromUnsignedLong(number);
     }
-    if (!PyErr_Occurred()) {
-        facts = PyTuple_New(FACTS);
-    }
-    for (int i = 0; i < FACTS; i++) {
-        if (facts == NULL) {
-            Py_XDECREF(found[i]);
-        }
-        else {
-            PyTuple_SetItem(facts, i,
-                            found[i] ? found[i] : Py_NewRef(Py_None));
-        }
-    }
-    return facts;
-}
-
-PyDoc_STRVAR(token_session_id_doc, "_session_id($module, /)\n--\n\n"
-                                   "The number of this process's session.\n\n"
-                                   "Win32: ProcessIdToSessionId");
-
-static PyObject *
-token_session_id(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
-{
-    DWORD session;
-    if (!ProcessIdToSessionId(GetCurrentProcessId(), &session)) {
-        return wi_raise_format(GetLastError(), "ProcessIdToSessionId",
-                               "this process");
-    }
-    return PyLong_FromUnsignedLong(session);
+    return Py_BuildValue("(NNN)", exit_code ? exit_code : Py_NewRef(Py_None),
+                         session ? session : Py_NewRef(Py_None),
+                         guarded ? guarded : Py_NewRef(Py_None));
 }
 
 /* --------------------------------------------------- owner of a mapping */
@@ -234,10 +175,6 @@ token_owns(PSID owner, BOOL *ours)
     SetLastError(err);
     return ok;
 }
-
-PyDoc_STRVAR(token_mapping_is_ours_doc,
-             "_mapping_is_ours($module, name, /)\n--\n\n"
-             "Whether this user owns the mapping with this name.");
 
 static PyObject *
 token_mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
@@ -279,61 +216,11 @@ token_mapping_is_ours(PyObject *Py_UNUSED(module), PyObject *arg)
 
 /* ---------------------------------------------------------- privileges */
 
-static HANDLE
-token_own(DWORD rights)
-{
-    HANDLE token;
-    if (!OpenProcessToken(GetCurrentProcess(), rights, &token)) {
-        wi_raise_format(GetLastError(), "OpenProcessToken", "this process");
-        return NULL;
-    }
-    return token;
-}
-
-PyDoc_STRVAR(token_privileges_doc,
-             "_privileges($module, /)\n--\n\n"
-             "List of (name, enabled): the privileges of this process.");
-
-static PyObject *
-token_privileges(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
-{
-    HANDLE token = token_own(TOKEN_QUERY);
-    if (token == NULL) {
-        return NULL;
-    }
-    TOKEN_PRIVILEGES *held = wi_token_information(token, TokenPrivileges);
-    DWORD err = GetLastError();
-    CloseHandle(token);
-    if (held == NULL) {
-        return wi_raise_format(err, "GetTokenInformation", "this process");
-    }
-    PyObject *list = PyList_New(0);
-    for (DWORD i = 0; list != NULL && i < held->PrivilegeCount; i++) {
-        wchar_t name[64];
-        DWORD length = Py_ARRAY_LENGTH(name);
-        if (!LookupPrivilegeNameW(NULL, &held->Privileges[i].Luid, name,
-                                  &length)) {
-            continue; /* this system knows no name for it */
-        }
-        DWORD on = held->Privileges[i].Attributes & SE_PRIVILEGE_ENABLED;
-        PyObject *row = Py_BuildValue("(uO)", name, on ? Py_True : Py_False);
-        if (row == NULL || PyList_Append(list, row) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(row);
-    }
-    wi_heap_free(held);
-    return list;
-}
-
-PyDoc_STRVAR(token_set_privilege_doc,
-             "_set_privilege($module, name, enable, /)\n--\n\n"
-             "Enable or disable a privilege; whether it was enabled.");
-
 static PyObject *
 token_set_privilege(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *name, *result = NULL;
+    HANDLE token = NULL;
     int enable;
     TOKEN_PRIVILEGES wanted = {0}, before = {0};
     DWORD size = sizeof(before);
@@ -341,11 +228,13 @@ token_set_privilege(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     wchar_t *wide = PyUnicode_AsWideCharString(name, NULL);
-    HANDLE token =
-        wide ? token_own(TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY) : NULL;
-    if (token == NULL) {
-        PyMem_Free(wide);
+    if (wide == NULL) {
         return NULL;
+    }
+    if (!OpenProcessToken(GetCurrentProcess(),
+                          TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY, &token)) {
+        wi_raise(GetLastError(), "OpenProcessToken", name);
+        goto done;
     }
     wanted.PrivilegeCount = 1;
     wanted.Privileges[0].Attributes = enable ? SE_PRIVILEGE_ENABLED : 0;
@@ -372,20 +261,29 @@ token_set_privilege(PyObject *Py_UNUSED(module), PyObject *args)
             : (before.Privileges[0].Attributes & SE_PRIVILEGE_ENABLED) != 0);
 done:
     PyMem_Free(wide);
-    CloseHandle(token);
+    if (token != NULL) {
+        CloseHandle(token);
+    }
     return result;
 }
 
 static PyMethodDef token_functions[] = {
-    {"_process_image", token_process_image, METH_O, token_process_image_doc},
-    {"_process_token", token_process_token, METH_O, token_process_token_doc},
-    {"_process_facts", token_process_facts, METH_O, token_process_facts_doc},
+    {"_process_image", token_process_image, METH_O,
+     PyDoc_STR("_process_image($module, pid, /)\n--\n\n"
+               "(path of the executable, creation time in seconds since 1970)"
+               ".")},
+    {"_process_token", token_process_token, METH_O,
+     PyDoc_STR("_process_token($module, pid, /)\n--\n\n"
+               "(is elevated, integrity level, user); 0x2000 is medium.")},
+    {"_process_facts", token_process_facts, METH_O,
+     PyDoc_STR("_process_facts($module, pid, /)\n--\n\n"
+               "(exit code, session, is protected); None where unknown.")},
     {"_mapping_is_ours", token_mapping_is_ours, METH_O,
-     token_mapping_is_ours_doc},
-    {"_session_id", token_session_id, METH_NOARGS, token_session_id_doc},
-    {"_privileges", token_privileges, METH_NOARGS, token_privileges_doc},
+     PyDoc_STR("_mapping_is_ours($module, name, /)\n--\n\n"
+               "Whether this user owns the mapping with this name.")},
     {"_set_privilege", token_set_privilege, METH_VARARGS,
-     token_set_privilege_doc},
+     PyDoc_STR("_set_privilege($module, name, enable, /)\n--\n\n"
+               "Enable or disable a privilege; whether it was enabled.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -299,7 +299,7 @@ def test_a_denied_process_says_why(theirs: dict[str, object], said: str) -> None
 
 def test_a_denied_open_carries_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hints are notes of the PermissionError, or it is a dead process."""
-    facts = [None, 0, "S-1-5-18", 0x4000, True]
+    facts = [None, 0, True]
 
     class Denied(RemoteProcess):
         @classmethod
@@ -309,7 +309,12 @@ def test_a_denied_open_carries_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         winipc._core,
         "_process_facts",
-        lambda pid: tuple(facts) if pid == 4 else (None, 1, "S-1-5-21", 0x2000, None),
+        lambda pid: tuple(facts) if pid == 4 else (None, 1, None),
+    )
+    monkeypatch.setattr(
+        winipc._core,
+        "_process_token",
+        lambda pid: (False, 0x2000, "S-1-5-18" if pid == 4 else "S-1-5-21"),
     )
     with pytest.raises(PermissionError) as caught:
         Denied.open(4)

@@ -17,17 +17,9 @@ from winipc import _core
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_fact, print_json, print_line, print_table
 from winipc.errors import add_hint
-from winipc.process._denied import process_facts
+from winipc.process._denied import level_name, process_facts
 
 __all__ = ["add"]
-
-_LEVELS = {
-    0x0000: "untrusted",
-    0x1000: "low",
-    0x2000: "medium",
-    0x3000: "high",
-    0x4000: "system",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(facts | {"checks": [asdict(check) for check in checks]})
     else:
         width = max(map(len, facts)) + 2
-        privileges = facts.pop("privileges")
         for name, value in facts.items():
             if value is not None:
                 print_fact(name.replace("_", " "), str(value), width)
-        names = [name if on else f"({name})" for name, on in privileges.items()]
-        print_fact("privileges", ", ".join(names), width)
         print_line("")
         print_table(
             ("check", "result", "why"),
@@ -85,11 +74,8 @@ def _facts() -> dict[str, Any]:
         "wine": _core._wine_version(),
         "session": mine.session,
         "user": mine.user,
-        "integrity": None
-        if mine.integrity is None
-        else _LEVELS.get(mine.integrity, f"{mine.integrity:#x}"),
+        "integrity": level_name(mine.integrity),
         "elevated": _core._process_token(os.getpid())[0],
-        "privileges": dict(_core._privileges()),
     }
 
 

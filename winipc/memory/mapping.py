@@ -516,7 +516,7 @@ def _explain_missing(error: OSError, name: str) -> None:
     """Look where else the name might be: names are per session."""
     namespace, _, rest = name.rpartition("\\")
     found = []
-    session = _core._session_id()
+    session = _core._process_facts(os.getpid())[1]
     if namespace == "Global":
         places = [("Local", f"session {session}, that of this process")]
     elif namespace in ("", "Local"):

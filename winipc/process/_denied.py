@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 
 from winipc import _core
 from winipc.process.types import ProcessAccess
 
-__all__ = ["ProcessFacts", "explain_denied", "process_facts"]
+__all__ = ["ProcessFacts", "explain_denied", "level_name", "process_facts"]
 
 _INTEGRITY = {
     0x0000: "untrusted",
@@ -38,7 +39,11 @@ def process_facts(pid: int) -> ProcessFacts:
 
     Win32: ProcessIdToSessionId, OpenProcessToken, GetProcessInformation
     """
-    return ProcessFacts(*_core._process_facts(pid))
+    exit_code, session, protected = _core._process_facts(pid)
+    user = integrity = None
+    with contextlib.suppress(OSError):
+        _, integrity, user = _core._process_token(pid)
+    return ProcessFacts(exit_code, session, user, integrity, protected)
 
 
 def explain_denied(pid: int, access: int) -> list[str]:
@@ -68,8 +73,8 @@ def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
         hints.append("it is a protected process: no privilege opens it for memory")
     if theirs.integrity is not None and (mine.integrity or 0) < theirs.integrity:
         hints.append(
-            f"its integrity level is {_level(theirs.integrity)}, that of this process "
-            f"{_level(mine.integrity)}: run this one elevated"
+            f"its integrity level is {level_name(theirs.integrity)}, that of this process "
+            f"{level_name(mine.integrity)}: run this one elevated"
         )
     if theirs.user is not None and mine.user != theirs.user:
         hints.append(
@@ -89,7 +94,8 @@ def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
     ]
 
 
-def _level(integrity: int | None) -> str:
+def level_name(integrity: int | None) -> str:
+    """What Windows calls an integrity level."""
     if integrity is None:
         return "unknown"
     return _INTEGRITY.get(integrity, f"{integrity:#x}")

@@ -9,11 +9,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from winipc import _core
 from winipc.memory.mapping import SharedMapping
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryType
 from winipc.process.types import Region
-from winipc.system.catalog import named_objects
+from winipc.system.catalog import holders_of, named_objects
 
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
@@ -63,18 +62,22 @@ def section_finder(
     process: RemoteProcess, regions_from: Callable[[int], Iterator[Region]]
 ) -> Callable[[int], tuple[str, ...]]:
     """From the base of a view to the names of sections that it may be of."""
-    held = _held(process.pid)
-    sizes = {row.name: row.size for row in named_objects("section") if row.size}
-    sizes |= held
+    rows = [row for row in named_objects("section") if row.size]
+    held = {
+        row.name
+        for row, found in zip(rows, holders_of(rows), strict=True)
+        if found is not None and process.pid in found.pids
+    }
     known: dict[int, tuple[str, ...]] = {}
 
     def sections_of(base: int) -> tuple[str, ...]:
         if base not in known:
             view = _View(process, list(_allocation(regions_from(base), base)))
             known[base] = tuple(
-                name
-                for name, size in sorted(sizes.items())
-                if size + PAGE_SIZE > view.size and _may_be(view, name, name in held)
+                row.name
+                for row in rows
+                if (row.size or 0) + PAGE_SIZE > view.size
+                and _may_be(view, row.name, row.name in held)
             )
         return known[base]
 
@@ -86,24 +89,6 @@ def _allocation(regions: Iterator[Region], base: int) -> Iterator[Region]:
         if region.allocation_base != base or region.type != MemoryType.MAPPED:
             return
         yield region
-
-
-def _held(pid: int) -> dict[str, int]:
-    """The sections that the process has handles of, if it can be asked: sizes."""
-    try:
-        rows = _core._held_sections(pid)
-    except OSError:
-        return {}
-    session = rf"\Sessions\{_core._session_id()}\BaseNamedObjects" + "\\"
-    sizes = {}
-    for path, size in rows:
-        for directory, prefix in (
-            (session, "Local\\"),
-            ("\\BaseNamedObjects\\", "Global\\"),
-        ):
-            if path.startswith(directory):
-                sizes[prefix + path[len(directory) :]] = size
-    return sizes
 
 
 def _may_be(view: _View, name: str, held: bool) -> bool:

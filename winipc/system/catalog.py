@@ -12,6 +12,7 @@ compared and closed again::
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -87,9 +88,13 @@ class _HasHandle(Protocol):
     def handle(self) -> int: ...
 
 
+def _session() -> int | None:
+    return _core._process_facts(os.getpid())[1]
+
+
 def _directories() -> dict[str, str]:
     """Prefix of names -> directory; the session's own first."""
-    session = _core._session_id()
+    session = _session()
     directories = {"Global\\": r"\BaseNamedObjects"}
     if session == 0:
         # Windows keeps session 0's own names among the global ones.
@@ -148,7 +153,8 @@ def named_objects(
 def _row(kind: ObjectKind, name: str, path: str) -> NamedObject | None:
     size = reason = None
     try:
-        size = _core._object_size(path, _TYPES[kind])
+        handle, size = _core._open_object(path, _TYPES[kind], _ANY_RIGHT[0])
+        _core._close_handle(handle)
     except FileNotFoundError:
         return None  # it has gone since
     except OSError as error:
@@ -226,10 +232,10 @@ def _open(row: NamedObject) -> int:
     """A handle of the object, with any right that can be had."""
     for access in _ANY_RIGHT[:-1]:
         try:
-            return _core._open_object(row.path, _TYPES[row.kind], access)
+            return _core._open_object(row.path, _TYPES[row.kind], access)[0]
         except PermissionError:
             pass
-    return _core._open_object(row.path, _TYPES[row.kind], _ANY_RIGHT[-1])
+    return _core._open_object(row.path, _TYPES[row.kind], _ANY_RIGHT[-1])[0]
 
 
 def _find(name: str) -> NamedObject:
@@ -241,7 +247,7 @@ def _find(name: str) -> NamedObject:
         prefix, bare = local, name
     elif prefix.lower() == "session":
         number, _, bare = bare.partition("\\")
-        if not number.isdecimal() or int(number) != _core._session_id():
+        if not number.isdecimal() or int(number) != _session():
             raise ValueError(f"{name!r} is of another session")
         prefix = local
     else:
