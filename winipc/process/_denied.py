@@ -73,8 +73,8 @@ def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
         hints.append("it is a protected process: no privilege opens it for memory")
     if theirs.integrity is not None and (mine.integrity or 0) < theirs.integrity:
         hints.append(
-            f"its integrity level is {level_name(theirs.integrity)}, that of this process "
-            f"{level_name(mine.integrity)}: run this one elevated"
+            f"its integrity level is {level_name(theirs.integrity)}, that of this "
+            f"process {level_name(mine.integrity)}: run this one elevated"
         )
     if theirs.user is not None and mine.user != theirs.user:
         hints.append(
