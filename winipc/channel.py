@@ -61,7 +61,7 @@ class Channel(_core.Channel, Closing):
     that receive; a sender and a receiver do not disturb each other.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def create(

@@ -105,3 +105,50 @@ wi_wide_name(PyObject *name, wchar_t **out)
     *out = PyUnicode_AsWideCharString(name, NULL);
     return *out == NULL ? -1 : 0;
 }
+
+int
+wi_fast_args(const char *function, const char *const *names,
+             Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames, PyObject **out)
+{
+    Py_ssize_t known = 0;
+    for (; names[known] != NULL; known++) {
+        out[known] = known < nargs ? args[known] : NULL;
+    }
+    if (nargs > known) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes at most %zd arguments (%zd given)", function,
+                     known, nargs);
+        return -1;
+    }
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
+    for (Py_ssize_t k = 0; k < keywords; k++) {
+        PyObject *keyword = PyTuple_GetItem(kwnames, k);
+        Py_ssize_t i = 0;
+        while (i < known &&
+               PyUnicode_CompareWithASCIIString(keyword, names[i]) != 0) {
+            i++;
+        }
+        if (i == known) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() got an unexpected keyword argument %R",
+                         function, keyword);
+            return -1;
+        }
+        if (out[i] != NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() got multiple values for argument %R", function,
+                         keyword);
+            return -1;
+        }
+        out[i] = args[nargs + k];
+    }
+    for (Py_ssize_t i = 0; i < required; i++) {
+        if (out[i] == NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'",
+                         function, names[i]);
+            return -1;
+        }
+    }
+    return 0;
+}

@@ -25,66 +25,6 @@
 /* The longest work that is done with the GIL held. */
 #define BYTES_KEEP_GIL 4096
 
-/* -------------------------------------------------------------- arguments */
-
-int
-wi_fast_args(const char *function, const char *const *names,
-             Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames, PyObject **out)
-{
-    Py_ssize_t known = 0;
-    for (; names[known] != NULL; known++) {
-        out[known] = known < nargs ? args[known] : NULL;
-    }
-    if (nargs > known) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() takes at most %zd arguments (%zd given)", function,
-                     known, nargs);
-        return -1;
-    }
-    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
-    for (Py_ssize_t k = 0; k < keywords; k++) {
-        PyObject *keyword = PyTuple_GetItem(kwnames, k);
-        Py_ssize_t i = 0;
-        while (i < known &&
-               PyUnicode_CompareWithASCIIString(keyword, names[i]) != 0) {
-            i++;
-        }
-        if (i == known) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() got an unexpected keyword argument %R",
-                         function, keyword);
-            return -1;
-        }
-        if (out[i] != NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() got multiple values for argument %R", function,
-                         keyword);
-            return -1;
-        }
-        out[i] = args[nargs + k];
-    }
-    for (Py_ssize_t i = 0; i < required; i++) {
-        if (out[i] == NULL) {
-            PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'",
-                         function, names[i]);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int
-bytes_raise(PyObject *self, PyObject *exception, const char *what)
-{
-    PyObject *name = PyType_GetName(Py_TYPE(self));
-    if (name != NULL) {
-        PyErr_Format(exception, "%U %s", name, what);
-        Py_DECREF(name);
-    }
-    return -1;
-}
-
 int
 wi_bytes_is_open(PyObject *self)
 {
@@ -96,7 +36,7 @@ int
 wi_bytes_check_open(PyObject *self)
 {
     if (!wi_bytes_is_open(self)) {
-        return bytes_raise(self, PyExc_ValueError, "is closed");
+        return wi_raise_about(self, PyExc_ValueError, "is closed");
     }
     return 0;
 }
@@ -108,7 +48,7 @@ wi_bytes_check_writable(PyObject *self)
         return -1;
     }
     if (BYTES_OF(self)->readonly) {
-        return bytes_raise(self, PyExc_TypeError, "is read-only");
+        return wi_raise_about(self, PyExc_TypeError, "is read-only");
     }
     return 0;
 }
@@ -147,10 +87,9 @@ wi_bytes_unpin(PyObject *self)
 {
     wi_bytes *bytes = BYTES_OF(self);
     if (--bytes->pins == 0 && (bytes->closed || bytes->finalised)) {
-        PyObject *type, *value, *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
+        WI_KEEP_ERROR
         bytes->release(self);
-        PyErr_Restore(type, value, traceback);
+        WI_END_KEEP_ERROR
     }
 }
 
@@ -807,7 +746,7 @@ bytes_index(PyObject *self, PyObject *key)
         index += size;
     }
     if (index < 0 || index >= size) {
-        return bytes_raise(self, PyExc_IndexError, "index out of range");
+        return wi_raise_about(self, PyExc_IndexError, "index out of range");
     }
     return index;
 }
@@ -827,7 +766,7 @@ bytes_item(PyObject *self, Py_ssize_t index)
         return NULL;
     }
     if (index < 0 || index >= BYTES_OF(self)->size) {
-        bytes_raise(self, PyExc_IndexError, "index out of range");
+        wi_raise_about(self, PyExc_IndexError, "index out of range");
         return NULL;
     }
     unsigned char byte;
@@ -923,8 +862,8 @@ static int
 bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
 {
     if (value == NULL) {
-        return bytes_raise(self, PyExc_TypeError,
-                           "does not support item deletion");
+        return wi_raise_about(self, PyExc_TypeError,
+                              "does not support item deletion");
     }
     if (PyIndex_Check(key)) {
         return bytes_set_index(self, key, value);
@@ -996,8 +935,7 @@ static void
 bytes_finalize(PyObject *self)
 {
     wi_bytes *bytes = BYTES_OF(self);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     if (wi_bytes_is_open(self)) {
         wi_warn_unclosed(self);
     }
@@ -1005,7 +943,7 @@ bytes_finalize(PyObject *self)
     if (bytes->pins == 0) { /* in a cycle a memoryview may be left */
         bytes->release(self);
     }
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 static PyObject *
@@ -1055,34 +993,21 @@ bytes_releasebuffer(PyObject *self, Py_buffer *Py_UNUSED(view))
 
 /* ------------------------------------------------------------------- type */
 
-static int
-bytes_traverse(PyObject *self, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(self));
-    return 0;
-}
-
-#define BYTES_FAST(f) ((PyCFunction)(void (*)(void))(f))
-
 #define BYTES_SHORTCUT_METHODS(name, ...)                                     \
     {"get_" #name, bytes_get_##name, METH_O,                                  \
      "get_" #name "($self, offset, /)\n--\n\n"                                \
      "get(offset, '" #name "')."},                                            \
-        {"set_" #name, BYTES_FAST(bytes_set_##name), METH_FASTCALL,           \
+        {"set_" #name, WI_METHOD(bytes_set_##name), METH_FASTCALL,            \
          "set_" #name "($self, offset, value, /)\n--\n\n"                     \
          "set(offset, '" #name "', value)."},
 
 static PyMethodDef bytes_methods[] = {
-    {"read", BYTES_FAST(bytes_read), METH_FASTCALL | METH_KEYWORDS,
-     bytes_read_doc},
-    {"read_into", BYTES_FAST(bytes_read_into), METH_FASTCALL | METH_KEYWORDS,
-     bytes_read_into_doc},
-    {"write", BYTES_FAST(bytes_write), METH_FASTCALL | METH_KEYWORDS,
-     bytes_write_doc},
-    {"find", BYTES_FAST(bytes_find), METH_FASTCALL | METH_KEYWORDS,
-     bytes_find_doc},
-    {"get", BYTES_FAST(bytes_get_any), METH_FASTCALL, bytes_get_doc},
-    {"set", BYTES_FAST(bytes_set_any), METH_FASTCALL, bytes_set_doc},
+    {"read", WI_FAST(bytes_read), bytes_read_doc},
+    {"read_into", WI_FAST(bytes_read_into), bytes_read_into_doc},
+    {"write", WI_FAST(bytes_write), bytes_write_doc},
+    {"find", WI_FAST(bytes_find), bytes_find_doc},
+    {"get", WI_METHOD(bytes_get_any), METH_FASTCALL, bytes_get_doc},
+    {"set", WI_METHOD(bytes_set_any), METH_FASTCALL, bytes_set_doc},
     {"__enter__", bytes_enter, METH_NOARGS, NULL},
     {"__exit__", bytes_exit, METH_VARARGS, NULL},
     WI_NUMBERS(BYTES_SHORTCUT_METHODS){NULL, NULL, 0, NULL},
@@ -1104,7 +1029,7 @@ PyDoc_STRVAR(bytes_doc,
 static PyType_Slot bytes_slots[] = {
     {Py_tp_doc, (void *)bytes_doc},
     {Py_tp_new, wi_no_new},
-    {Py_tp_traverse, bytes_traverse},
+    {Py_tp_traverse, wi_traverse},
     {Py_tp_finalize, bytes_finalize},
     {Py_tp_iter, PySeqIter_New},
     {Py_tp_methods, bytes_methods},
@@ -1122,8 +1047,7 @@ static PyType_Slot bytes_slots[] = {
 static PyType_Spec bytes_spec = {
     .name = "winipc._core.Memory",
     .basicsize = sizeof(wi_bytes_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = bytes_slots,
 };
 

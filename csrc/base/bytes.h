@@ -34,13 +34,6 @@ typedef struct {
     WI_BYTES_HEAD
 } wi_bytes_object;
 
-/* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], NULL for
- * those not given. names is NULL-terminated; the first `required` must be
- * there. 0, or -1 with TypeError. */
-int wi_fast_args(const char *function, const char *const *names,
-                 Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
-                 PyObject *kwnames, PyObject **out);
-
 /* Whether the object is open. One that is closed may still have its memory:
  * pins keep it. */
 int wi_bytes_is_open(PyObject *self);

@@ -92,15 +92,34 @@ int wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
                    PyTypeObject **slot);
 
+/* Flags of a type with a Python class above it; a type that derives from
+ * another one of ours inherits its part in the collection of cycles. */
+#define WI_SUBTYPE_FLAGS                                                      \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE)
+#define WI_TYPE_FLAGS (WI_SUBTYPE_FLAGS | Py_TPFLAGS_HAVE_GC)
+
+/* For a PyMethodDef: a function that takes keywords, and its flags. */
+#define WI_FAST(f) WI_METHOD(f), METH_FASTCALL | METH_KEYWORDS
+#define WI_WORDS(f) WI_METHOD(f), METH_VARARGS | METH_KEYWORDS
+#define WI_METHOD(f) ((PyCFunction)(void (*)(void))(f))
+
 /* A zeroed instance of type (a type of ours or a Python subclass). */
 void *wi_alloc(PyTypeObject *type);
 
 /* tp_new of every type that is made by class methods only. */
 PyObject *wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 
-/* For tp_finalize: warn "unclosed <repr>" as ResourceWarning. The caller has
- * saved the current exception and restores it after. */
+/* tp_traverse of a type that refers to no other object but strings. */
+int wi_traverse(PyObject *self, visitproc visit, void *arg);
+
+/* For tp_finalize: warn "unclosed <repr>" as ResourceWarning, within
+ * WI_KEEP_ERROR. */
 void wi_warn_unclosed(PyObject *self);
+
+/* Getters of a pointer that is NULL in a closed object; the closure is its
+ * offset. `closed`, and its number or ValueError. */
+PyObject *wi_get_closed(PyObject *self, void *offset);
+PyObject *wi_get_handle(PyObject *self, void *offset);
 
 int wi_bytes_init(PyObject *module, wi_state *state);
 int wi_region_init(PyObject *module, wi_state *state);
@@ -157,6 +176,26 @@ PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
 /* TimeoutError with winerror 1460 (ERROR_TIMEOUT); always NULL. */
 PyObject *wi_raise_timeout(const char *api, PyObject *name);
 
+/* "<type of self> <text>" as an exception of this class; always -1. */
+int wi_raise_about(void *self, PyObject *cls, const char *text);
+
+/* -1 with ValueError "<type> is closed" when what it owns is NULL. */
+WI_INLINE int
+wi_check_open(void *self, const void *owned)
+{
+    return owned != NULL ? 0
+                         : wi_raise_about(self, PyExc_ValueError, "is closed");
+}
+
+/* Around what must not touch an exception that is on its way. */
+#define WI_KEEP_ERROR                                                         \
+    {                                                                         \
+        PyObject *kept_type, *kept_value, *kept_traceback;                    \
+        PyErr_Fetch(&kept_type, &kept_value, &kept_traceback);
+#define WI_END_KEEP_ERROR                                                     \
+    PyErr_Restore(kept_type, kept_value, kept_traceback);                     \
+    }
+
 /* ------------------------------------------------------------ GIL helpers */
 
 /* Run one Win32 statement without the GIL; keep the error it left. No goto,
@@ -191,6 +230,13 @@ int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
 /* Seconds as int or float, or None for forever, into milliseconds, rounded up. */
 #define WI_FOREVER UINT64_MAX
 int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */
+
+/* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], NULL for
+ * those not given. names is NULL-terminated; the first `required` must be
+ * there. 0, or -1 with TypeError. */
+int wi_fast_args(const char *function, const char *const *names,
+                 Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames, PyObject **out);
 
 /* (timeout=None, abandoned="raise") of acquire, METH_FASTCALL with keywords. */
 int wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,

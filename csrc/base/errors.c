@@ -89,6 +89,17 @@ wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
     return NULL;
 }
 
+int
+wi_raise_about(void *self, PyObject *cls, const char *text)
+{
+    PyObject *name = PyType_GetName(Py_TYPE(self));
+    if (name != NULL) {
+        PyErr_Format(cls, "%U %s", name, text);
+        Py_DECREF(name);
+    }
+    return -1;
+}
+
 PyObject *
 wi_raise_timeout(const char *api, PyObject *name)
 {

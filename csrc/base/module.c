@@ -59,6 +59,26 @@ wi_no_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     return NULL;
 }
 
+int
+wi_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+PyObject *
+wi_get_closed(PyObject *self, void *offset)
+{
+    return PyBool_FromLong(*(void **)((char *)self + (size_t)offset) == NULL);
+}
+
+PyObject *
+wi_get_handle(PyObject *self, void *offset)
+{
+    void *handle = *(void **)((char *)self + (size_t)offset);
+    return wi_check_open(self, handle) < 0 ? NULL : PyLong_FromVoidPtr(handle);
+}
+
 void
 wi_warn_unclosed(PyObject *self)
 {

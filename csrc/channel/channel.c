@@ -40,8 +40,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     wi_state *state;
-    PyObject *name; /* str */
-    PyObject *weakrefs;
+    PyObject *name;    /* str */
     winipc_channel ch; /* zeroed when closed */
     channel_gate sending;
     channel_gate receiving;
@@ -58,9 +57,9 @@ typedef struct {
     Py_ssize_t size;
     Py_ssize_t exports;
     PyObject *view; /* the memoryview that `with` gave */
+    char keep;      /* leave the message there */
+    char done;      /* let go as soon as the last export is gone */
     PyObject *weakrefs;
-    char keep; /* leave the message there */
-    char done; /* let go as soon as the last export is gone */
 } PeekedObject;
 
 /* ----------------------------------------------------------------- errors */
@@ -109,16 +108,6 @@ channel_raise_send(ChannelObject *self, int result, DWORD err)
                              self->name);
     }
     return channel_raise(self, result, err, "Channel.send");
-}
-
-static int
-channel_check_open(ChannelObject *self)
-{
-    if (self->ch.ring.shared == NULL) {
-        PyErr_SetString(PyExc_ValueError, "channel is closed");
-        return -1;
-    }
-    return 0;
 }
 
 static void
@@ -221,7 +210,7 @@ gate_enter(ChannelObject *self, channel_gate *gate, channel_deadline *deadline,
            const char *what)
 {
     int queued = 0, failed = -1;
-    while (channel_check_open(self) == 0) {
+    while (wi_check_open(self, self->ch.ring.shared) == 0) {
         if (gate == &self->receiving && self->peeked != NULL) {
             PyErr_SetString(PyExc_BufferError,
                             "a peeked message of this channel is still open");
@@ -1010,14 +999,13 @@ static void
 peeked_finalize(PyObject *op)
 {
     PeekedObject *self = (PeekedObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     self->done = 1; /* in a garbage cycle a view may still have to go */
     Py_CLEAR(self->view);
     if (self->exports == 0) {
         peeked_let_go(self);
     }
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 PyDoc_STRVAR(peeked_doc, "A message that is still in its channel.");
@@ -1062,8 +1050,7 @@ static void
 channel_finalize(PyObject *op)
 {
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     if (self->ch.ring.shared != NULL) {
         wi_warn_unclosed(op);
     }
@@ -1074,14 +1061,7 @@ channel_finalize(PyObject *op)
         channel_release(self);
         Py_CLEAR(self->name);
     }
-    PyErr_Restore(type, value, traceback);
-}
-
-static int
-channel_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return 0;
+    WI_END_KEEP_ERROR
 }
 
 PyDoc_STRVAR(channel_close_doc,
@@ -1376,7 +1356,7 @@ channel_park(PyObject *op, PyObject *args)
     Py_ssize_t length;
     int receive;
     if (!PyArg_ParseTuple(args, "pn:_park", &receive, &length) ||
-        channel_check_open(self) < 0) {
+        wi_check_open(self, self->ch.ring.shared) < 0) {
         return NULL;
     }
     channel_gate *gate = receive ? &self->receiving : &self->sending;
@@ -1450,12 +1430,6 @@ channel_unpark(PyObject *op, PyObject *args)
 
 /* ------------------------------------------------------------- attributes */
 
-static PyObject *
-channel_get_closed(PyObject *op, void *Py_UNUSED(ignored))
-{
-    return PyBool_FromLong(((ChannelObject *)op)->ch.ring.shared == NULL);
-}
-
 enum { GET_CAPACITY, GET_MAX_RECORD, GET_FLAGS, GET_DROPPED, GET_PENDING };
 
 static PyObject *
@@ -1464,7 +1438,7 @@ channel_get_number(PyObject *op, void *which)
     ChannelObject *self = (ChannelObject *)op;
     winipc_ring *ring = &self->ch.ring;
     uint64_t head;
-    if (channel_check_open(self) < 0) {
+    if (wi_check_open(self, self->ch.ring.shared) < 0) {
         return NULL;
     }
     switch ((int)(intptr_t)which) {
@@ -1493,7 +1467,7 @@ channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ChannelObject *self = (ChannelObject *)op;
     uint32_t pids[WINIPC_CHANNEL_MEMBERS];
-    if (channel_check_open(self) < 0) {
+    if (wi_check_open(self, self->ch.ring.shared) < 0) {
         return NULL;
     }
     /* Copied first: an allocation may run code that closes the channel. */
@@ -1525,25 +1499,18 @@ channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef channel_methods[] = {
-    {"_create", (PyCFunction)(void (*)(void))channel_create,
-     METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
+    {"_create", WI_WORDS(channel_create) | METH_CLASS, NULL},
     {"_open", channel_open, METH_CLASS | METH_VARARGS, NULL},
     {"_claim", channel_claim, METH_O, channel_claim_doc},
     {"_park", channel_park, METH_VARARGS, channel_park_doc},
     {"_unpark", channel_unpark, METH_VARARGS, channel_unpark_doc},
     {"_members", channel_members, METH_NOARGS, channel_members_doc},
-    {"send", (PyCFunction)(void (*)(void))channel_send,
-     METH_FASTCALL | METH_KEYWORDS, channel_send_doc},
-    {"send_many", (PyCFunction)(void (*)(void))channel_send_many,
-     METH_FASTCALL | METH_KEYWORDS, channel_send_many_doc},
-    {"recv", (PyCFunction)(void (*)(void))channel_recv,
-     METH_FASTCALL | METH_KEYWORDS, channel_recv_doc},
-    {"recv_into", (PyCFunction)(void (*)(void))channel_recv_into,
-     METH_FASTCALL | METH_KEYWORDS, channel_recv_into_doc},
-    {"_recv_many", (PyCFunction)(void (*)(void))channel_recv_many,
-     METH_FASTCALL | METH_KEYWORDS, channel_recv_many_doc},
-    {"peek", (PyCFunction)(void (*)(void))channel_peek,
-     METH_FASTCALL | METH_KEYWORDS, channel_peek_doc},
+    {"send", WI_FAST(channel_send), channel_send_doc},
+    {"send_many", WI_FAST(channel_send_many), channel_send_many_doc},
+    {"recv", WI_FAST(channel_recv), channel_recv_doc},
+    {"recv_into", WI_FAST(channel_recv_into), channel_recv_into_doc},
+    {"_recv_many", WI_FAST(channel_recv_many), channel_recv_many_doc},
+    {"peek", WI_FAST(channel_peek), channel_peek_doc},
     {"close", channel_close, METH_NOARGS, channel_close_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -1553,13 +1520,12 @@ static PyMemberDef channel_slots_members[] = {
      "The name."},
     {"created", T_BOOL, offsetof(ChannelObject, created), Py_READONLY,
      "Whether this object made the channel."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ChannelObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef channel_getset[] = {
-    {"closed", channel_get_closed, NULL, "Whether it is closed.", NULL},
+    {"closed", wi_get_closed, NULL, "Whether it is closed.",
+     (void *)offsetof(ChannelObject, ch.ring.shared)},
     {"capacity", channel_get_number, NULL, "Bytes of the ring.",
      (void *)GET_CAPACITY},
     {"max_record", channel_get_number, NULL, "Bytes of the largest message.",
@@ -1579,15 +1545,14 @@ PyDoc_STRVAR(channel_doc, "A ring of messages between processes.");
 static PyType_Slot channel_slots[] = {
     {Py_tp_doc, (void *)channel_doc},   {Py_tp_new, wi_no_new},
     {Py_tp_methods, channel_methods},   {Py_tp_members, channel_slots_members},
-    {Py_tp_getset, channel_getset},     {Py_tp_traverse, channel_traverse},
+    {Py_tp_getset, channel_getset},     {Py_tp_traverse, wi_traverse},
     {Py_tp_finalize, channel_finalize}, {0, NULL},
 };
 
 static PyType_Spec channel_spec = {
     .name = "winipc._core.Channel",
     .basicsize = sizeof(ChannelObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = channel_slots,
 };
 

@@ -256,10 +256,9 @@ atomic_enter(PyObject *self, PyObject *Py_UNUSED(ignored))
 static void
 atomic_finalize(PyObject *self)
 {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     atomic_clear(self);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 static int
@@ -358,8 +357,8 @@ atomic_get_readonly(PyObject *self, void *Py_UNUSED(closure))
 ATOMIC_OPERATIONS(ATOMIC_METHOD)
 
 #define ATOMIC_ROW(method, constant, arguments, doc)                          \
-    {#method, (PyCFunction)(void (*)(void))atomic_method_##method,            \
-     METH_FASTCALL, #method "($self, " arguments "/)\n--\n\n" doc},
+    {#method, WI_METHOD(atomic_method_##method), METH_FASTCALL,               \
+     #method "($self, " arguments "/)\n--\n\n" doc},
 
 static PyMethodDef atomic_methods[] = {
     ATOMIC_OPERATIONS(ATOMIC_ROW){

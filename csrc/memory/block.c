@@ -14,9 +14,8 @@
 enum { KIND_GLOBAL = 0, KIND_VIRTUAL = 1 };
 
 typedef struct {
-    WI_BYTES_HEAD       /* base is NULL once closed or given away */
-        int kind;       /* KIND_GLOBAL or KIND_VIRTUAL */
-    PyObject *weakrefs; /* __weaklistoffset__ */
+    WI_BYTES_HEAD /* base is NULL once closed or given away */
+        int kind; /* KIND_GLOBAL or KIND_VIRTUAL */
 } MemoryObject;
 
 /* ---------------------------------------------------- release, finalise */
@@ -45,13 +44,6 @@ static void
 memory_let_go(PyObject *op)
 {
     memory_release((MemoryObject *)op);
-}
-
-static int
-memory_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return 0;
 }
 
 /* --------------------------------------------------------- constructor */
@@ -183,8 +175,6 @@ static PyMethodDef memory_methods[] = {
 
 static PyMemberDef memory_members[] = {
     {"_kind", T_INT, offsetof(MemoryObject, kind), Py_READONLY, NULL},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(MemoryObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -192,20 +182,15 @@ PyDoc_STRVAR(memory_doc,
              "A block of memory of this process, which others can read.");
 
 static PyType_Slot memory_slots[] = {
-    {Py_tp_doc, (void *)memory_doc},
-    {Py_tp_new, wi_no_new},
-    {Py_tp_traverse, memory_traverse},
-    {Py_tp_repr, memory_repr},
-    {Py_tp_methods, memory_methods},
-    {Py_tp_members, memory_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)memory_doc}, {Py_tp_new, wi_no_new},
+    {Py_tp_repr, memory_repr},       {Py_tp_methods, memory_methods},
+    {Py_tp_members, memory_members}, {0, NULL},
 };
 
 static PyType_Spec memory_spec = {
     .name = "winipc._core.GlobalMemory",
     .basicsize = sizeof(MemoryObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = memory_slots,
 };
 

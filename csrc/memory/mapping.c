@@ -1116,33 +1116,30 @@ PyDoc_STRVAR(mapping_doc, "A section and a view of it.");
 PyDoc_STRVAR(view_doc, "One more view of a mapping, at another offset.");
 
 static PyType_Slot mapping_slots[] = {
-    {Py_tp_doc, (void *)mapping_doc}, {Py_tp_traverse, wi_region_traverse},
-    {Py_tp_methods, mapping_methods}, {Py_tp_members, mapping_members},
-    {Py_tp_getset, mapping_getset},   {0, NULL},
+    {Py_tp_doc, (void *)mapping_doc},
+    {Py_tp_methods, mapping_methods},
+    {Py_tp_members, mapping_members},
+    {Py_tp_getset, mapping_getset},
+    {0, NULL},
 };
 
 static PyType_Slot view_slots[] = {
     {Py_tp_doc, (void *)view_doc},
-    {Py_tp_traverse, wi_region_traverse},
     {Py_tp_members, view_members},
     {0, NULL},
 };
 
-#define MAPPING_FLAGS                                                         \
-    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |          \
-     Py_TPFLAGS_IMMUTABLETYPE)
-
 static PyType_Spec mapping_spec = {
     .name = "winipc._core.SharedMapping",
     .basicsize = sizeof(RegionObject),
-    .flags = MAPPING_FLAGS,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = mapping_slots,
 };
 
 static PyType_Spec view_spec = {
     .name = "winipc._core.MappingView",
     .basicsize = sizeof(RegionObject),
-    .flags = MAPPING_FLAGS,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = view_slots,
 };
 

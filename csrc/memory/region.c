@@ -161,8 +161,8 @@ region_close(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-int
-wi_region_traverse(PyObject *op, visitproc visit, void *arg)
+static int
+region_traverse(PyObject *op, visitproc visit, void *arg)
 {
     RegionObject *self = (RegionObject *)op;
     Py_VISIT(Py_TYPE(op));
@@ -252,19 +252,14 @@ static PyMemberDef region_members[] = {
     {"size_is_exact", T_BOOL, offsetof(RegionObject, exact), Py_READONLY,
      "False if only Windows could tell size, which rounds it up to whole\n"
      "pages: the creator may have asked for less."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(RegionObject, weaklist),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 /* ------------------------------------------------------------------- type */
 
 /* The casts through void (*)(void) keep GCC's -Wcast-function-type quiet. */
-#define REGION_FAST(f) ((PyCFunction)(void (*)(void))(f))
-
 static PyMethodDef region_methods[] = {
-    {"flush", REGION_FAST(region_flush), METH_FASTCALL | METH_KEYWORDS,
-     region_flush_doc},
+    {"flush", WI_FAST(region_flush), region_flush_doc},
     {"close", region_close, METH_NOARGS, region_close_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -274,17 +269,16 @@ PyDoc_STRVAR(
     "A run of mapped memory: what SharedMapping and its views share.");
 
 static PyType_Slot region_slots[] = {
-    {Py_tp_doc, (void *)region_doc},      {Py_tp_new, wi_no_new},
-    {Py_tp_traverse, wi_region_traverse}, {Py_tp_repr, region_repr},
-    {Py_tp_methods, region_methods},      {Py_tp_members, region_members},
-    {Py_tp_getset, region_getset},        {0, NULL},
+    {Py_tp_doc, (void *)region_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_traverse, region_traverse}, {Py_tp_repr, region_repr},
+    {Py_tp_methods, region_methods},   {Py_tp_members, region_members},
+    {Py_tp_getset, region_getset},     {0, NULL},
 };
 
 static PyType_Spec region_spec = {
     .name = "winipc._core.MappedMemory",
     .basicsize = sizeof(RegionObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = region_slots,
 };
 

@@ -17,9 +17,8 @@ enum {
 const char *wi_region_access_name(int access);
 
 typedef struct {
-    WI_BYTES_HEAD /* base is the first byte of the caller's */
-        PyObject *weaklist;
-    PyObject *name;     /* str, or NULL for an unnamed section */
+    WI_BYTES_HEAD       /* base is the first byte of the caller's */
+        PyObject *name; /* str, or NULL for an unnamed section */
     PyObject *owner;    /* a view's mapping, or NULL */
     char *start;        /* what MapViewOfFile returned; NULL when closed */
     Py_ssize_t mapped;  /* bytes from base to the end of the last page */
@@ -54,8 +53,5 @@ void wi_region_let_go(PyObject *op);
 /* One of the region's sizes, whose offset in the struct is the closure: 0 once
  * it is closed. */
 PyObject *wi_region_get_size(PyObject *op, void *offset);
-
-/* A type has to name its traverse function even when its base has one. */
-int wi_region_traverse(PyObject *op, visitproc visit, void *arg);
 
 #endif

@@ -50,7 +50,6 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *weaklist;
     Py_buffer view;    /* of the memory; view.obj is NULL when closed */
     char *sequence;    /* where the number is, aligned */
     char *data;        /* the record, or the first of two */
@@ -206,19 +205,9 @@ snapshot_run(snapshot_job *job, BOOL unlocked)
 }
 
 static int
-snapshot_check_open(SnapshotObject *self)
-{
-    if (self->view.obj != NULL) {
-        return 0;
-    }
-    PyErr_SetString(PyExc_ValueError, "Snapshot is closed");
-    return -1;
-}
-
-static int
 snapshot_check_writable(SnapshotObject *self)
 {
-    if (snapshot_check_open(self) < 0) {
+    if (wi_check_open(self, self->view.obj) < 0) {
         return -1;
     }
     if (self->view.readonly) {
@@ -394,7 +383,7 @@ snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, self->size);
     if (bytes != NULL &&
-        (snapshot_check_open(self) < 0 ||
+        (wi_check_open(self, self->view.obj) < 0 ||
          snapshot_read_to(self, PyBytes_AsString(bytes), timeout) < 0)) {
         Py_CLEAR(bytes);
     }
@@ -433,7 +422,7 @@ snapshot_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
             goto done;
         }
     }
-    if (snapshot_check_open(self) < 0) {
+    if (wi_check_open(self, self->view.obj) < 0) {
         goto done;
     }
     if (view.len < self->size) {
@@ -520,29 +509,13 @@ snapshot_close(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-static PyObject *
-snapshot_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    if (snapshot_check_open((SnapshotObject *)op) < 0) {
-        return NULL;
-    }
-    return Py_NewRef(op);
-}
-
-static PyObject *
-snapshot_exit(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    return snapshot_close(op, NULL);
-}
-
 static void
 snapshot_finalize(PyObject *op)
 {
     /* Only a buffer is owned, so a forgotten one is no leak: no warning. */
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     snapshot_release((SnapshotObject *)op);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 static int
@@ -559,7 +532,7 @@ static PyObject *
 snapshot_get_sequence(PyObject *op, void *Py_UNUSED(closure))
 {
     SnapshotObject *self = (SnapshotObject *)op;
-    if (snapshot_check_open(self) < 0) {
+    if (wi_check_open(self, self->view.obj) < 0) {
         return NULL;
     }
     snapshot_job job = {.self = self, .kind = JOB_LOOK};
@@ -576,43 +549,29 @@ snapshot_get_kind(PyObject *op, void *Py_UNUSED(closure))
                                                               : "seqlock");
 }
 
-static PyObject *
-snapshot_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((SnapshotObject *)op)->view.obj == NULL);
-}
-
 static PyGetSetDef snapshot_getset[] = {
     {"sequence", snapshot_get_sequence, NULL,
      "The number in the memory now: it changes with every record.", NULL},
     {"kind", snapshot_get_kind, NULL, "'seqlock' or 'double'.", NULL},
-    {"closed", snapshot_get_closed, NULL, "Whether close() was called.", NULL},
+    {"closed", wi_get_closed, NULL, "Whether close() was called.",
+     (void *)offsetof(SnapshotObject, view.obj)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef snapshot_members[] = {
     {"size", Py_T_PYSSIZET, offsetof(SnapshotObject, size), Py_READONLY,
      "How many bytes a record has."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(SnapshotObject, weaklist),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 /* -------------------------------------------------------------------- type */
 
-#define SNAPSHOT_CAST(f) ((PyCFunction)(void (*)(void))(f))
-
 static PyMethodDef snapshot_methods[] = {
-    {"_create", SNAPSHOT_CAST(snapshot_create),
-     METH_VARARGS | METH_KEYWORDS | METH_CLASS, snapshot_create_doc},
-    {"read", SNAPSHOT_CAST(snapshot_read), METH_FASTCALL | METH_KEYWORDS,
-     snapshot_read_doc},
-    {"read_into", SNAPSHOT_CAST(snapshot_read_into),
-     METH_FASTCALL | METH_KEYWORDS, snapshot_read_into_doc},
+    {"_create", WI_WORDS(snapshot_create) | METH_CLASS, snapshot_create_doc},
+    {"read", WI_FAST(snapshot_read), snapshot_read_doc},
+    {"read_into", WI_FAST(snapshot_read_into), snapshot_read_into_doc},
     {"write", snapshot_write, METH_O, snapshot_write_doc},
     {"close", snapshot_close, METH_NOARGS, snapshot_close_doc},
-    {"__enter__", snapshot_enter, METH_NOARGS, NULL},
-    {"__exit__", snapshot_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -628,8 +587,7 @@ static PyType_Slot snapshot_slots[] = {
 static PyType_Spec snapshot_spec = {
     .name = "winipc._core.Snapshot",
     .basicsize = sizeof(SnapshotObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = snapshot_slots,
 };
 

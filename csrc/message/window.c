@@ -21,7 +21,6 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *weakrefs;
     wi_pump *pump;              /* NULL until created */
     PyObject *dispatch;         /* callable(window, message) or NULL */
     PyObject *direct;           /* callable(message) when that is all */
@@ -261,10 +260,9 @@ window_create(PyObject *cls, PyObject *args)
     Py_END_ALLOW_THREADS
     if (!ok) {
         wi_raise(pump->error, pump->failed, class_arg);
-        PyObject *type, *value, *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
+        WI_KEEP_ERROR
         Py_CLEAR(self);
-        PyErr_Restore(type, value, traceback);
+        WI_END_KEEP_ERROR
     }
     pump = NULL; /* its reference is self's */
 done:
@@ -327,8 +325,7 @@ static void
 window_finalize(PyObject *op)
 {
     WindowObject *self = (WindowObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     wi_pump *pump = self->pump;
     if (pump != NULL) {
         pump->owner = NULL;
@@ -352,7 +349,7 @@ window_finalize(PyObject *op)
     Py_CLEAR(self->message_type);
     Py_CLEAR(self->title);
     Py_CLEAR(self->class_name);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 static int
@@ -840,10 +837,8 @@ static PyGetSetDef window_getset[] = {
 
 static PyMethodDef window_methods[] = {
     {"_create", window_create, METH_VARARGS | METH_CLASS, window_create_doc},
-    {"close", (PyCFunction)(void (*)(void))window_close,
-     METH_VARARGS | METH_KEYWORDS, window_close_doc},
-    {"receive", (PyCFunction)(void (*)(void))window_receive,
-     METH_FASTCALL | METH_KEYWORDS, window_receive_doc},
+    {"close", WI_WORDS(window_close), window_close_doc},
+    {"receive", WI_FAST(window_receive), window_receive_doc},
     {"receive_nowait", window_receive_nowait, METH_NOARGS,
      window_receive_nowait_doc},
     {"latest", window_latest, METH_VARARGS, window_latest_doc},
@@ -855,33 +850,20 @@ static PyMethodDef window_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef window_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(WindowObject, weakrefs),
-     Py_READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 PyDoc_STRVAR(window_doc, "A window on a native thread of its own.");
 
 static PyType_Slot window_slots[] = {
-    {Py_tp_doc, (void *)window_doc},
-    {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, window_finalize},
-    {Py_tp_traverse, window_traverse},
-    {Py_tp_clear, window_clear},
-    {Py_tp_iter, window_iter},
-    {Py_tp_iternext, window_next},
-    {Py_tp_methods, window_methods},
-    {Py_tp_members, window_members},
-    {Py_tp_getset, window_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)window_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, window_finalize}, {Py_tp_traverse, window_traverse},
+    {Py_tp_clear, window_clear},       {Py_tp_iter, window_iter},
+    {Py_tp_iternext, window_next},     {Py_tp_methods, window_methods},
+    {Py_tp_getset, window_getset},     {0, NULL},
 };
 
 static PyType_Spec window_spec = {
     .name = "winipc._core.CopyDataWindow",
     .basicsize = sizeof(WindowObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = window_slots,
 };
 

@@ -182,7 +182,7 @@ wi_process_read_many(PyObject *op, PyObject *items)
             goto done;
         }
     }
-    if (results == NULL || wi_process_check_open(self) < 0) {
+    if (results == NULL || wi_check_open(self, self->handle) < 0) {
         goto done;
     }
     wi_target target = wi_process_pin(self);
@@ -252,7 +252,7 @@ wi_process_enter_cached(PyObject *op, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "limit must be >= 1");
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     if (self->cache == NULL) {
@@ -333,7 +333,7 @@ wi_process_walk(PyObject *op, PyObject *args)
     }
     PyObject *nodes = NULL;
     DWORD err = 0;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
     wi_target target = wi_process_pin(self);

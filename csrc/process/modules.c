@@ -128,7 +128,7 @@ wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
     DWORD err = 0;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     wi_process_pin(
@@ -153,7 +153,7 @@ wi_process_threads(PyObject *op, PyObject *Py_UNUSED(unused))
     wi_process *self = (wi_process *)op;
     HANDLE snapshot;
     DWORD err;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     wi_process_pin(self);

@@ -39,28 +39,10 @@ process_finalize(PyObject *op)
     if (self->handle == NULL) {
         return;
     }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     wi_warn_unclosed(op);
     process_release(self);
-    PyErr_Restore(type, value, traceback);
-}
-
-static int
-process_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return 0;
-}
-
-int
-wi_process_check_open(wi_process *self)
-{
-    if (self->handle == NULL) {
-        PyErr_SetString(PyExc_ValueError, "RemoteProcess is closed");
-        return -1;
-    }
-    return 0;
+    WI_END_KEEP_ERROR
 }
 
 /* ----------------------------------------------------------------- errors */
@@ -207,7 +189,7 @@ process_duplicate(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
     wi_process *copy = wi_alloc(Py_TYPE(op));
-    if (copy == NULL || wi_process_check_open(self) < 0) {
+    if (copy == NULL || wi_check_open(self, self->handle) < 0) {
         Py_XDECREF((PyObject *)copy);
         return NULL;
     }
@@ -287,7 +269,8 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
     PyObject *result = NULL;
     wi_state *state = wi_state_of(Py_TYPE((PyObject *)self));
     PyObject *mask = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)pages);
-    if (state == NULL || mask == NULL || wi_process_check_open(self) < 0) {
+    if (state == NULL || mask == NULL ||
+        wi_check_open(self, self->handle) < 0) {
         goto done;
     }
     unsigned char *marks = (unsigned char *)PyBytes_AsString(mask);
@@ -413,7 +396,7 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *data = PyBytes_FromStringAndSize(NULL, size);
-    if (data == NULL || wi_process_check_open(self) < 0) {
+    if (data == NULL || wi_check_open(self, self->handle) < 0) {
         Py_XDECREF(data);
         return NULL;
     }
@@ -454,7 +437,7 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         PyObject_GetBuffer(given[1], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
     if (!partial &&
@@ -522,7 +505,7 @@ process_read_until(PyObject *op, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "bad unit or max_bytes");
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     size_t have = 0, room = 0, wanted = (size_t)limit, unit_size = unit;
@@ -539,7 +522,8 @@ process_read_until(PyObject *op, PyObject *args)
             Py_BEGIN_ALLOW_THREADS
             /* Let others run: a page is read without giving up the GIL. */
             Py_END_ALLOW_THREADS
-            if (PyErr_CheckSignals() < 0 || wi_process_check_open(self) < 0) {
+            if (PyErr_CheckSignals() < 0 ||
+                wi_check_open(self, self->handle) < 0) {
                 goto done;
             }
         }
@@ -570,7 +554,7 @@ process_read_until(PyObject *op, PyObject *args)
                         : wi_process_read_raw(self, at, data + have, part);
         if (err && part > WI_PAGE) {
             careful = at + part; /* its memory has changed */
-            if (wi_process_check_open(self) < 0) {
+            if (wi_check_open(self, self->handle) < 0) {
                 goto done;
             }
             continue;
@@ -710,7 +694,7 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         PyObject_GetBuffer(given[1], &data, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
     err =
@@ -757,7 +741,7 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     uint64_t timeout = WI_FOREVER;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O&:wait", names,
                                      wi_timeout_converter, &timeout) ||
-        wi_process_check_open(self) < 0) {
+        wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     if (!(self->access & SYNCHRONIZE)) {
@@ -782,7 +766,7 @@ static PyObject *
 process_get_exit_code(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     if (!wi_has_exited(self->handle)) {
@@ -795,7 +779,7 @@ static PyObject *
 process_get_alive(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     return PyBool_FromLong(!wi_has_exited(self->handle));
@@ -805,7 +789,7 @@ static PyObject *
 process_get_pointer_size(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     if (self->pointer_size == 0) {
@@ -827,7 +811,7 @@ static PyObject *
 process_get_path(PyObject *op, void *Py_UNUSED(closure))
 {
     wi_process *self = (wi_process *)op;
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     DWORD length, err;
@@ -857,37 +841,6 @@ process_get_access(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-process_get_handle(PyObject *op, void *Py_UNUSED(closure))
-{
-    wi_process *self = (wi_process *)op;
-    if (wi_process_check_open(self) < 0) {
-        return NULL;
-    }
-    return PyLong_FromVoidPtr(self->handle);
-}
-
-static PyObject *
-process_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((wi_process *)op)->handle == NULL);
-}
-
-static PyObject *
-process_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    if (wi_process_check_open((wi_process *)op) < 0) {
-        return NULL;
-    }
-    return Py_NewRef(op);
-}
-
-static PyObject *
-process_exit(PyObject *op, PyObject *Py_UNUSED(args))
-{
-    return process_close(op, NULL);
-}
-
-static PyObject *
 process_repr(PyObject *op)
 {
     wi_process *self = (wi_process *)op;
@@ -904,17 +857,13 @@ process_repr(PyObject *op)
 
 /* ----------------------------------------------------------------- tables */
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-
 static PyMethodDef process_methods[] = {
     {"_open", process_open, METH_VARARGS | METH_CLASS, process_open_doc},
     {"_duplicate", process_duplicate, METH_NOARGS, process_duplicate_doc},
     {"_make_partial", process_make_partial, METH_VARARGS | METH_CLASS,
      process_make_partial_doc},
-    {"read", FAST(process_read), METH_FASTCALL | METH_KEYWORDS,
-     process_read_doc},
-    {"read_into", FAST(process_read_into), METH_FASTCALL | METH_KEYWORDS,
-     process_read_into_doc},
+    {"read", WI_FAST(process_read), process_read_doc},
+    {"read_into", WI_FAST(process_read_into), process_read_into_doc},
     {"read_many", wi_process_read_many, METH_O,
      PyDoc_STR(
          "read_many($self, requests, /)\n--\n\n"
@@ -940,8 +889,7 @@ static PyMethodDef process_methods[] = {
                "Undo one _enter_cached.")},
     {"_read_until_zero", process_read_until, METH_VARARGS,
      process_read_until_doc},
-    {"write", FAST(process_write), METH_FASTCALL | METH_KEYWORDS,
-     process_write_doc},
+    {"write", WI_FAST(process_write), process_write_doc},
     {"_change", wi_process_change, METH_VARARGS,
      PyDoc_STR("_change($self, what, address, size, type, protection, /)\n"
                "--\n\n"
@@ -960,11 +908,8 @@ static PyMethodDef process_methods[] = {
     {"_threads", wi_process_threads, METH_NOARGS,
      PyDoc_STR("_threads($self, /)\n--\n\n"
                "Id and base priority of each thread.")},
-    {"wait", (PyCFunction)(void (*)(void))process_wait,
-     METH_VARARGS | METH_KEYWORDS, process_wait_doc},
+    {"wait", WI_WORDS(process_wait), process_wait_doc},
     {"close", process_close, METH_NOARGS, process_close_doc},
-    {"__enter__", process_enter, METH_NOARGS, NULL},
-    {"__exit__", process_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -972,10 +917,12 @@ static PyGetSetDef process_getset[] = {
     {"pid", process_get_pid, NULL, PyDoc_STR("The target's process id."),
      NULL},
     {"_access", process_get_access, NULL, NULL, NULL},
-    {"handle", process_get_handle, NULL,
-     PyDoc_STR("The process handle as an int; ValueError when closed."), NULL},
-    {"closed", process_get_closed, NULL,
-     PyDoc_STR("Whether the handle has been closed."), NULL},
+    {"handle", wi_get_handle, NULL,
+     PyDoc_STR("The process handle as an int; ValueError when closed."),
+     (void *)offsetof(wi_process, handle)},
+    {"closed", wi_get_closed, NULL,
+     PyDoc_STR("Whether the handle has been closed."),
+     (void *)offsetof(wi_process, handle)},
     {"alive", process_get_alive, NULL,
      PyDoc_STR("Whether the target still runs."), NULL},
     {"exit_code", process_get_exit_code, NULL,
@@ -987,31 +934,19 @@ static PyGetSetDef process_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef process_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(wi_process, weakrefs),
-     Py_READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 PyDoc_STRVAR(process_doc, "Another process, and the memory in it.");
 
 static PyType_Slot process_slots[] = {
-    {Py_tp_doc, (void *)process_doc},
-    {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, process_finalize},
-    {Py_tp_traverse, process_traverse},
-    {Py_tp_repr, process_repr},
-    {Py_tp_methods, process_methods},
-    {Py_tp_getset, process_getset},
-    {Py_tp_members, process_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)process_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, process_finalize}, {Py_tp_traverse, wi_traverse},
+    {Py_tp_repr, process_repr},         {Py_tp_methods, process_methods},
+    {Py_tp_getset, process_getset},     {0, NULL},
 };
 
 static PyType_Spec process_spec = {
     .name = "winipc._core.RemoteProcess",
     .basicsize = sizeof(wi_process),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = process_slots,
 };
 

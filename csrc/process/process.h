@@ -5,7 +5,7 @@
  * what lies in it. Others that work on a RemoteProcess pin it like this:
  *
  *     wi_process *self = (wi_process *)op;
- *     if (wi_process_check_open(self) < 0) { return NULL; }
+ *     if (wi_check_open(self, self->handle) < 0) { return NULL; }
  *     wi_target target = wi_process_pin(self);
  *     Py_BEGIN_ALLOW_THREADS ... target.handle ... Py_END_ALLOW_THREADS
  *     wi_process_unpin(self);
@@ -103,19 +103,15 @@ void wi_wine_perform(wi_vm_call *call);
 typedef struct wi_process wi_process;
 struct wi_process {
     PyObject_HEAD
-    HANDLE handle;      /* NULL once closed */
-    DWORD pid;          /* of the target */
-    DWORD access;       /* the rights that were asked for */
-    int pointer_size;   /* 0 until asked */
-    Py_ssize_t pins;    /* calls in flight without the GIL */
-    wi_cache *cache;    /* NULL outside of `with process.cached()` */
-    wi_cache *idle;     /* an empty one, whose memory the next one has */
-    Py_ssize_t cached;  /* how deep those are nested */
-    PyObject *weakrefs; /* __weaklistoffset__ */
+    HANDLE handle;     /* NULL once closed */
+    DWORD pid;         /* of the target */
+    DWORD access;      /* the rights that were asked for */
+    int pointer_size;  /* 0 until asked */
+    Py_ssize_t pins;   /* calls in flight without the GIL */
+    wi_cache *cache;   /* NULL outside of `with process.cached()` */
+    wi_cache *idle;    /* an empty one, whose memory the next one has */
+    Py_ssize_t cached; /* how deep those are nested */
 };
-
-/* 0, or -1 with ValueError "RemoteProcess is closed". */
-int wi_process_check_open(wi_process *self);
 
 WI_INLINE wi_target
 wi_process_pin(wi_process *self)

@@ -26,7 +26,7 @@ wi_process_regions(PyObject *op, PyObject *args)
                           wi_address_converter, &stop, &wanted)) {
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     if (wanted < 1 || wanted > REGIONS_AT_ONCE) {
@@ -97,7 +97,7 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
     if (name == NULL) {
         return PyErr_NoMemory();
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         PyMem_Free(name);
         return NULL;
     }
@@ -155,7 +155,7 @@ wi_process_change(PyObject *op, PyObject *args)
         PyErr_Format(PyExc_ValueError, "cannot %s", name);
         return NULL;
     }
-    if (wi_process_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     call.size = (size_t)size;

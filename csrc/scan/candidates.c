@@ -286,7 +286,6 @@ typedef struct {
     uint64_t lost;    /* candidates whose memory was gone at a rescan */
     uint64_t version; /* goes up with each rescan */
     int busy;         /* a rescan is under way */
-    PyObject *weakrefs;
 } CandidatesObject;
 
 static void
@@ -317,20 +316,18 @@ candidates_clear(PyObject *op)
 static void
 candidates_finalize(PyObject *op)
 {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     candidates_release((CandidatesObject *)op);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 static int
 candidates_check_open(CandidatesObject *self)
 {
-    if (self->process == NULL) {
-        PyErr_SetString(PyExc_ValueError, "CandidateSet is closed");
-        return -1;
-    }
-    return wi_process_check_open((wi_process *)self->process);
+    wi_process *process = (wi_process *)self->process;
+    return wi_check_open(self, process) < 0
+               ? -1
+               : wi_check_open(process, process->handle);
 }
 
 /* -------------------------------------------------------------- first scan */
@@ -711,7 +708,7 @@ candidates_rescan(PyObject *op, PyObject *args)
     rescan->builder->list = &rescan->to;
     wi_process *owner = (wi_process *)self->process;
     while (rescan->next < self->list.count) {
-        if (wi_process_check_open(owner) < 0) {
+        if (wi_check_open(owner, owner->handle) < 0) {
             goto done;
         }
         rescan->target = wi_process_pin(owner);
@@ -871,38 +868,18 @@ candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-static PyObject *
-candidates_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    return Py_NewRef(op);
-}
-
-static PyObject *
-candidates_exit(PyObject *op, PyObject *Py_UNUSED(args))
-{
-    return candidates_close(op, NULL);
-}
-
-static PyObject *
-candidates_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((CandidatesObject *)op)->process == NULL);
-}
-
 static PyMethodDef candidates_methods[] = {
     {"_create", candidates_create, METH_VARARGS | METH_CLASS,
      candidates_create_doc},
     {"_rescan", candidates_rescan, METH_VARARGS, candidates_rescan_doc},
     {"_take", candidates_take, METH_VARARGS, candidates_take_doc},
     {"close", candidates_close, METH_NOARGS, candidates_close_doc},
-    {"__enter__", candidates_enter, METH_NOARGS, NULL},
-    {"__exit__", candidates_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef candidates_getset[] = {
-    {"closed", candidates_get_closed, NULL, "Whether it has been closed.",
-     NULL},
+    {"closed", wi_get_closed, NULL, "Whether it has been closed.",
+     (void *)offsetof(CandidatesObject, process)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -921,8 +898,6 @@ static PyMemberDef candidates_members[] = {
     CANDIDATES_COUNT("_version", version, NULL),
     {"_type", T_UINT, offsetof(CandidatesObject, kind.type), Py_READONLY,
      NULL},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(CandidatesObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -945,8 +920,7 @@ static PyType_Slot candidates_slots[] = {
 static PyType_Spec candidates_spec = {
     .name = "winipc._core.CandidateSet",
     .basicsize = sizeof(CandidatesObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = candidates_slots,
 };
 

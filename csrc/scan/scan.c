@@ -79,7 +79,7 @@ wi_scan_slice(wi_scan *scan, wi_scan_take *take, void *context)
 {
     wi_process *process = (wi_process *)scan->process;
     if (process != NULL) {
-        if (wi_process_check_open(process) < 0) {
+        if (wi_check_open(process, process->handle) < 0) {
             return WI_SCAN_RAISED;
         }
         scan->reader.target = wi_process_pin(process);
@@ -134,8 +134,9 @@ wi_scan_progress(PyObject *progress, uint64_t done, uint64_t total)
 void
 wi_scan_raise(PyObject *process, DWORD err, const char *api)
 {
-    if (wi_process_check_open((wi_process *)process) == 0) {
-        wi_process_raise((wi_process *)process, err, api,
+    wi_process *self = (wi_process *)process;
+    if (wi_check_open(self, self->handle) == 0) {
+        wi_process_raise(self, err, api,
                          PROCESS_VM_READ | PROCESS_QUERY_INFORMATION);
     }
 }
@@ -304,7 +305,7 @@ wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *op,
         PyErr_NoMemory();
         return -1;
     }
-    if (wi_process_check_open(process) < 0) {
+    if (wi_check_open(process, process->handle) < 0) {
         return -1;
     }
     scan->process = Py_NewRef(op);
@@ -334,7 +335,6 @@ typedef struct {
     uint64_t left; /* so many matches may still be found */
     int finished;  /* nothing will be found any more */
     int failed;    /* the reader's error waits until the batch is empty */
-    PyObject *weakrefs;
 } ScanObject;
 
 /* ------------------------------------------------------- release, finalise */
@@ -379,15 +379,14 @@ static void
 scan_finalize(PyObject *op)
 {
     ScanObject *self = (ScanObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     scan_match *batch = self->batch;
     self->batch = NULL;
     self->batch_count = 0;
     self->batch_next = 0;
     PyMem_Free(batch);
     scan_clear(op);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 /* ------------------------------------------------------------ constructors */
@@ -636,27 +635,9 @@ scan_close(PyObject *op, PyObject *Py_UNUSED(unused))
 }
 
 static PyObject *
-scan_enter(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    return Py_NewRef(op);
-}
-
-static PyObject *
-scan_exit(PyObject *op, PyObject *Py_UNUSED(args))
-{
-    return scan_close(op, NULL);
-}
-
-static PyObject *
 scan_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
 {
     return PyBool_FromLong(((ScanObject *)op)->scan.cancelled);
-}
-
-static PyObject *
-scan_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((ScanObject *)op)->scan.set == NULL);
 }
 
 static PyMethodDef scan_methods[] = {
@@ -664,16 +645,15 @@ static PyMethodDef scan_methods[] = {
     {"next_batch", scan_next_batch, METH_NOARGS, scan_next_batch_doc},
     {"cancel", scan_cancel, METH_NOARGS, scan_cancel_doc},
     {"close", scan_close, METH_NOARGS, scan_close_doc},
-    {"__enter__", scan_enter, METH_NOARGS, NULL},
-    {"__exit__", scan_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef scan_getset[] = {
     {"cancelled", scan_get_cancelled, NULL,
      "Whether cancel or progress ended it early.", NULL},
-    {"closed", scan_get_closed, NULL,
-     "Whether it is over, and its buffer or process let go.", NULL},
+    {"closed", wi_get_closed, NULL,
+     "Whether it is over, and its buffer or process let go.",
+     (void *)offsetof(ScanObject, scan.set)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -684,8 +664,6 @@ static PyMemberDef scan_members[] = {
      Py_READONLY,
      "Bytes of committed memory left out so far: guard and no-access pages,\n"
      "and pages that were freed before they were read."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ScanObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -708,8 +686,7 @@ static PyType_Slot scan_slots[] = {
 static PyType_Spec scan_type_spec = {
     .name = "winipc._core.Scan",
     .basicsize = sizeof(ScanObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = scan_slots,
 };
 

@@ -45,7 +45,6 @@ typedef struct {
     uint32_t start; /* of the section, as an RVA */
     uint32_t whole; /* bytes of the section */
     char created;   /* nobody else had it attached */
-    PyObject *weakrefs;
 } SectionObject;
 
 /* --------------------------------------------------- the image in memory */
@@ -421,16 +420,6 @@ section_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-static int
-section_clear(PyObject *op)
-{
-    SectionObject *self = (SectionObject *)op;
-    Py_CLEAR(self->path);
-    Py_CLEAR(self->symbol);
-    Py_CLEAR(self->section_name);
-    return 0;
-}
-
 static void
 section_let_go(PyObject *op)
 {
@@ -440,20 +429,11 @@ section_let_go(PyObject *op)
         wi_raise(err, "FreeLibrary", self->path);
         PyErr_WriteUnraisable(op);
     }
-    if (self->bytes.finalised) { /* nothing else does without a cycle */
-        section_clear(op);
+    if (self->bytes.finalised) {
+        Py_CLEAR(self->path);
+        Py_CLEAR(self->symbol);
+        Py_CLEAR(self->section_name);
     }
-}
-
-static int
-section_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    SectionObject *self = (SectionObject *)op;
-    Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->path);
-    Py_VISIT(self->symbol);
-    Py_VISIT(self->section_name);
-    return 0;
 }
 
 /* ------------------------------------------------------------------- load */
@@ -680,8 +660,6 @@ static PyMemberDef section_members[] = {
      NULL},
     {"section_size", T_UINT, offsetof(SectionObject, whole), Py_READONLY,
      "Bytes in the whole section."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(SectionObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -707,8 +685,6 @@ static PyGetSetDef section_getset[] = {
 static PyType_Slot section_slots[] = {
     {Py_tp_doc, "A variable in a shared section of a DLL."},
     {Py_tp_new, wi_no_new},
-    {Py_tp_traverse, section_traverse},
-    {Py_tp_clear, section_clear},
     {Py_tp_repr, section_repr},
     {Py_tp_methods, section_methods},
     {Py_tp_members, section_members},
@@ -719,8 +695,7 @@ static PyType_Slot section_slots[] = {
 static PyType_Spec section_spec = {
     .name = "winipc._core.SharedSection",
     .basicsize = sizeof(SectionObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = section_slots,
 };
 

@@ -53,7 +53,7 @@ event_change(PyObject *op, BOOL(WINAPI *change)(HANDLE), const char *api)
     SyncObject *self = (SyncObject *)op;
     DWORD err;
     BOOL ok;
-    if (sync_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     WI_CALL_GIL(err, ok = change(self->handle));
@@ -110,7 +110,7 @@ event_is_set(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     SyncObject *self = (SyncObject *)op;
     wi_event_info info;
-    if (sync_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     wi_ntstatus status =
@@ -132,12 +132,10 @@ event_get_manual(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef event_methods[] = {
-    {"_create", (PyCFunction)(void (*)(void))event_create,
-     METH_CLASS | SYNC_KEYWORDS, event_create_doc},
+    {"_create", WI_WORDS(event_create) | METH_CLASS, event_create_doc},
     {"set", event_set, METH_NOARGS, event_set_doc},
     {"reset", event_reset, METH_NOARGS, event_reset_doc},
-    {"wait", (PyCFunction)(void (*)(void))event_wait,
-     METH_FASTCALL | METH_KEYWORDS, event_wait_doc},
+    {"wait", WI_FAST(event_wait), event_wait_doc},
     {"is_set", event_is_set, METH_NOARGS, event_is_set_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -153,7 +151,6 @@ PyDoc_STRVAR(event_doc, "A Win32 event.");
 
 static PyType_Slot event_slots[] = {
     {Py_tp_doc, (void *)event_doc},
-    {Py_tp_traverse, sync_traverse},
     {Py_tp_methods, event_methods},
     {Py_tp_getset, event_getset},
     {0, NULL},
@@ -162,12 +159,13 @@ static PyType_Slot event_slots[] = {
 static PyType_Spec event_spec = {
     .name = "winipc._core.Event",
     .basicsize = sizeof(SyncObject),
-    .flags = SYNC_FLAGS,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = event_slots,
 };
 
 int
 wi_event_init(PyObject *module, wi_state *state)
 {
-    return sync_add_type(module, state, &event_spec, &state->event_type);
+    return wi_add_subtype(module, &event_spec, state->waitable_type,
+                          &state->event_type);
 }

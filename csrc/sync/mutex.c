@@ -195,7 +195,7 @@ mutex_release(PyObject *op, PyObject *Py_UNUSED(unused))
     SyncObject *self = (SyncObject *)op;
     DWORD err;
     BOOL ok;
-    if (sync_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     WI_CALL_GIL(err, ok = ReleaseMutex(self->handle));
@@ -263,10 +263,8 @@ mutex_get_held_by_any(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef mutex_methods[] = {
-    {"_create", (PyCFunction)(void (*)(void))mutex_create,
-     METH_CLASS | SYNC_KEYWORDS, mutex_create_doc},
-    {"acquire", (PyCFunction)(void (*)(void))mutex_acquire,
-     METH_FASTCALL | METH_KEYWORDS, mutex_acquire_doc},
+    {"_create", WI_WORDS(mutex_create) | METH_CLASS, mutex_create_doc},
+    {"acquire", WI_FAST(mutex_acquire), mutex_acquire_doc},
     {"release", mutex_release, METH_NOARGS, mutex_release_doc},
     {"__enter__", mutex_enter, METH_NOARGS, mutex_enter_doc},
     {"__exit__", mutex_exit, METH_VARARGS, mutex_exit_doc},
@@ -289,7 +287,6 @@ PyDoc_STRVAR(mutex_doc, "A Win32 mutex.");
 
 static PyType_Slot mutex_slots[] = {
     {Py_tp_doc, (void *)mutex_doc},
-    {Py_tp_traverse, sync_traverse},
     {Py_tp_methods, mutex_methods},
     {Py_tp_getset, mutex_getset},
     {0, NULL},
@@ -298,12 +295,13 @@ static PyType_Slot mutex_slots[] = {
 static PyType_Spec mutex_spec = {
     .name = "winipc._core.Mutex",
     .basicsize = sizeof(SyncObject),
-    .flags = SYNC_FLAGS,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = mutex_slots,
 };
 
 int
 wi_mutex_init(PyObject *module, wi_state *state)
 {
-    return sync_add_type(module, state, &mutex_spec, &state->mutex_type);
+    return wi_add_subtype(module, &mutex_spec, state->waitable_type,
+                          &state->mutex_type);
 }

@@ -86,7 +86,7 @@ semaphore_give(SyncObject *self, LONG count)
     LONG previous = 0;
     DWORD err;
     BOOL ok;
-    if (sync_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     WI_CALL_GIL(err, ok = ReleaseSemaphore(self->handle, count, &previous));
@@ -151,7 +151,7 @@ semaphore_exit(PyObject *op, PyObject *Py_UNUSED(args))
 static int
 semaphore_query(SyncObject *self, wi_semaphore_info *info)
 {
-    if (sync_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return -1;
     }
     wi_ntstatus status =
@@ -183,10 +183,8 @@ semaphore_get_maximum(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef semaphore_methods[] = {
-    {"_create", (PyCFunction)(void (*)(void))semaphore_create,
-     METH_CLASS | SYNC_KEYWORDS, semaphore_create_doc},
-    {"acquire", (PyCFunction)(void (*)(void))semaphore_acquire,
-     METH_FASTCALL | METH_KEYWORDS, semaphore_acquire_doc},
+    {"_create", WI_WORDS(semaphore_create) | METH_CLASS, semaphore_create_doc},
+    {"acquire", WI_FAST(semaphore_acquire), semaphore_acquire_doc},
     {"release", semaphore_release, METH_VARARGS, semaphore_release_doc},
     {"__enter__", semaphore_enter, METH_NOARGS, semaphore_enter_doc},
     {"__exit__", semaphore_exit, METH_VARARGS, semaphore_exit_doc},
@@ -205,7 +203,6 @@ PyDoc_STRVAR(semaphore_doc, "A Win32 semaphore.");
 
 static PyType_Slot semaphore_slots[] = {
     {Py_tp_doc, (void *)semaphore_doc},
-    {Py_tp_traverse, sync_traverse},
     {Py_tp_methods, semaphore_methods},
     {Py_tp_getset, semaphore_getset},
     {0, NULL},
@@ -214,13 +211,13 @@ static PyType_Slot semaphore_slots[] = {
 static PyType_Spec semaphore_spec = {
     .name = "winipc._core.Semaphore",
     .basicsize = sizeof(SyncObject),
-    .flags = SYNC_FLAGS,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = semaphore_slots,
 };
 
 int
 wi_semaphore_init(PyObject *module, wi_state *state)
 {
-    return sync_add_type(module, state, &semaphore_spec,
-                         &state->semaphore_type);
+    return wi_add_subtype(module, &semaphore_spec, state->waitable_type,
+                          &state->semaphore_type);
 }

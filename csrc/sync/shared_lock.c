@@ -28,7 +28,6 @@ typedef struct {
     uint64_t holder; /* the thread that took it through this object, or 0 */
     Py_ssize_t held; /* how often */
     char abandoned;  /* found so when it was taken, until it is given back */
-    PyObject *weakrefs;
 } LockObject;
 
 /* ----------------------------------------------------------------- errors */
@@ -59,16 +58,6 @@ lock_raise(LockObject *self, int result, DWORD err)
     }
     Py_DECREF(label);
     return NULL;
-}
-
-static int
-lock_check_open(LockObject *self)
-{
-    if (self->buffer.obj == NULL) {
-        PyErr_SetString(PyExc_ValueError, "SharedLock is closed");
-        return -1;
-    }
-    return 0;
 }
 
 /* ------------------------------------------------------------- operations */
@@ -197,7 +186,7 @@ lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
 WI_INLINE int
 lock_take(LockObject *self, uint64_t timeout_ms, int *result)
 {
-    if (lock_check_open(self) < 0) {
+    if (wi_check_open(self, self->buffer.obj) < 0) {
         return -1;
     }
     lock_work work = {.lock = &self->lock, .what = LOCK_TRY};
@@ -234,7 +223,7 @@ lock_take(LockObject *self, uint64_t timeout_ms, int *result)
 static PyObject *
 lock_give(LockObject *self)
 {
-    if (lock_check_open(self) < 0) {
+    if (wi_check_open(self, self->buffer.obj) < 0) {
         return NULL;
     }
     lock_work work = {.lock = &self->lock, .what = LOCK_RELEASE};
@@ -295,8 +284,7 @@ static void
 lock_finalize(PyObject *op)
 {
     LockObject *self = (LockObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     if (self->buffer.obj != NULL) {
         int held = lock_is_held(self);
         if (held < 0) {
@@ -317,7 +305,7 @@ lock_finalize(PyObject *op)
         }
     }
     lock_clear(op);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 static int
@@ -496,13 +484,11 @@ PyDoc_STRVAR(lock_close_doc,
              "the lock through this object.\n\nWin32: CloseHandle");
 
 static PyMethodDef lock_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))lock_acquire,
-     METH_FASTCALL | METH_KEYWORDS, lock_acquire_doc},
+    {"acquire", WI_FAST(lock_acquire), lock_acquire_doc},
     {"release", lock_release, METH_NOARGS, lock_release_doc},
     {"close", lock_close, METH_NOARGS, lock_close_doc},
     {"__enter__", lock_enter, METH_NOARGS, lock_enter_doc},
-    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
-     lock_exit_doc},
+    {"__exit__", WI_METHOD(lock_exit), METH_FASTCALL, lock_exit_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -524,7 +510,8 @@ lock_get_owner(PyObject *op, void *Py_UNUSED(closure))
 {
     uint64_t word;
     LockObject *self = (LockObject *)op;
-    if (lock_check_open(self) < 0 || lock_look(self, &word) < 0) {
+    if (wi_check_open(self, self->buffer.obj) < 0 ||
+        lock_look(self, &word) < 0) {
         return NULL;
     }
     if (word == 0) {
@@ -534,19 +521,10 @@ lock_get_owner(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-lock_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((LockObject *)op)->buffer.obj == NULL);
-}
-
-static PyObject *
 lock_get_buffer(PyObject *op, void *Py_UNUSED(closure))
 {
     PyObject *source = ((LockObject *)op)->buffer.obj;
-    if (lock_check_open((LockObject *)op) < 0) {
-        return NULL;
-    }
-    return Py_NewRef(source);
+    return wi_check_open(op, source) < 0 ? NULL : Py_NewRef(source);
 }
 
 static PyGetSetDef lock_getset[] = {
@@ -555,7 +533,8 @@ static PyGetSetDef lock_getset[] = {
     {"owner", lock_get_owner, NULL,
      "The id of the thread that holds it, of any process; None when free.",
      NULL},
-    {"closed", lock_get_closed, NULL, "Whether close() was called.", NULL},
+    {"closed", wi_get_closed, NULL, "Whether close() was called.",
+     (void *)offsetof(LockObject, buffer.obj)},
     {"buffer", lock_get_buffer, NULL, "The object that it lies in.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -566,8 +545,6 @@ static PyMemberDef lock_members[] = {
     {"abandoned", T_BOOL, offsetof(LockObject, abandoned), Py_READONLY,
      "Whether the lock was found abandoned when it was taken; until it is\n"
      "released."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(LockObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -589,8 +566,7 @@ static PyType_Slot lock_slots[] = {
 static PyType_Spec lock_spec = {
     .name = "winipc._core.SharedLock",
     .basicsize = sizeof(LockObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = lock_slots,
 };
 

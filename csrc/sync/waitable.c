@@ -113,17 +113,6 @@ sync_raise(SyncObject *self, DWORD err, const char *text, const char *api)
     return NULL;
 }
 
-int
-sync_check_open(SyncObject *self)
-{
-    if (self->handle == NULL) {
-        PyErr_Format(PyExc_ValueError, "%s is closed",
-                     sync_kind_names[self->kind]);
-        return -1;
-    }
-    return 0;
-}
-
 static int
 sync_check_name(PyObject *name, int needed)
 {
@@ -162,8 +151,7 @@ static void
 sync_finalize(PyObject *op)
 {
     SyncObject *self = (SyncObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     if (self->handle != NULL) {
         wi_warn_unclosed(op);
         /* Left held, it would stay taken until this thread ends. */
@@ -178,14 +166,7 @@ sync_finalize(PyObject *op)
         }
     }
     Py_CLEAR(self->name);
-    PyErr_Restore(type, value, traceback);
-}
-
-int
-sync_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return 0;
+    WI_END_KEEP_ERROR
 }
 
 /* ----------------------------------------------------------- construction */
@@ -357,7 +338,7 @@ sync_from_handle(PyObject *cls, PyObject *args, PyObject *kwargs)
 int
 sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result)
 {
-    if (sync_check_open(self) < 0) {
+    if (wi_check_open(self, self->handle) < 0) {
         return -1;
     }
     DWORD err;
@@ -436,10 +417,11 @@ PyDoc_STRVAR(sync_pin_doc, "_pin($self, /)\n--\n\n"
 static PyObject *
 sync_pin(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    if (sync_check_open((SyncObject *)op) < 0) {
+    SyncObject *self = (SyncObject *)op;
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
-    ((SyncObject *)op)->pins++;
+    self->pins++;
     Py_RETURN_NONE;
 }
 
@@ -468,7 +450,8 @@ sync_duplicate(PyObject *op, PyObject *value)
     SyncObject *self = (SyncObject *)op;
     DWORD pid;
     HANDLE copy;
-    if (!wi_u32_converter(value, &pid) || sync_check_open(self) < 0) {
+    if (!wi_u32_converter(value, &pid) ||
+        wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
     self->pins++;
@@ -478,21 +461,6 @@ sync_duplicate(PyObject *op, PyObject *value)
     Py_XDECREF(label);
     self->pins--;
     return failed ? NULL : PyLong_FromSize_t((size_t)(uintptr_t)copy);
-}
-
-static PyObject *
-sync_get_handle(PyObject *op, void *Py_UNUSED(closure))
-{
-    if (sync_check_open((SyncObject *)op) < 0) {
-        return NULL;
-    }
-    return PyLong_FromSize_t((size_t)(uintptr_t)((SyncObject *)op)->handle);
-}
-
-static PyObject *
-sync_get_closed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((SyncObject *)op)->handle == NULL);
 }
 
 static PyObject *
@@ -511,18 +479,17 @@ sync_get_created(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *
 sync_get_access(PyObject *op, void *Py_UNUSED(closure))
 {
-    if (sync_check_open((SyncObject *)op) < 0) {
+    SyncObject *self = (SyncObject *)op;
+    if (wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
-    return PyLong_FromUnsignedLong(
-        sync_granted_access(((SyncObject *)op)->handle));
+    return PyLong_FromUnsignedLong(sync_granted_access(self->handle));
 }
 
 static PyMethodDef sync_methods[] = {
-    {"_open", (PyCFunction)(void (*)(void))sync_open,
-     METH_CLASS | SYNC_KEYWORDS, sync_open_doc},
-    {"_from_handle", (PyCFunction)(void (*)(void))sync_from_handle,
-     METH_CLASS | SYNC_KEYWORDS, sync_from_handle_doc},
+    {"_open", WI_WORDS(sync_open) | METH_CLASS, sync_open_doc},
+    {"_from_handle", WI_WORDS(sync_from_handle) | METH_CLASS,
+     sync_from_handle_doc},
     {"close", sync_close, METH_NOARGS, sync_close_doc},
     {"_pin", sync_pin, METH_NOARGS, sync_pin_doc},
     {"_unpin", sync_unpin, METH_NOARGS, sync_unpin_doc},
@@ -531,12 +498,13 @@ static PyMethodDef sync_methods[] = {
 };
 
 static PyGetSetDef sync_getset[] = {
-    {"handle", sync_get_handle, NULL,
-     "The handle's number in this process; the object stays its owner.", NULL},
+    {"handle", wi_get_handle, NULL,
+     "The handle's number in this process; the object stays its owner.",
+     (void *)offsetof(SyncObject, handle)},
     {"_access", sync_get_access, NULL, "The rights that the handle has.",
      NULL},
-    {"closed", sync_get_closed, NULL, "Whether close() has been called.",
-     NULL},
+    {"closed", wi_get_closed, NULL, "Whether close() has been called.",
+     (void *)offsetof(SyncObject, handle)},
     {"name", sync_get_name, NULL, "The name, or None.", NULL},
     {"created", sync_get_created, NULL,
      "Whether this call made the kernel object, or found it.", NULL},
@@ -544,8 +512,6 @@ static PyGetSetDef sync_getset[] = {
 };
 
 static PyMemberDef sync_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(SyncObject, weakrefs),
-     Py_READONLY, NULL},
     {"_pins", Py_T_PYSSIZET, offsetof(SyncObject, pins), Py_READONLY,
      "How many waits and tasks keep close() from closing."},
     {NULL, 0, 0, 0, NULL},
@@ -556,7 +522,7 @@ PyDoc_STRVAR(waitable_doc,
 
 static PyType_Slot waitable_slots[] = {
     {Py_tp_doc, (void *)waitable_doc}, {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, sync_finalize},   {Py_tp_traverse, sync_traverse},
+    {Py_tp_finalize, sync_finalize},   {Py_tp_traverse, wi_traverse},
     {Py_tp_methods, sync_methods},     {Py_tp_getset, sync_getset},
     {Py_tp_members, sync_members},     {0, NULL},
 };
@@ -564,22 +530,9 @@ static PyType_Slot waitable_slots[] = {
 static PyType_Spec waitable_spec = {
     .name = "winipc._core.Waitable",
     .basicsize = sizeof(SyncObject),
-    .flags = SYNC_FLAGS,
+    .flags = WI_TYPE_FLAGS,
     .slots = waitable_slots,
 };
-
-int
-sync_add_type(PyObject *module, wi_state *state, PyType_Spec *spec,
-              PyTypeObject **slot)
-{
-    PyObject *bases = PyTuple_Pack(1, (PyObject *)state->waitable_type);
-    if (bases == NULL) {
-        return -1;
-    }
-    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, bases);
-    Py_DECREF(bases);
-    return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
-}
 
 int
 wi_waitable_init(PyObject *module, wi_state *state)

@@ -20,18 +20,11 @@ typedef struct {
     signed char manual; /* Event: 1 manual, 0 auto reset, -1 not known */
     DWORD owner;        /* Mutex: thread that took it through this object */
     Py_ssize_t held;    /* Mutex: how often that thread took it */
-    PyObject *weakrefs; /* for tp_weaklistoffset */
 } SyncObject;
 
 /* QUERY_STATE of mutants, events and semaphores is the same bit. */
 #define SYNC_QUERY_STATE 0x0001u
 #define SYNC_MODIFY_STATE 0x0002u
-
-/* Flags of the types, and of their methods that take keywords. */
-#define SYNC_FLAGS                                                            \
-    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |          \
-     Py_TPFLAGS_IMMUTABLETYPE)
-#define SYNC_KEYWORDS (METH_VARARGS | METH_KEYWORDS)
 
 /* ------------------------------------------- waitable.c: the three as one */
 
@@ -43,8 +36,6 @@ PyObject *sync_label(SyncObject *self);
 PyObject *sync_raise(SyncObject *self, DWORD err, const char *text,
                      const char *api);
 
-int sync_check_open(SyncObject *self);
-
 /* Wait for this one object. */
 int sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result);
 
@@ -52,8 +43,6 @@ int sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result);
 PyObject *sync_wait_method(SyncObject *self, const char *name,
                            PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames);
-
-int sync_traverse(PyObject *op, visitproc visit, void *arg);
 
 /* What a create call needs beside its own numbers: fill the first four, then
  * sync_create_begin, CreateXW, sync_create_end, which makes the object of the
@@ -74,10 +63,6 @@ typedef struct {
 int sync_create_begin(sync_creation *c);
 PyObject *sync_create_end(sync_creation *c, PyObject *cls, HANDLE handle,
                           DWORD err, const char *api);
-
-/* Add a type that derives from Waitable. */
-int sync_add_type(PyObject *module, wi_state *state, PyType_Spec *spec,
-                  PyTypeObject **slot);
 
 /* ------------------------------------------------------------- mutex.c */
 

@@ -329,10 +329,8 @@ waits_give_back(PyObject *Py_UNUSED(module), PyObject *value)
 }
 
 static PyMethodDef waits_methods[] = {
-    {"_wait_any", (PyCFunction)(void (*)(void))waits_any,
-     METH_VARARGS | METH_KEYWORDS, waits_any_doc},
-    {"_wait_all", (PyCFunction)(void (*)(void))waits_all,
-     METH_VARARGS | METH_KEYWORDS, waits_all_doc},
+    {"_wait_any", WI_WORDS(waits_any), waits_any_doc},
+    {"_wait_all", WI_WORDS(waits_all), waits_all_doc},
     {"_check_timeout", waits_check_timeout, METH_O, waits_check_timeout_doc},
     {"_can_give_back", waits_can_give_back, METH_O, waits_can_give_back_doc},
     {"_give_back", waits_give_back, METH_O, waits_give_back_doc},

@@ -97,7 +97,6 @@ def test_close_is_final(target: Target) -> None:
         lambda: process.handle,
         lambda: list(process.regions()),
         lambda: process.alloc(1),
-        lambda: process.__enter__(),
     ):
         with pytest.raises(ValueError, match="closed"):
             call()

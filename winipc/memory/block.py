@@ -43,7 +43,7 @@ class GlobalMemory(Held, _core.GlobalMemory, Shown):
     Win32: GlobalAlloc, VirtualAlloc
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def __new__(
         cls, source: SupportsIndex | Buffer, *, kind: MemoryKind = MemoryKind.GLOBAL

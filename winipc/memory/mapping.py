@@ -135,7 +135,7 @@ class MappingView(Held, _core.MappingView, _TypedMemory):
     It is used like the mapping itself, and keeps it from `close`.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
 
 class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
@@ -157,7 +157,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
     Win32: CreateFileMappingW, OpenFileMappingW, MapViewOfFile, UnmapViewOfFile.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def create(

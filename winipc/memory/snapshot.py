@@ -21,6 +21,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from winipc import _core
+from winipc.base.closing import Closing
 from winipc.base.shown import Shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Kind = Literal["seqlock", "double"]
 _HEADER = 16
 
 
-class Snapshot(_core.Snapshot, Shown):
+class Snapshot(_core.Snapshot, Shown, Closing):
     """Read (and, being the only writer, write) a record as a whole.
 
     `kind` is the protocol. With "seqlock" the sequence is odd while the writer is at
@@ -48,7 +49,7 @@ class Snapshot(_core.Snapshot, Shown):
     Win32: none beyond the mapping's.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @staticmethod
     def needed(size: int, kind: Kind = "seqlock") -> int:

@@ -179,7 +179,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     window, class or thread behind.
     """
 
-    __slots__ = ("_lock", "_router")
+    __slots__ = ("__weakref__", "_lock", "_router")
 
     _lock: threading.Lock
     _router: _Router

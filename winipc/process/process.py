@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from winipc import _core
+from winipc.base.closing import Closing
 from winipc.base.privilege import privilege
 from winipc.base.shown import Shown
 from winipc.base.winerror import (
@@ -78,7 +79,7 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+ | 0 | [1-9][0-9]*", re.VERBOSE)
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 
 
-class RemoteProcess(_core.RemoteProcess, Shown):
+class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     """Another process, opened with the least rights that are asked for.
 
     Make one with `open`. It owns a process handle; `close` (or `with`) closes
@@ -88,7 +89,7 @@ class RemoteProcess(_core.RemoteProcess, Shown):
     will do; `address` makes one of a text such as '"game.exe"+0x10F4F4'.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     # ------------------------------------------------------------ opening
 

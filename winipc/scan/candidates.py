@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from winipc import _core
+from winipc.base.closing import Closing
 from winipc.memory.pages import MemoryProtection
 from winipc.scan.scan import (
     Pattern,
@@ -55,7 +56,7 @@ _CODES = {
 }
 
 
-class CandidateSet(_core.CandidateSet):
+class CandidateSet(_core.CandidateSet, Closing):
     """Addresses in another process, with the values that they last had.
 
     A first `scan` collects them, and each `rescan` keeps those whose value
@@ -64,7 +65,7 @@ class CandidateSet(_core.CandidateSet):
     rescans at a time. It holds the process until it is closed.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def scan(

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, TypeAlias
 
 from winipc import _core
+from winipc.base.closing import Closing
 from winipc.memory.pages import MemoryProtection
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ class ScanMatch(NamedTuple):
     pattern: Hashable  #: index in the sequence or key in the mapping given
 
 
-class Scan(_core.Scan):
+class Scan(_core.Scan, Closing):
     """What a scan finds, as it finds it: an iterator in the order of addresses.
 
     It gives an address (or an offset) for each match of one pattern, and a
@@ -351,7 +352,7 @@ class Scan(_core.Scan):
     it to the end, `close` or `with` let go of the buffer or process.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -63,7 +63,7 @@ class SharedSection(Held, _core.SharedSection, Shown):
     Win32: LoadLibraryExW, GetProcAddress, FreeLibrary.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def load(

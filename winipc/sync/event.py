@@ -22,7 +22,7 @@ class Event(Waitable, _core.Event, Closing):
     Win32: CreateEventExW, SetEvent, ResetEvent, WaitForSingleObject
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def create(

@@ -74,7 +74,7 @@ class Mutex(Waitable, _core.Mutex):
     Win32: CreateMutexExW, WaitForSingleObject, ReleaseMutex
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def create(

@@ -18,7 +18,7 @@ class Semaphore(Waitable, _core.Semaphore):
     Win32: CreateSemaphoreExW, WaitForSingleObject, ReleaseSemaphore
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     @classmethod
     def create(

@@ -54,7 +54,7 @@ class SharedLock(_core.SharedLock):
     Win32: none; to wait, CreateEventExW, OpenEventW, WaitForSingleObject
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     #: Bytes that a lock takes.
     SIZE = _core.LOCK_SIZE
