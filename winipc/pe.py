@@ -8,7 +8,8 @@ processes that load it, with no compiler:
 
 The DLL holds no code at all. Equal arguments give equal bytes, and memory that
 starts as zeros takes no room in the file. `inspect_dll` reads the sections and
-exports of any DLL from the file, without loading it or trusting it.
+exports of any DLL from the file, without loading it or trusting it; `ImageReader`
+does the same with an image in memory, of this process or another one.
 
 See `winipc.section` for what a shared section means for security.
 """
@@ -17,16 +18,17 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import mmap
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 __all__ = [
+    "ImageReader",
     "MachineName",
     "PEExport",
     "PEImage",
@@ -56,6 +58,10 @@ class SectionFlags(enum.IntFlag, boundary=enum.KEEP):
     MEM_EXECUTE = 0x20000000
     MEM_READ = 0x40000000
     MEM_WRITE = 0x80000000
+
+
+#: Flags of a section that holds functions.
+CODE = SectionFlags.MEM_EXECUTE | SectionFlags.CNT_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,46 +110,28 @@ class PEImage:
     sections: tuple[PESection, ...]
     exports: tuple[PEExport, ...] = field(repr=False)
 
-    @classmethod
-    def from_raw(cls, raw: RawImage) -> PEImage:
-        """Name the fields of what the C parser returns."""
-        machine, characteristics, size, sections, exports = raw
-        return cls(
-            _MACHINE_NAMES.get(machine, f"0x{machine:04X}"),
-            bool(characteristics & _FILE_DLL),
-            size,
-            tuple(
-                PESection(name, rva, room, offset, stored, SectionFlags(flags))
-                for name, rva, room, offset, stored, flags in sections
-            ),
-            tuple(PEExport(*export) for export in exports),
-        )
-
     @property
     def shared_variables(self) -> list[SectionVariable]:
         """The named data exports that lie in shared sections, by address."""
         starts = sorted({export.rva for export in self.exports})
         found: list[tuple[int, SectionVariable]] = []
-        for export in self.exports:
-            if export.name is None or export.forwarder:
+        for section in self.sections:
+            flags = section.flags
+            if not flags & SectionFlags.MEM_SHARED or flags & CODE:
                 continue
-            section = self.section_of(export.rva)
-            if section is None or not section.flags & SectionFlags.MEM_SHARED:
-                continue
-            if section.flags & (SectionFlags.MEM_EXECUTE | SectionFlags.CNT_CODE):
-                continue
+            readonly = not flags & SectionFlags.MEM_WRITE
             end = section.rva + section.size
-            after = bisect_right(starts, export.rva)
-            if after < len(starts):
-                end = min(end, starts[after])
-            variable = SectionVariable(
-                export.name,
-                section.name,
-                export.rva - section.rva,
-                end - export.rva,
-                not section.flags & SectionFlags.MEM_WRITE,
-            )
-            found.append((export.rva, variable))
+            for export in self.exports:
+                offset = export.rva - section.rva
+                if not 0 <= offset < section.size or export.forwarder:
+                    continue
+                if export.name is not None:
+                    after = bisect_right(starts, export.rva)
+                    size = min([end, *starts[after : after + 1]]) - export.rva
+                    variable = SectionVariable(
+                        export.name, section.name, offset, size, readonly
+                    )
+                    found.append((export.rva, variable))
         found.sort(key=lambda item: (item[0], item[1].name))
         return [variable for _, variable in found]
 
@@ -155,13 +143,181 @@ class PEImage:
         return None
 
 
-RawImage = tuple[
-    int,
-    int,
-    int,
-    list[tuple[str, int, int, int, int, int]],
-    list[tuple[str | None, int, bool]],
-]
+# ----------------------------------------------------------------- reading
+
+_MOST_SECTIONS = 96  # the loader's own limit
+_MOST_EXPORTS = 0x1_0000  # an ordinal has 16 bits
+_LONGEST_NAME = 4096
+_FIXED_PART = {0x10B: 96, 0x20B: 112}  # of an optional header, by its magic
+
+
+class ImageReader:
+    """The headers of an image that may be broken or hostile.
+
+    `read(offset, size)` gives bytes of its first `size` bytes. `mapped` says that it
+    is laid out as the loader does it, not as in a file; `what` is its name in errors.
+
+    Every count and offset is checked before its use. The image may change meanwhile:
+    no more than a wrong answer comes of it. All methods raise `ValueError` when the
+    headers contradict themselves.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        size: int,
+        what: str,
+        *,
+        mapped: bool = False,
+    ) -> None:
+        self._read = read
+        self._page = lru_cache(64)(lambda at: read(at, min(_PAGE, size - at)))
+        self._size = size
+        self._what = what
+        self._mapped = mapped
+        dos = self._take(0, 64)
+        if dos[:2] != b"MZ":
+            self._fail("it has no MZ header")
+        (at,) = struct.unpack_from("<I", dos, 60)
+        file = self._take(at, 24)
+        if file[:4] != b"PE\0\0":
+            self._fail("it has no PE header")
+        machine, self._section_count = struct.unpack_from("<HH", file, 4)
+        self.machine: str = _MACHINE_NAMES.get(machine, f"0x{machine:04X}")
+        optional_size, self._characteristics = struct.unpack_from("<HH", file, 20)
+        optional = self._take(at + 24, optional_size)
+        magic = int.from_bytes(optional[:2], "little")
+        fixed = _FIXED_PART.get(magic, 0)
+        if not 0 < fixed <= optional_size:
+            self._fail(f"unknown optional header {magic:#x}")
+        self._image_size, self._headers_size = struct.unpack_from("<II", optional, 56)
+        (directories,) = struct.unpack_from("<I", optional, fixed - 4)
+        self._directory = (0, 0)
+        if directories and optional_size >= fixed + 8:
+            self._directory = struct.unpack_from("<II", optional, fixed)
+        self._section_table = at + 24 + optional_size
+
+    def image(self) -> PEImage:
+        """All that the headers say."""
+        return PEImage(
+            self.machine,
+            bool(self._characteristics & _FILE_DLL),
+            self._image_size,
+            self.sections,
+            tuple(
+                PEExport(name, rva, forwarder is not None)
+                for name, _, rva, forwarder in self.exports()
+            ),
+        )
+
+    @cached_property
+    def sections(self) -> tuple[PESection, ...]:
+        """The sections, each within the image and within the file."""
+        if self._section_count > _MOST_SECTIONS:
+            self._fail(f"{self._section_count} sections are too many")
+        table = self._take(self._section_table, 40 * self._section_count)
+        found = []
+        for row in struct.iter_unpack("<8s4I12xI", table):
+            name, size, rva, stored, offset, flags = row
+            size = size or stored
+            if rva + size > self._image_size or (
+                not self._mapped and stored and offset + stored > self._size
+            ):
+                self._fail("a section leaves the image")
+            text = name.partition(b"\0")[0].decode("latin-1")
+            found.append(
+                PESection(text, rva, size, offset, stored, SectionFlags(flags))
+            )
+        return tuple(found)
+
+    def exports(self) -> list[tuple[str | None, int, int, str | None]]:
+        """(name, ordinal, rva, forwarder), by ordinals; one for each of its names."""
+        start, size = self._directory
+        if start == 0 or size < 40:
+            return []
+        header = self._take(self._offset(start), 40)
+        if start + size > (self._size if self._mapped else self._image_size):
+            self._fail(f"its exports, {size} bytes at {start:#x}, are outside of it")
+        fields = struct.unpack_from("<6I", header, 16)
+        first, functions, names, function_table, name_table, ordinal_table = fields
+        if functions > _MOST_EXPORTS or names > _MOST_EXPORTS:
+            self._fail(f"{functions} exports and {names} names are too many")
+        letters = self._size  # what all texts together may have
+
+        def text(rva: int) -> str:
+            nonlocal letters
+            data = self._text(self._offset(rva))
+            # Names that overlap would make gigabytes of a small image.
+            letters -= len(data) + 1
+            if letters < 0:
+                self._fail("its names are longer than the image")
+            return data.decode("utf-8", "backslashreplace")
+
+        named: dict[int, list[str]] = {}
+        for index, rva in zip(
+            self._table(ordinal_table, names, "H"),
+            self._table(name_table, names, "I"),
+            strict=True,
+        ):
+            if index >= functions:
+                self._fail(f"a name belongs to export {index} of {functions}")
+            named.setdefault(index, []).append(text(rva))
+        found = []
+        for index, rva in enumerate(self._table(function_table, functions, "I")):
+            if rva == 0:
+                continue  # an ordinal that is not used
+            forwarder = text(rva) if start <= rva < start + size else None
+            for name in named.get(index, (None,)):
+                found.append((name, first + index, rva, forwarder))
+        return found
+
+    def _fail(self, why: str) -> NoReturn:
+        raise ValueError(f"{self._what}: {why}")
+
+    def _take(self, offset: int, size: int) -> bytes:
+        if offset + size > self._size:
+            self._fail(f"{size} bytes at offset {offset:#x} are outside of the image")
+        within = offset % _PAGE
+        if within + size <= _PAGE:
+            data = self._page(offset - within)[within : within + size]
+        else:
+            data = self._read(offset, size)
+        if len(data) != size:
+            self._fail("it became shorter")
+        return data
+
+    def _offset(self, rva: int) -> int:
+        """Where what is at `rva` in memory is in this image."""
+        if self._mapped or rva < self._headers_size:
+            return rva
+        for section in self.sections:
+            into = rva - section.rva
+            if 0 <= into < section.size:
+                if into >= section.file_size:
+                    self._fail(f"offset {rva:#x} is outside of the file")
+                return section.file_offset + into
+        self._fail(f"offset {rva:#x} is outside of its sections")
+
+    def _table(self, rva: int, count: int, code: str) -> tuple[int, ...]:
+        layout = struct.Struct(f"<{count}{code}")
+        return layout.unpack(
+            self._take(self._offset(rva), layout.size) if count else b""
+        )
+
+    def _text(self, offset: int) -> bytes:
+        """The bytes up to a NUL, by pages: those behind it may be unreadable."""
+        found = b""
+        while len(found) < _LONGEST_NAME:
+            if offset >= self._size:
+                self._fail(f"a name at offset {offset:#x} is outside of the image")
+            within = offset % _PAGE
+            page = self._page(offset - within)
+            end = page.find(b"\0", within)
+            if end >= 0:
+                return found + page[within:end]
+            found += page[within:]
+            offset += _PAGE - within
+        self._fail(f"a name has no NUL within {_LONGEST_NAME} bytes")
 
 
 def inspect_dll(path: str | os.PathLike[str]) -> PEImage:
@@ -170,13 +326,14 @@ def inspect_dll(path: str | os.PathLike[str]) -> PEImage:
     Every field is checked against the file, so any file may be given. Raises
     `ValueError` that says what is wrong when it is not a sound PE image.
     """
-    from winipc import _core
+
+    def read(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        return file.read(size)
 
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"{os.fspath(path)!r}: the file is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return PEImage.from_raw(_core.pe_describe(data, False, os.fspath(path)))
+        size = os.fstat(file.fileno()).st_size
+        return ImageReader(read, size, repr(os.fspath(path))).image()
 
 
 # ----------------------------------------------------------------- writing

@@ -15,9 +15,9 @@ typedef struct {
     char *base;      /* NULL: closed, and then size is 0 */
     Py_ssize_t size; /* bytes that may be touched */
     Py_ssize_t pins; /* exported buffers and calls in flight */
-    int readonly;
-    int guarded; /* a file is behind: touched through wi_guarded() only */
-    char closed; /* by __exit__: pins may keep base and size */
+    char readonly;
+    char guarded; /* a file is behind: touched through wi_guarded() only */
+    char closed;  /* by __exit__: pins may keep base and size */
     char finalised;
     /* Set where the object is made: frees the memory and what is owned; twice
      * is harmless. Called without an exception set by the finaliser and by

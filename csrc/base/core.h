@@ -46,7 +46,6 @@
     X(PyObject, AbandonedError)                                               \
     X(PyObject, PartialReadError)                                             \
     X(PyObject, PartialWriteError)                                            \
-    X(PyObject, SectionError)                                                 \
     X(PyObject, EndOfStream)                                                  \
     X(PyObject, message_numbers)                                              \
     X(PyObject, send_hooks)                                                   \

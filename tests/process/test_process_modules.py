@@ -167,6 +167,7 @@ def crafted_image(
     image[0:2] = b"MZ"
     put(0x3C, "I", header)
     image[0x80:0x84] = b"PE\0\0"
+    put(0x80 + 20, "H", 240)
     put(0x80 + 24, "H", magic)
     data = 0x80 + 24 + (112 if magic == 0x20B else 96)
     put(data - 4, "III", directories, EXPORTS, size)
@@ -247,7 +248,7 @@ HUGE = 0xFFFFFFFF
                 "ordinals": (0,) * 65536,
                 "texts": b"x" * 4000 + b"\0",
             },
-            "longer than the module",
+            "longer than the image",
             id="one long name for all",
         ),
         pytest.param(
@@ -258,7 +259,7 @@ HUGE = 0xFFFFFFFF
                 "size": IMAGE - EXPORTS,
                 "texts": b"x" * 4000 + b"\0",
             },
-            "longer than the module",
+            "longer than the image",
             id="one long forwarder for all",
         ),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import SectionError, SectionFlags, SharedSection, _core
+from winipc import SectionError, SectionFlags, SharedSection
 from winipc.pe import (
+    ImageReader,
+    PEImage,
     build_section_dll,
     definition_bytes,
     inspect_dll,
@@ -104,9 +107,20 @@ def complaints(pe: Any) -> list[str]:
 
 
 def described(data: bytes) -> Any:
-    from winipc.pe import PEImage
+    return image_of(data).shared_variables
 
-    return PEImage.from_raw(_core.pe_describe(data)).shared_variables
+
+def image_of(data: bytes, mapped: bool = False, away: int | None = None) -> PEImage:
+    """What the reader says of bytes; `away` takes every third page from it."""
+
+    def read(offset: int, size: int) -> bytes:
+        assert 0 <= offset <= offset + size <= len(data)
+        pages = range(offset // 4096, (offset + size - 1) // 4096 + 1)
+        if away is not None and any((page + away) % 3 == 2 for page in pages):
+            raise OSError("this page is away")
+        return bytes(data[offset : offset + size])
+
+    return ImageReader(read, len(data), "x", mapped=mapped).image()
 
 
 def test_a_gib_takes_no_room_in_the_file(tmp_path: Path) -> None:
@@ -170,7 +184,7 @@ def test_any_set_of_variables_reads_back(names: list[str], data: st.DataObject) 
         assert image[at : at + size].ljust(size, b"\0") == initial.ljust(size, b"\0")
     # As a file and as the loader would lay it out, it reads the same.
     mapped = bytes(image).ljust(pe.OPTIONAL_HEADER.SizeOfImage, b"\0")
-    assert _core.pe_describe(mapped, True) == _core.pe_describe(built)
+    assert image_of(mapped, mapped=True) == image_of(built)
 
 
 @pytest.mark.parametrize(
@@ -293,17 +307,25 @@ EXPORTS = struct.unpack_from("<I", SOUND, 0x40 + 24 + 112 + 4)[0]  # their size
 HEADERS = 0x400 + EXPORTS  # the headers and the export directory behind them
 
 
-def describe_or_refuse(data: bytes, mapped: bool = False) -> None:
-    """A sound answer or ValueError; a crash ends the test run."""
+def describe_or_refuse(
+    data: bytes, mapped: bool = False, away: int | None = None
+) -> None:
+    """A sound answer or ValueError, and no read outside of the image."""
     try:
-        machine, _, size, sections, exports = _core.pe_describe(data, mapped, "x")
+        image = image_of(data, mapped, away)
     except ValueError:
         return
-    assert 0 <= machine <= 0xFFFF
-    assert len(sections) <= 96
-    for _, rva, room, _, _, _ in sections:
-        assert 0 <= rva <= rva + room <= size
-    assert len(exports) <= len(data)
+    except OSError:
+        assert away is not None
+        return
+    assert len(image.sections) <= 96
+    for section in image.sections:
+        assert 0 <= section.rva <= section.rva + section.size <= image.size
+        assert "\0" not in section.name
+    assert len(image.exports) <= 2 * 65536
+    assert sum(len(export.name or "") for export in image.exports) <= len(data)
+    for variable in image.shared_variables:
+        assert 0 <= variable.offset < variable.offset + variable.size <= image.size
 
 
 EDGES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
@@ -312,13 +334,13 @@ EDGES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFF
 @pytest.mark.parametrize("width", [1, 2, 4])
 def test_no_field_can_crash_the_parser(width: int) -> None:
     """Every position of the headers takes every edge value, in both layouts."""
-    mapped = bytes(pefile.PE(data=SOUND).get_memory_mapped_image())
+    mapped = mapped_image(SOUND)
     exports = range(0x1000, 0x1000 + EXPORTS)
     for data, positions, layout in (
         (SOUND, range(HEADERS), False),
         (mapped, [*range(0x200), *exports], True),
     ):
-        buffer = bytearray(data)
+        buffer = bytearray(data[: 0x1000 + EXPORTS] if layout else data)
         for at in positions:
             if at + width > len(buffer):
                 break
@@ -343,10 +365,50 @@ def test_damaged_images_are_refused_or_read(
     changes: list[tuple[int, bytes]], cut: int | None, mapped: bool
 ) -> None:
     """Any bytes anywhere, cut off anywhere."""
-    data = bytearray(SOUND)
+    data = bytearray(mapped_image(SOUND) if mapped else SOUND)
     for at, content in changes:
         data[at : at + len(content)] = content
     describe_or_refuse(bytes(data[:cut]), mapped)
+    for away in range(3):
+        describe_or_refuse(bytes(data[:cut]), mapped, away)
+
+
+def mapped_image(data: bytes) -> bytes:
+    """As the loader lays it out."""
+    pe = pefile.PE(data=data)
+    size = pe.OPTIONAL_HEADER.SizeOfImage
+    return bytes(pe.get_memory_mapped_image()).ljust(size, b"\0")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_thousands_of_damaged_images_are_refused_or_read(
+    machine: Any, mapped: bool
+) -> None:
+    """Edge values in the headers and exports, the end cut off, pages away."""
+    sound = section_dll_bytes(VARIABLES, machine=machine)
+    if mapped:
+        sound = mapped_image(sound)
+    seeds = [sound]
+    if mapped:
+        # A name that is longer than any buffer, and runs into the image's end.
+        long = bytearray(sound)
+        struct.pack_into("<I", long, 0x1000 + 40 + 4 * len(VARIABLES), len(long))
+        seeds.append(bytes(long) + b"A" * 9000)
+    rng = random.Random(7)
+    for _ in range(1500):
+        data = bytearray(rng.choice(seeds))
+        reach = len(data) if rng.random() < 0.25 else 2048
+        start = 0x1000 if mapped and rng.random() < 0.5 else 0
+        for _ in range(rng.randint(1, 4)):
+            value = rng.choice([*EDGES, rng.randrange(1 << 32)])
+            width = rng.choice([1, 2, 4])
+            at = rng.randrange(start, min(start + reach, len(data)) - width)
+            data[at : at + width] = value.to_bytes(4, "little")[:width]
+        if rng.random() < 0.125:
+            del data[rng.randrange(1, len(data)) :]
+        describe_or_refuse(bytes(data), mapped)
+        describe_or_refuse(bytes(data), mapped, rng.randrange(3))
 
 
 @given(data=st.binary(max_size=3000), mapped=st.booleans())

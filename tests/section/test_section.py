@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import handle_count
+from helpers.linux_file import LinuxFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -242,10 +243,10 @@ def test_a_size_may_cover_the_section_and_not_more(dll: Path) -> None:
     [
         pytest.param({"size": -1}, ValueError, id="negative"),
         pytest.param({"size": 0}, ValueError, id="empty"),
-        pytest.param({"size": 1 << 70}, OverflowError, id="huge"),
+        pytest.param({"size": 1 << 70}, SectionError, id="huge"),
         pytest.param({"size": 1.5}, TypeError, id="float"),
-        pytest.param({"symbol": "a\0b"}, ValueError, id="nul-in-symbol"),
-        pytest.param({"symbol": 3}, TypeError, id="symbol-no-str"),
+        pytest.param({"symbol": "a\0b"}, OSError, id="nul-in-symbol"),
+        pytest.param({"symbol": 3}, OSError, id="symbol-no-str"),
         pytest.param({"symbol": ""}, OSError, id="no-symbol"),
     ],
 )
@@ -262,6 +263,41 @@ def test_there_is_no_plain_constructor() -> None:
     """An object without a DLL cannot be made."""
     with pytest.raises(TypeError, match="class methods"):
         SharedSection()
+
+
+CUT = """
+import subprocess, sys
+from winipc import SharedSection
+
+path, name = sys.argv[1:]
+with SharedSection.load(path) as section:
+    section.write(b"x")
+    subprocess.run(
+        ["start.exe", "/wait", "/unix", "/usr/bin/truncate", "-s", "0", name],
+        check=True,
+        timeout=60,
+    )
+    for touch in (lambda: section.variables, lambda: section.variable("MySharedData")):
+        try:
+            touch()
+        except OSError as error:
+            print(error.filename2)
+    assert section[:1] == b"x"
+"""
+
+
+def test_an_image_whose_pages_do_not_come_in_is_an_error(linux_file: LinuxFile) -> None:
+    """The file behind the DLL is cut short, in a child: OSError, and no crash."""
+    build_section_dll(linux_file.path, {"MySharedData": 16})
+    done = subprocess.run(
+        [sys.executable, "-c", CUT, str(linux_file.path), linux_file.linux_path],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    output = (done.returncode, done.stdout)
+    assert output == (0, "ReadProcessMemory\n" * 2), done.stderr
 
 
 # --------------------------------------------------------------- variables

@@ -26,8 +26,8 @@ from winipc.base.winerror import (
 )
 from winipc.errors import add_hint
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.pe import ImageReader
 from winipc.process._denied import explain_denied, process_facts
-from winipc.process._exports import read_exports
 from winipc.process._sections import section_finder
 from winipc.process.memory import (
     RemoteBlock,
@@ -588,7 +588,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """
         if not isinstance(module, Module):
             module = self.module(module)
-        return read_exports(self, module)
+        base = module.base
+        image = ImageReader(
+            lambda offset, size: self.read(base + offset, size),
+            module.size,
+            module.name,
+            mapped=True,
+        )
+        return [
+            Export(name, ordinal, base + rva if forwarder is None else None, forwarder)
+            for name, ordinal, rva, forwarder in image.exports()
+        ]
 
     def threads(self) -> list[ThreadEntry]:
         """The threads of the target.

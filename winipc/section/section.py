@@ -29,13 +29,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import NoReturn, Self
 
 from winipc import _core
-from winipc._core import SectionError
 from winipc.base.holders import Held
 from winipc.base.shown import Shown
 from winipc.base.winerror import (
@@ -45,11 +45,32 @@ from winipc.base.winerror import (
 )
 from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
-from winipc.pe import PEImage, SectionFlags, SectionVariable, inspect_dll
+from winipc.pe import (
+    CODE,
+    ImageReader,
+    PESection,
+    SectionFlags,
+    SectionVariable,
+    inspect_dll,
+)
 
 __all__ = ["SectionError", "SharedSection"]
 
 BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
+
+#: The machine that this process runs on, as image headers name it.
+_MACHINE = (
+    "arm64" if "ARM64" in sys.version else "amd64" if sys.maxsize > 1 << 32 else "x86"
+)
+_TOUCH = 1 << 16  # bytes of the file brought in at once
+
+
+class SectionError(ValueError):
+    """A DLL whose variable is not in shared memory.
+
+    Its section lacks the shared flag, the symbol is a function or a forwarder, the
+    size leaves the section, or the image is damaged.
+    """
 
 
 class SharedSection(Held, _core.SharedSection, Shown):
@@ -60,10 +81,18 @@ class SharedSection(Held, _core.SharedSection, Shown):
     interlocked operations. Any thread may use it, and the GIL protects nothing:
     other processes write the same bytes at the same time.
 
+    `path` is the full path of the DLL, and `symbol` the name of the variable.
+
     Win32: LoadLibraryExW, GetProcAddress, FreeLibrary.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_section", "offset", "path", "symbol")
+
+    path: str
+    symbol: str
+    #: Where in its section the variable starts.
+    offset: int
+    _section: PESection
 
     @classmethod
     def load(
@@ -91,17 +120,92 @@ class SharedSection(Held, _core.SharedSection, Shown):
 
         Win32: LoadLibraryExW, GetProcAddress.
         """
+        if size is not None and size < 1:
+            raise ValueError(f"size must be 1 or more, not {size}")
         full = os.path.abspath(os.fspath(path if path is not None else BUNDLED_DLL))
         if not os.path.splitext(full)[1]:
             # LoadLibrary appends ".dll" to a name without a dot.
             full += "."
         try:
-            return cls._load(full, symbol, size)
+            section = cls._load(full)
+            section.path, section.symbol = full, symbol
+            try:
+                section._locate(size)
+            except BaseException:
+                section.close()
+                raise
         except OSError as error:
-            hint = _hint(error, full, symbol)
+            hint = _hint(error, full)
             if hint:
                 add_hint(error, hint)
             raise
+        return section
+
+    def _locate(self, size: int | None) -> None:
+        """Find the variable in the loaded image, and check that it is shared."""
+        try:
+            reader = self._reader()
+            exports = reader.exports()
+            sections = reader.sections
+        except ValueError as error:
+            raise SectionError(str(error)) from None
+        if reader.machine != _MACHINE:
+            # Wine does load a DLL for another machine when it holds no code.
+            raise OSError(
+                0,
+                "the DLL is for another machine",
+                self.path,
+                ERROR_BAD_EXE_FORMAT,
+                "LoadLibraryExW",
+            )
+        found = [row for row in exports if row[0] == self.symbol]
+        if not found:
+            raise OSError(
+                0,
+                "the DLL exports no such symbol",
+                f"{self.path}!{self.symbol}",
+                ERROR_PROC_NOT_FOUND,
+                "GetProcAddress",
+            )
+        _, _, rva, forwarder = found[0]
+        if forwarder is not None:
+            self._refuse("it is a forwarder to another DLL; load that one")
+        section = next((s for s in sections if s.rva <= rva < s.rva + s.size), None)
+        if section is None:
+            self._refuse("its address is in none of the sections")
+        if section.flags & CODE:
+            self._refuse("it is a function: its section holds code")
+        if not section.flags & SectionFlags.MEM_SHARED:
+            self._refuse(
+                f"its section {section.name!r} is not shared (IMAGE_SCN_MEM_SHARED is "
+                "not set), so each process would have a copy of its own"
+            )
+        end = section.rva + section.size
+        if size is None:
+            size = min((at for _, _, at, _ in exports if rva < at < end), default=end)
+            size -= rva
+        elif size > end - rva:
+            self._refuse(
+                f"{size} bytes leave its section {section.name!r}, which has "
+                f"{end - rva} bytes from there"
+            )
+        # A page of the file that does not come in is an OSError here. Later it would
+        # end the process.
+        stored = min(rva + size, section.rva + section.file_size)
+        for at in range(rva, stored, _TOUCH):
+            self._image(at, min(_TOUCH, stored - at))
+        writable = bool(section.flags & SectionFlags.MEM_WRITE)
+        if not self._bind(self.symbol.encode(), rva, size, writable):
+            self._refuse("its memory cannot be read, or the loader finds it elsewhere")
+        self.offset = rva - section.rva
+        self._section = section
+
+    def _reader(self) -> ImageReader:
+        what = f"{self.symbol!r} of {self.path!r} is refused"
+        return ImageReader(self._image, self._extent, what, mapped=True)
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise SectionError(f"{self.symbol!r} of {self.path!r} is refused: {why}")
 
     def variable(self, symbol: str, size: int | None = None) -> Self:
         """Another variable of the same DLL, as an object of its own.
@@ -115,12 +219,17 @@ class SharedSection(Held, _core.SharedSection, Shown):
     @property
     def flags(self) -> SectionFlags:
         """The characteristics of the section, from the loaded image."""
-        return SectionFlags(self._flags)
+        return self._section.flags
 
     @property
-    def offset(self) -> int:
-        """Where in its section the variable starts."""
-        return self._rva - self._section_rva
+    def section_name(self) -> str:
+        """The name of the section, such as '.MYSEC'."""
+        return self._section.name
+
+    @property
+    def section_size(self) -> int:
+        """Bytes in the whole section."""
+        return self._section.size
 
     @property
     def variables(self) -> Mapping[str, SectionVariable]:
@@ -128,8 +237,8 @@ class SharedSection(Held, _core.SharedSection, Shown):
 
         Raises `ValueError` when closed.
         """
-        image = PEImage.from_raw(self._image())
-        return MappingProxyType({item.name: item for item in image.shared_variables})
+        found = self._reader().image().shared_variables
+        return MappingProxyType({item.name: item for item in found})
 
     def atomic(self, offset: int = 0, format: str = "q") -> Atomic:
         """The number at `offset` for interlocked operations.
@@ -139,8 +248,12 @@ class SharedSection(Held, _core.SharedSection, Shown):
         """
         return Atomic(self, offset, format)
 
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"size={self.size} at {self.address:#x}"
+        return f"<{type(self).__name__} {self.symbol!r} of {self.path!r} {state}>"
 
-def _hint(error: OSError, path: str, symbol: str) -> str | None:
+
+def _hint(error: OSError, path: str) -> str | None:
     """What to look at when Windows refuses a DLL without saying why."""
     if error.winerror == ERROR_MOD_NOT_FOUND:
         return "the file is there, so a DLL that it needs is missing"
@@ -149,10 +262,7 @@ def _hint(error: OSError, path: str, symbol: str) -> str | None:
             image = inspect_dll(path)
         except (OSError, ValueError) as why:
             return f"it is not a sound DLL: {why}"
-        import platform
-
-        here = platform.machine().lower()
-        return f"it is for {image.machine}, and this process is {here}"
+        return f"it is for {image.machine}, and this process is {_MACHINE}"
     if error.winerror == ERROR_PROC_NOT_FOUND:
         with contextlib.suppress(OSError, ValueError):
             names = [item.name for item in inspect_dll(path).shared_variables]
