@@ -15,6 +15,8 @@
 #include <stdlib.h>
 
 #define CACHE_PAGES ((unsigned)(WI_CACHE_BLOCK / WI_PAGE))
+#define CACHE_BLOCKS 1024              /* 64 MiB */
+#define CACHE_SLOTS (2 * CACHE_BLOCKS) /* a power of two */
 #define DENSE_FROM 2    /* blocks, from which on a first miss may guess */
 #define CACHE_SPARES 17 /* a MiB, and one to read into */
 
@@ -26,42 +28,17 @@ typedef struct {
 } cache_block;
 
 struct wi_cache {
-    cache_block *slots; /* open addressing; a power of two */
-    size_t mask;        /* slots - 1 */
-    size_t used;
-    size_t wholes; /* blocks of which all is there, or was */
-    size_t limit;  /* blocks, at most half of the slots */
+    cache_block slots[CACHE_SLOTS]; /* open addressing */
+    size_t used;                    /* at most CACHE_BLOCKS */
+    size_t wholes;                  /* blocks of which all is there, or was */
     char *spare[CACHE_SPARES];
     size_t spares;
 };
 
-static size_t
-cache_blocks(size_t limit)
-{
-    const size_t most = 1024 * 1024;
-    size_t blocks = limit / WI_CACHE_BLOCK;
-    return blocks < 1 ? 1 : blocks > most ? most : blocks;
-}
-
 wi_cache *
-wi_cache_new(size_t limit)
+wi_cache_new(void)
 {
-    wi_cache *cache = calloc(1, sizeof(*cache));
-    size_t slots = 2;
-    if (cache == NULL) {
-        return NULL;
-    }
-    cache->limit = cache_blocks(limit);
-    while (slots < 2 * cache->limit) {
-        slots *= 2;
-    }
-    cache->mask = slots - 1;
-    cache->slots = calloc(slots, sizeof(*cache->slots));
-    if (cache->slots == NULL) {
-        free(cache);
-        return NULL;
-    }
-    return cache;
+    return calloc(1, sizeof(wi_cache));
 }
 
 /* Memory for a block, of any content; NULL when there is none. */
@@ -86,10 +63,10 @@ cache_give_back(wi_cache *cache, char *data)
 void
 wi_cache_clear(wi_cache *cache)
 {
-    for (size_t i = 0; cache->used > 0 && i <= cache->mask; i++) {
+    for (size_t i = 0; cache->used > 0 && i < CACHE_SLOTS; i++) {
         cache_give_back(cache, cache->slots[i].data);
-        memset(&cache->slots[i], 0, sizeof(cache->slots[i]));
     }
+    memset(cache->slots, 0, sizeof(cache->slots));
     cache->used = cache->wholes = 0;
 }
 
@@ -101,15 +78,8 @@ wi_cache_free(wi_cache *cache)
         while (cache->spares > 0) {
             free(cache->spare[--cache->spares]);
         }
-        free(cache->slots);
         free(cache);
     }
-}
-
-BOOL
-wi_cache_holds(const wi_cache *cache, size_t limit)
-{
-    return cache->limit == cache_blocks(limit);
 }
 
 /* The slot of a block, or the free slot where it would go. */
@@ -117,9 +87,9 @@ static cache_block *
 cache_slot(wi_cache *cache, uintptr_t number)
 {
     uint64_t hash = (uint64_t)number * UINT64_C(0x9E3779B97F4A7C15);
-    size_t i = (size_t)(hash >> 32) & cache->mask;
+    size_t i = (size_t)(hash >> 32) % CACHE_SLOTS;
     while (cache->slots[i].data != NULL && cache->slots[i].number != number) {
-        i = (i + 1) & cache->mask;
+        i = (i + 1) % CACHE_SLOTS;
     }
     return &cache->slots[i];
 }
@@ -184,7 +154,7 @@ cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
     while (size > 0) {
         cache_block *block = cache_slot(cache, address / WI_CACHE_BLOCK);
         if (block->data == NULL) {
-            if (cache->used >= cache->limit) {
+            if (cache->used == CACHE_BLOCKS) {
                 wi_cache_clear(cache);
                 block = cache_slot(cache, address / WI_CACHE_BLOCK);
             }
@@ -225,7 +195,7 @@ wi_cache_fetch(wi_cache *cache, const wi_target *target, uintptr_t address,
 void
 wi_cache_forget(wi_cache *cache, uintptr_t address, size_t size)
 {
-    if (size > cache->limit * WI_CACHE_BLOCK) {
+    if (size > CACHE_BLOCKS * WI_CACHE_BLOCK) {
         wi_cache_clear(cache);
         return;
     }

@@ -7,15 +7,12 @@
 /* What is fetched at once where reads come close together. */
 #define WI_CACHE_BLOCK ((size_t)65536)
 
-/* NULL when there is no memory. limit is in bytes, at least one block. */
-wi_cache *wi_cache_new(size_t limit);
+/* NULL when there is no memory. */
+wi_cache *wi_cache_new(void);
 void wi_cache_free(wi_cache *cache);
 
 /* Forget everything, but keep some memory for what comes. */
 void wi_cache_clear(wi_cache *cache);
-
-/* Whether wi_cache_new(limit) would make one of the same size. */
-BOOL wi_cache_holds(const wi_cache *cache, size_t limit);
 
 /* Read through the cache, or past it what is larger than a block or lies in a page
  * that cannot be read. 0, or a Win32 error. */

@@ -59,14 +59,8 @@ many_parse(PyObject *item, many_request *request, PyObject *results)
                         "a request must be a pair (address, size)");
         goto done;
     }
-    size = PyNumber_AsSsize_t(PyTuple_GetItem(pair, 1), PyExc_OverflowError);
-    if (size < 0) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "size must be >= 0");
-        }
-        goto done;
-    }
-    if (!wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
+    if (wi_process_size(PyTuple_GetItem(pair, 1), &size) < 0 ||
+        !wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
         goto done;
     }
     data = PyBytes_FromStringAndSize(NULL, size);
@@ -211,19 +205,13 @@ done:
 
 /* ----------------------------------------------------------- the cache */
 
-#define WALK_LIMIT ((size_t)64 << 20)
-
-/* An empty cache: what the last one left, if it is of the same size. */
+/* An empty cache: the idle one, if there is one. */
 static wi_cache *
-many_take_cache(wi_process *self, size_t limit)
+many_take_cache(wi_process *self)
 {
     wi_cache *cache = self->idle;
-    if (cache != NULL && wi_cache_holds(cache, limit)) {
-        self->idle = NULL;
-        return cache;
-    }
-    cache = wi_cache_new(limit);
-    if (cache == NULL) {
+    self->idle = NULL;
+    if (cache == NULL && (cache = wi_cache_new()) == NULL) {
         PyErr_NoMemory();
     }
     return cache;
@@ -241,25 +229,13 @@ many_give_back(wi_process *self, wi_cache *cache)
 }
 
 PyObject *
-wi_process_enter_cached(PyObject *op, PyObject *args)
+wi_process_enter_cached(PyObject *op, PyObject *Py_UNUSED(unused))
 {
     wi_process *self = (wi_process *)op;
-    Py_ssize_t limit;
-    if (!PyArg_ParseTuple(args, "n:_enter_cached", &limit)) {
+    if (wi_check_open(self, self->handle) < 0 ||
+        (self->cache == NULL &&
+         (self->cache = many_take_cache(self)) == NULL)) {
         return NULL;
-    }
-    if (limit < 1) {
-        PyErr_SetString(PyExc_ValueError, "limit must be >= 1");
-        return NULL;
-    }
-    if (wi_check_open(self, self->handle) < 0) {
-        return NULL;
-    }
-    if (self->cache == NULL) {
-        self->cache = many_take_cache(self, (size_t)limit);
-        if (self->cache == NULL) {
-            return NULL;
-        }
     }
     self->cached++;
     Py_RETURN_NONE;
@@ -298,19 +274,6 @@ many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
     return nodes;
 }
 
-static PyObject *
-many_addresses(const uintptr_t *found, Py_ssize_t count)
-{
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
-        PyObject *number = PyLong_FromSize_t(found[i]);
-        if (number == NULL || PyList_SetItem(list, i, number) < 0) {
-            Py_CLEAR(list);
-        }
-    }
-    return list;
-}
-
 PyObject *
 wi_process_walk(PyObject *op, PyObject *args)
 {
@@ -342,7 +305,7 @@ wi_process_walk(PyObject *op, PyObject *args)
                           (size_t)width, found, count, &err);
     }
     else {
-        wi_cache *own = many_take_cache(self, WALK_LIMIT);
+        wi_cache *own = many_take_cache(self);
         if (own == NULL) {
             wi_process_unpin(self);
             goto done;
@@ -354,7 +317,8 @@ wi_process_walk(PyObject *op, PyObject *args)
         many_give_back(self, own);
     }
     wi_process_unpin(self);
-    nodes = many_addresses(found, count);
+    nodes = PyBytes_FromStringAndSize((const char *)found,
+                                      count * (Py_ssize_t)sizeof(*found));
 done:
     PyMem_Free(found);
     return nodes == NULL

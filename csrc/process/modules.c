@@ -15,6 +15,9 @@
 /* A hostile target's list may run in a circle. */
 #define MODULES_MOST 16384
 
+/* Tries, 10 ms apart, for one that has just started. */
+#define MODULES_TRIES 10
+
 /* Append a new row, which is taken, and clear *rows on failure. */
 static void
 modules_append(PyObject **rows, PyObject *row)
@@ -50,30 +53,51 @@ modules_row(HANDLE process, HMODULE module, wchar_t *path, int *missed)
                          (unsigned long long)(uintptr_t)info.EntryPoint);
 }
 
-/* The rows of a pinned process; NULL with *err or an exception. */
-static PyObject *
-modules_by_psapi(wi_process *self, DWORD *err)
+/* EnumProcessModulesEx; how many were found, or 0 with *err. */
+static DWORD
+modules_list(HANDLE process, HMODULE *found, DWORD *err)
 {
-    const DWORD room = MODULES_MOST * sizeof(HMODULE);
-    HANDLE handle = self->handle;
-    PyObject *rows = NULL;
+    const DWORD room = MODULES_MOST * sizeof(*found);
     DWORD needed = 0;
-    BOOL ok;
-    HMODULE *found = PyMem_Malloc(room);
+    for (int tries = 0;; tries++) {
+        if (K32EnumProcessModulesEx(process, found, room, &needed,
+                                    LIST_MODULES_ALL)) {
+            *err = 0;
+            return (needed < room ? needed : room) / sizeof(*found);
+        }
+        *err = GetLastError();
+        /* ERROR_PARTIAL_COPY (299): the target has only just started. */
+        if (*err != ERROR_PARTIAL_COPY || tries == MODULES_TRIES) {
+            return 0;
+        }
+        Sleep(10);
+    }
+}
+
+PyObject *
+wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    wi_process *self = (wi_process *)op;
+    PyObject *rows = NULL;
+    DWORD err, count;
+    int missed = 0;
+    HMODULE *found = PyMem_Malloc(MODULES_MOST * sizeof(*found));
     wchar_t *path = PyMem_Malloc(WI_PATH_ROOM * sizeof(*path));
     if (found == NULL || path == NULL) {
         PyErr_NoMemory();
         goto done;
     }
-    WI_CALL(*err, ok = K32EnumProcessModulesEx(handle, found, room, &needed,
-                                               LIST_MODULES_ALL));
-    if (!ok) {
+    if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    *err = 0;
-    rows = PyList_New(0);
-    DWORD count = (needed < room ? needed : room) / sizeof(HMODULE);
-    int missed = 0;
+    /* Pinned: a row may set off a collection, and that anything. */
+    HANDLE handle = wi_process_pin(self).handle;
+    Py_BEGIN_ALLOW_THREADS
+    count = modules_list(handle, found, &err);
+    Py_END_ALLOW_THREADS
+    if (err == 0) {
+        rows = PyList_New(0);
+    }
     for (DWORD i = 0; rows != NULL && i < count; i++) {
         PyObject *row = modules_row(handle, found[i], path, &missed);
         if (row != NULL || PyErr_Occurred()) {
@@ -82,66 +106,17 @@ modules_by_psapi(wi_process *self, DWORD *err)
     }
     if (rows != NULL && (missed > 0 || count == 0) &&
         wi_process_gone(self, WI_DYING_MS)) {
-        *err = ERROR_ACCESS_DENIED; /* part of a list would mislead */
+        err = ERROR_ACCESS_DENIED; /* part of a list would mislead */
         Py_CLEAR(rows);
-    }
-done:
-    PyMem_Free(path);
-    PyMem_Free(found);
-    return rows;
-}
-
-/* The same for a target that has just started; paths are cut at MAX_PATH. */
-static PyObject *
-modules_by_toolhelp(wi_process *self)
-{
-    HANDLE snapshot;
-    DWORD pid = self->pid, err;
-    int tries = 0;
-    do {
-        /* ERROR_BAD_LENGTH (24): the list changed during the copy; try
-         * again. */
-        WI_CALL(err, snapshot = CreateToolhelp32Snapshot(
-                         TH32CS_SNAPMODULE | TH32CS_SNAPMODULE32, pid));
-    } while (snapshot == INVALID_HANDLE_VALUE && err == ERROR_BAD_LENGTH &&
-             ++tries < 50);
-    if (snapshot == INVALID_HANDLE_VALUE) {
-        return NULL;
-    }
-    PyObject *rows = PyList_New(0);
-    MODULEENTRY32W entry;
-    entry.dwSize = sizeof(entry);
-    for (BOOL more = Module32FirstW(snapshot, &entry); more && rows != NULL;
-         more = Module32NextW(snapshot, &entry)) {
-        modules_append(
-            &rows,
-            Py_BuildValue("(uKKK)", entry.szExePath,
-                          (unsigned long long)(uintptr_t)entry.modBaseAddr,
-                          (unsigned long long)entry.modBaseSize, 0ULL));
-    }
-    CloseHandle(snapshot);
-    return rows;
-}
-
-PyObject *
-wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    wi_process *self = (wi_process *)op;
-    DWORD err = 0;
-    if (wi_check_open(self, self->handle) < 0) {
-        return NULL;
-    }
-    wi_process_pin(
-        self); /* a row may set off a collection, and that anything */
-    PyObject *rows = modules_by_psapi(self, &err);
-    if (rows == NULL && !PyErr_Occurred() && err == ERROR_PARTIAL_COPY) {
-        rows = modules_by_toolhelp(self);
     }
     if (rows == NULL && !PyErr_Occurred()) {
         wi_process_raise(self, err, "EnumProcessModulesEx",
                          PROCESS_VM_READ | PROCESS_QUERY_INFORMATION);
     }
     wi_process_unpin(self);
+done:
+    PyMem_Free(path);
+    PyMem_Free(found);
     return rows;
 }
 

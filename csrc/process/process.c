@@ -59,21 +59,6 @@ wi_process_gone(wi_process *self, DWORD patience)
     return gone;
 }
 
-/* Attach a note to the exception that is set. */
-static void
-process_add_note(const char *note)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL) {
-        PyObject *none = PyObject_CallMethod(value, "add_note", "s", note);
-        Py_XDECREF(none);
-    }
-    PyErr_Clear();
-    PyErr_Restore(type, value, traceback);
-}
-
 static PyObject *
 process_raise_gone(wi_process *self, const char *api)
 {
@@ -96,17 +81,12 @@ process_access_for(DWORD rights)
 static PyObject *
 process_raise_rights(wi_process *self, const char *api, DWORD needed)
 {
-    char note[128];
-    wi_raise_format(ERROR_ACCESS_DENIED, api, "pid %lu", self->pid);
-    if (needed & ~self->access) {
-        PyOS_snprintf(note, sizeof(note),
-                      "hint: the process was opened with access=0x%lx; open "
-                      "it with access=ProcessAccess.%s (0x%lx is missing)",
-                      self->access, process_access_for(needed),
-                      needed & ~self->access);
-        process_add_note(note);
-    }
-    return NULL;
+    DWORD missing = needed & ~self->access;
+    return wi_raise_format(
+        ERROR_ACCESS_DENIED, api,
+        "pid %lu, whose access=0x%lx lacks 0x%lx: open it with "
+        "access=ProcessAccess.%s",
+        self->pid, self->access, missing, process_access_for(needed));
 }
 
 PyObject *
@@ -147,11 +127,6 @@ process_raise_partial(wi_process *self, PyObject *cls, DWORD err,
 
 /* ------------------------------------------------------------ constructor */
 
-PyDoc_STRVAR(process_open_doc,
-             "_open($type, pid, access, /)\n--\n\n"
-             "OpenProcess with exactly these rights. ProcessLookupError when\n"
-             "there is no such process.");
-
 static PyObject *
 process_open(PyObject *cls, PyObject *args)
 {
@@ -179,10 +154,6 @@ process_open(PyObject *cls, PyObject *args)
     }
     return (PyObject *)self;
 }
-
-PyDoc_STRVAR(process_duplicate_doc,
-             "_duplicate($self, /)\n--\n\n"
-             "Another object for the same target, with a handle of its own.");
 
 static PyObject *
 process_duplicate(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -232,8 +203,8 @@ process_close(PyObject *op, PyObject *Py_UNUSED(unused))
 
 /* -------------------------------------------------------------- arguments */
 
-static int
-process_size(PyObject *value, Py_ssize_t *size)
+int
+wi_process_size(PyObject *value, Py_ssize_t *size)
 {
     *size = PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (*size < 0) {
@@ -246,16 +217,6 @@ process_size(PyObject *value, Py_ssize_t *size)
 }
 
 /* ---------------------------------------------------------------- reading */
-
-PyDoc_STRVAR(process_make_partial_doc,
-             "_make_partial($type, address, data, mask, /)\n--\n\n"
-             "What stands for a partial read; the package makes more of it.");
-
-static PyObject *
-process_make_partial(PyObject *Py_UNUSED(cls), PyObject *args)
-{
-    return Py_NewRef(args);
-}
 
 /* Read what there is to read, and give it as the caller wishes: after a read
  * of the whole has failed, or when a mask is wanted. data is what holds
@@ -337,19 +298,6 @@ wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
     return err;
 }
 
-/* wi_remote_may_read(), without the GIL. */
-static BOOL
-process_may_read(wi_process *self, uintptr_t address, size_t size)
-{
-    BOOL ok;
-    wi_target target = wi_process_pin(self);
-    Py_BEGIN_ALLOW_THREADS
-    ok = wi_remote_may_read(&target, address, size);
-    Py_END_ALLOW_THREADS
-    wi_process_unpin(self);
-    return ok;
-}
-
 void
 wi_process_changed(wi_process *self, uintptr_t address, size_t size)
 {
@@ -389,7 +337,7 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (!wi_address_converter(given[0], &address) ||
-        process_size(given[1], &size) < 0) {
+        wi_process_size(given[1], &size) < 0) {
         return NULL;
     }
     if (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) {
@@ -453,139 +401,6 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
 done:
     PyBuffer_Release(&view);
-    return result;
-}
-
-/* Where the terminator of `unit` zero bytes lies, or size. */
-static size_t
-process_find_end(const char *data, size_t from, size_t size, size_t unit)
-{
-    if (unit == 1) {
-        const char *zero = memchr(data + from, 0, size - from);
-        return zero == NULL ? size : (size_t)(zero - data);
-    }
-    for (size_t i = from; i + unit <= size; i += unit) {
-        size_t zeros = 0;
-        while (zeros < unit && data[i + zeros] == 0) {
-            zeros++;
-        }
-        if (zeros == unit) {
-            return i;
-        }
-    }
-    return size;
-}
-
-PyDoc_STRVAR(
-    process_read_until_doc,
-    "_read_until_zero($self, address, unit, max_bytes, /)\n--\n\n"
-    "The bytes before `unit` zero bytes (at a multiple of unit), or None "
-    "when\n"
-    "there is no end within max_bytes. What is after the end is touched only\n"
-    "in long texts, and where it can be read and is no guard page.");
-
-/* After the first so many bytes, so many are read at once where they can be:
- * most texts are short, and a call for each page would cost more than it
- * brings for those that are not. */
-#define UNTIL_LONG ((size_t)4 * WI_PAGE)
-#define UNTIL_STEP ((size_t)16 * WI_PAGE)
-
-static PyObject *
-process_read_until(PyObject *op, PyObject *args)
-{
-    wi_process *self = (wi_process *)op;
-    uintptr_t address;
-    Py_ssize_t unit, limit;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "O&nn:_read_until_zero", wi_address_converter,
-                          &address, &unit, &limit)) {
-        return NULL;
-    }
-    if (unit < 1 || unit > 8 || limit < 0) {
-        PyErr_SetString(PyExc_ValueError, "bad unit or max_bytes");
-        return NULL;
-    }
-    if (wi_check_open(self, self->handle) < 0) {
-        return NULL;
-    }
-    size_t have = 0, room = 0, wanted = (size_t)limit, unit_size = unit;
-    size_t end = 0, searched = 0;
-    uintptr_t careful = 0; /* page by page up to here */
-    char *data = NULL;
-    while (have < wanted) {
-        /* To the end of the page: a string that ends just before a hole, or
-         * a guard page, must not touch that. */
-        uintptr_t at = address + have;
-        size_t part = (size_t)(WI_PAGE - at % WI_PAGE);
-        int ask = have >= UNTIL_LONG && at >= careful;
-        if (have > 0 && (ask || at % (16 * WI_PAGE) == 0)) {
-            Py_BEGIN_ALLOW_THREADS
-            /* Let others run: a page is read without giving up the GIL. */
-            Py_END_ALLOW_THREADS
-            if (PyErr_CheckSignals() < 0 ||
-                wi_check_open(self, self->handle) < 0) {
-                goto done;
-            }
-        }
-        if (ask) {
-            size_t more = part + UNTIL_STEP - WI_PAGE;
-            more = more < wanted - have ? more : wanted - have;
-            if (more > part && process_may_read(self, at, more)) {
-                part = more;
-            }
-            else {
-                careful = at + more;
-            }
-        }
-        if (part > wanted - have) {
-            part = wanted - have;
-        }
-        if (have + part > room) {
-            room = have + part > 2 * room ? have + part : 2 * room;
-            char *more = PyMem_Realloc(data, room);
-            if (more == NULL) {
-                PyErr_NoMemory();
-                goto done;
-            }
-            data = more;
-        }
-        DWORD err = at < address
-                        ? ERROR_NOACCESS
-                        : wi_process_read_raw(self, at, data + have, part);
-        if (err && part > WI_PAGE) {
-            careful = at + part; /* its memory has changed */
-            if (wi_check_open(self, self->handle) < 0) {
-                goto done;
-            }
-            continue;
-        }
-        if (err) {
-            PyObject *whole =
-                PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(have + part));
-            if (whole != NULL) {
-                result = process_read_part(self, address, whole,
-                                           PyBytes_AsString(whole),
-                                           (Py_ssize_t)(have + part), 0);
-                Py_DECREF(whole);
-            }
-            if (result == NULL) {
-                goto done;
-            }
-            /* It could be read after all: go on with what it gave. */
-            memcpy(data, PyBytes_AsString(result), have + part);
-            Py_CLEAR(result);
-        }
-        have += part;
-        end = process_find_end(data, searched, have, unit_size);
-        if (end < have) {
-            result = PyBytes_FromStringAndSize(data, (Py_ssize_t)end);
-            goto done;
-        }
-        searched = have - have % unit_size;
-    }
-    result = Py_NewRef(Py_None);
-done:
-    PyMem_Free(data);
     return result;
 }
 
@@ -829,18 +644,6 @@ process_get_path(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-process_get_pid(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLong(((wi_process *)op)->pid);
-}
-
-static PyObject *
-process_get_access(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLong(((wi_process *)op)->access);
-}
-
-static PyObject *
 process_repr(PyObject *op)
 {
     wi_process *self = (wi_process *)op;
@@ -858,10 +661,10 @@ process_repr(PyObject *op)
 /* ----------------------------------------------------------------- tables */
 
 static PyMethodDef process_methods[] = {
-    {"_open", process_open, METH_VARARGS | METH_CLASS, process_open_doc},
-    {"_duplicate", process_duplicate, METH_NOARGS, process_duplicate_doc},
-    {"_make_partial", process_make_partial, METH_VARARGS | METH_CLASS,
-     process_make_partial_doc},
+    {"_open", process_open, METH_VARARGS | METH_CLASS,
+     PyDoc_STR("_open($type, pid, access, /)\n--\n\nWin32: OpenProcess")},
+    {"_duplicate", process_duplicate, METH_NOARGS,
+     PyDoc_STR("_duplicate($self, /)\n--\n\nWin32: DuplicateHandle")},
     {"read", WI_FAST(process_read), process_read_doc},
     {"read_into", WI_FAST(process_read_into), process_read_into_doc},
     {"read_many", wi_process_read_many, METH_O,
@@ -878,28 +681,22 @@ static PyMethodDef process_methods[] = {
          "Win32: ReadProcessMemory, VirtualQueryEx")},
     {"_walk", wi_process_walk, METH_VARARGS,
      PyDoc_STR("_walk($self, node, offset, head, count, width, /)\n--\n\n"
-               "Follow the pointers at offset from node, for at most count\n"
-               "nodes: their addresses, the next one (0 at the end), and the\n"
-               "error that ended it or 0.")},
-    {"_enter_cached", wi_process_enter_cached, METH_VARARGS,
-     PyDoc_STR("_enter_cached($self, limit, /)\n--\n\n"
-               "Serve small reads from copies; limit in bytes.")},
+               "(addresses of at most count nodes, the next, winerror).")},
+    {"_enter_cached", wi_process_enter_cached, METH_NOARGS,
+     PyDoc_STR("_enter_cached($self, /)\n--\n\n"
+               "Serve small reads from copies.")},
     {"_exit_cached", wi_process_exit_cached, METH_NOARGS,
      PyDoc_STR("_exit_cached($self, /)\n--\n\n"
                "Undo one _enter_cached.")},
-    {"_read_until_zero", process_read_until, METH_VARARGS,
-     process_read_until_doc},
     {"write", WI_FAST(process_write), process_write_doc},
     {"_change", wi_process_change, METH_VARARGS,
      PyDoc_STR("_change($self, what, address, size, type, protection, /)\n"
                "--\n\n"
-               "VirtualAllocEx (\"alloc\": the address), VirtualProtectEx\n"
-               "(\"protect\": the old one) or VirtualFreeEx (\"free\").")},
+               "Win32: VirtualAllocEx, VirtualProtectEx, VirtualFreeEx")},
     {"_regions", wi_process_regions, METH_VARARGS,
-     PyDoc_STR("_regions($self, start, stop, count, /)\n--\n\n"
-               "At most count regions from start, as tuples of base, size,\n"
-               "state, protect, type, allocation base and protect.")},
-    {"_mapped_name", wi_process_mapped_name, METH_VARARGS,
+     PyDoc_STR("_regions($self, start, stop, /)\n--\n\n"
+               "Win32: VirtualQueryEx, some regions at once")},
+    {"_mapped_name", wi_process_mapped_name, METH_O,
      PyDoc_STR("_mapped_name($self, address, /)\n--\n\n"
                "The device path of the file mapped there, or None.")},
     {"_modules", wi_process_modules, METH_NOARGS,
@@ -914,9 +711,6 @@ static PyMethodDef process_methods[] = {
 };
 
 static PyGetSetDef process_getset[] = {
-    {"pid", process_get_pid, NULL, PyDoc_STR("The target's process id."),
-     NULL},
-    {"_access", process_get_access, NULL, NULL, NULL},
     {"handle", wi_get_handle, NULL,
      PyDoc_STR("The process handle as an int; ValueError when closed."),
      (void *)offsetof(wi_process, handle)},
@@ -934,13 +728,21 @@ static PyGetSetDef process_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMemberDef process_members[] = {
+    {"pid", T_ULONG, offsetof(wi_process, pid), Py_READONLY,
+     PyDoc_STR("The target's process id.")},
+    {"_access", T_ULONG, offsetof(wi_process, access), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 PyDoc_STRVAR(process_doc, "Another process, and the memory in it.");
 
 static PyType_Slot process_slots[] = {
     {Py_tp_doc, (void *)process_doc},   {Py_tp_new, wi_no_new},
     {Py_tp_finalize, process_finalize}, {Py_tp_traverse, wi_traverse},
     {Py_tp_repr, process_repr},         {Py_tp_methods, process_methods},
-    {Py_tp_getset, process_getset},     {0, NULL},
+    {Py_tp_getset, process_getset},     {Py_tp_members, process_members},
+    {0, NULL},
 };
 
 static PyType_Spec process_spec = {

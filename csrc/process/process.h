@@ -142,12 +142,15 @@ PyObject *wi_process_raise(wi_process *self, DWORD err, const char *api,
 DWORD wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                           size_t size);
 
+/* A size >= 0 of an argument. */
+int wi_process_size(PyObject *value, Py_ssize_t *size);
+
 /* To call when the target's memory was written or its layout changed. */
 void wi_process_changed(wi_process *self, uintptr_t address, size_t size);
 
 /* Methods that live in files of their own: METH_VARARGS of RemoteProcess. */
 PyObject *wi_process_regions(PyObject *self, PyObject *args);
-PyObject *wi_process_mapped_name(PyObject *self, PyObject *args);
+PyObject *wi_process_mapped_name(PyObject *self, PyObject *address);
 PyObject *wi_process_modules(PyObject *self, PyObject *unused);
 PyObject *wi_process_threads(PyObject *self, PyObject *unused);
 PyObject *wi_process_change(PyObject *self, PyObject *args);
@@ -155,6 +158,6 @@ int wi_process_add_functions(PyObject *module);
 PyObject *wi_process_walk(PyObject *self, PyObject *args);
 PyObject *wi_process_read_many(PyObject *self, PyObject *requests);
 PyObject *wi_process_exit_cached(PyObject *self, PyObject *unused);
-PyObject *wi_process_enter_cached(PyObject *self, PyObject *args);
+PyObject *wi_process_enter_cached(PyObject *self, PyObject *unused);
 
 #endif

@@ -19,29 +19,18 @@ wi_process_regions(PyObject *op, PyObject *args)
 {
     wi_process *self = (wi_process *)op;
     uintptr_t start, stop;
-    Py_ssize_t wanted;
-    MEMORY_BASIC_INFORMATION *found = NULL;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "O&O&n:_regions", wi_address_converter, &start,
-                          wi_address_converter, &stop, &wanted)) {
+    MEMORY_BASIC_INFORMATION found[REGIONS_AT_ONCE];
+    if (!PyArg_ParseTuple(args, "O&O&:_regions", wi_address_converter, &start,
+                          wi_address_converter, &stop) ||
+        wi_check_open(self, self->handle) < 0) {
         return NULL;
-    }
-    if (wi_check_open(self, self->handle) < 0) {
-        return NULL;
-    }
-    if (wanted < 1 || wanted > REGIONS_AT_ONCE) {
-        wanted = REGIONS_AT_ONCE;
-    }
-    found = PyMem_Malloc((size_t)wanted * sizeof(*found));
-    if (found == NULL) {
-        return PyErr_NoMemory();
     }
     Py_ssize_t count = 0;
     DWORD err = 0;
     wi_target target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     uintptr_t address = start;
-    while (count < wanted && address < stop) {
+    while (count < REGIONS_AT_ONCE && address < stop) {
         if (!wi_remote_query(target.handle, address, &found[count])) {
             err = GetLastError();
             break;
@@ -59,11 +48,10 @@ wi_process_regions(PyObject *op, PyObject *args)
     /* ERROR_INVALID_PARAMETER (87): beyond the address space. */
     if (count == 0 && err != 0 &&
         (err != ERROR_INVALID_PARAMETER || wi_process_gone(self, 0))) {
-        wi_process_raise(self, err, "VirtualQueryEx",
-                         PROCESS_QUERY_INFORMATION);
-        goto done;
+        return wi_process_raise(self, err, "VirtualQueryEx",
+                                PROCESS_QUERY_INFORMATION);
     }
-    result = PyList_New(count);
+    PyObject *result = PyList_New(count);
     for (Py_ssize_t i = 0; result != NULL && i < count; i++) {
         const MEMORY_BASIC_INFORMATION *region = &found[i];
         PyObject *row = Py_BuildValue(
@@ -76,20 +64,18 @@ wi_process_regions(PyObject *op, PyObject *args)
             Py_CLEAR(result);
         }
     }
-done:
-    PyMem_Free(found);
     return result;
 }
 
 PyObject *
-wi_process_mapped_name(PyObject *op, PyObject *args)
+wi_process_mapped_name(PyObject *op, PyObject *value)
 {
     wi_process *self = (wi_process *)op;
     uintptr_t address;
     wi_ntstatus status;
+    PyObject *result = NULL;
     const size_t room = sizeof(wi_unicode_string) + 2 * WI_PATH_ROOM;
-    if (!PyArg_ParseTuple(args, "O&:_mapped_name", wi_address_converter,
-                          &address)) {
+    if (!wi_address_converter(value, &address)) {
         return NULL;
     }
     /* GetMappedFileName has a buffer of fixed size inside. */
@@ -98,8 +84,7 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
         return PyErr_NoMemory();
     }
     if (wi_check_open(self, self->handle) < 0) {
-        PyMem_Free(name);
-        return NULL;
+        goto done;
     }
     HANDLE handle = wi_process_pin(self).handle;
     Py_BEGIN_ALLOW_THREADS
@@ -107,14 +92,13 @@ wi_process_mapped_name(PyObject *op, PyObject *args)
                                   name, room, NULL);
     Py_END_ALLOW_THREADS
     wi_process_unpin(self);
-    PyObject *result = NULL;
-    if (!WI_NT_SUCCESS(status)) { /* private memory, or no file */
-        result = Py_NewRef(Py_None);
-    }
-    else {
-        result = PyUnicode_FromWideChar(
-            name->buffer, (Py_ssize_t)(name->length / sizeof(wchar_t)));
-    }
+    /* A failure is private memory, or no file. */
+    result =
+        WI_NT_SUCCESS(status)
+            ? PyUnicode_FromWideChar(
+                  name->buffer, (Py_ssize_t)(name->length / sizeof(wchar_t)))
+            : Py_NewRef(Py_None);
+done:
     PyMem_Free(name);
     return result;
 }

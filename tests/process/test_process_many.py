@@ -208,8 +208,7 @@ def test_cached_reads_are_copies_until_the_end(
     assert process.read(pages, 2) == b"!!"
 
 
-@pytest.mark.parametrize("limit", [1, 1 << 20])
-def test_a_block_keeps_its_copies_and_a_cache_begins_empty(limit: int) -> None:
+def test_a_block_keeps_its_copies_and_a_cache_begins_empty() -> None:
     """The block comes at the second miss, around what was read before; the next
     cache has the memory of the one before, but nothing that was in it."""
     size = 16 * PAGE
@@ -218,7 +217,7 @@ def test_a_block_keeps_its_copies_and_a_cache_begins_empty(limit: int) -> None:
         GlobalMemory(8 * size, kind=winipc.MemoryKind.VIRTUAL) as memory,
     ):
         for value in range(1, 9, 2):
-            with me.cached(max_bytes=limit):
+            with me.cached():
                 for start in range(0, 8 * size, size):
                     at = memory.address + start
                     memory[start : start + size] = bytes([value]) * size
@@ -235,7 +234,7 @@ def test_cached_reads_meet_the_same_holes(
 ) -> None:
     """Errors, partial reads and large reads are as without."""
     pages = target.where("pages")
-    with process.cached(max_bytes=1):
+    with process.cached():
         for _ in range(3):
             assert process.read(pages + 3 * PAGE, PAGE) == b"\4" * PAGE
             with pytest.raises(PartialReadError):
@@ -246,8 +245,6 @@ def test_cached_reads_meet_the_same_holes(
         chain = target.where("chain")
         assert process.read_int(process.pointer([chain + 16, 24, 32])) == 0x1337
     process._exit_cached()  # one too many does nothing
-    with pytest.raises(ValueError, match="limit"):
-        process._enter_cached(0)
 
 
 @given(
@@ -257,15 +254,30 @@ def test_cached_reads_meet_the_same_holes(
 )
 @settings(max_examples=30)
 def test_cached_reads_equal_plain_ones(reads: list[tuple[int, int]]) -> None:
-    """Over all blocks, sizes and a cache that is too small."""
+    """Over all blocks and sizes."""
     data = os.urandom(85 * PAGE)
     with (
         RemoteProcess.open(os.getpid()) as me,
         GlobalMemory(data, kind=winipc.MemoryKind.VIRTUAL) as memory,
-        me.cached(max_bytes=128 * 1024),
+        me.cached(),
     ):
         for start, size in reads:
             assert me.read(memory.address + start, size) == data[start : start + size]
+
+
+def test_a_full_cache_forgets_and_goes_on(me: RemoteProcess) -> None:
+    """It has at most 64 MiB: then every copy is made anew."""
+    block, count = 65536, 1100
+    with (
+        GlobalMemory(count * block, kind=winipc.MemoryKind.VIRTUAL) as memory,
+        me.cached(),
+    ):
+        assert me.read(memory.address, 1) == b"\0"
+        memory[0] = 1
+        assert me.read(memory.address, 1) == b"\0"
+        for number in range(1, count):
+            assert me.read(memory.address + number * block, 1) == b"\0"
+        assert me.read(memory.address, 1) == b"\1"
 
 
 def test_a_cache_does_not_outlive_a_closed_process(target: Target) -> None:

@@ -25,7 +25,7 @@ from winipc.base.winerror import (
     ERROR_INVALID_WINDOW_HANDLE,
 )
 from winipc.errors import add_hint
-from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
 from winipc.pe import ImageReader
 from winipc.process._denied import explain_denied, process_facts
 from winipc.process._sections import section_finder
@@ -61,8 +61,9 @@ if TYPE_CHECKING:
 __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
 _ADDRESS_END = 2 * sys.maxsize + 1  # the last address that this process can ask for
-_REGIONS_AT_ONCE = 256
 _FIRST_NODES, _MOST_NODES = 16384, 65536  # of a list, read at once
+_LONG_TEXT = 4 * PAGE_SIZE  # from here on a text is read in larger pieces
+_MORE_TEXT = 15 * PAGE_SIZE
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
 )
@@ -204,11 +205,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: ReadProcessMemory
         """
         unit = 1 if encoding is None else _unit_of(encoding)
-        data = self._read_until_zero(address, unit, max_bytes)
-        if data is None:
-            raise ValueError(
-                f"no NUL within {max_bytes} bytes at {operator.index(address):#x}"
-            )
+        data = _read_text(self, operator.index(address), unit, max_bytes)
         return data if encoding is None else data.decode(encoding, errors)
 
     def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
@@ -342,7 +339,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 raise ValueError(
                     f"more than {limit} nodes: perhaps the list runs in a circle"
                 )
-            nodes, node, failed = self._walk(node, offset, first, count, width)
+            found, node, failed = self._walk(node, offset, first, count, width)
+            nodes = memoryview(found).cast("P").tolist()
             yield nodes
             seen += len(nodes)
             if failed:
@@ -350,19 +348,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 node = self.read_pointer(nodes[-1] + offset)
                 node = 0 if node == first else node
 
-    def cached(
-        self, *, max_bytes: int = 64 << 20
-    ) -> contextlib.AbstractContextManager[Self]:
+    def cached(self) -> contextlib.AbstractContextManager[Self]:
         """Within this context, serve reads of up to 64 KiB from copies.
 
         What was read once is not read again, and what lies near it comes along
         with it: for pointer chains and trees. The copies live until the end of
         the context; what the target writes meanwhile may not be seen, what is
-        written through this object is. At most `max_bytes` are kept, and about
-        1 MiB of memory, empty, from one context to the next. All threads that use
-        this object share the copies.
+        written through this object is. At most 64 MiB are kept, and about 1 MiB
+        of memory, empty, from one context to the next. All threads that use this
+        object share the copies.
         """
-        return _cached(self, max_bytes)
+        return _cached(self)
 
     # ------------------------------------------------------------ writing
 
@@ -464,7 +460,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         path_of = _path_finder(self) if paths or names else None
         sections_of = section_finder(self, self.regions) if names else None
         while place < limit:
-            rows = self._regions(place, limit, _REGIONS_AT_ONCE)
+            rows = self._regions(place, limit)
             for row in rows:
                 region = _region(row, path_of)
                 if (
@@ -648,8 +644,8 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _cached(process: RemoteProcess, max_bytes: int) -> Iterator[Any]:
-    process._enter_cached(max_bytes)
+def _cached(process: RemoteProcess) -> Iterator[Any]:
+    process._enter_cached()
     try:
         yield process
     finally:
@@ -745,6 +741,38 @@ def _base_name(path: str) -> str:
     return path.rpartition("\\")[2]
 
 
+def _read_text(process: RemoteProcess, address: int, unit: int, most: int) -> bytes:
+    """The bytes before `unit` zero bytes, which are at a multiple of `unit`."""
+    found = bytearray()
+    while (have := len(found)) < most:
+        at = address + have
+        # To the end of the page: what is behind the text must not be touched.
+        size = min(PAGE_SIZE - at % PAGE_SIZE, most - have)
+        if have >= _LONG_TEXT:
+            more = min(size + _MORE_TEXT, most - have)
+            with contextlib.suppress(PermissionError):  # no right to ask
+                if all(region.readable for region in process.regions(at, at + more)):
+                    size = more
+        try:
+            found += process.read(at, size)
+        except (OSError, OverflowError):
+            # From the start, for the exception; or it can be read by now.
+            found[:] = process.read(address, have + size)
+        end = _find_zeros(found, have - have % unit, unit)
+        if end >= 0:
+            return bytes(found[:end])
+    raise ValueError(f"no NUL within {most} bytes at {address:#x}")
+
+
+def _find_zeros(data: bytearray, start: int, unit: int) -> int:
+    zeros = bytes(unit)
+    end = data.find(zeros, start)
+    while end >= 0 and end % unit:
+        end = data.find(zeros, end + 1)
+    return end
+
+
+@functools.cache
 def _unit_of(encoding: str) -> int:
     """How many zero bytes end a text in this encoding."""
     name = codecs.lookup(encoding).name
