@@ -738,10 +738,14 @@ static PyMemberDef process_members[] = {
 PyDoc_STRVAR(process_doc, "Another process, and the memory in it.");
 
 static PyType_Slot process_slots[] = {
-    {Py_tp_doc, (void *)process_doc},   {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, process_finalize}, {Py_tp_traverse, wi_traverse},
-    {Py_tp_repr, process_repr},         {Py_tp_methods, process_methods},
-    {Py_tp_getset, process_getset},     {Py_tp_members, process_members},
+    {Py_tp_doc, (void *)process_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, process_finalize},
+    {Py_tp_traverse, wi_traverse},
+    {Py_tp_repr, process_repr},
+    {Py_tp_methods, process_methods},
+    {Py_tp_getset, process_getset},
+    {Py_tp_members, process_members},
     {0, NULL},
 };
 
