@@ -1292,7 +1292,7 @@ winipc_channel_reserve(winipc_channel *ch, uint64_t length, void **payload)
 
 /* How long a step may wait until a moment; 0 when it is over. */
 WINIPC_FUNC uint32_t
-winipc_channel_slice(uint32_t timeout_ms, uint64_t began)
+winipc_channel_slice(uint64_t timeout_ms, uint64_t began)
 {
     if (timeout_ms == WINIPC_INFINITE) {
         return WINIPC_SLICE_MS;

@@ -105,20 +105,14 @@ class Channel(_core.Channel, Closing):
         end = time.monotonic() + 1
         while True:
             try:
-                self = cls._create(
-                    name,
-                    capacity,
-                    0 if max_record is None else max_record,
-                    flags,
-                    security,
-                )
+                self = cls._make(name, capacity, max_record or 0, flags, security)
                 break
             except FileExistsError as error:
                 if not exist_ok:
                     raise
                 taken = error
             try:
-                self = cls._open(name)
+                self = cls._make(name)
                 break
             except FileNotFoundError:
                 # It went away in between; or has no events and never will.
@@ -139,7 +133,7 @@ class Channel(_core.Channel, Closing):
 
         Win32: OpenFileMappingW, OpenEventW, MapViewOfFile
         """
-        self = cls._open(name)
+        self = cls._make(name)
         self._take(role)
         return self
 
@@ -185,12 +179,12 @@ class Channel(_core.Channel, Closing):
     @property
     def receiver(self) -> int | None:
         """The id of the process that receives, or None."""
-        return self._members()[0]
+        return memoryview(self._members()).cast("I")[0] or None
 
     @property
     def senders(self) -> list[int]:
         """The ids of the processes that send."""
-        return self._members()[1]
+        return [pid for pid in memoryview(self._members()).cast("I")[1:] if pid]
 
     def recv_many(
         self, limit: int | None = None, timeout: float | None = None

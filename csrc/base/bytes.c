@@ -325,8 +325,7 @@ wi_bytes_guarded_source(PyObject *source)
 int
 wi_source_take(wi_source *source, PyObject *data, int private_copy)
 {
-    memset(source, 0, sizeof(*source));
-    bytes_work work = {.kind = WORK_MOVE};
+    work_kind kind = WORK_MOVE;
     if (PyObject_GetBuffer(data, &source->view, PyBUF_SIMPLE) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
             return -1;
@@ -335,12 +334,13 @@ wi_source_take(wi_source *source, PyObject *data, int private_copy)
         if (PyObject_GetBuffer(data, &source->view, PyBUF_FULL_RO) < 0) {
             return -1;
         }
-        work.kind = WORK_FLATTEN;
+        kind = WORK_FLATTEN;
     }
+    source->copy = NULL;
     source->bytes = source->view.buf;
     source->size = source->view.len;
     source->file = wi_bytes_guarded_source(data);
-    if (work.kind == WORK_MOVE &&
+    if (kind == WORK_MOVE &&
         !(private_copy == WI_COPY ||
           (private_copy == WI_COPY_OF_FILE && source->file != NULL))) {
         return 0;
@@ -350,11 +350,12 @@ wi_source_take(wi_source *source, PyObject *data, int private_copy)
         PyErr_NoMemory();
     }
     else {
-        work.to = source->copy;
-        work.from = source->bytes;
-        work.view = &source->view;
-        work.size = (size_t)source->size;
-        work.file = source->file;
+        bytes_work work = {.kind = kind,
+                           .to = source->copy,
+                           .from = source->bytes,
+                           .view = &source->view,
+                           .size = (size_t)source->size,
+                           .file = source->file};
         if (bytes_do(NULL, &work) == 0) {
             source->bytes = source->copy;
             source->file = NULL;

@@ -13,7 +13,7 @@
  * turns, and so do threads that receive; a call in flight pins the object.
  * Small messages are copied with the GIL kept; it is given up for large
  * copies and for every wait. */
-#include "base/core.h"
+#include "base/bytes.h"
 
 #include "ring.h"
 
@@ -23,43 +23,40 @@
 /* How often a sleeping task's end looks whether its peer lives. */
 #define CHANNEL_LOOK_MS 500
 
-/* One thread at a time, or one task that sleeps. Under the GIL, but
- * interlocked for builds without. */
+/* One thread at a time, or one task that sleeps. The GIL guards it. */
 typedef struct {
-    volatile LONG busy;
-    volatile LONG waiting;
+    char busy;
+    char parked; /* by a task, which sleeps */
+    Py_ssize_t waiting;
     HANDLE idle; /* auto reset: the gate is open, and others wait */
     /* While a task sleeps: */
-    char parked;
     int which;       /* the event that it sleeps on */
     uint64_t length; /* the room that it needs */
     winipc_channel *ch;
     PTP_TIMER timer;
 } channel_gate;
 
+/* The two ends, by the number that include/winipc.h gives them. */
+enum { SENDING = 0, RECEIVING = 1 };
+
 typedef struct {
     PyObject_HEAD
     wi_state *state;
-    PyObject *name;    /* str */
+    PyObject *name; /* str */
+    PyObject *weakrefs;
     winipc_channel ch; /* zeroed when closed */
-    channel_gate sending;
-    channel_gate receiving;
-    PyObject *peeked; /* borrowed: the PeekedMessage that is open */
-    Py_ssize_t pins;  /* calls in flight */
+    channel_gate gates[2];
+    Py_ssize_t pins; /* calls in flight */
+    char peeked;     /* a PeekedMessage is open */
     char created;
     char doomed; /* finalised while a view of a peeked message lives */
 } ChannelObject;
 
 typedef struct {
-    PyObject_HEAD
-    ChannelObject *channel; /* NULL: consumed, or let go */
-    const void *data;
-    Py_ssize_t size;
-    Py_ssize_t exports;
-    PyObject *view; /* the memoryview that `with` gave */
-    char keep;      /* leave the message there */
-    char done;      /* let go as soon as the last export is gone */
-    PyObject *weakrefs;
+    WI_BYTES_HEAD               /* the message where it lies */
+        ChannelObject *channel; /* NULL: let go */
+    PyObject *view;             /* the memoryview that `with` gave */
+    char taken;                 /* it counts as received */
 } PeekedObject;
 
 /* ----------------------------------------------------------------- errors */
@@ -110,6 +107,16 @@ channel_raise_send(ChannelObject *self, int result, DWORD err)
     return channel_raise(self, result, err, "Channel.send");
 }
 
+static int
+channel_check_open(ChannelObject *self)
+{
+    if (self->ch.ring.shared == NULL) {
+        PyErr_SetString(PyExc_ValueError, "channel is closed");
+        return -1;
+    }
+    return 0;
+}
+
 static void
 gate_clear(channel_gate *gate)
 {
@@ -128,45 +135,25 @@ channel_release(ChannelObject *self)
     if (self->ch.ring.shared != NULL) {
         winipc_channel_close(&self->ch);
     }
-    gate_clear(&self->sending);
-    gate_clear(&self->receiving);
+    gate_clear(&self->gates[SENDING]);
+    gate_clear(&self->gates[RECEIVING]);
 }
 
 /* ------------------------------------------------------ deadlines, gates */
 
 typedef struct {
     uint64_t timeout_ms;
-    uint64_t began;
-    int started;
+    uint64_t began; /* 0: nothing has waited yet */
 } channel_deadline;
 
 /* How long the next step may wait; 0 when time is over. */
 static uint32_t
 deadline_slice(channel_deadline *deadline)
 {
-    if (deadline->timeout_ms == WI_FOREVER) {
-        return WI_WAIT_SLICE_MS;
+    if (deadline->began == 0) {
+        deadline->began = winipc_os_ms();
     }
-    if (deadline->timeout_ms == 0) {
-        return 0;
-    }
-    uint64_t now = GetTickCount64();
-    if (!deadline->started) {
-        deadline->started = 1;
-        deadline->began = now;
-    }
-    uint64_t gone = now - deadline->began;
-    if (gone >= deadline->timeout_ms) {
-        return 0;
-    }
-    uint64_t left = deadline->timeout_ms - gone;
-    return left < WI_WAIT_SLICE_MS ? (uint32_t)left : WI_WAIT_SLICE_MS;
-}
-
-WI_INLINE int
-gate_try(channel_gate *gate)
-{
-    return InterlockedCompareExchange(&gate->busy, 1, 0) == 0;
+    return winipc_channel_slice(deadline->timeout_ms, deadline->began);
 }
 
 /* Begin to wait for the gate: pins the channel. gate_unqueue has to follow. */
@@ -180,7 +167,7 @@ gate_queue(ChannelObject *self, channel_gate *gate)
             return -1;
         }
     }
-    InterlockedIncrement(&gate->waiting);
+    gate->waiting++;
     self->pins++;
     return 0;
 }
@@ -198,25 +185,37 @@ channel_unpin(ChannelObject *self)
 static void
 gate_unqueue(ChannelObject *self, channel_gate *gate)
 {
-    if (InterlockedDecrement(&gate->waiting) != 0 && gate->busy == 0) {
+    if (--gate->waiting != 0 && !gate->busy) {
         SetEvent(gate->idle); /* the signal may have been another's */
+    }
+    channel_unpin(self);
+}
+
+static void
+gate_exit(ChannelObject *self, channel_gate *gate)
+{
+    gate->busy = 0;
+    if (gate->waiting != 0) {
+        SetEvent(gate->idle);
     }
     channel_unpin(self);
 }
 
 /* The channel is open then and stays so: the caller is pinned. */
 static int
-gate_enter(ChannelObject *self, channel_gate *gate, channel_deadline *deadline,
+gate_enter(ChannelObject *self, int end, channel_deadline *deadline,
            const char *what)
 {
+    channel_gate *gate = &self->gates[end];
     int queued = 0, failed = -1;
-    while (wi_check_open(self, self->ch.ring.shared) == 0) {
-        if (gate == &self->receiving && self->peeked != NULL) {
+    while (channel_check_open(self) == 0) {
+        if (end == RECEIVING && self->peeked) {
             PyErr_SetString(PyExc_BufferError,
                             "a peeked message of this channel is still open");
             break;
         }
-        if (gate_try(gate)) {
+        if (!gate->busy) {
+            gate->busy = 1;
             self->pins++;
             failed = 0;
             break;
@@ -226,13 +225,10 @@ gate_enter(ChannelObject *self, channel_gate *gate, channel_deadline *deadline,
             wi_raise_timeout(what, self->name);
             break;
         }
-        if (!queued) {
-            if (gate_queue(self, gate) < 0) {
-                break;
-            }
-            queued = 1;
-            continue; /* it may have been left just now */
+        if (!queued && gate_queue(self, gate) < 0) {
+            break;
         }
+        queued = 1;
         Py_BEGIN_ALLOW_THREADS
         WaitForSingleObject(gate->idle, slice);
         Py_END_ALLOW_THREADS
@@ -246,53 +242,53 @@ gate_enter(ChannelObject *self, channel_gate *gate, channel_deadline *deadline,
     return failed;
 }
 
-static void
-gate_exit(ChannelObject *self, channel_gate *gate)
+/* Get in at one end, and take its role. */
+static int
+channel_enter(ChannelObject *self, int end, channel_deadline *deadline)
 {
-    InterlockedExchange(&gate->busy, 0);
-    if (gate->waiting != 0) {
-        SetEvent(gate->idle);
+    const char *what = end == SENDING ? "Channel.send" : "Channel.recv";
+    if (gate_enter(self, end, deadline, what) < 0) {
+        return -1;
     }
-    channel_unpin(self);
+    int claimed = (end ? self->ch.recv_word : self->ch.send_word) != 0;
+    int result = claimed ? WINIPC_OK : winipc_channel_claim(&self->ch, end);
+    if (result != WINIPC_OK) {
+        channel_raise(self, result, GetLastError(), what);
+        gate_exit(self, &self->gates[end]);
+        return -1;
+    }
+    return 0;
 }
 
 /* -------------------------------------------------------------- arguments */
 
-/* f([object,] timeout=default): the object, and the deadline. */
+/* f([object,] timeout=default): the object, NULL if it is left out, and the
+ * deadline. */
 static int
-channel_arguments(const char *function, PyObject *const *args,
+channel_arguments(const char *const *names, PyObject *const *args,
                   Py_ssize_t count, PyObject *kwnames, PyObject **object,
                   channel_deadline *deadline)
 {
+    /* names[0] is the function, and the object the first of two. */
+    PyObject *values[2];
     Py_ssize_t fixed = object != NULL;
-    PyObject *timeout = NULL;
-    deadline->started = 0;
-    if (kwnames != NULL && PyTuple_Size(kwnames) != 0) {
-        PyObject *key = PyTuple_GetItem(kwnames, 0);
-        if (PyTuple_Size(kwnames) > 1 || count > fixed ||
-            PyUnicode_CompareWithASCIIString(key, "timeout") != 0) {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() takes no other keyword than timeout", function);
-            return -1;
+    if (kwnames == NULL && count == fixed) { /* short and common */
+        if (fixed) {
+            *object = args[0];
         }
-        timeout = args[count];
+        return 0;
     }
-    else if (count == fixed + 1) {
-        timeout = args[fixed];
-    }
-    if (count < fixed || count > fixed + 1) {
-        PyErr_Format(PyExc_TypeError, "%s() takes %zd argument%s and timeout",
-                     function, fixed, fixed == 1 ? "" : "s");
+    if (wi_fast_args(names[0], names + 1, fixed, args, count, kwnames,
+                     values) < 0) {
         return -1;
     }
     if (fixed) {
-        *object = args[0];
+        *object = values[0];
     }
-    if (timeout != NULL &&
-        !wi_timeout_converter(timeout, &deadline->timeout_ms)) {
-        return -1;
-    }
-    return 0;
+    return values[fixed] == NULL ||
+                   wi_timeout_converter(values[fixed], &deadline->timeout_ms)
+               ? 0
+               : -1;
 }
 
 /* Without a timeout, send waits; with REFUSE it does not. */
@@ -342,45 +338,55 @@ send_wait(ChannelObject *self, int for_lock, uint64_t length,
     return -1;
 }
 
-/* Ready to write records: ours is the role, and with MANY the lock. */
+/* With MANY, take the lock that the producers have: 0, or -1. */
 static int
-send_begin(ChannelObject *self, channel_deadline *deadline)
+send_lock(ChannelObject *self, channel_deadline *deadline)
 {
     winipc_channel *ch = &self->ch;
-    int result = WINIPC_OK;
-    if (ch->send_word == 0) {
-        result = winipc_channel_claim(ch, 0);
-    }
-    if (result == WINIPC_OK) {
-        /* Even when there is room, so that a dead receiver is noticed. */
-        result = winipc_channel_consumer(ch, winipc_channel_may_look(ch, 0));
-        if (result == WINIPC_EMPTY) {
-            result = WINIPC_OK; /* it may still come */
-        }
-    }
-    if (result != WINIPC_OK) {
-        channel_raise_send(self, result, GetLastError());
-        return -1;
-    }
-    if (ch->ring.flags & WINIPC_CHANNEL_MANY) {
-        if (winipc_ring_trylock(&ch->ring)) {
-            ch->locked = 1;
-            if (winipc_ring_begin(&ch->ring) != WINIPC_OK) {
-                winipc_channel_unlock(ch);
-                channel_raise_send(self, WINIPC_CORRUPT, 0);
-                return -1;
-            }
-            return 0;
-        }
+    if (!winipc_ring_trylock(&ch->ring)) {
+        int result;
         do {
             result = send_wait(self, 1, 0, deadline);
         } while (result == WINIPC_FULL);
-        if (result < 0) {
-            winipc_channel_unlock(ch);
-            return -1;
-        }
+        return result < 0 ? -1 : 0;
+    }
+    ch->locked = 1;
+    if (winipc_ring_begin(&ch->ring) != WINIPC_OK) {
+        channel_raise_send(self, WINIPC_CORRUPT, 0);
+        return -1;
     }
     return 0;
+}
+
+/* Ready to write records: ours is the role, and with MANY the lock. */
+static int
+send_enter(ChannelObject *self, channel_deadline *deadline)
+{
+    winipc_channel *ch = &self->ch;
+    if (channel_enter(self, SENDING, deadline) < 0) {
+        return -1;
+    }
+    /* Even when there is room, so that a dead receiver is noticed. EMPTY: it
+     * may still come. */
+    int result = winipc_channel_consumer(ch, winipc_channel_may_look(ch, 0));
+    if (result != WINIPC_OK && result != WINIPC_EMPTY) {
+        channel_raise_send(self, result, GetLastError());
+    }
+    else if (!(ch->ring.flags & WINIPC_CHANNEL_MANY) ||
+             send_lock(self, deadline) == 0) {
+        return 0;
+    }
+    winipc_channel_unlock(ch);
+    gate_exit(self, &self->gates[SENDING]);
+    return -1;
+}
+
+static void
+send_leave(ChannelObject *self)
+{
+    winipc_channel_publish(&self->ch);
+    winipc_channel_unlock(&self->ch);
+    gate_exit(self, &self->gates[SENDING]);
 }
 
 /* Write one message. It is not published, except when there is no room, and
@@ -411,22 +417,6 @@ send_message(ChannelObject *self, const char *data, uint64_t length,
     return 0;
 }
 
-/* A view of the data: bytes as they are, anything else by the protocol. */
-static int
-send_buffer(PyObject *object, Py_buffer *view, char **data, Py_ssize_t *length)
-{
-    view->obj = NULL;
-    if (PyBytes_CheckExact(object)) {
-        return PyBytes_AsStringAndSize(object, data, length);
-    }
-    if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    *data = view->buf;
-    *length = view->len;
-    return 0;
-}
-
 PyDoc_STRVAR(channel_send_doc,
              "send($self, data, /, timeout=None)\n--\n\n"
              "Send one message: anything with the buffer protocol.\n\n"
@@ -438,34 +428,40 @@ PyDoc_STRVAR(channel_send_doc,
              "more than max_record bytes and when the channel is closed.\n\n"
              "Win32: SetEvent, WaitForMultipleObjects");
 
+/* A message in a turn of its own. */
+static PyObject *
+send_one(ChannelObject *self, const char *data, Py_ssize_t length,
+         channel_deadline *deadline)
+{
+    if (send_enter(self, deadline) < 0) {
+        return NULL;
+    }
+    int failed = send_message(self, data, (uint64_t)length, deadline);
+    send_leave(self);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
 static PyObject *
 channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
              PyObject *kwnames)
 {
+    static const char *const names[] = {"send", "data", "timeout", NULL};
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *object, *answer = NULL;
-    Py_buffer view;
-    char *data;
-    Py_ssize_t length;
-    channel_deadline deadline = {channel_default_timeout(self), 0, 0};
-    if (channel_arguments("send", args, count, kwnames, &object, &deadline) <
-            0 ||
-        send_buffer(object, &view, &data, &length) < 0) {
+    PyObject *data;
+    wi_source source;
+    channel_deadline deadline = {channel_default_timeout(self), 0};
+    if (channel_arguments(names, args, count, kwnames, &data, &deadline) < 0) {
         return NULL;
     }
-    if (gate_enter(self, &self->sending, &deadline, "Channel.send") == 0) {
-        if (send_begin(self, &deadline) == 0) {
-            if (send_message(self, data, (uint64_t)length, &deadline) == 0) {
-                winipc_channel_publish(&self->ch);
-                answer = Py_NewRef(Py_None);
-            }
-            winipc_channel_unlock(&self->ch);
-        }
-        gate_exit(self, &self->sending);
+    if (PyBytes_CheckExact(data)) {
+        return send_one(self, PyBytes_AsString(data), PyBytes_Size(data),
+                        &deadline);
     }
-    if (view.obj != NULL) {
-        PyBuffer_Release(&view);
+    if (wi_source_take(&source, data, WI_COPY_OF_FILE) < 0) {
+        return NULL;
     }
+    PyObject *answer = send_one(self, source.bytes, source.size, &deadline);
+    wi_source_release(&source);
     return answer;
 }
 
@@ -481,29 +477,29 @@ PyDoc_STRVAR(channel_send_many_doc,
 /* In a batch, show what there is after so many bytes. */
 #define CHANNEL_BATCH 8192
 
-/* Views of the items that are not bytes. Runs Python code, so the caller has
- * not entered the gate. The number of items before one that has no buffer,
- * with its exception set; or -1. */
+/* The bytes of the items that are no bytes objects. Runs Python code, so the
+ * caller has not entered the gate. The number of items before one that has no
+ * buffer, whose exception is set then; or -1. */
 static Py_ssize_t
-send_many_views(PyObject *items, Py_ssize_t count, Py_buffer **views,
-                Py_ssize_t *viewed)
+send_sources(PyObject *items, Py_ssize_t count, wi_source **sources,
+             Py_ssize_t *taken)
 {
     for (Py_ssize_t at = 0; at < count; at++) {
         PyObject *item = PyTuple_GetItem(items, at);
         if (PyBytes_CheckExact(item)) {
             continue;
         }
-        if (*views == NULL) {
-            *views = PyMem_Calloc((size_t)(count - at), sizeof(Py_buffer));
-            if (*views == NULL) {
+        if (*sources == NULL) {
+            *sources = PyMem_Calloc((size_t)(count - at), sizeof(wi_source));
+            if (*sources == NULL) {
                 PyErr_NoMemory();
                 return -1;
             }
         }
-        if (PyObject_GetBuffer(item, &(*views)[*viewed], PyBUF_SIMPLE) < 0) {
+        if (wi_source_take(&(*sources)[*taken], item, WI_COPY_OF_FILE) < 0) {
             return at;
         }
-        (*viewed)++;
+        (*taken)++;
     }
     return count;
 }
@@ -525,26 +521,19 @@ send_breathe(ChannelObject *self, channel_deadline *deadline)
     return 0;
 }
 
-/* All of them, under the gate. */
+/* The first `count` of them, under the gate. */
 static int
-send_many_locked(ChannelObject *self, PyObject *items, Py_ssize_t count,
-                 const Py_buffer *view, channel_deadline *deadline)
+send_items(ChannelObject *self, PyObject *items, Py_ssize_t count,
+           const wi_source *source, channel_deadline *deadline)
 {
     winipc_ring *ring = &self->ch.ring;
     uint64_t published = ring->tail;
     for (Py_ssize_t at = 0; at < count; at++) {
         PyObject *item = PyTuple_GetItem(items, at);
-        const char *data;
-        Py_ssize_t length;
-        if (PyBytes_CheckExact(item)) {
-            data = PyBytes_AsString(item);
-            length = PyBytes_Size(item);
-        }
-        else {
-            data = view->buf;
-            length = view->len;
-            view++;
-        }
+        int bytes = PyBytes_CheckExact(item);
+        const char *data = bytes ? PyBytes_AsString(item) : source->bytes;
+        Py_ssize_t length = bytes ? PyBytes_Size(item) : source->size;
+        source += !bytes;
         if (send_message(self, data, (uint64_t)length, deadline) < 0) {
             return -1;
         }
@@ -563,14 +552,15 @@ static PyObject *
 channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
                   PyObject *kwnames)
 {
+    static const char *const names[] = {"send_many", "messages", "timeout",
+                                        NULL};
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *messages, *answer = NULL;
-    PyObject *type = NULL, *value = NULL, *traceback = NULL;
-    Py_buffer *views = NULL;
-    Py_ssize_t viewed = 0;
-    channel_deadline deadline = {channel_default_timeout(self), 0, 0};
-    if (channel_arguments("send_many", args, count, kwnames, &messages,
-                          &deadline) < 0) {
+    PyObject *messages, *type, *value, *traceback;
+    wi_source *sources = NULL;
+    Py_ssize_t taken = 0;
+    channel_deadline deadline = {channel_default_timeout(self), 0};
+    if (channel_arguments(names, args, count, kwnames, &messages, &deadline) <
+        0) {
         return NULL;
     }
     /* A tuple of our own, which does not change while we send. */
@@ -579,53 +569,35 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
         return NULL;
     }
     Py_ssize_t total =
-        send_many_views(items, PyTuple_Size(items), &views, &viewed);
-    if (total < 0) {
-        goto done;
-    }
+        send_sources(items, PyTuple_Size(items), &sources, &taken);
     PyErr_Fetch(&type, &value, &traceback); /* of the item after these */
-    if (gate_enter(self, &self->sending, &deadline, "Channel.send") == 0) {
-        if (send_begin(self, &deadline) == 0) {
-            int failed =
-                send_many_locked(self, items, total, views, &deadline) < 0;
-            winipc_channel_publish(&self->ch);
-            winipc_channel_unlock(&self->ch);
-            if (!failed && type == NULL) {
-                answer = PyLong_FromSsize_t(total);
-            }
-        }
-        gate_exit(self, &self->sending);
+    if (total >= 0 && send_enter(self, &deadline) == 0) {
+        send_items(self, items, total, sources, &deadline);
+        send_leave(self);
     }
-    if (answer == NULL && !PyErr_Occurred()) {
+    if (PyErr_Occurred()) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+    }
+    else {
         PyErr_Restore(type, value, traceback);
-        type = value = traceback = NULL;
     }
-done:
-    while (viewed > 0) {
-        PyBuffer_Release(&views[--viewed]);
+    while (taken > 0) {
+        wi_source_release(&sources[--taken]);
     }
-    PyMem_Free(views);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    PyMem_Free(sources);
     Py_DECREF(items);
-    return answer;
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(total);
 }
 
 /* ---------------------------------------------------------------- receive */
 
-/* Become the consumer. 0, or -1 with an exception. */
-static int
-recv_begin(ChannelObject *self)
+static void
+recv_leave(ChannelObject *self)
 {
-    if (self->ch.recv_word == 0) {
-        int result = winipc_channel_claim(&self->ch, 1);
-        if (result != WINIPC_OK) {
-            channel_raise(self, result, GetLastError(), "Channel.recv");
-            return -1;
-        }
-    }
-    return 0;
+    winipc_channel_release(&self->ch);
+    gate_exit(self, &self->gates[RECEIVING]);
 }
 
 /* The oldest record, waiting for it. 0, or -1 with an exception. */
@@ -679,23 +651,6 @@ recv_copied(const void *payload, uint32_t length)
     return message;
 }
 
-/* One message as bytes; NULL with an exception. */
-static PyObject *
-recv_bytes(ChannelObject *self, channel_deadline *deadline)
-{
-    const void *payload;
-    uint32_t length;
-    if (recv_front(self, &payload, &length, deadline) < 0) {
-        return NULL;
-    }
-    PyObject *message = recv_copied(payload, length);
-    if (message != NULL) {
-        winipc_ring_pop(&self->ch.ring);
-    }
-    winipc_channel_release(&self->ch);
-    return message;
-}
-
 PyDoc_STRVAR(channel_recv_doc,
              "recv($self, /, timeout=None)\n--\n\n"
              "Receive the oldest message as bytes.\n\n"
@@ -711,18 +666,24 @@ static PyObject *
 channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
              PyObject *kwnames)
 {
+    static const char *const names[] = {"recv", "timeout", NULL};
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *answer = NULL;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
-    if (channel_arguments("recv", args, count, kwnames, NULL, &deadline) < 0 ||
-        gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+    PyObject *message = NULL;
+    const void *payload;
+    uint32_t length;
+    channel_deadline deadline = {WI_FOREVER, 0};
+    if (channel_arguments(names, args, count, kwnames, NULL, &deadline) < 0 ||
+        channel_enter(self, RECEIVING, &deadline) < 0) {
         return NULL;
     }
-    if (recv_begin(self) == 0) {
-        answer = recv_bytes(self, &deadline);
+    if (recv_front(self, &payload, &length, &deadline) == 0) {
+        message = recv_copied(payload, length);
+        if (message != NULL) {
+            winipc_ring_pop(&self->ch.ring);
+        }
     }
-    gate_exit(self, &self->receiving);
-    return answer;
+    recv_leave(self);
+    return message;
 }
 
 PyDoc_STRVAR(channel_recv_into_doc,
@@ -737,93 +698,62 @@ static PyObject *
 channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
                   PyObject *kwnames)
 {
+    static const char *const names[] = {"recv_into", "buffer", "timeout",
+                                        NULL};
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *object, *answer = NULL;
+    PyObject *buffer, *answer = NULL;
     Py_buffer view;
     const void *payload;
     uint32_t length;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
-    if (channel_arguments("recv_into", args, count, kwnames, &object,
-                          &deadline) < 0 ||
-        PyObject_GetBuffer(object, &view, PyBUF_WRITABLE) < 0) {
+    channel_deadline deadline = {WI_FOREVER, 0};
+    if (channel_arguments(names, args, count, kwnames, &buffer, &deadline) <
+            0 ||
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    if (gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+    PyObject *file = wi_bytes_guarded_source(buffer);
+    if (channel_enter(self, RECEIVING, &deadline) < 0) {
         PyBuffer_Release(&view);
         return NULL;
     }
-    if (recv_begin(self) == 0 &&
-        recv_front(self, &payload, &length, &deadline) == 0) {
-        if (length <= (size_t)view.len) {
-            channel_copy(view.buf, payload, length);
-            winipc_ring_pop(&self->ch.ring);
-            answer = PyLong_FromUnsignedLong(length);
-        }
-        else {
-            PyErr_Format(PyExc_ValueError,
-                         "a message of %u bytes does not fit in a buffer of "
-                         "%zd bytes",
-                         (unsigned int)length, view.len);
-        }
-        winipc_channel_release(&self->ch);
+    if (recv_front(self, &payload, &length, &deadline) < 0) {
+        ;
     }
-    gate_exit(self, &self->receiving);
+    else if (length > (size_t)view.len) {
+        PyErr_Format(PyExc_ValueError,
+                     "a message of %u bytes does not fit in a buffer of "
+                     "%zd bytes",
+                     (unsigned int)length, view.len);
+    }
+    else if (file == NULL) {
+        channel_copy(view.buf, payload, length);
+        answer = PyLong_FromUnsignedLong(length);
+    }
+    else if (wi_bytes_copy(file, view.buf, payload, length) == 0) {
+        answer = PyLong_FromUnsignedLong(length);
+    }
+    if (answer != NULL) {
+        winipc_ring_pop(&self->ch.ring);
+    }
+    recv_leave(self);
     PyBuffer_Release(&view);
     return answer;
 }
 
-PyDoc_STRVAR(channel_recv_many_doc,
-             "_recv_many($self, limit, /, timeout=None)\n--\n\n"
-             "Receive at least one and at most limit messages that are\n"
-             "there.");
-
-static PyObject *
-channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
-                  PyObject *kwnames)
+/* Take the messages that are there, `limit` at most, into an empty list. What
+ * is taken is not lost: an error after it comes with the next call. */
+static void
+recv_all(ChannelObject *self, PyObject *list, Py_ssize_t limit)
 {
-    ChannelObject *self = (ChannelObject *)op;
-    PyObject *object, *answer = NULL;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
-    if (channel_arguments("recv_many", args, count, kwnames, &object,
-                          &deadline) < 0) {
-        return NULL;
-    }
-    Py_ssize_t limit = PyNumber_AsSsize_t(object, PyExc_OverflowError);
-    if (limit == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    if (limit < 1) {
-        PyErr_SetString(PyExc_ValueError, "the limit must be at least 1");
-        return NULL;
-    }
-    if (gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
-        return NULL;
-    }
-    if (recv_begin(self) < 0) {
-        goto done;
-    }
     winipc_ring *ring = &self->ch.ring;
-    PyObject *first = recv_bytes(self, &deadline);
-    if (first == NULL) {
-        goto done;
-    }
-    answer = PyList_New(1);
-    if (answer == NULL) {
-        Py_DECREF(first);
-        goto done;
-    }
-    PyList_SetItem(answer, 0, first);
     uint64_t began = ring->head, released = began;
-    for (Py_ssize_t n = 1; n < limit; n++) {
-        const void *payload;
-        uint32_t length;
-        if (winipc_ring_front(ring, &payload, &length) != WINIPC_OK) {
-            break; /* an error comes with the next call */
-        }
+    const void *payload;
+    uint32_t length;
+    while (limit-- > 0 &&
+           winipc_ring_front(ring, &payload, &length) == WINIPC_OK) {
         PyObject *message = recv_copied(payload, length);
-        if (message == NULL || PyList_Append(answer, message) < 0) {
+        if (message == NULL || PyList_Append(list, message) < 0) {
             Py_XDECREF(message);
-            PyErr_Clear(); /* what there is, is not lost */
             break;
         }
         Py_DECREF(message);
@@ -838,13 +768,69 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
             }
         }
     }
-    winipc_channel_release(&self->ch);
-done:
-    gate_exit(self, &self->receiving);
-    return answer;
+    if (PyList_Size(list) > 0) {
+        PyErr_Clear();
+    }
+}
+
+static PyObject *
+channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
+                  PyObject *kwnames)
+{
+    static const char *const names[] = {"recv_many", "limit", "timeout", NULL};
+    ChannelObject *self = (ChannelObject *)op;
+    PyObject *object;
+    const void *payload;
+    uint32_t length;
+    channel_deadline deadline = {WI_FOREVER, 0};
+    if (channel_arguments(names, args, count, kwnames, &object, &deadline) <
+        0) {
+        return NULL;
+    }
+    Py_ssize_t limit = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+    if (limit == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (limit < 1) {
+        PyErr_SetString(PyExc_ValueError, "the limit must be at least 1");
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    if (list == NULL || channel_enter(self, RECEIVING, &deadline) < 0) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    if (recv_front(self, &payload, &length, &deadline) == 0) {
+        recv_all(self, list, limit);
+    }
+    recv_leave(self);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(list);
+    }
+    return list;
 }
 
 /* ------------------------------------------------------------------- peek */
+
+/* Consume the message, or leave it there, and open the gate. */
+static void
+peeked_release(PyObject *op)
+{
+    PeekedObject *self = (PeekedObject *)op;
+    ChannelObject *channel = self->channel;
+    self->bytes.base = NULL;
+    self->bytes.size = 0;
+    if (channel == NULL) {
+        return;
+    }
+    self->channel = NULL;
+    if (self->taken) {
+        winipc_ring_pop(&channel->ch.ring);
+    }
+    channel->peeked = 0;
+    recv_leave(channel);
+    Py_DECREF((PyObject *)channel);
+}
 
 PyDoc_STRVAR(
     channel_peek_doc,
@@ -861,121 +847,66 @@ static PyObject *
 channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
              PyObject *kwnames)
 {
+    static const char *const names[] = {"peek", "timeout", NULL};
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
-    if (channel_arguments("peek", args, count, kwnames, NULL, &deadline) < 0 ||
-        gate_enter(self, &self->receiving, &deadline, "Channel.recv") < 0) {
+    const void *payload;
+    uint32_t length;
+    channel_deadline deadline = {WI_FOREVER, 0};
+    if (channel_arguments(names, args, count, kwnames, NULL, &deadline) < 0) {
         return NULL;
     }
-    PeekedObject *peeked = NULL;
-    if (recv_begin(self) == 0) {
-        peeked = wi_alloc(self->state->peeked_type);
+    PeekedObject *peeked = wi_alloc(self->state->peeked_type);
+    if (peeked == NULL) {
+        return NULL;
     }
-    if (peeked != NULL) {
-        const void *payload;
-        uint32_t length;
+    peeked->bytes.release = peeked_release;
+    if (channel_enter(self, RECEIVING, &deadline) == 0) {
         if (recv_front(self, &payload, &length, &deadline) == 0) {
-            peeked->data = payload;
-            peeked->size = (Py_ssize_t)length;
-            peeked->keep = 1;
+            peeked->bytes.base = (char *)payload;
+            peeked->bytes.size = (Py_ssize_t)length;
+            peeked->bytes.readonly = 1;
             peeked->channel = (ChannelObject *)Py_NewRef(op);
-            self->peeked = (PyObject *)peeked;
+            self->peeked = 1;
             return (PyObject *)peeked; /* the gate stays shut */
         }
-        Py_DECREF((PyObject *)peeked);
+        recv_leave(self);
     }
-    gate_exit(self, &self->receiving);
+    Py_DECREF((PyObject *)peeked);
     return NULL;
-}
-
-/* Consume the message, or leave it there, and open the gate. */
-static void
-peeked_let_go(PeekedObject *self)
-{
-    ChannelObject *channel = self->channel;
-    if (channel == NULL) {
-        return;
-    }
-    self->channel = NULL;
-    if (!self->keep) {
-        winipc_ring_pop(&channel->ch.ring);
-    }
-    winipc_channel_release(&channel->ch);
-    channel->peeked = NULL;
-    gate_exit(channel, &channel->receiving);
-    Py_DECREF((PyObject *)channel);
-}
-
-static int
-peeked_getbuffer(PyObject *op, Py_buffer *view, int flags)
-{
-    PeekedObject *self = (PeekedObject *)op;
-    if (self->channel == NULL || self->done) {
-        view->obj = NULL;
-        PyErr_SetString(PyExc_ValueError, "the peeked message is let go");
-        return -1;
-    }
-    if (PyBuffer_FillInfo(view, op, (void *)self->data, self->size, 1, flags) <
-        0) {
-        return -1;
-    }
-    self->exports++;
-    return 0;
-}
-
-static void
-peeked_releasebuffer(PyObject *op, Py_buffer *Py_UNUSED(view))
-{
-    PeekedObject *self = (PeekedObject *)op;
-    self->exports--;
-    if (self->exports == 0 && self->done) {
-        peeked_let_go(self);
-    }
 }
 
 static PyObject *
 peeked_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     PeekedObject *self = (PeekedObject *)op;
-    if (self->view != NULL) {
-        PyErr_SetString(PyExc_ValueError, "already entered");
-        return NULL;
+    if (self->view == NULL) {
+        self->view = PyMemoryView_FromObject(op);
     }
-    self->view = PyMemoryView_FromObject(op);
-    Py_XINCREF(self->view);
-    return self->view;
+    return Py_XNewRef(self->view);
 }
 
+/* A view that is still in use keeps the message, and goes on. */
 static PyObject *
 peeked_exit(PyObject *op, PyObject *args)
 {
     PeekedObject *self = (PeekedObject *)op;
-    PyObject *type = Py_None, *value, *traceback, *result = NULL;
-    if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &value,
-                           &traceback)) {
-        return NULL;
-    }
-    self->keep = type != Py_None;
-    self->done = 1;
     PyObject *view = self->view;
     self->view = NULL;
+    self->taken =
+        PyTuple_Size(args) == 0 || PyTuple_GetItem(args, 0) == Py_None;
+    self->bytes.closed = 1;
     if (view != NULL) {
-        result = PyObject_CallMethod(view, "release", NULL);
+        PyObject *done = PyObject_CallMethod(view, "release", NULL);
+        if (done == NULL) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(done);
         Py_DECREF(view);
     }
-    else {
-        result = Py_NewRef(Py_None);
+    if (self->bytes.pins == 0) {
+        peeked_release(op);
     }
-    if (self->exports == 0) {
-        peeked_let_go(self);
-    }
-    return result; /* None: an exception goes on */
-}
-
-static Py_ssize_t
-peeked_length(PyObject *op)
-{
-    return ((PeekedObject *)op)->size;
+    Py_RETURN_NONE;
 }
 
 static int
@@ -988,24 +919,19 @@ peeked_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-peeked_clear(PyObject *op)
-{
-    Py_CLEAR(((PeekedObject *)op)->view);
-    return 0;
-}
-
+/* With its view at once: a warning about the channel may keep the rest. */
 static void
 peeked_finalize(PyObject *op)
 {
     PeekedObject *self = (PeekedObject *)op;
-    WI_KEEP_ERROR
-    self->done = 1; /* in a garbage cycle a view may still have to go */
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    self->bytes.finalised = 1;
     Py_CLEAR(self->view);
-    if (self->exports == 0) {
-        peeked_let_go(self);
+    if (self->bytes.pins == 0) {
+        peeked_release(op);
     }
-    WI_END_KEEP_ERROR
+    PyErr_Restore(type, value, traceback);
 }
 
 PyDoc_STRVAR(peeked_doc, "A message that is still in its channel.");
@@ -1016,24 +942,10 @@ static PyMethodDef peeked_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef peeked_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(PeekedObject, weakrefs),
-     Py_READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyType_Slot peeked_slots[] = {
-    {Py_tp_doc, (void *)peeked_doc},
-    {Py_tp_new, wi_no_new},
-    {Py_tp_methods, peeked_methods},
-    {Py_tp_members, peeked_members},
-    {Py_tp_traverse, peeked_traverse},
-    {Py_tp_clear, peeked_clear},
-    {Py_tp_finalize, peeked_finalize},
-    {Py_sq_length, peeked_length},
-    {Py_bf_getbuffer, peeked_getbuffer},
-    {Py_bf_releasebuffer, peeked_releasebuffer},
-    {0, NULL},
+    {Py_tp_doc, (void *)peeked_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_methods, peeked_methods},   {Py_tp_traverse, peeked_traverse},
+    {Py_tp_finalize, peeked_finalize}, {0, NULL},
 };
 
 static PyType_Spec peeked_spec = {
@@ -1050,7 +962,8 @@ static void
 channel_finalize(PyObject *op)
 {
     ChannelObject *self = (ChannelObject *)op;
-    WI_KEEP_ERROR
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
     if (self->ch.ring.shared != NULL) {
         wi_warn_unclosed(op);
     }
@@ -1061,7 +974,14 @@ channel_finalize(PyObject *op)
         channel_release(self);
         Py_CLEAR(self->name);
     }
-    WI_END_KEEP_ERROR
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+channel_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    return 0;
 }
 
 PyDoc_STRVAR(channel_close_doc,
@@ -1078,7 +998,7 @@ channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     ChannelObject *self = (ChannelObject *)op;
     if (self->pins > 0) {
         PyErr_SetString(PyExc_BufferError,
-                        self->peeked != NULL
+                        self->peeked
                             ? "a peeked message of this channel is still open"
                             : "another thread or a task is using this "
                               "channel");
@@ -1090,65 +1010,29 @@ channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 /* ----------------------------------------------------------- construction */
 
-/* An object of the class, with the name. */
-static ChannelObject *
-channel_alloc(PyObject *cls, PyObject *name)
-{
-    wi_state *state = wi_state_of((PyTypeObject *)cls);
-    if (state == NULL) {
-        return NULL;
-    }
-    ChannelObject *self = wi_alloc((PyTypeObject *)cls);
-    if (self != NULL) {
-        self->state = state;
-        self->name = Py_NewRef(name);
-    }
-    return self;
-}
-
-static int
-channel_name(PyObject *name, wchar_t **wide)
-{
-    if (!PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError, "name must be str, not %R",
-                     (PyObject *)Py_TYPE(name));
-        return -1;
-    }
-    return wi_wide_name(name, wide);
-}
-
-/* The object, or NULL with what went wrong as an exception. */
-static PyObject *
-channel_made(ChannelObject *self, int result, DWORD err)
+/* Why it could not be made or opened. */
+static void
+channel_raise_made(ChannelObject *self, int result, DWORD err)
 {
     const winipc_os *os = &self->ch.os;
-    PyObject *suffix, *name;
-    switch (result) {
-    case WINIPC_OK:
-        return (PyObject *)self;
-    case WINIPC_TOO_LARGE:
+    if (result == WINIPC_TOO_LARGE) {
         PyErr_SetString(PyExc_ValueError, self->ch.ring.fault);
-        break;
-    case WINIPC_TIMEOUT:
+    }
+    else if (result == WINIPC_TIMEOUT) {
         wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
                       "not a channel, or its creator died before it was ready",
                       os->call, self->name);
-        break;
-    case WINIPC_FAILED:
-        suffix = PyUnicode_FromWideChar(os->suffix, -1);
-        name = suffix == NULL ? NULL : PyUnicode_Concat(self->name, suffix);
-        if (name != NULL) {
-            wi_raise(err, os->call, name);
-        }
-        Py_XDECREF(name);
-        Py_XDECREF(suffix);
-        break;
-    default:
-        channel_raise(self, result, err, os->call);
-        break;
     }
-    Py_DECREF((PyObject *)self);
-    return NULL;
+    else if (result == WINIPC_FAILED) {
+        PyObject *suffix = PyUnicode_FromWideChar(os->suffix, -1);
+        if (suffix != NULL) {
+            wi_raise_format(err, os->call, "%U%U", self->name, suffix);
+            Py_DECREF(suffix);
+        }
+    }
+    else {
+        channel_raise(self, result, err, os->call);
+    }
 }
 
 /* Whoever may write to the mapping may also wait for the events: "GRGW" alone
@@ -1174,38 +1058,50 @@ channel_grant_waits(SECURITY_ATTRIBUTES *security)
     }
 }
 
+/* With its name alone it is opened. */
 static PyObject *
-channel_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+channel_make(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {"name",  "capacity", "max_record",
-                               "flags", "security", NULL};
     PyObject *name, *spec = Py_None;
-    uint64_t capacity, max_record = 0;
+    uint64_t capacity = 0, max_record = 0;
     DWORD flags = 0, err;
-    wchar_t *wide;
     wi_security security;
-    int result;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO&|O&O&O:_create",
-                                     keywords, &name, wi_u64_converter,
-                                     &capacity, wi_u64_converter, &max_record,
-                                     wi_u32_converter, &flags, &spec) ||
-        channel_name(name, &wide) < 0) {
+    int result, create = PyTuple_Size(args) > 1;
+    if (!PyArg_ParseTuple(args, "U|O&O&O&O:_make", &name, wi_u64_converter,
+                          &capacity, wi_u64_converter, &max_record,
+                          wi_u32_converter, &flags, &spec)) {
+        return NULL;
+    }
+    wchar_t *wide = PyUnicode_AsWideCharString(name, NULL);
+    if (wide == NULL) {
         return NULL;
     }
     if (wi_security_init(&security, spec) < 0) {
         PyMem_Free(wide);
         return NULL;
     }
-    ChannelObject *self = channel_alloc(cls, name);
+    ChannelObject *self = wi_alloc((PyTypeObject *)cls);
     if (self == NULL) {
         goto done;
     }
-    channel_grant_waits(wi_security_attributes(&security));
-    WI_CALL(err, result = winipc_channel_create(
-                     &self->ch, wide, capacity, max_record, flags,
-                     wi_security_attributes(&security)));
-    self->created = 1;
-    self = (ChannelObject *)channel_made(self, result, err);
+    self->state = wi_state_of((PyTypeObject *)cls);
+    self->name = Py_NewRef(name);
+    self->created = (char)create;
+    if (create) {
+        channel_grant_waits(wi_security_attributes(&security));
+        WI_CALL(err, result = winipc_channel_create(
+                         &self->ch, wide, capacity, max_record, flags,
+                         wi_security_attributes(&security)));
+    }
+    else {
+        /* A creator that lives needs a moment at most. */
+        WI_CALL(err, result = winipc_channel_open(&self->ch, wide, 1000));
+    }
+    if (result != WINIPC_OK) {
+        channel_raise_made(self, result, err);
+        Py_DECREF((PyObject *)self);
+        self = NULL;
+    }
 done:
     wi_security_clear(&security);
     PyMem_Free(wide);
@@ -1213,48 +1109,15 @@ done:
 }
 
 static PyObject *
-channel_open(PyObject *cls, PyObject *args)
-{
-    PyObject *name;
-    wchar_t *wide;
-    DWORD err;
-    int result;
-    if (!PyArg_ParseTuple(args, "O:_open", &name) ||
-        channel_name(name, &wide) < 0) {
-        return NULL;
-    }
-    ChannelObject *self = channel_alloc(cls, name);
-    if (self != NULL) {
-        /* A creator that lives needs a moment at most. */
-        WI_CALL(err, result = winipc_channel_open(&self->ch, wide, 1000));
-        self = (ChannelObject *)channel_made(self, result, err);
-    }
-    PyMem_Free(wide);
-    return (PyObject *)self;
-}
-
-PyDoc_STRVAR(channel_claim_doc, "_claim($self, receive, /)\n--\n\n"
-                                "Take the role of receiver or sender now.");
-
-static PyObject *
 channel_claim(PyObject *op, PyObject *arg)
 {
     ChannelObject *self = (ChannelObject *)op;
-    channel_deadline deadline = {WI_FOREVER, 0, 0};
+    channel_deadline deadline = {WI_FOREVER, 0};
     int receive = PyObject_IsTrue(arg);
-    if (receive < 0) {
+    if (receive < 0 || channel_enter(self, receive, &deadline) < 0) {
         return NULL;
     }
-    channel_gate *gate = receive ? &self->receiving : &self->sending;
-    if (gate_enter(self, gate, &deadline, "Channel") < 0) {
-        return NULL;
-    }
-    int result = winipc_channel_claim(&self->ch, receive);
-    DWORD err = GetLastError();
-    gate_exit(self, gate);
-    if (result != WINIPC_OK) {
-        return channel_raise(self, result, err, "Channel");
-    }
+    gate_exit(self, &self->gates[receive]);
     Py_RETURN_NONE;
 }
 
@@ -1325,7 +1188,7 @@ park_for(winipc_channel *ch, int receive, uint64_t length)
 static void
 gate_unpark(ChannelObject *self, channel_gate *gate)
 {
-    if (gate == &self->receiving) {
+    if (gate == &self->gates[RECEIVING]) {
         winipc_ring_unwant_data(&self->ch.ring);
     }
     else {
@@ -1342,24 +1205,27 @@ gate_unpark(ChannelObject *self, channel_gate *gate)
     gate_exit(self, gate);
 }
 
-PyDoc_STRVAR(
-    channel_park_doc,
-    "_park($self, receive, length, /)\n--\n\n"
-    "Before a task sleeps, after a try that timed out: the handle to\n"
-    "wait for, or None to try again. _unpark has to follow. Until\n"
-    "then the task has this end, and with many producers the turn.");
-
-static PyObject *
-channel_park(PyObject *op, PyObject *args)
+/* The task does not sleep, or no longer. */
+static void
+gate_wake(ChannelObject *self, channel_gate *gate, HANDLE handle)
 {
-    ChannelObject *self = (ChannelObject *)op;
-    Py_ssize_t length;
-    int receive;
-    if (!PyArg_ParseTuple(args, "pn:_park", &receive, &length) ||
-        wi_check_open(self, self->ch.ring.shared) < 0) {
-        return NULL;
+    if (handle == gate->idle && gate->waiting > 0) {
+        gate_unqueue(self, gate);
     }
-    channel_gate *gate = receive ? &self->receiving : &self->sending;
+    else if (handle != gate->idle && gate->parked) {
+        Py_BEGIN_ALLOW_THREADS
+        SetThreadpoolTimer(gate->timer, NULL, 0, 0);
+        WaitForThreadpoolTimerCallbacks(gate->timer, TRUE);
+        Py_END_ALLOW_THREADS
+        gate_unpark(self, gate);
+    }
+}
+
+/* What the task has to wait for: the gate, or an event with the gate shut
+ * behind it. NULL: nothing, or an exception. */
+static HANDLE
+gate_park(ChannelObject *self, channel_gate *gate, int receive)
+{
     if (gate->timer == NULL) {
         gate->ch = &self->ch;
         gate->timer = CreateThreadpoolTimer(gate_look, gate, NULL);
@@ -1368,41 +1234,48 @@ channel_park(PyObject *op, PyObject *args)
                             self->name);
         }
     }
-    if (gate_queue(self, gate) < 0) {
-        return NULL;
+    if (gate->busy) {
+        return gate_queue(self, gate) < 0 ? NULL : gate->idle;
     }
-    if (!gate_try(gate)) {
-        PyObject *idle = PyLong_FromVoidPtr(gate->idle);
-        if (idle == NULL) {
-            gate_unqueue(self, gate);
-        }
-        return idle;
-    }
+    gate->busy = 1;
     self->pins++;
-    gate_unqueue(self, gate);
-    gate->length = (uint64_t)length;
     gate->which = park_for(&self->ch, receive, gate->length);
     if (gate->which < 0) {
-        gate_unpark(self, gate);
-        Py_RETURN_NONE;
-    }
-    PyObject *handle = PyLong_FromVoidPtr(self->ch.os.events[gate->which]);
-    if (handle == NULL) {
         gate_unpark(self, gate);
         return NULL;
     }
     ULARGE_INTEGER due;
-    FILETIME first;
     due.QuadPart = (ULONGLONG) - (CHANNEL_LOOK_MS * INT64_C(10000));
-    first.dwLowDateTime = due.LowPart;
-    first.dwHighDateTime = due.HighPart;
+    FILETIME first = {due.LowPart, due.HighPart};
     gate->parked = 1;
     SetThreadpoolTimer(gate->timer, &first, CHANNEL_LOOK_MS, 100);
-    return handle;
+    return self->ch.os.events[gate->which];
 }
 
-PyDoc_STRVAR(channel_unpark_doc, "_unpark($self, receive, handle, /)\n--\n\n"
-                                 "After the sleep on what _park returned.");
+static PyObject *
+channel_park(PyObject *op, PyObject *args)
+{
+    ChannelObject *self = (ChannelObject *)op;
+    Py_ssize_t length;
+    int receive;
+    if (!PyArg_ParseTuple(args, "pn:_park", &receive, &length) ||
+        channel_check_open(self) < 0) {
+        return NULL;
+    }
+    channel_gate *gate = &self->gates[receive];
+    if (!gate->busy) {
+        gate->length = (uint64_t)length;
+    }
+    HANDLE handle = gate_park(self, gate, receive);
+    if (handle == NULL) {
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    PyObject *number = PyLong_FromVoidPtr(handle);
+    if (number == NULL) {
+        gate_wake(self, gate, handle);
+    }
+    return number;
+}
 
 static PyObject *
 channel_unpark(PyObject *op, PyObject *args)
@@ -1414,21 +1287,17 @@ channel_unpark(PyObject *op, PyObject *args)
                           &handle)) {
         return NULL;
     }
-    channel_gate *gate = receive ? &self->receiving : &self->sending;
-    if (handle == gate->idle && gate->waiting > 0) {
-        gate_unqueue(self, gate);
-    }
-    else if (handle != gate->idle && gate->parked) {
-        Py_BEGIN_ALLOW_THREADS
-        SetThreadpoolTimer(gate->timer, NULL, 0, 0);
-        WaitForThreadpoolTimerCallbacks(gate->timer, TRUE);
-        Py_END_ALLOW_THREADS
-        gate_unpark(self, gate);
-    }
+    gate_wake(self, &self->gates[receive], handle);
     Py_RETURN_NONE;
 }
 
 /* ------------------------------------------------------------- attributes */
+
+static PyObject *
+channel_get_closed(PyObject *op, void *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(((ChannelObject *)op)->ch.ring.shared == NULL);
+}
 
 enum { GET_CAPACITY, GET_MAX_RECORD, GET_FLAGS, GET_DROPPED, GET_PENDING };
 
@@ -1436,38 +1305,27 @@ static PyObject *
 channel_get_number(PyObject *op, void *which)
 {
     ChannelObject *self = (ChannelObject *)op;
-    winipc_ring *ring = &self->ch.ring;
-    uint64_t head;
-    if (wi_check_open(self, self->ch.ring.shared) < 0) {
+    const winipc_ring *ring = &self->ch.ring;
+    if (channel_check_open(self) < 0) {
         return NULL;
     }
-    switch ((int)(intptr_t)which) {
-    case GET_CAPACITY:
-        return PyLong_FromUnsignedLongLong(ring->capacity);
-    case GET_MAX_RECORD:
-        return PyLong_FromUnsignedLongLong(ring->max_record);
-    case GET_FLAGS:
-        return PyLong_FromUnsignedLong(ring->flags);
-    case GET_DROPPED:
-        return PyLong_FromUnsignedLongLong(
-            WINIPC_LOAD_RELAXED(&ring->shared->dropped));
-    default:
-        head = WINIPC_LOAD(&ring->shared->head) & ~UINT64_C(7);
-        return PyLong_FromUnsignedLongLong(WINIPC_LOAD(&ring->shared->tail) -
-                                           head);
-    }
+    uint64_t head = WINIPC_LOAD(&ring->shared->head) & ~UINT64_C(7);
+    uint64_t numbers[] = {
+        [GET_CAPACITY] = ring->capacity,
+        [GET_MAX_RECORD] = ring->max_record,
+        [GET_FLAGS] = ring->flags,
+        [GET_DROPPED] = WINIPC_LOAD_RELAXED(&ring->shared->dropped),
+        [GET_PENDING] = WINIPC_LOAD(&ring->shared->tail) - head,
+    };
+    return PyLong_FromUnsignedLongLong(numbers[(intptr_t)which]);
 }
-
-PyDoc_STRVAR(channel_members_doc,
-             "_members($self, /)\n--\n\n"
-             "Process ids: the receiver (or None), and the list of senders.");
 
 static PyObject *
 channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ChannelObject *self = (ChannelObject *)op;
     uint32_t pids[WINIPC_CHANNEL_MEMBERS];
-    if (wi_check_open(self, self->ch.ring.shared) < 0) {
+    if (channel_check_open(self) < 0) {
         return NULL;
     }
     /* Copied first: an allocation may run code that closes the channel. */
@@ -1478,39 +1336,34 @@ channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
                          ? (uint32_t)WINIPC_LOAD_RELAXED(&member->pid)
                          : 0;
     }
-    PyObject *senders = PyList_New(0);
-    for (int slot = 1; senders != NULL && slot < WINIPC_CHANNEL_MEMBERS;
-         slot++) {
-        if (pids[slot] == 0) {
-            continue;
-        }
-        PyObject *pid = PyLong_FromUnsignedLong(pids[slot]);
-        if (pid == NULL || PyList_Append(senders, pid) < 0) {
-            Py_CLEAR(senders);
-        }
-        Py_XDECREF(pid);
-    }
-    if (senders == NULL) {
-        return NULL;
-    }
-    return pids[0] == 0
-               ? Py_BuildValue("(ON)", Py_None, senders)
-               : Py_BuildValue("(kN)", (unsigned long)pids[0], senders);
+    return PyBytes_FromStringAndSize((const char *)pids, sizeof(pids));
 }
 
 static PyMethodDef channel_methods[] = {
-    {"_create", WI_WORDS(channel_create) | METH_CLASS, NULL},
-    {"_open", channel_open, METH_CLASS | METH_VARARGS, NULL},
-    {"_claim", channel_claim, METH_O, channel_claim_doc},
-    {"_park", channel_park, METH_VARARGS, channel_park_doc},
-    {"_unpark", channel_unpark, METH_VARARGS, channel_unpark_doc},
-    {"_members", channel_members, METH_NOARGS, channel_members_doc},
-    {"send", WI_FAST(channel_send), channel_send_doc},
-    {"send_many", WI_FAST(channel_send_many), channel_send_many_doc},
-    {"recv", WI_FAST(channel_recv), channel_recv_doc},
-    {"recv_into", WI_FAST(channel_recv_into), channel_recv_into_doc},
-    {"_recv_many", WI_FAST(channel_recv_many), channel_recv_many_doc},
-    {"peek", WI_FAST(channel_peek), channel_peek_doc},
+    {"_make", channel_make, METH_CLASS | METH_VARARGS,
+     "_make($cls, name, capacity, max_record, flags, security, /)"},
+    {"_claim", channel_claim, METH_O, "_claim($self, receive, /): the role."},
+    {"_park", channel_park, METH_VARARGS,
+     "_park($self, receive, length, /): before a task sleeps, after a try\n"
+     "that timed out: the handle to wait for, or None to try again. Until\n"
+     "_unpark the task has this end, and with many producers the turn."},
+    {"_unpark", channel_unpark, METH_VARARGS,
+     "_unpark($self, receive, handle, /): after the sleep."},
+    {"_members", channel_members, METH_NOARGS,
+     "_members($self, /): the process ids, the receiver's first, as u32."},
+    {"send", (PyCFunction)(void (*)(void))channel_send,
+     METH_FASTCALL | METH_KEYWORDS, channel_send_doc},
+    {"send_many", (PyCFunction)(void (*)(void))channel_send_many,
+     METH_FASTCALL | METH_KEYWORDS, channel_send_many_doc},
+    {"recv", (PyCFunction)(void (*)(void))channel_recv,
+     METH_FASTCALL | METH_KEYWORDS, channel_recv_doc},
+    {"recv_into", (PyCFunction)(void (*)(void))channel_recv_into,
+     METH_FASTCALL | METH_KEYWORDS, channel_recv_into_doc},
+    {"_recv_many", (PyCFunction)(void (*)(void))channel_recv_many,
+     METH_FASTCALL | METH_KEYWORDS,
+     "_recv_many($self, limit, /, timeout=None)"},
+    {"peek", (PyCFunction)(void (*)(void))channel_peek,
+     METH_FASTCALL | METH_KEYWORDS, channel_peek_doc},
     {"close", channel_close, METH_NOARGS, channel_close_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -1520,12 +1373,13 @@ static PyMemberDef channel_slots_members[] = {
      "The name."},
     {"created", T_BOOL, offsetof(ChannelObject, created), Py_READONLY,
      "Whether this object made the channel."},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ChannelObject, weakrefs),
+     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef channel_getset[] = {
-    {"closed", wi_get_closed, NULL, "Whether it is closed.",
-     (void *)offsetof(ChannelObject, ch.ring.shared)},
+    {"closed", channel_get_closed, NULL, "Whether it is closed.", NULL},
     {"capacity", channel_get_number, NULL, "Bytes of the ring.",
      (void *)GET_CAPACITY},
     {"max_record", channel_get_number, NULL, "Bytes of the largest message.",
@@ -1545,14 +1399,15 @@ PyDoc_STRVAR(channel_doc, "A ring of messages between processes.");
 static PyType_Slot channel_slots[] = {
     {Py_tp_doc, (void *)channel_doc},   {Py_tp_new, wi_no_new},
     {Py_tp_methods, channel_methods},   {Py_tp_members, channel_slots_members},
-    {Py_tp_getset, channel_getset},     {Py_tp_traverse, wi_traverse},
+    {Py_tp_getset, channel_getset},     {Py_tp_traverse, channel_traverse},
     {Py_tp_finalize, channel_finalize}, {0, NULL},
 };
 
 static PyType_Spec channel_spec = {
     .name = "winipc._core.Channel",
     .basicsize = sizeof(ChannelObject),
-    .flags = WI_TYPE_FLAGS,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE,
     .slots = channel_slots,
 };
 
@@ -1565,7 +1420,8 @@ wi_channel_init(PyObject *module, wi_state *state)
         PyExc_EOFError, NULL);
     if (state->EndOfStream == NULL ||
         PyModule_AddObjectRef(module, "EndOfStream", state->EndOfStream) < 0 ||
-        wi_add_type(module, &peeked_spec, &state->peeked_type) < 0) {
+        wi_add_subtype(module, &peeked_spec, state->bytes_type,
+                       &state->peeked_type) < 0) {
         return -1;
     }
     return wi_add_type(module, &channel_spec, &state->channel_type);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import struct
 import sys
 
 import pytest
@@ -60,19 +61,45 @@ def test_a_view_that_outlives_its_block_keeps_its_memory(
     assert receiver.recv(0) == b"next"
 
 
-def test_a_view_in_use_makes_the_block_fail(pair: tuple[Channel, Channel]) -> None:
-    """BufferError, as for any memoryview; it counts as received once it is free."""
+def test_a_view_in_use_keeps_its_message(pair: tuple[Channel, Channel]) -> None:
+    """The end of the block is none of its errors; received once it is free."""
     sender, receiver = pair
     sender.send_many([b"kept", b"next"])
-    peeked = receiver.peek()
-    view = peeked.__enter__()
-    user = pickle.PickleBuffer(view)
-    with pytest.raises(BufferError):
-        peeked.__exit__(None, None, None)
+    with receiver.peek() as view:
+        user = pickle.PickleBuffer(view)
     assert bytes(user.raw()) == b"kept"
+    with pytest.raises(BufferError, match="peeked"):
+        receiver.recv()
     user.release()
     view.release()
     assert receiver.recv(0) == b"next"
+
+
+def test_the_exception_on_its_way_passes_a_view_in_use(
+    pair: tuple[Channel, Channel],
+) -> None:
+    """And the message is still there."""
+    sender, receiver = pair
+    sender.send(b"precious")
+    with pytest.raises(ZeroDivisionError), receiver.peek() as view:
+        user = pickle.PickleBuffer(view)
+        _fail_at(view, b"precious")
+    user.release()
+    view.release()
+    assert receiver.recv(0) == b"precious"
+
+
+def test_a_peeked_message_is_memory(pair: tuple[Channel, Channel]) -> None:
+    """Read in place, without a view."""
+    sender, receiver = pair
+    sender.send(struct.pack("<II", 7, 8))
+    peeked = receiver.peek()
+    assert (peeked.get_u32(4), peeked[0], peeked.size) == (8, 7, 8)
+    with pytest.raises(TypeError, match="read-only"):
+        peeked.write(b"x")
+    peeked.__exit__(None, None, None)
+    assert peeked.closed
+    assert receiver.pending == 0
 
 
 def _cycle(name: str) -> None:
