@@ -195,6 +195,8 @@ class Channel(_core.Channel, Closing):
 
         Win32: WaitForMultipleObjects, SetEvent
         """
+        if limit is not None and limit < 1:
+            raise ValueError("the limit must be at least 1")
         return self._recv_many(_BATCH if limit is None else limit, timeout)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -42,8 +42,7 @@ enum { SENDING = 0, RECEIVING = 1 };
 typedef struct {
     PyObject_HEAD
     wi_state *state;
-    PyObject *name; /* str */
-    PyObject *weakrefs;
+    PyObject *name;    /* str */
     winipc_channel ch; /* zeroed when closed */
     channel_gate gates[2];
     Py_ssize_t pins; /* calls in flight */
@@ -270,23 +269,19 @@ channel_arguments(const char *const *names, PyObject *const *args,
                   channel_deadline *deadline)
 {
     /* names[0] is the function, and the object the first of two. */
-    PyObject *values[2];
+    PyObject *values[2] = {count > 0 ? args[0] : NULL, NULL};
     Py_ssize_t fixed = object != NULL;
-    if (kwnames == NULL && count == fixed) { /* short and common */
-        if (fixed) {
-            *object = args[0];
-        }
-        return 0;
-    }
-    if (wi_fast_args(names[0], names + 1, fixed, args, count, kwnames,
+    if ((kwnames != NULL || count != fixed) &&
+        wi_fast_args(names[0], names + 1, fixed, args, count, kwnames,
                      values) < 0) {
         return -1;
     }
     if (fixed) {
         *object = values[0];
     }
-    return values[fixed] == NULL ||
-                   wi_timeout_converter(values[fixed], &deadline->timeout_ms)
+    PyObject *timeout = values[fixed];
+    return timeout == NULL ||
+                   wi_timeout_converter(timeout, &deadline->timeout_ms)
                ? 0
                : -1;
 }
@@ -298,18 +293,17 @@ channel_default_timeout(ChannelObject *self)
     return self->ch.ring.flags & WINIPC_CHANNEL_REFUSE ? 0 : WI_FOREVER;
 }
 
-/* Copy with or without the GIL, by size. */
+/* Copy, without the GIL if it is much. */
 static void
 channel_copy(void *to, const void *from, size_t length)
 {
-    if (length >= CHANNEL_GIL_COPY) {
-        Py_BEGIN_ALLOW_THREADS
+    if (length < CHANNEL_GIL_COPY) {
         WINIPC_COPY(to, from, length);
-        Py_END_ALLOW_THREADS
+        return;
     }
-    else {
-        WINIPC_COPY(to, from, length);
-    }
+    Py_BEGIN_ALLOW_THREADS
+    WINIPC_COPY(to, from, length);
+    Py_END_ALLOW_THREADS
 }
 
 /* ------------------------------------------------------------------- send */
@@ -600,41 +594,39 @@ recv_leave(ChannelObject *self)
     gate_exit(self, &self->gates[RECEIVING]);
 }
 
-/* The oldest record, waiting for it. 0, or -1 with an exception. */
+/* Get in and wait for the oldest record. recv_leave has to follow a 0. */
 static int
-recv_front(ChannelObject *self, const void **payload, uint32_t *length,
+recv_enter(ChannelObject *self, const void **payload, uint32_t *length,
            channel_deadline *deadline)
 {
     winipc_channel *ch = &self->ch;
-    int look = !ch->os.one_cpu;
-    for (;;) {
-        int result = winipc_ring_front(&ch->ring, payload, length);
-        if (result == WINIPC_OK) {
-            return 0;
-        }
-        if (result != WINIPC_EMPTY) {
-            channel_raise(self, result, 0, "Channel.recv");
-            return -1;
-        }
-        /* A peer that answers at once is caught with the GIL kept: giving it
-         * up takes longer than this look. */
-        if (look && deadline->timeout_ms != 0) {
-            look = 0;
-            if (winipc_channel_look(ch, WINIPC_WAKE_DATA, 0)) {
-                continue;
-            }
-        }
+    DWORD err = 0;
+    if (channel_enter(self, RECEIVING, deadline) < 0) {
+        return -1;
+    }
+    int result = winipc_ring_front(&ch->ring, payload, length);
+    /* A peer that answers at once is caught with the GIL kept: giving it up
+     * takes longer than this look. */
+    if (result == WINIPC_EMPTY && deadline->timeout_ms != 0 &&
+        !ch->os.one_cpu && winipc_channel_look(ch, WINIPC_WAKE_DATA, 0)) {
+        result = winipc_ring_front(&ch->ring, payload, length);
+    }
+    int waits = result == WINIPC_EMPTY;
+    while (waits) {
         uint32_t slice = deadline_slice(deadline);
-        DWORD err;
-        WI_CALL(err, result = winipc_channel_wait_data(ch, slice));
+        WI_CALL(err, result = winipc_channel_peek(ch, payload, length, slice));
+        waits = result == WINIPC_TIMEOUT && slice != 0;
         if (PyErr_CheckSignals() < 0) {
-            return -1;
-        }
-        if (result != WINIPC_OK && (result != WINIPC_TIMEOUT || slice == 0)) {
-            channel_raise(self, result, err, "Channel.recv");
+            recv_leave(self);
             return -1;
         }
     }
+    if (result != WINIPC_OK) {
+        channel_raise(self, result, err, "Channel.recv");
+        recv_leave(self);
+        return -1;
+    }
+    return 0;
 }
 
 /* The message there as bytes; NULL with an exception. */
@@ -668,19 +660,16 @@ channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
 {
     static const char *const names[] = {"recv", "timeout", NULL};
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *message = NULL;
     const void *payload;
     uint32_t length;
     channel_deadline deadline = {WI_FOREVER, 0};
     if (channel_arguments(names, args, count, kwnames, NULL, &deadline) < 0 ||
-        channel_enter(self, RECEIVING, &deadline) < 0) {
+        recv_enter(self, &payload, &length, &deadline) < 0) {
         return NULL;
     }
-    if (recv_front(self, &payload, &length, &deadline) == 0) {
-        message = recv_copied(payload, length);
-        if (message != NULL) {
-            winipc_ring_pop(&self->ch.ring);
-        }
+    PyObject *message = recv_copied(payload, length);
+    if (message != NULL) {
+        winipc_ring_pop(&self->ch.ring);
     }
     recv_leave(self);
     return message;
@@ -712,28 +701,25 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
         return NULL;
     }
     PyObject *file = wi_bytes_guarded_source(buffer);
-    if (channel_enter(self, RECEIVING, &deadline) < 0) {
+    if (recv_enter(self, &payload, &length, &deadline) < 0) {
         PyBuffer_Release(&view);
         return NULL;
     }
-    if (recv_front(self, &payload, &length, &deadline) < 0) {
-        ;
-    }
-    else if (length > (size_t)view.len) {
+    if (length > (size_t)view.len) {
         PyErr_Format(PyExc_ValueError,
                      "a message of %u bytes does not fit in a buffer of "
                      "%zd bytes",
                      (unsigned int)length, view.len);
     }
-    else if (file == NULL) {
+    else if (file != NULL) {
+        wi_bytes_copy(file, view.buf, payload, (Py_ssize_t)length);
+    }
+    else {
         channel_copy(view.buf, payload, length);
-        answer = PyLong_FromUnsignedLong(length);
     }
-    else if (wi_bytes_copy(file, view.buf, payload, length) == 0) {
-        answer = PyLong_FromUnsignedLong(length);
-    }
-    if (answer != NULL) {
+    if (!PyErr_Occurred()) {
         winipc_ring_pop(&self->ch.ring);
+        answer = PyLong_FromUnsignedLong(length);
     }
     recv_leave(self);
     PyBuffer_Release(&view);
@@ -791,18 +777,12 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     if (limit == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    if (limit < 1) {
-        PyErr_SetString(PyExc_ValueError, "the limit must be at least 1");
-        return NULL;
-    }
     PyObject *list = PyList_New(0);
-    if (list == NULL || channel_enter(self, RECEIVING, &deadline) < 0) {
+    if (list == NULL || recv_enter(self, &payload, &length, &deadline) < 0) {
         Py_XDECREF(list);
         return NULL;
     }
-    if (recv_front(self, &payload, &length, &deadline) == 0) {
-        recv_all(self, list, limit);
-    }
+    recv_all(self, list, limit);
     recv_leave(self);
     if (PyErr_Occurred()) {
         Py_CLEAR(list);
@@ -860,19 +840,16 @@ channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
         return NULL;
     }
     peeked->bytes.release = peeked_release;
-    if (channel_enter(self, RECEIVING, &deadline) == 0) {
-        if (recv_front(self, &payload, &length, &deadline) == 0) {
-            peeked->bytes.base = (char *)payload;
-            peeked->bytes.size = (Py_ssize_t)length;
-            peeked->bytes.readonly = 1;
-            peeked->channel = (ChannelObject *)Py_NewRef(op);
-            self->peeked = 1;
-            return (PyObject *)peeked; /* the gate stays shut */
-        }
-        recv_leave(self);
+    if (recv_enter(self, &payload, &length, &deadline) < 0) {
+        Py_DECREF((PyObject *)peeked);
+        return NULL;
     }
-    Py_DECREF((PyObject *)peeked);
-    return NULL;
+    peeked->bytes.base = (char *)payload;
+    peeked->bytes.size = (Py_ssize_t)length;
+    peeked->bytes.readonly = 1;
+    peeked->channel = (ChannelObject *)Py_NewRef(op);
+    self->peeked = 1;
+    return (PyObject *)peeked; /* the gate stays shut */
 }
 
 static PyObject *
@@ -1018,17 +995,17 @@ channel_raise_made(ChannelObject *self, int result, DWORD err)
     if (result == WINIPC_TOO_LARGE) {
         PyErr_SetString(PyExc_ValueError, self->ch.ring.fault);
     }
-    else if (result == WINIPC_TIMEOUT) {
-        wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
-                      "not a channel, or its creator died before it was ready",
-                      os->call, self->name);
-    }
     else if (result == WINIPC_FAILED) {
         PyObject *suffix = PyUnicode_FromWideChar(os->suffix, -1);
         if (suffix != NULL) {
             wi_raise_format(err, os->call, "%U%U", self->name, suffix);
             Py_DECREF(suffix);
         }
+    }
+    else if (result == WINIPC_TIMEOUT) {
+        wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
+                      "not a channel, or its creator died before it was ready",
+                      os->call, self->name);
     }
     else {
         channel_raise(self, result, err, os->call);
@@ -1155,18 +1132,10 @@ gate_look(PTP_CALLBACK_INSTANCE Py_UNUSED(instance), void *arg,
 static int
 park_for(winipc_channel *ch, int receive, uint64_t length)
 {
-    int result;
     if ((receive ? ch->recv_word : ch->send_word) == 0) {
         return -1; /* the next try takes the role */
     }
-    if (receive) {
-        result = winipc_channel_producers(ch, 1);
-        return result == WINIPC_CLOSED || result == WINIPC_BROKEN ||
-                       winipc_ring_want_data(&ch->ring) == WINIPC_OK
-                   ? -1
-                   : WINIPC_WAKE_DATA;
-    }
-    if (ch->ring.flags & WINIPC_CHANNEL_MANY) {
+    if (!receive && (ch->ring.flags & WINIPC_CHANNEL_MANY)) {
         if (!winipc_ring_trylock(&ch->ring) &&
             winipc_ring_want_lock(&ch->ring) != WINIPC_OK) {
             return WINIPC_WAKE_LOCK;
@@ -1177,11 +1146,16 @@ park_for(winipc_channel *ch, int receive, uint64_t length)
             return -1;
         }
     }
-    result = winipc_channel_consumer(ch, 1);
-    return result == WINIPC_CLOSED || result == WINIPC_BROKEN ||
-                   winipc_ring_want_space(&ch->ring, length) == WINIPC_OK
-               ? -1
-               : WINIPC_WAKE_SPACE;
+    int result = receive ? winipc_channel_producers(ch, 1)
+                         : winipc_channel_consumer(ch, 1);
+    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN) {
+        return -1;
+    }
+    result = receive ? winipc_ring_want_data(&ch->ring)
+                     : winipc_ring_want_space(&ch->ring, length);
+    return result == WINIPC_OK ? -1
+           : receive           ? WINIPC_WAKE_DATA
+                               : WINIPC_WAKE_SPACE;
 }
 
 /* Take back what park_for told, and open the gate. */
@@ -1373,8 +1347,6 @@ static PyMemberDef channel_slots_members[] = {
      "The name."},
     {"created", T_BOOL, offsetof(ChannelObject, created), Py_READONLY,
      "Whether this object made the channel."},
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ChannelObject, weakrefs),
-     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
