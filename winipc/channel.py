@@ -19,6 +19,7 @@ The layout is in `include/winipc.h`, with which a C program is a full peer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -260,10 +261,16 @@ class Channel(_core.Channel, Closing):
             if handle is None:
                 await asyncio.sleep(0)
                 continue
+            turn = [handle]
+
+            def give_back(turn: list[int] = turn) -> None:
+                with contextlib.suppress(IndexError):  # it is given back once
+                    self._unpark(receive, turn.pop())
+
             try:
-                await wait_handle(handle, left, name=self.name)
+                await wait_handle(handle, left, name=self.name, abandoned=give_back)
             finally:
-                self._unpark(receive, handle)
+                give_back()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """All messages until the end of the stream."""

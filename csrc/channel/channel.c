@@ -106,16 +106,6 @@ channel_raise_send(ChannelObject *self, int result, DWORD err)
     return channel_raise(self, result, err, "Channel.send");
 }
 
-static int
-channel_check_open(ChannelObject *self)
-{
-    if (self->ch.ring.shared == NULL) {
-        PyErr_SetString(PyExc_ValueError, "channel is closed");
-        return -1;
-    }
-    return 0;
-}
-
 static void
 gate_clear(channel_gate *gate)
 {
@@ -207,7 +197,7 @@ gate_enter(ChannelObject *self, int end, channel_deadline *deadline,
 {
     channel_gate *gate = &self->gates[end];
     int queued = 0, failed = -1;
-    while (channel_check_open(self) == 0) {
+    while (wi_check_open(self, self->ch.ring.shared) == 0) {
         if (end == RECEIVING && self->peeked) {
             PyErr_SetString(PyExc_BufferError,
                             "a peeked message of this channel is still open");
@@ -901,14 +891,13 @@ static void
 peeked_finalize(PyObject *op)
 {
     PeekedObject *self = (PeekedObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     self->bytes.finalised = 1;
     Py_CLEAR(self->view);
     if (self->bytes.pins == 0) {
         peeked_release(op);
     }
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 PyDoc_STRVAR(peeked_doc, "A message that is still in its channel.");
@@ -939,8 +928,7 @@ static void
 channel_finalize(PyObject *op)
 {
     ChannelObject *self = (ChannelObject *)op;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    WI_KEEP_ERROR
     if (self->ch.ring.shared != NULL) {
         wi_warn_unclosed(op);
     }
@@ -951,14 +939,7 @@ channel_finalize(PyObject *op)
         channel_release(self);
         Py_CLEAR(self->name);
     }
-    PyErr_Restore(type, value, traceback);
-}
-
-static int
-channel_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    return 0;
+    WI_END_KEEP_ERROR
 }
 
 PyDoc_STRVAR(channel_close_doc,
@@ -1101,19 +1082,21 @@ channel_claim(PyObject *op, PyObject *arg)
 /* ------------------------------------------------------------------ tasks */
 
 /* In a thread of the pool, without the GIL, while a task sleeps: wake it when
- * its peer has died, or died before it could. The task's event is enough. */
+ * its peer has died, or died before it could, and when others wait for its
+ * turn: if its loop is closed, that is given back. */
 static void CALLBACK
 gate_look(PTP_CALLBACK_INSTANCE Py_UNUSED(instance), void *arg,
           PTP_TIMER Py_UNUSED(timer))
 {
     channel_gate *gate = arg;
     winipc_channel *ch = gate->ch;
-    int result = WINIPC_OK;
+    int result = WINIPC_OK, wanted = 0;
     if (gate->which == WINIPC_WAKE_DATA) {
         result = winipc_channel_producers(ch, 1);
     }
     else if (gate->which == WINIPC_WAKE_SPACE) {
         result = winipc_channel_consumer(ch, 1);
+        wanted = WINIPC_LOAD(&ch->ring.shared->lock_wanted) != 0;
     }
     else {
         unsigned int slot = WINIPC_LOAD(&ch->ring.shared->lock) & 0xff;
@@ -1121,7 +1104,7 @@ gate_look(PTP_CALLBACK_INSTANCE Py_UNUSED(instance), void *arg,
             winipc_channel_member(ch, slot, 1);
         }
     }
-    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN ||
+    if (result == WINIPC_CLOSED || result == WINIPC_BROKEN || wanted ||
         winipc_channel_ready(ch, gate->which, gate->length)) {
         winipc_os_signal(ch, gate->which);
     }
@@ -1233,7 +1216,7 @@ channel_park(PyObject *op, PyObject *args)
     Py_ssize_t length;
     int receive;
     if (!PyArg_ParseTuple(args, "pn:_park", &receive, &length) ||
-        channel_check_open(self) < 0) {
+        wi_check_open(self, self->ch.ring.shared) < 0) {
         return NULL;
     }
     channel_gate *gate = &self->gates[receive];
@@ -1267,12 +1250,6 @@ channel_unpark(PyObject *op, PyObject *args)
 
 /* ------------------------------------------------------------- attributes */
 
-static PyObject *
-channel_get_closed(PyObject *op, void *Py_UNUSED(ignored))
-{
-    return PyBool_FromLong(((ChannelObject *)op)->ch.ring.shared == NULL);
-}
-
 enum { GET_CAPACITY, GET_MAX_RECORD, GET_FLAGS, GET_DROPPED, GET_PENDING };
 
 static PyObject *
@@ -1280,7 +1257,7 @@ channel_get_number(PyObject *op, void *which)
 {
     ChannelObject *self = (ChannelObject *)op;
     const winipc_ring *ring = &self->ch.ring;
-    if (channel_check_open(self) < 0) {
+    if (wi_check_open(self, self->ch.ring.shared) < 0) {
         return NULL;
     }
     uint64_t head = WINIPC_LOAD(&ring->shared->head) & ~UINT64_C(7);
@@ -1299,7 +1276,7 @@ channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     ChannelObject *self = (ChannelObject *)op;
     uint32_t pids[WINIPC_CHANNEL_MEMBERS];
-    if (channel_check_open(self) < 0) {
+    if (wi_check_open(self, self->ch.ring.shared) < 0) {
         return NULL;
     }
     /* Copied first: an allocation may run code that closes the channel. */
@@ -1325,19 +1302,13 @@ static PyMethodDef channel_methods[] = {
      "_unpark($self, receive, handle, /): after the sleep."},
     {"_members", channel_members, METH_NOARGS,
      "_members($self, /): the process ids, the receiver's first, as u32."},
-    {"send", (PyCFunction)(void (*)(void))channel_send,
-     METH_FASTCALL | METH_KEYWORDS, channel_send_doc},
-    {"send_many", (PyCFunction)(void (*)(void))channel_send_many,
-     METH_FASTCALL | METH_KEYWORDS, channel_send_many_doc},
-    {"recv", (PyCFunction)(void (*)(void))channel_recv,
-     METH_FASTCALL | METH_KEYWORDS, channel_recv_doc},
-    {"recv_into", (PyCFunction)(void (*)(void))channel_recv_into,
-     METH_FASTCALL | METH_KEYWORDS, channel_recv_into_doc},
-    {"_recv_many", (PyCFunction)(void (*)(void))channel_recv_many,
-     METH_FASTCALL | METH_KEYWORDS,
+    {"send", WI_FAST(channel_send), channel_send_doc},
+    {"send_many", WI_FAST(channel_send_many), channel_send_many_doc},
+    {"recv", WI_FAST(channel_recv), channel_recv_doc},
+    {"recv_into", WI_FAST(channel_recv_into), channel_recv_into_doc},
+    {"_recv_many", WI_FAST(channel_recv_many),
      "_recv_many($self, limit, /, timeout=None)"},
-    {"peek", (PyCFunction)(void (*)(void))channel_peek,
-     METH_FASTCALL | METH_KEYWORDS, channel_peek_doc},
+    {"peek", WI_FAST(channel_peek), channel_peek_doc},
     {"close", channel_close, METH_NOARGS, channel_close_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -1351,7 +1322,8 @@ static PyMemberDef channel_slots_members[] = {
 };
 
 static PyGetSetDef channel_getset[] = {
-    {"closed", channel_get_closed, NULL, "Whether it is closed.", NULL},
+    {"closed", wi_get_closed, NULL, "Whether it is closed.",
+     (void *)offsetof(ChannelObject, ch.ring.shared)},
     {"capacity", channel_get_number, NULL, "Bytes of the ring.",
      (void *)GET_CAPACITY},
     {"max_record", channel_get_number, NULL, "Bytes of the largest message.",
@@ -1371,15 +1343,14 @@ PyDoc_STRVAR(channel_doc, "A ring of messages between processes.");
 static PyType_Slot channel_slots[] = {
     {Py_tp_doc, (void *)channel_doc},   {Py_tp_new, wi_no_new},
     {Py_tp_methods, channel_methods},   {Py_tp_members, channel_slots_members},
-    {Py_tp_getset, channel_getset},     {Py_tp_traverse, channel_traverse},
+    {Py_tp_getset, channel_getset},     {Py_tp_traverse, wi_traverse},
     {Py_tp_finalize, channel_finalize}, {0, NULL},
 };
 
 static PyType_Spec channel_spec = {
     .name = "winipc._core.Channel",
     .basicsize = sizeof(ChannelObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_TYPE_FLAGS,
     .slots = channel_slots,
 };
 

@@ -277,6 +277,24 @@ def test_a_loop_that_is_closed_in_the_middle_leaves_nothing(
         assert channel.recv_many() == [b"z"]
 
 
+def test_a_closed_loop_does_not_keep_the_turn(unique_name: str) -> None:
+    """Nor while its task is referred to: others send what there is room for."""
+    with Channel.create(unique_name, 256, producers="many") as channel:
+        channel.send(b"x" * 200)
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(channel.send_async(b"y" * 200))
+        loop.run_until_complete(asyncio.sleep(0.05))
+        loop.close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        with Channel.open(unique_name) as other:
+            other.send(b"z", DEADLINE)
+        channel.send(b"same end", DEADLINE)
+        del task, loop
+        gc.collect()  # it gives nothing back twice
+        channel.send(b"later", 0)
+        assert channel.recv_many() == [b"x" * 200, b"z", b"same end", b"later"]
+
+
 def test_a_sleeping_task_notices_a_killed_receiver(
     unique_name: str, start_peer: Callable[..., Any]
 ) -> None:

@@ -6,6 +6,7 @@ import gc
 import pickle
 import struct
 import sys
+from typing import Any
 
 import pytest
 from helpers.channels import CAPACITY
@@ -75,17 +76,22 @@ def test_a_view_in_use_keeps_its_message(pair: tuple[Channel, Channel]) -> None:
     assert receiver.recv(0) == b"next"
 
 
+def _fail_while_in_use(view: memoryview, kept: list[Any]) -> None:
+    kept += [pickle.PickleBuffer(view), view]
+    raise ZeroDivisionError
+
+
 def test_the_exception_on_its_way_passes_a_view_in_use(
     pair: tuple[Channel, Channel],
 ) -> None:
     """And the message is still there."""
     sender, receiver = pair
     sender.send(b"precious")
+    kept: list[Any] = []
     with pytest.raises(ZeroDivisionError), receiver.peek() as view:
-        user = pickle.PickleBuffer(view)
-        _fail_at(view, b"precious")
-    user.release()
-    view.release()
+        _fail_while_in_use(view, kept)
+    for user in kept:
+        user.release()
     assert receiver.recv(0) == b"precious"
 
 

@@ -102,3 +102,49 @@ def test_changes_told_in_c_wake_python(dev: Dev, built: dict[str, Path]) -> None
     done = dev.run("python", "-c", CHANGES, f"Z:{built['c-layouts-3']}", name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[True] 1 from C", "False False"]
+
+
+TWO_FILES = {
+    "one.c": """
+#include <stdio.h>
+#include "winipc.h"
+int other(winipc_lock *lock, uint64_t *me);
+int main(void)
+{
+    static winipc_lock_word word;
+    winipc_lock lock;
+    uint64_t me;
+    int taken, again;
+    winipc_lock_attach(&lock, &word, NULL);
+    taken = winipc_lock_acquire(&lock, 0);
+    again = other(&lock, &me);
+    printf("%d %d %d\\n", taken, again, me == winipc_lock_os_me());
+    return 0;
+}
+""",
+    "two.c": """
+#include "winipc.h"
+int other(winipc_lock *lock, uint64_t *me);
+int other(winipc_lock *lock, uint64_t *me)
+{
+    *me = winipc_lock_os_me();
+    return winipc_lock_acquire(lock, 0);
+}
+""",
+}
+
+
+def test_a_thread_is_one_owner_in_all_files_of_a_program(
+    dev: Dev, tmp_path: Path
+) -> None:
+    """What one file locks, a function of another file locks once more."""
+    for name, text in TWO_FILES.items():
+        (tmp_path / name).write_text(text)
+    program = tmp_path / "two.exe"
+    sources = [tmp_path / name for name in TWO_FILES]
+    command = [MINGW + "gcc", *FLAGS, *sources, "-o", program, *LIBRARIES]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    script = "import subprocess, sys; subprocess.run(sys.argv[1:], check=True)"
+    ran = dev.run("python", "-c", script, f"Z:{program}")
+    assert ran.stdout.split() == ["0", "0", "1"], ran.stderr

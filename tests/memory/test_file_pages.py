@@ -10,7 +10,7 @@ import pytest
 from helpers.linux_file import LinuxFile
 from helpers.slow_page import PAGE, runs_beside
 
-from winipc import Atomic, GlobalMemory, SharedLock, SharedMapping, Snapshot
+from winipc import Atomic, Channel, GlobalMemory, SharedLock, SharedMapping, Snapshot
 
 AT = 2 * PAGE
 
@@ -79,6 +79,19 @@ def test_threads_run_while_the_page_of_a_snapshot_comes_in(
         part.release()
 
 
+def test_threads_run_while_the_page_of_a_message_comes_in(
+    mapping: SharedMapping,
+) -> None:
+    """Of one that is sent from a file, and of one that is received into it."""
+    with memoryview(mapping)[AT : AT + 8] as part, Channel.create(None, 256) as channel:
+        for send in (channel.send, lambda data: channel.send_many([b"1", data])):
+            assert runs_beside(mapping.address + AT, lambda send=send: send(part))  # type: ignore[misc]
+        assert channel.recv_many() == [b"1"]
+        channel.send(b"12345678")
+        assert runs_beside(mapping.address + AT, lambda: channel.recv_into(part))
+        assert channel.recv(0) == b"12345678"
+
+
 def test_threads_run_while_the_page_of_a_lock_comes_in(mapping: SharedMapping) -> None:
     """Of a lock that is free, and of one that is given back."""
     with SharedLock(mapping, AT) as lock:
@@ -92,6 +105,17 @@ def test_threads_run_while_the_page_of_a_lock_comes_in(mapping: SharedMapping) -
 # ------------------------------------------------------------- the other side
 
 
+def channel_send(data: memoryview) -> None:
+    with Channel.create(None, 256) as channel:
+        channel.send(data)
+
+
+def channel_recv_into(buffer: memoryview) -> None:
+    with Channel.create(None, 256) as channel:
+        channel.send(b"12345678")
+        channel.recv_into(buffer)
+
+
 OTHER_SIDES: dict[str, Callable[[Any], object]] = {
     "write of a strided view": lambda view: GlobalMemory(50).write(view[100:200:2]),
     "find of a strided view": lambda view: GlobalMemory(50).find(view[100:200:2]),
@@ -99,6 +123,8 @@ OTHER_SIDES: dict[str, Callable[[Any], object]] = {
         slice(None, None, 2), view[100:150]
     ),
     "Snapshot.write": lambda view: Snapshot.over(bytearray(64), 8).write(view[100:108]),
+    "Channel.send": lambda view: channel_send(view[100:108]),
+    "Channel.recv_into": lambda view: channel_recv_into(view[100:108]),
     "Snapshot.read_into": lambda view: Snapshot.over(bytearray(64), 8).read_into(
         view[100:108]
     ),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable
-from functools import partial
 
 from winipc import _core
 
@@ -97,7 +96,11 @@ def begin_wait(
 
 
 async def wait_handle(
-    handle: int, timeout: float | None = None, *, name: str | None = None
+    handle: int,
+    timeout: float | None = None,
+    *,
+    name: str | None = None,
+    abandoned: Callable[[], object] | None = None,
 ) -> bool:
     """Await a handle's signal; False when `timeout` (seconds) ran out.
 
@@ -108,8 +111,8 @@ async def wait_handle(
     caller keeps the handle open until this returns or raises, and not longer.
 
     Works on every asyncio loop, and on one that is closed in the middle: what is
-    taken for it later is given back. The errors are those of `begin_wait`, and
-    OSError when the wait itself fails.
+    taken for it later is given back, and `abandoned` is called. The errors are
+    those of `begin_wait`, and OSError when the wait itself fails.
 
     Win32: WaitForMultipleObjects
     """
@@ -133,11 +136,21 @@ async def wait_handle(
         if wait.cancel():
             finish(False)
 
-    notify = partial(loop.call_soon_threadsafe, finish, True)
+    def notify() -> None:
+        try:
+            loop.call_soon_threadsafe(finish, True)
+        except RuntimeError:  # it is closed
+            held.pop().give_back()
+            if abandoned is not None:
+                abandoned()
+
     wait = begin_wait(handle, notify, name=name)
+    held = [wait]  # empty in the end, as notify and it refer to each other
     timer = None if timeout is None else loop.call_later(timeout, expire)
     try:
         taken = await future
+        wait.check()
+        return taken
     except BaseException:
         if not wait.cancel():
             wait.give_back()
@@ -145,5 +158,4 @@ async def wait_handle(
     finally:
         if timer is not None:
             timer.cancel()
-    wait.check()
-    return taken
+        held.clear()
