@@ -187,13 +187,12 @@ class Snapshot:
     def _create(
         cls,
         buffer: Buffer,
-        /,
-        *,
         size: int,
         sequence: int,
         wide: bool,
         data: int,
         stride: int,
+        /,
     ) -> Self: ...
     @property
     def sequence(self) -> int: ...

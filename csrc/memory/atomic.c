@@ -9,9 +9,8 @@
  *
  * It owns a buffer of the memory, which keeps that in place, and has checked
  * range and alignment once. Any thread of any process may use the number: the
- * GIL protects nothing, and each operation is one interlocked instruction. The
- * GIL is kept, since giving it up costs far more, except for memory of a file,
- * whose page may take its time to come in. */
+ * GIL protects nothing. It is kept, since giving it up costs far more, except
+ * for memory of a file, whose page may take its time to come in. */
 #include "atomic.h"
 
 #include "base/bytes.h"
@@ -37,64 +36,26 @@ atomic_operands(atomic_op op)
 
 /* -------------------------------------------------------------- operation */
 
-#define ATOMIC_RUN(bits)                                                      \
-    switch (op) {                                                             \
-    case ATOMIC_LOAD:                                                         \
-        return wi_atomic_load##bits(at);                                      \
-    case ATOMIC_STORE:                                                        \
-    case ATOMIC_EXCHANGE:                                                     \
-        return wi_atomic_exchange##bits(at, (uint##bits##_t)a);               \
-    case ATOMIC_COMPARE_EXCHANGE:                                             \
-        return wi_atomic_compare_exchange##bits(at, (uint##bits##_t)a,        \
-                                                (uint##bits##_t)b);           \
-    case ATOMIC_ADD:                                                          \
-        return wi_atomic_add##bits(at, (uint##bits##_t)a);                    \
-    case ATOMIC_AND:                                                          \
-        return wi_atomic_and##bits(at, (uint##bits##_t)a);                    \
-    case ATOMIC_OR:                                                           \
-        return wi_atomic_or##bits(at, (uint##bits##_t)a);                     \
-    case ATOMIC_XOR:                                                          \
-        return wi_atomic_xor##bits(at, (uint##bits##_t)a);                    \
-    }                                                                         \
-    return 0;
-
-static uint64_t
-atomic_run8(atomic_op op, void *at, uint64_t a, uint64_t b)
+WI_INLINE uint64_t
+atomic_run(atomic_op op, void *at, unsigned width, uint64_t a, uint64_t b)
 {
-    ATOMIC_RUN(8)
-}
-
-static uint64_t
-atomic_run16(atomic_op op, void *at, uint64_t a, uint64_t b)
-{
-    ATOMIC_RUN(16)
-}
-
-static uint64_t
-atomic_run32(atomic_op op, void *at, uint64_t a, uint64_t b)
-{
-    ATOMIC_RUN(32)
-}
-
-static uint64_t
-atomic_run64(atomic_op op, void *at, uint64_t a, uint64_t b)
-{
-    ATOMIC_RUN(64)
-}
-
-static uint64_t
-atomic_run(atomic_op op, void *at, unsigned width, const uint64_t *operands)
-{
-    switch (width) {
-    case 1:
-        return atomic_run8(op, at, operands[0], operands[1]);
-    case 2:
-        return atomic_run16(op, at, operands[0], operands[1]);
-    case 4:
-        return atomic_run32(op, at, operands[0], operands[1]);
-    default:
-        return atomic_run64(op, at, operands[0], operands[1]);
+    if (op == ATOMIC_COMPARE_EXCHANGE) {
+        return wi_atomic_swap(at, width, a, b);
     }
+    uint64_t before = wi_atomic_load(at, width);
+    while (op != ATOMIC_LOAD) {
+        uint64_t after = op == ATOMIC_ADD   ? before + a
+                         : op == ATOMIC_AND ? before & a
+                         : op == ATOMIC_OR  ? before | a
+                         : op == ATOMIC_XOR ? before ^ a
+                                            : a;
+        uint64_t seen = wi_atomic_swap(at, width, before, after);
+        if (seen == before) {
+            break;
+        }
+        before = seen;
+    }
+    return before;
 }
 
 /* ----------------------------------------------------------------- number */
@@ -120,7 +81,8 @@ static void
 atomic_work_now(void *arg)
 {
     atomic_work *work = arg;
-    work->before = atomic_run(work->op, work->at, work->size, work->operands);
+    work->before = atomic_run(work->op, work->at, work->size,
+                              work->operands[0], work->operands[1]);
 }
 
 WI_INLINE PyObject *
@@ -321,31 +283,20 @@ atomic_get_readonly(PyObject *self, void *Py_UNUSED(closure))
 
 /* X(method, constant, arguments, documentation) */
 #define ATOMIC_OPERATIONS(X)                                                  \
-    X(load, ATOMIC_LOAD, "",                                                  \
-      "The number, read in one piece.\n\n"                                    \
-      "Win32: a plain read with a barrier.")                                  \
+    X(load, ATOMIC_LOAD, "", "The number, read in one piece.")                \
     X(store, ATOMIC_STORE, "value, ",                                         \
-      "Write a number in one piece; a full barrier.\n\n"                      \
-      "Win32: InterlockedExchange.")                                          \
+      "Write a number in one piece; a full barrier.")                         \
     X(exchange, ATOMIC_EXCHANGE, "value, ",                                   \
-      "Write a number and return the one before.\n\n"                         \
-      "Win32: InterlockedExchange.")                                          \
+      "Write a number and return the one before.")                            \
     X(compare_exchange, ATOMIC_COMPARE_EXCHANGE, "expected, desired, ",       \
       "Write `desired` if the number is `expected`; return what it was.\n\n"  \
-      "The write took place when the result equals `expected`.\n\n"           \
-      "Win32: InterlockedCompareExchange.")                                   \
+      "The write took place when the result equals `expected`.")              \
     X(add, ATOMIC_ADD, "value, ",                                             \
-      "Add, and return the number before. The sum wraps around.\n\n"          \
-      "Win32: InterlockedExchangeAdd.")                                       \
-    X(and_, ATOMIC_AND, "value, ",                                            \
-      "Bitwise and; return the number before.\n\n"                            \
-      "Win32: InterlockedAnd.")                                               \
-    X(or_, ATOMIC_OR, "value, ",                                              \
-      "Bitwise or; return the number before.\n\n"                             \
-      "Win32: InterlockedOr.")                                                \
+      "Add, and return the number before. The sum wraps around.")             \
+    X(and_, ATOMIC_AND, "value, ", "Bitwise and; return the number before.")  \
+    X(or_, ATOMIC_OR, "value, ", "Bitwise or; return the number before.")     \
     X(xor, ATOMIC_XOR, "value, ",                                             \
-      "Bitwise exclusive or; return the number before.\n\n"                   \
-      "Win32: InterlockedXor.")
+      "Bitwise exclusive or; return the number before.")
 
 #define ATOMIC_METHOD(method, constant, arguments, doc)                       \
     static PyObject *atomic_method_##method(                                  \
@@ -396,7 +347,7 @@ PyDoc_STRVAR(
     "barriers, and load() acquires; any thread of any process may use the\n"
     "number at the same time.\n\n"
     "Raises ValueError for a misaligned or outlying offset.\n\n"
-    "Win32: InterlockedExchangeAdd, InterlockedCompareExchange, ...");
+    "Win32: InterlockedCompareExchange.");
 
 static PyType_Slot atomic_slots[] = {
     {Py_tp_doc, (void *)atomic_doc},   {Py_tp_new, atomic_new},

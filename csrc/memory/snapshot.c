@@ -30,16 +30,6 @@
 
 #include "base/bytes.h"
 
-#if defined(_MSC_VER) && !defined(__clang__)
-/* On x86 and x64 the processor keeps the order and only the compiler has to
- * be told; on ARM64 this is a barrier. */
-#define SNAPSHOT_ACQUIRE() WI_ATOMIC_FENCE()
-#define SNAPSHOT_RELEASE() WI_ATOMIC_FENCE()
-#else
-#define SNAPSHOT_ACQUIRE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define SNAPSHOT_RELEASE() __atomic_thread_fence(__ATOMIC_RELEASE)
-#endif
-
 /* The longest copy, and the number of tries, with the GIL held. */
 #define SNAPSHOT_KEEP_GIL 4096
 #define SNAPSHOT_GIL_TRIES 64
@@ -56,7 +46,7 @@ typedef struct {
     Py_ssize_t size;   /* of one record */
     Py_ssize_t stride; /* from the first to the second */
     Py_ssize_t calls;  /* in flight without the GIL */
-    char wide;         /* the sequence has 64 bits, not 32 */
+    unsigned width;    /* bytes of the sequence: 4 or 8 */
     char twice;        /* "double", not "seqlock" */
     char guarded;      /* a file is behind the memory */
 } SnapshotObject;
@@ -66,20 +56,8 @@ typedef struct {
 static uint64_t
 snapshot_sequence(const SnapshotObject *self)
 {
-    return self->wide ? wi_atomic_load64(self->sequence)
-                      : wi_atomic_load32(self->sequence);
-}
-
-static void
-snapshot_set_sequence(SnapshotObject *self, uint64_t value)
-{
-    SNAPSHOT_RELEASE();
-    if (self->wide) {
-        wi_atomic_exchange64(self->sequence, value);
-    }
-    else {
-        wi_atomic_exchange32(self->sequence, (uint32_t)value);
-    }
+    return self->width == 8 ? wi_atomic_load64(self->sequence)
+                            : wi_atomic_load32(self->sequence);
 }
 
 /* One try. TRUE when `to` is a whole record, that of *sequence. */
@@ -96,7 +74,7 @@ snapshot_try(const SnapshotObject *self, char *to, uint64_t *sequence)
         from += self->stride;
     }
     memcpy(to, from, (size_t)self->size);
-    SNAPSHOT_ACQUIRE();
+    WI_ACQUIRE();
     return snapshot_sequence(self) == before;
 }
 
@@ -108,19 +86,14 @@ snapshot_put(SnapshotObject *self, const char *from)
     uint64_t before = snapshot_sequence(self);
     char *to = self->data;
     if (self->twice) {
-        /* The last number is out before the record that it replaced goes. */
-        SNAPSHOT_RELEASE();
         to += before & 1 ? 0 : self->stride;
-        memcpy(to, from, (size_t)self->size);
-        snapshot_set_sequence(self, before + 1);
-        return;
     }
-    if (!(before & 1)) {
-        snapshot_set_sequence(self, ++before);
+    else if (!(before & 1)) {
+        wi_atomic_swap(self->sequence, self->width, before, before + 1);
+        before++;
     }
-    SNAPSHOT_RELEASE();
     memcpy(to, from, (size_t)self->size);
-    snapshot_set_sequence(self, before + 1);
+    wi_atomic_swap(self->sequence, self->width, before, before + 1);
 }
 
 /* -------------------------------------------------------------------- work */
@@ -219,12 +192,6 @@ snapshot_check_writable(SnapshotObject *self)
 
 /* ------------------------------------------------------------------ create */
 
-PyDoc_STRVAR(snapshot_create_doc,
-             "_create($type, buffer, /, *, size, sequence, wide, data,"
-             " stride)\n--\n\n"
-             "What Snapshot() calls; stride 0 is a seqlock.\n\n"
-             "Win32: none.");
-
 /* Whether [offset, offset + size) lies in length bytes. */
 static BOOL
 snapshot_fits(Py_ssize_t offset, Py_ssize_t size, Py_ssize_t length)
@@ -238,7 +205,7 @@ snapshot_layout_fault(const SnapshotObject *self, Py_ssize_t sequence,
                       Py_ssize_t data)
 {
     const Py_ssize_t length = self->view.len;
-    const Py_ssize_t width = self->wide ? 8 : 4;
+    const Py_ssize_t width = (Py_ssize_t)self->width;
     if (self->size <= 0) {
         return "size must be 1 or more";
     }
@@ -267,16 +234,13 @@ snapshot_layout_fault(const SnapshotObject *self, Py_ssize_t sequence,
 }
 
 static PyObject *
-snapshot_create(PyObject *cls, PyObject *args, PyObject *kwargs)
+snapshot_create(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {"",     "size",   "sequence", "wide",
-                               "data", "stride", NULL};
     PyObject *buffer;
     Py_ssize_t size, sequence, data, stride;
     int wide;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$nnpnn:_create", keywords,
-                                     &buffer, &size, &sequence, &wide, &data,
-                                     &stride)) {
+    if (!PyArg_ParseTuple(args, "Onnpnn:_create", &buffer, &size, &sequence,
+                          &wide, &data, &stride)) {
         return NULL;
     }
     SnapshotObject *self = wi_alloc((PyTypeObject *)cls);
@@ -294,7 +258,7 @@ snapshot_create(PyObject *cls, PyObject *args, PyObject *kwargs)
     }
     self->size = size;
     self->stride = stride;
-    self->wide = (char)wide;
+    self->width = wide ? 8 : 4;
     self->twice = stride != 0;
     const char *fault = snapshot_layout_fault(self, sequence, data);
     if (fault != NULL) {
@@ -567,7 +531,9 @@ static PyMemberDef snapshot_members[] = {
 /* -------------------------------------------------------------------- type */
 
 static PyMethodDef snapshot_methods[] = {
-    {"_create", WI_WORDS(snapshot_create) | METH_CLASS, snapshot_create_doc},
+    {"_create", snapshot_create, METH_VARARGS | METH_CLASS,
+     "_create($type, buffer, size, sequence, wide, data, stride, /)\n--\n\n"
+     "Win32: none."},
     {"read", WI_FAST(snapshot_read), snapshot_read_doc},
     {"read_into", WI_FAST(snapshot_read_into), snapshot_read_into_doc},
     {"write", snapshot_write, METH_O, snapshot_write_doc},

@@ -1,4 +1,4 @@
-"""Interlocked operations on shared memory: one instruction, no lock.
+"""Interlocked operations on shared memory: one step, no lock.
 
 Several processes may count, flag and hand over numbers in a `SharedSection`, a
 `SharedMapping` or any other writable buffer at the same time. No change is lost,

@@ -71,14 +71,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         Raises:
             ValueError: It does not fit, or `offset` is not aligned.
         """
-        return cls._create(
-            memory,
-            size=size,
-            sequence=offset,
-            wide=True,
-            data=offset + _HEADER,
-            stride=_stride(size) if _is_double(kind) else 0,
-        )
+        stride = _stride(size) if _is_double(kind) else 0
+        return cls._create(memory, size, offset, True, offset + _HEADER, stride)
 
     @classmethod
     def foreign(
@@ -109,14 +103,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             raise ValueError(f"sequence_size must be 4 or 8, not {sequence_size!r}")
         if second is not None and second <= data:
             raise ValueError("the second record must come after the first")
-        return cls._create(
-            memory,
-            size=size,
-            sequence=sequence,
-            wide=sequence_size == 8,
-            data=data,
-            stride=0 if second is None else second - data,
-        )
+        stride = 0 if second is None else second - data
+        return cls._create(memory, size, sequence, sequence_size == 8, data, stride)
 
     def unpack(self, format: str, timeout: float | None = 1.0) -> tuple[Any, ...]:
         """`struct.unpack` of one whole record; the rest is that of `read`."""
