@@ -647,7 +647,7 @@ class Scan:
         protections: SupportsIndex,
         specs: Sequence[tuple[Any, ...]],
         match: Callable[[int, Any], Any] | None,
-        keys: Sequence[Any],
+        keys: tuple[Any, ...],
         progress: Callable[[int, int], object] | None,
         limit: SupportsIndex,
         /,
@@ -660,7 +660,6 @@ class Scan:
     def cancelled(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
-    def next_batch(self) -> list[Any]: ...
     def cancel(self) -> None: ...
     def close(self) -> None: ...
     def __iter__(self) -> Self: ...
@@ -676,7 +675,7 @@ class CandidateSet:
         process: RemoteProcess,
         ranges: bytes,
         protections: SupportsIndex,
-        spec: tuple[Any, ...],
+        specs: Sequence[tuple[Any, ...]],
         type: int,
         step: SupportsIndex,
         progress: Callable[[int, int], object] | None,
@@ -709,7 +708,6 @@ class CandidateSet:
     ) -> tuple[int, int, bytes, bytes] | None: ...
     def close(self) -> None: ...
     def __len__(self) -> int: ...
-    def __contains__(self, address: object, /) -> bool: ...
 
 # ------------------------------------------------------------- system/catalog.c
 

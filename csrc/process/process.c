@@ -220,16 +220,21 @@ wi_process_size(PyObject *value, Py_ssize_t *size)
 
 /* Read what there is to read, and give it as the caller wishes: after a read
  * of the whole has failed, or when a mask is wanted. data is what holds
- * buffer, and is borrowed. */
+ * buffer, and is borrowed; so is the file whose memory buffer is, or NULL. */
 static PyObject *
 process_read_part(wi_process *self, uintptr_t address, PyObject *data,
-                  char *buffer, Py_ssize_t size, int partial)
+                  PyObject *file, char *buffer, Py_ssize_t size, int partial)
 {
+    char *into = buffer;
     size_t pages = wi_page_count(address, (size_t)size), got;
     DWORD err;
     PyObject *result = NULL;
     wi_state *state = wi_state_of(Py_TYPE((PyObject *)self));
     PyObject *mask = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)pages);
+    if (file != NULL && (into = PyMem_Malloc((size_t)size + 1)) == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
     if (state == NULL || mask == NULL ||
         wi_check_open(self, self->handle) < 0) {
         goto done;
@@ -237,8 +242,8 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
     unsigned char *marks = (unsigned char *)PyBytes_AsString(mask);
     wi_target target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
-    got = wi_remote_read_mask(&target, address, buffer, (size_t)size, marks,
-                              &err);
+    got =
+        wi_remote_read_mask(&target, address, into, (size_t)size, marks, &err);
     Py_END_ALLOW_THREADS
     BOOL missing = got == 0 && size > 0;
     BOOL denied = missing && err == ERROR_ACCESS_DENIED;
@@ -250,6 +255,9 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
     }
     if (missing && !(self->access & PROCESS_VM_READ)) {
         process_raise_rights(self, "ReadProcessMemory", PROCESS_VM_READ);
+        goto done;
+    }
+    if (file != NULL && wi_bytes_copy(file, buffer, into, size) < 0) {
         goto done;
     }
     if (got == (size_t)size && !partial) {
@@ -265,6 +273,9 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
             address, size, "partial", result);
     }
 done:
+    if (into != buffer) {
+        PyMem_Free(into);
+    }
     Py_XDECREF(mask);
     return result;
 }
@@ -354,7 +365,7 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return data;
     }
     PyObject *result =
-        process_read_part(self, address, data, buffer, size, partial);
+        process_read_part(self, address, data, NULL, buffer, size, partial);
     Py_DECREF(data);
     return result;
 }
@@ -388,13 +399,16 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    if (!partial &&
+    /* What comes from the kernel is an error where a page of a file fails; what
+     * is copied or zeroed here goes through its guard. */
+    PyObject *file = wi_bytes_guarded_source(given[1]);
+    if (!partial && (file == NULL || self->cache == NULL) &&
         wi_process_read_raw(self, address, view.buf, (size_t)view.len) == 0) {
         result = PyLong_FromSsize_t(view.len);
         goto done;
     }
-    result = process_read_part(self, address, given[1], view.buf, view.len,
-                               partial);
+    result = process_read_part(self, address, given[1], file, view.buf,
+                               view.len, partial);
     if (result == given[1]) {
         Py_DECREF(result);
         result = PyLong_FromSsize_t(view.len);
@@ -441,30 +455,29 @@ process_write_failed(wi_process *self, DWORD err, const char *api,
 }
 
 static PyObject *
-process_verify(wi_process *self, uintptr_t address, const Py_buffer *data)
+process_verify(wi_process *self, uintptr_t address, const wi_source *data)
 {
-    char *back = PyMem_Malloc((size_t)data->len + 1);
+    char *back = PyMem_Malloc((size_t)data->size + 1);
     if (back == NULL) {
         return PyErr_NoMemory();
     }
     PyObject *result = NULL;
-    DWORD err = wi_process_read_raw(self, address, back, (size_t)data->len);
+    DWORD err = wi_process_read_raw(self, address, back, (size_t)data->size);
     if (err) {
         process_write_failed(self, err, "ReadProcessMemory", address,
-                             data->len, (size_t)data->len);
+                             data->size, (size_t)data->size);
         goto done;
     }
-    const char *wanted = data->buf;
     Py_ssize_t same = 0;
-    while (same < data->len && back[same] == wanted[same]) {
+    while (same < data->size && back[same] == data->bytes[same]) {
         same++;
     }
-    if (same < data->len) {
+    if (same < data->size) {
         process_write_failed(self, ERROR_WRITE_FAULT, "WriteProcessMemory",
-                             address, data->len, (size_t)same);
+                             address, data->size, (size_t)same);
         goto done;
     }
-    result = PyLong_FromSsize_t(data->len);
+    result = PyLong_FromSsize_t(data->size);
 done:
     PyMem_Free(back);
     return result;
@@ -498,7 +511,7 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     wi_process *self = (wi_process *)op;
     PyObject *given[3];
     PyObject *result = NULL;
-    Py_buffer data;
+    wi_source data;
     uintptr_t address;
     size_t written;
     DWORD err;
@@ -506,23 +519,24 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_fast_args("write", names, 2, args, nargs, kwnames, given) < 0 ||
         !wi_address_converter(given[0], &address) ||
         (given[2] != NULL && (verify = PyObject_IsTrue(given[2])) < 0) ||
-        PyObject_GetBuffer(given[1], &data, PyBUF_SIMPLE) < 0) {
+        wi_source_take(&data, given[1],
+                       verify ? WI_COPY_OF_FILE : WI_NO_COPY) < 0) {
         return NULL;
     }
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    err =
-        process_write_raw(self, address, data.buf, (size_t)data.len, &written);
+    err = process_write_raw(self, address, data.bytes, (size_t)data.size,
+                            &written);
     if (err) {
         result = process_write_failed(self, err, "WriteProcessMemory", address,
-                                      data.len, written);
+                                      data.size, written);
         goto done;
     }
     result = verify ? process_verify(self, address, &data)
-                    : PyLong_FromSsize_t(data.len);
+                    : PyLong_FromSsize_t(data.size);
 done:
-    PyBuffer_Release(&data);
+    wi_source_release(&data);
     return result;
 }
 

@@ -332,15 +332,10 @@ candidates_check_open(CandidatesObject *self)
 
 /* -------------------------------------------------------------- first scan */
 
-PyDoc_STRVAR(candidates_create_doc,
-             "_create($type, process, ranges, protections, spec, type, step,\n"
-             "        progress, /)\n--\n\n"
-             "The candidates that a scan for one pattern finds.");
-
 static PyObject *
 candidates_create(PyObject *cls, PyObject *args)
 {
-    PyObject *process, *spec, *progress, *specs = NULL;
+    PyObject *process, *specs, *progress;
     const char *ranges;
     Py_ssize_t size;
     DWORD protections, step;
@@ -352,7 +347,7 @@ candidates_create(PyObject *cls, PyObject *args)
     memset(&scan, 0, sizeof(scan));
     if (state == NULL ||
         !PyArg_ParseTuple(args, "Oy#O&OiO&O:_create", &process, &ranges, &size,
-                          wi_u32_converter, &protections, &spec, &type,
+                          wi_u32_converter, &protections, &specs, &type,
                           wi_u32_converter, &step, &progress)) {
         return NULL;
     }
@@ -370,8 +365,7 @@ candidates_create(PyObject *cls, PyObject *args)
     self->kind.step = step;
     self->kind.slots = WINDOW / step;
     scan.progress = progress;
-    specs = PyTuple_Pack(1, spec);
-    if (specs == NULL || wi_scan_compile(&scan, specs) < 0) {
+    if (wi_scan_compile(&scan, specs) < 0) {
         goto done;
     }
     if (scan_set_longest(scan.set) != self->kind.width) {
@@ -408,7 +402,6 @@ candidates_create(PyObject *cls, PyObject *args)
     }
 done:
     free(builder);
-    Py_XDECREF(specs);
     wi_scan_clear(&scan);
     if (result < 0) {
         Py_CLEAR(self);
@@ -432,9 +425,9 @@ typedef struct {
     uint64_t lost;
     DWORD err; /* the target is gone, or may not be read */
     int no_memory;
-    candidate_builder *builder;
-    uint8_t *read; /* READ_MOST, and a window with a value over its end */
-    uint8_t *now;  /* values of one block, side by side */
+    candidate_builder builder;
+    uint8_t read[READ_MOST + WINDOW + WIDEST]; /* a value over its end */
+    uint8_t now[(size_t)WINDOW * WIDEST];      /* of one block, side by side */
     uint16_t places[WINDOW];
     uint64_t keep[WINDOW / 64];
     unsigned char pages[(READ_MOST + WINDOW) / 4096 + 2]; /* of one group */
@@ -539,13 +532,13 @@ rescan_block(candidate_rescan *rescan, candidate_block *block,
     for (size_t w = 0; w < (n + 63) / 64; w++) {
         for (uint64_t word = rescan->keep[w]; word != 0; word &= word - 1) {
             size_t i = w * 64 + scan_lowest_bit(word);
-            builder_add(rescan->builder,
+            builder_add(&rescan->builder,
                         block_address(block, kind, rescan->places[i]),
                         now + i * kind->width);
         }
     }
-    builder_flush(rescan->builder);
-    rescan->no_memory |= rescan->builder->failed;
+    builder_flush(&rescan->builder);
+    rescan->no_memory |= rescan->builder.failed;
 }
 
 /* Mark the pages that a block has values in; page 0 is that of `start`. */
@@ -652,12 +645,6 @@ rescan_group(candidate_rescan *rescan)
     }
 }
 
-PyDoc_STRVAR(
-    candidates_rescan_doc,
-    "_rescan($self, change, low, high, progress, /)\n--\n\n"
-    "Keep the candidates that changed like this; None, or False when\n"
-    "progress ended it and nothing was changed.");
-
 static PyObject *
 candidates_rescan(PyObject *op, PyObject *args)
 {
@@ -696,16 +683,8 @@ candidates_rescan(PyObject *op, PyObject *args)
     rescan->change = (scan_change)change;
     memcpy(&rescan->low, low, sizeof(rescan->low));
     memcpy(&rescan->high, high, sizeof(rescan->high));
-    rescan->builder = calloc(1, sizeof(*rescan->builder));
-    rescan->read = malloc(READ_MOST + WINDOW + WIDEST);
-    rescan->now = malloc((size_t)WINDOW * WIDEST);
-    if (rescan->builder == NULL || rescan->read == NULL ||
-        rescan->now == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    rescan->builder->kind = &self->kind;
-    rescan->builder->list = &rescan->to;
+    rescan->builder.kind = &self->kind;
+    rescan->builder.list = &rescan->to;
     wi_process *owner = (wi_process *)self->process;
     while (rescan->next < self->list.count) {
         if (wi_check_open(owner, owner->handle) < 0) {
@@ -745,9 +724,6 @@ candidates_rescan(PyObject *op, PyObject *args)
 done:
     if (rescan != NULL) {
         list_clear(&rescan->to);
-        free(rescan->builder);
-        free(rescan->read);
-        free(rescan->now);
         free(rescan);
     }
     self->busy = 0;
@@ -755,12 +731,6 @@ done:
 }
 
 /* ----------------------------------------------------------------- access */
-
-PyDoc_STRVAR(candidates_take_doc,
-             "_take($self, block, version, /)\n--\n\n"
-             "(base, step, places, values) of one block: a candidate is at\n"
-             "base + place * step. None after the last block; RuntimeError\n"
-             "when the version is another.");
 
 static PyObject *
 candidates_take(PyObject *op, PyObject *args)
@@ -804,51 +774,6 @@ candidates_length(PyObject *op)
     return (Py_ssize_t)((CandidatesObject *)op)->list.candidates;
 }
 
-static int
-candidates_contains(PyObject *op, PyObject *item)
-{
-    CandidatesObject *self = (CandidatesObject *)op;
-    const candidate_kind *kind = &self->kind;
-    if (!PyLong_Check(item)) {
-        return 0;
-    }
-    uintptr_t address;
-    if (!wi_address_converter(item, &address)) {
-        PyErr_Clear();
-        return 0;
-    }
-    const uintptr_t base = address & ~(uintptr_t)(WINDOW - 1);
-    if (address % kind->step != 0) {
-        return 0;
-    }
-    const size_t place = (size_t)(address - base) / kind->step;
-    size_t low = 0, high = self->list.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (self->list.blocks[middle]->base < base) {
-            low = middle + 1;
-        }
-        else {
-            high = middle;
-        }
-    }
-    if (low == self->list.count || self->list.blocks[low]->base != base) {
-        return 0;
-    }
-    const candidate_block *block = self->list.blocks[low];
-    if (block->is_bitmap) {
-        return block->data[place / 8] >> (place % 8) & 1;
-    }
-    for (size_t i = 0; i < block->count; i++) {
-        uint16_t other;
-        memcpy(&other, block->data + i * sizeof(other), sizeof(other));
-        if (other == place) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 PyDoc_STRVAR(candidates_close_doc,
              "close($self, /)\n--\n\n"
              "Forget the candidates and let go of the process; more calls do\n"
@@ -870,9 +795,15 @@ candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
 
 static PyMethodDef candidates_methods[] = {
     {"_create", candidates_create, METH_VARARGS | METH_CLASS,
-     candidates_create_doc},
-    {"_rescan", candidates_rescan, METH_VARARGS, candidates_rescan_doc},
-    {"_take", candidates_take, METH_VARARGS, candidates_take_doc},
+     PyDoc_STR("_create($type, process, ranges, protections, specs, type,\n"
+               "        step, progress, /)\n--\n\n"
+               "What a scan for one pattern finds.")},
+    {"_rescan", candidates_rescan, METH_VARARGS,
+     PyDoc_STR("_rescan($self, change, low, high, progress, /)\n--\n\n"
+               "None, or False when progress ended it.")},
+    {"_take", candidates_take, METH_VARARGS,
+     PyDoc_STR("_take($self, block, version, /)\n--\n\n"
+               "(base, step, places, values), or None after the last block.")},
     {"close", candidates_close, METH_NOARGS, candidates_close_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -913,7 +844,6 @@ static PyType_Slot candidates_slots[] = {
     {Py_tp_getset, candidates_getset},
     {Py_tp_members, candidates_members},
     {Py_sq_length, candidates_length},
-    {Py_sq_contains, candidates_contains},
     {0, NULL},
 };
 

@@ -4,8 +4,7 @@
  *         for offset in scan:
  *             print(offset, scan.scanned)
  *     scan = Scan._open(process, pack("QQ", start, end), 0, specs, ...)
- *     while batch := scan.next_batch():
- *         addresses += batch
+ *     addresses = list(scan)
  *
  * Owner: a Scan owns its memory and a reference to its buffer or process; it
  * pins the process only while a slice runs, so that the process can be closed
@@ -13,6 +12,8 @@
  * released while it searches, in slices, between which it lets signals in,
  * reports progress and hands out matches. */
 #include "scan.h"
+
+#include "base/bytes.h"
 
 #define BATCH 4096
 
@@ -74,6 +75,20 @@ scan_search(wi_scan *scan, wi_scan_take *take, void *context)
     }
 }
 
+typedef struct {
+    wi_scan *scan;
+    wi_scan_take *take;
+    void *context;
+    wi_scan_result result;
+} scan_work;
+
+static void
+scan_run(void *arg)
+{
+    scan_work *work = arg;
+    work->result = scan_search(work->scan, work->take, work->context);
+}
+
 wi_scan_result
 wi_scan_slice(wi_scan *scan, wi_scan_take *take, void *context)
 {
@@ -84,10 +99,18 @@ wi_scan_slice(wi_scan *scan, wi_scan_take *take, void *context)
         }
         scan->reader.target = wi_process_pin(process);
     }
-    wi_scan_result result;
+    scan_work work = {scan, take, context, WI_SCAN_FAILED};
     scan->busy = 1;
     Py_BEGIN_ALLOW_THREADS
-    result = scan_search(scan, take, context);
+    if (scan->file == NULL) {
+        scan_run(&work);
+    }
+    else {
+        const char *data = (const char *)scan->piece.data;
+        /* After a fault the work is not finished: it has failed. */
+        scan->reader.err =
+            wi_guarded(scan_run, &work, data, data + scan->piece.size);
+    }
     Py_END_ALLOW_THREADS
     scan->busy = 0;
     if (process != NULL) {
@@ -96,19 +119,20 @@ wi_scan_slice(wi_scan *scan, wi_scan_take *take, void *context)
     else {
         scan->reader.scanned = scan->next;
     }
-    if (result == WI_SCAN_FAILED) {
-        return result;
+    if (work.result == WI_SCAN_FAILED) {
+        return WI_SCAN_FAILED;
     }
     const uint64_t done = scan->passed + scan->next;
-    switch (wi_scan_progress(scan->progress, done,
-                             result == WI_SCAN_END ? done : scan->total)) {
+    switch (
+        wi_scan_progress(scan->progress, done,
+                         work.result == WI_SCAN_END ? done : scan->total)) {
     case WI_PROGRESS_STOP:
         InterlockedExchange(&scan->cancelled, 1);
         return WI_SCAN_STOPPED;
     case WI_PROGRESS_RAISED:
         return WI_SCAN_RAISED;
     default:
-        return result;
+        return work.result;
     }
 }
 
@@ -152,6 +176,7 @@ wi_scan_clear(wi_scan *scan)
     scan->set = NULL;
     memset(&scan->hits, 0, sizeof(scan->hits));
     scan->process = NULL;
+    scan->file = NULL;
     scan->reader.room = NULL;
     scan->reader.ranges = NULL;
     scan_hits_clear(&hits);
@@ -167,49 +192,35 @@ wi_scan_clear(wi_scan *scan)
 static int
 scan_parse_spec(PyObject *tuple, scan_spec *spec)
 {
+    int type;
+    const char *first, *second;
+    Py_ssize_t first_size, second_size;
+    DWORD alignment;
     memset(spec, 0, sizeof(*spec));
-    if (!PyTuple_Check(tuple)) {
-        PyErr_SetString(PyExc_TypeError, "a pattern must be a tuple");
+    if (!PyArg_ParseTuple(tuple, "iy#z#O&", &type, &first, &first_size,
+                          &second, &second_size, wi_u32_converter,
+                          &alignment)) {
         return -1;
     }
-    if (PyTuple_Size(tuple) == 4) {
-        int type;
-        const char *low, *high;
-        Py_ssize_t low_size, high_size;
-        DWORD alignment;
-        if (!PyArg_ParseTuple(tuple, "iy#y#O&", &type, &low, &low_size, &high,
-                              &high_size, wi_u32_converter, &alignment)) {
-            return -1;
+    spec->alignment = alignment;
+    if (type < 0) {
+        spec->value = (const uint8_t *)first;
+        spec->mask = (const uint8_t *)second;
+        spec->length = (size_t)first_size;
+        if (second == NULL || first_size == second_size) {
+            return 0;
         }
-        if (type < 0 || type >= SCAN_TYPES || low_size != sizeof(spec->low) ||
-            high_size != sizeof(spec->high)) {
-            PyErr_SetString(PyExc_ValueError, "not a range of values");
-            return -1;
-        }
+    }
+    else if (first_size == sizeof(spec->low) &&
+             second_size == sizeof(spec->high)) {
         spec->ranged = 1;
         spec->type = (scan_type)type;
-        memcpy(&spec->low, low, sizeof(spec->low));
-        memcpy(&spec->high, high, sizeof(spec->high));
-        spec->alignment = alignment;
+        memcpy(&spec->low, first, sizeof(spec->low));
+        memcpy(&spec->high, second, sizeof(spec->high));
         return 0;
     }
-    const char *value, *mask;
-    Py_ssize_t value_size, mask_size;
-    DWORD alignment;
-    if (!PyArg_ParseTuple(tuple, "y#z#O&", &value, &value_size, &mask,
-                          &mask_size, wi_u32_converter, &alignment)) {
-        return -1;
-    }
-    if (mask != NULL && mask_size != value_size) {
-        PyErr_SetString(PyExc_ValueError,
-                        "mask and value must be of one length");
-        return -1;
-    }
-    spec->value = (const uint8_t *)value;
-    spec->mask = (const uint8_t *)mask;
-    spec->length = (size_t)value_size;
-    spec->alignment = alignment;
-    return 0;
+    PyErr_SetString(PyExc_ValueError, "the parts of a pattern do not fit");
+    return -1;
 }
 
 int
@@ -328,7 +339,7 @@ typedef struct {
     wi_scan scan;      /* cleared once finished; its progress is owned */
     Py_buffer view;    /* the buffer of a local scan; obj NULL: none */
     PyObject *match;   /* called with (address, key), or NULL: addresses */
-    PyObject *keys;    /* tuple of one key per pattern, or NULL */
+    PyObject *keys;    /* tuple of one key per pattern */
     scan_match *batch; /* matches, not yet handed out from batch_next on */
     size_t batch_count;
     size_t batch_next;
@@ -389,44 +400,7 @@ scan_finalize(PyObject *op)
     WI_END_KEEP_ERROR
 }
 
-/* ------------------------------------------------------------ constructors */
-
-static ScanObject *
-scan_new(PyObject *cls, PyObject *specs, PyObject *match, PyObject *keys,
-         PyObject *progress, uint64_t limit)
-{
-    ScanObject *self = wi_alloc((PyTypeObject *)cls);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->left = limit;
-    self->scan.progress = Py_NewRef(progress);
-    if (match != Py_None) {
-        self->match = Py_NewRef(match);
-        self->keys = PySequence_Tuple(keys);
-        if (self->keys == NULL) {
-            goto failed;
-        }
-    }
-    self->batch = PyMem_Malloc(BATCH * sizeof(*self->batch));
-    if (self->batch == NULL) {
-        PyErr_NoMemory();
-        goto failed;
-    }
-    if (wi_scan_compile(&self->scan, specs) < 0) {
-        goto failed;
-    }
-    if (self->keys != NULL &&
-        (size_t)PyTuple_Size(self->keys) != self->scan.hits.pattern_count) {
-        PyErr_SetString(PyExc_ValueError, "as many keys as patterns");
-        goto failed;
-    }
-    return self;
-
-failed:
-    Py_DECREF(self);
-    return NULL;
-}
+/* ------------------------------------------------------------- constructor */
 
 static int
 scan_open_buffer(ScanObject *self, PyObject *buffer)
@@ -435,18 +409,13 @@ scan_open_buffer(ScanObject *self, PyObject *buffer)
         self->view.obj = NULL;
         return -1;
     }
+    self->scan.file = wi_bytes_guarded_source(buffer);
     self->scan.piece.data = self->view.buf;
     self->scan.piece.size = (size_t)self->view.len;
     self->scan.starts = (size_t)self->view.len;
     self->scan.total = (uint64_t)self->view.len;
     return 0;
 }
-
-PyDoc_STRVAR(scan_open_doc,
-             "_open($type, source, ranges, protections, specs, match, keys,\n"
-             "      progress, limit, /)\n--\n\n"
-             "A scan of a RemoteProcess, or of a bytes-like object if ranges\n"
-             "is None.");
 
 static PyObject *
 scan_open(PyObject *cls, PyObject *args)
@@ -458,20 +427,30 @@ scan_open(PyObject *cls, PyObject *args)
     uint64_t limit;
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "Oz#O&OOOOO&:_open", &source, &ranges, &size,
+        !PyArg_ParseTuple(args, "Oz#O&OOO!OO&:_open", &source, &ranges, &size,
                           wi_u32_converter, &protections, &specs, &match,
-                          &keys, &progress, wi_u64_converter, &limit)) {
+                          &PyTuple_Type, &keys, &progress, wi_u64_converter,
+                          &limit)) {
         return NULL;
     }
-    ScanObject *self = scan_new(cls, specs, match, keys, progress, limit);
+    ScanObject *self = wi_alloc((PyTypeObject *)cls);
     if (self == NULL) {
         return NULL;
     }
-    int opened = ranges == NULL
-                     ? scan_open_buffer(self, source)
-                     : wi_scan_open_process(&self->scan, state, source, ranges,
-                                            size, protections);
-    if (opened < 0) {
+    self->left = limit;
+    self->scan.progress = Py_NewRef(progress);
+    self->match = match == Py_None ? NULL : Py_NewRef(match);
+    self->keys = Py_NewRef(keys);
+    self->batch = PyMem_Malloc(BATCH * sizeof(*self->batch));
+    if (self->batch == NULL) {
+        PyErr_NoMemory();
+        Py_CLEAR(self);
+    }
+    else if (wi_scan_compile(&self->scan, specs) < 0 ||
+             (ranges == NULL
+                  ? scan_open_buffer(self, source)
+                  : wi_scan_open_process(&self->scan, state, source, ranges,
+                                         size, protections)) < 0) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
@@ -496,53 +475,6 @@ scan_take(wi_scan *scan, void *context)
     return n < room;
 }
 
-/* Make the batch hold something; it is empty when the scan is over. */
-static int
-scan_fill(ScanObject *self)
-{
-    for (;;) {
-        /* Each time: the progress function may have let another thread in. */
-        if (self->scan.busy) {
-            PyErr_SetString(PyExc_ValueError,
-                            "the scan is running in another thread");
-            return -1;
-        }
-        if (self->batch_next < self->batch_count || self->finished) {
-            break;
-        }
-        self->batch_count = 0;
-        self->batch_next = 0;
-        switch (wi_scan_slice(&self->scan, scan_take, self)) {
-        case WI_SCAN_MORE:
-        case WI_SCAN_FULL:
-            break;
-        case WI_SCAN_FAILED:
-            self->failed = 1;
-            self->finished = 1;
-            break;
-        case WI_SCAN_END:
-        case WI_SCAN_STOPPED:
-            self->finished = 1;
-            break;
-        case WI_SCAN_RAISED:
-            return -1;
-        }
-    }
-    if (self->batch_next < self->batch_count) {
-        return 0;
-    }
-    if (self->failed) {
-        PyObject *process = Py_NewRef(self->scan.process);
-        self->failed = 0;
-        scan_release(self);
-        wi_scan_raise(process, self->scan.reader.err, self->scan.reader.api);
-        Py_DECREF(process);
-        return -1;
-    }
-    scan_release(self);
-    return 0;
-}
-
 static PyObject *
 scan_make(ScanObject *self)
 {
@@ -560,40 +492,52 @@ scan_make(ScanObject *self)
     return result;
 }
 
+/* Let go of everything, and raise the reader's error if there is one. */
+static void
+scan_end(ScanObject *self)
+{
+    PyObject *process = Py_XNewRef(self->scan.process);
+    PyObject *file = Py_XNewRef(self->scan.file);
+    const int failed = self->failed;
+    self->failed = 0;
+    scan_release(self);
+    if (failed && file != NULL) {
+        wi_bytes_page_error(file, self->scan.reader.err);
+    }
+    else if (failed) {
+        wi_scan_raise(process, self->scan.reader.err, self->scan.reader.api);
+    }
+    Py_XDECREF(process);
+    Py_XDECREF(file);
+}
+
 static PyObject *
 scan_next(PyObject *op)
 {
     ScanObject *self = (ScanObject *)op;
-    if (scan_fill(self) < 0 || self->batch_next >= self->batch_count) {
-        return NULL;
-    }
-    return scan_make(self);
-}
-
-PyDoc_STRVAR(
-    scan_next_batch_doc,
-    "next_batch($self, /)\n--\n\n"
-    "A list of the next matches, as soon as there are any: at most 4096.\n"
-    "An empty list means that the scan is over.\n\n"
-    "Raises what iterating does.\n\n"
-    "Win32: VirtualQueryEx, ReadProcessMemory");
-
-static PyObject *
-scan_next_batch(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    ScanObject *self = (ScanObject *)op;
-    if (scan_fill(self) < 0) {
-        return NULL;
-    }
-    PyObject *list = PyList_New(0);
-    while (list != NULL && self->batch_next < self->batch_count) {
-        PyObject *item = scan_make(self);
-        if (item == NULL || PyList_Append(list, item) < 0) {
-            Py_CLEAR(list);
+    for (;;) {
+        /* Each time: the progress function may have let another thread in. */
+        if (self->scan.busy) {
+            PyErr_SetString(PyExc_ValueError,
+                            "the scan is running in another thread");
+            return NULL;
         }
-        Py_XDECREF(item);
+        if (self->batch_next < self->batch_count) {
+            return scan_make(self);
+        }
+        if (self->finished) {
+            scan_end(self);
+            return NULL;
+        }
+        self->batch_count = 0;
+        self->batch_next = 0;
+        wi_scan_result result = wi_scan_slice(&self->scan, scan_take, self);
+        if (result == WI_SCAN_RAISED) {
+            return NULL;
+        }
+        self->failed |= result == WI_SCAN_FAILED;
+        self->finished |= result != WI_SCAN_MORE && result != WI_SCAN_FULL;
     }
-    return list;
 }
 
 /* ------------------------------------------------------------- other methods */
@@ -641,8 +585,10 @@ scan_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef scan_methods[] = {
-    {"_open", scan_open, METH_VARARGS | METH_CLASS, scan_open_doc},
-    {"next_batch", scan_next_batch, METH_NOARGS, scan_next_batch_doc},
+    {"_open", scan_open, METH_VARARGS | METH_CLASS,
+     PyDoc_STR("_open($type, source, ranges, protections, specs, match,\n"
+               "      keys, progress, limit, /)\n--\n\n"
+               "Of a RemoteProcess, or of a buffer if ranges is None.")},
     {"cancel", scan_cancel, METH_NOARGS, scan_cancel_doc},
     {"close", scan_close, METH_NOARGS, scan_close_doc},
     {NULL, NULL, 0, NULL},

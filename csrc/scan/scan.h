@@ -75,6 +75,7 @@ typedef struct {
     scan_set *set; /* NULL once cleared */
     scan_hits hits;
     PyObject *process;  /* a RemoteProcess; NULL: piece is all there is */
+    PyObject *file;     /* ours, if a page of piece may fail; borrowed */
     PyObject *progress; /* called with (done, total) unless None; borrowed */
     wi_reader reader;   /* of the process; counts `scanned` for buffers too */
     wi_piece piece;     /* what is being scanned */
@@ -100,7 +101,7 @@ typedef enum {
 /* Takes the hits of the block, without the GIL; returns whether to go on. */
 typedef int wi_scan_take(wi_scan *scan, void *context);
 
-/* Patterns from a sequence of tuples, (value, mask or None, alignment) or
+/* Patterns from a sequence of tuples, (-1, value, mask or None, alignment) or
  * (type, low, high, alignment). */
 int wi_scan_compile(wi_scan *scan, PyObject *specs);
 

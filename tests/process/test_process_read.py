@@ -6,10 +6,14 @@ Against tests/process/peers/target.c, whose memory is known.
 from __future__ import annotations
 
 import ctypes
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from helpers.c_target import Target
+from helpers.linux_file import LinuxFile
 
 import winipc
 from winipc import (
@@ -18,6 +22,7 @@ from winipc import (
     PartialRead,
     PartialReadError,
     PartialWriteError,
+    ProcessAccess,
     RemoteProcess,
 )
 
@@ -183,6 +188,53 @@ def test_read_into_fills_any_writable_buffer(
     with pytest.raises(PartialReadError) as caught:
         process.read_into(pages + 4 * PAGE - 4, buffer)
     assert caught.value.partial.readable == 4
+
+
+BESIDE_FILES: dict[str, Callable[[RemoteProcess, int, memoryview], object]] = {
+    "read_into": lambda process, at, view: process.read_into(at, view),
+    "partial": lambda process, at, view: process.read_into(at, view, True),
+    "from a hole": lambda process, at, view: process.read_into(0x10, view),
+    "cached": lambda process, at, view: cached_into(process, at, view),
+    "verify": lambda process, at, view: process.write(at, view, True),
+}
+
+
+def cached_into(process: RemoteProcess, at: int, view: memoryview) -> None:
+    with process.cached():
+        process.read_into(at, view)
+
+
+@pytest.mark.parametrize("name", BESIDE_FILES)
+def test_a_page_of_a_file_that_is_gone_is_an_error(
+    linux_file: LinuxFile, name: str
+) -> None:
+    """Where it is read to, and where it is written from."""
+    with (
+        RemoteProcess.open(os.getpid(), access=ProcessAccess.WRITE) as me,
+        GlobalMemory(PAGE) as other,
+        winipc.SharedMapping.create(None, 4 * PAGE, file=linux_file.path) as mapping,
+    ):
+        mapping.write(bytes(4 * PAGE))
+        linux_file.cut(0)
+        with memoryview(mapping) as view, pytest.raises(OSError):
+            BESIDE_FILES[name](me, other.address, view[PAGE : 2 * PAGE])
+
+
+def test_a_file_takes_what_could_be_read(tmp_path: Path, me: RemoteProcess) -> None:
+    """As any other buffer does."""
+    with (
+        GlobalMemory(b"x" * PAGE) as other,
+        winipc.SharedMapping.create(None, PAGE, file=tmp_path / "file") as mapping,
+    ):
+        assert me.read_into(other.address, mapping) == PAGE
+        assert mapping.read() == b"x" * PAGE
+        with pytest.raises(PartialReadError) as caught:
+            me.read_into(0x10, mapping)
+        assert caught.value.partial.readable == 0
+        assert mapping.read() == bytes(PAGE)
+        with me.cached():
+            assert me.read_into(other.address, mapping) == PAGE
+        assert mapping.read() == b"x" * PAGE
 
 
 def test_strings_end_at_their_nul(process: RemoteProcess, target: Target) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import itertools
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from helpers.c_target import Target
+from helpers.linux_file import LinuxFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -339,7 +339,7 @@ def test_a_scan_that_was_left_lets_go(target: Target) -> None:
     with RemoteProcess.open(target) as process:
         references = sys.getrefcount(process)
         found = process.scan(b"\0", limit=1)
-        assert found.next_batch()
+        assert list(found)
         found = process.scan(b"\0", limit=2)
         next(found)
         assert sys.getrefcount(process) > references
@@ -347,13 +347,11 @@ def test_a_scan_that_was_left_lets_go(target: Target) -> None:
         assert sys.getrefcount(process) == references
 
 
-def test_batches_are_lists() -> None:
-    """As many as there are, at most 4096 each; the empty one is the end."""
+def test_more_than_one_batch_comes_in_order() -> None:
+    """4096 are searched ahead; the end stays the end."""
     scan = scan_bytes(bytes(5000), b"\0")
-    batches = list(iter(scan.next_batch, []))
-    assert [len(batch) for batch in batches] == [4096, 904]
-    assert list(itertools.chain(*batches)) == list(range(5000))
-    assert scan.next_batch() == []
+    assert list(scan) == list(range(5000))
+    assert next(scan, None) is None
 
 
 @pytest.mark.smoke
@@ -422,6 +420,57 @@ def test_a_scan_is_used_by_one_thread_at_a_time() -> None:
         list(scan)
     thread.join()
     assert all("another thread" in error for error in errors)
+
+
+def test_progress_may_let_another_thread_in() -> None:
+    """One of the two is refused: never do both search at once."""
+    data = bytes(64 << 20)
+    patterns = [bytes([n] * 9) for n in range(1, 100)]
+    threads: list[threading.Thread] = []
+
+    def search() -> None:
+        with contextlib.suppress(ValueError):
+            next(scan, None)
+
+    def progress(done: int, total: int) -> None:
+        if threading.current_thread() is threading.main_thread() and not threads:
+            threads.append(threading.Thread(target=search))
+            threads[0].start()
+            time.sleep(0.01)  # it is in the middle of a slice now
+
+    for _ in range(20):
+        threads.clear()
+        refused = ""
+        scan = scan_bytes(data, patterns, progress=progress)
+        try:
+            next(scan, None)
+        except ValueError as error:
+            refused = str(error)
+        scan.cancel()
+        threads[0].join()
+        if "another thread" in refused:
+            return
+    pytest.fail("both have searched at once")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "range"])
+def test_a_page_of_a_file_that_is_gone_ends_the_scan(
+    linux_file: LinuxFile, kind: str
+) -> None:
+    """What was found before comes first, then OSError; and the scan is closed."""
+    what = b"xx" if kind == "bytes" else Pattern.range("uint8", 120, 120)
+    with winipc.SharedMapping.create(None, 64 * PAGE, file=linux_file.path) as mapping:
+        mapping.write(b"xx")
+        with scan_bytes(mapping, what) as scan:
+            assert next(scan) == 0
+        linux_file.cut(16 * PAGE)
+        with memoryview(mapping) as view:
+            scan = scan_bytes(view, what)
+            found = []
+            with pytest.raises(OSError, match="touching a page"):
+                found.extend(scan)
+            assert found[:1] == [0]
+            assert scan.closed
 
 
 def test_winipc_mappings_can_be_scanned() -> None:
@@ -668,7 +717,7 @@ def test_ctrl_c_interrupts_a_scan(process: RemoteProcess, target: Target) -> Non
 
     with slow_scan(process, target, interrupt) as scan:
         with pytest.raises(KeyboardInterrupt):
-            list(iter(scan.next_batch, []))
+            list(scan)
         assert not scan.closed
         assert not scan.cancelled
         scan.close()
@@ -689,12 +738,12 @@ def test_a_target_killed_during_a_scan(target: Target, process: RemoteProcess) -
     size = 16 * CHUNK
     at = target.alloc(size)
     scan = process.scan(bytes(8), regions=[(at, size)])
-    found = scan.next_batch()
+    found = [next(scan)]
     target.peer.kill()
     with pytest.raises(ProcessLookupError):
         found.extend(scan)
     assert found == list(range(at, at + len(found)))
-    assert scan.next_batch() == []
+    assert next(scan, None) is None
     assert scan.closed
     with pytest.raises(ProcessLookupError):
         list(process.scan(bytes(8)))

@@ -109,12 +109,12 @@ class CandidateSet(_core.CandidateSet, Closing):
             spec = Pattern.range(type_, *between, aligned=aligned).compile(None)
         else:
             # A pattern in which nothing is fixed.
-            spec = (bytes(type_.size), bytes(type_.size), step)
+            spec = (-1, bytes(type_.size), bytes(type_.size), step)
         return cls._create(
             process,
             process_ranges(regions, start, end),
             protection_mask(protection),
-            spec,
+            [spec],
             type_.number,
             step,
             progress,

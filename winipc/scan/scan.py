@@ -146,9 +146,8 @@ class Pattern:
     @property
     def size(self) -> int:
         """Bytes of one match."""
-        if isinstance(self._spec[0], int):
-            return list(ValueType)[self._spec[0]].size
-        return len(self._spec[0])
+        number, value, _ = self._spec
+        return len(value) if number < 0 else list(ValueType)[number].size
 
     @classmethod
     def exact(cls, data: Buffer) -> Self:
@@ -239,7 +238,7 @@ class Pattern:
         number = type_.check(value)
         spec: tuple[Any, ...]
         if tolerance == 0 and not type_.is_float:
-            spec = (struct.pack("<" + type_.value, number), None)
+            spec = (-1, struct.pack("<" + type_.value, number), None)
         else:
             spec = (type_.number, *value_limits(type_, number, number, tolerance))
         text = f"value({type_.name.lower()!r}, {value!r}"
@@ -277,7 +276,7 @@ class Pattern:
                 raise ValueError("nothing in the pattern is fixed")
             if mask.count(255) == len(mask):
                 mask = None
-        return cls((value, mask), 1, text)
+        return cls((-1, value, mask), 1, text)
 
     @classmethod
     def _of(cls, pattern: PatternLike) -> Pattern:
@@ -287,9 +286,10 @@ class Pattern:
             return cls.hex(pattern)
         made = cls.exact(pattern)
         # In long ones any bytes come together by chance.
-        if made.size <= 256 and _EXPRESSION.search(made._spec[0]):
+        data = made._spec[1]
+        if len(data) <= 256 and _EXPRESSION.search(data):
             warnings.warn(
-                f"the pattern {_shorten(made._spec[0])!r} looks like a regular "
+                f"the pattern {_shorten(data)!r} looks like a regular "
                 "expression, and its bytes are looked for as they are: write a str "
                 'with wildcards, such as "48 8B ?? ?? 05"; or Pattern.exact, if you '
                 "mean these bytes",
@@ -372,11 +372,11 @@ def open_scan(
     if limit is not None and limit < 1:
         raise ValueError("limit must be >= 1, or None")
     match: Any = ScanMatch
-    keys: Sequence[Any] = ()
+    keys: tuple[Any, ...] = ()
     if isinstance(pattern, Mapping):
         patterns, keys = list(pattern.values()), tuple(pattern)
     elif isinstance(pattern, (list, tuple)):
-        patterns, keys = list(pattern), range(len(pattern))
+        patterns, keys = list(pattern), tuple(range(len(pattern)))
     else:
         patterns, match = [pattern], None  # type: ignore[list-item]
     specs = [Pattern._of(each).compile(aligned) for each in patterns]
