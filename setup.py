@@ -2,10 +2,12 @@
 packaging is in pyproject.toml.
 
 Windows builds with MSVC or mingw-w64. Linux builds for Windows with mingw-w64 when
-WINIPC_CROSS_PYTHON names the folder of a Windows CPython; `./dev wheel` sets it.
+WINIPC_CROSS_PYTHON names the folder of a Windows CPython, and WINIPC_CROSS_PLATFORM
+the tag of its wheels if that is not win_amd64; `./dev wheel` sets both.
 """
 
 import os
+import re
 import struct
 import sys
 import sysconfig
@@ -16,6 +18,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CROSS_PYTHON = os.environ.get("WINIPC_CROSS_PYTHON")
+PLATFORM = os.environ.get("WINIPC_CROSS_PLATFORM", "win_amd64")
+BITS = (32 if PLATFORM == "win32" else 64) if CROSS_PYTHON else 8 * struct.calcsize("P")
 
 # Sources can be packed anywhere; what needs a compiler needs Windows.
 ANYWHERE = {"sdist", "egg_info", "clean"}
@@ -63,7 +67,7 @@ class BuildExt(build_ext):
             ext.extra_link_args += MINGW_LINK
             if ext.name == DLL:
                 ext.extra_link_args += MINGW_LINK_DLL
-            elif sys.maxsize > 1 << 32:  # 32-bit names have decorations
+            else:
                 self.delay_windows(ext)
         super().build_extension(ext)
         if ext.name == DLL:
@@ -74,9 +78,12 @@ class BuildExt(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         for dll in DELAYED:
-            definition = f"csrc/message/{dll}.def"
+            names = Path(f"csrc/message/{dll}.def").read_text("utf-8")
+            definition = folder / f"{dll}.def"
+            definition.write_text(names if BITS == 32 else re.sub(r"@\d+", "", names))
             library = folder / f"lib{dll}_delayed.a"
-            self.spawn([DLLTOOL, "-d", definition, "-y", str(library)])
+            # -k: the DLL's own names have no @ on 32 bits either.
+            self.spawn([DLLTOOL, "-k", "-d", str(definition), "-y", str(library)])
             ext.extra_objects.append(str(library))
         ext.libraries = [n for n in ext.libraries if n not in DELAYED] + ["delayimp"]
 
@@ -129,7 +136,8 @@ MINGW_COMPILE = ["-std=c11", "-O2", "-Wall", "-Wextra"]
 MINGW_COMPILE += ["-Wa,-muse-unaligned-vector-move"]
 # Stripped and without the time of the build, equal sources give equal files.
 MINGW_LINK = ["-static-libgcc", "-s", "-Wl,--no-insert-timestamp"]
-MINGW_LINK_DLL = [DLL_EXPORTS, "-nostdlib", "-Wl,--entry=DllMain"]
+MINGW_LINK_DLL = [DLL_EXPORTS, "-nostdlib"]
+MINGW_LINK_DLL += ["-Wl,--entry=" + ("_DllMain@12" if BITS == 32 else "DllMain")]
 
 # These are loaded when the first window is made or looked for, and not by the import:
 # Windows takes a console program that has loaded them for one with windows, and no
@@ -173,7 +181,7 @@ setup(
     options={
         "bdist_wheel": {
             **({"py_limited_api": "cp311"} if ABI3 else {}),
-            **({"plat_name": "win_amd64"} if CROSS_PYTHON else {}),
+            **({"plat_name": PLATFORM} if CROSS_PYTHON else {}),
         }
     },
 )

@@ -59,6 +59,9 @@ child=$!
 wait "$child"
 
 say "installing $* (apt-get)"
+case " $* " in
+*:i386*) quietly dpkg --add-architecture i386 ;;
+esac
 # A stale or unreachable index is no reason to stop: the packages may be at hand.
 apt update || say "apt-get update failed, trying with the index at hand"
 if ! install "$@"; then

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Dev
 from peers import FLAGS, LIBRARIES
-from winpython import MINGW
+from pins import AMD64
 
 C_BLOCK = re.compile(r"^```c\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -66,7 +66,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         source = folder / f"{name}.c"
         source.write_text(text, "utf-8")
         found[name] = source.with_suffix(".exe")
-        command = [MINGW + "gcc", *FLAGS, source, "-o", found[name], *LIBRARIES]
+        command = [AMD64.gcc, *FLAGS, source, "-o", found[name], *LIBRARIES]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return found

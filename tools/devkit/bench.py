@@ -24,10 +24,11 @@ from base import (
     say,
 )
 from peers import FLAGS, LIBRARIES
+from pins import AMD64
 from ready import ready
 from run_python import python_command, python_environ
 from runner import run_windows
-from winpython import MINGW, extra_packages, missing_mingw, selected
+from winpython import extra_packages, missing_mingw, selected
 
 PREVIOUS = BUILD / "bench-previous"
 DOCS = ROOT / "docs" / "performance.md"
@@ -38,14 +39,14 @@ def binaries() -> Path:
     """The folder with raw.dll and target.exe of the checkout as it is now."""
     folder = BUILD / f"bench-{key_of_tree(ROOT, ['benchmarks', 'include'])}"
     if not folder.exists():
-        need_packages(missing_mingw())
+        need_packages(missing_mingw(AMD64))
         with locked(BUILD / "bench.lock", "the build of the benchmarks"):
             if not folder.exists():
                 say("building the benchmarks")
                 with new_folder(folder) as part:
                     for name, kind in (("raw.dll", ["-shared"]), ("target.exe", [])):
                         source = ROOT / "benchmarks" / f"{name.split('.')[0]}.c"
-                        command = [MINGW + "gcc", *FLAGS, *kind, str(source)]
+                        command = [AMD64.gcc, *FLAGS, *kind, str(source)]
                         command += ["-o", str(part / name), *LIBRARIES]
                         run(command, cwd=ROOT)
     return folder

@@ -41,8 +41,8 @@ def problems(wheel: str) -> list[str]:
         shared = shared_sections(archive.read("winipc/shared_section.dll"))
         if shared != {".MYSEC"}:
             found.append(f"shared_section.dll shares {sorted(shared)}, not .MYSEC")
-    if not wheel.endswith("-cp311-abi3-win_amd64.whl"):
-        found.append(f"{wheel} is not a cp311-abi3-win_amd64 wheel")
+    if not wheel.endswith(("-cp311-abi3-win_amd64.whl", "-cp311-abi3-win32.whl")):
+        found.append(f"{wheel} is no cp311-abi3 wheel for Windows")
     return found
 
 

@@ -11,10 +11,10 @@ import winpython
 from base import BUILD, ROOT, Failure, fail, need_packages, run, say, together
 from compilers import missing_clang
 from hostenv import host_python
-from pins import BUILD_PYTHON
+from pins import AMD64
 from ready import ready
 from run_python import python_command, python_environ
-from winpython import MINGW, bare_python, selected
+from winpython import bare_python, selected
 
 import docs
 
@@ -29,7 +29,7 @@ PROGRAM_FLAGS = (
     *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Iinclude"),
 )
 COMPILERS = {
-    "mingw": (MINGW + "gcc",),
+    "mingw": (AMD64.gcc,),
     "clang": ("clang", "--target=x86_64-w64-windows-gnu"),
 }
 
@@ -122,8 +122,8 @@ def shell_files() -> list[Path]:
 
 def compile_all(compiler: tuple[str, ...]) -> None:
     """Compile every C file; a warning is an error."""
-    need_packages(winpython.missing_mingw() + missing_clang())
-    headers = bare_python(BUILD_PYTHON) / "include"
+    need_packages(winpython.missing_mingw(AMD64) + missing_clang())
+    headers = bare_python(AMD64.build_python) / "include"
     extension = [path for path in c_files() if path.parts[0] == "csrc"]
     # Those of tests/native are for the host, and their tests compile them.
     programs = [

@@ -1,7 +1,7 @@
-"""Print a lock file as it is for one Windows CPython: lock_for_windows.py FILE 3.13
+"""Print a lock file as it is for one Python: lock_for_windows.py FILE 3.13 AMD64
 
 pip evaluates environment markers for the Python that it runs on, even with
---platform win_amd64, so they are evaluated here and left out. Runs in the host's
+--platform, so they are evaluated here and left out. Runs in the host's
 virtual environment, which has `packaging`.
 """
 
@@ -14,12 +14,12 @@ from packaging.markers import Marker
 ENTRY = re.compile(r"^(?P<pin>[^\s;#]+)(?: ; (?P<marker>.*?))?(?P<rest> \\)?$")
 
 
-def for_windows(text: str, version: str) -> list[str]:
-    """The lines of `text` that hold on 64-bit Windows with this Python."""
+def for_windows(text: str, version: str, machine: str = "AMD64") -> list[str]:
+    """The lines of `text` that hold on Windows with this Python and processor."""
     environment = {
         "implementation_name": "cpython",
         "os_name": "nt",
-        "platform_machine": "AMD64",
+        "platform_machine": machine,
         "platform_python_implementation": "CPython",
         "platform_system": "Windows",
         "python_full_version": f"{version}.0",
@@ -39,5 +39,5 @@ def for_windows(text: str, version: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    lock, version = sys.argv[1:]
-    print("\n".join(for_windows(Path(lock).read_text("utf-8"), version)))
+    lock, version, machine = sys.argv[1:]
+    print("\n".join(for_windows(Path(lock).read_text("utf-8"), version, machine)))

@@ -13,7 +13,8 @@ from base import (
     run,
     say,
 )
-from winpython import MINGW, missing_mingw
+from pins import AMD64, Machine
+from winpython import missing_mingw
 
 FLAGS = (
     "-std=c11",
@@ -27,24 +28,27 @@ FLAGS = (
 LIBRARIES = ("-luser32", "-lgdi32", "-ladvapi32", "-lntdll")
 
 
-def c_peers() -> Path:
+def c_peers(machine: Machine = AMD64) -> Path:
     """The folder with a program for each C peer of the checkout as it is now."""
     folders = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/peers"))
-    folder = BUILD / f"peers-{key_of_tree(ROOT, [*folders, 'include'])}"
+    key = key_of_tree(ROOT, [*folders, "include"])
+    folder = BUILD / f"peers-{machine.platform}-{key}"
     if not folder.exists():
-        need_packages(missing_mingw())
-        with locked(BUILD / "peers.lock", "the build of the C peers"):
+        need_packages(missing_mingw(machine))
+        with locked(
+            BUILD / f"peers-{machine.platform}.lock", "the build of the C peers"
+        ):
             if not folder.exists():
-                say("building the C peers")
-                old = list(BUILD.glob("peers-*"))
+                say(f"building the C peers for {machine.platform}")
+                old = list(BUILD.glob(f"peers-{machine.platform}-*"))
                 with new_folder(folder) as part:
-                    _build(part)
+                    _build(part, machine)
                 for path in old:
                     remove(path)
     return folder
 
 
-def _build(target: Path) -> None:
+def _build(target: Path, machine: Machine) -> None:
     for source in sorted(ROOT.glob("tests/*/peers/*.c")):
         program = target / f"{source.stem}.exe"
-        run([MINGW + "gcc", *FLAGS, source, "-o", program, *LIBRARIES], cwd=ROOT)
+        run([machine.gcc, *FLAGS, source, "-o", program, *LIBRARIES], cwd=ROOT)

@@ -8,10 +8,45 @@ from dataclasses import dataclass
 
 DEFAULT_PYTHON = "3.13"
 
-# The oldest one: its headers and import library make the abi3 wheel.
-BUILD_PYTHON = "3.11"
-
 MAVEN_DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A kind of processor that wheels and Windows Pythons are for."""
+
+    name: str  # as platform.machine() gives it on Windows
+    maven: str  # the classifier of its Python
+    mingw: str  # what the names of its compiler's programs begin with
+    compiler: str  # Debian's package with them
+    platform: str  # the tag of its wheels
+    # The oldest Python: its headers and import library make the abi3 wheel.
+    build_python: str
+    lock: str  # the lock file of what its Pythons get
+
+    @property
+    def gcc(self) -> str:
+        return self.mingw + "gcc"
+
+
+AMD64 = Machine(
+    name="AMD64",
+    maven="windows-x86_64",
+    mingw="x86_64-w64-mingw32-",
+    compiler="gcc-mingw-w64-x86-64-win32",
+    platform="win_amd64",
+    build_python="3.11",
+    lock="windows",
+)
+X86 = Machine(
+    name="x86",
+    maven="windows-x86",
+    mingw="i686-w64-mingw32-",
+    compiler="gcc-mingw-w64-i686-win32",
+    platform="win32",
+    build_python="3.11-32",
+    lock="windows32",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +55,11 @@ class Jar:
 
     version: str
     sha256: str
+    machine: Machine = AMD64
 
     @property
     def filename(self) -> str:
-        return f"cpython-{self.version}-windows-x86_64.jar"
+        return f"cpython-{self.version}-{self.machine.maven}.jar"
 
 
 WINDOWS_PYTHONS = {
@@ -42,5 +78,11 @@ WINDOWS_PYTHONS = {
     "3.14": Jar(
         "3.14.3-1.5.13",
         "3291bf3d8f405335ac21dbe55780521fdfd295b0f9f43f7e6e8c55bedd709cb3",
+    ),
+    # No later one is published for 32 bits.
+    "3.11-32": Jar(
+        "3.11.3-1.5.9",
+        "1499c6554bbf88c4aa5c8f7c8a925b3a077df30e2fa82f9aa741f67758280295",
+        X86,
     ),
 }

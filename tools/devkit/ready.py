@@ -7,7 +7,8 @@ import wine
 import winpython
 from base import need_packages, together
 from hostenv import host_python, missing_venv
-from pins import BUILD_PYTHON
+from pins import X86
+from winpython import machine_of
 
 
 def ready(versions: list[str], packages: Iterable[str] = ()) -> None:
@@ -16,11 +17,13 @@ def ready(versions: list[str], packages: Iterable[str] = ()) -> None:
     Other missing packages are installed in the same go. Each step is also asked
     for where its result is used; this is for speed.
     """
-    jars = [*versions, BUILD_PYTHON]
+    machines = {machine_of(version): None for version in versions}
+    builders = [machine.build_python for machine in machines]
+    jars = [*versions, *builders]
     need_packages(
         [
-            *wine.missing(),
-            *winpython.missing_mingw(),
+            *wine.missing(X86 in machines),
+            *winpython.missing_mingw(*machines),
             *winpython.missing_maven(jars),
             *missing_venv(),
             *packages,
@@ -28,6 +31,6 @@ def ready(versions: list[str], packages: Iterable[str] = ()) -> None:
     )
     together(wine.template, host_python, partial(winpython.fetch, jars))
     together(
-        partial(winpython.bare_python, BUILD_PYTHON),
+        *(partial(winpython.bare_python, version) for version in builders),
         *(partial(winpython.windows_python, version) for version in versions),
     )

@@ -24,7 +24,7 @@ from ready import ready
 from run_python import python_command, python_environ
 from runner import Outcome, run_windows
 from wheels import built_wheel, cross_environ, site
-from winpython import selected
+from winpython import machine_of, selected
 
 LINUX_TESTS = "tests/linux"
 BROWSER_TESTS = "tests/browser"
@@ -154,7 +154,7 @@ def windows(version: str, args: list[str]) -> Totals:
     ]
     with wine.private_prefix() as prefix:
         env = python_environ(prefix, version)
-        env["WINIPC_PEERS"] = wine.windows_path(c_peers())
+        env["WINIPC_PEERS"] = wine.windows_path(c_peers(machine_of(version)))
         os.chdir(ROOT)
         outcome = run_windows([*command, *pytest, *args], env, DEADLINE)
     return _totals(report, outcome, f"Windows Python {version}")

@@ -22,8 +22,8 @@ from base import (
     source_files,
 )
 from hostenv import clean_environ, host_python
-from pins import BUILD_PYTHON
-from winpython import MINGW, bare_python, missing_mingw
+from pins import AMD64, Machine
+from winpython import bare_python, machine_of, missing_mingw
 
 # What the wheel is made of.
 SOURCES = (
@@ -42,23 +42,23 @@ SOURCES = (
 KEPT = 5
 
 
-def built_wheel() -> Path:
+def built_wheel(machine: Machine = AMD64) -> Path:
     """The wheel of the checkout as it is now."""
-    folder = BUILD / f"wheel-{_sources_key()}"
+    folder = BUILD / f"wheel-{machine.platform}-{_sources_key()}"
     if not folder.exists():
-        need_packages(missing_mingw())
-        with locked(BUILD / "wheel.lock", "the build of the wheel"):
+        need_packages(missing_mingw(machine))
+        with locked(BUILD / f"wheel-{machine.platform}.lock", "the build of the wheel"):
             if not folder.exists():
-                say("building the wheel")
+                say(f"building the wheel for {machine.platform}")
                 with new_folder(folder) as part:
-                    _build(part)
-                _prune("wheel-*")
+                    _build(part, machine)
+                _prune(f"wheel-{machine.platform}-*")
     return next(folder.glob("*.whl"))
 
 
 def site(version: str) -> Path:
     """A folder with the installed wheel, for PYTHONPATH of one Windows Python."""
-    wheel = built_wheel()
+    wheel = built_wheel(machine_of(version))
     folder = BUILD / f"site-{version}-{_sources_key()}"
     if not folder.exists():
         with locked(BUILD / "site.lock"):
@@ -82,7 +82,7 @@ def _prune(pattern: str) -> None:
         remove(path)
 
 
-def _build(target: Path) -> None:
+def _build(target: Path, machine: Machine) -> None:
     with scratch_folder(BUILD) as folder:
         _copy_sources(folder)
         run(
@@ -90,16 +90,18 @@ def _build(target: Path) -> None:
                 *(host_python(), "-I", "-m", "build", "--wheel", "--no-isolation"),
                 *("--outdir", target, folder),
             ],
-            env=cross_environ(),
+            env=cross_environ(machine),
         )
 
 
-def cross_environ() -> dict[str, str]:
+def cross_environ(machine: Machine = AMD64) -> dict[str, str]:
     """What makes setup.py build for Windows on Linux."""
     return clean_environ() | {
-        "WINIPC_CROSS_PYTHON": str(bare_python(BUILD_PYTHON)),
+        "WINIPC_CROSS_PYTHON": str(bare_python(machine.build_python)),
+        "WINIPC_CROSS_PLATFORM": machine.platform,
         # What was compiled once is not compiled again, in any clone.
-        "CC": f"ccache {MINGW}gcc",
+        "CC": f"ccache {machine.gcc}",
+        "DLLTOOL": f"{machine.mingw}dlltool",
         "CCACHE_DIR": str(CACHE / "ccache"),
         # The same sources make the same wheel, byte for byte.
         "SOURCE_DATE_EPOCH": "315532800",
@@ -114,9 +116,9 @@ def _copy_sources(target: Path) -> None:
         shutil.copyfile(path, copy)
 
 
-def release() -> Path:
-    """Build the wheel, check it and leave it in dist/."""
-    wheel = built_wheel()
+def release(machine: Machine = AMD64) -> Path:
+    """Build a wheel, check it and leave it in dist/."""
+    wheel = built_wheel(machine)
     check(wheel)
     dist = ROOT / "dist"
     dist.mkdir(exist_ok=True)

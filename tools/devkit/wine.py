@@ -40,6 +40,7 @@ UNUSED_SERVICES = ("Eventlog", "NDIS", "PlugPlay", "winebus", "winehid", "wineus
 
 # Debian keeps the real programs out of PATH; /usr/bin/wine is a hint about wine32.
 LOADERS = ("/usr/lib/wine/wine64", "wine64", "wine")
+LOADERS_32BIT = ("/usr/lib/wine/wine", "/usr/lib/i386-linux-gnu/wine/wine")
 SERVERS = ("/usr/lib/wine/wineserver64", "wineserver")
 
 
@@ -47,9 +48,14 @@ def _first(candidates: tuple[str, ...]) -> str | None:
     return next((path for path in map(shutil.which, candidates) if path), None)
 
 
-def missing() -> list[str]:
-    """The packages to install before Wine can run."""
-    return ["wine", "wine64"] if _first(LOADERS) is None else []
+def missing(bits32: bool = False) -> list[str]:
+    """The packages to install before Wine can run, with its 32-bit part if asked."""
+    wine = ["wine", "wine64"] if _first(LOADERS) is None else []
+    return [*wine, "wine32:i386"] if bits32 and not _runs_32bit() else wine
+
+
+def _runs_32bit() -> bool:
+    return any(map(os.path.exists, LOADERS_32BIT))
 
 
 def loader() -> str:
@@ -82,7 +88,8 @@ def template() -> Path:
     program = loader()
     # A newer Wine gets new prefixes.
     version = str(Path(program).stat().st_mtime_ns)
-    folder = CACHE / f"wine-{key_of(RECIPE, program, version)}"
+    bits = "32" if _runs_32bit() else "64"
+    folder = CACHE / f"wine-{key_of(RECIPE, program, version, bits)}"
     made = folder / "template"
     if not made.exists():
         with locked(CACHE / "wine.lock", "the Wine prefix"):

@@ -20,15 +20,21 @@ from base import (
     sha256,
 )
 from hostenv import REQUIREMENTS, clean_environ, host_python
-from pins import DEFAULT_PYTHON, MAVEN_DEPENDENCY_PLUGIN, WINDOWS_PYTHONS, Jar
+from pins import (
+    DEFAULT_PYTHON,
+    MAVEN_DEPENDENCY_PLUGIN,
+    WINDOWS_PYTHONS,
+    X86,
+    Jar,
+    Machine,
+)
 
 JARS = CACHE / "jars"
-MINGW = "x86_64-w64-mingw32-"
 
 # Raise it when what is made from the same inputs changes.
 RECIPE = "2"
 
-INSIDE_JAR = "org/bytedeco/cpython/windows-x86_64/"
+INSIDE_JAR = "org/bytedeco/cpython/{}/"
 # bin/ repeats python.exe; the rest is never wanted and slow to unpack.
 LEFT_OUT = ("bin/", "lib/test/", "lib/idlelib/", "lib/turtledemo/", "share/")
 
@@ -42,9 +48,20 @@ def selected() -> str:
     return version
 
 
-def missing_mingw() -> list[str]:
-    """The packages to install before the cross-compiler can run."""
-    needs = {MINGW + "gcc": "gcc-mingw-w64-x86-64-win32", "ccache": "ccache"}
+def machine_of(version: str) -> Machine:
+    """What a Windows Python runs on."""
+    return WINDOWS_PYTHONS[version].machine
+
+
+def release_of(version: str) -> str:
+    """The number that Python itself has: 3.11 for 3.11-32."""
+    return version.partition("-")[0]
+
+
+def missing_mingw(*machines: Machine) -> list[str]:
+    """The packages to install before the cross-compilers can run."""
+    needs = {machine.gcc: machine.compiler for machine in machines}
+    needs["ccache"] = "ccache"
     return [package for program, package in needs.items() if not shutil.which(program)]
 
 
@@ -56,8 +73,8 @@ def missing_maven(versions: list[str]) -> list[str]:
 
 
 def windows_python(version: str) -> Path:
-    """The folder of a Windows CPython that has the packages of windows.txt."""
-    lock = REQUIREMENTS / "windows.txt"
+    """The folder of a Windows CPython that has the packages of its lock file."""
+    lock = REQUIREMENTS / f"{machine_of(version).lock}.txt"
     key = key_of(RECIPE, WINDOWS_PYTHONS[version].sha256, lock.read_bytes())
     folder = CACHE / f"python-{version}-{key}"
     if not folder.exists():
@@ -76,13 +93,13 @@ def bare_python(version: str) -> Path:
         CACHE / f"cpython-{version}-{key_of(RECIPE, WINDOWS_PYTHONS[version].sha256)}"
     )
     if not folder.exists():
-        need_packages(missing_mingw())
+        need_packages(missing_mingw(machine_of(version)))
         with locked(CACHE / f"cpython-{version}.lock", f"Windows Python {version}"):
             if not folder.exists():
                 jar = fetch([version])[0]
                 say(f"unpacking Windows Python {version}")
                 with new_folder(folder) as part:
-                    _unpack(jar, part)
+                    _unpack(jar, INSIDE_JAR.format(machine_of(version).maven), part)
                     _forward_python3(version, part)
     return folder
 
@@ -136,7 +153,7 @@ def _download(versions: list[str]) -> None:
 def _pom(jars: list[Jar], folder: Path) -> str:
     items = "".join(
         "<artifactItem><groupId>org.bytedeco</groupId><artifactId>cpython</artifactId>"
-        f"<version>{jar.version}</version><classifier>windows-x86_64</classifier>"
+        f"<version>{jar.version}</version><classifier>{jar.machine.maven}</classifier>"
         "</artifactItem>"
         for jar in jars
     )
@@ -152,10 +169,10 @@ def _pom(jars: list[Jar], folder: Path) -> str:
     )
 
 
-def _unpack(jar: Path, folder: Path) -> None:
+def _unpack(jar: Path, inside: str, folder: Path) -> None:
     with zipfile.ZipFile(jar) as archive:
         for info in archive.infolist():
-            name = info.filename.removeprefix(INSIDE_JAR)
+            name = info.filename.removeprefix(inside)
             if name == info.filename or name.startswith(LEFT_OUT) or info.is_dir():
                 continue
             target = folder / name
@@ -168,33 +185,38 @@ def _forward_python3(version: str, folder: Path) -> None:
 
     abi3 extensions load it; each of its exports is forwarded to python3XY.dll.
     """
-    full = "python" + version.replace(".", "")
-    names = _symbols(folder / "libs/python3.lib") & _symbols(
-        folder / "libs" / f"{full}.lib"
+    machine = machine_of(version)
+    full = "python" + release_of(version).replace(".", "")
+    names = _symbols(folder / "libs/python3.lib", machine) & _symbols(
+        folder / "libs" / f"{full}.lib", machine
     )
     definitions = folder / "python3.def"
     exports = "".join(f"  {name}={full}.{name}\n" for name in sorted(names))
     definitions.write_text(f"LIBRARY python3\nEXPORTS\n{exports}")
     run(
         [
-            *(MINGW + "gcc", "-shared", "-nostdlib", "-Wl,--no-insert-timestamp"),
+            *(machine.gcc, "-shared", "-nostdlib", "-Wl,--no-insert-timestamp"),
             *("-o", folder / "python3.dll", definitions),
         ]
     )
     definitions.unlink()
 
 
-def _symbols(library: Path) -> set[str]:
+def _symbols(library: Path, machine: Machine) -> set[str]:
     """The names that an import library offers."""
-    listing = run([MINGW + "nm", library])
-    return set(re.findall(r" __imp_(\w+)$", listing, re.MULTILINE))
+    listing = run([machine.mingw + "nm", library])
+    # On 32 bits an underscore stands before each name of C.
+    pattern = r" __imp__(\w+)$" if machine is X86 else r" __imp_(\w+)$"
+    return set(re.findall(pattern, listing, re.MULTILINE))
 
 
 def install(lock: Path, version: str, target: Path) -> None:
     """Install the Windows wheels of a lock file, from Linux."""
     say(f"installing {lock.name} for Windows Python {version}")
     python = host_python()
-    pins = run([python, "-I", TOOLS / "devkit" / "lock_for_windows.py", lock, version])
+    machine, release = machine_of(version), release_of(version)
+    reader = TOOLS / "devkit" / "lock_for_windows.py"
+    pins = run([python, "-I", reader, lock, release, machine.name])
     with scratch_folder(CACHE) as folder:
         requirements = folder / "requirements.txt"
         requirements.write_text(pins)
@@ -202,8 +224,8 @@ def install(lock: Path, version: str, target: Path) -> None:
             [
                 *(python, "-I", "-m", "pip", "download", "--quiet", "--no-input"),
                 *("--no-deps", "--require-hashes", "--progress-bar=off"),
-                *("--platform=win_amd64", "--implementation=cp"),
-                *(f"--python-version={version}", "--only-binary=:all:"),
+                *(f"--platform={machine.platform}", "--implementation=cp"),
+                *(f"--python-version={release}", "--only-binary=:all:"),
                 *("--dest", folder, "-r", requirements),
             ],
             env=clean_environ(),
