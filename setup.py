@@ -7,7 +7,6 @@ the tag of its wheels if that is not win_amd64; `./dev wheel` sets both.
 """
 
 import os
-import re
 import struct
 import sys
 import sysconfig
@@ -67,7 +66,7 @@ class BuildExt(build_ext):
             ext.extra_link_args += MINGW_LINK
             if ext.name == DLL:
                 ext.extra_link_args += MINGW_LINK_DLL
-            else:
+            elif BITS == 64:  # the 32-bit ones of dlltool crash at their first use
                 self.delay_windows(ext)
         super().build_extension(ext)
         if ext.name == DLL:
@@ -78,12 +77,9 @@ class BuildExt(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         for dll in DELAYED:
-            names = Path(f"csrc/message/{dll}.def").read_text("utf-8")
-            definition = folder / f"{dll}.def"
-            definition.write_text(names if BITS == 32 else re.sub(r"@\d+", "", names))
+            definition = f"csrc/message/{dll}.def"
             library = folder / f"lib{dll}_delayed.a"
-            # -k: the DLL's own names have no @ on 32 bits either.
-            self.spawn([DLLTOOL, "-k", "-d", str(definition), "-y", str(library)])
+            self.spawn([DLLTOOL, "-d", definition, "-y", str(library)])
             ext.extra_objects.append(str(library))
         ext.libraries = [n for n in ext.libraries if n not in DELAYED] + ["delayimp"]
 
