@@ -24,6 +24,7 @@ BITS = (32 if PLATFORM == "win32" else 64) if CROSS_PYTHON else 8 * struct.calcs
 ANYWHERE = {"sdist", "egg_info", "clean"}
 
 IMAGE_SCN_MEM_SHARED = 0x10000000
+IMAGE_SCN_MEM_WRITE = 0x80000000
 
 DLL = "winipc.shared_section"
 DLL_SOURCE = "csrc/section/shared_section.c"
@@ -69,8 +70,11 @@ class BuildExt(build_ext):
             elif BITS == 64:  # the 32-bit ones of dlltool crash at their first use
                 self.delay_windows(ext)
         super().build_extension(ext)
+        path = Path(self.get_ext_fullpath(ext.name))
         if ext.name == DLL:
-            check_shared(self.get_ext_fullpath(ext.name))
+            check_shared(path)
+        elif self.compiler.compiler_type != "msvc":
+            let_write_imports(path)
 
     def delay_windows(self, ext: Extension) -> None:
         """Make the import libraries of mingw that load a DLL at its first use."""
@@ -106,22 +110,37 @@ class BuildExt(build_ext):
         return [] if ext.name == DLL else super().get_export_symbols(ext)
 
 
-def check_shared(path: str) -> None:
+def section_flags(image: bytes) -> dict[bytes, int]:
+    """Where the flags of each section of a PE image are."""
+    (pe,) = struct.unpack_from("<I", image, 0x3C)
+    (sections,) = struct.unpack_from("<H", image, pe + 6)
+    (optional,) = struct.unpack_from("<H", image, pe + 20)
+    headers = [pe + 24 + optional + 40 * index for index in range(sections)]
+    return {image[at : at + 8].rstrip(b"\0"): at + 36 for at in headers}
+
+
+def check_shared(path: Path) -> None:
     """Stop the build unless every process will share .MYSEC.
 
     Several toolchains drop the flag without a word, and then nothing is shared.
     """
-    image = Path(path).read_bytes()
-    (pe,) = struct.unpack_from("<I", image, 0x3C)
-    (sections,) = struct.unpack_from("<H", image, pe + 6)
-    (optional,) = struct.unpack_from("<H", image, pe + 20)
-    for index in range(sections):
-        header = pe + 24 + optional + 40 * index
-        name = image[header : header + 8].rstrip(b"\0")
-        (flags,) = struct.unpack_from("<I", image, header + 36)
-        if name == b".MYSEC" and flags & IMAGE_SCN_MEM_SHARED:
-            return
-    sys.exit(f"{path}: section .MYSEC is not shared; this compiler dropped the flag")
+    image = path.read_bytes()
+    at = section_flags(image).get(b".MYSEC")
+    if at is None or not struct.unpack_from("<I", image, at)[0] & IMAGE_SCN_MEM_SHARED:
+        sys.exit(f"{path}: .MYSEC is not shared; this compiler dropped the flag")
+
+
+def let_write_imports(path: Path) -> None:
+    """Make the import table writable, where addresses of DELAYED functions are put.
+
+    ld makes it read-only since binutils 2.44, and the delay loader of mingw-w64, which
+    expects it writable, would end the process.
+    """
+    image = path.read_bytes()
+    if (at := section_flags(image).get(b".idata")) is not None:
+        (flags,) = struct.unpack_from("<I", image, at)
+        flags |= IMAGE_SCN_MEM_WRITE
+        path.write_bytes(image[:at] + struct.pack("<I", flags) + image[at + 4 :])
 
 
 MSVC_COMPILE = ["/W4", "/std:c11"]
