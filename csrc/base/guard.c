@@ -8,8 +8,8 @@
  *
  * MSVC has __try for it. Other compilers get the same from a vectored
  * handler: it is called on the thread that faulted, finds that thread's guard
- * in a TLS slot, and resumes at the context that was captured before the
- * work began. One handler serves all mapped files. It is there only while
+ * in a TLS slot, and resumes at the place that was marked before the work
+ * began. One handler serves all mapped files. It is there only while
  * there is one (wi_guard_hold), so importing the module changes nothing
  * process-wide.
  *
@@ -72,7 +72,11 @@ wi_guarded(wi_guarded_fn work, void *arg, const char *low, const char *high)
 #else /* no __try: a vectored handler and a captured context */
 
 typedef struct guard_frame {
-    CONTEXT context;
+#if defined(__i386__)
+    void *place[5]; /* of __builtin_setjmp */
+#else
+    CONTEXT place;
+#endif
     struct guard_frame *outer;
     const char *low;
     const char *high;
@@ -93,6 +97,43 @@ guard_make_slot(INIT_ONCE *Py_UNUSED(once), void *Py_UNUSED(parameter),
     return guard_slot != TLS_OUT_OF_INDEXES;
 }
 
+#if defined(__i386__)
+
+/* Where a thread goes on whose work faulted. */
+static void
+guard_land(void)
+{
+    guard_frame *frame = TlsGetValue(guard_slot);
+    while (frame->error == ERROR_SUCCESS) {
+        frame = frame->outer;
+    }
+    __builtin_longjmp(frame->place, 1);
+}
+
+/* RtlCaptureContext of 32 bits wants a frame pointer, which its caller may not
+ * have. */
+#define GUARD_MARK(frame) ((void)__builtin_setjmp((frame)->place))
+
+static void
+guard_resume(CONTEXT *context, const guard_frame *Py_UNUSED(frame))
+{
+    context->Eip = (DWORD)(uintptr_t)guard_land;
+    /* As after a call: the return address lies below a multiple of 16. */
+    context->Esp = ((context->Esp - 64) & ~(DWORD)15) - sizeof(void *);
+}
+
+#else
+
+#define GUARD_MARK(frame) RtlCaptureContext(&(frame)->place)
+
+static void
+guard_resume(CONTEXT *context, const guard_frame *frame)
+{
+    *context = frame->place;
+}
+
+#endif
+
 static LONG CALLBACK
 guard_handler(EXCEPTION_POINTERS *info)
 {
@@ -106,7 +147,7 @@ guard_handler(EXCEPTION_POINTERS *info)
         if (error != ERROR_SUCCESS) {
             frame->error = error;
             frame->running = 0;
-            *info->ContextRecord = frame->context;
+            guard_resume(info->ContextRecord, frame);
             answer = EXCEPTION_CONTINUE_EXECUTION;
             break;
         }
@@ -147,13 +188,13 @@ wi_guard_drop(void)
     ReleaseSRWLockExclusive(&guard_lock);
 }
 
-/* Runs twice past RtlCaptureContext when the work faults. Nothing here may
+/* Runs twice past GUARD_MARK when the work faults. Nothing here may
  * live only in a register or a reused stack slot: `frame` is the caller's,
  * and it is used after the work as well, which keeps it alive across it. */
 WI_NOINLINE static void
 guard_run(guard_frame *volatile frame, wi_guarded_fn work, void *arg)
 {
-    RtlCaptureContext(&frame->context);
+    GUARD_MARK(frame);
     if (frame->error == ERROR_SUCCESS) {
         frame->running = 1;
         work(arg);
