@@ -86,3 +86,6 @@ WINDOWS_PYTHONS = {
         X86,
     ),
 }
+
+# What ./dev test makes ready and runs at least the smoke tests on.
+TESTED = [version for version, jar in WINDOWS_PYTHONS.items() if jar.machine is AMD64]

@@ -19,7 +19,7 @@ from compilers import missing_compilers
 from hostenv import clean_environ, host_python
 from kernel import kernel_environ
 from peers import c_peers
-from pins import WINDOWS_PYTHONS
+from pins import TESTED
 from ready import ready
 from run_python import python_command, python_environ
 from runner import Outcome, run_windows
@@ -65,7 +65,7 @@ def main(args: list[str]) -> int:
     elif args[:1] == ["--linux"]:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
-        totals = smoke(list(WINDOWS_PYTHONS), args[1:])
+        totals = smoke(TESTED, args[1:])
     elif args[:1] == ["--browser"]:
         totals = browser(args[1:])
     elif args:
@@ -78,7 +78,7 @@ def main(args: list[str]) -> int:
 
 def everything() -> Totals:
     """The Windows suite, and beside it all else, whose output comes after."""
-    ready(list(WINDOWS_PYTHONS), missing_compilers())
+    ready(TESTED, missing_compilers())
     # Both would build them.
     built_wheel()
     c_peers()
@@ -104,7 +104,7 @@ def everything() -> Totals:
 
 def beside() -> Totals:
     """What runs beside the Windows suite."""
-    others = [version for version in WINDOWS_PYTHONS if version != selected()]
+    others = [version for version in TESTED if version != selected()]
     return linux([]) + smoke(others, [])
 
 
