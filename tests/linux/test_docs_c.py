@@ -142,7 +142,7 @@ def test_a_thread_is_one_owner_in_all_files_of_a_program(
         (tmp_path / name).write_text(text)
     program = tmp_path / "two.exe"
     sources = [tmp_path / name for name in TWO_FILES]
-    command = [MINGW + "gcc", *FLAGS, *sources, "-o", program, *LIBRARIES]
+    command = [AMD64.gcc, *FLAGS, *sources, "-o", program, *LIBRARIES]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     script = "import subprocess, sys; subprocess.run(sys.argv[1:], check=True)"
