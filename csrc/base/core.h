@@ -247,15 +247,16 @@ int wi_wide_name(PyObject *name, wchar_t **out);
 
 /* ------------------------------------------------------------------ waits */
 
-/* Wait for one or all of at most MAXIMUM_WAIT_OBJECTS handles, the GIL
- * released, in slices so that Ctrl+C gets in on the main thread. Returns
- * WAIT_OBJECT_0 + i, WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; WAIT_FAILED with
- * an exception set. The caller pins the handles' owners meanwhile. */
-DWORD wi_wait(const HANDLE *handles, DWORD count, BOOL all,
-              uint64_t timeout_ms);
-
 /* How long one slice of a wait is: the longest that Ctrl+C waits. */
 #define WI_WAIT_SLICE_MS 100
+
+/* Wait for one or all of at most MAXIMUM_WAIT_OBJECTS handles, in slices; the
+ * GIL is given up unless they are ready at once. A thread that needs no
+ * Ctrl+C takes INFINITE for a slice. Returns WAIT_OBJECT_0 + i,
+ * WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; WAIT_FAILED with an exception set. The
+ * caller pins the handles' owners meanwhile. */
+DWORD wi_wait(const HANDLE *handles, DWORD count, BOOL all,
+              uint64_t timeout_ms, DWORD slice_ms);
 
 /* --------------------------------------------------------------- security */
 

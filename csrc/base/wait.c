@@ -5,38 +5,28 @@
 #include "core.h"
 
 DWORD
-wi_wait(const HANDLE *handles, DWORD count, BOOL all, uint64_t timeout_ms)
+wi_wait(const HANDLE *handles, DWORD count, BOOL all, uint64_t timeout_ms,
+        DWORD slice_ms)
 {
     ULONGLONG start = GetTickCount64();
-    uint64_t remaining = timeout_ms;
-    for (;;) {
-        DWORD slice =
-            remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining : WI_WAIT_SLICE_MS;
-        DWORD result, err;
+    uint64_t left = timeout_ms;
+    DWORD err, result;
+    WI_CALL_GIL(err, result = WaitForMultipleObjects(count, handles, all, 0));
+    while (result == WAIT_TIMEOUT && left > 0) {
+        DWORD slice = left < slice_ms ? (DWORD)left : slice_ms;
         WI_CALL(err,
                 result = WaitForMultipleObjects(count, handles, all, slice));
-        if (result == WAIT_FAILED) {
-            PyObject *what =
-                PyUnicode_FromFormat("%u handles", (unsigned int)count);
-            if (what != NULL) {
-                wi_raise(err, "WaitForMultipleObjects", what);
-                Py_DECREF(what);
-            }
+        if (result == WAIT_TIMEOUT && PyErr_CheckSignals() < 0) {
             return WAIT_FAILED;
         }
-        if (result != WAIT_TIMEOUT) {
-            return result;
+        if (timeout_ms != WI_FOREVER) {
+            ULONGLONG gone = GetTickCount64() - start;
+            left = gone >= timeout_ms || left <= slice ? 0 : timeout_ms - gone;
         }
-        if (PyErr_CheckSignals() < 0) {
-            return WAIT_FAILED;
-        }
-        if (timeout_ms == WI_FOREVER) {
-            continue;
-        }
-        ULONGLONG waited = GetTickCount64() - start;
-        if (waited >= timeout_ms || remaining <= slice) {
-            return WAIT_TIMEOUT;
-        }
-        remaining = timeout_ms - waited;
     }
+    if (result == WAIT_FAILED) {
+        wi_raise_format(err, "WaitForMultipleObjects", "%lu handles",
+                        (unsigned long)count);
+    }
+    return result;
 }

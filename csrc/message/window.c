@@ -491,7 +491,8 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
             *timed_out = TRUE;
             break;
         }
-        if (wi_wait(&pump->queue.ready, 1, FALSE, remaining) == WAIT_FAILED) {
+        if (wi_wait(&pump->queue.ready, 1, FALSE, remaining,
+                    WI_WAIT_SLICE_MS) == WAIT_FAILED) {
             break;
         }
     }

@@ -579,7 +579,7 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     PyObject *result = NULL;
     self->pins++;
-    DWORD wait = wi_wait(&self->handle, 1, FALSE, timeout);
+    DWORD wait = wi_wait(&self->handle, 1, FALSE, timeout, WI_WAIT_SLICE_MS);
     if (wait == WAIT_OBJECT_0) {
         result = process_exit_code(self);
     }

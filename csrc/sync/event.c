@@ -1,6 +1,6 @@
 /* event.c: Event, a flag that processes set and wait for.
  *
- *     event = Event._create("Local\\ready", manual=False)
+ *     event = Event._open("Local\\ready", access)
  *     event.set()
  *     event.wait(timeout=1)         # auto reset: True for one waiter
  *     event.is_set(), event.manual
@@ -10,40 +10,6 @@
  * Owner: the object owns its handle. Any thread may call anything; the wait
  * runs without the GIL. */
 #include "waitable.h"
-
-#include "base/nt.h"
-
-PyDoc_STRVAR(event_create_doc,
-             "_create($type, /, name, manual=False, initial=False, "
-             "exist_ok=False,\n        security=None, access=0x100003)\n--\n\n"
-             "Win32: CreateEventExW");
-
-static PyObject *
-event_create(PyObject *cls, PyObject *args, PyObject *kwargs)
-{
-    static char *keywords[] = {"name",     "manual", "initial", "exist_ok",
-                               "security", "access", NULL};
-    sync_creation c = SYNC_CREATION;
-    int manual = 0, initial = 0;
-    DWORD err;
-    HANDLE handle;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O|pppOO&:_create", keywords, &c.name, &manual,
-            &initial, &c.exist_ok, &c.spec, wi_u32_converter, &c.access) ||
-        sync_create_begin(&c) < 0) {
-        return NULL;
-    }
-    WI_CALL_GIL(err, handle = CreateEventExW(
-                         wi_security_attributes(&c.security), c.wname,
-                         (manual ? CREATE_EVENT_MANUAL_RESET : 0u) |
-                             (initial ? CREATE_EVENT_INITIAL_SET : 0u),
-                         c.access));
-    PyObject *self = sync_create_end(&c, cls, handle, err, "CreateEventExW");
-    if (self != NULL && ((SyncObject *)self)->created) {
-        ((SyncObject *)self)->manual = (signed char)manual;
-    }
-    return self;
-}
 
 /* ---------------------------------------------------------------- methods */
 
@@ -108,18 +74,10 @@ PyDoc_STRVAR(event_is_set_doc,
 static PyObject *
 event_is_set(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    SyncObject *self = (SyncObject *)op;
-    wi_event_info info;
-    if (wi_check_open(self, self->handle) < 0) {
-        return NULL;
-    }
-    wi_ntstatus status =
-        NtQueryEvent(self->handle, 0, &info, sizeof(info), NULL);
-    if (!WI_NT_SUCCESS(status)) {
-        return sync_raise(self, RtlNtStatusToDosError(status), NULL,
-                          "NtQueryEvent");
-    }
-    return PyBool_FromLong(info.state != 0);
+    sync_info info;
+    return sync_query((SyncObject *)op, &info) < 0
+               ? NULL
+               : PyBool_FromLong(info.event.state != 0);
 }
 
 static PyObject *
@@ -132,7 +90,6 @@ event_get_manual(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef event_methods[] = {
-    {"_create", WI_WORDS(event_create) | METH_CLASS, event_create_doc},
     {"set", event_set, METH_NOARGS, event_set_doc},
     {"reset", event_reset, METH_NOARGS, event_reset_doc},
     {"wait", WI_FAST(event_wait), event_wait_doc},

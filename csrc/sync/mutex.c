@@ -1,6 +1,6 @@
 /* mutex.c: Mutex, a lock that one thread of one process holds at a time.
  *
- *     mutex = Mutex._create("Local\\lock", owned=False)
+ *     mutex = Mutex._open("Local\\lock", access)
  *     mutex.acquire(timeout=5)      # AbandonedError: the last owner died
  *     mutex.held, mutex.abandoned
  *     mutex.release()
@@ -15,8 +15,6 @@
 #include "waitable.h"
 
 #include "base/bytes.h"
-#include "base/nt.h"
-
 /* ---------------------------------------------------------------- helpers */
 
 void
@@ -65,14 +63,13 @@ sync_is_held(SyncObject *self)
     }
     /* It may have been released through another handle, or its thread may
      * be gone: the kernel knows, where the handle may ask it. */
-    wi_mutant_info info;
-    if (WI_NT_SUCCESS(
-            NtQueryMutant(self->handle, 0, &info, sizeof(info), NULL))) {
-        if (info.count > 0 || info.abandoned) {
+    sync_info info;
+    if (WI_NT_SUCCESS(sync_ask(SYNC_MUTEX, self->handle, &info))) {
+        if (info.mutex.count > 0 || info.mutex.abandoned) {
             return 0;
         }
         if (self->owner == GetCurrentThreadId()) {
-            return info.owned_by_caller;
+            return info.mutex.owned_by_caller;
         }
     }
     if (self->owner == GetCurrentThreadId()) {
@@ -113,40 +110,6 @@ wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                                 timeout_ms)
                ? 0
                : -1;
-}
-
-/* ----------------------------------------------------------------- create */
-
-PyDoc_STRVAR(mutex_create_doc,
-             "_create($type, /, name, owned=False, exist_ok=False, "
-             "security=None,\n        access=0x100003)\n--\n\n"
-             "Win32: CreateMutexExW");
-
-static PyObject *
-mutex_create(PyObject *cls, PyObject *args, PyObject *kwargs)
-{
-    static char *keywords[] = {"name",     "owned",  "exist_ok",
-                               "security", "access", NULL};
-    sync_creation c = SYNC_CREATION;
-    int owned = 0;
-    DWORD err;
-    HANDLE handle;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|ppOO&:_create", keywords,
-                                     &c.name, &owned, &c.exist_ok, &c.spec,
-                                     wi_u32_converter, &c.access) ||
-        sync_create_begin(&c) < 0) {
-        return NULL;
-    }
-    /* The GIL is kept: a mutex belongs to the thread that makes it, and the
-     * call is short. */
-    WI_CALL_GIL(err, handle = CreateMutexExW(
-                         wi_security_attributes(&c.security), c.wname,
-                         owned ? CREATE_MUTEX_INITIAL_OWNER : 0, c.access));
-    PyObject *self = sync_create_end(&c, cls, handle, err, "CreateMutexExW");
-    if (self != NULL && owned && ((SyncObject *)self)->created) {
-        sync_taken((SyncObject *)self, 0);
-    }
-    return self;
 }
 
 /* ---------------------------------------------------------------- methods */
@@ -237,18 +200,6 @@ mutex_enter(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(mutex_exit_doc, "__exit__($self, /, *exc)\n--\n\nrelease().");
 
 static PyObject *
-mutex_exit(PyObject *op, PyObject *Py_UNUSED(args))
-{
-    return mutex_release(op, NULL);
-}
-
-static PyObject *
-mutex_get_abandoned(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((SyncObject *)op)->abandoned);
-}
-
-static PyObject *
 mutex_get_held(PyObject *op, void *Py_UNUSED(closure))
 {
     SyncObject *self = (SyncObject *)op;
@@ -263,19 +214,14 @@ mutex_get_held_by_any(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef mutex_methods[] = {
-    {"_create", WI_WORDS(mutex_create) | METH_CLASS, mutex_create_doc},
     {"acquire", WI_FAST(mutex_acquire), mutex_acquire_doc},
     {"release", mutex_release, METH_NOARGS, mutex_release_doc},
     {"__enter__", mutex_enter, METH_NOARGS, mutex_enter_doc},
-    {"__exit__", mutex_exit, METH_VARARGS, mutex_exit_doc},
+    {"__exit__", mutex_release, METH_VARARGS, mutex_exit_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef mutex_getset[] = {
-    {"abandoned", mutex_get_abandoned, NULL,
-     "Whether the mutex was found abandoned when it was taken; until it is\n"
-     "released.",
-     NULL},
     {"held", mutex_get_held, NULL,
      "Whether the calling thread took it through this object.", NULL},
     {"_held_by_any", mutex_get_held_by_any, NULL,
@@ -283,11 +229,19 @@ static PyGetSetDef mutex_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMemberDef mutex_members[] = {
+    {"abandoned", T_BOOL, offsetof(SyncObject, abandoned), Py_READONLY,
+     "Whether the mutex was found abandoned when it was taken; until it is\n"
+     "released."},
+    {NULL, 0, 0, 0, NULL},
+};
+
 PyDoc_STRVAR(mutex_doc, "A Win32 mutex.");
 
 static PyType_Slot mutex_slots[] = {
     {Py_tp_doc, (void *)mutex_doc},
     {Py_tp_methods, mutex_methods},
+    {Py_tp_members, mutex_members},
     {Py_tp_getset, mutex_getset},
     {0, NULL},
 };

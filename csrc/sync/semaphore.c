@@ -1,6 +1,6 @@
 /* semaphore.c: Semaphore, a count that processes take from.
  *
- *     semaphore = Semaphore._create("Local\\slots", initial=3, maximum=3)
+ *     semaphore = Semaphore._open("Local\\slots", access)
  *     semaphore.acquire(timeout=1)  # True; waits while the count is 0
  *     semaphore.release()           # the count before
  *     semaphore.value, semaphore.maximum
@@ -10,60 +10,6 @@
  * Owner: the object owns its handle; nobody owns what was taken. Any thread
  * may call anything; the wait runs without the GIL. */
 #include "waitable.h"
-
-#include "base/nt.h"
-
-/* O& converter: a count as Windows takes it, 0 to 2**31 - 1. */
-static int
-semaphore_count_converter(PyObject *value, void *out)
-{
-    uint64_t number;
-    if (!wi_u64_converter(value, &number)) {
-        return 0;
-    }
-    if (number > LONG_MAX) {
-        PyErr_Format(PyExc_OverflowError, "%R is above 2**31 - 1", value);
-        return 0;
-    }
-    *(LONG *)out = (LONG)number;
-    return 1;
-}
-
-PyDoc_STRVAR(semaphore_create_doc,
-             "_create($type, /, name, initial=1, maximum=0x7fffffff, "
-             "exist_ok=False,\n        security=None, access=0x100003)\n--\n\n"
-             "Win32: CreateSemaphoreExW");
-
-static PyObject *
-semaphore_create(PyObject *cls, PyObject *args, PyObject *kwargs)
-{
-    static char *keywords[] = {"name",     "initial", "maximum", "exist_ok",
-                               "security", "access",  NULL};
-    sync_creation c = SYNC_CREATION;
-    LONG initial = 1, maximum = LONG_MAX;
-    DWORD err;
-    HANDLE handle;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O|O&O&pOO&:_create", keywords, &c.name,
-            semaphore_count_converter, &initial, semaphore_count_converter,
-            &maximum, &c.exist_ok, &c.spec, wi_u32_converter, &c.access)) {
-        return NULL;
-    }
-    if (maximum < 1 || initial > maximum) {
-        PyErr_Format(PyExc_ValueError,
-                     "a semaphore needs 0 <= initial <= maximum and "
-                     "maximum >= 1, not initial %ld and maximum %ld",
-                     initial, maximum);
-        return NULL;
-    }
-    if (sync_create_begin(&c) < 0) {
-        return NULL;
-    }
-    WI_CALL_GIL(err, handle = CreateSemaphoreExW(
-                         wi_security_attributes(&c.security), initial, maximum,
-                         c.wname, 0, c.access));
-    return sync_create_end(&c, cls, handle, err, "CreateSemaphoreExW");
-}
 
 /* ---------------------------------------------------------------- methods */
 
@@ -110,12 +56,11 @@ PyDoc_STRVAR(semaphore_release_doc,
 static PyObject *
 semaphore_release(PyObject *op, PyObject *args)
 {
-    LONG count = 1;
-    if (!PyArg_ParseTuple(args, "|O&:release", semaphore_count_converter,
-                          &count)) {
+    int count = 1;
+    if (!PyArg_ParseTuple(args, "|i:release", &count)) {
         return NULL;
     }
-    if (count == 0) {
+    if (count < 1) {
         PyErr_SetString(PyExc_ValueError, "count must be at least 1");
         return NULL;
     }
@@ -148,42 +93,25 @@ semaphore_exit(PyObject *op, PyObject *Py_UNUSED(args))
     Py_RETURN_NONE;
 }
 
-static int
-semaphore_query(SyncObject *self, wi_semaphore_info *info)
-{
-    if (wi_check_open(self, self->handle) < 0) {
-        return -1;
-    }
-    wi_ntstatus status =
-        NtQuerySemaphore(self->handle, 0, info, sizeof(*info), NULL);
-    if (!WI_NT_SUCCESS(status)) {
-        sync_raise(self, RtlNtStatusToDosError(status), NULL,
-                   "NtQuerySemaphore");
-        return -1;
-    }
-    return 0;
-}
-
 static PyObject *
 semaphore_get_value(PyObject *op, void *Py_UNUSED(closure))
 {
-    wi_semaphore_info info;
-    return semaphore_query((SyncObject *)op, &info) < 0
+    sync_info info;
+    return sync_query((SyncObject *)op, &info) < 0
                ? NULL
-               : PyLong_FromLong(info.count);
+               : PyLong_FromLong(info.semaphore.count);
 }
 
 static PyObject *
 semaphore_get_maximum(PyObject *op, void *Py_UNUSED(closure))
 {
-    wi_semaphore_info info;
-    return semaphore_query((SyncObject *)op, &info) < 0
+    sync_info info;
+    return sync_query((SyncObject *)op, &info) < 0
                ? NULL
-               : PyLong_FromLong(info.maximum);
+               : PyLong_FromLong(info.semaphore.maximum);
 }
 
 static PyMethodDef semaphore_methods[] = {
-    {"_create", WI_WORDS(semaphore_create) | METH_CLASS, semaphore_create_doc},
     {"acquire", WI_FAST(semaphore_acquire), semaphore_acquire_doc},
     {"release", semaphore_release, METH_VARARGS, semaphore_release_doc},
     {"__enter__", semaphore_enter, METH_NOARGS, semaphore_enter_doc},

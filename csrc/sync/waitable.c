@@ -1,10 +1,10 @@
 /* waitable.c: what Mutex, Event and Semaphore share, and _core.Waitable.
  *
- *     event = Event._create("Local\\ready")         # or mutex, semaphore
- *     event = Event._open("Local\\ready", access)
+ *     event = Event._create("Local\\ready", exist_ok, security, manual, set)
+ *     event = Event._open("Local\\ready", access)  # or Mutex, Semaphore
  *     event.handle, event.name, event.created, event._access
  *     number = event._duplicate_to(pid)             # a handle over there
- *     event = Event._from_handle(number)            # over there
+ *     event = Event._from_handle(number, None)      # over there
  *     event.close()
  *
  * Each object owns one handle. Any thread may call anything, except that
@@ -15,9 +15,7 @@
  * (its number could be another object's at once). */
 #include "waitable.h"
 
-#include "base/bytes.h"
 #include "base/handles.h"
-#include "base/nt.h"
 
 /* For errors of which Windows' own text does not tell the reason. */
 #define SYNC_WRONG_KIND "the name belongs to an object of another kind"
@@ -36,20 +34,37 @@ sync_granted_access(HANDLE handle)
                : 0;
 }
 
-int
+wi_ntstatus
+sync_ask(sync_kind kind, HANDLE handle, sync_info *info)
+{
+    switch (kind) {
+    case SYNC_MUTEX:
+        return NtQueryMutant(handle, 0, &info->mutex, sizeof(info->mutex),
+                             NULL);
+    case SYNC_EVENT:
+        return NtQueryEvent(handle, 0, &info->event, sizeof(info->event),
+                            NULL);
+    default:
+        return NtQuerySemaphore(handle, 0, &info->semaphore,
+                                sizeof(info->semaphore), NULL);
+    }
+}
+
+/* 1 for a manual-reset event, 0 for an auto-reset one, -1 when the handle
+ * may not be asked or is no event. */
+static int
 sync_event_is_manual(HANDLE handle)
 {
-    wi_event_info info;
-    if (!WI_NT_SUCCESS(NtQueryEvent(handle, 0, &info, sizeof(info), NULL))) {
-        return -1;
-    }
-    return info.type == 0;
+    sync_info info;
+    return WI_NT_SUCCESS(sync_ask(SYNC_EVENT, handle, &info))
+               ? info.event.type == 0
+               : -1;
 }
 
 sync_undo
 sync_undo_of(HANDLE handle)
 {
-    wi_semaphore_info info;
+    sync_info info;
     DWORD code;
     sync_undo undo = SYNC_UNDO_FINAL;
     int manual = sync_event_is_manual(handle);
@@ -59,8 +74,7 @@ sync_undo_of(HANDLE handle)
     if (manual == 0) {
         undo = SYNC_UNDO_EVENT;
     }
-    else if (WI_NT_SUCCESS(
-                 NtQuerySemaphore(handle, 0, &info, sizeof(info), NULL))) {
+    else if (WI_NT_SUCCESS(sync_ask(SYNC_SEMAPHORE, handle, &info))) {
         undo = SYNC_UNDO_SEMAPHORE;
     }
     /* ACCESS_DENIED still proves the type: the kernel checks the type before
@@ -113,18 +127,35 @@ sync_raise(SyncObject *self, DWORD err, const char *text, const char *api)
     return NULL;
 }
 
-static int
-sync_check_name(PyObject *name, int needed)
+int
+sync_query(SyncObject *self, sync_info *info)
 {
-    if (name == Py_None && !needed) {
-        return 0;
-    }
-    if (!PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError, "name must be str%s, not %R",
-                     needed ? "" : " or None", (PyObject *)Py_TYPE(name));
+    if (wi_check_open(self, self->handle) < 0) {
         return -1;
     }
-    if (PyUnicode_GetLength(name) == 0) {
+    wi_ntstatus status = sync_ask(self->kind, self->handle, info);
+    if (!WI_NT_SUCCESS(status)) {
+        sync_raise(self, RtlNtStatusToDosError(status), NULL,
+                   self->kind == SYNC_EVENT ? "NtQueryEvent"
+                                            : "NtQuerySemaphore");
+        return -1;
+    }
+    return 0;
+}
+
+/* The name as Windows takes it, for PyMem_Free; NULL for None. */
+static int
+sync_name(PyObject *name, int needed, wchar_t **wname)
+{
+    if (needed && name == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "name must be str, not None");
+        return -1;
+    }
+    if (wi_wide_name(name, wname) < 0) {
+        return -1;
+    }
+    if (*wname != NULL && **wname == 0) {
+        PyMem_Free(*wname);
         PyErr_SetString(PyExc_ValueError, "name must not be empty");
         return -1;
     }
@@ -216,51 +247,88 @@ sync_adopt(PyObject *cls, HANDLE handle, PyObject *name, int created)
     return (PyObject *)self;
 }
 
-int
-sync_create_begin(sync_creation *c)
+/* OSError of a call that found no object, or could not make one. */
+static PyObject *
+sync_raise_name(DWORD err, const char *api, PyObject *name)
 {
-    c->wname = NULL;
-    if (sync_check_name(c->name, 0) < 0 ||
-        wi_wide_name(c->name, &c->wname) < 0) {
-        return -1;
-    }
-    if (wi_security_init(&c->security, c->spec) < 0) {
-        PyMem_Free(c->wname);
-        return -1;
-    }
-    return 0;
-}
-
-PyObject *
-sync_create_end(sync_creation *c, PyObject *cls, HANDLE handle, DWORD err,
-                const char *api)
-{
-    wi_security_clear(&c->security);
-    PyMem_Free(c->wname);
-    int found = handle != NULL && err == ERROR_ALREADY_EXISTS;
-    if (handle != NULL && (!found || c->exist_ok || c->name == Py_None)) {
-        return sync_adopt(cls, handle, c->name, !found);
-    }
-    if (handle != NULL) {
-        CloseHandle(handle);
-    }
-    if (c->name == Py_None) {
+    if (name == Py_None) {
         return wi_raise_format(err, api, "an unnamed object");
     }
-    if (err == ERROR_INVALID_HANDLE) {
-        return wi_raise_text(PyExc_OSError, err, SYNC_WRONG_KIND, api,
-                             c->name);
-    }
-    return wi_raise(err, api, c->name);
+    return err == ERROR_INVALID_HANDLE
+               ? wi_raise_text(PyExc_OSError, err, SYNC_WRONG_KIND, api, name)
+               : wi_raise(err, api, name);
 }
 
-PyDoc_STRVAR(sync_open_doc, "_open($type, /, name, access)\n--\n\n"
+PyDoc_STRVAR(
+    sync_create_doc,
+    "_create($type, name, exist_ok, security, first, second, /)\n--\n\n"
+    "Win32: CreateMutexExW (first: owned), CreateEventExW (manual, initial),\n"
+    "CreateSemaphoreExW (initial, maximum)");
+
+static PyObject *
+sync_create(PyObject *cls, PyObject *args)
+{
+    static const char *const apis[] = {"CreateMutexExW", "CreateEventExW",
+                                       "CreateSemaphoreExW"};
+    const DWORD access = SYNCHRONIZE | SYNC_MODIFY_STATE | SYNC_QUERY_STATE;
+    sync_kind kind;
+    PyObject *name, *spec;
+    wchar_t *wname;
+    wi_security security;
+    int exist_ok, first, second;
+    DWORD err;
+    HANDLE handle;
+    if (sync_kind_of(cls, &kind) == NULL ||
+        !PyArg_ParseTuple(args, "OpOii:_create", &name, &exist_ok, &spec,
+                          &first, &second) ||
+        sync_name(name, 0, &wname) < 0) {
+        return NULL;
+    }
+    if (wi_security_init(&security, spec) < 0) {
+        PyMem_Free(wname);
+        return NULL;
+    }
+    /* The GIL is kept: a mutex belongs to the thread that makes it, and the
+     * calls are short. */
+    SECURITY_ATTRIBUTES *attributes = wi_security_attributes(&security);
+    if (kind == SYNC_MUTEX) {
+        WI_CALL_GIL(err, handle = CreateMutexExW(
+                             attributes, wname,
+                             first ? CREATE_MUTEX_INITIAL_OWNER : 0, access));
+    }
+    else if (kind == SYNC_EVENT) {
+        WI_CALL_GIL(err, handle = CreateEventExW(
+                             attributes, wname,
+                             (first ? CREATE_EVENT_MANUAL_RESET : 0u) |
+                                 (second ? CREATE_EVENT_INITIAL_SET : 0u),
+                             access));
+    }
+    else {
+        WI_CALL_GIL(err, handle = CreateSemaphoreExW(attributes, first, second,
+                                                     wname, 0, access));
+    }
+    wi_security_clear(&security);
+    PyMem_Free(wname);
+    int found = handle != NULL && err == ERROR_ALREADY_EXISTS;
+    if (handle == NULL || (found && !exist_ok)) {
+        if (handle != NULL) {
+            CloseHandle(handle);
+        }
+        return sync_raise_name(err, apis[kind], name);
+    }
+    PyObject *self = sync_adopt(cls, handle, name, !found);
+    if (self != NULL && kind == SYNC_MUTEX && first && !found) {
+        sync_taken((SyncObject *)self, 0);
+    }
+    return self;
+}
+
+PyDoc_STRVAR(sync_open_doc, "_open($type, name, access, /)\n--\n\n"
                             "Win32: OpenMutexW, OpenEventW, OpenSemaphoreW");
 
 static PyObject *
-sync_open(PyObject *cls, PyObject *args, PyObject *kwargs)
+sync_open(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {"name", "access", NULL};
     static const char *const apis[] = {"OpenMutexW", "OpenEventW",
                                        "OpenSemaphoreW"};
     HANDLE(WINAPI * opens[])(DWORD, BOOL, LPCWSTR) = {OpenMutexW, OpenEventW,
@@ -271,54 +339,38 @@ sync_open(PyObject *cls, PyObject *args, PyObject *kwargs)
     wchar_t *wname;
     HANDLE handle;
     if (sync_kind_of(cls, &kind) == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "OO&:_open", keywords,
-                                     &name, wi_u32_converter, &access) ||
-        sync_check_name(name, 1) < 0 || wi_wide_name(name, &wname) < 0) {
+        !PyArg_ParseTuple(args, "OO&:_open", &name, wi_u32_converter,
+                          &access) ||
+        sync_name(name, 1, &wname) < 0) {
         return NULL;
     }
     WI_CALL(err, handle = opens[kind](access, FALSE, wname));
     PyMem_Free(wname);
-    if (handle != NULL) {
-        return sync_adopt(cls, handle, name, 0);
-    }
-    if (err == ERROR_INVALID_HANDLE) {
-        return wi_raise_text(PyExc_OSError, err, SYNC_WRONG_KIND, apis[kind],
-                             name);
-    }
-    return wi_raise(err, apis[kind], name);
+    return handle == NULL ? sync_raise_name(err, apis[kind], name)
+                          : sync_adopt(cls, handle, name, 0);
 }
 
 PyDoc_STRVAR(sync_from_handle_doc,
-             "_from_handle($type, /, handle, name=None)\n--\n\n"
+             "_from_handle($type, handle, name, /)\n--\n\n"
              "Own a handle of this process.\n\n"
              "Win32: NtQueryMutant, NtQueryEvent, NtQuerySemaphore");
 
 static PyObject *
-sync_from_handle(PyObject *cls, PyObject *args, PyObject *kwargs)
+sync_from_handle(PyObject *cls, PyObject *args)
 {
-    static char *keywords[] = {"handle", "name", NULL};
     sync_kind kind;
     HANDLE handle;
-    PyObject *name = Py_None;
+    PyObject *name;
+    wchar_t *wname;
     if (sync_kind_of(cls, &kind) == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "O&|O:_from_handle",
-                                     keywords, wi_handle_converter, &handle,
-                                     &name) ||
-        sync_check_name(name, 0) < 0) {
+        !PyArg_ParseTuple(args, "O&O:_from_handle", wi_handle_converter,
+                          &handle, &name) ||
+        sync_name(name, 0, &wname) < 0) {
         return NULL;
     }
-    union {
-        wi_mutant_info mutant;
-        wi_event_info event;
-        wi_semaphore_info semaphore;
-    } info;
-    wi_ntstatus status =
-        kind == SYNC_MUTEX
-            ? NtQueryMutant(handle, 0, &info.mutant, sizeof(info.mutant), NULL)
-        : kind == SYNC_EVENT
-            ? NtQueryEvent(handle, 0, &info.event, sizeof(info.event), NULL)
-            : NtQuerySemaphore(handle, 0, &info.semaphore,
-                               sizeof(info.semaphore), NULL);
+    PyMem_Free(wname);
+    sync_info info;
+    wi_ntstatus status = sync_ask(kind, handle, &info);
     DWORD err = RtlNtStatusToDosError(status);
     if (status == WI_STATUS_OBJECT_TYPE_MISMATCH) {
         return PyErr_Format(PyExc_TypeError, "handle %zu is not that of a %s",
@@ -349,7 +401,8 @@ sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result)
     }
     if (*result == WAIT_TIMEOUT && timeout_ms > 0) {
         self->pins++;
-        *result = wi_wait(&self->handle, 1, FALSE, timeout_ms);
+        *result =
+            wi_wait(&self->handle, 1, FALSE, timeout_ms, WI_WAIT_SLICE_MS);
         self->pins--;
         if (*result == WAIT_FAILED) {
             return -1;
@@ -411,34 +464,6 @@ sync_close(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(sync_pin_doc, "_pin($self, /)\n--\n\n"
-                           "Let close() refuse until _unpin().");
-
-static PyObject *
-sync_pin(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    SyncObject *self = (SyncObject *)op;
-    if (wi_check_open(self, self->handle) < 0) {
-        return NULL;
-    }
-    self->pins++;
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(sync_unpin_doc, "_unpin($self, /)\n--\n\nTake one _pin() back.");
-
-static PyObject *
-sync_unpin(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    SyncObject *self = (SyncObject *)op;
-    if (self->pins == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "_unpin() without _pin()");
-        return NULL;
-    }
-    self->pins--;
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(sync_duplicate_doc,
              "_duplicate_to($self, pid, /)\n--\n\n"
              "Duplicate the handle into the process pid; the number there.\n\n"
@@ -464,19 +489,6 @@ sync_duplicate(PyObject *op, PyObject *value)
 }
 
 static PyObject *
-sync_get_name(PyObject *op, void *Py_UNUSED(closure))
-{
-    PyObject *name = ((SyncObject *)op)->name;
-    return Py_NewRef(name == NULL ? Py_None : name);
-}
-
-static PyObject *
-sync_get_created(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((SyncObject *)op)->created);
-}
-
-static PyObject *
 sync_get_access(PyObject *op, void *Py_UNUSED(closure))
 {
     SyncObject *self = (SyncObject *)op;
@@ -487,12 +499,11 @@ sync_get_access(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef sync_methods[] = {
-    {"_open", WI_WORDS(sync_open) | METH_CLASS, sync_open_doc},
-    {"_from_handle", WI_WORDS(sync_from_handle) | METH_CLASS,
+    {"_create", sync_create, METH_CLASS | METH_VARARGS, sync_create_doc},
+    {"_open", sync_open, METH_CLASS | METH_VARARGS, sync_open_doc},
+    {"_from_handle", sync_from_handle, METH_CLASS | METH_VARARGS,
      sync_from_handle_doc},
     {"close", sync_close, METH_NOARGS, sync_close_doc},
-    {"_pin", sync_pin, METH_NOARGS, sync_pin_doc},
-    {"_unpin", sync_unpin, METH_NOARGS, sync_unpin_doc},
     {"_duplicate_to", sync_duplicate, METH_O, sync_duplicate_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -505,13 +516,14 @@ static PyGetSetDef sync_getset[] = {
      NULL},
     {"closed", wi_get_closed, NULL, "Whether close() has been called.",
      (void *)offsetof(SyncObject, handle)},
-    {"name", sync_get_name, NULL, "The name, or None.", NULL},
-    {"created", sync_get_created, NULL,
-     "Whether this call made the kernel object, or found it.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef sync_members[] = {
+    {"name", T_OBJECT, offsetof(SyncObject, name), Py_READONLY,
+     "The name, or None."},
+    {"created", T_BOOL, offsetof(SyncObject, created), Py_READONLY,
+     "Whether this call made the kernel object, or found it."},
     {"_pins", Py_T_PYSSIZET, offsetof(SyncObject, pins), Py_READONLY,
      "How many waits and tasks keep close() from closing."},
     {NULL, 0, 0, 0, NULL},

@@ -4,6 +4,7 @@
 #define WINIPC_SYNC_WAITABLE_H
 
 #include "base/core.h"
+#include "base/nt.h"
 
 typedef enum { SYNC_MUTEX, SYNC_EVENT, SYNC_SEMAPHORE } sync_kind;
 
@@ -36,6 +37,17 @@ PyObject *sync_label(SyncObject *self);
 PyObject *sync_raise(SyncObject *self, DWORD err, const char *text,
                      const char *api);
 
+/* What the system says about an object of this kind. sync_query raises
+ * ValueError when it is closed, and OSError where the handle may not ask. */
+typedef union {
+    wi_mutant_info mutex;
+    wi_event_info event;
+    wi_semaphore_info semaphore;
+} sync_info;
+
+wi_ntstatus sync_ask(sync_kind kind, HANDLE handle, sync_info *info);
+int sync_query(SyncObject *self, sync_info *info);
+
 /* Wait for this one object. */
 int sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result);
 
@@ -43,26 +55,6 @@ int sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result);
 PyObject *sync_wait_method(SyncObject *self, const char *name,
                            PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames);
-
-/* What a create call needs beside its own numbers: fill the first four, then
- * sync_create_begin, CreateXW, sync_create_end, which makes the object of the
- * handle, or raises, and cleans up. */
-typedef struct {
-    PyObject *name;
-    PyObject *spec;
-    int exist_ok;
-    DWORD access;
-    wchar_t *wname;
-    wi_security security;
-} sync_creation;
-
-#define SYNC_CREATION                                                         \
-    {.spec = Py_None,                                                         \
-     .access = SYNCHRONIZE | SYNC_MODIFY_STATE | SYNC_QUERY_STATE}
-
-int sync_create_begin(sync_creation *c);
-PyObject *sync_create_end(sync_creation *c, PyObject *cls, HANDLE handle,
-                          DWORD err, const char *api);
 
 /* ------------------------------------------------------------- mutex.c */
 
@@ -75,14 +67,17 @@ void sync_taken(SyncObject *self, int abandoned);
 /* Raise AbandonedError about this mutex, with its attribute `mutex`. */
 void sync_raise_abandoned(SyncObject *self, const char *api);
 
+/* ------------------------------------------------------------- waits.c */
+
+/* What to wait for: one of the three, which is pinned and borrowed, or the
+ * number of a handle, and then *object is NULL. */
+int sync_target(wi_state *state, PyObject *value, SyncObject **object,
+                HANDLE *handle);
+
 /* --------------------------------------------- waitable.c: about any handle */
 
 /* Rights that a handle has (NtQueryObject); 0 when that cannot be told. */
 ACCESS_MASK sync_granted_access(HANDLE handle);
-
-/* 1 for a manual-reset event, 0 for an auto-reset one, -1 when the handle
- * may not be asked or is no event. */
-int sync_event_is_manual(HANDLE handle);
 
 /* What it takes to undo a wait. */
 typedef enum {

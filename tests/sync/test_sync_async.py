@@ -469,11 +469,24 @@ def test_handle_that_is_closed_under_a_wait(make: Callable[..., Any]) -> None:
 def test_notification_that_raises(make: Callable[..., Any]) -> None:
     """What was taken goes back, and the thread goes on."""
     event, other = make(Event), make(Event)
-    wait = loop_wait.begin_wait(event.handle, lambda: 1 / 0)
+    waits: list[_core.LoopWait] = []
+    loop_wait.begin_wait(event, lambda: 1 / 0, waits)
     event.set()
     assert event.wait(LONG)
-    assert wait.cancel()
+    assert _core._end_waits(waits, True) is None
     assert asyncio.run(ready_later(other))
+
+
+def test_a_set_that_stops_takes_no_more(make: Callable[..., Any]) -> None:
+    """And nothing of what it refused stays in it."""
+    event, waits = make(Event), _core.WaitSet()
+    assert waits.stop()
+    ended: list[_core.LoopWait] = []
+    assert not waits.add(event, print, ended, False)
+    assert not waits.add(event, print, ended, True)
+    assert waits.take(0) is None
+    assert ended == []
+    event.close()
 
 
 async def ready_later(event: Event) -> bool:
@@ -599,7 +612,7 @@ def test_a_sub_interpreter_ends_with_a_wait_pending() -> None:
         import winipc
         from winipc.base.loop_wait import begin_wait
         event = winipc.Event.create()
-        wait = begin_wait(event.handle, print)
+        begin_wait(event, print, [])
     """
     program = f"""if True:
         import _interpreters

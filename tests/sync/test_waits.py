@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
+import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -44,6 +48,45 @@ def test_close_during_a_wait_is_refused(kind: Any, make: Callable[..., Any]) -> 
     thread.join(LONG)
     assert not thread.is_alive()
     made.close()
+
+
+def test_more_interrupts_in_the_clean_up_lose_nothing(make: Callable[..., Any]) -> None:
+    """Ctrl+C, and again and again while a wait for many ends: all signals are there."""
+    semaphores = [make(Semaphore, None, 0) for _ in range(70)]
+    rng = Random(5)
+    raised = 0
+
+    def raise_in_waits(_number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        if frame is not None and frame.f_code.co_filename.endswith("waits.py"):
+            raised += 1
+            raise KeyboardInterrupt
+
+    def storm() -> None:
+        while semaphores[-1]._pins == 0 and not ended.is_set():
+            time.sleep(0)
+        for _ in range(3):
+            _thread.interrupt_main()
+        rng.choice(semaphores).release()
+        while not ended.is_set():
+            _thread.interrupt_main()
+            time.sleep(0)
+
+    before = signal.signal(signal.SIGINT, raise_in_waits)
+    try:
+        for _ in range(30):
+            ended = threading.Event()
+            thread = threading.Thread(target=storm)
+            thread.start()
+            with suppress(KeyboardInterrupt):
+                wait_any(semaphores, LONG)
+            ended.set()
+            thread.join(LONG)
+            assert wait_any(semaphores, LONG).value == 0
+            assert not any(semaphore._pins for semaphore in semaphores)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert raised > 30
 
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), "1"], ids=str)

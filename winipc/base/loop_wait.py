@@ -1,6 +1,6 @@
 """How asyncio tasks wait for kernel objects: on every loop, and with no polling.
 
-`await wait_handle(handle, timeout)` is all that most callers need. A few threads
+`await wait_handle(event, timeout)` is all that most callers need. A few threads
 sleep for all tasks, 63 handles each, in WaitForMultipleObjects; nothing wakes
 while nothing happens. csrc/sync/loop_wait.c says why it is not the thread pool,
 and who wins when a signal and a cancellation meet.
@@ -11,104 +11,96 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable
+from typing import SupportsIndex
 
 from winipc import _core
+from winipc.base.winerror import ERROR_ACCESS_DENIED
 
 __all__ = ["begin_wait", "wait_handle"]
 
 #: Seconds that a thread with nothing to wait for stays, for the next wait to come.
 _LINGER = 5.0
 
-#: Guards the list. Never held in a wait.
+#: Guards the dictionary. Never held in a wait.
 _lock = threading.Lock()
-_sets: list[_core.WaitSet] = []
-_threads: set[threading.Thread] = set()
+_sets: dict[_core.WaitSet, threading.Thread] = {}
 
 
 def _serve(waits: _core.WaitSet) -> None:
     """The thread of a set: tell the owner of each wait that it has the handle."""
     while True:
-        wait = waits.take(_LINGER)
-        if wait is not None:
+        taken = waits.take(_LINGER)
+        if taken is not None:
+            wait, notify = taken
             try:
-                wait.notify()
+                notify()
             except BaseException:  # RuntimeError: its loop is closed
-                wait.give_back()
-            wait = None  # or it lives, with its loop, until the next one
+                _core._end_waits([wait], False)
+            del taken, wait, notify  # or they live, with a loop, until the next one
         elif waits.stop(True):
             break
     with _lock:
-        if waits in _sets:
-            _sets.remove(waits)
-        _threads.discard(threading.current_thread())
+        _sets.pop(waits, None)
 
 
 @atexit.register
 def _stop() -> None:
     """Let the threads end before the interpreter does: a sub-interpreter insists."""
     with _lock:
-        while _sets:
-            _sets.pop().stop()
-        serving = list(_threads)
-    for thread in serving:  # which take the lock
+        serving = dict(_sets)
+    for waits, thread in serving.items():
+        waits.stop()
         thread.join(_LINGER)
 
 
 def begin_wait(
-    handle: int, notify: Callable[[], object], *, name: str | None = None
-) -> _core.LoopWait:
-    """Wait for a handle in the background: `notify()` when it has been taken.
+    target: _core.Waitable | SupportsIndex,
+    notify: Callable[[], object],
+    waits: list[_core.LoopWait],
+) -> None:
+    """Wait in the background: `notify()` when the object or handle has been taken.
 
-    A thread that waits for many calls `notify`, once, so it has to be short. If it
-    raises, what was taken is given back. The caller keeps the handle open until it
-    has `notify`'s call or has called `cancel()` on the result; `cancel()` is False
-    when the handle was taken, and then `give_back()` undoes that. `name` is what
-    errors call the object.
+    The wait is appended to `waits`, and the caller ends it by `_core._end_waits`,
+    after the call of `notify` or before; until then an object cannot be closed, and
+    the caller keeps a handle open. A thread that waits for many calls `notify`,
+    once, so it has to be short. If it raises, what was taken is given back.
 
-    Raises PermissionError (winerror 5) for a handle whose wait cannot be undone: a
+    Raises PermissionError (winerror 5) for what a wait cannot be undone for: a
     mutex, a timer, and an auto-reset event or a semaphore without QUERY_STATE and
     MODIFY_STATE.
 
     Win32: WaitForMultipleObjects
     """
-    shown = name or f"handle {handle}"
     with _lock:
         # All waits for a handle are in one set, which serves them in their order.
-        holder = next((one for one in _sets if one.holds(handle)), None)
-        for waits in [holder] if holder is not None else _sets:
-            wait = waits.add(handle, shown, notify)
-            if wait is not None:
-                return wait
-        waits = _core.WaitSet()
-        wait = waits.add(handle, shown, notify)
-        assert wait is not None
+        for known in (True, False):
+            for one in reversed(_sets):
+                if one.add(target, notify, waits, known):
+                    return
+        one = _core.WaitSet()
+        one.add(target, notify, waits, False)
         thread = threading.Thread(
-            target=_serve, args=(waits,), name="winipc-waits", daemon=True
+            target=_serve, args=(one,), name="winipc-waits", daemon=True
         )
-        try:
-            thread.start()
-        except BaseException:
-            wait.cancel()
-            raise
-        _threads.add(thread)
-        _sets.append(waits)
-        return wait
+        thread.start()
+        _sets[one] = thread
 
 
 async def wait_handle(
-    handle: int,
+    target: _core.Waitable | int,
     timeout: float | None = None,
     *,
     name: str | None = None,
     abandoned: Callable[[], object] | None = None,
 ) -> bool:
-    """Await a handle's signal; False when `timeout` (seconds) ran out.
+    """Await an object or a handle's signal; False when `timeout` (seconds) ran out.
 
     True means that this task took the signal, as WaitForSingleObject does: an
     auto-reset event is reset, a semaphore counted down. Tasks that await the same
     handle go in the order they came. A cancelled task gets CancelledError and takes
     nothing: what had been taken for it in the same instant is given back. The
-    caller keeps the handle open until this returns or raises, and not longer.
+    caller keeps a handle open until this returns or raises, and not longer; an
+    object refuses to be closed. `name` is what errors call it.
 
     Works on every asyncio loop, and on one that is closed in the middle: what is
     taken for it later is given back, and `abandoned` is called. The errors are
@@ -119,43 +111,43 @@ async def wait_handle(
     import asyncio  # not at import, which would load it for everybody
 
     timeout = _core._check_timeout(timeout)
-    # A mutex would belong to the loop's thread: begin_wait refuses it.
-    if _core._can_give_back(handle) and _core._wait_any((handle,), 0) == 0:
+    if not _core._can_give_back(target):
+        raise PermissionError(
+            0,
+            "a wait that can be cancelled needs QUERY_STATE and MODIFY_STATE, and is "
+            "not for a mutex",
+            name,
+            ERROR_ACCESS_DENIED,
+            "WaitForMultipleObjects",
+        )
+    if _core._wait((target,), 0) == 0:
         return True
     if timeout == 0:
         return False
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[bool] = loop.create_future()
+    future: asyncio.Future[None] = loop.create_future()
 
-    def finish(taken: bool) -> None:
+    def finish() -> None:
         if not future.done():
-            future.set_result(taken)
-
-    def expire() -> None:
-        # Where it has been taken, `finish(True)` is on its way.
-        if wait.cancel():
-            finish(False)
+            future.set_result(None)
 
     def notify() -> None:
         try:
-            loop.call_soon_threadsafe(finish, True)
+            loop.call_soon_threadsafe(finish)
         except RuntimeError:  # it is closed
-            held.pop().give_back()
+            _core._end_waits(waits, False)
             if abandoned is not None:
                 abandoned()
 
-    wait = begin_wait(handle, notify, name=name)
-    held = [wait]  # empty in the end, as notify and it refer to each other
-    timer = None if timeout is None else loop.call_later(timeout, expire)
+    waits: list[_core.LoopWait] = []
+    timer = None if timeout is None else loop.call_later(timeout, finish)
     try:
-        taken = await future
-        wait.check()
-        return taken
+        begin_wait(target, notify, waits)
+        await future
     except BaseException:
-        if not wait.cancel():
-            wait.give_back()
+        _core._end_waits(waits, False)
         raise
     finally:
         if timer is not None:
             timer.cancel()
-        held.clear()
+    return _core._end_waits(waits, True) is not None

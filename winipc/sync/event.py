@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from winipc import _core
 from winipc.base.closing import Closing
-from winipc.base.transfer import travels_by_handle
-from winipc.sync.waitable import Waitable, hint
+from winipc.sync.waitable import Waitable, made
 
 __all__ = ["Event"]
 
@@ -45,13 +44,7 @@ class Event(Waitable, _core.Event, Closing):
 
         Win32: CreateEventExW
         """
-        try:
-            event = cls._create(name, manual, initial, exist_ok, security)
-        except OSError as error:
-            hint(error)
-            raise
-        if name is None:
-            travels_by_handle(cls)
+        event = made(cls, name, exist_ok, security, manual, initial)
         if event.manual is not None and event.manual is not manual:
             event.close()
             kinds = ("an auto-reset", "a manual-reset")

@@ -14,10 +14,9 @@ from typing import Protocol, TypeVar
 
 from winipc import _core
 from winipc._core import AbandonedError
-from winipc.base.transfer import travels_by_handle
 from winipc.base.winerror import ERROR_TIMEOUT
 from winipc.sync.event import Event
-from winipc.sync.waitable import Waitable, hint
+from winipc.sync.waitable import Waitable, made
 
 __all__ = ["Mutex"]
 
@@ -98,14 +97,7 @@ class Mutex(Waitable, _core.Mutex):
         """
         if owned and exist_ok:
             raise ValueError("owned=True is for a new mutex only: use acquire()")
-        try:
-            made = cls._create(name, owned, exist_ok, security)
-        except OSError as error:
-            hint(error)
-            raise
-        if name is None:
-            travels_by_handle(cls)
-        return made
+        return made(cls, name, exist_ok, security, owned, False)
 
     def lock(
         self,
@@ -173,7 +165,7 @@ class _Holder:
         error: BaseException | None = None
         try:
             # `stop` is first, so that it wins when both are ready.
-            index = _core._wait_any((self.stop, self.mutex), self.timeout, False)
+            index = _core._wait((self.stop, self.mutex), self.timeout, False, False)
             if index == 0:
                 return
             if index < 0:
@@ -195,7 +187,7 @@ class _Holder:
         except RuntimeError:  # the loop is closed
             self.stop.set()
         if taken:
-            _core._wait_any((self.stop,), None, False)
+            _core._wait((self.stop,), None, False, False)
             # Where nobody was told, the end of this thread abandons it again.
             if self.told or not abandoned:
                 self.mutex.release()

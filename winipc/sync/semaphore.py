@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from winipc import _core
-from winipc.base.transfer import travels_by_handle
-from winipc.sync.waitable import Waitable, hint
+from winipc.sync.waitable import Waitable, made
 
 __all__ = ["Semaphore"]
 
@@ -42,14 +41,12 @@ class Semaphore(Waitable, _core.Semaphore):
 
         Win32: CreateSemaphoreExW
         """
-        try:
-            made = cls._create(name, initial, maximum, exist_ok, security)
-        except OSError as error:
-            hint(error)
-            raise
-        if name is None:
-            travels_by_handle(cls)
-        return made
+        if not 0 <= initial <= maximum or maximum == 0:
+            raise ValueError(
+                "a semaphore needs 0 <= initial <= maximum and maximum >= 1, not "
+                f"initial {initial} and maximum {maximum}"
+            )
+        return made(cls, name, exist_ok, security, initial, maximum)
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """`await` one of the count; False when `timeout` ran out.

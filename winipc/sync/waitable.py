@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Protocol, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
@@ -60,6 +60,18 @@ def hint(error: OSError) -> None:
             "a name has no backslash but that of its prefix Local\\, Global\\ "
             "or Session\\<number>\\",
         )
+
+
+def made(cls: type[_W], name: str | None, *how: Any) -> _W:
+    """What `create` of the three shares: the call, the hint, multiprocessing."""
+    try:
+        new = cls._create(name, *how)
+    except OSError as error:
+        hint(error)
+        raise
+    if name is None:
+        travels_by_handle(cls)
+    return new
 
 
 def _open(cls: type[_W], name: str) -> _W:
@@ -172,14 +184,11 @@ class Waitable(_core.Waitable):
 
     async def _take_async(self, timeout: float | None) -> bool:
         """Await the handle; `close` refuses meanwhile."""
-        self._pin()
         try:
-            return await wait_handle(self.handle, timeout, name=self.name or "unnamed")
+            return await wait_handle(self, timeout, name=self.name or "unnamed")
         except PermissionError as error:
             add_hint(error, "a thread may wait: asyncio.to_thread(...), uncancelled")
             raise
-        finally:
-            self._unpin()
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         """Pickle by name; an unnamed one goes through multiprocessing only."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from typing import SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
@@ -42,9 +41,8 @@ def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
     Win32: WaitForMultipleObjects
     """
     several = tuple(objects)
-    index = (_core._wait_any if len(several) <= _MOST else _any_of_many)(
-        several, timeout
-    )
+    wait = _core._wait if len(several) <= _MOST else _any_of_many
+    index = wait(several, timeout)
     if index < 0:
         raise TimeoutError(
             0, "none of the objects was ready in time", None, ERROR_TIMEOUT
@@ -72,114 +70,87 @@ def wait_all(
     Win32: WaitForMultipleObjects
     """
     several = tuple(objects)
-    wait = _core._wait_all if len(several) <= _MOST else _all_of_many
-    if not wait(several, timeout):
+    if len(several) <= _MOST:
+        late = _core._wait(several, timeout, True) < 0
+    else:
+        late = not _all_of_many(several, timeout)
+    if late:
         raise TimeoutError(
             0, "not all of the objects were ready in time", None, ERROR_TIMEOUT
         )
 
 
-@contextmanager
-def _pinned(objects: Sequence[_Item]) -> Iterator[list[int]]:
-    """Their handles, which nobody closes meanwhile."""
-    pinned: list[_core.Waitable] = []
-    try:
-        handles = []
-        for one in objects:
-            if isinstance(one, _core.Waitable):
-                one._pin()
-                pinned.append(one)
-                handles.append(one.handle)
-            else:
-                handles.append(operator.index(one))
-        if len(set(handles)) < len(handles):
-            raise ValueError("the same object is given twice")
-        yield handles
-    finally:
-        for one in pinned:
-            one._unpin()
+def _handles(objects: Sequence[_Item]) -> list[int]:
+    """Their handles, each of which is there once."""
+    handles = [
+        one.handle if isinstance(one, _core.Waitable) else operator.index(one)
+        for one in objects
+    ]
+    if len(set(handles)) < len(handles):
+        raise ValueError("the same object is given twice")
+    return handles
 
 
 def _any_of_many(objects: Sequence[_Item], timeout: float | None) -> int:
-    """`_core._wait_any` of more than 64: threads wait for those that they can undo.
+    """`_core._wait` of more than 64: threads wait for those that they can undo.
 
     The calling thread waits for the others, such as mutexes, and for `done`. What
     it takes wins; what came second is given back.
     """
     deadline = Deadline(timeout)
-    with _pinned(objects) as handles:
-        for at in range(0, len(objects), _MOST):
-            index = _core._wait_any(objects[at : at + _MOST], 0)
-            if index >= 0:
-                return at + index
-        if deadline.left() == 0:
-            return -1
-        waits: dict[int, _core.LoopWait] = {}
-        own: list[int] = []
-        late = True
-        with Event.create(manual=True) as done:
-
-            def tell() -> None:
-                with suppress(ValueError):  # closed: the wait is over
-                    done.set()
-
-            try:
-                for index, handle in enumerate(handles):
-                    if _core._can_give_back(handle):
-                        waits[index] = begin_wait(handle, tell)
-                    else:
-                        own.append(index)
-                if len(own) >= _MOST:
-                    raise ValueError(
-                        f"at most {_MOST - 1} mutexes (and other handles that only "
-                        "their waiter can own) fit in a wait for more than "
-                        f"{_MOST} objects"
-                    )
-                mine = [objects[index] for index in own]
-                index = _core._wait_any((*mine, done), deadline.left())
-                late = not 0 <= index < len(own)
-            except BaseException:
-                late = False
-                raise
-            finally:
-                for wait in waits.values():
-                    wait.leave()
-                taken = [at for at, wait in waits.items() if not wait.cancel()]
-                for at in taken[1:] if late else taken:
-                    waits[at].give_back()
-        if not late:
-            return own[index]
-        if not taken:
-            return -1
-        waits[taken[0]].check()
-        return taken[0]
+    handles = _handles(objects)
+    for at in range(0, len(objects), _MOST):
+        index = _core._wait(objects[at : at + _MOST], 0)
+        if index >= 0:
+            return at + index
+    if deadline.left() == 0:
+        return -1
+    own = [at for at, one in enumerate(objects) if not _core._can_give_back(one)]
+    if len(own) >= _MOST:
+        raise ValueError(
+            f"at most {_MOST - 1} mutexes (and other handles that only their waiter "
+            f"can own) fit in a wait for more than {_MOST} objects"
+        )
+    waits: list[_core.LoopWait] = []
+    keep = False
+    with Event.create(manual=True) as done:
+        try:
+            for at in set(range(len(objects))).difference(own):
+                begin_wait(objects[at], done.set, waits)
+            mine = [*(objects[at] for at in own), done]
+            index = _core._wait(mine, deadline.left())
+            keep = not 0 <= index < len(own)
+        finally:
+            # One call, which no second Ctrl+C divides.
+            taken = _core._end_waits(waits, keep)
+    if not keep:
+        return own[index]
+    return -1 if taken is None else handles.index(taken)
 
 
 def _all_of_many(objects: Sequence[_Item], timeout: float | None) -> bool:
-    """`_core._wait_all` of more than 64: in lots, the final one of all mutexes."""
+    """`_core._wait` for all of more than 64: in lots, the final one of all mutexes."""
     deadline = Deadline(timeout)
-    with _pinned(objects) as handles:
-        can_undo = [_core._can_give_back(handle) for handle in handles]
-        if can_undo.count(False) > _MOST:
-            raise ValueError(
-                f"at most {_MOST} mutexes (and other handles that only their waiter "
-                "can own) fit in one wait"
-            )
-        order = sorted(range(len(objects)), key=lambda at: not can_undo[at])
-        taken = 0
-        try:
-            while taken < len(order):
-                # The first lot is the one that is not full.
-                size = (len(order) - taken) % _MOST or _MOST
-                lot = [objects[at] for at in order[taken : taken + size]]
-                if not _core._wait_all(lot, deadline.left()):
-                    break
-                taken += size
-        except _core.AbandonedError:  # in the final lot: the caller has them all
-            taken = len(order)
-            raise
-        finally:
-            if taken < len(order):
-                for at in order[:taken]:
-                    _core._give_back(handles[at])
-        return taken == len(order)
+    _handles(objects)
+    order = sorted(objects, key=lambda one: not _core._can_give_back(one))
+    if sum(not _core._can_give_back(one) for one in objects) > _MOST:
+        raise ValueError(
+            f"at most {_MOST} mutexes (and other handles that only their waiter can "
+            "own) fit in one wait"
+        )
+    taken = 0
+    try:
+        while taken < len(order):
+            # The first lot is the one that is not full.
+            size = (len(order) - taken) % _MOST or _MOST
+            lot = order[taken : taken + size]
+            if _core._wait(lot, deadline.left(), True) < 0:
+                break
+            taken += size
+    except _core.AbandonedError:  # in the final lot: the caller has them all
+        taken = len(order)
+        raise
+    finally:
+        if taken < len(order):
+            _core._give_back(order[:taken])
+    return taken == len(order)
