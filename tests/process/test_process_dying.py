@@ -95,7 +95,6 @@ OPERATIONS: dict[str, Callable[[RemoteProcess, int], object]] = {
     "write": lambda process, at: process.write(at, b"x"),
     "verify": lambda process, at: process.write(at, bytes(2 * PAGE), verify=True),
     "alloc": lambda process, at: do_alloc(process),
-    "near": lambda process, at: process.alloc(1, near=at).close(),
     "protect": do_protect,
     "regions": lambda process, at: list(process.regions()),
     "paths": lambda process, at: list(process.regions(paths=True)),

@@ -144,25 +144,6 @@ def test_typed_reads_and_writes(process: RemoteProcess, target: Target) -> None:
         process.read_struct(0, Point)
 
 
-def test_numpy_arrays(process: RemoteProcess, target: Target) -> None:
-    """Any dtype and shape without objects in it."""
-    numpy = pytest.importorskip("numpy")
-    pages = target.where("pages")
-    array = process.read_array(pages, "<u2", (2, 1024))
-    assert array.shape == (2, 1024)
-    assert (array == 0x0101).all()
-    record = numpy.dtype([("tag", "u1"), ("x", "<i4"), ("y", "<u2"), ("z", "<f8")])
-    assert process.read_array(target.where("point"), record, ()).item() == (
-        0x11,
-        -2,
-        0x3344,
-        1.5,
-    )
-    assert process.read_array(0, "u1", 0).size == 0
-    with pytest.raises(TypeError, match="objects"):
-        process.read_array(pages, object, 1)
-
-
 def test_a_linked_list_is_walked(process: RemoteProcess, target: Target) -> None:
     """All of its nodes in order; circles and broken links are noticed."""
     head = target.where("list")

@@ -182,19 +182,6 @@ def test_protection_of_a_target_that_exits(
         target.peer.kill()
 
 
-def test_alloc_near(process: RemoteProcess) -> None:
-    """All of it within reach of a 32-bit displacement."""
-    base = process.module("target.exe").base
-    with process.alloc(100_000, near=base) as block:
-        assert abs(block.address - base) < 2**31
-        assert abs(block.address + block.size - base) < 2**31
-        block.write(b"near")
-        with process.alloc(1, near=block.address) as other:
-            assert other.address != block.address
-    with pytest.raises(MemoryError):
-        process.alloc(2**33, near=base)
-
-
 def test_alloc_refuses_nonsense(process: RemoteProcess) -> None:
     """Sizes and protections that cannot be; no handle is left."""
     with pytest.raises(ValueError, match="size"):

@@ -224,15 +224,13 @@ def test_a_window_opens_its_process() -> None:
         def __init__(self, hwnd: int) -> None:
             self.hwnd = hwnd
 
-    with RemoteProcess.of_window(hwnd) as process:
-        assert process.pid == os.getpid()
     # One of ours counts as an int as well, which is no pid.
     for window in (Window(hwnd), winipc.Window(hwnd)):
         with RemoteProcess.open(window) as process:
             assert process.pid == os.getpid()
     user32.DestroyWindow(hwnd)
     with pytest.raises(OSError, match="window") as caught:
-        RemoteProcess.of_window(hwnd)
+        RemoteProcess.open(winipc.Window(hwnd))
     assert caught.value.winerror == 1400
 
 

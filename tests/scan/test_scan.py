@@ -163,7 +163,6 @@ def test_bytes_text_and_values_are_patterns() -> None:
     assert list(scan_bytes(data, "63 ? 6? ?3")) == [3]
     assert list(scan_bytes(data, Pattern.text("café"))) == [3]
     assert list(scan_bytes(data, Pattern.text("wide", "utf-16-le"))) == [11]
-    assert list(scan_bytes(data, Pattern.masked(b"\x60\x01", b"\xf0\x0f"))) == [3]
     assert list(scan_bytes(data, Pattern.value("int32", -7, aligned=False))) == [19]
     assert list(scan_bytes(data, Pattern.value("double", 0.1, aligned=False))) == [23]
 
@@ -200,7 +199,6 @@ def test_integer_tolerance_stays_within_the_type() -> None:
         pytest.param(lambda: Pattern.exact(b""), ValueError, id="no bytes"),
         pytest.param(lambda: Pattern.exact(bytes(65537)), ValueError, id="too long"),
         pytest.param(lambda: Pattern.exact(5), TypeError, id="a number"),
-        pytest.param(lambda: Pattern.masked(b"ab", b"a"), ValueError, id="short mask"),
         pytest.param(lambda: Pattern.text("a", "utf-16"), ValueError, id="with a mark"),
         pytest.param(lambda: Pattern.text(""), ValueError, id="empty text"),
         pytest.param(lambda: Pattern.value("int3", 1), ValueError, id="no type"),

@@ -5,6 +5,8 @@ Windows tells the file behind a view, but not the section: this compares.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -26,38 +28,6 @@ _LOOKS = 8  # at a page that differs
 _PRIVATE = MemoryProtection.WRITECOPY | MemoryProtection.EXECUTE_WRITECOPY
 
 
-class _View:
-    """All that was mapped at once, and some pages of it."""
-
-    def __init__(self, process: RemoteProcess, regions: list[Region]) -> None:
-        self.process = process
-        self.base = regions[0].allocation_base
-        self.size = regions[-1].end - self.base
-        pages = [
-            address
-            for region in regions
-            # What the target has written to such a view is not in the section.
-            if region.readable
-            and not (
-                region.allocation_protection & _PRIVATE
-                and not region.protection & _PRIVATE
-            )
-            for address in range(region.base, region.end, PAGE_SIZE)
-        ]
-        # All over the view, and always the same ones.
-        step = -(-len(pages) // _MOST_PAGES) or 1
-        self.pages = pages[::step]
-
-    def look(self) -> dict[int, bytes]:
-        """The pages that can be read, by address."""
-        found = self.process.read_many([(at, PAGE_SIZE) for at in self.pages])
-        return {
-            at: data
-            for at, data in zip(self.pages, found, strict=True)
-            if data is not None
-        }
-
-
 def section_finder(
     process: RemoteProcess, regions_from: Callable[[int], Iterator[Region]]
 ) -> Callable[[int], tuple[str, ...]]:
@@ -68,67 +38,86 @@ def section_finder(
         for row, found in zip(rows, holders_of(rows), strict=True)
         if found is not None and process.pid in found.pids
     }
-    known: dict[int, tuple[str, ...]] = {}
 
+    def is_in_view(region: Region, base: int) -> bool:
+        return region.allocation_base == base and region.type == MemoryType.MAPPED
+
+    @functools.cache
     def sections_of(base: int) -> tuple[str, ...]:
-        if base not in known:
-            view = _View(process, list(_allocation(regions_from(base), base)))
-            known[base] = tuple(
-                row.name
-                for row in rows
-                if (row.size or 0) + PAGE_SIZE > view.size
-                and _may_be(view, row.name, row.name in held)
-            )
-        return known[base]
+        regions = regions_from(base)
+        view = list(itertools.takewhile(lambda row: is_in_view(row, base), regions))
+        size = view[-1].end - base
+        pages = _some_pages(view)
+        return tuple(
+            row.name
+            for row in rows
+            if (row.size or 0) + PAGE_SIZE > size
+            and _may_be(process, base, size, pages, row.name, row.name in held)
+        )
 
     return sections_of
 
 
-def _allocation(regions: Iterator[Region], base: int) -> Iterator[Region]:
-    for region in regions:
-        if region.allocation_base != base or region.type != MemoryType.MAPPED:
-            return
-        yield region
+def _some_pages(view: list[Region]) -> list[int]:
+    """Addresses of pages to compare, all over the view, and always the same ones."""
+    pages = [
+        address
+        for region in view
+        # What the target has written to such a view is not in the section.
+        if region.readable
+        and not (
+            region.allocation_protection & _PRIVATE and not region.protection & _PRIVATE
+        )
+        for address in range(region.base, region.end, PAGE_SIZE)
+    ]
+    step = -(-len(pages) // _MOST_PAGES) or 1
+    return pages[::step]
 
 
-def _may_be(view: _View, name: str, held: bool) -> bool:
+def _may_be(
+    process: RemoteProcess,
+    base: int,
+    size: int,
+    pages: list[int],
+    name: str,
+    held: bool,
+) -> bool:
     """Whether the view can be of this section.
 
     Without a handle in the target only the same bytes, not all zero, speak for
     it; with one, it needs bytes that differ to speak against it.
     """
-    from winipc.process.process import RemoteProcess
-
     try:
         section = SharedMapping.open(name, access="read")
     except (OSError, ValueError):
         return held  # gone, or it may not be looked into
-    with section, RemoteProcess.open(os.getpid()) as me:
-        # Reading by a call: pages that are only reserved are no fault then.
-        last = min(len(section) - view.size, _MOST_PLACES * _GRANULARITY)
+    # Reading by a call: pages that are only reserved are no fault then.
+    with section, type(process).open(os.getpid()) as me:
+        last = min(len(section) - size, _MOST_PLACES * _GRANULARITY)
         for place in range(0, max(last, 0) + 1, _GRANULARITY):
-            same = _same(view, me, section.address + place)
+            same = _same(process, pages, me, section.address + place - base)
             if same or (same is None and held):
                 return True
     return False
 
 
-def _same(view: _View, me: RemoteProcess, address: int) -> bool | None:
+def _same(
+    process: RemoteProcess, pages: list[int], me: RemoteProcess, shift: int
+) -> bool | None:
     """Whether the bytes agree; None where there is nothing to tell by."""
     told = None
-    for at, data in view.look().items():
-        still = True
+    theirs = process.read_many([(at, PAGE_SIZE) for at in pages])
+    for at, data in zip(pages, theirs, strict=True):
         for _ in range(_LOOKS):
-            (ours,) = me.read_many([(address + at - view.base, PAGE_SIZE)])
-            if ours == data:
-                told = told or (True if any(data) else None)
+            (ours,) = me.read_many([(at + shift, PAGE_SIZE)])
+            if ours is None or data is None or ours == data:
                 break
-            (theirs,) = view.process.read_many([(at, PAGE_SIZE)])
-            if ours is None or theirs is None:
-                break
-            still = still and theirs == data  # else it is being written
-            data = theirs
+            last = data
+            (data,) = process.read_many([(at, PAGE_SIZE)])
+            if data != last:
+                break  # it is being written
         else:
-            if still:
-                return False
+            return False
+        if ours is not None and ours == data and any(ours):
+            told = True
     return told

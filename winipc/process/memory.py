@@ -22,8 +22,6 @@ __all__ = ["RemoteBlock", "Watch", "allocate", "protected"]
 
 _MEM_COMMIT_RESERVE = 0x3000
 _MEM_RELEASE = 0x8000
-_GRANULARITY = 0x10000
-_NEAR = 0x7FFF_0000  # what a 32-bit displacement reaches, with some room
 _SLICE = 0.1  # seconds until a watch notices that it has to end
 
 
@@ -135,56 +133,15 @@ class RemoteBlock:
             self.close()
 
 
-def allocate(
-    process: RemoteProcess, size: int, protection: int, near: int | None
-) -> RemoteBlock:
+def allocate(process: RemoteProcess, size: int, protection: int) -> RemoteBlock:
     """What `RemoteProcess.alloc` does."""
     owner = process._duplicate()
     try:
-        if near is None:
-            address = _alloc(owner, 0, size, protection)
-        else:
-            address = _allocate_near(owner, size, protection, near)
+        address = owner._change("alloc", 0, size, _MEM_COMMIT_RESERVE, protection)
     except BaseException:
         owner.close()
         raise
     return RemoteBlock(owner, address, size)
-
-
-def _alloc(process: RemoteProcess, address: int, size: int, protection: int) -> int:
-    return process._change("alloc", address, size, _MEM_COMMIT_RESERVE, protection)
-
-
-def _allocate_near(
-    process: RemoteProcess, size: int, protection: int, near: int
-) -> int:
-    lowest = max(near - _NEAR, _GRANULARITY)
-    highest = near + _NEAR - size
-    candidates = [
-        place
-        for region in process.regions(lowest, near + _NEAR)
-        if region.state == MemoryState.FREE
-        and (place := _place_in(region, size, near, lowest, highest)) is not None
-    ]
-    for place in sorted(candidates, key=lambda place: abs(place - near)):
-        try:
-            return _alloc(process, place, size, protection)
-        except (ProcessLookupError, PermissionError):
-            raise
-        except OSError:
-            continue  # the target took it meanwhile
-    raise MemoryError(f"no {size} free bytes within 2 GiB of {near:#x}")
-
-
-def _place_in(
-    region: Region, size: int, near: int, lowest: int, highest: int
-) -> int | None:
-    """The place in a free region that is nearest, at the granularity."""
-    first = -(-max(region.base, lowest) // _GRANULARITY) * _GRANULARITY
-    last = min(region.end - size, highest) // _GRANULARITY * _GRANULARITY
-    if first > last:
-        return None
-    return min(max(near // _GRANULARITY * _GRANULARITY, first), last)
 
 
 @contextlib.contextmanager

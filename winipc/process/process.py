@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import dataclasses
 import functools
-import importlib
 import itertools
 import numbers
 import operator
@@ -102,8 +101,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         `target` is a pid; the name of a program ("game.exe", or "game"), of
         which one may run; an object with a `pid` (`subprocess.Popen`,
-        `psutil.Process`); or one with an `hwnd` (a window). `access` says what
-        for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
+        `psutil.Process`); or one with an `hwnd`, such as `Window(hwnd)`. `access`
+        says what for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
 
         Raises:
             ProcessLookupError: there is no such process, or it has exited
@@ -132,19 +131,6 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             process.close()
             raise _lookup_error(f"pid {pid}, which has exited")
         return process
-
-    @classmethod
-    def of_window(
-        cls, hwnd: SupportsIndex, *, access: ProcessAccess | int = ProcessAccess.READ
-    ) -> Self:
-        """Open the process that owns the window with this handle.
-
-        Raises:
-            OSError: there is no such window (winerror 1400).
-
-        Win32: GetWindowThreadProcessId, OpenProcess
-        """
-        return cls.open(_window_pid(hwnd), access=access)
 
     @classmethod
     def _make_partial(cls, address: int, data: Buffer, mask: bytes) -> PartialRead:
@@ -225,22 +211,6 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         value = layout()
         self.read_into(address, value)
         return value
-
-    def read_array(
-        self, address: SupportsIndex, dtype: Any, shape: int | tuple[int, ...]
-    ) -> Any:
-        """Read a NumPy array of any dtype without Python objects in it.
-
-        Raises:
-            PartialReadError: it cannot be read as a whole.
-            TypeError: the dtype has Python objects in it.
-        """
-        numpy: Any = importlib.import_module("numpy")
-        array = numpy.empty(shape, dtype)
-        if array.dtype.hasobject:
-            raise TypeError(f"{array.dtype} has Python objects in it")
-        self.read_into(address, array.reshape(-1).view(numpy.uint8))
-        return array
 
     def read_int(
         self, address: SupportsIndex, size: int = 4, *, signed: bool = True
@@ -407,24 +377,19 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         self,
         size: int,
         protection: MemoryProtection | int = MemoryProtection.READWRITE,
-        *,
-        near: SupportsIndex | None = None,
     ) -> RemoteBlock:
         """Allocate `size` zeroed bytes (whole pages) in the target.
 
         Use it as a context manager, which frees the block once; `detach` gives
-        it to the target instead. With `near`, all of it lies within 2 GiB of
-        that address. Needs `access=ProcessAccess.WRITE`. The block may outlive
-        this object.
+        it to the target instead. Needs `access=ProcessAccess.WRITE`. The block
+        may outlive this object.
 
         Raises:
             OSError: there is not enough memory (winerror 8 or 1455).
-            MemoryError: there is no room near `near`.
 
         Win32: VirtualAllocEx
         """
-        place = None if near is None else operator.index(near)
-        return allocate(self, size, protection, place)
+        return allocate(self, size, protection)
 
     def regions(
         self,
@@ -440,12 +405,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         With `paths`, mapped files are named, which takes longer.
 
         With `names` as well as files, and far longer, `Region.sections` has the
-        named sections that may be mapped there: those large enough, of which
-        the target has a handle and no byte that was looked at speaks against it;
-        or, where it has none, of which the same bytes speak for it. Windows does
-        not tell the section behind a view, so a copy of the same bytes is listed
-        too; a section without any handle left, of another session, or that may
-        not be opened, is not.
+        named sections that may be mapped there. Windows does not tell the section
+        behind a view: handles and bytes are compared, and a copy of the same bytes
+        is listed too.
 
         Raises:
             ProcessLookupError: the target has exited.
@@ -489,17 +451,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Scan:
         """Search the memory of the target; iterate over the addresses found.
 
-        `pattern` is a `Pattern`, `bytes`, or a hexadecimal `str` with wildcards
-        such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them,
-        which are all looked for in one pass and give `ScanMatch` tuples. All
+        `pattern`, `aligned`, `progress` and `limit` are those of `scan_bytes`. All
         memory that can be read is searched, or `regions` of it (from `regions()`,
         or as address and size), from `start` to `end`, where `protection` allows:
         `"rw"`, `"x"`, or any of the flags given. Adjacent regions are searched as
-        one. `aligned`: addresses must be a multiple of this power of two; True
-        stands for the greatest one that divides the size of the pattern, and None
-        leaves it to the pattern. `progress` is called now and then with the bytes
-        done and about how many there are; False from it ends the scan. `limit` is
-        the most matches to find.
+        one.
 
         The target goes on running: what it frees meanwhile is left out and
         counted in `Scan.skipped`. The search runs in `next`, without the GIL, and

@@ -190,18 +190,6 @@ class Pattern:
         return cls._make(bytes(value), bytes(mask), f"hex({_shorten(text)!r})")
 
     @classmethod
-    def masked(cls, data: Buffer, mask: Buffer) -> Self:
-        """`data` where the bits of `mask`, of the same length, are set.
-
-        Raises:
-            ValueError: the lengths differ, or nothing is fixed.
-        """
-        value, bits = bytes(memoryview(data)), bytes(memoryview(mask))
-        return cls._make(
-            value, bits, f"masked({_shorten(value)!r}, {_shorten(bits)!r})"
-        )
-
-    @classmethod
     def text(cls, text: str, encoding: str = "utf-8") -> Self:
         """This text in an encoding: `"utf-8"`, `"utf-16-le"`, ...
 
@@ -270,8 +258,6 @@ class Pattern:
         if len(value) > _MAX_LENGTH:
             raise ValueError(f"the pattern has {len(value)} bytes, over {_MAX_LENGTH}")
         if mask is not None:
-            if len(mask) != len(value):
-                raise ValueError("data and mask must be of one length")
             if not any(mask):
                 raise ValueError("nothing in the pattern is fixed")
             if mask.count(255) == len(mask):
@@ -379,7 +365,7 @@ def open_scan(
         patterns, keys = list(pattern), tuple(range(len(pattern)))
     else:
         patterns, match = [pattern], None  # type: ignore[list-item]
-    specs = [Pattern._of(each).compile(aligned) for each in patterns]
+    specs = [each.compile(aligned) for each in map(Pattern._of, patterns)]
     most = _NO_LIMIT if limit is None else limit
     return Scan._open(source, ranges, protections, specs, match, keys, progress, most)
 
