@@ -127,7 +127,8 @@ def check_shared(path: Path) -> None:
     image = path.read_bytes()
     at = section_flags(image).get(b".MYSEC")
     if at is None or not struct.unpack_from("<I", image, at)[0] & IMAGE_SCN_MEM_SHARED:
-        sys.exit(f"{path}: .MYSEC is not shared; this compiler dropped the flag")
+        why = "this compiler dropped the flag"
+        sys.exit(f"{path}: section .MYSEC is not shared; {why}")
 
 
 def let_write_imports(path: Path) -> None:
