@@ -405,8 +405,11 @@ def _window_is(hwnd: SupportsIndex, what: int, /) -> bool: ...
 # --------------------------------------------------------------- message/send.c
 
 def register_message(name: str, /) -> int: ...
-def reply_message(result: SupportsIndex, /) -> bool: ...
-def in_send_message() -> bool: ...
+def _reply_message(result: SupportsIndex, /) -> bool: ...
+
+_hwnd_of: Callable[[Target], int]
+_explain_send: Callable[[PermissionError, int], object]
+
 def send_copydata(
     target: Target,
     data: ReadableBuffer,
@@ -443,11 +446,6 @@ def _begin_send(
     check: bool = True,
 ) -> tuple[object, int]: ...
 def _end_send(send: object, /) -> int: ...
-def _set_send_hooks(
-    resolve: Callable[[Target], int],
-    explain: Callable[[PermissionError, int], object],
-    /,
-) -> None: ...
 
 # ------------------------------------------------------------ message/message.c
 
@@ -474,9 +472,7 @@ class Message:
 
 # ------------------------------------------------------------- message/window.c
 
-_Routes: TypeAlias = tuple[
-    bool, bool, tuple[int, ...], tuple[int, ...], tuple[int, ...], Any
-]
+_Routes: TypeAlias = tuple[bool, bool, int, bytes, bool, Callable[[Any], Any]]
 
 @disjoint_base
 class CopyDataWindow:
@@ -490,12 +486,12 @@ class CopyDataWindow:
         max_count: int,
         max_bytes: int,
         overflow: int,
-        dispatch: Any,
         routes: _Routes,
         message_type: type[Message],
-        accept_pids: tuple[int, ...],
-        accept_paths: tuple[str, ...],
+        accept_pids: bytes,
+        accept_paths: str,
         lower_integrity: bool,
+        cookie: int,
         /,
     ) -> Self: ...
     @property
@@ -525,7 +521,6 @@ class CopyDataWindow:
     def receive_nowait(self) -> Any: ...
     def latest(self, count: int = 16, /) -> list[Any]: ...
     def _set_routes(self, routes: _Routes, /) -> None: ...
-    def _set_timer(self, id: int, milliseconds: int, /) -> bool: ...
     def _begin_wait(self) -> int: ...
     def _end_wait(self) -> None: ...
     def __iter__(self) -> Self: ...

@@ -48,7 +48,6 @@
     X(PyObject, PartialWriteError)                                            \
     X(PyObject, EndOfStream)                                                  \
     X(PyObject, message_numbers)                                              \
-    X(PyObject, send_hooks)                                                   \
     X(PyTypeObject, bytes_type)                                               \
     X(PyTypeObject, region_type)                                              \
     X(PyTypeObject, mapping_type)                                             \

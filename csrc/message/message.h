@@ -18,15 +18,9 @@ PyObject *wi_hwnd_to_python(HWND hwnd);
  * it answers would otherwise wait for us while we wait for it. */
 DWORD wi_wait_serving(HANDLE handle, uint64_t timeout_ms);
 
-/* "How large a message do you take?": a registered message that a winipc
- * window answers with the mark (the letters WI on top) and the limit in
- * bytes, which no other program's answer looks like. */
-#define WI_LIMIT_MESSAGE L"winipc.MaxMessage"
-#define WI_LIMIT_BITS 48
-#define WI_LIMIT_MARK ((uint64_t)0x5749 << WI_LIMIT_BITS)
-
-/* A window property that says that a window is a CopyDataWindow. */
-#define WI_WINDOW_PROPERTY L"winipc.CopyDataWindow"
+/* A window property of a CopyDataWindow: the largest message that it takes,
+ * or 1 if it takes none with data. */
+#define WI_LIMIT_PROPERTY L"winipc.MaxMessage"
 
 /* A Message of type (the state's message_type or a subclass of it). Takes the
  * reference in any case; NULL with an exception. */

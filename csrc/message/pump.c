@@ -21,14 +21,8 @@
 
 #include <imm.h>
 
-/* advapi32 exports RtlGenRandom under this name; the header that declares it
- * is not in every SDK's lean set. */
-BOOLEAN NTAPI SystemFunction036(PVOID buffer, ULONG length);
-#define pump_random SystemFunction036
-
-/* A private message from this process to the pump: wParam is the pump's
- * cookie, which no other process can know, lParam a wi_pump_command. */
-#define PUMP_COMMAND 0x7FF1
+/* A private message to the pump, to end the window: wParam is its cookie. */
+#define PUMP_CLOSE 0x7FF1
 
 /* What a pump thread's stack has beyond the largest message: Wine lays a
  * received WM_COPYDATA on it. */
@@ -49,31 +43,27 @@ wi_pump_new(void)
 }
 
 void
-wi_pump_ref(wi_pump *pump)
-{
-    InterlockedIncrement(&pump->refs);
-}
-
-void
 wi_route_table_clear(wi_route_table *table)
 {
     wi_heap_free(table->ids);
-    wi_heap_free(table->routes);
     memset(table, 0, sizeof(*table));
 }
 
-/* Close the events and the thread's handle. */
+static void
+pump_close_handle(HANDLE *handle)
+{
+    if (*handle != NULL) {
+        CloseHandle(*handle);
+        *handle = NULL;
+    }
+}
+
 static void
 pump_release_handles(wi_pump *pump)
 {
-    if (pump->thread != NULL) {
-        CloseHandle(pump->thread);
-        pump->thread = NULL;
-    }
-    if (pump->started != NULL) {
-        CloseHandle(pump->started);
-        pump->started = NULL;
-    }
+    pump_close_handle(&pump->thread);
+    pump_close_handle(&pump->started);
+    pump_close_handle(&pump->queue.ready);
 }
 
 void
@@ -82,15 +72,10 @@ wi_pump_unref(wi_pump *pump)
     if (pump == NULL || InterlockedDecrement(&pump->refs) != 0) {
         return;
     }
+    pump_release_handles(pump);
     wi_queue_clear(&pump->queue);
     wi_route_table_clear(&pump->table);
-    pump_release_handles(pump);
-    wi_heap_free(pump->class_name);
-    wi_heap_free(pump->title);
     wi_heap_free(pump->accept_pids);
-    for (size_t i = 0; i < pump->accept_paths_count; i++) {
-        wi_heap_free(pump->accept_paths[i]);
-    }
     wi_heap_free(pump->accept_paths);
     wi_heap_free(pump);
 }
@@ -111,7 +96,6 @@ wi_pump_end_wait(wi_pump *pump)
         return;
     }
     pump_release_handles(pump);
-    wi_queue_release(&pump->queue);
 }
 
 static HINSTANCE
@@ -143,7 +127,7 @@ static void
 pump_destroy(wi_pump *pump, HWND hwnd)
 {
     pump->destroying = TRUE;
-    RemovePropW(hwnd, WI_WINDOW_PROPERTY);
+    RemovePropW(hwnd, WI_LIMIT_PROPERTY);
     DestroyWindow(hwnd);
 }
 
@@ -210,12 +194,11 @@ pump_same_file(const wchar_t *one, const wchar_t *other)
 static BOOL
 pump_accepts(wi_pump *pump, DWORD pid)
 {
-    BOOL accepted =
-        pump->accept_pids_count == 0 && pump->accept_paths_count == 0;
+    BOOL accepted = pump->accept_pids_count == 0 && *pump->accept_paths == 0;
     for (size_t i = 0; pid != 0 && i < pump->accept_pids_count; i++) {
         accepted |= pump->accept_pids[i] == pid;
     }
-    if (accepted || pid == 0 || pump->accept_paths_count == 0) {
+    if (accepted || pid == 0 || *pump->accept_paths == 0) {
         return accepted;
     }
     HANDLE process =
@@ -226,23 +209,49 @@ pump_accepts(wi_pump *pump, DWORD pid)
     DWORD length;
     wchar_t *path = wi_image_path(process, &length);
     CloseHandle(process);
-    for (size_t i = 0; path != NULL && i < pump->accept_paths_count; i++) {
-        accepted = accepted || pump_same_file(path, pump->accept_paths[i]);
+    for (const wchar_t *one = pump->accept_paths;
+         path != NULL && *one != 0 && !accepted; one += wcslen(one) + 1) {
+        accepted = pump_same_file(path, one);
     }
     wi_heap_free(path);
     return accepted;
 }
 
+/* Start a timer, or end it. Only the thread that owns a window may, so the
+ * order comes as a WM_COPYDATA with our cookie: the timer's id, and its period
+ * in milliseconds or 0. The answer is 1, 0 or a negative error. */
+static LRESULT
+pump_set_timer(HWND hwnd, const COPYDATASTRUCT *data)
+{
+    uint64_t order[2];
+    if (data->cbData != sizeof(order)) {
+        return 0;
+    }
+    memcpy(order, data->lpData, sizeof(order));
+    if (order[1] == 0) {
+        return KillTimer(hwnd, (UINT_PTR)order[0]);
+    }
+    return SetTimer(hwnd, (UINT_PTR)order[0], (UINT)order[1], NULL) != 0
+               ? 1
+               : -(LRESULT)GetLastError();
+}
+
 static LRESULT
 pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
 {
-    if (pump->closing || data == NULL || data->cbData > pump->max_message ||
+    if (pump->closing || data == NULL ||
         (data->cbData > 0 && data->lpData == NULL)) {
+        return 0;
+    }
+    if (data->dwData == pump->cookie) {
+        return pump_set_timer(pump->hwnd, data);
+    }
+    if (data->cbData > pump->max_message) {
         return 0;
     }
     DWORD pid = wparam != 0 ? wi_window_pid((HWND)wparam, NULL) : 0;
     if (!pump_accepts(pump, pid)) {
-        InterlockedIncrement64(&pump->rejected);
+        pump->rejected++;
         return 0;
     }
     AcquireSRWLockShared(&pump->lock);
@@ -277,8 +286,8 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     BOOL found = FALSE, handled = FALSE;
     AcquireSRWLockShared(&pump->lock);
     for (size_t i = 0; i < pump->table.routes_count && !found; i++) {
-        found = pump->table.routes[i].number == number;
-        handled = pump->table.routes[i].handled;
+        found = (UINT)pump->table.routes[i] == number;
+        handled = (pump->table.routes[i] & WI_ROUTE_HANDLED) != 0;
     }
     ReleaseSRWLockShared(&pump->lock);
     if (!found || pump->closing) {
@@ -288,7 +297,7 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     /* What lParam of WM_SETTEXT points at is gone when we answer. */
     const wchar_t *text =
         number == WM_SETTEXT ? (const wchar_t *)lparam : NULL;
-    size_t most = (size_t)(pump->max_message / sizeof(*text));
+    size_t most = pump->max_message / sizeof(*text);
     size_t size = text == NULL ? 0 : wcsnlen(text, most) * sizeof(*text);
     wi_message *message = wi_message_new(size);
     if (message != NULL) {
@@ -303,71 +312,16 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     return TRUE;
 }
 
-/* --------------------------------------------------------------- commands */
-
-wi_pump_command *
-wi_pump_command_new(void)
-{
-    wi_pump_command *command =
-        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*command));
-    if (command == NULL) {
-        SetLastError(ERROR_NOT_ENOUGH_MEMORY);
-        return NULL;
-    }
-    command->refs = 2;
-    command->done = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (command->done == NULL) {
-        DWORD err = GetLastError();
-        wi_heap_free(command);
-        SetLastError(err);
-        return NULL;
-    }
-    return command;
-}
-
-void
-wi_pump_command_unref(wi_pump_command *command)
-{
-    if (InterlockedDecrement(&command->refs) == 0) {
-        CloseHandle(command->done);
-        wi_heap_free(command);
-    }
-}
-
-BOOL
-wi_pump_send_command(wi_pump *pump, wi_pump_command *command)
-{
-    return SendNotifyMessageW(pump->hwnd, PUMP_COMMAND, (WPARAM)pump->cookie,
-                              (LPARAM)command);
-}
-
-/* Consumes the pump's reference. */
-static void
-pump_set_timer(HWND hwnd, wi_pump_command *command)
-{
-    SetLastError(ERROR_SUCCESS);
-    command->ok =
-        command->period_ms == 0
-            ? KillTimer(hwnd, command->id)
-            : SetTimer(hwnd, command->id, command->period_ms, NULL) != 0;
-    command->error = GetLastError();
-    SetEvent(command->done);
-    wi_pump_command_unref(command);
-}
-
 /* ----------------------------------------------------------------- thread */
 
-/* Let the messages that are asked for in from lower integrity levels, and the
- * question that comes before a large one. */
+/* Let the messages that are asked for in from lower integrity levels. */
 static BOOL
-pump_open_filter(HWND hwnd, UINT limit_message, const wi_route_table *table)
+pump_open_filter(HWND hwnd, const wi_route_table *table)
 {
     BOOL ok =
-        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL) &&
-        (limit_message == 0 ||
-         ChangeWindowMessageFilterEx(hwnd, limit_message, MSGFLT_ALLOW, NULL));
+        ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL);
     for (size_t i = 0; ok && i < table->routes_count; i++) {
-        ok = ChangeWindowMessageFilterEx(hwnd, table->routes[i].number,
+        ok = ChangeWindowMessageFilterEx(hwnd, (UINT)table->routes[i],
                                          MSGFLT_ALLOW, NULL);
     }
     return ok;
@@ -378,7 +332,7 @@ wi_pump_set_table(wi_pump *pump, wi_route_table *table)
 {
     HWND hwnd = pump->hwnd;
     if (pump->lower_integrity && hwnd != NULL &&
-        !pump_open_filter(hwnd, pump->limit_message, table)) {
+        !pump_open_filter(hwnd, table)) {
         return FALSE;
     }
     AcquireSRWLockExclusive(&pump->lock);
@@ -400,14 +354,8 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
     switch (number) {
     case WM_COPYDATA:
         return pump_copydata(pump, wparam, (const COPYDATASTRUCT *)lparam);
-    case PUMP_COMMAND:
-        if (wparam != (WPARAM)pump->cookie) {
-            return 0;
-        }
-        if (lparam != 0) {
-            pump_set_timer(hwnd, (wi_pump_command *)lparam);
-        }
-        else if (pump->depth == 0) {
+    case PUMP_CLOSE:
+        if (wparam == pump->cookie && pump->depth == 0) {
             pump_destroy(pump, hwnd);
         }
         return 0;
@@ -441,9 +389,6 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
         }
         break;
     default:
-        if (pump->limit_message != 0 && number == pump->limit_message) {
-            return (LRESULT)(WI_LIMIT_MARK | pump->max_message);
-        }
         if (pump->hwnd != NULL &&
             pump_plain(pump, number, wparam, lparam, &answer)) {
             return answer;
@@ -499,14 +444,14 @@ pump_main(void *arg)
     if (hwnd == NULL) {
         goto done;
     }
-    if (pump->lower_integrity &&
-        !pump_open_filter(hwnd, pump->limit_message, &pump->table)) {
+    if (pump->lower_integrity && !pump_open_filter(hwnd, &pump->table)) {
         pump->error = GetLastError();
         pump->failed = "ChangeWindowMessageFilterEx";
         pump_destroy(pump, hwnd);
         goto done;
     }
-    SetPropW(hwnd, WI_WINDOW_PROPERTY, (HANDLE)hwnd); /* FALSE does no harm */
+    SetPropW(hwnd, WI_LIMIT_PROPERTY, /* FALSE does no harm */
+             (HANDLE)(pump->max_message > 0 ? pump->max_message : 1));
     pump->failed = NULL;
     pump->hwnd = hwnd;
     SetEvent(pump->started);
@@ -539,8 +484,6 @@ BOOL
 wi_pump_prepare(wi_pump *pump, size_t max_count, uint64_t max_bytes,
                 int overflow, const char **failed)
 {
-    *failed = "RegisterWindowMessageW";
-    pump->limit_message = RegisterWindowMessageW(WI_LIMIT_MESSAGE);
     *failed = "CreateEventW";
     pump->started = CreateEventW(NULL, TRUE, FALSE, NULL);
     if (pump->started == NULL ||
@@ -548,15 +491,14 @@ wi_pump_prepare(wi_pump *pump, size_t max_count, uint64_t max_bytes,
         return FALSE;
     }
     *failed = "TlsAlloc";
-    return pump_random(&pump->cookie, sizeof(pump->cookie)) &&
-           InitOnceExecuteOnce(&pump_tls_once, pump_tls_init, NULL, NULL);
+    return InitOnceExecuteOnce(&pump_tls_once, pump_tls_init, NULL, NULL);
 }
 
 BOOL
 wi_pump_start(wi_pump *pump)
 {
-    uint64_t reserve = pump->max_message + PUMP_STACK_MARGIN;
-    wi_pump_ref(pump); /* the thread's own */
+    uint64_t reserve = (uint64_t)pump->max_message + PUMP_STACK_MARGIN;
+    InterlockedIncrement(&pump->refs); /* the thread's own */
     /* Suspended, so that all fields are there when the first message is. */
     pump->thread =
         CreateThread(NULL, (SIZE_T)reserve, pump_main, pump,
@@ -585,7 +527,7 @@ wi_pump_ask_to_close(wi_pump *pump)
     HWND hwnd = pump->hwnd;
     /* Sent, not posted: anybody can fill the queue of posted messages. */
     if (hwnd != NULL && GetCurrentThreadId() != pump->thread_id) {
-        SendNotifyMessageW(hwnd, PUMP_COMMAND, (WPARAM)pump->cookie, 0);
+        SendNotifyMessageW(hwnd, PUMP_CLOSE, pump->cookie, 0);
     }
     else if (hwnd != NULL && pump->depth == 0) {
         pump_destroy(pump, hwnd);

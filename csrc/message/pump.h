@@ -9,36 +9,35 @@
 #include "base/core.h"
 #include "queue.h"
 
-typedef struct {
-    UINT number;
-    BOOL handled; /* by Python; else it is queued */
-} wi_route;
-
 /* Which messages go where; replaced as a whole. */
 typedef struct {
     BOOL handle_all; /* every WM_COPYDATA goes to the handler */
     BOOL queue_rest; /* those without a handler are queued, not refused */
-    uint64_t *ids;   /* or those with these ids */
+    uint64_t *ids;   /* or those with these ids, */
     size_t ids_count;
-    wi_route *routes; /* plain messages; all others are ignored */
-    size_t routes_count;
+    uint64_t
+        *routes; /* in one block with the plain messages; all others are */
+    size_t routes_count; /* ignored */
 } wi_route_table;
+
+/* What is added to the number of a plain message for the handler; one without
+ * is queued. */
+#define WI_ROUTE_HANDLED ((uint64_t)1 << 32)
 
 typedef struct {
     volatile LONG refs;
     /* set before the thread starts, constant then */
-    wchar_t *class_name, *title;
+    wchar_t class_name[257];
+    const wchar_t *title; /* until the window is there */
     BOOL message_only;
-    uint64_t cookie;
-    uint64_t max_message;
-    UINT limit_message;   /* the registered question for max_message */
+    ULONG_PTR cookie; /* which no other process can know */
+    size_t max_message;
     BOOL lower_integrity; /* let our messages in from below */
     /* who may send WM_COPYDATA: these, or all when both are empty */
     uint64_t *accept_pids;
     size_t accept_pids_count;
-    wchar_t **accept_paths;
-    size_t accept_paths_count;
-    HANDLE started; /* set when the window is there, or failed */
+    wchar_t *accept_paths; /* one behind the other; an empty one ends them */
+    HANDLE started;        /* set when the window is there, or failed */
     HANDLE thread;
     DWORD thread_id;
     /* written by the thread */
@@ -47,9 +46,9 @@ typedef struct {
     DWORD error;
     LONG depth;      /* handlers at work: more than one when they nest */
     BOOL destroying; /* by us: any program may send a WM_NCDESTROY */
+    size_t rejected; /* messages from senders not accepted */
     /* written by any thread */
     volatile LONG closing;
-    volatile LONG64 rejected; /* messages from senders not accepted */
     wi_queue queue;
     SRWLOCK lock; /* guards the table; never held across a call out */
     wi_route_table table;
@@ -62,11 +61,10 @@ typedef struct {
 
 /* A pump with one reference, zeroed; NULL without memory. */
 wi_pump *wi_pump_new(void);
-void wi_pump_ref(wi_pump *pump);
 void wi_pump_unref(wi_pump *pump); /* NULL is allowed */
 
-/* What the pump needs before it starts: its cookie, queue and events. FALSE
- * with *failed, the call, and the last error. */
+/* What the pump needs before it starts: its queue and events. FALSE with
+ * *failed, the call, and the last error. */
 BOOL wi_pump_prepare(wi_pump *pump, size_t max_count, uint64_t max_bytes,
                      int overflow, const char **failed);
 
@@ -85,21 +83,6 @@ void wi_route_table_clear(wi_route_table *table);
  * them once the thread has ended. */
 void wi_pump_begin_wait(wi_pump *pump);
 void wi_pump_end_wait(wi_pump *pump);
-
-/* Only the thread that owns a window may give it a timer: a command asks it
- * to, and says what came of it. Each side has a reference. */
-typedef struct {
-    volatile LONG refs;
-    HANDLE done; /* set when the pump has filled in the result */
-    UINT_PTR id;
-    UINT period_ms; /* 0 ends the timer */
-    BOOL ok;
-    DWORD error;
-} wi_pump_command;
-
-wi_pump_command *wi_pump_command_new(void); /* NULL with the last error */
-void wi_pump_command_unref(wi_pump_command *command);
-BOOL wi_pump_send_command(wi_pump *pump, wi_pump_command *command);
 
 /* window.c: run the handler, on the pump's thread and without the GIL. Takes
  * the reference to message; *queue tells that the message is for the queue

@@ -182,48 +182,21 @@ void
 wi_queue_close(wi_queue *queue)
 {
     AcquireSRWLockExclusive(&queue->lock);
-    queue->closed = TRUE;
-    if (queue->ready != NULL) {
+    if (!queue->closed) {
+        queue->closed = TRUE;
         SetEvent(queue->ready);
     }
     ReleaseSRWLockExclusive(&queue->lock);
 }
 
 void
-wi_queue_release(wi_queue *queue)
-{
-    AcquireSRWLockExclusive(&queue->lock);
-    if (queue->closed && queue->ready != NULL) {
-        CloseHandle(queue->ready);
-        queue->ready = NULL;
-    }
-    ReleaseSRWLockExclusive(&queue->lock);
-}
-
-void
-wi_queue_look(wi_queue *queue, wi_queue_state *state)
-{
-    AcquireSRWLockShared(&queue->lock);
-    state->count = queue->count;
-    state->bytes = queue->bytes;
-    state->refused = queue->refused;
-    state->dropped = queue->dropped;
-    state->closed = queue->closed;
-    ReleaseSRWLockShared(&queue->lock);
-}
-
-void
 wi_queue_clear(wi_queue *queue)
 {
     wi_message *message = queue->head;
-    HANDLE ready = queue->ready;
     memset(queue, 0, sizeof(*queue));
     while (message != NULL) {
         wi_message *next = message->next;
         wi_message_unref(message);
         message = next;
-    }
-    if (ready != NULL) {
-        CloseHandle(ready);
     }
 }

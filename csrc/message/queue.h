@@ -40,17 +40,18 @@ typedef struct {
     wi_message *head, *tail;
     size_t count;
     size_t ticks; /* how many of them are WM_TIMER */
-    uint64_t bytes;
+    size_t bytes;
     size_t max_count;
     uint64_t max_bytes;
     int overflow;
-    uint64_t refused; /* messages for which there was no room */
-    uint64_t dropped; /* messages that had to go for newer ones */
-    BOOL closed;      /* nothing comes in any more; what is in may leave */
-    HANDLE ready;     /* manual reset: set while count > 0 or closed */
+    size_t refused; /* messages for which there was no room */
+    size_t dropped; /* messages that had to go for newer ones */
+    BOOL closed;    /* nothing comes in any more; what is in may leave */
+    HANDLE ready;   /* manual reset: set while count > 0 or closed */
 } wi_queue;
 
-/* FALSE with the last error set. A queue of zeroes may be cleared. */
+/* FALSE with the last error set. The caller closes `ready` at the end. A queue
+ * of zeroes may be cleared. */
 BOOL wi_queue_init(wi_queue *queue, size_t max_count, uint64_t max_bytes,
                    int overflow);
 
@@ -68,18 +69,7 @@ size_t wi_queue_latest(wi_queue *queue, wi_message **messages, size_t count);
 /* Refuse what comes from now on, and wake the receivers that wait. */
 void wi_queue_close(wi_queue *queue);
 
-/* The same fields, read together. */
-typedef struct {
-    size_t count;
-    uint64_t bytes, refused, dropped;
-    BOOL closed;
-} wi_queue_state;
-void wi_queue_look(wi_queue *queue, wi_queue_state *state);
-
-/* Close the event of a closed queue; no receiver waits for it any more. */
-void wi_queue_release(wi_queue *queue);
-
-/* Free everything; no thread uses the queue any more. */
+/* Free all messages; no thread uses the queue any more. */
 void wi_queue_clear(wi_queue *queue);
 
 #endif

@@ -15,8 +15,10 @@
  * may take longer than SEND_DIRECT_MS runs on a worker thread while this one
  * waits in slices and serves what is sent to its own windows.
  *
- * What is Python's to decide (which window a title is, what to add to an
- * error) is asked of two hooks that winipc.message.send sets. */
+ * Python decides which window a title is and what to add to an error:
+ * winipc.message.send sets the module's _hwnd_of and _explain_send. */
+#include "base/bytes.h"
+#include "base/handles.h"
 #include "message.h"
 
 /* How long a send may keep Ctrl+C waiting. */
@@ -158,12 +160,12 @@ typedef struct wi_send_job {
     BOOL wait_for_winipc; /* no SMTO_ABORTIFHUNG for windows of winipc */
     BOOL check;           /* the answer 0 raises */
     COPYDATASTRUCT data;
-    Py_buffer buffer; /* zeroed when there is none: released without effect */
+    wi_source source; /* zeroed when there is none: released without effect */
     DWORD_PTR result;
     LRESULT sent;
     DWORD err;
-    uint64_t limit; /* the receiver's, when the data is above it; else 0 */
-    HANDLE thread;  /* of a worker */
+    DWORD limit;   /* the receiver's, when the data is above it; else 0 */
+    HANDLE thread; /* of a worker */
     struct wi_send_job *next; /* abandoned too */
 } send_job;
 
@@ -171,6 +173,13 @@ static LPARAM
 send_lparam(send_job *job)
 {
     return job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam;
+}
+
+/* The largest message that a window of winipc takes; 0 for any other. */
+static DWORD
+send_limit_of(HWND hwnd)
+{
+    return (DWORD)(uintptr_t)GetPropW(hwnd, WI_LIMIT_PROPERTY);
 }
 
 /* One try; TRUE when it was given up before the message was on its way,
@@ -204,8 +213,7 @@ send_run(send_job *job)
     ULONGLONG start = GetTickCount64();
     ULONGLONG gone = 0;
     for (int i = 0; send_try(job, job->timeout_ms - (UINT)gone); i++) {
-        if (job->wait_for_winipc &&
-            GetPropW(job->hwnd, WI_WINDOW_PROPERTY) != NULL) {
+        if (job->wait_for_winipc && send_limit_of(job->hwnd) != 0) {
             job->flags &= ~(UINT)SMTO_ABORTIFHUNG;
         }
         else if (i == SEND_HUNG_TRIES) {
@@ -224,34 +232,6 @@ send_run(send_job *job)
     }
 }
 
-/* Ask the receiver of large data for its limit, if it is a window of winipc:
- * under Wine a message beyond the stack of its thread ends its process. FALSE
- * with job->limit when the data is above it. A receiver that does not answer
- * (one of a higher integrity level, say) is sent the data. */
-static BOOL
-send_within_limit(send_job *job)
-{
-    if (job->number != WM_COPYDATA || job->data.cbData <= SEND_ALWAYS_TAKEN) {
-        return TRUE;
-    }
-    send_job question = {.hwnd = job->hwnd,
-                         .flags = job->flags,
-                         .timeout_ms = job->timeout_ms,
-                         .wait_for_winipc = job->wait_for_winipc};
-    question.number = RegisterWindowMessageW(WI_LIMIT_MESSAGE);
-    ULONGLONG start = GetTickCount64();
-    send_run(&question);
-    ULONGLONG took = GetTickCount64() - start; /* of the time of both */
-    job->timeout_ms -= took < job->timeout_ms ? (UINT)took : job->timeout_ms;
-    uint64_t answer = question.sent == 0 ? 0 : (uint64_t)question.result;
-    uint64_t limit = answer & (((uint64_t)1 << WI_LIMIT_BITS) - 1);
-    if (answer - limit == WI_LIMIT_MARK && job->data.cbData > limit) {
-        job->limit = limit;
-        return FALSE;
-    }
-    return TRUE;
-}
-
 /* Whether the window is this thread's. A window of another process has no
  * procedure to tell, which Windows and Wine know without asking around. */
 static BOOL
@@ -261,16 +241,23 @@ send_is_to_self(HWND hwnd)
            GetWindowThreadProcessId(hwnd, NULL) == GetCurrentThreadId();
 }
 
-/* The same for a window of this thread, which has no use for a time-out. */
+/* Carry out a job. A window of this thread has no use for a time-out. Data
+ * above the limit of a window of winipc is not sent: under Wine a message
+ * beyond the stack of its thread ends the receiver's process. */
 static void
-send_run_direct(send_job *job)
+send_carry_out(send_job *job)
 {
+    DWORD limit =
+        job->data.cbData > SEND_ALWAYS_TAKEN ? send_limit_of(job->hwnd) : 0;
     if (send_is_to_self(job->hwnd)) {
         job->result = (DWORD_PTR)SendMessageW(job->hwnd, job->number,
                                               job->wparam, send_lparam(job));
         job->sent = 1;
     }
-    else if (send_within_limit(job)) {
+    else if (limit != 0 && job->data.cbData > limit) {
+        job->limit = limit;
+    }
+    else {
         send_run(job);
     }
 }
@@ -280,20 +267,17 @@ send_worker(void *arg)
 {
     send_job *job = arg;
     /* Windows would give up on a handler that works for more than 5 s. */
-    if (job->wait_for_winipc &&
-        GetPropW(job->hwnd, WI_WINDOW_PROPERTY) != NULL) {
+    if (job->wait_for_winipc && send_limit_of(job->hwnd) != 0) {
         job->flags &= ~(UINT)SMTO_ABORTIFHUNG;
     }
-    if (send_within_limit(job)) {
-        send_run(job);
-    }
+    send_carry_out(job);
     return 0;
 }
 
 static void
 send_job_free(send_job *job)
 {
-    PyBuffer_Release(&job->buffer);
+    wi_source_release(&job->source);
     if (job->thread != NULL) {
         CloseHandle(job->thread);
     }
@@ -341,12 +325,12 @@ send_start(send_job *model)
 {
     send_job *job = PyMem_Malloc(sizeof(*job));
     if (job == NULL) {
-        PyBuffer_Release(&model->buffer);
+        wi_source_release(&model->source);
         PyErr_NoMemory();
         return NULL;
     }
     *job = *model;
-    model->buffer.obj = NULL; /* moved */
+    memset(&model->source, 0, sizeof(model->source)); /* moved */
     DWORD err;
     WI_CALL(err, job->thread =
                      CreateThread(NULL, 256 * 1024, send_worker, job,
@@ -388,79 +372,40 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
 
 /* -------------------------------------------------------------- arguments */
 
-/* What Python decides; a tuple in the state. */
-enum { HOOK_RESOLVE, HOOK_EXPLAIN };
-
-static PyObject *
-send_hook(wi_state *state, int which)
-{
-    return PyTuple_GetItem(state->send_hooks, which);
-}
-
-/* Sort the arguments of a METH_FASTCALL function into values, by position
- * (as many as `positions`) or by name; NULL stands for what is not given, which
- * the first two must be. The frequent forms come by here, so it is no
- * PyArg_ParseTupleAndKeywords. */
+/* Arguments by name into values; the first `positions` may come by position. */
 static int
 send_arguments(const char *function, const char *const *names, int positions,
                PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                PyObject **values)
 {
-    Py_ssize_t named = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
     if (nargs > positions) {
         PyErr_Format(PyExc_TypeError,
                      "%s() takes at most %d positional arguments, not %zd",
                      function, positions, nargs);
         return -1;
     }
-    for (Py_ssize_t i = 0; i < nargs; i++) {
-        values[i] = args[i];
-    }
-    for (Py_ssize_t i = 0; i < named; i++) {
-        PyObject *name = PyTuple_GetItem(kwnames, i);
-        int at = 0;
-        while (names[at] != NULL &&
-               PyUnicode_CompareWithASCIIString(name, names[at]) != 0) {
-            at++;
-        }
-        if (names[at] == NULL || values[at] != NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         names[at] == NULL
-                             ? "%s() has no argument %R"
-                             : "%s() got two values for its argument %R",
-                         function, name);
-            return -1;
-        }
-        values[at] = args[nargs + i];
-    }
-    if (values[0] == NULL || values[1] == NULL) {
-        PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'",
-                     function, names[values[0] == NULL ? 0 : 1]);
-        return -1;
-    }
-    return 0;
+    return wi_fast_args(function, names, 2, args, nargs, kwnames, values);
 }
 
 /* The window behind any kind of target. */
 static int
-send_target(wi_state *state, PyObject *target, HWND *hwnd)
+send_target(PyObject *module, PyObject *target, HWND *hwnd)
 {
     if (PyLong_CheckExact(target)) {
         return wi_hwnd_converter(target, hwnd) ? 0 : -1;
     }
-    PyObject *number = PyObject_CallFunctionObjArgs(
-        send_hook(state, HOOK_RESOLVE), target, NULL);
+    PyObject *number = PyObject_CallMethod(module, "_hwnd_of", "(O)", target);
     int ok = number != NULL && wi_hwnd_converter(number, hwnd);
     Py_XDECREF(number);
     return ok ? 0 : -1;
 }
 
 static int
-send_number(wi_state *state, PyObject *message, UINT *number)
+send_number(PyObject *module, PyObject *message, UINT *number)
 {
     DWORD value;
     if (PyUnicode_Check(message)) {
-        *number = send_registered(state, message);
+        *number = send_registered(PyModule_GetState(module), message);
         return *number == 0 ? -1 : 0;
     }
     if (!wi_u32_converter(message, &value)) {
@@ -502,10 +447,21 @@ send_how(send_job *job, PyObject *timeout, PyObject *abort_if_hung,
     return 0;
 }
 
-/* The job's data; of an array with strides it is a copy. */
+/* Whether Windows hands our own memory to the receiver, and no copy that the
+ * kernel makes and checks. */
+static BOOL
+send_is_within(HWND hwnd)
+{
+    return hwnd == HWND_BROADCAST ||
+           wi_window_pid(hwnd, NULL) == GetCurrentProcessId();
+}
+
+/* The job's data. It is a copy of an array with strides, and of pages of a
+ * file where a receiver of this process would touch them without a guard. */
 static int
 send_data(send_job *job, PyObject *data)
 {
+    wi_source *source = &job->source;
     if (PyUnicode_Check(data)) {
         PyErr_SetString(PyExc_TypeError,
                         "a message is bytes, not str: text.encode() gives "
@@ -513,30 +469,25 @@ send_data(send_job *job, PyObject *data)
                         "wchar_t");
         return -1;
     }
-    if (PyObject_GetBuffer(data, &job->buffer, PyBUF_SIMPLE) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
-            return -1;
-        }
-        PyErr_Clear();
-        PyObject *copy = PyBytes_FromObject(data);
-        int got = copy == NULL
-                      ? -1
-                      : PyObject_GetBuffer(copy, &job->buffer, PyBUF_SIMPLE);
-        Py_XDECREF(copy);
-        if (got < 0) {
+    if (wi_source_take(source, data, WI_NO_COPY) < 0) {
+        return -1;
+    }
+    if (source->file != NULL && send_is_within(job->hwnd)) {
+        wi_source_release(source);
+        if (wi_source_take(source, data, WI_COPY_OF_FILE) < 0) {
             return -1;
         }
     }
-    if ((uint64_t)job->buffer.len > UINT32_MAX) {
+    if ((uint64_t)source->size > UINT32_MAX) {
         PyErr_Format(PyExc_OverflowError,
                      "%zd bytes are too many for WM_COPYDATA: the most is "
                      "4294967295",
-                     job->buffer.len);
-        PyBuffer_Release(&job->buffer);
+                     source->size);
+        wi_source_release(source);
         return -1;
     }
-    job->data.cbData = (DWORD)job->buffer.len;
-    job->data.lpData = job->buffer.len > 0 ? job->buffer.buf : NULL;
+    job->data.cbData = (DWORD)source->size;
+    job->data.lpData = source->size > 0 ? (void *)source->bytes : NULL;
     return 0;
 }
 
@@ -544,7 +495,7 @@ send_data(send_job *job, PyObject *data)
 
 /* Let Python add a hint to a PermissionError that is set. */
 static void
-send_explain(wi_state *state, HWND hwnd)
+send_explain(PyObject *module, HWND hwnd)
 {
     if (!PyErr_ExceptionMatches(PyExc_PermissionError)) {
         return;
@@ -552,23 +503,18 @@ send_explain(wi_state *state, HWND hwnd)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *number = wi_hwnd_to_python(hwnd);
-    PyObject *none =
-        number == NULL
-            ? NULL
-            : PyObject_CallFunctionObjArgs(send_hook(state, HOOK_EXPLAIN),
-                                           value, number, NULL);
+    PyObject *none = PyObject_CallMethod(module, "_explain_send", "ON", value,
+                                         wi_hwnd_to_python(hwnd));
     if (none == NULL) {
         PyErr_Clear(); /* the error itself matters more */
     }
     Py_XDECREF(none);
-    Py_XDECREF(number);
     PyErr_Restore(type, value, traceback);
 }
 
 /* Raise what a failed send or post left; NULL. */
 static PyObject *
-send_failed(wi_state *state, DWORD err, const char *api, HWND hwnd)
+send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
 {
     PyObject *cls = PyExc_OSError;
     if (err == ERROR_INVALID_WINDOW_HANDLE) {
@@ -585,7 +531,7 @@ send_failed(wi_state *state, DWORD err, const char *api, HWND hwnd)
         err = ERROR_TIMEOUT;
     }
     wi_raise_format_as(cls, err, api, "window %p", (void *)hwnd);
-    send_explain(state, hwnd);
+    send_explain(module, hwnd);
     return NULL;
 }
 
@@ -605,20 +551,19 @@ send_refused(int err, const char *text)
 
 /* The answer to a job that has run. */
 static PyObject *
-send_answer(wi_state *state, const send_job *job)
+send_answer(PyObject *module, const send_job *job)
 {
     if (job->limit != 0) {
         char text[160];
         PyOS_snprintf(text, sizeof(text),
-                      "window 0x%x takes messages of at most %llu bytes, not "
+                      "window 0x%x takes messages of at most %lu bytes, not "
                       "%lu (max_message of its CopyDataWindow)",
-                      (unsigned int)(uintptr_t)job->hwnd,
-                      (unsigned long long)job->limit,
-                      (unsigned long)job->data.cbData);
+                      (unsigned int)(uintptr_t)job->hwnd, job->limit,
+                      job->data.cbData);
         return send_refused(WSAEMSGSIZE, text);
     }
     if (job->sent == 0) {
-        return send_failed(state, job->err, "SendMessageTimeoutW", job->hwnd);
+        return send_failed(module, job->err, "SendMessageTimeoutW", job->hwnd);
     }
     if (job->check && job->result == 0) {
         char text[96];
@@ -636,20 +581,21 @@ send_answer(wi_state *state, const send_job *job)
 
 /* Send, and release the buffer. */
 static PyObject *
-send_now(wi_state *state, send_job *job, uint64_t timeout_ms)
+send_now(PyObject *module, send_job *job, uint64_t timeout_ms)
 {
+    wi_state *state = PyModule_GetState(module);
     send_reap(state);
     /* A broadcast has that time for each window. */
     if (timeout_ms <= SEND_DIRECT_MS && job->hwnd != HWND_BROADCAST) {
         Py_BEGIN_ALLOW_THREADS
-        send_run_direct(job);
+        send_carry_out(job);
         Py_END_ALLOW_THREADS
-        PyBuffer_Release(&job->buffer);
+        wi_source_release(&job->source);
     }
     else if (send_on_worker(state, job, timeout_ms) < 0) {
         return NULL;
     }
-    return send_answer(state, job);
+    return send_answer(module, job);
 }
 
 /* ------------------------------------------------------------------- sends */
@@ -684,9 +630,8 @@ PyDoc_STRVAR(
 
 /* A job of send_copydata's arguments. */
 static int
-send_copydata_job(wi_state *state, const char *function, send_job *job,
-                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                  uint64_t *timeout_ms)
+send_copydata_job(PyObject *module, send_job *job, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *kwnames, uint64_t *timeout_ms)
 {
     static const char *const names[] = {"target",  "data",   "id",
                                         "timeout", "sender", "abort_if_hung",
@@ -695,12 +640,13 @@ send_copydata_job(wi_state *state, const char *function, send_job *job,
     uint64_t id = 0;
     HWND sender = NULL;
     memset(job, 0, sizeof(*job));
-    if (send_arguments(function, names, 2, args, nargs, kwnames, values) < 0 ||
-        send_target(state, values[0], &job->hwnd) < 0 ||
+    if (send_arguments("send_copydata", names, 2, args, nargs, kwnames,
+                       values) < 0 ||
+        send_target(module, values[0], &job->hwnd) < 0 ||
         (values[2] != NULL && !wi_param_converter(values[2], &id)) ||
         send_how(job, values[3], values[5], timeout_ms) < 0 ||
         (values[4] != NULL && values[4] != Py_None &&
-         send_target(state, values[4], &sender) < 0)) {
+         send_target(module, values[4], &sender) < 0)) {
         return -1;
     }
     job->check = values[6] == NULL ? 1 : PyObject_IsTrue(values[6]);
@@ -717,14 +663,13 @@ static PyObject *
 send_copydata(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
-    wi_state *state = PyModule_GetState(module);
     send_job job;
     uint64_t timeout_ms;
-    if (send_copydata_job(state, "send_copydata", &job, args, nargs, kwnames,
-                          &timeout_ms) < 0) {
+    if (send_copydata_job(module, &job, args, nargs, kwnames, &timeout_ms) <
+        0) {
         return NULL;
     }
-    return send_now(state, &job, timeout_ms);
+    return send_now(module, &job, timeout_ms);
 }
 
 /* The destructor of what _begin_send gives: an asyncio task has the answer, or
@@ -743,13 +688,8 @@ send_end_of_task(PyObject *capsule)
     Py_DECREF(module);
 }
 
-PyDoc_STRVAR(send_begin_doc,
-             "_begin_send($module, target, data, *, id=0, timeout=5.0,\n"
-             "            sender=None, abort_if_hung=None, check=True)\n--\n\n"
-             "Begin a send_copydata on a thread: (send, handle), for\n"
-             "_end_send(send) once the handle is signalled. The data is read\n"
-             "until then, even if the send is dropped.");
-
+/* (send, handle): _end_send(send) once the handle is signalled. The data is
+ * read until then, even if the send is dropped. */
 static PyObject *
 send_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
            PyObject *kwnames)
@@ -758,8 +698,8 @@ send_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     send_job model;
     uint64_t timeout_ms;
     send_reap(state);
-    if (send_copydata_job(state, "send_copydata", &model, args, nargs, kwnames,
-                          &timeout_ms) < 0) {
+    if (send_copydata_job(module, &model, args, nargs, kwnames, &timeout_ms) <
+        0) {
         return NULL;
     }
     send_job *job = send_start(&model);
@@ -776,14 +716,11 @@ send_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                          (unsigned long long)(uintptr_t)job->thread);
 }
 
-PyDoc_STRVAR(send_end_doc, "_end_send($module, send, /)\n--\n\n"
-                           "The answer, or the error, of a send that ended.");
-
 static PyObject *
 send_end(PyObject *module, PyObject *capsule)
 {
     send_job *job = PyCapsule_GetPointer(capsule, NULL);
-    return job == NULL ? NULL : send_answer(PyModule_GetState(module), job);
+    return job == NULL ? NULL : send_answer(module, job);
 }
 
 PyDoc_STRVAR(
@@ -800,11 +737,11 @@ PyDoc_STRVAR(
 
 /* target, message, wparam and lparam of a send or a post. */
 static int
-send_message_job(wi_state *state, send_job *job, PyObject **values)
+send_message_job(PyObject *module, send_job *job, PyObject **values)
 {
     uint64_t wparam = 0, lparam = 0;
-    if (send_target(state, values[0], &job->hwnd) < 0 ||
-        send_number(state, values[1], &job->number) < 0 ||
+    if (send_target(module, values[0], &job->hwnd) < 0 ||
+        send_number(module, values[1], &job->number) < 0 ||
         (values[2] != NULL && !wi_param_converter(values[2], &wparam)) ||
         (values[3] != NULL && !wi_param_converter(values[3], &lparam))) {
         return -1;
@@ -821,18 +758,17 @@ send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     static const char *const names[] = {"target", "message", "wparam",
                                         "lparam", "timeout", "abort_if_hung",
                                         NULL};
-    wi_state *state = PyModule_GetState(module);
     PyObject *values[6] = {NULL};
     send_job job;
     uint64_t timeout_ms;
     memset(&job, 0, sizeof(job));
     if (send_arguments("send_message", names, 4, args, nargs, kwnames,
                        values) < 0 ||
-        send_message_job(state, &job, values) < 0 ||
+        send_message_job(module, &job, values) < 0 ||
         send_how(&job, values[4], values[5], &timeout_ms) < 0) {
         return NULL;
     }
-    return send_now(state, &job, timeout_ms);
+    return send_now(module, &job, timeout_ms);
 }
 
 PyDoc_STRVAR(
@@ -850,12 +786,11 @@ post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 {
     static const char *const names[] = {"target", "message", "wparam",
                                         "lparam", NULL};
-    wi_state *state = PyModule_GetState(module);
     PyObject *values[4] = {NULL};
     send_job job;
     if (send_arguments("post_message", names, 4, args, nargs, kwnames,
                        values) < 0 ||
-        send_message_job(state, &job, values) < 0) {
+        send_message_job(module, &job, values) < 0) {
         return NULL;
     }
     BOOL ok;
@@ -863,18 +798,11 @@ post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     WI_CALL_GIL(
         err, ok = PostMessageW(job.hwnd, job.number, job.wparam, job.lparam));
     if (!ok) {
-        return send_failed(state, err ? err : ERROR_GEN_FAILURE,
+        return send_failed(module, err ? err : ERROR_GEN_FAILURE,
                            "PostMessageW", job.hwnd);
     }
     Py_RETURN_NONE;
 }
-
-PyDoc_STRVAR(reply_message_doc,
-             "reply_message($module, result, /)\n--\n\n"
-             "Answer the message that this thread's handler is working on,\n"
-             "and go on: its sender is free at once. False when no sender\n"
-             "waits.\n\n"
-             "Win32: ReplyMessage.");
 
 static PyObject *
 reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
@@ -883,39 +811,10 @@ reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
     if (!wi_param_converter(arg, &result)) {
         return NULL;
     }
-    return PyBool_FromLong(ReplyMessage((LRESULT)result));
-}
-
-PyDoc_STRVAR(in_send_message_doc,
-             "in_send_message($module, /)\n--\n\n"
-             "Whether a sender waits for this thread's answer.\n\n"
-             "Win32: InSendMessageEx.");
-
-static PyObject *
-in_send_message(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
-{
     DWORD flags = InSendMessageEx(NULL);
     return PyBool_FromLong((flags & (ISMEX_SEND | ISMEX_REPLIED)) ==
-                           ISMEX_SEND);
-}
-
-PyDoc_STRVAR(send_set_hooks_doc,
-             "_set_send_hooks($module, resolve, explain, /)\n--\n\n"
-             "What Python decides: resolve(target) is an hwnd, and\n"
-             "explain(error, hwnd) adds a hint to a PermissionError.");
-
-static PyObject *
-send_set_hooks(PyObject *module, PyObject *hooks)
-{
-    wi_state *state = PyModule_GetState(module);
-    if (PyTuple_Size(hooks) != 2) {
-        PyErr_SetString(PyExc_TypeError, "there are two hooks");
-        return NULL;
-    }
-    PyObject *old = state->send_hooks;
-    state->send_hooks = Py_NewRef(hooks);
-    Py_XDECREF(old);
-    Py_RETURN_NONE;
+                               ISMEX_SEND &&
+                           ReplyMessage((LRESULT)result));
 }
 
 static PyMethodDef send_functions[] = {
@@ -927,11 +826,14 @@ static PyMethodDef send_functions[] = {
     {"post_message", (PyCFunction)(void (*)(void))post_message,
      METH_FASTCALL | METH_KEYWORDS, post_message_doc},
     {"_begin_send", (PyCFunction)(void (*)(void))send_begin,
-     METH_FASTCALL | METH_KEYWORDS, send_begin_doc},
-    {"_end_send", send_end, METH_O, send_end_doc},
-    {"_set_send_hooks", send_set_hooks, METH_VARARGS, send_set_hooks_doc},
-    {"reply_message", reply_message, METH_O, reply_message_doc},
-    {"in_send_message", in_send_message, METH_NOARGS, in_send_message_doc},
+     METH_FASTCALL | METH_KEYWORDS,
+     "_begin_send($module, target, data, *, id=0, timeout=5.0, sender=None,\n"
+     "            abort_if_hung=None, check=True)\n--\n\n"
+     "Begin a send_copydata on a thread: (send, handle)."},
+    {"_end_send", send_end, METH_O,
+     "_end_send($module, send, /)\n--\n\nThe answer, or the error."},
+    {"_reply_message", reply_message, METH_O,
+     "_reply_message($module, result, /)\n--\n\nFalse when no sender waits."},
     {NULL, NULL, 0, NULL},
 };
 

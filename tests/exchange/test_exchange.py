@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Peer
+from helpers.linux_file import LinuxFile
 
 import winipc
 from winipc import Delivery, Receiver, Sender, SharedMapping, Transport
@@ -154,6 +155,25 @@ def test_bytes_that_do_not_lie_together_are_sent_in_order(
     assert receiver.receive(60).data == b"".join(
         data[at : at + 4] for at in reversed(range(0, 64, 4))
     )
+
+
+@via_each
+@pytest.mark.parametrize("step", [1, 2])
+def test_pages_that_are_lost_are_an_error(
+    receiver: Receiver,
+    sender: Sender,
+    linux_file: LinuxFile,
+    via: Transport,
+    step: int,
+) -> None:
+    """Those of a mapped file that the sender gives; and the next message arrives."""
+    with SharedMapping.create(None, 4096, file=linux_file.path) as pages:
+        pages.write(bytes(4096))
+        linux_file.cut(0)
+        with memoryview(pages) as view, pytest.raises(OSError, match="touching a page"):
+            sender.send(view[:100:step], via=via)
+    sender.send(b"next", via=via)
+    assert receiver.receive(60).data == b"next"
 
 
 def test_text_is_told_to_be_encoded(sender: Sender) -> None:

@@ -20,7 +20,7 @@ from conftest import interrupted
 
 import winipc
 from winipc import _core
-from winipc.message.send import HWND_BROADCAST, mapping_is_ours, max_message_of
+from winipc.message.send import HWND_BROADCAST, mapping_is_ours
 
 Start = Callable[..., Any]
 
@@ -641,19 +641,6 @@ def test_ctrl_c_interrupts_a_broadcast(unique_name: str) -> None:
             release.set()
 
 
-def test_receiver_that_does_not_let_its_limit_be_asked_for(
-    unique_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One of a higher integrity level has a limit that is not known."""
-
-    def refuse(*args: object, **options: object) -> int:
-        raise PermissionError(13, "denied", None, 5)
-
-    monkeypatch.setattr(winipc.message.send, "send_message", refuse)
-    with winipc.CopyDataWindow.create(unique_name) as window:
-        assert max_message_of(window) is None
-
-
 def test_broadcast_reaches_top_level_windows(unique_name: str) -> None:
     """And is for registered messages only."""
     with winipc.CopyDataWindow.create(unique_name, messages=[unique_name]) as window:
@@ -665,10 +652,9 @@ def test_broadcast_reaches_top_level_windows(unique_name: str) -> None:
     assert HWND_BROADCAST == 0xFFFF
 
 
-def test_limit_of_a_receiver_can_be_asked_for(unique_name: str) -> None:
-    """winipc windows tell; a window of another program is unknown."""
+def test_data_above_the_limit_of_a_receiver_is_not_sent(unique_name: str) -> None:
+    """The error says how much it takes."""
     with winipc.CopyDataWindow.create(unique_name, max_message=3 << 20) as window:
-        assert max_message_of(window) == 3 << 20
         with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
             winipc.send_copydata(window, bytes(3 * 2**20 + 1))
         assert winipc.send_copydata(window, bytes(3 * 2**20)) == 1

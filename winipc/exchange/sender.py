@@ -89,8 +89,10 @@ class Sender(Closing):
             ValueError: the data does not fit in the mapping or the section.
             OSError: its window is gone.
         """
-        with _bytes_of(data) as view:
-            size = len(view)
+        if isinstance(data, str):
+            raise TypeError("a message is bytes, not str: text.encode() gives them")
+        with memoryview(data) as view:
+            size = view.nbytes
             transport = self._choose(size) if via == "auto" else Transport(via)
             if size > _MAX_LENGTH:
                 raise OverflowError("a message has at most 4 GiB - 1 bytes")
@@ -149,9 +151,9 @@ class Sender(Closing):
         lock_name: str,
         view: memoryview,
     ) -> int:
-        if len(view) > len(shared):
+        if view.nbytes > len(shared):
             raise ValueError(
-                f"{len(view)} bytes do not fit in the {transport}'s {len(shared)}"
+                f"{view.nbytes} bytes do not fit in the {transport}'s {len(shared)}"
             )
         lane = self._lane(lock_name)
         with lane.turn(self.timeout):
@@ -159,12 +161,12 @@ class Sender(Closing):
                 self._barrier()
                 lane.doubt.reset()
             shared.write(view)
-            if len(view) < len(shared):
+            if view.nbytes < len(shared):
                 # A plain C program looks for the end of the text, and a
                 # length of 0 says "text" to everyone.
-                shared[len(view)] = 0
+                shared[view.nbytes] = 0
             try:
-                return self._notify(transport, len(view), 0)
+                return self._notify(transport, view.nbytes, 0)
             except (TimeoutError, KeyboardInterrupt):
                 lane.doubt.set()
                 raise
@@ -175,11 +177,11 @@ class Sender(Closing):
             self._free_doubtful()
         # Pages of their own: once they are freed, a late read of them fails.
         # One byte more is the NUL that a plain C program looks for.
-        memory = GlobalMemory.allocate(len(view) + 1, kind=MemoryKind.VIRTUAL)
-        memory.write(view)
+        memory = GlobalMemory.allocate(view.nbytes + 1, kind=MemoryKind.VIRTUAL)
         try:
+            memory.write(view)
             answer = self._notify(
-                Transport.PROCESS, _pack(os.getpid(), view), memory.address
+                Transport.PROCESS, _pack(memory, view.nbytes), memory.address
             )
         except (TimeoutError, KeyboardInterrupt):
             self._doubtful.append(memory)
@@ -231,23 +233,15 @@ class Sender(Closing):
         return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"
 
 
-def _bytes_of(data: ReadableBuffer) -> memoryview:
-    """A view of the bytes; of a copy where they do not lie together."""
-    if isinstance(data, str):
-        raise TypeError("a message is bytes, not str: text.encode() gives them")
-    view = memoryview(data)
-    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
-
-
-def _pack(pid: int, view: memoryview) -> int:
+def _pack(memory: GlobalMemory, length: int) -> int:
     """The wParam of "Handle": pid and length, or 0 for text."""
     if sys.maxsize > 1 << 32:
-        return pid | len(view) << 32
-    if 0 in view:
+        return os.getpid() | length << 32
+    if memory.find(b"\0") < length:
         raise ValueError(
             "a 32-bit process sends only text without NUL by the process transport"
         )
-    return pid
+    return os.getpid()
 
 
 def _find_receiver(title: str) -> int:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 from winipc import _core
 from winipc._core import (
-    in_send_message,
     post_message,
     register_message,
-    reply_message,
     send_copydata,
     send_message,
 )
@@ -27,12 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "HWND_BROADCAST",
     "broadcast_message",
-    "in_send_message",
     "mapping_is_ours",
-    "max_message_of",
     "post_message",
     "register_message",
-    "reply_message",
     "send_copydata",
     "send_copydata_async",
     "send_message",
@@ -40,29 +35,6 @@ __all__ = [
 
 #: The target that stands for all top-level windows.
 HWND_BROADCAST = 0xFFFF
-
-#: What csrc/message/message.h calls WI_LIMIT_MESSAGE and WI_LIMIT_MARK.
-_LIMIT_MESSAGE = "winipc.MaxMessage"
-_LIMIT_MARK = 0x5749
-_LIMIT_BITS = 48
-
-
-def max_message_of(target: Target, *, timeout: float = 5.0) -> int | None:
-    """The largest message that a window of winipc takes, in bytes.
-
-    None for windows that cannot be asked: those of other programs, and those of
-    a higher integrity level that do not let the question in.
-
-    Win32: SendMessageTimeout.
-    """
-    try:
-        answer = send_message(target, _LIMIT_MESSAGE, timeout=timeout)
-    except PermissionError:
-        # Of a higher integrity level: it may let WM_COPYDATA in, and not this.
-        return None
-    if answer >> _LIMIT_BITS != _LIMIT_MARK:
-        return None
-    return answer & ((1 << _LIMIT_BITS) - 1)
 
 
 def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> None:
@@ -114,7 +86,8 @@ def _explain(error: PermissionError, hwnd: int) -> None:
         )
 
 
-_core._set_send_hooks(hwnd_of, _explain)
+_core._hwnd_of = hwnd_of
+_core._explain_send = _explain
 
 
 async def send_copydata_async(

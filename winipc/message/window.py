@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import math
 import os
+import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -25,12 +26,7 @@ from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
 from winipc.message.lookup import Target, Window, find_window, hwnd_of
 from winipc.message.message import WM_COPYDATA, Message
-from winipc.message.send import (
-    in_send_message,
-    register_message,
-    reply_message,
-    send_copydata,
-)
+from winipc.message.send import register_message, send_copydata
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -40,6 +36,8 @@ __all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
 WM_TIMER = 0x0113
 
 #: Windows gives these their meaning while a window is made and ends.
+_HANDLED = 1 << 32  # WI_ROUTE_HANDLED of csrc/message/pump.h
+
 _NOT_FOR_US = {0x0001, 0x0002, 0x0024, 0x0081, 0x0082, 0x0083, WM_COPYDATA, 0x7FF1}
 
 _EXIT_WAIT = 5.0
@@ -102,18 +100,19 @@ class _Router:
         return not self.ids if self.queue is None else self.queue
 
     def routes(self) -> _core._Routes:
-        everything = self.default is not None
-        alone = not self.ids and not self.handlers and self.predicate is None
+        some = bool(self.ids or self.handlers or self.predicate)
+        handled = {*self.handlers, *(self.queued if self.default else ())}
+        queued = self.queued - handled
         return (
-            everything or self.predicate is not None,
+            self.default is not None or self.predicate is not None,
             self.queues_rest(),
-            tuple(self.ids),
-            () if everything else tuple(self.queued),
-            (*self.handlers, *self.queued) if everything else tuple(self.handlers),
-            self.default if alone else None,
+            len(self.ids),
+            _packed(*self.ids, *(_HANDLED | number for number in handled), *queued),
+            some or self.default is not None,
+            self if some or self.default is None else self.default,
         )
 
-    def __call__(self, window: CopyDataWindow, message: Message) -> Any:
+    def __call__(self, message: Message) -> Any:
         if message.message == WM_COPYDATA:
             if self.predicate is not None and not (
                 message.verified and self.predicate(message)
@@ -125,6 +124,10 @@ class _Router:
         else:
             handler = self.handlers.get(message.message, self.default)
         return NotImplemented if handler is None else handler(message)
+
+
+def _packed(*numbers: int) -> bytes:
+    return struct.pack(f"={len(numbers)}Q", *numbers)
 
 
 def _number(message: int | str) -> int:
@@ -179,8 +182,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     window, class or thread behind.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_router")
+    __slots__ = ("__weakref__", "_cookie", "_lock", "_router")
 
+    #: What only this process knows: an order to the window has it as its id.
+    _cookie: int
     _lock: threading.Lock
     _router: _Router
 
@@ -248,6 +253,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             max_bytes = max(256 << 20, max_message)
         pids, paths, predicate = _split_accept(accept)
         router = _Router(handler, messages, predicate, queue)
+        cookie = int.from_bytes(os.urandom(8), "little")
         with contextlib.nullcontext() if exist_ok else _only_one(title):
             self = cls._create(
                 title,
@@ -257,13 +263,14 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
                 max_count,
                 max_bytes,
                 overflow.value,
-                router,
                 router.routes(),
                 Message,
-                pids,
-                paths,
+                _packed(*pids),
+                "".join(path + "\0" for path in paths),
                 allow_lower_integrity,
+                cookie,
             )
+        self._cookie = cookie
         self._router = router
         self._lock = threading.Lock()
         _open_windows.add(self)
@@ -335,7 +342,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         """
         if threading.get_native_id() != self.thread_id:
             raise RuntimeError("reply() is for the handlers of this window")
-        return in_send_message() and reply_message(answer)
+        return _core._reply_message(answer)
 
     def answer(
         self,
@@ -370,11 +377,24 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             raise ValueError("period must be a number of seconds above 0")
         if WM_TIMER not in self._router.handlers:
             self.subscribe(WM_TIMER)
-        self._set_timer(id, math.ceil(period * 1000))
+        self._order_timer(id, math.ceil(period * 1000))
 
     def kill_timer(self, id: int) -> bool:
         """End a timer; whether there was one. Win32: KillTimer."""
-        return self._set_timer(id, 0)
+        return self._order_timer(id, 0)
+
+    def _order_timer(self, id: int, milliseconds: int) -> bool:
+        order = _packed(id % (1 << 64), milliseconds)
+        answer = 0
+        with contextlib.suppress(FileNotFoundError, ConnectionResetError):
+            answer = send_copydata(
+                self, order, id=self._cookie, timeout=None, check=False
+            )
+        if answer < 0:
+            raise OSError(0, "no timer", self.title, -answer, "SetTimer")
+        if not answer and self.closed:
+            raise ValueError("the window is closed")
+        return answer > 0
 
     # -------------------------------------------------------------- asyncio
 
