@@ -636,7 +636,7 @@ send_copydata_job(PyObject *module, send_job *job, PyObject *const *args,
     static const char *const names[] = {"target",  "data",   "id",
                                         "timeout", "sender", "abort_if_hung",
                                         "check",   NULL};
-    PyObject *values[7] = {NULL};
+    PyObject *values[7];
     uint64_t id = 0;
     HWND sender = NULL;
     memset(job, 0, sizeof(*job));
@@ -758,7 +758,7 @@ send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     static const char *const names[] = {"target", "message", "wparam",
                                         "lparam", "timeout", "abort_if_hung",
                                         NULL};
-    PyObject *values[6] = {NULL};
+    PyObject *values[6];
     send_job job;
     uint64_t timeout_ms;
     memset(&job, 0, sizeof(job));
@@ -786,7 +786,7 @@ post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 {
     static const char *const names[] = {"target", "message", "wparam",
                                         "lparam", NULL};
-    PyObject *values[4] = {NULL};
+    PyObject *values[4];
     send_job job;
     if (send_arguments("post_message", names, 4, args, nargs, kwnames,
                        values) < 0 ||
