@@ -75,7 +75,6 @@ typedef struct {
     WI_STATE_OBJECTS(WI_DECLARE)
 #undef WI_DECLARE
     struct wi_send_job *abandoned_sends; /* of message/send.c */
-    SRWLOCK sends_lock;                  /* guards abandoned_sends */
 } wi_state;
 
 /* The state behind one of our types, or behind a Python subclass of one.

@@ -7,8 +7,8 @@
  *     >>> _core._window_process(0x3065A)   # (process id, thread id)
  *     (4711, 4712)
  *
- * Nothing here owns a window; any thread may call it. What may block runs
- * without the GIL. Wraps FindWindowEx, EnumWindows, GetClassName,
+ * Nothing here owns a window; any thread may call it. It keeps the GIL: Windows
+ * answers for the windows, and asks none of their threads. Wraps FindWindowEx, EnumWindows, GetClassName,
  * InternalGetWindowText, GetWindowThreadProcessId and IsWindow. */
 #include "base/handles.h"
 #include "message.h"
@@ -44,17 +44,29 @@ wi_hwnd_to_python(HWND hwnd)
  * atom instead of a name, as FindWindowEx takes it. */
 typedef struct {
     wchar_t *title, *class_name;
-    ATOM atom;
     int message_only;
+    wchar_t *text; /* room for a title of this length, a NUL and one more */
+    int room;
+    PyObject *found;
 } lookup_filter;
 
+static void
+lookup_filter_clear(lookup_filter *filter)
+{
+    PyMem_Free(filter->title);
+    PyMem_Free(filter->text);
+    if (!IS_INTRESOURCE(filter->class_name)) {
+        PyMem_Free(filter->class_name);
+    }
+}
+
 static int
-lookup_filter_init(lookup_filter *filter, PyObject *args, const char *format)
+lookup_filter_init(lookup_filter *filter, PyObject *args)
 {
     PyObject *title, *class_arg;
     DWORD atom;
     memset(filter, 0, sizeof(*filter));
-    if (!PyArg_ParseTuple(args, format, &title, &class_arg,
+    if (!PyArg_ParseTuple(args, "OOp", &title, &class_arg,
                           &filter->message_only)) {
         return -1;
     }
@@ -72,96 +84,27 @@ lookup_filter_init(lookup_filter *filter, PyObject *args, const char *format)
         return -1;
     }
     else {
-        filter->atom = (ATOM)atom;
+        filter->class_name = MAKEINTATOM(atom);
     }
     if (wi_wide_name(title, &filter->title) < 0) {
-        PyMem_Free(filter->class_name);
+        lookup_filter_clear(filter);
         return -1;
     }
     return 0;
 }
 
-static void
-lookup_filter_clear(lookup_filter *filter)
-{
-    PyMem_Free(filter->title);
-    PyMem_Free(filter->class_name);
-}
-
-PyDoc_STRVAR(
-    find_window_doc,
-    "_find_window($module, title, class_name, message_only, /)\n--\n\n"
-    "The newest window with this title and class, or 0.");
-
 static PyObject *
 find_window(PyObject *Py_UNUSED(module), PyObject *args)
 {
     lookup_filter filter;
-    HWND hwnd;
-    if (lookup_filter_init(&filter, args, "OOp:_find_window") < 0) {
+    if (lookup_filter_init(&filter, args) < 0) {
         return NULL;
     }
-    /* FindWindowEx's last error is meaningless when no window matches. */
-    Py_BEGIN_ALLOW_THREADS
-    hwnd = FindWindowExW(filter.message_only ? HWND_MESSAGE : NULL, NULL,
-                         filter.atom != 0 ? MAKEINTATOM(filter.atom)
-                                          : filter.class_name,
-                         filter.title);
-    Py_END_ALLOW_THREADS
+    /* Its last error is meaningless when no window matches. */
+    HWND hwnd = FindWindowExW(filter.message_only ? HWND_MESSAGE : NULL, NULL,
+                              filter.class_name, filter.title);
     lookup_filter_clear(&filter);
     return wi_hwnd_to_python(hwnd);
-}
-
-/* Window handles, gathered without the GIL. */
-typedef struct {
-    HWND *items;
-    size_t count, room;
-    BOOL failed;
-} hwnd_list;
-
-static BOOL CALLBACK
-hwnd_list_add(HWND hwnd, LPARAM lparam)
-{
-    hwnd_list *list = (hwnd_list *)lparam;
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 256;
-        HWND *items = list->items == NULL
-                          ? HeapAlloc(GetProcessHeap(), 0, room * sizeof(HWND))
-                          : HeapReAlloc(GetProcessHeap(), 0, list->items,
-                                        room * sizeof(HWND));
-        if (items == NULL) {
-            list->failed = TRUE;
-            return FALSE;
-        }
-        list->items = items;
-        list->room = room;
-    }
-    list->items[list->count++] = hwnd;
-    return TRUE;
-}
-
-/* The order may change during the walk, so that some come twice: a bound ends
- * what would go round. */
-#define HWND_LIST_STEPS 65536
-
-static void
-hwnd_list_message_only(hwnd_list *list)
-{
-    for (int step = 0; step < HWND_LIST_STEPS && !list->failed; step++) {
-        HWND last = list->count > 0 ? list->items[list->count - 1] : NULL;
-        HWND next = FindWindowExW(HWND_MESSAGE, last, NULL, NULL);
-        if (next != NULL) {
-            hwnd_list_add(next, (LPARAM)list);
-        }
-        else if (last == NULL || GetWindow(last, GW_HWNDLAST) == last) {
-            break;
-        }
-        else {
-            /* It died or is about to, which takes it out of the list first,
-             * or a new one has its handle: go on behind the one before. */
-            list->count--;
-        }
-    }
 }
 
 static BOOL
@@ -171,77 +114,87 @@ lookup_same(const wchar_t *one, int length, const wchar_t *other)
 }
 
 /* Whether a window is looked for; titles and classes are compared as
- * FindWindowEx does. text has room for the title, a NUL and one more. */
+ * FindWindowEx does. */
 static BOOL
-lookup_matches(const lookup_filter *filter, HWND hwnd, wchar_t *text, int room)
+lookup_matches(const lookup_filter *filter, HWND hwnd)
 {
     wchar_t name[257];
-    return (filter->title == NULL ||
-            lookup_same(text, InternalGetWindowText(hwnd, text, room),
-                        filter->title)) &&
-           (filter->class_name == NULL ||
-            lookup_same(name, GetClassNameW(hwnd, name, Py_ARRAY_LENGTH(name)),
-                        filter->class_name)) &&
-           (filter->atom == 0 ||
-            GetClassLongW(hwnd, GCW_ATOM) == filter->atom);
+    if (filter->title != NULL &&
+        !lookup_same(filter->text,
+                     InternalGetWindowText(hwnd, filter->text, filter->room),
+                     filter->title)) {
+        return FALSE;
+    }
+    if (filter->class_name != NULL && IS_INTRESOURCE(filter->class_name)) {
+        return GetClassLongW(hwnd, GCW_ATOM) == (uintptr_t)filter->class_name;
+    }
+    return filter->class_name == NULL ||
+           lookup_same(name, GetClassNameW(hwnd, name, Py_ARRAY_LENGTH(name)),
+                       filter->class_name);
 }
 
-PyDoc_STRVAR(find_windows_doc,
-             "_find_windows($module, title, class_name, message_only, /)\n"
-             "--\n\n"
-             "All top-level windows of the desktop, or all message-only\n"
-             "ones, with this title and class, as a list of handles. One\n"
-             "may come twice.");
+static BOOL CALLBACK
+lookup_add(HWND hwnd, LPARAM lparam)
+{
+    lookup_filter *filter = (lookup_filter *)lparam;
+    if (!lookup_matches(filter, hwnd)) {
+        return TRUE;
+    }
+    PyObject *number = wi_hwnd_to_python(hwnd);
+    int failed = number == NULL || PyList_Append(filter->found, number) < 0;
+    Py_XDECREF(number);
+    return !failed;
+}
 
+/* The order may change during the walk, so that some come twice: a bound ends
+ * what would go round. */
+#define LOOKUP_STEPS 65536
+
+static void
+lookup_message_only(lookup_filter *filter)
+{
+    HWND last = NULL;
+    for (int step = 0; step < LOOKUP_STEPS; step++) {
+        HWND next = FindWindowExW(HWND_MESSAGE, last, NULL, NULL);
+        if (next != NULL) {
+            if (!lookup_add(next, (LPARAM)filter)) {
+                return;
+            }
+        }
+        else if (last == NULL || GetWindow(last, GW_HWNDLAST) == last) {
+            return;
+        }
+        /* Else it died or is about to, which takes it out of the list first,
+         * or a new one has its handle: begin anew. */
+        last = next;
+    }
+}
+
+/* A window may come twice. */
 static PyObject *
 find_windows(PyObject *Py_UNUSED(module), PyObject *args)
 {
     lookup_filter filter;
-    hwnd_list list = {NULL, 0, 0, FALSE};
-    PyObject *result = NULL;
-    if (lookup_filter_init(&filter, args, "OOp:_find_windows") < 0) {
+    if (lookup_filter_init(&filter, args) < 0) {
         return NULL;
     }
-    size_t room = filter.title == NULL ? 2 : wcslen(filter.title) + 2;
-    wchar_t *text = PyMem_Malloc(room * sizeof(*text));
-    if (text == NULL) {
-        PyErr_NoMemory();
-        goto done;
+    filter.room = filter.title == NULL ? 0 : (int)wcslen(filter.title) + 2;
+    filter.text = PyMem_Malloc((size_t)filter.room * sizeof(*filter.text));
+    filter.found = filter.text == NULL ? PyErr_NoMemory() : PyList_New(0);
+    if (filter.found != NULL && filter.message_only) {
+        lookup_message_only(&filter);
     }
-    Py_BEGIN_ALLOW_THREADS
-    if (filter.message_only) {
-        hwnd_list_message_only(&list);
+    else if (filter.found != NULL) {
+        EnumWindows(lookup_add, (LPARAM)&filter);
     }
-    else {
-        EnumWindows(hwnd_list_add, (LPARAM)&list);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(filter.found);
     }
-    size_t kept = 0;
-    for (size_t i = 0; i < list.count; i++) {
-        if (lookup_matches(&filter, list.items[i], text, (int)room)) {
-            list.items[kept++] = list.items[i];
-        }
-    }
-    list.count = kept;
-    Py_END_ALLOW_THREADS
-    result = list.failed ? PyErr_NoMemory() : PyList_New(0);
-    for (size_t i = 0; result != NULL && i < list.count; i++) {
-        PyObject *hwnd = wi_hwnd_to_python(list.items[i]);
-        if (hwnd == NULL || PyList_Append(result, hwnd) < 0) {
-            Py_CLEAR(result);
-        }
-        Py_XDECREF(hwnd);
-    }
-done:
-    wi_heap_free(list.items);
-    PyMem_Free(text);
     lookup_filter_clear(&filter);
-    return result;
+    return filter.found;
 }
 
 /* ---------------------------------------------------- queries on a window */
-
-PyDoc_STRVAR(window_class_doc,
-             "_window_class($module, hwnd, /)\n--\n\nThe class name.");
 
 static PyObject *
 window_class(PyObject *Py_UNUSED(module), PyObject *arg)
@@ -251,10 +204,7 @@ window_class(PyObject *Py_UNUSED(module), PyObject *arg)
         return NULL;
     }
     wchar_t name[257];
-    int length;
-    Py_BEGIN_ALLOW_THREADS
-    length = GetClassNameW(hwnd, name, Py_ARRAY_LENGTH(name));
-    Py_END_ALLOW_THREADS
+    int length = GetClassNameW(hwnd, name, Py_ARRAY_LENGTH(name));
     if (length == 0) {
         /* ERROR_INVALID_WINDOW_HANDLE (1400) on Windows, 87 on Wine. */
         return wi_raise_format_as(PyExc_FileNotFoundError,
@@ -264,11 +214,7 @@ window_class(PyObject *Py_UNUSED(module), PyObject *arg)
     return PyUnicode_FromWideChar(name, length);
 }
 
-PyDoc_STRVAR(window_title_doc,
-             "_window_title($module, hwnd, /)\n--\n\n"
-             "The title, as the desktop has it: the window's thread is not\n"
-             "asked, so a hung one does no harm.");
-
+/* As the desktop has it: a hung window has one too. */
 static PyObject *
 window_title(PyObject *Py_UNUSED(module), PyObject *arg)
 {
@@ -281,10 +227,7 @@ window_title(PyObject *Py_UNUSED(module), PyObject *arg)
         if (text == NULL) {
             return PyErr_NoMemory();
         }
-        int length;
-        Py_BEGIN_ALLOW_THREADS
-        length = InternalGetWindowText(hwnd, text, room);
-        Py_END_ALLOW_THREADS
+        int length = InternalGetWindowText(hwnd, text, room);
         if (length < room - 1 || room > 1 << 20) {
             PyObject *result = PyUnicode_FromWideChar(text, length);
             PyMem_Free(text);
@@ -293,10 +236,6 @@ window_title(PyObject *Py_UNUSED(module), PyObject *arg)
         PyMem_Free(text);
     }
 }
-
-PyDoc_STRVAR(window_process_doc,
-             "_window_process($module, hwnd, /)\n--\n\n"
-             "(process id, thread id), (0, 0) when there is no such window.");
 
 static PyObject *
 window_process(PyObject *Py_UNUSED(module), PyObject *arg)
@@ -310,35 +249,36 @@ window_process(PyObject *Py_UNUSED(module), PyObject *arg)
     return Py_BuildValue("kk", (unsigned long)pid, (unsigned long)tid);
 }
 
-PyDoc_STRVAR(window_is_doc,
-             "_window_is($module, hwnd, what, /)\n--\n\n"
-             "Whether the window exists (0), is visible (1), is hung (2).");
-
+/* Whether it exists (0), is visible (1), is hung (2). */
 static PyObject *
 window_is(PyObject *Py_UNUSED(module), PyObject *args)
 {
     HWND hwnd;
     int what;
-    if (!PyArg_ParseTuple(args, "O&i:_window_is", wi_hwnd_converter, &hwnd,
-                          &what)) {
+    if (!PyArg_ParseTuple(args, "O&i", wi_hwnd_converter, &hwnd, &what)) {
         return NULL;
     }
-    BOOL result;
-    Py_BEGIN_ALLOW_THREADS
-    result = what == 0   ? IsWindow(hwnd)
-             : what == 1 ? IsWindowVisible(hwnd)
-                         : IsHungAppWindow(hwnd);
-    Py_END_ALLOW_THREADS
-    return PyBool_FromLong(result);
+    return PyBool_FromLong(what == 0   ? IsWindow(hwnd)
+                           : what == 1 ? IsWindowVisible(hwnd)
+                                       : IsHungAppWindow(hwnd));
 }
 
 static PyMethodDef lookup_functions[] = {
-    {"_find_window", find_window, METH_VARARGS, find_window_doc},
-    {"_find_windows", find_windows, METH_VARARGS, find_windows_doc},
-    {"_window_class", window_class, METH_O, window_class_doc},
-    {"_window_title", window_title, METH_O, window_title_doc},
-    {"_window_process", window_process, METH_O, window_process_doc},
-    {"_window_is", window_is, METH_VARARGS, window_is_doc},
+    {"_find_window", find_window, METH_VARARGS,
+     "_find_window($module, title, class_name, message_only, /)\n--\n\n"
+     "The newest one or 0. Win32: FindWindowEx."},
+    {"_find_windows", find_windows, METH_VARARGS,
+     "_find_windows($module, title, class_name, message_only, /)\n--\n\n"
+     "Win32: EnumWindows, FindWindowEx."},
+    {"_window_class", window_class, METH_O,
+     "_window_class($module, hwnd, /)\n--\n\nWin32: GetClassName."},
+    {"_window_title", window_title, METH_O,
+     "_window_title($module, hwnd, /)\n--\n\nWin32: InternalGetWindowText."},
+    {"_window_process", window_process, METH_O,
+     "_window_process($module, hwnd, /)\n--\n\n"
+     "(process id, thread id). Win32: GetWindowThreadProcessId."},
+    {"_window_is", window_is, METH_VARARGS,
+     "_window_is($module, hwnd, what, /)\n--\n\nWin32: IsWindow."},
     {NULL, NULL, 0, NULL},
 };
 

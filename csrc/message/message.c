@@ -79,69 +79,57 @@ message_dealloc(PyObject *self)
 
 /* ------------------------------------------------------------- properties */
 
-static PyObject *
-message_get_message(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLong(message_of(self)->number);
-}
+/* FILETIME counts 100 ns from 1601; Python counts seconds from 1970. */
+#define MESSAGE_EPOCH 116444736000000000ULL
+
+enum { GET_MESSAGE, GET_ID, GET_SENDER, GET_PID, GET_WPARAM, GET_LPARAM };
 
 static PyObject *
-message_get_id(PyObject *self, void *Py_UNUSED(closure))
+message_get(PyObject *self, void *which)
 {
-    return PyLong_FromUnsignedLongLong(message_of(self)->id);
-}
-
-static PyObject *
-message_get_sender(PyObject *self, void *Py_UNUSED(closure))
-{
-    wi_message *message = message_of(self);
-    /* 32 bits, as hwnd has them: senders may extend the sign. */
-    return PyLong_FromUnsignedLongLong(
-        message->number == WM_COPYDATA ? message->wparam & UINT32_MAX : 0);
-}
-
-static PyObject *
-message_get_pid(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLong(message_of(self)->pid);
-}
-
-static PyObject *
-message_get_wparam(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLongLong(message_of(self)->wparam);
-}
-
-static PyObject *
-message_get_lparam(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLongLong(message_of(self)->lparam);
+    const wi_message *message = message_of(self);
+    switch ((int)(uintptr_t)which) {
+    case GET_MESSAGE:
+        return PyLong_FromUnsignedLong(message->number);
+    case GET_ID:
+        return PyLong_FromUnsignedLongLong(message->id);
+    case GET_SENDER:
+        /* 32 bits, as hwnd has them: senders may extend the sign. */
+        return PyLong_FromUnsignedLongLong(
+            message->number == WM_COPYDATA ? message->wparam & UINT32_MAX : 0);
+    case GET_PID:
+        return PyLong_FromUnsignedLong(message->pid);
+    case GET_WPARAM:
+        return PyLong_FromUnsignedLongLong(message->wparam);
+    default:
+        return PyLong_FromLongLong(message->lparam);
+    }
 }
 
 static PyObject *
 message_get_time(PyObject *self, void *Py_UNUSED(closure))
 {
-    /* FILETIME counts 100 ns from 1601; Python counts seconds from 1970. */
-    uint64_t time = message_of(self)->time;
-    return PyFloat_FromDouble((double)(int64_t)(time - 116444736000000000ULL) /
-                              1e7);
+    int64_t time = (int64_t)(message_of(self)->time - MESSAGE_EPOCH);
+    return PyFloat_FromDouble((double)time / 1e7);
 }
 
+#define MESSAGE_GET(name, which, doc)                                         \
+    {name, message_get, NULL, doc, (void *)which}
+
 static PyGetSetDef message_getset[] = {
-    {"message", message_get_message, NULL,
-     "The message's number: 0x4A (WM_COPYDATA), or that of a plain message.",
-     NULL},
-    {"id", message_get_id, NULL,
-     "What kind of data it is: dwData of WM_COPYDATA, 64 bits; else 0.", NULL},
-    {"sender", message_get_sender, NULL,
-     "The window that claims to have sent it, or 0.", NULL},
-    {"pid", message_get_pid, NULL,
-     "The process that owned the sender's window on arrival; 0 when there\n"
-     "was no such window.",
-     NULL},
-    {"wparam", message_get_wparam, NULL, "wParam, unsigned.", NULL},
-    {"lparam", message_get_lparam, NULL, "lParam, signed; 0 for WM_COPYDATA.",
-     NULL},
+    MESSAGE_GET("message", GET_MESSAGE,
+                "The message's number: 0x4A (WM_COPYDATA), or that of a plain "
+                "message."),
+    MESSAGE_GET("id", GET_ID,
+                "What kind of data it is: dwData of WM_COPYDATA, 64 bits; "
+                "else 0."),
+    MESSAGE_GET("sender", GET_SENDER,
+                "The window that claims to have sent it, or 0."),
+    MESSAGE_GET("pid", GET_PID,
+                "The process that owned the sender's window on arrival; 0 "
+                "when there\nwas no such window."),
+    MESSAGE_GET("wparam", GET_WPARAM, "wParam, unsigned."),
+    MESSAGE_GET("lparam", GET_LPARAM, "lParam, signed; 0 for WM_COPYDATA."),
     {"time", message_get_time, NULL,
      "When it arrived, in seconds since 1970 as time.time() has it.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -201,8 +189,7 @@ static PyType_Slot message_slots[] = {
 static PyType_Spec message_spec = {
     .name = "winipc._core.Message",
     .basicsize = sizeof(MessageObject),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = WI_SUBTYPE_FLAGS,
     .slots = message_slots,
 };
 

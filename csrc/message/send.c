@@ -284,14 +284,13 @@ send_job_free(send_job *job)
     PyMem_Free(job);
 }
 
-/* Keep a job, and its buffer, for as long as its worker reads it. */
+/* Keep a job, and its buffer, for as long as its worker reads it. The GIL
+ * guards the list. */
 static void
 send_abandon(wi_state *state, send_job *job)
 {
-    AcquireSRWLockExclusive(&state->sends_lock);
     job->next = state->abandoned_sends;
     state->abandoned_sends = job;
-    ReleaseSRWLockExclusive(&state->sends_lock);
 }
 
 /* Free the abandoned jobs that have come to an end. Each send of this module
@@ -299,13 +298,8 @@ send_abandon(wi_state *state, send_job *job)
 static void
 send_reap(wi_state *state)
 {
-    if (state->abandoned_sends == NULL) {
-        return;
-    }
-    AcquireSRWLockExclusive(&state->sends_lock);
     send_job *job = state->abandoned_sends;
     state->abandoned_sends = NULL;
-    ReleaseSRWLockExclusive(&state->sends_lock);
     while (job != NULL) {
         send_job *next = job->next;
         if (WaitForSingleObject(job->thread, 0) == WAIT_OBJECT_0) {
@@ -500,16 +494,15 @@ send_explain(PyObject *module, HWND hwnd)
     if (!PyErr_ExceptionMatches(PyExc_PermissionError)) {
         return;
     }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *none = PyObject_CallMethod(module, "_explain_send", "ON", value,
-                                         wi_hwnd_to_python(hwnd));
+    WI_KEEP_ERROR
+    PyErr_NormalizeException(&kept_type, &kept_value, &kept_traceback);
+    PyObject *none = PyObject_CallMethod(module, "_explain_send", "ON",
+                                         kept_value, wi_hwnd_to_python(hwnd));
     if (none == NULL) {
         PyErr_Clear(); /* the error itself matters more */
     }
     Py_XDECREF(none);
-    PyErr_Restore(type, value, traceback);
+    WI_END_KEEP_ERROR
 }
 
 /* Raise what a failed send or post left; NULL. */
@@ -819,14 +812,10 @@ reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
 
 static PyMethodDef send_functions[] = {
     {"register_message", register_message, METH_O, register_message_doc},
-    {"send_copydata", (PyCFunction)(void (*)(void))send_copydata,
-     METH_FASTCALL | METH_KEYWORDS, send_copydata_doc},
-    {"send_message", (PyCFunction)(void (*)(void))send_message,
-     METH_FASTCALL | METH_KEYWORDS, send_message_doc},
-    {"post_message", (PyCFunction)(void (*)(void))post_message,
-     METH_FASTCALL | METH_KEYWORDS, post_message_doc},
-    {"_begin_send", (PyCFunction)(void (*)(void))send_begin,
-     METH_FASTCALL | METH_KEYWORDS,
+    {"send_copydata", WI_FAST(send_copydata), send_copydata_doc},
+    {"send_message", WI_FAST(send_message), send_message_doc},
+    {"post_message", WI_FAST(post_message), post_message_doc},
+    {"_begin_send", WI_FAST(send_begin),
      "_begin_send($module, target, data, *, id=0, timeout=5.0, sender=None,\n"
      "            abort_if_hung=None, check=True)\n--\n\n"
      "Begin a send_copydata on a thread: (send, handle)."},

@@ -79,32 +79,19 @@ window_read_table(PyObject *spec, wi_route_table *table, PyObject **dispatch)
 static PyObject *
 window_create(PyObject *cls, PyObject *args)
 {
-    wi_state *state = wi_state_of((PyTypeObject *)cls);
-    if (state == NULL) {
-        return NULL;
-    }
     PyObject *title_arg, *class_arg, *paths_arg, *routes, *message_type;
     PyObject *dispatch;
     int message_only, overflow, lower_integrity;
-    uint64_t max_message, max_count, max_bytes, cookie;
+    DWORD max_message;
+    uint64_t max_count, max_bytes, cookie;
     const char *pids;
     Py_ssize_t pids_size, class_length, paths_length;
     if (!PyArg_ParseTuple(
             args, "UUpO&O&O&iOO!y#UpO&:_create", &title_arg, &class_arg,
-            &message_only, wi_u64_converter, &max_message, wi_u64_converter,
+            &message_only, wi_u32_converter, &max_message, wi_u64_converter,
             &max_count, wi_u64_converter, &max_bytes, &overflow, &routes,
             &PyType_Type, &message_type, &pids, &pids_size, &paths_arg,
             &lower_integrity, wi_u64_converter, &cookie)) {
-        return NULL;
-    }
-    if (!PyType_IsSubtype((PyTypeObject *)message_type, state->message_type)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "message_type must be a kind of Message");
-        return NULL;
-    }
-    if (max_message > UINT32_MAX) {
-        PyErr_SetString(PyExc_OverflowError,
-                        "max_message must be below 4 GiB");
         return NULL;
     }
     WindowObject *self = NULL;
@@ -136,7 +123,7 @@ window_create(PyObject *cls, PyObject *args)
     pump->accept_pids_count = (size_t)pids_size / sizeof(*pump->accept_pids);
     pump->title = title;
     pump->message_only = message_only;
-    pump->max_message = (size_t)max_message;
+    pump->max_message = max_message;
     pump->lower_integrity = lower_integrity;
     pump->cookie = (ULONG_PTR)cookie;
     const char *api;
@@ -450,15 +437,20 @@ static PyObject *
 window_latest(PyObject *op, PyObject *args)
 {
     WindowObject *self = (WindowObject *)op;
-    DWORD count = 16;
-    if (!PyArg_ParseTuple(args, "|O&:latest", wi_u32_converter, &count)) {
+    Py_ssize_t count = 16;
+    if (!PyArg_ParseTuple(args, "|n:latest", &count)) {
+        return NULL;
+    }
+    if (count < 0) {
+        PyErr_SetString(PyExc_ValueError, "count must not be negative");
         return NULL;
     }
     wi_message *messages[LATEST_MOST];
     size_t found = 0;
     if (self->pump != NULL) {
-        found = wi_queue_latest(&self->pump->queue, messages,
-                                count < LATEST_MOST ? count : LATEST_MOST);
+        found =
+            wi_queue_latest(&self->pump->queue, messages,
+                            count < LATEST_MOST ? (size_t)count : LATEST_MOST);
     }
     PyObject *list = PyList_New(0);
     for (size_t i = 0; i < found; i++) {
@@ -619,12 +611,17 @@ static PyMemberDef window_members[] = {
 PyDoc_STRVAR(window_doc, "A window on a native thread of its own.");
 
 static PyType_Slot window_slots[] = {
-    {Py_tp_doc, (void *)window_doc},   {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, window_finalize}, {Py_tp_traverse, window_traverse},
-    {Py_tp_clear, window_clear},       {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, window_next},     {Py_tp_methods, window_methods},
+    {Py_tp_doc, (void *)window_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, window_finalize},
+    {Py_tp_traverse, window_traverse},
+    {Py_tp_clear, window_clear},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, window_next},
+    {Py_tp_methods, window_methods},
     {Py_tp_members, window_members},
-    {Py_tp_getset, window_getset},     {0, NULL},
+    {Py_tp_getset, window_getset},
+    {0, NULL},
 };
 
 static PyType_Spec window_spec = {
