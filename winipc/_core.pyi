@@ -97,17 +97,13 @@ class MappedMemory(Memory):
     @property
     def name(self) -> str | None: ...
     @property
-    def access(self) -> str: ...
+    def _mode(self) -> int: ...
     @property
     def offset(self) -> int: ...
     @property
     def size_is_exact(self) -> bool: ...
     @property
     def mapped_size(self) -> int: ...
-    @property
-    def exports(self) -> int: ...
-    @property
-    def file_backed(self) -> bool: ...
     def flush(self, offset: int = 0, size: int | None = None) -> None: ...
     def close(self) -> None: ...
 
@@ -119,46 +115,46 @@ class SharedMapping(MappedMemory):
         cls,
         name: str | None,
         size: int | None,
-        access: str = "readwrite",
-        file: str | int | None = None,
-        offset: int | None = 0,
-        exist_ok: bool = False,
-        security: str | None = None,
-        reserve: bool = False,
-        large_pages: bool = False,
-        header: bool = False,
+        access: int,
+        file: str | int | None,
+        offset: int | None,
+        exist_ok: bool,
+        security: str | None,
+        reserve: bool,
+        large_pages: bool,
+        header: bool,
         /,
     ) -> Self: ...
     @classmethod
     def _open(
         cls,
         name: str,
-        access: str = "readwrite",
-        offset: int | None = 0,
-        size: int | None = None,
-        header: bool = False,
+        access: int,
+        offset: int | None,
+        size: int | None,
+        header: bool,
         /,
     ) -> Self: ...
     @classmethod
     def _from_handle(
         cls,
         handle: int,
-        access: str = "readwrite",
-        offset: int | None = 0,
-        size: int | None = None,
-        name: str | None = None,
-        header: bool = False,
+        access: int,
+        offset: int | None,
+        size: int | None,
+        name: str | None,
+        header: bool,
         /,
     ) -> Self: ...
     def _view(
         self,
         type: type[_View],
-        access: str | None = None,
-        offset: int | None = 0,
-        size: int | None = None,
+        access: int,
+        offset: int | None,
+        size: int | None,
         /,
     ) -> _View: ...
-    def _duplicate_to(self, pid: int, access: str | None = None, /) -> int: ...
+    def _duplicate_to(self, pid: int, access: int, /) -> int: ...
     def commit(self, size: int = 0, /) -> int: ...
     @property
     def handle(self) -> int: ...
@@ -172,8 +168,6 @@ class SharedMapping(MappedMemory):
     def layout_version(self) -> int | None: ...
     @property
     def reserved(self) -> int: ...
-    @property
-    def views(self) -> int: ...
 
 class MappingView(MappedMemory):
     @property
@@ -203,7 +197,6 @@ class Snapshot:
     @property
     def closed(self) -> bool: ...
     def read(self, timeout: float | None = 1.0) -> bytes: ...
-    def read_into(self, buffer: Buffer, /, timeout: float | None = 1.0) -> int: ...
     def write(self, data: Buffer, /) -> None: ...
     def close(self) -> None: ...
 

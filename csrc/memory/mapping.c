@@ -35,24 +35,6 @@
 
 /* -------------------------------------------------------------- arguments */
 
-static int
-mapping_access_converter(PyObject *value, void *out)
-{
-    if (PyUnicode_Check(value)) {
-        for (int access = REGION_READ; access <= REGION_COPY; access++) {
-            if (PyUnicode_CompareWithASCIIString(
-                    value, wi_region_access_name(access)) == 0) {
-                *(int *)out = access;
-                return 1;
-            }
-        }
-    }
-    PyErr_Format(PyExc_ValueError,
-                 "access must be 'read', 'readwrite' or 'copy', not %R",
-                 value);
-    return 0;
-}
-
 /* A size or offset: not negative, None for 0. */
 static int
 mapping_size_converter(PyObject *value, void *out)
@@ -204,27 +186,8 @@ mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
     }
 }
 
-/* What Windows maps by. */
-typedef struct {
-    volatile DWORD granularity;
-    DWORD page;
-} mapping_units;
-
-/* Asked once: it costs as much as a small view. Two threads may both be the
- * first; they write the same, and the granularity last. */
-static const mapping_units *
-mapping_get_units(void)
-{
-    static mapping_units units;
-    if (units.granularity == 0) {
-        SYSTEM_INFO system;
-        GetSystemInfo(&system);
-        units.page = system.dwPageSize;
-        MemoryBarrier();
-        units.granularity = system.dwAllocationGranularity;
-    }
-    return &units;
-}
+/* What Windows maps by, on every processor. */
+enum { MAPPING_GRANULARITY = 0x10000, MAPPING_PAGE = 0x1000 };
 
 /* What was mapped. */
 typedef struct {
@@ -260,10 +223,9 @@ static int
 mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
             uint64_t size, int flags, uint64_t fresh)
 {
-    const mapping_units *units = mapping_get_units();
     /* Large pages are mapped whole: a view has to end where a page ends. */
     BOOL all = flags & MAP_LARGE_PAGES;
-    uint64_t delta = all ? offset : offset % units->granularity;
+    uint64_t delta = all ? offset : offset % MAPPING_GRANULARITY;
     uint64_t start = offset - delta;
     if (size > (uint64_t)PY_SSIZE_T_MAX - delta) {
         PyErr_SetString(PyExc_OverflowError,
@@ -285,9 +247,9 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
 
     mapping_extent extent = {.whole = fresh};
     if (fresh != 0) {
-        SIZE_T page = units->page;
         SIZE_T bytes = length != 0 ? length : (SIZE_T)(fresh - start);
-        extent.usable = extent.total = (bytes + page - 1) / page * page;
+        extent.usable = extent.total =
+            (bytes + MAPPING_PAGE - 1) / MAPPING_PAGE * MAPPING_PAGE;
     }
     else {
         mapping_look(base, section, access, &extent);
@@ -315,8 +277,8 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
     if (size > after && !(flags & MAP_RESERVED)) {
         PyErr_Format(PyExc_ValueError,
                      "only %llu of the %llu bytes at offset %llu can be used "
-                     "with access='%s'%s",
-                     after, size, offset, wi_region_access_name(access),
+                     "with this access%s",
+                     after, size, offset,
                      self->total > self->mapped
                          ? ": more is reserved, for commit() after an open() "
                            "without size"
@@ -677,13 +639,6 @@ mapping_create_section(const mapping_options *options, const wchar_t *name,
     return -1;
 }
 
-PyDoc_STRVAR(mapping_create_doc,
-             "_create($type, name, size, access='readwrite', file=None,"
-             " offset=0,\n        exist_ok=False, security=None,"
-             " reserve=False, large_pages=False, header=False, /)\n--\n\n"
-             "What SharedMapping.create() calls.\n\n"
-             "Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.");
-
 /* Positions only: what runs after a system call runs from cold caches, where
  * ten keywords cost some microseconds. */
 static PyObject *
@@ -694,11 +649,11 @@ mapping_create(PyObject *cls, PyObject *args)
     wi_security security;
     memset(&security, 0, sizeof(security));
     if (!PyArg_ParseTuple(
-            args, "OO&|O&OO&pOppp:_create", &options.name,
-            mapping_size_converter, &options.size, mapping_access_converter,
-            &options.access, &options.file, mapping_size_converter,
-            &options.offset, &options.exist_ok, &options.security,
-            &options.reserve, &options.large_pages, &options.header)) {
+            args, "OO&iOO&pOppp:_create", &options.name,
+            mapping_size_converter, &options.size, &options.access,
+            &options.file, mapping_size_converter, &options.offset,
+            &options.exist_ok, &options.security, &options.reserve,
+            &options.large_pages, &options.header)) {
         return NULL;
     }
 
@@ -771,25 +726,27 @@ done:
 
 /* ------------------------------------------------------------------- open */
 
-/* mapping_map(), or the same behind a header. */
-static int
-mapping_map_behind(RegionObject *self, HANDLE section, int access,
-                   uint64_t offset, uint64_t size, int header)
+/* An object for a section, which it owns if all goes well. */
+static PyObject *
+mapping_adopt(PyObject *cls, HANDLE section, PyObject *name, int access,
+              uint64_t offset, uint64_t size, int header)
 {
-    if (!header) {
-        return mapping_map(self, section, access, offset, size, 0, 0);
+    RegionObject *self = mapping_new(cls, name);
+    if (self == NULL) {
+        return NULL;
     }
-    if (mapping_map(self, section, access, 0, 0, 0, 0) < 0) {
-        return -1;
+    int failed =
+        header ? mapping_map(self, section, access, 0, 0, 0, 0) < 0 ||
+                     mapping_header_accept(self, offset, size) < 0
+               : mapping_map(self, section, access, offset, size, 0, 0) < 0;
+    if (failed) {
+        mapping_drop(&self);
     }
-    return mapping_header_accept(self, offset, size);
+    else {
+        self->section = section;
+    }
+    return (PyObject *)self;
 }
-
-PyDoc_STRVAR(mapping_open_doc,
-             "_open($type, name, access='readwrite', offset=0,"
-             " size=None,\n      header=False, /)\n--\n\n"
-             "What SharedMapping.open() calls.\n\n"
-             "Win32: OpenFileMappingW, MapViewOfFile.");
 
 static PyObject *
 mapping_open(PyObject *cls, PyObject *args)
@@ -797,8 +754,7 @@ mapping_open(PyObject *cls, PyObject *args)
     PyObject *name;
     uint64_t offset = 0, size = 0;
     int access = REGION_WRITE, header = 0;
-    if (!PyArg_ParseTuple(args, "U|O&O&O&p:_open", &name,
-                          mapping_access_converter, &access,
+    if (!PyArg_ParseTuple(args, "UiO&O&p:_open", &name, &access,
                           mapping_size_converter, &offset,
                           mapping_size_converter, &size, &header)) {
         return NULL;
@@ -808,7 +764,6 @@ mapping_open(PyObject *cls, PyObject *args)
         return NULL;
     }
     DWORD rights = mapping_section_access(access);
-    RegionObject *self = NULL;
     HANDLE section;
     DWORD err;
     WI_CALL(err,
@@ -817,28 +772,17 @@ mapping_open(PyObject *cls, PyObject *args)
         /* Asking for the size is a right that can be done without. */
         WI_CALL(err, section = OpenFileMappingW(rights, FALSE, wide));
     }
-    if (section == NULL) {
-        wi_raise(err, "OpenFileMappingW", name);
-        goto done;
-    }
-    self = mapping_new(cls, name);
-    if (self == NULL ||
-        mapping_map_behind(self, section, access, offset, size, header) < 0) {
-        mapping_drop(&self);
-        CloseHandle(section);
-        goto done;
-    }
-    self->section = section;
-done:
     PyMem_Free(wide);
-    return (PyObject *)self;
+    if (section == NULL) {
+        return wi_raise(err, "OpenFileMappingW", name);
+    }
+    PyObject *self =
+        mapping_adopt(cls, section, name, access, offset, size, header);
+    if (self == NULL) {
+        CloseHandle(section);
+    }
+    return self;
 }
-
-PyDoc_STRVAR(mapping_from_handle_doc,
-             "_from_handle($type, handle, access='readwrite', offset=0,"
-             "\n             size=None, name=None, header=False, /)\n--\n\n"
-             "What SharedMapping.from_handle() calls.\n\n"
-             "Win32: MapViewOfFile.");
 
 static PyObject *
 mapping_from_handle(PyObject *cls, PyObject *args)
@@ -847,50 +791,26 @@ mapping_from_handle(PyObject *cls, PyObject *args)
     uint64_t offset = 0, size = 0;
     int access = REGION_WRITE, header = 0;
     HANDLE section;
-    if (!PyArg_ParseTuple(
-            args, "O&|O&O&O&Op:_from_handle", wi_handle_converter, &section,
-            mapping_access_converter, &access, mapping_size_converter, &offset,
-            mapping_size_converter, &size, &name, &header)) {
+    if (!PyArg_ParseTuple(args, "O&iO&O&Op:_from_handle", wi_handle_converter,
+                          &section, &access, mapping_size_converter, &offset,
+                          mapping_size_converter, &size, &name, &header)) {
         return NULL;
     }
-    wchar_t *wide; /* only to check it */
-    if (mapping_name(name, &wide) < 0) {
-        return NULL;
-    }
-    PyMem_Free(wide);
-    RegionObject *self = mapping_new(cls, name);
-    if (self != NULL &&
-        mapping_map_behind(self, section, access, offset, size, header) < 0) {
-        mapping_drop(&self);
-    }
-    if (self != NULL) {
-        self->section = section;
-    }
-    return (PyObject *)self;
+    return mapping_adopt(cls, section, name, access, offset, size, header);
 }
 
 /* ------------------------------------------------------------------ views */
-
-PyDoc_STRVAR(mapping_view_doc,
-             "_view($self, type, access=None, offset=0, size=None, /)"
-             "\n--\n\n"
-             "What SharedMapping.view() calls.\n\n"
-             "Win32: MapViewOfFile.");
 
 static PyObject *
 mapping_view(PyObject *op, PyObject *args)
 {
     RegionObject *self = (RegionObject *)op;
-    PyObject *type, *access_name = Py_None;
+    PyObject *type;
     uint64_t offset = 0, size = 0;
-    int access = self->access;
-    if (!PyArg_ParseTuple(args, "O|OO&O&:_view", &type, &access_name,
+    int access;
+    if (!PyArg_ParseTuple(args, "OiO&O&:_view", &type, &access,
                           mapping_size_converter, &offset,
                           mapping_size_converter, &size)) {
-        return NULL;
-    }
-    if (access_name != Py_None &&
-        !mapping_access_converter(access_name, &access)) {
         return NULL;
     }
     wi_state *state = wi_state_of(Py_TYPE(op));
@@ -931,7 +851,6 @@ mapping_view(PyObject *op, PyObject *args)
     }
     view->offset = offset;
     view->owner = Py_NewRef(op);
-    self->views++;
     return (PyObject *)view;
 }
 
@@ -1000,24 +919,14 @@ mapping_commit(PyObject *op, PyObject *args)
     return PyLong_FromSsize_t(self->bytes.size);
 }
 
-PyDoc_STRVAR(mapping_duplicate_doc,
-             "_duplicate_to($self, pid, access=None, /)\n--\n\n"
-             "What SharedMapping.duplicate_to() calls.\n\n"
-             "Win32: OpenProcess, DuplicateHandle.");
-
 static PyObject *
 mapping_duplicate(PyObject *op, PyObject *args)
 {
     RegionObject *self = (RegionObject *)op;
-    PyObject *access_name = Py_None;
     DWORD pid;
-    int access = self->access;
-    if (!PyArg_ParseTuple(args, "O&|O:_duplicate_to", wi_u32_converter, &pid,
-                          &access_name)) {
-        return NULL;
-    }
-    if (access_name != Py_None &&
-        !mapping_access_converter(access_name, &access)) {
+    int access;
+    if (!PyArg_ParseTuple(args, "O&i:_duplicate_to", wi_u32_converter, &pid,
+                          &access)) {
         return NULL;
     }
     PyObject *label = PyUnicode_FromFormat("%V", WI_REGION_LABEL(self));
@@ -1088,8 +997,6 @@ static PyGetSetDef mapping_getset[] = {
 static PyMemberDef mapping_members[] = {
     {"created", T_BOOL, offsetof(RegionObject, created), Py_READONLY,
      "Whether this object made the mapping (and did not find it there)."},
-    {"views", Py_T_PYSSIZET, offsetof(RegionObject, views), Py_READONLY,
-     "How many views of view() are open."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -1102,13 +1009,23 @@ static PyMemberDef view_members[] = {
 /* ------------------------------------------------------------------ types */
 
 static PyMethodDef mapping_methods[] = {
-    {"_create", mapping_create, METH_VARARGS | METH_CLASS, mapping_create_doc},
-    {"_open", mapping_open, METH_VARARGS | METH_CLASS, mapping_open_doc},
+    {"_create", mapping_create, METH_VARARGS | METH_CLASS,
+     "_create($type, name, size, access, file, offset, exist_ok,\n"
+     "security, reserve, large_pages, header, /)\n--\n\nWin32: "
+     "CreateFileMappingW, MapViewOfFile."},
+    {"_open", mapping_open, METH_VARARGS | METH_CLASS,
+     "_open($type, name, access, offset, size, header, /)\n--\n\nWin32: "
+     "OpenFileMappingW, MapViewOfFile."},
     {"_from_handle", mapping_from_handle, METH_VARARGS | METH_CLASS,
-     mapping_from_handle_doc},
-    {"_view", mapping_view, METH_VARARGS, mapping_view_doc},
+     "_from_handle($type, handle, access, offset, size, name, header, "
+     "/)\n--\n\nWin32: MapViewOfFile."},
+    {"_view", mapping_view, METH_VARARGS,
+     "_view($self, type, access, offset, size, /)\n--\n\n"
+     "Win32: MapViewOfFile."},
     {"commit", mapping_commit, METH_VARARGS, mapping_commit_doc},
-    {"_duplicate_to", mapping_duplicate, METH_VARARGS, mapping_duplicate_doc},
+    {"_duplicate_to", mapping_duplicate, METH_VARARGS,
+     "_duplicate_to($self, pid, access, /)\n--\n\n"
+     "Win32: OpenProcess, DuplicateHandle."},
     {NULL, NULL, 0, NULL},
 };
 

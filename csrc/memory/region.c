@@ -52,7 +52,6 @@ wi_region_release(RegionObject *self, const char **api)
         wi_guard_drop();
     }
     if (start != NULL && self->owner != NULL) {
-        ((RegionObject *)self->owner)->views--;
         wi_bytes_unpin(self->owner);
     }
     return err;
@@ -141,15 +140,6 @@ region_close(PyObject *op, PyObject *Py_UNUSED(unused))
     if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
     }
-    if (self->views > 0) {
-        Py_ssize_t buffers = self->bytes.pins - self->views;
-        PyErr_Format(PyExc_BufferError,
-                     "cannot close %R: %zd view%s of view() and %zd buffer%s "
-                     "(memoryview, NumPy array, running call, ...) of it",
-                     op, self->views, self->views == 1 ? " is open" : "s are",
-                     buffers, buffers == 1 ? "" : "s");
-        return NULL;
-    }
     if (wi_bytes_check_unpinned(op) < 0) {
         return NULL;
     }
@@ -173,44 +163,6 @@ region_traverse(PyObject *op, visitproc visit, void *arg)
 
 /* ------------------------------------------------------------- properties */
 
-const char *
-wi_region_access_name(int access)
-{
-    return access == REGION_READ    ? "read"
-           : access == REGION_WRITE ? "readwrite"
-                                    : "copy";
-}
-
-static PyObject *
-region_repr(PyObject *op)
-{
-    RegionObject *self = (RegionObject *)op;
-    PyObject *type = PyType_GetName(Py_TYPE(op));
-    PyObject *name = self->name != NULL ? self->name : Py_None;
-    PyObject *repr = NULL;
-    if (type == NULL) {
-        return NULL;
-    }
-    if (!wi_bytes_is_open(op)) {
-        repr = PyUnicode_FromFormat("<%U %R closed>", type, name);
-    }
-    else {
-        repr = PyUnicode_FromFormat("<%U %R size=%zd%s access='%s'>", type,
-                                    name, self->bytes.size,
-                                    self->exact ? "" : " (whole pages)",
-                                    wi_region_access_name(self->access));
-    }
-    Py_DECREF(type);
-    return repr;
-}
-
-static PyObject *
-region_get_access(PyObject *op, void *Py_UNUSED(closure))
-{
-    RegionObject *self = (RegionObject *)op;
-    return PyUnicode_FromString(wi_region_access_name(self->access));
-}
-
 PyObject *
 wi_region_get_size(PyObject *op, void *offset)
 {
@@ -218,33 +170,15 @@ wi_region_get_size(PyObject *op, void *offset)
     return PyLong_FromSsize_t(wi_bytes_is_open(op) ? size : 0);
 }
 
-static PyObject *
-region_get_exports(PyObject *op, void *Py_UNUSED(closure))
-{
-    RegionObject *self = (RegionObject *)op;
-    return PyLong_FromSsize_t(self->bytes.pins - self->views);
-}
-
-static PyObject *
-region_get_file_backed(PyObject *op, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((RegionObject *)op)->bytes.guarded);
-}
-
 static PyGetSetDef region_getset[] = {
-    {"access", region_get_access, NULL,
-     "'read', 'readwrite' or 'copy' (writes stay in this process).", NULL},
-    {"file_backed", region_get_file_backed, NULL,
-     "Whether a file is behind the memory (or it cannot be told).", NULL},
     {"mapped_size", wi_region_get_size, NULL,
      "How many bytes follow address up to the end of the last page.",
      (void *)offsetof(RegionObject, mapped)},
-    {"exports", region_get_exports, NULL,
-     "How many buffers (memoryview, NumPy, ctypes) are exported now.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef region_members[] = {
+    {"_mode", T_BYTE, offsetof(RegionObject, access), Py_READONLY, NULL},
     {"name", T_OBJECT, offsetof(RegionObject, name), Py_READONLY,
      "The name of the kernel object as it was given, or None."},
     {"offset", T_ULONGLONG, offsetof(RegionObject, offset), Py_READONLY,
@@ -269,10 +203,13 @@ PyDoc_STRVAR(
     "A run of mapped memory: what SharedMapping and its views share.");
 
 static PyType_Slot region_slots[] = {
-    {Py_tp_doc, (void *)region_doc},   {Py_tp_new, wi_no_new},
-    {Py_tp_traverse, region_traverse}, {Py_tp_repr, region_repr},
-    {Py_tp_methods, region_methods},   {Py_tp_members, region_members},
-    {Py_tp_getset, region_getset},     {0, NULL},
+    {Py_tp_doc, (void *)region_doc},
+    {Py_tp_new, wi_no_new},
+    {Py_tp_traverse, region_traverse},
+    {Py_tp_methods, region_methods},
+    {Py_tp_members, region_members},
+    {Py_tp_getset, region_getset},
+    {0, NULL},
 };
 
 static PyType_Spec region_spec = {

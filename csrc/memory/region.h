@@ -13,9 +13,6 @@ enum {
     REGION_COPY = 3,  /* PAGE_WRITECOPY: writes stay in this view */
 };
 
-/* What Python calls one of them. */
-const char *wi_region_access_name(int access);
-
 typedef struct {
     WI_BYTES_HEAD       /* base is the first byte of the caller's */
         PyObject *name; /* str, or NULL for an unnamed section */
@@ -27,7 +24,6 @@ typedef struct {
     HANDLE section;     /* NULL for a view, whose mapping has it */
     HANDLE file;        /* what is flushed after the view, or NULL */
     int guard;          /* wi_guard_hold() was called: a file is behind */
-    Py_ssize_t views;   /* open MappingViews of this mapping: pins too */
     char access;        /* REGION_READ, _WRITE or _COPY */
     char created;       /* the section did not exist before */
     char exact;         /* size is what was asked for, not whole pages */

@@ -2,7 +2,6 @@
  *
  *     s = Snapshot.over(mapping, 24)          # or foreign(), any layout
  *     s.read(timeout=1.0)                     # 24 bytes, never half of two
- *     s.read_into(buffer)
  *     s.write(record)                         # by the only writer
  *     s.sequence, s.kind, s.size
  *     s.close()                               # it pins the mapping
@@ -354,59 +353,6 @@ snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return bytes;
 }
 
-PyDoc_STRVAR(snapshot_read_into_doc,
-             "read_into($self, buffer, /, timeout=1.0)\n--\n\n"
-             "As read(), into a writable buffer of `size` bytes or more.\n\n"
-             "Returns `size`. After an error the buffer may hold anything.\n\n"
-             "Win32: none, a copy of mapped memory.");
-
-static PyObject *
-snapshot_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                   PyObject *kwnames)
-{
-    static const char *const names[] = {"buffer", "timeout", NULL};
-    SnapshotObject *self = (SnapshotObject *)op;
-    PyObject *values[2], *result = NULL;
-    uint64_t timeout = 1000;
-    Py_buffer view;
-    if (wi_fast_args("read_into", names, 1, args, nargs, kwnames, values) <
-            0 ||
-        (values[1] != NULL && !wi_timeout_converter(values[1], &timeout)) ||
-        PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0) {
-        return NULL;
-    }
-    /* A page of a file may take its time, or not come in at all: not while the
-     * record is copied. */
-    char *to = view.buf;
-    PyObject *file = wi_bytes_guarded_source(values[0]);
-    if (file != NULL) {
-        to = PyMem_Malloc((size_t)self->size);
-        if (to == NULL) {
-            PyErr_NoMemory();
-            goto done;
-        }
-    }
-    if (wi_check_open(self, self->view.obj) < 0) {
-        goto done;
-    }
-    if (view.len < self->size) {
-        PyErr_Format(PyExc_ValueError,
-                     "read_into: %zd bytes do not fit in a buffer of %zd",
-                     self->size, view.len);
-        goto done;
-    }
-    if (snapshot_read_to(self, to, timeout) == 0 &&
-        (file == NULL || wi_bytes_copy(file, view.buf, to, self->size) == 0)) {
-        result = PyLong_FromSsize_t(self->size);
-    }
-done:
-    if (to != view.buf) {
-        PyMem_Free(to);
-    }
-    PyBuffer_Release(&view);
-    return result;
-}
-
 /* ------------------------------------------------------------------- write */
 
 PyDoc_STRVAR(snapshot_write_doc,
@@ -535,7 +481,6 @@ static PyMethodDef snapshot_methods[] = {
      "_create($type, buffer, size, sequence, wide, data, stride, /)\n--\n\n"
      "Win32: none."},
     {"read", WI_FAST(snapshot_read), snapshot_read_doc},
-    {"read_into", WI_FAST(snapshot_read_into), snapshot_read_into_doc},
     {"write", snapshot_write, METH_O, snapshot_write_doc},
     {"close", snapshot_close, METH_NOARGS, snapshot_close_doc},
     {NULL, NULL, 0, NULL},

@@ -66,7 +66,6 @@ def test_threads_run_while_the_page_of_a_snapshot_comes_in(
     with Snapshot.over(mapping, 8, offset=AT) as s:
         touches: list[Callable[[], object]] = [
             s.read,
-            lambda: s.read_into(bytearray(8)),
             lambda: s.write(b"12345678"),
             lambda: s.sequence,
         ]
@@ -75,7 +74,6 @@ def test_threads_run_while_the_page_of_a_snapshot_comes_in(
     with Snapshot.over(bytearray(64), 8) as s, memoryview(mapping) as view:
         part = view[AT : AT + 8]
         assert runs_beside(mapping.address + AT, lambda: s.write(part))
-        assert runs_beside(mapping.address + AT, lambda: s.read_into(part))
         part.release()
 
 
@@ -125,9 +123,6 @@ OTHER_SIDES: dict[str, Callable[[Any], object]] = {
     "Snapshot.write": lambda view: Snapshot.over(bytearray(64), 8).write(view[100:108]),
     "Channel.send": lambda view: channel_send(view[100:108]),
     "Channel.recv_into": lambda view: channel_recv_into(view[100:108]),
-    "Snapshot.read_into": lambda view: Snapshot.over(bytearray(64), 8).read_into(
-        view[100:108]
-    ),
 }
 
 

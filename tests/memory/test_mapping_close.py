@@ -39,7 +39,6 @@ def test_close_refuses_while_view_exported(unique_name: str) -> None:
     """A memoryview keeps the mapping open, and the error counts it."""
     m = SharedMapping.create(unique_name, 4096)
     first, second = memoryview(m), memoryview(m)
-    assert m.exports == 2
     with pytest.raises(BufferError, match="2 buffers are exported"):
         m.close()
     first.release()
@@ -216,7 +215,6 @@ def test_a_view_and_a_snapshot_outlive_the_with_block(unique_name: str) -> None:
         view = m.view(16, 100)
         snapshot = Snapshot.over(view, 8)
     assert m.closed
-    assert m.views == 1
     view[0] = 7
     view.flush()
     with view:
@@ -225,7 +223,6 @@ def test_a_view_and_a_snapshot_outlive_the_with_block(unique_name: str) -> None:
     snapshot.write(b"12345678")
     assert SharedMapping.open(unique_name).close() is None  # type: ignore[func-returns-value]
     snapshot.close()
-    assert m.views == 0
     with pytest.raises(FileNotFoundError):
         SharedMapping.open(unique_name)
 
@@ -278,7 +275,7 @@ def test_forgotten_view_lets_its_mapping_close() -> None:
     with SharedMapping.create(None, 4096) as m:
         with pytest.warns(ResourceWarning, match="MappingView"):
             m.view(0, 10)
-        assert m.views == 0
+        m.close()
 
 
 def test_index_that_closes_the_mapping() -> None:

@@ -64,9 +64,6 @@ def test_a_record_is_read_as_it_was_written(kind: Literal["seqlock", "double"]) 
             s.write(record)
             assert s.read() == record
             assert s.unpack("<3Q") == (i, i * 2, i * 3)
-            target = bytearray(30)
-            assert s.read_into(target) == 24
-            assert target == record + bytes(6)
             seen.add(s.sequence)
         assert len(seen) == 6
 
@@ -205,8 +202,6 @@ def test_writer_that_died_in_the_middle_is_a_timeout() -> None:
         with pytest.raises(TimeoutError, match="died") as caught:
             s.read(0.05)
         assert caught.value.winerror == 1460
-        with pytest.raises(TimeoutError):
-            s.read_into(bytearray(8), 0)
         s.write(b"87654321")
         assert (s.read(), s.sequence) == (b"87654321", 4)
 
@@ -342,7 +337,7 @@ def test_forgotten_snapshot_lets_go() -> None:
     with SharedMapping.create(None, 4096) as m:
         Snapshot.over(m, 8)
         gc.collect()
-        assert m.exports == 0
+        m.close()
 
 
 def test_readers_need_no_write_access(unique_name: str) -> None:
@@ -365,8 +360,6 @@ def test_record_of_the_wrong_size_is_refused() -> None:
         for data in (b"", b"1234567", b"123456789"):
             with pytest.raises(ValueError, match="a record has 8 bytes"):
                 s.write(data)
-        with pytest.raises(ValueError, match="do not fit"):
-            s.read_into(bytearray(7))
         assert s.sequence == 0
     with pytest.raises(ValueError, match="size must"):
         Snapshot.over(bytearray(64), 0)

@@ -40,6 +40,9 @@ __all__ = ["Access", "MappingView", "SharedMapping", "large_pages_privilege"]
 #: stays in this process (PAGE_WRITECOPY).
 Access = Literal["read", "readwrite", "copy"]
 
+#: What C calls them.
+_ACCESS = {"read": 1, "readwrite": 2, "copy": 3}
+
 #: How many sessions are looked into for a name that is missing in this one.
 _SESSIONS = 8
 
@@ -48,6 +51,18 @@ class _TypedMemory(Shown):
     """Arrays and structures laid over the memory of a mapping or of a view."""
 
     __slots__ = ()
+
+    @property
+    def access(self: Any) -> Access:
+        """'read', 'readwrite' or 'copy' (writes stay in this process)."""
+        return next(name for name, mode in _ACCESS.items() if mode == self._mode)
+
+    def __repr__(self: Any) -> str:
+        state = "closed"
+        if not self.closed:
+            exact = "" if self.size_is_exact else " (whole pages)"
+            state = f"size={self.size}{exact} access={self.access!r}"
+        return f"<{type(self).__name__} {self.name!r} {state}>"
 
     def array(
         self: Any,
@@ -233,7 +248,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
             made = cls._create(
                 name,
                 size,
-                access,
+                _mode(access),
                 file,
                 offset,
                 exist_ok,
@@ -283,7 +298,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
         """
         try:
-            return cls._open(name, access, offset, size, header)
+            return cls._open(name, _mode(access), offset, size, header)
         except OSError as error:
             _explain(error, name, creating=False)
             raise
@@ -317,7 +332,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         try:
             # Not `open`, which looks for a missing name elsewhere each time.
             found = wait_until_made(
-                lambda: cls._open(name, access, offset, size, header), timeout
+                lambda: cls._open(name, _mode(access), offset, size, header), timeout
             )
         except OSError as error:
             _explain(error, name, creating=False)
@@ -361,7 +376,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
 
         Win32: MapViewOfFile, VirtualQuery.
         """
-        adopted = cls._from_handle(handle, access, offset, size, name, header)
+        adopted = cls._from_handle(handle, _mode(access), offset, size, name, header)
         if name is None:
             travels_by_handle(cls)
         return adopted
@@ -383,7 +398,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
 
         Win32: MapViewOfFile.
         """
-        return self._view(MappingView, access, offset, size)
+        mode = self._mode if access is None else _mode(access)
+        return self._view(MappingView, mode, offset, size)
 
     def duplicate_to(
         self, process: int | RemoteProcess, *, access: Access | None = None
@@ -404,7 +420,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         Win32: OpenProcess, DuplicateHandle.
         """
         pid = process if isinstance(process, int) else process.pid
-        return self._duplicate_to(pid, access)
+        return self._duplicate_to(pid, self._mode if access is None else _mode(access))
 
     def _how(self) -> dict[str, Any]:
         """The arguments of `open` and `from_handle` that give the same view."""
@@ -443,6 +459,14 @@ def large_pages_privilege() -> AbstractContextManager[None]:
     Win32: AdjustTokenPrivileges
     """
     return privilege("SeLockMemoryPrivilege")
+
+
+def _mode(access: Access) -> int:
+    if access not in _ACCESS:
+        raise ValueError(
+            f"access must be 'read', 'readwrite' or 'copy', not {access!r}"
+        )
+    return _ACCESS[access]
 
 
 def _check_options(
@@ -531,7 +555,7 @@ def _explain_missing(error: OSError, name: str) -> None:
     for prefix, what in places:
         full = f"{prefix}\\{rest}"
         try:
-            _core.SharedMapping._open(full, "read").close()
+            _core.SharedMapping._open(full, _mode("read"), 0, None, False).close()
         except OSError as other:
             if other.winerror != ERROR_ACCESS_DENIED:
                 continue

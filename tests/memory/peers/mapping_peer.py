@@ -3,7 +3,7 @@
 import sys
 import time
 
-from winipc import SharedMapping, _core
+from winipc import SharedMapping
 
 command, *words = sys.argv[1:]
 
@@ -34,7 +34,7 @@ elif command == "hammer":
             mapping.write(data)
 elif command == "unmapped":
     # A name whose creator never gets to its header.
-    section = _core.SharedMapping._create(words[0], 4096)
+    section = SharedMapping.create(words[0], 4096)
     print("ready", flush=True)
     time.sleep(600)
     section.close()
