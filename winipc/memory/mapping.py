@@ -41,7 +41,7 @@ __all__ = ["Access", "MappingView", "SharedMapping", "large_pages_privilege"]
 Access = Literal["read", "readwrite", "copy"]
 
 #: What C calls them.
-_ACCESS = {"read": 1, "readwrite": 2, "copy": 3}
+_ACCESS: dict[Access, int] = {"read": 1, "readwrite": 2, "copy": 3}
 
 #: How many sessions are looked into for a name that is missing in this one.
 _SESSIONS = 8
