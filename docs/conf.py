@@ -41,7 +41,7 @@ def import_winipc() -> None:
 
 
 #: Runs when it is imported, or needs what is not there.
-LEFT_OUT = {"winipc.__main__", "winipc.jupyter"}
+LEFT_OUT = {"winipc.__main__", "winipc.jupyter", "winipc.memory._clang"}
 
 import_winipc()
 

@@ -97,7 +97,10 @@ def test_wheel_holds_what_users_need_and_no_more(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     info = f"{'-'.join(wheel.stem.split('-')[:2])}.dist-info"
     assert tops == {"winipc", "pytest_winipc.py", info}
-    assert not [name for name in names if name.endswith((".c", ".h", ".def"))]
+    ours = {name for name in names if name.startswith("winipc/data/include/")}
+    assert {f"winipc/data/include/{name}" for name in ("windows.h", "cstdint")} <= ours
+    sources = (".c", ".h", ".def")
+    assert not [name for name in names - ours if name.endswith(sources)]
 
 
 def test_check_wheel_finds_nothing(wheel: Path) -> None:

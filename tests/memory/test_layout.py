@@ -43,8 +43,6 @@ typedef struct {
 #pragma pack(pop)
 
 typedef struct { uint16_t a; uint64_t b; } plain;
-struct strange { int x : 3; };
-struct unknown { frobnicator f; };
 """
 
 
@@ -115,265 +113,28 @@ def test_pack_is_followed() -> None:
     assert Layout.from_c(HEADER, "plain").size == 16
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("strange", "bit field"), ("unknown", "unknown type 'frobnicator'")],
-)
-def test_what_is_not_known_is_told(name: str, message: str) -> None:
-    """Never a guess: an unknown construct is an error for its structure only."""
-    with pytest.raises(ValueError, match=message):
-        Layout.from_c(HEADER, name)
-    with pytest.raises(LookupError, match="no struct nowhere"):
-        Layout.from_c(HEADER, "nowhere")
-
-
-#: What a header may have around or in `struct T { char a; int b; }` that is not
-#: known, and what the error has to say.
-REFUSED = {
-    "union inside": ("struct T { char a; union { int i; float f; } u; };", "inside"),
-    "structure inside": ("struct T { char a; struct { int i; } s; };", "inside"),
-    "union": ("union T { char a; int b; };", "declared as union"),
-    "aligned behind": (
-        "struct T { char a; int b; } __attribute__((aligned(16)));",
-        "behind it",
-    ),
-    "packed and aligned": (
-        "struct T { char a; int b; } __attribute__((packed, aligned(4)));",
-        "behind it",
-    ),
-    "declspec behind": ("struct T { char a; int b; } __declspec(align(8));", "behind"),
-    "declspec before the name": (
-        "struct __declspec(align(8)) T { char a; int b; };",
-        "before its brace",
-    ),
-    "declspec in front": (
-        "__declspec(align(8)) struct T { char a; int b; };",
-        "in front of it",
-    ),
-    "alignas": ("struct alignas(16) T { char a; int b; };", "before its brace"),
-    "C++ attribute": ("struct [[gnu::packed]] T { char a; int b; };", "before its"),
-    "bases": ("struct T : public B { char a; int b; };", "before its brace"),
-    "template": ("template <class U> struct T { char a; U b; };", "not as struct"),
-    "macro behind": ("struct T { char a; int b; } __packed;", "'__packed' behind"),
-    "macro before the name": ("struct PACKED T { char a; int b; };", "'PACKED T'"),
-    "macro for a tag": ("typedef struct PACKED { char a; int b; } T;", "'PACKED'"),
-    "macro before the type's name": (
-        "typedef struct { char a; int b; } PACKED T;",
-        "behind it",
-    ),
-    "macro around": (
-        "#define PACK(x) __pragma(pack(push, 1)) x __pragma(pack(pop))\n"
-        "PACK(struct T { char a; int b; });",
-        "in front of it",
-    ),
-    "attribute of a typedef": (
-        "typedef struct { char a; int b; } T __attribute__((packed));",
-        "behind it",
-    ),
-    "attribute that is a macro": (
-        "#define __attribute__(x)\n"
-        "struct T { char a; int b; } __attribute__((packed));",
-        "is a macro",
-    ),
-    "array type": ("typedef struct { char a; int b; } T[4];", "behind it"),
-    "if inside": (
-        "struct T { char a;\n#ifdef WIDE\nlong long b;\n#else\nint b;\n#endif\n};",
-        "#ifdef WIDE inside it",
-    ),
-    "if with two heads": (
-        "#ifdef A\nstruct T {\n#else\nstruct P T {\n#endif\nchar a; int b; };",
-        "T has no end",
-    ),
-    "if behind": (
-        "struct T { char a; int b; }\n#if X\n__attribute__((packed))\n#endif\n;",
-        "#if X inside it",
-    ),
-    "if with two of it": (
-        "#if X\nstruct T { char a; };\n#else\nstruct T { int a; };\n#endif",
-        "declared twice",
-    ),
-    "include inside": ('struct T { char a;\n#include "more.h"\n};', "#include"),
-    "pack inside": ("struct T { char a;\n#pragma pack(1)\nint b; };", "#pragma pack"),
-    "member twice": ("struct T { int a; char a; };", "two members are called a"),
-    "no member": ("struct T { };", "no members"),
-    "bit field without a name": ("struct T { char a; int : 4; };", "bit field"),
-    "member's alignment": ("struct T { char a; alignas(8) int b; };", "cannot read"),
-    "member's attribute": (
-        "struct T { char a; int b __attribute__((aligned(8))); };",
-        "cannot read",
-    ),
-    "macro of a pointer": ("struct T { char a; ALIGNED char *b; };", "unknown type"),
-    "macro for a type": (
-        "#define BYTE long\nstruct T { BYTE a; };",
-        "BYTE is a macro",
-    ),
-    "macro with members": ("#define HEAD int x;\nstruct T { HEAD int b; };", "macro"),
-    "member without a name": ("struct T { char a; unsigned int; };", "cannot read"),
-    "two values of a macro": (
-        "#if X\n#define N 4\n#else\n#define N (8)\n#endif\nstruct T { char a[N]; };",
-        r"elements \[N\]",
-    ),
-    "expression": ("#define N 4\nstruct T { char a[N + 1]; };", r"\[N \+ 1\]"),
-    "flexible array": ("struct T { char a; char b[]; };", "elements"),
-    "octal": ("struct T { char a[010]; };", "elements"),
-    "typedef of two kinds": (
-        "#if X\ntypedef int num;\n#else\ntypedef char num;\n#endif\n"
-        "struct T { num a; };",
-        "num is declared twice",
-    ),
-    "enum": ("typedef enum { X } BOOL;\nstruct T { BOOL a; };", "declared as enum"),
-    "typedef of an array": ("typedef int A[4];\nstruct T { A a; };", "array type"),
-    "aligned typedef": (
-        "typedef __declspec(align(16)) int INT;\nstruct T { INT a; };",
-        "cannot read",
-    ),
-    "long double": ("struct T { long double a; };", "long double depends"),
-    "atomic structure": (
-        "struct P { int x; int y; };\nstruct T { char a; _Atomic struct P b; };",
-        "_Atomic",
-    ),
-    "tag that is a type": (
-        "struct DWORD { char x; };\nstruct T { DWORD a; };",
-        "DWORD is a",
-    ),
-    "structure that is only named": ("struct T { struct DWORD a; };", "unknown type"),
-    "pack of a macro": ("#pragma pack(push, SIZE)\nstruct T { char a; };", "SIZE"),
-    "pack of 3": ("#pragma pack(3)\nstruct T { char a; int b; };", r"pack\(3\)"),
-    "pack of 0": ("#pragma pack(0)\nstruct T { char a; int b; };", r"pack\(0\)"),
-    "pack without braces": ("#pragma pack 1\nstruct T { char a; };", "pack 1"),
-    "pop to a number": (
-        "#pragma pack(push, 2)\n#pragma pack(pop, 1)\nstruct T { char a; };",
-        "pop, 1",
-    ),
-    "pop of another label": (
-        "#pragma pack(push, x, 2)\n#pragma pack(pop, y)\nstruct T { char a; };",
-        "without its push",
-    ),
-    "pack in an if": (
-        "#if X\n#pragma pack(1)\n#endif\nstruct T { char a; };",
-        "depends on an #if",
-    ),
-    "pop in an if": (
-        "#pragma pack(push, 1)\n#if X\n#pragma pack(pop)\n#endif\n"
-        "struct T { char a; };",
-        "depends on an #if",
-    ),
-    "other header that packs": (
-        '#include "pack_begin.h"\nstruct T { char a; int b; };',
-        "may change the packing",
-    ),
-    "byte order": (
-        "#pragma scalar_storage_order big-endian\nstruct T { int a; };",
-        "scalar_storage_order",
-    ),
-}
-
-
-@pytest.mark.parametrize(("header", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_could_move_a_field_is_refused(header: str, message: str) -> None:
-    """What is not known is a ValueError with the reason; what was before is known."""
-    header = f"#pragma once\nstruct first {{ char a; }};\n{header}\n"
-    with pytest.raises(ValueError, match=message):
-        Layout.from_c(header, "T")
-    assert Layout.from_c(header, "first").size == 1
-
-
-#: Headers in which T is `char a; int b;`, with the packing that holds for it.
-PACKINGS = {
-    "pshpack1": ("#include <pshpack1.h>\nstruct T { char a; int b; };", 1),
-    "pshpack2": ('# include "PshPack2.h"\nstruct T { char a; int b; };', 2),
-    "poppack": (
-        "#include <pshpack1.h>\n#include <poppack.h>\nstruct T { char a; int b; };",
-        None,
-    ),
-    "pack and no number": (
-        "#pragma pack(1)\n#pragma pack()\nstruct T { char a; int b; };",
-        None,
-    ),
-    "push, then set": (
-        "#pragma pack(push)\n#pragma pack(1)\nstruct T { char a; int b; };",
-        1,
-    ),
-    "push with a label": (
-        "#pragma pack(push, mine, 2)\nstruct T { char a; int b; };",
-        2,
-    ),
-    "label, then set": (
-        "#pragma pack(push, mine)\n#pragma pack(1)\nstruct T { char a; int b; };",
-        1,
-    ),
-    "pop to a label": (
-        "#pragma pack(push, mine, 2)\n#pragma pack(push, 1)\n#pragma pack(pop, mine)\n"
-        "struct T { char a; int b; };",
-        None,
-    ),
-    "pop without a push": ("#pragma pack(pop)\nstruct T { char a; int b; };", None),
-    "show": ("#pragma pack(show)\nstruct T { char a; int b; };", None),
-    "__pragma": ("__pragma(pack(push, 1)) struct T { char a; int b; };", 1),
-    "_Pragma": ('_Pragma("pack(push, 1)") struct T { char a; int b; };', 1),
-    "continued line": ("#pragma \\\r\n pack(1)\r\nstruct T { char a; int b; };", 1),
-    "in a comment": ("// \\\n#pragma pack(1)\nstruct T { char a; int b; };", None),
-    "in a string": ('#define S "/*"\n#pragma pack(1)\nstruct T { char a; int b; };', 1),
-    "same if": (
-        "#if X\n#pragma pack(push, 1)\n#endif\nstruct U { char a; };\n"
-        "#if X\n#pragma pack(pop)\n#endif\nstruct T { char a; int b; };",
-        None,
-    ),
-    "guard": (
-        "#ifndef H\n#define H\n#pragma pack(1)\nstruct T { char a; int b; };\n#endif",
-        1,
-    ),
-    "packed": ("struct T { char a; int b; } __attribute__((packed));", 1),
-    "packed before the name": (
-        "struct __attribute__((__packed__)) T { char a; int b; };",
-        1,
-    ),
-    "packed type": ("typedef struct { char a; int b; } __attribute__((packed)) T;", 1),
-    "extern C": ('extern "C" {\nstruct T { char a; int b; };\n}', None),
-    "function before": (
-        "static int f(void) { return 1; }\nstruct T { char a; int b; };",
-        None,
-    ),
-    "pack in another": (
-        "struct U { char a;\n#pragma pack(1)\n};\nstruct T { char a; int b; };",
-        1,
-    ),
-}
-
-
-@pytest.mark.parametrize(("header", "pack"), PACKINGS.values(), ids=PACKINGS)
-def test_every_way_to_pack_is_followed(header: str, pack: int | None) -> None:
-    """ctypes, told the packing that a compiler has here, puts the fields there too."""
-    body: dict[str, object] = {"_fields_": [("a", ctypes.c_char), ("b", ctypes.c_int)]}
-    if pack is not None:
-        body = {"_pack_": pack, "_layout_": "ms", **body}
-    witness = Layout.from_ctypes(type("T", (ctypes.Structure,), body))
-    Layout.from_c(header, "T").check(witness)
-    assert Layout.from_c(header, "T").alignment == witness.alignment
-
-
-def test_typedefs_are_followed() -> None:
-    """Names that the header gives to types, in front of or behind the structure."""
-    header = """
-    typedef unsigned short u16;
-    typedef struct tagP P, *PP;
-    typedef void (*callback)(int);
-    struct tagP { u16 x; u16 y; };
-    typedef struct { P where; PP next; callback told; u16 a[2]; } T;
-    """
-    layout = Layout.from_c(header, "T")
+def test_the_short_text_form() -> None:
+    """Names and codes; packed behind a lone <."""
+    layout = Layout.of("s", "speed:f gear:b wheels:2h name:7s title:4u on:?")
     assert layout.offsets() == {
-        "where": 0,
-        "where.x": 0,
-        "where.y": 2,
-        "next": 8,
-        "told": 16,
-        "a": 24,
+        "speed": 0,
+        "gear": 4,
+        "wheels": 6,
+        "name": 10,
+        "title": 18,
+        "on": 26,
     }
-    assert Layout.from_c(header, "P") == Layout.from_c(header, "tagP")
-    for name in ("u16", "PP", "callback"):
-        with pytest.raises(LookupError, match="no struct"):
-            Layout.from_c(header, name)
+    assert (layout["name"].kind, layout["name"].count) == ("c", 7)
+    assert layout["wheels"].is_array
+    assert not layout["speed"].is_array
+    assert Layout.of("s", "< gear:b speed:f").size == 5
+    for text, message in {
+        "speed:x": "'speed:x'",
+        "a:b a:b": "'a'",
+        "a:0i": "0",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            Layout.of("s", text)
 
 
 def test_differences_are_all_listed() -> None:

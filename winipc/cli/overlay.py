@@ -7,12 +7,11 @@ as `speed:f gear:i name:16s`, aligned as in C, or packed after a lone `<`.
 from __future__ import annotations
 
 import math
-import re
 import struct
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.memory.layout import Layout
+from winipc.memory.layout import Layout, StructView
 
 __all__ = ["HELP", "Overlay"]
 
@@ -22,8 +21,6 @@ HELP = (
     '(with "< " in front: packed)'
 )
 
-_FIELD = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[cbB?hHiIlLqQfds])")
-
 
 class Overlay:
     """Which values the bytes hold; `names` is None for values without names."""
@@ -31,9 +28,9 @@ class Overlay:
     def __init__(self, text: str) -> None:
         self.names: tuple[str, ...] | None = None
         if ":" in text:
-            self._fields = _parse(text)
-            self.names = tuple(field.name for field in self._fields)
-            self.size = self._fields.size
+            self._layout = Layout.of("--struct", text)
+            self.names = tuple(field.name for field in self._layout)
+            self.size = self._layout.size
             return
         try:
             self.size = struct.calcsize(text)
@@ -44,16 +41,10 @@ class Overlay:
     def values(self, data: bytes) -> list[Any]:
         """The values, in order; text up to its NUL."""
         if self.names is None:
-            return [_text(value) for value in struct.unpack_from(self._format, data)]
-        found: list[Any] = []
-        for field in self._fields:
-            raw = data[field.offset : field.offset + field.size]
-            if field.kind == "c":
-                found.append(_text(raw))
-                continue
-            values = struct.unpack(f"<{field.count}{field.kind}", raw)
-            found.append(list(values) if field.is_array else values[0])
-        return found
+            found = struct.unpack_from(self._format, data)
+        else:
+            found = tuple(StructView(data, self._layout).as_dict().values())
+        return [_text(value) for value in found]
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
         """A list, or a dict by names. NaN and infinity, which JSON lacks, are None."""
@@ -76,28 +67,9 @@ class Overlay:
         return [(n, _shown(value)) for n, value in zip(names, values, strict=True)]
 
 
-def _parse(text: str) -> Layout:
-    words = text.split()
-    packed = words[:1] == ["<"]
-    members: dict[str, str | Layout | tuple[str | Layout, int]] = {}
-    for word in words[packed:]:
-        field = _FIELD.fullmatch(word)
-        if field is None:
-            raise ValueError(f"--struct: {word!r} is not a field such as speed:f")
-        name, count, code = field["name"], field["count"], field["code"]
-        if name in members:
-            raise ValueError(f"--struct: two fields are called {name!r}")
-        if code == "s":
-            members[name] = ("c", int(count or 1))
-        else:
-            # As in the module struct with < in front: l is 32 bits, as in Windows.
-            members[name] = (code, int(count)) if count else code
-    return Layout.of("--struct", members, pack=1 if packed else None)
-
-
 def _text(value: Any) -> Any:
     if not isinstance(value, bytes):
-        return value
+        return list(value) if isinstance(value, tuple) else value
     return value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +29,7 @@ _NAMES = {
     "e": "f16",
     "f": "f32",
     "d": "f64",
+    "u": "wchar",
 }
 
 
@@ -38,30 +38,41 @@ class Leaf:
     """A field that is not a structure; `name` is its path, such as `wheel[0].speed`."""
 
     name: str
-    type: str
     offset: int
-    size: int
-    code: str
-    count: int
+    field: Field
+
+    @property
+    def size(self) -> int:
+        return self.field.size
+
+    @property
+    def type(self) -> str:
+        """Its type and the number of its elements, or of its bits."""
+        field = self.field
+        kind = _NAMES.get(str(field.kind), str(field.kind))
+        if field.bits is not None:
+            return f"{kind}:{field.bits[1]}"
+        return f"{kind}[{field.count}]" if field.is_array else kind
 
     def value(self, data: bytes) -> str:
         """Its value in the bytes of the field, as text."""
-        if self.code == "c":
-            text = data.partition(b"\0")[0]
-            try:
-                return repr(text.decode())
-            except UnicodeDecodeError:
-                return repr(text)
-        shown = min(self.count, _ELEMENTS)
-        numbers = struct.unpack_from(f"<{shown}{self.code}", data)
-        words = [
-            f"{number:.7g}" if isinstance(number, float) else str(number)
-            for number in numbers
-        ]
-        if not self.type.endswith("]"):
-            return words[0]
-        more = ", …" if shown < self.count else ""
-        return f"({', '.join(words)}{more})"
+        value = self.field.unpack(data)
+        if not isinstance(value, tuple):
+            return _shown(value)
+        words = [_shown(item) for item in value[:_ELEMENTS]]
+        return f"({', '.join(words)}{', …' if len(value) > _ELEMENTS else ''})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        text = value.partition(b"\0")[0]
+        try:
+            return repr(text.decode())
+        except UnicodeDecodeError:
+            return repr(text)
+    if isinstance(value, str):
+        return repr(value)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def make_layout(layout: Any) -> Layout:
@@ -82,7 +93,4 @@ def _leaves_of(field: Field, at: int, name: str) -> Iterator[Leaf]:
             inner = f"{name}[{index}]" if field.is_array else name
             yield from leaves(field.kind, start + index * field.kind.size, f"{inner}.")
         return
-    kind = _NAMES.get(field.kind, field.kind)
-    if field.is_array:
-        kind += f"[{field.count}]"
-    yield Leaf(name, kind, start, field.size, field.kind, field.count)
+    yield Leaf(name, start, field)

@@ -1,18 +1,21 @@
 """Structures in shared memory: where C puts the fields, and reading them.
 
 A structure that crosses processes has to mean the same bytes to both. `Layout`
-knows where Windows compilers put each field, in 32 and in 64 bits: made from a
-declaration in a C header, from a ctypes Structure, or from `struct` formats. Two
+knows where Windows compilers put each field, in 32 and in 64 bits: made from a C or
+C++ header, from a ctypes Structure, or from `struct` codes. Two
 of them can be compared before anybody reads the wrong bytes, and one can be laid
 over memory as a `StructView`.
 """
 
 from __future__ import annotations
 
+import operator
+import os
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from winipc.base.shown import Shown
 
@@ -24,8 +27,14 @@ __all__ = ["Field", "Layout", "LayoutError", "StructView"]
 Bits = Literal[32, 64]
 
 
+#: Codes, and what the short text form of a layout consists of.
+_KNOWN = "cbB?hHiIlLqQfdeu"
+_SIGNED = "bhilq"
+_MEMBER = re.compile(rf"(?P<name>\w+):(?P<count>\d*)(?P<code>[{_KNOWN}s])")
+
+
 class LayoutError(ValueError):
-    """Two layouts that should be the same are not; the message lists where."""
+    """What cannot be laid out, or two layouts that should be the same and are not."""
 
 
 class Memory(Protocol):
@@ -41,21 +50,65 @@ class Field:
     """One field of a structure."""
 
     name: str
-    #: A `struct` code such as "I", or the layout of a structure.
+    #: A `struct` code such as "I", "u" for a wchar_t, or the layout of a structure.
     kind: str | Layout
     offset: int
-    #: Elements of an array, 1 for a field that is none.
+    #: Elements of an array, 1 for a field that is none, 0 for a flexible array.
     count: int = 1
     is_array: bool = False
+    #: Of a bit-field: its lowest bit in the byte at `offset`, and how many it has.
+    bits: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
         """Bytes, of all elements."""
+        if self.bits is not None:
+            return (sum(self.bits) + 7) // 8
         return self.count * _size_of(self.kind)
+
+    def unpack(self, data: bytes) -> Any:
+        """The value in the bytes of the field, which is no structure."""
+        if self.bits is not None:
+            lowest, width = self.bits
+            number = int.from_bytes(data, "little") >> lowest & ((1 << width) - 1)
+            if str(self.kind) in _SIGNED and number >> (width - 1):
+                number -= 1 << width
+            return bool(number) if self.kind == "?" else number
+        if self.kind == "c":
+            return data
+        if self.kind == "u":
+            text = data.decode("utf-16-le", "surrogatepass")
+            return text.partition("\0")[0] if self.is_array else text
+        values = struct.unpack(f"<{self.count}{self.kind}", data)
+        return values if self.is_array else values[0]
+
+    def pack(self, value: Any, old: bytes = b"") -> bytes:
+        """The bytes of the field with this value; other bits remain as in `old`."""
+        if self.bits is not None:
+            lowest, width = self.bits
+            number, limit = operator.index(value), 1 << width
+            least = -limit // 2 if str(self.kind) in _SIGNED else 0
+            if not least <= number < least + limit:
+                raise ValueError(f"{self.name} has {width} bits, {number} does not fit")
+            others = int.from_bytes(old, "little") & ~((limit - 1) << lowest)
+            number = others | (number & (limit - 1)) << lowest
+            return number.to_bytes(self.size, "little")
+        if self.kind == "u" and isinstance(value, str):
+            value = value.encode("utf-16-le", "surrogatepass")
+        is_raw = self.is_array and isinstance(value, (bytes, bytearray, memoryview))
+        if str(self.kind) in "cu" or (is_raw and str(self.kind) in "bB"):
+            data = bytes(memoryview(value))  # of an int, bytes() makes zeros
+            if len(data) > self.size:
+                raise ValueError(f"{self.name} has {self.size} bytes, not {len(data)}")
+            return data.ljust(self.size, b"\0")
+        values = value if self.is_array else (value,)
+        return struct.pack(f"<{self.count}{self.kind}", *values)
 
 
 def _size_of(kind: str | Layout) -> int:
-    return kind.size if isinstance(kind, Layout) else struct.calcsize(f"<{kind}")
+    if isinstance(kind, Layout):
+        return kind.size
+    return 2 if kind == "u" else struct.calcsize(f"<{kind}")
 
 
 def _alignment_of(kind: str | Layout) -> int:
@@ -94,24 +147,29 @@ class Layout:
     def of(
         cls,
         name: str,
-        members: Mapping[str, str | Layout | tuple[str | Layout, int]],
+        members: str | Mapping[str, str | Layout | tuple[str | Layout, int]],
         *,
         pack: int | None = None,
     ) -> Layout:
         """Lay members out as a C compiler does.
 
         Args:
-            members: For each name a `struct` code ("I", "d", ...), a layout, or
-                either with a number of elements: `("H", 4)`.
+            members: For each name a `struct` code ("I", "d", ..., "u" for a wchar_t),
+                a layout, or either with a number of elements: `("H", 4)`. Or a text
+                such as "speed:f wheels:4h name:16s"; "< " in front of it packs.
             pack: The largest alignment, as `#pragma pack(n)` sets it.
         """
+        if isinstance(members, str):
+            words = members.split()
+            if words[:1] == ["<"]:
+                del words[0]
+                pack = 1
+            members = _members_of(name, words)
         fields = []
         offset, alignment = 0, 1
         for member, what in members.items():
             kind, count = what if isinstance(what, tuple) else (what, 1)
-            if isinstance(kind, str) and (
-                len(kind) != 1 or kind not in "cbB?hHiIlLqQfde"
-            ):
+            if isinstance(kind, str) and (len(kind) != 1 or kind not in _KNOWN):
                 raise ValueError(f"{name}.{member}: unknown struct code {kind!r}")
             if count < 1:
                 raise ValueError(f"{name}.{member}: {count} elements")
@@ -124,40 +182,42 @@ class Layout:
         return cls(name, fields, _up(offset, alignment), alignment)
 
     @classmethod
-    def from_c(cls, header: str, name: str, *, bits: Bits = 64) -> Layout:
-        """Read `struct name { ... }` or `typedef struct { ... } name` from C text.
+    def from_c(
+        cls,
+        header: str | os.PathLike[str],
+        name: str,
+        *,
+        bits: Bits = 64,
+        defines: Mapping[str, object] | None = None,
+        include: Iterable[str | os.PathLike[str]] = (),
+    ) -> Layout:
+        """Read a structure from a C or C++ header, as a compiler for Windows does.
 
-        Knows the integer, floating-point and character types of C, <stdint.h> and
-        <windows.h>, pointers and handles, arrays, typedefs and structures declared
-        before, `#pragma pack`, <pshpack1.h> and its like, and
-        `__attribute__((packed))`. Data is laid out as by Windows compilers.
-
-        Never a guess: what could move a field and is not known is refused. Macros
-        are not expanded but for numbers of elements, and no branch of an `#if` is
-        chosen: where that matters, give the text that the preprocessor makes
-        (`cl /P`, `gcc -E`). An attribute in a macro of another header is taken for
-        one, unless it stands where a name could.
+        Needs libclang: `pip install winipc[headers]`. Fields of bases, and of
+        structures and unions without a name, become fields of its own. An enum is an
+        integer, an array of several dimensions one of all elements, a flexible array
+        has a `count` of 0, and what has no `struct` code is a structure with its bytes
+        in `raw`. <windows.h> comes from an SDK, if there is one; else, and for names
+        that nobody declares, winipc knows what shared structures use of it.
 
         Args:
-            header: The text of a C header.
+            header: The text of a header, or its path. It is C++, unless the file is
+                called *.c or only C can be made of it.
+            name: A structure, union, class or typedef, also "space::name".
             bits: 32 or 64, which is the size of pointers.
+            defines: Macros by name, such as `{"UNICODE": 1}`.
+            include: Folders with headers, beside the header's own.
 
         Raises:
-            LookupError: No such structure.
-            ValueError: It has what is not known here (a union, a structure inside,
-                a bit field, an attribute, an `#if`, an unknown type, `long double`,
-                whose size depends on the compiler), or two members of one name, or
-                it is declared twice and not alike.
+            LookupError: No such structure, or several.
+            LayoutError: An error of the compiler that may concern it, with its line.
+            ImportError: libclang is not installed.
         """
-        from winipc.memory._c_header import structures
+        from winipc.memory._clang import layout_of
 
-        found = structures(header, bits)
-        if name not in found:
-            raise LookupError(f"no struct {name} in the header")
-        result = found[name]
-        if isinstance(result, ValueError):
-            raise result
-        return result
+        macros = tuple(f"{key}={value}" for key, value in (defines or {}).items())
+        folders = tuple(os.fspath(folder) for folder in include)
+        return layout_of(header, name, bits, macros, folders)
 
     @classmethod
     def from_ctypes(cls, structure: type[Any]) -> Layout:
@@ -289,8 +349,13 @@ class StructView(Shown):
     `view.field` and `view["field"]` read; assigning writes. Each access copies the
     one field, with the memory's own checks; an aligned number of up to 8 bytes is
     one copy, but several fields are not one moment (that is what `Snapshot` is
-    for). Arrays are tuples, arrays of "c" bytes, inner structures views of their own.
-    A field whose name is an attribute of this class is reached by `[]` only.
+    for). Arrays are tuples, inner structures views of their own. An array of char is
+    bytes; one of wchar_t is text up to its NUL, and takes bytes too, as arrays of
+    unsigned char do. Writing a bit-field writes the bytes that it is in. A field whose
+    name is an attribute of this class is reached by `[]` only.
+
+    The memory may also be bytes, or what exports them: a message, a record of a
+    `Snapshot`. Then the view is of a copy, and read-only.
     """
 
     __slots__ = ("_layout", "_memory", "_offset")
@@ -299,7 +364,10 @@ class StructView(Shown):
     _memory: Memory
     _offset: int
 
-    def __init__(self, memory: Memory, layout: Layout, offset: int = 0) -> None:
+    def __init__(
+        self, memory: Memory | Buffer, layout: Layout, offset: int = 0
+    ) -> None:
+        memory = cast("Memory", memory) if hasattr(memory, "read") else _Frozen(memory)
         if offset < 0 or layout.size > len(memory) - offset:
             raise ValueError(
                 f"{layout.size} bytes of {layout.name} at offset {offset} leave "
@@ -318,25 +386,15 @@ class StructView(Shown):
                 for index in range(field.count)
             ]
             return tuple(views) if field.is_array else views[0]
-        data = self._memory.read(field.size, at)
-        if field.kind == "c":
-            return data
-        values = struct.unpack(f"<{field.count}{field.kind}", data)
-        return values if field.is_array else values[0]
+        return field.unpack(self._memory.read(field.size, at))
 
     def __setitem__(self, name: str, value: Any) -> None:
         field = self._layout[name]
         if isinstance(field.kind, Layout):
             raise TypeError(f"{name} is a structure: assign to its fields")
-        if field.kind == "c":
-            data = bytes(memoryview(value))  # of an int, bytes() makes zeros
-            if len(data) > field.size:
-                raise ValueError(f"{name} has {field.size} bytes, not {len(data)}")
-            data = data.ljust(field.size, b"\0")
-        else:
-            values = value if field.is_array else (value,)
-            data = struct.pack(f"<{field.count}{field.kind}", *values)
-        self._memory.write(data, self._offset + field.offset)
+        at = self._offset + field.offset
+        old = b"" if field.bits is None else self._memory.read(field.size, at)
+        self._memory.write(field.pack(value, old), at)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -362,20 +420,14 @@ class StructView(Shown):
         return f"<StructView {self._layout.name} at offset {self._offset}>"
 
 
-class _Frozen:
+class _Frozen(bytes):
     """A private copy of a structure's bytes."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
     def read(self, size: int, offset: int) -> bytes:
-        return self.data[offset : offset + size]
+        return self[offset : offset + size]
 
     def write(self, data: Buffer, offset: int) -> int:
         raise TypeError("a copy is read-only")
-
-    def __len__(self) -> int:
-        return len(self.data)
 
 
 def _to_dict(view: StructView) -> dict[str, Any]:
@@ -390,16 +442,32 @@ def _to_dict(view: StructView) -> dict[str, Any]:
     return result
 
 
+def _members_of(
+    name: str, words: list[str]
+) -> dict[str, str | Layout | tuple[str | Layout, int]]:
+    members: dict[str, str | Layout | tuple[str | Layout, int]] = {}
+    for word in words:
+        found = _MEMBER.fullmatch(word)
+        if found is None:
+            raise ValueError(f"{name}: {word!r} is not a field such as speed:f")
+        member, count, code = found["name"], found["count"], found["code"]
+        if member in members:
+            raise ValueError(f"{name}: two fields are called {member!r}")
+        if code == "s":
+            members[member] = ("c", int(count or 1))
+        else:
+            members[member] = (code, int(count)) if count else code
+    return members
+
+
 def _code_of_ctypes(kind: type[Any]) -> str:
     import ctypes
 
     if getattr(kind, "__ctype_le__", kind) is not kind:
         raise ValueError(f"{kind.__name__} is big-endian")
     code = getattr(kind, "_type_", None)
-    if isinstance(code, str) and code in "cbB?hHiIlLqQfd":
+    if isinstance(code, str) and code in _KNOWN:
         return code
-    if code == "u":
-        return "H"
     if ctypes.sizeof(kind) == ctypes.sizeof(ctypes.c_void_p):
         return "I" if ctypes.sizeof(ctypes.c_void_p) == 4 else "Q"
     raise ValueError(f"{kind.__name__} has no struct code")

@@ -1,0 +1,348 @@
+"""C and C++ headers, read by libclang: a compiler says where each field is.
+
+A header is compiled for Windows, in the ABI of MSVC. Where no SDK is, `winipc/data` has
+what shared structures use of <windows.h> and of the standard headers; a name that a
+header uses and nobody declares comes from there too. An error counts only where it may
+change the structure: in its declaration, in one that it needs, or outside of all.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from winipc.memory.layout import Bits, Field, Layout, LayoutError
+
+try:
+    from clang import cindex
+except ImportError:
+    raise ImportError(
+        "Layout.from_c reads headers by libclang: pip install winipc[headers]"
+    ) from None
+
+__all__ = ["layout_of"]
+
+_DATA = Path(__file__).parents[1] / "data" / "include"
+_WINDOWS = _DATA / "windows.h"
+#: These exist for the compiler alone.
+_PRELUDE, _TEXT = str(_DATA / "prelude"), str(_DATA / "text" / "header")
+_STD = "namespace std = winipc_names::std;\n"
+_MISSING = re.compile("'(.+)' file not found")
+_UNKNOWN = re.compile(
+    r"(?:unknown type name|undeclared identifier|no (?:type|member) named|"
+    r"incomplete type) '(?:struct |union )?(\w+)'"
+)
+#: Errors that are found later than what they concern.
+_AFTER = re.compile(r"redefinition of '(\w+)'|expected '}'")
+#: Go on after a fatal error, and do not look into functions.
+_OPTIONS = 0x200 | cindex.TranslationUnit.PARSE_SKIP_FUNCTION_BODIES
+
+_Kind, _Cursor = cindex.TypeKind, cindex.CursorKind
+_SCOPES = _Cursor.NAMESPACE, _Cursor.LINKAGE_SPEC, _Cursor.UNEXPOSED_DECL
+_OUTSIDE = *_SCOPES, _Cursor.TRANSLATION_UNIT, _Cursor.NO_DECL_FOUND
+_RECORDS = _Cursor.STRUCT_DECL, _Cursor.UNION_DECL, _Cursor.CLASS_DECL
+_NAMED = *_RECORDS, _Cursor.TYPEDEF_DECL, _Cursor.TYPE_ALIAS_DECL
+_FUNCTIONS = (
+    *(_Cursor.CXX_METHOD, _Cursor.CONSTRUCTOR, _Cursor.DESTRUCTOR, _Cursor.VAR_DECL),
+    *(_Cursor.CONVERSION_FUNCTION, _Cursor.FUNCTION_TEMPLATE, _Cursor.FRIEND_DECL),
+)
+#: By the kind of a type its code, or those for 1, 2, 4 and 8 bytes.
+_CODES = {
+    kind: code
+    for kinds, code in (
+        ("BOOL", "?"),
+        ("CHAR_S CHAR_U", "c"),
+        ("WCHAR CHAR16", "u"),
+        ("HALF", "e"),
+        ("FLOAT", "f"),
+        ("DOUBLE LONGDOUBLE", "d"),
+        ("SCHAR SHORT INT LONG LONGLONG", "bhiq"),
+        ("UCHAR USHORT UINT ULONG ULONGLONG CHAR32", "BHIQ"),
+        ("POINTER LVALUEREFERENCE RVALUEREFERENCE NULLPTR MEMBERPOINTER", "BHIQ"),
+    )
+    for kind in kinds.split()
+}
+_LOCK = threading.Lock()
+
+
+def layout_of(
+    header: str | os.PathLike[str],
+    name: str,
+    bits: Bits,
+    defines: tuple[str, ...],
+    include: tuple[str, ...],
+) -> Layout:
+    """By C++, or else by C; `header` is a text if it has a line's or a block's end."""
+    if isinstance(header, str) and re.search(r"[\n{;]", header):
+        path, text = _TEXT, header.removeprefix("\ufeff")
+    else:
+        path = os.path.abspath(header)
+        data = Path(path).read_bytes()
+        is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        text = data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+    told: ValueError | LookupError | None = None
+    with _LOCK:  # a translation unit is for one thread at a time
+        for language in ("c",) if path.lower().endswith(".c") else ("c++", "c"):
+            arguments = text, path, language, bits, defines, include
+            if not _header(*arguments).is_fresh():
+                _header.cache_clear()
+            try:
+                return _header(*arguments).layout(name)
+            except (LayoutError, LookupError) as error:
+                told = told or error
+    assert told is not None
+    raise told
+
+
+class _Header:
+    """A header as compiled, and what the compiler had to say about it."""
+
+    def __init__(
+        self,
+        text: str,
+        path: str,
+        language: str,
+        bits: Bits,
+        defines: tuple[str, ...],
+        include: tuple[str, ...],
+    ) -> None:
+        self._text, self._path, self._bits = text, path, bits
+        machine = {32: "i686", 64: "x86_64"}[bits]
+        self._arguments = [
+            *("-x", language, f"--target={machine}-pc-windows-msvc"),
+            *("-ferror-limit=0", "-fno-spell-checking", "-fno-access-control"),
+            *(["-std=c++20"] if language == "c++" else []),
+            *(f"-D{define}" for define in defines),
+            *(f"-I{folder}" for folder in (*include, os.path.dirname(path))),
+            # Behind an SDK, which libclang finds by itself.
+            *("-idirafter", str(_DATA), "-include", _PRELUDE),
+        ]
+        self._language, self._unknown = language, None
+        while True:
+            self._unit = self._parse()
+            self._errors = list(filter(_matters, self._unit.diagnostics))
+            told = "\n".join(error.spelling for error in self._errors)
+            unknown = set(_UNKNOWN.findall(told))
+            if not told or (self._unknown is not None and unknown <= self._unknown):
+                break
+            self._unknown = unknown | (self._unknown or set())
+        self._is_whole = all(map(self._is_system, _MISSING.findall(told)))
+        self._files = {include.include.name for include in self._unit.get_includes()}
+        self._stamps = _stamps(self._files)
+        self._found: dict[str, list[Any]] = {}
+        self._index(self._unit.cursor, "")
+
+    def _is_system(self, name: str) -> bool:
+        """A missing header may be passed over: what it declares is missed itself."""
+        return "." not in name or f"<{name}>" in self._text
+
+    def is_fresh(self) -> bool:
+        """None of its files changed, and none is missing that may be there by now."""
+        return self._is_whole and self._stamps == _stamps(self._files)
+
+    def _parse(self, more: str = "") -> Any:
+        """With our declarations of unknown names in front of it, and `more` behind."""
+        if self._unknown is None:
+            prelude = ""
+        elif self._language == "c":
+            prelude = f'#include "{_WINDOWS}"\n'
+        else:  # a name that it declares itself remains its own
+            prelude = (
+                f'namespace winipc_names {{\n#include "{_WINDOWS}"\n}}\n'
+                + "".join(
+                    f"using winipc_names::{name};\n" if name != "std" else _STD
+                    for name in self._unknown
+                )
+            )
+        files = [(_PRELUDE, prelude), (self._path, self._text + more)]
+        index = cindex.Index.create()
+        return index.parse(self._path, self._arguments, files, _OPTIONS)
+
+    def _index(self, scope: Any, prefix: str) -> None:
+        for cursor in scope.get_children():
+            kind, name = cursor.kind, cursor.spelling
+            if name == "winipc_names":
+                continue
+            if kind in _NAMED:
+                for known_as in {prefix + name, name}:
+                    self._found.setdefault(known_as, []).append(cursor)
+            if kind in _SCOPES or (kind in _RECORDS and cursor.is_definition()):
+                self._index(cursor, f"{prefix}{name}::" if name else prefix)
+
+    def layout(self, name: str) -> Layout:
+        kinds: dict[str, Any] = {}
+        for cursor in self._found.get(name, ()):
+            kind = cursor.type.get_canonical()
+            if kind.kind == _Kind.RECORD and kind.get_size() >= 0:
+                kinds[kind.spelling] = kind
+            else:
+                self._check(cursor)
+        if len(kinds) != 1:
+            self._check(None)
+            among = f": {', '.join(kinds)}" if kinds else ""
+            raise LookupError(f"no struct {name} in the header{among}")
+        [kind] = kinds.values()
+        self._check(kind.get_declaration())
+        return self._layout(kind, name)
+
+    # ----------------------------------------------------------------- errors
+
+    def _check(self, declaration: Any) -> None:
+        """Raise for an error that may change the layout of what is declared there."""
+        needed = _needed(declaration) if declaration and self._errors else set()
+        for error in self._errors:
+            at = error.location
+            end = declaration and declaration.extent.end
+            is_behind = (
+                end
+                and str(end.file) == str(at.file)
+                and end.offset <= at.offset
+                and not _AFTER.search(error.spelling)
+            )
+            if not is_behind and self._concerns(error, needed):
+                where = "" if str(at.file) == _TEXT else f"{at.file}, "
+                told = error.spelling.replace("winipc_names::", "")
+                raise LayoutError(f"{where}line {at.line}: {told}")
+
+    def _concerns(self, error: Any, needed: set[int | str]) -> bool:
+        """Is it in what is needed, or in no declaration at all?"""
+        told = error.spelling
+        if found := _MISSING.match(told):
+            return not self._is_system(found[1])
+        cursor = cindex.Cursor.from_location(self._unit, error.location)
+        if cursor.kind in _OUTSIDE:
+            return "undeclared identifier" not in told  # that is an initial value
+        if cursor.kind == _Cursor.VAR_DECL and cursor.semantic_parent.kind in _OUTSIDE:
+            return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
+        if again := _AFTER.search(told):
+            return again[1] is None or again[1] in needed
+        if "type specifier" in told:
+            return True  # by a macro that nobody defines, most likely
+        while cursor is not None and cursor.hash not in needed:
+            if cursor.kind in _FUNCTIONS:
+                return False
+            cursor = cursor.semantic_parent
+        return cursor is not None
+
+    # ------------------------------------------------------------------ fields
+
+    def _layout(self, kind: Any, name: str) -> Layout:
+        own = [field for cursor in kind.get_fields() for field in self._fields(cursor)]
+        names = {field.name for field in own}
+        inherited = [f for f in self._inherited(kind) if f.name not in names]
+        return Layout(name, inherited + own, kind.get_size(), kind.get_align())
+
+    def _fields(self, cursor: Any) -> Iterator[Field]:
+        """One field, or those of a structure without a name."""
+        at, name = cursor.get_field_offsetof(), cursor.spelling
+        kind, count = cursor.type.get_canonical(), 1
+        if cursor.is_bitfield():
+            if name:
+                bits = at % 8, cursor.get_bitfield_width()
+                yield Field(name, self._code(kind), at // 8, bits=bits)
+            return
+        dimensions = 0
+        while kind.kind in (_Kind.CONSTANTARRAY, _Kind.INCOMPLETEARRAY):
+            dimensions += 1
+            count *= kind.element_count if kind.kind == _Kind.CONSTANTARRAY else 0
+            kind = kind.element_type.get_canonical()
+        code = self._code(kind)
+        if isinstance(code, Layout) and (not name or "(" in name):
+            yield from (replace(f, offset=at // 8 + f.offset) for f in code)
+            return
+        # C has no wchar_t of its own; text of several dimensions is no text.
+        if code == "H" and re.search(r"\b(wchar_t|T?W?CHAR)\b", cursor.type.spelling):
+            code = "u"
+        code = "H" if code == "u" and dimensions > 1 else code
+        yield Field(name, code, at // 8, count, dimensions > 0)
+
+    def _code(self, kind: Any) -> str | Layout:
+        if kind.kind == _Kind.ATOMIC:
+            kind = _value_of(kind).get_canonical()
+        if kind.kind == _Kind.ENUM:
+            kind = kind.get_declaration().enum_type.get_canonical()
+        if kind.kind == _Kind.RECORD:
+            record = kind.get_declaration()
+            name = record.spelling
+            if name == "atomic" and record.semantic_parent.spelling == "std":
+                return self._code(kind.get_template_argument_type(0).get_canonical())
+            return self._layout(kind, name if name.isidentifier() else "struct")
+        is_reference = kind.kind in (_Kind.LVALUEREFERENCE, _Kind.RVALUEREFERENCE)
+        size = self._bits // 8 if is_reference else kind.get_size()
+        codes = _CODES.get(kind.kind.name)
+        if codes is None:
+            raw = Field("raw", "c", 0, size, True)
+            return Layout(kind.spelling, [raw], size, kind.get_align())
+        return codes if len(codes) == 1 else codes[size.bit_length() - 1]
+
+    def _inherited(self, kind: Any) -> Iterator[Field]:
+        """The fields of the bases; where they are, the compiler's offsetof tells."""
+        derived = kind.get_declaration()
+        for child in (_template_of(derived) or derived).get_children():
+            if child.kind != _Cursor.CXX_BASE_SPECIFIER:
+                continue
+            kind = child.type.get_canonical()
+            base = self._layout(kind, kind.spelling)
+            told = next((field for field in base if field.bits is None), None)
+            if told is None:
+                continue
+            unit = self._parse(
+                f"\n;struct winipc_probe : {derived.type.spelling}"
+                f" {{ using {base.name}::{told.name}; }};"
+                "enum : unsigned long long { winipc_offset = "
+                f"__builtin_offsetof(winipc_probe, {told.name}) }};"
+            )
+            for error in filter(_matters, unit.diagnostics):
+                if error.location.offset > len(self._text.encode()):
+                    raise LayoutError(f"{base.name} as a base: {error.spelling}")
+            [constant] = list(unit.cursor.get_children())[-1].get_children()
+            start = constant.enum_value - told.offset
+            yield from (replace(f, offset=start + f.offset) for f in base)
+
+
+_header = functools.lru_cache(maxsize=8)(_Header)
+
+
+def _matters(told: Any) -> bool:
+    """An error, or a packing that a compiler passes over, but not of our own."""
+    if str(told.location.file) == _PRELUDE:
+        return False
+    is_packing = re.search("expected #pragma pack|after '#pragma pack'", told.spelling)
+    return bool(told.severity >= told.Error or is_packing)
+
+
+def _needed(declaration: Any) -> set[int | str]:
+    """The hashes and names of what a declaration is made of."""
+    needed: set[int | str] = set()
+    todo = [declaration]
+    while todo:
+        cursor = todo.pop()
+        if cursor is not None and cursor.hash not in needed:
+            needed |= {cursor.hash, cursor.spelling}
+            todo += [cursor.referenced, _template_of(cursor)]
+            if cursor.kind == _Cursor.ENUM_CONSTANT_DECL:
+                todo.append(cursor.semantic_parent)
+            todo += [c for c in cursor.get_children() if c.kind not in _FUNCTIONS]
+    return needed
+
+
+def _template_of(declaration: Any) -> Any:
+    return cindex.conf.lib.clang_getSpecializedCursorTemplate(declaration)
+
+
+def _stamps(files: set[str]) -> dict[str, int]:
+    return {f: os.stat(f).st_mtime_ns for f in files if os.path.exists(f)}
+
+
+def _value_of(kind: Any) -> Any:
+    """The type of which `kind` is the _Atomic; cindex does not have it."""
+    function = cindex.conf.lib["clang_Type_getValueType"]
+    function.argtypes, function.restype = [cindex.Type], cindex.Type
+    function.errcheck = cindex.Type.from_result
+    return function(kind)
