@@ -201,8 +201,8 @@ class Layout:
         that nobody declares, winipc knows what shared structures use of it.
 
         Args:
-            header: The text of a header, or its path. It is C++, unless the file is
-                called *.c or only C can be made of it.
+            header: The text of a header, or its path. It is C++, unless its name
+                ends in ".c" or only C can be made of it.
             name: A structure, union, class or typedef, also "space::name".
             bits: 32 or 64, which is the size of pointers.
             defines: Macros by name, such as `{"UNICODE": 1}`.
