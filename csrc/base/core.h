@@ -103,6 +103,9 @@ int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
 /* A zeroed instance of type (a type of ours or a Python subclass). */
 void *wi_alloc(PyTypeObject *type);
 
+/* Append a new row, which is taken; *list is cleared on failure. */
+void wi_append(PyObject **list, PyObject *row);
+
 /* tp_new of every type that is made by class methods only. */
 PyObject *wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 

@@ -49,6 +49,15 @@ wi_alloc(PyTypeObject *type)
     return alloc(type, 0);
 }
 
+void
+wi_append(PyObject **list, PyObject *row)
+{
+    if (row == NULL || PyList_Append(*list, row) < 0) {
+        Py_CLEAR(*list);
+    }
+    Py_XDECREF(row);
+}
+
 PyObject *
 wi_no_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
           PyObject *Py_UNUSED(kwargs))

@@ -96,7 +96,7 @@ cache_slot(wi_cache *cache, uintptr_t number)
 
 /* Fetch a whole block; copies once made stay as they are. */
 static BOOL
-cache_fetch_whole(wi_cache *cache, cache_block *block, const wi_target *target)
+cache_fetch_whole(wi_cache *cache, cache_block *block, HANDLE target)
 {
     const uintptr_t start = block->number * WI_CACHE_BLOCK;
     if (!wi_remote_may_read(target, start, WI_CACHE_BLOCK)) {
@@ -123,7 +123,7 @@ cache_fetch_whole(wi_cache *cache, cache_block *block, const wi_target *target)
 
 /* Make sure of one page of a block. */
 static BOOL
-cache_fetch_page(wi_cache *cache, cache_block *block, const wi_target *target,
+cache_fetch_page(wi_cache *cache, cache_block *block, HANDLE target,
                  unsigned page)
 {
     BOOL dense = cache->wholes > DENSE_FROM && 2 * cache->wholes > cache->used;
@@ -143,8 +143,8 @@ cache_fetch_page(wi_cache *cache, cache_block *block, const wi_target *target,
 }
 
 static BOOL
-cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
-           void *buffer, size_t size)
+cache_read(wi_cache *cache, HANDLE target, uintptr_t address, void *buffer,
+           size_t size)
 {
     char *to = buffer;
     if (size > WI_CACHE_BLOCK ||
@@ -184,8 +184,8 @@ cache_read(wi_cache *cache, const wi_target *target, uintptr_t address,
 }
 
 DWORD
-wi_cache_fetch(wi_cache *cache, const wi_target *target, uintptr_t address,
-               void *buffer, size_t size)
+wi_cache_fetch(wi_cache *cache, HANDLE target, uintptr_t address, void *buffer,
+               size_t size)
 {
     return cache_read(cache, target, address, buffer, size)
                ? 0

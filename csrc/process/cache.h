@@ -16,8 +16,8 @@ void wi_cache_clear(wi_cache *cache);
 
 /* Read through the cache, or past it what is larger than a block or lies in a page
  * that cannot be read. 0, or a Win32 error. */
-DWORD wi_cache_fetch(wi_cache *cache, const wi_target *target,
-                     uintptr_t address, void *buffer, size_t size);
+DWORD wi_cache_fetch(wi_cache *cache, HANDLE target, uintptr_t address,
+                     void *buffer, size_t size);
 
 /* Forget the pages of a range that has been written. */
 void wi_cache_forget(wi_cache *cache, uintptr_t address, size_t size);

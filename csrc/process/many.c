@@ -97,7 +97,7 @@ many_chunk(const many_request *first, Py_ssize_t count, size_t *span)
 
 /* Read neighbours, or each by itself where they cannot be read at once. */
 static void
-many_read_chunk(const wi_target *target, many_request *first, Py_ssize_t count,
+many_read_chunk(HANDLE target, many_request *first, Py_ssize_t count,
                 char *scratch, size_t span)
 {
     BOOL at_once = count > 1 &&
@@ -115,8 +115,8 @@ many_read_chunk(const wi_target *target, many_request *first, Py_ssize_t count,
 }
 
 static void
-many_read_all(const wi_target *target, many_request *requests,
-              Py_ssize_t count, char *scratch)
+many_read_all(HANDLE target, many_request *requests, Py_ssize_t count,
+              char *scratch)
 {
     qsort(requests, (size_t)count, sizeof(*requests), many_compare);
     for (Py_ssize_t i = 0; i < count;) {
@@ -179,16 +179,16 @@ wi_process_read_many(PyObject *op, PyObject *items)
     if (results == NULL || wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     if (self->cache != NULL) {
         for (many_request *one = requests; one < requests + count; one++) {
-            one->err = wi_cache_fetch(self->cache, &target, one->address,
+            one->err = wi_cache_fetch(self->cache, target, one->address,
                                       one->data, one->size);
         }
     }
     else {
         Py_BEGIN_ALLOW_THREADS
-        many_read_all(&target, requests, count, scratch);
+        many_read_all(target, requests, count, scratch);
         Py_END_ALLOW_THREADS
     }
     failed = many_finish(self, requests, count, results);
@@ -257,9 +257,9 @@ wi_process_exit_cached(PyObject *op, PyObject *Py_UNUSED(unused))
 
 /* Follow the list from *node on: how many nodes were found. */
 static Py_ssize_t
-many_walk(const wi_target *target, wi_cache *cache, uintptr_t *node,
-          uintptr_t offset, uintptr_t head, size_t width, uintptr_t *found,
-          Py_ssize_t count, DWORD *err)
+many_walk(HANDLE target, wi_cache *cache, uintptr_t *node, uintptr_t offset,
+          uintptr_t head, size_t width, uintptr_t *found, Py_ssize_t count,
+          DWORD *err)
 {
     Py_ssize_t nodes = 0;
     while (*node != 0 && nodes < count) {
@@ -299,9 +299,9 @@ wi_process_walk(PyObject *op, PyObject *args)
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     if (self->cache != NULL) {
-        count = many_walk(&target, self->cache, &node, (uintptr_t)offset, head,
+        count = many_walk(target, self->cache, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);
     }
     else {
@@ -311,7 +311,7 @@ wi_process_walk(PyObject *op, PyObject *args)
             goto done;
         }
         Py_BEGIN_ALLOW_THREADS
-        count = many_walk(&target, own, &node, (uintptr_t)offset, head,
+        count = many_walk(target, own, &node, (uintptr_t)offset, head,
                           (size_t)width, found, count, &err);
         Py_END_ALLOW_THREADS
         many_give_back(self, own);

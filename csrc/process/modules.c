@@ -18,16 +18,6 @@
 /* Tries, 10 ms apart, for one that has just started. */
 #define MODULES_TRIES 10
 
-/* Append a new row, which is taken, and clear *rows on failure. */
-static void
-modules_append(PyObject **rows, PyObject *row)
-{
-    if (row == NULL || PyList_Append(*rows, row) < 0) {
-        Py_CLEAR(*rows);
-    }
-    Py_XDECREF(row);
-}
-
 /* ---------------------------------------------------------------- modules */
 
 /* NULL without an exception, or a name that is empty, and *missed grows, when
@@ -91,7 +81,7 @@ wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
         goto done;
     }
     /* Pinned: a row may set off a collection, and that anything. */
-    HANDLE handle = wi_process_pin(self).handle;
+    HANDLE handle = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     count = modules_list(handle, found, &err);
     Py_END_ALLOW_THREADS
@@ -101,7 +91,7 @@ wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
     for (DWORD i = 0; rows != NULL && i < count; i++) {
         PyObject *row = modules_row(handle, found[i], path, &missed);
         if (row != NULL || PyErr_Occurred()) {
-            modules_append(&rows, row);
+            wi_append(&rows, row);
         }
     }
     if (rows != NULL && (missed > 0 || count == 0) &&
@@ -144,8 +134,8 @@ wi_process_threads(PyObject *op, PyObject *Py_UNUSED(unused))
     for (BOOL more = Thread32First(snapshot, &entry); more && rows != NULL;
          more = Thread32Next(snapshot, &entry)) {
         if (entry.th32OwnerProcessID == self->pid) {
-            modules_append(&rows, Py_BuildValue("(kl)", entry.th32ThreadID,
-                                                entry.tpBasePri));
+            wi_append(&rows, Py_BuildValue("(kl)", entry.th32ThreadID,
+                                           entry.tpBasePri));
         }
     }
     CloseHandle(snapshot);
@@ -176,10 +166,9 @@ modules_processes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     entry.dwSize = sizeof(entry);
     for (BOOL more = Process32FirstW(snapshot, &entry); more && rows != NULL;
          more = Process32NextW(snapshot, &entry)) {
-        modules_append(&rows, Py_BuildValue("(kukk)", entry.th32ProcessID,
-                                            entry.szExeFile,
-                                            entry.th32ParentProcessID,
-                                            entry.cntThreads));
+        wi_append(&rows,
+                  Py_BuildValue("(kukk)", entry.th32ProcessID, entry.szExeFile,
+                                entry.th32ParentProcessID, entry.cntThreads));
     }
     CloseHandle(snapshot);
     return rows;
@@ -197,7 +186,7 @@ modules_dos_devices(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     for (; rows != NULL && drive[0] <= L'Z'; drive[0]++) {
         /* Several names, each with its NUL: the first one counts. */
         if (QueryDosDeviceW(drive, device, WI_PATH_ROOM) != 0) {
-            modules_append(&rows, Py_BuildValue("(uu)", drive, device));
+            wi_append(&rows, Py_BuildValue("(uu)", drive, device));
         }
     }
     PyMem_Free(device);

@@ -51,9 +51,9 @@ BOOL
 wi_process_gone(wi_process *self, DWORD patience)
 {
     BOOL gone;
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
-    gone = wi_exits_within(target.handle, patience);
+    gone = wi_exits_within(target, patience);
     Py_END_ALLOW_THREADS
     wi_process_unpin(self);
     return gone;
@@ -240,10 +240,10 @@ process_read_part(wi_process *self, uintptr_t address, PyObject *data,
         goto done;
     }
     unsigned char *marks = (unsigned char *)PyBytes_AsString(mask);
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     got =
-        wi_remote_read_mask(&target, address, into, (size_t)size, marks, &err);
+        wi_remote_read_mask(target, address, into, (size_t)size, marks, &err);
     Py_END_ALLOW_THREADS
     BOOL missing = got == 0 && size > 0;
     BOOL denied = missing && err == ERROR_ACCESS_DENIED;
@@ -293,16 +293,16 @@ wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                     size_t size)
 {
     DWORD err;
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     if (self->cache != NULL && size <= WI_CACHE_BLOCK) {
-        err = wi_cache_fetch(self->cache, &target, address, buffer, size);
+        err = wi_cache_fetch(self->cache, target, address, buffer, size);
     }
     else if (process_keeps_gil(size)) {
-        err = wi_remote_read(&target, address, buffer, size);
+        err = wi_remote_read(target, address, buffer, size);
     }
     else {
         Py_BEGIN_ALLOW_THREADS
-        err = wi_remote_read(&target, address, buffer, size);
+        err = wi_remote_read(target, address, buffer, size);
         Py_END_ALLOW_THREADS
     }
     wi_process_unpin(self);
@@ -489,13 +489,13 @@ process_write_raw(wi_process *self, uintptr_t address, const void *data,
                   size_t size, size_t *written)
 {
     DWORD err;
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     if (process_keeps_gil(size)) {
-        err = wi_remote_write(&target, address, data, size, written);
+        err = wi_remote_write(target, address, data, size, written);
     }
     else {
         Py_BEGIN_ALLOW_THREADS
-        err = wi_remote_write(&target, address, data, size, written);
+        err = wi_remote_write(target, address, data, size, written);
         Py_END_ALLOW_THREADS
     }
     wi_process_unpin(self);
@@ -645,7 +645,7 @@ process_get_path(PyObject *op, void *Py_UNUSED(closure))
     }
     DWORD length, err;
     wchar_t *path;
-    HANDLE handle = wi_process_pin(self).handle;
+    HANDLE handle = wi_process_pin(self);
     WI_CALL(err, path = wi_image_path(handle, &length));
     wi_process_unpin(self);
     if (path == NULL) {

@@ -6,8 +6,8 @@
  *
  *     wi_process *self = (wi_process *)op;
  *     if (wi_check_open(self, self->handle) < 0) { return NULL; }
- *     wi_target target = wi_process_pin(self);
- *     Py_BEGIN_ALLOW_THREADS ... target.handle ... Py_END_ALLOW_THREADS
+ *     HANDLE target = wi_process_pin(self);
+ *     Py_BEGIN_ALLOW_THREADS ... target ... Py_END_ALLOW_THREADS
  *     wi_process_unpin(self);
  */
 #ifndef WINIPC_PROCESS_PROCESS_H
@@ -24,38 +24,32 @@
 
 /* ------------------------------------------------- read_write.c: no Python */
 
-typedef struct {
-    HANDLE handle;
-} wi_target;
-
 typedef struct wi_cache wi_cache; /* cache.h */
 
 BOOL wi_region_readable(const MEMORY_BASIC_INFORMATION *region);
 BOOL wi_region_writable(const MEMORY_BASIC_INFORMATION *region);
 
 /* Read all of it: 0, or a Win32 error. The buffer is scratch on failure. */
-DWORD wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
+DWORD wi_remote_read(HANDLE target, uintptr_t address, void *buffer,
                      size_t size);
 
 /* Whether VirtualQueryEx says that all of it can be read, and no page of it is
  * a guard. To ask before reading more than the caller wanted: a read that meets
  * a guard page disarms it in the target. */
-BOOL wi_remote_may_read(const wi_target *target, uintptr_t address,
-                        size_t size);
+BOOL wi_remote_may_read(HANDLE target, uintptr_t address, size_t size);
 
 /* Read what can be read. mask has one byte for each page that the range
  * touches (wi_page_count), set to 1 where it was read; the rest of buffer is
  * zeroed. No guard page is touched. Returns how many bytes were read; *err is
  * the last failure, 0 for none. */
-size_t wi_remote_read_mask(const wi_target *target, uintptr_t address,
-                           void *buffer, size_t size, unsigned char *mask,
-                           DWORD *err);
+size_t wi_remote_read_mask(HANDLE target, uintptr_t address, void *buffer,
+                           size_t size, unsigned char *mask, DWORD *err);
 size_t wi_page_count(uintptr_t address, size_t size);
 
 /* Write all of it: 0, or a Win32 error and how much was written. Whether the
  * pages can be written is asked before the first byte is. */
-DWORD wi_remote_write(const wi_target *target, uintptr_t address,
-                      const void *data, size_t size, size_t *written);
+DWORD wi_remote_write(HANDLE target, uintptr_t address, const void *data,
+                      size_t size, size_t *written);
 
 /* --------------------------------------------------------- vm.c: no Python */
 
@@ -113,12 +107,12 @@ struct wi_process {
     Py_ssize_t cached; /* how deep those are nested */
 };
 
-WI_INLINE wi_target
+/* Its handle, which stays open until it is unpinned. */
+WI_INLINE HANDLE
 wi_process_pin(wi_process *self)
 {
-    wi_target target = {self->handle};
     self->pins++;
-    return target;
+    return self->handle;
 }
 
 WI_INLINE void

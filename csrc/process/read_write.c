@@ -40,13 +40,13 @@ wi_page_count(uintptr_t address, size_t size)
 /* Whether VirtualQueryEx says that all of the range may be read (or written): 0
  * or ERROR_NOACCESS; `unasked` when this handle lacks the right to ask. */
 static DWORD
-remote_check(const wi_target *target, uintptr_t address, size_t size,
-             BOOL write, DWORD unasked)
+remote_check(HANDLE target, uintptr_t address, size_t size, BOOL write,
+             DWORD unasked)
 {
     uintptr_t last = address + (size - 1);
     for (;;) {
         MEMORY_BASIC_INFORMATION region;
-        if (!wi_remote_query(target->handle, address, &region)) {
+        if (!wi_remote_query(target, address, &region)) {
             /* ERROR_INVALID_PARAMETER (87): beyond the address space. */
             return GetLastError() == ERROR_INVALID_PARAMETER ? ERROR_NOACCESS
                                                              : unasked;
@@ -65,7 +65,7 @@ remote_check(const wi_target *target, uintptr_t address, size_t size,
 }
 
 BOOL
-wi_remote_may_read(const wi_target *target, uintptr_t address, size_t size)
+wi_remote_may_read(HANDLE target, uintptr_t address, size_t size)
 {
     return size > 0 && size - 1 <= UINTPTR_MAX - address &&
            remote_check(target, address, size, FALSE, ERROR_NOACCESS) == 0;
@@ -74,11 +74,10 @@ wi_remote_may_read(const wi_target *target, uintptr_t address, size_t size)
 /* ---------------------------------------------------------------- reading */
 
 static DWORD
-remote_read_plain(const wi_target *target, uintptr_t address, void *buffer,
-                  size_t size)
+remote_read_plain(HANDLE target, uintptr_t address, void *buffer, size_t size)
 {
     SIZE_T done = 0;
-    if (ReadProcessMemory(target->handle, (const void *)address, buffer, size,
+    if (ReadProcessMemory(target, (const void *)address, buffer, size,
                           &done) &&
         done == size) {
         return 0;
@@ -88,8 +87,7 @@ remote_read_plain(const wi_target *target, uintptr_t address, void *buffer,
 }
 
 DWORD
-wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
-               size_t size)
+wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
 {
     if (size == 0) {
         return 0;
@@ -106,7 +104,7 @@ wi_remote_read(const wi_target *target, uintptr_t address, void *buffer,
 
 /* Read one stretch that should be readable, page by page where it is not. */
 static size_t
-remote_read_stretch(const wi_target *target, uintptr_t address, char *buffer,
+remote_read_stretch(HANDLE target, uintptr_t address, char *buffer,
                     size_t size, unsigned char *mask, DWORD *err)
 {
     *err = remote_read_plain(target, address, buffer, size);
@@ -136,7 +134,7 @@ remote_read_stretch(const wi_target *target, uintptr_t address, char *buffer,
 }
 
 size_t
-wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
+wi_remote_read_mask(HANDLE target, uintptr_t address, void *buffer,
                     size_t size, unsigned char *mask, DWORD *err)
 {
     size_t total = 0;
@@ -152,7 +150,7 @@ wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
         MEMORY_BASIC_INFORMATION region;
         size_t part;
         BOOL readable;
-        if (!wi_remote_query(target->handle, address, &region)) {
+        if (!wi_remote_query(target, address, &region)) {
             *err = GetLastError();
             if (*err != ERROR_ACCESS_DENIED) {
                 break; /* beyond the address space, or the target is gone */
@@ -182,7 +180,7 @@ wi_remote_read_mask(const wi_target *target, uintptr_t address, void *buffer,
 /* ---------------------------------------------------------------- writing */
 
 DWORD
-wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
+wi_remote_write(HANDLE target, uintptr_t address, const void *data,
                 size_t size, size_t *written)
 {
     *written = 0;
@@ -201,8 +199,7 @@ wi_remote_write(const wi_target *target, uintptr_t address, const void *data,
         return err;
     }
     SIZE_T done = 0;
-    if (WriteProcessMemory(target->handle, (void *)address, data, size,
-                           &done) &&
+    if (WriteProcessMemory(target, (void *)address, data, size, &done) &&
         done == size) {
         *written = size;
         return 0;

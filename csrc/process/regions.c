@@ -27,11 +27,11 @@ wi_process_regions(PyObject *op, PyObject *args)
     }
     Py_ssize_t count = 0;
     DWORD err = 0;
-    wi_target target = wi_process_pin(self);
+    HANDLE target = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     uintptr_t address = start;
     while (count < REGIONS_AT_ONCE && address < stop) {
-        if (!wi_remote_query(target.handle, address, &found[count])) {
+        if (!wi_remote_query(target, address, &found[count])) {
             err = GetLastError();
             break;
         }
@@ -86,7 +86,7 @@ wi_process_mapped_name(PyObject *op, PyObject *value)
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    HANDLE handle = wi_process_pin(self).handle;
+    HANDLE handle = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     status = NtQueryVirtualMemory(handle, (void *)address, WI_MAPPED_FILE_NAME,
                                   name, room, NULL);
@@ -143,7 +143,7 @@ wi_process_change(PyObject *op, PyObject *args)
         return NULL;
     }
     call.size = (size_t)size;
-    call.process = wi_process_pin(self).handle;
+    call.process = wi_process_pin(self);
     WI_CALL(err, result = wi_remote_vm(&call));
     wi_process_unpin(self);
     wi_process_changed(self, call.address, SIZE_MAX);

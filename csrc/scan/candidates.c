@@ -415,7 +415,7 @@ typedef struct {
     const candidate_kind *kind;
     const candidate_list *from;
     candidate_list to;
-    wi_target target;
+    HANDLE target;
     scan_level level;
     scan_change change;
     scan_number low;
@@ -573,7 +573,7 @@ rescan_read_pages(candidate_rescan *rescan, uintptr_t start, uintptr_t end,
     uintptr_t to = from + count * WI_PAGE;
     from = from < start ? start : from;
     to = to > end ? end : to;
-    return wi_remote_read(&rescan->target, from, rescan->read + (from - start),
+    return wi_remote_read(rescan->target, from, rescan->read + (from - start),
                           (size_t)(to - from));
 }
 
@@ -602,7 +602,7 @@ rescan_read(candidate_rescan *rescan, uintptr_t start, uintptr_t end)
             rescan->pages[page] =
                 rescan_read_pages(rescan, start, end, page, 1) == 0;
         }
-        if (wi_exits_within(rescan->target.handle,
+        if (wi_exits_within(rescan->target,
                             err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0)) {
             rescan->err = err;
             break;

@@ -45,10 +45,10 @@ reader_seek(wi_reader *reader)
             reader->cursor = range->start;
         }
         MEMORY_BASIC_INFORMATION region;
-        if (!wi_remote_query(reader->target.handle, reader->cursor, &region)) {
+        if (!wi_remote_query(reader->target, reader->cursor, &region)) {
             DWORD err = GetLastError();
             if (err == ERROR_INVALID_PARAMETER &&
-                !wi_exits_within(reader->target.handle, 0)) {
+                !wi_exits_within(reader->target, 0)) {
                 reader->range = reader->range_count; /* no more addresses */
                 return WI_READER_END;
             }
@@ -118,8 +118,8 @@ wi_reader_next(wi_reader *reader, wi_piece *piece)
             reader->tail = chunk - reader->kept;
         }
         SIZE_T done = 0;
-        if (ReadProcessMemory(reader->target.handle,
-                              (const void *)reader->cursor, chunk, n, &done) &&
+        if (ReadProcessMemory(reader->target, (const void *)reader->cursor,
+                              chunk, n, &done) &&
             done == n) {
             piece->data = chunk - reader->kept;
             piece->size = reader->kept + n;
@@ -134,7 +134,7 @@ wi_reader_next(wi_reader *reader, wi_piece *piece)
         }
         DWORD err = GetLastError();
         BOOL denied = err == ERROR_ACCESS_DENIED;
-        if (wi_exits_within(reader->target.handle, denied ? WI_DYING_MS : 0) ||
+        if (wi_exits_within(reader->target, denied ? WI_DYING_MS : 0) ||
             (denied && reader->scanned == 0)) {
             reader_fail(reader, err ? err : ERROR_PARTIAL_COPY,
                         "ReadProcessMemory");

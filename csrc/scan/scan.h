@@ -30,7 +30,7 @@ typedef struct {
 } wi_range;
 
 typedef struct {
-    wi_target target; /* set before each use, while it is pinned */
+    HANDLE target;    /* set before each use, while it is pinned */
     wi_range *ranges; /* ascending, apart; owned */
     size_t range_count;
     size_t range;        /* the one that cursor is in or before */

@@ -27,8 +27,8 @@
 #define CATALOG_MAX_ENTRIES (1ul << 20)
 #define CATALOG_MAX_BYTES ((ULONG)1 << 30)
 
-/* Two strings of 64 KiB each are the longest that one answer has. */
-#define CATALOG_MAX_ANSWER ((ULONG)256 * 1024)
+/* An answer has at most two strings of 64 KiB each. */
+#define CATALOG_ANSWER ((ULONG)2 * 65536 + 128)
 
 /* ---------------------------------------------------------------- helpers */
 
@@ -62,17 +62,6 @@ catalog_raise(wi_ntstatus status, const char *api, PyObject *name)
     return wi_raise(RtlNtStatusToDosError(status), api, name);
 }
 
-/* Whether a call failed because its buffer was too small, for an answer that may
- * be larger. */
-static BOOL
-catalog_wants_more(wi_ntstatus status, ULONG size)
-{
-    DWORD err = WI_NT_SUCCESS(status) ? 0 : RtlNtStatusToDosError(status);
-    return size < CATALOG_MAX_ANSWER &&
-           (err == ERROR_INSUFFICIENT_BUFFER || err == ERROR_BAD_LENGTH ||
-            err == ERROR_MORE_DATA);
-}
-
 /* str of a string that the kernel laid into buffer. NULL with ValueError when
  * it leaves the buffer. */
 static PyObject *
@@ -97,23 +86,17 @@ catalog_text(const wi_unicode_string *text, const void *buffer, size_t size)
 static PyObject *
 catalog_query(HANDLE handle, int info)
 {
-    for (ULONG size = 1024;; size *= 4) {
-        wi_unicode_string *text = PyMem_Malloc(size);
-        if (text == NULL) {
-            return PyErr_NoMemory();
-        }
-        wi_ntstatus status = NtQueryObject(handle, info, text, size, NULL);
-        BOOL more = catalog_wants_more(status, size);
-        PyObject *result = NULL;
-        if (!more) {
-            result = WI_NT_SUCCESS(status) ? catalog_text(text, text, size)
-                                           : PyUnicode_FromString("");
-        }
-        PyMem_Free(text);
-        if (!more) {
-            return result;
-        }
+    wi_unicode_string *text = PyMem_Malloc(CATALOG_ANSWER);
+    if (text == NULL) {
+        return PyErr_NoMemory();
     }
+    wi_ntstatus status =
+        NtQueryObject(handle, info, text, CATALOG_ANSWER, NULL);
+    PyObject *result = WI_NT_SUCCESS(status)
+                           ? catalog_text(text, text, CATALOG_ANSWER)
+                           : PyUnicode_FromString("");
+    PyMem_Free(text);
+    return result;
 }
 
 /* ---------------------------------------------------------- directories */
@@ -125,7 +108,7 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
     wi_unicode_string name;
     wi_object_attributes attributes;
     HANDLE directory = NULL;
-    ULONG size = 4096, context = 0, got;
+    ULONG context = 0, got;
     if (catalog_path(path, &wide, &name, &attributes) < 0) {
         return NULL;
     }
@@ -135,39 +118,25 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
     if (!WI_NT_SUCCESS(status)) {
         return catalog_raise(status, "NtOpenDirectoryObject", path);
     }
-    wi_directory_entry *entry = PyMem_Malloc(size);
-    PyObject *result = PyList_New(0);
+    wi_directory_entry *entry = PyMem_Malloc(CATALOG_ANSWER);
+    PyObject *result = entry == NULL ? PyErr_NoMemory() : PyList_New(0);
     for (ULONG i = 0; result != NULL && i < CATALOG_MAX_ENTRIES; i++) {
-        if (entry == NULL) {
-            PyErr_NoMemory();
-            Py_CLEAR(result);
-            break;
-        }
         /* One at a time: Wine has no other way. */
         memset(entry, 0, sizeof(*entry));
-        status = NtQueryDirectoryObject(directory, entry, size, TRUE, FALSE,
-                                        &context, &got);
+        status = NtQueryDirectoryObject(directory, entry, CATALOG_ANSWER, TRUE,
+                                        FALSE, &context, &got);
         if (status == WI_STATUS_NO_MORE_ENTRIES) {
             break;
-        }
-        if (catalog_wants_more(status, size)) {
-            PyMem_Free(entry);
-            size *= 4;
-            entry = PyMem_Malloc(size);
-            continue;
         }
         if (!WI_NT_SUCCESS(status)) {
             catalog_raise(status, "NtQueryDirectoryObject", path);
             Py_CLEAR(result);
             break;
         }
-        PyObject *text = catalog_text(&entry->name, entry, size);
-        PyObject *type = text ? catalog_text(&entry->type, entry, size) : NULL;
-        PyObject *row = type ? PyTuple_Pack(2, text, type) : NULL;
-        if (row == NULL || PyList_Append(result, row) < 0) {
-            Py_CLEAR(result);
-        }
-        Py_XDECREF(row);
+        PyObject *text = catalog_text(&entry->name, entry, CATALOG_ANSWER);
+        PyObject *type =
+            text ? catalog_text(&entry->type, entry, CATALOG_ANSWER) : NULL;
+        wi_append(&result, type ? PyTuple_Pack(2, text, type) : NULL);
         Py_XDECREF(type);
         Py_XDECREF(text);
     }
@@ -612,15 +581,10 @@ catalog_own_handles(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
         }
         PyObject *name =
             type == NULL ? NULL : catalog_handle_name(handle, type);
-        PyObject *row =
-            name == NULL
-                ? NULL
-                : Py_BuildValue("(nSS)", (Py_ssize_t)handle, type, name);
-        if (row == NULL || PyList_Append(result, row) < 0) {
-            Py_CLEAR(result);
-        }
-        Py_XDECREF(row);
-        Py_XDECREF(name);
+        wi_append(&result, name == NULL
+                               ? NULL
+                               : Py_BuildValue("(nSN)", (Py_ssize_t)handle,
+                                               type, name));
         Py_XDECREF(type);
     }
     wi_heap_free(all);
