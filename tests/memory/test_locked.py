@@ -1,4 +1,4 @@
-"""SharedMapping.create(lock=True): mapping, mutex and changes under one name."""
+"""LockedMapping: mapping, mutex and changes under one name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -63,9 +63,8 @@ def test_lock_and_change_between_processes(
 
 
 def test_create_with_lock_makes_one(unique_name: str) -> None:
-    """lock=True is the other spelling; plain mappings have no companions."""
-    with SharedMapping.create(unique_name, 100, lock=True) as made:
-        assert isinstance(made, LockedMapping)
+    """All three at once; plain mappings have no companions."""
+    with LockedMapping.create(unique_name, 100) as made:
         assert made.created
         kinds = {
             row.name.removeprefix("Local\\"): row.kind
@@ -77,18 +76,51 @@ def test_create_with_lock_makes_one(unique_name: str) -> None:
             f"{unique_name}.changes": "section",
         }
         with pytest.raises(FileExistsError):
-            SharedMapping.create(unique_name, 100, lock=True)
+            LockedMapping.create(unique_name, 100)
         with LockedMapping.create(unique_name, 100, exist_ok=True) as second:
             assert not second.created
-    with pytest.raises(ValueError, match="lock and header do not go together"):
-        SharedMapping.create(unique_name, 100, lock=True, header=True)
     assert named_objects(pattern=f"{unique_name}*") == []
     with SharedMapping.create(unique_name, 100) as plain:
         assert type(plain) is SharedMapping
         with pytest.raises(FileNotFoundError, match="lock"):
             LockedMapping.open(unique_name)
-    with pytest.raises(ValueError, match="needs a name"):
-        SharedMapping.create(None, 100, lock=True)
+    with pytest.raises(ValueError, match="has a name"):
+        LockedMapping.create(None, 100)
+
+
+@pytest.mark.parametrize("exist_ok", [False, True])
+@pytest.mark.parametrize("squatted", ["lock", "changes"])
+def test_objects_of_a_squatter_are_refused(
+    unique_name: str, squatted: str, exist_ok: bool
+) -> None:
+    """A mapping that is made here never has a lock or a board of somebody else's."""
+    name = f"{unique_name}.{squatted}"
+    squatter = (
+        closing(winipc.Mutex.create(name))
+        if squatted == "lock"
+        else SharedMapping.create(name, 1024)
+    )
+    with squatter, pytest.raises(FileExistsError) as caught:
+        LockedMapping.create(unique_name, 100, exist_ok=exist_ok)
+    assert (caught.value.winerror, caught.value.filename) == (183, name)
+    assert named_objects(pattern=f"{unique_name}*") == []
+    with LockedMapping.create(unique_name, 100):
+        pass
+
+
+def test_processes_that_start_at_once_share_one(unique_name: str, peer: Any) -> None:
+    """Whoever is first: with exist_ok both have the same mapping, lock and board."""
+    for i in range(30):
+        name = f"{unique_name}-{i}"
+        peer.say(f"m = winipc.LockedMapping.create({name!r}, 64, exist_ok=True)")
+        with LockedMapping.create(name, 64, exist_ok=True) as mine:
+            peer.expect("ok")
+            peer.say("m.lock.acquire(0), m.notify_change(), m.created")
+            peer.expect(f"(True, None, {not mine.created})")
+            assert not mine.lock.acquire(0)
+            assert mine.wait_for_change(LONG)
+            peer.say("m.lock.release(), m.close()")
+            peer.expect("(None, None)")
 
 
 def test_a_handle_alone_is_refused(mapping: LockedMapping) -> None:
@@ -102,8 +134,8 @@ def test_a_handle_alone_is_refused(mapping: LockedMapping) -> None:
 
 
 def test_lock_and_header_do_not_go_together(unique_name: str) -> None:
-    """Asked of either class, and nothing is made."""
-    with pytest.raises(ValueError, match="do not go together"):
+    """And nothing is made."""
+    with pytest.raises(ValueError, match="no header"):
         LockedMapping.create(unique_name, 100, header=True)
     assert named_objects(pattern=f"{unique_name}*") == []
 

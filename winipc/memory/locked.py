@@ -22,12 +22,14 @@ perhaps before a waiter has begun to wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn, Self, TypeVar, cast
+from typing import Any, NoReturn, Self
 
 from winipc import _core
 from winipc.base.deadline import Deadline
@@ -38,7 +40,9 @@ from winipc.sync.event import Event
 from winipc.sync.mutex import Mutex
 from winipc.sync.waitable import SyncAccess
 
-__all__ = ["LockedMapping", "create_locked"]
+__all__ = ["LockedMapping"]
+
+_PATIENCE = 0.5  # seconds that all of them may take to appear
 
 _SIZE = 1024
 _COUNTER = 0
@@ -65,7 +69,7 @@ class _Board:
         self.name = f"{name}.changes"
         self.security = security
         self.section = (
-            SharedMapping.create(self.name, _SIZE, exist_ok=True, security=security)
+            SharedMapping.create(self.name, _SIZE, security=security)
             if create
             else SharedMapping.open(self.name, size=_SIZE)
         )
@@ -164,7 +168,7 @@ class _Board:
 class LockedMapping(SharedMapping):
     """A `SharedMapping` with a mutex and change notification under its name.
 
-    The same as `SharedMapping.create(..., lock=True)`::
+    ::
 
         with LockedMapping.create("Local\\\\state", 4096) as state:
             with state.lock:
@@ -201,26 +205,60 @@ class LockedMapping(SharedMapping):
     ) -> Self:
         """Make the mapping, its mutex and its change counter.
 
-        Arguments and errors are those of `SharedMapping.create`. The name is
-        needed; the others are found by it.
+        Arguments and errors are those of `SharedMapping.create`, without `header`. The
+        name is needed; the others are found by it. All three are new, or, with
+        `exist_ok`, all three were there: FileExistsError (winerror 183) where a process
+        has made only the others.
 
         Win32: CreateFileMappingW, CreateMutexExW
         """
         if name is None:
-            raise ValueError("lock=True needs a name: the others are found by it")
-        if options.pop("header", False):
-            raise ValueError("lock and header do not go together")
-        options.pop("lock", None)
+            raise ValueError("a LockedMapping has a name: the others are found by it")
+        if options.get("header"):
+            raise ValueError("a LockedMapping has no header")
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return cls._make(name, size, exist_ok, False, security, options)
+            except FileExistsError as error:
+                if not exist_ok:
+                    raise
+                taken = error
+            with contextlib.suppress(FileNotFoundError):
+                return cls._make(name, size, exist_ok, True, security, options)
+            # It went away in between, or is not whole yet; or never will be.
+            if time.monotonic() >= end:
+                raise taken
+            time.sleep(0.001)
+
+    @classmethod
+    def _make(
+        cls,
+        name: str,
+        size: int | None,
+        exist_ok: bool,
+        others_exist: bool,
+        security: str | None,
+        options: dict[str, Any],
+    ) -> Self:
         with ExitStack() as undo:
-            # The mapping is last: a process that opens it finds the others, and it
-            # alone decides whether the name is taken.
-            lock = Mutex.create(f"{name}.lock", exist_ok=True, security=security)
+            # The mapping is last: a process that opens it finds the others.
+            lock = (
+                Mutex.open(f"{name}.lock")
+                if others_exist
+                else Mutex.create(f"{name}.lock", security=security)
+            )
             undo.callback(lock.close)
-            board = _Board(name, security, create=True)
+            board = _Board(name, security, create=not others_exist)
             undo.callback(board.close)
+            if others_exist:  # so does the mapping, or it is not yet whole
+                _core.SharedMapping._open(name, 1, 0, None, False).close()
             mapping = super().create(
                 name, size, exist_ok=exist_ok, security=security, **options
             )
+            undo.callback(_core.SharedMapping.close, mapping)
+            if mapping.created and others_exist:
+                raise FileNotFoundError  # it went away in between
             mapping.lock = lock
             mapping._board = board
             undo.pop_all()
@@ -230,8 +268,8 @@ class LockedMapping(SharedMapping):
     def open(cls, name: str, **options: Any) -> Self:
         """Open the mapping, its mutex and its change counter.
 
-        Arguments and errors are those of `SharedMapping.open`; a mapping made
-        without `lock=True` lacks the others, and is a FileNotFoundError that
+        Arguments and errors are those of `SharedMapping.open`; a plain mapping
+        lacks the others, and is a FileNotFoundError that
         names what is missing.
 
         Win32: OpenFileMappingW, OpenMutexW
@@ -252,8 +290,6 @@ class LockedMapping(SharedMapping):
         """Wait until a process makes it, and open it; see `SharedMapping.wait_for`."""
         SharedMapping.wait_for(name, timeout, access="read").close()
         return cls.open(name, **options)
-
-    wait = wait_for
 
     @classmethod
     def from_handle(cls, handle: int, **options: Any) -> NoReturn:
@@ -368,15 +404,3 @@ class LockedMapping(SharedMapping):
             self._board.close()
         finally:
             self.lock.close()
-
-
-_S = TypeVar("_S", bound=SharedMapping)
-
-
-def create_locked(
-    cls: type[_S], name: str | None, size: int | None, **options: Any
-) -> _S:
-    """What `SharedMapping.create(..., lock=True)` calls."""
-    if not issubclass(LockedMapping, cls):
-        raise TypeError(f"lock=True makes a LockedMapping, not a {cls.__name__}")
-    return cast("_S", LockedMapping.create(name, size, **options))

@@ -184,7 +184,6 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         access: Access = "readwrite",
         offset: int = 0,
         exist_ok: bool = False,
-        lock: bool = False,
         security: str | None = None,
         reserve: bool = False,
         large_pages: bool = False,
@@ -202,8 +201,6 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
             offset: Where in the file or section the first byte is; any number.
             exist_ok: Take the mapping that has the name already, if there is one;
                 `created` tells. With `file`, only a mapping of that file.
-            lock: Make a `LockedMapping`: with a mutex, and with notification of
-                changes. (`LockedMapping.create` is the same, and typed.)
             security: An SDDL string, "owner" (this user becomes the owner, which
                 servers such as Pageant check), or None for the process's default.
             reserve: Only reserve addresses; `commit` makes bytes usable later.
@@ -221,24 +218,6 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
-        if lock and header:
-            raise ValueError("lock and header do not go together")
-        if lock:
-            from winipc.memory.locked import create_locked
-
-            return create_locked(
-                cls,
-                name,
-                size,
-                file=file,
-                access=access,
-                offset=offset,
-                exist_ok=exist_ok,
-                security=security,
-                reserve=reserve,
-                large_pages=large_pages,
-                header=header,
-            )
         if header or reserve or large_pages:
             _check_options(file, access, offset, reserve, large_pages, header)
         # An isinstance of an abstract class is slow, and most have no file.
@@ -317,7 +296,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         """Wait until a process creates `name`, and open it.
 
         Windows does not notify of new names, so this polls: at first every
-        millisecond, later every 50. `wait` is an older name of it.
+        millisecond, later every 50.
 
         Args:
             timeout: Seconds; None waits forever.
@@ -348,8 +327,6 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
             _explain_missing(timed_out, name)
             raise timed_out
         return found
-
-    wait = wait_for
 
     @classmethod
     def from_handle(
