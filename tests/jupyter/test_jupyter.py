@@ -481,13 +481,20 @@ class FakeShell:
         self.shown: list[Any] = []
         self.new = threading.Condition()
         self.hooks: list[Callable[[Any], None]] = []
+        self.request: dict[str, Any] = {"metadata": {}, "content": {"code": "first"}}
         self.events = self
 
     def register(self, event: str, hook: Callable[[Any], None]) -> None:
         assert event == "pre_run_cell"
-        self.hooks.append(hook)
+        if hook not in self.hooks:
+            self.hooks.append(hook)
+
+    def get_parent(self) -> dict[str, Any]:
+        return self.request
 
     def run_cell(self, text: str, id: str | None) -> None:
+        metadata = {} if id is None else {"cellId": id}
+        self.request = {"metadata": metadata, "content": {"code": text}}
         for hook in self.hooks:
             hook(types.SimpleNamespace(raw_cell=text, cell_id=id))
 
@@ -519,8 +526,6 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeShell]:
     ipython.display.display = shell.display
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", ipython.display)
-    monkeypatch.setattr(updating, "_hooked", None)
-    monkeypatch.setattr(updating, "_running", None)
     yield shell
     wj.stop_all()
 
@@ -562,7 +567,7 @@ def test_wait_for_updates_counts_seconds_and_not_wakes(
             self.updates = self.looks // 2000
             return True
 
-    view = Woken(updating._FunctionLook(str), None, 1, None)
+    view = Woken(updating._Look(str), None, 1, None)
     monkeypatch.setattr(view._change, "wait", lambda timeout: True)
     assert view.wait(100, updates=1)
     assert not view.wait(0, updates=10)

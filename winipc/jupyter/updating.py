@@ -51,27 +51,27 @@ def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
     """
     if not interval > 0:
         raise ValueError("interval must be a number of seconds above 0")
-    look: _Look
     if callable(shown) and not isinstance(shown, View):
         if options:
             raise TypeError("options are for views, and this is a function")
-        look = _FunctionLook(shown)
+        look = _Look(shown)
     else:
         look = _ViewLook(view_of(shown, **options), interval)
     try:
-        cell = _current_cell()
+        shell = importlib.import_module("IPython").get_ipython()
         display = importlib.import_module("IPython.display").display
     except ImportError:
         raise RuntimeError(
             "live() needs IPython: pip install winipc[jupyter]"
         ) from None
+    if shell is not None:
+        shell.events.register("pre_run_cell", _before_cell)  # once, however often
     first = look()
     # The handle is None where nothing can be displayed.
-    handle = display(first, display_id=True)
-    view = LiveView(look, handle, interval, cell)
+    view = LiveView(look, display(first, display_id=True), interval, _cell(shell))
     with _lock:
         _views.add(view)
-    view._start(_key_of(first))
+    view._start(first)
     return view
 
 
@@ -79,7 +79,7 @@ class LiveView:
     """What `live` gives. Any thread may use it."""
 
     def __init__(
-        self, look: _Look, handle: Any, interval: float, cell: _Cell | None
+        self, look: _Look, handle: Any, interval: float, cell: str | None
     ) -> None:
         self.interval = interval
         #: How often the output was updated because something was new.
@@ -98,9 +98,9 @@ class LiveView:
         """Whether the view is still updated."""
         return self.reason is None
 
-    def _start(self, key: Any) -> None:
+    def _start(self, first: Any) -> None:
         self._thread = threading.Thread(
-            target=self._run, args=(key,), name="winipc live view", daemon=True
+            target=self._run, args=(first,), name="winipc live view", daemon=True
         )
         self._thread.start()
 
@@ -112,42 +112,38 @@ class LiveView:
         with self._change:
             self._stopping = self._stopping or why
             self._change.notify_all()
-        if self._thread not in (None, threading.current_thread()):
-            assert self._thread is not None
+        if self._thread and self._thread is not threading.current_thread():
             self._thread.join(_LAST_LOOK)
 
     def wait(self, timeout: float | None = None, *, updates: int | None = None) -> bool:
         """Wait at most `timeout` seconds for its end; whether it came.
 
         With `updates`, it is enough that the output was updated so many times in
-        all. This number was the first argument once, which now is the time-out as
-        in every other `wait`. Ctrl+C gets in within a moment.
+        all. Ctrl+C gets in within a moment.
         """
-
-        def reached() -> bool:
-            enough = updates is not None and self.updates >= updates
-            return enough or not self.running
-
         with self._change:
-            return wait_until(self._change, reached, timeout)
+            return wait_until(
+                self._change,
+                lambda: (
+                    not self.running
+                    or (updates is not None and self.updates >= updates)
+                ),
+                timeout,
+            )
 
-    def _run(self, key: Any) -> None:
-        reason = "stopped"
+    def _run(self, shown: Any) -> None:
         try:
-            while (end := self._pause()) is None:
+            while (reason := self._pause() or self._look.gone()) is None:
                 new = self._look()
-                if (new_key := _key_of(new)) != key:
-                    key = new_key
+                # Only HTML can be the same; any other object counts as new.
+                if not isinstance(new, _Html) or new != shown:
+                    shown = new
                     self._show(new)
-                if (end := self._look.gone()) is not None:
-                    break
-            reason = end or reason
         except StopIteration:
             reason = "finished"
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
-        finally:
-            self._finish(reason)
+        self._finish(reason)
 
     def _pause(self) -> str | None:
         with self._change:
@@ -203,11 +199,11 @@ atexit.register(stop_all)
 # ------------------------------------------------------------------ what to show
 
 
+@dataclass(frozen=True, slots=True)
 class _Html:
     """HTML that is displayed as it is."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
     def _repr_html_(self) -> str:
         return self.text
@@ -216,23 +212,24 @@ class _Html:
         return "<winipc live view>"
 
 
-def _key_of(shown: Any) -> Any:
-    """Equal for HTML that is the same; any other object counts as new."""
-    return shown.text if isinstance(shown, _Html) else object()
-
-
 class _Look:
-    """Looks once: a call gives what to display."""
+    """Looks once: a call gives what to display, here what a function returns."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
 
     def __call__(self) -> Any:
-        raise NotImplementedError
+        return self._function()
 
     def gone(self) -> str | None:
+        """Why there will be nothing new, or None."""
         return None
 
     def last(self, reason: str) -> Any:
         """What to display at the end; None to leave what is there."""
-        return None
+        if reason in ("stopped", "finished"):
+            return None
+        return _Html(f"<div>not live any more: {escape(reason, 600)}</div>")
 
     def close(self) -> None:
         """Let go of what was opened for looking."""
@@ -242,23 +239,21 @@ class _ViewLook(_Look):
     """A view in a frame that says whether it is still updated."""
 
     def __init__(self, view: View, interval: float) -> None:
-        self._view = view
         self._own, self._process = _for_thread(view)
+        super().__init__(self._own.html)
+        self.gone = view.gone  # type: ignore[method-assign]
         self._interval = interval
         self._html = ""
 
     def __call__(self) -> Any:
-        if (reason := self._view.gone()) is None:
-            self._html = self._own.html()
-            return self._framed("#2b8a3e", f"live, every {self._interval:g} s")
-        return self.last(reason)
-
-    def gone(self) -> str | None:
-        return self._view.gone()
+        if (reason := self.gone()) is not None:
+            return self.last(reason)
+        self._html = self._function()
+        return self._framed("#2b8a3e", f"live, every {self._interval:g} s")
 
     def last(self, reason: str) -> Any:
-        if self._view.gone() is not None and not self._html:
-            self._html = self._view.html()
+        if not self._html and self.gone() is not None:
+            self._html = self._function()
         return self._framed("#868e96", f"not live any more: {reason}")
 
     def close(self) -> None:
@@ -270,19 +265,6 @@ class _ViewLook(_Look):
             f"<div style='font-size:11px'><span style='color:{colour}'>●</span> "
             f"{escape(state)}</div>{self._html}"
         )
-
-
-class _FunctionLook(_Look):
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-
-    def __call__(self) -> Any:
-        return self._function()
-
-    def last(self, reason: str) -> Any:
-        if reason in ("stopped", "finished"):
-            return None
-        return _Html(f"<div>not live any more: {escape(reason, 600)}</div>")
 
 
 def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
@@ -307,52 +289,16 @@ def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
 # -------------------------------------------------------------------- the cell
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """A cell of a notebook: its id where the front end tells it, and its text."""
-
-    id: str | None
-    text: str
-
-    def is_run_again_by(self, other: _Cell) -> bool:
-        if self.id is not None and other.id is not None:
-            return self.id == other.id
-        return self.text == other.text
-
-
-#: The cell that runs, if the hook below has seen it.
-_running: _Cell | None = None
-_hooked: Any = None
-
-
-def _current_cell() -> _Cell | None:
-    """The cell that runs now; a hook sees each later one before it runs."""
-    global _hooked
-    shell = importlib.import_module("IPython").get_ipython()
-    if shell is None:
-        return None
-    if _hooked is not shell:
-        shell.events.register("pre_run_cell", _before_cell)
-        _hooked = shell
-        return _cell_of_kernel(shell)
-    return _running or _cell_of_kernel(shell)
-
-
-def _cell_of_kernel(shell: Any) -> _Cell | None:
-    """The cell of the request that the kernel is carrying out."""
+def _cell(shell: Any) -> str | None:
+    """What tells the cell that runs: its id, or its text where it has none."""
     try:
         request = shell.get_parent()
-        return _Cell(request["metadata"].get("cellId"), request["content"]["code"])
+        return str(request["metadata"].get("cellId") or request["content"]["code"])
     except (AttributeError, KeyError, TypeError):
-        return None
+        return None  # no kernel
 
 
 def _before_cell(info: Any) -> None:
     """A cell that runs again ends the views of its former run."""
-    global _running
-    cell = _Cell(getattr(info, "cell_id", None), info.raw_cell or "")
-    _running = cell
-    _stop_those(
-        lambda view: view._cell is not None and view._cell.is_run_again_by(cell),
-        _RUN_AGAIN,
-    )
+    cell = _cell(importlib.import_module("IPython").get_ipython())
+    _stop_those(lambda view: cell is not None and view._cell == cell, _RUN_AGAIN)

@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import queue
 import subprocess
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 __all__ = ["Peer"]
 
 
-class _Output(io.RawIOBase):
-    """What a process prints: the bytes of a pipe up to a mark."""
-
-    def __init__(self, descriptor: int, mark: bytes) -> None:
-        self._descriptor = descriptor
-        self._mark = mark
-        self._read = b""
-        self._ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while (count := self._certain()) == 0 and not self._ended:
-            more = os.read(self._descriptor, 65536)
-            self._read += more
-            self._ended = not more
-        count = min(count, len(buffer))
-        buffer[:count] = self._read[:count]
-        self._read = self._read[count:]
-        return count
-
-    def _certain(self) -> int:
-        """How many of the bytes that were read do not belong to the mark."""
-        if (at := self._read.find(self._mark)) >= 0:
-            self._read = self._read[:at]
-            self._ended = True
-        if self._ended:
-            return len(self._read)
-        for length in range(len(self._mark) - 1, 0, -1):
-            if self._read.endswith(self._mark[:length]):
-                return len(self._read) - length
-        return len(self._read)
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
+def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
+    """What comes out of a pipe up to a mark, in lines that end with a newline."""
+    data, ended = b"", False
+    while not ended:
+        more = os.read(pipe, 65536)
+        data, found, _ = (data + more).partition(mark)
+        ended = bool(found) or not more
+        *lines, data = data.split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode(encoding, "backslashreplace") + "\n"
+    if data:
+        yield data.decode(encoding, "backslashreplace")
+    os.close(pipe)
 
 
 class Peer:
@@ -80,13 +53,13 @@ class Peer:
         Args:
             timeout: Seconds that each wait may last unless it says otherwise.
             env: Variables on top of those of this process.
+            encoding: Of its lines, each of which ends with the byte 10.
         """
         self.timeout = timeout
         self.encoding = encoding
         self.name = Path(argv[0]).name
-        # A reader holds back what may be the beginning of the mark. So the mark begins
-        # with a byte that no UTF-8 text has, and no line ends with.
-        mark = b"\xff" + uuid.uuid4().bytes
+        # In no text, and not at the end of a line.
+        mark = b"\xff" + uuid.uuid4().hex.encode()
         pipes = [os.pipe(), os.pipe()]
         try:
             self.process = subprocess.Popen(
@@ -94,8 +67,6 @@ class Peer:
                 stdin=subprocess.PIPE,
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
-                encoding=encoding,
-                errors="backslashreplace",
                 cwd=cwd,
                 # So that the lines of a peer in Python come at once.
                 env={
@@ -114,36 +85,28 @@ class Peer:
         self.stderr: list[str] = []
         self._stderr_grew = threading.Condition()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        printed, complained = (
-            io.TextIOWrapper(
-                io.BufferedReader(_Output(end, mark)), encoding, "backslashreplace"
-            )
-            for end, _ in pipes
-        )
         self._threads = [
             threading.Thread(target=target, args=args, daemon=True)
             for target, args in (
-                (self._pump_stdout, (printed,)),
-                (self._pump_stderr, (complained,)),
+                (self._pump_stdout, (_lines(pipes[0][0], mark, encoding),)),
+                (self._pump_stderr, (_lines(pipes[1][0], mark, encoding),)),
                 (self._end_output, ([end for _, end in pipes], mark)),
             )
         ]
         for thread in self._threads:
             thread.start()
 
-    def _pump_stdout(self, stream: io.TextIOWrapper) -> None:
-        with stream:
-            for line in stream:
-                self.stdout.append(line)
-                self._lines.put(line.rstrip("\r\n"))
+    def _pump_stdout(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            self.stdout.append(line)
+            self._lines.put(line.removesuffix("\n"))
         self._lines.put(None)
 
-    def _pump_stderr(self, stream: io.TextIOWrapper) -> None:
-        with stream:
-            for line in stream:
-                with self._stderr_grew:
-                    self.stderr.append(line)
-                    self._stderr_grew.notify_all()
+    def _pump_stderr(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            with self._stderr_grew:
+                self.stderr.append(line)
+                self._stderr_grew.notify_all()
 
     def _end_output(self, ends: list[int], mark: bytes) -> None:
         self.process.wait()
@@ -189,8 +152,8 @@ class Peer:
 
     def say_bytes(self, line: bytes) -> None:
         """Send one line that need not be text."""
-        assert isinstance(self.process.stdin, io.TextIOWrapper)
-        self.process.stdin.buffer.write(line + b"\n")
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + b"\n")
         self.process.stdin.flush()
 
     def wait_for_stderr(self, text: str, timeout: float | None = None) -> None:
