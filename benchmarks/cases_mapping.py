@@ -18,72 +18,95 @@ import winipc
 _SIZE = 1 << 20
 
 
+class _Memory:
+    """The same megabyte of each package, and another one to copy from."""
+
+    def __init__(self, world: World) -> None:
+        self.ours = world.enter(winipc.SharedMapping.create(world.name("map"), _SIZE))
+        self.theirs = world.enter(mmap.mmap(-1, _SIZE, world.name("mmap")))
+        memory = SharedMemory(world.name("shm"), create=True, size=_SIZE)
+        world.stack.callback(memory.close)
+        self.shm = memory.buf
+        self.view = world.enter(memoryview(self.ours))
+        self.array = numpy.frombuffer(self.view, numpy.uint8)
+        self.address = self.ours.address
+        self.ffi = cffi.FFI()
+        raw_memory = self.ffi.cast("char *", self.address)
+        self.raw = self.ffi.buffer(raw_memory, _SIZE)
+        other = winipc.SharedMapping.create(world.name("other"), _SIZE)
+        self.other = world.enter(other).address
+
+
 @group("mapping")
 def mapping(world: World) -> Iterator[Case]:
-    limits = world.raw
-    name = world.name("map")
-    ours = world.enter(winipc.SharedMapping.create(name, _SIZE))
-    theirs = world.enter(mmap.mmap(-1, _SIZE, world.name("mmap")))
-    memory = SharedMemory(world.name("shm"), create=True, size=_SIZE)
-    world.stack.callback(memory.close)
-    shm = memory.buf
-    view = world.enter(memoryview(ours))
-    array = numpy.frombuffer(view, numpy.uint8)
-    ffi = cffi.FFI()
-    raw_buffer = ffi.buffer(ffi.cast("char *", ours.address), _SIZE)
+    memory = _Memory(world)
+    yield _write(world, memory)
+    yield _read(world, memory)
+    yield _get(memory)
+    yield _add(world, memory)
+    yield _write_much(world)
+
+
+def _write(world: World, memory: _Memory) -> Case:
     data = b"x" * 64
-    other = world.enter(winipc.SharedMapping.create(world.name("other"), _SIZE))
-    address = ours.address
-    yield Case(
+    return Case(
         "write 64 B",
         {
-            RAW: raw(limits.raw_copy, address, other.address, 64),
-            OURS: timed("write(data)", write=ours.write, data=data),
-            "winipc slice": timed("m[0:64] = data", m=ours, data=data),
-            "mmap": timed("m[0:64] = data", m=theirs, data=data),
-            "SharedMemory": timed("m[0:64] = data", m=shm, data=data),
-            "memoryview": timed("m[0:64] = data", m=view, data=data),
-            "cffi": timed("m[0:64] = data", m=raw_buffer, data=data),
-            "NumPy": timed("a[0:64] = b", a=array, b=numpy.frombuffer(data, "u1")),
+            RAW: raw(world.raw.raw_copy, memory.address, memory.other, 64),
+            OURS: timed("write(data)", write=memory.ours.write, data=data),
+            "winipc slice": timed("m[0:64] = data", m=memory.ours, data=data),
+            "mmap": timed("m[0:64] = data", m=memory.theirs, data=data),
+            "SharedMemory": timed("m[0:64] = data", m=memory.shm, data=data),
+            "memoryview": timed("m[0:64] = data", m=memory.view, data=data),
+            "cffi": timed("m[0:64] = data", m=memory.raw, data=data),
+            "NumPy": timed(
+                "a[0:64] = b", a=memory.array, b=numpy.frombuffer(data, "u1")
+            ),
         },
         (Goal(68),),
     )
-    yield Case(
+
+
+def _read(world: World, memory: _Memory) -> Case:
+    return Case(
         "read 64 B",
         {
-            RAW: raw(limits.raw_copy, other.address, address, 64),
-            OURS: timed("read(64)", read=ours.read),
-            "winipc slice": timed("m[0:64]", m=ours),
-            "mmap": timed("m[0:64]", m=theirs),
-            "SharedMemory": timed("bytes(m[0:64])", m=shm),
-            "memoryview": timed("bytes(m[0:64])", m=view),
-            "cffi": timed("m[0:64]", m=raw_buffer),
-            "NumPy": timed("a[0:64].tobytes()", a=array),
+            RAW: raw(world.raw.raw_copy, memory.other, memory.address, 64),
+            OURS: timed("read(64)", read=memory.ours.read),
+            "winipc slice": timed("m[0:64]", m=memory.ours),
+            "mmap": timed("m[0:64]", m=memory.theirs),
+            "SharedMemory": timed("bytes(m[0:64])", m=memory.shm),
+            "memoryview": timed("bytes(m[0:64])", m=memory.view),
+            "cffi": timed("m[0:64]", m=memory.raw),
+            "NumPy": timed("a[0:64].tobytes()", a=memory.array),
         },
         (Goal(80),),
     )
-    yield Case(
+
+
+def _get(memory: _Memory) -> Case:
+    get = struct.Struct("q").unpack_from
+    return Case(
         "get one i64",
         {
-            OURS: timed("get(0)", get=ours.get_i64),
-            "mmap + struct": timed(
-                "get(m, 0)[0]", get=struct.Struct("q").unpack_from, m=theirs
-            ),
-            "SharedMemory + struct": timed(
-                "get(m, 0)[0]", get=struct.Struct("q").unpack_from, m=shm
-            ),
-            "memoryview": timed("m[0]", m=memoryview(shm).cast("q")),
-            "cffi": timed("p[0]", p=ffi.cast("int64_t *", address)),
-            "NumPy": timed("a[0]", a=array.view(numpy.int64)),
+            OURS: timed("get(0)", get=memory.ours.get_i64),
+            "mmap + struct": timed("get(m, 0)[0]", get=get, m=memory.theirs),
+            "SharedMemory + struct": timed("get(m, 0)[0]", get=get, m=memory.shm),
+            "memoryview": timed("m[0]", m=memoryview(memory.shm).cast("q")),
+            "cffi": timed("p[0]", p=memory.ffi.cast("int64_t *", memory.address)),
+            "NumPy": timed("a[0]", a=memory.array.view(numpy.int64)),
         },
         (Goal(45),),
     )
+
+
+def _add(world: World, memory: _Memory) -> Case:
     value = multiprocessing.get_context("spawn").Value("q", 0)
-    atomic = world.enter(winipc.Atomic(ours, 0))
-    yield Case(
+    atomic = world.enter(winipc.Atomic(memory.ours, 0))
+    return Case(
         "fetch_add",
         {
-            RAW: raw(limits.raw_add, address),
+            RAW: raw(world.raw.raw_add, memory.address),
             OURS: timed("add(1)", add=atomic.add),
             "mp.Value + lock": timed(
                 "lock.acquire(); value.value += 1; lock.release()",
@@ -94,19 +117,18 @@ def mapping(world: World) -> Iterator[Case]:
         (Goal(70),),
         note="winipc: `Atomic.add`; a lock of multiprocessing is a kernel object",
     )
+
+
+def _write_much(world: World) -> Case:
     size = 16 << 20
     large = world.enter(winipc.SharedMapping.create(None, size))
     plain = world.enter(mmap.mmap(-1, size))
     source = bytearray(b"y") * size
-    yield Case(
+    address = numpy.frombuffer(source, "u1").ctypes.data
+    return Case(
         "write 16 MiB",
         {
-            RAW: raw(
-                limits.raw_copy,
-                large.address,
-                numpy.frombuffer(source, "u1").ctypes.data,
-                size,
-            ),
+            RAW: raw(world.raw.raw_copy, large.address, address, size),
             OURS: timed("write(data)", write=large.write, data=source),
             "mmap": timed("m[:] = data", m=plain, data=source),
         },

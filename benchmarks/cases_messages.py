@@ -37,52 +37,66 @@ def _send(hwnd: int, data: bytearray) -> Run:
 
 @group("messages")
 def messages(world: World) -> Iterator[Case]:
-    limits, target = world.raw, world.target
-    mine = limits.window_make()
+    mine = world.raw.window_make()
+    yield _send_to_itself(world, mine)
+    yield _post(world, mine)
+    for size in (64, 65536, 1 << 20):
+        yield _send_away(world, size)
+    yield _receive(world)
+
+
+def _send_to_itself(world: World, mine: int) -> Case:
     small = bytearray(64)
-    yield Case(
+    return Case(
         "send 64 B, same thread",
         {
-            RAW: raw(limits.raw_copydata, mine, 64),
+            RAW: raw(world.raw.raw_copydata, mine, 64),
             OURS: _send(mine, small),
             "pywin32": _pywin32(mine, small),
         },
         (Goal(2.2, "times"),),
-        after=limits.drain,
+        after=world.raw.drain,
         note="no switch of threads and no wineserver in it: what is over raw C is the "
         "wrapper, half of it the GIL",
     )
-    yield Case(
+
+
+def _post(world: World, mine: int) -> Case:
+    return Case(
         "post, same thread",
         {
-            RAW: raw(limits.raw_post, mine),
+            RAW: raw(world.raw.raw_post, mine),
             OURS: timed("post(hwnd, 0)", post=winipc.post_message, hwnd=mine),
             "pywin32": timed(
                 "post(hwnd, 0, 0, 0)", post=win32gui.PostMessage, hwnd=mine
             ),
         },
-        after=limits.drain,
+        after=world.raw.drain,
         most=4000,
         note="a wineserver call",
     )
-    theirs = target.hwnd
-    for size in (64, 65536, 1 << 20):
-        label = f"{size} B" if size < 1024 else f"{size >> 10} KiB"
-        data = bytearray(size)
-        yield Case(
-            f"send {label}, other process",
-            {
-                RAW: raw(limits.raw_copydata, theirs, size),
-                OURS: _send(theirs, data),
-                "pywin32": _pywin32(theirs, data),
-            },
-            (Goal(1.05, "times"),) if size == 64 else (),
-            size=size,
-            note="wineserver carries the data; on Windows the kernel copies it"
-            if size == 64
-            else "",
-        )
 
+
+def _send_away(world: World, size: int) -> Case:
+    label = f"{size} B" if size < 1024 else f"{size >> 10} KiB"
+    theirs, data = world.target.hwnd, bytearray(size)
+    return Case(
+        f"send {label}, other process",
+        {
+            RAW: raw(world.raw.raw_copydata, theirs, size),
+            OURS: _send(theirs, data),
+            "pywin32": _pywin32(theirs, data),
+        },
+        (Goal(1.05, "times"),) if size == 64 else (),
+        size=size,
+        note="wineserver carries the data; on Windows the kernel copies it"
+        if size == 64
+        else "",
+    )
+
+
+def _receive(world: World) -> Case:
+    limits = world.raw
     native = limits.window_start()
     world.stack.callback(win32gui.PostMessage, native, win32con.WM_CLOSE, 0, 0)
     queued = world.enter(winipc.CopyDataWindow.create(max_count=1 << 20))
@@ -94,7 +108,7 @@ def messages(world: World) -> Iterator[Case]:
         while queued.receive_nowait() is not None:
             pass
 
-    yield Case(
+    return Case(
         "receive 64 B, other thread",
         {
             RAW: raw(limits.raw_copydata, native, 64),

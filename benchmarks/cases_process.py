@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from typing import Any
 
 import win32api
 import win32con
@@ -17,27 +18,27 @@ import winipc
 _WINE = "a system call here (wineserver for all but small writes), much less on Windows"
 
 
-def _theirs(target: Opened, size: int) -> dict[str, Run]:
-    """The other packages' ways to read so many bytes."""
+def _theirs(target: Opened, what: str, value: int | bytes) -> dict[str, Run]:
+    """The other packages' ways to "read" so many bytes, or "write" these."""
+    size = value if isinstance(value, int) else len(value)
+    data = "" if isinstance(value, int) else "value, "
+    names: dict[str, Any] = {"address": target.address, "value": value, "size": size}
     return {
         "pywin32": timed(
-            "read(handle, address, size)",
-            read=win32process.ReadProcessMemory,
+            "call(handle, address, value)",
+            call=getattr(win32process, f"{what.title()}ProcessMemory"),
             handle=target.handle,
-            address=target.address,
-            size=size,
+            **names,
         ),
         "pymem": timed(
-            "read(address, size)",
-            read=target.memory.read_bytes,
-            address=target.address,
-            size=size,
+            f"call(address, {data}size)",
+            call=getattr(target.memory, f"{what}_bytes"),
+            **names,
         ),
         "PyMemoryEditor": timed(
-            "read(address, bytes, size)",
-            read=target.editor.read_process_memory,
-            address=target.address,
-            size=size,
+            f"call(address, bytes, size, {data})",
+            call=getattr(target.editor, f"{what}_process_memory"),
+            **names,
         ),
     }
 
@@ -55,7 +56,7 @@ def process(world: World) -> Iterator[Case]:
 
 def _small_read(world: World, target: Opened, size: int) -> Case:
     label = f"{size} B" if size < 1024 else f"{size >> 10} KiB"
-    others = _theirs(target, size)
+    others = _theirs(target, "read", size)
     return Case(
         f"ReadProcessMemory {label}",
         {
@@ -104,7 +105,7 @@ def _large_read(world: World, target: Opened, size: int) -> Case:
                 address=target.address,
                 size=size,
             ),
-            **_theirs(target, size),
+            **_theirs(target, "read", size),
         },
         (Goal(1.02, "times"),),
         note=note if size == 1 << 20 else "",
@@ -124,25 +125,7 @@ def _write(world: World, target: Opened) -> Case:
                 address=target.address,
                 data=data,
             ),
-            "pywin32": timed(
-                "write(handle, address, data)",
-                write=win32process.WriteProcessMemory,
-                handle=target.handle,
-                address=target.address,
-                data=data,
-            ),
-            "pymem": timed(
-                "write(address, data, 8)",
-                write=target.memory.write_bytes,
-                address=target.address,
-                data=data,
-            ),
-            "PyMemoryEditor": timed(
-                "write(address, bytes, 8, data)",
-                write=target.editor.write_process_memory,
-                address=target.address,
-                data=data,
-            ),
+            **_theirs(target, "write", data),
         },
         note="wineserver writes small pieces, much less on Windows",
     )

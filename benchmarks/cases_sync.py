@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from typing import Any
 
 import win32event
-from harness import OURS, RAW, Case, Goal, group, raw, timed
+from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
 from world import World
 
 import winipc
@@ -16,12 +17,19 @@ _WINE = "wineserver calls; far less on Windows"
 
 @group("sync")
 def sync(world: World) -> Iterator[Case]:
-    limits = world.raw
+    mutex = world.enter(winipc.Mutex.create(None))
+    yield _set_event(world)
+    yield _lock_mutex(world, mutex)
+    yield _lock_word(world, mutex)
+    yield _ping(world)
+
+
+def _set_event(world: World) -> Case:
     event = world.enter(winipc.Event.create(None, manual=True))
-    yield Case(
+    return Case(
         "SetEvent",
         {
-            RAW: raw(limits.raw_set_event, event.handle),
+            RAW: raw(world.raw.raw_set_event, event.handle),
             OURS: timed("set()", set=event.set),
             "pywin32": timed(
                 "set(handle)", set=win32event.SetEvent, handle=event.handle
@@ -30,52 +38,58 @@ def sync(world: World) -> Iterator[Case]:
         (Goal(1.10, "times"),),
         note=_WINE,
     )
-    mutex = world.enter(winipc.Mutex.create(None))
+
+
+def _lock_mutex(world: World, mutex: winipc.Mutex) -> Case:
     lock = multiprocessing.get_context("spawn").Lock()
-    yield Case(
+    return Case(
         "lock, unlock: kernel mutex",
         {
-            RAW: raw(limits.raw_lock, mutex.handle),
-            OURS: timed(
-                "acquire(); release()", acquire=mutex.acquire, release=mutex.release
-            ),
+            RAW: raw(world.raw.raw_lock, mutex.handle),
+            OURS: _lock_and_unlock(mutex),
             "pywin32": timed(
                 "wait(handle, -1); release(handle)",
                 wait=win32event.WaitForSingleObject,
                 release=win32event.ReleaseMutex,
                 handle=mutex.handle,
             ),
-            "mp.Lock": timed(
-                "acquire(); release()", acquire=lock.acquire, release=lock.release
-            ),
+            "mp.Lock": _lock_and_unlock(lock),
         },
         note=_WINE,
     )
+
+
+def _lock_and_unlock(lock: Any) -> Run:
+    return timed("acquire(); release()", acquire=lock.acquire, release=lock.release)
+
+
+def _lock_word(world: World, mutex: winipc.Mutex) -> Case:
     memory = world.enter(winipc.SharedMapping.create(None, 4096))
     shared = winipc.SharedLock(memory)
     world.stack.callback(shared.close)
-    yield Case(
+    return Case(
         "lock, unlock: lock word",
         {
-            RAW: raw(limits.raw_lock_word, memory.address),
-            OURS: timed(
-                "acquire(); release()", acquire=shared.acquire, release=shared.release
-            ),
+            RAW: raw(world.raw.raw_lock_word, memory.address),
+            OURS: _lock_and_unlock(shared),
             "winipc, with": timed("with lock: pass", lock=shared),
-            "kernel mutex in C": raw(limits.raw_lock, mutex.handle),
+            "kernel mutex in C": raw(world.raw.raw_lock, mutex.handle),
         },
         (Goal(100), Goal(100, "faster", "kernel mutex in C")),
         note="`SharedLock`, which nobody else wants: two interlocked instructions; "
         "the kernel mutex's time is wineserver's",
     )
+
+
+def _ping(world: World) -> Case:
     ping_name, pong_name = world.name("ping"), world.name("pong")
     ping = world.enter(winipc.Event.create(ping_name))
     pong = world.enter(winipc.Event.create(pong_name))
     assert world.target.ask(f"events {ping_name} {pong_name}")
-    yield Case(
+    return Case(
         "two events, round trip with C",
         {
-            RAW: raw(limits.raw_ping, ping.handle, pong.handle),
+            RAW: raw(world.raw.raw_ping, ping.handle, pong.handle),
             OURS: timed("set(); wait(10)", set=ping.set, wait=pong.wait),
             "pywin32": timed(
                 "set(ping); wait(pong, 10000)",

@@ -89,7 +89,7 @@ class Channel(_core.Channel, Closing):
 
         `role` takes an end of the channel at once instead of at the first call.
         With `exist_ok` an existing channel of this name is opened. `security` is an
-        SDDL string, "owner", or None; whoever it lets write ("GRGW") may also wait.
+        SDDL string, "owner", or None; whoever it lets write ("GW") may also wait.
 
         Raises FileExistsError (winerror 183) when the name is taken, or that of one of
         its events; ValueError for numbers that cannot be.
@@ -103,6 +103,8 @@ class Channel(_core.Channel, Closing):
         flags = _OVERFLOW[overflow] | (_MANY if producers == "many" else 0)
         if name is None:
             name = f"winipc-channel-{os.getpid()}-{os.urandom(16).hex()}"
+        if security is not None:  # for the events, of which GW gives no SYNCHRONIZE
+            security = security.replace("GW", "GWGX")
         end = time.monotonic() + 1
         while True:
             try:

@@ -124,12 +124,12 @@ wi_fast_args(const char *function, const char *const *names,
     Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
     for (Py_ssize_t k = 0; k < keywords; k++) {
         PyObject *keyword = PyTuple_GetItem(kwnames, k);
-        Py_ssize_t i = 0;
-        while (i < known &&
+        Py_ssize_t i = known - 1; /* it is mostly the last */
+        while (i >= 0 &&
                PyUnicode_CompareWithASCIIString(keyword, names[i]) != 0) {
-            i++;
+            i--;
         }
-        if (i == known) {
+        if (i < 0) {
             PyErr_Format(PyExc_TypeError,
                          "%s() got an unexpected keyword argument %R",
                          function, keyword);

@@ -60,23 +60,23 @@ typedef struct {
 
 /* ----------------------------------------------------------------- errors */
 
+/* `what` is the call: "Channel.send", "Channel.recv", or one of Windows. */
 static PyObject *
 channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
 {
+    const winipc_ring *ring = &self->ch.ring;
     switch (result) {
     case WINIPC_TIMEOUT:
         return wi_raise_timeout(what, self->name);
     case WINIPC_CLOSED:
     case WINIPC_EMPTY:
-        PyErr_Format(self->state->EndOfStream, "%R: the sender has closed it",
-                     self->name);
-        return NULL;
+        return PyErr_Format(self->state->EndOfStream,
+                            "%R: the sender has closed it", self->name);
     case WINIPC_BROKEN:
         return wi_raise(ERROR_BROKEN_PIPE, what, self->name);
     case WINIPC_CORRUPT:
         return wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
-                             self->ch.ring.fault != NULL ? self->ch.ring.fault
-                                                         : "corrupt",
+                             ring->fault != NULL ? ring->fault : "corrupt",
                              what, self->name);
     case WINIPC_TAKEN:
         return wi_raise_text(PyExc_PermissionError, ERROR_PIPE_BUSY,
@@ -88,22 +88,25 @@ channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
             "a message of this channel has at most %llu bytes: make it with a "
             "larger capacity, or put the data into a SharedMapping and send "
             "where it is",
-            (unsigned long long)self->ch.ring.max_record);
+            (unsigned long long)ring->max_record);
     default:
         return wi_raise(err, what, self->name);
     }
 }
 
-/* For a sender, CLOSED means that the receiver is gone. */
-static PyObject *
+/* For a sender, CLOSED means that the receiver is gone. Always -1. */
+static int
 channel_raise_send(ChannelObject *self, int result, DWORD err)
 {
     if (result == WINIPC_CLOSED) {
-        return wi_raise_text(PyExc_BrokenPipeError, ERROR_NO_DATA,
-                             "the receiver has closed it", "Channel.send",
-                             self->name);
+        wi_raise_text(PyExc_BrokenPipeError, ERROR_NO_DATA,
+                      "the receiver has closed it", "Channel.send",
+                      self->name);
     }
-    return channel_raise(self, result, err, "Channel.send");
+    else {
+        channel_raise(self, result, err, "Channel.send");
+    }
+    return -1;
 }
 
 static void
@@ -121,9 +124,7 @@ gate_clear(channel_gate *gate)
 static void
 channel_release(ChannelObject *self)
 {
-    if (self->ch.ring.shared != NULL) {
-        winipc_channel_close(&self->ch);
-    }
+    winipc_channel_close(&self->ch);
     gate_clear(&self->gates[SENDING]);
     gate_clear(&self->gates[RECEIVING]);
 }
@@ -276,13 +277,6 @@ channel_arguments(const char *const *names, PyObject *const *args,
                : -1;
 }
 
-/* Without a timeout, send waits; with REFUSE it does not. */
-WI_INLINE uint64_t
-channel_default_timeout(ChannelObject *self)
-{
-    return self->ch.ring.flags & WINIPC_CHANNEL_REFUSE ? 0 : WI_FOREVER;
-}
-
 /* Copy, without the GIL if it is much. */
 static void
 channel_copy(void *to, const void *from, size_t length)
@@ -318,8 +312,7 @@ send_wait(ChannelObject *self, int for_lock, uint64_t length,
     if (result == WINIPC_OK || result == WINIPC_FULL) {
         return result;
     }
-    channel_raise_send(self, result, err);
-    return -1;
+    return channel_raise_send(self, result, err);
 }
 
 /* With MANY, take the lock that the producers have: 0, or -1. */
@@ -335,11 +328,9 @@ send_lock(ChannelObject *self, channel_deadline *deadline)
         return result < 0 ? -1 : 0;
     }
     ch->locked = 1;
-    if (winipc_ring_begin(&ch->ring) != WINIPC_OK) {
-        channel_raise_send(self, WINIPC_CORRUPT, 0);
-        return -1;
-    }
-    return 0;
+    return winipc_ring_begin(&ch->ring) == WINIPC_OK
+               ? 0
+               : channel_raise_send(self, WINIPC_CORRUPT, 0);
 }
 
 /* Ready to write records: ours is the role, and with MANY the lock. */
@@ -390,8 +381,7 @@ send_message(ChannelObject *self, const char *data, uint64_t length,
         }
     }
     if (result != WINIPC_OK) {
-        channel_raise_send(self, result, 0);
-        return -1;
+        return channel_raise_send(self, result, 0);
     }
     channel_copy(payload, data, (size_t)length);
     winipc_ring_commit(&ch->ring, length);
@@ -433,7 +423,8 @@ channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
     ChannelObject *self = (ChannelObject *)op;
     PyObject *data;
     wi_source source;
-    channel_deadline deadline = {channel_default_timeout(self), 0};
+    int waits = !(self->ch.ring.flags & WINIPC_CHANNEL_REFUSE);
+    channel_deadline deadline = {waits ? WI_FOREVER : 0, 0};
     if (channel_arguments(names, args, count, kwnames, &data, &deadline) < 0) {
         return NULL;
     }
@@ -462,8 +453,8 @@ PyDoc_STRVAR(channel_send_many_doc,
 #define CHANNEL_BATCH 8192
 
 /* The bytes of the items that are no bytes objects. Runs Python code, so the
- * caller has not entered the gate. The number of items before one that has no
- * buffer, whose exception is set then; or -1. */
+ * caller has not entered the gate. The number of items that can be sent; if
+ * it is not all, the exception of the next one is set. */
 static Py_ssize_t
 send_sources(PyObject *items, Py_ssize_t count, wi_source **sources,
              Py_ssize_t *taken)
@@ -477,7 +468,7 @@ send_sources(PyObject *items, Py_ssize_t count, wi_source **sources,
             *sources = PyMem_Calloc((size_t)(count - at), sizeof(wi_source));
             if (*sources == NULL) {
                 PyErr_NoMemory();
-                return -1;
+                return at;
             }
         }
         if (wi_source_take(&(*sources)[*taken], item, WI_COPY_OF_FILE) < 0) {
@@ -542,7 +533,8 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     PyObject *messages, *type, *value, *traceback;
     wi_source *sources = NULL;
     Py_ssize_t taken = 0;
-    channel_deadline deadline = {channel_default_timeout(self), 0};
+    int waits = !(self->ch.ring.flags & WINIPC_CHANNEL_REFUSE);
+    channel_deadline deadline = {waits ? WI_FOREVER : 0, 0};
     if (channel_arguments(names, args, count, kwnames, &messages, &deadline) <
         0) {
         return NULL;
@@ -555,7 +547,7 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     Py_ssize_t total =
         send_sources(items, PyTuple_Size(items), &sources, &taken);
     PyErr_Fetch(&type, &value, &traceback); /* of the item after these */
-    if (total >= 0 && send_enter(self, &deadline) == 0) {
+    if (send_enter(self, &deadline) == 0) {
         send_items(self, items, total, sources, &deadline);
         send_leave(self);
     }
@@ -788,8 +780,6 @@ peeked_release(PyObject *op)
 {
     PeekedObject *self = (PeekedObject *)op;
     ChannelObject *channel = self->channel;
-    self->bytes.base = NULL;
-    self->bytes.size = 0;
     if (channel == NULL) {
         return;
     }
@@ -956,10 +946,8 @@ channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     ChannelObject *self = (ChannelObject *)op;
     if (self->pins > 0) {
         PyErr_SetString(PyExc_BufferError,
-                        self->peeked
-                            ? "a peeked message of this channel is still open"
-                            : "another thread or a task is using this "
-                              "channel");
+                        "another thread, a task or a peeked message is using "
+                        "this channel");
         return NULL;
     }
     channel_release(self);
@@ -993,29 +981,6 @@ channel_raise_made(ChannelObject *self, int result, DWORD err)
     }
 }
 
-/* Whoever may write to the mapping may also wait for the events: "GRGW" alone
- * does not grant SYNCHRONIZE. The events have no use but this. */
-static void
-channel_grant_waits(SECURITY_ATTRIBUTES *security)
-{
-    BOOL present = FALSE, defaulted;
-    ACL *acl = NULL;
-    if (security == NULL ||
-        !GetSecurityDescriptorDacl(security->lpSecurityDescriptor, &present,
-                                   &acl, &defaulted) ||
-        !present || acl == NULL) {
-        return;
-    }
-    for (WORD i = 0; i < acl->AceCount; i++) {
-        ACCESS_ALLOWED_ACE *ace;
-        if (GetAce(acl, i, (void **)&ace) &&
-            ace->Header.AceType == ACCESS_ALLOWED_ACE_TYPE &&
-            (ace->Mask & (GENERIC_WRITE | SECTION_MAP_WRITE)) != 0) {
-            ace->Mask |= WINIPC_EVENT_ACCESS;
-        }
-    }
-}
-
 /* With its name alone it is opened. */
 static PyObject *
 channel_make(PyObject *cls, PyObject *args)
@@ -1030,15 +995,11 @@ channel_make(PyObject *cls, PyObject *args)
                           wi_u32_converter, &flags, &spec)) {
         return NULL;
     }
-    wchar_t *wide = PyUnicode_AsWideCharString(name, NULL);
-    if (wide == NULL) {
-        return NULL;
-    }
     if (wi_security_init(&security, spec) < 0) {
-        PyMem_Free(wide);
         return NULL;
     }
-    ChannelObject *self = wi_alloc((PyTypeObject *)cls);
+    wchar_t *wide = PyUnicode_AsWideCharString(name, NULL);
+    ChannelObject *self = wide == NULL ? NULL : wi_alloc((PyTypeObject *)cls);
     if (self == NULL) {
         goto done;
     }
@@ -1046,7 +1007,6 @@ channel_make(PyObject *cls, PyObject *args)
     self->name = Py_NewRef(name);
     self->created = (char)create;
     if (create) {
-        channel_grant_waits(wi_security_attributes(&security));
         WI_CALL(err, result = winipc_channel_create(
                          &self->ch, wide, capacity, max_record, flags,
                          wi_security_attributes(&security)));
@@ -1181,7 +1141,8 @@ gate_wake(ChannelObject *self, channel_gate *gate, HANDLE handle)
 /* What the task has to wait for: the gate, or an event with the gate shut
  * behind it. NULL: nothing, or an exception. */
 static HANDLE
-gate_park(ChannelObject *self, channel_gate *gate, int receive)
+gate_park(ChannelObject *self, channel_gate *gate, int receive,
+          Py_ssize_t length)
 {
     if (gate->timer == NULL) {
         gate->ch = &self->ch;
@@ -1196,6 +1157,7 @@ gate_park(ChannelObject *self, channel_gate *gate, int receive)
     }
     gate->busy = 1;
     self->pins++;
+    gate->length = (uint64_t)length;
     gate->which = park_for(&self->ch, receive, gate->length);
     if (gate->which < 0) {
         gate_unpark(self, gate);
@@ -1209,6 +1171,9 @@ gate_park(ChannelObject *self, channel_gate *gate, int receive)
     return self->ch.os.events[gate->which];
 }
 
+/* Before a task sleeps, after a try that timed out: the handle to wait for, or
+ * None to try again. Until _unpark the task has this end, and with many
+ * producers the turn. */
 static PyObject *
 channel_park(PyObject *op, PyObject *args)
 {
@@ -1220,10 +1185,7 @@ channel_park(PyObject *op, PyObject *args)
         return NULL;
     }
     channel_gate *gate = &self->gates[receive];
-    if (!gate->busy) {
-        gate->length = (uint64_t)length;
-    }
-    HANDLE handle = gate_park(self, gate, receive);
+    HANDLE handle = gate_park(self, gate, receive, length);
     if (handle == NULL) {
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }
@@ -1271,6 +1233,7 @@ channel_get_number(PyObject *op, void *which)
     return PyLong_FromUnsignedLongLong(numbers[(intptr_t)which]);
 }
 
+/* The ids of the processes, the receiver's first, each as an uint32_t. */
 static PyObject *
 channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -1293,15 +1256,11 @@ channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyMethodDef channel_methods[] = {
     {"_make", channel_make, METH_CLASS | METH_VARARGS,
      "_make($cls, name, capacity, max_record, flags, security, /)"},
-    {"_claim", channel_claim, METH_O, "_claim($self, receive, /): the role."},
-    {"_park", channel_park, METH_VARARGS,
-     "_park($self, receive, length, /): before a task sleeps, after a try\n"
-     "that timed out: the handle to wait for, or None to try again. Until\n"
-     "_unpark the task has this end, and with many producers the turn."},
+    {"_claim", channel_claim, METH_O, "_claim($self, receive, /)"},
+    {"_park", channel_park, METH_VARARGS, "_park($self, receive, length, /)"},
     {"_unpark", channel_unpark, METH_VARARGS,
-     "_unpark($self, receive, handle, /): after the sleep."},
-    {"_members", channel_members, METH_NOARGS,
-     "_members($self, /): the process ids, the receiver's first, as u32."},
+     "_unpark($self, receive, handle, /)"},
+    {"_members", channel_members, METH_NOARGS, "_members($self, /)"},
     {"send", WI_FAST(channel_send), channel_send_doc},
     {"send_many", WI_FAST(channel_send_many), channel_send_many_doc},
     {"recv", WI_FAST(channel_recv), channel_recv_doc},

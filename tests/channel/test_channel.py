@@ -484,7 +484,8 @@ def test_who_may_write_may_wait(unique_name: str, spec: str) -> None:
                 win32security.DACL_SECURITY_INFORMATION,
             ).GetSecurityDescriptorDacl()
             (mask,) = (acl.GetAce(i)[1] for i in range(acl.GetAceCount()))
-            assert mask & (win32con.SYNCHRONIZE | win32con.GENERIC_ALL)
+            waits = win32con.SYNCHRONIZE | win32con.GENERIC_EXECUTE
+            assert mask & (waits | win32con.GENERIC_ALL)
             assert mask & (2 | win32con.GENERIC_WRITE | win32con.GENERIC_ALL)
             event.Close()
 

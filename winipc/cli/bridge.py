@@ -14,7 +14,7 @@ import time
 from winipc.base.deadline import Deadline
 from winipc.bridge import bridge, game_mappings
 from winipc.cli.options import Commands, add_command, number, seconds
-from winipc.cli.output import print_json, print_line, print_table
+from winipc.cli.output import print_json, print_result, print_table
 
 __all__ = ["add"]
 
@@ -56,10 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
             made = stack.enter_context(
                 bridge(name, arguments.size, file=arguments.file)
             )
-            if arguments.json:
-                print_json({"name": name, "bytes": made.size, "file": made.linux_path})
-            else:
-                print_line(f"{name}: {made.size:,} bytes in {made.linux_path}")
+            print_result(
+                arguments.json,
+                {"name": name, "bytes": made.size, "file": made.linux_path},
+                f"{name}: {made.size:,} bytes in {made.linux_path}",
+            )
         deadline = Deadline(arguments.seconds)
         while deadline.left() != 0:
             time.sleep(_SLICE)

@@ -23,6 +23,7 @@ __all__ = [
     "print_fact",
     "print_json",
     "print_line",
+    "print_result",
     "print_table",
     "rich_module",
 ]
@@ -48,6 +49,14 @@ def print_line(text: str) -> None:
 def print_json(value: object) -> None:
     """Print one line of JSON; ValueError for NaN and infinity, which JSON lacks."""
     print_line(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_result(as_json: bool, value: object, text: str) -> None:
+    """Print what a command did, as JSON or as a line of text."""
+    if as_json:
+        print_json(value)
+    else:
+        print_line(text)
 
 
 def note(text: str) -> None:

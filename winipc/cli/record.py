@@ -7,13 +7,13 @@ program without the game or the device that writes the real one.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from winipc.base.deadline import Deadline
 from winipc.cli.options import Commands, add_command, factor, number, seconds
-from winipc.cli.output import note, print_json, print_line
+from winipc.cli.output import note, print_result
 from winipc.cli.targets import add_target, open_target
 from winipc.memory.mapping import SharedMapping
 from winipc.recording import Frame, RecordingReader, RecordingWriter
@@ -74,14 +74,9 @@ def _record(arguments: argparse.Namespace) -> int:
         note(f"recording {target.size} bytes of {target.label}, Ctrl+C ends")
         step = 1 / arguments.rate
         try:
-            while True:
-                passed = time.monotonic_ns() - start
-                if (
-                    arguments.seconds is not None
-                    and passed > arguments.seconds * _BILLION
-                ):
-                    break
-                writer.add(passed, target.read())
+            deadline = Deadline(arguments.seconds)
+            while deadline.left() != 0:
+                writer.add(time.monotonic_ns() - start, target.read())
                 if arguments.frames is not None and writer.frames >= arguments.frames:
                     break
                 time.sleep(step)
@@ -96,18 +91,15 @@ def _record(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace, frames: int, size: int, passed: int) -> None:
     length = arguments.file.stat().st_size
     taken = passed / _BILLION
-    if arguments.json:
-        print_json(
-            {
-                "file": str(arguments.file),
-                "frames": frames,
-                "bytes": size,
-                "seconds": taken,
-                "file_bytes": length,
-            }
-        )
-    else:
-        print_line(f"{frames} frames in {taken:.1f} s: {length:,} bytes of file")
+    facts = {
+        "file": str(arguments.file),
+        "frames": frames,
+        "bytes": size,
+        "seconds": taken,
+        "file_bytes": length,
+    }
+    text = f"{frames} frames in {taken:.1f} s: {length:,} bytes of file"
+    print_result(arguments.json, facts, text)
 
 
 # ------------------------------------------------------------------ replaying
@@ -119,8 +111,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         frames = 0
         with SharedMapping.create(name, reader.size) as mapping:
             note(f"replaying {reader.size} bytes as {name!r}, Ctrl+C ends")
-            with contextlib.ExitStack() as stack:
-                stack.callback(lambda: _replayed(arguments, name, frames, reader))
+            try:
                 while True:
                     for _ in _play(mapping, reader, arguments.speed, again=frames > 0):
                         frames += 1
@@ -128,6 +119,9 @@ def _replay(arguments: argparse.Namespace) -> int:
                         break
                 while arguments.keep:
                     time.sleep(_SLICE)
+            finally:
+                facts = {"name": name, "frames": frames, "bytes": reader.size}
+                print_result(arguments.json, facts, f"{frames} frames replayed")
     if not reader.complete:
         note(f"{arguments.file} ends early; what is whole was replayed")
     return 0
@@ -167,12 +161,3 @@ def _from_zeros(frame: Frame, size: int) -> bytearray:
 def _sleep_until(when: float) -> None:
     while (left := when - time.monotonic()) > 0:
         time.sleep(min(left, _SLICE))
-
-
-def _replayed(
-    arguments: argparse.Namespace, name: str, frames: int, reader: RecordingReader
-) -> None:
-    if arguments.json:
-        print_json({"name": name, "frames": frames, "bytes": reader.size})
-    else:
-        print_line(f"{frames} frames replayed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,26 +13,6 @@ __all__ = ["Leaf", "leaves", "make_layout"]
 
 #: How many elements of an array are listed.
 _ELEMENTS = 8
-
-_NAMES = {
-    "c": "char",
-    "?": "bool",
-    "b": "i8",
-    "B": "u8",
-    "h": "i16",
-    "H": "u16",
-    "i": "i32",
-    "l": "i32",
-    "I": "u32",
-    "L": "u32",
-    "q": "i64",
-    "Q": "u64",
-    "e": "f16",
-    "f": "f32",
-    "d": "f64",
-    "u": "wchar",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -49,7 +30,7 @@ class Leaf:
     def type(self) -> str:
         """Its type and the number of its elements, or of its bits."""
         field = self.field
-        kind = _NAMES.get(str(field.kind), str(field.kind))
+        kind = _type_name(str(field.kind))
         if field.bits is not None:
             return f"{kind}:{field.bits[1]}"
         return f"{kind}[{field.count}]" if field.is_array else kind
@@ -94,3 +75,11 @@ def _leaves_of(field: Field, at: int, name: str) -> Iterator[Leaf]:
             yield from leaves(field.kind, start + index * field.kind.size, f"{inner}.")
         return
     yield Leaf(name, start, field)
+
+
+def _type_name(code: str) -> str:
+    """What the number of a struct code is called here: "u32" for "I"."""
+    if code in "c?u":
+        return {"c": "char", "?": "bool", "u": "wchar"}[code]
+    family = "f" if code in "efd" else "u" if code.isupper() else "i"
+    return f"{family}{8 * struct.calcsize('<' + code)}"

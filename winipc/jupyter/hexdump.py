@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import itertools
 import time
@@ -94,24 +93,18 @@ class HexView(View):
             data, valid = self._last, b"\1" * len(self._last)
             if time.monotonic() - self._whole_at > _LONG_TORN:
                 torn = note(f"the last whole record: {error}")
-        changed: set[int] = set()
-        if self._last is not None and len(self._last) == len(data):
-            changed = {
-                i
-                for i, (a, b) in enumerate(zip(self._last, data, strict=True))
-                if a != b
-            }
+        last = data if self._last is None else self._last
+        changed = {
+            i for i, (a, b) in enumerate(zip(last, data, strict=False)) if a != b
+        }
         self._last = data
         start = self.offset + (self.address or 0)
         lines = "\n".join(self._lines(start, data, valid, changed))
         parts = [torn, f"<pre class='wi-hex'>{lines}</pre>"]
         if self.layout is not None:
             parts.append(self._table(self.layout.name, start, data, valid))
-        total = None
-        with contextlib.suppress(ValueError):
-            total = size_of(self.target)
-        if self.layout is None and total is not None:
-            rest = total - self.offset - len(data)
+        else:
+            rest = (size_of(self.target) or 0) - self.offset - len(data)
             if rest > 0:
                 more = "winipc.jupyter.hexview(..., offset=, size=) shows others"
                 parts.append(dim(f"{size_text(rest)} more; {more}"))
@@ -141,11 +134,10 @@ class HexView(View):
         zeros_before = False
         for row in hex_rows(start, data, valid):
             cells = range(row.offset, row.offset + len(row.pairs))
-            zeros = set(row.pairs) == {"00"}
             plain = all(owner[i] is None and i not in changed for i in cells)
-            last = row.offset + HEX_WIDTH >= len(data)
+            zeros = plain and set(row.pairs) == {"00"}
             # The first and the last of many rows of zeros are shown.
-            if zeros and plain and zeros_before and not last:
+            if zeros and zeros_before and row.offset + HEX_WIDTH < len(data):
                 skipped += 1
                 continue
             zeros_before = zeros
@@ -201,14 +193,11 @@ class HexView(View):
                 chip(_colour(number)) + escape(leaf.name),
                 escape(leaf.type),
                 f"{start + leaf.offset:#x}",
-                mono(value),
+                mono(self._value(leaf, data, valid)),
             )
-            for number, (leaf, value) in enumerate(
-                (leaf, self._value(leaf, data, valid)) for leaf in self._leaves
-            )
+            for number, leaf in enumerate(self._leaves)
         ]
-        columns = (name, "type", "at", "value")
-        listed = table(columns, rows, right=(2,))
+        listed = table((name, "type", "at", "value"), rows, right=(2,))
         if self._more_fields:
             listed += note(f"only the first {_MOST_FIELDS} fields are shown")
         return listed

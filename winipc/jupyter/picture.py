@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -108,29 +108,20 @@ def _blocks(regions: Iterable[Region], most: int) -> list[_Block]:
         if r.state != MemoryState.FREE
     ]
     if len(blocks) > most:
-        blocks = [
-            _merged(list(group))
-            for _, group in itertools.groupby(blocks, lambda block: block.allocation)
-        ]
+        blocks = _joined(blocks, lambda block: block.allocation)
     if len(blocks) > most:
         step = -(-len(blocks) // most)
-        blocks = [
-            _merged(island[i : i + step])
-            for island in _islands(blocks)
-            for i in range(0, len(island), step)
-        ]
+        number = itertools.count()
+        # Not over a huge gap.
+        blocks = _joined(
+            blocks, lambda block: (block.base // _HUGE_GAP, next(number) // step)
+        )
     return blocks
 
 
-def _islands(blocks: list[_Block]) -> Iterator[list[_Block]]:
-    """The blocks in groups that no huge gap divides."""
-    island: list[_Block] = []
-    for block in blocks:
-        if island and block.base - island[-1].end >= _HUGE_GAP:
-            yield island
-            island = []
-        island.append(block)
-    yield island
+def _joined(blocks: list[_Block], key: Callable[[_Block], object]) -> list[_Block]:
+    """One block for neighbours of the same key."""
+    return [_merged(list(group)) for _, group in itertools.groupby(blocks, key)]
 
 
 def _merged(blocks: list[_Block]) -> _Block:
@@ -183,15 +174,15 @@ class AddressSpace(View):
         Raises:
             ProcessLookupError: the process has exited.
         """
-        names = _names(self.target)
-        regions = list(self.target.regions(paths=True))
-        return self._draw(regions, names)
+        return self._draw(*self._found())
+
+    def _found(self) -> tuple[list[Region], dict[int, str]]:
+        return list(self.target.regions(paths=True)), _names(self.target)
 
     def _body(self) -> str:
         if (end := self.gone()) is not None:
             return note(f"the process cannot be read: {end}")
-        names = _names(self.target)
-        regions = list(self.target.regions(paths=True))
+        regions, names = self._found()
         used = [r for r in regions if r.state != MemoryState.FREE]
         rows = _table(used, names, _MOST_ROWS)
         return (
@@ -200,13 +191,17 @@ class AddressSpace(View):
         )
 
     def _draw(self, regions: list[Region], names: dict[int, str]) -> str:
-        drawing = _Drawing(self.width)
+        pen = _Pen(self.width)
+        end = 0
         blocks = _blocks(regions, _MOST_BLOCKS)
-        before: _Block | None = None
-        for block in blocks:
-            drawing.add(block, before, _label(block.region, names))
-            before = block
-        return drawing.finish()
+        for _, group in itertools.groupby(blocks, lambda block: block.allocation):
+            whole = list(group)
+            label = _label(whole[0].region, names)
+            pen.begin(whole, whole[0].base - end, label)
+            for block in whole:
+                pen.draw(block, label)
+            end = whole[-1].end
+        return pen.finish()
 
 
 address_space = AddressSpace
@@ -218,48 +213,47 @@ def _label(region: Region, names: dict[int, str]) -> str:
     return "" if region.path is None else _base_name(region.path)
 
 
-class _Drawing:
-    """Lines of blocks, from left to right and from the top down."""
+class _Pen:
+    """Draws lines of blocks, from left to right and from the top down."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._parts: list[str] = []
         self._x = float(width)
         self._y = -float(_LINE)
-        #: The name of the allocation that is being drawn, and where it begins.
-        self._name = ""
-        self._name_at = 0.0
 
-    def add(self, block: _Block, before: _Block | None, label: str) -> None:
-        free = block.base - (0 if before is None else before.end)
-        same = before is not None and before.allocation == block.allocation
-        if not same:
-            self._end_name()
-        room = self._width - _LEFT
-        width = min(block.width, room)
-        gap = 0.0 if same else _GAP_LARGE if free >= _LARGE_GAP else _GAP_SMALL
-        if before is None or free >= _HUGE_GAP or self._x + gap + width > self._width:
-            self._new_line(block.base, free if free >= _HUGE_GAP else 0)
+    def begin(self, blocks: list[_Block], free: int, name: str) -> None:
+        """Go to where an allocation begins, and write its name if there is room."""
+        gap = _GAP_LARGE if free >= _LARGE_GAP else _GAP_SMALL
+        if free >= _HUGE_GAP or self._beyond(gap, blocks[0]):
+            self._new_line(blocks[0].base, free if free >= _HUGE_GAP else 0)
         else:
             if free >= _LARGE_GAP:
                 self._gap(free)
             self._x += gap
-        if not same or not self._name:
-            self._name, self._name_at = label, self._x
-        self._block(block, width, label)
-        self._x += width
+        room = min(sum(block.width for block in blocks), self._width - self._x)
+        letters = int(room / _LETTER)
+        if letters >= 4 and name:
+            name = clean(name, 60)
+            shown = name if len(name) <= letters else name[: letters - 1] + "…"
+            self._parts.append(
+                f"<text class='wi-n' x='{self._x:.1f}' "
+                f"y='{self._y + _NAMES - 3:.0f}'>{escape(shown)}</text>"
+            )
+
+    def _beyond(self, gap: float, block: _Block) -> bool:
+        """Whether a block would leave the line."""
+        return self._x + gap + min(block.width, self._width - _LEFT) > self._width
 
     def _new_line(self, base: int, free: int) -> None:
-        self._end_name(keep=True)
         self._y += _LINE
         self._x = float(_LEFT)
-        self._name_at = self._x
         middle = self._y + _NAMES + 13
         self._parts.append(
             f"<text class='wi-a' x='{_LEFT - 8}' y='{middle:.0f}' "
             f"text-anchor='end'>{base:#x}</text>"
         )
-        if free and self._parts:
+        if free:
             self._parts.append(
                 f"<text class='wi-g' x='{_LEFT - 8}' y='{self._y + 11:.0f}' "
                 f"text-anchor='end'>{escape(size_text(free))} free</text>"
@@ -275,7 +269,10 @@ class _Drawing:
             "l3 4l-3 4l3 4'/></g>"
         )
 
-    def _block(self, block: _Block, width: float, label: str) -> None:
+    def draw(self, block: _Block, label: str) -> None:
+        if self._beyond(0, block):
+            self._new_line(block.base, 0)
+        width = min(block.width, self._width - _LEFT)
         region = block.region
         _, colour = _kind_of(region)
         y = self._y + _NAMES
@@ -298,23 +295,9 @@ class _Drawing:
                 f"height='{_STRIP}' fill='{strip}'/>"
             )
         self._parts += [*parts, "</g>"]
-
-    def _end_name(self, keep: bool = False) -> None:
-        """Write the name above its blocks, if there is room."""
-        letters = int((self._x - self._name_at) / _LETTER)
-        name = clean(self._name, 60)
-        if name and letters >= 4 and self._y >= 0:
-            shown = name if len(name) <= letters else name[: letters - 1] + "…"
-            self._parts.append(
-                f"<text class='wi-n' x='{self._name_at:.1f}' "
-                f"y='{self._y + _NAMES - 3:.0f}'>{escape(shown)}</text>"
-            )
-            self._name = ""
-        if not keep:
-            self._name = ""
+        self._x += width
 
     def finish(self) -> str:
-        self._end_name()
         height = max(self._y + _LINE, 20)
         return (
             f"<svg xmlns='http://www.w3.org/2000/svg' width='{self._width}' "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
 from typing import Any
 
@@ -61,14 +62,12 @@ def preview(data: Any) -> str:
         more = " …" if view.nbytes > _PREVIEW else ""
     if not start:
         return ""
-    for cut in range(min(4, len(start))):
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
         # The cut may be inside the last character.
-        if cut and not more:
-            break
-        try:
-            text = start[: len(start) - cut].decode().rstrip("\0")
-        except UnicodeDecodeError:
-            continue
-        if text and sum(map(str.isprintable, text)) >= 0.9 * len(text):
-            return text + more
+        text = decoder.decode(start, final=not more).rstrip("\0")
+    except UnicodeDecodeError:
+        text = ""
+    if text and sum(map(str.isprintable, text)) >= 0.9 * len(text):
+        return text + more
     return start[:16].hex(" ") + (" …" if len(start) > 16 or more else "")

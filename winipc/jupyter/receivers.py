@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from winipc.base.deadline import Deadline
@@ -65,15 +66,13 @@ class _Replaceable:
         return self.function(*args)
 
 
+@dataclass
 class _Kept:
     """An open object, and how it was made."""
 
-    def __init__(
-        self, made: Any, options: dict[str, Any], functions: dict[str, _Replaceable]
-    ) -> None:
-        self.made = made
-        self.options = options
-        self.functions = functions
+    made: Any
+    options: dict[str, Any]
+    functions: dict[str, _Replaceable]
 
 
 _lock = threading.Lock()
