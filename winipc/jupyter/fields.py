@@ -14,6 +14,7 @@ __all__ = ["Leaf", "leaves", "make_layout"]
 #: How many elements of an array are listed.
 _ELEMENTS = 8
 
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A field that is not a structure; `name` is its path, such as `wheel[0].speed`."""
