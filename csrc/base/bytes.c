@@ -878,58 +878,16 @@ bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
 
 /* -------------------------------------------------------------------- end */
 
+/* The end of a `with`: while something is pinned, the object is closed for
+ * every method, and the memory goes with the last pin. How many pins. */
 static PyObject *
-bytes_enter(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return wi_bytes_check_open(self) < 0 ? NULL : Py_NewRef(self);
-}
-
-/* Tell an exception on its way that the memory stays for a while. */
-static void
-bytes_note(PyObject *self, PyObject *error)
-{
-    Py_ssize_t pins = BYTES_OF(self)->pins;
-    PyObject *note = PyUnicode_FromFormat(
-        "hint: the memory of %R stays until %zd buffer%s of it (memoryview, "
-        "NumPy array, running call, ...) %s gone",
-        self, pins, pins == 1 ? "" : "s", pins == 1 ? "is" : "are");
-    PyObject *done = note == NULL
-                         ? NULL
-                         : PyObject_CallMethod(error, "add_note", "O", note);
-    if (done == NULL) {
-        PyErr_Clear(); /* the exception itself matters more */
-    }
-    Py_XDECREF(done);
-    Py_XDECREF(note);
-}
-
-/* close(), unless something is pinned: then the object is closed for every
- * method, and the memory goes with the last pin. */
-static PyObject *
-bytes_exit(PyObject *self, PyObject *args)
+bytes_leave(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     wi_bytes *bytes = BYTES_OF(self);
-    PyObject *error =
-        PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : Py_None;
-    if (bytes->pins > 0 && error != Py_None) {
-        bytes_note(self, error);
-    }
     if (bytes->pins > 0) {
         bytes->closed = 1;
-        Py_RETURN_NONE;
     }
-    PyObject *result = PyObject_CallMethod(self, "close", NULL);
-    if (result == NULL && bytes->pins > 0 &&
-        PyErr_ExceptionMatches(PyExc_BufferError)) {
-        PyErr_Clear(); /* another thread pinned it after the look above */
-        bytes->closed = 1;
-        Py_RETURN_NONE;
-    }
-    if (result == NULL) {
-        return NULL;
-    }
-    Py_DECREF(result);
-    Py_RETURN_NONE;
+    return PyLong_FromSsize_t(bytes->pins);
 }
 
 static void
@@ -1009,8 +967,8 @@ static PyMethodDef bytes_methods[] = {
     {"find", WI_FAST(bytes_find), bytes_find_doc},
     {"get", WI_METHOD(bytes_get_any), METH_FASTCALL, bytes_get_doc},
     {"set", WI_METHOD(bytes_set_any), METH_FASTCALL, bytes_set_doc},
-    {"__enter__", bytes_enter, METH_NOARGS, NULL},
-    {"__exit__", bytes_exit, METH_VARARGS, NULL},
+    {"_leave", bytes_leave, METH_NOARGS,
+     "_leave($self, /)\n--\n\nClose what is pinned; the number of pins."},
     WI_NUMBERS(BYTES_SHORTCUT_METHODS){NULL, NULL, 0, NULL},
 };
 

@@ -20,8 +20,8 @@ typedef struct {
     char closed;  /* by __exit__: pins may keep base and size */
     char finalised;
     /* Set where the object is made: frees the memory and what is owned; twice
-     * is harmless. Called without an exception set by the finaliser and by
-     * __exit__, or, when something is pinned then, when the last pin goes. */
+     * is harmless. Called without an exception set by the finaliser or, when
+     * something was pinned then or in _leave(), when the last pin goes. */
     void (*release)(PyObject *self);
 } wi_bytes;
 

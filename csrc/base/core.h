@@ -165,7 +165,8 @@ PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
 
 /* The same about an object that has no name: PyUnicode_FromFormat makes the
  * label, as in wi_raise_format(err, "OpenProcess", "pid %lu", pid). */
-PyObject *wi_raise_format(DWORD err, const char *api, const char *format, ...);
+#define wi_raise_format(err, api, ...)                                        \
+    wi_raise_format_as(PyExc_OSError, err, api, __VA_ARGS__)
 PyObject *wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
                              const char *format, ...);
 
@@ -264,11 +265,7 @@ DWORD wi_wait(const HANDLE *handles, DWORD count, BOOL all,
 /* SECURITY_ATTRIBUTES from a Python argument: None (the default of the
  * process), "owner" (owner set to this user) or an SDDL string. */
 typedef struct {
-    SECURITY_ATTRIBUTES attributes;
-    SECURITY_DESCRIPTOR absolute; /* behind "owner" */
-    TOKEN_USER *user;             /* the user of "owner" */
-    void *sddl;                   /* LocalAlloc: what SDDL became */
-    BOOL present;
+    SECURITY_ATTRIBUTES attributes; /* its descriptor is of LocalAlloc */
 } wi_security;
 
 int wi_security_init(wi_security *security, PyObject *spec);

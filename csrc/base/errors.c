@@ -24,36 +24,18 @@ wi_raise_as(PyObject *cls, DWORD err, const char *api, PyObject *name)
     return NULL;
 }
 
-static PyObject *
-errors_raise_v(PyObject *cls, DWORD err, const char *api, const char *format,
-               va_list args)
-{
-    PyObject *label = PyUnicode_FromFormatV(format, args);
-    if (label != NULL) {
-        wi_raise_as(cls, err, api, label);
-        Py_DECREF(label);
-    }
-    return NULL;
-}
-
 PyObject *
 wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
                    const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    errors_raise_v(cls, err, api, format, args);
+    PyObject *label = PyUnicode_FromFormatV(format, args);
     va_end(args);
-    return NULL;
-}
-
-PyObject *
-wi_raise_format(DWORD err, const char *api, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    errors_raise_v(PyExc_OSError, err, api, format, args);
-    va_end(args);
+    if (label != NULL) {
+        wi_raise_as(cls, err, api, label);
+        Py_DECREF(label);
+    }
     return NULL;
 }
 

@@ -115,8 +115,9 @@ module_add_exceptions(PyObject *module, wi_state *state)
 {
     if (module_add_exception(
             module, &state->AbandonedError, "winipc.AbandonedError",
-            "The owner of a lock died while it held it: what it protects may\n"
-            "be half written. After acquire() and waits the caller owns it\n"
+            "The thread that held a lock ended without releasing it: what it\n"
+            "protects may be half written. After acquire() and waits the "
+            "caller owns it\n"
             "now; `with` and lock() have released it. The attribute `mutex`\n"
             "is the Mutex or SharedLock, the number of a handle, or None\n"
             "after a wait for several numbers.",

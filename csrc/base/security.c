@@ -9,45 +9,29 @@
 
 #include <sddl.h>
 
-static int
-security_from_owner(wi_security *security, PyObject *spec)
+/* "O:<SID of this user>", for PyMem_Free. */
+static wchar_t *
+security_owner(PyObject *spec)
 {
+    wchar_t *sid = NULL, *sddl = NULL;
     TOKEN_USER *user = wi_current_user();
-    if (user == NULL) {
+    if (user == NULL || !ConvertSidToStringSidW(user->User.Sid, &sid)) {
         wi_raise(GetLastError(), "GetTokenInformation", spec);
-        return -1;
     }
-    security->user = user;
-    if (!InitializeSecurityDescriptor(&security->absolute,
-                                      SECURITY_DESCRIPTOR_REVISION) ||
-        !SetSecurityDescriptorOwner(&security->absolute, user->User.Sid,
-                                    FALSE)) {
-        wi_raise(GetLastError(), "SetSecurityDescriptorOwner", spec);
-        return -1;
+    else {
+        size_t size = wcslen(sid) + 1;
+        sddl = PyMem_Calloc(size + 2, sizeof(*sddl));
+        if (sddl == NULL) {
+            PyErr_NoMemory();
+        }
+        else {
+            memcpy(sddl, L"O:", 2 * sizeof(*sddl));
+            memcpy(sddl + 2, sid, size * sizeof(*sid));
+        }
     }
-    security->attributes.lpSecurityDescriptor = &security->absolute;
-    return 0;
-}
-
-static int
-security_from_sddl(wi_security *security, PyObject *spec)
-{
-    wchar_t *sddl = PyUnicode_AsWideCharString(spec, NULL);
-    if (sddl == NULL) {
-        return -1;
-    }
-    BOOL ok = ConvertStringSecurityDescriptorToSecurityDescriptorW(
-        sddl, SDDL_REVISION_1, &security->sddl, NULL);
-    DWORD err = GetLastError();
-    PyMem_Free(sddl);
-    if (!ok) {
-        security->sddl = NULL;
-        wi_raise(err, "ConvertStringSecurityDescriptorToSecurityDescriptorW",
-                 spec);
-        return -1;
-    }
-    security->attributes.lpSecurityDescriptor = security->sddl;
-    return 0;
+    LocalFree(sid);
+    wi_heap_free(user);
+    return sddl;
 }
 
 int
@@ -63,26 +47,36 @@ wi_security_init(wi_security *security, PyObject *spec)
                         "security must be an SDDL string, \"owner\" or None");
         return -1;
     }
-    security->present = TRUE;
-    int failed = PyUnicode_CompareWithASCIIString(spec, "owner") == 0
-                     ? security_from_owner(security, spec)
-                     : security_from_sddl(security, spec);
-    if (failed) {
-        wi_security_clear(security);
+    wchar_t *sddl = PyUnicode_CompareWithASCIIString(spec, "owner") == 0
+                        ? security_owner(spec)
+                        : PyUnicode_AsWideCharString(spec, NULL);
+    if (sddl == NULL) {
+        return -1;
     }
-    return failed;
+    BOOL ok = ConvertStringSecurityDescriptorToSecurityDescriptorW(
+        sddl, SDDL_REVISION_1, &security->attributes.lpSecurityDescriptor,
+        NULL);
+    DWORD err = GetLastError();
+    PyMem_Free(sddl);
+    if (!ok) {
+        memset(security, 0, sizeof(*security));
+        wi_raise(err, "ConvertStringSecurityDescriptorToSecurityDescriptorW",
+                 spec);
+    }
+    return ok ? 0 : -1;
 }
 
 SECURITY_ATTRIBUTES *
 wi_security_attributes(wi_security *security)
 {
-    return security->present ? &security->attributes : NULL;
+    return security->attributes.lpSecurityDescriptor != NULL
+               ? &security->attributes
+               : NULL;
 }
 
 void
 wi_security_clear(wi_security *security)
 {
-    wi_heap_free(security->user);
-    LocalFree(security->sddl);
+    LocalFree(security->attributes.lpSecurityDescriptor);
     memset(security, 0, sizeof(*security));
 }

@@ -1,7 +1,7 @@
 /* mutex.c: Mutex, a lock that one thread of one process holds at a time.
  *
  *     mutex = Mutex._open("Local\\lock", access)
- *     mutex.acquire(timeout=5)      # AbandonedError: the last owner died
+ *     mutex.acquire(timeout=5)      # AbandonedError: its thread ended
  *     mutex.held, mutex.abandoned
  *     mutex.release()
  *     with mutex:                   # acquires and releases
@@ -63,25 +63,13 @@ sync_is_held(SyncObject *self)
     }
     /* It may have been released through another handle, or its thread may
      * be gone: the kernel knows, where the handle may ask it. */
+    int mine = self->owner == GetCurrentThreadId();
     sync_info info;
-    if (WI_NT_SUCCESS(sync_ask(SYNC_MUTEX, self->handle, &info))) {
-        if (info.mutex.count > 0 || info.mutex.abandoned) {
-            return 0;
-        }
-        if (self->owner == GetCurrentThreadId()) {
-            return info.mutex.owned_by_caller;
-        }
+    if (!WI_NT_SUCCESS(sync_ask(SYNC_MUTEX, self->handle, &info))) {
+        return mine;
     }
-    if (self->owner == GetCurrentThreadId()) {
-        return 1;
-    }
-    HANDLE thread = OpenThread(SYNCHRONIZE, FALSE, self->owner);
-    if (thread == NULL) {
-        return 0;
-    }
-    int alive = WaitForSingleObject(thread, 0) == WAIT_TIMEOUT;
-    CloseHandle(thread);
-    return alive;
+    return info.mutex.count <= 0 && !info.mutex.abandoned &&
+           (!mine || info.mutex.owned_by_caller);
 }
 
 int

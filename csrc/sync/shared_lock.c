@@ -274,7 +274,6 @@ lock_clear(PyObject *op)
     self->abandoned = 0;
     winipc_lock_detach(&self->lock);
     wi_security_clear(&self->security);
-    memset(&self->security, 0, sizeof(self->security));
     PyBuffer_Release(&buffer); /* harmless when there is none */
     Py_CLEAR(self->region);
     return 0;
@@ -456,16 +455,10 @@ lock_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     if (result != WINIPC_ABANDONED) {
         return Py_NewRef(op);
     }
-    PyObject *type, *value, *traceback;
-    lock_raise((LockObject *)op, WINIPC_ABANDONED, 0);
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *given = lock_give((LockObject *)op);
-    if (given == NULL) {
-        PyErr_Clear(); /* the first error matters more */
-    }
-    Py_XDECREF(given);
-    PyErr_Restore(type, value, traceback);
-    return NULL;
+    /* No __exit__ follows. */
+    Py_XDECREF(lock_give((LockObject *)op));
+    PyErr_Clear(); /* that it is abandoned matters more */
+    return lock_raise((LockObject *)op, WINIPC_ABANDONED, 0);
 }
 
 PyDoc_STRVAR(lock_exit_doc, "__exit__($self, /, *exc)\n--\n\nrelease().");

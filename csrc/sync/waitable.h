@@ -17,7 +17,7 @@ typedef struct {
     Py_ssize_t pins;    /* waits in flight; close() refuses above 0 */
     sync_kind kind;     /* which of the three */
     char created;       /* this call made the kernel object */
-    char abandoned;     /* Mutex: the last owner died; cleared by release */
+    char abandoned;     /* Mutex: found so when it was taken; until release */
     signed char manual; /* Event: 1 manual, 0 auto reset, -1 not known */
     DWORD owner;        /* Mutex: thread that took it through this object */
     Py_ssize_t held;    /* Mutex: how often that thread took it */

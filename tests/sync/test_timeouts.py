@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import winipc
 from winipc import Channel, Event, LockedMapping, Mutex, Receiver, SharedMapping
 from winipc.base.deadline import Deadline
 from winipc.cli.options import seconds
+from winipc.testing import Peer
 
 WAITS: dict[str, Callable[[str, float], Any]] = {
     "Event.wait_for": Event.wait_for,
@@ -57,6 +59,25 @@ def test_bad_timeout_of_an_object(
             with pytest.raises(ValueError, match="number of seconds >= 0"):
                 wait()
     assert not mutex.held
+
+
+@pytest.mark.parametrize("timeout", [-1.0, float("nan")], ids=str)
+def test_bad_timeout_of_a_test_peer(timeout: float) -> None:
+    """Also of the peers in the tests of users."""
+    argv = [sys.executable, "-c", "input()"]
+    with pytest.raises(ValueError, match="number of seconds >= 0"):
+        Peer(argv, timeout=timeout)
+    peer = Peer(argv)
+    try:
+        for wait in (
+            peer.read_line,
+            peer.wait,
+            lambda timeout: peer.wait_for_stderr("words", timeout),
+        ):
+            with pytest.raises(ValueError, match="number of seconds >= 0"):
+                wait(timeout)
+    finally:
+        peer.reap()
 
 
 def test_seconds_of_the_command_line() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import Any
+from typing import Any, Self
 
 from winipc.errors import add_hint
 
@@ -34,6 +34,31 @@ class Held:
         except BufferError as error:
             _name_holders(error, self)
             raise
+
+    def __enter__(self) -> Self:
+        memory: Any = self
+        if memory.closed:
+            raise ValueError(f"{type(self).__name__} is closed")
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        """`close`, or leave the memory to what pins it; tell the exception so."""
+        memory: Any = self
+        pins = memory._leave()
+        if pins == 0:
+            try:
+                return self.close()
+            except BufferError:
+                pins = memory._leave()  # another thread pinned it after the look
+                if pins == 0:
+                    raise
+        if len(exc) > 1 and exc[1] is not None:
+            buffers, are = ("buffer", "is") if pins == 1 else ("buffers", "are")
+            add_hint(
+                exc[1],
+                f"the memory of {self!r} stays until {pins} {buffers} of it "
+                f"(memoryview, NumPy array, running call, ...) {are} gone",
+            )
 
 
 def _name_holders(error: BufferError, memory: Any) -> None:

@@ -12,9 +12,9 @@ A name is all that two processes need to share one::
 makes it. Without a name an object travels by `duplicate_to`, or by pickle
 through multiprocessing.
 
-A mutex whose owner died is *abandoned*: the next one who takes it gets
-`AbandonedError`, holds the mutex, and decides what the half-written data is
-worth::
+A mutex is *abandoned* when the thread that held it ended without releasing it:
+the next thread to take it gets `AbandonedError`, holds the mutex, and decides what
+the half-written data is worth::
 
     try:
         mutex.acquire()

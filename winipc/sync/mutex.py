@@ -66,7 +66,7 @@ class Mutex(Waitable, _core.Mutex):
     It belongs to the thread that took it, which may take it again and has to
     release it as often; no other thread can release it.
 
-    `acquire` and `with` raise `AbandonedError` when the last holder ended
+    `acquire` and `with` raise `AbandonedError` when the thread that held it ended
     without releasing it. After `acquire` the caller holds the mutex then; `with`
     and `lock` release it, since no block follows.
 

@@ -11,9 +11,9 @@ a thread that has to wait makes a kernel object, sleeps, and is woken::
 
 Zeroed memory is a free lock: nothing has to be made, and every process that maps
 the same bytes has the same lock. It behaves as `Mutex` does: it belongs to the
-thread that took it, which may take it again; whoever takes it after its owner died
-gets `AbandonedError` and holds it. The layout is in `include/winipc.h`, whose C
-functions make a C program a full peer.
+thread that took it, which may take it again. When that thread ends without
+releasing it, the next one to take it gets `AbandonedError` and holds it. The layout
+is in `include/winipc.h`, whose C functions make a C program a full peer.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from winipc import _core
+
 __all__ = ["Peer"]
 
 
@@ -55,7 +57,7 @@ class Peer:
             env: Variables on top of those of this process.
             encoding: Of its lines, each of which ends with the byte 10.
         """
-        self.timeout = timeout
+        self.timeout = _core._check_timeout(timeout)
         self.encoding = encoding
         self.name = Path(argv[0]).name
         # In no text, and not at the end of a line.
@@ -114,8 +116,8 @@ class Peer:
             os.write(end, mark)
             os.close(end)
 
-    def _wait(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
+    def _wait(self, timeout: float | None) -> float | None:
+        return self.timeout if timeout is None else _core._check_timeout(timeout)
 
     def read_line(self, timeout: float | None = None) -> str:
         """The next line that the peer prints, without its end.
