@@ -19,6 +19,8 @@ def stand_in(stub: str, docstrings: Mapping[str, str]) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             node.decorator_list = []
+            # The classes of the package add __weakref__, as they may to those of C.
+            node.body += ast.parse("__slots__ = ()").body
         elif isinstance(node, ast.Call):
             # bound= of a type variable: a class that comes later.
             for keyword in node.keywords:
