@@ -135,16 +135,11 @@ class PEImage:
         found.sort(key=lambda item: (item[0], item[1].name))
         return [variable for _, variable in found]
 
-    def section_of(self, rva: int) -> PESection | None:
-        """The section that holds an address relative to the image's start."""
-        for section in self.sections:
-            if section.rva <= rva < section.rva + section.size:
-                return section
-        return None
-
 
 # ----------------------------------------------------------------- reading
 
+#: A section's header: name, size, address, size and place in the file, flags.
+_SECTION = struct.Struct("<8s4I12xI")
 _MOST_SECTIONS = 96  # the loader's own limit
 _MOST_EXPORTS = 0x1_0000  # an ordinal has 16 bits
 _LONGEST_NAME = 4096
@@ -217,8 +212,7 @@ class ImageReader:
             self._fail(f"{self._section_count} sections are too many")
         table = self._take(self._section_table, 40 * self._section_count)
         found = []
-        for row in struct.iter_unpack("<8s4I12xI", table):
-            name, size, rva, stored, offset, flags = row
+        for name, size, rva, stored, offset, flags in _SECTION.iter_unpack(table):
             size = size or stored
             if rva + size > self._image_size or (
                 not self._mapped and stored and offset + stored > self._size
@@ -339,16 +333,6 @@ def inspect_dll(path: str | os.PathLike[str]) -> PEImage:
 # ----------------------------------------------------------------- writing
 
 
-@dataclass(frozen=True, slots=True)
-class _Machine:
-    code: int
-    pointer: int
-    base: int
-    characteristics: int
-    dll_characteristics: int
-    subsystem: tuple[int, int]
-
-
 _FILE_EXECUTABLE = 0x0002
 _FILE_LARGE_ADDRESS_AWARE = 0x0020
 _FILE_32BIT = 0x0100
@@ -359,33 +343,8 @@ _DYNAMIC_BASE = 0x0040  # needs no relocations here: no address is in the image
 _NX_COMPAT = 0x0100
 _NO_SEH = 0x0400
 
-_MACHINES = {
-    "amd64": _Machine(
-        0x8664,
-        8,
-        0x1_8000_0000,
-        _FILE_EXECUTABLE | _FILE_LARGE_ADDRESS_AWARE | _FILE_DLL,
-        _HIGH_ENTROPY_VA | _DYNAMIC_BASE | _NX_COMPAT,
-        (6, 0),
-    ),
-    "x86": _Machine(
-        0x014C,
-        4,
-        0x1000_0000,
-        _FILE_EXECUTABLE | _FILE_32BIT | _FILE_DLL,
-        _DYNAMIC_BASE | _NX_COMPAT | _NO_SEH,
-        (6, 0),
-    ),
-    "arm64": _Machine(
-        0xAA64,
-        8,
-        0x1_8000_0000,
-        _FILE_EXECUTABLE | _FILE_LARGE_ADDRESS_AWARE | _FILE_DLL,
-        _HIGH_ENTROPY_VA | _DYNAMIC_BASE | _NX_COMPAT,
-        (6, 2),
-    ),
-}
-_MACHINE_NAMES = {machine.code: name for name, machine in _MACHINES.items()}
+_MACHINES = {"amd64": 0x8664, "x86": 0x014C, "arm64": 0xAA64}
+_MACHINE_NAMES = {code: name for name, code in _MACHINES.items()}
 
 _PAGE = 0x1000
 _BLOCK = 0x200  # of the file
@@ -451,7 +410,9 @@ def section_dll_bytes(
     alignment: int = 16,
 ) -> bytes:
     """The bytes of the DLL that `build_section_dll` writes as a file `name`."""
-    kind = _machine(machine)
+    if machine not in _MACHINES:
+        known = ", ".join(_MACHINES)
+        raise ValueError(f"machine must be one of {known}, not {machine!r}")
     if not 1 <= alignment <= _PAGE or alignment & (alignment - 1):
         raise ValueError(
             f"alignment must be a power of two up to {_PAGE}, not {alignment}"
@@ -461,7 +422,8 @@ def section_dll_bytes(
         raise ValueError(f"a section name has at most 8 characters: {section!r}")
     offsets, size, content = _lay_out(variables, alignment)
     exports_rva = _PAGE
-    shared_rva = exports_rva + _round_up(_exports_size(list(variables), name), _PAGE)
+    exports_size = len(_exports(dict.fromkeys(variables, 0), name, 0))
+    shared_rva = exports_rva + _round_up(exports_size, _PAGE)
     exports = _exports(
         {symbol: shared_rva + offset for symbol, offset in offsets.items()},
         name,
@@ -475,55 +437,30 @@ def section_dll_bytes(
     stored_exports = exports.ljust(_round_up(len(exports), _BLOCK), b"\0")
     stored_shared = content.ljust(_round_up(max(len(content), 1), _BLOCK), b"\0")
     headers_size = _BLOCK * 2
-    table = struct.pack(
-        "<8sIIIIIIHHI",
+    shared_at = headers_size + len(stored_exports)
+    table = _SECTION.pack(
         b".edata",
         len(exports),
         exports_rva,
         len(stored_exports),
         headers_size,
-        0,
-        0,
-        0,
-        0,
         _EXPORTS,
-    ) + struct.pack(
-        "<8sIIIIIIHHI",
-        section_name,
-        size,
-        shared_rva,
-        len(stored_shared),
-        headers_size + len(stored_exports),
-        0,
-        0,
-        0,
-        0,
-        _SHARED,
+    ) + _SECTION.pack(
+        section_name, size, shared_rva, len(stored_shared), shared_at, _SHARED
     )
     headers = _headers(
-        kind,
+        machine,
         table,
         initialised=len(stored_exports) + len(stored_shared),
         image_size=image_size,
         headers_size=headers_size,
         exports=(exports_rva, len(exports)),
     )
-    image = bytearray(
-        headers.ljust(headers_size, b"\0") + stored_exports + stored_shared
-    )
-    struct.pack_into("<I", image, _CHECKSUM_AT, _checksum(image))
-    return bytes(image)
+    return headers.ljust(headers_size, b"\0") + stored_exports + stored_shared
 
 
 def _round_up(number: int, step: int) -> int:
     return -(-number // step) * step
-
-
-def _machine(name: str) -> _Machine:
-    if name not in _MACHINES:
-        known = ", ".join(_MACHINES)
-        raise ValueError(f"machine must be one of {known}, not {name!r}")
-    return _MACHINES[name]
 
 
 def _symbol(name: str) -> str:
@@ -588,10 +525,6 @@ def _zeros_behind(size: int, initial: bytes) -> int:
     return zeros if initial else _MAX_IMAGE
 
 
-def _exports_size(symbols: list[str], name: str) -> int:
-    return len(_exports(dict.fromkeys(symbols, 0), name, 0))
-
-
 def _exports(addresses: Mapping[str, int], name: str, rva: int) -> bytes:
     """The export directory with its tables and strings."""
     # GetProcAddress searches by halves: the names are sorted as bytes.
@@ -607,20 +540,7 @@ def _exports(addresses: Mapping[str, int], name: str, rva: int) -> bytes:
         pointers.append(strings + len(text))
         text += symbol.encode("ascii") + b"\0"
     return (
-        struct.pack(
-            "<IIHHIIIIIII",
-            0,
-            0,
-            0,
-            0,
-            strings,
-            1,
-            count,
-            count,
-            functions,
-            names,
-            ordinals,
-        )
+        struct.pack("<12x7I", strings, 1, count, count, functions, names, ordinals)
         + struct.pack(f"<{count}I", *(addresses[symbol] for symbol in symbols))
         + struct.pack(f"<{count}I", *pointers)
         + struct.pack(f"<{count}H", *range(count))
@@ -629,12 +549,10 @@ def _exports(addresses: Mapping[str, int], name: str, rva: int) -> bytes:
 
 
 _PE_AT = 0x40
-_OPTIONAL_AT = _PE_AT + 24
-_CHECKSUM_AT = _OPTIONAL_AT + 64
 
 
 def _headers(
-    kind: _Machine,
+    machine: MachineName,
     table: bytes,
     *,
     initialised: int,
@@ -644,43 +562,35 @@ def _headers(
 ) -> bytes:
     dos = struct.pack("<2s58xI", b"MZ", _PE_AT)
     directories = struct.pack("<II", *exports).ljust(16 * 8, b"\0")
-    wide = kind.pointer == 8
+    wide = machine != "x86"
+    base = 0x1_8000_0000 if wide else 0x1000_0000
+    characteristics = _FILE_EXECUTABLE | _FILE_DLL
+    characteristics |= _FILE_LARGE_ADDRESS_AWARE if wide else _FILE_32BIT
+    dll_characteristics = _DYNAMIC_BASE | _NX_COMPAT
+    dll_characteristics |= _HIGH_ENTROPY_VA if wide else _NO_SEH
+    subsystem = (6, 2) if machine == "arm64" else (6, 0)
     optional = (
         struct.pack(
             "<HBBIIIII", 0x20B if wide else 0x10B, 1, 0, 0, initialised, 0, 0, 0
         )
-        + struct.pack(
-            "<Q" if wide else "<II", *((kind.base,) if wide else (0, kind.base))
-        )
+        + struct.pack("<Q" if wide else "<II", *((base,) if wide else (0, base)))
         + struct.pack("<II", _PAGE, _BLOCK)
-        + struct.pack("<HHHHHHI", *kind.subsystem, 0, 0, *kind.subsystem, 0)
+        + struct.pack("<HHHHHHI", *subsystem, 0, 0, *subsystem, 0)
         + struct.pack("<III", image_size, headers_size, 0)
-        + struct.pack("<HH", 2, kind.dll_characteristics)
+        + struct.pack("<HH", 2, dll_characteristics)
         + struct.pack("<4Q" if wide else "<4I", 1 << 20, 1 << 12, 1 << 20, 1 << 12)
         + struct.pack("<II", 0, 16)
         + directories
     )
     file = struct.pack(
-        "<4sHHIIIHH",
+        "<4sHH12xHH",  # no time: equal input gives equal bytes
         b"PE\0\0",
-        kind.code,
-        len(table) // 40,
-        0,  # no time: equal input gives equal bytes
-        0,
-        0,
+        _MACHINES[machine],
+        len(table) // _SECTION.size,
         len(optional),
-        kind.characteristics,
+        characteristics,
     )
     return dos + file + optional + table
-
-
-def _checksum(image: bytearray) -> int:
-    """The image's checksum as ImageHlp computes it; its field is still 0."""
-    padded = bytes(image) + b"\0" * (len(image) % 2)
-    total = sum(memoryview(padded).cast("H"))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total + len(image)
 
 
 def definition_bytes(variables: Iterable[str], *, name: str) -> bytes:

@@ -363,7 +363,7 @@ def test_wait_refuses_a_name_that_cannot_be(
 ) -> None:
     """Nobody will ever create it: an error at once, with the hint of `open`."""
     with pytest.raises(FileNotFoundError) as caught:
-        kind.wait(f"Other\\{unique_name}", 5)
+        kind.wait_for(f"Other\\{unique_name}", 5)
     assert caught.value.winerror == 3
     assert "backslash" in caught.value.__notes__[0]
 

@@ -60,7 +60,6 @@ def test_pefile_finds_a_sound_dll(machine: Any) -> None:
     pe = pefile.PE(data=data)
     assert complaints(pe) == []
     assert pe.is_dll()
-    assert pe.verify_checksum()
     assert (
         pe.FILE_HEADER.Machine
         == {"amd64": 0x8664, "x86": 0x14C, "arm64": 0xAA64}[machine]

@@ -53,16 +53,13 @@ class GlobalMemory(Held, _core.GlobalMemory, Shown):
         try:
             view = memoryview(source)  # type: ignore[arg-type]
         except TypeError:
-            if not isinstance(source, SupportsIndex):
-                raise
-            return cls._create(operator.index(source), kind)
+            return cls._create(operator.index(source), kind)  # type: ignore[arg-type]
         with view:
             if view.ndim == 0 and isinstance(source, SupportsIndex):
                 return cls._create(operator.index(source), kind)  # a NumPy integer
             memory = cls._create(view.nbytes, kind)
             try:
-                if view.nbytes:
-                    memory.write(view if view.c_contiguous else view.tobytes())
+                memory.write(view)
             except BaseException:
                 memory.close()
                 raise

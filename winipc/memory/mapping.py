@@ -43,6 +43,20 @@ Access = Literal["read", "readwrite", "copy"]
 #: What C calls them.
 _ACCESS: dict[Access, int] = {"read": 1, "readwrite": 2, "copy": 3}
 
+#: What to check where Windows is vague about a name.
+_HINTS = {
+    ERROR_PRIVILEGE_NOT_HELD: "large pages need the privilege 'Lock pages in memory', "
+    "which an administrator gives to a user, and winipc.large_pages_privilege(), which "
+    "enables it",
+    ERROR_PATH_NOT_FOUND: "a backslash ends a namespace, and only Local\\, Global\\ "
+    "and Session\\<number>\\ exist",
+    ERROR_INVALID_HANDLE: "the name is in use by another kind of object (an event, a "
+    "mutex, ...): all kinds share one set of names",
+    ERROR_ACCESS_DENIED: "it exists and does not let this process in: its creator's "
+    "user, elevation or integrity level may differ, or it is read-only (access='read' "
+    "asks for less)",
+}
+
 #: How many sessions are looked into for a name that is missing in this one.
 _SESSIONS = 8
 
@@ -474,43 +488,19 @@ def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMap
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
     """Say what to check, where Windows is known to be vague."""
     code = error.winerror
-    if code == ERROR_PRIVILEGE_NOT_HELD:
-        add_hint(
-            error,
-            "large pages need the privilege 'Lock pages in memory', which an "
-            "administrator gives to a user, and winipc.large_pages_privilege(), "
-            "which enables it",
-        )
-    if name is None:
-        return
-    if code == ERROR_FILE_NOT_FOUND and not creating:
+    if name is not None and error.filename != name:
+        return  # about the file
+    if code == ERROR_FILE_NOT_FOUND and name is not None and not creating:
         _explain_missing(error, name)
-    elif code == ERROR_PATH_NOT_FOUND:
-        add_hint(
-            error,
-            "a backslash ends a namespace, and only Local\\, Global\\ and "
-            "Session\\<number>\\ exist",
-        )
-    elif code == ERROR_INVALID_HANDLE:
-        add_hint(
-            error,
-            "the name is in use by another kind of object (an event, a mutex, ...): "
-            "all kinds share one set of names",
-        )
-    elif code == ERROR_ACCESS_DENIED and creating and name.startswith("Global\\"):
+    elif code == ERROR_ACCESS_DENIED and creating and f"{name}".startswith("Global\\"):
         add_hint(
             error,
             "creating in Global\\ needs the privilege 'Create global objects' "
             "(SeCreateGlobalPrivilege): services and administrators have it; a name "
             "that exists and does not let this user in gives the same error",
         )
-    elif code == ERROR_ACCESS_DENIED:
-        add_hint(
-            error,
-            "it exists and does not let this process in: its creator's user, "
-            "elevation or integrity level may differ, or it is read-only "
-            "(access='read' asks for less)",
-        )
+    elif code in _HINTS and (name is not None or code == ERROR_PRIVILEGE_NOT_HELD):
+        add_hint(error, _HINTS[code])
 
 
 def _explain_missing(error: OSError, name: str) -> None:
