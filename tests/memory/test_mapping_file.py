@@ -205,3 +205,13 @@ def test_damaged_file_is_survived_by_threads(linux_file: LinuxFile) -> None:
         for thread in threads:
             thread.join()
         assert results == [True] * 800
+
+
+def test_no_hint_about_the_name_when_the_file_is_at_fault(
+    tmp_path: Path, unique_name: str
+) -> None:
+    """A missing folder gives winerror 3, as a missing namespace does."""
+    with pytest.raises(FileNotFoundError) as caught:
+        SharedMapping.create(unique_name, 10, file=tmp_path / "missing" / "file")
+    assert caught.value.winerror == 3
+    assert not hasattr(caught.value, "__notes__")

@@ -18,7 +18,7 @@ from winipc.testing import Peer
 
 WAITS: dict[str, Callable[[str, float], Any]] = {
     "Event.wait_for": Event.wait_for,
-    "SharedMapping.wait": SharedMapping.wait,
+    "SharedMapping.wait_for": SharedMapping.wait_for,
     "Channel.wait_for": Channel.wait_for,
     "wait_window": winipc.wait_window,
     "wait_any of many": lambda name, timeout: winipc.wait_any([4] * 65, timeout),
