@@ -101,23 +101,6 @@ class Window:
         """
         return _core._process_image(self.pid)[0]
 
-    @property
-    def is_elevated(self) -> bool:
-        """Whether its process runs as administrator.
-
-        Raises `ProcessLookupError` when it is gone and `PermissionError` when
-        Windows does not say. Win32: GetTokenInformation.
-        """
-        return _core._process_token(self.pid)[0]
-
-    @property
-    def integrity(self) -> int:
-        """The integrity level of its process: 0x1000 low, 0x2000 medium, 0x3000 high.
-
-        Win32: GetTokenInformation.
-        """
-        return _core._process_token(self.pid)[1]
-
 
 def _no_window(title: str | None, class_name: str | int | None) -> FileNotFoundError:
     what = " and ".join(

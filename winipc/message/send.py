@@ -72,7 +72,7 @@ def mapping_is_ours(name: str) -> bool:
 def _explain(error: PermissionError, hwnd: int) -> None:
     """Say which integrity levels are in the way, when that is what it is."""
     try:
-        theirs = Window(hwnd).integrity
+        theirs = _core._process_token(Window(hwnd).pid)[1]
         ours = _core._process_token(os.getpid())[1]
     except OSError:
         add_hint(error, "the receiver may run at a higher integrity level")

@@ -435,13 +435,6 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         state = "closed" if self.closed else f"hwnd={self.hwnd:#x}"
         return f"<winipc.CopyDataWindow {self.title!r} {state}>"
 
-    if TYPE_CHECKING:
-
-        def receive(self, timeout: float | None = None) -> Message: ...
-        def receive_nowait(self) -> Message | None: ...
-        def latest(self, count: int = 16, /) -> list[Message]: ...
-        def __next__(self) -> Message: ...
-
 
 def call(
     target: Target,
