@@ -605,9 +605,9 @@ PyDoc_STRVAR(
     "receiver). `sender` is the window that the receiver may answer to.\n"
     "`timeout` is in seconds, None for forever. A receiver of another "
     "program\n"
-    "that is hung ends the wait within a second; `abort_if_hung` says for\n"
-    "any receiver whether it does. Without a time-out none does by "
-    "default.\n\n"
+    "that is hung ends the wait within a second. A stuck handler of winipc\n"
+    "takes the whole time-out. `abort_if_hung` says for any receiver whether\n"
+    "a hang ends the wait. Without a time-out none does by default.\n\n"
     "The answer is the receiver's LRESULT, signed. 0 says that the receiver\n"
     "did not take the data, and raises unless `check` is False.\n\n"
     "Raises `ConnectionRefusedError` for the answer 0 and for data above the\n"
@@ -816,8 +816,7 @@ static PyMethodDef send_functions[] = {
     {"send_message", WI_FAST(send_message), send_message_doc},
     {"post_message", WI_FAST(post_message), post_message_doc},
     {"_begin_send", WI_FAST(send_begin),
-     "_begin_send($module, target, data, *, id=0, timeout=5.0, sender=None,\n"
-     "            abort_if_hung=None, check=True)\n--\n\n"
+     "_begin_send($module, /, target, data, **how)\n--\n\n"
      "Begin a send_copydata on a thread: (send, handle)."},
     {"_end_send", send_end, METH_O,
      "_end_send($module, send, /)\n--\n\nThe answer, or the error."},

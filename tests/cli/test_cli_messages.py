@@ -22,7 +22,8 @@ StartPeer = Callable[..., Peer]
 def test_listen_prints_messages(
     start_winipc: StartPeer, unique_name: str, form: str
 ) -> None:
-    peer = start_winipc("listen", unique_name, "--format", form, "--count", "1")
+    options = [] if form == "text" else [f"--{form}"]
+    peer = start_winipc("listen", unique_name, *options, "--count", "1")
     peer.wait_for_stderr("listening")
     winipc.send_copydata(unique_name, "grüße".encode(), id=7)
     line = peer.read_line()

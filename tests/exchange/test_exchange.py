@@ -231,7 +231,7 @@ def test_the_articles_programs_understand_each_other(
 
 
 def test_no_receiver_is_file_not_found(unique_name: str) -> None:
-    with pytest.raises(FileNotFoundError, match="is the receiver running"):
+    with pytest.raises(FileNotFoundError, match="no window with title"):
         Sender(unique_name)
 
 
@@ -259,6 +259,24 @@ def test_a_transport_that_is_switched_off_is_refused(
             sender.send(b"data", via=via)
         with pytest.raises(TimeoutError):
             receiver.receive(0)
+
+
+@via_each
+def test_one_transport_is_enough_for_a_handler(
+    unique_name: str, via: Transport
+) -> None:
+    seen: list[bytes] = []
+    with (
+        Receiver(
+            unique_name,
+            mapping=unique_name,
+            transports=[via],
+            handler=lambda delivery: seen.append(bytes(delivery.data)),
+        ),
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        assert sender.send(b"data", via=via) == 1
+    assert seen == [b"data"]
 
 
 @via_each
@@ -449,7 +467,8 @@ def test_memory_that_a_handler_kept_goes_by_a_second_close(
         mapping=unique_name,
         handler=lambda delivery: kept.append(pickle.PickleBuffer(delivery.data)),
     )
-    with receiver._section if via is Transport.SECTION else receiver._mapping as memory:
+    kind = winipc.SharedSection if via is Transport.SECTION else SharedMapping
+    with next(owned for owned in receiver._owned if isinstance(owned, kind)) as memory:
         with Sender(unique_name, mapping=unique_name) as sender:
             assert sender.send(b"data", via=via) == 1
         with pytest.raises(BufferError):

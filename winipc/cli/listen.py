@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winipc.base.text import clean
 from winipc.cli.options import (
     Commands,
     add_command,
     add_end,
     add_exist_ok,
+    add_hex,
     counted,
     number32,
+    shown,
 )
 from winipc.cli.output import note, print_json, print_line
 from winipc.message import CopyDataWindow, Message
@@ -31,12 +32,7 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="also take this registered message, or number; may be repeated",
     )
-    parser.add_argument(
-        "--format",
-        choices=("text", "hex", "json"),
-        default="text",
-        help="how to print the data (%(default)s)",
-    )
+    add_hex(parser)
     parser.add_argument(
         "--max-message",
         type=number32,
@@ -48,7 +44,6 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    form = "json" if arguments.json else arguments.format
     with CopyDataWindow.create(
         arguments.title,
         class_name=arguments.class_name,
@@ -64,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
                 raise TimeoutError(
                     f"no message for {arguments.title!r} in {arguments.timeout} s"
                 ) from None
-            if form == "json":
+            if arguments.json:
                 print_json(_fields(message))
             else:
-                print_line(_line(message, form))
+                print_line(_line(message, arguments.hex))
     return 0
 
 
@@ -96,15 +91,12 @@ def _fields(message: Message) -> dict[str, Any]:
     return fields
 
 
-def _line(message: Message, form: str) -> str:
+def _line(message: Message, in_hex: bool) -> str:
     if not message.is_copydata:
         return (
             f"message {message.message:#x} wparam {message.wparam:#x} "
             f"lparam {message.lparam:#x}"
         )
     data = bytes(message)
-    if form == "hex":
-        shown = data.hex(" ")
-    else:
-        shown = clean(data.removesuffix(b"\0").decode("utf-8", "backslashreplace"))
-    return f"pid {message.pid} id {message.id:#x} {len(data)} bytes: {shown}"
+    what = f"pid {message.pid} id {message.id:#x} {len(data)} bytes"
+    return f"{what}: {shown(data, in_hex)}"

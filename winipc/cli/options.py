@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from winipc import _core
+from winipc.base.text import clean
 from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "add_command",
     "add_end",
     "add_exist_ok",
+    "add_hex",
     "add_process",
     "counted",
     "factor",
@@ -26,6 +28,7 @@ __all__ = [
     "number32",
     "pid_or_name",
     "seconds",
+    "shown",
 ]
 
 #: What `add_subparsers` returns.
@@ -141,6 +144,20 @@ def add_exist_ok(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="even if a window has this title; the newest gets what is sent",
     )
+
+
+def add_hex(parser: argparse.ArgumentParser) -> None:
+    """How data is printed; see `shown`."""
+    parser.add_argument(
+        "--hex", action="store_true", help="print the bytes in hexadecimal"
+    )
+
+
+def shown(data: bytes, in_hex: bool) -> str:
+    """Data on one line: its text, or its bytes in hexadecimal."""
+    if in_hex:
+        return data.hex(" ")
+    return clean(data.removesuffix(b"\0").decode("utf-8", "backslashreplace"))
 
 
 def counted(count: int | None) -> Iterable[object]:

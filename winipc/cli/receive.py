@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from winipc.base.text import clean
 from winipc.cli.options import (
     Commands,
     add_address,
     add_command,
     add_end,
     add_exist_ok,
+    add_hex,
     counted,
     number,
     number32,
+    shown,
 )
 from winipc.cli.output import note, print_json, print_line
-from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Received, Receiver
+from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Receiver
 from winipc.exchange.transport import DEFAULT_MAPPING_SIZE
 
 __all__ = ["add"]
@@ -40,9 +40,7 @@ def add(commands: Commands) -> None:
     )
     add_exist_ok(parser)
     add_end(parser, "messages", "comes")
-    parser.add_argument(
-        "--hex", action="store_true", help="print the bytes in hexadecimal"
-    )
+    add_hex(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,25 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
         note(f"listening as {arguments.title!r}, Ctrl+C ends")
         for _ in counted(arguments.count):
             received = receiver.receive(arguments.timeout)
+            via, data = received.transport.value, received.data
             if arguments.json:
-                print_json(_fields(received))
+                fields = {"via": via, "bytes": len(data), "pid": received.pid}
+                print_json(fields | {"hex": data.hex()})
             else:
-                print_line(_line(received, arguments.hex))
+                print_line(f"{via} {len(data)} bytes: {shown(data, arguments.hex)}")
     return 0
-
-
-def _fields(received: Received) -> dict[str, Any]:
-    return {
-        "via": received.transport.value,
-        "bytes": len(received.data),
-        "pid": received.pid,
-        "hex": received.data.hex(),
-    }
-
-
-def _line(received: Received, in_hex: bool) -> str:
-    if in_hex:
-        shown = received.data.hex(" ")
-    else:
-        shown = clean(received.data.decode("utf-8", "backslashreplace"))
-    return f"{received.transport} {len(received.data)} bytes: {shown}"

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, wait_until
@@ -155,17 +156,18 @@ class Receiver(Shown, Closing):
         chosen = {Transport(transport) for transport in transports}
         try:
             if Transport.MAPPING in chosen:
-                self._mapping = _receivers_mapping(mapping, mapping_size)
+                made = _receivers_mapping(mapping, mapping_size)
                 # Lanes are held open, so that the death of a sender is not lost.
-                self._owned += [self._mapping, Lane(mapping)]
-                self._answer_to(Transport.MAPPING, self._look_at_mapping)
+                self._owned += [made, Lane(mapping)]
+                look = partial(self._look_at_shared, Transport.MAPPING, made)
+                self._answer_to(Transport.MAPPING, look)
             if Transport.SECTION in chosen:
                 if section is None:
                     section = SharedSection.load()
                     self._owned.append(section)
-                self._section = section
                 self._owned.append(Lane(SECTION_LOCK))
-                self._answer_to(Transport.SECTION, self._look_at_section)
+                look = partial(self._look_at_shared, Transport.SECTION, section)
+                self._answer_to(Transport.SECTION, look)
             if Transport.PROCESS in chosen:
                 self._answer_to(Transport.PROCESS, self._look_at_process)
             self._takes_copydata = Transport.COPYDATA in chosen
@@ -238,26 +240,26 @@ class Receiver(Shown, Closing):
             return Delivery(Transport.COPYDATA, view, message.pid or None)
         return self._takers[message.message](message.wparam, message.lparam)
 
-    def _look_at_mapping(self, length: int, _lparam: int) -> Delivery:
-        return Delivery(Transport.MAPPING, self._part(self._mapping, length))
-
-    def _look_at_section(self, length: int, _lparam: int) -> Delivery:
-        return Delivery(Transport.SECTION, self._part(self._section, length))
-
-    def _part(self, shared: SharedMapping | SharedSection, length: int) -> memoryview:
+    def _look_at_shared(
+        self,
+        transport: Transport,
+        shared: SharedMapping | SharedSection,
+        length: int,
+        _lparam: int,
+    ) -> Delivery:
         self._check_length(length)
         if length > len(shared):
             raise _Refused
         if length and self._may_lend(shared):
             with memoryview(shared) as whole:
-                return whole[:length].toreadonly()
+                return Delivery(transport, whole[:length].toreadonly())
         # One copy, and only then a look at it: the other side may write on.
         # Of text one more than is taken, to see that there is more.
         data = shared.read(length or min(len(shared), self.max_message + 1))
         if not length:
             data = _until_nul(data)
             self._check_length(len(data))
-        return memoryview(data)
+        return Delivery(transport, memoryview(data))
 
     def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
         """Whether a handler may look at the memory itself.
@@ -266,7 +268,7 @@ class Receiver(Shown, Closing):
         to come in, which only `read` turns into an error.
         """
         return self._handler is not None and (
-            shared is not self._mapping or self._mapping.created
+            isinstance(shared, SharedSection) or shared.created
         )
 
     def _look_at_process(self, packed: int, address: int) -> Delivery:

@@ -25,7 +25,8 @@ from winipc.exchange.transport import (
 )
 from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.mapping import SharedMapping
-from winipc.message import find_window, send_copydata, send_message
+from winipc.message import send_copydata, send_message
+from winipc.message.lookup import hwnd_of
 from winipc.section.section import SharedSection
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Sender(Closing):
         self.timeout = timeout
         self._mapping_name = mapping
         self._section = section
-        self._hwnd = _find_receiver(title)
+        self._hwnd = hwnd_of(title)
         self._stack = contextlib.ExitStack()
         self._mapping: SharedMapping | None = None
         self._lanes: dict[str, Lane] = {}
@@ -242,12 +243,3 @@ def _pack(memory: GlobalMemory, length: int) -> int:
             "a 32-bit process sends only text without NUL by the process transport"
         )
     return os.getpid()
-
-
-def _find_receiver(title: str) -> int:
-    window = find_window(title)
-    if window is None:
-        raise FileNotFoundError(
-            errno.ENOENT, "no window has this title: is the receiver running?", title
-        )
-    return window.hwnd

@@ -181,27 +181,30 @@ def wait_window(
     return window
 
 
-def _find_target(title: str | None, class_name: str | int | None) -> Window:
+def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | None:
+    """The window of a pair in the former order."""
+    if class_name is None or isinstance(title, int):
+        return None
     window = find_window(title, class_name)
-    if window is None and title is not None and not isinstance(class_name, int):
-        window = find_window(class_name, title)
-        if window is not None:
-            warnings.warn(
-                f"the title now comes first in a target: {(class_name, title)!r}",
-                DeprecationWarning,
-                stacklevel=3,
-            )
-    if window is None:
-        raise _no_window(title, class_name)
+    if window is not None:
+        warnings.warn(
+            f"the title now comes first in a target: {(title, class_name)!r}",
+            DeprecationWarning,
+            stacklevel=3,
+        )
     return window
 
 
 def hwnd_of(target: Target) -> int:
     """The handle behind any kind of target; raises as `send_copydata` does."""
-    if isinstance(target, str):
-        target = (target, None)
-    if isinstance(target, tuple):
-        return _find_target(*target).hwnd
+    if isinstance(target, str | tuple):
+        title, class_name = (target, None) if isinstance(target, str) else target
+        window = find_window(title, class_name)
+        if window is None and isinstance(target, tuple):
+            window = _find_old_pair(title, class_name)
+        if window is None:
+            raise _no_window(title, class_name)
+        return window.hwnd
     hwnd = getattr(target, "hwnd", None)
     if hwnd is None:
         return target.__index__()  # type: ignore[union-attr]
