@@ -151,10 +151,7 @@ class Channel(_core.Channel, Closing):
 
         Win32: OpenFileMappingW
         """
-        found = wait_until_made(lambda: cls.open(name, role=role), timeout)
-        if found is None:
-            raise TimeoutError(0, "the channel was not made in time", name, 1460)
-        return found
+        return wait_until_made(lambda: cls.open(name, role=role), name, timeout)
 
     def _take(self, role: Role | None) -> None:
         if role is None:

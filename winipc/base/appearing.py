@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from winipc.base.deadline import Deadline
+from winipc.base.deadline import Deadline, timed_out
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 
 __all__ = ["wait_until_made"]
@@ -18,8 +18,8 @@ _SHORTEST = 0.001
 _LONGEST = 0.05
 
 
-def wait_until_made(open_it: Callable[[], _T], timeout: float | None) -> _T | None:
-    """What `open_it` gives as soon as it finds the name; None after the time-out.
+def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None) -> _T:
+    """What `open_it` gives as soon as it finds the name, or TimeoutError.
 
     A name that is not valid (ERROR_PATH_NOT_FOUND, 3) is an error at once, though
     Python takes it for a FileNotFoundError too.
@@ -34,6 +34,6 @@ def wait_until_made(open_it: Callable[[], _T], timeout: float | None) -> _T | No
                 raise
         left = deadline.part(pause)
         if left == 0:
-            return None
+            raise timed_out("nobody made it in time", name)
         time.sleep(left)
         pause = min(pause * 2, _LONGEST)

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 from winipc import _core
+from winipc.base.winerror import ERROR_TIMEOUT
 
-__all__ = ["Deadline", "wait_until"]
+__all__ = ["Deadline", "timed_out", "wait_until"]
 
 #: Longest time in seconds that a wait goes without a look for Ctrl+C.
 _SLICE = 0.1
@@ -52,3 +53,8 @@ def wait_until(
             return False
         changed.wait(left)
     return True
+
+
+def timed_out(text: str, name: str | None = None) -> TimeoutError:
+    """The error of a wait that took too long (ERROR_TIMEOUT, 1460)."""
+    return TimeoutError(0, text, name, ERROR_TIMEOUT)

@@ -10,8 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from winipc.base.closing import Closing
-from winipc.base.deadline import Deadline
-from winipc.base.winerror import ERROR_TIMEOUT
+from winipc.base.deadline import Deadline, timed_out
 from winipc.exchange.transport import (
     BARRIER,
     BUSY,
@@ -207,9 +206,7 @@ class Sender(Closing):
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
             if deadline.left() == 0:
-                raise TimeoutError(
-                    0, "a delivery before is at work", self.title, ERROR_TIMEOUT
-                )
+                raise timed_out("a delivery before is at work", self.title)
 
     def _free_doubtful(self) -> None:
         while self._doubtful:

@@ -27,7 +27,6 @@ from winipc.base.winerror import (
     ERROR_INVALID_HANDLE,
     ERROR_PATH_NOT_FOUND,
     ERROR_PRIVILEGE_NOT_HELD,
-    ERROR_TIMEOUT,
 )
 from winipc.errors import add_hint
 
@@ -324,23 +323,17 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
         """
         try:
             # Not `open`, which looks for a missing name elsewhere each time.
-            found = wait_until_made(
-                lambda: cls._open(name, _mode(access), offset, size, header), timeout
+            return wait_until_made(
+                lambda: cls._open(name, _mode(access), offset, size, header),
+                name,
+                timeout,
             )
+        except TimeoutError as error:
+            _explain_missing(error, name)
+            raise
         except OSError as error:
             _explain(error, name, creating=False)
             raise
-        if found is None:
-            timed_out = TimeoutError(
-                None,
-                f"no process created it within {timeout} s",
-                name,
-                ERROR_TIMEOUT,
-                "OpenFileMappingW",
-            )
-            _explain_missing(timed_out, name)
-            raise timed_out
-        return found
 
     @classmethod
     def from_handle(

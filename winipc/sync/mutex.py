@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from winipc import _core
 from winipc._core import AbandonedError
-from winipc.base.winerror import ERROR_TIMEOUT
+from winipc.base.deadline import timed_out
 from winipc.sync.event import Event
 from winipc.sync.waitable import Waitable, made
 
@@ -52,7 +52,7 @@ def hold(
             raise
     else:
         if not taken:
-            raise TimeoutError(0, f"{what} was not free in time", name, ERROR_TIMEOUT)
+            raise timed_out(f"{what} was not free in time", name)
     try:
         yield lock
     finally:
@@ -141,94 +141,69 @@ class Mutex(Waitable, _core.Mutex):
         return _hold_for_task(self, timeout, repair)
 
 
-class _Holder:
-    """A thread that takes a mutex, holds it for a task, and releases it.
-
-    The event `stop` ends its wait, so that a cancelled task leaves no thread.
-    """
-
-    def __init__(self, mutex: Mutex, timeout: float | None) -> None:
-        import asyncio  # not at import, which would load it for everybody
-
-        self.mutex = mutex
-        self.timeout = timeout
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[bool] = self.loop.create_future()
-        self.stop = Event.create(manual=True)
-        self.told = False  # the task knows that it has the mutex
-        self.thread = threading.Thread(
-            target=self.run, name="winipc-holder", daemon=True
-        )
-
-    def run(self) -> None:
-        abandoned = False
-        error: BaseException | None = None
-        try:
-            # `stop` is first, so that it wins when both are ready.
-            index = _core._wait((self.stop, self.mutex), self.timeout, False, False)
-            if index == 0:
-                return
-            if index < 0:
-                error = TimeoutError(
-                    0,
-                    "the mutex was not free in time",
-                    self.mutex.name or "unnamed",
-                    ERROR_TIMEOUT,
-                )
-            taken = index == 1
-        except AbandonedError as outcome:
-            taken = abandoned = True
-            error = outcome
-        except BaseException as outcome:
-            taken = False
-            error = outcome
-        try:
-            self.loop.call_soon_threadsafe(self.deliver, error)
-        except RuntimeError:  # the loop is closed
-            self.stop.set()
-        if taken:
-            _core._wait((self.stop,), None, False, False)
-            # Where nobody was told, the end of this thread abandons it again.
-            if self.told or not abandoned:
-                self.mutex.release()
-
-    def deliver(self, error: BaseException | None) -> None:
-        """Called by the loop: tell the task."""
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(True)
-        else:
-            self.future.set_exception(error)
-
-    def end(self) -> None:
-        """Let the thread release the mutex, and wait until it has."""
-        self.stop.set()
-        self.thread.join()
-        self.stop.close()
-
-
 @asynccontextmanager
 async def _hold_for_task(
     mutex: Mutex,
     timeout: float | None,
     repair: Callable[[Mutex], object] | None,
 ) -> AsyncIterator[Mutex]:
-    """What `Mutex.lock_async` returns."""
-    holder = _Holder(mutex, timeout)
+    """What `Mutex.lock_async` returns.
+
+    A thread takes the mutex, holds it for the task, and releases it. The event
+    `stop` ends its wait, so that a cancelled task leaves no thread.
+    """
+    import asyncio  # not at import, which would load it for everybody
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    stop = Event.create(manual=True)
+    told = False  # the task knows that the mutex was abandoned
+
+    def hold_it() -> None:
+        error: BaseException | None = None
+        try:
+            # `stop` is first, so that it wins when both are ready.
+            index = _core._wait((stop, mutex), timeout, False, False)
+            if index == 0:
+                return
+            if index < 0:
+                error = timed_out(
+                    "the mutex was not free in time", mutex.name or "unnamed"
+                )
+        except BaseException as outcome:
+            error = outcome
+        try:
+            loop.call_soon_threadsafe(deliver, error)
+        except RuntimeError:  # the loop is closed
+            stop.set()
+        if error is None or isinstance(error, AbandonedError):
+            _core._wait((stop,), None, False, False)
+            # Where nobody was told, the end of this thread abandons it again.
+            if error is None or told:
+                mutex.release()
+
+    def deliver(error: BaseException | None) -> None:
+        if error is not None and not future.done():
+            future.set_exception(error)
+        elif not future.done():
+            future.set_result(None)
+
+    thread = threading.Thread(target=hold_it, name="winipc-holder", daemon=True)
     try:
-        holder.thread.start()
+        thread.start()
     except BaseException:
-        holder.stop.close()
+        stop.close()
         raise
     try:
         try:
-            await holder.future
+            await future
         except AbandonedError:
-            holder.told = True
+            told = True
             if repair is None:
                 raise
             repair(mutex)
         yield mutex
     finally:
-        holder.end()
+        stop.set()
+        thread.join()
+        stop.close()

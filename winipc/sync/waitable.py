@@ -13,7 +13,6 @@ from winipc.base.transfer import travels_by_handle
 from winipc.base.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_PATH_NOT_FOUND,
-    ERROR_TIMEOUT,
 )
 from winipc.errors import add_hint
 
@@ -130,15 +129,7 @@ class Waitable(_core.Waitable):
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
-        found = wait_until_made(lambda: cls.open(name, access=access), timeout)
-        if found is None:
-            raise TimeoutError(
-                0,
-                f"no {cls.__name__.lower()} of this name in time",
-                name,
-                ERROR_TIMEOUT,
-            )
-        return found
+        return wait_until_made(lambda: cls.open(name, access=access), name, timeout)
 
     @classmethod
     def from_handle(

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
-from winipc.base.deadline import Deadline
+from winipc.base.deadline import Deadline, timed_out
 from winipc.base.loop_wait import begin_wait
-from winipc.base.winerror import ERROR_TIMEOUT
 from winipc.sync.event import Event
 from winipc.sync.waitable import Waitable
 
@@ -44,9 +43,7 @@ def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
     wait = _core._wait if len(several) <= _MOST else _any_of_many
     index = wait(several, timeout)
     if index < 0:
-        raise TimeoutError(
-            0, "none of the objects was ready in time", None, ERROR_TIMEOUT
-        )
+        raise timed_out("none of the objects was ready in time")
     return several[index]
 
 
@@ -75,9 +72,7 @@ def wait_all(
     else:
         late = not _all_of_many(several, timeout)
     if late:
-        raise TimeoutError(
-            0, "not all of the objects were ready in time", None, ERROR_TIMEOUT
-        )
+        raise timed_out("not all of the objects were ready in time")
 
 
 def _handles(objects: Sequence[_Item]) -> list[int]:
