@@ -107,7 +107,8 @@ def _watch(
             _signal(child, own_group, signal.SIGTERM)
             deadline = time.monotonic() + GRACE
     status = child.returncode
-    if status == CONTROL_C_EXIT and ended_by == signal.SIGINT:
+    # In raw mode, as Wine 10 has it, a terminal makes no signal of Ctrl+C.
+    if status == CONTROL_C_EXIT and (ended_by == signal.SIGINT or not own_group):
         return Outcome(128 + signal.SIGINT, signal.SIGINT)
     if status < 0:
         return Outcome(128 - status, ended_by or -status, timed_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 
@@ -89,23 +89,21 @@ def _pattern(kind: str, text: str) -> Pattern:
 
 @contextlib.contextmanager
 def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar on standard error, if that is a terminal and rich is installed."""
+    """A bar on standard error, if that is a terminal.
+
+    rich draws it where standard output is the terminal too, and prints results above
+    it; it does not draw on a standard error that is the only terminal.
+    """
     if not wanted or not sys.stderr.isatty():
         yield None
         return
-    try:
-        bars = importlib.import_module("rich.progress")
-        console = importlib.import_module("rich.console").Console(stderr=True)
-    except ImportError:
+    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
         yield _plain_progress
         print(file=sys.stderr)
         return
-    # Standard error is the terminal here. If standard output is too, results are
-    # printed above the bar; otherwise they go to the file or the pipe.
-    redirect = sys.stdout.isatty()
-    with bars.Progress(
-        console=console, transient=True, redirect_stdout=redirect
-    ) as bar:
+    bars = importlib.import_module("rich.progress")
+    console = importlib.import_module("rich.console").Console(stderr=True)
+    with bars.Progress(console=console, transient=True) as bar:
         task = bar.add_task("scanning")
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
