@@ -114,7 +114,7 @@ def test_mapping_shows_itself_as_hex(mapping: winipc.SharedMapping) -> None:
     shown = page(mapping)
     assert mapping.name is not None
     assert mapping.name in shown.text
-    assert "8 KiB" in shown.text
+    assert "size=8192" in shown.text
     line = "00000010  48 65 6c 6c 6f 20 3c 26 3e 00 00 00 00 00 00 00  Hello <&>······"
     assert line.rstrip("·") in shown.text
     assert "7.75 KiB more" in shown.text
@@ -218,7 +218,7 @@ def test_other_memory_has_the_same_view(
 def test_reserved_memory_shows_what_is_committed(unique_name: str) -> None:
     """Bytes that are only reserved are not touched."""
     with winipc.SharedMapping.create(unique_name, 1 << 16, reserve=True) as mapping:
-        assert "0 bytes" in page(mapping).text
+        assert "size=0" in page(mapping).text
         mapping.commit(4096)
         mapping.write(b"abc")
         assert "61 62 63" in page(mapping).text
@@ -390,7 +390,8 @@ def test_process_shows_its_address_space(child: subprocess.Popen[bytes]) -> None
         assert len(html) < 400_000
         shown = Page(html)
         assert {"svg", "rect", "title", "details"} <= set(shown.tags)
-        assert f"pid {child.pid}" in shown.text
+        assert f"pid={child.pid}" in shown.text
+        assert "python.exe" in shown.text
         assert "paler: reserved" in shown.text
         module = process.module("ntdll.dll")
         assert f"{module.base:#x} – " in shown.text
@@ -429,7 +430,7 @@ def test_memory_map_is_rows(child: subprocess.Popen[bytes]) -> None:
 def test_process_that_may_only_be_queried(child: subprocess.Popen[bytes]) -> None:
     """Without the right to its memory there is a note, or what can be seen."""
     with winipc.RemoteProcess.open(child, access=winipc.ProcessAccess.QUERY) as process:
-        assert f"pid {child.pid}" in page(process).text
+        assert f"pid={child.pid}" in page(process).text
 
 
 def region(base: int, pages: int, allocation: int) -> winipc.Region:

@@ -113,7 +113,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             note(f"replaying {reader.size} bytes as {name!r}, Ctrl+C ends")
             try:
                 while True:
-                    for _ in _play(mapping, reader, arguments.speed, again=frames > 0):
+                    for _ in _play(mapping, reader, arguments.speed):
                         frames += 1
                     if not arguments.loop or not frames:
                         break
@@ -128,34 +128,30 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _play(
-    mapping: SharedMapping, reader: RecordingReader, speed: float, *, again: bool
+    mapping: SharedMapping, reader: RecordingReader, speed: float
 ) -> Iterator[None]:
-    """Play all of it, one frame for each step of the iterator.
-
-    With `again`, the mapping has old content, and the first frame replaces all of it.
-    """
+    """Play all of it, one frame for each step of the iterator."""
     start = time.monotonic()
-    for frame in reader:
+    for index, frame in enumerate(reader):
         if speed:
             _sleep_until(start + frame.time_ns / _BILLION / speed)
-        if again:
+        changes = frame.changes
+        if index == 0:
             # In one write, so that no reader sees zeros that were written first.
-            mapping.write(_from_zeros(frame, reader.size))
-            again = False
-        else:
-            for offset, data in frame.changes:
-                mapping.write(data, offset)
+            changes = ((0, _from_zeros(frame, reader.size)),)
+        for offset, data in changes:
+            mapping.write(data, offset)
         yield
     if speed:
         _sleep_until(start + reader.duration_ns / _BILLION / speed)
 
 
-def _from_zeros(frame: Frame, size: int) -> bytearray:
+def _from_zeros(frame: Frame, size: int) -> bytes:
     """The whole memory after a first frame."""
     memory = bytearray(size)
     for offset, data in frame.changes:
         memory[offset : offset + len(data)] = data
-    return memory
+    return bytes(memory)
 
 
 def _sleep_until(when: float) -> None:

@@ -48,13 +48,10 @@ def framed(parts: Iterable[str]) -> str:
     return f"<div class='winipc'>{_STYLE}{''.join(parts)}</div>"
 
 
-def head(kind: str, name: object, *facts: object) -> str:
+def head(title: object, *facts: object) -> str:
     """The first line of a view."""
-    title = f"<b>{escape(kind)}</b>"
-    if name is not None:
-        title += f" {mono(name)}"
-    rest = "".join(f" · {escape(fact)}" for fact in facts if fact is not None)
-    return f"<div class='wi-head'>{title}{rest}</div>"
+    rest = "".join(f" · {escape(fact)}" for fact in facts)
+    return f"<div class='wi-head'><b>{escape(title)}</b>{rest}</div>"
 
 
 def note(text: object) -> str:

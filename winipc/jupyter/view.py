@@ -5,17 +5,29 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from winipc.base.text import clean, size_text
+from winipc.base.text import clean
 from winipc.exchange import Receiver
 from winipc.jupyter.markup import framed, head, note
-from winipc.memory.mapping import MappingView, SharedMapping
 from winipc.memory.pages import PAGE_SIZE
 from winipc.memory.snapshot import Snapshot
-from winipc.message import CopyDataWindow, Message
+from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
-from winipc.section.section import SharedSection
 
 __all__ = ["View", "gone", "read_bytes", "size_of"]
+
+
+#: What the first line of a view tells beside the repr, where it is not 0.
+_FACTS: dict[type, dict[str, str]] = {
+    RemoteProcess: {"name": "{}"},
+    Snapshot: {"sequence": "record {}"},
+    CopyDataWindow: {
+        "pending": "{} waiting",
+        "refused": "{} refused",
+        "rejected": "{} rejected",
+        "dropped": "{} dropped",
+    },
+    Receiver: {"refused": "{} refused"},
+}
 
 
 class View:
@@ -40,7 +52,16 @@ class View:
         return gone(self.target)
 
     def _head(self) -> str:
-        return _describe(self.target)
+        if not type(self.target).__module__.startswith("winipc"):
+            return head(f"{type(self.target).__name__} of {size_of(self.target)} bytes")
+        facts = []
+        for kind, texts in _FACTS.items():
+            for name, text in texts.items() if isinstance(self.target, kind) else ():
+                # It has exited, or this process lacks the right to ask.
+                with contextlib.suppress(OSError, ValueError):
+                    if value := getattr(self.target, name):
+                        facts.append(text.format(value))
+        return head(repr(self.target), *facts)
 
     def _body(self) -> str:
         """What is below the first line."""
@@ -51,75 +72,6 @@ class View:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {clean(repr(self.target), 200)}>"
-
-
-def _describe(target: Any) -> str:
-    """The first line of the view of an object."""
-    kind = type(target).__name__
-    if getattr(target, "closed", False) is True:
-        name = None
-        with contextlib.suppress(ValueError):
-            name = getattr(target, "name", None) or getattr(target, "title", None)
-        return head(kind, name, "closed")
-    if isinstance(target, SharedMapping):
-        exact = "" if target.size_is_exact else "up to "
-        how = "created here" if target.created else "opened"
-        size = exact + size_text(target.size)
-        return head(kind, target.name or "(no name)", size, target.access, how)
-    if isinstance(target, MappingView):
-        where = f"at offset {target.offset:#x}"
-        return head(kind, target.name, where, size_text(target.size), target.access)
-    if isinstance(target, SharedSection):
-        return head(kind, target.symbol, size_text(target.size), target.path)
-    if isinstance(target, RemoteProcess):
-        return head(kind, _program(target), *_facts_of_process(target))
-    if isinstance(target, Snapshot):
-        return head(kind, None, target.kind, f"record {target.sequence}")
-    if isinstance(target, Message):
-        return head(kind, None, repr(target))
-    if isinstance(target, CopyDataWindow):
-        return head(kind, repr(target.title), *_facts_of_window(target))
-    if isinstance(target, Receiver):
-        return head(
-            kind,
-            repr(target.title),
-            f"hwnd {target.window.hwnd:#x}",
-            f"up to {size_text(target.max_message)} in a message",
-            f"{target.refused} refused" if target.refused else None,
-        )
-    total = size_of(target)
-    return head(kind, None, None if total is None else size_text(total))
-
-
-def _program(process: RemoteProcess) -> str | None:
-    try:
-        return process.name
-    except OSError:
-        return None
-
-
-def _facts_of_process(process: RemoteProcess) -> list[str]:
-    facts = [f"pid {process.pid}"]
-    with contextlib.suppress(
-        OSError
-    ):  # it has exited, or this process lacks the right to ask
-        facts.append("64 bits" if process.is_64bit else "32 bits")
-    if (end := gone(process)) is not None:
-        facts.append(end)
-    return facts
-
-
-def _facts_of_window(window: CopyDataWindow) -> list[str]:
-    counts = {
-        "refused": window.refused,
-        "rejected": window.rejected,
-        "dropped": window.dropped,
-    }
-    return [
-        f"hwnd {window.hwnd:#x}",
-        f"{window.pending} waiting, {size_text(window.pending_bytes)}",
-        *(f"{number} {what}" for what, number in counts.items() if number),
-    ]
 
 
 def gone(target: Any) -> str | None:

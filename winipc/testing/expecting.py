@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winipc.base.deadline import Deadline
@@ -19,41 +18,37 @@ __all__ = ["ExpectingWindow"]
 _SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """The parts of a message that a test compares."""
+#: What a test compares: attributes of the message and their values, and its data.
+_Expected = tuple[dict[str, int], bytes | str | None]
 
-    #: Attributes of the message and their values.
-    numbers: dict[str, int]
-    data: bytes | str | None
 
-    def differences(self, came: Message) -> list[str]:
-        lines = [
-            f"{name}: expected {_shown(name, wanted)}, came {_shown(name, got)}"
-            for name, wanted in self.numbers.items()
-            if (got := getattr(came, name)) != wanted
-        ]
-        if isinstance(self.data, str):
-            try:
-                text = came.text()
-            except UnicodeDecodeError:
-                lines.append(f"data: expected {self.data!r}, but this is not UTF-8:")
-                lines += _dump("came", bytes(came), 0)
-            else:
-                if text != self.data:
-                    lines += [
-                        f"data: expected {self.data!r}",
-                        f"          came {text!r}",
-                    ]
-        elif self.data is not None and self.data != bytes(came):
-            lines += _data_difference(self.data, bytes(came))
-        return lines
+def _differences(expected: _Expected, came: Message) -> list[str]:
+    numbers, data = expected
+    lines = [
+        f"{name}: expected {_shown(name, wanted)}, came {_shown(name, got)}"
+        for name, wanted in numbers.items()
+        if (got := getattr(came, name)) != wanted
+    ]
+    if isinstance(data, str):
+        try:
+            text = came.text()
+        except UnicodeDecodeError:
+            lines.append(f"data: expected {data!r}, but this is not UTF-8:")
+            lines += _dump("came", bytes(came), 0)
+        else:
+            if text != data:
+                lines += [f"data: expected {data!r}", f"          came {text!r}"]
+    elif data is not None and data != bytes(came):
+        lines += _data_difference(data, bytes(came))
+    return lines
 
-    def __str__(self) -> str:
-        parts = [f"{name}={_shown(name, n)}" for name, n in self.numbers.items()]
-        if self.data is not None:
-            parts.append(f"data={_short(self.data)}")
-        return " ".join(parts) or "any message"
+
+def _described(expected: _Expected) -> str:
+    numbers, data = expected
+    parts = [f"{name}={_shown(name, n)}" for name, n in numbers.items()]
+    if data is not None:
+        parts.append(f"data={_short(data)}")
+    return " ".join(parts) or "any message"
 
 
 def _shown(name: str, number: int) -> str:
@@ -104,7 +99,7 @@ class ExpectingWindow(CopyDataWindow):
             "lparam": lparam,
             "pid": pid,
         }
-        expected = _Expected(
+        expected: _Expected = (
             {name: number for name, number in numbers.items() if number is not None},
             data if data is None or isinstance(data, str) else bytes(data),
         )
@@ -114,9 +109,9 @@ class ExpectingWindow(CopyDataWindow):
                 came = self.receive(deadline.left())
             except TimeoutError:
                 raise AssertionError(
-                    f"not within {timeout} s: {expected}\n{self._history()}"
+                    f"not within {timeout} s: {_described(expected)}\n{self._history()}"
                 ) from None
-            differences = expected.differences(came)
+            differences = _differences(expected, came)
             if not differences:
                 self._note(came, "expected")
                 return came

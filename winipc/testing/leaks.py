@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 
 from winipc import _core
 from winipc.base.deadline import Deadline
@@ -40,45 +39,52 @@ _SYSTEM_KINDS = {
 }
 
 
-@dataclass(slots=True)
-class _Inventory:
-    """What this process has: a key that tells each thing apart, and a text."""
-
-    windows: dict[int, str] = field(default_factory=dict)
-    threads: dict[int, str] = field(default_factory=dict)
-    native: dict[int, int] = field(default_factory=dict)
-    mappings: dict[tuple[int, int], str] = field(default_factory=dict)
-    images: set[int] = field(default_factory=set)
-    handles: dict[tuple[int, str, str], str] = field(default_factory=dict)
+#: What this process has: a key that tells each thing apart, the group in which it may
+#: replace another one, and a text.
+_Inventory = dict[tuple[object, ...], tuple[str, str]]
 
 
 def _take() -> _Inventory:
-    found = _Inventory()
+    found: _Inventory = {}
     pid = os.getpid()
     for handle, kind, name in _core._own_handles():
         if kind not in _SYSTEM_KINDS:
             what = f"{kind or 'of a kind without a name'} {name}".rstrip()
-            found.handles[handle, kind, name] = f"handle {handle:#x}: {what}"
+            text = f"handle {handle:#x}: {what}"
+            found["handle", handle, kind, name] = (f"handle {kind}", text)
     for message_only in (False, True):
         for window in find_windows(pid=pid, message_only=message_only):
-            found.windows[window.hwnd] = _describe(window)
-    python = {thread.native_id: thread for thread in threading.enumerate()}
+            found["window", window.hwnd] = ("", _describe(window))
     sizes: Counter[int] = Counter()
     with RemoteProcess.open(pid) as process:
         for region in process.regions():
             if region.type == MemoryType.MAPPED:
                 sizes[region.allocation_base] += region.size
-            elif region.type == MemoryType.IMAGE:
-                found.images.add(region.allocation_base)
+        modules = process.modules()
         entries = process.threads()
     for base, size in sizes.items():
-        found.mappings[base, size] = f"mapping: {size} bytes at {base:#x}"
+        text = f"mapping: {size} bytes at {base:#x}"
+        found["mapping", base, size] = ("mapping", text)
+    for module in modules:
+        found["image", module.base] = ("", module.path)
+    python = {thread.native_id: thread for thread in threading.enumerate()}
     for entry in entries:
         if (thread := python.get(entry.id)) is not None:
-            found.threads[entry.id] = f"thread {entry.id}: {thread!r}"
-        elif (start := _core._thread_start(entry.id)) is not None:
-            found.native[entry.id] = start
+            found["thread", entry.id] = ("", f"thread {entry.id}: {thread!r}")
+        elif text := _native_thread(entry.id, modules):
+            found["thread", entry.id] = ("", text)
     return found
+
+
+def _native_thread(thread: int, modules: list[Module]) -> str:
+    start = _core._thread_start(thread)
+    if start is None:
+        return ""
+    where = next((m.name for m in modules if m.base <= start < m.end), hex(start))
+    # Windows starts and ends the threads of its pool at any time.
+    if where.casefold() == "ntdll.dll":
+        return ""
+    return f"thread {thread}: not of Python, began in {where}"
 
 
 def _describe(window: Window) -> str:
@@ -90,44 +96,26 @@ def _describe(window: Window) -> str:
 
 
 def _compare(before: _Inventory, after: _Inventory) -> list[str]:
-    left = [text for key, text in after.windows.items() if key not in before.windows]
-    left += [text for key, text in after.threads.items() if key not in before.threads]
-    threads = after.native.keys() - before.native.keys() - before.threads.keys()
-    images = after.images - before.images
-    if threads or images:
-        with RemoteProcess.open(os.getpid()) as process:
-            modules = process.modules()
-        for thread in sorted(threads):
-            start = after.native[thread]
-            where = next(
-                (m.name for m in modules if m.base <= start < m.end), hex(start)
-            )
-            # Windows starts and ends the threads of its pool at any time.
-            if where.casefold() != "ntdll.dll":
-                left.append(f"thread {thread}: not of Python, began in {where}")
-        left += [text for m in modules if m.base in images for text in _shared(m)]
-    # A mapping that replaces another one is no leak.
-    if len(after.mappings) > len(before.mappings):
-        left += [
-            text for key, text in after.mappings.items() if key not in before.mappings
-        ]
-    kinds = Counter(kind for _, kind, _ in after.handles)
-    kinds.subtract(kind for _, kind, _ in before.handles)
-    left += [
-        text
-        for key, text in after.handles.items()
-        if key not in before.handles and kinds[key[1]] > 0
-    ]
+    more = Counter(group for group, _ in after.values())
+    more.subtract(group for group, _ in before.values())
+    left = []
+    for key, (group, text) in after.items():
+        if key in before or (group and more[group] <= 0):
+            continue
+        if key[0] == "image":
+            text = _shared(text)
+        if text:
+            left.append(text)
     return left
 
 
-def _shared(module: Module) -> list[str]:
-    """A line if this is a DLL with shared variables: other DLLs load as needed."""
+def _shared(path: str) -> str:
+    """What to say of a DLL with shared variables: other DLLs load as needed."""
     with contextlib.suppress(OSError, ValueError):
-        if shared := inspect_dll(module.path).shared_variables:
+        if shared := inspect_dll(path).shared_variables:
             names = ", ".join(variable.name for variable in shared)
-            return [f"section DLL: {module.path} with {names}"]
-    return []
+            return f"section DLL: {path} with {names}"
+    return ""
 
 
 class LeakCheck:
