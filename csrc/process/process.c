@@ -401,12 +401,14 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     /* What comes from the kernel is an error where a page of a file fails; what
      * is copied or zeroed here goes through its guard. */
-    PyObject *file = wi_bytes_guarded_source(given[1]);
-    if (!partial && (file == NULL || self->cache == NULL) &&
+    PyObject *file =
+        self->cache == NULL ? NULL : wi_bytes_guarded_source(given[1]);
+    if (!partial && file == NULL &&
         wi_process_read_raw(self, address, view.buf, (size_t)view.len) == 0) {
         result = PyLong_FromSsize_t(view.len);
         goto done;
     }
+    file = wi_bytes_guarded_source(given[1]);
     result = process_read_part(self, address, given[1], file, view.buf,
                                view.len, partial);
     if (result == given[1]) {
@@ -455,31 +457,42 @@ process_write_failed(wi_process *self, DWORD err, const char *api,
 }
 
 static PyObject *
-process_verify(wi_process *self, uintptr_t address, const wi_source *data)
+process_verify(wi_process *self, uintptr_t address, PyObject *object)
 {
-    char *back = PyMem_Malloc((size_t)data->size + 1);
-    if (back == NULL) {
-        return PyErr_NoMemory();
-    }
+    wi_source data;
     PyObject *result = NULL;
-    DWORD err = wi_process_read_raw(self, address, back, (size_t)data->size);
+    char *back = NULL;
+    if (wi_source_take(&data, object, WI_COPY_OF_FILE) < 0) {
+        return NULL;
+    }
+    const size_t size = (size_t)data.size;
+    if (wi_check_open(self, self->handle) < 0) {
+        goto done;
+    }
+    back = PyMem_Malloc(size + 1);
+    if (back == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    DWORD err = wi_process_read_raw(self, address, back, size);
     if (err) {
         process_write_failed(self, err, "ReadProcessMemory", address,
-                             data->size, (size_t)data->size);
+                             data.size, size);
         goto done;
     }
-    Py_ssize_t same = 0;
-    while (same < data->size && back[same] == data->bytes[same]) {
+    size_t same = 0;
+    while (same < size && back[same] == data.bytes[same]) {
         same++;
     }
-    if (same < data->size) {
+    if (same < size) {
         process_write_failed(self, ERROR_WRITE_FAULT, "WriteProcessMemory",
-                             address, data->size, (size_t)same);
+                             address, data.size, same);
         goto done;
     }
-    result = PyLong_FromSsize_t(data->size);
+    result = PyLong_FromSize_t(size);
 done:
     PyMem_Free(back);
+    wi_source_release(&data);
     return result;
 }
 
@@ -511,7 +524,7 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     wi_process *self = (wi_process *)op;
     PyObject *given[3];
     PyObject *result = NULL;
-    wi_source data;
+    Py_buffer data;
     uintptr_t address;
     size_t written;
     DWORD err;
@@ -519,24 +532,23 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_fast_args("write", names, 2, args, nargs, kwnames, given) < 0 ||
         !wi_address_converter(given[0], &address) ||
         (given[2] != NULL && (verify = PyObject_IsTrue(given[2])) < 0) ||
-        wi_source_take(&data, given[1],
-                       verify ? WI_COPY_OF_FILE : WI_NO_COPY) < 0) {
+        PyObject_GetBuffer(given[1], &data, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    err = process_write_raw(self, address, data.bytes, (size_t)data.size,
-                            &written);
+    err =
+        process_write_raw(self, address, data.buf, (size_t)data.len, &written);
     if (err) {
         result = process_write_failed(self, err, "WriteProcessMemory", address,
-                                      data.size, written);
+                                      data.len, written);
         goto done;
     }
-    result = verify ? process_verify(self, address, &data)
-                    : PyLong_FromSsize_t(data.size);
+    result = verify ? process_verify(self, address, given[1])
+                    : PyLong_FromSsize_t(data.len);
 done:
-    wi_source_release(&data);
+    PyBuffer_Release(&data);
     return result;
 }
 

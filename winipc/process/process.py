@@ -510,7 +510,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Both kinds for a 32-bit target on 64-bit Windows.
 
-        Win32: EnumProcessModulesEx, CreateToolhelp32Snapshot
+        Win32: EnumProcessModulesEx
         """
         return [
             Module(_base_name(path), path, base, size, entry)
