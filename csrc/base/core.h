@@ -170,6 +170,9 @@ PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
 PyObject *wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
                              const char *format, ...);
 
+/* Give the exception that is set an attribute. */
+void wi_error_attribute(const char *name, PyObject *attribute);
+
 /* AbandonedError about `lock`, its attribute `mutex`; always NULL. */
 PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                              PyObject *lock);

@@ -53,6 +53,18 @@ wi_raise_text(PyObject *cls, DWORD err, const char *text, const char *api,
     return NULL;
 }
 
+void
+wi_error_attribute(const char *name, PyObject *attribute)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && PyObject_SetAttrString(value, name, attribute) < 0) {
+        PyErr_Clear(); /* the error itself matters more */
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
 PyObject *
 wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                    PyObject *lock)
@@ -61,13 +73,7 @@ wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                   "the thread that held it ended without releasing it: what "
                   "it protects may be half written",
                   api, name);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && PyObject_SetAttrString(value, "mutex", lock) < 0) {
-        PyErr_Clear(); /* the error itself matters more */
-    }
-    PyErr_Restore(type, value, traceback);
+    wi_error_attribute("mutex", lock);
     return NULL;
 }
 

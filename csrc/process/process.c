@@ -109,18 +109,12 @@ process_raise_partial(wi_process *self, PyObject *cls, DWORD err,
                       const char *api, uintptr_t address, Py_ssize_t size,
                       const char *attribute, PyObject *value)
 {
-    PyObject *type, *error, *traceback;
     if (value == NULL) {
         return NULL;
     }
     wi_raise_format_as(cls, err, api, "pid %lu, %zd bytes at %p", self->pid,
                        size, (void *)address);
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (error != NULL && PyObject_SetAttrString(error, attribute, value) < 0) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(type, error, traceback);
+    wi_error_attribute(attribute, value);
     Py_DECREF(value);
     return NULL;
 }
