@@ -158,7 +158,7 @@ def test_live_views_in_jupyterlab(lab: str, browser: Browser) -> None:
     assert list(kernels["kernelspecs"]) == [KERNEL]
 
     notebook.run_first(0)
-    expect(notebook.output(0)).to_contain_text(f"SharedMapping {NAME}")
+    expect(notebook.output(0)).to_contain_text(f"SharedMapping '{NAME}'")
     notebook.run(1)
     expect(notebook.output(1).locator("svg text").first).to_be_visible()
     notebook.run(LIVE_MAPPING)

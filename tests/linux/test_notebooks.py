@@ -176,3 +176,19 @@ def test_exploring_ends_with_the_process(
     assert "ended: has exited with code 0" in text_of(last)
     assert "has exited with code 0" in html_of(last)
     assert "not live any more" in html_of(cell_with(exploring, "jupyter.live"))
+
+
+def test_a_cell_that_runs_again_ends_its_view(kernel: KernelManager) -> None:
+    """Though the first run began before the kernel told of any cell."""
+    notebook = nbformat.v4.new_notebook()
+    make = "import winipc\nm, views = winipc.SharedMapping.create(None, 64), []"
+    live = "views.append(winipc.jupyter.live(m, 0.05))"
+    tell = "print(*[view.reason for view in views], sep='\\n'); m.close()"
+    sources = [make, "import winipc.jupyter", live, "pass", live, tell]
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    client = NotebookClient(notebook, km=kernel, timeout=DEADLINE)
+    client.execute()
+    assert client.kc is not None
+    client.kc.stop_channels()
+    shown = text_of(notebook.cells[-1]).split("\n")
+    assert shown[:2] == ["the cell was run again", "None"]
