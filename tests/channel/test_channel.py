@@ -224,7 +224,7 @@ def test_the_end_comes_after_the_last_message(pair: tuple[Channel, Channel]) -> 
 
 
 def test_before_the_first_sender_there_is_no_end(unique_name: str) -> None:
-    """Who receives first, waits."""
+    """A receiver that comes first waits."""
     with Channel.create(unique_name, CAPACITY) as receiver:
         with pytest.raises(TimeoutError):
             receiver.recv(0.05)
@@ -238,7 +238,7 @@ def test_before_the_first_sender_there_is_no_end(unique_name: str) -> None:
 
 
 def test_a_closed_receiver_breaks_the_pipe(pair: tuple[Channel, Channel]) -> None:
-    """Sending to nobody is BrokenPipeError, at once."""
+    """A sender gets BrokenPipeError at once."""
     sender, receiver = pair
     sender.send(b"x")
     assert receiver.recv() == b"x"
@@ -247,7 +247,7 @@ def test_a_closed_receiver_breaks_the_pipe(pair: tuple[Channel, Channel]) -> Non
         sender.send(b"y")
 
 
-def test_close_wakes_who_waits(pair: tuple[Channel, Channel]) -> None:
+def test_close_wakes_the_peer_that_waits(pair: tuple[Channel, Channel]) -> None:
     """A sleeping receiver sees the end, a sleeping sender the broken pipe."""
     sender, receiver = pair
     caught: list[BaseException] = []
@@ -323,7 +323,7 @@ def test_create_is_exclusive_and_open_never_creates(unique_name: str) -> None:
 
 
 def test_wait_for_refuses_a_name_that_cannot_be(unique_name: str) -> None:
-    """Nobody will ever make it: an error at once."""
+    """No process can ever make it: an error at once."""
     with pytest.raises(FileNotFoundError) as caught:
         Channel.wait_for(f"Other\\{unique_name}", 5)
     assert caught.value.winerror == 3

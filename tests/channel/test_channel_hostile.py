@@ -42,7 +42,7 @@ def test_the_layout_is_the_documented_one(raw: tuple[Channel, mmap.mmap]) -> Non
     assert word >> 32 & 0xFF == 2
     assert word >> 40 == 1
     assert pid == os.getpid()
-    memory[4099:4102] = b"abc"  # the record is free again: nobody minds
+    memory[4099:4102] = b"abc"  # the record is free again
 
 
 @pytest.mark.parametrize("offset", range(0, 48, 4))
@@ -170,7 +170,7 @@ def test_a_channel_without_events_is_not_opened(unique_name: str) -> None:
 
 
 def test_a_mapping_without_memory_is_refused(unique_name: str) -> None:
-    """Addresses that are only reserved: nobody reads them."""
+    """Addresses that are only reserved are not read."""
     with SharedMapping.create(unique_name, 1 << 20, reserve=True):
         with pytest.raises(OSError, match="channel") as caught:
             Channel.open(unique_name)

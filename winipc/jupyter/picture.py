@@ -236,10 +236,7 @@ class _Pen:
         if letters >= 4 and name:
             name = clean(name, 60)
             shown = name if len(name) <= letters else name[: letters - 1] + "…"
-            self._parts.append(
-                f"<text class='wi-n' x='{self._x:.1f}' "
-                f"y='{self._y + _NAMES - 3:.0f}'>{escape(shown)}</text>"
-            )
+            self._text("wi-n", self._x, _NAMES - 3, shown)
 
     def _beyond(self, gap: float, block: _Block) -> bool:
         """Whether a block would leave the line."""
@@ -248,16 +245,16 @@ class _Pen:
     def _new_line(self, base: int, free: int) -> None:
         self._y += _LINE
         self._x = float(_LEFT)
-        middle = self._y + _NAMES + 13
-        self._parts.append(
-            f"<text class='wi-a' x='{_LEFT - 8}' y='{middle:.0f}' "
-            f"text-anchor='end'>{base:#x}</text>"
-        )
+        self._text("wi-a", _LEFT - 8, _NAMES + 13, f"{base:#x}")
         if free:
-            self._parts.append(
-                f"<text class='wi-g' x='{_LEFT - 8}' y='{self._y + 11:.0f}' "
-                f"text-anchor='end'>{escape(size_text(free))} free</text>"
-            )
+            self._text("wi-g", _LEFT - 8, 11, f"{size_text(free)} free")
+
+    def _text(self, kind: str, x: float, y: float, text: str) -> None:
+        """A text whose style is in `finish`; y counts from the top of the line."""
+        self._parts.append(
+            f"<text class='{kind}' x='{x:.1f}' y='{self._y + y:.0f}'>"
+            f"{escape(text)}</text>"
+        )
 
     def _gap(self, free: int) -> None:
         x, y = self._x + 3, self._y + _NAMES
@@ -278,12 +275,7 @@ class _Pen:
         y = self._y + _NAMES
         x, shown = f"{self._x:.1f}", f"{max(width - 0.6, 1):.1f}"
         reserved = region.state == MemoryState.RESERVE
-        style = (
-            f"fill='{colour}' fill-opacity='.18' stroke='{colour}' stroke-opacity='.6' "
-            "stroke-width='.6'"
-            if reserved
-            else f"fill='{colour}'"
-        )
+        style = f"fill='{colour}'" + (" fill-opacity='.3'" if reserved else "")
         parts = [
             f"<g><title>{_tip(block, label)}</title>",
             f"<rect x='{x}' y='{y:.0f}' width='{shown}' height='{_BLOCKS}' {style}/>",
@@ -306,6 +298,7 @@ class _Pen:
             ".wi-a,.wi-n,.wi-g{font-family:ui-monospace,Consolas,'DejaVu Sans Mono',"
             "monospace;fill:currentColor}.wi-a{font-size:10px}"
             ".wi-n{font-size:9px}.wi-g{font-size:9px;opacity:.6}"
+            ".wi-a,.wi-g{text-anchor:end}"
             ".wi-z{fill:none;stroke:currentColor;opacity:.5}"
             f"</style>{''.join(self._parts)}</svg>"
         )

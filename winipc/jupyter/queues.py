@@ -44,7 +44,8 @@ messages = MessageView
 
 
 def _row(message: Message) -> tuple[str, ...]:
-    when = datetime.datetime.fromtimestamp(message.time).strftime("%H:%M:%S.%f")[:-3]
+    moment = datetime.datetime.fromtimestamp(message.time)
+    when = moment.time().isoformat("milliseconds")
     if not message.is_copydata:
         what = f"{message.message:#x}"
         data = f"wparam {message.wparam:#x}, lparam {message.lparam:#x}"

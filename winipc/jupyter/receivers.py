@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from winipc.base.deadline import Deadline
@@ -56,23 +57,16 @@ def window(title: str, **options: Any) -> CopyDataWindow:
     return kept
 
 
-class _Replaceable:
-    """A function that another one can replace."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
-
-
 @dataclass
 class _Kept:
-    """An open object, and how it was made."""
+    """An open object, how it was made, and its functions, which can be replaced."""
 
-    made: Any
     options: dict[str, Any]
-    functions: dict[str, _Replaceable]
+    functions: dict[str, Callable[..., Any]]
+    made: Any = None
+
+    def call(self, name: str, *args: Any) -> Any:
+        return self.functions[name](*args)
 
 
 _lock = threading.Lock()
@@ -86,9 +80,7 @@ def _kept(
     title: str,
     options: dict[str, Any],
 ) -> Any:
-    functions = {
-        name: _Replaceable(value) for name, value in options.items() if callable(value)
-    }
+    functions = {name: value for name, value in options.items() if callable(value)}
     others = {name: value for name, value in options.items() if name not in functions}
     with _lock:
         # Windows compares titles without regard to case.
@@ -96,9 +88,11 @@ def _kept(
         if former is not None and former.made.closed:
             former = None
         if former is None:
-            made = make(title, **others, **functions)
-            _all_kept[title.casefold()] = _Kept(made, others, functions)
-            return made
+            new = _Kept(others, functions)
+            calls = {name: partial(new.call, name) for name in functions}
+            new.made = make(title, **others, **calls)
+            _all_kept[title.casefold()] = new
+            return new.made
         if not isinstance(former.made, kind):
             raise ValueError(
                 f"{former.made!r} is open and has this title, by which senders would "
@@ -108,8 +102,7 @@ def _kept(
             raise ValueError(
                 f"{former.made!r} is open with other options: close() it first"
             )
-        for name, function in functions.items():
-            former.functions[name].function = function.function
+        former.functions = functions
         return former.made
 
 
