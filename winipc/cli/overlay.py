@@ -23,48 +23,38 @@ HELP = (
 
 
 class Overlay:
-    """Which values the bytes hold; `names` is None for values without names."""
+    """Which values the bytes hold, by their names or their numbers."""
 
     def __init__(self, text: str) -> None:
-        self.names: tuple[str, ...] | None = None
-        if ":" in text:
-            self._layout = Layout.of("--struct", text)
-            self.names = tuple(field.name for field in self._layout)
-            self.size = self._layout.size
-            return
+        self._layout = Layout.of("--struct", text) if ":" in text else None
+        self._format = text
         try:
-            self.size = struct.calcsize(text)
+            self.size = self._layout.size if self._layout else struct.calcsize(text)
         except struct.error as error:
             raise ValueError(f"--struct {text!r}: {error}") from None
-        self._format = text
 
-    def values(self, data: bytes) -> list[Any]:
+    def _values(self, data: bytes) -> dict[str, Any]:
         """The values, in order; text up to its NUL."""
-        if self.names is None:
-            found = struct.unpack_from(self._format, data)
+        if self._layout:
+            found = StructView(data, self._layout).as_dict()
         else:
-            found = tuple(StructView(data, self._layout).as_dict().values())
-        return [_text(value) for value in found]
+            values = struct.unpack_from(self._format, data)
+            found = {str(number): value for number, value in enumerate(values)}
+        return {name: _text(value) for name, value in found.items()}
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
         """A list, or a dict by names. NaN and infinity, which JSON lacks, are None."""
-        values = [_finite(value) for value in self.values(data)]
-        if self.names is None:
-            return values
-        return dict(zip(self.names, values, strict=True))
+        values = {name: _finite(value) for name, value in self._values(data).items()}
+        return values if self._layout else list(values.values())
 
     def line(self, data: bytes) -> str:
         """All in one line."""
-        return " ".join(
-            value if self.names is None else f"{name}={value}"
-            for name, value in self.rows(data)
-        )
+        rows = self.rows(data)
+        return " ".join(f"{n}={text}" if self._layout else text for n, text in rows)
 
     def rows(self, data: bytes) -> list[tuple[str, str]]:
         """For each value its name, or its number, and its text."""
-        values = self.values(data)
-        names = self.names or [str(number) for number in range(len(values))]
-        return [(n, _shown(value)) for n, value in zip(names, values, strict=True)]
+        return [(name, _shown(value)) for name, value in self._values(data).items()]
 
 
 def _text(value: Any) -> Any:

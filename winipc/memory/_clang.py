@@ -39,7 +39,7 @@ _UNKNOWN = re.compile(
     r"incomplete type) '(?:struct |union )?(\w+)'"
 )
 #: Errors that are found later than what they concern.
-_AFTER = re.compile(r"redefinition of '(\w+)'|expected '}'")
+_AFTER = re.compile(r"redefinition of '(\w+)'|expected '}'|static.assert\w* failed")
 #: Go on after a fatal error, and do not look into functions.
 _OPTIONS = 0x200 | cindex.TranslationUnit.PARSE_SKIP_FUNCTION_BODIES
 
@@ -72,11 +72,7 @@ _LOCK = threading.Lock()
 
 
 def layout_of(
-    header: str | os.PathLike[str],
-    name: str,
-    bits: Bits,
-    defines: tuple[str, ...],
-    include: tuple[str, ...],
+    header: str | os.PathLike[str], name: str, bits: Bits, flags: tuple[str, ...]
 ) -> Layout:
     """By C++, or else by C; `header` is a text if it has a line's or a block's end."""
     if isinstance(header, str) and re.search(r"[\n{;]", header):
@@ -89,7 +85,7 @@ def layout_of(
     told: ValueError | LookupError | None = None
     with _LOCK:  # a translation unit is for one thread at a time
         for language in ("c",) if path.lower().endswith(".c") else ("c++", "c"):
-            arguments = text, path, language, bits, defines, include
+            arguments = text, path, language, bits, flags
             if not _header(*arguments).is_fresh():
                 _header.cache_clear()
             try:
@@ -104,22 +100,15 @@ class _Header:
     """A header as compiled, and what the compiler had to say about it."""
 
     def __init__(
-        self,
-        text: str,
-        path: str,
-        language: str,
-        bits: Bits,
-        defines: tuple[str, ...],
-        include: tuple[str, ...],
+        self, text: str, path: str, language: str, bits: Bits, flags: tuple[str, ...]
     ) -> None:
-        self._text, self._path, self._bits = text, path, bits
+        self._text, self._path, self._bits = text.encode(), path, bits
         machine = {32: "i686", 64: "x86_64"}[bits]
         self._arguments = [
             *("-x", language, f"--target={machine}-pc-windows-msvc"),
             *("-ferror-limit=0", "-fno-spell-checking", "-fno-access-control"),
             *(["-std=c++20"] if language == "c++" else []),
-            *(f"-D{define}" for define in defines),
-            *(f"-I{folder}" for folder in (*include, os.path.dirname(path))),
+            *(*flags, f"-I{os.path.dirname(path)}"),
             # Behind an SDK, which libclang finds by itself.
             *("-idirafter", str(_DATA), "-include", _PRELUDE),
         ]
@@ -140,7 +129,7 @@ class _Header:
 
     def _is_system(self, name: str) -> bool:
         """A missing header may be passed over: what it declares is missed itself."""
-        return "." not in name or f"<{name}>" in self._text
+        return "." not in name or f"<{name}>".encode() in self._text
 
     def is_fresh(self) -> bool:
         """None of its files changed, and none is missing that may be there by now."""
@@ -160,7 +149,7 @@ class _Header:
                     for name in self._unknown
                 )
             )
-        files = [(_PRELUDE, prelude), (self._path, self._text + more)]
+        files = [(_PRELUDE, prelude), (self._path, self._text.decode() + more)]
         index = cindex.Index.create()
         return index.parse(self._path, self._arguments, files, _OPTIONS)
 
@@ -196,15 +185,13 @@ class _Header:
     def _check(self, declaration: Any) -> None:
         """Raise for an error that may change the layout of what is declared there."""
         needed = _needed(declaration) if declaration and self._errors else set()
+        end = declaration and declaration.extent.end
+        # There may be an attribute in front of the semicolon.
+        stop = self._text.find(b";", end.offset) if end else 0
         for error in self._errors:
             at = error.location
-            end = declaration and declaration.extent.end
-            is_behind = (
-                end
-                and str(end.file) == str(at.file)
-                and end.offset <= at.offset
-                and not _AFTER.search(error.spelling)
-            )
+            is_behind = end and str(end.file) == str(at.file) and stop <= at.offset
+            is_behind = is_behind and not _AFTER.search(error.spelling)
             if not is_behind and self._concerns(error, needed):
                 where = "" if str(at.file) == _TEXT else f"{at.file}, "
                 told = error.spelling.replace("winipc_names::", "")
@@ -216,8 +203,8 @@ class _Header:
         if found := _MISSING.match(told):
             return not self._is_system(found[1])
         cursor = cindex.Cursor.from_location(self._unit, error.location)
-        if cursor.kind in _OUTSIDE:
-            return "undeclared identifier" not in told  # that is an initial value
+        if cursor.kind in _OUTSIDE:  # even an initial value is
+            return not ("undeclared identifier" in told and self._is_value(error))
         if cursor.kind == _Cursor.VAR_DECL and cursor.semantic_parent.kind in _OUTSIDE:
             return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
         if again := _AFTER.search(told):
@@ -230,10 +217,19 @@ class _Header:
             cursor = cursor.semantic_parent
         return cursor is not None
 
+    def _is_value(self, error: Any) -> bool:
+        """Is it behind the = of a variable? Then its use has another error."""
+        before = re.split(b"[;}]", self._text[: error.location.offset])[-1]
+        return str(error.location.file) == self._path and b"=" in before
+
     # ------------------------------------------------------------------ fields
 
     def _layout(self, kind: Any, name: str) -> Layout:
-        own = [field for cursor in kind.get_fields() for field in self._fields(cursor)]
+        cursors = list(kind.get_fields())
+        children = kind.get_declaration().get_children()
+        if not cursors and any(c.kind == _Cursor.FIELD_DECL for c in children):
+            raise LayoutError(f"the compiler cannot lay {name} out")
+        own = [field for cursor in cursors for field in self._fields(cursor)]
         names = {field.name for field in own}
         inherited = [f for f in self._inherited(kind) if f.name not in names]
         return Layout(name, inherited + own, kind.get_size(), kind.get_align())
@@ -299,7 +295,7 @@ class _Header:
                 f"__builtin_offsetof(winipc_probe, {told.name}) }};"
             )
             for error in filter(_matters, unit.diagnostics):
-                if error.location.offset > len(self._text.encode()):
+                if error.location.offset > len(self._text):
                     raise LayoutError(f"{base.name} as a base: {error.spelling}")
             [constant] = list(unit.cursor.get_children())[-1].get_children()
             start = constant.enum_value - told.offset

@@ -1,10 +1,9 @@
 """Structures in shared memory: where C puts the fields, and reading them.
 
 A structure that crosses processes has to mean the same bytes to both. `Layout`
-knows where Windows compilers put each field, in 32 and in 64 bits: made from a C or
-C++ header, from a ctypes Structure, or from `struct` codes. Two
-of them can be compared before anybody reads the wrong bytes, and one can be laid
-over memory as a `StructView`.
+knows where Windows compilers put each field, in 32 and in 64 bits: made from a C or C++
+header, from a ctypes Structure, or from `struct` codes. Two of them can be compared
+before anybody reads the wrong bytes, and one can be laid over memory as a `StructView`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Field", "Layout", "LayoutError", "StructView"]
 
 Bits = Literal[32, 64]
-
 
 #: Codes, and what the short text form of a layout consists of.
 _KNOWN = "cbB?hHiIlLqQfdeu"
@@ -215,9 +213,9 @@ class Layout:
         """
         from winipc.memory._clang import layout_of
 
-        macros = tuple(f"{key}={value}" for key, value in (defines or {}).items())
-        folders = tuple(os.fspath(folder) for folder in include)
-        return layout_of(header, name, bits, macros, folders)
+        flags = [f"-D{key}={value}" for key, value in (defines or {}).items()]
+        flags += [f"-I{os.fspath(folder)}" for folder in include]
+        return layout_of(header, name, bits, tuple(flags))
 
     @classmethod
     def from_ctypes(cls, structure: type[Any]) -> Layout:
@@ -367,7 +365,9 @@ class StructView(Shown):
     def __init__(
         self, memory: Memory | Buffer, layout: Layout, offset: int = 0
     ) -> None:
-        memory = cast("Memory", memory) if hasattr(memory, "read") else _Frozen(memory)
+        if not hasattr(memory, "read"):
+            memory = _Frozen(memoryview(memory))
+        memory = cast("Memory", memory)
         if offset < 0 or layout.size > len(memory) - offset:
             raise ValueError(
                 f"{layout.size} bytes of {layout.name} at offset {offset} leave "

@@ -1,1 +1,1 @@
-#include <stdint.h>
+#include "stdint.h"

@@ -1,7 +1,7 @@
 /* What <windows.h> declares, as far as shared structures use it: facts of the Windows
    ABI, for Layout.from_c where no SDK is, and for names that a header takes as known. */
 #pragma once
-#include <stdint.h>
+#include "stdint.h"
 #define CONST const
 #define FAR
 #define NEAR

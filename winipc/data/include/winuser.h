@@ -1,1 +1,1 @@
-#include <windows.h>
+#include "windows.h"
