@@ -207,6 +207,24 @@ kind(
     4,
 )
 kind(
+    "macros of Windows about the machine",
+    "#include <windows.h>\n#ifdef _AMD64_\nstruct T { char pad[8]; };\n"
+    "#elif defined(_X86_)\nstruct T { char pad[4]; };\n#endif",
+    {"pad": 0},
+    8,
+    {"pad": 0},
+    4,
+)
+kind(
+    "what the preprocessor made of a C file",
+    "typedef unsigned short wchar_t;\ntypedef unsigned long DWORD;\n"
+    "typedef struct _FILETIME { DWORD low; DWORD high; } FILETIME;\n"
+    "__inline__ int unknown(void) { return CreateFileA(); }\n"
+    "struct T { wchar_t name[3]; FILETIME at; };",
+    {"name": 0, "at": 8, "at.low": 8, "at.high": 12},
+    16,
+)
+kind(
     "an array type",
     "typedef int A[4];\nstruct T { char a; A b[2]; };",
     {"a": 0, "b": 4},

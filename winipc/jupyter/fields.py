@@ -65,17 +65,13 @@ def make_layout(layout: Any) -> Layout:
 def leaves(layout: Layout, at: int = 0, prefix: str = "") -> Iterator[Leaf]:
     """All fields in the order of declaration, with those of inner structures."""
     for field in layout:
-        yield from _leaves_of(field, at, prefix + field.name)
-
-
-def _leaves_of(field: Field, at: int, name: str) -> Iterator[Leaf]:
-    start = at + field.offset
-    if isinstance(field.kind, Layout):
+        name, start = prefix + field.name, at + field.offset
+        if not isinstance(field.kind, Layout):
+            yield Leaf(name, start, field)
+            continue
         for index in range(field.count):
             inner = f"{name}[{index}]" if field.is_array else name
             yield from leaves(field.kind, start + index * field.kind.size, f"{inner}.")
-        return
-    yield Leaf(name, start, field)
 
 
 def _type_name(code: str) -> str:

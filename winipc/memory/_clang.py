@@ -21,10 +21,12 @@ from winipc.memory.layout import Bits, Field, Layout, LayoutError
 
 try:
     from clang import cindex
-except ImportError:
+
+    cindex.conf.get_cindex_library()
+except Exception as error:  # it has one of its own for a DLL that cannot be loaded
     raise ImportError(
         "Layout.from_c reads headers by libclang: pip install winipc[headers]"
-    ) from None
+    ) from error
 
 __all__ = ["layout_of"]
 
@@ -82,16 +84,20 @@ def layout_of(
         data = Path(path).read_bytes()
         is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
         text = data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+    is_c = path.lower().endswith(".c")
     told: ValueError | LookupError | None = None
     with _LOCK:  # a translation unit is for one thread at a time
-        for language in ("c",) if path.lower().endswith(".c") else ("c++", "c"):
-            arguments = text, path, language, bits, flags
+        # C has no namespace for our names: they may be in the way of the header's own.
+        for language, helped in (("c++", True), ("c", False), ("c", True)):
+            if language == "c++" and is_c:
+                continue
+            arguments = text, path, language, helped, bits, flags
             if not _header(*arguments).is_fresh():
                 _header.cache_clear()
             try:
                 return _header(*arguments).layout(name)
             except (LayoutError, LookupError) as error:
-                told = told or error
+                told = error if is_c else told or error
     assert told is not None
     raise told
 
@@ -100,7 +106,13 @@ class _Header:
     """A header as compiled, and what the compiler had to say about it."""
 
     def __init__(
-        self, text: str, path: str, language: str, bits: Bits, flags: tuple[str, ...]
+        self,
+        text: str,
+        path: str,
+        language: str,
+        helped: bool,
+        bits: Bits,
+        flags: tuple[str, ...],
     ) -> None:
         self._text, self._path, self._bits = text.encode(), path, bits
         machine = {32: "i686", 64: "x86_64"}[bits]
@@ -118,7 +130,8 @@ class _Header:
             self._errors = list(filter(_matters, self._unit.diagnostics))
             told = "\n".join(error.spelling for error in self._errors)
             unknown = set(_UNKNOWN.findall(told))
-            if not told or (self._unknown is not None and unknown <= self._unknown):
+            is_seen = self._unknown is not None and unknown <= self._unknown
+            if not told or not helped or is_seen:
                 break
             self._unknown = unknown | (self._unknown or set())
         self._is_whole = all(map(self._is_system, _MISSING.findall(told)))

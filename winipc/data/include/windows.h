@@ -2,6 +2,11 @@
    ABI, for Layout.from_c where no SDK is, and for names that a header takes as known. */
 #pragma once
 #include "stdint.h"
+#ifdef _WIN64
+#define _AMD64_
+#else
+#define _X86_
+#endif
 #define CONST const
 #define FAR
 #define NEAR
