@@ -536,6 +536,20 @@ def test_a_path_finds_its_includes(tmp_path: Path) -> None:
         Layout.from_c(tmp_path / "absent.h", "T")
 
 
+def test_an_include_is_compiled_as_the_header_is(tmp_path: Path) -> None:
+    """Its errors count, its structures are found, and so are bases from there."""
+    (tmp_path / "deep.h").write_text(
+        "#include <vector>\n" + "// long\n" * 100 + "struct B { char a; int b; };\n"
+        "struct U { char a; Foo b; };\nstd::vector<int> all;\n"
+    )
+    header = tmp_path / "main.h"
+    header.write_text('#include "deep.h"\nstruct T : B { short c; };')
+    assert Layout.from_c(header, "T").offsets() == {"a": 0, "b": 4, "c": 8}
+    assert Layout.from_c(header, "B").size == 8
+    with pytest.raises(LayoutError, match=r"deep\.h, line 103: .* 'Foo'"):
+        Layout.from_c(header, "U")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_every_encoding_of_a_header(tmp_path: Path, encoding: str) -> None:
     """A mark at the beginning does not hide the first line."""

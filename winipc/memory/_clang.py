@@ -199,8 +199,9 @@ class _Header:
         """Raise for an error that may change the layout of what is declared there."""
         needed = _needed(declaration) if declaration and self._errors else set()
         end = declaration and declaration.extent.end
-        # There may be an attribute in front of the semicolon.
-        stop = self._text.find(b";", end.offset) if end else 0
+        stop = end.offset if end else 0
+        if end and str(end.file) == self._path:  # an attribute may be behind the brace
+            stop = max(stop, self._text.find(b";", stop))
         for error in self._errors:
             at = error.location
             is_behind = end and str(end.file) == str(at.file) and stop <= at.offset
@@ -218,7 +219,10 @@ class _Header:
         cursor = cindex.Cursor.from_location(self._unit, error.location)
         if cursor.kind in _OUTSIDE:  # even an initial value is
             return not ("undeclared identifier" in told and self._is_value(error))
-        if cursor.kind == _Cursor.VAR_DECL and cursor.semantic_parent.kind in _OUTSIDE:
+        is_global = cursor.kind == _Cursor.VAR_DECL and (
+            cursor.semantic_parent.kind in _OUTSIDE
+        )
+        if is_global and "unknown type name" in told:  # perhaps a macro's call
             return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
         if again := _AFTER.search(told):
             return again[1] is None or again[1] in needed
@@ -308,7 +312,8 @@ class _Header:
                 f"__builtin_offsetof(winipc_probe, {told.name}) }};"
             )
             for error in filter(_matters, unit.diagnostics):
-                if error.location.offset > len(self._text):
+                at = error.location
+                if str(at.file) == self._path and at.offset > len(self._text):
                     raise LayoutError(f"{base.name} as a base: {error.spelling}")
             [constant] = list(unit.cursor.get_children())[-1].get_children()
             start = constant.enum_value - told.offset

@@ -100,7 +100,7 @@ typedef struct HKEY__ *HKEY;
 typedef struct HHOOK__ *HHOOK;
 typedef struct HMONITOR__ *HMONITOR;
 typedef struct HGLRC__ *HGLRC;
-typedef void *HGDIOBJ;
+typedef void *HGDIOBJ, *HDEVNOTIFY;
 typedef long HRESULT;
 typedef long LSTATUS;
 typedef long NTSTATUS;
