@@ -6,8 +6,8 @@
  *     s.sequence, s.kind, s.size
  *     s.close()                               # it pins the mapping
  *
- * It owns a buffer of the memory. Any thread may read; one writer at a time is
- * the caller's business. Waiting, long copies and all copies of a file run
+ * It owns a buffer of the memory. Any thread may read; the caller sees to it
+ * that there is one writer at a time. Waiting, long copies and all copies of a file run
  * without the GIL, and a page of a file that does not come in is an OSError.
  *
  * Two protocols, both with one writer and any number of readers, none of which
@@ -21,10 +21,10 @@
  *           reader keeps its copy when the sequence is still the same. A
  *           writer that dies leaves a whole record behind.
  *
- * The sequence is read with acquire semantics before the copy, and again
- * behind an acquire fence; it is written behind release fences. Only the
- * layout (where the sequence is, how wide, where the records are) is the
- * caller's, so that foreign structures can be read as well. */
+ * A read of the sequence acquires, and so does a fence before the second one;
+ * it is written by interlocked operations, which are full barriers. The caller
+ * says where the sequence and the records are, so that foreign structures can
+ * be read as well. */
 #include "atomic.h"
 
 #include "base/bytes.h"
