@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from winipc import _core
 
-__all__ = ["HandleOwner", "travels_by_handle"]
+__all__ = ["HandleOwner", "Travels", "travels_by_handle"]
 
 
 class HandleOwner(Protocol):
@@ -32,6 +32,32 @@ class HandleOwner(Protocol):
     def from_handle(cls, handle: Any, /) -> Self: ...
 
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+
+class Travels:
+    """A named object is pickled by its name; it has `open` and `_how()`."""
+
+    __slots__ = ()
+
+    def __reduce__(self: Any) -> tuple[Any, ...]:
+        """Pickle by name; an unnamed one goes through multiprocessing only."""
+        if self.closed:
+            raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
+        if self.name is None:
+            raise TypeError(
+                f"an unnamed {type(self).__name__} can be pickled by multiprocessing "
+                "only: give it a name, or use duplicate_to()"
+            )
+        return _open, (type(self), self.name, self._how())
+
+    def _how(self: Any) -> dict[str, Any]:
+        """The arguments that `open` and `from_handle` need to give the same."""
+        return {}
+
+
+def _open(cls: type[Any], name: str, how: dict[str, Any]) -> Any:
+    """What a pickle of a named object calls."""
+    return cls.open(name, **how)
 
 
 def travels_by_handle(cls: type[HandleOwner]) -> None:
@@ -55,15 +81,9 @@ def _reduce(owner: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     popen = get_spawning_popen()
     if popen is not None:
         handle = popen.duplicate_for_child(owner.handle)
-        return _adopt, (type(owner), handle, _how(owner))
+        return _adopt, (type(owner), handle, owner._how())
     duplicate = DupHandle(owner.handle, owner._access)
-    return _claim, (type(owner), duplicate, _how(owner))
-
-
-def _how(owner: Any) -> dict[str, Any]:
-    """What `from_handle` has to be told beside the handle, if anything."""
-    how = getattr(owner, "_how", None)
-    return how() if how is not None else {}
+    return _claim, (type(owner), duplicate, owner._how())
 
 
 def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:

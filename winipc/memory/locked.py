@@ -1,20 +1,8 @@
 """A mapping with a mutex and change notification, all under one name.
 
-For a mapping called `N` there are also
-
-- the mutex `N.lock`;
-- the section `N.changes` of 1024 bytes: at 0 a 64-bit counter of changes, at 16
-  the 252 slots of 32 bits of the waiters (0: free);
-- for each slot that is taken the auto-reset event `N.changes.XXXXXXXX`, named
-  after the slot's number in 8 hexadecimal digits.
-
-To notify: add 1 to the counter (interlocked), then set the event of each slot
-that is not 0; where there is no such event the waiter has died, and the slot is
-compared-and-exchanged to 0. To wait: make an event, put its number in a free
-slot, and then, each time the counter is still what it was, wait for the event.
-The counter is read after the slot is taken and raised before the slots are
-read, so one of the two sees the other, and no wake-up is lost. A plain C program
-can do the same.
+Beside the mapping `N` there are the mutex `N.lock`, the section `N.changes` with a
+counter of changes and the slots of the waiters, and an event for each waiter.
+docs/c-layouts.md has the layout and the protocol, which C programs share.
 
 Every waiter has an event of its own: one event for all would have to be reset,
 perhaps before a waiter has begun to wait for it.

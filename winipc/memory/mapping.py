@@ -20,7 +20,7 @@ from winipc.base.appearing import wait_until_made
 from winipc.base.holders import Held
 from winipc.base.privilege import privilege
 from winipc.base.shown import Shown
-from winipc.base.transfer import travels_by_handle
+from winipc.base.transfer import Travels, travels_by_handle
 from winipc.base.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_FILE_NOT_FOUND,
@@ -166,7 +166,7 @@ class MappingView(Held, _core.MappingView, _TypedMemory):
     __slots__ = ("__weakref__",)
 
 
-class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
+class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     """Memory that several processes see at once.
 
     Made by `create`, `open`, `wait_for` or `from_handle`; closed by `close` or at the
@@ -415,21 +415,6 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory):
             "header": self.layout_version is not None,
         }
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by name; an unnamed one goes through multiprocessing only.
-
-        What arrives is a view of the same memory. What was written to a view with
-        access "copy" stays behind.
-        """
-        if self.closed:
-            raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
-        if self.name is None:
-            raise TypeError(
-                f"an unnamed {type(self).__name__} can be pickled by multiprocessing "
-                "only: give it a name, or use duplicate_to()"
-            )
-        return _open, (type(self), self.name, self._how())
-
 
 def large_pages_privilege() -> AbstractContextManager[None]:
     """Within this context, this process may make mappings of large pages.
@@ -471,11 +456,6 @@ def _check_options(
         raise ValueError("only access='readwrite' can write a header")
     if header and offset != 0:
         raise ValueError("create() with a header maps all of it: offset must be 0")
-
-
-def _open(cls: type[SharedMapping], name: str, how: dict[str, Any]) -> SharedMapping:
-    """What a pickle of a named mapping calls."""
-    return cls.open(name, **how)
 
 
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:

@@ -5,14 +5,8 @@ half of the new. `Snapshot` never does: a sequence number beside the record tell
 when a copy is whole, and the copy is made again when it is not. Nobody takes a
 lock, so a reader that dies disturbs nobody.
 
-Where the memory is our own, `Snapshot.over` lays it out as
-
-    offset 0   sequence   unsigned 64 bits
-    offset 8   0          unsigned 64 bits, reserved
-    offset 16  the record
-    then, with kind="double", at the next multiple of 8, a second one
-
-Where somebody else laid it out, `Snapshot.foreign` is told where things are.
+Where the memory is our own, `Snapshot.over` lays it out as docs/c-layouts.md says;
+where it is not, `Snapshot.foreign` is told where things are.
 """
 
 from __future__ import annotations

@@ -12,17 +12,9 @@ its initial values after the last one has let go. It belongs to the *file*: a
 copy of the DLL is other memory. `winipc.pe.build_section_dll` writes such a
 DLL with variables of your own, without a compiler.
 
-Security: a shared section has no access control of its own. Every process that
-can read the DLL file can load it, and then read *and write* the variables: other
-users, other sessions, services and sandboxed programs. So nothing secret belongs
-there, and whatever is read from it (sizes, offsets, indices, text) is input from
-a stranger and wants checking, each time, on a copy. Code that runs with more
-rights than those who may load the DLL should not use one. Prefer a
-`SharedMapping` unless a program that exists already expects the DLL: a mapping
-has a security descriptor (`security=`), a name that can be private to the
-session, a size chosen at run time, and an exclusive `create`. Keep the DLL where
-only administrators may write if others load it: whoever can replace the file
-runs code in each process that loads it.
+Security: every process that can read the DLL file can load it, and then read *and
+write* the variables. What is read there is a stranger's; prefer a `SharedMapping`
+unless a program that exists expects the DLL (docs/shared-section.md says more).
 """
 
 from __future__ import annotations

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import Any, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
 from winipc.base.loop_wait import wait_handle
-from winipc.base.transfer import travels_by_handle
+from winipc.base.transfer import Travels, travels_by_handle
 from winipc.base.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_PATH_NOT_FOUND,
@@ -73,12 +72,7 @@ def made(cls: type[_W], name: str | None, *how: Any) -> _W:
     return new
 
 
-def _open(cls: type[_W], name: str) -> _W:
-    """What a pickle of a named object calls."""
-    return cls.open(name)
-
-
-class Waitable(_core.Waitable):
+class Waitable(_core.Waitable, Travels):
     """What `Mutex`, `Event` and `Semaphore` share.
 
     The object owns one handle. `close` is idempotent; it raises `BufferError`
@@ -180,17 +174,6 @@ class Waitable(_core.Waitable):
         except PermissionError as error:
             add_hint(error, "a thread may wait: asyncio.to_thread(...), uncancelled")
             raise
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        """Pickle by name; an unnamed one goes through multiprocessing only."""
-        if self.closed:
-            raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
-        if self.name is None:
-            raise TypeError(
-                f"an unnamed {type(self).__name__} can be pickled by multiprocessing "
-                "only: give it a name, or use duplicate_to()"
-            )
-        return _open, (type(self), self.name)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
