@@ -525,7 +525,7 @@ wi_pump_ask_to_close(wi_pump *pump)
     InterlockedExchange(&pump->closing, 1);
     wi_queue_close(&pump->queue);
     HWND hwnd = pump->hwnd;
-    /* Sent, not posted: anybody can fill the queue of posted messages. */
+    /* Sent, not posted: any program can fill the queue of posted messages. */
     if (hwnd != NULL && GetCurrentThreadId() != pump->thread_id) {
         SendNotifyMessageW(hwnd, PUMP_CLOSE, pump->cookie, 0);
     }

@@ -33,7 +33,7 @@ typedef struct {
     ULONG_PTR cookie; /* which no other process can know */
     size_t max_message;
     BOOL lower_integrity; /* let our messages in from below */
-    /* who may send WM_COPYDATA: these, or all when both are empty */
+    /* these processes may send WM_COPYDATA; all when both are empty */
     uint64_t *accept_pids;
     size_t accept_pids_count;
     wchar_t *accept_paths; /* one behind the other; an empty one ends them */

@@ -33,8 +33,9 @@
 /* How much longer a worker may take than its time-out. */
 #define SEND_WORKER_MARGIN_MS 2000
 
-/* Data up to this size is sent without asking for the receiver's limit: a
- * CopyDataWindow takes so much whatever its max_message is, or says 0. */
+/* Data up to this size is sent without a look at the receiver's limit: the
+ * stack of a CopyDataWindow's thread has room for it; above max_message it is
+ * answered 0. */
 #define SEND_ALWAYS_TAKEN (1 << 20)
 
 /* A receiver that looks hung is tried so many times more, so far apart. */

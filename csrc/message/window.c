@@ -423,7 +423,7 @@ window_receive_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-/* More than anybody looks at; the references are on the stack. */
+/* More than a view shows; the references are on the stack. */
 #define LATEST_MOST 256
 
 PyDoc_STRVAR(window_latest_doc,

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from winipc import _core
 from winipc.base.text import clean
 from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
 
@@ -23,7 +22,6 @@ __all__ = [
     "add_process",
     "counted",
     "factor",
-    "interval",
     "number",
     "number32",
     "pid_or_name",
@@ -70,30 +68,15 @@ def _at_most(most: int, value: int) -> int:
 
 
 def seconds(text: str) -> float:
-    """A time-out as every wait takes it, for `type=`."""
-    try:
-        value = _core._check_timeout(float(text))
-    except ValueError:
-        value = None
-    if value is None:  # or one that is as good as forever
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value
-
-
-def interval(text: str) -> float:
-    """A time to sleep, for `type=`."""
-    value = _finite(text, "a number of seconds")
+    """A time-out or a pause, for `type=`."""
+    value = factor(text, "a number of seconds")
     if value > _LONGEST:
         raise argparse.ArgumentTypeError(f"{text} s are more than {_LONGEST}")
     return value
 
 
-def factor(text: str) -> float:
+def factor(text: str, what: str = "a number of 0 or more") -> float:
     """A factor of speed, for `type=`."""
-    return _finite(text, "a number of 0 or more")
-
-
-def _finite(text: str, what: str) -> float:
     try:
         value = float(text)
     except ValueError:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from winipc.base.closing import Closing
-from winipc.cli.options import interval, number, pid_or_name
+from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import SharedMapping
 from winipc.process.process import RemoteProcess
 
@@ -95,7 +95,7 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     """How often to look."""
     parser.add_argument(
         "--interval",
-        type=interval,
+        type=seconds,
         default=0.05,
         help="seconds between two looks (%(default)s)",
     )

@@ -30,7 +30,7 @@ class Message(_core.Message, Shown):
     def verified(self) -> bool:
         """Whether `sender` was a window of a living process on arrival.
 
-        Windows itself does not tell who sends: a program may name another's
+        Windows itself does not tell the sender: a program may name another's
         window. A sender with no window of its own is never verified.
         """
         return self.pid != 0

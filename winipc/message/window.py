@@ -23,7 +23,7 @@ from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
-from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
+from winipc.base.winerror import ERROR_ALREADY_EXISTS
 from winipc.message.lookup import Target, Window, find_window, hwnd_of
 from winipc.message.message import WM_COPYDATA, Message
 from winipc.message.send import register_message, send_copydata
@@ -62,7 +62,7 @@ class Overflow(Enum):
 #: the message into the queue.
 Handler: TypeAlias = Callable[[Message], Any]
 
-#: Who may send: a process id, the path of an executable, a condition on a
+#: What may send: a process id, the path of an executable, a condition on a
 #: verified message, or several ids and paths.
 Accept: TypeAlias = (
     int
@@ -320,15 +320,6 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             self._router.queued.update(numbers)
             self._set_routes(self._router.routes())
 
-    def unsubscribe(self, *messages: int | str) -> None:
-        """Ignore these messages again, and forget their handlers."""
-        numbers = [_number(message) for message in messages]
-        with self._lock:
-            for number in numbers:
-                self._router.queued.discard(number)
-                self._router.handlers.pop(number, None)
-            self._set_routes(self._router.routes())
-
     def reply(self, answer: int = 1) -> bool:
         """In a handler: answer now, and go on working; the sender is free.
 
@@ -420,14 +411,12 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         return self
 
     async def __anext__(self) -> Message:
-        while True:
-            if self.closed and not self.pending:
-                raise StopAsyncIteration
-            try:
-                return await self.receive_async()
-            except ValueError:
-                if not self.closed:
-                    raise
+        try:
+            return await self.receive_async()
+        except ValueError:
+            if self.closed:
+                raise StopAsyncIteration from None
+            raise
 
     # ----------------------------------------------------------------- life
 
@@ -463,10 +452,6 @@ def call(
     """
     hwnd = hwnd_of(target)
     pid = Window(hwnd).pid
-    if not pid:
-        raise FileNotFoundError(
-            0, f"no window {hwnd:#x}", None, ERROR_INVALID_WINDOW_HANDLE
-        )
     deadline = Deadline(timeout)
     with CopyDataWindow.create(
         "", message_only=True, accept=pid if verify else None
