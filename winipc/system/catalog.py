@@ -12,9 +12,10 @@ compared and closed again::
 from __future__ import annotations
 
 import enum
+import glob
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -230,33 +231,21 @@ def _holders(handles: list[int]) -> list[Holders]:
 
 def _open(row: NamedObject) -> int:
     """A handle of the object, with any right that can be had."""
+    kind = _TYPES[row.kind]
     for access in _ANY_RIGHT[:-1]:
-        try:
-            return _core._open_object(row.path, _TYPES[row.kind], access)[0]
-        except PermissionError:
-            pass
-    return _core._open_object(row.path, _TYPES[row.kind], _ANY_RIGHT[-1])[0]
+        with suppress(PermissionError):
+            return _core._open_object(row.path, kind, access)[0]
+    return _core._open_object(row.path, kind, _ANY_RIGHT[-1])[0]
 
 
 def _find(name: str) -> NamedObject:
     """The object that has this name: kinds share one space of names."""
-    directories = _directories()
-    local = next(iter(directories))
-    prefix, slash, bare = name.partition("\\")
-    if not slash:
-        prefix, bare = local, name
-    elif prefix.lower() == "session":
-        number, _, bare = bare.partition("\\")
-        if not number.isdecimal() or int(number) != _session():
-            raise ValueError(f"{name!r} is of another session")
-        prefix = local
-    else:
-        prefix = {"local": local, "global": "Global\\"}.get(prefix.lower(), "")
-    if prefix not in directories or not bare:
-        raise ValueError(f"{name!r} is no name of an object")
-    for found, type_name in _list(directories[prefix]):
-        if found == bare and type_name in _KINDS:
-            return NamedObject(
-                _KINDS[type_name], prefix + bare, f"{directories[prefix]}\\{bare}"
-            )
+    local = next(iter(_directories()))
+    prefix, slash, bare = name.rpartition("\\")
+    known = {"local": local, "global": "Global\\", f"session\\{_session()}": local}
+    place = known.get(prefix.lower()) if slash else local
+    if place is None or not bare:
+        raise ValueError(f"{name!r} is no name of an object in this session")
+    for row in named_objects(pattern=glob.escape(place + bare)):
+        return row
     raise FileNotFoundError(0, "no object has this name", name, 2)
