@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
 )
@@ -31,35 +30,50 @@ class _Lock(Protocol):
 _L = TypeVar("_L", bound=_Lock)
 
 
-@contextmanager
-def hold(
-    lock: _L,
-    timeout: float | None,
-    repair: Callable[[_L], object] | None,
-    what: str,
-    name: str,
-) -> Iterator[_L]:
-    """What `Mutex.lock` and `SharedLock.lock` share."""
-    try:
-        taken = lock.acquire(timeout)
-    except AbandonedError:
+class Lockable:
+    """The `lock` of `Mutex` and `SharedLock`."""
+
+    __slots__ = ()
+
+    @contextmanager
+    def lock(
+        self: _L,
+        timeout: float | None = None,
+        *,
+        repair: Callable[[_L], object] | None = None,
+    ) -> Iterator[_L]:
+        """Hold it for a block, with a timeout and a repair path.
+
+        When it was abandoned, `repair(self)` is called before the block, while this
+        thread holds it. Without `repair`, or when that raises, it is released and the
+        block does not run.
+
+        Raises TimeoutError (winerror 1460), AbandonedError, and what `repair`
+        raises.
+
+        Win32: as `acquire` and `release`
+        """
         try:
-            if repair is None:
+            taken = self.acquire(timeout)
+        except AbandonedError:
+            try:
+                if repair is None:
+                    raise
+                repair(self)
+            except BaseException:
+                self.release()
                 raise
-            repair(lock)
-        except BaseException:
-            lock.release()
-            raise
-    else:
-        if not taken:
-            raise timed_out(f"{what} was not free in time", name)
-    try:
-        yield lock
-    finally:
-        lock.release()
+        else:
+            if not taken:
+                name = getattr(self, "name", None) or repr(self)
+                raise timed_out("it was not free in time", name)
+        try:
+            yield self
+        finally:
+            self.release()
 
 
-class Mutex(Waitable, _core.Mutex):
+class Mutex(Waitable, _core.Mutex, Lockable):
     """A lock that one thread of one process holds at a time.
 
     `with mutex:` takes and releases it; `contextlib.closing(mutex)` closes it.
@@ -98,25 +112,6 @@ class Mutex(Waitable, _core.Mutex):
         if owned and exist_ok:
             raise ValueError("owned=True is for a new mutex only: use acquire()")
         return made(cls, name, exist_ok, security, owned, False)
-
-    def lock(
-        self,
-        timeout: float | None = None,
-        *,
-        repair: Callable[[Mutex], object] | None = None,
-    ) -> AbstractContextManager[Mutex]:
-        """Hold the mutex for a block, with a timeout and a repair path.
-
-        When the mutex was abandoned, `repair(mutex)` is called before the
-        block, while this thread holds the mutex. Without `repair`, or when it
-        raises, the mutex is released and the block does not run.
-
-        Raises TimeoutError (winerror 1460), AbandonedError, and what `repair`
-        raises.
-
-        Win32: WaitForSingleObject, ReleaseMutex
-        """
-        return hold(self, timeout, repair, "the mutex", self.name or "unnamed")
 
     def lock_async(
         self,

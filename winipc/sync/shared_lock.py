@@ -18,17 +18,15 @@ is in `include/winipc.h`, whose C functions make a C program a full peer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from winipc import _core
-from winipc.sync.mutex import hold
+from winipc.sync.mutex import Lockable
 
 __all__ = ["SharedLock"]
 
 
-class SharedLock(_core.SharedLock):
+class SharedLock(_core.SharedLock, Lockable):
     """A lock in the 32 bytes at `offset` of a mapping, a section or a buffer.
 
     `offset` gives an address that is a multiple of 8; 64 keeps the lock on a cache
@@ -58,25 +56,6 @@ class SharedLock(_core.SharedLock):
 
     #: Bytes that a lock takes.
     SIZE = _core.LOCK_SIZE
-
-    def lock(
-        self,
-        timeout: float | None = None,
-        *,
-        repair: Callable[[SharedLock], object] | None = None,
-    ) -> AbstractContextManager[SharedLock]:
-        """Hold it for a block, with a timeout and a repair path.
-
-        When the lock was abandoned, `repair(lock)` is called before the block,
-        while this thread holds it. Without `repair`, or when it raises, the lock is
-        released and the block does not run.
-
-        Raises TimeoutError (winerror 1460), AbandonedError, and what `repair`
-        raises.
-
-        Win32: as `acquire`
-        """
-        return hold(self, timeout, repair, "the lock", f"offset {self.offset}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the memory does, with the offset."""
