@@ -149,30 +149,27 @@ class HexView(View):
     def _line(
         self, row: HexRow, owner: list[int | None], tips: list[str], changed: set[int]
     ) -> str:
-        """A row in HTML: bytes of a field are together in a span with its tip."""
+        """A row in HTML: bytes of a field are in a span with its tip."""
         pairs: list[str] = []
         letters: list[str] = []
         cells = range(row.offset, row.offset + len(row.pairs))
-        for number, group in itertools.groupby(cells, owner.__getitem__):
-            opening = closing = ""
-            if number is not None:
-                closing = "</span>"
-                opening = (
-                    f"<span class='wi-f' style='background:{_colour(number)}' "
-                    f"title='{tips[number]}'>"
-                )
-            own = list(group)
+        for (number, new), group in itertools.groupby(
+            cells, lambda i: (owner[i], i in changed)
+        ):
+            own = [i - row.offset for i in group]
             for parts, between, texts in (
                 (pairs, " ", row.pairs),
                 (letters, "", row.letters),
             ):
-                marked = (
-                    f"<b class='wi-new'>{html.escape(texts[i - row.offset])}</b>"
-                    if i in changed
-                    else html.escape(texts[i - row.offset])
-                    for i in own
-                )
-                parts.append(f"{opening}{between.join(marked)}{closing}")
+                text = html.escape(between.join(texts[i] for i in own))
+                if new:
+                    text = f"<b class='wi-new'>{text}</b>"
+                if number is not None:
+                    text = (
+                        f"<span class='wi-f' style='background:{_colour(number)}' "
+                        f"title='{tips[number]}'>{text}</span>"
+                    )
+                parts.append(text)
         padding = "   " * (HEX_WIDTH - len(row.pairs))
         return (
             f"<span class='wi-dim'>{row.address}</span>  "
