@@ -21,13 +21,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
-from winipc.base.appearing import wait_until_made
+from winipc.base.appearing import make_or_open, wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.loop_wait import wait_handle
@@ -105,23 +104,11 @@ class Channel(_core.Channel, Closing):
             name = f"winipc-channel-{os.getpid()}-{os.urandom(16).hex()}"
         if security is not None:  # for the events, of which GW gives no SYNCHRONIZE
             security = security.replace("GW", "GWGX")
-        end = time.monotonic() + 1
-        while True:
-            try:
-                self = cls._make(name, capacity, max_record or 0, flags, security)
-                break
-            except FileExistsError as error:
-                if not exist_ok:
-                    raise
-                taken = error
-            try:
-                self = cls._make(name)
-                break
-            except FileNotFoundError:
-                # It went away in between; or has no events and never will.
-                if time.monotonic() >= end:
-                    raise taken from None
-            time.sleep(0.001)
+        self = make_or_open(
+            lambda: cls._make(name, capacity, max_record or 0, flags, security),
+            lambda: cls._make(name),
+            exist_ok,
+        )
         self._take(role)
         return self
 

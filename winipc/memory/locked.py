@@ -10,16 +10,15 @@ perhaps before a waiter has begun to wait for it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, Self
 
 from winipc import _core
+from winipc.base.appearing import make_or_open
 from winipc.base.deadline import Deadline
 from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
@@ -30,7 +29,6 @@ from winipc.sync.waitable import SyncAccess
 
 __all__ = ["LockedMapping"]
 
-_PATIENCE = 0.5  # seconds that all of them may take to appear
 
 _SIZE = 1024
 _COUNTER = 0
@@ -204,20 +202,11 @@ class LockedMapping(SharedMapping):
             raise ValueError("a LockedMapping has a name: the others are found by it")
         if options.get("header"):
             raise ValueError("a LockedMapping has no header")
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return cls._make(name, size, exist_ok, False, security, options)
-            except FileExistsError as error:
-                if not exist_ok:
-                    raise
-                taken = error
-            with contextlib.suppress(FileNotFoundError):
-                return cls._make(name, size, exist_ok, True, security, options)
-            # It went away in between, or is not whole yet; or never will be.
-            if time.monotonic() >= end:
-                raise taken
-            time.sleep(0.001)
+        return make_or_open(
+            lambda: cls._make(name, size, exist_ok, False, security, options),
+            lambda: cls._make(name, size, exist_ok, True, security, options),
+            exist_ok,
+        )
 
     @classmethod
     def _make(
