@@ -12,26 +12,11 @@ that means nothing later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any
 
 from winipc import _core
 
-__all__ = ["HandleOwner", "Travels", "travels_by_handle"]
-
-
-class HandleOwner(Protocol):
-    """An object around one handle, made of a handle by a class method."""
-
-    @property
-    def handle(self) -> int: ...
-
-    @property
-    def _access(self) -> int: ...
-
-    @classmethod
-    def from_handle(cls, handle: Any, /) -> Self: ...
-
-    def __reduce__(self) -> tuple[Any, ...]: ...
+__all__ = ["Travels", "travels_by_handle"]
 
 
 class Travels:
@@ -60,7 +45,7 @@ def _open(cls: type[Any], name: str, how: dict[str, Any]) -> Any:
     return cls.open(name, **how)
 
 
-def travels_by_handle(cls: type[HandleOwner]) -> None:
+def travels_by_handle(cls: type[Travels]) -> None:
     """Let multiprocessing pickle the unnamed objects of this class.
 
     Called when the first one is made, and not at import, which would load
