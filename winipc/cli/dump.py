@@ -1,6 +1,6 @@
 """`winipc dump`: a mapping, or memory of a process, in hexadecimal.
 
-With --follow it goes on: on a terminal in place, with changed bytes in colour; in
+With --follow it goes on: on a terminal in place, the last change in colour; in
 a pipe as the lines that changed, with a * before each changed byte.
 """
 
@@ -17,12 +17,9 @@ from winipc.cli.options import Commands, add_command, number
 from winipc.cli.output import print_json, print_line, rich_module
 from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
-from winipc.recording import changed_ranges
 
 __all__ = ["add"]
 
-#: How long a changed byte stays in colour on a terminal.
-_GLOW = 0.6
 _CHANGED = "bold black on yellow"
 
 
@@ -114,52 +111,45 @@ def _follow_lines(target: Target, arguments: argparse.Namespace) -> None:
 def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
     """Draw in place, as many lines as the terminal has."""
     live: Any = rich_module("live")
-    text: Any = rich_module("text")
-    old = target.read()
-    changed_at: dict[int, float] = {}
+    before = data = target.read()
     left = arguments.count
-
-    values_shown: dict[str, str] = {}
-    glows: dict[str, float] = {}
-
-    def draw(data: bytes, height: int) -> Any:
-        picture = text.Text(no_wrap=True)
-        now = time.monotonic()
-        if arguments.struct is not None:
-            rows = arguments.struct.rows(data)
-            width = max(len(name) for name, _ in rows)
-            for name, value in rows:
-                if values_shown.get(name, value) != value:
-                    glows[name] = now
-                glow = now - glows.get(name, -_GLOW) < _GLOW
-                picture.append(f"{name:<{width}}  ")
-                picture.append(f"{value}\n", _CHANGED if glow else "")
-                values_shown[name] = value
-            return picture
-        shown = data[: max(height - 2, 1) * HEX_WIDTH]
-        for row in hex_rows(target.address, shown):
-            start = len(picture) + len(row.address)
-            picture.append(row.line() + "\n")
-            for i in range(len(row.pairs)):
-                if now - changed_at.get(row.offset + i, -_GLOW) < _GLOW:
-                    # After the address: 3 columns for each byte, 1 in the middle.
-                    column = start + 2 + 3 * i + (i >= HEX_WIDTH // 2)
-                    picture.stylize(_CHANGED, column, column + 2)
-        if len(shown) < len(data):
-            picture.append(f"... {len(data) - len(shown)} more bytes")
-        return picture
-
     with live.Live(auto_refresh=False, transient=False) as screen:
-        height = screen.console.height
         while left is None or left > 0:
-            new = target.read()
-            now = time.monotonic()
-            for start, stop in changed_ranges(old, new, join=1):
-                changed_at.update(
-                    (i, now) for i in range(start, stop) if old[i] != new[i]
-                )
-            if new != old and left is not None:
-                left -= 1
-            old = new
-            screen.update(draw(new, height), refresh=True)
+            if (new := target.read()) != data:
+                before, data = data, new
+                left = None if left is None else left - 1
+            if arguments.struct is not None:
+                picture = _values_picture(arguments.struct, data, before)
+            else:
+                height = max(screen.console.height - 2, 1)
+                picture = _bytes_picture(target.address, data, before, height)
+            screen.update(picture, refresh=True)
             time.sleep(arguments.interval)
+
+
+def _values_picture(overlay: Overlay, data: bytes, before: bytes) -> Any:
+    text: Any = rich_module("text")
+    picture = text.Text(no_wrap=True)
+    rows = overlay.rows(data)
+    width = max(len(name) for name, _ in rows)
+    for (name, value), (_, last) in zip(rows, overlay.rows(before), strict=True):
+        picture.append(f"{name:<{width}}  ")
+        picture.append(f"{value}\n", _CHANGED if value != last else "")
+    return picture
+
+
+def _bytes_picture(address: int, data: bytes, before: bytes, height: int) -> Any:
+    text: Any = rich_module("text")
+    picture = text.Text(no_wrap=True)
+    shown = data[: height * HEX_WIDTH]
+    for row in hex_rows(address, shown):
+        start = len(picture) + len(row.address)
+        picture.append(row.line() + "\n")
+        for i in range(len(row.pairs)):
+            if data[row.offset + i] != before[row.offset + i]:
+                # After the address: 3 columns for each byte, 1 in the middle.
+                column = start + 2 + 3 * i + (i >= HEX_WIDTH // 2)
+                picture.stylize(_CHANGED, column, column + 2)
+    if len(shown) < len(data):
+        picture.append(f"... {len(data) - len(shown)} more bytes")
+    return picture
