@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol, TypeVar
 
 from winipc import _core
@@ -113,12 +109,13 @@ class Mutex(Waitable, _core.Mutex, Lockable):
             raise ValueError("owned=True is for a new mutex only: use acquire()")
         return made(cls, name, exist_ok, security, owned, False)
 
-    def lock_async(
+    @asynccontextmanager
+    async def lock_async(
         self,
         timeout: float | None = None,
         *,
         repair: Callable[[Mutex], object] | None = None,
-    ) -> AbstractAsyncContextManager[Mutex]:
+    ) -> AsyncIterator[Mutex]:
         """`async with mutex.lock_async():` holds the mutex for a task.
 
         Windows lends a mutex to a thread, and all tasks of a loop are one
@@ -133,72 +130,60 @@ class Mutex(Waitable, _core.Mutex, Lockable):
 
         Win32: WaitForMultipleObjects, ReleaseMutex
         """
-        return _hold_for_task(self, timeout, repair)
+        import asyncio  # not at import, which would load it for everybody
 
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        # A thread takes it, holds it for the task, and releases it; `stop` ends its
+        # wait, so that a cancelled task leaves no thread.
+        stop = Event.create(manual=True)
+        told = False  # the task knows that the mutex was abandoned
 
-@asynccontextmanager
-async def _hold_for_task(
-    mutex: Mutex,
-    timeout: float | None,
-    repair: Callable[[Mutex], object] | None,
-) -> AsyncIterator[Mutex]:
-    """What `Mutex.lock_async` returns.
+        def hold_it() -> None:
+            error: BaseException | None = None
+            try:
+                # `stop` is first, so that it wins when both are ready.
+                index = _core._wait((stop, self), timeout, False, False)
+                if index == 0:
+                    return
+                if index < 0:
+                    error = timed_out(
+                        "the mutex was not free in time", self.name or "unnamed"
+                    )
+            except BaseException as outcome:
+                error = outcome
+            try:
+                loop.call_soon_threadsafe(deliver, error)
+            except RuntimeError:  # the loop is closed
+                stop.set()
+            if error is None or isinstance(error, AbandonedError):
+                _core._wait((stop,), None, False, False)
+                # Where nobody was told, the end of this thread abandons it again.
+                if error is None or told:
+                    self.release()
 
-    A thread takes the mutex, holds it for the task, and releases it. The event
-    `stop` ends its wait, so that a cancelled task leaves no thread.
-    """
-    import asyncio  # not at import, which would load it for everybody
+        def deliver(error: BaseException | None) -> None:
+            if error is not None and not future.done():
+                future.set_exception(error)
+            elif not future.done():
+                future.set_result(None)
 
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-    stop = Event.create(manual=True)
-    told = False  # the task knows that the mutex was abandoned
-
-    def hold_it() -> None:
-        error: BaseException | None = None
+        thread = threading.Thread(target=hold_it, name="winipc-holder", daemon=True)
         try:
-            # `stop` is first, so that it wins when both are ready.
-            index = _core._wait((stop, mutex), timeout, False, False)
-            if index == 0:
-                return
-            if index < 0:
-                error = timed_out(
-                    "the mutex was not free in time", mutex.name or "unnamed"
-                )
-        except BaseException as outcome:
-            error = outcome
+            thread.start()
+        except BaseException:
+            stop.close()
+            raise
         try:
-            loop.call_soon_threadsafe(deliver, error)
-        except RuntimeError:  # the loop is closed
+            try:
+                await future
+            except AbandonedError:
+                told = True
+                if repair is None:
+                    raise
+                repair(self)
+            yield self
+        finally:
             stop.set()
-        if error is None or isinstance(error, AbandonedError):
-            _core._wait((stop,), None, False, False)
-            # Where nobody was told, the end of this thread abandons it again.
-            if error is None or told:
-                mutex.release()
-
-    def deliver(error: BaseException | None) -> None:
-        if error is not None and not future.done():
-            future.set_exception(error)
-        elif not future.done():
-            future.set_result(None)
-
-    thread = threading.Thread(target=hold_it, name="winipc-holder", daemon=True)
-    try:
-        thread.start()
-    except BaseException:
-        stop.close()
-        raise
-    try:
-        try:
-            await future
-        except AbandonedError:
-            told = True
-            if repair is None:
-                raise
-            repair(mutex)
-        yield mutex
-    finally:
-        stop.set()
-        thread.join()
-        stop.close()
+            thread.join()
+            stop.close()
