@@ -572,9 +572,14 @@ def test_an_sdk_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     header = "#include <windows.h>\nstruct T { char name[MAX_PATH]; POINT at; };"
     assert Layout.from_c(header, "T").size == 268
     text = "#define MAX_PATH 8\ntypedef struct { double x, y; } POINT;\n"
+    # Of a compiler's own header, which is not here; what needs it does not matter.
+    text += '#include "xmm.h"\nMACRO(1);\nstruct s { __m128 a; };\n#error no\n'
     (tmp_path / "windows.h").write_text(text)
     monkeypatch.setenv("INCLUDE", str(tmp_path))
-    assert Layout.from_c(header + "// anew", "T").size == 24
+    header += "struct U { struct s a; };"
+    assert Layout.from_c(header, "T").size == 24
+    with pytest.raises(LayoutError, match=r"windows\.h, line 5: .*'__m128'"):
+        Layout.from_c(header, "U")
 
 
 def test_the_second_time_is_quick() -> None:

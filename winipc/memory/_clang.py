@@ -128,7 +128,8 @@ class _Header:
         while True:
             self._unit = self._parse()
             self._errors = list(filter(_matters, self._unit.diagnostics))
-            told = "\n".join(error.spelling for error in self._errors)
+            ours = (e for e in self._errors if not e.location.is_in_system_header)
+            told = "\n".join(error.spelling for error in ours)
             unknown = set(_UNKNOWN.findall(told))
             is_seen = self._unknown is not None and unknown <= self._unknown
             if not told or not helped or is_seen:
@@ -214,30 +215,35 @@ class _Header:
     def _concerns(self, error: Any, needed: set[int | str]) -> bool:
         """Is it in what is needed, or in no declaration at all?"""
         told = error.spelling
+        is_system = error.location.is_in_system_header
         if found := _MISSING.match(told):
-            return not self._is_system(found[1])
+            return not is_system and not self._is_system(found[1])
         cursor = cindex.Cursor.from_location(self._unit, error.location)
-        if cursor.kind in _OUTSIDE:  # even an initial value is
-            return not ("undeclared identifier" in told and self._is_value(error))
-        is_global = cursor.kind == _Cursor.VAR_DECL and (
-            cursor.semantic_parent.kind in _OUTSIDE
-        )
-        if is_global and "unknown type name" in told:  # perhaps a macro's call
-            return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
+        if not is_system and (loose := self._is_loose(error, cursor)) is not None:
+            return loose
         if again := _AFTER.search(told):
-            return again[1] is None or again[1] in needed
-        if "type specifier" in told:
-            return True  # by a macro that nobody defines, most likely
+            return again[1] in needed
         while cursor is not None and cursor.hash not in needed:
             if cursor.kind in _FUNCTIONS:
                 return False
             cursor = cursor.semantic_parent
         return cursor is not None
 
-    def _is_value(self, error: Any) -> bool:
-        """Is it behind the = of a variable? Then its use has another error."""
-        before = re.split(b"[;}]", self._text[: error.location.offset])[-1]
-        return str(error.location.file) == self._path and b"=" in before
+    def _is_loose(self, error: Any, cursor: Any) -> bool | None:
+        """Whether it concerns all that follows; None if it is in a declaration."""
+        told, at = error.spelling, error.location
+        if cursor.kind in _OUTSIDE:
+            if "undeclared identifier" not in told or str(at.file) != self._path:
+                return True
+            # Is it an initial value? Then the use of the variable is an error, too.
+            return b"=" not in re.split(b"[;}]", self._text[: at.offset])[-1]
+        is_global = cursor.semantic_parent.kind in _OUTSIDE
+        if is_global and cursor.kind == _Cursor.VAR_DECL and "unknown type" in told:
+            return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
+        if "type specifier" in told:  # perhaps a macro's call, as the one before
+            return True
+        again = _AFTER.search(told)
+        return True if again and again[1] is None else None
 
     # ------------------------------------------------------------------ fields
 
