@@ -13,7 +13,7 @@ from winipc.memory.snapshot import Snapshot
 from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
 
-__all__ = ["View", "gone", "read_bytes", "size_of"]
+__all__ = ["View", "read_bytes", "size_of"]
 
 
 #: What the first line of a view tells beside the repr, where it is not 0.
@@ -49,7 +49,17 @@ class View:
 
     def gone(self) -> str | None:
         """Why the view will not change any more, or None."""
-        return gone(self.target)
+        if getattr(self.target, "closed", False) is True:
+            return "closed"
+        if isinstance(self.target, RemoteProcess):
+            try:
+                if not self.target.alive:
+                    return f"has exited with code {self.target.exit_code}"
+            except ValueError:
+                return "closed"
+            except OSError:
+                pass  # this process lacks the right to ask
+        return None
 
     def _head(self) -> str:
         if not type(self.target).__module__.startswith("winipc"):
@@ -74,27 +84,10 @@ class View:
         return f"<{type(self).__name__} of {clean(repr(self.target), 200)}>"
 
 
-def gone(target: Any) -> str | None:
-    """Why this object will not change any more, or None."""
-    if getattr(target, "closed", False) is True:
-        return "closed"
-    if isinstance(target, RemoteProcess):
-        try:
-            if not target.alive:
-                return f"has exited with code {target.exit_code}"
-        except ValueError:
-            return "closed"
-        except OSError:
-            return None  # this process lacks the right to ask
-    return None
-
-
 def size_of(target: Any) -> int | None:
     """How many bytes an object has; None where that is not known."""
     if isinstance(target, RemoteProcess):
         return None
-    if isinstance(target, Snapshot):
-        return target.size
     if isinstance(size := getattr(target, "size", None), int):
         return size
     with memoryview(target) as view:
