@@ -186,7 +186,8 @@ kind(
     "HRESULT WINAPI open_it(IUnknown **out, FOO foo);\n"
     "static inline HANDLE create(DWORD id) { return CreateFileMappingW(id); }\n"
     "DEFINE_GUID(GUID_X, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);\n"
-    "static const float PI_2 = M_PI / 2;\n"
+    "static const float PI_2 = M_PI / 2;\nstatic const char *WHO = who(1);\n"
+    'static const TCHAR NAME[] = _T("name"), *OTHER = TEXT("other");\n'
     "struct other { ID3D11Device *device; };\n"
     "typedef struct T_ { char a; int b; } T;\n"
     "#ifdef __cplusplus\n}\n#endif\n",

@@ -232,13 +232,14 @@ class _Header:
     def _is_loose(self, error: Any, cursor: Any) -> bool | None:
         """Whether it concerns all that follows; None if it is in a declaration."""
         told, at = error.spelling, error.location
-        if cursor.kind in _OUTSIDE:
+        parent = cursor.semantic_parent
+        if parent is None or cursor.kind in _OUTSIDE:
             if "undeclared identifier" not in told or str(at.file) != self._path:
                 return True
             # Is it an initial value? Then the use of the variable is an error, too.
             return b"=" not in re.split(b"[;}]", self._text[: at.offset])[-1]
-        is_global = cursor.semantic_parent.kind in _OUTSIDE
-        if is_global and cursor.kind == _Cursor.VAR_DECL and "unknown type" in told:
+        is_global = parent.kind in _OUTSIDE and cursor.kind == _Cursor.VAR_DECL
+        if is_global and "unknown type" in told:
             return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
         if "type specifier" in told:  # perhaps a macro's call, as the one before
             return True

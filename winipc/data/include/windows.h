@@ -26,6 +26,7 @@
 #define UNLEN 256
 #define DEFINE_GUID(name, ...) extern const GUID name
 #define DECLSPEC_ALIGN(n) __declspec(align(n))
+#define _T(text) TEXT(text)
 #define DECLARE_HANDLE(name) typedef struct name##__ *name
 typedef void VOID;
 typedef int BOOL, *PBOOL, *LPBOOL;
