@@ -304,6 +304,9 @@ wi_bytes_copy(PyObject *self, void *target, const void *source,
 PyObject *
 wi_bytes_guarded_source(PyObject *source)
 {
+    if (PyByteArray_CheckExact(source)) {
+        return NULL; /* for speed */
+    }
     while (source != NULL && PyMemoryView_Check(source)) {
         /* What it is a view of keeps living as long as the view does. */
         source = PyObject_GetAttrString(source, "obj");
@@ -370,7 +373,9 @@ void
 wi_source_release(wi_source *source)
 {
     PyBuffer_Release(&source->view);
-    PyMem_Free(source->copy);
+    if (source->copy != NULL) {
+        PyMem_Free(source->copy);
+    }
 }
 
 /* ------------------------------------------------------ read, write, find */
