@@ -161,13 +161,13 @@ typedef struct wi_send_job {
     BOOL wait_for_winipc; /* no SMTO_ABORTIFHUNG for windows of winipc */
     BOOL check;           /* the answer 0 raises */
     COPYDATASTRUCT data;
-    wi_source source; /* zeroed when there is none: released without effect */
     DWORD_PTR result;
     LRESULT sent;
     DWORD err;
     DWORD limit;   /* the receiver's, when the data is above it; else 0 */
     HANDLE thread; /* of a worker */
     struct wi_send_job *next; /* abandoned too */
+    wi_source source; /* zeroed when there is none: released without effect */
 } send_job;
 
 static LPARAM
@@ -633,7 +633,7 @@ send_copydata_job(PyObject *module, send_job *job, PyObject *const *args,
     PyObject *values[7];
     uint64_t id = 0;
     HWND sender = NULL;
-    memset(job, 0, sizeof(*job));
+    memset(job, 0, offsetof(send_job, source)); /* send_data sets the rest */
     if (send_arguments("send_copydata", names, 2, args, nargs, kwnames,
                        values) < 0 ||
         send_target(module, values[0], &job->hwnd) < 0 ||
