@@ -9,44 +9,17 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Dev, run
-from winpython import MINGW
+from pins import AMD64, X86
 
 FOLDER = ROOT / "winipc" / "data" / "include"
 #: Headers of mingw that together declare the same.
 MINGW_HEADERS = (
-    *(
-        "windows.h",
-        "stdint.h",
-        "stddef.h",
-        "stdbool.h",
-        "limits.h",
-        "float.h",
-        "time.h",
-    ),
-    *("wchar.h", "tchar.h", "inttypes.h", "uchar.h", "lmcons.h"),
+    *("windows.h", "stdint.h", "stddef.h", "stdbool.h", "limits.h", "float.h"),
+    *("time.h", "wchar.h", "tchar.h", "inttypes.h", "uchar.h", "lmcons.h"),
 )
 #: What mingw has not, or not as MSVC has it.
-OTHERS = {
-    "VOID",
-    "DATE",
-    "QWORD",
-    "MMRESULT",
-    "wint_t",
-    "int_fast16_t",
-    "uint_fast16_t",
-}
-#: What takes mingw's headers for 32 bits: gcc, or clang where there is none.
-COMPILERS = {
-    64: [[MINGW + "gcc"]],
-    32: [
-        ["i686-w64-mingw32-gcc"],
-        [
-            "clang",
-            "--target=i686-w64-windows-gnu",
-            "-isystem/usr/share/mingw-w64/include",
-        ],
-    ],
-}
+OTHERS = {"VOID", "DATE", "QWORD", "MMRESULT"}
+OTHERS |= {"wint_t", "int_fast16_t", "uint_fast16_t"}
 #: Print sizes of types, and offsets of fields.
 SIZES = """
 import json, sys, winipc
@@ -83,8 +56,8 @@ def declared() -> tuple[list[str], list[str], dict[str, str]]:
 @pytest.mark.parametrize("bits", [64, 32])
 def test_our_facts_are_those_of_mingw(dev: Dev, tmp_path: Path, bits: int) -> None:
     """Each size, each offset, each number, asserted by another compiler."""
-    command = next((c for c in COMPILERS[bits] if shutil.which(c[0])), None)
-    if command is None:
+    gcc = {64: AMD64.gcc, 32: X86.gcc}[bits]
+    if shutil.which(gcc) is None:
         pytest.skip(f"no compiler for {bits} bits")
     types, records, numbers = declared()
     assert {"HANDLE", "FILETIME", "__time64_t"} <= set(types)
@@ -99,4 +72,4 @@ def test_our_facts_are_those_of_mingw(dev: Dev, tmp_path: Path, bits: int) -> No
     source.write_text("\n".join(lines))
     # As MSVC, which has 64 bits of time in 32 too.
     flags = ("-std=c11", "-D__MINGW_USE_VC2005_COMPAT", "-fsyntax-only", "-w")
-    run(*command, *flags, source)
+    run(gcc, *flags, source)

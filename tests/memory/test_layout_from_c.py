@@ -15,6 +15,8 @@ import pytest
 
 from winipc import Layout, LayoutError, SharedMapping, StructView
 
+pytest.importorskip("clang", reason="libclang has no wheel for the 32-bit Python")
+
 Offsets = dict[str, int]
 
 #: A header in which T is; its fields and size in 64 bits, and in 32 where they differ.
