@@ -6,6 +6,7 @@ it is defined.
 
 import pkgutil
 import sys
+from typing import TYPE_CHECKING
 
 if sys.platform != "win32":
     raise ImportError(
@@ -17,149 +18,26 @@ if sys.platform != "win32":
 # extension beside them: that of the installed package is then taken.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
-from winipc.bridge import Bridge, GameMapping, bridge, game_mappings
-from winipc.channel import Channel, EndOfStream, PeekedMessage
-from winipc.errors import AbandonedError, PartialReadError, PartialWriteError
-from winipc.exchange import Delivery, Received, Receiver, Sender, Transport
-from winipc.memory.atomic import Atomic
-from winipc.memory.block import GlobalMemory, MemoryKind
-from winipc.memory.layout import Field, Layout, LayoutError, StructView
-from winipc.memory.locked import LockedMapping
-from winipc.memory.mapping import (
-    MappingView,
-    SharedMapping,
-    large_pages_privilege,
-)
-from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
-from winipc.memory.snapshot import Snapshot
-from winipc.message.lookup import Window, find_window, find_windows, wait_window
-from winipc.message.message import Message
-from winipc.message.send import (
-    broadcast_message,
-    post_message,
-    register_message,
-    send_copydata,
-    send_copydata_async,
-    send_message,
-)
-from winipc.message.window import CopyDataWindow, Overflow, call
-from winipc.pe import SectionFlags, SectionVariable
-from winipc.process.memory import RemoteBlock, Watch
-from winipc.process.process import RemoteProcess, debug_privilege, processes
-from winipc.process.types import (
-    Change,
-    Export,
-    MapRow,
-    Module,
-    PartialRead,
-    ProcessAccess,
-    ProcessEntry,
-    Region,
-    ThreadEntry,
-)
-from winipc.scan.candidates import CandidateSet, ValueChange
-from winipc.scan.scan import Pattern, Scan, ScanMatch, ValueType, scan_bytes
-from winipc.section.section import SectionError, SharedSection
-from winipc.sync.event import Event
-from winipc.sync.mutex import Mutex
-from winipc.sync.semaphore import Semaphore
-from winipc.sync.shared_lock import SharedLock
-from winipc.sync.waitable import SyncAccess, Waitable
-from winipc.sync.waits import wait_all, wait_any
-from winipc.system.catalog import (
-    Holders,
-    NamedObject,
-    ObjectKind,
-    holders,
-    holders_of,
-    named_objects,
-)
+from winipc.bridge import *
+from winipc.channel import *
+from winipc.errors import *
+from winipc.exchange import *
+from winipc.memory import *
+from winipc.message import *
+from winipc.pe import SectionFlags as SectionFlags
+from winipc.pe import SectionVariable as SectionVariable
+from winipc.process import *
+from winipc.scan import *
+from winipc.section import *
+from winipc.sync import *
+from winipc.system import *
 
-__all__ = [
-    "AbandonedError",
-    "Atomic",
-    "Bridge",
-    "CandidateSet",
-    "Change",
-    "Channel",
-    "CopyDataWindow",
-    "Delivery",
-    "EndOfStream",
-    "Event",
-    "Export",
-    "Field",
-    "GameMapping",
-    "GlobalMemory",
-    "Holders",
-    "Layout",
-    "LayoutError",
-    "LockedMapping",
-    "MapRow",
-    "MappingView",
-    "MemoryKind",
-    "MemoryProtection",
-    "MemoryState",
-    "MemoryType",
-    "Message",
-    "Module",
-    "Mutex",
-    "NamedObject",
-    "ObjectKind",
-    "Overflow",
-    "PartialRead",
-    "PartialReadError",
-    "PartialWriteError",
-    "Pattern",
-    "PeekedMessage",
-    "ProcessAccess",
-    "ProcessEntry",
-    "Received",
-    "Receiver",
-    "Region",
-    "RemoteBlock",
-    "RemoteProcess",
-    "Scan",
-    "ScanMatch",
-    "SectionError",
-    "SectionFlags",
-    "SectionVariable",
-    "Semaphore",
-    "Sender",
-    "SharedLock",
-    "SharedMapping",
-    "SharedSection",
-    "Snapshot",
-    "StructView",
-    "SyncAccess",
-    "ThreadEntry",
-    "Transport",
-    "ValueChange",
-    "ValueType",
-    "Waitable",
-    "Watch",
-    "Window",
-    "bridge",
-    "broadcast_message",
-    "call",
-    "debug_privilege",
-    "find_window",
-    "find_windows",
-    "game_mappings",
-    "holders",
-    "holders_of",
-    "large_pages_privilege",
-    "named_objects",
-    "post_message",
-    "processes",
-    "register_message",
-    "scan_bytes",
-    "send_copydata",
-    "send_copydata_async",
-    "send_message",
-    "wait_all",
-    "wait_any",
-    "wait_window",
-]
+if not TYPE_CHECKING:  # a checker takes the imports as they are
+    __all__ = ["SectionFlags", "SectionVariable"]
+    for _name in ("bridge", "channel", "errors", "exchange", "memory", "message"):
+        __all__ += sys.modules[f"{__name__}.{_name}"].__all__
+    for _name in ("process", "scan", "section", "sync", "system"):
+        __all__ += sys.modules[f"{__name__}.{_name}"].__all__
 
 __version__ = "0.1.0"
 

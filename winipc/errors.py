@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from winipc._core import AbandonedError, PartialReadError, PartialWriteError
 
-__all__ = ["AbandonedError", "PartialReadError", "PartialWriteError", "add_hint"]
+__all__ = ["AbandonedError", "PartialReadError", "PartialWriteError"]
 
 
 def add_hint(error: BaseException, hint: str) -> None:

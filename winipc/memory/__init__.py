@@ -1,49 +1,23 @@
 """Shared memory: mappings, whole records, structures, interlocked operations."""
 
-from winipc.memory.atomic import Atomic
-from winipc.memory.block import (
-    GlobalMemory,
-    MemoryKind,
-)
-from winipc.memory.layout import (
-    Field,
-    Layout,
-    LayoutError,
-    StructView,
-)
-from winipc.memory.locked import (
-    LockedMapping,
-)
-from winipc.memory.mapping import (
-    Access,
-    MappingView,
-    SharedMapping,
-    large_pages_privilege,
-)
-from winipc.memory.pages import (
-    MemoryProtection,
-    MemoryState,
-    MemoryType,
-)
-from winipc.memory.snapshot import (
-    Snapshot,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Access",
-    "Atomic",
-    "Field",
-    "GlobalMemory",
-    "Layout",
-    "LayoutError",
-    "LockedMapping",
-    "MappingView",
-    "MemoryKind",
-    "MemoryProtection",
-    "MemoryState",
-    "MemoryType",
-    "SharedMapping",
-    "Snapshot",
-    "StructView",
-    "large_pages_privilege",
-]
+from winipc.memory import atomic, block, layout, locked, mapping, pages, snapshot
+from winipc.memory.atomic import *
+from winipc.memory.block import *
+from winipc.memory.layout import *
+from winipc.memory.locked import *
+from winipc.memory.mapping import *
+from winipc.memory.pages import *
+from winipc.memory.snapshot import *
+
+if not TYPE_CHECKING:  # a checker takes the imports as they are
+    __all__ = (
+        atomic.__all__
+        + block.__all__
+        + layout.__all__
+        + locked.__all__
+        + mapping.__all__
+        + pages.__all__
+        + snapshot.__all__
+    )

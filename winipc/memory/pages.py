@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["PAGE_SIZE", "MemoryProtection", "MemoryState", "MemoryType"]
+__all__ = ["MemoryProtection", "MemoryState", "MemoryType"]
 
 #: Bytes in a page, on every Windows and every processor.
 PAGE_SIZE = 4096

@@ -31,7 +31,7 @@ from winipc.message.send import register_message, send_copydata
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Accept", "CopyDataWindow", "Handler", "Message", "Overflow", "call"]
+__all__ = ["Accept", "CopyDataWindow", "Handler", "Overflow", "call"]
 
 WM_TIMER = 0x0113
 

@@ -1,39 +1,11 @@
 """Other processes and their memory."""
 
-from winipc.process.memory import (
-    RemoteBlock,
-    Watch,
-)
-from winipc.process.process import (
-    RemoteProcess,
-    debug_privilege,
-    processes,
-)
-from winipc.process.types import (
-    Change,
-    Export,
-    MapRow,
-    Module,
-    PartialRead,
-    ProcessAccess,
-    ProcessEntry,
-    Region,
-    ThreadEntry,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Change",
-    "Export",
-    "MapRow",
-    "Module",
-    "PartialRead",
-    "ProcessAccess",
-    "ProcessEntry",
-    "Region",
-    "RemoteBlock",
-    "RemoteProcess",
-    "ThreadEntry",
-    "Watch",
-    "debug_privilege",
-    "processes",
-]
+from winipc.process import memory, process, types
+from winipc.process.memory import *
+from winipc.process.process import *
+from winipc.process.types import *
+
+if not TYPE_CHECKING:  # a checker takes the imports as they are
+    __all__ = memory.__all__ + process.__all__ + types.__all__

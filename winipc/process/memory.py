@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from winipc.process.process import RemoteProcess
 
-__all__ = ["RemoteBlock", "Watch", "allocate", "protected"]
+__all__ = ["RemoteBlock", "Watch"]
 
 _MEM_COMMIT_RESERVE = 0x3000
 _MEM_RELEASE = 0x8000

@@ -1,23 +1,10 @@
 """Searches in memory: this process's and others'."""
 
-from winipc.scan.candidates import (
-    CandidateSet,
-    ValueChange,
-)
-from winipc.scan.scan import (
-    Pattern,
-    Scan,
-    ScanMatch,
-    ValueType,
-    scan_bytes,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CandidateSet",
-    "Pattern",
-    "Scan",
-    "ScanMatch",
-    "ValueChange",
-    "ValueType",
-    "scan_bytes",
-]
+from winipc.scan import candidates, scan
+from winipc.scan.candidates import *
+from winipc.scan.scan import *
+
+if not TYPE_CHECKING:  # a checker takes the imports as they are
+    __all__ = candidates.__all__ + scan.__all__

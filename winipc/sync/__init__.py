@@ -31,20 +31,22 @@ or, where the repair is always the same::
         ...
 """
 
-from winipc.sync.event import Event
-from winipc.sync.mutex import Mutex
-from winipc.sync.semaphore import Semaphore
-from winipc.sync.shared_lock import SharedLock
-from winipc.sync.waitable import SyncAccess, Waitable
-from winipc.sync.waits import wait_all, wait_any
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Event",
-    "Mutex",
-    "Semaphore",
-    "SharedLock",
-    "SyncAccess",
-    "Waitable",
-    "wait_all",
-    "wait_any",
-]
+from winipc.sync import event, mutex, semaphore, shared_lock, waitable, waits
+from winipc.sync.event import *
+from winipc.sync.mutex import *
+from winipc.sync.semaphore import *
+from winipc.sync.shared_lock import *
+from winipc.sync.waitable import *
+from winipc.sync.waits import *
+
+if not TYPE_CHECKING:  # a checker takes the imports as they are
+    __all__ = (
+        event.__all__
+        + mutex.__all__
+        + semaphore.__all__
+        + shared_lock.__all__
+        + waitable.__all__
+        + waits.__all__
+    )

@@ -1,19 +1,9 @@
 """The system: kernel objects that have names, and who holds them."""
 
-from winipc.system.catalog import (
-    Holders,
-    NamedObject,
-    ObjectKind,
-    holders,
-    holders_of,
-    named_objects,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Holders",
-    "NamedObject",
-    "ObjectKind",
-    "holders",
-    "holders_of",
-    "named_objects",
-]
+from winipc.system import catalog
+from winipc.system.catalog import *
+
+if not TYPE_CHECKING:  # a checker takes the imports as they are
+    __all__ = catalog.__all__
