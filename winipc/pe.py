@@ -20,6 +20,7 @@ import contextlib
 import enum
 import os
 import struct
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ __all__ = [
 ]
 
 MachineName = Literal["amd64", "x86", "arm64"]
+
+#: What this process runs on.
+MACHINE: MachineName = (
+    "arm64" if "ARM64" in sys.version else "amd64" if sys.maxsize > 1 << 32 else "x86"
+)
 
 #: A variable: its size, its initial bytes, or both (the rest is zeros).
 Initial = int | bytes | bytearray | memoryview | tuple[int, bytes]
@@ -364,7 +370,7 @@ def build_section_dll(
     path: str | os.PathLike[str],
     variables: Mapping[str, Initial],
     *,
-    machine: MachineName = "amd64",
+    machine: MachineName = MACHINE,
     section: str = ".MYSEC",
     alignment: int = 16,
     definition: bool | str | os.PathLike[str] = False,
@@ -379,7 +385,8 @@ def build_section_dll(
 
     `definition=True` also writes the module-definition file (`.def`) beside it; a
     path puts it elsewhere. `lib /def:` and `dlltool -d` make of it the import
-    library for C programs that are linked against the DLL.
+    library for C programs that are linked against the DLL. `machine` is by default
+    what this process runs on, since no other process can load the DLL.
 
     Returns what `inspect_dll` would say. Raises `ValueError` for names and
     sizes that a DLL cannot have, `OSError` when the file cannot be written
@@ -405,7 +412,7 @@ def section_dll_bytes(
     variables: Mapping[str, Initial],
     *,
     name: str = "shared.dll",
-    machine: MachineName = "amd64",
+    machine: MachineName = MACHINE,
     section: str = ".MYSEC",
     alignment: int = 16,
 ) -> bytes:

@@ -32,18 +32,20 @@ wi_param_converter(PyObject *value, void *out)
     }
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(index, &overflow);
-    uint64_t bits = (uint64_t)number;
+    unsigned long long bits = (unsigned long long)number;
     if (overflow > 0) {
+        number = 0;
         bits = PyLong_AsUnsignedLongLong(index);
-    }
-    else if (overflow < 0) {
-        PyErr_Format(PyExc_OverflowError, "%R does not fit in 64 bits", value);
+        overflow = PyErr_Occurred() != NULL;
     }
     Py_DECREF(index);
-    if (overflow != 0 && PyErr_Occurred()) {
+    BOOL fits = number < 0 ? number >= INTPTR_MIN : bits <= UINTPTR_MAX;
+    if (overflow != 0 || !fits) {
+        PyErr_Format(PyExc_OverflowError, "%R does not fit in %d bits", value,
+                     (int)sizeof(uintptr_t) * 8);
         return 0;
     }
-    *(uint64_t *)out = bits;
+    *(uint64_t *)out = (uintptr_t)bits;
     return 1;
 }
 

@@ -5,8 +5,8 @@
 #include "queue.h"
 #include "base/core.h"
 
-/* WPARAM, LPARAM and LRESULT from Python: any int from -2**63 to 2**64 - 1,
- * so that signed and unsigned spellings both work. O& converter. */
+/* WPARAM, LPARAM and LRESULT from Python: any int as wide as a pointer, in
+ * its signed and in its unsigned spelling. O& converter. */
 int wi_param_converter(PyObject *value, void *out); /* uint64_t */
 
 /* A window, as an int or an object with __index__. O& converter. */

@@ -13,10 +13,18 @@ from pathlib import Path
 
 import pytest
 from conftest import Peer
+from helpers import BITS
 from helpers.linux_file import LinuxFile
 
 import winipc
-from winipc import Delivery, Receiver, Sender, SharedMapping, Transport
+from winipc import (
+    Delivery,
+    Receiver,
+    Sender,
+    SharedMapping,
+    SharedSection,
+    Transport,
+)
 
 TRANSPORTS = list(Transport)
 LIBRARY = str(Path(winipc.__file__).with_name("shared_section.dll"))
@@ -40,6 +48,12 @@ PAYLOADS = {
     "full-4096": random.Random(1).randbytes(4096),
     "full-4095": random.Random(2).randbytes(4095),
 }
+
+
+def carried(via: Transport) -> list[bytes]:
+    """The payloads for a transport: a 32-bit process has no room to tell a length."""
+    text_only = via is Transport.PROCESS and BITS == 32
+    return [data for data in PAYLOADS.values() if not (text_only and b"\0" in data)]
 
 
 via_each = pytest.mark.parametrize("via", TRANSPORTS, ids=str)
@@ -69,9 +83,12 @@ def test_sender_delivers_every_byte_to_a_second_process(
     peer = start_peer("exchange_receiver.py", unique_name, unique_name, 4096)
     peer.expect("ready")
     with Sender(unique_name, mapping=unique_name) as sender:
-        for data in PAYLOADS.values():
+        for data in carried(via):
             assert sender.send(data, via=via) == 1
             peer.expect(f"{via} {data.hex()}")
+        if BITS == 32:
+            with pytest.raises(ValueError, match="only text without NUL"):
+                sender.send(b"before\0after", via="process")
     assert peer.finish() == 0
 
 
@@ -82,7 +99,7 @@ def test_receiver_gets_every_byte_from_a_second_process(
     """The other direction: the test receives, the peer sends."""
     peer = start_peer("exchange_sender.py", receiver.title, receiver.title)
     peer.expect("ready")
-    for data in PAYLOADS.values():
+    for data in carried(via):
         peer.say(f"{via} {data.hex()}")
         received = receiver.receive(60)
         assert (received.transport, received.data) == (via, data)
@@ -225,6 +242,60 @@ def test_the_articles_programs_understand_each_other(
         sender.say(f"{via} C to C")
         receiver.expect(f"{via} {b'C to C'.hex()}")
         sender.expect("1")
+
+
+# ------------------------------------------------- memory that is not shared
+
+
+def test_another_copy_of_the_dll_is_no_silent_zeros(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """As of two installations: refused in words, until both load one file."""
+    copy = tmp_path / "copy.dll"
+    copy.write_bytes(Path(LIBRARY).read_bytes())
+    with (
+        SharedSection.load(copy) as section,
+        Receiver(unique_name, mapping=unique_name, section=section) as receiver,
+    ):
+        with Sender(unique_name) as sender:
+            for _ in range(2):
+                with pytest.raises(ValueError, match="another section"):
+                    sender.send(b"lost", via="section")
+        with pytest.raises(TimeoutError):
+            receiver.receive(0)
+        with Sender(unique_name, section=section) as sender:
+            sender.send(b"shared", via="section")
+        assert receiver.receive(60).data == b"shared"
+
+
+def test_another_mapping_is_no_silent_zeros(unique_name: str) -> None:
+    """Of another name: refused in words, and "auto" goes another way."""
+    other = unique_name + ".other"
+    with (
+        SharedMapping.create(other, 1 << 18),
+        Receiver(unique_name, mapping=unique_name, mapping_size=1 << 18) as receiver,
+        Sender(unique_name, mapping=other) as sender,
+    ):
+        with pytest.raises(ValueError, match="another mapping"):
+            sender.send(b"lost", via="mapping")
+        sender.send(bytes(1 << 17), via="auto")
+        assert receiver.receive(60).transport is Transport.COPYDATA
+        with pytest.raises(TimeoutError):
+            receiver.receive(0)
+
+
+def test_what_32_bits_cannot_have_is_not_sent(
+    receiver: Receiver, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a section nothing, and of this process' memory nothing from 64 bits."""
+    monkeypatch.setitem(sender.__dict__, "_width", 12 - BITS // 8)
+    with pytest.raises(ValueError, match="not shared between 32 bits and 64"):
+        sender.send(b"lost", via="section")
+    if BITS == 64:
+        with pytest.raises(ValueError, match="from 64 bits to 32"):
+            sender.send(b"lost", via="process")
+    sender.send(b"carried", via="mapping")
+    assert receiver.receive(60).data == b"carried"
 
 
 # ------------------------------------------------------------ refusals, faults
@@ -375,9 +446,9 @@ def handled(
 def test_handler_sees_every_byte_in_place(handled: Handled, via: Transport) -> None:
     """Only what another process has to itself is copied."""
     _, sender, seen = handled
-    for data in PAYLOADS.values():
+    for data in carried(via):
         assert sender.send(data, via=via) == 1
-    assert [data for _, data, _ in seen] == list(PAYLOADS.values())
+    assert [data for _, data, _ in seen] == carried(via)
     assert {transport for transport, _, _ in seen} == {via}
     lent = [lent for _, data, lent in seen if data]
     assert lent == [via is not Transport.PROCESS] * len(lent)
@@ -517,7 +588,7 @@ def test_mapping_of_another_program_is_copied_for_the_handler(unique_name: str) 
 
 HOSTILE = {
     "mapping-too-long": ("Mapped", 4097, 0),
-    "mapping-huge": ("Mapped", 2**63, 0),
+    "mapping-huge": ("Mapped", 1 << BITS - 1, 0),
     "section-too-long": ("Shared", 4097, 0),
     "process-bad-address": ("Handle", os.getpid() | 16 << 32, 1),
     "process-huge-length": ("Handle", os.getpid() | 0xFFFF_FFFF << 32, 1),
@@ -535,6 +606,7 @@ def test_hostile_notifications_are_refused(
 ) -> None:
     """Lengths, pids and addresses of a stranger's choice: 0, and life goes on."""
     message = winipc.register_message(name)
+    wparam %= 1 << BITS
     assert (
         winipc.send_message(receiver.window.hwnd, message, wparam, lparam, timeout=60)
         == 0

@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 from conftest import interrupted
+from helpers import BITS
 
 import winipc
 from winipc import _core
 from winipc.message.send import HWND_BROADCAST, mapping_is_ours
+
+LARGEST = 2 ** (BITS - 1) - 1
 
 Start = Callable[..., Any]
 
@@ -144,15 +147,15 @@ def test_wait_window_times_out(unique_name: str) -> None:
     ("wparam", "lparam"),
     [
         (0, 0),
-        (2**64 - 1, -1),
-        (2**63, -(2**63)),
-        (0x123456789ABCDEF0, 0x0FEDCBA987654321),
+        (2**BITS - 1, -1),
+        (2 ** (BITS - 1), -(2 ** (BITS - 1))),
+        (0x123456789ABCDEF0 >> 64 - BITS, 0x0FEDCBA987654321 >> 64 - BITS),
     ],
 )
 def test_messages_carry_numbers_of_full_width(
     window: winipc.CopyDataWindow, wparam: int, lparam: int
 ) -> None:
-    """wParam and lParam keep all 64 bits, posted and sent."""
+    """wParam and lParam keep all bits, posted and sent."""
     window.subscribe(0x8001, "winipc test message")
     winipc.post_message(window, 0x8001, wparam, lparam)
     message = window.receive(10)
@@ -166,7 +169,7 @@ def test_messages_carry_numbers_of_full_width(
     assert (message.sender, message.pid, message.id) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+@pytest.mark.parametrize("value", [2**BITS, 2**64, -(2 ** (BITS - 1)) - 1, -(2**64)])
 def test_numbers_that_do_not_fit_are_refused(
     window: winipc.CopyDataWindow, value: int
 ) -> None:
@@ -179,12 +182,12 @@ def test_numbers_that_do_not_fit_are_refused(
 
 def test_answers_are_signed_and_of_full_width(unique_name: str) -> None:
     """An LRESULT comes back as it was given."""
-    answers = iter([-1, 2**63 - 1, 2**64 - 1, True, False, None])
+    answers = iter([-1, LARGEST, 2**BITS - 1, True, False, None])
     with winipc.CopyDataWindow.create(
         unique_name, handler=lambda message: next(answers), messages=[0x8001]
     ) as window:
         got = [winipc.send_message(window, 0x8001) for _ in range(6)]
-    assert got == [-1, 2**63 - 1, -1, 1, 0, 1]
+    assert got == [-1, LARGEST, -1, 1, 0, 1]
 
 
 def test_send_to_a_window_that_is_gone_is_file_not_found(unique_name: str) -> None:
@@ -363,16 +366,16 @@ def test_send_by_number_delivers_every_byte(
 def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
     """As wide as dwData, and whatever else goes with it."""
     hwnd, data = window.hwnd, bytearray(b"data")
-    for number in (0, 7, 1 << 63, (1 << 64) - 1, -1):
+    for number in (0, 7, 1 << BITS - 1, (1 << BITS) - 1, -1):
         assert winipc.send_copydata(hwnd, data, id=number) == 1
-        assert window.receive(10).id == number % (1 << 64)
+        assert window.receive(10).id == number % (1 << BITS)
     assert winipc.send_copydata(hwnd, data, id=8, sender=hwnd) == 1
     message = window.receive(10)
     assert (message.id, message.sender, bytes(message)) == (8, hwnd, b"data")
     for other in ("abort_if_hung", "check", "timeout"):  # numbers, but no ids
         assert winipc.send_copydata(hwnd, data, **{other: 1}) == 1
         assert window.receive(10).id == 0
-    for bad in (-(1 << 63) - 1, 1 << 64):
+    for bad in (-(1 << BITS - 1) - 1, 1 << BITS, 1 << 64):
         with pytest.raises(OverflowError):
             winipc.send_copydata(hwnd, data, id=bad)
     with pytest.raises(TypeError):
@@ -392,7 +395,7 @@ def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
 @pytest.mark.parametrize("by", ["window", "number"])
 def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> None:
     """Refused by the receiver, above its limit, gone."""
-    answers = iter([0, 0, 0, -1, 2**63 - 1])
+    answers = iter([0, 0, 0, -1, LARGEST])
     with winipc.CopyDataWindow.create(
         unique_name, handler=lambda message: next(answers), max_message=3 << 20
     ) as window:
@@ -408,7 +411,7 @@ def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> N
             winipc.send_copydata(target, bytearray(4), id=0xABCDEF)
         assert winipc.send_copydata(target, b"abc", check=False) == 0
         assert winipc.send_copydata(target, b"abc") == -1
-        assert winipc.send_copydata(target, b"abc") == 2**63 - 1
+        assert winipc.send_copydata(target, b"abc") == LARGEST
         with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
             winipc.send_copydata(target, bytes(3 * 2**20 + 1))
     with pytest.raises(FileNotFoundError) as gone:

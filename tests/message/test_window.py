@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import BITS
 
 import winipc
 from winipc import decoders
@@ -35,14 +36,15 @@ def window(unique_name: str) -> Any:
 
 @pytest.mark.smoke
 def test_message_arrives_whole(window: winipc.CopyDataWindow) -> None:
-    """Data, the 64-bit id, and the time."""
+    """Data, the id of full width, and the time."""
+    id = 0xFEDCBA9876543210 >> 64 - BITS
     before = time.time()
     data = bytes(range(256)) * 3
-    assert winipc.send_copydata(window, data, id=0xFEDCBA9876543210) == 1
+    assert winipc.send_copydata(window, data, id=id) == 1
     message = window.receive(10)
     assert message.is_copydata
     assert message.message == 0x4A
-    assert message.id == 0xFEDCBA9876543210
+    assert message.id == id
     assert bytes(message) == data
     assert len(message) == len(data)
     assert before - 1 <= message.time <= time.time() + 1

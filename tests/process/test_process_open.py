@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import handle_count
+from helpers import BITS
 from helpers.c_target import Target
 
 import winipc
@@ -31,8 +32,8 @@ def test_it_knows_the_target(process: RemoteProcess, target: Target) -> None:
     assert process.pid == target.pid
     assert process.name == "target.exe"
     assert process.path.endswith("\\target.exe")
-    assert process.is_64bit
-    assert process.pointer_size == 8
+    assert process.is_64bit == (BITS == 64)
+    assert process.pointer_size == BITS // 8
     assert process.alive
     assert process.exit_code is None
     assert process.access == ProcessAccess.WRITE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
-from winipc.pe import build_section_dll, inspect_dll
+from winipc.pe import MACHINE, build_section_dll, inspect_dll
 
 __all__ = ["add"]
 
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     build.add_argument(
         "variables", nargs="+", metavar="NAME=SIZE", help="a variable and its bytes"
     )
-    build.add_argument("--machine", choices=("amd64", "x86", "arm64"), default="amd64")
+    build.add_argument("--machine", choices=("amd64", "x86", "arm64"), default=MACHINE)
     build.add_argument(
         "--def",
         dest="definition",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -19,9 +20,11 @@ from winipc.exchange.transport import (
     DEFAULT_MAPPING_SIZE,
     DEFAULT_TITLE,
     MESSAGE_NAMES,
+    PROOF,
     SECTION_LOCK,
     Lane,
     Transport,
+    seen,
 )
 from winipc.memory.mapping import SharedMapping
 from winipc.message import CopyDataWindow, Message, register_message
@@ -152,29 +155,30 @@ class Receiver(Shown, Closing):
         self._taking: int | None = None  # the thread that takes a delivery now
         self._owned: list[SharedMapping | SharedSection | Lane] = []
         self._takers: dict[int, Callable[[int, int], Delivery]] = {}
+        self._shared: dict[int, SharedMapping | SharedSection] = {}
         self._barrier = register_message(BARRIER)
+        self._proof = register_message(PROOF)
         chosen = {Transport(transport) for transport in transports}
         try:
             if Transport.MAPPING in chosen:
                 made = _receivers_mapping(mapping, mapping_size)
                 # Lanes are held open, so that the death of a sender is not lost.
                 self._owned += [made, Lane(mapping)]
-                look = partial(self._look_at_shared, Transport.MAPPING, made)
-                self._answer_to(Transport.MAPPING, look)
+                self._answer_to_shared(Transport.MAPPING, made)
             if Transport.SECTION in chosen:
                 if section is None:
                     section = SharedSection.load()
                     self._owned.append(section)
                 self._owned.append(Lane(SECTION_LOCK))
-                look = partial(self._look_at_shared, Transport.SECTION, section)
-                self._answer_to(Transport.SECTION, look)
+                self._answer_to_shared(Transport.SECTION, section)
             if Transport.PROCESS in chosen:
-                self._answer_to(Transport.PROCESS, self._look_at_process)
+                number = register_message(MESSAGE_NAMES[Transport.PROCESS])
+                self._takers[number] = self._look_at_process
             self._takes_copydata = Transport.COPYDATA in chosen
             self.window = CopyDataWindow.create(
                 title,
                 handler=self._handle,
-                messages=(*self._takers, self._barrier),
+                messages=(*self._takers, self._barrier, self._proof),
                 max_message=max_message,
                 exist_ok=exist_ok,
             )
@@ -182,10 +186,12 @@ class Receiver(Shown, Closing):
             self._let_go()
             raise
 
-    def _answer_to(
-        self, transport: Transport, taker: Callable[[int, int], Delivery]
+    def _answer_to_shared(
+        self, transport: Transport, shared: SharedMapping | SharedSection
     ) -> None:
-        self._takers[register_message(MESSAGE_NAMES[transport])] = taker
+        number = register_message(MESSAGE_NAMES[transport])
+        self._takers[number] = partial(self._look_at_shared, transport, shared)
+        self._shared[number] = shared
 
     # ----------------------------------------- in the window's own thread
 
@@ -193,6 +199,10 @@ class Receiver(Shown, Closing):
         """Take what a message announces while its sender waits; the answer."""
         if message.message == self._barrier:
             return _TAKEN if self._taking is None else BUSY
+        if message.message == self._proof:
+            with contextlib.suppress(KeyError, OSError, ValueError):
+                return seen(self._shared[message.wparam])
+            return _REFUSED
         # A handler that sends may be called again before it returns.
         outer, self._taking = self._taking, threading.get_ident()
         try:
@@ -277,6 +287,8 @@ class Receiver(Shown, Closing):
         if self._accept is not None and not self._accept(pid):
             raise _Refused
         with RemoteProcess.open(pid) as process:
+            if process.is_64bit and sys.maxsize < 1 << 32:
+                raise _Refused  # the length and the address came as halves
             # LPARAM is signed, and a 32-bit sender's is extended by its sign.
             address &= (1 << 8 * process.pointer_size) - 1
             if length:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
+import struct
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from winipc.base.closing import Closing
@@ -18,14 +19,17 @@ from winipc.exchange.transport import (
     DEFAULT_MAPPING_SIZE,
     DEFAULT_TITLE,
     MESSAGE_NAMES,
+    PROOF,
     SECTION_LOCK,
     Lane,
     Transport,
+    seen,
 )
 from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.mapping import SharedMapping
-from winipc.message import send_copydata, send_message
+from winipc.message import Window, register_message, send_copydata, send_message
 from winipc.message.lookup import hwnd_of
+from winipc.process import ProcessAccess, RemoteProcess
 from winipc.section.section import SharedSection
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ __all__ = ["Sender"]
 DEFAULT_TIMEOUT = 5.0
 
 _MAX_LENGTH = 0xFFFF_FFFF
+_WIDTH = struct.calcsize("P")
 #: Seconds between two questions whether the receiver is through, at first and at last.
 _SHORTEST, _LONGEST = 0.001, 0.05
 #: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
@@ -71,6 +76,7 @@ class Sender(Closing):
         self._stack = contextlib.ExitStack()
         self._mapping: SharedMapping | None = None
         self._lanes: dict[str, Lane] = {}
+        self._proven: dict[Transport, bool | None] = {}
         # A send that timed out may be carried out later: its memory is kept until
         # the receiver has answered a message that was sent after it.
         self._doubtful: list[GlobalMemory] = []
@@ -80,13 +86,16 @@ class Sender(Closing):
     ) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
 
-        With `via="auto"`, large data goes by the mapping, if there is one and it has
-        room, since WM_COPYDATA would copy it twice; other data goes by WM_COPYDATA.
+        With `via="auto"`, large data goes by the mapping, if it has room and a
+        `Receiver` proves that it sees it, since WM_COPYDATA would copy it twice; other
+        data goes by WM_COPYDATA.
 
         Raises:
             ConnectionRefusedError: the receiver answered 0.
             TimeoutError: it did not answer in time, or hangs.
-            ValueError: the data does not fit in the mapping or the section.
+            ValueError: the data does not fit in the mapping or the section, or this
+                transport carries none to the receiver: it has another mapping or copy
+                of the DLL, or is of 32 bits, and this process of 64.
             OSError: its window is gone.
         """
         if isinstance(data, str):
@@ -109,9 +118,12 @@ class Sender(Closing):
         if size <= _SMALL:
             return Transport.COPYDATA
         try:
-            fits = size <= len(self._open_mapping(exists=True))
+            shared = self._open_mapping(exists=True)
         except OSError:
-            fits = False  # the receiver has none
+            return Transport.COPYDATA  # the receiver has none
+        fits = size <= len(shared) and self._prove(
+            Transport.MAPPING, shared, self._mapping_name
+        )
         return Transport.MAPPING if fits else Transport.COPYDATA
 
     def _open_mapping(self, *, exists: bool = False) -> SharedMapping:
@@ -136,10 +148,14 @@ class Sender(Closing):
         if transport is Transport.COPYDATA:
             return send_copydata(self._hwnd, view, timeout=self.timeout)
         if transport is Transport.PROCESS:
+            if _WIDTH == 8 and self._width != 8:
+                raise ValueError("process carries nothing from 64 bits to 32 bits")
             return self._send_process(view)
         if transport is Transport.MAPPING:
             name, shared = self._mapping_name, self._open_mapping()
             return self._send_shared(transport, shared, name, view)
+        if self._width != _WIDTH:
+            raise ValueError("section is not shared between 32 bits and 64 bits")
         if self._section is None:
             self._section = self._stack.enter_context(SharedSection.load())
         return self._send_shared(transport, self._section, SECTION_LOCK, view)
@@ -155,11 +171,11 @@ class Sender(Closing):
             raise ValueError(
                 f"{view.nbytes} bytes do not fit in the {transport}'s {len(shared)}"
             )
+        if self._prove(transport, shared, lock_name) is False:
+            raise ValueError(f"the receiver has another {transport} than {shared!r}")
         lane = self._lane(lock_name)
         with lane.turn(self.timeout):
-            if lane.doubt.is_set():
-                self._barrier()
-                lane.doubt.reset()
+            self._settle(lane)
             shared.write(view)
             if view.nbytes < len(shared):
                 # A plain C program looks for the end of the text, and a
@@ -170,6 +186,36 @@ class Sender(Closing):
             except (TimeoutError, KeyboardInterrupt):
                 lane.doubt.set()
                 raise
+
+    def _prove(
+        self, transport: Transport, shared: SharedMapping | SharedSection, lock: str
+    ) -> bool | None:
+        """Whether the receiver sees this memory; None when it does not know PROOF."""
+        if transport not in self._proven:
+            lane = self._lane(lock)
+            with lane.turn(self.timeout):
+                self._settle(lane)
+                shared.write(os.urandom(min(4, len(shared))))
+                number, answer = register_message(MESSAGE_NAMES[transport]), 0
+                with contextlib.suppress(PermissionError):  # only others are let in
+                    answer = send_message(
+                        self._hwnd, PROOF, number, timeout=self.timeout
+                    )
+                same = answer == seen(shared)
+                self._proven[transport] = same if answer else None
+        return self._proven[transport]
+
+    @cached_property
+    def _width(self) -> int:
+        """Bytes of the receiver's pointers; as here, when it may not be opened."""
+        with (
+            contextlib.suppress(OSError),
+            RemoteProcess.open(
+                Window(self._hwnd), access=ProcessAccess.QUERY
+            ) as process,
+        ):
+            return process.pointer_size
+        return _WIDTH
 
     def _send_process(self, view: memoryview) -> int:
         if self._doubtful:
@@ -195,6 +241,11 @@ class Sender(Closing):
     def _notify(self, transport: Transport, wparam: int, lparam: int) -> int:
         name = MESSAGE_NAMES[transport]
         return send_message(self._hwnd, name, wparam, lparam, timeout=self.timeout)
+
+    def _settle(self, lane: Lane) -> None:
+        if lane.doubt.is_set():
+            self._barrier()
+            lane.doubt.reset()
 
     def _barrier(self) -> None:
         """Wait until the receiver is through with everything sent before."""
@@ -233,7 +284,7 @@ class Sender(Closing):
 
 def _pack(memory: GlobalMemory, length: int) -> int:
     """The wParam of "Handle": pid and length, or 0 for text."""
-    if sys.maxsize > 1 << 32:
+    if _WIDTH == 8:
         return os.getpid() | length << 32
     if memory.find(b"\0") < length:
         raise ValueError(

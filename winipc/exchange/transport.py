@@ -6,6 +6,8 @@ import contextlib
 import enum
 
 from winipc.base.closing import Closing
+from winipc.memory.mapping import SharedMapping
+from winipc.section.section import SharedSection
 from winipc.sync.event import Event
 from winipc.sync.mutex import Mutex
 
@@ -26,6 +28,10 @@ SECTION_LOCK = "MySharedData"
 BARRIER = "winipc.ExchangeBarrier"
 BUSY = 2
 
+#: The registered message by which a sender asks what a receiver sees at the start of
+#: the memory of a transport; wParam is the message that announces its data.
+PROOF = "winipc.ExchangeProof"
+
 
 class Transport(enum.StrEnum):
     """How the data of a message travels."""
@@ -42,6 +48,12 @@ MESSAGE_NAMES = {
     Transport.SECTION: "Shared",
     Transport.PROCESS: "Handle",
 }
+
+
+def seen(shared: SharedMapping | SharedSection) -> int:
+    """The answer to PROOF: what is at the start, as a number above 0 on 32 bits too."""
+    start = shared.read(min(4, len(shared)))
+    return 1 + int.from_bytes(start, "little") % 0x7FFF_FFFF
 
 
 class Lane(Closing):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from winipc import _core
 from winipc.base.shown import Shown
 
 __all__ = ["Message"]
 
 WM_COPYDATA = 0x004A
+#: Ids are as wide as a pointer; a negative one counts from here.
+ID_LIMIT = 2 * sys.maxsize + 2
 
 
 class Message(_core.Message, Shown):

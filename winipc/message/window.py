@@ -25,7 +25,7 @@ from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_ALREADY_EXISTS
 from winipc.message.lookup import Target, Window, find_window, hwnd_of
-from winipc.message.message import WM_COPYDATA, Message
+from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
 from winipc.message.send import register_message, send_copydata
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
                 return handler(message, decode(message))
 
             with self._lock:
-                self._router.ids[id % (1 << 64)] = decoded if decode else handler
+                self._router.ids[id % ID_LIMIT] = decoded if decode else handler
                 self._set_routes(self._router.routes())
             return handler
 
@@ -375,7 +375,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         return self._order_timer(id, 0)
 
     def _order_timer(self, id: int, milliseconds: int) -> bool:
-        order = _packed(id % (1 << 64), milliseconds)
+        order = _packed(id % ID_LIMIT, milliseconds)
         answer = 0
         with contextlib.suppress(FileNotFoundError, ConnectionResetError):
             answer = send_copydata(
@@ -460,7 +460,7 @@ def call(
         send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
         while True:
             message = own.receive(deadline.left())
-            if reply_id is None or message.id == reply_id % (1 << 64):
+            if reply_id is None or message.id == reply_id % ID_LIMIT:
                 return bytes(message)
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +38,7 @@ from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
 from winipc.pe import (
     CODE,
+    MACHINE,
     ImageReader,
     PESection,
     SectionFlags,
@@ -49,11 +49,6 @@ from winipc.pe import (
 __all__ = ["SectionError", "SharedSection"]
 
 BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
-
-#: The machine that this process runs on, as image headers name it.
-_MACHINE = (
-    "arm64" if "ARM64" in sys.version else "amd64" if sys.maxsize > 1 << 32 else "x86"
-)
 _TOUCH = 1 << 16  # bytes of the file brought in at once
 
 
@@ -141,7 +136,7 @@ class SharedSection(Held, _core.SharedSection, Shown):
             sections = reader.sections
         except ValueError as error:
             raise SectionError(str(error)) from None
-        if reader.machine != _MACHINE:
+        if reader.machine != MACHINE:
             # Wine does load a DLL for another machine when it holds no code.
             raise OSError(
                 0,
@@ -254,7 +249,7 @@ def _hint(error: OSError, path: str) -> str | None:
             image = inspect_dll(path)
         except (OSError, ValueError) as why:
             return f"it is not a sound DLL: {why}"
-        return f"it is for {image.machine}, and this process is {_MACHINE}"
+        return f"it is for {image.machine}, and this process is {MACHINE}"
     if error.winerror == ERROR_PROC_NOT_FOUND:
         with contextlib.suppress(OSError, ValueError):
             names = [item.name for item in inspect_dll(path).shared_variables]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from winipc.base.deadline import Deadline
 from winipc.base.text import HEX_WIDTH, hex_rows
 from winipc.message import register_message
-from winipc.message.message import WM_COPYDATA, Message
+from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
 from winipc.message.window import CopyDataWindow
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class ExpectingWindow(CopyDataWindow):
             number = WM_COPYDATA
         numbers = {
             "message": number,
-            "id": None if id is None else id % (1 << 64),
+            "id": None if id is None else id % ID_LIMIT,
             "wparam": wparam,
             "lparam": lparam,
             "pid": pid,
