@@ -266,6 +266,9 @@ many_walk(HANDLE target, wi_cache *cache, uintptr_t *node, uintptr_t offset,
         uint64_t next = 0; /* Windows is little-endian: 4 bytes will do */
         found[nodes++] = *node;
         *err = wi_cache_fetch(cache, target, *node + offset, &next, width);
+        if (*err == 0 && next > UINTPTR_MAX) {
+            *err = ERROR_NOACCESS; /* not in reach of 32 bits */
+        }
         if (*err) {
             break;
         }

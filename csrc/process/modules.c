@@ -5,7 +5,8 @@
  *     print(process.threads())
  *     print(winipc.processes())
  *
- * Owner: nothing is kept. Thread: any. GIL: given up for each snapshot. */
+ * Owner: nothing is kept. Thread: any. GIL: given up for each snapshot, and for
+ * each module. */
 #include "base/handles.h"
 #include "process.h"
 
@@ -26,13 +27,18 @@ static PyObject *
 modules_row(HANDLE process, HMODULE module, wchar_t *path, int *missed)
 {
     MODULEINFO info = {NULL, 0, NULL};
-    if (!K32GetModuleInformation(process, module, &info, sizeof(info))) {
-        ++*missed;
+    DWORD length = 0;
+    BOOL known;
+    Py_BEGIN_ALLOW_THREADS /* each reads the target's list up to here */
+    known = K32GetModuleInformation(process, module, &info, sizeof(info));
+    if (known) {
+        length = K32GetModuleFileNameExW(process, module, path, WI_PATH_ROOM);
+    }
+    Py_END_ALLOW_THREADS
+    *missed += length == 0;
+    if (!known) {
         return NULL;
     }
-    DWORD length =
-        K32GetModuleFileNameExW(process, module, path, WI_PATH_ROOM);
-    *missed += length == 0;
     PyObject *name = PyUnicode_FromWideChar(path, (Py_ssize_t)length);
     if (name == NULL) {
         return NULL;

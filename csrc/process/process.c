@@ -394,9 +394,11 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         goto done;
     }
     /* What comes from the kernel is an error where a page of a file fails; what
-     * is copied or zeroed here goes through its guard. */
-    PyObject *file =
-        self->cache == NULL ? NULL : wi_bytes_guarded_source(given[1]);
+     * is copied or zeroed here goes through its guard, as does what would keep
+     * the GIL until the page is there. */
+    PyObject *file = self->cache == NULL && view.len > WI_KEEP_GIL_UP_TO
+                         ? NULL
+                         : wi_bytes_guarded_source(given[1]);
     if (!partial && file == NULL &&
         wi_process_read_raw(self, address, view.buf, (size_t)view.len) == 0) {
         result = PyLong_FromSsize_t(view.len);
@@ -490,14 +492,15 @@ done:
     return result;
 }
 
-/* As wi_process_read_raw: 0, or a Win32 error and how much was written. */
+/* As wi_process_read_raw: 0, or a Win32 error and how much was written. The
+ * pages of a file of ours, behind object, may take their time. */
 static DWORD
 process_write_raw(wi_process *self, uintptr_t address, const void *data,
-                  size_t size, size_t *written)
+                  size_t size, PyObject *object, size_t *written)
 {
     DWORD err;
     HANDLE target = wi_process_pin(self);
-    if (process_keeps_gil(size)) {
+    if (process_keeps_gil(size) && wi_bytes_guarded_source(object) == NULL) {
         err = wi_remote_write(target, address, data, size, written);
     }
     else {
@@ -532,8 +535,8 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    err =
-        process_write_raw(self, address, data.buf, (size_t)data.len, &written);
+    err = process_write_raw(self, address, data.buf, (size_t)data.len,
+                            given[1], &written);
     if (err) {
         result = process_write_failed(self, err, "WriteProcessMemory", address,
                                       data.len, written);

@@ -8,6 +8,9 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import os
+import sys
+import threading
+import time
 
 import pytest
 from helpers.c_target import Target
@@ -103,6 +106,33 @@ def test_modules_and_exports(process: RemoteProcess, target: Target) -> None:
         assert any(export.forwarder for export in found.values())
     with pytest.raises(LookupError, match="nope"):
         process.module("nope.dll")
+
+
+def test_other_threads_run_while_modules_are_listed(me: RemoteProcess) -> None:
+    """To the end: each module costs as many reads of the target as come before it."""
+    last, over, interval = 0.0, threading.Event(), sys.getswitchinterval()
+
+    def run() -> None:
+        nonlocal last
+        while not over.is_set():
+            last = time.perf_counter()
+            time.sleep(0)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    sys.setswitchinterval(60)  # only the call itself gives the GIL up
+    parts = []
+    try:
+        for _ in range(20):
+            began = time.perf_counter()
+            me._modules()
+            ended = time.perf_counter()
+            parts.append((last - began) / (ended - began))
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        thread.join()
+    assert sorted(parts)[10] > 0.6
 
 
 def test_hostile_headers_are_errors(me: RemoteProcess) -> None:
