@@ -481,7 +481,7 @@ done:
 }
 
 BOOL
-wi_pump_prepare(wi_pump *pump, size_t max_count, uint64_t max_bytes,
+wi_pump_prepare(wi_pump *pump, uint64_t max_count, uint64_t max_bytes,
                 int overflow, const char **failed)
 {
     *failed = "CreateEventW";

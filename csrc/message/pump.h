@@ -15,9 +15,8 @@ typedef struct {
     BOOL queue_rest; /* those without a handler are queued, not refused */
     uint64_t *ids;   /* or those with these ids, */
     size_t ids_count;
-    uint64_t
-        *routes; /* in one block with the plain messages; all others are */
-    size_t routes_count; /* ignored */
+    uint64_t *routes; /* and, behind them, the plain messages to take */
+    size_t routes_count;
 } wi_route_table;
 
 /* What is added to the number of a plain message for the handler; one without
@@ -65,7 +64,7 @@ void wi_pump_unref(wi_pump *pump); /* NULL is allowed */
 
 /* What the pump needs before it starts: its queue and events. FALSE with
  * *failed, the call, and the last error. */
-BOOL wi_pump_prepare(wi_pump *pump, size_t max_count, uint64_t max_bytes,
+BOOL wi_pump_prepare(wi_pump *pump, uint64_t max_count, uint64_t max_bytes,
                      int overflow, const char **failed);
 
 /* Start the thread and wait until its window is there. FALSE with pump->failed

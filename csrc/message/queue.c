@@ -49,7 +49,7 @@ wi_message_unref(wi_message *message)
 /* ------------------------------------------------------------------ queue */
 
 BOOL
-wi_queue_init(wi_queue *queue, size_t max_count, uint64_t max_bytes,
+wi_queue_init(wi_queue *queue, uint64_t max_count, uint64_t max_bytes,
               int overflow)
 {
     memset(queue, 0, sizeof(*queue));

@@ -41,7 +41,7 @@ typedef struct {
     size_t count;
     size_t ticks; /* how many of them are WM_TIMER */
     size_t bytes;
-    size_t max_count;
+    uint64_t max_count;
     uint64_t max_bytes;
     int overflow;
     size_t refused; /* messages for which there was no room */
@@ -52,7 +52,7 @@ typedef struct {
 
 /* FALSE with the last error set. The caller closes `ready` at the end. A queue
  * of zeroes may be cleared. */
-BOOL wi_queue_init(wi_queue *queue, size_t max_count, uint64_t max_bytes,
+BOOL wi_queue_init(wi_queue *queue, uint64_t max_count, uint64_t max_bytes,
                    int overflow);
 
 /* Take the reference and answer TRUE, or leave it with the caller. A tick of

@@ -65,6 +65,10 @@ window_read_table(PyObject *spec, wi_route_table *table, PyObject **dispatch)
                         "interpreter only: receive() the messages here");
         return -1;
     }
+    if (ids < 0 || ids > size / (Py_ssize_t)sizeof(*table->ids)) {
+        PyErr_SetString(PyExc_ValueError, "there are fewer ids than that");
+        return -1;
+    }
     table->handle_all = handle_all;
     table->queue_rest = queue_rest;
     if (window_copy(&table->ids, items, size) < 0) {
@@ -86,12 +90,18 @@ window_create(PyObject *cls, PyObject *args)
     uint64_t max_count, max_bytes, cookie;
     const char *pids;
     Py_ssize_t pids_size, class_length, paths_length;
-    if (!PyArg_ParseTuple(
+    wi_state *state = wi_state_of((PyTypeObject *)cls);
+    if (state == NULL ||
+        !PyArg_ParseTuple(
             args, "UUpO&O&O&iOO!y#UpO&:_create", &title_arg, &class_arg,
             &message_only, wi_u32_converter, &max_message, wi_u64_converter,
             &max_count, wi_u64_converter, &max_bytes, &overflow, &routes,
             &PyType_Type, &message_type, &pids, &pids_size, &paths_arg,
             &lower_integrity, wi_u64_converter, &cookie)) {
+        return NULL;
+    }
+    if (!PyType_IsSubtype((PyTypeObject *)message_type, state->message_type)) {
+        PyErr_SetString(PyExc_TypeError, "no kind of Message");
         return NULL;
     }
     WindowObject *self = NULL;
@@ -127,8 +137,8 @@ window_create(PyObject *cls, PyObject *args)
     pump->lower_integrity = lower_integrity;
     pump->cookie = (ULONG_PTR)cookie;
     const char *api;
-    WI_CALL(err, ok = wi_pump_prepare(pump, (size_t)max_count, max_bytes,
-                                      overflow, &api));
+    WI_CALL(err,
+            ok = wi_pump_prepare(pump, max_count, max_bytes, overflow, &api));
     if (!ok) {
         wi_raise(err, api, title_arg);
         goto done;

@@ -494,6 +494,20 @@ def test_a_window_cannot_be_made_without_create() -> None:
         winipc.CopyDataWindow()
     with pytest.raises(TypeError, match="class methods"):
         winipc.Message()
+    routes = (False, True, 0, b"", False, print)
+    with pytest.raises(TypeError, match="no kind of Message"):
+        winipc.CopyDataWindow._create(
+            "", "x", True, 1, 1, 1, 0, routes, object, b"", "", False, 1
+        )
+
+
+def test_a_table_of_routes_has_as_many_ids_as_it_says(
+    window: winipc.CopyDataWindow,
+) -> None:
+    """The thread of the window reads them without Python."""
+    for ids in (-1, 3):
+        with pytest.raises(ValueError, match="fewer ids"):
+            window._set_routes((False, True, ids, bytes(16), False, print))
 
 
 @pytest.mark.smoke
