@@ -16,8 +16,6 @@ from winipc.bridge import bridge, game_mappings
 from winipc.cli.options import Commands, add_command, number, seconds
 from winipc.cli.output import print_json, print_result, print_table
 
-__all__ = ["add"]
-
 _SLICE = 0.2
 
 

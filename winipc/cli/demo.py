@@ -20,8 +20,6 @@ from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
 from winipc.exchange import Receiver, Sender, Transport
 
-__all__ = ["add"]
-
 _LARGE = 64 * 1024 * 1024
 _SECTION_SIZE = 4096
 _TEXTS = (

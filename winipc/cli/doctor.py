@@ -15,11 +15,9 @@ from typing import Any
 import winipc
 from winipc import _core
 from winipc.cli.options import Commands, add_command
-from winipc.cli.output import print_fact, print_json, print_line, print_table
+from winipc.cli.output import print_json, print_line, print_table
 from winipc.errors import add_hint
 from winipc.process._denied import level_name, process_facts
-
-__all__ = ["add"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         width = max(map(len, facts)) + 2
         for name, value in facts.items():
             if value is not None:
-                print_fact(name.replace("_", " "), str(value), width)
+                print_line(f"{name:<{width}}{value}")
         print_line("")
         print_table(
             ("check", "result", "why"),

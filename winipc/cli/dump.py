@@ -18,8 +18,6 @@ from winipc.cli.output import print_json, print_line, rich_module
 from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
 
-__all__ = ["add"]
-
 _CHANGED = "bold black on yellow"
 
 

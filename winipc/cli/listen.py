@@ -18,8 +18,6 @@ from winipc.cli.options import (
 from winipc.cli.output import note, print_json, print_line
 from winipc.message import CopyDataWindow, Message
 
-__all__ = ["add"]
-
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "listen", run, "print messages", __doc__)

@@ -11,8 +11,6 @@ from winipc.cli.output import print_json, print_table
 from winipc.process.process import processes
 from winipc.system.catalog import NamedObject, ObjectKind, holders_of, named_objects
 
-__all__ = ["add"]
-
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "ls", run, "list named objects", __doc__)

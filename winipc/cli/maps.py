@@ -10,8 +10,6 @@ from winipc.cli.output import print_json, print_table
 from winipc.memory.pages import MemoryProtection, MemoryState
 from winipc.process.process import RemoteProcess
 
-__all__ = ["add"]
-
 _LETTERS = (
     (MemoryProtection.EXECUTE_WRITECOPY, "rcx"),
     (MemoryProtection.EXECUTE_READWRITE, "rwx"),

@@ -12,23 +12,6 @@ from typing import TypeAlias
 from winipc.base.text import clean
 from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
 
-__all__ = [
-    "Commands",
-    "add_address",
-    "add_command",
-    "add_end",
-    "add_exist_ok",
-    "add_hex",
-    "add_process",
-    "counted",
-    "factor",
-    "number",
-    "number32",
-    "pid_or_name",
-    "seconds",
-    "shown",
-]
-
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 #: What a command does: from its arguments to the exit status.

@@ -9,24 +9,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
 from winipc.base.text import clean
-
-__all__ = [
-    "note",
-    "print_fact",
-    "print_json",
-    "print_line",
-    "print_result",
-    "print_table",
-    "rich_module",
-]
 
 _GAP = "  "
 
@@ -62,16 +50,6 @@ def print_result(as_json: bool, value: object, text: str) -> None:
 def note(text: str) -> None:
     """Print a remark on standard error: standard output has the results only."""
     print(text, file=sys.stderr, flush=True)
-
-
-def print_fact(name: str, value: str, width: int) -> None:
-    """Print a name and a value; on a terminal a long value is wrapped."""
-    if sys.stdout.isatty():
-        columns = shutil.get_terminal_size().columns - 1
-        lines = textwrap.wrap(value, max(columns - width, 20)) or [""]
-    else:
-        lines = [value]
-    print_line(f"{name:<{width}}" + f"\n{'':<{width}}".join(lines))
 
 
 def print_table(

@@ -13,8 +13,6 @@ from typing import Any
 from winipc.base.text import clean
 from winipc.memory.layout import Layout, StructView
 
-__all__ = ["HELP", "Overlay"]
-
 HELP = (
     "show values instead: a format of Python's module struct, such as <Iff; or fields "
     'with names, laid out as in C, such as "speed:f gear:i wheels:4f name:16s" '

@@ -20,8 +20,6 @@ from winipc.cli.output import note, print_json, print_line
 from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Receiver
 from winipc.exchange.transport import DEFAULT_MAPPING_SIZE
 
-__all__ = ["add"]
-
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "receive", run, "print what is sent", __doc__)

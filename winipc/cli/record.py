@@ -18,8 +18,6 @@ from winipc.cli.targets import add_target, open_target
 from winipc.memory.mapping import SharedMapping
 from winipc.recording import Frame, RecordingReader, RecordingWriter
 
-__all__ = ["add"]
-
 _BILLION = 1_000_000_000
 #: The longest sleep, so that Ctrl+C is heard everywhere.
 _SLICE = 0.2

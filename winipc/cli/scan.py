@@ -9,11 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 
 from winipc.cli.options import Commands, add_command, add_process, number
-from winipc.cli.output import note, print_json, print_line
+from winipc.cli.output import note, print_result
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType
-
-__all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
@@ -60,10 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
                 found += 1
                 module = next((row for row in modules if address in row), None)
                 place = f"{module.name}+{address - module.base:#x}" if module else None
-                if arguments.json:
-                    print_json({"address": address, "place": place})
-                else:
-                    print_line(f"{address:#018x}  {place or ''}".rstrip())
+                fields = {"address": address, "place": place}
+                text = f"{address:#018x}  {place or ''}".rstrip()
+                print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
     note(f"{found} found in {scanned:,} bytes; {skipped:,} could not be read")
     return 0
@@ -81,10 +78,7 @@ def _pattern(kind: str, text: str) -> Pattern:
         value = float(text) if type_.is_float else int(text, 0)
     except ValueError:
         raise ValueError(f"{text!r} is no {kind}") from None
-    try:
-        return Pattern.value(type_, value)
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
+    return Pattern.value(type_, value)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,6 @@ from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
 from winipc.pe import MACHINE, build_section_dll, inspect_dll
 
-__all__ = ["add"]
-
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser(

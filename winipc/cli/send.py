@@ -8,11 +8,9 @@ import time
 from pathlib import Path
 
 from winipc.cli.options import Commands, add_address, add_command, seconds
-from winipc.cli.output import print_json, print_line
+from winipc.cli.output import print_result
 from winipc.exchange.sender import DEFAULT_TIMEOUT, Sender
 from winipc.exchange.transport import Transport
-
-__all__ = ["add"]
 
 
 def add(commands: Commands) -> None:
@@ -41,19 +39,18 @@ def run(arguments: argparse.Namespace) -> int:
         start = time.perf_counter()
         answer = sender.send(data, via=arguments.via)
         taken = time.perf_counter() - start
-    if arguments.json:
-        fields = {
-            "via": arguments.via,
-            "bytes": len(data),
-            "answer": answer,
-            "seconds": taken,
-        }
-        print_json(fields)
-    else:
-        print_line(
-            f"{len(data)} bytes sent via {arguments.via} "
-            f"in {taken * 1000:.1f} ms, answer {answer}"
-        )
+    fields = {
+        "via": arguments.via,
+        "bytes": len(data),
+        "answer": answer,
+        "seconds": taken,
+    }
+    print_result(
+        arguments.json,
+        fields,
+        f"{len(data)} bytes sent via {arguments.via} "
+        f"in {taken * 1000:.1f} ms, answer {answer}",
+    )
     return 0
 
 

@@ -12,64 +12,55 @@ from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import SharedMapping
 from winipc.process.process import RemoteProcess
 
-__all__ = ["Target", "add_interval", "add_target", "changes", "open_target"]
-
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
 
 
 class Target(Closing):
-    """Some bytes that change."""
+    """Some bytes that change, in a mapping or in a process."""
 
-    #: What it is called.
-    label: str
-    #: The address, or offset in the mapping, of the first byte.
-    address: int
-    size: int
+    def __init__(
+        self, owner: SharedMapping | RemoteProcess, label: str, address: int, size: int
+    ) -> None:
+        self._owner = owner
+        #: What it is called.
+        self.label = label
+        #: The address, or offset in the mapping, of the first byte.
+        self.address = address
+        self.size = size
 
     def read(self) -> bytes:
         """All bytes, now. Raises OSError when they are gone."""
-        raise NotImplementedError
-
-
-class _Mapping(Target):
-    def __init__(self, name: str, offset: int, size: int | None) -> None:
-        self._mapping = SharedMapping.open(name, access="read")
-        self.label = name
-        self.address = offset
-        whole = self._mapping.size
-        if offset > whole or (size is not None and size > whole - offset):
-            self._mapping.close()
-            raise ValueError(f"{name!r} has {whole} bytes: the range is not inside")
-        self.size = whole - offset if size is None else size
-
-    def read(self) -> bytes:
-        return self._mapping.read(self.size, self.address)
+        if isinstance(self._owner, SharedMapping):
+            return self._owner.read(self.size, self.address)
+        return self._owner.read(self.address, self.size)
 
     def close(self) -> None:
-        self._mapping.close()
+        self._owner.close()
 
 
-class _Memory(Target):
-    def __init__(self, process: str, place: str, offset: int, size: int) -> None:
-        self._process = RemoteProcess.open(pid_or_name(process))
-        try:
-            self.address = self._process.address(place) + offset
-            if self.address + size > _END_OF_ADDRESSES:
-                raise ValueError(f"no address space has {size} bytes there")
-            self.label = f"pid {self._process.pid}, {place}"
-            self.size = size
-            self.read()
-        except BaseException:
-            self._process.close()
-            raise
+def _in_mapping(name: str, offset: int, size: int | None) -> Target:
+    mapping = SharedMapping.open(name, access="read")
+    whole = mapping.size
+    if offset > whole or (size is not None and size > whole - offset):
+        mapping.close()
+        raise ValueError(f"{name!r} has {whole} bytes: the range is not inside")
+    return Target(mapping, name, offset, whole - offset if size is None else size)
 
-    def read(self) -> bytes:
-        return self._process.read(self.address, self.size)
 
-    def close(self) -> None:
-        self._process.close()
+def _in_process(program: str, place: str, offset: int, size: int) -> Target:
+    process = RemoteProcess.open(pid_or_name(program))
+    try:
+        address = process.address(place) + offset
+        if address + size > _END_OF_ADDRESSES:
+            raise ValueError(f"no address space has {size} bytes there")
+        target = Target(process, f"pid {process.pid}, {place}", address, size)
+        target.read()
+    except BaseException:
+        process.close()
+        raise
+    return target
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -116,9 +107,9 @@ def open_target(arguments: argparse.Namespace) -> Target:
     # A mapping with such a name can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
     if remote is None:
-        return _Mapping(arguments.target, arguments.offset, arguments.size)
+        return _in_mapping(arguments.target, arguments.offset, arguments.size)
     size = _DEFAULT_SIZE if arguments.size is None else arguments.size
-    return _Memory(remote["process"], remote["place"], arguments.offset, size)
+    return _in_process(remote["process"], remote["place"], arguments.offset, size)
 
 
 def changes(

@@ -8,11 +8,9 @@ import time
 from collections.abc import Iterator
 
 from winipc.cli.options import Commands, add_command, add_end
-from winipc.cli.output import note, print_json, print_line
+from winipc.cli.output import note, print_result
 from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
 from winipc.recording import changed_ranges
-
-__all__ = ["add"]
 
 #: Bytes of one change that are shown as text; JSON has all.
 _SHOWN = 16
@@ -31,18 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
         note(f"watching {len(old)} bytes of {target.label}, Ctrl+C ends")
         rows = _rows(target, old, arguments)
         for seconds, address, before, after in itertools.islice(rows, arguments.count):
-            if arguments.json:
-                print_json(
-                    {
-                        "seconds": round(seconds, 6),
-                        "address": address,
-                        "old": before.hex(),
-                        "new": after.hex(),
-                    }
-                )
-            else:
-                change = f"{_hex(before)} -> {_hex(after)}"
-                print_line(f"{seconds:10.3f}  {address:08x}  {change}")
+            fields = {
+                "seconds": round(seconds, 6),
+                "address": address,
+                "old": before.hex(),
+                "new": after.hex(),
+            }
+            change = f"{_hex(before)} -> {_hex(after)}"
+            text = f"{seconds:10.3f}  {address:08x}  {change}"
+            print_result(arguments.json, fields, text)
     return 0
 
 

@@ -9,8 +9,6 @@ from winipc.cli.options import Commands, add_command, number32
 from winipc.cli.output import print_json, print_table
 from winipc.message import Window, find_windows
 
-__all__ = ["add"]
-
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "windows", run, "list windows", __doc__)

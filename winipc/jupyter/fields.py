@@ -9,7 +9,7 @@ from typing import Any
 
 from winipc.memory.layout import Field, Layout
 
-__all__ = ["Leaf", "leaves", "make_layout"]
+__all__ = ["Leaf", "leaves"]
 
 #: How many elements of an array are listed.
 _ELEMENTS = 8
@@ -55,11 +55,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return repr(value)
     return f"{value:.7g}" if isinstance(value, float) else str(value)
-
-
-def make_layout(layout: Any) -> Layout:
-    """A `Layout`, from one or from a ctypes Structure class."""
-    return layout if isinstance(layout, Layout) else Layout.from_ctypes(layout)
 
 
 def leaves(layout: Layout, at: int = 0, prefix: str = "") -> Iterator[Leaf]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import HEX_WIDTH, HexRow, hex_rows, size_text
-from winipc.jupyter.fields import Leaf, leaves, make_layout
+from winipc.jupyter.fields import Leaf, leaves
 from winipc.jupyter.markup import chip, dim, escape, mono, note, table
 from winipc.jupyter.view import View, read_bytes, size_of
+from winipc.memory.layout import Layout
 
 __all__ = ["HexView", "hexview"]
 
@@ -58,15 +59,15 @@ class HexView(View):
         if offset < 0 or (size is not None and size < 0):
             raise ValueError("offset and size must not be negative")
         super().__init__(memory)
-        self.layout = None if layout is None else make_layout(layout)
+        if not (layout is None or isinstance(layout, Layout)):
+            layout = Layout.from_ctypes(layout)
+        self.layout: Layout | None = layout
         self.offset = offset
         self.address = address
         if size is None:
             size = _DEFAULT_SIZE if self.layout is None else self.layout.size
         self.size = min(size, _MOST_BYTES)
-        fields: Iterator[Leaf] = (
-            iter(()) if self.layout is None else leaves(self.layout)
-        )
+        fields = () if self.layout is None else leaves(self.layout)
         kept = list(itertools.islice(fields, _MOST_FIELDS + 1))
         self._more_fields = len(kept) > _MOST_FIELDS
         self._leaves = kept[:_MOST_FIELDS]

@@ -41,7 +41,7 @@ _TYPES = {
     MemoryType.MAPPED: ("mapped", "#3aa76d"),
     MemoryType.PRIVATE: ("private", "#f08c3a"),
 }
-_OTHER = ("other", "#999999")
+_OTHER_TYPE = "#999999"
 
 _PROTECTIONS = {
     "read": ("readable", "#b8c4ce"),
@@ -57,8 +57,8 @@ _PROTECTIONS = {
 # ------------------------------------------------------------------- what it is
 
 
-def _kind_of(region: Region) -> tuple[str, str]:
-    return _TYPES.get(region.type, _OTHER)
+def _colour_of(region: Region) -> str:
+    return _TYPES[region.type][1] if region.type in _TYPES else _OTHER_TYPE
 
 
 def _access_of(protection: MemoryProtection) -> str:
@@ -144,10 +144,6 @@ def _names(process: RemoteProcess) -> dict[int, str]:
         return {}  # the process is starting, or ending
 
 
-def _base_name(path: str) -> str:
-    return path.replace("/", "\\").rpartition("\\")[2]
-
-
 # ----------------------------------------------------------------- the picture
 
 
@@ -210,7 +206,7 @@ address_space = AddressSpace
 def _label(region: Region, names: dict[int, str]) -> str:
     if (name := names.get(region.allocation_base)) is not None:
         return name
-    return "" if region.path is None else _base_name(region.path)
+    return "" if region.path is None else region.path.rpartition("\\")[2]
 
 
 class _Pen:
@@ -271,11 +267,12 @@ class _Pen:
             self._new_line(block.base, 0)
         width = min(block.width, self._width - _LEFT)
         region = block.region
-        _, colour = _kind_of(region)
         y = self._y + _NAMES
         x, shown = f"{self._x:.1f}", f"{max(width - 0.6, 1):.1f}"
         reserved = region.state == MemoryState.RESERVE
-        style = f"fill='{colour}'" + (" fill-opacity='.3'" if reserved else "")
+        style = f"fill='{_colour_of(region)}'" + (
+            " fill-opacity='.3'" if reserved else ""
+        )
         parts = [
             f"<g><title>{_tip(block, label)}</title>",
             f"<rect x='{x}' y='{y:.0f}' width='{shown}' height='{_BLOCKS}' {style}/>",
@@ -397,14 +394,13 @@ def _table(used: list[Region], names: dict[int, str], limit: int) -> str:
 
 def _rows(used: list[Region], names: dict[int, str]) -> Iterator[tuple[str, ...]]:
     for region in used:
-        _, colour = _kind_of(region)
         what = names.get(region.allocation_base) or region.path or ""
         protection = region.protection
         yield (
             f"{region.base:#x}",
             escape(size_text(region.size)),
             escape(_name(region.state)),
-            chip(colour) + escape(_name(region.type)),
+            chip(_colour_of(region)) + escape(_name(region.type)),
             escape(_name(protection)) if protection else "",
             escape(what),
         )

@@ -15,7 +15,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 from winipc import _core
 from winipc.base.appearing import make_or_open
@@ -37,15 +37,12 @@ _SLOT_COUNT = (_SIZE - _SLOTS) // 4
 _SLOT_FORMAT = struct.Struct(f"<{_SLOT_COUNT}I")
 
 
-class _Ticket:
+class _Ticket(NamedTuple):
     """A slot, and the event that is set when something has changed."""
 
-    __slots__ = ("event", "number", "slot")
-
-    def __init__(self, slot: int, number: int, event: Event) -> None:
-        self.slot = slot
-        self.number = number
-        self.event = event
+    slot: int
+    number: int
+    event: Event
 
 
 class _Board:

@@ -8,12 +8,11 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from winipc.base.closing import Closing
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.process.types import Change, Region
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Buffer
 
     from winipc.process.process import RemoteProcess
@@ -25,19 +24,20 @@ _MEM_RELEASE = 0x8000
 _SLICE = 0.1  # seconds until a watch notices that it has to end
 
 
-class RemoteBlock:
+class RemoteBlock(Closing):
     """Memory that this process has allocated in another one.
 
     Freed by `close` or at the end of `with`, exactly once, also when two
     threads close it; `detach` hands it over to the target, which has to free it.
     """
 
-    __slots__ = ("__weakref__", "_address", "_lock", "_process", "_size")
+    __slots__ = ("__weakref__", "_address", "_lock", "_process", "size")
 
     def __init__(self, process: RemoteProcess, address: int, size: int) -> None:
         self._process = process  # with a handle of its own
         self._address: int | None = address
-        self._size = size
+        #: Bytes that were asked for; whole pages were allocated.
+        self.size = size
         self._lock = threading.Lock()
 
     @property
@@ -49,11 +49,6 @@ class RemoteBlock:
         return address
 
     @property
-    def size(self) -> int:
-        """Bytes that were asked for; whole pages were allocated."""
-        return self._size
-
-    @property
     def closed(self) -> bool:
         """Whether it has been freed or handed over."""
         return self._address is None
@@ -61,7 +56,7 @@ class RemoteBlock:
     def read(self, size: int | None = None, offset: int = 0) -> bytes:
         """`size` bytes from `offset`; None for all up to the end."""
         if size is None:
-            size = self._size - offset
+            size = self.size - offset
         return self._process.read(self._at(offset, size), size)
 
     def write(self, data: Buffer, offset: int = 0) -> int:
@@ -71,9 +66,9 @@ class RemoteBlock:
 
     def _at(self, offset: int, size: int) -> int:
         address = self.address
-        if offset < 0 or size < 0 or offset > self._size or size > self._size - offset:
+        if offset < 0 or size < 0 or offset > self.size or size > self.size - offset:
             raise ValueError(
-                f"{size} bytes at {offset} are outside of {self._size} bytes"
+                f"{size} bytes at {offset} are outside of {self.size} bytes"
             )
         return address + offset
 
@@ -109,21 +104,13 @@ class RemoteBlock:
         self.address  # noqa: B018 - raises when closed
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def __repr__(self) -> str:
         address = self._address
         where = "closed" if address is None else f"at {address:#x}"
-        return f"<RemoteBlock of {self._size} bytes in pid {self._process.pid} {where}>"
+        return f"<RemoteBlock of {self.size} bytes in pid {self._process.pid} {where}>"
 
     def __del__(self) -> None:
         if getattr(self, "_address", None) is not None:
