@@ -253,7 +253,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             max_bytes = max(256 << 20, max_message)
         pids, paths, predicate = _split_accept(accept)
         router = _Router(handler, messages, predicate, queue)
-        cookie = int.from_bytes(os.urandom(8), "little")
+        cookie = int.from_bytes(os.urandom(8), "little") % ID_LIMIT
         with contextlib.nullcontext() if exist_ok else _only_one(title):
             self = cls._create(
                 title,
