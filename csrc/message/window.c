@@ -239,13 +239,15 @@ window_finalize(PyObject *op)
             WaitForSingleObject(pump->thread, FINALIZE_WAIT_MS);
         }
         Py_END_ALLOW_THREADS
+    }
+    if (pump == NULL || pump->waits == 0) { /* else __del__() by hand */
         self->pump = NULL;
         wi_pump_unref(pump);
+        Py_CLEAR(self->dispatch);
+        Py_CLEAR(self->message_type);
+        Py_CLEAR(self->title);
+        Py_CLEAR(self->class_name);
     }
-    Py_CLEAR(self->dispatch);
-    Py_CLEAR(self->message_type);
-    Py_CLEAR(self->title);
-    Py_CLEAR(self->class_name);
     WI_END_KEEP_ERROR
 }
 

@@ -36,7 +36,7 @@ static void
 process_finalize(PyObject *op)
 {
     wi_process *self = (wi_process *)op;
-    if (self->handle == NULL) {
+    if (self->handle == NULL || self->pins > 0) { /* __del__() by hand */
         return;
     }
     WI_KEEP_ERROR

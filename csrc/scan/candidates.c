@@ -316,6 +316,9 @@ candidates_clear(PyObject *op)
 static void
 candidates_finalize(PyObject *op)
 {
+    if (((CandidatesObject *)op)->busy) { /* __del__() by hand */
+        return;
+    }
     WI_KEEP_ERROR
     candidates_release((CandidatesObject *)op);
     WI_END_KEEP_ERROR

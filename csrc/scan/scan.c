@@ -390,6 +390,9 @@ static void
 scan_finalize(PyObject *op)
 {
     ScanObject *self = (ScanObject *)op;
+    if (self->scan.busy) { /* __del__() by hand */
+        return;
+    }
     WI_KEEP_ERROR
     scan_match *batch = self->batch;
     self->batch = NULL;

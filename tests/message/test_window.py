@@ -488,6 +488,30 @@ def test_two_threads_may_close_at_once(unique_name: str) -> None:
         assert window.closed
 
 
+@pytest.mark.filterwarnings("ignore:unclosed")
+def test_a_finaliser_called_by_hand_leaves_what_is_in_use(unique_name: str) -> None:
+    """Each of these calls would go on in memory that is gone."""
+    window = winipc.CopyDataWindow.create(unique_name)
+    process = winipc.RemoteProcess.open(os.getpid())
+    scan = winipc.scan_bytes(bytes(256 << 20), b"no such bytes" * 5)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        received = pool.submit(window.receive, 30)
+        exit_code = pool.submit(process.wait, 1)
+        found = pool.submit(list, scan)
+        time.sleep(0.05)
+        scan.__del__()  # type: ignore[attr-defined]
+        assert not scan.closed
+        process.__del__()  # type: ignore[attr-defined]
+        assert not process.closed
+        window.__del__()  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match="closed"):
+            received.result()
+        with pytest.raises(TimeoutError):
+            exit_code.result()
+        assert found.result() == []
+    process.close()
+
+
 def test_a_window_cannot_be_made_without_create() -> None:
     """No half-made instances."""
     with pytest.raises(TypeError, match="class methods"):
