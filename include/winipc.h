@@ -96,9 +96,7 @@ winipc_mapping_header_fault(const winipc_mapping_header *copy, uint64_t mapped)
 #if defined(_MSC_VER)
 #include <intrin.h>
 #define WINIPC_INLINE static __forceinline
-#define WINIPC_FUNC static
-#pragma warning(push)
-#pragma warning(disable : 4505) /* an unused static function */
+#define WINIPC_FUNC static __inline /* no warning when it is not used */
 #else
 #define WINIPC_INLINE static inline
 #define WINIPC_FUNC static inline
@@ -2343,10 +2341,6 @@ winipc_lock_acquire(winipc_lock *lock, uint32_t timeout_ms)
 
 #ifdef __cplusplus
 }
-#endif
-
-#if defined(_MSC_VER)
-#pragma warning(pop)
 #endif
 
 /* ====================================================== end of the lock === */

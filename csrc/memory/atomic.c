@@ -128,10 +128,10 @@ atomic_do(PyObject *self, atomic_op op, const char *name,
 static int
 atomic_check(AtomicObject *self, Py_ssize_t offset)
 {
-    const unsigned size = self->kind->size;
+    const Py_ssize_t size = self->kind->size;
     if (offset > self->buffer.len || size > self->buffer.len - offset) {
         PyErr_Format(PyExc_ValueError,
-                     "%u bytes at offset %zd are not within %zd bytes", size,
+                     "%zd bytes at offset %zd are not within %zd bytes", size,
                      offset, self->buffer.len);
         return -1;
     }

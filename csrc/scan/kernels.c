@@ -597,11 +597,11 @@ scan_compile_groups(scan_set *set, scan_level level)
     }
     uint32_t member[GROUP_MAX], offset[GROUP_MAX];
     size_t waiting = 0;
+#if SCAN_X86
     size_t bytes = 0;
     for (size_t i = 0; i < set->count; i++) {
         bytes += !set->patterns[i].ranged;
     }
-#if SCAN_X86
     if (level == SCAN_AVX2 && bytes >= 3) {
         set->groups = malloc((bytes / GROUP_MAX + 1) * sizeof(*set->groups));
         if (set->groups == NULL) {

@@ -32,6 +32,20 @@ COMPILERS = {
     "mingw": (AMD64.gcc,),
     "clang": ("clang", "--target=x86_64-w64-windows-gnu"),
 }
+# What a peer's own build may ask of the header.
+HEADER_FLAGS = ("-Wpedantic", "-Wconversion")
+LANGUAGES = {"mingw": ("c11", "c17"), "clang": ("c11", "c17", "c++17", "c++20")}
+
+# The branches of _MSC_VER by clang, which takes MSVC's options and Wine's headers.
+WINE_HEADERS = Path("/usr/include/wine/wine")
+MSVC_FLAGS = (
+    *("clang", "--driver-mode=cl", "-U__clang__", "/Zs", "/W4", "/WX"),
+    *(f"-imsvc{WINE_HEADERS}/msvcrt", f"-imsvc{WINE_HEADERS}/windows"),
+    *("-FItools/msvc/lacking.h", "/Iinclude"),
+    # Python's own macro says it to GCC alone; clang knows no shared sections.
+    *("-Wno-unused-parameter", "-Wno-ignored-pragmas"),
+)
+MSVC_TARGETS = {"x86_64": ("-mavx2",), "i686": ("-mavx2",), "aarch64": ()}
 
 
 def main(args: list[str]) -> int:
@@ -100,7 +114,8 @@ def all_checks() -> dict[str, Callable[[], object]]:
         check: list[str | Path] = [tool("clang-format"), "--dry-run", "-Werror"]
         checks["clang-format"] = partial(run, [*check, *files])
     for name, compiler in COMPILERS.items():
-        checks[name] = partial(compile_all, compiler)
+        checks[name] = partial(compile_all, compiler, LANGUAGES[name])
+    checks["msvc"] = compile_as_msvc
     return checks
 
 
@@ -120,25 +135,50 @@ def shell_files() -> list[Path]:
     return [Path("dev"), *sorted(Path("tools").glob("*.sh")), Path(".ci/run")]
 
 
-def compile_all(compiler: tuple[str, ...]) -> None:
+def extension() -> list[Path]:
+    return [path for path in c_files() if path.match("csrc/*/*.c")]
+
+
+def programs() -> list[Path]:
+    """Those of tests/native are for the host, and their tests compile them."""
+    return [
+        path
+        for path in c_files()
+        if path.suffix == ".c"
+        and path.parts[0] not in ("csrc", "include")
+        and path.parts[:2] != ("tests", "native")
+    ]
+
+
+def compile_all(compiler: tuple[str, ...], languages: tuple[str, ...]) -> None:
     """Compile every C file; a warning is an error."""
     need_packages(winpython.missing_mingw(AMD64) + missing_clang())
     headers = bare_python(AMD64.build_python) / "include"
-    extension = [path for path in c_files() if path.parts[0] == "csrc"]
-    # Those of tests/native are for the host, and their tests compile them.
-    programs = [
-        path
-        for path in c_files()
-        if path.parts[0] not in ("csrc", "include")
-        and path.parts[:2] != ("tests", "native")
-    ]
-    sources = [path for path in extension if path.suffix == ".c"]
-    run([*compiler, *C_FLAGS, "-isystem", headers, *sources])
-    if sources := [path for path in programs if path.suffix == ".c"]:
-        run([*compiler, *PROGRAM_FLAGS, *sources])
+    run([*compiler, *C_FLAGS, "-isystem", headers, *extension()])
+    run([*compiler, *PROGRAM_FLAGS, *programs()])
     # A header that needs others first is found here.
-    for header in sorted(Path("include").glob("*.h")):
-        run([*compiler, *PROGRAM_FLAGS, "-x", "c", header, "-Wno-unused-function"])
+    for language in languages:
+        flags = (*PROGRAM_FLAGS, *HEADER_FLAGS, f"-std={language}", "-include")
+        kind = language.rstrip("0123456789")
+        run([*compiler, *flags, "include/winipc.h", "-x", kind, "/dev/null"])
+
+
+def compile_as_msvc() -> None:
+    """Compile what MSVC would: for each processor, and with each of its standards."""
+    wine = [] if WINE_HEADERS.exists() else ["libwine-dev"]
+    need_packages(missing_clang() + wine)
+    headers = bare_python(AMD64.build_python) / "include"
+    macros = [flag.replace("-D", "/D") for flag in C_FLAGS if flag.startswith("-D")]
+    for target, options in MSVC_TARGETS.items():
+        compiler = [*MSVC_FLAGS, f"--target={target}-pc-windows-msvc", *options]
+        core = [*compiler, "/std:c11", *macros, "/Icsrc", f"-imsvc{headers}"]
+        run([*core, *extension()])
+        run([*compiler, "/std:c11", *programs()])
+        header = ("-FIwinipc.h", "--", "/dev/null")
+        run([*compiler, "/TC", "/std:c17", *header])
+        if target != "i686":  # where Wine's headers are no C++ for clang
+            cxx = ("/TP", "/std:c++17", "/DWINE_UNICODE_NATIVE")
+            run([*compiler, *cxx, *header])
 
 
 def stubtest() -> None:
