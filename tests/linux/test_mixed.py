@@ -1,0 +1,78 @@
+"""A 32-bit and a 64-bit Python in one prefix: what crosses, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+
+import pytest
+import wine
+from conftest import DEADLINE, ROOT, Dev
+from pins import DEFAULT_PYTHON, X86
+
+PEERS = ROOT / "tests" / "exchange" / "peers"
+TEXT, BINARY, LARGE = b"text", b"one\0two", b"large" * 30_000
+
+#: Sends all three, each by all that may carry it, and prints what came of it.
+SENDER = f"""
+import ctypes, os, sys, winipc
+
+title = sys.argv[1]
+with winipc.Sender(title, mapping=title) as sender:
+    for via in (*winipc.Transport, "auto"):
+        for data in ({TEXT!r}, {BINARY!r}, b"large" * 30_000):
+            if via == "section" and len(data) > 4096:
+                continue
+            try:
+                print(via, len(data), sender.send(data, via=via))
+            except ValueError as error:
+                print(via, len(data), error)
+# As a program does that knows nothing of all this.
+text = ctypes.create_string_buffer({TEXT!r})
+lparam = ctypes.addressof(text)
+print(winipc.send_message(title, "Handle", os.getpid(), lparam))
+"""
+
+SECTION = "section is not shared between 32 bits and 64 bits"
+WIDE = "process carries nothing from 64 bits to 32 bits"
+NARROW = "a 32-bit process sends only text without NUL by the process transport"
+
+
+def python(dev: Dev, bits: int, *args: object) -> subprocess.Popen[str]:
+    version = X86.build_python if bits == 32 else DEFAULT_PYTHON
+    env = dev.env | {"WINIPC_PYTHON": version}
+    return dev.start("python", *map(str, args), env=env, stdin=subprocess.PIPE)
+
+
+@pytest.mark.skipif(bool(wine.missing(bits32=True)), reason="no 32-bit part of Wine")
+@pytest.mark.parametrize("bits", [64, 32])
+def test_what_a_sender_of_other_width_delivers(dev: Dev, bits: int) -> None:
+    """Every byte, or an error in words: never zeros, and never a part."""
+    title = f"winipc-mixed-{uuid.uuid4().hex}"
+    script = PEERS / "exchange_receiver.py"
+    receiver = python(dev, 96 - bits, script, title, title, 1 << 20)
+    assert receiver.stdout is not None
+    assert receiver.stdout.readline() == "ready\n"
+    sender = python(dev, bits, "-c", SENDER, title)
+    said, errors = sender.communicate(timeout=DEADLINE)
+    got, _ = receiver.communicate(timeout=DEADLINE)
+    outcomes = said.splitlines()
+    by_process = [WIDE] * 3 if bits == 64 else [1, NARROW, 1]
+    by_hand = 0 if bits == 64 else 1
+    sizes = [len(data) for data in (TEXT, BINARY, LARGE)]
+    assert outcomes == [
+        *(f"copydata {size} 1" for size in sizes),
+        *(f"mapping {size} 1" for size in sizes),
+        *(f"section {size} {SECTION}" for size in sizes[:2]),
+        *(f"process {s} {what}" for s, what in zip(sizes, by_process, strict=True)),
+        *(f"auto {size} 1" for size in sizes),
+        str(by_hand),
+    ], errors
+    expected = [("copydata", data) for data in (TEXT, BINARY, LARGE)]
+    expected += [("mapping", data) for data in (TEXT, BINARY, LARGE)]
+    if bits == 32:
+        expected += [("process", TEXT), ("process", LARGE)]
+    expected += [("copydata", TEXT), ("copydata", BINARY), ("mapping", LARGE)]
+    if bits == 32:
+        expected += [("process", TEXT)]
+    assert got.splitlines() == [f"{via} {data.hex()}" for via, data in expected]
