@@ -86,6 +86,3 @@ WINDOWS_PYTHONS = {
         X86,
     ),
 }
-
-# What ./dev test makes ready and runs at least the smoke tests on.
-TESTED = list(WINDOWS_PYTHONS)

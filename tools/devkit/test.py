@@ -19,7 +19,7 @@ from compilers import missing_compilers
 from hostenv import clean_environ, host_python
 from kernel import kernel_environ
 from peers import c_peers
-from pins import TESTED
+from pins import AMD64, WINDOWS_PYTHONS
 from ready import ready
 from run_python import python_command, python_environ
 from runner import Outcome, run_windows
@@ -31,6 +31,9 @@ BROWSER_TESTS = "tests/browser"
 
 # For ./dev test itself.
 BESIDE = "--beside"
+
+# Also on the Python of 32 bits, for which the architecture i386 is added to Debian.
+ALL = "--all"
 
 # What ./dev test ends with.
 TOTAL = re.compile(r"(\d+) passed, (\d+) failed")
@@ -61,30 +64,46 @@ class Totals:
 def main(args: list[str]) -> int:
     """./dev test"""
     if args[:1] == [BESIDE]:
-        totals = beside()
+        totals = beside(_tested(args[1:] == [ALL]))
     elif args[:1] == ["--linux"]:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
-        totals = smoke(TESTED, args[1:])
+        totals = smoke(_tested(), args[1:])
     elif args[:1] == ["--browser"]:
         totals = browser(args[1:])
+    elif args == [ALL]:
+        totals = everything(_tested(True), ALL)
     elif args:
         totals = windows(selected(), [_from_root(arg) for arg in args])
     else:
-        totals = everything()
+        totals = everything(_tested())
     print(totals, flush=True)
     return 1 if totals.failed else 0
 
 
-def everything() -> Totals:
+def _tested(bits32: bool = False) -> list[str]:
+    """The Windows Pythons to test on: that of 32 bits if asked for, or at hand."""
+    if bits32 or wine.runs_32bit():
+        return list(WINDOWS_PYTHONS)
+    return [v for v, jar in WINDOWS_PYTHONS.items() if jar.machine is AMD64]
+
+
+def everything(versions: list[str], *options: str) -> Totals:
     """The Windows suite, and beside it all else, whose output comes after."""
-    ready(TESTED, missing_compilers())
+    ready(versions, missing_compilers())
     # Both would build them.
     built_wheel()
     c_peers()
     with tempfile.TemporaryFile("w+") as output:
         say("the Linux side and the smoke tests run beside, their log comes later")
-        command = [sys.executable, "-I", str(TOOLS / "devkit"), "test", BESIDE]
+        command = [
+            sys.executable,
+            "-I",
+            str(TOOLS / "devkit"),
+            "test",
+            BESIDE,
+            *options,
+        ]
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -102,9 +121,9 @@ def everything() -> Totals:
         return totals + _total_in(output.read())
 
 
-def beside() -> Totals:
+def beside(versions: list[str]) -> Totals:
     """What runs beside the Windows suite."""
-    others = [version for version in TESTED if version != selected()]
+    others = [version for version in versions if version != selected()]
     return linux([]) + smoke(others, [])
 
 

@@ -51,10 +51,11 @@ def _first(candidates: tuple[str, ...]) -> str | None:
 def missing(bits32: bool = False) -> list[str]:
     """The packages to install before Wine can run, with its 32-bit part if asked."""
     wine = ["wine", "wine64"] if _first(LOADERS) is None else []
-    return [*wine, "wine32:i386"] if bits32 and not _runs_32bit() else wine
+    return [*wine, "wine32:i386"] if bits32 and not runs_32bit() else wine
 
 
-def _runs_32bit() -> bool:
+def runs_32bit() -> bool:
+    """Whether Debian's wine32:i386 is here."""
     return any(map(os.path.exists, LOADERS_32BIT))
 
 
@@ -88,7 +89,7 @@ def template() -> Path:
     program = loader()
     # A newer Wine gets new prefixes.
     version = str(Path(program).stat().st_mtime_ns)
-    bits = "32" if _runs_32bit() else "64"
+    bits = "32" if runs_32bit() else "64"
     folder = CACHE / f"wine-{key_of(RECIPE, program, version, bits)}"
     made = folder / "template"
     if not made.exists():
