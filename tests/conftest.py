@@ -148,7 +148,7 @@ def handle_count() -> int:
     ntdll = ctypes.WinDLL("ntdll")
     room = 1 << 20
     while True:
-        buffer = (ctypes.c_uint64 * (room // 8))()
+        buffer = (ctypes.c_size_t * (room // ctypes.sizeof(ctypes.c_size_t)))()
         status = ntdll.NtQuerySystemInformation(
             64, buffer, ctypes.c_ulong(room), None
         )  # SystemExtendedHandleInformation
@@ -156,8 +156,9 @@ def handle_count() -> int:
             break
         room *= 2
     assert status == 0, hex(status & 0xFFFFFFFF)
-    # A head of two words; then the object, the process and three words more, each.
-    owners = buffer[3 : 2 + 5 * buffer[0] : 5]
+    # A head of two words; then the object, the process, the handle and 16 bytes, each.
+    words = 3 + 16 // ctypes.sizeof(ctypes.c_size_t)
+    owners = buffer[3 : 2 + words * buffer[0] : words]
     count = owners.count(os.getpid())
     assert count > 0
     return count

@@ -84,9 +84,11 @@ process_raise_rights(wi_process *self, const char *api, DWORD needed)
     DWORD missing = needed & ~self->access;
     return wi_raise_format(
         ERROR_ACCESS_DENIED, api,
-        "pid %lu, whose access=0x%lx lacks 0x%lx: open it with "
+        /* Python 3.11 has no %lx. */
+        "pid %lu, whose access=0x%x lacks 0x%x: open it with "
         "access=ProcessAccess.%s",
-        self->pid, self->access, missing, process_access_for(needed));
+        self->pid, (int)self->access, (int)missing,
+        process_access_for(needed));
 }
 
 PyObject *

@@ -10,6 +10,7 @@ import itertools
 import os
 
 import pytest
+from helpers import BITS
 from helpers.c_target import Target
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ def test_read_many_spares_the_good_ones(process: RemoteProcess, target: Target) 
         (pages, 16),
         (pages, 0),
         (pages + 8, 4096),
-        (2**64 - 4, 8),
+        (2**BITS - 4, 8),
         (point, 15),
         (pages + 5 * PAGE, 2 * PAGE),
         (pages + 5 * PAGE, 2 * PAGE + 1),
@@ -66,12 +67,14 @@ def test_read_many_spares_the_good_ones(process: RemoteProcess, target: Target) 
         ([(-1, 1)], OverflowError),
         ([5], TypeError),
         (5, TypeError),
-        ([(0, 2**62)], MemoryError),
+        ([(0, 2**62)], (MemoryError, OverflowError)),
     ],
     ids=str,
 )
 def test_read_many_refuses_nonsense(
-    process: RemoteProcess, requests: object, error: type[Exception]
+    process: RemoteProcess,
+    requests: object,
+    error: type[Exception] | tuple[type[Exception], ...],
 ) -> None:
     """Before anything is read."""
     with pytest.raises(error):

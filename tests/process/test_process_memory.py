@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers import BITS
 from helpers.c_target import Target
 
 import winipc
@@ -189,7 +190,7 @@ def test_alloc_refuses_nonsense(process: RemoteProcess) -> None:
     with pytest.raises(OSError, match="VirtualAllocEx"):
         process.alloc(1, 0x12345)
     with pytest.raises(OSError, match="VirtualAllocEx"):
-        process.alloc(2**46 * 16)
+        process.alloc(2 ** (BITS - 1) - PAGE)
     with RemoteProcess.open(process.pid) as reader:
         with pytest.raises(PermissionError) as caught:
             reader.alloc(1)

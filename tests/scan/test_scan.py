@@ -652,7 +652,9 @@ def test_scanning_while_memory_comes_and_goes(
     sizes = set()
     assert target.ask("churn on") == "ok"
     for _ in range(min(CHURN_ROUND, CHURN_SCANS - done)):
-        scan = process.scan(needle, protection="w", start=at - near, end=at + near)
+        scan = process.scan(
+            needle, protection="w", start=max(0, at - near), end=at + near
+        )
         assert list(scan) == [at]
         sizes.add(scan.scanned)
     assert target.ask("churn off") == "ok"
