@@ -354,6 +354,7 @@ _MACHINE_NAMES = {code: name for name, code in _MACHINES.items()}
 
 _PAGE = 0x1000
 _BLOCK = 0x200  # of the file
+_HEADERS = 0x400  # the headers' room in it
 _FEW_ZEROS = 0x1_0000  # may be stored to keep variables in their order
 _MAX_IMAGE = 0x7FF0_0000  # the loader counts in 31 bits
 _MAX_NAME = 1024
@@ -443,14 +444,13 @@ def section_dll_bytes(
     # At least one block is stored, as every linker does for initialised data.
     stored_exports = exports.ljust(_round_up(len(exports), _BLOCK), b"\0")
     stored_shared = content.ljust(_round_up(max(len(content), 1), _BLOCK), b"\0")
-    headers_size = _BLOCK * 2
-    shared_at = headers_size + len(stored_exports)
+    shared_at = _HEADERS + len(stored_exports)
     table = _SECTION.pack(
         b".edata",
         len(exports),
         exports_rva,
         len(stored_exports),
-        headers_size,
+        _HEADERS,
         _EXPORTS,
     ) + _SECTION.pack(
         section_name, size, shared_rva, len(stored_shared), shared_at, _SHARED
@@ -460,10 +460,9 @@ def section_dll_bytes(
         table,
         initialised=len(stored_exports) + len(stored_shared),
         image_size=image_size,
-        headers_size=headers_size,
         exports=(exports_rva, len(exports)),
     )
-    return headers.ljust(headers_size, b"\0") + stored_exports + stored_shared
+    return headers.ljust(_HEADERS, b"\0") + stored_exports + stored_shared
 
 
 def _round_up(number: int, step: int) -> int:
@@ -564,7 +563,6 @@ def _headers(
     *,
     initialised: int,
     image_size: int,
-    headers_size: int,
     exports: tuple[int, int],
 ) -> bytes:
     dos = struct.pack("<2s58xI", b"MZ", _PE_AT)
@@ -583,7 +581,7 @@ def _headers(
         + struct.pack("<Q" if wide else "<II", *((base,) if wide else (0, base)))
         + struct.pack("<II", _PAGE, _BLOCK)
         + struct.pack("<HHHHHHI", *subsystem, 0, 0, *subsystem, 0)
-        + struct.pack("<III", image_size, headers_size, 0)
+        + struct.pack("<III", image_size, _HEADERS, 0)
         + struct.pack("<HH", 2, dll_characteristics)
         + struct.pack("<4Q" if wide else "<4I", 1 << 20, 1 << 12, 1 << 20, 1 << 12)
         + struct.pack("<II", 0, 16)

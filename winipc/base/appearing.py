@@ -10,8 +10,6 @@ from typing import TypeVar
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 
-__all__ = ["make_or_open", "wait_until_made"]
-
 _T = TypeVar("_T")
 
 #: Seconds between looks, at first and at last.

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from winipc import _core
 from winipc.base.winerror import ERROR_TIMEOUT
 
-__all__ = ["Deadline", "timed_out", "wait_until"]
-
 #: Longest time in seconds that a wait goes without a look for Ctrl+C.
 _SLICE = 0.1
 

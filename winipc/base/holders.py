@@ -8,8 +8,6 @@ from typing import Any, Self
 
 from winipc.errors import add_hint
 
-__all__ = ["Held"]
-
 #: Of code whose variables are not in a dictionary (inspect.CO_OPTIMIZED).
 _CO_OPTIMIZED = 1
 

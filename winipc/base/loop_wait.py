@@ -16,8 +16,6 @@ from typing import SupportsIndex
 from winipc import _core
 from winipc.base.winerror import ERROR_ACCESS_DENIED
 
-__all__ = ["begin_wait", "wait_handle"]
-
 #: Seconds that a thread with nothing to wait for stays, for the next wait to come.
 _LINGER = 5.0
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from winipc import _core
 
-__all__ = ["privilege"]
-
 
 @contextlib.contextmanager
 def privilege(name: str) -> Iterator[None]:

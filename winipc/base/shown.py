@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Shown"]
-
 
 class Shown:
     """Objects that `winipc.jupyter` has a view of; it costs nothing elsewhere."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
-__all__ = ["HEX_WIDTH", "HexRow", "clean", "hex_rows", "size_text"]
-
 #: Bytes in a row of a hex dump.
 HEX_WIDTH = 16
 

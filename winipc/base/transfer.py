@@ -16,8 +16,6 @@ from typing import Any
 
 from winipc import _core
 
-__all__ = ["Travels", "travels_by_handle"]
-
 
 class Travels:
     """A named object is pickled by its name; it has `open` and `_how()`."""

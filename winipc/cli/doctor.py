@@ -9,7 +9,6 @@ import struct
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import winipc
@@ -18,16 +17,6 @@ from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
 from winipc.errors import add_hint
 from winipc.process._denied import level_name, process_facts
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was tried."""
-
-    what: str
-    #: "ok", "no" for what this process may not, "FAILED" for what should work.
-    result: str
-    why: str
 
 
 def add(commands: Commands) -> None:
@@ -44,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     facts = _facts()
     checks = _checks()
     if arguments.json:
-        print_json(facts | {"checks": [asdict(check) for check in checks]})
+        print_json(facts | {"checks": checks})
     else:
         width = max(map(len, facts)) + 2
         for name, value in facts.items():
@@ -53,12 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
         print_line("")
         print_table(
             ("check", "result", "why"),
-            [(check.what, check.result, check.why) for check in checks],
+            [tuple(check.values()) for check in checks],
             style=lambda cells: {"FAILED": "bold red", "no": "yellow"}.get(
                 str(cells[1]), ""
             ),
         )
-    return 1 if any(check.result == "FAILED" for check in checks) else 0
+    return 1 if any(check["result"] == "FAILED" for check in checks) else 0
 
 
 def _facts() -> dict[str, Any]:
@@ -77,7 +66,7 @@ def _facts() -> dict[str, Any]:
     }
 
 
-def _checks() -> list[Check]:
+def _checks() -> list[dict[str, str]]:
     name = f"winipc-doctor-{uuid.uuid4().hex}"
     everywhere = f"Global\\{name}"
     return [
@@ -93,14 +82,18 @@ def _checks() -> list[Check]:
     ]
 
 
-def _try(what: str, act: Callable[[], object], *, may: bool = False) -> Check:
-    """Try it; with `may`, a failure is "no": this process lacks a right."""
+def _try(what: str, act: Callable[[], object], *, may: bool = False) -> dict[str, str]:
+    """Try it: what, "ok" or "FAILED", and why.
+
+    With `may`, a failure is "no": this process lacks a right.
+    """
     try:
         act()
     except (OSError, ValueError, RuntimeError) as error:
         notes = [str(error), *getattr(error, "__notes__", ())]
-        return Check(what, "no" if may else "FAILED", "; ".join(notes))
-    return Check(what, "ok", "")
+        result = "no" if may else "FAILED"
+        return {"what": what, "result": result, "why": "; ".join(notes)}
+    return {"what": what, "result": "ok", "why": ""}
 
 
 def _mapping(name: str) -> None:

@@ -13,8 +13,6 @@ from winipc.memory.layout import StructView
 from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
 
-__all__ = ["view_of"]
-
 
 def view_of(target: Any, **options: Any) -> View:
     """The view by which an object shows itself, with options of that view.

@@ -9,8 +9,6 @@ from typing import Any
 
 from winipc.memory.layout import Field, Layout
 
-__all__ = ["Leaf", "leaves"]
-
 #: How many elements of an array are listed.
 _ELEMENTS = 8
 
@@ -22,10 +20,6 @@ class Leaf:
     name: str
     offset: int
     field: Field
-
-    @property
-    def size(self) -> int:
-        return self.field.size
 
     @property
     def type(self) -> str:

@@ -14,8 +14,6 @@ from winipc.jupyter.markup import chip, dim, escape, mono, note, table
 from winipc.jupyter.view import View, read_bytes, size_of
 from winipc.memory.layout import Layout
 
-__all__ = ["HexView", "hexview"]
-
 _DEFAULT_SIZE = 256
 #: A read of a mapping up to this size does not give other threads a turn, and more
 #: rows than this are of no use to a reader.
@@ -124,7 +122,7 @@ class HexView(View):
     ) -> Iterator[str]:
         owner: list[int | None] = [None] * len(data)
         for number, leaf in enumerate(self._leaves):
-            for i in range(leaf.offset, min(leaf.offset + leaf.size, len(data))):
+            for i in range(leaf.offset, min(leaf.offset + leaf.field.size, len(data))):
                 owner[i] = number
         tips = [
             escape(f"{leaf.name}: {leaf.type} at +{leaf.offset:#x} = ")
@@ -178,7 +176,7 @@ class HexView(View):
         )
 
     def _value(self, leaf: Leaf, data: bytes, valid: bytes) -> str:
-        end = leaf.offset + leaf.size
+        end = leaf.offset + leaf.field.size
         if end > len(data):
             return "not in view"
         if not all(valid[leaf.offset : end]):

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from winipc.base.text import clean
 
-__all__ = ["chip", "dim", "escape", "framed", "head", "mono", "note", "table"]
-
 #: Characters of a text that another program wrote.
 _LONGEST = 200
 

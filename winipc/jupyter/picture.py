@@ -21,8 +21,6 @@ from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.process.process import RemoteProcess
 from winipc.process.types import Region
 
-__all__ = ["AddressSpace", "MapRows", "address_space", "memory_map"]
-
 _MOST_BLOCKS = 1500
 _MOST_ROWS = 200
 

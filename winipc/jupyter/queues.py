@@ -11,8 +11,6 @@ from winipc.jupyter.markup import dim, escape, mono, table
 from winipc.jupyter.view import View
 from winipc.message import CopyDataWindow, Message
 
-__all__ = ["MessageView", "messages", "preview"]
-
 _PREVIEW = 64  # bytes
 _DEFAULT_COUNT = 10
 

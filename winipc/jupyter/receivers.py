@@ -19,8 +19,6 @@ from winipc.base.deadline import Deadline
 from winipc.exchange import Receiver
 from winipc.message import CopyDataWindow
 
-__all__ = ["receiver", "window"]
-
 #: Seconds that the exit waits for handlers.
 _EXIT_WAIT = 5.0
 

@@ -19,8 +19,6 @@ from winipc.jupyter.view import View
 from winipc.memory.snapshot import Snapshot
 from winipc.process.process import RemoteProcess
 
-__all__ = ["LiveView", "live", "stop_all"]
-
 #: Seconds that `stop` waits for a look that is under way.
 _LAST_LOOK = 10.0
 
@@ -71,7 +69,10 @@ def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
     view = LiveView(look, display(first, display_id=True), interval, _cell(shell))
     with _lock:
         _views.add(view)
-    view._start(first)
+    view._thread = threading.Thread(
+        target=view._run, args=(first,), name="winipc live view", daemon=True
+    )
+    view._thread.start()
     return view
 
 
@@ -97,12 +98,6 @@ class LiveView:
     def running(self) -> bool:
         """Whether the view is still updated."""
         return self.reason is None
-
-    def _start(self, first: Any) -> None:
-        self._thread = threading.Thread(
-            target=self._run, args=(first,), name="winipc live view", daemon=True
-        )
-        self._thread.start()
 
     def stop(self) -> None:
         """End the updates; the output stays. More calls do nothing."""

@@ -13,9 +13,6 @@ from winipc.memory.snapshot import Snapshot
 from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
 
-__all__ = ["View", "read_bytes", "size_of"]
-
-
 #: What the first line of a view tells beside the repr, where it is not 0.
 _FACTS: dict[type, dict[str, str]] = {
     RemoteProcess: {"name": "{}"},

@@ -28,7 +28,6 @@ except Exception as error:  # it has one of its own for a DLL that cannot be loa
         "Layout.from_c reads headers by libclang: pip install winipc[headers]"
     ) from error
 
-__all__ = ["layout_of"]
 
 _DATA = Path(__file__).parents[1] / "data" / "include"
 _WINDOWS = _DATA / "windows.h"

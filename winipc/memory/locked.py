@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple, NoReturn, Self
 
 from winipc import _core
@@ -96,15 +96,13 @@ class _Board:
 
     def claim(self) -> _Ticket:
         """Take a slot. The event comes first: a slot without one is a dead waiter's."""
-        while True:
+        event = None
+        while event is None:
             number = int.from_bytes(os.urandom(4)) or 1
-            try:
+            with suppress(FileExistsError):
                 event = Event.create(
                     f"{self.name}.{number:08x}", security=self.security
                 )
-            except FileExistsError:
-                continue
-            break
         try:
             for attempt in range(2):
                 taken = {slot for slot, _ in self.slots()}
@@ -317,10 +315,8 @@ class LockedMapping(SharedMapping):
         deadline = Deadline(timeout)
         with board.ticket() as ticket:
             while (count := board.count()) == seen:
-                left = deadline.left()
-                if left == 0:
+                if not ticket.event.wait(deadline.left()):
                     return False
-                ticket.event.wait(left)
         board.seen = count
         return True
 
@@ -336,10 +332,8 @@ class LockedMapping(SharedMapping):
         deadline = Deadline(timeout)
         with board.ticket() as ticket:
             while (count := board.count()) == seen:
-                left = deadline.left()
-                if left == 0:
+                if not await ticket.event.wait_async(deadline.left()):
                     return False
-                await ticket.event.wait_async(left)
         board.seen = count
         return True
 

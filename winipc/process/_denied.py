@@ -9,8 +9,6 @@ import os
 from winipc import _core
 from winipc.process.types import ProcessAccess
 
-__all__ = ["ProcessFacts", "explain_denied", "level_name", "process_facts"]
-
 _INTEGRITY = {
     0x0000: "untrusted",
     0x1000: "low",

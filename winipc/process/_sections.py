@@ -19,7 +19,6 @@ from winipc.system.catalog import holders_of, named_objects
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
 
-__all__ = ["section_finder"]
 
 _GRANULARITY = 65536  # views begin at multiples of it
 _MOST_PAGES = 64  # of a view, compared

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from winipc.base.closing import Closing
-from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
+from winipc.memory.pages import MemoryState, MemoryType
 from winipc.process.types import Change, Region
 
 if TYPE_CHECKING:
@@ -33,9 +33,16 @@ class RemoteBlock(Closing):
 
     __slots__ = ("__weakref__", "_address", "_lock", "_process", "size")
 
-    def __init__(self, process: RemoteProcess, address: int, size: int) -> None:
-        self._process = process  # with a handle of its own
-        self._address: int | None = address
+    def __init__(self, process: RemoteProcess, size: int, protection: int) -> None:
+        self._address: int | None = None
+        self._process = process._duplicate()
+        try:
+            self._address = self._process._change(
+                "alloc", 0, size, _MEM_COMMIT_RESERVE, protection
+            )
+        except BaseException:
+            self._process.close()
+            raise
         #: Bytes that were asked for; whole pages were allocated.
         self.size = size
         self._lock = threading.Lock()
@@ -118,17 +125,6 @@ class RemoteBlock(Closing):
                 f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self
             )
             self.close()
-
-
-def allocate(process: RemoteProcess, size: int, protection: int) -> RemoteBlock:
-    """What `RemoteProcess.alloc` does."""
-    owner = process._duplicate()
-    try:
-        address = owner._change("alloc", 0, size, _MEM_COMMIT_RESERVE, protection)
-    except BaseException:
-        owner.close()
-        raise
-    return RemoteBlock(owner, address, size)
 
 
 @contextlib.contextmanager
@@ -271,8 +267,3 @@ def describe(region: Region, label: str | None) -> str:
         known = " or ".join(region.sections)
         return f"shared section, perhaps {known}" if known else "shared section"
     return "image" if region.type == MemoryType.IMAGE else "free"
-
-
-def distinct(protections: Iterator[MemoryProtection]) -> tuple[MemoryProtection, ...]:
-    """Each once, in order, without what says nothing."""
-    return tuple(dict.fromkeys(p for p in protections if p))

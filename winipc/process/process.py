@@ -31,9 +31,7 @@ from winipc.process._sections import section_finder
 from winipc.process.memory import (
     RemoteBlock,
     Watch,
-    allocate,
     describe,
-    distinct,
     protected,
 )
 from winipc.process.types import (
@@ -318,7 +316,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 node = self.read_pointer(nodes[-1] + offset)
                 node = 0 if node == first else node
 
-    def cached(self) -> contextlib.AbstractContextManager[Self]:
+    @contextlib.contextmanager
+    def cached(self) -> Iterator[Self]:
         """Within this context, serve reads of up to 64 KiB from copies.
 
         What was read once is not read again, and what lies near it comes along
@@ -328,7 +327,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         of memory, empty, from one context to the next. All threads that use this
         object share the copies.
         """
-        return _cached(self)
+        self._enter_cached()
+        try:
+            yield self
+        finally:
+            self._exit_cached()
 
     # ------------------------------------------------------------ writing
 
@@ -389,7 +392,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualAllocEx
         """
-        return allocate(self, size, protection)
+        return RemoteBlock(self, size, protection)
 
     def regions(
         self,
@@ -490,6 +493,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         rows: list[MapRow] = []
         for base, group in itertools.groupby(used, lambda r: r.allocation_base):
             regions = list(group)
+            protections = dict.fromkeys(r.protection for r in regions)
+            protections.pop(MemoryProtection(0), None)  # of reserved pages
             rows.append(
                 MapRow(
                     base=base,
@@ -498,7 +503,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                         r.size for r in regions if r.state == MemoryState.COMMIT
                     ),
                     type=regions[0].type,
-                    protections=distinct(r.protection for r in regions),
+                    protections=tuple(protections),
                     label=describe(regions[0], modules.get(base)),
                     regions=len(regions),
                 )
@@ -597,15 +602,6 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
     Win32: AdjustTokenPrivileges
     """
     return privilege("SeDebugPrivilege")
-
-
-@contextlib.contextmanager
-def _cached(process: RemoteProcess) -> Iterator[Any]:
-    process._enter_cached()
-    try:
-        yield process
-    finally:
-        process._exit_cached()
 
 
 def _pid_of(target: Any) -> int:

@@ -13,7 +13,6 @@ from winipc.message.window import CopyDataWindow
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["ExpectingWindow"]
 
 _SHOWN = 10
 

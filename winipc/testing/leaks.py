@@ -18,8 +18,6 @@ from winipc.pe import inspect_dll
 from winipc.process.process import RemoteProcess
 from winipc.process.types import Module
 
-__all__ = ["LeakCheck"]
-
 #: Kinds of handles that Windows opens, and keeps, for its own purposes.
 _SYSTEM_KINDS = {
     "ALPC Port",

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from winipc import _core
 
-__all__ = ["Peer"]
-
 
 def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
     """What comes out of a pipe up to a mark, in lines that end with a newline."""
