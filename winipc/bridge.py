@@ -68,11 +68,6 @@ class Bridge(Closing):
         self.linux_path = linux_path
 
     @property
-    def name(self) -> str:
-        """The name of the mapping."""
-        return self.mapping.name or ""
-
-    @property
     def size(self) -> int:
         """Bytes of the mapping, and of the file."""
         return self.mapping.size

@@ -72,13 +72,15 @@ def _checks() -> list[dict[str, str]]:
     return [
         _try("a named mapping", lambda: _mapping(name)),
         _try("a window that takes messages", lambda: _window(name)),
-        _try("the shared section's DLL", _section),
+        _try("the shared section's DLL", lambda: winipc.SharedSection.load().close()),
         _try("memory of another process", _process),
         _try("the list of named objects", lambda: winipc.named_objects("section")),
         _try("a mapping for all sessions", lambda: _mapping(everywhere), may=True),
         _try("a mapping with large pages", _large_pages, may=True),
         _try("processes of other users", _debug, may=True),
-        _try("a bridge to Linux programs", lambda: _bridge(name), may=True),
+        _try(
+            "a bridge to Linux programs", lambda: winipc.bridge(name).close(), may=True
+        ),
     ]
 
 
@@ -111,10 +113,6 @@ def _window(name: str) -> None:
             raise RuntimeError("other bytes came than were sent")
 
 
-def _section() -> None:
-    winipc.SharedSection.load().close()
-
-
 def _process() -> None:
     with (
         winipc.GlobalMemory.allocate(16) as block,
@@ -141,7 +139,3 @@ def _debug() -> None:
     except PermissionError as error:
         add_hint(error, "processes of this user can be opened all the same")
         raise
-
-
-def _bridge(name: str) -> None:
-    winipc.bridge(name).close()

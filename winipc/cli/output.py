@@ -16,8 +16,6 @@ from typing import Any
 
 from winipc.base.text import clean
 
-_GAP = "  "
-
 
 def rich_module(name: str) -> ModuleType | None:
     """`rich.<name>` when standard output is a terminal and rich is installed."""
@@ -84,7 +82,7 @@ def print_table(
             text.rjust(width) if column in to_right else text.ljust(width)
             for text, width, column in zip(row, widths, columns, strict=True)
         ]
-        print(_GAP.join(texts).rstrip())
+        print("  ".join(texts).rstrip())
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -380,25 +380,19 @@ memory_map = MapRows
 
 
 def _table(used: list[Region], names: dict[int, str], limit: int) -> str:
-    listed = table(
-        ("base", "size", "state", "type", "protection", "what"),
-        _rows(used[:limit], names),
-        right=(0, 1),
-    )
-    if len(used) > limit:
-        listed += note(f"{len(used) - limit} more: memory_map(start, stop, limit=)")
-    return listed
-
-
-def _rows(used: list[Region], names: dict[int, str]) -> Iterator[tuple[str, ...]]:
-    for region in used:
-        what = names.get(region.allocation_base) or region.path or ""
-        protection = region.protection
-        yield (
+    rows = [
+        (
             f"{region.base:#x}",
             escape(size_text(region.size)),
             escape(_name(region.state)),
             chip(_colour_of(region)) + escape(_name(region.type)),
-            escape(_name(protection)) if protection else "",
-            escape(what),
+            escape(_name(region.protection)) if region.protection else "",
+            escape(names.get(region.allocation_base) or region.path or ""),
         )
+        for region in used[:limit]
+    ]
+    columns = ("base", "size", "state", "type", "protection", "what")
+    listed = table(columns, rows, right=(0, 1))
+    if len(used) > limit:
+        listed += note(f"{len(used) - limit} more: memory_map(start, stop, limit=)")
+    return listed

@@ -109,10 +109,6 @@ def _size_of(kind: str | Layout) -> int:
     return 2 if kind == "u" else struct.calcsize(f"<{kind}")
 
 
-def _alignment_of(kind: str | Layout) -> int:
-    return kind.alignment if isinstance(kind, Layout) else _size_of(kind)
-
-
 def _up(offset: int, alignment: int) -> int:
     return (offset + alignment - 1) // alignment * alignment
 
@@ -171,7 +167,7 @@ class Layout:
                 raise ValueError(f"{name}.{member}: unknown struct code {kind!r}")
             if count < 1:
                 raise ValueError(f"{name}.{member}: {count} elements")
-            own = _alignment_of(kind)
+            own = kind.alignment if isinstance(kind, Layout) else _size_of(kind)
             own = own if pack is None else min(own, pack)
             offset = _up(offset, own)
             fields.append(Field(member, kind, offset, count, isinstance(what, tuple)))

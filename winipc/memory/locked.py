@@ -251,9 +251,8 @@ class LockedMapping(SharedMapping):
             undo.callback(_core.SharedMapping.close, mapping)
             lock = Mutex.open(f"{name}.lock")
             undo.callback(lock.close)
-            board = _Board(name, None, create=False)
+            mapping._board = _Board(name, None, create=False)
             mapping.lock = lock
-            mapping._board = board
             undo.pop_all()
         return mapping
 

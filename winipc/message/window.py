@@ -35,9 +35,9 @@ __all__ = ["Accept", "CopyDataWindow", "Handler", "Overflow", "call"]
 
 WM_TIMER = 0x0113
 
-#: Windows gives these their meaning while a window is made and ends.
 _HANDLED = 1 << 32  # WI_ROUTE_HANDLED of csrc/message/pump.h
 
+#: Windows gives these their meaning while a window is made and ends.
 _NOT_FOR_US = {0x0001, 0x0002, 0x0024, 0x0081, 0x0082, 0x0083, WM_COPYDATA, 0x7FF1}
 
 _EXIT_WAIT = 5.0
