@@ -1809,6 +1809,9 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
     return winipc_os_give_up(ch, result);
 }
 
+/* Of psapi.h, which calls it so only for Windows 7 and newer. */
+DWORD WINAPI K32GetMappedFileNameW(HANDLE, LPVOID, LPWSTR, DWORD);
+
 /* Open the channel that another process made. CORRUPT with ring.fault if it is none;
  * TIMEOUT if its creator has not finished it within timeout_ms. */
 WINIPC_FUNC int
@@ -1816,6 +1819,7 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
                     uint32_t timeout_ms)
 {
     MEMORY_BASIC_INFORMATION info;
+    wchar_t name_of_file[1]; /* too short for any: that is an answer too */
     uint64_t began = winipc_os_ms();
     int result;
     winipc_os_init(ch);
@@ -1839,6 +1843,14 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
     }
     if (info.State != MEM_COMMIT) {
         info.RegionSize = 0; /* SEC_RESERVE: there is nothing to read yet */
+    }
+    /* A page of a file may fail to come in, which ends the process. */
+    if (K32GetMappedFileNameW(GetCurrentProcess(), view, name_of_file, 1) ||
+        GetLastError() == ERROR_INSUFFICIENT_BUFFER ||
+        GetLastError() == ERROR_MORE_DATA /* a long path */) {
+        UnmapViewOfFile(view);
+        winipc_ring_corrupt(&ch->ring, "a file is behind it");
+        return winipc_os_give_up(ch, WINIPC_CORRUPT);
     }
     while ((result = winipc_ring_attach(&ch->ring, view, info.RegionSize)) ==
            WINIPC_EMPTY) {

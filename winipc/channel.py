@@ -102,7 +102,7 @@ class Channel(_core.Channel, Closing):
         flags = _OVERFLOW[overflow] | (_MANY if producers == "many" else 0)
         if name is None:
             name = f"winipc-channel-{os.getpid()}-{os.urandom(16).hex()}"
-        if security is not None:  # for the events, of which GW gives no SYNCHRONIZE
+        if isinstance(security, str):  # events: GW gives no SYNCHRONIZE
             security = security.replace("GW", "GWGX")
         self = make_or_open(
             lambda: cls._make(name, capacity, max_record or 0, flags, security),

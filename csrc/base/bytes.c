@@ -41,8 +41,8 @@ wi_bytes_check_open(PyObject *self)
     return 0;
 }
 
-int
-wi_bytes_check_writable(PyObject *self)
+static int
+bytes_check_writable(PyObject *self)
 {
     if (wi_bytes_check_open(self) < 0) {
         return -1;
@@ -537,7 +537,7 @@ bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         /* Short and common: no buffer to take and release. */
         Py_ssize_t size = PyBytes_Size(values[0]);
         if (size <= BYTES_KEEP_GIL) {
-            if (wi_bytes_check_writable(self) < 0 ||
+            if (bytes_check_writable(self) < 0 ||
                 !wi_bytes_check_range(self, offset, size, "write")) {
                 return NULL;
             }
@@ -550,7 +550,7 @@ bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
         return NULL;
     }
-    if (wi_bytes_check_writable(self) == 0 &&
+    if (bytes_check_writable(self) == 0 &&
         wi_bytes_check_range(self, offset, source.size, "write")) {
         bytes_work work = {.kind = WORK_MOVE,
                            .to = BYTES_OF(self)->base + offset,
@@ -652,7 +652,7 @@ bytes_set_number(PyObject *self, const wi_number *kind, PyObject *offset,
         return NULL;
     }
     char *at = bytes_number_at(self, kind, offset);
-    if (at == NULL || wi_bytes_check_writable(self) < 0) {
+    if (at == NULL || bytes_check_writable(self) < 0) {
         return NULL;
     }
     if (!BYTES_OF(self)->guarded) {
@@ -824,7 +824,7 @@ bytes_set_index(PyObject *self, PyObject *key, PyObject *value)
         return -1;
     }
     Py_ssize_t index = bytes_index(self, key);
-    if (index < 0 || wi_bytes_check_writable(self) < 0) {
+    if (index < 0 || bytes_check_writable(self) < 0) {
         return -1;
     }
     char source = (char)byte;
@@ -842,7 +842,7 @@ bytes_set_slice(PyObject *self, PyObject *key, PyObject *value)
         wi_source_take(&data, value, step == 1 ? WI_NO_COPY : WI_COPY) < 0) {
         return -1;
     }
-    if (wi_bytes_check_writable(self) == 0) {
+    if (bytes_check_writable(self) == 0) {
         Py_ssize_t size =
             PySlice_AdjustIndices(BYTES_OF(self)->size, &start, &stop, step);
         bytes_work work = {.kind = step == 1 ? WORK_MOVE : WORK_STEP_IN,

@@ -42,9 +42,6 @@ int wi_bytes_is_open(PyObject *self);
  * are converted: a conversion can run Python code that closes the object. */
 int wi_bytes_check_open(PyObject *self);
 
-/* The same, and TypeError when the memory is read-only. */
-int wi_bytes_check_writable(PyObject *self);
-
 /* For close(): -1 with BufferError while something is exported or running. */
 int wi_bytes_check_unpinned(PyObject *self);
 

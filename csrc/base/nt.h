@@ -14,14 +14,13 @@ typedef LONG wi_ntstatus;
 #define WI_STATUS_LENGTH_MISMATCH ((wi_ntstatus)0xC0000004)
 #define WI_STATUS_NO_MEMORY ((wi_ntstatus)0xC0000017)
 
-#define WI_SYSTEM_HANDLES 64    /* SystemExtendedHandleInformation */
-#define WI_THREAD_START 9       /* ThreadQuerySetWin32StartAddress */
-#define WI_OBJECT_BASIC 0       /* ObjectBasicInformation */
-#define WI_OBJECT_NAME 1        /* ObjectNameInformation */
-#define WI_OBJECT_TYPE 2        /* ObjectTypeInformation */
-#define WI_MAPPED_FILE_NAME 2   /* MemoryMappedFilenameInformation */
-#define WI_DIRECTORY_QUERY 0x1u /* DIRECTORY_QUERY */
-#define WI_OBJECT_QUERY 0x1u    /* SECTION_QUERY, MUTANT_QUERY_STATE, ... */
+#define WI_SYSTEM_HANDLES 64        /* SystemExtendedHandleInformation */
+#define WI_THREAD_START 9           /* ThreadQuerySetWin32StartAddress */
+#define WI_OBJECT_BASIC 0           /* ObjectBasicInformation */
+#define WI_OBJECT_NAME 1            /* ObjectNameInformation */
+#define WI_OBJECT_TYPE 2            /* ObjectTypeInformation */
+#define WI_MAPPED_FILE_NAME 2       /* MemoryMappedFilenameInformation */
+#define WI_DIRECTORY_QUERY 0x1u     /* DIRECTORY_QUERY */
 #define WI_UNICODE_STRING_MAX 32766 /* characters */
 
 typedef struct {

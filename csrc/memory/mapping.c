@@ -204,7 +204,7 @@ mapping_look(char *base, HANDLE section, int access, mapping_extent *extent)
     if (extent->backing == BACKING_UNKNOWN) {
         wchar_t unused[4]; /* too short for any name: that is an answer too */
         if (!K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) &&
-            GetLastError() != ERROR_INSUFFICIENT_BUFFER) {
+            GetLastError() == ERROR_FILE_INVALID) {
             extent->backing = BACKING_PAGEFILE;
         }
     }
@@ -517,13 +517,20 @@ mapping_is_of_file(void *base, HANDLE file)
     enum { ROOT = Py_ARRAY_LENGTH(root) - 1, ROOM = 32768 };
     BY_HANDLE_FILE_INFORMATION ours, theirs;
     BOOL same = FALSE;
-    wchar_t *path =
-        HeapAlloc(GetProcessHeap(), 0, (ROOT + ROOM) * sizeof(*path));
-    if (path == NULL) {
+    const SIZE_T room = sizeof(wi_unicode_string) + ROOM * sizeof(*root);
+    /* Not K32GetMappedFileNameW, which takes 260 characters at most. */
+    wi_unicode_string *name =
+        HeapAlloc(GetProcessHeap(), 0, room + sizeof(root));
+    if (name == NULL) {
         return FALSE;
     }
-    memcpy(path, root, sizeof(root));
-    if (K32GetMappedFileNameW(GetCurrentProcess(), base, path + ROOT, ROOM)) {
+    if (WI_NT_SUCCESS(NtQueryVirtualMemory(GetCurrentProcess(), base,
+                                           WI_MAPPED_FILE_NAME, name, room,
+                                           NULL))) {
+        wchar_t *path = name->buffer;
+        memmove(path + ROOT, path, name->length);
+        path[ROOT + name->length / sizeof(*path)] = L'\0';
+        memcpy(path, root, ROOT * sizeof(*path));
         wchar_t *from = path; /* \\?\GLOBALROOT\Device\HarddiskVolume1\... */
         if (wcsncmp(path + ROOT, L"\\??\\", 4) == 0) {
             from += ROOT; /* of Wine: make it \\?\C:\... */
@@ -541,7 +548,7 @@ mapping_is_of_file(void *base, HANDLE file)
             CloseHandle(other);
         }
     }
-    wi_heap_free(path);
+    wi_heap_free(name);
     return same;
 }
 
@@ -712,12 +719,14 @@ done:
         if (section != NULL) {
             CloseHandle(section);
         }
+        Py_BEGIN_ALLOW_THREADS
         if (made) {
             mapping_unmake_file(file);
         }
         if (file != NULL) {
             CloseHandle(file);
         }
+        Py_END_ALLOW_THREADS
     }
     wi_security_clear(&security);
     PyMem_Free(name);
@@ -791,11 +800,14 @@ mapping_from_handle(PyObject *cls, PyObject *args)
     uint64_t offset = 0, size = 0;
     int access = REGION_WRITE, header = 0;
     HANDLE section;
+    wchar_t *wide; /* only to check it */
     if (!PyArg_ParseTuple(args, "O&iO&O&Op:_from_handle", wi_handle_converter,
                           &section, &access, mapping_size_converter, &offset,
-                          mapping_size_converter, &size, &name, &header)) {
+                          mapping_size_converter, &size, &name, &header) ||
+        mapping_name(name, &wide) < 0) {
         return NULL;
     }
+    PyMem_Free(wide);
     return mapping_adopt(cls, section, name, access, offset, size, header);
 }
 

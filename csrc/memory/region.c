@@ -38,6 +38,8 @@ wi_region_release(RegionObject *self, const char **api)
     self->file = NULL;
     self->guard = 0;
     *api = NULL;
+    /* To close a file may take as long as to read it. */
+    PyThreadState *saved = guard ? PyEval_SaveThread() : NULL;
     if (start != NULL && !UnmapViewOfFile(start)) {
         err = GetLastError();
         *api = "UnmapViewOfFile";
@@ -49,6 +51,7 @@ wi_region_release(RegionObject *self, const char **api)
         }
     }
     if (guard) {
+        PyEval_RestoreThread(saved);
         wi_guard_drop();
     }
     if (start != NULL && self->owner != NULL) {
@@ -191,7 +194,6 @@ static PyMemberDef region_members[] = {
 
 /* ------------------------------------------------------------------- type */
 
-/* The casts through void (*)(void) keep GCC's -Wcast-function-type quiet. */
 static PyMethodDef region_methods[] = {
     {"flush", WI_FAST(region_flush), region_flush_doc},
     {"close", region_close, METH_NOARGS, region_close_doc},

@@ -14,7 +14,6 @@
  * Windows tells only the owner itself. */
 #include "waitable.h"
 
-#include "base/bytes.h"
 /* ---------------------------------------------------------------- helpers */
 
 void
@@ -66,7 +65,13 @@ sync_is_held(SyncObject *self)
     int mine = self->owner == GetCurrentThreadId();
     sync_info info;
     if (!WI_NT_SUCCESS(sync_ask(SYNC_MUTEX, self->handle, &info))) {
-        return mine;
+        HANDLE thread = OpenThread(SYNCHRONIZE, FALSE, self->owner);
+        if (thread == NULL) {
+            return 0;
+        }
+        DWORD result = WaitForSingleObject(thread, 0);
+        CloseHandle(thread);
+        return result == WAIT_TIMEOUT;
     }
     return info.mutex.count <= 0 && !info.mutex.abandoned &&
            (!mine || info.mutex.owned_by_caller);

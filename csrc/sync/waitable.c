@@ -24,7 +24,8 @@ static const char *const sync_kind_names[] = {"mutex", "event", "semaphore"};
 
 /* ------------------------------------------------------- about any handle */
 
-ACCESS_MASK
+/* Rights that a handle has; 0 when that cannot be told. */
+static ACCESS_MASK
 sync_granted_access(HANDLE handle)
 {
     wi_object_basic_info info;

@@ -76,9 +76,6 @@ int sync_target(wi_state *state, PyObject *value, SyncObject **object,
 
 /* --------------------------------------------- waitable.c: about any handle */
 
-/* Rights that a handle has (NtQueryObject); 0 when that cannot be told. */
-ACCESS_MASK sync_granted_access(HANDLE handle);
-
 /* What it takes to undo a wait. */
 typedef enum {
     SYNC_UNDO_NOTHING,   /* a wait does not change the object */

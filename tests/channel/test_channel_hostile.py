@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from helpers.channels import CAPACITY
@@ -177,6 +178,22 @@ def test_a_mapping_without_memory_is_refused(unique_name: str) -> None:
         assert caught.value.winerror == 13
         with pytest.raises(OSError, match="channel") as caught:
             Channel.create(unique_name, CAPACITY, exist_ok=True)
+        assert caught.value.winerror == 13
+
+
+def test_a_mapping_of_a_file_is_refused(unique_name: str, tmp_path: Path) -> None:
+    """A page of it that does not come in would end the process."""
+    with Channel.create(unique_name, 256), SharedMapping.open(unique_name) as memory:
+        whole = memory.read()
+    with (
+        SharedMapping.create(unique_name, len(whole), file=tmp_path / "ring") as m,
+        Event.create(f"{unique_name}.data"),
+        Event.create(f"{unique_name}.space"),
+        Event.create(f"{unique_name}.lock"),
+    ):
+        m.write(whole)
+        with pytest.raises(OSError, match="a file is behind it") as caught:
+            Channel.open(unique_name)
         assert caught.value.winerror == 13
 
 

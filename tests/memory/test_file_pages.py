@@ -50,6 +50,27 @@ def test_threads_run_while_a_page_of_a_file_comes_in(
     assert runs_beside(mapping.address + AT, lambda: TOUCHES[name](mapping))
 
 
+def test_a_file_of_a_long_path_is_known_as_one(
+    tmp_path: Path, unique_name: str
+) -> None:
+    """Also where the handle may not ask for the section's kind."""
+    folder = Path(f"\\\\?\\{tmp_path}", "d" * 240)
+    folder.mkdir()
+    path = folder / "f"
+    with (
+        SharedMapping.create(unique_name, PAGE, file=path, security="D:(A;;0x6;;;WD)"),
+        SharedMapping.open(unique_name) as m,
+    ):
+        assert runs_beside(m.address, lambda: m[0])
+    with (
+        SharedMapping.create(unique_name, PAGE, file=path),
+        SharedMapping.create(unique_name, PAGE, file=path, exist_ok=True) as m,
+    ):
+        assert not m.created
+    path.unlink()
+    folder.rmdir()
+
+
 def test_threads_run_while_the_page_of_an_atomic_comes_in(
     mapping: SharedMapping,
 ) -> None:

@@ -286,6 +286,9 @@ def test_from_handle_takes_the_handle_over() -> None:
         reader = a.duplicate_to(os.getpid(), access="read")
         with pytest.raises(PermissionError):
             SharedMapping.from_handle(reader)
+        for name in (5, "", "a\0b"):
+            with pytest.raises((TypeError, ValueError)):
+                SharedMapping.from_handle(reader, access="read", name=name)  # type: ignore[arg-type]
         with SharedMapping.from_handle(reader, access="read") as c:
             assert c.read(6) == b"shared"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from helpers.waitables import LONG, ask, run_thread
 
 import winipc
-from winipc import Mutex
+from winipc import Mutex, SyncAccess
 
 
 @pytest.mark.smoke
@@ -184,6 +185,33 @@ def test_close_refuses_while_held(make: Callable[..., Any], unique_name: str) ->
     mutex.close()
     mutex = Mutex.create()
     run_thread(mutex.acquire)
+    mutex.close()
+
+
+def test_close_refuses_while_held_without_the_right_to_ask(
+    make: Callable[..., Any], unique_name: str
+) -> None:
+    """Where the kernel does not tell, it counts whether the thread lives."""
+    make(Mutex, unique_name)
+    access = SyncAccess.SYNCHRONIZE | SyncAccess.MODIFY_STATE
+    mutex = Mutex.open(unique_name, access=access)
+    taken, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with mutex:
+            taken.set()
+            go.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        taken.wait()
+        with pytest.raises(BufferError, match="release it first"):
+            mutex.close()
+    finally:
+        go.set()
+        thread.join()
+    run_thread(mutex.acquire)  # and leaves it
     mutex.close()
 
 
