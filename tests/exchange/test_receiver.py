@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import DEADLINE, Peer
+from helpers import BITS
 
 import winipc
 from winipc import Delivery, Receiver, Sender, Transport
@@ -62,15 +63,15 @@ def test_bytes_that_wait_are_bounded(unique_name: str, via: Transport) -> None:
         Sender(unique_name, mapping=unique_name) as sender,
     ):
         for _ in range(2):
-            sender.send(bytes(100), via=via)
+            sender.send(b"x" * 100, via=via)
         with pytest.raises(ConnectionRefusedError):
-            sender.send(bytes(51), via=via)
-        sender.send(bytes(50), via=via)
-        assert r.receive(DEADLINE).data == bytes(100)
-        sender.send(bytes(100), via=via)
+            sender.send(b"x" * 51, via=via)
+        sender.send(b"x" * 50, via=via)
+        assert r.receive(DEADLINE).data == b"x" * 100
+        sender.send(b"x" * 100, via=via)
         assert [len(r.receive(DEADLINE).data) for _ in range(3)] == [100, 50, 100]
-        sender.send(bytes(100), via=via)
-        assert r.receive(DEADLINE).data == bytes(100)
+        sender.send(b"x" * 100, via=via)
+        assert r.receive(DEADLINE).data == b"x" * 100
 
 
 def test_a_largest_message_always_has_room(unique_name: str) -> None:
@@ -193,7 +194,7 @@ def test_accept_is_asked_about_the_process_that_is_read(
     with Receiver(
         unique_name, mapping=unique_name, accept=lambda pid: pid == other.pid
     ) as receiver:
-        length = 5
+        length = 5 if BITS == 64 else 0  # up to the NUL
         answer = winipc.send_message(
             unique_name, "Handle", other.pid | length << 32, address, timeout=DEADLINE
         )

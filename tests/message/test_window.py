@@ -698,10 +698,10 @@ def test_one_tick_of_each_timer_waits(unique_name: str) -> None:
 
 def test_sender_is_32_bits_wide_as_hwnd_is(window: winipc.CopyDataWindow) -> None:
     """Programs extend the sign of a handle or do not."""
-    winipc.send_copydata(window, b"", sender=0xFFFFFFFF80010044)
+    winipc.send_copydata(window, b"", sender=0xFFFFFFFF80010044 % 2**BITS)
     message = window.receive(10)
     assert message.sender == 0x80010044
-    assert message.wparam == 0xFFFFFFFF80010044
+    assert message.wparam == 0xFFFFFFFF80010044 % 2**BITS
 
 
 @pytest.mark.parametrize("message_only", [False, True])
