@@ -424,7 +424,9 @@ snapshot_finalize(PyObject *op)
 {
     /* Only a buffer is owned, so a forgotten one is no leak: no warning. */
     WI_KEEP_ERROR
-    snapshot_release((SnapshotObject *)op);
+    if (((SnapshotObject *)op)->calls == 0) { /* __del__() is callable */
+        snapshot_release((SnapshotObject *)op);
+    }
     WI_END_KEEP_ERROR
 }
 

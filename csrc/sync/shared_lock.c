@@ -283,6 +283,9 @@ static void
 lock_finalize(PyObject *op)
 {
     LockObject *self = (LockObject *)op;
+    if (self->pins > 0) {
+        return; /* __del__() is callable */
+    }
     WI_KEEP_ERROR
     if (self->buffer.obj != NULL) {
         int held = lock_is_held(self);

@@ -184,7 +184,7 @@ sync_finalize(PyObject *op)
 {
     SyncObject *self = (SyncObject *)op;
     WI_KEEP_ERROR
-    if (self->handle != NULL) {
+    if (self->handle != NULL && self->pins == 0) { /* __del__() is callable */
         wi_warn_unclosed(op);
         /* Left held, it would stay taken until this thread ends. */
         if (self->held > 0 && self->owner == GetCurrentThreadId()) {

@@ -495,12 +495,16 @@ def test_a_finaliser_called_by_hand_leaves_what_is_in_use(unique_name: str) -> N
     process = winipc.RemoteProcess.open(os.getpid())
     scan = winipc.scan_bytes(bytes(256 << 20), b"no such bytes" * 5)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        found = pool.submit(list, scan)
+        while not scan.scanned:
+            time.sleep(0)
+        scan.__del__()  # type: ignore[attr-defined]
+        assert found.result() == []
         received = pool.submit(window.receive, 30)
         exit_code = pool.submit(process.wait, 1)
-        found = pool.submit(list, scan)
-        time.sleep(0.05)
-        scan.__del__()  # type: ignore[attr-defined]
-        assert not scan.closed
+        while not (received.running() and exit_code.running()):
+            time.sleep(0)
+        time.sleep(0.2)  # from there to the waits
         process.__del__()  # type: ignore[attr-defined]
         assert not process.closed
         window.__del__()  # type: ignore[attr-defined]
@@ -508,7 +512,6 @@ def test_a_finaliser_called_by_hand_leaves_what_is_in_use(unique_name: str) -> N
             received.result()
         with pytest.raises(TimeoutError):
             exit_code.result()
-        assert found.result() == []
     process.close()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
+from winipc.errors import add_hint
+
 
 class Closing:
     """The `with` of a class whose `close()` is its end.
@@ -20,4 +22,10 @@ class Closing:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        error = exc[1] if len(exc) > 1 else None
+        try:
+            self.close()
+        except BufferError as refused:
+            if not isinstance(error, BaseException):
+                raise
+            add_hint(error, f"{self!r} was not closed: {refused}")
