@@ -419,7 +419,7 @@ mapping_new(PyObject *type, PyObject *name)
     return self;
 }
 
-/* Give up a region that nobody has seen; it owns at most its view. */
+/* Give up a region that Python has not seen; it owns at most its view. */
 static void
 mapping_drop(RegionObject **self)
 {

@@ -26,7 +26,7 @@ typedef struct {
         HMODULE module; /* NULL when closed */
     Py_ssize_t extent;  /* bytes of the image */
     HANDLE attached;    /* the counted event, or NULL */
-    char created;       /* nobody else had it attached */
+    char created;       /* no other object had it attached */
 } SectionObject;
 
 /* --------------------------------------------------- the image in memory */
@@ -204,8 +204,8 @@ section_let_go(PyObject *op)
 /* ------------------------------------------------------------------- load */
 
 /* The event that is counted, named after the file's identity: a copy of the
- * DLL is other memory, a hard link is the same. Everyone may hold it, and
- * nobody can do anything with it. NULL where rights do not allow it. 0, or
+ * DLL is other memory, a hard link is the same. Every process may hold it,
+ * and none can do anything with it. NULL where rights do not allow it. 0, or
  * the error of opening the file. */
 static DWORD
 section_attach(SectionObject *self, const wchar_t *path)

@@ -29,7 +29,8 @@
 #pragma comment(linker, "/SECTION:.MYSEC,RWS")
 __declspec(allocate(".MYSEC")) char MySharedData[4096] = {0};
 #elif defined(__clang__)
-/* clang ignores the attribute, but who names a section first sets its flags. */
+/* clang ignores the attribute; the first declaration in a section sets its
+ * flags. */
 __asm__(".section .MYSEC,\"dws\"\n.text\n");
 __attribute__((section(".MYSEC"))) char MySharedData[4096] = {0};
 #else

@@ -12,8 +12,8 @@
  * Why not RegisterWaitForSingleObject or CreateThreadpoolWait: their wait
  * *takes* an auto-reset event or one of a semaphore, in the pool, and
  * UnregisterWait does not tell whether it did. A signal that arrives while
- * the wait is being ended is gone, and nobody has it: no state word of ours
- * can see it, because no callback follows. (SetThreadpoolWaitEx and
+ * the wait is being ended is lost: no state word of ours can see it, because
+ * no callback follows. (SetThreadpoolWaitEx and
  * NtCancelWaitCompletionPacket would tell, but only on newer systems.)
  * WaitForMultipleObjects is exact: what it returns is what it took, all else
  * is untouched. So a set has one thread, which sleeps in it over up to 63

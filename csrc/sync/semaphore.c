@@ -7,7 +7,7 @@
  *     with semaphore:               # acquires and releases
  *         ...
  *
- * Owner: the object owns its handle; nobody owns what was taken. Any thread
+ * Owner: the object owns its handle; what was taken has no owner. Any thread
  * may call anything; the wait runs without the GIL. */
 #include "waitable.h"
 

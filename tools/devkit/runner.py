@@ -186,7 +186,7 @@ class _Pump(threading.Thread):
         self.moved = 0.0
 
     def run(self) -> None:
-        # The reader may be gone, and then the rest is nobody's.
+        # When the reader is gone, the rest is dropped.
         with contextlib.suppress(OSError):
             while data := os.read(self._source, 65536):
                 while data:

@@ -131,8 +131,8 @@ def _variables() -> list[object]:
             continue
         variables = frame.f_locals
         values += variables.values()
-        # Before 3.13 the frame keeps this copy, and so what is in it. Nobody else
-        # has it if it is referred to from there, here and the call only.
+        # Before 3.13 the frame keeps this copy, and so what is in it. It is
+        # this copy if it is referred to from there, here and the call only.
         copied = frame.f_code.co_flags & _CO_OPTIMIZED and type(variables) is dict
         if copied and sys.getrefcount(variables) <= 3:
             variables.clear()

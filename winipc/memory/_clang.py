@@ -2,8 +2,8 @@
 
 A header is compiled for Windows, in the ABI of MSVC. Where no SDK is, `winipc/data` has
 what shared structures use of <windows.h> and of the standard headers; a name that a
-header uses and nobody declares comes from there too. An error counts only where it may
-change the structure: in its declaration, in one that it needs, or outside of all.
+header uses without a declaration comes from there too. An error counts only where it
+may change the structure: in its declaration, in one that it needs, or outside of all.
 """
 
 from __future__ import annotations

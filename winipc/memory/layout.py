@@ -3,7 +3,7 @@
 A structure that crosses processes has to mean the same bytes to both. `Layout`
 knows where Windows compilers put each field, in 32 and in 64 bits: made from a C or C++
 header, from a ctypes Structure, or from `struct` codes. Two of them can be compared
-before anybody reads the wrong bytes, and one can be laid over memory as a `StructView`.
+before wrong bytes are read, and one can be laid over memory as a `StructView`.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Layout:
         integer, an array of several dimensions one of all elements, a flexible array
         has a `count` of 0, and what has no `struct` code is a structure with its bytes
         in `raw`. <windows.h> comes from an SDK, if there is one; else, and for names
-        that nobody declares, winipc knows what shared structures use of it.
+        without a declaration, winipc knows what shared structures use of it.
 
         Args:
             header: The text of a header, or its path. It is C++, unless its name

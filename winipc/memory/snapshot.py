@@ -2,8 +2,8 @@
 
 A reader that copies a structure while a peer writes it gets half of the old and
 half of the new. `Snapshot` never does: a sequence number beside the record tells
-when a copy is whole, and the copy is made again when it is not. Nobody takes a
-lock, so a reader that dies disturbs nobody.
+when a copy is whole, and the copy is made again when it is not. There is no
+lock, so a reader that dies disturbs no other.
 
 Where the memory is our own, `Snapshot.over` lays it out as docs/c-layouts.md says;
 where it is not, `Snapshot.foreign` is told where things are.
@@ -79,7 +79,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         sequence_size: Literal[4, 8] = 4,
         second: int | None = None,
     ) -> Self:
-        """Records in a layout of somebody else's.
+        """Records in the layout of another program.
 
         Args:
             memory: A mapping, a view, a section or any other buffer.

@@ -8,8 +8,8 @@ A name is all that two processes need to share one::
     Event.wait_for("Local\\\\ready", timeout=5).wait(1)    # in another
 
 `create` makes the object and refuses a name that is taken (unless
-`exist_ok=True`), `open` never makes one, and `wait_for` waits until somebody
-makes it. Without a name an object travels by `duplicate_to`, or by pickle
+`exist_ok=True`), `open` never makes one, and `wait_for` waits until another
+process makes it. Without a name an object travels by `duplicate_to`, or by pickle
 through multiprocessing.
 
 A mutex is *abandoned* when the thread that held it ended without releasing it:

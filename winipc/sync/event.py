@@ -56,7 +56,7 @@ class Event(Waitable, _core.Event, Closing):
     async def wait_async(self, timeout: float | None = None) -> bool:
         """`await` until the event is set; False when `timeout` ran out.
 
-        Works on every asyncio loop, and nobody polls. A wait that is cancelled
+        Works on every asyncio loop, without polling. A wait that is cancelled
         consumes nothing. `close` raises `BufferError` while a task waits.
 
         Raises PermissionError when the event was opened without the rights to

@@ -101,7 +101,7 @@ class Mutex(Waitable, _core.Mutex, Lockable):
         Raises FileExistsError (winerror 183) when the name is taken by a
         mutex and not `exist_ok`, OSError with winerror 6 when it is taken by
         an object of another kind, PermissionError (5), and ValueError for
-        `owned` with `exist_ok`, where the holder may be somebody else.
+        `owned` with `exist_ok`, where another thread may hold it.
 
         Win32: CreateMutexExW
         """
@@ -158,7 +158,7 @@ class Mutex(Waitable, _core.Mutex, Lockable):
                 stop.set()
             if error is None or isinstance(error, AbandonedError):
                 _core._wait((stop,), None, False, False)
-                # Where nobody was told, the end of this thread abandons it again.
+                # Where the task was not told, the end of this thread abandons it again.
                 if error is None or told:
                     self.release()
 

@@ -51,7 +51,7 @@ class Semaphore(Waitable, _core.Semaphore):
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """`await` one of the count; False when `timeout` ran out.
 
-        Works on every asyncio loop, and nobody polls. A wait that is cancelled
+        Works on every asyncio loop, without polling. A wait that is cancelled
         takes nothing. `close` raises `BufferError` while a task waits.
 
         Raises PermissionError when the semaphore was opened without
