@@ -1,4 +1,4 @@
-"""What is fetched, exactly: the one place to change a version.
+"""Which Windows Pythons are fetched: the one place to change a version of them.
 
 A new Windows CPython: put its Maven version here, and its checksum as
 `sha256sum` prints it for the jar that `./dev` then complains about.
