@@ -102,6 +102,8 @@ class Channel(_core.Channel, Closing):
         flags = _OVERFLOW[overflow] | (_MANY if producers == "many" else 0)
         if name is None:
             name = f"winipc-channel-{os.getpid()}-{os.urandom(16).hex()}"
+        elif name == "":
+            raise ValueError("name must not be empty")
         if isinstance(security, str):  # events: GW gives no SYNCHRONIZE
             security = security.replace("GW", "GWGX")
         self = make_or_open(

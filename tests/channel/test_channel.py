@@ -69,6 +69,12 @@ def test_a_channel_behaves_like_a_queue(
         assert channel.pending == 0
 
 
+def test_an_empty_name_is_refused() -> None:
+    """Its mapping would have no name, and its events would."""
+    with pytest.raises(ValueError, match="empty"):
+        Channel.create("")
+
+
 def test_the_largest_record_is_as_large_as_the_ring(unique_name: str) -> None:
     """capacity - 8 bytes go in one piece, wherever the ring stands."""
     with Channel.create(unique_name, 256) as channel:

@@ -47,6 +47,7 @@ def test_auto_event_lets_one_go_manual_all(make: Callable[..., Any]) -> None:
     manual.reset()
     assert not manual.wait(0)
     assert make(Event, initial=True).wait(0)
+    assert make(Event, manual=1).manual is True
 
 
 def test_event_of_the_other_reset_is_refused(

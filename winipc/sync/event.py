@@ -44,6 +44,7 @@ class Event(Waitable, _core.Event, Closing):
 
         Win32: CreateEventExW
         """
+        manual = bool(manual)
         event = made(cls, name, exist_ok, security, manual, initial)
         if event.manual is not None and event.manual is not manual:
             event.close()
