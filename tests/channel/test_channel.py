@@ -72,7 +72,7 @@ def test_a_channel_behaves_like_a_queue(
 def test_an_empty_name_is_refused() -> None:
     """Its mapping would have no name, and its events would."""
     with pytest.raises(ValueError, match="empty"):
-        Channel.create("")
+        Channel.create("", CAPACITY)
 
 
 def test_the_largest_record_is_as_large_as_the_ring(unique_name: str) -> None:
