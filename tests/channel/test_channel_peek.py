@@ -95,6 +95,24 @@ def test_the_exception_on_its_way_passes_a_view_in_use(
     assert receiver.recv(0) == b"precious"
 
 
+def _fail_with_a_peek(receiver: Channel, kept: list[Any]) -> None:
+    with receiver:
+        kept.append(receiver.peek())
+        raise ZeroDivisionError
+
+
+def test_a_channel_in_use_hides_no_exception(pair: tuple[Channel, Channel]) -> None:
+    """What refuses to close at the end of a `with` is told to it."""
+    sender, receiver = pair
+    sender.send(b"kept")
+    kept: list[Any] = []
+    with pytest.raises(ZeroDivisionError) as raised:
+        _fail_with_a_peek(receiver, kept)
+    assert "was not closed" in raised.value.__notes__[0]
+    assert not receiver.closed
+    kept[0].__exit__(None, None, None)
+
+
 def test_a_peeked_message_is_memory(pair: tuple[Channel, Channel]) -> None:
     """Read in place, without a view."""
     sender, receiver = pair

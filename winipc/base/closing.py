@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from winipc.errors import add_hint
+
+
+@contextlib.contextmanager
+def unless_on_its_way(owner: object, exc: Sequence[object]) -> Iterator[None]:
+    """Raise a refusal to close (BufferError), or tell it to the exception of `with`."""
+    try:
+        yield
+    except BufferError as refused:
+        error = exc[1] if len(exc) > 1 else None
+        if not isinstance(error, BaseException):
+            raise
+        add_hint(error, f"{owner!r} was not closed: {refused}")
 
 
 class Closing:
@@ -22,10 +36,5 @@ class Closing:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        error = exc[1] if len(exc) > 1 else None
-        try:
+        with unless_on_its_way(self, exc):
             self.close()
-        except BufferError as refused:
-            if not isinstance(error, BaseException):
-                raise
-            add_hint(error, f"{self!r} was not closed: {refused}")

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, NoReturn, Self
 
 from winipc import _core
 from winipc.base.appearing import make_or_open
+from winipc.base.closing import unless_on_its_way
 from winipc.base.deadline import Deadline
-from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
 from winipc.memory.mapping import SharedMapping
 from winipc.sync.event import Event
@@ -348,15 +348,9 @@ class LockedMapping(SharedMapping):
             self._close_others()
 
     def __exit__(self, *exc: Any) -> None:
-        error = exc[1] if len(exc) > 1 else None
-        try:
+        with unless_on_its_way(self, exc):
             if not self.closed:
                 self._check_idle()
-        except BufferError as refused:
-            if error is None:
-                raise
-            add_hint(error, f"{self!r} was not closed: {refused}")
-        else:
             super().__exit__(*exc)
             self._close_others()
 
