@@ -252,18 +252,24 @@ def test_close_refuses_while_a_task_waits(pair: tuple[Channel, Channel]) -> None
     asyncio.run(main())
 
 
+def _leave_in_a_send(channel: Channel) -> asyncio.Task[None]:
+    """The task of a loop that was closed while the ring was full."""
+    channel.send(b"x" * 200)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(channel.send_async(b"y" * 200))
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return task
+
+
 def test_a_loop_that_is_closed_in_the_middle_leaves_nothing(
     unique_name: str,
 ) -> None:
     """Once there is room, its task can be collected, and gives its turn back."""
     with Channel.create(unique_name, 256, producers="many") as channel:
-        channel.send(b"x" * 200)
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(channel.send_async(b"y" * 200))
-        loop.run_until_complete(asyncio.sleep(0.05))
-        loop.close()
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        del task, loop
+        task = _leave_in_a_send(channel)
+        del task
         assert channel.recv(0) == b"x" * 200
         deadline = time.monotonic() + DEADLINE
         with Channel.open(unique_name) as other:
@@ -280,16 +286,11 @@ def test_a_loop_that_is_closed_in_the_middle_leaves_nothing(
 def test_a_closed_loop_does_not_keep_the_turn(unique_name: str) -> None:
     """Nor while its task is referred to: others send what there is room for."""
     with Channel.create(unique_name, 256, producers="many") as channel:
-        channel.send(b"x" * 200)
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(channel.send_async(b"y" * 200))
-        loop.run_until_complete(asyncio.sleep(0.05))
-        loop.close()
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task = _leave_in_a_send(channel)
         with Channel.open(unique_name) as other:
             other.send(b"z", DEADLINE)
         channel.send(b"same end", DEADLINE)
-        del task, loop
+        del task
         gc.collect()  # it gives nothing back twice
         channel.send(b"later", 0)
         assert channel.recv_many() == [b"x" * 200, b"z", b"same end", b"later"]
