@@ -323,6 +323,9 @@ class WaitSet:
 class LoopWait: ...
 
 def _end_waits(waits: list[LoopWait], keep: bool, /) -> int | None: ...
+
+WAIT_SLICE_MS: Final = 100
+
 def _wait(
     objects: Iterable[Waitable | SupportsIndex],
     timeout: float | None,

@@ -252,15 +252,21 @@ int wi_wide_name(PyObject *name, wchar_t **out);
 
 /* ------------------------------------------------------------------ waits */
 
-/* How long one slice of a wait is: the longest that Ctrl+C waits. */
+/* How long one slice of a wait is: the longest that Ctrl+C waits. Python has
+ * it as _core.WAIT_SLICE_MS. */
 #define WI_WAIT_SLICE_MS 100
 
-/* Wait for one or all of at most MAXIMUM_WAIT_OBJECTS handles, in slices; the
- * GIL is given up unless they are ready at once. A thread that needs no
- * Ctrl+C takes INFINITE for a slice. Returns WAIT_OBJECT_0 + i,
- * WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; WAIT_FAILED with an exception set. The
- * caller pins the handles' owners meanwhile. */
-DWORD wi_wait(const HANDLE *handles, DWORD count, BOOL all,
+/* WI_WAIT_SERVING waits for any, and lets messages that other threads send to
+ * windows of this thread in meanwhile: a peer that sends back before it
+ * answers would otherwise wait for us while we wait for it. */
+typedef enum { WI_WAIT_ANY, WI_WAIT_ALL, WI_WAIT_SERVING } wi_wait_kind;
+
+/* Wait for less than MAXIMUM_WAIT_OBJECTS handles (or just that many, without
+ * WI_WAIT_SERVING), in slices; the GIL is given up unless they are ready at
+ * once. A thread that needs no Ctrl+C takes INFINITE for a slice. Returns
+ * WAIT_OBJECT_0 + i, WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; WAIT_FAILED with an
+ * exception set. The caller pins the handles' owners meanwhile. */
+DWORD wi_wait(const HANDLE *handles, DWORD count, wi_wait_kind kind,
               uint64_t timeout_ms, DWORD slice_ms);
 
 /* --------------------------------------------------------------- security */

@@ -4,24 +4,48 @@
  * made of slices with a look at pending signals between them. */
 #include "core.h"
 
+/* One slice. WAIT_TIMEOUT also when it ended early, for a message that was
+ * sent to a window of this thread; *early tells. */
+static DWORD
+wait_slice(const HANDLE *handles, DWORD count, wi_wait_kind kind,
+           DWORD slice_ms, BOOL *early)
+{
+    if (kind != WI_WAIT_SERVING) {
+        return WaitForMultipleObjects(count, handles, kind == WI_WAIT_ALL,
+                                      slice_ms);
+    }
+    DWORD result = MsgWaitForMultipleObjectsEx(count, handles, slice_ms,
+                                               QS_SENDMESSAGE, 0);
+    *early = result == WAIT_OBJECT_0 + count;
+    if (*early) {
+        MSG message; /* none is taken: looking lets the sent ones in */
+        PeekMessageW(&message, NULL, 0, 0, PM_NOREMOVE | PM_QS_SENDMESSAGE);
+        result = WAIT_TIMEOUT;
+    }
+    return result;
+}
+
 DWORD
-wi_wait(const HANDLE *handles, DWORD count, BOOL all, uint64_t timeout_ms,
-        DWORD slice_ms)
+wi_wait(const HANDLE *handles, DWORD count, wi_wait_kind kind,
+        uint64_t timeout_ms, DWORD slice_ms)
 {
     ULONGLONG start = GetTickCount64();
     uint64_t left = timeout_ms;
+    BOOL early = FALSE;
     DWORD err, result;
-    WI_CALL_GIL(err, result = WaitForMultipleObjects(count, handles, all, 0));
+    WI_CALL_GIL(err, result = WaitForMultipleObjects(count, handles,
+                                                     kind == WI_WAIT_ALL, 0));
     while (result == WAIT_TIMEOUT && left > 0) {
         DWORD slice = left < slice_ms ? (DWORD)left : slice_ms;
-        WI_CALL(err,
-                result = WaitForMultipleObjects(count, handles, all, slice));
+        WI_CALL(err, result = wait_slice(handles, count, kind, slice, &early));
         if (result == WAIT_TIMEOUT && PyErr_CheckSignals() < 0) {
             return WAIT_FAILED;
         }
         if (timeout_ms != WI_FOREVER) {
             ULONGLONG gone = GetTickCount64() - start;
-            left = gone >= timeout_ms || left <= slice ? 0 : timeout_ms - gone;
+            left = gone >= timeout_ms || (left <= slice && !early)
+                       ? 0
+                       : timeout_ms - gone;
         }
     }
     if (result == WAIT_FAILED) {

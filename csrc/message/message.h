@@ -13,11 +13,6 @@ int wi_param_converter(PyObject *value, void *out); /* uint64_t */
 int wi_hwnd_converter(PyObject *value, void *out); /* HWND */
 PyObject *wi_hwnd_to_python(HWND hwnd);
 
-/* Wait for one handle as wi_wait does, and let messages that other threads
- * send to windows of this thread in meanwhile: a peer that sends back before
- * it answers would otherwise wait for us while we wait for it. */
-DWORD wi_wait_serving(HANDLE handle, uint64_t timeout_ms);
-
 /* A window property of a CopyDataWindow: the largest message that it takes,
  * or 1 if it takes none with data. */
 #define WI_LIMIT_PROPERTY L"winipc.MaxMessage"

@@ -54,47 +54,6 @@
 #define SMTO_ERRORONEXIT 0x0020
 #endif
 
-/* ------------------------------------------------------------------ waits */
-
-DWORD
-wi_wait_serving(HANDLE handle, uint64_t timeout_ms)
-{
-    ULONGLONG start = GetTickCount64();
-    uint64_t remaining = timeout_ms;
-    for (;;) {
-        DWORD slice =
-            remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining : WI_WAIT_SLICE_MS;
-        DWORD result, err;
-        Py_BEGIN_ALLOW_THREADS
-        result =
-            MsgWaitForMultipleObjectsEx(1, &handle, slice, QS_SENDMESSAGE, 0);
-        err = GetLastError();
-        if (result == WAIT_OBJECT_0 + 1) {
-            MSG message; /* none is taken: looking lets the sent ones in */
-            PeekMessageW(&message, NULL, 0, 0,
-                         PM_NOREMOVE | PM_QS_SENDMESSAGE);
-        }
-        Py_END_ALLOW_THREADS
-        if (result == WAIT_OBJECT_0) {
-            return result;
-        }
-        if (result == WAIT_FAILED) {
-            wi_raise(err, "MsgWaitForMultipleObjectsEx", NULL);
-            return WAIT_FAILED;
-        }
-        if (PyErr_CheckSignals() < 0) {
-            return WAIT_FAILED;
-        }
-        if (timeout_ms != WI_FOREVER) {
-            ULONGLONG waited = GetTickCount64() - start;
-            if (waited >= timeout_ms) {
-                return WAIT_TIMEOUT;
-            }
-            remaining = timeout_ms - waited;
-        }
-    }
-}
-
 /* ------------------------------------------------------------------ names */
 
 /* The number of a registered message. Numbers stay until the session ends,
@@ -347,10 +306,11 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
         return -1;
     }
     /* The time-out is the send's own; the margin is for its thread. */
-    DWORD waited =
-        wi_wait_serving(job->thread, timeout_ms == WI_FOREVER
-                                         ? WI_FOREVER
-                                         : timeout_ms + SEND_WORKER_MARGIN_MS);
+    if (timeout_ms != WI_FOREVER) {
+        timeout_ms += SEND_WORKER_MARGIN_MS;
+    }
+    DWORD waited = wi_wait(&job->thread, 1, WI_WAIT_SERVING, timeout_ms,
+                           WI_WAIT_SLICE_MS);
     if (waited == WAIT_OBJECT_0) {
         model->sent = job->sent;
         model->result = job->result;

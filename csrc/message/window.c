@@ -208,7 +208,8 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
         Py_RETURN_NONE;
     }
     wi_pump_begin_wait(pump);
-    DWORD waited = wi_wait_serving(pump->thread, timeout_ms);
+    DWORD waited = wi_wait(&pump->thread, 1, WI_WAIT_SERVING, timeout_ms,
+                           WI_WAIT_SLICE_MS);
     wi_pump_end_wait(pump);
     if (waited == WAIT_TIMEOUT) {
         return wi_raise_timeout("DestroyWindow", self->title);
@@ -378,7 +379,7 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
             *timed_out = TRUE;
             break;
         }
-        if (wi_wait(&pump->queue.ready, 1, FALSE, remaining,
+        if (wi_wait(&pump->queue.ready, 1, WI_WAIT_ANY, remaining,
                     WI_WAIT_SLICE_MS) == WAIT_FAILED) {
             break;
         }

@@ -590,7 +590,8 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     PyObject *result = NULL;
     self->pins++;
-    DWORD wait = wi_wait(&self->handle, 1, FALSE, timeout, WI_WAIT_SLICE_MS);
+    DWORD wait =
+        wi_wait(&self->handle, 1, WI_WAIT_ANY, timeout, WI_WAIT_SLICE_MS);
     if (wait == WAIT_OBJECT_0) {
         result = process_exit_code(self);
     }

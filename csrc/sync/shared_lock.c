@@ -16,6 +16,11 @@
 #include "base/bytes.h"
 #include "channel/ring.h"
 
+/* C peers have include/winipc.h alone, so the number stands there too. */
+#if WINIPC_SLICE_MS != WI_WAIT_SLICE_MS
+#error "locks and channels have other slices than wi_wait()"
+#endif
+
 typedef struct {
     PyObject_HEAD
     Py_buffer buffer; /* obj is NULL when closed */

@@ -402,8 +402,8 @@ sync_wait(SyncObject *self, uint64_t timeout_ms, DWORD *result)
     }
     if (*result == WAIT_TIMEOUT && timeout_ms > 0) {
         self->pins++;
-        *result =
-            wi_wait(&self->handle, 1, FALSE, timeout_ms, WI_WAIT_SLICE_MS);
+        *result = wi_wait(&self->handle, 1, WI_WAIT_ANY, timeout_ms,
+                          WI_WAIT_SLICE_MS);
         self->pins--;
         if (*result == WAIT_FAILED) {
             return -1;

@@ -161,8 +161,9 @@ waits_wait(PyObject *module, PyObject *args)
         waits_init(&set, state, objects) < 0) {
         return NULL;
     }
-    DWORD result = wi_wait(set.handles, set.count, all, timeout_ms,
-                           slices ? WI_WAIT_SLICE_MS : INFINITE);
+    DWORD result =
+        wi_wait(set.handles, set.count, all ? WI_WAIT_ALL : WI_WAIT_ANY,
+                timeout_ms, slices ? WI_WAIT_SLICE_MS : INFINITE);
     int failed = result == WAIT_FAILED;
     long index = -1;
     if (!failed && result != WAIT_TIMEOUT) {
@@ -251,5 +252,8 @@ static PyMethodDef waits_methods[] = {
 int
 wi_waits_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return PyModule_AddFunctions(module, waits_methods);
+    if (PyModule_AddFunctions(module, waits_methods) < 0) {
+        return -1;
+    }
+    return PyModule_AddIntConstant(module, "WAIT_SLICE_MS", WI_WAIT_SLICE_MS);
 }

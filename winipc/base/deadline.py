@@ -10,7 +10,7 @@ from winipc import _core
 from winipc.base.winerror import ERROR_TIMEOUT
 
 #: Longest time in seconds that a wait goes without a look for Ctrl+C.
-_SLICE = 0.1
+SLICE = _core.WAIT_SLICE_MS / 1000
 
 
 class Deadline:
@@ -46,7 +46,7 @@ def wait_until(
     deadline = Deadline(timeout)
     while not reached():
         # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
-        left = deadline.part(_SLICE)
+        left = deadline.part(SLICE)
         if left == 0:
             return False
         changed.wait(left)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from winipc.base.closing import Closing
+from winipc.base.deadline import SLICE
 from winipc.memory.pages import MemoryState, MemoryType
 from winipc.process.types import Change, Region
 
@@ -21,7 +22,6 @@ __all__ = ["RemoteBlock", "Watch"]
 
 _MEM_COMMIT_RESERVE = 0x3000
 _MEM_RELEASE = 0x8000
-_SLICE = 0.1  # seconds until a watch notices that it has to end
 
 
 class RemoteBlock(Closing):
@@ -218,8 +218,8 @@ class Watch:
         """What is left of an interval, in slices; fewer once it has to end."""
         left = float(self.interval)
         while not self._process.closed:
-            yield min(left, _SLICE)
-            left -= _SLICE
+            yield min(left, SLICE)
+            left -= SLICE
             if left <= 0:
                 return
 
