@@ -7,6 +7,7 @@ the tag of its wheels if that is not win_amd64; `./dev wheel` sets both.
 """
 
 import os
+import re
 import struct
 import sys
 import sysconfig
@@ -67,7 +68,7 @@ class BuildExt(build_ext):
             ext.extra_link_args += MINGW_LINK
             if ext.name == DLL:
                 ext.extra_link_args += MINGW_LINK_DLL
-            elif BITS == 64:  # the 32-bit ones of dlltool crash at their first use
+            else:
                 self.delay_windows(ext)
         super().build_extension(ext)
         path = Path(self.get_ext_fullpath(ext.name))
@@ -81,9 +82,17 @@ class BuildExt(build_ext):
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         for dll in DELAYED:
-            definition = f"csrc/message/{dll}.def"
+            text = Path(f"csrc/message/{dll}.def").read_text()
+            if BITS == 32:
+                # ld drops what loads a function that is called by its address alone.
+                names = re.findall(r"\w+@\d+", text)
+                ext.extra_link_args += [f"-Wl,--undefined=_{name}" for name in names]
+            else:
+                text = re.sub(r"@\d+", "", text)
+            definition = folder / f"{dll}.def"
+            definition.write_text(text)
             library = folder / f"lib{dll}_delayed.a"
-            self.spawn([DLLTOOL, "-d", definition, "-y", str(library)])
+            self.spawn([DLLTOOL, "-k", "-d", str(definition), "-y", str(library)])
             ext.extra_objects.append(str(library))
         ext.libraries = [n for n in ext.libraries if n not in DELAYED] + ["delayimp"]
 
