@@ -49,15 +49,18 @@ modules_row(HANDLE process, HMODULE module, wchar_t *path, int *missed)
                          (unsigned long long)(uintptr_t)info.EntryPoint);
 }
 
-/* EnumProcessModulesEx; how many were found, or 0 with *err. */
+/* EnumProcessModulesEx; how many were found, or 0 with *err. A 32-bit target
+ * on 64-bit Windows has a 64-bit ntdll as well, which is not its own. */
 static DWORD
 modules_list(HANDLE process, HMODULE *found, DWORD *err)
 {
     const DWORD room = MODULES_MOST * sizeof(*found);
     DWORD needed = 0;
+    BOOL wow64 = FALSE;
+    (void)IsWow64Process(process, &wow64);
+    DWORD kind = wow64 ? LIST_MODULES_32BIT : LIST_MODULES_ALL;
     for (int tries = 0;; tries++) {
-        if (K32EnumProcessModulesEx(process, found, room, &needed,
-                                    LIST_MODULES_ALL)) {
+        if (K32EnumProcessModulesEx(process, found, room, &needed, kind)) {
             *err = 0;
             return (needed < room ? needed : room) / sizeof(*found);
         }

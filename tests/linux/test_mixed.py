@@ -10,6 +10,10 @@ import wine
 from conftest import DEADLINE, ROOT, Dev
 from pins import DEFAULT_PYTHON, X86
 
+pytestmark = pytest.mark.skipif(
+    bool(wine.missing(bits32=True)), reason="no 32-bit part of Wine"
+)
+
 PEERS = ROOT / "tests" / "exchange" / "peers"
 TEXT, BINARY, LARGE = b"text", b"one\0two", b"large" * 30_000
 
@@ -33,6 +37,21 @@ lparam = ctypes.addressof(text)
 print(winipc.send_message(title, "Handle", os.getpid(), lparam))
 """
 
+#: What a target of this width has loaded, of which the headers say the machine.
+MODULES = """
+import sys, winipc
+
+with winipc.RemoteProcess.open(int(sys.argv[1])) as target:
+    print(target.pointer_size)
+    modules = target.modules()
+    heads = [target.read(m.base, 0x400) for m in modules]
+    at = [int.from_bytes(head[0x3C:0x40], "little") for head in heads]
+    print(*{head[i + 4 : i + 6].hex() for head, i in zip(heads, at)})
+    print([m.name.lower() for m in modules].count("ntdll.dll"))
+    exports = target.exports("ntdll.dll")
+    print(any(export.name == "NtClose" for export in exports))
+"""
+
 SECTION = "section is not shared between 32 bits and 64 bits"
 WIDE = "process carries nothing from 64 bits to 32 bits"
 NARROW = "a 32-bit process sends only text without NUL by the process transport"
@@ -44,7 +63,6 @@ def python(dev: Dev, bits: int, *args: object) -> subprocess.Popen[str]:
     return dev.start("python", *map(str, args), env=env, stdin=subprocess.PIPE)
 
 
-@pytest.mark.skipif(bool(wine.missing(bits32=True)), reason="no 32-bit part of Wine")
 @pytest.mark.parametrize("bits", [64, 32])
 def test_what_a_sender_of_other_width_delivers(dev: Dev, bits: int) -> None:
     """Every byte, or an error in words: never zeros, and never a part."""
@@ -76,3 +94,13 @@ def test_what_a_sender_of_other_width_delivers(dev: Dev, bits: int) -> None:
     if bits == 32:
         expected += [("process", TEXT)]
     assert got.splitlines() == [f"{via} {data.hex()}" for via, data in expected]
+
+
+def test_modules_of_a_32_bit_target_are_its_own(dev: Dev) -> None:
+    """Not the 64-bit ones that Windows has in the same process."""
+    target = python(dev, 32, "-c", "import os; print(os.getpid(), flush=True); input()")
+    assert target.stdout is not None
+    pid = target.stdout.readline().strip()
+    said, errors = python(dev, 64, "-c", MODULES, pid).communicate(timeout=DEADLINE)
+    target.communicate("\n", timeout=DEADLINE)
+    assert said.split() == ["4", "4c01", "1", "True"], errors

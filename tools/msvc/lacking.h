@@ -2,6 +2,7 @@
  * ./dev lint, which compiles the branches of _MSC_VER by clang. */
 #include <windows.h>
 
+#define LIST_MODULES_32BIT 1
 #define LIST_MODULES_ALL 3
 BOOL WINAPI CallbackMayRunLong(PTP_CALLBACK_INSTANCE instance);
 SIZE_T WINAPI GetLargePageMinimum(void);

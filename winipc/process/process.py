@@ -513,7 +513,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def modules(self) -> list[Module]:
         """The program and the DLLs that are loaded, in the order of loading.
 
-        Both kinds for a 32-bit target on 64-bit Windows.
+        Of a 32-bit target, the 32-bit ones: not the 64-bit `ntdll.dll` and the DLLs of
+        WOW64 by which 64-bit Windows runs it.
 
         Win32: EnumProcessModulesEx
         """
