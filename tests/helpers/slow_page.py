@@ -17,6 +17,7 @@ from collections.abc import Callable
 import pytest
 
 import winipc
+from helpers import BITS
 
 #: Seconds after which the other thread is taken for stopped.
 DEADLINE = 20
@@ -34,7 +35,20 @@ def _kernel32() -> ctypes.CDLL:
 
 def _handler(touched: int, go: int, result: int) -> bytes:
     """SignalObjectAndWait(touched, go), its result stored; then search on."""
-    call = ctypes.cast(_kernel32().SignalObjectAndWait, ctypes.c_void_p).value
+    call = ctypes.cast(_kernel32().SignalObjectAndWait, ctypes.c_void_p).value or 0
+    if BITS == 32:
+        return b"".join(
+            (
+                b"\x6a\x00",  # push 0
+                b"\x68" + struct.pack("<I", DEADLINE * 1000),  # push
+                b"\x68" + struct.pack("<I", go),  # push
+                b"\x68" + struct.pack("<I", touched),  # push
+                b"\xb8" + struct.pack("<I", call) + b"\xff\xd0",  # call
+                b"\xa3" + struct.pack("<I", result),  # mov [result], eax
+                b"\x31\xc0",  # xor eax, eax: EXCEPTION_CONTINUE_SEARCH
+                b"\xc2\x04\x00",  # ret 4
+            )
+        )
     return b"".join(
         (
             b"\x48\x83\xec\x28",  # sub rsp, 40
@@ -42,7 +56,7 @@ def _handler(touched: int, go: int, result: int) -> bytes:
             b"\x48\xba" + struct.pack("<Q", go),  # mov rdx
             b"\x41\xb8" + struct.pack("<I", DEADLINE * 1000),  # mov r8d
             b"\x45\x31\xc9",  # xor r9d, r9d
-            b"\x48\xb8" + struct.pack("<Q", call or 0) + b"\xff\xd0",  # call
+            b"\x48\xb8" + struct.pack("<Q", call) + b"\xff\xd0",  # call
             b"\x48\xb9" + struct.pack("<Q", result) + b"\x89\x01",  # mov [rcx], eax
             b"\x31\xc0",  # xor eax, eax: EXCEPTION_CONTINUE_SEARCH
             b"\x48\x83\xc4\x28\xc3",  # add rsp, 40; ret
@@ -55,8 +69,9 @@ def runs_beside(address: int, touch: Callable[[], object]) -> bool:
 
     `touch()` has to touch the page at `address`, and raises OSError for it.
     """
-    if platform.machine() != "AMD64":
-        pytest.skip("the handler is written for x64")
+    # A 32-bit Python on x64 answers AMD64 too.
+    if platform.machine() not in ("AMD64", "x86"):
+        pytest.skip("the handler is written for x64 and x86")
     kernel32 = _kernel32()
     result = ctypes.c_uint32(0xFFFF)
     errors = []
