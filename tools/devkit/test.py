@@ -19,7 +19,7 @@ from compilers import missing_compilers
 from hostenv import clean_environ, host_python
 from kernel import kernel_environ
 from peers import c_peers
-from pins import AMD64, WINDOWS_PYTHONS
+from pins import AMD64, WINDOWS_PYTHONS, X86
 from ready import ready
 from run_python import python_command, python_environ
 from runner import Outcome, run_windows
@@ -32,7 +32,7 @@ BROWSER_TESTS = "tests/browser"
 # For ./dev test itself.
 BESIDE = "--beside"
 
-# Also on the Python of 32 bits, for which the architecture i386 is added to Debian.
+# The whole on the Python of 32 bits too, for which i386 is added to Debian.
 ALL = "--all"
 
 # What ./dev test ends with.
@@ -64,7 +64,7 @@ class Totals:
 def main(args: list[str]) -> int:
     """./dev test"""
     if args[:1] == [BESIDE]:
-        totals = beside(_tested(args[1:] == [ALL]))
+        totals = beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
     elif args[:1] == ["--linux"]:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
@@ -121,10 +121,14 @@ def everything(versions: list[str], *options: str) -> Totals:
         return totals + _total_in(output.read())
 
 
-def beside(versions: list[str]) -> Totals:
-    """What runs beside the Windows suite."""
+def beside(versions: list[str], whole: bool = False) -> Totals:
+    """What runs beside the Windows suite; the whole of it on 32 bits if asked for."""
     others = [version for version in versions if version != selected()]
-    return linux([]) + smoke(others, [])
+    narrow = X86.build_python
+    if not whole or narrow not in others:
+        return linux([]) + smoke(others, [])
+    others.remove(narrow)
+    return linux([]) + smoke(others, []) + windows(narrow, [])
 
 
 def _show_until_end(program: "subprocess.Popen[bytes]", output: TextIO) -> None:
