@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
@@ -30,6 +30,7 @@ from winipc.base.appearing import make_or_open, wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.loop_wait import wait_handle
+from winipc.memory.layout import codec_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -175,18 +176,27 @@ class Channel(_core.Channel, Closing):
         """The ids of the processes that send."""
         return [pid for pid in memoryview(self._members()).cast("I")[1:] if pid]
 
+    #: What `recv` makes of a layout.
+    _codec = staticmethod(codec_of)
+
     def recv_many(
-        self, limit: int | None = None, timeout: float | None = None
-    ) -> list[bytes]:
+        self,
+        limit: int | None = None,
+        timeout: float | None = None,
+        layout: object = None,
+    ) -> list[Any]:
         """Receive the messages that are there, at least one, at most `limit` (512).
 
-        Waits at most `timeout` seconds for the first one. Raises as `recv` does.
+        Waits at most `timeout` seconds for the first one. They are bytes, or what
+        `layout` makes of them. Raises as `recv` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
         if limit is not None and limit < 1:
             raise ValueError("the limit must be at least 1")
-        return self._recv_many(_BATCH if limit is None else limit, timeout)
+        unpack = None if layout is None else codec_of(layout).unpack
+        messages = self._recv_many(_BATCH if limit is None else limit, timeout)
+        return messages if unpack is None else [unpack(data) for data in messages]
 
     def __iter__(self) -> Iterator[bytes]:
         """All messages until the end of the stream."""
@@ -197,7 +207,9 @@ class Channel(_core.Channel, Closing):
                 return
             yield message
 
-    async def recv_async(self, timeout: float | None = None) -> bytes:
+    async def recv_async(
+        self, timeout: float | None = None, layout: object = None
+    ) -> Any:
         """`recv` for an asyncio task, with no thread for it and no polling.
 
         A cancelled task has received nothing. Tasks and threads that receive take
@@ -205,17 +217,22 @@ class Channel(_core.Channel, Closing):
 
         Win32: WaitForMultipleObjects, SetEvent
         """
-        return await self._eventually(lambda: self.recv(0), True, 0, timeout)
+        return await self._eventually(
+            lambda: self.recv(0, layout=layout), True, 0, timeout
+        )
 
     async def recv_many_async(
-        self, limit: int | None = None, timeout: float | None = None
-    ) -> list[bytes]:
+        self,
+        limit: int | None = None,
+        timeout: float | None = None,
+        layout: object = None,
+    ) -> list[Any]:
         """`recv_many` for an asyncio task, with the rules of `recv_async`.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
         return await self._eventually(
-            lambda: self.recv_many(limit, 0), True, 0, timeout
+            lambda: self.recv_many(limit, 0, layout), True, 0, timeout
         )
 
     async def send_async(self, data: Buffer, timeout: float | None = None) -> None:

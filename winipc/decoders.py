@@ -11,16 +11,12 @@ from __future__ import annotations
 import json as _json
 import struct as _struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import ctypes
-
     from _typeshed import ReadableBuffer
 
 __all__ = ["ansi", "json", "struct", "structure", "text", "utf8", "utf16"]
-
-_Structure = TypeVar("_Structure", bound="ctypes.Structure")
 
 
 def text(
@@ -72,10 +68,12 @@ def struct(format: str) -> Callable[[ReadableBuffer], tuple[Any, ...]]:
     return _struct.Struct(format).unpack
 
 
-def structure(kind: type[_Structure]) -> Callable[[ReadableBuffer], _Structure]:
-    """A decoder of a `ctypes.Structure`; raises `ValueError` for too few bytes."""
+def structure(layout: Any) -> Callable[[ReadableBuffer], Any]:
+    """A decoder of one structure; what is behind it in the data is left out.
 
-    def decode(data: ReadableBuffer) -> _Structure:
-        return kind.from_buffer_copy(memoryview(data))
+    `layout` is a `winipc.Layout`, or its short text form such as "speed:f gear:i", for
+    records; or a ctypes type for instances. Raises `ValueError` for too few bytes.
+    """
+    from winipc.memory.layout import codec_of
 
-    return decode
+    return codec_of(layout).unpack

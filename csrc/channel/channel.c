@@ -626,9 +626,12 @@ recv_copied(const void *payload, uint32_t length)
 }
 
 PyDoc_STRVAR(channel_recv_doc,
-             "recv($self, /, timeout=None)\n--\n\n"
-             "Receive the oldest message as bytes.\n\n"
-             "Waits at most timeout seconds (None: forever).\n\n"
+             "recv($self, /, timeout=None, layout=None)\n--\n\n"
+             "Receive the oldest message as bytes, or as what a layout makes\n"
+             "of it: a winipc.Layout gives a record.\n\n"
+             "Waits at most timeout seconds (None: forever). A message that\n"
+             "does not fit the layout is a ValueError, and is not received\n"
+             "again.\n\n"
              "Raises TimeoutError, EndOfStream when all senders have closed\n"
              "and everything is read, BrokenPipeError (109) when one of them\n"
              "died instead, PermissionError when another process is the\n"
@@ -640,20 +643,41 @@ static PyObject *
 channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
              PyObject *kwnames)
 {
-    static const char *const names[] = {"recv", "timeout", NULL};
+    static const char *const names[] = {"timeout", "layout", NULL};
     ChannelObject *self = (ChannelObject *)op;
     const void *payload;
     uint32_t length;
     channel_deadline deadline = {WI_FOREVER, 0};
-    if (channel_arguments(names, args, count, kwnames, NULL, &deadline) < 0 ||
-        recv_enter(self, &payload, &length, &deadline) < 0) {
+    PyObject *values[2] = {NULL, NULL};
+    PyObject *codec = NULL;
+    if ((count != 0 || kwnames != NULL) &&
+        wi_fast_args("recv", names, 0, args, count, kwnames, values) < 0) {
         return NULL;
     }
-    PyObject *message = recv_copied(payload, length);
-    if (message != NULL) {
-        winipc_ring_pop(&self->ch.ring);
+    if (values[0] != NULL &&
+        !wi_timeout_converter(values[0], &deadline.timeout_ms)) {
+        return NULL;
     }
-    recv_leave(self);
+    if (values[1] != NULL && values[1] != Py_None) {
+        codec = PyObject_CallMethod(op, "_codec", "O", values[1]);
+        if (codec == NULL) {
+            return NULL;
+        }
+    }
+    PyObject *message = NULL;
+    if (recv_enter(self, &payload, &length, &deadline) == 0) {
+        message = recv_copied(payload, length);
+        if (message != NULL) {
+            winipc_ring_pop(&self->ch.ring);
+        }
+        recv_leave(self);
+    }
+    if (message != NULL && codec != NULL) {
+        PyObject *record = PyObject_CallMethod(codec, "unpack", "O", message);
+        Py_DECREF(message);
+        message = record;
+    }
+    Py_XDECREF(codec);
     return message;
 }
 

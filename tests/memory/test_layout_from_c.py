@@ -635,34 +635,42 @@ def test_bit_fields_are_read_and_written() -> None:
         witness.b = 63
         assert (view.a, view.b, view.c, view.d, view.e) == (5, 63, -1, 2**40 - 1, True)
         for name, value in {"a": 8, "b": 64, "e": 2, "d": -1}.items():
-            with pytest.raises(ValueError, match="does not fit"):
+            with pytest.raises(ValueError, match=f"^{name}: .* does not fit"):
                 view[name] = value
         with pytest.raises(TypeError):
             view.a = 1.5
         del witness
 
 
-def test_text_of_wchar_t_is_text() -> None:
-    """Up to its NUL; it takes bytes too, and rows of it are numbers."""
+def test_arrays_of_characters_are_text() -> None:
+    """Whatever they are called; arrays of other bytes are numbers."""
     layout = Layout.from_c(
-        "struct T { wchar_t name[4]; wchar_t one; unsigned char raw[3];"
-        " char16_t rows[2][2]; };",
+        "typedef unsigned char u8char; typedef char Name[4];\n"
+        "struct T { wchar_t name[4]; wchar_t one; unsigned char nick[4]; Name c;"
+        " TCHAR rows[2][4]; const UCHAR d[4]; u8char e[4]; uint8_t raw[3]; BYTE b[3];"
+        " signed char s[3]; GUID id; };",
         "T",
     )
-    with SharedMapping.create(None, 64) as mapping:
+    with SharedMapping.create(None, 128) as mapping:
         view = mapping.struct_view(layout)
-        view.name, view.one = "Zo\xeb", "\xdf"
-        assert (view.name, view.one) == ("Zo\xeb", "\xdf")
+        for name in ("name", "nick", "c", "d", "e"):
+            view[name] = "Zo\xeb"
+            assert view[name] == "Zo\xeb"
+            with pytest.raises(ValueError, match=f"^{name}: "):
+                view[name] = "abcde"
+        assert (view.nick.raw, view.name.raw) == (b"Zo\xc3\xab", b"Z\0o\0\xeb\0\0\0")
+        view.one = "\xdf"
+        view.rows = ("ab", b"cdef")
+        assert (view.one, view.rows) == ("\xdf", ("ab", "cdef"))
         view.name = "ab".encode("utf-16-le")
         assert view.as_dict()["name"] == "ab"
-        with pytest.raises(ValueError, match="name has 8 bytes, not 10"):
+        with pytest.raises(ValueError, match=r"^name: 10 bytes do not fit in 8"):
             view.name = "abcde"
         view.raw = b"ab"
         assert view.raw == (97, 98, 0)
-        with pytest.raises(ValueError, match="raw has 3 bytes"):
+        with pytest.raises(ValueError, match=r"^raw: 4 bytes"):
             view.raw = b"abcd"
-        view.rows = (1, 2, 3, 4)
-        assert view.rows == (1, 2, 3, 4)
+        assert (view.b, view.s, view.id.Data4) == ((0,) * 3, (0,) * 3, (0,) * 8)
 
 
 def test_a_view_of_bytes_is_of_a_copy() -> None:
@@ -685,3 +693,31 @@ def test_what_has_no_code_is_bytes() -> None:
         "a": b"\0",
         "b": {"raw": bytes(16)},
     }
+
+
+def test_enums_give_members_where_asked() -> None:
+    """Also of arrays and bit-fields; a number without a name is a number."""
+    header = """
+    enum class gear : signed char { reverse = -1, neutral, first };
+    typedef enum { off, on = 2 } power;
+    struct T { gear g; power p[2]; power bit : 3; };
+    """
+    data = Layout.from_c(header, "T").pack(g=-1, p=(2, 7), bit=2)
+    plain = Layout.from_c(header, "T").unpack(data)
+    record = Layout.from_c(header, "T", enums=True).unpack(data)
+    assert (plain.g, plain.p, plain.bit) == (record.g, record.p, record.bit)
+    assert repr(plain) == "T(g=-1, p=(2, 7), bit=2)"
+    assert (record.g.name, record.p[0].name, record.bit.name) == ("reverse", "on", "on")
+    assert type(record.p[1]) is int
+
+
+def test_pointers_are_numbers_of_their_width() -> None:
+    """Shown as addresses of the program that has them."""
+    header = "struct T { void *at; int (*call)(int); const char *names[2]; };"
+    for bits, top in ((32, 2**32 - 1), (64, 2**64 - 1)):
+        layout = Layout.from_c(header, "T", bits=bits)
+        record = layout.unpack(layout.pack(at=top, names=(1, 2)))
+        assert (record.at, record.names) == (top, (1, 2))
+        assert f"at=0x{top:x}, call=0x{0:0{bits // 4}x}" in repr(record)
+        with pytest.raises(ValueError, match=r"^at: "):
+            layout.pack(at=top + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import itertools
 import signal
@@ -19,7 +20,7 @@ from helpers.linux_file import LinuxFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import SharedMapping, Snapshot
+from winipc import Layout, SharedMapping, Snapshot
 
 KINDS: list[Literal["seqlock", "double"]] = ["seqlock", "double"]
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -401,3 +402,21 @@ def test_a_signal_handler_cannot_close_it_under_a_read() -> None:
             signal.signal(signal.SIGINT, before)
         assert len(seen) == 1
         assert not s.closed
+
+
+def test_records_by_a_layout() -> None:
+    """Records, instances or tuples: whatever the layout makes of the bytes."""
+    layout = Layout.of("s", "n:I name:4s")
+    with SharedMapping.create(None, 4096) as m, Snapshot.over(m, layout) as snapshot:
+        assert (snapshot.size, snapshot.layout) == (8, layout)
+        assert Snapshot.needed(layout) == 24
+        snapshot.write(layout.pack(n=7, name="ab"))
+        assert snapshot.read().as_dict() == {"n": 7, "name": "ab"}
+        assert snapshot.unpack("<I4s") == (7, b"ab\0\0")
+        for other in ("n:I name:4s", "<I4s", ctypes.c_uint64):
+            with Snapshot.foreign(m, other, sequence=0, data=16) as twin:
+                value = twin.read()
+                assert type(value) is type(snapshot.unpack(other))
+        assert value.value == 0x6261_0000_0007
+    with pytest.raises(TypeError, match="a layout is"):
+        Snapshot.over(bytes(100), None)

@@ -11,7 +11,7 @@ import struct
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.memory.layout import Layout, StructView
+from winipc.memory.layout import Layout
 
 HELP = (
     "show values instead: a format of Python's module struct, such as <Iff; or fields "
@@ -34,7 +34,7 @@ class Overlay:
     def _values(self, data: bytes) -> dict[str, Any]:
         """The values, in order; text up to its NUL."""
         if self._layout:
-            found = StructView(data, self._layout).as_dict()
+            found = self._layout.unpack(data).as_dict()
         else:
             values = struct.unpack_from(self._format, data)
             found = {str(number): value for number, value in enumerate(values)}

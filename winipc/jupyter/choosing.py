@@ -9,7 +9,7 @@ from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.picture import AddressSpace
 from winipc.jupyter.queues import MessageView
 from winipc.jupyter.view import View
-from winipc.memory.layout import StructView
+from winipc.memory.record import StructView
 from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
 

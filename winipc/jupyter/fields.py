@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,18 +29,20 @@ class Leaf:
         kind = _type_name(str(field.kind))
         if field.bits is not None:
             return f"{kind}:{field.bits[1]}"
-        return f"{kind}[{field.count}]" if field.is_array else kind
+        return kind + "".join(f"[{length}]" for length in field.shape)
 
     def value(self, data: bytes) -> str:
         """Its value in the bytes of the field, as text."""
         value = self.field.unpack(data)
-        if not isinstance(value, tuple):
-            return _shown(value)
-        words = [_shown(item) for item in value[:_ELEMENTS]]
-        return f"({', '.join(words)}{', …' if len(value) > _ELEMENTS else ''})"
+        return self.field.shown(value) if self.field.is_pointer else _shown(value)
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        words = [_shown(item) for item in value[:_ELEMENTS]]
+        return f"({', '.join(words)}{', …' if len(value) > _ELEMENTS else ''})"
+    if isinstance(value, enum.Enum):
+        return value.name
     if isinstance(value, bytes):
         text = value.partition(b"\0")[0]
         try:
@@ -47,7 +50,7 @@ def _shown(value: Any) -> str:
         except UnicodeDecodeError:
             return repr(text)
     if isinstance(value, str):
-        return repr(value)
+        return repr(str(value))
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
@@ -59,7 +62,7 @@ def leaves(layout: Layout, at: int = 0, prefix: str = "") -> Iterator[Leaf]:
             yield Leaf(name, start, field)
             continue
         for index in range(field.count):
-            inner = f"{name}[{index}]" if field.is_array else name
+            inner = f"{name}[{index}]" if field.shape else name
             yield from leaves(field.kind, start + index * field.kind.size, f"{inner}.")
 
 

@@ -12,7 +12,7 @@ from winipc.base.text import HEX_WIDTH, HexRow, hex_rows, size_text
 from winipc.jupyter.fields import Leaf, leaves
 from winipc.jupyter.markup import chip, dim, escape, mono, note, table
 from winipc.jupyter.view import View, read_bytes, size_of
-from winipc.memory.layout import Layout
+from winipc.memory.layout import Layout, layout_of
 
 _DEFAULT_SIZE = 256
 #: A read of a mapping up to this size does not give other threads a turn, and more
@@ -35,8 +35,9 @@ class HexView(View):
         memory: A mapping, a view of one, a section, a `GlobalMemory`, a
             `RemoteBlock`, a `Snapshot` (whole records), or any buffer. Or a
             `RemoteProcess`, with `address`: pages that cannot be read show as ??.
-        layout: A `winipc.Layout` or a ctypes Structure class, laid over the bytes
-            at `offset`: the fields are coloured, and listed with their values.
+        layout: A `winipc.Layout`, its short text form such as "speed:f gear:i", or a
+            ctypes Structure class, laid over the bytes at `offset`: the fields are
+            coloured, and listed with their values. By default that of a `Snapshot`.
         offset: The first byte to show.
         size: Bytes to show, at most 4096; by default the layout, or 256.
         address: Where `offset` counts from, in a process.
@@ -57,9 +58,9 @@ class HexView(View):
         if offset < 0 or (size is not None and size < 0):
             raise ValueError("offset and size must not be negative")
         super().__init__(memory)
-        if not (layout is None or isinstance(layout, Layout)):
-            layout = Layout.from_ctypes(layout)
-        self.layout: Layout | None = layout
+        if layout is None:
+            layout = getattr(memory, "layout", None)
+        self.layout: Layout | None = None if layout is None else layout_of(layout)
         self.offset = offset
         self.address = address
         if size is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from winipc import _core
 from winipc.base.text import clean
 from winipc.exchange import Receiver
 from winipc.jupyter.markup import framed, head, note
@@ -105,7 +106,7 @@ def read_bytes(
     if address is not None:
         raise ValueError("address is for processes")
     if isinstance(target, Snapshot):
-        data = target.read(patience)[offset : offset + size]
+        data = _core.Snapshot.read(target, patience)[offset : offset + size]
     elif hasattr(target, "read"):
         total = size_of(target) or 0
         data = target.read(size=max(0, min(size, total - offset)), offset=offset)

@@ -8,6 +8,7 @@ may change the structure: in its declaration, in one that it needs, or outside o
 
 from __future__ import annotations
 
+import enum
 import functools
 import os
 import re
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from winipc.memory.layout import Bits, Field, Layout, LayoutError
 
@@ -53,6 +54,10 @@ _FUNCTIONS = (
     *(_Cursor.CXX_METHOD, _Cursor.CONSTRUCTOR, _Cursor.DESTRUCTOR, _Cursor.VAR_DECL),
     *(_Cursor.CONVERSION_FUNCTION, _Cursor.FUNCTION_TEMPLATE, _Cursor.FRIEND_DECL),
 )
+_POINTERS = "POINTER LVALUEREFERENCE RVALUEREFERENCE NULLPTR MEMBERPOINTER"
+#: What arrays of characters are called.
+_WIDE = re.compile(r"\b(wchar_t|T?W?CHAR)$")
+_NARROW = re.compile(r"char(8?_t)?$", re.IGNORECASE)
 #: By the kind of a type its code, or those for 1, 2, 4 and 8 bytes.
 _CODES = {
     kind: code
@@ -65,15 +70,20 @@ _CODES = {
         ("DOUBLE LONGDOUBLE", "d"),
         ("SCHAR SHORT INT LONG LONGLONG", "bhiq"),
         ("UCHAR USHORT UINT ULONG ULONGLONG CHAR32", "BHIQ"),
-        ("POINTER LVALUEREFERENCE RVALUEREFERENCE NULLPTR MEMBERPOINTER", "BHIQ"),
+        (_POINTERS, "BHIQ"),
     )
     for kind in kinds.split()
 }
 _LOCK = threading.Lock()
 
 
-def layout_of(
-    header: str | os.PathLike[str], name: str, bits: Bits, flags: tuple[str, ...]
+def read_header(
+    header: str | os.PathLike[str],
+    name: str,
+    bits: Bits,
+    flags: tuple[str, ...],
+    encoding: str | None,
+    enums: bool,
 ) -> Layout:
     """By C++, or else by C; `header` is a text if it has a line's or a block's end."""
     if isinstance(header, str) and re.search(r"[\n{;]", header):
@@ -94,7 +104,7 @@ def layout_of(
             if not _header(*arguments).is_fresh():
                 _header.cache_clear()
             try:
-                return _header(*arguments).layout(name)
+                return _header(*arguments).layout(name, encoding, enums)
             except (LayoutError, LookupError) as error:
                 told = error if is_c else told or error
     assert told is not None
@@ -177,7 +187,8 @@ class _Header:
             if kind in _SCOPES or (kind in _RECORDS and cursor.is_definition()):
                 self._index(cursor, f"{prefix}{name}::" if name else prefix)
 
-    def layout(self, name: str) -> Layout:
+    def layout(self, name: str, encoding: str | None, enums: bool) -> Layout:
+        self._encoding, self._enums = encoding, enums
         kinds: dict[str, Any] = {}
         for cursor in self._found.get(name, ()):
             kind = cursor.type.get_canonical()
@@ -260,26 +271,44 @@ class _Header:
     def _fields(self, cursor: Any) -> Iterator[Field]:
         """One field, or those of a structure without a name."""
         at, name = cursor.get_field_offsetof(), cursor.spelling
-        kind, count = cursor.type.get_canonical(), 1
+        kind = cursor.type.get_canonical()
+        shape: tuple[int, ...] = ()
         if cursor.is_bitfield():
             if name:
                 bits = at % 8, cursor.get_bitfield_width()
-                yield Field(name, self._code(kind), at // 8, bits=bits)
+                yield self._field(name, kind, at // 8, bits=bits)
             return
-        dimensions = 0
         while kind.kind in (_Kind.CONSTANTARRAY, _Kind.INCOMPLETEARRAY):
-            dimensions += 1
-            count *= kind.element_count if kind.kind == _Kind.CONSTANTARRAY else 0
+            is_known = kind.kind == _Kind.CONSTANTARRAY
+            shape = (*shape, kind.element_count if is_known else 0)
             kind = kind.element_type.get_canonical()
-        code = self._code(kind)
-        if isinstance(code, Layout) and (not name or "(" in name):
-            yield from (replace(f, offset=at // 8 + f.offset) for f in code)
+        field = self._field(name, kind, at // 8, shape)
+        if isinstance(field.kind, Layout) and (not name or "(" in name):
+            yield from (replace(f, offset=at // 8 + f.offset) for f in field.kind)
             return
-        # C has no wchar_t of its own; text of several dimensions is no text.
-        if code == "H" and re.search(r"\b(wchar_t|T?W?CHAR)\b", cursor.type.spelling):
-            code = "u"
-        code = "H" if code == "u" and dimensions > 1 else code
-        yield Field(name, code, at // 8, count, dimensions > 0)
+        # C has no wchar_t of its own, and bytes are text by what the header calls them.
+        called = _called(cursor.type)
+        is_guid = cursor.semantic_parent.spelling == "_GUID"
+        if field.kind == "H" and _WIDE.search(called):
+            field = replace(field, kind="u")
+        elif field.kind == "B" and shape and _NARROW.search(called) and not is_guid:
+            field = replace(field, kind="c")
+        yield field
+
+    def _field(
+        self,
+        name: str,
+        kind: Any,
+        offset: int,
+        shape: tuple[int, ...] = (),
+        bits: tuple[int, int] | None = None,
+    ) -> Field:
+        is_pointer = kind.kind.name in _POINTERS
+        members = _enum_of(kind) if self._enums and kind.kind == _Kind.ENUM else None
+        return Field(
+            *(name, self._code(kind), offset, shape, bits),
+            *(is_pointer, self._encoding, members),
+        )
 
     def _code(self, kind: Any) -> str | Layout:
         if kind.kind == _Kind.ATOMIC:
@@ -296,7 +325,7 @@ class _Header:
         size = self._bits // 8 if is_reference else kind.get_size()
         codes = _CODES.get(kind.kind.name)
         if codes is None:
-            raw = Field("raw", "c", 0, size, True)
+            raw = Field("raw", "c", 0, (size,), encoding=None)
             return Layout(kind.spelling, [raw], size, kind.get_align())
         return codes if len(codes) == 1 else codes[size.bit_length() - 1]
 
@@ -354,6 +383,29 @@ def _needed(declaration: Any) -> set[int | str]:
 
 def _template_of(declaration: Any) -> Any:
     return cindex.conf.lib.clang_getSpecializedCursorTemplate(declaration)
+
+
+def _called(kind: Any) -> str:
+    """What a header calls the elements of an array, or a type that is none."""
+    arrays = _Kind.CONSTANTARRAY, _Kind.INCOMPLETEARRAY
+    while kind.get_canonical().kind in arrays:
+        is_array = kind.kind in arrays
+        typedef = kind.get_declaration()
+        kind = kind.element_type if is_array else typedef.underlying_typedef_type
+    return re.sub(r"^(const|volatile| )+|.*::", "", kind.spelling)
+
+
+def _enum_of(kind: Any) -> type[enum.IntEnum]:
+    declaration = kind.get_declaration()
+    named = declaration.spelling
+    members = [
+        (cursor.spelling, cursor.enum_value)
+        for cursor in declaration.get_children()
+        if cursor.kind == _Cursor.ENUM_CONSTANT_DECL
+    ]
+    name = named if named.isidentifier() else "enum"
+    make: Any = enum.IntEnum
+    return cast("type[enum.IntEnum]", make(name, members))
 
 
 def _stamps(files: set[str]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, SupportsIndex
 from winipc import _core
 from winipc.base.holders import Held
 from winipc.base.shown import Shown
+from winipc.memory.record import Structured
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,7 +26,7 @@ class MemoryKind(enum.IntEnum):
     """VirtualAlloc: whole pages of their own."""
 
 
-class GlobalMemory(Held, _core.GlobalMemory, Shown):
+class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
     """A block of this process's memory with an address to hand over.
 
     `source` is a size in bytes (the block is zeroed) or anything with the

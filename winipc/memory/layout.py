@@ -8,22 +8,27 @@ before wrong bytes are read, and one can be laid over memory as a `StructView`.
 
 from __future__ import annotations
 
+import enum as enums
+import math
 import operator
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as declared
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from winipc.base.shown import Shown
+from winipc.memory.record import Record, StructView, Text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Field", "Layout", "LayoutError", "StructView"]
+__all__ = ["Field", "Layout", "LayoutError", "Record", "StructView", "Text"]
 
 Bits = Literal[32, 64]
+#: What a member of `Layout.of` is: a code or a layout, and the dimensions of an array.
+Member: TypeAlias = "str | Layout | tuple[str | Layout, int | tuple[int, ...]]"
 
 #: Codes, and what the short text form of a layout consists of.
 _KNOWN = "cbB?hHiIlLqQfdeu"
@@ -35,75 +40,172 @@ class LayoutError(ValueError):
     """What cannot be laid out, or two layouts that should be the same and are not."""
 
 
-class Memory(Protocol):
-    """What a structure is laid over: a mapping, a view, a section."""
-
-    def read(self, size: int, offset: int) -> bytes: ...
-    def write(self, data: Buffer, offset: int) -> int: ...
-    def __len__(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of a structure."""
 
     name: str
-    #: A `struct` code such as "I", "u" for a wchar_t, or the layout of a structure.
+    #: A `struct` code such as "I"; "c" for text of bytes, "u" for text of wchar_t; or
+    #: the layout of a structure.
     kind: str | Layout
     offset: int
-    #: Elements of an array, 1 for a field that is none, 0 for a flexible array.
-    count: int = 1
-    is_array: bool = False
+    #: The dimensions of an array, () for a field that is none; 0 if it is flexible.
+    shape: tuple[int, ...] = ()
     #: Of a bit-field: its lowest bit in the byte at `offset`, and how many it has.
     bits: tuple[int, int] | None = None
+    #: An address, as wide as the program's pointers.
+    is_pointer: bool = declared(default=False, compare=False)
+    #: How text of bytes is read; None leaves it bytes.
+    encoding: str | None = declared(default="utf-8", compare=False)
+    #: The enum whose members its numbers are, where that was asked for.
+    enum: type[enums.IntEnum] | None = declared(default=None, compare=False)
+
+    @property
+    def count(self) -> int:
+        """Elements of all dimensions, 1 for a field that is no array."""
+        return math.prod(self.shape)
+
+    @property
+    def is_text(self) -> bool:
+        """An array of characters, or rows of them."""
+        return bool(self.shape) and self.kind in ("c", "u")
 
     @property
     def size(self) -> int:
         """Bytes, of all elements."""
         if self.bits is not None:
             return (sum(self.bits) + 7) // 8
-        return self.count * _size_of(self.kind)
+        return self.count * size_of(self.kind)
+
+    # ------------------------------------------------------------------ reading
 
     def unpack(self, data: bytes) -> Any:
-        """The value in the bytes of the field, which is no structure."""
+        """The value in the bytes of the field."""
+        kind = self.kind
         if self.bits is not None:
             lowest, width = self.bits
             number = int.from_bytes(data, "little") >> lowest & ((1 << width) - 1)
-            if str(self.kind) in _SIGNED and number >> (width - 1):
+            if str(kind) in _SIGNED and number >> (width - 1):
                 number -= 1 << width
-            return bool(number) if self.kind == "?" else number
-        if self.kind == "c":
+            return bool(number) if kind == "?" else self._member(number)
+        if isinstance(kind, Layout):
+            return self.nested(Record(kind, part) for part in _cut(data, kind.size))
+        if kind == "c" and not self.shape:
             return data
-        if self.kind == "u":
-            text = data.decode("utf-16-le", "surrogatepass")
-            return text.partition("\0")[0] if self.is_array else text
-        values = struct.unpack(f"<{self.count}{self.kind}", data)
-        return values if self.is_array else values[0]
+        if kind in "cu":
+            width = size_of(kind) * (self.shape[-1] if self.shape else 1)
+            return self.nested(map(self._text, _cut(data, width)))
+        values: Iterable[Any] = struct.unpack(f"<{self.count}{kind}", data)
+        return self.nested(values if self.enum is None else map(self._member, values))
 
-    def pack(self, value: Any, old: bytes = b"") -> bytes:
-        """The bytes of the field with this value; other bits remain as in `old`."""
-        if self.bits is not None:
-            lowest, width = self.bits
-            number, limit = operator.index(value), 1 << width
-            least = -limit // 2 if str(self.kind) in _SIGNED else 0
-            if not least <= number < least + limit:
-                raise ValueError(f"{self.name} has {width} bits, {number} does not fit")
-            others = int.from_bytes(old, "little") & ~((limit - 1) << lowest)
-            number = others | (number & (limit - 1)) << lowest
-            return number.to_bytes(self.size, "little")
-        if self.kind == "u" and isinstance(value, str):
-            value = value.encode("utf-16-le", "surrogatepass")
-        is_raw = self.is_array and isinstance(value, (bytes, bytearray, memoryview))
-        if str(self.kind) in "cu" or (is_raw and str(self.kind) in "bB"):
-            data = bytes(memoryview(value))  # of an int, bytes() makes zeros
-            if len(data) > self.size:
-                raise ValueError(f"{self.name} has {self.size} bytes, not {len(data)}")
-            return data.ljust(self.size, b"\0")
-        values = value if self.is_array else (value,)
+    def nested(self, items: Iterable[Any]) -> Any:
+        """Elements in their order as tuples in tuples; a text is one element."""
+        items = tuple(items)
+        shape = self.shape[:-1] if self.is_text else self.shape
+        if not shape:
+            return items[0] if items else Text("")  # a flexible array has no element
+        for length in shape[:0:-1]:
+            items = tuple(_cut(items, length))
+        return items
+
+    def shown(self, value: Any) -> str:
+        """The value as text; addresses are hexadecimal and in their whole width."""
+        if isinstance(value, tuple):
+            return f"({', '.join(map(self.shown, value))})"
+        width = 2 + 2 * size_of(self.kind)
+        return f"{value:#0{width}x}" if self.is_pointer else repr(value)
+
+    def _text(self, raw: bytes) -> Text | bytes:
+        if self.kind == "u":
+            text = raw.decode("utf-16-le", "surrogatepass").partition("\0")[0]
+        elif self.encoding is None:
+            return raw
+        else:  # bytes that are no text are written back as they were
+            text = raw.partition(b"\0")[0].decode(self.encoding, "surrogateescape")
+        return Text(text, raw)
+
+    def _member(self, number: int) -> int:
+        try:
+            return number if self.enum is None else self.enum(number)
+        except ValueError:  # one that the header does not name
+            return number
+
+    # ------------------------------------------------------------------ writing
+
+    def pack(self, value: Any, old: bytes = b"", path: str = "") -> bytes:
+        """The bytes of the field with this value; an error begins with `path.name`.
+
+        Other bits, and the fields that the mapping of a structure does not have,
+        remain as in `old`.
+        """
+        path += self.name
+        try:
+            if self.bits is not None:
+                return self._pack_bits(operator.index(value), old)
+            if not isinstance(self.kind, Layout):
+                return self._pack(value)
+            values = list(self._flat(value, self.shape))
+        except TypeError as error:
+            raise TypeError(f"{path}: {error}") from None
+        except (ValueError, OverflowError, struct.error) as error:
+            raise ValueError(f"{path}: {error}") from None
+        olds = _cut(old or bytes(self.size), self.kind.size)
+        places = (f"[{i}]." if self.shape else "." for i in range(len(values)))
+        return b"".join(map(self.kind._pack, values, olds, (path + p for p in places)))
+
+    def _pack_bits(self, number: int, old: bytes) -> bytes:
+        lowest, width = self.bits or (0, 0)
+        limit = 1 << width
+        least = -limit // 2 if str(self.kind) in _SIGNED else 0
+        if not least <= number < least + limit:
+            raise ValueError(f"{number} does not fit in {width} bits")
+        others = int.from_bytes(old, "little") & ~((limit - 1) << lowest)
+        number = others | (number & (limit - 1)) << lowest
+        return number.to_bytes(self.size, "little")
+
+    def _pack(self, value: Any) -> bytes:
+        is_raw = bool(self.shape) and isinstance(value, (bytes, bytearray, memoryview))
+        if is_raw and str(self.kind) in "cubB":
+            return _padded(value, self.size)
+        if str(self.kind) in "cu":
+            rows = self.shape[:-1]
+            width = self.size // math.prod(rows) if self.size else 0
+            parts = (self._encoded(row) for row in self._flat(value, rows))
+            return b"".join(_padded(part, width) for part in parts)
+        values = self._flat(value, self.shape)
         return struct.pack(f"<{self.count}{self.kind}", *values)
 
+    def _encoded(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if self.kind == "u":
+            return value.encode("utf-16-le", "surrogatepass")
+        return value.encode(self.encoding or "utf-8", "surrogateescape")
 
-def _size_of(kind: str | Layout) -> int:
+    def _flat(self, value: Any, shape: tuple[int, ...]) -> Iterator[Any]:
+        if not shape:
+            yield value
+            return
+        if isinstance(value, (str, bytes)) or len(value) != shape[0]:
+            raise ValueError(f"{shape[0]} elements are wanted, not {value!r}")
+        for item in value:
+            yield from self._flat(item, shape[1:])
+
+
+def _padded(value: Buffer, size: int) -> bytes:
+    data = bytes(memoryview(value))  # of an int, bytes() makes zeros
+    if len(data) > size:
+        raise ValueError(f"{len(data)} bytes do not fit in {size}")
+    return data.ljust(size, b"\0")
+
+
+def _cut(whole: Any, length: int) -> list[Any]:
+    """Pieces of a sequence; of an empty one, or into empty ones, none."""
+    return [whole[at : at + length] for at in range(0, len(whole), length or 1)]
+
+
+def size_of(kind: str | Layout) -> int:
+    """Bytes of one element."""
     if isinstance(kind, Layout):
         return kind.size
     return 2 if kind == "u" else struct.calcsize(f"<{kind}")
@@ -119,7 +221,7 @@ class Layout:
     Win32: none.
     """
 
-    __slots__ = ("_by_name", "alignment", "fields", "name", "size")
+    __slots__ = ("_by_name", "_made", "alignment", "fields", "name", "size")
 
     def __init__(
         self, name: str, fields: Iterable[Field], size: int, alignment: int = 1
@@ -128,6 +230,7 @@ class Layout:
         self.fields = tuple(fields)
         self.size = size
         self.alignment = alignment
+        self._made: dict[str, Any] = {}
         self._by_name = {field.name: field for field in self.fields}
         if len(self._by_name) != len(self.fields):
             raise ValueError(f"{name}: two fields have the same name")
@@ -141,17 +244,20 @@ class Layout:
     def of(
         cls,
         name: str,
-        members: str | Mapping[str, str | Layout | tuple[str | Layout, int]],
+        members: str | Mapping[str, Member],
         *,
         pack: int | None = None,
+        encoding: str | None = "utf-8",
     ) -> Layout:
         """Lay members out as a C compiler does.
 
         Args:
             members: For each name a `struct` code ("I", "d", ..., "u" for a wchar_t),
-                a layout, or either with a number of elements: `("H", 4)`. Or a text
-                such as "speed:f wheels:4h name:16s"; "< " in front of it packs.
+                a layout, or either with a number of elements, `("H", 4)`, or several
+                dimensions, `("f", (4, 4))`. Or a text such as
+                "speed:f wheels:4h name:16s"; "< " in front of it packs.
             pack: The largest alignment, as `#pragma pack(n)` sets it.
+            encoding: Of text in bytes; None leaves it bytes.
         """
         if isinstance(members, str):
             words = members.split()
@@ -162,15 +268,16 @@ class Layout:
         fields = []
         offset, alignment = 0, 1
         for member, what in members.items():
-            kind, count = what if isinstance(what, tuple) else (what, 1)
+            kind, shape = what if isinstance(what, tuple) else (what, ())
+            shape = shape if isinstance(shape, tuple) else (shape,)
             if isinstance(kind, str) and (len(kind) != 1 or kind not in _KNOWN):
                 raise ValueError(f"{name}.{member}: unknown struct code {kind!r}")
-            if count < 1:
-                raise ValueError(f"{name}.{member}: {count} elements")
-            own = kind.alignment if isinstance(kind, Layout) else _size_of(kind)
+            if min(shape, default=1) < 1:
+                raise ValueError(f"{name}.{member}: {shape} elements")
+            own = kind.alignment if isinstance(kind, Layout) else size_of(kind)
             own = own if pack is None else min(own, pack)
             offset = _up(offset, own)
-            fields.append(Field(member, kind, offset, count, isinstance(what, tuple)))
+            fields.append(Field(member, kind, offset, shape, encoding=encoding))
             offset += fields[-1].size
             alignment = max(alignment, own)
         return cls(name, fields, _up(offset, alignment), alignment)
@@ -184,15 +291,18 @@ class Layout:
         bits: Bits = 64,
         defines: Mapping[str, object] | None = None,
         include: Iterable[str | os.PathLike[str]] = (),
+        encoding: str | None = "utf-8",
+        enums: bool = False,
     ) -> Layout:
         """Read a structure from a C or C++ header, as a compiler for Windows does.
 
         Needs libclang: `pip install winipc[headers]`. Fields of bases, and of
-        structures and unions without a name, become fields of its own. An enum is an
-        integer, an array of several dimensions one of all elements, a flexible array
-        has a `count` of 0, and what has no `struct` code is a structure with its bytes
-        in `raw`. <windows.h> comes from an SDK, if there is one; else, and for names
-        without a declaration, winipc knows what shared structures use of it.
+        structures and unions without a name, become fields of its own. Arrays of char,
+        unsigned char and wchar_t, under these names or others such as TCHAR, are text;
+        those of uint8_t and BYTE are numbers. A flexible array has no element, and what
+        has no `struct` code is a structure with its bytes in `raw`. <windows.h> comes
+        from an SDK, if there is one; else, and for names without a declaration, winipc
+        knows what shared structures use of it.
 
         Args:
             header: The text of a header, or its path. It is C++, unless its name
@@ -201,50 +311,100 @@ class Layout:
             bits: 32 or 64, which is the size of pointers.
             defines: Macros by name, such as `{"UNICODE": 1}`.
             include: Folders with headers, beside the header's own.
+            encoding: Of text in bytes, such as "mbcs"; None leaves it bytes.
+            enums: Give members of an enum.IntEnum for fields that are enums in the
+                header; numbers that it does not name remain numbers.
 
         Raises:
             LookupError: No such structure, or several.
             LayoutError: An error of the compiler that may concern it, with its line.
             ImportError: libclang is not installed.
         """
-        from winipc.memory._clang import layout_of
+        from winipc.memory._clang import read_header
 
         flags = [f"-D{key}={value}" for key, value in (defines or {}).items()]
         flags += [f"-I{os.fspath(folder)}" for folder in include]
-        return layout_of(header, name, bits, tuple(flags))
+        return read_header(header, name, bits, tuple(flags), encoding, enums)
 
     @classmethod
-    def from_ctypes(cls, structure: type[Any]) -> Layout:
+    def from_ctypes(
+        cls, structure: type[Any], *, encoding: str | None = "utf-8"
+    ) -> Layout:
         """The layout of a `ctypes.Structure` class, as this process lays it out."""
         import ctypes
 
-        fields = []
+        fields: list[Field] = []
         inherited = [
             (base, declared)
             for base in reversed(structure.__mro__)
             for declared in vars(base).get("_fields_", ())
         ]
-        for base, declared in inherited:
-            if len(declared) != 2:
-                raise ValueError(f"{declared[0]} is a bit field")
-            kind, count, is_array = declared[1], 1, False
+        for base, (name, kind, *width) in inherited:
+            place = getattr(base, name)
+            shape: tuple[int, ...] = ()
             while issubclass(kind, ctypes.Array):
-                kind, count, is_array = kind._type_, count * kind._length_, True
+                kind, shape = kind._type_, (*shape, kind._length_)
             code: str | Layout
-            if issubclass(kind, ctypes.Structure):
-                code = cls.from_ctypes(kind)
-            elif issubclass(kind, ctypes.Union):
-                raise ValueError(f"{declared[0]} is a union")
+            if issubclass(kind, (ctypes.Structure, ctypes.Union)):
+                inner = cls.from_ctypes(kind, encoding=encoding)
+                if name in vars(base).get("_anonymous_", ()):
+                    at = place.offset
+                    fields += (replace(f, offset=at + f.offset) for f in inner)
+                    continue
+                code, is_pointer = inner, False
             else:
-                code = _code_of_ctypes(kind)
-            offset = getattr(base, declared[0]).offset
-            fields.append(Field(declared[0], code, offset, count, is_array))
-        return cls(
-            structure.__name__,
-            fields,
-            ctypes.sizeof(structure),
-            ctypes.alignment(structure),
-        )
+                code, is_pointer = _code_of_ctypes(kind)
+            offset, bits = place.offset, None
+            if width:  # the low half says how many bits of the number are below
+                offset += (place.size & 0xFFFF) // 8
+                bits = (place.size & 0xFFFF) % 8, width[0]
+            fields.append(Field(name, code, offset, shape, bits, is_pointer, encoding))
+        size, alignment = ctypes.sizeof(structure), ctypes.alignment(structure)
+        return cls(structure.__name__, fields, size, alignment)
+
+    # ------------------------------------------------------------------- bytes
+
+    def unpack(self, buffer: Buffer, offset: int = 0) -> Record:
+        """The values in the bytes at `offset`, which may be followed by others.
+
+        Raises:
+            ValueError: There are fewer bytes.
+        """
+        with memoryview(buffer) as whole, whole.cast("B") as view:
+            if not 0 <= offset <= len(view) - self.size:
+                raise ValueError(
+                    f"{self.size} bytes of {self.name} at offset {offset} leave "
+                    f"the {len(view)} bytes"
+                )
+            return Record(self, bytes(view[offset : offset + self.size]))
+
+    def pack(
+        self, base: Record | Mapping[str, Any] | None = None, /, **fields: Any
+    ) -> bytes:
+        """The bytes of a structure with these fields; the others are those of `base`.
+
+        Without a `base`, which is a record or a mapping, they are 0. Text may be str or
+        bytes, and an inner structure a mapping of its fields.
+
+        Raises:
+            LookupError: There is no such field.
+            ValueError, TypeError: A value does not fit; the message begins with its
+                field.
+        """
+        data = self._pack({} if base is None else base, bytes(self.size), "")
+        return self._pack(fields, data, "")
+
+    def _pack(self, values: Record | Mapping[str, Any], old: bytes, path: str) -> bytes:
+        if isinstance(values, Record):
+            if values._layout == self:
+                return bytes(values)
+            values = values.as_dict()
+        data = bytearray(old)
+        for name, value in values.items():
+            field = self[name]
+            place = slice(field.offset, field.offset + field.size)
+            data[place] = field.pack(value, bytes(data[place]), path)
+        return bytes(data)
 
     # --------------------------------------------------------------- looked at
 
@@ -264,6 +424,9 @@ class Layout:
 
     def __hash__(self) -> int:
         return hash((self.fields, self.size))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Layout, (self.name, self.fields, self.size, self.alignment)
 
     def __repr__(self) -> str:
         return f"<Layout {self.name} {len(self.fields)} fields, {self.size} bytes>"
@@ -334,110 +497,6 @@ class Layout:
         return wide
 
 
-# ---------------------------------------------------------------------- views
-
-
-class StructView(Shown):
-    """A structure in shared memory, field by field.
-
-    `view.field` and `view["field"]` read; assigning writes. Each access copies the
-    one field, with the memory's own checks; an aligned number of up to 8 bytes is
-    one copy, but several fields are not one moment (that is what `Snapshot` is
-    for). Arrays are tuples, inner structures views of their own. An array of char is
-    bytes; one of wchar_t is text up to its NUL, and takes bytes too, as arrays of
-    unsigned char do. Writing a bit-field writes the bytes that it is in. A field whose
-    name is an attribute of this class is reached by `[]` only.
-
-    The memory may also be bytes, or what exports them: a message, a record of a
-    `Snapshot`. Then the view is of a copy, and read-only.
-    """
-
-    __slots__ = ("_layout", "_memory", "_offset")
-
-    _layout: Layout
-    _memory: Memory
-    _offset: int
-
-    def __init__(
-        self, memory: Memory | Buffer, layout: Layout, offset: int = 0
-    ) -> None:
-        if not hasattr(memory, "read"):
-            memory = _Frozen(memoryview(memory))
-        memory = cast("Memory", memory)
-        if offset < 0 or layout.size > len(memory) - offset:
-            raise ValueError(
-                f"{layout.size} bytes of {layout.name} at offset {offset} leave "
-                f"the {len(memory)} bytes"
-            )
-        object.__setattr__(self, "_memory", memory)
-        object.__setattr__(self, "_layout", layout)
-        object.__setattr__(self, "_offset", offset)
-
-    def __getitem__(self, name: str) -> Any:
-        field = self._layout[name]
-        at = self._offset + field.offset
-        if isinstance(field.kind, Layout):
-            views = [
-                StructView(self._memory, field.kind, at + index * field.kind.size)
-                for index in range(field.count)
-            ]
-            return tuple(views) if field.is_array else views[0]
-        return field.unpack(self._memory.read(field.size, at))
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        field = self._layout[name]
-        if isinstance(field.kind, Layout):
-            raise TypeError(f"{name} is a structure: assign to its fields")
-        at = self._offset + field.offset
-        old = b"" if field.bits is None else self._memory.read(field.size, at)
-        self._memory.write(field.pack(value, old), at)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except LookupError as error:
-            raise AttributeError(str(error)) from None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        try:
-            self[name] = value
-        except LookupError as error:
-            raise AttributeError(str(error)) from None
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *(field.name for field in self._layout)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields by name, from one copy of the whole structure."""
-        frozen = _Frozen(self._memory.read(self._layout.size, self._offset))
-        return _to_dict(StructView(frozen, self._layout))
-
-    def __repr__(self) -> str:
-        return f"<StructView {self._layout.name} at offset {self._offset}>"
-
-
-class _Frozen(bytes):
-    """A private copy of a structure's bytes."""
-
-    def read(self, size: int, offset: int) -> bytes:
-        return self[offset : offset + size]
-
-    def write(self, data: Buffer, offset: int) -> int:
-        raise TypeError("a copy is read-only")
-
-
-def _to_dict(view: StructView) -> dict[str, Any]:
-    result = {}
-    for field in view._layout:
-        value = view[field.name]
-        if isinstance(value, StructView):
-            value = _to_dict(value)
-        elif isinstance(field.kind, Layout):
-            value = tuple(_to_dict(inner) for inner in value)
-        result[field.name] = value
-    return result
-
-
 def _members_of(
     name: str, words: list[str]
 ) -> dict[str, str | Layout | tuple[str | Layout, int]]:
@@ -456,14 +515,76 @@ def _members_of(
     return members
 
 
-def _code_of_ctypes(kind: type[Any]) -> str:
+def _code_of_ctypes(kind: type[Any]) -> tuple[str, bool]:
+    """Its code, and whether it is a pointer."""
     import ctypes
 
     if getattr(kind, "__ctype_le__", kind) is not kind:
         raise ValueError(f"{kind.__name__} is big-endian")
     code = getattr(kind, "_type_", None)
     if isinstance(code, str) and code in _KNOWN:
-        return code
+        return code.translate({ord("l"): "i", ord("L"): "I"}), False
     if ctypes.sizeof(kind) == ctypes.sizeof(ctypes.c_void_p):
-        return "I" if ctypes.sizeof(ctypes.c_void_p) == 4 else "Q"
+        return "I" if ctypes.sizeof(ctypes.c_void_p) == 4 else "Q", True
     raise ValueError(f"{kind.__name__} has no struct code")
+
+
+# --------------------------------------------------------------------- codecs
+
+
+class Codec(Protocol):
+    """What reads and writes values of `size` bytes: a Layout, a struct.Struct."""
+
+    @property
+    def size(self) -> int: ...
+    def unpack(self, buffer: Any, /) -> Any: ...
+    @property
+    def pack(self) -> Callable[..., bytes]: ...
+
+
+class _Ctypes:
+    """A ctypes class as a codec, whose values are instances."""
+
+    def __init__(self, kind: Any) -> None:
+        import ctypes
+
+        self.kind, self.size = kind, ctypes.sizeof(kind)
+
+    def unpack(self, buffer: Buffer) -> Any:
+        return self.kind.from_buffer_copy(memoryview(buffer))
+
+    def pack(self, *values: Any) -> bytes:
+        [value] = values
+        return bytes(memoryview(value))
+
+
+def codec_of(layout: Any) -> Codec:
+    """What every method that takes a `layout` makes of it.
+
+    A `Layout`, or its short text form ("speed:f gear:i"), gives records; a format of
+    the module `struct` or a `struct.Struct` tuples; a ctypes type its instances.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if isinstance(layout, (Layout, struct.Struct)):
+        return layout
+    if isinstance(layout, str) and ":" in layout:
+        return layout_of(layout)
+    if isinstance(layout, (str, bytes)):
+        return struct.Struct(layout)
+    if isinstance(layout, type) and hasattr(layout, "from_buffer_copy"):
+        return _Ctypes(layout)
+    raise TypeError(
+        "a layout is a winipc.Layout, fields such as 'speed:f gear:i', a format of the "
+        f"module struct or a ctypes type, not {layout!r}"
+    )
+
+
+def layout_of(layout: Any) -> Layout:
+    """The `Layout` that is meant, perhaps by its short text form or a ctypes class."""
+    if isinstance(layout, Layout):
+        return layout
+    if isinstance(layout, str):
+        return Layout.of("struct", layout)
+    return Layout.from_ctypes(layout)

@@ -29,6 +29,7 @@ from winipc.base.winerror import (
     ERROR_PRIVILEGE_NOT_HELD,
 )
 from winipc.errors import add_hint
+from winipc.memory.record import Structured
 
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
@@ -60,7 +61,7 @@ _HINTS = {
 _SESSIONS = 8
 
 
-class _TypedMemory(Shown):
+class _TypedMemory(Structured, Shown):
     """Arrays and structures laid over the memory of a mapping or of a view."""
 
     __slots__ = ()
@@ -126,35 +127,6 @@ class _TypedMemory(Shown):
         # Not np.ndarray(buffer=self), which lets go of the buffer at once: a closed
         # mapping would leave the array on unmapped memory.
         return np.frombuffer(self, kind, count, offset).reshape(shape)
-
-    def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
-        """A structure over the memory at `offset`.
-
-        Args:
-            layout: A `winipc.Layout`, for a `StructView` whose accesses are checked
-                copies; or a ctypes Structure class, for an instance that lies in
-                the memory itself and keeps the mapping in use.
-
-        Raises:
-            ValueError: The structure is larger than the memory behind `offset`.
-            TypeError: ctypes over memory that is read-only; a hint says what to use.
-        """
-        from winipc.memory.layout import Layout, StructView
-
-        if isinstance(layout, Layout):
-            return StructView(self, layout, offset)
-        try:
-            return layout.from_buffer(self, offset)
-        except TypeError as error:
-            if self.access == "read":
-                name = getattr(layout, "__name__", "the structure")
-                add_hint(
-                    error,
-                    "ctypes lies in writable memory only: read a copy by "
-                    f"{name}.from_buffer_copy(mapping), or the memory itself by "
-                    f"struct_view(Layout.from_ctypes({name}))",
-                )
-            raise
 
 
 class MappingView(Held, _core.MappingView, _TypedMemory):

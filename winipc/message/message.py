@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from winipc import _core
 from winipc.base.shown import Shown
@@ -59,6 +60,12 @@ class Message(_core.Message, Shown):
         from winipc import decoders  # json and struct, which few need
 
         return decoders.text(encoding, errors)(self)
+
+    def unpack(self, layout: Any) -> Any:
+        """The data as a structure: see `winipc.decoders.structure`."""
+        from winipc import decoders
+
+        return decoders.structure(layout)(self)
 
     def __repr__(self) -> str:
         if self.message == WM_COPYDATA:

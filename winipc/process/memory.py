@@ -24,6 +24,24 @@ _MEM_COMMIT_RESERVE = 0x3000
 _MEM_RELEASE = 0x8000
 
 
+class RemotePlace:
+    """The memory that a chain of pointers leads to, wherever that is at each use."""
+
+    __slots__ = ("_chain", "_process", "size")
+
+    def __init__(self, process: RemoteProcess, chain: list[int], size: int) -> None:
+        self._process, self._chain, self.size = process, chain, size
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._process.read(self._process.pointer(self._chain) + offset, size)
+
+    def write(self, data: Buffer, offset: int) -> int:
+        return self._process.write(self._process.pointer(self._chain) + offset, data)
+
+    def __len__(self) -> int:
+        return self.size
+
+
 class RemoteBlock(Closing):
     """Memory that this process has allocated in another one.
 

@@ -10,7 +10,6 @@ import itertools
 import numbers
 import operator
 import re
-import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
@@ -24,12 +23,14 @@ from winipc.base.winerror import (
     ERROR_INVALID_WINDOW_HANDLE,
 )
 from winipc.errors import add_hint
+from winipc.memory.layout import StructView, codec_of, layout_of
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
 from winipc.pe import ImageReader
 from winipc.process._denied import explain_denied, process_facts
 from winipc.process._sections import section_finder
 from winipc.process.memory import (
     RemoteBlock,
+    RemotePlace,
     Watch,
     describe,
     protected,
@@ -195,20 +196,15 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
         """Read one value with a layout.
 
-        `layout` is a format of the module `struct` or a `struct.Struct` (the
-        result is a tuple), or a ctypes type such as a Structure (the result is
-        an instance of it).
+        `layout` is a `winipc.Layout` or its short text form such as "speed:f gear:i"
+        (the result is a record), a format of the module `struct` or a `struct.Struct`
+        (a tuple), or a ctypes type such as a Structure (an instance of it).
 
         Raises:
             PartialReadError: it cannot be read as a whole.
         """
-        if isinstance(layout, (str, bytes)):
-            layout = struct.Struct(layout)
-        if isinstance(layout, struct.Struct):
-            return layout.unpack(self.read(address, layout.size))
-        value = layout()
-        self.read_into(address, value)
-        return value
+        codec = codec_of(layout)
+        return codec.unpack(self.read(address, codec.size))
 
     def read_int(
         self, address: SupportsIndex, size: int = 4, *, signed: bool = True
@@ -340,20 +336,37 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> int:
         """Write one value with a layout; return its size.
 
-        `layout` is a format of the module `struct` or a `struct.Struct`,
-        followed by the values; or a ctypes instance.
+        `layout` is a `winipc.Layout`, followed by a record or a mapping of fields (the
+        others become 0: `at` changes single ones); a format of the module `struct` or a
+        `struct.Struct`, followed by the values; or a ctypes instance alone.
 
         Raises:
             PartialWriteError: as `write` does.
         """
-        if isinstance(layout, (str, bytes)):
-            layout = struct.Struct(layout)
-        if isinstance(layout, struct.Struct):
-            return self.write(address, layout.pack(*values), verify)
         if values:
-            raise TypeError("values go with a format, not with an instance")
+            return self.write(address, codec_of(layout).pack(*values), verify)
         with memoryview(layout) as view:
             return self.write(address, view.cast("B"), verify)
+
+    def at(self, address: Any, layout: Any) -> StructView:
+        """A structure in the target, whose fields are read and written one by one.
+
+        `address` is one, a text as `address` takes it, or a chain as `pointer` takes
+        it, which is followed again at each use: so the handle stays right when the
+        target replaces the object. `layout` is a `winipc.Layout`, its short text form,
+        or a ctypes Structure class. Writing needs `access=ProcessAccess.WRITE`.
+
+        Raises:
+            PartialReadError: at a use, what `pointer` and `read` raise.
+        """
+        base, *offsets = address if isinstance(address, (list, tuple)) else [address]
+        layout = layout_of(layout)
+        chain = [self.address(base), *offsets]
+        return StructView(RemotePlace(self, chain, layout.size), layout)
+
+    def struct_view(self, layout: Any, address: Any) -> StructView:
+        """See `at`, which takes the address first."""
+        return self.at(address, layout)
 
     def protect(
         self,

@@ -36,6 +36,7 @@ from winipc.base.winerror import (
 )
 from winipc.errors import add_hint
 from winipc.memory.atomic import Atomic
+from winipc.memory.record import Structured
 from winipc.pe import (
     CODE,
     MACHINE,
@@ -60,7 +61,7 @@ class SectionError(ValueError):
     """
 
 
-class SharedSection(Held, _core.SharedSection, Shown):
+class SharedSection(Held, _core.SharedSection, Structured, Shown):
     """A variable in a shared section of a DLL, as memory.
 
     It has the buffer protocol (memoryview, NumPy, struct, ctypes), items and

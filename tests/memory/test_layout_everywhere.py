@@ -1,0 +1,134 @@
+"""One layout over all memory: whatever takes bytes takes it, and gives records."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import winipc
+from winipc import Layout, ProcessAccess, RemoteProcess, SharedSection, decoders
+from winipc.jupyter.choosing import view_of
+
+SHIP = Layout.of("ship", "id:I name:8s x:d")
+RAW = SHIP.pack(id=7, name="alpha", x=1.5)
+VALUES = {"id": 7, "name": "alpha", "x": 1.5}
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int32), ("y", ctypes.c_int32)]
+
+
+@pytest.fixture
+def block() -> Any:
+    with winipc.GlobalMemory(RAW) as memory:
+        yield memory
+
+
+@pytest.fixture
+def this() -> Any:
+    with RemoteProcess.open(os.getpid(), access=ProcessAccess.WRITE) as process:
+        yield process
+
+
+def test_memory_of_every_kind_has_views(block: Any) -> None:
+    """A mapping, a view of one, a shared section, a block to hand over."""
+    with (
+        winipc.SharedMapping.create(None, 4096) as mapping,
+        mapping.view(8) as part,
+        SharedSection.load() as section,
+    ):
+        for memory in (mapping, part, section, block):
+            view = memory.struct_view(SHIP, 0)
+            view.name, view.x = "beta", 2.5
+            assert view.as_record().name == "beta"
+            assert memory.struct_view("id:I name:8s x:d").x == 2.5
+            assert memory.struct_view(Point, 4).x == int.from_bytes(b"beta", "little")
+            with pytest.raises(ValueError, match="24 bytes of ship at offset"):
+                memory.struct_view(SHIP, len(memory) - 23)
+
+
+def test_structures_of_another_process(block: Any, this: RemoteProcess) -> None:
+    """Read and written as a whole."""
+    assert this.read_struct(block.address, SHIP).as_dict() == VALUES
+    assert this.read_struct(block.address, "id:I name:8s").name == "alpha"
+    assert this.write_struct(block.address, SHIP, {"id": 8, "name": "beta"}) == 24
+    record = this.read_struct(block.address, SHIP)
+    assert record.as_dict() == {"id": 8, "name": "beta", "x": 0.0}
+    this.write_struct(block.address, SHIP, SHIP.unpack(SHIP.pack(record, x=1)))
+    assert this.struct_view(SHIP, block.address).x == 1.0
+    with pytest.raises(TypeError, match="a layout is"):
+        this.read_struct(block.address, 5)
+
+
+def test_a_handle_follows_its_chain_at_each_use(this: RemoteProcess) -> None:
+    """So it finds the object that has taken the place of another."""
+    node = Layout.of("node", {"value": "i", "inner": (Layout.of("in", "a:h b:h"), 2)})
+    with (
+        winipc.GlobalMemory(bytes(8 + node.size)) as first,
+        winipc.GlobalMemory(bytes(8 + node.size)) as second,
+        winipc.GlobalMemory(bytes(8)) as head,
+    ):
+        width = this.pointer_size
+        head.write(first.address.to_bytes(width, "little"))
+        handle = this.at([head.address, 8], node)
+        inner = handle.inner[1]
+        handle.value = 5
+        inner.b = -3
+        assert struct.unpack_from("<ihhhh", first, 8) == (5, 0, 0, 0, -3)
+        head.write(second.address.to_bytes(width, "little"))
+        assert (handle.value, inner.b) == (0, 0)
+        inner.b = 9
+        assert handle.as_dict()["inner"][1] == {"a": 0, "b": 9}
+        assert struct.unpack_from("<ihhhh", second, 8) == (0, 0, 0, 0, 9)
+        assert this.at(hex(second.address + 8), "value:i").value == 0
+        assert "9" in view_of(handle).html()
+        head.write(bytes(8))
+        with pytest.raises(winipc.PartialReadError):
+            _ = handle.value
+        with pytest.raises(AttributeError, match="node has no field"):
+            _ = handle.speed
+
+
+def test_messages(unique_name: str) -> None:
+    """The data of a WM_COPYDATA, also of one that a handler decodes."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        winipc.send_copydata(unique_name, RAW + b"more")
+        message = window.receive(10)
+    assert message.unpack(SHIP).as_dict() == VALUES
+    assert decoders.structure(SHIP)(message) == SHIP.unpack(RAW)
+    assert decoders.structure("id:I")(message).id == 7
+    assert decoders.structure(Point)(message).x == 7
+    assert winipc.StructView(message, SHIP).as_dict() == VALUES
+    with pytest.raises(ValueError, match="24 bytes of ship"):
+        decoders.structure(SHIP)(RAW[:-1])
+
+
+def test_channels(unique_name: str) -> None:
+    """recv, with many, and in asyncio; a message that does not fit is gone."""
+    with winipc.Channel.create(unique_name, 4096) as channel:
+        for _ in range(7):
+            channel.send(RAW)
+        receives: list[Callable[[], Any]] = [
+            lambda: channel.recv(10, SHIP),
+            lambda: channel.recv(timeout=10, layout=SHIP),
+            lambda: asyncio.run(channel.recv_async(10, SHIP)),
+            lambda: channel.recv_many(1, 10, SHIP)[0],
+            lambda: asyncio.run(channel.recv_many_async(1, 10, layout=SHIP))[0],
+        ]
+        for receive in receives:
+            assert receive().as_dict() == VALUES
+        assert channel.recv(layout="<I8s4xd") == (7, b"alpha\0\0\0", 1.5)
+        with pytest.raises(TypeError, match="a layout is"):
+            channel.recv(layout=5)
+        assert channel.recv(layout=None) == RAW
+        channel.send(b"short")
+        channel.send(b"")
+        with pytest.raises(ValueError, match="leave the 5 bytes"):
+            channel.recv(layout=SHIP)
+        assert channel.recv() == b""

@@ -1,0 +1,156 @@
+"""Record: the values of a structure's bytes, and the bytes of values."""
+
+from __future__ import annotations
+
+import ctypes
+import pickle
+
+import pytest
+
+from winipc import Layout, Record, Text
+
+POINT = Layout.of("point", "x:h y:h")
+SHIP = Layout.of(
+    "ship",
+    {
+        "id": "I",
+        "name": ("c", 8),
+        "rows": ("c", (2, 4)),
+        "at": POINT,
+        "path": (POINT, 2),
+        "grid": ("f", (2, 3)),
+        "on": "?",
+        "wide": ("u", 4),
+    },
+)
+VALUES = {
+    "id": 7,
+    "name": "alpha",
+    "rows": ("ab", "cdef"),
+    "at": {"x": 1, "y": -2},
+    "path": ({"x": 3, "y": 4}, {"x": 5, "y": 6}),
+    "grid": ((1.0, 2.0, 3.0), (4.0, 5.0, 6.5)),
+    "on": True,
+    "wide": "Zo\xeb",
+}
+
+
+def test_values_come_back_from_bytes() -> None:
+    """As attributes, by name, and as a dict."""
+    data = SHIP.pack(**VALUES)
+    assert len(data) == SHIP.size
+    record = SHIP.unpack(data)
+    assert record.as_dict() == VALUES
+    assert (record.id, record["name"], record.path[1].y) == (7, "alpha", 6)
+    assert "grid" in dir(record)
+    assert bytes(record) == data
+    assert repr(record.at) == "point(x=1, y=-2)"
+    assert repr(record).startswith("ship(id=7, name='alpha', rows=('ab', 'cdef'), at=")
+
+
+def test_bytes_may_be_anywhere_in_a_buffer() -> None:
+    """Behind others, in front of others, and in every buffer."""
+    data = b"..." + POINT.pack(x=1, y=2) + b"."
+    for buffer in (data, bytearray(data), memoryview(data), (ctypes.c_char * 8)(*data)):
+        assert POINT.unpack(buffer, 3).as_dict() == {"x": 1, "y": 2}
+        for offset in (-1, 5, 8, 9):
+            with pytest.raises(ValueError, match="4 bytes of point at offset"):
+                POINT.unpack(buffer, offset)
+
+
+def test_a_record_does_not_change() -> None:
+    """Another one is made from it; it is a value that can be compared and kept."""
+    data = bytearray(SHIP.pack(**VALUES))
+    record = SHIP.unpack(data)
+    data[:] = bytes(len(data))
+    assert record.id == 7
+    with pytest.raises(AttributeError, match=r"layout\.pack\(record, id=\.\.\.\)"):
+        record.id = 8
+    other = SHIP.unpack(SHIP.pack(record, id=8, at={"y": 9}))
+    assert other.as_dict() == VALUES | {"id": 8, "at": {"x": 1, "y": 9}}
+    assert other != record
+    assert SHIP.unpack(SHIP.pack(other, id=7, at=record.at)) == record
+    assert len({record, other, pickle.loads(pickle.dumps(record))}) == 2
+    assert pickle.loads(pickle.dumps(record)).name.raw == b"alpha\0\0\0"
+    assert record != VALUES
+
+
+def test_padding_does_not_count() -> None:
+    """It is among the bytes, and no value."""
+    layout = Layout.of("s", "a:b b:i")
+    full = layout.unpack(b"\1" * 8)
+    assert (
+        full
+        == layout.unpack(layout.pack(full))
+        == layout.unpack(layout.pack(a=1, b=0x01010101))
+    )
+    assert bytes(full) == b"\1" * 8
+    assert hash(full) == hash(layout.unpack(layout.pack(a=1, b=0x01010101)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"id": -1}, ValueError, "id: "),
+        ({"id": "1"}, ValueError, "id: "),
+        ({"name": "123456789"}, ValueError, "name: 9 bytes do not fit in 8"),
+        ({"name": 3}, TypeError, "name: "),
+        ({"rows": ("ab",)}, ValueError, "rows: 2 elements"),
+        ({"rows": ("ab", "cdefg")}, ValueError, "rows: 5 bytes"),
+        ({"wide": "abcde"}, ValueError, "wide: 10 bytes"),
+        ({"at": {"x": 2**15}}, ValueError, "at.x: "),
+        ({"path": ({}, {"y": 2**15})}, ValueError, r"path\[1\].y: "),
+        ({"path": ({},)}, ValueError, "path: 2 elements"),
+        ({"grid": ((1, 2, 3), (4, 5))}, ValueError, "grid: 3 elements"),
+        ({"z": 1}, LookupError, "ship has no field 'z'"),
+        ({"at": {"z": 1}}, LookupError, "point has no field 'z'"),
+    ],
+)
+def test_errors_name_the_field(
+    fields: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        SHIP.pack(**fields)
+
+
+def test_an_encoding_for_each_layout() -> None:
+    """None leaves bytes; what is no text comes back as it was."""
+    for encoding, text, data in (
+        ("utf-8", "Zo\xeb", b"Zo\xc3\xab"),
+        ("cp1252", "Zo\xeb", b"Zo\xeb\0"),
+    ):
+        layout = Layout.of("s", "name:4s", encoding=encoding)
+        assert layout.pack(name=text) == data
+        assert layout.unpack(data).name == text
+    layout = Layout.of("s", "name:4s")
+    record = layout.unpack(b"Z\xff\xfe\0")
+    assert layout.pack(name=record.name) == b"Z\xff\xfe\0"
+    layout = Layout.of("s", "name:4s", encoding=None)
+    assert layout.unpack(b"ab\0c").as_dict() == {"name": b"ab\0c"}
+    assert layout.pack(name=b"ab") == b"ab\0\0"
+
+
+def test_text_equals_its_bytes() -> None:
+    """All of them, or those in front of zeros."""
+    text = Layout.of("s", "name:4s").unpack(b"ab\0c").name
+    assert isinstance(text, Text)
+    assert (text, text.raw) == ("ab", b"ab\0c")
+    assert text == b"ab\0c"
+    assert text != b"ab"
+    assert {text: 1}["ab"] == 1
+    assert Layout.of("s", "name:4s").unpack(b"RIFF").name == b"RIFF"
+    assert Layout.of("s", "name:4s").unpack(b"ab\0\0").name == b"ab"
+    assert Text("x") != 1
+
+
+def test_a_field_may_be_called_like_a_method() -> None:
+    """Then `[]` reaches it."""
+    record = Layout.of("s", "as_dict:i").unpack(b"\1\0\0\0")
+    assert record["as_dict"] == 1
+    assert record.as_dict() == {"as_dict": 1}
+    assert not hasattr(record, "other")
+
+
+def test_layouts_travel_with_their_records() -> None:
+    assert isinstance(SHIP.unpack(bytes(SHIP.size)), Record)
+    assert pickle.loads(pickle.dumps(SHIP)) == SHIP

@@ -1,0 +1,247 @@
+"""What a structure's bytes hold: `Record`, a copy; `StructView`, the memory itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
+
+from winipc.base.shown import Shown
+from winipc.errors import add_hint
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from winipc.memory.layout import Layout
+
+__all__ = ["Record", "StructView", "Text"]
+
+
+class Text(str):
+    """The text of a field, up to its NUL; `raw` is all bytes of the field.
+
+    It equals bytes too: the whole of `raw`, or its beginning if the rest is zeros. So
+    four letters that mark a format compare as `record.magic == b"RTSS"`.
+    """
+
+    __slots__ = ("raw",)
+
+    raw: bytes
+
+    def __new__(cls, text: str, raw: bytes = b"") -> Self:
+        self = super().__new__(cls, text)
+        self.raw = raw
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (bytes, bytearray)):
+            return self.raw == bytes(other).ljust(len(self.raw), b"\0")
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+class _Fields:
+    """Fields as attributes; `[]` also reaches those that share a name with a method."""
+
+    __slots__ = ()
+
+    _layout: Layout
+
+    def __getitem__(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except LookupError as error:
+            raise AttributeError(str(error)) from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(field.name for field in self._layout)]
+
+
+class Record(_Fields):
+    """A structure's values at one moment, from `Layout.unpack`.
+
+    `record.field` and `record["field"]` give them: numbers, `Text`, records of inner
+    structures, and arrays as tuples. It does not change; `layout.pack(record, field=1)`
+    gives the bytes of another one. `bytes(record)` are its own, with the padding.
+    Records are equal if all their values are.
+    """
+
+    __slots__ = ("_data", "_layout")
+
+    _data: bytes
+
+    def __init__(self, layout: Layout, data: bytes) -> None:
+        object.__setattr__(self, "_layout", layout)
+        object.__setattr__(self, "_data", data)
+
+    def __getitem__(self, name: str) -> Any:
+        field = self._layout[name]
+        return field.unpack(self._data[field.offset : field.offset + field.size])
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"a record does not change: layout.pack(record, {name}=...) makes new bytes"
+        )
+
+    def __bytes__(self) -> bytes:
+        return self._data
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values by name; those of inner structures are dicts."""
+        return {name: _plain(value) for name, value in self._items()}
+
+    def _items(self) -> Iterator[tuple[str, Any]]:
+        return ((field.name, self[field.name]) for field in self._layout)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return tuple(self._items()) == tuple(other._items())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._items()))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{n}={self._layout[n].shown(v)}" for n, v in self._items())
+        return f"{self._layout.name}({values})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record, (self._layout, self._data)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.as_dict() if isinstance(value, Record) else value
+
+
+class Memory(Protocol):
+    """What a structure is laid over: a mapping, a view, a section."""
+
+    def read(self, size: int, offset: int) -> bytes: ...
+    def write(self, data: Buffer, offset: int) -> int: ...
+    def __len__(self) -> int: ...
+
+
+class _Frozen(bytes):
+    """A private copy of a structure's bytes."""
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self[offset : offset + size]
+
+    def write(self, data: Buffer, offset: int) -> int:
+        raise TypeError("a copy is read-only")
+
+
+class StructView(_Fields, Shown):
+    """A structure in shared memory, field by field.
+
+    `view.field` and `view["field"]` read; assigning writes. Each access copies the
+    one field, with the memory's own checks; an aligned number of up to 8 bytes is
+    one copy, but several fields are not one moment (that is what `Snapshot` is
+    for). Values are those of a `Record`, but inner structures are views of their own.
+    Text takes str or bytes. Writing a bit-field writes the bytes that it is in. A field
+    whose name is an attribute of this class is reached by `[]` only.
+
+    The memory may also be bytes, or what exports them: a message, a record of a
+    `Snapshot`. Then the view is of a copy, and read-only.
+    """
+
+    __slots__ = ("_layout", "_memory", "_offset")
+
+    _layout: Layout
+    _memory: Memory
+    _offset: int
+
+    def __init__(
+        self, memory: Memory | Buffer, layout: Layout, offset: int = 0
+    ) -> None:
+        if not hasattr(memory, "read"):
+            memory = _Frozen(memoryview(memory))
+        memory = cast("Memory", memory)
+        if offset < 0 or layout.size > len(memory) - offset:
+            raise ValueError(
+                f"{layout.size} bytes of {layout.name} at offset {offset} leave "
+                f"the {len(memory)} bytes"
+            )
+        object.__setattr__(self, "_memory", memory)
+        object.__setattr__(self, "_layout", layout)
+        object.__setattr__(self, "_offset", offset)
+
+    def __getitem__(self, name: str) -> Any:
+        field = self._layout[name]
+        at = self._offset + field.offset
+        kind = field.kind
+        if not isinstance(kind, str):
+            places = range(at, at + field.size, kind.size or 1)
+            return field.nested([StructView(self._memory, kind, a) for a in places])
+        return field.unpack(self._memory.read(field.size, at))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        field = self._layout[name]
+        if not isinstance(field.kind, str):
+            raise TypeError(f"{name} is a structure: assign to its fields")
+        at = self._offset + field.offset
+        old = b"" if field.bits is None else self._memory.read(field.size, at)
+        self._memory.write(field.pack(value, old), at)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            self[name] = value
+        except LookupError as error:
+            raise AttributeError(str(error)) from None
+
+    def as_record(self) -> Record:
+        """All fields, from one copy of the whole structure."""
+        return Record(self._layout, self._memory.read(self._layout.size, self._offset))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields by name, from one copy of the whole structure."""
+        return self.as_record().as_dict()
+
+    def __repr__(self) -> str:
+        return f"<StructView {self._layout.name} at offset {self._offset}>"
+
+
+class Structured:
+    """Memory over which structures can be laid."""
+
+    __slots__ = ()
+
+    def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
+        """A structure over the memory at `offset`.
+
+        Args:
+            layout: A `winipc.Layout`, or its short text form such as "speed:f gear:i",
+                for a `StructView` whose accesses are checked copies; or a ctypes
+                Structure class, for an instance that lies in the memory itself and
+                keeps it in use.
+
+        Raises:
+            ValueError: The structure is larger than the memory behind `offset`.
+            TypeError: ctypes over memory that is read-only; a hint says what to use.
+        """
+        from winipc.memory.layout import layout_of
+
+        if not hasattr(layout, "from_buffer"):
+            return StructView(self, layout_of(layout), offset)
+        try:
+            return layout.from_buffer(self, offset)
+        except TypeError as error:
+            with memoryview(self) as view:
+                readonly = view.readonly
+            if readonly:
+                name = getattr(layout, "__name__", "the structure")
+                add_hint(
+                    error,
+                    "ctypes lies in writable memory only: read a copy by "
+                    f"{name}.from_buffer_copy(mapping), or the memory itself by "
+                    f"struct_view(Layout.from_ctypes({name}))",
+                )
+            raise
