@@ -165,15 +165,22 @@ class Snapshot:
     @classmethod
     def _create(
         cls,
+        kind: str,
         buffer: Buffer,
+        beside: Buffer | None,
         size: int,
-        sequence: int,
+        before: int,
+        after: int,
         wide: bool,
         data: int,
         stride: int,
+        settle: float,
+        newest: tuple[int, int, int, int, int],
+        mutex: int,
         /,
     ) -> Self: ...
-    sequence: Final[int]
+    def _is_new(self) -> bool: ...
+    sequence: Final[int | None]
     kind: Final[str]
     size: Final[int]
     closed: Final[bool]

@@ -10,21 +10,36 @@
  * that there is one writer at a time. Waiting, long copies and all copies of a file run
  * without the GIL, and a page of a file that does not come in is an OSError.
  *
- * Two protocols, both with one writer and any number of readers, none of which
- * takes a lock:
+ * One function, snapshot_try, knows how to tell a whole record:
  *
- * seqlock   The sequence is odd while the writer is at work and grows by two
- *           for each record. A reader copies between two looks at it and
- *           keeps the copy when it saw the same even number twice.
- * double    Two copies of the record; the lowest bit of the sequence tells
- *           which is whole. The writer fills the other and then adds one. A
- *           reader keeps its copy when the sequence is still the same. A
- *           writer that dies leaves a whole record behind.
+ * seqlock    The sequence is odd while the writer is at work. A reader keeps
+ *            its copy when it saw the same even number before and after.
+ * double     Two copies of the record; the lowest bit of the sequence tells
+ *            which is whole. The writer fills the other and then adds one. A
+ *            writer that dies leaves a whole record behind.
+ * begin-end  The writer adds one to a number before it writes, and to another
+ *            one after. What was the end before the copy has to be the
+ *            begin after it.
+ * newest     Several buffers, each with a tick that the writer sets last. A
+ *            copy of the newest is whole while another buffer is older: the
+ *            writer takes the oldest next.
+ * busy       A flag is not 0 while the writer is at work. As it may have
+ *            worked between two looks, the copy is compared as well: see below.
+ * counter    A number changes with each record. It does not tell when the
+ *            writer is in the middle of one, so the copy is compared.
+ * mutex      Whoever writes holds a mutex, and so does the reader.
+ * none       The copy is compared.
  *
- * A read of the sequence acquires, and so does a fence before the second one;
+ * To compare is to look at the memory once more, `settle` later. A writer
+ * that goes on has then changed a record that was half written; one that stops
+ * there for longer is not seen, unless a flag tells. There is no lock but the
+ * mutex.
+ *
+ * A read of a number acquires, and so does a fence before the second one;
  * it is written by interlocked operations, which are full barriers. The caller
- * says where the sequence and the records are, so that foreign structures can
- * be read as well. */
+ * says where the numbers and the records are, so that foreign structures can
+ * be read as well. Ticks and places of buffers come from the memory: each is
+ * read once, and checked before it is used. */
 #include "atomic.h"
 
 #include "base/bytes.h"
@@ -37,62 +52,240 @@
  * at signals: a large record takes its time. */
 #define SNAPSHOT_SLICE (16u << 20)
 
+typedef enum {
+    KIND_SEQLOCK,
+    KIND_DOUBLE,
+    KIND_BEGIN_END,
+    KIND_NEWEST,
+    KIND_COUNTER, /* the last one that a number tells when it is new */
+    KIND_BUSY,
+    KIND_MUTEX,
+    KIND_NONE,
+    KIND_COUNT,
+} snapshot_kind;
+
+static const char *const snapshot_kinds[KIND_COUNT] = {
+    "seqlock", "double", "begin-end", "newest",
+    "counter", "busy",   "mutex",     "none",
+};
+
 typedef struct {
     PyObject_HEAD
     Py_buffer view;    /* of the memory; view.obj is NULL when closed */
-    char *sequence;    /* where the number is, aligned */
-    char *data;        /* the record, or the first of two */
+    Py_buffer beside;  /* of that with the numbers; NULL: the same */
+    PyObject *last;    /* the record read last, if no number tells */
+    HANDLE mutex;      /* of KIND_MUTEX, else NULL */
+    char *before;      /* the number to look at before a copy, or NULL */
+    char *after;       /* and after it: another one for KIND_BEGIN_END */
+    char *data;        /* the record, or the first of several */
     Py_ssize_t size;   /* of one record */
-    Py_ssize_t stride; /* from the first to the second */
+    Py_ssize_t stride; /* KIND_DOUBLE: from the first to the second */
     Py_ssize_t calls;  /* in flight without the GIL */
-    unsigned width;    /* bytes of the sequence: 4 or 8 */
-    char twice;        /* "double", not "seqlock" */
-    char guarded;      /* a file is behind the memory */
+    uint64_t seen;     /* the number of the record read last */
+    int64_t settle;    /* of the performance counter, between two looks */
+    snapshot_kind kind;
+    unsigned width; /* bytes of a number: 4 or 8 */
+    char has_seen;  /* a record was read */
+    char compares;  /* the copy is compared */
+    char guarded;   /* a file is behind the memory */
+    /* KIND_NEWEST: buffer i has its tick at ticks + i * step, and the offset
+     * of its record at places + i * step. */
+    const char *ticks, *places, *number;
+    Py_ssize_t step;
+    uint32_t most; /* buffers at most; *number, if not NULL, says how many */
 } SnapshotObject;
 
 /* ---------------------------------------------------------------- protocol */
 
+typedef enum {
+    FAULT_NONE,
+    FAULT_CHANGED,   /* the writer was at it during the copy */
+    FAULT_MIDDLE,    /* the writer is in the middle, or died there */
+    FAULT_OUTSIDE,   /* what the memory says about buffers cannot be */
+    FAULT_HELD,      /* the mutex is held */
+    FAULT_ABANDONED, /* its owner died */
+    FAULT_FAILED,    /* the wait failed */
+} snapshot_fault;
+
 static uint64_t
-snapshot_sequence(const SnapshotObject *self)
+snapshot_number(const SnapshotObject *self, const char *at)
 {
-    return self->width == 8 ? wi_atomic_load64(self->sequence)
-                            : wi_atomic_load32(self->sequence);
+    return self->width == 8 ? wi_atomic_load64(at) : wi_atomic_load32(at);
 }
 
-/* One try. TRUE when `to` is a whole record, that of *sequence. */
 static BOOL
-snapshot_try(const SnapshotObject *self, char *to, uint64_t *sequence)
+snapshot_is_older(uint64_t tick, uint64_t than)
 {
-    uint64_t before = snapshot_sequence(self);
-    const char *from = self->data;
-    *sequence = before;
-    if (before & 1) {
-        if (!self->twice) {
-            return FALSE;
+    return (int32_t)((uint32_t)tick - (uint32_t)than) < 0;
+}
+
+/* The newest buffer's tick, where that is, and its record: NULL when the
+ * memory lies. */
+static const char *
+snapshot_newest(const SnapshotObject *self, const char **at, uint64_t *tick)
+{
+    uint64_t count =
+        self->number ? wi_atomic_load32(self->number) : self->most;
+    if (count < 2 || count > self->most) {
+        return NULL;
+    }
+    Py_ssize_t newest = 0;
+    *tick = wi_atomic_load32(self->ticks);
+    for (Py_ssize_t i = 1; i < (Py_ssize_t)count; i++) {
+        uint64_t one = wi_atomic_load32(self->ticks + i * self->step);
+        if (snapshot_is_older(*tick, one)) {
+            newest = i;
+            *tick = one;
         }
-        from += self->stride;
+    }
+    *at = self->ticks + newest * self->step;
+    uint64_t place = wi_atomic_load32(self->places + newest * self->step);
+    return place <= (uint64_t)(self->view.len - self->size)
+               ? (const char *)self->view.buf + place
+               : NULL;
+}
+
+/* Whether a buffer is older than this tick: the writer takes that one next. */
+static BOOL
+snapshot_has_older(const SnapshotObject *self, uint64_t tick)
+{
+    uint64_t count =
+        self->number ? wi_atomic_load32(self->number) : self->most;
+    for (uint32_t i = 0; i < count && i < self->most; i++) {
+        if (snapshot_is_older(wi_atomic_load32(self->ticks + i * self->step),
+                              tick)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* The number of the record that is there now, and where it is, unless there
+ * is none: *from is NULL when the memory lies. */
+static snapshot_fault
+snapshot_look(const SnapshotObject *self, uint64_t *number, const char **at,
+              const char **from)
+{
+    *number = 0;
+    *at = self->after;
+    *from = self->data;
+    if (self->kind == KIND_NEWEST) {
+        *from = snapshot_newest(self, at, number);
+        return *from == NULL ? FAULT_OUTSIDE : FAULT_NONE;
+    }
+    if (self->before == NULL) {
+        return FAULT_NONE;
+    }
+    *number = snapshot_number(self, self->before);
+    switch (self->kind) {
+    case KIND_SEQLOCK:
+        return *number & 1 ? FAULT_MIDDLE : FAULT_NONE;
+    case KIND_BUSY:
+        return *number != 0 ? FAULT_MIDDLE : FAULT_NONE;
+    case KIND_BEGIN_END:
+        return snapshot_number(self, *at) != *number ? FAULT_MIDDLE
+                                                     : FAULT_NONE;
+    case KIND_DOUBLE:
+        *from += *number & 1 ? self->stride : 0;
+        return FAULT_NONE;
+    default:
+        return FAULT_NONE;
+    }
+}
+
+/* Give the writer time to go on. */
+static void
+snapshot_settle(const SnapshotObject *self)
+{
+    LARGE_INTEGER start, now, frequency;
+    if (self->settle > 0) {
+        QueryPerformanceFrequency(&frequency);
+        QueryPerformanceCounter(&start);
+        do {
+            if (self->settle > frequency.QuadPart / 500) {
+                Sleep(1);
+            }
+            else {
+                SwitchToThread();
+            }
+            QueryPerformanceCounter(&now);
+        } while (now.QuadPart - start.QuadPart < self->settle);
+    }
+}
+
+/* One try: FAULT_NONE when `to` is a whole record, that of *number. */
+static snapshot_fault
+snapshot_try(const SnapshotObject *self, char *to, uint64_t *number)
+{
+    const char *at, *from;
+    snapshot_fault fault = snapshot_look(self, number, &at, &from);
+    if (fault != FAULT_NONE) {
+        return fault;
     }
     memcpy(to, from, (size_t)self->size);
     WI_ACQUIRE();
-    return snapshot_sequence(self) == before;
+    if (at != NULL && snapshot_number(self, at) != *number) {
+        return FAULT_CHANGED;
+    }
+    if (self->kind == KIND_NEWEST && !snapshot_has_older(self, *number)) {
+        return FAULT_CHANGED;
+    }
+    if (self->compares) {
+        snapshot_settle(self);
+        WI_ACQUIRE();
+        if (memcmp(to, from, (size_t)self->size) != 0) {
+            return FAULT_CHANGED;
+        }
+        WI_ACQUIRE();
+        if (at != NULL && snapshot_number(self, at) != *number) {
+            return FAULT_CHANGED;
+        }
+    }
+    return FAULT_NONE;
 }
 
-/* One record, by the only writer. A number left odd by a writer that died in
- * the middle of a seqlock stays odd until this record is whole. */
+/* Copy a record, but for the numbers that lie in it. */
+static void
+snapshot_lay(const SnapshotObject *self, char *to, const char *from)
+{
+    const char *const numbers[] = {self->before, self->after};
+    for (size_t at = 0, end, next; at < (size_t)self->size; at = next) {
+        end = next = (size_t)self->size;
+        for (int i = 0; i < 2; i++) {
+            size_t hole = (size_t)((uintptr_t)numbers[i] - (uintptr_t)to);
+            if (hole >= at && hole < end) {
+                end = hole;
+                next = hole + self->width;
+            }
+        }
+        memcpy(to + at, from + at, end - at);
+    }
+}
+
+/* One record, by the only writer. What was left in the middle by a writer that
+ * died stays so until this record is whole. */
 static void
 snapshot_put(SnapshotObject *self, const char *from)
 {
-    uint64_t before = snapshot_sequence(self);
+    uint64_t before = snapshot_number(self, self->before);
+    uint64_t begun = snapshot_number(self, self->after);
     char *to = self->data;
-    if (self->twice) {
+    if (self->kind == KIND_DOUBLE) {
         to += before & 1 ? 0 : self->stride;
     }
-    else if (!(before & 1)) {
-        wi_atomic_swap(self->sequence, self->width, before, before + 1);
-        before++;
+    else if (self->kind == KIND_SEQLOCK
+                 ? !(before & 1)
+                 : self->kind == KIND_BEGIN_END && before == begun) {
+        wi_atomic_swap(self->after, self->width, begun, begun + 1);
+        begun++;
     }
-    memcpy(to, from, (size_t)self->size);
-    wi_atomic_swap(self->sequence, self->width, before, before + 1);
+    snapshot_lay(self, to, from);
+    if (self->kind == KIND_BEGIN_END) {
+        wi_atomic_swap(self->before, self->width, before, begun);
+    }
+    else {
+        wi_atomic_swap(self->before, self->width, begun, begun + 1);
+    }
 }
 
 /* -------------------------------------------------------------------- work */
@@ -102,12 +295,13 @@ enum { JOB_READ, JOB_LOOK, JOB_WRITE };
 typedef struct {
     SnapshotObject *self;
     int kind;
-    char *to;          /* JOB_READ: one record */
-    const char *from;  /* JOB_WRITE: one record */
-    uint64_t tries;    /* JOB_READ: how often to try */
-    uint64_t failed;   /* JOB_READ: tries that met the writer */
-    uint64_t sequence; /* JOB_READ, JOB_LOOK: the last one seen */
-    BOOL done;         /* JOB_READ: the record is whole */
+    char *to;             /* JOB_READ: one record */
+    const char *from;     /* JOB_WRITE: one record */
+    uint64_t tries;       /* JOB_READ: how often to try */
+    uint64_t failed;      /* JOB_READ: tries that met the writer */
+    DWORD wait_ms;        /* JOB_READ: for the mutex */
+    uint64_t number;      /* JOB_READ, JOB_LOOK: of the last record seen */
+    snapshot_fault fault; /* JOB_READ, JOB_LOOK: of the last try */
 } snapshot_job;
 
 static void
@@ -128,23 +322,51 @@ static void
 snapshot_work(void *arg)
 {
     snapshot_job *job = arg;
+    const char *at, *from;
     switch (job->kind) {
     case JOB_READ:
         while (job->tries-- > 0) {
-            if (snapshot_try(job->self, job->to, &job->sequence)) {
-                job->done = TRUE;
+            job->fault = snapshot_try(job->self, job->to, &job->number);
+            if (job->fault == FAULT_NONE || job->fault == FAULT_OUTSIDE) {
                 return;
             }
             snapshot_pause(++job->failed);
         }
         break;
     case JOB_LOOK:
-        job->sequence = snapshot_sequence(job->self);
+        job->fault = snapshot_look(job->self, &job->number, &at, &from);
         break;
     default:
         snapshot_put(job->self, job->from);
         break;
     }
+}
+
+/* The same by a thread that holds the mutex. What a wait left as error. */
+static DWORD
+snapshot_work_held(snapshot_job *job, const char *low, const char *high)
+{
+    DWORD err = ERROR_SUCCESS;
+    HANDLE mutex = job->kind == JOB_READ ? job->self->mutex : NULL;
+    DWORD result = mutex == NULL ? WAIT_OBJECT_0
+                                 : WaitForSingleObject(mutex, job->wait_ms);
+    if (result == WAIT_TIMEOUT || result == WAIT_FAILED) {
+        job->fault = result == WAIT_TIMEOUT ? FAULT_HELD : FAULT_FAILED;
+        return result == WAIT_TIMEOUT ? ERROR_SUCCESS : GetLastError();
+    }
+    if (result == WAIT_ABANDONED) {
+        job->fault = FAULT_ABANDONED;
+    }
+    else if (job->self->guarded) {
+        err = wi_guarded(snapshot_work, job, low, high);
+    }
+    else {
+        snapshot_work(job);
+    }
+    if (mutex != NULL) {
+        ReleaseMutex(mutex);
+    }
+    return err;
 }
 
 /* Run a job, without the GIL if asked. 0, or -1 with OSError. */
@@ -154,25 +376,23 @@ snapshot_run(snapshot_job *job, BOOL unlocked)
     SnapshotObject *self = job->self;
     const char *low = self->view.buf;
     const char *high = low + self->view.len;
-    DWORD err = ERROR_SUCCESS;
+    DWORD err;
     if (!unlocked && !self->guarded) {
         snapshot_work(job);
         return 0;
     }
     self->calls++;
     Py_BEGIN_ALLOW_THREADS
-    if (self->guarded) {
-        err = wi_guarded(snapshot_work, job, low, high);
-    }
-    else {
-        snapshot_work(job);
-    }
+    err = snapshot_work_held(job, low, high);
     Py_END_ALLOW_THREADS
     self->calls--;
     if (err == ERROR_SUCCESS) {
         return 0;
     }
-    wi_raise(err, "touching a page of the file", self->view.obj);
+    wi_raise(err,
+             job->fault == FAULT_FAILED ? "WaitForSingleObject"
+                                        : "touching a page of the file",
+             self->view.obj);
     return -1;
 }
 
@@ -184,6 +404,11 @@ snapshot_check_writable(SnapshotObject *self)
     }
     if (self->view.readonly) {
         PyErr_SetString(PyExc_TypeError, "Snapshot is read-only");
+        return -1;
+    }
+    if (self->kind > KIND_COUNTER || self->kind == KIND_NEWEST) {
+        PyErr_Format(PyExc_TypeError, "a Snapshot of kind '%s' is for readers",
+                     snapshot_kinds[self->kind]);
         return -1;
     }
     return 0;
@@ -199,94 +424,249 @@ snapshot_fits(Py_ssize_t offset, Py_ssize_t size, Py_ssize_t length)
            size <= length - offset;
 }
 
-static const char *
-snapshot_layout_fault(const SnapshotObject *self, Py_ssize_t sequence,
-                      Py_ssize_t data)
+/* A number of `width` bytes at an offset of the memory, or NULL with
+ * ValueError. */
+static char *
+snapshot_place(const Py_buffer *view, Py_ssize_t offset, Py_ssize_t width,
+               const char *what)
 {
-    const Py_ssize_t length = self->view.len;
-    const Py_ssize_t width = (Py_ssize_t)self->width;
-    if (self->size <= 0) {
-        return "size must be 1 or more";
+    char *at = (char *)view->buf + offset;
+    if (!snapshot_fits(offset, width, view->len)) {
+        PyErr_Format(PyExc_ValueError, "%s leaves the memory", what);
+        return NULL;
     }
-    if (!snapshot_fits(sequence, width, length)) {
-        return "the sequence leaves the memory";
+    if ((uintptr_t)at % (size_t)width != 0) {
+        PyErr_Format(PyExc_ValueError, "%s must be aligned to its width",
+                     what);
+        return NULL;
     }
-    if (((uintptr_t)self->view.buf + (size_t)sequence) % (size_t)width != 0) {
-        return "the sequence must be aligned to its width";
-    }
-    if (!snapshot_fits(data, self->size, length)) {
-        return "the record leaves the memory";
-    }
-    if (self->twice &&
-        (self->stride < self->size ||
-         !snapshot_fits(data, self->stride, length) ||
-         !snapshot_fits(data + self->stride, self->size, length))) {
-        return "the second record leaves the memory or overlaps the first";
-    }
-    for (int i = 0; i <= self->twice; i++) {
-        Py_ssize_t at = data + i * self->stride;
-        if (sequence < at + self->size && at < sequence + width) {
-            return "the sequence lies in a record";
+    return at;
+}
+
+/* Whether a number lies partly in a record, or at all where that is wrong. */
+static BOOL
+snapshot_cuts(const SnapshotObject *self, const char *number)
+{
+    for (int i = 0; i <= (self->kind == KIND_DOUBLE); i++) {
+        uintptr_t from = (uintptr_t)self->data + (size_t)(i * self->stride);
+        uintptr_t low = (uintptr_t)number, high = low + self->width;
+        if (low < from + (size_t)self->size && from < high &&
+            (self->kind == KIND_DOUBLE || low < from ||
+             high > from + (size_t)self->size)) {
+            return TRUE;
         }
     }
-    return NULL;
+    return FALSE;
 }
+
+/* The record; 0, or -1 with ValueError. */
+static int
+snapshot_set_data(SnapshotObject *self, Py_ssize_t data)
+{
+    const Py_ssize_t length = self->view.len;
+    const char *fault = NULL;
+    if (self->size <= 0) {
+        fault = "size must be 1 or more";
+    }
+    else if (!snapshot_fits(data, self->size, length)) {
+        fault = "the record leaves the memory";
+    }
+    else if (self->kind == KIND_DOUBLE &&
+             (self->stride < self->size ||
+              !snapshot_fits(data, self->stride, length) ||
+              !snapshot_fits(data + self->stride, self->size, length))) {
+        fault = "the second record leaves the memory or overlaps the first";
+    }
+    if (fault != NULL) {
+        PyErr_SetString(PyExc_ValueError, fault);
+        return -1;
+    }
+    self->data = (char *)self->view.buf + data;
+    return 0;
+}
+
+/* The numbers that tell; before and after are offsets of them, -1 for none. 0,
+ * or -1 with ValueError. */
+static int
+snapshot_set_numbers(SnapshotObject *self, Py_ssize_t before, Py_ssize_t after)
+{
+    const Py_buffer *in = self->beside.obj ? &self->beside : &self->view;
+    const Py_ssize_t width = (Py_ssize_t)self->width;
+    if (self->kind == KIND_NEWEST || self->kind > KIND_BUSY) {
+        return 0;
+    }
+    self->before = snapshot_place(in, before, width, "the sequence");
+    self->after =
+        self->before ? snapshot_place(in, after, width, "the sequence") : NULL;
+    if (self->after == NULL) {
+        return -1;
+    }
+    if (snapshot_cuts(self, self->before) ||
+        snapshot_cuts(self, self->after)) {
+        PyErr_SetString(PyExc_ValueError, "the sequence lies in a record");
+        return -1;
+    }
+    return 0;
+}
+
+/* The buffers of KIND_NEWEST; `number` is -1 when the memory does not tell how
+ * many there are. 0, or -1 with ValueError. */
+static int
+snapshot_set_buffers(SnapshotObject *self, Py_ssize_t most, Py_ssize_t ticks,
+                     Py_ssize_t places, Py_ssize_t step, Py_ssize_t number)
+{
+    const Py_ssize_t length = self->view.len;
+    if (self->kind != KIND_NEWEST) {
+        return 0;
+    }
+    if (most < 2 || step < 4 || step % 4 != 0 || most > length / step) {
+        PyErr_SetString(PyExc_ValueError,
+                        "newest needs 2 buffers or more, and steps of 4 bytes "
+                        "or more, within the memory");
+        return -1;
+    }
+    const Py_ssize_t last = (most - 1) * step;
+    self->most = (uint32_t)most;
+    self->step = step;
+    self->ticks = snapshot_place(&self->view, ticks, 4, "a tick");
+    self->places = snapshot_place(&self->view, places, 4, "a place");
+    self->number = number == -1 ? NULL
+                                : snapshot_place(&self->view, number, 4,
+                                                 "the number of buffers");
+    if (self->ticks == NULL || self->places == NULL ||
+        (self->number == NULL && number != -1)) {
+        return -1;
+    }
+    if (!snapshot_fits(ticks + last, 4, length) ||
+        !snapshot_fits(places + last, 4, length)) {
+        PyErr_SetString(PyExc_ValueError, "the last buffer's tick or place "
+                                          "leaves the memory");
+        return -1;
+    }
+    return 0;
+}
+
+/* 0, or -1 with an exception. */
+static int
+snapshot_get_buffer(PyObject *source, Py_buffer *view)
+{
+    if (PyObject_GetBuffer(source, view, PyBUF_WRITABLE) == 0) {
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return PyObject_GetBuffer(source, view, PyBUF_SIMPLE);
+}
+
+static void snapshot_release(SnapshotObject *self);
 
 static PyObject *
 snapshot_create(PyObject *cls, PyObject *args)
 {
-    PyObject *buffer;
-    Py_ssize_t size, sequence, data, stride;
+    PyObject *buffer, *beside;
+    Py_ssize_t size, before, after, data, stride;
+    Py_ssize_t most, ticks, places, step, number, mutex;
+    const char *kind;
+    double settle;
     int wide;
-    if (!PyArg_ParseTuple(args, "Onnpnn:_create", &buffer, &size, &sequence,
-                          &wide, &data, &stride)) {
+    if (!PyArg_ParseTuple(args, "sOOnnnpnnd(nnnnn)n:_create", &kind, &buffer,
+                          &beside, &size, &before, &after, &wide, &data,
+                          &stride, &settle, &most, &ticks, &places, &step,
+                          &number, &mutex)) {
         return NULL;
     }
     SnapshotObject *self = wi_alloc((PyTypeObject *)cls);
     if (self == NULL) {
         return NULL;
     }
-    if (PyObject_GetBuffer(buffer, &self->view, PyBUF_WRITABLE) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
-            goto failed;
-        }
-        PyErr_Clear();
-        if (PyObject_GetBuffer(buffer, &self->view, PyBUF_SIMPLE) < 0) {
-            goto failed;
-        }
+    while (self->kind < KIND_NONE &&
+           strcmp(snapshot_kinds[self->kind], kind) != 0) {
+        self->kind++;
     }
+    LARGE_INTEGER frequency;
+    QueryPerformanceFrequency(&frequency);
+    self->settle = (int64_t)(settle * (double)frequency.QuadPart);
+    self->compares = self->kind == KIND_COUNTER || self->kind == KIND_BUSY ||
+                     self->kind == KIND_NONE;
     self->size = size;
     self->stride = stride;
-    self->width = wide ? 8 : 4;
-    self->twice = stride != 0;
-    const char *fault = snapshot_layout_fault(self, sequence, data);
-    if (fault != NULL) {
-        PyErr_SetString(PyExc_ValueError, fault);
+    self->width = wide && self->kind != KIND_NEWEST ? 8 : 4;
+    if (snapshot_get_buffer(buffer, &self->view) < 0 ||
+        (beside != Py_None &&
+         snapshot_get_buffer(beside, &self->beside) < 0) ||
+        snapshot_set_data(self, data) < 0 ||
+        snapshot_set_numbers(self, before, after) < 0 ||
+        snapshot_set_buffers(self, most, ticks, places, step, number) < 0) {
         goto failed;
     }
-    self->sequence = (char *)self->view.buf + sequence;
-    self->data = (char *)self->view.buf + data;
-    self->guarded = wi_bytes_guarded_source(buffer) != NULL;
+    if (mutex != 0 && !DuplicateHandle(GetCurrentProcess(), (HANDLE)mutex,
+                                       GetCurrentProcess(), &self->mutex, 0,
+                                       FALSE, DUPLICATE_SAME_ACCESS)) {
+        self->mutex = NULL;
+        wi_raise_format(GetLastError(), "DuplicateHandle", "a mutex");
+        goto failed;
+    }
+    self->guarded = wi_bytes_guarded_source(buffer) != NULL ||
+                    wi_bytes_guarded_source(beside) != NULL;
     return (PyObject *)self;
 
 failed:
-    PyBuffer_Release(&self->view); /* harmless when there is none */
+    WI_KEEP_ERROR
+    snapshot_release(self);
+    WI_END_KEEP_ERROR
     Py_DECREF(self);
     return NULL;
 }
 
 /* -------------------------------------------------------------------- read */
 
+/* Raise what a try that failed tells, once there is no time left, or no use
+ * in another try. */
+static int
+snapshot_raise(SnapshotObject *self, snapshot_fault fault)
+{
+    const char *what = "reading a record that changes all the time";
+    wi_state *state;
+    switch (fault) {
+    case FAULT_OUTSIDE:
+        PyErr_SetString(PyExc_ValueError,
+                        "what the memory says about its buffers leaves it");
+        return -1;
+    case FAULT_ABANDONED:
+        state = wi_state_of(Py_TYPE((PyObject *)self));
+        if (state != NULL) {
+            wi_raise_abandoned(state, "WaitForSingleObject", self->view.obj,
+                               Py_None);
+        }
+        return -1;
+    case FAULT_HELD:
+        what = "reading a record whose mutex is held";
+        break;
+    case FAULT_MIDDLE:
+        what = "reading a record whose writer is in the middle of it (or died "
+               "there)";
+        break;
+    default:
+        break;
+    }
+    wi_raise_timeout(what, self->view.obj);
+    return -1;
+}
+
 /* A whole record to private memory; self is open. */
 static int
-snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms)
+snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms,
+                 uint64_t *number)
 {
     snapshot_job job = {
-        .self = self, .kind = JOB_READ, .to = to, .tries = SNAPSHOT_GIL_TRIES};
-    if (self->size <= SNAPSHOT_KEEP_GIL && !self->guarded) {
+        .self = self, .kind = JOB_READ, .to = to, .fault = FAULT_HELD};
+    if (self->size <= SNAPSHOT_KEEP_GIL && !self->guarded &&
+        self->mutex == NULL && self->settle == 0) {
         /* Almost always the first try finds a whole record. */
         for (int i = 0; i < SNAPSHOT_GIL_TRIES; i++) {
-            if (snapshot_try(self, to, &job.sequence)) {
+            if (snapshot_try(self, to, number) == FAULT_NONE) {
                 return 0;
             }
             YieldProcessor();
@@ -294,28 +674,31 @@ snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms)
     }
     const uint64_t slice = SNAPSHOT_SLICE / (uint64_t)self->size + 1;
     ULONGLONG start = GetTickCount64();
+    uint64_t spent = 0;
     int result = -1;
     self->calls++; /* a signal's handler may try to close it */
     for (;;) {
-        job.tries = slice < 1024 ? slice : 1024;
+        uint64_t left =
+            timeout_ms == WI_FOREVER ? WI_FOREVER : timeout_ms - spent;
+        job.wait_ms = left < WI_WAIT_SLICE_MS ? (DWORD)left : WI_WAIT_SLICE_MS;
+        job.tries = self->settle > 0 || self->mutex ? 1
+                    : slice < 1024                  ? slice
+                                                    : 1024;
         if (snapshot_run(&job, TRUE) < 0) {
             break;
         }
-        if (job.done) {
+        if (job.fault == FAULT_NONE) {
+            *number = job.number;
             result = 0;
             break;
         }
         if (PyErr_CheckSignals() < 0) {
             break;
         }
-        if (timeout_ms != WI_FOREVER &&
-            GetTickCount64() - start >= timeout_ms) {
-            wi_raise_timeout(
-                self->twice || !(job.sequence & 1)
-                    ? "reading a record that changes all the time"
-                    : "reading a record whose writer is in the middle of it "
-                      "(or died there)",
-                self->view.obj);
+        spent = GetTickCount64() - start;
+        if (job.fault == FAULT_OUTSIDE || job.fault == FAULT_ABANDONED ||
+            (timeout_ms != WI_FOREVER && spent >= timeout_ms)) {
+            snapshot_raise(self, job.fault);
             break;
         }
     }
@@ -345,22 +728,80 @@ snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, self->size);
-    if (bytes != NULL &&
-        (wi_check_open(self, self->view.obj) < 0 ||
-         snapshot_read_to(self, PyBytes_AsString(bytes), timeout) < 0)) {
-        Py_CLEAR(bytes);
+    uint64_t number;
+    if (bytes == NULL || wi_check_open(self, self->view.obj) < 0 ||
+        snapshot_read_to(self, PyBytes_AsString(bytes), timeout, &number) <
+            0) {
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    self->seen = number;
+    self->has_seen = TRUE;
+    if (self->kind > KIND_COUNTER) {
+        PyObject *old = self->last;
+        self->last = Py_NewRef(bytes);
+        Py_XDECREF(old);
     }
     return bytes;
 }
 
+/* Whether the record differs from the one that was read last: 1, 0, or -1 with
+ * an exception. */
+static int
+snapshot_differs(SnapshotObject *self)
+{
+    snapshot_job job = {.self = self, .kind = JOB_LOOK};
+    if (!self->has_seen) {
+        return 1;
+    }
+    if (self->kind <= KIND_COUNTER) {
+        if (snapshot_run(&job, FALSE) < 0) {
+            return -1;
+        }
+        return job.fault == FAULT_NONE && job.number != self->seen;
+    }
+    PyObject *now = PyBytes_FromStringAndSize(NULL, self->size);
+    PyObject *last = Py_NewRef(self->last);
+    int result = -1;
+    if (now == NULL) {
+        goto done;
+    }
+    if (snapshot_read_to(self, PyBytes_AsString(now), 0, &job.number) == 0) {
+        result = memcmp(PyBytes_AsString(now), PyBytes_AsString(last),
+                        (size_t)self->size) != 0;
+    }
+    else if (PyErr_ExceptionMatches(PyExc_TimeoutError)) {
+        PyErr_Clear(); /* the writer is at it: not yet */
+        result = 0;
+    }
+done:
+    Py_XDECREF(now);
+    Py_DECREF(last);
+    return result;
+}
+
+static PyObject *
+snapshot_is_new(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    SnapshotObject *self = (SnapshotObject *)op;
+    int differs = wi_check_open(self, self->view.obj);
+    if (differs == 0) {
+        differs = snapshot_differs(self);
+    }
+    return differs < 0 ? NULL : PyBool_FromLong(differs);
+}
+
 /* ------------------------------------------------------------------- write */
 
-PyDoc_STRVAR(snapshot_write_doc,
-             "write($self, data, /)\n--\n\n"
-             "Put a whole record, by the protocol. One writer at a time.\n\n"
-             "Raises ValueError unless `data` has exactly `size` bytes, and\n"
-             "TypeError for memory that is read-only.\n\n"
-             "Win32: none, a copy into mapped memory.");
+PyDoc_STRVAR(
+    snapshot_write_doc,
+    "write($self, data, /)\n--\n\n"
+    "Put a whole record, by the protocol. One writer at a time.\n\n"
+    "A sequence that lies in the record is kept, whatever `data` has\n"
+    "there. Raises ValueError unless `data` has exactly `size` bytes,\n"
+    "and TypeError for memory that is read-only, or of a kind that\n"
+    "is for readers.\n\n"
+    "Win32: none, a copy into mapped memory.");
 
 static PyObject *
 snapshot_write(PyObject *op, PyObject *data)
@@ -395,9 +836,19 @@ done:
 static void
 snapshot_release(SnapshotObject *self)
 {
-    Py_buffer view = self->view;
+    Py_buffer view = self->view, beside = self->beside;
+    PyObject *last = self->last;
+    HANDLE mutex = self->mutex;
     memset(&self->view, 0, sizeof(self->view));
-    PyBuffer_Release(&view); /* harmless when there is none */
+    memset(&self->beside, 0, sizeof(self->beside));
+    self->last = NULL;
+    self->mutex = NULL;
+    if (mutex != NULL) {
+        CloseHandle(mutex);
+    }
+    Py_XDECREF(last);
+    PyBuffer_Release(&beside); /* harmless when there is none */
+    PyBuffer_Release(&view);
 }
 
 PyDoc_STRVAR(snapshot_close_doc,
@@ -435,6 +886,7 @@ snapshot_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((SnapshotObject *)op)->view.obj);
+    Py_VISIT(((SnapshotObject *)op)->beside.obj);
     return 0;
 }
 
@@ -448,23 +900,31 @@ snapshot_get_sequence(PyObject *op, void *Py_UNUSED(closure))
         return NULL;
     }
     snapshot_job job = {.self = self, .kind = JOB_LOOK};
+    if (self->kind > KIND_COUNTER) {
+        Py_RETURN_NONE;
+    }
     if (snapshot_run(&job, FALSE) < 0) {
         return NULL;
     }
-    return PyLong_FromUnsignedLongLong(job.sequence);
+    if (job.fault == FAULT_OUTSIDE) {
+        snapshot_raise(self, job.fault);
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(job.number);
 }
 
 static PyObject *
 snapshot_get_kind(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyUnicode_FromString(((SnapshotObject *)op)->twice ? "double"
-                                                              : "seqlock");
+    return PyUnicode_FromString(snapshot_kinds[((SnapshotObject *)op)->kind]);
 }
 
 static PyGetSetDef snapshot_getset[] = {
     {"sequence", snapshot_get_sequence, NULL,
-     "The number in the memory now: it changes with every record.", NULL},
-    {"kind", snapshot_get_kind, NULL, "'seqlock' or 'double'.", NULL},
+     "The number in the memory now: it changes with every record. None where\n"
+     "there is no such number.",
+     NULL},
+    {"kind", snapshot_get_kind, NULL, "The protocol.", NULL},
     {"closed", wi_get_closed, NULL, "Whether close() was called.",
      (void *)offsetof(SnapshotObject, view.obj)},
     {NULL, NULL, NULL, NULL, NULL},
@@ -480,7 +940,12 @@ static PyMemberDef snapshot_members[] = {
 
 static PyMethodDef snapshot_methods[] = {
     {"_create", snapshot_create, METH_VARARGS | METH_CLASS,
-     "_create($type, buffer, size, sequence, wide, data, stride, /)\n--\n\n"
+     "_create($type, kind, buffer, beside, size, before, after, wide, data,\n"
+     "        stride, settle, newest, mutex, /)\n--\n\n"
+     "Win32: DuplicateHandle"},
+    {"_is_new", snapshot_is_new, METH_NOARGS,
+     "_is_new($self, /)\n--\n\n"
+     "Whether the record is another one than that read last.\n\n"
      "Win32: none."},
     {"read", WI_FAST(snapshot_read), snapshot_read_doc},
     {"write", snapshot_write, METH_O, snapshot_write_doc},

@@ -289,8 +289,11 @@ def test_any_layout_is_refused_or_stays_inside(
         except ValueError:
             return
         with s:
-            record = bytes(range(1, size + 1))
+            record = bytearray(range(1, size + 1))
             s.write(record)
+            if 0 <= sequence - data < size:
+                at = sequence - data  # it lies in the record, as a field
+                record[at : at + width] = (2).to_bytes(width, "little")
             assert s.read() == record
     assert memory[:16] == guard
     assert memory[-16:] == guard

@@ -1,32 +1,76 @@
 """Whole records out of shared memory that a peer keeps writing.
 
 A reader that copies a structure while a peer writes it gets half of the old and
-half of the new. `Snapshot` never does: a sequence number beside the record tells
-when a copy is whole, and the copy is made again when it is not. There is no
-lock, so a reader that dies disturbs no other.
+half of the new. `Snapshot` never does: a number beside the record, or in it, tells
+when a copy is whole, and the copy is made again when it is not. It takes no lock
+where the peer has none, so a reader that dies disturbs no other.
 
 Where the memory is our own, `Snapshot.over` lays it out as docs/c-layouts.md says;
-where it is not, `Snapshot.foreign` is told where things are.
+where it is not, `Snapshot.foreign` is told where things are and what they mean::
+
+    Snapshot.foreign(m, 512, data=8, sequence=0)          # odd while it is written
+    Snapshot.foreign(m, 512, data=8, sequence=0, end=4)   # begin before, end after
+    Snapshot.foreign(m, 512, sequence=0, odd=False)       # only changes
+    Snapshot.foreign(m, 512, data=4, busy=0)              # 0 when it is whole
+    Snapshot.foreign(m, 512, newest=NewestOf(4, ticks=48, places=52, step=16))
+    Snapshot.foreign(m, 512, mutex="Global\\\\the mutex")
+    Snapshot.foreign(m, 512)                              # nothing tells
 """
 
 from __future__ import annotations
 
+import contextlib
 import operator
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
 from winipc import _core
 from winipc.base.closing import Closing
+from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
 from winipc.memory.layout import Codec, Layout, codec_of
+from winipc.sync.event import Event
+from winipc.sync.mutex import Mutex
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Snapshot"]
+__all__ = ["NewestOf", "Snapshot"]
 
 Kind = Literal["seqlock", "double"]
 
 _HEADER = 16
+
+#: Seconds between two looks at a record that is compared: a copy made in the middle
+#: of a record is seen as such when its writer goes on within this time.
+_SETTLE = 0.0001
+
+#: Seconds after which a change is looked for even without a signal: another reader
+#: may have taken that of an auto-reset event.
+_MISSED = 1.0
+
+_NO_BUFFERS = (0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestOf:
+    """Where a writer that goes round several buffers keeps their ticks.
+
+    The writer fills the oldest buffer and sets its tick last. Ticks and places are
+    numbers of 32 bits; those of the next buffer are `step` bytes further on.
+    """
+
+    #: How many buffers there are at most, 2 or more.
+    count: int
+    #: The offset of the first buffer's tick.
+    ticks: int
+    #: The offset of the first buffer's place, which is the offset of its record.
+    places: int
+    #: Bytes from the tick of a buffer to that of the next.
+    step: int
+    #: The offset of the number of buffers in use, if the memory says it.
+    number: int | None = None
 
 
 class Snapshot(_core.Snapshot, Shown, Closing):
@@ -36,19 +80,21 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     work, and even and two higher when the record is whole: a writer that dies in the
     middle leaves readers with TimeoutError, until another one writes. With "double"
     there are two records, and the lowest bit of the sequence tells which one is
-    whole: a dead writer leaves the last whole one.
+    whole: a dead writer leaves the last whole one. `foreign` knows more kinds.
 
     Any number of readers in any thread and process; one writer at a time. It keeps
     the memory in use: close it (or leave its `with` block) before the mapping.
 
-    Win32: none beyond the mapping's.
+    Win32: none beyond the mapping's, but for a mutex and an event.
     """
 
-    __slots__ = ("__weakref__", "_codec", "layout")
+    __slots__ = ("__weakref__", "_codec", "_event", "_owned", "layout")
 
     #: That of its records, if `over` or `foreign` was given one.
     layout: Layout | None
     _codec: Codec | None
+    _event: Event | None
+    _owned: contextlib.ExitStack
 
     @staticmethod
     def needed(size: Any, kind: Kind = "seqlock") -> int:
@@ -74,10 +120,13 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         Raises:
             ValueError: It does not fit, or `offset` is not aligned.
         """
-        length, codec = _record(size)
-        stride = _stride(length) if _is_double(kind) else 0
-        self = cls._create(memory, length, offset, True, offset + _HEADER, stride)
-        return self._with(codec)
+        if kind not in ("seqlock", "double"):
+            raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
+        data = offset + _HEADER
+        second = data + _stride(_record(size)[0]) if kind == "double" else None
+        return cls.foreign(
+            memory, size, sequence=offset, sequence_size=8, data=data, second=second
+        )
 
     @classmethod
     def foreign(
@@ -85,35 +134,104 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         memory: Buffer,
         size: Any,
         *,
-        sequence: int,
-        data: int,
+        data: int = 0,
+        sequence: int | str | None = None,
         sequence_size: Literal[4, 8] = 4,
+        odd: bool = True,
+        end: int | str | None = None,
         second: int | None = None,
+        busy: int | str | None = None,
+        beside: Buffer | None = None,
+        newest: NewestOf | None = None,
+        mutex: Mutex | str | None = None,
+        event: Event | str | None = None,
+        settle: float = _SETTLE,
     ) -> Self:
         """Records in the protocol of another program.
+
+        One of `sequence`, `busy`, `newest` and `mutex` tells when a record is whole;
+        without any, and for a sequence that only changes, two copies that are equal
+        have to do. `kind` is then
+
+        - "seqlock" for `sequence`, which is odd while the writer is at work,
+        - "begin-end" for `sequence` and `end`: the writer adds one to the first before
+          it writes and to the second after,
+        - "double" for `sequence` and `second`,
+        - "counter" for `sequence` and `odd=False`: it changes once for each record,
+        - "busy" for `busy`, a number that is not 0 while the writer is at work,
+        - "newest" for `newest`, "mutex" for `mutex`, and "none".
+
+        A sequence may lie in the record, as a field of it. With "counter" and "none"
+        a writer that stops in the middle of a record for longer than `settle` is not
+        seen: nothing in the memory tells it. All others give whole records always.
+        "counter", "begin-end", "seqlock" and "double" can `write`.
 
         Args:
             memory: A mapping, a view, a section or any other buffer.
             size: Bytes of one record, or its layout, as `over` takes it.
-            sequence: The offset of the sequence number, aligned to its size.
-            data: The offset of the record.
-            sequence_size: 4 or 8 bytes.
+            data: The offset of the record; of no meaning with `newest`.
+            sequence: The offset of the sequence number, aligned to its size; or, as
+                for `end` and `busy`, the name of a field of the layout.
+            sequence_size: 4 or 8 bytes, of each such number.
+            odd: Whether an odd sequence means that the writer is at work.
+            end: The offset of the number that the writer counts up after a record.
             second: For a double buffer, the offset of the second record, which is
-                the whole one while the sequence is odd; None for a seqlock.
+                the whole one while the sequence is odd.
+            busy: The offset of the flag.
+            beside: The memory that `sequence`, `end` or `busy` are in, if it is
+                another one than that of the record.
+            newest: Where the ticks of several buffers are.
+            mutex: Held by this program's writer while it writes, and by `read`. An
+                AbandonedError says that its owner died: the record may be half
+                written, and the next `read` returns it as it is.
+            event: Set by the writer after each record, for `changed`.
+            settle: Seconds between two looks at a record that is compared.
 
         Raises:
-            ValueError: Something leaves the memory, overlaps or is not aligned.
+            ValueError: Something leaves the memory, overlaps or is not aligned; or
+                the arguments describe two protocols.
+            LookupError: The layout has no field of this name.
+            FileNotFoundError: No mutex or event has the name.
+
+        Win32: OpenMutexW, OpenEventW
         """
         if sequence_size not in (4, 8):
             raise ValueError(f"sequence_size must be 4 or 8, not {sequence_size!r}")
         if second is not None and second <= data:
             raise ValueError("the second record must come after the first")
-        stride = 0 if second is None else second - data
+        if not 0 <= settle <= 10:
+            raise ValueError(f"settle must be 0 to 10 seconds, not {settle!r}")
         length, codec = _record(size)
-        self = cls._create(memory, length, sequence, sequence_size == 8, data, stride)
-        return self._with(codec)
-
-    def _with(self, codec: Codec | None) -> Self:
+        kind = _kind_of(sequence, odd, end, second, busy, newest, mutex)
+        # A writer counts `end` up last, so that is what is looked at first.
+        after = _place(sequence if busy is None else busy, codec, data)
+        before = after if end is None else _place(end, codec, data)
+        buffers = _NO_BUFFERS
+        if newest is not None:
+            number = -1 if newest.number is None else newest.number
+            buffers = (newest.count, newest.ticks, newest.places, newest.step, number)
+        with contextlib.ExitStack() as opened:
+            owned = opened.enter_context(contextlib.ExitStack())
+            if isinstance(mutex, str):
+                mutex = opened.enter_context(contextlib.closing(Mutex.open(mutex)))
+            if isinstance(event, str):
+                event = owned.enter_context(Event.open(event))
+            self = cls._create(
+                kind,
+                memory,
+                beside,
+                length,
+                before,
+                after,
+                sequence_size == 8,
+                data,
+                0 if second is None else second - data,
+                settle if kind in ("counter", "none") else 0.0,
+                buffers,
+                0 if mutex is None else mutex.handle,
+            )
+            self._owned = owned.pop_all()
+        self._event = event
         self._codec = codec
         self.layout = codec if isinstance(codec, Layout) else None
         return self
@@ -135,6 +253,61 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         """What another layout makes of one whole record; the rest is that of `read`."""
         return codec_of(layout).unpack(super().read(timeout))
 
+    def wait_changed(
+        self, timeout: float | None = None, *, interval: float = 0.005
+    ) -> bool:
+        """Wait for a record other than the one that `read` returned last.
+
+        False when `timeout` (seconds, None for forever) ran out first; True at once
+        when nothing was read yet. The writer's `event` wakes it; where there is none,
+        it looks every `interval` seconds.
+
+        Win32: WaitForSingleObject
+        """
+        deadline = Deadline(timeout)
+        while not self._is_new():
+            if deadline.left() == 0:
+                return False
+            event = self._event
+            # The signal of a manual-reset event stays: it alone is no news.
+            if event is None or (
+                event.wait(deadline.part(_MISSED)) and not self._is_new()
+            ):
+                time.sleep(deadline.part(interval))
+        return True
+
+    async def changed(
+        self, timeout: float | None = None, *, interval: float = 0.005
+    ) -> bool:
+        """`await` what `wait_changed` waits for.
+
+        Win32: WaitForMultipleObjects
+        """
+        import asyncio  # not at import, which would load it for everybody
+
+        deadline = Deadline(timeout)
+        event = self._event
+        if event is not None and not _core._can_give_back(event):
+            event = None  # what a cancelled wait took would be lost
+        while not self._is_new():
+            if deadline.left() == 0:
+                return False
+            if event is None or (
+                await event.wait_async(deadline.part(_MISSED)) and not self._is_new()
+            ):
+                await asyncio.sleep(deadline.part(interval))
+        return True
+
+    def close(self) -> None:
+        """Let go of the memory, the mutex and the event; twice is harmless.
+
+        Raises BufferError while a call runs in another thread, or a task waits.
+
+        Win32: CloseHandle
+        """
+        self._owned.close()
+        super().close()
+
     def __repr__(self) -> str:
         state = " closed" if self.closed else f" kind={self.kind!r} size={self.size}"
         return f"<{type(self).__name__}{state}>"
@@ -148,11 +321,44 @@ def _record(size: Any) -> tuple[int, Codec | None]:
     return codec.size, codec
 
 
+def _place(place: int | str | None, codec: Codec | None, data: int) -> int:
+    """The offset of a number, which may be a field of the record; -1 for None."""
+    if not isinstance(place, str):
+        return -1 if place is None else place
+    if not isinstance(codec, Layout):
+        raise TypeError(f"{place!r} needs a layout to be a field of")
+    try:
+        return data + codec.offsets()[place]
+    except KeyError:
+        raise LookupError(f"{codec.name} has no field {place!r}") from None
+
+
 def _stride(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-def _is_double(kind: str) -> bool:
-    if kind not in ("seqlock", "double"):
-        raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
-    return kind == "double"
+def _kind_of(
+    sequence: int | str | None,
+    odd: bool,
+    end: int | str | None,
+    second: int | None,
+    busy: int | str | None,
+    newest: NewestOf | None,
+    mutex: object,
+) -> str:
+    """The protocol that these arguments of `foreign` describe."""
+    told = {"sequence": sequence, "busy": busy, "newest": newest, "mutex": mutex}
+    named = [name for name, value in told.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"{named[0]} and {named[1]} are two protocols")
+    if named != ["sequence"]:
+        if end is not None or second is not None:
+            raise ValueError("end and second belong to a sequence")
+        return named[0] if named else "none"
+    if end is not None and second is not None:
+        raise ValueError("end and second are two protocols")
+    if end is not None:
+        return "begin-end"
+    if second is not None:
+        return "double"
+    return "seqlock" if odd else "counter"
