@@ -569,7 +569,6 @@ class CandidateSet:
         protections: SupportsIndex,
         specs: Sequence[tuple[Any, ...]],
         type: int,
-        step: SupportsIndex,
         progress: Callable[[int, int], object] | None,
         /,
     ) -> Self: ...

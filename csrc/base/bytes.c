@@ -82,13 +82,22 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
     return number;
 }
 
+/* Release it where no exception can be raised. */
+static void
+bytes_let_go(PyObject *self)
+{
+    if (BYTES_OF(self)->release(self) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+}
+
 void
 wi_bytes_unpin(PyObject *self)
 {
     wi_bytes *bytes = BYTES_OF(self);
     if (--bytes->pins == 0 && (bytes->closed || bytes->finalised)) {
         WI_KEEP_ERROR
-        bytes->release(self);
+        bytes_let_go(self);
         WI_END_KEEP_ERROR
     }
 }
@@ -905,7 +914,7 @@ bytes_finalize(PyObject *self)
     }
     bytes->finalised = 1;
     if (bytes->pins == 0) { /* in a cycle a memoryview may be left */
-        bytes->release(self);
+        bytes_let_go(self);
     }
     WI_END_KEEP_ERROR
 }

@@ -22,7 +22,7 @@ typedef struct {
     /* Set where the object is made: frees the memory and what is owned; twice
      * is harmless. Called without an exception set by the finaliser or, when
      * something was pinned then or in _leave(), when the last pin goes. */
-    void (*release)(PyObject *self);
+    int (*release)(PyObject *self);
 } wi_bytes;
 
 /* PyObject_HEAD first, then the bytes: the shared methods cast to this. */

@@ -799,13 +799,13 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
 /* ------------------------------------------------------------------- peek */
 
 /* Consume the message, or leave it there, and open the gate. */
-static void
+static int
 peeked_release(PyObject *op)
 {
     PeekedObject *self = (PeekedObject *)op;
     ChannelObject *channel = self->channel;
     if (channel == NULL) {
-        return;
+        return 0;
     }
     self->channel = NULL;
     if (self->taken) {
@@ -814,6 +814,7 @@ peeked_release(PyObject *op)
     channel->peeked = 0;
     recv_leave(channel);
     Py_DECREF((PyObject *)channel);
+    return 0;
 }
 
 PyDoc_STRVAR(

@@ -20,10 +20,10 @@ typedef struct {
 
 /* ---------------------------------------------------- release, finalise */
 
-/* Free the block; the error code, 0 for success or nothing to free. */
-static DWORD
-memory_release(MemoryObject *self)
+static int
+memory_release(PyObject *op)
 {
+    MemoryObject *self = (MemoryObject *)op;
     char *base = self->bytes.base;
     self->bytes.base = NULL;
     self->bytes.size = 0;
@@ -31,19 +31,13 @@ memory_release(MemoryObject *self)
         return 0;
     }
     SetLastError(ERROR_SUCCESS);
-    BOOL ok = self->kind == KIND_GLOBAL ? GlobalFree((HGLOBAL)base) == NULL
-                                        : VirtualFree(base, 0, MEM_RELEASE);
-    if (ok) {
+    if (self->kind == KIND_GLOBAL ? GlobalFree((HGLOBAL)base) == NULL
+                                  : VirtualFree(base, 0, MEM_RELEASE)) {
         return 0;
     }
-    DWORD err = GetLastError();
-    return err ? err : ERROR_INTERNAL_ERROR;
-}
-
-static void
-memory_let_go(PyObject *op)
-{
-    memory_release((MemoryObject *)op);
+    wi_raise(GetLastError(),
+             self->kind == KIND_GLOBAL ? "GlobalFree" : "VirtualFree", NULL);
+    return -1;
 }
 
 /* --------------------------------------------------------- constructor */
@@ -73,7 +67,7 @@ memory_create(PyObject *cls, PyObject *args)
     if (self == NULL) {
         return NULL;
     }
-    self->bytes.release = memory_let_go;
+    self->bytes.release = memory_release;
     self->bytes.size = size;
     self->kind = kind;
     /* An empty block has an address too, so that it can be handed over. */
@@ -108,18 +102,11 @@ PyDoc_STRVAR(memory_close_doc,
 static PyObject *
 memory_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    MemoryObject *self = (MemoryObject *)op;
     if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
     }
-    if (wi_bytes_check_unpinned(op) < 0) {
+    if (wi_bytes_check_unpinned(op) < 0 || memory_release(op) < 0) {
         return NULL;
-    }
-    DWORD err = memory_release(self);
-    if (err) {
-        return wi_raise(
-            err, self->kind == KIND_GLOBAL ? "GlobalFree" : "VirtualFree",
-            NULL);
     }
     Py_RETURN_NONE;
 }

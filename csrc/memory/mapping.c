@@ -413,21 +413,23 @@ mapping_new(PyObject *type, PyObject *name)
 {
     RegionObject *self = wi_alloc((PyTypeObject *)type);
     if (self != NULL) {
-        self->bytes.release = wi_region_let_go;
+        self->bytes.release = wi_region_release;
         self->name = name == Py_None ? NULL : Py_XNewRef(name);
     }
     return self;
 }
 
-/* Give up a region that Python has not seen; it owns at most its view. */
+/* Give up a region that Python has not seen; it owns at most its view. The
+ * exception that is set says why. */
 static void
 mapping_drop(RegionObject **self)
 {
-    const char *api;
-    if (*self != NULL) {
-        wi_region_release(*self, &api);
-        Py_CLEAR(*self);
+    WI_KEEP_ERROR
+    if (*self != NULL && wi_region_release((PyObject *)*self) < 0) {
+        PyErr_Clear();
     }
+    Py_CLEAR(*self);
+    WI_END_KEEP_ERROR
 }
 
 /* ----------------------------------------------------------------- create */

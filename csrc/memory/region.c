@@ -22,9 +22,11 @@ wi_region_raise(RegionObject *self, DWORD err, const char *api)
 
 /* Everything is moved into locals first, so that a second call finds nothing
  * to do; then freed in reverse order of acquisition. */
-DWORD
-wi_region_release(RegionObject *self, const char **api)
+int
+wi_region_release(PyObject *op)
 {
+    RegionObject *self = (RegionObject *)op;
+    const char *api = NULL;
     char *start = self->start;
     HANDLE handles[] = {self->section, self->file};
     int guard = self->guard;
@@ -37,17 +39,16 @@ wi_region_release(RegionObject *self, const char **api)
     self->section = NULL;
     self->file = NULL;
     self->guard = 0;
-    *api = NULL;
     /* To close a file may take as long as to read it. */
     PyThreadState *saved = guard ? PyEval_SaveThread() : NULL;
     if (start != NULL && !UnmapViewOfFile(start)) {
         err = GetLastError();
-        *api = "UnmapViewOfFile";
+        api = "UnmapViewOfFile";
     }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(handles); i++) {
-        if (handles[i] != NULL && !CloseHandle(handles[i]) && *api == NULL) {
+        if (handles[i] != NULL && !CloseHandle(handles[i]) && api == NULL) {
             err = GetLastError();
-            *api = "CloseHandle";
+            api = "CloseHandle";
         }
     }
     if (guard) {
@@ -57,19 +58,14 @@ wi_region_release(RegionObject *self, const char **api)
     if (start != NULL && self->owner != NULL) {
         wi_bytes_unpin(self->owner);
     }
-    return err;
-}
-
-void
-wi_region_let_go(PyObject *op)
-{
-    RegionObject *self = (RegionObject *)op;
-    const char *api;
-    wi_region_release(self, &api);
+    if (api != NULL) {
+        wi_region_raise(self, err, api);
+    }
     if (self->bytes.finalised) { /* no cycle, no tp_clear: do it here */
         Py_CLEAR(self->owner);
         Py_CLEAR(self->name);
     }
+    return api == NULL ? 0 : -1;
 }
 
 /* ------------------------------------------------------------------ flush */
@@ -139,17 +135,11 @@ PyDoc_STRVAR(region_close_doc,
 static PyObject *
 region_close(PyObject *op, PyObject *Py_UNUSED(unused))
 {
-    RegionObject *self = (RegionObject *)op;
     if (!wi_bytes_is_open(op)) {
         Py_RETURN_NONE;
     }
-    if (wi_bytes_check_unpinned(op) < 0) {
+    if (wi_bytes_check_unpinned(op) < 0 || wi_region_release(op) < 0) {
         return NULL;
-    }
-    const char *api;
-    DWORD err = wi_region_release(self, &api);
-    if (api != NULL) {
-        return wi_region_raise(self, err, api);
     }
     Py_RETURN_NONE;
 }

@@ -39,12 +39,9 @@ PyObject *wi_region_raise(RegionObject *self, DWORD err, const char *api);
 /* What error messages call it; for "%V", which takes both. */
 #define WI_REGION_LABEL(self) (self)->name, "unnamed mapping"
 
-/* Unmap and close everything; the caller has checked that nothing is pinned.
- * ERROR_SUCCESS, or the first error with the call that failed in *api. */
-DWORD wi_region_release(RegionObject *self, const char **api);
-
-/* What the type's bytes.release is: the same, without an error. */
-void wi_region_let_go(PyObject *op);
+/* The bytes.release of a region: unmap and close everything. The caller has
+ * checked that nothing is pinned. The error is the first of all steps. */
+int wi_region_release(PyObject *op);
 
 /* One of the region's sizes, whose offset in the struct is the closure: 0 once
  * it is closed. */

@@ -499,11 +499,15 @@ wi_pump_start(wi_pump *pump)
 {
     uint64_t reserve = (uint64_t)pump->max_message + PUMP_STACK_MARGIN;
     InterlockedIncrement(&pump->refs); /* the thread's own */
+    SIZE_T stack = (SIZE_T)reserve; /* too small in 32 bits for a huge one */
+    SetLastError(ERROR_NOT_ENOUGH_MEMORY);
     /* Suspended, so that all fields are there when the first message is. */
-    pump->thread =
-        CreateThread(NULL, (SIZE_T)reserve, pump_main, pump,
-                     STACK_SIZE_PARAM_IS_A_RESERVATION | CREATE_SUSPENDED,
-                     &pump->thread_id);
+    pump->thread = stack != reserve
+                       ? NULL
+                       : CreateThread(NULL, stack, pump_main, pump,
+                                      STACK_SIZE_PARAM_IS_A_RESERVATION |
+                                          CREATE_SUSPENDED,
+                                      &pump->thread_id);
     if (pump->thread == NULL) {
         pump->error = GetLastError();
         pump->failed = "CreateThread";

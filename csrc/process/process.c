@@ -479,9 +479,11 @@ process_verify(wi_process *self, uintptr_t address, PyObject *object)
         goto done;
     }
     size_t same = 0;
+    Py_BEGIN_ALLOW_THREADS /* it may be much */
     while (same < size && back[same] == data.bytes[same]) {
         same++;
     }
+    Py_END_ALLOW_THREADS
     if (same < size) {
         process_write_failed(self, ERROR_WRITE_FAULT, "WriteProcessMemory",
                              address, data.size, same);

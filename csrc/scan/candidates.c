@@ -341,7 +341,8 @@ candidates_create(PyObject *cls, PyObject *args)
     PyObject *process, *specs, *progress;
     const char *ranges;
     Py_ssize_t size;
-    DWORD protections, step;
+    DWORD protections;
+    uint32_t step;
     int type, result = -1;
     CandidatesObject *self = NULL;
     candidate_builder *builder = NULL;
@@ -349,14 +350,13 @@ candidates_create(PyObject *cls, PyObject *args)
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     memset(&scan, 0, sizeof(scan));
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "Oy#O&OiO&O:_create", &process, &ranges, &size,
+        !PyArg_ParseTuple(args, "Oy#O&OiO:_create", &process, &ranges, &size,
                           wi_u32_converter, &protections, &specs, &type,
-                          wi_u32_converter, &step, &progress)) {
+                          &progress)) {
         return NULL;
     }
-    if (type < 0 || type >= SCAN_TYPES || step == 0 || step > 64 ||
-        (step & (step - 1)) != 0) {
-        PyErr_SetString(PyExc_ValueError, "no such type or alignment");
+    if (type < 0 || type >= SCAN_TYPES) {
+        PyErr_SetString(PyExc_ValueError, "no such type");
         return NULL;
     }
     self = wi_alloc((PyTypeObject *)cls);
@@ -365,8 +365,6 @@ candidates_create(PyObject *cls, PyObject *args)
     }
     self->kind.type = (scan_type)type;
     self->kind.width = scan_type_size(self->kind.type);
-    self->kind.step = step;
-    self->kind.slots = WINDOW / step;
     scan.progress = progress;
     if (wi_scan_compile(&scan, specs) < 0) {
         goto done;
@@ -375,6 +373,14 @@ candidates_create(PyObject *cls, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "the pattern is of another type");
         goto done;
     }
+    /* Places between two steps could not be named. */
+    step = scan_set_alignment(scan.set);
+    if (step > 64) {
+        PyErr_SetString(PyExc_ValueError, "the alignment is above 64");
+        goto done;
+    }
+    self->kind.step = step;
+    self->kind.slots = WINDOW / step;
     builder = calloc(1, sizeof(*builder));
     if (builder == NULL) {
         PyErr_NoMemory();

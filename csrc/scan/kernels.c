@@ -723,6 +723,18 @@ scan_set_longest(const scan_set *set)
     return set->longest;
 }
 
+uint32_t
+scan_set_alignment(const scan_set *set)
+{
+    uint32_t least = SCAN_MAX_ALIGNMENT; /* a power of two, as all are */
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->patterns[i].alignment < least) {
+            least = set->patterns[i].alignment;
+        }
+    }
+    return least;
+}
+
 /* ------------------------------------------------------------------ blocks */
 
 int

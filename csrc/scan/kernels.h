@@ -120,6 +120,8 @@ int scan_spec_is_valid(const scan_spec *spec);
 scan_set *scan_set_new(const scan_spec *specs, size_t count, scan_level level);
 void scan_set_free(scan_set *set);
 size_t scan_set_longest(const scan_set *set);
+/* The least of all patterns: every match is at a multiple of it. */
+uint32_t scan_set_alignment(const scan_set *set);
 
 /* ----------------------------------------------------------------- a scan */
 

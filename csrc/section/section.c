@@ -157,9 +157,10 @@ section_bind(PyObject *op, PyObject *args)
 
 /* ---------------------------------------------------------------- release */
 
-static DWORD
-section_release(SectionObject *self)
+static int
+section_release(PyObject *op)
 {
+    SectionObject *self = (SectionObject *)op;
     HMODULE module = self->module;
     HANDLE attached = self->attached;
     BOOL ok = TRUE;
@@ -174,7 +175,10 @@ section_release(SectionObject *self)
     if (attached != NULL) {
         CloseHandle(attached);
     }
-    return ok ? ERROR_SUCCESS : err;
+    if (!ok) {
+        wi_raise_format(err, "FreeLibrary", "module %p", (void *)module);
+    }
+    return ok ? 0 : -1;
 }
 
 static PyObject *
@@ -184,21 +188,10 @@ section_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (self->bytes.base != NULL && !wi_bytes_is_open(op)) {
         Py_RETURN_NONE; /* it goes with its last pin */
     }
-    if (wi_bytes_check_unpinned(op) < 0) {
+    if (wi_bytes_check_unpinned(op) < 0 || section_release(op) < 0) {
         return NULL;
     }
-    const void *module = self->module;
-    DWORD err = section_release(self);
-    if (err != ERROR_SUCCESS) {
-        return wi_raise_format(err, "FreeLibrary", "module %p", module);
-    }
     Py_RETURN_NONE;
-}
-
-static void
-section_let_go(PyObject *op)
-{
-    section_release((SectionObject *)op);
 }
 
 /* ------------------------------------------------------------------- load */
@@ -266,7 +259,7 @@ section_load(PyObject *cls, PyObject *args)
     if (self == NULL) {
         goto done;
     }
-    self->bytes.release = section_let_go;
+    self->bytes.release = section_release;
     WI_CALL(err, failed = section_attach(self, wide)); /* a server may hang */
     if (failed != ERROR_SUCCESS) {
         wi_raise(failed, "CreateFileW", path);
@@ -292,6 +285,14 @@ done:
 }
 
 /* ------------------------------------------------------------- properties */
+
+static PyObject *
+section_get_module(PyObject *op, void *Py_UNUSED(closure))
+{
+    return wi_bytes_check_open(op) < 0
+               ? NULL
+               : PyLong_FromVoidPtr(((SectionObject *)op)->module);
+}
 
 static PyObject *
 section_get_attach_count(PyObject *op, void *Py_UNUSED(closure))
@@ -339,8 +340,8 @@ static PyMemberDef section_members[] = {
 };
 
 static PyGetSetDef section_getset[] = {
-    {"module", wi_get_handle, NULL, "The DLL's module handle (HMODULE).",
-     (void *)offsetof(SectionObject, module)},
+    {"module", section_get_module, NULL, "The DLL's module handle (HMODULE).",
+     NULL},
     {"attach_count", section_get_attach_count, NULL,
      "How many SharedSection objects of all processes are attached to this\n"
      "DLL now; a process that died no longer counts. None where Windows does\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.linux_file import LinuxFile
-from helpers.slow_page import PAGE, runs_beside
+from helpers.slow_page import PAGE, runs_beside, runs_beside_call
 
 from winipc import Atomic, Channel, GlobalMemory, SharedLock, SharedMapping, Snapshot
 
@@ -119,6 +119,12 @@ def test_threads_run_while_the_page_of_a_lock_comes_in(mapping: SharedMapping) -
         lock.release()
         assert runs_beside(mapping.address + AT, lambda: lock.acquire(0))
         lock.acquire()
+
+
+def test_threads_run_while_a_mapped_file_is_closed(tmp_path: Path) -> None:
+    """Its last pages may be written then, to a disk that takes its time."""
+    m = SharedMapping.create(None, PAGE, file=tmp_path / "closed")
+    assert runs_beside_call("UnmapViewOfFile", m.close)
 
 
 # ------------------------------------------------------------- the other side

@@ -270,6 +270,22 @@ def test_forgotten_mapping_warns(unique_name: str) -> None:
         SharedMapping.open(unique_name)
 
 
+def test_what_cannot_be_closed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No exception can be raised when a mapping is forgotten, or its last view is."""
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: reported.append(it.exc_value))
+    close_handle = ctypes.WinDLL("kernel32").CloseHandle
+    m = SharedMapping.create(None, 4096)
+    assert close_handle(ctypes.c_void_p(m.handle))
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del m
+    with SharedMapping.create(None, 4096) as kept:
+        assert close_handle(ctypes.c_void_p(kept.handle))
+        view = memoryview(kept)
+    view.release()
+    assert [error.filename2 for error in reported] == ["CloseHandle"] * 2
+
+
 def test_forgotten_view_lets_its_mapping_close() -> None:
     """A dropped view gives its hold on the mapping back."""
     with SharedMapping.create(None, 4096) as m:

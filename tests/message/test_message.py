@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from conftest import interrupted
 from helpers import BITS
+from helpers.replaced_call import address_of, load, replaced
 
 import winipc
 from winipc import _core
@@ -513,6 +514,31 @@ def test_receiver_that_wakes_up_is_not_hung(unique_name: str) -> None:
             assert [send.result() for send in [first, *others[:3]]] == [7] * 4
             assert others[3].result() == 0
             timer.join()
+
+
+@pytest.mark.skipif(BITS == 32, reason="the machine code is for x64")
+def test_a_time_out_without_an_error_number_is_one(
+    window: winipc.CopyDataWindow,
+) -> None:
+    """Windows may leave 0 as last error: a receiver that looks hung is tried again."""
+    tries = ctypes.c_uint32()
+    code = b"".join(
+        (
+            b"\x48\x83\xec\x28",  # sub rsp, 40
+            load(1, ctypes.addressof(tries)) + b"\xf0\xff\x01",  # lock inc [rcx]
+            b"\x31\xc9",  # xor ecx, ecx
+            load(0, address_of("kernel32", "SetLastError")) + b"\xff\xd0",  # call rax
+            b"\x31\xc0\x48\x83\xc4\x28\xc3",  # xor eax, eax; add rsp, 40; ret
+        )
+    )
+    assert winipc.send_message(window.hwnd, 0x8001) == 0
+    with (
+        replaced("user32", "SendMessageTimeoutW", code),
+        pytest.raises(TimeoutError) as caught,
+    ):
+        winipc.send_message(window.hwnd, 0x8001, abort_if_hung=True)
+    assert caught.value.winerror == 1460
+    assert tries.value > 1
 
 
 def test_window_that_goes_while_it_looks_hung(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import shutil
@@ -542,6 +543,28 @@ def test_a_view_outlives_its_section(dll: Path) -> None:
     assert view[0] == 7
     with pytest.warns(ResourceWarning, match="unclosed"):
         view.release()
+
+
+def test_a_closed_section_whose_memory_stays_has_no_module(dll: Path) -> None:
+    """Its last view lets go of the DLL at any time."""
+    with SharedSection.load(dll) as section:
+        view = memoryview(section)
+    with pytest.raises(ValueError, match="is closed"):
+        _ = section.module
+    view.release()
+
+
+def test_a_dll_that_cannot_be_let_go_of_is_reported(
+    dll: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No exception can be raised when a section is forgotten."""
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: reported.append(it.exc_value))
+    section = SharedSection.load(dll)
+    assert ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(section.module))
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del section
+    assert [error.filename2 for error in reported] == ["FreeLibrary"]
 
 
 def test_two_threads_may_close_at_once(dll: Path) -> None:

@@ -116,7 +116,6 @@ class CandidateSet(_core.CandidateSet, Closing):
             protection_mask(protection),
             [spec],
             type_.number,
-            step,
             progress,
         )
 
