@@ -24,7 +24,10 @@ from sphinx.util.docutils import SphinxDirective
 
 def import_winipc() -> None:
     """Import all of winipc, on Linux over a stand-in for its C extension."""
-    for name in ("asyncio", "importlib.resources", "multiprocessing", "subprocess"):
+    for name in (
+        *("asyncio", "importlib.resources", "multiprocessing.connection"),
+        "subprocess",
+    ):
         importlib.import_module(name)
     platform = sys.platform
     if folder := os.environ.get("WINIPC_DOCS"):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from winipc.cli.child import child_command, child_environ
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
 from winipc.exchange import Receiver, Sender, Transport
@@ -43,9 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.receiver is not None:
         return _receive(arguments.receiver)
     name = f"winipc-demo-{os.getpid()}"
-    command = [sys.executable, "-m", "winipc", "demo", "--receiver", name]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8"
+        child_command("demo", "--receiver", name),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=os.environ | child_environ(),
     ) as receiver:
         assert receiver.stdout is not None
         try:

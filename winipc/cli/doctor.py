@@ -30,13 +30,13 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    facts = _facts()
+    known = facts()
     checks = _checks()
     if arguments.json:
-        print_json(facts | {"checks": checks})
+        print_json(known | {"checks": checks})
     else:
-        width = max(map(len, facts)) + 2
-        for name, value in facts.items():
+        width = max(map(len, known)) + 2
+        for name, value in known.items():
             if value is not None:
                 print_line(f"{name:<{width}}{value}")
         print_line("")
@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(check["result"] == "FAILED" for check in checks) else 0
 
 
-def _facts() -> dict[str, Any]:
+def facts() -> dict[str, Any]:
+    """What system, Python and winipc this is, and with what rights."""
     version = sys.getwindowsversion()
     mine = process_facts(os.getpid())
     return {
