@@ -8,14 +8,16 @@ in docs/recording.md, and simple enough for other programs.
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from winipc.base.closing import Closing
+from winipc.memory.layout import codec_of, layout_of
 
 __all__ = ["Frame", "RecordingReader", "RecordingWriter", "changed_ranges"]
 
@@ -198,6 +200,52 @@ class RecordingReader(Closing):
             if changes is None:
                 return
             yield Frame(time_ns, changes)
+
+    def records(self, layout: Any, offset: int = 0) -> Iterator[tuple[int, Any]]:
+        """For each frame its time in ns, and what a layout makes of the memory there.
+
+        `layout` is a `winipc.Layout` or its short text form for records, a ctypes type,
+        or a format of the module `struct`.
+
+        Raises:
+            ValueError: It leaves the memory.
+        """
+        codec = codec_of(layout)
+        parts = self._parts(codec.size, offset)
+        return ((time_ns, codec.unpack(data)) for time_ns, data in parts)
+
+    def array(self, layout: Any, offset: int = 0) -> Any:
+        """All frames as a NumPy array with the fields `time_ns` and `record`.
+
+        `layout` is a `winipc.Layout`, its short text form or a ctypes Structure:
+        `array["record"]["speed"]` is one field over the time.
+
+        Raises:
+            ValueError: It leaves the memory.
+        """
+        layout = layout_of(layout)
+        numpy = importlib.import_module("numpy")
+        rows = bytearray()
+        for time_ns, data in self._parts(layout.size, offset):
+            rows += time_ns.to_bytes(8, "little") + data
+        kind = [("time_ns", "<u8"), ("record", layout.dtype)]
+        return numpy.frombuffer(rows, numpy.dtype(kind))
+
+    def _parts(self, size: int, offset: int) -> Iterator[tuple[int, bytes]]:
+        """For each frame its time, and `size` bytes of the memory."""
+        if not 0 <= offset <= self.size - size:
+            raise ValueError(
+                f"{size} bytes at offset {offset} leave the {self.size} bytes"
+            )
+
+        def parts() -> Iterator[tuple[int, bytes]]:
+            memory = bytearray(self.size)
+            for frame in self:
+                for at, data in frame.changes:
+                    memory[at : at + len(data)] = data
+                yield frame.time_ns, bytes(memory[offset : offset + size])
+
+        return parts()
 
     def _changes(self, body: bytes, flags: int) -> tuple[tuple[int, bytes], ...] | None:
         """None for what no writer writes."""

@@ -23,7 +23,7 @@ __all__ = ["main"]
 #: The modules of the commands, in the order in which --help lists them.
 _COMMANDS = (
     *("demo", "send", "receive", "ls", "dump", "watch", "listen", "windows"),
-    *("maps", "scan", "record", "section", "bridge", "doctor", "selftest"),
+    *("maps", "scan", "record", "layout", "section", "bridge", "doctor", "selftest"),
 )
 _INTERRUPTED = 130
 

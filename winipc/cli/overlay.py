@@ -1,30 +1,38 @@
 """Values laid over bytes, as `--struct` describes them.
 
 Either a format of Python's module struct, such as `<Iff`; or fields with names, such
-as `speed:f gear:i name:16s`, aligned as in C, or packed after a lone `<`.
+as `speed:f gear:i name:16s`, aligned as in C, or packed after a lone `<`; or a
+structure of a header, such as `telemetry.h:state`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.memory.layout import Layout
+from winipc.memory.layout import Layout, Text
 
 HELP = (
     "show values instead: a format of Python's module struct, such as <Iff; or fields "
     'with names, laid out as in C, such as "speed:f gear:i wheels:4f name:16s" '
-    '(with "< " in front: packed)'
+    '(with "< " in front: packed); or HEADER:NAME, a structure of a C or C++ header'
 )
+_OF_HEADER = re.compile(r"(?P<header>.+\.\w+):(?P<name>\w+(::\w+)*)")
 
 
 class Overlay:
     """Which values the bytes hold, by their names or their numbers."""
 
     def __init__(self, text: str) -> None:
-        self._layout = Layout.of("--struct", text) if ":" in text else None
+        self._layout: Layout | None = None
+        if of_header := _OF_HEADER.fullmatch(text):
+            self._layout = Layout.from_c(of_header["header"], of_header["name"])
+        elif ":" in text:
+            self._layout = Layout.of("--struct", text)
         self._format = text
         try:
             self.size = self._layout.size if self._layout else struct.calcsize(text)
@@ -38,7 +46,7 @@ class Overlay:
         else:
             values = struct.unpack_from(self._format, data)
             found = {str(number): value for number, value in enumerate(values)}
-        return {name: _text(value) for name, value in found.items()}
+        return {name: _plain(value) for name, value in found.items()}
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
         """A list, or a dict by names. NaN and infinity, which JSON lacks, are None."""
@@ -50,26 +58,56 @@ class Overlay:
         rows = self.rows(data)
         return " ".join(f"{n}={text}" if self._layout else text for n, text in rows)
 
+    def cells(self, data: bytes) -> dict[str, Any]:
+        """Each number and text by its path, such as `wheels[0].speed`."""
+        return dict(_cells("", self._values(data)))
+
     def rows(self, data: bytes) -> list[tuple[str, str]]:
         """For each value its name, or its number, and its text."""
         return [(name, _shown(value)) for name, value in self._values(data).items()]
 
 
-def _text(value: Any) -> Any:
-    if not isinstance(value, bytes):
-        return list(value) if isinstance(value, tuple) else value
-    return value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+def _plain(value: Any) -> Any:
+    """What JSON can have: lists, and text up to its NUL."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, Text):  # bytes that are no text are surrogates in it
+        return (
+            str(value)
+            .encode("utf-8", "surrogateescape")
+            .decode("utf-8", "backslashreplace")
+        )
+    if isinstance(value, bytes):
+        return value.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    return value
+
+
+def _cells(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _cells(f"{path}.{name}" if path else name, item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _cells(f"{path}[{index}]", item)
+    else:
+        yield path, value
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "[" + " ".join(_shown(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + " ".join(f"{n}={_shown(v)}" for n, v in value.items()) + "}"
     return _number(value) if isinstance(value, float) else clean(str(value))
 
 

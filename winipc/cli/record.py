@@ -7,6 +7,8 @@ program without the game or the device that writes the real one.
 from __future__ import annotations
 
 import argparse
+import csv
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 from winipc.base.deadline import Deadline
 from winipc.cli.options import Commands, add_command, factor, number, seconds
 from winipc.cli.output import note, print_result
+from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import add_target, open_target
 from winipc.memory.mapping import SharedMapping
 from winipc.recording import Frame, RecordingReader, RecordingWriter
@@ -53,6 +56,15 @@ def add(commands: Commands) -> None:
         "--keep",
         action="store_true",
         help="in the end keep the mapping as it is until Ctrl+C",
+    )
+    replay.add_argument(
+        "--csv",
+        action="store_true",
+        help="print a line for each frame instead, with the values of --struct",
+    )
+    replay.add_argument("--struct", metavar="FORMAT", help=HELP)
+    replay.add_argument(
+        "--offset", type=number, default=0, help="where the structure of --struct is"
     )
 
 
@@ -104,7 +116,12 @@ def _report(arguments: argparse.Namespace, frames: int, size: int, passed: int) 
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    if arguments.csv != (arguments.struct is not None):
+        raise ValueError("--csv and --struct go together")
     with RecordingReader(arguments.file) as reader:
+        if arguments.csv:
+            _print_csv(reader, Overlay(arguments.struct), arguments.offset)
+            return 0
         name = arguments.name or reader.name
         frames = 0
         with SharedMapping.create(name, reader.size) as mapping:
@@ -123,6 +140,17 @@ def _replay(arguments: argparse.Namespace) -> int:
     if not reader.complete:
         note(f"{arguments.file} ends early; what is whole was replayed")
     return 0
+
+
+def _print_csv(reader: RecordingReader, overlay: Overlay, offset: int) -> None:
+    """A line for each frame: seconds since the start, and all values."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    frames = reader.records(f"{overlay.size}s", offset)
+    for index, (time_ns, (data,)) in enumerate(frames):
+        cells = overlay.cells(data)
+        if index == 0:
+            writer.writerow(["seconds", *cells])
+        writer.writerow([f"{time_ns / _BILLION:.9f}", *cells.values()])
 
 
 def _play(

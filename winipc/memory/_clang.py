@@ -50,6 +50,7 @@ _SCOPES = _Cursor.NAMESPACE, _Cursor.LINKAGE_SPEC, _Cursor.UNEXPOSED_DECL
 _OUTSIDE = *_SCOPES, _Cursor.TRANSLATION_UNIT, _Cursor.NO_DECL_FOUND
 _RECORDS = _Cursor.STRUCT_DECL, _Cursor.UNION_DECL, _Cursor.CLASS_DECL
 _NAMED = *_RECORDS, _Cursor.TYPEDEF_DECL, _Cursor.TYPE_ALIAS_DECL
+_LOOKED_AT = frozenset((*_NAMED, *_SCOPES))
 _FUNCTIONS = (
     *(_Cursor.CXX_METHOD, _Cursor.CONSTRUCTOR, _Cursor.DESTRUCTOR, _Cursor.VAR_DECL),
     *(_Cursor.CONVERSION_FUNCTION, _Cursor.FUNCTION_TEMPLATE, _Cursor.FRIEND_DECL),
@@ -178,7 +179,10 @@ class _Header:
 
     def _index(self, scope: Any, prefix: str) -> None:
         for cursor in scope.get_children():
-            kind, name = cursor.kind, cursor.spelling
+            kind = cursor.kind
+            if kind not in _LOOKED_AT:  # most are functions and fields
+                continue
+            name = cursor.spelling
             if name == "winipc_names":
                 continue
             if kind in _NAMED:
@@ -303,7 +307,7 @@ class _Header:
         shape: tuple[int, ...] = (),
         bits: tuple[int, int] | None = None,
     ) -> Field:
-        is_pointer = kind.kind.name in _POINTERS
+        is_pointer = kind.kind.name in _POINTERS.split()
         members = _enum_of(kind) if self._enums and kind.kind == _Kind.ENUM else None
         return Field(
             *(name, self._code(kind), offset, shape, bits),

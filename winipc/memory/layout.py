@@ -9,6 +9,7 @@ before wrong bytes are read, and one can be laid over memory as a `StructView`.
 from __future__ import annotations
 
 import enum as enums
+import hashlib
 import math
 import operator
 import os
@@ -33,6 +34,8 @@ Member: TypeAlias = "str | Layout | tuple[str | Layout, int | tuple[int, ...]]"
 #: Codes, and what the short text form of a layout consists of.
 _KNOWN = "cbB?hHiIlLqQfdeu"
 _SIGNED = "bhilq"
+#: Codes of the same numbers.
+_SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(rf"(?P<name>\w+):(?P<count>\d*)(?P<code>[{_KNOWN}s])")
 
 
@@ -431,6 +434,55 @@ class Layout:
     def __repr__(self) -> str:
         return f"<Layout {self.name} {len(self.fields)} fields, {self.size} bytes>"
 
+    @property
+    def dtype(self) -> Any:
+        """The NumPy dtype: text of bytes is "S", text of wchar_t its numbers.
+
+        It has no bit-fields, because NumPy has none.
+        """
+        return self._make("dtype")
+
+    @property
+    def ctypes_type(self) -> Any:
+        """A ctypes Structure with the same fields at the same places."""
+        return self._make("ctypes_type")
+
+    def _make(self, name: str) -> Any:
+        if name not in self._made:
+            from winipc.memory import _declare
+
+            self._made[name] = getattr(_declare, name)(self)
+        return self._made[name]
+
+    @property
+    def description(self) -> str:
+        """A line for the size and for each field: name, offset, type.
+
+        Two layouts read the same bytes as the same values if these are equal.
+        """
+        return "\n".join([f"{self.size}", *self._lines("", 0)])
+
+    def _lines(self, prefix: str, at: int) -> Iterator[str]:
+        for field in self.fields:
+            kind = field.kind
+            code = (
+                f"{{{kind.size}}}"
+                if isinstance(kind, Layout)
+                else _SAME.get(kind, kind)
+            )
+            dimensions = "".join(f"[{length}]" for length in field.shape)
+            bits = f":{field.bits[0]}+{field.bits[1]}" if field.bits else ""
+            name, offset = prefix + field.name, at + field.offset
+            yield f"{name} {offset} {code}{dimensions}{bits}"
+            if isinstance(kind, Layout):
+                yield from kind._lines(f"{name}.", offset)
+
+    @property
+    def fingerprint(self) -> int:
+        """64 bits of a hash of the description, never 0."""
+        digest = hashlib.sha256(self.description.encode()).digest()
+        return int.from_bytes(digest[:8], "little") or 1
+
     def offsets(self) -> dict[str, int]:
         """Field name to offset; those of inner structures as "outer.inner"."""
         result = {}
@@ -523,7 +575,7 @@ def _code_of_ctypes(kind: type[Any]) -> tuple[str, bool]:
         raise ValueError(f"{kind.__name__} is big-endian")
     code = getattr(kind, "_type_", None)
     if isinstance(code, str) and code in _KNOWN:
-        return code.translate({ord("l"): "i", ord("L"): "I"}), False
+        return _SAME.get(code, code), False
     if ctypes.sizeof(kind) == ctypes.sizeof(ctypes.c_void_p):
         return "I" if ctypes.sizeof(ctypes.c_void_p) == 4 else "Q", True
     raise ValueError(f"{kind.__name__} has no struct code")

@@ -1,0 +1,122 @@
+"""winipc layout, and --struct with a structure of a header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from test_cli import run_winipc
+
+import winipc
+from winipc.cli.overlay import Overlay
+from winipc.recording import RecordingReader, RecordingWriter
+
+pytest.importorskip("clang", reason="libclang has no wheel for the 32-bit Python")
+
+HEADER = """
+#ifndef COUNT
+#define COUNT 2
+#endif
+namespace sim {
+struct point { float x, y; };
+struct state { unsigned id; char name[8]; point path[COUNT]; int gear : 4; void *next;
+               wchar_t title[4]; int rest[]; };
+}
+"""
+
+
+@pytest.fixture
+def header(tmp_path: Path) -> Path:
+    path = tmp_path / "state.h"
+    path.write_text(HEADER)
+    return path
+
+
+def test_layout_prints_where_fields_are(header: Path) -> None:
+    """As a table, and as JSON; for pointers of both widths."""
+    lines = run_winipc("layout", str(header), "sim::state").stdout.decode().splitlines()
+    assert [line.split() for line in lines] == [
+        ["OFFSET", "SIZE", "TYPE", "NAME"],
+        ["0", "4", "uint32", "id"],
+        ["4", "8", "char[8]", "name"],
+        ["12", "16", "point[2]", "path"],
+        ["12", "4", "float", "path.x"],
+        ["16", "4", "float", "path.y"],
+        ["28", "1", "int32,", "4", "bits", "from", "bit", "0", "gear"],
+        ["32", "8", "pointer", "next"],
+        ["40", "8", "wchar_t[4]", "title"],
+        ["48", "0", "int32[]", "rest"],
+        ["sim::state:", "48", "bytes,", "aligned", "to", "8"],
+    ]
+    options = ("--bits", "32", "--json", "--define", "COUNT=3")
+    row = json.loads(run_winipc("layout", str(header), "state", *options).stdout)
+    assert (row["size"], row["bits"], row["alignment"]) == (52, 32, 4)
+    path = row["fields"][2]
+    assert (path["shape"], path["fields"][1]["offset"]) == ([3], 4)
+    assert row["fields"][3]["bits"] == [0, 4]
+    done = run_winipc("layout", str(header), "nowhere", check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"winipc: no struct nowhere in the header\r\n",
+    )
+
+
+def test_dump_takes_a_structure_of_a_header(header: Path, unique_name: str) -> None:
+    """Its values by name, in text and in JSON."""
+    layout = winipc.Layout.from_c(header, "state")
+    with winipc.SharedMapping.create(unique_name, layout.size) as mapping:
+        values = {"name": "Zo\xeb", "path": ({"x": 1}, {"y": 2}), "gear": -3}
+        mapping.write(layout.pack(values, title="ab"))
+        arguments = ("dump", unique_name, "--struct", f"{header}:sim::state")
+        row = json.loads(run_winipc(*arguments, "--json").stdout)["values"]
+        assert (row["name"], row["gear"], row["title"]) == ("Zo\xeb", -3, "ab")
+        assert row["path"] == [{"x": 1.0, "y": 0.0}, {"x": 0.0, "y": 2.0}]
+        line = run_winipc(*arguments).stdout.decode()
+        assert "name=Zo\xeb path=[{x=1 y=0} {x=0 y=2}] gear=-3 next=0" in line
+
+
+def test_values_that_text_and_json_lack() -> None:
+    """Bytes that are no text are shown as such."""
+    overlay = Overlay("name:4s at:f")
+    assert overlay.line(b"a\xff\0b" + b"\0\0\x80\x7f") == "name=a\\xff at=inf"
+    assert overlay.as_json(b"a\xff\0b" + b"\0\0\x80\x7f") == {
+        "name": "a\\xff",
+        "at": None,
+    }
+
+
+def test_recordings_are_values(header: Path, tmp_path: Path) -> None:
+    """Records, a NumPy array, and CSV."""
+    layout = winipc.Layout.from_c(header, "state")
+    path = tmp_path / "file.rec"
+    with RecordingWriter(path, "state", layout.size + 8, 0) as writer:
+        for number in range(3):
+            data = layout.pack(id=number, name=f"n{number}", gear=-number)
+            writer.add(number * 500_000_000, bytes(8) + data)
+    with RecordingReader(path) as reader:
+        found = list(reader.records(layout, 8))
+        assert [(t, r.id, r.name, r.gear) for t, r in found] == [
+            (n * 500_000_000, n, f"n{n}", -n) for n in range(3)
+        ]
+        assert [row for _, row in reader.records("<I", 8)] == [(0,), (1,), (2,)]
+        array = pytest.importorskip("numpy") and reader.array(layout, 8)
+        assert array["record"]["id"].tolist() == [0, 1, 2]
+        assert array["record"]["name"][2] == b"n2"
+        assert array["time_ns"][2] == 1_000_000_000
+        for offset in (-1, 9):
+            with pytest.raises(ValueError, match="leave the 56 bytes"):
+                reader.records(layout, offset)
+    options = ("--csv", "--struct", f"{header}:state", "--offset", "8")
+    text = run_winipc("replay", str(path), *options).stdout.decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["seconds"] for row in rows] == [f"{n / 2:.9f}" for n in range(3)]
+    assert (rows[2]["name"], rows[2]["gear"], rows[2]["path[1].y"]) == (
+        "n2",
+        "-2",
+        "0.0",
+    )
+    done = run_winipc("replay", str(path), "--csv", check=False)
+    assert b"--csv and --struct go together" in done.stderr

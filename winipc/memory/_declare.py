@@ -1,0 +1,408 @@
+"""A layout in other type systems: ctypes, NumPy, and the source of C, C# and Rust.
+
+Each puts every field where the layout has it, and so knows no rules of alignment:
+what lies between two fields is padding with a name, and fields that share bytes (of a
+union, or bit-fields) are the members of a union, each behind padding of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import pprint
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from winipc.memory.layout import Field, Layout, size_of
+
+#: What the languages call the types of codes. Bytes that are no bool or float in a
+#: language's own rules are numbers there.
+_C = {
+    **{"c": "char", "b": "int8_t", "B": "uint8_t", "?": "bool", "h": "int16_t"},
+    **{"H": "uint16_t", "i": "int32_t", "I": "uint32_t", "l": "int32_t"},
+    **{"L": "uint32_t", "q": "int64_t", "Q": "uint64_t", "f": "float"},
+    **{"d": "double", "e": "uint16_t", "u": "wchar_t"},
+}
+_RUST = {
+    **{"c": "u8", "b": "i8", "B": "u8", "?": "u8", "h": "i16", "H": "u16"},
+    **{"i": "i32", "I": "u32", "l": "i32", "L": "u32", "q": "i64", "Q": "u64"},
+    **{"f": "f32", "d": "f64", "e": "u16", "u": "u16"},
+}
+_CSHARP = {
+    **{"c": "byte", "b": "sbyte", "B": "byte", "?": "byte", "h": "short"},
+    **{"H": "ushort", "i": "int", "I": "uint", "l": "int", "L": "uint"},
+    **{"q": "long", "Q": "ulong", "f": "float", "d": "double", "e": "ushort"},
+    "u": "char",
+}
+_CTYPES = {
+    **{"c": "c_char", "b": "c_int8", "B": "c_uint8", "?": "c_bool", "h": "c_int16"},
+    **{"H": "c_uint16", "i": "c_int32", "I": "c_uint32", "l": "c_int32"},
+    **{"L": "c_uint32", "q": "c_int64", "Q": "c_uint64", "f": "c_float"},
+    **{"d": "c_double", "e": "c_uint16", "u": "c_wchar"},
+}
+#: Names that a field cannot have, in any of the languages.
+_KEYWORDS = """
+    abstract alignas alignof and as asm async auto await base become bool box break
+    case catch char checked class compl const continue crate decimal default
+    delegate delete do double dyn else enum event explicit export extern false final
+    finally fixed float fn for foreach friend goto if impl implicit in inline int
+    interface internal is let lock long loop macro match mod move mut mutable
+    namespace new not null object operator or out override params priv private
+    protected pub public readonly ref register return sbyte sealed self short signed
+    sizeof stackalloc static string struct super switch template this throw trait
+    true try type typedef typeof typename uint ulong unchecked union unsafe unsigned
+    unsized use ushort using virtual void volatile wchar_t where while xor yield
+    Self
+"""
+
+
+def declaration(layout: Layout, language: str) -> str:
+    """The source of a declaration, with checks of sizes where the language has them.
+
+    `language` is "c" (and C++), "ctypes", "numpy", "csharp" or "rust".
+    """
+    if language == "numpy":
+        spec = pprint.pformat(_dtype_spec(layout), sort_dicts=False, width=88)
+        return f"import numpy\n\n{_word(layout.name)} = numpy.dtype(\n{spec}\n)\n"
+    makers = {"c": _c, "ctypes": _ctypes_source, "csharp": _csharp, "rust": _rust}
+    names = _named(layout)
+    lines = [_HEADS[language]]
+    for one in names:
+        lines += [*makers[language](one, names), ""]
+    if language == "c":
+        number = f"UINT64_C({layout.fingerprint:#x})"
+        lines += ["#pragma pack(pop)", ""]
+        lines += [f"#define {names[layout].upper()}_LAYOUT {number}", ""]
+    return "\n".join(lines)
+
+
+_HEADS = {
+    "c": "#include <assert.h>\n#include <stdbool.h>\n#include <stddef.h>\n"
+    "#include <stdint.h>\n\n#pragma pack(push, 1)\n",
+    "ctypes": "import ctypes\n",
+    "csharp": "using System.Runtime.InteropServices;\n",
+    "rust": "",
+}
+
+
+def _word(name: str) -> str:
+    """A name that no language has for itself."""
+    word = re.sub(r"\W+", "_", name.rpartition("::")[2]).strip("_") or "unnamed"
+    return f"{word}_" if word in _KEYWORDS.split() or word[0].isdigit() else word
+
+
+def _named(layout: Layout, wanted: str = "") -> dict[Layout, str]:
+    """A name for each structure in a layout, the inner ones first."""
+    names: dict[Layout, str] = {}
+
+    def add(one: Layout, called: str) -> None:
+        own = _word(one.name)
+        for field in one:
+            if isinstance(field.kind, Layout) and field.kind not in names:
+                add(field.kind, f"{own}_{_word(field.name)}")
+        names[one] = called if own == "struct_" or own in names.values() else own
+
+    add(layout, "unnamed")
+    return names
+
+
+def _span(layout: Layout, field: Field) -> tuple[int, int]:
+    """Where the bytes of a field begin and end; a bit-field's are a whole number."""
+    size = field.size if field.bits is None else size_of(field.kind)
+    start = min(field.offset, layout.size - size) if field.bits else field.offset
+    return start, start + size
+
+
+def _pieces(layout: Layout) -> Iterator[tuple[int, int, list[Field]]]:
+    """From its first byte to its last: stretches, and the fields that share them.
+
+    One without a field is padding; one with several, or with a bit-field, is a union.
+    """
+    at, end, members = 0, 0, list[Field]()
+    for field in sorted(layout, key=lambda field: _span(layout, field)):
+        start, stop = _span(layout, field)
+        if start >= end:
+            if members:
+                yield at, end, members
+            if start > end:
+                yield end, start, []
+            at, end, members = start, stop, []
+        end = max(end, stop)
+        members.append(field)
+    if members:
+        yield at, end, members
+    if end < layout.size:
+        yield end, layout.size, []
+
+
+def _low_bit(layout: Layout, field: Field) -> int:
+    """The lowest bit of a bit-field in the number that begins at its span."""
+    lowest, _ = field.bits or (0, 0)
+    return 8 * (field.offset - _span(layout, field)[0]) + lowest
+
+
+# --------------------------------------------------------------------- NumPy
+
+
+def dtype(layout: Layout) -> Any:
+    """The NumPy dtype, without bit-fields, which NumPy does not have."""
+    return importlib.import_module("numpy").dtype(_dtype_spec(layout))
+
+
+def _dtype_spec(layout: Layout) -> dict[str, Any]:
+    fields = [field for field in layout if field.bits is None]
+    return {
+        "names": [field.name for field in fields],
+        "formats": [_format(field) for field in fields],
+        "offsets": [field.offset for field in fields],
+        "itemsize": layout.size,
+    }
+
+
+def _format(field: Field) -> Any:
+    kind, shape = field.kind, field.shape
+    one: Any
+    if isinstance(kind, Layout):
+        one = _dtype_spec(kind)
+    elif kind == "c":
+        length = shape[-1] if shape else 1
+        one, shape = (f"S{length}", shape[:-1]) if length else ("u1", shape)
+    elif kind in "?efd":
+        one = {"?": "?", "e": "<f2", "f": "<f4", "d": "<f8"}[kind]
+    else:
+        one = f"<{'i' if kind.islower() and kind != 'u' else 'u'}{size_of(kind)}"
+    return (one, shape) if shape else one
+
+
+# -------------------------------------------------------------------- ctypes
+
+
+def ctypes_type(layout: Layout) -> Any:
+    """A ctypes Structure with these fields, by the rules of C if they lead there."""
+    return _ctypes_type(layout, _named(layout))
+
+
+def _ctypes_type(layout: Layout, names: dict[Layout, str]) -> Any:
+    kinds = {field.name: _ctypes_kind(field, names) for field in layout}
+    plain = [_ctypes_field(field, kinds[field.name]) for field in layout]
+    for pack in ({}, {"_pack_": layout.alignment}):
+        body = {**pack, "_layout_": "ms", "_fields_": plain}
+        made = type(names[layout], (ctypes.Structure,), body)
+        if _places(Layout.from_ctypes(made)) == _places(layout):
+            return made
+    fields: list[Any] = []
+    unions = []
+    for at, end, members in _pieces(layout):
+        if not members:
+            fields.append((f"pad_{at}", ctypes.c_uint8 * (end - at)))
+        elif len(members) == 1 and members[0].bits is None:
+            fields += [_ctypes_field(members[0], kinds[members[0].name])]
+        else:
+            own = [_ctypes_member(layout, f, kinds[f.name], at) for f in members]
+            body = {"_fields_": own, "_anonymous_": [name for name, _ in own]}
+            union = type(f"{names[layout]}_{at}", (ctypes.Union,), body)
+            unions.append(f"union_{at}")
+            fields.append((unions[-1], union))
+    body = {"_pack_": 1, "_layout_": "ms", "_anonymous_": unions, "_fields_": fields}
+    return type(names[layout], (ctypes.Structure,), body)
+
+
+def _places(layout: Layout) -> Any:
+    return layout.size, [(f.offset, f.size, f.bits) for f in layout]
+
+
+def _ctypes_kind(field: Field, names: dict[Layout, str]) -> Any:
+    if isinstance(field.kind, Layout):
+        kind = _ctypes_type(field.kind, names)
+    else:
+        kind = getattr(ctypes, _CTYPES[field.kind])
+    for length in reversed(field.shape):
+        kind *= length
+    return kind
+
+
+def _ctypes_field(field: Field, kind: Any) -> Any:
+    return (
+        (field.name, kind) if field.bits is None else (field.name, kind, field.bits[1])
+    )
+
+
+def _ctypes_member(layout: Layout, field: Field, kind: Any, at: int) -> tuple[str, Any]:
+    """A field behind the padding that leads to it, in a structure of its own."""
+    start, low = _span(layout, field)[0], _low_bit(layout, field)
+    fields: list[Any] = []
+    if start > at:
+        fields.append((f"{field.name}_behind", ctypes.c_uint8 * (start - at)))
+    if low:
+        fields.append((f"{field.name}_above", kind, low))
+    fields.append(_ctypes_field(field, kind))
+    body = {"_pack_": 1, "_layout_": "ms", "_fields_": fields}
+    return f"of_{field.name}", type(f"of_{field.name}", (ctypes.Structure,), body)
+
+
+def _ctypes_source(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+    name = names[layout]
+    yield from _ctypes_class(_ctypes_type(layout, names), frozenset(names.values()))
+    yield f"assert ctypes.sizeof({name}) == {layout.size}"
+    for field in layout:
+        if field.bits is None:
+            yield f"assert {name}.{field.name}.offset == {field.offset}"
+
+
+def _ctypes_class(kind: Any, known: frozenset[str]) -> Iterator[str]:
+    rows = []
+    for name, of, *width in kind._fields_:
+        text, dimensions = "", ""
+        while issubclass(of, ctypes.Array):
+            of, dimensions = of._type_, f" * {of._length_}{dimensions}"
+        if issubclass(of, (ctypes.Structure, ctypes.Union)):
+            if of.__name__ not in known:
+                yield from _ctypes_class(of, known)
+            text = of.__name__
+        else:
+            text = f"ctypes.{_CTYPES[of._type_]}"
+        rows.append(f"({name!r}, {', '.join([text + dimensions, *map(str, width)])}),")
+    yield f"class {kind.__name__}(ctypes.{kind.__base__.__name__}):"
+    for option in ("_pack_", "_layout_", "_anonymous_"):
+        if (value := getattr(kind, option, None)) not in (None, []):
+            yield f"    {option} = {value!r}"
+    yield from (
+        "    _fields_ = [",
+        *(f"        {row}" for row in rows),
+        "    ]",
+        "",
+        "",
+    )
+
+
+# ------------------------------------------------------------------ C and C++
+
+
+def _c(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+    name = names[layout]
+    yield f"typedef struct {name} {{"
+    for at, end, members in _pieces(layout):
+        if not members:
+            yield f"    uint8_t pad_{at}[{end - at}];"
+        elif len(members) == 1 and members[0].bits is None:
+            yield f"    {_c_field(members[0], names)}"
+        else:
+            yield "    union {"
+            for field in members:
+                start, low = _span(layout, field)[0], _low_bit(layout, field)
+                parts = [f"uint8_t behind_{field.name}[{start - at}];"] * (start > at)
+                parts += [f"{_C[str(field.kind)]} : {low};"] if low else []
+                parts.append(_c_field(field, names))
+                is_one = len(parts) == 1 and field.bits is None
+                text = " ".join(parts)
+                yield f"        {text if is_one else f'struct {{ {text} }};'}"
+            yield "    };"
+    yield f"}} {name};"
+    yield f'static_assert(sizeof({name}) == {layout.size}, "{name}");'
+    for field in layout:
+        if field.bits is None and field.size:
+            place = f"offsetof({name}, {_word(field.name)}) == {field.offset}"
+            yield f'static_assert({place}, "{name}.{field.name}");'
+
+
+def _c_field(field: Field, names: dict[Layout, str]) -> str:
+    kind = field.kind
+    text = (
+        f"{names[kind] if isinstance(kind, Layout) else _C[kind]} {_word(field.name)}"
+    )
+    if field.bits is not None:
+        return f"{text} : {field.bits[1]};"
+    text += "".join(f"[{length}]" for length in field.shape) + ";"
+    text = text if field.size else f"/* {text} */"
+    return f"{text} /* a pointer */" if field.is_pointer else text
+
+
+# ----------------------------------------------------------------------- Rust
+
+
+def _rust(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+    name, methods, checks = names[layout], list[str](), list[str]()
+    yield "#[allow(dead_code, non_camel_case_types, non_snake_case)]"
+    yield "#[repr(C, packed)]"
+    yield "#[derive(Clone, Copy)]"
+    yield f"pub struct {name} {{"
+    for at, end, members in _pieces(layout):
+        if not members:
+            yield f"    pub pad_{at}: [u8; {end - at}],"
+        elif len(members) == 1 and members[0].bits is None:
+            [field] = members
+            yield f"    pub {_word(field.name)}: {_rust_type(field, names)},"
+            place = f"core::mem::offset_of!({name}, {_word(field.name)})"
+            checks.append(f"{place} == {field.offset}")
+        else:
+            yield f"    /// {', '.join(field.name for field in members)}"
+            yield f"    pub shared_{at}: [u8; {end - at}],"
+            methods += (_rust_getter(layout, f, names, at) for f in members)
+    yield "}"
+    if methods:
+        yield "#[allow(dead_code, non_snake_case)]"
+        yield from (f"impl {name} {{", *methods, "}")
+    for check in (f"core::mem::size_of::<{name}>() == {layout.size}", *checks):
+        yield f"const _: () = assert!({check});"
+
+
+def _rust_type(field: Field, names: dict[Layout, str]) -> str:
+    kind = field.kind
+    text = names[kind] if isinstance(kind, Layout) else _RUST[kind]
+    for length in reversed(field.shape):
+        text = f"[{text}; {length}]"
+    return text
+
+
+def _rust_getter(
+    layout: Layout, field: Field, names: dict[Layout, str], at: int
+) -> str:
+    kind = _rust_type(field, names)
+    start = _span(layout, field)[0] - at
+    read = f"self.shared_{at}.as_ptr().add({start}).cast::<{kind}>().read_unaligned()"
+    value = f"unsafe {{ {read} }}"
+    if field.bits is not None:  # up to the top, and down with the sign of its type
+        width, bits = 8 * size_of(field.kind), field.bits[1]
+        up = width - _low_bit(layout, field) - bits
+        value = f"({value}) << {up} >> {width - bits}"
+    return f"    pub fn {_word(field.name)}(&self) -> {kind} {{ {value} }}"
+
+
+# ------------------------------------------------------------------------- C#
+
+
+def _csharp(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+    explicit = f"LayoutKind.Explicit, Size = {layout.size}, CharSet = CharSet.Unicode"
+    yield f"[StructLayout({explicit})]"
+    yield f"public unsafe struct {names[layout]}"
+    yield "{"
+    for field in layout:
+        start, _ = _span(layout, field)
+        for line in _csharp_field(layout, field, names):
+            yield f"    {line.replace('@', f'[FieldOffset({start})]')}"
+    yield "}"
+
+
+def _csharp_field(
+    layout: Layout, field: Field, names: dict[Layout, str]
+) -> Iterator[str]:
+    kind, name = field.kind, _word(field.name)
+    text = names[kind] if isinstance(kind, Layout) else _CSHARP[kind]
+    if field.bits is not None:  # up to the top, and down with the sign of its type
+        wide = "long" if str(kind).islower() else "ulong"
+        up = 64 - _low_bit(layout, field) - field.bits[1]
+        yield f"@ private {text} _{name};"
+        value = f"({text})(({wide})_{name} << {up} >> {64 - field.bits[1]})"
+        yield f"public {text} {name} {{ get {{ return {value}; }} }}"
+    elif not field.shape:
+        yield f"@ public {text} {name};"
+    elif not field.size:
+        yield f"// {text} {name}[]"
+    elif not isinstance(kind, Layout):
+        yield f"@ public fixed {text} {name}[{field.count}];"
+    else:
+        yield f"@ private fixed byte _{name}[{field.size}];"
+        yield f"public ref {text} {name}(int index)"
+        read = f"return ref (({text}*)first)[index];"
+        yield f"{{ fixed (byte* first = _{name}) {{ {read} }} }}"
