@@ -20,6 +20,7 @@ from setuptools.command.build_ext import build_ext
 CROSS_PYTHON = os.environ.get("WINIPC_CROSS_PYTHON")
 PLATFORM = os.environ.get("WINIPC_CROSS_PLATFORM", "win_amd64")
 BITS = (32 if PLATFORM == "win32" else 64) if CROSS_PYTHON else 8 * struct.calcsize("P")
+ARM64 = "arm64" in (PLATFORM if CROSS_PYTHON else sysconfig.get_platform())
 
 # Sources can be packed anywhere; what needs a compiler needs Windows.
 ANYWHERE = {"sdist", "egg_info", "clean"}
@@ -68,7 +69,7 @@ class BuildExt(build_ext):
             ext.extra_link_args += MINGW_LINK
             if ext.name == DLL:
                 ext.extra_link_args += MINGW_LINK_DLL
-            else:
+            elif not ARM64:  # whose linker, of clang, comes without the loader
                 self.delay_windows(ext)
         super().build_extension(ext)
         path = Path(self.get_ext_fullpath(ext.name))
@@ -76,6 +77,9 @@ class BuildExt(build_ext):
             check_shared(path)
         elif self.compiler.compiler_type != "msvc":
             let_write_imports(path)
+        if self.compiler.compiler_type != "msvc":
+            for library in path.parent.glob("*.lib"):
+                library.unlink()  # clang's linker leaves them beside what it makes
 
     def delay_windows(self, ext: Extension) -> None:
         """Make the import libraries of mingw that load a DLL at its first use."""
@@ -158,9 +162,11 @@ MSVC_LINK_DLL = [f"/DEF:{DLL_EXPORTS}", "/NODEFAULTLIB", "/ENTRY:DllMain"]
 # GCC for Windows aligns its stack to 16 bytes and yet stores vectors of 32 bytes
 # there as if to 32 (GCC bug 54412); the assembler makes such moves unaligned.
 MINGW_COMPILE = ["-std=c11", "-O2", "-Wall", "-Wextra"]
-MINGW_COMPILE += ["-Wa,-muse-unaligned-vector-move"]
-# Stripped and without the time of the build, equal sources give equal files.
-MINGW_LINK = ["-static-libgcc", "-s", "-Wl,--no-insert-timestamp"]
+MINGW_COMPILE += [] if ARM64 else ["-Wa,-muse-unaligned-vector-move"]
+# Stripped and without the time of the build, equal sources give equal files; clang's
+# linker for ARM64 writes a hash in its place.
+MINGW_LINK = ["-static-libgcc", "-s"]
+MINGW_LINK += [] if ARM64 else ["-Wl,--no-insert-timestamp"]
 MINGW_LINK_DLL = [DLL_EXPORTS, "-nostdlib"]
 MINGW_LINK_DLL += ["-Wl,--entry=" + ("_DllMain@12" if BITS == 32 else "DllMain")]
 
@@ -177,7 +183,7 @@ MACROS: list[tuple[str, str | None]] = [
     ("UNICODE", None),
     ("_UNICODE", None),
     ("WIN32_LEAN_AND_MEAN", None),
-    ("_WIN32_WINNT", "0x0A00"),
+    ("_WIN32_WINNT", "0x0a00"),
 ]
 PYTHON_MACROS = [("Py_LIMITED_API", "0x030B0000") if ABI3 else ("Py_GIL_DISABLED", "1")]
 HEADERS = sorted(glob("csrc/*/*.h") + glob("include/*.h"))

@@ -252,7 +252,23 @@ enum {
     WINIPC_NOT_OWNER  /* this thread does not have the lock */
 };
 
-/* ---- atomics. A test may define its own before it includes this header. */
+/* ---- atomics. A test may define its own before it includes this header.
+ *
+ * The two models run the orders that C11 names, all executions of which are
+ * allowed; a processor allows no more, if the instructions are right. For
+ * gcc and clang they are by definition. MSVC has no such functions:
+ *
+ *   x64, x86   each load is an acquire, each store a release, and only a
+ *              store and a later load change places: so STORE_SC is an
+ *              exchange, which is locked. x86 loads 64 bits by a locked
+ *              instruction.
+ *   ARM64      LDAR is an acquire and STLR a release. An LDAR never comes
+ *              before an earlier STLR, and the Interlocked functions without
+ *              a suffix are full barriers: so STORE_SC or CAS, then LOAD_SC,
+ *              stay in order, which is all that Dekker's pattern needs.
+ *              _RELAXED is an LDAR or STLR too. Plain words, the payload and
+ *              WINIPC_READ, lie between an acquire and a release.
+ */
 
 #ifndef WINIPC_LOAD
 #if defined(_MSC_VER) && !defined(__clang__)

@@ -213,8 +213,21 @@ module_free(void *module)
     module_clear(module);
 }
 
+/* The number that the headers of 3.11 lack, and Python 3.11 refuses. */
+#ifndef Py_mod_multiple_interpreters
+#define Py_mod_multiple_interpreters 3
+#define Py_MOD_PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
+#endif
+
+/* What interpreters share is guarded by Windows, not by the GIL, so each may
+ * have a GIL of its own. Threads of one interpreter do rely on it: see
+ * "Locks" in docs/architecture.md. */
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_USED},
+#endif
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
     {0, NULL},
 };
 
@@ -232,5 +245,10 @@ static struct PyModuleDef module_def = {
 PyMODINIT_FUNC
 PyInit__core(void)
 {
+#ifdef Py_LIMITED_API
+    if (Py_Version < 0x030C0000) {
+        module_slots[1].slot = 0; /* there is one GIL, and we have it */
+    }
+#endif
     return PyModuleDef_Init(&module_def);
 }

@@ -19,6 +19,16 @@
 
 #if SCAN_X86
 #include <immintrin.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
+#if defined(__clang__)
+/* clang-cl leaves them out of it where /arch does not ask for AVX2. */
+#include <avxintrin.h>
+
+#include <avx2intrin.h>
+#include <xsaveintrin.h>
+#endif
+#endif
 #endif
 
 /* ------------------------------------------------------- compiled patterns */

@@ -87,3 +87,48 @@ def test_the_ring_on_real_processors(tmp_path: Path, sanitizer: str) -> None:
     torture = build("ring_torture.c", tmp_path / "torture", "-std=gnu11", *options)
     seconds = os.environ.get("WINIPC_TORTURE_SECONDS", "1")
     assert "survived" in run(torture, seconds)
+
+
+def under_tsan(target: Path, source: str, *options: str) -> Path:
+    """Build a program that ends at its first data race."""
+    shim = ("-I", str(NATIVE / "shim"), str(NATIVE.parents[1] / "csrc/scan/kernels.c"))
+    return build(source, target, "-std=gnu11", "-fsanitize=thread", *shim, *options)
+
+
+def raced(program: Path, *arguments: str) -> bool:
+    """Whether ThreadSanitizer saw a race in it."""
+    done = subprocess.run(
+        [program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"},
+    )
+    assert ("survived" in done.stdout) == (done.returncode == 0), done.stdout
+    return "WARNING: ThreadSanitizer: data race" in done.stderr
+
+
+@pytest.mark.parametrize("part", ["lock", "queue", "scan"])
+def test_threads_without_a_gil_do_not_race(tmp_path: Path, part: str) -> None:
+    """The lock, a window's queue, and one set of patterns for several threads."""
+    program = under_tsan(tmp_path / "threads", "threads.c")
+    assert not raced(program, part)
+    assert "survived" in run(program, part)
+
+
+@pytest.mark.parametrize(
+    ("source", "part", "mutation"),
+    [
+        pytest.param("ring_torture.c", "0.2", "-include relaxed.h", id="ring"),
+        pytest.param("threads.c", "lock", "-include relaxed.h", id="lock"),
+        pytest.param("threads.c", "queue", "-DMUTATE=1", id="lock of the queue"),
+        pytest.param("threads.c", "queue", "-DMUTATE=2", id="count of references"),
+        pytest.param("threads.c", "scan", "-DMUTATE=3", id="hits of a scan"),
+    ],
+)
+def test_the_sanitizer_sees_a_missing_order(
+    tmp_path: Path, source: str, part: str, mutation: str
+) -> None:
+    """Else the test above would say nothing."""
+    options = ["-I", str(NATIVE), *mutation.split()]
+    assert raced(under_tsan(tmp_path / "broken", source, *options), part)

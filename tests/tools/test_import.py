@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -36,3 +37,42 @@ def test_nothing_heavy_is_imported(code: str, heavy: set[str]) -> None:
     imported = set(done.stdout.split())
     assert "winipc._core" in imported
     assert not imported & heavy
+
+
+@pytest.mark.smoke
+def test_an_interpreter_with_its_own_gil_has_it_too() -> None:
+    """Each has a state of its own, and what they share Windows guards."""
+    interpreters = pytest.importorskip("_interpreters")
+    code = """if True:
+        import threading, winipc
+        def work():
+            with winipc.CopyDataWindow.create("") as window:
+                for _ in range(100):
+                    assert winipc.send_copydata(window, b"data", timeout=30) == 1
+                    assert bytes(window.receive(30)) == b"data"
+            with winipc.SharedMapping.create(None, 4096) as mapping:
+                lock = winipc.SharedLock(mapping, 0)
+                with lock:
+                    mapping[100:104] = b"data"
+                lock.close()
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    """
+    numbers = [interpreters.create("isolated") for _ in range(2)]
+    failures: list[object] = []
+    threads = [
+        threading.Thread(
+            target=lambda number=number: failures.append(
+                interpreters.exec(number, code)
+            )
+        )
+        for number in numbers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in numbers:
+        interpreters.destroy(number)
+    assert failures == [None, None]

@@ -11,12 +11,21 @@ import pefile
 
 SHARED = 0x10000000  # IMAGE_SCN_MEM_SHARED
 
+# What FILE_HEADER.Machine is in the binaries of each wheel.
+MACHINES = {"win_amd64": 0x8664, "win32": 0x014C, "win_arm64": 0xAA64}
+
 
 def imports(data: bytes) -> set[str]:
     """The DLLs in the import table of a PE file, in lower case."""
     with pefile.PE(data=data) as image:
         entries = getattr(image, "DIRECTORY_ENTRY_IMPORT", [])
         return {entry.dll.decode().lower() for entry in entries}
+
+
+def machine(data: bytes) -> int:
+    """What kind of processor a PE file is for."""
+    with pefile.PE(data=data, fast_load=True) as image:
+        return int(image.FILE_HEADER.Machine)
 
 
 def shared_sections(data: bytes) -> set[str]:
@@ -32,7 +41,15 @@ def shared_sections(data: bytes) -> set[str]:
 def problems(wheel: str) -> list[str]:
     """What is wrong with the wheel, one line for each."""
     found: list[str] = []
+    *_, tags = wheel.removesuffix(".whl").partition("-cp311-abi3-")
     with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".lib"):
+                found.append(f"{name} is in the wheel")
+            if name.endswith((".pyd", ".dll")):
+                kind = machine(archive.read(name))
+                if kind != MACHINES.get(tags):
+                    found.append(f"{name} is for machine {kind:#x}")
         core = imports(archive.read("winipc/_core.pyd"))
         if "python3.dll" not in core:
             found.append("_core.pyd does not import python3.dll")
@@ -41,7 +58,7 @@ def problems(wheel: str) -> list[str]:
         shared = shared_sections(archive.read("winipc/shared_section.dll"))
         if shared != {".MYSEC"}:
             found.append(f"shared_section.dll shares {sorted(shared)}, not .MYSEC")
-    if not wheel.endswith(("-cp311-abi3-win_amd64.whl", "-cp311-abi3-win32.whl")):
+    if tags not in MACHINES:
         found.append(f"{wheel} is no cp311-abi3 wheel for Windows")
     return found
 

@@ -2,6 +2,7 @@
 
 import wine
 from base import CACHE, ROOT, fail, remove, say
+from pins import AMD64, ARM64, X86
 from ready import ready
 from run_python import python_command, python_environ
 from runner import finish, run_windows
@@ -38,9 +39,10 @@ def bench(args: list[str]) -> int:
 
 
 def wheel(args: list[str]) -> int:
-    if args:
-        fail("wheel takes no arguments")
-    print(release())
+    if args not in ([], ["--all"]):
+        fail("wheel takes only --all")
+    for machine in (AMD64, X86, ARM64) if args else (AMD64,):
+        print(release(machine))
     return 0
 
 

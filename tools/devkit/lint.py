@@ -21,7 +21,7 @@ import docs
 # As in setup.py, and nothing may be warned about.
 C_FLAGS = (
     *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"),
-    *("-DUNICODE", "-D_UNICODE", "-DWIN32_LEAN_AND_MEAN", "-D_WIN32_WINNT=0x0A00"),
+    *("-DUNICODE", "-D_UNICODE", "-DWIN32_LEAN_AND_MEAN", "-D_WIN32_WINNT=0x0a00"),
     *("-DPy_LIMITED_API=0x030B0000", "-Icsrc", "-Iinclude"),
 )
 # Programs of their own, in either character set.
@@ -39,12 +39,15 @@ LANGUAGES = {"mingw": ("c11", "c17"), "clang": ("c11", "c17", "c++17", "c++20")}
 # The branches of _MSC_VER by clang, which takes MSVC's options and Wine's headers.
 WINE_HEADERS = Path("/usr/include/wine/wine")
 MSVC_FLAGS = (
-    *("clang", "--driver-mode=cl", "-U__clang__", "/Zs", "/W4", "/WX"),
+    *("clang", "--driver-mode=cl", "/Zs", "/W4", "/WX"),
     *(f"-imsvc{WINE_HEADERS}/msvcrt", f"-imsvc{WINE_HEADERS}/windows"),
     *("-FItools/msvc/lacking.h", "/Iinclude"),
     # Python's own macro says it to GCC alone; clang knows no shared sections.
     *("-Wno-unused-parameter", "-Wno-ignored-pragmas"),
 )
+# Its headers are those of the build without a GIL as well.
+FREE_THREADED = "3.14"
+
 MSVC_TARGETS = {"x86_64": ("-mavx2",), "i686": ("-mavx2",), "aarch64": ()}
 
 
@@ -116,6 +119,7 @@ def all_checks() -> dict[str, Callable[[], object]]:
     for name, compiler in COMPILERS.items():
         checks[name] = partial(compile_all, compiler, LANGUAGES[name])
     checks["msvc"] = compile_as_msvc
+    checks["free-threaded"] = compile_free_threaded
     return checks
 
 
@@ -170,7 +174,8 @@ def compile_as_msvc() -> None:
     headers = bare_python(AMD64.build_python) / "include"
     macros = [flag.replace("-D", "/D") for flag in C_FLAGS if flag.startswith("-D")]
     for target, options in MSVC_TARGETS.items():
-        compiler = [*MSVC_FLAGS, f"--target={target}-pc-windows-msvc", *options]
+        target_flag = f"--target={target}-pc-windows-msvc"
+        compiler = [*MSVC_FLAGS, "-U__clang__", target_flag, *options]
         core = [*compiler, "/std:c11", *macros, "/Icsrc", f"-imsvc{headers}"]
         run([*core, *extension()])
         run([*compiler, "/std:c11", *programs()])
@@ -179,6 +184,18 @@ def compile_as_msvc() -> None:
         if target != "i686":  # where Wine's headers are no C++ for clang
             cxx = ("/TP", "/std:c++17", "/DWINE_UNICODE_NATIVE")
             run([*compiler, *cxx, *header])
+    # clang-cl as itself.
+    target_flag = "--target=x86_64-pc-windows-msvc"
+    core = [*MSVC_FLAGS, target_flag, "/std:c11", *macros, "/Icsrc"]
+    run([*core, f"-imsvc{headers}", *extension()])
+
+
+def compile_free_threaded() -> None:
+    """Compile against the Python that has no limited API: the one without a GIL."""
+    need_packages(winpython.missing_mingw(AMD64))
+    flags = [flag for flag in C_FLAGS if not flag.startswith("-DPy_LIMITED_API")]
+    headers = bare_python(FREE_THREADED) / "include"
+    run([AMD64.gcc, *flags, "-DPy_GIL_DISABLED", "-isystem", headers, *extension()])
 
 
 def stubtest() -> None:

@@ -47,6 +47,16 @@ X86 = Machine(
     build_python="3.11-32",
     lock="windows32",
 )
+# No Python of it is at hand, so its wheel is built and never run: see arm64.py.
+ARM64 = Machine(
+    name="ARM64",
+    maven="",
+    mingw="",
+    compiler="",
+    platform="win_arm64",
+    build_python="3.11",
+    lock="",
+)
 
 
 @dataclass(frozen=True, slots=True)

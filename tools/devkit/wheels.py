@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import arm64
 from base import (
     BUILD,
     CACHE,
@@ -22,7 +23,7 @@ from base import (
     source_files,
 )
 from hostenv import clean_environ, host_python
-from pins import AMD64, Machine
+from pins import AMD64, ARM64, Machine
 from winpython import bare_python, machine_of, missing_mingw
 
 # What the wheel is made of.
@@ -96,15 +97,19 @@ def _build(target: Path, machine: Machine) -> None:
 
 def cross_environ(machine: Machine = AMD64) -> dict[str, str]:
     """What makes setup.py build for Windows on Linux."""
-    return clean_environ() | {
-        "WINIPC_CROSS_PYTHON": str(bare_python(machine.build_python)),
+    environ = clean_environ() | {
         "WINIPC_CROSS_PLATFORM": machine.platform,
+        # The same sources make the same wheel, byte for byte.
+        "SOURCE_DATE_EPOCH": "315532800",
+    }
+    if machine is ARM64:
+        return environ | arm64.environ()
+    return environ | {
+        "WINIPC_CROSS_PYTHON": str(bare_python(machine.build_python)),
         # What was compiled once is not compiled again, in any clone.
         "CC": f"ccache {machine.gcc}",
         "DLLTOOL": f"{machine.mingw}dlltool",
         "CCACHE_DIR": str(CACHE / "ccache"),
-        # The same sources make the same wheel, byte for byte.
-        "SOURCE_DATE_EPOCH": "315532800",
     }
 
 

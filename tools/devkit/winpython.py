@@ -60,7 +60,7 @@ def release_of(version: str) -> str:
 
 def missing_mingw(*machines: Machine) -> list[str]:
     """The packages to install before the cross-compilers can run."""
-    needs = {machine.gcc: machine.compiler for machine in machines}
+    needs = {m.gcc: m.compiler for m in machines if m.compiler}
     needs["ccache"] = "ccache"
     return [package for program, package in needs.items() if not shutil.which(program)]
 
@@ -187,7 +187,7 @@ def _forward_python3(version: str, folder: Path) -> None:
     """
     machine = machine_of(version)
     full = "python" + release_of(version).replace(".", "")
-    names = _symbols(folder / "libs/python3.lib", machine) & _symbols(
+    names = symbols(folder / "libs/python3.lib", machine) & symbols(
         folder / "libs" / f"{full}.lib", machine
     )
     definitions = folder / "python3.def"
@@ -202,7 +202,7 @@ def _forward_python3(version: str, folder: Path) -> None:
     definitions.unlink()
 
 
-def _symbols(library: Path, machine: Machine) -> set[str]:
+def symbols(library: Path, machine: Machine) -> set[str]:
     """The names that an import library offers."""
     listing = run([machine.mingw + "nm", library])
     # On 32 bits an underscore stands before each name of C.
