@@ -186,9 +186,26 @@ MACROS: list[tuple[str, str | None]] = [
     ("_WIN32_WINNT", "0x0a00"),
 ]
 PYTHON_MACROS = [("Py_LIMITED_API", "0x030B0000") if ABI3 else ("Py_GIL_DISABLED", "1")]
+
+
+def repository_urls() -> dict[str, str]:
+    """Links for the package index, known to the host that builds its repository."""
+    server, name = map(os.environ.get, ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY"))
+    if not server or not name:
+        return {}
+    home = f"{server}/{name}"
+    return {
+        "Source": home,
+        "Issues": f"{home}/issues",
+        "Documentation": f"{home}/tree/main/docs",
+        "Changelog": f"{home}/blob/main/CHANGELOG.md",
+    }
+
+
 HEADERS = sorted(glob("csrc/*/*.h") + glob("include/*.h"))
 
 setup(
+    project_urls=repository_urls(),
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
         Extension(

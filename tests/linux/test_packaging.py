@@ -123,6 +123,8 @@ def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
         tmp_path,
         checkout,
         cross=False,
+        GITHUB_SERVER_URL="https://host.example",
+        GITHUB_REPOSITORY="owner/winipc",
     )
     assert made.returncode == 0, made.stdout
     (sdist,) = tmp_path.glob("*.tar.gz")
@@ -130,6 +132,9 @@ def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     top = sdist.name.removesuffix(".tar.gz")
     for name in ("csrc", "tests", "tools", "dev", "LICENSE"):
         assert (tmp_path / top / name).exists(), name
+    # The host that builds it says where its repository is.
+    told = (tmp_path / top / "PKG-INFO").read_text("utf-8")
+    assert "Project-URL: Source, https://host.example/owner/winipc\n" in told
     made = host(
         "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / top
     )
