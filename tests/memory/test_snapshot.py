@@ -207,6 +207,23 @@ def test_writer_that_died_in_the_middle_is_a_timeout() -> None:
         assert (s.read(), s.sequence) == (b"87654321", 4)
 
 
+def test_a_finaliser_called_by_hand_leaves_a_read_at_work() -> None:
+    """It would go on in memory that is given back."""
+    memory = bytearray(Snapshot.needed(8))
+    results: list[bytes] = []
+    with Snapshot.over(memory, 8) as s:
+        s.write(b"12345678")
+        struct.pack_into("<Q", memory, 0, 3)  # a writer is at work
+        reader = threading.Thread(target=lambda: results.append(s.read(60)))
+        reader.start()
+        time.sleep(0.2)  # from there to the wait
+        s.__del__()  # type: ignore[attr-defined]
+        assert not s.closed
+        struct.pack_into("<Q", memory, 0, 4)
+        reader.join()
+        assert results == [b"12345678"]
+
+
 def test_killed_writer_leaves_the_last_whole_record(
     unique_name: str, start_peer: Callable[..., Peer]
 ) -> None:

@@ -272,6 +272,23 @@ def test_a_rescan_that_fails_changes_nothing(
     found.close()
 
 
+def test_a_finaliser_called_by_hand_leaves_a_rescan_at_work(
+    process: RemoteProcess, target: Target
+) -> None:
+    """It would go on in memory that is freed."""
+    at = target.alloc(16 * PAGE)
+    told: list[int] = []
+
+    def finalise(done: int, of: int) -> None:
+        told.append(done)
+        found.__del__()  # type: ignore[attr-defined]
+
+    with CandidateSet.scan(process, "uint8", regions=[(at, 16 * PAGE)]) as found:
+        assert found.rescan("unchanged", progress=finalise) == 16 * PAGE
+        assert told
+        assert not found.closed
+
+
 def test_ctrl_c_interrupts_a_rescan(process: RemoteProcess, target: Target) -> None:
     """Wherever it comes, the set is whole, and can be used again."""
     size = 16 << 20

@@ -444,6 +444,29 @@ def test_memory_is_pinned_until_the_lock_is_closed(memory: SharedMapping) -> Non
     assert repr(lock) == "<winipc.SharedLock closed>"
 
 
+def test_a_finaliser_called_by_hand_leaves_a_wait_at_work(
+    memory: SharedMapping, lock: SharedLock
+) -> None:
+    """It would go on in memory that is given back."""
+
+    def take() -> None:
+        with lock:
+            taken.append(True)
+
+    taken: list[bool] = []
+    waiter = threading.Thread(target=take)
+    lock.acquire()
+    held = memory.read(8)
+    waiter.start()
+    while memory.read(8) == held:  # until its word says that another thread waits
+        time.sleep(0)
+    lock.__del__()  # type: ignore[attr-defined]
+    assert not lock.closed
+    lock.release()
+    waiter.join()
+    assert taken == [True]
+
+
 def test_one_whose_lock_another_has_by_now_can_be_closed(lock: SharedLock) -> None:
     """It was given back through another object, and a living thread took it."""
     other = SharedLock(lock.buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -282,6 +283,23 @@ def test_closing_form(kind: Any) -> None:
             assert entered is made
         assert not made.closed
     assert made.closed
+
+
+def test_a_finaliser_called_by_hand_leaves_a_wait_at_work(
+    make: Callable[..., Any],
+) -> None:
+    """It would go on with a handle that is closed."""
+    event = make(Event)
+    results: list[bool] = []
+    waiter = threading.Thread(target=lambda: results.append(event.wait(LONG)))
+    waiter.start()
+    while not event._pins:
+        time.sleep(0)
+    event.__del__()
+    assert not event.closed
+    event.set()
+    waiter.join()
+    assert results == [True]
 
 
 def test_object_that_grants_only_synchronize(
