@@ -302,6 +302,7 @@ typedef struct {
     DWORD wait_ms;        /* JOB_READ: for the mutex */
     uint64_t number;      /* JOB_READ, JOB_LOOK: of the last record seen */
     snapshot_fault fault; /* JOB_READ, JOB_LOOK: of the last try */
+    DWORD beside_err;     /* of the pages with the numbers */
 } snapshot_job;
 
 static void
@@ -342,6 +343,20 @@ snapshot_work(void *arg)
     }
 }
 
+/* The same, with the pages of the numbers guarded where they are others. */
+static void
+snapshot_work_beside(void *arg)
+{
+    snapshot_job *job = arg;
+    const Py_buffer *beside = &job->self->beside;
+    const char *low = beside->buf;
+    if (beside->obj == NULL) {
+        snapshot_work(job);
+        return;
+    }
+    job->beside_err = wi_guarded(snapshot_work, job, low, low + beside->len);
+}
+
 /* The same by a thread that holds the mutex. What a wait left as error. */
 static DWORD
 snapshot_work_held(snapshot_job *job, const char *low, const char *high)
@@ -358,7 +373,8 @@ snapshot_work_held(snapshot_job *job, const char *low, const char *high)
         job->fault = FAULT_ABANDONED;
     }
     else if (job->self->guarded) {
-        err = wi_guarded(snapshot_work, job, low, high);
+        err = wi_guarded(snapshot_work_beside, job, low, high);
+        err = err != ERROR_SUCCESS ? err : job->beside_err;
     }
     else {
         snapshot_work(job);

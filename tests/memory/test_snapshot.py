@@ -191,6 +191,20 @@ def test_page_that_does_not_come_in_is_an_error(
         memory.release()
 
 
+def test_page_of_a_flag_that_does_not_come_in_is_an_error(
+    linux_file: LinuxFile,
+) -> None:
+    """Of a number that lies in other memory than the record."""
+    with SharedMapping.create(None, 0x20000, file=linux_file.path) as flags:
+        flags.write(bytes(0x20000))
+        linux_file.cut(100)
+        with (
+            Snapshot.foreign(bytearray(8), 8, busy=0x10000, beside=flags) as s,
+            pytest.raises(OSError, match="touching a page"),
+        ):
+            s.read()
+
+
 # --------------------------------------------------------------- dead writers
 
 
