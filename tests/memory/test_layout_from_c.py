@@ -519,6 +519,24 @@ def test_names_in_scopes() -> None:
 # ----------------------------------------------------------------------- files
 
 
+def test_a_system_header_may_be_missing_from_an_included_one(tmp_path: Path) -> None:
+    """What it declares is missed itself; a header of the project's own is needed."""
+    (tmp_path / "main.h").write_text('#include "used.h"\nstruct T { used a; };')
+    used = tmp_path / "used.h"
+    used.write_text("#include <stdio.h>\n#include <INITGUID.H>\ntypedef int used;")
+    assert Layout.from_c(tmp_path / "main.h", "T").size == 4
+    used.write_text('#include "initguid_.h"\ntypedef int used;')
+    with pytest.raises(LayoutError, match=r"used\.h, line 1: 'initguid_\.h' file"):
+        Layout.from_c(tmp_path / "main.h", "T")
+
+
+def test_a_message_of_a_control_has_its_header() -> None:
+    """NMHDR is of <winuser.h>, and in the headers of plug-ins."""
+    header = "#include <windows.h>\nstruct T { NMHDR h; int code; };"
+    assert Layout.from_c(header, "T").offsets()["code"] == 24
+    assert Layout.from_c(header, "T", bits=32).offsets()["code"] == 12
+
+
 def test_a_path_finds_its_includes(tmp_path: Path) -> None:
     """Beside itself, and in the folders that are named; a change of one is seen."""
     more = tmp_path / "more"

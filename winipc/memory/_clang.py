@@ -145,15 +145,20 @@ class _Header:
             if not told or not helped or is_seen:
                 break
             self._unknown = unknown | (self._unknown or set())
-        self._is_whole = all(map(self._is_system, _MISSING.findall(told)))
+        self._is_whole = all(map(self._is_system, self._errors))
         self._files = {include.include.name for include in self._unit.get_includes()}
         self._stamps = _stamps(self._files)
         self._found: dict[str, list[Any]] = {}
         self._index(self._unit.cursor, "")
 
-    def _is_system(self, name: str) -> bool:
-        """A missing header may be passed over: what it declares is missed itself."""
-        return "." not in name or f"<{name}>".encode() in self._text
+    def _is_system(self, error: Any) -> bool:
+        """A missing <header> may be passed over: what it declares is missed itself."""
+        found, at = _MISSING.match(error.spelling), error.location
+        if found is None or "." not in found[1] or at.is_in_system_header:
+            return True
+        is_main = str(at.file) == self._path
+        text = self._text if is_main else Path(str(at.file)).read_bytes()
+        return f"<{found[1]}>".encode() in text
 
     def is_fresh(self) -> bool:
         """None of its files changed, and none is missing that may be there by now."""
@@ -230,8 +235,8 @@ class _Header:
         """Is it in what is needed, or in no declaration at all?"""
         told = error.spelling
         is_system = error.location.is_in_system_header
-        if found := _MISSING.match(told):
-            return not is_system and not self._is_system(found[1])
+        if _MISSING.match(told):
+            return not self._is_system(error)
         cursor = cindex.Cursor.from_location(self._unit, error.location)
         if not is_system and (loose := self._is_loose(error, cursor)) is not None:
             return loose
