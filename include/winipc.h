@@ -27,6 +27,10 @@
  * mapping; the bytes that users share follow at `header_size`. Windows knows
  * the size of a mapping in whole pages only: `size` is the exact one.
  *
+ * `layout` is what `winipc layout HEADER NAME --as c` calls NAME_LAYOUT. A
+ * creator that sets it may put a description of the structure, as text for
+ * messages, between this header and `header_size`.
+ *
  * The creator writes `magic` last and with release semantics: a program that
  * reads it with acquire semantics and finds WINIPC_MAPPING_MAGIC finds the rest. A
  * magic of 0 means not yet, or a creator that died before it was ready.
@@ -43,7 +47,8 @@ typedef struct winipc_mapping_header {
     uint32_t owner_pid;   /* 16: the process that created the mapping */
     uint32_t flags;       /* 20: 0 in version 1 */
     uint64_t created;     /* 24: when, as a FILETIME in UTC */
-    uint8_t reserved[32]; /* 32: 0 in version 1 */
+    uint64_t layout;      /* 32: a hash of the structure there, 0 if none */
+    uint8_t reserved[24]; /* 40: 0 in version 1 */
 } winipc_mapping_header;
 
 WINIPC_AT(winipc_mapping_header, version, 4);
@@ -52,7 +57,8 @@ WINIPC_AT(winipc_mapping_header, size, 8);
 WINIPC_AT(winipc_mapping_header, owner_pid, 16);
 WINIPC_AT(winipc_mapping_header, flags, 20);
 WINIPC_AT(winipc_mapping_header, created, 24);
-WINIPC_AT(winipc_mapping_header, reserved, 32);
+WINIPC_AT(winipc_mapping_header, layout, 32);
+WINIPC_AT(winipc_mapping_header, reserved, 40);
 WINIPC_ASSERT(sizeof(winipc_mapping_header) == 64, "winipc_mapping_header");
 
 /* What is wrong with a private copy of a header in front of a mapping of

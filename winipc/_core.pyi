@@ -102,6 +102,7 @@ class MappedMemory(Memory):
 # ------------------------------------------------------------- memory/mapping.c
 
 class SharedMapping(MappedMemory):
+    _described: Final[bytes | None]
     @classmethod
     def _create(
         cls,
@@ -114,7 +115,7 @@ class SharedMapping(MappedMemory):
         security: str | None,
         reserve: bool,
         large_pages: bool,
-        header: bool,
+        header: bytes | None,
         /,
     ) -> Self: ...
     @classmethod

@@ -338,15 +338,32 @@ mapping_header_hide(RegionObject *self, const winipc_mapping_header *header)
     self->exact = 1;
 }
 
+/* How much room a header takes that carries `size` bytes about a layout: its
+ * hash, which is in the header itself, and a description behind it. */
+static size_t
+mapping_header_room(Py_ssize_t size)
+{
+    const size_t hash = sizeof(uint64_t), unit = sizeof(winipc_mapping_header);
+    size_t described = (size_t)size > hash ? (size_t)size - hash : 0;
+    return (1 + (described + unit - 1) / unit) * unit;
+}
+
 /* The creator's part: the magic comes last. */
 static void
-mapping_header_write(RegionObject *self, uint64_t size)
+mapping_header_write(RegionObject *self, uint64_t size, const char *layout,
+                     Py_ssize_t layout_size)
 {
     winipc_mapping_header header;
     memset(&header, 0, sizeof(header));
     header.version = WINIPC_MAPPING_VERSION;
-    header.header_size = sizeof(header);
+    header.header_size = (uint16_t)mapping_header_room(layout_size);
     header.size = size;
+    if (layout_size >= (Py_ssize_t)sizeof(header.layout)) {
+        memcpy(&header.layout, layout, sizeof(header.layout));
+        memcpy(self->bytes.base + sizeof(header),
+               layout + sizeof(header.layout),
+               (size_t)layout_size - sizeof(header.layout));
+    }
     header.owner_pid = GetCurrentProcessId();
     header.created = wi_filetime_now();
     memcpy(self->bytes.base, &header, sizeof(header));
@@ -398,6 +415,14 @@ mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
         mapping_raise_range(self, offset, size, header->size);
         return -1;
     }
+    if (header->layout != 0) {
+        self->described = PyBytes_FromStringAndSize(NULL, header->header_size);
+        if (self->described == NULL ||
+            wi_bytes_copy((PyObject *)self, PyBytes_AsString(self->described),
+                          self->bytes.base, header->header_size) < 0) {
+            return -1;
+        }
+    }
     mapping_header_hide(self, header);
     self->bytes.base += offset;
     self->bytes.size = (Py_ssize_t)(size != 0 ? size : header->size - offset);
@@ -444,7 +469,8 @@ typedef struct {
     int exist_ok;
     int reserve;
     int large_pages;
-    int header;
+    const char *layout; /* NULL without a header */
+    Py_ssize_t layout_size;
 } mapping_options;
 
 /* The file to map: opened by path, or a duplicate of a handle. *made tells
@@ -574,8 +600,8 @@ mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
             return -1;
         }
         *out = options->offset + options->size;
-        if (options->header) {
-            *out += sizeof(winipc_mapping_header);
+        if (options->layout != NULL) {
+            *out += mapping_header_room(options->layout_size);
         }
         if (options->large_pages) {
             uint64_t page = GetLargePageMinimum();
@@ -658,11 +684,15 @@ mapping_create(PyObject *cls, PyObject *args)
     wi_security security;
     memset(&security, 0, sizeof(security));
     if (!PyArg_ParseTuple(
-            args, "OO&iOO&pOppp:_create", &options.name,
+            args, "OO&iOO&pOppz#:_create", &options.name,
             mapping_size_converter, &options.size, &options.access,
             &options.file, mapping_size_converter, &options.offset,
             &options.exist_ok, &options.security, &options.reserve,
-            &options.large_pages, &options.header)) {
+            &options.large_pages, &options.layout, &options.layout_size)) {
+        return NULL;
+    }
+    if (mapping_header_room(options.layout_size) > UINT16_MAX) {
+        PyErr_SetString(PyExc_ValueError, "too long a description");
         return NULL;
     }
 
@@ -687,7 +717,7 @@ mapping_create(PyObject *cls, PyObject *args)
     self = mapping_new(cls, options.name);
     if (self == NULL ||
         mapping_map(self, section, options.access, options.offset,
-                    options.header ? 0 : options.size,
+                    options.layout != NULL ? 0 : options.size,
                     (options.large_pages ? MAP_LARGE_PAGES : 0) |
                         (options.reserve ? MAP_RESERVED : 0),
                     fresh ? maximum : 0) < 0) {
@@ -704,10 +734,11 @@ mapping_create(PyObject *cls, PyObject *args)
                       "CreateFileMappingW", options.name);
         goto done;
     }
-    if (options.header && created) {
-        mapping_header_write(self, options.size);
+    if (options.layout != NULL && created) {
+        mapping_header_write(self, options.size, options.layout,
+                             options.layout_size);
     }
-    else if (options.header &&
+    else if (options.layout != NULL &&
              mapping_header_accept(self, 0, options.size) < 0) {
         goto done;
     }
@@ -1009,6 +1040,8 @@ static PyGetSetDef mapping_getset[] = {
 };
 
 static PyMemberDef mapping_members[] = {
+    {"_described", T_OBJECT, offsetof(RegionObject, described), Py_READONLY,
+     "The header that was found, if it tells of a layout."},
     {"created", T_BOOL, offsetof(RegionObject, created), Py_READONLY,
      "Whether this object made the mapping (and did not find it there)."},
     {NULL, 0, 0, 0, NULL},

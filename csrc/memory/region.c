@@ -64,6 +64,7 @@ wi_region_release(PyObject *op)
     if (self->bytes.finalised) { /* no cycle, no tp_clear: do it here */
         Py_CLEAR(self->owner);
         Py_CLEAR(self->name);
+        Py_CLEAR(self->described);
     }
     return api == NULL ? 0 : -1;
 }

@@ -14,23 +14,24 @@ enum {
 };
 
 typedef struct {
-    WI_BYTES_HEAD       /* base is the first byte of the caller's */
-        PyObject *name; /* str, or NULL for an unnamed section */
-    PyObject *owner;    /* a view's mapping, or NULL */
-    char *start;        /* what MapViewOfFile returned; NULL when closed */
-    Py_ssize_t mapped;  /* bytes from base to the end of the last page */
-    Py_ssize_t total;   /* the same with what is reserved, not committed */
-    uint64_t offset;    /* of base in the section */
-    HANDLE section;     /* NULL for a view, whose mapping has it */
-    HANDLE file;        /* what is flushed after the view, or NULL */
-    int guard;          /* wi_guard_hold() was called: a file is behind */
-    char access;        /* REGION_READ, _WRITE or _COPY */
-    char created;       /* the section did not exist before */
-    char exact;         /* size is what was asked for, not whole pages */
-    uint32_t header;    /* bytes of the header in front, 0 without one */
-    uint64_t payload;   /* bytes behind it, as it says */
-    uint32_t owner_pid; /* from the header */
-    uint32_t version;   /* of the header's layout */
+    WI_BYTES_HEAD        /* base is the first byte of the caller's */
+        PyObject *name;  /* str, or NULL for an unnamed section */
+    PyObject *owner;     /* a view's mapping, or NULL */
+    char *start;         /* what MapViewOfFile returned; NULL when closed */
+    Py_ssize_t mapped;   /* bytes from base to the end of the last page */
+    Py_ssize_t total;    /* the same with what is reserved, not committed */
+    uint64_t offset;     /* of base in the section */
+    HANDLE section;      /* NULL for a view, whose mapping has it */
+    HANDLE file;         /* what is flushed after the view, or NULL */
+    int guard;           /* wi_guard_hold() was called: a file is behind */
+    char access;         /* REGION_READ, _WRITE or _COPY */
+    char created;        /* the section did not exist before */
+    char exact;          /* size is what was asked for, not whole pages */
+    uint32_t header;     /* bytes of the header in front, 0 without one */
+    uint64_t payload;    /* bytes behind it, as it says */
+    uint32_t owner_pid;  /* from the header */
+    uint32_t version;    /* of the header's layout */
+    PyObject *described; /* the header with its description, or NULL */
 } RegionObject;
 
 /* OSError about this region; always NULL. */

@@ -14,9 +14,7 @@ from conftest import DEADLINE, Peer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import (
-    SharedMapping,
-)
+from winipc import Layout, LayoutError, SharedMapping
 
 
 def test_header_tells_the_exact_size(unique_name: str) -> None:
@@ -48,9 +46,9 @@ def test_header_bytes_are_as_documented(unique_name: str) -> None:
         SharedMapping.create(unique_name, 1000, header=True),
         SharedMapping.open(unique_name) as raw,
     ):
-        fields = struct.unpack_from("<4sHHQIIQ32s", raw)
+        fields = struct.unpack_from("<4sHHQIIQQ24s", raw)
     assert fields[:6] == (b"WPIM", 1, 64, 1000, os.getpid(), 0)
-    assert fields[7] == bytes(32)
+    assert fields[7:] == (0, bytes(24))
     seconds = fields[6] / 1e7 - 11644473600
     assert abs(seconds - time.time()) < 60
 
@@ -141,3 +139,120 @@ def test_header_does_not_go_with_everything(options: dict[str, Any]) -> None:
     """Each combination that makes no sense says why, before anything is made."""
     with pytest.raises(ValueError, match=r"header|access"):
         SharedMapping.create(None, 100, header=True, **options)
+
+
+# ------------------------------------------------------------------- its layout
+
+STATE = Layout.of("state", "version:I speed:f name:8s")
+
+
+def test_a_header_tells_the_layout(unique_name: str) -> None:
+    """Openers with the same one are let in, by each way; so are those without."""
+    with SharedMapping.create(unique_name, header=STATE) as m:
+        assert (m.size, m.mapped_size) == (16, 4096 - 128)
+        m.struct_view(STATE).speed = 2.5
+        for header in (STATE, "version:I speed:f name:8s", True):
+            opens: list[Callable[[], SharedMapping]] = [
+                lambda h=header: SharedMapping.open(unique_name, header=h),
+                lambda h=header: SharedMapping.wait_for(unique_name, 5, header=h),
+                lambda h=header: SharedMapping.create(
+                    unique_name, 16, header=h, exist_ok=True
+                ),
+                lambda h=header: SharedMapping.from_handle(
+                    m.duplicate_to(os.getpid()), header=h
+                ),
+            ]
+            for open_it in opens:
+                with open_it() as other:
+                    assert (other.size, other.layout_version) == (16, 1)
+                    assert other.struct_view(STATE).speed == 2.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            "version:I speed:d name:8s",
+            "speed is 'speed 8 d' here and 'speed 4 f' there",
+        ),
+        ("version:i speed:f name:8s", "version is 'version 0 i' here"),
+        (
+            "version:I name:8s speed:f",
+            "name is 'name 4 c.8.' here and 'speed 4 f' there",
+        ),
+        ("version:I speed:f", "name is 'missing' here and 'name 8 c.8.' there"),
+        ("version:I speed:f name:8s on:?", "on is 'on 16 .' here and 'missing' there"),
+    ],
+)
+def test_another_layout_is_an_error(
+    fields: str, message: str, unique_name: str
+) -> None:
+    """Which names the first field that differs."""
+    other = Layout.of("other", fields)
+    with SharedMapping.create(unique_name, 4000, header=STATE):
+        for call in (
+            lambda: SharedMapping.open(unique_name, header=other),
+            lambda: SharedMapping.create(unique_name, header=other, exist_ok=True),
+            lambda: SharedMapping.wait_for(unique_name, 5, header=other),
+        ):
+            with pytest.raises(LayoutError, match=message):
+                call()
+    with (
+        SharedMapping.create(unique_name, header=Layout("s", STATE.fields, 20)),
+        pytest.raises(LayoutError, match="it has 20 bytes there and 16 here"),
+    ):
+        SharedMapping.open(unique_name, header=STATE)
+
+
+def test_creators_that_tell_no_layout_are_believed(unique_name: str) -> None:
+    """As the headers of older versions do."""
+    with (
+        SharedMapping.create(unique_name, 16, header=True),
+        SharedMapping.open(unique_name, header=STATE) as m,
+    ):
+        assert m.size == 16
+    with pytest.raises(ValueError, match="state has 16 bytes, not 15"):
+        SharedMapping.create(unique_name, 15, header=STATE)
+
+
+def test_a_layout_may_be_too_long_to_describe(unique_name: str) -> None:
+    """Then there is its hash alone."""
+    long = Layout.of("long", {f"field_with_a_name_{i}": "I" for i in range(3000)})
+    with SharedMapping.create(unique_name, header=long) as m:
+        assert (m.size, m.mapped_size) == (12000, 3 * 4096 - 64)
+        SharedMapping.open(unique_name, header=long).close()
+        with pytest.raises(LayoutError, match="did not have room to describe it"):
+            SharedMapping.open(unique_name, header=STATE)
+
+
+def test_c_programs_know_headers_with_a_layout(
+    unique_name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """They find the bytes behind it, whatever its size."""
+    layout = Layout.of("text", "text:12s")
+    with SharedMapping.create(unique_name, header=layout) as m:
+        m[:] = b"from Python!"
+        peer = start_peer("mapping_header.exe", "open", unique_name)
+        peer.expect(f"version 1 size 12 pid {os.getpid()}")
+        peer.expect("from Python!")
+        assert peer.finish() == 0
+        assert bytes(m) == b"from PythonC"
+    with (
+        SharedMapping.create(unique_name, header=layout),
+        SharedMapping.open(unique_name) as raw,
+    ):
+        fields = struct.unpack_from("<4sHHQIIQQ24s", raw)
+        assert fields[2:4] == (128, 12)
+        assert fields[7] == layout.fingerprint
+        assert raw.read(64, 64).rstrip(b"\0").decode() == layout.description
+
+
+@given(st.binary(max_size=200))
+def test_hostile_descriptions_are_text(description: bytes) -> None:
+    """Whatever a peer writes there is an error that quotes it."""
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    with SharedMapping.create(name, 4096) as raw:
+        head = struct.pack("<4sHHQIIQQ24x", b"WPIM", 1, 64 + 256, 16, 0, 0, 0, 1)
+        raw.write(head + description)
+        with pytest.raises(LayoutError, match="another layout than state"):
+            SharedMapping.open(name, header=STATE)

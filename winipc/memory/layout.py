@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum as enums
 import hashlib
+import itertools
 import math
 import operator
 import os
@@ -461,6 +462,18 @@ class Layout:
         Two layouts read the same bytes as the same values if these are equal.
         """
         return "\n".join([f"{self.size}", *self._lines("", 0)])
+
+    def first_difference(self, description: str) -> str:
+        """The first field that another layout has elsewhere, or of another type."""
+        if not description:
+            return "its creator did not have room to describe it"
+        mine, theirs = self.description.split("\n"), description.split("\n")
+        for line, other in itertools.zip_longest(mine[1:], theirs[1:]):
+            if line != other:
+                field = (line or other).split(" ")[0]
+                here, there = (one or "missing" for one in (line, other))
+                return f"{field} is {here!r} here and {there!r} there"
+        return f"it has {theirs[0]} bytes there and {self.size} here"
 
     def _lines(self, prefix: str, at: int) -> Iterator[str]:
         for field in self.fields:

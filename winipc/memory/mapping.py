@@ -13,7 +13,7 @@ import importlib
 import math
 import os
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
@@ -29,6 +29,7 @@ from winipc.base.winerror import (
     ERROR_PRIVILEGE_NOT_HELD,
 )
 from winipc.errors import add_hint
+from winipc.memory.layout import Layout, LayoutError, layout_of
 from winipc.memory.record import Structured
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ _HINTS = {
     "user, elevation or integrity level may differ, or it is read-only (access='read' "
     "asks for less)",
 }
+
+_Mapping = TypeVar("_Mapping", bound="SharedMapping")
+
+#: The size of a header, which this and 64 bytes are, has 16 bits.
+_MOST_DESCRIBED = 65535 - 2 * 64
 
 #: How many sessions are looked into for a name that is missing in this one.
 _SESSIONS = 8
@@ -172,14 +178,15 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         security: str | None = None,
         reserve: bool = False,
         large_pages: bool = False,
-        header: bool = False,
+        header: Any = False,
     ) -> Self:
         """Make a mapping of `size` bytes and map it.
 
         Args:
             name: What others open it by; ``Global\\`` in front makes it visible in
                 all sessions. None for no name.
-            size: Bytes. None only for a file: all of it after `offset`.
+            size: Bytes. None only for a file, which is all of it after `offset`, and
+                for a layout as `header`, which is its own.
             file: A path, or the handle of an open file, to be behind the memory.
                 With access "readwrite" it is made and grown as `size` needs.
             access: "readwrite", "read", or "copy" for private changes.
@@ -190,8 +197,10 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
                 servers such as Pageant check), or None for the process's default.
             reserve: Only reserve addresses; `commit` makes bytes usable later.
             large_pages: Use large pages; Windows gives whole ones.
-            header: Put a small header in front, which tells openers the exact size,
-                the version of its layout and its creator (`include/winipc.h`).
+            header: True puts a small header in front, which tells openers the exact
+                size and its creator (`include/winipc.h`). A `winipc.Layout`, its short
+                text form or a ctypes Structure also tells them what is behind it, and
+                whoever opens the mapping with another one gets an error.
 
         Raises:
             FileExistsError: The name is taken (winerror 183), or that of a mapping
@@ -203,6 +212,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
+        layout = None if isinstance(header, int) else layout_of(header)
+        if layout is not None:
+            size = layout.size if size is None else size
+            if size < layout.size:
+                raise ValueError(f"{layout.name} has {layout.size} bytes, not {size}")
         if header or reserve or large_pages:
             _check_options(file, access, offset, reserve, large_pages, header)
         # An isinstance of an abstract class is slow, and most have no file.
@@ -219,11 +233,12 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
                 security,
                 reserve,
                 large_pages,
-                header,
+                _told(layout) if header else None,
             )
         except OSError as error:
             _explain(error, name, creating=True)
             raise
+        _check_layout(made, layout)
         if name is None:
             travels_by_handle(cls)
         return made
@@ -236,7 +251,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         access: Access = "readwrite",
         offset: int = 0,
         size: int | None = None,
-        header: bool = False,
+        header: Any = False,
     ) -> Self:
         """Map a mapping that exists.
 
@@ -249,7 +264,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
                 `size_is_exact` is False.
             header: It was created with one, and has to have one: `size`, `owner_pid`
                 and `layout_version` come from there. A header is believed only as
-                far as it fits what is mapped.
+                far as it fits what is mapped. A layout, as `create` takes it, has to
+                be its creator's, unless that told none.
 
         Raises:
             FileNotFoundError: There is no such name in this session (winerror 2).
@@ -258,14 +274,17 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
             TimeoutError: The header is still 0 after half a second (winerror 1460).
             ValueError: The range is not inside or not committed (see `commit`), or
                 there is no sound header.
+            LayoutError: The creator's layout is another one: the first field that
+                differs, here and there.
 
         Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
         """
         try:
-            return cls._open(name, _mode(access), offset, size, header)
+            mapping = cls._open(name, _mode(access), offset, size, bool(header))
         except OSError as error:
             _explain(error, name, creating=False)
             raise
+        return _check_layout(mapping, header)
 
     @classmethod
     def wait_for(
@@ -276,7 +295,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         access: Access = "readwrite",
         offset: int = 0,
         size: int | None = None,
-        header: bool = False,
+        header: Any = False,
     ) -> Self:
         """Wait until a process creates `name`, and open it.
 
@@ -295,8 +314,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         """
         try:
             # Not `open`, which looks for a missing name elsewhere each time.
-            return wait_until_made(
-                lambda: cls._open(name, _mode(access), offset, size, header),
+            mapping = wait_until_made(
+                lambda: cls._open(name, _mode(access), offset, size, bool(header)),
                 name,
                 timeout,
             )
@@ -306,6 +325,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         except OSError as error:
             _explain(error, name, creating=False)
             raise
+        return _check_layout(mapping, header)
 
     @classmethod
     def from_handle(
@@ -316,7 +336,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         offset: int = 0,
         size: int | None = None,
         name: str | None = None,
-        header: bool = False,
+        header: Any = False,
     ) -> Self:
         """Map a section by a handle of this process, and take the handle over.
 
@@ -332,7 +352,10 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
         Win32: MapViewOfFile, VirtualQuery.
         """
-        adopted = cls._from_handle(handle, _mode(access), offset, size, name, header)
+        adopted = cls._from_handle(
+            handle, _mode(access), offset, size, name, bool(header)
+        )
+        _check_layout(adopted, header)
         if name is None:
             travels_by_handle(cls)
         return adopted
@@ -402,6 +425,35 @@ def large_pages_privilege() -> AbstractContextManager[None]:
     return privilege("SeLockMemoryPrivilege")
 
 
+def _told(layout: Layout | None) -> bytes:
+    """What a header tells of a layout: its fingerprint, and how it is described."""
+    if layout is None:
+        return b""
+    described = layout.description.encode()
+    if len(described) > _MOST_DESCRIBED:
+        described = b""
+    return layout.fingerprint.to_bytes(8, "little") + described
+
+
+def _check_layout(mapping: _Mapping, layout: Any) -> _Mapping:
+    """Close it and raise, if its creator told another layout."""
+    found = mapping._described
+    if found is None or layout is None or isinstance(layout, int):
+        return mapping
+    try:
+        layout = layout_of(layout)
+        if found[32:40] != layout.fingerprint.to_bytes(8, "little"):
+            told = found[64:].rstrip(b"\0").decode("utf-8", "replace")
+            raise LayoutError(
+                f"{mapping.name!r} has another layout than {layout.name}: "
+                + layout.first_difference(told)
+            )
+    except BaseException:
+        mapping.close()
+        raise
+    return mapping
+
+
 def _mode(access: Access) -> int:
     if access not in _ACCESS:
         raise ValueError(
@@ -416,7 +468,7 @@ def _check_options(
     offset: int,
     reserve: bool,
     large_pages: bool,
-    header: bool,
+    header: Any,
 ) -> None:
     """Say what does not go together, before anything is made."""
     if file is not None:
