@@ -99,8 +99,10 @@ def test_send_and_receive_by_hand(
         run_winipc("send", *address, "--via", via, "--json", "grüße").stdout
     )
     assert (sent["via"], sent["bytes"], sent["answer"]) == (via, 7, 1)
-    run_winipc("send", *address, "--via", via, "-", stdin=b"\x00\xff\r\n")
-    for data in ("grüße".encode(), b"\x00\xff\r\n"):
+    # A 32-bit process lends only what has no NUL.
+    raw = b"\xff\r\n" if BITS == 32 and via == "process" else b"\x00\xff\r\n"
+    run_winipc("send", *address, "--via", via, "-", stdin=raw)
+    for data in ("grüße".encode(), raw):
         row = json.loads(receiver.read_line())
         assert (row["via"], bytes.fromhex(row["hex"])) == (via, data)
     assert receiver.finish() == 0

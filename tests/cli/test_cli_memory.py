@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Peer
+from helpers import BITS
 from test_cli import run_winipc
 
 import winipc
@@ -179,6 +180,7 @@ def test_bad_options_are_said(unique_name: str) -> None:
 def test_more_bytes_than_there_are_is_said() -> None:
     """More than the memory of this process, or than that of any has."""
     target = f"{os.getpid()}:0x1000"
-    line = failure("dump", target, "--size", "0x7fffffffffff")
+    size = "0x7fffffffffff" if BITS == 64 else "0x7fff0000"
+    line = failure("dump", target, "--size", size)
     assert line == "winipc: there is not enough memory"
     assert "address space" in failure("watch", f"{os.getpid()}:0xfffffffffffffff0")

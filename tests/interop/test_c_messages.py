@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from helpers import BITS
 
 import winipc
 
@@ -28,11 +29,12 @@ def test_c_program_sends_to_us(
         peer = start_peer("copydata_peer.exe", "send", functions, unique_name)
         hwnd = int(peer.read_line().split()[1])
         for size in SIZES:
-            peer.say(f"{2**64 - 1 - size} {size}")
+            id = 2**BITS - 1 - size
+            peer.say(f"{id} {size}")
             peer.expect("1")
             message = window.receive(10)
             assert bytes(message) == pattern(size)
-            assert message.id == 2**64 - 1 - size
+            assert message.id == id
             assert (message.sender, message.pid) == (hwnd, peer.pid)
         assert peer.finish() == 0
 

@@ -143,15 +143,15 @@ def test_raw_win32_agrees(ours: RemoteProcess, child: Child) -> None:
         ctypes.c_size_t,
     ]
     kernel32.VirtualQueryEx.restype = ctypes.c_size_t
-    raw = ctypes.create_string_buffer(48)
+    layout = struct.Struct("PPLNLLL0P")  # MEMORY_BASIC_INFORMATION
+    raw = ctypes.create_string_buffer(layout.size)
     checked = 0
     for region in ours.regions():
         if region.type != winipc.MemoryType.IMAGE:
             continue  # the child's heap may move while this looks
-        assert kernel32.VirtualQueryEx(ours.handle, region.base, raw, 48) == 48
-        base, allocation, allocated, _, size, state, protect, kind = struct.unpack_from(
-            "<QQLHxxQLLL", raw
-        )
+        length = kernel32.VirtualQueryEx(ours.handle, region.base, raw, layout.size)
+        assert length == layout.size
+        base, allocation, allocated, size, state, protect, kind = layout.unpack(raw)
         assert (region.base, region.size, region.state) == (base, size, state)
         assert (region.protection, region.type) == (protect, kind)
         assert region.allocation_base == allocation
@@ -179,7 +179,7 @@ def test_scans_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
     assert theirs.pattern_scan_all(wanted, return_multiple=True) == places
 
     module = ours.module("kernel32.dll")
-    text, pattern = "48 8? ?? 24", rb"(?=\x48[\x80-\x8f].\x24)"
+    text, pattern = "8? ?? 24", rb"(?=[\x80-\x8f].\x24)"
     found = list(ours.scan(text, regions=[(module.base, module.size)]))
     assert len(found) > 20
     expected = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from helpers import BITS
 
 import winipc
 
@@ -18,6 +19,8 @@ win32api = pytest.importorskip("win32api")
 win32con = pytest.importorskip("win32con")
 
 Start = Callable[..., Any]
+
+COPYDATASTRUCT = struct.Struct("PIP")
 
 
 class Pywin32Window:
@@ -51,7 +54,9 @@ class Pywin32Window:
         win32gui.UnregisterClass(atom, kind.hInstance)
 
     def _on_copydata(self, hwnd: int, message: int, wparam: int, lparam: int) -> int:
-        id, size, address = struct.unpack("QIxxxxQ", ctypes.string_at(lparam, 24))
+        id, size, address = COPYDATASTRUCT.unpack(
+            ctypes.string_at(lparam, COPYDATASTRUCT.size)
+        )
         self.received.append((wparam, id, ctypes.string_at(address, size)))
         return size + 1
 
@@ -93,7 +98,7 @@ def copydatastruct(id: int, data: bytes) -> tuple[bytes, array.array[int]]:
     """As recipes for pywin32 build it; the array keeps the data alive."""
     block = array.array("B", data)
     address, size = block.buffer_info()
-    return struct.pack("QIxxxxQ", id, size, address), block
+    return COPYDATASTRUCT.pack(id, size, address), block
 
 
 def test_pywin32_sends_to_us(theirs: Pywin32Window, unique_name: str) -> None:
@@ -108,14 +113,15 @@ def test_pywin32_sends_to_us(theirs: Pywin32Window, unique_name: str) -> None:
         win32gui.EnumWindows(lambda hwnd, _: found.append(hwnd), None)
         assert window.hwnd in found
         for size in (0, 1, 70_000):
-            packed, _block = copydatastruct(2**40 + size, b"q" * size)
+            id = 2 ** (BITS - 24) + size
+            packed, _block = copydatastruct(id, b"q" * size)
             answer = win32gui.SendMessage(
                 hwnd, win32con.WM_COPYDATA, theirs.hwnd, packed
             )
             assert answer == 1
             message = window.receive(10)
             assert bytes(message) == b"q" * size
-            assert (message.id, message.sender) == (2**40 + size, theirs.hwnd)
+            assert (message.id, message.sender) == (id, theirs.hwnd)
             assert message.verified
         win32api.PostMessage(hwnd, 0x8001, 5, 6)
         message = window.receive(10)

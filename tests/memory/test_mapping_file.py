@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,23 @@ def test_whole_file_is_mapped_without_size(tmp_path: Path) -> None:
         m[0:1] = b"X"
         assert bytes(m) == b"X123456789"
     assert path.read_bytes() == b"0123456789"
+
+
+def test_an_offset_may_be_beyond_4_gib(tmp_path: Path, unique_name: str) -> None:
+    """In 32-bit processes too."""
+    path = tmp_path / "large.bin"
+    offset = (4 << 30) + 65536
+    path.touch()
+    # Or Windows would write 4 GiB of zeros; Wine's files have holes anyway.
+    subprocess.run(["fsutil", "sparse", "setflag", path], capture_output=True)
+    os.truncate(path, offset + 10)
+    with SharedMapping.create(unique_name, file=path, offset=offset) as m:
+        assert m.size == 10
+        m.write(b"far")
+        with SharedMapping.open(unique_name, offset=offset, access="read") as far:
+            assert far.read(10) == b"far" + bytes(7)
+        with SharedMapping.open(unique_name, offset=65536, size=10) as near:
+            assert near.read(10) == bytes(10)
 
 
 def test_file_errors_are_clear(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from winipc import SectionError, SectionFlags, SharedSection
 from winipc.pe import (
+    MACHINE,
     ImageReader,
     PEImage,
     build_section_dll,
@@ -480,7 +481,7 @@ def test_inspect_reads_real_dlls_unloaded() -> None:
 
     bundled = inspect_dll(Path(winipc.__file__).with_name("shared_section.dll"))
     assert [v.name for v in bundled.shared_variables] == ["MySharedData"]
-    assert bundled.machine == "amd64"
+    assert bundled.machine == MACHINE
     python = inspect_dll(Path(sys.base_prefix) / "python3.dll")
     assert python.is_dll
     assert python.shared_variables == []

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers.linux_file import LinuxFile
+from helpers.waitables import run_thread
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,9 +46,7 @@ def lock(memory: SharedMapping) -> Iterator[SharedLock]:
 def elsewhere(work: Callable[[], Any]) -> Any:
     """What `work` returns on a thread of its own."""
     results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(work()))
-    thread.start()
-    thread.join(LONG)
+    run_thread(lambda: results.append(work()))
     return results[0]
 
 
