@@ -2140,9 +2140,12 @@ typedef struct winipc_thread {
     HANDLE life;
 } winipc_thread;
 
-/* One for all files of a module: a thread is one owner in each of them. It is
- * index + 1; 0: none yet. */
+/* Each is index + 1, or 0: none yet. They are one for all files of a module, so
+ * a thread is one owner in each of them. The first is of FlsAlloc: it keeps a
+ * winipc_thread, and Windows says when the thread ends. The second is of
+ * TlsAlloc: it is quicker to ask. */
 __declspec(selectany) volatile LONG winipc_lock_slot = 0;
+__declspec(selectany) volatile LONG winipc_lock_quick = 0;
 
 /* Windows calls it when a thread or a fiber ends. */
 static void NTAPI
@@ -2163,7 +2166,7 @@ winipc_lock_os_life_name(wchar_t name[38], uint64_t owner)
     name[37] = 0;
 }
 
-/* The number of the slot in which threads keep themselves; -1. */
+/* The index of the slot in which threads keep themselves; -1. */
 WINIPC_FUNC LONG
 winipc_lock_os_slot(void)
 {
@@ -2185,14 +2188,39 @@ winipc_lock_os_slot(void)
     return slot - 1;
 }
 
-/* The first time that this thread asks. It changes GetLastError(). */
+/* The next time winipc_lock_os_me finds it at once. A fiber has its own life,
+ * and its thread runs others too: it goes the long way each time. */
+WINIPC_FUNC void
+winipc_lock_os_keep(uint64_t me)
+{
+    if (winipc_lock_quick == 0) {
+        DWORD made = TlsAlloc();
+        if (made != TLS_OUT_OF_INDEXES &&
+            InterlockedCompareExchange(&winipc_lock_quick, (LONG)made + 1,
+                                       0) != 0) {
+            TlsFree(made);
+        }
+    }
+    if (winipc_lock_quick != 0 && !IsThreadAFiber()) {
+        TlsSetValue((DWORD)(winipc_lock_quick - 1),
+                    (PVOID)(uintptr_t)(sizeof(void *) == 8 ? me : me >> 32));
+    }
+}
+
+/* As winipc_lock_os_me, the long way. It changes GetLastError(). */
 WINIPC_FUNC uint64_t
-winipc_lock_os_first(void)
+winipc_lock_os_find(void)
 {
     wchar_t name[38];
     LONG slot = winipc_lock_os_slot();
-    winipc_thread *thread = (winipc_thread *)HeapAlloc(
-        GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*thread));
+    winipc_thread *thread =
+        slot < 0 ? NULL : (winipc_thread *)FlsGetValue((DWORD)slot);
+    if (thread != NULL) {
+        winipc_lock_os_keep(thread->me);
+        return thread->me;
+    }
+    thread = (winipc_thread *)HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY,
+                                        sizeof(*thread));
     for (int i = 0; i < WINIPC_KEYS && slot >= 0 && thread != NULL; i++) {
         thread->me = winipc_lock_id(GetCurrentThreadId(), winipc_os_random());
         winipc_lock_os_life_name(name, thread->me);
@@ -2201,6 +2229,7 @@ winipc_lock_os_first(void)
             continue;
         }
         if (FlsSetValue((DWORD)slot, thread)) {
+            winipc_lock_os_keep(thread->me);
             return thread->me;
         }
         CloseHandle(thread->life);
@@ -2213,17 +2242,22 @@ winipc_lock_os_first(void)
 WINIPC_INLINE uint64_t
 winipc_lock_os_me(void)
 {
-    winipc_thread *thread =
-        winipc_lock_slot == 0
-            ? NULL
-            : (winipc_thread *)FlsGetValue((DWORD)(winipc_lock_slot - 1));
-    return thread != NULL ? thread->me : winipc_lock_os_first();
+    /* Before there is a slot, its index is -1, which has no value. */
+    uint64_t kept =
+        (uint64_t)(uintptr_t)TlsGetValue((DWORD)(winipc_lock_quick - 1));
+    return kept == 0             ? winipc_lock_os_find()
+           : sizeof(void *) == 8 ? kept
+                                 : kept << 32 | GetCurrentThreadId();
 }
 
 /* Before a DLL that has used locks is unloaded: its threads count as ended. */
 WINIPC_FUNC void
 winipc_lock_unload(void)
 {
+    if (winipc_lock_quick != 0) {
+        TlsFree((DWORD)(winipc_lock_quick - 1));
+        winipc_lock_quick = 0;
+    }
     if (winipc_lock_slot != 0) {
         FlsFree((DWORD)(winipc_lock_slot - 1));
         winipc_lock_slot = 0;

@@ -410,12 +410,11 @@ wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out)
     return *out == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* The result of the work as new bytes. Pinned, as an allocation may run a
- * finaliser that closes self. */
+/* The result of the work as new bytes. They are no object of the collector, so
+ * no finaliser runs, and closes self, while they are made. */
 static PyObject *
 bytes_make(PyObject *self, bytes_work *work)
 {
-    BYTES_OF(self)->pins++;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)work->size);
     if (bytes != NULL) {
         work->to = PyBytes_AsString(bytes);
@@ -423,7 +422,6 @@ bytes_make(PyObject *self, bytes_work *work)
             Py_CLEAR(bytes);
         }
     }
-    wi_bytes_unpin(self);
     return bytes;
 }
 
@@ -432,10 +430,7 @@ bytes_get(PyObject *self, Py_ssize_t offset, Py_ssize_t size)
 {
     const char *from = BYTES_OF(self)->base + offset;
     if (size <= BYTES_KEEP_GIL && !BYTES_OF(self)->guarded) {
-        BYTES_OF(self)->pins++; /* as above */
-        PyObject *bytes = PyBytes_FromStringAndSize(from, size);
-        wi_bytes_unpin(self);
-        return bytes;
+        return PyBytes_FromStringAndSize(from, size);
     }
     bytes_work work = {.kind = WORK_MOVE, .from = from, .size = (size_t)size};
     return bytes_make(self, &work);

@@ -33,7 +33,7 @@
 #define WI_INLINE static __forceinline
 #define WI_NOINLINE __declspec(noinline)
 #else
-#define WI_INLINE static inline
+#define WI_INLINE static inline __attribute__((always_inline))
 #define WI_NOINLINE __attribute__((noinline))
 #endif
 

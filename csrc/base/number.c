@@ -29,7 +29,7 @@ wi_number_named(PyObject *name)
     return NULL;
 }
 
-static int
+WI_NOINLINE static int
 number_overflow(const wi_number *kind, PyObject *value)
 {
     PyErr_Format(PyExc_OverflowError, "%R does not fit in %s ('%c')", value,
@@ -37,7 +37,8 @@ number_overflow(const wi_number *kind, PyObject *value)
     return -1;
 }
 
-static int
+/* Apart, so that an integer does not save its registers. */
+WI_NOINLINE static int
 number_from_float(const wi_number *kind, PyObject *value, uint64_t *bits)
 {
     double wide = PyFloat_AsDouble(value);
@@ -66,30 +67,26 @@ wi_number_from(const wi_number *kind, PyObject *value, int wraps,
         return number_from_float(kind, value, bits);
     }
     PyObject *index =
-        PyLong_CheckExact(value) ? Py_NewRef(value) : PyNumber_Index(value);
+        PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
         return -1;
     }
     int overflow;
-    const unsigned width = kind->size * 8u;
+    const unsigned spare = 64 - kind->size * 8u;
     const int is_signed = kind->family == 'i';
     long long number = PyLong_AsLongLongAndOverflow(index, &overflow);
-    int fits = overflow == 0;
     *bits = (uint64_t)number;
-    if (overflow > 0 && width == 64 && !is_signed) {
+    int fits = overflow == 0 &&
+               (((is_signed || wraps) &&
+                 (int64_t)(*bits << spare) >> spare == number) ||
+                (!is_signed && number >= 0 && *bits << spare >> spare == *bits));
+    if (overflow > 0 && spare == 0 && !is_signed) {
         *bits = PyLong_AsUnsignedLongLong(index);
         fits = !PyErr_Occurred();
         PyErr_Clear();
     }
-    else if (width < 64) {
-        long long high =
-            is_signed ? (1LL << (width - 1)) - 1 : (1LL << width) - 1;
-        long long low = is_signed || wraps ? -(1LL << (width - 1)) : 0;
-        fits = fits && number >= low && number <= high;
+    if (index != value) {
+        Py_DECREF(index);
     }
-    else if (!is_signed && !wraps) {
-        fits = fits && number >= 0;
-    }
-    Py_DECREF(index);
     return fits ? 0 : number_overflow(kind, value);
 }

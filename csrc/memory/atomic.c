@@ -39,23 +39,30 @@ atomic_operands(atomic_op op)
 WI_INLINE uint64_t
 atomic_run(atomic_op op, void *at, unsigned width, uint64_t a, uint64_t b)
 {
-    if (op == ATOMIC_COMPARE_EXCHANGE) {
+    switch (op) {
+    case ATOMIC_LOAD:
+        return wi_atomic_load(at, width);
+    case ATOMIC_STORE:
+    case ATOMIC_EXCHANGE:
+        return wi_atomic_exchange(at, width, a);
+    case ATOMIC_COMPARE_EXCHANGE:
         return wi_atomic_swap(at, width, a, b);
+    case ATOMIC_ADD:
+        return wi_atomic_add(at, width, a);
+    default:
+        break;
     }
     uint64_t before = wi_atomic_load(at, width);
-    while (op != ATOMIC_LOAD) {
-        uint64_t after = op == ATOMIC_ADD   ? before + a
-                         : op == ATOMIC_AND ? before & a
-                         : op == ATOMIC_OR  ? before | a
-                         : op == ATOMIC_XOR ? before ^ a
-                                            : a;
+    for (;;) {
+        uint64_t after = op == ATOMIC_AND  ? before & a
+                         : op == ATOMIC_OR ? before | a
+                                           : before ^ a;
         uint64_t seen = wi_atomic_swap(at, width, before, after);
         if (seen == before) {
-            break;
+            return before;
         }
         before = seen;
     }
-    return before;
 }
 
 /* ----------------------------------------------------------------- number */
@@ -96,11 +103,10 @@ atomic_do(PyObject *self, atomic_op op, const char *name,
                      name, count, nargs);
         return NULL;
     }
-    atomic_work work = {
-        .op = op, .at = number->at, .size = number->kind->size};
+    uint64_t operands[2] = {0, 0}, before;
     for (int i = 0; i < count; i++) {
         if (wi_number_from(number->kind, args[i], op == ATOMIC_ADD,
-                           &work.operands[i]) < 0) {
+                           &operands[i]) < 0) {
             return NULL;
         }
     }
@@ -113,15 +119,23 @@ atomic_do(PyObject *self, atomic_op op, const char *name,
         return NULL;
     }
     if (number->file == NULL) {
-        atomic_work_now(&work);
+        before = atomic_run(op, number->at, number->kind->size, operands[0],
+                            operands[1]);
     }
-    else if (wi_bytes_guarded(number->file, atomic_work_now, &work) < 0) {
-        return NULL;
+    else {
+        atomic_work work = {.op = op,
+                            .at = number->at,
+                            .size = number->kind->size,
+                            .operands = {operands[0], operands[1]}};
+        if (wi_bytes_guarded(number->file, atomic_work_now, &work) < 0) {
+            return NULL;
+        }
+        before = work.before;
     }
     if (op == ATOMIC_STORE) {
         Py_RETURN_NONE;
     }
-    return wi_number_to_python(number->kind, work.before);
+    return wi_number_to_python(number->kind, before);
 }
 
 /* Whether the number lies in the buffer, at an aligned address. */

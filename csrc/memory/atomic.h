@@ -20,12 +20,14 @@
 #endif
 #endif
 
-/* Two operations of each width: the others are made of them. */
+/* What the processor has, of each width: the others are loops of swaps. */
 #if defined(_MSC_VER) && !defined(__clang__)
 
 #define WI_ATOMIC_DEFINE(bits, type, suffix)                                  \
     WI_ATOMIC_DEFINE_LOAD(bits)                                               \
-    WI_ATOMIC_DEFINE_SWAP(bits, type, suffix)
+    WI_ATOMIC_DEFINE_SWAP(bits, type, suffix)                                 \
+    WI_ATOMIC_DEFINE_ONE(bits, type, exchange, _InterlockedExchange##suffix)  \
+    WI_ATOMIC_DEFINE_ONE(bits, type, add, _InterlockedExchangeAdd##suffix)
 
 #define WI_ATOMIC_DEFINE_LOAD(bits)                                           \
     WI_INLINE uint64_t wi_atomic_load##bits(const void *at)                   \
@@ -44,15 +46,23 @@
             (volatile type *)at, (type)to, (type)from);                       \
     }
 
+#define WI_ATOMIC_DEFINE_ONE(bits, type, name, intrinsic)                     \
+    WI_INLINE uint64_t wi_atomic_##name##bits(void *at, uint64_t value)       \
+    {                                                                         \
+        return (uint##bits##_t)intrinsic((volatile type *)at, (type)value);   \
+    }
+
 WI_ATOMIC_DEFINE(8, char, 8)
 WI_ATOMIC_DEFINE(16, short, 16)
 WI_ATOMIC_DEFINE(32, long, )
-WI_ATOMIC_DEFINE_SWAP(64, __int64, 64)
 #if !defined(_M_IX86)
-WI_ATOMIC_DEFINE_LOAD(64)
+WI_ATOMIC_DEFINE(64, __int64, 64)
 #else
-/* A load that does not write is one SSE2 access here. */
+/* MSVC has the swap of 64 bits only; a load that does not write is one SSE2
+ * access here. */
 #include <emmintrin.h>
+
+WI_ATOMIC_DEFINE_SWAP(64, __int64, 64)
 
 WI_INLINE uint64_t
 wi_atomic_load64(const void *at)
@@ -62,6 +72,26 @@ wi_atomic_load64(const void *at)
     _mm_storel_epi64((__m128i *)&value, _mm_loadl_epi64((const __m128i *)at));
     WI_ACQUIRE();
     return value;
+}
+
+WI_INLINE uint64_t
+wi_atomic_exchange64(void *at, uint64_t value)
+{
+    uint64_t before = wi_atomic_load64(at), seen;
+    while ((seen = wi_atomic_swap64(at, before, value)) != before) {
+        before = seen;
+    }
+    return before;
+}
+
+WI_INLINE uint64_t
+wi_atomic_add64(void *at, uint64_t value)
+{
+    uint64_t before = wi_atomic_load64(at), seen;
+    while ((seen = wi_atomic_swap64(at, before, before + value)) != before) {
+        before = seen;
+    }
+    return before;
 }
 #endif
 
@@ -80,6 +110,16 @@ wi_atomic_load64(const void *at)
                                     (uint##bits##_t)to, 0, __ATOMIC_SEQ_CST,  \
                                     __ATOMIC_SEQ_CST);                        \
         return seen; /* what was there, either way */                         \
+    }                                                                         \
+    WI_INLINE uint64_t wi_atomic_exchange##bits(void *at, uint64_t value)     \
+    {                                                                         \
+        return __atomic_exchange_n((uint##bits##_t *)at,                      \
+                                   (uint##bits##_t)value, __ATOMIC_SEQ_CST);  \
+    }                                                                         \
+    WI_INLINE uint64_t wi_atomic_add##bits(void *at, uint64_t value)          \
+    {                                                                         \
+        return __atomic_fetch_add((uint##bits##_t *)at,                       \
+                                  (uint##bits##_t)value, __ATOMIC_SEQ_CST);   \
     }
 
 WI_ATOMIC_DEFINE(8)
@@ -89,24 +129,39 @@ WI_ATOMIC_DEFINE(64)
 
 #endif
 
+/* The function of the number's width. */
+#define WI_ATOMIC_OF(width, name, ...)                                        \
+    ((width) == 8   ? wi_atomic_##name##64(__VA_ARGS__)                       \
+     : (width) == 4 ? wi_atomic_##name##32(__VA_ARGS__)                       \
+     : (width) == 2 ? wi_atomic_##name##16(__VA_ARGS__)                       \
+                    : wi_atomic_##name##8(__VA_ARGS__))
+
 /* A load acquires, and does not write: the memory may be read-only. */
 WI_INLINE uint64_t
 wi_atomic_load(const void *at, unsigned width)
 {
-    return width == 8   ? wi_atomic_load64(at)
-           : width == 4 ? wi_atomic_load32(at)
-           : width == 2 ? wi_atomic_load16(at)
-                        : wi_atomic_load8(at);
+    return WI_ATOMIC_OF(width, load, at);
 }
 
 /* Write `to` if the number is `from`; what it was. A full barrier. */
 WI_INLINE uint64_t
 wi_atomic_swap(void *at, unsigned width, uint64_t from, uint64_t to)
 {
-    return width == 8   ? wi_atomic_swap64(at, from, to)
-           : width == 4 ? wi_atomic_swap32(at, from, to)
-           : width == 2 ? wi_atomic_swap16(at, from, to)
-                        : wi_atomic_swap8(at, from, to);
+    return WI_ATOMIC_OF(width, swap, at, from, to);
+}
+
+/* Write it, whatever the number is; what it was. A full barrier. */
+WI_INLINE uint64_t
+wi_atomic_exchange(void *at, unsigned width, uint64_t value)
+{
+    return WI_ATOMIC_OF(width, exchange, at, value);
+}
+
+/* The number before. A full barrier. */
+WI_INLINE uint64_t
+wi_atomic_add(void *at, unsigned width, uint64_t value)
+{
+    return WI_ATOMIC_OF(width, add, at, value);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #define LIST_MODULES_ALL 3
 BOOL WINAPI CallbackMayRunLong(PTP_CALLBACK_INSTANCE instance);
 SIZE_T WINAPI GetLargePageMinimum(void);
+BOOL WINAPI IsThreadAFiber(void);
 #ifdef __cplusplus
 extern "C"
 #endif
