@@ -9,13 +9,14 @@
 int
 wi_u64_converter(PyObject *value, void *out)
 {
-    PyObject *index =
-        PyLong_Check(value) ? Py_NewRef(value) : PyNumber_Index(value);
+    PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
         return 0;
     }
     unsigned long long number = PyLong_AsUnsignedLongLong(index);
-    Py_DECREF(index);
+    if (index != value) {
+        Py_DECREF(index);
+    }
     if (number == (unsigned long long)-1 && PyErr_Occurred()) {
         return 0;
     }
@@ -112,8 +113,14 @@ wi_fast_args(const char *function, const char *const *names,
              PyObject *kwnames, PyObject **out)
 {
     Py_ssize_t known = 0;
+    for (; known < nargs && names[known] != NULL; known++) {
+        out[known] = args[known];
+    }
     for (; names[known] != NULL; known++) {
-        out[known] = known < nargs ? args[known] : NULL;
+        out[known] = NULL;
+    }
+    if (kwnames == NULL && nargs >= required && nargs <= known) {
+        return 0; /* what is frequent */
     }
     if (nargs > known) {
         PyErr_Format(PyExc_TypeError,

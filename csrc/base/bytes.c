@@ -313,7 +313,7 @@ wi_bytes_copy(PyObject *self, void *target, const void *source,
 PyObject *
 wi_bytes_guarded_source(PyObject *source)
 {
-    if (PyByteArray_CheckExact(source)) {
+    if (PyBytes_CheckExact(source) || PyByteArray_CheckExact(source)) {
         return NULL; /* for speed */
     }
     while (source != NULL && PyMemoryView_Check(source)) {

@@ -66,8 +66,7 @@ wi_number_from(const wi_number *kind, PyObject *value, int wraps,
     if (kind->family == 'f') {
         return number_from_float(kind, value, bits);
     }
-    PyObject *index =
-        PyLong_CheckExact(value) ? value : PyNumber_Index(value);
+    PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
         return -1;
     }
@@ -76,10 +75,11 @@ wi_number_from(const wi_number *kind, PyObject *value, int wraps,
     const int is_signed = kind->family == 'i';
     long long number = PyLong_AsLongLongAndOverflow(index, &overflow);
     *bits = (uint64_t)number;
-    int fits = overflow == 0 &&
-               (((is_signed || wraps) &&
-                 (int64_t)(*bits << spare) >> spare == number) ||
-                (!is_signed && number >= 0 && *bits << spare >> spare == *bits));
+    int fits =
+        overflow == 0 &&
+        (((is_signed || wraps) &&
+          (int64_t)(*bits << spare) >> spare == number) ||
+         (!is_signed && number >= 0 && *bits << spare >> spare == *bits));
     if (overflow > 0 && spare == 0 && !is_signed) {
         *bits = PyLong_AsUnsignedLongLong(index);
         fits = !PyErr_Occurred();

@@ -25,8 +25,7 @@ typedef struct {
 int
 wi_param_converter(PyObject *value, void *out)
 {
-    PyObject *index =
-        PyLong_Check(value) ? Py_NewRef(value) : PyNumber_Index(value);
+    PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
         return 0;
     }
@@ -38,7 +37,9 @@ wi_param_converter(PyObject *value, void *out)
         bits = PyLong_AsUnsignedLongLong(index);
         overflow = PyErr_Occurred() != NULL;
     }
-    Py_DECREF(index);
+    if (index != value) {
+        Py_DECREF(index);
+    }
     BOOL fits = number < 0 ? number >= INTPTR_MIN : bits <= UINTPTR_MAX;
     if (overflow != 0 || !fits) {
         PyErr_Format(PyExc_OverflowError, "%R does not fit in %d bits", value,

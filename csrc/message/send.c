@@ -124,8 +124,8 @@ typedef struct wi_send_job {
     LRESULT sent;
     DWORD err;
     DWORD limit;   /* the receiver's, when the data is above it; else 0 */
-    HANDLE thread; /* of a worker */
-    struct wi_send_job *next; /* abandoned too */
+    HANDLE thread; /* of a worker; send_start sets it */
+    struct wi_send_job *next; /* abandoned too; send_abandon sets it */
     wi_source source; /* zeroed when there is none: released without effect */
 } send_job;
 
@@ -142,24 +142,25 @@ send_limit_of(HWND hwnd)
     return (DWORD)(uintptr_t)GetPropW(hwnd, WI_LIMIT_PROPERTY);
 }
 
-/* One try; TRUE when it was given up before the message was on its way,
- * because the receiver looks hung. A receiver that hangs during a send is
- * given up after seconds, and may have the message. */
+/* One try, which begins at the tick `now`; TRUE when it was given up before
+ * the message was on its way, because the receiver looks hung. A receiver that
+ * hangs during a send is given up after seconds, and may have the message. */
 static BOOL
-send_try(send_job *job, UINT timeout_ms)
+send_try(send_job *job, ULONGLONG now, UINT timeout_ms)
 {
-    ULONGLONG start = GetTickCount64();
     SetLastError(ERROR_SUCCESS);
     job->sent = SendMessageTimeoutW(job->hwnd, job->number, job->wparam,
                                     send_lparam(job), job->flags, timeout_ms,
                                     &job->result);
     job->err = GetLastError();
-    ULONGLONG took = GetTickCount64() - start;
     /* Windows documents ERROR_TIMEOUT (1460), but may leave 0. */
-    return job->sent == 0 &&
-           (job->err == ERROR_TIMEOUT || job->err == ERROR_SUCCESS) &&
-           (job->flags & SMTO_ABORTIFHUNG) && took < SEND_VERDICT_MS &&
-           took + 2 * SEND_TICK_MS < timeout_ms && IsWindow(job->hwnd);
+    if (job->sent != 0 || !(job->flags & SMTO_ABORTIFHUNG) ||
+        (job->err != ERROR_TIMEOUT && job->err != ERROR_SUCCESS)) {
+        return FALSE;
+    }
+    ULONGLONG took = GetTickCount64() - now;
+    return took < SEND_VERDICT_MS && took + 2 * SEND_TICK_MS < timeout_ms &&
+           IsWindow(job->hwnd);
 }
 
 /* A receiver counts as hung when it was sent something and has not looked for
@@ -172,7 +173,8 @@ send_run(send_job *job)
 {
     ULONGLONG start = GetTickCount64();
     ULONGLONG gone = 0;
-    for (int i = 0; send_try(job, job->timeout_ms - (UINT)gone); i++) {
+    for (int i = 0; send_try(job, start + gone, job->timeout_ms - (UINT)gone);
+         i++) {
         if (job->wait_for_winipc && send_limit_of(job->hwnd) != 0) {
             job->flags &= ~(UINT)SMTO_ABORTIFHUNG;
         }
@@ -359,7 +361,7 @@ static int
 send_number(PyObject *module, PyObject *message, UINT *number)
 {
     DWORD value;
-    if (PyUnicode_Check(message)) {
+    if (!PyLong_CheckExact(message) && PyUnicode_Check(message)) {
         *number = send_registered(PyModule_GetState(module), message);
         return *number == 0 ? -1 : 0;
     }
@@ -417,7 +419,7 @@ static int
 send_data(send_job *job, PyObject *data)
 {
     wi_source *source = &job->source;
-    if (PyUnicode_Check(data)) {
+    if (!PyBytes_CheckExact(data) && PyUnicode_Check(data)) {
         PyErr_SetString(PyExc_TypeError,
                         "a message is bytes, not str: text.encode() gives "
                         "those of UTF-8, text.encode(\"utf-16-le\") those of "
@@ -593,7 +595,7 @@ send_copydata_job(PyObject *module, send_job *job, PyObject *const *args,
     PyObject *values[7];
     uint64_t id = 0;
     HWND sender = NULL;
-    memset(job, 0, offsetof(send_job, source)); /* send_data sets the rest */
+    memset(job, 0, offsetof(send_job, thread)); /* others set the rest */
     if (send_arguments("send_copydata", names, 2, args, nargs, kwnames,
                        values) < 0 ||
         send_target(module, values[0], &job->hwnd) < 0 ||
