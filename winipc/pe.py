@@ -21,7 +21,7 @@ import enum
 import os
 import struct
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -232,21 +232,12 @@ class ImageReader:
 
     def exports(self) -> list[tuple[str | None, int, int, str | None]]:
         """(name, ordinal, rva, forwarder), by ordinals; one for each of its names."""
-        start, size = self._directory
-        if start == 0 or size < 40:
-            return []
-        header = self._take(self._offset(start), 40)
-        if start + size > (self._size if self._mapped else self._image_size):
-            self._fail(f"its exports, {size} bytes at {start:#x}, are outside of it")
-        fields = struct.unpack_from("<6I", header, 16)
-        first, functions, names, function_table, name_table, ordinal_table = fields
-        if functions > _MOST_EXPORTS or names > _MOST_EXPORTS:
-            self._fail(f"{functions} exports and {names} names are too many")
+        first, functions, names, indices = self._export_tables
         letters = self._size  # what all texts together may have
 
         def text(rva: int) -> str:
             nonlocal letters
-            data = self._text(self._offset(rva))
+            data = self._text(rva)
             # Names that overlap would make gigabytes of a small image.
             letters -= len(data) + 1
             if letters < 0:
@@ -254,22 +245,61 @@ class ImageReader:
             return data.decode("utf-8", "backslashreplace")
 
         named: dict[int, list[str]] = {}
-        for index, rva in zip(
-            self._table(ordinal_table, names, "H"),
-            self._table(name_table, names, "I"),
-            strict=True,
-        ):
-            if index >= functions:
-                self._fail(f"a name belongs to export {index} of {functions}")
+        for index, rva in zip(indices, names, strict=True):
+            if index >= len(functions):
+                self._fail(f"a name belongs to export {index} of {len(functions)}")
             named.setdefault(index, []).append(text(rva))
         found = []
-        for index, rva in enumerate(self._table(function_table, functions, "I")):
+        for index, rva in enumerate(functions):
             if rva == 0:
                 continue  # an ordinal that is not used
-            forwarder = text(rva) if start <= rva < start + size else None
+            forwarder = text(rva) if self._is_forwarder(rva) else None
             for name in named.get(index, (None,)):
                 found.append((name, first + index, rva, forwarder))
         return found
+
+    def export(self, name: str) -> tuple[int, bool] | None:
+        """(rva, whether it forwards) of an export; found as the loader does it."""
+        _, functions, names, indices = self._export_tables
+        wanted = name.encode()
+        at = bisect_left(names, wanted, key=self._text)
+        if at == len(names) or self._text(names[at]) != wanted:
+            return None
+        if indices[at] >= len(functions):
+            self._fail(f"a name belongs to export {indices[at]} of {len(functions)}")
+        rva = functions[indices[at]]
+        return rva, self._is_forwarder(rva)
+
+    def export_after(self, rva: int, end: int) -> int:
+        """The lowest address of an export between the two, or `end`."""
+        return min((at for at in self._export_tables[1] if rva < at < end), default=end)
+
+    @cached_property
+    def _export_tables(
+        self,
+    ) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The first ordinal, the addresses, those of the names, whose names they are."""
+        start, size = self._directory
+        if start == 0 or size < 40:
+            return 0, (), (), ()
+        header = self._take(self._offset(start), 40)
+        if start + size > (self._size if self._mapped else self._image_size):
+            self._fail(f"its exports, {size} bytes at {start:#x}, are outside of it")
+        fields = struct.unpack_from("<6I", header, 16)
+        first, functions, names, function_table, name_table, ordinal_table = fields
+        if functions > _MOST_EXPORTS or names > _MOST_EXPORTS:
+            self._fail(f"{functions} exports and {names} names are too many")
+        return (
+            first,
+            self._table(function_table, functions, "I"),
+            self._table(name_table, names, "I"),
+            self._table(ordinal_table, names, "H"),
+        )
+
+    def _is_forwarder(self, rva: int) -> bool:
+        """Whether a text lies there, within the exports, instead of code or data."""
+        start, size = self._directory
+        return start <= rva < start + size
 
     def _fail(self, why: str) -> NoReturn:
         raise ValueError(f"{self._what}: {why}")
@@ -304,9 +334,10 @@ class ImageReader:
             self._take(self._offset(rva), layout.size) if count else b""
         )
 
-    def _text(self, offset: int) -> bytes:
+    def _text(self, rva: int) -> bytes:
         """The bytes up to a NUL, by pages: those behind it may be unreadable."""
         found = b""
+        offset = self._offset(rva)
         while len(found) < _LONGEST_NAME:
             if offset >= self._size:
                 self._fail(f"a name at offset {offset:#x} is outside of the image")

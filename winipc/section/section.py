@@ -133,7 +133,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         """Find the variable in the loaded image, and check that it is shared."""
         try:
             reader = self._reader()
-            exports = reader.exports()
+            found = reader.export(self.symbol)
             sections = reader.sections
         except ValueError as error:
             raise SectionError(str(error)) from None
@@ -146,8 +146,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
                 ERROR_BAD_EXE_FORMAT,
                 "LoadLibraryExW",
             )
-        found = [row for row in exports if row[0] == self.symbol]
-        if not found:
+        if found is None:
             raise OSError(
                 0,
                 "the DLL exports no such symbol",
@@ -155,8 +154,8 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
                 ERROR_PROC_NOT_FOUND,
                 "GetProcAddress",
             )
-        _, _, rva, forwarder = found[0]
-        if forwarder is not None:
+        rva, forwards = found
+        if forwards:
             self._refuse("it is a forwarder to another DLL; load that one")
         section = next((s for s in sections if s.rva <= rva < s.rva + s.size), None)
         if section is None:
@@ -170,8 +169,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
             )
         end = section.rva + section.size
         if size is None:
-            size = min((at for _, _, at, _ in exports if rva < at < end), default=end)
-            size -= rva
+            size = reader.export_after(rva, end) - rva
         elif size > end - rva:
             self._refuse(
                 f"{size} bytes leave its section {section.name!r}, which has "
