@@ -50,7 +50,7 @@ def _round_trip(channels: tuple[winipc.Channel, winipc.Channel], data: bytes) ->
 
 @group("asleep")
 def asleep(world: World) -> Iterator[Case]:
-    """On one CPU nobody can spin, so each message wakes its receiver."""
+    """On one CPU no receiver can spin, so each message wakes its receiver."""
     ping_name, pong_name = world.name("ping"), world.name("pong")
     ping = world.enter(winipc.Event.create(ping_name))
     pong = world.enter(winipc.Event.create(pong_name))

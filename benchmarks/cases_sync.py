@@ -76,7 +76,7 @@ def _lock_word(world: World, mutex: winipc.Mutex) -> Case:
             "kernel mutex in C": raw(world.raw.raw_lock, mutex.handle),
         },
         (Goal(100), Goal(100, "faster", "kernel mutex in C")),
-        note="`SharedLock`, which nobody else wants: two interlocked instructions; "
+        note="`SharedLock`, which no other thread wants: two interlocked instructions; "
         "the kernel mutex's time is wineserver's",
     )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 REASONS = {
     "process/read 1 MiB": (
-        "only under Wine, which reads pages that nobody may: VirtualQueryEx is asked "
+        "only under Wine, which reads pages without access: VirtualQueryEx is asked "
         "first, once in some milliseconds"
     ),
     "process/read 16 MiB": (
-        "only under Wine, which reads pages that nobody may: VirtualQueryEx is asked "
+        "only under Wine, which reads pages without access: VirtualQueryEx is asked "
         "first, once in some milliseconds"
     ),
     "mapping/get one i64": (

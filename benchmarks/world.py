@@ -114,7 +114,7 @@ class World:
         self._names = 0
 
     def name(self, what: str) -> str:
-        """A name that nobody else has."""
+        """A name that no other object has."""
         self._names += 1
         return f"winipc-bench-{os.getpid()}-{id(self):x}-{what}-{self._names}"
 

@@ -278,7 +278,7 @@ class ImageReader:
     def _export_tables(
         self,
     ) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """The first ordinal, the addresses, those of the names, whose names they are."""
+        """The first ordinal, the addresses, and of each name its address and index."""
         start, size = self._directory
         if start == 0 or size < 40:
             return 0, (), (), ()

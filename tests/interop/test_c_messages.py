@@ -72,7 +72,7 @@ def test_other_programs_see_the_window(
 
 
 def test_hung_program_is_a_timeout(unique_name: str, start_peer: Start) -> None:
-    """A window whose thread never looks holds up nobody for longer than asked."""
+    """A window whose thread never looks holds a sender up no longer than asked."""
     peer = start_peer("copydata_peer.exe", "hung", "W", unique_name)
     assert peer.read_line().startswith("ready")
     with pytest.raises(TimeoutError) as caught:
@@ -82,7 +82,7 @@ def test_hung_program_is_a_timeout(unique_name: str, start_peer: Start) -> None:
         winipc.call(unique_name, b"x", timeout=0.3)
     with pytest.raises(TimeoutError):
         winipc.send_message(unique_name, 0x8001, timeout=0.3)
-    winipc.post_message(unique_name, 0x8001)  # nobody waits for that
+    winipc.post_message(unique_name, 0x8001)  # the window does not wait for that
     window = winipc.find_window(unique_name)
     assert window is not None
     assert window.title == unique_name

@@ -77,7 +77,7 @@ def test_both_sides_see_one_memory(dev: Dev, name: str) -> None:
 
 
 def test_file_goes_with_a_killed_bridge(dev: Dev, name: str) -> None:
-    """Nobody is there to remove it, and it is removed."""
+    """Its maker is gone, and it is removed."""
     bridge = start(dev, name)
     bridge.kill()
     bridge.communicate(timeout=DEADLINE)

@@ -111,7 +111,7 @@ def test_results_of_a_scan_are_no_part_of_its_bar(dev: Dev) -> None:
     shown: list[bytes] = []
 
     def watch() -> None:
-        with contextlib.suppress(OSError):  # nobody has the other end any more
+        with contextlib.suppress(OSError):  # the other end is closed by now
             while data := os.read(terminal, 4096):
                 shown.append(data)
 

@@ -35,7 +35,7 @@ def test_the_protocol_holds_in_all_interleavings(tmp_path: Path) -> None:
         pytest.param(4, "race", id="head stored without release"),
         pytest.param(5, "race", id="lock given back without release"),
         pytest.param(6, "race", id="head loaded without acquire"),
-        pytest.param(7, "nobody will wake", id="a woken producer wakes nobody"),
+        pytest.param(7, "nobody will wake", id="a woken producer wakes no other"),
         pytest.param(8, "nobody will wake", id="the consumer's sleep not told"),
         pytest.param(9, "FAIL", id="reading does not hold off dropping"),
         pytest.param(10, "still nothing", id="a dead owner keeps the lock"),
@@ -64,12 +64,12 @@ def test_the_lock_holds_in_all_interleavings(tmp_path: Path) -> None:
     model = build("lock_model.c", tmp_path / "model", "-std=gnu11")
     assert "all scenarios hold" in run(model)
     broken = {
-        1: "nobody will wake",  # who has slept wakes nobody
+        1: "nobody will wake",  # a thread that has slept wakes no other
         2: "nobody will wake",  # waiters do not say that they wait
         3: "still nothing",  # a dead owner keeps the lock
         4: "nobody will wake",  # the event is never set
         5: "FAIL",  # living owners are taken for dead
-        6: "nobody will wake",  # who gives up tells nobody
+        6: "nobody will wake",  # a thread that gives up tells no other
         7: "FAIL",  # how often a dead owner had it counts
     }
     for mutation, expected in broken.items():

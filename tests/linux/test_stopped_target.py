@@ -68,7 +68,7 @@ def lines_until(program: subprocess.Popen[str], last: str) -> list[str]:
 def test_threads_go_on_while_a_target_is_stopped(
     dev: Dev, call: str, result: str
 ) -> None:
-    """The call waits until it goes on, and nobody else does."""
+    """The call waits until it goes on; other threads do not wait."""
     reader = dev.start(
         "python", "-c", READER.replace("CALL", call), stdin=subprocess.PIPE
     )

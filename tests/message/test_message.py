@@ -487,7 +487,7 @@ def wait_until_hung(hwnd: int) -> None:
 def test_receiver_that_wakes_up_is_not_hung(unique_name: str) -> None:
     """After 5 s without a look at its messages it counts as hung until its next one.
 
-    So does an idle window while a message of somebody else wakes it, which comes to
+    So does an idle window while a message of another sender wakes it, which comes to
     light on a busy machine only; here the window's thread is kept for as long.
     """
     release = threading.Event()

@@ -621,7 +621,7 @@ def test_a_predicate_that_raises_refuses(
 
 
 def test_no_window_of_an_input_method_stands_beside(unique_name: str) -> None:
-    """Nobody types here, and who lists windows sees ours alone."""
+    """No key arrives here, and a list of windows has ours alone."""
 
     def windows() -> set[int]:
         return {window.hwnd for window in winipc.find_windows(pid=os.getpid())}

@@ -412,7 +412,7 @@ def test_closed_windows_keep_no_handles(unique_name: str) -> None:
 
 
 def test_failed_creation_leaves_nothing(unique_name: str) -> None:
-    """A class that is somebody else's is refused, and the thread is gone."""
+    """A class that another program registered is refused, and the thread is gone."""
     user32, kernel32 = ctypes.WinDLL("user32"), ctypes.WinDLL("kernel32")
     kernel32.GetModuleHandleW.restype = ctypes.c_void_p
     module = kernel32.GetModuleHandleW(winipc._core.__file__)

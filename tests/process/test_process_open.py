@@ -250,7 +250,7 @@ def test_what_is_no_process(target: object) -> None:
 
 
 def test_an_exited_process_has_only_its_exit_code(target: Target) -> None:
-    """Its memory is gone, though somebody's handle keeps the pid."""
+    """Its memory is gone, though another process's handle keeps the pid."""
     target.exit(7)
     with pytest.raises(ProcessLookupError):
         RemoteProcess.open(target.peer.process)
@@ -259,7 +259,7 @@ def test_an_exited_process_has_only_its_exit_code(target: Target) -> None:
 
 
 def test_a_stale_psutil_process_is_refused() -> None:
-    """Its pid may be somebody else's by now: psutil can tell."""
+    """Its pid may be another process's by now: psutil can tell."""
 
     class Stale:
         pid = os.getpid()

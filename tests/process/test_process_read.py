@@ -45,7 +45,7 @@ def test_read_gets_the_bytes(process: RemoteProcess, target: Target) -> None:
 
 
 def test_nothing_is_read_from_anywhere(process: RemoteProcess) -> None:
-    """A length of 0 asks nobody."""
+    """A length of 0 makes no call."""
     assert process.read(0, 0) == b""
     assert process.read_into(2**BITS - 1, bytearray()) == 0
     assert process.write(0, b"") == 0
@@ -320,7 +320,7 @@ def test_a_write_is_all_or_an_error(
 
 
 def test_verify_reads_back(process: RemoteProcess, target: Target) -> None:
-    """A byte that somebody else changes at once is noticed."""
+    """A byte that the target changes at once is noticed."""
     pages = target.where("pages")
     target.ask(f"scribble {pages + 3:x}")
 

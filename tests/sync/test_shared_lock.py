@@ -376,7 +376,7 @@ def test_memory_that_is_no_lock_says_so(lock: SharedLock) -> None:
 
 
 def test_a_forged_key_delays_and_does_no_harm(lock: SharedLock) -> None:
-    """A waiter whose event nobody sets looks again after its slice."""
+    """A waiter whose event is never set looks again after its slice."""
     assert elsewhere(lambda: lock.acquire(0) and lock.release()) is None
     lock.acquire()
     memory = lock.buffer
@@ -495,7 +495,7 @@ def event_name(memory: SharedMapping) -> str:
 
 
 def test_release_sets_the_event_for_who_waits(lock: SharedLock) -> None:
-    """Who waits would otherwise sleep to the end of its slice; nobody, no event."""
+    """A waiter would otherwise sleep to the end of its slice; without one, no event."""
     memory = lock.buffer
     with lock:
         assert elsewhere(lambda: lock.acquire(0.01)) is False
