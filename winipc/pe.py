@@ -261,7 +261,7 @@ class ImageReader:
     def export(self, name: str) -> tuple[int, bool] | None:
         """(rva, whether it forwards) of an export; found as the loader does it."""
         _, functions, names, indices = self._export_tables
-        wanted = name.encode()
+        wanted = name.encode("utf-8", "surrogatepass")
         at = bisect_left(names, wanted, key=self._text)
         if at == len(names) or self._text(names[at]) != wanted:
             return None

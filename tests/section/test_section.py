@@ -247,7 +247,8 @@ def test_a_size_may_cover_the_section_and_not_more(dll: Path) -> None:
         pytest.param({"size": 1 << 70}, SectionError, id="huge"),
         pytest.param({"size": 1.5}, TypeError, id="float"),
         pytest.param({"symbol": "a\0b"}, OSError, id="nul-in-symbol"),
-        pytest.param({"symbol": 3}, OSError, id="symbol-no-str"),
+        pytest.param({"symbol": 3}, TypeError, id="symbol-no-str"),
+        pytest.param({"symbol": "\ud800"}, OSError, id="surrogate-in-symbol"),
         pytest.param({"symbol": ""}, OSError, id="no-symbol"),
     ],
 )

@@ -110,6 +110,8 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         """
         if size is not None and size < 1:
             raise ValueError(f"size must be 1 or more, not {size}")
+        if not isinstance(symbol, str):
+            raise TypeError(f"symbol must be str, not {type(symbol).__name__}")
         full = os.path.abspath(os.fspath(path if path is not None else BUNDLED_DLL))
         if not os.path.splitext(full)[1]:
             # LoadLibrary appends ".dll" to a name without a dot.
