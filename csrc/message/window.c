@@ -25,6 +25,7 @@ typedef struct {
     PyObject *dispatch;         /* callable(message) */
     PyTypeObject *message_type; /* of what receive() gives */
     PyObject *title, *class_name;
+    char doomed; /* finalised while a task waits for it */
 } WindowObject;
 
 /* ------------------------------------------------------- create and close */
@@ -220,6 +221,19 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
+/* Let go of everything, once nothing uses the pump. */
+static void
+window_release(WindowObject *self)
+{
+    wi_pump *pump = self->pump;
+    self->pump = NULL;
+    wi_pump_unref(pump);
+    Py_CLEAR(self->dispatch);
+    Py_CLEAR(self->message_type);
+    Py_CLEAR(self->title);
+    Py_CLEAR(self->class_name);
+}
+
 static void
 window_finalize(PyObject *op)
 {
@@ -241,13 +255,11 @@ window_finalize(PyObject *op)
         }
         Py_END_ALLOW_THREADS
     }
-    if (pump == NULL || pump->waits == 0) { /* else __del__() by hand */
-        self->pump = NULL;
-        wi_pump_unref(pump);
-        Py_CLEAR(self->dispatch);
-        Py_CLEAR(self->message_type);
-        Py_CLEAR(self->title);
-        Py_CLEAR(self->class_name);
+    /* A task that waits for it may be garbage too, and come after it; or this
+     * is __del__() by hand. */
+    self->doomed = pump != NULL && pump->waits > 0;
+    if (!self->doomed) {
+        window_release(self);
     }
     WI_END_KEEP_ERROR
 }
@@ -530,9 +542,13 @@ window_begin_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 window_end_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    wi_pump *pump = ((WindowObject *)op)->pump;
+    WindowObject *self = (WindowObject *)op;
+    wi_pump *pump = self->pump;
     if (pump != NULL && pump->waits > 0) {
         wi_pump_end_wait(pump);
+        if (self->doomed && pump->waits == 0) {
+            window_release(self);
+        }
     }
     Py_RETURN_NONE;
 }

@@ -93,6 +93,20 @@ def replaced(dll: str, function: str, code: bytes) -> Iterator[None]:
                 _write(place, real)
 
 
+@contextlib.contextmanager
+def counted(dll: str, function: str) -> Iterator[ctypes.c_uint32]:
+    """How often _core calls the function within this context."""
+    calls = ctypes.c_uint32()
+    code = b"".join(
+        (
+            load(0, ctypes.addressof(calls)) + b"\xf0\xff\x00",  # lock inc [rax]
+            load(0, address_of(dll, function)) + b"\xff\xe0",  # jmp rax
+        )
+    )
+    with replaced(dll, function, code):
+        yield calls
+
+
 def _write(place: int, number: int) -> None:
     old = ctypes.c_uint32()
     protect = kernel32().VirtualProtect

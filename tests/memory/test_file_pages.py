@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.linux_file import LinuxFile
+from helpers.replaced_call import counted
 from helpers.slow_page import PAGE, runs_beside, runs_beside_call
 
 from winipc import Atomic, Channel, GlobalMemory, SharedLock, SharedMapping, Snapshot
@@ -170,8 +171,10 @@ def test_one_handler_serves_all_files(linux_file: LinuxFile, tmp_path: Path) -> 
     """Closing one mapped file leaves the others guarded."""
     with SharedMapping.create(None, 4 * PAGE, file=linux_file.path) as m:
         m.write(bytes(4 * PAGE))
-        for i in range(3):
-            SharedMapping.create(None, PAGE, file=tmp_path / str(i)).close()
+        with counted("kernel32", "AddVectoredExceptionHandler") as added:
+            for i in range(3):
+                SharedMapping.create(None, PAGE, file=tmp_path / str(i)).close()
+        assert added.value == 0
         linux_file.cut(0)
         with pytest.raises(OSError, match="touching a page"):
             m.get_u8(PAGE)

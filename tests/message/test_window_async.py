@@ -6,10 +6,13 @@ import asyncio
 import gc
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from conftest import handle_count
 
 import winipc
 
@@ -164,6 +167,32 @@ def test_loops_may_follow_one_another(run: Run, window: winipc.CopyDataWindow) -
     for id in range(3):
         assert run(main(id)) == id
     gc.collect()  # ResourceWarning is an error here
+
+
+def test_a_window_whose_loop_is_dropped_goes_with_it(unique_name: str) -> None:
+    """Though the task that waits for it is collected after it, and its thread ends."""
+
+    def drop() -> weakref.ref[winipc.CopyDataWindow]:
+        window = winipc.CopyDataWindow.create(unique_name)
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(window.receive_async())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return weakref.ref(window)
+
+    def rounds(count: int) -> int:
+        for _ in range(count):
+            window = drop()
+            gc.collect()
+            assert window() is None
+            assert winipc.find_window(unique_name) is None
+        return handle_count()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        before = rounds(3)
+        assert rounds(20) <= before + 3
 
 
 def test_two_loops_at_once(window: winipc.CopyDataWindow) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from random import Random
@@ -439,6 +440,25 @@ def test_loops_closed_in_the_middle(loop: str, make: Callable[..., Any]) -> None
             task.get_coro().close()
     assert [semaphore.value for semaphore in semaphores] == [0] * 20
     assert not any(semaphore._pins for semaphore in semaphores)
+
+
+@pytest.mark.parametrize("loop", ["Proactor", "Selector"])
+def test_a_loop_that_is_dropped_in_the_middle_goes(
+    loop: str, make: Callable[..., Any]
+) -> None:
+    """And its tasks with it, which end their waits; nothing else holds them."""
+    event = make(Event)
+    closed = getattr(asyncio, f"{loop}EventLoop")()
+    task = closed.create_task(event.wait_async())
+    closed.run_until_complete(asyncio.sleep(0))
+    assert event._pins
+    closed.close()
+    gone = weakref.ref(closed)
+    task._log_destroy_pending = False
+    del task, closed
+    gc.collect()
+    assert gone() is None
+    assert not event._pins
 
 
 def test_handle_that_is_closed_under_a_wait(make: Callable[..., Any]) -> None:

@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import atexit
 import threading
+import weakref
 from collections.abc import Callable
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 from winipc import _core
 from winipc.base.winerror import ERROR_ACCESS_DENIED
 
+if TYPE_CHECKING:
+    import asyncio
+
 #: Seconds that a thread with nothing to wait for stays, for the next wait to come.
 _LINGER = 5.0
+
+#: Seconds that a timer of a wait without a timeout has: thirty years.
+_EVER = 1e9
 
 #: Guards the dictionary. Never held in a wait.
 _lock = threading.Lock()
@@ -84,6 +91,11 @@ def begin_wait(
         _sets[one] = thread
 
 
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 async def wait_handle(
     target: _core.Waitable | int,
     timeout: float | None = None,
@@ -124,21 +136,24 @@ async def wait_handle(
         return False
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
-
-    def finish() -> None:
-        if not future.done():
-            future.set_result(None)
+    # The loop holds the future by its timer, and the thread that waits does not: a
+    # loop that was closed in the middle and dropped can be collected, with its tasks.
+    seconds = _EVER if timeout is None else timeout
+    timer = loop.call_later(seconds, _finish, future)
+    waiting = weakref.ref(future)
 
     def notify() -> None:
+        future = waiting()
         try:
-            loop.call_soon_threadsafe(finish)
-        except RuntimeError:  # it is closed
+            if future is None:
+                raise RuntimeError("the loop was dropped")
+            future.get_loop().call_soon_threadsafe(_finish, future)
+        except RuntimeError:  # or it is closed
             _core._end_waits(waits, False)
             if abandoned is not None:
                 abandoned()
 
     waits: list[_core.LoopWait] = []
-    timer = None if timeout is None else loop.call_later(timeout, finish)
     try:
         begin_wait(target, notify, waits)
         await future
@@ -146,6 +161,5 @@ async def wait_handle(
         _core._end_waits(waits, False)
         raise
     finally:
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
     return _core._end_waits(waits, True) is not None
