@@ -164,6 +164,17 @@ def test_quotes_are_those_of_every_shell() -> None:
     assert [text for text in texts if re.search(r"(?<!\w)'", text)] == []
 
 
+def test_works_without_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None for a standard output that was closed by the caller."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        patch.setattr(sys, "stderr", None)
+        statuses = [cli.main(words) for words in (["ls"], ["dump", "no such name"])]
+        sys.stdout.close()
+        sys.stderr.close()
+    assert statuses == [0, 1]
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["nonsense"], ["send", "--via", "pigeon", "x"]]
 )

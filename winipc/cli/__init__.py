@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _use_utf8() -> None:
     """Write UTF-8 to pipes, whatever the code page, and fail for no character."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
