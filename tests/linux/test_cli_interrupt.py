@@ -56,6 +56,17 @@ def test_ctrl_c_is_status_130(dev: Dev, command: str) -> None:
     assert "Traceback" not in error
 
 
+def test_ctrl_c_ends_a_self_test_and_its_processes(dev: Dev) -> None:
+    process = dev.start("python", "-m", "winipc", "selftest", "hung-window")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("winipc ")
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (130, ""), error
+    assert "Traceback" not in error
+    assert dev.left_behind() == []
+
+
 def test_ctrl_c_while_following_and_recording(dev: Dev, tmp_path: Path) -> None:
     """The recording is whole, and says what it has."""
     name = f"winipc-test-{uuid.uuid4().hex}"
