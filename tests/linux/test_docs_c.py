@@ -134,17 +134,59 @@ int other(winipc_lock *lock, uint64_t *me)
 }
 
 
-def test_a_thread_is_one_owner_in_all_files_of_a_program(
-    dev: Dev, tmp_path: Path
+FIBERS = {
+    "fibers.c": """
+#include <stdio.h>
+#include "winipc.h"
+static winipc_lock_word words[2];
+static winipc_lock locks[2];
+static int seen[3];
+static void *first;
+static void CALLBACK run(void *arg)
+{
+    (void)arg;
+    seen[0] = winipc_lock_acquire(&locks[0], 0) == WINIPC_TIMEOUT;
+    seen[1] = winipc_lock_acquire(&locks[1], 0) == WINIPC_OK;
+    SwitchToFiber(first);
+}
+int main(void)
+{
+    void *second;
+    first = ConvertThreadToFiber(NULL);
+    winipc_lock_attach(&locks[0], &words[0], NULL);
+    winipc_lock_attach(&locks[1], &words[1], NULL);
+    winipc_lock_acquire(&locks[0], 0);
+    winipc_lock_release(&locks[0]);
+    winipc_lock_acquire(&locks[0], 0);
+    second = CreateFiber(0, run, NULL);
+    SwitchToFiber(second);
+    DeleteFiber(second);
+    seen[2] = winipc_lock_acquire(&locks[1], 0) == WINIPC_ABANDONED;
+    printf("%d %d %d\\n", seen[0], seen[1], seen[2]);
+    return 0;
+}
+"""
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        pytest.param(TWO_FILES, "0 0 1", id="a thread, in two files"),
+        pytest.param(FIBERS, "1 1 1", id="each of two fibers of a thread"),
+    ],
+)
+def test_an_owner_of_locks_is(
+    dev: Dev, tmp_path: Path, files: dict[str, str], said: str
 ) -> None:
-    """What one file locks, a function of another file locks once more."""
-    for name, text in TWO_FILES.items():
+    """What one file locks, another locks once more; fibers keep each other out."""
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
-    program = tmp_path / "two.exe"
-    sources = [tmp_path / name for name in TWO_FILES]
+    program = tmp_path / "owner.exe"
+    sources = [tmp_path / name for name in files]
     command = [AMD64.gcc, *FLAGS, *sources, "-o", program, *LIBRARIES]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     script = "import subprocess, sys; subprocess.run(sys.argv[1:], check=True)"
     ran = dev.run("python", "-c", script, f"Z:{program}")
-    assert ran.stdout.split() == ["0", "0", "1"], ran.stderr
+    assert ran.stdout.strip() == said, ran.stderr
