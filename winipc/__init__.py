@@ -31,12 +31,13 @@ from winipc.scan import *
 from winipc.section import *
 from winipc.sync import *
 from winipc.system import *
+from winipc.telemetry import *
 
 if not TYPE_CHECKING:  # a checker takes the imports as they are
     __all__ = ["SectionFlags", "SectionVariable"]
     for _name in ("bridge", "channel", "errors", "exchange", "memory", "message"):
         __all__ += sys.modules[f"{__name__}.{_name}"].__all__
-    for _name in ("process", "scan", "section", "sync", "system"):
+    for _name in ("process", "scan", "section", "sync", "system", "telemetry"):
         __all__ += sys.modules[f"{__name__}.{_name}"].__all__
 
 __version__ = "0.1.0"

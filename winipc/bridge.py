@@ -25,6 +25,7 @@ from winipc.base.closing import Closing
 from winipc.base.winerror import ERROR_FILE_EXISTS, ERROR_PATH_NOT_FOUND
 from winipc.errors import add_hint
 from winipc.memory.mapping import SharedMapping
+from winipc.telemetry import known_programs
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
 
@@ -191,9 +192,14 @@ class GameMapping:
 
 
 def game_mappings() -> list[GameMapping]:
-    """The mappings of common games, from `winipc/data/games.json`."""
-    import json
-    from importlib import resources
-
-    text = resources.files("winipc").joinpath("data", "games.json").read_text("utf-8")
-    return [GameMapping(**row) for row in json.loads(text)]
+    """The mappings of common games, from the catalogue that `known_programs` gives."""
+    games: dict[str, GameMapping] = {}
+    for program in known_programs():
+        for row in program.mappings:
+            if program.group != "game" or row.size is None:
+                continue
+            game, size = program.program, row.size
+            if (other := games.get(row.name)) is not None:
+                game, size = f"{other.game}, {game}", max(size, other.size)
+            games[row.name] = GameMapping(game, row.name, size, row.content)
+    return list(games.values())
