@@ -41,7 +41,11 @@ process_finalize(PyObject *op)
     }
     WI_KEEP_ERROR
     wi_warn_unclosed(op);
-    process_release(self);
+    DWORD err = process_release(self);
+    if (err != 0) {
+        wi_raise_format(err, "CloseHandle", "pid %lu", self->pid);
+        PyErr_WriteUnraisable(op);
+    }
     WI_END_KEEP_ERROR
 }
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import handle_count
@@ -109,6 +110,19 @@ def test_a_forgotten_process_warns() -> None:
     assert process
     with pytest.warns(ResourceWarning, match=f"pid={os.getpid()}"):
         del process
+
+
+def test_a_handle_that_cannot_be_closed_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No exception can be raised when a process object is forgotten."""
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: reported.append(it.exc_value))
+    process = RemoteProcess.open(os.getpid())
+    assert ctypes.WinDLL("kernel32").CloseHandle(ctypes.c_void_p(process.handle))
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del process
+    assert [error.filename2 for error in reported] == ["CloseHandle"]
 
 
 def test_an_index_that_closes_the_process_is_refused(target: Target) -> None:

@@ -497,6 +497,33 @@ def test_notification_that_raises(make: Callable[..., Any]) -> None:
     assert asyncio.run(ready_later(other))
 
 
+def test_a_thread_keeps_nothing_of_a_wait_that_is_over(
+    make: Callable[..., Any],
+) -> None:
+    """Though it goes on, and nothing else happens: it could keep a loop alive."""
+    event, other = make(Event), make(Event)
+    called = threading.Event()
+    waits: list[_core.LoopWait] = []
+    rest: list[_core.LoopWait] = []
+
+    def notify() -> None:
+        called.set()
+
+    loop_wait.begin_wait(other, lambda: None, rest)  # so that the thread stays
+    loop_wait.begin_wait(event, notify, waits)
+    event.set()
+    assert called.wait(LONG)
+    assert _core._end_waits(waits, True) is not None
+    waits.clear()
+    gone = weakref.ref(notify)
+    del notify
+    deadline = time.monotonic() + LONG
+    while gone() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    _core._end_waits(rest, False)
+
+
 def test_a_set_that_stops_takes_no_more(make: Callable[..., Any]) -> None:
     """And nothing of what it refused stays in it."""
     event, waits = make(Event), _core.WaitSet()
