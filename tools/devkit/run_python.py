@@ -11,9 +11,11 @@ def python_command(version: str) -> list[str]:
     return [wine.loader(), str(windows_python(version) / "python.exe")]
 
 
-def python_environ(prefix: Path, version: str, *extra: Path) -> dict[str, str]:
+def python_environ(
+    prefix: Path, version: str, *extra: Path, winipc: Path | None = None
+) -> dict[str, str]:
     """The environment of the Windows Python, with winipc to import."""
-    folders = [site(version), *extra]
+    folders = [winipc or site(version), *extra]
     return wine.environ(prefix) | {
         "PYTHONPATH": ";".join(wine.windows_path(folder) for folder in folders),
         # In the root of the checkout, -c and -m would import its sources, where

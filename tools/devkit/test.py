@@ -8,22 +8,28 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+import builds
+import msvc
 import wine
-from base import BUILD, ROOT, TOOLS, Stopped, remove, say
+from base import BUILD, ROOT, TOOLS, Failure, Stopped, fail, remove, say
 from chromium import chromium, missing_chromium
 from compilers import missing_compilers
+from genuine import genuine_python
 from hostenv import clean_environ, host_python
 from kernel import kernel_environ
+from lint import FREE_THREADED, compile_free_threaded
 from peers import c_peers
-from pins import AMD64, WINDOWS_PYTHONS, X86
+from pins import AMD64, ARM64, GENUINE_PYTHONS, WINDOWS_PYTHONS, X86
 from ready import ready
 from run_python import python_command, python_environ
 from runner import Outcome, run_windows
-from wheels import built_wheel, cross_environ, site
+from wheels import built_wheel, cross_environ, release, site
 from winpython import machine_of, selected
 
 LINUX_TESTS = "tests/linux"
@@ -72,7 +78,8 @@ def main(args: list[str]) -> int:
     elif args[:1] == ["--browser"]:
         totals = browser(args[1:])
     elif args == [ALL]:
-        totals = everything(_tested(True), ALL)
+        with builds.noted():
+            totals = everything(_tested(True), ALL)
     elif args:
         totals = windows(selected(), [_from_root(arg) for arg in args])
     else:
@@ -128,7 +135,43 @@ def beside(versions: list[str], whole: bool = False) -> Totals:
     if not whole or narrow not in others:
         return linux([]) + smoke(others, [])
     others.remove(narrow)
-    return linux([]) + smoke(others, []) + windows(narrow, [])
+    return linux([]) + smoke(others, []) + windows(narrow, []) + rare()
+
+
+def rare() -> Totals:
+    """The builds that need another compiler, and the Pythons that pytest is not for."""
+    totals = windows(selected(), ["-m", "smoke", "-q"], as_msvc=True)
+    for version in GENUINE_PYTHONS:
+        done = _tried(f"Python {version}", partial(_demo, genuine_python(version)))
+        builds.note_tests(version, "demo", done)
+        totals += done
+    done = _tried("ARM64", partial(release, ARM64))
+    builds.note_arm64(done)
+    totals += done
+    done = _tried("free-threaded", compile_free_threaded)
+    builds.note(AMD64, f"{FREE_THREADED}, free-threaded", "GCC", "compiled only", done)
+    return totals + done
+
+
+def _tried(name: str, step: Callable[[], object]) -> Totals:
+    """One step, as one test."""
+    say(f"trying {name}")
+    try:
+        step()
+    except Failure as error:
+        print(f"{error.output}\n{name}: {error}", flush=True)
+        return Totals(failed=1)
+    return Totals(passed=1)
+
+
+def _demo(python: Path) -> None:
+    """All transports, between two processes of a Python at hand."""
+    with wine.private_prefix() as prefix:
+        env = python_environ(prefix, AMD64.build_python)
+        command = [wine.loader(), str(python / "python.exe"), "-m", "winipc", "demo"]
+        outcome = run_windows(command, env, DEADLINE)
+    if outcome.status or outcome.timed_out:
+        fail("the demo failed")
 
 
 def _show_until_end(program: "subprocess.Popen[bytes]", output: TextIO) -> None:
@@ -164,9 +207,10 @@ def smoke(versions: list[str], args: list[str]) -> Totals:
     return totals
 
 
-def windows(version: str, args: list[str]) -> Totals:
+def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
     """Run pytest on a Windows Python, in a prefix of its own."""
-    say(f"tests on Windows Python {version}")
+    kind = ", winipc of MSVC's ABI" if as_msvc else ""
+    say(f"tests on Windows Python {version}{kind}")
     ready([version])
     command = python_command(version)
     report = _report(f"windows-{version}")
@@ -176,11 +220,14 @@ def windows(version: str, args: list[str]) -> Totals:
         f"--junitxml={wine.windows_path(report)}",
     ]
     with wine.private_prefix() as prefix:
-        env = python_environ(prefix, version)
+        env = python_environ(prefix, version, winipc=msvc.site() if as_msvc else None)
         env["WINIPC_PEERS"] = wine.windows_path(c_peers(machine_of(version)))
         os.chdir(ROOT)
         outcome = run_windows([*command, *pytest, *args], env, DEADLINE)
-    return _totals(report, outcome, f"Windows Python {version}")
+    totals = _totals(report, outcome, f"Windows Python {version}{kind}")
+    what = "smoke tests" if "smoke" in args else "all tests"
+    builds.note_tests(version, what, totals, as_msvc=as_msvc)
+    return totals
 
 
 def linux(args: list[str]) -> Totals:
