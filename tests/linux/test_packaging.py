@@ -108,6 +108,19 @@ def test_check_wheel_finds_nothing(wheel: Path) -> None:
     assert problems(str(wheel)) == []
 
 
+def test_check_wheel_finds_code_of_another_processor(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """A wheel that would be installed where it cannot run."""
+    other = tmp_path / wheel.name.replace("win_amd64", "win_arm64")
+    shutil.copy(wheel, other)
+    expected = [
+        f"winipc/{name} is for machine 0x8664"
+        for name in ("_core.pyd", "shared_section.dll")
+    ]
+    assert sorted(problems(str(other))) == expected
+
+
 def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     """Byte for byte, so nothing that the build needs is missing from it."""
     checkout = tmp_path / "checkout"
