@@ -1,6 +1,6 @@
 /* record_writer.c: writes whole records by the protocols of other programs.
  *
- *   record_writer NAME PROTOCOL SIZE forever [REST_US SETTLE_US]
+ *   record_writer NAME PROTOCOL SIZE forever [REST_US SETTLE_US]   slower, with rests
  *   record_writer NAME PROTOCOL SIZE COUNT   ...then one for each line that comes
  *   record_writer NAME PROTOCOL SIZE middle  3 records, and half of the 4th
  *
@@ -32,7 +32,7 @@ static const char *const names[KINDS] = {"seqlock", "inside",  "begin-end",
 static char *memory;
 static volatile LONG *words; /* at offset 0 */
 static DWORD size;
-static int kind, stops;
+static int kind, stops, pauses; /* between two numbers of a record */
 static HANDLE mutex, event;
 
 static double
@@ -63,6 +63,9 @@ fill(char *to, LONG number)
         }
         if (kind != INSIDE || i != 4) {
             record[i] = number;
+        }
+        for (int pause = 0; pause < pauses; pause++) {
+            YieldProcessor();
         }
     }
 }
@@ -152,6 +155,7 @@ main(int argc, char **argv)
         }
     }
     double rest = argc > 5 ? atof(argv[5]) : 0;
+    pauses = rest > 0 ? 5 : 0;
     double settle = argc > 6 ? atof(argv[6]) : 0;
     LONG count = strcmp(argv[4], "forever") == 0  ? MAXLONG
                  : strcmp(argv[4], "middle") == 0 ? 3
