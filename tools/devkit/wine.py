@@ -39,9 +39,11 @@ OVERRIDES = "wbemprox=;mscoree=;mshtml=;winemenubuilder.exe=;winedbg.exe="
 UNUSED_SERVICES = ("Eventlog", "NDIS", "PlugPlay", "winebus", "winehid", "wineusb")
 
 # Debian keeps the real programs out of PATH; /usr/bin/wine is a hint about wine32.
-LOADERS = ("/usr/lib/wine/wine64", "wine64", "wine")
+# They are in /usr/lib/wine up to Debian 13.
+NEWER = "/usr/lib/x86_64-linux-gnu/wine"
+LOADERS = ("/usr/lib/wine/wine64", f"{NEWER}/wine", "wine64", "wine")
 LOADERS_32BIT = ("/usr/lib/wine/wine", "/usr/lib/i386-linux-gnu/wine/wine")
-SERVERS = ("/usr/lib/wine/wineserver64", "wineserver")
+SERVERS = ("/usr/lib/wine/wineserver64", f"{NEWER}/wineserver", "wineserver")
 
 
 def _first(candidates: tuple[str, ...]) -> str | None:
