@@ -398,7 +398,8 @@ def test_closed_windows_keep_no_handles(unique_name: str) -> None:
     locks = [threading.Lock() for _ in range(20)]
     before = counts()
     del locks
-    windows = [winipc.CopyDataWindow.create("") for _ in range(20)]
+    # 20 stacks for the largest message by default may not fit in 32 bits.
+    windows = [winipc.CopyDataWindow.create("", max_message=1 << 20) for _ in range(20)]
     for window in windows:
         winipc.send_copydata(window, b"x")
         window.close()

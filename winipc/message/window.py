@@ -220,8 +220,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         `messages` are the other messages to take, in the same way: numbers, or
         names to be registered. Messages larger than `max_message` bytes are
-        refused; the thread's stack has room for one, as Wine needs. Two
-        messages of Windows have an effect only when they are among these:
+        refused; the thread's stack has room for one, as Wine needs. In a 32-bit
+        process about 20 windows with the default of 64 MiB use up the addresses
+        (winerror 8): give a smaller one to have more. Two messages of Windows have
+        an effect only when they are among the `messages`:
 
         - WM_CLOSE (0x10): a peer (taskkill, for one) asks this program to end.
           The window stays open until `close`.
