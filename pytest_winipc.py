@@ -219,9 +219,7 @@ def winipc_mapping(
         mapping = winipc.SharedMapping.create(name, room, **options)
         made.append(mapping)
         if isinstance(content, winipc.Layout):
-            view = mapping.struct_view(content)
-            for field, value in (fields or {}).items():
-                view[field] = value
+            mapping.write(content.pack(fields))
         elif length:
             mapping.write(content)
         return mapping

@@ -178,6 +178,20 @@ def test_exploring_ends_with_the_process(
     assert "not live any more" in html_of(cell_with(exploring, "jupyter.live"))
 
 
+def test_machine_reads_its_header(kernel: KernelManager) -> None:
+    """The structure of machine.h, which another process has written to."""
+    cells = run("machine.ipynb", kernel)
+    assert "axes.tool 84 I:1+7" in text_of(cells[0])
+    shown = text_of(cell_with(cells, "machine.as_record()"))
+    assert "MACHINE_IDLE  for Ada" in shown
+    assert "x: 12.5 mm, tool 0" in shown
+    assert "user='Ada', axes=(axis(position=12.5," in shown
+    shown = html_of(cell_with(cells, "hexview"))
+    assert "axes[0].position" in shown
+    assert "[[12.5, 0.0, 0.0]]" in text_of(cell_with(cells, "MACHINE.dtype"))
+    assert "closed" in text_of(cells[-1])
+
+
 def test_a_cell_that_runs_again_ends_its_view(kernel: KernelManager) -> None:
     """Though the first run began before the kernel told of any cell."""
     notebook = nbformat.v4.new_notebook()

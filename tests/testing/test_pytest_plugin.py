@@ -20,7 +20,7 @@ import pytest
 from conftest import DEADLINE, c_peer_path
 
 import winipc
-from winipc.testing import LeakCheck, Peer
+from winipc.testing import ExpectingWindow, LeakCheck, Peer
 
 pytest_plugins = ["pytester"]
 
@@ -373,6 +373,24 @@ def test_something(copydata_window):
             "*a message came",
         ]
     )
+
+
+def test_window_expects_records(unique_name: str) -> None:
+    """Field by field, whatever is in the padding."""
+    layout = winipc.Layout.of("ship", "id:b name:6s x:d")
+    wanted = layout.unpack(layout.pack(id=1, name="alpha", x=1.5))
+    with ExpectingWindow.create(unique_name) as window:
+        data = bytes(wanted)
+        winipc.send_copydata(unique_name, data[:7] + b"!" + data[8:])
+        window.expect(data=wanted)
+        winipc.send_copydata(unique_name, layout.pack(wanted, name="beta", x=2))
+        with pytest.raises(AssertionError) as caught:
+            window.expect(data=wanted)
+        assert "data: name: expected 'alpha', came 'beta'" in str(caught.value)
+        assert "data: x: expected 1.5, came 2.0" in str(caught.value)
+        winipc.send_copydata(unique_name, b"short")
+        with pytest.raises(AssertionError, match="16 bytes of ship expected, 5 came"):
+            window.expect(data=wanted)
 
 
 # ----------------------------------------------------------------- mappings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from winipc.base.deadline import Deadline
 from winipc.base.text import HEX_WIDTH, hex_rows
+from winipc.memory.record import Record
 from winipc.message import register_message
 from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
 from winipc.message.window import CopyDataWindow
@@ -18,7 +19,7 @@ _SHOWN = 10
 
 
 #: What a test compares: attributes of the message and their values, and its data.
-_Expected = tuple[dict[str, int], bytes | str | None]
+_Expected = tuple[dict[str, int], bytes | str | Record | None]
 
 
 def _differences(expected: _Expected, came: Message) -> list[str]:
@@ -37,6 +38,8 @@ def _differences(expected: _Expected, came: Message) -> list[str]:
         else:
             if text != data:
                 lines += [f"data: expected {data!r}", f"          came {text!r}"]
+    elif isinstance(data, Record):
+        lines += _field_differences(data, bytes(came))
     elif data is not None and data != bytes(came):
         lines += _data_difference(data, bytes(came))
     return lines
@@ -65,7 +68,7 @@ class ExpectingWindow(CopyDataWindow):
         self,
         *,
         id: int | None = None,
-        data: ReadableBuffer | str | None = None,
+        data: ReadableBuffer | str | Record | None = None,
         message: int | str | None = None,
         wparam: int | None = None,
         lparam: int | None = None,
@@ -77,7 +80,8 @@ class ExpectingWindow(CopyDataWindow):
 
         Args:
             id: Of a WM_COPYDATA.
-            data: Its bytes; or a str, for text in UTF-8 up to the first NUL.
+            data: Its bytes; a str, for text in UTF-8 up to the first NUL; or a record
+                of a `winipc.Layout`, for its fields.
             message: Another message, a number or a registered name, that the
                 window was asked to take (`subscribe`, or `messages=`). Without
                 it, and without wparam and lparam, a WM_COPYDATA is expected.
@@ -100,7 +104,7 @@ class ExpectingWindow(CopyDataWindow):
         }
         expected: _Expected = (
             {name: number for name, number in numbers.items() if number is not None},
-            data if data is None or isinstance(data, str) else bytes(data),
+            data if data is None or isinstance(data, (str, Record)) else bytes(data),
         )
         deadline = Deadline(timeout)
         while True:
@@ -150,7 +154,9 @@ class ExpectingWindow(CopyDataWindow):
         return "\n  ".join(lines)
 
 
-def _short(data: bytes | str) -> str:
+def _short(data: bytes | str | Record) -> str:
+    if isinstance(data, Record):
+        return repr(data)
     return repr(data) if len(data) <= 64 else f"{data[:64]!r}... ({len(data)})"
 
 
@@ -160,6 +166,21 @@ def _dump(label: str, data: bytes, at: int) -> list[str]:
     rows = hex_rows(begin, data[begin : begin + 3 * HEX_WIDTH])
     lines = [f"{label:>10} {row.line()}" for row in rows]
     return lines or [f"{label:>10} (nothing)"]
+
+
+def _field_differences(expected: Record, came: bytes) -> list[str]:
+    layout = expected._layout
+    if len(came) < layout.size:
+        return [
+            f"data: {layout.size} bytes of {layout.name} expected, {len(came)} came"
+        ]
+    got = layout.unpack(came)
+    pairs = [(field.name, expected[field.name], got[field.name]) for field in layout]
+    return [
+        f"data: {name}: expected {wanted!r}, came {found!r}"
+        for name, wanted, found in pairs
+        if found != wanted
+    ]
 
 
 def _data_difference(expected: bytes, came: bytes) -> list[str]:
