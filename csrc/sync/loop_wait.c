@@ -400,7 +400,7 @@ wait_set_add(PyObject *op, PyObject *args)
         result = Py_NewRef(Py_False);
         goto done;
     }
-    wait->undo = sync_undo_of(wait->handle);
+    wait->undo = sync_undo_of(wait->object, wait->handle);
     if (wait->undo == SYNC_UNDO_FINAL) {
         wi_raise_format(ERROR_ACCESS_DENIED, "WaitForMultipleObjects",
                         "handle %zu", (size_t)(uintptr_t)wait->handle);

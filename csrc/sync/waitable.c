@@ -62,8 +62,8 @@ sync_event_is_manual(HANDLE handle)
                : -1;
 }
 
-sync_undo
-sync_undo_of(HANDLE handle)
+static sync_undo
+sync_ask_undo(HANDLE handle)
 {
     sync_info info;
     DWORD code;
@@ -88,6 +88,18 @@ sync_undo_of(HANDLE handle)
     }
     return sync_granted_access(handle) & SYNC_MODIFY_STATE ? undo
                                                            : SYNC_UNDO_FINAL;
+}
+
+sync_undo
+sync_undo_of(SyncObject *object, HANDLE handle)
+{
+    if (object == NULL) {
+        return sync_ask_undo(handle);
+    }
+    if (object->undo == 0) {
+        object->undo = 1 + (int)sync_ask_undo(handle);
+    }
+    return (sync_undo)(object->undo - 1);
 }
 
 void

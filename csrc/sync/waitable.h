@@ -21,6 +21,7 @@ typedef struct {
     signed char manual; /* Event: 1 manual, 0 auto reset, -1 not known */
     DWORD owner;        /* Mutex: thread that took it through this object */
     Py_ssize_t held;    /* Mutex: how often that thread took it */
+    int undo;           /* 1 + the sync_undo, once that was asked for */
 } SyncObject;
 
 /* QUERY_STATE of mutants, events and semaphores is the same bit. */
@@ -84,7 +85,8 @@ typedef enum {
     SYNC_UNDO_FINAL,     /* it cannot be undone, or only by the owner */
 } sync_undo;
 
-sync_undo sync_undo_of(HANDLE handle);
+/* object is NULL for the number of a handle; one that is known is asked once. */
+sync_undo sync_undo_of(SyncObject *object, HANDLE handle);
 
 /* Undo a wait that took the object. It fails only where the object is signalled
  * to its limit already, which is as good. Any thread, without the GIL. */

@@ -208,7 +208,7 @@ waits_can_give_back(PyObject *module, PyObject *value)
     if (sync_target(PyModule_GetState(module), value, &object, &handle) < 0) {
         return NULL;
     }
-    sync_undo undo = sync_undo_of(handle);
+    sync_undo undo = sync_undo_of(object, handle);
     if (object != NULL) {
         object->pins--;
     }
@@ -232,7 +232,7 @@ waits_give_back(PyObject *module, PyObject *objects)
             PyErr_Clear(); /* closed meanwhile: the others matter more */
             continue;
         }
-        sync_give_back(handle, sync_undo_of(handle));
+        sync_give_back(handle, sync_undo_of(object, handle));
         if (object != NULL) {
             object->pins--;
         }
