@@ -24,7 +24,8 @@
 
 /* ------------------------------------------------- compilers and machines */
 
-#if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
+#if defined(__x86_64__) || defined(__i386__) || defined(_M_IX86) ||           \
+    (defined(_M_X64) && !defined(_M_ARM64EC))
 #define SCAN_X86 1
 #else
 #define SCAN_X86 0
