@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers import need_libclang
 from test_cli import run_winipc
 
 import winipc
 from winipc.cli.overlay import Overlay
 from winipc.recording import RecordingReader, RecordingWriter
 
-pytest.importorskip("clang", reason="libclang has no wheel for the 32-bit Python")
+need_libclang()
 
 HEADER = """
 #ifndef COUNT

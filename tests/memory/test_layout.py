@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import struct
 from collections.abc import Callable
 
 import pytest
 from conftest import Peer
+from helpers import need_libclang
 from hypothesis import given
 from hypothesis import strategies as st
 
 from winipc import Layout, LayoutError, SharedMapping
 
-#: It has no wheel for the 32-bit Python.
-needs_libclang = pytest.mark.skipif(
-    importlib.util.find_spec("clang") is None, reason="no libclang"
-)
+
+@pytest.fixture
+def libclang() -> None:
+    need_libclang()
+
 
 HEADER = """
 #include <stdint.h>
@@ -72,7 +73,7 @@ class Reading(ctypes.Structure):
     ]
 
 
-@needs_libclang
+@pytest.mark.usefixtures("libclang")
 def test_c_declarations_and_ctypes_agree() -> None:
     """Two ways to the same 64-bit layout, padding included."""
     from_c = Layout.from_c(HEADER, "reading")
@@ -84,7 +85,7 @@ def test_c_declarations_and_ctypes_agree() -> None:
     assert from_c.size == ctypes.sizeof(Reading)
 
 
-@needs_libclang
+@pytest.mark.usefixtures("libclang")
 def test_a_compiler_agrees(start_peer: Callable[..., Peer]) -> None:
     """offsetof() and sizeof() of a C program are the judge."""
     layout = Layout.from_c(HEADER, "reading")
@@ -98,7 +99,7 @@ def test_a_compiler_agrees(start_peer: Callable[..., Peer]) -> None:
     assert len(told) == len(layout.fields)
 
 
-@needs_libclang
+@pytest.mark.usefixtures("libclang")
 def test_32_bits_differ_where_pointers_are() -> None:
     """The check against the other bitness names each field that moves."""
     narrow = Layout.from_c(HEADER, "reading", bits=32)
@@ -114,7 +115,7 @@ def test_32_bits_differ_where_pointers_are() -> None:
     )
 
 
-@needs_libclang
+@pytest.mark.usefixtures("libclang")
 def test_pack_is_followed() -> None:
     """#pragma pack changes offsets, and only until it is popped."""
     packed = Layout.from_c(HEADER, "packed")

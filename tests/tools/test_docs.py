@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DEADLINE
+from helpers import need_libclang
 
 ROOT = Path(__file__).parents[2]
 FENCED = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -36,7 +37,7 @@ def examples() -> list[object]:
 def test_example_runs_and_prints_what_it_says(example: str, unique_name: str) -> None:
     """Names are made unique: other runs may be under way in this session."""
     if "check_portable" in example:
-        pytest.importorskip("clang", reason="libclang has no wheel for 32-bit Python")
+        need_libclang()
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example.replace("my-app", unique_name)],
         capture_output=True,
