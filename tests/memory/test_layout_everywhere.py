@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import html
 import os
 import struct
 from collections.abc import Callable
@@ -93,6 +94,18 @@ def test_a_handle_follows_its_chain_at_each_use(this: RemoteProcess) -> None:
             _ = handle.value
         with pytest.raises(AttributeError, match="node has no field"):
             _ = handle.speed
+
+
+def test_snapshots_show_their_fields() -> None:
+    """In a notebook, without being told the layout again."""
+    with (
+        winipc.SharedMapping.create(None, 4096) as mapping,
+        winipc.Snapshot.over(mapping, SHIP) as snapshot,
+    ):
+        snapshot.write(RAW)
+        assert snapshot.read() == SHIP.unpack(RAW)
+        assert "'alpha'" in html.unescape(view_of(snapshot).html())
+        assert "char[8]" in view_of(mapping.struct_view(SHIP, 16)).html()
 
 
 def test_messages(unique_name: str) -> None:

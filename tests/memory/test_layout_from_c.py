@@ -732,6 +732,9 @@ def test_enums_give_members_where_asked() -> None:
     assert repr(plain) == "T(g=-1, p=(2, 7), bit=2)"
     assert (record.g.name, record.p[0].name, record.bit.name) == ("reverse", "on", "on")
     assert type(record.p[1]) is int
+    header = "enum own { mro = 1 }; enum own2 { _x_ }; struct T { own a; own2 b; };"
+    layout = Layout.from_c(header, "T", enums=True)
+    assert layout.unpack(layout.pack(a=1)).as_dict() == {"a": 1, "b": 0}
 
 
 def test_pointers_are_numbers_of_their_width() -> None:

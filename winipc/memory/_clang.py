@@ -404,7 +404,8 @@ def _called(kind: Any) -> str:
     return re.sub(r"^(const|volatile| )+|.*::", "", kind.spelling)
 
 
-def _enum_of(kind: Any) -> type[enum.IntEnum]:
+def _enum_of(kind: Any) -> type[enum.IntEnum] | None:
+    """None if it has a name that Python's enums have for themselves, such as `mro`."""
     declaration = kind.get_declaration()
     named = declaration.spelling
     members = [
@@ -414,7 +415,10 @@ def _enum_of(kind: Any) -> type[enum.IntEnum]:
     ]
     name = named if named.isidentifier() else "enum"
     make: Any = enum.IntEnum
-    return cast("type[enum.IntEnum]", make(name, members))
+    try:
+        return cast("type[enum.IntEnum]", make(name, members))
+    except ValueError:
+        return None
 
 
 def _stamps(files: set[str]) -> dict[str, int]:
