@@ -12,6 +12,7 @@ import pytest
 
 from winipc import Layout
 from winipc.memory._declare import declaration
+from winipc.memory.layout import Field
 
 needs_numpy = pytest.mark.skipif(
     importlib.util.find_spec("numpy") is None, reason="no NumPy"
@@ -53,6 +54,12 @@ LAYOUTS["moved"] = Layout(
     "moved",
     [replace(field, offset=field.offset + 3) for field in LAYOUTS["bits"]],
     LAYOUTS["bits"].size + 3,
+)
+#: The number that has the bits of b begins in front of its byte.
+LAYOUTS["tail"] = Layout(
+    "tail",
+    [Field("a", "I", 1, bits=(0, 3)), Field("b", "i", 4, bits=(2, 5))],
+    5,
 )
 every = pytest.mark.parametrize("name", LAYOUTS)
 
