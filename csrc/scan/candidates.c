@@ -805,7 +805,7 @@ candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyMethodDef candidates_methods[] = {
     {"_create", candidates_create, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_create($type, process, ranges, protections, specs, type,\n"
-               "        step, progress, /)\n--\n\n"
+               "        progress, /)\n--\n\n"
                "What a scan for one pattern finds.")},
     {"_rescan", candidates_rescan, METH_VARARGS,
      PyDoc_STR("_rescan($self, change, low, high, progress, /)\n--\n\n"
