@@ -60,7 +60,8 @@ def built_wheel(machine: Machine = AMD64) -> Path:
 def site(version: str) -> Path:
     """A folder with the installed wheel, for PYTHONPATH of one Windows Python."""
     wheel = built_wheel(machine_of(version))
-    folder = BUILD / f"site-{version}-{_sources_key()}"
+    # The key of what was built: the sources may have changed meanwhile.
+    folder = BUILD / f"site-{version}-{wheel.parent.name.rpartition('-')[2]}"
     if not folder.exists():
         with locked(BUILD / "site.lock"):
             if not folder.exists():
