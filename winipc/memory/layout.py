@@ -9,7 +9,6 @@ before wrong bytes are read, and one can be laid over memory as a `StructView`.
 from __future__ import annotations
 
 import enum as enums
-import hashlib
 import itertools
 import math
 import operator
@@ -493,6 +492,8 @@ class Layout:
     @property
     def fingerprint(self) -> int:
         """64 bits of a hash of the description, never 0."""
+        import hashlib  # its OpenSSL loads user32.dll, which `import winipc` does not
+
         digest = hashlib.sha256(self.description.encode()).digest()
         return int.from_bytes(digest[:8], "little") or 1
 
