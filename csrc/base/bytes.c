@@ -25,26 +25,38 @@
 /* The longest work that is done with the GIL held. */
 #define BYTES_KEEP_GIL 4096
 
+WI_INLINE int
+bytes_is_open(PyObject *self)
+{
+    const wi_bytes *bytes = BYTES_OF(self);
+    return bytes->base != NULL && !(bytes->closed | bytes->finalised);
+}
+
 int
 wi_bytes_is_open(PyObject *self)
 {
-    const wi_bytes *bytes = BYTES_OF(self);
-    return bytes->base != NULL && !bytes->closed && !bytes->finalised;
+    return bytes_is_open(self);
+}
+
+/* As wi_bytes_check_open, for the methods here, which are short. */
+WI_INLINE int
+bytes_check_open(PyObject *self)
+{
+    return bytes_is_open(self)
+               ? 0
+               : wi_raise_about(self, PyExc_ValueError, "is closed");
 }
 
 int
 wi_bytes_check_open(PyObject *self)
 {
-    if (!wi_bytes_is_open(self)) {
-        return wi_raise_about(self, PyExc_ValueError, "is closed");
-    }
-    return 0;
+    return bytes_check_open(self);
 }
 
-static int
+WI_INLINE int
 bytes_check_writable(PyObject *self)
 {
-    if (wi_bytes_check_open(self) < 0) {
+    if (bytes_check_open(self) < 0) {
         return -1;
     }
     if (BYTES_OF(self)->readonly) {
@@ -338,6 +350,15 @@ int
 wi_source_take(wi_source *source, PyObject *data, int private_copy)
 {
     work_kind kind = WORK_MOVE;
+    if (PyBytes_CheckExact(data) && private_copy != WI_COPY) {
+        /* Common: no slots to look up, and no file behind. */
+        source->copy = NULL;
+        source->bytes = PyBytes_AsString(data);
+        source->size = PyBytes_Size(data);
+        source->file = NULL;
+        return PyBuffer_FillInfo(&source->view, data, (void *)source->bytes,
+                                 source->size, 1, PyBUF_SIMPLE);
+    }
     if (PyObject_GetBuffer(data, &source->view, PyBUF_SIMPLE) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
             return -1;
@@ -425,15 +446,20 @@ bytes_make(PyObject *self, bytes_work *work)
     return bytes;
 }
 
-static PyObject *
+WI_NOINLINE static PyObject *
+bytes_get_much(PyObject *self, const char *from, Py_ssize_t size)
+{
+    bytes_work work = {.kind = WORK_MOVE, .from = from, .size = (size_t)size};
+    return bytes_make(self, &work);
+}
+
+WI_INLINE PyObject *
 bytes_get(PyObject *self, Py_ssize_t offset, Py_ssize_t size)
 {
     const char *from = BYTES_OF(self)->base + offset;
-    if (size <= BYTES_KEEP_GIL && !BYTES_OF(self)->guarded) {
-        return PyBytes_FromStringAndSize(from, size);
-    }
-    bytes_work work = {.kind = WORK_MOVE, .from = from, .size = (size_t)size};
-    return bytes_make(self, &work);
+    return size <= BYTES_KEEP_GIL && !BYTES_OF(self)->guarded
+               ? PyBytes_FromStringAndSize(from, size)
+               : bytes_get_much(self, from, size);
 }
 
 static const char bytes_read_doc[] =
@@ -461,7 +487,7 @@ bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     if (wi_bytes_optional(values[0], -1, &size) < 0 ||
         wi_bytes_optional(values[1], 0, &offset) < 0 ||
-        wi_bytes_check_open(self) < 0) {
+        bytes_check_open(self) < 0) {
         return NULL;
     }
     if (size == -1 && offset >= 0 && offset <= BYTES_OF(self)->size) {
@@ -499,7 +525,7 @@ bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                        .to = view.buf,
                        .size = (size_t)view.len,
                        .file = wi_bytes_guarded_source(values[0])};
-    if (wi_bytes_check_open(self) == 0 &&
+    if (bytes_check_open(self) == 0 &&
         wi_bytes_check_range(self, offset, view.len, "read_into")) {
         work.from = BYTES_OF(self)->base + offset;
         if (bytes_do(self, &work) == 0) {
@@ -591,7 +617,7 @@ bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
         return NULL;
     }
-    if (wi_bytes_check_open(self) == 0) {
+    if (bytes_check_open(self) == 0) {
         Py_ssize_t size = BYTES_OF(self)->size;
         end = end < 0 ? end + size : end > size ? size : end;
         end = end < 0 ? 0 : end;
@@ -622,7 +648,7 @@ WI_INLINE char *
 bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
 {
     Py_ssize_t offset = bytes_ssize(offset_arg);
-    if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0 ||
+    if ((offset == -1 && PyErr_Occurred()) || bytes_check_open(self) < 0 ||
         !wi_bytes_check_range(self, offset, kind->size, kind->name)) {
         return NULL;
     }
@@ -737,7 +763,7 @@ WI_NUMBERS(BYTES_SHORTCUT)
 static Py_ssize_t
 bytes_length(PyObject *self)
 {
-    if (wi_bytes_check_open(self) < 0) {
+    if (bytes_check_open(self) < 0) {
         return -1;
     }
     return BYTES_OF(self)->size;
@@ -748,7 +774,7 @@ static Py_ssize_t
 bytes_index(PyObject *self, PyObject *key)
 {
     Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
-    if ((index == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0) {
+    if ((index == -1 && PyErr_Occurred()) || bytes_check_open(self) < 0) {
         return -1;
     }
     Py_ssize_t size = BYTES_OF(self)->size;
@@ -772,7 +798,7 @@ bytes_key_error(PyObject *key)
 static PyObject *
 bytes_item(PyObject *self, Py_ssize_t index)
 {
-    if (wi_bytes_check_open(self) < 0) {
+    if (bytes_check_open(self) < 0) {
         return NULL;
     }
     if (index < 0 || index >= BYTES_OF(self)->size) {
@@ -801,7 +827,7 @@ bytes_subscript(PyObject *self, PyObject *key)
     }
     Py_ssize_t start, stop, step;
     if (PySlice_Unpack(key, &start, &stop, &step) < 0 ||
-        wi_bytes_check_open(self) < 0) {
+        bytes_check_open(self) < 0) {
         return NULL;
     }
     Py_ssize_t size =
@@ -930,7 +956,7 @@ bytes_get_closed(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 bytes_get_address(PyObject *self, void *Py_UNUSED(closure))
 {
-    return wi_bytes_check_open(self) < 0
+    return bytes_check_open(self) < 0
                ? NULL
                : PyLong_FromVoidPtr(BYTES_OF(self)->base);
 }
@@ -941,7 +967,7 @@ int
 wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags)
 {
     wi_bytes *bytes = BYTES_OF(self);
-    if (wi_bytes_check_open(self) < 0) {
+    if (bytes_check_open(self) < 0) {
         view->obj = NULL;
         return -1;
     }
