@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -188,15 +189,21 @@ class Channel(_core.Channel, Closing):
         """Receive the messages that are there, at least one, at most `limit` (512).
 
         Waits at most `timeout` seconds for the first one. They are bytes, or what
-        `layout` makes of them. Raises as `recv` does.
+        `layout` makes of them, up to one that does not fit. Raises as `recv` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
         if limit is not None and limit < 1:
             raise ValueError("the limit must be at least 1")
-        unpack = None if layout is None else codec_of(layout).unpack
-        messages = self._recv_many(_BATCH if limit is None else limit, timeout)
-        return messages if unpack is None else [unpack(data) for data in messages]
+        if layout is None:
+            return self._recv_many(_BATCH if limit is None else limit, timeout)
+        codec = codec_of(layout)
+        found = [self.recv(timeout, layout=codec)]
+        # What ends it, such as one that does not fit, is there for the next call.
+        with contextlib.suppress(OSError, ValueError, EOFError, struct.error):
+            while len(found) < (_BATCH if limit is None else limit):
+                found.append(self.recv(0, layout=codec))
+        return found
 
     def __iter__(self) -> Iterator[bytes]:
         """All messages until the end of the stream."""

@@ -630,8 +630,9 @@ PyDoc_STRVAR(channel_recv_doc,
              "Receive the oldest message as bytes, or as what a layout makes\n"
              "of it: a winipc.Layout gives a record.\n\n"
              "Waits at most timeout seconds (None: forever). A message that\n"
-             "does not fit the layout is a ValueError, and is not received\n"
-             "again.\n\n"
+             "does not fit the layout is a ValueError, or a struct.error for\n"
+             "a format of struct. It is kept: recv without a layout takes\n"
+             "it.\n\n"
              "Raises TimeoutError, EndOfStream when all senders have closed\n"
              "and everything is read, BrokenPipeError (109) when one of them\n"
              "died instead, PermissionError when another process is the\n"
@@ -667,15 +668,16 @@ channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
     PyObject *message = NULL;
     if (recv_enter(self, &payload, &length, &deadline) == 0) {
         message = recv_copied(payload, length);
+        if (message != NULL && codec != NULL) {
+            PyObject *record =
+                PyObject_CallMethod(codec, "unpack", "O", message);
+            Py_DECREF(message);
+            message = record;
+        }
         if (message != NULL) {
             winipc_ring_pop(&self->ch.ring);
         }
         recv_leave(self);
-    }
-    if (message != NULL && codec != NULL) {
-        PyObject *record = PyObject_CallMethod(codec, "unpack", "O", message);
-        Py_DECREF(message);
-        message = record;
     }
     Py_XDECREF(codec);
     return message;

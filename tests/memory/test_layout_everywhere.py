@@ -123,7 +123,7 @@ def test_messages(unique_name: str) -> None:
 
 
 def test_channels(unique_name: str) -> None:
-    """recv, with many, and in asyncio; a message that does not fit is gone."""
+    """recv, with many, and in asyncio; a message that does not fit stays."""
     with winipc.Channel.create(unique_name, 4096) as channel:
         for _ in range(7):
             channel.send(RAW)
@@ -140,8 +140,15 @@ def test_channels(unique_name: str) -> None:
         with pytest.raises(TypeError, match="a layout is"):
             channel.recv(layout=5)
         assert channel.recv(layout=None) == RAW
-        channel.send(b"short")
-        channel.send(b"")
-        with pytest.raises(ValueError, match="leave the 5 bytes"):
-            channel.recv(layout=SHIP)
-        assert channel.recv() == b""
+        for message in (RAW, RAW, b"short", RAW):
+            channel.send(message)
+        assert len(channel.recv_many(layout=SHIP)) == 2
+        for _ in range(2):
+            with pytest.raises(ValueError, match="leave the 5 bytes"):
+                channel.recv(layout=SHIP)
+            with pytest.raises(ValueError, match="leave the 5 bytes"):
+                channel.recv_many(layout=SHIP)
+        with pytest.raises(struct.error):
+            channel.recv(layout="<I8s4xd")
+        assert channel.recv() == b"short"
+        assert channel.recv_many(8, 0, ctypes.c_char * len(RAW))[0].raw == RAW

@@ -633,7 +633,7 @@ def codec_of(layout: Any) -> Codec:
     Raises:
         TypeError: It is none of these.
     """
-    if isinstance(layout, (Layout, struct.Struct)):
+    if isinstance(layout, (Layout, struct.Struct, _Ctypes)):
         return layout
     if isinstance(layout, str) and ":" in layout:
         return layout_of(layout)
