@@ -26,37 +26,9 @@
 #define BYTES_KEEP_GIL 4096
 
 WI_INLINE int
-bytes_is_open(PyObject *self)
-{
-    const wi_bytes *bytes = BYTES_OF(self);
-    return bytes->base != NULL && !(bytes->closed | bytes->finalised);
-}
-
-int
-wi_bytes_is_open(PyObject *self)
-{
-    return bytes_is_open(self);
-}
-
-/* As wi_bytes_check_open, for the methods here, which are short. */
-WI_INLINE int
-bytes_check_open(PyObject *self)
-{
-    return bytes_is_open(self)
-               ? 0
-               : wi_raise_about(self, PyExc_ValueError, "is closed");
-}
-
-int
-wi_bytes_check_open(PyObject *self)
-{
-    return bytes_check_open(self);
-}
-
-WI_INLINE int
 bytes_check_writable(PyObject *self)
 {
-    if (bytes_check_open(self) < 0) {
+    if (wi_bytes_check_open(self) < 0) {
         return -1;
     }
     if (BYTES_OF(self)->readonly) {
@@ -487,7 +459,7 @@ bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     }
     if (wi_bytes_optional(values[0], -1, &size) < 0 ||
         wi_bytes_optional(values[1], 0, &offset) < 0 ||
-        bytes_check_open(self) < 0) {
+        wi_bytes_check_open(self) < 0) {
         return NULL;
     }
     if (size == -1 && offset >= 0 && offset <= BYTES_OF(self)->size) {
@@ -525,7 +497,7 @@ bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                        .to = view.buf,
                        .size = (size_t)view.len,
                        .file = wi_bytes_guarded_source(values[0])};
-    if (bytes_check_open(self) == 0 &&
+    if (wi_bytes_check_open(self) == 0 &&
         wi_bytes_check_range(self, offset, view.len, "read_into")) {
         work.from = BYTES_OF(self)->base + offset;
         if (bytes_do(self, &work) == 0) {
@@ -617,7 +589,7 @@ bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
         wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
         return NULL;
     }
-    if (bytes_check_open(self) == 0) {
+    if (wi_bytes_check_open(self) == 0) {
         Py_ssize_t size = BYTES_OF(self)->size;
         end = end < 0 ? end + size : end > size ? size : end;
         end = end < 0 ? 0 : end;
@@ -648,7 +620,7 @@ WI_INLINE char *
 bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
 {
     Py_ssize_t offset = bytes_ssize(offset_arg);
-    if ((offset == -1 && PyErr_Occurred()) || bytes_check_open(self) < 0 ||
+    if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0 ||
         !wi_bytes_check_range(self, offset, kind->size, kind->name)) {
         return NULL;
     }
@@ -763,7 +735,7 @@ WI_NUMBERS(BYTES_SHORTCUT)
 static Py_ssize_t
 bytes_length(PyObject *self)
 {
-    if (bytes_check_open(self) < 0) {
+    if (wi_bytes_check_open(self) < 0) {
         return -1;
     }
     return BYTES_OF(self)->size;
@@ -774,7 +746,7 @@ static Py_ssize_t
 bytes_index(PyObject *self, PyObject *key)
 {
     Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
-    if ((index == -1 && PyErr_Occurred()) || bytes_check_open(self) < 0) {
+    if ((index == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0) {
         return -1;
     }
     Py_ssize_t size = BYTES_OF(self)->size;
@@ -798,7 +770,7 @@ bytes_key_error(PyObject *key)
 static PyObject *
 bytes_item(PyObject *self, Py_ssize_t index)
 {
-    if (bytes_check_open(self) < 0) {
+    if (wi_bytes_check_open(self) < 0) {
         return NULL;
     }
     if (index < 0 || index >= BYTES_OF(self)->size) {
@@ -827,7 +799,7 @@ bytes_subscript(PyObject *self, PyObject *key)
     }
     Py_ssize_t start, stop, step;
     if (PySlice_Unpack(key, &start, &stop, &step) < 0 ||
-        bytes_check_open(self) < 0) {
+        wi_bytes_check_open(self) < 0) {
         return NULL;
     }
     Py_ssize_t size =
@@ -956,7 +928,7 @@ bytes_get_closed(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 bytes_get_address(PyObject *self, void *Py_UNUSED(closure))
 {
-    return bytes_check_open(self) < 0
+    return wi_bytes_check_open(self) < 0
                ? NULL
                : PyLong_FromVoidPtr(BYTES_OF(self)->base);
 }
@@ -967,7 +939,7 @@ int
 wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags)
 {
     wi_bytes *bytes = BYTES_OF(self);
-    if (bytes_check_open(self) < 0) {
+    if (wi_bytes_check_open(self) < 0) {
         view->obj = NULL;
         return -1;
     }

@@ -36,11 +36,22 @@ typedef struct {
 
 /* Whether the object is open. One that is closed may still have its memory:
  * pins keep it. */
-int wi_bytes_is_open(PyObject *self);
+WI_INLINE int
+wi_bytes_is_open(PyObject *self)
+{
+    const wi_bytes *bytes = &((wi_bytes_object *)self)->bytes;
+    return bytes->base != NULL && !(bytes->closed | bytes->finalised);
+}
 
 /* 0 while open, -1 with ValueError "<type> is closed". Ask after arguments
  * are converted: a conversion can run Python code that closes the object. */
-int wi_bytes_check_open(PyObject *self);
+WI_INLINE int
+wi_bytes_check_open(PyObject *self)
+{
+    return wi_bytes_is_open(self)
+               ? 0
+               : wi_raise_about(self, PyExc_ValueError, "is closed");
+}
 
 /* For close(): -1 with BufferError while something is exported or running. */
 int wi_bytes_check_unpinned(PyObject *self);
