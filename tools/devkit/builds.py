@@ -93,7 +93,8 @@ def _write(rows: list[list[str]]) -> None:
     """Keep the rows of other systems."""
     old = PAGE.read_text().splitlines() if PAGE.exists() else []
     cells = [line.strip("| ").split(" | ") for line in old if line.startswith("| ")]
-    kept = [row for row in cells[2:] if len(row) > 3 and row[3] != _system()]
+    system = _system()
+    kept = [row for row in cells[2:] if len(row) > 3 and row[3] != system]
     lines = [f"| {' | '.join(row)} |\n" for row in sorted(kept + rows)]
     PAGE.write_text(TEXT + "".join(lines))
     say(f"wrote {PAGE.relative_to(ROOT)}")
