@@ -53,17 +53,24 @@ def test_header_bytes_are_as_documented(unique_name: str) -> None:
     assert abs(seconds - time.time()) < 60
 
 
+def c_reads_and_writes(
+    m: SharedMapping, name: str, start_peer: Callable[..., Peer]
+) -> None:
+    """A C program finds the twelve bytes behind the header, and changes the last."""
+    m[:] = b"from Python!"
+    peer = start_peer("mapping_header.exe", "open", name)
+    peer.expect(f"version 1 size 12 pid {os.getpid()}")
+    peer.expect("from Python!")
+    assert peer.finish() == 0
+    assert bytes(m) == b"from PythonC"
+
+
 def test_header_is_read_by_a_c_program(
     unique_name: str, start_peer: Callable[..., Peer]
 ) -> None:
     """include/winipc.h, compiled: size, version, owner, and the bytes behind."""
     with SharedMapping.create(unique_name, 12, header=True) as m:
-        m[:] = b"from Python!"
-        peer = start_peer("mapping_header.exe", "open", unique_name)
-        peer.expect(f"version 1 size 12 pid {os.getpid()}")
-        peer.expect("from Python!")
-        assert peer.finish() == 0
-        assert bytes(m) == b"from PythonC"
+        c_reads_and_writes(m, unique_name, start_peer)
     with SharedMapping.create(unique_name, 4096) as m:
         m.write(struct.pack("<4sHHQ", b"WPIM", 1, 64, 4033))
         start_peer("mapping_header.exe", "open", unique_name).expect(
@@ -231,12 +238,7 @@ def test_c_programs_know_headers_with_a_layout(
     """They find the bytes behind it, whatever its size."""
     layout = Layout.of("text", "text:12s")
     with SharedMapping.create(unique_name, header=layout) as m:
-        m[:] = b"from Python!"
-        peer = start_peer("mapping_header.exe", "open", unique_name)
-        peer.expect(f"version 1 size 12 pid {os.getpid()}")
-        peer.expect("from Python!")
-        assert peer.finish() == 0
-        assert bytes(m) == b"from PythonC"
+        c_reads_and_writes(m, unique_name, start_peer)
     with (
         SharedMapping.create(unique_name, header=layout),
         SharedMapping.open(unique_name) as raw,
