@@ -8,8 +8,9 @@
  *     (4711, 4712)
  *
  * Nothing here owns a window; any thread may call it. It keeps the GIL: Windows
- * answers for the windows, and asks none of their threads. Wraps FindWindowEx, EnumWindows, GetClassName,
- * InternalGetWindowText, GetWindowThreadProcessId and IsWindow. */
+ * answers for the windows, and asks none of their threads. Wraps FindWindowEx,
+ * EnumWindows, EnumChildWindows, GetClassName, InternalGetWindowText,
+ * GetWindowThreadProcessId and IsWindow. */
 #include "base/handles.h"
 #include "message.h"
 
@@ -45,6 +46,7 @@ wi_hwnd_to_python(HWND hwnd)
 typedef struct {
     wchar_t *title, *class_name;
     int message_only;
+    HWND parent;   /* of all that are message-only */
     wchar_t *text; /* room for a title of this length, a NUL and one more */
     int room;
     PyObject *found;
@@ -146,31 +148,30 @@ lookup_add(HWND hwnd, LPARAM lparam)
     return !failed;
 }
 
-/* The order may change during the walk, so that some come twice: a bound ends
- * what would go round. */
-#define LOOKUP_STEPS 65536
+/* A window below a message-only one is none itself. */
+static BOOL CALLBACK
+lookup_add_child(HWND hwnd, LPARAM lparam)
+{
+    HWND parent = ((lookup_filter *)lparam)->parent;
+    return GetAncestor(hwnd, GA_PARENT) != parent || lookup_add(hwnd, lparam);
+}
 
+/* Their common parent lists them all at once; any one that does not die
+ * meanwhile tells it. FindWindowEx would ask for the window after one that may
+ * be dying, on which the server of Wine 10 never answers. */
 static void
 lookup_message_only(lookup_filter *filter)
 {
-    HWND last = NULL;
-    for (int step = 0; step < LOOKUP_STEPS; step++) {
-        HWND next = FindWindowExW(HWND_MESSAGE, last, NULL, NULL);
-        if (next != NULL) {
-            if (!lookup_add(next, (LPARAM)filter)) {
-                return;
-            }
-        }
-        else if (last == NULL || GetWindow(last, GW_HWNDLAST) == last) {
-            return;
-        }
-        /* Else it died or is about to, which takes it out of the list first,
-         * or a new one has its handle: begin anew. */
-        last = next;
+    HWND any;
+    do {
+        any = FindWindowExW(HWND_MESSAGE, NULL, NULL, NULL);
+        filter->parent = any == NULL ? NULL : GetAncestor(any, GA_PARENT);
+    } while (any != NULL && filter->parent == NULL);
+    if (any != NULL) {
+        EnumChildWindows(filter->parent, lookup_add_child, (LPARAM)filter);
     }
 }
 
-/* A window may come twice. */
 static PyObject *
 find_windows(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -269,7 +270,7 @@ static PyMethodDef lookup_functions[] = {
      "The newest one or 0. Win32: FindWindowEx."},
     {"_find_windows", find_windows, METH_VARARGS,
      "_find_windows($module, title, class_name, message_only, /)\n--\n\n"
-     "Win32: EnumWindows, FindWindowEx."},
+     "Win32: EnumWindows, EnumChildWindows."},
     {"_window_class", window_class, METH_O,
      "_window_class($module, hwnd, /)\n--\n\nWin32: GetClassName."},
     {"_window_title", window_title, METH_O,

@@ -94,6 +94,19 @@ def test_message_only_windows_are_found_apart(unique_name: str) -> None:
         assert winipc.find_windows(title=unique_name, message_only=True) == [expected]
 
 
+def test_a_window_within_a_message_only_one_is_not_listed(unique_name: str) -> None:
+    """Neither among them nor among the top-level ones."""
+    set_parent = ctypes.WinDLL("user32").SetParent
+    with (
+        winipc.CopyDataWindow.create(unique_name, message_only=True) as outer,
+        winipc.CopyDataWindow.create(unique_name) as inner,
+    ):
+        assert set_parent(ctypes.c_void_p(inner.hwnd), ctypes.c_void_p(outer.hwnd))
+        expected = [winipc.Window(outer.hwnd)]
+        assert winipc.find_windows(unique_name, message_only=True) == expected
+        assert winipc.find_windows(unique_name) == []
+
+
 def test_window_tells_what_it_is(window: winipc.CopyDataWindow) -> None:
     """The properties of a live window, and of one that is gone."""
     found = winipc.find_window(window.title)

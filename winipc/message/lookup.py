@@ -146,9 +146,9 @@ def find_windows(
     message-only windows in place of the top-level ones; `visible` True or
     False asks for shown or hidden ones.
 
-    Win32: EnumWindows, FindWindowEx.
+    Win32: EnumWindows, EnumChildWindows.
     """
-    found = dict.fromkeys(_core._find_windows(title, class_name, message_only))
+    found = _core._find_windows(title, class_name, message_only)
     return [
         window
         for window in map(Window, found)
