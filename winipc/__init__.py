@@ -19,6 +19,7 @@ if sys.platform != "win32":
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 from winipc.bridge import *
+from winipc.cassette import *
 from winipc.channel import *
 from winipc.errors import *
 from winipc.exchange import *
@@ -35,10 +36,11 @@ from winipc.telemetry import *
 
 if not TYPE_CHECKING:  # a checker takes the imports as they are
     __all__ = ["SectionFlags", "SectionVariable"]
-    for _name in ("bridge", "channel", "errors", "exchange", "memory", "message"):
+    for _name in ("bridge", "cassette", "channel", "errors", "exchange", "memory"):
         __all__ += sys.modules[f"{__name__}.{_name}"].__all__
-    for _name in ("process", "scan", "section", "sync", "system", "telemetry"):
+    for _name in ("message", "process", "scan", "section", "sync", "system"):
         __all__ += sys.modules[f"{__name__}.{_name}"].__all__
+    __all__ += sys.modules[f"{__name__}.telemetry"].__all__
 
 __version__ = "0.1.0"
 

@@ -264,6 +264,24 @@ window_is(PyObject *Py_UNUSED(module), PyObject *args)
                                        : IsHungAppWindow(hwnd));
 }
 
+/* Put a window above all others, so that FindWindow comes to it first. */
+static PyObject *
+window_to_top(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    HWND hwnd;
+    if (!wi_hwnd_converter(arg, &hwnd)) {
+        return NULL;
+    }
+    BOOL ok;
+    DWORD err;
+    WI_CALL(err, ok = SetWindowPos(hwnd, HWND_TOPMOST, 0, 0, 0, 0,
+                                   SWP_NOMOVE | SWP_NOSIZE | SWP_NOACTIVATE));
+    if (!ok) {
+        return wi_raise_format(err, "SetWindowPos", "window %p", (void *)hwnd);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef lookup_functions[] = {
     {"_find_window", find_window, METH_VARARGS,
      "_find_window($module, title, class_name, message_only, /)\n--\n\n"
@@ -280,6 +298,8 @@ static PyMethodDef lookup_functions[] = {
      "(process id, thread id). Win32: GetWindowThreadProcessId."},
     {"_window_is", window_is, METH_VARARGS,
      "_window_is($module, hwnd, what, /)\n--\n\nWin32: IsWindow."},
+    {"_window_to_top", window_to_top, METH_O,
+     "_window_to_top($module, hwnd, /)\n--\n\nWin32: SetWindowPos."},
     {NULL, NULL, 0, NULL},
 };
 

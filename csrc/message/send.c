@@ -773,6 +773,14 @@ reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
                            ReplyMessage((LRESULT)result));
 }
 
+/* Whether the message that this thread is handling was sent: its sender may
+ * wait for the answer. A posted one was not. */
+static PyObject *
+in_send(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(InSendMessageEx(NULL) != ISMEX_NOSEND);
+}
+
 static PyMethodDef send_functions[] = {
     {"register_message", register_message, METH_O, register_message_doc},
     {"send_copydata", WI_FAST(send_copydata), send_copydata_doc},
@@ -785,6 +793,9 @@ static PyMethodDef send_functions[] = {
      "_end_send($module, send, /)\n--\n\nThe answer, or the error."},
     {"_reply_message", reply_message, METH_O,
      "_reply_message($module, result, /)\n--\n\nFalse when no sender waits."},
+    {"_in_send", in_send, METH_NOARGS,
+     "_in_send($module, /)\n--\n\n"
+     "False in a handler of a posted message. Win32: InSendMessageEx."},
     {NULL, NULL, 0, NULL},
 };
 

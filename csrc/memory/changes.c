@@ -1,0 +1,126 @@
+/* changes.c: what differs between two copies of memory.
+ *
+ *     >>> _core._changed_ranges(b"one two", b"ONE twO", 0)
+ *     [(0, 3), (6, 7)]
+ *
+ * It compares whole pages first, as most of them are the same. Both copies are
+ * the caller's own: no other process writes them, so it works without the GIL. */
+#include "base/core.h"
+
+#define CHANGES_PAGE 4096
+#define CHANGES_WORD 8
+
+/* Ranges that are found in one go, without the GIL. */
+#define CHANGES_ROOM 256
+
+typedef struct {
+    const unsigned char *old, *new;
+    size_t size, at; /* up to `at` all is looked at */
+    size_t join;     /* as many equal bytes are taken into a range */
+} changes_pair;
+
+/* The first byte from `at` on that differs; `size` if none does. */
+static size_t
+changes_next(const changes_pair *pair, size_t at)
+{
+    while (at < pair->size) {
+        size_t step = at % CHANGES_PAGE == 0   ? CHANGES_PAGE
+                      : at % CHANGES_WORD == 0 ? CHANGES_WORD
+                                               : 1;
+        if (step > pair->size - at) {
+            step = pair->size - at;
+        }
+        if (memcmp(pair->old + at, pair->new + at, step) == 0) {
+            at += step;
+            continue;
+        }
+        /* A word at a time to the one that differs, then a byte at a time. */
+        size_t end = at + step;
+        for (; end - at >= CHANGES_WORD; at += CHANGES_WORD) {
+            uint64_t was, is;
+            memcpy(&was, pair->old + at, sizeof(was));
+            memcpy(&is, pair->new + at, sizeof(is));
+            if (was != is) {
+                break;
+            }
+        }
+        while (pair->old[at] == pair->new[at]) {
+            at++;
+        }
+        return at;
+    }
+    return pair->size;
+}
+
+/* The next range into range[0] and range[1]; FALSE when there is none. */
+static BOOL
+changes_range(changes_pair *pair, size_t *range)
+{
+    size_t at = changes_next(pair, pair->at);
+    pair->at = pair->size;
+    if (at == pair->size) {
+        return FALSE;
+    }
+    range[0] = at;
+    for (;;) {
+        while (at < pair->size && pair->old[at] != pair->new[at]) {
+            at++;
+        }
+        range[1] = at;
+        at = changes_next(pair, at);
+        if (at == pair->size || at - range[1] > pair->join) {
+            pair->at = at;
+            return TRUE;
+        }
+    }
+}
+
+static PyObject *
+changed_ranges(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer old, new;
+    Py_ssize_t join;
+    if (!PyArg_ParseTuple(args, "y*y*n:_changed_ranges", &old, &new, &join)) {
+        return NULL;
+    }
+    PyObject *list = NULL;
+    if (old.len != new.len || join < 0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "copies of one size, and no negative join");
+        goto done;
+    }
+    changes_pair pair = {old.buf, new.buf, (size_t)new.len, 0, (size_t)join};
+    list = PyList_New(0);
+    size_t found = CHANGES_ROOM;
+    while (list != NULL && found == CHANGES_ROOM) {
+        size_t ranges[CHANGES_ROOM][2];
+        Py_BEGIN_ALLOW_THREADS
+        for (found = 0; found < CHANGES_ROOM; found++) {
+            if (!changes_range(&pair, ranges[found])) {
+                break;
+            }
+        }
+        Py_END_ALLOW_THREADS
+        for (size_t i = 0; i < found && list != NULL; i++) {
+            wi_append(&list, Py_BuildValue("(nn)", (Py_ssize_t)ranges[i][0],
+                                           (Py_ssize_t)ranges[i][1]));
+        }
+    }
+done:
+    PyBuffer_Release(&old);
+    PyBuffer_Release(&new);
+    return list;
+}
+
+static PyMethodDef changes_functions[] = {
+    {"_changed_ranges", changed_ranges, METH_VARARGS,
+     "_changed_ranges($module, old, new, join, /)\n--\n\n"
+     "(start, stop) of what differs; up to join equal bytes are taken in."},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+wi_changes_init(PyObject *module, wi_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, changes_functions);
+}

@@ -1,0 +1,140 @@
+"""`Cassette`: what a recording has, and the way to record and to play."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from winipc.base.shown import Shown
+from winipc.cassette.events import CassetteError, CassetteEvent, ChangeEvent
+from winipc.cassette.file import Reader
+from winipc.memory.layout import codec_of, layout_of
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Cassette"]
+
+
+class Cassette(Shown):
+    """A file of what a program said, to look at. Iterate over it for its events.
+
+    It keeps nothing open: each iteration reads the file anew, an event at a time, and
+    any thread may do so. The file may be hostile: what no recorder writes is a
+    CassetteError. A recording that was cut off gives the events that are whole.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the head of the file at `path`.
+
+        Raises CassetteError (a ValueError) if it is no cassette, FileNotFoundError.
+        """
+        self.path = os.fspath(path)
+        with Reader(self.path) as reader:
+            #: When the recording began.
+            self.made = reader.made
+            self.tracks = reader.tracks
+        self._end: tuple[int, bool] | None = None
+
+    def __iter__(self) -> Iterator[CassetteEvent]:
+        with Reader(self.path) as reader:
+            if reader.tracks != self.tracks:
+                raise CassetteError(f"{self.path!r} is another cassette now")
+            yield from reader
+            self._end = reader.time_ns, reader.complete
+
+    def _read_to_end(self) -> tuple[int, bool]:
+        if self._end is None:
+            for _ in self:
+                pass
+        assert self._end is not None
+        return self._end
+
+    @property
+    def duration_ns(self) -> int:
+        """How long the recording took. It reads the file once."""
+        return self._read_to_end()[0]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the recorder closed the file. It reads the file once."""
+        return self._read_to_end()[1]
+
+    # ----------------------------------------------------------------- mappings
+
+    def _mapping(self, track: int | str | None) -> int:
+        """The number of the track of a mapping: by number or name, or the only one."""
+        found = [
+            i
+            for i, one in enumerate(self.tracks)
+            if one.kind == "mapping" and track in (None, i, one.name)
+        ]
+        if len(found) != 1:
+            names = [one.name for one in self.tracks if one.kind == "mapping"]
+            raise ValueError(f"track= has to be one of the mappings: {names}")
+        return found[0]
+
+    def frames(self, track: int | str | None = None) -> Iterator[tuple[int, bytes]]:
+        """For each change of a mapping its time in ns, and all of the memory then.
+
+        `track` is the number or the name of the mapping; without it there is only one.
+        Raises ValueError where no such track is.
+        """
+        index = self._mapping(track)
+        return self._parts(index, 0, self.tracks[index].size)
+
+    def _parts(self, index: int, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
+        whole = self.tracks[index].size
+        if not 0 <= offset <= whole - size:
+            raise ValueError(f"{size} bytes at offset {offset} leave the {whole} bytes")
+
+        def parts() -> Iterator[tuple[int, bytes]]:
+            memory = bytearray(size)
+            for event in self:
+                if event.track == index and isinstance(event, ChangeEvent):
+                    for at, data in event.changes:
+                        first = max(at - offset, 0)
+                        part = data[max(offset - at, 0) : max(offset + size - at, 0)]
+                        memory[first : first + len(part)] = part
+                    if not event.more:
+                        yield event.time_ns, bytes(memory)
+
+        return parts()
+
+    def records(
+        self, layout: Any, offset: int = 0, track: int | str | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """For each change of a mapping its time in ns, and what a layout makes of it.
+
+        `layout` is a `winipc.Layout` or its short text form for records, a ctypes type,
+        or a format of the module `struct`; `track` is as in `frames`.
+
+        Raises ValueError where it leaves the memory.
+        """
+        codec = codec_of(layout)
+        parts = self._parts(self._mapping(track), offset, codec.size)
+        return ((time_ns, codec.unpack(data)) for time_ns, data in parts)
+
+    def array(
+        self, layout: Any, offset: int = 0, track: int | str | None = None
+    ) -> Any:
+        """All frames as a NumPy array with the fields `time_ns` and `record`.
+
+        `layout` is a `winipc.Layout`, its short text form or a ctypes Structure:
+        `array["record"]["speed"]` is one field over the time.
+
+        Raises ValueError where it leaves the memory.
+        """
+        layout = layout_of(layout)
+        numpy = importlib.import_module("numpy")
+        rows = bytearray()
+        for time_ns, data in self._parts(self._mapping(track), offset, layout.size):
+            rows += time_ns.to_bytes(8, "little") + data
+        kind = [("time_ns", "<u8"), ("record", layout.dtype)]
+        return numpy.frombuffer(rows, numpy.dtype(kind))
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"{track.kind} {track.name!r}" for track in self.tracks)
+        return f"<winipc.Cassette {self.path!r}: {names}>"

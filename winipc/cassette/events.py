@@ -1,0 +1,299 @@
+"""What a cassette has: tracks, and events on them.
+
+Each event is one line of JSON in the file, and each has a check here of what a file
+says: a number that is no number, a range that leaves its mapping or a kind that does
+not exist is a CassetteError.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias
+
+from winipc.message.message import WM_COPYDATA
+
+__all__ = [
+    "CassetteError",
+    "CassetteEvent",
+    "ChangeEvent",
+    "MessageEvent",
+    "StateEvent",
+    "Track",
+]
+
+#: Characters of a name; Windows takes no longer ones.
+_MOST_NAME = 32767
+#: Bytes of a mapping, and of all data of a message.
+MOST_BYTES = 1 << 32
+MOST_DATA = 64 << 20
+_MOST_NUMBER = (1 << 63) - 1
+
+#: The kinds of tracks: objects that have a state, and what takes messages.
+STATES = ("event", "mutex", "semaphore")
+MESSAGES = ("window", "client", "broadcast", "exchange")
+
+
+class CassetteError(ValueError):
+    """A file that is no cassette, or that no recorder wrote."""
+
+
+def whole(value: Any, what: str, least: int = 0, most: int = _MOST_NUMBER) -> int:
+    """A whole number of a file, within its bounds."""
+    if type(value) is not int or not least <= value <= most:
+        raise CassetteError(f"{what} is {_short(value)}, no number here")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or len(value) > _MOST_NAME or "\0" in value:
+        raise CassetteError(f"{what} is {_short(value)}, no name")
+    return value
+
+
+def _flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise CassetteError(f"{what} is {_short(value)}, neither true nor false")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        if isinstance(value, str):
+            return binascii.a2b_base64(value.encode("ascii"), strict_mode=True)
+    except ValueError:  # binascii.Error and UnicodeEncodeError are
+        pass
+    raise CassetteError(f"{_short(value)} is no base64")
+
+
+def _message(value: Any, what: str) -> int | str:
+    return (
+        value
+        if type(value) is str and _text(value, what)
+        else whole(value, what, 1, 0xFFFF)
+    )
+
+
+def _messages(value: Any, what: str) -> tuple[int | str, ...]:
+    if not isinstance(value, list | tuple) or len(value) > 1024:
+        raise CassetteError(f"{what} is {_short(value)}, no list of messages")
+    return tuple(_message(item, what) for item in value)
+
+
+def _replies(value: Any, what: str) -> int | str:
+    return value if value == "wparam" else whole(value, what, 0, MOST_DATA)
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _base64(value: bytes) -> str:
+    return binascii.b2a_base64(value, newline=False).decode("ascii")
+
+
+def _in_file(
+    check: Callable[[Any, str], Any],
+    default: Any,
+    key: str | None = None,
+    write: Callable[[Any], Any] = _as_is,
+) -> Any:
+    """A field that a line has unless it is the default."""
+    return field(default=default, metadata={"check": check, "key": key, "write": write})
+
+
+class _InFile:
+    """A dataclass whose fields with a check are in a line of the file."""
+
+    __slots__ = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What the file has of it, without what is the default."""
+        found = {}
+        for one in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, one.name)
+            if "check" in one.metadata and value != one.default:
+                key = one.metadata["key"] or one.name
+                found[key] = one.metadata["write"](value)
+        return found
+
+    @classmethod
+    def _checked(cls, row: dict[str, Any]) -> dict[str, Any]:
+        """The fields that a line has, as they have to be."""
+        found = {}
+        for one in fields(cls):  # type: ignore[arg-type]
+            key = one.metadata.get("key") or one.name
+            if "check" in one.metadata and key in row:
+                found[one.name] = one.metadata["check"](row[key], key)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Track(_InFile):
+    """One thing that a cassette keeps: an object with a name, or a window."""
+
+    #: One of `mapping`, `event`, `mutex`, `semaphore`; `window`, which takes messages;
+    #: `client`, which the recorded program sends to; `broadcast`, what it tells all
+    #: windows; and `exchange`, the window of a `winipc.Receiver`.
+    kind: str
+    #: Of the object; the title of a window.
+    name: str = _in_file(_text, "")
+    #: Bytes of a mapping.
+    size: int = _in_file(lambda v, what: whole(v, what, 1, MOST_BYTES), 0)
+    #: Whether only ResetEvent resets an event.
+    manual: bool = _in_file(_flag, False)
+    #: The most that a semaphore counts.
+    maximum: int = _in_file(lambda v, what: whole(v, what, 1, 0x7FFFFFFF), 0)
+    class_name: str | None = _in_file(_text, None, "class")
+    message_only: bool = _in_file(_flag, False)
+    #: Which messages it takes beside WM_COPYDATA: numbers, or registered names.
+    messages: tuple[int | str, ...] = _in_file(_messages, ())
+    #: Where a request says which window the answer goes to: "wparam", or the offset of
+    #: a handle of 32 bits in its data. None where answers are not sent.
+    replies: int | str | None = _in_file(_replies, None)
+    #: Of an exchange, the name of its mapping.
+    mapping: str | None = _in_file(_text, None)
+
+    @classmethod
+    def from_json(cls, row: Any) -> Track:
+        """The track that a file describes. Raises CassetteError."""
+        if not isinstance(row, dict) or row.get("kind") not in list(EVENTS):
+            raise CassetteError(f"{_short(row)} is no track")
+        track = cls(row["kind"], **cls._checked(row))
+        if track.kind == "mapping" and not track.size:
+            raise CassetteError(f"mapping {_short(track.name)} has no size")
+        if track.kind == "semaphore" and not track.maximum:
+            raise CassetteError(f"semaphore {_short(track.name)} has no maximum")
+        return track
+
+    def line(self) -> dict[str, Any]:
+        """What the head of a file has of it."""
+        return {"kind": self.kind, **self.as_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent(_InFile):
+    """What changed in a mapping since the event before; at first, all but zeros."""
+
+    #: Nanoseconds since the start.
+    time_ns: int
+    #: The number of its track.
+    track: int
+    #: Offset and new bytes of each range, in order.
+    changes: tuple[tuple[int, bytes], ...] = ()
+    #: The next event belongs to this one: it was too much for one line.
+    more: bool = _in_file(_flag, False)
+
+    def as_json(self) -> dict[str, Any]:
+        changes = [[offset, _base64(data)] for offset, data in self.changes]
+        return {"changes": changes, **({"more": True} if self.more else {})}
+
+    @classmethod
+    def from_json(
+        cls, time_ns: int, index: int, track: Track, row: dict[str, Any]
+    ) -> ChangeEvent:
+        rows = row.get("changes")
+        if not isinstance(rows, list):
+            raise CassetteError(f"{_short(rows)} are no changes")
+        changes = []
+        at = 0
+        for change in rows:
+            if not isinstance(change, list) or len(change) != 2:
+                raise CassetteError(f"{_short(change)} is no change")
+            offset, data = whole(change[0], "offset", at), _bytes(change[1])
+            at = offset + len(data)
+            if at > track.size:
+                raise CassetteError(
+                    f"{len(data)} bytes at offset {offset} leave the {track.size} "
+                    f"bytes of mapping {_short(track.name)}"
+                )
+            changes.append((offset, data))
+        return cls(time_ns, index, tuple(changes), **cls._checked(row))
+
+
+@dataclass(frozen=True, slots=True)
+class StateEvent(_InFile):
+    """The state of an event (1 when set), a mutex (1 when held) or a semaphore."""
+
+    time_ns: int
+    track: int
+    state: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {"state": self.state}
+
+    @classmethod
+    def from_json(
+        cls, time_ns: int, index: int, track: Track, row: dict[str, Any]
+    ) -> StateEvent:
+        most = track.maximum if track.kind == "semaphore" else 1
+        return cls(time_ns, index, whole(row.get("state"), "state", 0, most))
+
+
+def _param(value: Any, what: str) -> int:
+    return whole(value, what, -1 << 63, (1 << 64) - 1)
+
+
+def _way(value: Any, what: str) -> str:
+    if value not in ("in", "out"):
+        raise CassetteError(f"{what} is {_short(value)}, neither in nor out")
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent(_InFile):
+    """A message: to the recorded program ("in"), or from it ("out").
+
+    Its time is that of the answer; it came `took_ns` before.
+    """
+
+    time_ns: int
+    track: int
+    way: str = _in_file(_way, "in")
+    #: A number, or the name that it is registered by.
+    message: int | str = _in_file(_message, WM_COPYDATA)
+    #: Of a WM_COPYDATA: what kind of data it is.
+    id: int = _in_file(_param, 0)
+    data: bytes = _in_file(lambda v, what: _bytes(v), b"", None, _base64)
+    #: Of a WM_COPYDATA, the window that was named as its sender.
+    wparam: int = _in_file(_param, 0)
+    lparam: int = _in_file(_param, 0)
+    #: It was posted: there is no answer.
+    posted: bool = _in_file(_flag, False)
+    answer: int = _in_file(_param, 0)
+    took_ns: int = _in_file(whole, 0, "took")
+    #: Of one that came in: its number on its track, in the order in which they came.
+    number: int = _in_file(whole, 0)
+    #: Of one that went out: the number of the message that it answers; None for others.
+    to: int | None = _in_file(whole, None)
+    #: Of a delivery of the exchange: its transport.
+    via: str | None = _in_file(_text, None)
+
+    @classmethod
+    def from_json(
+        cls, time_ns: int, index: int, track: Track, row: dict[str, Any]
+    ) -> MessageEvent:
+        event = cls(time_ns, index, **cls._checked(row))
+        whole(event.took_ns, "took", 0, time_ns)
+        return event
+
+    @property
+    def came_ns(self) -> int:
+        """When it came."""
+        return self.time_ns - self.took_ns
+
+
+CassetteEvent: TypeAlias = ChangeEvent | StateEvent | MessageEvent
+
+#: The events of each kind of track.
+EVENTS: dict[str, type[ChangeEvent] | type[StateEvent] | type[MessageEvent]] = {
+    "mapping": ChangeEvent,
+    **dict.fromkeys(STATES, StateEvent),
+    **dict.fromkeys(MESSAGES, MessageEvent),
+}

@@ -1,0 +1,286 @@
+"""The file of a cassette: lines of JSON in gzip members, one after the other.
+
+A member holds whole lines and is written in one go, so that a recorder that is killed
+leaves a file that ends with a whole member. The first line is the head, the last one
+says that the recording is complete; docs/cassettes.md has the format.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from winipc.base.closing import Closing
+from winipc.cassette.events import (
+    EVENTS,
+    MOST_DATA,
+    CassetteError,
+    CassetteEvent,
+    ChangeEvent,
+    MessageEvent,
+    Track,
+    whole,
+)
+
+VERSION = 1
+
+#: A member is written after so many seconds, or bytes of lines.
+_PAUSE = 0.5
+_MEMBER = 256 << 10
+#: Bytes of a line, and of the data in it that is no base64 yet.
+_MOST_LINE = 1 << 20
+_PIECE = 256 << 10
+#: Bytes that are read, and unpacked, in one go.
+_CHUNK = 64 << 10
+_MOST_TRACKS = 256
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Writer(Closing):
+    """Writes a cassette. Any thread may add events; each gets its time here."""
+
+    def __init__(self, path: str | os.PathLike[str], tracks: Sequence[Track]) -> None:
+        """Start a file at `path`, which may not exist yet. The clock starts now.
+
+        Raises FileExistsError, and CassetteError for tracks that cannot be.
+        """
+        self.tracks = tuple(tracks)
+        head = {
+            "winipc_cassette": VERSION,
+            "made": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "tracks": [track.line() for track in self.tracks],
+        }
+        _read_head(head)
+        self.events = 0
+        self._lock = threading.Lock()
+        self._lines = bytearray()
+        self._file: BinaryIO = open(path, "xb", buffering=0)  # noqa: SIM115
+        self._start = self._written = time.perf_counter_ns()
+        self._last = 0
+        try:
+            self._put(head)
+            self._flush()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def now(self) -> int:
+        """Nanoseconds since the start."""
+        return time.perf_counter_ns() - self._start
+
+    def add(self, event: CassetteEvent, *, stamp: bool = True) -> None:
+        """Append an event: of now, unless `stamp` is False and its own time counts.
+
+        What is due goes to the disk. A closed writer takes nothing any more.
+        """
+        with self._lock:
+            if self._file.closed:
+                return
+            self._last = max(self._last, self.now() if stamp else event.time_ns)
+            self.events += 1
+            for row in _rows(event):
+                self._put({"t": self._last, "track": event.track, **row})
+            self._flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Write what waits, if it has waited for long."""
+        with self._lock:
+            self._flush_if_due()
+
+    def close(self, time_ns: int | None = None) -> None:
+        """End the file; `time_ns` is how long the recording took, if not until now."""
+        with self._lock:
+            if self._file.closed:
+                return
+            try:
+                end = max(self._last, self.now() if time_ns is None else time_ns)
+                self._put({"t": end, "end": True, "events": self.events})
+                self._flush()
+            finally:
+                self._file.close()
+
+    def _put(self, row: dict[str, Any]) -> None:
+        import json  # which few programs need
+
+        self._lines += json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
+
+    def _flush_if_due(self) -> None:
+        waited = time.perf_counter_ns() - self._written
+        if self._lines and (len(self._lines) >= _MEMBER or waited >= _PAUSE * 1e9):
+            self._flush()
+
+    def _flush(self) -> None:
+        packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+        left = memoryview(packer.compress(self._lines) + packer.flush())
+        while left:
+            # Unbuffered: a full disk or a pipe may take a part, or None for nothing.
+            count = self._file.write(left)
+            if not count:
+                raise OSError(
+                    errno.ENOSPC, "only a part was written", str(self._file.name)
+                )
+            left = left[count:]
+        self._lines.clear()
+        self._written = time.perf_counter_ns()
+
+
+def _rows(event: CassetteEvent) -> Iterator[dict[str, Any]]:
+    """The lines of an event: several where it is too much for one."""
+    if isinstance(event, ChangeEvent):
+        part: list[tuple[int, bytes]] = []
+        size = 0
+        for offset, data in event.changes:
+            for at in range(0, len(data), _PIECE):
+                piece = data[at : at + _PIECE]
+                # A range of a few bytes takes more room than its bytes.
+                if part and size + len(piece) + 32 > _PIECE:
+                    yield ChangeEvent(0, 0, tuple(part), True).as_json()
+                    part, size = [], 0
+                part.append((offset + at, piece))
+                size += len(piece) + 32
+        yield ChangeEvent(0, 0, tuple(part), event.more).as_json()
+    elif isinstance(event, MessageEvent) and len(event.data) > _PIECE:
+        last = (len(event.data) - 1) // _PIECE * _PIECE
+        for at in range(0, last, _PIECE):
+            part_of_data = MessageEvent(0, 0, data=event.data[at : at + _PIECE])
+            yield {**part_of_data.as_json(), "more": True}
+        rest = MessageEvent(0, 0, data=event.data[last:])
+        yield {**event.as_json(), **rest.as_json()}
+    else:
+        yield event.as_json()
+
+
+def _read_head(row: Any) -> tuple[datetime, tuple[Track, ...]]:
+    """When it was made, and its tracks."""
+    if not isinstance(row, dict) or "winipc_cassette" not in row:
+        raise CassetteError("this is no cassette")
+    version = whole(row["winipc_cassette"], "version", 1)
+    if version != VERSION:
+        raise CassetteError(f"this is a cassette of version {version}: update winipc")
+    try:
+        made = datetime.fromisoformat(row.get("made"))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise CassetteError("the head does not say when it was made") from None
+    tracks = row.get("tracks")
+    if not isinstance(tracks, list) or len(tracks) > _MOST_TRACKS:
+        raise CassetteError("the head has no tracks, or too many")
+    return made, tuple(map(Track.from_json, tracks))
+
+
+class Reader(Closing):
+    """Reads a cassette from its start, an event at a time.
+
+    The file may be hostile: nothing in it makes this use much more memory than one line
+    and one message take, and all that no writer writes is a CassetteError. A file that
+    was cut off gives the lines that are whole; `complete` is False then.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the file and read its head. Raises CassetteError, FileNotFoundError."""
+        self.complete = False
+        self._cut_off = False  # within a member
+        #: The time of the last event that was read, and of the end.
+        self.time_ns = 0
+        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
+        self._lines = self._unpacked_lines()
+        try:
+            row = self._next_row()
+            if row is None:
+                raise CassetteError("this is no cassette")
+            self.made, self.tracks = _read_head(row)
+        except CassetteError as error:
+            self.close()
+            raise CassetteError(f"{os.fspath(path)!r}: {error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[CassetteEvent]:
+        count = 0
+        parts = bytearray()  # of a message that is in several lines
+        before: CassetteEvent | None = None  # which is continued
+        while (row := self._next_row()) is not None:
+            self.time_ns = whole(row.get("t"), "time", self.time_ns)
+            if "end" in row:
+                if before is not None or row.get("events") != count:
+                    raise CassetteError("there are events missing before the end")
+                if self._next_row() is not None:
+                    raise CassetteError("there is something behind the end")
+                self.complete = not self._cut_off
+                return
+            index = whole(row.get("track"), "track", 0, len(self.tracks) - 1)
+            track = self.tracks[index]
+            event = EVENTS[track.kind].from_json(self.time_ns, index, track, row)
+            if before is not None and (
+                before.track != index or before.time_ns != event.time_ns
+            ):
+                raise CassetteError("a line that goes on does not")
+            more = row.get("more") is True
+            before = event if more else None
+            if isinstance(event, MessageEvent):
+                if len(parts) + len(event.data) > MOST_DATA:
+                    raise CassetteError("a message has too much data")
+                if more or parts:
+                    parts += event.data
+                if more:
+                    continue
+                if parts:
+                    event = replace(event, data=bytes(parts))
+                    parts = bytearray()
+            count += not more
+            yield event
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _next_row(self) -> dict[str, Any] | None:
+        import json
+
+        line = next(self._lines, None)
+        if line is None:
+            return None
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CassetteError(f"a line is no JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise CassetteError("a line is no object of JSON")
+        return row
+
+    def _unpacked_lines(self) -> Iterator[bytes]:
+        """Lines without their end; one without an end is not whole."""
+        line = bytearray()
+        for data in self._unpacked():
+            line += data
+            if b"\n" in data:
+                *lines, rest = line.split(b"\n")
+                yield from map(bytes, lines)
+                line = bytearray(rest)
+            if len(line) > _MOST_LINE:
+                raise CassetteError("a line is too long")
+
+    def _unpacked(self) -> Iterator[bytes]:
+        """What the members hold, a chunk at a time."""
+        member = None
+        packed = b""
+        while packed or (packed := self._file.read(_CHUNK)):
+            if member is None:
+                member = zlib.decompressobj(_GZIP)
+            try:
+                data = member.decompress(packed, _CHUNK)
+            except zlib.error as error:
+                raise CassetteError(f"the file is damaged: {error}") from None
+            packed = member.unconsumed_tail
+            if member.eof:
+                packed = member.unused_data
+                member = None
+            if data:
+                yield data
+        self._cut_off = member is not None
