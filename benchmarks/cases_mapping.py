@@ -228,5 +228,5 @@ def section(world: World) -> Iterator[Case]:
     yield Case(
         "load, close",
         {OURS: timed("load().close()", load=winipc.SharedSection.load)},
-        note="loaded once more; its headers are checked each time",
+        note="once more; an object that is open knows what its headers say",
     )

@@ -253,8 +253,9 @@ class SharedSection(Memory):
     created: Final[bool]
     attach_count: Final[int | None]
     _extent: Final[int]
+    _module: Final[int]
     @classmethod
-    def _load(cls, path: str, /) -> Self: ...
+    def _load(cls, path: str, like: SharedSection | None, /) -> Self: ...
     def _image(self, offset: int, size: int, /) -> bytes: ...
     def _bind(
         self, symbol: bytes, offset: int, size: int, writable: bool, /

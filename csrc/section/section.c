@@ -245,14 +245,71 @@ section_attach(SectionObject *self, const wchar_t *path)
     return ERROR_SUCCESS;
 }
 
+/* The event of an object that has the same module; FALSE if it has another. */
+static BOOL
+section_attach_as(SectionObject *self, const SectionObject *other)
+{
+    return self->module == other->module && other->attached != NULL &&
+           DuplicateHandle(GetCurrentProcess(), other->attached,
+                           GetCurrentProcess(), &self->attached, 0, FALSE,
+                           DUPLICATE_SAME_ACCESS);
+}
+
+/* NULL when it is loaded and attached, or else the call that failed, whose
+ * error is in *err. `other` is pinned, or NULL. A server may hang here. */
+static const char *
+section_load_now(SectionObject *self, const wchar_t *path,
+                 const SectionObject *other, DWORD *err)
+{
+    /* Before LoadLibrary, which says the same of a DLL that is missing and of
+     * one that it needs. */
+    if (other == NULL || other->module == NULL) {
+        *err = section_attach(self, path);
+        if (*err != ERROR_SUCCESS) {
+            return "CreateFileW";
+        }
+        other = NULL;
+    }
+    /* A full path finds the DLL itself; the flags do the same for what it
+     * needs: its own folder, the system's, and what AddDllDirectory added,
+     * but neither the current folder nor PATH. */
+    self->module = LoadLibraryExW(path, NULL,
+                                  LOAD_LIBRARY_SEARCH_DEFAULT_DIRS |
+                                      LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR);
+    if (self->module == NULL) {
+        *err = GetLastError();
+        return "LoadLibraryExW";
+    }
+    if (other != NULL && !section_attach_as(self, other)) {
+        *err = section_attach(self, path);
+        return *err == ERROR_SUCCESS ? NULL : "CreateFileW";
+    }
+    return NULL;
+}
+
 static PyObject *
 section_load(PyObject *cls, PyObject *args)
 {
-    PyObject *path;
+    PyObject *path, *like;
+    SectionObject *other = NULL;
     wchar_t *wide;
-    DWORD err, failed;
-    if (!PyArg_ParseTuple(args, "U:_load", &path) ||
-        wi_wide_name(path, &wide) < 0) {
+    DWORD err = ERROR_SUCCESS;
+    const char *failed;
+    if (!PyArg_ParseTuple(args, "UO:_load", &path, &like)) {
+        return NULL;
+    }
+    if (like != Py_None) {
+        wi_state *state = wi_state_of((PyTypeObject *)cls);
+        if (state == NULL) {
+            return NULL;
+        }
+        if (!PyObject_TypeCheck(like, state->section_type)) {
+            PyErr_Format(PyExc_TypeError, "%R is no SharedSection", like);
+            return NULL;
+        }
+        other = (SectionObject *)like;
+    }
+    if (wi_wide_name(path, &wide) < 0) {
         return NULL;
     }
     SectionObject *self = wi_alloc((PyTypeObject *)cls);
@@ -260,25 +317,22 @@ section_load(PyObject *cls, PyObject *args)
         goto done;
     }
     self->bytes.release = section_release;
-    WI_CALL(err, failed = section_attach(self, wide)); /* a server may hang */
-    if (failed != ERROR_SUCCESS) {
-        wi_raise(failed, "CreateFileW", path);
-        Py_CLEAR(self);
-        goto done;
+    if (other != NULL) {
+        other->bytes.pins++;
     }
-    /* A full path finds the DLL itself; the flags do the same for what it
-     * needs: its own folder, the system's, and what AddDllDirectory added,
-     * but neither the current folder nor PATH. */
-    WI_CALL(err, self->module =
-                     LoadLibraryExW(wide, NULL,
-                                    LOAD_LIBRARY_SEARCH_DEFAULT_DIRS |
-                                        LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR));
-    if (self->module == NULL) {
-        wi_raise(err, "LoadLibraryExW", path);
+    Py_BEGIN_ALLOW_THREADS
+    failed = section_load_now(self, wide, other, &err);
+    Py_END_ALLOW_THREADS
+    if (failed != NULL) {
+        wi_raise(err, failed, path);
         Py_CLEAR(self);
-        goto done;
     }
-    self->extent = section_image_extent((const char *)self->module);
+    else {
+        self->extent = section_image_extent((const char *)self->module);
+    }
+    if (other != NULL) {
+        wi_bytes_unpin(like);
+    }
 done:
     PyMem_Free(wide);
     return (PyObject *)self;
@@ -312,7 +366,8 @@ section_get_attach_count(PyObject *op, void *Py_UNUSED(closure))
 
 static PyMethodDef section_methods[] = {
     {"_load", section_load, METH_VARARGS | METH_CLASS,
-     "_load($type, path, /)\n--\n\nWin32: LoadLibraryExW."},
+     "_load($type, path, like, /)\n--\n\n"
+     "`like` may have the same DLL open. Win32: LoadLibraryExW."},
     {"_image", section_image, METH_VARARGS,
      "_image($self, offset, size, /)\n--\n\nWin32: ReadProcessMemory."},
     {"_bind", section_bind, METH_VARARGS,
@@ -329,6 +384,8 @@ static PyMethodDef section_methods[] = {
 
 static PyMemberDef section_members[] = {
     {"_extent", Py_T_PYSSIZET, offsetof(SectionObject, extent), Py_READONLY,
+     NULL},
+    {"_module", Py_T_PYSSIZET, offsetof(SectionObject, module), Py_READONLY,
      NULL},
     {"readonly", T_BOOL, offsetof(SectionObject, bytes.readonly), Py_READONLY,
      "Whether the section is shared without the right to write."},

@@ -24,7 +24,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeAlias
+from weakref import WeakValueDictionary
 
 from winipc import _core
 from winipc.base.holders import Held
@@ -61,6 +62,10 @@ class SectionError(ValueError):
     """
 
 
+#: Where a variable is in the image, its bytes up to the next export, its section.
+_Found: TypeAlias = tuple[int, int, PESection]
+
+
 class SharedSection(Held, _core.SharedSection, Structured, Shown):
     """A variable in a shared section of a DLL, as memory.
 
@@ -74,13 +79,15 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
     Win32: LoadLibraryExW, GetProcAddress, FreeLibrary.
     """
 
-    __slots__ = ("__weakref__", "_section", "offset", "path", "symbol")
+    __slots__ = ("__weakref__", "_finds", "_section", "offset", "path", "symbol")
 
     path: str
     symbol: str
     #: Where in its section the variable starts.
     offset: int
     _section: PESection
+    #: By symbol; filled by each object that has the same DLL open.
+    _finds: dict[str, _Found]
 
     @classmethod
     def load(
@@ -117,10 +124,10 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
             # LoadLibrary appends ".dll" to a name without a dot.
             full += "."
         try:
-            section = cls._load(full)
+            section = cls._load(full, finder := _finders.get(full))
             section.path, section.symbol = full, symbol
             try:
-                section._locate(size)
+                section._locate(size, finder)
             except BaseException:
                 section.close()
                 raise
@@ -131,8 +138,38 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
             raise
         return section
 
-    def _locate(self, size: int | None) -> None:
+    def _locate(self, size: int | None, finder: SharedSection | None) -> None:
         """Find the variable in the loaded image, and check that it is shared."""
+        rva, room, section = self._find(finder)
+        if size is None:
+            size = room
+        elif size > (left := section.rva + section.size - rva):
+            self._refuse(
+                f"{size} bytes leave its section {section.name!r}, which has "
+                f"{left} bytes from there"
+            )
+        # A page of the file that does not come in is an OSError here. Later it would
+        # end the process.
+        stored = min(rva + size, section.rva + section.file_size)
+        for at in range(rva, stored, _TOUCH):
+            self._image(at, min(_TOUCH, stored - at))
+        writable = bool(section.flags & SectionFlags.MEM_WRITE)
+        if not self._bind(self.symbol.encode(), rva, size, writable):
+            self._refuse("its memory cannot be read, or the loader finds it elsewhere")
+        self.offset = rva - section.rva
+        self._section = section
+
+    def _find(self, finder: SharedSection | None) -> _Found:
+        """What the headers say; known if `finder` has the same image open."""
+        if finder is None or finder._module != self._module:
+            self._finds = {}
+            finder = _finders[self.path] = self
+        found = finder._finds.get(self.symbol)
+        if found is None:
+            found = finder._finds[self.symbol] = self._read_headers()
+        return found
+
+    def _read_headers(self) -> _Found:
         try:
             reader = self._reader()
             found = reader.export(self.symbol)
@@ -170,23 +207,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
                 "not set), so each process would have a copy of its own"
             )
         end = section.rva + section.size
-        if size is None:
-            size = reader.export_after(rva, end) - rva
-        elif size > end - rva:
-            self._refuse(
-                f"{size} bytes leave its section {section.name!r}, which has "
-                f"{end - rva} bytes from there"
-            )
-        # A page of the file that does not come in is an OSError here. Later it would
-        # end the process.
-        stored = min(rva + size, section.rva + section.file_size)
-        for at in range(rva, stored, _TOUCH):
-            self._image(at, min(_TOUCH, stored - at))
-        writable = bool(section.flags & SectionFlags.MEM_WRITE)
-        if not self._bind(self.symbol.encode(), rva, size, writable):
-            self._refuse("its memory cannot be read, or the loader finds it elsewhere")
-        self.offset = rva - section.rva
-        self._section = section
+        return rva, reader.export_after(rva, end) - rva, section
 
     def _reader(self) -> ImageReader:
         what = f"{self.symbol!r} of {self.path!r} is refused"
@@ -239,6 +260,11 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"size={self.size} at {self.address:#x}"
         return f"<{type(self).__name__} {self.symbol!r} of {self.path!r} {state}>"
+
+
+#: By the path, an object that has the DLL open. While it has, the loader keeps the
+#: image, and what was found in its headers holds.
+_finders: WeakValueDictionary[str, SharedSection] = WeakValueDictionary()
 
 
 def _hint(error: OSError, path: str) -> str | None:
