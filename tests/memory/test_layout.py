@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import Peer
@@ -146,6 +147,38 @@ def test_the_short_text_form() -> None:
     }.items():
         with pytest.raises(ValueError, match=message):
             Layout.of("s", text)
+
+
+def test_members_are_checked() -> None:
+    """What is no code, no number of elements, no packing of a compiler."""
+    wrong: dict[Any, str] = {
+        "x": "unknown struct code 'x'",
+        "4s": "unknown struct code '4s'",
+        ("b", -1): "elements",
+        None: "unknown struct code None",
+    }
+    for member, message in wrong.items():
+        with pytest.raises(ValueError, match=f"^s\\.a: .*{message}"):
+            Layout.of("s", {"a": member})
+    with pytest.raises(TypeError, match="float"):
+        Layout.of("s", {"a": ("b", 1.5)})  # type: ignore[dict-item]
+    for pack in (-1, 0, 3, 32):
+        with pytest.raises(ValueError, match=f"pack must be .*, not {pack}"):
+            Layout.of("s", "a:b b:i", pack=pack)
+    assert Layout.of("s", "a:b b:q", pack=4).size == 12
+
+
+def test_what_is_no_layout() -> None:
+    """Said by all that take one; a ctypes type has to have fields."""
+    with SharedMapping.create(None, 64) as m:
+        for wrong in (5, None, b"a:i", Named()):
+            with pytest.raises(TypeError, match=r"^a layout is a "):
+                m.struct_view(wrong)
+        with pytest.raises(TypeError, match="integer"):
+            m.struct_view("a:i", 1.5)  # type: ignore[arg-type]
+    for kind in (ctypes.c_int, Named * 2, Named()):
+        with pytest.raises(TypeError, match="not a ctypes Structure class"):
+            Layout.from_ctypes(kind)  # type: ignore[arg-type]
 
 
 def test_differences_are_all_listed() -> None:

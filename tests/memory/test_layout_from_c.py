@@ -233,6 +233,13 @@ kind(
     {"a": 0, "b": 4},
     36,
 )
+kind(
+    "bases of bit-fields alone, private and in a nameless namespace",
+    "namespace { struct A { double z; }; struct B { unsigned x : 3, y : 5; };\n"
+    "struct T : private A, B { char w; }; }",
+    {"z": 0, "x": 8, "y": 8, "w": 12},
+    16,
+)
 kind("long double", "struct T { char a; long double b; };", {"a": 0, "b": 8}, 16)
 kind("empty at the end", "struct E {}; struct T { int a; E e; };", {"a": 0, "e": 4}, 8)
 
@@ -437,6 +444,10 @@ REFUSED = {
         'static_assert(sizeof(int) == 8, "no");\nstruct T { int a; };',
         "static assertion failed.* no",
     ),
+    "bases with one name": (
+        "struct U { int a; }; struct V { int a; };\nstruct T : U, V {};",
+        "T: two fields are called 'a'",
+    ),
     "pack of 3": ("#pragma pack(3)\nstruct T { char a; int b; };", "#pragma pack"),
     "pack without braces": ("#pragma pack 1\nstruct T { char a; };", "'#pragma pack'"),
     "#error": ("#error not for you\nstruct T { char a; };", "not for you"),
@@ -499,6 +510,12 @@ def test_defines_are_the_users_word() -> None:
     wide = Layout.from_c(header, "T", defines=told | {"UNICODE": 1})
     assert wide["next"].offset == wide["name"].size == 16
     assert (wide["name"].kind, wide["name"].count) == ("u", 8)
+    assert Layout.from_c(header, "T", defines=told | {"_UNICODE": 1}) == wide
+    header = "#if A\nstruct T { int a; };\n#else\nstruct T { char a; };\n#endif"
+    for value, size in ((True, 4), (None, 4), (1, 4), (False, 1), (0, 1)):
+        assert Layout.from_c(header, "T", defines={"A": value}).size == size
+    with pytest.raises(ValueError, match="bits must be 32 or 64, not 16"):
+        Layout.from_c(header, "T", bits=16)  # type: ignore[arg-type]
 
 
 def test_names_in_scopes() -> None:
@@ -514,6 +531,31 @@ def test_names_in_scopes() -> None:
     assert Layout.from_c(header, "inner") == Layout.from_c(header, "a::U::inner")
     with pytest.raises(LookupError, match="a::S, b::S"):
         Layout.from_c(header, "S")
+
+
+def test_names_that_only_the_compiler_knows() -> None:
+    """Of what is elsewhere or made from a template; a pointer is no structure."""
+    header = """
+    namespace a { inline namespace v1 { struct S { short x; }; } }
+    namespace b = a;
+    template <class X> struct U { X x, y; };
+    typedef U<short> V;
+    struct W { V v; };
+    typedef W *P, rows[2];
+    template <class X> struct bad { X x; Foo y; };
+    typedef bad<int> B;
+    """
+    for name in ("a::S", "b::S", "::a::S"):
+        assert Layout.from_c(header, name).size == 2
+    for name in ("V", "U<short>", "W", "struct W", "::W"):
+        layout = Layout.from_c(header, name)
+        assert (layout.size, layout.alignment) == (4, 2)
+    assert Layout.from_c(header, "U<short>").name == "U<short>"
+    for name in ("P", "rows", "X", "int", "W a; int"):
+        with pytest.raises(LookupError, match="no struct"):
+            Layout.from_c(header, name)
+    with pytest.raises(LayoutError, match="line 8: unknown type name 'Foo'"):
+        Layout.from_c(header, "B")
 
 
 # ----------------------------------------------------------------------- files
@@ -551,8 +593,9 @@ def test_a_path_finds_its_includes(tmp_path: Path) -> None:
     layout = Layout.from_c(tmp_path / "main.h", "T", include=[more])
     assert layout.offsets() == {"a": 0, "b": 4}
     (more / "other.h").write_text("typedef long long other; // wider")
-    layout = Layout.from_c(str(tmp_path / "main.h"), "T", include=[str(more)])
-    assert layout.offsets() == {"a": 0, "b": 8}
+    for folders in ([str(more)], str(more), more):
+        layout = Layout.from_c(str(tmp_path / "main.h"), "T", include=folders)
+        assert layout.offsets() == {"a": 0, "b": 8}
     with pytest.raises(FileNotFoundError):
         Layout.from_c(tmp_path / "absent.h", "T")
 
@@ -578,6 +621,13 @@ def test_every_encoding_of_a_header(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "h.hpp").write_bytes(text.encode(encoding))
     assert Layout.from_c(tmp_path / "h.hpp", "T").size == 5
     assert Layout.from_c("\ufeff" + text, "T").size == 5
+    (tmp_path / "main.h").write_bytes('#include "h.hpp"\r\n'.encode(encoding))
+    assert Layout.from_c(tmp_path / "main.h", "T").size == 5
+
+
+def test_a_text_may_have_bytes_that_are_none() -> None:
+    """As open(errors="surrogateescape") reads them, in a comment."""
+    assert Layout.from_c("struct T { int a; }; // m\udcfcde", "T").size == 4
 
 
 def test_a_c_file_is_c(tmp_path: Path) -> None:
@@ -606,14 +656,18 @@ def test_an_sdk_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_header_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """3,000 lines are, for all their structures; another header is parsed itself."""
     lines = [f"struct s{i} {{ int a[{i + 1}]; DWORD b; }};" for i in range(3000)]
-    header = "\n".join(lines)
+    header = "\n".join([*lines, "struct derived : s1, s2 {};"])
     assert Layout.from_c(header, "s2999").size == 12004
+    with pytest.raises(LayoutError, match="two fields are called 'a'"):
+        Layout.from_c(header, "derived")
 
     def parse(*_: object) -> None:
         pytest.fail("parsed again")
 
     monkeypatch.setattr("clang.cindex.Index.parse", parse)
     assert Layout.from_c(header, "s2998").size == 12000
+    with pytest.raises(LayoutError, match="two fields are called 'a'"):
+        Layout.from_c(header, "derived")
     with pytest.raises(pytest.fail.Exception):
         Layout.from_c(header + "\n", "s2998")
 
@@ -671,12 +725,12 @@ def test_arrays_of_characters_are_text() -> None:
         "typedef unsigned char u8char; typedef char Name[4];\n"
         "struct T { wchar_t name[4]; wchar_t one; unsigned char nick[4]; Name c;"
         " TCHAR rows[2][4]; const UCHAR d[4]; u8char e[4]; uint8_t raw[3]; BYTE b[3];"
-        " signed char s[3]; GUID id; };",
+        " signed char s[3]; GUID id; char8_t f[4]; };",
         "T",
     )
     with SharedMapping.create(None, 128) as mapping:
         view = mapping.struct_view(layout)
-        for name in ("name", "nick", "c", "d", "e"):
+        for name in ("name", "nick", "c", "d", "e", "f"):
             view[name] = "Zo\xeb"
             assert view[name] == "Zo\xeb"
             with pytest.raises(ValueError, match=f"^{name}: "):

@@ -100,6 +100,8 @@ def test_padding_does_not_count() -> None:
         ({"wide": "abcde"}, ValueError, "wide: 10 bytes"),
         ({"at": {"x": 2**15}}, ValueError, "at.x: "),
         ({"path": ({}, {"y": 2**15})}, ValueError, r"path\[1\].y: "),
+        ({"at": 5}, TypeError, "at: not a record or a mapping of fields: 5"),
+        ({"path": ({}, None)}, TypeError, r"path\[1\]: not a record"),
         ({"path": ({},)}, ValueError, "path: 2 elements"),
         ({"grid": ((1, 2, 3), (4, 5))}, ValueError, "grid: 3 elements"),
         ({"z": 1}, LookupError, "ship has no field 'z'"),
@@ -109,8 +111,16 @@ def test_padding_does_not_count() -> None:
 def test_errors_name_the_field(
     fields: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=f"^{message}"):
         SHIP.pack(**fields)
+
+
+def test_what_else_is_no_base() -> None:
+    for base in (5, [1], SHIP.pack()):
+        with pytest.raises(TypeError, match=r"^ship: not a record or a mapping"):
+            SHIP.pack(base)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(SHIP.unpack(SHIP.pack()))
 
 
 def test_an_encoding_for_each_layout() -> None:
@@ -128,6 +138,10 @@ def test_an_encoding_for_each_layout() -> None:
     layout = Layout.of("s", "name:4s", encoding=None)
     assert layout.unpack(b"ab\0c").as_dict() == {"name": b"ab\0c"}
     assert layout.pack(name=b"ab") == b"ab\0\0"
+    with pytest.raises(ValueError, match="utf-16-le is no encoding of text that ends"):
+        Layout.of("s", "name:4s", encoding="utf-16-le")
+    with pytest.raises(LookupError, match="unknown encoding: nonesuch"):
+        Layout.of("s", "name:4s", encoding="nonesuch")
 
 
 def test_text_equals_its_bytes() -> None:

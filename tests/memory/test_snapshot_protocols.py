@@ -335,6 +335,25 @@ def test_a_field_of_the_layout_is_named() -> None:
         Snapshot.foreign(memory, 8, sequence="b")
 
 
+def test_a_field_has_its_size() -> None:
+    """A sequence of 8 bytes is counted in 8; a float or an array is none."""
+    layout = Layout.of("Reading", "a:I b:Q c:f d:2H e:H f:Q")
+    memory = bytearray(layout.size)
+    memory[:] = layout.pack(b=2**32 - 2, f=2**32 - 2)
+    with Snapshot.foreign(memory, layout, sequence="b") as snapshot:
+        snapshot.write(layout.pack(a=1))
+        assert snapshot.read().b == 2**32
+    with Snapshot.foreign(memory, layout, sequence="b", end="f") as snapshot:
+        assert snapshot.kind == "begin-end"
+    for name in ("c", "d", "e"):
+        with pytest.raises(ValueError, match=f"{name} is no integer of 4 or 8 bytes"):
+            Snapshot.foreign(memory, layout, busy=name)
+    with pytest.raises(LookupError, match=r"Reading has no field 'a\.b'"):
+        Snapshot.foreign(memory, layout, sequence="a.b")
+    with pytest.raises(ValueError, match="sequence and end have different sizes"):
+        Snapshot.foreign(memory, layout, sequence="b", end="a")
+
+
 def buffers(ticks: list[int], places: list[int] | None = None) -> bytearray:
     """As TOLD["newest"] has them, at the start of 256 bytes."""
     memory = bytearray(256)

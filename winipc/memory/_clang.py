@@ -8,6 +8,7 @@ may change the structure: in its declaration, in one that it needs, or outside o
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import os
@@ -40,6 +41,7 @@ _UNKNOWN = re.compile(
     r"(?:unknown type name|undeclared identifier|no (?:type|member) named|"
     r"incomplete type) '(?:struct |union )?(\w+)'"
 )
+_UTF16 = re.compile(r"byte order mark detected in '(.+?)'")
 #: Errors that are found later than what they concern.
 _AFTER = re.compile(r"redefinition of '(\w+)'|expected '}'|static.assert\w* failed")
 #: Go on after a fatal error, and do not look into functions.
@@ -91,9 +93,7 @@ def read_header(
         path, text = _TEXT, header.removeprefix("\ufeff")
     else:
         path = os.path.abspath(header)
-        data = Path(path).read_bytes()
-        is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        text = data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+        text = _read(path)
     is_c = path.lower().endswith(".c")
     told: ValueError | LookupError | None = None
     with _LOCK:  # a translation unit is for one thread at a time
@@ -101,15 +101,34 @@ def read_header(
         for language, helped in (("c++", True), ("c", False), ("c", True)):
             if language == "c++" and is_c:
                 continue
-            arguments = text, path, language, helped, bits, flags
-            if not _header(*arguments).is_fresh():
-                _header.cache_clear()
+            rest = path, language, helped, bits, flags
             try:
-                return _header(*arguments).layout(name, encoding, enums)
+                return _fresh(text, *rest).layout(name, encoding, enums)
             except (LayoutError, LookupError) as error:
                 told = error if is_c else told or error
+            if language == "c++" and isinstance(told, LookupError):
+                # An alias, a template's instance: the compiler knows what it names.
+                probe = f"{text}\n;struct winipc_probe {{ {name} it; }};"
+                with contextlib.suppress(LayoutError, LookupError):
+                    found = _fresh(probe, *rest).layout("winipc_probe", encoding, enums)
+                    inner = found["it"].kind
+                    if isinstance(inner, Layout) and not found["it"].shape:
+                        return Layout(name, inner, inner.size, inner.alignment)
     assert told is not None
     raise told
+
+
+def _read(path: str) -> str:
+    data = Path(path).read_bytes()
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+
+
+def _fresh(*arguments: Any) -> _Header:
+    """The header as compiled, anew if one of its files has changed."""
+    if not _header(*arguments).is_fresh():
+        _header.cache_clear()
+    return _header(*arguments)
 
 
 class _Header:
@@ -124,7 +143,8 @@ class _Header:
         bits: Bits,
         flags: tuple[str, ...],
     ) -> None:
-        self._text, self._path, self._bits = text.encode(), path, bits
+        self._text = text.encode("utf-8", "replace")  # a lone surrogate is none
+        self._path, self._bits = path, bits
         machine = {32: "i686", 64: "x86_64"}[bits]
         self._arguments = [
             *("-x", language, f"--target={machine}-pc-windows-msvc"),
@@ -135,11 +155,16 @@ class _Header:
             *("-idirafter", str(_DATA), "-include", _PRELUDE),
         ]
         self._language, self._unknown = language, None
+        self._decoded: dict[str, str] = {}  # included, which the compiler cannot read
+        self._starts: dict[str, list[int]] = {}  # of bases
         while True:
             self._unit = self._parse()
             self._errors = list(filter(_matters, self._unit.diagnostics))
             ours = (e for e in self._errors if not e.location.is_in_system_header)
             told = "\n".join(error.spelling for error in ours)
+            if wide := set(_UTF16.findall(told)) - self._decoded.keys():
+                self._decoded |= {file: _read(file) for file in wide}
+                continue
             unknown = set(_UNKNOWN.findall(told))
             is_seen = self._unknown is not None and unknown <= self._unknown
             if not told or not helped or is_seen:
@@ -179,8 +204,12 @@ class _Header:
                 )
             )
         files = [(_PRELUDE, prelude), (self._path, self._text.decode() + more)]
+        files += self._decoded.items()
         index = cindex.Index.create()
-        return index.parse(self._path, self._arguments, files, _OPTIONS)
+        try:
+            return index.parse(self._path, self._arguments, files, _OPTIONS)
+        except cindex.TranslationUnitLoadError as error:  # such as its crash
+            raise LayoutError(f"{self._path}: {error}") from None
 
     def _index(self, scope: Any, prefix: str) -> None:
         for cursor in scope.get_children():
@@ -227,7 +256,7 @@ class _Header:
             is_behind = end and str(end.file) == str(at.file) and stop <= at.offset
             is_behind = is_behind and not _AFTER.search(error.spelling)
             if not is_behind and self._concerns(error, needed):
-                where = "" if str(at.file) == _TEXT else f"{at.file}, "
+                where = "" if str(at.file) in (_TEXT, "None") else f"{at.file}, "
                 told = error.spelling.replace("winipc_names::", "")
                 raise LayoutError(f"{where}line {at.line}: {told}")
 
@@ -332,36 +361,45 @@ class _Header:
             return self._layout(kind, name if name.isidentifier() else "struct")
         is_reference = kind.kind in (_Kind.LVALUEREFERENCE, _Kind.RVALUEREFERENCE)
         size = self._bits // 8 if is_reference else kind.get_size()
-        codes = _CODES.get(kind.kind.name)
+        codes = "B" if kind.spelling == "char8_t" else _CODES.get(kind.kind.name)
         if codes is None:
             raw = Field("raw", "c", 0, (size,), encoding=None)
             return Layout(kind.spelling, [raw], size, kind.get_align())
         return codes if len(codes) == 1 else codes[size.bit_length() - 1]
 
     def _inherited(self, kind: Any) -> Iterator[Field]:
-        """The fields of the bases; where they are, the compiler's offsetof tells."""
+        """The fields of the bases."""
         derived = kind.get_declaration()
-        for child in (_template_of(derived) or derived).get_children():
-            if child.kind != _Cursor.CXX_BASE_SPECIFIER:
-                continue
-            kind = child.type.get_canonical()
-            base = self._layout(kind, kind.spelling)
-            told = next((field for field in base if field.bits is None), None)
-            if told is None:
-                continue
-            unit = self._parse(
-                f"\n;struct winipc_probe : {derived.type.spelling}"
-                f" {{ using {base.name}::{told.name}; }};"
-                "enum : unsigned long long { winipc_offset = "
-                f"__builtin_offsetof(winipc_probe, {told.name}) }};"
+        bases = [
+            child.type.get_canonical()
+            for child in (_template_of(derived) or derived).get_children()
+            if child.kind == _Cursor.CXX_BASE_SPECIFIER
+        ]
+        layouts = [self._layout(base, base.spelling) for base in bases]
+        if any(layout.fields for layout in layouts):
+            starts = self._starts_of(derived, bases)
+            for layout, start in zip(layouts, starts, strict=True):
+                yield from (replace(f, offset=start + f.offset) for f in layout)
+
+    def _starts_of(self, derived: Any, bases: list[Any]) -> list[int]:
+        """Where bases are, which only a cast of the compiler tells."""
+        name = _spelled(derived.type)
+        if name not in self._starts:
+            # Behind this condition a constant is whatever the compiler can fold.
+            casts = "".join(
+                f"winipc_{i} = __builtin_constant_p(0)"
+                f" ? (unsigned long long)({_spelled(base)} *)({name} *)4096 : 0,"
+                for i, base in enumerate(bases)
             )
+            unit = self._parse(f"\n;enum : unsigned long long {{ {casts} }};")
             for error in filter(_matters, unit.diagnostics):
                 at = error.location
                 if str(at.file) == self._path and at.offset > len(self._text):
-                    raise LayoutError(f"{base.name} as a base: {error.spelling}")
-            [constant] = list(unit.cursor.get_children())[-1].get_children()
-            start = constant.enum_value - told.offset
-            yield from (replace(f, offset=start + f.offset) for f in base)
+                    told = error.spelling
+                    raise LayoutError(f"perhaps a virtual base of {name}: {told}")
+            constants = list(unit.cursor.get_children())[-1].get_children()
+            self._starts[name] = [each.enum_value - 4096 for each in constants]
+        return self._starts[name]
 
 
 _header = functools.lru_cache(maxsize=8)(_Header)
@@ -392,6 +430,10 @@ def _needed(declaration: Any) -> set[int | str]:
 
 def _template_of(declaration: Any) -> Any:
     return cindex.conf.lib.clang_getSpecializedCursorTemplate(declaration)
+
+
+def _spelled(kind: Any) -> str:
+    return str(kind.spelling).replace("(anonymous namespace)::", "")
 
 
 def _called(kind: Any) -> str:

@@ -9,6 +9,7 @@ before wrong bytes are read, and one can be laid over memory as a `StructView`.
 from __future__ import annotations
 
 import enum as enums
+import functools
 import itertools
 import math
 import operator
@@ -79,6 +80,10 @@ class Field:
         if self.bits is not None:
             return (sum(self.bits) + 7) // 8
         return self.count * size_of(self.kind)
+
+    def __post_init__(self) -> None:
+        if self.encoding is not None:
+            _check_encoding(self.encoding)
 
     # ------------------------------------------------------------------ reading
 
@@ -195,6 +200,13 @@ class Field:
             yield from self._flat(item, shape[1:])
 
 
+@functools.cache
+def _check_encoding(encoding: str) -> None:
+    """Text ends at a NUL, which has to be one byte in it."""
+    if "\0".encode(encoding) != b"\0":
+        raise ValueError(f"{encoding} is no encoding of text that ends at a byte 0")
+
+
 def _padded(value: Buffer, size: int) -> bytes:
     data = bytes(memoryview(value))  # of an int, bytes() makes zeros
     if len(data) > size:
@@ -212,6 +224,12 @@ def size_of(kind: str | Layout) -> int:
     if isinstance(kind, Layout):
         return kind.size
     return 2 if kind == "u" else struct.calcsize(f"<{kind}")
+
+
+def _macro(value: object) -> object:
+    if value is None:
+        return 1
+    return int(value) if isinstance(value, bool) else value
 
 
 def _up(offset: int, alignment: int) -> int:
@@ -235,9 +253,9 @@ class Layout:
         self.alignment = alignment
         self._made: dict[str, Any] = {}
         self._by_name = {field.name: field for field in self.fields}
-        if len(self._by_name) != len(self.fields):
-            raise ValueError(f"{name}: two fields have the same name")
         for field in self.fields:
+            if self._by_name[field.name] is not field:
+                raise LayoutError(f"{name}: two fields are called {field.name!r}")
             if field.offset < 0 or field.offset + field.size > size:
                 raise ValueError(f"{name}.{field.name} leaves the {size} bytes")
 
@@ -262,6 +280,8 @@ class Layout:
             pack: The largest alignment, as `#pragma pack(n)` sets it.
             encoding: Of text in bytes; None leaves it bytes.
         """
+        if pack not in (None, 1, 2, 4, 8, 16):
+            raise ValueError(f"pack must be 1, 2, 4, 8 or 16, not {pack!r}")
         if isinstance(members, str):
             words = members.split()
             if words[:1] == ["<"]:
@@ -271,9 +291,10 @@ class Layout:
         fields = []
         offset, alignment = 0, 1
         for member, what in members.items():
-            kind, shape = what if isinstance(what, tuple) else (what, ())
-            shape = shape if isinstance(shape, tuple) else (shape,)
-            if isinstance(kind, str) and (len(kind) != 1 or kind not in _KNOWN):
+            kind, counts = what if isinstance(what, tuple) else (what, ())
+            counts = counts if isinstance(counts, tuple) else (counts,)
+            shape = tuple(map(operator.index, counts))
+            if not isinstance(kind, Layout) and kind not in tuple(_KNOWN):
                 raise ValueError(f"{name}.{member}: unknown struct code {kind!r}")
             if min(shape, default=1) < 1:
                 raise ValueError(f"{name}.{member}: {shape} elements")
@@ -312,8 +333,8 @@ class Layout:
                 ends in ".c" or only C can be made of it.
             name: A structure, union, class or typedef, also "space::name".
             bits: 32 or 64, which is the size of pointers.
-            defines: Macros by name, such as `{"UNICODE": 1}`.
-            include: Folders with headers, beside the header's own.
+            defines: Macros by name, such as `{"UNICODE": 1}`; True and None are 1.
+            include: Folders with headers, or one, beside the header's own.
             encoding: Of text in bytes, such as "mbcs"; None leaves it bytes.
             enums: Give members of an enum.IntEnum for fields that are enums in the
                 header; numbers that it does not name remain numbers.
@@ -325,7 +346,11 @@ class Layout:
         """
         from winipc.memory._clang import read_header
 
-        flags = [f"-D{key}={value}" for key, value in (defines or {}).items()]
+        if bits not in (32, 64):
+            raise ValueError(f"bits must be 32 or 64, not {bits!r}")
+        if isinstance(include, (str, os.PathLike)):
+            include = [include]
+        flags = [f"-D{key}={_macro(value)}" for key, value in (defines or {}).items()]
         flags += [f"-I{os.fspath(folder)}" for folder in include]
         return read_header(header, name, bits, tuple(flags), encoding, enums)
 
@@ -336,6 +361,9 @@ class Layout:
         """The layout of a `ctypes.Structure` class, as this process lays it out."""
         import ctypes
 
+        records = ctypes.Structure, ctypes.Union
+        if not (isinstance(structure, type) and issubclass(structure, records)):
+            raise TypeError(f"not a ctypes Structure class: {structure!r}")
         fields: list[Field] = []
         inherited = [
             (base, declared)
@@ -348,7 +376,7 @@ class Layout:
             while issubclass(kind, ctypes.Array):
                 kind, shape = kind._type_, (*shape, kind._length_)
             code: str | Layout
-            if issubclass(kind, (ctypes.Structure, ctypes.Union)):
+            if issubclass(kind, records):
                 inner = cls.from_ctypes(kind, encoding=encoding)
                 if name in vars(base).get("_anonymous_", ()):
                     at = place.offset
@@ -402,6 +430,9 @@ class Layout:
             if values._layout == self:
                 return bytes(values)
             values = values.as_dict()
+        if not isinstance(values, Mapping):
+            told = path.rstrip(".") or self.name
+            raise TypeError(f"{told}: not a record or a mapping of fields: {values!r}")
         data = bytearray(old)
         for name, value in values.items():
             field = self[name]
@@ -653,4 +684,9 @@ def layout_of(layout: Any) -> Layout:
         return layout
     if isinstance(layout, str):
         return Layout.of("struct", layout)
-    return Layout.from_ctypes(layout)
+    if isinstance(layout, type):
+        return Layout.from_ctypes(layout)
+    raise TypeError(
+        "a layout is a winipc.Layout, fields such as 'speed:f gear:i' or a ctypes "
+        f"Structure class, not {layout!r}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
 
@@ -49,6 +50,8 @@ class _Fields:
     __slots__ = ()
 
     _layout: Layout
+    #: Else `[]` would be tried with 0, 1, ...
+    __iter__ = None
 
     def __getitem__(self, name: str) -> Any:
         raise NotImplementedError
@@ -165,6 +168,7 @@ class StructView(_Fields, Shown):
         if not hasattr(memory, "read"):
             memory = _Frozen(memoryview(memory))
         memory = cast("Memory", memory)
+        offset = operator.index(offset)
         if offset < 0 or layout.size > len(memory) - offset:
             raise ValueError(
                 f"{layout.size} bytes of {layout.name} at offset {offset} leave "

@@ -172,7 +172,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             data: The offset of the record; of no meaning with `newest`.
             sequence: The offset of the sequence number, aligned to its size; or, as
                 for `end` and `busy`, the name of a field of the layout.
-            sequence_size: 4 or 8 bytes, of each such number.
+            sequence_size: 4 or 8 bytes, of each such number; a field has its own.
             odd: Whether an odd sequence means that the writer is at work.
             end: The offset of the number that the writer counts up after a record.
             second: For a double buffer, the offset of the second record, which is
@@ -204,8 +204,14 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         length, codec = _record(size)
         kind = _kind_of(sequence, odd, end, second, busy, newest, mutex)
         # A writer counts `end` up last, so that is what is looked at first.
-        after = _place(sequence if busy is None else busy, codec, data)
-        before = after if end is None else _place(end, codec, data)
+        numbers = sequence if busy is None else busy, end
+        (after, width), (before, end_width) = (
+            _place(place, codec, data, sequence_size) for place in numbers
+        )
+        if end is None:
+            before = after
+        elif end_width != width:
+            raise ValueError("sequence and end have different sizes")
         buffers = _NO_BUFFERS
         if newest is not None:
             number = -1 if newest.number is None else newest.number
@@ -223,7 +229,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 length,
                 before,
                 after,
-                sequence_size == 8,
+                width == 8,
                 data,
                 0 if second is None else second - data,
                 settle if kind in ("counter", "none") else 0.0,
@@ -321,16 +327,24 @@ def _record(size: Any) -> tuple[int, Codec | None]:
     return codec.size, codec
 
 
-def _place(place: int | str | None, codec: Codec | None, data: int) -> int:
-    """The offset of a number, which may be a field of the record; -1 for None."""
+def _place(
+    place: int | str | None, codec: Codec | None, data: int, width: int
+) -> tuple[int, int]:
+    """The offset of a number or a field, -1 for None, and its bytes."""
     if not isinstance(place, str):
-        return -1 if place is None else place
+        return -1 if place is None else place, width
     if not isinstance(codec, Layout):
         raise TypeError(f"{place!r} needs a layout to be a field of")
-    try:
-        return data + codec.offsets()[place]
-    except KeyError:
-        raise LookupError(f"{codec.name} has no field {place!r}") from None
+    kind: str | Layout = codec
+    for name in place.split("."):
+        if not isinstance(kind, Layout):
+            raise LookupError(f"{codec.name} has no field {place!r}")
+        field = kind[name]
+        data, kind = data + field.offset, field.kind
+    is_one = not field.shape and field.bits is None and kind not in ("f", "d")
+    if not is_one or field.size not in (4, 8) or isinstance(kind, Layout):
+        raise ValueError(f"{place} is no integer of 4 or 8 bytes")
+    return data, field.size
 
 
 def _stride(size: int) -> int:

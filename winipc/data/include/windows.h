@@ -37,7 +37,7 @@ typedef const char *LPCSTR, *PCSTR;
 typedef unsigned char UCHAR, *PUCHAR;
 typedef wchar_t WCHAR, *PWCHAR, *LPWSTR, *PWSTR, OLECHAR, *BSTR;
 typedef const wchar_t *LPCWSTR, *PCWSTR;
-#ifdef UNICODE
+#if defined UNICODE || defined _UNICODE
 typedef wchar_t TCHAR, _TCHAR, TBYTE, *PTCHAR, *LPTSTR, *PTSTR;
 typedef const wchar_t *LPCTSTR, *PCTSTR;
 #define TEXT(text) L##text
@@ -152,7 +152,7 @@ typedef struct _RTL_CRITICAL_SECTION { struct _RTL_CRITICAL_SECTION_DEBUG *Debug
 typedef struct _RTL_SRWLOCK { PVOID Ptr; } SRWLOCK;
 typedef struct _WIN32_FIND_DATAA { DWORD dwFileAttributes; FILETIME ftCreationTime, ftLastAccessTime, ftLastWriteTime; DWORD nFileSizeHigh, nFileSizeLow, dwReserved0, dwReserved1; CHAR cFileName[MAX_PATH], cAlternateFileName[14]; } WIN32_FIND_DATAA;
 typedef struct _WIN32_FIND_DATAW { DWORD dwFileAttributes; FILETIME ftCreationTime, ftLastAccessTime, ftLastWriteTime; DWORD nFileSizeHigh, nFileSizeLow, dwReserved0, dwReserved1; WCHAR cFileName[MAX_PATH], cAlternateFileName[14]; } WIN32_FIND_DATAW;
-#ifdef UNICODE
+#if defined UNICODE || defined _UNICODE
 typedef LOGFONTW LOGFONT;
 typedef WIN32_FIND_DATAW WIN32_FIND_DATA;
 #else
