@@ -8,7 +8,8 @@ import uuid
 import pytest
 import wine
 from conftest import DEADLINE, ROOT, Dev
-from pins import DEFAULT_PYTHON, X86
+from peers import c_peers
+from pins import AMD64, DEFAULT_PYTHON, X86
 
 pytestmark = pytest.mark.skipif(
     bool(wine.missing(bits32=True)), reason="no 32-bit part of Wine"
@@ -57,9 +58,19 @@ WIDE = "process carries nothing from 64 bits to 32 bits"
 NARROW = "a 32-bit process sends only text without NUL by the process transport"
 
 
-def python(dev: Dev, bits: int, *args: object) -> subprocess.Popen[str]:
+#: Tests of programs in C that know nothing of the width of Python.
+C_PROGRAMS = [
+    "tests/channel/test_channel_peers.py",
+    "tests/interop/test_c_messages.py",
+    "tests/memory/test_mapping_header.py",
+    "tests/memory/test_snapshot_protocols.py",
+    "tests/sync/test_shared_lock.py",
+]
+
+
+def python(dev: Dev, bits: int, *args: object, **env: str) -> subprocess.Popen[str]:
     version = X86.build_python if bits == 32 else DEFAULT_PYTHON
-    env = dev.env | {"WINIPC_PYTHON": version}
+    env = dev.env | env | {"WINIPC_PYTHON": version}
     return dev.start("python", *map(str, args), env=env, stdin=subprocess.PIPE)
 
 
@@ -104,3 +115,14 @@ def test_modules_of_a_32_bit_target_are_its_own(dev: Dev) -> None:
     said, errors = python(dev, 64, "-c", MODULES, pid).communicate(timeout=DEADLINE)
     target.communicate("\n", timeout=DEADLINE)
     assert said.split() == ["4", "4c01", "1", "True"], errors
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_c_programs_of_the_other_width(dev: Dev, bits: int) -> None:
+    """They do what those of the same width do: messages, channels, locks, records."""
+    machine = X86 if bits == 64 else AMD64
+    pytest = ["-m", "pytest", "-q", "-k", "_c_ or exe or writer or program"]
+    peers = wine.windows_path(c_peers(machine))
+    ran = python(dev, bits, *pytest, *C_PROGRAMS, WINIPC_PEERS=peers)
+    said, errors = ran.communicate(timeout=10 * DEADLINE)
+    assert ran.returncode == 0, said + errors

@@ -3,9 +3,10 @@
  *     copydata_peer receive A|W TITLE   prints "ID SIZE SUM SENDER" for each
  *                                       message and answers SIZE + 1; a
  *                                       message with id 99 ends it
- *     copydata_peer send A|W TITLE      reads lines "ID SIZE" and sends SIZE
- *                                       bytes 0, 1, ..., 255, 0, ...; prints
- *                                       what SendMessage returned
+ *     copydata_peer send A|W TITLE      prints its window and how many bits an
+ *                                       id has; reads lines "ID SIZE" and sends
+ *                                       SIZE bytes 0, 1, ..., 255, 0, ...;
+ *                                       prints what SendMessage returned
  *     copydata_peer hung A|W TITLE      has a window and never looks at its
  *                                       messages until its input ends
  *     copydata_peer list A|W TITLE      prints how many top-level windows
@@ -139,7 +140,8 @@ main(int argc, char **argv)
         HWND own = peer_window();
         wcscpy(wide_title, target);
         title = argv[3];
-        printf("ready %llu\n", (unsigned long long)(ULONG_PTR)own);
+        printf("ready %llu %u\n", (unsigned long long)(ULONG_PTR)own,
+               8 * (unsigned)sizeof(ULONG_PTR));
         run_sender(own);
         return 0;
     }
