@@ -21,6 +21,7 @@ from conftest import DEADLINE, c_peer_path
 
 import winipc
 from winipc.testing import ExpectingWindow, LeakCheck, Peer
+from winipc.testing.peer import _lines
 
 pytest_plugins = ["pytester"]
 
@@ -209,6 +210,27 @@ def test_no_line_waits_for_the_next_one(
     finally:
         peer.kill()
         peer.reap()
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 33, 65536])
+def test_lines_are_whole_in_whatever_parts_they_come(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The mark too may come in parts, and what comes after it is not theirs."""
+    mark = b"\xff" + bytes(range(64, 96))
+    text = b"one\r\n\n\xff" + mark[:20] + b"\n" + mark[1:] + b"\nend" + mark
+    read = os.read
+    monkeypatch.setattr("winipc.testing.peer.os.read", lambda pipe, _: read(pipe, size))
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, text + b"\nof another process")
+        lines = list(_lines(reader, mark, "latin-1"))
+    finally:
+        os.close(writer)
+    first, *last = (
+        text.decode("latin-1").removesuffix(mark.decode("latin-1")).split("\n")
+    )
+    assert lines == [f"{line}\n" for line in (first[:-1], *last[:-1])] + ["end"]
 
 
 def test_report_of_a_failure_has_what_peers_printed(inner: pytest.Pytester) -> None:

@@ -16,16 +16,24 @@ from winipc import _core
 
 def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
     """What comes out of a pipe up to a mark, in lines that end with a newline."""
-    data, ended = b"", False
+    line, ended = bytearray(), False
     while not ended:
         more = os.read(pipe, 65536)
-        data, found, _ = (data + more).partition(mark)
-        ended = bool(found) or not more
-        *lines, data = data.split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r").decode(encoding, "backslashreplace") + "\n"
-    if data:
-        yield data.decode(encoding, "backslashreplace")
+        line += more
+        # The mark may come in parts. What was looked at before is not looked at again.
+        end = line.find(mark, max(0, len(line) - len(more) - len(mark)))
+        ended = end >= 0 or not more
+        if end >= 0:
+            del line[end:]
+        if b"\n" in more:
+            *lines, line = line.split(b"\n")
+            for whole in lines:
+                yield (
+                    whole.removesuffix(b"\r").decode(encoding, "backslashreplace")
+                    + "\n"
+                )
+    if line:
+        yield line.decode(encoding, "backslashreplace")
     os.close(pipe)
 
 
