@@ -68,8 +68,9 @@ lookup_filter_init(lookup_filter *filter, PyObject *args)
     PyObject *title, *class_arg;
     DWORD atom;
     memset(filter, 0, sizeof(*filter));
-    if (!PyArg_ParseTuple(args, "OOp", &title, &class_arg,
-                          &filter->message_only)) {
+    if (!PyArg_ParseTuple(args, "OOp|O&", &title, &class_arg,
+                          &filter->message_only, wi_hwnd_converter,
+                          &filter->parent)) {
         return -1;
     }
     if (!PyLong_Check(class_arg)) {
@@ -182,11 +183,22 @@ find_windows(PyObject *Py_UNUSED(module), PyObject *args)
     filter.room = filter.title == NULL ? 0 : (int)wcslen(filter.title) + 2;
     filter.text = PyMem_Malloc((size_t)filter.room * sizeof(*filter.text));
     filter.found = filter.text == NULL ? PyErr_NoMemory() : PyList_New(0);
-    if (filter.found != NULL && filter.message_only) {
+    if (filter.found == NULL) {
+        /* no memory */
+    }
+    else if (filter.message_only) {
         lookup_message_only(&filter);
     }
-    else if (filter.found != NULL) {
+    else if (filter.parent == NULL) {
         EnumWindows(lookup_add, (LPARAM)&filter);
+    }
+    else if (IsWindow(filter.parent)) {
+        EnumChildWindows(filter.parent, lookup_add, (LPARAM)&filter);
+    }
+    else {
+        wi_raise_format_as(PyExc_FileNotFoundError,
+                           ERROR_INVALID_WINDOW_HANDLE, "EnumChildWindows",
+                           "window %p", (void *)filter.parent);
     }
     if (PyErr_Occurred()) {
         Py_CLEAR(filter.found);
@@ -250,6 +262,22 @@ window_process(PyObject *Py_UNUSED(module), PyObject *arg)
     return Py_BuildValue("kk", (unsigned long)pid, (unsigned long)tid);
 }
 
+/* (the window that it is within or 0, its number there). The desktop and the
+ * parent of all message-only windows count as none. */
+static PyObject *
+window_place(PyObject *Py_UNUSED(module), PyObject *arg)
+{
+    HWND hwnd;
+    if (!wi_hwnd_converter(arg, &hwnd)) {
+        return NULL;
+    }
+    HWND parent = GetAncestor(hwnd, GA_PARENT);
+    if (parent == NULL || GetAncestor(parent, GA_PARENT) == NULL) {
+        return Py_BuildValue("ii", 0, 0);
+    }
+    return Py_BuildValue("Ni", wi_hwnd_to_python(parent), GetDlgCtrlID(hwnd));
+}
+
 /* Whether it exists (0), is visible (1), is hung (2). */
 static PyObject *
 window_is(PyObject *Py_UNUSED(module), PyObject *args)
@@ -287,8 +315,8 @@ static PyMethodDef lookup_functions[] = {
      "_find_window($module, title, class_name, message_only, /)\n--\n\n"
      "The newest one or 0. Win32: FindWindowEx."},
     {"_find_windows", find_windows, METH_VARARGS,
-     "_find_windows($module, title, class_name, message_only, /)\n--\n\n"
-     "Win32: EnumWindows, EnumChildWindows."},
+     "_find_windows($module, title, class_name, message_only, parent=0, /)"
+     "\n--\n\nWin32: EnumWindows, EnumChildWindows."},
     {"_window_class", window_class, METH_O,
      "_window_class($module, hwnd, /)\n--\n\nWin32: GetClassName."},
     {"_window_title", window_title, METH_O,
@@ -296,6 +324,9 @@ static PyMethodDef lookup_functions[] = {
     {"_window_process", window_process, METH_O,
      "_window_process($module, hwnd, /)\n--\n\n"
      "(process id, thread id). Win32: GetWindowThreadProcessId."},
+    {"_window_place", window_place, METH_O,
+     "_window_place($module, hwnd, /)\n--\n\n"
+     "(parent, id). Win32: GetAncestor, GetDlgCtrlID."},
     {"_window_is", window_is, METH_VARARGS,
      "_window_is($module, hwnd, what, /)\n--\n\nWin32: IsWindow."},
     {"_window_to_top", window_to_top, METH_O,

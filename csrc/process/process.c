@@ -609,6 +609,68 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     return result;
 }
 
+PyDoc_STRVAR(
+    process_wait_input_idle_doc,
+    "wait_input_idle($self, /, timeout=None)\n--\n\n"
+    "Wait until the target has made its first windows and waits for input.\n\n"
+    "`timeout` in seconds, None forever; Ctrl+C ends the wait. A target that\n"
+    "was idle once counts as idle from then on.\n\n"
+    "Raises TimeoutError (winerror 1460), OSError (winerror 1471,\n"
+    "ERROR_NOT_GUI_PROCESS) for a program of the console, ProcessLookupError\n"
+    "when it has exited, and PermissionError when it was opened without\n"
+    "QUERY_INFORMATION.\n\n"
+    "Win32: WaitForInputIdle");
+
+static PyObject *
+process_wait_input_idle(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"timeout", NULL};
+    wi_process *self = (wi_process *)op;
+    uint64_t timeout = WI_FOREVER;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O&:wait_input_idle",
+                                     names, wi_timeout_converter, &timeout) ||
+        wi_check_open(self, self->handle) < 0) {
+        return NULL;
+    }
+    if (!(self->access & PROCESS_QUERY_INFORMATION)) {
+        return process_raise_rights(self, "WaitForInputIdle",
+                                    PROCESS_QUERY_INFORMATION);
+    }
+    HANDLE target = wi_process_pin(self);
+    PyObject *result = NULL;
+    ULONGLONG start = GetTickCount64(), gone = 0;
+    DWORD err, waited;
+    do {
+        uint64_t left = timeout - gone;
+        WI_CALL(err, waited = WaitForInputIdle(
+                         target, (DWORD)Py_MIN(left, WI_WAIT_SLICE_MS)));
+        if (timeout != WI_FOREVER) {
+            gone = GetTickCount64() - start;
+        }
+    } while (waited == WAIT_TIMEOUT && gone < timeout &&
+             PyErr_CheckSignals() == 0);
+    if (PyErr_Occurred()) {
+        /* Ctrl+C */
+    }
+    else if (wi_has_exited(target)) {
+        wi_raise_format_as(PyExc_ProcessLookupError, ERROR_INVALID_PARAMETER,
+                           "WaitForInputIdle", "pid %lu", self->pid);
+    }
+    else if (waited == WAIT_TIMEOUT) {
+        wi_raise_format_as(PyExc_TimeoutError, ERROR_TIMEOUT,
+                           "WaitForInputIdle", "pid %lu", self->pid);
+    }
+    else if (waited != 0) {
+        wi_raise_format(err ? err : ERROR_NOT_GUI_PROCESS, "WaitForInputIdle",
+                        "pid %lu", self->pid);
+    }
+    else {
+        result = Py_NewRef(Py_None);
+    }
+    wi_process_unpin(self);
+    return result;
+}
+
 static PyObject *
 process_get_exit_code(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -738,6 +800,8 @@ static PyMethodDef process_methods[] = {
      PyDoc_STR("_threads($self, /)\n--\n\n"
                "Id and base priority of each thread.")},
     {"wait", WI_WORDS(process_wait), process_wait_doc},
+    {"wait_input_idle", WI_WORDS(process_wait_input_idle),
+     process_wait_input_idle_doc},
     {"close", process_close, METH_NOARGS, process_close_doc},
     {NULL, NULL, 0, NULL},
 };

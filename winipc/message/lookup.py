@@ -7,18 +7,25 @@ or its atom.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import time
 import warnings
 from dataclasses import dataclass
 from typing import Protocol, SupportsIndex, TypeAlias
 
 from winipc import _core
-from winipc.base.deadline import Deadline
-from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE, ERROR_TIMEOUT
+from winipc.base.deadline import Deadline, timed_out
+from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE
+from winipc.process.process import RemoteProcess
+from winipc.process.types import ProcessAccess
 
 __all__ = ["Target", "Window", "find_window", "find_windows", "wait_window"]
 
+WM_NULL = 0x0000
 _POLL = 0.02
+_TO_ASK = ProcessAccess.QUERY | ProcessAccess.QUERY_INFORMATION
 
 
 class _HasHwnd(Protocol):
@@ -93,6 +100,42 @@ class Window:
         return _core._window_process(self.hwnd)[1]
 
     @property
+    def parent(self) -> Window | None:
+        """The window that it lies within; None for a top-level or message-only one.
+
+        Win32: GetAncestor.
+        """
+        hwnd = _core._window_place(self.hwnd)[0]
+        return Window(hwnd) if hwnd else None
+
+    @property
+    def id(self) -> int:
+        """Its number within its parent (a control's id); 0 without a parent.
+
+        Win32: GetDlgCtrlID.
+        """
+        return _core._window_place(self.hwnd)[1]
+
+    def children(
+        self,
+        class_name: str | int | None = None,
+        title: Title | None = None,
+        id: int | None = None,
+    ) -> list[Window]:
+        """All windows within it that match, those within its children too.
+
+        They come as they lie on the screen, the upper ones first, each followed by its
+        own children. Titles and classes are compared as in `find_window`. `id` is the
+        number of a control.
+
+        Raises `FileNotFoundError` (winerror 1400) when the window is gone.
+
+        Win32: EnumChildWindows.
+        """
+        found = find_windows(title, class_name, parent=self)
+        return [window for window in found if id is None or window.id == id]
+
+    @property
     def executable(self) -> str:
         """Path of the program that owns it.
 
@@ -102,10 +145,17 @@ class Window:
         return _core._process_image(self.pid)[0]
 
 
-def _no_window(title: str | None, class_name: str | int | None) -> FileNotFoundError:
+#: A title, or a pattern that is searched for in titles.
+Title: TypeAlias = str | re.Pattern[str]
+
+
+def _no_window(title: Title | None, class_name: str | int | None) -> FileNotFoundError:
     what = " and ".join(
         f"{key} {value!r}"
-        for key, value in (("title", title), ("class", class_name))
+        for key, value in (
+            ("title", title.pattern if isinstance(title, re.Pattern) else title),
+            ("class", class_name),
+        )
         if value is not None
     )
     # errno comes from the winerror.
@@ -115,70 +165,133 @@ def _no_window(title: str | None, class_name: str | int | None) -> FileNotFoundE
 
 
 def find_window(
-    title: str | None = None, class_name: str | int | None = None
+    title: Title | None = None,
+    class_name: str | int | None = None,
+    *,
+    parent: Target | None = None,
+    child_class: str | int | None = None,
 ) -> Window | None:
     """The window with this title, class or both, or None.
 
     Top-level windows come before message-only ones; of several the one on top
-    (the newest, if all are hidden) is taken. Letter case does not count. A
-    class is given by its name or its atom.
+    (the newest, if all are hidden) is taken. Letter case does not count.
 
-    Win32: FindWindowEx.
+    Args:
+        title: The whole title, or a compiled pattern that is searched for in titles:
+            `re.compile("Notepad$")`; `re.compile(re.escape(part))` for a part.
+        class_name: The name of the class, or its atom.
+        parent: Look within this window only, also within its children.
+        child_class: The class of a window that has to be within the one looked for.
+
+    Win32: FindWindowEx, EnumWindows, EnumChildWindows.
     """
-    for message_only in (False, True):
-        hwnd = _core._find_window(title, class_name, message_only)
-        if hwnd:
-            return Window(hwnd)
+    if parent is None and child_class is None and not isinstance(title, re.Pattern):
+        for message_only in (False, True):
+            hwnd = _core._find_window(title, class_name, message_only)
+            if hwnd:
+                return Window(hwnd)
+        return None
+    for message_only in (False,) if parent is not None else (False, True):
+        found = find_windows(
+            title,
+            class_name,
+            message_only=message_only,
+            parent=parent,
+            child_class=child_class,
+        )
+        if found:
+            return found[0]
     return None
 
 
 def find_windows(
-    title: str | None = None,
+    title: Title | None = None,
     class_name: str | int | None = None,
     pid: int | None = None,
     *,
     message_only: bool = False,
     visible: bool | None = None,
+    parent: Target | None = None,
+    child_class: str | int | None = None,
 ) -> list[Window]:
     """All windows of the desktop that match everything that is given.
 
-    Titles and classes are compared as in `find_window`. `message_only` lists
-    message-only windows in place of the top-level ones; `visible` True or
-    False asks for shown or hidden ones.
+    Titles and classes are compared as in `find_window`, which says what `parent` and
+    `child_class` are. `message_only` lists message-only windows in place of the
+    top-level ones; `visible` True or False asks for shown or hidden ones.
+
+    Raises `FileNotFoundError` (winerror 1400) when the parent is gone.
 
     Win32: EnumWindows, EnumChildWindows.
     """
-    found = _core._find_windows(title, class_name, message_only)
+    pattern = title if isinstance(title, re.Pattern) else None
+    whole = None if isinstance(title, re.Pattern) else title
+    within = () if parent is None else (hwnd_of(parent),)
+    found = _core._find_windows(whole, class_name, message_only, *within)
     return [
         window
         for window in map(Window, found)
         if (pid is None or window.pid == pid)
         and (visible is None or window.is_visible == visible)
+        and (pattern is None or pattern.search(window.title))
+        and (child_class is None or _has_child(window, child_class))
     ]
 
 
+def _has_child(window: Window, class_name: str | int) -> bool:
+    try:
+        return bool(window.children(class_name))
+    except FileNotFoundError:
+        return False  # it went meanwhile
+
+
 def wait_window(
-    title: str | None = None,
+    title: Title | None = None,
     timeout: float | None = None,
     *,
     class_name: str | int | None = None,
+    parent: Target | None = None,
+    child_class: str | int | None = None,
+    ready: bool = False,
 ) -> Window:
-    """Wait until there is a window with this title, class or both.
+    """Wait until there is a window that matches; see `find_window`.
 
     `timeout` is in seconds, None for forever. Windows does not notify of new
-    windows, so it looks every 20 ms.
+    windows, so it looks every 20 ms. `ready` waits on until the program of the window
+    waits for input and the window has answered a message (WM_NULL).
 
     Raises `TimeoutError` (winerror 1460).
 
-    Win32: FindWindowEx.
+    Win32: FindWindowEx, WaitForInputIdle, SendMessageTimeout.
     """
     deadline = Deadline(timeout)
-    while (window := find_window(title, class_name)) is None:
-        if deadline.left() == 0:
-            text = f"{_no_window(title, class_name).strerror} within {timeout} s"
-            raise TimeoutError(0, text, None, ERROR_TIMEOUT)
-        time.sleep(_POLL)
-    return window
+    while True:
+        window = find_window(title, class_name, parent=parent, child_class=child_class)
+        if window is not None and (not ready or _is_ready(window, deadline)):
+            return window
+        pause = deadline.part(_POLL)
+        if pause == 0:
+            text = str(_no_window(title, class_name).strerror)
+            if window is not None:
+                text = f"window {window.hwnd:#x} is not ready"
+            raise timed_out(f"{text} within {timeout} s")
+        time.sleep(pause)
+
+
+def _is_ready(window: Window, deadline: Deadline) -> bool:
+    """Wait for its program and for an answer; False when it went, or time is over."""
+    pid = window.pid
+    # A program of the console has no such state, and one of an administrator may not
+    # be asked. The window of either may answer.
+    with contextlib.suppress(OSError):
+        if pid not in (0, os.getpid()):
+            with RemoteProcess.open(pid, access=_TO_ASK) as process:
+                process.wait_input_idle(deadline.left())
+    try:
+        _core.send_message(window.hwnd, WM_NULL, timeout=deadline.left())
+    except (TimeoutError, FileNotFoundError, ConnectionResetError):
+        return False
+    return True
 
 
 def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | None:
