@@ -293,6 +293,7 @@ class Mutex(Waitable):
     abandoned: Final[bool]
     held: Final[bool]
     _held_by_any: Final[bool]
+    _taken: Final[bool]
     def acquire(
         self,
         timeout: float | None = None,
@@ -376,6 +377,15 @@ def _window_to_top(hwnd: SupportsIndex, /) -> None: ...
 def register_message(name: str, /) -> int: ...
 def _reply_message(result: SupportsIndex, /) -> bool: ...
 def _in_send() -> bool: ...
+def _forward(
+    hwnd: SupportsIndex,
+    message: SupportsIndex,
+    wparam: SupportsIndex,
+    lparam: SupportsIndex,
+    id: SupportsIndex,
+    data: ReadableBuffer,
+    /,
+) -> int: ...
 
 _hwnd_of: Callable[[Target], int]
 _explain_send: Callable[[PermissionError, int], object]

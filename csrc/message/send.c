@@ -30,6 +30,10 @@
 /* SendMessageTimeout takes no more than this (24 days); longer is forever. */
 #define SEND_LONGEST_MS 0x7FFFFFFF
 
+/* For so long a window that stands before another one takes one message at a
+ * time, as that does. Then it lets others in: the receiver may wait for one. */
+#define SEND_QUIET_MS 250
+
 /* How much longer a worker may take than its time-out. */
 #define SEND_WORKER_MARGIN_MS 2000
 
@@ -299,13 +303,20 @@ send_start(send_job *model)
     return job;
 }
 
-/* Run a job on a worker; the model gets what it came to. */
+/* Run a job on a worker; the model gets what it came to. For quiet_ms nothing
+ * that is sent to windows of this thread is let in. */
 static int
-send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms)
+send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms,
+               DWORD quiet_ms)
 {
     send_job *job = send_start(model);
     if (job == NULL) {
         return -1;
+    }
+    if (quiet_ms > 0) {
+        Py_BEGIN_ALLOW_THREADS
+        WaitForSingleObject(job->thread, quiet_ms);
+        Py_END_ALLOW_THREADS
     }
     /* The time-out is the send's own; the margin is for its thread. */
     if (timeout_ms != WI_FOREVER) {
@@ -548,7 +559,7 @@ send_now(PyObject *module, send_job *job, uint64_t timeout_ms)
         Py_END_ALLOW_THREADS
         wi_source_release(&job->source);
     }
-    else if (send_on_worker(state, job, timeout_ms) < 0) {
+    else if (send_on_worker(state, job, timeout_ms, 0) < 0) {
         return NULL;
     }
     return send_answer(module, job);
@@ -760,6 +771,36 @@ post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_NONE;
 }
 
+/* Pass a message on for its sender, who decides how long to wait. */
+static PyObject *
+send_forward(PyObject *module, PyObject *args)
+{
+    send_job job;
+    uint64_t wparam, lparam, id;
+    DWORD number;
+    PyObject *data;
+    memset(&job, 0, sizeof(job));
+    if (!PyArg_ParseTuple(args, "O&O&O&O&O&O:_forward", wi_hwnd_converter,
+                          &job.hwnd, wi_u32_converter, &number,
+                          wi_param_converter, &wparam, wi_param_converter,
+                          &lparam, wi_param_converter, &id, &data)) {
+        return NULL;
+    }
+    job.number = number;
+    job.wparam = (WPARAM)wparam;
+    job.lparam = (LPARAM)lparam;
+    job.data.dwData = (ULONG_PTR)id;
+    job.flags = SMTO_NORMAL | SMTO_ERRORONEXIT;
+    job.timeout_ms = SEND_LONGEST_MS;
+    wi_state *state = PyModule_GetState(module);
+    send_reap(state);
+    if ((number == WM_COPYDATA && send_data(&job, data) < 0) ||
+        send_on_worker(state, &job, WI_FOREVER, SEND_QUIET_MS) < 0) {
+        return NULL;
+    }
+    return send_answer(module, &job);
+}
+
 static PyObject *
 reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
 {
@@ -793,6 +834,9 @@ static PyMethodDef send_functions[] = {
      "_end_send($module, send, /)\n--\n\nThe answer, or the error."},
     {"_reply_message", reply_message, METH_O,
      "_reply_message($module, result, /)\n--\n\nFalse when no sender waits."},
+    {"_forward", send_forward, METH_VARARGS,
+     "_forward($module, hwnd, message, wparam, lparam, id, data, /)\n--\n\n"
+     "Pass a message on; data only for WM_COPYDATA. Win32: SendMessage."},
     {"_in_send", in_send, METH_NOARGS,
      "_in_send($module, /)\n--\n\n"
      "False in a handler of a posted message. Win32: InSendMessageEx."},

@@ -206,6 +206,16 @@ mutex_get_held_by_any(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(sync_is_held((SyncObject *)op));
 }
 
+/* Whether a thread of any process holds it, as Windows says. */
+static PyObject *
+mutex_get_taken(PyObject *op, void *Py_UNUSED(closure))
+{
+    sync_info info;
+    return sync_query((SyncObject *)op, &info) < 0
+               ? NULL
+               : PyBool_FromLong(info.mutex.count <= 0);
+}
+
 static PyMethodDef mutex_methods[] = {
     {"acquire", WI_FAST(mutex_acquire), mutex_acquire_doc},
     {"release", mutex_release, METH_NOARGS, mutex_release_doc},
@@ -219,6 +229,8 @@ static PyGetSetDef mutex_getset[] = {
      "Whether the calling thread took it through this object.", NULL},
     {"_held_by_any", mutex_get_held_by_any, NULL,
      "Whether a live thread took it through this object.", NULL},
+    {"_taken", mutex_get_taken, NULL,
+     "Whether a thread of any process holds it. Win32: NtQueryMutant.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

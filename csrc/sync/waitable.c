@@ -149,8 +149,9 @@ sync_query(SyncObject *self, sync_info *info)
     wi_ntstatus status = sync_ask(self->kind, self->handle, info);
     if (!WI_NT_SUCCESS(status)) {
         sync_raise(self, RtlNtStatusToDosError(status), NULL,
-                   self->kind == SYNC_EVENT ? "NtQueryEvent"
-                                            : "NtQuerySemaphore");
+                   self->kind == SYNC_EVENT   ? "NtQueryEvent"
+                   : self->kind == SYNC_MUTEX ? "NtQueryMutant"
+                                              : "NtQuerySemaphore");
         return -1;
     }
     return 0;

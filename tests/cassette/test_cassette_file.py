@@ -227,7 +227,7 @@ def check_types(event: CassetteEvent) -> None:
         assert 0 <= event.state <= 7
     else:
         assert type(event.data) is bytes
-        assert 0 <= event.took_ns <= event.time_ns
+        assert event.took_ns >= 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from winipc.base.shown import Shown
@@ -13,7 +13,9 @@ from winipc.cassette.file import Reader
 from winipc.memory.layout import codec_of, layout_of
 
 if TYPE_CHECKING:
-    pass
+    from winipc.cassette.messages import Match
+    from winipc.cassette.player import Player
+    from winipc.cassette.recorder import Filter, Memory, Recorder, Windows
 
 __all__ = ["Cassette"]
 
@@ -61,6 +63,108 @@ class Cassette(Shown):
     def complete(self) -> bool:
         """Whether the recorder closed the file. It reads the file once."""
         return self._read_to_end()[1]
+
+    # --------------------------------------------------------- recording, playing
+
+    @staticmethod
+    def record(
+        path: str | os.PathLike[str],
+        *,
+        mappings: Iterable[str | tuple[str, Memory]] = (),
+        windows: Windows = (),
+        clients: Windows = (),
+        broadcasts: Iterable[int | str] = (),
+        events: Iterable[str] = (),
+        mutexes: Iterable[str] = (),
+        semaphores: Iterable[str] = (),
+        rate: float | None = 60.0,
+        on: str | None = None,
+        before_record: Filter | None = None,
+        known: Cassette | None = None,
+        timeout: float | None = 0.0,
+    ) -> Recorder:
+        """Record a live program until the recorder is closed: use it in a `with`.
+
+        Args:
+            path: A new file.
+            mappings: Names; or pairs of a name and an object with `size`,
+                `read_into(buffer)` and `close()`, which stays the caller's.
+            windows: The program's: titles, (title, class) of which one may be None, or
+                a `Track("window", title, messages=..., replies=...)` to say more.
+                Messages to them go through the recorder, which stands between.
+            clients: Windows that the program sends to without being asked, likewise.
+            broadcasts: Registered messages that it tells all windows.
+            events, mutexes, semaphores: Names.
+            rate: Looks at memory and states in a second. When a manual-reset event is
+                set, it looks at once besides.
+            on: Look at memory only when this manual-reset event is set.
+            before_record: Gets each event; what it returns is kept in its place, and
+                nothing for None.
+            known: Messages that this cassette has an answer to get that one, and all
+                others go to the program. Both are recorded.
+            timeout: Seconds to wait for all of this to be there, None for forever.
+
+        Raises FileExistsError for the path, FileNotFoundError for what is not there,
+        TimeoutError when it did not come in time, and OSError for what cannot be made.
+
+        Win32: MapViewOfFile, NtQueryEvent, CreateWindowEx, SendMessageTimeout
+        """
+        from winipc.cassette.recorder import Recorder
+
+        return Recorder(
+            path,
+            mappings=mappings,
+            windows=windows,
+            clients=clients,
+            broadcasts=broadcasts,
+            events=events,
+            mutexes=mutexes,
+            semaphores=semaphores,
+            rate=rate,
+            on=on,
+            before_record=before_record,
+            known=known,
+            timeout=timeout,
+        )
+
+    @staticmethod
+    def play(
+        path: str | os.PathLike[str] | Cassette,
+        *,
+        speed: float | None = 1.0,
+        match: Match = "strict",
+        repeat: bool = False,
+        loop: bool = False,
+        names: Mapping[str, str] | None = None,
+    ) -> Player:
+        """Be the recorded program until the player is closed: use it in a `with`.
+
+        The mappings, events, mutexes, semaphores and windows are made under the names
+        that they had, with what they had in the beginning. Each recorded message
+        answers one live message that matches it. One that matches none is answered 0,
+        and the end of the `with` raises AssertionError, which says how it differs.
+
+        Args:
+            speed: 2 for twice as fast, `math.inf` for no pause; None for steps:
+                nothing changes but by `Player.step` and `Player.seek`.
+            match: "strict": the id and all data are equal, or both parameters;
+                "lenient": the id, or the message; or a function of the recorded
+                `MessageEvent` and the one that came.
+            repeat: A recorded message answers any number of live ones.
+            loop: From the end go on at the beginning. What clients have asked for
+                stays played.
+            names: Other names for objects, titles and classes.
+
+        Raises CassetteError, FileNotFoundError, and FileExistsError for a name that
+        something live has.
+
+        Win32: CreateFileMapping, CreateEventEx, CreateWindowEx, SendMessageTimeout
+        """
+        from winipc.cassette.player import Player
+
+        return Player(
+            path, speed=speed, match=match, repeat=repeat, loop=loop, names=names
+        )
 
     # ----------------------------------------------------------------- mappings
 

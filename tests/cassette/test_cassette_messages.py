@@ -1,0 +1,367 @@
+"""Messages: taken by a window that stands between, and answered by a double."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DEADLINE, Peer
+from test_cassette_memory import until
+
+import winipc
+from winipc import Cassette, MessageEvent, Track
+from winipc.cassette.file import Writer
+from winipc.testing import ExpectingWindow
+
+StartPeer = Callable[..., Peer]
+NAMED = "winipc-test-cassette.query"
+
+
+def messages(path: Path) -> list[MessageEvent]:
+    return [event for event in Cassette(path) if isinstance(event, MessageEvent)]
+
+
+@pytest.fixture
+def program(unique_name: str) -> Any:
+    """A program in this process: answers the id and the size, and counts queries."""
+
+    def answer(message: winipc.Message) -> int:
+        if message.is_copydata:
+            return message.id * 1000 + len(message)
+        return message.wparam + message.lparam
+
+    with winipc.CopyDataWindow.create(
+        unique_name, handler=answer, messages=[NAMED, 0x8001]
+    ) as window:
+        yield window
+
+
+def talk(title: str) -> list[int]:
+    """What a client says to the program, and what it gets."""
+    return [
+        winipc.send_copydata(title, b"hello", id=1),
+        winipc.send_copydata(title, b"", id=2, check=False),
+        winipc.send_message(title, NAMED, 3, 4),
+        winipc.send_message(title, 0x8001, 1 << 40, -5),
+        winipc.send_copydata(title, b"hello", id=1),
+    ]
+
+
+def record(path: Path, title: str, **options: Any) -> winipc.cassette.recorder.Recorder:
+    track = Track("window", title, messages=(NAMED, 0x8001), **options)
+    return Cassette.record(path, windows=[track], timeout=DEADLINE)
+
+
+def test_messages_go_through_and_are_kept(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    """The client gets what it got without a recorder, and so does the program."""
+    expected = talk(unique_name)
+    path = tmp_path / "file.wipc"
+    with record(path, unique_name):
+        found = winipc.find_window(unique_name)
+        assert found is not None
+        assert found.hwnd != program.hwnd
+        assert found.class_name == program.class_name
+        assert talk(unique_name) == expected
+    found = winipc.find_window(unique_name)
+    assert found is not None
+    assert found.hwnd == program.hwnd
+    kept = messages(path)
+    assert [event.answer for event in kept] == expected
+    assert [event.number for event in kept] == list(range(5))
+    assert [event.message for event in kept] == [74, 74, NAMED, 0x8001, 74]
+    assert (kept[0].id, kept[0].data) == (1, b"hello")
+    assert (kept[3].wparam, kept[3].lparam) == (1 << 40, -5)
+    assert not any(event.posted for event in kept)
+    (track,) = Cassette(path).tracks
+    assert (track.name, track.class_name) == (unique_name, program.class_name)
+
+
+def test_a_double_answers_as_the_program_did(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.wipc"
+    with record(path, unique_name):
+        expected = talk(unique_name)
+    with pytest.raises(FileExistsError) as caught:
+        Cassette.play(path)
+    assert "another player" in caught.value.__notes__[0]
+    program.close()
+    with Cassette.play(path) as player:
+        assert len(player.unplayed()) == 5
+        assert talk(unique_name) == expected
+        assert player.unplayed() == []
+        assert player.played == 5
+    assert winipc.find_window(unique_name) is None
+
+
+def test_an_unexpected_message_is_refused_and_explained(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    """The end of the `with` has the difference to what was to be expected."""
+    path = tmp_path / "file.wipc"
+    with record(path, unique_name):
+        talk(unique_name)
+    program.close()
+
+    def send_others() -> None:
+        with Cassette.play(path) as player:
+            assert winipc.send_copydata(unique_name, b"hellO", id=1, check=False) == 0
+            assert winipc.send_message(unique_name, NAMED, 3, 5) == 0
+            assert winipc.send_copydata(unique_name, b"hello", id=1) == 1005
+            assert len(player.unplayed()) == 4
+
+    with pytest.raises(AssertionError) as caught:
+        send_others()
+    text = str(caught.value)
+    assert "they differ from offset 4 on" in text
+    assert "68 65 6c 6c 4f" in text
+    assert "lparam: expected 0x4, came 0x5" in text
+
+    def send_and_fail() -> None:
+        with Cassette.play(path):
+            winipc.send_copydata(unique_name, b"x", check=False)
+            raise KeyError
+
+    with pytest.raises(KeyError):  # the first exception counts
+        send_and_fail()
+
+
+def test_ways_to_match(program: Any, unique_name: str, tmp_path: Path) -> None:
+    """By id alone, by a function, and again and again."""
+    path = tmp_path / "file.wipc"
+    with record(path, unique_name):
+        talk(unique_name)
+    program.close()
+    with Cassette.play(path, match="lenient"):
+        assert winipc.send_copydata(unique_name, b"other", id=1) == 1005
+        assert winipc.send_message(unique_name, 0x8001, 9, 9) == (1 << 40) - 5
+
+    def alike(recorded: MessageEvent, came: MessageEvent) -> bool:
+        return recorded.data.lower() == came.data.lower()
+
+    with Cassette.play(path, match=alike):
+        assert winipc.send_copydata(unique_name, b"HELLO", id=99) == 1005
+    with Cassette.play(path, repeat=True):
+        for _ in range(5):
+            assert winipc.send_copydata(unique_name, b"hello", id=1) == 1005
+    player = Cassette.play(path)
+    for _ in range(3):
+        winipc.send_copydata(unique_name, b"hello", id=1, check=False)
+    player.close()
+    with pytest.raises(AssertionError, match="id: expected 0x2"):
+        player.check()
+
+
+def test_posted_messages_are_passed_on_posted(unique_name: str, tmp_path: Path) -> None:
+    """There is no answer, the sender does not wait, and they stay in order."""
+    path = tmp_path / "file.wipc"
+    with (
+        ExpectingWindow.create(unique_name, messages=[NAMED]) as program,
+        record(path, unique_name),
+    ):
+        for n in range(20):
+            winipc.post_message(unique_name, NAMED, n, 0)
+        for n in range(20):
+            program.expect(message=NAMED, wparam=n)
+    kept = messages(path)
+    assert [event.wparam for event in kept] == list(range(20))
+    assert all(event.posted and event.answer == 0 for event in kept)
+    with Cassette.play(path) as player:
+        for n in range(20):
+            winipc.post_message(unique_name, NAMED, n, 0)
+        until(lambda: not player.unplayed())
+
+
+@pytest.mark.parametrize("where", ["wparam", 4])
+@pytest.mark.parametrize("early", [True, False], ids=["after", "before"])
+def test_answers_by_message_come_back(
+    unique_name: str, tmp_path: Path, where: Any, early: bool
+) -> None:
+    """A program that answers by messages of its own, before or after it returns."""
+
+    def answer(message: winipc.Message) -> int:
+        data = bytes(message)
+        client = (
+            message.sender if where == "wparam" else int.from_bytes(data[4:8], "little")
+        )
+        if early:
+            program.reply(5)
+        for n in range(2):
+            text = data[:4] * (n + 1)
+            winipc.send_copydata(client, text, id=message.id + n, sender=program)
+        return 5
+
+    def ask(number: int) -> list[tuple[int, bytes]]:
+        with winipc.CopyDataWindow.create(message_only=True) as own:
+            hwnd = own.hwnd.to_bytes(4, "little") if where == 4 else b"....".lower()
+            data = b"q%03d" % number + hwnd
+            sender = own if where == "wparam" else None
+            assert winipc.send_copydata(unique_name, data, id=7, sender=sender) == 5
+            found = [own.receive(DEADLINE) for _ in range(2)]
+            shown = winipc.find_window(unique_name)
+            assert shown is not None
+            assert {message.sender for message in found} <= {shown.hwnd, program.hwnd}
+            return [(message.id, bytes(message)) for message in found]
+
+    path = tmp_path / "file.wipc"
+    with winipc.CopyDataWindow.create(unique_name, handler=answer) as program:
+        plain = [ask(n) for n in range(3)]
+        with Cassette.record(
+            path, windows=[Track("window", unique_name, replies=where)]
+        ) as recorder:
+            assert [ask(n) for n in range(3)] == plain
+            until(lambda: recorder.events == 9)
+    kept = messages(path)
+    assert [event.to for event in kept if event.way == "out"] == [0, 0, 1, 1, 2, 2]
+    program_hwnd = program.hwnd
+    with Cassette.play(path) as player:
+        assert [ask(n) for n in (2, 0, 1)] == [plain[n] for n in (2, 0, 1)]
+        assert player.wait(DEADLINE)
+        assert player.unplayed() == []
+    assert program_hwnd == 0
+
+
+def test_a_program_that_dies_is_no_harm(
+    start_peer: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """Its last client gets an answer of 0 in time, and the cassette is whole."""
+    path = tmp_path / "file.wipc"
+    peer = start_peer("copydata_peer.exe", "hung", "W", unique_name)
+    with record(path, unique_name):
+        timer = threading.Timer(0.3, peer.kill)
+        timer.start()
+        answer = winipc.send_copydata(
+            unique_name, b"x", id=5, timeout=DEADLINE, check=False
+        )
+        assert answer == 0
+        timer.join()
+        assert winipc.send_copydata(unique_name, b"y", id=6, check=False) == 0
+    kept = messages(path)
+    assert [event.id for event in kept] == [5, 6]
+    assert kept[0].took_ns >= 200_000_000
+
+
+def test_clients_and_broadcasts_are_told(unique_name: str, tmp_path: Path) -> None:
+    """What a program says unasked is kept, and said again in its time."""
+    path = tmp_path / "file.wipc"
+    named = f"{unique_name}.told"
+    with ExpectingWindow.create(unique_name, messages=[NAMED, named]) as client:
+        track = Track("client", unique_name, messages=(NAMED,))
+        with Cassette.record(path, clients=[track], broadcasts=[named]) as recorder:
+            assert winipc.send_copydata(unique_name, b"news", id=3) == 1
+            winipc.send_message(unique_name, NAMED, 1, 2)
+            winipc.broadcast_message(named, 5, 6)
+            until(lambda: recorder.events == 3)
+        for _ in range(2):
+            client.expect(id=3, data=b"news")
+            client.expect(message=NAMED, wparam=1, lparam=2)
+            client.expect(message=named, wparam=5, lparam=6)
+            player = Cassette.play(path, speed=None)
+            with player:
+                for _ in range(3):
+                    event = player.step()
+                    assert isinstance(event, MessageEvent)
+                    assert event.way == "out"
+                assert player.step() is None
+    with (
+        pytest.raises(AssertionError, match="did not take"),
+        Cassette.play(path, speed=None) as player,
+    ):
+        player.step()
+
+
+def test_a_slow_answer_takes_as_long(unique_name: str, tmp_path: Path) -> None:
+    """At the speed of the player; without a pace it is there at once."""
+    path = tmp_path / "file.wipc"
+    with Writer(path, [Track("window", unique_name)]) as writer:
+        for n in range(3):
+            event = MessageEvent(
+                (n + 1) * 10**9, 0, id=n, answer=1, took_ns=400_000_000, number=n
+            )
+            writer.add(event, stamp=False)
+    for speed, least, most in ((1.0, 0.4, 0.6), (4.0, 0.1, 0.3), (None, 0, 0.2)):
+        with Cassette.play(path, speed=speed):
+            began = time.perf_counter()
+            assert winipc.send_copydata(unique_name, b"", id=1) == 1
+            assert least <= time.perf_counter() - began < most
+
+
+def test_what_is_known_is_not_asked_again(
+    unique_name: str, tmp_path: Path, program: Any
+) -> None:
+    """A second recording answers from the first one, and asks for the rest."""
+    first, second = tmp_path / "1.wipc", tmp_path / "2.wipc"
+    with record(first, unique_name):
+        winipc.send_copydata(unique_name, b"hello", id=1)
+    changed = [dataclasses.replace(event, answer=77) for event in messages(first)]
+    with Writer(tmp_path / "known.wipc", Cassette(first).tracks) as writer:
+        for event in changed:
+            writer.add(event)
+    known = Cassette(tmp_path / "known.wipc")
+    with Cassette.record(second, windows=[unique_name], known=known):
+        assert winipc.send_copydata(unique_name, b"hello", id=1) == 77
+        assert winipc.send_copydata(unique_name, b"hello", id=1) == 1005
+        assert winipc.send_copydata(unique_name, b"new", id=2) == 2003
+    assert [event.answer for event in messages(second)] == [77, 1005, 2003]
+
+
+@pytest.mark.slow
+def test_eight_clients_lose_and_double_nothing(
+    start_peer: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """Of 10,000 messages: each client gets its answers, the cassette has each once, and
+    the double says the same."""
+    path = tmp_path / "file.wipc"
+    peer = start_peer("copydata_peer.exe", "receive", "W", unique_name)
+
+    def soak() -> None:
+        failures: list[BaseException] = []
+
+        def client(number: int) -> None:
+            source = random.Random(number)
+            try:
+                with winipc.CopyDataWindow.create(message_only=True) as own:
+                    for n in range(1250):
+                        size = source.randrange(200)
+                        data = source.randbytes(size)
+                        id = 1000 + number * 10_000 + n
+                        answer = winipc.send_copydata(
+                            unique_name, data, id=id, sender=own, timeout=DEADLINE
+                        )
+                        assert answer == size + 1
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=client, args=[n]) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+
+    until(lambda: winipc.find_window(unique_name))
+    with Cassette.record(path, windows=[unique_name]):
+        soak()
+    kept = messages(path)
+    assert len({event.id for event in kept}) == len(kept) == 10_000
+    assert sorted(event.number for event in kept) == list(range(10_000))
+    for number in range(8):
+        ids = [event.id for event in kept if (event.id - 1000) // 10_000 == number]
+        assert ids == sorted(ids)
+    winipc.send_copydata(unique_name, b"", id=99)
+    assert peer.finish() == 0
+    heard = [int(line.split()[0]) for line in peer.stdout if line[0].isdigit()]
+    assert sorted(heard) == [99, *sorted(event.id for event in kept)]
+    with Cassette.play(path, speed=math.inf) as player:
+        soak()
+        assert player.played == 10_000
+        assert player.unplayed() == []

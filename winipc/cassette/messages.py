@@ -1,0 +1,163 @@
+"""Messages as a cassette has them, and which recorded one answers a live one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from winipc.cassette.events import MessageEvent, Track
+from winipc.message import Message, register_message
+from winipc.message.differing import Expected, described, differences
+from winipc.message.message import ID_LIMIT, WM_COPYDATA
+
+#: What has to be equal for a recorded message to answer a live one: "strict" (all of
+#: it), "lenient" (the message, and the id of a WM_COPYDATA), or what a function says
+#: of the two.
+Match: TypeAlias = str | Callable[[MessageEvent, MessageEvent], bool]
+
+#: A window's handle in the data of a message.
+_HANDLE = 4
+
+
+def reply_window(track: Track, message: Message) -> int:
+    """The window that a message wants to be answered to; 0 if it names none."""
+    at = track.replies
+    if not message.is_copydata or at is None:
+        return 0
+    if isinstance(at, str):
+        return message.sender
+    with memoryview(message) as data:
+        part = data[at : at + _HANDLE]
+        return int.from_bytes(part, "little") if len(part) == _HANDLE else 0
+
+
+def with_reply_window(track: Track, data: bytes, hwnd: int) -> bytes:
+    """The data of a message with another window to be answered to."""
+    at = track.replies
+    if not isinstance(at, int) or len(data) < at + _HANDLE:
+        return data
+    return data[:at] + hwnd.to_bytes(_HANDLE, "little") + data[at + _HANDLE :]
+
+
+def heard(track: Track, index: int, message: Message, way: str = "in") -> MessageEvent:
+    """A live message as the cassette has it.
+
+    A registered message has its name, as its number is another in each session, and a
+    handle in the data is 0.
+    """
+    if message.is_copydata:
+        data = with_reply_window(track, bytes(message), 0)
+        return MessageEvent(
+            0, index, way, id=message.id, data=data, wparam=message.sender
+        )
+    number: int | str = message.message
+    for one in track.messages:
+        if isinstance(one, str) and register_message(one) == number:
+            number = one
+    return MessageEvent(
+        *(0, index, way, number),
+        data=bytes(message),
+        wparam=message.wparam,
+        lparam=message.lparam,
+    )
+
+
+def number_of(message: int | str) -> int:
+    """The number of a message in this session."""
+    return register_message(message) if isinstance(message, str) else message
+
+
+class Answers:
+    """The messages in of one track, each of which answers one live message."""
+
+    def __init__(self, track: Track, match: Match, repeat: bool) -> None:
+        if match not in ("strict", "lenient") and not callable(match):
+            raise ValueError(f"match is strict, lenient or a function, not {match!r}")
+        self.track = track
+        self._match = match
+        self._repeat = repeat
+        self._recorded: list[MessageEvent] = []
+        self._out: dict[int, list[MessageEvent]] = {}
+        # By what has to be equal: what was not played, and what was played last.
+        self._waiting: dict[object, deque[MessageEvent]] = {}
+        self._last: dict[object, MessageEvent] = {}
+        self._played: set[int] = set()
+        self._answered_ns = 0  # the last message that was added
+        self._work_ns: dict[int, int] = {}
+
+    def _key(self, event: MessageEvent) -> object:
+        id = event.id % ID_LIMIT
+        if self._match == "strict" and event.message == WM_COPYDATA:
+            return id, event.data
+        if self._match == "strict":
+            return event.message, event.wparam, event.lparam, event.data
+        return event.message, id if self._match == "lenient" else 0
+
+    def add(self, event: MessageEvent) -> None:
+        """The next recorded event of the track."""
+        if event.way == "in":
+            self._recorded.append(event)
+            # A window takes one message at a time: before, others kept it waiting.
+            began = max(event.came_ns, self._answered_ns)
+            self._work_ns[id(event)] = event.time_ns - began
+            self._answered_ns = event.time_ns
+            self._waiting.setdefault(self._key(event), deque()).append(event)
+        elif event.to is not None:
+            self._out.setdefault(event.to, []).append(event)
+
+    @property
+    def played(self) -> int:
+        """How many recorded messages were taken."""
+        return len(self._played)
+
+    def unplayed(self) -> list[MessageEvent]:
+        """What was not asked for, in the order in which it was recorded."""
+        return [event for event in self._recorded if id(event) not in self._played]
+
+    def work_ns(self, event: MessageEvent) -> int:
+        """How long the program worked at its answer."""
+        return self._work_ns[id(event)]
+
+    def sent_for(self, event: MessageEvent) -> list[MessageEvent]:
+        """What the program sent to whom asked this."""
+        return self._out.get(event.number, [])
+
+    def take(self, came: MessageEvent) -> MessageEvent | None:
+        """The first recorded message that matches and was not played, if any."""
+        key, match = self._key(came), self._match
+        waiting = self._waiting.get(key, deque())
+        for event in waiting:
+            if not callable(match) or match(event, came):
+                waiting.remove(event)
+                self._played.add(id(event))
+                self._last[key] = event
+                return event
+        last = self._last.get(key)
+        if self._repeat and last and (not callable(match) or match(last, came)):
+            return last
+        return None
+
+    def complaint(self, came: MessageEvent) -> str:
+        """How an unexpected message differs from what was to be expected."""
+        left = self.unplayed()
+        what = f"an unexpected message came to {self.track.name!r}"
+        if not left:
+            return (
+                f"{what}: {described(_expected(came))}; all recorded ones were played"
+            )
+        same = [event for event in left if event.message == came.message]
+        nearest = next((event for event in same if event.id == came.id), None)
+        expected = nearest or (same or left)[0]
+        lines = differences(
+            _expected(expected), replace(came, message=number_of(came.message))
+        )
+        return "\n  ".join([what, *lines])
+
+
+def _expected(event: MessageEvent) -> Expected:
+    numbers = {"message": number_of(event.message)}
+    if event.message == WM_COPYDATA:
+        return {**numbers, "id": event.id}, event.data
+    return {**numbers, "wparam": event.wparam, "lparam": event.lparam}, event.data

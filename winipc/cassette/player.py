@@ -1,0 +1,496 @@
+"""`Player`: the double of a recorded program.
+
+It owns what the program had: mappings, events, windows. One thread changes them, in
+the order and at the pace of the recording or step by step, so a mutex that the program
+held has an owner. The windows answer on their own threads.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from winipc import _core
+from winipc.base.closing import Closing
+from winipc.base.deadline import wait_until
+from winipc.cassette.cassette import Cassette
+from winipc.cassette.events import (
+    STATES,
+    CassetteError,
+    CassetteEvent,
+    ChangeEvent,
+    MessageEvent,
+    StateEvent,
+    Track,
+)
+from winipc.cassette.messages import Answers, Match, heard, number_of, reply_window
+from winipc.errors import add_hint
+from winipc.memory.mapping import SharedMapping
+from winipc.message import (
+    CopyDataWindow,
+    Message,
+    broadcast_message,
+    find_window,
+    post_message,
+    send_copydata,
+    send_message,
+)
+from winipc.message.message import WM_COPYDATA
+from winipc.sync import Event, Mutex, Semaphore
+
+__all__ = ["Player"]
+
+#: Seconds by which a wait for a condition may be late; the rest is slept.
+_COARSE = 0.02
+#: Answers that took less are given at once.
+_NOTICED_NS = 20_000_000
+#: Bytes, and messages, of which a player keeps the recorded ones.
+_MOST_KEPT = 256 << 20
+_MOST_MESSAGES = 1_000_000
+#: Seconds for a client to take a message, or to let go of a mutex.
+_PATIENCE = 5.0
+
+_TAKEN_HINT = (
+    "the program itself, or another player, has it: end that one, or play under other "
+    "names: names={recorded: other}"
+)
+
+
+class Player(Closing):
+    """A double that answers and changes until it is closed. Made by `Cassette.play`.
+
+    Its methods may be called from any thread. The end of a `with` that is left without
+    an exception is a `check`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Cassette,
+        *,
+        speed: float | None = 1.0,
+        match: Match = "strict",
+        repeat: bool = False,
+        loop: bool = False,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """See `Cassette.play`."""
+        if speed is not None and not speed > 0:
+            raise ValueError("speed is above 0, or None for steps")
+        self.cassette = path if isinstance(path, Cassette) else Cassette(path)
+        self.speed = speed
+        #: What was not as recorded: a text of several lines for each message.
+        self.unexpected: list[str] = []
+        self._loop = loop
+        self._names = names or {}
+        self._answers: dict[int, Answers] = {}
+        self._objects: dict[int, Any] = {}
+        self._states: dict[int, int] = {}
+        self._error: BaseException | None = None
+        # Guards all below; notified when there is something to do, or was done.
+        self._changed = threading.Condition()
+        self._jobs: list[Callable[[], None]] = []
+        self._replies: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._events: Iterator[CassetteEvent] = iter(())
+        self._next: CassetteEvent | None = None
+        self._at_ns = 0  # of the last event that was played
+        self._origin = 0.0  # when time 0 was, or would have been
+        self._frozen_at: float | None = None
+        self._closed = False
+        self._collect(match, repeat)
+        self._thread = threading.Thread(target=self._run, name="winipc player")
+        tracks = list(enumerate(self.cassette.tracks))
+        with ExitStack() as undo:
+            for index, track in tracks:
+                if track.kind == "mapping" or track.kind in STATES:
+                    self._objects[index] = self._make(track)
+                    undo.callback(self._objects[index].close)
+            self._thread.start()
+            undo.callback(self._thread.join)
+            undo.callback(self._end)
+            # What they had in the beginning is there before the windows are.
+            self._ask(lambda: self._move_to(0))
+            for index, track in tracks:
+                if track.kind == "window":
+                    self._objects[index] = self._make_window(index, track)
+                    undo.callback(self._objects[index].close)
+            undo.callback(self._end)  # handlers wait no longer
+            self._undo = undo.pop_all()
+
+    def _collect(self, match: Match, repeat: bool) -> None:
+        """All messages, which have to be at hand when a client asks."""
+        kept = count = 0
+        for index, track in enumerate(self.cassette.tracks):
+            self._answers[index] = Answers(track, match, repeat)
+        for event in self.cassette:
+            if isinstance(event, MessageEvent):
+                kept += len(event.data)
+                count += 1
+                if kept > _MOST_KEPT or count > _MOST_MESSAGES:
+                    raise CassetteError(
+                        f"{self.cassette.path!r} has more messages than fit in memory"
+                    )
+                self._answers[event.track].add(event)
+
+    # -------------------------------------------------------------- the objects
+
+    def _name(self, name: str) -> str:
+        return self._names.get(name, name)
+
+    def _make(self, track: Track) -> Any:
+        name = self._name(track.name)
+        try:
+            if track.kind == "mapping":
+                return SharedMapping.create(name, track.size)
+            if track.kind == "event":
+                return Event.create(name, manual=track.manual)
+            if track.kind == "mutex":
+                return Mutex.create(name)
+            return Semaphore.create(name, 0, track.maximum)
+        except FileExistsError as error:
+            add_hint(error, _TAKEN_HINT)
+            raise
+
+    def _make_window(self, index: int, track: Track) -> CopyDataWindow:
+        title, class_name = self._name(track.name), track.class_name
+        if class_name is not None:
+            class_name = self._name(class_name)
+        for names in ((title, None), (None, class_name)):
+            if any(names) and find_window(*names) is not None:
+                error = FileExistsError(0, "there is such a window", str(names), 183)
+                add_hint(error, _TAKEN_HINT)
+                raise error
+        return CopyDataWindow.create(
+            title,
+            class_name=class_name,
+            message_only=track.message_only,
+            messages=track.messages,
+            handler=lambda message: self._answer(index, track, message),
+        )
+
+    # ------------------------------------------------------------------- clients
+
+    def _answer(self, index: int, track: Track, message: Message) -> int:
+        """On the thread of a window: what the program answered."""
+        arrived = time.perf_counter()
+        came = heard(track, index, message)
+        answers = self._answers[index]
+        found = answers.take(came)
+        if found is None:
+            self.unexpected.append(answers.complaint(came))
+            return 0
+        client = reply_window(track, message)
+        window = self._objects.get(index)
+        for out in answers.sent_for(found) if client else ():
+            if out.time_ns <= found.time_ns:  # while the client waited for the answer
+                self._pause(arrived, out.came_ns - found.came_ns)
+                self._send(out, client, window)
+            else:
+                late = (out.came_ns - found.came_ns) / 1e9 / (self.speed or math.inf)
+                self._reply_at(arrived + late, out, client, window)
+        if (work_ns := answers.work_ns(found)) >= _NOTICED_NS:
+            self._pause(arrived, work_ns)
+        return found.answer
+
+    def _pause(self, arrived: float, delay_ns: int) -> None:
+        """Until so long after the arrival, at the speed of the player."""
+        if self.speed is not None:
+            until = arrived + delay_ns / 1e9 / self.speed
+            while not self._closed and (left := until - time.perf_counter()) > 0:
+                time.sleep(min(left, _COARSE))
+
+    def _reply_at(self, when: float, out: MessageEvent, client: int, own: Any) -> None:
+        job = (when, next(self._order), lambda: self._send(out, client, own))
+        with self._changed:
+            heapq.heappush(self._replies, job)
+            self._changed.notify_all()
+
+    def _send(self, out: MessageEvent, to: Any, sender: Any) -> None:
+        """Send what the program sent; a client that does not take it is a finding."""
+        try:
+            if out.message == WM_COPYDATA:
+                options: Any = {"id": out.id, "sender": sender, "check": False}
+                send_copydata(to, out.data, timeout=_PATIENCE, **options)
+            elif out.posted:
+                post_message(to, number_of(out.message), out.wparam, out.lparam)
+            else:
+                number = number_of(out.message)
+                send_message(to, number, out.wparam, out.lparam, timeout=_PATIENCE)
+        except (OSError, ValueError) as error:
+            self.unexpected.append(f"{to!r} did not take what was sent: {error}")
+
+    # ---------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed and not self._jobs:
+                    break
+                job, left = self._due()
+                if job is None and left > _COARSE:
+                    self._changed.wait(None if left == math.inf else left - _COARSE)
+                    continue
+            if job is None:
+                time.sleep(max(left, 0))
+                continue
+            try:
+                job()
+            except BaseException as error:
+                self._error = self._error or error
+            with self._changed:
+                self._changed.notify_all()
+        for index, track in enumerate(self.cassette.tracks):
+            if track.kind == "mutex" and self._states.get(index):
+                self._objects[index].release()
+
+    def _due(self) -> tuple[Callable[[], object] | None, float]:
+        """What to do now, or in how many seconds there is something to do."""
+        if self._jobs:
+            return self._jobs.pop(0), 0
+        now, left = time.perf_counter(), math.inf
+        if self._replies:
+            left = self._replies[0][0] - now
+            if left <= 0:
+                return heapq.heappop(self._replies)[2], 0
+        if self.speed is not None and self._next is not None and not self._frozen:
+            due = self._origin + self._next.time_ns / 1e9 / self.speed - now
+            if due <= 0 and self._error is None:
+                return self._advance, 0
+            left = min(left, due)
+        return None, left
+
+    @property
+    def _frozen(self) -> bool:
+        return self._frozen_at is not None
+
+    def _ask(self, job: Callable[[], Any]) -> Any:
+        """Have the thread do something, and wait for it. Ctrl+C gets in."""
+        done: list[tuple[Any, BaseException | None]] = []
+
+        def run() -> None:
+            try:
+                done.append((job(), None))
+            except BaseException as error:
+                done.append((None, error))
+
+        with self._changed:
+            if self._closed:
+                raise ValueError("the player is closed")
+            self._jobs.append(run)
+            self._changed.notify_all()
+            wait_until(self._changed, lambda: done, None)
+        result, error = done[0]
+        if error is not None:
+            raise error
+        return result
+
+    # -------------------------------------------------------------- the timeline
+
+    def _find_next(self) -> None:
+        """The next event that no client has to ask for."""
+        self._next = None
+        for event in self._events:
+            if not isinstance(event, MessageEvent) or (
+                event.way == "out" and event.to is None
+            ):
+                self._next = event
+                return
+
+    def _advance(self) -> CassetteEvent | None:
+        """Play the next event, with all parts of a change."""
+        event = self._next
+        if event is None:
+            return None
+        self._play(event)
+        self._at_ns = event.time_ns
+        while isinstance(self._next, ChangeEvent) and self._next.more:
+            self._find_next()
+            if self._next is not None:
+                self._play(self._next)
+        self._find_next()
+        if self._next is None and self._loop and self.cassette.duration_ns:
+            if self.speed is not None:
+                end = self.cassette.duration_ns / 1e9 / self.speed
+                with self._changed:
+                    job = (self._origin + end, next(self._order), self._begin_again)
+                    heapq.heappush(self._replies, job)
+            else:
+                self._begin_again()
+        return event
+
+    def _begin_again(self) -> None:
+        self._move_to(0)
+
+    def _play(self, event: CassetteEvent) -> None:
+        track = self.cassette.tracks[event.track]
+        if isinstance(event, ChangeEvent):
+            for offset, data in event.changes:
+                self._objects[event.track].write(data, offset)
+        elif isinstance(event, StateEvent):
+            self._set_state(event.track, track, event.state)
+        elif track.kind == "broadcast":
+            broadcast_message(event.message, event.wparam, event.lparam)
+        else:
+            windows = (self._objects.get(i) for i in self._answers)
+            own = next((w for w in windows if isinstance(w, CopyDataWindow)), None)
+            title, class_name = self._name(track.name), track.class_name
+            self._send(event, title or (None, self._name(class_name or "")), own)
+
+    def _set_state(self, index: int, track: Track, state: int) -> None:
+        what = self._objects[index]
+        before = self._states.get(index, 0)
+        self._states[index] = state
+        if track.kind == "event":
+            # The one that waits resets an auto-reset event.
+            if state:
+                what.set()
+            elif track.manual:
+                what.reset()
+        elif track.kind == "mutex" and state != before:
+            if not state:
+                what.release()
+            elif not what.acquire(_PATIENCE, "accept"):
+                self._states[index] = 0
+                self.unexpected.append(f"a client keeps the mutex {track.name!r}")
+        elif track.kind == "semaphore":
+            for _ in range(what.value - state):
+                what.acquire(0)
+            if (more := state - what.value) > 0:
+                what.release(more)
+
+    def _move_to(self, time_ns: int) -> None:
+        """Make all as it was at this time, in one step for each thing."""
+        memories: dict[int, bytearray] = {}
+        states: dict[int, int] = {}
+        self._events = iter(self.cassette)
+        self._find_next()
+        while self._next is not None and self._next.time_ns <= time_ns:
+            event = self._next
+            if isinstance(event, ChangeEvent):
+                size = self.cassette.tracks[event.track].size
+                memory = memories.setdefault(event.track, bytearray(size))
+                for offset, data in event.changes:
+                    memory[offset : offset + len(data)] = data
+            elif isinstance(event, StateEvent):
+                states[event.track] = event.state
+            self._find_next()
+        for index, memory in memories.items():
+            mapping = self._objects[index]
+            now = mapping.read(len(memory))
+            for start, stop in _core._changed_ranges(now, memory, 0):
+                mapping.write(memoryview(memory)[start:stop], start)
+        for index, state in states.items():
+            self._set_state(index, self.cassette.tracks[index], state)
+        with self._changed:
+            self._at_ns = time_ns
+            moment = time_ns / 1e9 / (self.speed or math.inf)
+            self._origin = time.perf_counter() - moment
+            if self._frozen:
+                self._frozen_at = moment
+
+    # ------------------------------------------------------------- for the owner
+
+    def step(self) -> CassetteEvent | None:
+        """Play the next event, and return it; None when there is none.
+
+        It is a change, a state, or a message that no client asks for. When this
+        returns, other processes see it. Messages of clients are answered at any time.
+        """
+        event: CassetteEvent | None = self._ask(self._advance)
+        self._raise_error()
+        return event
+
+    def seek(self, seconds: float) -> None:
+        """Go to a time of the recording: memory and states become what they were.
+
+        Messages between are not sent, and what clients asked for stays played.
+        """
+        if not seconds >= 0:
+            raise ValueError("a time is 0 or more seconds")
+        self._ask(lambda: self._move_to(min(round(seconds * 1e9), 1 << 62)))
+
+    def freeze(self) -> None:
+        """Stop the clock: nothing changes until `resume`, but messages are answered."""
+        with self._changed:
+            if self._frozen_at is None:
+                self._frozen_at = time.perf_counter() - self._origin
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Go on from where `freeze` stopped."""
+        with self._changed:
+            if self._frozen_at is not None:
+                self._origin = time.perf_counter() - self._frozen_at
+                self._frozen_at = None
+            self._changed.notify_all()
+
+    @property
+    def position(self) -> float:
+        """The time of the recording that the player is at, in seconds."""
+        with self._changed:
+            if self.speed is None or self.finished:
+                return self._at_ns / 1e9
+            passed = self._frozen_at
+            if passed is None:
+                passed = time.perf_counter() - self._origin
+            return min(passed * self.speed, self.cassette.duration_ns / 1e9)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every event was played that no client asks for, and every answer."""
+        return self._next is None and not self._replies and not self._loop
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all is played, at most so many seconds; False if it is not."""
+        with self._changed:
+            done = wait_until(
+                self._changed, lambda: self.finished or self._error, timeout
+            )
+        self._raise_error()
+        return done
+
+    @property
+    def played(self) -> int:
+        """How many messages of clients were answered as recorded."""
+        return sum(answers.played for answers in self._answers.values())
+
+    def unplayed(self) -> list[MessageEvent]:
+        """The recorded messages to the program that no client has sent yet."""
+        return [event for one in self._answers.values() for event in one.unplayed()]
+
+    def check(self) -> None:
+        """Raise AssertionError if something came that was not recorded."""
+        __tracebackhide__ = True  # pytest shows the test's line
+        self._raise_error()
+        if self.unexpected:
+            raise AssertionError("\n".join(self.unexpected))
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _end(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the double: its names are free again. May be called twice."""
+        self._undo.close()
+
+    def __exit__(self, *exc: object) -> None:
+        __tracebackhide__ = True  # pytest shows the test's line
+        self.close()
+        if not any(exc):
+            self.check()
+
+    def __repr__(self) -> str:
+        return f"<winipc.Player of {self.cassette.path!r} at {self.position:.3f} s>"

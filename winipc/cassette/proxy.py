@@ -1,0 +1,199 @@
+"""`Proxy`: a window that stands before another one, and keeps what is said.
+
+It has the same title and class, and is above it: programs that look for the window
+find this one. Each message goes on to the real window, which was found before, and its
+answer back to the sender, who waits as long as it wants to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from winipc import _core
+from winipc.base.closing import Closing
+from winipc.cassette.events import CassetteEvent, MessageEvent, Track
+from winipc.cassette.messages import Answers, heard, reply_window, with_reply_window
+from winipc.message import (
+    CopyDataWindow,
+    Message,
+    Window,
+    find_windows,
+    post_message,
+    send_copydata,
+    wait_window,
+)
+from winipc.message.lookup import hwnd_of
+
+#: Bytes of a message between windows of ours, whose stack has room for it.
+_MOST = 64 << 20
+
+
+class _Return(Closing):
+    """The window that the program answers to, in place of one client's."""
+
+    def __init__(self, proxy: Proxy, client: int) -> None:
+        self.client = client
+        self.number = 0  # of the message that it answers
+        self.window = CopyDataWindow.create(
+            message_only=True,
+            handler=partial(proxy.pass_on, self),
+            messages=proxy.track.messages,
+            max_message=_MOST,
+        )
+
+    def close(self) -> None:
+        self.window.close()
+
+
+class Proxy(Closing):
+    """A window before the one of a track; of a broadcast, one that only listens."""
+
+    def __init__(self, track: Track, real: int = 0) -> None:
+        self.track = track
+        self._real = real
+        self._count = 0
+        self._returns: dict[int, _Return] = {}
+        self._window: CopyDataWindow | None = None
+
+    @classmethod
+    def find(
+        cls,
+        kind: str,
+        what: str | tuple[str | None, str | None] | Track,
+        timeout: float | None,
+    ) -> Proxy:
+        """The one before a live window, which is not made yet."""
+        if isinstance(what, Track):
+            track, names = what, (what.name or None, what.class_name)
+        else:
+            track = Track(kind)
+            names = (what, None) if isinstance(what, str) else what
+        if timeout == 0:
+            window = Window(hwnd_of(names))  # or FileNotFoundError
+        else:
+            window = wait_window(names[0], timeout, class_name=names[1])
+        message_only = window in find_windows(*names, message_only=True)
+        track = replace(
+            track,
+            kind=kind,
+            name=window.title,
+            class_name=window.class_name,
+            message_only=message_only,
+        )
+        return cls(track, window.hwnd)
+
+    def start(
+        self,
+        index: int,
+        add: Callable[[CassetteEvent], None],
+        now: Callable[[], int],
+        known: Answers | None = None,
+    ) -> None:
+        """Make the window. From now on messages come to it."""
+        self._index, self._add, self._now, self._known = index, add, now, known
+        track = self.track
+        self._window = CopyDataWindow.create(
+            track.name,
+            class_name=track.class_name,
+            message_only=track.message_only,
+            handler=self._take,
+            messages=track.messages,
+            max_message=_MOST,
+        )
+        if self._real and not track.message_only:
+            _core._window_to_top(self._window.hwnd)
+
+    def close(self) -> None:
+        """Programs find the real window again."""
+        if self._window is not None:
+            self._window.close()
+        for window in self._returns.values():
+            window.close()
+
+    # ------------------------------------------------ on the window's own thread
+
+    def _take(self, message: Message) -> int:
+        """A message for the window: its answer."""
+        came = self._now()
+        way = "in" if self.track.kind == "window" else "out"
+        event = heard(self.track, self._index, message, way)
+        if way == "in":
+            event = replace(event, number=self._count)
+            self._count += 1
+        if not self._real:  # a broadcast came to all windows
+            self._add(replace(event, posted=not _core._in_send()))
+            return 0
+        client = reply_window(self.track, message)
+        found = None if self._known is None else self._known.take(event)
+        if found is not None:
+            return self._repeat(event, found, client)
+        sender, data = message.sender, memoryview(message)
+        if client:
+            hwnd = self._return_for(client, event.number)
+            if self.track.replies == "wparam":
+                sender = hwnd
+            else:
+                data = memoryview(with_reply_window(self.track, bytes(data), hwnd))
+        return self._forward(message, event, came, self._real, sender, data)
+
+    def pass_on(self, back: _Return, message: Message) -> int:
+        """What the program sends to a client: it comes from this window."""
+        came = self._now()
+        event = heard(replace(self.track, replies=None), self._index, message, "out")
+        event = replace(event, to=back.number, wparam=0)
+        ours = 0 if self._window is None else self._window.hwnd
+        return self._forward(
+            message, event, came, back.client, ours, memoryview(message)
+        )
+
+    def _forward(
+        self,
+        message: Message,
+        event: MessageEvent,
+        came: int,
+        to: int,
+        sender: int,
+        data: memoryview,
+    ) -> int:
+        """Give a message to whom it is for, keep it, and answer as they do."""
+        sent, answer, number = _core._in_send(), 0, message.message
+        wparam = sender if message.is_copydata else message.wparam
+        # Who has gone, or may not be sent to, gives no answer.
+        with suppress(OSError):
+            if sent:
+                answer = _core._forward(
+                    to, number, wparam, message.lparam, message.id, data
+                )
+            else:
+                post_message(to, number, wparam, message.lparam)
+        took = self._now() - came
+        self._add(replace(event, answer=answer, took_ns=took, posted=not sent))
+        return answer
+
+    def _repeat(self, event: MessageEvent, known: MessageEvent, client: int) -> int:
+        """Answer as another cassette says, and keep that here too."""
+        assert self._known is not None
+        assert self._window is not None
+        sent = self._known.sent_for(known) if client else []
+        if any(out.time_ns > known.time_ns for out in sent):
+            self._window.reply(known.answer)
+        self._add(replace(event, answer=known.answer))
+        for out in sent:
+            with suppress(OSError):
+                send_copydata(
+                    client, out.data, id=out.id, sender=self._window, check=False
+                )
+            self._add(replace(out, track=self._index, to=event.number, took_ns=0))
+        return known.answer
+
+    def _return_for(self, client: int, number: int) -> int:
+        """The window that stands before a client's."""
+        if client not in self._returns:
+            for hwnd in [h for h in self._returns if not Window(h).exists]:
+                self._returns.pop(hwnd).close()
+            self._returns[client] = _Return(self, client)
+        self._returns[client].number = number
+        return self._returns[client].window.hwnd

@@ -1,0 +1,290 @@
+"""`Recorder`: looks at a live program's memory and objects, and keeps what changes.
+
+One thread looks, some times a second and whenever one of the events is set. The
+program notices nothing of it: a look is a read of its memory and a question about its
+objects. Messages come by windows that stand between, in `winipc.cassette.proxy`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from winipc import _core
+from winipc.base.appearing import wait_until_made
+from winipc.base.closing import Closing
+from winipc.cassette.cassette import Cassette
+from winipc.cassette.events import (
+    CassetteEvent,
+    ChangeEvent,
+    MessageEvent,
+    StateEvent,
+    Track,
+)
+from winipc.cassette.file import Writer
+from winipc.cassette.messages import Answers
+from winipc.cassette.proxy import Proxy
+from winipc.errors import add_hint
+from winipc.memory.mapping import SharedMapping
+from winipc.sync import Event, Mutex, Semaphore, SyncAccess, wait_any
+
+__all__ = ["Recorder"]
+
+_T = TypeVar("_T")
+
+#: What a window to stand before is given as: its title, (title, class) of which one may
+#: be None, or a track with more.
+Windows: TypeAlias = "Iterable[str | tuple[str | None, str | None] | Track]"
+#: Changes the event before it is kept, or leaves it out (None).
+Filter: TypeAlias = Callable[[CassetteEvent], CassetteEvent | None]
+
+#: Equal bytes between two changes that cost less than a change of their own.
+_JOIN = 16
+#: Seconds between looks for the end of a signal, and the longest pause.
+_SHORT = 0.005
+_LONG = 0.25
+
+_LOOK = SyncAccess.SYNCHRONIZE | SyncAccess.QUERY_STATE
+
+
+class Memory(Protocol):
+    """Some bytes that change."""
+
+    @property
+    def size(self) -> int: ...
+    def read_into(self, buffer: bytearray, /) -> int: ...
+    def close(self) -> None: ...
+
+
+class _Changes:
+    """A mapping, and its content at the last look."""
+
+    def __init__(self, name: str, memory: Memory) -> None:
+        self.memory = memory
+        self.track = Track("mapping", name, size=memory.size)
+        self._old = bytearray(memory.size)
+        self._new = bytearray(memory.size)
+
+    def look(self) -> tuple[tuple[int, bytes], ...]:
+        """What is new since the last look."""
+        self.memory.read_into(self._new)
+        new = memoryview(self._new)
+        ranges = _core._changed_ranges(self._old, new, _JOIN)
+        found = tuple((start, bytes(new[start:stop])) for start, stop in ranges)
+        if found:
+            self._old, self._new = self._new, self._old
+        return found
+
+
+class _State:
+    """An event, a mutex or a semaphore, and its state at the last look."""
+
+    def __init__(self, kind: str, name: str, timeout: float | None) -> None:
+        cls: Any = {"event": Event, "mutex": Mutex, "semaphore": Semaphore}[kind]
+        self.object = opened(lambda: cls.open(name, access=_LOOK), name, timeout)
+        self.track = Track(kind, name)
+        if kind == "event":
+            self.track = replace(self.track, manual=bool(self.object.manual))
+        elif kind == "semaphore":
+            self.track = replace(self.track, maximum=self.object.maximum)
+        self.state = -1
+
+    def look(self) -> int:
+        if self.track.kind == "event":
+            return int(self.object.is_set())
+        return int(
+            self.object._taken if self.track.kind == "mutex" else self.object.value
+        )
+
+
+def opened(open_it: Callable[[], _T], name: str, timeout: float | None) -> _T:
+    """What there is, or will be within `timeout` seconds."""
+    return open_it() if timeout == 0 else wait_until_made(open_it, name, timeout)
+
+
+class Recorder(Closing):
+    """A recording that goes on until it is closed. Made by `Cassette.record`.
+
+    `close` raises what ended the recording early, if something did. Any thread may
+    close it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mappings: Iterable[str | tuple[str, Memory]] = (),
+        windows: Windows = (),
+        clients: Windows = (),
+        broadcasts: Iterable[int | str] = (),
+        events: Iterable[str] = (),
+        mutexes: Iterable[str] = (),
+        semaphores: Iterable[str] = (),
+        rate: float | None = 60.0,
+        on: str | None = None,
+        before_record: Filter | None = None,
+        known: Cassette | None = None,
+        timeout: float | None = 0.0,
+    ) -> None:
+        """See `Cassette.record`."""
+        if rate is not None and not 0 < rate <= 10_000:
+            raise ValueError("rate is above 0 and at most 10,000 looks a second")
+        self.path = os.fspath(path)
+        self._period = None if on is not None or rate is None else 1 / rate
+        self._on = on
+        self._filter = before_record
+        self._error: BaseException | None = None
+        with ExitStack() as undo:
+            self._changes: dict[int, _Changes] = {}
+            self._states: dict[int, _State] = {}
+            tracks: list[Track] = []
+            for one in mappings:
+                name, memory = (one, None) if isinstance(one, str) else one
+                if memory is None:
+                    memory = opened(
+                        lambda n=name: SharedMapping.open(n, access="read"),  # type: ignore[misc]
+                        name,
+                        timeout,
+                    )
+                    undo.callback(memory.close)
+                changes = _Changes(name, memory)
+                self._changes[len(tracks)] = changes
+                tracks.append(changes.track)
+            names = [("event", name) for name in dict.fromkeys([*events, on]) if name]
+            names += [("mutex", name) for name in mutexes]
+            names += [("semaphore", name) for name in semaphores]
+            for kind, name in names:
+                state = _State(kind, name, timeout)
+                undo.callback(state.object.close)
+                self._states[len(tracks)] = state
+                tracks.append(state.track)
+                if name == on and not state.track.manual:
+                    raise ValueError(
+                        f"{on!r} is an auto-reset event: a wait for it would take the "
+                        "signal from the program that it is for"
+                    )
+            proxies = [Proxy.find("window", one, timeout) for one in windows]
+            proxies += [Proxy.find("client", one, timeout) for one in clients]
+            if broadcasts:
+                proxies.append(Proxy(Track("broadcast", messages=tuple(broadcasts))))
+            first = len(tracks)
+            tracks += [proxy.track for proxy in proxies]
+            self._stop = Event.create(manual=True)
+            undo.callback(self._stop.close)
+            self._writer = Writer(path, tracks)
+            undo.callback(self._writer.close)
+            self._look(at=0)
+            for index, proxy in enumerate(proxies, first):
+                undo.callback(proxy.close)
+                answers = _answers(known, proxy.track)
+                proxy.start(index, self._add, self._writer.now, answers)
+            self._thread = threading.Thread(target=self._run, name="winipc recorder")
+            self._thread.start()
+            undo.callback(self._thread.join)
+            undo.callback(self._stop.set)
+            self._undo = undo.pop_all()
+
+    @property
+    def events(self) -> int:
+        """How many events were recorded by now."""
+        return self._writer.events
+
+    def close(self) -> None:
+        """End the recording, and its file. May be called twice.
+
+        Raises what ended it early: OSError for a full disk, or for memory that has
+        gone.
+        """
+        self._undo.close()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            self.close()
+        except Exception as own:
+            if not isinstance(exc[1], BaseException):
+                raise
+            add_hint(exc[1], f"the recording ended early: {own}")
+
+    # ------------------------------------------------------------------ the looks
+
+    def _add(self, event: CassetteEvent, at: int | None = None) -> None:
+        """Keep an event; a failure ends the recording, and nothing else."""
+        if self._error is not None:
+            return
+        try:
+            kept = event if self._filter is None else self._filter(event)
+            if kept is not None:
+                if at is not None:
+                    kept = replace(kept, time_ns=at)
+                self._writer.add(kept, stamp=at is None)
+        except BaseException as error:
+            self._error = error
+
+    def _look(
+        self, woken: object = None, *, memory: bool = True, at: int | None = None
+    ) -> None:
+        """Keep what has changed since the last look."""
+        # The states first: what was written before an event was set is seen then.
+        states = {
+            index: 1 if one.object is woken else one.look()
+            for index, one in self._states.items()
+        }
+        for index, changes in self._changes.items() if memory else ():
+            found = changes.look()
+            if found or at is not None:
+                self._add(ChangeEvent(0, index, found), at)
+        for index, state in states.items():
+            if state != self._states[index].state:
+                self._states[index].state = state
+                self._add(StateEvent(0, index, state), at)
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+            self._look()
+        except BaseException as error:
+            self._error = self._error or error
+
+    def _follow(self) -> None:
+        period = self._period
+        due = time.perf_counter() + (period or 0)
+        while self._error is None:
+            events = [s for s in self._states.values() if s.track.manual]
+            waits = [self._stop, *(s.object for s in events if not s.state)]
+            pause = _LONG if period is None else due - time.perf_counter()
+            if any(s.state for s in events):
+                pause = min(pause, _SHORT)
+            try:
+                woken = wait_any(waits, min(max(pause, 0), _LONG))
+            except TimeoutError:
+                woken = None
+            if woken is self._stop:
+                return
+            memory = woken is not None and self._on in (None, woken.name)
+            if period is not None and time.perf_counter() >= due:
+                due = max(due + period, time.perf_counter())
+                memory = True
+            self._look(woken, memory=memory)
+            self._writer.flush_if_due()
+
+
+def _answers(known: Cassette | None, track: Track) -> Answers | None:
+    """What a cassette has for a window of this title or class."""
+    if known is None or track.kind != "window":
+        return None
+    for index, one in enumerate(known.tracks):
+        if one.kind == "window" and one.name == track.name:
+            answers = Answers(one, "strict", False)
+            for event in known:
+                if event.track == index and isinstance(event, MessageEvent):
+                    answers.add(event)
+            return answers
+    return None
