@@ -159,6 +159,7 @@ def telemetry(
         pid: Of the process, where the name of the mapping has it.
 
     Raises:
+        TypeError: Both a header and a layout.
         LookupError: No such program or part, one without a mapping, or a header
             without the structure or the field that the protocol needs.
         FileNotFoundError: The program does not run, or does not share now.
@@ -166,6 +167,8 @@ def telemetry(
 
     Win32: OpenFileMappingW, MapViewOfFile, OpenMutexW, OpenEventW
     """
+    if header is not None and layout is not None:
+        raise TypeError("a header or a layout, not both")
     known = _find(program)
     row = _part_of(known, part)
     if row.protocol is None:
@@ -173,7 +176,8 @@ def telemetry(
     struct = struct or row.struct
     if header is not None:
         if struct is None:
-            raise LookupError(f"which structure is {program}/{row.part}? See {row}")
+            which = f"{program}/{row.part} is {row.content}"
+            raise LookupError(f"which structure of the header is it? {which}")
         layout = Layout.from_c(
             header,
             struct,

@@ -204,6 +204,12 @@ def test_another_layout_is_an_error(
         ):
             with pytest.raises(LayoutError, match=message):
                 call()
+    with SharedMapping.create(unique_name, header=STATE) as m:
+        with SharedMapping.open(unique_name) as raw:
+            raw.write(bytes(7) + b"\1", 32)
+        with pytest.raises(LayoutError, match="state: its hash is another one"):
+            SharedMapping.open(unique_name, header=STATE)
+        assert m.size == 16
     with (
         SharedMapping.create(unique_name, header=Layout("s", STATE.fields, 20)),
         pytest.raises(LayoutError, match="it has 20 bytes there and 16 here"),

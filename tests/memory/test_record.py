@@ -96,6 +96,7 @@ def test_padding_does_not_count() -> None:
         ({"name": "123456789"}, ValueError, "name: 9 bytes do not fit in 8"),
         ({"name": 3}, TypeError, "name: "),
         ({"rows": ("ab",)}, ValueError, "rows: 2 elements"),
+        ({"rows": "ab"}, ValueError, "rows: 2 elements"),
         ({"rows": ("ab", "cdefg")}, ValueError, "rows: 5 bytes"),
         ({"wide": "abcde"}, ValueError, "wide: 10 bytes"),
         ({"at": {"x": 2**15}}, ValueError, "at.x: "),

@@ -38,6 +38,7 @@ TOLD: dict[str, dict[str, Any]] = {
     "seqlock": {"sequence": 0},
     "inside": {"sequence": AT + 16},
     "begin-end": {"sequence": 0, "end": 4},
+    "double": {"sequence": 0, "second": AT + SIZE},
     "newest": {"newest": NEWEST},
     "counter": {"sequence": 0, "odd": False},
     "busy": {"busy": 0},
@@ -149,15 +150,16 @@ def test_a_writer_that_died_in_the_middle_is_a_timeout(
                 writer.kill()
 
 
+@pytest.mark.parametrize("protocol", ["newest", "double"])
 def test_a_dead_writer_of_buffers_leaves_the_record_before(
-    mapping: SharedMapping, start_peer: Callable[..., Peer]
+    mapping: SharedMapping, start_peer: Callable[..., Peer], protocol: str
 ) -> None:
     """It died in the oldest buffer, which is not the newest."""
-    writer = start_peer("record_writer.exe", mapping.name, "newest", SIZE, "middle")
+    writer = start_peer("record_writer.exe", mapping.name, protocol, SIZE, "middle")
     writer.expect("ready")
     writer.expect("middle")
     writer.kill()
-    with foreign(mapping, "newest") as snapshot:
+    with foreign(mapping, protocol) as snapshot:
         assert snapshot.read() == struct.pack("<I", 3) * (SIZE // 4)
         assert snapshot.sequence == 3
 

@@ -150,8 +150,11 @@ def test_records_come_by_the_users_header(
             telemetry("it", "struct Truck { int a; };")
         with pytest.raises(LookupError, match="no field 'packetId'"):
             telemetry("it", "struct Truck { int a; };", struct="Truck")
-        with telemetry("it", layout=Layout.of("Car", "packetId:I rest:4s")) as car:
+        layout = Layout.of("Car", "packetId:I rest:4s")
+        with telemetry("it", layout=layout) as car:
             assert car.read().packetId == 6
+        with pytest.raises(TypeError, match="a header or a layout, not both"):
+            telemetry("it", CAR, layout=layout)
 
 
 def test_without_a_header_records_are_bytes(
@@ -221,6 +224,12 @@ def test_what_cannot_be_opened_says_why(
 ) -> None:
     with pytest.raises(LookupError, match=message):
         telemetry(program, part=part)
+
+
+def test_a_header_without_the_structure_that_is_meant() -> None:
+    """Some programs share several, which the user has to choose from."""
+    with pytest.raises(LookupError, match=r"which .* hwinfo/sensors is HWiN"):
+        telemetry("hwinfo", CAR)
 
 
 def test_a_program_that_does_not_run_is_not_found() -> None:

@@ -331,7 +331,8 @@ class Layout:
         Args:
             header: The text of a header, or its path. It is C++, unless its name
                 ends in ".c" or only C can be made of it.
-            name: A structure, union, class or typedef, also "space::name".
+            name: A structure, union, class or typedef, also "space::name"; or an
+                instance of a template, "ring<64>".
             bits: 32 or 64, which is the size of pointers.
             defines: Macros by name, such as `{"UNICODE": 1}`; True and None are 1.
             include: Folders with headers, or one, beside the header's own.
@@ -503,6 +504,8 @@ class Layout:
                 field = (line or other).split(" ")[0]
                 here, there = (one or "missing" for one in (line, other))
                 return f"{field} is {here!r} here and {there!r} there"
+        if theirs[0] == mine[0]:
+            return "its hash is another one"
         return f"it has {theirs[0]} bytes there and {self.size} here"
 
     def _lines(self, prefix: str, at: int) -> Iterator[str]:

@@ -11,7 +11,7 @@
  *   4      the end of "begin-end"
  *   16     "newest": tick and place of each of 4 buffers, 16 bytes apart
  *   128    how many records took longer than SETTLE_US, and from 132 on which
- *   65536  the record; the 4 of "newest" follow each other
+ *   65536  the record; the 4 of "newest" and the 2 of "double" follow each other
  *
  * With "inside" the fifth number of the record is its sequence. "mutex" takes
  * NAME.mutex, and "newest" sets NAME.event. */
@@ -23,11 +23,22 @@
 #define BUFFERS 4
 #define SLOW_ROOM ((65536 - 132) / 4)
 
-enum { SEQLOCK, INSIDE, BEGIN_END, NEWEST, COUNTER, BUSY, MUTEX, NONE, KINDS };
+enum {
+    SEQLOCK,
+    INSIDE,
+    BEGIN_END,
+    TWO,
+    NEWEST,
+    COUNTER,
+    BUSY,
+    MUTEX,
+    NONE,
+    KINDS
+};
 
-static const char *const names[KINDS] = {"seqlock", "inside",  "begin-end",
-                                         "newest",  "counter", "busy",
-                                         "mutex",   "none"};
+static const char *const names[KINDS] = {"seqlock", "inside", "begin-end",
+                                         "double",  "newest", "counter",
+                                         "busy",    "mutex",  "none"};
 
 static char *memory;
 static volatile LONG *words; /* at offset 0 */
@@ -87,6 +98,10 @@ put(LONG number)
         InterlockedIncrement(words);
         fill(record, number);
         InterlockedIncrement(words + 1);
+        break;
+    case TWO: /* an even sequence means the first */
+        fill(record + (*words % 2 == 0 ? size : 0), number);
+        InterlockedIncrement(words);
         break;
     case NEWEST:
         fill(record + number % BUFFERS * (LONG)size, number);
