@@ -619,6 +619,39 @@ class CandidateSet:
     def close(self) -> None: ...
     def __len__(self) -> int: ...
 
+# ----------------------------------------------------------- scan/pointer_scan.c
+
+@disjoint_base
+class PointerScan:
+    @classmethod
+    def _open(
+        cls,
+        process: RemoteProcess,
+        ranges: bytes,
+        protections: SupportsIndex,
+        targets: bytes,
+        bases: bytes,
+        width: int,
+        address: SupportsIndex,
+        depth: int,
+        max_offset: SupportsIndex,
+        memory: SupportsIndex,
+        timeout: float | None,
+        match: Callable[[int, tuple[int, ...]], Any],
+        progress: Callable[[int, int], object] | None,
+        /,
+    ) -> Self: ...
+    pointers: Final[int]
+    scanned: Final[int]
+    skipped: Final[int]
+    nbytes: Final[int]
+    cancelled: Final[bool]
+    closed: Final[bool]
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+
 # ------------------------------------------------------------- system/catalog.c
 
 def _list_directory(path: str, /) -> list[tuple[str, str]]: ...

@@ -68,6 +68,7 @@
     X(PyTypeObject, scan_type)                                                \
     X(PyTypeObject, peeked_type)                                              \
     X(PyTypeObject, candidates_type)                                          \
+    X(PyTypeObject, pointer_scan_type)                                        \
     X(PyTypeObject, channel_type)
 
 typedef struct {
@@ -143,6 +144,7 @@ int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);
 int wi_scan_init(PyObject *module, wi_state *state);
 int wi_candidates_init(PyObject *module, wi_state *state);
+int wi_pointer_scan_init(PyObject *module, wi_state *state);
 int wi_catalog_init(PyObject *module, wi_state *state);
 int wi_channel_init(PyObject *module, wi_state *state);
 int wi_system_init(PyObject *module, wi_state *state);

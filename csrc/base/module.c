@@ -164,6 +164,7 @@ static const module_init_fn module_parts[] = {
     wi_process_init,
     wi_scan_init,
     wi_candidates_init,
+    wi_pointer_scan_init,
     wi_catalog_init,
     wi_channel_init,
     wi_system_init,

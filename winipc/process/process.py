@@ -45,6 +45,7 @@ from winipc.process.types import (
     Region,
     ThreadEntry,
 )
+from winipc.scan.pointers import PointerPath, PointerScan, open_pointer_scan
 from winipc.scan.scan import (
     Patterns,
     Scan,
@@ -219,9 +220,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def pointer(self, chain: Any) -> int:
         """Follow pointers: the address that `[base, offset, ..., offset]` leads to.
 
-        The pointer at `base` is read and the first offset added, the pointer
-        there is read and the next offset added, and so on; what the last one
-        leads to is not read. `base` may be a text as `address` takes it.
+        A `PointerPath` is such a chain. The pointer at `base` is read and the first
+        offset added, the pointer there is read and the next offset added, and so on;
+        what the last one leads to is not read. `base` may be a text as `address`
+        takes it.
 
         Raises:
             PartialReadError: a pointer cannot be read; a note says which.
@@ -352,14 +354,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """A structure in the target, whose fields are read and written one by one.
 
         `address` is one, a text as `address` takes it, or a chain as `pointer` takes
-        it, which is followed again at each use: so the handle stays right when the
-        target replaces the object. `layout` is a `winipc.Layout`, its short text form,
-        or a ctypes Structure class. Writing needs `access=ProcessAccess.WRITE`.
+        it (a `PointerPath` is one), which is followed again at each use: so the handle
+        stays right when the target replaces the object. `layout` is a `winipc.Layout`,
+        its short text form, or a ctypes Structure class. Writing needs
+        `access=ProcessAccess.WRITE`.
 
         Raises:
             PartialReadError: at a use, what `pointer` and `read` raise.
         """
-        base, *offsets = address if isinstance(address, (list, tuple)) else [address]
+        if not isinstance(address, (list, tuple, PointerPath)):
+            address = [address]
+        base, *offsets = address
         layout = layout_of(layout)
         chain = [self.address(base), *offsets]
         return StructView(RemotePlace(self, chain, layout.size), layout)
@@ -488,6 +493,53 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         ranges = process_ranges(regions, start, end)
         accepted = protection_mask(protection)
         return open_scan(self, ranges, accepted, pattern, aligned, progress, limit)
+
+    def pointer_paths(
+        self,
+        address: str | SupportsIndex,
+        depth: int = 5,
+        max_offset: int = 0x1000,
+        base: str | Module | Iterable[str | Module] = "module",
+        *,
+        regions: Iterable[Region | tuple[int, int]] | None = None,
+        protection: MemoryProtection | int | str | None = "w",
+        timeout: float | None = None,
+        max_bytes: int = 1 << 30,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> PointerScan:
+        """Find chains of pointers from a module to `address`; iterate over them.
+
+        Each `PointerPath` has 1 to `depth` (at most 16) pointers, begins in a module
+        (in any, or in those that `base` names), and each of its offsets is 0 to
+        `max_offset` bytes. So it leads there in the next run as well, where the
+        modules and the memory are elsewhere: `PointerPaths` keeps those that do.
+        Short paths come first, small last offsets first.
+
+        One pass collects the pointers: multiples of their size that lead to memory
+        which was readable when it began. They are looked for in `regions`, where
+        `protection` allows it, as by `scan`: in all writable memory unless told
+        otherwise. 8 bytes are kept for each, in at most `max_bytes` of memory. The
+        search runs in `next`, without the GIL. `timeout`, in seconds, ends it as
+        `cancel` does. `progress` is called now and then with the bytes read and
+        their total; False from it ends the search. Needs `ProcessAccess.READ`.
+
+        Raises:
+            LookupError: no module of that name is loaded.
+            MemoryError: there are more pointers than fit in `max_bytes`.
+            ProcessLookupError: the target has exited.
+            ValueError: `depth`, `max_offset` or `timeout` is out of range.
+
+        Win32: VirtualQueryEx, ReadProcessMemory, EnumProcessModulesEx
+        """
+        return open_pointer_scan(
+            self,
+            self.address(address),
+            (depth, max_offset, max_bytes, timeout),
+            base,
+            process_ranges(regions, None, None),
+            protection_mask(protection),
+            progress,
+        )
 
     def memory_map(self, *, names: bool = False) -> list[MapRow]:
         """The address space as rows: one for each allocation that is there.

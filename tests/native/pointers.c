@@ -1,0 +1,129 @@
+/* pointers.c: csrc/scan/pointers.c as a program, for tests/linux/test_pointers.py.
+ *
+ * It reads numbers, case after case:
+ *
+ *     width address depth max_offset most_bytes steps
+ *     count, then start end of each target; count, then start end of each base;
+ *     count of pieces, and of each: address, count of words, the words
+ *
+ * and answers with the count of pointers, or "full", then a line for each path,
+ * base and offsets, and an empty line. */
+#include "../../csrc/scan/kernels.h"
+#include "../../csrc/scan/pointers.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t
+number(void)
+{
+    uint64_t value;
+    if (scanf("%" SCNu64, &value) != 1) {
+        exit(2);
+    }
+    return value;
+}
+
+typedef pointer_result add_range(pointer_map *map, uint64_t start,
+                                 uint64_t end);
+
+static pointer_result
+add_all(pointer_map *map, add_range *add)
+{
+    pointer_result result = POINTER_DONE;
+    for (uint64_t n = number(); n > 0; n--) {
+        uint64_t start = number(), end = number();
+        result |= add(map, start, end);
+    }
+    return result;
+}
+
+static pointer_result
+add_piece(pointer_map *map, unsigned width)
+{
+    const uint64_t address = number(), words = number();
+    const size_t size = (size_t)(words * width);
+    uint8_t *data = malloc(size + 1);
+    for (uint64_t i = 0; i < words; i++) {
+        uint64_t value = number();
+        memcpy(data + i * width, &value, width);
+    }
+    scan_spec spec = {.ranged = 1,
+                      .type = width == 8 ? SCAN_U64 : SCAN_U32,
+                      .alignment = width,
+                      .low = {.u = 1},
+                      .high = {.u = width == 8 ? UINT64_MAX : UINT32_MAX}};
+    scan_set *set = scan_set_new(&spec, 1, scan_best_level());
+    scan_hits hits;
+    pointer_result result = POINTER_DONE;
+    if (set == NULL || scan_hits_init(&hits, set) < 0) {
+        exit(3);
+    }
+    for (size_t at = 0; at < size; at += SCAN_BLOCK) {
+        const size_t starts = size - at < SCAN_BLOCK ? size - at : SCAN_BLOCK;
+        scan_block(set, &hits, data + at, size - at, starts, address + at);
+        result |= pointer_map_collect(map, width, hits.bits, SCAN_WORDS,
+                                      data + at, address + at);
+        scan_discard(&hits);
+    }
+    scan_hits_clear(&hits);
+    scan_set_free(set);
+    free(data);
+    return result;
+}
+
+static void
+walk(const pointer_map *map, uint64_t address, unsigned depth,
+     uint64_t max_offset, size_t steps)
+{
+    pointer_walk *walk = pointer_walk_new(map, address, depth, max_offset);
+    pointer_path paths[3];
+    int ended = walk == NULL;
+    while (!ended) {
+        size_t n = pointer_walk_next(walk, paths, 3, steps, &ended);
+        for (size_t i = 0; i < n; i++) {
+            printf("%" PRIu64, paths[i].base);
+            for (unsigned k = 0; k < paths[i].length; k++) {
+                printf(" %" PRIu64, paths[i].offsets[k]);
+            }
+            printf("\n");
+        }
+    }
+    pointer_walk_free(walk);
+}
+
+int
+main(void)
+{
+    unsigned width;
+    while (scanf("%u", &width) == 1) {
+        const uint64_t address = number(), depth = number(), far = number();
+        const uint64_t most = number(), steps = number();
+        pointer_map *map = pointer_map_new(most);
+        if (map == NULL) {
+            return 3;
+        }
+        pointer_result result = add_all(map, pointer_map_add_target);
+        result |= add_all(map, pointer_map_add_base);
+        for (uint64_t n = number(); n > 0; n--) {
+            result |= add_piece(map, width);
+        }
+        pointer_result sorted = POINTER_DONE;
+        while (result == POINTER_DONE &&
+               (sorted = pointer_map_sort(map, 1)) == POINTER_MORE) {
+        }
+        if (result != POINTER_DONE || sorted != POINTER_DONE) {
+            printf("full\n");
+        }
+        else {
+            printf("%" PRIu64 "\n", pointer_map_count(map));
+            walk(map, address, (unsigned)depth, far, (size_t)steps);
+        }
+        printf("\n");
+        fflush(stdout);
+        pointer_map_free(map);
+    }
+    return 0;
+}

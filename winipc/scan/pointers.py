@@ -1,0 +1,224 @@
+"""Chains of pointers that lead from a module to an address, in each run."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from winipc import _core
+from winipc.base.closing import Closing
+from winipc.errors import PartialReadError
+from winipc.scan.scan import process_ranges
+
+if TYPE_CHECKING:
+    from winipc.process.process import RemoteProcess
+    from winipc.process.types import Module
+
+__all__ = ["PointerPath", "PointerPaths", "PointerScan"]
+
+#: What a file of paths says that it is.
+_FORMAT = {"format": "winipc pointer paths", "version": 1}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PointerPath:
+    """A chain of pointers that begins in a module.
+
+    The pointer at `module` + `offset` is read and the first of `offsets` added, the
+    pointer there is read and the next one added, and so on. It is a chain as
+    `RemoteProcess.pointer` and `RemoteProcess.at` take it, and its text is that of
+    Cheat Engine: `[["game.exe"+0x10F4F4]+0x18]+0x20`.
+    """
+
+    module: str
+    offset: int
+    offsets: tuple[int, ...]
+    bitness: int
+    """32 or 64: how long the pointers are."""
+    version: str = dataclasses.field(default="", compare=False)
+    """Of the module: the time stamp in its headers and its size, in hexadecimal, as
+    symbol servers name a build. It does not count when paths are compared."""
+
+    @property
+    def base(self) -> str:
+        """Where the first pointer is, as `RemoteProcess.address` takes it."""
+        return f'"{self.module}"+{self.offset:#x}'
+
+    def __iter__(self) -> Iterator[Any]:
+        """The chain: the base and the offsets."""
+        return iter((self.base, *self.offsets))
+
+    def __str__(self) -> str:
+        text = self.base
+        for offset in self.offsets:
+            text = f"[{text}]+{offset:#x}"
+        return text
+
+
+class PointerPaths(tuple[PointerPath, ...]):
+    """Paths to one address: `PointerPaths(process.pointer_paths(address))`.
+
+    A tuple. `check` and `&` keep those that hold in another run of the program.
+    """
+
+    __slots__ = ()
+
+    def check(self, process: RemoteProcess, address: int | None = None) -> Self:
+        """Those that lead to `address` in this process.
+
+        With no address, those that lead to memory that can be read, which is little:
+        look at the value there.
+
+        Raises:
+            ProcessLookupError: the target has exited.
+
+        Win32: ReadProcessMemory, EnumProcessModulesEx
+        """
+        bitness = 8 * process.pointer_size
+        bases = {m.name.casefold(): m.base for m in reversed(process.modules())}
+
+        def holds(path: PointerPath) -> bool:
+            base = bases.get(path.module.casefold())
+            if base is None or path.bitness != bitness:
+                return False
+            place = base + path.offset
+            try:
+                for offset in path.offsets:
+                    place = process.read_pointer(place) + offset
+                    if place >> bitness:
+                        return False
+                return place == address if address is not None else _reads(place)
+            except PartialReadError:
+                return False
+
+        def _reads(place: int) -> bool:
+            return len(process.read(place, 1)) == 1
+
+        with process.cached():
+            return type(self)(path for path in self if holds(path))
+
+    def __and__(self, other: Iterable[PointerPath]) -> Self:
+        """Those that are in `other` as well, which was found in another run."""
+        others = frozenset(other)
+        return type(self)(path for path in self if path in others)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write them to a file in JSON, one to a line; `docs/pointer-paths.md` has
+        the format.
+        """
+        head = json.dumps(_FORMAT)[:-1]
+        lines = (json.dumps(dataclasses.asdict(one)) for one in self)
+        text = head + ', "paths": [\n' + ",\n".join(lines) + "\n]}\n"
+        Path(path).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: it is no such file.
+        """
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        try:
+            if {name: data[name] for name in _FORMAT} != _FORMAT:
+                raise ValueError("it says that it is something else")
+            return cls(_path_of(**entry) for entry in data["paths"])
+        except (KeyError, TypeError, ValueError) as error:
+            text = f"{os.fspath(path)!r} is no file of pointer paths: {error}"
+            raise ValueError(text) from error
+
+    def __repr__(self) -> str:
+        return f"<PointerPaths: {len(self)}>"
+
+
+def _path_of(
+    module: str, offset: int, offsets: list[int], bitness: int, version: str = ""
+) -> PointerPath:
+    """A path of a file, in which anything may stand."""
+    numbers = [offset, *offsets]
+    if not all(type(n) is int and 0 <= n < 1 << 64 for n in numbers):
+        raise ValueError(f"{numbers} are no offsets")
+    if bitness not in (32, 64) or '"' in module or not isinstance(version, str):
+        raise ValueError(f"{module!r} of {bitness!r} bits, version {version!r}")
+    return PointerPath(module, offset, tuple(offsets), bitness, version)
+
+
+class PointerScan(_core.PointerScan, Closing):
+    """What `RemoteProcess.pointer_paths` finds, one `PointerPath` after another.
+
+    The search runs while `next` waits, without the GIL; any thread may call `cancel`.
+    Reading it to the end, `close` or `with` free the memory.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return (
+            f"<PointerScan {state}, {self.pointers} pointers in {self.scanned} bytes>"
+        )
+
+
+def open_pointer_scan(
+    process: RemoteProcess,
+    address: int,
+    limits: tuple[int, int, int, float | None],
+    base: str | Module | Iterable[str | Module],
+    ranges: bytes,
+    protections: int,
+    progress: Callable[[int, int], object] | None,
+) -> PointerScan:
+    """What `RemoteProcess.pointer_paths` does; limits are its depth, max_offset,
+    max_bytes and timeout.
+    """
+    modules = sorted(_modules_of(process, base), key=lambda module: module.base)
+    starts = [module.base for module in modules]
+    width = process.pointer_size
+
+    @functools.cache
+    def version(module: Module) -> str:
+        try:
+            (header,) = process.read_struct(module.base + 0x3C, "<I")
+            (stamp,) = process.read_struct(module.base + header + 8, "<I")
+        except PartialReadError:
+            return ""
+        return f"{stamp:08X}{module.size:x}"
+
+    versions = {module: version(module) for module in modules}
+
+    def match(place: int, offsets: tuple[int, ...]) -> PointerPath:
+        module = modules[bisect.bisect_right(starts, place) - 1]
+        return PointerPath(
+            module.name, place - module.base, offsets, 8 * width, versions[module]
+        )
+
+    readable = (region for region in process.regions() if region.readable)
+    return PointerScan._open(
+        process,
+        ranges,
+        protections,
+        process_ranges(readable, None, None),
+        process_ranges(modules, None, None),
+        width,
+        address,
+        *limits,
+        match,
+        progress,
+    )
+
+
+def _modules_of(
+    process: RemoteProcess, base: str | Module | Iterable[str | Module]
+) -> Iterable[Module]:
+    """The modules in which paths may begin."""
+    if base == "module":
+        return process.modules()
+    if isinstance(base, str) or not isinstance(base, Iterable):
+        base = [base]
+    return [process.module(one) if isinstance(one, str) else one for one in base]
