@@ -95,6 +95,24 @@ def test_c_is_compiled(machine: object, sources: dict[str, Path]) -> None:
         run(gcc, "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", path)
 
 
+def test_c_reads_the_same_values(
+    told: tuple[dict[str, str], dict[str, int]], tmp_path: Path
+) -> None:
+    """Of bit-fields and unions, by the compiler of this system as Windows compiles."""
+    made, values = told
+    shown = "".join(f'printf("%lld ", (long long)x.{name});' for name in values)
+    source = tmp_path / "main.c"
+    source.write_text(
+        f"#include <stdio.h>\n#include <string.h>\n{made['state_64.c']}\n"
+        "int main(void) { unsigned char bytes[200]; state x;\n"
+        "for (int i = 0; i < 200; i++) bytes[i] = (unsigned char)(50 + i);\n"
+        f"memcpy(&x, bytes, sizeof(x)); {shown} return 0; }}\n"
+    )
+    flags = ("-std=c11", "-fshort-wchar", "-mms-bitfields")
+    run("gcc", *flags, source, "-o", tmp_path / "main")
+    assert run(tmp_path / "main").split() == list(map(str, values.values()))
+
+
 def test_cplusplus_is_compiled(sources: dict[str, Path]) -> None:
     """By mingw, or by the compiler of this system as Windows compiles."""
     mingw = AMD64.gcc.replace("gcc", "g++")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winipc import Layout, LayoutError, SharedMapping
+from winipc.memory.layout import Field
 
 
 @pytest.fixture
@@ -166,6 +167,11 @@ def test_members_are_checked() -> None:
         with pytest.raises(ValueError, match=f"pack must be .*, not {pack}"):
             Layout.of("s", "a:b b:i", pack=pack)
     assert Layout.of("s", "a:b b:q", pack=4).size == 12
+    assert Layout.of("s", "a:b b:b", pack=4).size == 2
+    for field in (Field("a", "I", -4), Field("a", "I", 5), Field("a", "H", 0, (5,))):
+        with pytest.raises(ValueError, match=r"^s\.a leaves the 8 bytes"):
+            Layout("s", [field], 8)
+    assert Layout("s", [Field("a", "I", 0)], 8) != Layout.of("s", "a:I")
 
 
 def test_what_is_no_layout() -> None:
@@ -321,7 +327,7 @@ def test_inherited_fields_of_ctypes_come_first() -> None:
         _fields_ = [("z", ctypes.c_int32)]
 
     layout = Layout.from_ctypes(Derived)
-    assert layout.offsets() == {"x": 0, "y": 4, "z": 8}
+    assert list(layout.offsets().items()) == [("x", 0), ("y", 4), ("z", 8)]
     assert layout.size == 12
 
 

@@ -240,6 +240,12 @@ kind(
     {"z": 0, "x": 8, "y": 8, "w": 12},
     16,
 )
+kind(
+    "a private base in a class",
+    "class O { struct A { int x; }; struct T : private A { char y; }; };",
+    {"x": 0, "y": 4},
+    8,
+)
 kind("long double", "struct T { char a; long double b; };", {"a": 0, "b": 8}, 16)
 kind("empty at the end", "struct E {}; struct T { int a; E e; };", {"a": 0, "e": 4}, 8)
 
@@ -634,8 +640,10 @@ def test_a_c_file_is_c(tmp_path: Path) -> None:
     """An enum is no type of one byte there, and `struct` opens no namespace."""
     (tmp_path / "h.c").write_text(
         "struct P { int x; }; struct T { char P; int class; };"
+        "struct U { char a[sizeof('a')]; };"
     )
     assert Layout.from_c(tmp_path / "h.c", "T").offsets() == {"P": 0, "class": 4}
+    assert Layout.from_c(tmp_path / "h.c", "U").size == 4
 
 
 def test_an_sdk_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -749,6 +757,12 @@ def test_arrays_of_characters_are_text() -> None:
         with pytest.raises(ValueError, match=r"^raw: 4 bytes"):
             view.raw = b"abcd"
         assert (view.b, view.s, view.id.Data4) == ((0,) * 3, (0,) * 3, (0,) * 8)
+    layout = Layout.from_c(
+        "typedef unsigned short wchar_t; typedef wchar_t WCHAR;"
+        " struct T { wchar_t a[2]; WCHAR b[2]; unsigned short class[2]; };",
+        "T",
+    )
+    assert [field.kind for field in layout] == ["u", "u", "H"]
 
 
 def test_a_view_of_bytes_is_of_a_copy() -> None:
@@ -761,6 +775,12 @@ def test_a_view_of_bytes_is_of_a_copy() -> None:
             view.x = 2
     with pytest.raises(ValueError, match="leave"):
         StructView(b"abc", layout)
+
+
+def test_atomics_are_numbers() -> None:
+    """As what they guard is."""
+    header = "#include <atomic>\nstruct T { std::atomic<short> a; _Atomic int b; };"
+    assert [field.kind for field in Layout.from_c(header, "T")] == ["h", "i"]
 
 
 def test_what_has_no_code_is_bytes() -> None:
@@ -794,11 +814,12 @@ def test_enums_give_members_where_asked() -> None:
 
 def test_pointers_are_numbers_of_their_width() -> None:
     """Shown as addresses of the program that has them."""
-    header = "struct T { void *at; int (*call)(int); const char *names[2]; };"
+    header = "struct T { void *at; int (*call)(int); const char *names[2]; char &it; };"
     for bits, top in ((32, 2**32 - 1), (64, 2**64 - 1)):
         layout = Layout.from_c(header, "T", bits=bits)
         record = layout.unpack(layout.pack(at=top, names=(1, 2)))
         assert (record.at, record.names) == (top, (1, 2))
+        assert layout["it"].size == bits // 8
         assert f"at=0x{top:x}, call=0x{0:0{bits // 4}x}" in repr(record)
         with pytest.raises(ValueError, match=r"^at: "):
             layout.pack(at=top + 1)

@@ -40,6 +40,7 @@ class Odd(ctypes.Structure):
     _fields_ = [
         ("a", ctypes.c_uint32, 3),
         ("b", ctypes.c_int32, 7),
+        ("g", ctypes.c_int32, 9),
         ("u", Union),
         ("c", ctypes.c_int64, 40),
         ("d", ctypes.c_uint8, 1),
@@ -60,6 +61,12 @@ LAYOUTS["tail"] = Layout(
     "tail",
     [Field("a", "I", 1, bits=(0, 3)), Field("b", "i", 4, bits=(2, 5))],
     5,
+)
+#: Behind the fields is whatever else there is.
+LAYOUTS["flexible"] = Layout(
+    "flexible",
+    [Field("a", "I", 0), Field("name", "c", 4, (0,)), Field("rest", "h", 4, (0,))],
+    4,
 )
 every = pytest.mark.parametrize("name", LAYOUTS)
 
@@ -132,8 +139,10 @@ def test_ctypes_unions_and_bits_come_back() -> None:
     for name in ("plain", "inner", "bits"):
         assert Layout.from_ctypes(LAYOUTS[name].ctypes_type) == LAYOUTS[name]
     odd = LAYOUTS["bits"]
-    data = odd.pack(a=5, b=-9, c=-(2**39), d=1, e=9, u={"ratio": 1.0})
+    assert (odd["g"].offset, odd["g"].bits) == (1, (2, 9))
+    data = odd.pack(a=5, b=-9, g=-99, c=-(2**39), d=1, e=9, u={"ratio": 1.0})
     witness = Odd.from_buffer_copy(data)
+    assert witness.g == -99
     assert (witness.a, witness.b, witness.c) == (5, -9, -(2**39))
     assert (witness.d, witness.e, witness.u.halves[1]) == (1, 9, 0x3F80)
 
@@ -142,6 +151,7 @@ def test_fingerprints_are_of_fields() -> None:
     """Not of the structure's name, and not of how a number is spelled."""
     one = Layout.of("a", "x:i name:4s")
     assert one.fingerprint == Layout.of("b", "x:l name:4s").fingerprint
+    assert one.fingerprint == 0x3D0D4CB93FAC1918
     for other in ("x:I name:4s", "y:i name:4s", "x:i name:3s", "name:4s x:i"):
         assert Layout.of("a", other).fingerprint != one.fingerprint
     assert Layout.of("o", {"p": (POINT, 2)}).description == (

@@ -84,7 +84,7 @@ def test_padding_does_not_count() -> None:
         == layout.unpack(layout.pack(full))
         == layout.unpack(layout.pack(a=1, b=0x01010101))
     )
-    assert bytes(full) == b"\1" * 8
+    assert bytes(full) == layout.pack(full) == b"\1" * 8
     assert hash(full) == hash(layout.unpack(layout.pack(a=1, b=0x01010101)))
 
 

@@ -90,7 +90,7 @@ def read_header(
 ) -> Layout:
     """By C++, or else by C; `header` is a text if it has a line's or a block's end."""
     if isinstance(header, str) and re.search(r"[\n{;]", header):
-        path, text = _TEXT, header.removeprefix("\ufeff")
+        path, text = _TEXT, header
     else:
         path = os.path.abspath(header)
         text = _read(path)
@@ -121,7 +121,7 @@ def read_header(
 def _read(path: str) -> str:
     data = Path(path).read_bytes()
     is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+    return data.decode("utf-16" if is_wide else "utf-8", "replace")
 
 
 def _fresh(*arguments: Any) -> _Header:

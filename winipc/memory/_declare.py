@@ -166,8 +166,7 @@ def _format(field: Field) -> Any:
     if isinstance(kind, Layout):
         one = _dtype_spec(kind)
     elif kind == "c":
-        length = shape[-1] if shape else 1
-        one, shape = (f"S{length}", shape[:-1]) if length else ("u1", shape)
+        one, shape = f"S{shape[-1] if shape else 1}", shape[:-1]
     elif kind in "?efd":
         one = {"?": "?", "e": "<f2", "f": "<f4", "d": "<f8"}[kind]
     else:
