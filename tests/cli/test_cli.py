@@ -147,7 +147,7 @@ def test_commands_of_the_guide_are_commands() -> None:
     lines = re.findall(r"^winipc (.*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
     assert len(lines) >= 20
     for line in lines:
-        arguments = cli._parser().parse_args(shlex.split(line))
+        arguments = cli._parsed(shlex.split(line))
         assert callable(arguments.run)
 
 

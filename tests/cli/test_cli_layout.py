@@ -12,8 +12,9 @@ from helpers import need_libclang
 from test_cli import run_winipc
 
 import winipc
+from winipc import Cassette, ChangeEvent, Track
+from winipc.cassette.file import Writer
 from winipc.cli.overlay import Overlay
-from winipc.recording import RecordingReader, RecordingWriter
 
 need_libclang()
 
@@ -92,24 +93,25 @@ def test_values_that_text_and_json_lack() -> None:
 def test_recordings_are_values(header: Path, tmp_path: Path) -> None:
     """Records, a NumPy array, and CSV."""
     layout = winipc.Layout.from_c(header, "state")
-    path = tmp_path / "file.rec"
-    with RecordingWriter(path, "state", layout.size + 8, 0) as writer:
+    path = tmp_path / "file.wipc"
+    with Writer(path, [Track("mapping", "state", size=layout.size + 8)]) as writer:
         for number in range(3):
             data = layout.pack(id=number, name=f"n{number}", gear=-number)
-            writer.add(number * 500_000_000, bytes(8) + data)
-    with RecordingReader(path) as reader:
-        found = list(reader.records(layout, 8))
-        assert [(t, r.id, r.name, r.gear) for t, r in found] == [
-            (n * 500_000_000, n, f"n{n}", -n) for n in range(3)
-        ]
-        assert [row for _, row in reader.records("<I", 8)] == [(0,), (1,), (2,)]
-        array = pytest.importorskip("numpy") and reader.array(layout, 8)
-        assert array["record"]["id"].tolist() == [0, 1, 2]
-        assert array["record"]["name"][2] == b"n2"
-        assert array["time_ns"][2] == 1_000_000_000
-        for offset in (-1, 9):
-            with pytest.raises(ValueError, match="leave the 56 bytes"):
-                reader.records(layout, offset)
+            event = ChangeEvent(number * 500_000_000, 0, ((8, data),))
+            writer.add(event, stamp=False)
+    reader = Cassette(path)
+    found = list(reader.records(layout, 8))
+    assert [(t, r.id, r.name, r.gear) for t, r in found] == [
+        (n * 500_000_000, n, f"n{n}", -n) for n in range(3)
+    ]
+    assert [row for _, row in reader.records("<I", 8)] == [(0,), (1,), (2,)]
+    array = pytest.importorskip("numpy") and reader.array(layout, 8)
+    assert array["record"]["id"].tolist() == [0, 1, 2]
+    assert array["record"]["name"][2] == b"n2"
+    assert array["time_ns"][2] == 1_000_000_000
+    for offset in (-1, 9):
+        with pytest.raises(ValueError, match="leave the 56 bytes"):
+            reader.records(layout, offset)
     options = ("--csv", "--struct", f"{header}:state", "--offset", "8")
     text = run_winipc("replay", str(path), *options).stdout.decode()
     rows = list(csv.DictReader(io.StringIO(text)))

@@ -101,6 +101,9 @@ class Player(Closing):
         self._events: Iterator[CassetteEvent] = iter(())
         self._next: CassetteEvent | None = None
         self._at_ns = 0  # of the last event that was played
+        self._ended = False
+        #: How many changes, states and messages were played that nothing asks for.
+        self.events = 0
         self._origin = 0.0  # when time 0 was, or would have been
         self._frozen_at: float | None = None
         self._closed = False
@@ -259,12 +262,12 @@ class Player(Closing):
             left = self._replies[0][0] - now
             if left <= 0:
                 return heapq.heappop(self._replies)[2], 0
-        if self.speed is not None and self._next is not None and not self._frozen:
-            due = self._origin + self._next.time_ns / 1e9 / self.speed - now
-            if due <= 0 and self._error is None:
-                return self._advance, 0
-            left = min(left, due)
-        return None, left
+        if self.speed is None or self._frozen or self._ended or self._error:
+            return None, left
+        following = self._next
+        time_ns = self.cassette.duration_ns if following is None else following.time_ns
+        due = self._origin + time_ns / 1e9 / self.speed - now
+        return (self._advance, 0) if due <= 0 else (None, min(left, due))
 
     @property
     def _frozen(self) -> bool:
@@ -306,27 +309,23 @@ class Player(Closing):
     def _advance(self) -> CassetteEvent | None:
         """Play the next event, with all parts of a change."""
         event = self._next
-        if event is None:
-            return None
+        if event is None:  # the end of the recording
+            if not self._loop or not self.cassette.duration_ns:
+                self._at_ns, self._ended = self.cassette.duration_ns, True
+                return None
+            self._move_to(0)
+            if self.speed is not None or self._next is None:
+                return None
+            event = self._next
         self._play(event)
         self._at_ns = event.time_ns
+        self.events += 1
         while isinstance(self._next, ChangeEvent) and self._next.more:
             self._find_next()
             if self._next is not None:
                 self._play(self._next)
         self._find_next()
-        if self._next is None and self._loop and self.cassette.duration_ns:
-            if self.speed is not None:
-                end = self.cassette.duration_ns / 1e9 / self.speed
-                with self._changed:
-                    job = (self._origin + end, next(self._order), self._begin_again)
-                    heapq.heappush(self._replies, job)
-            else:
-                self._begin_again()
         return event
-
-    def _begin_again(self) -> None:
-        self._move_to(0)
 
     def _play(self, event: CassetteEvent) -> None:
         track = self.cassette.tracks[event.track]
@@ -380,6 +379,7 @@ class Player(Closing):
                     memory[offset : offset + len(data)] = data
             elif isinstance(event, StateEvent):
                 states[event.track] = event.state
+            self.events += not (isinstance(event, ChangeEvent) and event.more)
             self._find_next()
         for index, memory in memories.items():
             mapping = self._objects[index]
@@ -389,7 +389,7 @@ class Player(Closing):
         for index, state in states.items():
             self._set_state(index, self.cassette.tracks[index], state)
         with self._changed:
-            self._at_ns = time_ns
+            self._at_ns, self._ended = time_ns, False
             moment = time_ns / 1e9 / (self.speed or math.inf)
             self._origin = time.perf_counter() - moment
             if self._frozen:
@@ -444,8 +444,9 @@ class Player(Closing):
 
     @property
     def finished(self) -> bool:
-        """Whether every event was played that no client asks for, and every answer."""
-        return self._next is None and not self._replies and not self._loop
+        """Whether the recording is at its end, and every answer was sent."""
+        over = self._ended or (self.speed is None and self._next is None)
+        return over and not self._replies and not self._loop
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all is played, at most so many seconds; False if it is not."""
@@ -455,6 +456,11 @@ class Player(Closing):
             )
         self._raise_error()
         return done
+
+    def idle(self, timeout: float) -> None:
+        """Let so many seconds pass; Ctrl+C gets in."""
+        with self._changed:
+            wait_until(self._changed, lambda: self._closed, timeout)
 
     @property
     def played(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from winipc import _core
 from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
+from winipc.base.deadline import SLICE, Deadline
 from winipc.cassette.cassette import Cassette
 from winipc.cassette.events import (
     CassetteEvent,
@@ -193,6 +194,16 @@ class Recorder(Closing):
     def events(self) -> int:
         """How many events were recorded by now."""
         return self._writer.events
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the recording has ended early, at most so many seconds.
+
+        True when it has: `close` raises the reason.
+        """
+        deadline = Deadline(timeout)
+        while self._thread.is_alive() and (left := deadline.part(SLICE)):
+            self._thread.join(left)
+        return not self._thread.is_alive()
 
     def close(self) -> None:
         """End the recording, and its file. May be called twice.

@@ -22,8 +22,9 @@ __all__ = ["main"]
 
 #: The modules of the commands, in the order in which --help lists them.
 _COMMANDS = (
-    *("demo", "send", "receive", "ls", "dump", "watch", "listen", "windows"),
-    *("maps", "scan", "record", "layout", "section", "bridge", "doctor", "selftest"),
+    *("demo", "send", "receive", "ls", "dump", "watch", "listen", "windows", "maps"),
+    *("scan", "record", "cassette", "layout", "section", "bridge", "doctor"),
+    "selftest",
 )
 _INTERRUPTED = 130
 
@@ -43,7 +44,7 @@ _HINTS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit status."""
     _use_utf8()
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -56,6 +57,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"winipc: {_one_line(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """The arguments; a command that starts a `program` has what is after the --."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    if rest:
+        after = words[words.index("--") + 1 :] if "--" in words else []
+        if rest[:1] == ["--"]:
+            rest = rest[1:]
+        if not hasattr(arguments, "program") or rest != after:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.program = after
+    return arguments
 
 
 def _reader_has_gone(error: Exception) -> bool:

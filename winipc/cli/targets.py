@@ -36,6 +36,12 @@ class Target(Closing):
             return self._owner.read(self.size, self.address)
         return self._owner.read(self.address, self.size)
 
+    def read_into(self, buffer: bytearray, /) -> int:
+        """The same into a buffer of its size."""
+        if isinstance(self._owner, SharedMapping):
+            return self._owner.read_into(buffer, self.address)
+        return self._owner.read_into(self.address, buffer)
+
     def close(self) -> None:
         self._owner.close()
 

@@ -7,13 +7,15 @@ import itertools
 import time
 from collections.abc import Iterator
 
+from winipc import _core
 from winipc.cli.options import Commands, add_command, add_end
 from winipc.cli.output import note, print_result
 from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
-from winipc.recording import changed_ranges
 
 #: Bytes of one change that are shown as text; JSON has all.
 _SHOWN = 16
+#: Equal bytes between two changes that are shown as one.
+_JOIN = 4
 
 
 def add(commands: Commands) -> None:
@@ -48,7 +50,7 @@ def _rows(
     start = time.monotonic()
     for new in changes(target, old, arguments.interval, arguments.timeout):
         seconds = time.monotonic() - start
-        for first, stop in changed_ranges(old, new):
+        for first, stop in _core._changed_ranges(old, new, _JOIN):
             yield seconds, target.address + first, old[first:stop], new[first:stop]
         old = new
 

@@ -1,0 +1,166 @@
+"""`winipc cassette`: record a program, look at the file, and be the program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, Peer, c_peer_path
+from test_cli import run_winipc
+from test_cli_memory import failure
+
+import winipc
+from winipc import ChangeEvent, MessageEvent, StateEvent, Track
+from winipc.cassette.file import Writer
+
+StartPeer = Callable[..., Peer]
+
+
+@pytest.fixture
+def player(unique_name: str) -> tuple[str, str, str]:
+    """A C program, its window's class, and what it tells."""
+    return str(c_peer_path("player_double.exe")), unique_name, f"{unique_name}-told"
+
+
+def remote(start_peer: StartPeer, player: tuple[str, str, str]) -> list[str]:
+    """What a client in C gets from the program."""
+    orders = (
+        *("open C:\\song.mp3", "ask 104", "command 40045", "ask 104", "ask 105"),
+        *("ask 105", "command 40046", "ask 104", "ask 122 30", "open " + 290 * "x"),
+    )
+    peer = start_peer("player_remote.exe", *player[1:])
+    found = []
+    for order in orders:
+        peer.say(order[:250])
+        found.append(peer.read_line())
+    peer.kill()
+    return found
+
+
+def test_a_program_is_recorded_shown_and_played(
+    start_winipc: StartPeer,
+    start_peer: StartPeer,
+    player: tuple[str, str, str],
+    tmp_path: Path,
+) -> None:
+    """A media player in C and a remote in C, which gets the same from the double."""
+    path = tmp_path / "player.wipc"
+    options = ["--window-class", player[1], "--message", "0x400", "--message", "0x111"]
+    recorder = start_winipc(
+        *("cassette", "record", path, *options, "--broadcast", player[2], "--json"),
+        *("--", *player),
+    )
+    recorder.wait_for_stderr("recording")
+    real = remote(start_peer, player)
+    assert real == ["1", "0", "told 1", "1", "1000", "2000", "told 3", "3", "30", "1"]
+    windows = winipc.find_windows(class_name=player[1])
+    assert len(windows) == 2
+    for window in windows:
+        winipc.post_message(window, 0x10)  # the recorder's does not ask for WM_CLOSE
+    line = next(line for line in iter(recorder.read_line, "") if line[:1] == "{")
+    assert json.loads(line)["events"] == 12
+    assert recorder.finish() == 0
+    shown = run_winipc("cassette", "show", str(path)).stdout.decode().splitlines()
+    assert len(shown) == 12
+    assert "<- id=0x64 b'C:\\\\song.mp3\\x00' = 1 (" in shown[0]
+    assert "<- 0x400 0x1e 0x7a = 30 (" in "".join(shown)
+    assert "<- 0x111 0x9c6d 0x0 (posted)" in "".join(shown)
+    rows = [
+        json.loads(row)
+        for row in run_winipc(
+            "cassette", "show", str(path), "--json"
+        ).stdout.splitlines()
+    ]
+    assert {row["kind"] for row in rows} == {"window", "broadcast"}
+    assert [
+        row["answer"] for row in rows if row["message"] == 0x400 and "answer" in row
+    ]
+    double = start_winipc("cassette", "play", path, "--keep", "--json")
+    double.wait_for_stderr("playing")
+    again = start_peer("player_remote.exe", *player[1:])
+    for order, answer in (
+        ("open C:\\song.mp3", "1"),
+        ("ask 104", "0"),
+        ("ask 104", "1"),
+    ):
+        again.say(order)
+        assert again.read_line() == answer
+    double.kill()
+
+
+def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "file.wipc"
+    tracks = [
+        Track("mapping", "memory", size=64),
+        Track("event", "set", manual=True),
+        Track("semaphore", "count", maximum=9),
+        Track("window", "window"),
+    ]
+    with Writer(path, tracks) as writer:
+        writer.add(ChangeEvent(0, 0), stamp=False)
+        change = ChangeEvent(
+            10**9, 0, ((0, b"\0\0\x80\x3f"), (4, b"\7"), (20, b"x" * 20))
+        )
+        writer.add(change, stamp=False)
+        writer.add(StateEvent(2 * 10**9, 1, 1), stamp=False)
+        writer.add(StateEvent(2 * 10**9, 2, 5), stamp=False)
+        for data in (b"\1\0\0\0", b"\1"):
+            writer.add(MessageEvent(3 * 10**9, 3, id=9, data=data), stamp=False)
+        writer._flush()
+        writer._file.close()
+    done = run_winipc("cassette", "show", str(path))
+    assert b"ends early" in done.stderr
+    lines = [line[14:] for line in done.stdout.decode().splitlines()]
+    assert lines == [
+        "memory  all zeros",
+        "memory  0x0: 00 00 80 3f, 2 more",
+        "set  is set",
+        "count  counts 5",
+        "window  <- id=0x9 b'\\x01\\x00\\x00\\x00' = 0 (0.0 ms)",
+        "window  <- id=0x9 b'\\x01' = 0 (0.0 ms)",
+    ]
+    structs = ("--struct", "memory=speed:f gear:i", "--struct", "window=<I")
+    text = run_winipc("cassette", "show", str(path), *structs).stdout.decode()
+    assert "memory  speed=1 gear=7" in text
+    assert "window  <- id=0x9 1 = 0" in text
+    assert "window  <- id=0x9 b'\\x01' = 0" in text
+    rows = run_winipc("cassette", "show", str(path), *structs, "--json").stdout
+    values = [json.loads(row).get("value") for row in rows.splitlines()]
+    assert values[1] == {"speed": 1.0, "gear": 7}
+    assert values[4:] == [[1], None]
+    assert "no track" in failure("cassette", "show", str(path), "--struct", "x=<I")
+    assert "TRACK=FORMAT" in failure("cassette", "show", str(path), "--struct", "x")
+
+
+def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "file.wipc")
+    assert "nothing to record" in failure("cassette", "record", path)
+    error = failure("cassette", "record", path, "--mapping", unique_name, "--timeout=0")
+    assert unique_name in error
+    error = failure("cassette", "record", path, "--event=x", "--", "no such program")
+    assert "no such program" in error or "2" in error
+    done = run_winipc("cassette", "record", path, "--no-such", "x", check=False)
+    assert done.returncode == 2
+    assert b"unrecognized arguments: --no-such" in done.stderr
+    done = run_winipc("ls", "--", "--x", "y", check=False)
+    assert done.returncode == 2
+    assert not Path(path).exists()
+
+
+def test_play_ends_with_an_error_for_what_was_not_recorded(
+    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.wipc"
+    with Writer(path, [Track("window", unique_name)]) as writer:
+        writer.add(MessageEvent(0, 0, id=5, data=b"hello", answer=7), stamp=False)
+        writer.close(3 * 10**9)
+    other = f"{unique_name}-other"
+    player = start_winipc("cassette", "play", path, "--name", f"{unique_name}={other}")
+    winipc.wait_window(other, DEADLINE)
+    assert winipc.send_copydata(other, b"hello", id=5) == 7
+    assert winipc.send_copydata(other, b"jello", id=5, check=False) == 0
+    player.expect("0 events played, 1 messages answered, 0 not asked for")
+    player.wait_for_stderr("all recorded ones were played")
+    assert player.process.wait(DEADLINE) == 1

@@ -1,0 +1,107 @@
+"""The events of a cassette in words, for the command line and for notebooks."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from winipc.base.text import clean
+from winipc.cassette.cassette import Cassette
+from winipc.cassette.events import (
+    CassetteEvent,
+    ChangeEvent,
+    MessageEvent,
+    StateEvent,
+    Track,
+)
+from winipc.message.differing import short
+from winipc.message.message import WM_COPYDATA
+
+__all__ = ["Row", "timeline"]
+
+#: Bytes of a mapping that a decoder gets.
+_DECODED = 64 << 10
+_SHOWN = 16  # bytes
+
+_WORDS = {
+    "event": ("is reset", "is set"),
+    "mutex": ("is free", "is held"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event in words."""
+
+    event: CassetteEvent
+    track: Track
+    text: str
+    #: What the decoder of its track made of the memory, or of the data of the message.
+    value: Any = None
+
+    @property
+    def seconds(self) -> float:
+        return self.event.time_ns / 1e9
+
+
+def timeline(
+    cassette: Cassette, decoders: Mapping[str, Callable[[bytes], Any]] | None = None
+) -> Iterator[Row]:
+    """The events of a cassette, in order and in words.
+
+    `decoders` has, by the name of a track, what makes a value of the first 64 KiB of
+    its memory, or of the data of its messages: `layout.unpack`, or one of
+    `winipc.decoders`. What it does not take is shown as bytes.
+    """
+    decoders = decoders or {}
+    memories: dict[int, bytearray] = {}
+    for event in cassette:
+        track = cassette.tracks[event.track]
+        decode = decoders.get(track.name)
+        data = event.data if isinstance(event, MessageEvent) else b""
+        if isinstance(event, ChangeEvent) and decode is not None:
+            memory = memories.setdefault(
+                event.track, bytearray(min(track.size, _DECODED))
+            )
+            for at, new in event.changes:
+                memory[at : at + len(new)] = new[: max(len(memory) - at, 0)]
+            data = bytes(memory)
+        value = None
+        if decode is not None and not isinstance(event, StateEvent):
+            try:
+                value = decode(data)
+            except (ValueError, struct.error):
+                value = None
+        yield Row(event, track, _text(event, track, value), value)
+
+
+def _text(event: CassetteEvent, track: Track, value: Any) -> str:
+    if isinstance(event, StateEvent):
+        words = _WORDS.get(track.kind)
+        return words[event.state] if words else f"counts {event.state}"
+    if isinstance(event, ChangeEvent):
+        return clean(value) if value is not None else _changes(event)
+    arrow = "<-" if event.way == "in" else "->"
+    if event.message == WM_COPYDATA:
+        what = f"{arrow} id={event.id:#x} "
+        what += short(event.data) if value is None else clean(value)
+    else:
+        name = event.message
+        name = f"{name:#x}" if isinstance(name, int) else clean(name)
+        what = f"{arrow} {name} {event.wparam:#x} {event.lparam:#x}"
+    if event.posted:
+        return f"{what} (posted)"
+    return f"{what} = {event.answer} ({event.took_ns / 1e6:.1f} ms)"
+
+
+def _changes(event: ChangeEvent) -> str:
+    if not event.changes:
+        return "all zeros"
+    at, data = event.changes[0]
+    text = f"{at:#x}: {data[:_SHOWN].hex(' ')}"
+    if len(data) > _SHOWN:
+        text += f" ... ({len(data)} bytes)"
+    more = len(event.changes) - 1
+    return f"{text}, {more} more" if more else text

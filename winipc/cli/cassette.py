@@ -1,0 +1,285 @@
+"""`winipc cassette`: record what a program says, look at it, and be the program.
+
+`record` keeps what a live program does: how its mappings change, when its events are
+set, which messages its windows get and what they answer. `play` is the double of the
+program: it makes the same names, changes and answers as recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import math
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from winipc.base.deadline import Deadline
+from winipc.cassette import Cassette, MessageEvent, Track
+from winipc.cli.options import Commands, add_command, factor, number, seconds
+from winipc.cli.output import note, print_json, print_line, print_result
+from winipc.cli.overlay import HELP, Overlay
+
+#: The longest wait in one go, so that Ctrl+C is heard everywhere.
+_SLICE = 0.1
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "cassette", help="record a program, and be its double", description=__doc__
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    _add_record(actions)
+    show = add_command(actions, "show", _show, "print what a cassette has, in order")
+    show.add_argument("file", type=Path)
+    show.add_argument(
+        "--struct",
+        action="append",
+        default=[],
+        metavar="TRACK=FORMAT",
+        help=f"of a mapping or of the data of a window's messages: {HELP}",
+    )
+    play = add_command(actions, "play", _play, "be the program of a cassette")
+    play.add_argument("file", type=Path)
+    add_playing(play)
+    play.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="RECORDED=OTHER",
+        help="another name for an object, a title or a class",
+    )
+    play.add_argument(
+        "--match",
+        choices=("strict", "lenient"),
+        default="strict",
+        help="answer a message that is all as recorded, or has the id (%(default)s)",
+    )
+    play.add_argument(
+        "--repeat", action="store_true", help="answer any number of equal messages"
+    )
+
+
+def add_playing(parser: argparse.ArgumentParser) -> None:
+    """How fast, and how long."""
+    parser.add_argument(
+        "--speed",
+        type=factor,
+        default=1.0,
+        help="2 for twice as fast, 0 for no waiting at all (%(default)s)",
+    )
+    parser.add_argument("--loop", action="store_true", help="again and again")
+    parser.add_argument(
+        "--keep", action="store_true", help="in the end stay as it is until Ctrl+C"
+    )
+
+
+def _add_record(actions: Commands) -> None:
+    record = add_command(actions, "record", _record, "record a live program")
+    record.add_argument("file", type=Path, help="a new file")
+    for option, what in (
+        ("mapping", "a mapping"),
+        ("window", "the title of a window of the program"),
+        ("window-class", "or the class of one"),
+        ("client", "the title of a window that the program sends to unasked"),
+        ("message", "a message that the windows take beside WM_COPYDATA"),
+        ("broadcast", "a registered message that the program tells all windows"),
+        ("event", "an event"),
+        ("mutex", "a mutex"),
+        ("semaphore", "a semaphore"),
+    ):
+        record.add_argument(
+            f"--{option}", action="append", default=[], metavar="NAME", help=what
+        )
+    record.add_argument(
+        "--replies",
+        metavar="wparam|OFFSET",
+        help="where requests name the window that is sent the answer",
+    )
+    record.add_argument(
+        "--rate", type=number, default=60, help="looks for each second (%(default)s)"
+    )
+    record.add_argument(
+        "--on", metavar="EVENT", help="look when this manual-reset event is set instead"
+    )
+    record.add_argument(
+        "--timeout",
+        type=seconds,
+        help="fail when not all is there in so many seconds (10; 60 for a PROGRAM)",
+    )
+    record.add_argument(
+        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+    )
+    record.usage = "winipc cassette record [options] FILE [-- PROGRAM ARGUMENT ...]"
+    record.epilog = "With a PROGRAM: start it, and record until it ends."
+    record.set_defaults(program=[])
+
+
+# ------------------------------------------------------------------ recording
+
+
+def _message(text: str) -> int | str:
+    return int(text, 0) if text[:1].isdigit() else text
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    replies: Any = arguments.replies
+    if replies not in (None, "wparam"):
+        replies = number(replies)
+    window = functools.partial(
+        Track, messages=tuple(map(_message, arguments.message)), replies=replies
+    )
+    windows = [window("window", title) for title in arguments.window]
+    windows += [window("window", class_name=name) for name in arguments.window_class]
+    timeout = arguments.timeout
+    if timeout is None:
+        timeout = 60.0 if arguments.program else 10.0
+    with _started(arguments.program) as process:
+        options = {
+            "mappings": arguments.mapping,
+            "windows": windows,
+            "clients": [window("client", title) for title in arguments.client],
+            "broadcasts": arguments.broadcast,
+            "events": arguments.event,
+            "mutexes": arguments.mutex,
+            "semaphores": arguments.semaphore,
+        }
+        if not any(options.values()):
+            raise ValueError("nothing to record: --mapping, --window, --event, ...")
+        record_until(
+            arguments,
+            lambda: process is not None and process.poll() is not None,
+            **options,
+            on=arguments.on,
+            timeout=timeout,
+        )
+    return 0
+
+
+@contextlib.contextmanager
+def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
+    """The program, if one is asked for; what fails after its start ends it."""
+    if not argv:
+        yield None
+        return
+    with subprocess.Popen(argv) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def record_until(
+    arguments: argparse.Namespace, ended: Callable[[], bool], **what: Any
+) -> None:
+    """Record until Ctrl+C, `--seconds`, or the end of the program; then report."""
+    if arguments.rate < 1:
+        raise ValueError("--rate must be 1 or more")
+    recorder = Cassette.record(arguments.file, rate=arguments.rate, **what)
+    try:
+        with recorder:
+            note(f"recording to {arguments.file}, Ctrl+C ends")
+            deadline = Deadline(arguments.seconds)
+            while deadline.left() != 0 and not ended():
+                if recorder.wait(deadline.part(_SLICE)):
+                    break
+    finally:
+        taken = Cassette(arguments.file).duration_ns / 1e9
+        length = arguments.file.stat().st_size
+        facts = {
+            "file": str(arguments.file),
+            "events": recorder.events,
+            "seconds": taken,
+            "file_bytes": length,
+        }
+        text = f"{recorder.events} events in {taken:.1f} s: {length:,} bytes of file"
+        print_result(arguments.json, facts, text)
+
+
+# -------------------------------------------------------------------- playing
+
+
+def _pairs(texts: list[str], what: str) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, other = text.partition("=")
+        if not equals or not other:
+            raise ValueError(f"{text!r} is not {what}")
+        found[name] = other
+    return found
+
+
+def _play(arguments: argparse.Namespace) -> int:
+    names = _pairs(arguments.name, "RECORDED=OTHER")
+    return play(arguments, names, match=arguments.match, repeat=arguments.repeat)
+
+
+def play(arguments: argparse.Namespace, names: Mapping[str, str], **how: Any) -> int:
+    """Be the double until the end, or Ctrl+C; 1 if something unexpected came."""
+    cassette = Cassette(arguments.file)
+    speed = arguments.speed or math.inf
+    player = Cassette.play(
+        cassette, speed=speed, loop=arguments.loop, names=names, **how
+    )
+    try:
+        with contextlib.closing(player):
+            note(f"playing {arguments.file}, Ctrl+C ends")
+            while not player.wait(_SLICE) or arguments.keep:
+                if player.finished:
+                    player.idle(_SLICE)
+    finally:
+        left = len(player.unplayed())
+        facts = {
+            "events": player.events,
+            "answers": player.played,
+            "unplayed": left,
+            "unexpected": player.unexpected,
+        }
+        text = f"{player.events} events played, {player.played} messages answered"
+        print_result(arguments.json, facts, f"{text}, {left} not asked for")
+        for complaint in player.unexpected:
+            note(complaint)
+    if not cassette.complete:
+        note(f"{arguments.file} ends early; what is whole was played")
+    return 1 if player.unexpected else 0
+
+
+# -------------------------------------------------------------------- showing
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from winipc.cassette.timeline import timeline
+
+    cassette = Cassette(arguments.file)
+    overlays = {
+        name: Overlay(text)
+        for name, text in _pairs(arguments.struct, "TRACK=FORMAT").items()
+    }
+    if unknown := set(overlays) - {track.name for track in cassette.tracks}:
+        raise ValueError(f"no track is called {sorted(unknown)}")
+    decoders = {
+        name: overlay.as_json if arguments.json else overlay.line
+        for name, overlay in overlays.items()
+    }
+    for row in timeline(cassette, decoders):
+        if arguments.json:
+            print_json(_as_json(row))
+        else:
+            name = row.track.name or row.track.class_name or row.track.kind
+            print_line(f"{row.seconds:12.6f}  {name}  {row.text}")
+    if not cassette.complete:
+        note(f"{arguments.file} ends early")
+    return 0
+
+
+def _as_json(row: Any) -> dict[str, Any]:
+    event = row.event
+    facts = event.as_json()
+    if isinstance(event, MessageEvent):
+        facts = {"way": event.way, "message": event.message, **facts}
+    value = {} if row.value is None else {"value": row.value}
+    track = {"track": row.track.name, "kind": row.track.kind}
+    return {"seconds": row.seconds, **track, **facts, **value}
