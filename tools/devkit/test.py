@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,11 +35,22 @@ from winpython import machine_of, selected
 LINUX_TESTS = "tests/linux"
 BROWSER_TESTS = "tests/browser"
 
-# For ./dev test itself.
+# For ./dev test itself: what runs beside, each with its own option.
 BESIDE = "--beside"
+HALF = "--half"
+
+# One half of the Windows suite takes about as long as the rest.
+HALF_FOLDERS = (
+    *("channel", "cli", "exchange", "interop", "jupyter", "testing", "tools"),
+)
 
 # The whole on the Python of 32 bits too, for which i386 is added to Debian.
 ALL = "--all"
+
+# More rounds of what is random or a matter of time; with any other options.
+FULL = "--full"
+
+SMOKE = ["-m", "smoke", "-q"]
 
 # What ./dev test ends with.
 TOTAL = re.compile(r"(\d+) passed, (\d+) failed")
@@ -68,9 +79,14 @@ class Totals:
 
 
 def main(args: list[str]) -> int:
-    """./dev test"""
+    """./dev test [--full]"""
+    if FULL in args:
+        args = [arg for arg in args if arg != FULL]
+        os.environ["WINIPC_TEST_FULL"] = "1"
     if args[:1] == [BESIDE]:
         totals = beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
+    elif args == [HALF]:
+        totals = windows(selected(), [f"tests/{name}" for name in HALF_FOLDERS])
     elif args[:1] == ["--linux"]:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
@@ -96,36 +112,46 @@ def _tested(bits32: bool = False) -> list[str]:
 
 
 def everything(versions: list[str], *options: str) -> Totals:
-    """The Windows suite, and beside it all else, whose output comes after."""
+    """The Windows suite in halves, and all else: side by side, each with its own log.
+
+    Each waits now and then, and then another uses the processor.
+    """
     ready(versions, missing_compilers())
-    # Both would build them.
+    # All would build them.
     built_wheel()
     c_peers()
-    with tempfile.TemporaryFile("w+") as output:
-        say("the Linux side and the smoke tests run beside, their log comes later")
-        command = [
-            sys.executable,
-            "-I",
-            str(TOOLS / "devkit"),
-            "test",
-            BESIDE,
-            *options,
-        ]
-        with subprocess.Popen(
-            command,
+    say("the tests run in three parts side by side; the logs come one after the other")
+    ignored = [f"--ignore=tests/{name}" for name in HALF_FOLDERS]
+    with _other(HALF) as half, _other(BESIDE, *options) as rest:
+        totals = windows(selected(), ignored) + half()
+        builds.note_tests(selected(), "all tests", totals)
+        return totals + rest()
+
+
+@contextlib.contextmanager
+def _other(*options: str) -> Iterator[Callable[[], Totals]]:
+    """Run one more ./dev test; what is given shows its output and returns its total."""
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(
+            [sys.executable, "-I", str(TOOLS / "devkit"), "test", *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,
-        ) as other:
-            try:
-                totals = windows(selected(), [])
-                _show_until_end(other, output)
-            except BaseException:
-                other.terminate()
-                raise
-        output.seek(0)
-        return totals + _total_in(output.read())
+        ) as program,
+    ):
+
+        def total() -> Totals:
+            _show_until_end(program, output)
+            output.seek(0)
+            return _total_in(output.read())
+
+        try:
+            yield total
+        except BaseException:
+            program.terminate()
+            raise
 
 
 def beside(versions: list[str], whole: bool = False) -> Totals:
@@ -135,12 +161,16 @@ def beside(versions: list[str], whole: bool = False) -> Totals:
     if not whole or narrow not in others:
         return linux([]) + smoke(others, [])
     others.remove(narrow)
-    return linux([]) + smoke(others, []) + windows(narrow, []) + rare()
+    totals = linux([]) + smoke(others, [])
+    done = windows(narrow, [])
+    builds.note_tests(narrow, "all tests", done)
+    return totals + done + rare()
 
 
 def rare() -> Totals:
     """The builds that need another compiler, and the Pythons that pytest is not for."""
-    totals = windows(selected(), ["-m", "smoke", "-q"], as_msvc=True)
+    totals = windows(selected(), SMOKE, as_msvc=True)
+    builds.note_tests(selected(), "smoke tests", totals, as_msvc=True)
     for version in GENUINE_PYTHONS:
         done = _tried(f"Python {version}", partial(_demo, genuine_python(version)))
         builds.note_tests(version, "demo", done)
@@ -203,7 +233,9 @@ def smoke(versions: list[str], args: list[str]) -> Totals:
     ready(versions)
     totals = Totals()
     for version in versions:
-        totals += windows(version, ["-m", "smoke", "-q", *args])
+        done = windows(version, [*SMOKE, *args])
+        builds.note_tests(version, "smoke tests", done)
+        totals += done
     return totals
 
 
@@ -225,8 +257,6 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
         os.chdir(ROOT)
         outcome = run_windows([*command, *pytest, *args], env, DEADLINE)
     totals = _totals(report, outcome, f"Windows Python {version}{kind}")
-    what = "smoke tests" if "smoke" in args else "all tests"
-    builds.note_tests(version, what, totals, as_msvc=as_msvc)
     return totals
 
 
