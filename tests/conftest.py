@@ -47,13 +47,16 @@ lost_starts: list[str] = []
 #: Seconds that Python may take to end after the last test.
 EXIT_DEADLINE = 60.0
 
+#: `./dev test --full`: all the rounds of what is random or a matter of time.
+FULL = bool(os.environ.get("WINIPC_TEST_FULL"))
+
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "thorough", parent=settings.get_profile("default"), max_examples=2000
 )
-settings.load_profile(os.environ.get("WINIPC_HYPOTHESIS", "default"))
+settings.load_profile("thorough" if FULL else "default")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+#: `./dev test --full`: all the rounds of what is random or a matter of time.
+FULL = bool(os.environ.get("WINIPC_TEST_FULL"))
+
 #: Seconds after which a program that does not end is taken to hang.
 DEADLINE = 120.0
 

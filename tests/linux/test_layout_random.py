@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Dev, run
+from conftest import FULL, Dev, run
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pins import AMD64, X86
@@ -302,7 +302,7 @@ def sections_of(data: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("machine", [AMD64, X86], ids=["64", "32"])
 @settings(
-    max_examples=3,
+    max_examples=10 if FULL else 1,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],  # each smaller one takes a process
     suppress_health_check=list(HealthCheck),

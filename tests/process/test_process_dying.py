@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
+from conftest import FULL
 from helpers.c_target import Target
 
 import winipc
@@ -113,7 +113,7 @@ OPERATIONS: dict[str, Callable[[RemoteProcess, int], object]] = {
 
 
 #: How often the target is killed in the middle of each of them.
-KILLS = int(os.environ.get("WINIPC_KILLS", "1"))
+KILLS = 20 if FULL else 1
 
 
 @pytest.mark.parametrize("round_number", range(KILLS))

@@ -123,7 +123,7 @@ def test_other_threads_run_while_modules_are_listed(me: RemoteProcess) -> None:
     sys.setswitchinterval(60)  # only the call itself gives the GIL up
     parts = []
     try:
-        for _ in range(20):
+        for _ in range(7):
             began = time.perf_counter()
             me._modules()
             ended = time.perf_counter()
@@ -132,7 +132,7 @@ def test_other_threads_run_while_modules_are_listed(me: RemoteProcess) -> None:
         sys.setswitchinterval(interval)
         over.set()
         thread.join()
-    assert sorted(parts)[10] > 0.6
+    assert sorted(parts)[3] > 0.6
 
 
 def test_hostile_headers_are_errors(me: RemoteProcess) -> None:

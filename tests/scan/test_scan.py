@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from conftest import FULL
 from helpers.c_target import Target
 from helpers.linux_file import LinuxFile
 from hypothesis import given
@@ -37,8 +38,8 @@ READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
 
 #: How often to scan while the target maps and frees memory, and how often a
 #: test does, which the limit for a test that hangs must not end.
-CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS", "300"))
-CHURN_ROUND = 300
+CHURN_SCANS = 10_000 if FULL else 100
+CHURN_ROUND = 100
 
 
 @pytest.fixture
@@ -642,10 +643,7 @@ def test_alignment_is_that_of_the_address(process: RemoteProcess) -> None:
 def test_scanning_while_memory_comes_and_goes(
     process: RemoteProcess, target: Target, needle: bytes, done: int
 ) -> None:
-    """No scan fails, and what stays is found each time.
-
-    All 10,000 of them: WINIPC_CHURN_SCANS=10000.
-    """
+    """No scan fails, and what stays is found each time."""
     at = target.alloc(PAGE)
     process.write(at, needle)
     near = 16 << 20  # where the blocks that come and go are
