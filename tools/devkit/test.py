@@ -17,7 +17,7 @@ from typing import TextIO
 import builds
 import msvc
 import wine
-from base import BUILD, ROOT, TOOLS, Failure, Stopped, fail, remove, say
+from base import BUILD, ROOT, TOOLS, Failure, Stopped, fail, remove, say, together
 from chromium import chromium, missing_chromium
 from compilers import missing_compilers
 from genuine import genuine_python
@@ -43,6 +43,8 @@ HALF = "--half"
 HALF_FOLDERS = (
     *("channel", "cli", "exchange", "interop", "jupyter", "testing", "tools"),
 )
+
+LINUX = "--linux"
 
 # The whole on the Python of 32 bits too, for which i386 is added to Debian.
 ALL = "--all"
@@ -87,7 +89,7 @@ def main(args: list[str]) -> int:
         totals = beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
     elif args == [HALF]:
         totals = windows(selected(), [f"tests/{name}" for name in HALF_FOLDERS])
-    elif args[:1] == ["--linux"]:
+    elif args[:1] == [LINUX]:
         totals = linux(args[1:])
     elif args[:1] == ["--smoke"]:
         totals = smoke(_tested(), args[1:])
@@ -118,14 +120,17 @@ def everything(versions: list[str], *options: str) -> Totals:
     """
     ready(versions, missing_compilers())
     # All would build them.
-    built_wheel()
-    c_peers()
-    say("the tests run in three parts side by side; the logs come one after the other")
+    together(built_wheel, c_peers)
+    say("the tests run in four parts side by side; the logs come one after the other")
     ignored = [f"--ignore=tests/{name}" for name in HALF_FOLDERS]
-    with _other(HALF) as half, _other(BESIDE, *options) as rest:
+    with (
+        _other(HALF) as half,
+        _other(LINUX) as linux_side,
+        _other(BESIDE, *options) as rest,
+    ):
         totals = windows(selected(), ignored) + half()
         builds.note_tests(selected(), "all tests", totals)
-        return totals + rest()
+        return totals + linux_side() + rest()
 
 
 @contextlib.contextmanager
@@ -155,13 +160,13 @@ def _other(*options: str) -> Iterator[Callable[[], Totals]]:
 
 
 def beside(versions: list[str], whole: bool = False) -> Totals:
-    """What runs beside the Windows suite; the whole of it on 32 bits if asked for."""
+    """The other Windows Pythons; the whole suite on 32 bits if asked for."""
     others = [version for version in versions if version != selected()]
     narrow = X86.build_python
     if not whole or narrow not in others:
-        return linux([]) + smoke(others, [])
+        return smoke(others, [])
     others.remove(narrow)
-    totals = linux([]) + smoke(others, [])
+    totals = smoke(others, [])
     done = windows(narrow, [])
     builds.note_tests(narrow, "all tests", done)
     return totals + done + rare()
