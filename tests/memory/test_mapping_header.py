@@ -196,11 +196,14 @@ def test_another_layout_is_an_error(
 ) -> None:
     """Which names the first field that differs."""
     other = Layout.of("other", fields)
-    with SharedMapping.create(unique_name, 4000, header=STATE):
+    with SharedMapping.create(unique_name, 4000, header=STATE) as m:
         for call in (
             lambda: SharedMapping.open(unique_name, header=other),
             lambda: SharedMapping.create(unique_name, header=other, exist_ok=True),
             lambda: SharedMapping.wait_for(unique_name, 5, header=other),
+            lambda: SharedMapping.from_handle(
+                m.duplicate_to(os.getpid()), header=other
+            ),
         ):
             with pytest.raises(LayoutError, match=message):
                 call()

@@ -136,6 +136,9 @@ def test_an_encoding_for_each_layout() -> None:
     layout = Layout.of("s", "name:4s")
     record = layout.unpack(b"Z\xff\xfe\0")
     assert layout.pack(name=record.name) == b"Z\xff\xfe\0"
+    layout = Layout.of("s", "name:2u")  # half a pair of UTF-16
+    record = layout.unpack(b"\x3d\xd8Z\0")
+    assert layout.pack(name=str(record.name)) == bytes(record)
     layout = Layout.of("s", "name:4s", encoding=None)
     assert layout.unpack(b"ab\0c").as_dict() == {"name": b"ab\0c"}
     assert layout.pack(name=b"ab") == b"ab\0\0"
