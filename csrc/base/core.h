@@ -64,6 +64,7 @@
     X(PyTypeObject, window_type)                                              \
     X(PyTypeObject, message_type)                                             \
     X(PyTypeObject, process_type)                                             \
+    X(PyTypeObject, job_type)                                                 \
     X(PyTypeObject, global_memory_type)                                       \
     X(PyTypeObject, scan_type)                                                \
     X(PyTypeObject, peeked_type)                                              \
@@ -142,6 +143,7 @@ int wi_send_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);
+int wi_job_init(PyObject *module, wi_state *state);
 int wi_scan_init(PyObject *module, wi_state *state);
 int wi_candidates_init(PyObject *module, wi_state *state);
 int wi_pointer_scan_init(PyObject *module, wi_state *state);
