@@ -32,10 +32,11 @@ __all__ = [
     "winipc_name",
     "winipc_no_leaks",
     "winipc_peer",
+    "winipc_peer_factory",
 ]
 
 _NO_LEAKS = "winipc_no_leaks"
-_PEERS: pytest.StashKey[list[Peer]] = pytest.StashKey()
+_PEERS: pytest.StashKey[list[Peer]] = pytest.StashKey()  # of a test, or the session
 _CHECK: pytest.StashKey[LeakCheck] = pytest.StashKey()
 _FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
@@ -67,6 +68,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    shared = [p for p in item.session.stash.get(_PEERS, []) if not p.reaped]
+    for peer in shared:
+        peer.forget_output()
+    item.session.stash[_PEERS] = shared
     item.stash[_FAILED] = False
     with contextlib.suppress(KeyError):
         del item.stash[_CHECK]
@@ -109,6 +114,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     for peer in item.stash.get(_PEERS, []):
         item.add_report_section(call.when, f"by {peer}", peer.report())
     item.stash[_PEERS] = []
+    for peer in item.session.stash.get(_PEERS, []):
+        if peer.stdout or peer.stderr or peer.process.poll() is not None:
+            item.add_report_section(call.when, f"by {peer}", peer.report())
+            peer.forget_output()
 
 
 def _begin_check(item: Any) -> None:
@@ -135,27 +144,41 @@ def winipc_name() -> str:
     return f"winipc-test-{uuid.uuid4().hex}"
 
 
-@pytest.fixture
-def winipc_peer(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
-    """Start a program: `winipc_peer("program.exe", "argument", ...)`.
-
-    Takes the keywords of `winipc.testing.Peer` and returns one. It is ended with
-    the test; what it printed is in the report of a test that fails.
-    """
+def _start_peers(node: pytest.Item | pytest.Session) -> Iterator[StartPeer]:
+    """What starts peers that end with the test or the session."""
     from winipc.testing import Peer
 
-    peers: list[Peer] = []
-    request.node.stash[_PEERS] = []
+    node.stash[_PEERS] = []
+    with contextlib.ExitStack() as peers:
 
-    def start(*argv: object, **options: Any) -> Peer:
-        peer = Peer([str(argument) for argument in argv], **options)
-        peers.append(peer)
-        request.node.stash[_PEERS].append(peer)
-        return peer
+        def start(*argv: object, **options: Any) -> Peer:
+            __tracebackhide__ = True
+            peer = Peer([str(argument) for argument in argv], **options)
+            node.stash[_PEERS].append(peer)
+            return peers.enter_context(peer)
 
-    yield start
-    for peer in reversed(peers):
-        peer.reap()
+        yield start
+
+
+@pytest.fixture
+def winipc_peer(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
+    """Start a program: `winipc_peer("program.exe", "argument", ..., ready="ready")`.
+
+    Takes the keywords of `winipc.testing.Peer` and returns one. It ends with the
+    test, and so do the processes that it started; what it printed is in the report
+    of a test that fails.
+    """
+    yield from _start_peers(request.node)
+
+
+@pytest.fixture(scope="session")
+def winipc_peer_factory(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
+    """The same for fixtures of a class, a module or the session, whose tests share it.
+
+    It ends with the session, or sooner: `with winipc_peer_factory(...) as peer: yield
+    peer`. Each test begins without the output of those before it.
+    """
+    yield from _start_peers(request.session)
 
 
 @pytest.fixture
@@ -171,6 +194,7 @@ def make_copydata_window(winipc_name: str) -> Iterator[MakeWindow]:
     with contextlib.ExitStack() as windows:
 
         def make(title: str | None = None, **options: Any) -> ExpectingWindow:
+            __tracebackhide__ = True
             if title is None:
                 title = f"{winipc_name}-window-{next(numbers)}"
             return windows.enter_context(ExpectingWindow.create(title, **options))
@@ -206,6 +230,7 @@ def winipc_mapping(
         size: int | None = None,
         **options: Any,
     ) -> SharedMapping:
+        __tracebackhide__ = True
         if isinstance(content, winipc.Layout):
             length = content.size
         elif fields is not None:
@@ -248,6 +273,7 @@ def section_dll(tmp_path: Path) -> MakeDLL:
     def build(
         variables: Mapping[str, Initial], *, name: str | None = None, **options: Any
     ) -> Path:
+        __tracebackhide__ = True
         path = tmp_path / (name or f"section{next(numbers)}-{os.getpid()}.dll")
         build_section_dll(path, variables, **options)
         return path

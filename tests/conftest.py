@@ -23,6 +23,7 @@ import pytest
 from helpers import c_peers
 from helpers.c_target import me, process, target  # noqa: F401 - fixtures
 from helpers.channels import pair  # noqa: F401 - a fixture
+from helpers.inner_runs import inner  # noqa: F401 - a fixture
 from helpers.linux_file import linux_file  # noqa: F401 - a fixture
 from helpers.waitables import make, sync_peer  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings

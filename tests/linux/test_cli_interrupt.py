@@ -57,6 +57,49 @@ def test_ctrl_c_is_status_130(dev: Dev, command: str) -> None:
     assert "Traceback" not in error
 
 
+WAITS = """
+import sys, threading
+from winipc.testing import Peer
+SILENT = '''
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+'''
+with Peer([sys.executable, "-c", SILENT], ready="up", timeout=500) as peer:
+    for wait in (
+        {waits}
+    ):
+        threading.Timer(0.5, print, ("waiting",), dict(flush=True)).start()
+        try:
+            wait()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        "peer.read_line, peer.wait",
+        "lambda: peer.wait_for_stderr('x'), "
+        "lambda: Peer([sys.executable, '-c', SILENT], ready='never', timeout=500)",
+    ],
+    ids=["line and end", "stderr and ready"],
+)
+def test_ctrl_c_ends_the_waits_for_a_peer(dev: Dev, waits: str) -> None:
+    """For one that neither prints nor ends, nor gets ready; it is reaped then."""
+    process = dev.start("python", "-c", WAITS.format(waits=waits))
+    assert process.stdout is not None
+    for _ in range(2):  # ./dev kills at the third
+        assert process.stdout.readline().strip() == "waiting"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline().strip() == "interrupted"
+    out, error = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out, error) == (0, "", "")
+    assert dev.left_behind() == []
+
+
 def test_ctrl_c_ends_a_self_test_and_its_processes(dev: Dev) -> None:
     process = dev.start("python", "-m", "winipc", "selftest", "hung-window")
     assert process.stdout is not None

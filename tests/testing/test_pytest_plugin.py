@@ -1,23 +1,18 @@
-"""The pytest plugin, by inner runs of pytest with tests that pass and fail.
-
-The inner runs take place in this process, and find the plugin as every run
-does: by its entry point.
-"""
+"""The pytest plugin, by inner runs of pytest with tests that pass and fail."""
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
 import uuid
-import warnings
 from pathlib import Path
 
 import pytest
 from conftest import DEADLINE, c_peer_path
+from helpers.inner_runs import run
 
 import winipc
 from winipc.testing import ExpectingWindow, LeakCheck, Peer
@@ -26,38 +21,6 @@ from winipc.testing.peer import _lines
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
-HEADER = """\
-import ctypes, gc, os, sys, threading
-import pytest
-import winipc
-"""
-
-
-@pytest.fixture
-def inner(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Inner runs as strict as this one, which count nothing that others left."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-    pytester.makeini(
-        """
-        [pytest]
-        addopts = --strict-markers --strict-config -p no:cacheprovider
-        filterwarnings = error
-        """
-    )
-    return pytester
-
-
-def run(
-    inner: pytest.Pytester, code: str, *args: str, **outcomes: int
-) -> pytest.RunResult:
-    """Run this test file; what came of it has to be `outcomes`."""
-    inner.makepyfile(HEADER + code)
-    result = inner.runpytest_inprocess(*args)
-    result.assert_outcomes(**outcomes)
-    return result
-
 
 # ------------------------------------------------------------------ loading
 
@@ -163,7 +126,7 @@ def test_gone(peer):
 def test_output_ends_with_the_peer_though_others_hold_its_pipes(
     unique_name: str,
 ) -> None:
-    """A process that it started goes on, with the same streams."""
+    """A process that it started goes on, with the same streams, until the reap."""
     waits = "import sys, winipc; winipc.Event.open(sys.argv[1]).wait(100)"
     code = f"""
 import subprocess, sys
@@ -175,22 +138,23 @@ print("nor here", end="", file=sys.stderr)
 sys.stdout.flush()
 child.returncode = 0  # it is not waited for
 """
-    with winipc.Event.create(unique_name, manual=True) as over:
-        peer = Peer([sys.executable, "-c", code], timeout=DEADLINE)
-        with winipc.RemoteProcess.open(int(peer.read_line())) as child:
-            try:
-                assert peer.wait() == 0
-                assert peer.read_line() == "no end of line"
-                with pytest.raises(AssertionError, match="ended early"):
-                    peer.read_line(10)
-                peer.reap()
-                assert peer.stderr == ["nor here"]
-                assert not any(thread.is_alive() for thread in peer._threads)
-                assert child.alive
-            finally:
-                over.set()
-                peer.reap()
-            child.wait(DEADLINE)
+    argv = [sys.executable, "-c", code]
+    with (
+        winipc.Event.create(unique_name, manual=True),
+        Peer(argv, launcher=True, timeout=DEADLINE) as peer,
+        winipc.RemoteProcess.open(int(peer.read_line())) as child,
+    ):
+        assert peer.wait() == 0
+        assert peer.read_line() == "no end of line"
+        with pytest.raises(AssertionError, match="ended early"):
+            peer.read_line(10)
+        for thread in peer._threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+        assert peer.stderr == ["nor here"]
+        assert child.alive
+        peer.reap()
+        assert not child.alive
 
 
 @pytest.mark.parametrize("random", [b"\n", b"\xff", b"a"])
@@ -645,14 +609,14 @@ FENCED = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 def guide(inner: pytest.Pytester) -> str:
     shutil.copy(c_peer_path("notepadlike.exe"), inner.path)
-    [code] = FENCED.findall((ROOT / "docs" / "testing.md").read_text("utf-8"))
-    return code
+    text = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    return "\n\n".join(FENCED.findall(text))
 
 
 def test_guide_tests_the_program(inner: pytest.Pytester) -> None:
     """docs/testing.md as it stands, on the program that it is about."""
     inner.makepyfile(guide(inner))
-    inner.runpytest_inprocess().assert_outcomes(passed=4)
+    inner.runpytest_inprocess().assert_outcomes(passed=6)
 
 
 def test_guide_finds_bugs_in_the_program(inner: pytest.Pytester) -> None:
@@ -661,7 +625,7 @@ def test_guide_finds_bugs_in_the_program(inner: pytest.Pytester) -> None:
     wrong = code.replace('data="HELLO"', 'data="HELLo"').replace("== 0\n", "== 1\n")
     inner.makepyfile(wrong)
     result = inner.runpytest_inprocess()
-    result.assert_outcomes(passed=2, failed=2)
+    result.assert_outcomes(passed=4, failed=2)
     result.stdout.fnmatch_lines(
         [
             "*data: expected 'HELLo'",

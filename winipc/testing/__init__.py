@@ -9,12 +9,14 @@ pointer paths that hold each time a program is started.
 from winipc.testing.expecting import ExpectingWindow
 from winipc.testing.leaks import LeakCheck
 from winipc.testing.peer import Peer
+from winipc.testing.ready import ReadyNames
 from winipc.testing.stable import StablePaths, StableRun, stable_paths
 
 __all__ = [
     "ExpectingWindow",
     "LeakCheck",
     "Peer",
+    "ReadyNames",
     "StablePaths",
     "StableRun",
     "stable_paths",

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import subprocess
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 from winipc import _core
+from winipc.base.deadline import SLICE, Deadline, wait_until
+from winipc.message import find_windows
+from winipc.sync import wait_any
+from winipc.testing.ready import Ready, conditions
+
+#: Of CreateProcess: the first thread does not run yet.
+_CREATE_SUSPENDED = 0x4
+
+#: Seconds between looks at processes that are ending.
+_POLL = 0.002
 
 
 def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
@@ -37,20 +49,56 @@ def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
     os.close(pipe)
 
 
+def _start_in(
+    job: _core.Job, argv: Sequence[str], **how: Any
+) -> subprocess.Popen[bytes]:
+    """Start a process in a job, which it joins before its first instruction."""
+    __tracebackhide__ = True  # pytest shows the test's line
+    if _core._wine_version() is not None:
+        # Else the first window would start the desktop process, in the job.
+        find_windows()
+    try:
+        process = subprocess.Popen(argv, creationflags=_CREATE_SUSPENDED, **how)
+    except OSError as error:
+        cwd = how["cwd"]
+        wrong = argv[0] if cwd is None or os.path.isdir(cwd) else os.fspath(cwd)
+        text = f"cannot start the peer: {error.strerror}"
+        raise OSError(error.errno, text, wrong, error.winerror) from None
+    try:
+        job.start(process.pid)
+    except BaseException:
+        process.kill()
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        raise
+    return process
+
+
 class Peer:
     """A process on the other side, spoken to line by line.
 
+        with Peer(["server.exe", name], ready="listening") as server:
+            server.say("hello")
+            server.expect("hello yourself")
+
     Each failure shows all that it has printed. Any thread may use it.
 
-    Its output ends with it. The pipes may stay open longer: in a process that it
-    started, and under Wine in the desktop process, which the first window starts. So a
-    mark is written after its output, and the readers stop at the mark.
+    It is in a job: the processes that it starts end with it, and all of them with
+    this process. A program that asks for CREATE_BREAKAWAY_FROM_JOB is denied it.
+
+    Its output ends with it. The pipes may stay open longer, in a process that it
+    started. So a mark is written after its output, and the readers stop at the mark.
+
+    Win32: CreateProcessW, CreateJobObjectW, AssignProcessToJobObject.
     """
 
     def __init__(
         self,
         argv: Sequence[str],
         *,
+        ready: Ready | None = None,
+        launcher: bool = False,
         timeout: float = 60.0,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
@@ -59,18 +107,40 @@ class Peer:
         """Start `argv`.
 
         Args:
+            ready: What to wait for. A str is a line that it prints, a regular
+                expression (`re.compile`) is found in one; the lines up to there are
+                read then. A dict has names of what it makes: `mapping`, `event`,
+                `mutex`, `semaphore`, and of a window `title` and `class_name`. A
+                function is called with the peer until it returns something true; a
+                FileNotFoundError is a no.
+            launcher: It starts other processes and ends; they live on until `reap`.
             timeout: Seconds that each wait may last unless it says otherwise.
             env: Variables on top of those of this process.
             encoding: Of its lines, each of which ends with the byte 10.
+
+        Raises:
+            OSError: It cannot be started; `filename` is the program, or `cwd`.
+            AssertionError: It ended before it was ready, or was not ready in time.
         """
+        __tracebackhide__ = True  # pytest shows the test's line
         self.timeout = _core._check_timeout(timeout)
         self.encoding = encoding
         self.name = Path(argv[0]).name
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self._unread: deque[str] = deque()  # of stdout
+        self._streams = 2  # that have not ended
+        self._grew = threading.Condition()  # guards these four
+        self.reaped = False
+        self._launcher = launcher
+        self._ending = threading.Lock()  # guards the job
         # In no text, and not at the end of a line.
         mark = b"\xff" + uuid.uuid4().hex.encode()
         pipes = [os.pipe(), os.pipe()]
+        self._job = _core.Job._create()
         try:
-            self.process = subprocess.Popen(
+            self.process = _start_in(
+                self._job,
                 argv,
                 stdin=subprocess.PIPE,
                 stdout=pipes[0][1],
@@ -85,45 +155,94 @@ class Peer:
                 },
             )
         except BaseException:
+            self._job.close()
             for end in (*pipes[0], *pipes[1]):
                 os.close(end)
             raise
         self.pid = self.process.pid
-        self.stdout: list[str] = []
-        self.stderr: list[str] = []
-        self._stderr_grew = threading.Condition()
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=target, args=args, daemon=True)
             for target, args in (
-                (self._pump_stdout, (_lines(pipes[0][0], mark, encoding),)),
-                (self._pump_stderr, (_lines(pipes[1][0], mark, encoding),)),
+                (self._pump, (_lines(pipes[0][0], mark, encoding), self.stdout)),
+                (self._pump, (_lines(pipes[1][0], mark, encoding), self.stderr)),
                 (self._end_output, ([end for _, end in pipes], mark)),
             )
         ]
         for thread in self._threads:
             thread.start()
+        if ready is not None:
+            try:
+                self._wait_until_ready(ready)
+            except BaseException:
+                self.reap()
+                raise
 
-    def _pump_stdout(self, lines: Iterator[str]) -> None:
+    def _pump(self, lines: Iterator[str], kept: list[str]) -> None:
         for line in lines:
-            self.stdout.append(line)
-            self._lines.put(line.removesuffix("\n"))
-        self._lines.put(None)
-
-    def _pump_stderr(self, lines: Iterator[str]) -> None:
-        for line in lines:
-            with self._stderr_grew:
-                self.stderr.append(line)
-                self._stderr_grew.notify_all()
+            with self._grew:
+                kept.append(line)
+                if kept is self.stdout:
+                    self._unread.append(line.removesuffix("\n"))
+                self._grew.notify_all()
+        with self._grew:
+            self._streams -= 1
+            self._grew.notify_all()
 
     def _end_output(self, ends: list[int], mark: bytes) -> None:
         self.process.wait()
+        if not self._launcher:
+            self._end_all()
         for end in ends:
             os.write(end, mark)
             os.close(end)
 
-    def _wait(self, timeout: float | None) -> float | None:
+    def _end_all(self) -> None:
+        """End all processes of the job, and wait until they are gone."""
+        __tracebackhide__ = True  # pytest shows the test's line
+        deadline = Deadline(self.timeout)
+        with self._ending:
+            if self._job.closed:
+                return
+            self._job.terminate(1)
+            while self._job.active and deadline.left() != 0:
+                time.sleep(_POLL)
+
+    def _seconds(self, timeout: float | None) -> float | None:
         return self.timeout if timeout is None else _core._check_timeout(timeout)
+
+    def _wait_for_output(
+        self, reached: Callable[[], object], seconds: float | None
+    ) -> bool:
+        """Wait until `reached`, or the end of the output, which is that of the peer."""
+        found = False
+
+        def over() -> bool:
+            nonlocal found
+            found = bool(reached())
+            return found or not self._streams
+
+        with self._grew:
+            wait_until(self._grew, over, seconds)
+        return found
+
+    def _wait_until_ready(self, ready: Ready) -> None:
+        __tracebackhide__ = True  # pytest shows the test's line
+        deadline = Deadline(self.timeout)
+        for what, is_ready in conditions(self, ready):
+            while not is_ready(deadline.part(SLICE)):
+                ended = not self._launcher and self.process.poll() is not None
+                if ended:
+                    self._wait_for_output(bool, self.timeout)
+                elif deadline.left() != 0:
+                    continue
+                if is_ready(0):
+                    break
+                how = (
+                    "ended before it was ready"
+                    if ended
+                    else f"was not ready within {self.timeout} s"
+                )
+                raise AssertionError(f"{self} {how} ({what})\n{self.report()}")
 
     def read_line(self, timeout: float | None = None) -> str:
         """The next line that the peer prints, without its end.
@@ -132,20 +251,12 @@ class Peer:
         the peer ended.
         """
         __tracebackhide__ = True  # pytest shows the test's line
-        timeout = self._wait(timeout)
-        try:
-            line = self._lines.get(timeout=timeout)
-        except queue.Empty:
-            raise AssertionError(
-                f"{self} was silent for {timeout} s\n{self.report()}"
-            ) from None
-        if line is None:
-            self._lines.put(None)  # for the next call
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
-            self._threads[1].join(1)
-            raise AssertionError(f"{self} ended early\n{self.report()}")
-        return line
+        timeout = self._seconds(timeout)
+        with self._grew:
+            if self._wait_for_output(lambda: self._unread, timeout):
+                return self._unread.popleft()
+            how = f"was silent for {timeout} s" if self._streams else "ended early"
+        raise AssertionError(f"{self} {how}\n{self.report()}")
 
     def expect(self, text: str, timeout: float | None = None) -> None:
         """Raise `AssertionError` unless the next line is `text`."""
@@ -156,44 +267,79 @@ class Peer:
 
     def say(self, text: str) -> None:
         """Send one line to the peer's standard input."""
+        __tracebackhide__ = True  # pytest shows the test's line
         self.say_bytes(text.encode(self.encoding))
 
     def say_bytes(self, line: bytes) -> None:
-        """Send one line that need not be text."""
+        """Send one line that need not be text.
+
+        Raises `AssertionError` when the peer has ended, or closed its input.
+        """
+        __tracebackhide__ = True  # pytest shows the test's line
         assert self.process.stdin is not None
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(line + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            raise AssertionError(f"{self} reads no more\n{self.report()}") from None
 
     def wait_for_stderr(self, text: str, timeout: float | None = None) -> None:
         """Wait until a line with `text` is on its standard error."""
-        with self._stderr_grew:
-            if not self._stderr_grew.wait_for(
-                lambda: any(text in line for line in self.stderr), self._wait(timeout)
-            ):
-                raise AssertionError(f"{text!r} not seen of {self}\n{self.report()}")
+        __tracebackhide__ = True  # pytest shows the test's line
+
+        def seen() -> bool:
+            return any(text in line for line in self.stderr)
+
+        if not self._wait_for_output(seen, self._seconds(timeout)):
+            raise AssertionError(f"{text!r} not seen of {self}\n{self.report()}")
+
+    def forget_output(self) -> None:
+        """Begin anew: what it has printed so far is neither read nor reported."""
+        with self._grew:
+            self.stdout.clear()
+            self.stderr.clear()
+            self._unread.clear()
 
     def kill(self) -> None:
-        """TerminateProcess, and wait until it is gone."""
-        self.process.kill()
-        self.process.wait(self.timeout)
+        """End it and what it started, and wait until all are gone.
+
+        `peer.process.kill()` ends a `launcher` alone.
+
+        Win32: TerminateJobObject.
+        """
+        __tracebackhide__ = True  # pytest shows the test's line
+        self._end_all()
+        self.wait(self.timeout)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end, and return its exit status."""
+        __tracebackhide__ = True  # pytest shows the test's line
         try:
-            return self.process.wait(self._wait(timeout))
-        except subprocess.TimeoutExpired:
+            # Not `Popen.wait`, which Ctrl+C does not interrupt.
+            handle = self.process._handle  # type: ignore[attr-defined]
+            wait_any([handle], self._seconds(timeout))
+        except TimeoutError:
             raise AssertionError(f"{self} did not end\n{self.report()}") from None
+        if not self._launcher:
+            self._end_all()
+        return self.process.wait()
 
     def finish(self, timeout: float | None = None) -> int:
         """Close its input, wait for its end and return its exit status."""
+        __tracebackhide__ = True  # pytest shows the test's line
         assert self.process.stdin is not None
-        self.process.stdin.close()
-        return self.process.wait(self._wait(timeout))
+        with contextlib.suppress(OSError):  # died with unread input
+            self.process.stdin.close()
+        return self.wait(timeout)
 
     def report(self) -> str:
         """What it has printed so far, and how it ended."""
         status = self.process.poll()
-        state = "still running" if status is None else f"exit status {status:#x}"
+        if status is None:
+            state = "still running"
+        else:
+            state = f"exit status {status:#x}"
+            self._wait_for_output(bool, 1)
         parts = [f"--- {state}\n"]
         for name, lines in (("output", self.stdout), ("error", self.stderr)):
             text = "".join(lines) or "(nothing)\n"
@@ -201,15 +347,23 @@ class Peer:
         return "".join(parts).rstrip("\n")
 
     def reap(self) -> None:
-        """Leave nothing behind, whatever happened."""
-        if self.process.poll() is None:
-            self.process.kill()
+        """Leave nothing behind, whatever happened; more calls do nothing."""
+        self._end_all()
         self.process.wait(self.timeout)
         for thread in self._threads:
             thread.join(self.timeout)
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # died with unread input
             self.process.stdin.close()
+        with self._ending:
+            self._job.close()
+        self.reaped = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.reap()
 
     def __str__(self) -> str:
         return f"peer {self.name} (pid {self.pid})"

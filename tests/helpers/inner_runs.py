@@ -1,0 +1,40 @@
+"""Inner runs of pytest, in this process; they find the plugin by its entry point."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+
+import pytest
+
+HEADER = """\
+import ctypes, gc, os, re, subprocess, sys, threading
+import pytest
+import winipc
+"""
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Inner runs as strict as this one, which count nothing that others left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    pytester.makeini(
+        """
+        [pytest]
+        addopts = --strict-markers --strict-config -p no:cacheprovider
+        filterwarnings = error
+        """
+    )
+    return pytester
+
+
+def run(
+    inner: pytest.Pytester, code: str, *args: str, **outcomes: int
+) -> pytest.RunResult:
+    """Run this test file; what came of it has to be `outcomes`."""
+    inner.makepyfile(HEADER + code)
+    result = inner.runpytest_inprocess(*args)
+    result.assert_outcomes(**outcomes)
+    return result
