@@ -1,9 +1,9 @@
 """Views of winipc's objects in Jupyter notebooks.
 
 The objects show themselves: a mapping as a hex view, a process as a picture of its
-address space, a window with the messages that wait. The functions here make the
-same views with options, keep one up to date (`live`), and give receivers that
-survive when their cell runs again (`receiver`, `window`).
+address space, a window with the messages that wait, a cassette as lanes over the time.
+The functions here make the same views with options, keep one up to date (`live`), and
+give receivers that survive when their cell runs again (`receiver`, `window`).
 
 Views are plain HTML. Text of other programs (titles, messages, paths, names of
 fields) is escaped, sizes are bounded, and an object that is closed or gone shows
@@ -11,6 +11,7 @@ just that.
 Only `live` needs IPython, which `pip install winipc[jupyter]` brings.
 """
 
+from winipc.jupyter.cassettes import Lanes, lanes
 from winipc.jupyter.choosing import view_of
 from winipc.jupyter.hexdump import HexView, hexview
 from winipc.jupyter.picture import AddressSpace, address_space, memory_map
@@ -21,9 +22,11 @@ from winipc.jupyter.updating import LiveView, live, stop_all
 __all__ = [
     "AddressSpace",
     "HexView",
+    "Lanes",
     "LiveView",
     "address_space",
     "hexview",
+    "lanes",
     "live",
     "memory_map",
     "messages",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from winipc.cassette import Cassette
 from winipc.exchange import Receiver
+from winipc.jupyter.cassettes import Lanes
 from winipc.jupyter.hexdump import HexView
 from winipc.jupyter.picture import AddressSpace
 from winipc.jupyter.queues import MessageView
@@ -24,6 +26,8 @@ def view_of(target: Any, **options: Any) -> View:
         if options:
             raise TypeError("options are for objects, and this is a view")
         return target
+    if isinstance(target, Cassette):
+        return Lanes(target, **options)
     if isinstance(target, RemoteProcess):
         if "address" in options:
             return HexView(target, **options)
