@@ -21,6 +21,7 @@ MODULES = (
     "cases_messages",
     "cases_sync",
     "cases_algorithms",
+    "cases_pointers",
     "cases_exchange",
     "cases_channel",
 )

@@ -5,6 +5,8 @@
  * it answers lines of its standard input:
  *
  *   big MIB          so much memory with numbers of no pattern in it; its address
+ *   pointers MIB N   the same, with N pointers to anywhere in it, and a few of the
+ *                    program's; the address of its middle
  *   events A B       wait for event A and set B, on and on, in a thread
  *   echo IN OUT      send back by channel OUT what comes by IN, in a thread
  *   sink IN OUT      the same, but only what is empty
@@ -114,6 +116,22 @@ memory(size_t size)
     return words;
 }
 
+static void *volatile roots[64];
+
+static void *
+pointers(size_t size, size_t count)
+{
+    uintptr_t *words = memory(size);
+    for (size_t i = 0; i < count; i++) {
+        words[random_number() % (size / sizeof(*words))] =
+            (uintptr_t)words + random_number() % size / 16 * 16;
+    }
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        roots[i] = (char *)words + random_number() % size / 16 * 16;
+    }
+    return (char *)words + size / 2;
+}
+
 /* Nodes at places of no order: each holds the address of the next. */
 static void *
 list(void)
@@ -149,7 +167,7 @@ main(void)
     char line[512], first[128], second[128];
     wchar_t wide_first[128], wide_second[128];
     static HWND volatile hwnd;
-    unsigned mebibytes;
+    unsigned mebibytes, count;
     /* A received WM_COPYDATA lies on the stack of this thread. */
     CloseHandle(CreateThread(NULL, 64 << 20, window_thread, (void *)&hwnd,
                              STACK_SIZE_PARAM_IS_A_RESERVATION, NULL));
@@ -165,6 +183,9 @@ main(void)
         unsigned long long answer = 1;
         if (sscanf(line, "big %u", &mebibytes) == 1) {
             answer = (uintptr_t)memory((size_t)mebibytes << 20);
+        }
+        else if (sscanf(line, "pointers %u %u", &mebibytes, &count) == 2) {
+            answer = (uintptr_t)pointers((size_t)mebibytes << 20, count);
         }
         else if (sscanf(line, "%*s %127s %127s", first, second) == 2) {
             MultiByteToWideChar(CP_UTF8, 0, first, -1, wide_first, 128);

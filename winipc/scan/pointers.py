@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import json
@@ -183,19 +184,17 @@ def open_pointer_scan(
 
     @functools.cache
     def version(module: Module) -> str:
-        try:
+        # By now the target may have exited, or `process` may be closed.
+        with contextlib.suppress(OSError, ValueError):
             (header,) = process.read_struct(module.base + 0x3C, "<I")
             (stamp,) = process.read_struct(module.base + header + 8, "<I")
-        except PartialReadError:
-            return ""
-        return f"{stamp:08X}{module.size:x}"
-
-    versions = {module: version(module) for module in modules}
+            return f"{stamp:08X}{module.size:x}"
+        return ""
 
     def match(place: int, offsets: tuple[int, ...]) -> PointerPath:
         module = modules[bisect.bisect_right(starts, place) - 1]
         return PointerPath(
-            module.name, place - module.base, offsets, 8 * width, versions[module]
+            module.name, place - module.base, offsets, 8 * width, version(module)
         )
 
     readable = (region for region in process.regions() if region.readable)
