@@ -64,6 +64,13 @@ def test_layout_prints_where_fields_are(header: Path) -> None:
         1,
         b"winipc: no struct nowhere in the header\r\n",
     )
+    folder = header.parent / "more"
+    folder.mkdir()
+    (folder / "gear.h").write_text("struct gear { short now; };")
+    header.write_text('#include "gear.h"\n')
+    options = ("--json", "--include", str(folder))
+    row = json.loads(run_winipc("layout", str(header), "gear", *options).stdout)
+    assert row["size"] == 2
 
 
 def test_dump_takes_a_structure_of_a_header(header: Path, unique_name: str) -> None:

@@ -62,6 +62,12 @@ LAYOUTS["tail"] = Layout(
     [Field("a", "I", 1, bits=(0, 3)), Field("b", "i", 4, bits=(2, 5))],
     5,
 )
+#: Two that share no bytes lie in one of their union.
+LAYOUTS["overlap"] = Layout(
+    "overlap",
+    [Field("a", "Q", 0), Field("b", "H", 2), Field("c", "B", 5), Field("d", "I", 8)],
+    12,
+)
 #: Behind the fields is whatever else there is.
 LAYOUTS["flexible"] = Layout(
     "flexible",

@@ -176,6 +176,7 @@ def test_its_event_wakes(unique_name: str, made: list[KnownProgram]) -> None:
         with telemetry("it") as car:
             assert car.snapshot._event is None
         with Event.create(unique_name + ".event") as event, telemetry("it") as car:
+            assert car.snapshot._event is not None
             car.read()
 
             async def wait() -> bool:
