@@ -74,8 +74,11 @@ def is_whole(numbers: bytes) -> bool:
 
 
 def slow_records(mapping: SharedMapping) -> set[int]:
-    """Numbers of the records that took the writer longer than a reader waits."""
-    count = mapping.get_u32(128)
+    """Numbers of the records that took the writer longer than a reader waits.
+
+    The last one is that which it was killed in.
+    """
+    count = mapping.get_u32(128) + 1
     return set(struct.unpack(f"<{count}I", mapping.read(4 * count, 132)))
 
 

@@ -10,7 +10,8 @@
  *   0      sequence, begin or flag; with "newest" the number of buffers
  *   4      the end of "begin-end"
  *   16     "newest": tick and place of each of 4 buffers, 16 bytes apart
- *   128    how many records took longer than SETTLE_US, and from 132 on which
+ *   128    how many records took longer than SETTLE_US, and from 132 on which; after
+ *          them the one in hand, which this program may be killed in
  *   65536  the record; the 4 of "newest" and the 2 of "double" follow each other
  *
  * With "inside" the fifth number of the record is its sequence. "mutex" takes
@@ -21,7 +22,7 @@
 #include <windows.h>
 
 #define BUFFERS 4
-#define SLOW_ROOM ((65536 - 132) / 4)
+#define SLOW_ROOM ((65536 - 132) / 4 - 1)
 
 enum {
     SEQLOCK,
@@ -128,17 +129,6 @@ put(LONG number)
     }
 }
 
-/* Tell the reader of a record that took too long: it was interrupted. */
-static void
-note_slow(LONG number)
-{
-    LONG count = words[32];
-    if (count < SLOW_ROOM) {
-        words[33 + count] = number;
-        InterlockedIncrement(words + 32);
-    }
-}
-
 int
 main(int argc, char **argv)
 {
@@ -177,11 +167,13 @@ main(int argc, char **argv)
                                                   : atoi(argv[4]);
     LONG number = 1;
     for (; number <= count; number++) {
+        words[33 + words[32]] = number;
         double start = now_us();
         put(number);
         double end = now_us();
-        if (settle > 0 && end - start >= settle) {
-            note_slow(number);
+        /* Tell the reader of one that took too long: it was interrupted. */
+        if (settle > 0 && end - start >= settle && words[32] < SLOW_ROOM) {
+            InterlockedIncrement(words + 32);
         }
         if (number == 3) {
             say("ready");
