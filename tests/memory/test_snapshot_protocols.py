@@ -300,6 +300,31 @@ def test_begin_and_end_that_differ_are_the_middle() -> None:
         assert (snapshot.sequence, snapshot.kind) == (0, "begin-end")
 
 
+@pytest.mark.parametrize("told", [{}, {"sequence": 8, "odd": False}])
+def test_a_record_that_keeps_changing_is_a_timeout(told: dict[str, Any]) -> None:
+    """Whatever the number beside it says: two copies have to be equal."""
+    memory, stop = bytearray(12), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.wait(0.001):
+            number += 1
+            memory[:4] = struct.pack("<I", number)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        with Snapshot.foreign(memory, 8, settle=0.1, **told) as snapshot:
+            with pytest.raises(TimeoutError):
+                snapshot.read(0.5)
+            stop.set()
+            thread.join()
+            assert snapshot.read() == memory[:8]
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_a_counter_is_left_alone_in_a_record() -> None:
     """write() counts up the field that is the sequence, and copies the others."""
     memory = bytearray(b"1234\5\0\0\0abcd")
