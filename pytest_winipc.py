@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from winipc import Layout, SharedMapping
+    from winipc.cassette.player import Player
+    from winipc.cassette.recorder import Recorder
     from winipc.pe import Initial
     from winipc.testing import ExpectingWindow, LeakCheck, Peer
 
@@ -28,6 +31,8 @@ __all__ = [
     "copydata_window",
     "make_copydata_window",
     "section_dll",
+    "winipc_cassette",
+    "winipc_cassette_config",
     "winipc_mapping",
     "winipc_name",
     "winipc_no_leaks",
@@ -36,9 +41,14 @@ __all__ = [
 ]
 
 _NO_LEAKS = "winipc_no_leaks"
+_CASSETTE = "winipc_cassette"
+_RECORD = "winipc_record"
+_RECORD_MODES = ("none", "once", "new", "all")
 _PEERS: pytest.StashKey[list[Peer]] = pytest.StashKey()  # of a test, or the session
 _CHECK: pytest.StashKey[LeakCheck] = pytest.StashKey()
 _FAILED: pytest.StashKey[bool] = pytest.StashKey()
+_PASSED: pytest.StashKey[bool] = pytest.StashKey()
+_PLAYER: pytest.StashKey[Player] = pytest.StashKey()
 
 MakeWindow: TypeAlias = "Callable[..., ExpectingWindow]"
 MakeMapping: TypeAlias = "Callable[..., SharedMapping]"
@@ -56,6 +66,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="bool",
         default=False,
     )
+    parser.addini(
+        _RECORD, "the record mode, without --winipc-record (none)", default="none"
+    )
+    parser.getgroup("winipc").addoption(
+        "--winipc-record",
+        choices=_RECORD_MODES,
+        help="whether cassettes are recorded or played: none plays; once plays, but "
+        "records one that is missing; new plays, but records what is not in it; all "
+        "records",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,6 +84,22 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{_NO_LEAKS}(check=True): fail the test if it leaves handles, windows, "
         "threads or mappings of this process behind; False exempts it",
     )
+    config.addinivalue_line(
+        "markers",
+        f"{_CASSETTE}(name=None, **options): play the cassette of this name, or record "
+        "it; options are those of winipc.Cassette.record and play",
+    )
+    if (mode := config.getini(_RECORD)) not in _RECORD_MODES:
+        known = ", ".join(_RECORD_MODES)
+        raise pytest.UsageError(f"{_RECORD} is {mode!r}, which is none of {known}")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The marker alone will do; the fixture comes after those that the test names."""
+    names = getattr(item, "fixturenames", None)
+    marked = item.get_closest_marker(_CASSETTE) is not None
+    if marked and names is not None and _CASSETTE not in names:
+        names.append(_CASSETTE)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -72,7 +108,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for peer in shared:
         peer.forget_output()
     item.session.stash[_PEERS] = shared
-    item.stash[_FAILED] = False
+    item.stash[_FAILED] = item.stash[_PASSED] = False
     with contextlib.suppress(KeyError):
         del item.stash[_CHECK]
 
@@ -87,6 +123,18 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     _begin_check(item)
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_runtest_call")
+def pytest_winipc_check_cassette(item: pytest.Item) -> None:
+    """The test has passed so far: fail it for messages that were not expected."""
+    if (player := item.stash.get(_PLAYER, None)) is None:
+        return
+    del item.stash[_PLAYER]
+    try:
+        player.check()
+    except AssertionError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.hookimpl(trylast=True)
@@ -108,9 +156,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Before the report is made, so that it shows what the peers printed."""
+    if call.when == "call":
+        item.stash[_PASSED] = call.excinfo is None
     if call.excinfo is None or call.excinfo.errisinstance(pytest.skip.Exception):
         return
     item.stash[_FAILED] = True
+    player = item.stash.get(_PLAYER, None)
+    if player is not None and player.unexpected:
+        title = f"by cassette {player.cassette.path}"
+        item.add_report_section(call.when, title, "\n".join(player.unexpected))
     for peer in item.stash.get(_PEERS, []):
         item.add_report_section(call.when, f"by {peer}", peer.report())
     item.stash[_PEERS] = []
@@ -118,6 +172,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if peer.stdout or peer.stderr or peer.process.poll() is not None:
             item.add_report_section(call.when, f"by {peer}", peer.report())
             peer.forget_output()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """A line for each cassette that was recorded, or has more than was asked for."""
+    lines = [
+        text
+        for report in itertools.chain(*terminalreporter.stats.values())
+        if getattr(report, "when", None) == "teardown"
+        for name, text in report.user_properties
+        if name == _CASSETTE
+    ]
+    if lines:
+        terminalreporter.section("winipc cassettes")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def _begin_check(item: Any) -> None:
@@ -179,6 +248,67 @@ def winipc_peer_factory(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
     peer`. Each test begins without the output of those before it.
     """
     yield from _start_peers(request.session)
+
+
+@pytest.fixture(scope="session")
+def winipc_cassette_config() -> dict[str, Any]:
+    """Options of cassettes; override it in a conftest.py to return some.
+
+    They are those of the marker `winipc_cassette`, which go before.
+    """
+    return {}
+
+
+@pytest.fixture
+def winipc_cassette(
+    request: pytest.FixtureRequest, winipc_cassette_config: Mapping[str, Any]
+) -> Iterator[Player | Recorder]:
+    """A recorded program's double: the player of a cassette, or what records it.
+
+    `--winipc-record` says which, or the ini option `winipc_record`. The marker of the
+    same name has the name of the file, in a folder `cassettes` beside the test, and the
+    options of `winipc.Cassette.record` and `play`.
+    """
+    node, config = request.node, request.config
+    markers = list(node.iter_markers(_CASSETTE))  # the closest comes first
+    options = dict(winipc_cassette_config)
+    for marker in reversed(markers):
+        options.update(marker.kwargs)
+    path = _cassette_path(node, [name for marker in markers for name in marker.args])
+    near = path.is_relative_to(config.rootpath)
+    shown = path.relative_to(config.rootpath) if near else path
+    mode = config.getoption(_RECORD) or config.getini(_RECORD)
+    if mode == "none" and not path.exists():
+        how = "record it with --winipc-record=once, while the program runs"
+        pytest.fail(f"no cassette {shown}: {how}", pytrace=False)
+    from winipc.testing.cassettes import open_cassette, summary
+
+    with contextlib.ExitStack() as stack:
+        try:
+            cassette = stack.enter_context(
+                open_cassette(path, mode, keep=lambda: node.stash[_PASSED], **options)
+            )
+        except (OSError, TypeError, ValueError) as error:
+            why = "\n".join([f"{type(error).__name__}: {error}", *_notes(error)])
+            pytest.fail(f"cassette {shown}: {why}", pytrace=False)
+        if hasattr(cassette, "check"):
+            node.stash[_PLAYER] = cassette
+        yield cassette
+    if text := summary(cassette, kept=node.stash[_PASSED]):
+        node.user_properties.append((_CASSETTE, f"{shown}: {text}"))
+
+
+def _cassette_path(node: pytest.Item, names: list[str]) -> Path:
+    """Beside the test, in a folder `cassettes`; without a name, the test's own."""
+    folder = node.path.parent / "cassettes"
+    if names:
+        return folder / names[0]
+    test = ".".join(node.nodeid.split("::")[1:])
+    return folder / node.path.stem / (re.sub(r"[^\w.\[\]-]", "_", test) + ".wipc")
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
 
 
 @pytest.fixture
