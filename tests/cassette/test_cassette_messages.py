@@ -279,6 +279,43 @@ def test_clients_and_broadcasts_are_told(unique_name: str, tmp_path: Path) -> No
         player.step()
 
 
+@pytest.mark.parametrize("via", ["mapping", "copydata", "process", "section"])
+def test_the_exchange_is_recorded_and_played(
+    unique_name: str, tmp_path: Path, via: str
+) -> None:
+    """By each transport: what a receiver took, and what its handler answered."""
+    path = tmp_path / "file.wipc"
+    name = f"{unique_name}-memory"
+
+    def answer(delivery: winipc.Delivery) -> int:
+        return len(delivery.data)
+
+    def send() -> list[int]:
+        with winipc.Sender(unique_name, mapping=name, timeout=DEADLINE) as sender:
+            return [sender.send(data, via=via) for data in (b"one", b"two!")]
+
+    track = Track("exchange", unique_name, mapping=name)
+    with winipc.Receiver(unique_name, mapping=name, mapping_size=8192, handler=answer):
+        with pytest.raises(FileExistsError):
+            winipc.Receiver(unique_name)
+        with Cassette.record(path, exchanges=[track]):
+            assert send() == [3, 4]
+    kept = messages(path)
+    assert [(event.data, event.answer, event.via) for event in kept] == [
+        (b"one", 3, via),
+        (b"two!", 4, via),
+    ]
+    with Cassette.play(path) as player:
+        assert send() == [3, 4]
+        assert player.unplayed() == []
+        with (
+            winipc.Sender(unique_name, mapping=name, timeout=DEADLINE) as sender,
+            pytest.raises(ConnectionRefusedError),
+        ):
+            sender.send(b"three", via="copydata")
+        player.unexpected.clear()
+
+
 def test_a_slow_answer_takes_as_long(unique_name: str, tmp_path: Path) -> None:
     """At the speed of the player; without a pace it is there at once."""
     path = tmp_path / "file.wipc"

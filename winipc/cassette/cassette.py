@@ -13,6 +13,7 @@ from winipc.cassette.file import Reader
 from winipc.memory.layout import codec_of, layout_of
 
 if TYPE_CHECKING:
+    from winipc.cassette.events import Track
     from winipc.cassette.messages import Match
     from winipc.cassette.player import Player
     from winipc.cassette.recorder import Filter, Memory, Recorder, Windows
@@ -74,6 +75,7 @@ class Cassette(Shown):
         windows: Windows = (),
         clients: Windows = (),
         broadcasts: Iterable[int | str] = (),
+        exchanges: Iterable[str | Track] = (),
         events: Iterable[str] = (),
         mutexes: Iterable[str] = (),
         semaphores: Iterable[str] = (),
@@ -94,6 +96,8 @@ class Cassette(Shown):
                 Messages to them go through the recorder, which stands between.
             clients: Windows that the program sends to without being asked, likewise.
             broadcasts: Registered messages that it tells all windows.
+            exchanges: Titles of `winipc.Receiver` windows and of programs like them, or
+                a `Track("exchange", title, mapping=...)` for another mapping.
             events, mutexes, semaphores: Names.
             rate: Looks at memory and states in a second. When a manual-reset event is
                 set, it looks at once besides.
@@ -117,6 +121,7 @@ class Cassette(Shown):
             windows=windows,
             clients=clients,
             broadcasts=broadcasts,
+            exchanges=exchanges,
             events=events,
             mutexes=mutexes,
             semaphores=semaphores,

@@ -37,6 +37,7 @@ _MEMBER = 256 << 10
 #: Bytes of a line, and of the data in it that is no base64 yet.
 _MOST_LINE = 1 << 20
 _PIECE = 256 << 10
+_SAMPLE = 4096
 #: Bytes that are read, and unpacked, in one go.
 _CHUNK = 64 << 10
 _MOST_TRACKS = 256
@@ -117,7 +118,11 @@ class Writer(Closing):
             self._flush()
 
     def _flush(self) -> None:
-        packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+        # What repeats nothing has no use for a search, which takes most of the time.
+        start = self._lines[:_SAMPLE]
+        random = len(zlib.compress(start, 1)) > 0.7 * len(start)
+        strategy = zlib.Z_RLE if random else zlib.Z_DEFAULT_STRATEGY
+        packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, strategy)
         left = memoryview(packer.compress(self._lines) + packer.flush())
         while left:
             # Unbuffered: a full disk or a pipe may take a part, or None for nothing.
@@ -133,7 +138,10 @@ class Writer(Closing):
 
 def _rows(event: CassetteEvent) -> Iterator[dict[str, Any]]:
     """The lines of an event: several where it is too much for one."""
+    size = 0
     if isinstance(event, ChangeEvent):
+        size = sum(len(data) + 32 for _, data in event.changes)
+    if isinstance(event, ChangeEvent) and size > _PIECE:
         part: list[tuple[int, bytes]] = []
         size = 0
         for offset, data in event.changes:

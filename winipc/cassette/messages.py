@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from winipc.cassette.events import MessageEvent, Track
+from winipc.exchange import Delivery, Receiver
+from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_MAPPING_SIZE
 from winipc.message import Message, register_message
 from winipc.message.differing import Expected, described, differences
 from winipc.message.message import ID_LIMIT, WM_COPYDATA
@@ -61,6 +63,25 @@ def heard(track: Track, index: int, message: Message, way: str = "in") -> Messag
         data=bytes(message),
         wparam=message.wparam,
         lparam=message.lparam,
+    )
+
+
+def delivered(index: int, delivery: Delivery, number: int) -> MessageEvent:
+    """A delivery of the exchange as the cassette has it."""
+    data, via = bytes(delivery.data), str(delivery.transport)
+    return MessageEvent(0, index, data=data, via=via, number=number)
+
+
+def exchange_receiver(
+    track: Track, title: str, handler: Callable[[Delivery], int]
+) -> Receiver:
+    """A receiver in the place of the one of a track, by all transports."""
+    return Receiver(
+        title,
+        mapping=track.mapping or DEFAULT_MAPPING,
+        mapping_size=track.size or DEFAULT_MAPPING_SIZE,
+        handler=handler,
+        exist_ok=True,
     )
 
 

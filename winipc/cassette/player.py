@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from winipc import _core
@@ -30,8 +31,17 @@ from winipc.cassette.events import (
     StateEvent,
     Track,
 )
-from winipc.cassette.messages import Answers, Match, heard, number_of, reply_window
+from winipc.cassette.messages import (
+    Answers,
+    Match,
+    delivered,
+    exchange_receiver,
+    heard,
+    number_of,
+    reply_window,
+)
 from winipc.errors import add_hint
+from winipc.exchange import Delivery, Receiver
 from winipc.memory.mapping import SharedMapping
 from winipc.message import (
     CopyDataWindow,
@@ -121,7 +131,7 @@ class Player(Closing):
             # What they had in the beginning is there before the windows are.
             self._ask(lambda: self._move_to(0))
             for index, track in tracks:
-                if track.kind == "window":
+                if track.kind in ("window", "exchange"):
                     self._objects[index] = self._make_window(index, track)
                     undo.callback(self._objects[index].close)
             undo.callback(self._end)  # handlers wait no longer
@@ -161,7 +171,7 @@ class Player(Closing):
             add_hint(error, _TAKEN_HINT)
             raise
 
-    def _make_window(self, index: int, track: Track) -> CopyDataWindow:
+    def _make_window(self, index: int, track: Track) -> CopyDataWindow | Receiver:
         title, class_name = self._name(track.name), track.class_name
         if class_name is not None:
             class_name = self._name(class_name)
@@ -170,6 +180,11 @@ class Player(Closing):
                 error = FileExistsError(0, "there is such a window", str(names), 183)
                 add_hint(error, _TAKEN_HINT)
                 raise error
+        if track.kind == "exchange":
+            track = replace(track, mapping=self._name(track.mapping or ""))
+            return exchange_receiver(
+                track, title, lambda delivery: self._take(index, delivery)
+            )
         return CopyDataWindow.create(
             title,
             class_name=class_name,
@@ -201,6 +216,18 @@ class Player(Closing):
         if (work_ns := answers.work_ns(found)) >= _NOTICED_NS:
             self._pause(arrived, work_ns)
         return found.answer
+
+    def _take(self, index: int, delivery: Delivery) -> int:
+        """On the thread of a receiver: what the program answered."""
+        arrived = time.perf_counter()
+        came, answers = delivered(index, delivery, 0), self._answers[index]
+        found = answers.take(came)
+        if found is None:
+            self.unexpected.append(answers.complaint(came))
+            return 0
+        if (work_ns := answers.work_ns(found)) >= _NOTICED_NS:
+            self._pause(arrived, work_ns)
+        return max(found.answer, 0)
 
     def _pause(self, arrived: float, delay_ns: int) -> None:
         """Until so long after the arrival, at the speed of the player."""

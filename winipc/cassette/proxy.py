@@ -15,7 +15,17 @@ from functools import partial
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.cassette.events import CassetteEvent, MessageEvent, Track
-from winipc.cassette.messages import Answers, heard, reply_window, with_reply_window
+from winipc.cassette.messages import (
+    Answers,
+    delivered,
+    exchange_receiver,
+    heard,
+    reply_window,
+    with_reply_window,
+)
+from winipc.exchange import Delivery, Receiver
+from winipc.exchange.transport import DEFAULT_MAPPING
+from winipc.memory.mapping import SharedMapping
 from winipc.message import (
     CopyDataWindow,
     Message,
@@ -26,6 +36,7 @@ from winipc.message import (
     wait_window,
 )
 from winipc.message.lookup import hwnd_of
+from winipc.message.message import WM_COPYDATA
 
 #: Bytes of a message between windows of ours, whose stack has room for it.
 _MOST = 64 << 20
@@ -105,6 +116,11 @@ class Proxy(Closing):
         )
         if self._real and not track.message_only:
             _core._window_to_top(self._window.hwnd)
+
+    @property
+    def hwnd(self) -> int:
+        """The real window."""
+        return self._real
 
     def close(self) -> None:
         """Programs find the real window again."""
@@ -197,3 +213,44 @@ class Proxy(Closing):
             self._returns[client] = _Return(self, client)
         self._returns[client].number = number
         return self._returns[client].window.hwnd
+
+
+class ExchangeProxy(Closing):
+    """A `winipc.Receiver` before another one: each delivery goes on by WM_COPYDATA."""
+
+    def __init__(self, what: str | Track, timeout: float | None) -> None:
+        track = what if isinstance(what, Track) else Track("exchange", what)
+        name = track.mapping or DEFAULT_MAPPING
+        self._real = Proxy.find("exchange", track, timeout)
+        with SharedMapping.open(name, access="read") as mapping:
+            self.track = replace(
+                track, class_name=None, mapping=name, size=mapping.size
+            )
+        self._count = 0
+        self._receiver: Receiver | None = None
+
+    def start(
+        self,
+        index: int,
+        add: Callable[[CassetteEvent], None],
+        now: Callable[[], int],
+        known: Answers | None = None,
+    ) -> None:
+        """Make the receiver. From now on what is sent comes to it."""
+        self._index, self._add, self._now = index, add, now
+        self._receiver = exchange_receiver(self.track, self.track.name, self._take)
+        _core._window_to_top(self._receiver.window.hwnd)
+
+    def _take(self, delivery: Delivery) -> int:
+        came, answer = self._now(), 0
+        event = delivered(self._index, delivery, self._count)
+        self._count += 1
+        with suppress(OSError):
+            hwnd = self._real.hwnd
+            answer = _core._forward(hwnd, WM_COPYDATA, 0, 0, 0, event.data)
+        self._add(replace(event, answer=answer, took_ns=self._now() - came))
+        return answer
+
+    def close(self) -> None:
+        if self._receiver is not None:
+            self._receiver.close()

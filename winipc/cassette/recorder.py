@@ -29,7 +29,7 @@ from winipc.cassette.events import (
 )
 from winipc.cassette.file import Writer
 from winipc.cassette.messages import Answers
-from winipc.cassette.proxy import Proxy
+from winipc.cassette.proxy import ExchangeProxy, Proxy
 from winipc.errors import add_hint
 from winipc.memory.mapping import SharedMapping
 from winipc.sync import Event, Mutex, Semaphore, SyncAccess, wait_any
@@ -123,6 +123,7 @@ class Recorder(Closing):
         windows: Windows = (),
         clients: Windows = (),
         broadcasts: Iterable[int | str] = (),
+        exchanges: Iterable[str | Track] = (),
         events: Iterable[str] = (),
         mutexes: Iterable[str] = (),
         semaphores: Iterable[str] = (),
@@ -169,7 +170,10 @@ class Recorder(Closing):
                         f"{on!r} is an auto-reset event: a wait for it would take the "
                         "signal from the program that it is for"
                     )
-            proxies = [Proxy.find("window", one, timeout) for one in windows]
+            proxies: list[Proxy | ExchangeProxy] = [
+                ExchangeProxy(one, timeout) for one in exchanges
+            ]
+            proxies += [Proxy.find("window", one, timeout) for one in windows]
             proxies += [Proxy.find("client", one, timeout) for one in clients]
             if broadcasts:
                 proxies.append(Proxy(Track("broadcast", messages=tuple(broadcasts))))
