@@ -142,7 +142,7 @@ def telemetry(
     struct: str | None = None,
     bits: Bits = 64,
     defines: Mapping[str, object] | None = None,
-    include: Iterable[str | os.PathLike[str]] = (),
+    include: Iterable[str | os.PathLike[str]] | os.PathLike[str] = (),
     layout: Layout | None = None,
     pid: int | None = None,
 ) -> Telemetry:

@@ -314,7 +314,7 @@ class Layout:
         *,
         bits: Bits = 64,
         defines: Mapping[str, object] | None = None,
-        include: Iterable[str | os.PathLike[str]] = (),
+        include: Iterable[str | os.PathLike[str]] | os.PathLike[str] = (),
         encoding: str | None = "utf-8",
         enums: bool = False,
     ) -> Layout:
