@@ -345,6 +345,12 @@ def test_large_events_are_in_several_lines(tmp_path: Path) -> None:
     assert isinstance(message, MessageEvent)
     assert (message.data, message.answer) == (content, 7)
     assert cassette.complete
+    again = tmp_path / "again.wipc"
+    with Writer(again, tracks) as writer:
+        for event in cassette:
+            writer.add(event, stamp=False)
+    assert list(Cassette(again)) == list(cassette)
+    assert Cassette(again).complete
 
 
 class Slow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import math
 import random
@@ -85,6 +86,21 @@ def test_messages_go_through_and_are_kept(
     assert (track.name, track.class_name) == (unique_name, program.class_name)
 
 
+def test_the_recorder_stays_above_the_window(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    """Also when the real one comes to the top, as when a user clicks on it."""
+    user32 = ctypes.WinDLL("user32")
+    above = [winipc.Window(program.hwnd)]
+    assert winipc.find_windows(unique_name) == above
+    with record(tmp_path / "file.wipc", unique_name):
+        no_move_size_activate = 0x13
+        assert user32.SetWindowPos(program.hwnd, 0, 0, 0, 0, 0, no_move_size_activate)
+        found = winipc.find_window(unique_name)
+        assert found is not None
+        assert found not in above
+
+
 def test_a_double_answers_as_the_program_did(
     program: Any, unique_name: str, tmp_path: Path
 ) -> None:
@@ -141,7 +157,11 @@ def test_ways_to_match(program: Any, unique_name: str, tmp_path: Path) -> None:
     with record(path, unique_name):
         talk(unique_name)
     program.close()
-    with Cassette.play(path, match="lenient"):
+    with Cassette.play(path, match="lenient") as player:
+        assert winipc.send_copydata(unique_name, b"other", id=2, check=False) == 2000
+        assert winipc.send_copydata(unique_name, b"other", id=9, check=False) == 0
+        assert len(player.unexpected) == 1
+        player.unexpected.clear()
         assert winipc.send_copydata(unique_name, b"other", id=1) == 1005
         assert winipc.send_message(unique_name, 0x8001, 9, 9) == (1 << 40) - 5
 

@@ -107,11 +107,15 @@ def main() -> None:
     )
     with Writer(path, tracks) as writer:
         for n in range(9):
-            writer.add(ChangeEvent(n, 0, ((n, b"abc"), (60, b"x")), n % 3 == 0))
-            writer.add(ChangeEvent(n, 0, ((5, b"y"),)))
-            writer.add(StateEvent(n, 1, n % 4))
-            writer.add(MessageEvent(n, 2, id=n, data=bytes(n), answer=1, number=n))
-            writer.add(MessageEvent(n, 2, "out", data=b"answer", to=n))
+            for event in (
+                ChangeEvent(n, 0, ((n, b"abc"), (60, b"x")), n % 3 == 0),
+                ChangeEvent(n, 0, ((5, b"y"),)),
+                StateEvent(n, 1, n % 4),
+                MessageEvent(n, 2, id=n, data=bytes(n), answer=1, number=n),
+                MessageEvent(n, 2, "out", data=b"answer", to=n),
+            ):
+                writer.add(event, stamp=False)
+    assert len(list(Cassette(path))) == 45
     whole = path.read_bytes()
     began, count, errors = time.monotonic(), 0, 0
     while time.monotonic() - began < seconds:

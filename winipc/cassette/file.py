@@ -85,7 +85,7 @@ class Writer(Closing):
             if self._file.closed:
                 return
             self._last = max(self._last, self.now() if stamp else event.time_ns)
-            self.events += 1
+            self.events += not (isinstance(event, ChangeEvent) and event.more)
             for row in _rows(event):
                 self._put({"t": self._last, "track": event.track, **row})
             self._flush_if_due()
