@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import re
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -195,6 +196,28 @@ def test_a_hung_window_is_a_time_out(host: Host, ask: Callable[[Host], Any]) -> 
     assert winipc.window_items(host.list)[0].text == "one"
     assert len(winipc.window_items(host.rows)) == 3
     assert host.peer.finish() == 0
+
+
+AT_EXIT = """
+import sys, winipc
+
+try:
+    winipc.set_window_text(int(sys.argv[1]), "x", timeout=0.2)
+except TimeoutError as error:
+    print(getattr(error, "__notes__", []))
+"""
+
+
+def test_memory_that_a_hung_window_may_use_goes_without_a_word(
+    host: Host, start_process: Start
+) -> None:
+    """No warning at the end of the program, and no note about it in the error."""
+    host.peer.say("hang")
+    host.peer.expect("hung")
+    argv = [sys.executable, "-W", "error", "-c", AT_EXIT, str(host.field.hwnd)]
+    asking = start_process(argv)
+    asking.expect("[]")
+    assert (asking.finish(), asking.stderr) == (0, [])
 
 
 def test_a_program_that_dies_while_it_is_asked(host: Host) -> None:

@@ -157,8 +157,8 @@ def window_items(
 
 # ----------------------------------------------------------- texts and lists
 
-#: Memory of which a window of this process may make use after a time-out.
-_abandoned: list[SharedMapping] = []
+#: Views of memory that a window of this process may still use after a time-out.
+_abandoned: list[memoryview] = []
 
 
 @contextlib.contextmanager
@@ -170,12 +170,10 @@ def _lent(size: int) -> Iterator[SharedMapping]:
         memory.commit(size)
         yield memory
     except (TimeoutError, KeyboardInterrupt):
-        _abandoned.append(memory)
+        _abandoned.append(memoryview(memory))
         raise
-    except BaseException:
-        memory.close()
-        raise
-    memory.close()
+    finally:
+        memory.__exit__(None, None, None)  # as `with`: it goes with its last view
 
 
 def _asked(
