@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEADLINE, Peer
+from conftest import DEADLINE, FULL, Peer
 from test_cassette_memory import until
 
 import winipc
@@ -345,11 +345,15 @@ def test_a_slow_answer_takes_as_long(unique_name: str, tmp_path: Path) -> None:
                 (n + 1) * 10**9, 0, id=n, answer=1, took_ns=400_000_000, number=n
             )
             writer.add(event, stamp=False)
-    for speed, least, most in ((1.0, 0.4, 0.6), (4.0, 0.1, 0.3), (None, 0, 0.2)):
+    for speed, least, most in ((1.0, 0.4, math.inf), (4.0, 0.1, 0.4), (None, 0, 0.1)):
+        took = []
         with Cassette.play(path, speed=speed):
-            began = time.perf_counter()
-            assert winipc.send_copydata(unique_name, b"", id=1) == 1
-            assert least <= time.perf_counter() - began < most
+            for n in range(3):
+                began = time.perf_counter()
+                assert winipc.send_copydata(unique_name, b"", id=n) == 1
+                took.append(time.perf_counter() - began)
+        # The quickest: this thread may be off the CPU for long.
+        assert least <= min(took) < most
 
 
 def test_what_is_known_is_not_asked_again(
@@ -375,8 +379,10 @@ def test_what_is_known_is_not_asked_again(
 def test_eight_clients_lose_and_double_nothing(
     start_peer: StartPeer, unique_name: str, tmp_path: Path
 ) -> None:
-    """Of 10,000 messages: each client gets its answers, the cassette has each once, and
-    the double says the same."""
+    """Each client gets its answers, the cassette has each message once, and the double
+    says the same."""
+    each = 1250 if FULL else 100
+    count = 8 * each
     path = tmp_path / "file.wipc"
     peer = start_peer("copydata_peer.exe", "receive", "W", unique_name)
 
@@ -387,7 +393,7 @@ def test_eight_clients_lose_and_double_nothing(
             source = random.Random(number)
             try:
                 with winipc.CopyDataWindow.create(message_only=True) as own:
-                    for n in range(1250):
+                    for n in range(each):
                         size = source.randrange(200)
                         data = source.randbytes(size)
                         id = 1000 + number * 10_000 + n
@@ -409,8 +415,8 @@ def test_eight_clients_lose_and_double_nothing(
     with Cassette.record(path, windows=[unique_name]):
         soak()
     kept = messages(path)
-    assert len({event.id for event in kept}) == len(kept) == 10_000
-    assert sorted(event.number for event in kept) == list(range(10_000))
+    assert len({event.id for event in kept}) == len(kept) == count
+    assert sorted(event.number for event in kept) == list(range(count))
     for number in range(8):
         ids = [event.id for event in kept if (event.id - 1000) // 10_000 == number]
         assert ids == sorted(ids)
@@ -420,5 +426,5 @@ def test_eight_clients_lose_and_double_nothing(
     assert sorted(heard) == [99, *sorted(event.id for event in kept)]
     with Cassette.play(path, speed=math.inf) as player:
         soak()
-        assert player.played == 10_000
+        assert player.played == count
         assert player.unplayed() == []
