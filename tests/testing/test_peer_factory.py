@@ -70,6 +70,29 @@ def test_dead_before(echo):
     assert "--- exit status 0x1" in parts["test_dead_before"]
 
 
+def test_no_output_is_reported_twice(inner: pytest.Pytester) -> None:
+    """Where a fixture fails after the test, it has no section of its own."""
+    result = run(
+        inner,
+        ECHO
+        + """
+@pytest.fixture
+def echo(winipc_peer_factory):
+    yield winipc_peer_factory(sys.executable, "-c", CODE, ready="ready")
+    assert 1 == 2
+
+def test_it(echo):
+    echo.say("one")
+    echo.expect("said one")
+    assert 3 == 4
+""",
+        failed=1,
+        errors=1,
+    )
+    # pytest shows the section of the test in both reports.
+    assert result.outlines.count("said one") == 2
+
+
 def test_a_peer_ends_where_its_fixture_does(inner: pytest.Pytester) -> None:
     """With the class or module by `with`, and with the session otherwise."""
     run(

@@ -133,8 +133,17 @@ def test_one_that_dies_before_says_what_it_printed() -> None:
 
 
 def test_a_last_word_may_be_the_ready_one() -> None:
+    """What came with its end is looked at once more."""
+    looks = []
+
+    def ends(peer: Peer) -> bool:
+        looks.append(peer.wait())
+        return len(looks) > 1
+
     with python("print('ready')", ready="ready") as peer:
         assert peer.wait() == 0
+    with python("pass", ready=ends):
+        assert looks == [0, 0]
 
 
 def test_a_launcher_may_end_before_it_is_ready(unique_name: str) -> None:

@@ -49,6 +49,15 @@ def test_a_peer_that_ends_takes_its_children_along(
         assert not child.alive
 
 
+def test_a_peer_that_the_test_does_not_wait_for_takes_them_along() -> None:
+    with (
+        Peer(ARGV, timeout=DEADLINE) as peer,
+        winipc.RemoteProcess.open(int(peer.read_line())) as child,
+    ):
+        peer.process.kill()
+        child.wait(DEADLINE)
+
+
 def test_children_of_a_launcher_live_until_the_reap() -> None:
     """Also when it is killed alone; `kill` ends all."""
     for kill in (False, True):
