@@ -66,7 +66,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 print("up", flush=True)
 time.sleep(600)
 '''
-with Peer([sys.executable, "-c", SILENT], ready="up", timeout=500) as peer:
+with Peer([sys.executable, "-c", SILENT], ready="up", timeout=100) as peer:
     for wait in (
         {waits}
     ):
@@ -83,7 +83,7 @@ with Peer([sys.executable, "-c", SILENT], ready="up", timeout=500) as peer:
     [
         "peer.read_line, peer.wait",
         "lambda: peer.wait_for_stderr('x'), "
-        "lambda: Peer([sys.executable, '-c', SILENT], ready='never', timeout=500)",
+        "lambda: Peer([sys.executable, '-c', SILENT], ready='never', timeout=100)",
     ],
     ids=["line and end", "stderr and ready"],
 )
