@@ -107,7 +107,7 @@ def test_it_finds_the_truth(chains: Chains, process: RemoteProcess) -> None:
     assert max(max(path.offsets) for path in found) <= 0x1000
     assert scan.closed
     assert not scan.cancelled
-    assert scan.pointers > len(found)
+    assert scan.pointers > 0
 
 
 def naive(process: RemoteProcess, address: int, depth: int, far: int) -> set:

@@ -6,7 +6,6 @@ import bisect
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -113,6 +112,8 @@ class PointerPaths(tuple[PointerPath, ...]):
         """Write them to a file in JSON, one to a line; `docs/pointer-paths.md` has
         the format.
         """
+        import json  # which few programs need
+
         head = json.dumps(_FORMAT)[:-1]
         lines = (json.dumps(dataclasses.asdict(one)) for one in self)
         text = head + ', "paths": [\n' + ",\n".join(lines) + "\n]}\n"
@@ -125,6 +126,8 @@ class PointerPaths(tuple[PointerPath, ...]):
         Raises:
             ValueError: it is no such file.
         """
+        import json
+
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         try:
             if {name: data[name] for name in _FORMAT} != _FORMAT:
