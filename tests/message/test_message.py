@@ -566,7 +566,7 @@ def test_window_that_goes_while_it_looks_hung(
     with pytest.raises(TimeoutError):
         winipc.send_copydata(hwnd, b"x", id=2, timeout=0.1)
     wait_until_hung(hwnd)
-    timer = threading.Timer(0.05, peer.kill)
+    timer = threading.Timer(0.25, peer.kill)  # the sender looks for 0.5 s
     timer.start()
     with pytest.raises((ConnectionResetError, TimeoutError)):
         winipc.send_copydata(hwnd, b"x", timeout=30)
