@@ -174,6 +174,7 @@ class _Header:
         self._files = {include.include.name for include in self._unit.get_includes()}
         self._stamps = _stamps(self._files)
         self._found: dict[str, list[Any]] = {}
+        self._records: list[tuple[Any, str]] = []  # not looked into yet
         self._index(self._unit.cursor, "")
 
     def _is_system(self, error: Any) -> bool:
@@ -223,11 +224,20 @@ class _Header:
                 for known_as in {prefix + name, name}:
                     self._found.setdefault(known_as, []).append(cursor)
             if kind in _SCOPES or (kind in _RECORDS and cursor.is_definition()):
-                self._index(cursor, f"{prefix}{name}::" if name else prefix)
+                within = f"{prefix}{name}::" if name else prefix
+                if kind in _SCOPES:
+                    self._index(cursor, within)
+                else:
+                    self._records.append((cursor, within))
 
     def layout(self, name: str, encoding: str | None, enums: bool) -> Layout:
         self._encoding, self._enums = encoding, enums
         kinds: dict[str, Any] = {}
+        while name not in self._found and self._records:
+            # Few look for what is declared within a record: <windows.h> has thousands.
+            records, self._records = self._records, []
+            for record, within in records:
+                self._index(record, within)
         for cursor in self._found.get(name, ()):
             kind = cursor.type.get_canonical()
             if kind.kind == _Kind.RECORD and kind.get_size() >= 0:
