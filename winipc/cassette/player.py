@@ -84,13 +84,13 @@ class Player(Closing):
         self,
         path: str | os.PathLike[str] | Cassette,
         *,
-        speed: float | None = 1.0,
-        match: Match = "strict",
-        repeat: bool = False,
-        loop: bool = False,
-        names: Mapping[str, str] | None = None,
+        speed: float | None,
+        match: Match,
+        repeat: bool,
+        loop: bool,
+        names: Mapping[str, str] | None,
     ) -> None:
-        """See `Cassette.play`."""
+        """See `Cassette.play`, which has the defaults."""
         if speed is not None and not speed > 0:
             raise ValueError("speed is above 0, or None for steps")
         self.cassette = path if isinstance(path, Cassette) else Cassette(path)

@@ -119,21 +119,21 @@ class Recorder(Closing):
         self,
         path: str | os.PathLike[str],
         *,
-        mappings: Iterable[str | tuple[str, Memory]] = (),
-        windows: Windows = (),
-        clients: Windows = (),
-        broadcasts: Iterable[int | str] = (),
-        exchanges: Iterable[str | Track] = (),
-        events: Iterable[str] = (),
-        mutexes: Iterable[str] = (),
-        semaphores: Iterable[str] = (),
-        rate: float | None = 60.0,
-        on: str | None = None,
-        before_record: Filter | None = None,
-        known: Cassette | None = None,
-        timeout: float | None = 0.0,
+        mappings: Iterable[str | tuple[str, Memory]],
+        windows: Windows,
+        clients: Windows,
+        broadcasts: Iterable[int | str],
+        exchanges: Iterable[str | Track],
+        events: Iterable[str],
+        mutexes: Iterable[str],
+        semaphores: Iterable[str],
+        rate: float | None,
+        on: str | None,
+        before_record: Filter | None,
+        known: Cassette | None,
+        timeout: float | None,
     ) -> None:
-        """See `Cassette.record`."""
+        """See `Cassette.record`, which has the defaults."""
         if rate is not None and not 0 < rate <= 10_000:
             raise ValueError("rate is above 0 and at most 10,000 looks a second")
         self.path = os.fspath(path)
