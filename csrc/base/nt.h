@@ -130,6 +130,8 @@ NtOpenEvent(HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
 __declspec(dllimport) wi_ntstatus NTAPI NtOpenSemaphore(
     HANDLE *out, ACCESS_MASK access, wi_object_attributes *attributes);
 __declspec(dllimport) wi_ntstatus NTAPI NtCompareObjects(HANDLE a, HANDLE b);
+__declspec(dllimport) wi_ntstatus NTAPI NtSuspendProcess(HANDLE process);
+__declspec(dllimport) wi_ntstatus NTAPI NtResumeProcess(HANDLE process);
 __declspec(dllimport) ULONG NTAPI RtlNtStatusToDosError(wi_ntstatus status);
 
 #endif

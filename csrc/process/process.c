@@ -12,6 +12,8 @@
  * and writes, which are shorter than giving it up and taking it back. */
 #include "base/bytes.h"
 #include "base/handles.h"
+#include "base/nt.h"
+#include "base/number.h"
 #include "cache.h"
 #include "process.h"
 
@@ -557,7 +559,152 @@ done:
     return result;
 }
 
+/* ---------------------------------------------------------------- numbers */
+
+static PyObject *
+process_get_number(PyObject *op, const wi_number *kind, PyObject *where)
+{
+    wi_process *self = (wi_process *)op;
+    uintptr_t address;
+    uint64_t bits = 0;
+    if (!wi_address_converter(where, &address) ||
+        wi_check_open(self, self->handle) < 0) {
+        return NULL;
+    }
+    if (wi_process_read_raw(self, address, &bits, kind->size) != 0) {
+        /* For the exception; or it can be read by now. */
+        PyObject *data = PyBytes_FromStringAndSize(NULL, kind->size);
+        if (data == NULL) {
+            return NULL;
+        }
+        char *buffer = PyBytes_AsString(data);
+        PyObject *read = process_read_part(self, address, data, NULL, buffer,
+                                           kind->size, 0);
+        if (read != NULL) {
+            memcpy(&bits, buffer, kind->size);
+        }
+        Py_DECREF(data);
+        if (read == NULL) {
+            return NULL;
+        }
+        Py_DECREF(read);
+    }
+    return wi_number_to_python(kind, bits);
+}
+
+static PyObject *
+process_set_number(PyObject *op, const wi_number *kind, PyObject *where,
+                   PyObject *value)
+{
+    wi_process *self = (wi_process *)op;
+    uintptr_t address;
+    uint64_t bits;
+    size_t written;
+    if (wi_number_from(kind, value, 0, &bits) < 0 ||
+        !wi_address_converter(where, &address) ||
+        wi_check_open(self, self->handle) < 0) {
+        return NULL;
+    }
+    DWORD err =
+        process_write_raw(self, address, &bits, kind->size, Py_None, &written);
+    if (err) {
+        return process_write_failed(self, err, "WriteProcessMemory", address,
+                                    kind->size, written);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    process_read_number_doc,
+    "read_number($self, address, type, /)\n--\n\n"
+    "Read a number of this type at `address`; little-endian.\n\n"
+    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64; codes of the struct\n"
+    "module and names of a ValueType mean the same. read_i32(address) and so\n"
+    "on are quicker. Windows promises no atomic copy: a number that the\n"
+    "target writes meanwhile can come half old and half new. Any thread may\n"
+    "call it.\n\n"
+    "Raises what `read` raises.\n\n"
+    "Win32: ReadProcessMemory, VirtualQueryEx");
+
+static PyObject *
+process_read_number(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError,
+                        "read_number() takes an address and a type");
+        return NULL;
+    }
+    const wi_number *kind = wi_number_named(args[1]);
+    return kind == NULL ? NULL : process_get_number(self, kind, args[0]);
+}
+
+PyDoc_STRVAR(
+    process_write_number_doc,
+    "write_number($self, address, type, value, /)\n--\n\n"
+    "Write a number as read_number() reads it.\n\n"
+    "The target can see half of it, as read_number() says.\n\n"
+    "Raises OverflowError when `value` does not fit in the type, and what\n"
+    "`write` raises.\n\n"
+    "Win32: WriteProcessMemory, VirtualQueryEx");
+
+static PyObject *
+process_write_number(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError,
+                        "write_number() takes an address, a type and a value");
+        return NULL;
+    }
+    const wi_number *kind = wi_number_named(args[1]);
+    return kind == NULL ? NULL
+                        : process_set_number(self, kind, args[0], args[2]);
+}
+
+#define PROCESS_NUMBER(name, ...)                                             \
+    static PyObject *process_read_##name(PyObject *self, PyObject *address)   \
+    {                                                                         \
+        return process_get_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],   \
+                                  address);                                   \
+    }                                                                         \
+    static PyObject *process_write_##name(                                    \
+        PyObject *self, PyObject *const *args, Py_ssize_t nargs)              \
+    {                                                                         \
+        if (nargs != 2) {                                                     \
+            PyErr_SetString(PyExc_TypeError,                                  \
+                            "write_" #name                                    \
+                            "() takes an address and a value");               \
+            return NULL;                                                      \
+        }                                                                     \
+        return process_set_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],   \
+                                  args[0], args[1]);                          \
+    }
+
+WI_NUMBERS(PROCESS_NUMBER)
+
 /* ------------------------------------------------------------- its life */
+
+static PyObject *
+process_suspend(PyObject *op, PyObject *on)
+{
+    wi_process *self = (wi_process *)op;
+    int suspend = PyObject_IsTrue(on);
+    if (suspend < 0 || wi_check_open(self, self->handle) < 0) {
+        return NULL;
+    }
+    wi_ntstatus status;
+    HANDLE target = wi_process_pin(self);
+    Py_BEGIN_ALLOW_THREADS
+    status = suspend ? NtSuspendProcess(target) : NtResumeProcess(target);
+    Py_END_ALLOW_THREADS
+    wi_process_unpin(self);
+    if (!WI_NT_SUCCESS(status)) {
+        return wi_process_raise(self, RtlNtStatusToDosError(status),
+                                suspend ? "NtSuspendProcess"
+                                        : "NtResumeProcess",
+                                PROCESS_SUSPEND_RESUME);
+    }
+    Py_RETURN_NONE;
+}
 
 PyDoc_STRVAR(
     process_wait_doc,
@@ -754,6 +901,14 @@ process_repr(PyObject *op)
 
 /* ----------------------------------------------------------------- tables */
 
+#define PROCESS_NUMBER_METHODS(name, ...)                                     \
+    {"read_" #name, process_read_##name, METH_O,                              \
+     PyDoc_STR("read_" #name "($self, address, /)\n--\n\n"                    \
+               "read_number(address, '" #name "').")},                        \
+        {"write_" #name, WI_METHOD(process_write_##name), METH_FASTCALL,      \
+         PyDoc_STR("write_" #name "($self, address, value, /)\n--\n\n"        \
+                   "write_number(address, '" #name "', value).")},
+
 static PyMethodDef process_methods[] = {
     {"_open", process_open, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_open($type, pid, access, /)\n--\n\nWin32: OpenProcess")},
@@ -799,11 +954,18 @@ static PyMethodDef process_methods[] = {
     {"_threads", wi_process_threads, METH_NOARGS,
      PyDoc_STR("_threads($self, /)\n--\n\n"
                "Id and base priority of each thread.")},
+    {"read_number", WI_METHOD(process_read_number), METH_FASTCALL,
+     process_read_number_doc},
+    {"write_number", WI_METHOD(process_write_number), METH_FASTCALL,
+     process_write_number_doc},
+    {"_suspend", process_suspend, METH_O,
+     PyDoc_STR("_suspend($self, on, /)\n--\n\n"
+               "Win32: NtSuspendProcess, NtResumeProcess")},
     {"wait", WI_WORDS(process_wait), process_wait_doc},
     {"wait_input_idle", WI_WORDS(process_wait_input_idle),
      process_wait_input_idle_doc},
     {"close", process_close, METH_NOARGS, process_close_doc},
-    {NULL, NULL, 0, NULL},
+    WI_NUMBERS(PROCESS_NUMBER_METHODS){NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef process_getset[] = {

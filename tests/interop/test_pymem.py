@@ -77,8 +77,8 @@ def test_reads_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
         at = child.address + offset
         assert ours.read(at, size) == theirs.read_bytes(at, size)
     at = child.address + 17
-    assert ours.read_int(at) == theirs.read_int(at)
-    assert ours.read_int(at, 8, signed=False) == theirs.read_ulonglong(at)
+    assert ours.read_i32(at) == theirs.read_int(at)
+    assert ours.read_u64(at) == theirs.read_ulonglong(at)
     assert ours.read_struct(at, "<d") == (theirs.read_double(at),)
 
 

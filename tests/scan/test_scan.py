@@ -228,6 +228,56 @@ def test_malformed_patterns_are_refused(
         make()
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "48 8B ?? ?? 05",
+        "48 8B ? ? 05",
+        " 488b????05 ",
+        r"\x48\x8B\x00\x00\x05 xx??x",
+        Pattern.exact(b"\x48\x8b\0\0\x05", "xx??x"),
+    ],
+)
+def test_patterns_in_the_habits_of_others(pattern: str | Pattern) -> None:
+    """IDA, Cheat Engine, a debugger, and C programs with a mask: one pattern."""
+    data = bytes.fromhex("488b0000 05 488bfeed 05 488b0000 06 498b0000 05")
+    assert list(scan_bytes(data, pattern)) == [0, 5]
+
+
+def test_escapes_without_a_mask_are_all_fixed() -> None:
+    """Nothing is guessed from zeros."""
+    data = bytes.fromhex("488b01 488b00")
+    assert list(scan_bytes(data, r"\x48\x8B\x00")) == [3]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"\x48\x8B xxx", "'xxx' is not 2 times 'x' or '\\?'"),
+        (r"\x48\x8B x.", "the bytes and then the mask"),
+        (r"\x48 \x8", "the bytes and then the mask"),
+        ("0x48, 0x8B", "write 48 for 0x48"),
+        ("48 8B ** 05", r"write '\?\?' for any byte"),
+        ("48 8B .. 05", r"write '\?\?' for any byte"),
+        ("\x48\x8b", "bytes are given as bytes"),
+        ("48 8B ??? 05", "has half a byte"),
+        ("48 8B [2-4] 05", r"'\[2-4\]' .* half a byte"),
+        ("4 88", "has half a byte"),
+    ],
+)
+def test_other_habits_are_refused_in_words(pattern: str, words: str) -> None:
+    """They say what to write instead, where it is known."""
+    with pytest.raises(ValueError, match=words):
+        scan_bytes(b"", pattern)
+
+
+@pytest.mark.parametrize("mask", ["", "x", "xx?", "xX", "??"])
+def test_a_mask_is_for_all_bytes(mask: str) -> None:
+    """Of the same length, of two signs, and with something fixed."""
+    with pytest.raises(ValueError, match=r"mask|fixed"):
+        Pattern.exact(b"ab", mask)
+
+
 def test_a_pattern_says_what_it_is() -> None:
     """In its repr, and equal ones are equal."""
     assert repr(Pattern.hex("48 ??")) == "Pattern.hex('48 ??')"

@@ -207,12 +207,6 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         codec = codec_of(layout)
         return codec.unpack(self.read(address, codec.size))
 
-    def read_int(
-        self, address: SupportsIndex, size: int = 4, *, signed: bool = True
-    ) -> int:
-        """Read a little-endian integer of `size` bytes."""
-        return int.from_bytes(self.read(address, size), "little", signed=signed)
-
     def read_pointer(self, address: SupportsIndex) -> int:
         """Read a pointer of the target's own size."""
         return int.from_bytes(self.read(address, self.pointer_size), "little")

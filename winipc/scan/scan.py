@@ -126,6 +126,30 @@ _EXPRESSION = re.compile(
 )
 
 
+#: The habit of C programs: \x48\x8B\x00, and perhaps xx? behind it.
+_ESCAPED = re.compile(r"\s*((?:\\x[0-9a-fA-F]{2})+)(?:\s+([x?]+))?\s*")
+
+
+def _byte_mask(mask: str, size: int) -> bytes:
+    """The mask of C programs, for `size` bytes."""
+    if len(mask) != size or not set(mask) <= set("x?"):
+        raise ValueError(f"the mask {mask!r} is not {size} times 'x' or '?'")
+    return bytes(255 if sign == "x" else 0 for sign in mask)
+
+
+def _other_habit(text: str) -> str:
+    """What to write instead of what others write in a pattern, if it is known."""
+    if "\\x" in text:
+        return r": write r'\x48\x8B\x00 xx?', the bytes and then the mask"
+    if re.fullmatch(r"[\s,]*(0[xX][0-9a-fA-F]{2}[\s,]*)+", text):
+        return ": write 48 for 0x48, with spaces between"
+    if "*" in text or "." in text:
+        return ": write '??' for any byte"
+    if not text.isascii() or not text.isprintable():
+        return ": bytes are given as bytes, with a mask to Pattern.exact"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """What a scan looks for. Make one with a class method.
@@ -150,44 +174,55 @@ class Pattern:
         return len(value) if number < 0 else list(ValueType)[number].size
 
     @classmethod
-    def exact(cls, data: Buffer) -> Self:
-        """These bytes, 1 to 65,536 of them."""
+    def exact(cls, data: Buffer, mask: str | None = None) -> Self:
+        """These bytes, 1 to 65,536 of them.
+
+        `mask` has an `x` for each byte that is fixed and a `?` for each that may be
+        anything, as C programs write it: `Pattern.exact(b"\\x48\\x8B\\0", "xx?")`.
+
+        Raises:
+            ValueError: the mask is no such text, or not as long as the bytes.
+        """
         value = bytes(memoryview(data))
-        return cls._make(value, None, f"exact({_shorten(value)!r})")
+        if mask is None:
+            return cls._make(value, None, f"exact({_shorten(value)!r})")
+        text = f"exact({_shorten(value)!r}, {_shorten(mask)!r})"
+        return cls._make(value, _byte_mask(mask, len(value)), text)
 
     @classmethod
     def hex(cls, text: str) -> Self:
-        """Bytes in hexadecimal with wildcards, as IDA writes them.
+        """Bytes in hexadecimal with wildcards, as IDA and Cheat Engine write them.
 
         `"48 8B ?? ?? 05"`: each `?` stands for any half byte, so `"4? ?B"`
         fixes one half each; a `?` alone stands for a whole byte. Spaces between
-        bytes may be left out.
+        bytes may be left out. So are bytes as C writes them, alone or with a mask
+        as `exact` takes it behind them: `r"\\x48\\x8B\\x00 xx?"`.
 
         Raises:
             ValueError: it is none, or nothing in it is fixed.
         """
-        value = bytearray()
-        mask = bytearray()
+        shown = f"hex({_shorten(text)!r})"
+        if escaped := _ESCAPED.fullmatch(text):
+            value = bytes.fromhex(escaped[1].replace("\\x", ""))
+            mask = _byte_mask(escaped[2], len(value)) if escaped[2] else None
+            return cls._make(value, mask, shown)
+        digits = ""
         for word in text.split():
-            digits = "??" if word == "?" else word
-            if len(digits) % 2:
-                raise ValueError(f"{word!r} in pattern {text!r} has half a byte")
-            for at in range(0, len(digits), 2):
-                byte, bits = 0, 0
-                for digit in digits[at : at + 2]:
-                    byte, bits = byte << 4, bits << 4
-                    if digit == "?":
-                        continue
-                    if digit not in "0123456789abcdefABCDEF":
-                        raise ValueError(
-                            f"{digit!r} in pattern {text!r} is neither a "
-                            "hexadecimal digit nor '?', which is the wildcard"
-                        )
-                    byte |= int(digit, 16)
-                    bits |= 15
-                value.append(byte)
-                mask.append(bits)
-        return cls._make(bytes(value), bytes(mask), f"hex({_shorten(text)!r})")
+            word = "??" if word == "?" else word
+            if len(word) % 2:
+                raise ValueError(
+                    f"{word!r} in pattern {text!r} has half a byte" + _other_habit(text)
+                )
+            digits += word
+        for digit in digits:
+            if digit not in "0123456789abcdefABCDEF?":
+                raise ValueError(
+                    f"{digit!r} in pattern {text!r} is neither a hexadecimal digit "
+                    "nor '?', which is the wildcard" + _other_habit(text)
+                )
+        fixed = "".join("0" if digit == "?" else "f" for digit in digits)
+        value = bytes.fromhex(digits.replace("?", "0"))
+        return cls._make(value, bytes.fromhex(fixed), shown)
 
     @classmethod
     def text(cls, text: str, encoding: str = "utf-8") -> Self:
