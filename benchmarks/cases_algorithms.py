@@ -198,7 +198,7 @@ def _value_case(big: _Big) -> Case:
         f"int32 value in {big.mebibytes} MiB of a process",
         {
             RAW: big.reading,
-            OURS: big.ours(winipc.Pattern.value("int32", number)),
+            OURS: big.ours(winipc.Pattern.value("i32", number)),
             "pymem and NumPy": with_numpy,
             "PyMemoryEditor": timed(
                 "assert list(scan(int, 4, number, memory_regions=region))",
@@ -215,7 +215,7 @@ def _value_case(big: _Big) -> Case:
 
 def _rescan_case(world: World, big: _Big) -> Case:
     numbers = world.enter(
-        winipc.CandidateSet.scan(big.process, "int32", regions=big.region)
+        winipc.CandidateSet.scan(big.process, "i32", regions=big.region)
     )
 
     def changed(n: int) -> int:

@@ -31,7 +31,7 @@ HELP = """\
 
 
 class Trainer:
-    """Searches one int32 of a process."""
+    """Searches one i32 of a process."""
 
     def __init__(self, target: Any) -> None:
         self.process = winipc.RemoteProcess.open(target, access=_RIGHTS)
@@ -43,14 +43,14 @@ class Trainer:
     def is_now(self, number: int) -> int:
         """It has this value now; how many places are left."""
         if self.found is None:
-            self.found = winipc.CandidateSet.scan(self.process, "int32", equals=number)
+            self.found = winipc.CandidateSet.scan(self.process, "i32", equals=number)
             return len(self.found)
         return self.found.rescan("equals", number)
 
     def has(self, change: str) -> int:
         """It did this since the last time: "increased", "decreased", ..."""
         if self.found is None:
-            self.found = winipc.CandidateSet.scan(self.process, "int32")
+            self.found = winipc.CandidateSet.scan(self.process, "i32")
             return len(self.found)
         return self.found.rescan(change)
 
@@ -120,7 +120,7 @@ def packed(number: int) -> bytes:
     try:
         return struct.pack("<i", number)
     except struct.error:
-        raise ValueError(f"{number} does not fit in int32") from None
+        raise ValueError(f"{number} does not fit in i32") from None
 
 
 CHANGES = {"+": "increased", "-": "decreased", "~": "changed", ".": "unchanged"}

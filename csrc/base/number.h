@@ -11,7 +11,7 @@
 
 #include "core.h"
 
-/* X(name, name in a ValueType, struct code, family, bytes) */
+/* X(name, its older spelling, struct code, family, bytes) */
 #define WI_NUMBERS(X)                                                         \
     X(i8, "int8", 'b', 'i', 1)                                                \
     X(i16, "int16", 'h', 'i', 2)                                              \

@@ -1,6 +1,6 @@
 /* candidates.c: CandidateSet, addresses whose values are followed.
  *
- *     with CandidateSet.scan(process, "int32", equals=100) as found:
+ *     with CandidateSet.scan(process, "i32", equals=100) as found:
  *         input("now the number is 97")
  *         if found.rescan("by", -3) == 1:
  *             [(address, value)] = found.items()

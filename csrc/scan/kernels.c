@@ -11,7 +11,9 @@
  * low and its high half, say in which of eight buckets of patterns a position
  * is a candidate. Masks of nibbles fit such tables without loss.
  *
- * Values in a range are compared in loops that compilers vectorise. */
+ * Values in a range are compared in loops that compilers vectorise. Where a
+ * pattern has bytes and fields, or several fields, each is looked for in the
+ * whole block, and what all of them find remains. */
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -34,17 +36,15 @@
 /* ------------------------------------------------------- compiled patterns */
 
 typedef struct {
-    uint8_t *value; /* already masked */
+    uint8_t *value; /* already masked; NULL if only fields matter */
     uint8_t *mask;
     uint32_t *order; /* offsets of bytes that matter, rarest first */
     size_t order_count;
     size_t length;
     int exact; /* all bits matter */
-    int ranged;
     uint32_t alignment;
-    scan_type type;
-    scan_number low;
-    scan_number high;
+    scan_field *fields;
+    size_t field_count;
 } scan_pattern;
 
 /* Patterns that are looked for together. */
@@ -100,7 +100,7 @@ struct scan_set {
 size_t
 scan_type_size(scan_type type)
 {
-    switch (type) {
+    switch (SCAN_NATIVE(type)) {
 #define SCAN_SIZE_CASE(T, name, field, U, delta)                              \
     case SCAN_##name:                                                         \
         return sizeof(T);
@@ -450,6 +450,57 @@ scan_kernels_of(scan_level level)
 #endif
 }
 
+/* -------------------------------------------------------------- big-endian */
+
+/* Values with their bytes the other way round. */
+static void
+scan_swap(uint8_t *to, const uint8_t *from, size_t n, size_t width)
+{
+    switch (width) {
+#define SCAN_SWAP_CASE(width)                                                 \
+    case width:                                                               \
+        for (size_t i = 0; i < n; i++) {                                      \
+            for (size_t k = 0; k < (width); k++) {                            \
+                to[i * (width) + k] = from[i * (width) + (width) - 1 - k];    \
+            }                                                                 \
+        }                                                                     \
+        break;
+        SCAN_SWAP_CASE(2)
+        SCAN_SWAP_CASE(4)
+        SCAN_SWAP_CASE(8)
+#undef SCAN_SWAP_CASE
+    default:
+        break;
+    }
+}
+
+/* As scan_compare; big-endian values are compared as swapped copies. */
+static void
+scan_compare_by(const scan_kernels *kernels, scan_type type,
+                scan_change change, const uint8_t *now, const uint8_t *then,
+                size_t n, scan_number low, scan_number high, uint64_t *bits)
+{
+    const scan_type native = SCAN_NATIVE(type);
+    if (native == type || change == SCAN_CHANGED || change == SCAN_UNCHANGED) {
+        kernels->compare(native, change, now, then, n, low, high, bits);
+        return;
+    }
+    const size_t width = scan_type_size(type);
+    uint8_t swapped_now[64 * 8], swapped_then[64 * 8];
+    while (n > 0) {
+        const size_t some = n < 64 ? n : 64;
+        scan_swap(swapped_now, now, some, width);
+        if (change != SCAN_WITHIN) {
+            scan_swap(swapped_then, then, some, width);
+        }
+        kernels->compare(native, change, swapped_now, swapped_then, some, low,
+                         high, bits++);
+        now += some * width;
+        then += some * width;
+        n -= some;
+    }
+}
+
 /* -------------------------------------------------------------- compilation */
 
 /* How common each byte is in the memory of programs: 16 * log2(share) + 255.
@@ -536,6 +587,38 @@ scan_compile_bytes(scan_pattern *pattern, const scan_spec *spec)
     return 0;
 }
 
+static int
+scan_compile_fields(scan_pattern *pattern, const scan_spec *spec)
+{
+    const size_t size = spec->field_count * sizeof(*pattern->fields);
+    if (size == 0) {
+        return 0;
+    }
+    pattern->fields = malloc(size);
+    if (pattern->fields == NULL) {
+        return -1;
+    }
+    memcpy(pattern->fields, spec->fields, size);
+    pattern->field_count = spec->field_count;
+    return 0;
+}
+
+/* Whether there are bytes to look for. Where nothing is asked for at all, it
+ * is the bytes that match everywhere. */
+static int
+scan_has_bytes(const scan_spec *spec)
+{
+    if (spec->value == NULL || spec->mask == NULL || spec->field_count == 0) {
+        return spec->value != NULL;
+    }
+    for (size_t i = 0; i < spec->length; i++) {
+        if (spec->mask[i] != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* The place of the rarest three neighbours near the start of a pattern. *rare
  * is 16 for each halving of the share of positions that they are at. */
 static uint32_t
@@ -610,7 +693,7 @@ scan_compile_groups(scan_set *set, scan_level level)
 #if SCAN_X86
     size_t bytes = 0;
     for (size_t i = 0; i < set->count; i++) {
-        bytes += !set->patterns[i].ranged;
+        bytes += set->patterns[i].field_count == 0;
     }
     if (level == SCAN_AVX2 && bytes >= 3) {
         set->groups = malloc((bytes / GROUP_MAX + 1) * sizeof(*set->groups));
@@ -623,7 +706,7 @@ scan_compile_groups(scan_set *set, scan_level level)
 #endif
     for (size_t i = 0; i < set->count; i++) {
         uint32_t rare = 0, anchor = 0;
-        if (set->groups != NULL && !set->patterns[i].ranged) {
+        if (set->groups != NULL && set->patterns[i].field_count == 0) {
             anchor = scan_choose_anchor(&set->patterns[i], &rare);
         }
         /* One that is a candidate at more than a position in 2 ** 8 would
@@ -654,11 +737,20 @@ scan_spec_is_valid(const scan_spec *spec)
     if (a == 0 || (a & (a - 1)) != 0 || a > SCAN_MAX_ALIGNMENT) {
         return 0;
     }
-    if (spec->ranged) {
-        return (unsigned)spec->type < SCAN_TYPES;
+    if (spec->length == 0 || spec->length > SCAN_MAX_LENGTH ||
+        spec->field_count > SCAN_MAX_FIELDS ||
+        (spec->value == NULL && spec->field_count == 0)) {
+        return 0;
     }
-    return spec->value != NULL && spec->length > 0 &&
-           spec->length <= SCAN_MAX_LENGTH;
+    for (size_t i = 0; i < spec->field_count; i++) {
+        const scan_field *field = &spec->fields[i];
+        size_t width = scan_type_size(field->type);
+        if (width == 0 || width > spec->length ||
+            field->offset > spec->length - width) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 scan_set *
@@ -683,18 +775,11 @@ scan_set_new(const scan_spec *specs, size_t count, scan_level level)
             goto failed;
         }
         pattern->alignment = specs[i].alignment;
-        pattern->ranged = specs[i].ranged;
-        pattern->type = specs[i].type;
-        pattern->low = specs[i].low;
-        pattern->high = specs[i].high;
-        if (pattern->ranged) {
-            pattern->length = scan_type_size(pattern->type);
-        }
-        else {
-            pattern->length = specs[i].length;
-            if (scan_compile_bytes(pattern, &specs[i]) < 0) {
-                goto failed;
-            }
+        pattern->length = specs[i].length;
+        if (scan_compile_fields(pattern, &specs[i]) < 0 ||
+            (scan_has_bytes(&specs[i]) &&
+             scan_compile_bytes(pattern, &specs[i]) < 0)) {
+            goto failed;
         }
         if (pattern->length > set->longest) {
             set->longest = pattern->length;
@@ -717,6 +802,7 @@ scan_set_free(scan_set *set)
         return;
     }
     for (size_t i = 0; i < set->count; i++) {
+        free(set->patterns[i].fields);
         free(set->patterns[i].value);
         free(set->patterns[i].mask);
         free(set->patterns[i].order);
@@ -771,20 +857,21 @@ scan_hits_clear(scan_hits *hits)
     memset(hits, 0, sizeof(*hits));
 }
 
-/* Values in a range that start in [0, starts): their bits are set. Returns
- * whether there is any. */
+/* Matches by one field that start in [0, starts): their bits
+ * are set. Returns whether there is any. */
 static int
-scan_find_range(const scan_kernels *kernels, const scan_pattern *pattern,
-                const uint8_t *data, size_t size, size_t starts,
-                uint64_t address, uint64_t *bits)
+scan_find_field(const scan_kernels *kernels, const scan_pattern *pattern,
+                const scan_field *field, const uint8_t *data, size_t size,
+                size_t starts, uint64_t address, uint64_t *bits)
 {
-    const size_t width = pattern->length;
-    if (size < width) {
+    const size_t width = scan_type_size(field->type);
+    if (size < pattern->length) {
         return 0;
     }
-    if (starts > size - width + 1) {
-        starts = size - width + 1;
+    if (starts > size - pattern->length + 1) {
+        starts = size - pattern->length + 1;
     }
+    data += field->offset;
     /* Values that overlap are found in as many passes as there are phases;
      * an alignment wider than the value is left to scan_spread. */
     const size_t step =
@@ -795,13 +882,41 @@ scan_find_range(const scan_kernels *kernels, const scan_pattern *pattern,
     for (size_t first = begin; first < starts && first < begin + width;
          first += step) {
         const size_t n = (starts - first + width - 1) / width;
-        kernels->compare(pattern->type, SCAN_WITHIN, data + first,
-                         data + first, n, pattern->low, pattern->high, found);
+        scan_compare_by(kernels, field->type, SCAN_WITHIN, data + first,
+                        data + first, n, field->low, field->high, found);
+        if (field->outside) {
+            scan_invert(found, n);
+        }
         for (size_t w = 0; w < (n + 63) / 64; w++) {
             if (found[w] != 0) {
                 any |= scan_spread(bits, first + w * 64 * width, found[w],
                                    width, pattern->alignment, address);
             }
+        }
+    }
+    return any;
+}
+
+/* All matches of one pattern that start in [0, starts). */
+static int
+scan_find_alone(const scan_kernels *kernels, const scan_pattern *pattern,
+                const uint8_t *data, size_t size, size_t starts,
+                uint64_t address, uint64_t *bits)
+{
+    size_t i = 0;
+    int any = pattern->value != NULL
+                  ? kernels->find_bytes(pattern, data, size, 0, starts,
+                                        address, bits)
+                  : scan_find_field(kernels, pattern, &pattern->fields[i++],
+                                    data, size, starts, address, bits);
+    for (; any && i < pattern->field_count; i++) {
+        uint64_t also[SCAN_WORDS] = {0};
+        scan_find_field(kernels, pattern, &pattern->fields[i], data, size,
+                        starts, address, also);
+        any = 0;
+        for (size_t w = 0; w < SCAN_WORDS; w++) {
+            bits[w] &= also[w];
+            any |= bits[w] != 0;
         }
     }
     return any;
@@ -821,12 +936,8 @@ scan_block(const scan_set *set, scan_hits *hits, const uint8_t *data,
         uint32_t number = set->alone[i];
         const scan_pattern *pattern = &set->patterns[number];
         uint64_t *bits = hits->bits + number * SCAN_WORDS;
-        int any = pattern->ranged
-                      ? scan_find_range(set->kernels, pattern, data, size,
-                                        starts, address, bits)
-                      : set->kernels->find_bytes(pattern, data, size, 0,
-                                                 starts, address, bits);
-        hits->is_dirty[number] = (uint8_t)any;
+        hits->is_dirty[number] = (uint8_t)scan_find_alone(
+            set->kernels, pattern, data, size, starts, address, bits);
     }
 #if SCAN_X86
     for (size_t i = 0; i < set->group_count; i++) {
@@ -899,6 +1010,17 @@ scan_compare(scan_level level, scan_type type, scan_change change,
              const void *now, const void *then, size_t n, scan_number low,
              scan_number high, uint64_t *bits)
 {
-    scan_kernels_of(level)->compare(type, change, now, then, n, low, high,
-                                    bits);
+    scan_compare_by(scan_kernels_of(level), type, change, now, then, n, low,
+                    high, bits);
+}
+
+void
+scan_invert(uint64_t *bits, size_t n)
+{
+    for (size_t w = 0; w < (n + 63) / 64; w++) {
+        bits[w] = ~bits[w];
+    }
+    if (n % 64 != 0) {
+        bits[n / 64] &= ((uint64_t)1 << (n % 64)) - 1;
+    }
 }

@@ -63,6 +63,7 @@
 #define SCAN_WORDS (SCAN_BLOCK / 64)
 #define SCAN_MAX_LENGTH 65536 /* bytes in one pattern */
 #define SCAN_MAX_PATTERNS 1024
+#define SCAN_MAX_FIELDS 256 /* in one pattern */
 #define SCAN_MAX_ALIGNMENT 65536
 
 /* Types of values. The order is part of the interface with Python. */
@@ -77,11 +78,25 @@ typedef enum {
     SCAN_I64,
     SCAN_F32,
     SCAN_F64,
+    SCAN_U16BE, /* big-endian from here on, in the same order */
+    SCAN_I16BE,
+    SCAN_U32BE,
+    SCAN_I32BE,
+    SCAN_U64BE,
+    SCAN_I64BE,
+    SCAN_F32BE,
+    SCAN_F64BE,
     SCAN_TYPES
 } scan_type;
 
-/* A value of one of the types: u and i for integers, f for SCAN_F32, d for
- * SCAN_F64. */
+/* The type of the same numbers in the byte order of the machine. */
+#define SCAN_NATIVE(type)                                                     \
+    ((type) >= SCAN_U16BE                                                     \
+         ? (scan_type)((int)(type) - (int)SCAN_U16BE + (int)SCAN_U16)         \
+         : (type))
+
+/* A value of one of the types: u and i for integers, f for 32-bit floats, d
+ * for 64-bit ones; always in the byte order of the machine. */
 typedef union {
     uint64_t u;
     int64_t i;
@@ -89,17 +104,26 @@ typedef union {
     double d;
 } scan_number;
 
-/* What to look for. Either `length` bytes of which the bits in `mask` count
- * (mask NULL: all), or, if ranged, values from low to high, both included. */
+/* A value that is from low to high, both included, or else if `outside`; NaN
+ * is outside of every range. */
+typedef struct {
+    uint32_t offset; /* from the start of the match */
+    scan_type type;
+    int outside;
+    scan_number low;
+    scan_number high;
+} scan_field;
+
+/* What to look for: `length` bytes, of which the bits in `mask` are those of
+ * `value` (mask NULL: all bits; value NULL: none count), and in which all the
+ * fields hold. */
 typedef struct {
     const uint8_t *value;
     const uint8_t *mask;
     size_t length;
     uint32_t alignment; /* of the address of a match: a power of two */
-    int ranged;
-    scan_type type;
-    scan_number low;
-    scan_number high;
+    const scan_field *fields;
+    size_t field_count;
 } scan_spec;
 
 /* Instruction sets. */
@@ -112,7 +136,7 @@ size_t scan_type_size(scan_type type);
 
 typedef struct scan_set scan_set;
 
-/* Whether its length, its alignment and its type are possible. */
+/* Whether its length, its alignment and its fields are possible. */
 int scan_spec_is_valid(const scan_spec *spec);
 
 /* Compile 1 to SCAN_MAX_PATTERNS patterns; the specs and their bytes are
@@ -178,6 +202,9 @@ typedef enum {
 void scan_compare(scan_level level, scan_type type, scan_change change,
                   const void *now, const void *then, size_t n, scan_number low,
                   scan_number high, uint64_t *bits);
+
+/* Each of n bits to the other; the unused last bits stay 0. */
+void scan_invert(uint64_t *bits, size_t n);
 
 /* ------------------------------------------------------------------- bits */
 

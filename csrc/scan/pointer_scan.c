@@ -170,13 +170,15 @@ pointer_scan_open(PyObject *cls, PyObject *args)
         goto failed;
     }
     /* What lies between the first target and the last one may be a pointer. */
-    scan_spec spec = {.ranged = 1,
-                      .type = self->width == 8 ? SCAN_U64 : SCAN_U32,
+    scan_field field = {.type = self->width == 8 ? SCAN_U64 : SCAN_U32,
+                        .low = {.u = UINT64_MAX}};
+    scan_spec spec = {.length = self->width,
                       .alignment = self->width,
-                      .low = {.u = UINT64_MAX}};
+                      .fields = &field,
+                      .field_count = 1};
     if (targets_size > 0) {
-        memcpy(&spec.low.u, targets, sizeof(uint64_t));
-        memcpy(&spec.high.u, targets + targets_size - sizeof(uint64_t),
+        memcpy(&field.low.u, targets, sizeof(uint64_t));
+        memcpy(&field.high.u, targets + targets_size - sizeof(uint64_t),
                sizeof(uint64_t));
     }
     self->scan.set = scan_set_new(&spec, 1, scan_best_level());

@@ -1,6 +1,6 @@
 /* scan.c: Scan, an iterator over the matches of patterns.
  *
- *     with Scan._open(data, None, 0, [(b"needle", None, 1)], ...) as scan:
+ *     with Scan._open(data, None, 0, [(6, b"needle", None, b"", 1)], ...) as scan:
  *         for offset in scan:
  *             print(offset, scan.scanned)
  *     scan = Scan._open(process, pack("QQ", start, end), 0, specs, ...)
@@ -188,39 +188,67 @@ wi_scan_clear(wi_scan *scan)
 
 /* -------------------------------------------------------------- arguments */
 
+/* A field as Python packs it. */
+typedef struct {
+    uint32_t offset;
+    uint16_t type;
+    uint16_t outside;
+    scan_number low;
+    scan_number high;
+} packed_field;
+
+static_assert(sizeof(packed_field) == 24, "Python packs it as <IHH8s8s");
+
+/* Its fields, which are PyMem's, into the spec. */
+static int
+scan_unpack_fields(scan_spec *spec, const char *data, size_t count)
+{
+    scan_field *fields = PyMem_Calloc(count, sizeof(*fields));
+    if (fields == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    spec->fields = fields;
+    spec->field_count = count;
+    for (size_t i = 0; i < count; i++) {
+        packed_field packed;
+        memcpy(&packed, data + i * sizeof(packed), sizeof(packed));
+        fields[i].offset = packed.offset;
+        fields[i].type = (scan_type)packed.type;
+        fields[i].outside = packed.outside;
+        fields[i].low = packed.low;
+        fields[i].high = packed.high;
+    }
+    return 0;
+}
+
 /* One tuple into a spec. The bytes stay alive in the tuple. */
 static int
 scan_parse_spec(PyObject *tuple, scan_spec *spec)
 {
-    int type;
-    const char *first, *second;
-    Py_ssize_t first_size, second_size;
+    const char *value, *mask, *fields;
+    Py_ssize_t length, value_size, mask_size, fields_size;
     DWORD alignment;
     memset(spec, 0, sizeof(*spec));
-    if (!PyArg_ParseTuple(tuple, "iy#z#O&", &type, &first, &first_size,
-                          &second, &second_size, wi_u32_converter,
-                          &alignment)) {
+    if (!PyArg_ParseTuple(tuple, "nz#z#y#O&", &length, &value, &value_size,
+                          &mask, &mask_size, &fields, &fields_size,
+                          wi_u32_converter, &alignment)) {
         return -1;
     }
+    if (length < 0 || (value != NULL && value_size != length) ||
+        (mask != NULL && mask_size != length) ||
+        (size_t)fields_size % sizeof(packed_field) != 0) {
+        PyErr_SetString(PyExc_ValueError, "the parts of a pattern do not fit");
+        return -1;
+    }
+    spec->value = (const uint8_t *)value;
+    spec->mask = (const uint8_t *)mask;
+    spec->length = (size_t)length;
     spec->alignment = alignment;
-    if (type < 0) {
-        spec->value = (const uint8_t *)first;
-        spec->mask = (const uint8_t *)second;
-        spec->length = (size_t)first_size;
-        if (second == NULL || first_size == second_size) {
-            return 0;
-        }
-    }
-    else if (first_size == sizeof(spec->low) &&
-             second_size == sizeof(spec->high)) {
-        spec->ranged = 1;
-        spec->type = (scan_type)type;
-        memcpy(&spec->low, first, sizeof(spec->low));
-        memcpy(&spec->high, second, sizeof(spec->high));
-        return 0;
-    }
-    PyErr_SetString(PyExc_ValueError, "the parts of a pattern do not fit");
-    return -1;
+    return fields_size == 0
+               ? 0
+               : scan_unpack_fields(
+                     spec, fields, (size_t)fields_size / sizeof(packed_field));
 }
 
 int
@@ -250,9 +278,10 @@ wi_scan_compile(wi_scan *scan, PyObject *specs)
         }
         if (!scan_spec_is_valid(&array[i])) {
             PyErr_Format(PyExc_ValueError,
-                         "a pattern must have 1 to %d bytes, and its "
-                         "alignment must be a power of two up to %d",
-                         SCAN_MAX_LENGTH, SCAN_MAX_ALIGNMENT);
+                         "a pattern must have 1 to %d bytes and up to %d "
+                         "fields in them, and its alignment must be a power "
+                         "of two up to %d",
+                         SCAN_MAX_LENGTH, SCAN_MAX_FIELDS, SCAN_MAX_ALIGNMENT);
             goto done;
         }
     }
@@ -263,6 +292,9 @@ wi_scan_compile(wi_scan *scan, PyObject *specs)
     }
     result = 0;
 done:
+    for (Py_ssize_t i = 0; array != NULL && i < count; i++) {
+        PyMem_Free((void *)array[i].fields);
+    }
     PyMem_Free(array);
     Py_DECREF(tuple);
     return result;

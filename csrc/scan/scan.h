@@ -101,8 +101,9 @@ typedef enum {
 /* Takes the hits of the block, without the GIL; returns whether to go on. */
 typedef int wi_scan_take(wi_scan *scan, void *context);
 
-/* Patterns from a sequence of tuples, (-1, value, mask or None, alignment) or
- * (type, low, high, alignment). */
+/* Patterns from a sequence of tuples (length, value or None, mask or None,
+ * fields, alignment); fields are packed side by side: offset in 32 bits, type
+ * and outside in 16 each, low and high in 64 each. */
 int wi_scan_compile(wi_scan *scan, PyObject *specs);
 
 /* Let it read a process: ranges has pairs of uint64_t, start and end, ascending

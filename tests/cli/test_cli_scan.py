@@ -23,6 +23,9 @@ StartPeer = Callable[..., Peer]
         ("hex", "f1 e2 d3 ?? b5 a6 97 88 79", bytes.fromhex("f1e2d3c4b5a6978879")),
         ("text", "grüße-an-alle", "grüße-an-alle".encode()),
         ("utf-16", "grüße-an-alle", "grüße-an-alle".encode("utf-16-le")),
+        ("f32be", "-7.25", struct.pack(">f", -7.25)),
+        ("any", "0x1f2e3d4c5b6a79", struct.pack("<Q", 0x1F2E3D4C5B6A79)),
+        ("any", "12345.678", struct.pack("<d", 12345.678)),
         ("uint64", "0x1f2e3d4c5b6a7988", struct.pack("<Q", 0x1F2E3D4C5B6A7988)),
     ],
 )
@@ -35,12 +38,23 @@ def test_scan_finds_what_is_there(kind: str, pattern: str, data: bytes) -> None:
         assert b"found in" in done.stderr
 
 
+def test_a_scan_for_any_type_says_which_it_is() -> None:
+    with winipc.GlobalMemory.allocate(4096) as block:
+        block.set_f64(64, 12345.678)
+        done = run_winipc("scan", str(os.getpid()), "12345.678", "--type", "any")
+        lines = [line.split() for line in done.stdout.decode().splitlines()]
+        assert ["f64"] in [
+            row[1:2] for row in lines if int(row[0], 16) == block.address + 64
+        ]
+
+
 def test_scan_refuses_bad_patterns() -> None:
     pid = str(os.getpid())
     assert "pattern" in failure("scan", pid, "4")
-    assert "'many'" in failure("scan", pid, "many", "--type", "int32")
+    assert "'many'" in failure("scan", pid, "many", "--type", "i32")
     assert "fit" in failure("scan", pid, "300", "--type", "uint8")
     assert run_winipc("scan", pid, "1", "--type", "no", check=False).returncode == 2
+    assert "'x.y'" in failure("scan", pid, "x.y", "--type", "any")
 
 
 def test_scan_of_a_killed_process_is_said(start_peer: StartPeer) -> None:

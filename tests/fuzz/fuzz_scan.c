@@ -37,7 +37,7 @@ static scan_number
 take_number(input *in, scan_type type)
 {
     scan_number number = {0};
-    switch (type) {
+    switch (naive_native(type)) {
 #define TAKE_CASE(T, name, field)                                             \
     case SCAN_##name: {                                                       \
         T x;                                                                  \
@@ -62,13 +62,41 @@ take_number(input *in, scan_type type)
     return number;
 }
 
+/* 1 to `most` of them, in the bytes of the pattern or in their place. */
+static void
+take_fields(input *in, scan_spec *spec, scan_field *fields, size_t most)
+{
+    unsigned how = take(in);
+    spec->field_count = 1 + how % most;
+    spec->fields = fields;
+    if (how & 32) {
+        spec->value = NULL;
+        spec->mask = NULL;
+    }
+    for (size_t i = 0; i < spec->field_count; i++) {
+        memset(&fields[i], 0, sizeof fields[i]);
+        fields[i].type = (scan_type)(take(in) % SCAN_TYPES);
+        size_t width = scan_type_size(fields[i].type);
+        if (spec->length < width) {
+            fields[i].type = SCAN_U8;
+            width = 1;
+        }
+        unsigned where = take(in);
+        fields[i].offset = (uint32_t)(where % (spec->length - width + 1));
+        fields[i].outside = where >> 7;
+        fields[i].low = take_number(in, fields[i].type);
+        fields[i].high = take_number(in, fields[i].type);
+    }
+}
+
 static void
 fuzz_compare(input *in, scan_level level)
 {
     scan_type type = (scan_type)(take(in) % SCAN_TYPES);
     scan_change change = (scan_change)(take(in) % SCAN_CHANGES);
-    scan_type limits =
-        change == SCAN_DELTA && type == SCAN_F32 ? SCAN_F64 : type;
+    scan_type limits = change == SCAN_DELTA && naive_native(type) == SCAN_F32
+                           ? SCAN_F64
+                           : type;
     scan_number low = take_number(in, limits);
     scan_number high = take_number(in, limits);
     size_t n = in->size / 2 / scan_type_size(type);
@@ -79,9 +107,10 @@ fuzz_compare(input *in, scan_level level)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum { MOST = 40 };
+    enum { MOST = 40, RANGES = 3 };
     input in = {data, size};
     scan_spec specs[MOST];
+    scan_field fields[MOST][RANGES];
     uint8_t values[MOST][256], masks[MOST][256];
     scan_level level = (scan_level)(take(&in) % (scan_best_level() + 1));
     size_t count = take(&in) % (MOST + 1);
@@ -93,19 +122,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memset(&specs[i], 0, sizeof specs[i]);
         unsigned how = take(&in);
         specs[i].alignment = how & 4 ? 1u << (how >> 5) : 1;
-        if ((how & 3) == 3) {
-            specs[i].ranged = 1;
-            specs[i].type = (scan_type)(take(&in) % SCAN_TYPES);
-            specs[i].low = take_number(&in, specs[i].type);
-            specs[i].high = take_number(&in, specs[i].type);
-            continue;
-        }
         specs[i].length = how & 8 ? 1 + take(&in) : 1 + take(&in) % 6;
         take_bytes(&in, values[i], specs[i].length);
         specs[i].value = values[i];
         if (how & 1) {
             take_bytes(&in, masks[i], specs[i].length);
             specs[i].mask = masks[i];
+        }
+        if (how & 2) {
+            take_fields(&in, &specs[i], fields[i], RANGES);
         }
     }
     size_t piece = take(&in);

@@ -209,7 +209,7 @@ def test_numbers_are_found_where_pymem_writes_them(
     where = [(child.address, SIZE)]
     at = child.address + 4000 - child.address % 8
     theirs.write_int(at, 0x5A17C0DE)
-    with CandidateSet.scan(ours, "int32", equals=0x5A17C0DE, regions=where) as found:
+    with CandidateSet.scan(ours, "i32", equals=0x5A17C0DE, regions=where) as found:
         assert list(found) == [at]
         theirs.write_int(at, 0x5A17C0DF)
         assert found.rescan("increased") == 1

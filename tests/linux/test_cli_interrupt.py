@@ -19,7 +19,7 @@ SCANS = """
 import os
 from winipc import GlobalMemory, Pattern, RemoteProcess
 
-kinds = [Pattern.range("int32", n, n, aligned=False) for n in range(2**30, 2**30 + 999)]
+kinds = [Pattern.range("i32", n, n, aligned=False) for n in range(2**30, 2**30 + 999)]
 with GlobalMemory(64 << 20) as memory, RemoteProcess.open(os.getpid()) as process:
     scan = process.scan(kinds, regions=[(memory.address, memory.size)])
     print("scanning", flush=True)

@@ -19,14 +19,40 @@
     } while (0)
 
 static inline int
+naive_is_big_endian(scan_type type)
+{
+    return type >= SCAN_U16BE;
+}
+
+static inline scan_type
+naive_native(scan_type type)
+{
+    static const scan_type native[] = {SCAN_U16, SCAN_I16, SCAN_U32, SCAN_I32,
+                                       SCAN_U64, SCAN_I64, SCAN_F32, SCAN_F64};
+    return naive_is_big_endian(type) ? native[type - SCAN_U16BE] : type;
+}
+
+/* The bytes of a value as this machine has them. */
+static inline void
+naive_value(scan_type type, const uint8_t *p, uint8_t *out)
+{
+    size_t width = scan_type_size(type);
+    for (size_t i = 0; i < width; i++) {
+        out[i] = p[naive_is_big_endian(type) ? width - 1 - i : i];
+    }
+}
+
+static inline int
 naive_in_range(scan_type type, const uint8_t *p, scan_number low,
                scan_number high)
 {
-    switch (type) {
+    uint8_t value[8];
+    naive_value(type, p, value);
+    switch (naive_native(type)) {
 #define NAIVE_CASE(T, name, field)                                            \
     case SCAN_##name: {                                                       \
         T x;                                                                  \
-        memcpy(&x, p, sizeof x);                                              \
+        memcpy(&x, value, sizeof x);                                          \
         return x >= (T)low.field && x <= (T)high.field;                       \
     }
         NAIVE_CASE(uint8_t, U8, u)
@@ -49,15 +75,18 @@ static inline int
 naive_matches(const scan_spec *spec, const uint8_t *data, size_t size,
               size_t at, uint64_t address)
 {
-    size_t length = spec->ranged ? scan_type_size(spec->type) : spec->length;
-    if (at > size || size - at < length ||
+    if (at > size || size - at < spec->length ||
         (address + at) % spec->alignment != 0) {
         return 0;
     }
-    if (spec->ranged) {
-        return naive_in_range(spec->type, data + at, spec->low, spec->high);
+    for (size_t i = 0; i < spec->field_count; i++) {
+        const scan_field *field = &spec->fields[i];
+        if (naive_in_range(field->type, data + at + field->offset, field->low,
+                           field->high) == field->outside) {
+            return 0;
+        }
     }
-    for (size_t i = 0; i < length; i++) {
+    for (size_t i = 0; spec->value != NULL && i < spec->length; i++) {
         uint8_t mask = spec->mask != NULL ? spec->mask[i] : 0xff;
         if ((data[at + i] & mask) != (spec->value[i] & mask)) {
             return 0;
@@ -137,12 +166,15 @@ naive_compare(scan_type type, scan_change change, const uint8_t *now,
     if (change == SCAN_WITHIN) {
         return naive_in_range(type, now, low, high);
     }
-    switch (type) {
+    uint8_t value_now[8], value_then[8];
+    naive_value(type, now, value_now);
+    naive_value(type, then, value_then);
+    switch (naive_native(type)) {
 #define NAIVE_CASE(T, name, delta)                                            \
     case SCAN_##name: {                                                       \
         T x, y;                                                               \
-        memcpy(&x, now, sizeof x);                                            \
-        memcpy(&y, then, sizeof y);                                           \
+        memcpy(&x, value_now, sizeof x);                                      \
+        memcpy(&y, value_then, sizeof y);                                     \
         return change == SCAN_INCREASED   ? x > y                             \
                : change == SCAN_DECREASED ? x < y                             \
                                           : delta;                            \

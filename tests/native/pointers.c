@@ -50,11 +50,13 @@ add_piece(pointer_map *map, unsigned width)
         uint64_t value = number();
         memcpy(data + i * width, &value, width);
     }
-    scan_spec spec = {.ranged = 1,
-                      .type = width == 8 ? SCAN_U64 : SCAN_U32,
+    scan_field field = {.type = width == 8 ? SCAN_U64 : SCAN_U32,
+                        .low = {.u = 1},
+                        .high = {.u = width == 8 ? UINT64_MAX : UINT32_MAX}};
+    scan_spec spec = {.length = width,
                       .alignment = width,
-                      .low = {.u = 1},
-                      .high = {.u = width == 8 ? UINT64_MAX : UINT32_MAX}};
+                      .fields = &field,
+                      .field_count = 1};
     scan_set *set = scan_set_new(&spec, 1, scan_best_level());
     scan_hits hits;
     pointer_result result = POINTER_DONE;

@@ -140,34 +140,94 @@ check_runs(scan_level level)
 
 /* ----------------------------------------------------- many patterns at once */
 
-static scan_spec
-random_value_spec(uint32_t alignment)
+static scan_field
+random_field(void)
 {
     static const double floats[] = {0.0,  -0.0, 1.5,      -1.5,
                                     1e30, 0.1,  INFINITY, -INFINITY};
-    scan_spec spec = {0};
-    spec.ranged = 1;
-    spec.alignment = alignment;
-    spec.type = (scan_type)random_below(SCAN_TYPES);
-    if (spec.type == SCAN_F32) {
-        spec.low.f = (float)floats[random_below(8)];
-        spec.high.f = (float)floats[random_below(8)];
+    scan_field field = {0};
+    field.type = (scan_type)random_below(SCAN_TYPES);
+    field.outside = random_below(3) == 0;
+    scan_type native = naive_native(field.type);
+    if (native == SCAN_F32) {
+        field.low.f = (float)floats[random_below(8)];
+        field.high.f = (float)floats[random_below(8)];
     }
-    else if (spec.type == SCAN_F64) {
-        spec.low.d = floats[random_below(8)];
-        spec.high.d = floats[random_below(8)];
+    else if (native == SCAN_F64) {
+        field.low.d = floats[random_below(8)];
+        field.high.d = floats[random_below(8)];
     }
     else {
         /* In the range of the type, as its callers promise. */
-        unsigned bits = 8 * (unsigned)scan_type_size(spec.type);
-        spec.low.u = random64() >> (64 - bits) >> random_below(bits);
-        spec.high.u = random64() >> (64 - bits) >> random_below(bits);
-        if (spec.type % 2) { /* signed */
-            spec.low.i = (int64_t)(spec.low.u << (64 - bits)) >> (64 - bits);
-            spec.high.i = (int64_t)(spec.high.u << (64 - bits)) >> (64 - bits);
+        unsigned bits = 8 * (unsigned)scan_type_size(field.type);
+        field.low.u = random64() >> (64 - bits) >> random_below(bits);
+        field.high.u = random64() >> (64 - bits) >> random_below(bits);
+        if (native % 2) { /* signed */
+            field.low.i = (int64_t)(field.low.u << (64 - bits)) >> (64 - bits);
+            field.high.i =
+                (int64_t)(field.high.u << (64 - bits)) >> (64 - bits);
         }
     }
+    return field;
+}
+
+/* A field, in an array that is used again after some rounds. */
+static scan_spec
+random_value_spec(uint32_t alignment)
+{
+    static scan_field fields[256];
+    static size_t next;
+    scan_field *field = &fields[next++ % 256];
+    *field = random_field();
+    scan_spec spec = {0};
+    spec.alignment = alignment;
+    spec.length = scan_type_size(field->type);
+    spec.fields = field;
+    spec.field_count = 1;
     return spec;
+}
+
+/* Several values at fixed distances, with bytes between them or none. */
+static void
+check_several(scan_level level, size_t rounds)
+{
+    enum { LONGEST = 40, MOST = 4 };
+    static uint8_t data[SCAN_BLOCK + 900];
+    uint8_t value[LONGEST], mask[LONGEST];
+    scan_field fields[MOST];
+    for (size_t round = 0; round < rounds; round++) {
+        size_t size = random_below(random_below(8) ? 400 : sizeof data);
+        random_bytes(data, size, (unsigned)(2 + random_below(6)));
+        scan_spec spec = {0};
+        spec.length = 8 + random_below(LONGEST - 8);
+        spec.alignment = (uint32_t)1 << random_below(7);
+        spec.fields = fields;
+        spec.field_count = 1 + random_below(MOST);
+        for (size_t i = 0; i < spec.field_count; i++) {
+            fields[i] = random_field();
+            size_t width = scan_type_size(fields[i].type);
+            fields[i].offset = (uint32_t)random_below(spec.length - width + 1);
+        }
+        if (random_below(3)) {
+            spec.value = value;
+            spec.mask = mask;
+            random_bytes(value, spec.length, 2);
+            memset(mask, 0, sizeof mask);
+            if (random_below(3)) {
+                mask[random_below(spec.length)] = 0xff;
+            }
+            if (random_below(20) == 0) {
+                spec.mask = NULL;
+            }
+            if (size >= spec.length) {
+                memcpy(value, data + random_below(size - spec.length + 1),
+                       spec.length);
+            }
+        }
+        naive_check_scan(&spec, 1, level, data, size, random64() >> 1,
+                         random_below(2) ? 0 : 1 + random_below(200),
+                         1 + random_below(100));
+    }
 }
 
 static void
@@ -260,17 +320,18 @@ check_comparisons(scan_level level)
                         then[1 + i] = now[1 + i];
                     }
                 }
-                scan_spec spec;
+                scan_field field;
                 do {
-                    spec = random_value_spec(1);
-                } while (spec.type != (scan_type)type);
-                if (change == SCAN_DELTA && type >= SCAN_F32) {
-                    spec.low.d = -1.0;
-                    spec.high.d = random_below(2) ? 1.0 : 1e300;
+                    field = random_field();
+                } while (field.type != (scan_type)type);
+                if (change == SCAN_DELTA &&
+                    naive_native((scan_type)type) >= SCAN_F32) {
+                    field.low.d = -1.0;
+                    field.high.d = random_below(2) ? 1.0 : 1e300;
                 }
                 naive_check_compare(level, (scan_type)type,
                                     (scan_change)change, now + 1, then + 1, n,
-                                    spec.low, spec.high);
+                                    field.low, field.high);
             }
         }
     }
@@ -297,9 +358,28 @@ check_refusals(void)
     NAIVE_CHECK(scan_set_new(&spec, SCAN_MAX_PATTERNS + 1, SCAN_PORTABLE) ==
                 NULL);
     NAIVE_CHECK(scan_set_new(&spec, 1, (scan_level)(SCAN_AVX2 + 1)) == NULL);
-    spec.ranged = 1;
-    spec.type = SCAN_TYPES;
+    scan_field field = {0};
+    spec.length = 4;
+    spec.value = NULL;
     NAIVE_CHECK(scan_set_new(&spec, 1, SCAN_PORTABLE) == NULL);
+    spec.fields = &field;
+    spec.field_count = 1;
+    field.type = SCAN_TYPES;
+    NAIVE_CHECK(scan_set_new(&spec, 1, SCAN_PORTABLE) == NULL);
+    field.type = SCAN_I64BE;
+    NAIVE_CHECK(scan_set_new(&spec, 1, SCAN_PORTABLE) == NULL);
+    field.type = SCAN_U16;
+    field.offset = 3;
+    NAIVE_CHECK(scan_set_new(&spec, 1, SCAN_PORTABLE) == NULL);
+    field.offset = UINT32_MAX;
+    NAIVE_CHECK(scan_set_new(&spec, 1, SCAN_PORTABLE) == NULL);
+    field.offset = 2;
+    spec.field_count = SCAN_MAX_FIELDS + 1;
+    NAIVE_CHECK(scan_set_new(&spec, 1, SCAN_PORTABLE) == NULL);
+    spec.field_count = 1;
+    scan_set *set = scan_set_new(&spec, 1, SCAN_PORTABLE);
+    NAIVE_CHECK(set != NULL);
+    scan_set_free(set);
     scan_set_free(NULL);
 }
 
@@ -316,6 +396,7 @@ main(int argc, char **argv)
         check_groups(level, rounds);
         check_group_borders(level);
         check_values(level, rounds);
+        check_several(level, rounds);
         check_comparisons(level);
         printf("level %d: good\n", (int)level);
     }

@@ -107,7 +107,7 @@ OPERATIONS: dict[str, Callable[[RemoteProcess, int], object]] = {
     "watch_async": lambda process, at: asyncio.run(watch_async(process, at)),
     "scan": lambda process, at: list(process.scan(b"no such text", limit=3)),
     "first_scan": lambda process, at: winipc.CandidateSet.scan(
-        process, "int32", equals=0x01020304
+        process, "i32", equals=0x01020304
     ),
 }
 
@@ -128,7 +128,7 @@ def test_the_target_dies_in_the_middle(
     elif operation == "pointer":
         process.write(address, address.to_bytes(8, "little"))
     until = time.monotonic() + 60
-    found = winipc.CandidateSet.scan(process, "uint8", regions=[(address, 4 * PAGE)])
+    found = winipc.CandidateSet.scan(process, "u8", regions=[(address, 4 * PAGE)])
     killer = threading.Timer(0.05 + 0.007 * round_number, target.peer.process.kill)
 
     def go_on() -> None:

@@ -22,13 +22,13 @@ from winipc import CandidateSet, RemoteProcess, ValueChange, ValueType
 PAGE = 4096
 WINDOW = 65536  # addresses of one block of candidates
 
-KINDS = [pytest.param(kind, id=kind.name.lower()) for kind in ValueType]
+KINDS = [pytest.param(kind, id=str(kind)) for kind in ValueType]
 
 
 def unpack(kind: ValueType, data: bytes, step: int) -> dict[int, float]:
     """Offset and value of each place."""
     places = range(0, len(data) - kind.size + 1, step)
-    return {at: struct.unpack_from("<" + kind.value, data, at)[0] for at in places}
+    return {at: struct.unpack_from(kind.format, data, at)[0] for at in places}
 
 
 def differs_by(
@@ -50,7 +50,7 @@ def model(
     """What a rescan has to keep."""
 
     def raw(value: float) -> bytes:
-        return struct.pack("<" + kind.value, value)
+        return struct.pack(kind.format, value)
 
     tests: dict[str, Callable[[float, float], bool]] = {
         "changed": lambda now, then: raw(now) != raw(then),
@@ -68,7 +68,7 @@ def noise(kind: ValueType, size: int, seed: int) -> bytes:
     """Few different numbers, no NaN."""
     chooser = random.Random(seed)
     numbers = [0.0, 1.5, -2.0, 1e10] if kind.is_float else [0, 1, 7, kind.bounds()[1]]
-    packed = [struct.pack("<" + kind.value, number) for number in numbers]
+    packed = [struct.pack(kind.format, number) for number in numbers]
     return b"".join(chooser.choices(packed, k=size // kind.size))
 
 
@@ -128,9 +128,9 @@ def test_a_counter_is_found(process: RemoteProcess, target: Target) -> None:
     secret = at + 5 * PAGE + 12
     process.write(secret, struct.pack("<i", 100))
     where = [(at, 16 * PAGE)]
-    with CandidateSet.scan(process, "int32", equals=100, regions=where) as found:
+    with CandidateSet.scan(process, "i32", equals=100, regions=where) as found:
         assert list(found) == [secret]
-    with CandidateSet.scan(process, "int32", regions=where) as found:
+    with CandidateSet.scan(process, "i32", regions=where) as found:
         assert len(found) == 16 * PAGE // 4
         process.write(secret, struct.pack("<i", 103))
         assert found.rescan("by", 3) == 1
@@ -139,7 +139,7 @@ def test_a_counter_is_found(process: RemoteProcess, target: Target) -> None:
         assert dict(found.items()) == {secret: 103}
         assert found.rescan("by", -3) == 0
         assert list(found) == []
-    with CandidateSet.scan(process, "int32", between=(1, 9), regions=where) as found:
+    with CandidateSet.scan(process, "i32", between=(1, 9), regions=where) as found:
         assert len(found) == 0
 
 
@@ -152,10 +152,10 @@ def test_all_writable_memory_is_searched_by_default(
     for page in range(2):
         process.write(at + page * PAGE, number.to_bytes(8, "little"))
     target.protect(at + PAGE, PAGE, 0x02)
-    with CandidateSet.scan(process, "uint64", equals=number) as found:
+    with CandidateSet.scan(process, "u64", equals=number) as found:
         assert list(found) == [at]
         assert found.scanned > 0
-    with CandidateSet.scan(process, "uint64", equals=number, protection="r") as found:
+    with CandidateSet.scan(process, "u64", equals=number, protection="r") as found:
         assert list(found) == [at, at + PAGE]
 
 
@@ -167,7 +167,7 @@ def test_floats_take_a_tolerance(process: RemoteProcess) -> None:
         at = block.address + 64
         where = [(block.address, PAGE)]
         with CandidateSet.scan(
-            process, "float", equals=1, tolerance=0.1, regions=where
+            process, "f32", equals=1, tolerance=0.1, regions=where
         ) as found:
             assert list(found) == [at, at + 4]
             block.write(struct.pack("<2f", 1.1, 1.31), 64)
@@ -190,7 +190,7 @@ def test_chains_of_rescans(
 ) -> None:
     """Random changes between rescans, unaligned, in few and many candidates."""
     size = 4 * PAGE
-    kind = ValueType.UINT16
+    kind = ValueType.U16
     with process.alloc(size) as block:
         image = bytearray(size)
         where = [(block.address, size)]
@@ -215,7 +215,7 @@ def test_memory_that_vanishes_loses_its_candidates(
     """Others are kept, no guard page is touched, and the loss is counted."""
     blocks = [target.alloc(4 * PAGE) for _ in range(3)]
     where = [(at, 4 * PAGE) for at in blocks]
-    with CandidateSet.scan(process, "uint32", equals=0, regions=where) as found:
+    with CandidateSet.scan(process, "u32", equals=0, regions=where) as found:
         assert len(found) == 3 * PAGE
         target.free(blocks[1])
         target.protect(blocks[0] + PAGE, PAGE, 0x104)
@@ -233,7 +233,7 @@ def test_millions_take_little_memory(process: RemoteProcess, target: Target) -> 
     size = 16 << 20
     at = target.alloc(size)
     where = [(at, size)]
-    with CandidateSet.scan(process, "int32", regions=where) as found:
+    with CandidateSet.scan(process, "i32", regions=where) as found:
         assert len(found) == size // 4
         assert found.nbytes < 1.05 * size
         # Every 64th value changes.
@@ -250,7 +250,7 @@ def test_a_rescan_that_fails_changes_nothing(
 ) -> None:
     """Whether progress raises, says False, or the target is gone."""
     at = target.alloc(16 * PAGE)
-    found = CandidateSet.scan(process, "uint8", equals=0, regions=[(at, 16 * PAGE)])
+    found = CandidateSet.scan(process, "u8", equals=0, regions=[(at, 16 * PAGE)])
     total = 16 * PAGE
     told: list[tuple[int, int]] = []
 
@@ -268,7 +268,7 @@ def test_a_rescan_that_fails_changes_nothing(
         found.rescan("unchanged")
     assert len(found) == total
     with pytest.raises(ProcessLookupError):
-        CandidateSet.scan(process, "uint8", equals=0)
+        CandidateSet.scan(process, "u8", equals=0)
     found.close()
 
 
@@ -283,7 +283,7 @@ def test_a_finaliser_called_by_hand_leaves_a_rescan_at_work(
         told.append(done)
         found.__del__()  # type: ignore[attr-defined]
 
-    with CandidateSet.scan(process, "uint8", regions=[(at, 16 * PAGE)]) as found:
+    with CandidateSet.scan(process, "u8", regions=[(at, 16 * PAGE)]) as found:
         assert found.rescan("unchanged", progress=finalise) == 16 * PAGE
         assert told
         assert not found.closed
@@ -303,7 +303,7 @@ def test_ctrl_c_interrupts_a_rescan(process: RemoteProcess, target: Target) -> N
         while True:
             found.rescan("unchanged", progress=lambda done, of: begun.set())
 
-    with CandidateSet.scan(process, "uint8", regions=[(at, size)]) as found:
+    with CandidateSet.scan(process, "u8", regions=[(at, size)]) as found:
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
@@ -317,7 +317,7 @@ def test_ctrl_c_interrupts_a_rescan(process: RemoteProcess, target: Target) -> N
 def test_iterating_notices_a_rescan(process: RemoteProcess, target: Target) -> None:
     """Rather than mix two states."""
     at = target.alloc(4 * PAGE)
-    with CandidateSet.scan(process, "uint8", regions=[(at, 4 * PAGE)]) as found:
+    with CandidateSet.scan(process, "u8", regions=[(at, 4 * PAGE)]) as found:
         rows = iter(found)
         next(rows)
         found.rescan("unchanged")
@@ -329,8 +329,8 @@ def test_iterating_notices_a_rescan(process: RemoteProcess, target: Target) -> N
 def test_closing(process: RemoteProcess, target: Target) -> None:
     """Twice, and before use; and a forgotten one goes quietly."""
     at = target.alloc(PAGE)
-    found = CandidateSet.scan(process, "uint8", regions=[(at, PAGE)])
-    assert repr(found) == "<CandidateSet of 4096 uint8>"
+    found = CandidateSet.scan(process, "u8", regions=[(at, PAGE)])
+    assert repr(found) == "<CandidateSet of 4096 u8>"
     found.close()
     found.close()
     assert found.closed
@@ -338,7 +338,7 @@ def test_closing(process: RemoteProcess, target: Target) -> None:
     assert list(found) == []
     with pytest.raises(ValueError, match="closed"):
         found.rescan("changed")
-    found = CandidateSet.scan(process, "uint8", regions=[(at, PAGE)])
+    found = CandidateSet.scan(process, "u8", regions=[(at, PAGE)])
     del found
     gc.collect()
 
@@ -346,7 +346,7 @@ def test_closing(process: RemoteProcess, target: Target) -> None:
 def test_one_thread_rescans_at_a_time(process: RemoteProcess, target: Target) -> None:
     """Others are refused, and cannot close it meanwhile."""
     at = target.alloc(8 << 20)
-    with CandidateSet.scan(process, "uint8", regions=[(at, 8 << 20)]) as found:
+    with CandidateSet.scan(process, "u8", regions=[(at, 8 << 20)]) as found:
         errors: list[Exception] = []
 
         def again(done: int, of: int) -> None:
@@ -392,11 +392,11 @@ def test_malformed_rescans_are_refused(
 ) -> None:
     """Before anything is read, and the set stays as it was."""
     at = target.alloc(PAGE)
-    with CandidateSet.scan(process, "uint8", regions=[(at, PAGE)]) as found:
+    with CandidateSet.scan(process, "u8", regions=[(at, PAGE)]) as found:
         with pytest.raises(error):
             found.rescan(*arguments)
         assert len(found) == PAGE
     with pytest.raises(ValueError, match="not both"):
-        CandidateSet.scan(process, "uint8", equals=1, between=(1, 2))
+        CandidateSet.scan(process, "u8", equals=1, between=(1, 2))
     with pytest.raises(TypeError):
-        CandidateSet.scan(5, "uint8")
+        CandidateSet.scan(5, "u8")

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from conftest import FULL
@@ -96,7 +97,7 @@ def test_many_patterns_are_found_in_one_pass(data: bytes, patterns: list[str]) -
     assert list(scan_bytes(data, patterns)) == expected
 
 
-KINDS = [pytest.param(kind, id=kind.name.lower()) for kind in ValueType]
+KINDS = [pytest.param(kind, id=str(kind)) for kind in ValueType]
 numbers = {
     kind: st.floats(width=kind.size * 8, allow_nan=False)
     if kind.is_float
@@ -113,13 +114,13 @@ def test_ranges_of_values(kind: ValueType, aligned: bool) -> None:
     @given(st.data(), st.binary(max_size=200))
     def check(draw: st.DataObject, noise: bytes) -> None:
         values = draw.draw(st.lists(numbers[kind], min_size=2, max_size=20))
-        data = noise + struct.pack(f"<{len(values)}{kind.value}", *values)
+        data = noise + b"".join(struct.pack(kind.format, value) for value in values)
         low, high = sorted(draw.draw(st.tuples(*[st.sampled_from(values)] * 2)))
         step = kind.size if aligned else 1
         expected = [
             at
             for at in range(0, len(data) - kind.size + 1, step)
-            if low <= struct.unpack_from("<" + kind.value, data, at)[0] <= high
+            if low <= struct.unpack_from(kind.format, data, at)[0] <= high
         ]
         pattern = Pattern.range(kind, low, high, aligned=aligned)
         assert list(scan_bytes(data, pattern)) == expected
@@ -140,7 +141,7 @@ def test_float_tolerance_is_exact(
     near = [v for v in near if abs(v) < 3e38]
     values = [struct.unpack("<f", struct.pack("<f", v))[0] for v in near + others]
     data = struct.pack(f"<{len(values)}f", *values)
-    found = list(scan_bytes(data, Pattern.value("float", value, tolerance=tolerance)))
+    found = list(scan_bytes(data, Pattern.value("f32", value, tolerance=tolerance)))
     if tolerance == 0:
         expected = [4 * i for i, v in enumerate(values) if v == value]
     else:
@@ -164,26 +165,31 @@ def test_bytes_text_and_values_are_patterns() -> None:
     assert list(scan_bytes(data, "63 ? 6? ?3")) == [3]
     assert list(scan_bytes(data, Pattern.text("café"))) == [3]
     assert list(scan_bytes(data, Pattern.text("wide", "utf-16-le"))) == [11]
-    assert list(scan_bytes(data, Pattern.value("int32", -7, aligned=False))) == [19]
-    assert list(scan_bytes(data, Pattern.value("double", 0.1, aligned=False))) == [23]
+    assert list(scan_bytes(data, Pattern.value("i32", -7, aligned=False))) == [19]
+    assert list(scan_bytes(data, Pattern.value("f64", 0.1, aligned=False))) == [23]
+    big = data + struct.pack(">hid", -7, 8, 0.1)
+    assert list(scan_bytes(big, Pattern.value("i16be", -7))) == []
+    assert list(scan_bytes(big, Pattern.value("i16be", -7, aligned=False))) == [31]
+    assert list(scan_bytes(big, Pattern.value(">i", 8, aligned=False))) == [33]
+    assert list(scan_bytes(big, Pattern.value("f64be", 0.1, aligned=False))) == [37]
 
 
 def test_float_means_the_nearest_one() -> None:
     """0.1 is no 32-bit float, and is found all the same; zero has two forms."""
     data = struct.pack("<4f", 0.1, 0.2, 0.0, -0.0)
-    assert list(scan_bytes(data, Pattern.value(ValueType.FLOAT, 0.1))) == [0]
-    assert list(scan_bytes(data, Pattern.value(ValueType.FLOAT, 0.0))) == [8, 12]
-    assert list(scan_bytes(data, Pattern.range("float", 0.1, 0.2))) == [0]
+    assert list(scan_bytes(data, Pattern.value(ValueType.F32, 0.1))) == [0]
+    assert list(scan_bytes(data, Pattern.value(ValueType.F32, 0.0))) == [8, 12]
+    assert list(scan_bytes(data, Pattern.range("f32", 0.1, 0.2))) == [0]
 
 
 def test_integer_tolerance_stays_within_the_type() -> None:
     """Limits beyond the type are those of the type."""
     data = bytes(range(256))
-    found = list(scan_bytes(data, Pattern.value("uint8", 2, tolerance=4)))
+    found = list(scan_bytes(data, Pattern.value("u8", 2, tolerance=4)))
     assert found == [0, 1, 2, 3, 4, 5, 6]
-    found = list(scan_bytes(data, Pattern.value("int8", 127, tolerance=1.5)))
+    found = list(scan_bytes(data, Pattern.value("i8", 127, tolerance=1.5)))
     assert found == [126, 127]
-    found = list(scan_bytes(data, Pattern.value("uint8", 2, tolerance=math.inf)))
+    found = list(scan_bytes(data, Pattern.value("u8", 2, tolerance=math.inf)))
     assert found == list(range(256))
 
 
@@ -203,14 +209,14 @@ def test_integer_tolerance_stays_within_the_type() -> None:
         pytest.param(lambda: Pattern.text("a", "utf-16"), ValueError, id="with a mark"),
         pytest.param(lambda: Pattern.text(""), ValueError, id="empty text"),
         pytest.param(lambda: Pattern.value("int3", 1), ValueError, id="no type"),
-        pytest.param(lambda: Pattern.value("uint8", 256), OverflowError, id="too big"),
-        pytest.param(lambda: Pattern.value("uint8", -1), OverflowError, id="negative"),
-        pytest.param(lambda: Pattern.value("int32", 1.5), TypeError, id="fraction"),
-        pytest.param(lambda: Pattern.value("float", math.nan), ValueError, id="NaN"),
+        pytest.param(lambda: Pattern.value("u8", 256), OverflowError, id="too big"),
+        pytest.param(lambda: Pattern.value("u8", -1), OverflowError, id="negative"),
+        pytest.param(lambda: Pattern.value("i32", 1.5), TypeError, id="fraction"),
+        pytest.param(lambda: Pattern.value("f32", math.nan), ValueError, id="NaN"),
         pytest.param(
-            lambda: Pattern.value("int8", 1, tolerance=-1), ValueError, id="tolerance"
+            lambda: Pattern.value("i8", 1, tolerance=-1), ValueError, id="tolerance"
         ),
-        pytest.param(lambda: Pattern.range("int8", 2, 1), ValueError, id="reversed"),
+        pytest.param(lambda: Pattern.range("i8", 2, 1), ValueError, id="reversed"),
         pytest.param(lambda: scan_bytes(b"", []), ValueError, id="no pattern"),
         pytest.param(lambda: scan_bytes(b"", [b"x"] * 1025), ValueError, id="1025"),
         pytest.param(
@@ -281,10 +287,219 @@ def test_a_mask_is_for_all_bytes(mask: str) -> None:
 def test_a_pattern_says_what_it_is() -> None:
     """In its repr, and equal ones are equal."""
     assert repr(Pattern.hex("48 ??")) == "Pattern.hex('48 ??')"
-    assert repr(Pattern.value("int32", 5)) == "Pattern.value('int32', 5)"
+    assert repr(Pattern.value("i32", 5)) == "Pattern.value('i32', 5)"
     assert Pattern.hex("41 42").size == 2
-    assert Pattern.value("double", 1).size == 8
+    assert Pattern.value("f64", 1).size == 8
     assert Pattern.exact(b"AB") != Pattern.exact(b"AC")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_spelling_of_a_type(kind: ValueType) -> None:
+    """Its name, its struct code, with the byte order too, and the older spelling."""
+    assert struct.calcsize(kind.format) == kind.size
+    older = [name for name, each in ValueType.__members__.items() if each is kind]
+    words = [str(kind), kind.value, kind.format, kind, *map(str.lower, older)]
+    assert len(older) == (1 if kind.value[0] == ">" else 2)
+    for word in words:
+        assert ValueType.named(word) is kind
+    value = Pattern.value(kind, 1)
+    assert {Pattern.value(word, 1) for word in words} == {value}
+
+
+def test_types_that_are_none_are_refused() -> None:
+    """The error lists those that there are, as that of mapping views does."""
+    assert ValueType.named("l") is ValueType.I32
+    assert ValueType.named("L") is ValueType.U32
+    for name in ("", "x", "i24", "I32", ">b", "i8be", "be"):
+        with pytest.raises(ValueError, match="there are u8 i8 u16"):
+            ValueType.named(name)
+
+
+values_of = st.sampled_from(
+    [0.0, 1.0, -1.0, 1.5, math.nan, math.inf, -0.0, 100.0, 1e30]
+)
+
+
+@given(st.lists(values_of, max_size=30), st.data())
+def test_negated_values_are_all_others(
+    values: list[float], draw: st.DataObject
+) -> None:
+    """Not equal, and not between; NaN is neither equal nor between."""
+    kind = draw.draw(st.sampled_from([ValueType.F32, ValueType.F64BE]))
+    data = b"".join(struct.pack(kind.format, value) for value in values)
+    stored = [each for (each,) in struct.iter_unpack(kind.format, data)]
+    equal = Pattern.value(kind, 1.5, negate=True)
+    assert list(scan_bytes(data, equal)) == [
+        kind.size * i for i, value in enumerate(stored) if value != 1.5
+    ]
+    within = Pattern.range(kind, -1, 100, negate=True)
+    assert list(scan_bytes(data, within)) == [
+        kind.size * i for i, value in enumerate(stored) if not -1 <= value <= 100
+    ]
+
+
+def test_integers_are_negated_and_have_open_ends() -> None:
+    """An infinite limit is that of the type."""
+    data = bytes(range(256))
+    found = list(scan_bytes(data, Pattern.value("u8", 5, negate=True)))
+    assert found == [each for each in range(256) if each != 5]
+    found = list(scan_bytes(data, Pattern.value("u8", 5, tolerance=1.5, negate=True)))
+    assert found == [each for each in range(256) if not 4 <= each <= 6]
+    assert list(scan_bytes(data, Pattern.range("u8", 250, math.inf))) == [
+        *range(250, 256)
+    ]
+    assert list(scan_bytes(data, Pattern.range("i8", -math.inf, -127))) == [128, 129]
+    with pytest.raises(TypeError):
+        Pattern.value("u8", math.inf)
+
+
+@given(st.binary(max_size=120), st.integers(-300, 70000), st.booleans())
+def test_any_type_is_each_type_by_itself(
+    noise: bytes, number: int, as_float: bool
+) -> None:
+    """With the type in the result, and what has the same bytes once."""
+    value = float(number) if as_float else number
+    data = noise + struct.pack("<dq", number, number) + noise
+    data += struct.pack("<fi", number, number)
+    patterns = Pattern.any_type(value, aligned=False)
+    assert all(str(kind)[0] == "f" for kind in patterns) or not as_float
+    expected = []
+    for at in range(len(data)):
+        for order, kind in enumerate(patterns):
+            if at + kind.size <= len(data):
+                (stored,) = struct.unpack_from(kind.format, data, at)
+                if stored == value:
+                    expected.append((at, order))
+    found = list(scan_bytes(data, patterns))
+    order_of = {kind: order for order, kind in enumerate(patterns)}
+    assert [(match.address, order_of[match.pattern]) for match in found] == expected
+
+
+def test_any_type_is_what_can_hold_the_number() -> None:
+    """Signed where that is the same bytes; no float that is another number."""
+    names = [
+        (100, "i8 i16 i32 i64 f32 f64"),
+        (200, "u8 i16 i32 i64 f32 f64"),
+        (-129, "i16 i32 i64 f32 f64"),
+        (2**24 + 1, "i32 i64 f64"),
+        (2**63, "u64 f32 f64"),
+        (2**64 - 1, "u64"),
+        (0.1, "f32 f64"),
+        (1e300, "f64"),
+        (2**70, "f32 f64"),
+    ]
+    for value, expected in names:
+        assert " ".join(map(str, Pattern.any_type(value))) == expected
+    with pytest.raises(OverflowError):
+        Pattern.any_type(2**70 + 1)
+    with pytest.raises(OverflowError):
+        Pattern.any_type(10**400)
+
+
+def test_a_group_is_fields_at_distances() -> None:
+    """Numbers, ranges and bytes of a structure; bytes between them do not count."""
+    record = struct.Struct("<fi i 4s")
+    rows = [
+        (100.0, 7, 5, b"name"),
+        (100.0, 8, 5, b"name"),
+        (100.0, 7, 5, b"nama"),
+        (100.5, 9, 5, b"name"),
+        (100.0, 9, 10, b"name"),
+    ]
+    data = b"".join(record.pack(*row) for row in rows)
+    group = Pattern.group(
+        {
+            12: b"name",
+            0: ("f32", 100.0),
+            8: Pattern.range("i32", 1, 9),
+            4: Pattern.value("i32", 8, negate=True),
+        }
+    )
+    assert group.size == record.size
+    assert list(scan_bytes(data, group)) == [0]
+    wide = Pattern.group({0: Pattern.value("f32", 100, tolerance=0.5), 8: ("i32", 5)})
+    assert list(scan_bytes(data, wide)) == [0, 16, 32, 48]
+    # Offset 0 is where a match is, though the first field is elsewhere.
+    assert list(scan_bytes(data, Pattern.group({8: ("i32", 10)}))) == [64]
+    assert repr(Pattern.group({8: ("i32", 10)})) == (
+        "Pattern.group({8: Pattern.value('i32', 10)})"
+    )
+    # One group may be in another, and in a scan for several patterns.
+    outer = Pattern.group({0: ("f32", 100.0), 4: Pattern.group({0: ("i32", 9)})})
+    assert list(scan_bytes(data, [outer, group])) == [(0, 1), (64, 0)]
+
+
+def test_a_group_by_the_names_of_a_layout() -> None:
+    """Their offsets and types are those of the layout."""
+    player = winipc.Layout.of("player", "health:f score:i name:8s")
+    data = bytes(8) + player.pack({"health": 100.0, "score": 5, "name": "Ann"})
+    group = Pattern.group({"health": 100.0, "score": 5}, player)
+    assert list(scan_bytes(data, group)) == [8]
+    group = Pattern.group({"name": b"Ann", "score": Pattern.range("i", 1, 9)}, player)
+    assert list(scan_bytes(data, group)) == [8]
+    with pytest.raises(KeyError):
+        Pattern.group({"mana": 1}, player)
+
+
+def test_a_group_is_aligned_as_its_fields_are() -> None:
+    """Where a field is not at a multiple of its size, everywhere is looked at."""
+    data = bytes(2) + struct.pack("<Hi", 7, 9) + bytes(2)
+    data += struct.pack("<iH", 9, 7) + bytes(3) + struct.pack("<Bi", 7, 9)
+    assert list(scan_bytes(data, Pattern.group({2: ("i32", 9)}))) == [2, 8, 18]
+    assert list(scan_bytes(data, Pattern.group({0: ("u16", 7), 2: ("i32", 9)}))) == [2]
+    assert list(scan_bytes(data, Pattern.group({0: ("i32", 9), 4: ("u16", 7)}))) == []
+    assert list(scan_bytes(data, Pattern.group({0: ("u8", 7), 1: ("i32", 9)}))) == [19]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        pytest.param({}, ValueError, id="none"),
+        pytest.param({-4: ("i32", 1)}, ValueError, id="negative"),
+        pytest.param({0: ("i32", 1), 3: b"x"}, ValueError, id="overlap"),
+        pytest.param({0: b"x", 65536: b"x"}, ValueError, id="too far"),
+        pytest.param({"x": ("i32", 1)}, TypeError, id="a name, no layout"),
+        pytest.param({0: 5}, TypeError, id="a number alone"),
+        pytest.param({0: ("i3", 5)}, ValueError, id="no type"),
+        pytest.param({0: ("u8", 256)}, OverflowError, id="too big"),
+    ],
+)
+def test_malformed_groups_are_refused(
+    fields: dict[Any, Any], error: type[Exception]
+) -> None:
+    """Before anything is searched."""
+    with pytest.raises(error):
+        Pattern.group(fields)
+
+
+@given(st.data())
+def test_groups_are_what_a_naive_matcher_finds(draw: st.DataObject) -> None:
+    """Random structures of several types, also at odd places, over pieces."""
+    kinds = draw.draw(
+        st.lists(st.sampled_from(list(ValueType)), min_size=1, max_size=4)
+    )
+    fields: dict[int, Any] = {}
+    tests: list[tuple[int, ValueType, int, int, bool]] = []
+    offset = 0
+    for kind in kinds:
+        offset += draw.draw(st.integers(0, 3))
+        low = draw.draw(st.integers(0, 2))
+        high = low + draw.draw(st.integers(0, 1))
+        negate = draw.draw(st.booleans())
+        fields[offset] = Pattern.range(kind, low, high, negate=negate, aligned=False)
+        tests.append((offset, kind, low, high, negate))
+        offset += kind.size
+    data = draw.draw(few_bytes)
+    expected = [
+        at
+        for at in range(len(data) - offset + 1)
+        if all(
+            (low <= struct.unpack_from(kind.format, data, at + where)[0] <= high)
+            != negate
+            for where, kind, low, high, negate in tests
+        )
+    ]
+    assert list(scan_bytes(data, Pattern.group(fields))) == expected
 
 
 # --------------------------------------------------------------- local scans
@@ -322,7 +537,7 @@ def test_alignment_of_bytes() -> None:
     assert list(scan_bytes(data, b"AB", aligned=4)) == list(range(0, 80, 4))
     assert list(scan_bytes(data, b"BA", aligned=True)) == []
     assert list(scan_bytes(data, b"ABAB", aligned=True)) == list(range(0, 77, 4))
-    value = Pattern.value("int16", 0x4142, aligned=True)
+    value = Pattern.value("i16", 0x4142, aligned=True)
     assert list(scan_bytes(data, value)) == []
     assert list(scan_bytes(data, value, aligned=False))[:2] == [1, 3]
 
@@ -507,7 +722,7 @@ def test_a_page_of_a_file_that_is_gone_ends_the_scan(
     linux_file: LinuxFile, kind: str
 ) -> None:
     """What was found before comes first, then OSError; and the scan is closed."""
-    what = b"xx" if kind == "bytes" else Pattern.range("uint8", 120, 120)
+    what = b"xx" if kind == "bytes" else Pattern.range("u8", 120, 120)
     with winipc.SharedMapping.create(None, 64 * PAGE, file=linux_file.path) as mapping:
         mapping.write(b"xx")
         with scan_bytes(mapping, what) as scan:
@@ -681,7 +896,7 @@ def test_alignment_is_that_of_the_address(process: RemoteProcess) -> None:
     with process.alloc(PAGE) as block:
         for at in (3, 8, 22, 40):
             block.write(struct.pack("<I", 0xABCDEF01), at)
-        value = Pattern.value("uint32", 0xABCDEF01)
+        value = Pattern.value("u32", 0xABCDEF01)
         where = [(block.address + 1, PAGE - 1)]
         found = [at - block.address for at in process.scan(value, regions=where)]
         assert found == [8, 40]
@@ -725,7 +940,7 @@ def test_memory_of_a_scan_is_bounded(
 
 #: Found nowhere, and slow to look for: seconds for the memory of `slow_scan`.
 SLOW = [
-    Pattern.range("int32", number, number + 1, aligned=False)
+    Pattern.range("i32", number, number + 1, aligned=False)
     for number in range(0x7E000001, 0x7E000401)
 ]
 

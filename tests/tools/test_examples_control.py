@@ -115,7 +115,7 @@ def test_trainer_keeps_frozen_what_a_search_drops(
         game.say("where")
         address = train.process.pointer([int(game.read_line(), 16), *HEALTH])
         train.found = winipc.CandidateSet.scan(
-            train.process, "int32", start=address, end=address + 4
+            train.process, "i32", start=address, end=address + 4
         )
         train.freeze(999)
         assert trainer.obey(train, "= 123456") == "0 places"
@@ -144,9 +144,9 @@ def test_trainer_goes_on_after_wrong_numbers(
     session.say(f"only {address:#x}")
     session.read_line()
     for order, complaint in (
-        ("= 3000000000", "3000000000 does not fit in int32"),
-        ("set 3000000000", "3000000000 does not fit in int32"),
-        ("freeze 3000000000", "3000000000 does not fit in int32"),
+        ("= 3000000000", "3000000000 does not fit in i32"),
+        ("set 3000000000", "3000000000 does not fit in i32"),
+        ("freeze 3000000000", "3000000000 does not fit in i32"),
         ("only 0x1FFFFFFFFFFFFFFFF", "which is no address"),
         ("only 0x10", f"pid {game.pid}"),
         ("only nothing.dll+4", "nothing.dll"),

@@ -13,6 +13,8 @@ from winipc.cli.output import note, print_result
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType
 
+_WORDS = ("hex", "text", "utf-16", "any")
+
 
 def add(commands: Commands) -> None:
     parser = add_command(commands, "scan", run, "search a process", __doc__)
@@ -26,8 +28,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--type",
         default="hex",
-        choices=["hex", "text", "utf-16", *(kind.name.lower() for kind in ValueType)],
-        help="what PATTERN is (%(default)s)",
+        type=_kind,
+        metavar="TYPE",
+        help="what PATTERN is: hex (if not given), text, utf-16, any (a number of each "
+        f"type that can hold it), or {' '.join(map(str, ValueType))}",
     )
     parser.add_argument(
         "--protection",
@@ -49,36 +53,49 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         modules = process.modules()
         with process.scan(
-            pattern,
+            {arguments.type: pattern} if isinstance(pattern, Pattern) else pattern,
             protection=arguments.protection,
             limit=arguments.limit,
             progress=progress,
         ) as scan:
-            for address in scan:
+            for address, kind in scan:
                 found += 1
                 module = next((row for row in modules if address in row), None)
                 place = f"{module.name}+{address - module.base:#x}" if module else None
-                fields = {"address": address, "place": place}
-                text = f"{address:#018x}  {place or ''}".rstrip()
+                fields = {"address": address, "type": str(kind), "place": place}
+                shown = f"{kind!s:4}  " if arguments.type == "any" else ""
+                text = f"{address:#018x}  {shown}{place or ''}".rstrip()
                 print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
     note(f"{found} found in {scanned:,} bytes; {skipped:,} could not be read")
     return 0
 
 
-def _pattern(kind: str, text: str) -> Pattern:
+def _kind(text: str) -> str | ValueType:
+    """What --type names."""
+    try:
+        return text if text in _WORDS else ValueType.named(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; and {', '.join(_WORDS)}") from None
+
+
+def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Pattern]:
     if kind == "hex":
         return Pattern.hex(text)
     if kind == "text":
         return Pattern.text(text)
     if kind == "utf-16":
         return Pattern.text(text, "utf-16-le")
-    type_ = ValueType[kind.upper()]
+    if isinstance(kind, ValueType):
+        return Pattern.value(kind, _number(text, kind, kind.is_float))
+    return Pattern.any_type(_number(text, kind, "." in text))
+
+
+def _number(text: str, kind: object, is_float: bool) -> float:
     try:
-        value = float(text) if type_.is_float else int(text, 0)
+        return float(text) if is_float else int(text, 0)
     except ValueError:
-        raise ValueError(f"{text!r} is no {kind}") from None
-    return Pattern.value(type_, value)
+        raise ValueError(f"{text!r} is no number of type {kind}") from None
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ class CandidateSet(_core.CandidateSet, Closing):
             spec = Pattern.range(type_, *between, aligned=aligned).compile(None)
         else:
             # A pattern in which nothing is fixed.
-            spec = (-1, bytes(type_.size), bytes(type_.size), step)
+            spec = (type_.size, bytes(type_.size), bytes(type_.size), b"", step)
         return cls._create(
             process,
             process_ranges(regions, start, end),
@@ -192,11 +192,11 @@ class CandidateSet(_core.CandidateSet, Closing):
                 raise ValueError("NaN is no difference")
             return struct.pack("<d", first), struct.pack("<d", last)
         if not isinstance(low, int) or not isinstance(high, int):
-            raise TypeError(f"values of {kind.name.lower()} differ by an int")
+            raise TypeError(f"values of {kind} differ by an int")
         down, up = math.ceil(low - tolerance), math.floor(high + tolerance)
         span = 1 << 8 * kind.size
         if not -span < down <= up < span or up - down >= span:
-            raise OverflowError(f"{kind.name.lower()} cannot differ by so much")
+            raise OverflowError(f"{kind} cannot differ by so much")
         mask = (1 << 64) - 1
         return struct.pack("<Q", down & mask), struct.pack("<Q", up & mask)
 
@@ -215,12 +215,13 @@ class CandidateSet(_core.CandidateSet, Closing):
             base, step, places, found = block
             addresses = [base + at * step for at in memoryview(places).cast("H")]
             if values:
-                numbers = memoryview(found).cast(self.kind.value)
-                yield from zip(addresses, numbers, strict=True)
+                numbers = struct.iter_unpack(self.kind.format, found)
+                for address, (number_,) in zip(addresses, numbers, strict=True):
+                    yield address, number_
             else:
                 yield from addresses
 
     def __repr__(self) -> str:
         if self.closed:
             return "<CandidateSet closed>"
-        return f"<CandidateSet of {len(self)} {self.kind.name.lower()}>"
+        return f"<CandidateSet of {len(self)} {self.kind}>"

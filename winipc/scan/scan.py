@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import re
@@ -20,6 +21,7 @@ from winipc.memory.pages import MemoryProtection
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from winipc.memory.layout import Layout
 
 __all__ = ["Pattern", "Scan", "ScanMatch", "ValueType", "scan_bytes"]
 
@@ -27,11 +29,38 @@ _NO_LIMIT = (1 << 64) - 1
 #: The last address of this process: nothing is searched behind it.
 _ADDRESS_END = 2 * sys.maxsize + 1
 _MAX_LENGTH = 65536
+#: packed_field in csrc/scan/scan.c.
+_FIELD = struct.Struct("<IHH8s8s")
 
 
 class ValueType(Enum):
-    """A type of numbers in memory, little-endian; `value` is its struct code."""
+    """A type of numbers in memory; `value` is its `struct` code.
 
+    Wherever a type is wanted, its name (`"i32"`), its struct code (`"i"`) and the older
+    spelling (`"i32"`, `"float"`) do as well: the words of `SharedMapping.get`. Those
+    that end in "be" are big-endian, and their codes begin with `>`.
+    """
+
+    # The order is that of scan_type in csrc/scan/kernels.h.
+    U8 = "B"
+    I8 = "b"
+    U16 = "H"
+    I16 = "h"
+    U32 = "I"
+    I32 = "i"
+    U64 = "Q"
+    I64 = "q"
+    F32 = "f"
+    F64 = "d"
+    U16BE = ">H"
+    I16BE = ">h"
+    U32BE = ">I"
+    I32BE = ">i"
+    U64BE = ">Q"
+    I64BE = ">q"
+    F32BE = ">f"
+    F64BE = ">d"
+    # The older spelling.
     UINT8 = "B"
     INT8 = "b"
     UINT16 = "H"
@@ -44,18 +73,22 @@ class ValueType(Enum):
     DOUBLE = "d"
 
     @property
+    def format(self) -> str:
+        """Its `struct` format, with the byte order."""
+        return self.value if self.value[0] == ">" else "<" + self.value
+
+    @property
     def size(self) -> int:
         """Bytes of one value."""
-        return struct.calcsize("<" + self.value)
+        return struct.calcsize(self.format)
 
     @property
     def is_float(self) -> bool:
         """Whether it has a fraction."""
-        return self in (ValueType.FLOAT, ValueType.DOUBLE)
+        return self.value[-1] in "fd"
 
     @property
     def number(self) -> int:
-        # The order is that of scan_type in csrc/scan/kernels.h.
         return list(ValueType).index(self)
 
     @classmethod
@@ -63,14 +96,19 @@ class ValueType(Enum):
         if isinstance(kind, ValueType):
             return kind
         try:
-            return cls[kind.upper()]
+            return _KINDS[kind]
         except KeyError:
-            names = ", ".join(each.name.lower() for each in cls)
-            raise ValueError(f"no type {kind!r}; there are {names}") from None
+            names = " ".join(map(str, cls))
+            raise ValueError(
+                f"no type {kind!r}: there are {names}, and their struct codes"
+            ) from None
+
+    def __str__(self) -> str:
+        return self.name.lower()
 
     def bounds(self) -> tuple[int, int]:
         bits = 8 * self.size
-        if self.value.isupper():
+        if self.value[-1].isupper():
             return 0, (1 << bits) - 1
         return -(1 << bits - 1), (1 << bits - 1) - 1
 
@@ -82,20 +120,33 @@ class ValueType(Enum):
                 raise ValueError("NaN is equal to nothing: look for its bytes")
             return number
         if not isinstance(value, SupportsIndex):
-            raise TypeError(f"{self.name.lower()} takes an int, not {value!r}")
+            raise TypeError(f"{self} takes an int, not {value!r}")
         whole = operator.index(value)
         low, high = self.bounds()
         if not low <= whole <= high:
-            raise OverflowError(f"{whole} does not fit in {self.name.lower()}")
+            raise OverflowError(f"{whole} does not fit in {self}")
         return whole
+
+    def check_limit(self, value: float) -> int | float:
+        """As `check`; an infinite limit of an integer is that of its type."""
+        if not self.is_float and isinstance(value, float) and math.isinf(value):
+            return self.bounds()[value > 0]
+        return self.check(value)
 
     def pack_limit(self, value: float, *, upward: bool) -> bytes:
         """The eight bytes of a scan_number; never wider than the range asked for."""
-        if self is ValueType.DOUBLE:
+        if self.value[-1] == "d":
             return struct.pack("<d", value)
-        if self is ValueType.FLOAT:
+        if self.value[-1] == "f":
             return struct.pack("<f4x", _to_float32(value, upward=upward))
         return struct.pack("<q" if value < 0 else "<Q", value)
+
+
+#: Each name and each struct code. long has 4 bytes, as everywhere in Windows.
+_KINDS = {name.lower(): kind for name, kind in ValueType.__members__.items()}
+_KINDS |= {kind.value: kind for kind in ValueType}
+_KINDS |= {kind.format: kind for kind in ValueType}
+_KINDS |= {"l": ValueType.I32, "L": ValueType.U32}
 
 
 def _to_float32(value: float, *, upward: bool) -> float:
@@ -116,6 +167,15 @@ def _to_float32(value: float, *, upward: bool) -> float:
         bits += 1 if (near > 0) == upward else -1
     stepped: float = struct.unpack("<f", struct.pack("<i", bits))[0]
     return stepped
+
+
+def _fits_float(kind: ValueType, number: float) -> bool:
+    """Whether it is the same number as a float."""
+    try:
+        data = struct.pack(kind.format, float(number))
+    except OverflowError:
+        return False
+    return bool(struct.unpack(kind.format, data)[0] == number)
 
 
 #: Bytes that other packages take for wildcards: three dots in a row beside a byte
@@ -160,7 +220,7 @@ class Pattern:
     (`b"\\x48....\\x05"`) give a warning, which `Pattern.exact` does not.
     """
 
-    _spec: tuple[Any, ...]
+    _spec: tuple[int, bytes | None, bytes | None, bytes]  # as for wi_scan_compile
     _alignment: int
     _text: str
 
@@ -170,8 +230,7 @@ class Pattern:
     @property
     def size(self) -> int:
         """Bytes of one match."""
-        number, value, _ = self._spec
-        return len(value) if number < 0 else list(ValueType)[number].size
+        return self._spec[0]
 
     @classmethod
     def exact(cls, data: Buffer, mask: str | None = None) -> Self:
@@ -246,45 +305,156 @@ class Pattern:
         value: float,
         *,
         tolerance: float = 0,
+        negate: bool = False,
         aligned: bool = True,
     ) -> Self:
-        """A number: `Pattern.value("int32", 100)`.
+        """A number: `Pattern.value("i32", 100)`.
 
         `kind` is a `ValueType` or its name. `tolerance` is how far from `value`
-        a match may be, in both directions. `aligned` looks only at addresses
-        that are a multiple of its size, where compilers put it.
+        a match may be, in both directions. `negate` finds every other value, NaN too.
+        `aligned` looks only at addresses that are a multiple of its size, where
+        compilers put it.
 
         Raises:
             OverflowError: it does not fit in the type.
         """
         type_ = ValueType.named(kind)
         number = type_.check(value)
-        spec: tuple[Any, ...]
-        if tolerance == 0 and not type_.is_float:
-            spec = (-1, struct.pack("<" + type_.value, number), None)
-        else:
-            spec = (type_.number, *value_limits(type_, number, number, tolerance))
-        text = f"value({type_.name.lower()!r}, {value!r}"
-        text += f", tolerance={tolerance!r})" if tolerance else ")"
-        return cls(spec, type_.size if aligned else 1, text)
+        text = f"value({str(type_)!r}, {value!r}"
+        text += f", tolerance={tolerance!r}" if tolerance else ""
+        if tolerance or type_.is_float or negate:
+            limits = value_limits(type_, number, number, tolerance)
+            return cls._within(type_, limits, negate, aligned, text)
+        data = struct.pack(type_.format, number)
+        return cls(
+            (len(data), data, None, b""), type_.size if aligned else 1, text + ")"
+        )
 
     @classmethod
     def range(
-        cls, kind: ValueType | str, low: float, high: float, *, aligned: bool = True
+        cls,
+        kind: ValueType | str,
+        low: float,
+        high: float,
+        *,
+        negate: bool = False,
+        aligned: bool = True,
     ) -> Self:
-        """A number from `low` to `high`, both included.
+        """A number from `low` to `high`, both included; with `negate` every other one.
+
+        `math.inf` and `-math.inf` are limits of integers, too.
 
         Raises:
             OverflowError: a limit does not fit in the type.
             ValueError: `low` is greater than `high`.
         """
         type_ = ValueType.named(kind)
-        first, last = type_.check(low), type_.check(high)
+        first, last = type_.check_limit(low), type_.check_limit(high)
         if first > last:
             raise ValueError(f"low {low!r} is greater than high {high!r}")
-        spec = (type_.number, *value_limits(type_, first, last))
-        text = f"range({type_.name.lower()!r}, {low!r}, {high!r})"
-        return cls(spec, type_.size if aligned else 1, text)
+        limits = value_limits(type_, first, last)
+        text = f"range({str(type_)!r}, {low!r}, {high!r}"
+        return cls._within(type_, limits, negate, aligned, text)
+
+    @classmethod
+    def any_type(
+        cls, value: float, *, tolerance: float = 0, aligned: bool = True
+    ) -> dict[ValueType, Self]:
+        """A number in each type that can hold it, little-endian: several patterns.
+
+        `process.scan(Pattern.any_type(100))` gives a `ScanMatch` with the type for
+        each. An integer that is the same bytes with and without a sign is looked for
+        once, as signed. Where a wide type matches, a narrower one often does as well.
+
+        Raises:
+            OverflowError: no type holds it.
+        """
+        whole = not isinstance(value, float)
+        found: dict[ValueType, Self] = {}
+        for name in (
+            "I8",
+            "U8",
+            "I16",
+            "U16",
+            "I32",
+            "U32",
+            "I64",
+            "U64",
+            "F32",
+            "F64",
+        ):
+            kind = ValueType[name]
+            if ValueType[name.replace("U", "I")] in found:
+                continue
+            if kind.is_float:
+                # An integer that has to be rounded is another number.
+                if whole and not _fits_float(kind, value):
+                    continue
+            elif not whole:
+                continue
+            with contextlib.suppress(OverflowError):
+                found[kind] = cls.value(
+                    kind, value, tolerance=tolerance, aligned=aligned
+                )
+        if not found:
+            raise OverflowError(f"{value!r} fits in no type")
+        return found
+
+    @classmethod
+    def group(
+        cls,
+        fields: Mapping[int, FieldLike] | Mapping[str, FieldLike],
+        layout: Layout | None = None,
+    ) -> Self:
+        """Several fields at fixed distances, such as those of a structure.
+
+        `fields` maps the offset of each to a pattern, or to a type and a number:
+        `{0: ("f32", 100.0), 8: Pattern.range("i32", 1, 9), 12: b"name"}`. With a
+        `layout` it maps names of its fields, and a number alone will do:
+        `{"health": 100.0}`. A match is where offset 0 is: at a multiple of the widest
+        alignment among its fields, or anywhere if a field is not at a multiple of its
+        own.
+
+        Raises:
+            ValueError: no field, one at a negative offset, or two that overlap.
+        """
+        placed = [_place(key, field, layout) for key, field in fields.items()]
+        placed.sort(key=operator.itemgetter(0))
+        end = 0
+        value, mask, packed, alignment = bytearray(), bytearray(), [], 1
+        for offset, pattern in placed:
+            if offset < end:
+                raise ValueError(f"the field at {offset} is in another, up to {end}")
+            length, data, bits, inner = pattern._spec
+            if offset + length > _MAX_LENGTH:
+                raise ValueError(f"the fields have more than {_MAX_LENGTH} bytes")
+            value += bytes(offset - end) + (data or bytes(length))
+            fixed = bytes([255 if data else 0]) * length
+            mask += bytes(offset - end) + (bits or fixed)
+            for at in range(0, len(inner), _FIELD.size):
+                where, *rest = _FIELD.unpack_from(inner, at)
+                packed.append(_FIELD.pack(offset + where, *rest))
+            own = pattern._alignment
+            alignment = 0 if offset % own else alignment and max(alignment, own)
+            end = offset + length
+        if not placed:
+            raise ValueError("no field")
+        spec = (end, bytes(value), bytes(mask), b"".join(packed))
+        text = ", ".join(f"{at}: {each!r}" for at, each in placed)
+        return cls(spec, alignment or 1, f"group({{{text}}})")
+
+    @classmethod
+    def _within(
+        cls,
+        kind: ValueType,
+        limits: tuple[bytes, bytes],
+        negate: bool,
+        aligned: bool,
+        text: str,
+    ) -> Self:
+        field = _FIELD.pack(0, kind.number, negate, *limits)
+        text += ", negate=True)" if negate else ")"
+        return cls((kind.size, None, None, field), kind.size if aligned else 1, text)
 
     @classmethod
     def _make(cls, value: bytes, mask: bytes | None, text: str) -> Self:
@@ -297,7 +467,7 @@ class Pattern:
                 raise ValueError("nothing in the pattern is fixed")
             if mask.count(255) == len(mask):
                 mask = None
-        return cls((-1, value, mask), 1, text)
+        return cls((len(value), value, mask, b""), 1, text)
 
     @classmethod
     def _of(cls, pattern: PatternLike) -> Pattern:
@@ -307,7 +477,7 @@ class Pattern:
             return cls.hex(pattern)
         made = cls.exact(pattern)
         # In long ones any bytes come together by chance.
-        data = made._spec[1]
+        data = made._spec[1] or b""
         if len(data) <= 256 and _EXPRESSION.search(data):
             warnings.warn(
                 f"the pattern {_shorten(data)!r} looks like a regular "
@@ -330,7 +500,24 @@ class Pattern:
         return (*self._spec, alignment)
 
 
+def _place(key: Any, field: Any, layout: Layout | None) -> tuple[int, Pattern]:
+    """The offset and the pattern of a field of a group."""
+    kind: Any = None
+    if layout is not None:
+        member = layout[key]
+        key, kind = member.offset, member.kind
+    offset = operator.index(key)
+    if offset < 0:
+        raise ValueError(f"offset {offset} is negative: begin with the first field")
+    if isinstance(field, tuple):
+        return offset, Pattern.value(*field)
+    if kind is not None and isinstance(field, (int, float)):
+        return offset, Pattern.value(kind, field)
+    return offset, Pattern._of(field)
+
+
 PatternLike: TypeAlias = "Pattern | str | Buffer"
+FieldLike: TypeAlias = "PatternLike | tuple[ValueType | str, float] | float"
 Patterns: TypeAlias = "PatternLike | Sequence[PatternLike] | Mapping[Any, PatternLike]"
 
 
@@ -340,8 +527,8 @@ def value_limits(
     """The range of a scan from `low - tolerance` to `high + tolerance`."""
     if not tolerance >= 0:
         raise ValueError("tolerance must be >= 0")
-    low, high = kind.check(low), kind.check(high)
-    if kind is ValueType.FLOAT and tolerance == 0 and low == high:
+    low, high = kind.check_limit(low), kind.check_limit(high)
+    if kind.value[-1] == "f" and tolerance == 0 and low == high:
         # 0.1 means the float that is nearest to it.
         low = high = struct.unpack("<f", struct.pack("<f", low))[0]
     elif tolerance:
