@@ -44,7 +44,10 @@ def import_winipc() -> None:
 
 
 #: Runs when it is imported, or needs what is not there.
-LEFT_OUT = {"winipc.__main__", "winipc.jupyter", "winipc.memory._clang"}
+LEFT_OUT = {
+    *("winipc.__main__", "winipc._pyinstaller.hook-winipc"),
+    *("winipc.jupyter", "winipc.memory._clang"),
+}
 
 import_winipc()
 

@@ -89,8 +89,8 @@ class Channel(_core.Channel, Closing):
         send where it is. A channel takes 4096 + capacity + max_record bytes of memory.
 
         `role` takes an end of the channel at once instead of at the first call.
-        With `exist_ok` an existing channel of this name is opened. `security` is an
-        SDDL string, "owner", or None; whoever it lets write ("GW") may also wait.
+        With `exist_ok` an existing channel of this name is opened. `security` is as
+        `SharedMapping.create` takes it; whoever it lets write ("GW") may also wait.
 
         Raises FileExistsError (winerror 183) when the name is taken, or that of one of
         its events; ValueError for numbers that cannot be.

@@ -277,7 +277,7 @@ DWORD wi_wait(const HANDLE *handles, DWORD count, wi_wait_kind kind,
 /* --------------------------------------------------------------- security */
 
 /* SECURITY_ATTRIBUTES from a Python argument: None (the default of the
- * process), "owner" (owner set to this user) or an SDDL string. */
+ * process), "owner" (owner set to this user), a preset or an SDDL string. */
 typedef struct {
     SECURITY_ATTRIBUTES attributes; /* its descriptor is of LocalAlloc */
 } wi_security;

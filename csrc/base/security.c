@@ -3,11 +3,25 @@
  * None leaves the choice to Windows (the token's default DACL). "owner" keeps
  * that DACL and sets the owner to the user's SID: a server such as Pageant
  * takes only a mapping whose owner is its own user, and an elevated process
- * would make the Administrators group the owner. Everything else is SDDL. */
+ * would make the Administrators group the owner. A preset is a name for SDDL,
+ * and everything else is SDDL. */
 #include "core.h"
 #include "handles.h"
 
 #include <sddl.h>
+
+/* Nothing is inherited; all rights for the system, administrators and the
+ * owner (S-1-3-4). GX is SYNCHRONIZE, which waiters need. */
+#define SECURITY_SERVICE L"D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;S-1-3-4)"
+
+static const struct {
+    const char *name;
+    const wchar_t *sddl;
+} security_presets[] = {
+    /* IU: users who are logged on interactively, in every session. */
+    {"service+users", SECURITY_SERVICE L"(A;;GRGWGX;;;IU)"},
+    {"service+readers", SECURITY_SERVICE L"(A;;GRGX;;;IU)"},
+};
 
 /* "O:<SID of this user>", for PyMem_Free. */
 static wchar_t *
@@ -34,6 +48,26 @@ security_owner(PyObject *spec)
     return sddl;
 }
 
+/* The SDDL of an argument that is a string, for PyMem_Free. */
+static wchar_t *
+security_sddl(PyObject *spec)
+{
+    if (PyUnicode_CompareWithASCIIString(spec, "owner") == 0) {
+        return security_owner(spec);
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(security_presets); i++) {
+        if (PyUnicode_CompareWithASCIIString(spec, security_presets[i].name) ==
+            0) {
+            const wchar_t *sddl = security_presets[i].sddl;
+            size_t size = (wcslen(sddl) + 1) * sizeof(*sddl);
+            wchar_t *copy = PyMem_Malloc(size);
+            return copy == NULL ? (wchar_t *)PyErr_NoMemory()
+                                : memcpy(copy, sddl, size);
+        }
+    }
+    return PyUnicode_AsWideCharString(spec, NULL);
+}
+
 int
 wi_security_init(wi_security *security, PyObject *spec)
 {
@@ -44,12 +78,11 @@ wi_security_init(wi_security *security, PyObject *spec)
     }
     if (!PyUnicode_Check(spec)) {
         PyErr_SetString(PyExc_TypeError,
-                        "security must be an SDDL string, \"owner\" or None");
+                        "security must be an SDDL string, \"owner\", "
+                        "\"service+users\", \"service+readers\" or None");
         return -1;
     }
-    wchar_t *sddl = PyUnicode_CompareWithASCIIString(spec, "owner") == 0
-                        ? security_owner(spec)
-                        : PyUnicode_AsWideCharString(spec, NULL);
+    wchar_t *sddl = security_sddl(spec);
     if (sddl == NULL) {
         return -1;
     }

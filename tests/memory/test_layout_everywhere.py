@@ -152,3 +152,18 @@ def test_channels(unique_name: str) -> None:
             channel.recv(layout="<I8s4xd")
         assert channel.recv() == b"short"
         assert channel.recv_many(8, 0, ctypes.c_char * len(RAW))[0].raw == RAW
+
+
+def test_a_view_shows_the_values_that_it_has_now(unique_name: str) -> None:
+    """Of this process, of another's, and none once the memory is closed."""
+    layout = Layout.of("car", "speed:f gear:i")
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        view = mapping.struct_view(layout, 8)
+        view.gear = 3
+        assert repr(view) == "<StructView car(speed=0.0, gear=3) at offset 8>"
+        with RemoteProcess.open(os.getpid()) as process:
+            there = process.at(mapping.address + 8, layout)
+            assert "gear=3" in repr(there)
+            assert "PartialReadError" in repr(process.at(0x10, layout))
+        assert "ValueError" in repr(there)
+    assert repr(view) == "<StructView car, ValueError at offset 8>"

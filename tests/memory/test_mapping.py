@@ -409,6 +409,44 @@ def test_server_that_checks_the_owner_takes_the_mapping(
         assert m.read(6) == bytes(6)
 
 
+@pytest.mark.parametrize(
+    ("preset", "users"),
+    [("service+users", 0xE0000000), ("service+readers", 0xA0000000)],
+)
+def test_preset_lets_the_users_of_a_service_in(
+    unique_name: str, preset: str, users: int
+) -> None:
+    """All rights for system, administrators and owner; some for who is logged on."""
+    win32security = pytest.importorskip("win32security")
+    import win32con
+    import win32event
+
+    from winipc import Event
+
+    with (
+        SharedMapping.create(unique_name, 4096, security=preset) as mapping,
+        Event.create(f"{unique_name}.event", security=preset) as event,
+    ):
+        SharedMapping.open(unique_name).close()
+        opened = win32event.OpenEvent(win32con.READ_CONTROL, False, event.name)
+        rights = []
+        for handle in (mapping.handle, opened):
+            found = win32security.GetSecurityInfo(
+                handle,
+                win32security.SE_KERNEL_OBJECT,
+                win32security.DACL_SECURITY_INFORMATION,
+            )
+            acl = found.GetSecurityDescriptorDacl()
+            rights.append(
+                {
+                    win32security.ConvertSidToStringSid(sid): mask & 0xFFFFFFFF
+                    for _, mask, sid in map(acl.GetAce, range(acl.GetAceCount()))
+                }
+            )
+    full = dict.fromkeys(("S-1-5-18", "S-1-5-32-544", "S-1-3-4"), 0x10000000)
+    assert rights == [{**full, "S-1-5-4": users}] * 2
+
+
 def test_bad_security_is_refused() -> None:
     """Neither SDDL nor "owner": an error, and nothing is made."""
     with pytest.raises(OSError, match="nonsense"):

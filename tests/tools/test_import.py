@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import winipc
+
 #: Each of them takes longer to import than most of winipc.
 HEAVY = {"asyncio", "importlib.resources", "rich", "socket", "tempfile"}
+
+
+def test_pyinstaller_finds_the_hook() -> None:
+    """By the entry point; without it a frozen program lacks shared_section.dll."""
+    (entry,) = (
+        entry
+        for entry in importlib.metadata.entry_points(group="pyinstaller40")
+        if entry.value.startswith("winipc.")
+    )
+    (folder,) = entry.load()()
+    hook = Path(folder, "hook-winipc.py").read_text()
+    # What PyInstaller's functions are asked for is there to be found.
+    assert 'collect_dynamic_libs("winipc")' in hook
+    assert Path(winipc.__path__[0], "shared_section.dll").exists()
 
 
 @pytest.mark.smoke

@@ -193,8 +193,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
             offset: Where in the file or section the first byte is; any number.
             exist_ok: Take the mapping that has the name already, if there is one;
                 `created` tells. With `file`, only a mapping of that file.
-            security: An SDDL string, "owner" (this user becomes the owner, which
-                servers such as Pageant check), or None for the process's default.
+            security: None for the process's default, an SDDL string, or a word:
+                "service+users" (all rights for the system, administrators and the
+                owner; users who are logged on may read, write and wait),
+                "service+readers" (they may read and wait), or "owner" (this user
+                becomes the owner, which servers such as Pageant check).
             reserve: Only reserve addresses; `commit` makes bytes usable later.
             large_pages: Use large pages; Windows gives whole ones.
             header: True puts a small header in front, which tells openers the exact

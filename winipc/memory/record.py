@@ -210,7 +210,11 @@ class StructView(_Fields, Shown):
         return self.as_record().as_dict()
 
     def __repr__(self) -> str:
-        return f"<StructView {self._layout.name} at offset {self._offset}>"
+        try:
+            values = repr(self.as_record())
+        except (OSError, ValueError) as error:  # closed, or not readable
+            values = f"{self._layout.name}, {type(error).__name__}"
+        return f"<StructView {values} at offset {self._offset}>"
 
 
 class Structured:

@@ -35,7 +35,7 @@ class Event(Waitable, _core.Event, Closing):
     ) -> Event:
         """Make an event, named or not, of manual or auto reset.
 
-        `initial` sets it at once; `security` is an SDDL string or "owner".
+        `initial` sets it at once; `security` is as `SharedMapping.create` takes it.
 
         Raises FileExistsError (winerror 183) when the name is taken by an
         event and not `exist_ok`, ValueError when it is an event of the other

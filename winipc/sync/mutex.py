@@ -96,7 +96,7 @@ class Mutex(Waitable, _core.Mutex, Lockable):
     ) -> Mutex:
         """Make a mutex, named or not; with `owned` the calling thread holds it.
 
-        `security` is an SDDL string or "owner".
+        `security` is as `SharedMapping.create` takes it.
 
         Raises FileExistsError (winerror 183) when the name is taken by a
         mutex and not `exist_ok`, OSError with winerror 6 when it is taken by

@@ -31,7 +31,7 @@ class Semaphore(Waitable, _core.Semaphore):
     ) -> Semaphore:
         """Make a semaphore, named or not, with a count of `initial`.
 
-        `security` is an SDDL string or "owner". The maximum of one that
+        `security` is as `SharedMapping.create` takes it. The maximum of one that
         exists is in `maximum`, which `exist_ok` does not compare.
 
         Raises FileExistsError (winerror 183) when the name is taken by a

@@ -43,8 +43,8 @@ class SharedLock(_core.SharedLock, Lockable):
     wants the lock, gets `AbandonedError`. That needs no right to the owner's process:
     a service or another user's process is noticed in the same way.
 
-    `security` is an SDDL string or "owner", for the event that waiters make; where a
-    waiter may not open another's event, it looks every 10 ms instead.
+    `security`, as `SharedMapping.create` takes it, is for the event that waiters make;
+    where a waiter may not open another's event, it looks every 10 ms instead.
 
     Raises ValueError when 32 bytes do not fit there or the address is odd,
     BufferError and TypeError for memory that cannot be written.
