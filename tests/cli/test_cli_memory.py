@@ -11,10 +11,14 @@ from collections.abc import Callable
 import pytest
 from conftest import Peer
 from helpers import BITS
+from hypothesis import given
+from hypothesis import strategies as st
 from test_cli import run_winipc
 
 import winipc
-from winipc.cli.output import print_json
+from winipc.base.text import hex_rows
+from winipc.cli import dump
+from winipc.cli.output import print_json, print_table
 
 StartPeer = Callable[..., Peer]
 
@@ -56,6 +60,23 @@ def test_dump_shows_lines_and_values(unique_name: str) -> None:
         row = json.loads(run_winipc(*arguments, "--json").stdout)
         assert (row["values"], row["bytes"]) == (["hello", 33], 6)
         assert run_winipc(*arguments).stdout.split() == [b"hello", b"33"]
+
+
+@given(
+    st.lists(st.sampled_from([b"A", b"B", bytes(7)]), min_size=1, max_size=9),
+    st.integers(0, 2),
+)
+def test_a_dump_leaves_out_rows_that_are_equal(parts: list[bytes], times: int) -> None:
+    """As a look at each row says; a * stands for them."""
+    data = b"".join(parts) * 40**times
+    expected: list[str] = []
+    rows = list(hex_rows(0, data))
+    for row, before in zip(rows, [None, *rows], strict=False):
+        if before is None or row is rows[-1] or row.pairs != before.pairs:
+            expected.append(row.line())
+        elif expected[-1] != "*":
+            expected.append("*")
+    assert list(dump._hex_lines(0, data)) == expected
 
 
 def test_dump_names_the_fields_of_a_structure(unique_name: str) -> None:
@@ -184,3 +205,17 @@ def test_more_bytes_than_there_are_is_said() -> None:
     line = failure("dump", target, "--size", size)
     assert line == "winipc: there is not enough memory"
     assert "address space" in failure("watch", f"{os.getpid()}:0xfffffffffffffff0")
+
+
+def test_columns_are_straight_where_characters_are_wide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Chinese and emoji take two columns, a combining accent none."""
+    names = ("漢字", "\N{GRINNING FACE}", "e\N{COMBINING ACUTE ACCENT}a", "plain")
+    print_table(("name", "size"), [(name, 7) for name in names], right=("size",))
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "NAME   SIZE"
+    blanks = (6, 8, 8, 5)
+    assert lines == [
+        f"{name}{' ' * count}7" for name, count in zip(names, blanks, strict=True)
+    ]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def everything(versions: list[str], *options: str) -> Totals:
 
     Each waits now and then, and then another uses the processor.
     """
-    ready(versions, missing_compilers())
+    ready(versions, _missing_on_linux())
     # All would build them.
     together(built_wheel, c_peers)
     say("the tests run in four parts side by side; the logs come one after the other")
@@ -265,10 +266,15 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
     return totals
 
 
+def _missing_on_linux() -> list[str]:
+    """The packages of the Linux side: compilers, and a terminal to look at."""
+    return [*missing_compilers(), *([] if shutil.which("tmux") else ["tmux"])]
+
+
 def linux(args: list[str]) -> Totals:
     """Run the tests of the packaging and of ./dev itself, on Linux."""
     say("tests on the Linux side")
-    ready([selected()], missing_compilers())
+    ready([selected()], _missing_on_linux())
     env = cross_environ() | kernel_environ(selected())
     return _on_linux("Linux side", host_python(), LINUX_TESTS, env, args)
 

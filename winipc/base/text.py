@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 #: Bytes in a row of a hex dump.
@@ -23,6 +23,19 @@ def clean(text: object, limit: int | None = None) -> str:
     return shown + "…" if limit is not None and len(string) > limit else shown
 
 
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a clean text takes; some characters take two."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # which few texts need
+
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+        if unicodedata.category(c) not in ("Mn", "Me")
+    )
+
+
 def size_text(size: int) -> str:
     """A number of bytes for people."""
     if size < 1024:
@@ -41,6 +54,8 @@ class HexRow:
     #: For each byte two digits, or "??" where it could not be read.
     pairs: list[str]
     letters: list[str]
+    #: The bytes of a whole row.
+    width: int = HEX_WIDTH
 
     def line(self, changed: Container[int] = ()) -> str:
         """The row as text; a * precedes each byte whose offset is in `changed`."""
@@ -48,27 +63,43 @@ class HexRow:
             ("*" if offset in changed else " ") + pair
             for offset, pair in enumerate(self.pairs, self.offset)
         ]
-        cells += ["   "] * (HEX_WIDTH - len(cells))
-        half = HEX_WIDTH // 2
+        cells += ["   "] * (self.width - len(cells))
+        half = self.width // 2
         left, right = "".join(cells[:half]), "".join(cells[half:])
         return f"{self.address} {left} {right}  {''.join(self.letters)}"
 
 
-def hex_rows(address: int, data: bytes, valid: bytes | None = None) -> Iterator[HexRow]:
+def _digits(end: int) -> int:
+    return 16 if end > 0xFFFF_FFFF_FFFF else 12 if end > 0xFFFF_FFFF else 8
+
+
+def row_width(end: int, columns: int) -> int:
+    """Bytes for a row of a hex dump up to `end` on a terminal of so many columns."""
+    return HEX_WIDTH if _digits(end) + 4 * HEX_WIDTH + 4 <= columns else HEX_WIDTH // 2
+
+
+def hex_rows(
+    address: int,
+    data: bytes,
+    valid: bytes | None = None,
+    *,
+    width: int = HEX_WIDTH,
+    offsets: Iterable[int] | None = None,
+) -> Iterator[HexRow]:
     """The rows of a hex dump of `data`, whose first byte is at `address`.
 
-    `valid` has a 0 for each byte that could not be read.
+    `valid` has a 0 for each byte that could not be read. `offsets` chooses rows.
     """
-    end = address + len(data)
-    digits = 16 if end > 0xFFFF_FFFF_FFFF else 12 if end > 0xFFFF_FFFF else 8
-    for at in range(0, len(data), HEX_WIDTH):
-        bytes_of_row = range(at, min(at + HEX_WIDTH, len(data)))
+    digits = _digits(address + len(data))
+    for at in range(0, len(data), width) if offsets is None else offsets:
+        bytes_of_row = range(at, min(at + width, len(data)))
         known = [valid is None or valid[i] for i in bytes_of_row]
-        row = zip(data[at : at + HEX_WIDTH], known, strict=True)
+        row = zip(data[at : at + width], known, strict=True)
         shown = [(f"{b:02x}", chr(b)) if ok else ("??", "") for b, ok in row]
         yield HexRow(
             at,
             f"{address + at:0{digits}x}",
             [pair for pair, _ in shown],
             [c if c.isascii() and c.isprintable() and c else "." for _, c in shown],
+            width,
         )

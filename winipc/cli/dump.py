@@ -7,18 +7,25 @@ a pipe as the lines that changed, with a * before each changed byte.
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from winipc.base.text import HEX_WIDTH, hex_rows
+from winipc.base.text import HEX_WIDTH, hex_rows, row_width
 from winipc.cli.options import Commands, add_command, number
-from winipc.cli.output import print_json, print_line, rich_module
+from winipc.cli.output import print_json, print_line
 from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
+from winipc.cli.terminal import console
 
-_CHANGED = "bold black on yellow"
+#: Rows that are compared in one go.
+_MOST_ROWS = 1 << 12
+#: Bold black would be grey on many terminals.
+_CHANGED = "black on bright_yellow"
 
 
 def add(commands: Commands) -> None:
@@ -46,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     with open_target(arguments) as target:
         if not arguments.follow:
             _show(target, target.read(), arguments)
-        elif rich_module("live") is not None and not arguments.json:
-            _follow_live(target, arguments)
+        elif not arguments.json and (terminal := console()) is not None:
+            _follow_live(target, arguments, terminal)
         else:
             _follow_lines(target, arguments)
     return 0
@@ -62,17 +69,43 @@ def _show(target: Target, data: bytes, arguments: argparse.Namespace) -> None:
         print_line("\n".join(_hex_lines(target.address, data)))
 
 
+def _width(end: int) -> int:
+    """Bytes in a row: half as many on a narrow terminal, which would break lines."""
+    if not sys.stdout.isatty():
+        return HEX_WIDTH
+    return row_width(end, shutil.get_terminal_size().columns)
+
+
 def _hex_lines(address: int, data: bytes) -> Iterator[str]:
     """All rows; a * stands for rows that are equal to the one before."""
-    last, skipping = None, False
-    for row in hex_rows(address, data):
-        is_last = row.offset + HEX_WIDTH >= len(data)
-        if row.pairs != last or is_last:
-            yield row.line()
-        elif not skipping:
+    width, expected = _width(address + len(data)), 0
+    for row in hex_rows(address, data, width=width, offsets=_told_rows(data, width)):
+        if row.offset != expected:
             yield "*"
-        skipping = row.pairs == last
-        last = row.pairs
+        yield row.line()
+        expected = row.offset + width
+
+
+def _told_rows(data: bytes, width: int) -> Iterator[int]:
+    """The offsets of rows that differ from the one before, and of the last."""
+    at, last = 0, (len(data) - 1) // width * width
+    while at < last:
+        yield at
+        at = min(_end_of_equal_rows(data, at, width), last)
+    yield last
+
+
+def _end_of_equal_rows(data: bytes, at: int, width: int) -> int:
+    """Compares more rows in one go as long as they are equal, and then fewer."""
+    row, rows = data[at : at + width], 1
+    at += width
+    while data[at : at + rows * width] == row * rows:
+        at += rows * width
+        rows = min(2 * rows, _MOST_ROWS)
+    while rows := rows // 2:
+        if data[at : at + rows * width] == row * rows:
+            at += rows * width
+    return at
 
 
 def _as_json(
@@ -97,21 +130,20 @@ def _follow_lines(target: Target, arguments: argparse.Namespace) -> None:
         if arguments.json or arguments.struct is not None:
             _show(target, new, arguments)
         else:
-            for at in range(0, len(new), HEX_WIDTH):
-                row, before = new[at : at + HEX_WIDTH], old[at : at + HEX_WIDTH]
-                if row != before:
-                    changed = {i for i in range(len(row)) if row[i] != before[i]}
-                    shown = next(hex_rows(target.address + at, row))
-                    print_line(shown.line(changed))
+            changed = {i for i in range(len(new)) if new[i] != old[i]}
+            width = _width(target.address + len(new))
+            offsets = sorted({i // width * width for i in changed})
+            for row in hex_rows(target.address, new, width=width, offsets=offsets):
+                print_line(row.line(changed))
         old = new
 
 
-def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
+def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -> None:
     """Draw in place, as many lines as the terminal has."""
-    live: Any = rich_module("live")
+    live: Any = importlib.import_module("rich.live")
     before = data = target.read()
     left = arguments.count
-    with live.Live(auto_refresh=False, transient=False) as screen:
+    with live.Live(console=terminal, auto_refresh=False) as screen:
         while left is None or left > 0:
             if (new := target.read()) != data:
                 before, data = data, new
@@ -119,15 +151,14 @@ def _follow_live(target: Target, arguments: argparse.Namespace) -> None:
             if arguments.struct is not None:
                 picture = _values_picture(arguments.struct, data, before)
             else:
-                height = max(screen.console.height - 2, 1)
-                picture = _bytes_picture(target.address, data, before, height)
+                picture = _bytes_picture(target.address, data, before, terminal.size)
             screen.update(picture, refresh=True)
             time.sleep(arguments.interval)
 
 
 def _values_picture(overlay: Overlay, data: bytes, before: bytes) -> Any:
-    text: Any = rich_module("text")
-    picture = text.Text(no_wrap=True)
+    text: Any = importlib.import_module("rich.text")
+    picture = text.Text()
     rows = overlay.rows(data)
     width = max(len(name) for name, _ in rows)
     for (name, value), (_, last) in zip(rows, overlay.rows(before), strict=True):
@@ -136,17 +167,18 @@ def _values_picture(overlay: Overlay, data: bytes, before: bytes) -> Any:
     return picture
 
 
-def _bytes_picture(address: int, data: bytes, before: bytes, height: int) -> Any:
-    text: Any = rich_module("text")
+def _bytes_picture(address: int, data: bytes, before: bytes, size: Any) -> Any:
+    text: Any = importlib.import_module("rich.text")
     picture = text.Text(no_wrap=True)
-    shown = data[: height * HEX_WIDTH]
-    for row in hex_rows(address, shown):
+    width = row_width(address + len(data), size.width)
+    shown = data[: max(size.height - 2, 1) * width]
+    for row in hex_rows(address, shown, width=width):
         start = len(picture) + len(row.address)
         picture.append(row.line() + "\n")
         for i in range(len(row.pairs)):
             if data[row.offset + i] != before[row.offset + i]:
                 # After the address: 3 columns for each byte, 1 in the middle.
-                column = start + 2 + 3 * i + (i >= HEX_WIDTH // 2)
+                column = start + 2 + 3 * i + (i >= row.width // 2)
                 picture.stylize(_CHANGED, column, column + 2)
     if len(shown) < len(data):
         picture.append(f"... {len(data) - len(shown)} more bytes")

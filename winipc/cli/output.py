@@ -8,23 +8,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
 from typing import Any
 
-from winipc.base.text import clean
-
-
-def rich_module(name: str) -> ModuleType | None:
-    """`rich.<name>` when standard output is a terminal and rich is installed."""
-    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        return None
-    try:
-        return importlib.import_module(f"rich.{name}")
-    except ImportError:
-        return None
+from winipc.base.text import clean, columns_of
+from winipc.cli.terminal import console
 
 
 def print_line(text: str) -> None:
@@ -65,24 +54,27 @@ def print_table(
     """
     to_right = set(right)
     cells = [[_cell(cell) for cell in row] for row in rows]
-    tables = rich_module("table")
-    if tables is not None:
+    terminal = console()
+    if terminal is not None:
         styles = [style(row) if style else None for row in cells]
         if cells and not any(row[-1] for row in cells):
             columns = columns[:-1]
             cells = [row[:-1] for row in cells]
-        _print_rich(tables, columns, cells, to_right, styles)
+        _print_rich(terminal, columns, cells, to_right, styles)
         return
-    widths = [
-        max([len(column), *(len(row[i]) for row in cells)])
-        for i, column in enumerate(columns)
-    ]
-    for row in ([column.upper() for column in columns], *cells):
+    lines = [[column.upper() for column in columns], *cells]
+    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
         texts = [
-            text.rjust(width) if column in to_right else text.ljust(width)
-            for text, width, column in zip(row, widths, columns, strict=True)
+            _padded(text, width, column in to_right)
+            for text, width, column in zip(line, widths, columns, strict=True)
         ]
         print("  ".join(texts).rstrip())
+
+
+def _padded(text: str, width: int, to_right: bool) -> str:
+    blanks = " " * (width - columns_of(text))
+    return blanks + text if to_right else text + blanks
 
 
 def _cell(value: object) -> str:
@@ -92,20 +84,24 @@ def _cell(value: object) -> str:
 
 
 def _print_rich(
-    tables: Any,
+    terminal: Any,
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     right: set[str],
     styles: Sequence[str | None],
 ) -> None:
     text: Any = importlib.import_module("rich.text")
-    console: Any = importlib.import_module("rich.console")
+    tables: Any = importlib.import_module("rich.table")
     table = tables.Table(box=importlib.import_module("rich.box").SIMPLE_HEAD)
     for column in columns:
+        is_number = column in right
         table.add_column(
-            column, justify="right" if column in right else "left", overflow="fold"
+            column,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_number,  # half a number is another number
         )
     for row, style in zip(rows, styles, strict=True):
         # Text, not markup: names may have brackets.
         table.add_row(*(text.Text(cell) for cell in row), style=style)
-    console.Console().print(table)
+    terminal.print(table)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 
 from winipc.cli.options import Commands, add_command, add_process, number
 from winipc.cli.output import note, print_result
+from winipc.cli.terminal import console
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType
 
@@ -100,23 +101,20 @@ def _number(text: str, kind: object, is_float: bool) -> float:
 
 @contextlib.contextmanager
 def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar on standard error, if that is a terminal.
-
-    rich draws it where standard output is the terminal too, and prints results above
-    it; it does not draw on a standard error that is the only terminal.
-    """
-    if not wanted or not sys.stderr.isatty():
-        yield None
-        return
-    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
+    """A bar on standard error, if that is a terminal; results are printed above it."""
+    terminal = console(sys.stderr) if wanted else None
+    if terminal is not None:
+        bars = importlib.import_module("rich.progress")
+        with bars.Progress(
+            console=terminal, transient=True, redirect_stdout=sys.stdout.isatty()
+        ) as bar:
+            task = bar.add_task("scanning")
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    elif wanted and sys.stderr.isatty():
         yield _plain_progress
         print(file=sys.stderr)
-        return
-    bars = importlib.import_module("rich.progress")
-    console = importlib.import_module("rich.console").Console(stderr=True)
-    with bars.Progress(console=console, transient=True) as bar:
-        task = bar.add_task("scanning")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        yield None
 
 
 def _plain_progress(done: int, total: int) -> None:
