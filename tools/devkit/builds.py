@@ -26,7 +26,8 @@ TEXT = """\
 # Builds
 
 `./dev test --all` writes this page: each build of winipc, where it ran, and how many
-tests passed. A run replaces the rows of its own system.
+tests passed. A run replaces the rows of its own system. A system with few rows was
+tested by `./dev test` alone.
 
 | processor | Python | compiler | on | what | outcome |
 | --- | --- | --- | --- | --- | --- |
