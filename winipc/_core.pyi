@@ -613,6 +613,7 @@ class Scan:
         keys: tuple[Any, ...],
         progress: Callable[[int, int], object] | None,
         limit: SupportsIndex,
+        threads: int | None,
         /,
     ) -> Self: ...
     scanned: Final[int]
@@ -637,6 +638,7 @@ class CandidateSet:
         specs: Sequence[tuple[Any, ...]],
         type: int,
         progress: Callable[[int, int], object] | None,
+        threads: int | None,
         /,
     ) -> Self: ...
     scanned: Final[int]
@@ -652,6 +654,7 @@ class CandidateSet:
         low: bytes,
         high: bytes,
         progress: Callable[[int, int], object] | None,
+        threads: int | None,
         /,
     ) -> Literal[False] | None: ...
     def _take(
@@ -680,6 +683,7 @@ class PointerScan:
         timeout: float | None,
         match: Callable[[int, tuple[int, ...]], Any],
         progress: Callable[[int, int], object] | None,
+        threads: int | None,
         /,
     ) -> Self: ...
     pointers: Final[int]

@@ -24,9 +24,6 @@
 #define WINDOW 65536 /* addresses of one block */
 #define WIDEST 8     /* bytes of a value */
 
-/* Bytes of one read in a rescan. */
-#define READ_MOST WI_READ_CHUNK
-
 typedef struct {
     uintptr_t base; /* of the window */
     uint32_t count; /* candidates, >= 1 */
@@ -134,12 +131,12 @@ list_clear(candidate_list *list)
     free(blocks);
 }
 
+/* Make room for so many blocks more. */
 static int
-list_append(candidate_list *list, candidate_block *block,
-            const candidate_kind *kind)
+list_grow(candidate_list *list, size_t more)
 {
-    if (list->count == list->room) {
-        size_t room = list->room ? list->room * 2 : 64;
+    if (more > list->room - list->count) {
+        const size_t room = list->room * 2 + more;
         candidate_block **blocks =
             realloc(list->blocks, room * sizeof(*blocks));
         if (blocks == NULL) {
@@ -147,6 +144,36 @@ list_append(candidate_list *list, candidate_block *block,
         }
         list->blocks = blocks;
         list->room = room;
+    }
+    return 0;
+}
+
+/* Append all of another list, which is empty then. */
+static int
+list_move(candidate_list *list, candidate_list *from)
+{
+    if (list_grow(list, from->count) < 0) {
+        return -1;
+    }
+    if (from->count > 0) {
+        memcpy(list->blocks + list->count, from->blocks,
+               from->count * sizeof(*from->blocks));
+    }
+    list->count += from->count;
+    list->candidates += from->candidates;
+    list->bytes += from->bytes;
+    from->count = 0;
+    from->candidates = 0;
+    from->bytes = 0;
+    return 0;
+}
+
+static int
+list_append(candidate_list *list, candidate_block *block,
+            const candidate_kind *kind)
+{
+    if (list_grow(list, 1) < 0) {
+        return -1;
     }
     list->blocks[list->count++] = block;
     list->candidates += block->count;
@@ -238,42 +265,6 @@ builder_add_run(candidate_builder *builder, uintptr_t address,
     builder->count += (uint32_t)n;
 }
 
-/* wi_scan_take: the matches of a block become candidates. */
-static int
-builder_take(wi_scan *scan, void *context)
-{
-    candidate_builder *builder = context;
-    const candidate_kind *kind = builder->kind;
-    /* All aligned places of 64 addresses, the first at bit 0. */
-    uint64_t every = 0;
-    if (kind->width == kind->step) {
-        for (size_t bit = 0; bit < 64; bit += kind->step) {
-            every |= (uint64_t)1 << bit;
-        }
-    }
-    for (size_t w = 0; w < SCAN_WORDS; w++) {
-        uint64_t word = scan->hits.bits[w];
-        if (word == 0) {
-            continue;
-        }
-        const uint8_t *data = scan->block + w * 64;
-        uintptr_t address = scan->block_address + w * 64;
-        unsigned bit = scan_lowest_bit(word);
-        if (every != 0 && bit < kind->step && word == every << bit &&
-            (address + bit) % WINDOW <= WINDOW - 64) {
-            builder_add_run(builder, address + bit, data + bit,
-                            64 / kind->step);
-            continue;
-        }
-        for (; word != 0; word &= word - 1) {
-            bit = scan_lowest_bit(word);
-            builder_add(builder, address + bit, data + bit);
-        }
-    }
-    scan_discard(&scan->hits);
-    return !builder->failed;
-}
-
 /* --------------------------------------------------------------- instance */
 
 typedef struct {
@@ -335,6 +326,93 @@ candidates_check_open(CandidatesObject *self)
 
 /* -------------------------------------------------------------- first scan */
 
+/* The matches of a block become candidates. */
+static void
+builder_look(candidate_builder *builder, wi_scan_task *task)
+{
+    const candidate_kind *kind = builder->kind;
+    /* All aligned places of 64 addresses, the first at bit 0. */
+    uint64_t every = 0;
+    if (kind->width == kind->step) {
+        for (size_t bit = 0; bit < 64; bit += kind->step) {
+            every |= (uint64_t)1 << bit;
+        }
+    }
+    for (size_t w = 0; w < SCAN_WORDS; w++) {
+        uint64_t word = task->hits.bits[w];
+        if (word == 0) {
+            continue;
+        }
+        const uint8_t *data = task->block + w * 64;
+        uintptr_t address = task->block_address + w * 64;
+        unsigned bit = scan_lowest_bit(word);
+        if (every != 0 && bit < kind->step && word == every << bit &&
+            (address + bit) % WINDOW <= WINDOW - 64) {
+            builder_add_run(builder, address + bit, data + bit,
+                            64 / kind->step);
+            continue;
+        }
+        for (; word != 0; word &= word - 1) {
+            bit = scan_lowest_bit(word);
+            builder_add(builder, address + bit, data + bit);
+        }
+    }
+    scan_discard(&task->hits);
+}
+
+/* A task's own part. */
+typedef struct {
+    candidate_list list;
+    candidate_builder builder;
+} candidate_part;
+
+static int
+candidates_look(wi_scan *scan, wi_scan_task *task, void *own)
+{
+    candidate_part *part = own;
+    part->builder.kind = &((CandidatesObject *)scan->context)->kind;
+    part->builder.list = &part->list;
+    builder_look(&part->builder, task);
+    return 1;
+}
+
+static void
+candidates_end_part(wi_scan *Py_UNUSED(scan), wi_scan_task *task, void *own)
+{
+    candidate_part *part = own;
+    if (part->builder.list != NULL) {
+        builder_flush(&part->builder);
+    }
+    if (part->builder.failed) {
+        task->span.err = ERROR_NOT_ENOUGH_MEMORY;
+    }
+}
+
+static int
+candidates_take_part(wi_scan *scan, wi_scan_task *task, void *own)
+{
+    candidate_part *part = own;
+    if (list_move(&((CandidatesObject *)scan->context)->list, &part->list) <
+        0) {
+        task->span.err = ERROR_NOT_ENOUGH_MEMORY;
+    }
+    return 1;
+}
+
+static void
+candidates_clear_part(void *own)
+{
+    list_clear(&((candidate_part *)own)->list);
+}
+
+static const wi_scan_user candidates_user = {
+    .own_size = sizeof(candidate_part),
+    .look = candidates_look,
+    .end = candidates_end_part,
+    .take = candidates_take_part,
+    .clear = candidates_clear_part,
+};
+
 static PyObject *
 candidates_create(PyObject *cls, PyObject *args)
 {
@@ -344,15 +422,15 @@ candidates_create(PyObject *cls, PyObject *args)
     DWORD protections;
     uint32_t step;
     int type, result = -1;
+    unsigned threads;
     CandidatesObject *self = NULL;
-    candidate_builder *builder = NULL;
     wi_scan scan;
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     memset(&scan, 0, sizeof(scan));
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "Oy#O&OiO:_create", &process, &ranges, &size,
+        !PyArg_ParseTuple(args, "Oy#O&OiOO&:_create", &process, &ranges, &size,
                           wi_u32_converter, &protections, &specs, &type,
-                          &progress)) {
+                          &progress, wi_threads_converter, &threads)) {
         return NULL;
     }
     if (type < 0 || type >= SCAN_TYPES) {
@@ -365,6 +443,8 @@ candidates_create(PyObject *cls, PyObject *args)
     }
     self->kind.type = (scan_type)type;
     self->kind.width = scan_type_size(self->kind.type);
+    scan.user = &candidates_user;
+    scan.context = self;
     scan.progress = progress;
     if (wi_scan_compile(&scan, specs) < 0) {
         goto done;
@@ -381,36 +461,24 @@ candidates_create(PyObject *cls, PyObject *args)
     }
     self->kind.step = step;
     self->kind.slots = WINDOW / step;
-    builder = calloc(1, sizeof(*builder));
-    if (builder == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    builder->kind = &self->kind;
-    builder->list = &self->list;
-    if (wi_scan_open_process(&scan, state, process, ranges, size,
-                             protections) < 0) {
+    if (wi_scan_open_process(&scan, state, process, ranges, size, protections,
+                             threads) < 0) {
         goto done;
     }
     wi_scan_result found;
     do {
-        found = wi_scan_slice(&scan, builder_take, builder);
+        found = wi_scan_slice(&scan);
     } while (found == WI_SCAN_MORE);
-    builder_flush(builder);
     if (found == WI_SCAN_FAILED) {
-        wi_scan_raise(process, scan.reader.err, scan.reader.api);
-    }
-    else if (found != WI_SCAN_RAISED && builder->failed) {
-        PyErr_NoMemory();
+        wi_scan_raise(process, scan.err, scan.api);
     }
     else if (found != WI_SCAN_RAISED) {
         self->process = Py_NewRef(process);
-        self->scanned = scan.reader.scanned;
-        self->skipped = scan.reader.skipped;
+        self->scanned = scan.scanned;
+        self->skipped = scan.skipped;
         result = 0;
     }
 done:
-    free(builder);
     wi_scan_clear(&scan);
     if (result < 0) {
         Py_CLEAR(self);
@@ -420,6 +488,7 @@ done:
 
 /* ----------------------------------------------------------------- rescans */
 
+/* The same for all threads. */
 typedef struct {
     const candidate_kind *kind;
     const candidate_list *from;
@@ -429,18 +498,30 @@ typedef struct {
     scan_change change;
     scan_number low;
     scan_number high;
-    size_t next;   /* the block that is looked at next */
+    size_t next;   /* the block that is claimed next */
     uint64_t seen; /* candidates */
     uint64_t lost;
-    DWORD err; /* the target is gone, or may not be read */
-    int no_memory;
+    DWORD err; /* the target is gone, or may not be read; or no memory */
+    volatile LONG some;
+} candidate_rescan;
+
+/* One thread's: blocks that lie near to each other. */
+typedef struct {
+    size_t first;
+    size_t count;
+    uintptr_t start; /* of the first candidate */
+    uintptr_t end;
+    candidate_list to;
+    uint64_t seen;
+    uint64_t lost;
+    DWORD err;
     candidate_builder builder;
-    uint8_t read[READ_MOST + WINDOW + WIDEST]; /* a value over its end */
-    uint8_t now[(size_t)WINDOW * WIDEST];      /* of one block, side by side */
+    uint8_t read[WI_READ_CHUNK + WINDOW + WIDEST]; /* a value over its end */
+    uint8_t now[(size_t)WINDOW * WIDEST]; /* of one block, side by side */
     uint16_t places[WINDOW];
     uint64_t keep[WINDOW / 64];
-    unsigned char pages[(READ_MOST + WINDOW) / 4096 + 2]; /* of one group */
-} candidate_rescan;
+    uint8_t pages[(WI_READ_CHUNK + WINDOW) / WI_PAGE + 2];
+} candidate_group;
 
 static void
 gather(uint8_t *to, const uint8_t *from, const uint16_t *places, size_t first,
@@ -467,43 +548,43 @@ gather(uint8_t *to, const uint8_t *from, const uint16_t *places, size_t first,
 /* Compare one block with `data`, the memory from its first candidate on. The
  * mask has a byte for each page that was read, or is NULL for all of them. */
 static void
-rescan_block(candidate_rescan *rescan, candidate_block *block,
-             const uint8_t *data, const unsigned char *mask)
+rescan_block(const candidate_rescan *rescan, candidate_group *group,
+             candidate_block *block, const uint8_t *data, const uint8_t *mask)
 {
     const candidate_kind *kind = rescan->kind;
     const size_t n = block->count;
     const uint8_t *then = block->data + block->values_at;
-    const uint8_t *now = rescan->now;
+    const uint8_t *now = group->now;
     const int solid = block_is_solid(block, kind);
     int have_places = 0;
-    rescan->seen += n;
+    group->seen += n;
     if (solid) {
         now = data;
     }
     else {
-        block_places(block, kind, rescan->places);
+        block_places(block, kind, group->places);
         have_places = 1;
-        gather(rescan->now, data, rescan->places, block->first, n, kind->width,
+        gather(group->now, data, group->places, block->first, n, kind->width,
                kind->step);
     }
     scan_compare(rescan->level, kind->type, rescan->change, now, then, n,
-                 rescan->low, rescan->high, rescan->keep);
+                 rescan->low, rescan->high, group->keep);
     if (mask != NULL) {
         const uintptr_t from = block_address(block, kind, block->first);
         for (size_t i = 0; i < n; i++) {
-            size_t place = solid ? block->first + i : rescan->places[i];
+            size_t place = solid ? block->first + i : group->places[i];
             uintptr_t at = block_address(block, kind, place);
             uintptr_t page = from / WI_PAGE;
             if (!mask[at / WI_PAGE - page] ||
                 !mask[(at + kind->width - 1) / WI_PAGE - page]) {
-                rescan->keep[i / 64] &= ~((uint64_t)1 << (i % 64));
-                rescan->lost++;
+                group->keep[i / 64] &= ~((uint64_t)1 << (i % 64));
+                group->lost++;
             }
         }
     }
     int some = 0, all = 1;
     for (size_t at = 0; at < n; at += 64) {
-        uint64_t word = rescan->keep[at / 64];
+        uint64_t word = group->keep[at / 64];
         some |= word != 0;
         all &= word ==
                (n - at >= 64 ? UINT64_MAX : ((uint64_t)1 << (n - at)) - 1);
@@ -527,8 +608,8 @@ rescan_block(candidate_rescan *rescan, candidate_block *block,
                 copy->references = 1;
             }
         }
-        if (copy == NULL || list_append(&rescan->to, copy, kind) < 0) {
-            rescan->no_memory = 1;
+        if (copy == NULL || list_append(&group->to, copy, kind) < 0) {
+            group->err = ERROR_NOT_ENOUGH_MEMORY;
             if (copy != NULL && --copy->references == 0) {
                 free(copy);
             }
@@ -536,123 +617,127 @@ rescan_block(candidate_rescan *rescan, candidate_block *block,
         return;
     }
     if (!have_places) {
-        block_places(block, kind, rescan->places);
+        block_places(block, kind, group->places);
     }
     for (size_t w = 0; w < (n + 63) / 64; w++) {
-        for (uint64_t word = rescan->keep[w]; word != 0; word &= word - 1) {
+        for (uint64_t word = group->keep[w]; word != 0; word &= word - 1) {
             size_t i = w * 64 + scan_lowest_bit(word);
-            builder_add(&rescan->builder,
-                        block_address(block, kind, rescan->places[i]),
+            builder_add(&group->builder,
+                        block_address(block, kind, group->places[i]),
                         now + i * kind->width);
         }
     }
-    builder_flush(&rescan->builder);
-    rescan->no_memory |= rescan->builder.failed;
+    builder_flush(&group->builder);
+    if (group->builder.failed) {
+        group->err = ERROR_NOT_ENOUGH_MEMORY;
+    }
 }
 
-/* Mark the pages that a block has values in; page 0 is that of `start`. */
+/* Mark the pages that a block has values in. */
 static void
-rescan_touch(candidate_rescan *rescan, const candidate_block *block,
-             uintptr_t start)
+rescan_touch(candidate_group *group, const candidate_kind *kind,
+             const candidate_block *block)
 {
-    const candidate_kind *kind = rescan->kind;
-    const uintptr_t page = start / WI_PAGE;
+    const uintptr_t page = group->start / WI_PAGE;
     if (block_is_solid(block, kind)) {
         uintptr_t from = block_address(block, kind, block->first);
         uintptr_t last =
             block_address(block, kind, block->last) + kind->width - 1;
-        memset(rescan->pages + (from / WI_PAGE - page), 1,
+        memset(group->pages + (from / WI_PAGE - page), 1,
                last / WI_PAGE - from / WI_PAGE + 1);
         return;
     }
-    block_places(block, kind, rescan->places);
+    block_places(block, kind, group->places);
     for (size_t i = 0; i < block->count; i++) {
-        uintptr_t at = block_address(block, kind, rescan->places[i]);
-        rescan->pages[at / WI_PAGE - page] = 1;
-        rescan->pages[(at + kind->width - 1) / WI_PAGE - page] = 1;
+        uintptr_t at = block_address(block, kind, group->places[i]);
+        group->pages[at / WI_PAGE - page] = 1;
+        group->pages[(at + kind->width - 1) / WI_PAGE - page] = 1;
     }
 }
 
-/* Read some of the pages between start and end, as far as they lie there. */
-static DWORD
-rescan_read_pages(candidate_rescan *rescan, uintptr_t start, uintptr_t end,
-                  size_t page, size_t count)
-{
-    uintptr_t from = (start / WI_PAGE + page) * WI_PAGE;
-    uintptr_t to = from + count * WI_PAGE;
-    from = from < start ? start : from;
-    to = to > end ? end : to;
-    return wi_remote_read(rescan->target, from, rescan->read + (from - start),
-                          (size_t)(to - from));
-}
-
-/* Read the marked pages between start and end, neighbours at once, and no
- * other: it might be a guard page. Pages that fail are unmarked. Returns
- * whether none did. */
+/* wi_crew_duty: the next blocks that lie near to each other. */
 static int
-rescan_read(candidate_rescan *rescan, uintptr_t start, uintptr_t end)
+rescan_claim(void *context, void *task)
 {
-    const size_t count = (size_t)((end - 1) / WI_PAGE - start / WI_PAGE + 1);
-    int whole = 1;
-    for (size_t page = 0, next; page < count; page = next) {
-        next = page + 1;
-        if (!rescan->pages[page]) {
-            continue;
-        }
-        while (next < count && rescan->pages[next]) {
-            next++;
-        }
-        DWORD err = rescan_read_pages(rescan, start, end, page, next - page);
-        if (err == 0) {
-            continue;
-        }
-        whole = 0;
-        for (; page < next; page++) {
-            rescan->pages[page] =
-                rescan_read_pages(rescan, start, end, page, 1) == 0;
-        }
-        if (wi_exits_within(rescan->target,
-                            err == ERROR_ACCESS_DENIED ? WI_DYING_MS : 0)) {
-            rescan->err = err;
-            break;
-        }
-    }
-    return whole;
-}
-
-/* The next blocks that lie near to each other. */
-static void
-rescan_group(candidate_rescan *rescan)
-{
+    candidate_rescan *rescan = context;
+    candidate_group *group = task;
     const candidate_kind *kind = rescan->kind;
     candidate_block **blocks = rescan->from->blocks;
-    const size_t first = rescan->next;
-    const uintptr_t start =
-        block_address(blocks[first], kind, blocks[first]->first);
-    uintptr_t end = 0;
-    size_t i = first;
-    memset(rescan->pages, 0, sizeof(rescan->pages));
+    size_t i = rescan->next;
+    if (i == rescan->from->count) {
+        return 0;
+    }
+    group->first = i;
+    group->start = block_address(blocks[i], kind, blocks[i]->first);
     for (; i < rescan->from->count; i++) {
         uintptr_t to =
             block_address(blocks[i], kind, blocks[i]->last) + kind->width;
-        if (i > first && to - start > READ_MOST) {
+        if (i > group->first && to - group->start > WI_READ_CHUNK) {
             break;
         }
-        rescan_touch(rescan, blocks[i], start);
-        end = to;
+        group->end = to;
     }
+    group->count = i - group->first;
     rescan->next = i;
-    int whole = rescan_read(rescan, start, end);
-    if (rescan->err != 0) {
-        return;
+    return 1;
+}
+
+/* wi_crew_duty: read them, and keep what has changed as asked. */
+static void
+rescan_work(void *context, void *task, unsigned Py_UNUSED(thread))
+{
+    candidate_rescan *rescan = context;
+    candidate_group *group = task;
+    const candidate_kind *kind = rescan->kind;
+    candidate_block **blocks = rescan->from->blocks + group->first;
+    BOOL whole;
+    group->builder.kind = kind;
+    group->builder.list = &group->to;
+    group->seen = 0;
+    group->lost = 0;
+    memset(group->pages, 0, sizeof(group->pages));
+    for (size_t i = 0; i < group->count; i++) {
+        rescan_touch(group, kind, blocks[i]);
     }
-    for (i = first; i < rescan->next; i++) {
+    group->err =
+        wi_read_pages(rescan->target, group->start, group->end, group->read,
+                      group->pages, FALSE, &rescan->some, &whole);
+    for (size_t i = 0; i < group->count && group->err == 0; i++) {
         uintptr_t from = block_address(blocks[i], kind, blocks[i]->first);
-        rescan_block(
-            rescan, blocks[i], rescan->read + (from - start),
-            whole ? NULL : rescan->pages + (from / WI_PAGE - start / WI_PAGE));
+        const uint8_t *mask =
+            group->pages + (from / WI_PAGE - group->start / WI_PAGE);
+        rescan_block(rescan, group, blocks[i],
+                     group->read + (from - group->start), whole ? NULL : mask);
     }
 }
+
+/* wi_crew_duty: on the thread of the caller, in order. */
+static int
+rescan_take(void *context, void *task)
+{
+    candidate_rescan *rescan = context;
+    candidate_group *group = task;
+    rescan->seen += group->seen;
+    rescan->lost += group->lost;
+    rescan->err = group->err;
+    if (rescan->err == 0 && list_move(&rescan->to, &group->to) < 0) {
+        rescan->err = ERROR_NOT_ENOUGH_MEMORY;
+    }
+    return rescan->err == 0;
+}
+
+static void
+rescan_clear(void *Py_UNUSED(context), void *task)
+{
+    list_clear(&((candidate_group *)task)->to);
+}
+
+static const wi_crew_duty rescan_duty = {
+    .claim = rescan_claim,
+    .work = rescan_work,
+    .take = rescan_take,
+    .clear = rescan_clear,
+};
 
 static PyObject *
 candidates_rescan(PyObject *op, PyObject *args)
@@ -661,10 +746,11 @@ candidates_rescan(PyObject *op, PyObject *args)
     int change;
     const char *low, *high;
     Py_ssize_t low_size, high_size;
+    unsigned threads;
     PyObject *progress, *result = NULL;
-    candidate_rescan *rescan = NULL;
-    if (!PyArg_ParseTuple(args, "iy#y#O:_rescan", &change, &low, &low_size,
-                          &high, &high_size, &progress)) {
+    if (!PyArg_ParseTuple(args, "iy#y#OO&:_rescan", &change, &low, &low_size,
+                          &high, &high_size, &progress, wi_threads_converter,
+                          &threads)) {
         return NULL;
     }
     if (change < 0 || change >= SCAN_CHANGES ||
@@ -680,61 +766,53 @@ candidates_rescan(PyObject *op, PyObject *args)
                         "a rescan is running in another thread");
         return NULL;
     }
-    self->busy = 1;
-    rescan = calloc(1, sizeof(*rescan));
-    if (rescan == NULL) {
-        PyErr_NoMemory();
-        goto done;
+    candidate_rescan rescan = {
+        .kind = &self->kind,
+        .from = &self->list,
+        .level = scan_best_level(),
+        .change = (scan_change)change,
+        .some = 1, /* the first scan has */
+    };
+    memcpy(&rescan.low, low, sizeof(rescan.low));
+    memcpy(&rescan.high, high, sizeof(rescan.high));
+    wi_crew *crew =
+        wi_crew_new(&rescan_duty, &rescan, wi_thread_count(threads),
+                    sizeof(candidate_group));
+    if (crew == NULL) {
+        return PyErr_NoMemory();
     }
-    rescan->kind = &self->kind;
-    rescan->from = &self->list;
-    rescan->level = scan_best_level();
-    rescan->change = (scan_change)change;
-    memcpy(&rescan->low, low, sizeof(rescan->low));
-    memcpy(&rescan->high, high, sizeof(rescan->high));
-    rescan->builder.kind = &self->kind;
-    rescan->builder.list = &rescan->to;
+    self->busy = 1;
     wi_process *owner = (wi_process *)self->process;
-    while (rescan->next < self->list.count) {
+    for (wi_crew_result how = WI_CREW_MORE; how != WI_CREW_END;) {
         if (wi_check_open(owner, owner->handle) < 0) {
             goto done;
         }
-        rescan->target = wi_process_pin(owner);
+        rescan.target = wi_process_pin(owner);
         Py_BEGIN_ALLOW_THREADS
-        const ULONGLONG began = GetTickCount64();
-        while (rescan->next < self->list.count && !rescan->no_memory &&
-               rescan->err == 0 && GetTickCount64() - began < WI_SLICE_MS) {
-            rescan_group(rescan);
-        }
+        how = wi_crew_run(crew, WI_SLICE_MS);
         Py_END_ALLOW_THREADS
         wi_process_unpin(owner);
-        if (rescan->no_memory) {
-            PyErr_NoMemory();
-            goto done;
-        }
-        if (rescan->err != 0) {
-            wi_scan_raise(self->process, rescan->err, "ReadProcessMemory");
+        if (rescan.err != 0) {
+            wi_scan_raise(self->process, rescan.err, "ReadProcessMemory");
             goto done;
         }
         wi_progress_result go_on =
-            wi_scan_progress(progress, rescan->seen, self->list.candidates);
+            wi_scan_progress(progress, rescan.seen, self->list.candidates);
         if (go_on != WI_PROGRESS_GO_ON) {
             result = go_on == WI_PROGRESS_STOP ? Py_NewRef(Py_False) : NULL;
             goto done;
         }
     }
     candidate_list old = self->list;
-    self->list = rescan->to;
-    memset(&rescan->to, 0, sizeof(rescan->to));
-    self->lost += rescan->lost;
+    self->list = rescan.to;
+    memset(&rescan.to, 0, sizeof(rescan.to));
+    self->lost += rescan.lost;
     self->version++;
     list_clear(&old);
     result = Py_NewRef(Py_None);
 done:
-    if (rescan != NULL) {
-        list_clear(&rescan->to);
-        free(rescan);
-    }
+    wi_crew_free(crew);
+    list_clear(&rescan.to);
     self->busy = 0;
     return result;
 }
@@ -805,11 +883,12 @@ candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyMethodDef candidates_methods[] = {
     {"_create", candidates_create, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_create($type, process, ranges, protections, specs, type,\n"
-               "        progress, /)\n--\n\n"
+               "        progress, threads, /)\n--\n\n"
                "What a scan for one pattern finds.")},
     {"_rescan", candidates_rescan, METH_VARARGS,
-     PyDoc_STR("_rescan($self, change, low, high, progress, /)\n--\n\n"
-               "None, or False when progress ended it.")},
+     PyDoc_STR(
+         "_rescan($self, change, low, high, progress, threads, /)\n--\n\n"
+         "None, or False when progress ended it.")},
     {"_take", candidates_take, METH_VARARGS,
      PyDoc_STR("_take($self, block, version, /)\n--\n\n"
                "(base, step, places, values), or None after the last block.")},

@@ -16,7 +16,6 @@
 #include "scan.h"
 
 #define BATCH 64
-#define WINDOWS 64  /* sorted between two looks at the clock */
 #define STEPS 10000 /* walked between two looks */
 
 typedef enum { STAGE_READ, STAGE_SORT, STAGE_WALK, STAGE_END } pointer_stage;
@@ -26,6 +25,7 @@ typedef struct {
     wi_scan scan; /* cleared once all is read; its progress is owned */
     PyObject *match;
     pointer_map *map; /* NULL once closed */
+    wi_crew *sorters;
     pointer_walk *walk;
     pointer_path *batch; /* to be handed out from next on */
     size_t count;
@@ -48,14 +48,17 @@ pointer_scan_release(PointerScanObject *self)
 {
     pointer_walk *walk = self->walk;
     pointer_map *map = self->map;
+    wi_crew *sorters = self->sorters;
     pointer_path *batch = self->batch;
     self->walk = NULL;
+    self->sorters = NULL;
     self->map = NULL;
     self->batch = NULL;
     self->count = 0;
     self->next = 0;
     self->stage = STAGE_END;
     pointer_walk_free(walk);
+    wi_crew_free(sorters);
     pointer_map_free(map);
     PyMem_Free(batch);
     wi_scan_clear(&self->scan);
@@ -92,6 +95,74 @@ pointer_scan_finalize(PyObject *op)
     pointer_scan_clear(op);
     WI_END_KEEP_ERROR
 }
+
+/* ---------------------------------------------------- reading and sorting */
+
+/* A task's own part. */
+typedef struct {
+    uint64_t count; /* of pointers */
+    pointer_result result;
+} pointer_part;
+
+static int
+pointer_scan_look(wi_scan *scan, wi_scan_task *task, void *own)
+{
+    PointerScanObject *self = scan->context;
+    pointer_part *part = own;
+    part->result = pointer_map_collect(
+        self->map, task->thread, self->width, task->hits.bits, SCAN_WORDS,
+        task->block, task->block_address, &part->count);
+    scan_discard(&task->hits);
+    return part->result == POINTER_DONE;
+}
+
+static int
+pointer_scan_take(wi_scan *scan, wi_scan_task *Py_UNUSED(task), void *own)
+{
+    PointerScanObject *self = scan->context;
+    pointer_part *part = own;
+    self->pointers += part->count;
+    self->result = part->result;
+    part->count = 0;
+    return part->result == POINTER_DONE;
+}
+
+static const wi_scan_user pointer_scan_user = {
+    .own_size = sizeof(pointer_part),
+    .look = pointer_scan_look,
+    .take = pointer_scan_take,
+};
+
+static int
+sort_claim(void *context, void *task)
+{
+    return pointer_map_claim_sort(context, task);
+}
+
+static void
+sort_work(void *context, void *task, unsigned Py_UNUSED(thread))
+{
+    pointer_map_sort(context, task);
+}
+
+static int
+sort_take(void *context, void *task)
+{
+    return pointer_map_take_sort(context, task) == POINTER_DONE;
+}
+
+static void
+sort_clear(void *Py_UNUSED(context), void *task)
+{
+    pointer_sort_clear(task);
+}
+
+static const wi_crew_duty sort_duty = {
+    .claim = sort_claim,
+    .work = sort_work,
+    .take = sort_take,
+    .clear = sort_clear,
+};
 
 /* ------------------------------------------------------------- constructor */
 
@@ -130,6 +201,7 @@ pointer_scan_open(PyObject *cls, PyObject *args)
     Py_ssize_t ranges_size, targets_size, bases_size;
     DWORD protections;
     uint64_t timeout;
+    unsigned threads;
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     PointerScanObject *self =
         state == NULL ? NULL : wi_alloc((PyTypeObject *)cls);
@@ -137,13 +209,13 @@ pointer_scan_open(PyObject *cls, PyObject *args)
         return NULL;
     }
     self->stage = STAGE_END;
-    if (!PyArg_ParseTuple(args, "Oy#O&y#y#IO&IO&O&O&OO:_open", &process,
-                          &ranges, &ranges_size, wi_u32_converter,
-                          &protections, &targets, &targets_size, &bases,
-                          &bases_size, &self->width, wi_u64_converter,
-                          &self->address, &self->depth, wi_u64_converter,
-                          &self->max_offset, wi_u64_converter, &self->most,
-                          wi_timeout_converter, &timeout, &match, &progress)) {
+    if (!PyArg_ParseTuple(
+            args, "Oy#O&y#y#IO&IO&O&O&OOO&:_open", &process, &ranges,
+            &ranges_size, wi_u32_converter, &protections, &targets,
+            &targets_size, &bases, &bases_size, &self->width, wi_u64_converter,
+            &self->address, &self->depth, wi_u64_converter, &self->max_offset,
+            wi_u64_converter, &self->most, wi_timeout_converter, &timeout,
+            &match, &progress, wi_threads_converter, &threads)) {
         goto failed;
     }
     if ((self->width != 4 && self->width != 8) || self->depth < 1 ||
@@ -154,10 +226,14 @@ pointer_scan_open(PyObject *cls, PyObject *args)
     }
     const uint64_t now = GetTickCount64();
     self->end_ms = timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
+    threads = wi_thread_count(threads);
     self->match = Py_NewRef(match);
+    self->scan.user = &pointer_scan_user;
+    self->scan.context = self;
     self->scan.progress = Py_NewRef(progress);
     self->batch = PyMem_Malloc(BATCH * sizeof(*self->batch));
-    self->map = self->batch == NULL ? NULL : pointer_map_new(self->most);
+    self->map =
+        self->batch == NULL ? NULL : pointer_map_new(self->most, threads);
     if (self->map == NULL) {
         PyErr_NoMemory();
         goto failed;
@@ -165,7 +241,8 @@ pointer_scan_open(PyObject *cls, PyObject *args)
     if (pointer_scan_add(self->map, pointer_map_add_target, targets,
                          targets_size) != POINTER_DONE ||
         pointer_scan_add(self->map, pointer_map_add_base, bases, bases_size) !=
-            POINTER_DONE) {
+            POINTER_DONE ||
+        pointer_map_begin(self->map) != POINTER_DONE) {
         pointer_scan_no_memory(self);
         goto failed;
     }
@@ -182,13 +259,14 @@ pointer_scan_open(PyObject *cls, PyObject *args)
                sizeof(uint64_t));
     }
     self->scan.set = scan_set_new(&spec, 1, scan_best_level());
-    if (self->scan.set == NULL ||
-        scan_hits_init(&self->scan.hits, self->scan.set) < 0) {
+    self->sorters =
+        wi_crew_new(&sort_duty, self->map, threads, sizeof(pointer_sort));
+    if (self->scan.set == NULL || self->sorters == NULL) {
         PyErr_NoMemory();
         goto failed;
     }
     if (wi_scan_open_process(&self->scan, state, process, ranges, ranges_size,
-                             protections) < 0) {
+                             protections, threads) < 0) {
         goto failed;
     }
     self->stage = STAGE_READ;
@@ -200,44 +278,38 @@ failed:
 
 /* ------------------------------------------------------------------- paths */
 
-/* wi_scan_take: all of the block into the map. */
-static int
-pointer_scan_take(wi_scan *scan, void *context)
+/* Sort for a while, without the GIL. */
+static void
+pointer_scan_sort(PointerScanObject *self)
 {
-    PointerScanObject *self = context;
-    self->result =
-        pointer_map_collect(self->map, self->width, scan->hits.bits,
-                            SCAN_WORDS, scan->block, scan->block_address);
-    self->pointers = pointer_map_count(self->map);
-    scan_discard(&scan->hits);
-    return self->result == POINTER_DONE;
+    switch (wi_crew_run(self->sorters, WI_SLICE_MS)) {
+    case WI_CREW_MORE:
+        self->result = POINTER_DONE;
+        return;
+    case WI_CREW_HELD:
+        self->result = POINTER_FULL;
+        return;
+    default:
+        break;
+    }
+    self->stage = STAGE_WALK;
+    self->walk = pointer_walk_new(self->map, self->address, self->depth,
+                                  self->max_offset);
+    self->result = self->walk == NULL ? POINTER_FULL : POINTER_DONE;
 }
 
-/* Sort, or walk until there are paths, without the GIL. */
+/* Walk until there are paths, without the GIL. */
 static void
-pointer_scan_work(PointerScanObject *self)
+pointer_scan_walk(PointerScanObject *self)
 {
     const ULONGLONG began = GetTickCount64();
     int ended = 0;
-    self->result = POINTER_MORE;
     do {
-        if (self->stage == STAGE_SORT) {
-            self->result = pointer_map_sort(self->map, WINDOWS);
-            if (self->result != POINTER_DONE) {
-                continue;
-            }
-            self->stage = STAGE_WALK;
-            self->walk = pointer_walk_new(self->map, self->address,
-                                          self->depth, self->max_offset);
-            self->result = self->walk == NULL ? POINTER_FULL : POINTER_MORE;
-        }
-        else {
-            self->count = pointer_walk_next(self->walk, self->batch, BATCH,
-                                            STEPS, &ended);
-            self->result = ended ? POINTER_DONE : POINTER_MORE;
-        }
-    } while (self->result == POINTER_MORE && self->count == 0 &&
-             !self->scan.cancelled && GetTickCount64() - began < WI_SLICE_MS);
+        self->count =
+            pointer_walk_next(self->walk, self->batch, BATCH, STEPS, &ended);
+    } while (!ended && self->count == 0 && !self->scan.cancelled &&
+             GetTickCount64() - began < WI_SLICE_MS);
+    self->stage = ended ? STAGE_END : STAGE_WALK;
 }
 
 /* The next slice; -1 with an exception set. */
@@ -245,12 +317,10 @@ static int
 pointer_scan_step(PointerScanObject *self)
 {
     if (self->stage == STAGE_READ) {
-        wi_scan_result read =
-            wi_scan_slice(&self->scan, pointer_scan_take, self);
+        wi_scan_result read = wi_scan_slice(&self->scan);
         if (read == WI_SCAN_FAILED) {
             self->stage = STAGE_END;
-            wi_scan_raise(self->scan.process, self->scan.reader.err,
-                          self->scan.reader.api);
+            wi_scan_raise(self->scan.process, self->scan.err, self->scan.api);
         }
         if (read == WI_SCAN_FAILED || read == WI_SCAN_RAISED) {
             return -1;
@@ -259,15 +329,21 @@ pointer_scan_step(PointerScanObject *self)
         if (read == WI_SCAN_END && self->stage == STAGE_READ) {
             self->stage = STAGE_SORT;
             wi_scan_clear(&self->scan);
+            self->result = pointer_map_begin_sort(self->map);
         }
     }
     else {
         self->scan.busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        pointer_scan_work(self);
+        if (self->stage == STAGE_SORT) {
+            pointer_scan_sort(self);
+        }
+        else {
+            pointer_scan_walk(self);
+        }
         Py_END_ALLOW_THREADS
         self->scan.busy = 0;
-        const uint64_t done = self->scan.reader.scanned;
+        const uint64_t done = self->scan.scanned;
         switch (wi_scan_progress(self->scan.progress, done, done)) {
         case WI_PROGRESS_STOP:
             InterlockedExchange(&self->scan.cancelled, 1);
@@ -276,9 +352,6 @@ pointer_scan_step(PointerScanObject *self)
             return -1;
         default:
             break;
-        }
-        if (self->result == POINTER_DONE) {
-            self->stage = STAGE_END;
         }
     }
     if (self->result == POINTER_FULL) {
@@ -398,7 +471,7 @@ static PyMethodDef pointer_scan_methods[] = {
     {"_open", pointer_scan_open, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_open($type, process, ranges, protections, targets, bases,\n"
                "      width, address, depth, max_offset, memory, timeout,\n"
-               "      match, progress, /)\n--\n\n"
+               "      match, progress, threads, /)\n--\n\n"
                "Chains to an address; match(base, offsets) makes a path.")},
     {"cancel", pointer_scan_cancel, METH_NOARGS, pointer_scan_cancel_doc},
     {"close", pointer_scan_close, METH_NOARGS, pointer_scan_close_doc},
@@ -418,9 +491,9 @@ static PyGetSetDef pointer_scan_getset[] = {
 static PyMemberDef pointer_scan_members[] = {
     {"pointers", T_ULONGLONG, offsetof(PointerScanObject, pointers),
      Py_READONLY, "Pointers found so far."},
-    {"scanned", T_ULONGLONG, offsetof(PointerScanObject, scan.reader.scanned),
+    {"scanned", T_ULONGLONG, offsetof(PointerScanObject, scan.scanned),
      Py_READONLY, "Bytes read so far."},
-    {"skipped", T_ULONGLONG, offsetof(PointerScanObject, scan.reader.skipped),
+    {"skipped", T_ULONGLONG, offsetof(PointerScanObject, scan.skipped),
      Py_READONLY,
      "Bytes of committed memory left out so far: guard and no-access pages,\n"
      "and pages that were freed before they were read."},

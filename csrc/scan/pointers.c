@@ -3,8 +3,9 @@
  *
  * How pointers are kept: a table of three levels, with an empty node for all
  * that is not there, leads from an address to its window, which knows its
- * readable pages. Each window has a list of chunks, so nothing moves while the
- * map grows; in the end each is sorted within its chunks.
+ * readable pages. Each thread has a list of chunks for each window, so nothing
+ * moves while the map grows; in the end the lists of a window are merged and
+ * sorted within their chunks.
  *
  * How chains are found: depth first, from the address back, all chains of one
  * length before those of the next. A bit for each entry and each number of
@@ -25,8 +26,19 @@
 #define NODE_BITS 10 /* of the two lower levels of the table */
 #define NODE ((size_t)1 << NODE_BITS)
 #define ROOT ((size_t)1 << (47 - WINDOW_BITS - 2 * NODE_BITS))
-#define CHUNK 64  /* entries */
-#define SLAB 2000 /* chunks, about 1 MiB */
+#define CHUNK 64           /* entries */
+#define SLAB 2000          /* chunks, about 1 MiB */
+#define WINDOWS_AT_ONCE 64 /* to be sorted */
+
+/* Count what threads share; the new value. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#define POINTER_COUNT_DOWN(p) _InterlockedDecrement((volatile long *)(p))
+#define POINTER_COUNT_UP(p) _InterlockedIncrement((volatile long *)(p))
+#else
+#define POINTER_COUNT_DOWN(p) __atomic_sub_fetch((p), 1, __ATOMIC_RELAXED)
+#define POINTER_COUNT_UP(p) __atomic_add_fetch((p), 1, __ATOMIC_RELAXED)
+#endif
 
 /* Places are multiples of 4 below POINTER_END. */
 #define LOW_AT (64 - WINDOW_BITS)
@@ -47,11 +59,10 @@ typedef struct slab {
 } slab;
 
 typedef struct {
-    chunk *newest;
     size_t first;   /* of its chunks, in the sorted map */
     uint64_t pages; /* a bit for each that can be read */
     uint32_t key;   /* its address / WINDOW */
-    uint32_t count; /* entries */
+    uint32_t count; /* entries, once they are sorted */
 } window;
 
 typedef struct {
@@ -70,8 +81,23 @@ typedef struct {
     size_t room;
 } array;
 
+/* What one thread has found in one window. */
+typedef struct {
+    chunk *newest;
+    uint32_t count; /* entries */
+} list;
+
+/* What one thread has found. */
+typedef struct {
+    list *lists; /* one for each window */
+    slab *slabs;
+    size_t slab_used;
+    range known; /* all of it is in a base, or nothing */
+    int known_based;
+} part;
+
 struct pointer_map {
-    uint64_t bytes;
+    uint64_t bytes; /* without slabs */
     uint64_t most;
     uint64_t count;
     uint64_t end; /* of the last target */
@@ -79,16 +105,14 @@ struct pointer_map {
     array nodes;   /* of NODE numbers; the first is empty */
     array windows; /* ascending; the first has no pages */
     array bases;   /* of range */
-    range known;   /* all of it is in a base, or nothing */
-    int known_based;
-    slab *slabs;
-    size_t slab_used;
+    part *parts;
+    unsigned threads;
+    int32_t slabs_left; /* may still be made; all threads count it down */
+    int32_t slabs_most;
     size_t chunks;
     chunk **sorted; /* the chunks of all windows, in order */
-    size_t chunks_sorted;
-    size_t windows_sorted;
-    uint64_t *scratch; /* twice the entries of the greatest window */
-    array based;       /* of pointer: those in bases, ascending */
+    size_t windows_claimed;
+    array based; /* of pointer: those in bases, ascending */
 };
 
 /* ------------------------------------------------------------------ memory */
@@ -96,7 +120,7 @@ struct pointer_map {
 static void *
 map_alloc(pointer_map *map, size_t size)
 {
-    void *memory = size > map->most - map->bytes ? NULL : malloc(size);
+    void *memory = size > map->most - map->bytes ? NULL : calloc(1, size);
     map->bytes += memory == NULL ? 0 : size;
     return memory;
 }
@@ -122,7 +146,7 @@ map_append(pointer_map *map, array *to, size_t size)
 }
 
 pointer_map *
-pointer_map_new(uint64_t most_bytes)
+pointer_map_new(uint64_t most_bytes, unsigned threads)
 {
     pointer_map *map = calloc(1, sizeof(*map));
     if (map == NULL) {
@@ -130,9 +154,11 @@ pointer_map_new(uint64_t most_bytes)
     }
     map->bytes = sizeof(*map);
     map->most = most_bytes > map->bytes ? most_bytes : map->bytes;
-    map->slab_used = SLAB;
-    map->windows_sorted = 1;
-    if (map_append(map, &map->nodes, NODE * sizeof(uint32_t)) == NULL ||
+    map->threads = threads;
+    map->windows_claimed = 1;
+    map->parts = map_alloc(map, threads * sizeof(*map->parts));
+    if (map->parts == NULL ||
+        map_append(map, &map->nodes, NODE * sizeof(uint32_t)) == NULL ||
         map_append(map, &map->windows, sizeof(window)) == NULL) {
         pointer_map_free(map);
         return NULL;
@@ -146,15 +172,18 @@ pointer_map_free(pointer_map *map)
     if (map == NULL) {
         return;
     }
-    for (slab *next, *one = map->slabs; one != NULL; one = next) {
-        next = one->next;
-        free(one);
+    for (unsigned i = 0; map->parts != NULL && i < map->threads; i++) {
+        for (slab *next, *one = map->parts[i].slabs; one != NULL; one = next) {
+            next = one->next;
+            free(one);
+        }
+        free(map->parts[i].lists);
     }
+    free(map->parts);
     free(map->nodes.items);
     free(map->windows.items);
     free(map->bases.items);
     free(map->sorted);
-    free(map->scratch);
     free(map->based.items);
     free(map);
 }
@@ -168,7 +197,8 @@ pointer_map_count(const pointer_map *map)
 uint64_t
 pointer_map_bytes(const pointer_map *map)
 {
-    return map->bytes;
+    return map->bytes +
+           (uint64_t)(map->slabs_most - map->slabs_left) * sizeof(slab);
 }
 
 /* ------------------------------------------------------- targets and bases */
@@ -258,12 +288,12 @@ pointer_map_add_base(pointer_map *map, uint64_t start, uint64_t end)
 
 /* Whether a place is in a base. Neighbours are asked for one after another. */
 static int
-map_is_based(pointer_map *map, uint64_t place)
+map_is_based(const pointer_map *map, part *to, uint64_t place)
 {
-    if (place < map->known.start || place >= map->known.end) {
+    if (place < to->known.start || place >= to->known.end) {
         const range *bases = map->bases.items;
         uint64_t start = 0, end = UINT64_MAX;
-        map->known_based = 0;
+        to->known_based = 0;
         for (size_t i = 0; i < map->bases.count; i++) {
             if (place < bases[i].start) {
                 end = bases[i].start;
@@ -271,64 +301,82 @@ map_is_based(pointer_map *map, uint64_t place)
             }
             start = bases[i].end;
             if (place < start) {
-                map->known_based = 1;
+                to->known_based = 1;
                 start = bases[i].start;
                 end = bases[i].end;
                 break;
             }
         }
-        map->known.start = start;
-        map->known.end = end;
+        to->known.start = start;
+        to->known.end = end;
     }
-    return map->known_based;
+    return to->known_based;
 }
 
 /* ---------------------------------------------------------------- pointers */
 
-static chunk *
-map_add_chunk(pointer_map *map)
+pointer_result
+pointer_map_begin(pointer_map *map)
 {
-    if (map->slab_used == SLAB) {
-        slab *more = map_alloc(map, sizeof(*more));
-        if (more == NULL) {
+    for (unsigned i = 0; i < map->threads; i++) {
+        part *one = &map->parts[i];
+        one->slab_used = SLAB;
+        one->lists = map_alloc(map, map->windows.count * sizeof(list));
+        if (one->lists == NULL) {
+            return POINTER_FULL;
+        }
+    }
+    const uint64_t slabs = (map->most - map->bytes) / sizeof(slab);
+    map->slabs_most = slabs < INT32_MAX ? (int32_t)slabs : INT32_MAX;
+    map->slabs_left = map->slabs_most;
+    return POINTER_DONE;
+}
+
+static chunk *
+part_add_chunk(pointer_map *map, part *to)
+{
+    if (to->slab_used == SLAB) {
+        slab *more = NULL;
+        if (POINTER_COUNT_DOWN(&map->slabs_left) < 0 ||
+            (more = malloc(sizeof(*more))) == NULL) {
+            POINTER_COUNT_UP(&map->slabs_left);
             return NULL;
         }
-        more->next = map->slabs;
-        map->slabs = more;
-        map->slab_used = 0;
+        more->next = to->slabs;
+        to->slabs = more;
+        to->slab_used = 0;
     }
-    map->chunks++;
-    return &map->slabs->chunks[map->slab_used++];
+    return &to->slabs->chunks[to->slab_used++];
 }
 
 static pointer_result
-map_add(pointer_map *map, uint64_t value, uint64_t place)
+part_add(pointer_map *map, part *to, size_t number, uint64_t value,
+         uint64_t place)
 {
-    window *to = map_window(
-        map, value < POINTER_END ? map_find(map, value >> WINDOW_BITS) : 0);
-    if (!(to->pages >> ((value >> PAGE_BITS) % PAGES) & 1)) {
-        return POINTER_DONE;
-    }
-    const size_t at = to->count % CHUNK;
+    list *of = &to->lists[number];
+    const size_t at = of->count % CHUNK;
     if (at == 0) {
-        chunk *more =
-            to->count > UINT32_MAX - CHUNK ? NULL : map_add_chunk(map);
+        chunk *more = of->count > UINT32_MAX / POINTER_MOST_THREADS - CHUNK
+                          ? NULL
+                          : part_add_chunk(map, to);
         if (more == NULL) {
             return POINTER_FULL;
         }
-        more->older = to->newest;
-        to->newest = more;
+        more->older = of->newest;
+        of->newest = more;
     }
-    to->newest->entries[at] = ENTRY(value, place, map_is_based(map, place));
-    to->count++;
-    map->count++;
+    of->newest->entries[at] =
+        ENTRY(value, place, map_is_based(map, to, place));
+    of->count++;
     return POINTER_DONE;
 }
 
 pointer_result
-pointer_map_collect(pointer_map *map, unsigned width, const uint64_t *bits,
-                    size_t n, const uint8_t *data, uint64_t address)
+pointer_map_collect(pointer_map *map, unsigned thread, unsigned width,
+                    const uint64_t *bits, size_t n, const uint8_t *data,
+                    uint64_t address, uint64_t *count)
 {
+    part *to = &map->parts[thread];
     for (size_t w = 0; w < n; w++) {
         for (uint64_t word = bits[w]; word != 0; word &= word - 1) {
             const size_t at = w * 64 + scan_lowest_bit(word);
@@ -341,10 +389,20 @@ pointer_map_collect(pointer_map *map, unsigned width, const uint64_t *bits,
                 memcpy(&narrow, data + at, sizeof(narrow));
                 value = narrow;
             }
-            if (address + at < POINTER_END &&
-                map_add(map, value, address + at) != POINTER_DONE) {
+            if (value >= POINTER_END || address + at >= POINTER_END) {
+                continue;
+            }
+            const uint32_t number = map_find(map, value >> WINDOW_BITS);
+            if (!(map_window(map, number)->pages >>
+                      ((value >> PAGE_BITS) % PAGES) &
+                  1)) {
+                continue;
+            }
+            if (part_add(map, to, number, value, address + at) !=
+                POINTER_DONE) {
                 return POINTER_FULL;
             }
+            ++*count;
         }
     }
     return POINTER_DONE;
@@ -376,62 +434,172 @@ sort_entries(uint64_t *entries, uint64_t *other, size_t n)
     }
 }
 
-static pointer_result
-sort_window(pointer_map *map, window *one)
+/* The chunks of a window, of one thread after another, and their entries in the
+ * order of their places. Returns them, in one half of the scratch. */
+static uint64_t *
+sort_gather(const pointer_map *map, size_t number, uint64_t *scratch)
 {
-    const size_t count = one->count;
-    const size_t chunks = (count + CHUNK - 1) / CHUNK;
-    chunk **list = map->sorted + map->chunks_sorted;
-    uint64_t *entries = map->scratch;
-    for (size_t i = chunks; i-- > 0; one->newest = one->newest->older) {
-        const size_t n = count - i * CHUNK < CHUNK ? count - i * CHUNK : CHUNK;
-        list[i] = one->newest;
-        memcpy(entries + i * CHUNK, list[i]->entries, n * sizeof(*entries));
+    chunk **chunks = map->sorted + map_window(map, number)->first;
+    const size_t count = map_window(map, number)->count;
+    uint64_t *from[POINTER_MOST_THREADS], *end[POINTER_MOST_THREADS];
+    unsigned lists = 0;
+    uint64_t *to = scratch;
+    for (unsigned i = 0; i < map->threads; i++) {
+        const list *of = &map->parts[i].lists[number];
+        const size_t n = (of->count + CHUNK - 1) / CHUNK;
+        const chunk *one = of->newest;
+        for (size_t k = n; k-- > 0; one = one->older) {
+            const size_t some =
+                of->count - k * CHUNK < CHUNK ? of->count - k * CHUNK : CHUNK;
+            chunks[k] = (chunk *)one;
+            memcpy(to + k * CHUNK, one->entries, some * sizeof(*to));
+        }
+        if (n > 0) {
+            from[lists] = to;
+            end[lists++] = to + of->count;
+        }
+        chunks += n;
+        to += of->count;
     }
+    if (lists < 2) {
+        return scratch;
+    }
+    to = scratch + count;
+    while (lists > 0) {
+        /* From the one that is first, up to where the next one begins. */
+        unsigned first = 0;
+        uint64_t limit = UINT64_MAX;
+        for (unsigned i = 1; i < lists; i++) {
+            const int less = ENTRY_PLACE(*from[i]) < ENTRY_PLACE(*from[first]);
+            const uint64_t other = ENTRY_PLACE(less ? *from[first] : *from[i]);
+            limit = other < limit ? other : limit;
+            first = less ? i : first;
+        }
+        while (from[first] < end[first] && ENTRY_PLACE(*from[first]) < limit) {
+            *to++ = *from[first]++;
+        }
+        if (from[first] == end[first]) {
+            lists--;
+            from[first] = from[lists];
+            end[first] = end[lists];
+        }
+    }
+    return scratch + count;
+}
+
+static pointer_result
+sort_grow(const pointer_map *map, pointer_sort *sort, size_t room)
+{
+    if (room > sort->scratch_room) {
+        const size_t size = room * sizeof(uint64_t);
+        free(sort->scratch);
+        sort->scratch_room = 0;
+        sort->scratch = size > map->most - map->bytes ? NULL : malloc(size);
+        if (sort->scratch == NULL) {
+            return POINTER_FULL;
+        }
+        sort->scratch_room = room;
+    }
+    return POINTER_DONE;
+}
+
+static pointer_result
+sort_window(const pointer_map *map, size_t number, pointer_sort *sort)
+{
+    const window *one = map_window(map, number);
+    const size_t count = one->count;
+    chunk **chunks = map->sorted + one->first;
+    if (sort_grow(map, sort, 2 * count) != POINTER_DONE) {
+        return POINTER_FULL;
+    }
+    uint64_t *scratch = sort->scratch;
+    uint64_t *entries = sort_gather(map, number, scratch);
     if (count > 1) {
-        sort_entries(entries, entries + count, count);
+        sort_entries(entries, entries == scratch ? scratch + count : scratch,
+                     count);
     }
     for (size_t i = 0; i < count; i++) {
-        list[i / CHUNK]->entries[i % CHUNK] = entries[i];
+        chunks[i / CHUNK]->entries[i % CHUNK] = entries[i];
         if (ENTRY_BASED(entries[i])) {
-            pointer *found = map_append(map, &map->based, sizeof(*found));
-            if (found == NULL) {
-                return POINTER_FULL;
+            if (sort->based_count == sort->based_room) {
+                const size_t room = sort->based_room * 2 + 64;
+                void *based = realloc(sort->based, room * sizeof(pointer));
+                if (based == NULL) {
+                    return POINTER_FULL;
+                }
+                sort->based = based;
+                sort->based_room = room;
             }
+            pointer *found = (pointer *)sort->based + sort->based_count++;
             found->value = one->key * WINDOW + ENTRY_LOW(entries[i]);
             found->place = ENTRY_PLACE(entries[i]);
         }
     }
-    one->first = map->chunks_sorted;
-    map->chunks_sorted += chunks;
     return POINTER_DONE;
 }
 
 pointer_result
-pointer_map_sort(pointer_map *map, size_t windows)
+pointer_map_begin_sort(pointer_map *map)
 {
-    if (map->sorted == NULL) {
-        size_t most = 0;
-        for (size_t i = 1; i < map->windows.count; i++) {
-            const size_t count = map_window(map, i)->count;
-            most = count > most ? count : most;
+    for (size_t i = 0; i < map->windows.count; i++) {
+        window *one = map_window(map, i);
+        size_t count = 0;
+        one->first = map->chunks;
+        for (unsigned k = 0; k < map->threads; k++) {
+            const size_t n = map->parts[k].lists[i].count;
+            count += n;
+            map->chunks += (n + CHUNK - 1) / CHUNK;
         }
-        map->sorted = map_alloc(map, (map->chunks + 1) * sizeof(*map->sorted));
-        map->scratch = map_alloc(map, (2 * most + 1) * sizeof(*map->scratch));
-        if (map->sorted == NULL || map->scratch == NULL) {
+        one->count = (uint32_t)count;
+        map->count += count;
+    }
+    map->bytes = pointer_map_bytes(map);
+    map->slabs_most = map->slabs_left;
+    map->sorted = map_alloc(map, (map->chunks + 1) * sizeof(*map->sorted));
+    return map->sorted == NULL ? POINTER_FULL : POINTER_DONE;
+}
+
+int
+pointer_map_claim_sort(pointer_map *map, pointer_sort *sort)
+{
+    const size_t left = map->windows.count - map->windows_claimed;
+    sort->from = map->windows_claimed;
+    map->windows_claimed += left < WINDOWS_AT_ONCE ? left : WINDOWS_AT_ONCE;
+    sort->to = map->windows_claimed;
+    return left > 0;
+}
+
+void
+pointer_map_sort(const pointer_map *map, pointer_sort *sort)
+{
+    sort->result = POINTER_DONE;
+    sort->based_count = 0;
+    for (size_t i = sort->from; i < sort->to && sort->result == POINTER_DONE;
+         i++) {
+        sort->result = sort_window(map, i, sort);
+    }
+}
+
+pointer_result
+pointer_map_take_sort(pointer_map *map, pointer_sort *sort)
+{
+    const pointer *based = sort->based;
+    for (size_t i = 0; i < sort->based_count && sort->result == POINTER_DONE;
+         i++) {
+        pointer *to = map_append(map, &map->based, sizeof(*to));
+        if (to == NULL) {
             return POINTER_FULL;
         }
+        *to = based[i];
     }
-    for (; map->windows_sorted < map->windows.count; map->windows_sorted++) {
-        if (windows-- == 0) {
-            return POINTER_MORE;
-        }
-        if (sort_window(map, map_window(map, map->windows_sorted)) !=
-            POINTER_DONE) {
-            return POINTER_FULL;
-        }
-    }
-    return POINTER_DONE;
+    return sort->result;
+}
+
+void
+pointer_sort_clear(pointer_sort *sort)
+{
+    free(sort->scratch);
+    free(sort->based);
 }
 
 /* ------------------------------------------------------------------- walks */

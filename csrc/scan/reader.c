@@ -2,35 +2,45 @@
  *
  * Wraps VirtualQueryEx and ReadProcessMemory. No Python in here.
  *
- * The target goes on running, so a region may be gone before it is read, and
- * a failing read is no error. The region is asked for once more, and what still
- * looks readable is tried page by page; pages that fail are counted and left
- * out. Only a target that has exited, or that may not be read at all, ends the
- * walk. */
+ * One thread at a time asks what is there and cuts it into spans; any number of
+ * threads read theirs. The target goes on running, so memory may be gone before
+ * it is read, and a failing read is no error: what still looks readable is tried
+ * page by page; pages that fail are counted and left out. Only a target that has
+ * exited, or that may not be read at all, ends the walk. */
 #include "scan.h"
 
 #include "base/handles.h"
 
-static wi_reader_result
-reader_fail(wi_reader *reader, DWORD err, const char *api)
+#include <stdlib.h>
+
+/* ---------------------------------------------------------- what is there */
+
+/* Make `region` that of the address, which is in the range. 0, or an error. */
+static DWORD
+reader_query(wi_reader *reader, uintptr_t address)
 {
-    reader->err = err;
-    reader->api = api;
-    return WI_READER_FAILED;
+    MEMORY_BASIC_INFORMATION region;
+    if (address >= reader->region_start && address < reader->region_end) {
+        return 0;
+    }
+    if (!wi_remote_query(reader->target, address, &region)) {
+        return GetLastError();
+    }
+    uintptr_t end = (uintptr_t)region.BaseAddress + region.RegionSize;
+    const BOOL readable = wi_region_readable(&region);
+    reader->region_start = address;
+    reader->region_end = end > address ? end : UINTPTR_MAX;
+    reader->wanted =
+        readable && (reader->protections == 0 ||
+                     (region.Protect & 0xff & reader->protections) != 0);
+    reader->shut = region.State == MEM_COMMIT && !readable;
+    return 0;
 }
 
-static BOOL
-reader_wants(const wi_reader *reader, const MEMORY_BASIC_INFORMATION *region)
-{
-    return wi_region_readable(region) &&
-           (reader->protections == 0 ||
-            (region->Protect & 0xff & reader->protections) != 0);
-}
-
-/* Move the cursor to the next byte that should be readable, and `known` to
- * the end of its region. */
-static wi_reader_result
-reader_seek(wi_reader *reader)
+/* Move the cursor to the next byte that should be readable: 1; 0: there is
+ * none; -1: err. Adds what is left out to *skipped. */
+static int
+reader_seek(wi_reader *reader, uint64_t *skipped, DWORD *err)
 {
     for (;;) {
         while (reader->range < reader->range_count &&
@@ -38,136 +48,148 @@ reader_seek(wi_reader *reader)
             reader->range++;
         }
         if (reader->range == reader->range_count) {
-            return WI_READER_END;
+            return 0;
         }
         const wi_range *range = &reader->ranges[reader->range];
         if (reader->cursor < range->start) {
             reader->cursor = range->start;
         }
-        MEMORY_BASIC_INFORMATION region;
-        if (!wi_remote_query(reader->target, reader->cursor, &region)) {
-            DWORD err = GetLastError();
-            if (err == ERROR_INVALID_PARAMETER &&
-                !wi_exits_within(reader->target, 0)) {
-                reader->range = reader->range_count; /* no more addresses */
-                return WI_READER_END;
-            }
-            return reader_fail(reader, err, "VirtualQueryEx");
+        *err = reader_query(reader, reader->cursor);
+        if (*err != 0) {
+            reader->range = reader->range_count;
+            /* ERROR_INVALID_PARAMETER (87): there are no more addresses. */
+            return *err == ERROR_INVALID_PARAMETER &&
+                           !wi_exits_within(reader->target, 0)
+                       ? 0
+                       : -1;
         }
-        uintptr_t end = (uintptr_t)region.BaseAddress + region.RegionSize;
-        if (end <= reader->cursor) {
-            end = UINTPTR_MAX;
+        if (reader->wanted) {
+            return 1;
         }
-        if (end > range->end) {
-            end = range->end;
-        }
-        if (reader_wants(reader, &region)) {
-            reader->known = end;
-            return WI_READER_FOUND;
-        }
-        if (region.State == MEM_COMMIT && !wi_region_readable(&region)) {
-            reader->skipped += end - reader->cursor;
-        }
+        const uintptr_t end =
+            reader->region_end < range->end ? reader->region_end : range->end;
+        *skipped += reader->shut ? end - reader->cursor : 0;
         reader->cursor = end;
     }
 }
 
-/* The bytes that were kept, as a piece with nothing after it. */
-static wi_reader_result
-reader_flush(wi_reader *reader, wi_piece *piece, uintptr_t end)
+int
+wi_reader_claim(wi_reader *reader, wi_span *span)
 {
-    piece->data = reader->tail;
-    piece->size = reader->kept;
-    piece->address = end - reader->kept;
-    piece->last = 1;
-    reader->kept = 0;
-    return WI_READER_FOUND;
-}
-
-/* How many bytes to read at the cursor. */
-static size_t
-reader_step(const wi_reader *reader)
-{
-    size_t n = reader->known - reader->cursor;
-    size_t most = WI_READ_CHUNK;
-    if (reader->cursor < reader->careful) {
-        most = (size_t)(WI_PAGE - reader->cursor % WI_PAGE);
+    span->skipped = 0;
+    span->scanned = 0;
+    span->size = 0;
+    span->more = 0;
+    span->err = 0;
+    const int found = reader_seek(reader, &span->skipped, &span->err);
+    if (found <= 0) {
+        span->api = "VirtualQueryEx";
+        /* A last one, with an error or with what was left out behind it. */
+        return found < 0 || span->skipped > 0;
     }
-    return n < most ? n : most;
-}
-
-wi_reader_result
-wi_reader_next(wi_reader *reader, wi_piece *piece)
-{
-    uint8_t *chunk = reader->room + reader->overlap;
-    while (reader->err == 0) {
-        const uintptr_t before = reader->cursor;
-        if (reader->cursor >= reader->known) {
-            wi_reader_result found = reader_seek(reader);
-            if (reader->kept > 0 &&
-                (found != WI_READER_FOUND || reader->cursor != before)) {
-                return reader_flush(reader, piece, before);
-            }
-            if (found != WI_READER_FOUND) {
-                return found;
-            }
-        }
-        const size_t n = reader_step(reader);
-        if (reader->kept > 0) {
-            memmove(chunk - reader->kept, reader->tail, reader->kept);
-            reader->tail = chunk - reader->kept;
-        }
-        SIZE_T done = 0;
-        if (ReadProcessMemory(reader->target, (const void *)reader->cursor,
-                              chunk, n, &done) &&
-            done == n) {
-            piece->data = chunk - reader->kept;
-            piece->size = reader->kept + n;
-            piece->address = reader->cursor - reader->kept;
-            reader->scanned += n;
-            reader->cursor += n;
-            reader->kept =
-                reader->overlap < piece->size ? reader->overlap : piece->size;
-            reader->tail = piece->data + piece->size - reader->kept;
-            piece->last = 0;
-            return WI_READER_FOUND;
-        }
-        DWORD err = GetLastError();
-        BOOL denied = err == ERROR_ACCESS_DENIED;
-        if (wi_exits_within(reader->target, denied ? WI_DYING_MS : 0) ||
-            (denied && reader->scanned == 0)) {
-            reader_fail(reader, err ? err : ERROR_PARTIAL_COPY,
-                        "ReadProcessMemory");
+    const uintptr_t start = reader->cursor;
+    const size_t left = reader->ranges[reader->range].end - start;
+    size_t size = WI_READ_CHUNK - start % WI_READ_CHUNK;
+    size = size < left ? size : left;
+    const size_t behind = left - size;
+    const size_t most =
+        size + (behind < reader->overlap ? behind : reader->overlap);
+    size_t at = 0;
+    memset(span->pages, 0, sizeof(span->pages));
+    while (at < most) {
+        /* An error comes again when the cursor is there. */
+        if (reader_query(reader, start + at) != 0) {
             break;
         }
-        if (reader->cursor >= reader->careful &&
-            n > WI_PAGE - reader->cursor % WI_PAGE) {
-            /* Ask again what is there, and go on in small steps. */
-            reader->careful = reader->cursor + n;
-            reader->known = reader->cursor;
-            continue;
+        if (at >= size && !reader->wanted) {
+            break;
         }
-        reader->skipped += n;
-        reader->cursor += n;
-        reader->known = reader->cursor;
-        if (reader->kept > 0) {
-            return reader_flush(reader, piece, before);
+        size_t n = reader->region_end - (start + at);
+        n = n < most - at ? n : most - at;
+        if (at < size && !reader->wanted) {
+            n = n < size - at ? n : size - at;
+            span->skipped += reader->shut ? n : 0;
+        }
+        else {
+            memset(span->pages + wi_page_count(start, at + 1) - 1, 1,
+                   wi_page_count(start + at, n));
+        }
+        at += n;
+        if (at == size && !reader->wanted) {
+            break;
         }
     }
-    if (reader->kept > 0) {
-        return reader_flush(reader, piece, reader->cursor);
-    }
-    return WI_READER_FAILED;
+    span->start = start;
+    span->size = at < size ? at : size;
+    span->more = at - span->size;
+    reader->cursor = start + span->size;
+    return 1;
 }
 
 uint64_t
 wi_reader_estimate(const wi_reader *reader)
 {
     wi_reader walker = *reader;
-    uint64_t total = 0;
-    while (reader_seek(&walker) == WI_READER_FOUND) {
-        total += walker.known - walker.cursor;
-        walker.cursor = walker.known;
+    uint64_t total = 0, skipped = 0;
+    DWORD err;
+    while (reader_seek(&walker, &skipped, &err) > 0) {
+        const uintptr_t end = walker.ranges[walker.range].end;
+        const uintptr_t next =
+            walker.region_end < end ? walker.region_end : end;
+        total += next - walker.cursor;
+        walker.cursor = next;
     }
     return total;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+DWORD
+wi_read_pages(HANDLE target, uintptr_t start, uintptr_t end, uint8_t *room,
+              uint8_t *pages, BOOL asked, volatile LONG *some, BOOL *whole)
+{
+    const size_t count = wi_page_count(start, end - start);
+    *whole = TRUE;
+    for (size_t page = 0, next; page < count; page = next) {
+        next = page + 1;
+        if (!pages[page]) {
+            continue;
+        }
+        while (next < count && pages[next]) {
+            next++;
+        }
+        uintptr_t from = (start / WI_PAGE + page) * WI_PAGE;
+        uintptr_t to = from + (next - page - 1) * WI_PAGE + (WI_PAGE - 1);
+        from = from < start ? start : from;
+        to = to > end - 1 ? end - 1 : to;
+        uint8_t *data = room + (from - start);
+        const size_t size = (size_t)(to - from) + 1;
+        SIZE_T done = 0;
+        DWORD err = 0;
+        if (!asked) {
+            err = wi_remote_read(target, from, data, size);
+        }
+        else if (!ReadProcessMemory(target, (const void *)from, data, size,
+                                    &done) ||
+                 done != size) {
+            err = GetLastError();
+            err = err ? err : ERROR_PARTIAL_COPY;
+        }
+        if (err == 0) {
+            if (!*some) {
+                InterlockedExchange(some, 1);
+            }
+            continue;
+        }
+        const BOOL denied = err == ERROR_ACCESS_DENIED;
+        if (wi_exits_within(target, denied ? WI_DYING_MS : 0) ||
+            (denied && !*some)) {
+            return err;
+        }
+        /* Ask what is there now, and go on in small steps. */
+        DWORD ignored;
+        *whole = FALSE;
+        wi_remote_read_mask(target, from, data, size, pages + page, &ignored);
+    }
+    return 0;
 }

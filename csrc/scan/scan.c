@@ -15,124 +15,264 @@
 
 #include "base/bytes.h"
 
+#include <stdlib.h>
+
 #define BATCH 4096
 
 /* --------------------------------------------------------- the plain scan */
 
-/* So many blocks are scanned between two looks at the clock. */
-#define PAUSE_BLOCKS 32
+/* Nothing scales with more: memory is the limit. */
+#define USEFUL_THREADS 8
 
-/* Make `next` one of the piece's start positions, by a new piece if need be. */
-static wi_reader_result
-scan_advance(wi_scan *scan)
+static void *
+scan_own(wi_scan_task *task)
 {
-    while (scan->next >= scan->starts) {
-        if (scan->process == NULL) {
-            return WI_READER_END;
-        }
-        scan->passed += scan->starts;
-        scan->starts = 0;
-        scan->next = 0;
-        wi_reader_result found = wi_reader_next(&scan->reader, &scan->piece);
-        if (found != WI_READER_FOUND) {
-            return found;
-        }
-        size_t again = scan->piece.last ? 0 : scan->reader.kept;
-        scan->starts = scan->piece.size - again;
-    }
-    return WI_READER_FOUND;
+    return task + 1;
 }
 
-static wi_scan_result
-scan_search(wi_scan *scan, wi_scan_take *take, void *context)
+/* wi_crew_duty: the next piece of the process or of the buffer. */
+static int
+scan_claim(void *context, void *data)
 {
-    const ULONGLONG began = GetTickCount64();
-    for (unsigned blocks = 0;; blocks++) {
-        if (scan->cancelled) {
-            return WI_SCAN_STOPPED;
-        }
-        if (scan->hits.dirty_count > 0 && !take(scan, context)) {
-            return WI_SCAN_FULL;
-        }
-        if (blocks >= PAUSE_BLOCKS) {
-            if (GetTickCount64() - began >= WI_SLICE_MS) {
-                return WI_SCAN_MORE;
-            }
-            blocks = 0;
-        }
-        wi_reader_result found = scan_advance(scan);
-        if (found != WI_READER_FOUND) {
-            return found == WI_READER_END ? WI_SCAN_END : WI_SCAN_FAILED;
-        }
-        const size_t at = scan->next;
-        size_t n = scan->starts - at;
-        n = n < SCAN_BLOCK ? n : SCAN_BLOCK;
-        scan->next += n;
-        scan->block = scan->piece.data + at;
-        scan->block_address = scan->piece.address + at;
-        scan_block(scan->set, &scan->hits, scan->block, scan->piece.size - at,
-                   n, scan->block_address);
+    wi_scan *scan = context;
+    wi_scan_task *task = data;
+    wi_span *span = &task->span;
+    wi_reader *reader = &scan->reader;
+    task->at = 0;
+    task->run = 0;
+    task->taken = 0;
+    if (scan->process != NULL) {
+        return wi_reader_claim(reader, span);
     }
+    const size_t left = scan->buffer_size - (size_t)reader->cursor;
+    span->start = reader->cursor;
+    span->data = scan->buffer + reader->cursor;
+    span->size = left < WI_READ_CHUNK ? left : WI_READ_CHUNK;
+    span->more = left - span->size < reader->overlap ? left - span->size
+                                                     : reader->overlap;
+    span->scanned = span->size;
+    task->run = span->size + span->more;
+    reader->cursor += span->size;
+    return span->size > 0;
+}
+
+/* How many bytes of a span are in pages that are marked. */
+static uint64_t
+span_marked(const wi_span *span)
+{
+    uint64_t marked = 0;
+    size_t at = 0;
+    for (size_t page = 0; at < span->size; page++) {
+        size_t n = (size_t)(WI_PAGE - (span->start + at) % WI_PAGE);
+        n = n < span->size - at ? n : span->size - at;
+        marked += span->pages[page] ? n : 0;
+        at += n;
+    }
+    return marked;
+}
+
+static void
+span_read(wi_span *span, wi_reader *reader)
+{
+    const uint64_t wanted = span_marked(span);
+    BOOL whole;
+    if (span->room == NULL) {
+        span->room = malloc(WI_READ_CHUNK + reader->overlap);
+        if (span->room == NULL) {
+            span->err = ERROR_NOT_ENOUGH_MEMORY;
+            return;
+        }
+    }
+    span->data = span->room;
+    span->api = "ReadProcessMemory";
+    span->err = wi_read_pages(
+        reader->target, span->start, span->start + (span->size + span->more),
+        span->room, span->pages, TRUE, &reader->some, &whole);
+    if (span->err == 0) {
+        span->scanned = whole ? wanted : span_marked(span);
+        span->skipped += wanted - span->scanned;
+    }
+}
+
+/* Go to the next bytes that were read; whether there are any. */
+static int
+task_advance(wi_scan_task *task)
+{
+    const wi_span *span = &task->span;
+    const size_t end = span->size + span->more;
+    const size_t inside = span->start % WI_PAGE; /* of its first page */
+    size_t page = (task->at + inside) / WI_PAGE;
+    for (; task->at < span->size && !span->pages[page]; page++) {
+        task->at = (page + 1) * WI_PAGE - inside;
+    }
+    for (task->run = task->at; task->run < end && span->pages[page]; page++) {
+        task->run = (page + 1) * WI_PAGE - inside;
+    }
+    task->run = task->run < end ? task->run : end;
+    return task->at < span->size;
 }
 
 typedef struct {
     wi_scan *scan;
-    wi_scan_take *take;
-    void *context;
-    wi_scan_result result;
+    wi_scan_task *task;
 } scan_work;
 
+/* wi_guarded_fn */
 static void
 scan_run(void *arg)
 {
-    scan_work *work = arg;
-    work->result = scan_search(work->scan, work->take, work->context);
+    const scan_work *work = arg;
+    wi_scan *scan = work->scan;
+    wi_scan_task *task = work->task;
+    const wi_span *span = &task->span;
+    while (!scan->cancelled) {
+        if (task->hits.dirty_count > 0 &&
+            !scan->user->look(scan, task, scan_own(task))) {
+            return;
+        }
+        if ((task->at >= task->run || task->at >= span->size) &&
+            !task_advance(task)) {
+            task->ended = 1;
+            return;
+        }
+        const size_t at = task->at;
+        size_t n = (task->run < span->size ? task->run : span->size) - at;
+        n = n < SCAN_BLOCK ? n : SCAN_BLOCK;
+        task->at += n;
+        task->block = span->data + at;
+        task->block_address = span->start + at;
+        scan_block(scan->set, &task->hits, task->block, task->run - at, n,
+                   task->block_address);
+    }
+}
+
+void
+wi_scan_search(wi_scan *scan, wi_scan_task *task)
+{
+    scan_work work = {scan, task};
+    wi_span *span = &task->span;
+    if (scan->file == NULL) {
+        scan_run(&work);
+    }
+    else {
+        const char *data = (const char *)span->data;
+        /* After a fault the work is not finished: it has failed. */
+        span->err = wi_guarded(scan_run, &work, data,
+                               data + (span->size + span->more));
+        task->ended |= span->err != 0;
+    }
+    if (task->ended && scan->user->end != NULL) {
+        scan->user->end(scan, task, scan_own(task));
+    }
+}
+
+/* wi_crew_duty: read a task and search in it. */
+static void
+scan_work_on(void *context, void *data, unsigned thread)
+{
+    wi_scan *scan = context;
+    wi_scan_task *task = data;
+    wi_span *span = &task->span;
+    task->thread = thread;
+    if (task->hits.bits == NULL &&
+        scan_hits_init(&task->hits, scan->set) < 0) {
+        span->err = ERROR_NOT_ENOUGH_MEMORY;
+    }
+    if (span->err == 0 && scan->process != NULL && span->size > 0) {
+        span_read(span, &scan->reader);
+    }
+    task->ended = span->err != 0;
+    if (!task->ended) {
+        wi_scan_search(scan, task);
+    }
+}
+
+/* wi_crew_duty: on the thread of the caller, in order. */
+static int
+scan_take_task(void *context, void *data)
+{
+    wi_scan *scan = context;
+    wi_scan_task *task = data;
+    if (scan->cancelled) {
+        return 0; /* it may not have been searched to its end */
+    }
+    scan->scanned += task->taken ? 0 : task->span.scanned;
+    scan->skipped += task->taken ? 0 : task->span.skipped;
+    task->taken = 1;
+    if (!scan->user->take(scan, task, scan_own(task))) {
+        return 0;
+    }
+    scan->err = task->span.err;
+    scan->api = task->span.api;
+    return scan->err == 0;
+}
+
+static void
+scan_clear_task(void *context, void *data)
+{
+    const wi_scan *scan = context;
+    wi_scan_task *task = data;
+    if (scan->user->clear != NULL) {
+        scan->user->clear(scan_own(task));
+    }
+    scan_hits_clear(&task->hits);
+    free(task->span.room);
+}
+
+static const wi_crew_duty scan_duty = {
+    .claim = scan_claim,
+    .work = scan_work_on,
+    .take = scan_take_task,
+    .clear = scan_clear_task,
+};
+
+static wi_scan_result
+scan_result(const wi_scan *scan, wi_crew_result crew)
+{
+    if (scan->err != 0) {
+        return WI_SCAN_FAILED;
+    }
+    return scan->cancelled        ? WI_SCAN_STOPPED
+           : crew == WI_CREW_END  ? WI_SCAN_END
+           : crew == WI_CREW_HELD ? WI_SCAN_FULL
+                                  : WI_SCAN_MORE;
 }
 
 wi_scan_result
-wi_scan_slice(wi_scan *scan, wi_scan_take *take, void *context)
+wi_scan_slice(wi_scan *scan)
 {
     wi_process *process = (wi_process *)scan->process;
+    wi_crew_result crew = WI_CREW_HELD;
     if (process != NULL) {
         if (wi_check_open(process, process->handle) < 0) {
             return WI_SCAN_RAISED;
         }
         scan->reader.target = wi_process_pin(process);
     }
-    scan_work work = {scan, take, context, WI_SCAN_FAILED};
     scan->busy = 1;
     Py_BEGIN_ALLOW_THREADS
-    if (scan->file == NULL) {
-        scan_run(&work);
-    }
-    else {
-        const char *data = (const char *)scan->piece.data;
-        /* After a fault the work is not finished: it has failed. */
-        scan->reader.err =
-            wi_guarded(scan_run, &work, data, data + scan->piece.size);
+    if (!scan->cancelled) {
+        crew = wi_crew_run(scan->crew, WI_SLICE_MS);
     }
     Py_END_ALLOW_THREADS
     scan->busy = 0;
     if (process != NULL) {
         wi_process_unpin(process);
     }
-    else {
-        scan->reader.scanned = scan->next;
-    }
-    if (work.result == WI_SCAN_FAILED) {
+    const wi_scan_result result = scan_result(scan, crew);
+    if (result == WI_SCAN_FAILED) {
         return WI_SCAN_FAILED;
     }
-    const uint64_t done = scan->passed + scan->next;
-    switch (
-        wi_scan_progress(scan->progress, done,
-                         work.result == WI_SCAN_END ? done : scan->total)) {
+    const uint64_t done = scan->scanned;
+    switch (wi_scan_progress(scan->progress, done,
+                             result == WI_SCAN_END ? done : scan->total)) {
     case WI_PROGRESS_STOP:
         InterlockedExchange(&scan->cancelled, 1);
         return WI_SCAN_STOPPED;
     case WI_PROGRESS_RAISED:
         return WI_SCAN_RAISED;
     default:
-        return work.result;
+        return result;
     }
 }
 
@@ -159,7 +299,10 @@ void
 wi_scan_raise(PyObject *process, DWORD err, const char *api)
 {
     wi_process *self = (wi_process *)process;
-    if (wi_check_open(self, self->handle) == 0) {
+    if (err == ERROR_NOT_ENOUGH_MEMORY) {
+        PyErr_NoMemory();
+    }
+    else if (wi_check_open(self, self->handle) == 0) {
         wi_process_raise(self, err, api,
                          PROCESS_VM_READ | PROCESS_QUERY_INFORMATION);
     }
@@ -168,20 +311,17 @@ wi_scan_raise(PyObject *process, DWORD err, const char *api)
 void
 wi_scan_clear(wi_scan *scan)
 {
+    wi_crew *crew = scan->crew;
     scan_set *set = scan->set;
-    scan_hits hits = scan->hits;
     PyObject *process = scan->process;
-    uint8_t *room = scan->reader.room;
     wi_range *ranges = scan->reader.ranges;
+    scan->crew = NULL;
     scan->set = NULL;
-    memset(&scan->hits, 0, sizeof(scan->hits));
     scan->process = NULL;
     scan->file = NULL;
-    scan->reader.room = NULL;
     scan->reader.ranges = NULL;
-    scan_hits_clear(&hits);
+    wi_crew_free(crew);
     scan_set_free(set);
-    PyMem_Free(room);
     PyMem_Free(ranges);
     Py_XDECREF(process);
 }
@@ -286,7 +426,7 @@ wi_scan_compile(wi_scan *scan, PyObject *specs)
         }
     }
     scan->set = scan_set_new(array, (size_t)count, scan_best_level());
-    if (scan->set == NULL || scan_hits_init(&scan->hits, scan->set) < 0) {
+    if (scan->set == NULL) {
         PyErr_NoMemory();
         goto done;
     }
@@ -326,9 +466,68 @@ scan_parse_ranges(wi_reader *reader, const char *data, Py_ssize_t size)
     return 0;
 }
 
+unsigned
+wi_thread_count(unsigned threads)
+{
+    DWORD_PTR mine = 0, all = 0;
+    if (threads > 0) {
+        return threads;
+    }
+    /* All zeros: this process runs on several groups of processors. */
+    if (!GetProcessAffinityMask(GetCurrentProcess(), &mine, &all) ||
+        mine == 0) {
+        return USEFUL_THREADS;
+    }
+    for (; mine != 0 && threads < USEFUL_THREADS; mine &= mine - 1) {
+        threads++;
+    }
+    return threads;
+}
+
+int
+wi_threads_converter(PyObject *value, void *threads)
+{
+    if (value == Py_None) {
+        *(unsigned *)threads = 0;
+        return 1;
+    }
+    const long number = PyLong_AsLong(value);
+    if (number == -1 && PyErr_Occurred()) {
+        return 0;
+    }
+    if (number < 1 || number > WI_CREW_MOST) {
+        PyErr_Format(PyExc_ValueError, "threads must be 1 to %d, or None",
+                     WI_CREW_MOST);
+        return 0;
+    }
+    *(unsigned *)threads = (unsigned)number;
+    return 1;
+}
+
+static int
+scan_start(wi_scan *scan, unsigned threads)
+{
+    scan->reader.overlap = scan_set_longest(scan->set) - 1;
+    scan->crew = wi_crew_new(&scan_duty, scan, wi_thread_count(threads),
+                             sizeof(wi_scan_task) + scan->user->own_size);
+    if (scan->crew == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+int
+wi_scan_open_buffer(wi_scan *scan, unsigned threads)
+{
+    scan->total = scan->buffer_size;
+    return scan_start(scan, threads);
+}
+
 int
 wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *op,
-                     const char *ranges, Py_ssize_t size, DWORD protections)
+                     const char *ranges, Py_ssize_t size, DWORD protections,
+                     unsigned threads)
 {
     wi_process *process = (wi_process *)op;
     wi_reader *reader = &scan->reader;
@@ -338,17 +537,10 @@ wi_scan_open_process(wi_scan *scan, wi_state *state, PyObject *op,
                      (PyObject *)Py_TYPE(op));
         return -1;
     }
-    if (scan_parse_ranges(reader, ranges, size) < 0) {
-        return -1;
-    }
     reader->protections = protections;
-    reader->overlap = scan_set_longest(scan->set) - 1;
-    reader->room = PyMem_Malloc(reader->overlap + WI_READ_CHUNK);
-    if (reader->room == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    if (wi_check_open(process, process->handle) < 0) {
+    if (scan_parse_ranges(reader, ranges, size) < 0 ||
+        scan_start(scan, threads) < 0 ||
+        wi_check_open(process, process->handle) < 0) {
         return -1;
     }
     scan->process = Py_NewRef(op);
@@ -435,21 +627,77 @@ scan_finalize(PyObject *op)
     WI_END_KEEP_ERROR
 }
 
+/* ------------------------------------------------------------- wi_scan_user */
+
+/* A task's own part: matches, not yet taken from next on. */
+typedef struct {
+    size_t count;
+    size_t next;
+    scan_match matches[BATCH];
+} scan_batch;
+
+static int
+scan_look(wi_scan *scan, wi_scan_task *task, void *own)
+{
+    scan_batch *batch = own;
+    (void)scan;
+    batch->count +=
+        scan_drain(&task->hits, task->block_address,
+                   batch->matches + batch->count, BATCH - batch->count);
+    return batch->count < BATCH;
+}
+
+/* Into the batch of the object, until it is full or there are enough. */
+static int
+scan_take(wi_scan *scan, wi_scan_task *task, void *own)
+{
+    ScanObject *self = scan->context;
+    scan_batch *batch = own;
+    for (;;) {
+        size_t n = batch->count - batch->next,
+               room = BATCH - self->batch_count;
+        room = room < self->left ? room : (size_t)self->left;
+        n = n < room ? n : room;
+        memcpy(self->batch + self->batch_count, batch->matches + batch->next,
+               n * sizeof(*self->batch));
+        batch->next += n;
+        self->batch_count += n;
+        self->left -= n;
+        self->finished = self->left == 0;
+        if (self->finished || batch->next < batch->count) {
+            return 0;
+        }
+        batch->count = 0;
+        batch->next = 0;
+        if (task->ended) {
+            return 1;
+        }
+        wi_scan_search(scan, task);
+        if (scan->cancelled) {
+            return 0;
+        }
+    }
+}
+
+static const wi_scan_user scan_user = {
+    .own_size = sizeof(scan_batch),
+    .look = scan_look,
+    .take = scan_take,
+};
+
 /* ------------------------------------------------------------- constructor */
 
 static int
-scan_open_buffer(ScanObject *self, PyObject *buffer)
+scan_open_buffer(ScanObject *self, PyObject *buffer, unsigned threads)
 {
     if (PyObject_GetBuffer(buffer, &self->view, PyBUF_SIMPLE) < 0) {
         self->view.obj = NULL;
         return -1;
     }
     self->scan.file = wi_bytes_guarded_source(buffer);
-    self->scan.piece.data = self->view.buf;
-    self->scan.piece.size = (size_t)self->view.len;
-    self->scan.starts = (size_t)self->view.len;
-    self->scan.total = (uint64_t)self->view.len;
-    return 0;
+    self->scan.buffer = self->view.buf;
+    self->scan.buffer_size = (size_t)self->view.len;
+    return wi_scan_open_buffer(&self->scan, threads);
 }
 
 static PyObject *
@@ -460,12 +708,14 @@ scan_open(PyObject *cls, PyObject *args)
     Py_ssize_t size;
     DWORD protections;
     uint64_t limit;
+    unsigned threads;
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "Oz#O&OOO!OO&:_open", &source, &ranges, &size,
-                          wi_u32_converter, &protections, &specs, &match,
-                          &PyTuple_Type, &keys, &progress, wi_u64_converter,
-                          &limit)) {
+        !PyArg_ParseTuple(args, "Oz#O&OOO!OO&O&:_open", &source, &ranges,
+                          &size, wi_u32_converter, &protections, &specs,
+                          &match, &PyTuple_Type, &keys, &progress,
+                          wi_u64_converter, &limit, wi_threads_converter,
+                          &threads)) {
         return NULL;
     }
     ScanObject *self = wi_alloc((PyTypeObject *)cls);
@@ -473,6 +723,8 @@ scan_open(PyObject *cls, PyObject *args)
         return NULL;
     }
     self->left = limit;
+    self->scan.user = &scan_user;
+    self->scan.context = self;
     self->scan.progress = Py_NewRef(progress);
     self->match = match == Py_None ? NULL : Py_NewRef(match);
     self->keys = Py_NewRef(keys);
@@ -483,32 +735,15 @@ scan_open(PyObject *cls, PyObject *args)
     }
     else if (wi_scan_compile(&self->scan, specs) < 0 ||
              (ranges == NULL
-                  ? scan_open_buffer(self, source)
+                  ? scan_open_buffer(self, source, threads)
                   : wi_scan_open_process(&self->scan, state, source, ranges,
-                                         size, protections)) < 0) {
+                                         size, protections, threads)) < 0) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
 }
 
 /* ----------------------------------------------------------------- matches */
-
-/* wi_scan_take: into the batch, until it is full or there are enough. */
-static int
-scan_take(wi_scan *scan, void *context)
-{
-    ScanObject *self = context;
-    size_t room = BATCH - self->batch_count;
-    if (room > self->left) {
-        room = (size_t)self->left;
-    }
-    size_t n = scan_drain(&scan->hits, scan->block_address,
-                          self->batch + self->batch_count, room);
-    self->batch_count += n;
-    self->left -= n;
-    self->finished = self->left == 0;
-    return n < room;
-}
 
 static PyObject *
 scan_make(ScanObject *self)
@@ -536,11 +771,11 @@ scan_end(ScanObject *self)
     const int failed = self->failed;
     self->failed = 0;
     scan_release(self);
-    if (failed && file != NULL) {
-        wi_bytes_page_error(file, self->scan.reader.err);
+    if (failed && file != NULL && self->scan.err != ERROR_NOT_ENOUGH_MEMORY) {
+        wi_bytes_page_error(file, self->scan.err);
     }
     else if (failed) {
-        wi_scan_raise(process, self->scan.reader.err, self->scan.reader.api);
+        wi_scan_raise(process, self->scan.err, self->scan.api);
     }
     Py_XDECREF(process);
     Py_XDECREF(file);
@@ -566,7 +801,7 @@ scan_next(PyObject *op)
         }
         self->batch_count = 0;
         self->batch_next = 0;
-        wi_scan_result result = wi_scan_slice(&self->scan, scan_take, self);
+        wi_scan_result result = wi_scan_slice(&self->scan);
         if (result == WI_SCAN_RAISED) {
             return NULL;
         }
@@ -622,7 +857,7 @@ scan_get_cancelled(PyObject *op, void *Py_UNUSED(closure))
 static PyMethodDef scan_methods[] = {
     {"_open", scan_open, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_open($type, source, ranges, protections, specs, match,\n"
-               "      keys, progress, limit, /)\n--\n\n"
+               "      keys, progress, limit, threads, /)\n--\n\n"
                "Of a RemoteProcess, or of a buffer if ranges is None.")},
     {"cancel", scan_cancel, METH_NOARGS, scan_cancel_doc},
     {"close", scan_close, METH_NOARGS, scan_close_doc},
@@ -639,10 +874,9 @@ static PyGetSetDef scan_getset[] = {
 };
 
 static PyMemberDef scan_members[] = {
-    {"scanned", T_ULONGLONG, offsetof(ScanObject, scan.reader.scanned),
-     Py_READONLY, "Bytes read so far."},
-    {"skipped", T_ULONGLONG, offsetof(ScanObject, scan.reader.skipped),
-     Py_READONLY,
+    {"scanned", T_ULONGLONG, offsetof(ScanObject, scan.scanned), Py_READONLY,
+     "Bytes read so far."},
+    {"skipped", T_ULONGLONG, offsetof(ScanObject, scan.skipped), Py_READONLY,
      "Bytes of committed memory left out so far: guard and no-access pages,\n"
      "and pages that were freed before they were read."},
     {NULL, 0, 0, 0, NULL},

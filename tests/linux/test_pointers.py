@@ -145,7 +145,8 @@ def cases(draw: st.DrawFn) -> tuple:
     depth = draw(st.integers(1, 5))
     far = draw(st.sampled_from([0, width, 4 * width, PAGE, 3 * WINDOW, 1 << 40]))
     steps = draw(st.sampled_from([1, 2, 1000]))
-    return width, address, depth, far, steps, targets, bases, pieces
+    threads = draw(st.integers(2, 4))
+    return width, address, depth, far, steps, threads, targets, bases, pieces
 
 
 @settings(
@@ -154,16 +155,20 @@ def cases(draw: st.DrawFn) -> tuple:
 )
 @given(case=cases())
 @example(  # a pointer to itself, and one from and to a base
-    case=(8, 0x10010, 4, 8, 1, [(0x10000, 0x11000)], [(0x10008, 0x10010)],
+    case=(8, 0x10010, 4, 8, 1, 2, [(0x10000, 0x11000)], [(0x10008, 0x10010)],
           {0x10000: [0x10000, 0x10000, 0x10010]}),
 )  # fmt: skip
 def test_it_finds_what_a_naive_search_finds(kernel: Kernel, case: tuple) -> None:
-    """The same paths, each once; short ones first, then by their last offset."""
-    width, address, depth, far, steps, *memory = case
+    """The same paths, each once; short ones first, then by their last offset.
+
+    Several threads find them in the same order.
+    """
+    width, address, depth, far, steps, threads, *memory = case
     count, expected = naive(width, address, depth, far, *memory)
     numbers = (address, depth, far, PLENTY, steps)
-    answer = kernel.ask(width, numbers, *memory)
+    answer = kernel.ask(width, (*numbers, 1), *memory)
     assert answer is not None
+    assert answer == kernel.ask(width, (*numbers, threads), *memory)
     assert answer[0] == (count,)
     paths = answer[1:]
     assert sorted(paths) == sorted(expected)
@@ -178,7 +183,7 @@ def test_it_keeps_within_its_memory(kernel: Kernel) -> None:
     memory = ([(base, base + 8 * count), (target, target + (1 << 24))], [])
     numbers = (target + 64, 3, 64)
     outcomes = [
-        kernel.ask(8, (*numbers, most, 1000), *memory, {base: values}) is None
+        kernel.ask(8, (*numbers, most, 1000, 1), *memory, {base: values}) is None
         for most in range(100_000, 3_000_000, 20_000)
     ]
     assert outcomes == sorted(outcomes, reverse=True)
@@ -191,5 +196,5 @@ def test_dead_ends_cost_little(kernel: Kernel) -> None:
     start = 1 << 32
     values = [start + 8 * (i * 37 % 1000) for i in range(1000)]
     memory = ([(start, start + 8000)], [], {start: values})
-    answer = kernel.ask(8, (start + 7992, 16, PAGE, PLENTY, 1000), *memory)
+    answer = kernel.ask(8, (start + 7992, 16, PAGE, PLENTY, 1000, 1), *memory)
     assert answer == [(1000,)]

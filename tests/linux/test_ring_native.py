@@ -118,9 +118,9 @@ def raced(program: Path, *arguments: str) -> bool:
     return "WARNING: ThreadSanitizer: data race" in done.stderr
 
 
-@pytest.mark.parametrize("part", ["lock", "queue", "scan"])
+@pytest.mark.parametrize("part", ["lock", "queue", "scan", "crew"])
 def test_threads_without_a_gil_do_not_race(threads: Path, part: str) -> None:
-    """The lock, a window's queue, and one set of patterns for several threads."""
+    """The lock, a window's queue, one set of patterns for several threads, a crew."""
     assert not raced(threads, part)
     assert "survived" in run(threads, part)
 
@@ -133,6 +133,7 @@ def test_threads_without_a_gil_do_not_race(threads: Path, part: str) -> None:
         pytest.param("threads.c", "queue", "-DMUTATE=1", id="lock of the queue"),
         pytest.param("threads.c", "queue", "-DMUTATE=2", id="count of references"),
         pytest.param("threads.c", "scan", "-DMUTATE=3", id="hits of a scan"),
+        pytest.param("threads.c", "crew", "-DMUTATE=1", id="lock of a crew"),
     ],
 )
 def test_the_sanitizer_sees_a_missing_order(

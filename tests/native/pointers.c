@@ -2,7 +2,7 @@
  *
  * It reads numbers, case after case:
  *
- *     width address depth max_offset most_bytes steps
+ *     width address depth max_offset most_bytes steps threads
  *     count, then start end of each target; count, then start end of each base;
  *     count of pieces, and of each: address, count of words, the words
  *
@@ -40,8 +40,10 @@ add_all(pointer_map *map, add_range *add)
     return result;
 }
 
+/* Threads take turns, which the map cannot tell from running at once. */
 static pointer_result
-add_piece(pointer_map *map, unsigned width)
+add_piece(pointer_map *map, int well, unsigned thread, unsigned width,
+          uint64_t *count)
 {
     const uint64_t address = number(), words = number();
     const size_t size = (size_t)(words * width);
@@ -63,16 +65,30 @@ add_piece(pointer_map *map, unsigned width)
     if (set == NULL || scan_hits_init(&hits, set) < 0) {
         exit(3);
     }
-    for (size_t at = 0; at < size; at += SCAN_BLOCK) {
+    for (size_t at = 0; well && at < size; at += SCAN_BLOCK) {
         const size_t starts = size - at < SCAN_BLOCK ? size - at : SCAN_BLOCK;
         scan_block(set, &hits, data + at, size - at, starts, address + at);
-        result |= pointer_map_collect(map, width, hits.bits, SCAN_WORDS,
-                                      data + at, address + at);
+        result |=
+            pointer_map_collect(map, thread, width, hits.bits, SCAN_WORDS,
+                                data + at, address + at, count);
         scan_discard(&hits);
     }
     scan_hits_clear(&hits);
     scan_set_free(set);
     free(data);
+    return result;
+}
+
+static pointer_result
+sort_all(pointer_map *map)
+{
+    pointer_sort sort = {0};
+    pointer_result result = pointer_map_begin_sort(map);
+    while (result == POINTER_DONE && pointer_map_claim_sort(map, &sort)) {
+        pointer_map_sort(map, &sort);
+        result = pointer_map_take_sort(map, &sort);
+    }
+    pointer_sort_clear(&sort);
     return result;
 }
 
@@ -102,21 +118,23 @@ main(void)
     unsigned width;
     while (scanf("%u", &width) == 1) {
         const uint64_t address = number(), depth = number(), far = number();
-        const uint64_t most = number(), steps = number();
-        pointer_map *map = pointer_map_new(most);
+        const uint64_t most = number(), steps = number(), threads = number();
+        uint64_t count = 0;
+        pointer_map *map = pointer_map_new(most, (unsigned)threads);
         if (map == NULL) {
             return 3;
         }
         pointer_result result = add_all(map, pointer_map_add_target);
         result |= add_all(map, pointer_map_add_base);
+        result = result == POINTER_DONE ? pointer_map_begin(map) : result;
         for (uint64_t n = number(); n > 0; n--) {
-            result |= add_piece(map, width);
+            result |= add_piece(map, result == POINTER_DONE,
+                                (unsigned)(n % threads), width, &count);
         }
-        pointer_result sorted = POINTER_DONE;
-        while (result == POINTER_DONE &&
-               (sorted = pointer_map_sort(map, 1)) == POINTER_MORE) {
+        if (result == POINTER_DONE) {
+            result = sort_all(map);
         }
-        if (result != POINTER_DONE || sorted != POINTER_DONE) {
+        if (result != POINTER_DONE || count != pointer_map_count(map)) {
             printf("full\n");
         }
         else {

@@ -1,10 +1,11 @@
 /* threads.c: what threads share without the GIL, for ThreadSanitizer.
  *
- *   threads lock | queue | scan
+ *   threads lock | queue | scan | crew
  *
  * The lock of include/winipc.h guards a plain number; the queue of a window
  * hands plain memory from one thread to another; one set of patterns is used
- * by several threads at once. The ring has ring_torture.c.
+ * by several threads at once; a crew gives one what others have done, in order.
+ * The ring has ring_torture.c.
  */
 #define _GNU_SOURCE
 #include <windows.h>
@@ -19,6 +20,7 @@ typedef struct winipc_lock {
 } winipc_lock;
 
 #include "../../csrc/message/queue.c"
+#include "../../csrc/scan/crew.c"
 #include "../../csrc/scan/kernels.h"
 #include "../../include/winipc.h"
 
@@ -188,6 +190,94 @@ scan_work(void *arg)
     return NULL;
 }
 
+/* ------------------------------------------------------------- the crew */
+
+#define TASKS 20000
+
+static struct {
+    uint32_t claimed;
+    uint32_t taken;
+    int held;
+} crew_state;
+
+typedef struct {
+    uint32_t number;
+    uint32_t result;
+    int *memory; /* its own, kept from one time to the next */
+} crew_test;
+
+static int
+crew_test_claim(void *context, void *task)
+{
+    crew_test *test = task;
+    (void)context;
+    test->number = crew_state.claimed;
+    return crew_state.claimed < TASKS && ++crew_state.claimed > 0;
+}
+
+static void
+crew_test_work(void *context, void *task, unsigned thread)
+{
+    crew_test *test = task;
+    (void)context;
+    if (thread >= THREADS) {
+        die("too many threads");
+    }
+    if (test->memory == NULL) {
+        test->memory = malloc(sizeof(*test->memory));
+    }
+    *test->memory = (int)test->number;
+    test->result = 3 * test->number;
+}
+
+/* Each hundredth comes twice. */
+static int
+crew_test_take(void *context, void *task)
+{
+    const crew_test *test = task;
+    (void)context;
+    if (test->number != crew_state.taken || test->result != 3 * test->number ||
+        *test->memory != (int)test->number) {
+        die("not in order");
+    }
+    crew_state.held = test->number % 100 == 0 && !crew_state.held;
+    crew_state.taken += !crew_state.held;
+    return !crew_state.held;
+}
+
+static void
+crew_test_clear(void *context, void *task)
+{
+    (void)context;
+    free(((crew_test *)task)->memory);
+}
+
+static const wi_crew_duty crew_test_duty = {
+    crew_test_claim,
+    crew_test_work,
+    crew_test_take,
+    crew_test_clear,
+};
+
+/* By so many threads; half of it is left alone. */
+static void
+crew_try(unsigned threads)
+{
+    wi_crew_result how = WI_CREW_MORE;
+    unsigned held = 0;
+    memset(&crew_state, 0, sizeof(crew_state));
+    wi_crew *crew =
+        wi_crew_new(&crew_test_duty, NULL, threads, sizeof(crew_test));
+    while (how != WI_CREW_END && (threads != 3 || held < TASKS / 200)) {
+        how = wi_crew_run(crew, 1);
+        held += how == WI_CREW_HELD;
+    }
+    wi_crew_free(crew);
+    if (threads != 3 && (crew_state.taken != TASKS || held != TASKS / 100)) {
+        die("not all tasks");
+    }
+}
+
 /* ------------------------------------------------------------------ all */
 
 int
@@ -230,8 +320,13 @@ main(int argc, char **argv)
             scan_set_free(set);
         }
     }
+    else if (strcmp(part, "crew") == 0) {
+        for (unsigned threads = 1; threads <= THREADS; threads++) {
+            crew_try(threads);
+        }
+    }
     else {
-        die("lock, queue or scan");
+        die("lock, queue, scan or crew");
     }
     puts("survived");
     return 0;

@@ -463,18 +463,20 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         aligned: bool | int | None = None,
         progress: Callable[[int, int], object] | None = None,
         limit: int | None = None,
+        threads: int | None = None,
     ) -> Scan:
         """Search the memory of the target; iterate over the addresses found.
 
-        `pattern`, `aligned`, `progress` and `limit` are those of `scan_bytes`. All
-        memory that can be read is searched, or `regions` of it (from `regions()`,
-        or as address and size), from `start` to `end`, where `protection` allows:
-        `"rw"`, `"x"`, or any of the flags given. Adjacent regions are searched as
-        one.
+        `pattern`, `aligned`, `progress`, `limit` and `threads` are those of
+        `scan_bytes`. All memory that can be read is searched, or `regions` of it
+        (from `regions()`, or as address and size), from `start` to `end`, where
+        `protection` allows: `"rw"`, `"x"`, or any of the flags given. Adjacent
+        regions are searched as one.
 
         The target goes on running: what it frees meanwhile is left out and
         counted in `Scan.skipped`. The search runs in `next`, without the GIL, and
-        takes less than 4 MiB beside the patterns. Needs `ProcessAccess.READ`.
+        takes less than 3 MiB for each thread beside the patterns. Needs
+        `ProcessAccess.READ`.
 
         Raises:
             ProcessLookupError: the target has exited; what had been found before
@@ -486,7 +488,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """
         ranges = process_ranges(regions, start, end)
         accepted = protection_mask(protection)
-        return open_scan(self, ranges, accepted, pattern, aligned, progress, limit)
+        return open_scan(
+            self, ranges, accepted, pattern, aligned, progress, limit, threads
+        )
 
     def pointer_paths(
         self,
@@ -500,6 +504,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         timeout: float | None = None,
         max_bytes: int = 1 << 30,
         progress: Callable[[int, int], object] | None = None,
+        threads: int | None = None,
     ) -> PointerScan:
         """Find chains of pointers from a module to `address`; iterate over them.
 
@@ -515,7 +520,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         otherwise. 8 bytes are kept for each, in at most `max_bytes` of memory. The
         search runs in `next`, without the GIL. `timeout`, in seconds, ends it as
         `cancel` does. `progress` is called now and then with the bytes read and
-        their total; False from it ends the search. Needs `ProcessAccess.READ`.
+        their total; False from it ends the search. `threads` is that of `scan_bytes`;
+        the walk itself has one. Needs `ProcessAccess.READ`.
 
         Raises:
             LookupError: no module of that name is loaded.
@@ -533,6 +539,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             process_ranges(regions, None, None),
             protection_mask(protection),
             progress,
+            threads,
         )
 
     def memory_map(self, *, names: bool = False) -> list[MapRow]:

@@ -82,6 +82,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         start: int | None = None,
         end: int | None = None,
         progress: Callable[[int, int], object] | None = None,
+        threads: int | None = None,
     ) -> Self:
         """Collect the values of a type, those of one value or those in a range.
 
@@ -117,6 +118,7 @@ class CandidateSet(_core.CandidateSet, Closing):
             [spec],
             type_.number,
             progress,
+            threads,
         )
 
     @property
@@ -132,6 +134,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         *,
         tolerance: float = 0,
         progress: Callable[[int, int], object] | None = None,
+        threads: int | None = None,
     ) -> int:
         """Read all values again and keep those that changed so; return how many.
 
@@ -140,7 +143,8 @@ class CandidateSet(_core.CandidateSet, Closing):
         `rescan("by", 1, 3)`. `tolerance` widens what is asked for in both
         directions. `progress` is called now and then with the candidates done
         and their total; when it raises, or returns False, the set stays as it
-        was. Candidates whose memory is gone are dropped and counted in `lost`.
+        was. `threads` is that of `scan`. Candidates whose memory is gone are dropped
+        and counted in `lost`.
 
         Raises:
             ProcessLookupError: the target has exited; the set stays as it was.
@@ -150,7 +154,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         """
         change = ValueChange(change)
         first, last = self._limits(change, low, high, tolerance)
-        self._rescan(_CODES[change], first, last, progress)
+        self._rescan(_CODES[change], first, last, progress, threads)
         return len(self)
 
     def _limits(

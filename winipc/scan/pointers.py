@@ -177,6 +177,7 @@ def open_pointer_scan(
     ranges: bytes,
     protections: int,
     progress: Callable[[int, int], object] | None,
+    threads: int | None,
 ) -> PointerScan:
     """What `RemoteProcess.pointer_paths` does; limits are its depth, max_offset,
     max_bytes and timeout.
@@ -212,6 +213,7 @@ def open_pointer_scan(
         *limits,
         match,
         progress,
+        threads,
     )
 
 

@@ -575,6 +575,7 @@ def open_scan(
     aligned: bool | int | None,
     progress: Callable[[int, int], object] | None,
     limit: int | None,
+    threads: int | None,
 ) -> Scan:
     """A scan of a process, or of a buffer if `ranges` is None."""
     if limit is not None and limit < 1:
@@ -589,7 +590,9 @@ def open_scan(
         patterns, match = [pattern], None  # type: ignore[list-item]
     specs = [each.compile(aligned) for each in map(Pattern._of, patterns)]
     most = _NO_LIMIT if limit is None else limit
-    return Scan._open(source, ranges, protections, specs, match, keys, progress, most)
+    return Scan._open(
+        *(source, ranges, protections, specs, match, keys, progress, most, threads)
+    )
 
 
 def scan_bytes(
@@ -599,6 +602,7 @@ def scan_bytes(
     aligned: bool | int | None = None,
     progress: Callable[[int, int], object] | None = None,
     limit: int | None = None,
+    threads: int | None = None,
 ) -> Scan:
     """Search a bytes-like object; iterate over the offsets of what is found.
 
@@ -608,8 +612,10 @@ def scan_bytes(
     must be a multiple of this power of two; True stands for the greatest one that
     divides the size of the pattern (4 for 12 bytes, 1 for 3), and None leaves it to
     the pattern. `progress` is called now and then with the bytes done and their
-    total; False from it ends the scan. `limit` is the most matches to find. The
-    buffer is held until the scan is closed.
+    total; False from it ends the scan. `limit` is the most matches to find. `threads`
+    (1 to 64) search at once, from the third MiB on, and the matches are those of one
+    thread, in the same order; None: one for each processor that this process may use,
+    up to 8. The buffer is held until the scan is closed.
 
     Raises:
         ValueError: a pattern is malformed, empty or fixes nothing.
@@ -617,7 +623,7 @@ def scan_bytes(
 
     Win32: none
     """
-    return open_scan(buffer, None, 0, pattern, aligned, progress, limit)
+    return open_scan(buffer, None, 0, pattern, aligned, progress, limit, threads)
 
 
 #: What `protection="..."` stands for.

@@ -1,14 +1,18 @@
-/* windows.h: as much of Windows as csrc/message/queue.c needs, by pthreads. */
+/* windows.h: as much of Windows as csrc/message/queue.c and csrc/scan/crew.c
+ * need, by pthreads. */
 #ifndef WINIPC_SHIM_WINDOWS_H
 #define WINIPC_SHIM_WINDOWS_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 typedef int BOOL;
 typedef int32_t LONG;
 typedef uint32_t DWORD, UINT;
+typedef uint64_t ULONGLONG;
 typedef uintptr_t WPARAM;
 typedef intptr_t LPARAM;
 typedef struct {
@@ -60,6 +64,86 @@ static inline void
 ReleaseSRWLockShared(SRWLOCK *lock)
 {
     ReleaseSRWLockExclusive(lock);
+}
+
+/* A count of the wake-ups, which orders nothing: that is for the lock to do. */
+typedef unsigned CONDITION_VARIABLE;
+#define INFINITE UINT32_MAX
+#define InitializeConditionVariable(variable) ((void)(*(variable) = 0))
+
+static inline void
+WakeAllConditionVariable(CONDITION_VARIABLE *variable)
+{
+    __atomic_add_fetch(variable, 1, __ATOMIC_RELAXED);
+}
+
+static inline BOOL
+SleepConditionVariableSRW(CONDITION_VARIABLE *variable, SRWLOCK *lock,
+                          DWORD ms, unsigned flags)
+{
+    const unsigned seen = __atomic_load_n(variable, __ATOMIC_RELAXED);
+    (void)ms, (void)flags;
+    ReleaseSRWLockExclusive(lock);
+    while (__atomic_load_n(variable, __ATOMIC_RELAXED) == seen) {
+        sched_yield();
+    }
+    AcquireSRWLockExclusive(lock);
+    return TRUE;
+}
+
+/* Work for the pool: a thread for each time that it is submitted. */
+#define CALLBACK
+typedef void *PTP_CALLBACK_INSTANCE;
+typedef struct shim_work *PTP_WORK;
+struct shim_work {
+    void (*callback)(PTP_CALLBACK_INSTANCE, void *, PTP_WORK);
+    void *context;
+    pthread_t threads[64];
+    int count;
+};
+
+static inline PTP_WORK
+CreateThreadpoolWork(void (*callback)(PTP_CALLBACK_INSTANCE, void *, PTP_WORK),
+                     void *context, void *environment)
+{
+    PTP_WORK work = calloc(1, sizeof(*work));
+    (void)environment;
+    work->callback = callback;
+    work->context = context;
+    return work;
+}
+
+static inline void *
+shim_work_run(void *arg)
+{
+    PTP_WORK work = arg;
+    work->callback(NULL, work->context, work);
+    return NULL;
+}
+
+static inline void
+SubmitThreadpoolWork(PTP_WORK work)
+{
+    pthread_create(&work->threads[work->count++], NULL, shim_work_run, work);
+}
+
+static inline void
+WaitForThreadpoolWorkCallbacks(PTP_WORK work, BOOL cancel)
+{
+    (void)cancel;
+    while (work->count > 0) {
+        pthread_join(work->threads[--work->count], NULL);
+    }
+}
+
+#define CloseThreadpoolWork(work) free(work)
+
+static inline uint64_t
+GetTickCount64(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static inline LONG
