@@ -292,18 +292,22 @@ window_is(PyObject *Py_UNUSED(module), PyObject *args)
                                        : IsHungAppWindow(hwnd));
 }
 
-/* Put a window above all others, so that FindWindow comes to it first. */
+/* Put a window above all others, so that FindWindow comes to it first, or below
+ * them. */
 static PyObject *
-window_to_top(PyObject *Py_UNUSED(module), PyObject *arg)
+window_order(PyObject *Py_UNUSED(module), PyObject *args)
 {
     HWND hwnd;
-    if (!wi_hwnd_converter(arg, &hwnd)) {
+    int top;
+    if (!PyArg_ParseTuple(args, "O&p:_window_order", wi_hwnd_converter, &hwnd,
+                          &top)) {
         return NULL;
     }
     BOOL ok;
     DWORD err;
-    WI_CALL(err, ok = SetWindowPos(hwnd, HWND_TOPMOST, 0, 0, 0, 0,
-                                   SWP_NOMOVE | SWP_NOSIZE | SWP_NOACTIVATE));
+    WI_CALL(err,
+            ok = SetWindowPos(hwnd, top ? HWND_TOPMOST : HWND_BOTTOM, 0, 0, 0,
+                              0, SWP_NOMOVE | SWP_NOSIZE | SWP_NOACTIVATE));
     if (!ok) {
         return wi_raise_format(err, "SetWindowPos", "window %p", (void *)hwnd);
     }
@@ -329,8 +333,8 @@ static PyMethodDef lookup_functions[] = {
      "(parent, id). Win32: GetAncestor, GetDlgCtrlID."},
     {"_window_is", window_is, METH_VARARGS,
      "_window_is($module, hwnd, what, /)\n--\n\nWin32: IsWindow."},
-    {"_window_to_top", window_to_top, METH_O,
-     "_window_to_top($module, hwnd, /)\n--\n\nWin32: SetWindowPos."},
+    {"_window_order", window_order, METH_VARARGS,
+     "_window_order($module, hwnd, top, /)\n--\n\nWin32: SetWindowPos."},
     {NULL, NULL, 0, NULL},
 };
 

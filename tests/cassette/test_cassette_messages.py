@@ -201,6 +201,39 @@ def test_posted_messages_are_passed_on_posted(unique_name: str, tmp_path: Path) 
         until(lambda: not player.unplayed())
 
 
+def test_what_was_posted_before_the_end_is_passed_on(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """Messages that wait when the recorder, or the double, ends: each is handled."""
+    path = tmp_path / "file.wipc"
+
+    def keep(event: Any) -> Any:
+        time.sleep(0.01)  # so that most wait
+        return event
+
+    track = Track("window", unique_name, messages=(NAMED,))
+    with ExpectingWindow.create(unique_name, messages=[NAMED]) as program:
+        with Cassette.record(path, windows=[track], before_record=keep):
+            for n in range(20):
+                winipc.post_message(unique_name, NAMED, n, 0)
+        found = winipc.find_window(unique_name)
+        assert found is not None
+        assert found.hwnd == program.hwnd
+        for n in range(20):
+            program.expect(message=NAMED, wparam=n)
+    assert [event.wparam for event in messages(path)] == list(range(20))
+
+    def match(recorded: MessageEvent, came: MessageEvent) -> bool:
+        time.sleep(0.001)
+        return False
+
+    player = Cassette.play(path, match=match)
+    for n in range(20):
+        winipc.post_message(unique_name, NAMED, n, 0)
+    player.close()
+    assert len(player.unexpected) == 20
+
+
 @pytest.mark.parametrize("where", ["wparam", 4])
 @pytest.mark.parametrize("early", [True, False], ids=["after", "before"])
 def test_answers_by_message_come_back(

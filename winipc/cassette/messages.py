@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
+from winipc import _core
+from winipc.base.closing import Closing
 from winipc.cassette.events import MessageEvent, Track
 from winipc.exchange import Delivery, Receiver
 from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_MAPPING_SIZE
-from winipc.message import Message, register_message
+from winipc.message import CopyDataWindow, Message, post_message, register_message
 from winipc.message.differing import Expected, described, differences
 from winipc.message.message import ID_LIMIT, WM_COPYDATA
 
@@ -21,6 +25,49 @@ Match: TypeAlias = str | Callable[[MessageEvent, MessageEvent], bool]
 
 #: A window's handle in the data of a message.
 _HANDLE = 4
+
+#: Comes after all that was posted to a window, within so many seconds.
+_LAST = "winipc.CassetteLast"
+_PATIENCE = 5.0
+
+
+class TrackWindow(Closing):
+    """A window in the place of a track's. It handles all that was posted to it."""
+
+    def __init__(self, track: Track, handler: Callable[[Message], int]) -> None:
+        self._handler = handler
+        self._last = threading.Event()
+        self._movable = not track.message_only
+        self.window = CopyDataWindow.create(
+            track.name,
+            class_name=track.class_name,
+            message_only=track.message_only,
+            handler=self._handle,
+            messages=(*track.messages, _LAST),
+        )
+
+    @property
+    def hwnd(self) -> int:
+        """The window; 0 when it is closed."""
+        return self.window.hwnd
+
+    def to_top(self, top: bool = True) -> None:
+        """Have programs that look for such a window find this one first, or last."""
+        if self._movable:
+            _core._window_order(self.hwnd, top)
+
+    def _handle(self, message: Message) -> int:
+        if message.message == register_message(_LAST):
+            self._last.set()
+            return 0
+        return self._handler(message)
+
+    def close(self) -> None:
+        with suppress(OSError):  # somebody destroyed it, or its queue is full
+            self.to_top(False)
+            post_message(self.hwnd, _LAST)
+            self._last.wait(_PATIENCE)
+        self.window.close()
 
 
 def reply_window(track: Track, message: Message) -> int:

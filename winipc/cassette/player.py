@@ -34,6 +34,7 @@ from winipc.cassette.events import (
 from winipc.cassette.messages import (
     Answers,
     Match,
+    TrackWindow,
     delivered,
     exchange_receiver,
     heard,
@@ -44,7 +45,6 @@ from winipc.errors import add_hint
 from winipc.exchange import Delivery, Receiver
 from winipc.memory.mapping import SharedMapping
 from winipc.message import (
-    CopyDataWindow,
     Message,
     broadcast_message,
     find_window,
@@ -171,7 +171,7 @@ class Player(Closing):
             add_hint(error, _TAKEN_HINT)
             raise
 
-    def _make_window(self, index: int, track: Track) -> CopyDataWindow | Receiver:
+    def _make_window(self, index: int, track: Track) -> TrackWindow | Receiver:
         title, class_name = self._name(track.name), track.class_name
         if class_name is not None:
             class_name = self._name(class_name)
@@ -185,12 +185,9 @@ class Player(Closing):
             return exchange_receiver(
                 track, title, lambda delivery: self._take(index, delivery)
             )
-        return CopyDataWindow.create(
-            title,
-            class_name=class_name,
-            message_only=track.message_only,
-            messages=track.messages,
-            handler=lambda message: self._answer(index, track, message),
+        return TrackWindow(
+            replace(track, name=title, class_name=class_name),
+            lambda message: self._answer(index, track, message),
         )
 
     # ------------------------------------------------------------------- clients
@@ -365,7 +362,7 @@ class Player(Closing):
             broadcast_message(event.message, event.wparam, event.lparam)
         else:
             windows = (self._objects.get(i) for i in self._answers)
-            own = next((w for w in windows if isinstance(w, CopyDataWindow)), None)
+            own = next((w for w in windows if isinstance(w, TrackWindow)), None)
             title, class_name = self._name(track.name), track.class_name
             self._send(event, title or (None, self._name(class_name or "")), own)
 

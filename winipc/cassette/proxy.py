@@ -17,6 +17,7 @@ from winipc.base.closing import Closing
 from winipc.cassette.events import CassetteEvent, MessageEvent, Track
 from winipc.cassette.messages import (
     Answers,
+    TrackWindow,
     delivered,
     exchange_receiver,
     heard,
@@ -27,7 +28,6 @@ from winipc.exchange import Delivery, Receiver
 from winipc.exchange.transport import DEFAULT_MAPPING
 from winipc.memory.mapping import SharedMapping
 from winipc.message import (
-    CopyDataWindow,
     Message,
     Window,
     find_windows,
@@ -38,25 +38,15 @@ from winipc.message import (
 from winipc.message.lookup import hwnd_of
 from winipc.message.message import WM_COPYDATA
 
-#: Bytes of a message between windows of ours, whose stack has room for it.
-_MOST = 64 << 20
 
-
-class _Return(Closing):
+class _Return(TrackWindow):
     """The window that the program answers to, in place of one client's."""
 
     def __init__(self, proxy: Proxy, client: int) -> None:
         self.client = client
         self.number = 0  # of the message that it answers
-        self.window = CopyDataWindow.create(
-            message_only=True,
-            handler=partial(proxy.pass_on, self),
-            messages=proxy.track.messages,
-            max_message=_MOST,
-        )
-
-    def close(self) -> None:
-        self.window.close()
+        track = Track("client", message_only=True, messages=proxy.track.messages)
+        super().__init__(track, partial(proxy.pass_on, self))
 
 
 class Proxy(Closing):
@@ -67,7 +57,7 @@ class Proxy(Closing):
         self._real = real
         self._count = 0
         self._returns: dict[int, _Return] = {}
-        self._window: CopyDataWindow | None = None
+        self._window: TrackWindow | None = None
 
     @classmethod
     def find(
@@ -105,17 +95,9 @@ class Proxy(Closing):
     ) -> None:
         """Make the window. From now on messages come to it."""
         self._index, self._add, self._now, self._known = index, add, now, known
-        track = self.track
-        self._window = CopyDataWindow.create(
-            track.name,
-            class_name=track.class_name,
-            message_only=track.message_only,
-            handler=self._take,
-            messages=track.messages,
-            max_message=_MOST,
-        )
-        if self._real and not track.message_only:
-            _core._window_to_top(self._window.hwnd)
+        self._window = TrackWindow(self.track, self._take)
+        if self._real:
+            self._window.to_top()
 
     @property
     def hwnd(self) -> int:
@@ -123,7 +105,7 @@ class Proxy(Closing):
         return self._real
 
     def close(self) -> None:
-        """Programs find the real window again."""
+        """Programs find the real window again; it gets what was posted before."""
         if self._window is not None:
             self._window.close()
         for window in self._returns.values():
@@ -195,7 +177,7 @@ class Proxy(Closing):
         assert self._window is not None
         sent = self._known.sent_for(known) if client else []
         if any(out.time_ns > known.time_ns for out in sent):
-            self._window.reply(known.answer)
+            self._window.window.reply(known.answer)
         self._add(replace(event, answer=known.answer))
         for out in sent:
             with suppress(OSError):
@@ -212,7 +194,7 @@ class Proxy(Closing):
                 self._returns.pop(hwnd).close()
             self._returns[client] = _Return(self, client)
         self._returns[client].number = number
-        return self._returns[client].window.hwnd
+        return self._returns[client].hwnd
 
 
 class ExchangeProxy(Closing):
@@ -239,7 +221,7 @@ class ExchangeProxy(Closing):
         """Make the receiver. From now on what is sent comes to it."""
         self._index, self._add, self._now = index, add, now
         self._receiver = exchange_receiver(self.track, self.track.name, self._take)
-        _core._window_to_top(self._receiver.window.hwnd)
+        _core._window_order(self._receiver.window.hwnd, True)
 
     def _take(self, delivery: Delivery) -> int:
         came, answer = self._now(), 0

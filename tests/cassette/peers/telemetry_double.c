@@ -1,13 +1,13 @@
 /* telemetry_double.c: both sides of telemetry by a mapping and an event.
  *
- *     telemetry_double write NAME COUNT MS   makes the mapping NAME and the
- *                                            manual-reset event NAME-set; waits
- *                                            for a line, then writes COUNT
- *                                            records, MS milliseconds apart,
- *                                            and sets the event after each
- *     telemetry_double read NAME COUNT       prints "SEQUENCE SPEED GEAR MS"
- *                                            for each record when it is set,
- *                                            MS since the first
+ *     telemetry_double write NAME         makes the mapping NAME and the
+ *                                         manual-reset event NAME-set; for
+ *                                         each line of its input that begins
+ *                                         with "s" it writes a record and sets
+ *                                         the event, for others it resets it
+ *     telemetry_double read NAME COUNT    prints "SEQUENCE SPEED GEAR MS" for
+ *                                         each record when it is set, to that
+ *                                         of number COUNT; MS since the first
  */
 #include <windows.h>
 
@@ -34,46 +34,46 @@ now_ms(void)
 }
 
 static int
-write_records(record *shared, HANDLE set, int count, int pause)
+write_records(record *shared, HANDLE set)
 {
     char line[16];
+    int i = 0;
     printf("ready\n");
     fflush(stdout);
-    if (fgets(line, sizeof(line), stdin) == NULL) {
-        return 1;
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        if (line[0] == 's') {
+            i++;
+            record next = {(DWORD)i, 1.5f * (float)i, i % 7, "Monza"};
+            memcpy(shared, &next, sizeof(next));
+            SetEvent(set);
+        }
+        else {
+            ResetEvent(set);
+        }
     }
-    for (int i = 1; i <= count; i++) {
-        record next = {(DWORD)i, 1.5f * (float)i, i % 7, "Monza"};
-        memcpy(shared, &next, sizeof(next));
-        SetEvent(set);
-        Sleep((DWORD)(pause / 2));
-        ResetEvent(set);
-        Sleep((DWORD)(pause - pause / 2));
-    }
-    /* The recorder has the last one by now; it ends with our input. */
-    printf("done\n");
-    fflush(stdout);
-    return fgets(line, sizeof(line), stdin) == NULL;
+    return 0;
 }
 
 static int
-read_records(const record *shared, HANDLE set, int count)
+read_records(const record *shared, HANDLE set, DWORD count)
 {
-    double first = 0;
+    double first = -1;
+    record copy = {0};
     printf("ready\n");
     fflush(stdout);
-    for (int i = 0; i < count; i++) {
+    while (copy.sequence < count) {
         if (WaitForSingleObject(set, 60000) != WAIT_OBJECT_0) {
             return 1;
         }
         double now = now_ms();
-        record copy;
         memcpy(&copy, shared, sizeof(copy));
-        first = i == 0 ? now : first;
+        first = first < 0 ? now : first;
         printf("%lu %.1f %d %.3f\n", (unsigned long)copy.sequence, copy.speed,
                copy.gear, now - first);
         fflush(stdout);
-        while (WaitForSingleObject(set, 0) == WAIT_OBJECT_0) {
+        while (copy.sequence < count &&
+               *(const volatile DWORD *)&shared->sequence == copy.sequence &&
+               WaitForSingleObject(set, 0) == WAIT_OBJECT_0) {
             Sleep(1);
         }
     }
@@ -83,10 +83,10 @@ read_records(const record *shared, HANDLE set, int count)
 int
 main(int argc, char **argv)
 {
-    if (argc < 4) {
+    BOOL writes = argc == 3 && strcmp(argv[1], "write") == 0;
+    if (!writes && argc != 4) {
         return 2;
     }
-    BOOL writes = strcmp(argv[1], "write") == 0;
     char name[300];
     snprintf(name, sizeof(name), "%s-set", argv[2]);
     HANDLE mapping = writes
@@ -100,6 +100,6 @@ main(int argc, char **argv)
     if (shared == NULL || set == NULL) {
         return 1;
     }
-    return writes ? write_records(shared, set, atoi(argv[3]), atoi(argv[4]))
-                  : read_records(shared, set, atoi(argv[3]));
+    return writes ? write_records(shared, set)
+                  : read_records(shared, set, (DWORD)atoi(argv[3]));
 }
