@@ -215,9 +215,9 @@ class Atomic:
 
 # ------------------------------------------------------------- memory/changes.c
 
-def _changed_ranges(
+def _changes(
     old: ReadableBuffer, new: ReadableBuffer, join: int, /
-) -> list[tuple[int, int]]: ...
+) -> list[tuple[int, bytes]]: ...
 
 # ----------------------------------------------------------- sync/shared_lock.c
 

@@ -1,7 +1,7 @@
 /* changes.c: what differs between two copies of memory.
  *
- *     >>> _core._changed_ranges(b"one two", b"ONE twO", 0)
- *     [(0, 3), (6, 7)]
+ *     >>> _core._changes(b"one two", b"ONE twO", 0)
+ *     [(0, b'ONE'), (6, b'O')]
  *
  * It compares whole pages first, as most of them are the same. Both copies are
  * the caller's own: no other process writes them, so it works without the GIL. */
@@ -24,18 +24,14 @@ static size_t
 changes_next(const changes_pair *pair, size_t at)
 {
     while (at < pair->size) {
-        size_t step = at % CHANGES_PAGE == 0   ? CHANGES_PAGE
-                      : at % CHANGES_WORD == 0 ? CHANGES_WORD
-                                               : 1;
-        if (step > pair->size - at) {
-            step = pair->size - at;
-        }
-        if (memcmp(pair->old + at, pair->new + at, step) == 0) {
-            at += step;
+        size_t left = CHANGES_PAGE - at % CHANGES_PAGE;
+        size_t end = at + (left < pair->size - at ? left : pair->size - at);
+        if (left == CHANGES_PAGE &&
+            memcmp(pair->old + at, pair->new + at, end - at) == 0) {
+            at = end;
             continue;
         }
         /* A word at a time to the one that differs, then a byte at a time. */
-        size_t end = at + step;
         for (; end - at >= CHANGES_WORD; at += CHANGES_WORD) {
             uint64_t was, is;
             memcpy(&was, pair->old + at, sizeof(was));
@@ -44,10 +40,12 @@ changes_next(const changes_pair *pair, size_t at)
                 break;
             }
         }
-        while (pair->old[at] == pair->new[at]) {
+        while (at < end && pair->old[at] == pair->new[at]) {
             at++;
         }
-        return at;
+        if (at < end) {
+            return at;
+        }
     }
     return pair->size;
 }
@@ -76,11 +74,11 @@ changes_range(changes_pair *pair, size_t *range)
 }
 
 static PyObject *
-changed_ranges(PyObject *Py_UNUSED(module), PyObject *args)
+changes(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Py_buffer old, new;
     Py_ssize_t join;
-    if (!PyArg_ParseTuple(args, "y*y*n:_changed_ranges", &old, &new, &join)) {
+    if (!PyArg_ParseTuple(args, "y*y*n:_changes", &old, &new, &join)) {
         return NULL;
     }
     PyObject *list = NULL;
@@ -102,8 +100,10 @@ changed_ranges(PyObject *Py_UNUSED(module), PyObject *args)
         }
         Py_END_ALLOW_THREADS
         for (size_t i = 0; i < found && list != NULL; i++) {
-            wi_append(&list, Py_BuildValue("(nn)", (Py_ssize_t)ranges[i][0],
-                                           (Py_ssize_t)ranges[i][1]));
+            size_t at = ranges[i][0];
+            wi_append(&list,
+                      Py_BuildValue("(ny#)", (Py_ssize_t)at, pair.new + at,
+                                    (Py_ssize_t)(ranges[i][1] - at)));
         }
     }
 done:
@@ -113,9 +113,10 @@ done:
 }
 
 static PyMethodDef changes_functions[] = {
-    {"_changed_ranges", changed_ranges, METH_VARARGS,
-     "_changed_ranges($module, old, new, join, /)\n--\n\n"
-     "(start, stop) of what differs; up to join equal bytes are taken in."},
+    {"_changes", changes, METH_VARARGS,
+     "_changes($module, old, new, join, /)\n--\n\n"
+     "(offset, bytes of new) of what differs; up to join equal bytes are\n"
+     "taken in."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -31,7 +31,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @given(st.binary(max_size=100), st.data(), st.integers(0, 9), st.integers(0, 5000))
-def test_changed_ranges_are_those_of_a_byte_by_byte_look(
+def test_changes_are_those_of_a_byte_by_byte_look(
     old: bytes, data: st.DataObject, join: int, padding: int
 ) -> None:
     """Also across pages and words; ranges are apart by more than `join`."""
@@ -41,21 +41,21 @@ def test_changed_ranges_are_those_of_a_byte_by_byte_look(
     for at, value in changes.items() if old else ():
         new[at] = value
     frame = bytes(padding)
-    ranges = _core._changed_ranges(frame + old + frame, frame + new + frame, join)
+    found = _core._changes(frame + old + frame, frame + new + frame, join)
     expected: list[list[int]] = []
     for i in (i for i in range(len(old)) if old[i] != new[i]):
         if expected and i - expected[-1][1] <= join:
             expected[-1][1] = i + 1
         else:
             expected.append([i, i + 1])
-    assert ranges == [(padding + a, padding + b) for a, b in expected]
+    assert found == [(padding + a, bytes(new[a:b])) for a, b in expected]
 
 
-def test_changed_ranges_refuses_other_sizes() -> None:
+def test_changes_refuses_other_sizes() -> None:
     with pytest.raises(ValueError, match="one size"):
-        _core._changed_ranges(b"ab", b"a", 0)
+        _core._changes(b"ab", b"a", 0)
     with pytest.raises(ValueError, match="negative"):
-        _core._changed_ranges(b"ab", b"ab", -1)
+        _core._changes(b"ab", b"ab", -1)
 
 
 @pytest.fixture

@@ -94,8 +94,13 @@ def _as_is(value: Any) -> Any:
     return value
 
 
+def base64_of(value: bytes) -> bytes:
+    """Bytes as the file has them."""
+    return binascii.b2a_base64(value, newline=False)
+
+
 def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode("ascii")
+    return base64_of(value).decode("ascii")
 
 
 def _in_file(
@@ -177,6 +182,10 @@ class Track(_InFile):
         return {"kind": self.kind, **self.as_json()}
 
 
+#: Offset and new bytes of each range, in order.
+Changes: TypeAlias = tuple[tuple[int, bytes], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeEvent(_InFile):
     """What changed in a mapping since the event before; at first, all but zeros."""
@@ -185,8 +194,7 @@ class ChangeEvent(_InFile):
     time_ns: int
     #: The number of its track.
     track: int
-    #: Offset and new bytes of each range, in order.
-    changes: tuple[tuple[int, bytes], ...] = ()
+    changes: Changes = ()
     #: The next event belongs to this one: it was too much for one line.
     more: bool = _in_file(_flag, False)
 

@@ -407,9 +407,8 @@ class Player(Closing):
             self._find_next()
         for index, memory in memories.items():
             mapping = self._objects[index]
-            now = mapping.read(len(memory))
-            for start, stop in _core._changed_ranges(now, memory, 0):
-                mapping.write(memoryview(memory)[start:stop], start)
+            for at, data in _core._changes(mapping.read(len(memory)), memory, 0):
+                mapping.write(data, at)
         for index, state in states.items():
             self._set_state(index, self.cassette.tracks[index], state)
         with self._changed:

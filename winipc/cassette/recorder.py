@@ -23,6 +23,7 @@ from winipc.cassette.cassette import Cassette
 from winipc.cassette.events import (
     CassetteEvent,
     ChangeEvent,
+    Changes,
     MessageEvent,
     StateEvent,
     Track,
@@ -71,12 +72,10 @@ class _Changes:
         self._old = bytearray(memory.size)
         self._new = bytearray(memory.size)
 
-    def look(self) -> tuple[tuple[int, bytes], ...]:
+    def look(self) -> Changes:
         """What is new since the last look."""
         self.memory.read_into(self._new)
-        new = memoryview(self._new)
-        ranges = _core._changed_ranges(self._old, new, _JOIN)
-        found = tuple((start, bytes(new[start:stop])) for start, stop in ranges)
+        found = tuple(_core._changes(self._old, self._new, _JOIN))
         if found:
             self._old, self._new = self._new, self._old
         return found

@@ -50,8 +50,8 @@ def _rows(
     start = time.monotonic()
     for new in changes(target, old, arguments.interval, arguments.timeout):
         seconds = time.monotonic() - start
-        for first, stop in _core._changed_ranges(old, new, _JOIN):
-            yield seconds, target.address + first, old[first:stop], new[first:stop]
+        for at, data in _core._changes(old, new, _JOIN):
+            yield seconds, target.address + at, old[at : at + len(data)], data
         old = new
 
 
