@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -56,15 +58,19 @@ import winipc.cli  # noqa: E402
 
 
 class ApiDirective(SphinxDirective):
-    """What modules offer: all that `winipc` exports, or with :all: all of it."""
+    """What modules offer: all that `winipc` exports, or with :all: all of it.
+
+    A table of it comes first, with what people came for, the names of :first:, on top.
+    """
 
     has_content = False
     required_arguments = 1
     final_argument_whitespace = True
-    option_spec: ClassVar = {"all": directives.flag}
+    option_spec: ClassVar = {"all": directives.flag, "first": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         text = ""
+        items: dict[str, tuple[str, object]] = {}
         names = self.arguments[0].split()
         for name in modules_without_a_page() if names == ["..."] else names:
             module = importlib.import_module(f"winipc.{name}")
@@ -73,13 +79,26 @@ class ApiDirective(SphinxDirective):
             text += f"{inspect.getdoc(module)}\n\n"
             for item in module.__all__:
                 if item in winipc.__all__:
-                    path = f"winipc.{item}"
+                    items[item] = f"winipc.{item}", getattr(module, item)
                 elif "all" in self.options:
-                    path = f"winipc.{name}.{item}"
-                else:
-                    continue
-                text += f".. auto{kind_of(getattr(module, item))}:: {path}\n\n"
+                    items[item] = f"winipc.{name}.{item}", getattr(module, item)
+        first = self.options.get("first", "").split()
+        ordered = [items.pop(name) for name in first] + list(items.values())
+        if len(ordered) > 1:
+            text += ".. list-table::\n   :widths: auto\n\n"
+            for path, item in ordered:
+                text += f"   * - :py:obj:`~{path}`\n     - {summary_of(item)}\n"
+            text += "\n"
+        for path, item in ordered:
+            text += f".. auto{kind_of(item)}:: {path}\n\n"
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{text}```\n")
+
+
+def summary_of(item: object) -> str:
+    """The first paragraph of its docstring; nothing of an instance of another class."""
+    if not isinstance(item, type) and not inspect.isroutine(item):
+        return ""
+    return (inspect.getdoc(item) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def modules_without_a_page() -> list[str]:
@@ -149,8 +168,44 @@ def keep_whole(
         lines.insert(0, "")
 
 
+#: Twenty methods of each kind of memory, which "Numbers" of memory.md describes once.
+NUMBER = re.compile("(get|set|read|write)_[iuf](8|16|32|64)")
+
+
+def leave_out_numbers(
+    _app: Sphinx, _what: str, name: str, _item: object, skip: bool, _options: object
+) -> bool | None:
+    return True if NUMBER.fullmatch(name) else None
+
+
+class LinkNames(SphinxTransform):
+    """A name of winipc in the text of a guide leads to its description."""
+
+    default_priority = 400
+
+    def apply(self, **_options: Any) -> None:
+        for literal in list(self.document.findall(nodes.literal)):
+            name = literal.astext().partition("(")[0]
+            if name.partition(".")[0] not in winipc.__all__ or isinstance(
+                literal.parent, nodes.reference | addnodes.pending_xref
+            ):
+                continue
+            link = addnodes.pending_xref(
+                "",
+                literal.deepcopy(),
+                refdomain="py",
+                reftype="obj",
+                reftarget=f"winipc.{name}",
+                refdoc=self.env.docname,
+                refwarn=False,
+            )
+            literal.replace_self(link)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_transform(LinkNames)
+    app.connect("autodoc-skip-member", leave_out_numbers)
     app.add_directive("winipc-api", ApiDirective)
     app.add_directive("winipc-help", HelpDirective)
     app.connect("autodoc-process-docstring", keep_whole, priority=400)
@@ -159,7 +214,11 @@ def setup(app: Sphinx) -> None:
 project = "winipc"
 author = "the winipc developers"
 version = release = winipc.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+copyright = "the winipc developers"
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 # References to winipc have to be right; those to others are text.
