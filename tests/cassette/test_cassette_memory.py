@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 import winipc
 from winipc import Cassette, CassetteEvent, ChangeEvent, StateEvent, Track, _core
 from winipc.cassette.file import Writer
+from winipc.process.types import MemoryState, MemoryType
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -442,8 +444,16 @@ def test_play_refuses_what_it_cannot_be(unique_name: str, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_rounds_of_play_leave_nothing(unique_name: str, tmp_path: Path) -> None:
-    """Handles, threads and windows, counted before and after."""
+    """Handles, threads, windows and private memory, before and after."""
     from winipc.testing import LeakCheck
+
+    def private() -> int:
+        with winipc.RemoteProcess.open(os.getpid()) as process:
+            return sum(
+                one.size
+                for one in process.regions()
+                if one.state == MemoryState.COMMIT and one.type == MemoryType.PRIVATE
+            )
 
     path = tmp_path / "file.wipc"
     tracks = [
@@ -461,8 +471,10 @@ def test_rounds_of_play_leave_nothing(unique_name: str, tmp_path: Path) -> None:
     for _ in range(10):
         Cassette.play(cassette).close()
     check = LeakCheck()
-    handles = handle_count()
+    handles, before = handle_count(), private()
     for _ in range(10_000 if FULL else 300):
         Cassette.play(cassette, speed=None).close()
     assert check.leaks() == []
     assert handle_count() <= handles + 2
+    print("private bytes:", before, "then", private())
+    assert private() < before + (4 << 20)  # 400 bytes for each of 10,000

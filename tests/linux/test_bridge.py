@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import json
 import mmap
 import os
@@ -16,6 +18,15 @@ from pathlib import Path
 
 import pytest
 from conftest import DEADLINE, Dev
+
+PLAYER = """
+import sys, winipc
+with winipc.Cassette.play(sys.argv[1], speed=None, bridge=True) as player:
+    print("ready", flush=True)
+    for line in sys.stdin:
+        event = player.step()
+        print(event and event.time_ns, flush=True)
+"""
 
 WRITER = """
 import sys, winipc
@@ -140,3 +151,58 @@ def test_several_names_are_made_all_or_none(dev: Dev, name: str) -> None:
         assert (done.returncode, "one name" in done.stderr) == (1, True)
     finally:
         shm(taken).unlink()
+
+
+def write_cassette(path: Path, name: str) -> None:
+    """As docs/cassettes.md has it, without winipc: three states of a mapping."""
+    head = {
+        "winipc_cassette": 1,
+        "made": "2026-11-29T20:15:00.000+00:00",
+        "tracks": [{"kind": "mapping", "name": f"Local\\{name}", "size": 5000}],
+    }
+    rows = [
+        {
+            "t": n * 1000,
+            "track": 0,
+            "changes": [[4990, base64.b64encode(data).decode()]],
+        }
+        for n, data in enumerate((b"first", b"second", b"third!"))
+    ]
+    lines = [head, *rows, {"t": 3000, "end": True, "events": 3}]
+    path.write_bytes(
+        gzip.compress("".join(f"{json.dumps(x)}\n" for x in lines).encode())
+    )
+
+
+def test_a_played_cassette_is_seen_on_linux(
+    dev: Dev, name: str, tmp_path: Path
+) -> None:
+    """Each step is in the memory of the native process when it returns."""
+    path = tmp_path / "file.wipc"
+    write_cassette(path, name)
+    playing = ("python", "-c", PLAYER, f"Z:{path}")
+    player = dev.start(*playing, stdin=subprocess.PIPE)
+    assert player.stdin is not None
+    assert player.stdout is not None
+    assert player.stdout.readline() == "ready\n", player.communicate()[1]
+    assert shm(name).stat().st_size == 5000
+    with (
+        shm(name).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory,
+    ):
+        seen = [memory[4990:]]
+        for _ in range(3):
+            player.stdin.write("step\n")
+            player.stdin.flush()
+            seen.append(player.stdout.readline().encode())
+            seen.append(memory[4990:])
+    zeros = bytes(4)
+    assert seen == [
+        *(b"first" + bytes(5), b"1000\n", b"second" + zeros),
+        *(b"2000\n", b"third!" + zeros, b"None\n", b"third!" + zeros),
+    ]
+    again = dev.run("python", "-m", "winipc", "cassette", "play", str(path), "--bridge")
+    assert (again.returncode, "there already" in again.stderr) == (1, True)
+    _, error = player.communicate(timeout=DEADLINE)
+    assert player.returncode == 0, error
+    assert not shm(name).exists()

@@ -141,6 +141,7 @@ class Cassette(Shown):
         repeat: bool = False,
         loop: bool = False,
         names: Mapping[str, str] | None = None,
+        bridge: bool = False,
     ) -> Player:
         """Be the recorded program until the player is closed: use it in a `with`.
 
@@ -159,16 +160,24 @@ class Cassette(Shown):
             loop: From the end go on at the beginning. What clients have asked for
                 stays played.
             names: Other names for objects, titles and classes.
+            bridge: Under Wine, native Linux programs map the mappings, too: each is a
+                `winipc.bridge`, with a file in /dev/shm.
 
-        Raises CassetteError, FileNotFoundError, and FileExistsError for a name that
-        something live has.
+        Raises CassetteError, FileNotFoundError, FileExistsError for a name that
+        something live has, and OSError (ENOTSUP) for a bridge without Wine.
 
         Win32: CreateFileMapping, CreateEventEx, CreateWindowEx, SendMessageTimeout
         """
         from winipc.cassette.player import Player
 
         return Player(
-            path, speed=speed, match=match, repeat=repeat, loop=loop, names=names
+            path,
+            speed=speed,
+            match=match,
+            repeat=repeat,
+            loop=loop,
+            names=names,
+            bridge=bridge,
         )
 
     # ----------------------------------------------------------------- mappings

@@ -21,6 +21,8 @@ from typing import Any
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import wait_until
+from winipc.bridge import Bridge
+from winipc.bridge import bridge as make_bridge
 from winipc.cassette.cassette import Cassette
 from winipc.cassette.events import (
     STATES,
@@ -89,6 +91,7 @@ class Player(Closing):
         repeat: bool,
         loop: bool,
         names: Mapping[str, str] | None,
+        bridge: bool,
     ) -> None:
         """See `Cassette.play`, which has the defaults."""
         if speed is not None and not speed > 0:
@@ -123,8 +126,11 @@ class Player(Closing):
         with ExitStack() as undo:
             for index, track in tracks:
                 if track.kind == "mapping" or track.kind in STATES:
-                    self._objects[index] = self._make(track)
-                    undo.callback(self._objects[index].close)
+                    made = self._make(track, bridge)
+                    undo.callback(made.close)
+                    self._objects[index] = (
+                        made.mapping if isinstance(made, Bridge) else made
+                    )
             self._thread.start()
             undo.callback(self._thread.join)
             undo.callback(self._end)
@@ -157,11 +163,12 @@ class Player(Closing):
     def _name(self, name: str) -> str:
         return self._names.get(name, name)
 
-    def _make(self, track: Track) -> Any:
+    def _make(self, track: Track, bridge: bool) -> Any:
         name = self._name(track.name)
         try:
             if track.kind == "mapping":
-                return SharedMapping.create(name, track.size)
+                make = make_bridge if bridge else SharedMapping.create
+                return make(name, track.size)
             if track.kind == "event":
                 return Event.create(name, manual=track.manual)
             if track.kind == "mutex":

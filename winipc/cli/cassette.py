@@ -52,6 +52,11 @@ def add(commands: Commands) -> None:
         help="another name for an object, a title or a class",
     )
     play.add_argument(
+        "--bridge",
+        action="store_true",
+        help="under Wine: native Linux programs map the mappings in /dev/shm",
+    )
+    play.add_argument(
         "--match",
         choices=("strict", "lenient"),
         default="strict",
@@ -216,7 +221,8 @@ def _pairs(texts: list[str], what: str) -> dict[str, str]:
 
 def _play(arguments: argparse.Namespace) -> int:
     names = _pairs(arguments.name, "RECORDED=OTHER")
-    return play(arguments, names, match=arguments.match, repeat=arguments.repeat)
+    how = {"match": arguments.match, "repeat": arguments.repeat}
+    return play(arguments, names, bridge=arguments.bridge, **how)
 
 
 def play(arguments: argparse.Namespace, names: Mapping[str, str], **how: Any) -> int:
