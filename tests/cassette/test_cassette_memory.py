@@ -471,10 +471,10 @@ def test_rounds_of_play_leave_nothing(unique_name: str, tmp_path: Path) -> None:
     for _ in range(10):
         Cassette.play(cassette).close()
     check = LeakCheck()
-    handles, before = handle_count(), private()
+    # To look takes memory, too.
+    handles, before = handle_count(), max(private() for _ in range(5))
     for _ in range(10_000 if FULL else 300):
         Cassette.play(cassette, speed=None).close()
     assert check.leaks() == []
     assert handle_count() <= handles + 2
-    print("private bytes:", before, "then", private())
     assert private() < before + (4 << 20)  # 400 bytes for each of 10,000

@@ -332,6 +332,24 @@ def test_clients_and_broadcasts_are_told(unique_name: str, tmp_path: Path) -> No
         player.step()
 
 
+def test_an_exchange_with_other_memory_is_not_recorded_wrongly(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """The recorder would read another mapping than the program: the sender hears it."""
+    track = Track("exchange", unique_name, mapping=f"{unique_name}-other")
+    with (
+        winipc.Receiver(unique_name, mapping=f"{unique_name}-real"),
+        winipc.SharedMapping.create(f"{unique_name}-other", 64),
+        Cassette.record(tmp_path / "file.wipc", exchanges=[track]),
+        winipc.Sender(unique_name, mapping=f"{unique_name}-real") as sender,
+    ):
+        with pytest.raises(ValueError, match="another mapping"):
+            sender.send(b"secret", via="mapping")
+        assert sender.send(b"open") == 1
+    (event,) = messages(tmp_path / "file.wipc")
+    assert event.data == b"open"
+
+
 @pytest.mark.parametrize("via", ["mapping", "copydata", "process", "section"])
 def test_the_exchange_is_recorded_and_played(
     unique_name: str, tmp_path: Path, via: str
@@ -340,7 +358,10 @@ def test_the_exchange_is_recorded_and_played(
     path = tmp_path / "file.wipc"
     name = f"{unique_name}-memory"
 
+    came = []
+
     def answer(delivery: winipc.Delivery) -> int:
+        came.append(delivery.transport)
         return len(delivery.data)
 
     def send() -> list[int]:
@@ -348,16 +369,25 @@ def test_the_exchange_is_recorded_and_played(
             return [sender.send(data, via=via) for data in (b"one", b"two!")]
 
     track = Track("exchange", unique_name, mapping=name)
-    with winipc.Receiver(unique_name, mapping=name, mapping_size=8192, handler=answer):
+    with winipc.Receiver(
+        unique_name, mapping=name, mapping_size=8192, handler=answer, transports=[via]
+    ):
         with pytest.raises(FileExistsError):
             winipc.Receiver(unique_name)
         with Cassette.record(path, exchanges=[track]):
             assert send() == [3, 4]
-    kept = messages(path)
-    assert [(event.data, event.answer, event.via) for event in kept] == [
-        (b"one", 3, via),
-        (b"two!", 4, via),
-    ]
+        kept = messages(path)
+        assert came == [via, via]  # not by another way
+        assert [(event.data, event.answer, event.via) for event in kept] == [
+            (b"one", 3, via),
+            (b"two!", 4, via),
+        ]
+        again = tmp_path / "again.wipc"
+        with Cassette.record(again, exchanges=[track], known=Cassette(path)):
+            assert send() == [3, 4]
+            assert len(came) == 2  # nobody was asked
+            assert send() == [3, 4]
+        assert len(came) == len(messages(again)) == 4
     with Cassette.play(path) as player:
         assert send() == [3, 4]
         assert player.unplayed() == []

@@ -14,18 +14,24 @@ from functools import partial
 
 from winipc import _core
 from winipc.base.closing import Closing
-from winipc.cassette.events import CassetteEvent, MessageEvent, Track
+from winipc.cassette.events import MOST_DATA, CassetteEvent, MessageEvent, Track
 from winipc.cassette.messages import (
     Answers,
     TrackWindow,
-    delivered,
-    exchange_receiver,
     heard,
+    number_of,
     reply_window,
     with_reply_window,
 )
-from winipc.exchange import Delivery, Receiver
-from winipc.exchange.transport import DEFAULT_MAPPING
+from winipc.exchange.receiver import read_process, read_shared
+from winipc.exchange.transport import (
+    BARRIER,
+    DEFAULT_MAPPING,
+    MESSAGE_NAMES,
+    PROOF,
+    Transport,
+    seen,
+)
 from winipc.memory.mapping import SharedMapping
 from winipc.message import (
     Message,
@@ -36,7 +42,7 @@ from winipc.message import (
     wait_window,
 )
 from winipc.message.lookup import hwnd_of
-from winipc.message.message import WM_COPYDATA
+from winipc.section.section import SharedSection
 
 
 class _Return(TrackWindow):
@@ -157,18 +163,9 @@ class Proxy(Closing):
         data: memoryview,
     ) -> int:
         """Give a message to whom it is for, keep it, and answer as they do."""
-        sent, answer, number = _core._in_send(), 0, message.message
-        wparam = sender if message.is_copydata else message.wparam
-        # Who has gone, or may not be sent to, gives no answer.
-        with suppress(OSError):
-            if sent:
-                answer = _core._forward(
-                    to, number, wparam, message.lparam, message.id, data
-                )
-            else:
-                post_message(to, number, wparam, message.lparam)
-        took = self._now() - came
-        self._add(replace(event, answer=answer, took_ns=took, posted=not sent))
+        answer = _pass(message, to, sender, data)
+        took, posted = self._now() - came, not _core._in_send()
+        self._add(replace(event, answer=answer, took_ns=took, posted=posted))
         return answer
 
     def _repeat(self, event: MessageEvent, known: MessageEvent, client: int) -> int:
@@ -197,42 +194,85 @@ class Proxy(Closing):
         return self._returns[client].hwnd
 
 
-class ExchangeProxy(Closing):
-    """A `winipc.Receiver` before another one: each delivery goes on by WM_COPYDATA."""
+class ExchangeProxy(Proxy):
+    """One before a `winipc.Receiver`, or a program like it: all goes on as it came.
 
-    def __init__(self, what: str | Track, timeout: float | None) -> None:
-        track = what if isinstance(what, Track) else Track("exchange", what)
-        name = track.mapping or DEFAULT_MAPPING
-        self._real = Proxy.find("exchange", track, timeout)
-        with SharedMapping.open(name, access="read") as mapping:
-            self.track = replace(
-                track, class_name=None, mapping=name, size=mapping.size
+    The memory of a transport stays as it is until the answer, so this reads it, and the
+    real window does, too.
+    """
+
+    def __init__(self, track: Track, real: int) -> None:
+        size, name = 0, track.mapping or DEFAULT_MAPPING
+        # Some programs open it only when they are told of data.
+        with suppress(FileNotFoundError), SharedMapping.open(name) as mapping:
+            size = mapping.size
+        messages = (*MESSAGE_NAMES.values(), BARRIER, PROOF)
+        track = replace(track, class_name=None, messages=messages)
+        super().__init__(replace(track, mapping=name, size=size), real)
+        self._memory: dict[Transport, SharedMapping | SharedSection] = {}
+        self._transports = {number_of(MESSAGE_NAMES[t]): t for t in MESSAGE_NAMES}
+
+    def _shared(self, transport: Transport) -> SharedMapping | SharedSection:
+        if transport not in self._memory:
+            self._memory[transport] = (
+                SharedSection.load()
+                if transport is Transport.SECTION
+                else SharedMapping.open(self.track.mapping or "", access="read")
             )
-        self._count = 0
-        self._receiver: Receiver | None = None
+        return self._memory[transport]
 
-    def start(
-        self,
-        index: int,
-        add: Callable[[CassetteEvent], None],
-        now: Callable[[], int],
-        known: Answers | None = None,
-    ) -> None:
-        """Make the receiver. From now on what is sent comes to it."""
-        self._index, self._add, self._now = index, add, now
-        self._receiver = exchange_receiver(self.track, self.track.name, self._take)
-        _core._window_order(self._receiver.window.hwnd, True)
+    def _data(self, message: Message, via: Transport) -> bytes:
+        """What a message announces; nothing if that cannot be read."""
+        length = message.wparam
+        with suppress(OSError, ValueError, OverflowError, MemoryError):
+            if via is Transport.COPYDATA:
+                return bytes(message)
+            if via is Transport.PROCESS:
+                if length >> 32 <= MOST_DATA:
+                    return read_process(length, message.lparam, MOST_DATA)
+            elif length <= MOST_DATA:
+                return read_shared(self._shared(via), length, MOST_DATA)
+        return b""
 
-    def _take(self, delivery: Delivery) -> int:
-        came, answer = self._now(), 0
-        event = delivered(self._index, delivery, self._count)
+    def _take(self, message: Message) -> int:
+        came, real, sender = self._now(), self._real, message.sender
+        via = Transport.COPYDATA
+        if not message.is_copydata:
+            if message.message not in self._transports:
+                return self._proved(message, _pass(message, real, sender, _NOTHING))
+            via = self._transports[message.message]
+        data = self._data(message, via)
+        event = MessageEvent(0, self._index, data=data, via=via, number=self._count)
         self._count += 1
-        with suppress(OSError):
-            hwnd = self._real.hwnd
-            answer = _core._forward(hwnd, WM_COPYDATA, 0, 0, 0, event.data)
-        self._add(replace(event, answer=answer, took_ns=self._now() - came))
+        found = None if self._known is None else self._known.take(event)
+        if found is not None:
+            return self._repeat(event, found, 0)
+        return self._forward(message, event, came, real, sender, memoryview(message))
+
+    def _proved(self, message: Message, answer: int) -> int:
+        """The real window's answer; a wrong one if it sees other memory than this."""
+        via = self._transports.get(message.wparam)
+        if message.message == number_of(PROOF) and via and answer:
+            with suppress(OSError, ValueError):
+                return answer if answer == seen(self._shared(via)) else -1
         return answer
 
     def close(self) -> None:
-        if self._receiver is not None:
-            self._receiver.close()
+        super().close()
+        for memory in self._memory.values():
+            memory.close()
+
+
+_NOTHING = memoryview(b"")
+
+
+def _pass(message: Message, to: int, sender: int, data: memoryview) -> int:
+    """Give a message to a window, sent or posted as it came: the answer, or 0."""
+    number, lparam = message.message, message.lparam
+    wparam = sender if message.is_copydata else message.wparam
+    # Who has gone, or may not be sent to, gives no answer.
+    with suppress(OSError):
+        if _core._in_send():
+            return _core._forward(to, number, wparam, lparam, message.id, data)
+        post_message(to, number, wparam, lparam)
+    return 0

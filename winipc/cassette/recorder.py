@@ -169,8 +169,8 @@ class Recorder(Closing):
                         f"{on!r} is an auto-reset event: a wait for it would take the "
                         "signal from the program that it is for"
                     )
-            proxies: list[Proxy | ExchangeProxy] = [
-                ExchangeProxy(one, timeout) for one in exchanges
+            proxies: list[Proxy] = [
+                ExchangeProxy.find("exchange", one, timeout) for one in exchanges
             ]
             proxies += [Proxy.find("window", one, timeout) for one in windows]
             proxies += [Proxy.find("client", one, timeout) for one in clients]
@@ -291,11 +291,11 @@ class Recorder(Closing):
 
 
 def _answers(known: Cassette | None, track: Track) -> Answers | None:
-    """What a cassette has for a window of this title or class."""
-    if known is None or track.kind != "window":
+    """What a cassette has for a window of this title."""
+    if known is None or track.kind not in ("window", "exchange"):
         return None
     for index, one in enumerate(known.tracks):
-        if one.kind == "window" and one.name == track.name:
+        if (one.kind, one.name) == (track.kind, track.name):
             answers = Answers(one, "strict", False)
             for event in known:
                 if event.track == index and isinstance(event, MessageEvent):

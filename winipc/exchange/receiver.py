@@ -263,12 +263,8 @@ class Receiver(Shown, Closing):
         if length and self._may_lend(shared):
             with memoryview(shared) as whole:
                 return Delivery(transport, whole[:length].toreadonly())
-        # One copy, and only then a look at it: the other side may write on.
-        # Of text one more than is taken, to see that there is more.
-        data = shared.read(length or min(len(shared), self.max_message + 1))
-        if not length:
-            data = _until_nul(data)
-            self._check_length(len(data))
+        data = read_shared(shared, length, self.max_message)
+        self._check_length(len(data))
         return Delivery(transport, memoryview(data))
 
     def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
@@ -286,16 +282,7 @@ class Receiver(Shown, Closing):
         self._check_length(length)
         if self._accept is not None and not self._accept(pid):
             raise _Refused
-        with RemoteProcess.open(pid) as process:
-            if process.is_64bit and sys.maxsize < 1 << 32:
-                raise _Refused  # the length and the address came as halves
-            # LPARAM is signed, and a 32-bit sender's is extended by its sign.
-            address &= (1 << 8 * process.pointer_size) - 1
-            if length:
-                data = process.read(address, length)
-            else:
-                most = self.max_message + 1  # with the NUL
-                data = process.read_cstr(address, None, max_bytes=most)
+        data = read_process(packed, address, self.max_message)
         return Delivery(Transport.PROCESS, memoryview(data), pid)
 
     def _check_length(self, length: int) -> None:
@@ -384,6 +371,26 @@ class Receiver(Shown, Closing):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"hwnd={self.window.hwnd:#x}"
         return f"<winipc.Receiver {self.title!r} {state}>"
+
+
+def read_shared(shared: SharedMapping | SharedSection, length: int, most: int) -> bytes:
+    """What is announced in shared memory; for length 0 text, or `most` + 1 bytes."""
+    # One copy, and only then a look at it: the other side may write on.
+    data = shared.read(length or min(len(shared), most + 1))
+    return data if length else _until_nul(data)
+
+
+def read_process(packed: int, address: int, most: int) -> bytes:
+    """What is announced in a process; for length 0 text of at most `most` bytes."""
+    pid, length = packed & 0xFFFF_FFFF, packed >> 32
+    with RemoteProcess.open(pid) as process:
+        if process.is_64bit and sys.maxsize < 1 << 32:
+            raise ValueError("the length and the address came as halves")
+        # LPARAM is signed, and a 32-bit sender's is extended by its sign.
+        address &= (1 << 8 * process.pointer_size) - 1
+        if length:
+            return process.read(address, length)
+        return process.read_cstr(address, None, max_bytes=most + 1)  # with the NUL
 
 
 def _receivers_mapping(name: str, size: int) -> SharedMapping:
