@@ -497,6 +497,7 @@ class GlobalMemory(Memory):
 class RemoteProcess:
     pid: Final[int]
     _access: Final[int]
+    _suspends: Final[int]
     handle: Final[int]
     closed: Final[bool]
     alive: Final[bool]

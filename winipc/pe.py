@@ -22,7 +22,7 @@ import os
 import struct
 import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -150,6 +150,7 @@ _MOST_SECTIONS = 96  # the loader's own limit
 _MOST_EXPORTS = 0x1_0000  # an ordinal has 16 bits
 _LONGEST_NAME = 4096
 _FIXED_PART = {0x10B: 96, 0x20B: 112}  # of an optional header, by its magic
+_RELOCATED = {3: 4, 10: 8}  # bytes of an address, by the kind of relocation
 
 
 class ImageReader:
@@ -191,11 +192,20 @@ class ImageReader:
         fixed = _FIXED_PART.get(magic, 0)
         if not 0 < fixed <= optional_size:
             self._fail(f"unknown optional header {magic:#x}")
-        self._image_size, self._headers_size = struct.unpack_from("<II", optional, 56)
-        (directories,) = struct.unpack_from("<I", optional, fixed - 4)
-        self._directory = (0, 0)
-        if directories and optional_size >= fixed + 8:
-            self._directory = struct.unpack_from("<II", optional, fixed)
+        self.time_stamp: int  # of the linker: it tells builds apart
+        (self.time_stamp,) = struct.unpack_from("<I", file, 8)
+        wide = magic == 0x20B
+        place = ("<Q", optional, 24) if wide else ("<I", optional, 28)
+        self.image_base: int  # where it wants to be, or is once it has been loaded
+        (self.image_base,) = struct.unpack_from(*place)
+        self.image_size: int
+        self.headers_size: int
+        self.image_size, self.headers_size = struct.unpack_from("<II", optional, 56)
+        (count,) = struct.unpack_from("<I", optional, fixed - 4)
+        count = min(count, (optional_size - fixed) // 8)
+        directories = list(struct.iter_unpack("<II", optional[fixed:][: 8 * count]))
+        self._directory: tuple[int, int] = directories[0] if count > 0 else (0, 0)
+        self._relocations: tuple[int, int] = directories[5] if count > 5 else (0, 0)
         self._section_table = at + 24 + optional_size
 
     def image(self) -> PEImage:
@@ -203,7 +213,7 @@ class ImageReader:
         return PEImage(
             self.machine,
             bool(self._characteristics & _FILE_DLL),
-            self._image_size,
+            self.image_size,
             self.sections,
             tuple(
                 PEExport(name, rva, forwarder is not None)
@@ -220,7 +230,7 @@ class ImageReader:
         found = []
         for name, size, rva, stored, offset, flags in _SECTION.iter_unpack(table):
             size = size or stored
-            if rva + size > self._image_size or (
+            if rva + size > self.image_size or (
                 not self._mapped and stored and offset + stored > self._size
             ):
                 self._fail("a section leaves the image")
@@ -270,6 +280,22 @@ class ImageReader:
         rva = functions[indices[at]]
         return rva, self._is_forwarder(rva)
 
+    def relocations(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Each address from `start` to `end` that the loader adapts: rva and size."""
+        at, size = self._relocations
+        limit = at + size
+        while at < limit:
+            page, size = struct.unpack("<II", self._take(self._offset(at), 8))
+            if not 8 <= size <= limit - at or size % 2:
+                self._fail(f"a block of {size} bytes in its relocations")
+            if start - 8 < page + _PAGE and page < end:
+                for entry in self._table(at + 8, (size - 8) // 2, "H"):
+                    width = _RELOCATED.get(entry >> 12, 0)
+                    rva = page + (entry & 0xFFF)
+                    if width and start < rva + width and rva < end:
+                        yield rva, width
+            at += size
+
     def export_after(self, rva: int, end: int) -> int:
         """The lowest address of an export between the two, or `end`."""
         return min((at for at in self._export_tables[1] if rva < at < end), default=end)
@@ -283,7 +309,7 @@ class ImageReader:
         if start == 0 or size < 40:
             return 0, (), (), ()
         header = self._take(self._offset(start), 40)
-        if start + size > (self._size if self._mapped else self._image_size):
+        if start + size > (self._size if self._mapped else self.image_size):
             self._fail(f"its exports, {size} bytes at {start:#x}, are outside of it")
         fields = struct.unpack_from("<6I", header, 16)
         first, functions, names, function_table, name_table, ordinal_table = fields
@@ -318,7 +344,7 @@ class ImageReader:
 
     def _offset(self, rva: int) -> int:
         """Where what is at `rva` in memory is in this image."""
-        if self._mapped or rva < self._headers_size:
+        if self._mapped or rva < self.headers_size:
             return rva
         for section in self.sections:
             into = rva - section.rva

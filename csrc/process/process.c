@@ -703,6 +703,10 @@ process_suspend(PyObject *op, PyObject *on)
                                         : "NtResumeProcess",
                                 PROCESS_SUSPEND_RESUME);
     }
+    if (suspend && wi_has_exited(self->handle)) { /* Wine succeeds then */
+        return process_raise_gone(self, "NtSuspendProcess");
+    }
+    self->suspends += suspend ? 1 : -1;
     Py_RETURN_NONE;
 }
 
@@ -990,6 +994,8 @@ static PyMemberDef process_members[] = {
     {"pid", T_ULONG, offsetof(wi_process, pid), Py_READONLY,
      PyDoc_STR("The target's process id.")},
     {"_access", T_ULONG, offsetof(wi_process, access), Py_READONLY, NULL},
+    {"_suspends", T_PYSSIZET, offsetof(wi_process, suspends), Py_READONLY,
+     NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -97,14 +97,15 @@ void wi_wine_perform(wi_vm_call *call);
 typedef struct wi_process wi_process;
 struct wi_process {
     PyObject_HEAD
-    HANDLE handle;     /* NULL once closed */
-    DWORD pid;         /* of the target */
-    DWORD access;      /* the rights that were asked for */
-    int pointer_size;  /* 0 until asked */
-    Py_ssize_t pins;   /* calls in flight without the GIL */
-    wi_cache *cache;   /* NULL outside of `with process.cached()` */
-    wi_cache *idle;    /* an empty one, whose memory the next one has */
-    Py_ssize_t cached; /* how deep those are nested */
+    HANDLE handle;       /* NULL once closed */
+    DWORD pid;           /* of the target */
+    DWORD access;        /* the rights that were asked for */
+    int pointer_size;    /* 0 until asked */
+    Py_ssize_t pins;     /* calls in flight without the GIL */
+    wi_cache *cache;     /* NULL outside of `with process.cached()` */
+    wi_cache *idle;      /* an empty one, whose memory the next one has */
+    Py_ssize_t cached;   /* how deep those are nested */
+    Py_ssize_t suspends; /* of _suspend(True), not undone by _suspend(False) */
 };
 
 /* Its handle, which stays open until it is unpinned. */

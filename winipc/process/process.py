@@ -28,6 +28,7 @@ from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, Memory
 from winipc.pe import ImageReader
 from winipc.process._denied import explain_denied, process_facts
 from winipc.process._sections import section_finder
+from winipc.process.freeze import Freeze, suspended
 from winipc.process.memory import (
     RemoteBlock,
     RemotePlace,
@@ -53,6 +54,7 @@ from winipc.scan.scan import (
     process_ranges,
     protection_mask,
 )
+from winipc.scan.signature import Signature, make_signature
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -356,16 +358,72 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Raises:
             PartialReadError: at a use, what `pointer` and `read` raise.
         """
+        layout = layout_of(layout)
+        place = RemotePlace(self, self._chain(address), layout.size)
+        return StructView(place, layout)
+
+    def _chain(self, address: Any) -> list[Any]:
+        """An address or a chain, as one whose base is a number."""
         if not isinstance(address, (list, tuple, PointerPath)):
             address = [address]
         base, *offsets = address
-        layout = layout_of(layout)
-        chain = [self.address(base), *offsets]
-        return StructView(RemotePlace(self, chain, layout.size), layout)
+        return [self.address(base), *offsets]
 
     def struct_view(self, layout: Any, address: Any) -> StructView:
         """See `at`, which takes the address first."""
         return self.at(address, layout)
+
+    def freeze(
+        self,
+        address: Any,
+        value: Any,
+        kind: str | None = None,
+        *,
+        interval: float = 0.05,
+    ) -> Freeze:
+        """Write a value now, and again every `interval` seconds until the `with` ends.
+
+        `address` is one, a text, or a chain as `at` takes it (a `PointerPath` is one),
+        which is followed again at each write. `value` is a number of the type `kind`,
+        which is named as by `write_number` ("i32", "f32"); or bytes, without a type.
+        Between two writes the target can change the value and see the change.
+
+        One thread writes for all. A write that fails is tried again, and counted in
+        `Freeze.failures`; the exit of the target ends it. `Freeze.error` is what the
+        last write raised, and leaving the `with` raises that. Needs
+        `access=ProcessAccess.WRITE`. It may outlive this object.
+
+        Raises:
+            PartialReadError, PartialWriteError, PermissionError, ProcessLookupError:
+                the first write fails, as `pointer` and `write` do.
+            OverflowError: the value does not fit in the type.
+            ValueError: there is no such type, or the interval is not > 0.
+
+        Win32: ReadProcessMemory, WriteProcessMemory
+        """
+        return Freeze(self, self._chain(address), value, kind, interval)
+
+    def suspended(self) -> contextlib.AbstractContextManager[None]:
+        """Within this context, no thread of the target runs.
+
+        It reads and writes as usual meanwhile: for several values that belong together.
+        Each way out of the `with` resumes the target, once for each time it was
+        suspended; suspensions count, those of other programs too. The threads stand
+        wherever they were: what waits for the target waits forever, so neither send
+        to its windows without a time-out nor wait for a lock that it may hold.
+        If this process dies in between, the target stays suspended until somebody
+        resumes it: `psutil.Process(pid).resume()`, or the Resource Monitor of Windows.
+        Opens the target for PROCESS_SUSPEND_RESUME by itself.
+
+        Raises:
+            OSError: a thread has been suspended 127 times (winerror 156).
+            PermissionError: the target may not be suspended (winerror 5).
+            ProcessLookupError: the target has exited.
+            ValueError: it is this process.
+
+        Win32: OpenProcess, NtSuspendProcess, NtResumeProcess
+        """
+        return suspended(self)
 
     def protect(
         self,
@@ -491,6 +549,35 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return open_scan(
             self, ranges, accepted, pattern, aligned, progress, limit, threads
         )
+
+    def signature(
+        self,
+        address: str | SupportsIndex,
+        *,
+        max_size: int = 128,
+        constants: bool = False,
+    ) -> Signature:
+        """Make a pattern that finds the instruction at `address` in other builds.
+
+        It is the shortest one that begins there, has the first instruction whole, and
+        is in the module once; `Signature.check` says where it is in other builds. All
+        numbers in the instructions are wildcards: operands, offsets, immediates, and
+        with them what the loader relocates. With `constants`, only addresses are, which
+        takes fewer bytes and is bound to numbers that the next build may change. Code
+        of 32 and 64 bits; at most `max_size` bytes. Needs `ProcessAccess.READ`, and
+        iced-x86: `pip install winipc[signatures]`. It reads the whole module.
+
+        Raises:
+            ImportError: iced-x86 is not installed.
+            LookupError: the module was unloaded meanwhile.
+            PartialReadError: the code cannot be read.
+            ProcessLookupError: the target has exited.
+            ValueError: the address is in no module, in data, or not that of an
+                instruction; or the code is in the module more than once, and how often.
+
+        Win32: EnumProcessModulesEx, ReadProcessMemory
+        """
+        return make_signature(self, self.address(address), max_size, constants)
 
     def pointer_paths(
         self,

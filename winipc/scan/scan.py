@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, TypeAlias, cast
 
 from winipc import _core
 from winipc.base.closing import Closing
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from winipc.memory.layout import Layout
+    from winipc.scan.signature import Signature
 
 __all__ = ["Pattern", "Scan", "ScanMatch", "ValueType", "scan_bytes"]
 
@@ -471,11 +472,12 @@ class Pattern:
 
     @classmethod
     def _of(cls, pattern: PatternLike) -> Pattern:
-        if isinstance(pattern, Pattern):
-            return pattern
+        inner = getattr(pattern, "pattern", pattern)  # that of a Signature
+        if isinstance(inner, Pattern):
+            return inner
         if isinstance(pattern, str):
             return cls.hex(pattern)
-        made = cls.exact(pattern)
+        made = cls.exact(cast("Buffer", pattern))
         # In long ones any bytes come together by chance.
         data = made._spec[1] or b""
         if len(data) <= 256 and _EXPRESSION.search(data):
@@ -516,7 +518,7 @@ def _place(key: Any, field: Any, layout: Layout | None) -> tuple[int, Pattern]:
     return offset, Pattern._of(field)
 
 
-PatternLike: TypeAlias = "Pattern | str | Buffer"
+PatternLike: TypeAlias = "Pattern | Signature | str | Buffer"
 FieldLike: TypeAlias = "PatternLike | tuple[ValueType | str, float] | float"
 Patterns: TypeAlias = "PatternLike | Sequence[PatternLike] | Mapping[Any, PatternLike]"
 
@@ -606,12 +608,12 @@ def scan_bytes(
 ) -> Scan:
     """Search a bytes-like object; iterate over the offsets of what is found.
 
-    `pattern` is a `Pattern`, `bytes`, or a hexadecimal `str` with wildcards
-    such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them, which
-    are all looked for in one pass and give `ScanMatch` tuples. `aligned`: offsets
-    must be a multiple of this power of two; True stands for the greatest one that
-    divides the size of the pattern (4 for 12 bytes, 1 for 3), and None leaves it to
-    the pattern. `progress` is called now and then with the bytes done and their
+    `pattern` is a `Pattern` or a `Signature`, `bytes`, or a hexadecimal `str` with
+    wildcards, such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them,
+    which are all looked for in one pass and give `ScanMatch` tuples. `aligned`:
+    offsets must be a multiple of this power of two; True stands for the greatest one
+    that divides the size of the pattern (4 for 12 bytes, 1 for 3), and None leaves it
+    to the pattern. `progress` is called now and then with the bytes done and their
     total; False from it ends the scan. `limit` is the most matches to find. `threads`
     (1 to 64) search at once, from the third MiB on, and the matches are those of one
     thread, in the same order; None: one for each processor that this process may use,

@@ -1,0 +1,3 @@
+/* signed_one.c: see signed.h. */
+#define BUILD 1
+#include "signed.h"

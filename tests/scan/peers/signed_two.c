@@ -1,0 +1,3 @@
+/* signed_two.c: see signed.h. */
+#define BUILD 2
+#include "signed.h"
