@@ -168,6 +168,22 @@ def test_exploring_finds_the_player(exploring: list[nbformat.NotebookNode]) -> N
     assert "the game says: 1000000" in text_of(cell_with(exploring, "writable"))
 
 
+def test_exploring_finds_it_again(exploring: list[nbformat.NotebookNode]) -> None:
+    """By a path in another run, and code by its signature; and it holds the value."""
+    shown = text_of(cell_with(exploring, "paths = winipc"))
+    assert re.fullmatch(
+        r'\["toy_world\.dll"\+0x\w+\]\+0x10 leads to 2804', shown.strip()
+    )
+    shown = text_of(cell_with(exploring, "again = start()"))
+    assert "1 path holds in another run" in shown
+    assert "which has a health of 3000" in shown
+    shown = text_of(cell_with(exploring, "process.signature"))
+    assert shown.startswith("48 8D 05 ?? ?? ?? ?? ")
+    assert "win32 is what it refers to" in shown
+    assert shown.count("1 match in ") == 2
+    assert "and it is 5000 again" in text_of(cell_with(exploring, "strong.freeze"))
+
+
 def test_exploring_ends_with_the_process(
     exploring: list[nbformat.NotebookNode],
 ) -> None:
