@@ -7,6 +7,7 @@ must agree with them in both directions.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import re
 import struct
@@ -200,6 +201,27 @@ def test_scans_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
     others = theirs.pattern_scan_module(pattern, their_module, return_multiple=True)
     assert len(others) > 20
     assert set(others) <= set(expected)
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("iced_x86"), reason="iced-x86 is not installed"
+)
+def test_a_signature_is_found_by_pymem(ours: RemoteProcess, theirs: object) -> None:
+    """As the regular expression that it takes, at the same place and nowhere else."""
+    python = "python{}{}.dll".format(*sys.version_info)
+    module = ours.module(python)
+    theirs_module = pymem_process.module_from_name(theirs.process_handle, python)
+    exports = {row.name: row.address for row in ours.exports(module)}
+    for name in ("Py_GetPlatform", "PyObject_Repr", "PyList_New"):
+        made = ours.signature(exports[name])
+        expression = b"".join(
+            b"." if word == "??" else re.escape(bytes.fromhex(word))
+            for word in str(made).split()
+        )
+        places = theirs.pattern_scan_module(
+            expression, theirs_module, return_multiple=True
+        )
+        assert places == [exports[name]] == [made.find(ours)]
 
 
 def test_numbers_are_found_where_pymem_writes_them(

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from conftest import DEADLINE
+from helpers import BITS
 from helpers.c_target import Target
 
 from winipc import (
@@ -143,13 +144,13 @@ def test_a_path_is_followed_at_each_write(
     with process.freeze(path, 77, "i32", interval=FAST) as frozen:
         assert process.read_i32(first) == 77
         holder = process.read_pointer(chain + 0x10) + 0x18
-        process.write_number(holder, "u64", second)
+        process.write_number(holder, f"u{BITS}", second)
         until(lambda: process.read_i32(second + 0x20) == 77)
-        process.write_number(holder, "u64", 0)
+        process.write_number(holder, f"u{BITS}", 0)
         until(lambda: frozen.failures > 1)
         assert isinstance(frozen.error, PartialWriteError)
         assert not frozen.closed
-        process.write_number(holder, "u64", first - 0x20)
+        process.write_number(holder, f"u{BITS}", first - 0x20)
         until(lambda: frozen.error is None)
     assert frozen.error is None
 

@@ -387,6 +387,24 @@ def test_data_that_looks_the_same_makes_it_longer(
     assert str(process.signature(at)) == "48 01 C8 48 01 D0 48"
 
 
+@pytest.mark.parametrize("name", ["rip and immediate", "wide", "registers", "call"])
+def test_the_first_instruction_is_whole(
+    load: Callable[[bytes], tuple[Loaded, int]], name: str
+) -> None:
+    """Though its first byte is there once, since the operand is where it is in that
+    instruction only. Wildcards at the end say nothing.
+    """
+    bits, code, pattern, operand = INSTRUCTIONS[name]
+    process, at = load(image(b"\x90" * 64 + parse(code), bits=bits))
+    made = process.signature(at + 64)
+    assert str(made) == pattern.rstrip(" ?")
+    assert made.operand == operand
+    if operand is not None:
+        offset, size, end = operand
+        written = int.from_bytes(parse(code)[offset : offset + size], "little")
+        assert made.target(process) == at + 64 + end + written
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_shortest_one_is_made(
     load: Callable[[bytes], tuple[Loaded, int]], seed: int

@@ -49,7 +49,7 @@ class Freeze(Closing):
                 raise TypeError(f"which type of numbers is {value!r}, such as 'i32'?")
             value = bytes(memoryview(value))
         self._chain, self._kind, self._interval = chain, kind, interval
-        self._error: OSError | ValueError | None = None
+        self._error: Exception | None = None
         self._failures = self._writes = 0
         self._lock = threading.Lock()  # held while it is written
         # A handle of its own: the process object may be closed before.
@@ -81,7 +81,7 @@ class Freeze(Closing):
             except ProcessLookupError as error:
                 self._error = error
                 self._process.close()
-            except (OSError, ValueError) as error:
+            except Exception as error:
                 self._error = error
                 self._failures += 1
 
@@ -113,7 +113,7 @@ class Freeze(Closing):
         return self._failures
 
     @property
-    def error(self) -> OSError | ValueError | None:
+    def error(self) -> Exception | None:
         """Why the last write failed, None if it did not. ProcessLookupError: the
         target has exited, and nothing is written any more.
         """

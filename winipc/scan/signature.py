@@ -257,10 +257,11 @@ class Image:
         data = Path(path).read_bytes()
         name = os.fspath(path)
         reader = ImageReader(lambda at, size: data[at : at + size], len(data), name)
-        pieces = [(0, data[: reader.headers_size])]
+        whole = memoryview(data)
+        pieces = [(0, whole[: reader.headers_size])]
         for section in reader.sections:
             size = min(section.size, section.file_size)
-            pieces.append((section.rva, data[section.file_offset :][:size]))
+            pieces.append((section.rva, whole[section.file_offset :][:size]))
         return cls(name, reader, reader.image_base, pieces)
 
     def piece_at(self, offset: int) -> tuple[int, bytes]:
