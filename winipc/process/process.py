@@ -416,7 +416,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Opens the target for PROCESS_SUSPEND_RESUME by itself.
 
         Raises:
-            OSError: a thread has been suspended 127 times (winerror 156).
+            OSError: a thread has been suspended 127 times (winerror 156), which some
+                systems do not count any more instead.
             PermissionError: the target may not be suspended (winerror 5).
             ProcessLookupError: the target has exited.
             ValueError: it is this process.
