@@ -134,7 +134,7 @@ class HelpDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         os.environ["COLUMNS"] = "80"
         found: list[nodes.Node] = []
-        parser = winipc.cli._parser()
+        parser, _ = winipc.cli._parser()
         for name, command in [("", parser), *sorted(commands_of(parser).items())]:
             text = command.format_help()
             block = nodes.literal_block(text, text, language="text")

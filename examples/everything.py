@@ -9,9 +9,9 @@ start of the answer.
     python everything.py --serve FOLDER  be one, for the files of a folder
 """
 
+import argparse
 import os
 import struct
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -121,16 +121,20 @@ def walk(folder: str) -> list[Found]:
 
 
 def main() -> None:
-    if len(sys.argv) == 3 and sys.argv[1] == "--serve":
-        with serve(walk(sys.argv[2])) as window:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("text", help="what to look for, or the FOLDER")
+    parser.add_argument("--serve", action="store_true", help="be the server")
+    arguments = parser.parse_args()
+    if arguments.serve:
+        with serve(walk(arguments.text)) as window:
             print("ready", flush=True)
             for _ in window:  # only handlers; Ctrl+C ends it
                 pass
-    elif len(sys.argv) == 2:
-        for item in search(sys.argv[1], most=100):
-            print(os.path.join(item.path, item.name))
     else:
-        sys.exit(__doc__)
+        for item in search(arguments.text, most=100):
+            print(os.path.join(item.path, item.name))
 
 
 if __name__ == "__main__":

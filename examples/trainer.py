@@ -10,6 +10,7 @@ For single-player games of your own machine: others forbid it, and look for it.
 
 from __future__ import annotations
 
+import argparse
 import struct
 import sys
 import threading
@@ -154,10 +155,12 @@ def obey(trainer: Trainer, line: str) -> str:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    target = int(sys.argv[1]) if sys.argv[1].isdecimal() else sys.argv[1]
-    with Trainer(target) as trainer:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("game", help="process id, or game.exe")
+    game = parser.parse_args().game
+    with Trainer(int(game) if game.isdecimal() else game) as trainer:
         print(HELP)
         for line in sys.stdin:
             if line.strip() == "quit":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import DEADLINE, Peer
@@ -19,7 +20,7 @@ from helpers import BITS
 
 import winipc
 from winipc import cli
-from winipc.cli import ls
+from winipc.cli import lists
 
 StartPeer = Callable[..., Peer]
 
@@ -40,6 +41,21 @@ def run_winipc(
     if check:
         assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done
+
+
+def json_lines(*arguments: str) -> list[dict[str, Any]]:
+    """What a command with --json prints: an object on each line."""
+    return [json.loads(line) for line in run_winipc(*arguments).stdout.splitlines()]
+
+
+def misuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The last line of what wrong usage prints; its status is 2."""
+    try:
+        status: object = cli.main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 def test_works_in_a_checkout(tmp_path: Path) -> None:
@@ -69,7 +85,7 @@ def test_works_in_a_checkout(tmp_path: Path) -> None:
 @pytest.mark.smoke
 def test_demo_delivers_over_all_transports() -> None:
     """The main job: four rows, every payload intact, answers of 1."""
-    rows = json.loads(run_winipc("demo", "--json").stdout)
+    rows = json_lines("demo", "--json")
     assert [row["transport"] for row in rows] == [
         "copydata",
         "mapping",
@@ -142,24 +158,9 @@ def test_receive_times_out_with_status_1(unique_name: str) -> None:
     assert "no message" in done.stderr.decode()
 
 
-def test_commands_of_the_guide_are_commands() -> None:
-    """Each line of docs/command-line.md is understood as it stands."""
-    lines = re.findall(r"^winipc (.*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
-    assert len(lines) >= 20
-    for line in lines:
-        arguments = cli._parsed(shlex.split(line))
-        assert callable(arguments.run)
-
-
 def test_quotes_are_those_of_every_shell() -> None:
     """cmd.exe takes a ' for a character like others."""
-    parser = cli._parser()
-    [commands] = [
-        action
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
-    ]
-    texts = [command.format_help() for command in commands.choices.values()]
+    texts = [command.format_help() for command in parsers()]
     texts += re.findall(r"^winipc .*$", GUIDE.read_text("utf-8"), re.MULTILINE)
     assert [text for text in texts if re.search(r"(?<!\w)'", text)] == []
 
@@ -175,11 +176,83 @@ def test_works_without_output(monkeypatch: pytest.MonkeyPatch) -> None:
     assert statuses == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["send", "--via", "pigeon", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["nonsense"], ["send", "--via", "pigeon", "x"]])
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert run_winipc(*arguments, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("lss", "no command is called 'lss' (did you mean ls?)"),
+        ("dump x --folow", "arguments: --folow (did you mean --follow?)"),
+        ("dump x --struct <Z", "--struct '<Z'"),
+        ("dump x --struct speed:x", "'speed:x'"),
+        ("dump x --struct absent.h:state", "No such file or directory"),
+        ("dump x --struct <II --size 4", "--size 8 or more"),
+        ("dump x --size 0", "1 or more"),
+        ("replay x.wipc --csv", "go together"),
+        ("send --file x text", "not both"),
+        ("send --via mapping --id 3 text", "only --via copydata"),
+        ("scan 1 4", "pattern"),
+        ("scan 1 many --type i32", "'many'"),
+        ("scan 1 300 --type u8", "fit"),
+        ("scan 1 x.y --type any", "'x.y'"),
+        ("write x", "data or a file"),
+        ("write x 4", "hex"),
+        ("write x --type u8 300", "fit"),
+        ("bridge", "name of a mapping"),
+        ("cassette record x.wipc", "nothing to record"),
+        ("cassette show x.wipc --struct x", "has no ="),
+        ("cassette play x.wipc --name x", "has no ="),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], arguments: str, complaint: str
+) -> None:
+    assert complaint in misuse(capsys, *arguments.split())
+
+
+def test_help_is_there_without_a_command_and_by_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words, shown in (
+        ((), "winipc help COMMAND"),
+        (("help",), "winipc help COMMAND"),
+        (("help", "dump"), "winipc dump my-app.state --size 64 --follow"),
+        (("help", "section", "build"), "winipc section build shared.dll"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 0
+        assert shown in capsys.readouterr().out
+
+
+def test_examples_of_the_help_are_commands() -> None:
+    """Each command has one, but those that need no arguments."""
+    for parser in parsers():
+        examples = re.findall(r"^  winipc (.*)$", parser.epilog or "", re.MULTILINE)
+        assert examples or parser.prog.split()[1] in ("demo", "doctor", "selftest")
+        for line in examples:
+            if ".h " not in line:  # a header that is not there
+                assert cli._parsed(shlex.split(line)).parser.prog == parser.prog
+
+
+def parsers() -> list[argparse.ArgumentParser]:
+    """Those of all commands and their actions that run something."""
+    found, left = [], [cli._parser()[0]]
+    while left:
+        parser = left.pop()
+        inner = [
+            choice
+            for action in parser._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for choice in action.choices.values()
+        ]
+        left += inner
+        if not inner:
+            found.append(parser)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -227,6 +300,6 @@ def test_what_is_too_large_only_later_is_one_line_too(
     def run(_arguments: object) -> int:
         raise error
 
-    monkeypatch.setattr(ls, "run", run)
+    monkeypatch.setattr(lists, "_ls", run)
     assert cli.main(["ls"]) == 1
     assert capsys.readouterr().err == f"winipc: {text}\n"

@@ -131,12 +131,10 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     assert values[1] == {"speed": 1.0, "gear": 7}
     assert values[4:] == [[1], None]
     assert "no track" in failure("cassette", "show", str(path), "--struct", "x=<I")
-    assert "TRACK=FORMAT" in failure("cassette", "show", str(path), "--struct", "x")
 
 
 def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:
     path = str(tmp_path / "file.wipc")
-    assert "nothing to record" in failure("cassette", "record", path)
     error = failure("cassette", "record", path, "--mapping", unique_name, "--timeout=0")
     assert unique_name in error
     error = failure("cassette", "record", path, "--event=x", "--", "no such program")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Peer
-from test_cli import run_winipc
+from test_cli import json_lines, misuse, run_winipc
 from test_cli_memory import failure
 
 import winipc
@@ -32,7 +32,8 @@ def test_listen_prints_messages(
         assert (row["id"], row["bytes"], row["text"]) == (7, 7, "grüße")
     else:
         shown = "grüße" if form == "text" else "grüße".encode().hex(" ")
-        assert line.endswith(f"id 0x7 7 bytes: {shown}")
+        assert line.endswith(f"id 0x7, 7 bytes: {shown}")
+        assert line.startswith("unknown sender, ")
     assert peer.finish() == 0
 
 
@@ -119,13 +120,11 @@ def test_times_that_are_none_are_wrong_usage(
 
 def test_windows_lists_whose_they_are(unique_name: str) -> None:
     with winipc.CopyDataWindow.create(unique_name) as window:
-        done = run_winipc("windows", "--pid", str(os.getpid()), "--json")
-        [row] = [row for row in json.loads(done.stdout) if row["title"] == unique_name]
+        rows = json_lines("windows", "--pid", str(os.getpid()), "--json")
+        [row] = [row for row in rows if row["title"] == unique_name]
         assert (row["hwnd"], row["hung"]) == (window.hwnd, False)
         assert unique_name in run_winipc("windows").stdout.decode()
-    assert (
-        json.loads(run_winipc("windows", "--title", unique_name, "--json").stdout) == []
-    )
+    assert json_lines("windows", "--title", unique_name, "--json") == []
 
 
 def test_windows_are_gone_with_a_killed_process(
@@ -135,15 +134,12 @@ def test_windows_are_gone_with_a_killed_process(
     peer.wait_for_stderr("listening")
     assert unique_name in run_winipc("windows", "--title", unique_name).stdout.decode()
     peer.kill()
-    assert (
-        json.loads(run_winipc("windows", "--title", unique_name, "--json").stdout) == []
-    )
+    assert json_lines("windows", "--title", unique_name, "--json") == []
 
 
 @pytest.mark.parametrize("options", [(), ("--regions",)])
 def test_maps_show_modules_and_protection(options: tuple[str, ...]) -> None:
-    done = run_winipc("maps", str(os.getpid()), "--json", *options)
-    rows = json.loads(done.stdout)
+    rows = json_lines("maps", str(os.getpid()), "--json", *options)
     with winipc.RemoteProcess.open(os.getpid()) as process:
         base = process.module("kernel32.dll").base
     [row] = [row for row in rows if row["base"] == base]
@@ -163,10 +159,11 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
 
 def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:
     dll = tmp_path / "made.dll"
-    done = run_winipc(
-        "section", "build", str(dll), "counter=8", "data=0x1000", "--json"
-    )
-    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    variables = ("counter=8", "data=0x1000")
+    rows = {
+        row["name"]: row
+        for row in json_lines("section", "build", str(dll), *variables, "--json")
+    }
     assert set(rows) == {"counter", "data"}
     with winipc.SharedSection.load(dll, "data", size=0x1000) as section:
         section.write(b"hello")
@@ -183,9 +180,13 @@ def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:
     "variable", ["counter", "counter=", "=8", "counter=0", "a b=8"]
 )
 def test_section_build_refuses_what_is_no_variable(
-    tmp_path: Path, variable: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, variable: str
 ) -> None:
-    failure("section", "build", str(tmp_path / "made.dll"), variable)
+    words = ("section", "build", str(tmp_path / "made.dll"))
+    if variable == "a b=8":
+        failure(*words, variable)
+    else:
+        assert "NAME=SIZE" in misuse(capsys, *words, variable)
     assert not (tmp_path / "made.dll").exists()
 
 
@@ -193,3 +194,44 @@ def test_section_show_refuses_what_is_no_dll(tmp_path: Path) -> None:
     (tmp_path / "text.dll").write_text("nothing")
     failure("section", "show", str(tmp_path / "text.dll"))
     failure("section", "show", str(tmp_path / "absent.dll"))
+
+
+def test_maps_name_the_mapping_behind_a_view(unique_name: str) -> None:
+    with winipc.SharedMapping.create(unique_name, 4096) as mapping:
+        mapping.write(os.urandom(64))
+        rows = json_lines("maps", str(os.getpid()), "--json")
+        [row] = [row for row in rows if row["base"] == mapping.address]
+    assert unique_name in row["label"]
+
+
+def test_send_gives_an_id_and_post_two_numbers(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    peer = start_winipc(
+        *("listen", unique_name, "--message", unique_name, "--json", "--count", "3")
+    )
+    peer.wait_for_stderr("listening")
+    run_winipc("send", "--title", unique_name, "--id", "0x12", "text")
+    row = json.loads(peer.read_line())
+    assert (row["id"], row["text"]) == (0x12, "text")
+    run_winipc("post", unique_name, unique_name, "3", "0x10")
+    row = json.loads(peer.read_line())
+    assert (row["wparam"], row["lparam"]) == (3, 16)
+    [row] = json_lines("post", unique_name, unique_name, "4", "--wait", "--json")
+    assert row["answer"] == 1
+    assert json.loads(peer.read_line())["wparam"] == 4
+    assert peer.finish() == 0
+    assert unique_name in failure("post", unique_name, unique_name)
+
+
+def test_a_window_that_takes_only_copydata_is_said_to(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    """It looks like a receiver that refused the data."""
+    peer = start_winipc("listen", unique_name)
+    peer.wait_for_stderr("listening")
+    address = ("--title", unique_name, "--mapping", unique_name)
+    line = failure("send", *address, "--via", "mapping", "text")
+    assert "only WM_COPYDATA" in line
+    assert "Errno" not in line
+    peer.kill()

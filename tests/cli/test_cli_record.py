@@ -177,6 +177,15 @@ def test_replay_that_is_stopped_says_what_it_played(
         return False
 
     monkeypatch.setattr(Player, "wait", wait)
-    assert cli.main(["replay", str(path)]) == 130
+    assert cli.main(["replay", str(path)]) == 0
     out = capsys.readouterr().out
     assert out == "2 events played, 0 messages answered, 0 not asked for\n"
+
+
+def test_replay_ends_after_so_many_seconds(unique_name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.wipc"
+    write(path, unique_name, b"A" * 4, b"B" * 4, times_ms=(0, 1, 3_600_000))
+    row = json.loads(run_winipc("replay", str(path), "--seconds=0", "--json").stdout)
+    assert row["events"] <= 2
+    options = ("--loop", "--keep", "--seconds", "0.2", "--json")
+    assert json.loads(run_winipc("replay", str(path), *options).stdout)

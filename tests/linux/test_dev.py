@@ -379,8 +379,10 @@ def test_test_run_that_hangs_is_ended(dev: Dev, test_folder: Path) -> None:
 
 def test_shell_has_winpython(dev: Dev) -> None:
     """And takes commands from a pipe."""
-    done = dev.run("shell", input="winpython -c 'print(6 * 7)'\nexit 4\n")
-    assert (done.stdout.strip(), done.returncode) == ("42", 4)
+    lines = "winpython -c 'print(6 * 7)'\nwinipc --version\nexit 4\n"
+    done = dev.run("shell", input=lines)
+    answer, version = done.stdout.split()
+    assert (answer, version[:1].isdigit(), done.returncode) == ("42", True, 4)
 
 
 def test_the_page_of_figures_can_be_written_anew() -> None:

@@ -1,6 +1,7 @@
-"""A shell where `winpython` is the Windows Python with winipc."""
+"""A shell where `winpython` is the Windows Python, and `winipc` its command line."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from winpython import selected
 
 
 def main(args: list[str]) -> int:
-    """./dev shell [sh arguments]"""
+    """./dev shell [sh arguments]; bash, which edits lines, when there are none"""
     version = selected()
     ready([version])
     with wine.shared_prefix() as prefix:
@@ -20,17 +21,20 @@ def main(args: list[str]) -> int:
         env["PATH"] = f"{_programs()}:{env.get('PATH', os.defpath)}"
         env["WINIPC_PYTHON"] = version
         env["PS1"] = "winipc$ "
-        say(f"winpython is Windows Python {version}; WINEPREFIX is {prefix}")
-        return subprocess.run(["/bin/sh", *args], env=env, check=False).returncode
+        say(f"winpython is Windows Python {version}, winipc its command line")
+        say(f"WINEPREFIX is {prefix}")
+        bash = None if args else shutil.which("bash")
+        command = ["/bin/sh", *args] if bash is None else [bash, "--norc"]
+        return subprocess.run(command, env=env, check=False).returncode
 
 
 def _programs() -> Path:
-    """A folder with the command `winpython`."""
+    """A folder with the commands `winpython` and `winipc`."""
     folder = BUILD / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "winpython"
-    part = folder / f"winpython.{os.getpid()}"
-    part.write_text(f'#!/bin/sh\nexec "{ROOT}/dev" python "$@"\n')
-    part.chmod(0o755)
-    part.rename(program)
+    for name, words in ("winpython", "python"), ("winipc", "python -m winipc"):
+        part = folder / f"{name}.{os.getpid()}"
+        part.write_text(f'#!/bin/sh\nexec "{ROOT}/dev" {words} "$@"\n')
+        part.chmod(0o755)
+        part.rename(folder / name)
     return folder

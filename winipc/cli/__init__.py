@@ -1,44 +1,33 @@
 """The command line: `python -m winipc COMMAND`, or `winipc COMMAND`.
 
-Each command is a module with `add(commands)`, which adds its parser and sets
-`run`, a function from parsed arguments to an exit status. Exit statuses: 0
-done, 1 failed (one line on standard error says why), 2 wrong usage, 130
-stopped by Ctrl+C.
+A module has the commands of a subject. Its `add(commands)` adds their parsers and sets
+`run`, a function from parsed arguments to an exit status. Exit statuses: 0 done, also
+by the Ctrl+C that the command asked for; 1 failed (one line on standard error says
+why); 2 wrong usage; 130 stopped by Ctrl+C.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import winipc
-from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND
+from winipc.cli.output import one_line
 
 __all__ = ["main"]
 
 #: The modules of the commands, in the order in which --help lists them.
-_COMMANDS = (
-    *("demo", "send", "receive", "ls", "dump", "watch", "listen", "windows", "maps"),
-    *("scan", "record", "cassette", "layout", "section", "bridge", "doctor"),
-    "selftest",
+_MODULES = (
+    *("demo", "messages", "lists", "dump", "watch", "write", "scan", "record"),
+    *("cassette", "layout", "section", "bridge", "doctor", "selftest"),
 )
 _INTERRUPTED = 130
-
-#: What to do about an error: by the call of Windows and what it said.
-_HINTS = {
-    (
-        "OpenFileMappingW",
-        ERROR_FILE_NOT_FOUND,
-    ): " (winipc ls shows which names there are)",
-    (
-        "CreateFileMappingW",
-        ERROR_ALREADY_EXISTS,
-    ): " (winipc ls --holders shows who has it)",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,23 +43,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _reader_has_gone(error):
             _drop_output()
         else:
-            print(f"winipc: {_one_line(error)}", file=sys.stderr)
+            print(f"winipc: {one_line(error)}", file=sys.stderr)
         return 1
     return status
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """The arguments; a command that starts a `program` has what is after the --."""
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(words)
+    parser, commands = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if words and words[0] not in commands and not words[0].startswith("-"):
+        parser.error(f"no command is called {words[0]!r}{_meant(words[0], commands)}")
+    arguments, rest = parser.parse_known_args(words or ["--help"])
     if rest:
         after = words[words.index("--") + 1 :] if "--" in words else []
         if rest[:1] == ["--"]:
             rest = rest[1:]
         if not hasattr(arguments, "program") or rest != after:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+            meant = _meant(rest[0], arguments.parser._option_string_actions)
+            arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}{meant}")
         arguments.program = after
     return arguments
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks what the word under the cursor may be, and exit."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("argcomplete").autocomplete(parser)
 
 
 def _reader_has_gone(error: Exception) -> bool:
@@ -90,15 +97,18 @@ def _drop_output() -> None:
     os.close(nowhere)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """The parser, and the names of the commands."""
     parser = argparse.ArgumentParser(
-        prog="winipc", description="Win32 inter-process communication."
+        prog="winipc",
+        description="Win32 inter-process communication.",
+        epilog="winipc help COMMAND shows the options of a command, and examples.",
     )
     parser.add_argument("--version", action="version", version=winipc.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        importlib.import_module(f"winipc.cli.{command}").add(commands)
-    return parser
+    for module in _MODULES:
+        importlib.import_module(f"winipc.cli.{module}").add(commands)
+    return parser, commands.choices
 
 
 def _use_utf8() -> None:
@@ -110,17 +120,3 @@ def _use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
-def _one_line(error: BaseException) -> str:
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    # The str of a LookupError may be the repr of its message.
-    text = error.args[0] if isinstance(error, LookupError) and error.args else error
-    if isinstance(error, MemoryError) and not error.args:
-        text = "there is not enough memory"
-    if isinstance(error, ProcessLookupError) and isinstance(error.filename, str):
-        # Windows says only that a parameter is wrong.
-        text = f"no such process: {error.filename.removeprefix('no process ')}"
-    elif isinstance(error, OSError):
-        notes += _HINTS.get((error.filename2, error.winerror), "")
-    return f"{text}{notes}"

@@ -14,14 +14,20 @@ import time
 from winipc.base.deadline import Deadline
 from winipc.bridge import bridge, game_mappings
 from winipc.cli.options import Commands, add_command, number, seconds
-from winipc.cli.output import print_json, print_result, print_table
+from winipc.cli.output import print_result, print_rows, until_ctrl_c
 
 _SLICE = 0.2
 
 
 def add(commands: Commands) -> None:
     parser = add_command(
-        commands, "bridge", run, "share mappings with native Linux programs", __doc__
+        commands,
+        "bridge",
+        run,
+        "share mappings with native Linux programs",
+        __doc__,
+        "bridge my-app.state --size 4096",
+        "bridge --games",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="name of a mapping, as the game has it"
@@ -46,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.games:
         return _list_games(arguments)
     if not arguments.names:
-        raise ValueError("give the name of a mapping, or --games for some")
+        arguments.parser.error("give the name of a mapping, or --games for some")
     if arguments.file is not None and len(arguments.names) > 1:
-        raise ValueError("--file is for one name")
-    with contextlib.ExitStack() as stack:
+        arguments.parser.error("--file is for one name")
+    with until_ctrl_c() as say, contextlib.ExitStack() as stack:
         for name in arguments.names:
             made = stack.enter_context(
                 bridge(name, arguments.size, file=arguments.file)
@@ -60,19 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{name}: {made.size:,} bytes in {made.linux_path}",
             )
         deadline = Deadline(arguments.seconds)
+        say("sharing")
         while deadline.left() != 0:
             time.sleep(_SLICE)
     return 0
 
 
 def _list_games(arguments: argparse.Namespace) -> int:
-    rows = game_mappings()
-    if arguments.json:
-        print_json([dataclasses.asdict(row) for row in rows])
-    else:
-        print_table(
-            ("name", "bytes", "game", "content"),
-            [(row.name, row.size, row.game, row.content) for row in rows],
-            right=("bytes",),
-        )
-    return 0
+    return print_rows(
+        arguments.json,
+        [dataclasses.asdict(row) for row in game_mappings()],
+        {"name": "name", "bytes": "size", "game": "game", "content": "content"},
+        right=("bytes",),
+        nothing="no game is known",
+    )

@@ -18,8 +18,14 @@ from typing import Any
 
 from winipc.base.deadline import Deadline
 from winipc.cassette import Cassette, MessageEvent, Track
-from winipc.cli.options import Commands, add_command, factor, number, seconds
-from winipc.cli.output import note, print_json, print_line, print_result
+from winipc.cli.options import Commands, add_command, converted, factor, number, seconds
+from winipc.cli.output import (
+    note,
+    print_json,
+    print_line,
+    print_result,
+    until_ctrl_c,
+)
 from winipc.cli.overlay import HELP, Overlay
 
 #: The longest wait in one go, so that Ctrl+C is heard everywhere.
@@ -32,16 +38,31 @@ def add(commands: Commands) -> None:
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     _add_record(actions)
-    show = add_command(actions, "show", _show, "print what a cassette has, in order")
+    show = add_command(
+        actions,
+        "show",
+        _show,
+        "print what a cassette has, in order",
+        None,
+        'cassette show session.wipc --struct "my-app.state=speed:f gear:i"',
+    )
     show.add_argument("file", type=Path)
     show.add_argument(
         "--struct",
         action="append",
         default=[],
         metavar="TRACK=FORMAT",
+        type=converted(_track_overlay),
         help=f"of a mapping or of the data of a window's messages: {HELP}",
     )
-    play = add_command(actions, "play", _play, "be the program of a cassette")
+    play = add_command(
+        actions,
+        "play",
+        _play,
+        "be the program of a cassette",
+        None,
+        "cassette play session.wipc --speed 2",
+    )
     play.add_argument("file", type=Path)
     add_playing(play)
     play.add_argument(
@@ -49,6 +70,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="RECORDED=OTHER",
+        type=converted(_pair),
         help="another name for an object, a title or a class",
     )
     play.add_argument(
@@ -77,12 +99,23 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loop", action="store_true", help="again and again")
     parser.add_argument(
+        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="in the end stay as it is until Ctrl+C"
     )
 
 
 def _add_record(actions: Commands) -> None:
-    record = add_command(actions, "record", _record, "record a live program")
+    record = add_command(
+        actions,
+        "record",
+        _record,
+        "record a live program",
+        "Record a live program. With a PROGRAM: start it, and record until it ends.",
+        "cassette record session.wipc --mapping my-app.state --seconds 60",
+        'cassette record session.wipc --window "My App" -- my-app.exe',
+    )
     record.add_argument("file", type=Path, help="a new file")
     for option, what in (
         ("mapping", "a mapping"),
@@ -119,7 +152,6 @@ def _add_record(actions: Commands) -> None:
         "--seconds", type=seconds, metavar="N", help="end after so many seconds"
     )
     record.usage = "winipc cassette record [options] FILE [-- PROGRAM ARGUMENT ...]"
-    record.epilog = "With a PROGRAM: start it, and record until it ends."
     record.set_defaults(program=[])
 
 
@@ -154,7 +186,9 @@ def _record(arguments: argparse.Namespace) -> int:
             "semaphores": arguments.semaphore,
         }
         if not any(options.values()):
-            raise ValueError("nothing to record: --mapping, --window, --event, ...")
+            arguments.parser.error(
+                "nothing to record: give --mapping, --window, --event, ..."
+            )
         record_until(
             arguments,
             lambda: process is not None and process.poll() is not None,
@@ -184,15 +218,16 @@ def record_until(
 ) -> None:
     """Record until Ctrl+C, `--seconds`, or the end of the program; then report."""
     if arguments.rate < 1:
-        raise ValueError("--rate must be 1 or more")
+        arguments.parser.error("--rate must be 1 or more")
     recorder = Cassette.record(arguments.file, rate=arguments.rate, **what)
     try:
         with recorder:
-            note(f"recording to {arguments.file}, Ctrl+C ends")
             deadline = Deadline(arguments.seconds)
-            while deadline.left() != 0 and not ended():
-                if recorder.wait(deadline.part(_SLICE)):
-                    break
+            with until_ctrl_c() as say:
+                say(f"recording to {arguments.file}")
+                while deadline.left() != 0 and not ended():
+                    if recorder.wait(deadline.part(_SLICE)):
+                        break
     finally:
         taken = Cassette(arguments.file).duration_ns / 1e9
         length = arguments.file.stat().st_size
@@ -209,20 +244,21 @@ def record_until(
 # -------------------------------------------------------------------- playing
 
 
-def _pairs(texts: list[str], what: str) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, other = text.partition("=")
-        if not equals or not other:
-            raise ValueError(f"{text!r} is not {what}")
-        found[name] = other
-    return found
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, other = text.partition("=")
+    if not equals or not other:
+        raise ValueError(f"{text!r} has no = with something behind it")
+    return name, other
+
+
+def _track_overlay(text: str) -> tuple[str, Overlay]:
+    name, form = _pair(text)
+    return name, Overlay(form)
 
 
 def _play(arguments: argparse.Namespace) -> int:
-    names = _pairs(arguments.name, "RECORDED=OTHER")
     how = {"match": arguments.match, "repeat": arguments.repeat}
-    return play(arguments, names, bridge=arguments.bridge, **how)
+    return play(arguments, dict(arguments.name), bridge=arguments.bridge, **how)
 
 
 def play(arguments: argparse.Namespace, names: Mapping[str, str], **how: Any) -> int:
@@ -233,11 +269,14 @@ def play(arguments: argparse.Namespace, names: Mapping[str, str], **how: Any) ->
         cassette, speed=speed, loop=arguments.loop, names=names, **how
     )
     try:
-        with contextlib.closing(player):
-            note(f"playing {arguments.file}, Ctrl+C ends")
-            while not player.wait(_SLICE) or arguments.keep:
+        deadline = Deadline(arguments.seconds)
+        with contextlib.closing(player), until_ctrl_c() as say:
+            say(f"playing {arguments.file}")
+            while deadline.left() != 0:
+                if player.wait(deadline.part(_SLICE)) and not arguments.keep:
+                    break
                 if player.finished:
-                    player.idle(_SLICE)
+                    player.idle(deadline.part(_SLICE))
     finally:
         left = len(player.unplayed())
         facts = {
@@ -262,10 +301,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from winipc.cassette.timeline import timeline
 
     cassette = Cassette(arguments.file)
-    overlays = {
-        name: Overlay(text)
-        for name, text in _pairs(arguments.struct, "TRACK=FORMAT").items()
-    }
+    overlays = dict(arguments.struct)
     if unknown := set(overlays) - {track.name for track in cassette.tracks}:
         raise ValueError(f"no track is called {sorted(unknown)}")
     decoders = {

@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
             receiver.kill()
     intact = all(row["intact"] == row["messages"] for row in rows)
     if arguments.json:
-        print_json(rows)
+        for row in rows:
+            print_json(row)
     else:
         print_line(f"sender pid {os.getpid()}, receiver pid {receiver.pid}")
         _print_table(rows)

@@ -43,9 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_table(
             ("check", "result", "why"),
             [tuple(check.values()) for check in checks],
-            style=lambda cells: {"FAILED": "bold red", "no": "yellow"}.get(
-                str(cells[1]), ""
-            ),
+            styles=[
+                {"FAILED": "bold red", "no": "yellow"}.get(check["result"], "")
+                for check in checks
+            ],
         )
     return 1 if any(check["result"] == "FAILED" for check in checks) else 0
 
@@ -75,7 +76,7 @@ def _checks() -> list[dict[str, str]]:
         _try("a window that takes messages", lambda: _window(name)),
         _try("the shared section's DLL", lambda: winipc.SharedSection.load().close()),
         _try("memory of another process", _process),
-        _try("the list of named objects", lambda: winipc.named_objects("section")),
+        _try("the list of named objects", lambda: winipc.named_objects("mapping")),
         _try("a mapping for all sessions", lambda: _mapping(everywhere), may=True),
         _try("a mapping with large pages", _large_pages, may=True),
         _try("processes of other users", _debug, may=True),

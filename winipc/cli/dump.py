@@ -16,10 +16,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import HEX_WIDTH, hex_rows, row_width
-from winipc.cli.options import Commands, add_command, number
-from winipc.cli.output import print_json, print_line
+from winipc.cli.options import Commands, add_command, converted, number
+from winipc.cli.output import print_json, print_line, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
-from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
+from winipc.cli.targets import (
+    Target,
+    add_interval,
+    add_raw,
+    add_size,
+    add_target,
+    changes,
+    open_target,
+)
 from winipc.cli.terminal import console
 
 #: Rows that are compared in one go.
@@ -29,9 +37,22 @@ _CHANGED = "black on bright_yellow"
 
 
 def add(commands: Commands) -> None:
-    parser = add_command(commands, "dump", run, "show memory", __doc__)
+    parser = add_command(
+        commands,
+        "dump",
+        run,
+        "show memory",
+        __doc__,
+        "dump my-app.state --size 64 --follow",
+        'dump my-app.state --struct "speed:f gear:i wheels:4f name:16s"',
+        "dump game.exe:game.exe+0x10f4",
+    )
     add_target(parser)
-    parser.add_argument("--struct", metavar="FORMAT", help=HELP)
+    add_size(parser)
+    add_raw(parser)
+    parser.add_argument(
+        "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
+    )
     parser.add_argument(
         "--follow", action="store_true", help="show changes until Ctrl+C"
     )
@@ -43,20 +64,22 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.struct is not None:
-        arguments.struct = overlay = Overlay(arguments.struct)
+        needed = arguments.struct.size
         if arguments.size is None:
-            arguments.size = overlay.size
-        elif arguments.size < overlay.size:
-            raise ValueError(
-                f"--struct has {overlay.size} bytes, --size {arguments.size}"
-            )
+            arguments.size = needed
+        elif arguments.size < needed:
+            arguments.parser.error(f"--struct needs --size {needed} or more")
     with open_target(arguments) as target:
         if not arguments.follow:
             _show(target, target.read(), arguments)
-        elif not arguments.json and (terminal := console()) is not None:
-            _follow_live(target, arguments, terminal)
         else:
-            _follow_lines(target, arguments)
+            terminal = None if arguments.json else console()
+            with until_ctrl_c() as say:
+                say(f"following {target.label}")
+                if terminal is not None:
+                    _follow_live(target, arguments, terminal)
+                else:
+                    _follow_lines(target, arguments)
     return 0
 
 

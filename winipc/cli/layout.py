@@ -19,7 +19,13 @@ _CODES = {"c": "char", "u": "wchar_t", "?": "bool", "e": "half", "f": "float"}
 
 def add(commands: Commands) -> None:
     parser = add_command(
-        commands, "layout", run, "show where a header's fields are", __doc__
+        commands,
+        "layout",
+        run,
+        "show where a header's fields are",
+        __doc__,
+        "layout state.h state --bits 32",
+        "layout state.h state --as rust",
     )
     parser.add_argument("header", metavar="HEADER", help="a C or C++ header")
     parser.add_argument("name", metavar="NAME", help="structure, union, class, typedef")

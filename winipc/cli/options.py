@@ -7,16 +7,18 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from winipc.base.text import clean
-from winipc.exchange.transport import DEFAULT_MAPPING, DEFAULT_TITLE
+from winipc.cli.output import one_line
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 #: What a command does: from its arguments to the exit status.
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
+_Made = TypeVar("_Made")
+
+_EXAMPLES = "examples:"
 #: A process id and the size of a message have 32 bits.
 _MOST_32 = 0xFFFFFFFF
 #: 68 years, which every clock can wait.
@@ -69,27 +71,52 @@ def factor(text: str, what: str = "a number of 0 or more") -> float:
     return value
 
 
-def add_address(parser: argparse.ArgumentParser) -> None:
-    """The address of a receiver: its title, and the name of its mapping."""
-    parser.add_argument(
-        "--title",
-        default=DEFAULT_TITLE,
-        help="title of the receiver's window (%(default)s)",
-    )
-    parser.add_argument(
-        "--mapping", default=DEFAULT_MAPPING, help="name of the mapping (%(default)s)"
-    )
+def converted(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
+    """`make`, for `type=`: its errors are wrong usage, in its own words."""
+
+    def convert(text: str) -> _Made:
+        try:
+            return make(text)
+        except (OSError, ValueError, LookupError) as error:
+            raise argparse.ArgumentTypeError(one_line(error)) from None
+
+    return convert
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Leaves examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
 
 
 def add_command(
-    commands: Commands, name: str, run: Run, help: str, description: str | None = None
+    commands: Commands,
+    name: str,
+    run: Run,
+    help: str,
+    description: str | None = None,
+    *examples: str,
 ) -> argparse.ArgumentParser:
-    """The parser of a command that `run` carries out; it has `--json`."""
+    """The parser of a command that `run` carries out; it has `--json`.
+
+    `examples` are arguments of winipc.
+    """
     parser = commands.add_parser(
-        name, help=help, description=description or help, allow_abbrev=False
+        name,
+        help=help,
+        description=description or f"{help[0].upper()}{help[1:]}.",
+        epilog="\n  winipc ".join((_EXAMPLES, *examples)) if examples else None,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, one object on each line"
+    )
+    # For what only `run` finds to be wrong usage, `parser.error`.
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
@@ -101,29 +128,6 @@ def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
         type=seconds,
         help=f"fail when nothing {nothing} for so many seconds",
     )
-
-
-def add_exist_ok(parser: argparse.ArgumentParser) -> None:
-    """Whether a second window of a title is allowed."""
-    parser.add_argument(
-        "--exist-ok",
-        action="store_true",
-        help="even if a window has this title; the newest gets what is sent",
-    )
-
-
-def add_hex(parser: argparse.ArgumentParser) -> None:
-    """How data is printed; see `shown`."""
-    parser.add_argument(
-        "--hex", action="store_true", help="print the bytes in hexadecimal"
-    )
-
-
-def shown(data: bytes, in_hex: bool) -> str:
-    """Data on one line: its text, or its bytes in hexadecimal."""
-    if in_hex:
-        return data.hex(" ")
-    return clean(data.removesuffix(b"\0").decode("utf-8", "backslashreplace"))
 
 
 def counted(count: int | None) -> Iterable[object]:

@@ -14,16 +14,22 @@ from pathlib import Path
 
 from winipc.cassette import Cassette, CassetteEvent
 from winipc.cli.cassette import add_playing, play, record_until
-from winipc.cli.options import Commands, add_command, number, seconds
+from winipc.cli.options import Commands, add_command, converted, number, seconds
 from winipc.cli.overlay import HELP, Overlay
-from winipc.cli.targets import add_target, open_target
+from winipc.cli.targets import add_size, add_target, open_target
 
 
 def add(commands: Commands) -> None:
     record = add_command(
-        commands, "record", _record, "record a mapping to a file", __doc__
+        commands,
+        "record",
+        _record,
+        "record a mapping to a file",
+        __doc__,
+        "record my-app.state session.wipc --seconds 60",
     )
     add_target(record)
+    add_size(record)
     record.add_argument("file", type=Path, help="a new file")
     record.add_argument(
         "--rate", type=number, default=60, help="looks for each second (%(default)s)"
@@ -34,7 +40,13 @@ def add(commands: Commands) -> None:
     record.add_argument("--frames", type=number, help="end after so many changes")
 
     replay = add_command(
-        commands, "replay", _replay, "create a recorded mapping again", __doc__
+        commands,
+        "replay",
+        _replay,
+        "create a recorded mapping again",
+        __doc__,
+        "replay session.wipc --loop --speed 2",
+        'replay session.wipc --csv --struct "speed:f gear:i"',
     )
     replay.add_argument("file", type=Path)
     replay.add_argument("--name", help="name of the mapping (the recorded one)")
@@ -44,7 +56,9 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="print a line for each frame instead, with the values of --struct",
     )
-    replay.add_argument("--struct", metavar="FORMAT", help=HELP)
+    replay.add_argument(
+        "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
+    )
     replay.add_argument(
         "--offset", type=number, default=0, help="where the structure of --struct is"
     )
@@ -71,9 +85,9 @@ def _record(arguments: argparse.Namespace) -> int:
 
 def _replay(arguments: argparse.Namespace) -> int:
     if arguments.csv != (arguments.struct is not None):
-        raise ValueError("--csv and --struct go together")
+        arguments.parser.error("--csv and --struct go together")
     if arguments.csv:
-        _print_csv(arguments.file, Overlay(arguments.struct), arguments.offset)
+        _print_csv(arguments.file, arguments.struct, arguments.offset)
         return 0
     names = {}
     if arguments.name is not None:

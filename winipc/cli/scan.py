@@ -18,7 +18,16 @@ _WORDS = ("hex", "text", "utf-16", "any")
 
 
 def add(commands: Commands) -> None:
-    parser = add_command(commands, "scan", run, "search a process", __doc__)
+    parser = add_command(
+        commands,
+        "scan",
+        run,
+        "search a process",
+        "Where a pattern or a number is in the memory of a process.",
+        'scan 1234 "48 8B ?? ??"',
+        "scan game.exe 100 --type i32 --protection rw",
+        "scan game.exe hello --type text",
+    )
     add_process(parser)
     parser.add_argument(
         "pattern",
@@ -29,7 +38,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--type",
         default="hex",
-        type=_kind,
+        type=value_type,
         metavar="TYPE",
         help="what PATTERN is: hex (if not given), text, utf-16, any (a number of each "
         f"type that can hold it), or {' '.join(map(str, ValueType))}",
@@ -46,7 +55,10 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    pattern = _pattern(arguments.type, arguments.pattern)
+    try:
+        pattern = _pattern(arguments.type, arguments.pattern)
+    except (ValueError, OverflowError) as error:
+        arguments.parser.error(str(error))
     found = 0
     with (
         RemoteProcess.open(arguments.pid) as process,
@@ -72,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _kind(text: str) -> str | ValueType:
+def value_type(text: str) -> str | ValueType:
     """What --type names."""
     try:
         return text if text in _WORDS else ValueType.named(text)
@@ -88,11 +100,11 @@ def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Patt
     if kind == "utf-16":
         return Pattern.text(text, "utf-16-le")
     if isinstance(kind, ValueType):
-        return Pattern.value(kind, _number(text, kind, kind.is_float))
-    return Pattern.any_type(_number(text, kind, "." in text))
+        return Pattern.value(kind, number_of(text, kind, kind.is_float))
+    return Pattern.any_type(number_of(text, kind, "." in text))
 
 
-def _number(text: str, kind: object, is_float: bool) -> float:
+def number_of(text: str, kind: object, is_float: bool) -> float:
     try:
         return float(text) if is_float else int(text, 0)
     except ValueError:

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from winipc.cli.options import Commands, add_command
-from winipc.cli.output import print_json, print_line, print_table
+from winipc.cli.options import Commands, add_command, number
+from winipc.cli.output import print_line, print_rows
 from winipc.pe import MACHINE, build_section_dll, inspect_dll
 
 
@@ -16,10 +16,21 @@ def add(commands: Commands) -> None:
         "section", help="DLLs with shared variables", description=__doc__
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    build = add_command(actions, "build", _build, "write a DLL, with no compiler")
+    build = add_command(
+        actions,
+        "build",
+        _build,
+        "write a DLL, with no compiler",
+        None,
+        "section build shared.dll MySharedData=4096",
+    )
     build.add_argument("path", type=Path, metavar="FILE.dll")
     build.add_argument(
-        "variables", nargs="+", metavar="NAME=SIZE", help="a variable and its bytes"
+        "variables",
+        nargs="+",
+        type=_variable,
+        metavar="NAME=SIZE",
+        help="a variable and its bytes",
     )
     build.add_argument("--machine", choices=("amd64", "x86", "arm64"), default=MACHINE)
     build.add_argument(
@@ -28,23 +39,29 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also a .def file, of which linkers make an import library",
     )
-    show = add_command(actions, "show", _show, "list shared variables")
+    show = add_command(
+        actions,
+        "show",
+        _show,
+        "list shared variables",
+        None,
+        "section show shared.dll",
+    )
     show.add_argument("path", type=Path, metavar="FILE.dll")
 
 
+def _variable(text: str) -> tuple[str, int]:
+    name, _, size = text.rpartition("=")
+    count = number(size)
+    if not name or count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name, or no size")
+    return name, count
+
+
 def _build(arguments: argparse.Namespace) -> int:
-    variables: dict[str, int] = {}
-    for text in arguments.variables:
-        name, _, size = text.rpartition("=")
-        try:
-            count = int(size, 0)
-        except ValueError:
-            count = 0
-        if not name or count < 1:
-            raise ValueError(f"{text!r} is not NAME=SIZE with a size of 1 or more")
-        if name in variables:
-            raise ValueError(f"two variables are called {name!r}")
-        variables[name] = count
+    variables = dict(arguments.variables)
+    if len(variables) < len(arguments.variables):
+        arguments.parser.error("two variables have the same name")
     build_section_dll(
         arguments.path,
         variables,
@@ -61,22 +78,16 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     image = inspect_dll(arguments.path)
-    rows = image.shared_variables
-    if arguments.json:
-        print_json([dataclasses.asdict(row) for row in rows])
-        return 0
-    print_table(
-        ("name", "section", "offset", "size", "access"),
-        [
-            (
-                row.name,
-                row.section,
-                row.offset,
-                row.size,
-                "read" if row.readonly else "read, write",
-            )
-            for row in rows
-        ],
+    return print_rows(
+        arguments.json,
+        [dataclasses.asdict(row) for row in image.shared_variables],
+        {
+            "name": "name",
+            "section": "section",
+            "offset": "offset",
+            "size": "size",
+            "access": lambda row: "read" if row["readonly"] else "read, write",
+        },
         right=("offset", "size"),
+        nothing="it has no shared variables",
     )
-    return 0

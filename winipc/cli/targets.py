@@ -1,4 +1,4 @@
-"""What `dump`, `watch` and `record` look at: a mapping, or memory of a process."""
+"""What `dump`, `watch`, `write` and `record` use: a mapping, or process memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import argparse
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from winipc.base.closing import Closing
 from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import SharedMapping
 from winipc.process.process import RemoteProcess
+from winipc.process.types import ProcessAccess
+from winipc.system.catalog import named_objects
 
+#: What a header of winipc begins with: WINIPC_MAPPING_MAGIC.
+_HEADER = b"WPIM"
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
@@ -42,12 +47,31 @@ class Target(Closing):
             return self._owner.read_into(buffer, self.address)
         return self._owner.read_into(self.address, buffer)
 
+    def write(self, data: bytes) -> None:
+        """Replace the first bytes."""
+        if isinstance(self._owner, SharedMapping):
+            self._owner.write(data, self.address)
+        else:
+            self._owner.write(self.address, data)
+
     def close(self) -> None:
         self._owner.close()
 
 
-def _in_mapping(name: str, offset: int, size: int | None) -> Target:
-    mapping = SharedMapping.open(name, access="read")
+def _mapping(name: str, raw: bool, write: bool) -> SharedMapping:
+    """The mapping; of one with a header, what is behind that, unless `raw`."""
+    access: Any = "readwrite" if write else "read"
+    mapping = SharedMapping.open(name, access=access)
+    if raw or mapping.read(len(_HEADER)) != _HEADER:
+        return mapping
+    mapping.close()
+    return SharedMapping.open(name, access=access, header=True)
+
+
+def _in_mapping(
+    name: str, offset: int, size: int | None, raw: bool, write: bool
+) -> Target:
+    mapping = _mapping(name, raw, write)
     whole = mapping.size
     if offset > whole or (size is not None and size > whole - offset):
         mapping.close()
@@ -55,8 +79,11 @@ def _in_mapping(name: str, offset: int, size: int | None) -> Target:
     return Target(mapping, name, offset, whole - offset if size is None else size)
 
 
-def _in_process(program: str, place: str, offset: int, size: int) -> Target:
-    process = RemoteProcess.open(pid_or_name(program))
+def _in_process(
+    program: str, place: str, offset: int, size: int, write: bool
+) -> Target:
+    access = ProcessAccess.WRITE if write else ProcessAccess.READ
+    process = RemoteProcess.open(pid_or_name(program), access=access)
     try:
         address = process.address(place) + offset
         if address + size > _END_OF_ADDRESSES:
@@ -70,21 +97,40 @@ def _in_process(program: str, place: str, offset: int, size: int) -> Target:
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """What to look at."""
+    """What to look at, or to write to."""
     parser.add_argument(
         "target",
         metavar="NAME|PID:ADDR",
         type=_target,
         help="name of a mapping; or process id (or name.exe), a colon, and an address "
         "such as 0x7ff6a0001000 or game.exe+0x10f4",
-    )
+    ).completer = _mapping_names  # type: ignore[attr-defined]
     parser.add_argument(
         "--offset", type=number, default=0, help="bytes to leave out in front"
     )
+
+
+def _mapping_names(prefix: str, **_: object) -> list[str]:
+    """What a shell offers for it."""
+    names = [row.name.removeprefix("Local\\") for row in named_objects("mapping")]
+    return [name for name in names if name.startswith(prefix)]
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """How much to look at."""
     parser.add_argument(
         "--size",
         type=number,
         help=f"bytes (all of a mapping; {_DEFAULT_SIZE} of a process)",
+    )
+
+
+def add_raw(parser: argparse.ArgumentParser) -> None:
+    """Where a mapping with a header begins; `record` has no choice, and keeps all."""
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="begin a mapping that has a header of winipc with that, not behind it",
     )
 
 
@@ -106,16 +152,20 @@ def _target(text: str) -> str:
     return text
 
 
-def open_target(arguments: argparse.Namespace) -> Target:
-    """What the arguments of `add_target` mean."""
-    if arguments.size == 0:
-        raise ValueError("--size must be 1 or more")
+def open_target(arguments: argparse.Namespace, *, write: bool = False) -> Target:
+    """What the arguments of `add_target` and `add_size` mean."""
+    size = arguments.size
+    if size == 0:
+        arguments.parser.error("--size must be 1 or more")
     # A mapping with such a name can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
     if remote is None:
-        return _in_mapping(arguments.target, arguments.offset, arguments.size)
-    size = _DEFAULT_SIZE if arguments.size is None else arguments.size
-    return _in_process(remote["process"], remote["place"], arguments.offset, size)
+        raw = getattr(arguments, "raw", True)
+        return _in_mapping(arguments.target, arguments.offset, size, raw, write)
+    if size is None:
+        size = _DEFAULT_SIZE
+    program, place = remote["process"], remote["place"]
+    return _in_process(program, place, arguments.offset, size, write)
 
 
 def changes(

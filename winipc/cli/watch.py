@@ -9,8 +9,16 @@ from collections.abc import Iterator
 
 from winipc import _core
 from winipc.cli.options import Commands, add_command, add_end
-from winipc.cli.output import note, print_result
-from winipc.cli.targets import Target, add_interval, add_target, changes, open_target
+from winipc.cli.output import print_result, until_ctrl_c
+from winipc.cli.targets import (
+    Target,
+    add_interval,
+    add_raw,
+    add_size,
+    add_target,
+    changes,
+    open_target,
+)
 
 #: Bytes of one change that are shown as text; JSON has all.
 _SHOWN = 16
@@ -19,8 +27,17 @@ _JOIN = 4
 
 
 def add(commands: Commands) -> None:
-    parser = add_command(commands, "watch", run, "print changes of memory", __doc__)
+    parser = add_command(
+        commands,
+        "watch",
+        run,
+        "print changes of memory",
+        "Print what changes in a mapping or in memory of a process.",
+        "watch my-app.state --size 64",
+    )
     add_target(parser)
+    add_size(parser)
+    add_raw(parser)
     add_interval(parser)
     add_end(parser, "changes", "changes")
 
@@ -28,18 +45,19 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     with open_target(arguments) as target:
         old = target.read()
-        note(f"watching {len(old)} bytes of {target.label}, Ctrl+C ends")
-        rows = _rows(target, old, arguments)
-        for seconds, address, before, after in itertools.islice(rows, arguments.count):
-            fields = {
-                "seconds": round(seconds, 6),
-                "address": address,
-                "old": before.hex(),
-                "new": after.hex(),
-            }
-            change = f"{_hex(before)} -> {_hex(after)}"
-            text = f"{seconds:10.3f}  {address:08x}  {change}"
-            print_result(arguments.json, fields, text)
+        with until_ctrl_c() as say:
+            say(f"watching {len(old)} bytes of {target.label}")
+            rows = itertools.islice(_rows(target, old, arguments), arguments.count)
+            for seconds, address, before, after in rows:
+                fields = {
+                    "seconds": round(seconds, 6),
+                    "address": address,
+                    "old": before.hex(),
+                    "new": after.hex(),
+                }
+                change = f"{_hex(before)} -> {_hex(after)}"
+                text = f"{seconds:10.3f}  {address:08x}  {change}"
+                print_result(arguments.json, fields, text)
     return 0
 
 

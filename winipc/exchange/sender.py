@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, timed_out
+from winipc.errors import add_hint
 from winipc.exchange.transport import (
     BARRIER,
     BUSY,
@@ -82,9 +83,16 @@ class Sender(Closing):
         self._doubtful: list[GlobalMemory] = []
 
     def send(
-        self, data: ReadableBuffer, via: Transport | str = Transport.COPYDATA
+        self,
+        data: ReadableBuffer,
+        via: Transport | str = Transport.COPYDATA,
+        *,
+        id: int = 0,
     ) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
+
+        `id` is the dwData of WM_COPYDATA, for windows that look at it; other transports
+        have none.
 
         With `via="auto"`, large data goes by the mapping, if it has room and a
         `Receiver` proves that it sees it, since WM_COPYDATA would copy it twice; other
@@ -103,15 +111,20 @@ class Sender(Closing):
         with memoryview(data) as view:
             size = view.nbytes
             transport = self._choose(size) if via == "auto" else Transport(via)
+            if id and transport is not Transport.COPYDATA:
+                raise ValueError(f"{transport} carries no id")
             if size > _MAX_LENGTH:
                 raise OverflowError("a message has at most 4 GiB - 1 bytes")
-            answer = self._deliver(transport, view)
+            answer = self._deliver(transport, view, id)
         if answer <= 0:
-            raise ConnectionRefusedError(
+            error = ConnectionRefusedError(
                 errno.ECONNREFUSED,
                 f"the receiver refused {size} bytes via {transport}",
                 self.title,
             )
+            if transport is not Transport.COPYDATA and not self._proven.get(transport):
+                add_hint(error, "its window may take only WM_COPYDATA: via copydata")
+            raise error
         return answer
 
     def _choose(self, size: int) -> Transport:
@@ -144,9 +157,9 @@ class Sender(Closing):
             self._mapping = self._stack.enter_context(mapping)
         return self._mapping
 
-    def _deliver(self, transport: Transport, view: memoryview) -> int:
+    def _deliver(self, transport: Transport, view: memoryview, id: int) -> int:
         if transport is Transport.COPYDATA:
-            return send_copydata(self._hwnd, view, timeout=self.timeout)
+            return send_copydata(self._hwnd, view, id=id, timeout=self.timeout)
         if transport is Transport.PROCESS:
             if _WIDTH == 8 and self._width != 8:
                 raise ValueError("process carries nothing from 64 bits to 32 bits")

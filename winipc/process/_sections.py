@@ -31,7 +31,7 @@ def section_finder(
     process: RemoteProcess, regions_from: Callable[[int], Iterator[Region]]
 ) -> Callable[[int], tuple[str, ...]]:
     """From the base of a view to the names of sections that it may be of."""
-    rows = [row for row in named_objects("section") if row.size]
+    rows = [row for row in named_objects("mapping") if row.size]
     held = {
         row.name
         for row, found in zip(rows, holders_of(rows), strict=True)

@@ -827,7 +827,8 @@ def _path_finder(process: RemoteProcess) -> Callable[[int], str | None]:
     @functools.cache
     def path_of(address: int) -> str | None:
         name = process._mapped_name(address)
-        return None if name is None else _dos_path(name, devices)
+        # Wine ends some with a NUL.
+        return None if name is None else _dos_path(name.rstrip("\0"), devices)
 
     return path_of
 

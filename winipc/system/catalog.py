@@ -5,7 +5,7 @@ for the least: names and kinds come from the object manager's directories, an
 object is opened only to ask for its size, and other processes' handles are
 compared and closed again::
 
-    for row in named_objects("section", "*cache*"):
+    for row in named_objects("mapping", "*cache*"):
         print(row.name, row.size, holders(row).pids)
 """
 
@@ -35,15 +35,21 @@ __all__ = [
 class ObjectKind(enum.StrEnum):
     """The kinds of objects that the catalogue lists."""
 
-    SECTION = "section"
+    MAPPING = "mapping"
     MUTEX = "mutex"
     EVENT = "event"
     SEMAPHORE = "semaphore"
+    #: Windows' word for a mapping, and the older name here.
+    SECTION = MAPPING
+
+    @classmethod
+    def _missing_(cls, value: object) -> ObjectKind | None:
+        return cls.MAPPING if value == "section" else None
 
 
 #: What the object manager calls them.
 _TYPES = {
-    ObjectKind.SECTION: "Section",
+    ObjectKind.MAPPING: "Section",
     ObjectKind.MUTEX: "Mutant",
     ObjectKind.EVENT: "Event",
     ObjectKind.SEMAPHORE: "Semaphore",
@@ -66,7 +72,7 @@ class NamedObject:
     name: str
     #: The full name that the object manager has.
     path: str
-    #: Of a section that could be opened: its size in bytes.
+    #: Of a mapping that could be opened: its size in bytes.
     size: int | None = None
     #: Why the object could not be opened, as Windows says it; else None.
     reason: str | None = None
@@ -121,7 +127,7 @@ def _list(path: str) -> set[tuple[str, str]]:
 def named_objects(
     kind: ObjectKind | str | None = None, pattern: str | None = None
 ) -> list[NamedObject]:
-    """The sections, mutexes, events and semaphores with names in this session.
+    """The mappings, mutexes, events and semaphores with names in this session.
 
     `kind` chooses one of `ObjectKind`; `pattern` is a shell pattern (`*`, `?`,
     `[...]`, case matters) that the name, with or without its prefix, has to

@@ -1,0 +1,111 @@
+"""Every command of docs/command-line.md is run as written, and prints what is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import DEADLINE, Peer, c_peer_path
+from helpers import need_libclang
+
+import winipc
+
+GUIDE = Path(__file__).parents[2] / "docs" / "command-line.md"
+STATE = struct.pack("<fi4f16s", 52.1, 3, 1, 1, 1, 1, b"ayrton")
+HEADER = "struct state { float speed; int gear; float wheels[4]; char name[16]; };\n"
+
+
+def commands() -> Iterator[tuple[str, str | None]]:
+    """Each command, and what the page shows as its output."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", GUIDE.read_text("utf-8"), re.M | re.S)
+    for (kind, text), (next_kind, output) in zip(
+        blocks, [*blocks[1:], ("", "")], strict=True
+    ):
+        if kind == "sh":
+            *lines, last = text.splitlines()
+            yield from ((line, None) for line in lines)
+            yield last, output if next_kind == "text" else None
+
+
+def pattern(output: str) -> str:
+    """For a shown output; ... stands for anything, blanks for any number of them."""
+    lines = [
+        re.sub(r"(\\ )+", r" +", re.escape(line)).replace(r"\.\.\.", ".*")
+        for line in output.splitlines()
+    ]
+    return r"\s*\n".join(lines) + r"\s*"
+
+
+@pytest.fixture
+def world(
+    start_process: Callable[[list[str]], Peer], tmp_path: Path
+) -> Iterator[dict[str, str]]:
+    """What the page speaks of; and the numbers for which it has examples."""
+    (tmp_path / "state.h").write_text(HEADER)
+    game = tmp_path / "game.exe"
+    shutil.copyfile(c_peer_path("target.exe"), game)
+    peer = start_process([str(game)])
+    peer.read_line()
+    with (
+        winipc.SharedMapping.create("my-app.state", 4096) as mapping,
+        winipc.CopyDataWindow.create("my-app", messages=["my-app.changed"]),
+        winipc.RemoteProcess.open(
+            peer.pid, access=winipc.ProcessAccess.WRITE
+        ) as process,
+        process.alloc(4096) as memory,
+    ):
+        mapping.write(STATE)
+        process.write(memory.address, b"MZ" + struct.pack("<i", 100))
+        yield {"1234": str(peer.pid), "0x7ff6a0001000": hex(memory.address)}
+
+
+def test_commands_run_as_written(
+    start_process: Callable[[list[str]], Peer],
+    world: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    need_libclang()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    ran = 0
+    for line, shown in commands():
+        for word, real in world.items():
+            line = line.replace(word, real)
+        name, *words = shlex.split(line)
+        assert name == "winipc"
+        argv = [sys.executable, "-m", "winipc", *words]
+        if _goes_on(words):
+            peer = start_process(argv)
+            peer.wait_for_stderr("Ctrl+C ends")
+            if words[0] == "receive":
+                with winipc.Sender("my-app.receiver") as sender:
+                    sender.send(b"Hello")
+                assert shown is not None
+                assert peer.read_line() == shown.strip()
+            peer.kill()
+        else:
+            done = subprocess.run(
+                argv, capture_output=True, encoding="utf-8", timeout=DEADLINE * 3
+            )
+            assert done.returncode == 0, (line, done.stderr)
+            if shown is not None:
+                assert re.fullmatch(pattern(shown), done.stdout), (line, done.stdout)
+        ran += 1
+    assert ran >= 35
+
+
+def _goes_on(words: list[str]) -> bool:
+    """Whether it is one that Ctrl+C ends."""
+    if words[0] in ("listen", "receive", "watch") or "--follow" in words:
+        return True
+    if words[0] == "bridge":
+        return "--games" not in words
+    return "--loop" in words and "--seconds" not in words

@@ -1,0 +1,220 @@
+"""`winipc ls`, `windows` and `maps`: what is there."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from winipc.cli.options import Commands, add_command, add_process, number32
+from winipc.cli.output import print_rows
+from winipc.memory.pages import MemoryProtection, MemoryState
+from winipc.message import Window, find_windows
+from winipc.process.process import RemoteProcess, processes
+from winipc.system.catalog import ObjectKind, holders_of, named_objects
+
+_LETTERS = (
+    (MemoryProtection.EXECUTE_WRITECOPY, "rcx"),
+    (MemoryProtection.EXECUTE_READWRITE, "rwx"),
+    (MemoryProtection.EXECUTE_READ, "r-x"),
+    (MemoryProtection.EXECUTE, "--x"),
+    (MemoryProtection.WRITECOPY, "rc-"),
+    (MemoryProtection.READWRITE, "rw-"),
+    (MemoryProtection.READONLY, "r--"),
+)
+
+
+def add(commands: Commands) -> None:
+    ls = add_command(
+        commands,
+        "ls",
+        _ls,
+        "list named objects",
+        "The named mappings, mutexes, events and semaphores of this session.",
+        'ls "my-app*"',
+        "ls --kind mapping --holders",
+    )
+    ls.add_argument(
+        "pattern",
+        nargs="?",
+        help='only names like this, such as "my-app*" (quote it for the shell)',
+    )
+    ls.add_argument(
+        "--kind", choices=[kind.value for kind in ObjectKind], help="only this kind"
+    )
+    ls.add_argument(
+        "--holders",
+        action="store_true",
+        help="also the processes that hold each of them, which takes longer",
+    )
+
+    windows = add_command(
+        commands,
+        "windows",
+        _windows,
+        "list windows",
+        "The windows of this desktop, and their processes.",
+        "windows --visible",
+        "windows --pid 1234 --json",
+    )
+    windows.add_argument("--title", help="only with this title")
+    windows.add_argument("--class-name", help="only of this class")
+    windows.add_argument("--pid", type=number32, help="only of this process")
+    windows.add_argument(
+        "--message-only",
+        action="store_true",
+        help="message-only windows instead of top-level ones",
+    )
+    windows.add_argument(
+        "--visible", action="store_true", help="only those that are shown"
+    )
+
+    maps = add_command(
+        commands,
+        "maps",
+        _maps,
+        "show an address space",
+        "The address space of a process: what is mapped where, and who may use it how.",
+        "maps game.exe",
+        "maps 1234 --regions",
+    )
+    add_process(maps)
+    maps.add_argument(
+        "--regions",
+        action="store_true",
+        help="each region; without, those that were allocated at once are one row",
+    )
+
+
+def _ls(arguments: argparse.Namespace) -> int:
+    found = named_objects(arguments.kind, arguments.pattern)
+    rows = [dataclasses.asdict(row) for row in found]
+    columns: dict[str, Any] = {"kind": "kind", "size": "size", "name": "name"}
+    if arguments.holders:
+        for row, held in zip(rows, holders_of(found), strict=True):
+            # None where they may not be known, or it is gone.
+            row["holders"] = None if held is None else list(held.pids)
+        names = {row.pid: row.name for row in processes()}
+        columns["holders"] = lambda row: _who(row["holders"], names)
+    return print_rows(
+        arguments.json,
+        rows,
+        columns | {"note": "reason"},
+        right=("size",),
+        style=lambda row: "dim" if row["reason"] else "",
+        nothing=f"no named object is like {arguments.pattern!r}"
+        if arguments.pattern
+        else "there are no such objects",
+    )
+
+
+def _who(pids: list[int] | None, names: dict[int, str]) -> str:
+    if pids is None:
+        return "?"
+    return ", ".join(f"{pid} {names.get(pid, '')}".rstrip() for pid in pids)
+
+
+def _windows(arguments: argparse.Namespace) -> int:
+    found = find_windows(
+        title=arguments.title,
+        class_name=arguments.class_name,
+        pid=arguments.pid,
+        message_only=arguments.message_only,
+        visible=True if arguments.visible else None,
+    )
+    rows = [row for window in found if (row := _fields(window)) is not None]
+    return print_rows(
+        arguments.json,
+        rows,
+        {
+            "hwnd": lambda row: f"{row['hwnd']:#x}",
+            "pid": lambda row: str(row["pid"]),
+            "program": lambda row: (row["executable"] or "?").rpartition("\\")[2],
+            "class": "class",
+            "title": "title",
+            "state": _state,
+        },
+        right=("hwnd", "pid"),
+        style=lambda row: {"hung": "red", "hidden": "dim"}.get(_state(row), ""),
+        nothing="there is no such window",
+    )
+
+
+def _state(row: dict[str, Any]) -> str:
+    return "hung" if row["hung"] else "shown" if row["visible"] else "hidden"
+
+
+def _fields(window: Window) -> dict[str, Any] | None:
+    """None when the window has just closed."""
+    try:
+        fields: dict[str, Any] = {
+            "hwnd": window.hwnd,
+            "pid": window.pid,
+            "thread": window.thread_id,
+            "class": window.class_name,
+            "title": window.title,
+            "visible": window.is_visible,
+            "hung": window.is_hung,
+        }
+    except FileNotFoundError:
+        return None
+    try:
+        fields["executable"] = window.executable
+    except OSError:
+        fields["executable"] = None
+    return fields
+
+
+def _maps(arguments: argparse.Namespace) -> int:
+    with RemoteProcess.open(arguments.pid) as process:
+        rows = _regions(process) if arguments.regions else _allocations(process)
+    return print_rows(
+        arguments.json,
+        rows,
+        {
+            "base": lambda row: f"{row['base']:#x}",
+            "size": "size",
+            "committed": "committed",
+            "type": "type",
+            "prot": "protection",
+            "what": "label",
+        },
+        right=("base", "size", "committed"),
+        style=lambda row: "yellow" if "rwx" in row["protection"] else "",
+        nothing="it has no memory any more",
+    )
+
+
+def _allocations(process: RemoteProcess) -> list[dict[str, Any]]:
+    return [
+        {
+            "base": row.base,
+            "size": row.size,
+            "committed": row.committed,
+            "type": (row.type.name or "").lower(),
+            "protection": " ".join(_letters(each) for each in row.protections),
+            "label": row.label,
+        }
+        for row in process.memory_map(names=True)
+    ]
+
+
+def _regions(process: RemoteProcess) -> list[dict[str, Any]]:
+    return [
+        {
+            "base": row.base,
+            "size": row.size,
+            "committed": row.size if row.state == MemoryState.COMMIT else 0,
+            "type": (row.type.name or "").lower(),
+            "protection": _letters(row.protection),
+            "label": row.path or " or ".join(row.sections),
+        }
+        for row in process.regions(paths=True, names=True)
+        if row.state != MemoryState.FREE
+    ]
+
+
+def _letters(protection: MemoryProtection) -> str:
+    """As Linux writes them; c is copy on write, + a guard page."""
+    text = next((text for flag, text in _LETTERS if protection & flag), "---")
+    return text + ("+" if protection & MemoryProtection.GUARD else "")

@@ -1,0 +1,75 @@
+"""`winipc write`: bytes, text or a number into a mapping or memory of a process."""
+
+from __future__ import annotations
+
+import argparse
+import struct
+from pathlib import Path
+
+from winipc.cli.options import Commands, add_command
+from winipc.cli.output import print_result
+from winipc.cli.scan import number_of, value_type
+from winipc.cli.targets import add_raw, add_target, open_target
+from winipc.scan.scan import ValueType
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "write",
+        run,
+        "write memory",
+        "Write bytes, text or a number to a mapping or to memory of a process. Other "
+        "processes may see half of it while it is written.",
+        'write my-app.state "01 00 00 00"',
+        "write my-app.state --offset 4 --type f32 52.5",
+        "write 1234:0x7ff6a0001000 --type i32 100",
+    )
+    add_target(parser)
+    parser.add_argument("data", nargs="?", help="bytes in hexadecimal, or --type")
+    parser.add_argument(
+        "--type",
+        default="hex",
+        type=value_type,
+        metavar="TYPE",
+        help="what DATA is: hex (if not given), text, utf-16, or "
+        f"{' '.join(map(str, ValueType))}",
+    )
+    parser.add_argument(
+        "--file", type=Path, help="write the bytes of this file instead"
+    )
+    add_raw(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if (arguments.data is None) == (arguments.file is None):
+        arguments.parser.error("give data or a file")
+    if arguments.file is not None:
+        data = arguments.file.read_bytes()
+    else:
+        try:
+            data = _data(arguments.type, arguments.data)
+        except (ValueError, OverflowError) as error:
+            arguments.parser.error(str(error))
+    if not data:
+        arguments.parser.error("there is nothing to write")
+    arguments.size = len(data)
+    with open_target(arguments, write=True) as target:
+        target.write(data)
+    print_result(
+        arguments.json,
+        {"target": target.label, "address": target.address, "bytes": len(data)},
+        f"{len(data)} bytes written at {target.address:#x} of {target.label}",
+    )
+    return 0
+
+
+def _data(kind: str | ValueType, text: str) -> bytes:
+    if isinstance(kind, ValueType):
+        number = kind.check(number_of(text, kind, kind.is_float))
+        return struct.pack(kind.format, number)
+    if kind == "hex":
+        return bytes.fromhex(text)
+    if kind == "any":
+        raise ValueError("a number that is written has one type")
+    return text.encode("utf-8" if kind == "text" else "utf-16-le")
