@@ -1,12 +1,14 @@
 /* wine.c: what only Wine needs; Windows asks the one question and goes on.
  *
- * Wine differs in two ways. ReadProcessMemory also reads protected pages,
+ * Wine differs in three ways. ReadProcessMemory also reads protected pages,
  * so that VirtualQueryEx has to be asked before each access. And a thread of the
  * target does the work of VirtualQueryEx and its relatives: when the target is
  * killed at that moment, the call may never return (Wine 8.0: about one kill in
  * ten of a busy target). Here such a call runs on a thread of the system's pool;
  * a thread that is stuck after the target has died is left behind, and the
  * caller sees what every call to a dead process gives, ERROR_ACCESS_DENIED (5).
+ * And to a 32-bit caller VirtualAllocEx gives the lower half of an address in a
+ * 64-bit target; Windows allocates below 4 GiB then.
  *
  * Owner: a job is freed by the last of its two threads. Thread: any. GIL: not
  * needed, and better given up, as the target may have been stopped. */
@@ -66,13 +68,70 @@ wine_release(wine_job *job)
     }
 }
 
+#if UINTPTR_MAX == UINT32_MAX
+/* Where addresses that Windows gives begin, and what they are multiples of. */
+#define WINE_LOWEST 0x1000000
+#define WINE_GRAIN 0x10000
+
+/* Allocate at a free address that has 32 bits. */
+static void
+wine_alloc(wi_vm_call *call)
+{
+    wi_vm_call look = {
+        .kind = WI_VM_QUERY, .process = call->process, .address = WINE_LOWEST};
+    wi_vm_call try_at = *call;
+    call->result = 0;
+    call->err = ERROR_NOT_ENOUGH_MEMORY;
+    for (;;) {
+        wi_vm_perform(&look);
+        if (look.result == 0) {
+            call->err = look.err;
+            return;
+        }
+        const uintptr_t base = (uintptr_t)look.region.BaseAddress;
+        uintptr_t end = base + look.region.RegionSize;
+        end = end < look.address ? UINTPTR_MAX : end; /* above 4 GiB */
+        const size_t skip = (size_t)(0 - base) % WINE_GRAIN;
+        if (look.region.State == MEM_FREE && end - base > skip &&
+            end - base - skip >= call->size) {
+            try_at.address = base + skip;
+            wi_vm_perform(&try_at);
+            /* Another thread may have taken it in between. */
+            if (try_at.result != 0 || try_at.err != ERROR_INVALID_ADDRESS) {
+                call->result = try_at.result;
+                call->err = try_at.err;
+                return;
+            }
+        }
+        if (end == UINTPTR_MAX) {
+            return;
+        }
+        look.address = end;
+    }
+}
+#endif
+
+static void
+wine_do(wi_vm_call *call)
+{
+#if UINTPTR_MAX == UINT32_MAX
+    BOOL narrow = TRUE;
+    if (call->kind == WI_VM_ALLOC && call->address == 0 &&
+        IsWow64Process(call->process, &narrow) && !narrow) {
+        wine_alloc(call);
+        return;
+    }
+#endif
+    wi_vm_perform(call);
+}
+
 static void CALLBACK
 wine_on_pool(PTP_CALLBACK_INSTANCE instance, void *context)
 {
     wine_job *job = context;
     /* The pool makes another thread for the next job, should this get stuck. */
     CallbackMayRunLong(instance);
-    wi_vm_perform(&job->call);
+    wine_do(&job->call);
     SetEvent(job->done);
     wine_release(job);
 }

@@ -61,6 +61,7 @@ class Dev:
             "stderr": subprocess.PIPE,
             "env": self.env,
             "text": True,
+            "errors": "backslashreplace",
             # ./dev keeps to it, should this run be under nohup.
             "preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         }

@@ -65,6 +65,7 @@ C_PROGRAMS = [
     "tests/memory/test_mapping_header.py",
     "tests/memory/test_snapshot_protocols.py",
     "tests/message/test_controls.py",
+    "tests/process/test_process_memory.py",
     "tests/sync/test_shared_lock.py",
 ]
 
@@ -122,7 +123,8 @@ def test_modules_of_a_32_bit_target_are_its_own(dev: Dev) -> None:
 def test_c_programs_of_the_other_width(dev: Dev, bits: int) -> None:
     """They do what those of the same width do: messages, channels, locks, records."""
     machine = X86 if bits == 64 else AMD64
-    pytest = ["-m", "pytest", "-q", "-k", "_c_ or exe or writer or program or items"]
+    named = "_c_ or exe or writer or program or items or block"
+    pytest = ["-m", "pytest", "-q", "-k", named]
     peers = wine.windows_path(c_peers(machine))
     ran = python(dev, bits, *pytest, *C_PROGRAMS, WINIPC_PEERS=peers)
     said, errors = ran.communicate(timeout=10 * DEADLINE)

@@ -187,7 +187,8 @@ def test_pointers_are_looked_for_where_it_says(
     module = process.module("chains.dll")
     only = process.pointer_paths(address, 1, 1 << 20, regions=[module])
     assert {path.module for path in only} <= {"chains.dll"}
-    assert not list(process.pointer_paths(address, protection="x"))
+    # Code of 32 bits has addresses in it, but not those of the chain.
+    assert not set(chains.truth()) & set(process.pointer_paths(address, protection="x"))
     place = module + next(p for p in chains.truth() if p.module == module.name).offset
     with process.protect(place, 8, MemoryProtection.READONLY):
         page = (place, place + process.pointer_size)

@@ -126,9 +126,10 @@ def window_items(
     Texts of list views and tree views end after 4,095 letters. A program that draws
     its items itself may keep no texts: they are empty, or no texts at all.
 
-    Raises `ValueError` for a window of another kind, `PermissionError` when the memory
-    of its process may not be written to (list and tree views), `TimeoutError` when it
-    hangs, `FileNotFoundError` and `ConnectionResetError` when it goes.
+    Raises `ValueError` for a window of another kind, and in a 32-bit process for the
+    tree view of a 64-bit one; `PermissionError` when the memory of its process may
+    not be written to (list and tree views); `TimeoutError` when it hangs;
+    `FileNotFoundError` and `ConnectionResetError` when it goes.
 
     Win32: SendMessageTimeout, LB_GETTEXT, CB_GETLBTEXT, LVM_GETITEMTEXT, TVM_GETITEM,
     VirtualAllocEx, ReadProcessMemory, WriteProcessMemory.
@@ -256,6 +257,11 @@ class _View:
             yield ControlItem(texts[0], bool(state & _SELECTED), texts)
 
     def branches(self) -> Iterator[ControlItem]:
+        if self._width > struct.calcsize("P"):
+            raise ValueError(
+                "a 32-bit process cannot ask the tree view of a 64-bit one: its items "
+                "have handles of 64 bits"
+            )
         form = _TVITEM[self._width]
         path = [self._next(_TVGN_ROOT)]
         # No more than there are: a tree that changes meanwhile could go round.
