@@ -158,6 +158,37 @@ def test_receive_times_out_with_status_1(unique_name: str) -> None:
     assert "no message" in done.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("winipc du", {"dump"}),
+        ("winipc dump --fo", {"--follow"}),
+        ("winipc ls --kind m", {"mapping", "mutex"}),
+        ("winipc dump NAME", {"NAME"}),
+    ],
+)
+def test_shells_complete_words(
+    tmp_path: Path, unique_name: str, line: str, offered: set[str]
+) -> None:
+    """By argcomplete, which bash and PowerShell ask in this way."""
+    answer = tmp_path / "answer"
+    typed = line.replace("NAME", unique_name[:-4])
+    question = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)),
+    }
+    with winipc.SharedMapping.create(unique_name, 64):
+        subprocess.run(
+            [sys.executable, "-m", "winipc"], env=UTF8 | question, timeout=DEADLINE
+        )
+    words = {word.strip() for word in answer.read_text().splitlines()}
+    assert words == {word.replace("NAME", unique_name) for word in offered}
+
+
 def test_quotes_are_those_of_every_shell() -> None:
     """cmd.exe takes a ' for a character like others."""
     texts = [command.format_help() for command in parsers()]
