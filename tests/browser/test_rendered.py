@@ -7,6 +7,7 @@ each stay in build/browser.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,8 +46,7 @@ def kernel() -> Iterator[KernelManager]:
         kernel.shutdown_kernel()
 
 
-def execute(name: str, kernel: KernelManager) -> nbformat.NotebookNode:
-    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+def execute(notebook: nbformat.NotebookNode, kernel: KernelManager) -> None:
     client = NotebookClient(
         notebook,
         km=kernel,
@@ -59,12 +59,11 @@ def execute(name: str, kernel: KernelManager) -> nbformat.NotebookNode:
     finally:
         if client.kc is not None:
             client.kc.stop_channels()
-    return notebook
 
 
-def to_html(notebook: nbformat.NotebookNode) -> str:
+def to_html(notebook: nbformat.NotebookNode, theme: str = "light") -> str:
     """The page, with nothing in it that has to be fetched from elsewhere."""
-    exporter = HTMLExporter()
+    exporter = HTMLExporter(theme=theme)
     for setting in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"):
         setattr(exporter, setting, "")
     with warnings.catch_warnings():
@@ -75,9 +74,15 @@ def to_html(notebook: nbformat.NotebookNode) -> str:
 
 
 def render(name: str, kernel: KernelManager, browser: Browser) -> Rendered:
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    execute(notebook, kernel)
+    return show(name, to_html(notebook), browser)
+
+
+def show(name: str, html: str, browser: Browser) -> Rendered:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     path = OUTPUT / f"{name}.html"
-    path.write_text(to_html(execute(name, kernel)), "utf-8")
+    path.write_text(html, "utf-8")
     rendered = Rendered(browser.new_page(viewport={"width": 1200, "height": 900}))
     page = rendered.page
 
@@ -227,3 +232,97 @@ def test_address_space_is_drawn_with_its_legend(exploring: Rendered) -> None:
     view.locator("summary").click()
     assert rows.is_visible()
     assert "ntdll.dll" in rows.inner_text()
+
+
+HOSTILE = "<script>document.title = 'x'</script><b>bold</b>"
+
+LANES = f"""
+import os, tempfile
+import winipc.jupyter
+from winipc import ChangeEvent, MessageEvent, StateEvent, Track
+from winipc.cassette.file import Writer
+
+path = os.path.join(tempfile.mkdtemp(), "session.wipc")
+state = winipc.Layout.of("state", "speed:f gear:i")
+tracks = [
+    Track("mapping", "car.state", size=4096),
+    Track("event", "car.changed", manual=True),
+    Track("window", "{HOSTILE}"),
+]
+with Writer(path, tracks) as writer:
+    for n in range(60):
+        at = n * 10**8
+        data = state.pack(speed=n * 1.5, gear=n % 6)
+        writer.add(ChangeEvent(at, 0, ((0, data),)), stamp=False)
+        writer.add(StateEvent(at + 10**6, 1, n % 2), stamp=False)
+        if n % 7 == 0:
+            event = MessageEvent(at + 10**7, 2, id=n, data=b"{HOSTILE}" * 5, answer=1)
+            writer.add(event, stamp=False)
+    writer.add(MessageEvent(59 * 10**8 + 10**7, 2, "out", data=b"bye"), stamp=False)
+winipc.jupyter.lanes(winipc.Cassette(path), {{"car.state": state}})
+"""
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def lanes(
+    kernel: KernelManager, browser: Browser, request: pytest.FixtureRequest
+) -> Rendered:
+    cell = nbformat.v4.new_code_cell(LANES)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    execute(notebook, kernel)
+    html = to_html(notebook, request.param)
+    return show(f"lanes_{request.param}", html, browser)
+
+
+def test_a_click_on_a_mark_shows_what_it_was(
+    lanes: Rendered, request: pytest.FixtureRequest
+) -> None:
+    """Its time, its bytes and its fields, one at a time and legible; text is text."""
+    page, view = lanes.page, lanes.page.locator(".winipc").first
+    assert lanes.complaints == []
+    assert page.title() != "x"
+    assert view.locator("script, .wi-lanes b b").count() == 0
+    rows = view.locator(".wi-lane")
+    assert rows.count() == 3
+    assert HOSTILE in (rows.nth(2).locator(".wi-name").get_attribute("title") or "")
+    marks, messages = (rows.nth(n).locator("details") for n in (0, 2))
+    assert (marks.count(), messages.count()) == (60, 10)
+    what = marks.nth(30).locator(".wi-what")
+    assert not what.is_visible()
+    marks.nth(30).locator("summary").click()
+    assert what.is_visible()
+    assert "3.000000 s" in what.inner_text()
+    assert "00 00 34 42" in what.locator("pre").inner_text()  # 45.0
+    row = what.locator("tr", has_text="speed").inner_text()
+    assert row.split() == ["speed", "f32", "45"]
+    name = f"lanes_{request.node.callspec.params['lanes']}"
+    page.screenshot(path=OUTPUT / f"{name}_memory.png", full_page=True)
+    # The last one: it opens in the same place, and the other one closes.
+    messages.nth(9).locator("summary").click()
+    last = messages.nth(9).locator(".wi-what")
+    assert last.is_visible()
+    assert not what.is_visible()
+    assert "62 79 65" in last.inner_text()
+    messages.nth(0).locator("summary").click()
+    first = messages.nth(0).locator(".wi-what")
+    assert "<b>bold</b>" in first.inner_text()
+    page.screenshot(path=OUTPUT / f"{name}_message.png", full_page=True)
+    for box in (first, what, last):
+        inside = box.evaluate("""element => {
+            element.parentElement.open = true;
+            let box = element.getBoundingClientRect();
+            for (let one = element; (one = one.parentElement); ) {
+                const outer = one.getBoundingClientRect();
+                if (getComputedStyle(one).overflow !== "visible" &&
+                    (box.right > outer.right + 1 || box.bottom > outer.bottom + 1)) {
+                    return false;
+                }
+            }
+            return box.left >= 0;
+        }""")
+        assert inside  # nothing of it is cut off
+    colours = last.evaluate("""element => [element, document.body].map(
+        one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor])""")
+    (text, background), (page_text, _) = colours
+    assert re.findall(r"\d+", text)[:3] == re.findall(r"\d+", page_text)[:3]
+    assert background == "rgba(0, 0, 0, 0)"

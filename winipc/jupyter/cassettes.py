@@ -1,7 +1,8 @@
 """A cassette as one picture: a lane for each track over the time.
 
 Each event is a mark in its lane, or many of them one where they lie too near. A click
-on one shows what it was: its words, its bytes and, with a layout, its values.
+on one shows what it was below the lanes: its words, its bytes and, with a layout, its
+values.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _MOST_EVENTS = 100_000
 _MOST_DATA = 64 << 20
 _MOST_OPEN = 1000
 
-#: In pixels.
-_LEFT, _LANE, _MARK = 170, 24, 3
+#: In pixels: names, lanes, marks, and below them what is open.
+_LEFT, _LANE, _MARK, _PANEL = 170, 24, 3, 240
 
 _COLOURS = {
     "mapping": "#3aa76d",
@@ -109,14 +110,16 @@ class Lanes(View):
             more = note("only the first events are shown")
         return (
             f"{_STYLE}{dim(seconds)}<div class='wi-legend'>{legend}</div>"
-            f"<div class='wi-lanes' style='width:{self.width}px'>{lanes}</div>{more}"
+            f"<div class='wi-lanes' style='width:{self.width}px'>{lanes}"
+            f"<div class='wi-axis'><span>0 s</span><span>{end / 1e9:.3f} s</span></div>"
+            f"</div>{more}"
         )
 
     def _lane(self, index: int, rows: list[Row], end: int) -> str:
         """The name of a track, and its marks, each of which opens."""
         track = self.target.tracks[index]
         name = f"{track.kind} {track.name or track.class_name or ''}"
-        room = self.width - _LEFT - _MARK
+        room, top = self.width - _LEFT - _MARK, index * _LANE + 4
         marks = min(_MOST_MARKS, room // (_MARK + 1))
         groups = itertools.groupby(rows, lambda r: r.event.time_ns * marks // (end + 1))
         parts = [
@@ -131,9 +134,8 @@ class Lanes(View):
             if len(some) > 1:
                 first += f", and {len(some) - 1} more"
             parts.append(
-                f"<details name='winipc-{id(self)}' style='left:{left}px'>"
-                f"<summary style='background:{colour}' title='{escape(first)}'>"
-                f"</summary>"
+                f"<details name='winipc-{id(self)}'><summary style='left:{left}px;"
+                f"top:{top}px;background:{colour}' title='{escape(first)}'></summary>"
                 f"<div class='wi-what'>{self._shown(some)}</div></details>"
             )
         return "".join([*parts, "</div>"])
@@ -192,17 +194,17 @@ def _hex(at: int, data: bytes) -> str:
 
 
 _STYLE = f"""<style>
-.winipc .wi-lanes{{overflow:visible;position:relative}}
-.winipc .wi-lane{{position:relative;height:{_LANE}px;
-border-bottom:1px solid rgba(128,128,128,.25)}}
-.winipc .wi-name{{position:absolute;left:0;width:{_LEFT - 8}px;overflow:hidden;
+.winipc .wi-lanes{{position:relative}}
+.winipc .wi-lanes:has(details[open]){{margin-bottom:{_PANEL + 8}px}}
+.winipc .wi-lane{{height:{_LANE}px;border-bottom:1px solid rgba(128,128,128,.25)}}
+.winipc .wi-name{{display:block;width:{_LEFT - 8}px;overflow:hidden;
 white-space:nowrap;text-overflow:ellipsis;line-height:{_LANE}px;font-size:12px}}
-.winipc .wi-lane details{{position:absolute;top:4px}}
-.winipc .wi-lane summary{{display:block;list-style:none;width:{_MARK}px;
-height:{_LANE - 8}px}}
+.winipc .wi-axis{{display:flex;justify-content:space-between;font-size:11px;
+padding-left:{_LEFT}px;opacity:.7}}
+.winipc .wi-lane summary{{position:absolute;display:block;list-style:none;
+width:{_MARK}px;height:{_LANE - 8}px}}
 .winipc .wi-lane details[open] summary{{outline:2px solid currentColor}}
-.winipc .wi-what{{position:absolute;z-index:5;top:{_LANE - 6}px;left:-120px;
-width:max-content;max-width:640px;max-height:360px;overflow:auto;padding:6px 10px;
-font-size:12px;background:Canvas;color:CanvasText;border:1px solid #888;
-box-shadow:0 2px 8px rgba(0,0,0,.3)}}
+.winipc .wi-what{{position:absolute;top:100%;left:0;right:0;height:{_PANEL}px;
+margin-top:4px;overflow:auto;padding:6px 10px;font-size:12px;
+border:1px solid rgba(128,128,128,.4)}}
 </style>"""
