@@ -342,6 +342,31 @@ def test_record_says_what_is_not_there(unique_name: str, tmp_path: Path) -> None
     assert path.read_text() == "something else"
 
 
+def test_what_is_given_wrongly_is_refused(unique_name: str, tmp_path: Path) -> None:
+    """A text for a list, the same thing twice, a window without a name, a typo."""
+    path = tmp_path / "file.wipc"
+    for what in ("mappings", "windows", "broadcasts", "events"):
+        with pytest.raises(TypeError, match="list"):
+            Cassette.record(path, **{what: unique_name})
+    for nobody in ("", (None, None), Track("window")):
+        with pytest.raises(ValueError, match="title or its class"):
+            Cassette.record(path, windows=[nobody])
+    with (
+        winipc.SharedMapping.create(unique_name, 16),
+        winipc.CopyDataWindow.create(unique_name),
+    ):
+        for twice in (
+            {"mappings": [unique_name, f"Local\\{unique_name}"]},
+            {"windows": [unique_name], "clients": [unique_name]},
+        ):
+            with pytest.raises(ValueError, match="twice"):
+                Cassette.record(path, **twice)
+    assert not path.exists()
+    write(path, unique_name, [0], 1)
+    with pytest.raises(ValueError, match=r"nothing called \['typo'"):
+        Cassette.play(path, names={"typo": "other"})
+
+
 def test_record_waits_for_a_program_that_starts(
     unique_name: str, tmp_path: Path
 ) -> None:
@@ -443,7 +468,10 @@ def test_play_refuses_what_it_cannot_be(unique_name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_rounds_of_play_leave_nothing(unique_name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(4 if FULL else 1))
+def test_rounds_of_play_leave_nothing(
+    unique_name: str, tmp_path: Path, part: int
+) -> None:
     """Handles, threads, windows and private memory, before and after."""
     from winipc.testing import LeakCheck
 
@@ -473,8 +501,8 @@ def test_rounds_of_play_leave_nothing(unique_name: str, tmp_path: Path) -> None:
     check = LeakCheck()
     # To look takes memory, too.
     handles, before = handle_count(), max(private() for _ in range(5))
-    for _ in range(10_000 if FULL else 300):
+    for _ in range(2500 if FULL else 300):
         Cassette.play(cassette, speed=None).close()
+    assert private() < before + (4 << 20)
     assert check.leaks() == []
     assert handle_count() <= handles + 2
-    assert private() < before + (4 << 20)  # 400 bytes for each of 10,000

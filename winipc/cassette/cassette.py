@@ -109,7 +109,8 @@ class Cassette(Shown):
             timeout: Seconds to wait for all of this to be there, None for forever.
 
         Raises FileExistsError for the path, FileNotFoundError for what is not there,
-        TimeoutError when it did not come in time, and OSError for what cannot be made.
+        TimeoutError when it did not come in time, OSError for what cannot be made, and
+        ValueError for what is given twice.
 
         Win32: MapViewOfFile, NtQueryEvent, CreateWindowEx, SendMessageTimeout
         """
@@ -163,8 +164,9 @@ class Cassette(Shown):
             bridge: Under Wine, native Linux programs map the mappings, too: each is a
                 `winipc.bridge`, with a file in /dev/shm.
 
-        Raises CassetteError, FileNotFoundError, FileExistsError for a name that
-        something live has, and OSError (ENOTSUP) for a bridge without Wine.
+        Raises CassetteError, ValueError for `names` that nothing has,
+        FileNotFoundError, FileExistsError for a name that something live has, and
+        OSError (ENOTSUP) for a bridge without Wine.
 
         Win32: CreateFileMapping, CreateEventEx, CreateWindowEx, SendMessageTimeout
         """

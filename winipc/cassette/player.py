@@ -102,6 +102,13 @@ class Player(Closing):
         self.unexpected: list[str] = []
         self._loop = loop
         self._names = names or {}
+        known = {
+            name
+            for track in self.cassette.tracks
+            for name in (track.name, track.class_name, track.mapping)
+        }
+        if unknown := set(self._names) - known:
+            raise ValueError(f"the cassette has nothing called {sorted(unknown)}")
         self._answers: dict[int, Answers] = {}
         self._objects: dict[int, Any] = {}
         self._states: dict[int, int] = {}

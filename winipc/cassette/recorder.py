@@ -33,6 +33,7 @@ from winipc.cassette.messages import Answers
 from winipc.cassette.proxy import ExchangeProxy, Proxy
 from winipc.errors import add_hint
 from winipc.memory.mapping import SharedMapping
+from winipc.message import Window
 from winipc.sync import Event, Mutex, Semaphore, SyncAccess, wait_any
 
 __all__ = ["Recorder"]
@@ -135,6 +136,12 @@ class Recorder(Closing):
         """See `Cassette.record`, which has the defaults."""
         if rate is not None and not 0 < rate <= 10_000:
             raise ValueError("rate is above 0 and at most 10,000 looks a second")
+        for given in (
+            *(mappings, windows, clients, broadcasts, exchanges),
+            *(events, mutexes, semaphores),
+        ):
+            if isinstance(given, str):
+                raise TypeError(f"a list is needed, such as [{given!r}], and no text")
         self.path = os.fspath(path)
         self._period = None if on is not None or rate is None else 1 / rate
         self._on = on
@@ -177,6 +184,8 @@ class Recorder(Closing):
             if broadcasts:
                 proxies.append(Proxy(Track("broadcast", messages=tuple(broadcasts))))
             first = len(tracks)
+            _check_twice([track.name.removeprefix("Local\\") for track in tracks])
+            _check_twice([Window(proxy.hwnd) for proxy in proxies if proxy.hwnd])
             tracks += [proxy.track for proxy in proxies]
             self._stop = Event.create(manual=True)
             undo.callback(self._stop.close)
@@ -288,6 +297,12 @@ class Recorder(Closing):
                 memory = True
             self._look(woken, memory=memory)
             self._writer.flush_if_due()
+
+
+def _check_twice(given: list[Any]) -> None:
+    for one in given:
+        if given.count(one) > 1:
+            raise ValueError(f"{one!r} is to be recorded twice")
 
 
 def _answers(known: Cassette | None, track: Track) -> Answers | None:

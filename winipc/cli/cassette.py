@@ -106,6 +106,10 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _number_or_text(text: str) -> int | str:
+    return number(text) if text[:1].isdigit() else text
+
+
 def _add_record(actions: Commands) -> None:
     record = add_command(
         actions,
@@ -130,10 +134,16 @@ def _add_record(actions: Commands) -> None:
         ("semaphore", "a semaphore"),
     ):
         record.add_argument(
-            f"--{option}", action="append", default=[], metavar="NAME", help=what
+            f"--{option}",
+            action="append",
+            default=[],
+            type=_number_or_text if option == "message" else str,
+            metavar="NAME",
+            help=what,
         )
     record.add_argument(
         "--replies",
+        type=_number_or_text,
         metavar="wparam|OFFSET",
         help="where requests name the window that is sent the answer",
     )
@@ -158,16 +168,9 @@ def _add_record(actions: Commands) -> None:
 # ------------------------------------------------------------------ recording
 
 
-def _message(text: str) -> int | str:
-    return int(text, 0) if text[:1].isdigit() else text
-
-
 def _record(arguments: argparse.Namespace) -> int:
-    replies: Any = arguments.replies
-    if replies not in (None, "wparam"):
-        replies = number(replies)
     window = functools.partial(
-        Track, messages=tuple(map(_message, arguments.message)), replies=replies
+        Track, messages=tuple(arguments.message), replies=arguments.replies
     )
     windows = [window("window", title) for title in arguments.window]
     windows += [window("window", class_name=name) for name in arguments.window_class]
@@ -205,7 +208,12 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
     if not argv:
         yield None
         return
-    with subprocess.Popen(argv) as process:
+    try:
+        process = subprocess.Popen(argv)
+    except OSError as error:
+        error.filename = argv[0]  # which Windows does not say
+        raise
+    with process:
         try:
             yield process
         except BaseException:
