@@ -228,6 +228,37 @@ def test_memory_that_vanishes_loses_its_candidates(
         assert blocks[0] + 2 * PAGE in found
 
 
+def test_threads_keep_what_one_keeps(process: RemoteProcess, target: Target) -> None:
+    """First passes and rescans; values over the border of pieces, and holes."""
+    size = 6 << 20
+    at = target.alloc(size)
+    where = [(at + PAGE, size - PAGE), (target.where("pages"), 16 * PAGE)]
+    for kind, options in (
+        ("u8", {"equals": 0}),
+        ("i32", {}),
+        ("i64", {"between": (0, 9), "aligned": False}),
+    ):
+        sets = [
+            CandidateSet.scan(process, kind, regions=where, threads=n, **options)
+            for n in (1, 2, 5)
+        ]
+        first = list(sets[0].items())
+        assert all(list(other.items()) == first for other in sets[1:])
+        assert len({(one.scanned, one.skipped, one.nbytes) for one in sets}) == 1
+        process.write(at + (1 << 20) - 3, bytes(range(1, 9)))
+        process.write(at + (3 << 20) + 40, b"\1" * PAGE)
+        for change in ("unchanged", "changed"):
+            kept = [one.rescan(change, threads=n) for one, n in zip(sets, (1, 4, 2))]
+            assert len(set(kept)) == 1
+            now = list(sets[0].items())
+            assert all(list(other.items()) == now for other in sets[1:])
+            assert change == "changed" or len(now) > 1000
+            process.write(at + (2 << 20), b"\2" * (3 << 20))
+        for one in sets:
+            one.close()
+        process.write(at, bytes(size))
+
+
 def test_millions_take_little_memory(process: RemoteProcess, target: Target) -> None:
     """Their values, and little more; far less when they are few."""
     size = 16 << 20

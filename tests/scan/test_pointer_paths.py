@@ -154,6 +154,18 @@ def test_it_finds_what_a_naive_search_finds(
     assert len(set(found)) == len(found)
 
 
+def test_threads_find_what_one_finds(chains: Chains, process: RemoteProcess) -> None:
+    """The same paths in the same order, and as many pointers."""
+    assert chains.ask("big 24") == "ok"
+    address = chains.where()
+    scans = [process.pointer_paths(address, 4, 0x100, threads=n) for n in (1, 2, 5)]
+    one, *others = [list(scan) for scan in scans]
+    assert chains.truth() <= set(one)
+    assert others == [one, one]
+    assert len({(scan.scanned, scan.skipped, scan.pointers) for scan in scans}) == 1
+    assert scans[0].pointers > 1 << 20
+
+
 def test_depth_and_offset_are_limits(chains: Chains, process: RemoteProcess) -> None:
     """The chain of three needs 3 and 0x40; of depth 1 only one is left."""
     address = chains.where()
@@ -376,9 +388,10 @@ def test_a_program_is_ended_when_its_value_is_not_found(
 # --------------------------------------------------------- a target that moves
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("done", range(0, CHURN_SCANS, CHURN_ROUND))
 def test_searching_a_target_that_moves(
-    chains: Chains, process: RemoteProcess, done: int
+    chains: Chains, process: RemoteProcess, done: int, threads: int
 ) -> None:
     """It frees and makes what is read, and no search fails.
 
@@ -388,7 +401,9 @@ def test_searching_a_target_that_moves(
     sizes = set()
     assert chains.ask("churn on") == "ok"
     for _ in range(min(CHURN_ROUND, CHURN_SCANS - done)):
-        scan = process.pointer_paths(chains.where(), 3, base="chains.exe")
+        scan = process.pointer_paths(
+            chains.where(), 3, base="chains.exe", threads=threads
+        )
         assert drain(scan) < 100_000
         sizes.add(scan.scanned)
     assert chains.ask("churn off") == "ok"
@@ -534,10 +549,12 @@ def test_one_thread_at_a_time(chains: Chains, process: RemoteProcess) -> None:
 
 
 def test_too_many_pointers_are_an_error(chains: Chains, process: RemoteProcess) -> None:
+    """Of all threads together."""
     assert chains.ask("big 16") == "ok"
     address = chains.where()
-    with pytest.raises(MemoryError, match="fewer regions"):
-        list(process.pointer_paths(address, max_bytes=4 << 20))
+    for threads in (1, 3):
+        with pytest.raises(MemoryError, match="fewer regions"):
+            list(process.pointer_paths(address, max_bytes=8 << 20, threads=threads))
     scan = process.pointer_paths(address, max_bytes=32 << 20)
     next(scan)
     assert 8 * scan.pointers < scan.nbytes < 32 << 20

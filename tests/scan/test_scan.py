@@ -825,6 +825,56 @@ def test_matches_across_the_border_of_reads_are_found(
             block.write(bytes(length), at)
 
 
+def test_threads_find_what_one_finds(
+    process: RemoteProcess, target: Target, needle: bytes
+) -> None:
+    """In order, across borders, more than a batch of each piece, and all at once."""
+    size = 12 * CHUNK
+    with process.alloc(size) as block:
+        for number in range(1, 12):
+            block.write(needle, number * CHUNK - 5)
+        block.write(b"AB" * 20_000, 5 * CHUNK + 100)
+        where = [(block.address, size)]
+        wanted = [needle, b"AB", b"A" + bytes(1)]
+        scans = [process.scan(wanted, regions=where, threads=n) for n in (1, 2, 7)]
+        one, *others = [list(scan) for scan in scans]
+        assert len(one) == 11 + 20_000
+        assert others == [one, one]
+        assert {(scan.scanned, scan.skipped) for scan in scans} == {(size, 0)}
+        data = block.read()
+        local = [list(scan_bytes(data, wanted, threads=n)) for n in (1, 2, 7)]
+        assert local[0] == [(at - block.address, which) for at, which in one]
+        assert local[1:] == [local[0]] * 2
+        first = process.scan(wanted, regions=where, threads=3, limit=5000)
+        assert list(first) == one[:5000]
+    pages = target.where("pages")
+    where = [(pages, 16 * PAGE), (target.alloc(8 * CHUNK), 8 * CHUNK)]
+    scans = [process.scan(b"\x04", regions=where, threads=n) for n in (1, 2)]
+    assert list(scans[0]) == list(scans[1])
+    assert scans[0].skipped == scans[1].skipped == 2 * PAGE
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65, 1 << 70])
+def test_no_such_number_of_threads(threads: int) -> None:
+    """1 to 64, or None."""
+    with pytest.raises((ValueError, OverflowError)):
+        scan_bytes(b"x", b"x", threads=threads)
+    assert list(scan_bytes(b"x", b"x", threads=64)) == [0]
+
+
+def test_a_scan_by_threads_that_was_left_lets_go(target: Target) -> None:
+    """In the middle: the process is let go, and closed as if it had ended."""
+    at = target.alloc(16 * CHUNK)
+    process = RemoteProcess.open(target)
+    for leave in (Scan.close, Scan.cancel, lambda _: None):
+        scan = process.scan(bytes(8), regions=[(at, 16 * CHUNK)], threads=4)
+        assert next(scan) == at
+        leave(scan)
+        assert leave is not Scan.cancel or len(list(scan)) == 4095
+        del scan
+    process.close()
+
+
 def test_holes_are_left_out(process: RemoteProcess, target: Target) -> None:
     """No-access, guard and reserved pages: skipped, counted, never joined."""
     pages = target.where("pages")
@@ -904,9 +954,10 @@ def test_alignment_is_that_of_the_address(process: RemoteProcess) -> None:
         assert [at - block.address for at in found] == [3, 8, 22, 40]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("done", range(0, CHURN_SCANS, CHURN_ROUND))
 def test_scanning_while_memory_comes_and_goes(
-    process: RemoteProcess, target: Target, needle: bytes, done: int
+    process: RemoteProcess, target: Target, needle: bytes, done: int, threads: int
 ) -> None:
     """No scan fails, and what stays is found each time."""
     at = target.alloc(PAGE)
@@ -916,7 +967,11 @@ def test_scanning_while_memory_comes_and_goes(
     assert target.ask("churn on") == "ok"
     for _ in range(min(CHURN_ROUND, CHURN_SCANS - done)):
         scan = process.scan(
-            needle, protection="w", start=max(0, at - near), end=at + near
+            needle,
+            protection="w",
+            start=max(0, at - near),
+            end=at + near,
+            threads=threads,
         )
         assert list(scan) == [at]
         sizes.add(scan.scanned)
@@ -996,11 +1051,14 @@ def test_a_scan_is_cancelled_in_the_middle(
         assert scan.closed
 
 
-def test_a_target_killed_during_a_scan(target: Target, process: RemoteProcess) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_target_killed_during_a_scan(
+    target: Target, process: RemoteProcess, threads: int
+) -> None:
     """What had been found comes first, then ProcessLookupError."""
     size = 16 * CHUNK
     at = target.alloc(size)
-    scan = process.scan(bytes(8), regions=[(at, size)])
+    scan = process.scan(bytes(8), regions=[(at, size)], threads=threads)
     found = [next(scan)]
     target.peer.kill()
     with pytest.raises(ProcessLookupError):

@@ -40,7 +40,9 @@ def main() -> None:
         before = counters()
         matches = []
         for wanted in (b"no such bytes", many, Pattern.hex("00")):
-            scan = process.scan(wanted, regions=[(address, size)], aligned=256)
+            scan = process.scan(
+                wanted, regions=[(address, size)], aligned=256, threads=2
+            )
             matches.append(sum(1 for _ in scan))
             assert scan.scanned == size
         after = counters()
