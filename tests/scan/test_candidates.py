@@ -248,7 +248,10 @@ def test_threads_keep_what_one_keeps(process: RemoteProcess, target: Target) -> 
         process.write(at + (1 << 20) - 3, bytes(range(1, 9)))
         process.write(at + (3 << 20) + 40, b"\1" * PAGE)
         for change in ("unchanged", "changed"):
-            kept = [one.rescan(change, threads=n) for one, n in zip(sets, (1, 4, 2))]
+            kept = [
+                one.rescan(change, threads=n)
+                for one, n in zip(sets, (1, 4, 2), strict=True)
+            ]
             assert len(set(kept)) == 1
             now = list(sets[0].items())
             assert all(list(other.items()) == now for other in sets[1:])
