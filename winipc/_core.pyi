@@ -638,8 +638,21 @@ class CandidateSet:
         protections: SupportsIndex,
         specs: Sequence[tuple[Any, ...]],
         type: int,
+        keep_first: bool,
+        undo_bytes: SupportsIndex,
         progress: Callable[[int, int], object] | None,
         threads: int | None,
+        /,
+    ) -> Self: ...
+    @classmethod
+    def _empty(
+        cls,
+        process: RemoteProcess,
+        type: int,
+        width: int,
+        step: SupportsIndex,
+        keep_first: bool,
+        undo_bytes: SupportsIndex,
         /,
     ) -> Self: ...
     scanned: Final[int]
@@ -649,17 +662,27 @@ class CandidateSet:
     closed: Final[bool]
     _version: Final[int]
     _type: Final[int]
+    _width: Final[int]
+    _step: Final[int]
+    _keeps_first: Final[int]
+    _process: Final[Any]
+    _lost: int
+    def _put(
+        self, base: SupportsIndex, places: bytes, values: bytes, firsts: bytes | None, /
+    ) -> None: ...
     def _rescan(
         self,
         change: int,
-        low: bytes,
-        high: bytes,
+        limits: tuple[Any, ...],
+        since_first: bool,
+        negate: bool,
         progress: Callable[[int, int], object] | None,
         threads: int | None,
         /,
     ) -> Literal[False] | None: ...
+    def _undo(self) -> Literal[False] | None: ...
     def _take(
-        self, block: int, version: int, /
+        self, block: int, version: int, firsts: bool, /
     ) -> tuple[int, int, bytes, bytes] | None: ...
     def close(self) -> None: ...
     def __len__(self) -> int: ...

@@ -9,8 +9,14 @@
  * compares them with the last ones and keeps the candidates that changed as
  * asked. Millions of candidates are kept in blocks, one for each WINDOW of
  * addresses that has any: a bitmap or a list of places, whichever is smaller,
- * and the values. A rescan makes new blocks beside the old ones and shares
- * those that stay as they are; the set changes only when all has succeeded.
+ * and the values; and, if they are asked for and differ, those of the first
+ * scan. A rescan makes new blocks beside the old ones and shares those that
+ * stay as they are; the set changes only when all has succeeded, and the lists
+ * before it stay in a history of bounded size.
+ *
+ * Values are numbers of one type, or bytes of one length (SCAN_TYPES stands
+ * for their type), which are compared with a pattern. Where they are long, a
+ * window has several blocks.
  *
  * Owner: a set owns its blocks and a reference to its process. Threads: any;
  * one rescans at a time, and others see the old state until it is done. GIL:
@@ -22,7 +28,13 @@
 #include <stdlib.h>
 
 #define WINDOW 65536 /* addresses of one block */
-#define WIDEST 8     /* bytes of a value */
+#define WIDEST 8     /* bytes of a number */
+
+/* Bytes of the values of one block, at most: all numbers of a window. */
+#define VALUES_MOST ((size_t)WINDOW * WIDEST)
+
+/* Sets that undo can bring back. */
+#define HISTORY_MOST 16
 
 typedef struct {
     uintptr_t base; /* of the window */
@@ -30,10 +42,20 @@ typedef struct {
     uint16_t first; /* the places of the first and the last one */
     uint16_t last;
     uint8_t is_bitmap;
-    uint8_t references; /* lists that hold it: 1, or 2 during a rescan */
+    uint8_t references; /* lists that hold it */
     size_t values_at;   /* where in data the values begin */
+    size_t firsts_at;   /* and those of the first scan; the same: they are */
     uint8_t data[1];    /* places: bits, or uint16_t; then values */
 } candidate_block;
+
+/* What the type says about each value; the same for all candidates. */
+typedef struct {
+    scan_type type; /* SCAN_TYPES: bytes */
+    size_t width;
+    size_t step;     /* addresses are multiples of this */
+    size_t slots;    /* places in a window */
+    int keeps_first; /* the values of the first scan, too */
+} candidate_kind;
 
 typedef struct {
     candidate_block **blocks; /* by address */
@@ -41,19 +63,12 @@ typedef struct {
     size_t room;
     uint64_t candidates;
     uint64_t bytes;
+    uint64_t lost; /* candidates whose memory was gone, until then */
+    candidate_kind kind;
 } candidate_list;
-
-/* What the type says about each value; the same for all candidates. */
-typedef struct {
-    scan_type type;
-    size_t width;
-    size_t step;  /* addresses are multiples of this */
-    size_t slots; /* places in a window */
-} candidate_kind;
 
 /* Puts candidates, in order of addresses, into blocks. */
 typedef struct {
-    const candidate_kind *kind;
     candidate_list *list;
     uintptr_t base;
     uint32_t count;
@@ -61,7 +76,8 @@ typedef struct {
     uint16_t last;
     int failed; /* no memory */
     uint64_t bits[WINDOW / 64];
-    uint8_t values[(size_t)WINDOW * WIDEST];
+    uint8_t values[VALUES_MOST];
+    uint8_t *firsts; /* room for as many, or NULL; somebody else's */
 } candidate_builder;
 
 /* ------------------------------------------------------------------ blocks */
@@ -69,8 +85,9 @@ typedef struct {
 static size_t
 block_size(const candidate_block *block, const candidate_kind *kind)
 {
-    return offsetof(candidate_block, data) + block->values_at +
-           block->count * kind->width;
+    size_t last = block->firsts_at > block->values_at ? block->firsts_at
+                                                      : block->values_at;
+    return offsetof(candidate_block, data) + last + block->count * kind->width;
 }
 
 static uintptr_t
@@ -85,7 +102,7 @@ block_address(const candidate_block *block, const candidate_kind *kind,
 static int
 block_is_solid(const candidate_block *block, const candidate_kind *kind)
 {
-    return kind->width == kind->step &&
+    return kind->width == kind->step && kind->type != SCAN_TYPES &&
            block->count == (uint32_t)block->last - block->first + 1;
 }
 
@@ -122,7 +139,11 @@ list_clear(candidate_list *list)
 {
     candidate_block **blocks = list->blocks;
     size_t count = list->count;
-    memset(list, 0, sizeof(*list));
+    list->blocks = NULL;
+    list->count = 0;
+    list->room = 0;
+    list->candidates = 0;
+    list->bytes = 0;
     for (size_t i = 0; i < count; i++) {
         if (--blocks[i]->references == 0) {
             free(blocks[i]);
@@ -169,15 +190,60 @@ list_move(candidate_list *list, candidate_list *from)
 }
 
 static int
-list_append(candidate_list *list, candidate_block *block,
-            const candidate_kind *kind)
+list_append(candidate_list *list, candidate_block *block)
 {
     if (list_grow(list, 1) < 0) {
         return -1;
     }
     list->blocks[list->count++] = block;
     list->candidates += block->count;
-    list->bytes += block_size(block, kind) + sizeof(*list->blocks);
+    list->bytes += block_size(block, &list->kind) + sizeof(*list->blocks);
+    return 0;
+}
+
+/* Add a block with the places, values and, unless they are NULL, firsts to the
+ * list. The header says base, count, first and last. */
+static int
+list_add(candidate_list *list, const candidate_block *from,
+         const uint64_t *bits, const uint8_t *values, const uint8_t *firsts)
+{
+    const candidate_kind *kind = &list->kind;
+    const size_t words = (kind->slots + 63) / 64;
+    const size_t bitmap = words * sizeof(uint64_t);
+    const size_t places = from->count * sizeof(uint16_t);
+    const size_t size = from->count * kind->width;
+    candidate_block header;
+    memset(&header, 0, sizeof(header));
+    header.base = from->base;
+    header.count = from->count;
+    header.first = from->first;
+    header.last = from->last;
+    header.is_bitmap = bitmap <= places;
+    header.references = 1;
+    header.values_at = ((header.is_bitmap ? bitmap : places) + 7) & ~(size_t)7;
+    header.firsts_at = header.values_at;
+    if (firsts != NULL && memcmp(firsts, values, size) != 0) {
+        header.firsts_at += size;
+    }
+    candidate_block *block = malloc(block_size(&header, kind));
+    if (block == NULL) {
+        return -1;
+    }
+    memcpy(block, &header, offsetof(candidate_block, data));
+    if (header.is_bitmap) {
+        memcpy(block->data, bits, bitmap);
+    }
+    else {
+        list_bits(bits, words, block->data);
+    }
+    memcpy(block->data + header.values_at, values, size);
+    if (header.firsts_at != header.values_at) {
+        memcpy(block->data + header.firsts_at, firsts, size);
+    }
+    if (list_append(list, block) < 0) {
+        free(block);
+        return -1;
+    }
     return 0;
 }
 
@@ -185,42 +251,20 @@ list_append(candidate_list *list, candidate_block *block,
 static void
 builder_flush(candidate_builder *builder)
 {
-    const candidate_kind *kind = builder->kind;
     if (builder->count == 0) {
         return;
     }
-    const size_t words = (kind->slots + 63) / 64;
-    const size_t bitmap = words * sizeof(uint64_t);
-    const size_t places = builder->count * sizeof(uint16_t);
     candidate_block header;
     memset(&header, 0, sizeof(header));
     header.base = builder->base;
     header.count = builder->count;
     header.first = builder->first;
     header.last = builder->last;
-    header.is_bitmap = bitmap <= places;
-    header.references = 1;
-    header.values_at = ((header.is_bitmap ? bitmap : places) + 7) & ~(size_t)7;
-    candidate_block *block = malloc(block_size(&header, kind));
-    if (block == NULL) {
+    if (list_add(builder->list, &header, builder->bits, builder->values,
+                 builder->firsts) < 0) {
         builder->failed = 1;
     }
-    else {
-        memcpy(block, &header, offsetof(candidate_block, data));
-        if (header.is_bitmap) {
-            memcpy(block->data, builder->bits, bitmap);
-        }
-        else {
-            list_bits(builder->bits, words, block->data);
-        }
-        memcpy(block->data + header.values_at, builder->values,
-               builder->count * kind->width);
-        if (list_append(builder->list, block, kind) < 0) {
-            free(block);
-            builder->failed = 1;
-        }
-    }
-    memset(builder->bits, 0, bitmap);
+    memset(builder->bits, 0, sizeof(builder->bits));
     builder->count = 0;
 }
 
@@ -232,19 +276,27 @@ builder_turn_to(candidate_builder *builder, uintptr_t address)
     if (builder->count == 0 || base != builder->base) {
         builder_flush(builder);
         builder->base = base;
-        builder->first = (uint16_t)((address - base) / builder->kind->step);
+        builder->first =
+            (uint16_t)((address - base) / builder->list->kind.step);
     }
 }
 
 static void
 builder_add(candidate_builder *builder, uintptr_t address,
-            const uint8_t *value)
+            const uint8_t *value, const uint8_t *first)
 {
-    const candidate_kind *kind = builder->kind;
+    const candidate_kind *kind = &builder->list->kind;
+    if ((builder->count + 1) * kind->width > VALUES_MOST) {
+        builder_flush(builder);
+    }
     builder_turn_to(builder, address);
     size_t place = (size_t)(address - builder->base) / kind->step;
     builder->bits[place / 64] |= (uint64_t)1 << (place % 64);
     memcpy(builder->values + builder->count * kind->width, value, kind->width);
+    if (builder->firsts != NULL) {
+        memcpy(builder->firsts + builder->count * kind->width, first,
+               kind->width);
+    }
     builder->last = (uint16_t)place;
     builder->count++;
 }
@@ -254,7 +306,7 @@ static void
 builder_add_run(candidate_builder *builder, uintptr_t address,
                 const uint8_t *values, size_t n)
 {
-    const candidate_kind *kind = builder->kind;
+    const candidate_kind *kind = &builder->list->kind;
     builder_turn_to(builder, address);
     size_t place = (size_t)(address - builder->base) / kind->step;
     scan_set_bits(builder->bits, place,
@@ -270,14 +322,50 @@ builder_add_run(candidate_builder *builder, uintptr_t address,
 typedef struct {
     PyObject_HEAD
     PyObject *process; /* NULL once closed */
-    candidate_kind kind;
     candidate_list list;
-    uint64_t scanned; /* bytes of the first scan */
+    candidate_list history[HISTORY_MOST]; /* before it, the newest last */
+    size_t history_count;
+    uint64_t history_room; /* bytes that it may take */
+    uint64_t scanned;      /* bytes of the first scan */
     uint64_t skipped;
-    uint64_t lost;    /* candidates whose memory was gone at a rescan */
-    uint64_t version; /* goes up with each rescan */
+    uint64_t version; /* goes up with each change */
     int busy;         /* a rescan is under way */
 } CandidatesObject;
+
+static uint64_t
+history_bytes(const CandidatesObject *self)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < self->history_count; i++) {
+        bytes += self->history[i].bytes;
+    }
+    return bytes;
+}
+
+/* Forget the oldest of the history. */
+static void
+history_drop(CandidatesObject *self)
+{
+    candidate_list oldest = self->history[0];
+    self->history_count--;
+    memmove(&self->history[0], &self->history[1],
+            self->history_count * sizeof(*self->history));
+    list_clear(&oldest);
+}
+
+/* Keep a list that was the set until now, if it is not too large. */
+static void
+history_push(CandidatesObject *self, candidate_list *list)
+{
+    if (self->history_count == HISTORY_MOST) {
+        history_drop(self);
+    }
+    self->history[self->history_count++] = *list;
+    while (self->history_count > 0 &&
+           history_bytes(self) > self->history_room) {
+        history_drop(self);
+    }
+}
 
 static void
 candidates_release(CandidatesObject *self)
@@ -286,6 +374,9 @@ candidates_release(CandidatesObject *self)
     self->process = NULL;
     self->version++;
     list_clear(&self->list);
+    while (self->history_count > 0) {
+        history_drop(self);
+    }
     Py_XDECREF(process);
 }
 
@@ -330,10 +421,10 @@ candidates_check_open(CandidatesObject *self)
 static void
 builder_look(candidate_builder *builder, wi_scan_task *task)
 {
-    const candidate_kind *kind = builder->kind;
+    const candidate_kind *kind = &builder->list->kind;
     /* All aligned places of 64 addresses, the first at bit 0. */
     uint64_t every = 0;
-    if (kind->width == kind->step) {
+    if (kind->width == kind->step && kind->type != SCAN_TYPES) {
         for (size_t bit = 0; bit < 64; bit += kind->step) {
             every |= (uint64_t)1 << bit;
         }
@@ -354,7 +445,7 @@ builder_look(candidate_builder *builder, wi_scan_task *task)
         }
         for (; word != 0; word &= word - 1) {
             bit = scan_lowest_bit(word);
-            builder_add(builder, address + bit, data + bit);
+            builder_add(builder, address + bit, data + bit, NULL);
         }
     }
     scan_discard(&task->hits);
@@ -370,7 +461,7 @@ static int
 candidates_look(wi_scan *scan, wi_scan_task *task, void *own)
 {
     candidate_part *part = own;
-    part->builder.kind = &((CandidatesObject *)scan->context)->kind;
+    part->list.kind = ((CandidatesObject *)scan->context)->list.kind;
     part->builder.list = &part->list;
     builder_look(&part->builder, task);
     return 1;
@@ -413,6 +504,35 @@ static const wi_scan_user candidates_user = {
     .clear = candidates_clear_part,
 };
 
+/* An empty set of a process; NULL with an exception. */
+static CandidatesObject *
+candidates_new(PyTypeObject *type, int kind, size_t width, uint32_t step,
+               int keeps_first, uint64_t history_room)
+{
+    if (kind < 0 || kind > SCAN_TYPES || width == 0 ||
+        width > SCAN_MAX_LENGTH ||
+        (kind < SCAN_TYPES ? width != scan_type_size((scan_type)kind)
+                           : keeps_first)) {
+        PyErr_SetString(PyExc_ValueError, "no such type");
+        return NULL;
+    }
+    /* Places between two steps could not be named. */
+    if (step == 0 || step > 64 || (step & (step - 1)) != 0) {
+        PyErr_SetString(PyExc_ValueError, "the alignment is above 64");
+        return NULL;
+    }
+    CandidatesObject *self = wi_alloc(type);
+    if (self != NULL) {
+        self->history_room = history_room;
+        self->list.kind.type = (scan_type)kind;
+        self->list.kind.width = width;
+        self->list.kind.step = step;
+        self->list.kind.slots = WINDOW / step;
+        self->list.kind.keeps_first = keeps_first;
+    }
+    return self;
+}
+
 static PyObject *
 candidates_create(PyObject *cls, PyObject *args)
 {
@@ -420,47 +540,32 @@ candidates_create(PyObject *cls, PyObject *args)
     const char *ranges;
     Py_ssize_t size;
     DWORD protections;
-    uint32_t step;
-    int type, result = -1;
+    uint64_t history_room;
     unsigned threads;
+    int type, keeps_first, result = -1;
     CandidatesObject *self = NULL;
     wi_scan scan;
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     memset(&scan, 0, sizeof(scan));
     if (state == NULL ||
-        !PyArg_ParseTuple(args, "Oy#O&OiOO&:_create", &process, &ranges, &size,
-                          wi_u32_converter, &protections, &specs, &type,
+        !PyArg_ParseTuple(args, "Oy#O&OipO&OO&:_create", &process, &ranges,
+                          &size, wi_u32_converter, &protections, &specs, &type,
+                          &keeps_first, wi_u64_converter, &history_room,
                           &progress, wi_threads_converter, &threads)) {
         return NULL;
     }
-    if (type < 0 || type >= SCAN_TYPES) {
-        PyErr_SetString(PyExc_ValueError, "no such type");
-        return NULL;
-    }
-    self = wi_alloc((PyTypeObject *)cls);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->kind.type = (scan_type)type;
-    self->kind.width = scan_type_size(self->kind.type);
     scan.user = &candidates_user;
-    scan.context = self;
     scan.progress = progress;
     if (wi_scan_compile(&scan, specs) < 0) {
         goto done;
     }
-    if (scan_set_longest(scan.set) != self->kind.width) {
-        PyErr_SetString(PyExc_ValueError, "the pattern is of another type");
+    self = candidates_new(
+        (PyTypeObject *)cls, type, scan_set_longest(scan.set),
+        scan_set_alignment(scan.set), keeps_first, history_room);
+    if (self == NULL) {
         goto done;
     }
-    /* Places between two steps could not be named. */
-    step = scan_set_alignment(scan.set);
-    if (step > 64) {
-        PyErr_SetString(PyExc_ValueError, "the alignment is above 64");
-        goto done;
-    }
-    self->kind.step = step;
-    self->kind.slots = WINDOW / step;
+    scan.context = self;
     if (wi_scan_open_process(&scan, state, process, ranges, size, protections,
                              threads) < 0) {
         goto done;
@@ -490,14 +595,16 @@ done:
 
 /* The same for all threads. */
 typedef struct {
-    const candidate_kind *kind;
     const candidate_list *from;
-    candidate_list to;
+    candidate_list to; /* its values may be longer or shorter, if bytes */
     HANDLE target;
     scan_level level;
     scan_change change;
+    int since_first; /* compare with the values of the first scan */
+    int negate;
     scan_number low;
     scan_number high;
+    scan_set *set; /* the pattern that bytes have to match, or NULL */
     size_t next;   /* the block that is claimed next */
     uint64_t seen; /* candidates */
     uint64_t lost;
@@ -515,12 +622,15 @@ typedef struct {
     uint64_t seen;
     uint64_t lost;
     DWORD err;
+    scan_hits hits; /* of the set, if it has one */
     candidate_builder builder;
-    uint8_t read[WI_READ_CHUNK + WINDOW + WIDEST]; /* a value over its end */
-    uint8_t now[(size_t)WINDOW * WIDEST]; /* of one block, side by side */
+    /* The last value may reach far over the end. */
+    uint8_t read[WI_READ_CHUNK + WINDOW + SCAN_MAX_LENGTH];
+    uint8_t now[VALUES_MOST]; /* numbers of one block, side by side */
+    uint8_t firsts[VALUES_MOST];
     uint16_t places[WINDOW];
     uint64_t keep[WINDOW / 64];
-    uint8_t pages[(WI_READ_CHUNK + WINDOW) / WI_PAGE + 2];
+    uint8_t pages[(WI_READ_CHUNK + WINDOW + SCAN_MAX_LENGTH) / WI_PAGE + 2];
 } candidate_group;
 
 static void
@@ -545,42 +655,125 @@ gather(uint8_t *to, const uint8_t *from, const uint16_t *places, size_t first,
     }
 }
 
+/* The bytes of a block's candidates in `data`: whether they are those from
+ * before, or match the pattern. */
+static void
+rescan_compare_bytes(const candidate_rescan *rescan, candidate_group *group,
+                     const candidate_block *block, const uint8_t *data)
+{
+    const candidate_kind *kind = &rescan->from->kind;
+    const size_t width = rescan->to.kind.width;
+    memset(group->keep, 0, (block->count + 63) / 64 * sizeof(*group->keep));
+    for (size_t i = 0; i < block->count; i++) {
+        const size_t at = (group->places[i] - block->first) * kind->step;
+        int keep;
+        if (rescan->set != NULL) {
+            keep = scan_block(rescan->set, &group->hits, data + at, width, 1,
+                              0) > 0;
+            scan_discard(&group->hits);
+        }
+        else {
+            keep =
+                memcmp(data + at, block->data + block->values_at + i * width,
+                       width) == 0;
+            keep ^= rescan->change == SCAN_CHANGED;
+        }
+        group->keep[i / 64] |= (uint64_t)keep << (i % 64);
+    }
+}
+
+/* Drop the candidates whose pages could not be read. The mask has a byte for
+ * each page from that of the first candidate on. */
+static void
+rescan_drop_lost(const candidate_rescan *rescan, candidate_group *group,
+                 const candidate_block *block, int solid, const uint8_t *mask)
+{
+    const candidate_kind *kind = &rescan->from->kind;
+    const uintptr_t page = block_address(block, kind, block->first) / WI_PAGE;
+    for (size_t i = 0; i < block->count; i++) {
+        size_t place = solid ? block->first + i : group->places[i];
+        uintptr_t at = block_address(block, kind, place);
+        uintptr_t end = at + rescan->to.kind.width - 1;
+        int lost = 0;
+        for (uintptr_t p = at / WI_PAGE; p <= end / WI_PAGE; p++) {
+            lost |= !mask[p - page];
+        }
+        if (lost) {
+            group->keep[i / 64] &= ~((uint64_t)1 << (i % 64));
+            group->lost++;
+        }
+    }
+}
+
+/* A block of which all candidates stay, with the values that they have now. */
+static int
+rescan_keep_block(const candidate_rescan *rescan, candidate_group *group,
+                  candidate_block *block, const uint8_t *now)
+{
+    const candidate_kind *kind = &rescan->from->kind;
+    const size_t size = block->count * kind->width;
+    if (memcmp(now, block->data + block->values_at, size) == 0) {
+        block->references++; /* just as it was: several lists hold it */
+        if (list_append(&group->to, block) < 0) {
+            block->references--;
+            return -1;
+        }
+        return 0;
+    }
+    uint64_t *bits = group->builder.bits; /* all 0, since it is empty */
+    if (block->is_bitmap) {
+        memcpy(bits, block->data, block->values_at);
+    }
+    else {
+        for (size_t i = 0; i < block->count; i++) {
+            bits[group->places[i] / 64] |= (uint64_t)1
+                                           << (group->places[i] % 64);
+        }
+    }
+    int result =
+        list_add(&group->to, block, bits, now,
+                 kind->keeps_first ? block->data + block->firsts_at : NULL);
+    memset(bits, 0, sizeof(group->builder.bits));
+    return result;
+}
+
 /* Compare one block with `data`, the memory from its first candidate on. The
  * mask has a byte for each page that was read, or is NULL for all of them. */
 static void
 rescan_block(const candidate_rescan *rescan, candidate_group *group,
              candidate_block *block, const uint8_t *data, const uint8_t *mask)
 {
-    const candidate_kind *kind = rescan->kind;
+    const candidate_kind *kind = &rescan->from->kind;
+    const int is_bytes = kind->type == SCAN_TYPES;
     const size_t n = block->count;
-    const uint8_t *then = block->data + block->values_at;
+    const uint8_t *firsts = block->data + block->firsts_at;
     const uint8_t *now = group->now;
     const int solid = block_is_solid(block, kind);
-    int have_places = 0;
     group->seen += n;
-    if (solid) {
-        now = data;
+    if (!solid || !block->is_bitmap) {
+        block_places(block, kind, group->places);
+    }
+    if (is_bytes) {
+        rescan_compare_bytes(rescan, group, block, data);
     }
     else {
-        block_places(block, kind, group->places);
-        have_places = 1;
-        gather(group->now, data, group->places, block->first, n, kind->width,
-               kind->step);
-    }
-    scan_compare(rescan->level, kind->type, rescan->change, now, then, n,
-                 rescan->low, rescan->high, group->keep);
-    if (mask != NULL) {
-        const uintptr_t from = block_address(block, kind, block->first);
-        for (size_t i = 0; i < n; i++) {
-            size_t place = solid ? block->first + i : group->places[i];
-            uintptr_t at = block_address(block, kind, place);
-            uintptr_t page = from / WI_PAGE;
-            if (!mask[at / WI_PAGE - page] ||
-                !mask[(at + kind->width - 1) / WI_PAGE - page]) {
-                group->keep[i / 64] &= ~((uint64_t)1 << (i % 64));
-                group->lost++;
-            }
+        if (solid) {
+            now = data;
         }
+        else {
+            gather(group->now, data, group->places, block->first, n,
+                   kind->width, kind->step);
+        }
+        scan_compare(rescan->level, kind->type, rescan->change, now,
+                     rescan->since_first ? firsts
+                                         : block->data + block->values_at,
+                     n, rescan->low, rescan->high, group->keep);
+    }
+    if (rescan->negate) {
+        scan_invert(group->keep, n);
+    }
+    if (mask != NULL) {
+        rescan_drop_lost(rescan, group, block, solid, mask);
     }
     int some = 0, all = 1;
     for (size_t at = 0; at < n; at += 64) {
@@ -592,39 +785,23 @@ rescan_block(const candidate_rescan *rescan, candidate_group *group,
     if (!some) {
         return;
     }
-    if (all) {
-        candidate_block *copy = block;
-        if (rescan->change == SCAN_UNCHANGED ||
-            memcmp(now, then, n * kind->width) == 0) {
-            block->references++; /* just as it was: both lists hold it */
-        }
-        else {
-            const size_t size = block_size(block, kind);
-            copy = malloc(size);
-            if (copy != NULL) {
-                memcpy(copy, block,
-                       offsetof(candidate_block, data) + block->values_at);
-                memcpy(copy->data + block->values_at, now, n * kind->width);
-                copy->references = 1;
-            }
-        }
-        if (copy == NULL || list_append(&group->to, copy, kind) < 0) {
+    if (all && !is_bytes) {
+        if (rescan_keep_block(rescan, group, block, now) < 0) {
             group->err = ERROR_NOT_ENOUGH_MEMORY;
-            if (copy != NULL && --copy->references == 0) {
-                free(copy);
-            }
         }
         return;
     }
-    if (!have_places) {
+    if (solid && block->is_bitmap) {
         block_places(block, kind, group->places);
     }
     for (size_t w = 0; w < (n + 63) / 64; w++) {
         for (uint64_t word = group->keep[w]; word != 0; word &= word - 1) {
             size_t i = w * 64 + scan_lowest_bit(word);
+            size_t at = (group->places[i] - block->first) * kind->step;
             builder_add(&group->builder,
                         block_address(block, kind, group->places[i]),
-                        now + i * kind->width);
+                        is_bytes ? data + at : now + i * kind->width,
+                        firsts + i * kind->width);
         }
     }
     builder_flush(&group->builder);
@@ -635,14 +812,15 @@ rescan_block(const candidate_rescan *rescan, candidate_group *group,
 
 /* Mark the pages that a block has values in. */
 static void
-rescan_touch(candidate_group *group, const candidate_kind *kind,
+rescan_touch(const candidate_rescan *rescan, candidate_group *group,
              const candidate_block *block)
 {
+    const candidate_kind *kind = &rescan->from->kind;
+    const size_t width = rescan->to.kind.width;
     const uintptr_t page = group->start / WI_PAGE;
     if (block_is_solid(block, kind)) {
         uintptr_t from = block_address(block, kind, block->first);
-        uintptr_t last =
-            block_address(block, kind, block->last) + kind->width - 1;
+        uintptr_t last = block_address(block, kind, block->last) + width - 1;
         memset(group->pages + (from / WI_PAGE - page), 1,
                last / WI_PAGE - from / WI_PAGE + 1);
         return;
@@ -650,8 +828,9 @@ rescan_touch(candidate_group *group, const candidate_kind *kind,
     block_places(block, kind, group->places);
     for (size_t i = 0; i < block->count; i++) {
         uintptr_t at = block_address(block, kind, group->places[i]);
-        group->pages[at / WI_PAGE - page] = 1;
-        group->pages[(at + kind->width - 1) / WI_PAGE - page] = 1;
+        uintptr_t last = at + width - 1;
+        memset(group->pages + (at / WI_PAGE - page), 1,
+               last / WI_PAGE - at / WI_PAGE + 1);
     }
 }
 
@@ -661,7 +840,7 @@ rescan_claim(void *context, void *task)
 {
     candidate_rescan *rescan = context;
     candidate_group *group = task;
-    const candidate_kind *kind = rescan->kind;
+    const candidate_kind *kind = &rescan->from->kind;
     candidate_block **blocks = rescan->from->blocks;
     size_t i = rescan->next;
     if (i == rescan->from->count) {
@@ -670,8 +849,8 @@ rescan_claim(void *context, void *task)
     group->first = i;
     group->start = block_address(blocks[i], kind, blocks[i]->first);
     for (; i < rescan->from->count; i++) {
-        uintptr_t to =
-            block_address(blocks[i], kind, blocks[i]->last) + kind->width;
+        uintptr_t to = block_address(blocks[i], kind, blocks[i]->last) +
+                       rescan->to.kind.width;
         if (i > group->first && to - group->start > WI_READ_CHUNK) {
             break;
         }
@@ -688,16 +867,22 @@ rescan_work(void *context, void *task, unsigned Py_UNUSED(thread))
 {
     candidate_rescan *rescan = context;
     candidate_group *group = task;
-    const candidate_kind *kind = rescan->kind;
+    const candidate_kind *kind = &rescan->from->kind;
     candidate_block **blocks = rescan->from->blocks + group->first;
     BOOL whole;
-    group->builder.kind = kind;
+    group->to.kind = rescan->to.kind;
     group->builder.list = &group->to;
+    group->builder.firsts = kind->keeps_first ? group->firsts : NULL;
     group->seen = 0;
     group->lost = 0;
     memset(group->pages, 0, sizeof(group->pages));
     for (size_t i = 0; i < group->count; i++) {
-        rescan_touch(group, kind, blocks[i]);
+        rescan_touch(rescan, group, blocks[i]);
+    }
+    if (rescan->set != NULL && group->hits.bits == NULL &&
+        scan_hits_init(&group->hits, rescan->set) < 0) {
+        group->err = ERROR_NOT_ENOUGH_MEMORY;
+        return;
     }
     group->err =
         wi_read_pages(rescan->target, group->start, group->end, group->read,
@@ -729,7 +914,9 @@ rescan_take(void *context, void *task)
 static void
 rescan_clear(void *Py_UNUSED(context), void *task)
 {
-    list_clear(&((candidate_group *)task)->to);
+    candidate_group *group = task;
+    scan_hits_clear(&group->hits);
+    list_clear(&group->to);
 }
 
 static const wi_crew_duty rescan_duty = {
@@ -739,82 +926,271 @@ static const wi_crew_duty rescan_duty = {
     .clear = rescan_clear,
 };
 
-static PyObject *
-candidates_rescan(PyObject *op, PyObject *args)
+/* What to compare with: two numbers, or the tuple of a pattern. */
+static int
+rescan_parse(candidate_rescan *rescan, PyObject *limits)
 {
-    CandidatesObject *self = (CandidatesObject *)op;
-    int change;
     const char *low, *high;
     Py_ssize_t low_size, high_size;
-    unsigned threads;
-    PyObject *progress, *result = NULL;
-    if (!PyArg_ParseTuple(args, "iy#y#OO&:_rescan", &change, &low, &low_size,
-                          &high, &high_size, &progress, wi_threads_converter,
-                          &threads)) {
-        return NULL;
-    }
-    if (change < 0 || change >= SCAN_CHANGES ||
-        low_size != sizeof(scan_number) || high_size != sizeof(scan_number)) {
-        PyErr_SetString(PyExc_ValueError, "no such change or limits");
-        return NULL;
-    }
-    if (candidates_check_open(self) < 0) {
-        return NULL;
-    }
-    if (self->busy) {
-        PyErr_SetString(PyExc_ValueError,
-                        "a rescan is running in another thread");
-        return NULL;
-    }
-    candidate_rescan rescan = {
-        .kind = &self->kind,
-        .from = &self->list,
-        .level = scan_best_level(),
-        .change = (scan_change)change,
-        .some = 1, /* the first scan has */
-    };
-    memcpy(&rescan.low, low, sizeof(rescan.low));
-    memcpy(&rescan.high, high, sizeof(rescan.high));
-    wi_crew *crew =
-        wi_crew_new(&rescan_duty, &rescan, wi_thread_count(threads),
-                    sizeof(candidate_group));
-    if (crew == NULL) {
-        return PyErr_NoMemory();
-    }
-    self->busy = 1;
-    wi_process *owner = (wi_process *)self->process;
-    for (wi_crew_result how = WI_CREW_MORE; how != WI_CREW_END;) {
-        if (wi_check_open(owner, owner->handle) < 0) {
-            goto done;
+    const candidate_kind *kind = &rescan->from->kind;
+    int good = (unsigned)rescan->change < SCAN_CHANGES &&
+               (!rescan->since_first || kind->keeps_first);
+    if (kind->type == SCAN_TYPES) {
+        if (rescan->change == SCAN_WITHIN) {
+            wi_scan scan; /* only to compile */
+            memset(&scan, 0, sizeof(scan));
+            int compiled = wi_scan_compile(&scan, limits);
+            rescan->set = scan.set;
+            if (compiled < 0) {
+                return -1;
+            }
+            rescan->to.kind.width = scan_set_longest(rescan->set);
         }
-        rescan.target = wi_process_pin(owner);
+        good &= rescan->change == SCAN_WITHIN ||
+                rescan->change == SCAN_CHANGED ||
+                rescan->change == SCAN_UNCHANGED;
+    }
+    else if (!PyArg_ParseTuple(limits, "y#y#", &low, &low_size, &high,
+                               &high_size)) {
+        return -1;
+    }
+    else if (low_size != sizeof(scan_number) ||
+             high_size != sizeof(scan_number)) {
+        good = 0;
+    }
+    else {
+        memcpy(&rescan->low, low, sizeof(rescan->low));
+        memcpy(&rescan->high, high, sizeof(rescan->high));
+    }
+    if (!good) {
+        PyErr_SetString(PyExc_ValueError, "no such change or limits");
+        return -1;
+    }
+    return 0;
+}
+
+/* Read and compare everything; STOP: progress said False. */
+static wi_progress_result
+rescan_run(CandidatesObject *self, candidate_rescan *rescan,
+           PyObject *progress, unsigned threads)
+{
+    wi_process *owner = (wi_process *)self->process;
+    wi_progress_result go_on = WI_PROGRESS_GO_ON;
+    wi_crew *crew = wi_crew_new(&rescan_duty, rescan, wi_thread_count(threads),
+                                sizeof(candidate_group));
+    if (crew == NULL) {
+        PyErr_NoMemory();
+        return WI_PROGRESS_RAISED;
+    }
+    for (wi_crew_result how = WI_CREW_MORE;
+         how != WI_CREW_END && go_on == WI_PROGRESS_GO_ON;) {
+        if (wi_check_open(owner, owner->handle) < 0) {
+            go_on = WI_PROGRESS_RAISED;
+            break;
+        }
+        rescan->target = wi_process_pin(owner);
         Py_BEGIN_ALLOW_THREADS
         how = wi_crew_run(crew, WI_SLICE_MS);
         Py_END_ALLOW_THREADS
         wi_process_unpin(owner);
-        if (rescan.err != 0) {
-            wi_scan_raise(self->process, rescan.err, "ReadProcessMemory");
-            goto done;
+        if (rescan->err != 0) {
+            wi_scan_raise(self->process, rescan->err, "ReadProcessMemory");
+            go_on = WI_PROGRESS_RAISED;
+            break;
         }
-        wi_progress_result go_on =
-            wi_scan_progress(progress, rescan.seen, self->list.candidates);
-        if (go_on != WI_PROGRESS_GO_ON) {
-            result = go_on == WI_PROGRESS_STOP ? Py_NewRef(Py_False) : NULL;
-            goto done;
-        }
+        go_on =
+            wi_scan_progress(progress, rescan->seen, self->list.candidates);
     }
-    candidate_list old = self->list;
+    wi_crew_free(crew);
+    return go_on;
+}
+
+/* Whether it can be changed; else -1 with an exception. */
+static int
+candidates_check_idle(CandidatesObject *self)
+{
+    if (candidates_check_open(self) < 0) {
+        return -1;
+    }
+    if (self->busy) {
+        PyErr_SetString(PyExc_ValueError,
+                        "a rescan is running in another thread");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+candidates_rescan(PyObject *op, PyObject *args)
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    int change, since_first, negate;
+    unsigned threads;
+    PyObject *limits, *progress, *result = NULL;
+    if (!PyArg_ParseTuple(args, "iOppOO&:_rescan", &change, &limits,
+                          &since_first, &negate, &progress,
+                          wi_threads_converter, &threads) ||
+        candidates_check_idle(self) < 0) {
+        return NULL;
+    }
+    candidate_rescan rescan = {
+        .from = &self->list,
+        .to = {.kind = self->list.kind},
+        .level = scan_best_level(),
+        .change = (scan_change)change,
+        .since_first = since_first,
+        .negate = negate,
+        .some = 1, /* the first scan has */
+    };
+    self->busy = 1;
+    if (rescan_parse(&rescan, limits) < 0) {
+        goto done;
+    }
+    wi_progress_result go_on = rescan_run(self, &rescan, progress, threads);
+    if (go_on != WI_PROGRESS_GO_ON) {
+        result = go_on == WI_PROGRESS_STOP ? Py_NewRef(Py_False) : NULL;
+        goto done;
+    }
+    rescan.to.lost = self->list.lost + rescan.lost;
+    history_push(self, &self->list);
     self->list = rescan.to;
     memset(&rescan.to, 0, sizeof(rescan.to));
-    self->lost += rescan.lost;
     self->version++;
-    list_clear(&old);
     result = Py_NewRef(Py_None);
 done:
-    wi_crew_free(crew);
     list_clear(&rescan.to);
+    scan_set_free(rescan.set);
     self->busy = 0;
     return result;
+}
+
+static PyObject *
+candidates_undo(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    if (candidates_check_idle(self) < 0) {
+        return NULL;
+    }
+    if (self->history_count == 0) {
+        Py_RETURN_FALSE;
+    }
+    candidate_list undone = self->list;
+    self->list = self->history[--self->history_count];
+    self->version++;
+    list_clear(&undone);
+    Py_RETURN_NONE;
+}
+
+/* -------------------------------------------------------- from elsewhere */
+
+static PyObject *
+candidates_empty(PyObject *cls, PyObject *args)
+{
+    PyObject *process;
+    Py_ssize_t width;
+    DWORD step;
+    int type, keeps_first;
+    uint64_t history_room;
+    wi_state *state = wi_state_of((PyTypeObject *)cls);
+    if (state == NULL ||
+        !PyArg_ParseTuple(args, "O!inO&pO&:_empty", state->process_type,
+                          &process, &type, &width, wi_u32_converter, &step,
+                          &keeps_first, wi_u64_converter, &history_room)) {
+        return NULL;
+    }
+    wi_process *target = (wi_process *)process;
+    if (wi_check_open(target, target->handle) < 0) {
+        return NULL;
+    }
+    CandidatesObject *self =
+        candidates_new((PyTypeObject *)cls, type, (size_t)width, step,
+                       keeps_first, history_room);
+    if (self != NULL) {
+        self->process = Py_NewRef(process);
+    }
+    return (PyObject *)self;
+}
+
+/* The places of a block as bits and in its header. Whether they are ascending
+ * and in the window. */
+static int
+block_read_places(candidate_block *header, const candidate_kind *kind,
+                  const char *places, uint64_t *bits)
+{
+    uint16_t place = 0;
+    for (uint32_t i = 0; i < header->count; i++) {
+        memcpy(&place, places + i * sizeof(place), sizeof(place));
+        if (place >= kind->slots || (i > 0 && place <= header->last)) {
+            return 0;
+        }
+        if (i == 0) {
+            header->first = place;
+        }
+        header->last = place;
+        bits[place / 64] |= (uint64_t)1 << (place % 64);
+    }
+    return 1;
+}
+
+static PyObject *
+candidates_put(PyObject *op, PyObject *args)
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    candidate_list *list = &self->list;
+    const candidate_kind *kind = &list->kind;
+    uint64_t base;
+    const char *places, *values, *firsts;
+    Py_ssize_t places_size, values_size, firsts_size;
+    static const size_t words = WINDOW / 64;
+    if (!PyArg_ParseTuple(args, "O&y#y#z#:_put", wi_u64_converter, &base,
+                          &places, &places_size, &values, &values_size,
+                          &firsts, &firsts_size) ||
+        candidates_check_idle(self) < 0) {
+        return NULL;
+    }
+    candidate_block header;
+    memset(&header, 0, sizeof(header));
+    header.base = (uintptr_t)base;
+    const size_t count = (size_t)places_size / sizeof(uint16_t);
+    const size_t most = VALUES_MOST / kind->width;
+    header.count = (uint32_t)(count < most ? count : most);
+    const size_t size = header.count * kind->width;
+    uint64_t *bits = calloc(words, sizeof(*bits));
+    if (bits == NULL) {
+        return PyErr_NoMemory();
+    }
+    int good = base <= UINTPTR_MAX && base % WINDOW == 0 &&
+               (size_t)places_size % sizeof(uint16_t) == 0 && count >= 1 &&
+               count <= kind->slots && count <= most &&
+               (size_t)values_size == size &&
+               (firsts == NULL ||
+                (kind->keeps_first && (size_t)firsts_size == size)) &&
+               block_read_places(&header, kind, places, bits);
+    if (good) {
+        /* Behind what is there, and not over the end of all memory. */
+        uintptr_t end = block_address(&header, kind, header.last);
+        good = UINTPTR_MAX - end >= kind->width;
+        if (list->count > 0) {
+            const candidate_block *last = list->blocks[list->count - 1];
+            good &= block_address(&header, kind, header.first) >
+                    block_address(last, kind, last->last);
+        }
+    }
+    int added = good ? list_add(list, &header, bits, (const uint8_t *)values,
+                                (const uint8_t *)firsts)
+                     : 0;
+    free(bits);
+    if (!good) {
+        PyErr_SetString(PyExc_ValueError,
+                        "candidates must be ascending, and each as wide as "
+                        "the set says");
+        return NULL;
+    }
+    if (added < 0) {
+        return PyErr_NoMemory();
+    }
+    self->version++;
+    Py_RETURN_NONE;
 }
 
 /* ----------------------------------------------------------------- access */
@@ -823,10 +1199,12 @@ static PyObject *
 candidates_take(PyObject *op, PyObject *args)
 {
     CandidatesObject *self = (CandidatesObject *)op;
-    const candidate_kind *kind = &self->kind;
+    const candidate_kind *kind = &self->list.kind;
     Py_ssize_t number;
     unsigned long long version;
-    if (!PyArg_ParseTuple(args, "nK:_take", &number, &version)) {
+    int wants_firsts;
+    if (!PyArg_ParseTuple(args, "nKp:_take", &number, &version,
+                          &wants_firsts)) {
         return NULL;
     }
     if (version != self->version) {
@@ -843,9 +1221,10 @@ candidates_take(PyObject *op, PyObject *args)
     /* Making bytes runs no Python; making the tuple may, which may rescan. */
     PyObject *places =
         PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(n * sizeof(uint16_t)));
-    PyObject *values =
-        PyBytes_FromStringAndSize((const char *)block->data + block->values_at,
-                                  (Py_ssize_t)(n * kind->width));
+    PyObject *values = PyBytes_FromStringAndSize(
+        (const char *)block->data +
+            (wants_firsts ? block->firsts_at : block->values_at),
+        (Py_ssize_t)(n * kind->width));
     if (places == NULL || values == NULL) {
         Py_XDECREF(places);
         Py_XDECREF(values);
@@ -883,20 +1262,41 @@ candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyMethodDef candidates_methods[] = {
     {"_create", candidates_create, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_create($type, process, ranges, protections, specs, type,\n"
-               "        progress, threads, /)\n--\n\n"
+               "        keep_first, undo_bytes, progress, threads, /)\n--\n\n"
                "What a scan for one pattern finds.")},
+    {"_empty", candidates_empty, METH_VARARGS | METH_CLASS,
+     PyDoc_STR("_empty($type, process, type, width, step, keep_first,\n"
+               "       undo_bytes, /)\n--\n\n"
+               "A set without candidates.")},
+    {"_put", candidates_put, METH_VARARGS,
+     PyDoc_STR("_put($self, base, places, values, firsts, /)\n--\n\n"
+               "Add a block as _take gives it, behind the others.")},
     {"_rescan", candidates_rescan, METH_VARARGS,
-     PyDoc_STR(
-         "_rescan($self, change, low, high, progress, threads, /)\n--\n\n"
-         "None, or False when progress ended it.")},
+     PyDoc_STR("_rescan($self, change, limits, since_first, negate,\n"
+               "        progress, threads, /)\n--\n\n"
+               "None, or False when progress ended it.")},
+    {"_undo", candidates_undo, METH_NOARGS,
+     PyDoc_STR("_undo($self, /)\n--\n\n"
+               "None, or False when there is nothing to undo.")},
     {"_take", candidates_take, METH_VARARGS,
-     PyDoc_STR("_take($self, block, version, /)\n--\n\n"
+     PyDoc_STR("_take($self, block, version, firsts, /)\n--\n\n"
                "(base, step, places, values), or None after the last block.")},
     {"close", candidates_close, METH_NOARGS, candidates_close_doc},
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *
+candidates_get_nbytes(PyObject *op, void *Py_UNUSED(closure))
+{
+    CandidatesObject *self = (CandidatesObject *)op;
+    return PyLong_FromUnsignedLongLong(self->list.bytes + history_bytes(self));
+}
+
 static PyGetSetDef candidates_getset[] = {
+    {"nbytes", candidates_get_nbytes, NULL,
+     "Bytes of memory that it takes, with what can be undone: at most, since\n"
+     "sets share what did not change.",
+     NULL},
     {"closed", wi_get_closed, NULL, "Whether it has been closed.",
      (void *)offsetof(CandidatesObject, process)},
     {NULL, NULL, NULL, NULL, NULL},
@@ -910,13 +1310,21 @@ static PyMemberDef candidates_members[] = {
     CANDIDATES_COUNT("skipped", skipped,
                      "Bytes of committed memory that the first scan left "
                      "out."),
-    CANDIDATES_COUNT("lost", lost,
+    CANDIDATES_COUNT("lost", list.lost,
                      "Candidates dropped because their memory could not be "
                      "read any more."),
-    CANDIDATES_COUNT("nbytes", list.bytes, "Bytes of memory that it takes."),
-    CANDIDATES_COUNT("_version", version, NULL),
-    {"_type", T_UINT, offsetof(CandidatesObject, kind.type), Py_READONLY,
+    {"_lost", T_ULONGLONG, offsetof(CandidatesObject, list.lost), 0, NULL},
+    {"_process", T_OBJECT, offsetof(CandidatesObject, process), Py_READONLY,
      NULL},
+    CANDIDATES_COUNT("_version", version, NULL),
+    {"_type", T_UINT, offsetof(CandidatesObject, list.kind.type), Py_READONLY,
+     NULL},
+    {"_width", T_PYSSIZET, offsetof(CandidatesObject, list.kind.width),
+     Py_READONLY, NULL},
+    {"_step", T_PYSSIZET, offsetof(CandidatesObject, list.kind.step),
+     Py_READONLY, NULL},
+    {"_keeps_first", T_INT, offsetof(CandidatesObject, list.kind.keeps_first),
+     Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -236,6 +236,7 @@ check_groups(scan_level level, size_t rounds)
     enum { MOST = 80, LONGEST = 400 };
     static uint8_t data[2 * SCAN_BLOCK];
     static uint8_t values[MOST][LONGEST], masks[MOST][LONGEST];
+    static scan_field fields[MOST];
     for (size_t round = 0; round < rounds; round++) {
         scan_spec specs[MOST];
         size_t count = 1 + random_below(random_below(4) ? 20 : MOST);
@@ -258,6 +259,13 @@ check_groups(scan_level level, size_t rounds)
             }
             specs[i] = bytes_spec(values[i], random_below(3) ? NULL : masks[i],
                                   length, alignment);
+            if (random_below(4) == 0) {
+                do {
+                    fields[i] = random_field();
+                } while (scan_type_size(fields[i].type) > length);
+                specs[i].fields = &fields[i];
+                specs[i].field_count = 1;
+            }
         }
         naive_check_scan(specs, count, level, data, size,
                          random_below(2) ? random64() >> 1 : 0,

@@ -11,13 +11,14 @@ import random
 import struct
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from helpers.c_target import Target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from winipc import CandidateSet, RemoteProcess, ValueChange, ValueType
+from winipc import CandidateSet, Pattern, RemoteProcess, ValueChange, ValueType
 
 PAGE = 4096
 WINDOW = 65536  # addresses of one block of candidates
@@ -209,6 +210,311 @@ def test_chains_of_rescans(
             assert [at - block.address for at in found] == list(expected)
 
 
+# ---------------------------------------- negated, since the first, and undone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sparse", [False, True], ids=["all", "few"])
+def test_rescans_negated_and_since_the_first_keep_what_a_model_keeps(
+    process: RemoteProcess, kind: ValueType, sparse: bool
+) -> None:
+    """Each change, either way, compared to either; and each undone again."""
+    size = 2 * PAGE
+    steps: list[tuple[str, tuple[float, ...]]] = [
+        ("changed", ()),
+        ("unchanged", ()),
+        ("increased", ()),
+        ("decreased", ()),
+        ("equals", (1.5,) if kind.is_float else (7,)),
+        ("in_range", (-2.0, 1.5) if kind.is_float else (1, 7)),
+        ("by", (1.5,) if kind.is_float else (7,)),
+    ]
+    least: float = 1.5 if kind.is_float else 7
+    with process.alloc(WINDOW + size) as block:
+        at = block.address + WINDOW - PAGE
+        where = [(at, size)]
+        for number, ((change, numbers), negate, first) in enumerate(
+            itertools.product(steps, [False, True], [False, True])
+        ):
+            images = [noise(kind, size, 7 * number + i) for i in range(4)]
+            # A page that never changes, and one in which all does.
+            images = [images[0][:512] + image[512:] for image in images]
+            process.write(at, images[0])
+            with CandidateSet.scan(
+                process,
+                kind,
+                between=(least, math.inf) if sparse else None,
+                keep_first=first,
+                regions=where,
+            ) as found:
+                begun = unpack(kind, images[0], kind.size)
+                expected = {
+                    place: value
+                    for place, value in begun.items()
+                    if not sparse or value >= least
+                }
+                states = [expected]
+                for image in images[1:]:
+                    process.write(at, image)
+                    new = unpack(kind, image, kind.size)
+                    old = {p: (begun if first else states[-1])[p] for p in states[-1]}
+                    kept = model(kind, change, numbers, old, new)
+                    if negate:
+                        kept = {p: new[p] for p in old if p not in kept}
+                    count = found.rescan(
+                        change,
+                        *numbers,
+                        negate=negate,
+                        since="first" if first else "last",
+                    )
+                    assert count == len(kept)
+                    assert {place - at: v for place, v in found.items()} == kept
+                    states.append(kept)
+                for state in states[-2::-1]:
+                    assert found.undo() == len(state)
+                    assert {place - at: v for place, v in found.items()} == state
+                with pytest.raises(ValueError, match="undo_bytes"):
+                    found.undo()
+
+
+def test_nan_is_neither_equal_nor_between(process: RemoteProcess) -> None:
+    """So it is among what is negated, in the first scan and in a rescan."""
+    with process.alloc(PAGE) as block:
+        block.write(struct.pack("<4d", math.nan, 1.0, 2.0, math.nan))
+        at, where = block.address, [(block.address, 32)]
+        with CandidateSet.scan(
+            process, "f64", equals=1, negate=True, regions=where
+        ) as found:
+            assert list(found) == [at, at + 16, at + 24]
+            assert found.rescan("in_range", 0, 5, negate=True) == 2
+        with CandidateSet.scan(
+            process, "f64", between=(1.5, math.inf), negate=True, regions=where
+        ) as found:
+            assert list(found) == [at, at + 8, at + 24]
+
+
+def test_what_is_kept_for_undo_is_bounded(
+    process: RemoteProcess, target: Target
+) -> None:
+    """By bytes, and by 16 sets; and nbytes tells it."""
+    size = 1 << 20
+    at = target.alloc(size)
+    where = [(at, size)]
+    with CandidateSet.scan(
+        process, "i32", regions=where, undo_bytes=size // 2
+    ) as found:
+        process.write(at, (b"\x01" + bytes(255)) * (size // 256))
+        assert found.rescan("increased") == size // 256
+        assert found.nbytes < 8 * len(found)
+        with pytest.raises(ValueError, match="undo_bytes"):
+            found.undo()
+        small = found.nbytes
+        assert found.rescan("unchanged") == size // 256
+        assert small < found.nbytes <= 2 * small
+        assert found.undo() == size // 256
+        assert found.nbytes == small
+    with CandidateSet.scan(process, "u8", equals=1, regions=where) as found:
+        for _ in range(20):
+            found.rescan("unchanged")
+        for _ in range(16):
+            found.undo()
+        with pytest.raises(ValueError, match="undo_bytes"):
+            found.undo()
+        assert len(found) == size // 256
+    with pytest.raises(ValueError, match="closed"):
+        found.undo()
+
+
+def test_the_first_values_cost_what_has_changed(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Nothing as long as they are the values; then as much as these."""
+    size = 4 << 20
+    at = target.alloc(size)
+    with CandidateSet.scan(
+        process, "i32", regions=[(at, size)], keep_first=True, undo_bytes=0
+    ) as found:
+        assert found.nbytes < 1.05 * size
+        process.write(at, b"\x01\0\0\0" * (size // 8))
+        assert found.rescan("decreased", negate=True) == size // 4
+        assert found.nbytes < 1.55 * size
+        assert found.rescan("unchanged", since="first") == size // 8
+        assert found.nbytes < 0.6 * size
+    with CandidateSet.scan(process, "i32", regions=[(at, PAGE)]) as found:
+        with pytest.raises(ValueError, match="keep_first"):
+            found.rescan("changed", since="first")
+        with pytest.raises(ValueError, match="'last' or 'first'"):
+            found.rescan("changed", since="then")  # type: ignore[arg-type]
+
+
+def test_undo_counts_what_was_lost(process: RemoteProcess, target: Target) -> None:
+    """It is what it was, with `lost`; what iterates over it notices."""
+    at = target.alloc(2 * PAGE)
+    with CandidateSet.scan(process, "u32", regions=[(at, 2 * PAGE)]) as found:
+        target.protect(at + PAGE, PAGE, 0x01)
+        assert found.rescan("unchanged") == found.lost == PAGE // 4
+        rows = iter(found)
+        next(rows)
+        assert found.undo() == PAGE // 2
+        assert found.lost == 0
+        with pytest.raises(RuntimeError, match="changed while"):
+            list(rows)
+        # What is lost is not brought back by negating.
+        assert found.rescan("changed", negate=True) == PAGE // 4
+
+
+# ------------------------------------------------------------- text and bytes
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "cp1252"])
+def test_texts_are_followed(
+    process: RemoteProcess, target: Target, encoding: str
+) -> None:
+    """Also as they get longer and shorter, and over borders of pages and windows."""
+    at = target.alloc(2 * WINDOW)
+    assert at % WINDOW == 0
+    places = [at + 3, at + PAGE - 5, at + WINDOW - 7, at + 2 * WINDOW - 100]
+
+    def write(text: str, where: list[int]) -> None:
+        for place in where:
+            process.write(place, text.encode(encoding))
+
+    write("Jürgen", places)
+    where = [(at, 2 * WINDOW)]
+    with CandidateSet.scan(process, encoding, equals="Jürgen", regions=where) as found:
+        assert found.kind == encoding
+        assert dict(found.items()) == dict.fromkeys(places, "Jürgen")
+        write("Jörg", places[1:])
+        assert found.rescan("equals", "Jörg") == 3
+        assert dict(found.items()) == dict.fromkeys(places[1:], "Jörg")
+        assert found.rescan("unchanged") == 3
+        write("Maximiliane", places[2:])
+        assert found.rescan("changed") == 2
+        maxi = "Maximiliane"[
+            : len("Jörg".encode(encoding)) // len("M".encode(encoding))
+        ]
+        assert dict(found.items()) == dict.fromkeys(places[2:], maxi)
+        assert found.rescan("equals", "Maximiliane") == 2
+        assert found.rescan("equals", "Max", negate=True) == 0
+        for state in [2, 2, 3, 3, 4]:
+            assert found.undo() == state
+        assert dict(found.items()) == dict.fromkeys(places, "Jürgen")
+        assert found.rescan("equals", "Jürgen") == 1
+
+
+def test_bytes_with_wildcards_and_groups_are_followed(
+    process: RemoteProcess, target: Target
+) -> None:
+    """What stands for a pattern elsewhere does here, and fields may be ranges."""
+    at = target.alloc(PAGE)
+    process.write(at + 16, struct.pack("<fi", 100.0, 5))
+    process.write(at + 32, struct.pack("<fi", 100.0, 6))
+    where = [(at, PAGE)]
+    group = Pattern.group({0: ("f32", 100.0), 4: Pattern.range("i32", 5, 6)})
+    with CandidateSet.scan(process, "bytes", equals=group, regions=where) as found:
+        assert found.kind == "bytes"
+        assert repr(found) == "<CandidateSet of 2 bytes>"
+        assert [value for _, value in found.items()] == [
+            struct.pack("<fi", 100.0, 5),
+            struct.pack("<fi", 100.0, 6),
+        ]
+        process.write(at + 16, struct.pack("<fi", 90.0, 5))
+        process.write(at + 32, struct.pack("<fi", 90.0, 7))
+        lower = {0: Pattern.range("f32", 80, 95), 4: Pattern.range("i32", 5, 6)}
+        assert found.rescan("equals", Pattern.group(lower)) == 1
+        assert list(found) == [at + 16]
+        assert found.rescan("equals", "?? ?? b4 42 05") == 1
+        assert found.rescan("equals", b"\0\0\xb4\x43") == 0
+
+
+def test_long_bytes_make_several_blocks(process: RemoteProcess, target: Target) -> None:
+    """Bytes of 64 KiB at each of many places, which would not fit in one."""
+    size = 3 * WINDOW
+    at = target.alloc(size)
+    process.write(at, b"x" * size)
+    long = b"x" * (WINDOW - 1)
+    with CandidateSet.scan(
+        process, "bytes", equals=long, regions=[(at, WINDOW + 30)], undo_bytes=0
+    ) as found:
+        assert list(found) == list(range(at, at + 32))
+        assert {value for _, value in found.items()} == {long}
+        process.write(at + WINDOW + 20, b"y")
+        assert found.rescan("changed") == 10
+        assert found.rescan("equals", b"x" * 3000) == 10
+        assert list(found) == list(range(at + 22, at + 32))
+        with pytest.raises(ValueError, match="65537 bytes"):
+            found.rescan("equals", b"x" * (WINDOW + 1))
+
+
+def test_bytes_lose_candidates_with_any_of_their_pages(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Also one between the first and the last."""
+    at = target.alloc(8 * PAGE)
+    long = b"x" * (3 * PAGE)
+    process.write(at, b"x" * (8 * PAGE))
+    with CandidateSet.scan(
+        process, "bytes", equals=long, regions=[(at, 8 * PAGE)]
+    ) as found:
+        assert len(found) == 5 * PAGE + 1
+        target.protect(at + 6 * PAGE, PAGE, 0x01)
+        assert found.rescan("unchanged") == 3 * PAGE + 1
+        assert found.lost == 2 * PAGE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        pytest.param({"kind": "utf-8"}, ValueError, id="unknown text"),
+        pytest.param({"kind": "utf-8", "equals": b"x"}, TypeError, id="bytes as text"),
+        pytest.param({"kind": "utf-16", "equals": "x"}, ValueError, id="a mark"),
+        pytest.param({"kind": "hex", "equals": "x"}, ValueError, id="no encoding"),
+        pytest.param({"kind": "bytes", "equals": 5}, TypeError, id="a number"),
+        pytest.param({"kind": "i32", "equals": "5"}, TypeError, id="text as number"),
+        pytest.param({"kind": "i32", "negate": True}, ValueError, id="negate nothing"),
+        pytest.param(
+            {"kind": "utf-8", "equals": "x", "negate": True}, ValueError, id="no text"
+        ),
+        pytest.param(
+            {"kind": "utf-8", "equals": "x", "keep_first": True}, ValueError, id="first"
+        ),
+        pytest.param(
+            {"kind": "utf-8", "between": (1, 2)}, ValueError, id="between texts"
+        ),
+    ],
+)
+def test_malformed_first_scans_are_refused(
+    process: RemoteProcess, arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    """In words, before anything is read."""
+    with pytest.raises(error):
+        CandidateSet.scan(process, **arguments)
+
+
+def test_malformed_rescans_of_text_are_refused(
+    process: RemoteProcess, target: Target
+) -> None:
+    """It has no order, and no difference."""
+    at = target.alloc(PAGE)
+    process.write(at, b"text")
+    with CandidateSet.scan(
+        process, "utf-8", equals="text", regions=[(at, PAGE)]
+    ) as found:
+        for arguments in (
+            ("increased",),
+            ("by", 1),
+            ("in_range", "a", "b"),
+            ("equals",),
+            ("equals", ""),
+            ("changed", "text"),
+        ):
+            with pytest.raises(ValueError):
+                found.rescan(*arguments)
+        with pytest.raises(TypeError):
+            found.rescan("equals", 5)
+        assert len(found) == 1
+
+
 def test_memory_that_vanishes_loses_its_candidates(
     process: RemoteProcess, target: Target
 ) -> None:
@@ -271,7 +577,7 @@ def test_millions_take_little_memory(process: RemoteProcess, target: Target) -> 
     size = 16 << 20
     at = target.alloc(size)
     where = [(at, size)]
-    with CandidateSet.scan(process, "i32", regions=where) as found:
+    with CandidateSet.scan(process, "i32", regions=where, undo_bytes=0) as found:
         assert len(found) == size // 4
         assert found.nbytes < 1.05 * size
         # Every 64th value changes.

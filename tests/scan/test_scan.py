@@ -437,7 +437,7 @@ def test_a_group_by_the_names_of_a_layout() -> None:
     assert list(scan_bytes(data, group)) == [8]
     group = Pattern.group({"name": b"Ann", "score": Pattern.range("i", 1, 9)}, player)
     assert list(scan_bytes(data, group)) == [8]
-    with pytest.raises(KeyError):
+    with pytest.raises(LookupError):
         Pattern.group({"mana": 1}, player)
 
 

@@ -47,6 +47,7 @@ from winipc.process.types import (
     ThreadEntry,
 )
 from winipc.scan.pointers import PointerPath, PointerScan, open_pointer_scan
+from winipc.scan.regex import RegexMatch, regex_scan
 from winipc.scan.scan import (
     Patterns,
     Scan,
@@ -579,6 +580,42 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: EnumProcessModulesEx, ReadProcessMemory
         """
         return make_signature(self, self.address(address), max_size, constants)
+
+    def scan_regex(
+        self,
+        regex: bytes | re.Pattern[bytes],
+        *,
+        overlap: int = 4096,
+        regions: Iterable[Region | tuple[int, int]] | None = None,
+        protection: MemoryProtection | int | str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[RegexMatch]:
+        """Search the memory of the target for a regular expression of `re`.
+
+        The matches are those of `re.finditer`, in the order of addresses, without
+        empty ones: they do not overlap. Memory is read and searched in pieces of 1 MiB,
+        and `overlap` bytes of each once more with the next one. So a match of up to
+        `overlap` bytes, with all that it looks ahead or behind at, is found wherever it
+        is. A longer one that crosses the end of a piece may be cut off there, be given
+        in two parts, or be missed.
+
+        The other arguments are those of `scan`. `re` holds the GIL while it searches a
+        piece: prefer `scan` where a pattern with wildcards will do.
+
+        Raises:
+            ProcessLookupError: the target has exited; what had been found before
+                is given first.
+            TypeError: the expression is one for str.
+            ValueError: `overlap` is less than 1 byte or more than 64 MiB.
+
+        Win32: VirtualQueryEx, ReadProcessMemory
+        """
+        ranges = process_ranges(regions, start, end)
+        accepted = protection_mask(protection)
+        return regex_scan(self, regex, overlap, ranges, accepted, progress, limit)
 
     def pointer_paths(
         self,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import array
+import bisect
+import contextlib
 import itertools
 import math
+import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.memory.pages import MemoryProtection
+from winipc.scan.pointers import module_version
 from winipc.scan.scan import (
     Pattern,
     ValueType,
@@ -22,6 +27,7 @@ from winipc.scan.scan import (
 
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
+    from winipc.scan.scan import PatternLike
 
 __all__ = ["CandidateSet", "ValueChange"]
 
@@ -56,6 +62,19 @@ _CODES = {
 }
 
 
+#: SCAN_TYPES in csrc/scan/kernels.h: the type of bytes.
+_BYTES = len(ValueType)
+#: What a file of candidates says that it is.
+_FORMAT = {"format": "winipc candidates", "version": 1}
+#: The head of one is not longer.
+_HEAD_MOST = 1 << 20
+#: Addresses of one block, and the most bytes of its values: csrc/scan/candidates.c.
+_WINDOW = 65536
+_VALUES_MOST = 8 * _WINDOW
+#: A block in a file: base, candidates, the first and the last place.
+_BLOCK = struct.Struct("<QIHH")
+
+
 class CandidateSet(_core.CandidateSet, Closing):
     """Addresses in another process, with the values that they last had.
 
@@ -65,7 +84,9 @@ class CandidateSet(_core.CandidateSet, Closing):
     rescans at a time. It holds the process until it is closed.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_encoding")
+
+    _encoding: str | None
 
     @classmethod
     def scan(
@@ -73,10 +94,13 @@ class CandidateSet(_core.CandidateSet, Closing):
         process: RemoteProcess,
         kind: ValueType | str,
         *,
-        equals: float | None = None,
+        equals: float | PatternLike | None = None,
         between: tuple[float, float] | None = None,
+        negate: bool = False,
         tolerance: float = 0,
         aligned: bool = True,
+        keep_first: bool = False,
+        undo_bytes: int = 1 << 26,
         regions: Iterable[Any] | None = None,
         protection: MemoryProtection | int | str | None = "w",
         start: int | None = None,
@@ -87,9 +111,18 @@ class CandidateSet(_core.CandidateSet, Closing):
         """Collect the values of a type, those of one value or those in a range.
 
         `kind` is a `ValueType` or its name. `equals` (give or take `tolerance`)
-        or `between` (both limits included) choose values; with neither, every
-        place is a candidate. `aligned` looks only at multiples of the size. The
-        rest is as in `RemoteProcess.scan`, except that only writable memory is
+        or `between` (both limits included, `math.inf` for none) choose values, and
+        with `negate` all others; with neither, every place is a candidate. `aligned`
+        looks only at multiples of the size. `kind` may also be an encoding, such as
+        `"utf-16-le"`, with a str that `equals`, or `"bytes"`, with a `Pattern` or what
+        stands for one.
+
+        `keep_first` keeps what the values were now, for `rescan(since="first")`: the
+        bytes of a value more for each candidate near which one has changed. The sets
+        before each rescan are kept for `undo`, up to 16, if together they take no more
+        than `undo_bytes`.
+
+        The rest is as in `RemoteProcess.scan`, except that only writable memory is
         searched unless `protection` says otherwise; False from `progress` keeps
         what was found until then.
 
@@ -99,39 +132,62 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         Win32: VirtualQueryEx, ReadProcessMemory
         """
-        type_ = ValueType.named(kind)
         if equals is not None and between is not None:
             raise ValueError("either equals or between, not both")
-        step = type_.size if aligned else 1
-        if equals is not None:
-            pattern = Pattern.value(type_, equals, tolerance=tolerance, aligned=aligned)
-            spec = pattern.compile(None)
+        if negate and equals is None and between is None:
+            raise ValueError("negate what? equals or between")
+        type_, encoding = _kind_of(kind)
+        if type_ is None:
+            if equals is None or negate or tolerance:
+                raise ValueError(f"{kind!r} takes equals, and nothing else")
+            if keep_first:
+                raise ValueError("keep_first is for numbers")
+            spec = _bytes_pattern(encoding, equals).compile(None)
+        elif isinstance(equals, (int, float)):
+            spec = Pattern.value(
+                type_, equals, tolerance=tolerance, negate=negate, aligned=aligned
+            ).compile(None)
+        elif equals is not None:
+            raise TypeError(f"{type_} is equal to a number, not {equals!r}")
         elif between is not None:
-            spec = Pattern.range(type_, *between, aligned=aligned).compile(None)
+            spec = Pattern.range(
+                type_, *between, negate=negate, aligned=aligned
+            ).compile(None)
         else:
             # A pattern in which nothing is fixed.
-            spec = (type_.size, bytes(type_.size), bytes(type_.size), b"", step)
-        return cls._create(
+            nothing = bytes(type_.size)
+            spec = (*(type_.size, nothing, nothing, b""), type_.size if aligned else 1)
+        found = cls._create(
             process,
             process_ranges(regions, start, end),
             protection_mask(protection),
             [spec],
-            type_.number,
+            _BYTES if type_ is None else type_.number,
+            keep_first,
+            undo_bytes,
             progress,
             threads,
         )
+        found._encoding = encoding
+        return found
 
     @property
-    def kind(self) -> ValueType:
-        """The type of its values."""
-        return list(ValueType)[self._type]
+    def kind(self) -> ValueType | str:
+        """The type of its values; or their encoding, or "bytes"."""
+        return self._number or self._encoding or "bytes"
+
+    @property
+    def _number(self) -> ValueType | None:
+        return None if self._type == _BYTES else list(ValueType)[self._type]
 
     def rescan(
         self,
         change: ValueChange | str,
-        low: float | None = None,
+        low: float | PatternLike | None = None,
         high: float | None = None,
         *,
+        negate: bool = False,
+        since: Literal["last", "first"] = "last",
         tolerance: float = 0,
         progress: Callable[[int, int], object] | None = None,
         threads: int | None = None,
@@ -140,28 +196,74 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         `change` is a `ValueChange` or its value: `rescan("increased")`,
         `rescan("equals", 5)`, `rescan("in_range", 1, 9)`, `rescan("by", -3)`,
-        `rescan("by", 1, 3)`. `tolerance` widens what is asked for in both
-        directions. `progress` is called now and then with the candidates done
+        `rescan("by", 1, 3)`; `negate` keeps all others. They are compared with the
+        values that they had when they were last read, or `since="first"` with those of
+        the first scan, if that kept them. `tolerance` widens what is asked for in both
+        directions. Text and bytes are "changed", "unchanged" or "equals", which may be
+        longer or shorter than what they were.
+
+        `progress` is called now and then with the candidates done
         and their total; when it raises, or returns False, the set stays as it
         was. `threads` is that of `scan`. Candidates whose memory is gone are dropped
         and counted in `lost`.
 
         Raises:
             ProcessLookupError: the target has exited; the set stays as it was.
-            ValueError: too few or too many numbers for this change.
+            ValueError: too few or too many numbers for this change, or the first
+                values were not kept.
 
         Win32: ReadProcessMemory
         """
         change = ValueChange(change)
-        first, last = self._limits(change, low, high, tolerance)
-        self._rescan(_CODES[change], first, last, progress, threads)
+        if since not in ("last", "first"):
+            raise ValueError(f"since {since!r}: 'last' or 'first'")
+        if since == "first" and not self._keeps_first:
+            raise ValueError(
+                "the first values were not kept: scan with keep_first=True"
+            )
+        limits: tuple[Any, ...]
+        if self._number is not None:
+            limits = self._limits(self._number, change, low, high, tolerance)
+        else:
+            limits = self._bytes_limits(change, low, high, tolerance)
+        self._rescan(
+            _CODES[change], limits, since == "first", negate, progress, threads
+        )
         return len(self)
+
+    def undo(self) -> int:
+        """Be what it was before the last rescan; return how many it has.
+
+        Raises:
+            ValueError: there was none, or the set before it was too large to be kept.
+
+        Win32: none
+        """
+        if self._undo() is False:
+            raise ValueError("there is no set before this one in undo_bytes")
+        return len(self)
+
+    def _bytes_limits(
+        self, change: ValueChange, low: Any, high: object, tolerance: float
+    ) -> tuple[Any, ...]:
+        """A tuple with the pattern, or an empty one."""
+        if high is not None or tolerance:
+            raise ValueError(f"{self.kind!r} takes no range")
+        if change is ValueChange.EQUALS and low is not None:
+            return (_bytes_pattern(self._encoding, low).compile(1),)
+        if (
+            change not in (ValueChange.CHANGED, ValueChange.UNCHANGED)
+            or low is not None
+        ):
+            raise ValueError(f"{self.kind!r}: 'changed', 'unchanged', or 'equals' one")
+        return ()
 
     def _limits(
         self,
+        kind: ValueType,
         change: ValueChange,
-        low: float | None,
-        high: float | None,
+        low: Any,
+        high: Any,
         tolerance: float,
     ) -> tuple[bytes, bytes]:
         """The two scan_number of the change."""
@@ -183,49 +285,333 @@ class CandidateSet(_core.CandidateSet, Closing):
         if low > high:
             raise ValueError(f"low {low!r} is greater than high {high!r}")
         if change is ValueChange.BY:
-            return self._delta_limits(low, high, tolerance)
-        return value_limits(self.kind, low, high, tolerance)
-
-    def _delta_limits(
-        self, low: float, high: float, tolerance: float
-    ) -> tuple[bytes, bytes]:
-        kind = self.kind
-        if kind.is_float:
-            first, last = float(low) - tolerance, float(high) + tolerance
-            if math.isnan(first) or math.isnan(last):
-                raise ValueError("NaN is no difference")
-            return struct.pack("<d", first), struct.pack("<d", last)
-        if not isinstance(low, int) or not isinstance(high, int):
-            raise TypeError(f"values of {kind} differ by an int")
-        down, up = math.ceil(low - tolerance), math.floor(high + tolerance)
-        span = 1 << 8 * kind.size
-        if not -span < down <= up < span or up - down >= span:
-            raise OverflowError(f"{kind} cannot differ by so much")
-        mask = (1 << 64) - 1
-        return struct.pack("<Q", down & mask), struct.pack("<Q", up & mask)
+            return _delta_limits(kind, low, high, tolerance)
+        if change is ValueChange.EQUALS:
+            kind.check(low)
+        return value_limits(kind, low, high, tolerance)
 
     def __iter__(self) -> Iterator[int]:
-        return self._rows(False)
+        for _, addresses, _ in self._blocks():
+            yield from addresses
 
-    def items(self) -> Iterator[tuple[int, int | float]]:
+    def items(self) -> Iterator[tuple[int, Any]]:
         """Each address with the value that it had when it was last read."""
-        return self._rows(True)
+        kind, encoding = self._number, self._encoding
+        for _, addresses, data in self._blocks():
+            if kind is not None:
+                for address, (number,) in zip(
+                    addresses, struct.iter_unpack(kind.format, data), strict=True
+                ):
+                    yield address, number
+                continue
+            width = len(data) // len(addresses)
+            for at, address in enumerate(addresses):
+                part = data[at * width : (at + 1) * width]
+                yield address, part.decode(encoding, "replace") if encoding else part
 
-    def _rows(self, values: bool) -> Iterator[Any]:
+    def _blocks(self) -> Iterator[tuple[int, list[int], bytes]]:
+        """Number, addresses and values of each block."""
         version = self._version
         for number in itertools.count():
-            if (block := self._take(number, version)) is None:
+            if (block := self._take(number, version, False)) is None:
                 return
-            base, step, places, found = block
+            base, step, places, values = block
             addresses = [base + at * step for at in memoryview(places).cast("H")]
-            if values:
-                numbers = struct.iter_unpack(self.kind.format, found)
-                for address, (number_,) in zip(addresses, numbers, strict=True):
-                    yield address, number_
+            yield number, addresses, values
+
+    # ------------------------------------------------------------------- files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the candidates and their values to a file, for `load`.
+
+        `docs/scanning.md` has the format. What can be undone is not written.
+
+        Raises:
+            RuntimeError: another thread has changed the set meanwhile.
+
+        Win32: EnumProcessModulesEx, ReadProcessMemory, GetProcessTimes
+        """
+        import json  # which few programs need, as zlib
+        import zlib
+
+        if self.closed:
+            raise ValueError("CandidateSet is closed")
+        version = self._version
+        head = {
+            **_FORMAT,
+            "kind": str(self.kind),
+            "width": self._width,
+            "step": self._step,
+            "first": bool(self._keeps_first),
+            "candidates": len(self),
+            "process": _identity(self._process),
+            "modules": [
+                [m.name, m.base, m.size, module_version(self._process, m)]
+                for m in self._process.modules()
+            ],
+        }
+        squeeze = zlib.compressobj(1)
+        with open(path, "wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            for number in itertools.count():
+                if (block := self._take(number, version, False)) is None:
+                    break
+                base, _, places, values = block
+                count, first, last = len(places) // 2, places[:2], places[-2:]
+                parts = [struct.pack("<QI", base, count), first, last, values]
+                if not _is_solid(count, *struct.unpack("<HH", first + last)):
+                    parts.insert(3, places)
+                if self._keeps_first:
+                    again = self._take(number, version, True)
+                    assert again is not None
+                    parts.append(again[3])
+                for part in parts:
+                    file.write(squeeze.compress(part))
+            file.write(squeeze.flush())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        process: RemoteProcess,
+        *,
+        another_run: bool = False,
+        undo_bytes: int = 1 << 26,
+        max_bytes: int = 1 << 28,
+    ) -> Self:
+        """Read what `save` wrote: candidates of `process`, with their values of then.
+
+        They are those of one run of a program: in another one its memory is elsewhere.
+        With `another_run`, those in modules that are loaded here as well, in the same
+        build, are kept and moved to where these are now; all others are counted in
+        `lost`. `max_bytes` is the memory that the set may take.
+
+        Raises:
+            ValueError: it is no such file, it is cut off or damaged, it takes more than
+                `max_bytes`, or it is of another run or another bitness.
+
+        Win32: EnumProcessModulesEx, ReadProcessMemory, GetProcessTimes
+        """
+        import json
+        import zlib
+
+        name = os.fspath(path)
+        try:
+            with open(path, "rb") as file:
+                head = _Head(json.loads(_first_line(file)))
+                moved = head.moved(process, another_run)
+                found = cls._empty(
+                    process,
+                    _BYTES if head.kind is None else head.kind.number,
+                    head.width,
+                    head.step,
+                    head.first,
+                    undo_bytes,
+                )
+                found._encoding = head.encoding
+                found._fill(head, _Body(file, zlib.decompressobj()), moved, max_bytes)
+        except _RunError as error:
+            raise ValueError(f"{name!r}: {error}") from None
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            text = f"{name!r} is no file of candidates: {error}"
+            raise ValueError(text) from error
+        except (RecursionError, zlib.error) as error:
+            text = f"{name!r} is no file of candidates, or damaged: {error}"
+            raise ValueError(text) from error
+        return found
+
+    def _fill(
+        self,
+        head: _Head,
+        body: _Body,
+        moved: Callable[[int], int | None] | None,
+        max_bytes: int,
+    ) -> None:
+        """Take all candidates out of a file."""
+        left, size = head.candidates, 0
+        rows = []
+        while left > 0:
+            base, count, first, last = _BLOCK.unpack(body.read(_BLOCK.size))
+            if not 0 < count <= min(left, _WINDOW, _VALUES_MOST // head.width):
+                raise ValueError(f"a block says that it has {count} candidates")
+            if _is_solid(count, first, last):
+                places = array.array("H", range(first, last + 1)).tobytes()
             else:
-                yield from addresses
+                places = body.read(2 * count)
+            row = [places, body.read(head.width * count)]
+            row.append(body.read(head.width * count) if head.first else b"")
+            left -= count
+            to = base if moved is None else moved(base)
+            if to is None:
+                self._lost += count
+                continue
+            size += sum(map(len, row))
+            if size > max_bytes:
+                raise _RunError(f"its candidates take more than {max_bytes=} bytes")
+            if moved is None:
+                self._put(base, row[0], row[1], row[2] or None)
+            else:
+                rows.append((to, row))
+        body.end()
+        # Modules may be in another order; a window may have several blocks.
+        rows.sort(key=lambda row: (row[0], row[1][0][1::-1]))
+        for to, row in rows:
+            self._put(to, row[0], row[1], row[2] or None)
 
     def __repr__(self) -> str:
         if self.closed:
             return "<CandidateSet closed>"
         return f"<CandidateSet of {len(self)} {self.kind}>"
+
+
+def _kind_of(kind: ValueType | str) -> tuple[ValueType | None, str | None]:
+    """A type of numbers, or an encoding; neither for bytes."""
+    if kind == "bytes":
+        return None, None
+    try:
+        return ValueType.named(kind), None
+    except ValueError:
+        with contextlib.suppress(LookupError, ValueError):
+            "".encode(str(kind))
+            return None, str(kind)
+        raise
+
+
+def _bytes_pattern(encoding: str | None, what: Any) -> Pattern:
+    """What bytes or text are compared with."""
+    if encoding is None:
+        return Pattern._of(what)
+    if not isinstance(what, str):
+        raise TypeError(f"text in {encoding} is a str, not {what!r}")
+    return Pattern.text(what, encoding)
+
+
+def _delta_limits(
+    kind: ValueType, low: Any, high: Any, tolerance: float
+) -> tuple[bytes, bytes]:
+    if kind.is_float:
+        first, last = float(low) - tolerance, float(high) + tolerance
+        if math.isnan(first) or math.isnan(last):
+            raise ValueError("NaN is no difference")
+        return struct.pack("<d", first), struct.pack("<d", last)
+    if not isinstance(low, int) or not isinstance(high, int):
+        raise TypeError(f"values of {kind} differ by an int")
+    down, up = math.ceil(low - tolerance), math.floor(high + tolerance)
+    span = 1 << 8 * kind.size
+    if not -span < down <= up < span or up - down >= span:
+        raise OverflowError(f"{kind} cannot differ by so much")
+    mask = (1 << 64) - 1
+    return struct.pack("<Q", down & mask), struct.pack("<Q", up & mask)
+
+
+# ------------------------------------------------------------------- files
+
+
+class _RunError(Exception):
+    """A good file that is not for this process, or too large."""
+
+
+def _identity(process: RemoteProcess) -> dict[str, Any]:
+    """Which run of which program it is."""
+    started = None
+    with contextlib.suppress(OSError):
+        _, started = _core._process_image(process.pid)
+    return {
+        "pid": process.pid,
+        "name": process.name,
+        "started": started,
+        "bitness": 8 * process.pointer_size,
+    }
+
+
+def _is_solid(count: int, first: int, last: int) -> bool:
+    """Whether every place from the first to the last one is there."""
+    return count == last - first + 1
+
+
+def _first_line(file: BinaryIO) -> str:
+    line = file.readline(_HEAD_MOST)
+    if not line.endswith(b"\n"):
+        raise ValueError("it has no head")
+    return line.decode()
+
+
+class _Head:
+    """The head of a file, in which anything may stand."""
+
+    def __init__(self, data: Any) -> None:
+        if {name: data[name] for name in _FORMAT} != _FORMAT:
+            raise ValueError("it says that it is something else")
+        self.kind, self.encoding = _kind_of(str(data["kind"]))
+        self.width, self.step = data["width"], data["step"]
+        self.first, self.candidates = data["first"], data["candidates"]
+        self.process, self.modules = data["process"], data["modules"]
+        if not 1 <= self.width <= _WINDOW or not 1 <= self.step <= 64:
+            raise ValueError(f"values of {self.width} bytes at each {self.step}")
+        if type(self.first) is not bool or type(self.candidates) is not int:
+            raise ValueError("its head says nothing")
+
+    def moved(
+        self, process: RemoteProcess, another_run: bool
+    ) -> Callable[[int], int | None] | None:
+        """Where a window of addresses is in this run; None if it is the same run."""
+        there, here = self.process, _identity(process)
+        run = f"{there['name']}, pid {there['pid']}, of {there['bitness']} bits"
+        if there["bitness"] != here["bitness"]:
+            raise _RunError(f"its candidates are of {run}, not {here['bitness']}")
+        if there["started"] is not None and there == here:
+            return None
+        if not another_run:
+            raise _RunError(
+                f"its candidates are of another run, {run}: their addresses mean "
+                "nothing here; another_run=True keeps those in modules"
+            )
+        bases = {
+            (module.name.casefold(), version): module.base
+            for module in process.modules()
+            if (version := module_version(process, module))
+        }
+        rows = sorted((base, size, name, v) for name, base, size, v in self.modules)
+        starts = [row[0] for row in rows]
+
+        def moved(window: int) -> int | None:
+            at = bisect.bisect_right(starts, window) - 1
+            if at < 0:
+                return None
+            base, size, name, version = rows[at]
+            to = bases.get((name.casefold(), version))
+            # Modules begin where windows do, so a window moves as a whole.
+            if to is None or window >= base + size or (to - base) % _WINDOW:
+                return None
+            return int(window - base + to)
+
+        return moved
+
+
+class _Body:
+    """The blocks of a file, piece by piece: no more is unpacked than is read."""
+
+    def __init__(self, file: BinaryIO, stream: Any) -> None:
+        self._file, self._stream = file, stream
+
+    def _some(self, most: int) -> bytes:
+        data = self._stream.unconsumed_tail or self._file.read(65536)
+        found: bytes = self._stream.decompress(data, most)
+        if not found and not data and not self._stream.eof:
+            raise ValueError("it is cut off")
+        return found
+
+    def read(self, size: int) -> bytes:
+        out = bytearray()
+        while len(out) < size:
+            if self._stream.eof:
+                raise ValueError("it has fewer candidates than it says")
+            out += self._some(size - len(out))
+        return bytes(out)
+
+    def end(self) -> None:
+        while not self._stream.eof:
+            if self._some(1):
+                raise ValueError("it has more candidates than it says")
+        if self._stream.unused_data or self._file.read(1):
+            raise ValueError("something is behind its end")

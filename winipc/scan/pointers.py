@@ -169,6 +169,16 @@ class PointerScan(_core.PointerScan, Closing):
         )
 
 
+def module_version(process: RemoteProcess, module: Module) -> str:
+    """Which build of a module it is, as symbol servers name it; "" if unknown."""
+    # By now the target may have exited, or `process` may be closed.
+    with contextlib.suppress(OSError, ValueError):
+        (header,) = process.read_struct(module.base + 0x3C, "<I")
+        (stamp,) = process.read_struct(module.base + header + 8, "<I")
+        return f"{stamp:08X}{module.size:x}"
+    return ""
+
+
 def open_pointer_scan(
     process: RemoteProcess,
     address: int,
@@ -188,12 +198,7 @@ def open_pointer_scan(
 
     @functools.cache
     def version(module: Module) -> str:
-        # By now the target may have exited, or `process` may be closed.
-        with contextlib.suppress(OSError, ValueError):
-            (header,) = process.read_struct(module.base + 0x3C, "<I")
-            (stamp,) = process.read_struct(module.base + header + 8, "<I")
-            return f"{stamp:08X}{module.size:x}"
-        return ""
+        return module_version(process, module)
 
     def match(place: int, offsets: tuple[int, ...]) -> PointerPath:
         module = modules[bisect.bisect_right(starts, place) - 1]

@@ -484,8 +484,8 @@ class Pattern:
             warnings.warn(
                 f"the pattern {_shorten(data)!r} looks like a regular "
                 "expression, and its bytes are looked for as they are: write a str "
-                'with wildcards, such as "48 8B ?? ?? 05"; or Pattern.exact, if you '
-                "mean these bytes",
+                'with wildcards, such as "48 8B ?? ?? 05"; Pattern.exact, if you '
+                "mean these bytes; or RemoteProcess.scan_regex",
                 stacklevel=4,
             )
         return made

@@ -1,0 +1,132 @@
+"""Searches for regular expressions in the memory of another process."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from winipc.process.process import RemoteProcess
+
+__all__ = ["RegexMatch"]
+
+#: Bytes of one read.
+_PIECE = 1 << 20
+_OVERLAP_MOST = 1 << 26
+
+
+class RegexMatch(NamedTuple):
+    """One match of a regular expression."""
+
+    address: int  #: where it begins
+    data: bytes  #: what it is
+    groups: tuple[bytes | None, ...]  #: as `re.Match.groups`
+
+
+def regex_scan(
+    process: RemoteProcess,
+    regex: bytes | re.Pattern[bytes],
+    overlap: int,
+    ranges: bytes,
+    protections: int,
+    progress: Callable[[int, int], object] | None,
+    limit: int | None,
+) -> Iterator[RegexMatch]:
+    """What `RemoteProcess.scan_regex` does."""
+    compiled = re.compile(regex)
+    if not isinstance(compiled.pattern, bytes):
+        raise TypeError(f"a regular expression of bytes, not {compiled.pattern!r}")
+    if not 1 <= overlap <= _OVERLAP_MOST:
+        raise ValueError(f"overlap must be 1 to {_OVERLAP_MOST} bytes, not {overlap}")
+    if limit is not None and limit < 1:
+        raise ValueError("limit must be >= 1, or None")
+    return _search(process, compiled, overlap, ranges, protections, progress, limit)
+
+
+def _search(
+    process: RemoteProcess,
+    regex: re.Pattern[bytes],
+    overlap: int,
+    ranges: bytes,
+    protections: int,
+    progress: Callable[[int, int], object] | None,
+    limit: int | None,
+) -> Iterator[RegexMatch]:
+    stretches = _stretches(process, ranges, protections)
+    total = sum(size for _, size in stretches)
+    window = _Window(regex, overlap)
+    done = found = 0
+    for base, size in stretches:
+        for at in range(base, base + size, _PIECE):
+            step = min(_PIECE, base + size - at)
+            for place, data in process.read(at, step, partial=True).runs():
+                for match in window.take(place, data):
+                    found += 1
+                    yield match
+                    if found == limit:
+                        return
+            done += step
+            if progress is not None and progress(done, total) is False:
+                return
+    for match in window.finish():
+        found += 1
+        yield match
+        if found == limit:
+            return
+
+
+def _stretches(
+    process: RemoteProcess, ranges: bytes, protections: int
+) -> list[tuple[int, int]]:
+    """Base and size of what may be read there."""
+    return [
+        (max(region.base, low), min(region.end, high) - max(region.base, low))
+        for low, high in struct.iter_unpack("<QQ", ranges)
+        for region in process.regions(low, high)
+        if region.readable
+        and (not protections or region.protection & 0xFF & protections)
+    ]
+
+
+class _Window:
+    """Adjacent bytes of which all before `position` have been searched."""
+
+    def __init__(self, regex: re.Pattern[bytes], overlap: int) -> None:
+        self._regex, self._overlap = regex, overlap
+        self._base = self._position = 0
+        self._data = b""
+
+    def take(self, address: int, data: bytes) -> Iterator[RegexMatch]:
+        """Search these bytes, too, but for the last ones."""
+        if address != self._base + len(self._data):
+            yield from self.finish()
+            self._base = address
+        self._data += data
+        yield from self._matches(len(self._data) - self._overlap)
+        # What is before the position is for those that look behind.
+        if (old := self._position - self._overlap) > 0:
+            self._data = self._data[old:]
+            self._base += old
+            self._position -= old
+
+    def finish(self) -> Iterator[RegexMatch]:
+        """Search to the end: nothing is behind it."""
+        yield from self._matches(len(self._data))
+        self._data = b""
+        self._position = 0
+
+    def _matches(self, end: int) -> Iterator[RegexMatch]:
+        """Those that begin before `end`."""
+        if end <= self._position:
+            return
+        for match in self._regex.finditer(self._data, self._position):
+            if match.start() >= end:
+                break
+            if match.end() > match.start():
+                self._position = match.end()
+                yield RegexMatch(
+                    self._base + match.start(), match.group(), match.groups()
+                )
+        self._position = max(self._position, end)
