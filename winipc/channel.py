@@ -299,5 +299,8 @@ class Channel(_core.Channel, Closing):
         return (type(self).open, (self.name,))
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self.capacity} bytes"
+        try:
+            state = f"{self.pending} of {self.capacity} bytes"
+        except ValueError:
+            state = "closed"
         return f"<winipc.Channel {self.name!r}, {state}>"

@@ -46,9 +46,12 @@ sys.exit(status)
 WIDE = """
 from winipc.cli.output import print_table
 print_table(
-    ("base", "name", "size"),
-    [("0x7ff6a0001000", "漢字" * 40, 123456789), ("0x1", "\\N{GRINNING FACE} ab", 7)],
-    right=("base", "size"),
+    ("base", "name", "prot", "size", "committed"),
+    [
+        ("0x7ff6a0001000", "漢字" * 40, "rw- r-- rwx+", 123456789, 123456789),
+        ("0x1", "\\N{GRINNING FACE} ab", "rw-", 7, 8),
+    ],
+    right=("base", "size", "committed"),
 )
 """
 
@@ -60,7 +63,9 @@ kernel32, handle = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhand
 def state():
     mode = ctypes.c_ulong()
     assert kernel32.GetConsoleMode(handle, ctypes.byref(mode))
-    return mode.value, os.get_terminal_size()
+    buffer = (ctypes.c_short * 11)()
+    assert kernel32.GetConsoleScreenBufferInfo(handle, buffer)
+    return mode.value, buffer[0], buffer[1], os.get_terminal_size()
 before = state()
 atexit.register(lambda: print("as before:", before == state()))
 console()
@@ -139,8 +144,8 @@ def test_results_of_a_scan_stay_above_its_bar(screen: Screen) -> None:
 def test_tables_break_no_number_and_count_wide_characters(screen: Screen) -> None:
     lines = screen.run("python", "-c", WIDE)
     first, second = (line.split() for line in below(lines) if "0x" in line)
-    assert (first[0], first[-1]) == ("0x7ff6a0001000", "123,456,789")
-    assert (second[0], second[-1]) == ("0x1", "7")
+    assert (first[0], *first[-2:]) == ("0x7ff6a0001000", *["123,456,789"] * 2)
+    assert (second[0], *second[-2:]) == ("0x1", "7", "8")
 
 
 def test_the_console_is_left_as_it_was(screen: Screen) -> None:

@@ -102,6 +102,25 @@ def test_names_that_windows_refuses(kind: Any, unique_name: str) -> None:
         kind.create(5)
 
 
+def test_reprs_tell_the_state(unique_name: str) -> None:
+    """As Windows has it now; without the right to ask they say that it is open."""
+    with Event.create(f"{unique_name}-e", manual=True) as event:
+        assert repr(event) == f"<winipc.Event '{unique_name}-e' not set, manual reset>"
+        event.set()
+        assert "-e' set, manual reset>" in repr(event)
+        with Event.open(f"{unique_name}-e", access=SyncAccess.MODIFY_STATE) as blind:
+            assert "-e' open>" in repr(blind)
+    with Mutex.create(unique_name) as mutex:
+        assert "held>" in repr(mutex)
+        mutex.release()
+        assert "free>" in repr(mutex)
+        mutex.acquire()
+    mutex.close()
+    with Semaphore.create(initial=2, maximum=5) as semaphore:
+        assert repr(semaphore) == "<winipc.Semaphore None 1 of 5>"
+    semaphore.close()
+
+
 @each_kind
 def test_close_is_idempotent_and_ends_all_use(kind: Any, unique_name: str) -> None:
     """A second close does nothing; everything else says that it is closed."""

@@ -54,6 +54,10 @@ class Event(Waitable, _core.Event, Closing):
             )
         return event
 
+    def _state(self) -> str:
+        kind = "manual" if self.manual else "auto"
+        return f"{'set' if self.is_set() else 'not set'}, {kind} reset"
+
     async def wait_async(self, timeout: float | None = None) -> bool:
         """`await` until the event is set; False when `timeout` ran out.
 

@@ -109,6 +109,9 @@ class Mutex(Waitable, _core.Mutex, Lockable):
             raise ValueError("owned=True is for a new mutex only: use acquire()")
         return made(cls, name, exist_ok, security, owned, False)
 
+    def _state(self) -> str:
+        return "held" if self._held_by_any else "free"
+
     @asynccontextmanager
     async def lock_async(
         self,

@@ -48,6 +48,9 @@ class Semaphore(Waitable, _core.Semaphore):
             )
         return made(cls, name, exist_ok, security, initial, maximum)
 
+    def _state(self) -> str:
+        return f"{self.value} of {self.maximum}"
+
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """`await` one of the count; False when `timeout` ran out.
 

@@ -176,5 +176,12 @@ class Waitable(_core.Waitable, Travels):
             raise
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "open"
+        try:
+            state = "closed" if self.closed else self._state()
+        except (OSError, ValueError):  # without the right to ask, or closed meanwhile
+            state = "open"
         return f"<winipc.{type(self).__name__} {self.name!r} {state}>"
+
+    def _state(self) -> str:
+        """What its repr says of one that is open."""
+        raise NotImplementedError
