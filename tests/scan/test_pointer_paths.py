@@ -188,6 +188,8 @@ def test_depth_and_offset_are_limits(chains: Chains, process: RemoteProcess) -> 
     assert long not in set(process.pointer_paths(address, 2, 0x40))
     assert long not in set(process.pointer_paths(address, 3, 0x3F))
     assert {len(p.offsets) for p in process.pointer_paths(address, 1)} == {1}
+    everywhere = set(process.pointer_paths(address, 1, (1 << 64) - 1))
+    assert {path for path in chains.truth() if len(path.offsets) == 1} <= everywhere
     for depth in (0, 17):
         with pytest.raises(ValueError, match="depth"):
             process.pointer_paths(address, depth)
@@ -524,6 +526,14 @@ def test_progress_may_close_it_or_raise(endless: Callable[..., PointerScan]) -> 
 
     scans.append(endless(progress=close))
     assert list(scans[0]) == []
+
+    def close_when_all_is_read(done: int, total: int) -> None:
+        if done == total:
+            scans[0].close()
+
+    scans[0] = endless(progress=close_when_all_is_read)
+    assert list(scans[0]) == []
+    assert scans[0].scanned > 2 << 20
 
     def fail(done: int, total: int) -> None:
         raise RuntimeError("no")
