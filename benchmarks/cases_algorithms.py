@@ -117,12 +117,13 @@ class _Big:
         data: bytes = self.memory.read_bytes(self.base, self.size)
         return data
 
-    def ours(self, what: object) -> Run:
+    def ours(self, what: object, threads: int | None = None) -> Run:
         return timed(
-            "assert list(scan(what, regions=region))",
+            "assert list(scan(what, regions=region, threads=threads))",
             scan=self.process.scan,
             what=what,
             region=self.region,
+            threads=threads,
         )
 
     def near_the_end(self, back: int, size: int = 16) -> bytes:
@@ -199,6 +200,7 @@ def _value_case(big: _Big) -> Case:
         {
             RAW: big.reading,
             OURS: big.ours(winipc.Pattern.value("i32", number)),
+            "winipc, 2 threads": big.ours(winipc.Pattern.value("i32", number), 2),
             "pymem and NumPy": with_numpy,
             "PyMemoryEditor": timed(
                 "assert list(scan(int, 4, number, memory_regions=region))",

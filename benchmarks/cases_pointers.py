@@ -29,14 +29,15 @@ class _Pointers:
         self.regions: list[tuple[int, int]] | None
         self.regions = [(self.base, self.size), (module.base, module.size)]
 
-    def ours(self, depth: int) -> Run:
+    def ours(self, depth: int, threads: int | None = None) -> Run:
         return timed(
-            "found = list(paths(address, depth, base=name, regions=regions))",
+            "list(paths(address, depth, base=name, regions=regions, threads=threads))",
             paths=self.process.pointer_paths,
             address=self.address,
             depth=depth,
             name=_MODULE,
             regions=self.regions,
+            threads=threads,
         )
 
 
@@ -57,7 +58,7 @@ def _map_and_paths(world: World) -> Iterator[Case]:
     )
     yield Case(
         f"map of {what}",
-        {RAW: reading, OURS: much.ours(1)},
+        {RAW: reading, OURS: much.ours(1), "winipc, 2 threads": much.ours(1, 2)},
         (Goal(1.5, "times"),),
         size=much.size,
         most=1,
