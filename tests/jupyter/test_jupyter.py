@@ -26,9 +26,10 @@ from conftest import DEADLINE
 import winipc
 import winipc.jupyter as wj
 from winipc.base.text import clean
-from winipc.jupyter import picture, updating
-from winipc.jupyter.markup import escape
-from winipc.jupyter.queues import preview
+from winipc.jupyter import updating
+from winipc.views import picture
+from winipc.views.markup import escape
+from winipc.views.queues import preview
 
 HOSTILE = "<script>alert('x')</script>\"&\u202e\x1b[31m\ud800"
 
@@ -868,7 +869,7 @@ def test_importing_winipc_imports_no_view() -> None:
     """The hooks of the objects cost nothing until a notebook calls them."""
     code = (
         "import sys, winipc; print([name for name in sys.modules "
-        "if name.startswith(('winipc.jupyter', 'IPython'))])"
+        "if name.startswith(('winipc.jupyter', 'winipc.views', 'IPython'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -10,7 +10,7 @@ from test_jupyter import HOSTILE, Page, page
 import winipc.jupyter as wj
 from winipc import Cassette, ChangeEvent, Layout, MessageEvent, StateEvent, Track
 from winipc.cassette.file import Writer
-from winipc.jupyter import cassettes
+from winipc.views import cassettes
 
 STATE = Layout.of("state", "speed:f gear:i")
 

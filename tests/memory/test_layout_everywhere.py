@@ -14,7 +14,7 @@ import pytest
 
 import winipc
 from winipc import Layout, ProcessAccess, RemoteProcess, SharedSection, decoders
-from winipc.jupyter.choosing import view_of
+from winipc.views.choosing import view_of
 
 SHIP = Layout.of("ship", "id:I name:8s x:d")
 RAW = SHIP.pack(id=7, name="alpha", x=1.5)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class Shown:
-    """Objects that `winipc.jupyter` has a view of; it costs nothing elsewhere."""
+    """Objects that `winipc.views` can show; it costs nothing elsewhere."""
 
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        from winipc.jupyter import view_of
+        from winipc.views.choosing import view_of
 
         return view_of(self).html()

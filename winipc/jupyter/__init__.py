@@ -11,13 +11,13 @@ just that.
 Only `live` needs IPython, which `pip install winipc[jupyter]` brings.
 """
 
-from winipc.jupyter.cassettes import Lanes, lanes
-from winipc.jupyter.choosing import view_of
-from winipc.jupyter.hexdump import HexView, hexview
-from winipc.jupyter.picture import AddressSpace, address_space, memory_map
-from winipc.jupyter.queues import messages
 from winipc.jupyter.receivers import receiver, window
 from winipc.jupyter.updating import LiveView, live, stop_all
+from winipc.views.cassettes import Lanes, lanes
+from winipc.views.choosing import view_of
+from winipc.views.hexdump import HexView, hexview
+from winipc.views.picture import AddressSpace, address_space, memory_map
+from winipc.views.queues import messages
 
 __all__ = [
     "AddressSpace",

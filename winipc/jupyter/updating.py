@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from winipc.base.deadline import wait_until
-from winipc.jupyter.choosing import view_of
-from winipc.jupyter.hexdump import HexView
-from winipc.jupyter.markup import escape
-from winipc.jupyter.view import View
 from winipc.memory.snapshot import Snapshot
 from winipc.process.process import RemoteProcess
+from winipc.views.choosing import view_of
+from winipc.views.hexdump import HexView
+from winipc.views.markup import escape
+from winipc.views.view import View
 
 #: Seconds that `stop` waits for a look that is under way.
 _LAST_LOOK = 10.0

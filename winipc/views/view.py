@@ -8,11 +8,11 @@ from typing import Any
 from winipc import _core
 from winipc.base.text import clean
 from winipc.exchange import Receiver
-from winipc.jupyter.markup import framed, head, note
 from winipc.memory.pages import PAGE_SIZE
 from winipc.memory.snapshot import Snapshot
 from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
+from winipc.views.markup import framed, head, note
 
 #: What the first line of a view tells beside the repr, where it is not 0.
 _FACTS: dict[type, dict[str, str]] = {

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from winipc.base.text import clean, size_text
-from winipc.jupyter.markup import chip, escape, note, table
-from winipc.jupyter.view import View
 from winipc.memory.pages import MemoryProtection, MemoryState, MemoryType
 from winipc.process.process import RemoteProcess
 from winipc.process.types import Region
+from winipc.views.markup import chip, escape, note, table
+from winipc.views.view import View
 
 _MOST_BLOCKS = 1500
 _MOST_ROWS = 200

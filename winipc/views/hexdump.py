@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import HEX_WIDTH, HexRow, hex_rows, size_text
-from winipc.jupyter.fields import Leaf, leaves
-from winipc.jupyter.markup import chip, dim, escape, mono, note, table
-from winipc.jupyter.view import View, read_bytes, size_of
 from winipc.memory.layout import Layout, layout_of
+from winipc.views.fields import Leaf, leaves
+from winipc.views.markup import chip, dim, escape, mono, note, table
+from winipc.views.view import View, read_bytes, size_of
 
 _DEFAULT_SIZE = 256
 #: A read of a mapping up to this size does not give other threads a turn, and more

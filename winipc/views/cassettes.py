@@ -14,10 +14,10 @@ from typing import Any
 from winipc.base.text import clean, hex_rows
 from winipc.cassette import Cassette, ChangeEvent, MessageEvent, StateEvent
 from winipc.cassette.timeline import Row, timeline
-from winipc.jupyter.fields import leaves
-from winipc.jupyter.markup import chip, dim, escape, note, table
-from winipc.jupyter.view import View
 from winipc.memory.layout import Layout, layout_of
+from winipc.views.fields import leaves
+from winipc.views.markup import chip, dim, escape, note, table
+from winipc.views.view import View
 
 #: Marks of a lane, events in a mark, and bytes of an event that can be looked at.
 _MOST_MARKS = 400

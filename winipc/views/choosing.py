@@ -6,14 +6,14 @@ from typing import Any
 
 from winipc.cassette import Cassette
 from winipc.exchange import Receiver
-from winipc.jupyter.cassettes import Lanes
-from winipc.jupyter.hexdump import HexView
-from winipc.jupyter.picture import AddressSpace
-from winipc.jupyter.queues import MessageView
-from winipc.jupyter.view import View
 from winipc.memory.record import StructView
 from winipc.message import CopyDataWindow
 from winipc.process.process import RemoteProcess
+from winipc.views.cassettes import Lanes
+from winipc.views.hexdump import HexView
+from winipc.views.picture import AddressSpace
+from winipc.views.queues import MessageView
+from winipc.views.view import View
 
 
 def view_of(target: Any, **options: Any) -> View:

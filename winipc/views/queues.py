@@ -7,9 +7,9 @@ import datetime
 from typing import Any
 
 from winipc.base.text import size_text
-from winipc.jupyter.markup import dim, escape, mono, table
-from winipc.jupyter.view import View
 from winipc.message import CopyDataWindow, Message
+from winipc.views.markup import dim, escape, mono, table
+from winipc.views.view import View
 
 _PREVIEW = 64  # bytes
 _DEFAULT_COUNT = 10

@@ -1,0 +1,1 @@
+"""Views of objects as plain HTML, for notebooks and for `winipc serve`."""
