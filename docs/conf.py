@@ -48,7 +48,8 @@ def import_winipc() -> None:
 #: Runs when it is imported, or needs what is not there.
 LEFT_OUT = {
     *("winipc.__main__", "winipc._pyinstaller.hook-winipc"),
-    *("winipc.jupyter", "winipc.memory._clang", "winipc.scan._x86"),
+    *("winipc.cli.server", "winipc.jupyter"),
+    *("winipc.memory._clang", "winipc.scan._x86"),
 }
 
 import_winipc()

@@ -104,7 +104,7 @@ def test_commands_run_as_written(
 
 def _goes_on(words: list[str]) -> bool:
     """Whether it is one that Ctrl+C ends."""
-    if words[0] in ("listen", "receive", "watch") or "--follow" in words:
+    if words[0] in ("listen", "receive", "serve", "watch") or "--follow" in words:
         return True
     if words[0] == "bridge":
         return "--games" not in words

@@ -25,7 +25,8 @@ __all__ = ["main"]
 #: The modules of the commands, in the order in which --help lists them.
 _MODULES = (
     *("demo", "messages", "lists", "dump", "watch", "write", "scan", "record"),
-    *("cassette", "layout", "section", "bridge", "doctor", "selftest"),
+    *("cassette", "layout", "section", "bridge", "serve", "doctor"),
+    "selftest",
 )
 _INTERRUPTED = 130
 

@@ -122,7 +122,7 @@ def _windows(arguments: argparse.Namespace) -> int:
         message_only=arguments.message_only,
         visible=True if arguments.visible else None,
     )
-    rows = [row for window in found if (row := _fields(window)) is not None]
+    rows = [row for window in found if (row := window_fields(window)) is not None]
     return print_rows(
         arguments.json,
         rows,
@@ -144,7 +144,7 @@ def _state(row: dict[str, Any]) -> str:
     return "hung" if row["hung"] else "shown" if row["visible"] else "hidden"
 
 
-def _fields(window: Window) -> dict[str, Any] | None:
+def window_fields(window: Window) -> dict[str, Any] | None:
     """None when the window has just closed."""
     try:
         fields: dict[str, Any] = {
@@ -167,7 +167,7 @@ def _fields(window: Window) -> dict[str, Any] | None:
 
 def _maps(arguments: argparse.Namespace) -> int:
     with RemoteProcess.open(arguments.pid) as process:
-        rows = _regions(process) if arguments.regions else _allocations(process)
+        rows = _regions(process) if arguments.regions else allocations(process)
     return print_rows(
         arguments.json,
         rows,
@@ -185,7 +185,7 @@ def _maps(arguments: argparse.Namespace) -> int:
     )
 
 
-def _allocations(process: RemoteProcess) -> list[dict[str, Any]]:
+def allocations(process: RemoteProcess) -> list[dict[str, Any]]:
     return [
         {
             "base": row.base,

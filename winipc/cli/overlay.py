@@ -28,21 +28,22 @@ class Overlay:
     """Which values the bytes hold, by their names or their numbers."""
 
     def __init__(self, text: str) -> None:
-        self._layout: Layout | None = None
+        #: None for a format without names.
+        self.layout: Layout | None = None
         if of_header := _OF_HEADER.fullmatch(text):
-            self._layout = Layout.from_c(of_header["header"], of_header["name"])
+            self.layout = Layout.from_c(of_header["header"], of_header["name"])
         elif ":" in text:
-            self._layout = Layout.of("--struct", text)
+            self.layout = Layout.of("--struct", text)
         self._format = text
         try:
-            self.size = self._layout.size if self._layout else struct.calcsize(text)
+            self.size = self.layout.size if self.layout else struct.calcsize(text)
         except struct.error as error:
             raise ValueError(f"--struct {text!r}: {error}") from None
 
     def _values(self, data: bytes) -> dict[str, Any]:
         """The values, in order; text up to its NUL."""
-        if self._layout:
-            found = self._layout.unpack(data).as_dict()
+        if self.layout:
+            found = self.layout.unpack(data).as_dict()
         else:
             values = struct.unpack_from(self._format, data)
             found = {str(number): value for number, value in enumerate(values)}
@@ -51,12 +52,12 @@ class Overlay:
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
         """A list, or a dict by names. NaN and infinity, which JSON lacks, are None."""
         values = {name: _finite(value) for name, value in self._values(data).items()}
-        return values if self._layout else list(values.values())
+        return values if self.layout else list(values.values())
 
     def line(self, data: bytes) -> str:
         """All in one line."""
         rows = self.rows(data)
-        return " ".join(f"{n}={text}" if self._layout else text for n, text in rows)
+        return " ".join(f"{n}={text}" if self.layout else text for n, text in rows)
 
     def cells(self, data: bytes) -> dict[str, Any]:
         """Each number and text by its path, such as `wheels[0].speed`."""

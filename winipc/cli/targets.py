@@ -58,7 +58,9 @@ class Target(Closing):
         self._owner.close()
 
 
-def _mapping(name: str, raw: bool, write: bool) -> SharedMapping:
+def open_mapping(
+    name: str, raw: bool = False, write: bool = False
+) -> SharedMapping:
     """The mapping; of one with a header, what is behind that, unless `raw`."""
     access: Any = "readwrite" if write else "read"
     mapping = SharedMapping.open(name, access=access)
@@ -71,7 +73,7 @@ def _mapping(name: str, raw: bool, write: bool) -> SharedMapping:
 def _in_mapping(
     name: str, offset: int, size: int | None, raw: bool, write: bool
 ) -> Target:
-    mapping = _mapping(name, raw, write)
+    mapping = open_mapping(name, raw, write)
     whole = mapping.size
     if offset > whole or (size is not None and size > whole - offset):
         mapping.close()

@@ -72,6 +72,9 @@ class HexView(View):
         self._leaves = kept[:_MOST_FIELDS]
         self._last: bytes | None = None
         self._whole_at = 0.0
+        #: Seconds for which a byte that has changed is marked; 0: in one look.
+        self.marked = 0.0
+        self._changed_at: dict[int, float] = {}
         #: Seconds for which a `Snapshot` is waited for to be whole.
         self.patience = 1.0
 
@@ -94,9 +97,7 @@ class HexView(View):
             if time.monotonic() - self._whole_at > _LONG_TORN:
                 torn = note(f"the last whole record: {error}")
         last = data if self._last is None else self._last
-        changed = {
-            i for i, (a, b) in enumerate(zip(last, data, strict=False)) if a != b
-        }
+        changed = self._changed(last, data)
         self._last = data
         start = self.offset + (self.address or 0)
         lines = "\n".join(self._lines(start, data, valid, changed))
@@ -106,8 +107,7 @@ class HexView(View):
         else:
             rest = (size_of(self.target) or 0) - self.offset - len(data)
             if rest > 0:
-                more = "winipc.jupyter.hexview(..., offset=, size=) shows others"
-                parts.append(dim(f"{size_text(rest)} more; {more}"))
+                parts.append(dim(f"{size_text(rest)} more: by offset= and size="))
         return "".join(parts)
 
     def __str__(self) -> str:
@@ -115,6 +115,16 @@ class HexView(View):
         data, valid = self._read()
         start = self.offset + (self.address or 0)
         return "\n".join(row.line() for row in hex_rows(start, data, valid))
+
+    def _changed(self, last: bytes, data: bytes) -> set[int]:
+        """The bytes that are marked as changed."""
+        now = time.monotonic()
+        kept = {i: at for i, at in self._changed_at.items() if now - at < self.marked}
+        for i, (old, new) in enumerate(zip(last, data, strict=False)):
+            if old != new:
+                kept[i] = now
+        self._changed_at = kept
+        return set(kept)
 
     # ------------------------------------------------------------------ lines
 

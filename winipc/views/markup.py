@@ -10,8 +10,8 @@ from winipc.base.text import clean
 #: Characters of a text that another program wrote.
 _LONGEST = 200
 
-#: Each view has its own copy, since notebooks move and delete outputs one by one.
-_STYLE = """<style>
+#: How all views look.
+STYLE = """
 .winipc{font-size:13px;line-height:1.35;margin:4px 0}
 .winipc *{box-sizing:border-box}
 .winipc .wi-head{margin:0 0 6px}
@@ -33,7 +33,7 @@ margin-right:6px;vertical-align:-1px;border:1px solid rgba(0,0,0,.3)}
 white-space:nowrap}
 .winipc svg{max-width:100%;height:auto;display:block}
 .winipc details summary{cursor:pointer}
-</style>"""
+"""
 
 
 def escape(text: object, limit: int = _LONGEST) -> str:
@@ -41,9 +41,13 @@ def escape(text: object, limit: int = _LONGEST) -> str:
     return html.escape(clean(text, limit), quote=True)
 
 
-def framed(parts: Iterable[str]) -> str:
-    """A whole view."""
-    return f"<div class='winipc'>{_STYLE}{''.join(parts)}</div>"
+def framed(parts: Iterable[str], style: bool = True) -> str:
+    """A whole view, with the style of its own that a notebook needs.
+
+    A notebook moves and deletes outputs one by one; a page has the style once.
+    """
+    own = f"<style>{STYLE}</style>" if style else ""
+    return f"<div class='winipc'>{own}{''.join(parts)}</div>"
 
 
 def head(title: object, *facts: object) -> str:

@@ -34,8 +34,11 @@ class View:
     def __init__(self, target: Any) -> None:
         self.target = target
 
-    def html(self) -> str:
-        """The HTML now. Of an object that is closed or gone, it says just that."""
+    def html(self, style: bool = True) -> str:
+        """The HTML now. Of an object that is closed or gone, it says just that.
+
+        Without `style`, the page has `winipc.views.markup.STYLE`.
+        """
         # The object may close or end between any two looks.
         parts = []
         for part in (self._head, self._body):
@@ -43,7 +46,7 @@ class View:
                 parts.append(part())
             except (OSError, ValueError, LookupError, BufferError) as error:
                 parts.append(note(f"{type(error).__name__}: {error}"))
-        return framed(parts)
+        return framed(parts, style)
 
     def gone(self) -> str | None:
         """Why the view will not change any more, or None."""

@@ -1,0 +1,118 @@
+"""`winipc serve`: this session in the browser, and as JSON for dashboards."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import itertools
+import os
+import secrets
+import socket
+from typing import Any
+
+from winipc.cli.options import Commands, add_command, converted, number
+from winipc.cli.output import note, print_json, until_ctrl_c
+from winipc.cli.overlay import HELP, Overlay
+
+_DESCRIPTION = """A page of named objects, windows, processes, the memory of mappings
+and messages, as they change, and the same as JSON. It is for this computer alone, and
+for who has its address, which has a token in it: see docs/serve.md."""
+#: Instead of a new token for each run.
+_TOKEN = "WINIPC_SERVE_TOKEN"
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "serve",
+        run,
+        "show this session in the browser",
+        _DESCRIPTION,
+        "serve my-app.state --struct state.h:state",
+        "serve --listen my-app.page --port 8000",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a mapping to begin with"
+    )
+    parser.add_argument(
+        "--struct",
+        action="append",
+        default=[],
+        type=converted(Overlay),
+        metavar="FORMAT",
+        help=f"values of a NAME, in the order of the names: {HELP.partition(': ')[2]}",
+    )
+    parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="TITLE",
+        help="open a window of this title, and show its messages",
+    )
+    parser.add_argument(
+        "--attach",
+        action="append",
+        default=[],
+        metavar="TITLE",
+        help="show what the window of this title gets, which passes through here",
+    )
+    parser.add_argument(
+        "--port", type=number, default=0, help="on 127.0.0.1 (any free one)"
+    )
+    parser.add_argument(
+        "--allow-write", action="store_true", help="let the page write to mappings"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        uvicorn: Any = importlib.import_module("uvicorn")
+        importlib.import_module("starlette")
+    except ImportError:
+        raise ValueError(
+            "winipc serve needs starlette and uvicorn: pip install winipc[serve]"
+        ) from None
+    from winipc.cli.served import Heard, Served
+    from winipc.cli.server import Application
+
+    if len(arguments.struct) > len(arguments.names):
+        arguments.parser.error("there are more --struct than names")
+    mappings = dict(itertools.zip_longest(arguments.names, arguments.struct))
+    token = os.environ.get(_TOKEN) or secrets.token_urlsafe(24)
+    with contextlib.closing(Heard()) as heard, _listening(arguments.port) as listener:
+        for title in arguments.listen:
+            heard.listen(title)
+        for title in arguments.attach:
+            heard.attach(title)
+        port = listener.getsockname()[1]
+        served = Served(mappings, heard, arguments.allow_write)
+        application = Application(served, token, port, lambda: server.should_exit)
+        config = uvicorn.Config(
+            application,
+            **{"http": "h11", "ws": "none", "lifespan": "off", "loop": "asyncio"},
+            **{"log_level": "warning", "access_log": False, "server_header": False},
+            timeout_graceful_shutdown=5,
+        )
+        server = uvicorn.Server(config)
+        url = f"http://127.0.0.1:{port}/#{token}"
+        if arguments.json:
+            print_json({"url": url, "port": port, "token": token})
+        else:
+            note(f"{url}\nCtrl+C ends")
+        with until_ctrl_c():  # it raises KeyboardInterrupt at its end
+            server.run(sockets=[listener])
+    return 0
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket of this computer alone, which no other program can take over."""
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
