@@ -17,7 +17,6 @@ from winipc.cassette.proxy import Proxy
 from winipc.cli.lists import allocations, window_fields
 from winipc.cli.overlay import Overlay
 from winipc.cli.targets import open_mapping
-from winipc.memory.mapping import SharedMapping
 from winipc.message import CopyDataWindow, Message, find_windows
 from winipc.process.process import RemoteProcess, processes
 from winipc.system.catalog import named_objects
@@ -231,4 +230,6 @@ def _process(pid: int, html: bool) -> dict[str, Any]:
 
 
 def _windows() -> list[dict[str, Any]]:
-    return [row for window in find_windows() if (row := window_fields(window)) is not None]
+    return [
+        row for window in find_windows() if (row := window_fields(window)) is not None
+    ]

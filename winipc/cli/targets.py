@@ -58,9 +58,7 @@ class Target(Closing):
         self._owner.close()
 
 
-def open_mapping(
-    name: str, raw: bool = False, write: bool = False
-) -> SharedMapping:
+def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMapping:
     """The mapping; of one with a header, what is behind that, unless `raw`."""
     access: Any = "readwrite" if write else "read"
     mapping = SharedMapping.open(name, access=access)
