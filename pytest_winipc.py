@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from winipc.testing import ExpectingWindow, LeakCheck, Peer
 
 __all__ = [
-    "copydata_window",
-    "make_copydata_window",
-    "section_dll",
     "winipc_cassette",
     "winipc_cassette_config",
     "winipc_mapping",
@@ -38,6 +36,9 @@ __all__ = [
     "winipc_no_leaks",
     "winipc_peer",
     "winipc_peer_factory",
+    "winipc_section_dll",
+    "winipc_window",
+    "winipc_window_factory",
 ]
 
 _NO_LEAKS = "winipc_no_leaks"
@@ -312,8 +313,8 @@ def _notes(error: BaseException) -> list[str]:
 
 
 @pytest.fixture
-def make_copydata_window(winipc_name: str) -> Iterator[MakeWindow]:
-    """Open windows with `expect`: `make_copydata_window("title", messages=[...])`.
+def winipc_window_factory(winipc_name: str) -> Iterator[MakeWindow]:
+    """Open windows with `expect`: `winipc_window_factory("title", messages=[...])`.
 
     Takes what `winipc.CopyDataWindow.create` takes; without a title, each gets
     a unique one. Closed with the test.
@@ -333,9 +334,9 @@ def make_copydata_window(winipc_name: str) -> Iterator[MakeWindow]:
 
 
 @pytest.fixture
-def copydata_window(make_copydata_window: MakeWindow) -> ExpectingWindow:
+def winipc_window(winipc_window_factory: MakeWindow) -> ExpectingWindow:
     """A window with a unique title and `expect(id=..., data=...)`."""
-    return make_copydata_window()
+    return winipc_window_factory()
 
 
 @pytest.fixture
@@ -390,8 +391,8 @@ def winipc_mapping(
 
 
 @pytest.fixture
-def section_dll(tmp_path: Path) -> MakeDLL:
-    """Write a DLL with shared variables: `section_dll({"counter": 8})`.
+def winipc_section_dll(tmp_path: Path) -> MakeDLL:
+    """Write a DLL with shared variables: `winipc_section_dll({"counter": 8})`.
 
     Returns its path, each time of a new file: processes that load the same file
     share the variables. Takes what `winipc.pe.build_section_dll` takes.
@@ -409,6 +410,23 @@ def section_dll(tmp_path: Path) -> MakeDLL:
         return path
 
     return build
+
+
+def _renamed(old: str, new: str) -> Any:
+    """The fixture by the name that it had before."""
+
+    @pytest.fixture(name=old)
+    def fixture(request: pytest.FixtureRequest) -> Any:
+        warnings.warn(f"the fixture {old} is called {new}", DeprecationWarning, 2)
+        return request.getfixturevalue(new)
+
+    fixture.__doc__ = f"Deprecated: `{new}`."
+    return fixture
+
+
+_window = _renamed("copydata_window", "winipc_window")
+_make_window = _renamed("make_copydata_window", "winipc_window_factory")
+_dll = _renamed("section_dll", "winipc_section_dll")
 
 
 @pytest.fixture

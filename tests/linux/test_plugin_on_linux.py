@@ -15,7 +15,7 @@ def test_plugin_leaves_pytest_on_linux_alone(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "def test_plain(): pass\n"
         "def test_name(winipc_name): assert winipc_name\n"
-        "def test_window(copydata_window): pass\n"
+        "def test_window(winipc_window): pass\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "pytest_winipc", str(tmp_path)],

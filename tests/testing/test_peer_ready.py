@@ -248,12 +248,12 @@ def test_ready_by_function(winipc_peer):
 def test_mapping(winipc_mapping):
     winipc_mapping(b"hello", size=4)
 
-def test_window(copydata_window):
-    copydata_window.expect(id=1, timeout=0.1)
+def test_window(winipc_window):
+    winipc_window.expect(id=1, timeout=0.1)
 
-def test_no_message(copydata_window):
-    winipc.send_copydata(copydata_window, b"")
-    copydata_window.expect_nothing()
+def test_no_message(winipc_window):
+    winipc.send_copydata(winipc_window, b"")
+    winipc_window.expect_nothing()
 """,
         failed=11,
     )

@@ -47,10 +47,29 @@ def test_a_run_without_fixtures_does_not_import_winipc(tmp_path: Path) -> None:
 def test_fixtures_and_the_marker_are_listed(inner: pytest.Pytester) -> None:
     """`pytest --fixtures` and `--markers` say what there is."""
     listed = inner.runpytest_inprocess("--fixtures")
-    listed.stdout.fnmatch_lines(["winipc_name -- *", "section_dll -- *"])
+    listed.stdout.fnmatch_lines(["winipc_name -- *", "winipc_section_dll -- *"])
     inner.runpytest_inprocess("--markers").stdout.fnmatch_lines(
         ["@pytest.mark.winipc_no_leaks*"]
     )
+
+
+def test_old_names_of_fixtures_still_work(inner: pytest.Pytester) -> None:
+    """They say what they are called now."""
+    inner.makepyfile("""
+import pytest
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+def test_old(copydata_window, make_copydata_window, section_dll, winipc_window):
+    assert copydata_window is winipc_window
+    assert make_copydata_window().title != copydata_window.title
+    assert section_dll({"counter": 8}).exists()
+
+def test_as_an_error(copydata_window):
+    pass
+""")
+    done = inner.runpytest_inprocess("-W", "error")
+    done.assert_outcomes(passed=1, errors=1, warnings=3)
+    done.stdout.fnmatch_lines(["*copydata_window is called winipc_window*"])
 
 
 # -------------------------------------------------------------------- names
@@ -264,36 +283,36 @@ def test_window_expects_messages(inner: pytest.Pytester) -> None:
         inner,
         """
 @pytest.fixture
-def send(copydata_window):
+def send(winipc_window):
     def send(data, id=0):
-        return winipc.send_copydata(copydata_window, data, id=id)
+        return winipc.send_copydata(winipc_window, data, id=id)
     return send
 
-def test_copydata(copydata_window, send):
+def test_copydata(winipc_window, send):
     send(b"a\\0b", 7)
     send("tëxt\\0".encode(), -1)
-    message = copydata_window.expect(id=7, data=b"a\\0b")
+    message = winipc_window.expect(id=7, data=b"a\\0b")
     assert bytes(message) == b"a\\0b"
-    copydata_window.expect(id=-1, data="tëxt")
-    copydata_window.expect_nothing(0.01)
+    winipc_window.expect(id=-1, data="tëxt")
+    winipc_window.expect_nothing(0.01)
 
-def test_skip(copydata_window, send):
+def test_skip(winipc_window, send):
     for id in range(5):
         send(b"", id)
-    copydata_window.expect(id=3, skip=True)
-    copydata_window.expect(id=4)
+    winipc_window.expect(id=3, skip=True)
+    winipc_window.expect(id=4)
 
-def test_plain(make_copydata_window, winipc_name):
-    window = make_copydata_window(messages=[0x8001, winipc_name])
+def test_plain(winipc_window_factory, winipc_name):
+    window = winipc_window_factory(messages=[0x8001, winipc_name])
     winipc.post_message(window, 0x8001, 5, 6)
     winipc.post_message(window, winipc_name, 7)
     window.expect(message=0x8001, wparam=5, lparam=6)
     window.expect(message=winipc_name, wparam=7)
 
-def test_two(make_copydata_window, copydata_window):
-    other = make_copydata_window()
-    assert other.title != copydata_window.title
-    winipc.send_copydata(other.title, b"", sender=copydata_window)
+def test_two(winipc_window_factory, winipc_window):
+    other = winipc_window_factory()
+    assert other.title != winipc_window.title
+    winipc.send_copydata(other.title, b"", sender=winipc_window)
     other.expect(pid=os.getpid())
 
 def test_closed():
@@ -309,33 +328,33 @@ def test_window_says_what_came_instead(inner: pytest.Pytester) -> None:
     result = run(
         inner,
         """
-def test_data(copydata_window):
-    winipc.send_copydata(copydata_window, bytes(40) + b"hello", id=3)
-    winipc.send_copydata(copydata_window, bytes(40) + b"hellO!", id=4)
-    winipc.send_copydata(copydata_window, b"", id=5)
-    copydata_window.expect(id=3)
-    copydata_window.expect(id=3, data=bytes(40) + b"hello")
+def test_data(winipc_window):
+    winipc.send_copydata(winipc_window, bytes(40) + b"hello", id=3)
+    winipc.send_copydata(winipc_window, bytes(40) + b"hellO!", id=4)
+    winipc.send_copydata(winipc_window, b"", id=5)
+    winipc_window.expect(id=3)
+    winipc_window.expect(id=3, data=bytes(40) + b"hello")
 
-def test_text(copydata_window):
-    winipc.send_copydata(copydata_window, b"hallo")
-    copydata_window.expect(data="hello", pid=1)
+def test_text(winipc_window):
+    winipc.send_copydata(winipc_window, b"hallo")
+    winipc_window.expect(data="hello", pid=1)
 
-def test_no_text(copydata_window):
-    winipc.send_copydata(copydata_window, b"\\xff")
-    copydata_window.expect(data="hello")
+def test_no_text(winipc_window):
+    winipc.send_copydata(winipc_window, b"\\xff")
+    winipc_window.expect(data="hello")
 
-def test_plain(make_copydata_window):
-    window = make_copydata_window(messages=[0x8001])
+def test_plain(winipc_window_factory):
+    window = winipc_window_factory(messages=[0x8001])
     winipc.post_message(window, 0x8001, 5)
     window.expect(id=1)
 
-def test_nothing(copydata_window):
-    winipc.send_copydata(copydata_window, b"xy", id=9)
-    copydata_window.expect(id=1, skip=True, timeout=0.1)
+def test_nothing(winipc_window):
+    winipc.send_copydata(winipc_window, b"xy", id=9)
+    winipc_window.expect(id=1, skip=True, timeout=0.1)
 
-def test_something(copydata_window):
-    winipc.send_copydata(copydata_window, b"noise")
-    copydata_window.expect_nothing()
+def test_something(winipc_window):
+    winipc.send_copydata(winipc_window, b"noise")
+    winipc_window.expect_nothing()
 """,
         failed=6,
     )
@@ -454,16 +473,16 @@ def test_section_dll_is_built(inner: pytest.Pytester) -> None:
     run(
         inner,
         """
-def test_variables(section_dll):
-    path = section_dll({"counter": 8, "text": b"hello"})
+def test_variables(winipc_section_dll):
+    path = winipc_section_dll({"counter": 8, "text": b"hello"})
     with winipc.SharedSection.load(path, "text") as text:
         assert text.read(5) == b"hello"
         assert set(text.variables) == {"counter", "text"}
-    assert section_dll({"counter": 8}) != path
-    assert section_dll({"counter": 8}, name="own.dll").name == "own.dll"
+    assert winipc_section_dll({"counter": 8}) != path
+    assert winipc_section_dll({"counter": 8}, name="own.dll").name == "own.dll"
 
-def test_fails(section_dll):
-    winipc.SharedSection.load(section_dll({"counter": 8}), "text")
+def test_fails(winipc_section_dll):
+    winipc.SharedSection.load(winipc_section_dll({"counter": 8}), "text")
 """,
         passed=1,
         failed=1,
@@ -481,11 +500,16 @@ def whole_module():
 
 @pytest.mark.winipc_no_leaks
 def test_clean(
-    whole_module, copydata_window, winipc_mapping, winipc_name, winipc_peer, section_dll
+    whole_module,
+    winipc_window,
+    winipc_mapping,
+    winipc_name,
+    winipc_peer,
+    winipc_section_dll,
 ):
     winipc_mapping(b"x")
     winipc_peer(sys.executable, "-c", "pass").finish()
-    winipc.SharedSection.load(section_dll({"counter": 8}), "counter").close()
+    winipc.SharedSection.load(winipc_section_dll({"counter": 8}), "counter").close()
     with winipc.Mutex.create(winipc_name):
         pass
 
@@ -509,8 +533,8 @@ def test_thread():
     kept.append(thread)
 
 @pytest.mark.winipc_no_leaks
-def test_section(section_dll):
-    path = section_dll({"counter": 8}, name="forgotten.dll")
+def test_section(winipc_section_dll):
+    path = winipc_section_dll({"counter": 8}, name="forgotten.dll")
     kept.append(winipc.SharedSection.load(path, "counter"))
 
 @pytest.mark.winipc_no_leaks
