@@ -1167,9 +1167,10 @@ candidates_put(PyObject *op, PyObject *args)
                 (kind->keeps_first && (size_t)firsts_size == size)) &&
                block_read_places(&header, kind, places, bits);
     if (good) {
-        /* Behind what is there, and not over the end of all memory. */
+        /* Behind what is there, and not over the end of all memory, however
+         * long bytes a rescan asks for. */
         uintptr_t end = block_address(&header, kind, header.last);
-        good = UINTPTR_MAX - end >= kind->width;
+        good = UINTPTR_MAX - end >= SCAN_MAX_LENGTH;
         if (list->count > 0) {
             const candidate_block *last = list->blocks[list->count - 1];
             good &= block_address(&header, kind, header.first) >

@@ -316,6 +316,47 @@ def test_hostile_bodies_are_refused(
         CandidateSet.load(path, process)
 
 
+def test_modules_of_a_hostile_head(
+    process: RemoteProcess, target: Target, tmp_path: Path
+) -> None:
+    """What is no module is refused where it is looked for."""
+    path = tmp_path / "found"
+    at = target.alloc(PAGE)
+    with CandidateSet.scan(process, "i32", equals=77, regions=[(at, PAGE)]) as found:
+        head, _ = saved(found, path)
+    head["process"]["pid"] += 1
+    head["candidates"] = 1
+    body = block(0, [(1, b"\1\0\0\0")])
+    for module in (
+        *([5, 0, 1, "v"], ["a", None, 1, "v"], ["a", 0, 1, []], ["a", 0, 1]),
+        *("abc", 5, None),
+    ):
+        head["modules"] = [module]
+        with pytest.raises(ValueError, match="is no file of candidates"):
+            CandidateSet.load(forge(path, head, body), process, another_run=True)
+
+
+def test_no_rescan_leads_over_the_end_of_all_memory(
+    process: RemoteProcess, target: Target, tmp_path: Path
+) -> None:
+    """Bytes of any length may be asked for where a file has candidates."""
+    longest = 65536
+    path = tmp_path / "found"
+    at = target.alloc(PAGE)
+    with CandidateSet.scan(process, "bytes", equals=b"a", regions=[(at, PAGE)]) as none:
+        head, _ = saved(none, path)
+    head["candidates"] = 1
+    top = 2 * sys.maxsize + 2 - 2 * WINDOW
+    with CandidateSet.load(
+        forge(path, head, block(top, [(longest - 1, b"a")])), process
+    ) as found:
+        assert found.rescan("equals", bytes(longest - 1) + b"a") == 0
+        assert found.lost == 1
+    body = block(top + WINDOW, [(0, b"a")])
+    with pytest.raises(ValueError, match="is no file of candidates"):
+        CandidateSet.load(forge(path, head, body), process)
+
+
 def test_a_bomb_takes_no_more_than_max_bytes(
     process: RemoteProcess, target: Target, tmp_path: Path
 ) -> None:

@@ -312,14 +312,41 @@ def test_files_keep_paths(
         ' "offset": 1, "offsets": [true], "bitness": 64}]}',
         '{"format": "winipc pointer paths", "version": 1, "paths": [{"module": "a",'
         ' "offset": 1, "offsets": [1], "bitness": 16}]}',
+        '{"format": "winipc pointer paths", "version": 1, "paths": [{"module": "a",'
+        ' "offset": 1, "offsets": [1], "bitness": 64.0}]}',
+        '{"format": "winipc pointer paths", "version": 1, "paths": [{"module": ["a"],'
+        ' "offset": 1, "offsets": [1], "bitness": 64}]}',
+        '{"format": "winipc pointer paths", "version": 1, "paths": [{"module": "a",'
+        ' "offset": 1, "offsets": {}, "bitness": 64}]}',
         "nothing",
+        "[" * 100_000,
+        "9" * 5000,
     ],
+    ids=range(13),
 )
 def test_files_of_others_are_refused(tmp_path: Path, text: str) -> None:
+    """Whatever stands in them, by an error that names the file."""
     file = tmp_path / "paths.json"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"paths\.json.* no file of pointer paths"):
         PointerPaths.load(file)
+
+
+def test_offsets_that_lead_nowhere_do_not_hold(process: RemoteProcess) -> None:
+    """Out of all addresses: at the beginning, on the way, and at the end."""
+    root = "chains.exe"
+    far = 1 << BITNESS
+    paths = PointerPaths(
+        PointerPath(root, *where, BITNESS)
+        for where in (
+            (far - 1, (0,)),
+            (far - 1, ()),
+            (0, (far - 1, 0)),
+            (0, (far - 1,)),
+        )
+    )
+    assert paths.check(process) == ()
+    assert paths.check(process, 0x10000) == ()
 
 
 def test_the_text_is_that_of_cheat_engine() -> None:

@@ -537,14 +537,18 @@ def test_no_iced_they_are_kept_in_files(tmp_path: Path) -> None:
         {"signature": {**good["signature"], "operand": [1, 3, 0]}},
         {"signature": {**good["signature"], "operand": [1, 4]}},
         {"signature": {**good["signature"], "operand": "abc"}},
+        {"signature": {**good["signature"], "operand": [1.5, 4, 0]}},
+        {"signature": {**good["signature"], "operand": [1, 4.0, 0]}},
+        {"signature": {**good["signature"], "bitness": 32.0}},
         {"signature": {**good["signature"], "more": 1}},
     ):
         path.write_text(json.dumps({**good, **change}), encoding="utf-8")
         with pytest.raises(ValueError, match="no file of a signature"):
             Signature.load(path)
-    path.write_text("[]", encoding="utf-8")
-    with pytest.raises(ValueError, match="no file of a signature"):
-        Signature.load(path)
+    for text in ("[]", "[" * 100_000):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="no file of a signature"):
+            Signature.load(path)
 
 
 def test_no_iced_users_need_no_decoder(

@@ -412,7 +412,10 @@ class CandidateSet(_core.CandidateSet, Closing):
                 found._fill(head, _Body(file, zlib.decompressobj()), moved, max_bytes)
         except _RunError as error:
             raise ValueError(f"{name!r}: {error}") from None
-        except (ValueError, TypeError, LookupError, OverflowError) as error:
+        except (
+            *(ValueError, TypeError, LookupError, OverflowError),
+            AttributeError,
+        ) as error:
             text = f"{name!r} is no file of candidates: {error}"
             raise ValueError(text) from error
         except (RecursionError, zlib.error) as error:

@@ -94,7 +94,7 @@ class PointerPaths(tuple[PointerPath, ...]):
                     if place >> bitness:
                         return False
                 return place == address if address is not None else _reads(place)
-            except PartialReadError:
+            except (PartialReadError, OverflowError):  # it is no address
                 return False
 
         def _reads(place: int) -> bool:
@@ -128,12 +128,12 @@ class PointerPaths(tuple[PointerPath, ...]):
         """
         import json
 
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
         try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
             if {name: data[name] for name in _FORMAT} != _FORMAT:
                 raise ValueError("it says that it is something else")
             return cls(_path_of(**entry) for entry in data["paths"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             text = f"{os.fspath(path)!r} is no file of pointer paths: {error}"
             raise ValueError(text) from error
 
@@ -145,11 +145,16 @@ def _path_of(
     module: str, offset: int, offsets: list[int], bitness: int, version: str = ""
 ) -> PointerPath:
     """A path of a file, in which anything may stand."""
+    if type(offsets) is not list:
+        raise ValueError(f"{offsets!r} is no list of offsets")
     numbers = [offset, *offsets]
     if not all(type(n) is int and 0 <= n < 1 << 64 for n in numbers):
         raise ValueError(f"{numbers} are no offsets")
-    if bitness not in (32, 64) or '"' in module or not isinstance(version, str):
-        raise ValueError(f"{module!r} of {bitness!r} bits, version {version!r}")
+    texts = isinstance(module, str) and isinstance(version, str)
+    if type(bitness) is not int or bitness not in (32, 64):
+        raise ValueError(f"pointers have 32 or 64 bits, not {bitness!r}")
+    if not texts or '"' in module:
+        raise ValueError(f"{module!r} is no module, or {version!r} no version of one")
     return PointerPath(module, offset, tuple(offsets), bitness, version)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,10 +74,10 @@ class Signature:
         value, mask = spec[1:3]
         text = " ".join(map(_byte_text, value, mask or b"\xff" * len(value)))
         object.__setattr__(self, "text", text)
-        if self.bitness not in (32, 64):
+        if operator.index(self.bitness) not in (32, 64):
             raise ValueError(f"code has 32 or 64 bits, not {self.bitness!r}")
         if self.operand is not None:
-            offset, size, end = operand = tuple(self.operand)
+            offset, size, end = operand = tuple(map(operator.index, self.operand))
             if size not in (1, 2, 4, 8) or not 0 <= offset < 64 or not 0 <= end < 64:
                 raise ValueError(f"{operand} is no place of an operand")
             object.__setattr__(self, "operand", operand)
@@ -194,7 +195,10 @@ class Signature:
             if not all(isinstance(entry[name], str) for name in ("module", "version")):
                 raise ValueError("its module or version is no text")
             return cls(text, **entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (
+            *(KeyError, TypeError, ValueError, AttributeError),
+            RecursionError,
+        ) as error:
             why = f"{os.fspath(path)!r} is no file of a signature: {error}"
             raise ValueError(why) from error
 
