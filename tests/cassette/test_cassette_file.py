@@ -296,9 +296,12 @@ def test_what_no_recorder_writes_is_an_error(tmp_path: Path, rows: list[Any]) ->
 
 def test_a_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file.wipc"
-    for content in (b"", b"hello", b"WINIPCR1", gzip.compress(b"{}\n"), b"\x1f\x8b"):
+    for content in (
+        *(b"", b"hello\n", b"WINIPCR1", b"\x1f\x8b", b"PK\3\4"),
+        *map(gzip.compress, (b"", b"{}\n", b"hello\n", b"[]\n")),
+    ):
         path.write_bytes(content)
-        with pytest.raises(CassetteError):
+        with pytest.raises(CassetteError, match="no cassette"):
             Cassette(path)
     with pytest.raises(FileNotFoundError):
         Cassette(tmp_path / "nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import subprocess
@@ -182,8 +183,10 @@ def test_seek_goes_both_ways(recorded: Path, unique_name: str) -> None:
             assert changed.is_set() == [s for t, s in sets.items() if t <= time_ns][-1]
         player.seek(0)
         assert isinstance(player.step(), ChangeEvent)
-        player.seek(1e30)
-        assert player.step() is None
+        for far in (1e30, math.inf):
+            player.seek(far)
+            assert player.position == cassette.duration_ns / 1e9
+            assert player.step() is None
         for odd in (-1, float("nan")):
             with pytest.raises(ValueError, match="0 or more"):
                 player.seek(odd)
@@ -234,6 +237,37 @@ def test_a_double_freezes_and_goes_on(unique_name: str, tmp_path: Path) -> None:
         player.resume()
         assert player.wait(DEADLINE)
         assert mapping[0] == 3
+
+
+def test_seek_goes_to_before_the_first_event(unique_name: str, tmp_path: Path) -> None:
+    """What the file says nothing of is 0, whatever came later."""
+    path = tmp_path / "file.wipc"
+    names = [f"{unique_name}-{n}" for n in range(2)]
+    tracks = [Track("mapping", names[0], size=4), Track("event", names[1], manual=True)]
+    with Writer(path, tracks) as writer:
+        writer.add(ChangeEvent(5, 0, ((0, b"x"),)), stamp=False)
+        writer.add(StateEvent(5, 1, 1), stamp=False)
+    with (
+        Cassette.play(path, speed=None) as player,
+        winipc.SharedMapping.open(names[0]) as mapping,
+        winipc.Event.open(names[1]) as event,
+    ):
+        for _ in range(2):
+            assert (mapping[0], event.is_set()) == (0, False)
+            player.step()
+            player.step()
+            assert (mapping[0], event.is_set()) == (ord("x"), True)
+            player.seek(0)
+
+
+def test_an_event_may_be_centuries_away(unique_name: str, tmp_path: Path) -> None:
+    """In a hostile file, or at a slow speed: the double waits, and goes on."""
+    path = write(tmp_path / "file.wipc", unique_name, [0, 9_000_000_000_000], 1)
+    Cassette.play(path, speed=1e-9).close()
+    with Cassette.play(path) as player:
+        assert not player.wait(0)
+        player.seek(math.inf)
+        assert player.wait(DEADLINE)
 
 
 def test_a_loop_begins_again_with_what_was_in_the_beginning(
@@ -406,6 +440,34 @@ def test_secrets_are_filtered(unique_name: str, tmp_path: Path) -> None:
         ):
             pass
     assert [frame[8:17] for _, frame in Cassette(path).frames()] == [b"my ******"]
+    assert len(list(Cassette(path))) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        True,
+        ChangeEvent(0, 1),
+        StateEvent(0, 0),
+        ChangeEvent(0, 0, ((1 << 20, b"x"),)),
+        ChangeEvent(0, 0, ((8, b"x"), (0, b"y"))),
+    ],
+    ids=["type", "track", "kind", "range", "order"],
+)
+def test_what_before_record_makes_has_to_be_readable(
+    unique_name: str, tmp_path: Path, odd: Any
+) -> None:
+    path = tmp_path / "file.wipc"
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        recorder = Cassette.record(
+            path,
+            mappings=[unique_name],
+            before_record=lambda event: odd if mapping[0] else event,
+        )
+        mapping[0] = 1
+        assert recorder.wait(DEADLINE)
+        with pytest.raises(ValueError, match=r"before_record|offset"):
+            recorder.close()
     assert len(list(Cassette(path))) == 1
 
 

@@ -438,6 +438,106 @@ def test_what_is_known_is_not_asked_again(
     assert [event.answer for event in messages(second)] == [77, 1005, 2003]
 
 
+def test_what_is_known_and_not_sent_is_kept(unique_name: str, tmp_path: Path) -> None:
+    """Also what the program sent for it, so that tests can share a cassette."""
+
+    def answer(message: winipc.Message) -> int:
+        program.reply(len(message))
+        winipc.send_copydata(message.sender, b"for " + bytes(message), id=9)
+        return 0
+
+    def ask(*texts: bytes) -> list[bytes]:
+        found = []
+        with winipc.CopyDataWindow.create(message_only=True) as own:
+            for text in texts:
+                winipc.send_copydata(unique_name, text, id=1, sender=own)
+                found.append(bytes(own.receive(DEADLINE)))
+        return found
+
+    first, second = tmp_path / "1.wipc", tmp_path / "2.wipc"
+    track = Track("window", unique_name, replies="wparam")
+    with winipc.CopyDataWindow.create(unique_name, handler=answer) as program:
+        with Cassette.record(first, windows=[track]) as recorder:
+            ask(b"a", b"bb", b"ccc")
+            until(lambda: recorder.events == 6)
+        known = Cassette(first)
+        with Cassette.record(second, windows=[track], known=known) as recorder:
+            ask(b"bb", b"dddd")
+            until(lambda: recorder.events == 4)
+    with Cassette.play(second) as player:
+        texts = [b"a", b"bb", b"ccc", b"dddd"]
+        assert ask(*texts) == [b"for " + text for text in texts]
+        assert player.unplayed() == []
+
+
+def test_a_function_that_fails_fails_the_check(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    """The client gets 0, and the owner the error; also when a test looks at nothing."""
+    path = tmp_path / "file.wipc"
+    with record(path, unique_name):
+        talk(unique_name)
+    program.close()
+
+    def fail(recorded: MessageEvent, came: MessageEvent) -> bool:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"), Cassette.play(path, match=fail):
+        assert winipc.send_copydata(unique_name, b"", id=2, check=False) == 0
+
+
+def test_a_player_is_closed_by_a_function_of_its_own(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    """On the thread of its window, which cannot wait for itself."""
+    path = tmp_path / "file.wipc"
+    with record(path, unique_name):
+        talk(unique_name)
+    program.close()
+    waits: list[object] = []
+
+    def close(recorded: MessageEvent, came: MessageEvent) -> bool:
+        window._last.wait = waits.append
+        player.close()
+        return True
+
+    player = Cassette.play(path, match=close)
+    [window] = player._objects.values()
+    assert winipc.send_copydata(unique_name, b"hello", id=1) == 1005
+    until(lambda: winipc.find_window(unique_name) is None)
+    assert waits == []
+
+
+def test_before_record_cannot_close_its_recorder(
+    program: Any, unique_name: str, tmp_path: Path
+) -> None:
+    """Neither on the thread of a window nor on the one that looks."""
+    path = tmp_path / "file.wipc"
+    recorders: list[Any] = []
+    refused: list[str] = []
+
+    def close(event: winipc.CassetteEvent) -> winipc.CassetteEvent:
+        if recorders:
+            with pytest.raises(RuntimeError) as caught:
+                recorders[0].close()
+            refused.append(str(caught.value))
+        return event
+
+    title, name = unique_name, f"{unique_name}-m"
+    with (
+        winipc.SharedMapping.create(name, 4) as mapping,
+        Cassette.record(
+            path, windows=[title], mappings=[name], before_record=close
+        ) as recorder,
+    ):
+        recorders.append(recorder)
+        winipc.send_copydata(title, b"hello", id=1)
+        mapping[0] = 1
+        until(lambda: recorder.events == 3)
+    assert refused == ["before_record cannot close its recorder"] * 2
+    assert len(list(Cassette(path))) == 3
+
+
 @pytest.mark.slow
 def test_eight_clients_lose_and_double_nothing(
     start_peer: StartPeer, unique_name: str, tmp_path: Path

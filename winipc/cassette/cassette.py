@@ -105,7 +105,8 @@ class Cassette(Shown):
             before_record: Gets each event; what it returns is kept in its place, and
                 nothing for None.
             known: Messages that this cassette has an answer to get that one, and all
-                others go to the program. Both are recorded.
+                others go to the program. Both are recorded, and at the end what it has
+                for these windows and nobody sent.
             timeout: Seconds to wait for all of this to be there, None for forever.
 
         Raises FileExistsError for the path, FileNotFoundError for what is not there,

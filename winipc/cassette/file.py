@@ -216,9 +216,10 @@ class Reader(Closing):
         self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         self._lines = self._unpacked_lines()
         try:
-            row = self._next_row()
-            if row is None:
-                raise CassetteError("this is no cassette")
+            try:
+                row = self._next_row()
+            except CassetteError as error:
+                raise CassetteError(f"this is no cassette: {error}") from None
             self.made, self.tracks = _read_head(row)
         except CassetteError as error:
             self.close()

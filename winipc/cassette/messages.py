@@ -37,6 +37,7 @@ class TrackWindow(Closing):
     def __init__(self, track: Track, handler: Callable[[Message], int]) -> None:
         self._handler = handler
         self._last = threading.Event()
+        self._thread = 0  # of the window, once it handled something
         self._movable = not track.message_only
         self.window = CopyDataWindow.create(
             track.name,
@@ -57,6 +58,7 @@ class TrackWindow(Closing):
             _core._window_order(self.hwnd, top)
 
     def _handle(self, message: Message) -> int:
+        self._thread = threading.get_ident()
         if message.message == register_message(_LAST):
             self._last.set()
             return 0
@@ -66,7 +68,8 @@ class TrackWindow(Closing):
         with suppress(OSError):  # somebody destroyed it, or its queue is full
             self.to_top(False)
             post_message(self.hwnd, _LAST)
-            self._last.wait(_PATIENCE)
+            if threading.get_ident() != self._thread:
+                self._last.wait(_PATIENCE)
         self.window.close()
 
 

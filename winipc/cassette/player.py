@@ -210,10 +210,8 @@ class Player(Closing):
         """On the thread of a window: what the program answered."""
         arrived = time.perf_counter()
         came = heard(track, index, message)
-        answers = self._answers[index]
-        found = answers.take(came)
+        answers, found = self._answers[index], self._found(index, came)
         if found is None:
-            self.unexpected.append(answers.complaint(came))
             return 0
         client = reply_window(track, message)
         window = self._objects.get(index)
@@ -224,21 +222,34 @@ class Player(Closing):
             else:
                 late = (out.came_ns - found.came_ns) / 1e9 / (self.speed or math.inf)
                 self._reply_at(arrived + late, out, client, window)
-        if (work_ns := answers.work_ns(found)) >= _NOTICED_NS:
-            self._pause(arrived, work_ns)
+        self._work(arrived, index, found)
         return found.answer
 
     def _take(self, index: int, delivery: Delivery) -> int:
         """On the thread of a receiver: what the program answered."""
         arrived = time.perf_counter()
-        came, answers = delivered(index, delivery, 0), self._answers[index]
-        found = answers.take(came)
+        found = self._found(index, delivered(index, delivery, 0))
+        if found is None:
+            return 0
+        self._work(arrived, index, found)
+        return max(found.answer, 0)
+
+    def _found(self, index: int, came: MessageEvent) -> MessageEvent | None:
+        """The recorded message that answers a live one; None is a finding."""
+        answers = self._answers[index]
+        try:
+            found = answers.take(came)
+        except BaseException as error:  # of the owner's function
+            self._fail(error)
+            return None
         if found is None:
             self.unexpected.append(answers.complaint(came))
-            return 0
-        if (work_ns := answers.work_ns(found)) >= _NOTICED_NS:
+        return found
+
+    def _work(self, arrived: float, index: int, found: MessageEvent) -> None:
+        """Take as long for an answer as the program did."""
+        if (work_ns := self._answers[index].work_ns(found)) >= _NOTICED_NS:
             self._pause(arrived, work_ns)
-        return max(found.answer, 0)
 
     def _pause(self, arrived: float, delay_ns: int) -> None:
         """Until so long after the arrival, at the speed of the player."""
@@ -276,7 +287,7 @@ class Player(Closing):
                     break
                 job, left = self._due()
                 if job is None and left > _COARSE:
-                    self._changed.wait(None if left == math.inf else left - _COARSE)
+                    self._changed.wait(min(left - _COARSE, threading.TIMEOUT_MAX))
                     continue
             if job is None:
                 time.sleep(max(left, 0))
@@ -284,7 +295,7 @@ class Player(Closing):
             try:
                 job()
             except BaseException as error:
-                self._error = self._error or error
+                self._fail(error)
             with self._changed:
                 self._changed.notify_all()
         for index, track in enumerate(self.cassette.tracks):
@@ -404,8 +415,13 @@ class Player(Closing):
 
     def _move_to(self, time_ns: int) -> None:
         """Make all as it was at this time, in one step for each thing."""
-        memories: dict[int, bytearray] = {}
-        states: dict[int, int] = {}
+        tracks = list(enumerate(self.cassette.tracks))
+        states = {index: 0 for index, track in tracks if track.kind in STATES}
+        memories = {
+            index: bytearray(track.size)
+            for index, track in tracks
+            if track.kind == "mapping" and self.events  # else it is new
+        }
         self._events = iter(self.cassette)
         self._find_next()
         while self._next is not None and self._next.time_ns <= time_ns:
@@ -451,7 +467,8 @@ class Player(Closing):
         """
         if not seconds >= 0:
             raise ValueError("a time is 0 or more seconds")
-        self._ask(lambda: self._move_to(min(round(seconds * 1e9), 1 << 62)))
+        end = self.cassette.duration_ns
+        self._ask(lambda: self._move_to(round(min(seconds * 1e9, end))))
 
     def freeze(self) -> None:
         """Stop the clock: nothing changes until `resume`, but messages are answered."""
@@ -514,6 +531,12 @@ class Player(Closing):
         self._raise_error()
         if self.unexpected:
             raise AssertionError("\n".join(self.unexpected))
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep an error for the owner's next call."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None

@@ -64,6 +64,7 @@ class Proxy(Closing):
         self._count = 0
         self._returns: dict[int, _Return] = {}
         self._window: TrackWindow | None = None
+        self._known: Answers | None = None
 
     @classmethod
     def find(
@@ -116,8 +117,20 @@ class Proxy(Closing):
         """Programs find the real window again; it gets what was posted before."""
         if self._window is not None:
             self._window.close()
+        self._keep_unasked()
         for window in self._returns.values():
             window.close()
+
+    def _keep_unasked(self) -> None:
+        """What the other cassette has, and nobody sent now."""
+        if self._known is None:
+            return
+        for event in self._known.unplayed():
+            all = [event, *self._known.sent_for(event)]
+            for one in sorted(all, key=lambda one: one.time_ns):
+                number, to = (self._count, None) if one is event else (0, self._count)
+                self._add(replace(one, track=self._index, number=number, to=to))
+            self._count += 1
 
     # ------------------------------------------------ on the window's own thread
 

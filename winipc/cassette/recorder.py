@@ -146,6 +146,7 @@ class Recorder(Closing):
         self._period = None if on is not None or rate is None else 1 / rate
         self._on = on
         self._filter = before_record
+        self._filtering = threading.local()
         self._error: BaseException | None = None
         with ExitStack() as undo:
             self._changes: dict[int, _Changes] = {}
@@ -221,8 +222,10 @@ class Recorder(Closing):
         """End the recording, and its file. May be called twice.
 
         Raises what ended it early: OSError for a full disk, or for memory that has
-        gone.
+        gone. RuntimeError in `before_record`, which the recording would wait for.
         """
+        if hasattr(self._filtering, "event"):
+            raise RuntimeError("before_record cannot close its recorder")
         self._undo.close()
         error, self._error = self._error, None
         if error is not None:
@@ -243,13 +246,28 @@ class Recorder(Closing):
         if self._error is not None:
             return
         try:
-            kept = event if self._filter is None else self._filter(event)
+            kept = event if self._filter is None else self._filtered(event)
             if kept is not None:
                 if at is not None:
                     kept = replace(kept, time_ns=at)
                 self._writer.add(kept, stamp=at is None)
         except BaseException as error:
             self._error = error
+
+    def _filtered(self, event: CassetteEvent) -> CassetteEvent | None:
+        """What the owner makes of an event, which a reader has to take."""
+        assert self._filter is not None
+        self._filtering.event = event
+        try:
+            kept = self._filter(event)
+        finally:
+            del self._filtering.event
+        if kept is None or kept is event:
+            return kept
+        if type(kept) is not type(event) or kept.track != event.track:
+            raise ValueError(f"before_record made {kept!r} of {event!r}")
+        track = self._writer.tracks[event.track]
+        return kept.from_json(event.time_ns, event.track, track, kept.as_json())
 
     def _look(
         self, woken: object = None, *, memory: bool = True, at: int | None = None

@@ -35,7 +35,7 @@ def open_cassette(
     Args:
         path: Of the cassette.
         mode: "none" plays; "once" plays what there is, and records it otherwise; "new"
-            plays what is known, and records all else; "all" records anew.
+            plays what is known, and adds all else; "all" records anew.
         keep: Asked at the end of a recording, whether it becomes the cassette.
         options: Keywords of `Cassette.record` and `Cassette.play`; each takes its own.
 
