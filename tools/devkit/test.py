@@ -280,11 +280,12 @@ def linux(args: list[str]) -> Totals:
 
 
 def browser(args: list[str]) -> Totals:
-    """Look at the notebooks in Chromium: 0.4 GB, so only where it is asked for."""
+    """Look at pages in Chromium: 0.4 GB, so only where it is asked for."""
     say("tests in the browser")
     ready([selected()], missing_chromium())
     env = clean_environ() | kernel_environ(selected())
     env["WINIPC_CHROMIUM"] = chromium()
+    env["WINIPC_PEERS"] = wine.windows_path(c_peers())
     # Now, so that a kernel starts without building first.
     site(selected())
     return _on_linux("browser", host_python("browser"), BROWSER_TESTS, env, args)
