@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import pty
 import signal
 import subprocess
 import threading
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -55,6 +57,24 @@ def test_ctrl_c_that_was_asked_for_is_status_0(dev: Dev, command: str) -> None:
     out, error = process.communicate(timeout=DEADLINE)
     assert (process.returncode, out) == (0, ""), error
     assert "Traceback" not in error
+
+
+def test_ctrl_c_ends_a_server_and_its_streams(dev: Dev) -> None:
+    """The status is 0; who reads a stream sees its end, and is told nothing else."""
+    process = dev.start("python", "-m", "winipc", "serve", "--json")
+    assert process.stdout is not None
+    told = json.loads(process.stdout.readline())
+    url = f"http://127.0.0.1:{told['port']}/api/events?token={told['token']}"
+    streams = [urllib.request.urlopen(f"{url}&watch=objects") for _ in range(3)]
+    for stream in streams:
+        assert stream.readline().startswith(b"data: ")
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out, error) == (0, "", "")
+    for stream in streams:
+        assert b"error" not in stream.read()
+        stream.close()
+    assert dev.left_behind() == []
 
 
 WAITS = """
