@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             application,
             **{"http": "h11", "ws": "none", "lifespan": "off", "loop": "asyncio"},
             **{"log_level": "warning", "access_log": False, "server_header": False},
-            timeout_graceful_shutdown=5,
+            **{"proxy_headers": False, "timeout_graceful_shutdown": 5},
         )
         server = uvicorn.Server(config)
         url = f"http://127.0.0.1:{port}/#{token}"
