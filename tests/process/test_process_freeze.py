@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import struct
 import sys
@@ -235,6 +236,29 @@ def test_it_outlives_the_process_object(target: Target) -> None:
     with frozen:
         some_writes(frozen)
     assert target.peek(at, 1) == b"\x09"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_forgotten_one_ends(
+    process: RemoteProcess, target: Target, fails: bool
+) -> None:
+    """Nothing is written that nobody can end, and a warning says so."""
+    at, other = target.alloc(PAGE), target.alloc(PAGE)
+    with process.freeze(other, 1, "i32", interval=FAST) as kept:
+        with pytest.warns(  # noqa: PT031
+            ResourceWarning, match="unclosed <Freeze of 5"
+        ) as warned:
+            forgotten = [process.freeze(at, 5, "i32", interval=FAST)]
+            if fails:
+                target.free(at)
+                until(lambda: forgotten[0].failures)
+            forgotten.clear()
+            until(lambda: gc.collect() + 1 and len(warned))
+        if not fails:
+            target.ask(f"poke {at:x} 00000000")
+            some_writes(kept)
+            assert target.peek(at, 4) == bytes(4)
+    until(lambda: not writers())
 
 
 def test_values_are_frozen_from_several_threads(

@@ -8,6 +8,8 @@ import itertools
 import os
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,8 @@ class Freeze(Closing):
     """A value of another process that is written again and again.
 
     `RemoteProcess.freeze` makes it. The end of the `with`, or `close`, ends it: nothing
-    is written after that. One thread of this process writes for all of them. Any thread
-    may use it.
+    is written after that. One that is forgotten ends, too, with a ResourceWarning. One
+    thread of this process writes for all of them. Any thread may use it.
     """
 
     __slots__ = (
@@ -145,14 +147,23 @@ class Freeze(Closing):
             f"{self._writes} writes, {self._failures} failures>"
         )
 
+    def __del__(self) -> None:
+        process = getattr(self, "_process", None)
+        if process is not None and not process.closed:
+            warnings.warn(
+                f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self
+            )
+            process.close()
+
 
 class _Writer:
     """The one thread that writes all values; it runs while there are some."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        #: When, a number that is never equal, and what to write, as a heap.
-        self._next: list[tuple[float, int, Freeze]] = []
+        #: When, a number that is never equal, and what to write unless it is forgotten,
+        #: as a heap.
+        self._next: list[tuple[float, int, weakref.ref[Freeze]]] = []
         self._numbers = itertools.count()
         self._runs = False
 
@@ -168,13 +179,14 @@ class _Writer:
 
     def remove(self, freeze: Freeze) -> None:
         with self._changed:
-            self._next = [entry for entry in self._next if entry[2] is not freeze]
+            self._next = [entry for entry in self._next if entry[2]() is not freeze]
             heapq.heapify(self._next)
             self._changed.notify()
 
     def _push(self, freeze: Freeze) -> None:
         when = time.monotonic() + freeze._interval
-        heapq.heappush(self._next, (when, next(self._numbers), freeze))
+        entry = when, next(self._numbers), weakref.ref(freeze)
+        heapq.heappush(self._next, entry)
 
     def _run(self) -> None:
         while (freeze := self._wait()) is not None:
@@ -189,9 +201,10 @@ class _Writer:
         with self._changed:
             while self._next:
                 left = self._next[0][0] - time.monotonic()
-                if left <= 0:
-                    return heapq.heappop(self._next)[2]
-                self._changed.wait(left)
+                if left > 0:
+                    self._changed.wait(left)
+                elif (freeze := heapq.heappop(self._next)[2]()) is not None:
+                    return freeze
             self._runs = False
             return None
 
