@@ -197,18 +197,20 @@ def test_another_run_is_refused_in_words(
 def test_modules_in_another_order_are_sorted(
     process: RemoteProcess, target: Target, tmp_path: Path
 ) -> None:
-    """The set is ascending, wherever they are now."""
+    """The set is ascending, wherever they are now; what is behind one is not in it."""
     with CandidateSet.scan(process, "u8", equals=1, regions=[]) as found:
         head, _ = saved(found, tmp_path / "found")
     first, second = sorted(head["modules"], key=lambda row: row[1])[:2]
     bases = first[1], second[1]
-    first[1], second[1] = 1 << 28, 1 << 24
+    first[1:3], second[1] = [1 << 28, WINDOW], 1 << 24
     head["process"]["started"] = 5.0
-    head["candidates"] = 2
+    head["candidates"] = 3
     body = block(1 << 24, [(5, b"s")]) + block(1 << 28, [(6, b"f")])
+    body += block((1 << 28) + WINDOW, [(7, b"x")])
     path = forge(tmp_path / "forged", head, body)
     with CandidateSet.load(path, process, another_run=True) as found:
         assert dict(found.items()) == {bases[0] + 6: ord("f"), bases[1] + 5: ord("s")}
+        assert found.lost == 1
 
 
 HOSTILE_HEADS: list[tuple[str, Any]] = [
@@ -375,7 +377,10 @@ def test_a_bomb_takes_no_more_than_max_bytes(
     path.write_bytes(data + squeeze.flush())
     with pytest.raises(ValueError, match="max_bytes=1000000"):
         CandidateSet.load(path, process, max_bytes=1_000_000)
-    with CandidateSet.load(path, process) as found:
+    most = 400 * WINDOW * 3  # a place and a value for each
+    with pytest.raises(ValueError, match="max_bytes"):
+        CandidateSet.load(path, process, max_bytes=most - 1)
+    with CandidateSet.load(path, process, max_bytes=most) as found:
         assert len(found) == 400 * WINDOW
 
 

@@ -724,6 +724,7 @@ def test_one_thread_rescans_at_a_time(process: RemoteProcess, target: Target) ->
         pytest.param(("equals", 256), OverflowError, id="too big"),
         pytest.param(("equals", 1.5), TypeError, id="fraction"),
         pytest.param(("by", 256), OverflowError, id="too far"),
+        pytest.param(("by", -128, 128), OverflowError, id="by anything and more"),
         pytest.param(("by", 0.5), TypeError, id="by a fraction"),
         pytest.param(("by", math.nan), (TypeError, ValueError), id="by NaN"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import struct
@@ -370,8 +371,11 @@ def test_the_version_is_that_of_the_headers(
 
 
 def test_a_path_is_a_live_handle(chains: Chains, process: RemoteProcess) -> None:
-    """Which is right after the program has moved its objects."""
-    for path in chains.truth():
+    """Which is right after the program has moved its objects; case does not matter."""
+    truth = PointerPaths(chains.truth())
+    upper = [dataclasses.replace(path, module=path.module.upper()) for path in truth]
+    assert len(PointerPaths(upper).check(process, chains.where())) == len(truth)
+    for path in (*truth, *upper):
         handle = process.at(path, "value:i")
         assert handle.value == 1001
         before = chains.where()

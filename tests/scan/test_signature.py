@@ -11,6 +11,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import c_peer_path
@@ -486,6 +487,26 @@ def test_a_module_that_is_unloaded_meanwhile() -> None:
         block = process.alloc(4 * PAGE)
         at = block.address
         process.write(at, image(END))
+        process.rows = [Module("gone.dll", "gone.dll", at, 4 * PAGE, 0)]
+        with pytest.raises(LookupError, match=r"gone\.dll .* was unloaded meanwhile"):
+            process.signature(at + PAGE)
+
+
+def test_a_module_that_is_unloaded_when_half_is_read() -> None:
+    """Its relocations are read last."""
+
+    class Unloading(Loaded):
+        def read(self, address: Any, size: int, *, partial: bool = False) -> Any:
+            found = super().read(address, size, partial=partial)
+            if partial:
+                block.close()
+                self.rows = []
+            return found
+
+    with Unloading.open(os.getpid(), access=ProcessAccess.WRITE) as process:
+        block = process.alloc(4 * PAGE)
+        at = block.address
+        process.write(at, image(END, relocated=(0,)))
         process.rows = [Module("gone.dll", "gone.dll", at, 4 * PAGE, 0)]
         with pytest.raises(LookupError, match=r"gone\.dll .* was unloaded meanwhile"):
             process.signature(at + PAGE)

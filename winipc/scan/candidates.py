@@ -456,8 +456,8 @@ class CandidateSet(_core.CandidateSet, Closing):
             else:
                 rows.append((to, row))
         body.end()
-        # Modules may be in another order; a window may have several blocks.
-        rows.sort(key=lambda row: (row[0], row[1][0][1::-1]))
+        # Modules may be in another order; the blocks of a window stay in theirs.
+        rows.sort(key=lambda row: row[0])
         for to, row in rows:
             self._put(to, row[0], row[1], row[2] or None)
 

@@ -91,8 +91,6 @@ class PointerPaths(tuple[PointerPath, ...]):
             try:
                 for offset in path.offsets:
                     place = process.read_pointer(place) + offset
-                    if place >> bitness:
-                        return False
                 return place == address if address is not None else _reads(place)
             except (PartialReadError, OverflowError):  # it is no address
                 return False

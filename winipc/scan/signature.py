@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from winipc.errors import PartialReadError
 from winipc.pe import ImageReader, PESection, SectionFlags
 from winipc.scan.scan import Pattern, scan_bytes
 
@@ -324,7 +325,11 @@ def make_signature(
     if not image.bytes_at(offset, 1):
         _check_loaded(process, module)
         process.read(address, 1)  # for the exception
-    return sign(image, module.name, offset, max_size, constants, instructions)
+    try:
+        return sign(image, module.name, offset, max_size, constants, instructions)
+    except PartialReadError:  # the relocations are read now
+        _check_loaded(process, module)
+        raise
 
 
 def sign(
