@@ -536,9 +536,11 @@ def test_memory_that_vanishes_loses_its_candidates(
 
 def blocks(found: CandidateSet) -> list[object]:
     """All that it holds, without an object for each candidate."""
-    numbers = itertools.count()
-    each = (found._take(number, found._version) for number in numbers)
-    return list(itertools.takewhile(lambda block: block is not None, each))
+    each = (
+        [found._take(number, found._version, firsts) for firsts in (False, True)]
+        for number in itertools.count()
+    )
+    return list(itertools.takewhile(lambda pair: pair[0] is not None, each))
 
 
 def test_threads_keep_what_one_keeps(process: RemoteProcess, target: Target) -> None:
@@ -548,7 +550,7 @@ def test_threads_keep_what_one_keeps(process: RemoteProcess, target: Target) -> 
     where = [(at + PAGE, size - PAGE), (target.where("pages"), 16 * PAGE)]
     for kind, options in (
         ("u8", {"equals": 0}),
-        ("i32", {}),
+        ("i32", {"keep_first": True}),
         ("i64", {"between": (0, 9), "aligned": False}),
     ):
         sets = [
