@@ -291,7 +291,8 @@ def winipc_cassette(
             )
         except (OSError, TypeError, ValueError) as error:
             why = "\n".join([f"{type(error).__name__}: {error}", *_notes(error)])
-            pytest.fail(f"cassette {shown}: {why}", pytrace=False)
+            text = f"cassette {shown}: {why}"
+            raise pytest.fail.Exception(text, pytrace=False) from None
         if hasattr(cassette, "check"):
             node.stash[_PLAYER] = cassette
         yield cassette

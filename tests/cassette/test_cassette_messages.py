@@ -109,6 +109,7 @@ def test_a_double_answers_as_the_program_did(
         expected = talk(unique_name)
     with pytest.raises(FileExistsError) as caught:
         Cassette.play(path)
+    assert f"there is a window with title '{unique_name}'" in str(caught.value)
     assert "another player" in caught.value.__notes__[0]
     program.close()
     with Cassette.play(path) as player:

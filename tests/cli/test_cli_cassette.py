@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from test_cli import run_winipc
 from test_cli_memory import failure
 
 import winipc
-from winipc import ChangeEvent, MessageEvent, StateEvent, Track
+from winipc import Cassette, ChangeEvent, MessageEvent, StateEvent, Track
 from winipc.cassette.file import Writer
 
 StartPeer = Callable[..., Peer]
@@ -139,6 +140,9 @@ def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:
     assert unique_name in error
     error = failure("cassette", "record", path, "--event=x", "--", "no such program")
     assert "no such program" in error
+    folder = str(tmp_path / "none" / "file.wipc")
+    with winipc.Event.create(unique_name, manual=True):
+        assert "none" in failure("cassette", "record", folder, "--event", unique_name)
     with winipc.CopyDataWindow.create(unique_name):
         window = ("--window", unique_name, "--replies=foo")
         assert "foo" in failure("cassette", "record", path, *window)
@@ -148,6 +152,52 @@ def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:
     done = run_winipc("ls", "--", "--x", "y", check=False)
     assert done.returncode == 2
     assert not Path(path).exists()
+
+
+def test_a_program_that_ends_too_early_is_said(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """At once, and not when the time for it is over."""
+    path = str(tmp_path / "file.wipc")
+    words = ("cassette", "record", path, "--window", unique_name, "--timeout", "3600")
+    error = failure(*words, "--", sys.executable, "-c", "")
+    assert f"no window with title '{unique_name}'" in error
+    assert "the program has ended" in error
+    assert not Path(path).exists()
+
+
+def test_a_program_that_fails_is_said(
+    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "file.wipc")
+    script = (
+        "import sys, winipc\n"
+        f"with winipc.SharedMapping.create({unique_name!r}, 4):\n"
+        "    sys.stdin.read()\n"
+        "sys.exit(7)\n"
+    )
+    words = ("cassette", "record", path, "--mapping", unique_name)
+    recorder = start_winipc(*words, "--", sys.executable, "-c", script)
+    recorder.wait_for_stderr("recording")
+    assert recorder.finish() == 0  # and so does the program's input
+    recorder.wait_for_stderr("ended with status 0x7")
+    assert Cassette(path).complete
+    # A file that is there already is said before the program starts.
+    done = run_winipc(
+        *words, "--", sys.executable, "-c", "print('started')", check=False
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"there is such a file" in done.stderr
+
+
+def test_a_program_lives_longer_than_its_recording(
+    player: tuple[str, str, str], tmp_path: Path
+) -> None:
+    words = ("--window-class", player[1], "--seconds", "0.1", "--", *player)
+    record = ("-m", "winipc", "cassette", "record", str(tmp_path / "file.wipc"))
+    with Peer([sys.executable, *record, *words], launcher=True) as recorder:
+        assert recorder.wait(DEADLINE) == 0
+        assert len(winipc.find_windows(class_name=player[1])) == 1
 
 
 def test_play_ends_with_an_error_for_what_was_not_recorded(

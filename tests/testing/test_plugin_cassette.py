@@ -61,7 +61,10 @@ def test_the_guide_is_recorded_and_played(
         played = inner.runpytest_subprocess(*words)
         played.assert_outcomes(passed=2)
         played.stdout.no_fnmatch_line("*winipc cassettes*")
-    inner.runpytest_subprocess("--winipc-record=all").assert_outcomes(errors=2)
+    gone = inner.runpytest_subprocess("--winipc-record=all")
+    gone.assert_outcomes(errors=2)
+    gone.stdout.fnmatch_lines([f"*no window with title '{unique_name}'"])
+    gone.stdout.no_fnmatch_line("*another exception*")
     inner.runpytest_subprocess().assert_outcomes(passed=2)
 
 
@@ -142,6 +145,18 @@ def test_new_asks_the_program_only_for_what_is_new(
             inner.runpytest_inprocess("--winipc-record=new").assert_outcomes(passed=1)
             assert changed.stderr == ["refused 5 bytes\n"]
     inner.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_tests_that_share_a_cassette_add_to_it(
+    inner: pytest.Pytester, notepad: Peer, unique_name: str
+) -> None:
+    code = SENDS.format(texts=[b"hello"]) + SENDS.replace("_it(", "_other(").format(
+        texts=[b"more"]
+    )
+    project(inner, unique_name, code)
+    inner.runpytest_inprocess("--winipc-record=new").assert_outcomes(passed=2)
+    notepad.kill()
+    inner.runpytest_inprocess().assert_outcomes(passed=2)
 
 
 def test_a_recording_of_a_test_that_fails_is_not_kept(

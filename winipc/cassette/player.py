@@ -54,6 +54,7 @@ from winipc.message import (
     send_copydata,
     send_message,
 )
+from winipc.message.lookup import window_of
 from winipc.message.message import WM_COPYDATA
 from winipc.sync import Event, Mutex, Semaphore
 
@@ -70,8 +71,8 @@ _MOST_MESSAGES = 1_000_000
 _PATIENCE = 5.0
 
 _TAKEN_HINT = (
-    "the program itself, or another player, has it: end that one, or play under other "
-    "names: names={recorded: other}"
+    "the program itself, another player, or a program that uses it still has it: end "
+    "that one, or play under other names (names=, --name)"
 )
 
 
@@ -191,7 +192,8 @@ class Player(Closing):
             class_name = self._name(class_name)
         for names in ((title, None), (None, class_name)):
             if any(names) and find_window(*names) is not None:
-                error = FileExistsError(0, "there is such a window", str(names), 183)
+                text = f"there is a {window_of(*names)}"
+                error = FileExistsError(0, text, None, 183)
                 add_hint(error, _TAKEN_HINT)
                 raise error
         if track.kind == "exchange":

@@ -12,12 +12,15 @@ import contextlib
 import functools
 import math
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from winipc.base.deadline import Deadline
+from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 from winipc.cassette import Cassette, MessageEvent, Track
+from winipc.cassette.recorder import Recorder
 from winipc.cli.options import Commands, add_command, converted, factor, number, seconds
 from winipc.cli.output import (
     note,
@@ -27,6 +30,7 @@ from winipc.cli.output import (
     until_ctrl_c,
 )
 from winipc.cli.overlay import HELP, Overlay
+from winipc.errors import add_hint
 
 #: The longest wait in one go, so that Ctrl+C is heard everywhere.
 _SLICE = 0.1
@@ -159,7 +163,10 @@ def _add_record(actions: Commands) -> None:
         help="fail when not all is there in so many seconds (10; 60 for a PROGRAM)",
     )
     record.add_argument(
-        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+        "--seconds",
+        type=seconds,
+        metavar="N",
+        help="end after so many seconds; the PROGRAM lives on",
     )
     record.usage = "winipc cassette record [options] FILE [-- PROGRAM ARGUMENT ...]"
     record.set_defaults(program=[])
@@ -177,6 +184,8 @@ def _record(arguments: argparse.Namespace) -> int:
     timeout = arguments.timeout
     if timeout is None:
         timeout = 60.0 if arguments.program else 10.0
+    if arguments.file.exists():
+        raise FileExistsError(0, "there is such a file", str(arguments.file), 80)
     with _started(arguments.program) as process:
         options = {
             "mappings": arguments.mapping,
@@ -195,16 +204,21 @@ def _record(arguments: argparse.Namespace) -> int:
         record_until(
             arguments,
             lambda: process is not None and process.poll() is not None,
+            timeout,
             **options,
             on=arguments.on,
-            timeout=timeout,
         )
+        if process is not None and process.poll():
+            note(f"{arguments.program[0]} ended with status {process.returncode:#x}")
     return 0
 
 
 @contextlib.contextmanager
 def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
-    """The program, if one is asked for; what fails after its start ends it."""
+    """The program, if one is asked for; what fails after its start ends it.
+
+    It lives on where the recording ends before.
+    """
     if not argv:
         yield None
         return
@@ -213,21 +227,45 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
     except OSError as error:
         error.filename = argv[0]  # which Windows does not say
         raise
-    with process:
+    try:
+        yield process
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _begun(
+    begin: Callable[[], Recorder], ended: Callable[[], bool], timeout: float
+) -> Recorder:
+    """The recorder, once all is there; an error when the program ends before."""
+    deadline = Deadline(timeout)
+    while True:
         try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
+            return begin()
+        except FileNotFoundError as error:
+            # A name that is not valid, or a folder that is not there, is never found.
+            if error.winerror in (None, ERROR_PATH_NOT_FOUND):
+                raise
+            if (left := deadline.part(_SLICE)) == 0:
+                raise
+            if ended():
+                add_hint(error, "the program has ended")
+                raise
+        time.sleep(left)
 
 
 def record_until(
-    arguments: argparse.Namespace, ended: Callable[[], bool], **what: Any
+    arguments: argparse.Namespace,
+    ended: Callable[[], bool],
+    timeout: float = 0.0,
+    **what: Any,
 ) -> None:
     """Record until Ctrl+C, `--seconds`, or the end of the program; then report."""
     if arguments.rate < 1:
         arguments.parser.error("--rate must be 1 or more")
-    recorder = Cassette.record(arguments.file, rate=arguments.rate, **what)
+    begin = functools.partial(Cassette.record, arguments.file, rate=arguments.rate)
+    recorder = _begun(lambda: begin(**what), ended, timeout)
     try:
         with recorder:
             deadline = Deadline(arguments.seconds)

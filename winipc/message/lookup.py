@@ -149,7 +149,8 @@ class Window:
 Title: TypeAlias = str | re.Pattern[str]
 
 
-def _no_window(title: Title | None, class_name: str | int | None) -> FileNotFoundError:
+def window_of(title: Title | None, class_name: str | int | None) -> str:
+    """What a window is looked for by, in words."""
     what = " and ".join(
         f"{key} {value!r}"
         for key, value in (
@@ -158,10 +159,13 @@ def _no_window(title: Title | None, class_name: str | int | None) -> FileNotFoun
         )
         if value is not None
     )
+    return f"window with {what or 'any title'}"
+
+
+def _no_window(title: Title | None, class_name: str | int | None) -> FileNotFoundError:
+    text = f"no {window_of(title, class_name)}"
     # errno comes from the winerror.
-    return FileNotFoundError(
-        0, f"no window with {what or 'any title'}", None, ERROR_INVALID_WINDOW_HANDLE
-    )
+    return FileNotFoundError(0, text, None, ERROR_INVALID_WINDOW_HANDLE)
 
 
 def find_window(
