@@ -307,7 +307,7 @@ pointer_scan_walk(PointerScanObject *self)
     do {
         self->count =
             pointer_walk_next(self->walk, self->batch, BATCH, STEPS, &ended);
-    } while (!ended && self->count == 0 && !self->scan.cancelled &&
+    } while (!ended && self->count == 0 &&
              GetTickCount64() - began < WI_SLICE_MS);
     self->stage = ended ? STAGE_END : STAGE_WALK;
 }

@@ -115,9 +115,6 @@ wi_reader_claim(wi_reader *reader, wi_span *span)
                    wi_page_count(start + at, n));
         }
         at += n;
-        if (at == size && !reader->wanted) {
-            break;
-        }
     }
     span->start = start;
     span->size = at < size ? at : size;

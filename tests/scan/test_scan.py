@@ -892,6 +892,28 @@ def test_holes_are_left_out(process: RemoteProcess, target: Target) -> None:
     assert int(target.ask(f"query {pages + 8 * PAGE:x}"), 16) & GUARD
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_holes_at_borders_are_counted_once(
+    process: RemoteProcess, target: Target, threads: int
+) -> None:
+    """At both ends of what is searched, and where one read ends and the next begins."""
+    size = 4 * CHUNK
+    at = target.alloc(size)
+    border = (at + 2 * CHUNK) // CHUNK * CHUNK
+    holes = ((at, 2), (border - PAGE, 2), (border + CHUNK, 1), (at + size - PAGE, 1))
+    for hole, pages in holes:
+        target.protect(hole, pages * PAGE, NOACCESS)
+    for length in (1, 8, 3 * PAGE):
+        where = [(at, size)]
+        wanted = b"needle".ljust(length, b"!")[:length]
+        scan = process.scan(wanted, regions=where, threads=threads)
+        assert list(scan) == []
+        assert (scan.scanned, scan.skipped) == (size - 6 * PAGE, 6 * PAGE)
+    scan = process.scan(b"\0", regions=[(border - PAGE, 2 * PAGE)], threads=threads)
+    assert list(scan) == []
+    assert (scan.scanned, scan.skipped) == (0, 2 * PAGE)
+
+
 def test_protection_filters_pages(process: RemoteProcess, target: Target) -> None:
     """By letters, or by any of the flags."""
     pages = target.where("pages")
