@@ -539,6 +539,33 @@ def test_before_record_cannot_close_its_recorder(
     assert len(list(Cassette(path))) == 3
 
 
+def test_a_recorded_window_cannot_close_its_recorder(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """Its recorder waits for the answer. For one that was posted it does not."""
+    said: list[object] = []
+
+    def close(message: winipc.Message) -> int:
+        if message.is_copydata:
+            with pytest.raises(RuntimeError, match="cannot close its recorder"):
+                recorder.close()
+        else:
+            recorder.close()
+        said.append(message.id)
+        return 42
+
+    path = tmp_path / "file.wipc"
+    with winipc.CopyDataWindow.create(unique_name, handler=close, messages=[NAMED]):
+        recorder = record(path, unique_name)
+        try:
+            assert winipc.send_copydata(unique_name, b"x", id=1, timeout=DEADLINE) == 42
+            winipc.post_message(unique_name, NAMED, 0, 0)
+            until(lambda: len(said) == 2)
+        finally:
+            recorder.close()
+    assert Cassette(path).complete
+
+
 @pytest.mark.slow
 def test_eight_clients_lose_and_double_nothing(
     start_peer: StartPeer, unique_name: str, tmp_path: Path

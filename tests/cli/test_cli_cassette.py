@@ -95,7 +95,7 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "file.wipc"
     tracks = [
         Track("mapping", "memory", size=64),
-        Track("event", "set", manual=True),
+        Track("event", "s\x1b[2Jet", manual=True),
         Track("semaphore", "count", maximum=9),
         Track("window", "window"),
     ]
@@ -117,7 +117,7 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     assert lines == [
         "memory  all zeros",
         "memory  0x0: 00 00 80 3f, 2 more",
-        "set  is set",
+        r"s\x1b[2Jet  is set",
         "count  counts 5",
         "window  <- id=0x9 b'\\x01\\x00\\x00\\x00' = 0 (0.0 ms)",
         "window  <- id=0x9 b'\\x01' = 0 (0.0 ms)",

@@ -184,6 +184,7 @@ class Recorder(Closing):
             proxies += [Proxy.find("client", one, timeout) for one in clients]
             if broadcasts:
                 proxies.append(Proxy(Track("broadcast", messages=tuple(broadcasts))))
+            self._proxies = proxies
             first = len(tracks)
             _check_twice([track.name.removeprefix("Local\\") for track in tracks])
             _check_twice([Window(proxy.hwnd) for proxy in proxies if proxy.hwnd])
@@ -222,10 +223,16 @@ class Recorder(Closing):
         """End the recording, and its file. May be called twice.
 
         Raises what ended it early: OSError for a full disk, or for memory that has
-        gone. RuntimeError in `before_record`, which the recording would wait for.
+        gone. RuntimeError in `before_record` and in the handler of a message that came
+        through it, as the end would wait for these.
         """
         if hasattr(self._filtering, "event"):
             raise RuntimeError("before_record cannot close its recorder")
+        if _core._in_send():
+            own = threading.get_native_id()
+            real = [Window(one.hwnd) for one in self._proxies if one.hwnd]
+            if any(window.thread_id == own for window in real):
+                raise RuntimeError("a recorded window cannot close its recorder")
         self._undo.close()
         error, self._error = self._error, None
         if error is not None:

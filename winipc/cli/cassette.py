@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from winipc.base.deadline import Deadline
+from winipc.base.text import clean
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 from winipc.cassette import Cassette, MessageEvent, Track
 from winipc.cassette.recorder import Recorder
@@ -359,7 +360,7 @@ def _show(arguments: argparse.Namespace) -> int:
             print_json(_as_json(row))
         else:
             name = row.track.name or row.track.class_name or row.track.kind
-            print_line(f"{row.seconds:12.6f}  {name}  {row.text}")
+            print_line(f"{row.seconds:12.6f}  {clean(name)}  {row.text}")
     if not cassette.complete:
         note(f"{arguments.file} ends early")
     return 0
