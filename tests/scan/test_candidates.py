@@ -325,6 +325,19 @@ def test_what_is_kept_for_undo_is_bounded(
         found.undo()
 
 
+def test_undo_goes_back_sixteen_times(process: RemoteProcess, target: Target) -> None:
+    """The oldest sets are forgotten."""
+    at = target.alloc(PAGE)
+    with CandidateSet.scan(process, "u8", regions=[(at, PAGE)]) as found:
+        for number in range(18):
+            process.write(at + number, b"\1")
+            assert found.rescan("equals", 0) == PAGE - 1 - number
+        counts = [found.undo() for _ in range(16)]
+        assert counts == [PAGE - 17 + number for number in range(16)]
+        with pytest.raises(ValueError, match="no set before"):
+            found.undo()
+
+
 def test_the_first_values_cost_what_has_changed(
     process: RemoteProcess, target: Target
 ) -> None:
