@@ -28,6 +28,7 @@ from helpers.linux_file import linux_file  # noqa: F401 - a fixture
 from helpers.waitables import make, sync_peer  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 
+import winipc
 from winipc import _core
 from winipc.testing import Peer
 
@@ -58,6 +59,15 @@ settings.register_profile(
     "thorough", parent=settings.get_profile("default"), max_examples=2000
 )
 settings.load_profile("thorough" if FULL else "default")
+
+
+def pytest_sessionstart() -> None:
+    """Have a desktop before a test starts a program that needs one.
+
+    Under Wine the first such program starts the desktop's explorer.exe, which keeps the
+    program's standard output open: who reads that to its end would wait forever.
+    """
+    winipc.find_window("winipc: no window has this title")
 
 
 @pytest.fixture(scope="session", autouse=True)

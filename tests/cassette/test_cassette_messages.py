@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import math
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from winipc.testing import ExpectingWindow
 
 StartPeer = Callable[..., Peer]
 NAMED = "winipc-test-cassette.query"
+LARGE = 1 << (40 if sys.maxsize > 1 << 32 else 30)  # for a wparam
 
 
 def messages(path: Path) -> list[MessageEvent]:
@@ -50,7 +52,7 @@ def talk(title: str) -> list[int]:
         winipc.send_copydata(title, b"hello", id=1),
         winipc.send_copydata(title, b"", id=2, check=False),
         winipc.send_message(title, NAMED, 3, 4),
-        winipc.send_message(title, 0x8001, 1 << 40, -5),
+        winipc.send_message(title, 0x8001, LARGE, -5),
         winipc.send_copydata(title, b"hello", id=1),
     ]
 
@@ -80,7 +82,7 @@ def test_messages_go_through_and_are_kept(
     assert [event.number for event in kept] == list(range(5))
     assert [event.message for event in kept] == [74, 74, NAMED, 0x8001, 74]
     assert (kept[0].id, kept[0].data) == (1, b"hello")
-    assert (kept[3].wparam, kept[3].lparam) == (1 << 40, -5)
+    assert (kept[3].wparam, kept[3].lparam) == (LARGE, -5)
     assert not any(event.posted for event in kept)
     (track,) = Cassette(path).tracks
     assert (track.name, track.class_name) == (unique_name, program.class_name)
@@ -164,7 +166,7 @@ def test_ways_to_match(program: Any, unique_name: str, tmp_path: Path) -> None:
         assert len(player.unexpected) == 1
         player.unexpected.clear()
         assert winipc.send_copydata(unique_name, b"other", id=1) == 1005
-        assert winipc.send_message(unique_name, 0x8001, 9, 9) == (1 << 40) - 5
+        assert winipc.send_message(unique_name, 0x8001, 9, 9) == (LARGE) - 5
 
     def alike(recorded: MessageEvent, came: MessageEvent) -> bool:
         return recorded.data.lower() == came.data.lower()

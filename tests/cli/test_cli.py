@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import DEADLINE, Peer
-from helpers import BITS
+from helpers import BITS, need_libclang
 
 import winipc
 from winipc import cli
@@ -229,7 +229,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("scan 1 many --type i32", "'many'"),
         ("scan 1 300 --type u8", "fit"),
         ("scan 1 x.y --type any", "'x.y'"),
-        ("write x", "data or a file"),
+        ("write x", "data"),
         ("write x 4", "hex"),
         ("write x --type u8 300", "fit"),
         ("bridge", "name of a mapping"),
@@ -241,6 +241,8 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 def test_wrong_usage_says_what_is_wrong(
     capsys: pytest.CaptureFixture[str], arguments: str, complaint: str
 ) -> None:
+    if "absent.h" in arguments:
+        need_libclang()
     assert complaint in misuse(capsys, *arguments.split())
 
 

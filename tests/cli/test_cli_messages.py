@@ -214,10 +214,12 @@ def test_send_gives_an_id_and_post_two_numbers(
     run_winipc("send", "--title", unique_name, "--id", "0x12", "text")
     row = json.loads(peer.read_line())
     assert (row["id"], row["text"]) == (0x12, "text")
-    run_winipc("post", unique_name, unique_name, "3", "0x10")
+    run_winipc("post", unique_name, unique_name, "--wparam", "3", "--lparam", "0x10")
     row = json.loads(peer.read_line())
     assert (row["wparam"], row["lparam"]) == (3, 16)
-    [row] = json_lines("post", unique_name, unique_name, "4", "--wait", "--json")
+    [row] = json_lines(
+        "post", unique_name, "--wparam=4", "--wait", unique_name, "--json"
+    )
     assert row["answer"] == 1
     assert json.loads(peer.read_line())["wparam"] == 4
     assert peer.finish() == 0

@@ -71,9 +71,9 @@ def test_create_with_lock_makes_one(unique_name: str) -> None:
             for row in named_objects(pattern=f"{unique_name}*")
         }
         assert kinds == {
-            unique_name: "section",
+            unique_name: "mapping",
             f"{unique_name}.lock": "mutex",
-            f"{unique_name}.changes": "section",
+            f"{unique_name}.changes": "mapping",
         }
         with pytest.raises(FileExistsError):
             LockedMapping.create(unique_name, 100)

@@ -125,17 +125,19 @@ def image_of(data: bytes, mapped: bool = False, away: int | None = None) -> PEIm
 
 def test_a_gib_takes_no_room_in_the_file(tmp_path: Path) -> None:
     """Nor does it matter in which order the variables are named."""
+    # 32 bits have no free GiB in one piece for sure.
+    size = GIB if sys.maxsize > GIB * 4 else GIB // 8
     path = tmp_path / "large.dll"
     build_section_dll(
         path,
-        {"big": GIB, "small": b"small", "sparse": (1 << 20, b"x"), "last": b"last"},
+        {"big": size, "small": b"small", "sparse": (1 << 20, b"x"), "last": b"last"},
     )
     assert path.stat().st_size < 8192
     with SharedSection.load(path, "big") as big:
-        assert len(big) == GIB
+        assert len(big) == size
         big[-1] = 7
         assert big[-1] == 7
-        assert big[0] == big[GIB // 2] == 0
+        assert big[0] == big[size // 2] == 0
         with big.variable("small", 5) as small, big.variable("last", 4) as last:
             assert (bytes(small), bytes(last)) == (b"small", b"last")
         with big.variable("sparse", 1 << 20) as sparse:

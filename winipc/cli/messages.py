@@ -64,13 +64,15 @@ def add(commands: Commands) -> None:
         "post a message to a window",
         "Post a message of two numbers to a window. With --wait send it, which waits "
         "until the window has answered.",
-        "post my-app my-app.changed 1",
+        "post my-app my-app.changed --wparam 1",
         "post my-app 0x8001 --wait",
     )
     post.add_argument("title", help="title of the window")
     post.add_argument("message", type=_message, help="registered message, or number")
-    for name in ("wparam", "lparam"):
-        post.add_argument(name, type=number, nargs="?", default=0, help="a number (0)")
+    # No positional arguments: before Python 3.13 argparse takes one that may be left
+    # out for left out when an option stands before it.
+    for name in ("--wparam", "--lparam"):
+        post.add_argument(name, type=number, default=0, help="a number (0)")
     post.add_argument(
         "--wait", action="store_true", help="send it, and print the answer"
     )

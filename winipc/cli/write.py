@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         "write 1234:0x7ff6a0001000 --type i32 100",
     )
     add_target(parser)
-    parser.add_argument("data", nargs="?", help="bytes in hexadecimal, or --type")
+    parser.add_argument("data", help="bytes in hexadecimal, or as --type or --file say")
     parser.add_argument(
         "--type",
         default="hex",
@@ -36,16 +36,14 @@ def add(commands: Commands) -> None:
         f"{' '.join(map(str, ValueType))}",
     )
     parser.add_argument(
-        "--file", type=Path, help="write the bytes of this file instead"
+        "--file", action="store_true", help="DATA is a file: write its bytes"
     )
     add_raw(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if (arguments.data is None) == (arguments.file is None):
-        arguments.parser.error("give data or a file")
-    if arguments.file is not None:
-        data = arguments.file.read_bytes()
+    if arguments.file:
+        data = Path(arguments.data).read_bytes()
     else:
         try:
             data = _data(arguments.type, arguments.data)
