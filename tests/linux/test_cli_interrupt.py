@@ -21,10 +21,18 @@ SCANS = """
 import os
 from winipc import GlobalMemory, Pattern, RemoteProcess
 
+said = []
+
+
+def progress(done, total):
+    if done and not said:
+        said.append(print("scanning", flush=True))
+
+
 kinds = [Pattern.range("i32", n, n, aligned=False) for n in range(2**30, 2**30 + 999)]
 with GlobalMemory(64 << 20) as memory, RemoteProcess.open(os.getpid()) as process:
-    scan = process.scan(kinds, regions=[(memory.address, memory.size)])
-    print("scanning", flush=True)
+    ranges = [(memory.address, memory.size)]
+    scan = process.scan(kinds, regions=ranges, progress=progress)
     try:
         list(scan)
     except KeyboardInterrupt:
