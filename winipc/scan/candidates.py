@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.memory.pages import MemoryProtection
+from winipc.scan._files import check_format, reading
 from winipc.scan.pointers import module_version
 from winipc.scan.scan import (
     Pattern,
@@ -395,9 +396,8 @@ class CandidateSet(_core.CandidateSet, Closing):
         import json
         import zlib
 
-        name = os.fspath(path)
         try:
-            with open(path, "rb") as file:
+            with reading(path, "candidates"), open(path, "rb") as file:
                 head = _Head(json.loads(_first_line(file)))
                 moved = head.moved(process, another_run)
                 found = cls._empty(
@@ -411,15 +411,9 @@ class CandidateSet(_core.CandidateSet, Closing):
                 found._encoding = head.encoding
                 found._fill(head, _Body(file, zlib.decompressobj()), moved, max_bytes)
         except _RunError as error:
-            raise ValueError(f"{name!r}: {error}") from None
-        except (
-            *(ValueError, TypeError, LookupError, OverflowError),
-            AttributeError,
-        ) as error:
-            text = f"{name!r} is no file of candidates: {error}"
-            raise ValueError(text) from error
-        except (RecursionError, zlib.error) as error:
-            text = f"{name!r} is no file of candidates, or damaged: {error}"
+            raise ValueError(f"{os.fspath(path)!r}: {error}") from None
+        except zlib.error as error:
+            text = f"{os.fspath(path)!r} is no file of candidates, or damaged: {error}"
             raise ValueError(text) from error
         return found
 
@@ -543,8 +537,7 @@ class _Head:
     """The head of a file, in which anything may stand."""
 
     def __init__(self, data: Any) -> None:
-        if {name: data[name] for name in _FORMAT} != _FORMAT:
-            raise ValueError("it says that it is something else")
+        check_format(data, _FORMAT)
         self.kind, self.encoding = _kind_of(str(data["kind"]))
         self.width, self.step = data["width"], data["step"]
         self.first, self.candidates = data["first"], data["candidates"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.errors import PartialReadError
+from winipc.scan._files import check_format, reading
 from winipc.scan.scan import process_ranges
 
 if TYPE_CHECKING:
@@ -126,14 +127,10 @@ class PointerPaths(tuple[PointerPath, ...]):
         """
         import json
 
-        try:
+        with reading(path, "pointer paths"):
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-            if {name: data[name] for name in _FORMAT} != _FORMAT:
-                raise ValueError("it says that it is something else")
+            check_format(data, _FORMAT)
             return cls(_path_of(**entry) for entry in data["paths"])
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            text = f"{os.fspath(path)!r} is no file of pointer paths: {error}"
-            raise ValueError(text) from error
 
     def __repr__(self) -> str:
         return f"<PointerPaths: {len(self)}>"

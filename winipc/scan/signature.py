@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from winipc.errors import PartialReadError
 from winipc.pe import ImageReader, PESection, SectionFlags
+from winipc.scan._files import check_format, reading
 from winipc.scan.scan import Pattern, scan_bytes
 
 if TYPE_CHECKING:
@@ -187,21 +188,14 @@ class Signature:
         """
         import json
 
-        try:
+        with reading(path, "a signature"):
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-            if {name: data[name] for name in _FORMAT} != _FORMAT:
-                raise ValueError("it says that it is something else")
+            check_format(data, _FORMAT)
             entry = dict(data["signature"])
             text = entry.pop("pattern")
             if not all(isinstance(entry[name], str) for name in ("module", "version")):
                 raise ValueError("its module or version is no text")
             return cls(text, **entry)
-        except (
-            *(KeyError, TypeError, ValueError, AttributeError),
-            RecursionError,
-        ) as error:
-            why = f"{os.fspath(path)!r} is no file of a signature: {error}"
-            raise ValueError(why) from error
 
 
 def _as_dict(signature: Signature) -> Iterator[tuple[str, Any]]:
