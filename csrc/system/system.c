@@ -1,11 +1,12 @@
-/* system.c: what this system is, and new files with rights of their own.
+/* system.c: what this system is, new files with rights of their own, consoles.
  *
  *     _core._wine_version()                   # "8.0", or None on Windows
  *     _core._create_file(path, size, sddl)    # a handle
+ *     _core._console_mode(handle)             # 7, or None if it is no console
  *
- * Wraps wine_get_version (where there is one), and CreateFileW with a security
- * descriptor. Owner: a file's handle belongs to the caller. Thread: any.
- * GIL: released while the file is made. */
+ * Wraps wine_get_version (where there is one), CreateFileW with a security
+ * descriptor, and the mode and the size of a console. Owner: handles belong to
+ * the caller. Thread: any. GIL: released while the file is made. */
 #include "base/core.h"
 
 /* ------------------------------------------------------------------- Wine */
@@ -90,10 +91,59 @@ done:
     return file == INVALID_HANDLE_VALUE ? NULL : PyLong_FromVoidPtr(file);
 }
 
+/* --------------------------------------------------------------- consoles */
+
+static PyObject *
+system_console_mode(PyObject *Py_UNUSED(module), PyObject *value)
+{
+    HANDLE console;
+    DWORD mode;
+    if (!wi_handle_converter(value, &console)) {
+        return NULL;
+    }
+    if (!GetConsoleMode(console, &mode)) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromUnsignedLong(mode);
+}
+
+static PyObject *
+system_set_console_mode(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    HANDLE console;
+    DWORD mode;
+    if (!PyArg_ParseTuple(args, "O&O&:_set_console_mode", wi_handle_converter,
+                          &console, wi_u32_converter, &mode)) {
+        return NULL;
+    }
+    return PyBool_FromLong(SetConsoleMode(console, mode));
+}
+
+static PyObject *
+system_set_console_size(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    HANDLE console;
+    COORD size;
+    if (!PyArg_ParseTuple(args, "O&hh:_set_console_size", wi_handle_converter,
+                          &console, &size.X, &size.Y)) {
+        return NULL;
+    }
+    return PyBool_FromLong(SetConsoleScreenBufferSize(console, size));
+}
+
 static PyMethodDef system_functions[] = {
     {"_wine_version", system_wine_version, METH_NOARGS,
      system_wine_version_doc},
     {"_create_file", system_new_file, METH_VARARGS, system_new_file_doc},
+    {"_console_mode", system_console_mode, METH_O,
+     PyDoc_STR("_console_mode($module, handle, /)\n--\n\n"
+               "None if it is no console. Win32: GetConsoleMode.")},
+    {"_set_console_mode", system_set_console_mode, METH_VARARGS,
+     PyDoc_STR("_set_console_mode($module, handle, mode, /)\n--\n\n"
+               "Whether it did. Win32: SetConsoleMode.")},
+    {"_set_console_size", system_set_console_size, METH_VARARGS,
+     PyDoc_STR("_set_console_size($module, handle, columns, rows, /)\n--\n\n"
+               "Whether it did. Win32: SetConsoleScreenBufferSize.")},
     {NULL, NULL, 0, NULL},
 };
 

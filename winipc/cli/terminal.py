@@ -35,28 +35,25 @@ def _obeys_escapes(stream: TextIO) -> bool:
     Without them rich asks the console where its cursor is, and Wine's does not know:
     pictures would be drawn over earlier lines.
 
-    Win32: SetConsoleMode
+    Win32: GetConsoleMode, SetConsoleMode, SetConsoleScreenBufferSize
     """
-    import ctypes  # rich has loaded it
     import msvcrt
 
-    kernel32 = ctypes.WinDLL("kernel32")
-    handle = ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))
-    mode = ctypes.c_ulong()
-    if not kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
+    handle = msvcrt.get_osfhandle(stream.fileno())
+    mode = _core._console_mode(handle)
+    if mode is None:
         return False
-    wanted = mode.value | _ENABLE_VIRTUAL_TERMINAL_PROCESSING
-    if wanted == mode.value:
+    wanted = mode | _ENABLE_VIRTUAL_TERMINAL_PROCESSING
+    if wanted == mode:
         return True
-    if not kernel32.SetConsoleMode(handle, ctypes.c_ulong(wanted)):
+    if not _core._set_console_mode(handle, wanted):
         return False
-    atexit.register(kernel32.SetConsoleMode, handle, mode)
+    atexit.register(_core._set_console_mode, handle, mode)
     if _core._wine_version() is not None:
         # Wine hands escape sequences on, but counts them as text, and would begin a new
         # line in the middle of one.
         size = os.get_terminal_size(stream.fileno())
-        resize = kernel32.SetConsoleScreenBufferSize
-        resize(handle, ctypes.c_uint32(_WIDE | size.lines << 16))
-        before = ctypes.c_uint32(size.columns | size.lines << 16)
-        atexit.register(resize, handle, before)
+        resize = _core._set_console_size
+        resize(handle, _WIDE, size.lines)
+        atexit.register(resize, handle, size.columns, size.lines)
     return True
