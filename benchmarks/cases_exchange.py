@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import echo
-from harness import OURS, RAW, Case, Goal, group, raw, timed
+from harness import OURS, RAW, Case, Goal, group, label, raw, timed
 from world import World
 
 import winipc
@@ -17,9 +17,8 @@ import winipc
 def exchange(world: World) -> Iterator[Case]:
     keeping = _sender(world, "receiver", echo.receiver)
     looking = _sender(world, "handler", echo.handler)
-    for size in (64, 1 << 20, 15 << 20):
+    for size in (64, 65536, 1 << 20, 15 << 20):
         data = bytes(size)
-        label = f"{size} B" if size < 1024 else f"{size >> 20} MiB"
         ways = {
             RAW: raw(world.raw.raw_copydata, world.target.hwnd, size),
             OURS: timed("send(data, via)", send=looking.send, data=data, via="auto"),
@@ -32,12 +31,13 @@ def exchange(world: World) -> Iterator[Case]:
                 "send(data, via)", send=looking.send, data=data, via=via
             )
         yield Case(
-            f"deliver {label}",
+            f"deliver {label(size)}",
             ways,
             {1 << 20: (Goal(6, "faster"),), 15 << 20: (Goal(8, "faster"),)}.get(
                 size, ()
             ),
             size=size,
+            series="exchange",
             note='winipc: via="auto", to a Receiver in Python whose handler looks at '
             'the data in place, or, "a copy kept", to one that queues copies; '
             "raw C: WM_COPYDATA to a window in C that takes a copy"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import struct
+import tempfile
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import cffi
 import numpy
-from harness import OURS, RAW, Case, Goal, group, raw, timed
+from harness import OURS, RAW, Case, Goal, group, label, raw, timed
 from world import World
 
 import winipc
+from winipc.pe import build_section_dll
 
 _SIZE = 1 << 20
 
@@ -44,7 +47,8 @@ def mapping(world: World) -> Iterator[Case]:
     yield _read(world, memory)
     yield _get(memory)
     yield _add(world, memory)
-    yield _write_much(world)
+    for size in (4096, 65536, 1 << 20, 16 << 20):
+        yield _write_much(world, size)
 
 
 def _write(world: World, memory: _Memory) -> Case:
@@ -63,7 +67,9 @@ def _write(world: World, memory: _Memory) -> Case:
                 "a[0:64] = b", a=memory.array, b=numpy.frombuffer(data, "u1")
             ),
         },
-        (Goal(68),),
+        (Goal(0.75, "times", "mmap"),),
+        size=64,
+        series="mapping",
     )
 
 
@@ -80,7 +86,7 @@ def _read(world: World, memory: _Memory) -> Case:
             "cffi": timed("m[0:64]", m=memory.raw),
             "NumPy": timed("a[0:64].tobytes()", a=memory.array),
         },
-        (Goal(80),),
+        (Goal(0.85, "times", "mmap"),),
     )
 
 
@@ -96,7 +102,7 @@ def _get(memory: _Memory) -> Case:
             "cffi": timed("p[0]", p=memory.ffi.cast("int64_t *", memory.address)),
             "NumPy": timed("a[0]", a=memory.array.view(numpy.int64)),
         },
-        (Goal(45),),
+        (Goal(0.75, "times", "mmap + struct"),),
     )
 
 
@@ -114,25 +120,30 @@ def _add(world: World, memory: _Memory) -> Case:
                 lock=value.get_lock(),
             ),
         },
-        (Goal(70),),
+        (Goal(100, "faster", "mp.Value + lock"),),
         note="winipc: `Atomic.add`; a lock of multiprocessing is a kernel object",
     )
 
 
-def _write_much(world: World) -> Case:
-    size = 16 << 20
+def _write_much(world: World, size: int) -> Case:
     large = world.enter(winipc.SharedMapping.create(None, size))
     plain = world.enter(mmap.mmap(-1, size))
+    other = SharedMemory(world.name("large"), create=True, size=size)
+    world.stack.callback(other.close)
     source = bytearray(b"y") * size
-    address = numpy.frombuffer(source, "u1").ctypes.data
+    array = numpy.frombuffer(source, "u1")
     return Case(
-        "write 16 MiB",
+        f"write {label(size)}",
         {
-            RAW: raw(world.raw.raw_copy, large.address, address, size),
+            RAW: raw(world.raw.raw_copy, large.address, array.ctypes.data, size),
             OURS: timed("write(data)", write=large.write, data=source),
             "mmap": timed("m[:] = data", m=plain, data=source),
+            "SharedMemory": timed("m[:] = data", m=other.buf, data=source),
+            "NumPy": timed("a[:] = b", a=numpy.frombuffer(large, "u1"), b=array),
         },
+        (Goal(1.05, "times"),) if size >= 1 << 20 else (),
         size=size,
+        series="mapping",
     )
 
 
@@ -196,19 +207,29 @@ def life(world: World) -> Iterator[Case]:
 @group("section")
 def section(world: World) -> Iterator[Case]:
     """A shared section of a DLL is memory like any other once it is loaded."""
-    ours = world.enter(winipc.SharedSection.load())
+    folder = world.enter(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+    dll = Path(folder) / "shared.dll"
+    build_section_dll(dll, {"data": _SIZE})
+    ours = world.enter(winipc.SharedSection.load(dll, "data"))
     other = world.enter(winipc.SharedMapping.create(None, _SIZE))
-    theirs = world.enter(mmap.mmap(-1, 4096, world.name("mmap")))
-    data = b"x" * 64
-    yield Case(
-        "write 64 B",
-        {
-            RAW: raw(world.raw.raw_copy, ours.address, other.address, 64),
-            OURS: timed("write(data)", write=ours.write, data=data),
-            "mmap": timed("m[0:64] = data", m=theirs, data=data),
-        },
-        note="the DLL's shared section; mmap: a mapping, as no other package has one",
-    )
+    theirs = world.enter(mmap.mmap(-1, _SIZE, world.name("mmap")))
+    for size in (64, 4096, 65536, _SIZE):
+        data = b"x" * size
+        yield Case(
+            f"write {label(size)}",
+            {
+                RAW: raw(world.raw.raw_copy, ours.address, other.address, size),
+                OURS: timed("write(data)", write=ours.write, data=data),
+                "mmap": timed(f"m[0:{size}] = data", m=theirs, data=data),
+            },
+            (Goal(0.75, "times", "mmap"),) if size == 64 else (),
+            note="the DLL's shared section; mmap: a mapping, as no other package has "
+            "one"
+            if size == 64
+            else "",
+            size=size,
+            series="section",
+        )
     yield Case(
         "read 64 B",
         {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import echo
 import win32con
 import win32gui
-from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
+from harness import OURS, RAW, Case, Goal, Run, group, label, raw, timed
 from world import World
 
 import winipc
@@ -40,7 +40,7 @@ def messages(world: World) -> Iterator[Case]:
     mine = world.raw.window_make()
     yield _send_to_itself(world, mine)
     yield _post(world, mine)
-    for size in (64, 65536, 1 << 20):
+    for size in (64, 4096, 65536, 1 << 20, 15 << 20):
         yield _send_away(world, size)
     yield _receive(world)
 
@@ -78,10 +78,9 @@ def _post(world: World, mine: int) -> Case:
 
 
 def _send_away(world: World, size: int) -> Case:
-    label = f"{size} B" if size < 1024 else f"{size >> 10} KiB"
     theirs, data = world.target.hwnd, bytearray(size)
     return Case(
-        f"send {label}, other process",
+        f"send {label(size)}, other process",
         {
             RAW: raw(world.raw.raw_copydata, theirs, size),
             OURS: _send(theirs, data),
@@ -89,6 +88,7 @@ def _send_away(world: World, size: int) -> Case:
         },
         (Goal(1.05, "times"),) if size == 64 else (),
         size=size,
+        series="copydata",
         note="wineserver carries the data; on Windows the kernel copies it"
         if size == 64
         else "",

@@ -9,7 +9,7 @@ from typing import Any
 import win32api
 import win32con
 import win32process
-from harness import OURS, RAW, Case, Goal, Run, group, raw, timed
+from harness import OURS, RAW, Case, Goal, Run, group, label, raw, timed
 from others import Opened, kernel32
 from world import World
 
@@ -55,10 +55,9 @@ def process(world: World) -> Iterator[Case]:
 
 
 def _small_read(world: World, target: Opened, size: int) -> Case:
-    label = f"{size} B" if size < 1024 else f"{size >> 10} KiB"
     others = _theirs(target, "read", size)
     return Case(
-        f"ReadProcessMemory {label}",
+        f"read {label(size)}",
         {
             RAW: raw(world.raw.raw_read, target.handle, target.address, size),
             OURS: timed(
@@ -84,13 +83,14 @@ def _small_read(world: World, target: Opened, size: int) -> Case:
         (Goal(1.10, "times"),) if size == 8 else (),
         note=_WINE if size == 8 else "",
         size=size,
+        series="process",
     )
 
 
 def _large_read(world: World, target: Opened, size: int) -> Case:
     note = "winipc: `read_into` one buffer; new bytes cost their page faults"
     return Case(
-        f"read {size >> 20} MiB",
+        f"read {label(size)}",
         {
             RAW: raw(world.raw.raw_read, target.handle, target.address, size),
             OURS: timed(
@@ -110,6 +110,7 @@ def _large_read(world: World, target: Opened, size: int) -> Case:
         (Goal(1.02, "times"),),
         note=note if size == 1 << 20 else "",
         size=size,
+        series="process",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,9 +74,13 @@ def _lock_word(world: World, mutex: winipc.Mutex) -> Case:
             RAW: raw(world.raw.raw_lock_word, memory.address),
             OURS: _lock_and_unlock(shared),
             "winipc, with": timed("with lock: pass", lock=shared),
+            "threading.Lock": _lock_and_unlock(threading.Lock()),
             "kernel mutex in C": raw(world.raw.raw_lock, mutex.handle),
         },
-        (Goal(100), Goal(100, "faster", "kernel mutex in C")),
+        (
+            Goal(1.5, "times", "threading.Lock"),
+            Goal(100, "faster", "kernel mutex in C"),
+        ),
         note="`SharedLock`, which no other thread wants: two interlocked instructions; "
         "the kernel mutex's time is wineserver's",
     )

@@ -87,7 +87,7 @@ def _read(world: World, target: Opened, ffi: Any) -> Case:
                 address=target.address,
             ),
         },
-        (Goal(100),),
+        (Goal(0.6, "times", "pywin32"),),
         stubs=("ReadProcessMemory",),
     )
 
@@ -132,7 +132,7 @@ def _write(world: World, target: Opened) -> Case:
                 data=b"12345678",
             ),
         },
-        (Goal(120),),
+        (Goal(0.7, "times", "pywin32"),),
         stubs=("WriteProcessMemory",),
     )
 
@@ -156,7 +156,7 @@ def _set_event(world: World, ffi: Any) -> Case:
                 handle=ffi.cast("void *", event.handle),
             ),
         },
-        (Goal(55),),
+        (Goal(0.7, "times", "pywin32"),),
         stubs=("SetEvent",),
     )
 
@@ -179,7 +179,7 @@ def _post(world: World, ffi: Any, hwnd: int) -> Case:
                 hwnd=ffi.cast("void *", hwnd),
             ),
         },
-        (Goal(100),),
+        (Goal(0.4, "times", "pywin32"),),
         stubs=("PostMessageW",),
     )
 

@@ -100,7 +100,7 @@ def one_round(
             continue
         result = results.setdefault(
             (name, case.name),
-            Result(name, case.name, case.goals, case.note, case.size),
+            Result(name, case.name, case.goals, case.note, case.size, case.series),
         )
         try:
             measure(

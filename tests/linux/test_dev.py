@@ -385,8 +385,12 @@ def test_shell_has_winpython(dev: Dev) -> None:
     assert (answer, version[:1].isdigit(), done.returncode) == ("42", True, 4)
 
 
-def test_the_page_of_figures_can_be_written_anew() -> None:
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("docs/performance.md", "summary"), ("benchmarks/README.md", "missed")],
+)
+def test_the_pages_of_figures_can_be_written_anew(page: str, name: str) -> None:
     """./dev bench --write-docs finds its comments, each once and in order."""
-    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     marks = re.findall(r"<!-- bench: (.*) -->\n", text)
-    assert marks == ["table", "end of table", "missed", "end of missed"]
+    assert marks == [name, f"end of {name}"]

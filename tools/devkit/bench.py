@@ -31,8 +31,10 @@ from runner import run_windows
 from winpython import extra_packages, missing_mingw, selected
 
 PREVIOUS = BUILD / "bench-previous"
-DOCS = ROOT / "docs" / "performance.md"
-PLOT = ROOT / "docs" / "performance.svg"
+DOCS = ROOT / "docs"
+PAGE = DOCS / "performance.md"
+BOOK = ROOT / "benchmarks" / "README.md"
+TABLES = ROOT / "benchmarks" / "results.md"
 
 
 def binaries() -> Path:
@@ -90,19 +92,22 @@ def main(args: list[str]) -> int:
 
 
 def write_docs() -> int:
-    """Put the latest run into docs/performance.md, and its plot beside it."""
+    """Put the latest run into the tables of benchmarks/, and the page for users."""
     out = BUILD / "bench"
     if not (out / "bench.json").exists():
         fail("there is no run to write down: ./dev bench makes one")
-    text = DOCS.read_text(encoding="utf-8")
-    text = between(text, "table", repeated() + (out / "bench.md").read_text("utf-8"))
-    text = between(text, "missed", (out / "missed.md").read_text("utf-8"))
-    DOCS.write_text(text, encoding="utf-8")
-    say(f"{DOCS.relative_to(ROOT)}: written from the run in {out}")
-    if (out / "peers.svg").exists():
-        svg = (out / "peers.svg").read_text("utf-8")
-        PLOT.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
-        say(f"{PLOT.relative_to(ROOT)}: written, {PLOT.stat().st_size >> 10} KiB")
+    tables = "# Results\n\n" + repeated() + (out / "bench.md").read_text("utf-8")
+    TABLES.write_text(tables, encoding="utf-8")
+    for page, name in ((PAGE, "summary"), (BOOK, "missed")):
+        text = page.read_text(encoding="utf-8")
+        text = between(text, name, (out / f"{name}.md").read_text("utf-8"))
+        page.write_text(text, encoding="utf-8")
+    for plot in out.glob("*.svg"):
+        lines = plot.read_text("utf-8").splitlines()
+        (DOCS / f"performance-{plot.name}").write_text(
+            "\n".join(line.rstrip() for line in lines) + "\n"
+        )
+    say(f"the pages are written from the run in {out}")
     return 0
 
 
@@ -110,7 +115,7 @@ def between(text: str, name: str, new: str) -> str:
     """`text` with what stands between the two comments called `name` replaced."""
     begin, end = f"<!-- bench: {name} -->\n", f"<!-- bench: end of {name} -->\n"
     if text.count(begin) != 1 or text.count(end) != 1:
-        fail(f"{DOCS.name} lacks the comments around {name!r}")
+        fail(f"a page lacks the comments around {name!r}")
     head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(end)
     return f"{head}{begin}\n{new.strip()}\n\n{end}{tail}"
