@@ -31,9 +31,8 @@ def stubs(world: World) -> Iterator[Case]:
     yield _read(world, target, ffi)
     yield _write(world, target)
     yield _set_event(world, ffi)
-    hwnd = world.raw.window_make()
-    yield _post(world, ffi, hwnd)
-    yield _send_copydata(world, hwnd)
+    yield _post(world, ffi, world.raw.window_make())
+    yield _send_copydata(world, world.target.hwnd)
 
 
 def _read(world: World, target: Opened, ffi: Any) -> Case:
@@ -203,6 +202,8 @@ def _send_copydata(world: World, hwnd: int) -> Case:
                 flags=win32con.SMTO_ABORTIFHUNG,
             ),
         },
+        (Goal(0.4, "x", "pywin32 + struct"),),
         stubs=("SendMessageTimeoutW",),
-        note="the GIL is given up and taken back for every send",
+        note="to a window of another process; the GIL is given up and taken back for "
+        "every send",
     )

@@ -198,29 +198,15 @@ send_run(send_job *job)
     }
 }
 
-/* Whether the window is this thread's. A window of another process has no
- * procedure to tell, which Windows and Wine know without asking around. */
-static BOOL
-send_is_to_self(HWND hwnd)
-{
-    return GetWindowLongPtrW(hwnd, GWLP_WNDPROC) != 0 &&
-           GetWindowThreadProcessId(hwnd, NULL) == GetCurrentThreadId();
-}
-
-/* Carry out a job. A window of this thread has no use for a time-out. Data
- * above the limit of a window of winipc is not sent: under Wine a message
- * beyond the stack of its thread ends the receiver's process. */
+/* Carry out a job. Data above the limit of a window of winipc is not sent:
+ * under Wine a message beyond the stack of its thread ends the receiver's
+ * process. */
 static void
 send_carry_out(send_job *job)
 {
     DWORD limit =
         job->data.cbData > SEND_ALWAYS_TAKEN ? send_limit_of(job->hwnd) : 0;
-    if (send_is_to_self(job->hwnd)) {
-        job->result = (DWORD_PTR)SendMessageW(job->hwnd, job->number,
-                                              job->wparam, send_lparam(job));
-        job->sent = 1;
-    }
-    else if (limit != 0 && job->data.cbData > limit) {
+    if (limit != 0 && job->data.cbData > limit) {
         job->limit = limit;
     }
     else {
