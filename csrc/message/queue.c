@@ -1,9 +1,10 @@
 /* queue.c: native messages and the bounded queue that a pump thread fills.
  *
- * Wraps HeapAlloc, SRWLOCK and one event. The lock is held for a few
- * instructions only: never across a wait, a send or a call into Python. The
- * event changes only when the queue turns empty or not empty, so a stream of
- * messages costs no kernel call each. */
+ * Wraps HeapAlloc, SRWLOCK, a condition variable and one event. The lock is
+ * held for a few instructions only: never across a wait, a send or a call into
+ * Python. A thread that receives sleeps on the condition variable, which is no
+ * kernel object. The event is for those who need a handle, and is left alone
+ * while there are none. */
 #include "queue.h"
 
 #include <string.h>
@@ -27,6 +28,7 @@ wi_message_new(size_t size)
     message->refs = 1;
     message->time = ((uint64_t)now.dwHighDateTime << 32) | now.dwLowDateTime;
     message->size = size;
+    message->room = size;
     message->data = (unsigned char *)(message + 1);
     return message;
 }
@@ -54,11 +56,28 @@ wi_queue_init(wi_queue *queue, uint64_t max_count, uint64_t max_bytes,
 {
     memset(queue, 0, sizeof(*queue));
     InitializeSRWLock(&queue->lock);
+    InitializeConditionVariable(&queue->filled);
     queue->max_count = max_count;
     queue->max_bytes = max_bytes;
     queue->overflow = overflow;
     queue->ready = CreateEventW(NULL, TRUE, FALSE, NULL);
     return queue->ready != NULL;
+}
+
+/* With the lock held: let the event say whether there is something to take. */
+static void
+queue_tell(wi_queue *queue)
+{
+    BOOL full = queue->count > 0 || queue->closed;
+    if (queue->watchers > 0 && queue->told != full) {
+        queue->told = full;
+        if (full) {
+            SetEvent(queue->ready);
+        }
+        else {
+            ResetEvent(queue->ready);
+        }
+    }
 }
 
 /* With the lock held. */
@@ -74,7 +93,7 @@ queue_take(wi_queue *queue)
         message->next = NULL;
         queue->count--;
         queue->ticks -= message->number == WM_TIMER;
-        queue->bytes -= message->size;
+        queue->bytes -= message->room;
     }
     return message;
 }
@@ -98,7 +117,7 @@ BOOL
 wi_queue_push(wi_queue *queue, wi_message *message)
 {
     wi_message *dropped = NULL;
-    BOOL taken = FALSE;
+    BOOL taken = FALSE, wake = FALSE;
     AcquireSRWLockExclusive(&queue->lock);
     if (queue->closed) {
         goto done;
@@ -109,9 +128,9 @@ wi_queue_push(wi_queue *queue, wi_message *message)
         goto done;
     }
     if (queue->overflow == WI_OVERFLOW_DROP_OLDEST &&
-        message->size <= queue->max_bytes && queue->max_count > 0) {
+        message->room <= queue->max_bytes && queue->max_count > 0) {
         while (queue->count >= queue->max_count ||
-               message->size > queue->max_bytes - queue->bytes) {
+               message->room > queue->max_bytes - queue->bytes) {
             wi_message *oldest = queue_take(queue);
             oldest->next = dropped;
             dropped = oldest;
@@ -119,7 +138,7 @@ wi_queue_push(wi_queue *queue, wi_message *message)
         }
     }
     if (queue->count >= queue->max_count || queue->bytes > queue->max_bytes ||
-        message->size > queue->max_bytes - queue->bytes) {
+        message->room > queue->max_bytes - queue->bytes) {
         queue->refused++;
         goto done;
     }
@@ -131,14 +150,17 @@ wi_queue_push(wi_queue *queue, wi_message *message)
         queue->tail->next = message;
     }
     queue->tail = message;
-    queue->bytes += message->size;
+    queue->bytes += message->room;
     queue->ticks += message->number == WM_TIMER;
-    if (queue->count++ == 0) {
-        SetEvent(queue->ready);
-    }
+    queue->count++;
+    queue_tell(queue);
     taken = TRUE;
+    wake = queue->sleepers > 0;
 done:
     ReleaseSRWLockExclusive(&queue->lock);
+    if (wake) {
+        WakeConditionVariable(&queue->filled);
+    }
     while (dropped != NULL) {
         wi_message *next = dropped->next;
         wi_message_unref(dropped);
@@ -152,11 +174,30 @@ wi_queue_pop(wi_queue *queue)
 {
     AcquireSRWLockExclusive(&queue->lock);
     wi_message *message = queue_take(queue);
-    if (message != NULL && queue->count == 0 && !queue->closed) {
-        ResetEvent(queue->ready);
-    }
+    queue_tell(queue);
     ReleaseSRWLockExclusive(&queue->lock);
     return message;
+}
+
+void
+wi_queue_wait(wi_queue *queue, DWORD ms)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    if (queue->count == 0 && !queue->closed) {
+        queue->sleepers++;
+        SleepConditionVariableSRW(&queue->filled, &queue->lock, ms, 0);
+        queue->sleepers--;
+    }
+    ReleaseSRWLockExclusive(&queue->lock);
+}
+
+void
+wi_queue_watch(wi_queue *queue, int more)
+{
+    AcquireSRWLockExclusive(&queue->lock);
+    queue->watchers += more;
+    queue_tell(queue);
+    ReleaseSRWLockExclusive(&queue->lock);
 }
 
 size_t
@@ -184,9 +225,10 @@ wi_queue_close(wi_queue *queue)
     AcquireSRWLockExclusive(&queue->lock);
     if (!queue->closed) {
         queue->closed = TRUE;
-        SetEvent(queue->ready);
+        queue_tell(queue);
     }
     ReleaseSRWLockExclusive(&queue->lock);
+    WakeAllConditionVariable(&queue->filled);
 }
 
 void

@@ -23,11 +23,12 @@ typedef struct wi_message {
     uint64_t time; /* FILETIME of arrival: 100 ns since 1601, UTC */
     DWORD pid;     /* of the process that owns the sender's window, or 0 */
     size_t size;   /* of data, in bytes */
+    size_t room;   /* what it counts as in a queue, in bytes */
     unsigned char *data; /* behind this struct */
 } wi_message;
 
 /* A message with room for size bytes and one reference; NULL without memory.
- * Everything but next, refs, time, size and data is for the caller to set. */
+ * Everything but next, refs, time, size, room and data is for the caller to set. */
 wi_message *wi_message_new(size_t size);
 wi_message *wi_message_ref(wi_message *message);
 void wi_message_unref(wi_message *message); /* NULL is allowed */
@@ -47,7 +48,12 @@ typedef struct {
     size_t refused; /* messages for which there was no room */
     size_t dropped; /* messages that had to go for newer ones */
     BOOL closed;    /* nothing comes in any more; what is in may leave */
-    HANDLE ready;   /* manual reset: set while count > 0 or closed */
+    CONDITION_VARIABLE filled; /* woken for a message, and at the end */
+    int sleepers;              /* who wait for that */
+    int watchers;              /* who wait for `ready` */
+    BOOL told;                 /* `ready` is set */
+    HANDLE ready; /* manual reset: while there are watchers, set while
+                     count > 0 or closed */
 } wi_queue;
 
 /* FALSE with the last error set. The caller closes `ready` at the end. A queue
@@ -61,6 +67,13 @@ BOOL wi_queue_push(wi_queue *queue, wi_message *message);
 
 /* The oldest message, with its reference, or NULL. */
 wi_message *wi_queue_pop(wi_queue *queue);
+
+/* Sleep until there is a message, the queue is closed or the time is over;
+ * others may have taken the message. */
+void wi_queue_wait(wi_queue *queue, DWORD ms);
+
+/* 1 more who waits for `ready`, which is right from then on; -1 is its end. */
+void wi_queue_watch(wi_queue *queue, int more);
 
 /* References to the newest messages, up to count of them, oldest first; how
  * many there are. They stay in the queue. */

@@ -391,8 +391,12 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
             *timed_out = TRUE;
             break;
         }
-        if (wi_wait(&pump->queue.ready, 1, WI_WAIT_ANY, remaining,
-                    WI_WAIT_SLICE_MS) == WAIT_FAILED) {
+        DWORD slice =
+            remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining : WI_WAIT_SLICE_MS;
+        Py_BEGIN_ALLOW_THREADS
+        wi_queue_wait(&pump->queue, slice);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0) {
             break;
         }
     }
@@ -408,7 +412,7 @@ PyDoc_STRVAR(
     "Raises TimeoutError (winerror 1460) when none came in time, and\n"
     "ValueError when the window is closed and all that it had taken\n"
     "was received. Several threads may receive at once.\n\n"
-    "Win32: WaitForMultipleObjects.");
+    "Win32: SleepConditionVariableSRW.");
 
 static PyObject *
 window_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -425,7 +429,7 @@ window_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *result = window_take((WindowObject *)op, timeout_ms, &timed_out);
     if (result == NULL && !PyErr_Occurred()) {
-        return timed_out ? wi_raise_timeout("WaitForMultipleObjects",
+        return timed_out ? wi_raise_timeout("SleepConditionVariableSRW",
                                             ((WindowObject *)op)->title)
                          : window_closed_error();
     }
@@ -531,10 +535,10 @@ window_begin_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (pump == NULL || pump->queue.ready == NULL) {
         return window_closed_error();
     }
-    wi_pump_begin_wait(pump);
     PyObject *handle = PyLong_FromVoidPtr(pump->queue.ready);
-    if (handle == NULL) {
-        wi_pump_end_wait(pump);
+    if (handle != NULL) {
+        wi_pump_begin_wait(pump);
+        wi_queue_watch(&pump->queue, 1);
     }
     return handle;
 }
@@ -544,13 +548,44 @@ window_end_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     WindowObject *self = (WindowObject *)op;
     wi_pump *pump = self->pump;
-    if (pump != NULL && pump->waits > 0) {
+    if (pump != NULL && pump->queue.watchers > 0) {
+        wi_queue_watch(&pump->queue, -1);
         wi_pump_end_wait(pump);
         if (self->doomed && pump->waits == 0) {
             window_release(self);
         }
     }
     Py_RETURN_NONE;
+}
+
+/* A message that a handler has taken data for, and keeps elsewhere: its place
+ * in the queue, with the room that the data takes. */
+static PyObject *
+window_put(PyObject *op, PyObject *args)
+{
+    wi_pump *pump = ((WindowObject *)op)->pump;
+    DWORD number;
+    uint64_t wparam, size;
+    if (!PyArg_ParseTuple(args, "O&O&O&:_put", wi_u32_converter, &number,
+                          wi_param_converter, &wparam, wi_u64_converter,
+                          &size)) {
+        return NULL;
+    }
+    if (pump == NULL) {
+        return window_closed_error();
+    }
+    wi_message *message = wi_message_new(0);
+    if (message == NULL) {
+        return PyErr_NoMemory();
+    }
+    message->number = number;
+    message->wparam = (WPARAM)wparam;
+    message->room = (size_t)size;
+    BOOL taken = wi_queue_push(&pump->queue, message);
+    if (!taken) {
+        wi_message_unref(message);
+    }
+    return PyBool_FromLong(taken);
 }
 
 /* ------------------------------------------------------------- properties */
@@ -621,6 +656,9 @@ static PyMethodDef window_methods[] = {
     {"latest", window_latest, METH_VARARGS, window_latest_doc},
     {"_set_routes", window_set_routes, METH_O,
      "_set_routes($self, routes, /)\n--\n\nWhich messages go where."},
+    {"_put", window_put, METH_VARARGS,
+     "_put($self, message, wparam, size, /)\n--\n\n"
+     "Queue a plain message that counts as size bytes; whether it had room."},
     {"_begin_wait", window_begin_wait, METH_NOARGS,
      "_begin_wait($self, /)\n--\n\nThe event of the queue, until "
      "_end_wait()."},

@@ -190,6 +190,26 @@ def test_queue_refuses_above_its_bytes(unique_name: str) -> None:
         assert winipc.send_copydata(window, bytes(6)) == 1
 
 
+def test_messages_may_have_handlers_of_their_own(unique_name: str) -> None:
+    """What they do not take, and WM_COPYDATA, goes to the queue."""
+    seen: list[int] = []
+
+    def handler(message: winipc.Message) -> object:
+        seen.append(message.wparam)
+        return NotImplemented if message.wparam == 2 else 7
+
+    with winipc.CopyDataWindow.create(
+        unique_name, messages={f"{unique_name}-message": handler}
+    ) as window:
+        send = [
+            winipc.send_message(window, f"{unique_name}-message", n) for n in (1, 2)
+        ]
+        assert winipc.send_copydata(window, b"data") == 1
+        assert (send, seen) == ([7, 1], [1, 2])
+        assert window.receive(10).wparam == 2
+        assert bytes(window.receive(10)) == b"data"
+
+
 def test_queue_drops_the_oldest_when_told_to(unique_name: str) -> None:
     """Each new one is taken, and the dropped ones are counted."""
     with winipc.CopyDataWindow.create(

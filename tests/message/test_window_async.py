@@ -15,6 +15,7 @@ import pytest
 from conftest import handle_count
 
 import winipc
+from winipc import _core
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -338,3 +339,21 @@ def test_cancelled_send_keeps_its_data_until_it_is_through(
             except BufferError:
                 assert time.monotonic() < deadline
     assert got[0] == b"data" * 100
+
+
+def test_the_event_is_right_from_the_first_look(unique_name: str) -> None:
+    """It says nothing while nobody looks at it."""
+    with winipc.CopyDataWindow.create(unique_name) as window:
+        for _ in range(2):
+            winipc.send_copydata(window, b"data")
+            ready = window._begin_wait()
+            assert _core._wait((ready,), 0) == 0
+            window.receive(10)
+            assert _core._wait((ready,), 0) != 0
+            winipc.send_copydata(window, b"data")
+            assert _core._wait((ready,), 0) == 0
+            window._end_wait()
+            window.receive(10)
+            ready = window._begin_wait()
+            assert _core._wait((ready,), 0) != 0
+            window._end_wait()

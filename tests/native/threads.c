@@ -140,8 +140,16 @@ queue_work(void *arg)
         else if (number == 1) {
             for (int j = 2; j < THREADS; j++) {
                 wi_message *message;
+                /* By the condition and by the event, in turn. */
                 while ((message = wi_queue_pop(&queue)) == NULL) {
-                    WaitForEvent(queue.ready);
+                    if (i % 2) {
+                        wi_queue_watch(&queue, 1);
+                        WaitForEvent(queue.ready);
+                        wi_queue_watch(&queue, -1);
+                    }
+                    else {
+                        wi_queue_wait(&queue, INFINITE);
+                    }
                 }
                 received += message->data[0] == 7;
                 wi_message_unref(message);

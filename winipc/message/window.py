@@ -15,7 +15,7 @@ import os
 import struct
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -84,14 +84,15 @@ class _Router:
     def __init__(
         self,
         handler: Handler | None,
-        messages: Iterable[int | str],
+        messages: Iterable[int | str] | Mapping[int | str, Handler],
         predicate: Callable[[Message], bool] | None,
         queue: bool | None,
     ) -> None:
         self.default = handler
         self.ids: dict[int, Handler] = {}
-        self.handlers: dict[int, Handler] = {}
-        self.queued = {_number(message) for message in messages}
+        given = messages if isinstance(messages, Mapping) else {}
+        self.handlers = {_number(key): value for key, value in given.items()}
+        self.queued = {_number(message) for message in messages} - set(self.handlers)
         self.predicate = predicate
         self.queue = queue
 
@@ -195,7 +196,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         title: str = "",
         *,
         handler: Handler | None = None,
-        messages: Iterable[int | str] = (),
+        messages: Iterable[int | str] | Mapping[int | str, Handler] = (),
         accept: Accept | None = None,
         class_name: str | None = None,
         message_only: bool = False,
@@ -219,7 +220,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         handlers for some ids (see `on`): it is answered 0 unless this is True.
 
         `messages` are the other messages to take, in the same way: numbers, or
-        names to be registered. Messages larger than `max_message` bytes are
+        names to be registered. A mapping says which handler takes which one.
+        Messages larger than `max_message` bytes are
         refused; the thread's stack has room for one, as Wine needs. In a 32-bit
         process about 20 windows with the default of 64 MiB use up the addresses
         (winerror 8): give a smaller one to have more. Two messages of Windows have

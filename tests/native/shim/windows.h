@@ -77,6 +77,8 @@ WakeAllConditionVariable(CONDITION_VARIABLE *variable)
     __atomic_add_fetch(variable, 1, __ATOMIC_RELAXED);
 }
 
+#define WakeConditionVariable WakeAllConditionVariable
+
 static inline BOOL
 SleepConditionVariableSRW(CONDITION_VARIABLE *variable, SRWLOCK *lock,
                           DWORD ms, unsigned flags)
