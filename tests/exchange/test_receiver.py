@@ -84,6 +84,60 @@ def test_a_largest_message_always_has_room(unique_name: str) -> None:
         assert r.receive(DEADLINE).data == bytes(100)
 
 
+@pytest.mark.parametrize("via", list(Transport), ids=str)
+def test_messages_that_wait_are_counted(unique_name: str, via: Transport) -> None:
+    """Whatever brought them, they wait in one queue, and a full one is told."""
+    with (
+        Receiver(unique_name, mapping=unique_name, max_messages=2) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(b"first", via=via)
+        sender.send(b"second")
+        with pytest.raises(ConnectionRefusedError):
+            sender.send(b"third", via=via)
+        assert receiver.refused == 1
+        assert [receiver.receive(DEADLINE).data for _ in "ab"] == [b"first", b"second"]
+        sender.send(b"fourth", via=via)
+        assert receiver.receive(DEADLINE).data == b"fourth"
+
+
+def test_messages_come_in_the_order_of_their_sends(unique_name: str) -> None:
+    order = [*Transport, *reversed(Transport), *Transport]
+    with (
+        Receiver(unique_name, mapping=unique_name) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        for number, via in enumerate(order):
+            sender.send(b"%d" % number, via=via)
+        receiver.close()
+        came = [(received.data, received.transport) for received in receiver]
+    assert came == [(b"%d" % number, via) for number, via in enumerate(order)]
+
+
+def test_a_message_may_come_before_the_receiver_is_made(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window is there a moment earlier."""
+    create, answers = winipc.CopyDataWindow.create, []
+
+    def announce() -> None:
+        answers.append(winipc.send_message(unique_name, "Mapped", 4, timeout=DEADLINE))
+
+    sending = threading.Thread(target=announce)
+
+    def slowly(*args: object, **how: object) -> winipc.CopyDataWindow:
+        window = create(*args, **how)  # type: ignore[arg-type]
+        sending.start()
+        sending.join(0.2)  # it waits, unless it has failed
+        return window
+
+    monkeypatch.setattr(winipc.CopyDataWindow, "create", slowly)
+    with Receiver(unique_name, mapping=unique_name) as receiver:
+        sending.join(DEADLINE)
+        assert answers == [1]
+        assert receiver.receive(DEADLINE).data == bytes(4)
+
+
 # ---------------------------------------------------------------- what it makes
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from winipc.base.closing import Closing
-from winipc.base.deadline import Deadline, wait_until
+from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
 from winipc.exchange.transport import (
     BARRIER,
@@ -28,6 +28,7 @@ from winipc.exchange.transport import (
 )
 from winipc.memory.mapping import SharedMapping
 from winipc.message import CopyDataWindow, Message, register_message
+from winipc.message.message import WM_COPYDATA
 from winipc.process.process import RemoteProcess
 from winipc.section.section import SharedSection
 
@@ -142,15 +143,14 @@ class Receiver(Shown, Closing):
     ) -> None:
         self.title = title
         self.max_message = max_message
-        self.refused = 0
-        self._max_messages = max_messages
-        self._max_bytes = max(max_bytes, max_message)
+        self._refused = 0
         self._accept = accept
         self._handler = handler
-        # The window's thread appends, any thread takes; the condition guards both.
-        self._changed = threading.Condition()
-        self._waiting: deque[Received] = deque()
-        self._waiting_bytes = 0
+        # What waits is in the window's queue. For transports other than WM_COPYDATA
+        # that has a number, which finds the copy here.
+        self._copies: dict[int, Received] = {}
+        self._numbers = itertools.count()
+        self._making = threading.Lock()  # until `window` is there for its own thread
         self._closed = False
         self._taking: int | None = None  # the thread that takes a delivery now
         self._owned: list[SharedMapping | SharedSection | Lane] = []
@@ -175,13 +175,21 @@ class Receiver(Shown, Closing):
                 number = register_message(MESSAGE_NAMES[Transport.PROCESS])
                 self._takers[number] = self._look_at_process
             self._takes_copydata = Transport.COPYDATA in chosen
-            self.window = CopyDataWindow.create(
-                title,
-                handler=self._handle,
-                messages=(*self._takers, self._barrier, self._proof),
-                max_message=max_message,
-                exist_ok=exist_ok,
-            )
+            numbers = (*self._takers, self._barrier, self._proof)
+            # A WM_COPYDATA that nobody looks at is queued without Python.
+            queued = self._takes_copydata and handler is None
+            with self._making:
+                self.window = CopyDataWindow.create(
+                    title,
+                    handler=None if queued else self._handle,
+                    messages=dict.fromkeys(numbers, self._handle)
+                    if queued
+                    else numbers,
+                    max_message=max_message,
+                    max_count=max_messages,
+                    max_bytes=max(max_bytes, max_message),
+                    exist_ok=exist_ok,
+                )
         except BaseException:
             self._let_go()
             raise
@@ -197,33 +205,34 @@ class Receiver(Shown, Closing):
 
     def _handle(self, message: Message) -> int:
         """Take what a message announces while its sender waits; the answer."""
-        if message.message == self._barrier:
+        number = message.message
+        if number == self._barrier:
             return _TAKEN if self._taking is None else BUSY
-        if message.message == self._proof:
+        if number == self._proof:
             with contextlib.suppress(KeyError, OSError, ValueError):
                 return seen(self._shared[message.wparam])
             return _REFUSED
         # A handler that sends may be called again before it returns.
         outer, self._taking = self._taking, threading.get_ident()
         try:
-            return self._take(message)
+            return self._take(number, message)
         finally:
             self._taking = outer
             if self._closed and outer is None:
                 with contextlib.suppress(BufferError):
                     self._let_go()
 
-    def _take(self, message: Message) -> int:
+    def _take(self, number: int, message: Message) -> int:
         try:
-            delivery = self._look(message)
+            delivery = self._look(number, message)
             if self._handler is None:
-                self._enqueue(delivery)
+                return self._keep(number, delivery)
         except (_Refused, OSError, ValueError, OverflowError, MemoryError):
             # A hostile or dying sender is no fault of this process: it gets
             # its refusal, and the count tells that there was one.
-            self.refused += 1
+            self._refused += 1
             return _REFUSED
-        return _TAKEN if self._handler is None else self._call(self._handler, delivery)
+        return self._call(self._handler, delivery)
 
     def _call(
         self, handler: Callable[[Delivery], int | None], delivery: Delivery
@@ -238,17 +247,17 @@ class Receiver(Shown, Closing):
             # An array that the handler made of it and keeps cannot be taken away.
             with contextlib.suppress(BufferError):
                 delivery.data.release()
-            self.refused += answer == _REFUSED
+            if answer == _REFUSED:
+                self._refused += 1
         return _TAKEN if answer is None else answer
 
-    def _look(self, message: Message) -> Delivery:
-        if message.is_copydata:
+    def _look(self, number: int, message: Message) -> Delivery:
+        if number == WM_COPYDATA:
             if not self._takes_copydata:
                 raise _Refused
-            self._check_length(len(message))
-            view = memoryview(message)
+            view = memoryview(message)  # the window has looked at the length
             return Delivery(Transport.COPYDATA, view, message.pid or None)
-        return self._takers[message.message](message.wparam, message.lparam)
+        return self._takers[number](message.wparam, message.lparam)
 
     def _look_at_shared(
         self,
@@ -289,16 +298,18 @@ class Receiver(Shown, Closing):
         if length > self.max_message:
             raise _Refused
 
-    def _enqueue(self, delivery: Delivery) -> None:
-        with delivery.data as view, self._changed:
-            size = self._waiting_bytes + len(view)
-            full = len(self._waiting) >= self._max_messages or size > self._max_bytes
-            if full or self._closed:
-                raise _Refused
+    def _keep(self, number: int, delivery: Delivery) -> int:
+        """Queue a copy; the answer."""
+        with delivery.data as view:
             received = Received(delivery.transport, _whole(view), delivery.pid)
-            self._waiting.append(received)
-            self._waiting_bytes = size
-            self._changed.notify()
+        at = next(self._numbers)
+        self._copies[at] = received  # before another thread may look for it
+        with self._making:
+            window = self.window
+        if window._put(number, at, len(received.data)):
+            return _TAKEN
+        del self._copies[at]
+        return _REFUSED  # the window counts it
 
     # ------------------------------------------------------- for the owner
 
@@ -312,30 +323,27 @@ class Receiver(Shown, Closing):
             ValueError: the receiver is closed and has no message left, or has a
                 handler.
         """
-        received = self._wait_for_message(timeout)
-        if received is None:
-            raise ValueError(f"receiver {self.title!r} is closed")
-        return received
-
-    def _wait_for_message(self, timeout: float | None) -> Received | None:
-        """The next message; None when the receiver is closed and none is left."""
-        if self._handler is not None:
-            raise ValueError(f"receiver {self.title!r} gives all to its handler")
-        with self._changed:
-            if not wait_until(
-                self._changed, lambda: self._waiting or self._closed, timeout
-            ):
-                raise TimeoutError(f"no message for {self.title!r} in {timeout} s")
-            if not self._waiting:
-                return None
-            received = self._waiting.popleft()
-            self._waiting_bytes -= len(received.data)
-            return received
+        self._check_queue()
+        return self._received(self.window.receive(timeout))
 
     def __iter__(self) -> Iterator[Received]:
         """Messages as they come, until the receiver is closed."""
-        while (received := self._wait_for_message(None)) is not None:
-            yield received
+        self._check_queue()
+        yield from map(self._received, self.window)
+
+    def _check_queue(self) -> None:
+        if self._handler is not None:
+            raise ValueError(f"receiver {self.title!r} gives all to its handler")
+
+    def _received(self, message: Message) -> Received:
+        if message.message == WM_COPYDATA:
+            return Received(Transport.COPYDATA, bytes(message), message.pid or None)
+        return self._copies.pop(message.wparam)
+
+    @property
+    def refused(self) -> int:
+        """How many messages were refused."""
+        return self._refused + self.window.refused
 
     @property
     def closed(self) -> bool:
@@ -355,9 +363,7 @@ class Receiver(Shown, Closing):
                 comes any more; the memory goes by one more `close`.
         """
         deadline = Deadline(timeout)
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
         self.window.close(deadline.left())
         if self._taking != threading.get_ident():
             self._let_go()

@@ -46,6 +46,8 @@ _WIDTH = struct.calcsize("P")
 _SHORTEST, _LONGEST = 0.001, 0.05
 #: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
 _SMALL = 1 << 16
+#: What small data goes by WM_COPYDATA for.
+_COPIED = ("auto", "copydata")
 
 
 class Sender(Closing):
@@ -106,16 +108,21 @@ class Sender(Closing):
                 of the DLL, or is of 32 bits, and this process of 64.
             OSError: its window is gone.
         """
-        if isinstance(data, str):
-            raise TypeError("a message is bytes, not str: text.encode() gives them")
-        with memoryview(data) as view:
-            size = view.nbytes
-            transport = self._choose(size) if via == "auto" else Transport(via)
-            if id and transport is not Transport.COPYDATA:
-                raise ValueError(f"{transport} carries no id")
-            if size > _MAX_LENGTH:
-                raise OverflowError("a message has at most 4 GiB - 1 bytes")
-            answer = self._deliver(transport, view, id)
+        if type(data) is bytes and len(data) <= _SMALL and via in _COPIED:
+            # What is frequent: there is nothing to choose.
+            size, transport = len(data), Transport.COPYDATA
+            answer = send_copydata(self._hwnd, data, id=id, timeout=self.timeout)
+        else:
+            if isinstance(data, str):
+                raise TypeError("a message is bytes, not str: text.encode() gives them")
+            with memoryview(data) as view:
+                size = view.nbytes
+                transport = self._choose(size) if via == "auto" else Transport(via)
+                if id and transport is not Transport.COPYDATA:
+                    raise ValueError(f"{transport} carries no id")
+                if size > _MAX_LENGTH:
+                    raise OverflowError("a message has at most 4 GiB - 1 bytes")
+                answer = self._deliver(transport, view, id)
         if answer <= 0:
             error = ConnectionRefusedError(
                 errno.ECONNREFUSED,
