@@ -202,7 +202,7 @@ def _send_copydata(world: World, hwnd: int) -> Case:
                 flags=win32con.SMTO_ABORTIFHUNG,
             ),
         },
-        (Goal(0.4, "x", "pywin32 + struct"),),
+        (Goal(0.4, "times", "pywin32 + struct"),),
         stubs=("SendMessageTimeoutW",),
         note="to a window of another process; the GIL is given up and taken back for "
         "every send",
