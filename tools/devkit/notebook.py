@@ -1,6 +1,7 @@
-"""JupyterLab on Linux with the Windows Python as its kernel."""
+"""JupyterLab on Linux with the Windows Python as its kernel; or a run without it."""
 
 import os
+from typing import NoReturn
 
 from base import say
 from hostenv import clean_environ, host_python
@@ -11,13 +12,15 @@ from winpython import selected
 
 
 def main(args: list[str]) -> int:
-    """./dev notebook [jupyter lab arguments]"""
+    """./dev notebook [run NOTEBOOK | jupyter lab arguments]"""
     version = selected()
     ready([version])
     # Now, so that a kernel starts without building first.
     site(version)
     python = str(host_python("notebook"))
     env = clean_environ() | kernel_environ(version)
+    if args[:1] == ["run"]:
+        _run(python, args[1:], env)
     command = [python, "-I", "-m", "jupyterlab"]
     if os.geteuid() == 0:
         command.append("--allow-root")
@@ -26,3 +29,10 @@ def main(args: list[str]) -> int:
     command.append(f"--MultiKernelManager.default_kernel_name={NAME}")
     say(f"JupyterLab with the kernel of Windows Python {version}")
     os.execve(python, [*command, *args], env)
+
+
+def _run(python: str, args: list[str], env: dict[str, str]) -> NoReturn:
+    """Run the cells, and keep the results in the notebook itself."""
+    kernel = f"--ExecutePreprocessor.kernel_name={NAME}"
+    command = [python, "-I", "-m", "nbconvert", "--to=notebook", "--execute", kernel]
+    os.execve(python, [*command, "--inplace", *args], env)
