@@ -251,3 +251,99 @@ def section(world: World) -> Iterator[Case]:
         {OURS: timed("load().close()", load=winipc.SharedSection.load)},
         note="once more; an object that is open knows what its headers say",
     )
+
+
+#: Thirty numbers, as programs share them.
+_THIRTY = " ".join(f"field{i}:{'fidIqhHbBi'[i % 10]}" for i in range(30))
+
+
+@group("layout")
+def layout(world: World) -> Iterator[Case]:
+    """One field of a structure in shared memory, and all of a copy of one."""
+    ours = winipc.Layout.of("thirty", _THIRTY)
+    memory = world.enter(winipc.SharedMapping.create(None, _SIZE))
+    yield from _one_field(memory, ours)
+    yield from _all_fields(ours, bytes(range(ours.size)))
+
+
+def _one_field(memory: winipc.SharedMapping, ours: winipc.Layout) -> Iterator[Case]:
+    view = memory.struct_view(ours)
+    theirs = ours.ctypes_type.from_buffer(memory)
+    array = numpy.ndarray(1, ours.dtype, memory)[0]
+    number = struct.Struct("<i")
+    places = {"at": ours["field9"].offset, "m": memory}
+    yield Case(
+        "read a field",
+        {
+            OURS: timed("view.field9", view=view),
+            "ctypes": timed("view.field9", view=theirs),
+            "struct": timed("get(m, at)[0]", get=number.unpack_from, **places),
+            "NumPy": timed("a['field9']", a=array),
+        },
+        (Goal(1.5, "x", "ctypes"), Goal(1.0, "x", "struct")),
+        note="`StructView`, whose bounds are checked; ctypes lies in the memory itself",
+    )
+    yield Case(
+        "write a field",
+        {
+            OURS: timed("view.field9 = 5", view=view),
+            "ctypes": timed("view.field9 = 5", view=theirs),
+            "struct": timed("put(m, at, 5)", put=number.pack_into, **places),
+            "NumPy": timed("a['field9'] = 5", a=array),
+        },
+        (Goal(1.5, "x", "ctypes"),),
+    )
+
+
+def _all_fields(ours: winipc.Layout, data: bytes) -> Iterator[Case]:
+    names = [field.name for field in ours]
+    whole, at = "<", 0
+    for field in ours:
+        whole, at = (
+            f"{whole}{field.offset - at}x{field.kind}",
+            field.offset + field.size,
+        )
+    plain = struct.Struct(whole + f"{ours.size - at}x")
+    kind, dtype = ours.ctypes_type, ours.dtype
+    yield Case(
+        "record of 30 fields",
+        {
+            OURS: timed("unpack(data)", unpack=ours.unpack, data=data),
+            "struct": timed("unpack(data)", unpack=plain.unpack, data=data),
+            "ctypes": timed("unpack(data)", unpack=kind.from_buffer_copy, data=data),
+            "NumPy": timed(
+                "unpack(data, dtype)[0]",
+                unpack=numpy.frombuffer,
+                data=data,
+                dtype=dtype,
+            ),
+        },
+        (Goal(1.0, "x", "struct"),),
+        note="`Layout.unpack`; only struct makes the values before they are asked for",
+    )
+    yield Case(
+        "record of 30 fields, all values by name",
+        {
+            OURS: timed("unpack(data).as_dict()", unpack=ours.unpack, data=data),
+            "struct": timed(
+                "dict(zip(names, unpack(data)))",
+                unpack=plain.unpack,
+                data=data,
+                names=names,
+            ),
+            "ctypes": timed(
+                "r = unpack(data); {name: getattr(r, name) for name in names}",
+                unpack=kind.from_buffer_copy,
+                data=data,
+                names=names,
+            ),
+            "NumPy": timed(
+                "dict(zip(names, unpack(data, dtype)[0].item()))",
+                unpack=numpy.frombuffer,
+                data=data,
+                dtype=dtype,
+                names=names,
+            ),
+        },
+        (Goal(1.5, "x", "struct"),),
+    )

@@ -150,6 +150,7 @@ static const module_init_fn module_parts[] = {
     wi_snapshot_init,
     wi_atomic_init,
     wi_changes_init,
+    wi_fields_init,
     wi_section_init,
     wi_waitable_init, /* before the three that derive from it */
     wi_mutex_init,

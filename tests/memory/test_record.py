@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import pickle
+import struct
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from winipc import Layout, Record, Text
+from winipc import Layout, Record, SharedMapping, StructView, Text
+from winipc.memory.layout import Field
 
 POINT = Layout.of("point", "x:h y:h")
 SHIP = Layout.of(
@@ -172,3 +176,102 @@ def test_a_field_may_be_called_like_a_method() -> None:
 def test_layouts_travel_with_their_records() -> None:
     assert isinstance(SHIP.unpack(bytes(SHIP.size)), Record)
     assert pickle.loads(pickle.dumps(SHIP)) == SHIP
+
+
+NUMBERS = {code: (code,) for code in "bBhHiIlLqQfd"}
+
+
+@pytest.mark.parametrize("packed", ["", "< "], ids=["aligned", "packed"])
+def test_numbers_are_those_of_struct(packed: str, tmp_path: Path) -> None:
+    """Every code, of a record, of memory, of a view of it and of a mapped file."""
+    text = " ".join(["at:B", *(f"f{code}:{code}" for code in NUMBERS)])
+    layout = Layout.of("numbers", packed + text)
+    data = bytes((37 * i + 131) % 256 for i in range(layout.size))
+    expected = {
+        field.name: struct.unpack_from(f"<{field.kind}", data, field.offset)[0]
+        for field in layout
+    }
+    record = layout.unpack(data)
+    with (
+        SharedMapping.create(None, 4096) as memory,
+        SharedMapping.create(None, 4096, file=tmp_path / "pages") as file,
+        memory.view(0, 1000) as part,
+    ):
+        for each in (memory, part, file):
+            each.write(data, 3)
+            view = StructView(each, layout, 3)
+            for field in layout:
+                name, value = field.name, expected[field.name]
+                assert getattr(record, name) == record[name] == value
+                assert getattr(view, name) == view[name] == value
+                setattr(view, name, 0)
+                assert view[name] == 0
+                view[name] = value
+            assert each.read(layout.size, 3) == layout.pack(record)
+    assert record.as_dict() == expected
+
+
+def test_attributes_of_the_classes_are_no_fields() -> None:
+    """A field of such a name is there by []."""
+    layout = Layout.of("s", "as_dict:i _layout:i as_record:i n:i")
+    record = layout.unpack(layout.pack(as_dict=1, _layout=2, as_record=3, n=4))
+    assert record.as_dict() == {"as_dict": 1, "_layout": 2, "as_record": 3, "n": 4}
+    assert record["as_dict"] == 1
+    with SharedMapping.create(None, 64) as memory:
+        view = memory.struct_view(layout)
+        view["as_record"] = 7
+        assert view.as_record()["as_record"] == view["as_record"] == 7
+        assert record._layout is view._layout is layout
+
+
+def test_fields_are_not_deleted_and_records_not_assigned_to() -> None:
+    """By attribute or by []; and other names are an AttributeError or a LookupError."""
+    record = POINT.unpack(POINT.pack())
+    with SharedMapping.create(None, 64) as memory:
+        view: Any = memory.struct_view(POINT)
+        for each in (record, view):
+            with pytest.raises(TypeError, match="keeps its fields"):
+                del each.x
+            with pytest.raises(TypeError, match="keeps its fields"):
+                del each["x"]
+            with pytest.raises(AttributeError, match=r"^point has no field 'z'$"):
+                _ = each.z
+            with pytest.raises(LookupError, match="has no field 'z'"):
+                each["z"]
+        with pytest.raises(AttributeError, match=r"^point has no field 'z'$"):
+            view.z = 1
+        with pytest.raises(LookupError, match="has no field 'z'"):
+            view["z"] = 1
+    with pytest.raises(AttributeError, match="does not change"):
+        record["x"] = 1  # type: ignore[index]
+
+
+def test_a_number_that_closes_the_memory_is_not_written() -> None:
+    """Its __index__ runs between the check and the write."""
+    memory = SharedMapping.create(None, 64)
+    view = memory.struct_view(POINT)
+
+    class Closing:
+        def __index__(self) -> int:
+            memory.close()
+            return 5
+
+    with pytest.raises(ValueError, match="closed"):
+        view.x = Closing()
+    with pytest.raises(ValueError, match="closed"):
+        _ = view.y
+
+
+def test_a_number_takes_no_call_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of a view nor of a record; what is speed can be counted."""
+    calls: list[str] = []
+    for name in ("unpack", "pack"):
+        monkeypatch.setattr(Field, name, lambda field, *_: calls.append(field.name))
+    monkeypatch.setattr(Layout, "__getitem__", lambda _, name: calls.append(name))
+    record = POINT.unpack(bytes(POINT.size))
+    with SharedMapping.create(None, 64) as memory:
+        view = memory.struct_view(POINT)
+        view.x = view.y = 3
+        assert (view.x, view["y"], record.x, record["y"]) == (3, 3, 0, 0)
+        assert list(view.as_dict().values()) == [3, 3]
+    assert calls == []

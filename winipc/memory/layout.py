@@ -35,6 +35,7 @@ Member: TypeAlias = "str | Layout | tuple[str | Layout, int | tuple[int, ...]]"
 #: Codes, and what the short text form of a layout consists of.
 _KNOWN = "cbB?hHiIlLqQfdeu"
 _SIGNED = "bhilq"
+_NUMBERS = "bB?hHiIlLqQefd"
 #: Codes of the same numbers.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(rf"(?P<name>\w+):(?P<count>\d*)(?P<code>[{_KNOWN}s])")
@@ -73,6 +74,12 @@ class Field:
     def is_text(self) -> bool:
         """An array of characters, or rows of them."""
         return bool(self.shape) and self.kind in ("c", "u")
+
+    @property
+    def is_number(self) -> bool:
+        """One number, or bool, that `struct` reads by the code alone."""
+        single = not self.shape and self.bits is None and self.enum is None
+        return single and str(self.kind) in tuple(_NUMBERS)
 
     @property
     def size(self) -> int:
@@ -242,7 +249,10 @@ class Layout:
     Win32: none.
     """
 
-    __slots__ = ("_by_name", "_made", "alignment", "fields", "name", "size")
+    __slots__ = (
+        *("_by_name", "_made", "_numbers", "_plan"),
+        *("alignment", "fields", "name", "size"),
+    )
 
     def __init__(
         self, name: str, fields: Iterable[Field], size: int, alignment: int = 1
@@ -258,6 +268,14 @@ class Layout:
                 raise LayoutError(f"{name}: two fields are called {field.name!r}")
             if field.offset < 0 or field.offset + field.size > size:
                 raise ValueError(f"{name}.{field.name} leaves the {size} bytes")
+        #: For csrc/memory/fields.c: where each number is, and its code. A name that
+        #: the classes have themselves is a field by `[]` only, which is slower.
+        self._numbers = {
+            field.name: field.offset << 8 | ord(str(field.kind))
+            for field in self.fields
+            if field.is_number and field.name not in _TAKEN
+        }
+        self._plan: _Plan | None = None
 
     # ------------------------------------------------------------- made from
 
@@ -402,6 +420,8 @@ class Layout:
         Raises:
             ValueError: There are fewer bytes.
         """
+        if type(buffer) is bytes and offset == 0 and len(buffer) == self.size:
+            return Record(self, buffer)
         with memoryview(buffer) as whole, whole.cast("B") as view:
             if not 0 <= offset <= len(view) - self.size:
                 raise ValueError(
@@ -409,6 +429,22 @@ class Layout:
                     f"the {len(view)} bytes"
                 )
             return Record(self, bytes(view[offset : offset + self.size]))
+
+    def _values(
+        self, data: bytes, convert: Callable[[Any], Any] | None = None
+    ) -> Iterable[Any]:
+        """All values in the order of the fields; `convert` is for what is no number."""
+        if self._plan is None:
+            self._plan = _plan(self.fields)
+        numbers, others = self._plan
+        read: tuple[Any, ...] = numbers.unpack_from(data)
+        if not others:
+            return read
+        values = list(read)
+        for place, field in others:
+            part = field.unpack(data[field.offset : field.offset + field.size])
+            values[place] = part if convert is None else convert(part)
+        return values
 
     def pack(
         self, base: Record | Mapping[str, Any] | None = None, /, **fields: Any
@@ -595,6 +631,27 @@ class Layout:
                 f"{name} differs: in 32 bits {'; '.join(differences)} as in 64"
             )
         return wide
+
+
+#: How all values of a structure are read: the numbers at once, and with their place
+#: among the fields those that are something else.
+_Plan: TypeAlias = tuple[struct.Struct, list[tuple[int, Field]]]
+
+
+def _plan(fields: tuple[Field, ...]) -> _Plan:
+    codes, others, end = ["<"], [], 0
+    for place, field in enumerate(fields):
+        if field.is_number and field.offset >= end:
+            codes.append(f"{field.offset - end}x{field.kind}")
+            end = field.offset + field.size
+        else:  # its place, for the value that it will have
+            codes.append("0s")
+            others.append((place, field))
+    return struct.Struct("".join(codes)), others
+
+
+#: Attributes of `Record` and `StructView`.
+_TAKEN = frozenset({*dir(Record), *dir(StructView)})
 
 
 def _members_of(

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
 
+from winipc import _core
 from winipc.base.shown import Shown
 from winipc.errors import add_hint
 
@@ -44,23 +45,21 @@ class Text(str):
     __hash__ = str.__hash__
 
 
-class _Fields:
-    """Fields as attributes; `[]` also reaches those that share a name with a method."""
+class _Fields(_core.Fields):
+    """Fields as attributes; `[]` also reaches those that share a name with a method.
+
+    csrc/memory/fields.c reads and writes what is one number; the rest comes here.
+    """
 
     __slots__ = ()
 
-    _layout: Layout
     #: Else `[]` would be tried with 0, 1, ...
     __iter__ = None
 
-    def __getitem__(self, name: str) -> Any:
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except LookupError as error:
-            raise AttributeError(str(error)) from None
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(field.name for field in self._layout)]
@@ -75,32 +74,29 @@ class Record(_Fields):
     Records are equal if all their values are.
     """
 
-    __slots__ = ("_data", "_layout")
+    __slots__ = ()
 
-    _data: bytes
-
-    def __init__(self, layout: Layout, data: bytes) -> None:
-        object.__setattr__(self, "_layout", layout)
-        object.__setattr__(self, "_data", data)
-
-    def __getitem__(self, name: str) -> Any:
+    def _get(self, name: str) -> Any:
         field = self._layout[name]
-        return field.unpack(self._data[field.offset : field.offset + field.size])
+        return field.unpack(self._memory[field.offset : field.offset + field.size])
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
+    def _put(self, name: str, _: object) -> NoReturn:
         raise AttributeError(
             f"a record does not change: layout.pack(record, {name}=...) makes new bytes"
         )
 
     def __bytes__(self) -> bytes:
-        return self._data
+        return cast("bytes", self._memory)
 
     def as_dict(self) -> dict[str, Any]:
         """All values by name; those of inner structures are dicts."""
-        return {name: _plain(value) for name, value in self._items()}
+        layout = self._layout
+        values = layout._values(self._memory, _plain)
+        return dict(zip(layout._by_name, values, strict=True))
 
     def _items(self) -> Iterator[tuple[str, Any]]:
-        return ((field.name, self[field.name]) for field in self._layout)
+        layout = self._layout
+        return zip(layout._by_name, layout._values(self._memory), strict=True)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Record):
@@ -115,7 +111,7 @@ class Record(_Fields):
         return f"{self._layout.name}({values})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Record, (self._layout, self._data)
+        return Record, (self._layout, self._memory)
 
 
 def _plain(value: Any) -> Any:
@@ -156,15 +152,9 @@ class StructView(_Fields, Shown):
     `Snapshot`. Then the view is of a copy, and read-only.
     """
 
-    __slots__ = ("_layout", "_memory", "_offset")
+    __slots__ = ()
 
-    _layout: Layout
-    _memory: Memory
-    _offset: int
-
-    def __init__(
-        self, memory: Memory | Buffer, layout: Layout, offset: int = 0
-    ) -> None:
+    def __new__(cls, memory: Memory | Buffer, layout: Layout, offset: int = 0) -> Self:
         if not hasattr(memory, "read"):
             memory = _Frozen(memoryview(memory))
         memory = cast("Memory", memory)
@@ -174,11 +164,9 @@ class StructView(_Fields, Shown):
                 f"{layout.size} bytes of {layout.name} at offset {offset} leave "
                 f"the {len(memory)} bytes"
             )
-        object.__setattr__(self, "_memory", memory)
-        object.__setattr__(self, "_layout", layout)
-        object.__setattr__(self, "_offset", offset)
+        return super().__new__(cls, layout, memory, offset)
 
-    def __getitem__(self, name: str) -> Any:
+    def _get(self, name: str) -> Any:
         field = self._layout[name]
         at = self._offset + field.offset
         kind = field.kind
@@ -187,19 +175,13 @@ class StructView(_Fields, Shown):
             return field.nested([StructView(self._memory, kind, a) for a in places])
         return field.unpack(self._memory.read(field.size, at))
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def _put(self, name: str, value: Any) -> None:
         field = self._layout[name]
         if not isinstance(field.kind, str):
             raise TypeError(f"{name} is a structure: assign to its fields")
         at = self._offset + field.offset
         old = b"" if field.bits is None else self._memory.read(field.size, at)
         self._memory.write(field.pack(value, old), at)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        try:
-            self[name] = value
-        except LookupError as error:
-            raise AttributeError(str(error)) from None
 
     def as_record(self) -> Record:
         """All fields, from one copy of the whole structure."""
