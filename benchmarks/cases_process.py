@@ -51,6 +51,7 @@ def process(world: World) -> Iterator[Case]:
     for size in (1 << 20, 16 << 20):
         yield _large_read(world, target, size)
     yield _write(world, target)
+    yield _large_write(world, target)
     yield _open(world)
 
 
@@ -80,7 +81,7 @@ def _small_read(world: World, target: Opened, size: int) -> Case:
             ),
             **others,
         },
-        (Goal(1.10, "times"),) if size == 8 else (),
+        (Goal(1.03, "x"),),
         note=_WINE if size == 8 else "",
         size=size,
         series="process",
@@ -107,7 +108,7 @@ def _large_read(world: World, target: Opened, size: int) -> Case:
             ),
             **_theirs(target, "read", size),
         },
-        (Goal(1.02, "times"),),
+        (Goal(1.02, "x"),),
         note=note if size == 1 << 20 else "",
         size=size,
         series="process",
@@ -128,7 +129,27 @@ def _write(world: World, target: Opened) -> Case:
             ),
             **_theirs(target, "write", data),
         },
+        (Goal(1.03, "x"),),
         note="wineserver writes small pieces, much less on Windows",
+    )
+
+
+def _large_write(world: World, target: Opened) -> Case:
+    data = bytes(1 << 20)
+    return Case(
+        "write 1 MiB",
+        {
+            RAW: raw(world.raw.raw_write, target.handle, target.address, len(data)),
+            OURS: timed(
+                "write(address, data)",
+                write=target.ours.write,
+                address=target.address,
+                data=data,
+            ),
+            **_theirs(target, "write", data),
+        },
+        (Goal(1.05, "x"),),
+        size=len(data),
     )
 
 

@@ -28,10 +28,11 @@ process_release(wi_process *self)
     self->cache = self->idle = NULL;
     wi_cache_free(cache);
     wi_cache_free(idle);
-    if (handle != NULL && !CloseHandle(handle)) {
-        return GetLastError();
+    if (handle == NULL) {
+        return 0;
     }
-    return 0;
+    wi_wine_forget(); /* another process may get the handle's number */
+    return CloseHandle(handle) ? 0 : GetLastError();
 }
 
 static void

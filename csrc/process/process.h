@@ -89,6 +89,15 @@ void wi_vm_perform(wi_vm_call *call);
  * Then VirtualQueryEx is asked before each access, and the target answers it. */
 BOOL wi_reads_ignore_protection(void);
 
+/* Whether VirtualQueryEx has said, just now, that all of it may be read (or
+ * written); what it said of a region; that an access is over; and that it may not
+ * hold any longer. */
+BOOL wi_wine_recalls(HANDLE target, uintptr_t address, uintptr_t last,
+                     BOOL write);
+void wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region);
+void wi_wine_accessed(void);
+void wi_wine_forget(void);
+
 /* wi_vm_perform() on a thread that may be left behind. */
 void wi_wine_perform(wi_vm_call *call);
 

@@ -44,6 +44,10 @@ remote_check(HANDLE target, uintptr_t address, size_t size, BOOL write,
              DWORD unasked)
 {
     uintptr_t last = address + (size - 1);
+    const BOOL wine = wi_reads_ignore_protection();
+    if (wine && wi_wine_recalls(target, address, last, write)) {
+        return 0;
+    }
     for (;;) {
         MEMORY_BASIC_INFORMATION region;
         if (!wi_remote_query(target, address, &region)) {
@@ -54,6 +58,9 @@ remote_check(HANDLE target, uintptr_t address, size_t size, BOOL write,
         if (!(write ? wi_region_writable(&region)
                     : wi_region_readable(&region))) {
             return ERROR_NOACCESS;
+        }
+        if (wine) {
+            wi_wine_remember(target, &region);
         }
         uintptr_t region_last =
             (uintptr_t)region.BaseAddress + (region.RegionSize - 1);
@@ -96,10 +103,15 @@ wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
         return ERROR_NOACCESS;
     }
     /* Without the right to ask, the read itself decides. */
-    DWORD err = wi_reads_ignore_protection()
-                    ? remote_check(target, address, size, FALSE, 0)
-                    : 0;
-    return err ? err : remote_read_plain(target, address, buffer, size);
+    if (!wi_reads_ignore_protection()) {
+        return remote_read_plain(target, address, buffer, size);
+    }
+    DWORD err = remote_check(target, address, size, FALSE, 0);
+    if (err == 0) {
+        err = remote_read_plain(target, address, buffer, size);
+        wi_wine_accessed();
+    }
+    return err;
 }
 
 /* Read one stretch that should be readable, page by page where it is not. */
@@ -202,6 +214,9 @@ wi_remote_write(HANDLE target, uintptr_t address, const void *data,
     if (WriteProcessMemory(target, (void *)address, data, size, &done) &&
         done == size) {
         *written = size;
+        if (wi_reads_ignore_protection()) {
+            wi_wine_accessed();
+        }
         return 0;
     }
     err = GetLastError();

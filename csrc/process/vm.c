@@ -37,6 +37,9 @@ wi_remote_vm(wi_vm_call *call)
 {
     if (wi_reads_ignore_protection()) {
         wi_wine_perform(call);
+        if (call->kind != WI_VM_QUERY) {
+            wi_wine_forget();
+        }
     }
     else {
         wi_vm_perform(call);

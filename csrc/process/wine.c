@@ -1,7 +1,8 @@
 /* wine.c: what only Wine needs; Windows asks the one question and goes on.
  *
  * Wine differs in three ways. ReadProcessMemory also reads protected pages,
- * so that VirtualQueryEx has to be asked before each access. And a thread of the
+ * so that VirtualQueryEx has to be asked before each access; an answer holds for
+ * accesses that follow each other at once. And a thread of the
  * target does the work of VirtualQueryEx and its relatives: when the target is
  * killed at that moment, the call may never return (Wine 8.0: about one kill in
  * ten of a busy target). Here such a call runs on a thread of the system's pool;
@@ -51,6 +52,83 @@ wi_reads_ignore_protection(void)
     }
     return known == 2;
 }
+
+/* ------------------------------------------------ what was asked just now */
+
+/* An answer of VirtualQueryEx costs several reads. It holds while one access
+ * follows the other within WINE_GAP, since a target that is told to change its
+ * memory has not answered by then; and for WINE_LIFE at most. Milliseconds. */
+#define WINE_GAP 0.05
+#define WINE_LIFE 10
+
+static struct {
+    SRWLOCK lock;
+    HANDLE target; /* NULL: nothing was asked */
+    uintptr_t first;
+    uintptr_t last;
+    BOOL may_read;
+    BOOL may_write;
+    double asked; /* when */
+    double used;
+} wine_answer = {SRWLOCK_INIT, NULL, 0, 0, FALSE, FALSE, 0, 0};
+
+static double
+wine_now(void)
+{
+    LARGE_INTEGER now, second;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&second);
+    return (double)now.QuadPart * 1000 / (double)second.QuadPart;
+}
+
+BOOL
+wi_wine_recalls(HANDLE target, uintptr_t address, uintptr_t last, BOOL write)
+{
+    const double now = wine_now();
+    AcquireSRWLockShared(&wine_answer.lock);
+    BOOL known = wine_answer.target == target &&
+                 address >= wine_answer.first && last <= wine_answer.last &&
+                 (write ? wine_answer.may_write : wine_answer.may_read) &&
+                 now - wine_answer.used < WINE_GAP &&
+                 now - wine_answer.asked < WINE_LIFE;
+    ReleaseSRWLockShared(&wine_answer.lock);
+    return known;
+}
+
+void
+wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region)
+{
+    /* This process changes its own memory between any two calls. */
+    const BOOL own = GetProcessId(target) == GetCurrentProcessId();
+    const double now = wine_now();
+    AcquireSRWLockExclusive(&wine_answer.lock);
+    wine_answer.target = own ? NULL : target;
+    wine_answer.first = (uintptr_t)region->BaseAddress;
+    wine_answer.last = wine_answer.first + (region->RegionSize - 1);
+    wine_answer.may_read = wi_region_readable(region);
+    wine_answer.may_write = wi_region_writable(region);
+    wine_answer.asked = wine_answer.used = now;
+    ReleaseSRWLockExclusive(&wine_answer.lock);
+}
+
+void
+wi_wine_accessed(void)
+{
+    const double now = wine_now();
+    AcquireSRWLockExclusive(&wine_answer.lock);
+    wine_answer.used = now;
+    ReleaseSRWLockExclusive(&wine_answer.lock);
+}
+
+void
+wi_wine_forget(void)
+{
+    AcquireSRWLockExclusive(&wine_answer.lock);
+    wine_answer.target = NULL;
+    ReleaseSRWLockExclusive(&wine_answer.lock);
+}
+
+/* ------------------------------------------------- calls of the target's */
 
 typedef struct {
     wi_vm_call call; /* its process is a duplicate, owned by the job */
