@@ -221,6 +221,7 @@ def _changes(
 
 # -------------------------------------------------------------- memory/fields.c
 
+@disjoint_base
 class Fields:
     def __new__(cls, layout: Any, memory: Any, offset: int = 0, /) -> Self: ...
     @property
