@@ -45,7 +45,7 @@ def mapping(world: World) -> Iterator[Case]:
     memory = _Memory(world)
     yield _write(world, memory)
     yield _read(world, memory)
-    yield _get(memory)
+    yield _get(world, memory)
     yield _add(world, memory)
     for size in (4096, 65536, 1 << 20, 16 << 20):
         yield _write_much(world, size)
@@ -90,12 +90,14 @@ def _read(world: World, memory: _Memory) -> Case:
     )
 
 
-def _get(memory: _Memory) -> Case:
+def _get(world: World, memory: _Memory) -> Case:
+    atomic = world.enter(memory.ours.atomic())
     get = struct.Struct("q").unpack_from
     return Case(
         "get one i64",
         {
-            OURS: timed("get(0)", get=memory.ours.get_i64),
+            OURS: timed("get(0, 'i64')", get=memory.ours.get),
+            "winipc Atomic": timed("load()", load=atomic.load),
             "mmap + struct": timed("get(m, 0)[0]", get=get, m=memory.theirs),
             "SharedMemory + struct": timed("get(m, 0)[0]", get=get, m=memory.shm),
             "memoryview": timed("m[0]", m=memoryview(memory.shm).cast("q")),
@@ -108,7 +110,7 @@ def _get(memory: _Memory) -> Case:
 
 def _add(world: World, memory: _Memory) -> Case:
     value = multiprocessing.get_context("spawn").Value("q", 0)
-    atomic = world.enter(winipc.Atomic(memory.ours, 0))
+    atomic = world.enter(memory.ours.atomic())
     return Case(
         "fetch_add",
         {
@@ -238,7 +240,7 @@ def section(world: World) -> Iterator[Case]:
             "mmap": timed("m[0:64]", m=theirs),
         },
     )
-    number = world.enter(winipc.Atomic(ours, 64))
+    number = world.enter(ours.atomic(64))
     yield Case(
         "fetch_add",
         {

@@ -31,6 +31,7 @@ from winipc.base.appearing import make_or_open, wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.loop_wait import wait_handle
+from winipc.base.shown import Shown
 from winipc.memory.layout import codec_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _T = TypeVar("_T")
 _BATCH = 512
 
 
-class Channel(_core.Channel, Closing):
+class Channel(_core.Channel, Shown, Closing):
     """A bounded ring of messages in shared memory.
 
     `name`, `capacity` and `max_record` (bytes), `created`, `closed`, `pending` (bytes

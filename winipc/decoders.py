@@ -9,7 +9,6 @@ A decoder raises `ValueError` (or a subclass such as `UnicodeDecodeError` and
 from __future__ import annotations
 
 import json as _json
-import struct as _struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +63,15 @@ def json(data: ReadableBuffer) -> Any:
 
 
 def struct(format: str) -> Callable[[ReadableBuffer], tuple[Any, ...]]:
-    """A decoder of one struct in the format of the module `struct`."""
-    return _struct.Struct(format).unpack
+    """A decoder of a struct in the format of the module `struct`."""
+    return structure(format)
 
 
 def structure(layout: Any) -> Callable[[ReadableBuffer], Any]:
     """A decoder of one structure; what is behind it in the data is left out.
 
-    `layout` is a `winipc.Layout`, or its short text form such as "speed:f gear:i", for
-    records; or a ctypes type for instances. Raises `ValueError` for too few bytes.
+    `layout` is a `winipc.Layout`, or its short text form such as "speed:f32 gear:i32",
+    for records; or a ctypes type for instances. Raises `ValueError` for too few bytes.
     """
     from winipc.memory.layout import codec_of
 

@@ -202,7 +202,7 @@ def telemetry(
         self._beside = beside and _open(beside, opened)
         size: Any = layout or len(self.mapping) - told.get("data", 0)
         if length is not None and layout is None:
-            size = self.mapping.get_u32(length)
+            size = self.mapping.get(length, "u32")
         self.snapshot = Snapshot.foreign(
             self.mapping,
             size,

@@ -4,7 +4,7 @@
  *     m.read(4, offset=8)           # a copy; read_into() fills a buffer
  *     m.write(b"abcd", 8)           # any buffer, strided ones too
  *     m.find(b"cd")                 # 10
- *     m.get(8, "u32")               # get_u32(8); set(), set_u32()
+ *     m.get(8, "u32")               # set(8, "u32", 5)
  *     memoryview(m)                 # no copy, and pins the memory
  *
  * Any thread. The object's own type maps and frees the memory; a pin keeps it
@@ -675,9 +675,8 @@ bytes_set_number(PyObject *self, const wi_number *kind, PyObject *offset,
 static const char bytes_get_doc[] =
     "get($self, offset, type, /)\n--\n\n"
     "The number of this type at `offset`, in the machine's byte order.\n\n"
-    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64; codes of the struct\n"
-    "module and names of a ValueType mean the same. A number at its natural\n"
-    "alignment is read in one access. get_i32(offset) and so on are quicker.\n"
+    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of the\n"
+    "struct module. A number at its natural alignment is read in one access.\n"
     "Raises ValueError when it is not inside, OSError as read() does.\n\n"
     "Win32: none, a read of mapped memory.";
 
@@ -710,26 +709,6 @@ bytes_set_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     return kind == NULL ? NULL
                         : bytes_set_number(self, kind, args[0], args[2]);
 }
-
-#define BYTES_SHORTCUT(name, ...)                                             \
-    static PyObject *bytes_get_##name(PyObject *self, PyObject *offset)       \
-    {                                                                         \
-        return bytes_get_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],     \
-                                offset);                                      \
-    }                                                                         \
-    static PyObject *bytes_set_##name(PyObject *self, PyObject *const *args,  \
-                                      Py_ssize_t nargs)                       \
-    {                                                                         \
-        if (nargs != 2) {                                                     \
-            PyErr_SetString(PyExc_TypeError,                                  \
-                            "set_" #name "() takes an offset and a value");   \
-            return NULL;                                                      \
-        }                                                                     \
-        return bytes_set_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],     \
-                                args[0], args[1]);                            \
-    }
-
-WI_NUMBERS(BYTES_SHORTCUT)
 
 /* ------------------------------------------------------------ subscripts */
 
@@ -960,14 +939,6 @@ bytes_releasebuffer(PyObject *self, Py_buffer *Py_UNUSED(view))
 
 /* ------------------------------------------------------------------- type */
 
-#define BYTES_SHORTCUT_METHODS(name, ...)                                     \
-    {"get_" #name, bytes_get_##name, METH_O,                                  \
-     "get_" #name "($self, offset, /)\n--\n\n"                                \
-     "get(offset, '" #name "')."},                                            \
-        {"set_" #name, WI_METHOD(bytes_set_##name), METH_FASTCALL,            \
-         "set_" #name "($self, offset, value, /)\n--\n\n"                     \
-         "set(offset, '" #name "', value)."},
-
 static PyMethodDef bytes_methods[] = {
     {"read", WI_FAST(bytes_read), bytes_read_doc},
     {"read_into", WI_FAST(bytes_read_into), bytes_read_into_doc},
@@ -977,7 +948,7 @@ static PyMethodDef bytes_methods[] = {
     {"set", WI_METHOD(bytes_set_any), METH_FASTCALL, bytes_set_doc},
     {"_leave", bytes_leave, METH_NOARGS,
      "_leave($self, /)\n--\n\nClose what is pinned; the number of pins."},
-    WI_NUMBERS(BYTES_SHORTCUT_METHODS){NULL, NULL, 0, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef bytes_getset[] = {

@@ -130,6 +130,7 @@ int wi_snapshot_init(PyObject *module, wi_state *state);
 int wi_atomic_init(PyObject *module, wi_state *state);
 int wi_changes_init(PyObject *module, wi_state *state);
 int wi_fields_init(PyObject *module, wi_state *state);
+int wi_number_init(PyObject *module, wi_state *state);
 int wi_lock_word_init(PyObject *module, wi_state *state);
 int wi_section_init(PyObject *module, wi_state *state);
 int wi_waitable_init(PyObject *module, wi_state *state);

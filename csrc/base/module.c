@@ -144,6 +144,7 @@ typedef int (*module_init_fn)(PyObject *module, wi_state *state);
 /* One a line: each room adds its own. */
 /* clang-format off */
 static const module_init_fn module_parts[] = {
+    wi_number_init,
     wi_bytes_init,
     wi_region_init,
     wi_mapping_init,

@@ -1,32 +1,55 @@
 /* number.c: kinds of numbers by their names, and numbers from Python. */
 #include "number.h"
 
-const wi_number *
-wi_number_named(PyObject *name)
+/* By a name ("i32") or a struct code, which a byte order of this machine may
+ * precede: "<i", "=i", "@i". NULL if it is none of them. */
+static const wi_number *
+number_find(const char *text, Py_ssize_t length)
 {
+    if (length == 2 && (text[0] == '<' || text[0] == '=' || text[0] == '@')) {
+        text++;
+        length = 1;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(WI_NUMBER_KINDS); i++) {
+        const wi_number *kind = &WI_NUMBER_KINDS[i];
+        const char *name = kind->name; /* of two letters or three */
+        if (length == 1
+                ? text[0] == kind->code
+                : text[1] == name[1] && text[0] == name[0] && length <= 3 &&
+                      text[2] == name[2] && (length == 2 || name[2] != '\0')) {
+            return kind;
+        }
+    }
+    return NULL;
+}
+
+WI_NOINLINE static void
+number_unknown(PyObject *name)
+{
+    PyErr_Clear(); /* no str, or half of a surrogate pair */
     if (!PyUnicode_Check(name)) {
         PyErr_Format(PyExc_TypeError,
                      "a type of numbers is a str such as 'i32', not %R",
                      (PyObject *)Py_TYPE(name));
-        return NULL;
-    }
-    Py_UCS4 code =
-        PyUnicode_GetLength(name) == 1 ? PyUnicode_ReadChar(name, 0) : 0;
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(WI_NUMBER_KINDS); i++) {
-        const wi_number *kind = &WI_NUMBER_KINDS[i];
-        if (code != 0
-                ? code == (Py_UCS4)kind->code
-                : PyUnicode_CompareWithASCIIString(name, kind->name) == 0 ||
-                      PyUnicode_CompareWithASCIIString(name,
-                                                       kind->long_name) == 0) {
-            return kind;
-        }
+        return;
     }
     PyErr_Format(PyExc_ValueError,
                  "no type of numbers %R: there are i8 i16 i32 i64 u8 u16 u32 "
                  "u64 f32 f64, and the struct codes b h i l q B H I L Q f d",
                  name);
-    return NULL;
+}
+
+const wi_number *
+wi_number_named(PyObject *name)
+{
+    Py_ssize_t length;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &length);
+    const wi_number *kind =
+        text != NULL && length > 0 ? number_find(text, length) : NULL;
+    if (kind == NULL) {
+        number_unknown(name);
+    }
+    return kind;
 }
 
 WI_NOINLINE static int
@@ -89,4 +112,27 @@ wi_number_from(const wi_number *kind, PyObject *value, int wraps,
         Py_DECREF(index);
     }
     return fits ? 0 : number_overflow(kind, value);
+}
+
+/* ------------------------------------------------------------------ module */
+
+static PyObject *
+number_code(PyObject *Py_UNUSED(module), PyObject *name)
+{
+    const wi_number *kind = wi_number_named(name);
+    return kind == NULL ? NULL : PyUnicode_FromStringAndSize(&kind->code, 1);
+}
+
+static PyMethodDef number_functions[] = {
+    {"_number_code", number_code, METH_O,
+     PyDoc_STR(
+         "_number_code(type, /)\n--\n\n"
+         "The struct code of a type of numbers, however it is spelled.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+wi_number_init(PyObject *module, wi_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, number_functions);
 }

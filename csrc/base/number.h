@@ -1,8 +1,8 @@
 /* number.h: the kinds of numbers that lie in memory, and from and to Python.
  *
- *     m.get(0, "i32")               # or "i", or "int32"
- *     m.set_f64(8, 0.5)
- *     winipc.Atomic(m, 16, "u64")
+ *     m.get(0, "i32")               # or "i", or "<i"
+ *     m.set(8, "f64", 0.5)
+ *     m.atomic(16, "u64")
  *
  * Plain values: no owner, no lock. Names and conversions need the GIL, loads
  * and stores do not. The machine's byte order is little-endian. */
@@ -11,36 +11,34 @@
 
 #include "core.h"
 
-/* X(name, its older spelling, struct code, family, bytes) */
+/* X(name, struct code, family, bytes) */
 #define WI_NUMBERS(X)                                                         \
-    X(i8, "int8", 'b', 'i', 1)                                                \
-    X(i16, "int16", 'h', 'i', 2)                                              \
-    X(i32, "int32", 'i', 'i', 4)                                              \
-    X(i64, "int64", 'q', 'i', 8)                                              \
-    X(u8, "uint8", 'B', 'u', 1)                                               \
-    X(u16, "uint16", 'H', 'u', 2)                                             \
-    X(u32, "uint32", 'I', 'u', 4)                                             \
-    X(u64, "uint64", 'Q', 'u', 8)                                             \
-    X(f32, "float", 'f', 'f', 4)                                              \
-    X(f64, "double", 'd', 'f', 8)
+    X(i8, 'b', 'i', 1)                                                        \
+    X(i16, 'h', 'i', 2)                                                       \
+    X(i32, 'i', 'i', 4)                                                       \
+    X(i64, 'q', 'i', 8)                                                       \
+    X(u8, 'B', 'u', 1)                                                        \
+    X(u16, 'H', 'u', 2)                                                       \
+    X(u32, 'I', 'u', 4)                                                       \
+    X(u64, 'Q', 'u', 8)                                                       \
+    X(f32, 'f', 'f', 4)                                                       \
+    X(f64, 'd', 'f', 8)
 
 typedef struct {
     const char *name; /* "i32" */
-    const char *long_name;
-    char code;   /* of the struct module */
-    char family; /* 'i' signed, 'u' unsigned, 'f' floating point */
+    char code;        /* of the struct module */
+    char family;      /* 'i' signed, 'u' unsigned, 'f' floating point */
     unsigned char size;
 } wi_number;
 
 /* Here and static, so that a compiler sees through a constant kind. */
 static const wi_number WI_NUMBER_KINDS[] = {
-#define WI_NUMBER_KIND(name, long_name, code, family, size)                   \
-    {#name, long_name, code, family, size},
+#define WI_NUMBER_KIND(name, code, family, size) {#name, code, family, size},
     WI_NUMBERS(WI_NUMBER_KIND)
 #undef WI_NUMBER_KIND
     /* long has 4 bytes, as everywhere in Windows */
-    {"i32", "int32", 'l', 'i', 4},
-    {"u32", "uint32", 'L', 'u', 4},
+    {"i32", 'l', 'i', 4},
+    {"u32", 'L', 'u', 4},
 };
 
 enum {

@@ -1,6 +1,6 @@
 /* atomic.c: Atomic, one number in shared memory for interlocked operations.
  *
- *     n = winipc.Atomic(mapping, 8, "u64")   # any buffer
+ *     n = mapping.atomic(8, "u64")           # Atomic(buffer, 8, "u64")
  *     n.add(1)                               # the number before
  *     n.compare_exchange(2, 100)             # 2 if it was written
  *     n.value = 5                            # load() and store()
@@ -163,12 +163,12 @@ atomic_check(AtomicObject *self, Py_ssize_t offset)
 static PyObject *
 atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"buffer", "offset", "format", NULL};
-    PyObject *source, *offset_arg = NULL, *format = NULL;
+    static char *names[] = {"buffer", "offset", "type", NULL};
+    PyObject *source, *offset_arg = NULL, *name = NULL;
     const wi_number *kind = &WI_NUMBER_KINDS[WI_NUMBER_i64];
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO:Atomic", names,
-                                     &source, &offset_arg, &format) ||
-        (format != NULL && (kind = wi_number_named(format)) == NULL)) {
+                                     &source, &offset_arg, &name) ||
+        (name != NULL && (kind = wi_number_named(name)) == NULL)) {
         return NULL;
     }
     if (kind->family == 'f') {
@@ -258,7 +258,7 @@ atomic_repr(PyObject *self)
         return NULL;
     }
     PyObject *result = PyUnicode_FromFormat(
-        "<Atomic '%c' %R at %p>", number->kind->code, value, number->at);
+        "<Atomic %s %R at %p>", number->kind->name, value, number->at);
     Py_DECREF(value);
     return result;
 }
@@ -282,9 +282,9 @@ atomic_set_value(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
 }
 
 static PyObject *
-atomic_get_format(PyObject *self, void *Py_UNUSED(closure))
+atomic_get_type(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyUnicode_FromStringAndSize(&((AtomicObject *)self)->kind->code, 1);
+    return PyUnicode_FromString(((AtomicObject *)self)->kind->name);
 }
 
 static PyObject *
@@ -337,8 +337,7 @@ static PyMethodDef atomic_methods[] = {
 static PyGetSetDef atomic_getset[] = {
     {"value", atomic_get_value, atomic_set_value,
      "load() and store() as an attribute.", NULL},
-    {"format", atomic_get_format, NULL, "The struct code of the number.",
-     NULL},
+    {"type", atomic_get_type, NULL, "The type of the number, \"i64\".", NULL},
     {"readonly", atomic_get_readonly, NULL, "Only load() works then.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -351,15 +350,16 @@ static PyMemberDef atomic_members[] = {
 
 PyDoc_STRVAR(
     atomic_doc,
-    "Atomic(buffer, offset=0, format='q')\n--\n\n"
+    "Atomic(buffer, offset=0, type='i64')\n--\n\n"
     "One number in shared memory, for interlocked operations.\n\n"
-    "`buffer` is a SharedSection, a SharedMapping or anything with the\n"
-    "buffer protocol; it cannot be closed or resized before release().\n"
-    "format is i8 i16 i32 i64 u8 u16 u32 or u64, or a struct code; the\n"
-    "address must be a multiple of its width. All operations but load() are "
-    "full\n"
-    "barriers, and load() acquires; any thread of any process may use the\n"
-    "number at the same time.\n\n"
+    "`mapping.atomic(offset, type)` and its like of other memory make it. "
+    "The\n"
+    "constructor takes any buffer, which cannot be closed or resized before\n"
+    "release(). The type is i8 i16 i32 i64 u8 u16 u32 or u64, or its struct\n"
+    "code; the address must be a multiple of its size. All operations but\n"
+    "load() are full barriers, and load() acquires; any thread of any "
+    "process\n"
+    "may use the number at the same time.\n\n"
     "Raises ValueError for a misaligned or outlying offset.\n\n"
     "Win32: InterlockedCompareExchange.");
 

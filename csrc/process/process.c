@@ -616,23 +616,22 @@ process_set_number(PyObject *op, const wi_number *kind, PyObject *where,
 }
 
 PyDoc_STRVAR(
-    process_read_number_doc,
-    "read_number($self, address, type, /)\n--\n\n"
+    process_get_doc,
+    "get($self, address, type, /)\n--\n\n"
     "Read a number of this type at `address`; little-endian.\n\n"
-    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64; codes of the struct\n"
-    "module and names of a ValueType mean the same. read_i32(address) and so\n"
-    "on are quicker. Windows promises no atomic copy: a number that the\n"
-    "target writes meanwhile can come half old and half new. Any thread may\n"
-    "call it.\n\n"
+    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of the\n"
+    "struct module. Windows promises no atomic copy: a number that the "
+    "target\n"
+    "writes meanwhile can come half old and half new. Any thread may call "
+    "it.\n\n"
     "Raises what `read` raises.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
 
 static PyObject *
-process_read_number(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+process_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 2) {
-        PyErr_SetString(PyExc_TypeError,
-                        "read_number() takes an address and a type");
+        PyErr_SetString(PyExc_TypeError, "get() takes an address and a type");
         return NULL;
     }
     const wi_number *kind = wi_number_named(args[1]);
@@ -640,47 +639,26 @@ process_read_number(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 PyDoc_STRVAR(
-    process_write_number_doc,
-    "write_number($self, address, type, value, /)\n--\n\n"
-    "Write a number as read_number() reads it.\n\n"
-    "The target can see half of it, as read_number() says.\n\n"
+    process_set_doc,
+    "set($self, address, type, value, /)\n--\n\n"
+    "Write a number as get() reads it.\n\n"
+    "The target can see half of it, as get() says.\n\n"
     "Raises OverflowError when `value` does not fit in the type, and what\n"
     "`write` raises.\n\n"
     "Win32: WriteProcessMemory, VirtualQueryEx");
 
 static PyObject *
-process_write_number(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+process_set(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs != 3) {
         PyErr_SetString(PyExc_TypeError,
-                        "write_number() takes an address, a type and a value");
+                        "set() takes an address, a type and a value");
         return NULL;
     }
     const wi_number *kind = wi_number_named(args[1]);
     return kind == NULL ? NULL
                         : process_set_number(self, kind, args[0], args[2]);
 }
-
-#define PROCESS_NUMBER(name, ...)                                             \
-    static PyObject *process_read_##name(PyObject *self, PyObject *address)   \
-    {                                                                         \
-        return process_get_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],   \
-                                  address);                                   \
-    }                                                                         \
-    static PyObject *process_write_##name(                                    \
-        PyObject *self, PyObject *const *args, Py_ssize_t nargs)              \
-    {                                                                         \
-        if (nargs != 2) {                                                     \
-            PyErr_SetString(PyExc_TypeError,                                  \
-                            "write_" #name                                    \
-                            "() takes an address and a value");               \
-            return NULL;                                                      \
-        }                                                                     \
-        return process_set_number(self, &WI_NUMBER_KINDS[WI_NUMBER_##name],   \
-                                  args[0], args[1]);                          \
-    }
-
-WI_NUMBERS(PROCESS_NUMBER)
 
 /* ------------------------------------------------------------- its life */
 
@@ -906,14 +884,6 @@ process_repr(PyObject *op)
 
 /* ----------------------------------------------------------------- tables */
 
-#define PROCESS_NUMBER_METHODS(name, ...)                                     \
-    {"read_" #name, process_read_##name, METH_O,                              \
-     PyDoc_STR("read_" #name "($self, address, /)\n--\n\n"                    \
-               "read_number(address, '" #name "').")},                        \
-        {"write_" #name, WI_METHOD(process_write_##name), METH_FASTCALL,      \
-         PyDoc_STR("write_" #name "($self, address, value, /)\n--\n\n"        \
-                   "write_number(address, '" #name "', value).")},
-
 static PyMethodDef process_methods[] = {
     {"_open", process_open, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_open($type, pid, access, /)\n--\n\nWin32: OpenProcess")},
@@ -959,10 +929,8 @@ static PyMethodDef process_methods[] = {
     {"_threads", wi_process_threads, METH_NOARGS,
      PyDoc_STR("_threads($self, /)\n--\n\n"
                "Id and base priority of each thread.")},
-    {"read_number", WI_METHOD(process_read_number), METH_FASTCALL,
-     process_read_number_doc},
-    {"write_number", WI_METHOD(process_write_number), METH_FASTCALL,
-     process_write_number_doc},
+    {"get", WI_METHOD(process_get), METH_FASTCALL, process_get_doc},
+    {"set", WI_METHOD(process_set), METH_FASTCALL, process_set_doc},
     {"_suspend", process_suspend, METH_O,
      PyDoc_STR("_suspend($self, on, /)\n--\n\n"
                "Win32: NtSuspendProcess, NtResumeProcess")},
@@ -970,7 +938,7 @@ static PyMethodDef process_methods[] = {
     {"wait_input_idle", WI_WORDS(process_wait_input_idle),
      process_wait_input_idle_doc},
     {"close", process_close, METH_NOARGS, process_close_doc},
-    WI_NUMBERS(PROCESS_NUMBER_METHODS){NULL, NULL, 0, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef process_getset[] = {

@@ -118,7 +118,7 @@ def test_a_peeked_message_is_memory(pair: tuple[Channel, Channel]) -> None:
     sender, receiver = pair
     sender.send(struct.pack("<II", 7, 8))
     peeked = receiver.peek()
-    assert (peeked.get_u32(4), peeked[0], peeked.size) == (8, 7, 8)
+    assert (peeked.get(4, "u32"), peeked[0], peeked.size) == (8, 7, 8)
     with pytest.raises(TypeError, match="read-only"):
         peeked.write(b"x")
     peeked.__exit__(None, None, None)

@@ -209,7 +209,7 @@ def test_play_ends_with_an_error_for_what_was_not_recorded(
         writer.close(3 * 10**9)
     other = f"{unique_name}-other"
     player = start_winipc("cassette", "play", path, "--name", f"{unique_name}={other}")
-    winipc.wait_window(other, DEADLINE)
+    winipc.Window.wait_for(other, DEADLINE)
     assert winipc.send_copydata(other, b"hello", id=5) == 7
     assert winipc.send_copydata(other, b"jello", id=5, check=False) == 0
     player.expect("0 events played, 1 messages answered, 0 not asked for")

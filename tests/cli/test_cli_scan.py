@@ -26,7 +26,7 @@ StartPeer = Callable[..., Peer]
         ("f32be", "-7.25", struct.pack(">f", -7.25)),
         ("any", "0x1f2e3d4c5b6a79", struct.pack("<Q", 0x1F2E3D4C5B6A79)),
         ("any", "12345.678", struct.pack("<d", 12345.678)),
-        ("uint64", "0x1f2e3d4c5b6a7988", struct.pack("<Q", 0x1F2E3D4C5B6A7988)),
+        ("<Q", "0x1f2e3d4c5b6a7988", struct.pack("<Q", 0x1F2E3D4C5B6A7988)),
     ],
 )
 def test_scan_finds_what_is_there(kind: str, pattern: str, data: bytes) -> None:
@@ -40,7 +40,7 @@ def test_scan_finds_what_is_there(kind: str, pattern: str, data: bytes) -> None:
 
 def test_a_scan_for_any_type_says_which_it_is() -> None:
     with winipc.GlobalMemory.allocate(4096) as block:
-        block.set_f64(64, 12345.678)
+        block.set(64, "f64", 12345.678)
         done = run_winipc("scan", str(os.getpid()), "12345.678", "--type", "any")
         lines = [line.split() for line in done.stdout.decode().splitlines()]
         assert ["f64"] in [

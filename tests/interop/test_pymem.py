@@ -78,8 +78,8 @@ def test_reads_agree(ours: RemoteProcess, theirs: object, child: Child) -> None:
         at = child.address + offset
         assert ours.read(at, size) == theirs.read_bytes(at, size)
     at = child.address + 17
-    assert ours.read_i32(at) == theirs.read_int(at)
-    assert ours.read_u64(at) == theirs.read_ulonglong(at)
+    assert ours.get(at, "i32") == theirs.read_int(at)
+    assert ours.get(at, "u64") == theirs.read_ulonglong(at)
     assert ours.read_struct(at, "<d") == (theirs.read_double(at),)
 
 

@@ -621,14 +621,14 @@ def test_live_view_of_a_record_does_not_wait_for_its_writer(
 
     view = wj.live(Counting(snapshot, size=16), 0.02)
     assert "first" in shell.text
-    mapping.set_u64(0, 3)
+    mapping.set(0, "u64", 3)
     shell.wait_for("whose writer is in the middle of it (or died there)")
     assert "the last whole record" in shell.text
     assert "first" in shell.text
     snapshot.write(b"again".ljust(size, b"\0"))
     shell.wait_for("again")
     assert "in the middle" not in shell.text
-    mapping.set_u64(0, 7)
+    mapping.set(0, "u64", 7)
     shell.wait_for("in the middle")
     # A look that waited for its second would keep close() out nearly all the time.
     began = time.monotonic()
@@ -648,7 +648,7 @@ def test_live_view_of_a_record_that_was_never_whole(
     shell: FakeShell, mapping: winipc.SharedMapping
 ) -> None:
     """It shows at once that there is nothing yet, and the record when it comes."""
-    mapping.set_u64(0, 1)
+    mapping.set(0, "u64", 1)
     with winipc.Snapshot.over(mapping, 64) as snapshot:
         view = wj.live(snapshot, 0.02)
         assert "in the middle" in shell.text

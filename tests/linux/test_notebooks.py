@@ -99,7 +99,7 @@ def test_four_transports_deliver_to_the_kernel(
 def test_four_transports_deliver_from_the_kernel(
     four_transports: list[nbformat.NotebookNode],
 ) -> None:
-    shown = text_of(cell_with(four_transports, "winipc.wait_window(other"))
+    shown = text_of(cell_with(four_transports, "winipc.Window.wait_for(other"))
     for via in ("copydata", "mapping", "section", "process"):
         text = f"hello by {via}"
         assert f"{via} {len(text)} bytes: {text}" in shown

@@ -69,7 +69,7 @@ with SharedSection.load(dll) as section, section.variable("counter") as counter:
     assert child.stdout.readline() == "before the C program\\n"
     assert child.stdout.readline() == "changed\\n"
     assert section[:7] == b"linked\\0", section[:7]
-    assert counter.get_i32(0) == 42
+    assert counter.get(0, "i32") == 42
     child.communicate("end\\n", timeout=60)
     assert child.returncode == 0
 print("shared")

@@ -121,22 +121,25 @@ def test_each_operation_returns_the_number_before() -> None:
         assert number.compare_exchange(9, 10) == 9
         assert number.compare_exchange(9, 11) == 10
         number.store(-1)
-        assert Atomic(section, 16, format="u64").load() == 2**64 - 1
+        assert Atomic(section, 16, type="u64").load() == 2**64 - 1
         assert Atomic(section, offset=16).load() == -1
-        section.set_i64(16, 0)
+        section.set(16, "i64", 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_types_have_names_and_codes(name: str) -> None:
-    """A name means the same as its struct code, which `format` tells."""
+    """A name means the same as its struct code; `type` tells the name."""
     buffer = aligned()
     number = Atomic(buffer, 8, name)
     number.store(2)
-    assert WIDTHS[number.format] == int(name[1:]) // 8
-    assert number.format.islower() == name.startswith("i")
-    assert Atomic(buffer, 8, number.format).exchange(0) == 2
-    long_name = {"i": "int", "u": "uint"}[name[0]] + name[1:]
-    assert Atomic(buffer, 8, long_name).format == number.format
+    assert number.type == name
+    [code] = [
+        code
+        for code in "bhiqBHIQ"
+        if WIDTHS[code] == int(name[1:]) // 8 and code.islower() == (name[0] == "i")
+    ]
+    assert Atomic(buffer, 8, code).exchange(0) == 2
+    assert Atomic(buffer, 8, f"<{code}").type == name
 
 
 @pytest.mark.parametrize("code", WIDTHS)
@@ -192,13 +195,13 @@ def test_the_number_must_lie_in_the_buffer(code: str) -> None:
         Atomic(buffer, 1 << 70, code)
 
 
-@pytest.mark.parametrize("code", ["", "x", "qq", "<q", "i32\0", "\0", "\U0001f600"])
+@pytest.mark.parametrize("code", ["", "x", "qq", ">q", "i32\0", "\0", "\U0001f600"])
 def test_other_formats_are_refused(code: str) -> None:
     with pytest.raises(ValueError, match="there are i8 i16"):
         Atomic(aligned(), 0, code)
 
 
-@pytest.mark.parametrize("code", ["d", "f32", "double"])
+@pytest.mark.parametrize("code", ["d", "f32"])
 def test_floating_point_is_refused(code: str) -> None:
     with pytest.raises(ValueError, match="an interlocked number is an integer"):
         Atomic(aligned(), 0, code)
@@ -240,7 +243,7 @@ def test_an_atomic_keeps_its_section_open() -> None:
     """close() is refused until it is released; then it is useless."""
     section = SharedSection.load()
     number = section.atomic(8, "i")
-    assert number.format == "i"
+    assert number.type == "i32"
     with pytest.raises(BufferError, match="1 buffer"):
         section.close()
     number.release()
@@ -296,7 +299,7 @@ def test_numbers_of_a_mapping(tmp_path: Path, kind: str) -> None:
         assert number.load() == 9
         assert mapping[8] == 9
         assert number.or_(6) == 9
-        assert mapping.get_i64(8) == 15
+        assert mapping.get(8, "i64") == 15
         with pytest.raises(ValueError, match="multiple"):
             Atomic(mapping, 9)
         with pytest.raises(ValueError, match="not within"):
@@ -308,7 +311,7 @@ def test_numbers_of_a_mapping(tmp_path: Path, kind: str) -> None:
 def test_threads_lose_no_addition() -> None:
     """Several threads on one number, some by compare_exchange."""
     with SharedSection.load() as section:
-        section.set_i64(0, 0)
+        section.set(0, "i64", 0)
 
         def add() -> None:
             with section.atomic() as number:
@@ -323,7 +326,7 @@ def test_threads_lose_no_addition() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert section.get_i64(0) == 4 * 2 * 2000
+        assert section.get(0, "i64") == 4 * 2 * 2000
 
 
 def test_a_memoryview_of_a_file_is_guarded_as_well(tmp_path: Path) -> None:
@@ -335,4 +338,4 @@ def test_a_memoryview_of_a_file_is_guarded_as_well(tmp_path: Path) -> None:
             with pytest.raises(BufferError):
                 view.release()
         view.release()
-        assert mapping.get_i64(72) == 3
+        assert mapping.get(72, "i64") == 3

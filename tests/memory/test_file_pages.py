@@ -27,8 +27,8 @@ TOUCHES: dict[str, Callable[[SharedMapping], object]] = {
     "write": lambda m: m.write(b"12345678", AT),
     "find": lambda m: m.find(b"x", AT, AT + 8),
     "get": lambda m: m.get(AT, "i32"),
-    "get_u64": lambda m: m.get_u64(AT),
-    "set_f32": lambda m: m.set_f32(AT, 1.0),
+    "get_u64": lambda m: m.get(AT, "u64"),
+    "set_f32": lambda m: m.set(AT, "f32", 1.0),
     "a view": lambda m: GlobalMemory(8).write(memoryview(m)[AT : AT + 8]),
     "a strided view": lambda m: GlobalMemory(8).write(memoryview(m)[AT : AT + 16 : 2]),
     "what is looked for": lambda m: GlobalMemory(8).find(memoryview(m)[AT : AT + 1]),
@@ -177,4 +177,4 @@ def test_one_handler_serves_all_files(linux_file: LinuxFile, tmp_path: Path) -> 
         assert added.value == 0
         linux_file.cut(0)
         with pytest.raises(OSError, match="touching a page"):
-            m.get_u8(PAGE)
+            m.get(PAGE, "u8")

@@ -190,7 +190,7 @@ def test_read_access_refuses_every_write(unique_name: str) -> None:
                 lambda: b.write(b"x"),
                 lambda: b.__setitem__(0, 1),
                 lambda: b.__setitem__(slice(0, 1), b"x"),
-                lambda: b.set_i32(0, 1),
+                lambda: b.set(0, "i32", 1),
             ]
             for write in writes:
                 with pytest.raises(TypeError, match="read-only"):
@@ -689,11 +689,11 @@ def test_mapping_travels_through_multiprocessing(
         pid = process.pid
         process.join(DEADLINE)
         assert process.exitcode == 0
-        assert m.get_u32(0) == pid
+        assert m.get(0, "u32") == pid
         process.close()
         with context.Pool(1) as pool:
             pid = pool.apply_async(mapping_mp.write_pid, (m, 4)).get(DEADLINE)
-            assert m.get_u32(4) == pid
+            assert m.get(4, "u32") == pid
             pool.close()
             pool.join()
         with ProcessPoolExecutor(1, mp_context=context) as executor:

@@ -133,35 +133,34 @@ def test_numbers_keep_their_range(kind: str, low: int, high: int) -> None:
     """Each number fits exactly, at aligned and odd offsets alike."""
     width = int(kind[1:]) // 8
     with SharedMapping.create(None, 32) as m:
-        get, put = getattr(m, f"get_{kind}"), getattr(m, f"set_{kind}")
         for offset in (0, 3, 32 - width):
             for value in (low, high, 1):
-                put(offset, value)
-                assert get(offset) == value
+                m.set(offset, kind, value)
+                assert m.get(offset, kind) == value
                 raw = m.read(width, offset)
                 assert int.from_bytes(raw, "little", signed=low < 0) == value
         for value in (low - 1, high + 1):
             with pytest.raises(OverflowError):
-                put(0, value)
+                m.set(0, kind, value)
         for offset in (-1, 33 - width):
             with pytest.raises(ValueError, match=kind):
-                get(offset)
+                m.get(offset, kind)
             with pytest.raises(ValueError, match=kind):
-                put(offset, 1)
+                m.set(offset, kind, 1)
         with pytest.raises(TypeError):
-            put(0, 1.5)
+            m.set(0, kind, 1.5)
 
 
 def test_floats() -> None:
     """Floats go through at both widths; a double too large for 32 bits is told."""
     with SharedMapping.create(None, 16) as m:
-        m.set_f64(0, 1e300)
-        m.set_f32(8, 0.5)
-        assert (m.get_f64(0), m.get_f32(8)) == (1e300, 0.5)
-        m.set_f32(8, float("inf"))
-        assert m.get_f32(8) == float("inf")
+        m.set(0, "f64", 1e300)
+        m.set(8, "f32", 0.5)
+        assert (m.get(0, "f64"), m.get(8, "f32")) == (1e300, 0.5)
+        m.set(8, "f32", float("inf"))
+        assert m.get(8, "f32") == float("inf")
         with pytest.raises(OverflowError):
-            m.set_f32(8, 1e300)
+            m.set(8, "f32", 1e300)
 
 
 # --------------------------------------------------------------------- arrays and views
@@ -173,8 +172,8 @@ def test_arrays_are_the_memory_itself() -> None:
     with SharedMapping.create(None, 1000) as m:
         a = m.array("<u4", (3, 2), offset=4)
         a[2, 1] = 0xAABBCCDD
-        assert m.get_u32(4 + 5 * 4) == 0xAABBCCDD
-        m.set_u32(4, 17)
+        assert m.get(4 + 5 * 4, "u32") == 0xAABBCCDD
+        m.set(4, "u32", 17)
         assert a[0, 0] == 17
         assert not a.flags.owndata
         with pytest.raises(BufferError):
@@ -185,7 +184,7 @@ def test_arrays_are_the_memory_itself() -> None:
         assert numpy.frombuffer(m, "u1").size == 1000
         with m.view(400, 16) as view:
             view.array("i8")[1] = -1
-            assert m.get_i64(408) == -1
+            assert m.get(408, "i64") == -1
         assert m.array("u4", offset=999).shape == (0,)
         bad = ((1001, 0), ((2, 501), 0), (1, 1000), (None, 1001), ((-1, -1), 0))
         for shape, offset in bad:
@@ -327,12 +326,12 @@ class MappingModel(RuleBasedStateMachine):
     def numbers(self, offset: int, value: int) -> None:
         """A 64-bit number at any offset."""
         try:
-            self.mapping.set_i64(offset, value)
+            self.mapping.set(offset, "i64", value)
         except (ValueError, OverflowError):
             assert not (0 <= offset <= self.size - 8 and -(2**63) <= value < 2**63)
         else:
             self.model[offset : offset + 8] = value.to_bytes(8, "little", signed=True)
-            assert self.other.get_i64(offset) == value
+            assert self.other.get(offset, "i64") == value
 
 
 TestMappingModel = MappingModel.TestCase

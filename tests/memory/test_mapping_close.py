@@ -107,7 +107,7 @@ def test_leaving_with_keeps_the_memory_of_an_array(unique_name: str) -> None:
     a[511] = 2.5
     assert a[511] == 2.5
     with SharedMapping.open(unique_name) as other:
-        assert other.get_f64(511 * 8) == 2.5
+        assert other.get(511 * 8, "f64") == 2.5
     del a
     with pytest.raises(FileNotFoundError):
         SharedMapping.open(unique_name)
@@ -146,7 +146,7 @@ def test_closed_is_closed_while_the_memory_stays(by_view: bool) -> None:
         lambda: used[0],
         lambda: used.read(1),
         lambda: used.write(b"x"),
-        lambda: used.get_u8(0),
+        lambda: used.get(0, "u8"),
         lambda: used.find(b"x"),
         lambda: used.address,
         used.flush,
@@ -243,8 +243,8 @@ def test_close_twice_and_use_after(unique_name: str) -> None:
         lambda: m.address,
         lambda: m.handle,
         lambda: m.find(b"x"),
-        lambda: m.get_i32(0),
-        lambda: m.set_i32(0, 0),
+        lambda: m.get(0, "i32"),
+        lambda: m.set(0, "i32", 0),
         m.flush,
         m.__enter__,
         m.commit,
@@ -315,9 +315,9 @@ def test_index_that_closes_the_mapping() -> None:
         lambda m, i: m.__setitem__(i, 0),
         lambda m, i: m.__setitem__(slice(i, None), b"x"),
         lambda m, i: m.find(b"x", i),  # type: ignore[arg-type]
-        lambda m, i: m.get_u8(i),
-        lambda m, i: m.set_u8(i, 0),
-        lambda m, i: m.set_u8(0, i),
+        lambda m, i: m.get(i, "u8"),
+        lambda m, i: m.set(i, "u8", 0),
+        lambda m, i: m.set(0, "u8", i),
         lambda m, i: m.flush(i),  # type: ignore[arg-type]
         lambda m, i: m.view(i),  # type: ignore[arg-type]
         lambda m, i: m.read_into(bytearray(1), i),  # type: ignore[arg-type]

@@ -155,8 +155,8 @@ def test_page_that_does_not_come_in_is_an_error(linux_file: LinuxFile) -> None:
             lambda: m[::3],
             lambda: m.__setitem__(slice(None, None, 2), b"y" * 0x10000),
             lambda: m.find(b"zz"),
-            lambda: m.get_i64(8192),
-            lambda: m.set_f32(8192, 1.0),
+            lambda: m.get(8192, "i64"),
+            lambda: m.set(8192, "f32", 1.0),
             lambda: view.read(1),
         ]
         for use in uses:

@@ -417,7 +417,7 @@ def test_a_signal_handler_cannot_close_it_under_a_read() -> None:
     """close() is refused while read() waits, also in the thread that reads."""
     seen = []
     with SharedMapping.create(None, 4096) as m, Snapshot.over(m, 8) as s:
-        m.set_u32(0, 1)  # a writer that died in the middle
+        m.set(0, "u32", 1)  # a writer that died in the middle
 
         def handler(number: int, frame: object) -> None:
             try:

@@ -78,7 +78,7 @@ def slow_records(mapping: SharedMapping) -> set[int]:
 
     The last one is that which it was killed in.
     """
-    count = mapping.get_u32(128) + 1
+    count = mapping.get(128, "u32") + 1
     return set(struct.unpack(f"<{count}I", mapping.read(4 * count, 132)))
 
 

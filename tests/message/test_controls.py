@@ -243,17 +243,17 @@ def test_a_program_that_dies_while_it_is_asked(host: Host) -> None:
 def test_ready_waits_for_an_answer(start_host: Callable[..., Host]) -> None:
     """A window that is there counts when its thread takes messages."""
     host = start_host("late")
-    assert winipc.wait_window(host.title, 10) == host.window
+    assert winipc.Window.wait_for(host.title, 10) == host.window
     with pytest.raises(TimeoutError, match=r"is not ready within 0\.3 s"):
-        winipc.wait_window(host.title, 0.3, ready=True)
+        winipc.Window.wait_for(host.title, 0.3, ready=True)
     host.peer.say("go")
-    assert winipc.wait_window(host.title, 30, ready=True) == host.window
+    assert winipc.Window.wait_for(host.title, 30, ready=True) == host.window
 
 
 def test_ready_takes_windows_of_this_process_and_of_consoles(unique_name: str) -> None:
     """Which have no state of being idle."""
     with winipc.CopyDataWindow.create(unique_name) as window:
-        found = winipc.wait_window(unique_name, 30, ready=True)
+        found = winipc.Window.wait_for(unique_name, 30, ready=True)
         assert found.hwnd == window.hwnd
 
 
@@ -274,7 +274,7 @@ def test_wait_input_idle(
         peer.expect("ready")
         peer.say("go")
         process.wait_input_idle(30)
-        assert winipc.wait_window(unique_name, 30, ready=True)
+        assert winipc.Window.wait_for(unique_name, 30, ready=True)
         peer.finish()
         with pytest.raises(ProcessLookupError):
             process.wait_input_idle(30)

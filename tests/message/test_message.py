@@ -137,23 +137,24 @@ def test_long_titles_come_whole(unique_name: str) -> None:
         assert winipc.Window(window.hwnd).title == title
 
 
-def test_wait_window_sees_one_that_comes_later(unique_name: str) -> None:
+def test_wait_for_sees_a_window_that_comes_later(unique_name: str) -> None:
     """It returns when the window is there."""
     made: list[winipc.CopyDataWindow] = []
     timer = threading.Timer(
         0.1, lambda: made.append(winipc.CopyDataWindow.create(unique_name))
     )
     timer.start()
-    found = winipc.wait_window(unique_name, 30)
+    found = winipc.Window.wait_for(unique_name, 30)
     timer.join()
     with made[0]:
         assert found.hwnd == made[0].hwnd
+        assert winipc.wait_window(unique_name, 0) == found  # the former name
 
 
-def test_wait_window_times_out(unique_name: str) -> None:
+def test_wait_for_a_window_times_out(unique_name: str) -> None:
     """The error has the winerror of a time-out and names what was looked for."""
     with pytest.raises(TimeoutError, match=unique_name) as caught:
-        winipc.wait_window(unique_name, 0.05)
+        winipc.Window.wait_for(unique_name, 0.05)
     assert caught.value.winerror == 1460
 
 

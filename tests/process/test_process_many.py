@@ -134,8 +134,8 @@ def test_typed_reads_and_writes(process: RemoteProcess, target: Target) -> None:
     point = process.read_struct(at, Point)
     assert (point.tag, point.x, point.y, point.z) == (0x11, -2, 0x3344, 1.5)
     assert list(process.read_struct(at, ctypes.c_uint8 * 3)) == [0x11, 0xFE, 0xFF]
-    assert process.read_i32(at + 1) == -2
-    assert process.read_u32(at + 1) == 2**32 - 2
+    assert process.get(at + 1, "i32") == -2
+    assert process.get(at + 1, "u32") == 2**32 - 2
     point.x = 77
     assert process.write_struct(at, point) == 15
     assert process.read_struct(at, "<Bi") == (0x11, 77)
@@ -152,7 +152,7 @@ def test_a_linked_list_is_walked(process: RemoteProcess, target: Target) -> None
     head = target.where("list")
     nodes = list(process.walk(head))
     assert len(nodes) == 10_000
-    values = [process.read_i64(node + 8) for node in nodes[:50]]
+    values = [process.get(node + 8, "i64") for node in nodes[:50]]
     assert values == list(range(50))
     with pytest.raises(ValueError, match="more than 9999"):
         list(process.walk(head, limit=9999))
@@ -227,7 +227,7 @@ def test_cached_reads_meet_the_same_holes(
             assert partial.readable == 13 * PAGE
             assert process.read(target.where("point"), 1) == b"\x11"
         chain = target.where("chain")
-        assert process.read_i32(process.pointer([chain + 16, 24, 32])) == 0x1337
+        assert process.get(process.pointer([chain + 16, 24, 32]), "i32") == 0x1337
     process._exit_cached()  # one too many does nothing
 
 

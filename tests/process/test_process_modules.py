@@ -27,7 +27,7 @@ def test_pointer_chains(process: RemoteProcess, target: Target) -> None:
     """As the C program laid them out; a broken one says where it broke."""
     chain = target.where("chain")
     end = process.pointer([chain + 0x10, 0x18, 0x20])
-    assert process.read_i32(end) == 0x1337
+    assert process.get(end, "i32") == 0x1337
     assert process.pointer([chain]) == chain
     assert process.pointer([hex(chain) + "+0x10", 0]) == process.read_pointer(
         chain + 16
@@ -95,7 +95,7 @@ def test_modules_and_exports(process: RemoteProcess, target: Target) -> None:
     assert module + (exported - module.base) == exported
     exports = {export.name: export for export in process.exports(module)}
     assert exports["target_exported"].address == exported
-    assert process.read_u32(exported) == 0x600D600D
+    assert process.get(exported, "u32") == 0x600D600D
     witness = ctypes.WinDLL("kernel32")
     witness.GetModuleHandleW.restype = ctypes.c_void_p
     kernel32 = process.module("kernel32.dll")

@@ -17,17 +17,17 @@ from winipc import (
 )
 
 PAGE = 4096
-KINDS = {  # the code of the struct module, and the name in a ValueType
-    "i8": ("b", "int8"),
-    "i16": ("h", "int16"),
-    "i32": ("i", "int32"),
-    "i64": ("q", "int64"),
-    "u8": ("B", "uint8"),
-    "u16": ("H", "uint16"),
-    "u32": ("I", "uint32"),
-    "u64": ("Q", "uint64"),
-    "f32": ("f", "float"),
-    "f64": ("d", "double"),
+KINDS = {  # the code of the struct module
+    "i8": "b",
+    "i16": "h",
+    "i32": "i",
+    "i64": "q",
+    "u8": "B",
+    "u16": "H",
+    "u32": "I",
+    "u64": "Q",
+    "f32": "f",
+    "f64": "d",
 }
 VALUES = {
     **{
@@ -45,29 +45,29 @@ def test_numbers_of_each_kind(
 ) -> None:
     """The target sees what was written, and it is read as the target wrote it."""
     at = target.alloc(PAGE) + 1  # wherever it lies
-    code, long = KINDS[kind]
+    code = KINDS[kind]
     size = struct.calcsize(code)
     for value in VALUES[kind]:
         target.ask(f"poke {at:x} {bytes(9).hex()}")
-        assert getattr(process, f"write_{kind}")(at, value) is None
+        assert process.set(at, kind, value) is None
         wanted = struct.pack("<" + code, value)
         assert target.peek(at, 9) == wanted.ljust(9, b"\0")
         target.ask(f"poke {at:x} {wanted.hex()}{'a5' * (9 - size)}")
-        assert getattr(process, f"read_{kind}")(at) == value
-        for name in (kind, code, long):
-            assert process.read_number(at, name) == value
-            process.write_number(at + 16, name, value)
+        assert process.get(at, kind) == value
+        for name in (kind, code, f"<{code}"):
+            assert process.get(at, name) == value
+            process.set(at + 16, name, value)
             assert target.peek(at + 16, size) == wanted
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_names_are_those_of_other_memory(kind: str, me: RemoteProcess) -> None:
-    """What a mapping or a block has as get_ and set_, a process reads and writes."""
+    """A process has get() and set() as a mapping or a block has them."""
     with GlobalMemory(16) as memory:
-        getattr(memory, f"set_{kind}")(8, 5)
-        assert getattr(me, f"read_{kind}")(memory.address + 8) == 5
-        getattr(me, f"write_{kind}")(memory.address, 6)
-        assert getattr(memory, f"get_{kind}")(0) == 6
+        memory.set(8, kind, 5)
+        assert me.get(memory.address + 8, kind) == 5
+        me.set(memory.address, kind, 6)
+        assert memory.get(0, kind) == 6
 
 
 def test_numbers_that_do_not_fit(process: RemoteProcess, target: Target) -> None:
@@ -75,59 +75,58 @@ def test_numbers_that_do_not_fit(process: RemoteProcess, target: Target) -> None
     at = target.alloc(PAGE)
     for kind, value in (("u8", 256), ("i16", 1 << 15), ("u32", -1), ("f32", 1e300)):
         with pytest.raises(OverflowError, match=f"does not fit in {kind}"):
-            getattr(process, f"write_{kind}")(at, value)
+            process.set(at, kind, value)
     with pytest.raises(TypeError):
-        process.write_i32(at, 1.5)
+        process.set(at, "i32", 1.5)
     with pytest.raises(ValueError, match="no type of numbers 'i12'"):
-        process.read_number(at, "i12")
+        process.get(at, "i12")
     with pytest.raises(ValueError, match="no type of numbers 'i12'"):
-        process.write_number(at, "i12", 1)
+        process.set(at, "i12", 1)
     for call in (
-        lambda: process.read_number(at),
-        lambda: process.write_number(at, "i8"),
-        lambda: process.write_i8(at),
+        lambda: process.get(at),
+        lambda: process.set(at, "i8"),
     ):
         with pytest.raises(TypeError, match=r"takes an address"):
             call()
     with pytest.raises(OverflowError):
-        process.read_i32(1 << BITS)
+        process.get(1 << BITS, "i32")
     assert target.peek(at, 16) == bytes(16)
 
 
 def test_numbers_in_no_memory(process: RemoteProcess, target: Target) -> None:
     """The errors are those of read and write."""
     with pytest.raises(PartialReadError) as read:
-        process.read_i32(0x10)
+        process.get(0x10, "i32")
     assert read.value.winerror == 998
     edge = target.where("edge") & -PAGE
     with pytest.raises(PartialReadError) as read:
-        process.read_u64(edge + PAGE - 4)
+        process.get(edge + PAGE - 4, "u64")
     assert (read.value.winerror, read.value.partial.readable) == (299, 4)
     with pytest.raises(PartialWriteError):
-        process.write_u64(0x10, 1)
+        process.set(0x10, "u64", 1)
     with (
         RemoteProcess.open(target, access=ProcessAccess.READ) as reader,
         pytest.raises(PermissionError, match=r"ProcessAccess\.WRITE"),
     ):
-        reader.write_u8(edge, 1)
+        reader.set(edge, "u8", 1)
     target.peer.kill()
     with pytest.raises(ProcessLookupError):
-        process.read_f64(edge)
+        process.get(edge, "f64")
     with pytest.raises(ProcessLookupError):
-        process.write_f64(edge, 1)
+        process.set(edge, "f64", 1)
     process.close()
     with pytest.raises(ValueError, match="closed"):
-        process.read_i8(edge)
+        process.get(edge, "i8")
     with pytest.raises(ValueError, match="closed"):
-        process.write_i8(edge, 1)
+        process.set(edge, "i8", 1)
 
 
 def test_cached_numbers(process: RemoteProcess, target: Target) -> None:
     """Within `cached` they come from the copy, until they are written."""
     at = target.alloc(PAGE)
     with process.cached():
-        assert process.read_i32(at) == 0
+        assert process.get(at, "i32") == 0
         target.ask(f"poke {at:x} 05000000")
-        assert process.read_i32(at) == 0
-        process.write_i32(at + 4, 7)
-        assert process.read_u64(at) == 7 << 32 | 5
+        assert process.get(at, "i32") == 0
+        process.set(at + 4, "i32", 7)
+        assert process.get(at, "u64") == 7 << 32 | 5

@@ -164,7 +164,9 @@ def test_the_operand_behind_it_is_an_address(
     )
     made = process.signature(at)
     name = variables[made.target(process)]
-    assert process.read_i32(made.target(process)) == process.read_i32(one.where(name))
+    assert process.get(made.target(process), "i32") == process.get(
+        one.where(name), "i32"
+    )
     first, file = made.check(one.path, two.path)
     assert first.target == one.offset(name)
     assert file.target == two.offset(name)

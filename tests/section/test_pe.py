@@ -44,7 +44,7 @@ def test_a_built_dll_has_its_variables_and_values(tmp_path: Path) -> None:
         assert list(section.variables.values()) == image.shared_variables
         assert section.read() == bytes(4096)
         with section.variable("n") as n, section.variable("text", 6) as text:
-            assert n.get_i64(0) == 5
+            assert n.get(0, "i64") == 5
             assert bytes(text) == b"hello\0"
             assert n.address % 16 == 0
 

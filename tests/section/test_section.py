@@ -402,10 +402,10 @@ def test_read_into_fills_a_buffer(section: SharedSection) -> None:
 
 def test_numbers_are_read_and_written_typed(section: SharedSection) -> None:
     """By the same methods that a mapping has; find() too."""
-    section.set_f64(8, 2.5)
-    section.set_u16(16, 0xBEEF)
-    assert section.get_f64(8) == 2.5
-    assert section.get_u8(16) == 0xEF
+    section.set(8, "f64", 2.5)
+    section.set(16, "u16", 0xBEEF)
+    assert section.get(8, "f64") == 2.5
+    assert section.get(16, "u8") == 0xEF
     assert section.find(b"\xef\xbe") == 16
 
 
@@ -478,7 +478,7 @@ def test_a_closed_section_refuses_everything(dll: Path) -> None:
         lambda: section.attach_count,
         lambda: section.variables,
         lambda: section.get(0, "i8"),
-        lambda: section.set_i8(0, 1),
+        lambda: section.set(0, "i8", 1),
         lambda: memoryview(section),
         lambda: section.atomic(),
     ):
@@ -512,7 +512,7 @@ class Closer:
         lambda s, c: s.atomic(c),
         lambda s, c: s.get(c, "u8"),
         lambda s, c: s.set(0, "u8", c),
-        lambda s, c: s.set_u8(c, 0),
+        lambda s, c: s.set(c, "u8", 0),
     ],
 )
 def test_an_argument_that_closes_the_section_is_harmless(dll: Path, use: Any) -> None:
@@ -589,7 +589,7 @@ def test_many_rounds_leave_nothing_behind(dll: Path) -> None:
     def rounds(count: int) -> None:
         for _ in range(count):
             with SharedSection.load(dll) as section:
-                section.set_i64(0, 1)
+                section.set(0, "i64", 1)
                 memoryview(section).release()
                 section.atomic().release()
         for _ in range(count // 10):
@@ -644,7 +644,7 @@ def test_a_killed_peer_leaves_what_it_wrote(
         peer.expect("8")
         assert section.attach_count == 2
         peer.kill()
-        assert section.get_i64(0) == 77
+        assert section.get(0, "i64") == 77
         assert section.attach_count == 1
 
 
@@ -743,7 +743,7 @@ def test_interlocked_adds_of_three_processes_all_count(
                 number.add(1)
         for peer in peers:
             peer.expect("added")
-        assert section.get_i64(0) == 3 * count
+        assert section.get(0, "i64") == 3 * count
 
 
 def test_an_open_section_at_exit_is_harmless(dll: Path) -> None:

@@ -70,7 +70,7 @@ def test_zeroed_memory_is_a_free_lock(lock: SharedLock, memory: SharedMapping) -
         assert same is lock
         assert lock.held
         assert lock.owner == threading.get_native_id()
-        assert memory.get_u32(0) == threading.get_native_id()
+        assert memory.get(0, "u32") == threading.get_native_id()
     assert lock.owner is None
     assert not lock.abandoned
     assert memory.read(size=4096) == bytes(4096)
@@ -81,7 +81,7 @@ def test_uncontended_use_makes_no_kernel_object(lock: SharedLock) -> None:
     for _ in range(100):
         assert lock.acquire()
         lock.release()
-    assert lock.buffer.get_u64(8) == 0
+    assert lock.buffer.get(8, "u64") == 0
 
 
 @pytest.mark.smoke
@@ -122,14 +122,14 @@ def test_threads_count_without_loss(lock: SharedLock, memory: SharedMapping) -> 
     def work() -> None:
         for _ in range(rounds):
             with lock:
-                memory.set_i64(64, memory.get_i64(64) + 1)
+                memory.set(64, "i64", memory.get(64, "i64") + 1)
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(LONG)
-    assert memory.get_i64(64) == rounds * threads
+    assert memory.get(64, "i64") == rounds * threads
 
 
 @pytest.mark.parametrize("peer_name", ["sync_peer.py", "lock_peer.exe"])
@@ -149,14 +149,14 @@ def test_processes_count_without_loss(
         peer = start_peer(peer_name)
         open_in(peer, unique_name)
         peer.say(
-            f"[(l.acquire(), m.set_i64(64, m.get_i64(64) + 1), l.release()) "
+            f"[(l.acquire(), m.set(64, 'i64', m.get(64, 'i64') + 1), l.release()) "
             f"for i in range({rounds})] and None"
         )
     for _ in range(rounds):
         with lock:
-            memory.set_i64(64, memory.get_i64(64) + 1)
+            memory.set(64, "i64", memory.get(64, "i64") + 1)
     peer.expect("result 0" if peer_name.endswith(".exe") else "None")
-    assert memory.get_i64(64) == 2 * rounds
+    assert memory.get(64, "i64") == 2 * rounds
 
 
 def test_who_waits_is_woken(
@@ -173,11 +173,11 @@ def test_who_waits_is_woken(
             peer.say("e.set(); l.acquire(); l.release()")
             assert asking.wait(LONG)
             deadline = time.monotonic() + LONG
-            while not lock.buffer.get_u64(0) >> 63:  # it says that it waits
+            while not lock.buffer.get(0, "u64") >> 63:  # it says that it waits
                 assert time.monotonic() < deadline
             lock.release()
             peer.expect("ok")
-    assert lock.buffer.get_u64(8) != 0
+    assert lock.buffer.get(8, "u64") != 0
     assert lock.owner is None
 
 
@@ -227,7 +227,7 @@ def test_a_killed_owner_is_abandoned(
     waiter = threading.Thread(target=wait)
     if when == "while waiting":
         waiter.start()
-        while not lock.buffer.get_u64(0) >> 63:
+        while not lock.buffer.get(0, "u64") >> 63:
             assert waiter.is_alive()
     peer.kill()
     if when == "before":
@@ -284,7 +284,7 @@ def test_an_ended_thread_leaves_no_object(lock: SharedLock) -> None:
 
     def work() -> str:
         with lock:
-            name = f"Global\\winipc.thread.{lock.buffer.get_u64(0):016x}"
+            name = f"Global\\winipc.thread.{lock.buffer.get(0, 'u64'):016x}"
             assert exists(name)
         return name
 
@@ -343,8 +343,8 @@ def test_hostile_words_are_errors(word: int, depth: int) -> None:
     """Whatever stands there, asking ends: taken, refused, or an error."""
     with SharedMapping.create(None, 4096) as memory:
         lock = SharedLock(memory)
-        memory.set_u64(0, word)
-        memory.set_u64(16, depth)
+        memory.set(0, "u64", word)
+        memory.set(16, "u64", depth)
         outcome = 0
         try:
             lock.acquire(0)
@@ -353,7 +353,7 @@ def test_hostile_words_are_errors(word: int, depth: int) -> None:
         assert outcome in (0, 13, 735)
         if lock.held:
             lock.release()
-        memory.set_u64(0, 0)
+        memory.set(0, "u64", 0)
         with lock:
             assert lock.held
         lock.close()
@@ -363,16 +363,16 @@ def test_memory_that_is_no_lock_says_so(lock: SharedLock) -> None:
     """A bit that no lock has, and a depth that no owner reaches."""
     memory = lock.buffer
     for word in (1 << 62 | 1 << 32 | 5, 1 << 63, 7):
-        memory.set_u64(0, word)
+        memory.set(0, "u64", word)
         with pytest.raises(OSError, match="no lock") as caught:
             lock.acquire()
         assert caught.value.winerror == 13
-    memory.set_u64(0, 0)
+    memory.set(0, "u64", 0)
     with lock:
-        memory.set_u64(16, 1 << 40)
+        memory.set(16, "u64", 1 << 40)
         with pytest.raises(OSError, match="no lock"):
             lock.acquire()
-        memory.set_u64(16, 0)
+        memory.set(16, "u64", 0)
 
 
 def test_a_forged_key_delays_and_does_no_harm(lock: SharedLock) -> None:
@@ -384,9 +384,9 @@ def test_a_forged_key_delays_and_does_no_harm(lock: SharedLock) -> None:
     results: list[bool] = []
     waiter = threading.Thread(target=lambda: results.append(other.acquire(LONG)))
     waiter.start()
-    while not memory.get_u64(0) >> 63:
+    while not memory.get(0, "u64") >> 63:
         assert waiter.is_alive()
-    memory.set_u64(8, 12345)
+    memory.set(8, "u64", 12345)
     lock.release()
     waiter.join(LONG)
     assert results == [True]
@@ -404,7 +404,7 @@ def test_a_wait_lets_control_c_in(
 
     def interrupt() -> None:
         deadline = time.monotonic() + LONG
-        while not lock.buffer.get_u64(0) >> 63 and time.monotonic() < deadline:
+        while not lock.buffer.get(0, "u64") >> 63 and time.monotonic() < deadline:
             time.sleep(0.001)
         _thread.interrupt_main()
 
@@ -427,7 +427,7 @@ def test_memory_is_pinned_until_the_lock_is_closed(memory: SharedMapping) -> Non
     lock.acquire()
     waiter = threading.Thread(target=lambda: lock.acquire(LONG) and lock.release())
     waiter.start()
-    while not memory.get_u64(64) >> 63:
+    while not memory.get(64, "u64") >> 63:
         assert waiter.is_alive()
     with pytest.raises(BufferError, match="in use by 1 wait"):
         lock.close()
@@ -491,7 +491,7 @@ def test_one_whose_lock_another_has_by_now_can_be_closed(lock: SharedLock) -> No
 
 def event_name(memory: SharedMapping) -> str:
     """Of the event of the lock at offset 0, as include/winipc.h has it."""
-    return f"Global\\winipc.lock.{memory.get_u64(8):016x}"
+    return f"Global\\winipc.lock.{memory.get(8, 'u64'):016x}"
 
 
 def test_release_sets_the_event_for_who_waits(lock: SharedLock) -> None:
@@ -523,8 +523,8 @@ def test_a_later_thread_of_the_same_id_is_not_the_owner(lock: SharedLock) -> Non
     """A living thread has the id, but not the stamp: the owner is dead."""
     memory = lock.buffer
     with lock:
-        word = memory.get_u64(0)
-    memory.set_u64(0, word ^ 1 << 40)
+        word = memory.get(0, "u64")
+    memory.set(0, "u64", word ^ 1 << 40)
     assert lock.acquire(LONG, abandoned="accept")
     assert lock.abandoned
 
@@ -549,7 +549,7 @@ def test_a_forgotten_one_is_released(memory: SharedMapping) -> None:
         del lock
         gc.collect()
     assert any("unclosed" in str(warning.message) for warning in caught)
-    assert memory.get_u64(0) == 0
+    assert memory.get(0, "u64") == 0
 
 
 @pytest.mark.parametrize(
@@ -625,7 +625,7 @@ def lose_the_page_of_a_lock(memory: SharedMapping, file: LinuxFile, state: str) 
         lock.acquire()
     if state == "waited for":
         waiter.start()
-        while not memory.get_u64(0x2000) >> 63:
+        while not memory.get(0x2000, "u64") >> 63:
             assert waiter.is_alive()
     file.cut(0x1000)
     if state == "waited for":

@@ -97,7 +97,7 @@ def test_each_protocol_opens(
         know(made, unique_name, protocol)
         with SharedMapping.open(unique_name) as m:
             if "length" in protocol:  # as iRacing has it: two buffers, one of them full
-                m.set_u32(protocol["length"], 100)
+                m.set(protocol["length"], "u32", 100)
                 m.write(struct.pack("<I", 2), protocol["newest"]["number"])
                 m.write(
                     struct.pack("<iIII", 1, 4096, 0, 0), protocol["newest"]["ticks"]
@@ -137,14 +137,14 @@ def test_records_come_by_the_users_header(
     with SharedMapping.create(unique_name, 100) as m:
         m.write(struct.pack("<if", 5, 2.5) + "Kim".encode("utf-16-le"))
         for header in (tmp_path / "car.h", CAR):
-            m.set_u32(0, 5)
+            m.set(0, "u32", 5)
             with telemetry("it", header, part="car") as car:
                 record = car.read()
                 assert (record.packetId, record.speed, record.name) == (5, 2.5, "Kim")
                 assert car.snapshot.kind == "counter"
                 assert not car.wait_changed(0)
                 assert not asyncio.run(car.changed(0))
-                m.set_u32(0, 6)
+                m.set(0, "u32", 6)
                 assert car.wait_changed(0)
         with pytest.raises(LookupError, match="no struct Car"):
             telemetry("it", "struct Truck { int a; };")
@@ -182,7 +182,7 @@ def test_its_event_wakes(unique_name: str, made: list[KnownProgram]) -> None:
             async def wait() -> bool:
                 waiting = asyncio.create_task(car.changed(60))
                 await asyncio.sleep(0)
-                m.set_u32(0, 2)
+                m.set(0, "u32", 2)
                 event.set()
                 return await waiting
 

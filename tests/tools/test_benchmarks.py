@@ -54,7 +54,7 @@ def test_access_to_a_mapping_is_no_slower_than_mmap(harness: ModuleType) -> None
                 harness.timed("m[0:64]", m=theirs),
             ),
             "get": (
-                harness.timed("get(0)", get=ours.get_i64),
+                harness.timed("get(0, 'i64')", get=ours.get),
                 harness.timed("get(m, 0)[0]", get=get, m=theirs),
             ),
         }

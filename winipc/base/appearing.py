@@ -31,7 +31,7 @@ def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None)
     while True:
         try:
             return open_it()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ProcessLookupError) as error:
             if error.winerror == ERROR_PATH_NOT_FOUND:
                 raise
         left = deadline.part(pause)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 #: Bytes in a row of a hex dump.
@@ -34,6 +34,20 @@ def columns_of(text: str) -> int:
         for c in text
         if unicodedata.category(c) not in ("Mn", "Me")
     )
+
+
+def text_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Container[str] = ()
+) -> Iterator[str]:
+    """The lines of a table of clean texts; the columns `right` are numbers."""
+    lines = [[column.upper() for column in columns], *rows]
+    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = []
+        for text, width, column in zip(line, widths, columns, strict=True):
+            blanks = " " * (width - columns_of(text))
+            cells.append(blanks + text if column in right else text + blanks)
+        yield "  ".join(cells).rstrip()
 
 
 def size_text(size: int) -> str:

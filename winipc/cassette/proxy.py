@@ -39,7 +39,6 @@ from winipc.message import (
     find_windows,
     post_message,
     send_copydata,
-    wait_window,
 )
 from winipc.message.lookup import hwnd_of
 from winipc.section.section import SharedSection
@@ -84,7 +83,7 @@ class Proxy(Closing):
         if timeout == 0:
             window = Window(hwnd_of(names))  # or FileNotFoundError
         else:
-            window = wait_window(names[0], timeout, class_name=names[1])
+            window = Window.wait_for(names[0], timeout, class_name=names[1])
         message_only = window in find_windows(*names, message_only=True)
         track = replace(
             track,

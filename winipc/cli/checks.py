@@ -300,7 +300,7 @@ def _stuck_window() -> winipc.Window:
     name = _name()
     _ask(_stick, name)
     with winipc.Event.open(name) as at_work:
-        window = winipc.wait_window(name, timeout=_WAIT)
+        window = winipc.Window.wait_for(name, timeout=_WAIT)
         winipc.post_message(window, name)
         at_work.wait(_WAIT)
     return window

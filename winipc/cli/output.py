@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from winipc.base.text import clean, columns_of
+from winipc.base.rows import cell_text
+from winipc.base.text import text_table
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND
 from winipc.cli.terminal import console
 
@@ -121,7 +122,7 @@ def print_table(
     which there is nothing.
     """
     to_right = set(right)
-    cells = [[_cell(cell) for cell in row] for row in rows]
+    cells = [[cell_text(cell) for cell in row] for row in rows]
     terminal = console()
     if terminal is not None:
         styles = styles or [""] * len(cells)
@@ -130,25 +131,8 @@ def print_table(
             cells = [row[:-1] for row in cells]
         _print_rich(terminal, columns, cells, to_right, styles)
         return
-    lines = [[column.upper() for column in columns], *cells]
-    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        texts = [
-            _padded(text, width, column in to_right)
-            for text, width, column in zip(line, widths, columns, strict=True)
-        ]
-        print("  ".join(texts).rstrip())
-
-
-def _padded(text: str, width: int, to_right: bool) -> str:
-    blanks = " " * (width - columns_of(text))
-    return blanks + text if to_right else text + blanks
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else clean(value)
+    for line in text_table(columns, cells, to_right):
+        print(line)
 
 
 def _print_rich(

@@ -1,8 +1,8 @@
 """Values laid over bytes, as `--struct` describes them.
 
-Either a format of Python's module struct, such as `<Iff`; or fields with names, such
-as `speed:f gear:i name:16s`, aligned as in C, or packed after a lone `<`; or a
-structure of a header, such as `telemetry.h:state`.
+Either a type such as `i32` or a format of Python's module struct, such as `<Iff`; or
+fields with names, such as `speed:f32 gear:i32 name:16s`, aligned as in C, or packed
+after a lone `<`; or a structure of a header, such as `telemetry.h:state`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.memory.layout import Layout, Text
+from winipc.memory.layout import Layout, Record, Text, codec_of
 
 HELP = (
-    "show values instead: a format of Python's module struct, such as <Iff; or fields "
-    'with names, laid out as in C, such as "speed:f gear:i wheels:4f name:16s" '
+    "show values instead: a type such as i32; a format of Python's module struct, such "
+    "as <Iff; fields with names, laid out as in C, such as "
+    '"speed:f32 gear:i32 wheels:4f32 name:16s" '
     '(with "< " in front: packed); or HEADER:NAME, a structure of a C or C++ header'
 )
 _OF_HEADER = re.compile(r"(?P<header>.+\.\w+):(?P<name>\w+(::\w+)*)")
@@ -34,18 +35,18 @@ class Overlay:
             self.layout = Layout.from_c(of_header["header"], of_header["name"])
         elif ":" in text:
             self.layout = Layout.of("--struct", text)
-        self._format = text
         try:
-            self.size = self.layout.size if self.layout else struct.calcsize(text)
+            self._codec = self.layout or codec_of(text)
         except struct.error as error:
             raise ValueError(f"--struct {text!r}: {error}") from None
+        self.size = self._codec.size
 
     def _values(self, data: bytes) -> dict[str, Any]:
         """The values, in order; text up to its NUL."""
-        if self.layout:
-            found = self.layout.unpack(data).as_dict()
+        values = self._codec.unpack(data[: self.size])
+        if isinstance(values, Record):
+            found = values.as_dict()
         else:
-            values = struct.unpack_from(self._format, data)
             found = {str(number): value for number, value in enumerate(values)}
         return {name: _plain(value) for name, value in found.items()}
 

@@ -326,6 +326,19 @@ class Receiver(Shown, Closing):
         self._check_queue()
         return self._received(self.window.receive(timeout))
 
+    @property
+    def pending(self) -> int:
+        """How many messages wait."""
+        return self.window.pending
+
+    def latest(self, count: int = 16) -> list[Received]:
+        """The newest messages that wait, oldest first; they stay for `receive`."""
+        found = []
+        for message in self.window.latest(count):
+            with contextlib.suppress(KeyError):  # another thread has received it
+                found.append(self._received(message, keep=True))
+        return found
+
     def __iter__(self) -> Iterator[Received]:
         """Messages as they come, until the receiver is closed."""
         self._check_queue()
@@ -335,10 +348,11 @@ class Receiver(Shown, Closing):
         if self._handler is not None:
             raise ValueError(f"receiver {self.title!r} gives all to its handler")
 
-    def _received(self, message: Message) -> Received:
+    def _received(self, message: Message, *, keep: bool = False) -> Received:
         if message.message == WM_COPYDATA:
             return Received(Transport.COPYDATA, bytes(message), message.pid or None)
-        return self._copies.pop(message.wparam)
+        at = message.wparam
+        return self._copies[at] if keep else self._copies.pop(at)
 
     @property
     def refused(self) -> int:
@@ -376,7 +390,7 @@ class Receiver(Shown, Closing):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"hwnd={self.window.hwnd:#x}"
-        return f"<winipc.Receiver {self.title!r} {state}>"
+        return f"<winipc.Receiver {self.title!r} {state}, {self.pending} waiting>"
 
 
 def read_shared(shared: SharedMapping | SharedSection, length: int, most: int) -> bytes:

@@ -10,6 +10,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, timed_out
 from winipc.errors import add_hint
@@ -34,6 +35,8 @@ from winipc.process import ProcessAccess, RemoteProcess
 from winipc.section.section import SharedSection
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from _typeshed import ReadableBuffer
 
 __all__ = ["Sender"]
@@ -83,6 +86,29 @@ class Sender(Closing):
         # A send that timed out may be carried out later: its memory is kept until
         # the receiver has answered a message that was sent after it.
         self._doubtful: list[GlobalMemory] = []
+
+    @classmethod
+    def wait_for(
+        cls,
+        title: str = DEFAULT_TITLE,
+        timeout: float | None = None,
+        *,
+        mapping: str = DEFAULT_MAPPING,
+        section: SharedSection | None = None,
+    ) -> Self:
+        """A sender as soon as a window has this title.
+
+        `timeout` is in seconds, None waits forever; how long a send waits is in the
+        attribute `timeout`, 5 s. It looks up to 50 ms apart.
+
+        Raises:
+            TimeoutError: no window has this title in time (winerror 1460).
+
+        Win32: FindWindow
+        """
+        return wait_until_made(
+            lambda: cls(title, mapping=mapping, section=section), title, timeout
+        )
 
     def send(
         self,

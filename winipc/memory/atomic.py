@@ -1,6 +1,6 @@
 """Interlocked operations on shared memory: one step, no lock.
 
-counter = Atomic(mapping, 8, "u64")
+counter = mapping.atomic(8, "u64")
 before = counter.add(1)
 """
 

@@ -8,6 +8,7 @@ before wrong bytes are read, and one can be laid over memory as a `StructView`.
 
 from __future__ import annotations
 
+import contextlib
 import enum as enums
 import functools
 import itertools
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 from dataclasses import field as declared
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from winipc import _core
 from winipc.memory.record import Record, StructView, Text
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _SIGNED = "bhilq"
 _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes of the same numbers.
 _SAME = {"l": "i", "L": "I"}
-_MEMBER = re.compile(rf"(?P<name>\w+):(?P<count>\d*)(?P<code>[{_KNOWN}s])")
+_MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[a-zA-Z?]\w*)")
 
 
 class LayoutError(ValueError):
@@ -291,10 +293,10 @@ class Layout:
         """Lay members out as a C compiler does.
 
         Args:
-            members: For each name a `struct` code ("I", "d", ..., "u" for a wchar_t),
-                a layout, or either with a number of elements, `("H", 4)`, or several
-                dimensions, `("f", (4, 4))`. Or a text such as
-                "speed:f wheels:4h name:16s"; "< " in front of it packs.
+            members: For each name a type ("u32", "f64", ..., or a `struct` code; "u"
+                is a wchar_t), a layout, or either with a number of elements,
+                `("u16", 4)`, or several dimensions, `("f32", (4, 4))`. Or a text such
+                as "speed:f32 wheels:4i16 name:16s"; "< " in front of it packs.
             pack: The largest alignment, as `#pragma pack(n)` sets it.
             encoding: Of text in bytes; None leaves it bytes.
         """
@@ -313,7 +315,10 @@ class Layout:
             counts = counts if isinstance(counts, tuple) else (counts,)
             shape = tuple(map(operator.index, counts))
             if not isinstance(kind, Layout) and kind not in tuple(_KNOWN):
-                raise ValueError(f"{name}.{member}: unknown struct code {kind!r}")
+                try:
+                    kind = _core._number_code(kind)
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"{name}.{member}: {error}") from None
             if min(shape, default=1) < 1:
                 raise ValueError(f"{name}.{member}: {shape} elements")
             own = kind.alignment if isinstance(kind, Layout) else size_of(kind)
@@ -661,7 +666,7 @@ def _members_of(
     for word in words:
         found = _MEMBER.fullmatch(word)
         if found is None:
-            raise ValueError(f"{name}: {word!r} is not a field such as speed:f")
+            raise ValueError(f"{name}: {word!r} is not a field such as speed:f32")
         member, count, code = found["name"], found["count"], found["code"]
         if member in members:
             raise ValueError(f"{name}: two fields are called {member!r}")
@@ -718,8 +723,9 @@ class _Ctypes:
 def codec_of(layout: Any) -> Codec:
     """What every method that takes a `layout` makes of it.
 
-    A `Layout`, or its short text form ("speed:f gear:i"), gives records; a format of
-    the module `struct` or a `struct.Struct` tuples; a ctypes type its instances.
+    A `Layout`, or its short text form ("speed:f32 gear:i32"), gives records; a type
+    of numbers ("i32"), a format of the module `struct` or a `struct.Struct` tuples; a
+    ctypes type its instances.
 
     Raises:
         TypeError: It is none of these.
@@ -728,13 +734,16 @@ def codec_of(layout: Any) -> Codec:
         return layout
     if isinstance(layout, str) and ":" in layout:
         return layout_of(layout)
+    if isinstance(layout, str):
+        with contextlib.suppress(ValueError):
+            layout = f"<{_core._number_code(layout)}"
     if isinstance(layout, (str, bytes)):
         return struct.Struct(layout)
     if isinstance(layout, type) and hasattr(layout, "from_buffer_copy"):
         return _Ctypes(layout)
     raise TypeError(
-        "a layout is a winipc.Layout, fields such as 'speed:f gear:i', a format of the "
-        f"module struct or a ctypes type, not {layout!r}"
+        "a layout is a winipc.Layout, fields such as 'speed:f32 gear:i32', a type of "
+        f"numbers, a format of the module struct or a ctypes type, not {layout!r}"
     )
 
 
@@ -747,6 +756,6 @@ def layout_of(layout: Any) -> Layout:
     if isinstance(layout, type):
         return Layout.from_ctypes(layout)
     raise TypeError(
-        "a layout is a winipc.Layout, fields such as 'speed:f gear:i' or a ctypes "
+        "a layout is a winipc.Layout, fields such as 'speed:f32 gear:i32' or a ctypes "
         f"Structure class, not {layout!r}"
     )

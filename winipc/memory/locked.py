@@ -21,7 +21,6 @@ from winipc import _core
 from winipc.base.appearing import make_or_open
 from winipc.base.closing import unless_on_its_way
 from winipc.base.deadline import Deadline
-from winipc.memory.atomic import Atomic
 from winipc.memory.mapping import SharedMapping
 from winipc.sync.event import Event
 from winipc.sync.mutex import Mutex
@@ -56,7 +55,7 @@ class _Board:
             if create
             else SharedMapping.open(self.name, size=_SIZE)
         )
-        self.counter = Atomic(self.section, _COUNTER, "u64")
+        self.counter = self.section.atomic(_COUNTER, "u64")
         self.lock = threading.Lock()  # of the two below
         self.idle: list[_Ticket] = []
         self.busy = 0
@@ -73,7 +72,7 @@ class _Board:
         return [(slot, number) for slot, number in enumerate(numbers) if number]
 
     def exchange(self, slot: int, expected: int, desired: int) -> bool:
-        with Atomic(self.section, _SLOTS + 4 * slot, "u32") as number:
+        with self.section.atomic(_SLOTS + 4 * slot, "u32") as number:
             return number.compare_exchange(expected, desired) == expected
 
     def notify(self) -> None:

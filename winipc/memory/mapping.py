@@ -98,7 +98,8 @@ class _TypedMemory(Structured, Shown):
         it does not keep the memory.)
 
         Args:
-            dtype: As NumPy takes it.
+            dtype: As NumPy takes it, or a type such as "i32". "i8" and "u8" are those
+                of NumPy, of 8 bytes; one byte is "i1" or "u1".
             shape: None for one dimension, as long as the memory allows.
             offset: Where the first element is.
 
@@ -110,6 +111,8 @@ class _TypedMemory(Structured, Shown):
         # By name: type checkers need not have NumPy, which is optional here.
         np = importlib.import_module("numpy")
 
+        if isinstance(dtype, str) and dtype[1:] in ("16", "32", "64"):
+            dtype = f"<{_core._number_code(dtype)}"
         kind = np.dtype(dtype)
         if kind.hasobject:
             raise TypeError("Python objects cannot live in shared memory")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
 
 from winipc import _core
+from winipc._core import Atomic
 from winipc.base.shown import Shown
 from winipc.errors import add_hint
 
@@ -200,9 +201,23 @@ class StructView(_Fields, Shown):
 
 
 class Structured:
-    """Memory over which structures can be laid."""
+    """Memory over which structures and interlocked numbers can be laid."""
 
     __slots__ = ()
+
+    def atomic(self: Any, offset: int = 0, type: str = "i64") -> Atomic:
+        """The number at `offset` for interlocked operations.
+
+        It keeps the memory from being closed until its `release()`, or the end of its
+        `with`. `type` is an integer's, such as "u32".
+
+        Raises:
+            ValueError: The number is not inside, or its address is not a multiple of
+                its size.
+
+        Win32: none.
+        """
+        return Atomic(self, offset, type)
 
     def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
         """A structure over the memory at `offset`.

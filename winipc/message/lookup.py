@@ -13,10 +13,12 @@ import re
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Protocol, SupportsIndex, TypeAlias
+from typing import Any, Protocol, SupportsIndex, TypeAlias
 
 from winipc import _core
 from winipc.base.deadline import Deadline, timed_out
+from winipc.base.rows import Rows
+from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE
 from winipc.process.process import RemoteProcess
 from winipc.process.types import ProcessAccess
@@ -37,11 +39,47 @@ class _HasHwnd(Protocol):
 Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | int | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+@dataclass(frozen=True, slots=True, repr=False)
+class Window(Shown):
     """A window of any process, by its handle. Nothing is owned or kept open."""
 
     hwnd: int
+
+    @classmethod
+    def wait_for(
+        cls,
+        title: Title | None = None,
+        timeout: float | None = None,
+        *,
+        class_name: str | int | None = None,
+        parent: Target | None = None,
+        child_class: str | int | None = None,
+        ready: bool = False,
+    ) -> Window:
+        """Wait until there is a window that matches; see `find_window`.
+
+        `timeout` is in seconds, None for forever. Windows does not notify of new
+        windows, so it looks every 20 ms. `ready` waits on until the program of the
+        window waits for input and the window has answered a message (WM_NULL).
+
+        Raises `TimeoutError` (winerror 1460).
+
+        Win32: FindWindowEx, WaitForInputIdle, SendMessageTimeout.
+        """
+        deadline = Deadline(timeout)
+        while True:
+            window = find_window(
+                title, class_name, parent=parent, child_class=child_class
+            )
+            if window is not None and (not ready or _is_ready(window, deadline)):
+                return window
+            pause = deadline.part(_POLL)
+            if pause == 0:
+                text = str(_no_window(title, class_name).strerror)
+                if window is not None:
+                    text = f"window {window.hwnd:#x} is not ready"
+                raise timed_out(f"{text} within {timeout} s")
+            time.sleep(pause)
 
     def __index__(self) -> int:
         return self.hwnd
@@ -121,7 +159,7 @@ class Window:
         class_name: str | int | None = None,
         title: Title | None = None,
         id: int | None = None,
-    ) -> list[Window]:
+    ) -> Rows[Window]:
         """All windows within it that match, those within its children too.
 
         They come as they lie on the screen, the upper ones first, each followed by its
@@ -133,7 +171,7 @@ class Window:
         Win32: EnumChildWindows.
         """
         found = find_windows(title, class_name, parent=self)
-        return [window for window in found if id is None or window.id == id]
+        return Rows(window for window in found if id is None or window.id == id)
 
     @property
     def executable(self) -> str:
@@ -143,6 +181,26 @@ class Window:
         Windows does not say. Win32: QueryFullProcessImageName.
         """
         return _core._process_image(self.pid)[0]
+
+    def __repr__(self) -> str:
+        try:
+            known = f"{self.title!r} class={self.class_name!r} pid={self.pid}"
+        except OSError:
+            known = "gone"
+        return f"<winipc.Window {self.hwnd:#x} {known}>"
+
+    @property
+    def _state(self) -> str:
+        return "hung" if self.is_hung else "shown" if self.is_visible else "hidden"
+
+    def _cells(self) -> dict[str, Any]:
+        cells = dict.fromkeys(("pid", "program", "class", "title"), "")
+        cells = {"hwnd": f"{self.hwnd:#x}", **cells, "state": "gone"}
+        with contextlib.suppress(OSError):
+            cells |= {"class": self.class_name, "title": self.title}
+            cells |= {"pid": str(self.pid), "state": self._state}
+            cells["program"] = self.executable.rpartition("\\")[2]
+        return cells
 
 
 #: A title, or a pattern that is searched for in titles.
@@ -217,12 +275,13 @@ def find_windows(
     visible: bool | None = None,
     parent: Target | None = None,
     child_class: str | int | None = None,
-) -> list[Window]:
+) -> Rows[Window]:
     """All windows of the desktop that match everything that is given.
 
-    Titles and classes are compared as in `find_window`, which says what `parent` and
-    `child_class` are. `message_only` lists message-only windows in place of the
-    top-level ones; `visible` True or False asks for shown or hidden ones.
+    The list shows itself as a table. Titles and classes are compared as in
+    `find_window`, which says what `parent` and `child_class` are. `message_only` lists
+    message-only windows in place of the top-level ones; `visible` True or False asks
+    for shown or hidden ones.
 
     Raises `FileNotFoundError` (winerror 1400) when the parent is gone.
 
@@ -232,14 +291,14 @@ def find_windows(
     whole = None if isinstance(title, re.Pattern) else title
     within = () if parent is None else (hwnd_of(parent),)
     found = _core._find_windows(whole, class_name, message_only, *within)
-    return [
+    return Rows(
         window
         for window in map(Window, found)
         if (pid is None or window.pid == pid)
         and (visible is None or window.is_visible == visible)
         and (pattern is None or pattern.search(window.title))
         and (child_class is None or _has_child(window, child_class))
-    ]
+    )
 
 
 def _has_child(window: Window, class_name: str | int) -> bool:
@@ -250,36 +309,10 @@ def _has_child(window: Window, class_name: str | int) -> bool:
 
 
 def wait_window(
-    title: Title | None = None,
-    timeout: float | None = None,
-    *,
-    class_name: str | int | None = None,
-    parent: Target | None = None,
-    child_class: str | int | None = None,
-    ready: bool = False,
+    title: Title | None = None, timeout: float | None = None, **options: Any
 ) -> Window:
-    """Wait until there is a window that matches; see `find_window`.
-
-    `timeout` is in seconds, None for forever. Windows does not notify of new
-    windows, so it looks every 20 ms. `ready` waits on until the program of the window
-    waits for input and the window has answered a message (WM_NULL).
-
-    Raises `TimeoutError` (winerror 1460).
-
-    Win32: FindWindowEx, WaitForInputIdle, SendMessageTimeout.
-    """
-    deadline = Deadline(timeout)
-    while True:
-        window = find_window(title, class_name, parent=parent, child_class=child_class)
-        if window is not None and (not ready or _is_ready(window, deadline)):
-            return window
-        pause = deadline.part(_POLL)
-        if pause == 0:
-            text = str(_no_window(title, class_name).strerror)
-            if window is not None:
-                text = f"window {window.hwnd:#x} is not ready"
-            raise timed_out(f"{text} within {timeout} s")
-        time.sleep(pause)
+    """Deprecated, gone in the next version: it is `Window.wait_for`."""
+    return Window.wait_for(title, timeout, **options)
 
 
 def _is_ready(window: Window, deadline: Deadline) -> bool:

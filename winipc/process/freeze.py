@@ -68,7 +68,7 @@ class Freeze(Closing):
         if self._kind is None:
             self._process.write(place, value)
         else:
-            self._process.write_number(place, self._kind, value)
+            self._process.set(place, self._kind, value)
         self._value = value
         self._writes += 1
 

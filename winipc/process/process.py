@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 from winipc import _core
+from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.privilege import privilege
+from winipc.base.rows import Rows
 from winipc.base.shown import Shown
 from winipc.base.winerror import (
     ERROR_INVALID_PARAMETER,
@@ -134,6 +136,25 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             process.close()
             raise _lookup_error(f"pid {pid}, which has exited")
         return process
+
+    @classmethod
+    def wait_for(
+        cls,
+        name: str,
+        timeout: float | None = None,
+        *,
+        access: ProcessAccess | int = ProcessAccess.READ,
+    ) -> Self:
+        """Open the program of this name as soon as it runs.
+
+        `timeout` is in seconds, None waits forever. It looks up to 50 ms apart.
+
+        Raises TimeoutError (winerror 1460), and what `open` raises for a program that
+        runs.
+
+        Win32: CreateToolhelp32Snapshot, OpenProcess
+        """
+        return wait_until_made(lambda: cls.open(name, access=access), name, timeout)
 
     @classmethod
     def _make_partial(cls, address: int, data: Buffer, mask: bytes) -> PartialRead:
@@ -386,7 +407,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         `address` is one, a text, or a chain as `at` takes it (a `PointerPath` is one),
         which is followed again at each write. `value` is a number of the type `kind`,
-        which is named as by `write_number` ("i32", "f32"); or bytes, without a type.
+        such as "i32" or "f32"; or bytes, without a type.
         Between two writes the target can change the value and see the change.
 
         One thread writes for all. A write that fails is tried again, and counted in
@@ -775,12 +796,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 # ------------------------------------------------------------------ functions
 
 
-def processes() -> list[ProcessEntry]:
-    """All processes that run.
+def processes() -> Rows[ProcessEntry]:
+    """All processes that run: a list that shows itself as a table.
 
     Win32: CreateToolhelp32Snapshot
     """
-    return [ProcessEntry(*row) for row in _core._processes()]
+    return Rows(ProcessEntry(*row) for row in _core._processes())
 
 
 def debug_privilege() -> contextlib.AbstractContextManager[None]:

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
 
@@ -211,6 +211,14 @@ class ProcessEntry:
     name: str
     parent: int
     threads: int
+
+    def _cells(self) -> dict[str, Any]:
+        return {
+            "pid": str(self.pid),
+            "name": self.name,
+            "parent": str(self.parent),
+            "threads": self.threads,
+        }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -34,12 +34,12 @@ _MAX_LENGTH = 65536
 _FIELD = struct.Struct("<IHH8s8s")
 
 
-class ValueType(Enum):
+class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the name
     """A type of numbers in memory; `value` is its `struct` code.
 
-    Wherever a type is wanted, its name (`"i32"`), its struct code (`"i"`) and the older
-    spelling (`"i32"`, `"float"`) do as well: the words of `SharedMapping.get`. Those
-    that end in "be" are big-endian, and their codes begin with `>`.
+    Wherever a type is wanted, its name (`"i32"`) and its struct code (`"i"`, `"<i"`) do
+    as well. Those that end in "be" are big-endian, and their codes begin with `>`; they
+    are for scans alone.
     """
 
     # The order is that of scan_type in csrc/scan/kernels.h.
@@ -61,20 +61,9 @@ class ValueType(Enum):
     I64BE = ">q"
     F32BE = ">f"
     F64BE = ">d"
-    # The older spelling.
-    UINT8 = "B"
-    INT8 = "b"
-    UINT16 = "H"
-    INT16 = "h"
-    UINT32 = "I"
-    INT32 = "i"
-    UINT64 = "Q"
-    INT64 = "q"
-    FLOAT = "f"
-    DOUBLE = "d"
 
     @property
-    def format(self) -> str:
+    def format(self) -> str:  # type: ignore[override]
         """Its `struct` format, with the byte order."""
         return self.value if self.value[0] == ">" else "<" + self.value
 
@@ -96,13 +85,16 @@ class ValueType(Enum):
     def named(cls, kind: ValueType | str) -> ValueType:
         if isinstance(kind, ValueType):
             return kind
+        word = kind.removesuffix("be").lstrip(">")
         try:
-            return _KINDS[kind]
-        except KeyError:
+            code = _core._number_code(word)
+        except ValueError:
             names = " ".join(map(str, cls))
             raise ValueError(
                 f"no type {kind!r}: there are {names}, and their struct codes"
             ) from None
+        is_big = word != kind and code not in "bB"  # one byte has no order
+        return cls(f">{code}" if is_big else code)
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -141,13 +133,6 @@ class ValueType(Enum):
         if self.value[-1] == "f":
             return struct.pack("<f4x", _to_float32(value, upward=upward))
         return struct.pack("<q" if value < 0 else "<Q", value)
-
-
-#: Each name and each struct code. long has 4 bytes, as everywhere in Windows.
-_KINDS = {name.lower(): kind for name, kind in ValueType.__members__.items()}
-_KINDS |= {kind.value: kind for kind in ValueType}
-_KINDS |= {kind.format: kind for kind in ValueType}
-_KINDS |= {"l": ValueType.I32, "L": ValueType.U32}
 
 
 def _to_float32(value: float, *, upward: bool) -> float:

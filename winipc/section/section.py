@@ -36,7 +36,6 @@ from winipc.base.winerror import (
     ERROR_PROC_NOT_FOUND,
 )
 from winipc.errors import add_hint
-from winipc.memory.atomic import Atomic
 from winipc.memory.record import Structured
 from winipc.pe import (
     CODE,
@@ -248,14 +247,6 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         """
         found = self._reader().image().shared_variables
         return MappingProxyType({item.name: item for item in found})
-
-    def atomic(self, offset: int = 0, format: str = "q") -> Atomic:
-        """The number at `offset` for interlocked operations.
-
-        It keeps the section from being closed until its `release()`. Raises
-        `ValueError` when misaligned or out of range.
-        """
-        return Atomic(self, offset, format)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"size={self.size} at {self.address:#x}"

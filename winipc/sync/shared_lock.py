@@ -6,7 +6,7 @@ a thread that has to wait makes a kernel object, sleeps, and is woken::
 
     with SharedMapping.create("Local\\\\state", 4096) as mapping:
         with SharedLock(mapping, 0) as lock:    # bytes 0 to 31
-            mapping.set_i64(32, mapping.get_i64(32) + 1)
+            mapping.set(32, "i64", mapping.get(32, "i64") + 1)
         lock.close()
 
 Zeroed memory is a free lock: nothing has to be made, and every process that maps
@@ -21,12 +21,13 @@ from __future__ import annotations
 from typing import Any
 
 from winipc import _core
+from winipc.base.shown import Shown
 from winipc.sync.mutex import Lockable
 
 __all__ = ["SharedLock"]
 
 
-class SharedLock(_core.SharedLock, Lockable):
+class SharedLock(_core.SharedLock, Lockable, Shown):
     """A lock in the 32 bytes at `offset` of a mapping, a section or a buffer.
 
     `offset` gives an address that is a multiple of 8; 64 keeps the lock on a cache
@@ -66,4 +67,7 @@ class SharedLock(_core.SharedLock, Lockable):
     def __repr__(self) -> str:
         if self.closed:
             return "<winipc.SharedLock closed>"
-        return f"<winipc.SharedLock at offset {self.offset} of {self.buffer!r}>"
+        state = f"held by pid {self.owner}" if self.owner else "free"
+        return (
+            f"<winipc.SharedLock {state}, at offset {self.offset} of {self.buffer!r}>"
+        )

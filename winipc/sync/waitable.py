@@ -8,6 +8,7 @@ from typing import Any, Protocol, SupportsIndex, TypeAlias, TypeVar
 from winipc import _core
 from winipc.base.appearing import wait_until_made
 from winipc.base.loop_wait import wait_handle
+from winipc.base.shown import Shown
 from winipc.base.transfer import Travels, travels_by_handle
 from winipc.base.winerror import (
     ERROR_ACCESS_DENIED,
@@ -72,7 +73,7 @@ def made(cls: type[_W], name: str | None, *how: Any) -> _W:
     return new
 
 
-class Waitable(_core.Waitable, Travels):
+class Waitable(_core.Waitable, Shown, Travels):
     """What `Mutex`, `Event` and `Semaphore` share.
 
     The object owns one handle. `close` is idempotent; it raises `BufferError`

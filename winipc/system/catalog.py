@@ -18,9 +18,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Any, Protocol
 
 from winipc import _core
+from winipc.base.rows import Rows
 
 __all__ = [
     "Holders",
@@ -77,6 +78,14 @@ class NamedObject:
     #: Why the object could not be opened, as Windows says it; else None.
     reason: str | None = None
 
+    def _cells(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "size": self.size,
+            "name": self.name,
+            "note": self.reason,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Holders:
@@ -126,8 +135,10 @@ def _list(path: str) -> set[tuple[str, str]]:
 
 def named_objects(
     kind: ObjectKind | str | None = None, pattern: str | None = None
-) -> list[NamedObject]:
+) -> Rows[NamedObject]:
     """The mappings, mutexes, events and semaphores with names in this session.
+
+    The list shows itself as a table.
 
     `kind` chooses one of `ObjectKind`; `pattern` is a shell pattern (`*`, `?`,
     `[...]`, case matters) that the name, with or without its prefix, has to
@@ -154,7 +165,7 @@ def named_objects(
             row = _row(found, name, f"{directory}\\{bare}")
             if row is not None:
                 rows.append(row)
-    return sorted(rows, key=lambda row: row.name)
+    return Rows(sorted(rows, key=lambda row: row.name))
 
 
 def _row(kind: ObjectKind, name: str, path: str) -> NamedObject | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from winipc.memory.mapping import SharedMapping
-from winipc.message import wait_window
+from winipc.message import Window
 from winipc.sync import Event, Mutex, Semaphore
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _window(what: dict[str, Any]) -> _Check:
     def check(seconds: float) -> bool:
         __tracebackhide__ = True
         with contextlib.suppress(TimeoutError):
-            wait_window(timeout=seconds, **what)
+            Window.wait_for(timeout=seconds, **what)
             return True
         return False
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from winipc.base.rows import Rows
 from winipc.cassette import Cassette
+from winipc.channel import Channel
 from winipc.exchange import Receiver
 from winipc.memory.record import StructView
-from winipc.message import CopyDataWindow
+from winipc.message import CopyDataWindow, Window
 from winipc.process.process import RemoteProcess
+from winipc.sync import SharedLock, Waitable
 from winipc.views.cassettes import Lanes
 from winipc.views.hexdump import HexView
 from winipc.views.picture import AddressSpace
 from winipc.views.queues import MessageView
+from winipc.views.tables import TableView
 from winipc.views.view import View
+
+#: Objects whose first line says all.
+_STATES = (Waitable, SharedLock, Channel, Window)
 
 
 def view_of(target: Any, **options: Any) -> View:
@@ -32,9 +39,11 @@ def view_of(target: Any, **options: Any) -> View:
         if "address" in options:
             return HexView(target, **options)
         return AddressSpace(target, **options)
-    if isinstance(target, CopyDataWindow):
+    if isinstance(target, (CopyDataWindow, Receiver)):
         return MessageView(target, **options)
-    if isinstance(target, Receiver):
+    if isinstance(target, Rows):
+        return TableView(target, **options)
+    if isinstance(target, _STATES):
         return View(target, **options)
     if isinstance(target, StructView):
         memory, layout, offset = target._memory, target._layout, target._offset

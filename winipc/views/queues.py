@@ -1,4 +1,4 @@
-"""The messages that wait in a window's queue."""
+"""The messages that wait in the queue of a window or of a receiver."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime
 from typing import Any
 
 from winipc.base.text import size_text
+from winipc.exchange import Received, Receiver
 from winipc.message import CopyDataWindow, Message
 from winipc.views.markup import dim, escape, mono, table
 from winipc.views.view import View
@@ -16,12 +17,14 @@ _DEFAULT_COUNT = 10
 
 
 class MessageView(View):
-    """A view of the newest `count` messages in a window's queue, at most 256.
+    """A view of the newest `count` messages that wait, at most 256.
 
-    They stay in the queue for `window.receive()`.
+    They stay in the queue of the window, or of the receiver, for its `receive()`.
     """
 
-    def __init__(self, window: CopyDataWindow, count: int = _DEFAULT_COUNT) -> None:
+    def __init__(
+        self, window: CopyDataWindow | Receiver, count: int = _DEFAULT_COUNT
+    ) -> None:
         if count < 0:
             raise ValueError("count must not be negative")
         super().__init__(window)
@@ -34,24 +37,34 @@ class MessageView(View):
         rows = [_row(message) for message in reversed(found)]
         more = self.target.pending - len(found)
         older = dim(f"{more} older ones") if more > 0 else ""
-        columns = ("time", "message", "from", "size", "data")
-        return table(columns, rows, right=(3,)) + older
+        columns = ["time", "message", "from", "size", "data"]
+        if isinstance(self.target, Receiver):  # which keeps no time
+            columns, rows = columns[1:], [row[1:] for row in rows]
+        return table(columns, rows, [len(columns) - 2]) + older
 
 
 messages = MessageView
 
 
-def _row(message: Message) -> tuple[str, ...]:
+def _row(message: Message | Received) -> tuple[str, ...]:
+    if isinstance(message, Received):
+        size = escape(size_text(len(message.data)))
+        what, data = f"by {message.transport}", mono(preview(message.data))
+        return ("", escape(what), _sender(message.pid), size, data)
     moment = datetime.datetime.fromtimestamp(message.time)
     when = moment.time().isoformat("milliseconds")
     if not message.is_copydata:
         what = f"{message.message:#x}"
         data = f"wparam {message.wparam:#x}, lparam {message.lparam:#x}"
         return (escape(when), what, "", "", escape(data))
-    sender = f"pid {message.pid}" if message.pid else "not told"
     what = f"WM_COPYDATA {message.id:#x}"
     size = escape(size_text(len(message)))
-    return (escape(when), what, sender, size, mono(preview(message)))
+    data = mono(preview(message))
+    return (escape(when), what, _sender(message.pid), size, data)
+
+
+def _sender(pid: int | None) -> str:
+    return f"pid {pid}" if pid else "not told"
 
 
 def preview(data: Any) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from winipc import _core
 from winipc.base.text import clean
+from winipc.channel import Channel
 from winipc.exchange import Receiver
 from winipc.memory.pages import PAGE_SIZE
 from winipc.memory.snapshot import Snapshot
-from winipc.message import CopyDataWindow
+from winipc.message import CopyDataWindow, Window
 from winipc.process.process import RemoteProcess
 from winipc.views.markup import framed, head, note
 
@@ -19,12 +20,17 @@ _FACTS: dict[type, dict[str, str]] = {
     RemoteProcess: {"name": "{}"},
     Snapshot: {"sequence": "record {}"},
     CopyDataWindow: {
-        "pending": "{} waiting",
         "refused": "{} refused",
         "rejected": "{} rejected",
         "dropped": "{} dropped",
     },
     Receiver: {"refused": "{} refused"},
+    Channel: {
+        "dropped": "{} dropped",
+        "receiver": "receiver: pid {}",
+        "senders": "senders: {}",
+    },
+    Window: {"_state": "{}", "executable": "{}"},
 }
 
 

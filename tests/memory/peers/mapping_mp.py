@@ -11,7 +11,7 @@ from winipc import SharedMapping
 def write_pid(mapping: SharedMapping, offset: int = 0) -> int:
     """Leave this process's id in the memory."""
     with mapping:
-        mapping.set_u32(offset, os.getpid())
+        mapping.set(offset, "u32", os.getpid())
         return os.getpid()
 
 

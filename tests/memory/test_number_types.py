@@ -1,0 +1,176 @@
+"""One spelling of the types of numbers: whatever takes a type takes each of them."""
+
+from __future__ import annotations
+
+import os
+import struct
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from winipc import (
+    CandidateSet,
+    Channel,
+    GlobalMemory,
+    Layout,
+    Pattern,
+    ProcessAccess,
+    RemoteProcess,
+    SharedMapping,
+    Snapshot,
+    ValueType,
+    decoders,
+    scan_bytes,
+)
+from winipc.cli.overlay import Overlay
+from winipc.cli.scan import value_type
+
+CODES = {"i16": "h", "u16": "H", "i32": "i", "u32": "I", "i64": "q", "u64": "Q"}
+CODES |= {"i8": "b", "u8": "B", "f32": "f", "f64": "d"}
+VALUE = 42
+
+#: What an unknown type is to them.
+REFUSALS = ValueError, struct.error, ArgumentTypeError
+
+#: One where the memory holds VALUE at its beginning, as `code`; the rest is 0.
+Use = Callable[[GlobalMemory, str], object]
+
+
+def _process(memory: GlobalMemory, word: str) -> object:
+    with RemoteProcess.open(os.getpid()) as process:
+        assert process.read_struct(memory.address, word) == (VALUE,)
+        return process.get(memory.address, word)
+
+
+def _write_process(memory: GlobalMemory, word: str) -> object:
+    with RemoteProcess.open(os.getpid(), access=ProcessAccess.WRITE) as process:
+        process.set(memory.address, word, 7)
+        with process.freeze(memory.address, VALUE, word):
+            pass
+    return _process(memory, word)
+
+
+def _set(memory: GlobalMemory, word: str) -> object:
+    memory.set(8, word, VALUE)
+    return memory.get(8, word)
+
+
+def _scan(memory: GlobalMemory, word: str) -> object:
+    for pattern in (Pattern.value(word, VALUE), Pattern.range(word, VALUE, VALUE)):
+        assert list(scan_bytes(memory, pattern)) == [0]
+    group = Pattern.group({0: (word, VALUE)})
+    assert list(scan_bytes(memory, group)) == [0]
+    return VALUE
+
+
+def _candidates(memory: GlobalMemory, word: str) -> object:
+    with RemoteProcess.open(os.getpid()) as process:
+        where = [(memory.address, memory.size)]
+        with CandidateSet.scan(process, word, equals=VALUE, regions=where) as found:
+            assert list(found) == [memory.address]
+            return VALUE
+
+
+def _layout(memory: GlobalMemory, word: str) -> object:
+    # In a text, a number in front of a code is that of its elements.
+    if word[0] not in "<=@":
+        assert memory.struct_view(f"a:{word} b:2{word}").a == VALUE
+        assert Layout.of("s", f"a:{word} b:2{word}") == Layout.of(
+            "s", {"a": word, "b": (word, 2)}
+        )
+    return memory.struct_view(Layout.of("s", {"a": word})).a
+
+
+def _channel(memory: GlobalMemory, word: str) -> object:
+    with Channel.create(None, 4096) as channel:
+        channel.send(_first(memory, word))
+        return channel.recv(0, layout=word)[0]
+
+
+def _snapshot(memory: GlobalMemory, word: str) -> object:
+    with Snapshot.over(bytearray(64), word) as snapshot:
+        snapshot.write(memory.read(snapshot.size))
+        return snapshot.read(layout=word)[0]
+
+
+USES: dict[str, Use] = {
+    "get": lambda m, word: m.get(0, word),
+    "set": _set,
+    "process get, read_struct": _process,
+    "process set, freeze": _write_process,
+    "scan": _scan,
+    "CandidateSet": _candidates,
+    "Layout": _layout,
+    "Channel.recv": _channel,
+    "decoders.structure": lambda m, w: decoders.structure(w)(_first(m, w))[0],
+    "decoders.struct": lambda m, w: decoders.struct(w)(_first(m, w))[0],
+    "--struct": lambda m, word: Overlay(word).as_json(m.read())[0],
+    "--type": lambda m, word: struct.unpack_from(value_type(word).format, m)[0],
+    "ValueType": lambda m, w: struct.unpack_from(ValueType.named(w).format, m)[0],
+}
+
+
+def _first(memory: GlobalMemory, word: str) -> bytes:
+    return memory.read(ValueType.named(word).size)
+
+
+def spellings(name: str) -> list[str]:
+    code = CODES[name]
+    return [name, code, f"<{code}", f"={code}", f"@{code}"]
+
+
+@pytest.mark.parametrize("name", CODES)
+@pytest.mark.parametrize("use", USES)
+def test_each_type_in_each_spelling(use: str, name: str) -> None:
+    """The table of all entry points: name and struct code mean the same."""
+    with GlobalMemory(64) as memory:
+        for word in spellings(name):
+            memory.write(struct.pack(f"<{CODES[name]}", VALUE).ljust(64, b"\0"))
+            assert USES[use](memory, word) == VALUE
+
+
+@pytest.mark.parametrize("name", [name for name in CODES if name[0] != "f"])
+def test_interlocked_numbers_in_each_spelling(name: str) -> None:
+    for word in spellings(name):
+        with GlobalMemory(64) as memory, memory.atomic(8, word) as number:
+            assert number.add(VALUE) == 0
+            assert (number.type, number.value) == (name, VALUE)
+
+
+@pytest.mark.parametrize("kind", ValueType)
+def test_a_member_is_a_type(kind: ValueType) -> None:
+    """A ValueType of this machine's order does where its name does."""
+    assert ValueType.named(str(kind)) is ValueType.named(kind.format) is kind
+    with GlobalMemory(16) as memory:
+        if kind.format.startswith("<"):
+            memory.set(0, kind, VALUE)
+            assert memory.get(0, str(kind)) == VALUE
+        else:
+            with pytest.raises(ValueError, match="no type of numbers"):
+                memory.get(0, kind)
+
+
+def test_arrays_take_types_beside_those_of_numpy(unique_name: str) -> None:
+    """What NumPy calls "i8" and "u8" remains what it calls so."""
+    with SharedMapping.create(unique_name, 64) as mapping:
+        for name in ("i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64"):
+            array = mapping.array(name)
+            assert array.dtype.str == f"<{name[0]}{int(name[1:]) // 8}"
+            del array
+        array = mapping.array("u8")
+        assert array.dtype.str == "<u8"
+        del array
+        with pytest.raises(ValueError, match="no type of numbers 'x32'"):
+            mapping.array("x32")
+
+
+def test_other_words_are_refused_everywhere() -> None:
+    """No entry point knows a type that the others do not."""
+    uses: Any = USES
+    with GlobalMemory(64) as memory:
+        for use in uses.values():
+            for word in ("i24", "int32", "long", "I32"):
+                with pytest.raises(REFUSALS):
+                    use(memory, word)

@@ -1,0 +1,65 @@
+"""`Rows`: a list of what there is, which shows itself as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol, SupportsIndex, TypeVar, overload
+
+from winipc.base.shown import Shown
+from winipc.base.text import clean, text_table
+
+#: Rows of a repr, and characters of a cell in it.
+_MOST = 60
+_WIDEST = 80
+
+
+class Row(Protocol):
+    """What a table shows of one item."""
+
+    def _cells(self) -> dict[str, Any]:
+        """By the name of the column; a number is shown exactly and to the right."""
+        ...
+
+
+_R = TypeVar("_R", bound=Row)
+
+
+class Rows(list[_R], Shown):
+    """A list that shows itself as a table, on a terminal and in a notebook."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> _R: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Rows[_R]: ...
+    def __getitem__(self, key: Any, /) -> Any:
+        found = super().__getitem__(key)
+        return Rows(found) if isinstance(key, slice) else found
+
+    def __repr__(self) -> str:
+        if not self:
+            return "[]"
+        columns, rows, right = table_of(self[:_MOST])
+        cells = [[clean(cell, _WIDEST) for cell in row] for row in rows]
+        lines = list(text_table(columns, cells, right))
+        if len(self) > _MOST:
+            lines.append(f"... and {len(self) - _MOST} more")
+        return "\n".join(lines)
+
+
+def table_of(items: Iterable[Row]) -> tuple[list[str], list[list[str]], set[str]]:
+    """The columns, the cells as text, and which columns are numbers."""
+    rows = [item._cells() for item in items]
+    columns = list(rows[0])
+    right = {
+        name for name in columns if all(str(row[name] or 0).isdigit() for row in rows)
+    }
+    return columns, [[cell_text(row[name]) for name in columns] for row in rows], right
+
+
+def cell_text(value: object) -> str:
+    """A value as a cell shows it; a number with commas between thousands."""
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else clean(value)

@@ -1,0 +1,35 @@
+"""Lists of named objects, processes and windows as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from winipc.base.rows import Rows, table_of
+from winipc.views.markup import dim, escape, head, table
+from winipc.views.view import View
+
+#: Rows that are of use to a reader.
+_MOST = 1000
+
+
+class TableView(View):
+    """A view of `winipc.base.rows.Rows`: the first `count` rows, at most 1000."""
+
+    def __init__(self, rows: Rows[Any], count: int = _MOST) -> None:
+        if count < 0:
+            raise ValueError("count must not be negative")
+        super().__init__(rows)
+        self.count = min(count, _MOST)
+
+    def _head(self) -> str:
+        return head(f"{len(self.target)} rows")
+
+    def _body(self) -> str:
+        shown = self.target[: self.count]
+        if not shown:
+            return ""
+        columns, rows, numbers = table_of(shown)
+        right = [at for at, name in enumerate(columns) if name in numbers]
+        more = len(self.target) - len(shown)
+        cells = [[escape(cell) for cell in row] for row in rows]
+        return table(columns, cells, right) + (dim(f"{more} more") if more else "")
