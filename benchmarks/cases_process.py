@@ -167,5 +167,5 @@ def _open(world: World) -> Case:
                 pid=pid,
             ),
         },
-        note="winipc asks as well whether the process still runs",
+        (Goal(1.10, "times"),),
     )

@@ -129,6 +129,7 @@ mapping_measure(const char *base, int access, SIZE_T *usable, SIZE_T *total)
 
 /* What is behind a section. */
 typedef enum {
+    BACKING_COMMITTED, /* the page file, and all of it is committed */
     BACKING_PAGEFILE,
     BACKING_FILE,
     BACKING_UNKNOWN
@@ -146,7 +147,9 @@ mapping_section_size(HANDLE section, mapping_backing *backing)
         *backing = BACKING_UNKNOWN;
         return 0;
     }
-    *backing = info.attributes & SEC_FILE ? BACKING_FILE : BACKING_PAGEFILE;
+    *backing = info.attributes & SEC_FILE      ? BACKING_FILE
+               : info.attributes == SEC_COMMIT ? BACKING_COMMITTED
+                                               : BACKING_PAGEFILE;
     return (uint64_t)info.size.QuadPart;
 }
 
@@ -196,10 +199,24 @@ typedef struct {
     mapping_backing backing;
 } mapping_extent;
 
+/* Look at length bytes (0: all) that were mapped at base, from start of the
+ * section on. Of committed pages of the page file all is good; fresh is their
+ * number of bytes where it is known. */
 static void
-mapping_look(char *base, HANDLE section, int access, mapping_extent *extent)
+mapping_look(char *base, HANDLE section, int access, uint64_t start,
+             SIZE_T length, uint64_t fresh, mapping_extent *extent)
 {
-    extent->whole = mapping_section_size(section, &extent->backing);
+    extent->whole = fresh;
+    extent->backing = BACKING_COMMITTED;
+    if (fresh == 0) {
+        extent->whole = mapping_section_size(section, &extent->backing);
+    }
+    if (extent->backing == BACKING_COMMITTED) {
+        SIZE_T bytes = length != 0 ? length : (SIZE_T)(extent->whole - start);
+        extent->usable = extent->total =
+            (bytes + MAPPING_PAGE - 1) / MAPPING_PAGE * MAPPING_PAGE;
+        return;
+    }
     mapping_measure(base, access, &extent->usable, &extent->total);
     if (extent->backing == BACKING_UNKNOWN) {
         wchar_t unused[4]; /* too short for any name: that is an answer too */
@@ -245,26 +262,19 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
         return -1;
     }
 
-    mapping_extent extent = {.whole = fresh};
-    if (fresh != 0) {
-        SIZE_T bytes = length != 0 ? length : (SIZE_T)(fresh - start);
-        extent.usable = extent.total =
-            (bytes + MAPPING_PAGE - 1) / MAPPING_PAGE * MAPPING_PAGE;
-    }
-    else {
-        mapping_look(base, section, access, &extent);
-    }
+    mapping_extent extent;
+    mapping_look(base, section, access, start, length, fresh, &extent);
     uint64_t after = extent.usable > delta ? extent.usable - delta : 0;
     self->mapped = (Py_ssize_t)after;
     self->total =
         extent.total > delta ? (Py_ssize_t)(extent.total - delta) : 0;
-    if (extent.backing != BACKING_PAGEFILE && extent.whole > offset &&
-        after > extent.whole - offset) {
+    const BOOL pagefile = extent.backing <= BACKING_PAGEFILE;
+    if (!pagefile && extent.whole > offset && after > extent.whole - offset) {
         after = extent.whole - offset; /* a file's length is exact */
     }
     self->bytes.size = (Py_ssize_t)(size != 0 && size < after ? size : after);
     self->exact = size != 0 || extent.backing == BACKING_FILE;
-    self->bytes.guarded = extent.backing != BACKING_PAGEFILE;
+    self->bytes.guarded = !pagefile;
     self->access = (char)access;
     self->offset = offset;
 

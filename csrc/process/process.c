@@ -146,7 +146,8 @@ process_open(PyObject *cls, PyObject *args)
     self->access = access;
     self->handle = wi_open_process(access, pid);
     /* Windows ignores the low two bits of a pid: 4001 opens 4000. */
-    DWORD real = self->handle == NULL ? 0 : GetProcessId(self->handle);
+    BOOL rounded = self->handle != NULL && pid % 4 != 0;
+    DWORD real = rounded ? GetProcessId(self->handle) : 0;
     if (real != 0 && real != pid) {
         process_release(self);
         wi_raise_format_as(PyExc_ProcessLookupError, ERROR_INVALID_PARAMETER,

@@ -236,9 +236,13 @@ sync_kind_of(PyObject *cls, sync_kind *kind)
     return NULL;
 }
 
-/* A new object that owns handle; closes handle on failure. */
+enum { SYNC_ASK = -1 }; /* the handle knows, if it may be asked */
+
+/* A new object that owns handle; closes handle on failure. manual is that of
+ * an event, or SYNC_ASK. */
 static PyObject *
-sync_adopt(PyObject *cls, HANDLE handle, PyObject *name, int created)
+sync_adopt(PyObject *cls, HANDLE handle, PyObject *name, int created,
+           int manual)
 {
     sync_kind kind = SYNC_MUTEX;
     wi_state *state = sync_kind_of(cls, &kind);
@@ -253,7 +257,9 @@ sync_adopt(PyObject *cls, HANDLE handle, PyObject *name, int created)
     self->created = (char)created;
     self->manual = -1;
     if (kind == SYNC_EVENT) {
-        self->manual = (signed char)sync_event_is_manual(handle);
+        self->manual =
+            (signed char)(manual != SYNC_ASK ? manual
+                                             : sync_event_is_manual(handle));
     }
     if (name != Py_None) {
         self->name = Py_NewRef(name);
@@ -330,7 +336,8 @@ sync_create(PyObject *cls, PyObject *args)
         }
         return sync_raise_name(err, apis[kind], name);
     }
-    PyObject *self = sync_adopt(cls, handle, name, !found);
+    PyObject *self =
+        sync_adopt(cls, handle, name, !found, found ? SYNC_ASK : first != 0);
     if (self != NULL && kind == SYNC_MUTEX && first && !found) {
         sync_taken((SyncObject *)self, 0);
     }
@@ -361,7 +368,7 @@ sync_open(PyObject *cls, PyObject *args)
     WI_CALL(err, handle = opens[kind](access, FALSE, wname));
     PyMem_Free(wname);
     return handle == NULL ? sync_raise_name(err, apis[kind], name)
-                          : sync_adopt(cls, handle, name, 0);
+                          : sync_adopt(cls, handle, name, 0, SYNC_ASK);
 }
 
 PyDoc_STRVAR(sync_from_handle_doc,
@@ -396,7 +403,7 @@ sync_from_handle(PyObject *cls, PyObject *args)
         return wi_raise_format(err, "NtQueryObject", "handle %zu",
                                (size_t)(uintptr_t)handle);
     }
-    return sync_adopt(cls, handle, name, 0);
+    return sync_adopt(cls, handle, name, 0, SYNC_ASK);
 }
 
 /* ---------------------------------------------------------------- waiting */

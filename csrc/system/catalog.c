@@ -10,8 +10,10 @@
  * opened by their full path with the one right that asks them for their state;
  * NtQuerySystemInformation(SystemExtendedHandleInformation) lists the handles
  * of all processes. Handles are compared by the object's address where Windows
- * shows it; since Windows 11 24H2 (and under Wine) it is 0 for ordinary users,
- * and then the handle is duplicated and given to NtCompareObjects.
+ * shows it; since Windows 11 24H2 (and under Wine) it is 0 for ordinary users.
+ * Then the handle is duplicated and asked for its name, and NtCompareObjects
+ * decides about targets of this name: calls grow with the handles of everyone,
+ * not with how often one of them could be one of the targets.
  *
  * Owner: the caller, of the handles that it is given; nothing else is kept.
  * Thread: any. GIL: the lists of handles are made and searched without it.
@@ -149,14 +151,15 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
 
 static const struct {
     const char *type;
+    const wchar_t *wide;
     const char *api;
     wi_ntstatus(NTAPI *open)(HANDLE *out, ACCESS_MASK access,
                              wi_object_attributes *attributes);
 } catalog_kinds[] = {
-    {"Section", "NtOpenSection", NtOpenSection},
-    {"Mutant", "NtOpenMutant", NtOpenMutant},
-    {"Event", "NtOpenEvent", NtOpenEvent},
-    {"Semaphore", "NtOpenSemaphore", NtOpenSemaphore},
+    {"Section", L"Section", "NtOpenSection", NtOpenSection},
+    {"Mutant", L"Mutant", "NtOpenMutant", NtOpenMutant},
+    {"Event", L"Event", "NtOpenEvent", NtOpenEvent},
+    {"Semaphore", L"Semaphore", "NtOpenSemaphore", NtOpenSemaphore},
 };
 
 /* Open an object by path and type; NULL with an exception. */
@@ -203,6 +206,7 @@ catalog_open_object(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     BOOL sized =
+        strcmp(type, "Section") == 0 &&
         WI_NT_SUCCESS(NtQuerySection(handle, 0, &info, sizeof(info), NULL));
     result =
         sized ? Py_BuildValue("(nL)", (Py_ssize_t)handle, info.size.QuadPart)
@@ -256,28 +260,16 @@ catalog_all_handles(wi_ntstatus *status, ULONG_PTR *count)
     }
 }
 
-/* The entry of a handle of this process, or NULL. */
-static const wi_handle_entry *
-catalog_find(const wi_handle_list *all, ULONG_PTR count, HANDLE handle)
-{
-    DWORD self = GetCurrentProcessId();
-    for (ULONG_PTR i = 0; i < count; i++) {
-        if (all->entries[i].pid == self &&
-            all->entries[i].handle == (ULONG_PTR)handle) {
-            return &all->entries[i];
-        }
-    }
-    return NULL;
-}
-
 /* ---------------------------------------------------------------- holders */
 
 /* An object whose holders are wanted. */
 typedef struct {
-    HANDLE handle;         /* the caller's */
-    wi_handle_entry entry; /* what the list says of it; pid 0: nothing */
-    DWORD handles;         /* that the process looked into has */
-    DWORD error;           /* why that could not be looked into, or 0 */
+    HANDLE handle;           /* the caller's */
+    wi_handle_entry *own;    /* its place in the list, or NULL */
+    wi_handle_entry entry;   /* a copy of that */
+    wi_unicode_string *name; /* NULL: by the object's address; HeapAlloc */
+    DWORD handles;           /* that the process looked into has */
+    DWORD error;             /* why that could not be looked into, or 0 */
 } catalog_target;
 
 typedef struct {
@@ -287,67 +279,131 @@ typedef struct {
     DWORD error;
 } catalog_row;
 
+/* What to do with handles of a type. */
+enum { CATALOG_SKIP, CATALOG_COMPARE, CATALOG_ASK_NAME };
+
 typedef struct {
     catalog_target *targets;
     size_t count;
-    catalog_row *rows; /* HeapAlloc */
+    catalog_target **order;   /* sorted, see catalog_by_object */
+    catalog_target **touched; /* those of which the process has handles */
+    size_t touches;
+    BOOL addressed;            /* the list says where the objects are */
+    char types[USHRT_MAX + 1]; /* CATALOG_SKIP, ... */
+    catalog_row *rows;         /* HeapAlloc */
     size_t used, room;
     wi_ntstatus status; /* of the list of handles */
     BOOL no_memory;
 } catalog_search;
 
-/* Whether the entry may be a handle of the target's object. */
-static BOOL
-catalog_may_be(const catalog_target *target, const wi_handle_entry *entry)
+/* The name of an object, an empty one if it has none or its type must not be
+ * asked. NULL if there is no memory. */
+static wi_unicode_string *
+catalog_name(const catalog_search *search, USHORT type, HANDLE handle)
 {
-    return target->entry.pid != 0 && entry->type == target->entry.type;
-}
-
-/* Whether the caller has given this handle of this process. */
-static BOOL
-catalog_given(const catalog_search *search, ULONG_PTR handle)
-{
-    for (size_t i = 0; i < search->count; i++) {
-        if (search->targets[i].handle == (HANDLE)handle) {
-            return TRUE;
+    ULONG size = sizeof(wi_unicode_string) + 512;
+    for (;;) {
+        wi_unicode_string *name = HeapAlloc(GetProcessHeap(), 0, size);
+        if (name == NULL) {
+            return NULL;
         }
+        memset(name, 0, sizeof(*name));
+        if (search->types[type] != CATALOG_ASK_NAME ||
+            WI_NT_SUCCESS(
+                NtQueryObject(handle, WI_OBJECT_NAME, name, size, NULL))) {
+            return name;
+        }
+        memset(name, 0, sizeof(*name));
+        if (size == CATALOG_ANSWER) {
+            return name;
+        }
+        wi_heap_free(name);
+        size = CATALOG_ANSWER;
     }
-    return FALSE;
 }
 
-/* Count one handle for the targets whose object it is. */
+/* Sort targets so that those of one object are neighbours: by type, then by
+ * address where it is known, else by name. Two objects may have the same name,
+ * or none. */
+static int
+catalog_by_object(const void *a, const void *b)
+{
+    const catalog_target *x = *(catalog_target *const *)a;
+    const catalog_target *y = *(catalog_target *const *)b;
+    if (x->entry.type != y->entry.type) {
+        return x->entry.type < y->entry.type ? -1 : 1;
+    }
+    if (x->name == NULL || y->name == NULL) {
+        uintptr_t one = (uintptr_t)x->entry.object;
+        uintptr_t other = (uintptr_t)y->entry.object;
+        return one < other ? -1 : one > other;
+    }
+    if (x->name->length != y->name->length) {
+        return x->name->length < y->name->length ? -1 : 1;
+    }
+    return memcmp(x->name->buffer, y->name->buffer, x->name->length);
+}
+
+static int
+catalog_by_handle(const void *a, const void *b)
+{
+    const wi_handle_entry *x = a, *y = b;
+    if (x->pid != y->pid) {
+        return x->pid < y->pid ? -1 : 1;
+    }
+    return x->handle < y->handle ? -1 : x->handle > y->handle;
+}
+
+/* Note the handles, or the error, of a target in the process looked into. */
+static void
+catalog_touch(catalog_search *search, catalog_target *target, DWORD error)
+{
+    if (target->handles == 0 && target->error == 0) {
+        search->touched[search->touches++] = target;
+    }
+    target->handles += error == 0;
+    target->error = error;
+}
+
+/* Count one handle for the targets whose object it is. copy is a handle of
+ * this process of the same object; NULL if the entry tells its address. */
 static void
 catalog_count(catalog_search *search, const wi_handle_entry *entry,
               HANDLE copy)
 {
-    for (size_t i = 0; i < search->count; i++) {
-        catalog_target *target = &search->targets[i];
-        if (!catalog_may_be(target, entry)) {
-            continue;
-        }
-        BOOL addressed = entry->object != NULL && target->entry.object != NULL;
-        if (addressed
-                ? entry->object == target->entry.object
-                : copy != NULL &&
-                      WI_NT_SUCCESS(NtCompareObjects(target->handle, copy))) {
-            target->handles++;
+    catalog_target wanted = {.entry = *entry}, *key = &wanted;
+    if (copy != NULL) {
+        wanted.name = catalog_name(search, entry->type, copy);
+        search->no_memory = search->no_memory || wanted.name == NULL;
+    }
+    catalog_target **end = search->order + search->count;
+    catalog_target **at = search->no_memory
+                              ? NULL
+                              : bsearch(&key, search->order, search->count,
+                                        sizeof(key), catalog_by_object);
+    while (at != NULL && at > search->order &&
+           catalog_by_object(at - 1, &key) == 0) {
+        at--;
+    }
+    for (; at != NULL && at < end && catalog_by_object(at, &key) == 0; at++) {
+        if (copy == NULL ||
+            WI_NT_SUCCESS(NtCompareObjects((*at)->handle, copy))) {
+            catalog_touch(search, *at, 0);
         }
     }
+    wi_heap_free(wanted.name);
 }
 
-/* Whether some target can be told from the entry only by a handle of this
- * process. */
-static BOOL
-catalog_needs_copy(const catalog_search *search, const wi_handle_entry *entry)
+/* Note for all targets of a type that a process may not be looked into. */
+static void
+catalog_refused(catalog_search *search, USHORT type, DWORD error)
 {
     for (size_t i = 0; i < search->count; i++) {
-        const catalog_target *target = &search->targets[i];
-        if (catalog_may_be(target, entry) &&
-            (entry->object == NULL || target->entry.object == NULL)) {
-            return TRUE;
+        catalog_target *target = &search->targets[i];
+        if (target->entry.type == type && target->error == 0) {
+            catalog_touch(search, target, error);
         }
     }
-    return FALSE;
 }
 
 /* Count the handles of one process; entries are those of its handles. */
@@ -358,36 +414,37 @@ catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
     HANDLE process = NULL;
     const BOOL own = entries->pid == GetCurrentProcessId();
     DWORD err = 0;
-    for (ULONG_PTR i = 0; i < count; i++) {
+    ULONG refused = ULONG_MAX; /* a type */
+    for (ULONG_PTR i = 0; i < count && !search->no_memory; i++) {
+        const wi_handle_entry *entry = &entries[i];
         HANDLE copy = NULL;
-        if (own && catalog_given(search, entries[i].handle)) {
+        if (search->types[entry->type] == CATALOG_SKIP || entry->handle == 0) {
             continue;
         }
-        if (!catalog_needs_copy(search, &entries[i])) {
-            catalog_count(search, &entries[i], NULL);
+        if (search->addressed && entry->object != NULL) {
+            catalog_count(search, entry, NULL);
             continue;
         }
         if (own) {
-            catalog_count(search, &entries[i], (HANDLE)entries[i].handle);
+            catalog_count(search, entry, (HANDLE)entry->handle);
             continue;
         }
         if (process == NULL && err == 0) {
             process =
-                OpenProcess(PROCESS_DUP_HANDLE, FALSE, (DWORD)entries[i].pid);
+                OpenProcess(PROCESS_DUP_HANDLE, FALSE, (DWORD)entry->pid);
             err = process == NULL ? GetLastError() : 0;
         }
         if (err == ERROR_INVALID_PARAMETER) {
             return; /* it has ended since, and holds nothing */
         }
-        for (size_t t = 0; err != 0 && t < search->count; t++) {
-            if (catalog_may_be(&search->targets[t], &entries[i])) {
-                search->targets[t].error = err;
-            }
+        if (err != 0 && entry->type != refused) {
+            refused = entry->type;
+            catalog_refused(search, entry->type, err);
         }
         if (process != NULL &&
-            DuplicateHandle(process, (HANDLE)entries[i].handle,
+            DuplicateHandle(process, (HANDLE)entry->handle,
                             GetCurrentProcess(), &copy, 0, FALSE, 0)) {
-            catalog_count(search, &entries[i], copy);
+            catalog_count(search, entry, copy);
             CloseHandle(copy);
         }
     }
@@ -396,43 +453,110 @@ catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
     }
 }
 
+/* Room for `more` rows. */
+static BOOL
+catalog_make_room(catalog_search *search, size_t more)
+{
+    if (search->room - search->used >= more) {
+        return TRUE;
+    }
+    size_t room = 2 * search->room + more;
+    size_t bytes = room * sizeof(*search->rows);
+    catalog_row *rows =
+        search->rows == NULL
+            ? HeapAlloc(GetProcessHeap(), 0, bytes)
+            : HeapReAlloc(GetProcessHeap(), 0, search->rows, bytes);
+    if (rows == NULL) {
+        return FALSE;
+    }
+    search->rows = rows;
+    search->room = room;
+    return TRUE;
+}
+
 /* Note what was found in one process, and begin anew. */
 static void
 catalog_note(catalog_search *search, ULONG_PTR pid)
 {
-    for (size_t i = 0; i < search->count; i++) {
-        catalog_target *target = &search->targets[i];
-        if (target->handles == 0 && target->error == 0) {
-            continue;
-        }
-        if (search->used == search->room) {
-            size_t room = 2 * search->room + 64;
-            size_t bytes = room * sizeof(*search->rows);
-            catalog_row *more =
-                search->rows == NULL
-                    ? HeapAlloc(GetProcessHeap(), 0, bytes)
-                    : HeapReAlloc(GetProcessHeap(), 0, search->rows, bytes);
-            if (more == NULL) {
-                search->no_memory = TRUE;
-                return;
-            }
-            search->rows = more;
-            search->room = room;
-        }
-        catalog_row *row = &search->rows[search->used++];
-        row->target = i;
-        row->pid = pid;
-        row->handles = target->handles;
-        row->error = target->error;
+    if (!catalog_make_room(search, search->touches)) {
+        search->no_memory = TRUE;
+        return;
+    }
+    for (size_t i = 0; i < search->touches; i++) {
+        catalog_target *target = search->touched[i];
+        search->rows[search->used++] =
+            (catalog_row){.target = (size_t)(target - search->targets),
+                          .pid = pid,
+                          .handles = target->handles,
+                          .error = target->error};
         target->handles = target->error = 0;
     }
+    search->touches = 0;
 }
 
-static int
-catalog_by_pid(const void *a, const void *b)
+/* Whether handles of a type may be asked for a name: for that of a pipe Windows
+ * waits until its reader is done. */
+static BOOL
+catalog_may_ask(HANDLE handle)
 {
-    const wi_handle_entry *x = a, *y = b;
-    return x->pid < y->pid ? -1 : x->pid > y->pid;
+    wi_unicode_string *type =
+        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, CATALOG_ANSWER);
+    BOOL may = FALSE;
+    if (type != NULL &&
+        WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_TYPE, type,
+                                    CATALOG_ANSWER, NULL))) {
+        for (size_t i = 0; i < Py_ARRAY_LENGTH(catalog_kinds) && !may; i++) {
+            may = CompareStringOrdinal(
+                      type->buffer, type->length / (int)sizeof(wchar_t),
+                      catalog_kinds[i].wide, -1, FALSE) == CSTR_EQUAL;
+        }
+    }
+    wi_heap_free(type);
+    return may;
+}
+
+/* Find each target in the list, which is sorted, and say what it is found by.
+ * The caller's own handles of them do not count: their number becomes 0. FALSE
+ * if one is not there, or there is no memory. */
+static BOOL
+catalog_prepare(catalog_search *search, wi_handle_list *all, ULONG_PTR count)
+{
+    search->addressed = TRUE;
+    for (size_t i = 0; i < search->count; i++) {
+        catalog_target *target = &search->targets[i];
+        wi_handle_entry key = {.pid = GetCurrentProcessId(),
+                               .handle = (ULONG_PTR)target->handle};
+        search->order[i] = target;
+        target->own =
+            bsearch(&key, all->entries, count, sizeof(key), catalog_by_handle);
+        if (target->own == NULL) {
+            return FALSE;
+        }
+        target->entry = *target->own;
+        if (target->entry.object == NULL) {
+            search->addressed = FALSE;
+        }
+        char *what = &search->types[target->entry.type];
+        if (*what == CATALOG_SKIP) {
+            *what = catalog_may_ask(target->handle) ? CATALOG_ASK_NAME
+                                                    : CATALOG_COMPARE;
+        }
+    }
+    for (size_t i = 0; i < search->count; i++) {
+        catalog_target *target = &search->targets[i];
+        target->own->handle = 0;
+        if (!search->addressed) {
+            target->name =
+                catalog_name(search, target->entry.type, target->handle);
+            if (target->name == NULL) {
+                search->no_memory = TRUE;
+                return FALSE;
+            }
+        }
+    }
+    qsort(search->order, search->count, sizeof(*search->order),
+          catalog_by_object);
+    return TRUE;
 }
 
 /* Look into all processes, without the GIL. */
@@ -444,21 +568,16 @@ catalog_look(catalog_search *search)
     if (all == NULL) {
         return;
     }
-    for (size_t i = 0; i < search->count; i++) {
-        catalog_target *target = &search->targets[i];
-        const wi_handle_entry *own = catalog_find(all, count, target->handle);
-        if (own != NULL) {
-            target->entry = *own;
-        }
-    }
-    qsort(all->entries, count, sizeof(*all->entries), catalog_by_pid);
-    for (ULONG_PTR i = 0, end; i < count && !search->no_memory; i = end) {
+    qsort(all->entries, count, sizeof(*all->entries), catalog_by_handle);
+    BOOL ready = catalog_prepare(search, all, count);
+    for (ULONG_PTR i = 0, end; ready && i < count; i = end) {
         ULONG_PTR pid = all->entries[i].pid;
         for (end = i; end < count && all->entries[end].pid == pid;) {
             end++;
         }
         catalog_look_into(search, all->entries + i, end - i);
         catalog_note(search, pid);
+        ready = !search->no_memory;
     }
     wi_heap_free(all);
 }
@@ -488,49 +607,81 @@ catalog_found(const catalog_search *search)
     return result;
 }
 
+static void
+catalog_search_free(catalog_search *search)
+{
+    for (size_t i = 0; search != NULL && i < search->count; i++) {
+        wi_heap_free(search->targets[i].name);
+    }
+    if (search != NULL) {
+        wi_heap_free(search->rows);
+        PyMem_Free(search->touched);
+        PyMem_Free(search->order);
+        PyMem_Free(search->targets);
+        PyMem_Free(search);
+    }
+}
+
+/* A search for the holders of these handles; NULL with an exception. */
+static catalog_search *
+catalog_search_new(PyObject *list)
+{
+    catalog_search *search = PyMem_Calloc(1, sizeof(*search));
+    if (search == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    size_t count = (size_t)PyList_Size(list);
+    search->targets = PyMem_Calloc(count + 1, sizeof(*search->targets));
+    search->order = PyMem_Calloc(count + 1, sizeof(*search->order));
+    search->touched = PyMem_Calloc(count + 1, sizeof(*search->touched));
+    if (search->targets == NULL || search->order == NULL ||
+        search->touched == NULL) {
+        PyErr_NoMemory();
+        catalog_search_free(search);
+        return NULL;
+    }
+    search->count = count;
+    for (size_t i = 0; i < count; i++) {
+        if (!wi_handle_converter(PyList_GetItem(list, (Py_ssize_t)i),
+                                 &search->targets[i].handle)) {
+            catalog_search_free(search);
+            return NULL;
+        }
+    }
+    return search;
+}
+
 static PyObject *
 catalog_holders(PyObject *Py_UNUSED(module), PyObject *handles)
 {
-    catalog_search search = {0};
     PyObject *list = PySequence_List(handles), *result = NULL;
-    if (list == NULL) {
-        return NULL;
-    }
-    search.count = (size_t)PyList_Size(list);
-    search.targets = PyMem_Calloc(search.count + 1, sizeof(*search.targets));
-    if (search.targets == NULL) {
-        PyErr_NoMemory();
+    catalog_search *search = list == NULL ? NULL : catalog_search_new(list);
+    if (search == NULL) {
         goto done;
-    }
-    for (size_t i = 0; i < search.count; i++) {
-        if (!wi_handle_converter(PyList_GetItem(list, (Py_ssize_t)i),
-                                 &search.targets[i].handle)) {
-            goto done;
-        }
     }
     Py_BEGIN_ALLOW_THREADS
-    catalog_look(&search);
+    catalog_look(search);
     Py_END_ALLOW_THREADS
-    if (!WI_NT_SUCCESS(search.status)) {
-        catalog_raise(search.status, "NtQuerySystemInformation", list);
+    if (!WI_NT_SUCCESS(search->status)) {
+        catalog_raise(search->status, "NtQuerySystemInformation", list);
         goto done;
     }
-    if (search.no_memory) {
+    if (search->no_memory) {
         PyErr_NoMemory();
         goto done;
     }
-    for (size_t i = 0; i < search.count; i++) {
-        if (search.targets[i].entry.pid == 0) {
+    for (size_t i = 0; i < search->count; i++) {
+        if (search->targets[i].entry.pid == 0) {
             wi_raise(ERROR_INVALID_HANDLE, "NtQuerySystemInformation",
                      PyList_GetItem(list, (Py_ssize_t)i));
             goto done;
         }
     }
-    result = catalog_found(&search);
+    result = catalog_found(search);
 done:
-    wi_heap_free(search.rows);
-    PyMem_Free(search.targets);
-    Py_DECREF(list);
+    catalog_search_free(search);
+    Py_XDECREF(list);
     return result;
 }
 

@@ -112,6 +112,21 @@ OPERATIONS: dict[str, Callable[[RemoteProcess, int], object]] = {
 }
 
 
+def test_a_pid_whose_process_has_exited_is_told_at_the_first_use(
+    target: Target,
+) -> None:
+    """Windows opens it while anyone has a handle, as this test has: see `open`."""
+    addresses = [
+        target.where("list" if name == "walk" else "pages") for name in OPERATIONS
+    ]
+    target.exit(7)
+    with RemoteProcess.open(target.pid, access=ProcessAccess.WRITE) as process:
+        assert process.exit_code == 7
+        for operation, address in zip(OPERATIONS.values(), addresses, strict=True):
+            with pytest.raises(ProcessLookupError, match=f"{target.pid}, which has"):
+                operation(process, address)
+
+
 #: How often the target is killed in the middle of each of them.
 KILLS = 20 if FULL else 1
 

@@ -197,10 +197,16 @@ def private_prefix() -> Iterator[Path]:
             return
 
 
+def server() -> str:
+    """The program that each prefix has one of."""
+    found = _first(SERVERS)
+    assert found is not None
+    return found
+
+
 def stop(prefix: Path) -> None:
     """End every Windows program of a prefix, and wait for that."""
-    server = _first(SERVERS)
-    assert server is not None
     env = environ(prefix)
-    subprocess.run([server, "-k"], env=env, stdin=subprocess.DEVNULL, check=False)
-    subprocess.run([server, "-w"], env=env, stdin=subprocess.DEVNULL, check=False)
+    for option in ("-k", "-w"):
+        command = [server(), option]
+        subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False)

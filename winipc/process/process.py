@@ -109,6 +109,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         `psutil.Process`); or one with an `hwnd`, such as `Window(hwnd)`. `access`
         says what for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
 
+        Windows still opens the pid of a process that has exited while any process has
+        a handle of it. `exit_code` is there then, and the first use of its memory
+        raises ProcessLookupError. What is not a plain pid is looked at here.
+
         Raises:
             ProcessLookupError: there is no such process, or it has exited
                 (winerror 87).
@@ -130,9 +134,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             for hint in explain_denied(pid, access):
                 add_hint(error, hint)
             raise
-        # A process that has exited can be opened as long as any process has a
-        # handle to it; its exit code is still there, its memory is not.
-        if ProcessAccess(access) & _USES_MEMORY and not process.alive:
+        # This look costs as much as the whole open, and without it the first use of
+        # the memory says the same: so only where finding the pid cost more.
+        if type(target) is not int and access & _USES_MEMORY and not process.alive:
             process.close()
             raise _lookup_error(f"pid {pid}, which has exited")
         return process
@@ -819,6 +823,8 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
 
 def _pid_of(target: Any) -> int:
     """The pid that `RemoteProcess.open` means by its argument."""
+    if type(target) is int:
+        return target
     if isinstance(target, str):
         return _pid_of_name(target)
     # A window counts as an int too, its handle; and a module, its address.
