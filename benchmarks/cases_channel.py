@@ -260,3 +260,78 @@ def stream_large(world: World) -> Iterator[Case]:
         size=65536,
         note="raw C: include/winipc.h on both sides; winipc: `send` and `recv_into`",
     )
+
+
+_PRODUCERS = 8
+
+
+def _raw_producers(world: World, count: int, messages: int, first: bool = False) -> Run:
+    """So many messages, by so many threads in C."""
+
+    def run(n: int) -> int:
+        name = world.name("producers")
+        each = n * messages // count
+        return raw(world.raw.raw_producers, name, 64, count, first)(each)
+
+    return run
+
+
+def _producers(world: World, count: int, messages: int) -> Run:
+    """So many messages, by so many processes in Python."""
+    name = world.name("producers")
+    channel = world.enter(
+        winipc.Channel.create(name, 1 << 20, producers="many", role="recv")
+    )
+    orders = []
+    for _ in range(count):
+        order = world.name("order")
+        orders.append(world.enter(winipc.Channel.create(order, 256, role="send")))
+        world.child(echo.producer, order, name)
+    for _ in orders:
+        assert channel.recv(60) == b"ready"
+
+    def run(n: int) -> int:
+        each = n * messages // count
+        began = time.perf_counter_ns()
+        for order in orders:
+            order.send(b"%d" % each)
+        left = each * count
+        while left:
+            left -= len(channel.recv_many(timeout=60))
+        return time.perf_counter_ns() - began
+
+    return run
+
+
+@group("producers", pinned=False)
+def producers(world: World) -> Iterator[Case]:
+    each = 1000
+    yield Case(
+        "64 B from 8 producers, per message",
+        {
+            RAW: _raw_producers(world, _PRODUCERS, _PRODUCERS * each),
+            "raw C, one producer": _raw_producers(world, 1, _PRODUCERS * each),
+            OURS: _producers(world, _PRODUCERS, _PRODUCERS * each),
+            "winipc, one producer": _producers(world, 1, _PRODUCERS * each),
+        },
+        (
+            Goal(3, "times", "raw C, one producer", RAW),
+            Goal(4, "times", "winipc, one producer"),
+        ),
+        per_call=_PRODUCERS * each,
+        note="a channel with many producers; raw C: threads with include/winipc.h; "
+        "winipc: processes, one `send` for each message, and `recv_many`",
+    )
+    each = 50_000
+    yield Case(
+        "8 producers at once, per message",
+        {
+            f"raw C, the {which} is done": _raw_producers(
+                world, _PRODUCERS, _PRODUCERS * each, which == "first"
+            )
+            for which in ("first", "last")
+        },
+        (Goal(2, "times", "raw C, the first is done", "raw C, the last is done"),),
+        per_call=_PRODUCERS * each,
+        note="each sends 50,000 messages: how fair the turns are",
+    )

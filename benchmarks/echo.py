@@ -96,6 +96,21 @@ def channel_sink(incoming: str, outgoing: str, size: int) -> None:
             pass
 
 
+def producer(orders: str, name: str) -> None:
+    """One of many: send as many messages as it is told."""
+    from winipc import Channel, EndOfStream
+
+    with Channel.open(orders) as source, Channel.open(name) as target:
+        send, data = target.send, b"m" * 64
+        send(b"ready")
+        try:
+            while True:
+                for _ in range(int(source.recv())):
+                    send(data)
+        except (EndOfStream, BrokenPipeError):
+            pass
+
+
 def receiver(title: str, mapping: str, size: int, ready: Any) -> None:
     """A winipc Receiver that throws away what it gets."""
     from winipc import Receiver

@@ -342,6 +342,87 @@ raw_stream(int64_t n, uint64_t size)
     return now() - began;
 }
 
+/* ---- many producers: threads, each with a channel of its own as a process
+ * would have it: the ring is all that they share */
+
+#define PRODUCERS_MOST 64
+
+typedef struct {
+    const wchar_t *name;
+    HANDLE ready, go;
+    unsigned index;
+    int64_t n;
+    uint64_t size;
+} producer;
+
+static DWORD WINAPI
+producer_thread(void *arg)
+{
+    producer *self = arg;
+    unsigned char data[4096] = {(unsigned char)self->index};
+    winipc_channel channel = {0};
+    int failed =
+        winipc_channel_open(&channel, self->name, 1000) != WINIPC_OK ||
+        winipc_channel_claim(&channel, 0) != WINIPC_OK;
+    SetEvent(self->ready);
+    WaitForSingleObject(self->go, INFINITE);
+    for (int64_t i = 0; i < self->n && !failed; i++) {
+        failed = winipc_channel_send(&channel, data, self->size, 10000) !=
+                 WINIPC_OK;
+    }
+    winipc_channel_close(&channel);
+    return (DWORD)failed;
+}
+
+/* Receive what `count` producers send, n messages each, until all is there or,
+ * with `first`, until one of them has sent its last. */
+static int64_t
+producers_receive(winipc_channel *in, int64_t n, unsigned count, int first)
+{
+    static unsigned char message[4096];
+    int64_t sent[PRODUCERS_MOST] = {0}, done = 0, began = now();
+    uint64_t length;
+    for (int64_t i = 0; i < n * count; i++) {
+        MUST(winipc_channel_recv(in, message, sizeof(message), &length,
+                                 10000) == WINIPC_OK);
+        if (++sent[message[0] % PRODUCERS_MOST] == n && done == 0) {
+            done = now() - began;
+        }
+    }
+    return first ? done : now() - began;
+}
+
+/* n messages of each of `count` producers, through a channel of this name. */
+EXPORT int64_t
+raw_producers(int64_t n, const wchar_t *name, uint64_t size, unsigned count,
+              int first)
+{
+    winipc_channel in = {0};
+    producer producers[PRODUCERS_MOST];
+    HANDLE threads[PRODUCERS_MOST];
+    HANDLE go = CreateEventW(NULL, TRUE, FALSE, NULL);
+    MUST(count <= PRODUCERS_MOST && size <= 4096);
+    MUST(winipc_channel_create(&in, name, 1 << 20, 0, WINIPC_CHANNEL_MANY,
+                               NULL) == WINIPC_OK);
+    for (unsigned i = 0; i < count; i++) {
+        producers[i] = (producer){
+            name, CreateEventW(NULL, TRUE, FALSE, NULL), go, i, n, size};
+        threads[i] =
+            CreateThread(NULL, 0, producer_thread, &producers[i], 0, NULL);
+        WaitForSingleObject(producers[i].ready, INFINITE);
+        CloseHandle(producers[i].ready);
+    }
+    SetEvent(go);
+    int64_t took = producers_receive(&in, n, count, first);
+    for (unsigned i = 0; i < count; i++) {
+        WaitForSingleObject(threads[i], INFINITE);
+        CloseHandle(threads[i]);
+    }
+    CloseHandle(go);
+    winipc_channel_close(&in);
+    return took;
+}
+
 /* -------------------------------------------------------------------- stubs */
 
 static BOOL WINAPI

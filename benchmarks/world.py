@@ -42,6 +42,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "channels_close": (None, []),
     "raw_channel": (_I64, [_I64, ctypes.c_uint64]),
+    "raw_producers": (
+        _I64,
+        [_I64, wintypes.LPCWSTR, ctypes.c_uint64, ctypes.c_uint, ctypes.c_int],
+    ),
     "raw_stream": (_I64, [_I64, ctypes.c_uint64]),
     "stub_install": (ctypes.c_int, [ctypes.c_char_p]),
     "stub_remove": (ctypes.c_int, [ctypes.c_char_p]),
