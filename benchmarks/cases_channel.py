@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import multiprocessing
 import socket
@@ -334,4 +335,64 @@ def producers(world: World) -> Iterator[Case]:
         (Goal(2, "times", "raw C, the first is done", "raw C, the last is done"),),
         per_call=_PRODUCERS * each,
         note="each sends 50,000 messages: how fair the turns are",
+    )
+
+
+def _ordered(world: World, take: Callable[[winipc.Channel, int], object]) -> Run:
+    """What another process sends when it is told, taken by a function."""
+    order_name, name = world.name("order"), world.name("ordered")
+    channel = world.enter(winipc.Channel.create(name, 1 << 20, role="recv"))
+    order = world.enter(winipc.Channel.create(order_name, 256, role="send"))
+    world.child(echo.producer, order_name, name)
+    assert channel.recv(60) == b"ready"
+
+    def run(n: int) -> int:
+        began = time.perf_counter_ns()
+        order.send(b"%d" % n)
+        take(channel, n)
+        return time.perf_counter_ns() - began
+
+    return run
+
+
+@group("asyncio", pinned=False)
+def in_a_loop(world: World) -> Iterator[Case]:
+    loop = asyncio.new_event_loop()
+    world.stack.callback(loop.close)
+
+    def recv(channel: winipc.Channel, n: int) -> None:
+        for _ in itertools.repeat(None, n):
+            channel.recv()
+
+    async def recv_async(channel: winipc.Channel, n: int) -> None:
+        for _ in itertools.repeat(None, n):
+            await channel.recv_async()
+
+    async def recv_many_async(channel: winipc.Channel, n: int) -> None:
+        while n:
+            n -= len(await channel.recv_many_async())
+
+    async def turns(n: int) -> int:
+        began = time.perf_counter_ns()
+        for _ in itertools.repeat(None, n):
+            await asyncio.sleep(0)
+        return time.perf_counter_ns() - began
+
+    run = loop.run_until_complete
+    yield Case(
+        "64 B to an asyncio task, per message",
+        {
+            OURS: _ordered(world, lambda channel, n: run(recv_async(channel, n))),
+            "winipc, recv_many_async": _ordered(
+                world, lambda channel, n: run(recv_many_async(channel, n))
+            ),
+            "winipc, recv": _ordered(world, recv),
+            "a turn of the loop": lambda n: run(turns(n)),
+        },
+        (
+            Goal(1, "times", "a turn of the loop"),
+            Goal(50, "times", "winipc, recv"),
+        ),
+        note="a channel from another process, which sends one by one; a turn of the "
+        "loop: `asyncio.sleep(0)`",
     )
