@@ -1,8 +1,12 @@
-"""The command line, run as a user runs it: in a process of its own."""
+"""The command line: in this process, and as a user runs it, in one of its own.
+
+A start takes longer than most commands. test_cli_guide.py starts each command once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -28,9 +32,10 @@ GUIDE = Path(__file__).parents[2] / "docs" / "command-line.md"
 UTF8 = {**os.environ, "PYTHONUTF8": "1"}
 
 
-def run_winipc(
+def start_and_wait(
     *arguments: str, stdin: bytes = b"", check: bool = True
 ) -> subprocess.CompletedProcess[bytes]:
+    """Run `python -m winipc` with arguments to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "winipc", *arguments],
         input=stdin,
@@ -41,6 +46,26 @@ def run_winipc(
     if check:
         assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done
+
+
+def run_winipc(
+    *arguments: str, stdin: bytes = b"", check: bool = True
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in this process, between pipes: what comes out of them."""
+    pipes = {name: io.BytesIO() for name in ("stdout", "stderr")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, pipe in {**pipes, "stdin": io.BytesIO(stdin)}.items():
+            patch.setattr(sys, name, io.TextIOWrapper(pipe, "utf-8"))
+        try:
+            status: Any = cli.main(arguments)
+        except SystemExit as ended:
+            status = ended.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        out, error = (pipe.getvalue() for pipe in pipes.values())
+    if check:
+        assert status == 0, error.decode(errors="replace")
+    return subprocess.CompletedProcess(arguments, status, out, error)
 
 
 def json_lines(*arguments: str) -> list[dict[str, Any]]:
@@ -85,7 +110,8 @@ def test_works_in_a_checkout(tmp_path: Path) -> None:
 @pytest.mark.smoke
 def test_demo_delivers_over_all_transports() -> None:
     """The main job: four rows, every payload intact, answers of 1."""
-    rows = json_lines("demo", "--json")
+    done = start_and_wait("demo", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["transport"] for row in rows] == [
         "copydata",
         "mapping",
@@ -117,7 +143,7 @@ def test_send_and_receive_by_hand(
     assert (sent["via"], sent["bytes"], sent["answer"]) == (via, 7, 1)
     # A 32-bit process lends only what has no NUL.
     raw = b"\xff\r\n" if BITS == 32 and via == "process" else b"\x00\xff\r\n"
-    run_winipc("send", *address, "--via", via, "-", stdin=raw)
+    start_and_wait("send", *address, "--via", via, "-", stdin=raw)
     for data in ("grüße".encode(), raw):
         row = json.loads(receiver.read_line())
         assert (row["via"], bytes.fromhex(row["hex"])) == (via, data)
@@ -136,7 +162,7 @@ def test_send_takes_a_file(
 
 
 def test_failures_are_one_line_and_status_1(unique_name: str) -> None:
-    done = run_winipc("send", "--title", unique_name, "text", check=False)
+    done = start_and_wait("send", "--title", unique_name, "text", check=False)
     assert done.returncode == 1
     [line] = done.stderr.decode().splitlines()
     assert line.startswith("winipc: ")
@@ -209,7 +235,7 @@ def test_works_without_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["send", "--via", "pigeon", "x"]])
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
-    assert run_winipc(*arguments, check=False).returncode == 2
+    assert start_and_wait(*arguments, check=False).returncode == 2
 
 
 @pytest.mark.parametrize(

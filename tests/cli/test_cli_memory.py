@@ -1,4 +1,4 @@
-"""`winipc ls`, `dump` and `watch`, run as processes."""
+"""`winipc ls`, `dump`, `watch` and `write`."""
 
 from __future__ import annotations
 

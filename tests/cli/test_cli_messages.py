@@ -1,4 +1,4 @@
-"""`winipc listen`, `windows`, `maps` and `section`, run as processes."""
+"""`winipc listen`, `windows`, `maps` and `section`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`winipc scan` and `doctor`, run as processes."""
+"""`winipc scan` and `doctor`."""
 
 from __future__ import annotations
 
