@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,23 @@ def run(*command: object, timeout: float = 300, **options: Any) -> str:
     )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
+
+
+def compiled(
+    compiler: str,
+    sources: Iterable[Path],
+    target: Path,
+    *flags: str,
+    libraries: Iterable[str] = (),
+    **options: Any,
+) -> Path:
+    """Build a program; what was compiled before is taken from the cache."""
+    objects = []
+    for number, source in enumerate(sources):
+        objects.append(target.with_name(f"{target.name}-{number}.o"))
+        run("ccache", compiler, *flags, "-c", source, "-o", objects[-1], **options)
+    run(compiler, *flags, *objects, "-o", target, *libraries, **options)
+    return target
 
 
 class Dev:
@@ -111,8 +128,30 @@ class Dev:
             process.communicate()
 
 
+#: Opens a window, so that the desktop process is its own, and stays.
+HOLDER = """
+import sys, winipc
+winipc.CopyDataWindow.create("").close()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def prefix() -> Iterator[None]:
+    """Wine runs on where ./dev python meets: else each run would start and end it."""
+    with subprocess.Popen(
+        [ROOT / "dev", "python", "-c", HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == b"ready"
+        yield
+
+
 @pytest.fixture
-def dev() -> Iterator[Dev]:
+def dev(prefix: None) -> Iterator[Dev]:
     dev = Dev()
     yield dev
     dev.reap()

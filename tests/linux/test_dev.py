@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import runner
 from conftest import DEADLINE, ROOT, Dev
 
 SLEEPS = "import time; print('ready', flush=True); time.sleep(600)"
@@ -370,11 +371,41 @@ def test_test_run_that_hangs_is_ended(dev: Dev, test_folder: Path) -> None:
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
     assert done.returncode == 1
 
-    dev.env["WINIPC_TEST_DEADLINE"] = "8"
+    dev.env["WINIPC_TEST_DEADLINE"] = "4"
     done = dev.run("test", "test_hang.py", cwd=test_folder)
     assert "killed" in done.stderr
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
     assert dev.left_behind() == []
+
+
+@pytest.mark.parametrize("load", [0.1, 10.0])
+def test_a_busy_machine_has_more_time(
+    monkeypatch: pytest.MonkeyPatch, load: float
+) -> None:
+    """Ten that want to run on each processor take ten times as long."""
+    now = [100.0]
+    monkeypatch.setattr(runner.time, "monotonic", lambda: now[0])
+    loads = (load * os.cpu_count(),) * 3
+    monkeypatch.setattr(runner.os, "getloadavg", lambda: loads)
+    deadline = runner.Work(8)
+    seconds = 8 * max(load, 1)
+    for _ in range(4):
+        now[0] += seconds / 4 - 0.01
+        assert not deadline.is_over()
+    now[0] += 0.1
+    assert deadline.is_over()
+
+
+@pytest.mark.parametrize(
+    ("body", "total"), [("pass", "2 passed, 0 failed"), ("1 / 0", "0 passed, 1 failed")]
+)
+def test_test_repeats_until_one_fails(
+    dev: Dev, test_folder: Path, body: str, total: str
+) -> None:
+    """The total counts all runs."""
+    (test_folder / "test_it.py").write_text(f"def test_it(): {body}\n")
+    done = dev.run("test", "--repeat", "2", "-q", "test_it.py", cwd=test_folder)
+    assert done.stdout.splitlines()[-1] == total
 
 
 def test_shell_has_winpython(dev: Dev) -> None:

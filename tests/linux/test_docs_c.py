@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Dev
+from conftest import ROOT, Dev, compiled
 from peers import FLAGS, LIBRARIES
 from pins import AMD64
 
@@ -57,18 +56,22 @@ def programs() -> Iterator[tuple[str, str]]:
                 yield f"{path.stem}-{number}", block
 
 
+def c_program(sources: list[Path], program: Path) -> Path:
+    """Build a Windows program of sources in its folder, by names that stay the same."""
+    flags = [flag.replace("-Iinclude", f"-I{ROOT}/include") for flag in FLAGS]
+    options = {"libraries": LIBRARIES, "cwd": program.parent}
+    return compiled(AMD64.gcc, sources, program, *flags, **options)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each of them as a Windows program."""
     folder = tmp_path_factory.mktemp("docs")
     found = {}
     for name, text in programs():
-        source = folder / f"{name}.c"
-        source.write_text(text, "utf-8")
-        found[name] = source.with_suffix(".exe")
-        command = [AMD64.gcc, *FLAGS, source, "-o", found[name], *LIBRARIES]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        source = Path(f"{name}.c")
+        (folder / source).write_text(text, "utf-8")
+        found[name] = c_program([source], folder / f"{name}.exe")
     return found
 
 
@@ -183,10 +186,7 @@ def test_an_owner_of_locks_is(
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     program = tmp_path / "owner.exe"
-    sources = [tmp_path / name for name in files]
-    command = [AMD64.gcc, *FLAGS, *sources, "-o", program, *LIBRARIES]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    c_program([Path(name) for name in files], program)
     script = "import subprocess, sys; subprocess.run(sys.argv[1:], check=True)"
     ran = dev.run("python", "-c", script, f"Z:{program}")
     assert ran.stdout.strip() == said, ran.stderr

@@ -27,11 +27,8 @@ def kernel() -> Iterator[KernelManager]:
         kernel.shutdown_kernel()
 
 
-def run(name: str, kernel: KernelManager) -> list[nbformat.NotebookNode]:
-    """The code cells of a notebook after it ran; an error in a cell is raised."""
-    notebook = nbformat.read(EXAMPLES / name, as_version=4)
-    # It must not live on what another one left.
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+def execute(notebook: nbformat.NotebookNode, kernel: KernelManager) -> None:
+    """Run all cells; an error in one is raised."""
     client = NotebookClient(
         notebook,
         km=kernel,
@@ -44,6 +41,14 @@ def run(name: str, kernel: KernelManager) -> list[nbformat.NotebookNode]:
     finally:
         if client.kc is not None:
             client.kc.stop_channels()
+
+
+def run(name: str, kernel: KernelManager) -> list[nbformat.NotebookNode]:
+    """The code cells of a notebook after it ran."""
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    # It must not live on what another one left.
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    execute(notebook, kernel)
     return [cell for cell in notebook.cells if cell.cell_type == "code"][1:]
 
 
@@ -195,6 +200,16 @@ def test_exploring_ends_with_the_process(
     assert "not live any more" in html_of(cell_with(exploring, "jupyter.live"))
 
 
+def test_kernel_is_the_windows_python(kernel: KernelManager) -> None:
+    """With winipc to import, and output that reaches Linux as it was."""
+    source = "import sys, winipc._core; print(sys.platform); 'ж'"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    execute(notebook, kernel)
+    printed, shown = notebook.cells[0].outputs
+    assert printed.text.strip() == "win32"
+    assert shown.data["text/plain"] == "'ж'"
+
+
 def test_machine_reads_its_header(kernel: KernelManager) -> None:
     """The structure of machine.h, which another process has written to."""
     cells = run("machine.ipynb", kernel)
@@ -217,9 +232,6 @@ def test_a_cell_that_runs_again_ends_its_view(kernel: KernelManager) -> None:
     tell = "print(*[view.reason for view in views], sep='\\n'); m.close()"
     sources = [make, "import winipc.jupyter", live, "pass", live, tell]
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    client = NotebookClient(notebook, km=kernel, timeout=DEADLINE)
-    client.execute()
-    assert client.kc is not None
-    client.kc.stop_channels()
+    execute(notebook, kernel)
     shown = text_of(notebook.cells[-1]).split("\n")
     assert shown[:2] == ["the cell was run again", "None"]

@@ -186,9 +186,12 @@ def test_build_stops_when_the_shared_flag_is_lost(
 ) -> None:
     """A toolchain that drops the flag makes no wheel."""
     # `used` is an attribute as well, one that shares nothing.
-    compiler = os.environ["CC"] + " -Dshared=used"
+    compiler = tmp_path / "compiler"
+    only = 'case "$*" in *shared_section.c*) set -- "$@" -Dshared=used ;; esac'
+    compiler.write_text(f'#!/bin/sh\n{only}\nexec {os.environ["CC"]} "$@"\n')
+    compiler.chmod(0o755)
     options = ("--wheel", "--no-isolation", "--outdir", tmp_path)
-    made = host("build", *options, sources, CC=compiler)
+    made = host("build", *options, sources, CC=str(compiler))
     assert made.returncode != 0
     assert "section .MYSEC is not shared" in made.stdout
     assert not list(tmp_path.glob("*.whl"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, compiled
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     sources = [ROOT / "tests/native/pointers.c"]
     sources += [ROOT / "csrc/scan" / name for name in ("pointers.c", "kernels.c")]
     flags = ("-std=c11", "-Wall", "-Wextra", "-Werror", *SANITIZED)
-    run("gcc", *flags, "-o", program, *sources, "-lm")
+    compiled("gcc", sources, program, *flags, libraries=["-lm"])
     kernel = Kernel(program)
     with kernel.process:  # closes its input, and waits
         yield kernel

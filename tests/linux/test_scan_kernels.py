@@ -10,20 +10,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import FULL, ROOT, run
+from conftest import FULL, ROOT, compiled, run
 
 KERNELS = ROOT / "csrc" / "scan" / "kernels.c"
 #: How many inputs to fuzz with.
-RUNS = 5_000_000 if FULL else 100_000
+RUNS = 5_000_000 if FULL else 30_000
+#: How many larger cases, beside all small ones.
+ROUNDS = 500 if FULL else 150
 FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
 
 
 def build(compiler: str, flags: tuple[str, ...], source: str, to: Path) -> None:
     """Compile one program together with the kernels; any warning fails it."""
-    command = [compiler, *FLAGS, *flags, "-o", str(to)]
-    command += [str(ROOT / "tests" / source), str(KERNELS), "-lm"]
-    run(*command)
+    sources = [ROOT / "tests" / source, KERNELS]
+    compiled(compiler, sources, to, *FLAGS, *flags, libraries=["-lm"])
 
 
 def has_fuzzer(tmp_path: Path) -> bool:
@@ -55,7 +56,7 @@ def test_kernels_find_what_a_naive_matcher_finds(
         pytest.skip(f"no {compiler}")
     program = tmp_path / "scan_exhaustive"
     build(compiler, flags, "native/scan_exhaustive.c", program)
-    assert "level 0: good" in run(program, 500, cwd=tmp_path, timeout=600)
+    assert "level 0: good" in run(program, ROUNDS, cwd=tmp_path, timeout=600)
 
 
 def test_fuzzing_the_kernels_finds_nothing(tmp_path: Path) -> None:

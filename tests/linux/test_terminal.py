@@ -105,7 +105,7 @@ class Screen:
 
 
 @pytest.fixture(params=WIDTHS)
-def screen(request: pytest.FixtureRequest) -> Iterator[Screen]:
+def screen(request: pytest.FixtureRequest, prefix: None) -> Iterator[Screen]:
     screen = Screen(request.param)
     yield screen
     screen.close()
