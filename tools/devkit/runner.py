@@ -27,6 +27,9 @@ CONTROL_C_EXIT = 0x3A
 # How long a program may take to end after SIGTERM.
 GRACE = 5.0
 
+# Between looks at the time.
+LOOK = 1.0
+
 # A program that has ended may leave others that hold its output open; what comes
 # after so long a silence is not waited for.
 SILENCE = 0.3
@@ -39,6 +42,22 @@ class Outcome:
     status: int
     signum: int = 0
     timed_out: bool = False
+
+
+class Work:
+    """A deadline in seconds of work, which take longer where others work, too."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._seen = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Ask every second or so: the load since the last time is what counts."""
+        now = time.monotonic()
+        share = (os.cpu_count() or 1) / max(os.getloadavg()[0], 1)
+        self._left -= (now - self._seen) * min(share, 1)
+        self._seen = now
+        return self._left <= 0
 
 
 def finish(outcome: Outcome) -> int:
@@ -83,15 +102,14 @@ def _watch(
     child: "subprocess.Popen[bytes]", own_group: bool, timeout: float | None
 ) -> Outcome:
     """Wait for the program and pass signals on."""
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else Work(timeout)
     interrupts = 0
     ended_by = 0
     timed_out = False
     while child.poll() is None:
-        left = 3600.0 if deadline is None else deadline - time.monotonic()
-        info = signal.sigtimedwait(WATCHED, max(left, 0))
+        info = signal.sigtimedwait(WATCHED, LOOK if deadline else 3600)
         if info is None:
-            if deadline is not None:
+            if deadline is not None and deadline.is_over():
                 timed_out = timed_out or not ended_by
                 _signal(child, own_group, signal.SIGKILL)
                 deadline = None
@@ -105,7 +123,7 @@ def _watch(
         elif info.si_signo != signal.SIGCHLD and not _ignored(info.si_signo):
             ended_by = info.si_signo
             _signal(child, own_group, signal.SIGTERM)
-            deadline = time.monotonic() + GRACE
+            deadline = Work(GRACE)
     status = child.returncode
     # In raw mode, as Wine 10 has it, a terminal makes no signal of Ctrl+C.
     if status == CONTROL_C_EXIT and (ended_by == signal.SIGINT or not own_group):

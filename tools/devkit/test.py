@@ -29,7 +29,7 @@ from peers import c_peers
 from pins import AMD64, ARM64, GENUINE_PYTHONS, WINDOWS_PYTHONS, X86
 from ready import ready
 from run_python import python_command, python_environ
-from runner import Outcome, run_windows
+from runner import LOOK, Outcome, Work, run_windows
 from wheels import built_wheel, cross_environ, release, site
 from winpython import machine_of, selected
 
@@ -53,12 +53,17 @@ ALL = "--all"
 # More rounds of what is random or a matter of time; with any other options.
 FULL = "--full"
 
+# Runs the tests that follow so many times, to find those that fail now and then.
+REPEAT = "--repeat"
+
 SMOKE = ["-m", "smoke", "-q"]
+SMOKE_MARK = "pytest.mark.smoke"
 
 # What ./dev test ends with.
 TOTAL = re.compile(r"(\d+) passed, (\d+) failed")
 
-# Seconds for one run of pytest; a hang ends it, after pytest has shown the stacks.
+# Seconds of work for one run of pytest; a hang ends it, after pytest has shown the
+# stacks.
 DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 1800)
 
 
@@ -82,29 +87,46 @@ class Totals:
 
 
 def main(args: list[str]) -> int:
-    """./dev test [--full]"""
+    """./dev test [--full] [--repeat N]"""
     if FULL in args:
         args = [arg for arg in args if arg != FULL]
         os.environ["WINIPC_TEST_FULL"] = "1"
-    if args[:1] == [BESIDE]:
-        totals = beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
-    elif args == [HALF]:
-        totals = windows(selected(), [f"tests/{name}" for name in HALF_FOLDERS])
-    elif args[:1] == [LINUX]:
-        totals = linux(args[1:])
-    elif args[:1] == ["--smoke"]:
-        totals = smoke(_tested(), args[1:])
-    elif args[:1] == ["--browser"]:
-        totals = browser(args[1:])
-    elif args == [ALL]:
-        with builds.noted():
-            totals = everything(_tested(True), ALL)
-    elif args:
-        totals = windows(selected(), [_from_root(arg) for arg in args])
-    else:
-        totals = everything(_tested())
+    times = 1
+    if args[:1] == [REPEAT]:
+        if not args[1:2] or not args[1].isdecimal():
+            fail("--repeat takes a number")
+        times, args = int(args[1]), args[2:]
+    folder = Path.cwd()
+    totals = Totals()
+    for number in range(1, times + 1):
+        if times > 1:
+            say(f"run {number} of {times}")
+            os.chdir(folder)
+        totals += chosen(args)
+        if totals.failed:
+            break
     print(totals, flush=True)
     return 1 if totals.failed else 0
+
+
+def chosen(args: list[str]) -> Totals:
+    """Run the tests that the arguments choose."""
+    if args[:1] == [BESIDE]:
+        return beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
+    if args == [HALF]:
+        return windows(selected(), [f"tests/{name}" for name in HALF_FOLDERS])
+    if args[:1] == [LINUX]:
+        return linux(args[1:])
+    if args[:1] == ["--smoke"]:
+        return smoke(_tested(), args[1:])
+    if args[:1] == ["--browser"]:
+        return browser(args[1:])
+    if args == [ALL]:
+        with builds.noted():
+            return everything(_tested(True), ALL)
+    if args:
+        return windows(selected(), [_from_root(arg) for arg in args])
+    return everything(_tested())
 
 
 def _tested(bits32: bool = False) -> list[str]:
@@ -175,7 +197,7 @@ def beside(versions: list[str], whole: bool = False) -> Totals:
 
 def rare() -> Totals:
     """The builds that need another compiler, and the Pythons that pytest is not for."""
-    totals = windows(selected(), SMOKE, as_msvc=True)
+    totals = windows(selected(), _smoke_selection([]), as_msvc=True)
     builds.note_tests(selected(), "smoke tests", totals, as_msvc=True)
     for version in GENUINE_PYTHONS:
         done = _tried(f"Python {version}", partial(_demo, genuine_python(version)))
@@ -239,10 +261,19 @@ def smoke(versions: list[str], args: list[str]) -> Totals:
     ready(versions)
     totals = Totals()
     for version in versions:
-        done = windows(version, [*SMOKE, *args])
+        done = windows(version, [*_smoke_selection(args), *args])
         builds.note_tests(version, "smoke tests", done)
         totals += done
     return totals
+
+
+def _smoke_selection(args: list[str]) -> list[str]:
+    """The marked tests, of their files alone: importing all takes longer than these."""
+    if any(map(_is_path, args)):
+        return SMOKE
+    files = sorted(ROOT.glob("tests/*/test_*.py"))
+    marked = [path for path in files if SMOKE_MARK in path.read_text("utf-8")]
+    return [*SMOKE, *(str(path.relative_to(ROOT)) for path in marked)]
 
 
 def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
@@ -311,11 +342,15 @@ def _on_linux(
         stdin=subprocess.DEVNULL,
         process_group=0,
     ) as child:
+        deadline = Work(DEADLINE)
+        outcome = None
         try:
-            outcome = Outcome(child.wait(DEADLINE))
-        except subprocess.TimeoutExpired:
-            _end(child)
-            outcome = Outcome(1, timed_out=True)
+            while outcome is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    outcome = Outcome(child.wait(LOOK))
+                if outcome is None and deadline.is_over():
+                    _end(child)
+                    outcome = Outcome(1, timed_out=True)
         except Stopped:
             _end(child)
             raise

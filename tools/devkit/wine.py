@@ -1,8 +1,8 @@
 """Wine: its prefixes, its environment, and programs that run in it.
 
 Windows programs that share a prefix share one world: names of mappings, windows,
-processes. `./dev python`, `shell` and `notebook` meet in one prefix, so that two
-terminals can talk to each other; a test run has one to itself.
+processes. `./dev python`, `shell` and `notebook` of a checkout meet in one prefix, so
+that two terminals can talk to each other; a test run has one to itself.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import IO
 
 from base import (
     CACHE,
+    ROOT,
     fail,
     key_of,
     locked,
@@ -48,6 +49,10 @@ NEWER = "/usr/lib/x86_64-linux-gnu/wine"
 LOADERS = ("/usr/lib/wine/wine64", f"{NEWER}/wine", "wine64", "wine")
 LOADERS_32BIT = ("/usr/lib/wine/wine", "/usr/lib/i386-linux-gnu/wine/wine")
 SERVERS = ("/usr/lib/wine/wineserver64", f"{NEWER}/wineserver", "wineserver")
+
+
+# In a shared prefix, the path of the checkout that it belongs to.
+CHECKOUT = "checkout.txt"
 
 
 def _first(candidates: tuple[str, ...]) -> str | None:
@@ -157,9 +162,14 @@ def _named_prefix(name: str) -> Path:
 
 @contextlib.contextmanager
 def shared_prefix() -> Iterator[Path]:
-    """The prefix where Windows programs of several ./dev runs meet."""
-    prefix = _named_prefix("shared")
-    with prefix.with_name("shared.lock").open("a") as lock:
+    """The prefix where Windows programs of several ./dev runs of this checkout meet."""
+    name = f"shared-{key_of(str(ROOT))}"
+    new = not template().with_name(name).exists()
+    prefix = _named_prefix(name)
+    if new:
+        (prefix / CHECKOUT).write_text(str(ROOT))
+        _forget_checkouts_that_are_gone(prefix.parent)
+    with prefix.with_name(f"{name}.lock").open("a") as lock:
         # The first to come and the last to leave stop what others left behind.
         _stop_if_alone(lock, prefix)
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -167,6 +177,12 @@ def shared_prefix() -> Iterator[Path]:
             yield prefix
         finally:
             _stop_if_alone(lock, prefix)
+
+
+def _forget_checkouts_that_are_gone(folder: Path) -> None:
+    for note in folder.glob(f"shared-*/{CHECKOUT}"):
+        if not Path(note.read_text()).exists():
+            remove(note.parent)
 
 
 def _stop_if_alone(lock: IO[str], prefix: Path) -> None:
