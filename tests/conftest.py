@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import c_peers
-from helpers.c_target import me, process, target  # noqa: F401 - fixtures
+from helpers.c_peers import c_peer_path
+from helpers.c_target import me, process, target, targets  # noqa: F401 - fixtures
 from helpers.channels import pair  # noqa: F401 - a fixture
 from helpers.inner_runs import inner  # noqa: F401 - a fixture
 from helpers.linux_file import linux_file  # noqa: F401 - a fixture
@@ -53,7 +53,10 @@ EXIT_DEADLINE = 60.0
 FULL = bool(os.environ.get("WINIPC_TEST_FULL"))
 
 settings.register_profile(
-    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "default",
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
     "thorough", parent=settings.get_profile("default"), max_examples=2000
@@ -197,17 +200,4 @@ def interrupted(call: Callable[[], object]) -> None:
 def peer_script(name: str) -> Path:
     """A peer in Python, in the folder of its subject."""
     (path,) = Path(__file__).parent.glob(f"*/peers/{name}")
-    return path
-
-
-def c_peer_path(name: str) -> Path:
-    """A built C peer: from the folder WINIPC_PEERS, else built here, once."""
-    folder = os.environ.get("WINIPC_PEERS")
-    if folder is not None:
-        path = Path(folder) / name
-        assert path.exists(), f"C peer {path} is not built"
-        return path
-    path = Path(__file__).parents[1] / "build" / "peers" / name
-    if not path.exists():
-        c_peers.build(path.stem, path.parent)
     return path

@@ -563,7 +563,7 @@ def test_rounds_of_play_leave_nothing(
     check = LeakCheck()
     # To look takes memory, too.
     handles, before = handle_count(), max(private() for _ in range(5))
-    for _ in range(2500 if FULL else 300):
+    for _ in range(2500 if FULL else 150):
         Cassette.play(cassette, speed=None).close()
     assert private() < before + (4 << 20)
     assert check.leaks() == []

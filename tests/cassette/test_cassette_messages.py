@@ -574,7 +574,7 @@ def test_eight_clients_lose_and_double_nothing(
 ) -> None:
     """Each client gets its answers, the cassette has each message once, and the double
     says the same."""
-    each = 1250 if FULL else 100
+    each = 1250 if FULL else 60
     count = 8 * each
     path = tmp_path / "file.wipc"
     peer = start_peer("copydata_peer.exe", "receive", "W", unique_name)

@@ -6,6 +6,7 @@ they are built on first use: who could `pip install .` has a compiler.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def build(program: str, folder: Path) -> Path:
         libraries=LIBRARIES,
     )
     return target
+
+
+def c_peer_path(name: str) -> Path:
+    """A built C peer: from the folder WINIPC_PEERS, else built here, once."""
+    folder = os.environ.get("WINIPC_PEERS")
+    if folder is not None:
+        path = Path(folder) / name
+        assert path.exists(), f"C peer {path} is not built"
+        return path
+    path = ROOT / "build" / "peers" / name
+    if not path.exists():
+        build(path.stem, path.parent)
+    return path
 
 
 if __name__ == "__main__":

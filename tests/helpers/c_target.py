@@ -6,11 +6,14 @@ for every test.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from helpers.c_peers import c_peer_path
 from winipc import ProcessAccess, RemoteProcess
 
 
@@ -50,6 +53,25 @@ class Target:
 def target(start_peer: Callable[..., object]) -> Target:
     """A fresh target process."""
     return Target(start_peer("target.exe"))
+
+
+@pytest.fixture(scope="module")
+def targets(winipc_peer_factory: Callable[..., Any]) -> Iterator[Callable[[], Target]]:
+    """Gives the target of the test before, unless that has ended it.
+
+    For a module whose tests look only at what they allocate.
+    """
+    path = str(c_peer_path("target.exe"))
+    with contextlib.ExitStack() as peers:
+        kept: list[Target] = []
+
+        def give() -> Target:
+            if not kept or kept[-1].peer.process.poll() is not None:
+                peer = winipc_peer_factory(path)
+                kept.append(Target(peers.enter_context(peer)))
+            return kept[-1]
+
+        yield give
 
 
 @pytest.fixture

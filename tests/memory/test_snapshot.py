@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from conftest import Peer
+from conftest import FULL, Peer
 from helpers.linux_file import LinuxFile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ KINDS: list[Literal["seqlock", "double"]] = ["seqlock", "double"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 #: Reads of a short record that meet a writer in another process.
-READS = 400_000
+READS = 2_000_000 if FULL else 100_000
 
 
 def read_and_count(snapshot: Snapshot, reads: int) -> tuple[int, int]:

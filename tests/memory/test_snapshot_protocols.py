@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Peer, interrupted
+from conftest import FULL, Peer, interrupted
 
 from winipc import (
     AbandonedError,
@@ -26,8 +25,8 @@ from winipc import (
     Snapshot,
 )
 
-#: Reads of each protocol that meet the writer. WINIPC_READS=10000000 is a soak.
-READS = int(os.environ.get("WINIPC_READS", "50000"))
+#: Reads of each protocol that meet the writer.
+READS = 1_000_000 if FULL else 50_000
 
 AT = 65536
 SIZE = 400

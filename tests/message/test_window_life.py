@@ -457,7 +457,7 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
     What was answered 1 was received exactly once, intact, and in order per
     sender; with drop-oldest, no more is missing than was counted as dropped.
     """
-    senders, each = 8, 10_000 if FULL else 400
+    senders, each = 8, 10_000 if FULL else 250
     received: dict[int, list[int]] = {seed: [] for seed in range(senders + 2)}
     problems: list[str] = []
 

@@ -25,6 +25,12 @@ WINDOW = 65536
 StartPeer = Callable[..., Peer]
 
 
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests."""
+    return targets()
+
+
 def saved(found: CandidateSet, path: Path) -> tuple[dict[str, Any], bytes]:
     """The head of its file and the unpacked body."""
     found.save(path)
@@ -389,15 +395,15 @@ def test_a_bomb_takes_no_more_than_max_bytes(
     st.dictionaries(st.integers(0, 4 * WINDOW - 8), st.floats(width=32), max_size=30)
 )
 def test_any_candidates_survive(
-    me: RemoteProcess, tmp_path: Path, values: dict[int, float]
+    process: RemoteProcess, tmp_path: Path, values: dict[int, float]
 ) -> None:
     """Unaligned, over borders, few and many, with NaN among them."""
     path = tmp_path / "any"
-    with me.alloc(4 * WINDOW) as memory:
+    with process.alloc(4 * WINDOW) as memory:
         for at, value in sorted(values.items()):
             memory.write(struct.pack("<f", value), at)
         with CandidateSet.scan(
-            me,
+            process,
             "f32",
             equals=0,
             negate=True,
@@ -406,7 +412,7 @@ def test_any_candidates_survive(
         ) as found:
             before = [(a, struct.pack("<f", v)) for a, v in found.items()]
             found.save(path)
-        with CandidateSet.load(path, me) as found:
+        with CandidateSet.load(path, process) as found:
             after = [(a, struct.pack("<f", v)) for a, v in found.items()]
             assert after == before
             assert found.rescan("in_range", -math.inf, math.inf, negate=True) == sum(

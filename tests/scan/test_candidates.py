@@ -26,19 +26,24 @@ WINDOW = 65536  # addresses of one block of candidates
 KINDS = [pytest.param(kind, id=str(kind)) for kind in ValueType]
 
 
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests."""
+    return targets()
+
+
 def unpack(kind: ValueType, data: bytes, step: int) -> dict[int, float]:
     """Offset and value of each place."""
+    number = struct.Struct(kind.format).unpack_from
     places = range(0, len(data) - kind.size + 1, step)
-    return {at: struct.unpack_from(kind.format, data, at)[0] for at in places}
+    return {at: number(data, at)[0] for at in places}
 
 
-def differs_by(
-    kind: ValueType, now: float, then: float, low: float, high: float
-) -> bool:
+def differs_by(modulus: int, now: float, then: float, low: float, high: float) -> bool:
     """Whether low <= now - then <= high, as the type wraps around."""
-    if kind.is_float:
+    if modulus == 0:
         return low <= now - then <= high
-    return (now - then - low) % (1 << 8 * kind.size) <= high - low
+    return (now - then - low) % modulus <= high - low
 
 
 def model(
@@ -49,10 +54,8 @@ def model(
     new: dict[int, float],
 ) -> dict[int, float]:
     """What a rescan has to keep."""
-
-    def raw(value: float) -> bytes:
-        return struct.pack(kind.format, value)
-
+    modulus = 0 if kind.is_float else 1 << 8 * kind.size
+    raw = struct.Struct(kind.format).pack
     tests: dict[str, Callable[[float, float], bool]] = {
         "changed": lambda now, then: raw(now) != raw(then),
         "unchanged": lambda now, then: raw(now) == raw(then),
@@ -60,9 +63,10 @@ def model(
         "decreased": lambda now, then: now < then,
         "equals": lambda now, then: now == numbers[0],
         "in_range": lambda now, then: numbers[0] <= now <= numbers[1],
-        "by": lambda now, then: differs_by(kind, now, then, numbers[0], numbers[-1]),
+        "by": lambda now, then: differs_by(modulus, now, then, numbers[0], numbers[-1]),
     }
-    return {at: new[at] for at, then in old.items() if tests[change](new[at], then)}
+    keeps = tests[change]
+    return {at: new[at] for at, then in old.items() if keeps(new[at], then)}
 
 
 def noise(kind: ValueType, size: int, seed: int) -> bytes:

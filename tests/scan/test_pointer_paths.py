@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import struct
 import sys
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEADLINE, c_peer_path, interrupted
+from conftest import DEADLINE, FULL, c_peer_path, interrupted
 
 from winipc import (
     MemoryProtection,
@@ -28,7 +27,7 @@ from winipc.pe import build_section_dll
 from winipc.testing import Peer, stable_paths
 
 #: How often the memory is searched while it moves; so many in one test.
-CHURN_SCANS = int(os.environ.get("WINIPC_CHURN_SCANS") or 20)
+CHURN_SCANS = 1000 if FULL else 20
 CHURN_ROUND = 100
 
 BITNESS = 64 if sys.maxsize > 1 << 32 else 32
@@ -440,10 +439,7 @@ def test_a_program_is_ended_when_its_value_is_not_found(
 def test_searching_a_target_that_moves(
     chains: Chains, process: RemoteProcess, done: int, threads: int
 ) -> None:
-    """It frees and makes what is read, and no search fails.
-
-    All 1,000 of them: WINIPC_CHURN_SCANS=1000.
-    """
+    """It frees and makes what is read, and no search fails."""
     truth = chains.truth()
     sizes = set()
     assert chains.ask("churn on") == "ok"

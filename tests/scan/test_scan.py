@@ -39,8 +39,14 @@ READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
 
 #: How often to scan while the target maps and frees memory, and how often a
 #: test does, which the limit for a test that hangs must not end.
-CHURN_SCANS = 10_000 if FULL else 100
+CHURN_SCANS = 10_000 if FULL else 40
 CHURN_ROUND = 100
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests."""
+    return targets()
 
 
 @pytest.fixture

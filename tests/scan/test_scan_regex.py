@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,12 @@ from winipc.scan import regex as module
 
 PAGE = 4096
 PIECE = 1 << 20
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests."""
+    return targets()
 
 
 @pytest.mark.smoke

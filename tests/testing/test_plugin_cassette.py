@@ -41,10 +41,10 @@ def cassettes(inner: pytest.Pytester) -> list[str]:
 def test_the_guide_is_recorded_and_played(
     inner: pytest.Pytester, notepad: Peer, unique_name: str
 ) -> None:
-    """Word for word, but for the title, in a process of its own."""
+    """Word for word, but for the title; recorded and played by a process of its own."""
     [code] = PY.findall(GUIDE.read_text("utf-8"))
     inner.makepyfile(test_guide=code.replace('"notepad"', repr(unique_name)))
-    missing = inner.runpytest_subprocess()
+    missing = inner.runpytest_inprocess()
     missing.assert_outcomes(errors=2)
     missing.stdout.fnmatch_lines(
         ["no cassette cassettes?notepad.wipc: record it with --winipc-record=once, *"]
@@ -57,15 +57,15 @@ def test_the_guide_is_recorded_and_played(
         "cassettes/test_guide/test_it_refuses_long_text.wipc",
     ]
     notepad.kill()
-    for words in ([], ["--winipc-record=once"]):
-        played = inner.runpytest_subprocess(*words)
+    for run_it in (inner.runpytest_subprocess, inner.runpytest_inprocess):
+        played = run_it("--winipc-record=once")
         played.assert_outcomes(passed=2)
         played.stdout.no_fnmatch_line("*winipc cassettes*")
-    gone = inner.runpytest_subprocess("--winipc-record=all")
+    gone = inner.runpytest_inprocess("--winipc-record=all")
     gone.assert_outcomes(errors=2)
     gone.stdout.fnmatch_lines([f"*no window with title '{unique_name}'"])
     gone.stdout.no_fnmatch_line("*another exception*")
-    inner.runpytest_subprocess().assert_outcomes(passed=2)
+    inner.runpytest_inprocess().assert_outcomes(passed=2)
 
 
 SENDS = """

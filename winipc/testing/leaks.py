@@ -37,6 +37,10 @@ _SYSTEM_KINDS = {
 }
 
 
+#: Seconds between looks at what is ending, at first and at last.
+_SHORTEST = 0.02
+_LONGEST = 0.5
+
 #: What this process has: a key that tells each thing apart, the group in which it may
 #: replace another one, and a text.
 _Inventory = dict[tuple[object, ...], tuple[str, str]]
@@ -145,10 +149,11 @@ class LeakCheck:
 
         Garbage is collected first. `timeout` is in seconds.
         """
-        deadline = Deadline(timeout)
+        deadline, pause = Deadline(timeout), _SHORTEST
         while True:
             gc.collect()
             left = _compare(self._before, _take())
             if not left or deadline.left() == 0:
                 return left
-            time.sleep(0.02)
+            time.sleep(deadline.part(pause))
+            pause = min(2 * pause, _LONGEST)
