@@ -20,6 +20,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -203,8 +204,34 @@ class LinkNames(SphinxTransform):
             literal.replace_self(link)
 
 
+#: Words that people search for, and a page with a title that has them.
+SEARCHED = {
+    **dict.fromkeys(
+        ("pandas", "NumPy", "C#", "Rust", "service", "access denied", "threads"),
+        "how-to",
+    ),
+    **dict.fromkeys(("PyInstaller", "antivirus", "Proton", "wheel"), "how-to"),
+    **dict.fromkeys(("version", "stable"), "versions"),
+    **dict.fromkeys(("asyncio", "request"), "messages"),
+    "notebook": "jupyter",
+}
+
+
+def check_search(app: Sphinx, error: Exception | None) -> None:
+    """Fail unless the search of the site finds those pages by their titles."""
+    if error is not None or app.builder.name != "html":
+        return
+    indexer: Any = app.builder.indexer  # type: ignore[attr-defined]
+    for words, page in SEARCHED.items():
+        for word in indexer.lang.split(words):
+            stem = indexer.lang.stem(word.lower())
+            if page not in indexer._title_mapping.get(stem, ()):
+                raise ExtensionError(f"no title of {page} has {word!r} of {words!r}")
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("build-finished", check_search)
     app.add_transform(LinkNames)
     app.connect("autodoc-skip-member", leave_out_numbers)
     app.add_directive("winipc-api", ApiDirective)
