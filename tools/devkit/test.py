@@ -62,6 +62,14 @@ SMOKE_MARK = "pytest.mark.smoke"
 # What ./dev test ends with.
 TOTAL = re.compile(r"(\d+) passed, (\d+) failed")
 
+# Programs that tests on the Linux side run, and Debian's packages of them.
+LINUX_PROGRAMS = {
+    "tmux": "tmux",
+    "mosquitto": "mosquitto",
+    "mosquitto_rr": "mosquitto-clients",
+    "ip": "iproute2",
+}
+
 # Seconds of work for one run of pytest; a hang ends it, after pytest has shown the
 # stacks.
 DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 1800)
@@ -298,8 +306,10 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
 
 
 def _missing_on_linux() -> list[str]:
-    """The packages of the Linux side: compilers, and a terminal to look at."""
-    return [*missing_compilers(), *([] if shutil.which("tmux") else ["tmux"])]
+    """The packages of the Linux side: compilers, a terminal, a broker of MQTT."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    programs = (name for name in LINUX_PROGRAMS if not shutil.which(name, path=path))
+    return [*missing_compilers(), *(LINUX_PROGRAMS[name] for name in programs)]
 
 
 def linux(args: list[str]) -> Totals:

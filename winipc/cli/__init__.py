@@ -25,8 +25,8 @@ __all__ = ["main"]
 #: The modules of the commands, in the order in which --help lists them.
 _MODULES = (
     *("demo", "messages", "lists", "dump", "watch", "write", "scan", "record"),
-    *("cassette", "layout", "section", "bridge", "serve", "doctor"),
-    "selftest",
+    *("cassette", "layout", "section", "bridge", "serve", "relay"),
+    *("doctor", "selftest"),
 )
 _INTERRUPTED = 130
 

@@ -1,0 +1,347 @@
+"""`Broker`: where an MQTT 5 broker is. `Relay`: one side, with its own connection.
+
+paho-mqtt does the network: its thread connects again, and sends again what is not
+acknowledged. Each relay is a client of its own, because a client has one last will.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from winipc.base.closing import Closing
+from winipc.base.deadline import timed_out, wait_until
+from winipc.base.text import clean
+from winipc.base.winerror import ERROR_ALREADY_EXISTS
+
+__all__ = ["Broker", "Relay"]
+
+OnEvent: TypeAlias = Callable[[str], None] | None
+
+#: Which roles there are; of the first there is one at a time.
+_ROLES = {"mapping": ("source", "copy"), "window": ("target", "proxy")}
+
+#: What a CONNACK tells to a client that may try again later.
+_LATER = {0x88, 0x89, 0x97, 0x9F}  # unavailable, busy, quota, rate
+
+#: Bytes that a packet has beside its payload, generously.
+_HEAD = 1 << 16
+#: Seconds: the broker keeps the session of a link that is cut, and the longest wait
+#: for its acknowledgement at the end.
+_SESSION = 3600
+_FAREWELL = 2.0
+#: Sides of one mapping or window that are told apart, and characters of each.
+_MOST_SIDES = 1000
+_MOST_TEXT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """An MQTT 5 broker, and what it asks for.
+
+    Args:
+        host: Its name or address.
+        port: None for 1883, or with `tls` 8883.
+        user: As the broker knows it.
+        password: No repr shows it.
+        tls: Encrypt, and check the broker's certificate and name.
+        ca_file: PEM file of the authorities to trust; None for those of Windows.
+        cert_file: PEM file of a certificate for the broker to check.
+        key_file: PEM file of its key.
+        keepalive: Seconds of silence after which a side asks whether the other end
+            is there; a link that is cut is noticed within twice that.
+        prefix: What all topics begin with.
+    """
+
+    host: str
+    port: int | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    keepalive: int = 15
+    prefix: str = "winipc"
+
+    def client(self, client_id: str) -> Any:
+        """A client of paho-mqtt that is not connected yet."""
+        try:
+            from paho.mqtt import client as mqtt
+        except ImportError:
+            raise ValueError(
+                "a relay needs paho-mqtt: pip install winipc[relay]"
+            ) from None
+        version = mqtt.CallbackAPIVersion.VERSION2
+        client = mqtt.Client(version, client_id, protocol=mqtt.MQTTv5)
+        if self.user is not None or self.password is not None:
+            client.username_pw_set(self.user, self.password)
+        if self.tls:
+            client.tls_set(self.ca_file, self.cert_file, self.key_file)
+        client.reconnect_delay_set(1, 8)
+        return client
+
+
+class Relay(Closing):
+    """One side of a mapping or a window. Any thread may use it.
+
+    It lasts until `close`, or until something ends it: `wait` tells, and `close` raises
+    what it was. A connection that is lost comes again by itself.
+
+    All sides take `timeout`, seconds to reach the broker (None for no limit), and
+    `on_event`, which is called with what happens, in words, on another thread. They
+    raise FileExistsError if another machine is the source or the target already,
+    PermissionError if the broker refuses, OSError if it is not reached.
+    """
+
+    _kind = _role = ""
+    #: Bytes of the largest payload that comes.
+    _most = 0
+    #: Whether the broker keeps messages while the connection is lost.
+    _session = False
+
+    def __init__(
+        self,
+        broker: Broker,
+        name: str,
+        heard: Mapping[str, Callable[[Any], None]],
+        timeout: float | None,
+        on_event: OnEvent,
+    ) -> None:
+        self.name = name
+        self.client_id = f"winipc-{uuid.uuid4().hex[:16]}"
+        #: What is at the other end: (role, client id) and who that is.
+        self.sides: dict[tuple[str, str], str] = {}
+        self.error: BaseException | None = None
+        self._roles = _ROLES[self._kind]
+        self._on_event = on_event
+        self._base = base = f"{broker.prefix}/{self._kind}/{topic_name(name)}"
+        # One that ends with a slash is for this client alone.
+        self._heard = {
+            f"{base}/{topic}{self.client_id if topic.endswith('/') else ''}": take
+            for topic, take in heard.items()
+        }
+        #: Names this connection; None while there is none, or it has no role yet.
+        self.claim: str | None = None
+        self._claiming = ""
+        self._connected_once = False
+        self._changed = threading.Condition()
+        self._client = client = broker.client(self.client_id)
+        client.will_set(self._own_topic, b"", 1, True)
+        client.on_connect, client.on_disconnect = self._connect, self._disconnect
+        client.on_subscribe, client.on_publish = self._subscribed, self._published
+        client.on_message = self._message
+        try:
+            client.connect(
+                broker.host,
+                broker.port or (8883 if broker.tls else 1883),
+                broker.keepalive,
+                clean_start=3 if self._session else True,  # 3: at the first time only
+                properties=properties(
+                    "CONNECT",
+                    SessionExpiryInterval=_SESSION if self._session else 0,
+                    MaximumPacketSize=self._most + _HEAD,
+                ),
+            )
+            client.loop_start()
+            with self._changed:
+                if not wait_until(self._changed, self._settled, timeout):
+                    self.error = timed_out("the broker did not answer in time", name)
+            if self.error is not None:
+                raise self.error
+        except BaseException:
+            self._leave()
+            raise
+
+    def _settled(self) -> bool:
+        return self.claim is not None or self.error is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is reached, and this side has its role."""
+        return self.claim is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until something has ended it, at most so many seconds; True if so."""
+        with self._changed:
+            return wait_until(self._changed, lambda: self.error, timeout)
+
+    def close(self) -> None:
+        """Tell the other sides, and leave. May be called twice.
+
+        Raises what ended it early: FileExistsError if another side has the role, whom
+        it names; PermissionError if the broker refuses; OSError or ValueError if the
+        mapping or the window here cannot be used.
+        """
+        self._leave()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    def _leave(self) -> None:
+        self._on_event = None
+        if self._client.is_connected() and self.error is None:
+            self._publish(self._own_topic, b"", retain=True, wait=True)
+        self.claim = None
+        self._client.disconnect()
+        # It would wait for them, as long as the link is cut.
+        self._client.drop_out_messages()
+        self._client.loop_stop()
+
+    # ------------------------------------------------------------- for the sides
+
+    def _topic(self, *parts: str) -> str:
+        return "/".join((self._base, *parts))
+
+    @property
+    def _own_topic(self) -> str:
+        return self._topic(self._role, self.client_id)
+
+    def _publish(
+        self,
+        topic: str,
+        data: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        wait: bool = False,
+        told: Any = None,
+    ) -> Any:
+        info = self._client.publish(topic, data, qos, retain, told)
+        if wait:
+            with contextlib.suppress(RuntimeError):  # the connection is lost
+                info.wait_for_publish(_FAREWELL)
+        return info
+
+    def _tell(self, text: str) -> None:
+        """Say what has happened to whoever wants to know."""
+        if (on_event := self._on_event) is not None:
+            on_event(clean(text, 500))
+
+    def _fail(self, error: BaseException) -> None:
+        """End by this error; the first one counts."""
+        with self._changed:
+            self.error = self.error or error
+            self.claim = None
+            self._changed.notify_all()
+
+    def _gone(self, side: tuple[str, str]) -> None:
+        """A side has left, or died."""
+
+    # ------------------------------------------------- on the thread of paho-mqtt
+
+    def _connect(
+        self, client: Any, _: object, _flags: Any, reason: Any, _p: Any
+    ) -> None:
+        if reason.is_failure:
+            if not (self._connected_once and reason.value in _LATER):
+                self._end(
+                    PermissionError(f"the broker refuses {self.name!r}: {reason}")
+                )
+            return
+        self._connected_once = True
+        self._claiming, self.sides = uuid.uuid4().hex, {}
+        topics = [*self._heard, *(self._topic(role, "+") for role in self._roles)]
+        client.subscribe([(topic, 1) for topic in topics])
+        who = {"host": socket.gethostname(), "pid": os.getpid()}
+        told = json.dumps(who | {"claim": self._claiming}).encode()
+        self._publish(self._own_topic, told, retain=True)
+
+    def _disconnect(self, *_: object) -> None:
+        lost, self.claim, self._claiming = self.claim, None, ""
+        if lost is not None:
+            self._tell("connection lost")
+
+    def _subscribed(self, _c: Any, _u: Any, _mid: int, reasons: Any, _p: Any) -> None:
+        self._allowed("subscribe", reasons)
+
+    def _published(self, _c: Any, _u: Any, _mid: int, reason: Any, _p: Any) -> None:
+        self._allowed("publish", [reason])
+
+    def _allowed(self, what: str, reasons: list[Any]) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                text = f"the broker does not let {self.name!r} {what}: {reason}"
+                self._end(PermissionError(text))
+
+    def _end(self, error: BaseException) -> None:
+        self._fail(error)
+        self._client.disconnect()
+
+    def _message(self, _c: Any, _u: Any, message: Any) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return
+        try:
+            if topic in self._heard:
+                self._heard[topic](message)
+            else:
+                role, _, client_id = topic[len(self._base) + 1 :].partition("/")
+                self._side(role, client_id, message.payload)
+        except BaseException as error:
+            self._end(error)
+
+    def _side(self, role: str, client_id: str, data: bytes) -> None:
+        """Another side, or this one, has come or gone."""
+        side, (one, _) = (role, client_id), self._roles
+        who, claim = _who(data)
+        if client_id == self.client_id:
+            if claim == self._claiming and self.claim is None and self.error is None:
+                self._own(next((w for (r, _), w in self.sides.items() if r == one), ""))
+        elif data and side not in self.sides and len(self.sides) < _MOST_SIDES:
+            self.sides = self.sides | {side: who}
+            self._tell(f"{role}: {who}")
+        elif not data and side in self.sides:
+            who = self.sides[side]
+            self.sides = {s: w for s, w in self.sides.items() if s != side}
+            self._tell(f"{role} is gone: {who}")
+            self._gone(side)
+
+    def _own(self, other: str) -> None:
+        """What this side said of itself came back: all that came before is known.
+
+        So of two that want a role at once, the one whom the broker heard first has it.
+        """
+        if other and self._role == self._roles[0]:
+            self._publish(self._own_topic, b"", retain=True)
+            text = f"{other} is the {self._role} already"
+            self._end(FileExistsError(0, text, self.name, ERROR_ALREADY_EXISTS))
+            return
+        with self._changed:
+            self.claim = self._claiming
+            self._changed.notify_all()
+        self._tell("connected")
+
+
+def _who(data: bytes) -> tuple[str, object]:
+    """Who a side says that it is, for people, and its connection."""
+    try:
+        told = json.loads(data)
+        who = f"{told['host']}, process {told['pid']}"
+        return clean(who, _MOST_TEXT), told.get("claim")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "somebody", None
+
+
+def topic_name(name: str) -> str:
+    """A name as a level of a topic: percent-encoded, without ``Local\\``."""
+    return quote(name.removeprefix("Local\\"), safe=" ()',;=@!$&*~")
+
+
+def properties(packet: str, **given: object) -> Any:
+    """Properties of MQTT 5 for a kind of packet."""
+    from paho.mqtt import packettypes, properties
+
+    made = properties.Properties(getattr(packettypes.PacketTypes, packet))
+    for name, value in given.items():
+        setattr(made, name, value)
+    return made
