@@ -154,7 +154,7 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
     line = failure("maps", str(target.pid))
     assert line.startswith(f"winipc: no such process: pid {target.pid}")
     line = failure("maps", "nothing-like-it.exe")
-    assert line == "winipc: no such process: 'nothing-like-it.exe'"
+    assert line == "winipc: no such process: nothing-like-it.exe"
 
 
 def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:

@@ -307,6 +307,23 @@ def test_no_receiver_is_file_not_found(unique_name: str) -> None:
         Sender(unique_name)
 
 
+def test_a_sender_waits_for_its_receiver(unique_name: str) -> None:
+    """Until a window has the title; the time-out names it."""
+    with pytest.raises(TimeoutError, match=unique_name) as caught:
+        Sender.wait_for(unique_name, 0.01)
+    assert caught.value.winerror == 1460
+    made: list[Receiver] = []
+    timer = threading.Timer(
+        0.1, lambda: made.append(Receiver(unique_name, mapping=unique_name))
+    )
+    timer.start()
+    with Sender.wait_for(unique_name, 30, mapping=unique_name) as sender:
+        timer.join()
+        with made[0] as receiver:
+            sender.send(b"here", "mapping")
+            assert receiver.receive(0).data == b"here"
+
+
 @pytest.mark.parametrize("via", [Transport.MAPPING, Transport.SECTION], ids=str)
 def test_data_that_does_not_fit_is_refused_before_the_send(
     receiver: Receiver, sender: Sender, via: Transport

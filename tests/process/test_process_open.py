@@ -208,8 +208,24 @@ def test_a_name_opens_the_one_that_has_it(
         RemoteProcess.open("target.exe")
     assert str(target.pid) in str(several.value)
     assert str(second.pid) in str(several.value)
-    with pytest.raises(ProcessLookupError, match="no-such-program"):
+    with pytest.raises(ProcessLookupError) as caught:
         RemoteProcess.open("no-such-program.exe")
+    assert caught.value.filename == "no-such-program.exe"
+
+
+def test_a_name_is_waited_for(start_peer: Callable[..., object]) -> None:
+    """Until a process has it; the time-out names it."""
+    with pytest.raises(TimeoutError, match=r"in time: 'target\.exe'") as caught:
+        RemoteProcess.wait_for("target.exe", 0.01)
+    assert caught.value.winerror == 1460
+    started: list[Target] = []
+    timer = threading.Timer(
+        0.1, lambda: started.append(Target(start_peer("target.exe")))
+    )
+    timer.start()
+    with RemoteProcess.wait_for("target.exe", 60, access=ProcessAccess.QUERY) as found:
+        timer.join()
+        assert (found.pid, found.access) == (started[0].pid, ProcessAccess.QUERY)
 
 
 def test_a_window_opens_its_process() -> None:
@@ -244,7 +260,7 @@ def test_a_window_opens_its_process() -> None:
         with RemoteProcess.open(window) as process:
             assert process.pid == os.getpid()
     user32.DestroyWindow(hwnd)
-    with pytest.raises(OSError, match="window") as caught:
+    with pytest.raises(FileNotFoundError, match="window") as caught:
         RemoteProcess.open(winipc.Window(hwnd))
     assert caught.value.winerror == 1400
 

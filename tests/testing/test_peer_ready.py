@@ -90,6 +90,8 @@ def test_ready_when_it_prints_a_line(stream: str) -> None:
             if stream == "stderr":
                 peer.expect("noise")
             peer.expect("more")
+            assert repr(peer).endswith(f" pid={peer.pid} running>")
+    assert re.fullmatch(r"<Peer .*python.* pid=\d+ exit status 0x\w+>", repr(peer))
     with pytest.raises(
         AssertionError, match=r"not ready within 0\.5 s \(line '4711'\)"
     ):

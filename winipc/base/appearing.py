@@ -36,7 +36,7 @@ def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None)
                 raise
         left = deadline.part(pause)
         if left == 0:
-            raise timed_out("it was not made in time", name)
+            raise timed_out("it did not appear in time", name)
         time.sleep(left)
         pause = min(pause * 2, _LONGEST)
 

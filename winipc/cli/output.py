@@ -71,7 +71,7 @@ def one_line(error: BaseException) -> str:
         text = "there is not enough memory"
     if isinstance(error, ProcessLookupError) and isinstance(error.filename, str):
         # Windows says only that a parameter is wrong.
-        text = f"no such process: {error.filename.removeprefix('no process ')}"
+        text = f"no such process: {error.filename}"
     elif isinstance(error, OSError):
         # A number of Windows helps to search; that of C says what the text does.
         text = re.sub(r"^\[Errno \d+\] ", "", str(error))

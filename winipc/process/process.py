@@ -857,7 +857,7 @@ def _number(text: str, expression: str) -> int:
 def _window_pid(hwnd: SupportsIndex) -> int:
     pid, _ = _core._window_process(hwnd)
     if not pid:
-        raise OSError(
+        raise FileNotFoundError(
             0,
             "There is no such window",
             f"window {operator.index(hwnd):#x}",
@@ -871,16 +871,16 @@ def _pid_of_name(name: str) -> int:
     wanted = {name.casefold(), f"{name}.exe".casefold()}
     found = [row.pid for row in processes() if row.name.casefold() in wanted]
     if not found:
-        raise _lookup_error(f"no process {name!r}")
+        raise _lookup_error(name, "CreateToolhelp32Snapshot")
     if len(found) > 1:
         pids = ", ".join(map(str, sorted(found)))
         raise ValueError(f"{len(found)} processes are called {name!r}: pids {pids}")
     return found[0]
 
 
-def _lookup_error(what: str) -> ProcessLookupError:
+def _lookup_error(what: str, call: str = "OpenProcess") -> ProcessLookupError:
     return ProcessLookupError(
-        0, "There is no such process", what, ERROR_INVALID_PARAMETER, "OpenProcess"
+        0, "There is no such process", what, ERROR_INVALID_PARAMETER, call
     )
 
 

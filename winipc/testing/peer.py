@@ -368,3 +368,8 @@ class Peer:
 
     def __str__(self) -> str:
         return f"peer {self.name} (pid {self.pid})"
+
+    def __repr__(self) -> str:
+        status = self.process.poll()
+        state = "running" if status is None else f"exit status {status:#x}"
+        return f"<Peer {self.name} pid={self.pid} {state}>"
