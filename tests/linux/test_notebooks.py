@@ -210,6 +210,27 @@ def test_kernel_is_the_windows_python(kernel: KernelManager) -> None:
     assert shown.data["text/plain"] == "'ж'"
 
 
+def test_lists_and_locks_show_themselves(kernel: KernelManager) -> None:
+    """As text and as HTML, in which a name is text."""
+    sources = [
+        "import winipc; event = winipc.Event.create('<b>kernel'); event",
+        "winipc.named_objects('event', '<b>*')",
+    ]
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    execute(notebook, kernel)
+    for cell, text, part in (
+        (notebook.cells[0], "<winipc.Event '<b>kernel' not set, auto", "not set"),
+        (notebook.cells[1], "KIND   SIZE  NAME", "<td>event</td>"),
+    ):
+        [shown] = cell.outputs
+        assert shown.data["text/plain"].startswith(text)
+        html = shown.data["text/html"]
+        assert part in html
+        assert "&lt;b&gt;kernel" in html
+        assert "<b>kernel" not in html
+
+
 def test_machine_reads_its_header(kernel: KernelManager) -> None:
     """The structure of machine.h, which another process has written to."""
     cells = run("machine.ipynb", kernel)
