@@ -1,7 +1,7 @@
-"""Channel: messages from one process to another at the speed of memory.
+"""Channel: a stream of messages from one process to another, in shared memory.
 
-One process makes it, others open it by name. The first process that receives is the
-receiver; those that send are senders::
+One process creates it, others open it by name. The first process that receives is the
+receiver; processes that send are senders::
 
     with Channel.create("prices", 1 << 20) as channel:   # in one process
         for message in channel:
@@ -82,8 +82,8 @@ class Channel(_core.Channel, Shown, Closing):
         """Make a channel of `capacity` bytes, a power of two from 256 to 1 GiB.
 
         Without a name it gets one that is not in use. `overflow` says what `send`
-        does when the ring is full: wait ("block"), raise TimeoutError at once
-        ("refuse", where no timeout is given), or forget the oldest messages
+        does when the ring is full: wait ("block"), raise TimeoutError at once unless
+        it has a timeout ("refuse"), or drop the oldest messages
         ("drop_oldest"). A message occupies 8 bytes plus its length, rounded up to a
         multiple of 8. It has at most `max_record` bytes (default capacity - 8): for a
         larger one make the capacity larger, or put the data into a `SharedMapping` and
@@ -121,10 +121,9 @@ class Channel(_core.Channel, Shown, Closing):
     def open(cls, name: str, *, role: Role | None = None) -> Self:
         """Open the channel that has this name.
 
-        Raises FileNotFoundError (winerror 2), PermissionError (5), OSError with
-        winerror 6 when an object of another kind has the name, and with 13 when a
-        mapping that is no channel has it, or one that its creator did not finish
-        within a second.
+        Raises FileNotFoundError (winerror 2), PermissionError (5), and OSError: with
+        winerror 6 if an object of another kind has the name, with 13 if a mapping that
+        is no channel has it, or if its creator did not finish within a second.
 
         Win32: OpenFileMappingW, OpenEventW, MapViewOfFile
         """
@@ -138,8 +137,8 @@ class Channel(_core.Channel, Shown, Closing):
     ) -> Self:
         """Open the channel of this name as soon as it is made.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises; of
-        FileNotFoundError only that of a name that cannot be (winerror 3).
+        Raises TimeoutError (winerror 1460), and what `open` raises; FileNotFoundError
+        only for a name that is not valid (winerror 3).
 
         Win32: OpenFileMappingW
         """

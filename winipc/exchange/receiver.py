@@ -62,9 +62,9 @@ class Delivery:
 class Received:
     """One delivery.
 
-    `pid` is the process that the message names as its sender, if it names one: always
-    for "process", whose data is read from that process, and for "copydata" when the
-    sender gave a window of its own. Windows does not say which process sent a
+    `pid` is the process that the message names as its sender. A "process" message
+    names the process whose memory is read; a "copydata" message names one if the
+    sender gave a window of its own. Windows does not tell which process sent a
     message, and a program may name another one.
     """
 
@@ -91,32 +91,31 @@ class _Refused(Exception):
 class Receiver(Shown, Closing):
     """The receiving end: a window, a mapping and the shared section.
 
-    `title` is the address that senders use. Another window with this title would get
-    the messages of some senders, so that is an error, unless `exist_ok` is true: the
-    newest window then gets them. `transports` are those that are taken; only what
-    they need is made. `mapping` names the mapping of `mapping_size` bytes (a mapping
-    of this name that exists already is used with the size that it has); `section` is
-    a `SharedSection`, or None for the bundled DLL.
+    `title` is the address that senders use. If another window has this title, senders
+    could find either, so that is an error; with `exist_ok` the newest window gets the
+    messages. `transports` are the transports that the receiver takes. `mapping` is the
+    name of the mapping, which is created with `mapping_size` bytes, or opened if it
+    exists. `section` is a `SharedSection`, or None for the bundled DLL.
 
-    A message above `max_message` bytes is refused, and so is one for which there is
-    no room: at most `max_messages` wait, with `max_bytes` of data together (or one
-    largest message, if that is more).
+    The receiver refuses a message above `max_message` bytes, and any message while
+    `max_messages` wait, or `max_bytes` of data (or one largest message, if that is
+    more).
 
-    `accept(pid)` decides of which processes this one reads memory, for the "process"
-    transport. It is asked about the process that the message names. That need not be
-    the sender: any program may name an address in a process that is accepted.
+    `accept(pid)` decides whose memory the receiver reads, for the "process" transport.
+    It gets the process that the message names. That need not be the sender: any
+    program may name an address in a process that is accepted.
 
-    With `handler`, nothing is copied and nothing is queued: it is called with a
-    `Delivery` for each message, in the window's own thread and while the sender
-    waits, and its result is the answer: a positive number or None (1) for "taken",
-    0 for "refused". When it raises, that is reported by `sys.unraisablehook` and
-    the message is refused. A handler that sends, or waits for a window, may be called
-    again before it returns. An array or a view made of `data` that it keeps shows
-    what comes later, and makes `close` raise BufferError; when it is gone, `close`
-    once more lets go of the memory. The handler itself may close the receiver.
+    With `handler`, the receiver copies and queues nothing. It calls the handler with a
+    `Delivery` for each message, in the window's thread, while the sender waits. The
+    result is the answer: a positive number, or None (1), for "taken"; 0 for "refused".
+    If the handler raises, the message is refused, and `sys.unraisablehook` gets the
+    error. A handler that sends, or waits for a window, may be called again before it
+    returns. If it keeps an array or a view of `data`, that shows later messages, too,
+    and `close` raises BufferError; release it, and call `close` again. The handler
+    itself may close the receiver.
 
-    `receive` and iteration may be used from any thread. Close it, or use
-    `with`; closing ends a `receive` that waits with ValueError.
+    Any thread may use `receive` and iteration. `close`, or the end of a `with`, ends a
+    `receive` that waits with ValueError.
 
     Raises:
         FileExistsError: a window has this title (winerror 183).
@@ -364,7 +363,7 @@ class Receiver(Shown, Closing):
         return self._closed
 
     def close(self, timeout: float | None = None) -> None:
-        """Destroy the window and let go of everything; may be called twice.
+        """Destroy the window, and release the memory; may be called twice.
 
         Waits at most `timeout` seconds for a handler that is at work (None =
         forever). Within the handler it does not wait: the memory then goes when the

@@ -59,9 +59,9 @@ class Sender(Closing):
     Raises:
         FileNotFoundError: no window has this title.
 
-    Use a sender in one thread at a time. Several senders, of this and of other
-    processes, take turns on the mapping and the section by a named mutex that they
-    hold until the receiver has answered; plain C programs do not know the mutex.
+    Use a sender in one thread at a time. All senders of a session take turns on the
+    mapping and the section: each holds a named mutex until the receiver has answered.
+    Plain C programs do not know the mutex.
 
     Win32: FindWindow, SendMessageTimeout, RegisterWindowMessage
     """
@@ -98,8 +98,8 @@ class Sender(Closing):
     ) -> Self:
         """A sender as soon as a window has this title.
 
-        `timeout` is in seconds, None waits forever; how long a send waits is in the
-        attribute `timeout`, 5 s. It looks up to 50 ms apart.
+        `timeout` is in seconds; None waits forever. (The attribute `timeout`, 5 s, is
+        how long a send waits.)
 
         Raises:
             TimeoutError: no window has this title in time (winerror 1460).
@@ -130,8 +130,8 @@ class Sender(Closing):
             ConnectionRefusedError: the receiver answered 0.
             TimeoutError: it did not answer in time, or hangs.
             ValueError: the data does not fit in the mapping or the section, or this
-                transport carries none to the receiver: it has another mapping or copy
-                of the DLL, or is of 32 bits, and this process of 64.
+                transport does not reach the receiver: it has another mapping or another
+                copy of the DLL, or is a 32-bit process while this is a 64-bit one.
             OSError: its window is gone.
         """
         if type(data) is bytes and len(data) <= _SMALL and via in _COPIED:
@@ -316,10 +316,10 @@ class Sender(Closing):
         return lane
 
     def close(self) -> None:
-        """Let go of everything; may be called twice.
+        """Release the mapping and the section; may be called twice.
 
-        Memory of a "process" message that timed out goes too: a receiver that
-        comes to it after this finds nothing, and refuses it.
+        This also frees the memory of "process" messages that timed out. A receiver that
+        reads such a message later refuses it.
         """
         self._stack.close()
         self._free_doubtful()

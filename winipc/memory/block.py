@@ -29,9 +29,9 @@ class MemoryKind(enum.IntEnum):
 class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
     """A block of this process's memory with an address to hand over.
 
-    `source` is a size in bytes (the block is zeroed) or anything with the
-    buffer protocol, which is copied. Give `address` and the pid of this
-    process to another one, and `RemoteProcess.read` gets the bytes there.
+    `source` is a size in bytes, for a block of zeros, or a buffer, which is copied.
+    Tell another process the `address` and this process's pid; its
+    `RemoteProcess.read` then reads the block.
 
     The block supports the buffer protocol, `len`, indices and slices. `close`
     frees it, and refuses with BufferError while a memoryview of it is alive.

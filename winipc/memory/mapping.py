@@ -2,9 +2,8 @@
 
 A `SharedMapping` is a section of Windows (CreateFileMapping) and a view of it.
 Processes that open the same name, or hold a duplicate of the same handle, share
-its bytes. What they do with them is up to them: reads and writes are plain
-copies, and order among processes is what a mutex, an event, an interlocked
-operation or a `Snapshot` is for.
+its bytes. Reads and writes are plain copies, and two processes may make them at the
+same time: take a mutex, an event, an `Atomic` or a `Snapshot` to order them.
 """
 
 from __future__ import annotations
@@ -148,20 +147,18 @@ class MappingView(Held, _core.MappingView, _TypedMemory):
 
 
 class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
-    """Memory that several processes see at once.
+    """Memory that several processes share.
 
-    Made by `create`, `open`, `wait_for` or `from_handle`; closed by `close` or at the
-    end of a `with` block, which leaves the memory to the memoryviews, arrays and
-    views of it: it goes with the last one. `memoryview(mapping)`, NumPy, `struct` and
-    ctypes use the memory itself; indexing, slicing, `read` and `write` copy, with
-    every bound checked. Any thread may use it; two that write the same bytes at once
-    get what two processes would.
+    Made by `create`, `open`, `wait_for` or `from_handle`. `close`, or the end of a
+    `with`, closes it. The end of a `with` leaves the memory to memoryviews, arrays and
+    views of it; the last one frees it. `memoryview(mapping)`, NumPy, `struct` and
+    ctypes use the memory itself. Indexing, slicing, `read` and `write` copy, and check
+    the bounds. Any thread may use it; two threads that write the same bytes need a
+    lock, as two processes do.
 
-    A page of a mapped file may fail to be read (the share went away, the file was
-    cut short). The methods that copy raise OSError then (winerror 999, or 998). A
-    memoryview or an array has no such protection, and cannot have: touching such a
-    page through one ends the process. The same goes for a view of another program's
-    memory that this program's own C code takes away.
+    Windows may fail to read a page of a mapped file: a network drive is gone, or the
+    file was cut short. The methods that copy then raise OSError (winerror 999, or 998).
+    A memoryview or an array cannot: touching such a page through one ends the process.
 
     Win32: CreateFileMappingW, OpenFileMappingW, MapViewOfFile, UnmapViewOfFile.
     """
@@ -186,35 +183,35 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         """Make a mapping of `size` bytes and map it.
 
         Args:
-            name: What others open it by; ``Global\\`` in front makes it visible in
+            name: The name that other processes open; with ``Global\\`` in front, in
                 all sessions. None for no name.
-            size: Bytes. None only for a file, which is all of it after `offset`, and
-                for a layout as `header`, which is its own.
-            file: A path, or the handle of an open file, to be behind the memory.
-                With access "readwrite" it is made and grown as `size` needs.
+            size: Bytes. None takes all of a file after `offset`, or the size of the
+                layout in `header`.
+            file: A path, or the handle of an open file, whose contents are the memory.
+                With access "readwrite" the file is made, and made longer, as needed.
             access: "readwrite", "read", or "copy" for private changes.
-            offset: Where in the file or section the first byte is; any number.
-            exist_ok: Take the mapping that has the name already, if there is one;
-                `created` tells. With `file`, only a mapping of that file.
+            offset: The offset of the first byte in the file or section; any number.
+            exist_ok: If the name is taken, open that mapping; `created` tells. With
+                `file`, only if it is a mapping of that file.
             security: None for the process's default, an SDDL string, or a word:
                 "service+users" (all rights for the system, administrators and the
                 owner; users who are logged on may read, write and wait),
                 "service+readers" (they may read and wait), or "owner" (this user
                 becomes the owner, which servers such as Pageant check).
             reserve: Only reserve addresses; `commit` makes bytes usable later.
-            large_pages: Use large pages; Windows gives whole ones.
-            header: True puts a small header in front, which tells openers the exact
-                size and its creator (`include/winipc.h`). A `winipc.Layout`, its short
-                text form or a ctypes Structure also tells them what is behind it, and
-                whoever opens the mapping with another one gets an error.
+            large_pages: Use large pages; the size is rounded up to whole ones.
+            header: True puts a header in front, which tells openers the exact size and
+                the creator (`include/winipc.h`). A `winipc.Layout`, its short text form
+                or a ctypes Structure also tells them the structure; opening with a
+                different one is a LayoutError.
 
         Raises:
-            FileExistsError: The name is taken (winerror 183), or that of a mapping
+            FileExistsError: The name is taken (winerror 183), or is that of a mapping
                 without this file. A file that this call made is removed again.
-            OSError: winerror 6 when another kind of object has the name, 5 when
-                rights are missing, 1314 without the privilege for large pages.
-            ValueError: A range that the file or the existing mapping has not, or
-                options that do not go together.
+            OSError: winerror 6 if another kind of object has the name, 5 if rights are
+                missing, 1314 without the privilege for large pages.
+            ValueError: The range is not inside the file or the existing mapping, or
+                two options exclude each other.
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
@@ -262,26 +259,24 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         """Map a mapping that exists.
 
         Args:
-            name: What it was created as.
-            access: "read" asks for no more than reading.
-            offset: The first byte wanted; any number.
-            size: Bytes. None for all: Windows then tells whole pages, so that
-                `size` may be more than was asked for when it was created, and
-                `size_is_exact` is False.
-            header: It was created with one, and has to have one: `size`, `owner_pid`
-                and `layout_version` come from there. A header is believed only as
-                far as it fits what is mapped. A layout, as `create` takes it, has to
-                be its creator's, unless that told none.
+            name: The name that it was created with.
+            access: "read" asks for the right to read only.
+            offset: The first byte to map; any number.
+            size: Bytes. None for all: `size` is then a number of whole pages, which
+                may be more than the creator asked for, and `size_is_exact` is False.
+            header: True if it was created with a header: `size`, `owner_pid` and
+                `layout_version` come from there. A size that does not fit the mapping
+                is an error. A layout must be the creator's, if the creator gave one.
 
         Raises:
             FileNotFoundError: There is no such name in this session (winerror 2).
-            OSError: winerror 6 when another kind of object has the name, 5 when
-                rights are missing.
+            OSError: winerror 6 if another kind of object has the name, 5 if rights are
+                missing.
             TimeoutError: The header is still 0 after half a second (winerror 1460).
             ValueError: The range is not inside or not committed (see `commit`), or
-                there is no sound header.
-            LayoutError: The creator's layout is another one: the first field that
-                differs, here and there.
+                there is no valid header.
+            LayoutError: The creator has a different layout; the message names the first
+                field that differs.
 
         Win32: OpenFileMappingW, MapViewOfFile, VirtualQuery.
         """
@@ -344,16 +339,16 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         name: str | None = None,
         header: Any = False,
     ) -> Self:
-        """Map a section by a handle of this process, and take the handle over.
+        """Map a section by a handle of this process, which then belongs to the mapping.
 
         The handle comes from `duplicate_to`, from a parent process or from other
-        code; `close` closes it. When this raises, the handle is still the caller's.
+        code. `close` closes it. If this raises, the caller still owns the handle.
 
         Args:
-            name: What to call it in messages; the handle alone counts.
+            name: A name for messages of errors; it opens nothing.
 
         Raises:
-            OSError: winerror 6 for no such handle, 5 when it lacks the rights.
+            OSError: winerror 6 for no such handle, 5 if it lacks the rights.
             ValueError: The range is not inside.
 
         Win32: MapViewOfFile, VirtualQuery.
@@ -369,13 +364,12 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     def view(
         self, offset: int = 0, size: int | None = None, *, access: Access | None = None
     ) -> MappingView:
-        """Map another part of the same mapping; it lives at an address of its own.
+        """Map another part of the same mapping, at another address.
 
         Args:
-            offset: From the start of the whole mapping, any number; Windows wants
-                multiples of 64 KiB, and that is arranged here.
+            offset: From the start of the whole mapping; any number.
             size: Bytes; None for all that follow.
-            access: What this mapping has, or less.
+            access: That of this mapping, or less.
 
         Raises:
             ValueError: The range is not inside.
@@ -389,10 +383,10 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     def duplicate_to(
         self, process: int | RemoteProcess, *, access: Access | None = None
     ) -> int:
-        """Give another process a handle of its own, and return its value there.
+        """Make a handle for another process, and return its value there.
 
-        Tell the process the number; it calls `from_handle`. The memory lives as
-        long as any process has a handle or a view.
+        Send that number to the process, which calls `from_handle(number)`. The memory
+        lives as long as any process has a handle or a view.
 
         Args:
             process: A process id, or a `RemoteProcess`.

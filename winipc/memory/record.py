@@ -20,10 +20,10 @@ __all__ = ["Record", "StructView", "Text"]
 
 
 class Text(str):
-    """The text of a field, up to its NUL; `raw` is all bytes of the field.
+    """The text of a field, up to its NUL; `raw` has all bytes of the field.
 
-    It equals bytes too: the whole of `raw`, or its beginning if the rest is zeros. So
-    four letters that mark a format compare as `record.magic == b"RTSS"`.
+    It also compares with bytes, without the zeros at the end:
+    `record.magic == b"RTSS"`.
     """
 
     __slots__ = ("raw",)
@@ -69,9 +69,10 @@ class _Fields(_core.Fields):
 class Record(_Fields):
     """A structure's values at one moment, from `Layout.unpack`.
 
-    `record.field` and `record["field"]` give them: numbers, `Text`, records of inner
-    structures, and arrays as tuples. It does not change; `layout.pack(record, field=1)`
-    gives the bytes of another one. `bytes(record)` are its own, with the padding.
+    `record.field` and `record["field"]` give a value: a number, `Text`, a record of an
+    inner structure, or a tuple for an array. A record does not change;
+    `layout.pack(record, field=1)` gives the bytes of a changed one. `bytes(record)` are
+    its own bytes, with the padding.
     Records are equal if all their values are.
     """
 
@@ -142,15 +143,15 @@ class _Frozen(bytes):
 class StructView(_Fields, Shown):
     """A structure in shared memory, field by field.
 
-    `view.field` and `view["field"]` read; assigning writes. Each access copies the
-    one field, with the memory's own checks; an aligned number of up to 8 bytes is
-    one copy, but several fields are not one moment (that is what `Snapshot` is
-    for). Values are those of a `Record`, but inner structures are views of their own.
-    Text takes str or bytes. Writing a bit-field writes the bytes that it is in. A field
-    whose name is an attribute of this class is reached by `[]` only.
+    `view.field` and `view["field"]` read a field; assigning writes it. Each access
+    copies one field. An aligned number of up to 8 bytes is one copy. Several fields may
+    be of different moments: take a `Snapshot` for a whole record. Values are those of a
+    `Record`, except that inner structures are views. Text takes str or bytes. Writing a
+    bit-field writes the bytes that it is in. A field with the name of a method, such as
+    `as_dict`, is reached by `[]` only.
 
-    The memory may also be bytes, or what exports them: a message, a record of a
-    `Snapshot`. Then the view is of a copy, and read-only.
+    The memory may also be bytes or another buffer, such as a message. Then the view is
+    of a copy, and read-only.
     """
 
     __slots__ = ()
@@ -208,8 +209,8 @@ class Structured:
     def atomic(self: Any, offset: int = 0, type: str = "i64") -> Atomic:
         """The number at `offset` for interlocked operations.
 
-        It keeps the memory from being closed until its `release()`, or the end of its
-        `with`. `type` is an integer's, such as "u32".
+        `close` of the memory is refused until `release()` of the Atomic, or the end of
+        its `with`. `type` is an integer type, such as "u32".
 
         Raises:
             ValueError: The number is not inside, or its address is not a multiple of

@@ -2,11 +2,11 @@
 
 A reader that copies a structure while a peer writes it gets half of the old and
 half of the new. `Snapshot` never does: a number beside the record, or in it, tells
-when a copy is whole, and the copy is made again when it is not. It takes no lock
-where the peer has none, so a reader that dies disturbs no other.
+whether a copy is whole; if it is not, `Snapshot` copies again. It takes no lock unless
+the peer has one, so a reader that dies disturbs no other.
 
-Where the memory is our own, `Snapshot.over` lays it out as docs/c-layouts.md says;
-where it is not, `Snapshot.foreign` is told where things are and what they mean::
+`Snapshot.over` uses the layout that docs/c-layouts.md describes. For memory of other
+programs, tell `Snapshot.foreign` where things are and what they mean::
 
     Snapshot.foreign(m, 512, data=8, sequence=0)          # odd while it is written
     Snapshot.foreign(m, 512, data=8, sequence=0, end=4)   # begin before, end after
@@ -74,16 +74,16 @@ class NewestOf:
 
 
 class Snapshot(_core.Snapshot, Shown, Closing):
-    """Read (and, being the only writer, write) a record as a whole.
+    """Read a record as a whole, or be its one writer.
 
-    `kind` is the protocol. With "seqlock" the sequence is odd while the writer is at
-    work, and even and two higher when the record is whole: a writer that dies in the
-    middle leaves readers with TimeoutError, until another one writes. With "double"
-    there are two records, and the lowest bit of the sequence tells which one is
-    whole: a dead writer leaves the last whole one. `foreign` knows more kinds.
+    `kind` is the protocol. With "seqlock" the sequence is odd while the writer writes,
+    and even when the record is whole. If the writer dies in between, readers get a
+    TimeoutError, until another process writes. With "double" there are two records, and
+    the lowest bit of the sequence tells which one is whole; if the writer dies, readers
+    get the last whole record. `foreign` knows more kinds.
 
-    Any number of readers in any thread and process; one writer at a time. It keeps
-    the memory in use: close it (or leave its `with` block) before the mapping.
+    Any number of readers, in any thread and process; one writer at a time. Close it, or
+    leave its `with`, before you close the mapping.
 
     Win32: none beyond the mapping's, but for a mutex and an event.
     """
@@ -243,13 +243,13 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         return self
 
     def read(self, timeout: float | None = 1.0) -> Any:
-        """The record as the writer left it, never half of two: a copy.
+        """A copy of the record: always a whole one.
 
-        It is bytes, or what the layout makes of them. `timeout` is in seconds, None for
-        forever. Any thread; waits without the GIL.
+        It is bytes, or a value of the layout. `timeout` is in seconds; None waits
+        forever. Any thread may call it; it waits without the GIL.
 
         Raises:
-            TimeoutError: The writer is at work all that time, or died in the middle
+            TimeoutError: The writer wrote all that time, or died in the middle
                 (winerror 1460).
         """
         data = super().read(timeout)
@@ -262,11 +262,11 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     def wait_changed(
         self, timeout: float | None = None, *, interval: float = 0.005
     ) -> bool:
-        """Wait for a record other than the one that `read` returned last.
+        """Wait for another record than the one that `read` returned last.
 
-        False when `timeout` (seconds, None for forever) ran out first; True at once
-        when nothing was read yet. The writer's `event` wakes it; where there is none,
-        it looks every `interval` seconds.
+        True if there is one, also if nothing was read yet; False after `timeout`
+        seconds (None waits forever). The writer's `event` wakes it; without an event it
+        looks every `interval` seconds.
 
         Win32: WaitForSingleObject
         """
