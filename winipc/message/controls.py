@@ -5,10 +5,10 @@
     winipc.set_window_text(field, "new")
     [item.text for item in winipc.window_items(field.parent.children("ListBox")[0])]
 
-The thread of the window answers each question, so a hung one raises TimeoutError.
-Windows carries texts and the items of list boxes and combo boxes to other processes;
-for list views and tree views, the question lies in memory of the other program, which
-has to be one that may be written to.
+The thread of the window answers each question, so a hung window raises TimeoutError.
+Windows passes texts, and the items of list boxes and combo boxes, between processes.
+For list views and tree views winipc writes the question into memory of the other
+program, and so needs the right to write there.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class ControlItem:
 def window_text(target: Target, timeout: float | None = 5.0) -> str:
     """The text of a window of any process: what a field holds, what a button says.
 
-    `Window.title` needs no answer of the window, but knows no text of fields.
-    `timeout` is in seconds for each of two messages.
+    `Window.title` needs no answer from the window, but has no text of fields.
+    `timeout` is in seconds, for each of two messages.
 
     Raises `TimeoutError` when the window hangs and `FileNotFoundError` (winerror
     1400) when it is gone. The field of a password gives an empty text to others.
@@ -119,12 +119,12 @@ def window_items(
     """The items of a list box, combo box, list view or tree view of any process.
 
     Args:
-        kind: What it is; by default the name of its class tells, also that of a
+        kind: What it is; by default the name of its class decides, also that of a
             toolkit (`WindowsForms10.SysListView32.app...`).
         timeout: Seconds for each answer.
 
-    Texts of list views and tree views end after 4,095 letters. A program that draws
-    its items itself may keep no texts: they are empty, or no texts at all.
+    Texts of list views and tree views are cut after 4,095 letters. If a program draws
+    its items itself, their texts may be empty or meaningless.
 
     Raises `ValueError` for a window of another kind, and in a 32-bit process for the
     tree view of a 64-bit one; `PermissionError` when the memory of its process may

@@ -235,15 +235,15 @@ def find_window(
 ) -> Window | None:
     """The window with this title, class or both, or None.
 
-    Top-level windows come before message-only ones; of several the one on top
-    (the newest, if all are hidden) is taken. Letter case does not count.
+    Top-level windows come before message-only ones. Of several windows it is the one
+    on top, or the newest if all are hidden. Upper and lower case are equal.
 
     Args:
-        title: The whole title, or a compiled pattern that is searched for in titles:
+        title: The whole title, or a compiled expression that a title contains:
             `re.compile("Notepad$")`; `re.compile(re.escape(part))` for a part.
         class_name: The name of the class, or its atom.
         parent: Look within this window only, also within its children.
-        child_class: The class of a window that has to be within the one looked for.
+        child_class: Find only a window that has a window of this class within it.
 
     Win32: FindWindowEx, EnumWindows, EnumChildWindows.
     """

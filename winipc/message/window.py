@@ -1,9 +1,9 @@
 """`CopyDataWindow`: a window that takes messages from other processes.
 
-The window runs on a native thread of its own. In queue mode it copies each
-message and answers at once, without Python, so that no sender ever waits for
-a busy interpreter; `receive`, iteration and `async for` take from the queue.
-In handler mode a Python callable answers while the sender waits.
+A thread in C runs the window. Without a handler it copies each message into a queue
+and answers at once, so that no sender waits for a busy Python; `receive`, iteration
+and `async for` take messages from the queue. With a handler, Python answers while the
+sender waits.
 """
 
 from __future__ import annotations
@@ -178,9 +178,9 @@ _open_windows: weakref.WeakSet[CopyDataWindow] = weakref.WeakSet()
 class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     """A window of this process that others send to.
 
-    Made by `create`; closed by `close()`, `with`, garbage collection (with a
-    `ResourceWarning`) or the exit of the interpreter, each of which leaves no
-    window, class or thread behind.
+    Made by `create`. `close()`, the end of a `with`, garbage collection (with a
+    `ResourceWarning`) and the exit of Python close it, and leave no window, class or
+    thread behind.
     """
 
     __slots__ = ("__weakref__", "_cookie", "_lock", "_router")
@@ -210,22 +210,23 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     ) -> Self:
         """Open a window with this title.
 
-        Without `handler` each WM_COPYDATA goes to the queue and is answered 1,
-        or 0 when the queue holds `max_count` messages or `max_bytes` of data
-        (256 MiB, or one largest message if that is more); `overflow` may drop
-        the oldest ones instead. With `handler`, it is called on the window's
-        thread while the sender waits, and its result is the answer. When it
-        raises, `sys.unraisablehook` is told and the answer is 0. `queue` says
-        what becomes of a WM_COPYDATA that no handler takes, where there are
-        handlers for some ids (see `on`): it is answered 0 unless this is True.
+        Without `handler` each WM_COPYDATA goes to the queue, and the answer is 1.
+        While the queue holds `max_count` messages or `max_bytes` of data (256 MiB,
+        or one largest message if that is more), the answer is 0, or the oldest
+        messages are dropped: see `overflow`. With `handler`, the window's thread
+        calls it while the sender waits, and its result is the answer. If it
+        raises, the answer is 0 and `sys.unraisablehook` gets the error. If there
+        are handlers for some ids only (see `on`), other messages are answered 0;
+        with `queue=True` they go to the queue.
 
-        `messages` are the other messages to take, in the same way: numbers, or
-        names to be registered. A mapping says which handler takes which one.
-        Messages larger than `max_message` bytes are
-        refused; the thread's stack has room for one, as Wine needs. In a 32-bit
-        process about 20 windows with the default of 64 MiB use up the addresses
-        (winerror 8): give a smaller one to have more. Two messages of Windows have
-        an effect only when they are among the `messages`:
+        `messages` are other messages to take, in the same way: numbers, or names
+        to be registered. A dict gives each its handler.
+
+        Messages larger than `max_message` bytes are refused. The thread has a
+        stack for a message of that size, as Wine needs it: about 20 windows with
+        the default of 64 MiB use up the addresses of a 32-bit process (winerror
+        8), so give a smaller number there. Two messages of Windows have an effect
+        only if they are among the `messages`:
 
         - WM_CLOSE (0x10): a peer (taskkill, for one) asks this program to end.
           The window stays open until `close`.
@@ -233,11 +234,11 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
           data in UTF-16. The window takes it when the answer is positive, as
           it is in the queue. `title` is still the first one.
 
-        `accept` says which processes may send WM_COPYDATA; all others are
-        answered 0. Process ids and executables (as files, however the path is
-        spelt) are checked without Python; a condition is called as a handler
-        is, and gets verified messages only. It stops mistakes, not malice: a
-        program may name another's window as sender.
+        `accept` says which processes may send WM_COPYDATA; all others get the
+        answer 0. It is process ids and paths of programs, which are checked
+        without Python; or a function, which is called as a handler is, and gets
+        verified messages only. It stops mistakes, not malice: a program can name
+        another program's window as its own.
         `allow_lower_integrity` lets processes below this one's integrity
         level send WM_COPYDATA and `messages`.
 
@@ -325,9 +326,9 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             self._set_routes(self._router.routes())
 
     def reply(self, answer: int = 1) -> bool:
-        """In a handler: answer now, and go on working; the sender is free.
+        """In a handler: answer now, so that the sender goes on, and keep working.
 
-        What the handler returns does not count then. False when no sender waits
+        The result of the handler is then ignored. False when no sender waits
         for an answer (a posted message, a second reply, a sender on this very
         thread).
 
@@ -440,14 +441,14 @@ def call(
 ) -> bytes:
     """Send a request by WM_COPYDATA and return the data that comes back so.
 
-    Each call has a window of its own to be answered to, so that an answer
-    cannot be taken for another's, and a late one goes nowhere. The request
-    names it as sender; for peers that want its handle in the data, `data` may
-    be a function that gets the handle and returns the request.
+    Each call has a window of its own for the answer, so that answers are never
+    mixed up, and a late answer goes nowhere. The request names this window as its
+    sender. If the other program wants the handle in the data, pass a function as
+    `data`: it gets the handle and returns the request.
 
-    Taken for the answer is the first message with `reply_id`, if that is
-    given, that names a window of the target's process as its sender; for
-    peers that name none, `verify=False` leaves that out.
+    The answer is the first message with `reply_id` (if given) whose sender is a
+    window of the target's process. With `verify=False` it may come from any sender,
+    or from none.
 
     Raises `TimeoutError` (winerror 1460) when no answer came in `timeout`
     seconds, and as `send_copydata` does.

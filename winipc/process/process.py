@@ -90,8 +90,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     Make one with `open`. It owns a process handle; `close` (or `with`) closes
     it. Any thread may call any method; small reads and writes keep the GIL.
 
-    Where an address is wanted, an int, a `Module` or anything with `__index__`
-    will do; `address` makes one of a text such as '"game.exe"+0x10F4F4'.
+    An address is an int, a `Module`, or anything with `__index__`; `address` makes
+    one from a text such as '"game.exe"+0x10F4F4'.
     """
 
     __slots__ = ("__weakref__",)
@@ -104,10 +104,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Self:
         """Open the process `target`.
 
-        `target` is a pid; the name of a program ("game.exe", or "game"), of
-        which one may run; an object with a `pid` (`subprocess.Popen`,
-        `psutil.Process`); or one with an `hwnd`, such as `Window(hwnd)`. `access`
-        says what for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
+        `target` is a pid; the name of a program ("game.exe", or "game") that runs
+        once; an object with a `pid` (`subprocess.Popen`, `psutil.Process`); or one
+        with an `hwnd`, such as `Window(hwnd)`. `access` is the rights to ask for:
+        `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
 
         Windows still opens the pid of a process that has exited while any process has
         a handle of it. `exit_code` is there then, and the first use of its memory
@@ -340,12 +340,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def cached(self) -> Iterator[Self]:
         """Within this context, serve reads of up to 64 KiB from copies.
 
-        What was read once is not read again, and what lies near it comes along
-        with it: for pointer chains and trees. The copies live until the end of
-        the context; what the target writes meanwhile may not be seen, what is
-        written through this object is. At most 64 MiB are kept, and about 1 MiB
-        of memory, empty, from one context to the next. All threads that use this
-        object share the copies.
+        A read also copies what lies near it, and later reads take the copies: this is
+        for pointer chains and trees. The copies live until the end of the context.
+        Writes through this object are seen; writes by the target may not be. At most
+        64 MiB are kept. All threads that use this object share the copies.
         """
         self._enter_cached()
         try:
@@ -432,13 +430,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def suspended(self) -> contextlib.AbstractContextManager[None]:
         """Within this context, no thread of the target runs.
 
-        It reads and writes as usual meanwhile: for several values that belong together.
-        Each way out of the `with` resumes the target, once for each time it was
-        suspended; suspensions count, those of other programs too. The threads stand
-        wherever they were: what waits for the target waits forever, so neither send
-        to its windows without a time-out nor wait for a lock that it may hold.
-        If this process dies in between, the target stays suspended until somebody
-        resumes it: `psutil.Process(pid).resume()`, or the Resource Monitor of Windows.
+        Its memory can be read and written as usual, for several values of one moment.
+        The end of the `with` resumes the target, also after an exception. Windows counts
+        suspensions: a target that another program has suspended, too, does not run on.
+        What waits for the target waits forever: do not send to its windows without a
+        time-out, and do not wait for a lock that it may hold. If this process dies in
+        between, the target stays suspended until `psutil.Process(pid).resume()`, or
+        "Resume process" in the Resource Monitor of Windows.
         Opens the target for PROCESS_SUSPEND_RESUME by itself.
 
         Raises:
@@ -460,8 +458,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> contextlib.AbstractContextManager[list[Region]]:
         """Within this context, the pages of a range have another protection.
 
-        Afterwards each region gets its own one back. Gives the regions as they
-        were. Needs `access=ProcessAccess.WRITE`.
+        Afterwards each region gets its former protection back. The `with` gives the
+        former regions. Needs `access=ProcessAccess.WRITE`.
 
         Raises:
             OSError: a page is not committed (winerror 487), or there is no
@@ -501,13 +499,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Iterator[Region]:
         """The regions of the address space from `start` to `stop`, in order.
 
-        The target goes on running: each region is as it was when it was asked.
-        With `paths`, mapped files are named, which takes longer.
+        The target runs on: each region is as it was at the moment of its query. With
+        `paths` mapped files are named, which takes longer.
 
-        With `names` as well as files, and far longer, `Region.sections` has the
-        named sections that may be mapped there. Windows does not tell the section
-        behind a view: handles and bytes are compared, and a copy of the same bytes
-        is listed too.
+        With `names` mapped files are named, too, and `Region.sections` has the named
+        mappings that may be mapped there, which takes far longer. Windows does not tell
+        it: winipc compares handles and bytes, and also lists a copy of the same bytes.
 
         Raises:
             ProcessLookupError: the target has exited.
@@ -586,13 +583,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Signature:
         """Make a pattern that finds the instruction at `address` in other builds.
 
-        It is the shortest one that begins there, has the first instruction whole, and
-        is in the module once; `Signature.check` says where it is in other builds. All
-        numbers in the instructions are wildcards: operands, offsets, immediates, and
-        with them what the loader relocates. With `constants`, only addresses are, which
-        takes fewer bytes and is bound to numbers that the next build may change. Code
-        of 32 and 64 bits; at most `max_size` bytes. Needs `ProcessAccess.READ`, and
-        iced-x86: `pip install winipc[signatures]`. It reads the whole module.
+        It is the shortest pattern that begins there, has the first instruction whole,
+        and occurs once in the module. `Signature.check` says where it is in other builds.
+        All numbers in the instructions are wildcards: operands, offsets, immediates, and
+        what the loader relocates. With `constants` only addresses are wildcards: the
+        pattern is shorter, but fails if the next build changes a number. It has at most
+        `max_size` bytes. Needs `ProcessAccess.READ`, and iced-x86: `pip install
+        winipc[signatures]`. It reads the whole module.
 
         Raises:
             ImportError: iced-x86 is not installed.
@@ -659,10 +656,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """Find chains of pointers from a module to `address`; iterate over them.
 
         Each `PointerPath` has 1 to `depth` (at most 16) pointers, begins in a module
-        (in any, or in those that `base` names), and each of its offsets is 0 to
-        `max_offset` bytes. So it leads there in the next run as well, where the
-        modules and the memory are elsewhere: `PointerPaths` keeps those that do.
-        Short paths come first, small last offsets first.
+        (in any, or in those that `base` names), and has offsets of 0 to `max_offset`
+        bytes. Some paths lead there in the next run, too, where modules and memory are
+        elsewhere: `PointerPaths` checks which. Short paths come first; of equal length,
+        those with a small last offset.
 
         One pass collects the pointers: multiples of their size that lead to memory
         which was readable when it began. They are looked for in `regions`, where

@@ -12,9 +12,9 @@ A name is all that two processes need to share one::
 process makes it. Without a name an object travels by `duplicate_to`, or by pickle
 through multiprocessing.
 
-A mutex is *abandoned* when the thread that held it ended without releasing it:
-the next thread to take it gets `AbandonedError`, holds the mutex, and decides what
-the half-written data is worth::
+A mutex is *abandoned* if the thread that held it ended without releasing it. The next
+thread that takes it gets `AbandonedError`, and holds the mutex. It can repair what was
+left half written::
 
     try:
         mutex.acquire()

@@ -12,9 +12,8 @@ __all__ = ["Event"]
 class Event(Waitable, _core.Event, Closing):
     """A flag that processes set and wait for.
 
-    A manual-reset event stays set until `reset`, and lets everybody go; an
-    auto-reset event lets one waiter go and resets itself. There is no pulse:
-    PulseEvent loses wake-ups.
+    A manual-reset event stays set until `reset`, and lets all waiters go on. An
+    auto-reset event lets one waiter go on, and resets itself.
 
     `with` closes it.
 

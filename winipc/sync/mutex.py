@@ -76,9 +76,9 @@ class Mutex(Waitable, _core.Mutex, Lockable):
     It belongs to the thread that took it, which may take it again and has to
     release it as often; no other thread can release it.
 
-    `acquire` and `with` raise `AbandonedError` when the thread that held it ended
-    without releasing it. After `acquire` the caller holds the mutex then; `with`
-    and `lock` release it, since no block follows.
+    `acquire` and `with` raise `AbandonedError` if the thread that held it ended
+    without releasing it. After `acquire` the caller then holds the mutex. `with` and
+    `lock` release it, and the block does not run.
 
     Win32: CreateMutexExW, WaitForSingleObject, ReleaseMutex
     """
@@ -121,15 +121,13 @@ class Mutex(Waitable, _core.Mutex, Lockable):
     ) -> AsyncIterator[Mutex]:
         """`async with mutex.lock_async():` holds the mutex for a task.
 
-        Windows lends a mutex to a thread, and all tasks of a loop are one
-        thread: each `lock_async` has a thread of its own that holds the mutex
-        for the block. So `held` is False in the block, `release` is not to be
-        called, and two tasks exclude each other; a task that asks for the
-        mutex twice waits for itself.
+        A mutex belongs to a thread, and all tasks of a loop run in one thread. So
+        each `lock_async` has a thread of its own, which holds the mutex for the
+        block. In the block `held` is False; do not call `release`. Two tasks
+        exclude each other. A task that takes the mutex twice waits forever.
 
-        `timeout` and `repair` are those of `lock`, and so are the errors.
-        Where a cancelled task would have been told of an abandoned mutex, it
-        stays abandoned.
+        `timeout`, `repair` and the errors are those of `lock`. If a cancelled task
+        would have got an abandoned mutex, the mutex stays abandoned.
 
         Win32: WaitForMultipleObjects, ReleaseMutex
         """

@@ -1,8 +1,8 @@
 """SharedLock: a lock of 32 bytes in shared memory.
 
-A `Mutex` costs a call of the kernel each time. This one costs none while no other
-thread wants it: taking and releasing it is an interlocked instruction each. Only
-a thread that has to wait makes a kernel object, sleeps, and is woken::
+A `Mutex` costs a call of the kernel each time. A `SharedLock` costs none while no other
+thread wants it: one interlocked instruction takes it, and one releases it. Only a
+thread that has to wait creates a kernel object, and sleeps::
 
     with SharedMapping.create("Local\\\\state", 4096) as mapping:
         with SharedLock(mapping, 0) as lock:    # bytes 0 to 31
@@ -34,15 +34,14 @@ class SharedLock(_core.SharedLock, Lockable, Shown):
     line of its own. The bytes must have been zero when the memory was made, and are
     the lock's alone. `buffer` cannot be closed before the lock is.
 
-    `with lock:` takes and releases it (and does not close it); when it raises
-    `AbandonedError`, the lock is released. Any thread may use
-    the object; it is one thread that holds the lock, in all processes, and it alone
-    can release it, as often as it took it. Waiters are served in no order.
+    `with lock:` takes and releases it, and does not close it. If it raises
+    `AbandonedError`, the lock is released. Any thread may use the object. One thread in
+    all processes holds the lock. Only that thread can release it, as often as it took
+    it. Threads that wait get it in no order.
 
-    An owner is known by its thread. When a thread ends without releasing the lock,
-    those that wait notice it within 0.1 s, and one of them, or the next thread that
-    wants the lock, gets `AbandonedError`. That needs no right to the owner's process:
-    a service or another user's process is noticed in the same way.
+    If a thread ends without releasing the lock, waiting threads notice it within 0.1 s.
+    One of them, or the next thread that wants the lock, gets `AbandonedError`. This
+    needs no right to the owner's process, which may be a service or another user's.
 
     `security`, as `SharedMapping.create` takes it, is for the event that waiters make;
     where a waiter may not open another's event, it looks every 10 ms instead.
