@@ -431,12 +431,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """Within this context, no thread of the target runs.
 
         Its memory can be read and written as usual, for several values of one moment.
-        The end of the `with` resumes the target, also after an exception. Windows counts
-        suspensions: a target that another program has suspended, too, does not run on.
-        What waits for the target waits forever: do not send to its windows without a
-        time-out, and do not wait for a lock that it may hold. If this process dies in
-        between, the target stays suspended until `psutil.Process(pid).resume()`, or
-        "Resume process" in the Resource Monitor of Windows.
+        The end of the `with` resumes the target, also after an exception. Windows
+        counts suspensions: a target that another program has suspended, too, does not
+        run on. What waits for the target waits forever: do not send to its windows
+        without a time-out, and do not wait for a lock that it may hold. If this
+        process dies in between, the target stays suspended until
+        `psutil.Process(pid).resume()`, or "Resume process" in the Resource Monitor of
+        Windows.
         Opens the target for PROCESS_SUSPEND_RESUME by itself.
 
         Raises:
@@ -584,12 +585,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """Make a pattern that finds the instruction at `address` in other builds.
 
         It is the shortest pattern that begins there, has the first instruction whole,
-        and occurs once in the module. `Signature.check` says where it is in other builds.
-        All numbers in the instructions are wildcards: operands, offsets, immediates, and
-        what the loader relocates. With `constants` only addresses are wildcards: the
-        pattern is shorter, but fails if the next build changes a number. It has at most
-        `max_size` bytes. Needs `ProcessAccess.READ`, and iced-x86: `pip install
-        winipc[signatures]`. It reads the whole module.
+        and occurs once in the module. `Signature.check` says where it is in other
+        builds. All numbers in the instructions are wildcards: operands, offsets,
+        immediates, and what the loader relocates. With `constants` only addresses are
+        wildcards: the pattern is shorter, but fails if the next build changes a
+        number. It has at most `max_size` bytes. Needs `ProcessAccess.READ`, and
+        iced-x86: `pip install winipc[signatures]`. It reads the whole module.
 
         Raises:
             ImportError: iced-x86 is not installed.
