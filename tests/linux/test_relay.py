@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -77,7 +78,9 @@ with (
             going.clear()
         elif word == "go":
             going.set()
-        print(json.dumps([hashlib.md5(mapping).hexdigest(), got]), flush=True)
+        told = [hashlib.md5(mapping).hexdigest(), got]
+        told = bytes(mapping).hex() if word == "memory" else told
+        print(json.dumps(told), flush=True)
 """
 
 #: The program on the other machine, which knows both by the same names.
@@ -95,7 +98,7 @@ def send():
         if not one(number):
             time.sleep(0.05)
 
-def one(n):
+def one(n, title=title):
     try:
         data = str(n).encode()
         answer = winipc.send_copydata(title, data, id=n, timeout=60, check=False)
@@ -111,7 +114,7 @@ for line in sys.stdin:
     word, *rest = line.split()
     told = None
     if word == "one":
-        told = one(int(rest[0]))
+        told = one(int(rest[0]), *rest[1:])
     elif word == "send":
         sending.set()
     elif word == "more":  # so many more are acknowledged
@@ -243,7 +246,7 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self.name = f"winipc-{uuid.uuid4().hex[:6]}"
-        self._folder = folder
+        self.folder = folder
         self.apart = os.geteuid() == 0 and self._made_apart()
         self.port = free_port()
         self.secure = free_port()
@@ -281,8 +284,8 @@ class Network:
 
     def start(self) -> None:
         """The broker; it keeps nothing on disk."""
-        files = make_certificates(self._folder)
-        config = self._folder / "mosquitto.conf"
+        files = make_certificates(self.folder)
+        config = self.folder / "mosquitto.conf"
         address = "0.0.0.0" if self.apart else "127.0.0.1"
         lines = [
             *("per_listener_settings true", "log_dest stderr", "user root"),
@@ -366,6 +369,9 @@ class World:
         self.name = f"winipc-test-{uuid.uuid4().hex[:8]}.state"
         self.title = f"{self.name}.window"
         self.programs: list[Program] = []
+        #: A title that no window has.
+        self.nowhere = f"{self.name}.nowhere"
+        self.missing = ("--window", self.nowhere)
         words = (self.name, self.title, SIZE)
         self.source = self.start(here, "-c", HERE, *words)
         self.user = self.start(there, "-c", THERE, *words)
@@ -386,25 +392,56 @@ class World:
             program.kill()
 
     def start_here(self) -> None:
-        words = ("--mapping", self.name, "--window", self.title)
+        words = ("--mapping", self.name, "--window", self.title, *self.missing)
         self.relay_here = self.start_relay(self.here, *words)
-        self.relay_here.event("window", "connected")
+        self.relay_here.event(self.nowhere, "connected")
 
     def start_there(self) -> None:
         words = ("--copy", self.name, "--proxy", self.title, "--patience", "3")
-        self.relay_there = self.start_relay(self.there, *words)
-        self.relay_there.event("proxy", "target:")
+        more = ("--proxy", self.nowhere)
+        self.relay_there = self.start_relay(self.there, *words, *more)
+        self.relay_there.event(self.title, "target:")
+        self.relay_there.event(self.nowhere, "target:")
 
     def topic(self, *parts: str, kind: str = "mapping") -> str:
         name = self.name if kind == "mapping" else self.title
         return "/".join(("winipc", kind, name, *parts))
 
+    def publish(self, topic: str, data: bytes, *options: object) -> None:
+        """As another client, which has acknowledged it by now."""
+        how = "-s" if data else "-n"
+        command = self.network.client("mosquitto_pub", "-q", "1", "-t", topic, how)
+        subprocess.run([*command, *map(str, options)], input=data, check=True)
+
+    def state(self) -> bytes:
+        """The state that the broker keeps."""
+        words = ("-t", self.topic("state"), "-C", "1", "-W", "20", "-F", "%x")
+        return bytes.fromhex(run(*self.network.client("mosquitto_sub", *words)))
+
+    def request(self, key: str, data: str, **given: str) -> Any:
+        """What the target answers to another client."""
+        topic = given.pop("title", self.title)
+        base = f"winipc/window/{topic}"
+        words = ["-t", f"{base}/request", "-e", f"{base}/answer/test", "-m", data]
+        for name, value in {"correlation-data": key, **given}.items():
+            kind = [name] if name == "correlation-data" else ["user-property", name]
+            words += ["-D", "publish", *kind, value]
+        client = self.network.client("mosquitto_rr", "-q", "1", "-W", "20", *words)
+        return json.loads(run(*client))
+
+    def memory(self) -> bytes:
+        """The mapping here."""
+        return bytes.fromhex(self.source.ask("memory"))
+
+    def check_mapping(self) -> None:
+        digest, _ = self.source.ask("stop")
+        assert self.user.ask("equal", digest) == PAGES
+
     def check(self) -> None:
         """All that was acknowledged came, once; and the mappings end equal."""
-        digest, got = self.source.ask("stop")
         acknowledged = self.user.ask("stop")
-        assert self.user.ask("equal", digest) == PAGES
-        digest, got = self.source.ask("state")
+        self.check_mapping()
+        _, got = self.source.ask("state")
         count = Counter(got)
         assert acknowledged
         assert {n: count[n] for n in acknowledged if count[n] != 1} == {}
@@ -485,3 +522,169 @@ def test_all_is_equal_after(
     fault(world)
     world.user.ask("more", 3)
     world.check()
+
+
+def test_a_second_source_or_target_is_refused(world: World) -> None:
+    """It says who has it, and the first one goes on."""
+    for option, name, role in (
+        ("--mapping", world.name, "source"),
+        ("--window", world.title, "target"),
+    ):
+        status, error = world.start_relay(world.there, option, name).ended()
+        assert status == 1
+        who = re.search(rf"\S+, process \d+ is the {role} already", error)
+        assert who, error
+        assert who[0].split(" is")[0] in str(world.relay_there.seen)
+    world.relay_there.forget()
+    assert world.user.ask("one", 7) == 1007
+
+
+def test_ctrl_c_tells_the_others(world: World) -> None:
+    """It is no failure; a message is refused at once."""
+    world.relay_there.forget()
+    status, error = world.relay_here.end(signal.SIGINT)
+    assert (status, "Traceback" in error) == (0, False), error
+    world.relay_there.event("copy", "source is gone")
+    world.relay_there.event(world.title, "target is gone")
+    assert world.user.ask("one", 7) == 0
+    world.relay_there.event(world.title, "refused: there is no target")
+    digest, _ = world.source.ask("state")
+    assert world.user.ask("equal", digest) == PAGES
+    assert world.state()[HEAD.size :][:SIZE] == world.memory()
+    world.start_here()
+    world.relay_there.event(world.nowhere, "target:")
+
+
+def test_a_window_that_is_missing_or_hangs_is_a_refusal(world: World) -> None:
+    assert world.user.ask("one", 7, world.nowhere) == 0
+    assert "1400" in world.relay_there.event(world.nowhere, "refused")
+    world.source.ask("hang")
+    assert world.user.ask("one", 7) == 0
+    assert "1460" in world.relay_there.event(world.title, "refused")
+    world.source.ask("go")
+    assert world.user.ask("one", 8) == 1008
+
+
+def test_clients_without_winipc_read_and_send(world: World) -> None:
+    """By what docs/relay.md says; the same message again gets the first answer."""
+    state = world.state()
+    assert len(state) == HEAD.size + PAGES
+    _, before = world.source.ask("state")
+    assert world.request("one", "plain", id="0x7") == {"answer": 1007}
+    assert world.request("one", "plain", id="8") == {"answer": 1007}
+    assert world.request("two", "plain") == {"answer": 1000}
+    _, got = world.source.ask("state")
+    assert got[len(before) :] == ["plain", "plain"]
+
+
+def test_wrong_requests_are_refused_in_words(world: World) -> None:
+    """None of them reaches the window."""
+    _, before = world.source.ask("state")
+    known = {
+        "id": {"x": "invalid literal", str(1 << 64): "more bits", "-1": "more bits"},
+        "target": {"another": "for a target that is gone"},
+    }
+    number = 0
+    for name, cases in known.items():
+        for value, text in cases.items():
+            number += 1
+            assert text in world.request(f"w{number}", "x", **{name: value})["error"]
+    assert "1 to 64" in world.request("w" * 65, "x")["error"]
+    request = world.topic("request", kind="window")
+    world.publish(request, b"no response topic")
+    world.relay_here.event("ignored: a request without a response topic")
+    stolen = world.topic("copy", "stolen")
+    told = ["-D", "publish", "response-topic", stolen]
+    told += ["-D", "publish", "correlation-data", "w"]
+    world.publish(request, b"x", *told)
+    world.relay_here.event("ignored: a request without a response topic")
+    large = ["-D", "publish", "response-topic"]
+    large += [world.topic("answer", "me", kind="window")]
+    large += ["-D", "publish", "correlation-data", "large"]
+    world.publish(request, bytes((1 << 20) + 1), *large)
+    world.relay_here.event("refused: 1048577 bytes are more than 1048576")
+    assert world.source.ask("state")[1] == before
+    assert world.user.ask("one", 9) == 1009
+
+
+def test_wrong_changes_are_ignored(world: World) -> None:
+    """No byte outside of the mapping; none at all of a message that is wrong later."""
+    digest, _ = world.source.ask("stop")
+    assert world.user.ask("equal", digest) == PAGES
+    run_number, sequence = HEAD.unpack_from(world.state())
+    good = struct.pack("<II", 0, 4) + b"EVIL"
+    head = HEAD.pack(run_number, sequence + 1)
+    for wrong, text in (
+        (struct.pack("<II", PAGES - 3, 4) + b"EVIL", f"4 bytes at {PAGES - 3}"),
+        (struct.pack("<II", 0xFFFFFFFF, 4) + b"EVIL", "4 bytes at 4294967295"),
+        (struct.pack("<II", 0, 0xFFFFFFFF) + b"EVIL", "4294967295 bytes at 0"),
+        (b"EVIL", "in the middle of a range"),
+    ):
+        world.publish(world.topic("changes"), head + good + wrong)
+        world.relay_there.event("ignored", text)
+    world.publish(world.topic("changes"), b"short")
+    world.relay_there.event("ignored: changes of 5 bytes")
+    for size in (0, 5, HEAD.size):
+        world.publish(world.topic("state"), bytes(size))
+        world.relay_there.event(f"ignored: a state of {size} bytes")
+    # After a gap it asks, and what it gets is as good as before.
+    world.publish(world.topic("changes"), HEAD.pack(run_number, sequence + 9) + good)
+    world.publish(world.topic("answer", "x", kind="window"), b"\xff")
+    assert world.user.ask("equal", digest) == PAGES
+    world.source.ask("write")
+    world.check_mapping()
+
+
+def test_a_side_that_lies_about_itself_is_shown_without_harm(world: World) -> None:
+    evil = json.dumps({"host": "\x1b[2J" + "x" * 5000, "pid": []}).encode()
+    for data in (evil, b"\xff\xfe", b"[" * 9999, b"7", b"{}"):
+        topic = world.topic("copy", "evil")
+        world.publish(topic, data, "-r")
+        told = world.relay_here.event("copy: ")
+        assert "\x1b" not in told
+        assert len(told) < 300
+        world.publish(topic, b"", "-r")
+        world.relay_here.event("copy is gone")
+
+
+def test_a_copy_of_another_size_ends_in_words(world: World) -> None:
+    """Also a copy of what no relay but another client publishes."""
+    name = f"{world.name}.other size"
+    topic = f"winipc/mapping/{name}/state"
+    world.publish(topic, HEAD.pack(1, 0) + bytes(4096), "-r")
+    relay = world.start_relay(world.there, "--copy", name)
+    relay.event("copying 4096 bytes")
+    world.publish(topic, HEAD.pack(2, 0) + bytes(8192), "-r")
+    status, error = relay.ended()
+    assert (status, "4096 bytes here and 8192 there" in error) == (1, True), error
+    world.publish(topic, b"", "-r")
+
+
+def test_tls_and_passwords(world: World, tmp_path: Path) -> None:
+    """The right ones are let in; each wrong one is told."""
+    folder, port = world.network.folder, world.network.secure
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    words = ["--proxy", f"{world.title}.tls", "--user", "me"]
+    good = ["--ca-file", wine.windows_path(folder / "broker.pem")]
+    by_file = ["--password-file", wine.windows_path(secret)]
+    sides = [
+        world.start_relay(world.there, *words, *good, *by_file, port=port),
+        world.start_relay(
+            *(world.here, *words, *good), port=port, WINIPC_RELAY_PASSWORD="secret"
+        ),
+    ]
+    for side in sides:
+        side.event("connected")
+    wrong_ca = ["--ca-file", wine.windows_path(folder / "other.pem")]
+    for ca, password, text in (
+        (good, "wrong", "the broker refuses"),
+        (wrong_ca, "secret", "CERTIFICATE_VERIFY_FAILED"),
+    ):
+        side = world.start_relay(
+            *(world.there, *words, *ca), port=port, WINIPC_RELAY_PASSWORD=password
+        )
+        status, error = side.ended()
+        assert (status, text in error) == (1, True), error
+    for side in sides:
+        assert side.end(signal.SIGINT)[0] == 0
