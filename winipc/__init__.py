@@ -43,20 +43,3 @@ if not TYPE_CHECKING:  # a checker takes the imports as they are
     __all__ += sys.modules[f"{__name__}.telemetry"].__all__
 
 __version__ = "0.1.0"
-
-# The names that modules had before they were put in rooms: imports of them still work.
-_MOVED = {
-    "atomic": "memory.atomic",
-    "candidates": "scan.candidates",
-    "catalog": "system.catalog",
-    "layout": "memory.layout",
-    "lock_word": "sync.shared_lock",
-    "locked": "memory.locked",
-    "mapping": "memory.mapping",
-    "remote_memory": "process.memory",
-    "remote_types": "process.types",
-    "snapshot": "memory.snapshot",
-    "window": "message.window",
-}
-for _old, _new in _MOVED.items():
-    sys.modules[f"{__name__}.{_old}"] = sys.modules[f"{__name__}.{_new}"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["ansi", "json", "struct", "structure", "text", "utf8", "utf16"]
+__all__ = ["ansi", "json", "structure", "text", "utf8", "utf16"]
 
 
 def text(
@@ -62,17 +62,17 @@ def json(data: ReadableBuffer) -> Any:
     return _json.loads(_up_to_nul(raw, encoding).decode(encoding, "surrogatepass"))
 
 
-def struct(format: str) -> Callable[[ReadableBuffer], tuple[Any, ...]]:
-    """A decoder of a struct in the format of the module `struct`."""
-    return structure(format)
-
-
 def structure(layout: Any) -> Callable[[ReadableBuffer], Any]:
     """A decoder of one structure; what is behind it in the data is left out.
 
     `layout` is a `winipc.Layout`, or its short text form such as "speed:f32 gear:i32",
-    for records; or a ctypes type for instances. Raises `ValueError` for too few bytes.
+    for records; a type ("i32") or a format of the module `struct` for tuples; or a
+    ctypes type for instances. Raises `ValueError`, or `struct.error` of a format, for
+    too few bytes.
     """
     from winipc.memory.layout import codec_of
 
-    return codec_of(layout).unpack
+    codec = codec_of(layout)
+    decode: Callable[[ReadableBuffer], Any]
+    decode = getattr(codec, "unpack_from", codec.unpack)
+    return decode

@@ -105,7 +105,6 @@ USES: dict[str, Use] = {
     "Layout": _layout,
     "Channel.recv": _channel,
     "decoders.structure": lambda m, w: decoders.structure(w)(_first(m, w))[0],
-    "decoders.struct": lambda m, w: decoders.struct(w)(_first(m, w))[0],
     "--struct": lambda m, word: Overlay(word).as_json(m.read())[0],
     "--type": lambda m, word: struct.unpack_from(value_type(word).format, m)[0],
     "ValueType": lambda m, w: struct.unpack_from(ValueType.named(w).format, m)[0],

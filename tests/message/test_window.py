@@ -782,7 +782,7 @@ def test_other_programs_cannot_close_it(window: winipc.CopyDataWindow) -> None:
         (decoders.ansi, b"abc\0", "abc"),
         (decoders.text("latin-1"), b"\xe9", "é"),
         (decoders.json, b'{"a": [1, 2]}\0', {"a": [1, 2]}),
-        (decoders.struct("<iH"), b"\1\0\0\0\2\0", (1, 2)),
+        (decoders.structure("<iH"), b"\1\0\0\0\2\0more", (1, 2)),
     ],
     ids=["utf8", "utf16", "ansi", "latin-1", "json", "struct"],
 )

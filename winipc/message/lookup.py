@@ -347,6 +347,7 @@ def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | 
 
 def hwnd_of(target: Target) -> int:
     """The handle behind any kind of target; raises as `send_copydata` does."""
+    __tracebackhide__ = True  # pytest shows the test's line
     if isinstance(target, str | tuple):
         title, class_name = (target, None) if isinstance(target, str) else target
         window = find_window(title, class_name)
