@@ -712,7 +712,10 @@ rescan_keep_block(const candidate_rescan *rescan, candidate_group *group,
 {
     const candidate_kind *kind = &rescan->from->kind;
     const size_t size = block->count * kind->width;
-    if (memcmp(now, block->data + block->values_at, size) == 0) {
+    /* A second look at all values would cost as much as the comparison did. */
+    const int known_same = rescan->change == SCAN_UNCHANGED &&
+                           !rescan->negate && !rescan->since_first;
+    if (known_same || memcmp(now, block->data + block->values_at, size) == 0) {
         block->references++; /* just as it was: several lists hold it */
         if (list_append(&group->to, block) < 0) {
             block->references--;

@@ -364,6 +364,22 @@ def test_the_first_values_cost_what_has_changed(
             found.rescan("changed", since="then")  # type: ignore[arg-type]
 
 
+def test_all_that_stay_have_the_values_of_now(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Also where "unchanged" keeps a whole block that has other values than before."""
+    at = target.alloc(PAGE)
+    with CandidateSet.scan(
+        process, "i32", regions=[(at, PAGE)], keep_first=True
+    ) as found:
+        process.write(at, b"\x01\0\0\0" * (PAGE // 4))
+        assert found.rescan("unchanged", negate=True) == PAGE // 4
+        assert {value for _, value in found.items()} == {1}
+        process.write(at, bytes(PAGE))
+        assert found.rescan("unchanged", since="first") == PAGE // 4
+        assert {value for _, value in found.items()} == {0}
+
+
 def test_undo_counts_what_was_lost(process: RemoteProcess, target: Target) -> None:
     """It is what it was, with `lost`; what iterates over it notices."""
     at = target.alloc(2 * PAGE)
