@@ -639,6 +639,51 @@ def test_a_thousand_waits_cost_nothing(
     run(main())
 
 
+def test_a_wait_asks_few_sets(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many waits there are: each set is asked for room once in 63 waits."""
+    asked: list[bool] = []
+
+    class Counted:
+        def __init__(self) -> None:
+            self.waits = WaitSet()
+
+        def add(self, target: Event, notify: object, waits: Any, known: bool) -> bool:
+            asked.append(known)
+            return self.waits.add(target, lambda: None, waits, known)
+
+        def take(self, idle: float) -> Any:
+            return self.waits.take(idle)
+
+        def stop(self, only_idle: bool) -> bool:
+            return self.waits.stop(only_idle)
+
+    WaitSet = _core.WaitSet
+    monkeypatch.setattr(_core, "WaitSet", Counted)
+    monkeypatch.setattr(loop_wait, "_sets", {})
+    monkeypatch.setattr(loop_wait, "_homes", {})
+    monkeypatch.setattr(loop_wait, "_guests", {})
+    monkeypatch.setattr(loop_wait, "_LINGER", 0.05)
+    events = [make(Event) for _ in range(630)]
+    waits: list[_core.LoopWait] = []
+    for event in events:
+        loop_wait.begin_wait(event, lambda: None, waits)
+    # Each once; and once in 63, when the newest set is full, all the others.
+    assert len(asked) == 630 + sum(range(10))
+    del asked[:]
+    for event in events:
+        loop_wait.begin_wait(event, lambda: None, waits)
+    assert asked == [True] * 630
+    _core._end_waits(waits, False)
+    deadline = time.monotonic() + LONG
+    while loop_wait._sets:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not loop_wait._homes
+    assert not loop_wait._guests
+
+
 def test_threads_end_when_idle(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ and who wins when a signal and a cancellation meet.
 from __future__ import annotations
 
 import atexit
+import operator
 import threading
 import weakref
 from collections.abc import Callable
@@ -26,9 +27,13 @@ _LINGER = 5.0
 #: Seconds that a timer of a wait without a timeout has: thirty years.
 _EVER = 1e9
 
-#: Guards the dictionary. Never held in a wait.
+#: Guards the dictionaries. Never held in a wait.
 _lock = threading.Lock()
 _sets: dict[_core.WaitSet, threading.Thread] = {}
+#: The set in which the last wait for a handle was, and perhaps still is; and, for the
+#: end of a set, for which handles that is said of it.
+_homes: dict[int, _core.WaitSet] = {}
+_guests: dict[_core.WaitSet, set[int]] = {}
 
 
 def _serve(waits: _core.WaitSet) -> None:
@@ -46,6 +51,9 @@ def _serve(waits: _core.WaitSet) -> None:
             break
     with _lock:
         _sets.pop(waits, None)
+        for handle in _guests.pop(waits, ()):
+            if _homes.get(handle) is waits:
+                del _homes[handle]
 
 
 @atexit.register
@@ -76,19 +84,37 @@ def begin_wait(
 
     Win32: WaitForMultipleObjects
     """
+    handle = (
+        target.handle if isinstance(target, _core.Waitable) else operator.index(target)
+    )
     with _lock:
         # All waits for a handle are in one set, which serves them in their order.
-        for known in (True, False):
-            for one in reversed(_sets):
-                if one.add(target, notify, waits, known):
-                    return
-        one = _core.WaitSet()
-        one.add(target, notify, waits, False)
-        thread = threading.Thread(
-            target=_serve, args=(one,), name="winipc-waits", daemon=True
-        )
-        thread.start()
-        _sets[one] = thread
+        home = _homes.get(handle)
+        if home is not None and home.add(target, notify, waits, True):
+            return
+        for one in reversed(_sets):
+            if one.add(target, notify, waits, False):
+                break
+        else:
+            one = _new_set(target, notify, waits)
+        _homes[handle] = one
+        _guests[one].add(handle)
+
+
+def _new_set(
+    target: _core.Waitable | SupportsIndex,
+    notify: Callable[[], object],
+    waits: list[_core.LoopWait],
+) -> _core.WaitSet:
+    """A set with this wait, and its thread."""
+    one = _core.WaitSet()
+    one.add(target, notify, waits, False)
+    thread = threading.Thread(
+        target=_serve, args=(one,), name="winipc-waits", daemon=True
+    )
+    thread.start()
+    _sets[one], _guests[one] = thread, set()
+    return one
 
 
 def _finish(future: asyncio.Future[None]) -> None:
