@@ -262,6 +262,19 @@ def test_a_number_that_closes_the_memory_is_not_written() -> None:
         _ = view.y
 
 
+def test_memory_that_with_has_closed_has_no_fields() -> None:
+    """Even while a view keeps the memory itself."""
+    memory = SharedMapping.create(None, 64)
+    view = memory.struct_view(POINT)
+    with memory:
+        kept = memoryview(memory)
+    with pytest.raises(ValueError, match="closed"):
+        _ = view.x
+    with pytest.raises(ValueError, match="closed"):
+        view.x = 1
+    kept.release()
+
+
 def test_a_number_takes_no_call_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of a view nor of a record; what is speed can be counted."""
     calls: list[str] = []

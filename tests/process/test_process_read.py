@@ -334,3 +334,17 @@ def test_verify_reads_back(process: RemoteProcess, target: Target) -> None:
     assert caught.value.written == 3
     assert caught.value.winerror == 29
     target.peer.kill()
+
+
+def test_a_page_that_was_just_read_may_be_shut(me: RemoteProcess) -> None:
+    """However soon after: this process can change its memory between two reads."""
+    kernel = ctypes.WinDLL("kernel32")
+    old = ctypes.c_uint32()
+    with me.alloc(PAGE) as block:
+        where = ctypes.c_void_p(block.address)
+        for _ in range(5):
+            assert me.read(block.address, 8) == me.read(block.address, 8) == bytes(8)
+            assert kernel.VirtualProtect(where, PAGE, 0x01, ctypes.byref(old))
+            with pytest.raises(PartialReadError):
+                me.read(block.address, 8)
+            assert kernel.VirtualProtect(where, PAGE, 0x04, ctypes.byref(old))
