@@ -59,6 +59,18 @@ def test_kernels_find_what_a_naive_matcher_finds(
     assert "level 0: good" in run(program, ROUNDS, cwd=tmp_path, timeout=600)
 
 
+def test_kernels_of_which_instructions_are_counted_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program of benchmarks/instructions.py; valgrind counts in it."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import instructions
+
+    program = instructions.build(ROOT, tmp_path)
+    for kernel in instructions.KERNELS:
+        assert int(run(program, kernel, 2)) == 2 * int(run(program, kernel, 1)) > 0
+
+
 def test_fuzzing_the_kernels_finds_nothing(tmp_path: Path) -> None:
     """As many inputs as were asked for, and none that is slow."""
     if not has_fuzzer(tmp_path):

@@ -9,6 +9,7 @@ import mmap
 import os
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -178,3 +179,35 @@ def test_a_miss_within_the_minimum_is_load(harness: ModuleType) -> None:
     plain = report._plain(result)
     why = report._miss(plain, plain["goals"][0])[-1]
     assert why == "load: the minimum is within it"
+
+
+@pytest.fixture
+def growth(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import growth
+
+    return growth
+
+
+@pytest.mark.parametrize(
+    ("order", "cost"),
+    [
+        pytest.param(1, lambda n: 500 + 3 * n, id="linear"),
+        pytest.param(2, lambda n: 500 + n * n, id="square"),
+        pytest.param(1.1, lambda n: 500 + n * len(bin(n)), id="n log n"),
+    ],
+)
+def test_the_order_of_growth_is_fitted(
+    growth: ModuleType, order: float, cost: Callable[[int], int]
+) -> None:
+    """From the greater numbers; the fixed cost is in the others."""
+    points = [(n, cost(n)) for n in growth.sizes(1_000_000)]
+    assert [n for n, _ in points[:3]] == [10, 32, 100]
+    assert growth.slope(points) == pytest.approx(order, abs=0.03)
+
+
+def test_every_line_of_growth_runs(growth: ModuleType) -> None:
+    for make, _ in growth.LINES.values():
+        with make(10) as once:
+            once()
+            once()
