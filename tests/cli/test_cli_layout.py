@@ -42,15 +42,15 @@ def test_layout_prints_where_fields_are(header: Path) -> None:
     lines = run_winipc("layout", str(header), "sim::state").stdout.decode().splitlines()
     assert [line.split() for line in lines] == [
         ["OFFSET", "SIZE", "TYPE", "NAME"],
-        ["0", "4", "uint32", "id"],
+        ["0", "4", "u32", "id"],
         ["4", "8", "char[8]", "name"],
         ["12", "16", "point[2]", "path"],
-        ["12", "4", "float", "path.x"],
-        ["16", "4", "float", "path.y"],
-        ["28", "1", "int32,", "4", "bits", "from", "bit", "0", "gear"],
+        ["12", "4", "f32", "path.x"],
+        ["16", "4", "f32", "path.y"],
+        ["28", "1", "i32,", "4", "bits", "from", "bit", "0", "gear"],
         ["32", "8", "pointer", "next"],
         ["40", "8", "wchar_t[4]", "title"],
-        ["48", "0", "int32[]", "rest"],
+        ["48", "0", "i32[]", "rest"],
         ["sim::state:", "48", "bytes,", "aligned", "to", "8"],
     ]
     options = ("--bits", "32", "--json", "--define", "COUNT=3")

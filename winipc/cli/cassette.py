@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
         _show,
         "print what a cassette has, in order",
         None,
-        'cassette show session.wipc --struct "my-app.state=speed:f gear:i"',
+        'cassette show session.wipc --struct "my-app.state=speed:f32 gear:i32"',
     )
     show.add_argument("file", type=Path)
     show.add_argument(

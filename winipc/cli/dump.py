@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         "show memory",
         __doc__,
         "dump my-app.state --size 64 --follow",
-        'dump my-app.state --struct "speed:f gear:i wheels:4f name:16s"',
+        'dump my-app.state --struct "speed:f32 gear:i32 wheels:4f32 name:16s"',
         "dump game.exe:game.exe+0x10f4",
     )
     add_target(parser)

@@ -12,9 +12,7 @@ from typing import Any
 
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
-from winipc.memory.layout import Field, Layout, size_of
-
-_CODES = {"c": "char", "u": "wchar_t", "?": "bool", "e": "half", "f": "float"}
+from winipc.memory.layout import Field, Layout, word_of
 
 
 def add(commands: Commands) -> None:
@@ -90,8 +88,7 @@ def _type(field: Field) -> str:
     elif field.is_pointer:
         text = "pointer"
     else:
-        integer = f"{'int' if kind.islower() else 'uint'}{8 * size_of(kind)}"
-        text = _CODES.get(kind, "double" if kind == "d" else integer)
+        text = word_of(kind)
     if field.bits is not None:
         return f"{text}, {field.bits[1]} bits from bit {field.bits[0]}"
     return text + "".join(f"[{length or ''}]" for length in field.shape)

@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
         "create a recorded mapping again",
         __doc__,
         "replay session.wipc --loop --speed 2",
-        'replay session.wipc --csv --struct "speed:f gear:i"',
+        'replay session.wipc --csv --struct "speed:f32 gear:i32"',
     )
     replay.add_argument("file", type=Path)
     replay.add_argument("--name", help="name of the mapping (the recorded one)")

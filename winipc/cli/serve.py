@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         run,
         "show this session in the browser",
         _DESCRIPTION,
-        'serve my-app.state --struct "speed:f gear:i"',
+        'serve my-app.state --struct "speed:f32 gear:i32"',
         "serve --listen my-app.page --port 8000",
     )
     parser.add_argument(

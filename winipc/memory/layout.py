@@ -235,6 +235,14 @@ def size_of(kind: str | Layout) -> int:
     return 2 if kind == "u" else struct.calcsize(f"<{kind}")
 
 
+def word_of(kind: str) -> str:
+    """What the type of a struct code is called: "u32" for "I"."""
+    if kind in "cu?":
+        return {"c": "char", "u": "wchar_t", "?": "bool"}[kind]
+    family = "f" if kind in "efd" else "u" if kind.isupper() else "i"
+    return f"{family}{8 * size_of(kind)}"
+
+
 def _macro(value: object) -> object:
     if value is None:
         return 1

@@ -224,7 +224,7 @@ class Structured:
         """A structure over the memory at `offset`.
 
         Args:
-            layout: A `winipc.Layout`, or its short text form such as "speed:f gear:i",
+            layout: A `winipc.Layout`, or its short form such as "speed:f32 gear:i32",
                 for a `StructView` whose accesses are checked copies; or a ctypes
                 Structure class, for an instance that lies in the memory itself and
                 keeps it in use.

@@ -113,7 +113,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         Args:
             memory: A mapping, a view, a section or any other buffer.
             size: Bytes of one record; or its layout, and `read` gives what that makes
-                of them: a record for a `winipc.Layout` or "speed:f gear:i", an
+                of them: a record for a `winipc.Layout` or "speed:f32 gear:i32", an
                 instance for a ctypes type, a tuple for a format of `struct`.
             offset: Where the sequence is, a multiple of 8.
 

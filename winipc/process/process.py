@@ -225,9 +225,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
         """Read one value with a layout.
 
-        `layout` is a `winipc.Layout` or its short text form such as "speed:f gear:i"
-        (the result is a record), a format of the module `struct` or a `struct.Struct`
-        (a tuple), or a ctypes type such as a Structure (an instance of it).
+        `layout` is a `winipc.Layout` or its short form such as "speed:f32 gear:i32"
+        (the result is a record), a type of numbers ("i32"), a format of the module
+        `struct` or a `struct.Struct` (a tuple), or a ctypes type such as a Structure
+        (an instance of it).
 
         Raises:
             PartialReadError: it cannot be read as a whole.

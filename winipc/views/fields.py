@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import enum
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from winipc.memory.layout import Field, Layout
+from winipc.memory.layout import Field, Layout, word_of
 
 #: How many elements of an array are listed.
 _ELEMENTS = 8
@@ -26,7 +25,7 @@ class Leaf:
     def type(self) -> str:
         """Its type and the number of its elements, or of its bits."""
         field = self.field
-        kind = _type_name(str(field.kind))
+        kind = word_of(str(field.kind))
         if field.bits is not None:
             return f"{kind}:{field.bits[1]}"
         return kind + "".join(f"[{length}]" for length in field.shape)
@@ -64,11 +63,3 @@ def leaves(layout: Layout, at: int = 0, prefix: str = "") -> Iterator[Leaf]:
         for index in range(field.count):
             inner = f"{name}[{index}]" if field.shape else name
             yield from leaves(field.kind, start + index * field.kind.size, f"{inner}.")
-
-
-def _type_name(code: str) -> str:
-    """What the number of a struct code is called here: "u32" for "I"."""
-    if code in "c?u":
-        return {"c": "char", "?": "bool", "u": "wchar"}[code]
-    family = "f" if code in "efd" else "u" if code.isupper() else "i"
-    return f"{family}{8 * struct.calcsize('<' + code)}"

@@ -35,7 +35,7 @@ class HexView(View):
         memory: A mapping, a view of one, a section, a `GlobalMemory`, a
             `RemoteBlock`, a `Snapshot` (whole records), or any buffer. Or a
             `RemoteProcess`, with `address`: pages that cannot be read show as ??.
-        layout: A `winipc.Layout`, its short text form such as "speed:f gear:i", or a
+        layout: A `winipc.Layout`, its short form such as "speed:f32 gear:i32", or a
             ctypes Structure class, laid over the bytes at `offset`: the fields are
             coloured, and listed with their values. By default that of a `Snapshot`.
         offset: The first byte to show.
