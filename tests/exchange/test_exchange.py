@@ -25,6 +25,7 @@ from winipc import (
     SharedSection,
     Transport,
 )
+from winipc.exchange.transport import Lane
 
 TRANSPORTS = list(Transport)
 LIBRARY = str(Path(winipc.__file__).with_name("shared_section.dll"))
@@ -671,7 +672,7 @@ class SlowReceiver:
         self.entered, self.go_on = threading.Event(), threading.Event()
         self.mapping = winipc.SharedMapping.create(name, 4096)
         # As a Receiver does, so that the death of a sender in its turn is told.
-        self.mutex = winipc.Mutex.create(f"{name}.winipc-exchange")
+        self.lane = Lane(name)
         self.window = winipc.CopyDataWindow.create(
             name, handler=self.handle, messages=["Mapped"]
         )
@@ -685,7 +686,7 @@ class SlowReceiver:
     def close(self) -> None:
         self.go_on.set()
         self.window.close()
-        self.mutex.close()
+        self.lane.close()
         self.mapping.close()
 
 

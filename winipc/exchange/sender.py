@@ -60,8 +60,8 @@ class Sender(Closing):
         FileNotFoundError: no window has this title.
 
     Use a sender in one thread at a time. All senders of a session take turns on the
-    mapping and the section: each holds a named mutex until the receiver has answered.
-    Plain C programs do not know the mutex.
+    mapping and the section: each holds a lock until the receiver has answered. Plain C
+    programs do not know the lock.
 
     Win32: FindWindow, SendMessageTimeout, RegisterWindowMessage
     """
@@ -230,7 +230,7 @@ class Sender(Closing):
             try:
                 return self._notify(transport, view.nbytes, 0)
             except (TimeoutError, KeyboardInterrupt):
-                lane.doubt.set()
+                lane.doubt = True
                 raise
 
     def _prove(
@@ -289,9 +289,9 @@ class Sender(Closing):
         return send_message(self._hwnd, name, wparam, lparam, timeout=self.timeout)
 
     def _settle(self, lane: Lane) -> None:
-        if lane.doubt.is_set():
+        if lane.doubt:
             self._barrier()
-            lane.doubt.reset()
+            lane.doubt = False
 
     def _barrier(self) -> None:
         """Wait until the receiver is through with everything sent before."""

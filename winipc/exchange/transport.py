@@ -8,8 +8,7 @@ import enum
 from winipc.base.closing import Closing
 from winipc.memory.mapping import SharedMapping
 from winipc.section.section import SharedSection
-from winipc.sync.event import Event
-from winipc.sync.mutex import Mutex
+from winipc.sync.shared_lock import SharedLock
 
 __all__ = ["Transport"]
 
@@ -31,6 +30,9 @@ BUSY = 2
 #: The registered message by which a sender asks what a receiver sees at the start of
 #: the memory of a transport; wParam is the message that announces its data.
 PROOF = "winipc.ExchangeProof"
+
+#: Where the word of doubt is, behind the lock of a `Lane`.
+_DOUBT = 64
 
 
 class Transport(enum.StrEnum):
@@ -57,25 +59,34 @@ def seen(shared: SharedMapping | SharedSection) -> int:
 
 
 class Lane(Closing):
-    """What all senders share about one memory, under one name.
+    """What all senders share about one memory, under one name: it costs no system call.
 
-    The mutex says whose turn it is. The event says that a message about the memory
+    A lock says whose turn it is. A word beside it says that a message about the memory
     may still be on its way: it timed out, or its sender died.
     """
 
     def __init__(self, name: str) -> None:
-        self.mutex = Mutex.create(f"{name}.winipc-exchange", exist_ok=True)
-        try:
-            self.doubt = Event.create(
-                f"{name}.winipc-doubt", manual=True, exist_ok=True
-            )
-        except BaseException:
-            self.mutex.close()
-            raise
+        self._memory = SharedMapping.create(
+            f"{name}.winipc-exchange", 4096, exist_ok=True
+        )
+        self._lock = SharedLock(self._memory, 0)
 
-    def turn(self, timeout: float | None) -> contextlib.AbstractContextManager[Mutex]:
-        return self.mutex.lock(timeout, repair=lambda _: self.doubt.set())
+    @property
+    def doubt(self) -> bool:
+        return bool(self._memory.get(_DOUBT, "u32"))
+
+    @doubt.setter
+    def doubt(self, doubt: bool) -> None:
+        self._memory.set(_DOUBT, "u32", doubt)
+
+    def turn(
+        self, timeout: float | None
+    ) -> contextlib.AbstractContextManager[SharedLock]:
+        return self._lock.lock(timeout, repair=self._owner_died)
+
+    def _owner_died(self, _lock: SharedLock) -> None:
+        self.doubt = True
 
     def close(self) -> None:
-        self.doubt.close()
-        self.mutex.close()
+        self._lock.close()
+        self._memory.close()
