@@ -32,9 +32,8 @@ MORE = {
     "post_message": 0,
     "Receiver takes a WM_COPYDATA": 0,
     "Sender.send by copydata": 0,
-    # A mutex is taken and released, an event is looked at.
-    "Sender.send by mapping": 3,
-    "Sender.send by section": 3,
+    "Sender.send by mapping": 0,
+    "Sender.send by section": 0,
     "Sender.send by process": 0,
 }
 
