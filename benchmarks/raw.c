@@ -116,6 +116,31 @@ raw_read_range(int64_t n, HANDLE process, char *address, size_t size,
     });
 }
 
+/* Read in pieces, and compare with what was there before, which is as much memory
+ * of this process. */
+EXPORT int64_t
+raw_compare_range(int64_t n, HANDLE process, char *address, size_t size,
+                  size_t piece, const char *before)
+{
+    SIZE_T done;
+    TIMED({
+        for (size_t at = 0; at < size; at += piece) {
+            uint64_t differ = 0;
+            MUST(ReadProcessMemory(process, address + at, buffer, piece,
+                                   &done));
+            for (size_t k = 0; k < piece; k += 32) {
+                uint64_t now[4];
+                uint64_t then[4];
+                memcpy(now, buffer + k, sizeof(now));
+                memcpy(then, before + at + k, sizeof(then));
+                differ |= (now[0] ^ then[0]) | (now[1] ^ then[1]) |
+                          (now[2] ^ then[2]) | (now[3] ^ then[3]);
+            }
+            MUST(differ == 0);
+        }
+    });
+}
+
 EXPORT int64_t
 raw_open_process(int64_t n, DWORD pid)
 {

@@ -22,6 +22,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "raw_read_each": (_I64, [_I64, _POINTER, _POINTER, _SIZE]),
     "raw_follow": (_I64, [_I64, _POINTER, _POINTER, _SIZE]),
     "raw_read_range": (_I64, [_I64, _POINTER, _POINTER, _SIZE, _SIZE]),
+    "raw_compare_range": (
+        _I64,
+        [_I64, _POINTER, _POINTER, _SIZE, _SIZE, _POINTER],
+    ),
     "raw_open_process": (_I64, [_I64, wintypes.DWORD]),
     "raw_create": (_I64, [_I64, wintypes.LPCWSTR, wintypes.DWORD]),
     "raw_open": (_I64, [_I64, wintypes.LPCWSTR]),
