@@ -64,13 +64,14 @@ wi_reads_ignore_protection(void)
 static struct {
     SRWLOCK lock;
     HANDLE target; /* NULL: nothing was asked */
+    BOOL own;      /* it is this process */
     uintptr_t first;
     uintptr_t last;
     BOOL may_read;
     BOOL may_write;
     double asked; /* when */
     double used;
-} wine_answer = {SRWLOCK_INIT, NULL, 0, 0, FALSE, FALSE, 0, 0};
+} wine_answer = {SRWLOCK_INIT, NULL, FALSE, 0, 0, FALSE, FALSE, 0, 0};
 
 static double
 wine_now(void)
@@ -98,16 +99,17 @@ wi_wine_recalls(HANDLE target, uintptr_t address, uintptr_t last, BOOL write)
 void
 wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region)
 {
-    /* This process changes its own memory between any two calls. */
-    const BOOL own = GetProcessId(target) == GetCurrentProcessId();
-    const double now = wine_now();
     AcquireSRWLockExclusive(&wine_answer.lock);
-    wine_answer.target = own ? NULL : target;
+    if (wine_answer.target != target) {
+        wine_answer.target = target;
+        wine_answer.own = GetProcessId(target) == GetCurrentProcessId();
+    }
     wine_answer.first = (uintptr_t)region->BaseAddress;
     wine_answer.last = wine_answer.first + (region->RegionSize - 1);
-    wine_answer.may_read = wi_region_readable(region);
-    wine_answer.may_write = wi_region_writable(region);
-    wine_answer.asked = wine_answer.used = now;
+    /* This process changes its own memory between any two calls. */
+    wine_answer.may_read = !wine_answer.own && wi_region_readable(region);
+    wine_answer.may_write = !wine_answer.own && wi_region_writable(region);
+    wine_answer.asked = wine_answer.used = wine_now();
     ReleaseSRWLockExclusive(&wine_answer.lock);
 }
 

@@ -21,8 +21,9 @@ MORE = {
     "Mutex.acquire": 0,
     "Mutex.release": 0,
     "RemoteProcess.open": 0,
-    # Wine reads and writes protected pages, so that it is asked about them first.
-    "RemoteProcess.read 8 B": 3,
+    # Wine reads and writes protected pages, so that it is asked about them first, but
+    # for what follows at once; and once whether it is another process.
+    "RemoteProcess.read 8 B": 4,
     "RemoteProcess.read 1 MiB": 3,
     "RemoteProcess.write 8 B": 3,
     "RemoteProcess.write 1 MiB": 3,
