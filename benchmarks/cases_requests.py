@@ -11,7 +11,9 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import queue
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
@@ -170,6 +172,22 @@ def our_own() -> Steps:
         lock.release()
         yield REST
         lock.close()
+    with winipc.CopyDataWindow.create(unique("window")) as window:
+        came: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+        def receive() -> None:
+            came.put(threading.get_native_id())
+            for message in window:
+                came.put(len(message))
+
+        receiver = threading.Thread(target=receive)
+        receiver.start()
+        yield "CopyDataWindow.receive, asleep before", came.get()
+        for _ in range(2):
+            winipc.send_copydata(window, b"data")
+            assert came.get() == 4
+        yield REST
+    receiver.join()
 
 
 # ------------------------------------------------------------------- process

@@ -43,6 +43,7 @@ NOTHING = {
     "write and read it",
     "Channel.send and recv",
     "SharedLock.acquire and release",
+    "CopyDataWindow.receive, asleep before",
 }
 
 #: For one more of many objects: open and close; and its name (2), and one comparison.
@@ -71,7 +72,7 @@ def test_nothing_more_is_asked_than_is_known(
 
 
 def test_memory_is_shared_without_a_call(counted: dict[str, dict[str, int]]) -> None:
-    """While both ends are awake."""
+    """While both ends are awake, or one thread wakes another of its process."""
     assert {step: counted[step]["winipc"] for step in NOTHING} == dict.fromkeys(
         NOTHING, 0
     )
