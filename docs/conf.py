@@ -172,12 +172,30 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return found
 
 
+#: Code with a backslash, which reStructuredText keeps in double backquotes only.
+BACKSLASHED = re.compile(r"(?<!`)`([^`]*\\[^`]*)`(?!`)")
+
+
 def keep_whole(
     _app: Sphinx, what: str, _name: str, _item: object, _options: object, lines: Any
 ) -> None:
     """Hold napoleon from taking `Whether ...: ...` of a property for its type."""
+    lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in lines]
     if what in ("attribute", "property"):
         lines.insert(0, "")
+
+
+def hide_private(
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _item: object,
+    _options: object,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str, str | None] | None:
+    """A class whose constructor has private parameters is shown without them."""
+    return ("", returned) if (signature or "").startswith("(_") else None
 
 
 #: Twenty methods of each kind of memory, which "Numbers" of memory.md describes once.
@@ -260,6 +278,7 @@ def setup(app: Sphinx) -> None:
     app.add_directive("winipc-api", ApiDirective)
     app.add_directive("winipc-help", HelpDirective)
     app.connect("autodoc-process-docstring", keep_whole, priority=400)
+    app.connect("autodoc-process-signature", hide_private)
 
 
 project = "winipc"
