@@ -58,7 +58,7 @@ def test_leaving_with_leaves_the_memory_to_an_array(unique_name: str) -> None:
 def test_a_known_game_gets_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a size: what the game maps, with or without Local; 4096 for others."""
     row = winipc.GameMapping("game", "Local\\winipc-test-game", 5000, "all")
-    module = sys.modules["winipc.bridge"]  # winipc.bridge is the function
+    module = sys.modules["winipc._bridge"]
     monkeypatch.setattr(module, "game_mappings", lambda: [row])
     for name in ("winipc-test-game", "Local\\winipc-test-game"):
         with winipc.bridge(name) as bridge:

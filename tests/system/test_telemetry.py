@@ -34,7 +34,7 @@ CAR = "struct Car { int packetId; float speed; wchar_t name[4]; };"
 def made(unique_name: str, monkeypatch: pytest.MonkeyPatch) -> list[KnownProgram]:
     """A catalogue of this test's own: names of real programs belong to them."""
     programs: list[KnownProgram] = []
-    module = sys.modules["winipc.telemetry"]  # winipc.telemetry is the function
+    module = sys.modules["winipc._telemetry"]
     monkeypatch.setattr(module, "known_programs", lambda: programs)
     return programs
 

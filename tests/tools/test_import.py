@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -11,9 +12,26 @@ from pathlib import Path
 import pytest
 
 import winipc
+from winipc import cli
 
 #: Each of them takes longer to import than most of winipc.
-HEAVY = {"asyncio", "importlib.resources", "rich", "socket", "tempfile"}
+HEAVY = {"asyncio", "importlib.resources", "rich", "socket", "tempfile", "json"}
+HEAVY |= {"platform", "subprocess", "shutil"}
+
+#: The most modules of winipc that code imports: some milliseconds each, more under
+#: Wine. So many more come from Python's library, in one version of it or another.
+MODULES = {
+    "import winipc": (2, 0),
+    "from winipc import Event": (18, 30),
+    "from winipc import SharedMapping": (29, 55),
+    "from winipc import send_copydata": (16, 55),
+    "from winipc import RemoteProcess": (37, 60),
+    "from winipc import *": (68, 75),
+    "from winipc.cli import main; main(['ls', 'no-such-name'])": (14, 60),
+    "from winipc.cli import main; main(['ls', '--holders', 'no-such-name'])": (14, 60),
+    "from winipc.cli import main; main(['windows', '--title', 'no such'])": (23, 60),
+    "from winipc.cli import main; main(['dump', 'no-such-name'])": (46, 65),
+}
 
 
 def test_pyinstaller_finds_the_hook() -> None:
@@ -30,31 +48,61 @@ def test_pyinstaller_finds_the_hook() -> None:
     assert Path(winipc.__path__[0], "shared_section.dll").exists()
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize(
-    ("code", "heavy"),
-    [
-        pytest.param(
-            "import winipc", HEAVY | {"json", "platform", "subprocess"}, id="package"
-        ),
-        pytest.param("import winipc.cli", HEAVY, id="command line"),
-    ],
-)
-def test_nothing_heavy_is_imported(code: str, heavy: set[str]) -> None:
-    """Not before something needs it."""
-    script = f"import sys; before = set(sys.modules); {code}; "
-    script += "print(*sorted(set(sys.modules) - before))"
+def modules_after(code: str) -> set[str]:
+    """What a fresh Python has imported, when it has run `code`."""
+    script = f"import sys\n{code}\nprint('modules:', *sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        # Not from this folder, whose sources have no extension beside them.
+        [sys.executable, "-P", "-c", script],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
-        check=True,
     )
-    imported = set(done.stdout.split())
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rpartition("modules:")[2].split())
+
+
+@pytest.fixture(scope="module")
+def bare() -> set[str]:
+    return modules_after("")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("code", MODULES)
+def test_few_modules_are_imported(code: str, bare: set[str]) -> None:
+    """None that is not needed yet, and above all no slow one."""
+    imported = modules_after(code) - bare
+    own = {name for name in imported if name.partition(".")[0] == "winipc"}
     assert "winipc._core" in imported
-    assert not imported & heavy
+    assert not imported & HEAVY
+    most_own, most_others = MODULES[code]
+    assert len(own) <= most_own, sorted(own)
+    assert len(imported - own) <= most_others, sorted(imported - own)
+
+
+def test_each_public_name_has_its_home() -> None:
+    """The table of names, by which they are imported late, is that of the subjects."""
+    for home, names in winipc._SUBJECTS.items():
+        module = importlib.import_module(f"winipc.{home}")
+        public = {name for name in module.__all__ if home != "pe"}
+        assert public <= set(names.split())
+        for name in names.split():
+            assert getattr(winipc, name) is getattr(module, name)
+        if not home.startswith("_"):
+            assert getattr(winipc, home) is module
+    assert set(winipc.__all__) <= set(dir(winipc))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        winipc.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("module", cli._MODULES)
+def test_each_command_is_found_in_its_module(module: str) -> None:
+    """A command imports the module that it is in, and no other."""
+    for command in cli._COMMANDS.get(module, (module,)):
+        _, commands = cli._parser(command)
+        assert set(commands) == set(cli._COMMANDS.get(module, (module,)))
+    assert len(cli._parser("no-such-command")[1]) > len(cli._MODULES)
 
 
 @pytest.mark.smoke

@@ -19,10 +19,10 @@ from dataclasses import replace
 from typing import Any
 
 from winipc import _core
+from winipc._bridge import Bridge
+from winipc._bridge import bridge as make_bridge
 from winipc.base.closing import Closing
 from winipc.base.deadline import wait_until
-from winipc.bridge import Bridge
-from winipc.bridge import bridge as make_bridge
 from winipc.cassette.cassette import Cassette
 from winipc.cassette.events import (
     STATES,
@@ -325,7 +325,7 @@ class Player(Closing):
         return self._frozen_at is not None
 
     def _ask(self, job: Callable[[], Any]) -> Any:
-        """Have the thread do something, and wait for it. Ctrl+C ends it."""
+        """Have the thread do something, and wait for it. Ctrl+C gets in."""
         done: list[tuple[Any, BaseException | None]] = []
 
         def run() -> None:
@@ -514,7 +514,7 @@ class Player(Closing):
         return done
 
     def idle(self, timeout: float) -> None:
-        """Let so many seconds pass; Ctrl+C ends it."""
+        """Let so many seconds pass; Ctrl+C gets in."""
         with self._changed:
             wait_until(self._changed, lambda: self._closed, timeout)
 

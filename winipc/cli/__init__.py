@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import errno
 import importlib
 import os
@@ -18,6 +17,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 
 import winipc
+from winipc.cli.options import Formatter
 from winipc.cli.output import one_line
 
 __all__ = ["main"]
@@ -28,6 +28,12 @@ _MODULES = (
     *("cassette", "layout", "section", "bridge", "serve", "relay"),
     *("doctor", "selftest"),
 )
+#: The commands of a module that are not called as it is.
+_COMMANDS = {
+    "messages": ("send", "post", "listen", "receive"),
+    "lists": ("ls", "windows", "maps"),
+    "record": ("record", "replay"),
+}
 _INTERRUPTED = 130
 
 
@@ -51,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """The arguments; a command that starts a `program` has what is after the --."""
-    parser, commands = _parser()
-    if "_ARGCOMPLETE" in os.environ:
-        _complete(parser)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
+    parser, commands = _parser(words[0] if words else "")
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
     if words and words[0] not in commands and not words[0].startswith("-"):
         parser.error(f"no command is called {words[0]!r}{_meant(words[0], commands)}")
     arguments, rest = parser.parse_known_args(words or ["--help"])
@@ -71,6 +77,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, known, 1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -98,16 +106,24 @@ def _drop_output() -> None:
     os.close(nowhere)
 
 
-def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
-    """The parser, and the names of the commands."""
+def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """The parser, and the names of the commands: of one, if there is such a one.
+
+    The modules of the others are not imported, for which this one would wait.
+    """
     parser = argparse.ArgumentParser(
         prog="winipc",
         description="Win32 inter-process communication.",
         epilog="winipc help COMMAND shows the options of a command, and examples.",
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=winipc.__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in _MODULES:
+    # With `prog`, or argparse makes a formatter for it, which imports shutil.
+    commands = parser.add_subparsers(prog="winipc", metavar="COMMAND", required=True)
+    of_command = [
+        module for module in _MODULES if command in _COMMANDS.get(module, (module,))
+    ]
+    for module in of_command or _MODULES:
         importlib.import_module(f"winipc.cli.{module}").add(commands)
     return parser, commands.choices
 

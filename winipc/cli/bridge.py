@@ -11,8 +11,8 @@ import contextlib
 import dataclasses
 import time
 
+from winipc._bridge import bridge, game_mappings
 from winipc.base.deadline import Deadline
-from winipc.bridge import bridge, game_mappings
 from winipc.cli.options import Commands, add_command, number, seconds
 from winipc.cli.output import print_result, print_rows, until_ctrl_c
 

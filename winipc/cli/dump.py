@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from winipc.cli.targets import (
     changes,
     open_target,
 )
-from winipc.cli.terminal import console
+from winipc.cli.terminal import columns, console
 
 #: Rows that are compared in one go.
 _MOST_ROWS = 1 << 12
@@ -96,7 +95,7 @@ def _width(end: int) -> int:
     """Bytes in a row: half as many on a narrow terminal, which would break lines."""
     if not sys.stdout.isatty():
         return HEX_WIDTH
-    return row_width(end, shutil.get_terminal_size().columns)
+    return row_width(end, columns())
 
 
 def _hex_lines(address: int, data: bytes) -> Iterator[str]:

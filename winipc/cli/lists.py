@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from winipc import _core
 from winipc.cli.options import Commands, add_command, add_process, number32
 from winipc.cli.output import print_rows
-from winipc.memory.pages import MemoryProtection, MemoryState
-from winipc.message import Window, find_windows
-from winipc.process.process import RemoteProcess, processes
 from winipc.system.catalog import ObjectKind, holders_of, named_objects
 
+if TYPE_CHECKING:  # each command imports what it needs
+    from winipc.memory import MemoryProtection
+    from winipc.message import Window
+    from winipc.process import RemoteProcess
+
 _LETTERS = (
-    (MemoryProtection.EXECUTE_WRITECOPY, "rcx"),
-    (MemoryProtection.EXECUTE_READWRITE, "rwx"),
-    (MemoryProtection.EXECUTE_READ, "r-x"),
-    (MemoryProtection.EXECUTE, "--x"),
-    (MemoryProtection.WRITECOPY, "rc-"),
-    (MemoryProtection.READWRITE, "rw-"),
-    (MemoryProtection.READONLY, "r--"),
+    ("EXECUTE_WRITECOPY", "rcx"),
+    ("EXECUTE_READWRITE", "rwx"),
+    ("EXECUTE_READ", "r-x"),
+    ("EXECUTE", "--x"),
+    ("WRITECOPY", "rc-"),
+    ("READWRITE", "rw-"),
+    ("READONLY", "r--"),
 )
 
 
@@ -94,7 +97,7 @@ def _ls(arguments: argparse.Namespace) -> int:
         for row, held in zip(rows, holders_of(found), strict=True):
             # None where they may not be known, or it is gone.
             row["holders"] = None if held is None else list(held.pids)
-        names = {row.pid: row.name for row in processes()}
+        names = {pid: name for pid, name, *_ in _core._processes()}
         columns["holders"] = lambda row: _who(row["holders"], names)
     return print_rows(
         arguments.json,
@@ -115,6 +118,8 @@ def _who(pids: list[int] | None, names: dict[int, str]) -> str:
 
 
 def _windows(arguments: argparse.Namespace) -> int:
+    from winipc.message import find_windows
+
     found = find_windows(
         title=arguments.title,
         class_name=arguments.class_name,
@@ -166,6 +171,8 @@ def window_fields(window: Window) -> dict[str, Any] | None:
 
 
 def _maps(arguments: argparse.Namespace) -> int:
+    from winipc.process import RemoteProcess
+
     with RemoteProcess.open(arguments.pid) as process:
         rows = _regions(process) if arguments.regions else allocations(process)
     return print_rows(
@@ -204,17 +211,18 @@ def _regions(process: RemoteProcess) -> list[dict[str, Any]]:
         {
             "base": row.base,
             "size": row.size,
-            "committed": row.size if row.state == MemoryState.COMMIT else 0,
+            "committed": row.size if row.state.name == "COMMIT" else 0,
             "type": (row.type.name or "").lower(),
             "protection": _letters(row.protection),
             "label": row.path or " or ".join(row.sections),
         }
         for row in process.regions(paths=True, names=True)
-        if row.state != MemoryState.FREE
+        if row.state.name != "FREE"
     ]
 
 
 def _letters(protection: MemoryProtection) -> str:
     """As Linux writes them; c is copy on write, + a guard page."""
-    text = next((text for flag, text in _LETTERS if protection & flag), "---")
-    return text + ("+" if protection & MemoryProtection.GUARD else "")
+    flags = type(protection)
+    text = next((text for name, text in _LETTERS if protection & flags[name]), "---")
+    return text + ("+" if protection & flags.GUARD else "")

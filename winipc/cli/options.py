@@ -7,9 +7,10 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from winipc.cli.output import one_line
+from winipc.cli.terminal import columns
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -83,8 +84,11 @@ def converted(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
     return convert
 
 
-class _Formatter(argparse.HelpFormatter):
-    """Leaves examples as they are."""
+class Formatter(argparse.HelpFormatter):
+    """Leaves examples as they are, and does not ask shutil for the width."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, **{"width": columns() - 2, **options})
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text.startswith(_EXAMPLES):
@@ -109,7 +113,7 @@ def add_command(
         help=help,
         description=description or f"{help[0].upper()}{help[1:]}.",
         epilog="\n  winipc ".join((_EXAMPLES, *examples)) if examples else None,
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     parser.add_argument(

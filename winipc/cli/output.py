@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +28,8 @@ def print_line(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one line of JSON; ValueError for NaN and infinity, which JSON lacks."""
+    import json  # which a table does not need
+
     print_line(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 

@@ -15,6 +15,21 @@ _ENABLE_VIRTUAL_TERMINAL_PROCESSING = 0x0004
 _WIDE = 0x7FFE
 
 
+def columns() -> int:
+    """How many the terminal has; 80 without one.
+
+    As shutil finds out, which brings compressors along that every command would wait
+    for.
+    """
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size().columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
 def console(stream: TextIO | None = None) -> Any:
     """rich's console of a stream (standard output); None without rich or a terminal."""
     stream = sys.stdout if stream is None else stream

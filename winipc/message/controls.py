@@ -17,14 +17,14 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from winipc.memory.mapping import SharedMapping
-from winipc.memory.pages import PAGE_SIZE
 from winipc.message.lookup import Target, Window, hwnd_of
 from winipc.message.send import send_message
-from winipc.process.process import RemoteProcess
-from winipc.process.types import ProcessAccess
+
+if TYPE_CHECKING:
+    from winipc.memory import SharedMapping
+    from winipc.process import RemoteProcess
 
 __all__ = ["ControlItem", "set_window_text", "window_items", "window_text"]
 
@@ -144,6 +144,8 @@ def window_items(
         return list(_listbox(window.hwnd, timeout))
     if found == "combobox":
         return list(_combobox(window.hwnd, timeout))
+    from winipc.process import ProcessAccess, RemoteProcess
+
     with (
         RemoteProcess.open(window.pid, access=ProcessAccess.WRITE) as process,
         process.alloc(_TEXT_AT + 2 * _MOST_LETTERS) as block,
@@ -166,6 +168,9 @@ _abandoned: list[memoryview] = []
 def _lent(size: int) -> Iterator[SharedMapping]:
     """Memory whose address a message carries. What is written past it is a fault: an
     item may get a longer text after its length was asked for."""
+    from winipc.memory.mapping import SharedMapping
+    from winipc.memory.pages import PAGE_SIZE
+
     memory = SharedMapping.create(None, size + PAGE_SIZE, reserve=True)
     try:
         memory.commit(size)

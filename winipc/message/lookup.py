@@ -20,14 +20,11 @@ from winipc.base.deadline import Deadline, timed_out
 from winipc.base.rows import Rows
 from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE
-from winipc.process.process import RemoteProcess
-from winipc.process.types import ProcessAccess
 
 __all__ = ["Target", "Window", "find_window", "find_windows", "wait_window"]
 
 WM_NULL = 0x0000
 _POLL = 0.02
-_TO_ASK = ProcessAccess.QUERY | ProcessAccess.QUERY_INFORMATION
 
 
 class _HasHwnd(Protocol):
@@ -317,12 +314,14 @@ def wait_window(
 
 def _is_ready(window: Window, deadline: Deadline) -> bool:
     """Wait for its program and for an answer; False when it went, or time is over."""
-    pid = window.pid
+    from winipc.process import ProcessAccess, RemoteProcess
+
+    pid, to_ask = window.pid, ProcessAccess.QUERY | ProcessAccess.QUERY_INFORMATION
     # A program of the console has no such state, and one of an administrator may not
     # be asked. The window of either may answer.
     with contextlib.suppress(OSError):
         if pid not in (0, os.getpid()):
-            with RemoteProcess.open(pid, access=_TO_ASK) as process:
+            with RemoteProcess.open(pid, access=to_ask) as process:
                 process.wait_input_idle(deadline.left())
     try:
         _core.send_message(window.hwnd, WM_NULL, timeout=deadline.left())

@@ -27,9 +27,7 @@ from winipc.base.winerror import (
 from winipc.errors import add_hint
 from winipc.memory.layout import StructView, codec_of, layout_of
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
-from winipc.pe import ImageReader
 from winipc.process._denied import explain_denied, process_facts
-from winipc.process._sections import section_finder
 from winipc.process.freeze import Freeze, suspended
 from winipc.process.memory import (
     RemoteBlock,
@@ -48,19 +46,14 @@ from winipc.process.types import (
     Region,
     ThreadEntry,
 )
-from winipc.scan.pointers import PointerPath, PointerScan, open_pointer_scan
-from winipc.scan.regex import RegexMatch, regex_scan
-from winipc.scan.scan import (
-    Patterns,
-    Scan,
-    open_scan,
-    process_ranges,
-    protection_mask,
-)
-from winipc.scan.signature import Signature, make_signature
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what scans needs is imported by the methods that scan
     from typing_extensions import Buffer
+
+    from winipc.scan.pointers import PointerScan
+    from winipc.scan.regex import RegexMatch
+    from winipc.scan.scan import Patterns, Scan
+    from winipc.scan.signature import Signature
 
 __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
@@ -389,7 +382,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def _chain(self, address: Any) -> list[Any]:
         """An address or a chain, as one whose base is a number."""
-        if not isinstance(address, (list, tuple, PointerPath)):
+        if isinstance(address, str) or hasattr(address, "__index__"):
             address = [address]
         base, *offsets = address
         return [self.address(base), *offsets]
@@ -519,7 +512,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         if stop is not None:
             limit = min(operator.index(stop), limit)
         path_of = _path_finder(self) if paths or names else None
-        sections_of = section_finder(self, self.regions) if names else None
+        sections_of = None
+        if names:
+            from winipc.process._sections import section_finder
+
+            sections_of = section_finder(self, self.regions)
         while place < limit:
             rows = self._regions(place, limit)
             for row in rows:
@@ -570,6 +567,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualQueryEx, ReadProcessMemory
         """
+        from winipc.scan.scan import open_scan, process_ranges, protection_mask
+
         ranges = process_ranges(regions, start, end)
         accepted = protection_mask(protection)
         return open_scan(
@@ -603,6 +602,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: EnumProcessModulesEx, ReadProcessMemory
         """
+        from winipc.scan.signature import make_signature
+
         return make_signature(self, self.address(address), max_size, constants)
 
     def scan_regex(
@@ -637,6 +638,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualQueryEx, ReadProcessMemory
         """
+        from winipc.scan.regex import regex_scan
+        from winipc.scan.scan import process_ranges, protection_mask
+
         ranges = process_ranges(regions, start, end)
         accepted = protection_mask(protection)
         return regex_scan(self, regex, overlap, ranges, accepted, progress, limit)
@@ -680,6 +684,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualQueryEx, ReadProcessMemory, EnumProcessModulesEx
         """
+        from winipc.scan.pointers import open_pointer_scan
+        from winipc.scan.scan import process_ranges, protection_mask
+
         return open_pointer_scan(
             self,
             self.address(address),
@@ -762,6 +769,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         if not isinstance(module, Module):
             module = self.module(module)
         base = module.base
+        from winipc.pe import ImageReader
+
         image = ImageReader(
             lambda offset, size: self.read(base + offset, size),
             module.size,

@@ -12,7 +12,6 @@ compared and closed again::
 from __future__ import annotations
 
 import enum
-import glob
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -263,6 +262,8 @@ def _find(name: str) -> NamedObject:
     place = known.get(prefix.lower()) if slash else local
     if place is None or not bare:
         raise ValueError(f"{name!r} is no name of an object in this session")
-    for row in named_objects(pattern=glob.escape(place + bare)):
+    from glob import escape  # of which few names have need
+
+    for row in named_objects(pattern=escape(place + bare)):
         return row
     raise FileNotFoundError(0, "no object has this name", name, 2)

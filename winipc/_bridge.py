@@ -21,11 +21,11 @@ import warnings
 from dataclasses import dataclass
 
 from winipc import _core
+from winipc._telemetry import known_programs
 from winipc.base.closing import Closing
 from winipc.base.winerror import ERROR_FILE_EXISTS, ERROR_PATH_NOT_FOUND
 from winipc.errors import add_hint
 from winipc.memory.mapping import SharedMapping
-from winipc.telemetry import known_programs
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
 
