@@ -22,11 +22,11 @@ __all__ = ["Cassette"]
 
 
 class Cassette(Shown):
-    """A file of what a program said, to look at. Iterate over it for its events.
+    """A recording of what a program said. Iterate over it for its events.
 
-    It keeps nothing open: each iteration reads the file anew, an event at a time, and
-    any thread may do so. The file may be hostile: what no recorder writes is a
-    CassetteError. A recording that was cut off gives the events that are whole.
+    It keeps no file open: each iteration reads the file again, an event at a time. Any
+    thread may iterate. The file may be hostile: whatever no recorder writes is a
+    CassetteError. A file that was cut off gives its whole events.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -91,27 +91,25 @@ class Cassette(Shown):
             path: A new file.
             mappings: Names; or pairs of a name and an object with `size`,
                 `read_into(buffer)` and `close()`, which stays the caller's.
-            windows: The program's: titles, (title, class) of which one may be None, or
-                a `Track("window", title, messages=..., replies=...)` to say more.
-                Messages to them go through the recorder, which stands between.
-            clients: Windows that the program sends to without being asked, likewise.
-            broadcasts: Registered messages that it tells all windows.
-            exchanges: Titles of `winipc.Receiver` windows and of programs like them, or
-                a `Track("exchange", title, mapping=...)` for another mapping.
+            windows: Windows of the program: titles, pairs (title, class) of which one
+                may be None, or `Track("window", title, messages=..., replies=...)`.
+                Messages to them go through the recorder.
+            clients: Windows that the program sends to without a request, as `windows`.
+            broadcasts: Registered messages that the program sends to all windows.
+            exchanges: Titles of `winipc.Receiver` windows, and of C programs like them;
+                or `Track("exchange", title, mapping=...)` for another mapping.
             events, mutexes, semaphores: Names.
-            rate: Looks at memory and states in a second. When a manual-reset event is
-                set, it looks at once besides.
-            on: Look at memory only when this manual-reset event is set.
-            before_record: Gets each event; what it returns is kept in its place, and
-                nothing for None.
-            known: Messages that this cassette has an answer to get that one, and all
-                others go to the program. Both are recorded, and at the end what it has
-                for these windows and nobody sent.
-            timeout: Seconds to wait for all of this to be there, None for forever.
+            rate: How often in a second the recorder reads memory and states. It also
+                reads when a manual-reset event is set.
+            on: Read memory only when this manual-reset event is set.
+            before_record: Gets each event, and returns the event to keep, or None.
+            known: A cassette that answers the messages it knows; all others go to the
+                program. Both are recorded. Messages of it that were not sent are kept.
+            timeout: Seconds to wait until all of these exist; None waits forever.
 
-        Raises FileExistsError for the path, FileNotFoundError for what is not there,
-        TimeoutError when it did not come in time, OSError for what cannot be made, and
-        ValueError for what is given twice.
+        Raises FileExistsError for the path, FileNotFoundError for a name that does not
+        exist, TimeoutError if it did not appear in time, OSError for an object that
+        cannot be made, and ValueError for one that is given twice.
 
         Win32: MapViewOfFile, NtQueryEvent, CreateWindowEx, SendMessageTimeout
         """
@@ -145,28 +143,27 @@ class Cassette(Shown):
         names: Mapping[str, str] | None = None,
         bridge: bool = False,
     ) -> Player:
-        """Be the recorded program until the player is closed: use it in a `with`.
+        """Stand in for the recorded program until the player is closed, in a `with`.
 
-        The mappings, events, mutexes, semaphores and windows are made under the names
-        that they had, with what they had in the beginning. Each recorded message
-        answers one live message that matches it. One that matches none is answered 0,
-        and the end of the `with` raises AssertionError, which says how it differs.
+        The player creates the recorded mappings, events, mutexes, semaphores and
+        windows, with their first contents. Each recorded answer serves one live message
+        that matches. A message that matches none is answered 0, and the end of the
+        `with` raises AssertionError, which shows the difference.
 
         Args:
-            speed: 2 for twice as fast, `math.inf` for no pause; None for steps:
-                nothing changes but by `Player.step` and `Player.seek`.
+            speed: 2 for twice as fast, `math.inf` for no pause; None for steps: only
+                `Player.step` and `Player.seek` change anything.
             match: "strict": the id and all data are equal, or both parameters;
                 "lenient": the id, or the message; or a function of the recorded
                 `MessageEvent` and the one that came.
             repeat: A recorded message answers any number of live ones.
-            loop: From the end go on at the beginning. What clients have asked for
-                stays played.
+            loop: Begin again after the end. Messages that were answered stay answered.
             names: Other names for objects, titles and classes.
-            bridge: Under Wine, native Linux programs map the mappings, too: each is a
-                `winipc.bridge`, with a file in /dev/shm.
+            bridge: Under Wine, put a file in /dev/shm behind each mapping, as
+                `winipc.bridge` does, for Linux programs.
 
-        Raises CassetteError, ValueError for `names` that nothing has,
-        FileNotFoundError, FileExistsError for a name that something live has, and
+        Raises CassetteError, ValueError for a name in `names` that the cassette does
+        not have, FileNotFoundError, FileExistsError for a name that is taken, and
         OSError (ENOTSUP) for a bridge without Wine.
 
         Win32: CreateFileMapping, CreateEventEx, CreateWindowEx, SendMessageTimeout

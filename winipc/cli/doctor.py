@@ -139,5 +139,5 @@ def _debug() -> None:
         with winipc.debug_privilege():
             pass
     except PermissionError as error:
-        add_hint(error, "processes of this user can be opened all the same")
+        add_hint(error, "processes of this user can still be opened")
         raise

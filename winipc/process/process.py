@@ -667,14 +667,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         elsewhere: `PointerPaths` checks which. Short paths come first; of equal length,
         those with a small last offset.
 
-        One pass collects the pointers: multiples of their size that lead to memory
-        which was readable when it began. They are looked for in `regions`, where
-        `protection` allows it, as by `scan`: in all writable memory unless told
-        otherwise. 8 bytes are kept for each, in at most `max_bytes` of memory. The
-        search runs in `next`, without the GIL. `timeout`, in seconds, ends it as
-        `cancel` does. `progress` is called now and then with the bytes read and
-        their total; False from it ends the search. `threads` is that of `scan_bytes`;
-        the walk itself has one. Needs `ProcessAccess.READ`.
+        One pass collects the pointers: numbers at multiples of their size that point to
+        readable memory. `regions` and `protection` say where to look, as for `scan`;
+        the default is all writable memory. A pointer takes 8 bytes, and all together at
+        most `max_bytes`. The search runs in `next`, without the GIL. `timeout`, in
+        seconds, ends it as `cancel` does. `progress` is called now and then with the
+        bytes read and their total; False from it ends the search. `threads` is that of
+        `scan_bytes`; the walk itself has one. Needs `ProcessAccess.READ`.
 
         Raises:
             LookupError: no module of that name is loaded.
