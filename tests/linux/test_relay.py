@@ -535,6 +535,7 @@ def test_a_second_source_or_target_is_refused(world: World) -> None:
         who = re.search(rf"\S+, process \d+ is the {role} already", error)
         assert who, error
         assert who[0].split(" is")[0] in str(world.relay_there.seen)
+        world.relay_there.event(f"{role} is gone")
     world.relay_there.forget()
     assert world.user.ask("one", 7) == 1007
 
@@ -657,6 +658,10 @@ def test_a_copy_of_another_size_ends_in_words(world: World) -> None:
     world.publish(topic, HEAD.pack(2, 0) + bytes(8192), "-r")
     status, error = relay.ended()
     assert (status, "4096 bytes here and 8192 there" in error) == (1, True), error
+    # It has told that it is gone: nothing is kept of it.
+    words = ("-t", f"winipc/mapping/{name}/copy/+", "-W", "1")
+    kept = subprocess.run(world.network.client("mosquitto_sub", *words), check=False)
+    assert kept.returncode == 27  # time is over
     world.publish(topic, b"", "-r")
 
 

@@ -21,6 +21,7 @@ from winipc.base.closing import Closing
 from winipc.base.deadline import timed_out, wait_until
 from winipc.base.text import clean
 from winipc.base.winerror import ERROR_ALREADY_EXISTS
+from winipc.errors import add_hint
 
 __all__ = ["Broker", "Relay"]
 
@@ -87,6 +88,7 @@ class Broker:
         if self.tls:
             client.tls_set(self.ca_file, self.cert_file, self.key_file)
         client.reconnect_delay_set(1, 8)
+        client.on_socket_open = _send_at_once
         return client
 
 
@@ -139,10 +141,11 @@ class Relay(Closing):
         client.on_connect, client.on_disconnect = self._connect, self._disconnect
         client.on_subscribe, client.on_publish = self._subscribed, self._published
         client.on_message = self._message
+        port = broker.port or (8883 if broker.tls else 1883)
         try:
             client.connect(
                 broker.host,
-                broker.port or (8883 if broker.tls else 1883),
+                port,
                 broker.keepalive,
                 clean_start=3 if self._session else True,  # 3: at the first time only
                 properties=properties(
@@ -157,8 +160,9 @@ class Relay(Closing):
                     self.error = timed_out("the broker did not answer in time", name)
             if self.error is not None:
                 raise self.error
-        except BaseException:
+        except BaseException as error:
             self._leave()
+            add_hint(error, f"the broker is {broker.host}, port {port}")
             raise
 
     def _settled(self) -> bool:
@@ -188,10 +192,8 @@ class Relay(Closing):
 
     def _leave(self) -> None:
         self._on_event = None
-        if self._client.is_connected() and self.error is None:
-            self._publish(self._own_topic, b"", retain=True, wait=True)
         self.claim = None
-        self._client.disconnect()
+        self._go()
         # It would wait for them, as long as the link is cut.
         self._client.drop_out_messages()
         self._client.loop_stop()
@@ -274,7 +276,14 @@ class Relay(Closing):
 
     def _end(self, error: BaseException) -> None:
         self._fail(error)
-        self._client.disconnect()
+        self._go()
+
+    def _go(self) -> None:
+        """Disconnect in such a way that the broker publishes the last will."""
+        from paho.mqtt import packettypes, reasoncodes
+
+        kind = packettypes.PacketTypes.DISCONNECT
+        self._client.disconnect(reasoncodes.ReasonCode(kind, identifier=4))
 
     def _message(self, _c: Any, _u: Any, message: Any) -> None:
         try:
@@ -312,7 +321,6 @@ class Relay(Closing):
         So of two that want a role at once, the one whom the broker heard first has it.
         """
         if other and self._role == self._roles[0]:
-            self._publish(self._own_topic, b"", retain=True)
             text = f"{other} is the {self._role} already"
             self._end(FileExistsError(0, text, self.name, ERROR_ALREADY_EXISTS))
             return
@@ -320,6 +328,11 @@ class Relay(Closing):
             self.claim = self._claiming
             self._changed.notify_all()
         self._tell("connected")
+
+
+def _send_at_once(_c: object, _u: object, connection: socket.socket) -> None:
+    """Without this a small packet waits 40 ms for others (Nagle's algorithm)."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _who(data: bytes) -> tuple[str, object]:

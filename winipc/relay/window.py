@@ -74,6 +74,7 @@ class WindowTarget(Relay):
         self._thread.start()
 
     def close(self) -> None:
+        self.claim = None  # what waits is refused
         self._waiting.put(None)
         self._thread.join()
         super().close()
@@ -84,6 +85,8 @@ class WindowTarget(Relay):
 
     def _sent(self, request: _Request) -> dict[str, object]:
         """Give it to the window: what came of it."""
+        if self.claim is None:
+            return {"error": "the target has no connection"}
         if (left := request.due - time.monotonic()) <= 0:
             return {"error": "it came too late"}
         # Its sender has to hear of a time-out before it gives up.
