@@ -17,6 +17,7 @@ from typing import (
 from _typeshed import ReadableBuffer
 from typing_extensions import Buffer, disjoint_base
 
+from winipc.memory.record import Record
 from winipc.message.lookup import Target
 from winipc.message.message import Message as MessageOfWindow
 from winipc.process.types import PartialRead
@@ -225,6 +226,15 @@ class Fields:
     def __getitem__(self, name: str, /) -> Any: ...
     def __setitem__(self, name: str, value: Any, /) -> None: ...
     def __delitem__(self, name: str, /) -> None: ...
+    def _all_numbers(self) -> dict[str, Any]: ...
+
+@disjoint_base
+class Layout:
+    _numbers: dict[str, int]
+    _record: type[Record]
+    size: int
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    def unpack(self, buffer: Buffer, offset: int = 0) -> Record: ...
 
 # ----------------------------------------------------------- sync/shared_lock.c
 

@@ -1,5 +1,7 @@
 /* fields.c: the fields of a structure as attributes, for Record and StructView.
  *
+ *     class Layout(_core.Layout): ...
+ *     layout.unpack(data).speed                 # a Record's
  *     class StructView(_core.Fields): ...
  *     view = StructView(mapping, layout, 64)
  *     view.speed, view["speed"]                 # the same field
@@ -25,34 +27,70 @@ typedef struct {
     char is_ours;      /* the memory starts with WI_BYTES_HEAD */
 } FieldsObject;
 
+/* ------------------------------------------------------------- of a layout */
+
+/* What a layout says for records: they are made as fast as a copy of bytes. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *numbers; /* that of FieldsObject */
+    PyObject *record;  /* the class of its records, one of ours */
+    Py_ssize_t size;   /* bytes */
+} LayoutObject;
+
+static PyObject *
+layout_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
+           PyObject *Py_UNUSED(kwargs))
+{
+    return wi_alloc(type); /* Python's __init__ does the rest */
+}
+
+static int
+layout_clear(PyObject *op)
+{
+    Py_CLEAR(((LayoutObject *)op)->numbers);
+    Py_CLEAR(((LayoutObject *)op)->record);
+    return 0;
+}
+
+static int
+layout_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((LayoutObject *)op)->numbers);
+    Py_VISIT(((LayoutObject *)op)->record);
+    return 0;
+}
+
+/* ----------------------------------------------------------------- fields */
+
+static void
+fields_fill(FieldsObject *self, PyObject *layout, PyObject *numbers,
+            PyObject *memory)
+{
+    self->layout = Py_NewRef(layout);
+    self->numbers = Py_NewRef(numbers);
+    self->memory = Py_NewRef(memory);
+    self->is_bytes = PyBytes_Check(memory) != 0;
+}
+
 static PyObject *
 fields_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
     PyObject *layout, *memory;
     Py_ssize_t offset = 0;
-    /* A copy of a record has no offset, and is what has to be quick. */
-    if (PyTuple_Size(args) == 2) {
-        layout = PyTuple_GetItem(args, 0);
-        memory = PyTuple_GetItem(args, 1);
-    }
-    else if (!PyArg_ParseTuple(args, "OO|n:Fields", &layout, &memory,
-                               &offset)) {
+    if (!PyArg_ParseTuple(args, "OO|n:Fields", &layout, &memory, &offset)) {
         return NULL;
     }
     PyObject *numbers = PyObject_GetAttrString(layout, "_numbers");
     FieldsObject *self = numbers == NULL ? NULL : wi_alloc(type);
-    if (self == NULL) {
-        Py_XDECREF(numbers);
-        return NULL;
+    if (self != NULL) {
+        fields_fill(self, layout, numbers, memory);
+        self->offset = offset;
+        self->is_ours = !self->is_bytes &&
+                        PyType_GetSlot(Py_TYPE(memory), Py_bf_getbuffer) ==
+                            (void *)wi_bytes_getbuffer;
     }
-    self->layout = Py_NewRef(layout);
-    self->numbers = numbers;
-    self->memory = Py_NewRef(memory);
-    self->offset = offset;
-    self->is_bytes = PyBytes_Check(memory) != 0;
-    self->is_ours =
-        !self->is_bytes && PyType_GetSlot(Py_TYPE(memory), Py_bf_getbuffer) ==
-                               (void *)wi_bytes_getbuffer;
+    Py_XDECREF(numbers);
     return (PyObject *)self;
 }
 
@@ -66,15 +104,27 @@ fields_clear(PyObject *op)
     return 0;
 }
 
-/* It owns nothing but references: no finaliser, which costs as much as the rest. */
+/* They own nothing but references: no finaliser, which costs as much as the rest. */
 static void
-fields_dealloc(PyObject *op)
+fields_free(PyObject *op, inquiry clear)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    fields_clear(op);
+    clear(op);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
+}
+
+static void
+fields_dealloc(PyObject *op)
+{
+    fields_free(op, fields_clear);
+}
+
+static void
+layout_dealloc(PyObject *op)
+{
+    fields_free(op, layout_clear);
 }
 
 static int
@@ -88,18 +138,12 @@ fields_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-/* Where the number with this name is; NULL, perhaps with an exception, for
- * whatever is not done here. */
+/* Where a number is, by what the table says of it; NULL, perhaps with an exception,
+ * for whatever is not done here. */
 WI_INLINE char *
-fields_find(FieldsObject *self, PyObject *name, int write,
-            const wi_number **kind)
+fields_at(FieldsObject *self, PyObject *place, int write,
+          const wi_number **kind)
 {
-    PyObject *place = self->numbers == NULL
-                          ? NULL
-                          : PyDict_GetItemWithError(self->numbers, name);
-    if (place == NULL) {
-        return NULL;
-    }
     const uint64_t number = PyLong_AsUnsignedLongLong(place);
     const char code = (char)(number & 0xff);
     const wi_number *found = WI_NUMBER_KINDS;
@@ -124,6 +168,16 @@ fields_find(FieldsObject *self, PyObject *name, int write,
     }
     return base == NULL || at < 0 || at > size - found->size ? NULL
                                                              : base + at;
+}
+
+WI_INLINE char *
+fields_find(FieldsObject *self, PyObject *name, int write,
+            const wi_number **kind)
+{
+    PyObject *place = self->numbers == NULL
+                          ? NULL
+                          : PyDict_GetItemWithError(self->numbers, name);
+    return place == NULL ? NULL : fields_at(self, place, write, kind);
 }
 
 WI_INLINE PyObject *
@@ -196,7 +250,9 @@ fields_put(PyObject *op, PyObject *name, PyObject *value)
     if (at != NULL) {
         if (wi_number_from(kind, value, 0, &bits) == 0) {
             /* A conversion can run Python that closes the memory. */
-            at = fields_find((FieldsObject *)op, name, 1, &kind);
+            if (!PyLong_CheckExact(value) && !PyFloat_CheckExact(value)) {
+                at = fields_find((FieldsObject *)op, name, 1, &kind);
+            }
             if (at != NULL) {
                 wi_number_store(at, kind->size, bits);
                 return 0;
@@ -227,6 +283,35 @@ fields_put_attribute(PyObject *op, PyObject *name, PyObject *value)
     return result;
 }
 
+static PyObject *
+fields_all_numbers(PyObject *op, PyObject *Py_UNUSED(unused))
+{
+    FieldsObject *self = (FieldsObject *)op;
+    PyObject *numbers = self->numbers, *name, *place;
+    PyObject *result = PyDict_New();
+    Py_ssize_t next = 0;
+    while (result != NULL && PyDict_Next(numbers, &next, &name, &place)) {
+        const wi_number *kind;
+        const char *at = fields_at(self, place, 0, &kind);
+        PyObject *value =
+            at == NULL
+                ? fields_get(op, name)
+                : wi_number_to_python(kind, wi_number_load(at, kind->size));
+        if (value == NULL || PyDict_SetItem(result, name, value) < 0) {
+            Py_CLEAR(result);
+        }
+        Py_XDECREF(value);
+    }
+    return result;
+}
+
+static PyMethodDef fields_methods[] = {
+    {"_all_numbers", fields_all_numbers, METH_NOARGS,
+     PyDoc_STR("_all_numbers($self, /)\n--\n\n"
+               "The fields that the table has, by name.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyMemberDef fields_members[] = {
     {"_layout", T_OBJECT, offsetof(FieldsObject, layout), Py_READONLY, NULL},
     {"_memory", T_OBJECT, offsetof(FieldsObject, memory), Py_READONLY, NULL},
@@ -248,6 +333,7 @@ static PyType_Slot fields_slots[] = {
     {Py_tp_setattro, fields_put_attribute},
     {Py_mp_subscript, fields_get},
     {Py_mp_ass_subscript, fields_put},
+    {Py_tp_methods, fields_methods},
     {Py_tp_members, fields_members},
     {0, NULL},
 };
@@ -259,13 +345,80 @@ static PyType_Spec fields_spec = {
     .slots = fields_slots,
 };
 
+/* ----------------------------------------------------------------- Layout */
+
+PyDoc_STRVAR(layout_unpack_doc,
+             "unpack($self, /, buffer, offset=0)\n--\n\n"
+             "The values in the bytes at `offset`, which may be followed by\n"
+             "others.\n\n"
+             "Raises ValueError when there are fewer bytes.");
+
+static PyObject *
+layout_unpack(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    static const char *const names[] = {"buffer", "offset", NULL};
+    LayoutObject *self = (LayoutObject *)op;
+    PyObject *given[2];
+    if (wi_fast_args("unpack", names, 1, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    if (given[1] == NULL && PyBytes_CheckExact(given[0]) &&
+        PyBytes_Size(given[0]) == self->size && self->numbers != NULL &&
+        self->record != NULL && PyType_Check(self->record) &&
+        PyType_GetSlot((PyTypeObject *)self->record, Py_tp_new) ==
+            (void *)fields_new) {
+        FieldsObject *record = wi_alloc((PyTypeObject *)self->record);
+        if (record != NULL) {
+            fields_fill(record, op, self->numbers, given[0]);
+        }
+        return (PyObject *)record;
+    }
+    return given[1] == NULL
+               ? PyObject_CallMethod(op, "_unpack", "(O)", given[0])
+               : PyObject_CallMethod(op, "_unpack", "(OO)", given[0],
+                                     given[1]);
+}
+
+static PyMethodDef layout_methods[] = {
+    {"unpack", WI_FAST(layout_unpack), layout_unpack_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef layout_members[] = {
+    {"_numbers", T_OBJECT, offsetof(LayoutObject, numbers), 0, NULL},
+    {"_record", T_OBJECT, offsetof(LayoutObject, record), 0, NULL},
+    {"size", T_PYSSIZET, offsetof(LayoutObject, size), 0,
+     PyDoc_STR("Bytes of the structure.")},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(layout_doc, "What winipc.Layout has in C.");
+
+static PyType_Slot layout_slots[] = {
+    {Py_tp_doc, (void *)layout_doc}, {Py_tp_new, layout_new},
+    {Py_tp_dealloc, layout_dealloc}, {Py_tp_traverse, layout_traverse},
+    {Py_tp_clear, layout_clear},     {Py_tp_methods, layout_methods},
+    {Py_tp_members, layout_members}, {0, NULL},
+};
+
+static PyType_Spec layout_spec = {
+    .name = "winipc._core.Layout",
+    .basicsize = sizeof(LayoutObject),
+    .flags = WI_TYPE_FLAGS,
+    .slots = layout_slots,
+};
+
 int
 wi_fields_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
     PyTypeObject *type;
-    if (wi_add_type(module, &fields_spec, &type) < 0) {
-        return -1;
+    PyType_Spec *specs[] = {&fields_spec, &layout_spec};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(specs); i++) {
+        if (wi_add_type(module, specs[i], &type) < 0) {
+            return -1;
+        }
+        Py_DECREF(type); /* the module has it */
     }
-    Py_DECREF(type); /* the module has it */
     return 0;
 }

@@ -253,16 +253,13 @@ def _up(offset: int, alignment: int) -> int:
     return (offset + alignment - 1) // alignment * alignment
 
 
-class Layout:
+class Layout(_core.Layout):
     """The fields of a structure, and where each of them is.
 
     Win32: none.
     """
 
-    __slots__ = (
-        *("_by_name", "_made", "_numbers", "_plan"),
-        *("alignment", "fields", "name", "size"),
-    )
+    __slots__ = ("_by_name", "_made", "_plan", "alignment", "fields", "name")
 
     def __init__(
         self, name: str, fields: Iterable[Field], size: int, alignment: int = 1
@@ -285,6 +282,7 @@ class Layout:
             for field in self.fields
             if field.is_number and field.name not in _TAKEN
         }
+        self._record = Record
         self._plan: _Plan | None = None
 
     # ------------------------------------------------------------- made from
@@ -427,14 +425,8 @@ class Layout:
 
     # ------------------------------------------------------------------- bytes
 
-    def unpack(self, buffer: Buffer, offset: int = 0) -> Record:
-        """The values in the bytes at `offset`, which may be followed by others.
-
-        Raises:
-            ValueError: There are fewer bytes.
-        """
-        if type(buffer) is bytes and offset == 0 and len(buffer) == self.size:
-            return Record(self, buffer)
+    def _unpack(self, buffer: Buffer, offset: int = 0) -> Record:
+        """What `unpack` does, of anything but all of a `bytes`."""
         with memoryview(buffer) as whole, whole.cast("B") as view:
             if not 0 <= offset <= len(view) - self.size:
                 raise ValueError(

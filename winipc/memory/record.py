@@ -93,6 +93,8 @@ class Record(_Fields):
     def as_dict(self) -> dict[str, Any]:
         """All values by name; those of inner structures are dicts."""
         layout = self._layout
+        if len(layout._numbers) == len(layout.fields):
+            return self._all_numbers()
         values = layout._values(self._memory, _plain)
         return dict(zip(layout._by_name, values, strict=True))
 
