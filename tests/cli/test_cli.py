@@ -244,7 +244,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("lss", "no command is called 'lss' (did you mean ls?)"),
         ("dump x --folow", "arguments: --folow (did you mean --follow?)"),
         ("dump x --struct <Z", "--struct '<Z'"),
-        ("dump x --struct speed:x", "'speed:x'"),
+        ("dump x --struct speed:x", "speed: no type of numbers 'x'"),
         ("dump x --struct absent.h:state", "No such file or directory"),
         ("dump x --struct <II --size 4", "--size 8 or more"),
         ("dump x --size 0", "1 or more"),

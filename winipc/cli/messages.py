@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from winipc.base.text import clean
 from winipc.cli.options import (
@@ -28,6 +29,8 @@ from winipc.exchange.transport import (
     Transport,
 )
 from winipc.message import CopyDataWindow, Message, post_message, send_message
+
+_T = TypeVar("_T")
 
 
 def add(commands: Commands) -> None:
@@ -220,18 +223,25 @@ def _listen(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}, window {window.hwnd:#x}")
-        for _ in counted(arguments.count):
-            try:
-                message = window.receive(arguments.timeout)
-            except TimeoutError:
-                raise TimeoutError(
-                    f"no message for {arguments.title!r} in {arguments.timeout} s"
-                ) from None
+        for message in _received(arguments, window.receive):
             if arguments.json:
                 print_json(_fields(message))
             else:
                 print_line(_line(message, arguments.hex))
     return 0
+
+
+def _received(
+    arguments: argparse.Namespace, receive: Callable[[float | None], _T]
+) -> Iterator[_T]:
+    """As many messages as are wanted."""
+    title, timeout = arguments.title, arguments.timeout
+    for _ in counted(arguments.count):
+        try:
+            message = receive(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"no message for {title!r} in {timeout} s") from None
+        yield message
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -275,8 +285,7 @@ def _receive(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}")
-        for _ in counted(arguments.count):
-            received = receiver.receive(arguments.timeout)
+        for received in _received(arguments, receiver.receive):
             via, data = received.transport.value, received.data
             if arguments.json:
                 fields = {"via": via, "bytes": len(data), "pid": received.pid}
