@@ -418,7 +418,7 @@ def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
     for arguments, status, expected in (
         (["--attach", unique_name], 1, unique_name),
         (["--struct", "a:b"], 2, "more --struct than names"),
-        ([unique_name, "--struct", "a:nothing"], 2, "a:nothing"),
+        ([unique_name, "--struct", "a:nothing"], 2, "a: no type of numbers 'nothing'"),
     ):
         done = run_winipc("serve", *arguments, check=False)
         assert done.returncode == status

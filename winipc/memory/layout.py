@@ -324,7 +324,9 @@ class Layout(_core.Layout):
                 try:
                     kind = _core._number_code(kind)
                 except (TypeError, ValueError) as error:
-                    raise type(error)(f"{name}.{member}: {error}") from None
+                    raise type(error)(
+                        f"{name}.{member}: {error}, and ? c u e"
+                    ) from None
             if min(shape, default=1) < 1:
                 raise ValueError(f"{name}.{member}: {shape} elements")
             own = kind.alignment if isinstance(kind, Layout) else size_of(kind)
