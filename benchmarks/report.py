@@ -5,15 +5,27 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
 from harness import OURS, RAW, Goal, Result, Samples, label, nanoseconds
 from reasons import REASONS
 
+from winipc import _core
+
 #: What is noise, pinned on one CPU or not: a ratio this near to 1 says nothing.
 _NOISE = {True: 0.05, False: 0.25}
+
+
+def system() -> str:
+    """Where this runs: `Windows 10.0.22631, Intel64 ...`, or `Wine 8.0, ...`."""
+    wine = _core._wine_version()
+    windows = sys.getwindowsversion()
+    name = f"Windows {windows.major}.{windows.minor}.{windows.build}"
+    return f"{f'Wine {wine}' if wine else name}, {os.environ['PROCESSOR_IDENTIFIER']}"
 
 
 def save(path: Path, results: list[Result], pinned: bool) -> None:
@@ -23,6 +35,7 @@ def save(path: Path, results: list[Result], pinned: bool) -> None:
             {
                 "python": platform.python_version(),
                 "machine": platform.machine(),
+                "system": system(),
                 "pinned": pinned,
                 "cases": [_plain(result) for result in results],
             },
@@ -189,12 +202,12 @@ def _markdown(rows: list[tuple[str, ...]], sides: str) -> str:
 def _phase(phase: dict[str, Any]) -> str:
     pinned = phase["pinned"]
     where = (
-        "pinned on one CPU, wineserver too"
+        "all on one CPU"
         if pinned
         else "two processes on two CPUs that nothing else uses, not pinned"
     )
     lines = [
-        f"CPython {phase['python']}, {where}; "
+        f"CPython {phase['python']} on {phase['system']}, {where}; "
         f"less than {_NOISE[pinned]:.0%} apart is noise.",
     ]
     groups: dict[str, list[dict[str, Any]]] = {}

@@ -1,9 +1,19 @@
-"""./dev bench: raw C, winipc and its peers, side by side. See docs/performance.md."""
+"""Time raw C, winipc and its peers, side by side.
+
+    ./dev bench                 on Linux
+    python benchmarks/run.py    on Windows, in a checkout, with winipc, windows.in and
+                                bench.in of tools/requirements installed, and a C
+                                compiler: that of setuptools (MSVC), or gcc on PATH
+
+See docs/performance.md and benchmarks/README.md.
+"""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +22,7 @@ from pathlib import Path
 
 import report
 from harness import FULL, GROUPS, QUICK, Effort, Result, measure
+from programs import ROOT, binaries
 from world import World, load_raw, stubbed
 
 MODULES = (
@@ -28,7 +39,10 @@ MODULES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="./dev bench or python benchmarks/run.py",
+        description=__doc__.splitlines()[0],
+    )
     parser.add_argument("--quick", action="store_true", help="under two minutes")
     parser.add_argument(
         "--only",
@@ -38,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="groups, or group/case, by a part of the name",
     )
     parser.add_argument("--rounds", type=int, help="instead of 4, or 2 if quick")
-    parser.add_argument("--binaries", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--binaries", type=Path, help=argparse.SUPPRESS)
+    out = ROOT / "build" / "bench"
+    parser.add_argument("--out", type=Path, default=out, help=argparse.SUPPRESS)
     parser.add_argument(
         "--phase", choices=("pinned", "spinning", "report"), help=argparse.SUPPRESS
     )
@@ -47,8 +62,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.phase == "report":
         return report.write(options.out)
     for module in MODULES:
-        importlib.import_module(module)
-    pinned = options.phase == "pinned"
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            print(f"bench: without {module}.py: {error}", file=sys.stderr)
+    if options.phase:
+        return phase(options, options.phase)
+    # On Windows: no one else has made the programs, or pinned this process.
+    options.binaries = options.binaries or binaries()
+    options.out.mkdir(parents=True, exist_ok=True)
+    processors = min(os.cpu_count() or 1, 64)
+    with_affinity(1 << (processors - 1))
+    phase(options, "pinned")
+    with_affinity((1 << processors) - 1)
+    phase(options, "spinning")
+    return report.write(options.out)
+
+
+def with_affinity(mask: int) -> None:
+    """Run on these processors, as do the programs that are started from now on."""
+    kernel32 = ctypes.WinDLL("kernel32")
+    mine = ctypes.c_void_p(-1)
+    kernel32.SetProcessAffinityMask(mine, ctypes.c_size_t(mask))
+
+
+def phase(options: argparse.Namespace, name: str) -> int:
+    """Measure the groups that want one processor, or those that want two."""
+    pinned = name == "pinned"
     effort = QUICK if options.quick else FULL
     results = run(
         [name for name, (_, pins) in GROUPS.items() if pins == pinned],
@@ -57,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.only,
         options.binaries,
     )
-    report.save(options.out / f"{options.phase}.json", results, pinned)
+    report.save(options.out / f"{name}.json", results, pinned)
     return 0
 
 

@@ -154,6 +154,8 @@ def test_tables_say_how_goals_fared(
     text = capsys.readouterr().out
     assert "2x: no, 2.58x; 9x faster than pymem: no, 2x faster" in text
     assert "- case: a note" in text
+    assert f" on {report.system()}, all on one CPU" in text
+    assert report.system().startswith(("Windows 1", "Wine "))
     missed = cells((tmp_path / "missed.md").read_text("utf-8"))
     assert ["group/case", "2x", "2.58x", "2.6x", "not known"] in missed
     faster = ["9x faster than pymem", "2x faster", "2x faster", "not known"]
