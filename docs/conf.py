@@ -21,6 +21,7 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -63,6 +64,7 @@ class ApiDirective(SphinxDirective):
     """What modules offer: all that `winipc` exports, or with :all: all of it.
 
     A table of it comes first, with what people came for, the names of :first:, on top.
+    What a module's docstring says stands before the first of its items.
     """
 
     has_content = False
@@ -71,36 +73,50 @@ class ApiDirective(SphinxDirective):
     option_spec: ClassVar = {"all": directives.flag, "first": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
-        text = ""
-        items: dict[str, tuple[str, object]] = {}
+        items: dict[str, tuple[str, Any, Any]] = {}
         names = self.arguments[0].split()
         for name in modules_without_a_page() if names == ["..."] else names:
             module = importlib.import_module(f"winipc.{name}")
-            if "all" in self.options:
-                text += f".. py:module:: winipc.{name}\n\n"
-            text += f"{inspect.getdoc(module)}\n\n"
             for item in module.__all__:
                 if item in winipc.__all__:
-                    items[item] = f"winipc.{item}", getattr(module, item)
+                    items[item] = f"winipc.{item}", getattr(module, item), module
                 elif "all" in self.options:
-                    items[item] = f"winipc.{name}.{item}", getattr(module, item)
+                    path = f"{module.__name__}.{item}"
+                    items[item] = path, getattr(module, item), module
         first = self.options.get("first", "").split()
         ordered = [items.pop(name) for name in first] + list(items.values())
+        text = ""
         if len(ordered) > 1:
             text += ".. list-table::\n   :widths: auto\n\n"
-            for path, item in ordered:
-                text += f"   * - :py:obj:`~{path}`\n     - {summary_of(item)}\n"
+            for path, item, module in ordered:
+                summary = summary_of(item, path.rpartition(".")[2], module)
+                text += f"   * - :py:obj:`~{path}`\n     - {summary}\n"
             text += "\n"
-        for path, item in ordered:
+        told: set[str] = set()
+        for path, item, module in ordered:
+            if module.__name__ not in told:
+                told.add(module.__name__)
+                if "all" in self.options:
+                    text += f".. py:module:: {module.__name__}\n\n"
+                text += said_of(module)
             text += f".. auto{kind_of(item)}:: {path}\n\n"
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{text}```\n")
 
 
-def summary_of(item: object) -> str:
-    """The first paragraph of its docstring; nothing of an instance of another class."""
-    if not isinstance(item, type) and not inspect.isroutine(item):
-        return ""
-    return (inspect.getdoc(item) or "").partition("\n\n")[0].replace("\n", " ")
+def said_of(module: Any) -> str:
+    """Its docstring, unless that is a line, which its class says again."""
+    text = inspect.getdoc(module) or ""
+    return f"{text}\n\n" if "\n\n" in text else ""
+
+
+def summary_of(item: object, name: str, module: Any) -> str:
+    """The first paragraph of its docstring, or of the comment before it."""
+    if isinstance(item, type) or inspect.isroutine(item):
+        text = inspect.getdoc(item) or ""
+    else:
+        found = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
+        text = "\n".join(found.get(("", name), []))
+    return text.partition("\n\n")[0].replace("\n", " ")
 
 
 def modules_without_a_page() -> list[str]:
@@ -198,17 +214,30 @@ def leave_out_numbers(
     return True if NUMBER.fullmatch(name) else None
 
 
+def exists(name: str) -> bool:
+    """Whether winipc has it."""
+    item: object = winipc
+    for part in name.split("."):
+        item = getattr(item, part, None)
+    return item is not None
+
+
 class LinkNames(SphinxTransform):
-    """A name of winipc in the text of a guide leads to its description."""
+    """A name of winipc in the text of a guide leads to its description.
+
+    In the changelog, unless it is gone.
+    """
 
     default_priority = 400
 
     def apply(self, **_options: Any) -> None:
         for literal in list(self.document.findall(nodes.literal)):
-            name = literal.astext().partition("(")[0]
+            name = literal.astext().partition("(")[0].removeprefix("winipc.")
             if name.partition(".")[0] not in winipc.__all__ or isinstance(
                 literal.parent, nodes.reference | addnodes.pending_xref
             ):
+                continue
+            if self.env.docname == "changelog" and not exists(name):
                 continue
             link = addnodes.pending_xref(
                 "",

@@ -152,11 +152,12 @@ def telemetry(
         program: Its key in `known_programs()`, such as "acc" or "hwinfo".
         header: The program's header, a path or text, for `Layout.from_c`; without one
             records are bytes, of all that the mapping has.
-        part: Which of several mappings, such as "physics"; the first of them if None.
-        struct: The structure, if the header calls it otherwise than the catalogue does.
-        bits: Of the program; as `defines` and `include`, for the header.
-        layout: Instead of a header.
-        pid: Of the process, where the name of the mapping has it.
+        part: Which of several mappings, such as "physics"; None for the first.
+        struct: The name of the structure, if it is not the one in the catalogue.
+        bits: 64 or 32, for a program of that kind; see `Layout.from_c`, also for
+            `defines` and `include`.
+        layout: A layout in place of the header.
+        pid: The id of the process, if the name of the mapping contains it.
 
     Raises:
         TypeError: Both a header and a layout.

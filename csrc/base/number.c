@@ -1,26 +1,42 @@
 /* number.c: kinds of numbers by their names, and numbers from Python. */
 #include "number.h"
 
+static const wi_number *
+number_of_code(char code)
+{
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(WI_NUMBER_KINDS); i++) {
+        if (WI_NUMBER_KINDS[i].code == code) {
+            return &WI_NUMBER_KINDS[i];
+        }
+    }
+    return NULL;
+}
+
 /* By a name ("i32") or a struct code, which a byte order of this machine may
  * precede: "<i", "=i", "@i". NULL if it is none of them. */
 static const wi_number *
 number_find(const char *text, Py_ssize_t length)
 {
-    if (length == 2 && (text[0] == '<' || text[0] == '=' || text[0] == '@')) {
-        text++;
-        length = 1;
+    if (length == 1) {
+        return number_of_code(text[0]);
     }
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(WI_NUMBER_KINDS); i++) {
-        const wi_number *kind = &WI_NUMBER_KINDS[i];
-        const char *name = kind->name; /* of two letters or three */
-        if (length == 1
-                ? text[0] == kind->code
-                : text[1] == name[1] && text[0] == name[0] && length <= 3 &&
-                      text[2] == name[2] && (length == 2 || name[2] != '\0')) {
-            return kind;
-        }
+    if (text[0] == '<' || text[0] == '=' || text[0] == '@') {
+        return length == 2 ? number_of_code(text[1]) : NULL;
     }
-    return NULL;
+    /* No search: it is the larger part of a get(). */
+    const int first = text[0] == 'i'   ? WI_NUMBER_i8
+                      : text[0] == 'u' ? WI_NUMBER_u8
+                                       : WI_NUMBER_f32 - 2;
+    const int size = text[1] == '8'   ? 0
+                     : text[1] == '1' ? 1
+                     : text[1] == '3' ? 2
+                                      : 3;
+    const wi_number *kind = &WI_NUMBER_KINDS[first + size];
+    const char *name = kind->name; /* of two letters or three */
+    return text[0] == name[0] && text[1] == name[1] && text[2] == name[2] &&
+                   length == 2 + (name[2] != '\0')
+               ? kind
+               : NULL;
 }
 
 WI_NOINLINE static void

@@ -443,10 +443,10 @@ channel_send(PyObject *op, PyObject *const *args, Py_ssize_t count,
 PyDoc_STRVAR(channel_send_many_doc,
              "send_many($self, messages, /, timeout=None)\n--\n\n"
              "Send each message of an iterable; return their number.\n\n"
-             "Faster than send: they become visible in batches. timeout is\n"
-             "for all of them together, also while there is room; Ctrl+C and\n"
-             "other threads get in. Raises as send does; the messages before\n"
-             "the one that failed are sent.\n\n"
+             "Faster than send: the receiver sees them in batches. timeout\n"
+             "is for all of them together. Ctrl+C ends the call, and other\n"
+             "threads may send in between. Raises as send does; the messages\n"
+             "before the one that failed are sent.\n\n"
              "Win32: SetEvent, WaitForMultipleObjects");
 
 /* In a batch, show what there is after so many bytes. */
@@ -822,8 +822,7 @@ peeked_release(PyObject *op)
 PyDoc_STRVAR(
     channel_peek_doc,
     "peek($self, /, timeout=None)\n--\n\n"
-    "The oldest message where it lies: `with channel.peek() as "
-    "view`.\n\n"
+    "The oldest message, in place: `with channel.peek() as view`.\n\n"
     "view is a read-only memoryview of shared memory, with no copy.\n"
     "At the end of the block the message counts as received; after\n"
     "an exception it is still there. Its room is free again when the\n"

@@ -54,7 +54,7 @@ event_reset(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(event_wait_doc,
              "wait($self, timeout=None)\n--\n\n"
              "Wait until the event is set; False when timeout ran out.\n\n"
-             "timeout is in seconds, None waits forever; Ctrl+C gets in. An\n"
+             "timeout is in seconds, None waits forever; Ctrl+C ends it. An\n"
              "auto-reset event is reset by the wait that it ends.\n\n"
              "Win32: WaitForSingleObject");
 
@@ -69,7 +69,7 @@ PyDoc_STRVAR(event_is_set_doc,
              "is_set($self, /)\n--\n\n"
              "Whether the event is set now; resets nothing.\n\n"
              "Raises PermissionError when it was opened without\n"
-             "Access.QUERY_STATE.\n\nWin32: NtQueryEvent");
+             "SyncAccess.QUERY_STATE.\n\nWin32: NtQueryEvent");
 
 static PyObject *
 event_is_set(PyObject *op, PyObject *Py_UNUSED(unused))

@@ -111,7 +111,7 @@ PyDoc_STRVAR(
     mutex_acquire_doc,
     "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
     "Take the mutex for the calling thread; False when timeout ran out.\n\n"
-    "timeout is in seconds, None waits forever; Ctrl+C gets in. The thread\n"
+    "timeout is in seconds, None waits forever; Ctrl+C ends it. The thread\n"
     "that holds it may take it again, and has to release it as often.\n\n"
     "Raises AbandonedError when the thread that held the mutex ended without\n"
     "releasing it: the caller holds the mutex now, should check what it\n"

@@ -16,7 +16,7 @@
 PyDoc_STRVAR(semaphore_acquire_doc,
              "acquire($self, timeout=None)\n--\n\n"
              "Take one from the count; False when timeout ran out.\n\n"
-             "timeout is in seconds, None waits forever; Ctrl+C gets in.\n\n"
+             "timeout is in seconds, None waits forever; Ctrl+C ends it.\n\n"
              "Win32: WaitForSingleObject");
 
 static PyObject *

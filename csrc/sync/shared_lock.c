@@ -405,7 +405,7 @@ PyDoc_STRVAR(
     lock_acquire_doc,
     "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
     "Take the lock for the calling thread; False when timeout ran out.\n\n"
-    "timeout is in seconds, None waits forever; Ctrl+C gets in. The thread\n"
+    "timeout is in seconds, None waits forever; Ctrl+C ends it. The thread\n"
     "that holds it may take it again, and has to release it as often.\n\n"
     "Raises AbandonedError when the thread that held the lock ended without\n"
     "releasing it: the caller holds the lock now, should check what it\n"

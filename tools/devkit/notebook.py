@@ -10,6 +10,8 @@ from ready import ready
 from wheels import site
 from winpython import selected
 
+FIRST = "which takes minutes the first time: it compiles its packages"
+
 
 def main(args: list[str]) -> int:
     """./dev notebook [run NOTEBOOK | jupyter lab arguments]"""
@@ -27,12 +29,13 @@ def main(args: list[str]) -> int:
     # The Python of the tools has no winipc, so it is no kernel to offer.
     command.append(f"--KernelSpecManager.allowed_kernelspecs={NAME}")
     command.append(f"--MultiKernelManager.default_kernel_name={NAME}")
-    say(f"JupyterLab with the kernel of Windows Python {version}")
+    say(f"starting JupyterLab; its kernel is Windows Python {version}, {FIRST}")
     os.execve(python, [*command, *args], env)
 
 
 def _run(python: str, args: list[str], env: dict[str, str]) -> NoReturn:
     """Run the cells, and keep the results in the notebook itself."""
+    say(f"running the cells, {FIRST}")
     kernel = f"--ExecutePreprocessor.kernel_name={NAME}"
     command = [python, "-I", "-m", "nbconvert", "--to=notebook", "--execute", kernel]
     os.execve(python, [*command, "--inplace", *args], env)

@@ -325,7 +325,7 @@ class Player(Closing):
         return self._frozen_at is not None
 
     def _ask(self, job: Callable[[], Any]) -> Any:
-        """Have the thread do something, and wait for it. Ctrl+C gets in."""
+        """Have the thread do something, and wait for it. Ctrl+C ends it."""
         done: list[tuple[Any, BaseException | None]] = []
 
         def run() -> None:
@@ -514,7 +514,7 @@ class Player(Closing):
         return done
 
     def idle(self, timeout: float) -> None:
-        """Let so many seconds pass; Ctrl+C gets in."""
+        """Let so many seconds pass; Ctrl+C ends it."""
         with self._changed:
             wait_until(self._changed, lambda: self._closed, timeout)
 

@@ -114,7 +114,7 @@ class LiveView:
         """Wait at most `timeout` seconds for its end; whether it came.
 
         With `updates`, it is enough that the output was updated so many times in
-        all. Ctrl+C gets in within a moment.
+        all. Ctrl+C ends it, too.
         """
         with self._change:
             return wait_until(

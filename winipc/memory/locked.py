@@ -302,7 +302,7 @@ class LockedMapping(SharedMapping):
         with one, counts: none is missed, and several may be answered by one.
         `since` is a value of `changes` to compare with instead.
 
-        `timeout` is in seconds, None waits forever; Ctrl+C gets in. Up to 252
+        `timeout` is in seconds, None waits forever; Ctrl+C ends it. Up to 252
         threads of all processes can wait at once: one more gets an OSError
         (ERROR_BUSY, 170).
 

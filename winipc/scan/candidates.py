@@ -80,9 +80,9 @@ class CandidateSet(_core.CandidateSet, Closing):
     """Addresses in another process, with the values that they last had.
 
     A first `scan` collects them, and each `rescan` keeps those whose value
-    changed as said. It is iterated in the order of addresses. Millions are kept
-    in little more memory than their values take. Any thread may use it; one
-    rescans at a time. It holds the process until it is closed.
+    changed as you say. Iteration gives the addresses in order. Millions take
+    little more memory than their values. Any thread may use it, but one at a
+    time rescans. It holds the process until it is closed.
     """
 
     __slots__ = ("__weakref__", "_encoding")
@@ -111,21 +111,19 @@ class CandidateSet(_core.CandidateSet, Closing):
     ) -> Self:
         """Collect the values of a type, those of one value or those in a range.
 
-        `kind` is a `ValueType` or its name. `equals` (give or take `tolerance`)
-        or `between` (both limits included, `math.inf` for none) choose values, and
-        with `negate` all others; with neither, every place is a candidate. `aligned`
-        looks only at multiples of the size. `kind` may also be an encoding, such as
-        `"utf-16-le"`, with a str that `equals`, or `"bytes"`, with a `Pattern` or what
-        stands for one.
+        `kind` is a `ValueType` or its name. `equals` (plus or minus `tolerance`) or
+        `between` (both limits included, `math.inf` for none) choose the values; with
+        `negate` all others. With neither, every place is a candidate. `aligned` looks
+        only at multiples of the size. `kind` may also be an encoding, such as
+        `"utf-16-le"`, and `equals` a str; or `"bytes"`, and `equals` a `Pattern` or
+        what stands for one.
 
-        `keep_first` keeps what the values were now, for `rescan(since="first")`: the
-        bytes of a value more for each candidate near which one has changed. The sets
-        before each rescan are kept for `undo`, up to 16, if together they take no more
-        than `undo_bytes`.
+        `keep_first` keeps the values of this scan, for `rescan(since="first")`. Up to
+        16 sets are kept for `undo`, if together they take at most `undo_bytes`.
 
-        The rest is as in `RemoteProcess.scan`, except that only writable memory is
-        searched unless `protection` says otherwise; False from `progress` keeps
-        what was found until then.
+        The other arguments are those of `RemoteProcess.scan`; but by default only
+        writable memory is searched. False from `progress` ends the scan, and keeps
+        what it found until then.
 
         Raises:
             ProcessLookupError: the target has exited.
@@ -233,7 +231,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         return len(self)
 
     def undo(self) -> int:
-        """Be what it was before the last rescan; return how many it has.
+        """Take back the last rescan; return the number of candidates.
 
         Raises:
             ValueError: there was none, or the set before it was too large to be kept.
@@ -382,10 +380,10 @@ class CandidateSet(_core.CandidateSet, Closing):
     ) -> Self:
         """Read what `save` wrote: candidates of `process`, with their values of then.
 
-        They are those of one run of a program: in another one its memory is elsewhere.
-        With `another_run`, those in modules that are loaded here as well, in the same
-        build, are kept and moved to where these are now; all others are counted in
-        `lost`. `max_bytes` is the memory that the set may take.
+        In another run of a program its memory is elsewhere, so this is refused. With
+        `another_run` the candidates in modules are kept, at their new addresses, if the
+        same build of the module is loaded here; `lost` counts all others. `max_bytes`
+        is the memory that the set may take.
 
         Raises:
             ValueError: it is no such file, it is cut off or damaged, it takes more than

@@ -346,7 +346,7 @@ class Pattern:
     def any_type(
         cls, value: float, *, tolerance: float = 0, aligned: bool = True
     ) -> dict[ValueType, Self]:
-        """A number in each type that can hold it, little-endian: several patterns.
+        """Patterns for a number in each type that can hold it, little-endian.
 
         `process.scan(Pattern.any_type(100))` gives a `ScanMatch` with the type for
         each. An integer that is the same bytes with and without a sign is looked for
@@ -541,10 +541,10 @@ class ScanMatch(NamedTuple):
 class Scan(_core.Scan, Closing):
     """What a scan finds, as it finds it: an iterator in the order of addresses.
 
-    It gives an address (or an offset) for each match of one pattern, and a
-    `ScanMatch` when several were given. Matches may overlap. The search runs
-    while `next` waits, without the GIL; any thread may call `cancel`. Reading
-    it to the end, `close` or `with` let go of the buffer or process.
+    For one pattern it gives the address (or offset) of each match; for several
+    patterns it gives a `ScanMatch`. Matches may overlap. The search runs while
+    `next` waits, without the GIL; any thread may call `cancel`. The end of the
+    iteration, `close`, and the end of a `with` release the buffer or process.
     """
 
     __slots__ = ("__weakref__",)

@@ -52,10 +52,11 @@ class SignatureCheck:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Signature:
-    """A pattern of code that is in a module once: `RemoteProcess.signature` makes it.
+    """A pattern of code that occurs once in a module.
 
-    So do other people: `Signature("48 8B 05 ? ? ? ?", "game.exe", operand=(3, 4, 7))`.
-    It is a pattern wherever one is expected, and its `str` is the text of it.
+    `RemoteProcess.signature` makes one. To use one that somebody has published, write
+    `Signature("48 8B 05 ? ? ? ?", "game.exe", operand=(3, 4, 7))`. It can be used
+    wherever a pattern is expected, and its `str` is the pattern's text.
     """
 
     text: str

@@ -1,20 +1,19 @@
 """SharedSection: a variable that all processes which load a DLL share.
 
-A DLL may mark a section of its image as shared (IMAGE_SCN_MEM_SHARED). Windows
-then maps that section once for all processes, so a variable in it is the same
-memory everywhere, with no name to agree on but the path of the DLL:
+A DLL may mark a section of its image as shared (IMAGE_SCN_MEM_SHARED). All processes
+that load the DLL then have the same memory there. They need no name, only the path of
+the DLL:
 
     with SharedSection.load() as section:       # the DLL that winipc brings
         section.write(b"hello")
 
-The memory is there while any process has the DLL loaded, and starts anew with
-its initial values after the last one has let go. It belongs to the *file*: a
-copy of the DLL is other memory. `winipc.pe.build_section_dll` writes such a
-DLL with variables of your own, without a compiler.
+The memory exists while any process has the DLL loaded; after that it has its initial
+values again. A copy of the file has memory of its own. `winipc.pe.build_section_dll`
+writes such a DLL with variables of your own, without a compiler.
 
 Security: every process that can read the DLL file can load it, and then read *and
-write* the variables. What is read there is a stranger's; prefer a `SharedMapping`
-unless a program that exists expects the DLL (docs/shared-section.md says more).
+write* the variables. Prefer a `SharedMapping`, unless an existing program expects the
+DLL (docs/shared-section.md says more).
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
 
     It has the buffer protocol (memoryview, NumPy, struct, ctypes), items and
     slices, `read`, `read_into`, `write`, numbers by `get` and `set`, and `atomic` for
-    interlocked operations. Any thread may use it, and the GIL protects nothing:
-    other processes write the same bytes at the same time.
+    interlocked operations. Any thread may use it. The GIL does not protect its bytes
+    from other processes.
 
     `path` is the full path of the DLL, and `symbol` the name of the variable.
 

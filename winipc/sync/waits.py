@@ -32,7 +32,7 @@ def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
     ever taken. More than 64 are shared out to threads, except mutexes, of
     which there may be 63 then.
 
-    `timeout` is in seconds, None waits forever; Ctrl+C gets in.
+    `timeout` is in seconds, None waits forever; Ctrl+C ends it.
 
     Raises TimeoutError (winerror ERROR_TIMEOUT); AbandonedError, whose `mutex` the
     caller then holds; ValueError for no object, or the same one twice.
@@ -57,7 +57,7 @@ def wait_all(
     meanwhile; what was taken is given back when the rest is not ready in time.
     There may be 64 mutexes among them.
 
-    `timeout` is in seconds, None waits forever; Ctrl+C gets in.
+    `timeout` is in seconds, None waits forever; Ctrl+C ends it.
 
     Raises TimeoutError (winerror ERROR_TIMEOUT); AbandonedError when one or more of the
     mutexes were abandoned (Windows does not tell which: their `abandoned` is

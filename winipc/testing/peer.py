@@ -85,8 +85,8 @@ class Peer:
 
     Each failure shows all that it has printed. Any thread may use it.
 
-    It is in a job: the processes that it starts end with it, and all of them with
-    this process. A program that asks for CREATE_BREAKAWAY_FROM_JOB is denied it.
+    It is in a job: the processes that it starts end with it, and all of them end with
+    this process. A program that asks for CREATE_BREAKAWAY_FROM_JOB gets error 5.
 
     Its output ends with it. The pipes may stay open longer, in a process that it
     started. So a mark is written after its output, and the readers stop at the mark.
