@@ -413,9 +413,10 @@ class World:
         command = self.network.client("mosquitto_pub", "-q", "1", "-t", topic, how)
         subprocess.run([*command, *map(str, options)], input=data, check=True)
 
-    def state(self) -> bytes:
-        """The state that the broker keeps."""
-        words = ("-t", self.topic("state"), "-C", "1", "-W", "20", "-F", "%x")
+    def state(self, name: str | None = None) -> bytes:
+        """The state that the broker keeps, or gets."""
+        topic = f"winipc/mapping/{name or self.name}/state"
+        words = ("-t", topic, "-C", "1", "-W", "60", "-F", "%x")
         return bytes.fromhex(run(*self.network.client("mosquitto_sub", *words)))
 
     def request(self, key: str, data: str, **given: str) -> Any:
@@ -663,6 +664,25 @@ def test_a_copy_of_another_size_ends_in_words(world: World) -> None:
     client = world.network.client("mosquitto_sub", *words)
     assert subprocess.run(client, capture_output=True, check=False).stdout == b""
     world.publish(topic, b"", "-r")
+
+
+LATE = """
+import sys, winipc
+with winipc.SharedMapping.create(sys.argv[1], 10) as mapping:
+    mapping.write(b"late")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_source_waits_for_its_mapping(world: World) -> None:
+    name = f"{world.name}.late"
+    relay = world.start_relay(world.here, "--mapping", f"Local\\{name}")
+    relay.event("waiting for the mapping")
+    late = world.start(world.here, "-c", LATE, name)
+    assert late.line() == "ready\n"
+    relay.event("sharing 4096 bytes")
+    assert world.state(name)[HEAD.size :].rstrip(b"\0") == b"late"
 
 
 def test_tls_and_passwords(world: World, tmp_path: Path) -> None:

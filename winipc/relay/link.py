@@ -37,7 +37,7 @@ _LATER = {0x88, 0x89, 0x97, 0x9F}  # unavailable, busy, quota, rate
 _HEAD = 1 << 16
 #: Seconds: the broker keeps the session of a link that is cut, and the longest wait
 #: for its acknowledgement at the end.
-_SESSION = 3600
+_SESSION = 60
 _FAREWELL = 2.0
 #: Sides of one mapping or window that are told apart, and characters of each.
 _MOST_SIDES = 1000
@@ -224,9 +224,12 @@ class Relay(Closing):
         return info
 
     def _tell(self, text: str) -> None:
-        """Say what has happened to whoever wants to know."""
-        if (on_event := self._on_event) is not None:
-            on_event(clean(text, 500))
+        """Say what has happened to whoever wants to know; who fails at it ends it."""
+        try:
+            if (on_event := self._on_event) is not None:
+                on_event(clean(text, 500))
+        except Exception as error:
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         """End by this error; the first one counts."""
