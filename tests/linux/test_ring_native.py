@@ -29,28 +29,34 @@ def test_the_protocol_holds_in_all_interleavings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mutation", "expected"),
+    ("mutation", "expected", "scenario"),
     [
-        pytest.param(1, "race", id="tail stored without release"),
-        pytest.param(2, "race", id="tail loaded without acquire"),
-        pytest.param(3, "nobody will wake", id="wanted and position not SC"),
-        pytest.param(4, "race", id="head stored without release"),
-        pytest.param(5, "race", id="lock given back without release"),
-        pytest.param(6, "race", id="head loaded without acquire"),
-        pytest.param(7, "nobody will wake", id="a woken producer wakes no other"),
-        pytest.param(8, "nobody will wake", id="the consumer's sleep not told"),
-        pytest.param(9, "FAIL", id="reading does not hold off dropping"),
-        pytest.param(10, "still nothing", id="a dead owner keeps the lock"),
+        pytest.param(1, "race", "", id="tail stored without release"),
+        pytest.param(2, "race", "", id="tail loaded without acquire"),
+        pytest.param(3, "nobody will wake", "", id="wanted and position not SC"),
+        pytest.param(4, "race", "", id="head stored without release"),
+        pytest.param(5, "race", "three threads", id="lock given back without release"),
+        pytest.param(6, "race", "", id="head loaded without acquire"),
+        pytest.param(
+            7, "nobody will wake", "three threads", id="a woken producer wakes no other"
+        ),
+        pytest.param(8, "nobody will wake", "", id="the consumer's sleep not told"),
+        pytest.param(9, "FAIL", "drop oldest", id="reading does not hold off dropping"),
+        pytest.param(
+            10, "still nothing", "one killed, then", id="a dead owner keeps the lock"
+        ),
     ],
 )
 def test_the_model_sees_a_broken_protocol(
-    tmp_path: Path, mutation: int, expected: str
+    tmp_path: Path, mutation: int, expected: str, scenario: str
 ) -> None:
     """Each weakening is found, so the orders are needed and the checker works."""
     model = build(
         "ring_model.c", tmp_path / "model", "-std=gnu11", f"-DMUTATE={mutation}"
     )
-    result = subprocess.run([model], capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [model, scenario], capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 1, result.stdout
     assert expected in result.stdout
 
