@@ -15,8 +15,6 @@ from conftest import FULL, ROOT, compiled, run
 KERNELS = ROOT / "csrc" / "scan" / "kernels.c"
 #: How many inputs to fuzz with.
 RUNS = 5_000_000 if FULL else 30_000
-#: How many larger cases, beside all small ones.
-ROUNDS = 500 if FULL else 150
 FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
 
@@ -56,7 +54,7 @@ def test_kernels_find_what_a_naive_matcher_finds(
         pytest.skip(f"no {compiler}")
     program = tmp_path / "scan_exhaustive"
     build(compiler, flags, "native/scan_exhaustive.c", program)
-    assert "level 0: good" in run(program, ROUNDS, cwd=tmp_path, timeout=600)
+    assert "level 0: good" in run(program, 500, cwd=tmp_path, timeout=600)
 
 
 def test_kernels_of_which_instructions_are_counted_run(
