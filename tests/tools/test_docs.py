@@ -34,6 +34,8 @@ RUNNER = """
 import contextlib, io, json, sys, threading, traceback
 import winipc
 
+for name in winipc.__all__:
+    getattr(winipc, name)  # which imports the module that has it
 first = set(sys.modules)
 for program in json.load(sys.stdin):
     printed, error = io.StringIO(), ""
