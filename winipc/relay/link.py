@@ -168,11 +168,6 @@ class Relay(Closing):
     def _settled(self) -> bool:
         return self.claim is not None or self.error is not None
 
-    @property
-    def connected(self) -> bool:
-        """Whether the broker is reached, and this side has its role."""
-        return self.claim is not None
-
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until something has ended it, at most so many seconds; True if so."""
         with self._changed:
