@@ -6,8 +6,9 @@
 On Linux, where ./dev works. Under Wine a kernel call is a request to wineserver, so
 these counts say what an operation costs apart from any machine's speed: each request
 stands for a system call on Windows, if not always for the same one. The operations
-are in cases_requests.py; each is done several times, and the median is shown. All
-that a sender asks until it has its answer counts as one.
+are in cases_requests.py; each is done several times, and the fewest are shown, as a
+wait on a busy machine can take several. All that a sender asks until it has its
+answer counts as one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -102,8 +102,7 @@ def counts(turns: Turns) -> dict[str, dict[str, int]]:
     """Requests of each operation, by who did it."""
     found: dict[str, dict[str, int]] = {}
     for (step, who), each in turns.items():
-        median = statistics.median_low(len(requests) for requests in each)
-        found.setdefault(step, {})[who] = median
+        found.setdefault(step, {})[who] = min(map(len, each))
     return found
 
 

@@ -104,7 +104,8 @@ wi_open_process(DWORD rights, DWORD pid)
 {
     HANDLE process;
     DWORD err;
-    WI_CALL(err, process = OpenProcess(rights, FALSE, pid));
+    /* Shorter than giving the GIL up and taking it back. */
+    WI_CALL_GIL(err, process = OpenProcess(rights, FALSE, pid));
     if (process == NULL) {
         /* ERROR_INVALID_PARAMETER (87): there is no such process. */
         wi_raise_format_as(err == ERROR_INVALID_PARAMETER

@@ -115,7 +115,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: OpenProcess
         """
-        pid = _pid_of(target)
+        pid = target if type(target) is int else _pid_of(target)
         try:
             process = cls._open(pid, access)
         except PermissionError as error:
@@ -830,8 +830,6 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
 
 def _pid_of(target: Any) -> int:
     """The pid that `RemoteProcess.open` means by its argument."""
-    if type(target) is int:
-        return target
     if isinstance(target, str):
         return _pid_of_name(target)
     # A window counts as an int too, its handle; and a module, its address.
