@@ -136,7 +136,12 @@ static PyObject *
 number_code(PyObject *Py_UNUSED(module), PyObject *name)
 {
     const wi_number *kind = wi_number_named(name);
-    return kind == NULL ? NULL : PyUnicode_FromStringAndSize(&kind->code, 1);
+    if (kind == NULL) {
+        return NULL;
+    }
+    /* That of int for long. */
+    kind = number_find(kind->name, (Py_ssize_t)strlen(kind->name));
+    return PyUnicode_FromStringAndSize(&kind->code, 1);
 }
 
 static PyMethodDef number_functions[] = {

@@ -85,16 +85,15 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
     def named(cls, kind: ValueType | str) -> ValueType:
         if isinstance(kind, ValueType):
             return kind
-        word = kind.removesuffix("be").lstrip(">")
+        word = kind.removesuffix("be").removeprefix(">")
         try:
             code = _core._number_code(word)
+            return cls(code if word == kind else f">{code}")
         except ValueError:
             names = " ".join(map(str, cls))
             raise ValueError(
                 f"no type {kind!r}: there are {names}, and their struct codes"
             ) from None
-        is_big = word != kind and code not in "bB"  # one byte has no order
-        return cls(f">{code}" if is_big else code)
 
     def __str__(self) -> str:
         return self.name.lower()
