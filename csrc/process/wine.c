@@ -16,6 +16,8 @@
 #include "base/handles.h"
 #include "process.h"
 
+#include <intrin.h>
+
 /* How often to look whether the target is dead, and how long a call may then
  * take to notice it by itself, in milliseconds. */
 #define WINE_LOOK 100
@@ -57,9 +59,27 @@ wi_reads_ignore_protection(void)
 
 /* An answer of VirtualQueryEx costs several reads. It holds while one access
  * follows the other within WINE_GAP, since a target that is told to change its
- * memory has not answered by then; and for WINE_LIFE at most. Milliseconds. */
-#define WINE_GAP 0.05
-#define WINE_LIFE 10
+ * memory has not answered by then; and for WINE_LIFE at most. The performance
+ * counter is a system call here, so the time is that of the processor, whose 1 to
+ * 5 GHz are near enough: 30 to 150 us, and 12 to 60 ms. Where the counters of
+ * processors differ, it is asked again. */
+#if defined(_M_X64) || defined(__x86_64__) || defined(_M_IX86) ||             \
+    defined(__i386__)
+#define WINE_GAP UINT64_C(150000)
+#define WINE_LIFE UINT64_C(60000000)
+#define wine_now() ((uint64_t)__rdtsc())
+#else
+#define WINE_GAP UINT64_C(500) /* of 10 MHz */
+#define WINE_LIFE UINT64_C(200000)
+
+static uint64_t
+wine_now(void)
+{
+    LARGE_INTEGER now;
+    QueryPerformanceCounter(&now);
+    return (uint64_t)now.QuadPart;
+}
+#endif
 
 static struct {
     SRWLOCK lock;
@@ -69,23 +89,14 @@ static struct {
     uintptr_t last;
     BOOL may_read;
     BOOL may_write;
-    double asked; /* when */
-    double used;
+    uint64_t asked; /* when */
+    uint64_t used;
 } wine_answer = {SRWLOCK_INIT, NULL, FALSE, 0, 0, FALSE, FALSE, 0, 0};
-
-static double
-wine_now(void)
-{
-    LARGE_INTEGER now, second;
-    QueryPerformanceCounter(&now);
-    QueryPerformanceFrequency(&second);
-    return (double)now.QuadPart * 1000 / (double)second.QuadPart;
-}
 
 BOOL
 wi_wine_recalls(HANDLE target, uintptr_t address, uintptr_t last, BOOL write)
 {
-    const double now = wine_now();
+    const uint64_t now = wine_now();
     AcquireSRWLockShared(&wine_answer.lock);
     BOOL known = wine_answer.target == target &&
                  address >= wine_answer.first && last <= wine_answer.last &&
@@ -116,7 +127,7 @@ wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region)
 void
 wi_wine_accessed(void)
 {
-    const double now = wine_now();
+    const uint64_t now = wine_now();
     AcquireSRWLockExclusive(&wine_answer.lock);
     wine_answer.used = now;
     ReleaseSRWLockExclusive(&wine_answer.lock);
@@ -134,7 +145,9 @@ wi_wine_forget(void)
 
 typedef struct {
     wi_vm_call call; /* its process is a duplicate, owned by the job */
-    HANDLE done;     /* an event */
+    SRWLOCK lock;    /* guards done; all three ask nothing of wineserver */
+    CONDITION_VARIABLE over;
+    BOOL done;
     volatile LONG owners;
 } wine_job;
 
@@ -143,7 +156,6 @@ wine_release(wine_job *job)
 {
     if (InterlockedDecrement(&job->owners) == 0) {
         CloseHandle(job->call.process);
-        CloseHandle(job->done);
         wi_heap_free(job);
     }
 }
@@ -212,7 +224,10 @@ wine_on_pool(PTP_CALLBACK_INSTANCE instance, void *context)
     /* The pool makes another thread for the next job, should this get stuck. */
     CallbackMayRunLong(instance);
     wine_do(&job->call);
-    SetEvent(job->done);
+    AcquireSRWLockExclusive(&job->lock);
+    job->done = TRUE;
+    WakeConditionVariable(&job->over);
+    ReleaseSRWLockExclusive(&job->lock);
     wine_release(job);
 }
 
@@ -230,9 +245,9 @@ wine_start(const wi_vm_call *call)
     job->call = *call;
     job->call.process = NULL;
     job->owners = 2;
-    job->done = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (job->done != NULL &&
-        DuplicateHandle(self, call->process, self, &job->call.process, 0,
+    InitializeSRWLock(&job->lock);
+    InitializeConditionVariable(&job->over);
+    if (DuplicateHandle(self, call->process, self, &job->call.process, 0,
                         FALSE, DUPLICATE_SAME_ACCESS) &&
         TrySubmitThreadpoolCallback(wine_on_pool, job, NULL)) {
         return job;
@@ -240,9 +255,6 @@ wine_start(const wi_vm_call *call)
     DWORD err = GetLastError();
     if (job->call.process != NULL) {
         CloseHandle(job->call.process);
-    }
-    if (job->done != NULL) {
-        CloseHandle(job->done);
     }
     wi_heap_free(job);
     SetLastError(err);
@@ -260,18 +272,22 @@ wi_wine_perform(wi_vm_call *call)
         return;
     }
     BOOL dead = FALSE;
-    DWORD wait;
-    while ((wait = WaitForSingleObject(job->done, WINE_LOOK)) ==
-               WAIT_TIMEOUT &&
-           !dead) {
-        dead = wi_has_exited(process);
+    AcquireSRWLockExclusive(&job->lock);
+    while (!job->done && !dead) {
+        if (!SleepConditionVariableSRW(&job->over, &job->lock, WINE_LOOK, 0)) {
+            dead = wi_has_exited(process);
+        }
     }
-    if (wait == WAIT_OBJECT_0) {
+    if (!job->done) { /* it may notice by itself */
+        SleepConditionVariableSRW(&job->over, &job->lock, WINE_LOOK, 0);
+    }
+    if (job->done) {
         *call = job->call;
         call->process = process;
     }
     else {
         call->err = ERROR_ACCESS_DENIED;
     }
+    ReleaseSRWLockExclusive(&job->lock);
     wine_release(job);
 }
