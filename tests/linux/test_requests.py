@@ -23,10 +23,10 @@ MORE = {
     "RemoteProcess.open": 0,
     # Wine reads and writes protected pages, so that it is asked about them first, but
     # for what follows at once; and once whether it is another process.
-    "RemoteProcess.read 8 B": 4,
-    "RemoteProcess.read 1 MiB": 3,
-    "RemoteProcess.write 8 B": 3,
-    "RemoteProcess.write 1 MiB": 3,
+    "RemoteProcess.read 8 B": 3,
+    "RemoteProcess.read 1 MiB": 2,
+    "RemoteProcess.write 8 B": 2,
+    "RemoteProcess.write 1 MiB": 2,
     "close a RemoteProcess": 0,
     "find_window": 0,
     "send_copydata 64 B": 0,
