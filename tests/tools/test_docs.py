@@ -73,8 +73,9 @@ def outcomes(page: str) -> dict[str, tuple[str, str]]:
     """What each example of a page printed, and its error."""
     found = [example.values[0] for example in examples() if example.values[1] == page]
     # Names are made unique: other runs may be under way in this session.
+    names = [f"winipc-test-{uuid.uuid4().hex}" for _ in found]
     programs = [
-        text.replace("my-app", f"winipc-test-{uuid.uuid4().hex}") for text in found
+        text.replace("my-app", name) for text, name in zip(found, names, strict=True)
     ]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER],
@@ -84,7 +85,10 @@ def outcomes(page: str) -> dict[str, tuple[str, str]]:
         timeout=DEADLINE * 3,
         env={**os.environ, "PYTHONUTF8": "1"},
     )
-    rows = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+    rows = []
+    for name, line in zip(names, done.stdout.splitlines(), strict=False):
+        printed, error = json.loads(line)
+        rows.append((printed.replace(name, "my-app"), error))
     ended = ("", f"the process ended with status {done.returncode}: {done.stderr}")
     rows += [ended] * (len(found) - len(rows))
     if done.returncode:
