@@ -1,4 +1,4 @@
-"""What requests.py counts: each operation by itself, in raw C's way and in winipc's.
+"""What count_requests.py counts: each operation, in raw C's way and in winipc's.
 
 It runs in the Windows Python under Wine, between marks that the trace of wineserver
 shows. A generator goes on to its next step at each mark: `yield "open it"` begins the

@@ -52,7 +52,7 @@ EACH = {"named_objects, {} of them": 2, "holders_of {} objects": 5}
 
 @pytest.fixture(scope="module")
 def counted() -> dict[str, dict[str, int]]:
-    import requests
+    import count_requests as requests
 
     return requests.counts(requests.parse(requests.trace()))
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Count what each operation asks of wineserver, beside the same in raw C.
 
-    python3 benchmarks/requests.py [--json]
+    python3 benchmarks/count_requests.py [--json]
 
 On Linux, where ./dev works. Under Wine a kernel call is a request to wineserver, so
 these counts say what an operation costs apart from any machine's speed: each request
