@@ -62,6 +62,15 @@ def test_bytes_may_be_anywhere_in_a_buffer() -> None:
                 POINT.unpack(buffer, offset)
 
 
+def test_bytes_of_another_length() -> None:
+    """Fewer are an error; what follows is not kept."""
+    data = POINT.pack(x=1, y=2)
+    assert bytes(POINT.unpack(data + b"...")) == data
+    for short in (b"", data[:-1]):
+        with pytest.raises(ValueError, match="4 bytes of point at offset 0"):
+            POINT.unpack(short)
+
+
 def test_a_record_does_not_change() -> None:
     """Another one is made from it; it is a value that can be compared and kept."""
     data = bytearray(SHIP.pack(**VALUES))
