@@ -170,25 +170,28 @@ done:
 }
 
 wi_message *
-wi_queue_pop(wi_queue *queue)
+wi_queue_pop(wi_queue *queue, BOOL *closed)
 {
     AcquireSRWLockExclusive(&queue->lock);
     wi_message *message = queue_take(queue);
+    *closed = queue->closed;
     queue_tell(queue);
     ReleaseSRWLockExclusive(&queue->lock);
     return message;
 }
 
-void
+BOOL
 wi_queue_wait(wi_queue *queue, DWORD ms)
 {
+    BOOL woken = TRUE;
     AcquireSRWLockExclusive(&queue->lock);
     if (queue->count == 0 && !queue->closed) {
         queue->sleepers++;
-        SleepConditionVariableSRW(&queue->filled, &queue->lock, ms, 0);
+        woken = SleepConditionVariableSRW(&queue->filled, &queue->lock, ms, 0);
         queue->sleepers--;
     }
     ReleaseSRWLockExclusive(&queue->lock);
+    return woken;
 }
 
 void

@@ -65,12 +65,13 @@ BOOL wi_queue_init(wi_queue *queue, uint64_t max_count, uint64_t max_bytes,
  * a timer whose last one still waits is taken, and is one with that. */
 BOOL wi_queue_push(wi_queue *queue, wi_message *message);
 
-/* The oldest message, with its reference, or NULL. */
-wi_message *wi_queue_pop(wi_queue *queue);
+/* The oldest message, with its reference, or NULL; *closed tells that none is
+ * added any more. */
+wi_message *wi_queue_pop(wi_queue *queue, BOOL *closed);
 
-/* Sleep until there is a message, the queue is closed or the time is over;
- * others may have taken the message. */
-void wi_queue_wait(wi_queue *queue, DWORD ms);
+/* Sleep until there is a message, the queue is closed or the time is over
+ * (FALSE). Others may have taken the message. */
+BOOL wi_queue_wait(wi_queue *queue, DWORD ms);
 
 /* 1 more who waits for `ready`, which is right from then on; -1 is its end. */
 void wi_queue_watch(wi_queue *queue, int more);

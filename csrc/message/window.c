@@ -371,33 +371,35 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
     }
     PyObject *result = NULL;
     ULONGLONG start = timeout_ms == 0 ? 0 : GetTickCount64();
+    uint64_t left = timeout_ms;
     wi_pump_begin_wait(pump);
     for (;;) {
-        /* What was pushed before it closed is seen by this look. */
-        BOOL closed = pump->queue.closed;
-        wi_message *message = wi_queue_pop(&pump->queue);
+        BOOL closed;
+        wi_message *message = wi_queue_pop(&pump->queue, &closed);
         if (message != NULL) {
             result = wi_message_object_new(self->message_type, message);
         }
         if (message != NULL || closed) {
             break;
         }
-        uint64_t remaining = timeout_ms;
-        if (timeout_ms != WI_FOREVER && timeout_ms != 0) {
-            ULONGLONG waited = GetTickCount64() - start;
-            remaining = waited < timeout_ms ? timeout_ms - waited : 0;
-        }
-        if (remaining == 0) {
+        if (left == 0) {
             *timed_out = TRUE;
             break;
         }
-        DWORD slice =
-            remaining < WI_WAIT_SLICE_MS ? (DWORD)remaining : WI_WAIT_SLICE_MS;
+        DWORD slice = (DWORD)Py_MIN(left, WI_WAIT_SLICE_MS);
+        BOOL woken;
         Py_BEGIN_ALLOW_THREADS
-        wi_queue_wait(&pump->queue, slice);
+        woken = wi_queue_wait(&pump->queue, slice);
         Py_END_ALLOW_THREADS
         if (PyErr_CheckSignals() < 0) {
             break;
+        }
+        if (timeout_ms != WI_FOREVER) {
+            /* A tick may be 16 ms: the end of the last sleep is what counts. */
+            ULONGLONG gone = GetTickCount64() - start;
+            left = gone >= timeout_ms || (left == slice && !woken)
+                       ? 0
+                       : timeout_ms - gone;
         }
     }
     wi_pump_end_wait(pump);

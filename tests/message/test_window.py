@@ -166,6 +166,23 @@ def test_receive_times_out(window: winipc.CopyDataWindow) -> None:
     assert window.receive_nowait() is None
 
 
+def test_a_short_wait_is_as_short_as_that_for_an_event(
+    window: winipc.CopyDataWindow,
+) -> None:
+    """It does not go on to the system's next tick, up to 16 ms later."""
+    took: dict[str, list[float]] = {"event": [], "window": []}
+    with winipc.Event.create(None) as event:
+        for _ in range(30):
+            began = time.perf_counter()
+            assert not event.wait(0.001)
+            middle = time.perf_counter()
+            with pytest.raises(TimeoutError):
+                window.receive(0.001)
+            took["event"].append(middle - began)
+            took["window"].append(time.perf_counter() - middle)
+    assert sorted(took["window"])[10] < 4 * sorted(took["event"])[15]
+
+
 def test_queue_refuses_above_its_count(unique_name: str) -> None:
     """The sender is told, and what was taken stays in order."""
     with winipc.CopyDataWindow.create(unique_name, max_count=2) as window:

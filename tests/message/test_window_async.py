@@ -156,6 +156,19 @@ def test_closed_window_raises(run: Run, window: winipc.CopyDataWindow) -> None:
     run(main())
 
 
+def test_a_message_before_the_close_is_received(run: Run, unique_name: str) -> None:
+    """Both come between the look for a message and the wait for one."""
+
+    class Closed(winipc.CopyDataWindow):
+        def _begin_wait(self) -> int:
+            winipc.send_copydata(self, b"data")
+            self.close()
+            return super()._begin_wait()
+
+    with Closed.create(unique_name) as window:
+        assert bytes(run(window.receive_async())) == b"data"
+
+
 def test_loops_may_follow_one_another(run: Run, window: winipc.CopyDataWindow) -> None:
     """Each waits anew, and nothing is left open."""
 

@@ -140,8 +140,9 @@ queue_work(void *arg)
         else if (number == 1) {
             for (int j = 2; j < THREADS; j++) {
                 wi_message *message;
+                BOOL closed;
                 /* By the condition and by the event, in turn. */
-                while ((message = wi_queue_pop(&queue)) == NULL) {
+                while ((message = wi_queue_pop(&queue, &closed)) == NULL) {
                     if (i % 2) {
                         wi_queue_watch(&queue, 1);
                         WaitForEvent(queue.ready);

@@ -405,7 +405,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         from winipc.base.loop_wait import wait_handle  # it imports asyncio
 
         while (message := self.receive_nowait()) is None:
-            ready = self._begin_wait()
+            try:
+                ready = self._begin_wait()
+            except ValueError:
+                continue  # closed meanwhile, perhaps with a message left
             try:
                 await wait_handle(ready, name=self.title)
             finally:
