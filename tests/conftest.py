@@ -23,6 +23,7 @@ import pytest
 from helpers.c_peers import c_peer_path
 from helpers.c_target import me, process, target, targets  # noqa: F401 - fixtures
 from helpers.channels import pair  # noqa: F401 - a fixture
+from helpers.deadlines import DEADLINE
 from helpers.inner_runs import inner  # noqa: F401 - a fixture
 from helpers.linux_file import linux_file  # noqa: F401 - a fixture
 from helpers.waitables import make, sync_peer  # noqa: F401 - fixtures
@@ -35,10 +36,6 @@ from winipc.testing import Peer
 #: For Linux, where ./dev test --linux and --browser run them.
 collect_ignore = ["browser", "linux"]
 
-#: Seconds after which a peer that says nothing is taken for broken. Generous:
-#: only a broken peer ever waits this long.
-DEADLINE = 60.0
-
 #: What CreateProcess fails with when Wine loses a process before its first
 #: instruction: one start in some thousand on a busy machine, whatever is started.
 ERROR_INTERNAL_ERROR = 1359
@@ -47,7 +44,7 @@ ERROR_INTERNAL_ERROR = 1359
 lost_starts: list[str] = []
 
 #: Seconds that Python may take to end after the last test.
-EXIT_DEADLINE = 60.0
+EXIT_DEADLINE = DEADLINE
 
 #: `./dev test --full`: all the rounds of what is random or a matter of time.
 FULL = bool(os.environ.get("WINIPC_TEST_FULL"))

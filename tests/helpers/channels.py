@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.deadlines import DEADLINE  # noqa: F401 - what its tests wait for
 from winipc import Channel
 
 CAPACITY = 4096
-#: Seconds that only something broken takes.
-DEADLINE = 60.0
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-#: Seconds after which a program that does nothing is taken for broken.
-DEADLINE = 60.0
+from helpers.deadlines import DEADLINE
 
 
 class LinuxFile:

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
+from helpers.deadlines import LONG
 from winipc import Event, Mutex, Semaphore, wait_any
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 kernel32.GetCurrentProcess.restype = ctypes.c_void_p
 kernel32.CloseHandle.argtypes = [ctypes.c_void_p]
-
-#: Seconds that only something broken takes.
-LONG = 30.0
 
 KINDS = [Mutex, Event, Semaphore]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -23,10 +23,15 @@ ROOT = Path(__file__).parents[2]
 #: `./dev test --full`: all the rounds of what is random or a matter of time.
 FULL = bool(os.environ.get("WINIPC_TEST_FULL"))
 
-#: Seconds after which a program that does not end is taken to hang.
-DEADLINE = 120.0
-
 sys.path.insert(0, str(ROOT / "tools" / "devkit"))
+
+import runner  # noqa: E402
+
+#: How many times as long programs take, as others run, too.
+SLOWNESS = runner.slowness()
+
+#: Seconds after which a program that does not end is taken to hang.
+DEADLINE = 120.0 * SLOWNESS
 
 
 def run(*command: object, timeout: float = 300, **options: Any) -> str:
@@ -38,7 +43,7 @@ def run(*command: object, timeout: float = 300, **options: Any) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        timeout=timeout,
+        timeout=timeout * SLOWNESS,
         **options,
     )
     assert done.returncode == 0, done.stdout[-4000:]

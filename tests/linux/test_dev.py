@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import runner
+import wine
 from conftest import DEADLINE, ROOT, Dev
 
 SLEEPS = "import time; print('ready', flush=True); time.sleep(600)"
@@ -396,6 +398,48 @@ def test_a_busy_machine_has_more_time(
     assert deadline.is_over()
 
 
+def test_a_hang_is_ended_under_any_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hangs may be what makes the load."""
+    now = [100.0]
+    monkeypatch.setattr(runner.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(runner.os, "getloadavg", lambda: (1e6,) * 3)
+    deadline = runner.Work(8)
+    now[0] += 81
+    assert deadline.is_over()
+
+
+def test_smoke_tests_are_looked_for_where_they_are() -> None:
+    """In all files that have the word, but for those of the Linux side."""
+    import test
+
+    _, _, _, *chosen = test._smoke_selection([])
+    files = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py")]
+    having = [
+        path for path in files if re.search(r"\bsmoke\b", path.read_text("utf-8"))
+    ]
+    sides = ("linux", "browser")
+    assert chosen == sorted(str(path) for path in having if path.parts[1] not in sides)
+    assert test._smoke_selection(["-x", "tests/cli"]) == ["-m", "smoke", "-q"]
+
+
+def test_prefixes_of_checkouts_that_are_gone_are_removed(tmp_path: Path) -> None:
+    """But for one in which something runs: the checkout may only be out of sight."""
+    for name, checkout in (
+        ("gone", tmp_path / "nothing"),
+        ("busy", tmp_path / "nothing"),
+        ("here", ROOT),
+    ):
+        prefix = tmp_path / f"shared-{name}"
+        prefix.mkdir()
+        (prefix / wine.CHECKOUT).write_text(str(checkout))
+    with (tmp_path / "shared-busy.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        wine._forget_checkouts_that_are_gone(tmp_path)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {
+        *("shared-busy", "shared-here"),
+    }
+
+
 @pytest.mark.parametrize(
     ("body", "total"), [("pass", "2 passed, 0 failed"), ("1 / 0", "0 passed, 1 failed")]
 )
@@ -404,8 +448,17 @@ def test_test_repeats_until_one_fails(
 ) -> None:
     """The total counts all runs."""
     (test_folder / "test_it.py").write_text(f"def test_it(): {body}\n")
-    done = dev.run("test", "--repeat", "2", "-q", "test_it.py", cwd=test_folder)
+    done = dev.run("test", "-q", "test_it.py", "--repeat", "2", cwd=test_folder)
     assert done.stdout.splitlines()[-1] == total
+    assert done.returncode == (1 if body == "1 / 0" else 0)
+
+
+@pytest.mark.parametrize("number", [[], ["0"], ["-1"], ["two"]], ids=str)
+def test_no_run_is_no_repeat(dev: Dev, number: list[str]) -> None:
+    """It would pass without a test."""
+    done = dev.run("test", "--repeat", *number)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--repeat takes a number of runs" in done.stderr
 
 
 def test_shell_has_winpython(dev: Dev) -> None:

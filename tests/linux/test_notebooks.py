@@ -9,13 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import DEADLINE
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-#: Seconds for one cell; only a broken one takes so long.
-DEADLINE = 120
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +30,8 @@ def execute(notebook: nbformat.NotebookNode, kernel: KernelManager) -> None:
     client = NotebookClient(
         notebook,
         km=kernel,
-        timeout=DEADLINE,
-        startup_timeout=DEADLINE,
+        timeout=int(DEADLINE),
+        startup_timeout=int(DEADLINE),
         resources={"metadata": {"path": str(EXAMPLES)}},
     )
     try:

@@ -12,12 +12,10 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from helpers.deadlines import LONG
 
 import winipc
 from winipc import LockedMapping, SharedMapping, named_objects
-
-#: Seconds that only something broken takes.
-LONG = 30.0
 
 
 @pytest.fixture

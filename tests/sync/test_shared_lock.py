@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.deadlines import LONG
 from helpers.linux_file import LinuxFile
 from helpers.waitables import run_thread
 from hypothesis import given
@@ -21,8 +22,6 @@ from hypothesis import strategies as st
 import winipc
 from winipc import AbandonedError, Event, MappingView, SharedLock, SharedMapping
 
-#: Seconds that only something broken takes.
-LONG = 30.0
 ABANDONED, TIMEOUT = 10, 3  # what include/winipc.h calls them
 
 

@@ -44,6 +44,16 @@ class Outcome:
     timed_out: bool = False
 
 
+# At a load above so much for each processor, work is not expected any more.
+MOST_LOAD = 10.0
+
+
+def slowness() -> float:
+    """How many times as long as alone a program takes, as others work, too."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return min(max(load, 1.0), MOST_LOAD)
+
+
 class Work:
     """A deadline in seconds of work, which take longer where others work, too."""
 
@@ -54,8 +64,7 @@ class Work:
     def is_over(self) -> bool:
         """Ask every second or so: the load since the last time is what counts."""
         now = time.monotonic()
-        share = (os.cpu_count() or 1) / max(os.getloadavg()[0], 1)
-        self._left -= (now - self._seen) * min(share, 1)
+        self._left -= (now - self._seen) / slowness()
         self._seen = now
         return self._left <= 0
 

@@ -29,7 +29,7 @@ from peers import c_peers
 from pins import AMD64, ARM64, GENUINE_PYTHONS, WINDOWS_PYTHONS, X86
 from ready import ready
 from run_python import python_command, python_environ
-from runner import LOOK, Outcome, Work, run_windows
+from runner import LOOK, Outcome, Work, run_windows, slowness
 from wheels import built_wheel, cross_environ, release, site
 from winpython import machine_of, selected
 
@@ -70,6 +70,9 @@ LINUX_PROGRAMS = {
     "ip": "iproute2",
 }
 
+# Seconds of work for one test, before a hang in it ends the run with the stacks.
+HANG = 600
+
 # Seconds of work for one run of pytest; a hang ends it, after pytest has shown the
 # stacks.
 DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 1800)
@@ -100,10 +103,12 @@ def main(args: list[str]) -> int:
         args = [arg for arg in args if arg != FULL]
         os.environ["WINIPC_TEST_FULL"] = "1"
     times = 1
-    if args[:1] == [REPEAT]:
-        if not args[1:2] or not args[1].isdecimal():
-            fail("--repeat takes a number")
-        times, args = int(args[1]), args[2:]
+    if REPEAT in args:
+        at = args.index(REPEAT)
+        if not re.fullmatch("[1-9][0-9]*", "".join(args[at + 1 : at + 2])):
+            fail("--repeat takes a number of runs, at least 1")
+        times = int(args[at + 1])
+        del args[at : at + 2]
     folder = Path.cwd()
     totals = Totals()
     for number in range(1, times + 1):
@@ -291,14 +296,17 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
     ready([version])
     command = python_command(version)
     report = _report(f"windows-{version}")
+    slow = slowness()
     pytest = [
         *("-m", "pytest", f"--ignore={LINUX_TESTS}", f"--ignore={BROWSER_TESTS}"),
+        *("-o", f"faulthandler_timeout={HANG * slow}"),
         *("-o", "faulthandler_exit_on_timeout=true"),
         f"--junitxml={wine.windows_path(report)}",
     ]
     with wine.private_prefix() as prefix:
         env = python_environ(prefix, version, winipc=msvc.site() if as_msvc else None)
         env["WINIPC_PEERS"] = wine.windows_path(c_peers(machine_of(version)))
+        env["WINIPC_TEST_SLOWNESS"] = str(slow)
         os.chdir(ROOT)
         outcome = run_windows([*command, *pytest, *args], env, DEADLINE)
     totals = _totals(report, outcome, f"Windows Python {version}{kind}")

@@ -180,9 +180,18 @@ def shared_prefix() -> Iterator[Path]:
 
 
 def _forget_checkouts_that_are_gone(folder: Path) -> None:
+    """Remove their prefixes, but for those in which programs still run."""
     for note in folder.glob(f"shared-*/{CHECKOUT}"):
-        if not Path(note.read_text()).exists():
-            remove(note.parent)
+        prefix = note.parent
+        with (
+            prefix.with_name(f"{prefix.name}.lock").open("a") as lock,
+            # In use; or another ./dev has just removed it.
+            contextlib.suppress(BlockingIOError, FileNotFoundError),
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not Path(note.read_text()).exists():
+                stop(prefix)
+                remove(prefix)
 
 
 def _stop_if_alone(lock: IO[str], prefix: Path) -> None:
