@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -804,3 +805,17 @@ def test_auto_takes_the_mapping_for_what_is_large_and_fits(unique_name: str) -> 
         with Sender(unique_name, mapping=unique_name + ".none") as sender:
             sender.send(bytes(1 << 17), via="auto")
             assert receiver.receive(timeout=10).transport is Transport.COPYDATA
+
+
+def test_auto_leaves_out_a_mapping_without_turns(unique_name: str) -> None:
+    """Another kind of object has the name of the lock."""
+    with (
+        contextlib.closing(winipc.Event.create(f"{unique_name}.winipc-exchange")),
+        winipc.SharedMapping.create(unique_name, 1 << 20),
+        Receiver(unique_name, transports=["copydata"]) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        sender.send(bytes(1 << 17), via="auto")
+        assert receiver.receive(timeout=10).transport is Transport.COPYDATA
+        with pytest.raises(OSError, match="winipc-exchange"):
+            sender.send(b"data", via="mapping")

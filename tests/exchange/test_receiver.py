@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -155,6 +156,16 @@ def test_copydata_alone_makes_no_mapping_and_loads_no_dll(unique_name: str) -> N
         assert receiver.receive(DEADLINE).transport is Transport.COPYDATA
         with pytest.raises(ConnectionRefusedError):
             sender.send(b"data", via="section")
+
+
+def test_a_receiver_that_cannot_be_made_leaves_nothing(unique_name: str) -> None:
+    """Another kind of object has the name of the lock."""
+    with contextlib.closing(winipc.Event.create(f"{unique_name}.winipc-exchange")):
+        with pytest.raises(OSError, match="winipc-exchange") as caught:
+            Receiver(unique_name, mapping=unique_name)
+        assert caught.value.winerror == 6
+        with pytest.raises(FileNotFoundError):
+            winipc.SharedMapping.open(unique_name)
 
 
 # ------------------------------------------------- handlers that send themselves

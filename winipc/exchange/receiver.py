@@ -161,8 +161,9 @@ class Receiver(Shown, Closing):
         try:
             if Transport.MAPPING in chosen:
                 made = _receivers_mapping(mapping, mapping_size)
+                self._owned.append(made)
                 # Lanes are held open, so that the death of a sender is not lost.
-                self._owned += [made, Lane(mapping)]
+                self._owned.append(Lane(mapping))
                 self._answer_to_shared(Transport.MAPPING, made)
             if Transport.SECTION in chosen:
                 if section is None:

@@ -165,8 +165,9 @@ class Sender(Closing):
             return Transport.COPYDATA
         try:
             shared = self._open_mapping(exists=True)
+            self._lane(self._mapping_name)
         except OSError:
-            return Transport.COPYDATA  # the receiver has none
+            return Transport.COPYDATA  # there is none, or it is not for us
         fits = size <= len(shared) and self._prove(
             Transport.MAPPING, shared, self._mapping_name
         )
