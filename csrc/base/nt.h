@@ -12,6 +12,7 @@ typedef LONG wi_ntstatus;
 #define WI_STATUS_OBJECT_TYPE_MISMATCH ((wi_ntstatus)0xC0000024)
 #define WI_STATUS_NO_MORE_ENTRIES ((wi_ntstatus)0x8000001A)
 #define WI_STATUS_LENGTH_MISMATCH ((wi_ntstatus)0xC0000004)
+#define WI_STATUS_NOT_IMPLEMENTED ((wi_ntstatus)0xC0000002)
 #define WI_STATUS_NO_MEMORY ((wi_ntstatus)0xC0000017)
 
 #define WI_SYSTEM_HANDLES 64        /* SystemExtendedHandleInformation */

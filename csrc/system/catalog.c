@@ -103,6 +103,26 @@ catalog_query(HANDLE handle, int info)
 
 /* ---------------------------------------------------------- directories */
 
+/* The most entries that an answer can hold. */
+#define CATALOG_ENTRIES (CATALOG_ANSWER / sizeof(wi_directory_entry))
+
+/* Append the entries of an answer, of which an empty one is the last if there
+ * are fewer than count, to *result; on failure it is NULL with an exception. */
+static void
+catalog_append(PyObject **result, const wi_directory_entry *answer,
+               size_t count)
+{
+    const wi_directory_entry *at = answer, *end = answer + count;
+    for (; *result != NULL && at < end && at->name.buffer != NULL; at++) {
+        PyObject *text = catalog_text(&at->name, answer, CATALOG_ANSWER);
+        PyObject *type =
+            text ? catalog_text(&at->type, answer, CATALOG_ANSWER) : NULL;
+        wi_append(result, type ? PyTuple_Pack(2, text, type) : NULL);
+        Py_XDECREF(type);
+        Py_XDECREF(text);
+    }
+}
+
 static PyObject *
 catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
 {
@@ -111,6 +131,7 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
     wi_object_attributes attributes;
     HANDLE directory = NULL;
     ULONG context = 0, got;
+    BOOL single = FALSE;
     if (catalog_path(path, &wide, &name, &attributes) < 0) {
         return NULL;
     }
@@ -123,10 +144,14 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
     wi_directory_entry *entry = PyMem_Malloc(CATALOG_ANSWER);
     PyObject *result = entry == NULL ? PyErr_NoMemory() : PyList_New(0);
     for (ULONG i = 0; result != NULL && i < CATALOG_MAX_ENTRIES; i++) {
-        /* One at a time: Wine has no other way. */
-        memset(entry, 0, sizeof(*entry));
-        status = NtQueryDirectoryObject(directory, entry, CATALOG_ANSWER, TRUE,
-                                        FALSE, &context, &got);
+        /* Many at a time: for each call the system counts up to the first. */
+        memset(entry, 0, single ? sizeof(*entry) : CATALOG_ANSWER);
+        status = NtQueryDirectoryObject(directory, entry, CATALOG_ANSWER,
+                                        single, FALSE, &context, &got);
+        if (status == WI_STATUS_NOT_IMPLEMENTED && !single) {
+            single = TRUE; /* Wine 8 */
+            continue;
+        }
         if (status == WI_STATUS_NO_MORE_ENTRIES) {
             break;
         }
@@ -135,12 +160,7 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
             Py_CLEAR(result);
             break;
         }
-        PyObject *text = catalog_text(&entry->name, entry, CATALOG_ANSWER);
-        PyObject *type =
-            text ? catalog_text(&entry->type, entry, CATALOG_ANSWER) : NULL;
-        wi_append(&result, type ? PyTuple_Pack(2, text, type) : NULL);
-        Py_XDECREF(type);
-        Py_XDECREF(text);
+        catalog_append(&result, entry, single ? 1 : CATALOG_ENTRIES);
     }
     PyMem_Free(entry);
     CloseHandle(directory);
