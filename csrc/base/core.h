@@ -184,8 +184,9 @@ void wi_error_attribute(const char *name, PyObject *attribute);
 PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                              PyObject *lock);
 
-/* TimeoutError with winerror 1460 (ERROR_TIMEOUT); always NULL. */
-PyObject *wi_raise_timeout(const char *api, PyObject *name);
+/* TimeoutError with winerror 1460 (ERROR_TIMEOUT) and a text that says what
+ * did not happen in time; always NULL. */
+PyObject *wi_raise_timeout(const char *text, const char *api, PyObject *name);
 
 /* "<type of self> <text>" as an exception of this class; always -1. */
 int wi_raise_about(void *self, PyObject *cls, const char *text);

@@ -89,7 +89,7 @@ wi_raise_about(void *self, PyObject *cls, const char *text)
 }
 
 PyObject *
-wi_raise_timeout(const char *api, PyObject *name)
+wi_raise_timeout(const char *text, const char *api, PyObject *name)
 {
-    return wi_raise_as(PyExc_TimeoutError, ERROR_TIMEOUT, api, name);
+    return wi_raise_text(PyExc_TimeoutError, ERROR_TIMEOUT, text, api, name);
 }

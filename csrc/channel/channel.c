@@ -67,7 +67,10 @@ channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
     const winipc_ring *ring = &self->ch.ring;
     switch (result) {
     case WINIPC_TIMEOUT:
-        return wi_raise_timeout(what, self->name);
+        return wi_raise_timeout(strcmp(what, "Channel.recv") == 0
+                                    ? "no message came in time"
+                                    : "there was no room in time",
+                                what, self->name);
     case WINIPC_CLOSED:
     case WINIPC_EMPTY:
         return PyErr_Format(self->state->EndOfStream,
@@ -212,7 +215,8 @@ gate_enter(ChannelObject *self, int end, channel_deadline *deadline,
         }
         uint32_t slice = deadline_slice(deadline);
         if (slice == 0) {
-            wi_raise_timeout(what, self->name);
+            wi_raise_timeout("another thread used it all that time", what,
+                             self->name);
             break;
         }
         if (!queued && gate_queue(self, gate) < 0) {
@@ -490,7 +494,8 @@ send_breathe(ChannelObject *self, channel_deadline *deadline)
         return -1;
     }
     if (deadline->timeout_ms != 0 && deadline_slice(deadline) == 0) {
-        wi_raise_timeout("Channel.send_many", self->name);
+        wi_raise_timeout("there was no time for all messages",
+                         "Channel.send_many", self->name);
         return -1;
     }
     return 0;

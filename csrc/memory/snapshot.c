@@ -643,7 +643,7 @@ failed:
 static int
 snapshot_raise(SnapshotObject *self, snapshot_fault fault)
 {
-    const char *what = "reading a record that changes all the time";
+    const char *what = "the record changed all that time";
     wi_state *state;
     switch (fault) {
     case FAULT_OUTSIDE:
@@ -658,16 +658,15 @@ snapshot_raise(SnapshotObject *self, snapshot_fault fault)
         }
         return -1;
     case FAULT_HELD:
-        what = "reading a record whose mutex is held";
+        what = "the mutex of the record was held all that time";
         break;
     case FAULT_MIDDLE:
-        what = "reading a record whose writer is in the middle of it (or died "
-               "there)";
+        what = "the writer is in the middle of the record (or died there)";
         break;
     default:
         break;
     }
-    wi_raise_timeout(what, self->view.obj);
+    wi_raise_timeout(what, "Snapshot.read", self->view.obj);
     return -1;
 }
 

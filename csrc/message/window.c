@@ -213,7 +213,8 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
                            WI_WAIT_SLICE_MS);
     wi_pump_end_wait(pump);
     if (waited == WAIT_TIMEOUT) {
-        return wi_raise_timeout("DestroyWindow", self->title);
+        return wi_raise_timeout("its thread did not end in time",
+                                "DestroyWindow", self->title);
     }
     if (waited == WAIT_FAILED) {
         return NULL;
@@ -431,7 +432,8 @@ window_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     PyObject *result = window_take((WindowObject *)op, timeout_ms, &timed_out);
     if (result == NULL && !PyErr_Occurred()) {
-        return timed_out ? wi_raise_timeout("SleepConditionVariableSRW",
+        return timed_out ? wi_raise_timeout("no message came in time",
+                                            "SleepConditionVariableSRW",
                                             ((WindowObject *)op)->title)
                          : window_closed_error();
     }

@@ -108,6 +108,8 @@ def test_a_larger_message_is_refused_with_a_way_out(
 def test_full_is_a_time_out_and_room_comes_back(pair: tuple[Channel, Channel]) -> None:
     """timeout=0 does not wait; nothing is half sent."""
     sender, receiver = pair
+    with pytest.raises(TimeoutError, match="no message came in time"):
+        receiver.recv(timeout=0)
     sent = 0
     try:
         while True:
@@ -115,6 +117,7 @@ def test_full_is_a_time_out_and_room_comes_back(pair: tuple[Channel, Channel]) -
             sent += 1
     except TimeoutError as error:
         assert error.winerror == 1460  # noqa: PT017
+        assert "there was no room in time" in str(error)  # noqa: PT017
     assert sent == CAPACITY // 16
     assert receiver.recv() == b"00000000"
     sender.send(b"last", timeout=0)

@@ -58,6 +58,7 @@ def test_tables_say_what_there_is(unique_name: str) -> None:
         assert unique_name in repr(windows)
         assert f"{window.hwnd:#x}" in windows._repr_html_()
     assert repr(windows).endswith("gone")
+    assert "hidden" not in windows[0]._repr_html_()
     assert "python" in repr(winipc.processes()).casefold()
 
 
@@ -75,6 +76,14 @@ def test_long_and_empty_tables() -> None:
     assert "0 rows" in long[:0]._repr_html_()
     with pytest.raises(ValueError, match="negative"):
         view_of(long, count=-1)
+
+
+def test_a_list_with_something_else_in_it_is_no_table() -> None:
+    """It is the caller's list: its repr never raises."""
+    rows = winipc.processes()[:1]
+    rows.append("x")  # type: ignore[arg-type]
+    assert repr(rows) == f"[{rows[0]!r}, 'x']"
+    assert "rows of one kind" in rows._repr_html_()
 
 
 def test_hostile_names_stay_text(unique_name: str) -> None:

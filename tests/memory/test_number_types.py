@@ -32,7 +32,7 @@ CODES |= {"i8": "b", "u8": "B", "f32": "f", "f64": "d"}
 VALUE = 42
 
 #: What an unknown type is to them.
-REFUSALS = ValueError, struct.error, ArgumentTypeError
+REFUSALS = ValueError, ArgumentTypeError
 
 #: One where the memory holds VALUE at its beginning, as `code`; the rest is 0.
 Use = Callable[[GlobalMemory, str], object]
@@ -75,11 +75,10 @@ def _candidates(memory: GlobalMemory, word: str) -> object:
 
 def _layout(memory: GlobalMemory, word: str) -> object:
     # In a text, a number in front of a code is that of its elements.
-    if word[0] not in "<=@":
-        assert memory.struct_view(f"a:{word} b:2{word}").a == VALUE
-        assert Layout.of("s", f"a:{word} b:2{word}") == Layout.of(
-            "s", {"a": word, "b": (word, 2)}
-        )
+    assert memory.struct_view(f"a:{word} b:2{word}").a == VALUE
+    assert Layout.of("s", f"a:{word} b:2{word}") == Layout.of(
+        "s", {"a": word, "b": (word, 2)}
+    )
     return memory.struct_view(Layout.of("s", {"a": word})).a
 
 
@@ -173,3 +172,19 @@ def test_other_words_are_refused_everywhere() -> None:
             for word in ("i24", "int32", "long", "I32"):
                 with pytest.raises(REFUSALS):
                     use(memory, word)
+
+
+def test_big_endian_types_are_read_where_formats_are() -> None:
+    """ "i32be" is ">i" there, not the 34 numbers that it is as a format."""
+    memory = GlobalMemory(b"\0\0\0\x2a")
+    with memory, Snapshot.over(bytearray(64), "i32be") as snapshot:
+        assert snapshot.size == 4
+        assert decoders.structure("i32be")(memory.read()) == (VALUE,)
+        with pytest.raises(ValueError, match="no type of numbers"):
+            Layout.of("s", "a:>i")
+
+
+@pytest.mark.parametrize("kind", [3, None, b"i"])
+def test_what_is_no_text_is_no_type(kind: Any) -> None:
+    with pytest.raises(TypeError, match="a type of numbers is a str"):
+        Pattern.value(kind, 1)

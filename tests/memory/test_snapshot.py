@@ -205,6 +205,30 @@ def test_page_of_a_flag_that_does_not_come_in_is_an_error(
             s.read()
 
 
+def test_a_record_is_written_by_its_fields() -> None:
+    """As Layout.pack takes them: a dict, a record, keywords; bytes remain bytes."""
+    memory = bytearray(64)
+    with Snapshot.over(memory, "gear:i32 speed:f32") as s:
+        s.write({"gear": 3, "speed": 0.5})
+        record = s.read()
+        assert (record.gear, record.speed) == (3, 0.5)
+        s.write(record, gear=4)
+        assert s.read().as_dict() == {"gear": 4, "speed": 0.5}
+        s.write(record)
+        assert s.read() == record
+        s.write(gear=5)
+        assert s.read().as_dict() == {"gear": 5, "speed": 0}
+        sequence = s.sequence
+        for wrong in ({"wheel": 1}, {"speed": None}, {"gear": 1 << 40}):
+            with pytest.raises((LookupError, ValueError), match=next(iter(wrong))):
+                s.write(wrong)
+        assert s.sequence == sequence
+        s.write(bytes(8))
+        assert s.read().gear == 0
+    with Snapshot.over(memory, 8) as s, pytest.raises(TypeError, match="Layout"):
+        s.write(gear=1)
+
+
 # --------------------------------------------------------------- dead writers
 
 

@@ -158,7 +158,7 @@ def test_any_buffer_may_be_sent(window: winipc.CopyDataWindow, data: Any) -> Non
 
 def test_receive_times_out(window: winipc.CopyDataWindow) -> None:
     """TimeoutError with the winerror of one; without waiting it is None."""
-    with pytest.raises(TimeoutError) as caught:
+    with pytest.raises(TimeoutError, match="no message came in time") as caught:
         window.receive(0.05)
     assert caught.value.winerror == 1460
     with pytest.raises(TimeoutError):

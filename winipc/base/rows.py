@@ -38,9 +38,10 @@ class Rows(list[_R], Shown):
         return Rows(found) if isinstance(key, slice) else found
 
     def __repr__(self) -> str:
-        if not self:
-            return "[]"
-        columns, rows, right = table_of(self[:_MOST])
+        try:
+            columns, rows, right = table_of(self[:_MOST])
+        except ValueError:
+            return super().__repr__()
         cells = [[clean(cell, _WIDEST) for cell in row] for row in rows]
         lines = list(text_table(columns, cells, right))
         if len(self) > _MOST:
@@ -49,7 +50,13 @@ class Rows(list[_R], Shown):
 
 
 def table_of(items: Iterable[Row]) -> tuple[list[str], list[list[str]], set[str]]:
-    """The columns, the cells as text, and which columns are numbers."""
+    """The columns, the cells as text, and which columns are numbers.
+
+    Raises ValueError for no items, and for items of several kinds.
+    """
+    items = list(items)
+    if len({type(item) for item in items}) != 1 or not hasattr(items[0], "_cells"):
+        raise ValueError("a table has rows of one kind")
     rows = [item._cells() for item in items]
     columns = list(rows[0])
     right = {

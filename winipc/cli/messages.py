@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from winipc.base.text import clean
 from winipc.cli.options import (
@@ -29,8 +28,6 @@ from winipc.exchange.transport import (
     Transport,
 )
 from winipc.message import CopyDataWindow, Message, post_message, send_message
-
-_T = TypeVar("_T")
 
 
 def add(commands: Commands) -> None:
@@ -223,25 +220,13 @@ def _listen(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}, window {window.hwnd:#x}")
-        for message in _received(arguments, window.receive):
+        for _ in counted(arguments.count):
+            message = window.receive(arguments.timeout)
             if arguments.json:
                 print_json(_fields(message))
             else:
                 print_line(_line(message, arguments.hex))
     return 0
-
-
-def _received(
-    arguments: argparse.Namespace, receive: Callable[[float | None], _T]
-) -> Iterator[_T]:
-    """As many messages as are wanted."""
-    title, timeout = arguments.title, arguments.timeout
-    for _ in counted(arguments.count):
-        try:
-            message = receive(timeout)
-        except TimeoutError:
-            raise TimeoutError(f"no message for {title!r} in {timeout} s") from None
-        yield message
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -285,7 +270,8 @@ def _receive(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}")
-        for received in _received(arguments, receiver.receive):
+        for _ in counted(arguments.count):
+            received = receiver.receive(arguments.timeout)
             via, data = received.transport.value, received.data
             if arguments.json:
                 fields = {"via": via, "bytes": len(data), "pid": received.pid}

@@ -35,10 +35,7 @@ class Overlay:
             self.layout = Layout.from_c(of_header["header"], of_header["name"])
         elif ":" in text:
             self.layout = Layout.of("--struct", text)
-        try:
-            self._codec = self.layout or codec_of(text)
-        except struct.error as error:
-            raise ValueError(f"--struct {text!r}: {error}") from None
+        self._codec = self.layout or codec_of(text)
         self.size = self._codec.size
 
     def _values(self, data: bytes) -> dict[str, Any]:

@@ -40,7 +40,7 @@ _SIGNED = "bhilq"
 _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes of the same numbers.
 _SAME = {"l": "i", "L": "I"}
-_MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[a-zA-Z?]\w*)")
+_MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
 
 
 class LayoutError(ValueError):
@@ -731,16 +731,24 @@ def codec_of(layout: Any) -> Codec:
 
     Raises:
         TypeError: It is none of these.
+        ValueError: It is a text that is none of these.
     """
     if isinstance(layout, (Layout, struct.Struct, _Ctypes)):
         return layout
     if isinstance(layout, str) and ":" in layout:
         return layout_of(layout)
     if isinstance(layout, str):
+        big = re.fullmatch(r"([iuf]\d\d)be", layout)  # as a format, 34 numbers
         with contextlib.suppress(ValueError):
-            layout = f"<{_core._number_code(layout)}"
+            code = _core._number_code(big[1] if big else layout)
+            layout = f"{'>' if big else '<'}{code}"
     if isinstance(layout, (str, bytes)):
-        return struct.Struct(layout)
+        try:
+            return struct.Struct(layout)
+        except struct.error as error:
+            raise ValueError(
+                f"no type of numbers and no format of struct: {layout!r} ({error})"
+            ) from None
     if isinstance(layout, type) and hasattr(layout, "from_buffer_copy"):
         return _Ctypes(layout)
     raise TypeError(

@@ -23,13 +23,14 @@ import contextlib
 import operator
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, cast
 
 from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
 from winipc.memory.layout import Codec, Layout, codec_of
+from winipc.memory.record import Record
 from winipc.sync.event import Event
 from winipc.sync.mutex import Mutex
 
@@ -258,6 +259,27 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     def unpack(self, layout: Any, timeout: float | None = 1.0) -> Any:
         """What another layout makes of one whole record; the rest is that of `read`."""
         return codec_of(layout).unpack(super().read(timeout))
+
+    def write(
+        self, data: Buffer | Record | dict[str, Any] | None = None, /, **fields: Any
+    ) -> None:
+        """Put a whole record, by the protocol. One writer at a time.
+
+        `data` is bytes. With a `winipc.Layout` it may be a dict or a record too, and
+        `fields` are set in it, as `Layout.pack` does; fields that neither has are 0. A
+        sequence that lies in the record is kept, whatever `data` has there.
+
+        Raises:
+            ValueError: `data` has not exactly `size` bytes, or a value does not fit.
+            TypeError: The memory is read-only, the kind is for readers, or there are
+                fields without a layout.
+            LookupError: There is no such field.
+        """
+        if fields or isinstance(data, (dict, Record)):
+            if self.layout is None:
+                raise TypeError("fields are for a snapshot with a winipc.Layout")
+            data = self.layout.pack(cast("Any", data), **fields)
+        super().write(cast("Buffer", data))
 
     def wait_changed(
         self, timeout: float | None = None, *, interval: float = 0.005

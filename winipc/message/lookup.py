@@ -188,6 +188,8 @@ class Window(Shown):
 
     @property
     def _state(self) -> str:
+        if not self.exists:
+            return "gone"
         return "hung" if self.is_hung else "shown" if self.is_visible else "hidden"
 
     def _cells(self) -> dict[str, Any]:

@@ -85,6 +85,8 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
     def named(cls, kind: ValueType | str) -> ValueType:
         if isinstance(kind, ValueType):
             return kind
+        if not isinstance(kind, str):
+            raise TypeError(f"a type of numbers is a str such as 'i32', not {kind!r}")
         word = kind.removesuffix("be").removeprefix(">")
         try:
             code = _core._number_code(word)

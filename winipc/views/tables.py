@@ -22,7 +22,7 @@ class TableView(View):
         self.count = min(count, _MOST)
 
     def _head(self) -> str:
-        return head(f"{len(self.target)} rows")
+        return head(f"{(count := len(self.target))} row{'s' * (count != 1)}")
 
     def _body(self) -> str:
         shown = self.target[: self.count]
