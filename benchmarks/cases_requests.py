@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 from world import Target
 
 import winipc
+from winipc.system.catalog import _held_objects
 
 Steps: TypeAlias = "Iterator[str | tuple[str, int]]"
 #: What makes the steps; the same names from "raw C" and "winipc" are compared.
@@ -339,6 +340,8 @@ def our_catalog() -> Steps:
         yield f"holders_of {count} objects"
         held = winipc.holders_of(found)
         assert all(one is not None and len(one.pids) == 1 for one in held)
+        yield f"winipc ls --holders, {count} of them"
+        assert len(_held_objects(None, pattern)) == count
         yield REST
 
 

@@ -95,7 +95,7 @@ BOOL wi_reads_ignore_protection(void);
 BOOL wi_wine_recalls(HANDLE target, uintptr_t address, uintptr_t last,
                      BOOL write);
 void wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region);
-void wi_wine_accessed(void);
+void wi_wine_accessed(HANDLE target);
 void wi_wine_forget(void);
 
 /* wi_vm_perform() on a thread that may be left behind. */

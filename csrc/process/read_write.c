@@ -109,7 +109,7 @@ wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
     DWORD err = remote_check(target, address, size, FALSE, 0);
     if (err == 0) {
         err = remote_read_plain(target, address, buffer, size);
-        wi_wine_accessed();
+        wi_wine_accessed(target);
     }
     return err;
 }
@@ -215,7 +215,7 @@ wi_remote_write(HANDLE target, uintptr_t address, const void *data,
         done == size) {
         *written = size;
         if (wi_reads_ignore_protection()) {
-            wi_wine_accessed();
+            wi_wine_accessed(target);
         }
         return 0;
     }

@@ -43,16 +43,18 @@ wine_probe(void)
     return ignored;
 }
 
+/* A fact about the system, the same for every interpreter: the first caller
+ * finds it out, and two at once find the same. */
+static volatile LONG wine_reads =
+    0; /* 1: they respect it, 2: they ignore it */
+
 BOOL
 wi_reads_ignore_protection(void)
 {
-    /* A fact about the system, the same for every interpreter: the first caller
-     * finds it out, and two at once find the same. */
-    static volatile LONG known = 0; /* 1: they respect it, 2: they ignore it */
-    if (known == 0) {
-        InterlockedExchange(&known, wine_probe() ? 2 : 1);
+    if (wine_reads == 0) {
+        InterlockedExchange(&wine_reads, wine_probe() ? 2 : 1);
     }
-    return known == 2;
+    return wine_reads == 2;
 }
 
 /* ------------------------------------------------ what was asked just now */
@@ -125,20 +127,24 @@ wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region)
 }
 
 void
-wi_wine_accessed(void)
+wi_wine_accessed(HANDLE target)
 {
     const uint64_t now = wine_now();
     AcquireSRWLockExclusive(&wine_answer.lock);
-    wine_answer.used = now;
+    if (wine_answer.target == target) {
+        wine_answer.used = now;
+    }
     ReleaseSRWLockExclusive(&wine_answer.lock);
 }
 
 void
 wi_wine_forget(void)
 {
-    AcquireSRWLockExclusive(&wine_answer.lock);
-    wine_answer.target = NULL;
-    ReleaseSRWLockExclusive(&wine_answer.lock);
+    if (wine_reads == 2) { /* else nothing was remembered */
+        AcquireSRWLockExclusive(&wine_answer.lock);
+        wine_answer.target = NULL;
+        ReleaseSRWLockExclusive(&wine_answer.lock);
+    }
 }
 
 /* ------------------------------------------------- calls of the target's */

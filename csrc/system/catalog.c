@@ -303,23 +303,50 @@ typedef struct {
 enum { CATALOG_SKIP, CATALOG_COMPARE, CATALOG_ASK_NAME };
 
 typedef struct {
+    char what;         /* CATALOG_SKIP, ... */
+    ULONG_PTR refused; /* the last process that could not be looked into */
+} catalog_type;
+
+typedef struct {
     catalog_target *targets;
     size_t count;
     catalog_target **order;   /* sorted, see catalog_by_object */
     catalog_target **touched; /* those of which the process has handles */
     size_t touches;
-    BOOL addressed;            /* the list says where the objects are */
-    char types[USHRT_MAX + 1]; /* CATALOG_SKIP, ... */
-    catalog_row *rows;         /* HeapAlloc */
+    BOOL addressed; /* the list says where the objects are */
+    catalog_type types[USHRT_MAX + 1];
+    catalog_row *rows; /* HeapAlloc */
     size_t used, room;
     wi_ntstatus status; /* of the list of handles */
     BOOL no_memory;
 } catalog_search;
 
-/* The name of an object, an empty one if it has none or its type must not be
- * asked. NULL if there is no memory. */
+/* Whether an object may be asked for its name: for that of a pipe Windows waits
+ * until its reader is done. */
+static BOOL
+catalog_may_ask(HANDLE handle)
+{
+    union {
+        wi_unicode_string name;
+        char room[512]; /* the types that may be asked have short names */
+    } type = {{0}};
+    if (WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_TYPE, &type,
+                                    sizeof(type), NULL))) {
+        for (size_t i = 0; i < Py_ARRAY_LENGTH(catalog_kinds); i++) {
+            if (CompareStringOrdinal(
+                    type.name.buffer, type.name.length / (int)sizeof(wchar_t),
+                    catalog_kinds[i].wide, -1, FALSE) == CSTR_EQUAL) {
+                return TRUE;
+            }
+        }
+    }
+    return FALSE;
+}
+
+/* The name of an object, an empty one if it has none or is not to be asked. NULL
+ * if there is no memory. */
 static wi_unicode_string *
-catalog_name(const catalog_search *search, USHORT type, HANDLE handle)
+catalog_name(HANDLE handle, BOOL ask)
 {
     ULONG size = sizeof(wi_unicode_string) + 512;
     for (;;) {
@@ -328,9 +355,8 @@ catalog_name(const catalog_search *search, USHORT type, HANDLE handle)
             return NULL;
         }
         memset(name, 0, sizeof(*name));
-        if (search->types[type] != CATALOG_ASK_NAME ||
-            WI_NT_SUCCESS(
-                NtQueryObject(handle, WI_OBJECT_NAME, name, size, NULL))) {
+        if (!ask || WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_NAME, name,
+                                                size, NULL))) {
             return name;
         }
         memset(name, 0, sizeof(*name));
@@ -393,7 +419,11 @@ catalog_count(catalog_search *search, const wi_handle_entry *entry,
 {
     catalog_target wanted = {.entry = *entry}, *key = &wanted;
     if (copy != NULL) {
-        wanted.name = catalog_name(search, entry->type, copy);
+        BOOL ask = search->types[entry->type].what == CATALOG_ASK_NAME;
+        if (ask && !catalog_may_ask(copy)) {
+            return; /* the handle's number is another object's by now */
+        }
+        wanted.name = catalog_name(copy, ask);
         search->no_memory = search->no_memory || wanted.name == NULL;
     }
     catalog_target **end = search->order + search->count;
@@ -414,14 +444,20 @@ catalog_count(catalog_search *search, const wi_handle_entry *entry,
     wi_heap_free(wanted.name);
 }
 
-/* Note for all targets of a type that a process may not be looked into. */
+/* Note, once, for all targets of a type that the process of the entry may not be
+ * looked into. */
 static void
-catalog_refused(catalog_search *search, USHORT type, DWORD error)
+catalog_refused(catalog_search *search, const wi_handle_entry *entry,
+                DWORD error)
 {
+    catalog_type *type = &search->types[entry->type];
+    if (type->refused == entry->pid) {
+        return;
+    }
+    type->refused = entry->pid;
     for (size_t i = 0; i < search->count; i++) {
-        catalog_target *target = &search->targets[i];
-        if (target->entry.type == type && target->error == 0) {
-            catalog_touch(search, target, error);
+        if (search->targets[i].entry.type == entry->type) {
+            catalog_touch(search, &search->targets[i], error);
         }
     }
 }
@@ -431,22 +467,18 @@ static void
 catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
                   ULONG_PTR count)
 {
-    HANDLE process = NULL;
     const BOOL own = entries->pid == GetCurrentProcessId();
+    HANDLE process = own ? GetCurrentProcess() : NULL;
     DWORD err = 0;
-    ULONG refused = ULONG_MAX; /* a type */
     for (ULONG_PTR i = 0; i < count && !search->no_memory; i++) {
         const wi_handle_entry *entry = &entries[i];
         HANDLE copy = NULL;
-        if (search->types[entry->type] == CATALOG_SKIP || entry->handle == 0) {
+        if (search->types[entry->type].what == CATALOG_SKIP ||
+            entry->handle == 0) {
             continue;
         }
         if (search->addressed && entry->object != NULL) {
             catalog_count(search, entry, NULL);
-            continue;
-        }
-        if (own) {
-            catalog_count(search, entry, (HANDLE)entry->handle);
             continue;
         }
         if (process == NULL && err == 0) {
@@ -457,18 +489,17 @@ catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
         if (err == ERROR_INVALID_PARAMETER) {
             return; /* it has ended since, and holds nothing */
         }
-        if (err != 0 && entry->type != refused) {
-            refused = entry->type;
-            catalog_refused(search, entry->type, err);
+        if (process == NULL) {
+            catalog_refused(search, entry, err);
         }
-        if (process != NULL &&
-            DuplicateHandle(process, (HANDLE)entry->handle,
-                            GetCurrentProcess(), &copy, 0, FALSE, 0)) {
+        /* A copy stays what it is; the handle itself may be closed meanwhile. */
+        else if (DuplicateHandle(process, (HANDLE)entry->handle,
+                                 GetCurrentProcess(), &copy, 0, FALSE, 0)) {
             catalog_count(search, entry, copy);
             CloseHandle(copy);
         }
     }
-    if (process != NULL) {
+    if (process != NULL && !own) {
         CloseHandle(process);
     }
 }
@@ -514,27 +545,6 @@ catalog_note(catalog_search *search, ULONG_PTR pid)
     search->touches = 0;
 }
 
-/* Whether handles of a type may be asked for a name: for that of a pipe Windows
- * waits until its reader is done. */
-static BOOL
-catalog_may_ask(HANDLE handle)
-{
-    wi_unicode_string *type =
-        HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, CATALOG_ANSWER);
-    BOOL may = FALSE;
-    if (type != NULL &&
-        WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_TYPE, type,
-                                    CATALOG_ANSWER, NULL))) {
-        for (size_t i = 0; i < Py_ARRAY_LENGTH(catalog_kinds) && !may; i++) {
-            may = CompareStringOrdinal(
-                      type->buffer, type->length / (int)sizeof(wchar_t),
-                      catalog_kinds[i].wide, -1, FALSE) == CSTR_EQUAL;
-        }
-    }
-    wi_heap_free(type);
-    return may;
-}
-
 /* Find each target in the list, which is sorted, and say what it is found by.
  * The caller's own handles of them do not count: their number becomes 0. FALSE
  * if one is not there, or there is no memory. */
@@ -556,7 +566,7 @@ catalog_prepare(catalog_search *search, wi_handle_list *all, ULONG_PTR count)
         if (target->entry.object == NULL) {
             search->addressed = FALSE;
         }
-        char *what = &search->types[target->entry.type];
+        char *what = &search->types[target->entry.type].what;
         if (*what == CATALOG_SKIP) {
             *what = catalog_may_ask(target->handle) ? CATALOG_ASK_NAME
                                                     : CATALOG_COMPARE;
@@ -566,8 +576,9 @@ catalog_prepare(catalog_search *search, wi_handle_list *all, ULONG_PTR count)
         catalog_target *target = &search->targets[i];
         target->own->handle = 0;
         if (!search->addressed) {
+            const catalog_type *type = &search->types[target->entry.type];
             target->name =
-                catalog_name(search, target->entry.type, target->handle);
+                catalog_name(target->handle, type->what == CATALOG_ASK_NAME);
             if (target->name == NULL) {
                 search->no_memory = TRUE;
                 return FALSE;

@@ -47,7 +47,11 @@ NOTHING = {
 }
 
 #: For one more of many objects: open and close; and its name (2), and one comparison.
-EACH = {"named_objects, {} of them": 2, "holders_of {} objects": 5}
+EACH = {
+    "named_objects, {} of them": 2,
+    "holders_of {} objects": 5,
+    "winipc ls --holders, {} of them": 5,
+}
 
 
 @pytest.fixture(scope="module")

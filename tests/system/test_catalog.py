@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import FrozenInstanceError
@@ -23,6 +24,7 @@ from winipc import (
     holders_of,
     named_objects,
 )
+from winipc.system.catalog import _held_objects
 
 CREATE: dict[ObjectKind, Callable[..., Any]] = {
     ObjectKind.SECTION: lambda name, **more: SharedMapping.create(name, 10_000, **more),
@@ -160,6 +162,7 @@ def test_names_of_any_length(
     assert row.name == rf"Local\{name}"
     own = {path for _, _, path in _core._own_handles()}
     assert row.path in own
+    assert holders(row).pids == (os.getpid(),)
 
 
 # ------------------------------------------------------------------ holders
@@ -274,3 +277,113 @@ def test_raw_calls_refuse_nonsense() -> None:
     with pytest.raises(ValueError, match="type Thread"):
         _core._open_object(r"\x", "Thread", 1)
     assert winipc.named_objects(pattern="") == []
+
+
+def test_holders_come_with_the_list(
+    make: Callable[..., Any],
+    peer: Any,
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As from two calls; each object is opened once, and no handle is left."""
+    for kind in ObjectKind:
+        make(kind, f"{unique_name}-{kind}")
+    make(ObjectKind.EVENT, f"{unique_name}-shut", security="D:")
+    peer.say(f"x = winipc.Event.open({unique_name + '-event'!r})")
+    peer.expect("ok")
+    rows = named_objects(pattern=f"{unique_name}-*")
+    wanted = list(zip(rows, holders_of(rows), strict=True))
+    (shut,) = [held for row, held in wanted if row.reason is not None]
+    assert shut is not None  # its owner may still read who may open it
+    assert shut.pids == (os.getpid(),)
+
+    opened: list[str] = []
+    open_object = _core._open_object
+
+    def counted(path: str, kind: str, access: int) -> Any:
+        opened.append(path)
+        return open_object(path, kind, access)
+
+    monkeypatch.setattr(_core, "_open_object", counted)
+    before = handle_count()
+    assert _held_objects(None, f"{unique_name}-*") == wanted
+    assert handle_count() <= before
+    assert [opened.count(row.path) for row in rows if row.reason is None] == [1] * 4
+    assert _held_objects("mutex", f"{unique_name}-event") == []
+
+
+def test_unnamed_objects_are_told_apart(peer: Any) -> None:
+    """Those of one kind have no name, or the same one."""
+    with ExitStack() as stack:
+        events = [stack.enter_context(Event.create()) for _ in range(5)]
+        events[3].duplicate_to(peer.pid)
+        events[1].duplicate_to(peer.pid)
+        events[1].duplicate_to(peer.pid)
+        held = holders_of([*events, events[3]])
+        assert [one and one.handles for one in held] == [(), (2,), (), (1,), (), (1,)]
+
+
+def test_a_process_that_may_not_be_looked_into(
+    make: Callable[..., Any], peer: Any, unique_name: str
+) -> None:
+    """It is in `unknown` of all objects of the kinds that it has handles of."""
+    names = [f"{unique_name}-{number}" for number in range(3)]
+    for name in names:
+        make(ObjectKind.SEMAPHORE, name)
+    assert [one and one.unknown for one in holders_of(names)] == [()] * 3
+    peer.say(f"x = [winipc.Semaphore.open({names[0]!r}) for _ in range(3)]")
+    peer.expect("ok")
+    peer.say(f"y = winipc.Mutex.create({unique_name + '-mutex'!r})")
+    peer.expect("ok")
+    for line in (
+        "import ctypes; empty = ctypes.create_string_buffer(64); "
+        "shut = ctypes.create_string_buffer(256); a = ctypes.WinDLL('advapi32')",
+        "a.InitializeAcl(empty, 64, 2) and a.InitializeSecurityDescriptor(shut, 1)"
+        " and a.SetSecurityDescriptorDacl(shut, 1, empty, 0) and "
+        "a.SetKernelObjectSecurity(ctypes.c_void_p(-1), 4, shut)",
+    ):
+        peer.say(line)
+        assert peer.read_line() in ("ok", "1")
+    me = os.getpid()
+    mutex = named_objects(pattern=unique_name + "-mutex")
+    before = handle_count()
+    for found in holders_of([*names, *mutex]):
+        assert found is not None
+        assert peer.pid in found.unknown
+        assert peer.pid not in found.pids
+    assert [one and one.pids for one in holders_of([*names, *mutex])] == [
+        (me,),
+        (me,),
+        (me,),
+        (),
+    ]
+    assert handle_count() <= before
+
+
+def test_handles_that_come_and_go_meanwhile(
+    make: Callable[..., Any], unique_name: str
+) -> None:
+    """Other threads close what the list says they have."""
+    make(ObjectKind.EVENT, unique_name)
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            with ExitStack() as stack:
+                for _ in range(50):
+                    stack.enter_context(Event.open(unique_name))
+
+    before = handle_count()
+    threads = [threading.Thread(target=churn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            found = holders(unique_name)
+            assert found.pids == (os.getpid(),)
+            assert 1 <= found.handles[0] <= 101
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert handle_count() <= before

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from winipc import _core
 from winipc.cli.options import Commands, add_command, add_process, number32
 from winipc.cli.output import print_rows
-from winipc.system.catalog import ObjectKind, holders_of, named_objects
+from winipc.system.catalog import (
+    NamedObject,
+    ObjectKind,
+    _held_objects,
+    named_objects,
+)
 
 if TYPE_CHECKING:  # each command imports what it needs
     from winipc.memory import MemoryProtection
@@ -90,13 +94,16 @@ def add(commands: Commands) -> None:
 
 
 def _ls(arguments: argparse.Namespace) -> int:
-    found = named_objects(arguments.kind, arguments.pattern)
-    rows = [dataclasses.asdict(row) for row in found]
     columns: dict[str, Any] = {"kind": "kind", "size": "size", "name": "name"}
-    if arguments.holders:
-        for row, held in zip(rows, holders_of(found), strict=True):
+    if not arguments.holders:
+        found = named_objects(arguments.kind, arguments.pattern)
+        rows = [_object(row) for row in found]
+    else:
+        rows = [
             # None where they may not be known, or it is gone.
-            row["holders"] = None if held is None else list(held.pids)
+            _object(row) | {"holders": None if held is None else list(held.pids)}
+            for row, held in _held_objects(arguments.kind, arguments.pattern)
+        ]
         names = {pid: name for pid, name, *_ in _core._processes()}
         columns["holders"] = lambda row: _who(row["holders"], names)
     return print_rows(
@@ -109,6 +116,16 @@ def _ls(arguments: argparse.Namespace) -> int:
         if arguments.pattern
         else "there are no such objects",
     )
+
+
+def _object(row: NamedObject) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "path": row.path,
+        "size": row.size,
+        "reason": row.reason,
+    }
 
 
 def _who(pids: list[int] | None, names: dict[int, str]) -> str:

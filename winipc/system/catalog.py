@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -149,8 +149,41 @@ def named_objects(
 
     Win32: NtQueryDirectoryObject, NtOpenSection and its likes, NtQuerySection
     """
-    wanted = None if kind is None else ObjectKind(kind)
     rows = []
+    for row, handle in _look(kind, pattern):
+        if handle is not None:
+            _core._close_handle(handle)
+        rows.append(row)
+    return Rows(sorted(rows, key=_by_name))
+
+
+def _held_objects(
+    kind: ObjectKind | str | None, pattern: str | None
+) -> list[tuple[NamedObject, Holders | None]]:
+    """`named_objects` with `holders_of` them: each object is opened once."""
+    with ExitStack() as stack:
+        rows, handles = [], []
+        for row, handle in _look(kind, pattern):
+            rows.append(row)
+            if handle is None:  # perhaps with another right
+                with suppress(OSError):
+                    handle = _open(row)
+            if handle is not None:
+                stack.callback(_core._close_handle, handle)
+            handles.append(handle)
+        found = zip(rows, _holders_or_none(handles), strict=True)
+        return sorted(found, key=lambda each: _by_name(each[0]))
+
+
+def _by_name(row: NamedObject) -> str:
+    return row.name
+
+
+def _look(
+    kind: ObjectKind | str | None, pattern: str | None
+) -> Iterator[tuple[NamedObject, int | None]]:
+    """Each object, with a handle for the caller to close unless there is a reason."""
+    wanted = None if kind is None else ObjectKind(kind)
     for prefix, directory in _directories().items():
         for bare, type_name in _list(directory):
             found = _KINDS.get(type_name)
@@ -161,22 +194,15 @@ def named_objects(
                 fnmatchcase(bare, pattern) or fnmatchcase(name, pattern)
             ):
                 continue
-            row = _row(found, name, f"{directory}\\{bare}")
-            if row is not None:
-                rows.append(row)
-    return Rows(sorted(rows, key=lambda row: row.name))
-
-
-def _row(kind: ObjectKind, name: str, path: str) -> NamedObject | None:
-    size = reason = None
-    try:
-        handle, size = _core._open_object(path, _TYPES[kind], _ANY_RIGHT[0])
-        _core._close_handle(handle)
-    except FileNotFoundError:
-        return None  # it has gone since
-    except OSError as error:
-        reason = f"{error.strerror} (winerror {error.winerror})"
-    return NamedObject(kind, name, path, size, reason)
+            path = f"{directory}\\{bare}"
+            size = reason = handle = None
+            try:
+                handle, size = _core._open_object(path, type_name, _ANY_RIGHT[0])
+            except FileNotFoundError:
+                continue  # it has gone since
+            except OSError as error:
+                reason = f"{error.strerror} (winerror {error.winerror})"
+            yield NamedObject(found, name, path, size, reason), handle
 
 
 def holders(target: str | NamedObject | _HasHandle) -> Holders:
@@ -215,8 +241,12 @@ def holders_of(
                 handles.append(_handle(target, stack))
             except OSError:
                 handles.append(None)
-        found = iter(_holders([handle for handle in handles if handle is not None]))
-        return [None if handle is None else next(found) for handle in handles]
+        return _holders_or_none(handles)
+
+
+def _holders_or_none(handles: list[int | None]) -> list[Holders | None]:
+    found = iter(_holders([handle for handle in handles if handle is not None]))
+    return [None if handle is None else next(found) for handle in handles]
 
 
 def _handle(target: str | NamedObject | _HasHandle, stack: ExitStack) -> int:
