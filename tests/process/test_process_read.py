@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -348,3 +349,62 @@ def test_a_page_that_was_just_read_may_be_shut(me: RemoteProcess) -> None:
             with pytest.raises(PartialReadError):
                 me.read(block.address, 8)
             assert kernel.VirtualProtect(where, PAGE, 0x04, ctypes.byref(old))
+
+
+def test_what_one_access_found_out_holds_for_no_other(
+    process: RemoteProcess, target: Target
+) -> None:
+    """Not for writing, not for the pages behind, and not once they were changed."""
+    first = target.alloc(4 * PAGE)
+    readonly, shut = first + 2 * PAGE, first + 3 * PAGE
+    target.protect(readonly, PAGE, 0x02)
+    target.protect(shut, PAGE, 0x01)
+    for _ in range(5):
+        for read, wrong in (
+            (first, lambda: process.write(readonly, b"x")),
+            (readonly, lambda: process.write(readonly, b"x")),
+            (readonly, lambda: process.write(readonly - 4, b"12345678")),
+            (readonly, lambda: process.read(shut - 4, 8)),
+            (readonly, lambda: process.read(shut, 1)),
+        ):
+            process.read(read, 8)
+            with pytest.raises((PartialReadError, PartialWriteError)):
+                wrong()
+        process.write(first, b"12345678")
+        with (
+            process.protect(first, PAGE, MemoryProtection.NOACCESS),
+            pytest.raises(PartialReadError),
+        ):
+            process.read(first, 8)
+        process.read(first, 8)
+        target.protect(first, PAGE, 0x01)
+        with pytest.raises(PartialReadError):
+            process.read(first, 8)
+        target.protect(first, PAGE, 0x04)
+
+
+def test_what_was_found_out_is_not_kept_by_other_accesses(target: Target) -> None:
+    """Those by another handle say nothing of this one's memory."""
+    first = target.alloc(2 * PAGE)
+    stop = threading.Event()
+    with (
+        RemoteProcess.open(target, access=ProcessAccess.WRITE) as process,
+        RemoteProcess.open(target, access=ProcessAccess.VM_READ) as other,
+    ):
+
+        def read_on() -> None:
+            while not stop.is_set():
+                other.read(first + PAGE, 8)
+
+        thread = threading.Thread(target=read_on)
+        thread.start()
+        try:
+            for _ in range(30):
+                process.read(first, 8)
+                target.protect(first, PAGE, 0x01)
+                with pytest.raises(PartialReadError):
+                    process.read(first, 8)
+                target.protect(first, PAGE, 0x04)
+        finally:
+            stop.set()
+            thread.join()
