@@ -181,7 +181,7 @@ mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
 {
     mapping_backing backing;
     uint64_t whole = mapping_section_size(section, &backing);
-    if (whole != 0 && (offset > whole || size > whole - offset)) {
+    if (whole != 0 && (offset >= whole || size > whole - offset)) {
         mapping_raise_range(self, offset, size, whole);
     }
     else {

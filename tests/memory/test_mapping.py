@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import DEADLINE, Peer
@@ -88,6 +90,56 @@ def test_create_knows_what_open_asks(unique_name: str, size: int) -> None:
         assert made.mapped_size == opened.mapped_size
         with SharedMapping.create(unique_name, size, exist_ok=True) as again:
             assert (again.size, again.mapped_size) == (size, made.mapped_size)
+
+
+def committed_behind(address: int) -> int:
+    """Committed bytes from an address on, as VirtualQuery says."""
+
+    class Region(ctypes.Structure):
+        _fields_ = (
+            ("base", ctypes.c_size_t),
+            ("allocation", ctypes.c_size_t),
+            ("first_protection", ctypes.c_uint64 if BITS == 64 else ctypes.c_uint32),
+            ("size", ctypes.c_size_t),
+            ("state", ctypes.c_uint32),
+            ("protection", ctypes.c_uint32),
+            ("type", ctypes.c_uint32),
+        )
+
+    region = Region()
+    kernel = ctypes.WinDLL("kernel32")
+    size = ctypes.c_size_t(ctypes.sizeof(region))
+    assert kernel.VirtualQuery(ctypes.c_void_p(address), ctypes.byref(region), size)
+    assert region.state == 0x1000
+    return region.base + region.size - address
+
+
+@pytest.mark.parametrize("access", ["read", "readwrite", "copy"])
+@pytest.mark.parametrize("size", [1, 4096, 65536, 65537, 200_000])
+def test_open_has_the_pages_that_windows_says(
+    unique_name: str, size: int, access: Any
+) -> None:
+    """From any offset to the end of the last page, and not one byte more."""
+    whole = -(-size // 4096) * 4096
+    edges = {0, 1, 4095, 4096, 65535, 65536, 70_001, whole - 4096, whole - 1}
+    with SharedMapping.create(unique_name, size):
+        for offset in sorted(edge for edge in edges if edge < whole):
+            with SharedMapping.open(unique_name, access=access, offset=offset) as m:
+                assert m.size == m.mapped_size == m.reserved == whole - offset
+                assert committed_behind(m.address) == m.size
+                assert m.read(1, m.size - 1) == b"\0"
+            with SharedMapping.open(
+                unique_name, access=access, offset=offset, size=1
+            ) as m:
+                assert m.size == 1
+                assert committed_behind(m.address) == m.mapped_size
+            with pytest.raises(ValueError, match="leave the"):
+                SharedMapping.open(
+                    unique_name, access=access, offset=offset, size=whole - offset + 1
+                )
+        for beyond in (whole, whole + 1, whole + 65536, 2**40):
+            with pytest.raises(ValueError, match="leave"):
+                SharedMapping.open(unique_name, access=access, offset=beyond)
 
 
 @pytest.mark.parametrize("offset", [1, 4096, 65536, 70_001])
