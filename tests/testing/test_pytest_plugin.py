@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -622,8 +624,29 @@ def test_leak_check_without_pytest(unique_name: str) -> None:
     event = winipc.Event.create(unique_name)
     [line] = check.leaks(0)
     assert unique_name in line
-    event.close()
-    assert check.leaks() == []
+    threading.Timer(0.2, event.close).start()
+    assert check.leaks(DEADLINE) == []
+
+
+def test_a_leak_is_looked_for_soon_and_then_less_often(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look takes longer than a pause; and none is after the time-out."""
+    check = LeakCheck()
+    now, pauses = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    with winipc.Event.create(unique_name), monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: now[0])
+        patch.setattr(time, "sleep", sleep)
+        [line] = check.leaks(2)
+    assert unique_name in line
+    assert sum(pauses) == pytest.approx(2)
+    assert pauses[0] < 0.05
+    assert len(pauses) < 12
 
 
 # -------------------------------------------------------------------- guide
