@@ -41,6 +41,7 @@ from winipc.message import (
     send_copydata,
 )
 from winipc.message.lookup import hwnd_of
+from winipc.message.window import is_unique_class
 from winipc.section.section import SharedSection
 
 
@@ -93,6 +94,15 @@ class Proxy(Closing):
             message_only=message_only,
         )
         return cls(track, window.hwnd)
+
+    @property
+    def kept_track(self) -> Track:
+        """For the file: the class that winipc chose for a window is another one in
+        each run, and nobody looks for it.
+        """
+        track = self.track
+        chosen = track.name and is_unique_class(track.class_name or "")
+        return replace(track, class_name=None) if chosen else track
 
     def start(
         self,

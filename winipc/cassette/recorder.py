@@ -188,7 +188,7 @@ class Recorder(Closing):
             first = len(tracks)
             _check_twice([track.name.removeprefix("Local\\") for track in tracks])
             _check_twice([Window(proxy.hwnd) for proxy in proxies if proxy.hwnd])
-            tracks += [proxy.track for proxy in proxies]
+            tracks += [proxy.kept_track for proxy in proxies]
             self._stop = Event.create(manual=True)
             undo.callback(self._stop.close)
             self._writer = Writer(path, tracks)
