@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import subprocess
 import sys
@@ -211,6 +212,23 @@ def test_a_name_opens_the_one_that_has_it(
     with pytest.raises(ProcessLookupError) as caught:
         RemoteProcess.open("no-such-program.exe")
     assert caught.value.filename == "no-such-program.exe"
+
+
+def test_a_name_does_not_mean_this_process_too(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python program looks for the other one that runs; alone it finds itself."""
+    rows = {row.pid: row for row in winipc.processes()}
+    own = rows[os.getpid()]
+    other = dataclasses.replace(rows[target.pid], name=own.name)
+    for found, pid in (
+        ([own, other], other.pid),
+        ([other, own], other.pid),
+        ([own], own.pid),
+    ):
+        monkeypatch.setattr("winipc.process.process.processes", lambda f=found: f)
+        with RemoteProcess.open(own.name) as process:
+            assert process.pid == pid
 
 
 def test_a_name_is_waited_for(start_peer: Callable[..., object]) -> None:

@@ -9,6 +9,7 @@ import functools
 import itertools
 import numbers
 import operator
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -98,9 +99,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """Open the process `target`.
 
         `target` is a pid; the name of a program ("game.exe", or "game") that runs
-        once; an object with a `pid` (`subprocess.Popen`, `psutil.Process`); or one
-        with an `hwnd`, such as `Window(hwnd)`. `access` is the rights to ask for:
-        `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of rights.
+        once, apart from this process; an object with a `pid` (`subprocess.Popen`,
+        `psutil.Process`); or one with an `hwnd`, such as `Window(hwnd)`. `access` is
+        the rights to ask for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of
+        rights.
 
         Windows still opens the pid of a process that has exited while any process has
         a handle of it. `exit_code` is there then, and the first use of its memory
@@ -875,6 +877,8 @@ def _window_pid(hwnd: SupportsIndex) -> int:
 def _pid_of_name(name: str) -> int:
     wanted = {name.casefold(), f"{name}.exe".casefold()}
     found = [row.pid for row in processes() if row.name.casefold() in wanted]
+    if len(found) > 1 and os.getpid() in found:
+        found.remove(os.getpid())  # a Python program that looks for another one
     if not found:
         raise _lookup_error(name, "CreateToolhelp32Snapshot")
     if len(found) > 1:
