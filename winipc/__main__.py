@@ -2,7 +2,16 @@
 
 import sys
 
-from winipc.cli import main
+
+def main() -> int:
+    """Run one command; Ctrl+C ends it quietly from the first import on."""
+    try:
+        from winipc.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,6 +23,8 @@ static const struct {
     {"service+readers", SECURITY_SERVICE L"(A;;GRGX;;;IU)"},
 };
 
+#define SECURITY_WORDS "\"owner\", \"service+users\" or \"service+readers\""
+
 /* "O:<SID of this user>", for PyMem_Free. */
 static wchar_t *
 security_owner(PyObject *spec)
@@ -78,8 +80,8 @@ wi_security_init(wi_security *security, PyObject *spec)
     }
     if (!PyUnicode_Check(spec)) {
         PyErr_SetString(PyExc_TypeError,
-                        "security must be an SDDL string, \"owner\", "
-                        "\"service+users\", \"service+readers\" or None");
+                        "security must be an SDDL string, " SECURITY_WORDS
+                        ", or None");
         return -1;
     }
     wchar_t *sddl = security_sddl(spec);
@@ -93,6 +95,14 @@ wi_security_init(wi_security *security, PyObject *spec)
     PyMem_Free(sddl);
     if (!ok) {
         memset(security, 0, sizeof(*security));
+    }
+    if (!ok && PyUnicode_FindChar(spec, ':', 0, PY_SSIZE_T_MAX, 1) == -1) {
+        PyErr_Format(PyExc_ValueError,
+                     "security: %R is neither SDDL, such as "
+                     "\"D:P(A;;GR;;;WD)\", nor " SECURITY_WORDS,
+                     spec);
+    }
+    else if (!ok) {
         wi_raise(err, "ConvertStringSecurityDescriptorToSecurityDescriptorW",
                  spec);
     }

@@ -6,6 +6,7 @@ A start takes longer than most commands. test_cli_guide.py starts each command o
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
 import os
@@ -233,6 +234,16 @@ def test_works_without_output(monkeypatch: pytest.MonkeyPatch) -> None:
     assert statuses == [0, 1]
 
 
+def test_ctrl_c_while_it_starts_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `cli.main` does not yet see it."""
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert importlib.import_module("winipc.__main__").main() == 130
+
+
 @pytest.mark.parametrize("arguments", [["nonsense"], ["send", "--via", "pigeon", "x"]])
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert start_and_wait(*arguments, check=False).returncode == 2
@@ -243,7 +254,8 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     [
         ("lss", "no command is called 'lss' (did you mean ls?)"),
         ("dump x --folow", "arguments: --folow (did you mean --follow?)"),
-        ("dump x --struct <Z", "--struct '<Z'"),
+        ("dump x --struct <Z", "format of struct: '<Z'"),
+        ("dump x --struct x.h", "--struct: 'x.h': x.h:NAME names a structure"),
         ("dump x --struct speed:x", "speed: no type of numbers 'x'"),
         ("dump x --struct absent.h:state", "No such file or directory"),
         ("dump x --struct <II --size 4", "--size 8 or more"),
@@ -251,7 +263,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("replay x.wipc --csv", "go together"),
         ("send --file x text", "not both"),
         ("send --via mapping --id 3 text", "only --via copydata"),
-        ("scan 1 4", "pattern"),
+        ("scan 1 4", "a number needs its --type"),
         ("scan 1 many --type i32", "'many'"),
         ("scan 1 300 --type u8", "fit"),
         ("scan 1 x.y --type any", "'x.y'"),

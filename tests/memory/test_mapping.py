@@ -501,8 +501,10 @@ def test_preset_lets_the_users_of_a_service_in(
 
 def test_bad_security_is_refused() -> None:
     """Neither SDDL nor "owner": an error, and nothing is made."""
-    with pytest.raises(OSError, match="nonsense"):
+    with pytest.raises(ValueError, match=r"'nonsense' is neither .*service\+users"):
         SharedMapping.create(None, 16, security="nonsense")
+    with pytest.raises(OSError, match="D:P"):
+        SharedMapping.create(None, 16, security="D:P(A;;GA;;;WD")
     with pytest.raises(TypeError, match="SDDL"):
         SharedMapping.create(None, 16, security=5)  # type: ignore[arg-type]
 

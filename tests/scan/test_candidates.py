@@ -524,6 +524,29 @@ def test_malformed_first_scans_are_refused(
         CandidateSet.scan(process, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("grew",), "no change 'grew': there are changed, unchanged, increased"),
+        (("by",), "'by' takes one or two numbers"),
+        (("equals", 1, 2), "'equals' takes one number$"),
+        (("in_range", 1), "'in_range' takes two numbers"),
+        (("changed", 1), "'changed' takes no numbers"),
+    ],
+)
+def test_malformed_rescans_say_what_is_wanted(
+    process: RemoteProcess, target: Target, arguments: Any, words: str
+) -> None:
+    """With what is wanted."""
+    at = target.alloc(PAGE)
+    with pytest.raises(TypeError, match=r"takes two numbers, such as \(1, 9\), not 3"):
+        CandidateSet.scan(process, "i32", between=3)  # type: ignore[arg-type]
+    with CandidateSet.scan(process, "i32", equals=0, regions=[(at, PAGE)]) as found:
+        with pytest.raises(ValueError, match=words):
+            found.rescan(*arguments)
+        assert len(found) == PAGE // 4
+
+
 def test_malformed_rescans_of_text_are_refused(
     process: RemoteProcess, target: Target
 ) -> None:

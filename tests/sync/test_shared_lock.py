@@ -677,7 +677,7 @@ def test_security_is_that_of_the_event(memory: SharedMapping, by_sddl: bool) -> 
 
 def test_bad_security_is_refused(memory: SharedMapping) -> None:
     """And nothing is left of it."""
-    with pytest.raises(OSError, match="nonsense"):
+    with pytest.raises(ValueError, match="nonsense"):
         SharedLock(memory, security="nonsense")
     with pytest.raises(TypeError, match="SDDL"):
         SharedLock(memory, security=5)  # type: ignore[arg-type]

@@ -198,6 +198,7 @@ def test_shared(shared):
             "E   *FileNotFoundError: [[]WinError 2] cannot start *: 'nothere.exe'",
             "E   *Error: [[]WinError *] cannot start *: 'no folder'",
             "E   *OSError: [[]WinError 193] cannot start *: '*text.exe'",
+            "E   *hint: a script needs its Python in front: sys.executable",
         ]
     )
     only_the_test(result)

@@ -23,6 +23,14 @@ def clean(text: object, limit: int | None = None) -> str:
     return shown + "…" if limit is not None and len(string) > limit else shown
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """What a mistyped word may have meant, for the end of a sentence; or ""."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 def columns_of(text: str) -> int:
     """How many columns of a terminal a clean text takes; some characters take two."""
     if text.isascii():

@@ -14,9 +14,10 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import winipc
+from winipc.base.text import meant
 from winipc.cli.options import Formatter
 from winipc.cli.output import one_line
 
@@ -63,24 +64,19 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
     if words and words[0] not in commands and not words[0].startswith("-"):
-        parser.error(f"no command is called {words[0]!r}{_meant(words[0], commands)}")
+        parser.error(f"no command is called {words[0]!r}{meant(words[0], commands)}")
     arguments, rest = parser.parse_known_args(words or ["--help"])
     if rest:
         after = words[words.index("--") + 1 :] if "--" in words else []
         if rest[:1] == ["--"]:
             rest = rest[1:]
         if not hasattr(arguments, "program") or rest != after:
-            meant = _meant(rest[0], arguments.parser._option_string_actions)
-            arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}{meant}")
+            options = arguments.parser._option_string_actions
+            arguments.parser.error(
+                f"unrecognized arguments: {' '.join(rest)}{meant(rest[0], options)}"
+            )
         arguments.program = after
     return arguments
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

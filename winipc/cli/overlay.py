@@ -34,7 +34,9 @@ class Overlay:
         if of_header := _OF_HEADER.fullmatch(text):
             self.layout = Layout.from_c(of_header["header"], of_header["name"])
         elif ":" in text:
-            self.layout = Layout.of("--struct", text)
+            self.layout = Layout.of("struct", text)
+        elif re.search(r"\w\.\w+$", text):
+            raise ValueError(f"{text!r}: {text}:NAME names a structure of a header")
         self._codec = self.layout or codec_of(text)
         self.size = self._codec.size
 

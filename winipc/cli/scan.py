@@ -94,7 +94,11 @@ def value_type(text: str) -> str | ValueType:
 
 def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Pattern]:
     if kind == "hex":
-        return Pattern.hex(text)
+        try:
+            return Pattern.hex(text)
+        except ValueError as error:
+            more = "; a number needs its --type, such as i32"
+            raise ValueError(f"{error}{more * text.isdecimal()}") from None
     if kind == "text":
         return Pattern.text(text)
     if kind == "utf-16":

@@ -490,7 +490,10 @@ class Layout(_core.Layout):
         try:
             return self._by_name[name]
         except KeyError:
-            raise LookupError(f"{self.name} has no field {name!r}") from None
+            from winipc.base.text import meant  # which few programs need
+
+            close = meant(name, self._by_name)
+            raise LookupError(f"{self.name} has no field {name!r}{close}") from None
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

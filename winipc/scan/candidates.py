@@ -150,7 +150,7 @@ class CandidateSet(_core.CandidateSet, Closing):
             raise TypeError(f"{type_} is equal to a number, not {equals!r}")
         elif between is not None:
             spec = Pattern.range(
-                type_, *between, negate=negate, aligned=aligned
+                type_, *_both(between), negate=negate, aligned=aligned
             ).compile(None)
         else:
             # A pattern in which nothing is fixed.
@@ -213,6 +213,9 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         Win32: ReadProcessMemory
         """
+        if change not in list(ValueChange):
+            words = ", ".join(ValueChange)
+            raise ValueError(f"no change {change!r}: there are {words}")
         change = ValueChange(change)
         if since not in ("last", "first"):
             raise ValueError(f"since {since!r}: 'last' or 'first'")
@@ -267,14 +270,14 @@ class CandidateSet(_core.CandidateSet, Closing):
     ) -> tuple[bytes, bytes]:
         """The two scan_number of the change."""
         wanted = {
-            ValueChange.EQUALS: (1, 1),
-            ValueChange.IN_RANGE: (2, 2),
-            ValueChange.BY: (1, 2),
+            ValueChange.EQUALS: (1, 1, "one number"),
+            ValueChange.IN_RANGE: (2, 2, "two numbers"),
+            ValueChange.BY: (1, 2, "one or two numbers"),
         }
         given = (low is not None) + (high is not None)
-        least, most = wanted.get(change, (0, 0))
+        least, most, words = wanted.get(change, (0, 0, "no numbers"))
         if not least <= given <= most or (low is None and high is not None):
-            raise ValueError(f"{change.value!r} takes {least} to {most} numbers")
+            raise ValueError(f"{change.value!r} takes {words}")
         if not tolerance >= 0 or (tolerance and most == 0):
             raise ValueError("no such tolerance")
         if low is None:
@@ -457,6 +460,16 @@ class CandidateSet(_core.CandidateSet, Closing):
         if self.closed:
             return "<CandidateSet closed>"
         return f"<CandidateSet of {len(self)} {self.kind}>"
+
+
+def _both(between: Any) -> tuple[float, float]:
+    """The limits of a range."""
+    try:
+        low, high = between
+    except (TypeError, ValueError):
+        text = f"between takes two numbers, such as (1, 9), not {between!r}"
+        raise TypeError(text) from None
+    return low, high
 
 
 def _kind_of(kind: ValueType | str) -> tuple[ValueType | None, str | None]:

@@ -15,12 +15,16 @@ from typing import Any, Self
 
 from winipc import _core
 from winipc.base.deadline import SLICE, Deadline, wait_until
+from winipc.errors import add_hint
 from winipc.message import CopyDataWindow
 from winipc.sync import wait_any
 from winipc.testing.ready import Ready, conditions
 
 #: Of CreateProcess: the first thread does not run yet.
 _CREATE_SUSPENDED = 0x4
+
+#: Of CreateProcess: the file is no program.
+_BAD_EXE_FORMAT = 193
 
 #: Seconds between looks at processes that are ending.
 _POLL = 0.002
@@ -64,7 +68,10 @@ def _start_in(
         cwd = how["cwd"]
         wrong = argv[0] if cwd is None or os.path.isdir(cwd) else os.fspath(cwd)
         text = f"cannot start the peer: {error.strerror}"
-        raise OSError(error.errno, text, wrong, error.winerror) from None
+        refused = OSError(error.errno, text, wrong, error.winerror)
+        if refused.winerror == _BAD_EXE_FORMAT:
+            add_hint(refused, "a script needs its Python in front: sys.executable")
+        raise refused from None
     try:
         job.start(process.pid)
     except BaseException:
