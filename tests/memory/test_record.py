@@ -120,7 +120,11 @@ def test_padding_does_not_count() -> None:
         ({"grid": ((1, 2, 3), (4, 5))}, ValueError, "grid: 3 elements"),
         ({"z": 1}, LookupError, "ship has no field 'z'$"),
         ({"at": {"z": 1}}, LookupError, "point has no field 'z'"),
-        ({"nmae": "x"}, LookupError, r"ship has no field 'nmae' \(did you mean name\?"),
+        (
+            {"namee": "x"},
+            LookupError,
+            r"ship has no field 'namee' \(did you mean name\?",
+        ),
     ],
 )
 def test_errors_name_the_field(
