@@ -343,29 +343,20 @@ catalog_may_ask(HANDLE handle)
     return FALSE;
 }
 
-/* The name of an object, an empty one if it has none or is not to be asked. NULL
- * if there is no memory. */
+/* The name of an object, an empty one if it has none, is not to be asked, or has
+ * one of more than 500 characters: NtCompareObjects tells apart what has equal
+ * names. NULL if there is no memory. */
 static wi_unicode_string *
 catalog_name(HANDLE handle, BOOL ask)
 {
-    ULONG size = sizeof(wi_unicode_string) + 512;
-    for (;;) {
-        wi_unicode_string *name = HeapAlloc(GetProcessHeap(), 0, size);
-        if (name == NULL) {
-            return NULL;
-        }
+    const ULONG size = sizeof(wi_unicode_string) + 1002;
+    wi_unicode_string *name = HeapAlloc(GetProcessHeap(), 0, size);
+    if (name != NULL &&
+        !(ask && WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_NAME, name,
+                                             size, NULL)))) {
         memset(name, 0, sizeof(*name));
-        if (!ask || WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_NAME, name,
-                                                size, NULL))) {
-            return name;
-        }
-        memset(name, 0, sizeof(*name));
-        if (size == CATALOG_ANSWER) {
-            return name;
-        }
-        wi_heap_free(name);
-        size = CATALOG_ANSWER;
     }
+    return name;
 }
 
 /* Sort targets so that those of one object are neighbours: by type, then by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -323,6 +324,34 @@ def test_unnamed_objects_are_told_apart(peer: Any) -> None:
         assert [one and one.handles for one in held] == [(), (2,), (), (1,), (), (1,)]
 
 
+def create_timer() -> int:
+    """A handle of an object of a kind that is not asked for its name."""
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.CreateWaitableTimerW.restype = ctypes.c_void_p
+    return int(kernel.CreateWaitableTimerW(None, 0, None))
+
+
+def test_objects_of_other_kinds_are_compared(peer: Any) -> None:
+    """A handle is enough, whatever it is of."""
+    timers = [create_timer() for _ in range(3)]
+    try:
+        assert _core._holders(timers) == [[], [], []]
+        peer.say(
+            "import ctypes; k = ctypes.WinDLL('kernel32'); copy = ctypes.c_size_t()"
+        )
+        peer.expect("ok")
+        me_there = f"k.OpenProcess(0x40, 0, {os.getpid()})"
+        peer.say(
+            f"k.DuplicateHandle(ctypes.c_size_t({me_there}), ctypes.c_size_t("
+            f"{timers[1]}), ctypes.c_void_p(-1), ctypes.byref(copy), 0, 0, 2)"
+        )
+        assert peer.read_line() == "1"
+        assert _core._holders(timers) == [[], [(peer.pid, 1, 0)], []]
+    finally:
+        for timer in timers:
+            _core._close_handle(timer)
+
+
 def test_a_process_that_may_not_be_looked_into(
     make: Callable[..., Any], peer: Any, unique_name: str
 ) -> None:
@@ -346,6 +375,9 @@ def test_a_process_that_may_not_be_looked_into(
         assert peer.read_line() in ("ok", "1")
     me = os.getpid()
     mutex = named_objects(pattern=unique_name + "-mutex")
+    timer = create_timer()
+    assert _core._holders([timer]) == [[]]  # the peer has none
+    _core._close_handle(timer)
     before = handle_count()
     for found in holders_of([*names, *mutex]):
         assert found is not None
