@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import concurrent.futures
+import contextlib
 import ctypes
 import gc
 import hashlib
@@ -277,6 +278,44 @@ def test_close_wakes_a_thread_that_receives(unique_name: str) -> None:
     window.close()
     thread.join(30)
     assert isinstance(outcome[0], ValueError)
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["a message", "the end"])
+def test_what_wakes_a_sleeping_receive_does_so_at_once(
+    unique_name: str, end: bool
+) -> None:
+    """And not by its next look for Ctrl+C, up to 0.1 s later."""
+    delays = []
+    for _ in range(5):
+        asleep, woken = threading.Barrier(4), [0.0] * 3
+        window = winipc.CopyDataWindow.create(unique_name)
+
+        def receive(
+            number: int,
+            window: winipc.CopyDataWindow = window,
+            asleep: threading.Barrier = asleep,
+            woken: list[float] = woken,
+        ) -> None:
+            asleep.wait(30)
+            with contextlib.suppress(ValueError):
+                window.receive(30)
+            woken[number] = time.perf_counter()
+
+        threads = [threading.Thread(target=receive, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        asleep.wait(30)
+        time.sleep(0.01)
+        began = time.perf_counter()
+        for _ in () if end else threads:
+            winipc.send_copydata(window, b"data")
+        if end:
+            window.close()
+        for thread in threads:
+            thread.join(30)
+        window.close()
+        delays.append(max(woken) - began)
+    assert min(delays) < 0.05
 
 
 def test_senders_never_wait_for_a_busy_python(
