@@ -482,7 +482,7 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
     taken = 0
     answered: dict[int, list[int]] = {}
     with winipc.CopyDataWindow.create(
-        unique_name, max_count=500, max_bytes=4 << 20, overflow=policy
+        unique_name, max_count=20, max_bytes=4 << 20, overflow=policy
     ) as window:
         reader = threading.Thread(target=drain, args=(window,))
         reader.start()
@@ -503,7 +503,7 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
     for numbers in received.values():
         assert numbers == sorted(set(numbers))
     if policy is winipc.Overflow.REFUSE:
-        assert window.dropped == 0
+        assert window.dropped == 0 < window.refused
         assert {seed: received[seed] for seed in answered} == answered
     else:
         assert window.refused == 0
@@ -511,7 +511,7 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
         for seed, numbers in answered.items():
             assert set(received[seed]) <= set(numbers)
             missing += len(set(numbers) - set(received[seed]))
-        assert missing <= window.dropped
+        assert missing <= window.dropped > 0
     print(f"{taken} taken, {window.refused} refused, {window.dropped} dropped")
     for peer in peers:
         peer.reap()

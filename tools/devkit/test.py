@@ -42,7 +42,8 @@ HALF = "--half"
 
 # One half of the Windows suite takes about as long as the rest.
 HALF_FOLDERS = (
-    *("channel", "cli", "exchange", "interop", "jupyter", "testing", "tools"),
+    *("channel", "cli", "exchange", "interop", "jupyter", "sync", "system"),
+    *("testing", "tools"),
 )
 
 LINUX = "--linux"
