@@ -621,7 +621,12 @@ WI_INLINE char *
 bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
 {
     Py_ssize_t offset = bytes_ssize(offset_arg);
-    if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0 ||
+    if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0) {
+        return NULL;
+    }
+    /* That of a number inside costs no call. A negative one is a large one. */
+    Py_ssize_t room = BYTES_OF(self)->size - kind->size;
+    if ((room < 0 || (size_t)offset > (size_t)room) &&
         !wi_bytes_check_range(self, offset, kind->size, kind->name)) {
         return NULL;
     }

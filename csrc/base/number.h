@@ -84,12 +84,13 @@ wi_number_to_python(const wi_number *kind, uint64_t bits)
 }
 
 /* At its natural alignment a number is read and written in one access, so a
- * peer never sees half of it (of 8 bytes only in a 64-bit process). */
+ * peer never sees half of it (of 8 bytes only in a 64-bit process). Sizes are
+ * powers of two: a division is a good part of the time of a get(). */
 WI_INLINE uint64_t
 wi_number_load(const void *at, unsigned size)
 {
     uint64_t bits = 0;
-    if ((uintptr_t)at % size != 0) {
+    if (((uintptr_t)at & (size - 1)) != 0) {
         memcpy(&bits, at, size);
         return bits;
     }
@@ -108,7 +109,7 @@ wi_number_load(const void *at, unsigned size)
 WI_INLINE void
 wi_number_store(void *at, unsigned size, uint64_t bits)
 {
-    if ((uintptr_t)at % size != 0) {
+    if (((uintptr_t)at & (size - 1)) != 0) {
         memcpy(at, &bits, size);
         return;
     }
