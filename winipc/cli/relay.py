@@ -86,13 +86,15 @@ def run(arguments: argparse.Namespace) -> int:
     broker = _broker(arguments)
     with until_ctrl_c() as say, contextlib.ExitStack() as stack:
         sides = []
+        more = {
+            "mapping": {"rate": arguments.rate},
+            "proxy": {"patience": arguments.patience},
+        }
         for option, (kind, _, _) in _SIDES.items():
-            more: dict[str, Any] = {"mapping": {"rate": arguments.rate}}.get(option, {})
-            if option == "proxy":
-                more = {"patience": arguments.patience}
+            make = getattr(relay, kind)
             for name in names[option]:
                 told = _told(arguments.json, option, name)
-                side = getattr(relay, kind)(broker, name, on_event=told, **more)
+                side = make(broker, name, on_event=told, **more.get(option, {}))
                 sides.append(stack.enter_context(side))
         say("relaying")
         while not any(side.wait(_SLICE / len(sides)) for side in sides):
@@ -123,16 +125,13 @@ def _broker(arguments: argparse.Namespace) -> Any:
         arguments.parser.error(f"the password belongs into {_PASSWORD}, or a file")
     password = os.environ.get(_PASSWORD)
     if arguments.password_file is not None:
-        password = arguments.password_file.read_text("utf-8").rstrip("\r\n")
+        password = arguments.password_file.read_text("utf-8-sig").rstrip("\r\n")
+    names = ("ca_file", "cert_file", "key_file", "keepalive", "prefix")
     return Broker(
         host,
         port,
         user=arguments.user or given.username,
         password=password,
         tls=given.scheme == "mqtts",
-        ca_file=arguments.ca_file,
-        cert_file=arguments.cert_file,
-        key_file=arguments.key_file,
-        keepalive=arguments.keepalive,
-        prefix=arguments.prefix,
+        **{name: getattr(arguments, name) for name in names},
     )

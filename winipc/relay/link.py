@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -33,13 +34,17 @@ _ROLES = {"mapping": ("source", "copy"), "window": ("target", "proxy")}
 #: What a CONNACK tells to a client that may try again later.
 _LATER = {0x88, 0x89, 0x97, 0x9F}  # unavailable, busy, quota, rate
 
-#: Bytes that a packet has beside its payload, generously.
+#: Bytes that a packet that comes has beside its payload, generously; and one that
+#: goes, beside its topics.
 _HEAD = 1 << 16
+_OWN_HEAD = 512
+#: Characters of a topic: MQTT has 65535 bytes, and a side adds to it.
+_MOST_TOPIC = 65000
 #: Seconds: the broker keeps the session of a link that is cut, and the longest wait
 #: for its acknowledgement at the end.
 _SESSION = 60
 _FAREWELL = 2.0
-#: Sides of one mapping or window that are told apart, and characters of each.
+#: Sides of one role that are told apart, and characters of each.
 _MOST_SIDES = 1000
 _MOST_TEXT = 100
 
@@ -73,6 +78,12 @@ class Broker:
     keepalive: int = 15
     prefix: str = "winipc"
 
+    def __post_init__(self) -> None:
+        if not 0 < self.keepalive <= 0xFFFF:
+            raise ValueError("keepalive is 1 to 65535 seconds")
+        if not set("+#\0").isdisjoint(self.prefix):
+            raise ValueError("a prefix has no + and no #")
+
     def client(self, client_id: str) -> Any:
         """A client of paho-mqtt that is not connected yet."""
         try:
@@ -99,8 +110,10 @@ class Relay(Closing):
     what it was. A connection that is lost comes again by itself.
 
     All sides take `timeout`, seconds to reach the broker (None for no limit), and
-    `on_event`, which is called with what happens, in words, on another thread. They
-    raise FileExistsError if another machine is the source or the target already,
+    `on_event`, which is called with what happens, in words, on another thread; if it
+    raises, the side ends by that.
+
+    They raise FileExistsError if another machine is the source or the target already,
     PermissionError if the broker refuses, OSError if it is not reached.
     """
 
@@ -126,6 +139,8 @@ class Relay(Closing):
         self._roles = _ROLES[self._kind]
         self._on_event = on_event
         self._base = base = f"{broker.prefix}/{self._kind}/{topic_name(name)}"
+        if len(base) > _MOST_TOPIC:
+            raise ValueError(f"a name of {len(name)} characters is too long here")
         # One that ends with a slash is for this client alone.
         self._heard = {
             f"{base}/{topic}{self.client_id if topic.endswith('/') else ''}": take
@@ -134,13 +149,18 @@ class Relay(Closing):
         #: Names this connection; None while there is none, or it has no role yet.
         self.claim: str | None = None
         self._claiming = ""
-        self._connected_once = False
+        self._connected_once = self._left = False
+        #: Bytes of the largest packet that the broker takes.
+        self._room = 0
+        self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._client = client = broker.client(self.client_id)
         client.will_set(self._own_topic, b"", 1, True)
         client.on_connect, client.on_disconnect = self._connect, self._disconnect
-        client.on_subscribe, client.on_publish = self._subscribed, self._published
+        client.on_subscribe = lambda *told: self._allowed("subscribe", told[3])
+        client.on_publish = lambda *told: self._allowed("publish", [told[3]])
         client.on_message = self._message
+        client.loop_forever = partial(self._loop, client.loop_forever)
         port = broker.port or (8883 if broker.tls else 1883)
         try:
             client.connect(
@@ -180,18 +200,27 @@ class Relay(Closing):
         it names; PermissionError if the broker refuses; OSError or ValueError if the
         mapping or the window here cannot be used.
         """
+        self._stop()
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join()
         self._leave()
         error, self.error = self.error, None
         if error is not None:
             raise error
 
+    def _stop(self) -> None:
+        """Let the thread of this side end."""
+
     def _leave(self) -> None:
         self._on_event = None
+        self._left = True
         self.claim = None
         self._go()
         # It would wait for them, as long as the link is cut.
         self._client.drop_out_messages()
-        self._client.loop_stop()
+        with contextlib.suppress(AttributeError):  # its thread ended just now
+            self._client.loop_stop()
+        self._go()  # if it was connecting, it has a connection now
 
     # ------------------------------------------------------------- for the sides
 
@@ -201,6 +230,18 @@ class Relay(Closing):
     @property
     def _own_topic(self) -> str:
         return self._topic(self._role, self.client_id)
+
+    def _start(self, run: Callable[[], None]) -> None:
+        """Run this on a thread that `close` waits for."""
+
+        def guarded() -> None:
+            try:
+                run()
+            except BaseException as error:
+                self._fail(error)
+
+        self._thread = threading.Thread(target=guarded, name="winipc relay")
+        self._thread.start()
 
     def _publish(
         self,
@@ -212,6 +253,8 @@ class Relay(Closing):
         wait: bool = False,
         told: Any = None,
     ) -> Any:
+        if len(data) + 2 * len(self._base) + _OWN_HEAD > self._room:
+            raise ValueError(f"{len(data)} bytes are more than the broker takes")
         info = self._client.publish(topic, data, qos, retain, told)
         if wait:
             with contextlib.suppress(RuntimeError):  # the connection is lost
@@ -229,52 +272,58 @@ class Relay(Closing):
     def _fail(self, error: BaseException) -> None:
         """End by this error; the first one counts."""
         with self._changed:
-            self.error = self.error or error
+            if not self._left:
+                self.error = self.error or error
             self.claim = None
             self._changed.notify_all()
+        self._go()
 
     def _gone(self, side: tuple[str, str]) -> None:
         """A side has left, or died."""
 
     # ------------------------------------------------- on the thread of paho-mqtt
 
+    def _loop(self, loop: Callable[..., Any], **how: Any) -> Any:
+        """The whole of that thread: its death is an end, too."""
+        try:
+            return loop(**how)
+        except BaseException as error:
+            text = f"the connection failed by {type(error).__name__}: {error}"
+            self._fail(ConnectionError(text))
+
     def _connect(
-        self, client: Any, _: object, _flags: Any, reason: Any, _p: Any
+        self, client: Any, _: object, _flags: Any, reason: Any, given: Any
     ) -> None:
         if reason.is_failure:
             if not (self._connected_once and reason.value in _LATER):
-                self._end(
+                self._fail(
                     PermissionError(f"the broker refuses {self.name!r}: {reason}")
                 )
             return
         self._connected_once = True
+        self._room = getattr(given, "MaximumPacketSize", 1 << 28)
         self._claiming, self.sides = uuid.uuid4().hex, {}
-        topics = [*self._heard, *(self._topic(role, "+") for role in self._roles)]
+        one, many = self._roles
+        # All hear of the one; only the one hears of all.
+        others = "+" if self._role == one else self.client_id
+        topics = [*self._heard, self._topic(one, "+"), self._topic(many, others)]
         client.subscribe([(topic, 1) for topic in topics])
         who = {"host": socket.gethostname(), "pid": os.getpid()}
         told = json.dumps(who | {"claim": self._claiming}).encode()
         self._publish(self._own_topic, told, retain=True)
 
-    def _disconnect(self, *_: object) -> None:
+    def _disconnect(
+        self, _c: object, _u: object, _flags: object, reason: Any, _p: object
+    ) -> None:
         lost, self.claim, self._claiming = self.claim, None, ""
         if lost is not None:
-            self._tell("connection lost")
-
-    def _subscribed(self, _c: Any, _u: Any, _mid: int, reasons: Any, _p: Any) -> None:
-        self._allowed("subscribe", reasons)
-
-    def _published(self, _c: Any, _u: Any, _mid: int, reason: Any, _p: Any) -> None:
-        self._allowed("publish", [reason])
+            self._tell(f"connection lost: {reason}")
 
     def _allowed(self, what: str, reasons: list[Any]) -> None:
         for reason in reasons:
             if reason.is_failure:
                 text = f"the broker does not let {self.name!r} {what}: {reason}"
-                self._end(PermissionError(text))
-
-    def _end(self, error: BaseException) -> None:
-        self._fail(error)
-        self._go()
+                self._fail(PermissionError(text))
 
     def _go(self) -> None:
         """Disconnect in such a way that the broker publishes the last will."""
@@ -295,33 +344,38 @@ class Relay(Closing):
                 role, _, client_id = topic[len(self._base) + 1 :].partition("/")
                 self._side(role, client_id, message.payload)
         except BaseException as error:
-            self._end(error)
+            self._fail(error)
 
     def _side(self, role: str, client_id: str, data: bytes) -> None:
         """Another side, or this one, has come or gone."""
-        side, (one, _) = (role, client_id), self._roles
+        side = role, client_id
         who, claim = _who(data)
         if client_id == self.client_id:
             if claim == self._claiming and self.claim is None and self.error is None:
-                self._own(next((w for (r, _), w in self.sides.items() if r == one), ""))
-        elif data and side not in self.sides and len(self.sides) < _MOST_SIDES:
-            self.sides = self.sides | {side: who}
-            self._tell(f"{role}: {who}")
+                self._own()
+        elif data and side not in self.sides:
+            if sum(other == role for other, _ in self.sides) < _MOST_SIDES:
+                self.sides = self.sides | {side: who}
+                self._tell(f"{role}: {who}")
         elif not data and side in self.sides:
             who = self.sides[side]
             self.sides = {s: w for s, w in self.sides.items() if s != side}
             self._tell(f"{role} is gone: {who}")
             self._gone(side)
 
-    def _own(self, other: str) -> None:
+    def _own(self) -> None:
         """What this side said of itself came back: all that came before is known.
 
         So of two that want a role at once, the one whom the broker heard first has it.
         """
-        if other and self._role == self._roles[0]:
-            text = f"{other} is the {self._role} already"
-            self._end(FileExistsError(0, text, self.name, ERROR_ALREADY_EXISTS))
-            return
+        for side, who in self.sides.items():
+            if side[0] == self._role == self._roles[0]:
+                text = f"{who} is the {self._role} already"
+                error = FileExistsError(0, text, self.name, ERROR_ALREADY_EXISTS)
+                topic = self._topic(*side)
+                add_hint(error, f"its claim is the topic {topic}")
+                self._fail(error)
+                return
         with self._changed:
             self.claim = self._claiming
             self._changed.notify_all()

@@ -24,10 +24,14 @@ RANGE = struct.Struct("<II")
 #: Bytes of a mapping that a message can carry at all.
 MOST_MAPPING = 64 << 20
 
-#: Equal bytes between two changes that cost less than a range of their own.
+#: Equal bytes between two changes that cost less than a range of their own, and how
+#: many ranges of a message they may make.
 _JOIN = 8
-#: Messages that may wait for the network; meanwhile changes come together.
+_MOST_RANGES = 1 << 16
+#: Messages that may wait for the network, and their bytes; one may at least.
+#: Meanwhile changes come together.
 _FLIGHT = 8
+_FLIGHT_BYTES = 32 << 20
 #: Seconds of quiet after which the source says where it is, the least between two
 #: whole states, and between two requests for one.
 _BEAT = 1.0
@@ -56,47 +60,38 @@ class MappingSource(Relay):
         if not 0 < rate <= 10_000:
             raise ValueError("rate is above 0 and at most 10,000 looks a second")
         self._period = 1 / rate
-        self._stop = threading.Event()
+        self._stopped = threading.Event()
         self._asked = False
         self._stream: _Stream | None = None
         super().__init__(broker, name, {"ask": self._ask}, timeout, on_event)
-        self._thread = threading.Thread(target=self._run, name="winipc relay")
-        self._thread.start()
+        self._start(self._run)
 
     def _ask(self, _: object) -> None:
         self._asked = True
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        super().close()
+    def _stop(self) -> None:
+        self._stopped.set()
 
     def _run(self) -> None:
-        try:
-            if (mapping := self._opened()) is None:
-                return
-            with mapping:
-                while not self._stop.wait(self._period) and self.error is None:
-                    self._look(mapping)
-                self._look(mapping, last=True)
-        except BaseException as error:
-            self._end(error)
-
-    def _opened(self) -> SharedMapping | None:
-        """The mapping, as soon as there is one; None at the end."""
         self._tell("waiting for the mapping")
-        while not self._stop.is_set() and self.error is None:
+        while not self._ending():
             with suppress(TimeoutError):
                 mapping = SharedMapping.wait_for(self.name, _PAUSE, access="read")
-                if mapping.size <= MOST_MAPPING:
-                    self._tell(f"sharing {mapping.size} bytes")
-                    return mapping
-                size = mapping.size
-                mapping.close()
+                break
+        else:
+            return
+        with mapping:
+            if (size := mapping.size) > MOST_MAPPING:
                 raise ValueError(
                     f"{self.name!r} has {size} bytes: above {MOST_MAPPING}"
                 )
-        return None
+            self._tell(f"sharing {size} bytes")
+            while not (self._stopped.wait(self._period) or self._ending()):
+                self._look(mapping)
+            self._look(mapping, last=True)
+
+    def _ending(self) -> bool:
+        return self._stopped.is_set() or self.error is not None
 
     def _look(self, mapping: SharedMapping, last: bool = False) -> None:
         """Publish what is new since the last look."""
@@ -133,7 +128,8 @@ class _Stream:
     def __init__(self, claim: str, size: int) -> None:
         self.claim = claim
         self.old, self.new = bytearray(size), bytearray(size)
-        self.flight: deque[Any] = deque(maxlen=_FLIGHT)
+        most = min(_FLIGHT, max(_FLIGHT_BYTES // size, 1))
+        self.flight: deque[Any] = deque(maxlen=most)
         self._run = secrets.randbits(64)
         self._sequence = 0
         #: Bytes of changes after the last whole state.
@@ -147,12 +143,14 @@ class _Stream:
     def waits(self) -> bool:
         """Whether the network still has the first of the last messages."""
         with suppress(RuntimeError):  # lost with its connection
-            return len(self.flight) == _FLIGHT and not self.flight[0].is_published()
+            full = len(self.flight) == self.flight.maxlen
+            return full and not self.flight[0].is_published()
         return False
 
     def changes(self, now: float) -> bytes:
         """A message of what has changed, if something has."""
-        ranges = _core._changes(self.old, self.new, _JOIN)
+        join = max(_JOIN, len(self.old) // _MOST_RANGES)
+        ranges = _core._changes(self.old, self.new, join)
         if not ranges:
             return b""
         self.old, self.new = self.new, self.old
@@ -244,7 +242,8 @@ class MappingCopy(Relay):
 
     def _place(self, size: int) -> SharedMapping:
         """The mapping here, which has to be as large as the one there."""
-        if self._mapping is None:
+        mapping = self._mapping
+        if mapping is None:
             try:
                 mapping = SharedMapping.open(self.name)
             except FileNotFoundError:
@@ -253,10 +252,11 @@ class MappingCopy(Relay):
                 self._mapping = mapping
                 self._changed.notify_all()
             self._tell(f"copying {size} bytes")
-        if self._mapping.size != size:
-            here, there = self._mapping.size, size
-            raise ValueError(f"{self.name!r} has {here} bytes here and {there} there")
-        return self._mapping
+        if mapping.size != size:
+            raise ValueError(
+                f"{self.name!r} has {mapping.size} bytes here and {size} there"
+            )
+        return mapping
 
     def _changes(self, message: Any) -> None:
         """Changes that follow what is here; a gap is a reason to ask for a state."""
@@ -273,12 +273,12 @@ class MappingCopy(Relay):
             self._ask()
             return
         try:
-            ranges = list(_ranges(data, mapping.size))
+            deque(_ranges(data, mapping.size), 0)  # all of them, before one is written
         except ValueError as error:
             self._tell(f"ignored: {error}")
             self._ask()
             return
-        for at, part in ranges:
+        for at, part in _ranges(data, mapping.size):
             mapping.write(part, at)
         self._sequence = sequence
 

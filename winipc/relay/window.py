@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import queue
+import re
 import sys
 import threading
 import time
@@ -27,11 +28,11 @@ TIMEOUT = 4.0
 #: Requests that may wait for the window, and answers that are kept to be repeated.
 _MOST_WAITING = 64
 _MOST_KEPT = 4096
-#: Bytes of a request's id, and of the topic for its answer.
+#: Bytes of a request's id, and what a topic for its answer ends with.
 _MOST_ID = 64
-_MOST_TOPIC = 512
-#: Seconds for which the broker keeps an answer.
-_ANSWER_LASTS = 60
+_REPLY_TO = re.compile(r"[\w.-]{1,64}")
+#: Seconds for which the broker keeps an answer, and the longest patience.
+_LONGEST = 60
 
 _Key = tuple[str, bytes]
 
@@ -41,8 +42,7 @@ class _Request:
     key: _Key
     id: int
     data: bytes
-    #: Seconds that its sender waits, and when that is over.
-    patience: float
+    #: When its sender has to hear of a time-out, so that it has not given up.
     due: float
 
 
@@ -68,16 +68,13 @@ class WindowTarget(Relay):
         self._most = max_message
         self._answers: OrderedDict[_Key, bytes | None] = OrderedDict()
         self._lock = threading.Lock()
-        self._waiting: queue.Queue[_Request | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         super().__init__(broker, title, {"request": self._request}, timeout, on_event)
-        self._thread = threading.Thread(target=self._run, name="winipc relay")
-        self._thread.start()
+        self._start(self._run)
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         self.claim = None  # what waits is refused
         self._waiting.put(None)
-        self._thread.join()
-        super().close()
 
     def _run(self) -> None:
         while (request := self._waiting.get()) is not None:
@@ -89,8 +86,6 @@ class WindowTarget(Relay):
             return {"error": "the target has no connection"}
         if (left := request.due - time.monotonic()) <= 0:
             return {"error": "it came too late"}
-        # Its sender has to hear of a time-out before it gives up.
-        left = min(left, request.patience * 0.75)
         try:
             data, id = request.data, request.id
             answer = send_copydata(self.name, data, id=id, timeout=left, check=False)
@@ -108,7 +103,7 @@ class WindowTarget(Relay):
 
     def _reply(self, key: _Key, data: bytes) -> None:
         told = properties(
-            "PUBLISH", CorrelationData=key[1], MessageExpiryInterval=_ANSWER_LASTS
+            "PUBLISH", CorrelationData=key[1], MessageExpiryInterval=_LONGEST
         )
         self._publish(key[0], data, told=told)
 
@@ -118,7 +113,7 @@ class WindowTarget(Relay):
         told = message.properties
         key = getattr(told, "ResponseTopic", ""), getattr(told, "CorrelationData", b"")
         mine = self._topic("answer", "")
-        if not key[0].startswith(mine) or len(key[0]) > _MOST_TOPIC:
+        if not (key[0].startswith(mine) and _REPLY_TO.fullmatch(key[0], len(mine))):
             self._tell(f"ignored: a request without a response topic below {mine}")
             return
         if not 0 < len(key[1]) <= _MOST_ID:
@@ -141,21 +136,24 @@ class WindowTarget(Relay):
 
     def _take(self, key: _Key, data: bytes, told: Any) -> None:
         given = dict(getattr(told, "UserProperty", ()))
-        patience = float(getattr(told, "MessageExpiryInterval", TIMEOUT))
+        patience = min(getattr(told, "MessageExpiryInterval", TIMEOUT), _LONGEST)
         try:
             id = int(given.get("id", "0"), 0)
             if given.get("target", self.client_id) != self.client_id:
                 raise ValueError("it is for a target that is gone")
             if self.claim is None:
-                raise ValueError("there is another target")
+                raise ValueError("it is not the target, or not yet")
             if not 0 <= id < ID_LIMIT:
                 raise ValueError(f"id {id} has more bits than this program")
             if len(data) > self._most:
                 raise ValueError(f"{len(data)} bytes are more than {self._most}")
-            due = time.monotonic() + patience
-            self._waiting.put_nowait(_Request(key, id, data, patience, due))
-        except (ValueError, queue.Full) as error:
-            self._answer(key, {"error": str(error) or "too many messages wait"})
+            if self._waiting.qsize() >= _MOST_WAITING:
+                raise ValueError("too many messages wait")
+        except ValueError as error:
+            self._answer(key, {"error": str(error)})
+        else:
+            due = time.monotonic() + patience * 0.75
+            self._waiting.put(_Request(key, id, data, due))
 
 
 class WindowProxy(Relay):
@@ -178,8 +176,8 @@ class WindowProxy(Relay):
         timeout: float | None = 10.0,
         on_event: OnEvent = None,
     ) -> None:
-        if not 0 < patience <= _ANSWER_LASTS:
-            raise ValueError(f"patience is above 0 and at most {_ANSWER_LASTS} s")
+        if not 0 < patience <= _LONGEST:
+            raise ValueError(f"patience is above 0 and at most {_LONGEST} s")
         self._patience = patience
         self._expected: tuple[bytes, tuple[str, str]] | None = None
         self._told: dict[str, object] | None = None
@@ -193,14 +191,16 @@ class WindowProxy(Relay):
             self._leave()
             raise
 
-    def close(self) -> None:
+    def _stop(self) -> None:
         if self._window is not None:
             self._window.close()
-        super().close()
 
     def _take(self, message: Message) -> int:
         """On the window's thread: a message, whose sender waits."""
-        told = self._asked(message.id, bytes(message))
+        try:
+            told = self._asked(message.id, bytes(message))
+        except ValueError as error:  # more than the broker takes
+            told = {"error": str(error)}
         answer = told.get("answer")
         if isinstance(answer, int) and abs(answer) <= sys.maxsize:
             return answer
