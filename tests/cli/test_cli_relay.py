@@ -5,7 +5,10 @@ With a broker, between two machines, it is run by tests/linux/test_relay.py.
 
 from __future__ import annotations
 
+import re
 import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +17,8 @@ from test_cli import misuse, run_winipc
 
 pytest.importorskip("paho.mqtt.client")
 
+from winipc import relay
+from winipc.relay import Broker
 from winipc.relay.link import topic_name
 from winipc.relay.mapping import HEAD, RANGE, _ranges
 
@@ -46,6 +51,49 @@ def test_a_broker_that_is_not_there_is_a_failure() -> None:
     assert done.returncode == 1
     assert told.startswith("winipc: [WinError 10061]")
     assert f"the broker is 127.0.0.1, port {port}" in told
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_password_comes_from_a_file_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, by_file: bool
+) -> None:
+    """Of a file, as Notepad writes it, too."""
+    given: list[Any] = []
+
+    def refuse(broker: Broker, *_: object, **_more: object) -> None:
+        given.append(broker)
+        raise PermissionError("enough")
+
+    monkeypatch.setattr(relay, "MappingCopy", refuse)
+    monkeypatch.setenv("WINIPC_RELAY_PASSWORD", "of the environment")
+    file = tmp_path / "password"
+    file.write_bytes(b"\xef\xbb\xbfof the file\r\n")
+    words = ["relay", "mqtts://me@host:99", "--copy", "x", "--ca-file", "ca.pem"]
+    words += ["--password-file", str(file)] * by_file
+    done = run_winipc(*words, check=False)
+    assert (done.returncode, done.stderr.strip()) == (1, b"winipc: enough")
+    password = "of the file" if by_file else "of the environment"
+    assert given == [
+        Broker("host", 99, "me", password, tls=True, ca_file="ca.pem"),
+    ]
+    assert password not in repr(given)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "text"),
+    [
+        ({"prefix": "a/#"}, "x", "no + and no #"),
+        ({"keepalive": 0}, "x", "1 to 65535"),
+        ({"keepalive": 1 << 16}, "x", "1 to 65535"),
+        ({}, "\xe9" * 20000, "20000 characters is too long"),
+    ],
+    ids=["prefix", "no keepalive", "keepalive", "name"],
+)
+def test_what_mqtt_cannot_carry_is_told(
+    options: dict[str, Any], name: str, text: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        relay.MappingCopy(Broker("127.0.0.1", 1, **options), name)
 
 
 def test_names_are_one_level_of_a_topic() -> None:

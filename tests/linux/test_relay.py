@@ -35,6 +35,7 @@ SIZE = 20000
 #: As Windows rounds it: all that another program can know of it.
 PAGES = 20480
 KEEPALIVE = 2
+MOST_PACKET = 2_000_000
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 HEAD = struct.Struct("<QQ")
 
@@ -85,9 +86,14 @@ with (
 
 #: The program on the other machine, which knows both by the same names.
 THERE = """
-import hashlib, json, sys, threading, time, winipc
+import hashlib, json, queue, sys, threading, time, winipc
+from collections import Counter
+from winipc import relay
+from winipc.relay.link import properties
 
 name, title, SIZE = sys.argv[1], sys.argv[2], int(sys.argv[3])
+host, port = sys.argv[4], int(sys.argv[5])
+heard, plain = queue.Queue(), None
 acknowledged, sending, number, mapping = [], threading.Event(), 0, None
 
 def send():
@@ -108,12 +114,110 @@ def one(n, title=title):
         acknowledged.append(str(n))
     return answer
 
+def ended(kind, name, ends=True, **more):
+    # What a side of Python ends by, and what it told before.
+    events = []
+    broker = relay.Broker(host, **{"port": port, **more})
+    try:
+        side = getattr(relay, kind)(broker, name, on_event=events.append)
+        try:
+            side.wait(60 if ends else 0)
+        finally:
+            side.close()
+    except (OSError, ValueError) as error:
+        return str(error), events
+    return "", events
+
+def ended_by_event():
+    def fail(text):
+        raise LookupError(text)
+
+    try:
+        broker = relay.Broker(host, port)
+        with relay.MappingCopy(broker, "event", on_event=fail) as side:
+            side.wait(60)
+    except LookupError as error:
+        return str(error)
+
+def closed_by_event(kind, *events):
+    # Whether a side can be closed by its own threads, and by three at once.
+    sides, found = queue.Queue(), []
+
+    def close(text):
+        if text.startswith(events):
+            side = sides.get(timeout=60)
+            sides.put(side)
+            side.close()
+            found.append(text)
+
+    side = getattr(relay, kind)(relay.Broker(host, port), kind, on_event=close)
+    sides.put(side)
+    while not found and not side.error:
+        time.sleep(0.005)
+    threads = [threading.Thread(target=side.close) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+def late(name):
+    # What a source tells whose mapping is made after it has said that it waits.
+    told = queue.Queue()
+    broker = relay.Broker(host, port)
+    with relay.MappingSource(broker, f"Local\\\\{name}", on_event=told.put):
+        seen = [told.get(timeout=60), told.get(timeout=60)]
+        with winipc.SharedMapping.create(name, 10) as mapping:
+            mapping.write(b"late")
+            return [*seen, told.get(timeout=60)]
+
+def listen(topic):
+    # A client of MQTT that hears of this topic by now.
+    global plain
+    plain = relay.Broker(host, port).client(f"plain {topic}")
+    plain.on_message = lambda *told: heard.put(told[2])
+    plain.on_connect = lambda *told: plain.subscribe(topic)
+    plain.on_subscribe = lambda *told: heard.put(None)
+    plain.connect(host, port)
+    plain.loop_start()
+    heard.get()
+
+def flood(count):
+    # As many requests, until the first one is refused.
+    base = f"winipc/window/{title}"
+    listen(f"{base}/answer/flood")
+    for number in range(count):
+        given = {"ResponseTopic": f"{base}/answer/flood", "MessageExpiryInterval": 60}
+        given["CorrelationData"] = number.to_bytes(2, "big")
+        told = properties("PUBLISH", **given)
+        plain.publish(f"{base}/request", b"flood", 1, properties=told)
+
 threading.Thread(target=send, daemon=True).start()
 print("ready", flush=True)
 for line in sys.stdin:
     word, *rest = line.split()
     told = None
-    if word == "one":
+    if word == "ended":
+        told = ended(*rest[:2], **json.loads(" ".join(rest[2:]) or "{}"))
+    elif word == "event":
+        told = ended_by_event()
+    elif word == "closed":
+        told = closed_by_event(rest[0], *rest[1:])
+    elif word == "another":
+        other = winipc.SharedMapping.create(rest[0], int(rest[1]))
+    elif word == "late":
+        told = late(rest[0])
+    elif word == "overhear":
+        listen(f"winipc/window/{title}/request")
+        one(7)
+        told = heard.get(timeout=60).properties.UserProperty
+        plain.disconnect()
+    elif word == "flood":
+        flood(int(rest[0]))
+    elif word == "answers":
+        came = [heard.get(timeout=60).payload for _ in range(int(rest[0]))]
+        told = Counter(map(bytes.decode, came))
+    elif word == "one":
         told = one(int(rest[0]), *rest[1:])
     elif word == "send":
         sending.set()
@@ -289,6 +393,7 @@ class Network:
         address = "0.0.0.0" if self.apart else "127.0.0.1"
         lines = [
             *("per_listener_settings true", "log_dest stderr", "user root"),
+            f"max_packet_size {MOST_PACKET}",
             *(f"listener {self.port} {address}", "allow_anonymous true"),
             *(f"listener {self.secure} {address}", "allow_anonymous false"),
             *(f"password_file {files}/passwords", f"certfile {files}/broker.pem"),
@@ -374,10 +479,11 @@ class World:
         self.missing = ("--window", self.nowhere)
         words = (self.name, self.title, SIZE)
         self.source = self.start(here, "-c", HERE, *words)
-        self.user = self.start(there, "-c", THERE, *words)
-        assert self.source.line() == self.user.line() == "ready\n"
-        self.start_here()
+        self.user = self.start(there, "-c", THERE, *words, there.host, network.port)
+        self.start_here(wait=False)
         self.start_there()
+        self.relay_here.event(self.nowhere, "connected")
+        assert self.source.line() == self.user.line() == "ready\n"
 
     def start(self, machine: Machine, *args: object, **env: str) -> Program:
         self.programs.append(Program(machine, *args, **env))
@@ -391,10 +497,11 @@ class World:
         for program in self.programs:
             program.kill()
 
-    def start_here(self) -> None:
+    def start_here(self, wait: bool = True) -> None:
         words = ("--mapping", self.name, "--window", self.title, *self.missing)
         self.relay_here = self.start_relay(self.here, *words)
-        self.relay_here.event(self.nowhere, "connected")
+        if wait:
+            self.relay_here.event(self.nowhere, "connected")
 
     def start_there(self) -> None:
         words = ("--copy", self.name, "--proxy", self.title, "--patience", "3")
@@ -402,6 +509,11 @@ class World:
         self.relay_there = self.start_relay(self.there, *words, *more)
         self.relay_there.event(self.title, "target:")
         self.relay_there.event(self.nowhere, "target:")
+
+    def ended(self, kind: str, name: str, **more: object) -> tuple[str, list[str]]:
+        """What a side ends by that a program of Python starts there, and its events."""
+        text, events = self.user.ask("ended", kind, name, json.dumps(more))
+        return text, events
 
     def topic(self, *parts: str, kind: str = "mapping") -> str:
         name = self.name if kind == "mapping" else self.title
@@ -429,6 +541,13 @@ class World:
             words += ["-D", "publish", *kind, value]
         client = self.network.client("mosquitto_rr", "-q", "1", "-W", "20", *words)
         return json.loads(run(*client))
+
+    def kept(self, topic: str, *options: str) -> list[str]:
+        """The topics of this kind of which the broker keeps something."""
+        words = ("-t", topic, "-W", "1", "-F", "%t", *options)
+        client = self.network.client("mosquitto_sub", *words)
+        done = subprocess.run(client, capture_output=True, check=False, text=True)
+        return done.stdout.split()
 
     def memory(self) -> bytes:
         """The mapping here."""
@@ -507,7 +626,27 @@ def kill_there(world: World) -> None:
     world.start_there()
 
 
-FAULTS = [kill_broker, cut_here, cut_there, cut_for_a_moment, kill_here, kill_there]
+def kill_broker_that_hangs(world: World) -> None:
+    """What was sent meanwhile and refused is not delivered later."""
+    world.user.ask("stop")
+    world.network.broker.send_signal(signal.SIGSTOP)
+    assert world.user.ask("one", 70) == 0
+    world.relay_there.event("proxy", "refused: no answer in time")
+    kill_broker(world)
+    world.relay_there.event(world.title, "target:")
+    world.user.ask("send")
+    world.user.ask("more", 1)
+    assert "70" not in world.source.ask("state")[1]
+
+
+FAULTS = [
+    kill_broker_that_hangs,
+    cut_here,
+    cut_there,
+    cut_for_a_moment,
+    kill_here,
+    kill_there,
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -527,18 +666,22 @@ def test_all_is_equal_after(
 
 def test_a_second_source_or_target_is_refused(world: World) -> None:
     """It says who has it, and the first one goes on."""
-    for option, name, role in (
-        ("--mapping", world.name, "source"),
-        ("--window", world.title, "target"),
+    for kind, name, role in (
+        ("MappingSource", world.name, "source"),
+        ("WindowTarget", world.title, "target"),
     ):
-        status, error = world.start_relay(world.there, option, name).ended()
-        assert status == 1
+        error, _ = world.ended(kind, name)
         who = re.search(rf"\S+, process \d+ is the {role} already", error)
         assert who, error
         assert who[0].split(" is")[0] in str(world.relay_there.seen)
         world.relay_there.event(f"{role} is gone")
     world.relay_there.forget()
-    assert world.user.ask("one", 7) == 1007
+    # What it asks for is for the first one alone.
+    told = dict(world.user.ask("overhear"))
+    assert set(told) == {"id", "target"}
+    assert told["id"] == "7"
+    topic = world.topic("target", told["target"], kind="window")
+    assert world.kept(topic, "-C", "1") == [topic]
 
 
 def test_ctrl_c_tells_the_others(world: World) -> None:
@@ -565,6 +708,22 @@ def test_a_window_that_is_missing_or_hangs_is_a_refusal(world: World) -> None:
     assert "1460" in world.relay_there.event(world.title, "refused")
     world.source.ask("go")
     assert world.user.ask("one", 8) == 1008
+
+
+def test_requests_that_wait_have_a_limit(world: World) -> None:
+    """One is with the window, 64 wait, and what comes then is refused at once."""
+    world.source.ask("hang")
+    _, before = world.source.ask("state")
+    world.user.ask("flood", 70)
+    refused, answered = '{"error": "too many messages wait"}', '{"answer": 1000}'
+    assert world.user.ask("answers", 5) == {refused: 5}
+    world.source.ask("go")
+    rest = world.user.ask("answers", 65)
+    # The window may not have had the first one when the next ones came.
+    assert rest in ({answered: 65}, {answered: 64, refused: 1})
+    _, got = world.source.ask("state")
+    assert got[len(before) :] == ["flood"] * rest[answered]
+    world.relay_here.event("refused: too many messages wait")
 
 
 def test_clients_without_winipc_read_and_send(world: World) -> None:
@@ -651,65 +810,62 @@ def test_a_side_that_lies_about_itself_is_shown_without_harm(world: World) -> No
 
 def test_a_copy_of_another_size_ends_in_words(world: World) -> None:
     """Also a copy of what no relay but another client publishes."""
-    name = f"{world.name}.other size"
+    name = f"{world.name}.other"
     topic = f"winipc/mapping/{name}/state"
+    world.user.ask("another", name, 8192)
     world.publish(topic, HEAD.pack(1, 0) + bytes(4096), "-r")
-    relay = world.start_relay(world.there, "--copy", name)
-    relay.event("copying 4096 bytes")
-    world.publish(topic, HEAD.pack(2, 0) + bytes(8192), "-r")
-    status, error = relay.ended()
-    assert (status, "4096 bytes here and 8192 there" in error) == (1, True), error
+    error, events = world.ended("MappingCopy", name)
+    assert "8192 bytes here and 4096 there" in error
+    assert "copying 4096 bytes" in events
     # It has told that it is gone: nothing is kept of it.
-    words = ("-t", f"winipc/mapping/{name}/copy/+", "-W", "1")
-    client = world.network.client("mosquitto_sub", *words)
-    assert subprocess.run(client, capture_output=True, check=False).stdout == b""
+    assert world.kept(f"winipc/mapping/{name}/#") == [topic]
     world.publish(topic, b"", "-r")
 
 
-LATE = """
-import sys, winipc
-with winipc.SharedMapping.create(sys.argv[1], 10) as mapping:
-    mapping.write(b"late")
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
+def test_a_mapping_that_the_broker_does_not_take_ends_in_words(world: World) -> None:
+    """It would be sent again and again."""
+    name = f"{world.name}.large"
+    world.user.ask("another", name, MOST_PACKET)
+    error, _ = world.ended("MappingSource", name)
+    assert re.fullmatch(r"20\d{5} bytes are more than the broker takes", error)
 
 
 def test_a_source_waits_for_its_mapping(world: World) -> None:
     name = f"{world.name}.late"
-    relay = world.start_relay(world.here, "--mapping", f"Local\\{name}")
-    relay.event("waiting for the mapping")
-    late = world.start(world.here, "-c", LATE, name)
-    assert late.line() == "ready\n"
-    relay.event("sharing 4096 bytes")
+    events = world.user.ask("late", name)
+    assert events == ["connected", "waiting for the mapping", "sharing 4096 bytes"]
     assert world.state(name)[HEAD.size :].rstrip(b"\0") == b"late"
 
 
-def test_tls_and_passwords(world: World, tmp_path: Path) -> None:
+def test_events_may_end_a_side(world: World) -> None:
+    """By an error, or by close, on whichever thread they come."""
+    assert world.user.ask("event") == "connected"
+    waits = world.user.ask("closed", "MappingSource", "waiting")
+    assert waits == ["waiting for the mapping"]
+    assert world.user.ask("closed", "MappingCopy", "connected") == ["connected"]
+
+
+def test_a_response_topic_with_wildcards_is_ignored(world: World) -> None:
+    """A target cannot publish there, and goes on."""
+    request = world.topic("request", kind="window")
+    for last in ("#", "+", "a/b", "", "x" * 65):
+        topic = world.topic("answer", last, kind="window")
+        told = ["-D", "publish", "response-topic", topic]
+        world.publish(request, b"x", *told, "-D", "publish", "correlation-data", "w")
+        world.relay_here.event("ignored: a request without a response topic")
+    assert world.user.ask("one", 7) == 1007
+
+
+def test_tls_and_passwords(world: World) -> None:
     """The right ones are let in; each wrong one is told."""
     folder, port = world.network.folder, world.network.secure
-    secret = tmp_path / "secret"
-    secret.write_text("secret\n")
-    words = ["--proxy", f"{world.title}.tls", "--user", "me"]
-    good = ["--ca-file", wine.windows_path(folder / "broker.pem")]
-    by_file = ["--password-file", wine.windows_path(secret)]
-    sides = [
-        world.start_relay(world.there, *words, *good, *by_file, port=port),
-        world.start_relay(
-            *(world.here, *words, *good), port=port, WINIPC_RELAY_PASSWORD="secret"
-        ),
-    ]
-    for side in sides:
-        side.event("connected")
-    wrong_ca = ["--ca-file", wine.windows_path(folder / "other.pem")]
-    for ca, password, text in (
-        (good, "wrong", "the broker refuses"),
-        (wrong_ca, "secret", "CERTIFICATE_VERIFY_FAILED"),
-    ):
-        side = world.start_relay(
-            *(world.there, *words, *ca), port=port, WINIPC_RELAY_PASSWORD=password
-        )
-        status, error = side.ended()
-        assert (status, text in error) == (1, True), error
-    for side in sides:
-        assert side.end(signal.SIGINT)[0] == 0
+
+    def end(ca: str, password: str, **more: object) -> str:
+        file = wine.windows_path(folder / ca)
+        more |= {"port": port, "tls": True, "ca_file": file}
+        more |= {"user": "me", "password": password}
+        return world.ended("WindowProxy", f"{world.title}.tls", **more)[0]
+
+    assert end("broker.pem", "secret", ends=False) == ""
+    assert "the broker refuses" in end("broker.pem", "wrong")
+    assert "CERTIFICATE_VERIFY_FAILED" in end("other.pem", "secret")

@@ -14,7 +14,6 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -160,7 +159,6 @@ class Relay(Closing):
         client.on_subscribe = lambda *told: self._allowed("subscribe", told[3])
         client.on_publish = lambda *told: self._allowed("publish", [told[3]])
         client.on_message = self._message
-        client.loop_forever = partial(self._loop, client.loop_forever)
         port = broker.port or (8883 if broker.tls else 1883)
         try:
             client.connect(
@@ -283,22 +281,13 @@ class Relay(Closing):
 
     # ------------------------------------------------- on the thread of paho-mqtt
 
-    def _loop(self, loop: Callable[..., Any], **how: Any) -> Any:
-        """The whole of that thread: its death is an end, too."""
-        try:
-            return loop(**how)
-        except BaseException as error:
-            text = f"the connection failed by {type(error).__name__}: {error}"
-            self._fail(ConnectionError(text))
-
     def _connect(
         self, client: Any, _: object, _flags: Any, reason: Any, given: Any
     ) -> None:
         if reason.is_failure:
             if not (self._connected_once and reason.value in _LATER):
-                self._fail(
-                    PermissionError(f"the broker refuses {self.name!r}: {reason}")
-                )
+                text = f"the broker refuses {self.name!r}: {reason}"
+                self._fail(PermissionError(text))
             return
         self._connected_once = True
         self._room = getattr(given, "MaximumPacketSize", 1 << 28)
@@ -310,14 +299,15 @@ class Relay(Closing):
         client.subscribe([(topic, 1) for topic in topics])
         who = {"host": socket.gethostname(), "pid": os.getpid()}
         told = json.dumps(who | {"claim": self._claiming}).encode()
-        self._publish(self._own_topic, told, retain=True)
+        try:
+            self._publish(self._own_topic, told, retain=True)
+        except ValueError as error:  # too large for the broker
+            self._fail(error)
 
-    def _disconnect(
-        self, _c: object, _u: object, _flags: object, reason: Any, _p: object
-    ) -> None:
+    def _disconnect(self, *told: Any) -> None:
         lost, self.claim, self._claiming = self.claim, None, ""
         if lost is not None:
-            self._tell(f"connection lost: {reason}")
+            self._tell(f"connection lost: {told[3]}")
 
     def _allowed(self, what: str, reasons: list[Any]) -> None:
         for reason in reasons:
