@@ -527,7 +527,7 @@ def test_malformed_first_scans_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("grew",), "no change 'grew': there are changed, unchanged, increased"),
+        (("grew",), "no ValueChange 'grew': there are changed, unchanged, increased"),
         (("by",), "'by' takes one or two numbers"),
         (("equals", 1, 2), "'equals' takes one number$"),
         (("in_range", 1), "'in_range' takes two numbers"),

@@ -265,6 +265,19 @@ def test_holders_refuses_what_is_no_name(unique_name: str) -> None:
     assert dead.value.winerror == 6
 
 
+def test_an_unknown_word_is_told_which_there_are() -> None:
+    """By each enum whose words callers write."""
+    for words, wrong, there in (
+        (winipc.ObjectKind, "mail", "mapping, mutex, event, semaphore"),
+        (winipc.Transport, "mail", "copydata, mapping, section, process"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"^no {words.__name__} '{wrong}': there are {there}$"
+        ):
+            words(wrong)
+    assert winipc.ObjectKind("section") is winipc.ObjectKind.MAPPING
+
+
 def test_raw_calls_refuse_nonsense() -> None:
     """Paths and types that are none."""
     with pytest.raises(FileNotFoundError):

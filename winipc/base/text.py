@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 #: Bytes in a row of a hex dump.
 HEX_WIDTH = 16
@@ -29,6 +31,15 @@ def meant(word: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, known, 1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+class Words(StrEnum):
+    """Says which words there are to whoever writes another one."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        words = ", ".join(dict.fromkeys(cls))
+        raise ValueError(f"no {cls.__name__} {value!r}: there are {words}") from None
 
 
 def columns_of(text: str) -> int:

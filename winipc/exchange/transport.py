@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 
 from winipc.base.closing import Closing
+from winipc.base.text import Words
 from winipc.memory.mapping import SharedMapping
 from winipc.section.section import SharedSection
 from winipc.sync.shared_lock import SharedLock
@@ -35,7 +35,7 @@ PROOF = "winipc.ExchangeProof"
 _DOUBT = 64
 
 
-class Transport(enum.StrEnum):
+class Transport(Words):
     """How the data of a message travels."""
 
     COPYDATA = "copydata"

@@ -10,11 +10,11 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
 from winipc import _core
 from winipc.base.closing import Closing
+from winipc.base.text import Words
 from winipc.memory.pages import MemoryProtection
 from winipc.scan._files import check_format, reading
 from winipc.scan.pointers import module_version
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["CandidateSet", "ValueChange"]
 
 
-class ValueChange(StrEnum):
+class ValueChange(Words):
     """What a candidate's value has to have done since it was last read."""
 
     CHANGED = "changed"
@@ -213,9 +213,6 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         Win32: ReadProcessMemory
         """
-        if change not in list(ValueChange):
-            words = ", ".join(ValueChange)
-            raise ValueError(f"no change {change!r}: there are {words}")
         change = ValueChange(change)
         if since not in ("last", "first"):
             raise ValueError(f"since {since!r}: 'last' or 'first'")

@@ -11,7 +11,6 @@ compared and closed again::
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from winipc import _core
 from winipc.base.rows import Rows
+from winipc.base.text import Words
 
 __all__ = [
     "Holders",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-class ObjectKind(enum.StrEnum):
+class ObjectKind(Words):
     """The kinds of objects that the catalogue lists."""
 
     MAPPING = "mapping"
@@ -43,8 +43,8 @@ class ObjectKind(enum.StrEnum):
     SECTION = MAPPING
 
     @classmethod
-    def _missing_(cls, value: object) -> ObjectKind | None:
-        return cls.MAPPING if value == "section" else None
+    def _missing_(cls, value: object) -> ObjectKind:
+        return cls.MAPPING if value == "section" else super()._missing_(value)
 
 
 #: What the object manager calls them.
