@@ -408,3 +408,29 @@ def test_what_was_found_out_is_not_kept_by_other_accesses(target: Target) -> Non
         finally:
             stop.set()
             thread.join()
+
+
+def test_a_change_ends_what_other_threads_found_out(
+    process: RemoteProcess, target: Target
+) -> None:
+    """While they go on reading beside it."""
+    first = target.alloc(2 * PAGE)
+    stop = threading.Event()
+
+    def read_on() -> None:
+        while not stop.is_set():
+            process.read(first + PAGE, 8)
+
+    thread = threading.Thread(target=read_on)
+    thread.start()
+    try:
+        for _ in range(50):
+            process.read(first, 8)
+            with (
+                process.protect(first, PAGE, MemoryProtection.NOACCESS),
+                pytest.raises(PartialReadError),
+            ):
+                process.read(first, 8)
+    finally:
+        stop.set()
+        thread.join()
