@@ -498,6 +498,21 @@ def wait_until_hung(hwnd: int) -> None:
         time.sleep(0.01)
 
 
+def test_a_window_of_the_same_thread_is_called_without_a_time_out(
+    unique_name: str,
+) -> None:
+    """A handler sends to its own window; Windows documents that it ignores the time."""
+
+    def handler(message: winipc.Message) -> int:
+        if message.id == 0:
+            time.sleep(0.2)
+            return 1
+        return 1 + winipc.send_copydata(window, b"", id=message.id - 1, timeout=0.05)
+
+    with winipc.CopyDataWindow.create(unique_name, handler=handler) as window:
+        assert winipc.send_copydata(window, b"", id=3) == 4
+
+
 def test_receiver_that_wakes_up_is_not_hung(unique_name: str) -> None:
     """After 5 s without a look at its messages it counts as hung until its next one.
 
