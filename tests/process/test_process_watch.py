@@ -26,6 +26,7 @@ def test_watch_yields_changes_and_ends(process: RemoteProcess, target: Target) -
     point = target.where("point")
     watch = process.watch(point, 1, 0.01)
     assert watch.value == target.peek(point, 1)
+    assert f"of 1 bytes at {point:#x} in pid {process.pid}>" in repr(watch)
     target.ask(f"poke {point:x} 01")
     change = next(watch)
     assert (change.address, change.new) == (point, b"\1")
@@ -45,6 +46,7 @@ def test_watch_yields_changes_and_ends(process: RemoteProcess, target: Target) -
     thread.join(60)
     assert [(c.old, c.new) for c in changes] == [(b"\1", b"\3")]
     assert list(watch) == []
+    assert repr(watch).endswith(", ended>")
 
 
 def test_watch_is_asynchronous_too(process: RemoteProcess, target: Target) -> None:

@@ -189,7 +189,7 @@ class Window(Shown):
     @property
     def _state(self) -> str:
         if not self.exists:
-            return "gone"
+            return ""  # as its repr says
         return "hung" if self.is_hung else "shown" if self.is_visible else "hidden"
 
     def _cells(self) -> dict[str, Any]:

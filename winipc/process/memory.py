@@ -214,6 +214,11 @@ class Watch:
             self._reader.close()
             raise
 
+    def __repr__(self) -> str:
+        end = ", ended" if self._reader.closed else ""
+        what = f"{len(self.value)} bytes at {self.address:#x}"
+        return f"<winipc.Watch of {what} in pid {self._process.pid}{end}>"
+
     def _look(self) -> Change | None:
         """The change since the last look. StopIteration at the end."""
         if self._process.closed or self._reader.closed:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -42,52 +43,42 @@ def regex_scan(
         raise ValueError(f"overlap must be 1 to {_OVERLAP_MOST} bytes, not {overlap}")
     if limit is not None and limit < 1:
         raise ValueError("limit must be >= 1, or None")
-    return _search(process, compiled, overlap, ranges, protections, progress, limit)
+    stretches = _stretches(process, ranges, protections)
+    found = _search(process, stretches, _Window(compiled, overlap), progress)
+    return itertools.islice(found, limit)
 
 
 def _search(
     process: RemoteProcess,
-    regex: re.Pattern[bytes],
-    overlap: int,
-    ranges: bytes,
-    protections: int,
+    stretches: Iterable[tuple[int, int]],
+    window: _Window,
     progress: Callable[[int, int], object] | None,
-    limit: int | None,
 ) -> Iterator[RegexMatch]:
-    stretches = _stretches(process, ranges, protections)
+    stretches = list(stretches)
     total = sum(size for _, size in stretches)
-    window = _Window(regex, overlap)
-    done = found = 0
+    done = 0
     for base, size in stretches:
         for at in range(base, base + size, _PIECE):
             step = min(_PIECE, base + size - at)
             for place, data in process.read(at, step, partial=True).runs():
-                for match in window.take(place, data):
-                    found += 1
-                    yield match
-                    if found == limit:
-                        return
+                yield from window.take(place, data)
             done += step
             if progress is not None and progress(done, total) is False:
                 return
-    for match in window.finish():
-        found += 1
-        yield match
-        if found == limit:
-            return
+    yield from window.finish()
 
 
 def _stretches(
     process: RemoteProcess, ranges: bytes, protections: int
-) -> list[tuple[int, int]]:
+) -> Iterator[tuple[int, int]]:
     """Base and size of what may be read there."""
-    return [
+    return (
         (max(region.base, low), min(region.end, high) - max(region.base, low))
         for low, high in struct.iter_unpack("<QQ", ranges)
         for region in process.regions(low, high)
         if region.readable
         and (not protections or region.protection & 0xFF & protections)
-    ]
+    )
 
 
 class _Window:
