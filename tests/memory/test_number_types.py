@@ -188,3 +188,12 @@ def test_big_endian_types_are_read_where_formats_are() -> None:
 def test_what_is_no_text_is_no_type(kind: Any) -> None:
     with pytest.raises(TypeError, match="a type of numbers is a str"):
         Pattern.value(kind, 1)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", "<", "i32x", "i8\0", "i8x", "f64f", "f8", "f16", "u1", "<ix", "<i32", ">i"],
+)
+def test_what_only_begins_like_a_type_is_none(word: str) -> None:
+    with GlobalMemory(64) as memory, pytest.raises(ValueError, match="no type of"):
+        memory.get(0, word)

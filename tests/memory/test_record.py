@@ -302,3 +302,20 @@ def test_a_number_takes_no_call_of_python(monkeypatch: pytest.MonkeyPatch) -> No
         assert (view.x, view["y"], record.x, record["y"]) == (3, 3, 0, 0)
         assert list(view.as_dict().values()) == [3, 3]
     assert calls == []
+
+
+def test_numbers_stay_within_what_may_be_touched(unique_name: str) -> None:
+    """Memory that is read-only is not written; bytes that are short not read beyond."""
+    with (
+        SharedMapping.create(unique_name, 64) as memory,
+        SharedMapping.open(unique_name, access="read") as readonly,
+    ):
+        memory.struct_view(POINT).x = 7
+        view = readonly.struct_view(POINT)
+        assert view.x == 7
+        with pytest.raises(TypeError, match="read-only"):
+            view.x = 8
+        assert view.x == 7
+    for size in range(4):
+        with pytest.raises((ValueError, struct.error)):
+            _ = Record(POINT, bytes(size)).y
