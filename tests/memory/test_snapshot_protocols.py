@@ -145,7 +145,7 @@ def test_a_writer_that_died_in_the_middle_is_a_timeout(
     writer.expect("middle")
     with foreign(mapping, protocol) as snapshot:
         for alive in (True, False):
-            with pytest.raises(TimeoutError, match="middle of it") as caught:
+            with pytest.raises(TimeoutError, match="middle of the record") as caught:
                 snapshot.read(0.05)
             assert caught.value.winerror == 1460
             if alive:
@@ -174,7 +174,7 @@ def test_a_dead_owner_of_the_mutex_is_told_once(
     writer.expect("ready")
     writer.expect("middle")
     with foreign(mapping, "mutex") as snapshot:
-        with pytest.raises(TimeoutError, match="mutex is held"):
+        with pytest.raises(TimeoutError, match="mutex of the record"):
             snapshot.read(0.05)
         # It outlives the writer.
         with contextlib.closing(Mutex.open(f"{mapping.name}.mutex")) as mutex:
@@ -290,7 +290,7 @@ def test_begin_and_end_that_differ_are_the_middle() -> None:
         struct.pack_into("<II8s", memory, 0, 7, 7, b"12345678")
         assert snapshot.read() == bytes(memory)
         struct.pack_into("<I", memory, 0, 8)
-        with pytest.raises(TimeoutError, match="middle of it"):
+        with pytest.raises(TimeoutError, match="middle of the record"):
             snapshot.read(0)
         snapshot.write(b"xxxxyyyyabcdefgh")
         assert bytes(memory) == struct.pack("<II8s", 8, 8, b"abcdefgh")
@@ -338,7 +338,7 @@ def test_a_flag_may_lie_in_other_memory() -> None:
     with Snapshot.foreign(memory, 8, busy=4, beside=lock) as snapshot:
         assert snapshot.read() == bytes(8)
         lock[7] = 1
-        with pytest.raises(TimeoutError, match="middle of it"):
+        with pytest.raises(TimeoutError, match="middle of the record"):
             snapshot.read(0)
         with pytest.raises(BufferError):
             lock.append(0)
