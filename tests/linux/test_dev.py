@@ -350,7 +350,8 @@ def test_folder() -> Iterator[Path]:
 def test_test_status_and_total_come_from_the_tests(dev: Dev, test_folder: Path) -> None:
     """One passes, one fails, one cannot start."""
     (test_folder / "test_some.py").write_text(
-        "def test_good(): pass\n"
+        "import os\n"
+        "def test_good(): assert float(os.environ['WINIPC_TEST_SLOWNESS']) >= 1\n"
         "def test_bad(): assert 0\n"
         "def test_missing(nowhere): pass\n"
     )
