@@ -50,13 +50,16 @@ def start_and_wait(
 
 
 def run_winipc(
-    *arguments: str, stdin: bytes = b"", check: bool = True
+    *arguments: str, check: bool = True
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command in this process, between pipes: what comes out of them."""
+    """Run a command in this process, between pipes: what comes out of them.
+
+    They begin with a code page, as pipes do on Windows.
+    """
     pipes = {name: io.BytesIO() for name in ("stdout", "stderr")}
     with pytest.MonkeyPatch.context() as patch:
-        for name, pipe in {**pipes, "stdin": io.BytesIO(stdin)}.items():
-            patch.setattr(sys, name, io.TextIOWrapper(pipe, "utf-8"))
+        for name, pipe in {**pipes, "stdin": io.BytesIO()}.items():
+            patch.setattr(sys, name, io.TextIOWrapper(pipe, "cp437"))
         try:
             status: Any = cli.main(arguments)
         except SystemExit as ended:
