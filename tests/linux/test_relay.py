@@ -121,7 +121,7 @@ def ended(kind, name, ends=True, **more):
     try:
         side = getattr(relay, kind)(broker, name, on_event=events.append)
         try:
-            side.wait(60 if ends else 0)
+            side.wait(20 if ends else 0)
         finally:
             side.close()
     except (OSError, ValueError) as error:
@@ -135,7 +135,7 @@ def ended_by_event():
     try:
         broker = relay.Broker(host, port)
         with relay.MappingCopy(broker, "event", on_event=fail) as side:
-            side.wait(60)
+            side.wait(20)
     except LookupError as error:
         return str(error)
 
