@@ -81,7 +81,7 @@ def _small_read(world: World, target: Opened, size: int) -> Case:
             ),
             **others,
         },
-        (Goal(1.03, "x"),),
+        (Goal(1.03, "times"),),
         note=_WINE if size == 8 else "",
         size=size,
         series="process",
@@ -108,7 +108,7 @@ def _large_read(world: World, target: Opened, size: int) -> Case:
             ),
             **_theirs(target, "read", size),
         },
-        (Goal(1.02, "x"),),
+        (Goal(1.02, "times"),),
         note=note if size == 1 << 20 else "",
         size=size,
         series="process",
@@ -129,7 +129,7 @@ def _write(world: World, target: Opened) -> Case:
             ),
             **_theirs(target, "write", data),
         },
-        (Goal(1.03, "x"),),
+        (Goal(1.03, "times"),),
         note="wineserver writes small pieces, much less on Windows",
     )
 
@@ -148,7 +148,7 @@ def _large_write(world: World, target: Opened) -> Case:
             ),
             **_theirs(target, "write", data),
         },
-        (Goal(1.05, "x"),),
+        (Goal(1.05, "times"),),
         size=len(data),
     )
 

@@ -106,7 +106,7 @@ def write(folder: Path) -> int:
 
 def is_peer(who: str) -> bool:
     """Whether a way is another package's, which winipc must not be slower than."""
-    return who != RAW and not who.startswith(OURS)
+    return not who.startswith((RAW, OURS))
 
 
 def _missed(phases: list[dict[str, Any]]) -> str:
