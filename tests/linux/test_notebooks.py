@@ -113,7 +113,7 @@ def test_four_transports_plots_and_closes(
 ) -> None:
     plot = cell_with(four_transports, "axes.loglog")
     assert any("image/png" in output.get("data", {}) for output in plot.outputs)
-    assert "closed> None" in text_of(four_transports[-1])
+    assert "closed, 0 waiting> None" in text_of(four_transports[-1])
 
 
 @pytest.fixture(scope="module")
