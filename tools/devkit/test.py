@@ -42,7 +42,7 @@ HALF = "--half"
 
 # One half of the Windows suite takes about as long as the rest.
 HALF_FOLDERS = (
-    *("channel", "cli", "exchange", "interop", "jupyter", "sync", "system"),
+    *("channel", "cli", "exchange", "interop", "jupyter", "system"),
     *("testing", "tools"),
 )
 
