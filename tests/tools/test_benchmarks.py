@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -213,3 +214,27 @@ def test_every_line_of_growth_runs(growth: ModuleType) -> None:
         with make(10) as once:
             once()
             once()
+
+
+def test_no_package_is_faster_than_winipc(harness: ModuleType) -> None:
+    """In the tables of the latest full run, by more than the noise that they name.
+
+    Where one is, reasons.py says why it has to be so.
+    """
+    import report
+    from reasons import REASONS
+
+    behind, noise, group, operation, rows = [], 1.0, "", "", 0
+    for line in (BENCHMARKS / "results.md").read_text("utf-8").splitlines():
+        if found := re.search(r"less than (\d+) ?% apart is noise", line):
+            noise = int(found[1]) / 100
+        elif line.startswith("### "):
+            group = line[4:]
+        elif re.match(r"\| (?!-|operation)", line):
+            name, who, *_, ratio, _goal = cells(line)[0]
+            operation = name or operation
+            rows += 1
+            if ratio and report.is_peer(who) and float(ratio) < 1 / (1 + noise) - 0.005:
+                behind.append(f"{group}/{operation} / {who}")
+    assert rows > 150
+    assert [row for row in behind if row not in REASONS] == []
