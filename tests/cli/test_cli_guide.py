@@ -16,8 +16,10 @@ from conftest import DEADLINE, Peer, c_peer_path
 from helpers import need_libclang
 
 import winipc
+import winipc.cli
 
-GUIDE = Path(__file__).parents[2] / "docs" / "command-line.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "command-line.md"
 STATE = struct.pack("<fi4f16s", 52.1, 3, 1, 1, 1, 1, b"ayrton")
 HEADER = "struct state { float speed; int gear; float wheels[4]; char name[16]; };\n"
 
@@ -109,3 +111,23 @@ def _goes_on(words: list[str]) -> bool:
     if words[0] == "bridge":
         return "--games" not in words
     return "--loop" in words and "--seconds" not in words
+
+
+OTHER_PAGES = [ROOT / "README.md", *(p for p in ROOT.glob("docs/*.md") if p != GUIDE)]
+
+
+@pytest.mark.parametrize("page", OTHER_PAGES, ids=lambda page: page.name)
+def test_commands_of_other_pages_are_accepted(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They need other machines, or what only their page has; their words are right."""
+    need_libclang()
+    (tmp_path / "state.h").write_text(HEADER)
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(
+        r"(?ms)^```(?:sh|text)\n(.*?)^```|((?-s:^ {4}.*\n)+)", page.read_text("utf-8")
+    )
+    for line in "\n".join("".join(block) for block in code).splitlines():
+        if command := re.match(r" *(?:python -m )?winipc ([a-z]+\b.*)$", line):
+            arguments = winipc.cli._parsed(shlex.split(command[1]))
+            assert callable(arguments.run), line
