@@ -23,7 +23,7 @@ _GOALS = {
 def exchange(world: World) -> Iterator[Case]:
     keeping = _sender(world, "receiver", echo.receiver)
     looking = _sender(world, "handler", echo.handler)
-    for size in (64, 65536, 1 << 20, 15 << 20):
+    for size in (64, 4096, 65536, 1 << 20, 15 << 20):
         data = bytes(size)
         ways = {
             RAW: raw(world.raw.raw_copydata, world.target.hwnd, size),

@@ -792,8 +792,8 @@ def test_auto_takes_the_mapping_for_what_is_large_and_fits(unique_name: str) -> 
         with Sender(unique_name, mapping=unique_name + ".map") as sender:
             for size, transport in (
                 (64, Transport.COPYDATA),
-                (1 << 16, Transport.COPYDATA),
-                ((1 << 16) + 1, Transport.MAPPING),
+                (1 << 12, Transport.COPYDATA),
+                ((1 << 12) + 1, Transport.MAPPING),
                 (1 << 20, Transport.MAPPING),
                 ((1 << 20) + 1, Transport.COPYDATA),
             ):

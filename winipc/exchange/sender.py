@@ -48,7 +48,7 @@ _WIDTH = struct.calcsize("P")
 #: Seconds between two questions whether the receiver is through, at first and at last.
 _SHORTEST, _LONGEST = 0.001, 0.05
 #: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
-_SMALL = 1 << 16
+_SMALL = 1 << 12
 #: What small data goes by WM_COPYDATA for.
 _COPIED = ("auto", "copydata")
 
