@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from harness import nanoseconds
+
 import winipc
 from winipc.cli.output import print_rows
 
@@ -356,13 +358,6 @@ def measured(name: str, quick: bool) -> list[tuple[int, float]]:
     return points
 
 
-def shown(nanoseconds: float) -> str:
-    for unit, size in (("ns", 1.0), ("us", 1e3), ("ms", 1e6)):
-        if nanoseconds < 999.5 * size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds / 1e9:.3g} s"
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="up to 1000 things")
@@ -379,7 +374,7 @@ def main(arguments: list[str] | None = None) -> int:
         order = slope(points)
         rows.append({"name": name, "points": points, "order": order})
         n, took = points[-1]
-        end = f"{n:,} | {shown(took)} | {shown(took / n)} | {order:.2f} |"
+        end = f"{n:,} | {nanoseconds(took)} | {nanoseconds(took / n)} | {order:.2f} |"
         print(f"| {name} | {end}", flush=True)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
