@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from test_cli import json_lines, run_winipc
 
 import winipc
-from winipc.base.text import hex_rows
+from winipc.base.text import columns_of, hex_rows, text_table
 from winipc.cli import dump
 from winipc.cli.output import print_json, print_table
 
@@ -217,6 +217,27 @@ def test_columns_are_straight_where_characters_are_wide(
     assert lines == [
         f"{name}{' ' * count}7" for name, count in zip(names, blanks, strict=True)
     ]
+
+
+def test_rows_that_are_too_wide_go_on_below() -> None:
+    """The widest texts give way, at blanks if there are any; a number never does."""
+    columns, right = ("size", "kind", "name"), ("size",)
+    rows = [("123,456,789", "event", "a name with blanks"), ("7", "no", "漢字漢字漢")]
+    table = list(text_table(columns, rows, right))
+    assert table == list(text_table(columns, rows, right, 38))
+    assert list(text_table(columns, rows, right, 29)) == [
+        "       SIZE  KIND   NAME",
+        "123,456,789  event  a name\n                    with\n"
+        "                    blanks",
+        "          7  no     漢字漢字\n                    漢",
+    ]
+    for room in range(23, 40):
+        lines = "\n".join(text_table(columns, rows, right, room)).split("\n")
+        assert max(map(columns_of, lines)) <= room
+        names = "".join(line[19:] for line in lines)
+        assert "anamewithblanks" in names.replace(" ", "")
+    assert list(text_table(("a",), [("漢字",)], (), 1)) == ["A", "漢字"]
+    assert list(text_table((), [], (), 80)) == [""]
 
 
 def test_a_header_is_left_out_unless_asked_for(unique_name: str) -> None:

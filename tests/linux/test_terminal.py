@@ -52,6 +52,7 @@ print_table(
         ("0x1", "\\N{GRINNING FACE} ab", "rw-", 7, 8),
     ],
     right=("base", "size", "committed"),
+    styles=["bold red", ""],
 )
 """
 
@@ -146,6 +147,8 @@ def test_tables_break_no_number_and_count_wide_characters(screen: Screen) -> Non
     first, second = (line.split() for line in below(lines) if "0x" in line)
     assert (first[0], *first[-2:]) == ("0x7ff6a0001000", *["123,456,789"] * 2)
     assert (second[0], *second[-2:]) == ("0x1", "7", "8")
+    assert sum("漢" in line for line in lines) > 1
+    assert {"\x1b[1m", "\x1b[31m"} <= set(ESCAPES.findall("".join(lines)))
 
 
 def test_the_console_is_left_as_it_was(screen: Screen) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,10 @@ from typing import Any
 
 #: Bytes in a row of a hex dump.
 HEX_WIDTH = 16
+#: Between two columns of a table.
+_BETWEEN = "  "
+#: No column of texts is made narrower for a terminal.
+_NARROWEST = 4
 
 
 def clean(text: object, limit: int | None = None) -> str:
@@ -56,17 +61,59 @@ def columns_of(text: str) -> int:
 
 
 def text_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Container[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Container[str] = (),
+    room: int | None = None,
 ) -> Iterator[str]:
-    """The lines of a table of clean texts; the columns `right` are numbers."""
+    """The heading and the rows of a table of clean texts; numbers are in `right`.
+
+    Where lines have to fit into `room` columns of a terminal, a row may have several of
+    them: the widest texts continue on the next one. A number does not, as half a number
+    is another number.
+    """
     lines = [[column.upper() for column in columns], *rows]
     widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
+    numbers = [column in right for column in columns]
+    if room is not None:
+        widths = _fitted(widths, numbers, room - len(_BETWEEN) * (len(columns) - 1))
     for line in lines:
-        cells = []
-        for text, width, column in zip(line, widths, columns, strict=True):
-            blanks = " " * (width - columns_of(text))
-            cells.append(blanks + text if column in right else text + blanks)
-        yield "  ".join(cells).rstrip()
+        folded = map(_folded, line, widths, numbers)
+        yield "\n".join(
+            _BETWEEN.join(map(_padded, cells, widths, numbers)).rstrip()
+            for cells in itertools.zip_longest(*folded, fillvalue="")
+        )
+
+
+def _fitted(widths: list[int], numbers: list[bool], room: int) -> list[int]:
+    """Widths with a sum of at most `room`, if the texts need not be too narrow."""
+    fitted, most = widths, min(max(widths, default=0), room)
+    while sum(fitted) > room and most >= _NARROWEST:
+        each = zip(widths, numbers, strict=True)
+        fitted = [width if number else min(width, most) for width, number in each]
+        most -= 1
+    return fitted
+
+
+def _padded(text: str, width: int, number: bool) -> str:
+    blanks = " " * (width - columns_of(text))
+    return blanks + text if number else text + blanks
+
+
+def _folded(text: str, width: int, number: bool) -> list[str]:
+    """The lines of a cell; a line ends at a blank if it has one."""
+    if number or columns_of(text) <= width:
+        return [text]
+    lines, start = [], 0
+    while start < len(text):
+        end, room = start, width
+        while end < len(text) and (room := room - columns_of(text[end])) >= 0:
+            end += 1
+        blank = text.rfind(" ", start + 1, end + 1) if end < len(text) else -1
+        end = blank if blank > 0 else max(end, start + 1)
+        lines.append(text[start:end])
+        start = end + (blank > 0)
+    return lines
 
 
 def size_text(size: int) -> str:

@@ -2,14 +2,13 @@
 
 With `--json` every command prints lines of JSON, an object for each thing.
 
-On a terminal, with `rich` installed, tables have lines and colours. In a pipe, or
-without `rich`, they are columns of text, and nothing is cut off.
+Tables are columns of text. On a terminal some rows have colours, and what is too wide
+continues on the next line. In a pipe nothing is cut off.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,10 @@ from typing import Any
 from winipc.base.rows import cell_text
 from winipc.base.text import text_table
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND
-from winipc.cli.terminal import console
+from winipc.cli import terminal
+
+#: Lines of a table for one write: each is a call of a terminal.
+_AT_ONCE = 50
 
 
 def print_line(text: str) -> None:
@@ -118,44 +120,20 @@ def print_table(
 ) -> None:
     """A table with these headings; those in `right` are columns of numbers.
 
-    A number is shown exactly, with a comma between thousands. `styles` say how rich
-    shows each row, such as "red" or "". A terminal does not show a last column in
-    which there is nothing.
+    A number is shown exactly, with a comma between thousands. `styles` say how a
+    terminal shows each row, such as "red" or "". A terminal does not show a last column
+    in which there is nothing.
     """
-    to_right = set(right)
     cells = [[cell_text(cell) for cell in row] for row in rows]
-    terminal = console()
-    if terminal is not None:
-        styles = styles or [""] * len(cells)
+    room = None
+    if sys.stdout.isatty():
+        room = terminal.columns() - 1  # some begin a new line after the last one
         if cells and not any(row[-1] for row in cells):
             columns = columns[:-1]
             cells = [row[:-1] for row in cells]
-        _print_rich(terminal, columns, cells, to_right, styles)
-        return
-    for line in text_table(columns, cells, to_right):
-        print(line)
-
-
-def _print_rich(
-    terminal: Any,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    right: set[str],
-    styles: Sequence[str],
-) -> None:
-    text: Any = importlib.import_module("rich.text")
-    tables: Any = importlib.import_module("rich.table")
-    table = tables.Table(box=importlib.import_module("rich.box").SIMPLE_HEAD)
-    for column in columns:
-        is_number = column in right
-        table.add_column(
-            column,
-            justify="right" if is_number else "left",
-            overflow="fold",
-            no_wrap=is_number,  # half a number is another number
-            style="cyan" if is_number else None,
-        )
-    for row, style in zip(rows, styles, strict=True):
-        # Text, not markup: names may have brackets.
-        table.add_row(*(text.Text(cell) for cell in row), style=style)
-    terminal.print(table)
+    lines = list(text_table(columns, cells, set(right), room))
+    if terminal.has_colours():
+        each = zip(["bold", *(styles or [""] * len(cells))], lines, strict=True)
+        lines = [terminal.coloured(style, line) for style, line in each]
+    for start in range(0, len(lines), _AT_ONCE):
+        print("\n".join(lines[start : start + _AT_ONCE]))

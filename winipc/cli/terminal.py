@@ -1,4 +1,4 @@
-"""The terminal: rich's console for it, which draws by escape sequences."""
+"""The terminal: colours, and rich's console, which draw by escape sequences."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from winipc import _core
 _ENABLE_VIRTUAL_TERMINAL_PROCESSING = 0x0004
 #: More columns than any line has characters, with its escape sequences.
 _WIDE = 0x7FFE
+#: Select Graphic Rendition, ECMA-48.
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
 
 def columns() -> int:
@@ -30,10 +32,30 @@ def columns() -> int:
         return 80
 
 
+def has_colours() -> bool:
+    """Whether standard output is a terminal that shows colours, and may."""
+    return (
+        _is_terminal(sys.stdout)
+        and not os.environ.get("NO_COLOR")
+        and _obeys_escapes(sys.stdout)
+    )
+
+
+def coloured(style: str, text: str) -> str:
+    """A text in a style such as "dim", "bold red" or ""."""
+    if not style:
+        return text
+    return f"\x1b[{';'.join(_STYLES[word] for word in style.split())}m{text}\x1b[0m"
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def console(stream: TextIO | None = None) -> Any:
     """rich's console of a stream (standard output); None without rich or a terminal."""
     stream = sys.stdout if stream is None else stream
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+    if not _is_terminal(stream):
         return None
     try:
         consoles = importlib.import_module("rich.console")
