@@ -284,14 +284,6 @@ done:
     return result;
 }
 
-/* Whether a call about so many bytes keeps the GIL. Under Wine the target has to
- * answer first, which may have been stopped. */
-static BOOL
-process_keeps_gil(size_t size)
-{
-    return size <= WI_KEEP_GIL_UP_TO && !wi_reads_ignore_protection();
-}
-
 DWORD
 wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                     size_t size)
@@ -301,8 +293,9 @@ wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
     if (self->cache != NULL && size <= WI_CACHE_BLOCK) {
         err = wi_cache_fetch(self->cache, target, address, buffer, size);
     }
-    else if (process_keeps_gil(size)) {
-        err = wi_remote_read(target, address, buffer, size);
+    else if (size <= WI_KEEP_GIL_UP_TO &&
+             !wi_remote_asks(target, address, size, FALSE)) {
+        err = wi_remote_read_unasked(target, address, buffer, size);
     }
     else {
         Py_BEGIN_ALLOW_THREADS
@@ -512,8 +505,9 @@ process_write_raw(wi_process *self, uintptr_t address, const void *data,
 {
     DWORD err;
     HANDLE target = wi_process_pin(self);
-    if (process_keeps_gil(size) && wi_bytes_guarded_source(object) == NULL) {
-        err = wi_remote_write(target, address, data, size, written);
+    if (size <= WI_KEEP_GIL_UP_TO && wi_bytes_guarded_source(object) == NULL &&
+        !wi_remote_asks(target, address, size, TRUE)) {
+        err = wi_remote_write_unasked(target, address, data, size, written);
     }
     else {
         Py_BEGIN_ALLOW_THREADS

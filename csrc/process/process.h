@@ -18,8 +18,8 @@
 /* Every Windows has pages of this size, on every processor. */
 #define WI_PAGE ((uintptr_t)4096)
 
-/* Reads and writes up to this size keep the GIL: the kernel call is shorter
- * than giving the GIL up and taking it back. (Not under Wine, see wine.c.) */
+/* Reads and writes up to this size keep the GIL, unless they ask: the kernel call
+ * is shorter than giving the GIL up and taking it back. */
 #define WI_KEEP_GIL_UP_TO 4096
 
 /* ------------------------------------------------- read_write.c: no Python */
@@ -50,6 +50,15 @@ size_t wi_page_count(uintptr_t address, size_t size);
  * pages can be written is asked before the first byte is. */
 DWORD wi_remote_write(HANDLE target, uintptr_t address, const void *data,
                       size_t size, size_t *written);
+
+/* Whether a read (or a write) begins with VirtualQueryEx: a write of several
+ * pages; under Wine, whose target answers it and may have been stopped, whatever
+ * wine.c has no answer for. And both without it, for who found that they do not. */
+BOOL wi_remote_asks(HANDLE target, uintptr_t address, size_t size, BOOL write);
+DWORD wi_remote_read_unasked(HANDLE target, uintptr_t address, void *buffer,
+                             size_t size);
+DWORD wi_remote_write_unasked(HANDLE target, uintptr_t address,
+                              const void *data, size_t size, size_t *written);
 
 /* --------------------------------------------------------- vm.c: no Python */
 

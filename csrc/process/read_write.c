@@ -93,8 +93,22 @@ remote_read_plain(HANDLE target, uintptr_t address, void *buffer, size_t size)
     return err ? err : ERROR_PARTIAL_COPY;
 }
 
+BOOL
+wi_remote_asks(HANDLE target, uintptr_t address, size_t size, BOOL write)
+{
+    if (size == 0 || size - 1 > UINTPTR_MAX - address) {
+        return FALSE;
+    }
+    if (!wi_reads_ignore_protection()) {
+        /* Within one page it is all or nothing anyway. */
+        return write && wi_page_count(address, size) > 1;
+    }
+    return !wi_wine_recalls(target, address, address + (size - 1), write);
+}
+
 DWORD
-wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
+wi_remote_read_unasked(HANDLE target, uintptr_t address, void *buffer,
+                       size_t size)
 {
     if (size == 0) {
         return 0;
@@ -102,16 +116,24 @@ wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
     if (size - 1 > UINTPTR_MAX - address) {
         return ERROR_NOACCESS;
     }
-    /* Without the right to ask, the read itself decides. */
-    if (!wi_reads_ignore_protection()) {
-        return remote_read_plain(target, address, buffer, size);
-    }
-    DWORD err = remote_check(target, address, size, FALSE, 0);
-    if (err == 0) {
-        err = remote_read_plain(target, address, buffer, size);
+    DWORD err = remote_read_plain(target, address, buffer, size);
+    if (wi_reads_ignore_protection()) {
         wi_wine_accessed(target);
     }
     return err;
+}
+
+DWORD
+wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
+{
+    if (wi_remote_asks(target, address, size, FALSE)) {
+        /* Without the right to ask, the read itself decides. */
+        DWORD err = remote_check(target, address, size, FALSE, 0);
+        if (err) {
+            return err;
+        }
+    }
+    return wi_remote_read_unasked(target, address, buffer, size);
 }
 
 /* Read one stretch that should be readable, page by page where it is not. */
@@ -192,8 +214,8 @@ wi_remote_read_mask(HANDLE target, uintptr_t address, void *buffer,
 /* ---------------------------------------------------------------- writing */
 
 DWORD
-wi_remote_write(HANDLE target, uintptr_t address, const void *data,
-                size_t size, size_t *written)
+wi_remote_write_unasked(HANDLE target, uintptr_t address, const void *data,
+                        size_t size, size_t *written)
 {
     *written = 0;
     if (size == 0) {
@@ -201,14 +223,6 @@ wi_remote_write(HANDLE target, uintptr_t address, const void *data,
     }
     if (size - 1 > UINTPTR_MAX - address) {
         return ERROR_NOACCESS;
-    }
-    /* Within one page it is all or nothing anyway. */
-    DWORD err =
-        wi_reads_ignore_protection() || wi_page_count(address, size) > 1
-            ? remote_check(target, address, size, TRUE, 0)
-            : 0;
-    if (err) {
-        return err;
     }
     SIZE_T done = 0;
     if (WriteProcessMemory(target, (void *)address, data, size, &done) &&
@@ -219,7 +233,21 @@ wi_remote_write(HANDLE target, uintptr_t address, const void *data,
         }
         return 0;
     }
-    err = GetLastError();
+    DWORD err = GetLastError();
     *written = done < size ? done : 0;
     return err ? err : ERROR_PARTIAL_COPY;
+}
+
+DWORD
+wi_remote_write(HANDLE target, uintptr_t address, const void *data,
+                size_t size, size_t *written)
+{
+    if (wi_remote_asks(target, address, size, TRUE)) {
+        DWORD err = remote_check(target, address, size, TRUE, 0);
+        if (err) {
+            *written = 0;
+            return err;
+        }
+    }
+    return wi_remote_write_unasked(target, address, data, size, written);
 }
