@@ -14,6 +14,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
@@ -36,6 +37,8 @@ EVENT_RIGHT = 0x100000
 HANG, WAIT_MS = 2, 5000
 MIB = 1 << 20
 EXCHANGE = "winipc-requests"
+#: Seconds after which no answer of VirtualQueryEx holds: WINE_GAP in csrc/process.
+PAUSE = 0.005
 FEW, MANY = 10, 20
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -219,10 +222,15 @@ def our_process(target: Target) -> Steps:
     data = bytes(MIB)
     yield "RemoteProcess.open"
     process = winipc.RemoteProcess.open(target.pid, access=access)
+    # Each after a pause, or whether it asks first would depend on the machine.
     for size, text in ((8, "8 B"), (MIB, "1 MiB")):
+        yield REST
+        time.sleep(PAUSE)
         yield f"RemoteProcess.read {text}"
         process.read(target.block, size)
     for size, text in ((8, "8 B"), (MIB, "1 MiB")):
+        yield REST
+        time.sleep(PAUSE)
         yield f"RemoteProcess.write {text}"
         process.write(target.block, data[:size])
     yield "close a RemoteProcess"

@@ -88,6 +88,7 @@ def _read(world: World, target: Opened, ffi: Any) -> Case:
         },
         (Goal(0.6, "times", "pywin32"),),
         stubs=("ReadProcessMemory",),
+        steady=True,
     )
 
 
@@ -133,6 +134,7 @@ def _write(world: World, target: Opened) -> Case:
         },
         (Goal(0.7, "times", "pywin32"),),
         stubs=("WriteProcessMemory",),
+        steady=True,
     )
 
 

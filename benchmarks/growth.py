@@ -364,8 +364,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", help="write the numbers to this file as well")
     parser.add_argument("text", nargs="*", help="lines with this in their names")
     options = parser.parse_args(arguments)
-    print("| what grows | n | time | for each of n | order, fitted |")
-    print("| --- | ---: | ---: | ---: | ---: |")
     rows = []
     for name in LINES:
         if options.text and not any(text in name for text in options.text):
@@ -374,8 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
         order = slope(points)
         rows.append({"name": name, "points": points, "order": order})
         n, took = points[-1]
-        end = f"{n:,} | {nanoseconds(took)} | {nanoseconds(took / n)} | {order:.2f} |"
-        print(f"| {name} | {end}", flush=True)
+        print(f"{name}: {nanoseconds(took)} for {n:,}, order {order:.2f}", flush=True)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(rows, file, indent=1)

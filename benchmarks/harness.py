@@ -64,6 +64,8 @@ class Case:
     goals: tuple[Goal, ...] = ()
     #: the Win32 functions that do nothing meanwhile
     stubs: tuple[str, ...] = ()
+    #: a call of each way goes before each of its batches, outside of the time
+    steady: bool = False
     #: what a reader of the table should know
     note: str = ""
     #: operations that one call of `Run` with n = 1 does
@@ -222,8 +224,8 @@ def measure(
             sum_of_turn = 0
             for who, run in order:
                 count = calibrated[result.group, case.name, who]
-                if case.stubs:
-                    run(1)  # what is asked once in a while is not the wrapper's
+                if case.steady:
+                    run(1)
                 took = run(count)
                 sum_of_turn += took
                 if case.after is not None:
@@ -240,7 +242,7 @@ def calibrate(case: Case, run: Run, wanted: int) -> int:
         # The best of some: what else runs must not make a batch too small.
         times = []
         for _ in range(5):
-            if case.stubs:
+            if case.steady:
                 run(1)
             times.append(run(count))
             if case.after is not None:

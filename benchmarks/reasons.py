@@ -7,8 +7,8 @@ The report puts the text beside a goal that a run missed. Where there is none, i
 from __future__ import annotations
 
 _WINE_READS = (
-    "only under Wine, which reads and writes pages without access: VirtualQueryEx is "
-    "asked first, and for each access whether its answer still holds"
+    "two reads of the clock, only under Wine: whether an answer of VirtualQueryEx "
+    "still holds; without, as on Windows, it is 0.45x for a read and 0.6x for a write"
 )
 _OPEN = (
     "one call of wineserver more, NtQuerySection: for the exact size, and as a page of "
@@ -26,12 +26,6 @@ _MEMCPY = (
 REASONS = {
     "stub/read 8 B / pywin32": _WINE_READS,
     "stub/write 8 B / pywin32": _WINE_READS,
-    "process/read 8 B": _WINE_READS,
-    "process/read 4 KiB": _WINE_READS,
-    "process/read 64 KiB": _WINE_READS,
-    "process/read 1 MiB": _WINE_READS,
-    "process/read 16 MiB": _WINE_READS,
-    "process/WriteProcessMemory 8 B": _WINE_READS,
     "mapping/get one i64 / memoryview": _PREPARED,
     "mapping/get one i64 / cffi": _PREPARED,
     "mapping/write 4 KiB / mmap": _MEMCPY,

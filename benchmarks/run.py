@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import growth
 import report
 from harness import FULL, GROUPS, QUICK, Effort, Result, measure
 from programs import ROOT, binaries
@@ -49,18 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         metavar="TEXT",
         default=[],
-        help="groups, or group/case, by a part of the name",
+        help="groups, or group/case, by a part of the name; growth, or requests",
     )
     parser.add_argument("--rounds", type=int, help="instead of 4, or 2 if quick")
     parser.add_argument("--binaries", type=Path, help=argparse.SUPPRESS)
     out = ROOT / "build" / "bench"
     parser.add_argument("--out", type=Path, default=out, help=argparse.SUPPRESS)
     parser.add_argument(
-        "--phase", choices=("pinned", "spinning", "report"), help=argparse.SUPPRESS
+        "--phase",
+        choices=("pinned", "growth", "spinning", "report"),
+        help=argparse.SUPPRESS,
     )
     options = parser.parse_args(arguments)
     if options.phase == "report":
         return report.write(options.out)
+    if options.phase == "growth":
+        return grow(options)
     for module in MODULES:
         try:
             importlib.import_module(module)
@@ -74,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processors = min(os.cpu_count() or 1, 64)
     with_affinity(1 << (processors - 1))
     phase(options, "pinned")
+    grow(options)
     with_affinity((1 << processors) - 1)
     phase(options, "spinning")
     return report.write(options.out)
@@ -84,6 +90,15 @@ def with_affinity(mask: int) -> None:
     kernel32 = ctypes.WinDLL("kernel32")
     mine = ctypes.c_void_p(-1)
     kernel32.SetProcessAffinityMask(mine, ctypes.c_size_t(mask))
+
+
+def grow(options: argparse.Namespace) -> int:
+    """How times grow, which are small enough for one processor too."""
+    if not options.only or "growth" in options.only:
+        print("bench: growth", file=sys.stderr, flush=True)
+        arguments = ["--quick"] if options.quick else []
+        growth.main([*arguments, "--json", str(options.out / "growth.json")])
+    return 0
 
 
 def phase(options: argparse.Namespace, name: str) -> int:

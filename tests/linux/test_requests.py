@@ -21,8 +21,8 @@ MORE = {
     "Mutex.acquire": 0,
     "Mutex.release": 0,
     "RemoteProcess.open": 0,
-    # Wine reads and writes protected pages, so that it is asked about them first, but
-    # for what follows at once; and once whether it is another process.
+    # Wine reads and writes protected pages, so that after a pause it is asked about
+    # them first; and once whether it is another process.
     "RemoteProcess.read 8 B": 3,
     "RemoteProcess.read 1 MiB": 2,
     "RemoteProcess.write 8 B": 2,
@@ -73,6 +73,18 @@ def test_nothing_more_is_asked_than_is_known(
         if step in MORE
     }
     assert {step: have for step, have in more.items() if have > MORE[step]} == {}
+
+
+def test_the_page_has_these_counts(counted: dict[str, dict[str, int]]) -> None:
+    """docs/performance.md, whose table ./dev bench --write-docs writes."""
+    text = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    _, _, rest = text.partition("<!-- bench: requests -->\n\n")
+    lines = rest.partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    assert {step: (raw, ours) for step, raw, ours in rows} == {
+        step: (str(counted[step].get("raw C", "")), str(counted[step]["winipc"]))
+        for step in MORE.keys() | NOTHING
+    }
 
 
 def test_memory_is_shared_without_a_call(counted: dict[str, dict[str, int]]) -> None:

@@ -5,6 +5,7 @@ Figures are in docs/performance.md; here is only what a mistake would undo.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import re
@@ -139,13 +140,25 @@ def test_tables_say_how_goals_fared(
 ) -> None:
     import report
 
-    goals = harness.Goal(2), harness.Goal(9, "faster", "pymem")
+    goals = (
+        *(harness.Goal(2), harness.Goal(9, "faster", "pymem")),
+        *(harness.Goal(0.6, "times", "pywin32"), harness.Goal(2.5, "times", "mmap")),
+    )
     result = harness.Result("group", "case", goals, "a note", 64, "series")
     result.samples["raw C"] = harness.Samples([50.0, 60.0])
     result.samples["winipc"] = harness.Samples([150.0, 130.0])
     result.samples["pymem"] = harness.Samples([300.0, 260.0])
     result.samples["mmap"] = harness.Samples([75.0, 65.0])
+    result.samples["pywin32"] = harness.Samples([75.0, 65.0])
     report.save(tmp_path / "pinned.json", [result], True)
+    counted = {
+        "open it": {"raw C": 4, "winipc": 5},
+        "write and read it": {"winipc": 0},
+        "named_objects, 10 of them": {"winipc": 124},
+    }
+    (tmp_path / "requests.json").write_text(json.dumps(counted))
+    line = {"name": "windows", "points": [(10, 50.0), (1000, 2e6)], "order": 1.066}
+    (tmp_path / "growth.json").write_text(json.dumps([line]))
     sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
     try:
         assert report.write(tmp_path) == 0
@@ -161,9 +174,17 @@ def test_tables_say_how_goals_fared(
     assert ["group/case", "2x", "2.58x", "2.6x", "not known"] in missed
     faster = ["9x faster than pymem", "2x faster", "2x faster", "not known"]
     assert ["group/case", *faster] in missed
+    # A goal that was missed says it; one that was not says nothing of the noise.
+    behind = [[goal, *rest] for _, goal, *rest in missed if "pywin32" in goal]
+    assert behind == [["0.6x pywin32", "2x", "2x", "not known"]]
     assert ["group/case", "1.05x mmap", "2x", "2x", "not known"] in missed
     summary = cells((tmp_path / "summary.md").read_text("utf-8"))
-    assert ["group: case", "140 ns", "0.40", "mmap 0.50, pymem 2.00"] in summary
+    others = "mmap 0.50, pywin32 0.50, pymem 2.00"
+    assert ["group: case", "140 ns", "0.40", others] in summary
+    requests = cells((tmp_path / "requests.md").read_text("utf-8"))
+    assert requests[2:] == [["open it", "4", "5"], ["write and read it", "", "0"]]
+    growth = cells((tmp_path / "growth.md").read_text("utf-8"))
+    assert growth[2:] == [["windows", "1,000", "2 ms", "2 us", "1.07"]]
 
 
 def cells(table: str) -> list[list[str]]:
@@ -214,6 +235,27 @@ def test_every_line_of_growth_runs(growth: ModuleType) -> None:
         with make(10) as once:
             once()
             once()
+
+
+def page(name: str) -> list[list[str]]:
+    """The rows of a table of docs/performance.md that ./dev bench writes."""
+    text = (BENCHMARKS.parent / "docs" / "performance.md").read_text("utf-8")
+    _, _, rest = text.partition(f"<!-- bench: {name} -->\n\n")
+    return cells(rest.partition("\n\n")[0])[2:]
+
+
+def test_nothing_on_the_page_grows_faster_than_n_log_n(growth: ModuleType) -> None:
+    """As the text under its table says, which has every line of growth.py."""
+    orders = {name: float(order) for name, *_, order in page("growth")}
+    assert list(orders) == list(growth.LINES)
+    assert {name for name in orders if orders[name] > growth.TOO_STEEP} == set()
+
+
+def test_the_page_has_what_is_asked_by_both() -> None:
+    """And what is done in memory: in each of its lines."""
+    rows = page("requests")
+    assert len(rows) > 25
+    assert all(ours == "0" or int(raw) <= int(ours) for _, raw, ours in rows)
 
 
 def test_no_package_is_faster_than_winipc(harness: ModuleType) -> None:

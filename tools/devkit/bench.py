@@ -1,13 +1,15 @@
-"""./dev bench: build what the benchmarks need, and run them in two phases.
+"""./dev bench: build what the benchmarks need, and run them in phases.
 
 What one process does is timed with everything on one CPU, wineserver too: that is
 twice as fast, and far steadier. Two processes that wait for each other by spinning
-need two.
+need two. What is asked of wineserver is counted from its trace.
 """
 
 import json
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -35,6 +37,11 @@ DOCS = ROOT / "docs"
 PAGE = DOCS / "performance.md"
 BOOK = ROOT / "benchmarks" / "README.md"
 TABLES = ROOT / "benchmarks" / "results.md"
+#: Which page has which table.
+PLACES = (
+    *((PAGE, "summary"), (PAGE, "requests"), (PAGE, "growth")),
+    (BOOK, "missed"),
+)
 
 
 def binaries() -> Path:
@@ -75,8 +82,11 @@ def main(args: list[str]) -> int:
     python = [*python_command(version), script]
     cpu = max(os.sched_getaffinity(0))
     help_only = {"-h", "--help"} & set(args)
-    for phase in ("pinned", "spinning", "report"):
-        pin = ["taskset", "--cpu-list", str(cpu)] if phase == "pinned" else []
+    for phase in ("pinned", "growth", "spinning", "report"):
+        if phase == "report" and ("--only" not in args or "requests" in args):
+            count_requests(out / "requests.json")
+        pinned = phase in ("pinned", "growth")
+        pin = ["taskset", "--cpu-list", str(cpu)] if pinned else []
         command = [*pin, *python, *fixed, "--phase", phase, *args]
         # A prefix of its own, so that wineserver starts where the phase does.
         prefixes: AbstractContextManager[Path] = wine.private_prefix()
@@ -91,14 +101,23 @@ def main(args: list[str]) -> int:
     return 0
 
 
+def count_requests(file: Path) -> None:
+    """In a process of its own, which takes what it needs from here."""
+    say("counting what wineserver is asked")
+    script = ROOT / "benchmarks" / "count_requests.py"
+    with file.open("w") as counts:
+        subprocess.run([sys.executable, script, "--json"], stdout=counts, check=True)
+
+
 def write_docs() -> int:
     """Put the latest run into the tables of benchmarks/, and the page for users."""
     out = BUILD / "bench"
-    if not (out / "bench.json").exists():
-        fail("there is no run to write down: ./dev bench makes one")
+    lacking = [name for _, name in PLACES if not (out / f"{name}.md").exists()]
+    if lacking:
+        fail(f"there is no whole run to write down, ./dev bench makes one: {lacking}")
     tables = "# Results\n\n" + repeated() + (out / "bench.md").read_text("utf-8")
     TABLES.write_text(tables, encoding="utf-8")
-    for page, name in ((PAGE, "summary"), (BOOK, "missed")):
+    for page, name in PLACES:
         text = page.read_text(encoding="utf-8")
         text = between(text, name, (out / f"{name}.md").read_text("utf-8"))
         page.write_text(text, encoding="utf-8")
