@@ -119,6 +119,26 @@ def test_times_that_are_none_are_wrong_usage(
     assert repr(text) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("send", "text", "--title="), id="send"),
+        pytest.param(("receive", "--title=", "--count=0"), id="receive"),
+        pytest.param(("post", "", "0x8001"), id="post"),
+        pytest.param(("listen", "", "--count=0"), id="listen"),
+        pytest.param(("serve", "--listen=", "--struct=I"), id="serve-listen"),
+        pytest.param(("serve", "--attach=", "--struct=I"), id="serve-attach"),
+    ],
+)
+def test_an_empty_title_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(command))
+    assert caught.value.code == 2
+    assert "the title of a window is not empty" in capsys.readouterr().err
+
+
 def test_windows_lists_whose_they_are(unique_name: str) -> None:
     with winipc.CopyDataWindow.create(unique_name) as window:
         rows = json_lines("windows", "--pid", str(os.getpid()), "--json")

@@ -73,6 +73,24 @@ def test_find_window_by_title_class_and_both(window: winipc.CopyDataWindow) -> N
     assert winipc.find_window(window.title + "x") is None
 
 
+@pytest.mark.parametrize("title", ["", None])
+def test_no_title_and_no_class_finds_no_window(title: Any) -> None:
+    """Any window without a title would match."""
+    with winipc.CopyDataWindow.create("", message_only=True) as window:
+        for find in (
+            lambda: winipc.find_window(title),
+            lambda: winipc.Window.wait_for(title, 0),
+            lambda: winipc.send_copydata((title, None), b""),
+            lambda: winipc.post_message((title, None), 0x8001),
+            lambda: winipc.call((title, None), b"", timeout=0),
+        ):
+            with pytest.raises(ValueError, match="by its title or its class"):
+                find()
+        found = winipc.find_window(title, window.class_name)
+        assert found == winipc.Window(window.hwnd)
+        assert winipc.send_copydata((title, window.class_name), b"") == 1
+
+
 def test_find_windows_filters_by_everything(window: winipc.CopyDataWindow) -> None:
     """pid, title, class and visibility are conditions that all must hold."""
     expected = winipc.Window(window.hwnd)

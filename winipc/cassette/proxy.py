@@ -79,8 +79,6 @@ class Proxy(Closing):
         else:
             track = Track(kind)
             names = (what, None) if isinstance(what, str) else what
-        if not any(names):
-            raise ValueError("a window is found by its title or its class")
         if timeout == 0:
             window = Window(hwnd_of(names))  # or FileNotFoundError
         else:

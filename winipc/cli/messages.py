@@ -17,6 +17,7 @@ from winipc.cli.options import (
     number,
     number32,
     seconds,
+    title,
 )
 from winipc.cli.output import print_json, print_line, print_result, until_ctrl_c
 from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Receiver
@@ -67,7 +68,7 @@ def add(commands: Commands) -> None:
         "post my-app my-app.changed --wparam 1",
         "post my-app 0x8001 --wait",
     )
-    post.add_argument("title", help="title of the window")
+    post.add_argument("title", type=title, help="title of the window")
     post.add_argument("message", type=_message, help="registered message, or number")
     # No positional arguments: before Python 3.13 argparse takes one that may be left
     # out for left out when an option stands before it.
@@ -87,7 +88,9 @@ def add(commands: Commands) -> None:
         "listen my-app",
         "listen my-app --message my-app.changed --json",
     )
-    listen.add_argument("title", help="title of the window, by which senders find it")
+    listen.add_argument(
+        "title", type=title, help="title of the window, by which senders find it"
+    )
     listen.add_argument("--class-name", help="name of its window class")
     listen.add_argument(
         "--message",
@@ -119,7 +122,10 @@ def add(commands: Commands) -> None:
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--title", default=DEFAULT_TITLE, help="title of the window (%(default)s)"
+        "--title",
+        type=title,
+        default=DEFAULT_TITLE,
+        help="title of the window (%(default)s)",
     )
     parser.add_argument(
         "--mapping", default=DEFAULT_MAPPING, help="name of the mapping (%(default)s)"

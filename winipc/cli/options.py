@@ -72,6 +72,13 @@ def factor(text: str, what: str = "a number of 0 or more") -> float:
     return value
 
 
+def title(text: str) -> str:
+    """The title by which a window is found, for `type=`: an empty one finds any."""
+    if not text:
+        raise argparse.ArgumentTypeError("the title of a window is not empty")
+    return text
+
+
 def converted(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
     """`make`, for `type=`: its errors are wrong usage, in its own words."""
 

@@ -11,7 +11,7 @@ import secrets
 import socket
 from typing import Any
 
-from winipc.cli.options import Commands, add_command, converted, number
+from winipc.cli.options import Commands, add_command, converted, number, title
 from winipc.cli.output import note, print_json, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
 
@@ -47,6 +47,7 @@ def add(commands: Commands) -> None:
         "--listen",
         action="append",
         default=[],
+        type=title,
         metavar="TITLE",
         help="open a window of this title, and show its messages",
     )
@@ -54,6 +55,7 @@ def add(commands: Commands) -> None:
         "--attach",
         action="append",
         default=[],
+        type=title,
         metavar="TITLE",
         help="show what the window of this title gets, which passes through here",
     )

@@ -244,8 +244,15 @@ def find_window(
         parent: Look within this window only, also within its children.
         child_class: Find only a window that has a window of this class within it.
 
+    Raises `ValueError` if nothing is given to look for: None or an empty title, and
+    nothing else.
+
     Win32: FindWindowEx, EnumWindows, EnumChildWindows.
     """
+    if not title and class_name is None and parent is None and child_class is None:
+        raise ValueError(
+            f"a window is found by its title or its class; the title is {title!r}"
+        )
     if parent is None and child_class is None and not isinstance(title, re.Pattern):
         for message_only in (False, True):
             hwnd = _core._find_window(title, class_name, message_only)
