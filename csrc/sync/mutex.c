@@ -196,8 +196,8 @@ static PyObject *
 mutex_get_held(PyObject *op, void *Py_UNUSED(closure))
 {
     SyncObject *self = (SyncObject *)op;
-    return PyBool_FromLong(self->held > 0 &&
-                           self->owner == GetCurrentThreadId());
+    return PyBool_FromLong(self->owner == GetCurrentThreadId() &&
+                           sync_is_held(self));
 }
 
 static PyObject *

@@ -143,7 +143,7 @@ def test_a_shared_lock_names_its_owner() -> None:
         lock = SharedLock(mapping, 0)
         assert "SharedLock free," in lock._repr_html_()
         with lock:
-            assert f"held by pid {lock.owner}" in repr(lock)
+            assert f"held by thread {lock.owner}" in repr(lock)
         lock.close()
 
 

@@ -793,6 +793,8 @@ def test_mutex_excludes_tasks_and_processes(
         nonlocal inside
         async with mutex.lock_async() as held:
             assert held is mutex
+            assert not mutex.held
+            assert repr(mutex).endswith("held by another thread>")
             inside += 1
             assert inside == 1
             peer.say("m.acquire(0)")

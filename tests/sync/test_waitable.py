@@ -111,9 +111,18 @@ def test_reprs_tell_the_state(unique_name: str) -> None:
         with Event.open(f"{unique_name}-e", access=SyncAccess.MODIFY_STATE) as blind:
             assert "-e' open>" in repr(blind)
     with Mutex.create(unique_name) as mutex:
-        assert "held>" in repr(mutex)
-        mutex.release()
-        assert "free>" in repr(mutex)
+        assert mutex.held
+        assert repr(mutex).endswith("' held>")
+        seen: list[Any] = []
+        thread = threading.Thread(target=lambda: seen.extend([mutex.held, repr(mutex)]))
+        thread.start()
+        thread.join(LONG)
+        assert seen == [False, f"<winipc.Mutex '{unique_name}' held by another thread>"]
+        with closing(Mutex.open(unique_name)) as other:
+            assert (other.held, repr(other)) == (False, seen[1])
+            other.release()  # the mutex is free, whoever released it
+        assert not mutex.held
+        assert repr(mutex).endswith("' free>")
         mutex.acquire()
     mutex.close()
     with Semaphore.create(initial=2, maximum=5) as semaphore:

@@ -110,7 +110,9 @@ class Mutex(Waitable, _core.Mutex, Lockable):
         return made(cls, name, exist_ok, security, owned, False)
 
     def _state(self) -> str:
-        return "held" if self._held_by_any else "free"
+        if self.held:
+            return "held"
+        return "held by another thread" if self._taken else "free"
 
     @asynccontextmanager
     async def lock_async(

@@ -66,7 +66,8 @@ class SharedLock(_core.SharedLock, Lockable, Shown):
     def __repr__(self) -> str:
         if self.closed:
             return "<winipc.SharedLock closed>"
-        state = f"held by pid {self.owner}" if self.owner else "free"
+        owner = self.owner
+        state = "free" if owner is None else f"held by thread {owner}"
         return (
             f"<winipc.SharedLock {state}, at offset {self.offset} of {self.buffer!r}>"
         )
