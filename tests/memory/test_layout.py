@@ -143,7 +143,8 @@ def test_the_short_text_form() -> None:
     assert Layout.of("s", "< gear:b speed:f").size == 5
     for text, message in {
         "speed:x": r"^s\.speed: .*'x'",
-        "speed": "'speed' is not a field such as speed:f32",
+        "speed": "'speed' is not a field; .*NAME:TYPE",
+        "speed:f 4f:i": "'4f' cannot be the name of a field; .*wheels:4f32",
         "a:b a:b": "'a'",
         "a:0i": "0",
     }.items():
@@ -162,6 +163,9 @@ def test_members_are_checked() -> None:
     for member, message in wrong.items():
         with pytest.raises((ValueError, TypeError), match=f"^s\\.a: .*{message}"):
             Layout.of("s", {"a": member})
+    for name in ("4f", "a b", ""):
+        with pytest.raises(ValueError, match=f"'{name}' cannot be the name of a field"):
+            Layout.of("s", {name: "b"})
     with pytest.raises(TypeError, match="float"):
         Layout.of("s", {"a": ("b", 1.5)})  # type: ignore[dict-item]
     for pack in (-1, 0, 3, 32):

@@ -41,6 +41,7 @@ _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes of the same numbers.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+_SPELLING = "a field is NAME:TYPE, such as speed:f32, or NAME:COUNT+TYPE: wheels:4f32"
 
 
 class LayoutError(ValueError):
@@ -317,6 +318,10 @@ class Layout(_core.Layout):
         fields = []
         offset, alignment = 0, 1
         for member, what in members.items():
+            if not member.isidentifier():
+                raise ValueError(
+                    f"{name}: {member!r} cannot be the name of a field; {_SPELLING}"
+                )
             kind, counts = what if isinstance(what, tuple) else (what, ())
             counts = counts if isinstance(counts, tuple) else (counts,)
             shape = tuple(map(operator.index, counts))
@@ -671,7 +676,7 @@ def _members_of(
     for word in words:
         found = _MEMBER.fullmatch(word)
         if found is None:
-            raise ValueError(f"{name}: {word!r} is not a field such as speed:f32")
+            raise ValueError(f"{name}: {word!r} is not a field; {_SPELLING}")
         member, count, code = found["name"], found["count"], found["code"]
         if member in members:
             raise ValueError(f"{name}: two fields are called {member!r}")
