@@ -239,8 +239,15 @@ def test_a_name_with_html_stays_text(
     row.click()
     expect(card(page, HOSTILE).locator("pre")).to_contain_text("<img src=x")
     world.do(f"winipc.send_copydata({INBOX!r}, {HOSTILE.encode()!r}, id=7)")
-    expect(page.locator("table.messages td", has_text=HOSTILE)).to_have_count(1)
+    expect(page.locator(".messages td", has_text=HOSTILE)).to_have_count(1)
     page.get_by_role("button", name="processes").click()
+    page.get_by_label("filter").fill("PYTHON")
+    for text in page.locator("#rows tr:visible:has(td)").all_inner_texts():
+        assert "python" in text
+    count = page.locator("#rows tr:has(td)").count()
+    expect(page.get_by_role("button", name="processes")).to_have_text(
+        f"processes {count}"
+    )
     page.locator("#rows").get_by_text("python.exe").first.click()
     expect(page.locator("#cards svg text").first).to_be_visible()
     world.do("hostile.close()")
@@ -276,6 +283,8 @@ def test_a_wrong_token_shows_nothing(browser: Browser, served: dict[str, Any]) -
     expect(page.locator("#state")).to_contain_text("not live: the token is not")
     assert page.locator("#cards section").count() == 0
     assert page.locator("#rows td").count() == 0
+    # No count that nobody has counted.
+    expect(page.locator("#tabs")).to_have_text("objects windows processes ")
     page.close()
 
 

@@ -207,6 +207,13 @@ def test_names_are_escaped_in_html(client: Client, served_names: list[str]) -> N
     with winipc.SharedMapping.create(served_names[1], 64) as mapping:
         mapping.write(b"<b>&")
         shown = client.ask("mapping", name=served_names[1], html=1)["html"]
+        objects = client.ask("objects", html=1)
+    rows = objects["html"].split("<tr>")[2:]
+    assert len(rows) == objects["count"]
+    [row] = [row for row in rows if "img" in row]
+    assert row.count("&lt;img src=x") == 1
+    assert "name=" + served_names[1][:20] in row
+    assert "<img" not in row
     assert "&lt;img src=x" in shown
     assert "&lt;b&gt;&amp;" in shown
     assert "<img" not in shown

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import functools
 import itertools
 import threading
 import time
@@ -10,19 +12,23 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import winipc
+from winipc.base.rows import Rows
 from winipc.cassette.events import CassetteEvent, MessageEvent
 from winipc.cassette.proxy import Proxy
 from winipc.cli.lists import allocations, window_fields
 from winipc.cli.overlay import Overlay
 from winipc.cli.targets import open_mapping
-from winipc.message import CopyDataWindow, Message, find_windows
-from winipc.process.process import RemoteProcess, processes
-from winipc.system.catalog import named_objects
+from winipc.message import CopyDataWindow, Message, Window, find_windows
+from winipc.process import ProcessEntry, RemoteProcess, processes
+from winipc.system.catalog import NamedObject, named_objects
 from winipc.views.fields import leaves
 from winipc.views.hexdump import HexView
+from winipc.views.markup import escape
 from winipc.views.picture import AddressSpace
+from winipc.views.tables import TableView
 
 #: A look gives what there is now, and None where nothing is new. Calls of one look
 #: follow each other; calls of several may be at once.
@@ -37,11 +43,65 @@ _MOST_OF_MESSAGE = 4096
 _MARKED = 0.7
 
 
+class _Row(dict[str, Any]):
+    """A message: JSON, and a row of a table."""
+
+    def _cells(self) -> dict[str, Any]:
+        moment = datetime.datetime.fromtimestamp(self["time"])
+        sender = f"{self['sender']:#x}" if self["sender"] else ""
+        return {
+            "time": moment.time().isoformat("milliseconds"),
+            "to": self["title"],
+            "from": f"pid {self['pid']}" if self["pid"] else sender,
+            "id": f"{self['id']:#x}",
+            "bytes": self["bytes"],
+            "answer": self["answer"],
+            "data": bytes.fromhex(self["hex"][:64]).hex(" ")
+            if self["text"] is None
+            else self["text"],
+        }
+
+
+class _Table(TableView):
+    """A whole list, in which what a card can show is a button that opens it."""
+
+    def __init__(self, rows: Rows[Any]) -> None:
+        super().__init__(rows)
+        self.count = len(rows)
+
+    def _cell(self, column: str, text: str, item: Any) -> str:
+        opens = _opens(column, item)
+        if not opens:
+            return escape(text)
+        return f"<button data-opens='{escape(urlencode(opens), 9999)}'>" + (
+            f"{escape(text)}</button>"
+        )
+
+
+def _opens(column: str, item: Any) -> dict[str, object] | None:
+    """What a click on this cell opens."""
+    match column, item:
+        case "name", NamedObject(kind="mapping", reason=None):
+            return {"what": "mapping", "name": item.name.removeprefix("Local\\")}
+        case ("name", ProcessEntry(pid=pid)) | ("program", Window(pid=pid)):
+            return {"what": "process", "pid": pid}
+        case "from", {"pid": int(pid)}:
+            return {"what": "process", "pid": pid}
+    return None
+
+
+_LISTS: dict[str, Callable[[], Rows[Any]]] = {
+    "objects": named_objects,
+    "windows": find_windows,
+    "processes": processes,
+}
+
+
 class Heard:
     """The last messages to windows: own ones, and those that a proxy stands before."""
 
     def __init__(self) -> None:
-        self._kept: deque[dict[str, Any]] = deque(maxlen=_MOST_MESSAGES)
+        self._kept: deque[_Row] = deque(maxlen=_MOST_MESSAGES)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._open = ExitStack()
@@ -81,9 +141,9 @@ class Heard:
         with self._lock:
             number = next(self._numbers)
             row = {"number": number, "time": time.time(), "title": title, **fields}
-            self._kept.append(row | {"hex": data.hex(), "text": text})
+            self._kept.append(_Row(row, hex=data.hex(), text=text))
 
-    def after(self, number: int) -> list[dict[str, Any]]:
+    def after(self, number: int) -> list[_Row]:
         """Those that came after the one of this number, oldest first."""
         with self._lock:
             return [row for row in self._kept if row["number"] > number]
@@ -113,16 +173,12 @@ class Served:
             pid = int(_given(options, "pid"))
             return lambda: _process(pid, html)
         if what == "messages":
-            return self._messages(int(options.get("after", 0)))
-        looks: dict[str, Look] = {
-            "session": self._session,
-            "objects": lambda: [dataclasses.asdict(row) for row in named_objects()],
-            "windows": _windows,
-            "processes": lambda: [dataclasses.asdict(row) for row in processes()],
-        }
-        if what not in looks:
+            return self._messages(int(options.get("after", 0)), html)
+        if what == "session":
+            return self._session
+        if what not in _LISTS:
             raise LookupError(f"there is no {what!r} to look at")
-        return looks[what]
+        return functools.partial(_list, _LISTS[what], html)
 
     def _session(self) -> dict[str, Any]:
         return {
@@ -132,12 +188,14 @@ class Served:
             "writable": self.writable,
         }
 
-    def _messages(self, after: int) -> Look:
-        def look() -> list[dict[str, Any]] | None:
+    def _messages(self, after: int, html: bool) -> Look:
+        def look() -> Any:
             nonlocal after
             found = self.heard.after(after)
-            after = found[-1]["number"] if found else after
-            return found or None
+            if not found:
+                return None
+            after = found[-1]["number"]
+            return _shown(Rows(self.heard.after(0)[::-1])) if html else found
 
         return look
 
@@ -229,7 +287,15 @@ def _process(pid: int, html: bool) -> dict[str, Any]:
         return found | {"regions": allocations(process)}
 
 
-def _windows() -> list[dict[str, Any]]:
-    return [
-        row for window in find_windows() if (row := window_fields(window)) is not None
-    ]
+def _list(find: Callable[[], Rows[Any]], html: bool) -> Any:
+    if html:
+        return _shown(find())
+    fields = (
+        window_fields(row) if isinstance(row, Window) else dataclasses.asdict(row)
+        for row in find()
+    )
+    return [row for row in fields if row is not None]
+
+
+def _shown(rows: Rows[Any]) -> dict[str, Any]:
+    return {"count": len(rows), "html": _Table(rows).html(style=False)}

@@ -31,5 +31,12 @@ class TableView(View):
         columns, rows, numbers = table_of(shown)
         right = [at for at, name in enumerate(columns) if name in numbers]
         more = len(self.target) - len(shown)
-        cells = [[escape(cell) for cell in row] for row in rows]
+        cells = [
+            [self._cell(*of, item) for of in zip(columns, row, strict=True)]
+            for item, row in zip(shown, rows, strict=True)
+        ]
         return table(columns, cells, right) + (dim(f"{more} more") if more else "")
+
+    def _cell(self, column: str, text: str, item: Any) -> str:
+        """A cell as HTML."""
+        return escape(text)
