@@ -1,9 +1,10 @@
 """The command line: `python -m winipc COMMAND`, or `winipc COMMAND`.
 
-A module has the commands of a subject. Its `add(commands)` adds their parsers and sets
-`run`, a function from parsed arguments to an exit status. Exit statuses: 0 done, also
-by the Ctrl+C that the command asked for; 1 failed (one line on standard error says
-why); 2 wrong usage; 130 stopped by Ctrl+C.
+Each module here has the commands of one subject. Its `add(commands)` adds their parsers
+and sets `run`, a function from parsed arguments to an exit status.
+
+Exit statuses: 0 done, also when Ctrl+C ended a command that says "Ctrl+C ends"; 1
+failed (one line on standard error says why); 2 wrong usage; 130 stopped by Ctrl+C.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MODULES = (
     *("cassette", "layout", "section", "bridge", "serve", "relay"),
     *("doctor", "selftest"),
 )
-#: The commands of a module that are not called as it is.
+#: The commands of each module that is not called like its one command.
 _COMMANDS = {
     "messages": ("send", "post", "listen", "receive"),
     "lists": ("ls", "windows", "maps"),
@@ -39,7 +40,7 @@ _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the result is the process's exit status."""
+    """Run one command, and return the exit status."""
     _use_utf8()
     arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
     try:
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """The arguments; a command that starts a `program` has what is after the --."""
+    """Parse the words; those after -- are the `program` that a command starts."""
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     parser, commands = _parser(words[0] if words else "")
@@ -86,7 +87,7 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 
 def _reader_has_gone(error: Exception) -> bool:
-    """Whether standard output is a pipe that its reader has closed, as `head` does."""
+    """Whether the reader of standard output closed the pipe, as `head` does."""
     if not isinstance(error, OSError) or error.filename is not None:
         return False
     # A write by descriptor to a broken pipe is EINVAL on Windows.
@@ -96,16 +97,16 @@ def _reader_has_gone(error: Exception) -> bool:
 
 
 def _drop_output() -> None:
-    """Let the exit write what is still buffered to nowhere, without an error."""
+    """Let what is still buffered go nowhere, so that the exit reports no error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]]:
-    """The parser, and the names of the commands: of one, if there is such a one.
+    """Return the parser, and the names of its commands.
 
-    The modules of the others are not imported, for which this one would wait.
+    If `command` names a command, only its module is imported: the others cost time.
     """
     parser = argparse.ArgumentParser(
         prog="winipc",
@@ -114,7 +115,7 @@ def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]
         formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=winipc.__version__)
-    # With `prog`, or argparse makes a formatter for it, which imports shutil.
+    # Without `prog`, argparse makes a formatter to find it, which imports shutil.
     commands = parser.add_subparsers(prog="winipc", metavar="COMMAND", required=True)
     of_command = [
         module for module in _MODULES if command in _COMMANDS.get(module, (module,))
@@ -125,7 +126,7 @@ def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]
 
 
 def _use_utf8() -> None:
-    """Write UTF-8 to pipes, whatever the code page, and fail for no character."""
+    """Write UTF-8 whatever the code page is, with lone surrogates escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - to the end

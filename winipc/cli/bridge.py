@@ -1,7 +1,7 @@
-"""`winipc bridge`: a mapping that native Linux programs see too, under Wine.
+"""`winipc bridge`: share a mapping with native Linux programs, under Wine.
 
-It creates the mapping before the game does, with a file in /dev/shm behind it, and
-keeps both until Ctrl+C, or until --seconds have passed.
+The command creates the mapping before the game does, with a file in /dev/shm behind
+it. Both stay until Ctrl+C, or until --seconds have passed.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def add(commands: Commands) -> None:
         "bridge --games",
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="name of a mapping, as the game has it"
+        "names", nargs="*", metavar="NAME", help="name of a mapping that the game uses"
     )
     parser.add_argument(
         "--size",
         type=number,
-        help="bytes (what --games says for the name, or 4096)",
+        help="bytes (what --games lists for the name, else 4096)",
     )
     parser.add_argument(
-        "--file", help="name of the file in /dev/shm (that of the mapping)"
+        "--file", help="name of the file in /dev/shm (the mapping's name)"
     )
     parser.add_argument(
         "--seconds", type=seconds, metavar="N", help="end after so many seconds"

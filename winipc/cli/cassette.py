@@ -1,8 +1,8 @@
-"""`winipc cassette`: record what a program says, look at it, and be the program.
+"""`winipc cassette`: record a live program, show the recording, and play the program.
 
-`record` keeps what a live program does: how its mappings change, when its events are
-set, which messages its windows get and what they answer. `play` is the double of the
-program: it makes the same names, changes and answers as recorded.
+`record` keeps what a program does: how its mappings change, when its events are set,
+which messages its windows receive, and what they answer. `play` is the program's
+double: it creates the same names, repeats the changes, and answers as recorded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from winipc.cli.output import (
 from winipc.cli.overlay import HELP, Overlay
 from winipc.errors import add_hint
 
-#: The longest wait in one go, so that Ctrl+C is heard everywhere.
+#: Seconds of one wait, so that Ctrl+C always comes through.
 _SLICE = 0.1
 
 
@@ -58,13 +58,13 @@ def add(commands: Commands) -> None:
         default=[],
         metavar="TRACK=FORMAT",
         type=converted(_track_overlay),
-        help=f"of a mapping or of the data of a window's messages: {HELP}",
+        help=f"for a mapping, or for the data of a window's messages: {HELP}",
     )
     play = add_command(
         actions,
         "play",
         _play,
-        "be the program of a cassette",
+        "play the program of a cassette",
         None,
         "cassette play session.wipc --speed 2",
     )
@@ -87,27 +87,28 @@ def add(commands: Commands) -> None:
         "--match",
         choices=("strict", "lenient"),
         default="strict",
-        help="answer a message that is all as recorded, or has the id (%(default)s)",
+        help="answer a message equal to the recorded one, or one with its id "
+        "(%(default)s)",
     )
     play.add_argument(
-        "--repeat", action="store_true", help="answer any number of equal messages"
+        "--repeat", action="store_true", help="give each answer any number of times"
     )
 
 
 def add_playing(parser: argparse.ArgumentParser) -> None:
-    """How fast, and how long."""
+    """Add the options that say how fast and how long to play."""
     parser.add_argument(
         "--speed",
         type=factor,
         default=1.0,
         help="2 for twice as fast, 0 for no waiting at all (%(default)s)",
     )
-    parser.add_argument("--loop", action="store_true", help="again and again")
+    parser.add_argument("--loop", action="store_true", help="begin again at the end")
     parser.add_argument(
         "--seconds", type=seconds, metavar="N", help="end after so many seconds"
     )
     parser.add_argument(
-        "--keep", action="store_true", help="in the end stay as it is until Ctrl+C"
+        "--keep", action="store_true", help="keep the last state until Ctrl+C"
     )
 
 
@@ -129,10 +130,10 @@ def _add_record(actions: Commands) -> None:
     for option, what in (
         ("mapping", "a mapping"),
         ("window", "the title of a window of the program"),
-        ("window-class", "or the class of one"),
-        ("client", "the title of a window that the program sends to unasked"),
-        ("message", "a message that the windows take beside WM_COPYDATA"),
-        ("broadcast", "a registered message that the program tells all windows"),
+        ("window-class", "the class of a window of the program"),
+        ("client", "the title of a window to which the program sends on its own"),
+        ("message", "a message that the windows take besides WM_COPYDATA"),
+        ("broadcast", "a registered message that the program broadcasts"),
         ("exchange", "the title of a receiver of the exchange"),
         ("event", "an event"),
         ("mutex", "a mutex"),
@@ -150,10 +151,10 @@ def _add_record(actions: Commands) -> None:
         "--replies",
         type=_number_or_text,
         metavar="wparam|OFFSET",
-        help="where requests name the window that is sent the answer",
+        help="where a request names the window that gets the answer",
     )
     record.add_argument(
-        "--rate", type=number, default=60, help="looks for each second (%(default)s)"
+        "--rate", type=number, default=60, help="looks per second (%(default)s)"
     )
     record.add_argument(
         "--on", metavar="EVENT", help="look when this manual-reset event is set instead"
@@ -161,13 +162,14 @@ def _add_record(actions: Commands) -> None:
     record.add_argument(
         "--timeout",
         type=seconds,
-        help="fail when not all is there in so many seconds (10; 60 for a PROGRAM)",
+        help="fail if a name is still missing after so many seconds "
+        "(10; 60 with a PROGRAM)",
     )
     record.add_argument(
         "--seconds",
         type=seconds,
         metavar="N",
-        help="end after so many seconds; the PROGRAM lives on",
+        help="end after so many seconds; the PROGRAM goes on",
     )
     record.usage = "winipc cassette record [options] FILE [-- PROGRAM ARGUMENT ...]"
     record.set_defaults(program=[])
@@ -216,9 +218,9 @@ def _record(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
-    """The program, if one is asked for; what fails after its start ends it.
+    """Start the program, if there is one; an error in the block kills it.
 
-    It lives on where the recording ends before.
+    If the recording ends first, the program goes on.
     """
     if not argv:
         yield None
@@ -226,7 +228,7 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
     try:
         process = subprocess.Popen(argv)
     except OSError as error:
-        error.filename = argv[0]  # which Windows does not say
+        error.filename = argv[0]  # Windows does not tell it
         raise
     try:
         yield process
@@ -239,13 +241,13 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
 def _begun(
     begin: Callable[[], Recorder], ended: Callable[[], bool], timeout: float
 ) -> Recorder:
-    """The recorder, once all is there; an error when the program ends before."""
+    """Return the recorder once all names exist; raise if the program ends first."""
     deadline = Deadline(timeout)
     while True:
         try:
             return begin()
         except FileNotFoundError as error:
-            # A name that is not valid, or a folder that is not there, is never found.
+            # Waiting does not help an invalid name or a missing folder.
             if error.winerror in (None, ERROR_PATH_NOT_FOUND):
                 raise
             if (left := deadline.part(_SLICE)) == 0:
@@ -262,7 +264,7 @@ def record_until(
     timeout: float = 0.0,
     **what: Any,
 ) -> None:
-    """Record until Ctrl+C, `--seconds`, or the end of the program; then report."""
+    """Record until Ctrl+C, `--seconds` or `ended()`; then report."""
     if arguments.rate < 1:
         arguments.parser.error("--rate must be 1 or more")
     begin = functools.partial(Cassette.record, arguments.file, rate=arguments.rate)
@@ -309,7 +311,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
 
 def play(arguments: argparse.Namespace, names: Mapping[str, str], **how: Any) -> int:
-    """Be the double until the end, or Ctrl+C; 1 if something unexpected came."""
+    """Play until the end or Ctrl+C; return 1 if an unexpected message came."""
     cassette = Cassette(arguments.file)
     speed = arguments.speed or math.inf
     player = Cassette.play(

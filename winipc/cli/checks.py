@@ -1,7 +1,7 @@
-"""The checks of `winipc selftest`, in the order in which they are made.
+"""The checks of `winipc selftest`, in the order in which they run.
 
-A check returns what came. All share one peer, a process that calls what it is asked to
-call. ctypes is a witness here: it asks Windows beside winipc.
+A check returns its outcome as text. All checks share one peer: a process that calls the
+functions that it is sent. ctypes is a witness here: it asks Windows without winipc.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from winipc.memory.pages import PAGE_SIZE, MemoryProtection
 from winipc.pe import build_section_dll
 from winipc.process._denied import process_facts
 
-#: More than a check may take: its process is ended before.
+#: Seconds; `selftest` kills a check that takes so long.
 _WAIT = 60.0
 _COUNT = 500
 _NOACCESS = MemoryProtection.NOACCESS
@@ -43,16 +43,15 @@ _WRITE = winipc.ProcessAccess.WRITE
 
 
 class NotPossible(Exception):
-    """This system, or this session, has no answer; the text says why."""
+    """This system or session cannot run the check; the text says why."""
 
 
 @dataclass(frozen=True)
 class Check:
     run: Callable[[], str]
-    #: One of several has " | " between them.
+    #: The outcome, or several possible ones with " | " between them.
     expected: str
-    #: Where Windows answers rather than winipc: what follows from another answer, which
-    #: is then no failure.
+    #: For a check of Windows itself: what another outcome means. It is no failure.
     otherwise: str
 
 
@@ -71,7 +70,7 @@ def _check(
 
 
 class Process:
-    """A process that begins with `target(connection, ...)`."""
+    """A process that runs `target(connection, ...)`."""
 
     def __init__(self, target: Callable[..., None], *arguments: object) -> None:
         self.connection, theirs = multiprocessing.Pipe()
@@ -80,8 +79,8 @@ class Process:
         theirs.close()
 
     def receive(self, timeout: float | None) -> Any:
-        """What it sends next. TimeoutError, or EOFError if it ended instead."""
-        # One that dies young leaves its end of the pipe open here.
+        """What the process sends next. Raises TimeoutError, or EOFError if it ended."""
+        # A process that dies before it takes its end of the pipe leaves it open here.
         ends = wait((self.connection, self.process.sentinel), timeout)
         if not ends:
             raise TimeoutError("the other process was silent")
@@ -90,7 +89,7 @@ class Process:
         return self.connection.recv()
 
     def kill(self) -> None:
-        """End it, and what it has started."""
+        """Kill the process and its children."""
         pid = self.process.pid
         children = [row.pid for row in winipc.processes() if row.parent == pid]
         self.process.kill()
@@ -100,12 +99,12 @@ class Process:
                 os.kill(child, signal.SIGTERM)  # TerminateProcess
 
 
-#: The process on the other side, once there is one.
+#: The peer, once it has been started.
 _peers: list[Process] = []
 
 
 def _serve(orders: Connection) -> None:
-    """Be the peer, until the process that asks has ended."""
+    """Be the peer until the process that asks has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -137,14 +136,14 @@ def _ask(function: Callable[..., object], *arguments: object) -> Any:
 
 
 def settle(well: bool) -> None:
-    """Beside checks: the peer has nothing open, or is ended."""
+    """After a check: let the peer close all, or kill it if the check failed."""
     if well:
         _ask(_close)
     elif _peers:
         _peers.pop().kill()
 
 
-#: What the peer has open, and what it is asked about again.
+#: In the peer: what it has open, and what later requests use.
 _kept = contextlib.ExitStack()
 _here: dict[str, Any] = {}
 
@@ -186,7 +185,7 @@ def _transport(via: winipc.Transport) -> str:
     largest = 4096 if via is winipc.Transport.SECTION else 1 << 20
     with winipc.Sender(name, mapping=name, timeout=_WAIT) as sender:
         for size in (0, 1, largest):
-            # A process of 32 bits can lend only text, which has no NUL.
+            # A 32-bit process can lend only text, which has no NUL.
             data = random.randbytes(size).replace(b"\0", b"\1")
             if (answer := sender.send(data, via=via)) != 1:
                 return f"the answer {answer} to {size} bytes"
@@ -206,7 +205,7 @@ def _received() -> bytes:
 
 
 def _objects(name: str) -> SimpleNamespace:
-    """One of each kind, for both sides; closed with the process."""
+    """One object of each kind, for both sides; they are closed with the process."""
     create = partial(winipc.SharedMapping.create, name, PAGE_SIZE)
     memory = create(exist_ok=True)
     return SimpleNamespace(
@@ -296,7 +295,7 @@ def _put(needle: bytes) -> int:
 
 
 def _stuck_window() -> winipc.Window:
-    """A window of the peer whose thread is at work, and looks for no messages."""
+    """A window of the peer whose thread is busy and takes no messages."""
     name = _name()
     _ask(_stick, name)
     with winipc.Event.open(name) as at_work:
@@ -367,7 +366,7 @@ _Read = Callable[[winipc.RemoteProcess, int], str]
     _raw_read,
 )
 def _pages(protection: MemoryProtection, read: _Read) -> str:
-    """Read two pages of the peer, of which the second is protected."""
+    """Read two pages of the peer; the second one is protected."""
     with (
         winipc.RemoteProcess.open(_ask(os.getpid), access=_WRITE) as process,
         process.alloc(2 * PAGE_SIZE) as block,
@@ -386,7 +385,7 @@ def _missing_page() -> str:
 
 
 def _touch(path: str) -> str:
-    """Read from a mapped file when a page of it is gone."""
+    """Read from a mapped file whose page cannot be read any more."""
     with (
         winipc.SharedMapping.create(None, PAGE_SIZE, file=path) as mapping,
         winipc.RemoteProcess.open(os.getpid(), access=_WRITE) as me,
@@ -428,7 +427,7 @@ def _load(path: Path) -> None:
     "channel BrokenPipeError 109, read ProcessLookupError 87",
 )
 def _death() -> str:
-    """The peer dies during a send, which is the first of five waits."""
+    """The peer dies during a send; then this process waits for its other objects."""
     name = _name()
     ours = _objects(name)
     _ask(_hold, name)
@@ -490,7 +489,7 @@ def _hung_window() -> str:
     "a debugged process may end where winipc should raise",
 )
 def _debugger() -> str:
-    """`_missing_page`, with this process as the debugger of the peer."""
+    """`_missing_page` while this process debugs the peer."""
     kernel32 = _dll("kernel32")
     pid = _ask(os.getpid)
     event = ctypes.create_string_buffer(256)
@@ -528,7 +527,7 @@ def _integrity() -> str:
         winipc.CopyDataWindow.create(f"{name}-open", allow_lower_integrity=True),
     ):
         came = str(_ask(_lower, name, os.getpid()))
-    settle(False)  # it cannot rise again
+    settle(False)  # a process cannot raise its integrity level again
     return came
 
 
@@ -539,7 +538,7 @@ class _Label(ctypes.Structure):
 
 
 def _lower(name: str, pid: int) -> str:
-    """Lower the integrity level of this process, for a child that inherits it."""
+    """Lower the integrity level of this process, and run `from_below` in a child."""
     advapi32 = _dll("advapi32")
     token, label = ctypes.c_void_p(), _Label(None, 0x20)  # SE_GROUP_INTEGRITY
     advapi32.OpenProcessToken(ctypes.c_void_p(-1), 0x88, ctypes.byref(token))
@@ -560,7 +559,7 @@ def _lower(name: str, pid: int) -> str:
 
 
 def from_below(name: str, pid: str) -> str:
-    """What a process of low integrity may do to another one."""
+    """What a process of low integrity may do to another process."""
     window = _outcome(lambda: winipc.send_copydata(name, b"x"))
     allows = _outcome(lambda: winipc.send_copydata(f"{name}-open", b"x"))
     memory = _outcome(lambda: winipc.RemoteProcess.open(int(pid)).close())

@@ -1,7 +1,7 @@
 """`winipc demo`: two processes, four transports, and a check of every byte.
 
-This process sends; a second one, started here, receives and prints the SHA-256
-digest of what it got.
+This process sends. A second one receives, and prints the SHA-256 digest of each
+message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TEXTS = (
     "emoji \N{WAVING HAND SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}",
 )
 _TIMEOUT = 60.0
-#: Whether the process transport carries only text without NUL: in 32 bits.
+#: In a 32-bit process, the process transport carries only text without NUL.
 _TEXT_ONLY = sys.maxsize < 1 << 32
 
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _receive(name: str) -> int:
-    """The second process: a line for each message, until it is ended."""
+    """The second process: print a line for each message, until it is killed."""
     with Receiver(
         name, mapping=name, mapping_size=_LARGE, max_message=_LARGE
     ) as receiver:
@@ -83,7 +83,7 @@ def _receive(name: str) -> int:
 
 
 def _told(transport: Transport, data: bytes) -> str:
-    """What the receiver tells about a message."""
+    """The line that the receiver prints for a message."""
     return f"{transport} {len(data)} {hashlib.sha256(data).hexdigest()}"
 
 
@@ -99,7 +99,7 @@ def _payloads(transport: Transport) -> Iterator[bytes]:
 
 
 def _try(name: str, transport: Transport, told: IO[str]) -> dict[str, Any]:
-    """What happens on one transport."""
+    """Send all payloads by one transport, and check what the receiver prints."""
     seconds, sizes, answers, intact = 0.0, [], [], 0
     with Sender(name, mapping=name, timeout=_TIMEOUT) as sender:
         for data in _payloads(transport):

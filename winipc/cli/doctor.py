@@ -1,4 +1,4 @@
-"""`winipc doctor`: what this system and this process allow, found out by trying."""
+"""`winipc doctor`: try what this system lets this process do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "doctor",
         run,
         "say what this system allows",
-        f"{__doc__} The status is 1 when something failed that should always work.",
+        f"{__doc__} The status is 1 if something failed that should always work.",
     )
 
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def facts() -> dict[str, Any]:
-    """What system, Python and winipc this is, and with what rights."""
+    """The versions of the system, Python and winipc, and the rights of this process."""
     version = sys.getwindowsversion()
     mine = process_facts(os.getpid())
     return {
@@ -87,10 +87,7 @@ def _checks() -> list[dict[str, str]]:
 
 
 def _try(what: str, act: Callable[[], object], *, may: bool = False) -> dict[str, str]:
-    """Try it: what, "ok" or "FAILED", and why.
-
-    With `may`, a failure is "no": this process lacks a right.
-    """
+    """Call `act`: the result is "ok" or "FAILED"; with `may`, a failure is "no"."""
     try:
         act()
     except (OSError, ValueError, RuntimeError) as error:

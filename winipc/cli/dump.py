@@ -1,7 +1,7 @@
-"""`winipc dump`: a mapping, or memory of a process, in hexadecimal.
+"""`winipc dump`: show a mapping, or memory of a process, in hexadecimal.
 
-With --follow it goes on: on a terminal in place, the last change in colour; in
-a pipe as the lines that changed, with a * before each changed byte.
+--follow shows changes as they come: a terminal is redrawn in place, with the last
+change in colour; a pipe gets the changed lines, with a * before each changed byte.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from winipc.cli.targets import (
 )
 from winipc.cli.terminal import columns, console
 
-#: Rows that are compared in one go.
+#: The most rows that one comparison takes.
 _MOST_ROWS = 1 << 12
 #: Bold black would be grey on many terminals.
 _CHANGED = "black on bright_yellow"
@@ -92,14 +92,14 @@ def _show(target: Target, data: bytes, arguments: argparse.Namespace) -> None:
 
 
 def _width(end: int) -> int:
-    """Bytes in a row: half as many on a narrow terminal, which would break lines."""
+    """Bytes in a row; fewer on a terminal that is too narrow for the usual row."""
     if not sys.stdout.isatty():
         return HEX_WIDTH
     return row_width(end, columns())
 
 
 def _hex_lines(address: int, data: bytes) -> Iterator[str]:
-    """All rows; a * stands for rows that are equal to the one before."""
+    """All rows; a * stands for rows that are equal to the row before."""
     width, expected = _width(address + len(data)), 0
     for row in hex_rows(address, data, width=width, offsets=_told_rows(data, width)):
         if row.offset != expected:
@@ -109,7 +109,7 @@ def _hex_lines(address: int, data: bytes) -> Iterator[str]:
 
 
 def _told_rows(data: bytes, width: int) -> Iterator[int]:
-    """The offsets of rows that differ from the one before, and of the last."""
+    """The offsets of rows that differ from the row before, and of the last row."""
     at, last = 0, (len(data) - 1) // width * width
     while at < last:
         yield at
@@ -118,7 +118,10 @@ def _told_rows(data: bytes, width: int) -> Iterator[int]:
 
 
 def _end_of_equal_rows(data: bytes, at: int, width: int) -> int:
-    """Compares more rows in one go as long as they are equal, and then fewer."""
+    """The offset after the rows that equal the row at `at`.
+
+    It compares twice as many rows each time they are equal, then half as many.
+    """
     row, rows = data[at : at + width], 1
     at += width
     while data[at : at + rows * width] == row * rows:
@@ -161,7 +164,7 @@ def _follow_lines(target: Target, arguments: argparse.Namespace) -> None:
 
 
 def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -> None:
-    """Draw in place, as many lines as the terminal has."""
+    """Draw in place, no more lines than the terminal has."""
     live: Any = importlib.import_module("rich.live")
     before = data = target.read()
     left = arguments.count
@@ -199,7 +202,7 @@ def _bytes_picture(address: int, data: bytes, before: bytes, size: Any) -> Any:
         picture.append(row.line() + "\n")
         for i in range(len(row.pairs)):
             if data[row.offset + i] != before[row.offset + i]:
-                # After the address: 3 columns for each byte, 1 in the middle.
+                # After the address: 3 columns for each byte, 1 more in the middle.
                 column = start + 2 + 3 * i + (i >= row.width // 2)
                 picture.stylize(_CHANGED, column, column + 2)
     if len(shown) < len(data):

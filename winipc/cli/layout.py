@@ -1,7 +1,7 @@
-"""`winipc layout`: where the fields of a C structure are, or its declaration elsewhere.
+"""`winipc layout`: show where the fields of a C structure are.
 
-With --as, the declaration in another language, with checks of sizes and offsets where
-that language has them.
+--as writes a declaration for a language instead. It asserts sizes and offsets, if the
+language can.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("header", metavar="HEADER", help="a C or C++ header")
     parser.add_argument("name", metavar="NAME", help="structure, union, class, typedef")
     parser.add_argument(
-        "--bits", type=int, choices=(32, 64), default=64, help="of pointers (64)"
+        "--bits", type=int, choices=(32, 64), default=64, help="bits of a pointer (64)"
     )
     parser.add_argument(
         "--define",

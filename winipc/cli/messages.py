@@ -1,4 +1,4 @@
-"""`winipc send`, `post`, `listen` and `receive`: messages to windows, and from them."""
+"""`winipc send`, `post`, `listen` and `receive`: send and receive window messages."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def add(commands: Commands) -> None:
         "send",
         _send,
         "send bytes to a window",
-        "Deliver text, a file or standard input to a window, such as one of "
-        "`winipc receive` or `winipc listen`, and wait for its answer.",
+        "Send text, a file or standard input to a window, such as that of "
+        "`winipc receive` or `winipc listen`, and wait for the answer.",
         'send --title my-app "Hello"',
         "send --title my-app --id 7 --file data.bin",
     )
     send.add_argument(
-        "text", nargs="?", help="text to send as UTF-8; - or none: standard input"
+        "text", nargs="?", help="text, sent as UTF-8; - or no text: standard input"
     )
     send.add_argument("--file", type=Path, help="send the bytes of this file instead")
     send.add_argument(
@@ -63,15 +63,15 @@ def add(commands: Commands) -> None:
         "post",
         _post,
         "post a message to a window",
-        "Post a message of two numbers to a window. With --wait send it, which waits "
-        "until the window has answered.",
+        "Post a message that carries two numbers to a window. With --wait, send it and "
+        "wait for the answer.",
         "post my-app my-app.changed --wparam 1",
         "post my-app 0x8001 --wait",
     )
     post.add_argument("title", type=title, help="title of the window")
     post.add_argument("message", type=_message, help="registered message, or number")
-    # No positional arguments: before Python 3.13 argparse takes one that may be left
-    # out for left out when an option stands before it.
+    # Not positional: before Python 3.13, argparse loses an optional positional argument
+    # that follows an option.
     for name in ("--wparam", "--lparam"):
         post.add_argument(name, type=number, default=0, help="a number (0)")
     post.add_argument(
@@ -151,7 +151,7 @@ def _add_receiving(parser: argparse.ArgumentParser, most: int) -> None:
     parser.add_argument(
         "--exist-ok",
         action="store_true",
-        help="even if a window has this title; the newest gets what is sent",
+        help="also if another window has this title; senders find the newest",
     )
     add_end(parser, "messages", "comes")
 

@@ -22,12 +22,12 @@ _Made = TypeVar("_Made")
 _EXAMPLES = "examples:"
 #: A process id and the size of a message have 32 bits.
 _MOST_32 = 0xFFFFFFFF
-#: 68 years, which every clock can wait.
+#: Seconds, 68 years: every clock can wait that long.
 _LONGEST = 1 << 31
 
 
 def number(text: str) -> int:
-    """A number that is not negative, decimal or with 0x, for `type=`."""
+    """Convert a number that is not negative, decimal or with 0x, for `type=`."""
     try:
         value = int(text, 0)
     except ValueError:
@@ -38,12 +38,12 @@ def number(text: str) -> int:
 
 
 def number32(text: str) -> int:
-    """A process id, or the size of a message, for `type=`."""
+    """Convert a process id, or the size of a message, for `type=`."""
     return _at_most(_MOST_32, number(text))
 
 
 def pid_or_name(text: str) -> int | str:
-    """A process id if there are only decimal digits, else the name of a program."""
+    """A process id if the text has only decimal digits, else a program's name."""
     return _at_most(_MOST_32, int(text)) if text.isdecimal() else text
 
 
@@ -54,7 +54,7 @@ def _at_most(most: int, value: int) -> int:
 
 
 def seconds(text: str) -> float:
-    """A time-out or a pause, for `type=`."""
+    """Convert a time-out or a pause, for `type=`."""
     value = factor(text, "a number of seconds")
     if value > _LONGEST:
         raise argparse.ArgumentTypeError(f"{text} s are more than {_LONGEST}")
@@ -62,7 +62,7 @@ def seconds(text: str) -> float:
 
 
 def factor(text: str, what: str = "a number of 0 or more") -> float:
-    """A factor of speed, for `type=`."""
+    """Convert a number of 0 or more, such as a speed, for `type=`."""
     try:
         value = float(text)
     except ValueError:
@@ -80,7 +80,7 @@ def title(text: str) -> str:
 
 
 def converted(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
-    """`make`, for `type=`: its errors are wrong usage, in its own words."""
+    """Wrap `make` for `type=`: its errors are reported as wrong usage."""
 
     def convert(text: str) -> _Made:
         try:
@@ -92,7 +92,7 @@ def converted(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
 
 
 class Formatter(argparse.HelpFormatter):
-    """Leaves examples as they are, and does not ask shutil for the width."""
+    """Keeps the lines of examples, and finds the width without shutil."""
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, **{"width": columns() - 2, **options})
@@ -111,9 +111,9 @@ def add_command(
     description: str | None = None,
     *examples: str,
 ) -> argparse.ArgumentParser:
-    """The parser of a command that `run` carries out; it has `--json`.
+    """Add a command that `run` carries out, with `--json`; return its parser.
 
-    `examples` are arguments of winipc.
+    `examples` are command lines without the word winipc.
     """
     parser = commands.add_parser(
         name,
@@ -126,13 +126,13 @@ def add_command(
     parser.add_argument(
         "--json", action="store_true", help="print JSON, one object on each line"
     )
-    # For what only `run` finds to be wrong usage, `parser.error`.
+    # `run` reports wrong usage by `arguments.parser.error`.
     parser.set_defaults(run=run, parser=parser)
     return parser
 
 
 def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
-    """What ends a command that would go on forever; see `counted`."""
+    """Add the options that end a command without an end; see `counted`."""
     parser.add_argument("--count", type=number, help=f"end after so many {what}")
     parser.add_argument(
         "--timeout",
@@ -142,12 +142,12 @@ def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
 
 
 def counted(count: int | None) -> Iterable[object]:
-    """As many steps as `--count` says, or steps without end."""
+    """`count` steps, or steps without end for None."""
     return itertools.count() if count is None else range(count)
 
 
 def add_process(parser: argparse.ArgumentParser) -> None:
-    """Which process: its id, or its program if only one process runs it."""
+    """Add the argument for a process: its id, or a program that only it runs."""
     parser.add_argument(
         "pid", metavar="PID", type=pid_or_name, help="process id, or name.exe"
     )

@@ -1,8 +1,8 @@
-"""Values laid over bytes, as `--struct` describes them.
+"""Values that bytes hold, as `--struct` describes them.
 
-Either a type such as `i32` or a format of Python's module struct, such as `<Iff`; or
-fields with names, such as `speed:f32 gear:i32 name:16s`, aligned as in C, or packed
-after a lone `<`; or a structure of a header, such as `telemetry.h:state`.
+A description is a type such as `i32`; a format of Python's module struct, such as
+`<Iff`; fields with names, such as `speed:f32 gear:i32 name:16s`, aligned as in C, or
+packed after a lone `<`; or a structure of a header, such as `telemetry.h:state`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OF_HEADER = re.compile(r"(?P<header>.+\.\w+):(?P<name>\w+(::\w+)*)")
 
 
 class Overlay:
-    """Which values the bytes hold, by their names or their numbers."""
+    """Values in bytes; each has a name, or else a number."""
 
     def __init__(self, text: str) -> None:
         #: None for a format without names.
@@ -50,12 +50,12 @@ class Overlay:
         return {name: _plain(value) for name, value in found.items()}
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
-        """A list, or a dict by names. NaN and infinity, which JSON lacks, are None."""
+        """A dict if values have names, else a list. NaN and infinity become None."""
         values = {name: _finite(value) for name, value in self._values(data).items()}
         return values if self.layout else list(values.values())
 
     def line(self, data: bytes) -> str:
-        """All in one line."""
+        """All values in one line."""
         rows = self.rows(data)
         return " ".join(f"{n}={text}" if self.layout else text for n, text in rows)
 
@@ -64,17 +64,17 @@ class Overlay:
         return dict(_cells("", self._values(data)))
 
     def rows(self, data: bytes) -> list[tuple[str, str]]:
-        """For each value its name, or its number, and its text."""
+        """The name (or number) and the text of each value."""
         return [(name, _shown(value)) for name, value in self._values(data).items()]
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can have: lists, and text up to its NUL."""
+    """The value for JSON: tuples become lists, bytes become text up to their NUL."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, Text):  # bytes that are no text are surrogates in it
+    if isinstance(value, Text):  # it has surrogates for bytes that are not text
         return (
             str(value)
             .encode("utf-8", "surrogateescape")
@@ -113,7 +113,7 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """The number, with the digits of a C float if it is one."""
+    """The number; with the digits of a C float if a float holds it exactly."""
     try:
         single = struct.unpack("<f", struct.pack("<f", value))[0] == value
     except OverflowError:

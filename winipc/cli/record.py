@@ -1,8 +1,8 @@
-"""`winipc record` and `winipc replay`: a mapping's changes into a file, and back.
+"""`winipc record` and `winipc replay`: record a mapping's changes, and repeat them.
 
 `replay` creates the mapping again and repeats its changes, so that you can develop a
 program without the game or the device that writes the real one. The file is a cassette
-with one track: `winipc cassette` has more.
+with one track; `winipc cassette` does more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     add_size(record)
     record.add_argument("file", type=Path, help="a new file")
     record.add_argument(
-        "--rate", type=number, default=60, help="looks for each second (%(default)s)"
+        "--rate", type=number, default=60, help="looks per second (%(default)s)"
     )
     record.add_argument(
         "--seconds", type=seconds, metavar="N", help="end after so many seconds"
@@ -60,7 +60,7 @@ def add(commands: Commands) -> None:
         "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
     )
     replay.add_argument(
-        "--offset", type=number, default=0, help="where the structure of --struct is"
+        "--offset", type=number, default=0, help="offset of the values of --struct"
     )
 
 
@@ -98,7 +98,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _print_csv(path: Path, overlay: Overlay, offset: int) -> None:
-    """A line for each frame: seconds since the start, and all values."""
+    """Print a line for each frame: seconds since the start, and all values."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     frames = Cassette(path).records(f"{overlay.size}s", offset)
     for index, (time_ns, (data,)) in enumerate(frames):

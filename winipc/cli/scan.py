@@ -1,4 +1,4 @@
-"""`winipc scan`: where a pattern or a number is in the memory of a process."""
+"""`winipc scan`: find a pattern or a number in the memory of a process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         "scan",
         run,
         "search a process",
-        "Where a pattern or a number is in the memory of a process.",
+        "Find a pattern or a number in the memory of a process.",
         'scan 1234 "48 8B ?? ??"',
         "scan game.exe 100 --type i32 --protection rw",
         "scan game.exe hello --type text",
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "pattern",
         metavar="PATTERN",
-        help='bytes in hexadecimal, ? for any half, such as "48 8B ?? 05"; or what '
+        help='bytes in hexadecimal, ? for any digit, such as "48 8B ?? 05"; or what '
         "--type says",
     )
     parser.add_argument(
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def value_type(text: str) -> str | ValueType:
-    """What --type names."""
+    """Convert the value of --type, for `type=`."""
     try:
         return text if text in _WORDS else ValueType.named(text)
     except ValueError as error:
@@ -117,7 +117,7 @@ def number_of(text: str, kind: object, is_float: bool) -> float:
 
 @contextlib.contextmanager
 def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar on standard error, if that is a terminal; results are printed above it."""
+    """Draw a bar if standard error is a terminal; results are printed above it."""
     terminal = console(sys.stderr) if wanted else None
     if terminal is not None:
         bars = importlib.import_module("rich.progress")

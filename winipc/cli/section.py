@@ -1,4 +1,4 @@
-"""`winipc section`: write a DLL with shared variables, or list those of one."""
+"""`winipc section`: write a DLL with shared variables, or list a DLL's variables."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def add(commands: Commands) -> None:
         nargs="+",
         type=_variable,
         metavar="NAME=SIZE",
-        help="a variable and its bytes",
+        help="a variable and its size in bytes",
     )
     build.add_argument("--machine", choices=("amd64", "x86", "arm64"), default=MACHINE)
     build.add_argument(
         "--def",
         dest="definition",
         action="store_true",
-        help="also a .def file, of which linkers make an import library",
+        help="also write a .def file, from which linkers make an import library",
     )
     show = add_command(
         actions,

@@ -1,9 +1,9 @@
 """`winipc selftest`: does winipc keep its promises here, and how does Windows behave?
 
-Each check runs in other processes, which are ended when it takes too long; all of it
-takes less than a minute. The status is 1 when something failed. "differs" is no
-failure: Windows answered otherwise than winipc's authors expected, and the report says
-what follows from that.
+Checks run in processes of their own; a check that takes too long is killed. All checks
+together take less than a minute. The status is 1 if a check failed. "differs" is no
+failure: Windows did not answer as winipc's authors expected, and the report says what
+that means.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         "--total",
         type=seconds,
         default=50.0,
-        help="seconds after which no check is begun (%(default)g)",
+        help="seconds after which no check begins (%(default)g)",
     )
     parser.add_argument("--low", nargs=2, help=argparse.SUPPRESS)
 
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     began = time.monotonic()
     known = facts()
-    del known["user"]  # reports are made public
+    del known["user"]  # people publish reports
     if not arguments.json:
         told = [f"{name} {known[name]}" for name in known if known[name] is not None]
         print_line(", ".join(told))
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _told(row: dict[str, Any]) -> str:
-    """A row for people: one line when all is well."""
+    """A row as text: one line if all is well."""
     wine = f" [{row['answer']}]" if row["answer"].startswith("Wine") else ""
     lines = [f"{row['verdict']:<19}{row['check']}: {row['came'] or row['why']}{wine}"]
     if row["verdict"] in ("failed", "differs"):
@@ -113,7 +113,7 @@ def _row(name: str, verdict: str, began: float, came: str, why: str) -> dict[str
 
 
 def _rows(names: list[str], limits: argparse.Namespace) -> Generator[dict[str, Any]]:
-    """What each check came to; a new process goes on when one hangs or dies."""
+    """Yield a row for each check; if a check hangs or dies, a new process goes on."""
     from winipc.cli.checks import Process
 
     deadline = Deadline(limits.total)
@@ -122,7 +122,7 @@ def _rows(names: list[str], limits: argparse.Namespace) -> Generator[dict[str, A
         worker = Process(_work, left)
         began = time.monotonic()
         try:
-            limit = deadline.left()  # of its start
+            limit = deadline.left()  # for the start of the process
             while left:
                 row = worker.receive(limit)
                 began = time.monotonic()
@@ -145,12 +145,12 @@ def _rows(names: list[str], limits: argparse.Namespace) -> Generator[dict[str, A
 
 
 def _work(rows: Connection, names: list[str]) -> None:
-    """Make these checks, a row for each, and end this process."""
+    """Run these checks, send a row for each, and end this process."""
     from winipc.cli.checks import CHECKS, NotPossible, settle
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wine = _core._wine_version()
-    settle(True)  # which starts the peer
+    settle(True)  # starts the peer
     rows.send(None)
     for name in names:
         check = CHECKS[name]
@@ -173,4 +173,4 @@ def _work(rows: Connection, names: list[str]) -> None:
             settle(False)
         rows.send(_row(name, verdict, began, came, why))
     settle(False)
-    os._exit(0)  # what the checks left open has no more to do
+    os._exit(0)  # clean-up of what the checks left open could hang

@@ -15,10 +15,10 @@ from winipc.cli.options import Commands, add_command, converted, number, title
 from winipc.cli.output import note, print_json, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
 
-_DESCRIPTION = """A page of named objects, windows, processes, the memory of mappings
-and messages, as they change, and the same as JSON. It is for this computer alone, and
-for who has its address, which has a token in it: see docs/serve.md."""
-#: Instead of a new token for each run.
+_DESCRIPTION = """Serve a page that shows named objects, windows, processes, mappings
+and messages as they change, and the same as JSON. Only browsers on this computer reach
+it, and only with its address, which has a token in it: see docs/serve.md."""
+#: The variable that holds the token; without it, each run makes a new one.
 _TOKEN = "WINIPC_SERVE_TOKEN"
 
 
@@ -57,10 +57,10 @@ def add(commands: Commands) -> None:
         default=[],
         type=title,
         metavar="TITLE",
-        help="show what the window of this title gets, which passes through here",
+        help="show the messages to the window of this title; they pass through winipc",
     )
     parser.add_argument(
-        "--port", type=number, default=0, help="on 127.0.0.1 (any free one)"
+        "--port", type=number, default=0, help="port of 127.0.0.1 (any free one)"
     )
     parser.add_argument(
         "--allow-write", action="store_true", help="let the page write to mappings"
@@ -102,13 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
             print_json({"url": url, "port": port, "token": token})
         else:
             note(f"{url}\nCtrl+C ends")
-        with until_ctrl_c():  # it raises KeyboardInterrupt at its end
+        with until_ctrl_c():  # after Ctrl+C, run() raises KeyboardInterrupt
             server.run(sockets=[listener])
     return 0
 
 
 def _listening(port: int) -> socket.socket:
-    """A socket of this computer alone, which no other program can take over."""
+    """A socket that only this computer reaches, on a port that nobody can take over."""
     listener = socket.socket()
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)

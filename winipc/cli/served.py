@@ -1,4 +1,4 @@
-"""What `winipc serve` shows: each thing as JSON, and as the HTML of a view."""
+"""What `winipc serve` shows, as JSON and as the HTML of a view."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from winipc.views.markup import escape
 from winipc.views.picture import AddressSpace
 from winipc.views.tables import TableView
 
-#: A look gives what there is now, and None where nothing is new. Calls of one look
-#: follow each other; calls of several may be at once.
+#: A look returns what there is now, or None if nothing is new. One look is never called
+#: by two threads at once; two looks may be.
 Look: TypeAlias = "Callable[[], Any]"
 
 _DEFAULT_SIZE = 256
@@ -63,7 +63,7 @@ class _Row(dict[str, Any]):
 
 
 class _Table(TableView):
-    """A whole list, in which what a card can show is a button that opens it."""
+    """A whole list; a cell that a card can show is a button that opens the card."""
 
     def __init__(self, rows: Rows[Any]) -> None:
         super().__init__(rows)
@@ -98,7 +98,7 @@ _LISTS: dict[str, Callable[[], Rows[Any]]] = {
 
 
 class Heard:
-    """The last messages to windows: own ones, and those that a proxy stands before."""
+    """The last messages to the windows opened here, and to those behind a proxy."""
 
     def __init__(self) -> None:
         self._kept: deque[_Row] = deque(maxlen=_MOST_MESSAGES)
@@ -108,7 +108,7 @@ class Heard:
         self.titles: list[str] = []
 
     def listen(self, title: str) -> None:
-        """Open a window of this title; OSError (winerror 183) if there is one."""
+        """Open a window with this title. Raises FileExistsError if it is taken."""
 
         def take(message: Message) -> int:
             data = bytes(memoryview(message)[:_MOST_OF_MESSAGE])
@@ -121,7 +121,7 @@ class Heard:
         self.titles.append(title)
 
     def attach(self, title: str) -> None:
-        """Stand before the window of this title, and pass its messages on."""
+        """Put a proxy before the window with this title; it passes the messages on."""
 
         def take(event: CassetteEvent) -> None:
             assert isinstance(event, MessageEvent)
@@ -144,7 +144,7 @@ class Heard:
             self._kept.append(_Row(row, hex=data.hex(), text=text))
 
     def after(self, number: int) -> list[_Row]:
-        """Those that came after the one of this number, oldest first."""
+        """The messages that came after the one with this number, oldest first."""
         with self._lock:
             return [row for row in self._kept if row["number"] > number]
 
@@ -153,7 +153,7 @@ class Heard:
 
 
 class Served:
-    """What there is to look at. Nothing is held open between two looks."""
+    """What a client may look at. No mapping stays open between two looks."""
 
     def __init__(
         self, mappings: Mapping[str, Overlay | None], heard: Heard, writable: bool
@@ -163,9 +163,9 @@ class Served:
         self.writable = writable
 
     def look(self, what: str, options: Mapping[str, str], html: bool) -> Look:
-        """What looks at this, such as "objects"; LookupError if there is no such thing.
+        """Return the look at a subject such as "objects", or raise LookupError.
 
-        `html` adds the view that notebooks have, where there is one.
+        `html` adds the view that notebooks show, if the subject has one.
         """
         if what == "mapping":
             return _MappingLook(*self.place(options), html)
@@ -200,7 +200,7 @@ class Served:
         return look
 
     def place(self, options: Mapping[str, str]) -> tuple[str, Overlay | None, int, int]:
-        """Which bytes of which mapping are meant."""
+        """The name, overlay, offset and size that the options mean."""
         name = _given(options, "name")
         overlay = self.mappings.get(name)
         offset = int(options.get("offset", "0"), 0)
@@ -213,7 +213,7 @@ class Served:
     def write(self, options: Mapping[str, str], change: Mapping[str, Any]) -> None:
         """Write {"hex": ...} at the offset, or {"values": {field: value}}.
 
-        Raises PermissionError if the server is for reading.
+        Raises PermissionError if the server only reads.
         """
         if not self.writable:
             raise PermissionError("for reading only: winipc serve --allow-write writes")
@@ -230,7 +230,7 @@ class Served:
             known = {leaf.name: leaf for leaf in leaves(layout)}
             if unknown := change["values"].keys() - known:
                 raise ValueError(f"there is no field {min(unknown)!r}")
-            for write in (False, True):  # only if all values fit
+            for write in (False, True):  # pack all values before writing one
                 for field, value in change["values"].items():
                     leaf = known[field]
                     at = offset + leaf.offset
@@ -246,7 +246,7 @@ def _given(options: Mapping[str, str], name: str) -> str:
 
 
 class _MappingLook:
-    """Opens a mapping for each look: held open, it would outlive its last owner."""
+    """Opens a mapping for each look: kept open, it would outlive its last owner."""
 
     def __init__(
         self, name: str, overlay: Overlay | None, offset: int, size: int, html: bool

@@ -1,6 +1,6 @@
-"""The application of `winipc serve`: who may ask, for what, and streams of it.
+"""The ASGI application of `winipc serve`: it checks who asks, answers, and streams.
 
-It needs starlette, and a server of ASGI.
+It needs starlette and an ASGI server.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _Message: TypeAlias = "MutableMapping[str, Any]"
 _Receive: TypeAlias = "Callable[[], Awaitable[_Message]]"
 _Send: TypeAlias = "Callable[[_Message], Awaitable[None]]"
 
-#: Seconds between two looks: the least, for the page, and for what takes longer.
+#: Seconds between two looks: the least, the default, and the least for slow looks.
 _QUICKEST = 1 / 60
 _USUAL = "0.1"
 _PACES = {"objects": 1.0, "windows": 1.0, "processes": 1.0, "process": 2.0}
-#: Streams at once, and things in each of them.
+#: The most streams at once, watches in a stream, and bytes of a request's body.
 _MOST_STREAMS = 32
 _MOST_WATCHED = 64
 _MOST_BODY = 1 << 16
-#: Seconds after which a stream notices that the server ends.
+#: Seconds within which a stream notices that the server ends.
 _SLICE = 0.2
 
 
 class Application:
-    """All pages and answers; `ended` says when streams have to end."""
+    """All pages and answers. Streams end when `ended()` is true."""
 
     def __init__(
         self, served: Served, token: str, port: int, ended: Callable[[], bool]
@@ -75,10 +75,10 @@ class Application:
         await (refused or self._app)(scope, receive, send_with_headers)
 
     def _refused(self, request: Request) -> Response | None:
-        """The answer to who may not ask.
+        """The answer to a request that is not allowed, or None.
 
-        A page of another site may know the address, so the name that the browser
-        went to has to be ours (DNS rebinding), and so has the page's.
+        A page of another site can send requests here, also by DNS rebinding. So the
+        host that the browser asked for must be ours, and so must the page's origin.
         """
         headers = request.headers
         if headers.get("host") not in self._hosts:
@@ -87,7 +87,7 @@ class Application:
             f"http://{host}" for host in self._hosts
         ]:
             return _error(403, "pages of other sites may not ask")
-        if request.url.path == "/":  # has nothing of the session in it
+        if request.url.path == "/":  # the page itself shows nothing of the session
             return None
         given = headers.get("authorization", "").removeprefix("Bearer ")
         given = given or request.query_params.get("token", "")
@@ -99,7 +99,7 @@ class Application:
         return HTMLResponse(self._page)
 
     def _get(self, request: Request) -> Response:
-        """What there is now."""
+        """Answer with what there is now."""
         options = request.query_params
         look = self._served.look(
             request.path_params["what"], options, options.get("html") == "1"
@@ -119,7 +119,7 @@ class Application:
         return JSONResponse({})
 
     async def _events(self, request: Request) -> Any:
-        """Server-sent events: each `watch` now, and again whenever it is another."""
+        """Server-sent events: each `watch` at once, and again whenever it changes."""
         options = request.query_params
         watched = options.getlist("watch")[:_MOST_WATCHED]
         pace = max(float(options.get("interval", _USUAL)), _QUICKEST)
@@ -176,7 +176,7 @@ class _Stream:
 
 
 def _event(text: str, look: Look) -> bytes | None:
-    """What is new, or what is wrong, as an event."""
+    """An event with what is new, or with the error; None if nothing is new."""
     try:
         found = look()
     except _ERRORS as error:
@@ -197,7 +197,7 @@ async def _hung_up(receive: _Receive) -> None:
 
 _ERRORS = (
     *(OSError, ValueError, LookupError, OverflowError, MemoryError, BufferError),
-    TypeError,  # a body with other values than it should have
+    TypeError,  # a body whose values have wrong types
 )
 
 
@@ -213,7 +213,7 @@ def _error(status: int, text: str) -> Response:
 
 
 def _headers(page: str) -> list[tuple[bytes, bytes]]:
-    """What browsers are told of all answers: only the page's own script may run."""
+    """Headers of every answer: browsers run no script but the page's own."""
     script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (

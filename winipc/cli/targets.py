@@ -1,4 +1,4 @@
-"""What `dump`, `watch`, `write` and `record` use: a mapping, or process memory."""
+"""Targets of `dump`, `watch`, `write` and `record`: a mapping, or process memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from winipc.process.process import RemoteProcess
 from winipc.process.types import ProcessAccess
 from winipc.system.catalog import named_objects
 
-#: What a header of winipc begins with: WINIPC_MAPPING_MAGIC.
+#: A header of winipc begins with WINIPC_MAPPING_MAGIC.
 _HEADER = b"WPIM"
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
@@ -23,32 +23,32 @@ _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECA
 
 
 class Target(Closing):
-    """Some bytes that change, in a mapping or in a process."""
+    """Bytes of a mapping or of a process."""
 
     def __init__(
         self, owner: SharedMapping | RemoteProcess, label: str, address: int, size: int
     ) -> None:
         self._owner = owner
-        #: What it is called.
+        #: How messages call it.
         self.label = label
         #: The address, or offset in the mapping, of the first byte.
         self.address = address
         self.size = size
 
     def read(self) -> bytes:
-        """All bytes, now. Raises OSError when they are gone."""
+        """Read all bytes. Raises OSError if they are gone."""
         if isinstance(self._owner, SharedMapping):
             return self._owner.read(self.size, self.address)
         return self._owner.read(self.address, self.size)
 
     def read_into(self, buffer: bytearray, /) -> int:
-        """The same into a buffer of its size."""
+        """Read into a buffer of `size` bytes; return the number of bytes."""
         if isinstance(self._owner, SharedMapping):
             return self._owner.read_into(buffer, self.address)
         return self._owner.read_into(self.address, buffer)
 
     def write(self, data: bytes) -> None:
-        """Replace the first bytes."""
+        """Replace the first bytes by `data`."""
         if isinstance(self._owner, SharedMapping):
             self._owner.write(data, self.address)
         else:
@@ -59,7 +59,7 @@ class Target(Closing):
 
 
 def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMapping:
-    """The mapping; of one with a header, what is behind that, unless `raw`."""
+    """Open a mapping; if it has a header and not `raw`, what follows the header."""
     access: Any = "readwrite" if write else "read"
     mapping = SharedMapping.open(name, access=access)
     if raw or mapping.read(len(_HEADER)) != _HEADER:
@@ -97,7 +97,7 @@ def _in_process(
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """What to look at, or to write to."""
+    """Add the arguments that say which bytes to read or to write."""
     parser.add_argument(
         "target",
         metavar="NAME|PID:ADDR",
@@ -106,18 +106,18 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "such as 0x7ff6a0001000 or game.exe+0x10f4",
     ).completer = _mapping_names  # type: ignore[attr-defined]
     parser.add_argument(
-        "--offset", type=number, default=0, help="bytes to leave out in front"
+        "--offset", type=number, default=0, help="bytes to skip at the start"
     )
 
 
 def _mapping_names(prefix: str, **_: object) -> list[str]:
-    """What a shell offers for it."""
+    """The names that a shell offers to complete."""
     names = [row.name.removeprefix("Local\\") for row in named_objects("mapping")]
     return [name for name in names if name.startswith(prefix)]
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:
-    """How much to look at."""
+    """Add the option for the number of bytes."""
     parser.add_argument(
         "--size",
         type=number,
@@ -126,16 +126,16 @@ def add_size(parser: argparse.ArgumentParser) -> None:
 
 
 def add_raw(parser: argparse.ArgumentParser) -> None:
-    """Where a mapping with a header begins; `record` has no choice, and keeps all."""
+    """Add the option to include a header; `record` lacks it, and includes headers."""
     parser.add_argument(
         "--raw",
         action="store_true",
-        help="begin a mapping that has a header of winipc with that, not behind it",
+        help="include winipc's header, if the mapping has one",
     )
 
 
 def add_interval(parser: argparse.ArgumentParser) -> None:
-    """How often to look."""
+    """Add the option for the pause between two looks."""
     parser.add_argument(
         "--interval",
         type=seconds,
@@ -145,7 +145,7 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
 
 
 def _target(text: str) -> str:
-    """The text itself, for `type=`; an error if its process id is too large."""
+    """Check the process id in the text, for `type=`, and return the text."""
     remote = _REMOTE.fullmatch(text)
     if remote is not None:
         pid_or_name(remote["process"])
@@ -153,11 +153,11 @@ def _target(text: str) -> str:
 
 
 def open_target(arguments: argparse.Namespace, *, write: bool = False) -> Target:
-    """What the arguments of `add_target` and `add_size` mean."""
+    """Open what the arguments of `add_target` and `add_size` mean."""
     size = arguments.size
     if size == 0:
         arguments.parser.error("--size must be 1 or more")
-    # A mapping with such a name can be given as Local\\12:34.
+    # A mapping that is called 12:34 can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
     if remote is None:
         raw = getattr(arguments, "raw", True)
@@ -171,9 +171,9 @@ def open_target(arguments: argparse.Namespace, *, write: bool = False) -> Target
 def changes(
     target: Target, old: bytes, interval: float, timeout: float | None = None
 ) -> Iterator[bytes]:
-    """All bytes after each change; the first look is compared with `old`.
+    """Yield all bytes after each change; the first look is compared with `old`.
 
-    Raises TimeoutError when nothing changes for `timeout` seconds.
+    Raises TimeoutError if nothing changes for `timeout` seconds.
     """
     last = time.monotonic()
     while True:

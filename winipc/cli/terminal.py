@@ -1,4 +1,4 @@
-"""The terminal: colours, and rich's console, which draw by escape sequences."""
+"""The terminal: its width, and drawing by escape sequences."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from typing import Any, TextIO
 from winipc import _core
 
 _ENABLE_VIRTUAL_TERMINAL_PROCESSING = 0x0004
-#: More columns than any line has characters, with its escape sequences.
+#: More columns than any line has characters, escape sequences included.
 _WIDE = 0x7FFE
 #: Select Graphic Rendition, ECMA-48.
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
 
 def columns() -> int:
-    """How many the terminal has; 80 without one.
+    """The width of the terminal in characters; 80 without a terminal.
 
-    As shutil finds out, which brings compressors along that every command would wait
-    for.
+    shutil tells the same, but its import takes time, as it imports compressors.
     """
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
@@ -33,7 +32,7 @@ def columns() -> int:
 
 
 def has_colours() -> bool:
-    """Whether standard output is a terminal that shows colours, and may."""
+    """Whether standard output is a terminal that may show colours, and can."""
     return (
         _is_terminal(sys.stdout)
         and not os.environ.get("NO_COLOR")
@@ -53,7 +52,10 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def console(stream: TextIO | None = None) -> Any:
-    """rich's console of a stream (standard output); None without rich or a terminal."""
+    """rich's console for a stream (standard output), or None.
+
+    None if rich is not installed, or the stream is no terminal.
+    """
     stream = sys.stdout if stream is None else stream
     if not _is_terminal(stream):
         return None
@@ -61,16 +63,16 @@ def console(stream: TextIO | None = None) -> Any:
         consoles = importlib.import_module("rich.console")
     except ImportError:
         return None
-    # None: rich looks itself, but only at standard output.
+    # None: rich finds out itself, but only for standard output.
     legacy = False if _obeys_escapes(stream) else None
     return consoles.Console(file=stream, legacy_windows=legacy)
 
 
 def _obeys_escapes(stream: TextIO) -> bool:
-    """Whether the terminal obeys escape sequences; this process turns that on.
+    """Turn escape sequences on; return whether the terminal obeys them.
 
-    Without them rich asks the console where its cursor is, and Wine's does not know:
-    pictures would be drawn over earlier lines.
+    Without them, rich asks the console where its cursor is. Wine's console does not
+    know, and rich would draw over earlier lines.
 
     Win32: GetConsoleMode, SetConsoleMode, SetConsoleScreenBufferSize
     """
@@ -87,8 +89,8 @@ def _obeys_escapes(stream: TextIO) -> bool:
         return False
     atexit.register(_core._set_console_mode, handle, mode)
     if _core._wine_version() is not None:
-        # Wine hands escape sequences on, but counts them as text, and would begin a new
-        # line in the middle of one.
+        # Wine passes escape sequences on, but counts them as text: it would begin a new
+        # line too early.
         size = os.get_terminal_size(stream.fileno())
         resize = _core._set_console_size
         resize(handle, _WIDE, size.lines)

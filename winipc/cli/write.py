@@ -1,4 +1,4 @@
-"""`winipc write`: bytes, text or a number into a mapping or memory of a process."""
+"""`winipc write`: write bytes, text or a number to a mapping or to process memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         run,
         "write memory",
         "Write bytes, text or a number to a mapping or to memory of a process. Other "
-        "processes may see half of it while it is written.",
+        "programs may see half of the change.",
         'write my-app.state "01 00 00 00"',
         "write my-app.state --offset 4 --type f32 52.5",
         "write 1234:0x7ff6a0001000 --type i32 100",
