@@ -1,8 +1,7 @@
-"""A cassette as one picture: a lane for each track over the time.
+"""A cassette as one picture: for each track a lane over time.
 
-Each event is a mark in its lane, or many of them one where they lie too near. A click
-on one shows what it was below the lanes: its words, its bytes and, with a layout, its
-values.
+Each event is a mark in its lane; events that lie too close share a mark. A click on a
+mark shows its events below the lanes: their text, bytes and, with a layout, values.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from winipc.views.fields import leaves
 from winipc.views.markup import chip, dim, escape, note, table
 from winipc.views.view import View
 
-#: Marks of a lane, events in a mark, and bytes of an event that can be looked at.
+#: The most marks in a lane, events shown of a mark, and bytes shown of an event.
 _MOST_MARKS = 400
 _MOST_SHOWN = 12
 _MOST_BYTES = 256
-#: Events of a picture, bytes of their data, and events that can be looked at.
+#: The most events in a picture, bytes of their data, and events that a click can show.
 _MOST_EVENTS = 100_000
 _MOST_DATA = 64 << 20
 _MOST_OPEN = 1000
 
-#: In pixels: names, lanes, marks, and below them what is open.
+#: In pixels: width of names, height of a lane, width of a mark, height of the panel.
 _LEFT, _LANE, _MARK, _PANEL = 170, 24, 3, 240
 
 _COLOURS = {
@@ -57,12 +56,12 @@ def _kind(row: Row) -> str:
 
 
 class Lanes(View):
-    """A view of a `winipc.Cassette`: lanes over time; a click shows what it was.
+    """A view of a `winipc.Cassette`: lanes over time; a click shows a mark's events.
 
     Args:
-        layouts: By the name of a track, the `winipc.Layout` of its memory or of its
-            messages' data, its short text form, or a ctypes Structure.
-        width: Of the picture, in pixels.
+        layouts: For each track's name, the layout of its memory or of its messages'
+            data: a `winipc.Layout`, its short text form, or a ctypes Structure.
+        width: Width of the picture, in pixels.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Lanes(View):
             raise ValueError("width must be from 320 to 4096 pixels")
         super().__init__(cassette)
         self.width = width
-        self._left = 0  # events that may still be looked at
+        self._left = 0  # events that clicks may still show
         self.layouts = {n: layout_of(one) for n, one in (layouts or {}).items()}
 
     def _body(self) -> str:
@@ -116,7 +115,7 @@ class Lanes(View):
         )
 
     def _lane(self, index: int, rows: list[Row], end: int) -> str:
-        """The name of a track, and its marks, each of which opens."""
+        """The name of a track, and its marks, each with the text that a click shows."""
         track = self.target.tracks[index]
         name = f"{track.kind} {track.name or track.class_name or ''}"
         room, top = self.width - _LEFT - _MARK, index * _LANE + 4
@@ -141,7 +140,7 @@ class Lanes(View):
         return "".join([*parts, "</div>"])
 
     def _shown(self, rows: list[Row]) -> str:
-        """What there is to know of the events of a mark."""
+        """The events of a mark, in detail."""
         most = min(_MOST_SHOWN, self._left, len(rows))
         self._left -= most
         shown = "".join(map(self._event, rows[:most]))

@@ -1,4 +1,4 @@
-"""`view_of`: which view an object has."""
+"""`view_of`: the view of an object."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from winipc.views.queues import MessageView
 from winipc.views.tables import TableView
 from winipc.views.view import View
 
-#: Objects whose first line says all.
+#: Objects for which the first line of a view is enough.
 _STATES = (Waitable, SharedLock, Channel, Window)
 
 
 def view_of(target: Any, **options: Any) -> View:
-    """The view by which an object shows itself, with options of that view.
+    """Return the view of an object; `options` are arguments of the view.
 
     Raises:
-        TypeError: this kind of object has no view.
+        TypeError: This kind of object has no view.
     """
     if isinstance(target, View):
         if options:

@@ -23,7 +23,7 @@ class Leaf:
 
     @property
     def type(self) -> str:
-        """Its type and the number of its elements, or of its bits."""
+        """The type, with the number of elements or of bits."""
         field = self.field
         kind = word_of(str(field.kind))
         if field.bits is not None:
@@ -31,7 +31,7 @@ class Leaf:
         return kind + "".join(f"[{length}]" for length in field.shape)
 
     def value(self, data: bytes) -> str:
-        """Its value in the bytes of the field, as text."""
+        """The value in `data`, the bytes of the field, as text."""
         value = self.field.unpack(data)
         return self.field.shown(value) if self.field.is_pointer else _shown(value)
 
@@ -54,7 +54,7 @@ def _shown(value: Any) -> str:
 
 
 def leaves(layout: Layout, at: int = 0, prefix: str = "") -> Iterator[Leaf]:
-    """All fields in the order of declaration, with those of inner structures."""
+    """All fields in the order of declaration, also those of inner structures."""
     for field in layout:
         name, start = prefix + field.name, at + field.offset
         if not isinstance(field.kind, Layout):

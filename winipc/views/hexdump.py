@@ -15,11 +15,10 @@ from winipc.views.markup import chip, dim, escape, mono, note, table
 from winipc.views.view import View, read_bytes, size_of
 
 _DEFAULT_SIZE = 256
-#: A read of a mapping up to this size does not give other threads a turn, and more
-#: rows than this are of no use to a reader.
+#: More rows are of no use to a reader.
 _MOST_BYTES = 4096
 _MOST_FIELDS = 256
-#: Seconds without a whole record after which a view says so.
+#: Seconds without a whole record, after which a view says so.
 _LONG_TORN = 1.0
 
 _COLOURS = (
@@ -32,18 +31,20 @@ class HexView(View):
     """A view of bytes: offsets, hexadecimal, text.
 
     Args:
-        memory: A mapping, a view of one, a section, a `GlobalMemory`, a
+        memory: A mapping, a view of a mapping, a section, a `GlobalMemory`, a
             `RemoteBlock`, a `Snapshot` (whole records), or any buffer. Or a
-            `RemoteProcess`, with `address`: pages that cannot be read show as ??.
-        layout: A `winipc.Layout`, its short form such as "speed:f32 gear:i32", or a
-            ctypes Structure class, laid over the bytes at `offset`: the fields are
-            coloured, and listed with their values. By default that of a `Snapshot`.
-        offset: The first byte to show.
-        size: Bytes to show, at most 4096; by default the layout, or 256.
-        address: Where `offset` counts from, in a process.
+            `RemoteProcess`, with `address`: bytes that cannot be read show as ??.
+        layout: The layout of the bytes at `offset`: a `winipc.Layout`, its short form
+            such as "speed:f32 gear:i32", or a ctypes Structure class. The view
+            colours the fields and lists their values. Default: the layout of a
+            `Snapshot`.
+        offset: Offset of the first byte to show.
+        size: Number of bytes to show, at most 4096. Default: the layout's size, or
+            256.
+        address: The address in a process to which `offset` is added.
 
-    When the same view is shown again, as `live` does, bytes that have changed since
-    the time before are marked.
+    When the same view is shown again, as `live` does, it marks the bytes that have
+    changed since it was last shown.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class HexView(View):
         self._leaves = kept[:_MOST_FIELDS]
         self._last: bytes | None = None
         self._whole_at = 0.0
-        #: Seconds for which a byte that has changed is marked; 0: in one look.
+        #: Seconds for which a changed byte stays marked; 0: in one look only.
         self.marked = 0.0
         self._changed_at: dict[int, float] = {}
-        #: Seconds for which a `Snapshot` is waited for to be whole.
+        #: Seconds to wait for a whole record of a `Snapshot`.
         self.patience = 1.0
 
     def _read(self) -> tuple[bytes, bytes]:
@@ -90,7 +91,7 @@ class HexView(View):
         try:
             data, valid = self._read()
             self._whole_at = time.monotonic()
-        except TimeoutError as error:  # a record's writer is at work, or died
+        except TimeoutError as error:  # the record's writer is busy, or died
             if self._last is None:
                 raise
             data, valid = self._last, b"\1" * len(self._last)
@@ -111,13 +112,13 @@ class HexView(View):
         return "".join(parts)
 
     def __str__(self) -> str:
-        """The same in plain text, without the fields."""
+        """The bytes as plain text, without the fields."""
         data, valid = self._read()
         start = self.offset + (self.address or 0)
         return "\n".join(row.line() for row in hex_rows(start, data, valid))
 
     def _changed(self, last: bytes, data: bytes) -> set[int]:
-        """The bytes that are marked as changed."""
+        """The offsets of the bytes to mark as changed."""
         now = time.monotonic()
         kept = {i: at for i, at in self._changed_at.items() if now - at < self.marked}
         for i, (old, new) in enumerate(zip(last, data, strict=False)):
@@ -146,7 +147,7 @@ class HexView(View):
             cells = range(row.offset, row.offset + len(row.pairs))
             plain = all(owner[i] is None and i not in changed for i in cells)
             zeros = plain and set(row.pairs) == {"00"}
-            # The first and the last of many rows of zeros are shown.
+            # Show the first of many rows of zeros, and always the last row of all.
             if zeros and zeros_before and row.offset + HEX_WIDTH < len(data):
                 skipped += 1
                 continue
@@ -159,7 +160,7 @@ class HexView(View):
     def _line(
         self, row: HexRow, owner: list[int | None], tips: list[str], changed: set[int]
     ) -> str:
-        """A row in HTML: bytes of a field are in a span with its tip."""
+        """A row in HTML: the bytes of a field are in a span with a tip."""
         pairs: list[str] = []
         letters: list[str] = []
         cells = range(row.offset, row.offset + len(row.pairs))

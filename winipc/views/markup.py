@@ -1,4 +1,4 @@
-"""The HTML that views share; all text of other programs in it is escaped."""
+"""The HTML that views share; text of other programs is always escaped."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from winipc.base.text import clean
 
-#: Characters of a text that another program wrote.
+#: The most characters shown of a text that another program wrote.
 _LONGEST = 200
 
-#: How all views look.
+#: The style of all views.
 STYLE = """
 .winipc{font-size:13px;line-height:1.35;margin:4px 0}
 .winipc *{box-sizing:border-box}
@@ -37,14 +37,15 @@ white-space:nowrap}
 
 
 def escape(text: object, limit: int = _LONGEST) -> str:
-    """A text for HTML: between tags, or in an attribute within quotes."""
+    """A text for HTML: between tags, or in a quoted attribute."""
     return html.escape(clean(text, limit), quote=True)
 
 
 def framed(parts: Iterable[str], style: bool = True) -> str:
-    """A whole view, with the style of its own that a notebook needs.
+    """A whole view; with `style`, it brings its own style.
 
-    A notebook moves and deletes outputs one by one; a page has the style once.
+    A notebook moves and deletes outputs one by one, so each output needs the style; a
+    page has it once.
     """
     own = f"<style>{STYLE}</style>" if style else ""
     return f"<div class='winipc'>{own}{''.join(parts)}</div>"
@@ -62,12 +63,12 @@ def note(text: object) -> str:
 
 
 def dim(text: object) -> str:
-    """A line that stands back."""
+    """A line in a pale colour."""
     return f"<div class='wi-dim'>{escape(text)}</div>"
 
 
 def mono(text: object) -> str:
-    """Text in letters of one width."""
+    """Text in a monospaced font."""
     return f"<span class='wi-mono'>{escape(text)}</span>"
 
 
@@ -79,7 +80,7 @@ def chip(colour: str) -> str:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
 ) -> str:
-    """A table of cells that are HTML already; the columns `right` are numbers."""
+    """A table of cells that are HTML already; columns in `right` are right-aligned."""
     marks = [" class='wi-r'" if i in right else "" for i in range(len(columns))]
     names = "".join(
         f"<th{m}>{escape(c)}</th>" for c, m in zip(columns, marks, strict=True)

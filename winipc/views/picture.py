@@ -1,9 +1,9 @@
 """A process's address space as a picture and as rows.
 
-The space has 2**47 bytes and more, of which a program uses a millionth, in pieces
-from one page to gigabytes. So the axis is not to scale: used memory is a row of
-blocks whose widths grow with the logarithm of their sizes, free memory is a gap, and
-much free memory begins a new line.
+The space has 2**47 bytes or more. A program uses a millionth of it, in pieces from one
+page to gigabytes. So the axis is not to scale: used memory is a row of blocks whose
+widths grow with the logarithm of their sizes, free memory is a gap, and much free
+memory begins a new line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMES, _BLOCKS, _STRIP, _LINE = 13, 18, 5, 46
 _GAP_SMALL, _GAP_LARGE = 2.0, 12.0
 _LETTER = 5.4
 
-#: Bytes of free memory that make a visible gap, and that begin a new line.
+#: Bytes of free memory that make a large gap, and that begin a new line.
 _LARGE_GAP = 16 << 20
 _HUGE_GAP = 1 << 36
 
@@ -81,7 +81,7 @@ def _name(flags: Any) -> str:
 
 @dataclass(slots=True)
 class _Block:
-    """A region, or several where there are too many to draw each."""
+    """A region, or several if there are too many to draw each."""
 
     base: int
     end: int
@@ -110,7 +110,7 @@ def _blocks(regions: Iterable[Region], most: int) -> list[_Block]:
     if len(blocks) > most:
         step = -(-len(blocks) // most)
         number = itertools.count()
-        # Not over a huge gap.
+        # Blocks are not joined over a huge gap.
         blocks = _joined(
             blocks, lambda block: (block.base // _HUGE_GAP, next(number) // step)
         )
@@ -118,12 +118,12 @@ def _blocks(regions: Iterable[Region], most: int) -> list[_Block]:
 
 
 def _joined(blocks: list[_Block], key: Callable[[_Block], object]) -> list[_Block]:
-    """One block for neighbours of the same key."""
+    """Neighbours with the same key become one block."""
     return [_merged(list(group)) for _, group in itertools.groupby(blocks, key)]
 
 
 def _merged(blocks: list[_Block]) -> _Block:
-    """One block for several, which looks like the largest of them."""
+    """One block for several; it looks like the largest of them."""
     largest = max(blocks, key=lambda block: block.size)
     return _Block(
         blocks[0].base,
@@ -135,7 +135,7 @@ def _merged(blocks: list[_Block]) -> _Block:
 
 
 def _names(process: RemoteProcess) -> dict[int, str]:
-    """Names of modules by where they begin."""
+    """The names of modules by their base addresses."""
     try:
         return {module.base: module.name for module in process.modules()}
     except OSError:
@@ -146,14 +146,14 @@ def _names(process: RemoteProcess) -> dict[int, str]:
 
 
 class AddressSpace(View):
-    """A view of a process: its memory as a picture, with a legend and its rows.
+    """A view of a process: its memory as a picture, with a legend, and as rows.
 
-    Colours show the type of memory (image, mapped file or section, private), pale
-    ones reserved memory; the strip below shows the protection. The widths are
+    A colour shows the type of memory (image, mapped file or section, private); a pale
+    colour shows reserved memory. The strip below shows the protection. Widths are
     logarithmic. A tip says what a block is.
 
     Args:
-        width: Of the picture, in pixels.
+        width: Width of the picture, in pixels.
     """
 
     def __init__(self, process: RemoteProcess, *, width: int = 960) -> None:
@@ -166,7 +166,7 @@ class AddressSpace(View):
         """The picture alone, as an SVG document.
 
         Raises:
-            ProcessLookupError: the process has exited.
+            ProcessLookupError: The process has exited.
         """
         return self._draw(*self._found())
 
@@ -217,7 +217,7 @@ class _Pen:
         self._y = -float(_LINE)
 
     def begin(self, blocks: list[_Block], free: int, name: str) -> None:
-        """Go to where an allocation begins, and write its name if there is room."""
+        """Move to the start of an allocation, and write its name if there is room."""
         gap = _GAP_LARGE if free >= _LARGE_GAP else _GAP_SMALL
         if free >= _HUGE_GAP or self._beyond(gap, blocks[0]):
             self._new_line(blocks[0].base, free if free >= _HUGE_GAP else 0)
@@ -233,7 +233,7 @@ class _Pen:
             self._text("wi-n", self._x, _NAMES - 3, shown)
 
     def _beyond(self, gap: float, block: _Block) -> bool:
-        """Whether a block would leave the line."""
+        """Whether a block would not fit into the line."""
         return self._x + gap + min(block.width, self._width - _LEFT) > self._width
 
     def _new_line(self, base: int, free: int) -> None:
@@ -244,7 +244,7 @@ class _Pen:
             self._text("wi-g", _LEFT - 8, 11, f"{size_text(free)} free")
 
     def _text(self, kind: str, x: float, y: float, text: str) -> None:
-        """A text whose style is in `finish`; y counts from the top of the line."""
+        """Add a text; `y` counts from the top of the line, `finish` has the styles."""
         self._parts.append(
             f"<text class='{kind}' x='{x:.1f}' y='{self._y + y:.0f}'>"
             f"{escape(text)}</text>"
@@ -313,7 +313,7 @@ def _tip(block: _Block, label: str) -> str:
 
 
 def _legend(used: list[Region]) -> str:
-    """What the colours mean, and how much memory has each."""
+    """What the colours mean, and how much memory has each colour."""
     items = []
     for kind, (name, colour) in _TYPES.items():
         committed = sum(
@@ -347,7 +347,7 @@ def _item(colour: str, text: str) -> str:
 
 
 class MapRows(View):
-    """A view of the regions of a process from `start` to `stop`, as rows.
+    """A view of a process's regions from `start` to `stop`: at most `limit` rows.
 
     Raises:
         ValueError: `limit` is negative.

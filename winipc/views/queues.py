@@ -17,9 +17,9 @@ _DEFAULT_COUNT = 10
 
 
 class MessageView(View):
-    """A view of the newest `count` messages that wait, at most 256.
+    """A view of the newest `count` waiting messages, at most 256.
 
-    They stay in the queue of the window, or of the receiver, for its `receive()`.
+    The messages stay in the queue; `receive()` still takes them.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MessageView(View):
         more = self.target.pending - len(found)
         older = dim(f"{more} older ones") if more > 0 else ""
         columns = ["time", "message", "from", "size", "data"]
-        if isinstance(self.target, Receiver):  # which keeps no time
+        if isinstance(self.target, Receiver):  # it does not record times
             columns, rows = columns[1:], [row[1:] for row in rows]
         return table(columns, rows, [len(columns) - 2]) + older
 
@@ -68,7 +68,7 @@ def _sender(pid: int | None) -> str:
 
 
 def preview(data: Any) -> str:
-    """The first bytes: as text, if they are text."""
+    """The first bytes, as text if they are text, else in hexadecimal."""
     with memoryview(data) as view:
         start = bytes(view.cast("B")[:_PREVIEW])
         more = " …" if view.nbytes > _PREVIEW else ""

@@ -8,7 +8,7 @@ from winipc.base.rows import Rows, table_of
 from winipc.views.markup import dim, escape, head, table
 from winipc.views.view import View
 
-#: Rows that are of use to a reader.
+#: More rows are of no use to a reader.
 _MOST = 1000
 
 

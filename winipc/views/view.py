@@ -1,4 +1,4 @@
-"""`View`: what is shown of an object, and what views know about each kind of it."""
+"""`View`: an object as HTML, and what views know about each kind of object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from winipc.message import CopyDataWindow, Window
 from winipc.process.process import RemoteProcess
 from winipc.views.markup import framed, head, note
 
-#: What the first line of a view tells beside the repr, where it is not 0.
+#: What the first line of a view adds to the repr, unless it is 0, None or empty.
 _FACTS: dict[type, dict[str, str]] = {
     RemoteProcess: {"name": "{}"},
     Snapshot: {"sequence": "record {}"},
@@ -35,17 +35,17 @@ _FACTS: dict[type, dict[str, str]] = {
 
 
 class View:
-    """What is shown of an object; each time it is shown, it looks anew."""
+    """An object as HTML; each time it is shown, it reads the object again."""
 
     def __init__(self, target: Any) -> None:
         self.target = target
 
     def html(self, style: bool = True) -> str:
-        """The HTML now. Of an object that is closed or gone, it says just that.
+        """The object as HTML; a closed or ended object is shown as such.
 
-        Without `style`, the page has `winipc.views.markup.STYLE`.
+        Without `style`, the page needs `winipc.views.markup.STYLE`.
         """
-        # The object may close or end between any two looks.
+        # The object may be closed, or end, at any time.
         parts = []
         for part in (self._head, self._body):
             try:
@@ -74,14 +74,14 @@ class View:
         facts = []
         for kind, texts in _FACTS.items():
             for name, text in texts.items() if isinstance(self.target, kind) else ():
-                # It has exited, or this process lacks the right to ask.
+                # The process or window is gone, or this process may not ask.
                 with contextlib.suppress(OSError, ValueError):
                     if value := getattr(self.target, name):
                         facts.append(text.format(value))
         return head(repr(self.target), *facts)
 
     def _body(self) -> str:
-        """What is below the first line."""
+        """The HTML below the first line."""
         return ""
 
     def _repr_html_(self) -> str:
@@ -92,7 +92,7 @@ class View:
 
 
 def size_of(target: Any) -> int | None:
-    """How many bytes an object has; None where that is not known."""
+    """The number of bytes of an object; None for a process."""
     if isinstance(target, RemoteProcess):
         return None
     if isinstance(size := getattr(target, "size", None), int):
@@ -104,9 +104,9 @@ def size_of(target: Any) -> int | None:
 def read_bytes(
     target: Any, address: int | None, offset: int, size: int, patience: float
 ) -> tuple[bytes, bytes]:
-    """At most `size` bytes of an object, and for each a 1, or 0 if it is not readable.
+    """Return up to `size` bytes of an object, and for each byte 1, or 0 if unreadable.
 
-    `patience` is how many seconds a `Snapshot` may take to give a whole record.
+    `patience` is the time in seconds that a `Snapshot` may take to give a whole record.
     """
     if isinstance(target, RemoteProcess):
         if address is None:
