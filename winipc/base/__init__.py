@@ -1,1 +1,1 @@
-"""What the subjects share and no user imports."""
+"""Private helpers that the subjects share."""

@@ -1,4 +1,4 @@
-"""Names that come and go: Windows does not notify of new objects, so poll."""
+"""Waiting for names to appear: Windows does not notify of new objects, so poll."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 
 _T = TypeVar("_T")
 
-#: Seconds between looks, at first and at last.
+#: Seconds between two looks: the shortest (first) and the longest pause.
 _SHORTEST = 0.001
 _LONGEST = 0.05
 
-#: Seconds in which an object that is there can become whole, or go away.
+#: Seconds for an object that exists to be initialised, or to go away.
 _PATIENCE = 1.0
 
 
 def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None) -> _T:
-    """What `open_it` gives as soon as it finds the name, or TimeoutError.
+    """Call `open_it` until it finds the name, and return its result.
 
-    A name that is not valid (ERROR_PATH_NOT_FOUND, 3) is an error at once, though
-    Python takes it for a FileNotFoundError too.
+    Raises TimeoutError after `timeout` seconds. An invalid name (ERROR_PATH_NOT_FOUND,
+    3) is an error at once, although it is a FileNotFoundError, too.
     """
     deadline = Deadline(timeout)
     pause = _SHORTEST
@@ -44,7 +44,7 @@ def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None)
 def make_or_open(
     make: Callable[[], _T], open_it: Callable[[], _T], exist_ok: bool
 ) -> _T:
-    """What `make` gives; with `exist_ok` also what `open_it` gives of a taken name."""
+    """Call `make`; if the name is taken and `exist_ok`, call `open_it` instead."""
     deadline = Deadline(_PATIENCE)
     while True:
         try:
@@ -55,7 +55,7 @@ def make_or_open(
             taken = error
         with contextlib.suppress(FileNotFoundError):
             return open_it()
-        # It went away in between, or is not whole yet; or never will be.
+        # The object went away in between, or it is not initialised yet.
         if deadline.left() == 0:
             raise taken
         time.sleep(_SHORTEST)

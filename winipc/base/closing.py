@@ -1,4 +1,4 @@
-"""What has a `close()`, and is closed at the end of a `with`."""
+"""Classes with a `close()` that a `with` calls at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from winipc.errors import add_hint
 
 @contextlib.contextmanager
 def unless_on_its_way(owner: object, exc: Sequence[object]) -> Iterator[None]:
-    """Raise a refusal to close (BufferError), or tell it to the exception of `with`."""
+    """Raise a BufferError of `close`, or add it to the error that ends a `with`."""
     try:
         yield
     except BufferError as refused:
@@ -22,9 +22,9 @@ def unless_on_its_way(owner: object, exc: Sequence[object]) -> Iterator[None]:
 
 
 class Closing:
-    """The `with` of a class whose `close()` is its end.
+    """The context manager methods of a class with `close()`.
 
-    Last among the bases, so that the `close` of another one is found first.
+    It must be the last base, so that the `close` of another base is found first.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Time-outs of waits that Python makes of several steps."""
+"""Time-outs of waits that consist of several steps in Python."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from winipc import _core
 from winipc.base.winerror import ERROR_TIMEOUT
 
-#: Longest time in seconds that a wait goes without a look for Ctrl+C.
+#: The longest time in seconds that a wait goes without a check for Ctrl+C.
 SLICE = _core.WAIT_SLICE_MS / 1000
 
 
 class Deadline:
-    """When a wait of `timeout` seconds ends; None is never.
+    """The end of a wait of `timeout` seconds; None means forever.
 
-    Raises ValueError for NaN and negative numbers, as the waits in C do: the
-    converter is theirs.
+    It accepts and refuses the same numbers as the waits in C, whose converter it calls:
+    NaN and negative numbers are a ValueError.
     """
 
     __slots__ = ("_end",)
@@ -27,11 +27,11 @@ class Deadline:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float | None:
-        """Seconds until then, 0 when it is over; None is forever."""
+        """The seconds that are left, 0 when the time is over; None means forever."""
         return None if self._end is None else max(self._end - time.monotonic(), 0.0)
 
     def part(self, longest: float) -> float:
-        """Seconds to sleep before the next look, 0 when it is over."""
+        """Seconds to sleep before the next look, 0 when the time is over."""
         left = self.left()
         return longest if left is None else min(left, longest)
 
@@ -39,13 +39,13 @@ class Deadline:
 def wait_until(
     changed: threading.Condition, reached: Callable[[], object], timeout: float | None
 ) -> bool:
-    """Wait until `reached`, asked after each notification; False when time is over.
+    """Wait until `reached()` is true; False if the time is over first.
 
-    The caller holds the condition.
+    The caller holds the condition, and `reached` is called after each notification.
     """
     deadline = Deadline(timeout)
     while not reached():
-        # A wait for a lock does not see Ctrl+C on Windows: wait in slices.
+        # On Windows, Ctrl+C does not end a wait for a lock: wait in slices.
         left = deadline.part(SLICE)
         if left == 0:
             return False
@@ -54,5 +54,5 @@ def wait_until(
 
 
 def timed_out(text: str, name: str | None = None) -> TimeoutError:
-    """The error of a wait that took too long (ERROR_TIMEOUT, 1460)."""
+    """The error for a wait that took too long (ERROR_TIMEOUT, 1460)."""
     return TimeoutError(0, text, name, ERROR_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Naming what keeps memory in use, for the BufferError of a `close()`."""
+"""Finding what keeps memory in use, for the BufferError of a `close()`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any, Self
 
 from winipc.errors import add_hint
 
-#: Of code whose variables are not in a dictionary (inspect.CO_OPTIMIZED).
+#: inspect.CO_OPTIMIZED: code whose local variables are not in a dictionary.
 _CO_OPTIMIZED = 1
 
 
 class Held:
-    """First among the bases of memory that memoryviews and arrays may hold."""
+    """The first base of memory objects that memoryviews and arrays may hold."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Let go of the memory and of all that the object owns; twice is harmless.
+        """Release the memory and all else that the object owns; twice is harmless.
 
         Raises:
             BufferError: The memory is in use by a memoryview, an array, a view, a
                 snapshot, or a call in another thread. The message counts them, and
-                a note names those that can be found. (`with` leaves it to them.)
+                a note names those that can be found. (The end of a `with` does not
+                raise it: the memory then goes with its last user.)
 
         Win32: UnmapViewOfFile, CloseHandle, GlobalFree, VirtualFree, FreeLibrary.
         """
@@ -40,14 +41,14 @@ class Held:
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        """`close`, or leave the memory to what pins it; tell the exception so."""
+        """Close, or leave the memory to its users; add a note to an exception."""
         memory: Any = self
         pins = memory._leave()
         if pins == 0:
             try:
                 return self.close()
             except BufferError:
-                pins = memory._leave()  # another thread pinned it after the look
+                pins = memory._leave()  # another thread pinned it in between
                 if pins == 0:
                     raise
         if len(exc) > 1 and exc[1] is not None:
@@ -60,9 +61,9 @@ class Held:
 
 
 def _name_holders(error: BufferError, memory: Any) -> None:
-    """Tell in a hint what uses `memory`, as far as it can be found.
+    """Add a hint that names the users of `memory` that can be found.
 
-    Looks at every object of the process, so it is for errors only.
+    It looks at every object of the process, so it is for errors only.
     """
     found = [_mapped(holder) for holder in gc.get_referrers(memory)]
     views = [view for view in gc.get_objects() if _is_view_of(view, memory)]
@@ -84,7 +85,7 @@ def _is_view_of(view: object, memory: object) -> bool:
 
 
 def _mapped(holder: Any) -> str:
-    """A MappingView or a Snapshot that is open; "" for anything else."""
+    """Describe an open MappingView or Snapshot; "" for anything else."""
     from winipc import _core
 
     if not isinstance(holder, (_core.MappingView, _core.Snapshot)) or holder.closed:
@@ -96,7 +97,7 @@ def _mapped(holder: Any) -> str:
 
 
 def _structures(view: memoryview) -> list[Any]:
-    """The ctypes instances that lie in a memoryview: each has it in a dictionary."""
+    """The ctypes instances that lie in a memoryview: each refers to it by a dict."""
     ctypes = sys.modules.get("ctypes")
     if ctypes is None:
         return []
@@ -106,13 +107,16 @@ def _structures(view: memoryview) -> list[Any]:
 
 
 def _arrays() -> list[Any]:
-    """The NumPy arrays of this process: the collector does not know them, so they
-    are looked for in what it knows, and in the variables of all threads."""
+    """The NumPy arrays of this process.
+
+    The garbage collector does not track arrays. So look at what the objects that it
+    tracks refer to, and at the variables of all threads.
+    """
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return []
     variables = _variables()
-    # One star each: the list for two would be among its own objects, a cycle.
+    # One star in each call: a list for both would be found by get_objects(), a cycle.
     held = gc.get_referents(*gc.get_objects()) + gc.get_referents(*variables)
     held += variables
     arrays = {id(value): value for value in held if isinstance(value, numpy.ndarray)}
@@ -120,7 +124,7 @@ def _arrays() -> list[Any]:
 
 
 def _variables() -> list[object]:
-    """The values of all variables of functions that run, but for this module's."""
+    """The values of all variables of running functions, except this module's."""
     values: list[object] = []
     frames = list(sys._current_frames().values())
     while frames:
@@ -131,17 +135,18 @@ def _variables() -> list[object]:
             continue
         variables = frame.f_locals
         values += variables.values()
-        # Before 3.13 the frame keeps this copy, and so what is in it. It is
-        # this copy if it is referred to from there, here and the call only.
+        # Before 3.13, f_locals is a copy that the frame keeps, with all values in it.
+        # Clear the copy, unless anyone else refers to it: only the frame, `variables`
+        # and the argument of getrefcount may.
         copied = frame.f_code.co_flags & _CO_OPTIMIZED and type(variables) is dict
         if copied and sys.getrefcount(variables) <= 3:
             variables.clear()
-    del frame  # it may be this very call's: a cycle
+    del frame  # it may be this call's own frame: a cycle
     return values
 
 
 def _base(array: Any) -> Any:
-    """What is at the bottom of an array's memory."""
+    """The object to which an array's memory belongs."""
     while type(array) is not memoryview and hasattr(array, "base"):
         array = array.base
     return array

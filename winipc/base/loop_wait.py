@@ -1,9 +1,9 @@
-"""How asyncio tasks wait for kernel objects: on every loop, and with no polling.
+"""How asyncio tasks wait for kernel objects: on every loop, without polling.
 
-`await wait_handle(event, timeout)` is all that most callers need. A few threads
-sleep for all tasks, 63 handles each, in WaitForMultipleObjects; nothing wakes
-while nothing happens. csrc/sync/loop_wait.c says why it is not the thread pool,
-and who wins when a signal and a cancellation meet.
+Most callers need only `await wait_handle(event, timeout)`. A few threads wait for all
+tasks in WaitForMultipleObjects, 63 handles each; no thread wakes while nothing happens.
+csrc/sync/loop_wait.c says why the thread pool is not used, and who wins when a signal
+and a cancellation meet.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ from winipc.base.winerror import ERROR_ACCESS_DENIED
 if TYPE_CHECKING:
     import asyncio
 
-#: Seconds that a thread with nothing to wait for stays, for the next wait to come.
+#: Seconds that a thread without waits stays for the next wait.
 _LINGER = 5.0
 
-#: Seconds that a timer of a wait without a timeout has: thirty years.
+#: Seconds of the timer of a wait without a time-out: thirty years.
 _EVER = 1e9
 
-#: Guards the dictionaries. Never held in a wait.
+#: Guards the dictionaries. It is never held during a wait.
 _lock = threading.Lock()
 _sets: dict[_core.WaitSet, threading.Thread] = {}
-#: The set in which the last wait for a handle was, and perhaps still is; and, for the
-#: end of a set, for which handles that is said of it.
+#: For each handle, the set of its last wait; and for each set, its handles in `_homes`.
 _homes: dict[int, _core.WaitSet] = {}
 _guests: dict[_core.WaitSet, set[int]] = {}
 
 
 def _serve(waits: _core.WaitSet) -> None:
-    """The thread of a set: tell the owner of each wait that it has the handle."""
+    """The thread of a set: notify the owner of each wait that took its handle."""
     while True:
         taken = waits.take(_LINGER)
         if taken is not None:
@@ -46,7 +45,7 @@ def _serve(waits: _core.WaitSet) -> None:
                 notify()
             except BaseException:  # RuntimeError: its loop is closed
                 _core._end_waits([wait], False)
-            del taken, wait, notify  # or they live, with a loop, until the next one
+            del taken, wait, notify  # else they and a loop live until the next wait
         elif waits.stop(True):
             break
     with _lock:
@@ -58,7 +57,7 @@ def _serve(waits: _core.WaitSet) -> None:
 
 @atexit.register
 def _stop() -> None:
-    """Let the threads end before the interpreter does: a sub-interpreter insists."""
+    """End the threads before the interpreter ends, as sub-interpreters require."""
     with _lock:
         serving = dict(_sets)
     for waits, thread in serving.items():
@@ -71,16 +70,15 @@ def begin_wait(
     notify: Callable[[], object],
     waits: list[_core.LoopWait],
 ) -> None:
-    """Wait in the background: `notify()` when the object or handle has been taken.
+    """Wait in the background, and call `notify()` once the object or handle is taken.
 
-    The wait is appended to `waits`, and the caller ends it by `_core._end_waits`,
-    after the call of `notify` or before; until then an object cannot be closed, and
-    the caller keeps a handle open. A thread that waits for many calls `notify`,
-    once, so it has to be short. If it raises, what was taken is given back.
+    The wait is appended to `waits`. The caller ends it by `_core._end_waits`, before or
+    after the call of `notify`. Until then, an object cannot be closed, and the caller
+    must keep a handle open. `notify` is called once, by a thread that waits for many
+    handles, so it must be short. If it raises, what was taken is given back.
 
-    Raises PermissionError (winerror 5) for what a wait cannot be undone for: a
-    mutex, a timer, and an auto-reset event or a semaphore without QUERY_STATE and
-    MODIFY_STATE.
+    Raises PermissionError (winerror 5) if a wait cannot be undone: for a mutex, a
+    timer, and an auto-reset event or a semaphore without QUERY_STATE and MODIFY_STATE.
 
     Win32: WaitForMultipleObjects
     """
@@ -106,7 +104,7 @@ def _new_set(
     notify: Callable[[], object],
     waits: list[_core.LoopWait],
 ) -> _core.WaitSet:
-    """A set with this wait, and its thread."""
+    """Make a set with this wait, and start its thread."""
     one = _core.WaitSet()
     one.add(target, notify, waits, False)
     thread = threading.Thread(
@@ -129,22 +127,22 @@ async def wait_handle(
     name: str | None = None,
     abandoned: Callable[[], object] | None = None,
 ) -> bool:
-    """Await an object or a handle's signal; False when `timeout` (seconds) ran out.
+    """Await the signal of an object or handle; False if `timeout` seconds passed first.
 
-    True means that this task took the signal, as WaitForSingleObject does: an
-    auto-reset event is reset, a semaphore counted down. Tasks that await the same
-    handle go in the order they came. A cancelled task gets CancelledError and takes
-    nothing: what had been taken for it in the same instant is given back. The
-    caller keeps a handle open until this returns or raises, and not longer; an
-    object refuses to be closed. `name` is what errors call it.
+    True means that this task took the signal, as with WaitForSingleObject: an
+    auto-reset event is reset, a semaphore is counted down. Tasks that await the same
+    handle get it in the order in which they came. A cancelled task gets CancelledError
+    and takes nothing: what was taken for it in the same instant is given back. During
+    the wait, an object refuses to be closed, and the caller must keep a handle open.
+    Errors call the object `name`.
 
-    Works on every asyncio loop, and on one that is closed in the middle: what is
-    taken for it later is given back, and `abandoned` is called. The errors are
-    those of `begin_wait`, and OSError when the wait itself fails.
+    This works on every asyncio loop. If the loop is closed during the wait, what is
+    taken later is given back, and `abandoned` is called. Raises the errors of
+    `begin_wait`, and OSError if the wait itself fails.
 
     Win32: WaitForMultipleObjects
     """
-    import asyncio  # not at import, which would load it for everybody
+    import asyncio  # only here: not every user of winipc needs it
 
     timeout = _core._check_timeout(timeout)
     if not _core._can_give_back(target):
@@ -162,8 +160,8 @@ async def wait_handle(
         return False
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
-    # The loop holds the future by its timer, and the thread that waits does not: a
-    # loop that was closed in the middle and dropped can be collected, with its tasks.
+    # The loop holds the future by its timer. The waiting thread does not hold it, so
+    # that a loop that was closed and dropped can be collected, with its tasks.
     seconds = _EVER if timeout is None else timeout
     timer = loop.call_later(seconds, _finish, future)
     waiting = weakref.ref(future)
@@ -174,7 +172,7 @@ async def wait_handle(
             if future is None:
                 raise RuntimeError("the loop was dropped")
             future.get_loop().call_soon_threadsafe(_finish, future)
-        except RuntimeError:  # or it is closed
+        except RuntimeError:  # the loop was dropped or closed
             _core._end_waits(waits, False)
             if abandoned is not None:
                 abandoned()

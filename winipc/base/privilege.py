@@ -10,10 +10,10 @@ from winipc import _core
 
 @contextlib.contextmanager
 def privilege(name: str) -> Iterator[None]:
-    """The privilege is enabled within this context, for the whole process.
+    """Enable a privilege of the whole process during a `with`.
 
     Raises:
-        PermissionError: this user does not have the privilege (winerror 1300).
+        PermissionError: This user does not have the privilege (winerror 1300).
 
     Win32: AdjustTokenPrivileges
     """

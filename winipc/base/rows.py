@@ -1,4 +1,4 @@
-"""`Rows`: a list of what there is, which shows itself as a table."""
+"""`Rows`: a list that shows itself as a table."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, Protocol, SupportsIndex, TypeVar, overload
 from winipc.base.shown import Shown
 from winipc.base.text import clean, text_table
 
-#: Rows of a repr, and characters of a cell in it.
+#: The most rows of a repr, and the most characters of a cell in it.
 _MOST = 60
 _WIDEST = 80
 
 
 class Row(Protocol):
-    """What a table shows of one item."""
+    """An item that a table can show."""
 
     def _cells(self) -> dict[str, Any]:
-        """By the name of the column; a number is shown exactly and to the right."""
+        """The cells by the names of their columns; numbers are right-aligned."""
         ...
 
 
@@ -50,9 +50,9 @@ class Rows(list[_R], Shown):
 
 
 def table_of(items: Iterable[Row]) -> tuple[list[str], list[list[str]], set[str]]:
-    """The columns, the cells as text, and which columns are numbers.
+    """Return the columns, the cells as text, and the columns that hold numbers.
 
-    Raises ValueError for no items, and for items of several kinds.
+    Raises ValueError if there are no items, or items of several types.
     """
     items = list(items)
     if len({type(item) for item in items}) != 1 or not hasattr(items[0], "_cells"):

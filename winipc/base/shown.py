@@ -1,10 +1,10 @@
-"""What makes notebooks show an object as more than its repr."""
+"""The base class of objects that notebooks show by a view."""
 
 from __future__ import annotations
 
 
 class Shown:
-    """Objects that `winipc.views` can show; it costs nothing elsewhere."""
+    """An object with a view; `winipc.views` is imported when a notebook shows it."""
 
     __slots__ = ()
 

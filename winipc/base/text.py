@@ -1,4 +1,4 @@
-"""How bytes, sizes and the texts of other programs are shown to people."""
+"""Bytes, sizes and texts of other programs, as people see them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _NARROWEST = 4
 
 
 def clean(text: object, limit: int | None = None) -> str:
-    """A text on one line, with nothing invisible in it; cut after `limit` characters.
+    """Return a text as one line of printable characters, cut after `limit` characters.
 
-    Control characters, those that turn the direction of text, and halves of
-    surrogate pairs become escapes, so another program's text can neither steer a
-    terminal nor be refused by a notebook.
+    Control characters, characters that change the direction of text, and lone
+    surrogates become escapes. So another program's text can neither control a terminal
+    nor make a notebook refuse it.
     """
     string = str(text)
     shown = string[:limit]
@@ -31,7 +31,7 @@ def clean(text: object, limit: int | None = None) -> str:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """What a mistyped word may have meant, for the end of a sentence; or ""."""
+    """Return " (did you mean X?)" for a mistyped word, or ""."""
     import difflib
 
     close = difflib.get_close_matches(word, known, 1)
@@ -39,7 +39,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 class Words(StrEnum):
-    """Says which words there are to whoever writes another one."""
+    """An enum whose error for an unknown word lists the known ones."""
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
@@ -48,10 +48,10 @@ class Words(StrEnum):
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a clean text takes; some characters take two."""
+    """The number of columns that a clean text takes; some characters take two."""
     if text.isascii():
         return len(text)
-    import unicodedata  # which few texts need
+    import unicodedata  # few texts need it
 
     return sum(
         2 if unicodedata.east_asian_width(c) in "WF" else 1
@@ -68,9 +68,8 @@ def text_table(
 ) -> Iterator[str]:
     """The heading and the rows of a table of clean texts; numbers are in `right`.
 
-    Where lines have to fit into `room` columns of a terminal, a row may have several of
-    them: the widest texts continue on the next one. A number does not, as half a number
-    is another number.
+    If lines must fit into `room` columns of a terminal, the widest texts of a row
+    continue on the next lines. Numbers do not: half a number is another number.
     """
     lines = [[column.upper() for column in columns], *rows]
     widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
@@ -86,7 +85,7 @@ def text_table(
 
 
 def _fitted(widths: list[int], numbers: list[bool], room: int) -> list[int]:
-    """Widths with a sum of at most `room`, if the texts need not be too narrow."""
+    """Widths with a sum of at most `room`, unless texts would become too narrow."""
     fitted, most = widths, min(max(widths, default=0), room)
     while sum(fitted) > room and most >= _NARROWEST:
         each = zip(widths, numbers, strict=True)
@@ -128,13 +127,13 @@ def size_text(size: int) -> str:
 class HexRow:
     """One row of a hex dump: an address, pairs of digits, and letters."""
 
-    #: Where its first byte is in the data.
+    #: The offset of the first byte in the data.
     offset: int
     address: str
-    #: For each byte two digits, or "??" where it could not be read.
+    #: Two digits for each byte, or "??" if it could not be read.
     pairs: list[str]
     letters: list[str]
-    #: The bytes of a whole row.
+    #: The number of bytes of a whole row.
     width: int = HEX_WIDTH
 
     def line(self, changed: Container[int] = ()) -> str:
@@ -154,7 +153,7 @@ def _digits(end: int) -> int:
 
 
 def row_width(end: int, columns: int) -> int:
-    """Bytes for a row of a hex dump up to `end` on a terminal of so many columns."""
+    """The bytes per row of a hex dump up to address `end` that fit into `columns`."""
     return HEX_WIDTH if _digits(end) + 4 * HEX_WIDTH + 4 <= columns else HEX_WIDTH // 2
 
 
@@ -168,7 +167,7 @@ def hex_rows(
 ) -> Iterator[HexRow]:
     """The rows of a hex dump of `data`, whose first byte is at `address`.
 
-    `valid` has a 0 for each byte that could not be read. `offsets` chooses rows.
+    `valid` has a 0 for each byte that could not be read. `offsets` selects rows.
     """
     digits = _digits(address + len(data))
     for at in range(0, len(data), width) if offsets is None else offsets:

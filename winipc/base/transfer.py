@@ -1,12 +1,11 @@
 """How unnamed objects travel through multiprocessing: as duplicated handles.
 
-A process that is being spawned gets a handle of its own at once, so this one
-may close its object, or end, before the child looks. What goes through a queue
-or a pool is a handle that stays here until the receiver takes it away; until
-then this process has to live.
+A process that is being spawned gets a handle of its own at once, so the parent may
+close its object, or end, before the child uses it. Through a queue or a pool, a handle
+waits in the sender until the receiver takes it; until then, the sender must live.
 
-Only multiprocessing's own pickler does this: a pickle on disk would be a number
-that means nothing later.
+Only multiprocessing's own pickler does this: in a pickle on disk, a handle would be a
+number without a meaning.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from winipc import _core
 
 
 class Travels:
-    """A named object is pickled by its name; it has `open` and `_how()`."""
+    """A base for classes with `open`: named objects are pickled by their names."""
 
     __slots__ = ()
 
     def __reduce__(self: Any) -> tuple[Any, ...]:
-        """Pickle by name; an unnamed one goes through multiprocessing only."""
+        """Pickle by name; only multiprocessing can pickle an unnamed object."""
         if self.closed:
             raise ValueError(f"a closed {type(self).__name__} cannot be pickled")
         if self.name is None:
@@ -34,19 +33,19 @@ class Travels:
         return _open, (type(self), self.name, self._how())
 
     def _how(self: Any) -> dict[str, Any]:
-        """The arguments that `open` and `from_handle` need to give the same."""
+        """The arguments with which `open` and `from_handle` make an equal object."""
         return {}
 
 
 def _open(cls: type[Any], name: str, how: dict[str, Any]) -> Any:
-    """What a pickle of a named object calls."""
+    """Unpickle a named object."""
     return cls.open(name, **how)
 
 
 def travels_by_handle(cls: type[Travels]) -> None:
     """Let multiprocessing pickle the unnamed objects of this class.
 
-    Called when the first one is made, and not at import, which would load
+    It is called when the first such object is made: at import, it would load
     multiprocessing for every user.
     """
     from multiprocessing.reduction import ForkingPickler
@@ -55,7 +54,7 @@ def travels_by_handle(cls: type[Travels]) -> None:
 
 
 def _reduce(owner: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """What multiprocessing's pickler writes for an object."""
+    """Tell multiprocessing's pickler what to write for an object."""
     if owner.closed or owner.name is not None:
         return owner.__reduce__()  # type: ignore[no-any-return]
     from multiprocessing.context import get_spawning_popen
@@ -70,7 +69,7 @@ def _reduce(owner: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
 
 
 def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:
-    """In the child: the handle is already there."""
+    """Unpickle in a spawned child, which has the handle already."""
     try:
         return cls.from_handle(handle, **how)
     except BaseException:
@@ -79,5 +78,5 @@ def _adopt(cls: type[Any], handle: int, how: dict[str, Any]) -> Any:
 
 
 def _claim(cls: type[Any], duplicate: Any, how: dict[str, Any]) -> Any:
-    """In the receiver: take the handle out of the sender."""
+    """Unpickle in another process: take the handle from the sender."""
     return _adopt(cls, duplicate.detach(), how)
