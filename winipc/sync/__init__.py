@@ -1,20 +1,19 @@
 """Mutex, Event and Semaphore: the kernel objects that processes wait for.
 
-A name is all that two processes need to share one::
+Two processes share an object by its name::
 
     with Event.create("Local\\\\ready") as ready:    # in one process
         ready.set()
 
     Event.wait_for("Local\\\\ready", timeout=5).wait(1)    # in another
 
-`create` makes the object and refuses a name that is taken (unless
-`exist_ok=True`), `open` never makes one, and `wait_for` waits until another
-process makes it. Without a name an object travels by `duplicate_to`, or by pickle
-through multiprocessing.
+`create` makes the object and refuses a name that is taken (unless `exist_ok=True`).
+`open` never makes one, and `wait_for` waits until another process has made it. An
+unnamed object is passed on by `duplicate_to`, or by pickle through multiprocessing.
 
 A mutex is *abandoned* if the thread that held it ended without releasing it. The next
-thread that takes it gets `AbandonedError`, and holds the mutex. It can repair what was
-left half written::
+thread that takes the mutex holds it, and gets `AbandonedError`. That thread can repair
+data that is half written::
 
     try:
         mutex.acquire()
@@ -25,7 +24,7 @@ left half written::
     finally:
         mutex.release()
 
-or, where the repair is always the same::
+or, if the repair is always the same::
 
     with mutex.lock(timeout=5, repair=lambda mutex: repair()):
         ...

@@ -12,10 +12,10 @@ __all__ = ["Event"]
 class Event(Waitable, _core.Event, Closing):
     """A flag that processes set and wait for.
 
-    A manual-reset event stays set until `reset`, and lets all waiters go on. An
-    auto-reset event lets one waiter go on, and resets itself.
+    A manual-reset event stays set until `reset`, and all waiters go on. When an
+    auto-reset event is set, one waiter goes on, and the event is reset.
 
-    `with` closes it.
+    The end of a `with` closes the object.
 
     Win32: CreateEventExW, SetEvent, ResetEvent, WaitForSingleObject
     """
@@ -32,14 +32,13 @@ class Event(Waitable, _core.Event, Closing):
         exist_ok: bool = False,
         security: str | None = None,
     ) -> Event:
-        """Make an event, named or not, of manual or auto reset.
+        """Create an event, with or without a name, and with manual or automatic reset.
 
-        `initial` sets it at once; `security` is as `SharedMapping.create` takes it.
+        With `initial`, it is set at once. For `security` see `SharedMapping.create`.
 
-        Raises FileExistsError (winerror 183) when the name is taken by an
-        event and not `exist_ok`, ValueError when it is an event of the other
-        kind of reset, OSError with winerror 6 when the name is taken by an
-        object of another kind, and PermissionError (5).
+        Raises FileExistsError (winerror 183) if an event has the name and `exist_ok`
+        is false; ValueError if that event has the other kind of reset; OSError
+        (winerror 6) if another kind of object has the name; and PermissionError (5).
 
         Win32: CreateEventExW
         """
@@ -58,14 +57,14 @@ class Event(Waitable, _core.Event, Closing):
         return f"{'set' if self.is_set() else 'not set'}, {kind} reset"
 
     async def wait_async(self, timeout: float | None = None) -> bool:
-        """`await` until the event is set; False when `timeout` ran out.
+        """Await the event; False if `timeout` seconds passed first.
 
-        Works on every asyncio loop, without polling. A wait that is cancelled
-        consumes nothing. `close` raises `BufferError` while a task waits.
+        This works on every asyncio loop, without polling. A cancelled wait consumes
+        nothing. `close` raises `BufferError` while a task waits.
 
-        Raises PermissionError when the event was opened without the rights to
-        ask and, for auto reset, to set it: what a cancelled wait took could
-        not be given back.
+        Raises PermissionError if the event was opened without QUERY_STATE or, for
+        automatic reset, without MODIFY_STATE: a cancelled wait could not give back
+        what it took.
 
         Win32: WaitForMultipleObjects
         """

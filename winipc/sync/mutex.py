@@ -38,16 +38,16 @@ class Lockable:
         *,
         repair: Callable[[_L], object] | None = None,
     ) -> Iterator[_L]:
-        """Hold it for a block, with a timeout and a repair path.
+        """Hold the lock during a `with`, with a time-out and a repair.
 
-        When it was abandoned, `repair(self)` is called before the block, while this
-        thread holds it. Without `repair`, or when that raises, it is released and the
+        If the lock was abandoned, this thread takes it, and calls `repair(self)` before
+        the block. Without `repair`, or if `repair` raises, the lock is released and the
         block does not run.
 
-        Raises TimeoutError (winerror 1460), AbandonedError, and what `repair`
-        raises.
+        Raises TimeoutError (winerror 1460) after `timeout` seconds, AbandonedError, and
+        what `repair` raises.
 
-        Win32: as `acquire` and `release`
+        Win32: those of `acquire` and `release`
         """
         try:
             taken = self.acquire(timeout)
@@ -72,12 +72,12 @@ class Lockable:
 class Mutex(Waitable, _core.Mutex, Lockable):
     """A lock that one thread of one process holds at a time.
 
-    `with mutex:` takes and releases it; `contextlib.closing(mutex)` closes it.
-    It belongs to the thread that took it, which may take it again and has to
-    release it as often; no other thread can release it.
+    `with mutex:` takes and releases the mutex; `contextlib.closing(mutex)` closes the
+    object. The mutex belongs to the thread that took it. That thread may take it again,
+    and must release it as often; no other thread can release it.
 
-    `acquire` and `with` raise `AbandonedError` if the thread that held it ended
-    without releasing it. After `acquire` the caller then holds the mutex. `with` and
+    `acquire` and `with` raise `AbandonedError` if the thread that held the mutex ended
+    without releasing it. After `acquire`, the caller then holds the mutex. `with` and
     `lock` release it, and the block does not run.
 
     Win32: CreateMutexExW, WaitForSingleObject, ReleaseMutex
@@ -94,14 +94,15 @@ class Mutex(Waitable, _core.Mutex, Lockable):
         exist_ok: bool = False,
         security: str | None = None,
     ) -> Mutex:
-        """Make a mutex, named or not; with `owned` the calling thread holds it.
+        """Create a mutex, with or without a name.
 
-        `security` is as `SharedMapping.create` takes it.
+        With `owned`, the calling thread holds it at once. For `security` see
+        `SharedMapping.create`.
 
-        Raises FileExistsError (winerror 183) when the name is taken by a
-        mutex and not `exist_ok`, OSError with winerror 6 when it is taken by
-        an object of another kind, PermissionError (5), and ValueError for
-        `owned` with `exist_ok`, where another thread may hold it.
+        Raises FileExistsError (winerror 183) if a mutex has the name and `exist_ok` is
+        false; OSError (winerror 6) if another kind of object has the name;
+        PermissionError (5); and ValueError for `owned` with `exist_ok`, as another
+        thread may hold an existing mutex.
 
         Win32: CreateMutexExW
         """
@@ -121,26 +122,26 @@ class Mutex(Waitable, _core.Mutex, Lockable):
         *,
         repair: Callable[[Mutex], object] | None = None,
     ) -> AsyncIterator[Mutex]:
-        """`async with mutex.lock_async():` holds the mutex for a task.
+        """Hold the mutex for a task, during an `async with`.
 
-        A mutex belongs to a thread, and all tasks of a loop run in one thread. So
-        each `lock_async` has a thread of its own, which holds the mutex for the
-        block. In the block `held` is False; do not call `release`. Two tasks
-        exclude each other. A task that takes the mutex twice waits forever.
+        A mutex belongs to a thread, and all tasks of a loop run in one thread. So each
+        `lock_async` has a thread of its own, which holds the mutex for the block. Two
+        tasks exclude each other; a task that takes the mutex twice waits forever. In
+        the block, `held` is False; do not call `release`.
 
         `timeout`, `repair` and the errors are those of `lock`. If a cancelled task
         would have got an abandoned mutex, the mutex stays abandoned.
 
         Win32: WaitForMultipleObjects, ReleaseMutex
         """
-        import asyncio  # not at import, which would load it for everybody
+        import asyncio  # only here: not every user of winipc needs it
 
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        # A thread takes it, holds it for the task, and releases it; `stop` ends its
-        # wait, so that a cancelled task leaves no thread.
+        # A thread takes the mutex, holds it for the task, and releases it. `stop` ends
+        # the thread's wait, so that a cancelled task leaves no thread behind.
         stop = Event.create(manual=True)
-        told = False  # the task knows that the mutex was abandoned
+        told = False  # whether the task knows that the mutex was abandoned
 
         def hold_it() -> None:
             error: BaseException | None = None
@@ -161,7 +162,7 @@ class Mutex(Waitable, _core.Mutex, Lockable):
                 stop.set()
             if error is None or isinstance(error, AbandonedError):
                 _core._wait((stop,), None, False, False)
-                # Where the task was not told, the end of this thread abandons it again.
+                # If the task was not told, the end of this thread abandons it again.
                 if error is None or told:
                     self.release()
 

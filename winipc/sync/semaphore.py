@@ -9,10 +9,10 @@ __all__ = ["Semaphore"]
 
 
 class Semaphore(Waitable, _core.Semaphore):
-    """A count that processes take from, and wait for while it is 0.
+    """A count that processes take from; they wait while it is 0.
 
-    `with semaphore:` takes one and gives it back; `contextlib.closing` closes it. A
-    process that dies does not give back what it took.
+    `with semaphore:` takes one and gives it back; `contextlib.closing` closes the
+    object. A process that dies does not give back what it took.
 
     Win32: CreateSemaphoreExW, WaitForSingleObject, ReleaseSemaphore
     """
@@ -29,15 +29,15 @@ class Semaphore(Waitable, _core.Semaphore):
         exist_ok: bool = False,
         security: str | None = None,
     ) -> Semaphore:
-        """Make a semaphore, named or not, with a count of `initial`.
+        """Create a semaphore, with or without a name, with a count of `initial`.
 
-        `security` is as `SharedMapping.create` takes it. The maximum of one that
-        exists is in `maximum`, which `exist_ok` does not compare.
+        For `security` see `SharedMapping.create`. With `exist_ok`, an existing
+        semaphore keeps its count and its `maximum`.
 
-        Raises FileExistsError (winerror 183) when the name is taken by a
-        semaphore and not `exist_ok`, OSError with winerror 6 when it is taken
-        by an object of another kind, PermissionError (5), ValueError and
-        OverflowError for counts that Windows does not take.
+        Raises FileExistsError (winerror 183) if a semaphore has the name and `exist_ok`
+        is false; OSError (winerror 6) if another kind of object has the name;
+        PermissionError (5); ValueError and OverflowError for counts that Windows does
+        not take.
 
         Win32: CreateSemaphoreExW
         """
@@ -52,13 +52,13 @@ class Semaphore(Waitable, _core.Semaphore):
         return f"{self.value} of {self.maximum}"
 
     async def acquire_async(self, timeout: float | None = None) -> bool:
-        """`await` one of the count; False when `timeout` ran out.
+        """Await the semaphore and take one; False if `timeout` seconds passed first.
 
-        Works on every asyncio loop, without polling. A wait that is cancelled
-        takes nothing. `close` raises `BufferError` while a task waits.
+        This works on every asyncio loop, without polling. A cancelled wait takes
+        nothing. `close` raises `BufferError` while a task waits.
 
-        Raises PermissionError when the semaphore was opened without
-        MODIFY_STATE: what a cancelled wait took could not be given back.
+        Raises PermissionError if the semaphore was opened without QUERY_STATE and
+        MODIFY_STATE: a cancelled wait could not give back what it took.
 
         Win32: WaitForMultipleObjects
         """

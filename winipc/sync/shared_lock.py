@@ -1,19 +1,19 @@
 """SharedLock: a lock of 32 bytes in shared memory.
 
-A `Mutex` costs a call of the kernel each time. A `SharedLock` costs none while no other
-thread wants it: one interlocked instruction takes it, and one releases it. Only a
-thread that has to wait creates a kernel object, and sleeps::
+A `Mutex` calls the kernel each time. A `SharedLock` does not while no other thread
+wants it: one interlocked instruction takes it, and one releases it. Only a thread that
+has to wait creates a kernel object, and sleeps::
 
     with SharedMapping.create("Local\\\\state", 4096) as mapping:
         with SharedLock(mapping, 0) as lock:    # bytes 0 to 31
             mapping.set(32, "i64", mapping.get(32, "i64") + 1)
         lock.close()
 
-Zeroed memory is a free lock: nothing has to be made, and every process that maps
-the same bytes has the same lock. It behaves as `Mutex` does: it belongs to the
-thread that took it, which may take it again. When that thread ends without
-releasing it, the next one to take it gets `AbandonedError` and holds it. The layout
-is in `include/winipc.h`, whose C functions make a C program a full peer.
+Zeroed memory is a free lock: nothing has to be created, and every process that maps the
+same bytes has the same lock. It behaves like a `Mutex`: it belongs to the thread that
+took it, which may take it again. If that thread ends without releasing the lock, the
+next thread that takes it holds it, and gets `AbandonedError`. The layout is in
+`include/winipc.h`; with its functions, a C program is a full peer.
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ __all__ = ["SharedLock"]
 class SharedLock(_core.SharedLock, Lockable, Shown):
     """A lock in the 32 bytes at `offset` of a mapping, a section or a buffer.
 
-    `offset` gives an address that is a multiple of 8; 64 keeps the lock on a cache
-    line of its own. The bytes must have been zero when the memory was made, and are
-    the lock's alone. `buffer` cannot be closed before the lock is.
+    The address at `offset` must be a multiple of 8; a multiple of 64 gives the lock a
+    cache line of its own. The bytes must have been zero when the memory was made, and
+    nothing else may use them. `buffer` cannot be closed before the lock is.
 
-    `with lock:` takes and releases it, and does not close it. If it raises
-    `AbandonedError`, the lock is released. Any thread may use the object. One thread in
-    all processes holds the lock. Only that thread can release it, as often as it took
-    it. Threads that wait get it in no order.
+    `with lock:` takes and releases the lock, and does not close the object. If it
+    raises `AbandonedError`, the lock is released. Any thread may use the object. One
+    thread in all processes holds the lock. Only that thread can release it, as often as
+    it took it. Waiting threads get the lock in no particular order.
 
     If a thread ends without releasing the lock, waiting threads notice it within 0.1 s.
     One of them, or the next thread that wants the lock, gets `AbandonedError`. This
     needs no right to the owner's process, which may be a service or another user's.
 
-    `security`, as `SharedMapping.create` takes it, is for the event that waiters make;
-    where a waiter may not open another's event, it looks every 10 ms instead.
+    `security` (see `SharedMapping.create`) is for the event that waiting threads
+    create. A waiting thread that may not open another's event looks every 10 ms
+    instead.
 
-    Raises ValueError when 32 bytes do not fit there or the address is odd,
-    BufferError and TypeError for memory that cannot be written.
+    Raises ValueError if 32 bytes do not fit at `offset`, or the address is not a
+    multiple of 8; BufferError and TypeError for memory that cannot be written.
 
     Win32: none; to wait, CreateEventExW, OpenEventW, WaitForSingleObject
     """
 
     __slots__ = ("__weakref__",)
 
-    #: Bytes that a lock takes.
+    #: The size of a lock in bytes.
     SIZE = _core.LOCK_SIZE
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the memory does, with the offset."""
+        """Pickle the memory and the offset."""
         if self.closed:
             raise ValueError("a closed SharedLock cannot be pickled")
         return type(self), (self.buffer, self.offset)

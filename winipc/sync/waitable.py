@@ -34,7 +34,7 @@ _LEAST = SyncAccess.SYNCHRONIZE | SyncAccess.MODIFY_STATE
 
 
 class HasPid(Protocol):
-    """A process: subprocess.Popen, multiprocessing.Process, RemoteProcess."""
+    """A process, such as a subprocess.Popen or a RemoteProcess."""
 
     @property
     def pid(self) -> int | None: ...
@@ -44,7 +44,7 @@ ProcessLike: TypeAlias = "int | HasPid"
 
 
 def hint(error: OSError) -> None:
-    """Say what to check where Windows is vague about a name."""
+    """Add a hint to an error of Windows that is vague about a name."""
     if error.winerror == ERROR_ACCESS_DENIED:
         add_hint(
             error,
@@ -56,13 +56,13 @@ def hint(error: OSError) -> None:
     elif error.winerror == ERROR_PATH_NOT_FOUND:
         add_hint(
             error,
-            "a name has no backslash but that of its prefix Local\\, Global\\ "
+            "a name has no backslash except after its prefix Local\\, Global\\ "
             "or Session\\<number>\\",
         )
 
 
 def made(cls: type[_W], name: str | None, *how: Any) -> _W:
-    """What `create` of the three shares: the call, the hint, multiprocessing."""
+    """The common part of `Mutex.create`, `Event.create` and `Semaphore.create`."""
     try:
         new = cls._create(name, *how)
     except OSError as error:
@@ -74,24 +74,23 @@ def made(cls: type[_W], name: str | None, *how: Any) -> _W:
 
 
 class Waitable(_core.Waitable, Shown, Travels):
-    """What `Mutex`, `Event` and `Semaphore` share.
+    """The base of `Mutex`, `Event` and `Semaphore`.
 
-    The object owns one handle. `close` is idempotent; it raises `BufferError`
-    while a wait is in flight. Objects may be used from any thread.
+    The object owns one handle. `close` may be called twice; it raises `BufferError`
+    during a wait. Any thread may use the object.
     """
 
     __slots__ = ()
 
     @classmethod
     def open(cls: type[_W], name: str, *, access: int | None = None) -> _W:
-        """Open the object that has this name.
+        """Open the object with this name.
 
-        `access` is made of `SyncAccess`; by default what the methods need, and
-        without QUERY_STATE where the object does not give it.
+        `access` is a combination of `SyncAccess`. By default, it is what the methods
+        need; without QUERY_STATE if the object does not grant that.
 
-        Raises FileNotFoundError (winerror 2) when the name is free, OSError
-        with winerror 6 when an object of another kind has it, and
-        PermissionError (5).
+        Raises FileNotFoundError (winerror 2) if there is no such name; OSError
+        (winerror 6) if another kind of object has it; and PermissionError (5).
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
@@ -114,13 +113,13 @@ class Waitable(_core.Waitable, Shown, Travels):
         *,
         access: int | None = None,
     ) -> _W:
-        """Open the object of this name as soon as it exists.
+        """Open the object with this name as soon as it exists.
 
-        `timeout` is in seconds, None waits forever. Windows does not notify of
-        new objects, so this looks again, up to 50 ms apart.
+        `timeout` is in seconds; None waits forever. Windows does not notify of new
+        objects, so `wait_for` polls, with pauses of up to 50 ms.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises;
-        FileNotFoundError only for a name that is not valid (winerror 3).
+        Raises TimeoutError (winerror 1460), and what `open` raises; FileNotFoundError
+        only for a name that is not valid (winerror 3).
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
@@ -130,11 +129,10 @@ class Waitable(_core.Waitable, Shown, Travels):
     def from_handle(
         cls: type[_W], handle: SupportsIndex, *, name: str | None = None
     ) -> _W:
-        """Own a handle of this process, such as one from `duplicate_to`.
+        """Take ownership of a handle of this process, such as one from `duplicate_to`.
 
-        `name` is the object's name, if it has one: `repr` shows it, and pickle
-        goes by it. Raises TypeError when the handle is that of another kind of
-        object; it is not closed then.
+        `name` is the object's name, if it has one; `repr` and pickle use it. Raises
+        TypeError if the handle is of another kind of object; it then stays open.
 
         Win32: NtQueryObject
         """
@@ -152,14 +150,13 @@ class Waitable(_core.Waitable, Shown, Travels):
         return SyncAccess(self._access)
 
     def duplicate_to(self, process: ProcessLike) -> int:
-        """Give another process a handle of its own; the handle's number there.
+        """Give another process a handle of its own; return its number there.
 
-        `process` is a pid or an object with a `pid`. The process makes an
-        object of the number with `from_handle`; until it does, the handle
-        stays open there.
+        `process` is a pid or an object with a `pid`. That process passes the number to
+        `from_handle`; until then, the handle stays open there.
 
-        Raises ProcessLookupError (winerror 87) when there is no such process,
-        and PermissionError (5).
+        Raises ProcessLookupError (winerror 87) if there is no such process, and
+        PermissionError (5).
 
         Win32: OpenProcess, DuplicateHandle
         """
@@ -169,20 +166,20 @@ class Waitable(_core.Waitable, Shown, Travels):
         return self._duplicate_to(pid)
 
     async def _take_async(self, timeout: float | None) -> bool:
-        """Await the handle; `close` refuses meanwhile."""
+        """Await the handle; `close` raises BufferError meanwhile."""
         try:
             return await wait_handle(self, timeout, name=self.name or "unnamed")
         except PermissionError as error:
-            add_hint(error, "a thread may wait: asyncio.to_thread(...), uncancelled")
+            add_hint(error, "wait in a thread, by asyncio.to_thread, not cancelled")
             raise
 
     def __repr__(self) -> str:
         try:
             state = "closed" if self.closed else self._state()
-        except (OSError, ValueError):  # without the right to ask, or closed meanwhile
+        except (OSError, ValueError):  # the handle lacks the right, or was closed
             state = "open"
         return f"<winipc.{type(self).__name__} {self.name!r} {state}>"
 
     def _state(self) -> str:
-        """What its repr says of one that is open."""
+        """The state of an open object, for its repr."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ __all__ = ["wait_all", "wait_any"]
 
 _Item: TypeAlias = "_core.Waitable | SupportsIndex"
 
-#: MAXIMUM_WAIT_OBJECTS: what one call of WaitForMultipleObjects takes.
+#: MAXIMUM_WAIT_OBJECTS: the most handles for one call of WaitForMultipleObjects.
 _MOST = 64
 
 
@@ -24,18 +24,17 @@ _T = TypeVar("_T", bound="Waitable | SupportsIndex")
 
 
 def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
-    """Wait until one of the objects can be taken, take it and return it.
+    """Wait until one of the objects can be taken; take it and return it.
 
-    The objects are any number of `Mutex`, `Event` and `Semaphore`, and numbers
-    of handles (of processes, threads, ...) that the caller keeps open. Where
-    several are ready at the start, the first of them is taken; exactly one is
-    ever taken. More than 64 are shared out to threads, except mutexes, of
-    which there may be 63 then.
+    The objects are any number of `Mutex`, `Event` and `Semaphore`, and of handles (of
+    processes, threads, ...) that the caller keeps open. Exactly one is taken: the
+    first, if several are ready at the start. If there are more than 64, other threads
+    help to wait; at most 63 of the objects may then be mutexes.
 
-    `timeout` is in seconds, None waits forever; Ctrl+C ends it.
+    `timeout` is in seconds; None waits forever. Ctrl+C ends the wait.
 
-    Raises TimeoutError (winerror ERROR_TIMEOUT); AbandonedError, whose `mutex` the
-    caller then holds; ValueError for no object, or the same one twice.
+    Raises TimeoutError (winerror 1460); AbandonedError, and the caller then holds its
+    `mutex`; ValueError for no object, or for the same object twice.
 
     Win32: WaitForMultipleObjects
     """
@@ -50,19 +49,19 @@ def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
 def wait_all(
     objects: Iterable[Waitable | SupportsIndex], timeout: float | None = None
 ) -> None:
-    """Wait until all of the objects can be taken, and take them.
+    """Wait until all objects can be taken, and take them.
 
-    Up to 64 are taken in one step: nothing is taken before all are ready.
-    More are taken in lots of 64, so that others see a part of them taken
-    meanwhile; what was taken is given back when the rest is not ready in time.
-    There may be 64 mutexes among them.
+    Up to 64 objects are taken in one step: none is taken before all are ready. More
+    objects are taken in lots of 64, so others may see some of them taken; they are
+    given back if the rest is not ready in time. At most 64 of the objects may be
+    mutexes.
 
-    `timeout` is in seconds, None waits forever; Ctrl+C ends it.
+    `timeout` is in seconds; None waits forever. Ctrl+C ends the wait.
 
-    Raises TimeoutError (winerror ERROR_TIMEOUT); AbandonedError when one or more of the
-    mutexes were abandoned (Windows does not tell which: their `abandoned` is
-    set), and the caller then holds all the objects; ValueError for no object,
-    or the same one twice.
+    Raises TimeoutError (winerror 1460); AbandonedError if mutexes were abandoned, and
+    the caller then holds all objects (Windows does not tell which mutexes were
+    abandoned: `abandoned` is set for all); ValueError for no object, or for the same
+    object twice.
 
     Win32: WaitForMultipleObjects
     """
@@ -76,7 +75,7 @@ def wait_all(
 
 
 def _handles(objects: Sequence[_Item]) -> list[int]:
-    """Their handles, each of which is there once."""
+    """The handles of the objects. Raises ValueError if one is there twice."""
     handles = [
         one.handle if isinstance(one, _core.Waitable) else operator.index(one)
         for one in objects
@@ -87,10 +86,11 @@ def _handles(objects: Sequence[_Item]) -> list[int]:
 
 
 def _any_of_many(objects: Sequence[_Item], timeout: float | None) -> int:
-    """`_core._wait` of more than 64: threads wait for those that they can undo.
+    """`_core._wait` for more than 64 objects.
 
-    The calling thread waits for the others, such as mutexes, and for `done`. What
-    it takes wins; what came second is given back.
+    Other threads wait for the objects that can be given back. The calling thread waits
+    for the rest, such as mutexes, and for `done`. What it takes wins; what another
+    thread took as well is given back.
     """
     deadline = Deadline(timeout)
     handles = _handles(objects)
@@ -116,7 +116,7 @@ def _any_of_many(objects: Sequence[_Item], timeout: float | None) -> int:
             index = _core._wait(mine, deadline.left())
             keep = not 0 <= index < len(own)
         finally:
-            # One call, which no second Ctrl+C divides.
+            # One call, so that a second Ctrl+C cannot come in between.
             taken = _core._end_waits(waits, keep)
     if not keep:
         return own[index]
@@ -124,7 +124,7 @@ def _any_of_many(objects: Sequence[_Item], timeout: float | None) -> int:
 
 
 def _all_of_many(objects: Sequence[_Item], timeout: float | None) -> bool:
-    """`_core._wait` for all of more than 64: in lots, the final one of all mutexes."""
+    """`_core._wait` for all of more than 64 objects: in lots, with all mutexes last."""
     deadline = Deadline(timeout)
     _handles(objects)
     order = sorted(objects, key=lambda one: not _core._can_give_back(one))
@@ -142,7 +142,7 @@ def _all_of_many(objects: Sequence[_Item], timeout: float | None) -> bool:
             if _core._wait(lot, deadline.left(), True) < 0:
                 break
             taken += size
-    except _core.AbandonedError:  # in the final lot: the caller has them all
+    except _core.AbandonedError:  # it comes from the last lot: the caller holds all
         taken = len(order)
         raise
     finally:

@@ -1,4 +1,4 @@
-"""The system: kernel objects that have names, and who holds them."""
+"""The system: kernel objects that have names, and the processes that hold them."""
 
 from typing import TYPE_CHECKING
 

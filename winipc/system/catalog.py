@@ -1,9 +1,9 @@
-"""What named objects exist now, and which processes hold them.
+"""Which named objects exist now, and which processes hold them.
 
-A snapshot: objects come and go while it is taken. It changes nothing and asks
-for the least: names and kinds come from the object manager's directories, an
-object is opened only to ask for its size, and other processes' handles are
-compared and closed again::
+The list is a snapshot: objects come and go while it is taken. It changes nothing and
+asks for the least rights. Names and kinds come from the object manager's directories;
+an object is opened only for its size; copies of other processes' handles are compared
+and closed again::
 
     for row in named_objects("mapping", "*cache*"):
         print(row.name, row.size, holders(row).pids)
@@ -39,7 +39,7 @@ class ObjectKind(Words):
     MUTEX = "mutex"
     EVENT = "event"
     SEMAPHORE = "semaphore"
-    #: Windows' word for a mapping, and the older name here.
+    #: Windows' own word for a mapping, and the former name of this member.
     SECTION = MAPPING
 
     @classmethod
@@ -47,7 +47,7 @@ class ObjectKind(Words):
         return cls.MAPPING if value == "section" else super()._missing_(value)
 
 
-#: What the object manager calls them.
+#: The object manager's names of the kinds.
 _TYPES = {
     ObjectKind.MAPPING: "Section",
     ObjectKind.MUTEX: "Mutant",
@@ -56,25 +56,25 @@ _TYPES = {
 }
 _KINDS = {name: kind for kind, name in _TYPES.items()}
 
-#: QUERY_STATE, SYNCHRONIZE, READ_CONTROL: any of them gives a handle to compare.
+#: QUERY_STATE, SYNCHRONIZE, READ_CONTROL: any of these gives a handle to compare.
 _ANY_RIGHT = (0x1, 0x100000, 0x20000)
 
-#: Looks at a directory at most; it is read again until it stays the same.
+#: The most times that a directory is read until two readings agree.
 _LOOKS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class NamedObject:
-    """An object that had a name when the catalogue was made."""
+    """A named object that existed when the list was made."""
 
     kind: ObjectKind
-    #: As `open` takes it: `Local\\x` in this session, `Global\\x` for all.
+    #: The name for `open`: `Local\\x` in this session, `Global\\x` in all sessions.
     name: str
-    #: The full name that the object manager has.
+    #: The full name in the object manager.
     path: str
-    #: Of a mapping that could be opened: its size in bytes.
+    #: The size in bytes of a mapping that could be opened; else None.
     size: int | None = None
-    #: Why the object could not be opened, as Windows says it; else None.
+    #: Why the object could not be opened, in Windows' words; else None.
     reason: str | None = None
 
     def _cells(self) -> dict[str, Any]:
@@ -88,13 +88,13 @@ class NamedObject:
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """The processes that have a handle of an object."""
+    """The processes that have handles of an object."""
 
-    #: Process ids, ascending. This process is among them if it has a handle.
+    #: Process ids, ascending; this process is included if it has a handle.
     pids: tuple[int, ...]
-    #: How many handles each of them has, in the same order.
+    #: The number of handles of each process, in the same order.
     handles: tuple[int, ...]
-    #: Processes with handles of such a kind that may not be looked into.
+    #: Processes that have handles of this kind, and that this process may not inspect.
     unknown: tuple[int, ...]
 
 
@@ -108,20 +108,20 @@ def _session() -> int | None:
 
 
 def _directories() -> dict[str, str]:
-    """Prefix of names -> directory; the session's own first."""
+    """The directory for each prefix of names; the session's own is first."""
     session = _session()
     directories = {"Global\\": r"\BaseNamedObjects"}
     if session == 0:
-        # Windows keeps session 0's own names among the global ones.
+        # Windows keeps the local names of session 0 among the global ones.
         return directories
     return {"Local\\": rf"\Sessions\{session}\BaseNamedObjects", **directories}
 
 
 def _list(path: str) -> set[tuple[str, str]]:
-    """All (name, type) of a directory, and perhaps some that have just gone.
+    """The (name, type) of all objects in a directory, and perhaps of some just gone.
 
-    The kernel walks by position, so one that goes while it walks hides another:
-    the directory is read again until that finds nothing new.
+    The kernel walks the directory by position, so an object that goes meanwhile can
+    hide another one. So the directory is read again until nothing new is found.
     """
     seen: set[tuple[str, str]] = set()
     for _ in range(_LOOKS):
@@ -135,19 +135,19 @@ def _list(path: str) -> set[tuple[str, str]]:
 def named_objects(
     kind: ObjectKind | str | None = None, pattern: str | None = None
 ) -> Rows[NamedObject]:
-    """The mappings, mutexes, events and semaphores with names in this session.
+    """List the named mappings, mutexes, events and semaphores of this session, by name.
 
-    The list shows itself as a table.
+    The list shows itself as a table. An object that this process may not open is listed
+    with the `reason`.
 
-    `kind` chooses one of `ObjectKind`; `pattern` is a shell pattern (`*`, `?`,
-    `[...]`, case matters) that the name, with or without its prefix, has to
-    match. Sorted by name. An object that may not be opened is listed with the
-    `reason`.
+    `kind` selects one of `ObjectKind`. `pattern` is a shell pattern (`*`, `?`, `[...]`,
+    case matters) for the name, with or without its prefix.
 
-    Raises ValueError for an unknown kind, and OSError when the directory
-    of names cannot be read.
+    Raises ValueError for an unknown kind, and OSError if the directory of names cannot
+    be read.
 
-    Win32: NtQueryDirectoryObject, NtOpenSection and its likes, NtQuerySection
+    Win32: NtQueryDirectoryObject, NtOpenSection, NtOpenMutant, NtOpenEvent,
+    NtOpenSemaphore, NtQuerySection
     """
     rows = []
     for row, handle in _look(kind, pattern):
@@ -160,12 +160,12 @@ def named_objects(
 def _held_objects(
     kind: ObjectKind | str | None, pattern: str | None
 ) -> list[tuple[NamedObject, Holders | None]]:
-    """`named_objects` with `holders_of` them: each object is opened once."""
+    """`named_objects` with the `holders` of each; each object is opened once."""
     with ExitStack() as stack:
         rows, handles = [], []
         for row, handle in _look(kind, pattern):
             rows.append(row)
-            if handle is None:  # perhaps with another right
+            if handle is None:  # another right may be granted
                 with suppress(OSError):
                     handle = _open(row)
             if handle is not None:
@@ -182,7 +182,7 @@ def _by_name(row: NamedObject) -> str:
 def _look(
     kind: ObjectKind | str | None, pattern: str | None
 ) -> Iterator[tuple[NamedObject, int | None]]:
-    """Each object, with a handle for the caller to close unless there is a reason."""
+    """Yield each object, with a handle that the caller closes, or None and a reason."""
     wanted = None if kind is None else ObjectKind(kind)
     for prefix, directory in _directories().items():
         for bare, type_name in _list(directory):
@@ -199,28 +199,26 @@ def _look(
             try:
                 handle, size = _core._open_object(path, type_name, _ANY_RIGHT[0])
             except FileNotFoundError:
-                continue  # it has gone since
+                continue  # the object has gone since
             except OSError as error:
                 reason = f"{error.strerror} (winerror {error.winerror})"
             yield NamedObject(found, name, path, size, reason), handle
 
 
 def holders(target: str | NamedObject | _HasHandle) -> Holders:
-    """Which processes have a handle of an object.
+    """Find the processes that have a handle of an object.
 
-    `target` is a name as `open` takes it, a row of `named_objects`, or an open
-    object with a `handle` (which is not counted itself).
+    `target` is a name for `open`, a row of `named_objects`, or an open object with a
+    `handle` (this handle is not counted).
 
-    A process that only keeps a view of a section, and has closed the handle, is
-    not seen: Windows lists handles. Processes of other users and protected ones
-    are in `unknown` when they have handles of this kind and this process may
-    not look into them.
+    Windows lists handles only. So a process that closed its handle, and keeps just a
+    view of a mapping, is not found. Protected processes and those of other users are in
+    `unknown` if they have handles of this kind and this process may not inspect them.
 
-    Raises FileNotFoundError (winerror 2) when there is no such object, and
-    PermissionError (5) when this process may not open it at all.
+    Raises FileNotFoundError (winerror 2) if there is no such object, and
+    PermissionError (5) if this process may not open it with any right.
 
-    Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle,
-    NtCompareObjects
+    Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle, NtCompareObjects
     """
     with ExitStack() as stack:
         return _holders([_handle(target, stack)])[0]
@@ -229,10 +227,10 @@ def holders(target: str | NamedObject | _HasHandle) -> Holders:
 def holders_of(
     targets: Iterable[str | NamedObject | _HasHandle],
 ) -> list[Holders | None]:
-    """`holders` for many objects, from one look at all processes.
+    """`holders` of many objects, from one look at all processes.
 
-    In the order given; None for an object that has gone, or that this process
-    may not open.
+    The results have the order of `targets`; None stands for an object that has gone, or
+    that this process may not open.
     """
     with ExitStack() as stack:
         handles: list[int | None] = []
@@ -250,7 +248,7 @@ def _holders_or_none(handles: list[int | None]) -> list[Holders | None]:
 
 
 def _handle(target: str | NamedObject | _HasHandle, stack: ExitStack) -> int:
-    """The target's handle, or one that the stack closes."""
+    """The target's own handle, or a new one that the stack closes."""
     if isinstance(target, str):
         target = _find(target)
     if not isinstance(target, NamedObject):
@@ -276,7 +274,7 @@ def _holders(handles: list[int]) -> list[Holders]:
 
 
 def _open(row: NamedObject) -> int:
-    """A handle of the object, with any right that can be had."""
+    """Open the object with the first right that is granted."""
     kind = _TYPES[row.kind]
     for access in _ANY_RIGHT[:-1]:
         with suppress(PermissionError):
@@ -285,14 +283,14 @@ def _open(row: NamedObject) -> int:
 
 
 def _find(name: str) -> NamedObject:
-    """The object that has this name: kinds share one space of names."""
+    """The object with this name; all kinds share one namespace."""
     local = next(iter(_directories()))
     prefix, slash, bare = name.rpartition("\\")
     known = {"local": local, "global": "Global\\", f"session\\{_session()}": local}
     place = known.get(prefix.lower()) if slash else local
     if place is None or not bare:
         raise ValueError(f"{name!r} is no name of an object in this session")
-    from glob import escape  # of which few names have need
+    from glob import escape  # only here: few callers give a name
 
     for row in named_objects(pattern=escape(place + bare)):
         return row
