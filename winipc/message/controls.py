@@ -1,14 +1,14 @@
-"""What the windows of other programs show: their texts, and the items of lists.
+"""What windows of other programs show: their texts, and the items of lists.
 
     field = winipc.find_window("Settings").children("Edit")[0]
     winipc.window_text(field)
     winipc.set_window_text(field, "new")
     [item.text for item in winipc.window_items(field.parent.children("ListBox")[0])]
 
-The thread of the window answers each question, so a hung window raises TimeoutError.
-Windows passes texts, and the items of list boxes and combo boxes, between processes.
-For list views and tree views winipc writes the question into memory of the other
-program, and so needs the right to write there.
+The window's thread answers each question, so a hung window raises TimeoutError. Windows
+passes texts, and the items of list boxes and combo boxes, between processes. For list
+views and tree views, winipc writes the question into the other program's memory, and
+needs the right to do so.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _LVIF_TEXT = 0x0001
 _TVIF_TEXT_STATE = 0x0001 | 0x0008
 _SELECTED = 0x0002  # LVIS_SELECTED and TVIS_SELECTED
 
-#: LVITEMW and TVITEMW up to cchTextMax, by the width of the target's pointers. The
-#: pointer to the text is the last but one field; zeros follow.
+#: LVITEMW and TVITEMW up to cchTextMax, by the target's pointer size. The text pointer
+#: is the field before the last; zeros follow.
 _LVITEM = {4: struct.Struct("<IiiIIIi60x"), 8: struct.Struct("<IiiII4xQi60x")}
 _TVITEM = {4: struct.Struct("<IIIIIi60x"), 8: struct.Struct("<I4xQIIQi60x")}
 
-#: Letters of one item of a list view or a tree view; more are cut off.
+#: The most letters of an item of a list view or a tree view; more are cut off.
 _MOST_LETTERS = 4096
-_TEXT_AT = 256  # where the text lies in the block, behind the structure
+_TEXT_AT = 256  # offset of the text in the block, after the structure
 
 Kind: TypeAlias = Literal["listbox", "combobox", "listview", "treeview"]
 
-#: What the name of a class has in it; toolkits put words of theirs around it.
+#: A part of the class name for each kind; toolkits add words around it.
 _KINDS: tuple[tuple[str, Kind], ...] = (
     ("syslistview32", "listview"),
     ("systreeview32", "treeview"),
@@ -72,18 +72,19 @@ class ControlItem:
     selected: bool = False
     #: The texts of all columns of a list view; the first is `text`.
     columns: tuple[str, ...] = ()
-    #: How deep it lies in a tree view; 0 at the root.
+    #: The depth in a tree view; 0 at the root.
     level: int = 0
 
 
 def window_text(target: Target, timeout: float | None = 5.0) -> str:
-    """The text of a window of any process: what a field holds, what a button says.
+    """Return the text of a window of any process, such as a field or a button.
 
-    `Window.title` needs no answer from the window, but has no text of fields.
-    `timeout` is in seconds, for each of two messages.
+    `Window.title` needs no answer from the window, but cannot tell the text of a field.
+    `timeout` is in seconds, for each of two messages. The field of a password gives
+    other processes an empty text.
 
-    Raises `TimeoutError` when the window hangs and `FileNotFoundError` (winerror
-    1400) when it is gone. The field of a password gives an empty text to others.
+    Raises `TimeoutError` if the window hangs, and `FileNotFoundError` (winerror 1400)
+    if it is gone.
 
     Win32: SendMessageTimeout, WM_GETTEXTLENGTH, WM_GETTEXT.
     """
@@ -93,12 +94,12 @@ def window_text(target: Target, timeout: float | None = 5.0) -> str:
 
 
 def set_window_text(target: Target, text: str, timeout: float | None = 5.0) -> None:
-    """Set the text of a window of any process: of a field, a button, a title.
+    """Set the text of a window of any process: a field, a button, or a title.
 
     `timeout` is in seconds.
 
-    Raises `ValueError` for a NUL in the text, `ConnectionRefusedError` when the window
-    does not take it, and otherwise as `window_text` does.
+    Raises `ValueError` for a NUL in the text, `ConnectionRefusedError` if the window
+    does not take it, and the errors of `window_text`.
 
     Win32: SendMessageTimeout, WM_SETTEXT.
     """
@@ -116,10 +117,11 @@ def set_window_text(target: Target, text: str, timeout: float | None = 5.0) -> N
 def window_items(
     target: Target, kind: Kind | None = None, timeout: float | None = 5.0
 ) -> list[ControlItem]:
-    """The items of a list box, combo box, list view or tree view of any process.
+    """Return the items of a list box, combo box, list view or tree view of any process.
 
     Args:
-        kind: What it is; by default the name of its class decides, also that of a
+        target: The window.
+        kind: The kind of window. By default the class name decides, also that of a
             toolkit (`WindowsForms10.SysListView32.app...`).
         timeout: Seconds for each answer.
 
@@ -127,9 +129,9 @@ def window_items(
     its items itself, their texts may be empty or meaningless.
 
     Raises `ValueError` for a window of another kind, and in a 32-bit process for the
-    tree view of a 64-bit one; `PermissionError` when the memory of its process may
-    not be written to (list and tree views); `TimeoutError` when it hangs;
-    `FileNotFoundError` and `ConnectionResetError` when it goes.
+    tree view of a 64-bit process; `PermissionError` if this process may not write to
+    the other's memory (list and tree views); `TimeoutError` if the window hangs;
+    `FileNotFoundError` and `ConnectionResetError` if it goes.
 
     Win32: SendMessageTimeout, LB_GETTEXT, CB_GETLBTEXT, LVM_GETITEMTEXT, TVM_GETITEM,
     VirtualAllocEx, ReadProcessMemory, WriteProcessMemory.
@@ -154,7 +156,7 @@ def window_items(
         try:
             return list(view.rows() if found == "listview" else view.branches())
         except (TimeoutError, KeyboardInterrupt):
-            block.detach()  # the window may still write there
+            block.detach()  # the window may still write to it
             raise
 
 
@@ -166,8 +168,11 @@ _abandoned: list[memoryview] = []
 
 @contextlib.contextmanager
 def _lent(size: int) -> Iterator[SharedMapping]:
-    """Memory whose address a message carries. What is written past it is a fault: an
-    item may get a longer text after its length was asked for."""
+    """Memory whose address a message carries.
+
+    A write past its end faults and spoils nothing: an item may get a longer text after
+    its length was asked for.
+    """
     from winipc.memory.mapping import SharedMapping
     from winipc.memory.pages import PAGE_SIZE
 
@@ -179,13 +184,13 @@ def _lent(size: int) -> Iterator[SharedMapping]:
         _abandoned.append(memoryview(memory))
         raise
     finally:
-        memory.__exit__(None, None, None)  # as `with`: it goes with its last view
+        memory.__exit__(None, None, None)  # like `with`: the memory goes with its views
 
 
 def _asked(
     hwnd: int, message: int, wparam: int, letters: int, timeout: float | None
 ) -> str:
-    """The text that a window writes where lparam points to."""
+    """The text that a window writes to the address in lparam."""
     with _lent(2 * max(letters, 1)) as memory:
         count = send_message(hwnd, message, wparam, memory.address, timeout=timeout)
         data = memory.read(2 * min(max(count, 0), letters))
@@ -196,7 +201,7 @@ def _listbox(hwnd: int, timeout: float | None) -> Iterator[ControlItem]:
     for at in range(send_message(hwnd, _LB_GETCOUNT, timeout=timeout)):
         length = send_message(hwnd, _LB_GETTEXTLEN, at, timeout=timeout)
         if length < 0:
-            return  # there are fewer by now
+            return  # there are fewer items by now
         text = _asked(hwnd, _LB_GETTEXT, at, length + 1, timeout)
         yield ControlItem(text, send_message(hwnd, _LB_GETSEL, at, timeout=timeout) > 0)
 
@@ -212,7 +217,7 @@ def _combobox(hwnd: int, timeout: float | None) -> Iterator[ControlItem]:
 
 
 class _View:
-    """A list view or tree view, asked by structures in its own process."""
+    """A list view or tree view; its questions are structures in its own process."""
 
     def __init__(
         self, hwnd: int, process: RemoteProcess, address: int, timeout: float | None
@@ -229,13 +234,13 @@ class _View:
     def _ask(
         self, message: int, wparam: int, form: struct.Struct, *fields: int
     ) -> tuple[str, tuple[int, ...]]:
-        """The text, and the fields as the control has left them."""
+        """The text of an item, and the fields as the control left them."""
         text = self._address + _TEXT_AT
         self._process.write(text, b"\0\0")
         self._process.write(self._address, form.pack(*fields, text, _MOST_LETTERS))
         self._send(message, wparam, self._address)
         fields = form.unpack(self._process.read(self._address, form.size))
-        # The control may have pointed it at its own text, or to none.
+        # The control may have set the pointer to a text of its own, or to none.
         at = fields[-2]
         if at in (0, (1 << 8 * self._width) - 1):
             return "", fields
@@ -269,7 +274,7 @@ class _View:
             )
         form = _TVITEM[self._width]
         path = [self._next(_TVGN_ROOT)]
-        # No more than there are: a tree that changes meanwhile could go round.
+        # Bounded by the count: a tree that changes meanwhile could lead in circles.
         for _ in range(self._send(_TVM_GETCOUNT)):
             while path and not path[-1]:
                 path.pop()

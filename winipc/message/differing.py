@@ -1,4 +1,4 @@
-"""How a message differs from the one that was expected, in words."""
+"""How a message differs from the expected one, in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from winipc import decoders
 from winipc.base.text import HEX_WIDTH, hex_rows
 from winipc.memory.record import Record
 
-#: What is compared: attributes of the message and their values, and its data.
+#: The expected attributes of a message by name, and the expected data (None: any).
 Expected = tuple[dict[str, int], bytes | str | Record | None]
 
 
@@ -17,7 +17,7 @@ class _HasData(Protocol):
 
 
 def differences(expected: Expected, came: _HasData) -> list[str]:
-    """A line for each thing that is not as expected; none if all is."""
+    """A line for each difference; an empty list if there is none."""
     numbers, data = expected
     lines = [
         f"{name}: expected {_shown(name, wanted)}, came {_shown(name, got)}"
@@ -50,7 +50,7 @@ def described(expected: Expected) -> str:
 
 
 def short(data: bytes | str | Record) -> str:
-    """Data in one line; of much data, the beginning."""
+    """Data in one line; only the beginning of long data."""
     if isinstance(data, Record):
         return repr(data)
     return repr(data) if len(data) <= 64 else f"{data[:64]!r}... ({len(data)})"
@@ -88,7 +88,7 @@ def _data_difference(expected: bytes, came: bytes) -> list[str]:
 
 
 def _dump(label: str, data: bytes, at: int) -> list[str]:
-    """A few rows of a hex view around an offset."""
+    """A few rows of a hex dump around an offset."""
     begin = max(0, at // HEX_WIDTH - 1) * HEX_WIDTH
     rows = hex_rows(begin, data[begin : begin + 3 * HEX_WIDTH])
     lines = [f"{label:>10} {row.line()}" for row in rows]

@@ -1,8 +1,8 @@
 """Windows of any process: found by title or class, waited for, and asked about.
 
-A `Target` says where a message goes: a `CopyDataWindow`, a `Window`, an hwnd, a
-title, or a pair (title, class) of which one may be None. A class is given by its name
-or its atom.
+A `Target` says where a message goes: a `CopyDataWindow`, a `Window`, an hwnd, a title,
+or a pair (title, class), where one of the two may be None. A class is a name or an
+atom.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | int
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Window(Shown):
-    """A window of any process, by its handle. Nothing is owned or kept open."""
+    """A window of any process, by its handle. The object owns nothing."""
 
     hwnd: int
 
@@ -53,11 +53,12 @@ class Window(Shown):
         child_class: str | int | None = None,
         ready: bool = False,
     ) -> Window:
-        """Wait until there is a window that matches; see `find_window`.
+        """Wait until a window matches, and return it; see `find_window`.
 
-        `timeout` is in seconds, None for forever. Windows does not notify of new
-        windows, so it looks every 20 ms. `ready` waits on until the program of the
-        window waits for input and the window has answered a message (WM_NULL).
+        `timeout` is in seconds; None waits forever. Windows does not notify of new
+        windows, so `wait_for` looks every 20 ms. With `ready`, it also waits until the
+        window's program waits for input and the window has answered a message
+        (WM_NULL).
 
         Raises `TimeoutError` (winerror 1460).
 
@@ -96,7 +97,7 @@ class Window(Shown):
 
     @property
     def is_hung(self) -> bool:
-        """Whether its thread has not looked at messages for 5 s.
+        """Whether the window's thread has taken no message for 5 s.
 
         Win32: IsHungAppWindow.
         """
@@ -104,7 +105,7 @@ class Window(Shown):
 
     @property
     def class_name(self) -> str:
-        """The name of its class. Raises `FileNotFoundError` when it is gone.
+        """The name of its class. Raises `FileNotFoundError` if the window is gone.
 
         Win32: GetClassName.
         """
@@ -112,7 +113,7 @@ class Window(Shown):
 
     @property
     def title(self) -> str:
-        """Its title, which a hung window has too; empty when it is gone.
+        """The title, also of a hung window; empty if the window is gone.
 
         Win32: InternalGetWindowText.
         """
@@ -120,7 +121,7 @@ class Window(Shown):
 
     @property
     def pid(self) -> int:
-        """The process that owns it; 0 when it is gone.
+        """The id of the process that owns the window; 0 if the window is gone.
 
         Win32: GetWindowThreadProcessId.
         """
@@ -128,7 +129,7 @@ class Window(Shown):
 
     @property
     def thread_id(self) -> int:
-        """The thread that owns it; 0 when it is gone.
+        """The id of the thread that owns the window; 0 if the window is gone.
 
         Win32: GetWindowThreadProcessId.
         """
@@ -136,7 +137,7 @@ class Window(Shown):
 
     @property
     def parent(self) -> Window | None:
-        """The window that it lies within; None for a top-level or message-only one.
+        """The parent window; None for a top-level or message-only window.
 
         Win32: GetAncestor.
         """
@@ -145,7 +146,7 @@ class Window(Shown):
 
     @property
     def id(self) -> int:
-        """Its number within its parent (a control's id); 0 without a parent.
+        """The window's number within its parent (a control's id); 0 without a parent.
 
         Win32: GetDlgCtrlID.
         """
@@ -157,13 +158,13 @@ class Window(Shown):
         title: Title | None = None,
         id: int | None = None,
     ) -> Rows[Window]:
-        """All windows within it that match, those within its children too.
+        """All windows within this one that match, at any depth.
 
-        They come as they lie on the screen, the upper ones first, each followed by its
-        own children. Titles and classes are compared as in `find_window`. `id` is the
-        number of a control.
+        They come in Z order, the topmost first; each is followed by its own children.
+        Titles and classes are compared as in `find_window`. `id` is the number of a
+        control.
 
-        Raises `FileNotFoundError` (winerror 1400) when the window is gone.
+        Raises `FileNotFoundError` (winerror 1400) if the window is gone.
 
         Win32: EnumChildWindows.
         """
@@ -172,10 +173,10 @@ class Window(Shown):
 
     @property
     def executable(self) -> str:
-        """Path of the program that owns it.
+        """The path of the program that owns the window.
 
-        Raises `ProcessLookupError` when it is gone and `PermissionError` when
-        Windows does not say. Win32: QueryFullProcessImageName.
+        Raises `ProcessLookupError` if the window is gone, and `PermissionError` if
+        Windows does not tell. Win32: QueryFullProcessImageName.
         """
         return _core._process_image(self.pid)[0]
 
@@ -189,7 +190,7 @@ class Window(Shown):
     @property
     def _state(self) -> str:
         if not self.exists:
-            return ""  # as its repr says
+            return ""  # the repr says that it is gone
         return "hung" if self.is_hung else "shown" if self.is_visible else "hidden"
 
     def _cells(self) -> dict[str, Any]:
@@ -207,7 +208,7 @@ Title: TypeAlias = str | re.Pattern[str]
 
 
 def window_of(title: Title | None, class_name: str | int | None) -> str:
-    """What a window is looked for by, in words."""
+    """A description of the wanted window, for errors."""
     what = " and ".join(
         f"{key} {value!r}"
         for key, value in (
@@ -221,7 +222,6 @@ def window_of(title: Title | None, class_name: str | int | None) -> str:
 
 def _no_window(title: Title | None, class_name: str | int | None) -> FileNotFoundError:
     text = f"no {window_of(title, class_name)}"
-    # errno comes from the winerror.
     return FileNotFoundError(0, text, None, ERROR_INVALID_WINDOW_HANDLE)
 
 
@@ -232,17 +232,18 @@ def find_window(
     parent: Target | None = None,
     child_class: str | int | None = None,
 ) -> Window | None:
-    """The window with this title, class or both, or None.
+    """Find the window with this title, class or both; None if there is none.
 
-    Top-level windows come before message-only ones. Of several windows it is the one
-    on top, or the newest if all are hidden. Upper and lower case are equal.
+    Top-level windows come before message-only windows. If several windows match, the
+    result is the topmost one, or the newest if all are hidden. Case does not matter in
+    titles and class names.
 
     Args:
-        title: The whole title, or a compiled expression that a title contains:
-            `re.compile("Notepad$")`; `re.compile(re.escape(part))` for a part.
+        title: The whole title, or a compiled regular expression to search for in
+            titles, such as `re.compile("Notepad$")`.
         class_name: The name of the class, or its atom.
-        parent: Look within this window only, also within its children.
-        child_class: Find only a window that has a window of this class within it.
+        parent: Search only within this window, at any depth.
+        child_class: Find only a window with a window of this class within it.
 
     Raises `ValueError` if nothing is given to look for: None or an empty title, and
     nothing else.
@@ -282,14 +283,13 @@ def find_windows(
     parent: Target | None = None,
     child_class: str | int | None = None,
 ) -> Rows[Window]:
-    """All windows of the desktop that match everything that is given.
+    """List the windows of the desktop that match all arguments.
 
-    The list shows itself as a table. Titles and classes are compared as in
-    `find_window`, which says what `parent` and `child_class` are. `message_only` lists
-    message-only windows in place of the top-level ones; `visible` True or False asks
-    for shown or hidden ones.
+    The list shows itself as a table. For `title`, `class_name`, `parent` and
+    `child_class` see `find_window`. `message_only` lists message-only windows instead
+    of top-level ones; `visible` True or False selects shown or hidden windows.
 
-    Raises `FileNotFoundError` (winerror 1400) when the parent is gone.
+    Raises `FileNotFoundError` (winerror 1400) if the parent is gone.
 
     Win32: EnumWindows, EnumChildWindows.
     """
@@ -311,23 +311,23 @@ def _has_child(window: Window, class_name: str | int) -> bool:
     try:
         return bool(window.children(class_name))
     except FileNotFoundError:
-        return False  # it went meanwhile
+        return False  # the window has gone
 
 
 def wait_window(
     title: Title | None = None, timeout: float | None = None, **options: Any
 ) -> Window:
-    """Deprecated, gone in the next version: it is `Window.wait_for`."""
+    """Deprecated: use `Window.wait_for`. The next version will not have it."""
     return Window.wait_for(title, timeout, **options)
 
 
 def _is_ready(window: Window, deadline: Deadline) -> bool:
-    """Wait for its program and for an answer; False when it went, or time is over."""
+    """Wait for the program and an answer; False if the window went or time is over."""
     from winipc.process import ProcessAccess, RemoteProcess
 
     pid, to_ask = window.pid, ProcessAccess.QUERY | ProcessAccess.QUERY_INFORMATION
-    # A program of the console has no such state, and one of an administrator may not
-    # be asked. The window of either may answer.
+    # A console program has no input idle state, and an administrator's program may not
+    # be asked. The window may answer all the same.
     with contextlib.suppress(OSError):
         if pid not in (0, os.getpid()):
             with RemoteProcess.open(pid, access=to_ask) as process:
@@ -340,7 +340,7 @@ def _is_ready(window: Window, deadline: Deadline) -> bool:
 
 
 def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | None:
-    """The window of a pair in the former order."""
+    """The window of a pair (class, title), which was the order before."""
     if class_name is None or isinstance(title, int):
         return None
     window = find_window(title, class_name)
@@ -354,7 +354,7 @@ def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | 
 
 
 def hwnd_of(target: Target) -> int:
-    """The handle behind any kind of target; raises as `send_copydata` does."""
+    """The window handle of a target; raises as `send_copydata` does."""
     __tracebackhide__ = True  # pytest shows the test's line
     if isinstance(target, str | tuple):
         title, class_name = (target, None) if isinstance(target, str) else target

@@ -11,41 +11,41 @@ from winipc.base.shown import Shown
 __all__ = ["Message"]
 
 WM_COPYDATA = 0x004A
-#: Ids are as wide as a pointer; a negative one counts from here.
+#: Ids have the size of a pointer; a negative id is counted down from here.
 ID_LIMIT = 2 * sys.maxsize + 2
 
 
 class Message(_core.Message, Shown):
-    """One received message; its data is a read-only buffer.
+    """A received message; its data is a read-only buffer.
 
-    `memoryview(message)` is the data without a copy, `bytes(message)` with
-    one, `len(message)` its size. `id` tells what kind of data it is, `sender`
-    is the window that claims to have sent it and `pid` that window's process.
-    For a plain message `message`, `wparam` and `lparam` say all.
+    `memoryview(message)` is the data without a copy, `bytes(message)` is a copy, and
+    `len(message)` is its size. `id` says what kind of data it is. `sender` is the
+    window that claims to have sent it, and `pid` is that window's process. A message
+    other than WM_COPYDATA has only `message`, `wparam` and `lparam`.
     """
 
     __slots__ = ()
 
     @property
     def is_copydata(self) -> bool:
-        """Whether it is a WM_COPYDATA: one with data and an id."""
+        """Whether the message is a WM_COPYDATA, with data and an id."""
         return self.message == WM_COPYDATA
 
     @property
     def verified(self) -> bool:
         """Whether `sender` was a window of a living process on arrival.
 
-        Windows itself does not tell the sender: a program may name another's
-        window. A sender with no window of its own is never verified.
+        Windows does not tell the sender: a program may name another program's window. A
+        sender that names no window is never verified.
         """
         return self.pid != 0
 
     @property
     def executable(self) -> str | None:
-        """Path of the program behind `pid`, or None where it may not be known.
+        """The path of the program of `pid`, or None if Windows does not tell.
 
-        Asked for now: None when the process has ended, even if its number
-        was given to another since. Win32: QueryFullProcessImageName.
+        Windows is asked now. The result is None if the process has ended, even if
+        another process has its id by now. Win32: QueryFullProcessImageName.
         """
         if not self.pid:
             return None
@@ -57,7 +57,7 @@ class Message(_core.Message, Shown):
 
     def text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The data as text, up to its first NUL: see `winipc.decoders.text`."""
-        from winipc import decoders  # json and struct, which few need
+        from winipc import decoders  # only here: it imports json
 
         return decoders.text(encoding, errors)(self)
 

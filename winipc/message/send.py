@@ -1,7 +1,7 @@
 """Messages sent to windows of any process.
 
-`send_copydata` delivers bytes to a window; `send_message` and `post_message`
-deliver two numbers. Each takes any kind of `winipc.message.lookup.Target`.
+`send_copydata` sends bytes to a window; `send_message` and `post_message` send two
+numbers. Each takes any kind of `winipc.message.lookup.Target`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ HWND_BROADCAST = 0xFFFF
 def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> None:
     """Post a registered message to all top-level windows of the desktop.
 
-    Raises `ValueError` for a message that is not registered: others would be
-    taken for what they mean to each window.
+    Raises `ValueError` for a message that is not registered: its number may mean
+    something else to each window.
 
     Win32: PostMessage with HWND_BROADCAST.
     """
@@ -53,16 +53,16 @@ def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> N
 
 
 def mapping_is_ours(name: str) -> bool:
-    """Whether the user that this process runs as owns the mapping `name`.
+    """Whether the user of this process owns the mapping `name`.
 
-    So does the default owner of what this process makes: for an elevated user,
-    the group of administrators.
+    The default owner of objects that this process creates counts, too: for an elevated
+    user, that is the group of administrators.
 
-    For servers that are given a name in a message, as Pageant is: open the
-    mapping first, so that the name cannot go to another one, then ask.
+    This is for servers that get a mapping's name in a message, as Pageant does. Open
+    the mapping before you ask, so that no other mapping can take the name.
 
-    Raises `FileNotFoundError` when there is none, and `PermissionError` when
-    it does not tell.
+    Raises `FileNotFoundError` if there is no such mapping, and `PermissionError` if
+    this process may not read its owner.
 
     Win32: GetKernelObjectSecurity.
     """
@@ -70,7 +70,7 @@ def mapping_is_ours(name: str) -> bool:
 
 
 def _explain(error: PermissionError, hwnd: int) -> None:
-    """Say which integrity levels are in the way, when that is what it is."""
+    """Add a hint if the receiver's integrity level is higher than this process's."""
     try:
         theirs = _core._process_token(Window(hwnd).pid)[1]
         ours = _core._process_token(os.getpid())[1]
@@ -100,10 +100,10 @@ async def send_copydata_async(
     abort_if_hung: bool | None = None,
     check: bool = True,
 ) -> int:
-    """`send_copydata` for asyncio: other tasks run until the answer is there.
+    """`send_copydata` for asyncio: other tasks run until the answer comes.
 
-    A send cannot be taken back: when the task is cancelled, the receiver may
-    still get the data, which must not change until then.
+    A send cannot be taken back. If the task is cancelled, the receiver may still get
+    the data, which must not change until then.
 
     Raises as `send_copydata` does. Win32: SendMessageTimeout.
     """

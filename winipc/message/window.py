@@ -1,9 +1,9 @@
 """`CopyDataWindow`: a window that takes messages from other processes.
 
-A thread in C runs the window. Without a handler it copies each message into a queue
-and answers at once, so that no sender waits for a busy Python; `receive`, iteration
-and `async for` take messages from the queue. With a handler, Python answers while the
-sender waits.
+A native thread runs the window. Without a handler, it copies each message into a queue
+and answers at once, so that no sender waits for busy Python code; `receive`, iteration
+and `async for` take messages from the queue. With a handler, Python code answers while
+the sender waits.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ WM_TIMER = 0x0113
 
 _HANDLED = 1 << 32  # WI_ROUTE_HANDLED of csrc/message/pump.h
 
-#: Windows gives these their meaning while a window is made and ends.
+#: Windows sends these itself when it creates and destroys a window.
 _NOT_FOR_US = {0x0001, 0x0002, 0x0024, 0x0081, 0x0082, 0x0083, WM_COPYDATA, 0x7FF1}
 
 _EXIT_WAIT = 5.0
 
-#: Held while a process looks whether its title is free and makes the window. Every
-#: process of the session may take it.
+#: The mutex that a process holds while it checks that its title is free and opens the
+#: window. Every process of the session may take it.
 _TITLES = "Local\\winipc.titles"
 _TITLES_SECURITY = "D:(A;;0x1F0003;;;WD)S:(ML;;NW;;;LW)"
 
 
 class Overflow(Enum):
-    """What to do with a message for which the queue has no room."""
+    """What to do with a message if the queue is full."""
 
-    #: Answer 0: its sender knows that it was not taken.
+    #: Answer 0: the sender knows that the message was not taken.
     REFUSE = 0
-    #: Drop the oldest ones, which were answered 1, and count them.
+    #: Drop the oldest messages (they were answered 1), and count them.
     DROP_OLDEST = 1
 
 
-#: Gets the message while its sender waits. What it returns is the answer: an
-#: int, True or None (1: taken), False (0: refused), or NotImplemented to put
-#: the message into the queue.
+#: A handler gets the message while the sender waits. Its result is the answer: an int,
+#: True or None (1: taken), False (0: refused), or NotImplemented to put the message
+#: into the queue.
 Handler: TypeAlias = Callable[[Message], Any]
 
-#: What may send: a process id, the path of an executable, a condition on a
-#: verified message, or several ids and paths.
+#: Which processes may send: a process id, the path of an executable, several ids and
+#: paths, or a function that gets a verified message.
 Accept: TypeAlias = (
     int
     | str
@@ -74,9 +74,9 @@ Accept: TypeAlias = (
 
 
 class _Router:
-    """Which handler gets which message.
+    """Chooses the handler of a message.
 
-    It knows nothing of its window, so that it does not keep the window alive.
+    It does not refer to its window, so that it does not keep the window alive.
     """
 
     __slots__ = ("default", "handlers", "ids", "predicate", "queue", "queued")
@@ -160,7 +160,7 @@ def _split_accept(
 
 
 def _images_of(path: str) -> list[str]:
-    """The program at this path and, for a launcher of venv, the one it starts."""
+    """This path and, if it is a venv's launcher, the path of the program it starts."""
     folder, name = os.path.split(path)
     config = os.path.join(os.path.dirname(folder), "pyvenv.cfg")
     with contextlib.suppress(OSError, UnicodeError), open(config) as lines:
@@ -171,27 +171,26 @@ def _images_of(path: str) -> list[str]:
     return [path]
 
 
-#: Every open window, for the exit of the interpreter.
+#: All open windows, to be closed when the interpreter exits.
 _open_windows: weakref.WeakSet[CopyDataWindow] = weakref.WeakSet()
 
 
 def is_unique_class(name: str) -> bool:
-    """Whether `CopyDataWindow.create` chose this name of a class."""
+    """Whether `CopyDataWindow.create` chose this class name."""
     words = name.split(".")
     return (words[0], len(words), len(words[-1])) == ("winipc", 3, 16)
 
 
 class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
-    """A window of this process that others send to.
+    """A window of this process that other processes send to; `create` opens it.
 
-    Made by `create`. `close()`, the end of a `with`, garbage collection (with a
-    `ResourceWarning`) and the exit of Python close it, and leave no window, class or
-    thread behind.
+    `close()`, the end of a `with`, garbage collection (with a `ResourceWarning`) and
+    the exit of Python close it, and leave no window, class or thread behind.
     """
 
     __slots__ = ("__weakref__", "_cookie", "_lock", "_router")
 
-    #: What only this process knows: an order to the window has it as its id.
+    #: A secret of this process: orders to the window have it as their id.
     _cookie: int
     _lock: threading.Lock
     _router: _Router
@@ -216,45 +215,44 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     ) -> Self:
         """Open a window with this title.
 
-        Without `handler` each WM_COPYDATA goes to the queue, and the answer is 1.
-        While the queue holds `max_count` messages or `max_bytes` of data (256 MiB,
-        or one largest message if that is more), the answer is 0, or the oldest
-        messages are dropped: see `overflow`. With `handler`, the window's thread
-        calls it while the sender waits, and its result is the answer. If it
-        raises, the answer is 0 and `sys.unraisablehook` gets the error. If there
-        are handlers for some ids only (see `on`), other messages are answered 0;
-        with `queue=True` they go to the queue.
+        Without `handler`, each WM_COPYDATA goes to the queue, and the answer is 1. If
+        the queue holds `max_count` messages or `max_bytes` of data (default: 256 MiB,
+        or `max_message` if that is more), the answer is 0, or the oldest messages are
+        dropped: see `overflow`.
 
-        `messages` are other messages to take, in the same way: numbers, or names
-        to be registered. A dict gives each its handler.
+        With `handler`, the window's thread calls it while the sender waits, and its
+        result is the answer. If it raises, the answer is 0, and `sys.unraisablehook`
+        gets the error. If there are handlers for some ids only (see `on`), other
+        messages are answered 0; with `queue=True` they go to the queue.
 
-        Messages larger than `max_message` bytes are refused. The thread has a
-        stack for a message of that size, as Wine needs it: about 20 windows with
-        the default of 64 MiB use up the addresses of a 32-bit process (winerror
-        8), so give a smaller number there. Two messages of Windows have an effect
-        only if they are among the `messages`:
+        `messages` are messages to take besides WM_COPYDATA: numbers, or names to
+        register. A dict gives each message its handler.
 
-        - WM_CLOSE (0x10): a peer (taskkill, for one) asks this program to end.
-          The window stays open until `close`.
-        - WM_SETTEXT (0x0C): a peer gives the window a title, the message's
-          data in UTF-16. The window takes it when the answer is positive, as
-          it is in the queue. `title` is still the first one.
+        Messages of more than `max_message` bytes are refused. The thread's stack has
+        room for one such message, as Wine needs it. So about 20 windows with the
+        default of 64 MiB use up the addresses of a 32-bit process (winerror 8); give a
+        smaller number there. Two messages of Windows have an effect only if they are
+        among the `messages`:
 
-        `accept` says which processes may send WM_COPYDATA; all others get the
-        answer 0. It is process ids and paths of programs, which are checked
-        without Python; or a function, which is called as a handler is, and gets
-        verified messages only. It stops mistakes, not malice: a program can name
-        another program's window as its own.
-        `allow_lower_integrity` lets processes below this one's integrity
-        level send WM_COPYDATA and `messages`.
+        - WM_CLOSE (0x10): a peer, such as taskkill, asks this program to end. The
+          window stays open until `close`.
+        - WM_SETTEXT (0x0C): a peer gives the window another title; it is the message's
+          data, in UTF-16. The window takes the title if the answer is positive, also if
+          the message is queued. The attribute `title` keeps the first title.
 
-        A `message_only` window gets no broadcasts and is not listed among the
-        top-level ones. The class name is unique unless one is given.
+        `accept` says which processes may send WM_COPYDATA; others get the answer 0. It
+        is process ids and paths of programs, which no Python code checks; or a
+        function, which is called like a handler, and only for verified messages. This
+        stops mistakes, not attacks: a program can name another program's window as its
+        own. With `allow_lower_integrity`, processes of lower integrity levels may send
+        WM_COPYDATA and `messages`.
 
-        Raises `FileExistsError` (winerror 183) when `exist_ok` is False and
-        there is a window with this title, which senders could mean, and
-        `OSError` (winerror 1410) when `class_name` is a class that other code
-        of this process registered, through winipc's module.
+        A `message_only` window gets no broadcasts, and is not listed among top-level
+        windows. Without `class_name`, the class name is unique.
+
+        Raises `FileExistsError` (winerror 183) if `exist_ok` is false and a window has
+        this title; `OSError` (winerror 1410) if other code of this process registered
+        `class_name` with winipc's module.
 
         Win32: RegisterClassEx, CreateWindowEx, ChangeWindowMessageFilterEx.
         """
@@ -294,10 +292,9 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Decorator: handle WM_COPYDATA messages with this `id`.
 
-        The handler gets the message, and with `decode` (see
-        `winipc.decoders`) also what that makes of its data. From the first
-        handler on, messages with other ids are answered 0, unless the window
-        was made with a `handler` or with `queue=True`.
+        The handler gets the message and, with `decode` (see `winipc.decoders`), also
+        the decoded data. From the first handler on, messages with other ids are
+        answered 0, unless the window has a `handler` or `queue=True`.
         """
 
         def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -313,7 +310,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         return decorate
 
     def on_message(self, message: int | str) -> Callable[[Handler], Handler]:
-        """Decorator: handle this message, a number or a name to be registered."""
+        """Decorator: handle this message, a number or a name to register."""
         number = _number(message)
 
         def decorate(handler: Handler) -> Handler:
@@ -325,20 +322,20 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         return decorate
 
     def subscribe(self, *messages: int | str) -> None:
-        """Take these messages too: numbers, or names to be registered."""
+        """Take these messages, too: numbers, or names to register."""
         numbers = [_number(message) for message in messages]
         with self._lock:
             self._router.queued.update(numbers)
             self._set_routes(self._router.routes())
 
     def reply(self, answer: int = 1) -> bool:
-        """In a handler: answer now, so that the sender goes on, and keep working.
+        """Answer now, in a handler, so that the sender goes on while the handler works.
 
-        The result of the handler is then ignored. False when no sender waits
-        for an answer (a posted message, a second reply, a sender on this very
-        thread).
+        The result of the handler is then ignored. False means that no sender waits for
+        an answer: the message was posted, was answered before, or came from the
+        window's own thread.
 
-        Raises `RuntimeError` outside of this window's handlers.
+        Raises `RuntimeError` on any thread but the window's.
 
         Win32: ReplyMessage.
         """
@@ -354,10 +351,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         id: int | None = None,
         timeout: float | None = 5.0,
     ) -> int:
-        """Send data back to the window that sent `message`: see `call`.
+        """Send data back to the window that sent `message`; the sender may use `call`.
 
-        `id` is that of the message unless given. Raises as `send_copydata`
-        does, and `ValueError` for a message whose sender named no window.
+        `id` is the message's by default; `timeout` is in seconds. Raises as
+        `send_copydata` does, and `ValueError` if the sender named no window.
         """
         if not message.sender:
             raise ValueError(f"{message!r} names no window to answer to")
@@ -370,10 +367,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         )
 
     def set_timer(self, id: int, period: float) -> None:
-        """Get WM_TIMER (0x113) with `id` as wparam every `period` seconds.
+        """Get WM_TIMER (0x113), with `id` as wparam, every `period` seconds.
 
-        At most one tick of a timer waits in the queue. Calling it again
-        changes the period. Win32: SetTimer.
+        At most one tick of a timer waits in the queue. Another call changes the period.
+        Win32: SetTimer.
         """
         if not 0 < period <= 0x7FFFFFFF / 1000:
             raise ValueError("period must be a number of seconds above 0")
@@ -382,7 +379,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         self._order_timer(id, math.ceil(period * 1000))
 
     def kill_timer(self, id: int) -> bool:
-        """End a timer; whether there was one. Win32: KillTimer."""
+        """End a timer; return whether there was one. Win32: KillTimer."""
         return self._order_timer(id, 0)
 
     def _order_timer(self, id: int, milliseconds: int) -> bool:
@@ -401,10 +398,10 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     # -------------------------------------------------------------- asyncio
 
     async def receive_async(self) -> Message:
-        """The next message; other coroutines run until there is one.
+        """Await the next message.
 
-        Works on every loop and on several at once, without polling. A
-        task that is cancelled takes no message along.
+        This works on every asyncio loop and on several at once, without polling. A
+        cancelled task takes no message.
 
         Raises `ValueError` as `receive` does.
         """
@@ -414,7 +411,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             try:
                 ready = self._begin_wait()
             except ValueError:
-                continue  # closed meanwhile, perhaps with a message left
+                continue  # the window was closed, perhaps with messages left
             try:
                 await wait_handle(ready, name=self.title)
             finally:
@@ -448,19 +445,19 @@ def call(
     timeout: float | None = 5.0,
     verify: bool = True,
 ) -> bytes:
-    """Send a request by WM_COPYDATA and return the data that comes back so.
+    """Send a request by WM_COPYDATA, and return the data of the answer.
 
-    Each call has a window of its own for the answer, so that answers are never
-    mixed up, and a late answer goes nowhere. The request names this window as its
-    sender. If the other program wants the handle in the data, pass a function as
-    `data`: it gets the handle and returns the request.
+    Each call opens a window for its answer, so that answers are never mixed up, and a
+    late answer goes nowhere. The request names this window as its sender. If the other
+    program wants the handle in the data, pass a function as `data`: it gets the handle
+    and returns the request.
 
-    The answer is the first message with `reply_id` (if given) whose sender is a
-    window of the target's process. With `verify=False` it may come from any sender,
-    or from none.
+    The answer is the first message with `reply_id` (if given) whose sender is a window
+    of the target's process. With `verify=False` it may come from any sender, or from
+    none.
 
-    Raises `TimeoutError` (winerror 1460) when no answer came in `timeout`
-    seconds, and as `send_copydata` does.
+    Raises `TimeoutError` (winerror 1460) if no answer came within `timeout` seconds,
+    and the errors of `send_copydata`.
 
     Any thread may call it. Win32: SendMessageTimeout.
     """
@@ -480,7 +477,7 @@ def call(
 
 @contextlib.contextmanager
 def _only_one(title: str) -> Iterator[None]:
-    """Make a window of this title where there is none; one process at a time."""
+    """Let one process at a time open a window, if no window has this title."""
     from winipc.sync import Mutex
 
     turn = Mutex.create(_TITLES, exist_ok=True, security=_TITLES_SECURITY)
@@ -498,10 +495,10 @@ def _only_one(title: str) -> Iterator[None]:
 
 @atexit.register
 def _close_at_exit() -> None:
-    """End the threads while there is an interpreter for their handlers."""
+    """End the threads while the interpreter can still run their handlers."""
     windows = list(_open_windows)
-    # All are asked before one is waited for, and all have the same time. A
-    # handler that does not return ends with the process.
+    # Ask all windows before waiting for one; all share one deadline. A handler that
+    # does not return ends with the process.
     for deadline in (Deadline(0), Deadline(_EXIT_WAIT)):
         for window in windows:
             with contextlib.suppress(Exception, KeyboardInterrupt):
