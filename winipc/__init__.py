@@ -1,7 +1,7 @@
 """Win32 inter-process communication: shared memory, messages, remote memory.
 
-Everything that is public is re-exported here; each name is documented where
-it is defined, and imported from there when it is first asked for.
+This package re-exports all public names. Each name is documented where it is defined,
+and is imported from there when it is first used.
 """
 
 import sys
@@ -15,14 +15,14 @@ if sys.platform != "win32":
 try:
     from winipc import _core as _core
 except ImportError:
-    # `python -m winipc` in a checkout finds these sources first, which have no
-    # extension beside them: that of the installed package is then taken.
+    # In a checkout, `python -m winipc` finds these sources first, without an extension
+    # beside them. Then take the installed package's extension.
     import pkgutil
 
     __path__ = pkgutil.extend_path(__path__, __name__)
     from winipc import _core as _core
 
-TYPE_CHECKING = False  # that of `typing`, whose import a program would wait for
+TYPE_CHECKING = False  # not from `typing`, whose import takes time
 if TYPE_CHECKING:
     from winipc._bridge import *
     from winipc._telemetry import *
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from winipc.sync import *
     from winipc.system import *
 
-#: The subjects, and the names that they have here. A subject is imported when one of
-#: its names is first asked for.
+#: The public names of each subject. A subject is imported when one of its names is
+#: first used.
 _SUBJECTS = {
     "_bridge": "Bridge GameMapping bridge game_mappings",
     "_telemetry": "KnownMapping KnownProgram Telemetry known_programs telemetry",

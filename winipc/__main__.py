@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    """Run one command; Ctrl+C ends it quietly from the first import on."""
+    """Run one command; Ctrl+C ends it quietly, also during imports."""
     try:
         from winipc.cli import main as run
 

@@ -1,15 +1,15 @@
-r"""One piece of memory for programs under Wine and for native Linux programs.
+r"""Memory that programs under Wine share with native Linux programs.
 
-Telemetry tools for Linux want what a game, which runs under Wine or Proton, puts
-into a named mapping. `bridge` makes that mapping before the game does, with a file
-in memory behind it that Linux programs map too::
+A game under Wine or Proton puts its telemetry into a named mapping, and native Linux
+tools want to read it. `bridge` creates that mapping before the game does. Behind it is
+a file in memory, which Linux programs map, too::
 
     with winipc.bridge(r"Local\acpmf_physics", 2048) as telemetry:
         print(telemetry.linux_path)  # /dev/shm/acpmf_physics
         input("start the game, and a Linux program; Enter ends")
 
-Neither side copies anything: what one writes the other sees. Everything has to run
-in the same Wine prefix as the game does.
+Nothing is copied: each side sees what the other writes. The bridge and the game must
+run in the same Wine prefix.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ from winipc.memory.mapping import SharedMapping
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
 
-#: Bytes of a mapping of which nothing is known.
+#: The size in bytes of a mapping that the catalogue does not know.
 _DEFAULT_SIZE = 4096
 
-#: Where Linux keeps files that live in memory, as Wine shows it.
+#: The folder of files in memory, as programs under Wine and native programs see it.
 _SHM = "Z:\\dev\\shm\\"
 _LINUX_SHM = "/dev/shm/"
 
-#: Reading, writing and deleting for the owner alone, which Wine turns into
-#: mode 0600. The owner in it is SYSTEM, as Wine gives what the user, or a group of
-#: the user's, may do to the Unix group as well; on Linux the file is the user's.
+#: Only the owner may read, write and delete: Wine makes that mode 0600. The owner here
+#: is SYSTEM, as Wine would give the rights of the user to the Unix group as well; on
+#: Linux, the file belongs to the user.
 _PRIVATE = "O:SYD:P(A;;0x13019f;;;SY)"
 
 
 class Bridge(Closing):
-    """A named mapping with a file behind it; made by `bridge`.
+    """A named mapping with a file behind it; `bridge` makes it.
 
-    `close`, or the end of its `with` block, takes the name and the file away, and
-    so does the end of this process, however it ends. A program that has the memory
-    mapped keeps it. With an array of `mapping` alive, `close` is refused, and the
-    end of `with` leaves the name to that array.
+    `close`, the end of a `with`, and any end of this process remove the name and the
+    file. A program that has the memory mapped keeps it. While an array of `mapping` is
+    alive, `close` raises BufferError; the end of a `with` leaves the name until the
+    array goes.
     """
 
     __slots__ = ("__weakref__", "_handle", "linux_path", "mapping", "path")
 
     #: The mapping, to read and write.
     mapping: SharedMapping
-    #: The file as programs under Wine call it.
+    #: The path of the file for programs under Wine.
     path: str
-    #: The file as native programs call it.
+    #: The path of the file for native programs.
     linux_path: str
 
     def __init__(
@@ -70,12 +70,12 @@ class Bridge(Closing):
 
     @property
     def size(self) -> int:
-        """Bytes of the mapping, and of the file."""
+        """The size of the mapping and of the file, in bytes."""
         return self.mapping.size
 
     @property
     def closed(self) -> bool:
-        """Whether name and file are gone."""
+        """Whether the name and the file have been removed."""
         return not self._handle
 
     def close(self) -> None:
@@ -110,23 +110,24 @@ class Bridge(Closing):
 
 
 def bridge(name: str, size: int | None = None, *, file: str | None = None) -> Bridge:
-    r"""Make the mapping `name` with a file in /dev/shm behind it.
+    r"""Create the mapping `name` with a file in /dev/shm behind it.
 
     Args:
-        name: What the Windows program opens. Make it before that program does.
-        size: Bytes, of the mapping and of the file: what the program expects, as it
-            fails to map more (ERROR_ACCESS_DENIED, 5). None for what `game_mappings`
-            says of the name, or 4096.
-        file: The name of the file; None for that of the mapping, without ``Local\``
-            or ``Global\``.
+        name: The mapping that the Windows program opens. Create it before that program
+            does.
+        size: The size of the mapping and of the file, in bytes. It must be what the
+            program expects: mapping more fails there (ERROR_ACCESS_DENIED, 5). None:
+            the size that `game_mappings` has for the name, or 4096.
+        file: The name of the file; None: the mapping's name without ``Local\`` or
+            ``Global\``.
 
-    The file is made for this user alone (mode 0600), and at no time is it anything
-    else. It is never one that was there before.
+    Only this user can open the file (mode 0600), from its creation on. It is always a
+    new file.
 
     Raises:
-        FileExistsError: The mapping (winerror 183) or the file (80) is there.
-        OSError: errno ENOTSUP where this is not Wine.
-        ValueError: The name cannot be that of a file.
+        FileExistsError: The mapping (winerror 183) or the file (80) exists.
+        OSError: This is not Wine (errno ENOTSUP).
+        ValueError: The name is not valid for a file.
 
     Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
     """
@@ -163,8 +164,8 @@ def _known_size(name: str) -> int:
 
 
 def _remove(handle: int, path: str) -> None:
-    # By name first: the handle alone would leave it to the last program that has
-    # the memory mapped.
+    # Remove the name first. If only the handle is closed, the file stays until no
+    # program has the memory mapped.
     with contextlib.suppress(OSError):
         os.unlink(path)
     _core._close_handle(handle)
@@ -192,7 +193,7 @@ class GameMapping:
 
 
 def game_mappings() -> list[GameMapping]:
-    """The mappings of common games, from the catalogue that `known_programs` gives."""
+    """The mappings of common games, from the catalogue of `known_programs`."""
     games: dict[str, GameMapping] = {}
     for program in known_programs():
         for row in program.mappings:

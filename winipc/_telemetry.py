@@ -1,16 +1,16 @@
-"""What well-known programs share, and reading it with a header of the user's.
+"""Reading what well-known programs share, by their makers' headers.
 
-Games, sensor tools and trackers put records into named mappings, each by a protocol of
-its own. The catalogue knows for some thirty of them the names, the sizes, the protocol
-and where the structures are documented; the structures themselves come from the header
-that the program's maker publishes::
+Games, sensor tools and trackers put records into named mappings, each with a protocol
+of its own. For some thirty programs, the catalogue knows the names, the sizes, the
+protocol and where the structures are documented. The structures themselves come from
+the header that the program's maker publishes::
 
     with winipc.telemetry("acc", "SharedFileOut.h", part="physics") as physics:
         while physics.wait_changed(1.0):
             car = physics.read()
             print(car.speedKmh, car.gear)
 
-`known_programs()` has the facts, and says which of them were checked, and how.
+`known_programs()` lists the facts, their sources, and which of them were checked.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class KnownMapping:
-    """A mapping that a program makes."""
+    """A mapping that a program creates."""
 
-    #: What `telemetry` calls it, such as "physics".
+    #: The `part` for `telemetry`, such as "physics".
     part: str
     #: The name, which may have a `{pid}` to fill in.
     name: str
     content: str
-    #: Of `Snapshot.foreign`, with the names of fields and where they were in the
-    #: header that was looked at; None for what is no single record.
+    #: Arguments of `Snapshot.foreign`; a field has its name, and its offset in the
+    #: header that was examined. None if the mapping is not a single record.
     protocol: Mapping[str, Any] | None
-    #: How large a mapping has room for it, and for what later versions may add.
+    #: A size in bytes with room for the record, also of later versions.
     size: int | None = None
-    #: The bytes of the structure in the header that was looked at.
+    #: The size of the structure in the header that was examined.
     bytes: int | None = None
-    #: The structure, in the program's header.
+    #: The name of the structure in the program's header.
     struct: str | None = None
     #: An event that is set, or pulsed, after each record.
     event: str | None = None
@@ -60,21 +60,21 @@ class KnownMapping:
 
 @dataclass(frozen=True, slots=True)
 class KnownProgram:
-    """A program that shares what it knows."""
+    """A program that shares records or answers messages."""
 
-    #: What `telemetry` calls it, such as "acc".
+    #: The `program` for `telemetry`, such as "acc".
     key: str
     program: str
     #: "game", "tracking", "sensors", "overlay", "player" or "tool".
     group: str
-    #: Where its structures or messages are documented.
+    #: Where the program's structures or messages are documented.
     header: str
-    #: Where the facts here come from.
+    #: The source of the facts here.
     source: str
-    #: Of its text: a codec, where "utf-16" is wchar_t; None without text.
+    #: The codec of the program's text, where "utf-16" is wchar_t; None without text.
     encoding: str | None = None
     mappings: tuple[KnownMapping, ...] = ()
-    #: Of a program that is asked by messages: the class of the window, and which.
+    #: For a program that answers messages: the class of its window, and the messages.
     messages: Mapping[str, str] | None = None
     note: str | None = None
 
@@ -93,9 +93,9 @@ def known_programs() -> list[KnownProgram]:
 
 
 class Telemetry(Closing):
-    """Records of a program that runs; made by `telemetry`.
+    """Records of a running program; `telemetry` makes it.
 
-    `close`, or the end of its `with` block, lets the memory go.
+    `close`, or the end of a `with`, releases the memory.
     """
 
     __slots__ = ("__weakref__", "_beside", "layout", "mapping", "program", "snapshot")
@@ -103,27 +103,27 @@ class Telemetry(Closing):
     program: KnownProgram
     mapping: SharedMapping
     snapshot: Snapshot
-    #: Of the records; None where they are bytes.
+    #: The layout of the records; None if they are bytes.
     layout: Layout | None
     _beside: SharedMapping | None
 
     def read(self, timeout: float | None = 1.0) -> Any:
-        """One whole record, as `Snapshot.read` gives it."""
+        """Read one whole record; see `Snapshot.read`."""
         return self.snapshot.read(timeout)
 
     def wait_changed(self, timeout: float | None = None) -> bool:
-        """Wait for the next record, as `Snapshot.wait_changed` does."""
+        """Wait for the next record; see `Snapshot.wait_changed`."""
         return self.snapshot.wait_changed(timeout)
 
     async def changed(self, timeout: float | None = None) -> bool:
-        """`await` the next record, as `Snapshot.changed` does."""
+        """Await the next record; see `Snapshot.changed`."""
         return await self.snapshot.changed(timeout)
 
     def close(self) -> None:
         """Close what was opened; twice is harmless.
 
-        Raises BufferError while a call runs in another thread, or an array of the
-        mapping is alive.
+        Raises BufferError while another thread is in a call, or an array of the mapping
+        is alive.
         """
         self.snapshot.close()
         self.mapping.close()
@@ -146,23 +146,24 @@ def telemetry(
     layout: Layout | None = None,
     pid: int | None = None,
 ) -> Telemetry:
-    """Open what a well-known program shares, to read its records whole.
+    """Open what a well-known program shares, to read whole records.
 
     Args:
-        program: Its key in `known_programs()`, such as "acc" or "hwinfo".
-        header: The program's header, a path or text, for `Layout.from_c`; without one
-            records are bytes, of all that the mapping has.
-        part: Which of several mappings, such as "physics"; None for the first.
+        program: The program's key in `known_programs()`, such as "acc" or "hwinfo".
+        header: The program's header, a path or text, for `Layout.from_c`. Without it, a
+            record is bytes: all that the mapping has.
+        part: One of several mappings, such as "physics"; None for the first.
         struct: The name of the structure, if it is not the one in the catalogue.
-        bits: 64 or 32, for a program of that kind; see `Layout.from_c`, also for
-            `defines` and `include`.
-        layout: A layout in place of the header.
-        pid: The id of the process, if the name of the mapping contains it.
+        bits: 64 or 32, for a program of that kind.
+        defines: Macros for `Layout.from_c`.
+        include: Folders with headers for `Layout.from_c`.
+        layout: A layout instead of the header.
+        pid: The id of the process, if the mapping's name contains it.
 
     Raises:
-        TypeError: Both a header and a layout.
-        LookupError: No such program or part, one without a mapping, or a header
-            without the structure or the field that the protocol needs.
+        TypeError: Both a header and a layout are given.
+        LookupError: There is no such program or part, the program has no mapping, or
+            the header lacks the structure or a field that the protocol needs.
         FileNotFoundError: The program does not run, or does not share now.
         ValueError: The mapping is smaller than the structure.
 
@@ -223,7 +224,7 @@ def _open(name: str, opened: contextlib.ExitStack) -> SharedMapping:
 
 
 def _exists(event: str) -> bool:
-    """Some versions of a program have no event; then changes are looked for."""
+    """Whether the event exists; without it, the `Snapshot` polls."""
     try:
         Event.open(event).close()
     except FileNotFoundError:
@@ -256,7 +257,7 @@ def _place(
     told: Mapping[str, Any],
     layout: Layout | None,
 ) -> int | str:
-    """A field of the user's header, or where it was in the one looked at."""
+    """The field's name in the user's layout, or its offset in the examined header."""
     if layout is not None:
         return str(told["field"])
     if "offset" not in told:

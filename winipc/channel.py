@@ -11,8 +11,8 @@ receiver; processes that send are senders::
         channel.send(b"EURUSD 1.0712")
 
 A channel has one sender unless it is made with `producers="many"`, and one receiver.
-When all senders have closed, the receiver gets what is left and then `EndOfStream`;
-when one of them died, `BrokenPipeError`.
+When all senders have closed, the receiver gets the remaining messages, and then
+`EndOfStream`; if a sender died, `BrokenPipeError`.
 
 The layout is in `include/winipc.h`, with which a C program is a full peer.
 """
@@ -49,19 +49,18 @@ _OVERFLOW = {"block": 0, "drop_oldest": 2, "refuse": 4}
 
 _T = TypeVar("_T")
 
-#: Messages that recv_many takes when it is not told: as bytes objects they stay in
-#: the processor's cache.
+#: The default limit of recv_many: so many bytes objects stay in the processor's cache.
 _BATCH = 512
 
 
 class Channel(_core.Channel, Shown, Closing):
     """A bounded ring of messages in shared memory.
 
-    `name`, `capacity` and `max_record` (bytes), `created`, `closed`, `pending` (bytes
-    in use), `dropped` (messages).
+    Attributes: `name`, `capacity` and `max_record` (bytes), `created`, `closed`,
+    `pending` (bytes in use), `dropped` (messages).
 
-    Any thread may use it. Threads that send on one object take turns, and so do those
-    that receive; a sender and a receiver do not disturb each other.
+    Any thread may use it. Threads that send by one object take turns, and so do threads
+    that receive; a sender and a receiver do not wait for each other's turn.
     """
 
     __slots__ = ("__weakref__",)
@@ -79,22 +78,23 @@ class Channel(_core.Channel, Shown, Closing):
         role: Role | None = None,
         security: str | None = None,
     ) -> Self:
-        """Make a channel of `capacity` bytes, a power of two from 256 to 1 GiB.
+        """Create a channel of `capacity` bytes, a power of two from 256 to 1 GiB.
 
-        Without a name it gets one that is not in use. `overflow` says what `send`
-        does when the ring is full: wait ("block"), raise TimeoutError at once unless
-        it has a timeout ("refuse"), or drop the oldest messages
-        ("drop_oldest"). A message occupies 8 bytes plus its length, rounded up to a
-        multiple of 8. It has at most `max_record` bytes (default capacity - 8): for a
-        larger one make the capacity larger, or put the data into a `SharedMapping` and
-        send where it is. A channel takes 4096 + capacity + max_record bytes of memory.
+        Without a name it gets an unused one. `overflow` says what `send` does if the
+        ring is full: wait ("block"), raise TimeoutError at once unless it has a
+        time-out ("refuse"), or drop the oldest messages ("drop_oldest").
 
-        `role` takes an end of the channel at once instead of at the first call.
-        With `exist_ok` an existing channel of this name is opened. `security` is as
-        `SharedMapping.create` takes it; whoever it lets write ("GW") may also wait.
+        A message occupies 8 bytes plus its length, rounded up to a multiple of 8. It
+        has at most `max_record` bytes (default: capacity - 8). For larger messages make
+        the capacity larger, or put the data into a `SharedMapping` and send its offset.
+        A channel takes 4096 + capacity + max_record bytes of memory.
 
-        Raises FileExistsError (winerror 183) when the name is taken, or that of one of
-        its events; ValueError for numbers that cannot be.
+        `role` takes an end of the channel at once instead of at the first call. With
+        `exist_ok`, an existing channel with this name is opened. For `security` see
+        `SharedMapping.create`; who may write ("GW") may also wait.
+
+        Raises FileExistsError (winerror 183) if the name, or the name of one of its
+        events, is taken; ValueError for invalid numbers.
 
         Win32: CreateFileMappingW, CreateEventW, MapViewOfFile
         """
@@ -119,11 +119,11 @@ class Channel(_core.Channel, Shown, Closing):
 
     @classmethod
     def open(cls, name: str, *, role: Role | None = None) -> Self:
-        """Open the channel that has this name.
+        """Open the channel with this name.
 
-        Raises FileNotFoundError (winerror 2), PermissionError (5), and OSError: with
-        winerror 6 if an object of another kind has the name, with 13 if a mapping that
-        is no channel has it, or if its creator did not finish within a second.
+        Raises FileNotFoundError (winerror 2); PermissionError (5); OSError (6) if
+        another kind of object has the name; and OSError (13) if the mapping with this
+        name is no channel, or its creator did not finish within a second.
 
         Win32: OpenFileMappingW, OpenEventW, MapViewOfFile
         """
@@ -135,10 +135,11 @@ class Channel(_core.Channel, Shown, Closing):
     def wait_for(
         cls, name: str, timeout: float | None = None, *, role: Role | None = None
     ) -> Self:
-        """Open the channel of this name as soon as it is made.
+        """Open the channel with this name as soon as it exists.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises; FileNotFoundError
-        only for a name that is not valid (winerror 3).
+        `timeout` is in seconds; None waits forever. Raises TimeoutError (winerror
+        1460), and what `open` raises; FileNotFoundError only for a name that is not
+        valid (winerror 3).
 
         Win32: OpenFileMappingW
         """
@@ -177,7 +178,7 @@ class Channel(_core.Channel, Shown, Closing):
         """The ids of the processes that send."""
         return [pid for pid in memoryview(self._members()).cast("I")[1:] if pid]
 
-    #: What `recv` makes of a layout.
+    #: `recv` calls this with its layout.
     _codec = staticmethod(codec_of)
 
     def recv_many(
@@ -186,10 +187,11 @@ class Channel(_core.Channel, Shown, Closing):
         timeout: float | None = None,
         layout: object = None,
     ) -> list[Any]:
-        """Receive the messages that are there, at least one, at most `limit` (512).
+        """Receive the messages that are there: at least one, at most `limit` (512).
 
-        Waits at most `timeout` seconds for the first one. They are bytes, or what
-        `layout` makes of them, up to one that does not fit. Raises as `recv` does.
+        It waits at most `timeout` seconds for the first message. Messages are bytes or,
+        with `layout`, values; a message that does not fit the layout ends the list.
+        Raises as `recv` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
@@ -199,7 +201,7 @@ class Channel(_core.Channel, Shown, Closing):
             return self._recv_many(_BATCH if limit is None else limit, timeout)
         codec = codec_of(layout)
         found = [self.recv(timeout, layout=codec)]
-        # What ends it, such as one that does not fit, is there for the next call.
+        # An error ends the list, and comes again in the next call.
         with contextlib.suppress(OSError, ValueError, EOFError, struct.error):
             while len(found) < (_BATCH if limit is None else limit):
                 found.append(self.recv(0, layout=codec))
@@ -217,10 +219,10 @@ class Channel(_core.Channel, Shown, Closing):
     async def recv_async(
         self, timeout: float | None = None, layout: object = None
     ) -> Any:
-        """`recv` for an asyncio task, with no thread for it and no polling.
+        """`recv` for an asyncio task, without a thread of its own and without polling.
 
         A cancelled task has received nothing. Tasks and threads that receive take
-        turns, and `close` raises BufferError while one waits. Raises as `recv` does.
+        turns. `close` raises BufferError while one waits. Raises as `recv` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
@@ -243,10 +245,11 @@ class Channel(_core.Channel, Shown, Closing):
         )
 
     async def send_async(self, data: Buffer, timeout: float | None = None) -> None:
-        """`send` for an asyncio task, with no thread for it and no polling.
+        """`send` for an asyncio task, without a thread of its own and without polling.
 
-        A cancelled task has sent nothing, and with many producers gives its turn back.
-        With overflow="refuse", None means no wait, as in `send`. Raises as `send` does.
+        A cancelled task has sent nothing; with many producers, it gives its turn back.
+        With overflow="refuse", `timeout` None means no wait, as in `send`. Raises as
+        `send` does.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
@@ -258,7 +261,7 @@ class Channel(_core.Channel, Shown, Closing):
     async def _eventually(
         self, call: Callable[[], _T], receive: bool, size: int, timeout: float | None
     ) -> _T:
-        """Call until it does not time out, asleep in between."""
+        """Call until there is no time-out, and sleep in between."""
         import asyncio
 
         deadline = Deadline(timeout)
@@ -276,7 +279,7 @@ class Channel(_core.Channel, Shown, Closing):
             turn = [handle]
 
             def give_back(turn: list[int] = turn) -> None:
-                with contextlib.suppress(IndexError):  # it is given back once
+                with contextlib.suppress(IndexError):  # once only
                     self._unpark(receive, turn.pop())
 
             try:

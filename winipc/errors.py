@@ -1,7 +1,7 @@
-"""The exceptions of winipc's own, and hints where Windows is vague.
+"""winipc's own exceptions, and hints for vague errors of Windows.
 
-Every failing Win32 call is an `OSError` whose `winerror` is the error code,
-whose `filename` is the object's name and whose `filename2` is the call.
+A failing Win32 call raises `OSError`: `winerror` is the error code, `filename` the
+object's name, and `filename2` the name of the call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["AbandonedError", "PartialReadError", "PartialWriteError"]
 
 
 def add_hint(error: BaseException, hint: str) -> None:
-    """Attach `hint` to `error` as a note, once."""
+    """Add `hint` to `error` as a note, unless it has that note."""
     note = f"hint: {hint}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)

@@ -1,4 +1,4 @@
-"""What PyInstaller asks a package: where its hook is (entry point pyinstaller40)."""
+"""The entry point pyinstaller40, which tells PyInstaller where the hook is."""
 
 import os
 

@@ -45,12 +45,12 @@ _MAX_ANSWER = 0x7FFF_FFFF
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery as a handler sees it: in place, while its sender waits.
+    """One delivery as a handler sees it: without a copy, while its sender waits.
 
-    `data` is read-only and ends with the call. For "section", and for "mapping" when
-    the receiver made the mapping, it is the shared memory itself, where a process
-    that does not wait for its turn may still write: copy it, `bytes(delivery.data)`,
-    before you decide anything by it. `pid` is as in `Received`.
+    `data` is read-only and ends with the call. For "section", and for "mapping" if the
+    receiver created the mapping, it is the shared memory itself. A process that does
+    not wait for its turn may still write there: copy the data, by
+    `bytes(delivery.data)`, before you check it. `pid` is as in `Received`.
     """
 
     transport: Transport
@@ -74,13 +74,13 @@ class Received:
 
 
 def _whole(view: memoryview) -> bytes:
-    """The bytes of a view; the object itself when the view is of all of a `bytes`."""
+    """The bytes of a view; without a copy if the view is of a `bytes`."""
     whole = view.obj
     return whole if type(whole) is bytes else bytes(view)
 
 
 def _until_nul(data: bytes) -> bytes:
-    """NUL-terminated text, or all of it when there is no NUL."""
+    """The data up to its first NUL, or all data if there is no NUL."""
     return data.partition(b"\0")[0]
 
 
@@ -118,8 +118,8 @@ class Receiver(Shown, Closing):
     `receive` that waits with ValueError.
 
     Raises:
-        FileExistsError: a window has this title (winerror 183).
-        OSError: a window, mapping or section could not be made.
+        FileExistsError: A window has this title (winerror 183).
+        OSError: The window, mapping or section could not be created.
 
     Win32: CreateWindowEx, RegisterWindowMessage, CreateFileMapping,
     LoadLibrary, OpenProcess, ReadProcessMemory
@@ -145,13 +145,13 @@ class Receiver(Shown, Closing):
         self._refused = 0
         self._accept = accept
         self._handler = handler
-        # What waits is in the window's queue. For transports other than WM_COPYDATA
-        # that has a number, which finds the copy here.
+        # Waiting messages are in the window's queue. For transports other than
+        # WM_COPYDATA, the queue holds a number, which finds the copy here.
         self._copies: dict[int, Received] = {}
         self._numbers = itertools.count()
-        self._making = threading.Lock()  # until `window` is there for its own thread
+        self._making = threading.Lock()  # held until `window` is set
         self._closed = False
-        self._taking: int | None = None  # the thread that takes a delivery now
+        self._taking: int | None = None  # the thread that handles a delivery now
         self._owned: list[SharedMapping | SharedSection | Lane] = []
         self._takers: dict[int, Callable[[int, int], Delivery]] = {}
         self._shared: dict[int, SharedMapping | SharedSection] = {}
@@ -162,7 +162,7 @@ class Receiver(Shown, Closing):
             if Transport.MAPPING in chosen:
                 made = _receivers_mapping(mapping, mapping_size)
                 self._owned.append(made)
-                # Lanes are held open, so that the death of a sender is not lost.
+                # The lane stays open, so that the death of a sender is not forgotten.
                 self._owned.append(Lane(mapping))
                 self._answer_to_shared(Transport.MAPPING, made)
             if Transport.SECTION in chosen:
@@ -176,7 +176,7 @@ class Receiver(Shown, Closing):
                 self._takers[number] = self._look_at_process
             self._takes_copydata = Transport.COPYDATA in chosen
             numbers = (*self._takers, self._barrier, self._proof)
-            # A WM_COPYDATA that nobody looks at is queued without Python.
+            # Without a handler, WM_COPYDATA is queued without Python.
             queued = self._takes_copydata and handler is None
             with self._making:
                 self.window = CopyDataWindow.create(
@@ -204,7 +204,7 @@ class Receiver(Shown, Closing):
     # ----------------------------------------- in the window's own thread
 
     def _handle(self, message: Message) -> int:
-        """Take what a message announces while its sender waits; the answer."""
+        """Take the data that a message announces, and return the answer."""
         number = message.message
         if number == self._barrier:
             return _TAKEN if self._taking is None else BUSY
@@ -228,8 +228,7 @@ class Receiver(Shown, Closing):
             if self._handler is None:
                 return self._keep(number, delivery)
         except (_Refused, OSError, ValueError, OverflowError, MemoryError):
-            # A hostile or dying sender is no fault of this process: it gets
-            # its refusal, and the count tells that there was one.
+            # A hostile or dying sender is not this process's error: refuse and count.
             self._refused += 1
             return _REFUSED
         return self._call(self._handler, delivery)
@@ -244,7 +243,7 @@ class Receiver(Shown, Closing):
                 answer, wrong = _REFUSED, answer
                 raise ValueError(f"a handler answers 0 to {_MAX_ANSWER}, not {wrong}")
         finally:
-            # An array that the handler made of it and keeps cannot be taken away.
+            # It cannot be released if the handler keeps an array of it.
             with contextlib.suppress(BufferError):
                 delivery.data.release()
             if answer == _REFUSED:
@@ -255,7 +254,7 @@ class Receiver(Shown, Closing):
         if number == WM_COPYDATA:
             if not self._takes_copydata:
                 raise _Refused
-            view = memoryview(message)  # the window has looked at the length
+            view = memoryview(message)  # the window has checked the length
             return Delivery(Transport.COPYDATA, view, message.pid or None)
         return self._takers[number](message.wparam, message.lparam)
 
@@ -277,10 +276,10 @@ class Receiver(Shown, Closing):
         return Delivery(transport, memoryview(data))
 
     def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
-        """Whether a handler may look at the memory itself.
+        """Whether a handler may get the memory itself.
 
-        A mapping that another program made may have a file behind it whose pages fail
-        to come in, which only `read` turns into an error.
+        Another program's mapping may have a file behind it whose pages cannot be read.
+        Only `read` turns that into an error.
         """
         return self._handler is not None and (
             isinstance(shared, SharedSection) or shared.created
@@ -299,11 +298,11 @@ class Receiver(Shown, Closing):
             raise _Refused
 
     def _keep(self, number: int, delivery: Delivery) -> int:
-        """Queue a copy; the answer."""
+        """Queue a copy, and return the answer."""
         with delivery.data as view:
             received = Received(delivery.transport, _whole(view), delivery.pid)
         at = next(self._numbers)
-        self._copies[at] = received  # before another thread may look for it
+        self._copies[at] = received  # before another thread can receive the number
         with self._making:
             window = self.window
         if window._put(number, at, len(received.data)):
@@ -314,13 +313,13 @@ class Receiver(Shown, Closing):
     # ------------------------------------------------------- for the owner
 
     def receive(self, timeout: float | None = None) -> Received:
-        """The next message, waiting `timeout` seconds (None = forever).
+        """Return the next message; wait up to `timeout` seconds (None = forever).
 
-        What was taken before the receiver was closed can still be received.
+        Messages that were taken before the receiver was closed can still be received.
 
         Raises:
-            TimeoutError: none came in time.
-            ValueError: the receiver is closed and has no message left, or has a
+            TimeoutError: No message came in time.
+            ValueError: The receiver is closed and has no message left, or it has a
                 handler.
         """
         self._check_queue()
@@ -328,11 +327,11 @@ class Receiver(Shown, Closing):
 
     @property
     def pending(self) -> int:
-        """How many messages wait."""
+        """The number of waiting messages."""
         return self.window.pending
 
     def latest(self, count: int = 16) -> list[Received]:
-        """The newest messages that wait, oldest first; they stay for `receive`."""
+        """The newest `count` waiting messages, oldest first; `receive` takes them."""
         found = []
         for message in self.window.latest(count):
             with contextlib.suppress(KeyError):  # another thread has received it
@@ -346,7 +345,7 @@ class Receiver(Shown, Closing):
 
     def _check_queue(self) -> None:
         if self._handler is not None:
-            raise ValueError(f"receiver {self.title!r} gives all to its handler")
+            raise ValueError(f"receiver {self.title!r} gives messages to its handler")
 
     def _received(self, message: Message, *, keep: bool = False) -> Received:
         if message.message == WM_COPYDATA:
@@ -356,7 +355,7 @@ class Receiver(Shown, Closing):
 
     @property
     def refused(self) -> int:
-        """How many messages were refused."""
+        """The number of refused messages."""
         return self._refused + self.window.refused
 
     @property
@@ -366,15 +365,15 @@ class Receiver(Shown, Closing):
     def close(self, timeout: float | None = None) -> None:
         """Destroy the window, and release the memory; may be called twice.
 
-        Waits at most `timeout` seconds for a handler that is at work (None =
-        forever). Within the handler it does not wait: the memory then goes when the
-        handler returns.
+        It waits at most `timeout` seconds for a running handler (None = forever).
+        Within the handler it does not wait: the memory is released when the handler
+        returns.
 
         Raises:
-            TimeoutError: the handler is still at work. No message comes any more; the
-                memory goes when the handler returns.
-            BufferError: the handler kept an array or a view of the memory. No message
-                comes any more; the memory goes by one more `close`.
+            TimeoutError: The handler still runs. No more messages come; the memory is
+                released when the handler returns.
+            BufferError: The handler kept an array or a view of the memory. No more
+                messages come; call `close` again to release the memory.
         """
         deadline = Deadline(timeout)
         self._closed = True
@@ -383,7 +382,7 @@ class Receiver(Shown, Closing):
             self._let_go()
 
     def _let_go(self) -> None:
-        """Close the memory, each time what is left of it."""
+        """Close all memory that can be closed; more calls close the rest."""
         with contextlib.ExitStack() as stack:
             for owned in self._owned:
                 stack.callback(owned.close)
@@ -394,19 +393,22 @@ class Receiver(Shown, Closing):
 
 
 def read_shared(shared: SharedMapping | SharedSection, length: int, most: int) -> bytes:
-    """What is announced in shared memory; for length 0 text, or `most` + 1 bytes."""
-    # One copy, and only then a look at it: the other side may write on.
+    """Read announced data from shared memory; for length 0, text up to its NUL.
+
+    A text without a NUL within `most` bytes gives up to `most` + 1 bytes.
+    """
+    # Copy before looking for the NUL: the other side may still write.
     data = shared.read(length or min(len(shared), most + 1))
     return data if length else _until_nul(data)
 
 
 def read_process(packed: int, address: int, most: int) -> bytes:
-    """What is announced in a process; for length 0 text of at most `most` bytes."""
+    """Read announced data from a process; for length 0, text of up to `most` bytes."""
     pid, length = packed & 0xFFFF_FFFF, packed >> 32
     with RemoteProcess.open(pid) as process:
         if process.is_64bit and sys.maxsize < 1 << 32:
             raise ValueError("the length and the address came as halves")
-        # LPARAM is signed, and a 32-bit sender's is extended by its sign.
+        # LPARAM is signed; Windows sign-extends that of a 32-bit sender.
         address &= (1 << 8 * process.pointer_size) - 1
         if length:
             return process.read(address, length)
@@ -414,7 +416,7 @@ def read_process(packed: int, address: int, most: int) -> bytes:
 
 
 def _receivers_mapping(name: str, size: int) -> SharedMapping:
-    """The mapping `name`, of whatever size it has if it exists."""
+    """Create the mapping `name`, or open it, whatever size it has."""
     try:
         return SharedMapping.create(name, size)
     except FileExistsError:

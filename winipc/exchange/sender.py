@@ -45,11 +45,11 @@ DEFAULT_TIMEOUT = 5.0
 
 _MAX_LENGTH = 0xFFFF_FFFF
 _WIDTH = struct.calcsize("P")
-#: Seconds between two questions whether the receiver is through, at first and at last.
+#: Seconds between two questions to a busy receiver: the first and the longest pause.
 _SHORTEST, _LONGEST = 0.001, 0.05
-#: Bytes up to which WM_COPYDATA is faster than the mapping and its lock.
+#: Up to so many bytes, WM_COPYDATA is faster than the mapping with its lock.
 _SMALL = 1 << 12
-#: What small data goes by WM_COPYDATA for.
+#: The values of `via` for which small data goes by WM_COPYDATA.
 _COPIED = ("auto", "copydata")
 
 
@@ -57,7 +57,7 @@ class Sender(Closing):
     """The sending end: finds the receiver's window and delivers bytes to it.
 
     Raises:
-        FileNotFoundError: no window has this title.
+        FileNotFoundError: No window has this title.
 
     Use a sender in one thread at a time. All senders of a session take turns on the
     mapping and the section: each holds a lock until the receiver has answered. Plain C
@@ -83,8 +83,8 @@ class Sender(Closing):
         self._mapping: SharedMapping | None = None
         self._lanes: dict[str, Lane] = {}
         self._proven: dict[Transport, bool | None] = {}
-        # A send that timed out may be carried out later: its memory is kept until
-        # the receiver has answered a message that was sent after it.
+        # The receiver may handle a send that timed out later. So its memory is kept
+        # until the receiver has answered a later message.
         self._doubtful: list[GlobalMemory] = []
 
     @classmethod
@@ -96,13 +96,13 @@ class Sender(Closing):
         mapping: str = DEFAULT_MAPPING,
         section: SharedSection | None = None,
     ) -> Self:
-        """A sender as soon as a window has this title.
+        """Return a sender as soon as a window has this title.
 
-        `timeout` is in seconds; None waits forever. (The attribute `timeout`, 5 s, is
-        how long a send waits.)
+        `timeout` is in seconds; None waits forever. (A send waits 5 s: the attribute
+        `timeout`.)
 
         Raises:
-            TimeoutError: no window has this title in time (winerror 1460).
+            TimeoutError: No window had this title in time (winerror 1460).
 
         Win32: FindWindow
         """
@@ -119,23 +119,22 @@ class Sender(Closing):
     ) -> int:
         """Deliver `data` and return the receiver's answer, a positive number.
 
-        `id` is the dwData of WM_COPYDATA, for windows that look at it; other transports
-        have none.
+        `id` is the dwData of WM_COPYDATA; other transports have none.
 
-        With `via="auto"`, large data goes by the mapping, if it has room and a
-        `Receiver` proves that it sees it, since WM_COPYDATA would copy it twice; other
-        data goes by WM_COPYDATA.
+        With `via="auto"`, data of more than 4 KiB goes by the mapping, as WM_COPYDATA
+        would copy it twice. This needs a mapping with enough room, and a `Receiver`
+        that proves that it has the same mapping. Other data goes by WM_COPYDATA.
 
         Raises:
-            ConnectionRefusedError: the receiver answered 0.
-            TimeoutError: it did not answer in time, or hangs.
-            ValueError: the data does not fit in the mapping or the section, or this
+            ConnectionRefusedError: The receiver answered 0.
+            TimeoutError: The receiver did not answer in time, or hangs.
+            ValueError: The data does not fit in the mapping or the section, or this
                 transport does not reach the receiver: it has another mapping or another
                 copy of the DLL, or is a 32-bit process while this is a 64-bit one.
-            OSError: its window is gone.
+            OSError: The receiver's window is gone.
         """
         if type(data) is bytes and len(data) <= _SMALL and via in _COPIED:
-            # What is frequent: there is nothing to choose.
+            # The frequent case: there is nothing to choose.
             size, transport = len(data), Transport.COPYDATA
             answer = send_copydata(self._hwnd, data, id=id, timeout=self.timeout)
         else:
@@ -167,16 +166,17 @@ class Sender(Closing):
             shared = self._open_mapping(exists=True)
             self._lane(self._mapping_name)
         except OSError:
-            return Transport.COPYDATA  # there is none, or it is not for us
+            return Transport.COPYDATA  # no mapping, or this process may not open it
         fits = size <= len(shared) and self._prove(
             Transport.MAPPING, shared, self._mapping_name
         )
         return Transport.MAPPING if fits else Transport.COPYDATA
 
     def _open_mapping(self, *, exists: bool = False) -> SharedMapping:
-        """The receiver's mapping; made here for a receiver that only opens it.
+        """Open the receiver's mapping.
 
-        FileNotFoundError when there is none, with `exists`.
+        If there is none, create it, for a receiver that opens it later; with `exists`,
+        raise FileNotFoundError instead.
         """
         if self._mapping is None:
             name = self._mapping_name
@@ -225,8 +225,8 @@ class Sender(Closing):
             self._settle(lane)
             shared.write(view)
             if view.nbytes < len(shared):
-                # A plain C program looks for the end of the text, and a
-                # length of 0 says "text" to everyone.
+                # A plain C program looks for a NUL at the end of a text, and length 0
+                # means text to every receiver.
                 shared[view.nbytes] = 0
             try:
                 return self._notify(transport, view.nbytes, 0)
@@ -237,14 +237,14 @@ class Sender(Closing):
     def _prove(
         self, transport: Transport, shared: SharedMapping | SharedSection, lock: str
     ) -> bool | None:
-        """Whether the receiver sees this memory; None when it does not know PROOF."""
+        """Whether the receiver has this memory; None if it does not know PROOF."""
         if transport not in self._proven:
             lane = self._lane(lock)
             with lane.turn(self.timeout):
                 self._settle(lane)
                 shared.write(os.urandom(min(4, len(shared))))
                 number, answer = register_message(MESSAGE_NAMES[transport]), 0
-                with contextlib.suppress(PermissionError):  # only others are let in
+                with contextlib.suppress(PermissionError):  # its filter blocks PROOF
                     answer = send_message(
                         self._hwnd, PROOF, number, timeout=self.timeout
                     )
@@ -254,7 +254,7 @@ class Sender(Closing):
 
     @cached_property
     def _width(self) -> int:
-        """Bytes of the receiver's pointers; as here, when it may not be opened."""
+        """The receiver's pointer size; if it cannot be opened, this process's own."""
         with (
             contextlib.suppress(OSError),
             RemoteProcess.open(
@@ -268,8 +268,8 @@ class Sender(Closing):
         if self._doubtful:
             self._barrier()
             self._free_doubtful()
-        # Pages of their own: once they are freed, a late read of them fails.
-        # One byte more is the NUL that a plain C program looks for.
+        # Whole pages: once they are freed, a late read of them fails. The byte after
+        # the data is the NUL that a plain C program looks for.
         memory = GlobalMemory.allocate(view.nbytes + 1, kind=MemoryKind.VIRTUAL)
         try:
             memory.write(view)
@@ -295,16 +295,17 @@ class Sender(Closing):
             lane.doubt = False
 
     def _barrier(self) -> None:
-        """Wait until the receiver is through with everything sent before."""
-        # Sent messages are carried out in order, so the answer to a later one says that
-        # all are done; except that a handler that sends lets the next message in
-        # before it returns: a `Receiver` is then busy, and is asked again.
+        """Wait until the receiver has handled everything that was sent before."""
+        # Sent messages are handled in order, so the answer to this one means that all
+        # earlier ones are done. The exception is a handler that sends: Windows then
+        # delivers the next message before it returns. The `Receiver` answers BUSY, and
+        # is asked again.
         deadline, pause = Deadline(self.timeout), _SHORTEST
         while send_message(self._hwnd, BARRIER, 0, 0, timeout=deadline.left()) == BUSY:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
             if deadline.left() == 0:
-                raise timed_out("a delivery before is at work", self.title)
+                raise timed_out("an earlier delivery is not done yet", self.title)
 
     def _free_doubtful(self) -> None:
         while self._doubtful:

@@ -16,22 +16,21 @@ DEFAULT_TITLE = "Receive"
 DEFAULT_MAPPING = "MySharedMem"
 DEFAULT_MAPPING_SIZE = 4096
 
-#: The lock of the section is named for the data, whatever the path of the DLL: two
-#: sections that share a lock only wait for each other.
+#: The lock of the section has the name of the variable, whatever the path of the DLL.
+#: Senders to two DLLs then share a lock, and only wait for each other.
 SECTION_LOCK = "MySharedData"
 
-#: The registered message by which a sender asks whether the receiver is through
-#: with all deliveries that came before. A receiver answers 1, or BUSY while it is
-#: inside a handler that sends (Windows then lets the next message in); programs
-#: that do not know the message answer 0.
+#: The registered message by which a sender asks whether the receiver has handled all
+#: earlier deliveries. A receiver answers 1, or BUSY while its handler sends (Windows
+#: then delivers the next message). A program that does not know the message answers 0.
 BARRIER = "winipc.ExchangeBarrier"
 BUSY = 2
 
-#: The registered message by which a sender asks what a receiver sees at the start of
-#: the memory of a transport; wParam is the message that announces its data.
+#: The registered message by which a sender asks what the receiver sees at the start of
+#: a transport's memory; wParam is the message that announces the transport's data.
 PROOF = "winipc.ExchangeProof"
 
-#: Where the word of doubt is, behind the lock of a `Lane`.
+#: Offset of the doubt flag, after the lock of a `Lane`.
 _DOUBT = 64
 
 
@@ -53,16 +52,16 @@ MESSAGE_NAMES = {
 
 
 def seen(shared: SharedMapping | SharedSection) -> int:
-    """The answer to PROOF: what is at the start, as a number above 0 on 32 bits too."""
+    """The answer to PROOF: the first bytes, as a number that is positive in 32 bits."""
     start = shared.read(min(4, len(shared)))
     return 1 + int.from_bytes(start, "little") % 0x7FFF_FFFF
 
 
 class Lane(Closing):
-    """What all senders share about one memory, under one name: it costs no system call.
+    """What all senders to one memory share: whose turn it is, and a doubt flag.
 
-    A lock says whose turn it is. A word beside it says that a message about the memory
-    may still be on its way: it timed out, or its sender died.
+    The flag says that a message about the memory may still be on its way: it timed out,
+    or its sender died.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Why a process cannot be opened, from what it tells to everyone."""
+"""Why a process cannot be opened, from the facts that anyone may ask for."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ _INTEGRITY = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """What can be known of a process without the right to open it fully.
-
-    None stands for what cannot be queried.
-    """
+    """What this process can find out about another one; None means unknown."""
 
     exit_code: int | None
     session: int | None
@@ -33,7 +30,7 @@ class ProcessFacts:
 
 
 def process_facts(pid: int) -> ProcessFacts:
-    """What can be known of a process.
+    """Find out about a process what it allows to find out.
 
     Win32: ProcessIdToSessionId, OpenProcessToken, GetProcessInformation
     """
@@ -45,7 +42,7 @@ def process_facts(pid: int) -> ProcessFacts:
 
 
 def explain_denied(pid: int, access: int) -> list[str]:
-    """Why this process may not open that one, and what is left to do."""
+    """Why this process may not open another one, and what the user can do."""
     hints = compare(pid, process_facts(os.getpid()), process_facts(pid))
     for less in (ProcessAccess.READ, ProcessAccess.QUERY):
         if less != access and not less & ~access and _grants(pid, less):
@@ -63,7 +60,7 @@ def _grants(pid: int, access: int) -> bool:
 
 
 def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
-    """What of `theirs` stands in the way of `mine`."""
+    """The reasons in `theirs` for which a process with `mine` is refused."""
     hints: list[str] = []
     if pid in (0, 4):
         hints.append("it is a part of the system itself, which no process can open")
@@ -93,7 +90,7 @@ def compare(pid: int, mine: ProcessFacts, theirs: ProcessFacts) -> list[str]:
 
 
 def level_name(integrity: int | None) -> str:
-    """What Windows calls an integrity level."""
+    """Windows' name of an integrity level."""
     if integrity is None:
         return "unknown"
     return _INTEGRITY.get(integrity, f"{integrity:#x}")

@@ -1,6 +1,7 @@
-"""Which named sections may lie behind a view in another process.
+"""Which named sections may be behind a view in another process.
 
-Windows tells the file behind a view, but not the section: this compares.
+Windows tells the file behind a view, but not the section. So this module compares the
+bytes of the view with those of sections.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 
 
 _GRANULARITY = 65536  # views begin at multiples of it
-_MOST_PAGES = 64  # of a view, compared
-_MOST_PLACES = 4096  # in a section, tried
-_LOOKS = 8  # at a page that differs
+_MOST_PAGES = 64  # pages of a view to compare
+_MOST_PLACES = 4096  # offsets in a section to try
+_LOOKS = 8  # comparisons of a page that differs
 _PRIVATE = MemoryProtection.WRITECOPY | MemoryProtection.EXECUTE_WRITECOPY
 
 
 def section_finder(
     process: RemoteProcess, regions_from: Callable[[int], Iterator[Region]]
 ) -> Callable[[int], tuple[str, ...]]:
-    """From the base of a view to the names of sections that it may be of."""
+    """Return a function from a view's base to the names of its possible sections."""
     rows = [row for row in named_objects("mapping") if row.size]
     held = {
         row.name
@@ -58,11 +59,11 @@ def section_finder(
 
 
 def _some_pages(view: list[Region]) -> list[int]:
-    """Addresses of pages to compare, all over the view, and always the same ones."""
+    """Addresses of pages to compare: spread over the view, the same in each call."""
     pages = [
         address
         for region in view
-        # What the target has written to such a view is not in the section.
+        # A copy-on-write page that the target has written is not in the section.
         if region.readable
         and not (
             region.allocation_protection & _PRIVATE and not region.protection & _PRIVATE
@@ -81,16 +82,16 @@ def _may_be(
     name: str,
     held: bool,
 ) -> bool:
-    """Whether the view can be of this section.
+    """Whether the view may be of this section.
 
-    Without a handle in the target only the same bytes, not all zero, speak for
-    it; with one, it needs bytes that differ to speak against it.
+    If the target holds a handle of the section, the answer is yes unless bytes differ.
+    Without a handle, it is yes only if bytes are equal and not all zero.
     """
     try:
         section = SharedMapping.open(name, access="read")
     except (OSError, ValueError):
-        return held  # gone, or it may not be looked into
-    # Reading by a call: pages that are only reserved are no fault then.
+        return held  # the section has gone, or this process may not read it
+    # ReadProcessMemory, as a direct read of pages that are only reserved would fault.
     with section, type(process).open(os.getpid()) as me:
         last = min(len(section) - size, _MOST_PLACES * _GRANULARITY)
         for place in range(0, max(last, 0) + 1, _GRANULARITY):
@@ -103,7 +104,7 @@ def _may_be(
 def _same(
     process: RemoteProcess, pages: list[int], me: RemoteProcess, shift: int
 ) -> bool | None:
-    """Whether the bytes agree; None where there is nothing to tell by."""
+    """Whether the bytes are equal; None if all bytes that can be read are zero."""
     told = None
     theirs = process.read_many([(at, PAGE_SIZE) for at in pages])
     for at, data in zip(pages, theirs, strict=True):
@@ -114,7 +115,7 @@ def _same(
             last = data
             (data,) = process.read_many([(at, PAGE_SIZE)])
             if data != last:
-                break  # it is being written
+                break  # the page is being written
         else:
             return False
         if ours is not None and ours == data and any(ours):

@@ -1,4 +1,4 @@
-"""What holds a value of another process, or all of its threads, for a while."""
+"""Holding a value of another process, or suspending all its threads, for a while."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ __all__ = ["Freeze"]
 
 
 class Freeze(Closing):
-    """A value of another process that is written again and again.
+    """A value that is written to another process again and again.
 
-    `RemoteProcess.freeze` makes it. The end of the `with`, or `close`, ends it: nothing
-    is written after that. One that is forgotten ends, too, with a ResourceWarning. One
-    thread of this process writes for all of them. Any thread may use it.
+    `RemoteProcess.freeze` makes it. `close`, or the end of the `with`, ends it: nothing
+    is written after that. Garbage collection ends a forgotten one, with a
+    ResourceWarning. One thread of this process writes for all freezes. Any thread may
+    use the object.
     """
 
     __slots__ = (
@@ -53,8 +54,8 @@ class Freeze(Closing):
         self._chain, self._kind, self._interval = chain, kind, interval
         self._error: Exception | None = None
         self._failures = self._writes = 0
-        self._lock = threading.Lock()  # held while it is written
-        # A handle of its own: the process object may be closed before.
+        self._lock = threading.Lock()  # held during a write
+        # A handle of its own, as the process object may be closed first.
         self._process = process._duplicate()
         try:
             self._write(value)
@@ -73,7 +74,7 @@ class Freeze(Closing):
         self._writes += 1
 
     def _write_again(self) -> None:
-        """What the thread does each time: no exception leaves it."""
+        """Write the value in the writer's thread; errors go to `error`."""
         with self._lock:
             if self._process.closed:
                 return
@@ -89,10 +90,10 @@ class Freeze(Closing):
 
     @property
     def value(self) -> Any:
-        """What is written; to set it writes the new value at once.
+        """The value that is written. Setting it writes the new value at once.
 
-        Raises, when it is set, what `RemoteProcess.freeze` raises, and ValueError when
-        the freeze has ended; the old value stays then.
+        Setting raises what `RemoteProcess.freeze` raises, and ValueError if the freeze
+        has ended; the old value then stays.
         """
         return self._value
 
@@ -106,28 +107,29 @@ class Freeze(Closing):
 
     @property
     def writes(self) -> int:
-        """How often it has been written."""
+        """The number of writes."""
         return self._writes
 
     @property
     def failures(self) -> int:
-        """How often it could not be written; `error` says why, the last time."""
+        """The number of failed writes; `error` says why the last one failed."""
         return self._failures
 
     @property
     def error(self) -> Exception | None:
-        """Why the last write failed, None if it did not. ProcessLookupError: the
-        target has exited, and nothing is written any more.
+        """Why the last write failed; None if it did not.
+
+        ProcessLookupError means that the target has exited: the freeze has ended.
         """
         return self._error
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended: by `close`, or by the exit of the target."""
+        """Whether the freeze has ended, by `close` or by the exit of the target."""
         return self._process.closed
 
     def close(self) -> None:
-        """End it; more calls do nothing. Waits for a write that is under way."""
+        """End the freeze, after a running write; more calls do nothing."""
         with self._lock:
             self._process.close()
         _writer.remove(self)
@@ -157,12 +159,12 @@ class Freeze(Closing):
 
 
 class _Writer:
-    """The one thread that writes all values; it runs while there are some."""
+    """The thread that writes all frozen values; it runs while there are any."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        #: When, a number that is never equal, and what to write unless it is forgotten,
-        #: as a heap.
+        #: A heap of times, unique numbers (so that no two entries are equal) and
+        #: freezes.
         self._next: list[tuple[float, int, weakref.ref[Freeze]]] = []
         self._numbers = itertools.count()
         self._runs = False
@@ -194,10 +196,10 @@ class _Writer:
             with self._changed:
                 if not freeze.closed:
                     self._push(freeze)
-            del freeze  # not while it waits for the next one
+            del freeze  # so that a forgotten one can be collected during the next wait
 
     def _wait(self) -> Freeze | None:
-        """The next one, when its time has come; None when there is none."""
+        """Wait for the next freeze that is due, and return it; None if none is left."""
         with self._changed:
             while self._next:
                 left = self._next[0][0] - time.monotonic()
@@ -214,10 +216,10 @@ _writer = _Writer()
 
 @contextlib.contextmanager
 def suspended(process: RemoteProcess) -> Iterator[None]:
-    """What `RemoteProcess.suspended` does."""
+    """See `RemoteProcess.suspended`."""
     if process.pid == os.getpid():
         raise ValueError("this process cannot suspend itself: nothing would resume it")
-    process.handle  # noqa: B018 - while it is open, the pid is that of no other one
+    process.handle  # noqa: B018 - raises if closed; an open handle keeps the pid valid
     access = ProcessAccess.SUSPEND_RESUME | ProcessAccess.QUERY
     with type(process).open(process.pid, access=access) as target:
         try:
@@ -232,7 +234,7 @@ def suspended(process: RemoteProcess) -> Iterator[None]:
 
 
 def _resume(target: RemoteProcess) -> OSError | None:
-    """Undo what `target` did, which counts it; the error, if the target lives."""
+    """Undo the suspends that `target` counted; return an error if the target lives."""
     try:
         while target._suspends:
             target._suspend(False)

@@ -1,4 +1,4 @@
-"""What is done to the memory of a `RemoteProcess` for a while, and undone."""
+"""Memory of a `RemoteProcess`: blocks, changed protections, watches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEM_RELEASE = 0x8000
 
 
 class RemotePlace:
-    """The memory that a chain of pointers leads to, wherever that is at each use."""
+    """The memory at the end of a chain of pointers, which each access follows again."""
 
     __slots__ = ("_chain", "_process", "size")
 
@@ -43,10 +43,10 @@ class RemotePlace:
 
 
 class RemoteBlock(Closing):
-    """Memory that this process has allocated in another one.
+    """Memory that this process has allocated in another process.
 
-    Freed by `close` or at the end of `with`, exactly once, also when two
-    threads close it; `detach` hands it over to the target, which has to free it.
+    `close`, or the end of a `with`, frees it exactly once, also if two threads close
+    it. `detach` leaves the memory to the target.
     """
 
     __slots__ = ("__weakref__", "_address", "_lock", "_process", "size")
@@ -61,13 +61,13 @@ class RemoteBlock(Closing):
         except BaseException:
             self._process.close()
             raise
-        #: Bytes that were asked for; whole pages were allocated.
+        #: The size that was asked for, in bytes; whole pages were allocated.
         self.size = size
         self._lock = threading.Lock()
 
     @property
     def address(self) -> int:
-        """Where it is in the target; ValueError once freed or handed over."""
+        """The address in the target. Raises ValueError once freed or detached."""
         address = self._address
         if address is None:
             raise ValueError("RemoteBlock is closed")
@@ -75,11 +75,11 @@ class RemoteBlock(Closing):
 
     @property
     def closed(self) -> bool:
-        """Whether it has been freed or handed over."""
+        """Whether the memory has been freed or detached."""
         return self._address is None
 
     def read(self, size: int | None = None, offset: int = 0) -> bytes:
-        """`size` bytes from `offset`; None for all up to the end."""
+        """Read `size` bytes from `offset`; None reads up to the end."""
         if size is None:
             size = self.size - offset
         return self._process.read(self._at(offset, size), size)
@@ -103,7 +103,7 @@ class RemoteBlock(Closing):
         return address
 
     def close(self) -> None:
-        """Free it; more calls do nothing, nor does it when the target is gone.
+        """Free the memory, unless the target has exited; more calls do nothing.
 
         Win32: VirtualFreeEx
         """
@@ -113,12 +113,12 @@ class RemoteBlock(Closing):
         try:
             self._process._change("free", address, 0, _MEM_RELEASE, 0)
         except ProcessLookupError:
-            pass  # its memory went with it
+            pass  # the memory has gone with the process
         finally:
             self._process.close()
 
     def detach(self) -> int:
-        """Hand it over to the target: return its address, and never free it."""
+        """Leave the memory to the target, and return its address; nothing frees it."""
         address = self._take()
         if address is None:
             raise ValueError("RemoteBlock is closed")
@@ -149,10 +149,10 @@ class RemoteBlock(Closing):
 def protected(
     process: RemoteProcess, address: int, size: int, protection: int
 ) -> Iterator[list[Region]]:
-    """What `RemoteProcess.protect` does.
+    """See `RemoteProcess.protect`.
 
-    Each region in the range gets its own protection back: VirtualProtectEx
-    tells only that of the first page.
+    Each region in the range gets its own protection back; VirtualProtectEx tells only
+    that of the first page.
     """
     before = [
         region
@@ -173,7 +173,7 @@ def protected(
 def _restore(
     process: RemoteProcess, address: int, size: int, before: list[Region]
 ) -> Exception | None:
-    """Give every region that can have it its protection back; the first failure."""
+    """Restore the protection of all regions; return the first failure."""
     first = None
     for region in before:
         start = max(region.base, address)
@@ -188,11 +188,11 @@ def _restore(
 
 
 class Watch:
-    """The changes of a piece of memory, as an iterator and an async iterator.
+    """The changes of some bytes, as an iterator and an async iterator.
 
-    It looks every `interval` seconds: a change that is undone in between is
-    not seen. It ends when the target exits, and when the process object is
-    closed, by any thread. `value` is what was seen last.
+    It looks every `interval` seconds; a change that is undone in between is not seen.
+    It ends when the target exits, or when any thread closes the process object. `value`
+    is the data of the last look.
     """
 
     __slots__ = ("_process", "_reader", "address", "interval", "value")
@@ -203,8 +203,8 @@ class Watch:
         if not interval >= 0:
             raise ValueError("interval must be a number of seconds >= 0")
         self._process = process
-        # A handle of its own to read and wait by: what it does at the moment is no
-        # reason to refuse the close() of the process object.
+        # A handle of its own, so that a read or wait here does not make the process
+        # object's close() fail.
         self._reader = process._duplicate()
         self.address = address
         self.interval = interval
@@ -220,7 +220,7 @@ class Watch:
         return f"<winipc.Watch of {what} in pid {self._process.pid}{end}>"
 
     def _look(self) -> Change | None:
-        """The change since the last look. StopIteration at the end."""
+        """The change since the last look, or None. Raises StopIteration at the end."""
         if self._process.closed or self._reader.closed:
             self._end()
         try:
@@ -238,7 +238,7 @@ class Watch:
         raise StopIteration
 
     def _pauses(self) -> Iterator[float]:
-        """What is left of an interval, in slices; fewer once it has to end."""
+        """An interval in slices; they end early if the process object is closed."""
         left = float(self.interval)
         while not self._process.closed:
             yield min(left, SLICE)
@@ -279,7 +279,7 @@ class Watch:
 
 
 def describe(region: Region, label: str | None) -> str:
-    """What a row of the map is called."""
+    """The label of a row of `RemoteProcess.memory_map`."""
     if label is not None:
         return label
     if region.path is not None:

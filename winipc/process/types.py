@@ -1,4 +1,4 @@
-"""What describes another process: access rights, and rows of its tables."""
+"""What describes a process: access rights, regions, modules, and rows of lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class ProcessAccess(enum.IntFlag):
-    """Rights to another process (PROCESS_* of Win32), and useful sums."""
+    """Rights to another process (PROCESS_* of Win32), and useful combinations."""
 
     TERMINATE = 0x0001
     CREATE_THREAD = 0x0002
@@ -41,7 +41,7 @@ class ProcessAccess(enum.IntFlag):
     SYNCHRONIZE = 0x100000
 
     QUERY = QUERY_LIMITED_INFORMATION | SYNCHRONIZE
-    """To see whether it lives and what it is called; no memory."""
+    """To ask whether it lives and what it is called; no memory."""
     READ = VM_READ | QUERY_INFORMATION | QUERY
     """To read memory and list regions, modules and threads."""
     WRITE = READ | VM_WRITE | VM_OPERATION
@@ -50,11 +50,11 @@ class ProcessAccess(enum.IntFlag):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PartialRead:
-    """What a read got: the data, and which pages of it are real.
+    """The result of a partial read: the data, and which pages could be read.
 
-    `mask` has a 1 for each page that could be read and a 0 for each that could
-    not; the first and the last page may be covered in part. Where a page could
-    not be read, `data` is zero.
+    `mask` has a 1 for each page that could be read, and a 0 for each other page; the
+    data may cover only a part of the first and the last page. `data` is zero for pages
+    that could not be read.
     """
 
     address: int
@@ -68,7 +68,7 @@ class PartialRead:
 
     @property
     def readable(self) -> int:
-        """How many bytes could be read."""
+        """The number of bytes that could be read."""
         return sum(stop - start for start, stop in self._runs())
 
     @property
@@ -79,13 +79,13 @@ class PartialRead:
         return b""
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
-        """Each stretch that could be read, as its address and its bytes."""
+        """The address and the bytes of each run that could be read."""
         view = memoryview(self.data).cast("B")
         for start, stop in self._runs():
             yield self.address + start, bytes(view[start:stop])
 
     def _runs(self) -> Iterator[tuple[int, int]]:
-        """Offsets of the stretches that could be read."""
+        """The offsets of the start and the end of each run that could be read."""
         size = memoryview(self.data).nbytes
         skipped = self.address % PAGE_SIZE  # of the first page
         page = 0
@@ -100,7 +100,7 @@ class PartialRead:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Region:
-    """Pages of a process that have everything in common (VirtualQueryEx)."""
+    """Adjacent pages of a process with the same attributes (VirtualQueryEx)."""
 
     base: int
     size: int
@@ -110,7 +110,7 @@ class Region:
     allocation_base: int
     allocation_protection: MemoryProtection
     path: str | None = None
-    """The file that is mapped here, if it is one."""
+    """The file that is mapped here, or None."""
     sections: tuple[str, ...] = ()
     """Named sections that may be mapped here; see `RemoteProcess.regions`."""
 
@@ -121,7 +121,7 @@ class Region:
 
     @property
     def readable(self) -> bool:
-        """Whether it can be read without disarming a guard page."""
+        """Whether the region can be read; false for a guard page."""
         return (
             self.state == MemoryState.COMMIT
             and self.protection != 0
@@ -131,7 +131,7 @@ class Region:
 
     @property
     def writable(self) -> bool:
-        """Whether the process itself can write it."""
+        """Whether the process itself can write to the region."""
         return self.readable and bool(
             self.protection
             & (
@@ -144,7 +144,7 @@ class Region:
 
     @property
     def executable(self) -> bool:
-        """Whether code can run in it."""
+        """Whether code can run in the region."""
         return bool(self.protection & 0xF0)
 
     def __contains__(self, address: int) -> bool:
@@ -155,8 +155,8 @@ class Region:
 class Module:
     """A program or DLL that is loaded in a process.
 
-    `module + 0x10` is an address relative to it, and a module can be given
-    wherever an address is wanted.
+    A module is accepted wherever an address is. `module + 0x10` is the address 0x10
+    bytes after its base.
     """
 
     name: str
@@ -184,15 +184,15 @@ class Module:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Export:
-    """What a module offers to others: a function or a variable."""
+    """A function or a variable that a module exports."""
 
     name: str | None
-    """None where it has only an ordinal."""
+    """None if the export has only an ordinal."""
     ordinal: int
     address: int | None
-    """Where it is in the process; None where it is forwarded."""
+    """The address in the process; None if the export is forwarded."""
     forwarder: str | None = None
-    """The "module.name" that stands in for it."""
+    """The "module.name" to which the export is forwarded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -223,22 +223,22 @@ class ProcessEntry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MapRow:
-    """One allocation of the address space: what was reserved at once."""
+    """One allocation in the address space: memory that one call reserved."""
 
     base: int
     size: int
     committed: int
     type: MemoryType
     protections: tuple[MemoryProtection, ...]
-    """Of its regions, each once, in order."""
+    """The protections of its regions, each once, in order."""
     label: str
-    """The module or file in it, or what kind of memory it is."""
+    """The module or file in the allocation, or the kind of memory."""
     regions: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """What a watch has seen: the bytes before and after."""
+    """A change that a `Watch` has seen: the bytes before and after."""
 
     address: int
     old: bytes

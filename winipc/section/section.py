@@ -7,9 +7,9 @@ the DLL:
     with SharedSection.load() as section:       # the DLL that winipc brings
         section.write(b"hello")
 
-The memory exists while any process has the DLL loaded; after that it has its initial
-values again. A copy of the file has memory of its own. `winipc.pe.build_section_dll`
-writes such a DLL with variables of your own, without a compiler.
+The memory lives while any process has the DLL loaded; after that, the next process gets
+the initial values again. A copy of the file has memory of its own.
+`winipc.pe.build_section_dll` writes such a DLL with your variables, without a compiler.
 
 Security: every process that can read the DLL file can load it, and then read *and
 write* the variables. Prefer a `SharedMapping`, unless an existing program expects the
@@ -49,7 +49,7 @@ from winipc.pe import (
 __all__ = ["SectionError", "SharedSection"]
 
 BUNDLED_DLL = Path(_core.__file__).with_name("shared_section.dll")
-_TOUCH = 1 << 16  # bytes of the file brought in at once
+_TOUCH = 1 << 16  # bytes of the file to read at once
 
 
 class SectionError(ValueError):
@@ -60,7 +60,7 @@ class SectionError(ValueError):
     """
 
 
-#: Where a variable is in the image, its bytes up to the next export, its section.
+#: A variable's place in the image, its bytes up to the next export, and its section.
 _Found: TypeAlias = tuple[int, int, PESection]
 
 
@@ -81,10 +81,10 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
 
     path: str
     symbol: str
-    #: Where in its section the variable starts.
+    #: The offset of the variable in its section.
     offset: int
     _section: PESection
-    #: By symbol; filled by each object that has the same DLL open.
+    #: What was found for each symbol, by all objects that have the same DLL open.
     _finds: dict[str, _Found]
 
     @classmethod
@@ -96,20 +96,19 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
     ) -> Self:
         """Load a DLL and take one of its exported variables.
 
-        `path` is the DLL, by default the one that winipc brings; a relative
-        path counts from the current folder, and no other folder is searched.
-        `symbol` is the export. `size` is in bytes, by default all up to the
-        next export or the end of the section.
+        `path` is the DLL, by default the one that winipc brings. A relative path is
+        relative to the current folder; no other folder is searched. `symbol` is the
+        export. `size` is in bytes; by default, it reaches to the next export or the end
+        of the section.
 
-        The DLL's own initialisation code runs, as with any LoadLibrary: load
-        only files that you trust.
+        The DLL's own initialisation code runs, as with any LoadLibrary: load only files
+        that you trust.
 
-        Raises `FileNotFoundError` (winerror 2 or 3: no such file),
-        `OSError` (winerror 127: no such symbol; 193: not a DLL for this kind of
-        process; 126: a DLL that it needs is missing), and `SectionError`, a
-        `ValueError`, when the variable is not in shared memory: the section
-        lacks the shared flag, the symbol is a function or a forwarder, or the
-        size leaves the section.
+        Raises `FileNotFoundError` (winerror 2 or 3: no such file); `OSError` (winerror
+        127: no such symbol; 193: not a DLL for this kind of process; 126: a DLL that it
+        needs is missing); and `SectionError`, a `ValueError`, if the variable is not in
+        shared memory: the section lacks the shared flag, the symbol is a function or a
+        forwarder, or the size reaches beyond the section.
 
         Win32: LoadLibraryExW, GetProcAddress.
         """
@@ -146,7 +145,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
                 f"{size} bytes leave its section {section.name!r}, which has "
                 f"{left} bytes from there"
             )
-        # A page of the file that does not come in is an OSError here. Later it would
+        # A page of the file that cannot be read raises OSError here. Later, it would
         # end the process.
         stored = min(rva + size, section.rva + section.file_size)
         for at in range(rva, stored, _TOUCH):
@@ -158,7 +157,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         self._section = section
 
     def _find(self, finder: SharedSection | None) -> _Found:
-        """What the headers say; known if `finder` has the same image open."""
+        """What the headers say; already known if `finder` has the same image open."""
         if finder is None or finder._module != self._module:
             self._finds = {}
             finder = _finders[self.path] = self
@@ -175,7 +174,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         except ValueError as error:
             raise SectionError(str(error)) from None
         if reader.machine != MACHINE:
-            # Wine does load a DLL for another machine when it holds no code.
+            # Wine loads a DLL for another machine if it has no code.
             raise OSError(
                 0,
                 "the DLL is for another machine",
@@ -215,7 +214,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         raise SectionError(f"{self.symbol!r} of {self.path!r} is refused: {why}")
 
     def variable(self, symbol: str, size: int | None = None) -> Self:
-        """Another variable of the same DLL, as an object of its own.
+        """Return another variable of the same DLL, as an object of its own.
 
         Raises as `load` does.
 
@@ -235,14 +234,14 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
 
     @property
     def section_size(self) -> int:
-        """Bytes in the whole section."""
+        """The size of the whole section in bytes."""
         return self._section.size
 
     @property
     def variables(self) -> Mapping[str, SectionVariable]:
-        """All named data exports that lie in shared sections, by their address.
+        """All named data exports in shared sections by name, in the order of addresses.
 
-        Raises `ValueError` when closed.
+        Raises `ValueError` if the object is closed.
         """
         found = self._reader().image().shared_variables
         return MappingProxyType({item.name: item for item in found})
@@ -252,13 +251,13 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         return f"<{type(self).__name__} {self.symbol!r} of {self.path!r} {state}>"
 
 
-#: By the path, an object that has the DLL open. While it has, the loader keeps the
-#: image, and what was found in its headers holds.
+#: For each path, an object that has the DLL open. As long as it has, the loader keeps
+#: the image, and what was found in its headers stays true.
 _finders: WeakValueDictionary[str, SharedSection] = WeakValueDictionary()
 
 
 def _hint(error: OSError, path: str) -> str | None:
-    """What to look at when Windows refuses a DLL without saying why."""
+    """What to check if Windows refuses a DLL without a reason."""
     if error.winerror == ERROR_MOD_NOT_FOUND:
         return "the file is there, so a DLL that it needs is missing"
     if error.winerror == ERROR_BAD_EXE_FORMAT:
