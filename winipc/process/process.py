@@ -48,7 +48,7 @@ from winipc.process.types import (
     ThreadEntry,
 )
 
-if TYPE_CHECKING:  # what scans needs is imported by the methods that scan
+if TYPE_CHECKING:  # the methods that scan import what they need
     from typing_extensions import Buffer
 
     from winipc.scan.pointers import PointerScan
@@ -59,8 +59,8 @@ if TYPE_CHECKING:  # what scans needs is imported by the methods that scan
 __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
 _ADDRESS_END = 2 * sys.maxsize + 1  # the last address that this process can ask for
-_FIRST_NODES, _MOST_NODES = 16384, 65536  # of a list, read at once
-_LONG_TEXT = 4 * PAGE_SIZE  # from here on a text is read in larger pieces
+_FIRST_NODES, _MOST_NODES = 16384, 65536  # nodes of a list in one call
+_LONG_TEXT = 4 * PAGE_SIZE  # after so many bytes, a text is read in larger pieces
 _MORE_TEXT = 15 * PAGE_SIZE
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
@@ -79,13 +79,13 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 
 
 class RemoteProcess(_core.RemoteProcess, Shown, Closing):
-    """Another process, opened with the least rights that are asked for.
+    """Another process, opened with exactly the rights that are asked for.
 
-    Make one with `open`. It owns a process handle; `close` (or `with`) closes
+    `open` makes it. It owns a process handle; `close`, or the end of a `with`, closes
     it. Any thread may call any method; small reads and writes keep the GIL.
 
-    An address is an int, a `Module`, or anything with `__index__`; `address` makes
-    one from a text such as '"game.exe"+0x10F4F4'.
+    An address is an int, a `Module`, or anything with `__index__`; `address` makes one
+    from a text such as '"game.exe"+0x10F4F4'.
     """
 
     __slots__ = ("__weakref__",)
@@ -98,22 +98,23 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Self:
         """Open the process `target`.
 
-        `target` is a pid; the name of a program ("game.exe", or "game") that runs
-        once, apart from this process; an object with a `pid` (`subprocess.Popen`,
+        `target` is a pid; the name of a program ("game.exe", or "game") of which one
+        process runs besides this one; an object with a `pid` (`subprocess.Popen`,
         `psutil.Process`); or one with an `hwnd`, such as `Window(hwnd)`. `access` is
-        the rights to ask for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any sum of
-        rights.
+        the rights to ask for: `ProcessAccess.READ`, `.WRITE`, `.QUERY` or any
+        combination of rights.
 
-        Windows still opens the pid of a process that has exited while any process has
-        a handle of it. `exit_code` is there then, and the first use of its memory
-        raises ProcessLookupError. What is not a plain pid is looked at here.
+        As long as any process has a handle of an exited process, Windows still opens
+        its pid. The object then has an `exit_code`, and its memory cannot be used: that
+        raises ProcessLookupError. Unless `target` is a plain pid, `open` itself raises
+        it.
 
         Raises:
-            ProcessLookupError: there is no such process, or it has exited
+            ProcessLookupError: There is no such process, or it has exited
                 (winerror 87).
-            PermissionError: it may not be opened (winerror 5); notes of the
-                exception say why, as far as it can be known.
-            ValueError: several processes have that name; the text says which.
+            PermissionError: This process may not open it (winerror 5); notes of the
+                exception say why, as far as that can be known.
+            ValueError: Several processes have that name; the text lists them.
 
         Win32: OpenProcess
         """
@@ -129,8 +130,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             for hint in explain_denied(pid, access):
                 add_hint(error, hint)
             raise
-        # This look costs as much as the whole open, and without it the first use of
-        # the memory says the same: so only where finding the pid cost more.
+        # Asking costs as much as opening, and the first use of the memory would say the
+        # same. So ask only if finding the pid took longer anyway.
         if type(target) is not int and access & _USES_MEMORY and not process.alive:
             process.close()
             raise _lookup_error(f"pid {pid}, which has exited")
@@ -144,12 +145,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         *,
         access: ProcessAccess | int = ProcessAccess.READ,
     ) -> Self:
-        """Open the program of this name as soon as it runs.
+        """Open the program with this name as soon as it runs.
 
-        `timeout` is in seconds, None waits forever. It looks up to 50 ms apart.
+        `timeout` is in seconds; None waits forever. `wait_for` polls, with pauses of up
+        to 50 ms.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises for a program that
-        runs.
+        Raises TimeoutError (winerror 1460), and what `open` raises for a running
+        program.
 
         Win32: CreateToolhelp32Snapshot, OpenProcess
         """
@@ -166,7 +168,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     @property
     def is_64bit(self) -> bool:
-        """Whether pointers of the target have 8 bytes."""
+        """Whether the target's pointers have 8 bytes."""
         return self.pointer_size == 8
 
     @property
@@ -202,14 +204,14 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         max_bytes: int = 65536,
         errors: str = "strict",
     ) -> str | bytes:
-        """The text at `address` that ends with a NUL of its encoding.
+        """Read the text at `address` up to the NUL of its encoding.
 
-        No page beyond the NUL is touched in the first 16 KiB, and none that
-        cannot be read, or is a guard, after that. `encoding` None gives the bytes.
+        In the first 16 KiB, no page beyond the NUL is touched; after that, no guard
+        page, and no page that cannot be read. `encoding` None returns the bytes.
 
         Raises:
-            ValueError: there is no NUL within `max_bytes` bytes.
-            PartialReadError: memory before the NUL cannot be read.
+            ValueError: There is no NUL within `max_bytes` bytes.
+            PartialReadError: Memory before the NUL cannot be read.
 
         Win32: ReadProcessMemory
         """
@@ -220,32 +222,32 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
         """Read one value with a layout.
 
-        `layout` is a `winipc.Layout` or its short form such as "speed:f32 gear:i32"
-        (the result is a record), a type of numbers ("i32"), a format of the module
-        `struct` or a `struct.Struct` (a tuple), or a ctypes type such as a Structure
-        (an instance of it).
+        `layout` decides the result. A `winipc.Layout`, or its short form such as
+        "speed:f32 gear:i32", gives a record. A number type ("i32"), a format of the
+        module `struct` or a `struct.Struct` gives a tuple. A ctypes type, such as a
+        Structure, gives an instance.
 
         Raises:
-            PartialReadError: it cannot be read as a whole.
+            PartialReadError: Not all of the value can be read.
         """
         codec = codec_of(layout)
         return codec.unpack(self.read(address, codec.size))
 
     def read_pointer(self, address: SupportsIndex) -> int:
-        """Read a pointer of the target's own size."""
+        """Read a pointer of the target's pointer size."""
         return int.from_bytes(self.read(address, self.pointer_size), "little")
 
     def pointer(self, chain: Any) -> int:
-        """Follow pointers: the address that `[base, offset, ..., offset]` leads to.
+        """Follow the chain `[base, offset, ..., offset]`, and return its end's address.
 
-        A `PointerPath` is such a chain. The pointer at `base` is read and the first
-        offset added, the pointer there is read and the next offset added, and so on;
-        what the last one leads to is not read. `base` may be a text as `address`
-        takes it.
+        The pointer at `base` is read, and the first offset is added; the pointer there
+        is read, and the next offset is added; and so on. The memory at the resulting
+        address is not read. `base` may be a text for `address`. A `PointerPath` is a
+        chain, too.
 
         Raises:
-            PartialReadError: a pointer cannot be read; a note says which.
-            ValueError: an offset leads out of the address space.
+            PartialReadError: A pointer cannot be read; a note says which.
+            ValueError: An offset leads out of the address space.
         """
         base, *offsets = chain
         place = self.address(base)
@@ -265,17 +267,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return place
 
     def address(self, expression: str | SupportsIndex) -> int:
-        """The address that a text means: '"game.exe"+0x10F4F4'.
+        """Return the address that a text such as '"game.exe"+0x10F4F4' means.
 
-        A module's name (quotes are needed only if it has a + in it) or a
-        number, then offsets. Numbers are hexadecimal with 0x, else decimal. Cheat
-        Engine shows hexadecimal ones without it: `"game.exe"+00147198` has to be
-        written `"game.exe"+0x147198`. An int or a module is passed through.
+        The text is a module's name (in quotes if it has a + in it) or a number, then
+        offsets. Numbers with 0x are hexadecimal, others decimal. Cheat Engine omits the
+        0x: write its `"game.exe"+00147198` as `"game.exe"+0x147198`. An int or a module
+        is accepted, too.
 
         Raises:
-            LookupError: no such module is loaded.
-            ValueError: the text is no address; it says what to write for a number
-                that can only be hexadecimal.
+            LookupError: No such module is loaded.
+            ValueError: The text is not an address. If a number can only be hexadecimal,
+                the error says what to write.
         """
         if not isinstance(expression, str):
             return operator.index(expression)
@@ -297,17 +299,18 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def walk(
         self, head: SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
     ) -> Iterator[int]:
-        """The addresses of the nodes of a linked list, from `head` on.
+        """Iterate over the addresses of the nodes of a linked list, from `head` on.
 
-        The pointer to the next node is at `offset` in each. The list ends with
-        a NULL pointer, or where it comes back to `head`. Nodes are read ahead,
-        thousands at a time, each time from new copies of the memory near them.
+        Each node has the pointer to the next one at `offset`. The list ends at a NULL
+        pointer, or when it returns to `head`. Nodes are read ahead, thousands at a
+        time, each time from new copies of the memory near them.
 
         Raises:
-            PartialReadError: a node cannot be read; those before it came.
-            ValueError: there are more than `limit` nodes.
+            PartialReadError: A node cannot be read; the nodes before it are returned
+                first.
+            ValueError: There are more than `limit` nodes.
         """
-        # Lists that chain takes apart: a generator would cost each node a switch.
+        # chain unpacks whole lists: a generator would cost a switch for each node.
         return itertools.chain.from_iterable(self._walk_in_batches(head, offset, limit))
 
     def _walk_in_batches(
@@ -328,18 +331,18 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             yield nodes
             seen += len(nodes)
             if failed:
-                # Once more, for the exception; or it can be read by now.
+                # Read again, for the exception; or the read works by now.
                 node = self.read_pointer(nodes[-1] + offset)
                 node = 0 if node == first else node
 
     @contextlib.contextmanager
     def cached(self) -> Iterator[Self]:
-        """Within this context, serve reads of up to 64 KiB from copies.
+        """During a `with`, serve reads of up to 64 KiB from copies.
 
-        A read also copies what lies near it, and later reads take the copies: this is
-        for pointer chains and trees. The copies live until the end of the context.
-        Writes through this object are seen; writes by the target may not be. At most
-        64 MiB are kept. All threads that use this object share the copies.
+        A read also copies the memory near it, and later reads use the copies: this is
+        for pointer chains and trees. The copies live until the end of the `with`.
+        Writes through this object are seen; writes by the target may not be. At most 64
+        MiB are kept. All threads that use this object share the copies.
         """
         self._enter_cached()
         try:
@@ -354,12 +357,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> int:
         """Write one value with a layout; return its size.
 
-        `layout` is a `winipc.Layout`, followed by a record or a mapping of fields (the
-        others become 0: `at` changes single ones); a format of the module `struct` or a
-        `struct.Struct`, followed by the values; or a ctypes instance alone.
+        `layout` is one of three: a `winipc.Layout`, then a record or a mapping of
+        fields (fields that it lacks become 0; `at` changes single fields); a format of
+        the module `struct` or a `struct.Struct`, then the values; or a ctypes instance
+        alone.
 
         Raises:
-            PartialWriteError: as `write` does.
+            PartialWriteError: As `write` does.
         """
         if values:
             return self.write(address, codec_of(layout).pack(*values), verify)
@@ -367,23 +371,23 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             return self.write(address, view.cast("B"), verify)
 
     def at(self, address: Any, layout: Any) -> StructView:
-        """A structure in the target, whose fields are read and written one by one.
+        """Return a structure in the target, to read and write its fields one by one.
 
-        `address` is one, a text as `address` takes it, or a chain as `pointer` takes
-        it (a `PointerPath` is one), which is followed again at each use: so the handle
-        stays right when the target replaces the object. `layout` is a `winipc.Layout`,
-        its short text form, or a ctypes Structure class. Writing needs
+        `address` is an address, a text for `address`, or a chain for `pointer`, such as
+        a `PointerPath`. A chain is followed again at each use, so the result stays
+        right if the target replaces the object. `layout` is a `winipc.Layout`, its
+        short text form, or a ctypes Structure class. Writing needs
         `access=ProcessAccess.WRITE`.
 
         Raises:
-            PartialReadError: at a use, what `pointer` and `read` raise.
+            PartialReadError: Each use raises what `pointer` and `read` raise.
         """
         layout = layout_of(layout)
         place = RemotePlace(self, self._chain(address), layout.size)
         return StructView(place, layout)
 
     def _chain(self, address: Any) -> list[Any]:
-        """An address or a chain, as one whose base is a number."""
+        """An address or a chain as a chain whose base is a number."""
         if isinstance(address, str) or hasattr(address, "__index__"):
             address = [address]
         base, *offsets = address
@@ -403,45 +407,44 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Freeze:
         """Write a value now, and again every `interval` seconds until the `with` ends.
 
-        `address` is one, a text, or a chain as `at` takes it (a `PointerPath` is one),
-        which is followed again at each write. `value` is a number of the type `kind`,
-        such as "i32" or "f32"; or bytes, without a type.
-        Between two writes the target can change the value and see the change.
+        `address` is an address, a text or a chain, as for `at`; a chain is followed
+        again at each write. `value` is a number of the type `kind`, such as "i32" or
+        "f32"; or bytes, without a type. Between two writes, the target can change the
+        value and see the change.
 
-        One thread writes for all. A write that fails is tried again, and counted in
-        `Freeze.failures`; the exit of the target ends it. `Freeze.error` is what the
-        last write raised, and leaving the `with` raises that. Needs
-        `access=ProcessAccess.WRITE`. It may outlive this object.
+        One thread writes for all freezes. A failed write is tried again, and counted in
+        `Freeze.failures`; the exit of the target ends the freeze. `Freeze.error` is the
+        error of the last write, and the end of the `with` raises it. Needs
+        `access=ProcessAccess.WRITE`. The freeze may outlive this object.
 
         Raises:
             PartialReadError, PartialWriteError, PermissionError, ProcessLookupError:
-                the first write fails, as `pointer` and `write` do.
-            OverflowError: the value does not fit in the type.
-            ValueError: there is no such type, or the interval is not > 0.
+                The first write fails, as `pointer` and `write` do.
+            OverflowError: The value does not fit in the type.
+            ValueError: There is no such type, or the interval is not > 0.
 
         Win32: ReadProcessMemory, WriteProcessMemory
         """
         return Freeze(self, self._chain(address), value, kind, interval)
 
     def suspended(self) -> contextlib.AbstractContextManager[None]:
-        """Within this context, no thread of the target runs.
+        """During a `with`, no thread of the target runs.
 
-        Its memory can be read and written as usual, for several values of one moment.
-        The end of the `with` resumes the target, also after an exception. Windows
-        counts suspensions: a target that another program has suspended, too, does not
-        run on. What waits for the target waits forever: do not send to its windows
-        without a time-out, and do not wait for a lock that it may hold. If this
-        process dies in between, the target stays suspended until
-        `psutil.Process(pid).resume()`, or "Resume process" in the Resource Monitor of
-        Windows.
-        Opens the target for PROCESS_SUSPEND_RESUME by itself.
+        The target's memory can be read and written as usual, to get several values of
+        one moment. The end of the `with` resumes the target, also after an exception.
+        Windows counts suspensions: if another program has suspended the target, too, it
+        does not run on. A wait for the target lasts forever: do not send to its windows
+        without a time-out, and do not wait for a lock that it may hold. If this process
+        dies in between, the target stays suspended until
+        `psutil.Process(pid).resume()`, or "Resume process" in Windows' Resource
+        Monitor. `suspended` opens the target with PROCESS_SUSPEND_RESUME itself.
 
         Raises:
-            OSError: a thread has been suspended 127 times (winerror 156), which some
-                systems do not count any more instead.
-            PermissionError: the target may not be suspended (winerror 5).
-            ProcessLookupError: the target has exited.
-            ValueError: it is this process.
+            OSError: A thread has been suspended 127 times (winerror 156). Some systems
+                stop counting instead.
+            PermissionError: This process may not suspend the target (winerror 5).
+            ProcessLookupError: The target has exited.
+            ValueError: The target is this process.
 
         Win32: OpenProcess, NtSuspendProcess, NtResumeProcess
         """
@@ -453,14 +456,14 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         size: int,
         protection: MemoryProtection | int = MemoryProtection.READWRITE,
     ) -> contextlib.AbstractContextManager[list[Region]]:
-        """Within this context, the pages of a range have another protection.
+        """During a `with`, give the pages of a range another protection.
 
-        Afterwards each region gets its former protection back. The `with` gives the
+        At the end, each region gets its former protection back. The `with` returns the
         former regions. Needs `access=ProcessAccess.WRITE`.
 
         Raises:
-            OSError: a page is not committed (winerror 487), or there is no
-                such protection (87).
+            OSError: A page is not committed (winerror 487), or there is no such
+                protection (87).
 
         Win32: VirtualProtectEx
         """
@@ -475,12 +478,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> RemoteBlock:
         """Allocate `size` zeroed bytes (whole pages) in the target.
 
-        Use it as a context manager, which frees the block once; `detach` gives
-        it to the target instead. Needs `access=ProcessAccess.WRITE`. The block
-        may outlive this object.
+        The end of a `with` frees the block; `RemoteBlock.detach` leaves it to the
+        target. Needs `access=ProcessAccess.WRITE`. The block may outlive this object.
 
         Raises:
-            OSError: there is not enough memory (winerror 8 or 1455).
+            OSError: There is not enough memory (winerror 8 or 1455).
 
         Win32: VirtualAllocEx
         """
@@ -494,17 +496,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         paths: bool = False,
         names: bool = False,
     ) -> Iterator[Region]:
-        """The regions of the address space from `start` to `stop`, in order.
+        """Iterate over the regions from `start` to `stop`, in the order of addresses.
 
         The target runs on: each region is as it was at the moment of its query. With
-        `paths` mapped files are named, which takes longer.
+        `paths`, `Region.path` has the names of mapped files; this takes longer.
 
-        With `names` mapped files are named, too, and `Region.sections` has the named
-        mappings that may be mapped there, which takes far longer. Windows does not tell
-        it: winipc compares handles and bytes, and also lists a copy of the same bytes.
+        `names` does the same, and `Region.sections` has the named mappings that may be
+        mapped there; this takes far longer. Windows does not tell them, so winipc
+        compares handles and bytes. A mapping with equal bytes is listed as well.
 
         Raises:
-            ProcessLookupError: the target has exited.
+            ProcessLookupError: The target has exited.
 
         Win32: VirtualQueryEx, NtQueryVirtualMemory; NtQuerySystemInformation,
         DuplicateHandle, NtQueryDirectoryObject for `names`
@@ -548,23 +550,22 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         limit: int | None = None,
         threads: int | None = None,
     ) -> Scan:
-        """Search the memory of the target; iterate over the addresses found.
+        """Search the memory of the target; iterate over the addresses of matches.
 
         `pattern`, `aligned`, `progress`, `limit` and `threads` are those of
-        `scan_bytes`. All memory that can be read is searched, or `regions` of it
-        (from `regions()`, or as address and size), from `start` to `end`, where
-        `protection` allows: `"rw"`, `"x"`, or any of the flags given. Adjacent
+        `scan_bytes`. The search covers all memory that can be read. `regions` (from
+        `regions()`, or pairs of address and size), `start` and `end` restrict it. So
+        does `protection`: `"rw"`, `"x"`, or flags of which a page needs one. Adjacent
         regions are searched as one.
 
-        The target goes on running: what it frees meanwhile is left out and
-        counted in `Scan.skipped`. The search runs in `next`, without the GIL, and
-        takes less than 3 MiB for each thread beside the patterns. Needs
-        `ProcessAccess.READ`.
+        The target runs on: memory that it frees meanwhile is left out, and counted in
+        `Scan.skipped`. The search runs in `next`, without the GIL, and takes less than
+        3 MiB for each thread besides the patterns. Needs `ProcessAccess.READ`.
 
         Raises:
-            ProcessLookupError: the target has exited; what had been found before
-                is given first.
-            ValueError: a pattern is malformed, empty or fixes nothing; or this
+            ProcessLookupError: The target has exited; earlier matches are returned
+                first.
+            ValueError: A pattern is malformed, empty, or has no fixed part; or this
                 object is closed.
 
         Win32: VirtualQueryEx, ReadProcessMemory
@@ -586,21 +587,22 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Signature:
         """Make a pattern that finds the instruction at `address` in other builds.
 
-        It is the shortest pattern that begins there, has the first instruction whole,
-        and occurs once in the module. `Signature.check` says where it is in other
-        builds. All numbers in the instructions are wildcards: operands, offsets,
-        immediates, and what the loader relocates. With `constants` only addresses are
-        wildcards: the pattern is shorter, but fails if the next build changes a
-        number. It has at most `max_size` bytes. Needs `ProcessAccess.READ`, and
-        iced-x86: `pip install winipc[signatures]`. It reads the whole module.
+        It is the shortest pattern that begins at `address`, has all fixed bytes of the
+        first instruction, and occurs once in the module. `Signature.check` says where
+        it is in other builds. All numbers in the instructions are wildcards: operands,
+        offsets, immediates, and what the loader relocates. With `constants`, only
+        addresses are wildcards: the pattern is shorter, but fails if the next build
+        changes a number. It has at most `max_size` bytes. This reads the whole module.
+        Needs `ProcessAccess.READ`, and iced-x86: `pip install winipc[signatures]`.
 
         Raises:
             ImportError: iced-x86 is not installed.
-            LookupError: the module was unloaded meanwhile.
-            PartialReadError: the code cannot be read.
-            ProcessLookupError: the target has exited.
-            ValueError: the address is in no module, in data, or not that of an
-                instruction; or the code is in the module more than once, and how often.
+            LookupError: The module was unloaded meanwhile.
+            PartialReadError: The code cannot be read.
+            ProcessLookupError: The target has exited.
+            ValueError: The address is in no module, in data, or not that of an
+                instruction; or the module has the code more than once (the error says
+                how often).
 
         Win32: EnumProcessModulesEx, ReadProcessMemory
         """
@@ -622,20 +624,20 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Iterator[RegexMatch]:
         """Search the memory of the target for a regular expression of `re`.
 
-        The matches are those of `re.finditer`, in the order of addresses, without
-        empty ones: they do not overlap. Memory is read and searched in pieces of 1 MiB,
-        and `overlap` bytes of each once more with the next one. So a match of up to
-        `overlap` bytes, with all that it looks ahead or behind at, is found wherever it
-        is. A longer one that crosses the end of a piece may be cut off there, be given
-        in two parts, or be missed.
+        The matches are those of `re.finditer` except empty ones, in the order of
+        addresses: they do not overlap. Memory is read and searched in pieces of 1 MiB;
+        `overlap` bytes of each piece are searched again with the next one. So a match
+        of up to `overlap` bytes, including all that it looks ahead or behind at, is
+        always found. A longer match that crosses the end of a piece may be cut off
+        there, be returned in two parts, or be missed.
 
         The other arguments are those of `scan`. `re` holds the GIL while it searches a
-        piece: prefer `scan` where a pattern with wildcards will do.
+        piece: prefer `scan` if a pattern with wildcards is enough.
 
         Raises:
-            ProcessLookupError: the target has exited; what had been found before
-                is given first.
-            TypeError: the expression is one for str.
+            ProcessLookupError: The target has exited; earlier matches are returned
+                first.
+            TypeError: The expression is for str.
             ValueError: `overlap` is less than 1 byte or more than 64 MiB.
 
         Win32: VirtualQueryEx, ReadProcessMemory
@@ -665,22 +667,22 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Each `PointerPath` has 1 to `depth` (at most 16) pointers, begins in a module
         (in any, or in those that `base` names), and has offsets of 0 to `max_offset`
-        bytes. Some paths lead there in the next run, too, where modules and memory are
+        bytes. Some paths also lead there in the next run, when modules and memory are
         elsewhere: `PointerPaths` checks which. Short paths come first; of equal length,
         those with a small last offset.
 
         One pass collects the pointers: numbers at multiples of their size that point to
         readable memory. `regions` and `protection` say where to look, as for `scan`;
-        the default is all writable memory. A pointer takes 8 bytes, and all together at
-        most `max_bytes`. The search runs in `next`, without the GIL. `timeout`, in
-        seconds, ends it as `cancel` does. `progress` is called now and then with the
-        bytes read and their total; False from it ends the search. `threads` is that of
-        `scan_bytes`; the walk itself has one. Needs `ProcessAccess.READ`.
+        the default is all writable memory. A pointer takes 8 bytes, and all pointers at
+        most `max_bytes`. The search runs in `next`, without the GIL. After `timeout`
+        seconds it ends, as by `cancel`. `progress` is called now and then with the
+        bytes read and their total; if it returns False, the search ends. `threads` is
+        that of `scan_bytes`, for the first pass. Needs `ProcessAccess.READ`.
 
         Raises:
-            LookupError: no module of that name is loaded.
-            MemoryError: there are more pointers than fit in `max_bytes`.
-            ProcessLookupError: the target has exited.
+            LookupError: No module with that name is loaded.
+            MemoryError: There are more pointers than fit in `max_bytes`.
+            ProcessLookupError: The target has exited.
             ValueError: `depth`, `max_offset` or `timeout` is out of range.
 
         Win32: VirtualQueryEx, ReadProcessMemory, EnumProcessModulesEx
@@ -700,10 +702,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         )
 
     def memory_map(self, *, names: bool = False) -> list[MapRow]:
-        """The address space as rows: one for each allocation that is there.
+        """List the allocations in the address space.
 
-        With `names`, the label of a shared section says which ones it may be, as
-        `regions` finds them.
+        With `names`, the label of a shared section says which named mappings it may be;
+        see `regions`.
 
         Win32: VirtualQueryEx, NtQueryVirtualMemory, EnumProcessModulesEx
         """
@@ -717,7 +719,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         for base, group in itertools.groupby(used, lambda r: r.allocation_base):
             regions = list(group)
             protections = dict.fromkeys(r.protection for r in regions)
-            protections.pop(MemoryProtection(0), None)  # of reserved pages
+            protections.pop(MemoryProtection(0), None)  # reserved pages have 0
             rows.append(
                 MapRow(
                     base=base,
@@ -734,10 +736,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return rows
 
     def modules(self) -> list[Module]:
-        """The program and the DLLs that are loaded, in the order of loading.
+        """List the program and the loaded DLLs, in the order of loading.
 
-        Of a 32-bit target, the 32-bit ones: not the 64-bit `ntdll.dll` and the DLLs of
-        WOW64 by which 64-bit Windows runs it.
+        For a 32-bit target, these are the 32-bit modules, without the 64-bit
+        `ntdll.dll` and the DLLs of WOW64 by which 64-bit Windows runs it.
 
         Win32: EnumProcessModulesEx
         """
@@ -747,12 +749,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         ]
 
     def module(self, name: str) -> Module:
-        """The module of that name (or path), whatever its case.
+        """Find the module with this name or path; case does not matter.
 
         `process.module("game.exe") + 0x10F4F4` is an address in it.
 
         Raises:
-            LookupError: no such module is loaded.
+            LookupError: No such module is loaded.
         """
         wanted = name.casefold()
         for module in self.modules():
@@ -761,11 +763,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         raise LookupError(f"no module {name!r} in pid {self.pid}")
 
     def exports(self, module: Module | str) -> list[Export]:
-        """What a module exports, read from the memory of the target.
+        """List the exports of a module, from the memory of the target.
 
         Raises:
-            LookupError: no such module is loaded.
-            ValueError: the headers of the module contradict themselves.
+            LookupError: No such module is loaded.
+            ValueError: The headers of the module contradict themselves.
         """
         if not isinstance(module, Module):
             module = self.module(module)
@@ -784,22 +786,21 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         ]
 
     def threads(self) -> list[ThreadEntry]:
-        """The threads of the target.
+        """List the threads of the target.
 
         Win32: CreateToolhelp32Snapshot
         """
         return [ThreadEntry(*row) for row in self._threads()]
 
     def watch(self, address: SupportsIndex, size: int, interval: float = 0.05) -> Watch:
-        """The changes of `size` bytes at `address`, as they come.
+        """Watch `size` bytes at `address`: look for changes every `interval` seconds.
 
-        Looks every `interval` seconds. An iterator (Ctrl+C ends it) and an
-        async iterator of `Change`; both end when the target exits, and within
-        0.1 s when this object is closed, which any thread may do. What is there
-        now is the first `value` to compare with.
+        The `Watch` is an iterator (Ctrl+C ends it) and an async iterator of `Change`.
+        Both end when the target exits, and within 0.1 s after any thread has closed
+        this object. The bytes that are there now are the first `value` to compare with.
 
         Raises:
-            PartialReadError: the memory cannot be read, now or later.
+            PartialReadError: The memory cannot be read, now or later.
 
         Win32: ReadProcessMemory
         """
@@ -810,7 +811,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
 
 def processes() -> Rows[ProcessEntry]:
-    """All processes that run: a list that shows itself as a table.
+    """List all running processes; the list shows itself as a table.
 
     Win32: CreateToolhelp32Snapshot
     """
@@ -818,12 +819,13 @@ def processes() -> Rows[ProcessEntry]:
 
 
 def debug_privilege() -> contextlib.AbstractContextManager[None]:
-    """Within this context, this process may open those of other users.
+    """During a `with`, this process may open the processes of other users.
 
-    Process-wide, so never on by itself; only an administrator has it to give.
+    The privilege holds for the whole process, so winipc never enables it on its own.
+    Only administrators have it.
 
     Raises:
-        PermissionError: this user does not have the privilege (winerror 1300).
+        PermissionError: This user does not have the privilege (winerror 1300).
 
     Win32: AdjustTokenPrivileges
     """
@@ -831,10 +833,10 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
 
 
 def _pid_of(target: Any) -> int:
-    """The pid that `RemoteProcess.open` means by its argument."""
+    """The pid for the argument of `RemoteProcess.open`."""
     if isinstance(target, str):
         return _pid_of_name(target)
-    # A window counts as an int too, its handle; and a module, its address.
+    # A window has __index__, too: its handle.
     if (hwnd := getattr(target, "hwnd", None)) is not None:
         return _window_pid(hwnd)
     if isinstance(target, numbers.Integral):
@@ -843,7 +845,7 @@ def _pid_of(target: Any) -> int:
         raise TypeError(f"{target!r} is no pid, name, process or window")
     running = getattr(target, "is_running", None)
     if callable(running) and not running():
-        # Its pid may be that of another process by now.
+        # Another process may have the pid by now.
         raise _lookup_error(f"pid {pid}, which has exited")
     return operator.index(pid)
 
@@ -878,7 +880,7 @@ def _pid_of_name(name: str) -> int:
     wanted = {name.casefold(), f"{name}.exe".casefold()}
     found = [row.pid for row in processes() if row.name.casefold() in wanted]
     if len(found) > 1 and os.getpid() in found:
-        found.remove(os.getpid())  # a Python program that looks for another one
+        found.remove(os.getpid())  # this is a Python program that looks for another one
     if not found:
         raise _lookup_error(name, "CreateToolhelp32Snapshot")
     if len(found) > 1:
@@ -894,20 +896,20 @@ def _lookup_error(what: str, call: str = "OpenProcess") -> ProcessLookupError:
 
 
 def _path_finder(process: RemoteProcess) -> Callable[[int], str | None]:
-    """From an address to the path of the file that is mapped there."""
+    """Return a function from an address to the path of the mapped file there."""
     devices = _core._dos_devices()
 
     @functools.cache
     def path_of(address: int) -> str | None:
         name = process._mapped_name(address)
-        # Wine ends some with a NUL.
+        # Wine ends some names with a NUL.
         return None if name is None else _dos_path(name.rstrip("\0"), devices)
 
     return path_of
 
 
 def _dos_path(name: str, devices: list[tuple[str, str]]) -> str:
-    """The path that people know for one that the kernel uses."""
+    """The Win32 path for a path of the kernel."""
     if name.startswith("\\??\\"):
         return name[4:]
     if name.startswith("\\Device\\Mup\\"):
@@ -923,21 +925,21 @@ def _base_name(path: str) -> str:
 
 
 def _read_text(process: RemoteProcess, address: int, unit: int, most: int) -> bytes:
-    """The bytes before `unit` zero bytes, which are at a multiple of `unit`."""
+    """Read the bytes before `unit` zero bytes at a multiple of `unit`."""
     found = bytearray()
     while (have := len(found)) < most:
         at = address + have
-        # To the end of the page: what is behind the text must not be touched.
+        # Up to the end of the page: pages beyond the text must not be touched.
         size = min(PAGE_SIZE - at % PAGE_SIZE, most - have)
         if have >= _LONG_TEXT:
             more = min(size + _MORE_TEXT, most - have)
-            with contextlib.suppress(PermissionError):  # no right to ask
+            with contextlib.suppress(PermissionError):  # no right to query regions
                 if all(region.readable for region in process.regions(at, at + more)):
                     size = more
         try:
             found += process.read(at, size)
         except (OSError, OverflowError):
-            # From the start, for the exception; or it can be read by now.
+            # Read again from the start, for the exception; or the read works by now.
             found[:] = process.read(address, have + size)
         end = _find_zeros(found, have - have % unit, unit)
         if end >= 0:
@@ -955,7 +957,7 @@ def _find_zeros(data: bytearray, start: int, unit: int) -> int:
 
 @functools.cache
 def _unit_of(encoding: str) -> int:
-    """How many zero bytes end a text in this encoding."""
+    """The number of zero bytes that end a text in this encoding."""
     name = codecs.lookup(encoding).name
     return 4 if name.startswith("utf-32") else 2 if name.startswith("utf-16") else 1
 

@@ -1,4 +1,4 @@
-"""Searches in memory: this process's and others'."""
+"""Searches in bytes, and in the memory of other processes."""
 
 from typing import TYPE_CHECKING
 

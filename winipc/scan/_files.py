@@ -1,4 +1,4 @@
-"""What the files that scans write have in common."""
+"""Reading the files that scans save."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Whatever is wrong with what a file has in it is a ValueError that names it."""
+    """Turn errors in the contents of a file into a ValueError that names the file."""
     try:
         yield
     except (
@@ -22,6 +22,6 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 
 
 def check_format(data: Any, form: Mapping[str, object]) -> None:
-    """ValueError unless it says that it is what was written as `form`."""
+    """Raise ValueError unless the data has the format and version in `form`."""
     if {name: data[name] for name in form} != form:
         raise ValueError("it says that it is something else")

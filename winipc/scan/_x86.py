@@ -1,4 +1,4 @@
-"""Instructions of x86, and what of them may change from build to build, by iced-x86."""
+"""Instructions of x86 and their parts that change between builds, by iced-x86."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 try:
     from iced_x86 import Code, Decoder, OpKind, Register
-except Exception as error:  # it may be there, and its DLL cannot be loaded
+except Exception as error:  # not installed, or its DLL cannot be loaded
     raise ImportError(
         "RemoteProcess.signature takes instructions apart by iced-x86: "
         "pip install winipc[signatures]"
@@ -18,14 +18,14 @@ _FROM_THREAD = (Register.FS, Register.GS)
 
 
 class Operand(NamedTuple):
-    """Where the address that an instruction refers to is written in it."""
+    """The place in an instruction that holds the address that it refers to."""
 
     offset: int
-    """Of its first byte."""
+    """The offset of the first byte."""
     size: int
-    """How many bytes it has."""
+    """The number of bytes."""
     end: int = 0
-    """What it counts from, 0 where it is the address itself."""
+    """The offset to which a relative address is added; 0 for an absolute address."""
 
 
 class Instruction(NamedTuple):
@@ -33,7 +33,7 @@ class Instruction(NamedTuple):
 
     size: int
     fixed: bytes
-    """255 for each byte that stays, 0 for each of an operand that may change."""
+    """255 for each byte that stays, 0 for each byte that may change."""
     operand: Operand | None
 
 
@@ -44,11 +44,11 @@ def instructions(
     is_address: Callable[[int, int, int], bool],
     constants: bool,
 ) -> Iterator[Instruction]:
-    """Those that `code` begins with, up to what is none.
+    """Yield the instructions at the start of `code`, up to bytes that are none.
 
-    `is_address(offset, size, value)` tells whether `size` bytes at an offset of
-    `code`, with that value, are an address, which the linker or the loader put there.
-    With `constants`, only such bytes may change.
+    `is_address(offset, size, value)` tells whether the `size` bytes at an offset of
+    `code`, which have that value, are an address from the linker or the loader. With
+    `constants`, only addresses may change.
     """
     decoder = Decoder(bitness, code, ip=address)
     for found in decoder:
@@ -69,8 +69,10 @@ def instructions(
 
 
 def _numbers(found: Any, decoder: Any) -> Iterator[tuple[tuple[int, int], bool, bool]]:
-    """Place of each number in an instruction, whether it counts from its end, and
-    whether it is an address in any case.
+    """Yield the numbers in an instruction.
+
+    For each: its offset and size, whether it is relative to the end of the instruction,
+    and whether it is certainly an address.
     """
     places = decoder.get_constant_offsets(found)
     if places.has_displacement:

@@ -1,4 +1,4 @@
-"""`CandidateSet`: narrow down which addresses of a process hold a value."""
+"""`CandidateSet`: narrow down the addresses of a process that hold a value."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ __all__ = ["CandidateSet", "ValueChange"]
 
 
 class ValueChange(Words):
-    """What a candidate's value has to have done since it was last read."""
+    """How a value must have changed since it was last read, to stay a candidate."""
 
     CHANGED = "changed"
-    """It has other bytes."""
+    """The value has other bytes."""
     UNCHANGED = "unchanged"
-    """It has the same bytes."""
+    """The value has the same bytes."""
     INCREASED = "increased"
     DECREASED = "decreased"
     EQUALS = "equals"
-    """It is the number given now, whatever it was."""
+    """The value is now the given number."""
     IN_RANGE = "in_range"
-    """It is between the two numbers given, both included."""
+    """The value is now between the two given numbers, both included."""
     BY = "by"
-    """It went up by the number given, or by a number between the two given;
-    negative is down. Integers wrap around."""
+    """The value grew by the given number, or by a number between the two given numbers;
+    a negative number means that it shrank. Integers wrap around."""
 
 
 #: The values of scan_change in csrc/scan/kernels.h.
@@ -63,11 +63,11 @@ _CODES = {
 }
 
 
-#: SCAN_TYPES in csrc/scan/kernels.h: the type of bytes.
+#: The type number of bytes: SCAN_TYPES in csrc/scan/kernels.h.
 _BYTES = len(ValueType)
-#: What a file of candidates says that it is.
+#: The format and version in a file of candidates.
 _FORMAT = {"format": "winipc candidates", "version": 1}
-#: The head of one is not longer.
+#: The most bytes of a file's head.
 _HEAD_MOST = 1 << 20
 #: Addresses of one block, and the most bytes of its values: csrc/scan/candidates.c.
 _WINDOW = 65536
@@ -77,12 +77,12 @@ _BLOCK = struct.Struct("<QIHH")
 
 
 class CandidateSet(_core.CandidateSet, Closing):
-    """Addresses in another process, with the values that they last had.
+    """Addresses in another process, with the values that were last read there.
 
-    A first `scan` collects them, and each `rescan` keeps those whose value
-    changed as you say. Iteration gives the addresses in order. Millions take
-    little more memory than their values. Any thread may use it, but one at a
-    time rescans. It holds the process until it is closed.
+    `scan` collects them, and each `rescan` keeps the addresses whose values changed as
+    you say. Iteration returns the addresses in order. Millions of candidates take
+    little more memory than their values. Any thread may use the object; one thread at a
+    time may rescan. It keeps the process open until it is closed.
     """
 
     __slots__ = ("__weakref__", "_encoding")
@@ -109,25 +109,26 @@ class CandidateSet(_core.CandidateSet, Closing):
         progress: Callable[[int, int], object] | None = None,
         threads: int | None = None,
     ) -> Self:
-        """Collect the values of a type, those of one value or those in a range.
+        """Collect the places that hold one value, a value in a range, or any value.
 
         `kind` is a `ValueType` or its name. `equals` (plus or minus `tolerance`) or
-        `between` (both limits included, `math.inf` for none) choose the values; with
-        `negate` all others. With neither, every place is a candidate. `aligned` looks
-        only at multiples of the size. `kind` may also be an encoding, such as
-        `"utf-16-le"`, and `equals` a str; or `"bytes"`, and `equals` a `Pattern` or
-        what stands for one.
+        `between` (both limits included, `math.inf` for no limit) selects the values;
+        with `negate`, all other values. With neither, every place is a candidate. With
+        `aligned`, only addresses that are multiples of the size are.
+
+        `kind` may also be an encoding, such as `"utf-16-le"`, with a str as `equals`;
+        or `"bytes"`, with a `Pattern`, or what is accepted as one, as `equals`.
 
         `keep_first` keeps the values of this scan, for `rescan(since="first")`. Up to
         16 sets are kept for `undo`, if together they take at most `undo_bytes`.
 
-        The other arguments are those of `RemoteProcess.scan`; but by default only
-        writable memory is searched. False from `progress` ends the scan, and keeps
-        what it found until then.
+        The other arguments are those of `RemoteProcess.scan`, but by default only
+        writable memory is searched. If `progress` returns False, the scan ends and
+        keeps what it has found.
 
         Raises:
-            ProcessLookupError: the target has exited.
-            OverflowError: a number does not fit in the type.
+            ProcessLookupError: The target has exited.
+            OverflowError: A number does not fit in the type.
 
         Win32: VirtualQueryEx, ReadProcessMemory
         """
@@ -172,7 +173,7 @@ class CandidateSet(_core.CandidateSet, Closing):
 
     @property
     def kind(self) -> ValueType | str:
-        """The type of its values; or their encoding, or "bytes"."""
+        """The type of the values, their encoding, or "bytes"."""
         return self._number or self._encoding or "bytes"
 
     @property
@@ -191,25 +192,26 @@ class CandidateSet(_core.CandidateSet, Closing):
         progress: Callable[[int, int], object] | None = None,
         threads: int | None = None,
     ) -> int:
-        """Read all values again and keep those that changed so; return how many.
+        """Read all values again, and keep those that changed as asked.
+
+        Returns the number of candidates.
 
         `change` is a `ValueChange` or its value: `rescan("increased")`,
         `rescan("equals", 5)`, `rescan("in_range", 1, 9)`, `rescan("by", -3)`,
-        `rescan("by", 1, 3)`; `negate` keeps all others. They are compared with the
-        values that they had when they were last read, or `since="first"` with those of
-        the first scan, if that kept them. `tolerance` widens what is asked for in both
-        directions. Text and bytes are "changed", "unchanged" or "equals", which may be
-        longer or shorter than what they were.
+        `rescan("by", 1, 3)`; `negate` keeps all other candidates. A value is compared
+        with that of the last read; or, with `since="first"`, with that of the first
+        scan, if that kept its values. `tolerance` widens the numbers in both
+        directions. For text and bytes, `change` is "changed", "unchanged" or "equals";
+        the new text may be longer or shorter.
 
-        `progress` is called now and then with the candidates done
-        and their total; when it raises, or returns False, the set stays as it
-        was. `threads` is that of `scan`. Candidates whose memory is gone are dropped
-        and counted in `lost`.
+        `progress` is called now and then with the candidates done and their total; if
+        it raises or returns False, the set stays as it was. `threads` is that of
+        `scan`. Candidates whose memory is gone are dropped, and counted in `lost`.
 
         Raises:
-            ProcessLookupError: the target has exited; the set stays as it was.
-            ValueError: too few or too many numbers for this change, or the first
-                values were not kept.
+            ProcessLookupError: The target has exited; the set stays as it was.
+            ValueError: There are too few or too many numbers for this change, or the
+                first values were not kept.
 
         Win32: ReadProcessMemory
         """
@@ -234,7 +236,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         """Take back the last rescan; return the number of candidates.
 
         Raises:
-            ValueError: there was none, or the set before it was too large to be kept.
+            ValueError: There was no rescan, or the set before it was too large to keep.
 
         Win32: none
         """
@@ -245,7 +247,7 @@ class CandidateSet(_core.CandidateSet, Closing):
     def _bytes_limits(
         self, change: ValueChange, low: Any, high: object, tolerance: float
     ) -> tuple[Any, ...]:
-        """A tuple with the pattern, or an empty one."""
+        """A tuple with the pattern, or an empty tuple."""
         if high is not None or tolerance:
             raise ValueError(f"{self.kind!r} takes no range")
         if change is ValueChange.EQUALS and low is not None:
@@ -265,7 +267,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         high: Any,
         tolerance: float,
     ) -> tuple[bytes, bytes]:
-        """The two scan_number of the change."""
+        """The two limits (scan_number in C) of the change."""
         wanted = {
             ValueChange.EQUALS: (1, 1, "one number"),
             ValueChange.IN_RANGE: (2, 2, "two numbers"),
@@ -294,7 +296,7 @@ class CandidateSet(_core.CandidateSet, Closing):
             yield from addresses
 
     def items(self) -> Iterator[tuple[int, Any]]:
-        """Each address with the value that it had when it was last read."""
+        """Iterate over each address with the value that was last read there."""
         kind, encoding = self._number, self._encoding
         for _, addresses, data in self._blocks():
             if kind is not None:
@@ -309,7 +311,7 @@ class CandidateSet(_core.CandidateSet, Closing):
                 yield address, part.decode(encoding, "replace") if encoding else part
 
     def _blocks(self) -> Iterator[tuple[int, list[int], bytes]]:
-        """Number, addresses and values of each block."""
+        """The number, the addresses and the values of each block."""
         version = self._version
         for number in itertools.count():
             if (block := self._take(number, version, False)) is None:
@@ -323,14 +325,14 @@ class CandidateSet(_core.CandidateSet, Closing):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the candidates and their values to a file, for `load`.
 
-        `docs/scanning.md` has the format. What can be undone is not written.
+        `docs/scanning.md` has the format. The sets for `undo` are not written.
 
         Raises:
-            RuntimeError: another thread has changed the set meanwhile.
+            RuntimeError: Another thread changed the set meanwhile.
 
         Win32: EnumProcessModulesEx, ReadProcessMemory, GetProcessTimes
         """
-        import json  # which few programs need, as zlib
+        import json  # few programs need json and zlib
         import zlib
 
         if self.closed:
@@ -378,16 +380,16 @@ class CandidateSet(_core.CandidateSet, Closing):
         undo_bytes: int = 1 << 26,
         max_bytes: int = 1 << 28,
     ) -> Self:
-        """Read what `save` wrote: candidates of `process`, with their values of then.
+        """Read a file of `save`: candidates of `process`, with the values at that time.
 
-        In another run of a program its memory is elsewhere, so this is refused. With
-        `another_run` the candidates in modules are kept, at their new addresses, if the
-        same build of the module is loaded here; `lost` counts all others. `max_bytes`
-        is the memory that the set may take.
+        A file of another run of the program is refused, as memory is elsewhere in each
+        run. With `another_run`, the candidates in modules are kept, at their new
+        addresses, if `process` has loaded the same build of the module; `lost` counts
+        all others. The set may take at most `max_bytes` of memory.
 
         Raises:
-            ValueError: it is no such file, it is cut off or damaged, it takes more than
-                `max_bytes`, or it is of another run or another bitness.
+            ValueError: The file is not of this format, is cut off or damaged, takes
+                more than `max_bytes`, or is of another run or another bitness.
 
         Win32: EnumProcessModulesEx, ReadProcessMemory, GetProcessTimes
         """
@@ -422,7 +424,7 @@ class CandidateSet(_core.CandidateSet, Closing):
         moved: Callable[[int], int | None] | None,
         max_bytes: int,
     ) -> None:
-        """Take all candidates out of a file."""
+        """Add all candidates of a file."""
         left, size = head.candidates, 0
         rows = []
         while left > 0:
@@ -448,7 +450,7 @@ class CandidateSet(_core.CandidateSet, Closing):
             else:
                 rows.append((to, row))
         body.end()
-        # Modules may be in another order; the blocks of a window stay in theirs.
+        # Modules may be in another order; the blocks of a window keep their order.
         rows.sort(key=lambda row: row[0])
         for to, row in rows:
             self._put(to, row[0], row[1], row[2] or None)
@@ -460,7 +462,7 @@ class CandidateSet(_core.CandidateSet, Closing):
 
 
 def _both(between: Any) -> tuple[float, float]:
-    """The limits of a range."""
+    """The limits of a range. Raises TypeError for anything but two numbers."""
     try:
         low, high = between
     except (TypeError, ValueError):
@@ -470,7 +472,7 @@ def _both(between: Any) -> tuple[float, float]:
 
 
 def _kind_of(kind: ValueType | str) -> tuple[ValueType | None, str | None]:
-    """A type of numbers, or an encoding; neither for bytes."""
+    """The number type, or the encoding; neither for bytes."""
     if kind == "bytes":
         return None, None
     try:
@@ -483,7 +485,7 @@ def _kind_of(kind: ValueType | str) -> tuple[ValueType | None, str | None]:
 
 
 def _bytes_pattern(encoding: str | None, what: Any) -> Pattern:
-    """What bytes or text are compared with."""
+    """The pattern with which bytes or text are compared."""
     if encoding is None:
         return Pattern._of(what)
     if not isinstance(what, str):
@@ -513,11 +515,11 @@ def _delta_limits(
 
 
 class _RunError(Exception):
-    """A good file that is not for this process, or too large."""
+    """A valid file that is not for this process, or too large."""
 
 
 def _identity(process: RemoteProcess) -> dict[str, Any]:
-    """Which run of which program it is."""
+    """The facts that identify a run of a program."""
     started = None
     with contextlib.suppress(OSError):
         _, started = _core._process_image(process.pid)
@@ -530,7 +532,7 @@ def _identity(process: RemoteProcess) -> dict[str, Any]:
 
 
 def _is_solid(count: int, first: int, last: int) -> bool:
-    """Whether every place from the first to the last one is there."""
+    """Whether a block has every place from the first to the last."""
     return count == last - first + 1
 
 
@@ -542,7 +544,7 @@ def _first_line(file: BinaryIO) -> str:
 
 
 class _Head:
-    """The head of a file, in which anything may stand."""
+    """The head of a file; nothing in it is trusted."""
 
     def __init__(self, data: Any) -> None:
         check_format(data, _FORMAT)
@@ -558,7 +560,10 @@ class _Head:
     def moved(
         self, process: RemoteProcess, another_run: bool
     ) -> Callable[[int], int | None] | None:
-        """Where a window of addresses is in this run; None if it is the same run."""
+        """Return a function from a window's address to that in this run.
+
+        None means that the file is of this run.
+        """
         there, here = self.process, _identity(process)
         run = f"{there['name']}, pid {there['pid']}, of {there['bitness']} bits"
         if there["bitness"] != here["bitness"]:
@@ -584,7 +589,7 @@ class _Head:
                 return None
             base, size, name, version = rows[at]
             to = bases.get((name.casefold(), version))
-            # Modules begin where windows do, so a window moves as a whole.
+            # Modules begin at window boundaries, so a window moves as a whole.
             if to is None or window >= base + size or (to - base) % _WINDOW:
                 return None
             return int(window - base + to)
@@ -593,7 +598,7 @@ class _Head:
 
 
 class _Body:
-    """The blocks of a file, piece by piece: no more is unpacked than is read."""
+    """The blocks of a file; it decompresses no more than is read."""
 
     def __init__(self, file: BinaryIO, stream: Any) -> None:
         self._file, self._stream = file, stream

@@ -1,4 +1,4 @@
-"""Chains of pointers that lead from a module to an address, in each run."""
+"""Chains of pointers that lead from a module to an address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PointerPath", "PointerPaths", "PointerScan"]
 
-#: What a file of paths says that it is.
+#: The format and version in a file of paths.
 _FORMAT = {"format": "winipc pointer paths", "version": 1}
 
 
@@ -31,24 +31,24 @@ _FORMAT = {"format": "winipc pointer paths", "version": 1}
 class PointerPath:
     """A chain of pointers that begins in a module.
 
-    The pointer at `module` + `offset` is read and the first of `offsets` added, the
-    pointer there is read and the next one added, and so on. It is a chain as
-    `RemoteProcess.pointer` and `RemoteProcess.at` take it, and its text is that of
-    Cheat Engine: `[["game.exe"+0x10F4F4]+0x18]+0x20`.
+    The pointer at `module` + `offset` is read, and the first of `offsets` is added; the
+    pointer there is read, and the next offset is added; and so on. It is a chain for
+    `RemoteProcess.pointer` and `RemoteProcess.at`. Its text is that of Cheat Engine:
+    `[["game.exe"+0x10F4F4]+0x18]+0x20`.
     """
 
     module: str
     offset: int
     offsets: tuple[int, ...]
     bitness: int
-    """32 or 64: how long the pointers are."""
+    """The size of the pointers in bits: 32 or 64."""
     version: str = dataclasses.field(default="", compare=False)
-    """Of the module: the time stamp in its headers and its size, in hexadecimal, as
-    symbol servers name a build. It does not count when paths are compared."""
+    """The build of the module, as symbol servers name it: the time stamp in its headers
+    and its size, in hexadecimal. Comparisons of paths ignore it."""
 
     @property
     def base(self) -> str:
-        """Where the first pointer is, as `RemoteProcess.address` takes it."""
+        """The place of the first pointer, as a text for `RemoteProcess.address`."""
         return f'"{self.module}"+{self.offset:#x}'
 
     def __iter__(self) -> Iterator[Any]:
@@ -65,19 +65,20 @@ class PointerPath:
 class PointerPaths(tuple[PointerPath, ...]):
     """Paths to one address: `PointerPaths(process.pointer_paths(address))`.
 
-    A tuple. `check` and `&` keep those that hold in another run of the program.
+    It is a tuple. `check` and `&` keep the paths that are right in another run of the
+    program.
     """
 
     __slots__ = ()
 
     def check(self, process: RemoteProcess, address: int | None = None) -> Self:
-        """Those that lead to `address` in this process.
+        """The paths that lead to `address` in this process.
 
-        With no address, those that lead to memory that can be read, which is little:
-        look at the value there.
+        Without an address, the paths that lead to readable memory. That proves little:
+        check the value there.
 
         Raises:
-            ProcessLookupError: the target has exited.
+            ProcessLookupError: The target has exited.
 
         Win32: ReadProcessMemory, EnumProcessModulesEx
         """
@@ -93,7 +94,7 @@ class PointerPaths(tuple[PointerPath, ...]):
                 for offset in path.offsets:
                     place = process.read_pointer(place) + offset
                 return place == address if address is not None else _reads(place)
-            except (PartialReadError, OverflowError):  # it is no address
+            except (PartialReadError, OverflowError):  # not an address
                 return False
 
         def _reads(place: int) -> bool:
@@ -103,15 +104,16 @@ class PointerPaths(tuple[PointerPath, ...]):
             return type(self)(path for path in self if holds(path))
 
     def __and__(self, other: Iterable[PointerPath]) -> Self:
-        """Those that are in `other` as well, which was found in another run."""
+        """The paths that are also in `other`, such as those found in another run."""
         others = frozenset(other)
         return type(self)(path for path in self if path in others)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write them to a file in JSON, one to a line; `docs/pointer-paths.md` has
-        the format.
+        """Write the paths to a file in JSON, one on each line.
+
+        `docs/pointer-paths.md` has the format.
         """
-        import json  # which few programs need
+        import json  # few programs need it
 
         head = json.dumps(_FORMAT)[:-1]
         lines = (json.dumps(dataclasses.asdict(one)) for one in self)
@@ -120,10 +122,10 @@ class PointerPaths(tuple[PointerPath, ...]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
-            ValueError: it is no such file.
+            ValueError: The file is not of this format.
         """
         import json
 
@@ -139,7 +141,7 @@ class PointerPaths(tuple[PointerPath, ...]):
 def _path_of(
     module: str, offset: int, offsets: list[int], bitness: int, version: str = ""
 ) -> PointerPath:
-    """A path of a file, in which anything may stand."""
+    """A path from a file; nothing in it is trusted."""
     if type(offsets) is not list:
         raise ValueError(f"{offsets!r} is no list of offsets")
     numbers = [offset, *offsets]
@@ -154,10 +156,10 @@ def _path_of(
 
 
 class PointerScan(_core.PointerScan, Closing):
-    """What `RemoteProcess.pointer_paths` finds, one `PointerPath` after another.
+    """An iterator over the paths that `RemoteProcess.pointer_paths` finds.
 
-    The search runs while `next` waits, without the GIL; any thread may call `cancel`.
-    Reading it to the end, `close` or `with` free the memory.
+    The search runs in `next`, without the GIL; any thread may call `cancel`. The end of
+    the iteration, `close`, and the end of a `with` free the memory.
     """
 
     __slots__ = ("__weakref__",)
@@ -170,8 +172,8 @@ class PointerScan(_core.PointerScan, Closing):
 
 
 def module_version(process: RemoteProcess, module: Module) -> str:
-    """Which build of a module it is, as symbol servers name it; "" if unknown."""
-    # By now the target may have exited, or `process` may be closed.
+    """The build of a module, as symbol servers name it; "" if unknown."""
+    # The target may have exited, or `process` may be closed.
     with contextlib.suppress(OSError, ValueError):
         (header,) = process.read_struct(module.base + 0x3C, "<I")
         (stamp,) = process.read_struct(module.base + header + 8, "<I")
@@ -189,8 +191,8 @@ def open_pointer_scan(
     progress: Callable[[int, int], object] | None,
     threads: int | None,
 ) -> PointerScan:
-    """What `RemoteProcess.pointer_paths` does; limits are its depth, max_offset,
-    max_bytes and timeout.
+    """See `RemoteProcess.pointer_paths`; `limits` are depth, max_offset, max_bytes and
+    timeout.
     """
     modules = sorted(_modules_of(process, base), key=lambda module: module.base)
     starts = [module.base for module in modules]

@@ -1,4 +1,4 @@
-"""Searches for regular expressions in the memory of another process."""
+"""A search for a regular expression in the memory of another process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RegexMatch"]
 
-#: Bytes of one read.
+#: The bytes of one read.
 _PIECE = 1 << 20
 _OVERLAP_MOST = 1 << 26
 
@@ -21,9 +21,9 @@ _OVERLAP_MOST = 1 << 26
 class RegexMatch(NamedTuple):
     """One match of a regular expression."""
 
-    address: int  #: where it begins
-    data: bytes  #: what it is
-    groups: tuple[bytes | None, ...]  #: as `re.Match.groups`
+    address: int  #: the address of the first byte
+    data: bytes  #: the bytes of the match
+    groups: tuple[bytes | None, ...]  #: see `re.Match.groups`
 
 
 def regex_scan(
@@ -35,7 +35,7 @@ def regex_scan(
     progress: Callable[[int, int], object] | None,
     limit: int | None,
 ) -> Iterator[RegexMatch]:
-    """What `RemoteProcess.scan_regex` does."""
+    """See `RemoteProcess.scan_regex`."""
     compiled = re.compile(regex)
     if not isinstance(compiled.pattern, bytes):
         raise TypeError(f"a regular expression of bytes, not {compiled.pattern!r}")
@@ -71,7 +71,7 @@ def _search(
 def _stretches(
     process: RemoteProcess, ranges: bytes, protections: int
 ) -> Iterator[tuple[int, int]]:
-    """Base and size of what may be read there."""
+    """The base and the size of the memory to search."""
     return (
         (max(region.base, low), min(region.end, high) - max(region.base, low))
         for low, high in struct.iter_unpack("<QQ", ranges)
@@ -82,7 +82,7 @@ def _stretches(
 
 
 class _Window:
-    """Adjacent bytes of which all before `position` have been searched."""
+    """Adjacent bytes; those before `position` have been searched."""
 
     def __init__(self, regex: re.Pattern[bytes], overlap: int) -> None:
         self._regex, self._overlap = regex, overlap
@@ -90,26 +90,26 @@ class _Window:
         self._data = b""
 
     def take(self, address: int, data: bytes) -> Iterator[RegexMatch]:
-        """Search these bytes, too, but for the last ones."""
+        """Add bytes, and search all but the last ones."""
         if address != self._base + len(self._data):
             yield from self.finish()
             self._base = address
         self._data += data
         yield from self._matches(len(self._data) - self._overlap)
-        # What is before the position is for those that look behind.
+        # Keep bytes before the position, for expressions that look behind.
         if (old := self._position - self._overlap) > 0:
             self._data = self._data[old:]
             self._base += old
             self._position -= old
 
     def finish(self) -> Iterator[RegexMatch]:
-        """Search to the end: nothing is behind it."""
+        """Search up to the end, as no adjacent bytes follow."""
         yield from self._matches(len(self._data))
         self._data = b""
         self._position = 0
 
     def _matches(self, end: int) -> Iterator[RegexMatch]:
-        """Those that begin before `end`."""
+        """The matches that begin before `end`."""
         if end <= self._position:
             return
         for match in self._regex.finditer(self._data, self._position):

@@ -1,4 +1,4 @@
-"""Search bytes, or the memory of another process, for patterns and values."""
+"""Searches for patterns and values in bytes and in other processes' memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pattern", "Scan", "ScanMatch", "ValueType", "scan_bytes"]
 
 _NO_LIMIT = (1 << 64) - 1
-#: The last address of this process: nothing is searched behind it.
+#: The last address that this process can ask for.
 _ADDRESS_END = 2 * sys.maxsize + 1
 _MAX_LENGTH = 65536
 #: packed_field in csrc/scan/scan.c.
@@ -35,11 +35,11 @@ _FIELD = struct.Struct("<IHH8s8s")
 
 
 class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the name
-    """A type of numbers in memory; `value` is its `struct` code.
+    """A number type; `value` is its `struct` code.
 
-    Wherever a type is wanted, its name (`"i32"`) and its struct code (`"i"`, `"<i"`) do
-    as well. Those that end in "be" are big-endian, and their codes begin with `>`; they
-    are for scans alone.
+    Wherever a type is expected, its name (`"i32"`) or its struct code (`"i"`, `"<i"`)
+    is accepted, too. Types that end in "be" are big-endian, and their codes begin with
+    `>`; only scans take them.
     """
 
     # The order is that of scan_type in csrc/scan/kernels.h.
@@ -64,17 +64,17 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
 
     @property
     def format(self) -> str:  # type: ignore[override]
-        """Its `struct` format, with the byte order."""
+        """The `struct` format, with the byte order."""
         return self.value if self.value[0] == ">" else "<" + self.value
 
     @property
     def size(self) -> int:
-        """Bytes of one value."""
+        """The size of a value in bytes."""
         return struct.calcsize(self.format)
 
     @property
     def is_float(self) -> bool:
-        """Whether it has a fraction."""
+        """Whether it is a floating-point type."""
         return self.value[-1] in "fd"
 
     @property
@@ -107,7 +107,10 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
         return -(1 << bits - 1), (1 << bits - 1) - 1
 
     def check(self, value: float) -> int | float:
-        """`value` as the scan needs it, or TypeError or OverflowError."""
+        """Convert `value` to a number of this type.
+
+        Raises TypeError, OverflowError, or ValueError for NaN.
+        """
         if self.is_float:
             number = float(value)
             if math.isnan(number):
@@ -122,13 +125,13 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
         return whole
 
     def check_limit(self, value: float) -> int | float:
-        """As `check`; an infinite limit of an integer is that of its type."""
+        """Like `check`; for an integer type, infinity becomes the type's limit."""
         if not self.is_float and isinstance(value, float) and math.isinf(value):
             return self.bounds()[value > 0]
         return self.check(value)
 
     def pack_limit(self, value: float, *, upward: bool) -> bytes:
-        """The eight bytes of a scan_number; never wider than the range asked for."""
+        """Pack a limit as scan_number of C; rounding never widens the range."""
         if self.value[-1] == "d":
             return struct.pack("<d", value)
         if self.value[-1] == "f":
@@ -137,12 +140,12 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
 
 
 def _to_float32(value: float, *, upward: bool) -> float:
-    """The nearest 32-bit float that is not below (upward) or not above `value`."""
+    """The nearest 32-bit float that is not below `value` (upward), or not above it."""
     if math.isinf(value):
         return value
     try:
         near: float = struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:  # beyond the greatest finite one
+    except OverflowError:  # beyond the greatest finite float
         near = math.copysign(math.inf, value)
     if near == value or (near > value) == upward:
         return near
@@ -157,7 +160,7 @@ def _to_float32(value: float, *, upward: bool) -> float:
 
 
 def _fits_float(kind: ValueType, number: float) -> bool:
-    """Whether it is the same number as a float."""
+    """Whether the float type holds the number exactly."""
     try:
         data = struct.pack(kind.format, float(number))
     except OverflowError:
@@ -165,27 +168,27 @@ def _fits_float(kind: ValueType, number: float) -> bool:
     return bool(struct.unpack(kind.format, data)[0] == number)
 
 
-#: Bytes that other packages take for wildcards: three dots in a row beside a byte
-#: that is no text, or an escape that is spelled out.
+#: Bytes that look like a regular expression: three dots in a row next to a byte that is
+#: not text, or an escape in letters.
 _EXPRESSION = re.compile(
     rb"[^\x20-\x7e\0\t\r\n]\.{3,}[^.]|[^.]\.{3,}[^\x20-\x7e\0\t\r\n]"
     rb"|\\x[0-9a-fA-F]{2}"
 )
 
 
-#: The habit of C programs: \x48\x8B\x00, and perhaps xx? behind it.
+#: A pattern as in C programs: \x48\x8B\x00, and perhaps the mask xx? after it.
 _ESCAPED = re.compile(r"\s*((?:\\x[0-9a-fA-F]{2})+)(?:\s+([x?]+))?\s*")
 
 
 def _byte_mask(mask: str, size: int) -> bytes:
-    """The mask of C programs, for `size` bytes."""
+    """Convert a mask as in C programs, for `size` bytes."""
     if len(mask) != size or not set(mask) <= set("x?"):
         raise ValueError(f"the mask {mask!r} is not {size} times 'x' or '?'")
     return bytes(255 if sign == "x" else 0 for sign in mask)
 
 
 def _other_habit(text: str) -> str:
-    """What to write instead of what others write in a pattern, if it is known."""
+    """Say how to write a pattern that has another tool's notation, if that is known."""
     if "\\x" in text:
         return r": write r'\x48\x8B\x00 xx?', the bytes and then the mask"
     if re.fullmatch(r"[\s,]*(0[xX][0-9a-fA-F]{2}[\s,]*)+", text):
@@ -199,15 +202,15 @@ def _other_habit(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What a scan looks for. Make one with a class method.
+    """What a scan looks for; class methods make it.
 
-    Where a pattern is expected, `bytes` stand for `Pattern.exact` and a `str`
-    for `Pattern.hex`; text is never guessed, so use `Pattern.text` for it. A dot in
-    `bytes` is a dot, no wildcard: bytes that look like a regular expression
-    (`b"\\x48....\\x05"`) give a warning, which `Pattern.exact` does not.
+    Wherever a pattern is expected, `bytes` mean `Pattern.exact`, and a `str` means
+    `Pattern.hex`; for text, use `Pattern.text`. A dot in `bytes` is a dot, not a
+    wildcard: bytes that look like a regular expression (`b"\\x48....\\x05"`) cause a
+    warning, except in `Pattern.exact`.
     """
 
-    _spec: tuple[int, bytes | None, bytes | None, bytes]  # as for wi_scan_compile
+    _spec: tuple[int, bytes | None, bytes | None, bytes]  # see wi_scan_compile
     _alignment: int
     _text: str
 
@@ -216,18 +219,18 @@ class Pattern:
 
     @property
     def size(self) -> int:
-        """Bytes of one match."""
+        """The size of a match in bytes."""
         return self._spec[0]
 
     @classmethod
     def exact(cls, data: Buffer, mask: str | None = None) -> Self:
         """These bytes, 1 to 65,536 of them.
 
-        `mask` has an `x` for each byte that is fixed and a `?` for each that may be
-        anything, as C programs write it: `Pattern.exact(b"\\x48\\x8B\\0", "xx?")`.
+        `mask`, as in C programs, has an `x` for each fixed byte, and a `?` for each
+        byte that may have any value: `Pattern.exact(b"\\x48\\x8B\\0", "xx?")`.
 
         Raises:
-            ValueError: the mask is no such text, or not as long as the bytes.
+            ValueError: The mask has other characters, or not the length of the bytes.
         """
         value = bytes(memoryview(data))
         if mask is None:
@@ -237,15 +240,15 @@ class Pattern:
 
     @classmethod
     def hex(cls, text: str) -> Self:
-        """Bytes in hexadecimal with wildcards, as IDA and Cheat Engine write them.
+        """Bytes in hexadecimal with wildcards, as in IDA and Cheat Engine.
 
-        `"48 8B ?? ?? 05"`: each `?` stands for any half byte, so `"4? ?B"`
-        fixes one half each; a `?` alone stands for a whole byte. Spaces between
-        bytes may be left out. So are bytes as C writes them, alone or with a mask
-        as `exact` takes it behind them: `r"\\x48\\x8B\\x00 xx?"`.
+        In `"48 8B ?? ?? 05"`, each `?` stands for any hexadecimal digit; `"4? ?B"`
+        fixes half of each byte. A single `?` stands for a whole byte. Spaces between
+        bytes are optional. The bytes may also be written as in C, with or without a
+        mask for `exact` after them: `r"\\x48\\x8B\\x00 xx?"`.
 
         Raises:
-            ValueError: it is none, or nothing in it is fixed.
+            ValueError: The text is not of this form, or nothing in it is fixed.
         """
         shown = f"hex({_shorten(text)!r})"
         if escaped := _ESCAPED.fullmatch(text):
@@ -274,11 +277,11 @@ class Pattern:
     def text(cls, text: str, encoding: str = "utf-8") -> Self:
         """This text in an encoding: `"utf-8"`, `"utf-16-le"`, ...
 
-        Name the byte order: `"utf-16"` would put a byte order mark in front.
+        Name the byte order: `"utf-16"` would add a byte order mark.
 
         Raises:
-            ValueError: it is empty, or the encoding would add a mark.
-            UnicodeEncodeError: the encoding lacks a character.
+            ValueError: The text is empty, or the encoding adds a mark.
+            UnicodeEncodeError: The encoding lacks a character.
         """
         data = text.encode(encoding)
         if text and "".encode(encoding):
@@ -297,13 +300,13 @@ class Pattern:
     ) -> Self:
         """A number: `Pattern.value("i32", 100)`.
 
-        `kind` is a `ValueType` or its name. `tolerance` is how far from `value`
-        a match may be, in both directions. `negate` finds every other value, NaN too.
-        `aligned` looks only at addresses that are a multiple of its size, where
-        compilers put it.
+        `kind` is a `ValueType` or its name. A match differs from `value` by at most
+        `tolerance`, in either direction. `negate` finds every other value, also NaN.
+        With `aligned`, only addresses that are multiples of the size match: compilers
+        put numbers there.
 
         Raises:
-            OverflowError: it does not fit in the type.
+            OverflowError: The number does not fit in the type.
         """
         type_ = ValueType.named(kind)
         number = type_.check(value)
@@ -327,12 +330,12 @@ class Pattern:
         negate: bool = False,
         aligned: bool = True,
     ) -> Self:
-        """A number from `low` to `high`, both included; with `negate` every other one.
+        """A number from `low` to `high`, both included; with `negate`, any other one.
 
-        `math.inf` and `-math.inf` are limits of integers, too.
+        `math.inf` and `-math.inf` are limits for integers, too.
 
         Raises:
-            OverflowError: a limit does not fit in the type.
+            OverflowError: A limit does not fit in the type.
             ValueError: `low` is greater than `high`.
         """
         type_ = ValueType.named(kind)
@@ -347,14 +350,15 @@ class Pattern:
     def any_type(
         cls, value: float, *, tolerance: float = 0, aligned: bool = True
     ) -> dict[ValueType, Self]:
-        """Patterns for a number in each type that can hold it, little-endian.
+        """Patterns for a number in each little-endian type that can hold it.
 
-        `process.scan(Pattern.any_type(100))` gives a `ScanMatch` with the type for
-        each. An integer that is the same bytes with and without a sign is looked for
-        once, as signed. Where a wide type matches, a narrower one often does as well.
+        `process.scan(Pattern.any_type(100))` returns a `ScanMatch` with the type for
+        each match. If a signed and an unsigned type have the same bytes, only the
+        signed one is searched for. Where a wide type matches, a narrower one often
+        matches, too.
 
         Raises:
-            OverflowError: no type holds it.
+            OverflowError: No type holds the number.
         """
         whole = not isinstance(value, float)
         found: dict[ValueType, Self] = {}
@@ -374,7 +378,7 @@ class Pattern:
             if ValueType[name.replace("U", "I")] in found:
                 continue
             if kind.is_float:
-                # An integer that has to be rounded is another number.
+                # An integer that would be rounded is another number.
                 if whole and not _fits_float(kind, value):
                     continue
             elif not whole:
@@ -395,15 +399,17 @@ class Pattern:
     ) -> Self:
         """Several fields at fixed distances, such as those of a structure.
 
-        `fields` maps the offset of each to a pattern, or to a type and a number:
+        `fields` maps the offset of each field to a pattern, or to a type and a number:
         `{0: ("f32", 100.0), 8: Pattern.range("i32", 1, 9), 12: b"name"}`. With a
-        `layout` it maps names of its fields, and a number alone will do:
-        `{"health": 100.0}`. A match is where offset 0 is: at a multiple of the widest
-        alignment among its fields, or anywhere if a field is not at a multiple of its
-        own.
+        `layout`, it maps names of fields, and a number needs no type:
+        `{"health": 100.0}`.
+
+        The address of a match is that of offset 0. It is a multiple of the largest
+        alignment among the fields; or any address, if the offset of a field is not a
+        multiple of the field's alignment.
 
         Raises:
-            ValueError: no field, one at a negative offset, or two that overlap.
+            ValueError: There is no field, a negative offset, or two fields overlap.
         """
         placed = [_place(key, field, layout) for key, field in fields.items()]
         placed.sort(key=operator.itemgetter(0))
@@ -458,13 +464,13 @@ class Pattern:
 
     @classmethod
     def _of(cls, pattern: PatternLike) -> Pattern:
-        inner = getattr(pattern, "pattern", pattern)  # that of a Signature
+        inner = getattr(pattern, "pattern", pattern)  # a Signature has one
         if isinstance(inner, Pattern):
             return inner
         if isinstance(pattern, str):
             return cls.hex(pattern)
         made = cls.exact(cast("Buffer", pattern))
-        # In long ones any bytes come together by chance.
+        # Long bytes may look like an expression by chance.
         data = made._spec[1] or b""
         if len(data) <= 256 and _EXPRESSION.search(data):
             warnings.warn(
@@ -477,7 +483,7 @@ class Pattern:
         return made
 
     def compile(self, aligned: bool | int | None) -> tuple[Any, ...]:
-        """The tuple that `_core.Scan` takes."""
+        """The tuple for `_core.Scan`."""
         if aligned is None:
             alignment = self._alignment
         elif aligned is True:
@@ -512,12 +518,12 @@ Patterns: TypeAlias = "PatternLike | Sequence[PatternLike] | Mapping[Any, Patter
 def value_limits(
     kind: ValueType, low: float, high: float, tolerance: float = 0
 ) -> tuple[bytes, bytes]:
-    """The range of a scan from `low - tolerance` to `high + tolerance`."""
+    """The packed limits of the range from `low - tolerance` to `high + tolerance`."""
     if not tolerance >= 0:
         raise ValueError("tolerance must be >= 0")
     low, high = kind.check_limit(low), kind.check_limit(high)
     if kind.value[-1] == "f" and tolerance == 0 and low == high:
-        # 0.1 means the float that is nearest to it.
+        # 0.1 means the float nearest to 0.1.
         low = high = struct.unpack("<f", struct.pack("<f", low))[0]
     elif tolerance:
         low, high = low - tolerance, high + tolerance
@@ -535,17 +541,17 @@ def _shorten(what: Any) -> Any:
 class ScanMatch(NamedTuple):
     """One match of several patterns."""
 
-    address: int  #: where it begins
-    pattern: Hashable  #: index in the sequence or key in the mapping given
+    address: int  #: the address of the first byte
+    pattern: Hashable  #: the pattern's index in the sequence, or its key in the mapping
 
 
 class Scan(_core.Scan, Closing):
-    """What a scan finds, as it finds it: an iterator in the order of addresses.
+    """An iterator over the matches of a scan, in the order of addresses.
 
-    For one pattern it gives the address (or offset) of each match; for several
-    patterns it gives a `ScanMatch`. Matches may overlap. The search runs while
-    `next` waits, without the GIL; any thread may call `cancel`. The end of the
-    iteration, `close`, and the end of a `with` release the buffer or process.
+    For one pattern, an item is the address (or offset) of a match; for several
+    patterns, it is a `ScanMatch`. Matches may overlap. The search runs in `next`,
+    without the GIL; any thread may call `cancel`. The end of the iteration, `close`,
+    and the end of a `with` release the buffer or process.
     """
 
     __slots__ = ("__weakref__",)
@@ -565,7 +571,7 @@ def open_scan(
     limit: int | None,
     threads: int | None,
 ) -> Scan:
-    """A scan of a process, or of a buffer if `ranges` is None."""
+    """Start a scan of a process, or of a buffer if `ranges` is None."""
     if limit is not None and limit < 1:
         raise ValueError("limit must be >= 1, or None")
     match: Any = ScanMatch
@@ -592,36 +598,40 @@ def scan_bytes(
     limit: int | None = None,
     threads: int | None = None,
 ) -> Scan:
-    """Search a bytes-like object; iterate over the offsets of what is found.
+    """Search a bytes-like object; iterate over the offsets of matches.
 
-    `pattern` is a `Pattern` or a `Signature`, `bytes`, or a hexadecimal `str` with
-    wildcards, such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of them,
-    which are all looked for in one pass and give `ScanMatch` tuples. `aligned`:
-    offsets must be a multiple of this power of two; True stands for the greatest one
-    that divides the size of the pattern (4 for 12 bytes, 1 for 3), and None leaves it
-    to the pattern. `progress` is called now and then with the bytes done and their
-    total; False from it ends the scan. `limit` is the most matches to find. `threads`
-    (1 to 64) search at once, from the third MiB on, and the matches are those of one
-    thread, in the same order; None: one for each processor that this process may use,
-    up to 8. The buffer is held until the scan is closed.
+    Args:
+        buffer: The object; it is kept until the scan is closed.
+        pattern: A `Pattern` or a `Signature`, `bytes`, or a hexadecimal `str` with
+            wildcards, such as `"48 8B ?? ?? 05"`; or a list or a dict of up to 1,024 of
+            them, which one pass looks for: matches are then `ScanMatch` tuples.
+        aligned: Offsets must be multiples of this power of two. True means the greatest
+            one that divides the size of the pattern (4 for 12 bytes, 1 for 3), and None
+            leaves it to the pattern.
+        progress: It is called now and then with the bytes done and their total; if it
+            returns False, the scan ends.
+        limit: The most matches to find.
+        threads: Number of threads that search, 1 to 64, from the third MiB on. The
+            matches are the same in the same order. None means one for each processor
+            that this process may use, up to 8.
 
     Raises:
-        ValueError: a pattern is malformed, empty or fixes nothing.
-        BufferError: the object's bytes do not lie side by side.
+        ValueError: A pattern is malformed, empty, or has no fixed part.
+        BufferError: The object's bytes are not contiguous.
 
     Win32: none
     """
     return open_scan(buffer, None, 0, pattern, aligned, progress, limit, threads)
 
 
-#: What `protection="..."` stands for.
+#: The protections that the letters r, w and x mean.
 _READABLE = MemoryProtection(0xFE)
 _WRITABLE = MemoryProtection(0xCC)
 _EXECUTABLE = MemoryProtection(0xF0)
 
 
 def protection_mask(protection: MemoryProtection | int | str | None) -> int:
-    """PAGE_ values to accept; 0 for all that can be read."""
+    """The PAGE_ values to accept; 0 for all that can be read."""
     if protection is None:
         return 0
     if not isinstance(protection, str):
@@ -640,7 +650,7 @@ def protection_mask(protection: MemoryProtection | int | str | None) -> int:
 def process_ranges(
     regions: Iterable[Any] | None, start: int | None, end: int | None
 ) -> bytes:
-    """Where to look, as pairs of 64 bits, start and end, ascending and apart."""
+    """The ranges to search: packed pairs of start and end, ascending, not adjacent."""
     low = 0 if start is None else start
     high = _ADDRESS_END if end is None else end
     if not 0 <= low <= high:

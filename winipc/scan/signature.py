@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Signature", "SignatureCheck"]
 
-#: What a file of a signature says that it is.
+#: The format and version in a file of a signature.
 _FORMAT = {"format": "winipc signature", "version": 1}
 
 _BITNESS = {"amd64": 64, "x86": 32}
@@ -30,23 +30,24 @@ _LONGEST = 15  # bytes of an instruction
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignatureCheck:
-    """What a signature finds in one build of its module."""
+    """The matches of a signature in one build of its module."""
 
     build: str
     """The file, or the module and its process."""
     version: str
-    """Time stamp in the headers and size, in hexadecimal, as symbol servers name it."""
+    """The build, as symbol servers name it: the time stamp in the headers and the size,
+    in hexadecimal."""
     matches: tuple[int, ...]
-    """Where it matches: offsets from where the module begins."""
+    """The offsets of the matches in the module."""
     in_code: int
-    """How many of them are in executable sections."""
+    """The number of matches in executable sections."""
     target: int | None
-    """What the operand of the only match refers to: an offset too; None where there
-    is no operand or not one match."""
+    """The offset in the module of what the operand refers to; None without an operand,
+    or unless there is exactly one match."""
 
     @property
     def unique(self) -> bool:
-        """Whether it is there exactly once."""
+        """Whether there is exactly one match."""
         return len(self.matches) == 1
 
 
@@ -54,23 +55,24 @@ class SignatureCheck:
 class Signature:
     """A pattern of code that occurs once in a module.
 
-    `RemoteProcess.signature` makes one. To use one that somebody has published, write
-    `Signature("48 8B 05 ? ? ? ?", "game.exe", operand=(3, 4, 7))`. It can be used
-    wherever a pattern is expected, and its `str` is the pattern's text.
+    `RemoteProcess.signature` makes one. For a published one, write
+    `Signature("48 8B 05 ? ? ? ?", "game.exe", operand=(3, 4, 7))`. It is accepted
+    wherever a pattern is, and its `str` is the pattern's text.
     """
 
     text: str
-    """The pattern, as `Pattern.hex` takes it."""
+    """The pattern, for `Pattern.hex`."""
     module: str
     """The name of the module."""
     bitness: int = 64
-    """Of the code: 32 or 64."""
+    """The bitness of the code: 32 or 64."""
     operand: tuple[int, int, int] | None = None
-    """Where the address that its first instruction refers to is written: offset in the
-    pattern, size in bytes, and what it counts from, as an offset in the pattern as well
-    (the end of the instruction), or 0 where it is the address itself."""
+    """The place of the address that the first instruction refers to: the offset in the
+    pattern, the size in bytes, and the offset in the pattern to which a relative
+    address
+    is added (the end of the instruction); 0 for an absolute address."""
     version: str = dataclasses.field(default="", compare=False)
-    """The build that it was made from, as in `SignatureCheck`."""
+    """The build from which it was made, as in `SignatureCheck`."""
 
     def __post_init__(self) -> None:
         spec: tuple[Any, ...] = Pattern.hex(self.text)._spec
@@ -87,19 +89,18 @@ class Signature:
 
     @property
     def pattern(self) -> Pattern:
-        """What a scan looks for."""
+        """The signature as a `Pattern`."""
         return Pattern.hex(self.text)
 
     def __str__(self) -> str:
         return self.text
 
     def find(self, process: RemoteProcess) -> int:
-        """The address of its only match in a process.
+        """Find the only match in a process, and return its address.
 
         Raises:
-            LookupError: the module is not loaded, or the signature is not in it, or
-                more than once.
-            ProcessLookupError: the target has exited.
+            LookupError: The module is not loaded, or does not have exactly one match.
+            ProcessLookupError: The target has exited.
 
         Win32: EnumProcessModulesEx, VirtualQueryEx, ReadProcessMemory
         """
@@ -115,11 +116,11 @@ class Signature:
         return found[0]
 
     def target(self, process: RemoteProcess) -> int:
-        """The address that its first instruction refers to: a variable, a function.
+        """The address of the variable or function that the first instruction refers to.
 
         Raises:
-            ValueError: it refers to none.
-            LookupError, ProcessLookupError: as `find` does.
+            ValueError: The first instruction refers to no address.
+            LookupError, ProcessLookupError: As `find` does.
         """
         if self.operand is None:
             raise ValueError(
@@ -130,7 +131,7 @@ class Signature:
         return self._target(place, process.read(place + offset, size))
 
     def _target(self, place: int, written: bytes) -> int:
-        """The address that the operand of a match at `place` means."""
+        """The address that the operand of a match at `place` refers to."""
         assert self.operand is not None
         end = self.operand[2]
         number = int.from_bytes(written, "little", signed=self.bitness == 64 or end > 0)
@@ -140,14 +141,14 @@ class Signature:
     def check(
         self, *builds: RemoteProcess | str | os.PathLike[str]
     ) -> list[SignatureCheck]:
-        """What it finds in each of several builds of the module.
+        """Look for the signature in builds of the module.
 
-        A build is a file, which is not loaded, or a process that has the module.
+        A build is a file (it is not loaded), or a process that has loaded the module.
 
         Raises:
-            LookupError: a process has not loaded the module.
-            OSError: a file cannot be opened.
-            ValueError: a file is no image, or of other bitness.
+            LookupError: A process has not loaded the module.
+            OSError: A file cannot be opened.
+            ValueError: A file is not an image, or has another bitness.
         """
         return [self._check(build) for build in builds]
 
@@ -173,8 +174,8 @@ class Signature:
         return SignatureCheck(image.name, image.version, matches, in_code, target)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a file in JSON; `docs/signatures.md` has the format."""
-        import json  # which few programs need
+        """Write the signature to a file in JSON; see `docs/signatures.md`."""
+        import json  # few programs need it
 
         entry = {("pattern" if k == "text" else k): v for k, v in _as_dict(self)}
         data = {**_FORMAT, "signature": entry}
@@ -182,10 +183,10 @@ class Signature:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
-            ValueError: it is no such file.
+            ValueError: The file is not of this format.
         """
         import json
 
@@ -213,7 +214,7 @@ def _byte_text(value: int, mask: int) -> str:
 
 
 class Image:
-    """The bytes of a module that can be read, in a process or in a file."""
+    """The readable bytes of a module, in a process or in a file."""
 
     def __init__(
         self, name: str, reader: ImageReader, base: int, pieces: list[tuple[int, Any]]
@@ -225,7 +226,7 @@ class Image:
         self.version = f"{reader.time_stamp:08X}{reader.image_size:x}"
         self.size = reader.image_size
         self.reader = reader
-        #: Offset and bytes of what lies side by side, ascending.
+        #: The offset and the bytes of each contiguous piece, ascending.
         self.pieces = sorted(pieces, key=lambda piece: piece[0])
         self._starts = [start for start, _ in self.pieces]
 
@@ -242,7 +243,7 @@ class Image:
                 mapped=True,
             )
             found = process.read(base, size, partial=True)
-            reader.sections  # noqa: B018 - now, while the module is there
+            reader.sections  # noqa: B018 - read them now, while the module is loaded
         except ProcessLookupError:
             raise
         except (OSError, ValueError):
@@ -253,7 +254,7 @@ class Image:
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> Image:
-        """A file, laid out as the loader would do it."""
+        """A file, laid out as the loader would."""
         data = Path(path).read_bytes()
         name = os.fspath(path)
         reader = ImageReader(lambda at, size: data[at : at + size], len(data), name)
@@ -265,7 +266,7 @@ class Image:
         return cls(name, reader, reader.image_base, pieces)
 
     def piece_at(self, offset: int) -> tuple[int, bytes]:
-        """Offset and bytes of the piece there; nothing where there is none."""
+        """The offset and the bytes of the piece there; no bytes if there is none."""
         number = bisect.bisect_right(self._starts, offset) - 1
         if number >= 0:
             start, data = self.pieces[number]
@@ -288,14 +289,14 @@ class Image:
         return section is not None and bool(section.flags & SectionFlags.MEM_EXECUTE)
 
     def find(self, pattern: Pattern) -> Iterator[int]:
-        """Offsets of its matches."""
+        """The offsets of the matches."""
         for start, data in self.pieces:
             for offset in scan_bytes(data, pattern):
                 yield start + offset
 
 
 def _check_loaded(process: RemoteProcess, module: Module) -> None:
-    """LookupError if the module is there no longer."""
+    """Raise LookupError if the module is no longer loaded."""
     if not any(row.base == module.base for row in process.modules()):
         raise LookupError(f"{module.name} of pid {process.pid} was unloaded meanwhile")
 
@@ -306,8 +307,8 @@ def _check_loaded(process: RemoteProcess, module: Module) -> None:
 def make_signature(
     process: RemoteProcess, address: int, max_size: int, constants: bool
 ) -> Signature:
-    """What `RemoteProcess.signature` does."""
-    from winipc.scan._x86 import instructions  # the extra: first of all
+    """See `RemoteProcess.signature`."""
+    from winipc.scan._x86 import instructions  # first, as the extra may be missing
 
     module = next((row for row in process.modules() if address in row), None)
     if module is None:
@@ -322,7 +323,7 @@ def make_signature(
         process.read(address, 1)  # for the exception
     try:
         return sign(image, module.name, offset, max_size, constants, instructions)
-    except PartialReadError:  # the relocations are read now
+    except PartialReadError:  # from reading the relocations
         _check_loaded(process, module)
         raise
 
@@ -386,8 +387,9 @@ def sign(
 def _shortest(
     image: Image, code: bytes, fixed: bytes, least: int
 ) -> tuple[int, list[int]]:
-    """How many bytes it takes for one match, at least those of the first
-    instruction, and the matches.
+    """The number of bytes with which there is one match, and the matches.
+
+    The bytes include the first instruction, up to its last fixed byte.
     """
     size = len(fixed[:least].rstrip(b"\0"))
     pattern = Pattern.hex(" ".join(map(_byte_text, code[:size], fixed)))
