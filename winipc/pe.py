@@ -1,17 +1,17 @@
-"""PE images: write a DLL with a shared section, and look into one unloaded.
+"""PE images: write a DLL with a shared section, and inspect images without loading.
 
-`build_section_dll` writes a DLL whose exported variables are shared by all
-processes that load it, with no compiler:
+`build_section_dll` writes, without a compiler, a DLL whose exported variables are
+shared by all processes that load it:
 
     build_section_dll("telemetry.dll", {"counter": 8, "frames": 1 << 20})
     section = SharedSection.load("telemetry.dll", "counter")
 
-The DLL holds no code at all. Equal arguments give equal bytes, and memory that
-starts as zeros takes no room in the file. `inspect_dll` reads the sections and
-exports of any DLL from the file, without loading it or trusting it; `ImageReader`
-does the same with an image in memory, of this process or another one.
+The DLL has no code. Equal arguments give equal bytes, and long runs of zeros take no
+room in the file. `inspect_dll` reads the sections and exports of any DLL from its file,
+without loading or trusting it. `ImageReader` does the same with an image in memory, of
+this process or another one.
 
-See `winipc.section` for what a shared section means for security.
+See `winipc.section` for the security of shared sections.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ __all__ = [
 
 MachineName = Literal["amd64", "x86", "arm64"]
 
-#: What this process runs on.
+#: The machine of this process.
 MACHINE: MachineName = (
     "arm64" if "ARM64" in sys.version else "amd64" if sys.maxsize > 1 << 32 else "x86"
 )
 
-#: A variable: its size, its initial bytes, or both (the rest is zeros).
+#: A variable's size, its initial bytes, or both (the rest is zeros).
 Initial = int | bytes | bytearray | memoryview | tuple[int, bytes]
 
 
@@ -66,16 +66,16 @@ class SectionFlags(enum.IntFlag, boundary=enum.KEEP):
     MEM_WRITE = 0x80000000
 
 
-#: Flags of a section that holds functions.
+#: The flags of a section with functions.
 CODE = SectionFlags.MEM_EXECUTE | SectionFlags.CNT_CODE
 
 
 @dataclass(frozen=True, slots=True)
 class SectionVariable:
-    """A data export that lies in a shared section of a DLL.
+    """A data export in a shared section of a DLL.
 
-    `offset` counts from the start of the section; `size` is the room up to the
-    next export or the end of the section, which may include padding.
+    `offset` is from the start of the section; `size` reaches to the next export or the
+    end of the section, and may include padding.
     """
 
     name: str
@@ -87,7 +87,7 @@ class SectionVariable:
 
 @dataclass(frozen=True, slots=True)
 class PESection:
-    """A section header. `rva` and `size` are those in memory."""
+    """A section header; `rva` and `size` are those in memory."""
 
     name: str
     rva: int
@@ -99,7 +99,7 @@ class PESection:
 
 @dataclass(frozen=True, slots=True)
 class PEExport:
-    """An export; `name` is None when it has only a number (an ordinal)."""
+    """An export; `name` is None if it has only an ordinal."""
 
     name: str | None
     rva: int
@@ -108,7 +108,7 @@ class PEExport:
 
 @dataclass(frozen=True, slots=True)
 class PEImage:
-    """What the headers of an image say; none of it is verified by running it."""
+    """What the headers of an image say."""
 
     machine: str
     is_dll: bool
@@ -118,7 +118,7 @@ class PEImage:
 
     @property
     def shared_variables(self) -> list[SectionVariable]:
-        """The named data exports that lie in shared sections, by address."""
+        """The named data exports in shared sections, in the order of addresses."""
         starts = sorted({export.rva for export in self.exports})
         found: list[tuple[int, SectionVariable]] = []
         for section in self.sections:
@@ -144,24 +144,25 @@ class PEImage:
 
 # ----------------------------------------------------------------- reading
 
-#: A section's header: name, size, address, size and place in the file, flags.
+#: A section header: name, size, address, size and offset in the file, flags.
 _SECTION = struct.Struct("<8s4I12xI")
 _MOST_SECTIONS = 96  # the loader's own limit
 _MOST_EXPORTS = 0x1_0000  # an ordinal has 16 bits
 _LONGEST_NAME = 4096
-_FIXED_PART = {0x10B: 96, 0x20B: 112}  # of an optional header, by its magic
-_RELOCATED = {3: 4, 10: 8}  # bytes of an address, by the kind of relocation
+_FIXED_PART = {0x10B: 96, 0x20B: 112}  # bytes of an optional header, by its magic
+_RELOCATED = {3: 4, 10: 8}  # bytes of an address, by the type of relocation
 
 
 class ImageReader:
-    """The headers of an image that may be broken or hostile.
+    """A reader of the headers of an image that may be broken or hostile.
 
-    `read(offset, size)` gives bytes of its first `size` bytes. `mapped` says that it
-    is laid out as the loader does it, not as in a file; `what` is its name in errors.
+    `read(offset, size)` returns bytes of the image, which has `size` bytes. With
+    `mapped`, the image is laid out as by the loader, not as in a file. `what` is its
+    name in errors.
 
-    Every count and offset is checked before its use. The image may change meanwhile:
-    no more than a wrong answer comes of it. All methods raise `ValueError` when the
-    headers contradict themselves.
+    Every count and offset is checked before its use. If the image changes meanwhile,
+    the answer may be wrong, but no more. All methods raise `ValueError` if the headers
+    contradict themselves.
     """
 
     def __init__(
@@ -192,11 +193,11 @@ class ImageReader:
         fixed = _FIXED_PART.get(magic, 0)
         if not 0 < fixed <= optional_size:
             self._fail(f"unknown optional header {magic:#x}")
-        self.time_stamp: int  # of the linker: it tells builds apart
+        self.time_stamp: int  # the linker's: it distinguishes builds
         (self.time_stamp,) = struct.unpack_from("<I", file, 8)
         wide = magic == 0x20B
         place = ("<Q", optional, 24) if wide else ("<I", optional, 28)
-        self.image_base: int  # where it wants to be, or is once it has been loaded
+        self.image_base: int  # the preferred address, or that where it is loaded
         (self.image_base,) = struct.unpack_from(*place)
         self.image_size: int
         self.headers_size: int
@@ -241,14 +242,14 @@ class ImageReader:
         return tuple(found)
 
     def exports(self) -> list[tuple[str | None, int, int, str | None]]:
-        """(name, ordinal, rva, forwarder), by ordinals; one for each of its names."""
+        """(name, ordinal, rva, forwarder), by ordinal; a row for each name."""
         first, functions, names, indices = self._export_tables
-        letters = self._size  # what all texts together may have
+        letters = self._size  # the most letters of all texts together
 
         def text(rva: int) -> str:
             nonlocal letters
             data = self._text(rva)
-            # Names that overlap would make gigabytes of a small image.
+            # Overlapping names could make gigabytes from a small image.
             letters -= len(data) + 1
             if letters < 0:
                 self._fail("its names are longer than the image")
@@ -262,14 +263,17 @@ class ImageReader:
         found = []
         for index, rva in enumerate(functions):
             if rva == 0:
-                continue  # an ordinal that is not used
+                continue  # an unused ordinal
             forwarder = text(rva) if self._is_forwarder(rva) else None
             for name in named.get(index, (None,)):
                 found.append((name, first + index, rva, forwarder))
         return found
 
     def export(self, name: str) -> tuple[int, bool] | None:
-        """(rva, whether it forwards) of an export; found as the loader does it."""
+        """(rva, whether it is a forwarder) of an export, or None.
+
+        The name is looked up by binary search, as the loader does.
+        """
         _, functions, names, indices = self._export_tables
         wanted = name.encode("utf-8", "surrogatepass")
         at = bisect_left(names, wanted, key=self._text)
@@ -281,7 +285,7 @@ class ImageReader:
         return rva, self._is_forwarder(rva)
 
     def relocations(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Each address from `start` to `end` that the loader adapts: rva and size."""
+        """The (rva, size) of each address from `start` to `end` that is relocated."""
         at, size = self._relocations
         limit = at + size
         while at < limit:
@@ -297,14 +301,14 @@ class ImageReader:
             at += size
 
     def export_after(self, rva: int, end: int) -> int:
-        """The lowest address of an export between the two, or `end`."""
+        """The lowest rva of an export between `rva` and `end`, or `end`."""
         return min((at for at in self._export_tables[1] if rva < at < end), default=end)
 
     @cached_property
     def _export_tables(
         self,
     ) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """The first ordinal, the addresses, and of each name its address and index."""
+        """The first ordinal, the rvas of exports, and each name's rva and index."""
         start, size = self._directory
         if start == 0 or size < 40:
             return 0, (), (), ()
@@ -323,7 +327,7 @@ class ImageReader:
         )
 
     def _is_forwarder(self, rva: int) -> bool:
-        """Whether a text lies there, within the exports, instead of code or data."""
+        """Whether the rva is in the export directory: a text, not code or data."""
         start, size = self._directory
         return start <= rva < start + size
 
@@ -343,7 +347,7 @@ class ImageReader:
         return data
 
     def _offset(self, rva: int) -> int:
-        """Where what is at `rva` in memory is in this image."""
+        """The offset in this image of what is at `rva` in memory."""
         if self._mapped or rva < self.headers_size:
             return rva
         for section in self.sections:
@@ -361,7 +365,7 @@ class ImageReader:
         )
 
     def _text(self, rva: int) -> bytes:
-        """The bytes up to a NUL, by pages: those behind it may be unreadable."""
+        """The bytes up to a NUL, page by page: the next page may be unreadable."""
         found = b""
         offset = self._offset(rva)
         while len(found) < _LONGEST_NAME:
@@ -378,10 +382,10 @@ class ImageReader:
 
 
 def inspect_dll(path: str | os.PathLike[str]) -> PEImage:
-    """Sections and exports of the DLL (or EXE) at `path`, which is not loaded.
+    """Read the sections and exports of a DLL (or EXE) without loading it.
 
-    Every field is checked against the file, so any file may be given. Raises
-    `ValueError` that says what is wrong when it is not a sound PE image.
+    Every field is checked against the file, so any file is safe. Raises `ValueError`,
+    which says what is wrong, if the file is not a valid PE image; and `OSError`.
     """
 
     def read(offset: int, size: int) -> bytes:
@@ -402,7 +406,7 @@ _FILE_32BIT = 0x0100
 _FILE_DLL = 0x2000
 
 _HIGH_ENTROPY_VA = 0x0020
-_DYNAMIC_BASE = 0x0040  # needs no relocations here: no address is in the image
+_DYNAMIC_BASE = 0x0040  # without relocations, as the image contains no address
 _NX_COMPAT = 0x0100
 _NO_SEH = 0x0400
 
@@ -410,9 +414,9 @@ _MACHINES = {"amd64": 0x8664, "x86": 0x014C, "arm64": 0xAA64}
 _MACHINE_NAMES = {code: name for name, code in _MACHINES.items()}
 
 _PAGE = 0x1000
-_BLOCK = 0x200  # of the file
-_HEADERS = 0x400  # the headers' room in it
-_FEW_ZEROS = 0x1_0000  # may be stored to keep variables in their order
+_BLOCK = 0x200  # the alignment in the file
+_HEADERS = 0x400  # the size of the headers in the file
+_FEW_ZEROS = 0x1_0000  # fewer are stored, so that variables keep their order
 _MAX_IMAGE = 0x7FF0_0000  # the loader counts in 31 bits
 _MAX_NAME = 1024
 _SHARED = (
@@ -435,19 +439,19 @@ def build_section_dll(
 ) -> PEImage:
     """Write a DLL that shares `variables` between all processes that load it.
 
-    `variables` maps each exported name to its size in bytes (zeros), to its
-    initial bytes, or to a pair of both, where the rest is zeros. They lie in
-    one section named `section`, each at a multiple of `alignment` (a power of two
-    up to 4096), in this order, but 64 KiB of zeros and more come last and take
-    no room in the file. Up to just under 2 GiB are possible.
+    `variables` maps each exported name to its size in bytes (zeros), to its initial
+    bytes, or to a pair of both, where the rest is zeros. They are in one section named
+    `section`, each at a multiple of `alignment` (a power of two up to 4096), in this
+    order. But variables with 64 KiB of zeros or more come last, and the zeros take no
+    room in the file. Up to just under 2 GiB are possible.
 
-    `definition=True` also writes the module-definition file (`.def`) beside it; a
-    path puts it elsewhere. `lib /def:` and `dlltool -d` make of it the import
-    library for C programs that are linked against the DLL. `machine` is by default
-    what this process runs on, since no other process can load the DLL.
+    `definition=True` also writes a module-definition file (`.def`) beside the DLL; a
+    path puts it elsewhere. `lib /def:` and `dlltool -d` make an import library from it,
+    for C programs that are linked against the DLL. `machine` is by default that of this
+    process; processes of another machine cannot load the DLL.
 
-    Returns what `inspect_dll` would say. Raises `ValueError` for names and
-    sizes that a DLL cannot have, `OSError` when the file cannot be written
+    Returns what `inspect_dll` returns for the file. Raises `ValueError` for names and
+    sizes that a DLL cannot have, and `OSError` if the file cannot be written
     (`PermissionError` while a process has it loaded).
     """
     target = Path(path)
@@ -474,7 +478,7 @@ def section_dll_bytes(
     section: str = ".MYSEC",
     alignment: int = 16,
 ) -> bytes:
-    """The bytes of the DLL that `build_section_dll` writes as a file `name`."""
+    """The bytes of the DLL that `build_section_dll` writes to a file `name`."""
     if machine not in _MACHINES:
         known = ", ".join(_MACHINES)
         raise ValueError(f"machine must be one of {known}, not {machine!r}")
@@ -541,7 +545,7 @@ def _ascii(text: str, what: str) -> bytes:
 def _lay_out(
     variables: Mapping[str, Initial], alignment: int
 ) -> tuple[dict[str, int], int, bytes]:
-    """Offsets, size of the section, and what of it is not zeros."""
+    """The offsets, the section's size, and its bytes without zeros at the end."""
     if not 1 <= len(variables) <= 0xFFFF:
         raise ValueError("a DLL has between 1 and 65535 variables")
     sized = [
@@ -565,7 +569,7 @@ def _lay_out(
 
 
 def _initial(name: str, value: Initial) -> tuple[int, bytes]:
-    """The size of a variable, and its initial bytes up to the last that is not 0."""
+    """The size of a variable, and its initial bytes without zeros at the end."""
     if isinstance(value, tuple):
         size, initial = value
     elif isinstance(value, int):
@@ -581,7 +585,7 @@ def _initial(name: str, value: Initial) -> tuple[int, bytes]:
 
 
 def _zeros_behind(size: int, initial: bytes) -> int:
-    """A sort key that leaves alone what is small."""
+    """A sort key that moves only variables with many zeros."""
     zeros = size - len(initial)
     if zeros < _FEW_ZEROS:
         return 0
@@ -590,7 +594,7 @@ def _zeros_behind(size: int, initial: bytes) -> int:
 
 def _exports(addresses: Mapping[str, int], name: str, rva: int) -> bytes:
     """The export directory with its tables and strings."""
-    # GetProcAddress searches by halves: the names are sorted as bytes.
+    # The names are sorted as bytes, for the binary search of GetProcAddress.
     symbols = sorted(addresses)
     count = len(symbols)
     functions = rva + 40
@@ -645,7 +649,7 @@ def _headers(
         + directories
     )
     file = struct.pack(
-        "<4sHH12xHH",  # no time: equal input gives equal bytes
+        "<4sHH12xHH",  # no time stamp: equal input gives equal bytes
         b"PE\0\0",
         _MACHINES[machine],
         len(table) // _SECTION.size,
@@ -667,7 +671,7 @@ def definition_bytes(variables: Iterable[str], *, name: str) -> bytes:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    """Write a whole file or none of it."""
+    """Replace a file as a whole, or not at all."""
     import tempfile
 
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)

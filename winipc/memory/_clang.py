@@ -1,9 +1,10 @@
 """C and C++ headers, read by libclang: a compiler says where each field is.
 
-A header is compiled for Windows, in the ABI of MSVC. Where no SDK is, `winipc/data` has
-what shared structures use of <windows.h> and of the standard headers; a name that a
-header uses without a declaration comes from there too. An error counts only where it
-may change the structure: in its declaration, in one that it needs, or outside of all.
+A header is compiled for Windows, with the ABI of MSVC. Without an SDK, `winipc/data`
+has the parts of <windows.h> and the standard headers that shared structures use. Names
+that a header uses without a declaration come from there, too. A compiler's error counts
+only if it may change the structure: it is in the structure's declaration, in a
+declaration that this needs, or outside all declarations.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ try:
     from clang import cindex
 
     cindex.conf.get_cindex_library()
-except Exception as error:  # it has one of its own for a DLL that cannot be loaded
+except Exception as error:  # clang has its own exception if its DLL cannot be loaded
     raise ImportError(
         "Layout.from_c reads headers by libclang: pip install winipc[headers]"
     ) from error
@@ -33,7 +34,7 @@ except Exception as error:  # it has one of its own for a DLL that cannot be loa
 
 _DATA = Path(__file__).parents[1] / "data" / "include"
 _WINDOWS = _DATA / "windows.h"
-#: These exist for the compiler alone.
+#: Files that exist only for the compiler.
 _PRELUDE, _TEXT = str(_DATA / "prelude"), str(_DATA / "text" / "header")
 _STD = "namespace std = winipc_names::std;\n"
 _MISSING = re.compile("'(.+)' file not found")
@@ -42,9 +43,9 @@ _UNKNOWN = re.compile(
     r"incomplete type) '(?:struct |union )?(\w+)'"
 )
 _UTF16 = re.compile(r"byte order mark detected in '(.+?)'")
-#: Errors that are found later than what they concern.
+#: Errors that the compiler reports later than the place that they concern.
 _AFTER = re.compile(r"redefinition of '(\w+)'|expected '}'|static.assert\w* failed")
-#: Go on after a fatal error, and do not look into functions.
+#: Go on after a fatal error (0x200), and skip the bodies of functions.
 _OPTIONS = 0x200 | cindex.TranslationUnit.PARSE_SKIP_FUNCTION_BODIES
 
 _Kind, _Cursor = cindex.TypeKind, cindex.CursorKind
@@ -58,10 +59,10 @@ _FUNCTIONS = (
     *(_Cursor.CONVERSION_FUNCTION, _Cursor.FUNCTION_TEMPLATE, _Cursor.FRIEND_DECL),
 )
 _POINTERS = "POINTER LVALUEREFERENCE RVALUEREFERENCE NULLPTR MEMBERPOINTER"
-#: What arrays of characters are called.
+#: The type names of characters.
 _WIDE = re.compile(r"\b(wchar_t|T?W?CHAR)$")
 _NARROW = re.compile(r"char(8?_t)?$", re.IGNORECASE)
-#: By the kind of a type its code, or those for 1, 2, 4 and 8 bytes.
+#: For each kind of type its code, or its codes for 1, 2, 4 and 8 bytes.
 _CODES = {
     kind: code
     for kinds, code in (
@@ -88,7 +89,11 @@ def read_header(
     encoding: str | None,
     enums: bool,
 ) -> Layout:
-    """By C++, or else by C; `header` is a text if it has a line's or a block's end."""
+    """Read a layout as C++, or else as C.
+
+    `header` is the text of a header if it has a newline, a brace or a semicolon; else
+    it is a path.
+    """
     if isinstance(header, str) and re.search(r"[\n{;]", header):
         path, text = _TEXT, header
     else:
@@ -96,8 +101,8 @@ def read_header(
         text = _read(path)
     is_c = path.lower().endswith(".c")
     told: ValueError | LookupError | None = None
-    with _LOCK:  # a translation unit is for one thread at a time
-        # C has no namespace for our names: they may be in the way of the header's own.
+    with _LOCK:  # only one thread at a time may use a translation unit
+        # C has no namespace for our names, which may clash with the header's own.
         for language, helped in (("c++", True), ("c", False), ("c", True)):
             if language == "c++" and is_c:
                 continue
@@ -107,7 +112,7 @@ def read_header(
             except (LayoutError, LookupError) as error:
                 told = error if is_c else told or error
             if language == "c++" and isinstance(told, LookupError):
-                # An alias, a template's instance: the compiler knows what it names.
+                # For an alias or a template's instance, ask the compiler.
                 probe = f"{text}\n;struct winipc_probe {{ {name} it; }};"
                 with contextlib.suppress(LayoutError, LookupError):
                     found = _fresh(probe, *rest).layout("winipc_probe", encoding, enums)
@@ -125,14 +130,14 @@ def _read(path: str) -> str:
 
 
 def _fresh(*arguments: Any) -> _Header:
-    """The header as compiled, anew if one of its files has changed."""
+    """The compiled header; it is compiled again if one of its files has changed."""
     if not _header(*arguments).is_fresh():
         _header.cache_clear()
     return _header(*arguments)
 
 
 class _Header:
-    """A header as compiled, and what the compiler had to say about it."""
+    """A compiled header, and the compiler's errors."""
 
     def __init__(
         self,
@@ -143,7 +148,7 @@ class _Header:
         bits: Bits,
         flags: tuple[str, ...],
     ) -> None:
-        self._text = text.encode("utf-8", "replace")  # a lone surrogate is none
+        self._text = text.encode("utf-8", "replace")  # UTF-8 has no lone surrogates
         self._path, self._bits = path, bits
         machine = {32: "i686", 64: "x86_64"}[bits]
         self._arguments = [
@@ -151,12 +156,12 @@ class _Header:
             *("-ferror-limit=0", "-fno-spell-checking", "-fno-access-control"),
             *(["-std=c++20"] if language == "c++" else []),
             *(*flags, f"-I{os.path.dirname(path)}"),
-            # Behind an SDK, which libclang finds by itself.
+            # After an SDK, which libclang finds itself.
             *("-idirafter", str(_DATA), "-include", _PRELUDE),
         ]
         self._language, self._unknown = language, None
-        self._decoded: dict[str, str] = {}  # included, which the compiler cannot read
-        self._starts: dict[str, list[int]] = {}  # of bases
+        self._decoded: dict[str, str] = {}  # included files in UTF-16, decoded
+        self._starts: dict[str, list[int]] = {}  # the offsets of bases
         while True:
             self._unit = self._parse()
             self._errors = list(filter(_matters, self._unit.diagnostics))
@@ -174,11 +179,14 @@ class _Header:
         self._files = {include.include.name for include in self._unit.get_includes()}
         self._stamps = _stamps(self._files)
         self._found: dict[str, list[Any]] = {}
-        self._records: list[tuple[Any, str]] = []  # not looked into yet
+        self._records: list[tuple[Any, str]] = []  # not yet indexed
         self._index(self._unit.cursor, "")
 
     def _is_system(self, error: Any) -> bool:
-        """A missing <header> may be passed over: what it declares is missed itself."""
+        """Whether an error is anything but a missing header of the user's.
+
+        A missing <header> is not counted: if its names are used, they are missing, too.
+        """
         found, at = _MISSING.match(error.spelling), error.location
         if found is None or "." not in found[1] or at.is_in_system_header:
             return True
@@ -187,16 +195,16 @@ class _Header:
         return f"<{found[1]}>".encode() in text
 
     def is_fresh(self) -> bool:
-        """None of its files changed, and none is missing that may be there by now."""
+        """Whether no file has changed, and none is missing that may exist by now."""
         return self._is_whole and self._stamps == _stamps(self._files)
 
     def _parse(self, more: str = "") -> Any:
-        """With our declarations of unknown names in front of it, and `more` behind."""
+        """Compile our declarations of unknown names, the header, and `more`."""
         if self._unknown is None:
             prelude = ""
         elif self._language == "c":
             prelude = f'#include "{_WINDOWS}"\n'
-        else:  # a name that it declares itself remains its own
+        else:  # a namespace, so that names that the header declares stay its own
             prelude = (
                 f'namespace winipc_names {{\n#include "{_WINDOWS}"\n}}\n'
                 + "".join(
@@ -209,7 +217,7 @@ class _Header:
         index = cindex.Index.create()
         try:
             return index.parse(self._path, self._arguments, files, _OPTIONS)
-        except cindex.TranslationUnitLoadError as error:  # such as its crash
+        except cindex.TranslationUnitLoadError as error:  # such as a crash of libclang
             raise LayoutError(f"{self._path}: {error}") from None
 
     def _index(self, scope: Any, prefix: str) -> None:
@@ -234,7 +242,8 @@ class _Header:
         self._encoding, self._enums = encoding, enums
         kinds: dict[str, Any] = {}
         while name not in self._found and self._records:
-            # Few look for what is declared within a record: <windows.h> has thousands.
+            # Few names are declared within a record, and <windows.h> has thousands of
+            # records. So index those last.
             records, self._records = self._records, []
             for record, within in records:
                 self._index(record, within)
@@ -255,11 +264,11 @@ class _Header:
     # ----------------------------------------------------------------- errors
 
     def _check(self, declaration: Any) -> None:
-        """Raise for an error that may change the layout of what is declared there."""
+        """Raise LayoutError if an error may change the layout of a declaration."""
         needed = _needed(declaration) if declaration and self._errors else set()
         end = declaration and declaration.extent.end
         stop = end.offset if end else 0
-        if end and str(end.file) == self._path:  # an attribute may be behind the brace
+        if end and str(end.file) == self._path:  # an attribute may follow the brace
             stop = max(stop, self._text.find(b";", stop))
         for error in self._errors:
             at = error.location
@@ -271,7 +280,7 @@ class _Header:
                 raise LayoutError(f"{where}line {at.line}: {told}")
 
     def _concerns(self, error: Any, needed: set[int | str]) -> bool:
-        """Is it in what is needed, or in no declaration at all?"""
+        """Whether an error is in a needed declaration, or outside all declarations."""
         told = error.spelling
         is_system = error.location.is_in_system_header
         if _MISSING.match(told):
@@ -288,18 +297,19 @@ class _Header:
         return cursor is not None
 
     def _is_loose(self, error: Any, cursor: Any) -> bool | None:
-        """Whether it concerns all that follows; None if it is in a declaration."""
+        """Whether an error concerns all that follows it; None if in a declaration."""
         told, at = error.spelling, error.location
         parent = cursor.semantic_parent
         if parent is None or cursor.kind in _OUTSIDE:
             if "undeclared identifier" not in told or str(at.file) != self._path:
                 return True
-            # Is it an initial value? Then the use of the variable is an error, too.
+            # In an initial value it is harmless: the use of the variable is an error,
+            # too.
             return b"=" not in re.split(b"[;}]", self._text[: at.offset])[-1]
         is_global = parent.kind in _OUTSIDE and cursor.kind == _Cursor.VAR_DECL
         if is_global and "unknown type" in told:
             return bool(cursor.storage_class != cindex.StorageClass.EXTERN)
-        if "type specifier" in told:  # perhaps a macro's call, as the one before
+        if "type specifier" in told:  # perhaps the call of an unknown macro
             return True
         again = _AFTER.search(told)
         return True if again and again[1] is None else None
@@ -317,7 +327,7 @@ class _Header:
         return Layout(name, inherited + own, kind.get_size(), kind.get_align())
 
     def _fields(self, cursor: Any) -> Iterator[Field]:
-        """One field, or those of a structure without a name."""
+        """The field, or the fields of a structure without a name."""
         at, name = cursor.get_field_offsetof(), cursor.spelling
         kind = cursor.type.get_canonical()
         shape: tuple[int, ...] = ()
@@ -334,7 +344,8 @@ class _Header:
         if isinstance(field.kind, Layout) and (not name or "(" in name):
             yield from (replace(f, offset=at // 8 + f.offset) for f in field.kind)
             return
-        # C has no wchar_t of its own, and bytes are text by what the header calls them.
+        # In C, wchar_t is a typedef. Bytes are text or numbers by their name in the
+        # header.
         called = _called(cursor.type)
         is_guid = cursor.semantic_parent.spelling == "_GUID"
         if field.kind == "H" and _WIDE.search(called):
@@ -392,10 +403,10 @@ class _Header:
                 yield from (replace(f, offset=start + f.offset) for f in layout)
 
     def _starts_of(self, derived: Any, bases: list[Any]) -> list[int]:
-        """Where bases are, which only a cast of the compiler tells."""
+        """The offsets of bases; only a cast by the compiler tells them."""
         name = _spelled(derived.type)
         if name not in self._starts:
-            # Behind this condition a constant is whatever the compiler can fold.
+            # After this condition, whatever the compiler can fold counts as a constant.
             casts = "".join(
                 f"winipc_{i} = __builtin_constant_p(0)"
                 f" ? (unsigned long long)({_spelled(base)} *)({name} *)4096 : 0,"
@@ -416,7 +427,7 @@ _header = functools.lru_cache(maxsize=8)(_Header)
 
 
 def _matters(told: Any) -> bool:
-    """An error, or a packing that a compiler passes over, but not of our own."""
+    """Whether a message is an error, or of an ignored packing; not in our own files."""
     if str(told.location.file) == _PRELUDE:
         return False
     is_packing = re.search("expected #pragma pack|after '#pragma pack'", told.spelling)
@@ -424,7 +435,7 @@ def _matters(told: Any) -> bool:
 
 
 def _needed(declaration: Any) -> set[int | str]:
-    """The hashes and names of what a declaration is made of."""
+    """The hashes and names of all declarations that a declaration needs."""
     needed: set[int | str] = set()
     todo = [declaration]
     while todo:
@@ -447,7 +458,7 @@ def _spelled(kind: Any) -> str:
 
 
 def _called(kind: Any) -> str:
-    """What a header calls the elements of an array, or a type that is none."""
+    """The header's name for the element type of an array, or for another type."""
     arrays = _Kind.CONSTANTARRAY, _Kind.INCOMPLETEARRAY
     while kind.get_canonical().kind in arrays:
         is_array = kind.kind in arrays
@@ -457,7 +468,7 @@ def _called(kind: Any) -> str:
 
 
 def _enum_of(kind: Any) -> type[enum.IntEnum] | None:
-    """None if it has a name that Python's enums have for themselves, such as `mro`."""
+    """The IntEnum; None if a member has a name that Python reserves, such as `mro`."""
     declaration = kind.get_declaration()
     named = declaration.spelling
     members = [
@@ -478,7 +489,7 @@ def _stamps(files: set[str]) -> dict[str, int]:
 
 
 def _value_of(kind: Any) -> Any:
-    """The type of which `kind` is the _Atomic; cindex does not have it."""
+    """The type T of `_Atomic(T)`; cindex lacks this function."""
     function = cindex.conf.lib["clang_Type_getValueType"]
     function.argtypes, function.restype = [cindex.Type], cindex.Type
     function.errcheck = cindex.Type.from_result

@@ -1,8 +1,8 @@
 """A layout in other type systems: ctypes, NumPy, and the source of C, C# and Rust.
 
-Each puts every field where the layout has it, and so knows no rules of alignment:
-what lies between two fields is padding with a name, and fields that share bytes (of a
-union, or bit-fields) are the members of a union, each behind padding of its own.
+Each field gets the layout's offset, whatever a language's rules of alignment are. The
+bytes between two fields are padding with a name. Fields that share bytes (of a union, or
+bit-fields) become members of a union, each after padding of its own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from winipc.memory.layout import Field, Layout, size_of
 
-#: What the languages call the types of codes. Bytes that are no bool or float in a
-#: language's own rules are numbers there.
+#: The types for the codes in each language. If a language has no such bool or float,
+#: the type is an integer.
 _C = {
     **{"c": "char", "b": "int8_t", "B": "uint8_t", "?": "bool", "h": "int16_t"},
     **{"H": "uint16_t", "i": "int32_t", "I": "uint32_t", "l": "int32_t"},
@@ -41,7 +41,7 @@ _CTYPES = {
     **{"L": "c_uint32", "q": "c_int64", "Q": "c_uint64", "f": "c_float"},
     **{"d": "c_double", "e": "c_uint16", "u": "c_wchar"},
 }
-#: Names that a field cannot have, in any of the languages.
+#: Names that a field cannot have in one of the languages.
 _KEYWORDS = """
     abstract alignas alignof and as asm async auto await base become bool box break
     case catch char checked class compl const continue crate decimal default
@@ -58,7 +58,7 @@ _KEYWORDS = """
 
 
 def declaration(layout: Layout, language: str) -> str:
-    """The source of a declaration, with checks of sizes where the language has them.
+    """The source of a declaration, with assertions of sizes if the language has them.
 
     `language` is "c" (and C++), "ctypes", "numpy", "csharp" or "rust".
     """
@@ -87,13 +87,13 @@ _HEADS = {
 
 
 def _word(name: str) -> str:
-    """A name that no language has for itself."""
+    """The name, changed if a language reserves it."""
     word = re.sub(r"\W+", "_", name.rpartition("::")[2]).strip("_") or "unnamed"
     return f"{word}_" if word in _KEYWORDS.split() or word[0].isdigit() else word
 
 
 def _named(layout: Layout, wanted: str = "") -> dict[Layout, str]:
-    """A name for each structure in a layout, the inner ones first."""
+    """A name for each structure in a layout; inner structures come first."""
     names: dict[Layout, str] = {}
 
     def add(one: Layout, called: str) -> None:
@@ -108,16 +108,17 @@ def _named(layout: Layout, wanted: str = "") -> dict[Layout, str]:
 
 
 def _span(layout: Layout, field: Field) -> tuple[int, int]:
-    """Where the bytes of a field begin and end; a bit-field's are a whole number."""
+    """Where a field's bytes begin and end; a bit-field counts as its whole number."""
     size = field.size if field.bits is None else size_of(field.kind)
     start = min(field.offset, layout.size - size) if field.bits else field.offset
     return start, start + size
 
 
 def _pieces(layout: Layout) -> Iterator[tuple[int, int, list[Field]]]:
-    """From its first byte to its last: stretches, and the fields that share them.
+    """The pieces of a layout from the first byte to the last, with their fields.
 
-    One without a field is padding; one with several, or with a bit-field, is a union.
+    A piece without a field is padding; one with several fields, or with a bit-field, is
+    a union.
     """
     at, end, members = 0, 0, list[Field]()
     for field in sorted(layout, key=lambda field: _span(layout, field)):
@@ -137,7 +138,7 @@ def _pieces(layout: Layout) -> Iterator[tuple[int, int, list[Field]]]:
 
 
 def _low_bit(layout: Layout, field: Field) -> int:
-    """The lowest bit of a bit-field in the number that begins at its span."""
+    """The lowest bit of a bit-field in the number at the start of its span."""
     lowest, _ = field.bits or (0, 0)
     return 8 * (field.offset - _span(layout, field)[0]) + lowest
 
@@ -146,7 +147,7 @@ def _low_bit(layout: Layout, field: Field) -> int:
 
 
 def dtype(layout: Layout) -> Any:
-    """The NumPy dtype, without bit-fields, which NumPy does not have."""
+    """The NumPy dtype, without bit-fields, which NumPy lacks."""
     return importlib.import_module("numpy").dtype(_dtype_spec(layout))
 
 
@@ -178,7 +179,7 @@ def _format(field: Field) -> Any:
 
 
 def ctypes_type(layout: Layout) -> Any:
-    """A ctypes Structure with these fields, by the rules of C if they lead there."""
+    """A ctypes Structure; laid out by ctypes itself if that gives the same offsets."""
     return _ctypes_type(layout, _named(layout))
 
 
@@ -228,7 +229,7 @@ def _ctypes_field(field: Field, kind: Any) -> Any:
 
 
 def _ctypes_member(layout: Layout, field: Field, kind: Any, at: int) -> tuple[str, Any]:
-    """A field behind the padding that leads to it, in a structure of its own."""
+    """A structure of one field and the padding before it."""
     start, low = _span(layout, field)[0], _low_bit(layout, field)
     fields: list[Any] = []
     if start > at:

@@ -18,28 +18,27 @@ __all__ = ["GlobalMemory", "MemoryKind"]
 
 
 class MemoryKind(enum.IntEnum):
-    """Where a `GlobalMemory` comes from."""
+    """The function that allocates a `GlobalMemory`."""
 
     GLOBAL = 0
     """GlobalAlloc: a fixed block of the process's heap."""
     VIRTUAL = 1
-    """VirtualAlloc: whole pages of their own."""
+    """VirtualAlloc: whole pages."""
 
 
 class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
-    """A block of this process's memory with an address to hand over.
+    """A block of this process's memory, for other processes to read.
 
     `source` is a size in bytes, for a block of zeros, or a buffer, which is copied.
-    Tell another process the `address` and this process's pid; its
-    `RemoteProcess.read` then reads the block.
+    Tell another process the `address` and this process's pid: its `RemoteProcess.read`
+    reads the block.
 
-    The block supports the buffer protocol, `len`, indices and slices. `close`
-    frees it, and refuses with BufferError while a memoryview of it is alive.
-    Any thread may use it.
+    The block supports the buffer protocol, `len`, indices and slices. `close` frees it,
+    and raises BufferError while a memoryview of it is alive. Any thread may use it.
 
     Raises:
-        OSError: there is not enough memory.
-        ValueError: the size is negative.
+        OSError: There is not enough memory.
+        ValueError: The size is negative.
 
     Win32: GlobalAlloc, VirtualAlloc
     """
@@ -70,10 +69,10 @@ class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
     def allocate(
         cls, size: SupportsIndex, *, kind: MemoryKind = MemoryKind.GLOBAL
     ) -> Self:
-        """A block of `size` zeroed bytes."""
+        """Allocate a block of `size` zeroed bytes."""
         return cls._create(operator.index(size), kind)
 
     @property
     def kind(self) -> MemoryKind:
-        """Whether GlobalAlloc or VirtualAlloc made the block."""
+        """Whether GlobalAlloc or VirtualAlloc allocated the block."""
         return MemoryKind(self._kind)

@@ -1,9 +1,9 @@
-"""Structures in shared memory: where C puts the fields, and reading them.
+"""Structures in shared memory: where C puts the fields, and how to read them.
 
-A structure that crosses processes has to mean the same bytes to both. `Layout`
-knows where Windows compilers put each field, in 32 and in 64 bits: made from a C or C++
-header, from a ctypes Structure, or from `struct` codes. Two of them can be compared
-before wrong bytes are read, and one can be laid over memory as a `StructView`.
+Both sides must place the fields of a shared structure alike. A `Layout` knows where
+Windows compilers put each field, in 32 and in 64 bits. It is made from a C or C++
+header, from a ctypes Structure, or from `struct` codes. Two layouts can be compared
+before wrong bytes are read, and a `StructView` reads the fields in memory.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["Field", "Layout", "LayoutError", "Record", "StructView", "Text"]
 
 Bits = Literal[32, 64]
-#: What a member of `Layout.of` is: a code or a layout, and the dimensions of an array.
+#: A member for `Layout.of`: a code or a layout, perhaps with the dimensions of an
+#: array.
 Member: TypeAlias = "str | Layout | tuple[str | Layout, int | tuple[int, ...]]"
 
-#: Codes, and what the short text form of a layout consists of.
+#: The known codes, and the form of a member in the short text form of a layout.
 _KNOWN = "cbB?hHiIlLqQfdeu"
 _SIGNED = "bhilq"
 _NUMBERS = "bB?hHiIlLqQefd"
-#: Codes of the same numbers.
+#: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
 _SPELLING = "a field is NAME:TYPE, such as speed:f32, or NAME:COUNT+TYPE: wheels:4f32"
 
 
 class LayoutError(ValueError):
-    """What cannot be laid out, or two layouts that should be the same and are not."""
+    """A structure that cannot be laid out, or two layouts that should not differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +58,36 @@ class Field:
     #: the layout of a structure.
     kind: str | Layout
     offset: int
-    #: The dimensions of an array, () for a field that is none; 0 if it is flexible.
+    #: The dimensions of an array (0: flexible); () if the field is no array.
     shape: tuple[int, ...] = ()
-    #: Of a bit-field: its lowest bit in the byte at `offset`, and how many it has.
+    #: For a bit-field: its lowest bit in the byte at `offset`, and its width in bits.
     bits: tuple[int, int] | None = None
-    #: An address, as wide as the program's pointers.
+    #: Whether the field is an address, with the size of the program's pointers.
     is_pointer: bool = declared(default=False, compare=False)
-    #: How text of bytes is read; None leaves it bytes.
+    #: The encoding of text in bytes; None leaves it bytes.
     encoding: str | None = declared(default="utf-8", compare=False)
-    #: The enum whose members its numbers are, where that was asked for.
+    #: The enum of the field's numbers, if enums were asked for.
     enum: type[enums.IntEnum] | None = declared(default=None, compare=False)
 
     @property
     def count(self) -> int:
-        """Elements of all dimensions, 1 for a field that is no array."""
+        """The number of elements in all dimensions; 1 if the field is no array."""
         return math.prod(self.shape)
 
     @property
     def is_text(self) -> bool:
-        """An array of characters, or rows of them."""
+        """Whether the field is an array of characters, or of rows of characters."""
         return bool(self.shape) and self.kind in ("c", "u")
 
     @property
     def is_number(self) -> bool:
-        """One number, or bool, that `struct` reads by the code alone."""
+        """Whether the field is one number or bool that `struct` reads by its code."""
         single = not self.shape and self.bits is None and self.enum is None
         return single and str(self.kind) in tuple(_NUMBERS)
 
     @property
     def size(self) -> int:
-        """Bytes, of all elements."""
+        """The size of all elements in bytes."""
         if self.bits is not None:
             return (sum(self.bits) + 7) // 8
         return self.count * size_of(self.kind)
@@ -98,7 +99,7 @@ class Field:
     # ------------------------------------------------------------------ reading
 
     def unpack(self, data: bytes) -> Any:
-        """The value in the bytes of the field."""
+        """The value in `data`, the bytes of the field."""
         kind = self.kind
         if self.bits is not None:
             lowest, width = self.bits
@@ -117,17 +118,17 @@ class Field:
         return self.nested(values if self.enum is None else map(self._member, values))
 
     def nested(self, items: Iterable[Any]) -> Any:
-        """Elements in their order as tuples in tuples; a text is one element."""
+        """Arrange elements as nested tuples by `shape`; a text is one element."""
         items = tuple(items)
         shape = self.shape[:-1] if self.is_text else self.shape
         if not shape:
-            return items[0] if items else Text("")  # a flexible array has no element
+            return items[0] if items else Text("")  # a flexible array has no elements
         for length in shape[:0:-1]:
             items = tuple(_cut(items, length))
         return items
 
     def shown(self, value: Any) -> str:
-        """The value as text; addresses are hexadecimal and in their whole width."""
+        """The value as text; an address is hexadecimal, with all digits."""
         if isinstance(value, tuple):
             return f"({', '.join(map(self.shown, value))})"
         width = 2 + 2 * size_of(self.kind)
@@ -138,14 +139,14 @@ class Field:
             text = raw.decode("utf-16-le", "surrogatepass").partition("\0")[0]
         elif self.encoding is None:
             return raw
-        else:  # bytes that are no text are written back as they were
+        else:  # surrogates keep bytes that are not text, for writing them back
             text = raw.partition(b"\0")[0].decode(self.encoding, "surrogateescape")
         return Text(text, raw)
 
     def _member(self, number: int) -> int:
         try:
             return number if self.enum is None else self.enum(number)
-        except ValueError:  # one that the header does not name
+        except ValueError:  # the header has no name for the number
             return number
 
     # ------------------------------------------------------------------ writing
@@ -153,8 +154,8 @@ class Field:
     def pack(self, value: Any, old: bytes = b"", path: str = "") -> bytes:
         """The bytes of the field with this value; an error begins with `path.name`.
 
-        Other bits, and the fields that the mapping of a structure does not have,
-        remain as in `old`.
+        Other bits stay as in `old`; so do fields of an inner structure that the mapping
+        lacks.
         """
         path += self.name
         try:
@@ -212,32 +213,32 @@ class Field:
 
 @functools.cache
 def _check_encoding(encoding: str) -> None:
-    """Text ends at a NUL, which has to be one byte in it."""
+    """Raise ValueError unless a NUL is one zero byte: a text must end at it."""
     if "\0".encode(encoding) != b"\0":
         raise ValueError(f"{encoding} is no encoding of text that ends at a byte 0")
 
 
 def _padded(value: Buffer, size: int) -> bytes:
-    data = bytes(memoryview(value))  # of an int, bytes() makes zeros
+    data = bytes(memoryview(value))  # not bytes(value): for an int, that makes zeros
     if len(data) > size:
         raise ValueError(f"{len(data)} bytes do not fit in {size}")
     return data.ljust(size, b"\0")
 
 
 def _cut(whole: Any, length: int) -> list[Any]:
-    """Pieces of a sequence; of an empty one, or into empty ones, none."""
+    """Cut a sequence into pieces of `length`; an empty sequence has none."""
     return [whole[at : at + length] for at in range(0, len(whole), length or 1)]
 
 
 def size_of(kind: str | Layout) -> int:
-    """Bytes of one element."""
+    """The size of one element in bytes."""
     if isinstance(kind, Layout):
         return kind.size
     return 2 if kind == "u" else struct.calcsize(f"<{kind}")
 
 
 def word_of(kind: str) -> str:
-    """What the type of a struct code is called: "u32" for "I"."""
+    """The name of the type of a struct code: "u32" for "I"."""
     if kind in "cu?":
         return {"c": "char", "u": "wchar_t", "?": "bool"}[kind]
     family = "f" if kind in "efd" else "u" if kind.isupper() else "i"
@@ -255,7 +256,7 @@ def _up(offset: int, alignment: int) -> int:
 
 
 class Layout(_core.Layout):
-    """The fields of a structure, and where each of them is.
+    """The fields of a structure, with their offsets and types.
 
     Win32: none.
     """
@@ -276,8 +277,8 @@ class Layout(_core.Layout):
                 raise LayoutError(f"{name}: two fields are called {field.name!r}")
             if field.offset < 0 or field.offset + field.size > size:
                 raise ValueError(f"{name}.{field.name} leaves the {size} bytes")
-        #: For csrc/memory/fields.c: where each number is, and its code. A name that
-        #: the classes have themselves is a field by `[]` only, which is slower.
+        #: For csrc/memory/fields.c: the offset and the code of each number. A field
+        #: with the name of a method is reached by `[]` only, which is slower.
         self._numbers = {
             field.name: field.offset << 8 | ord(str(field.kind))
             for field in self.fields
@@ -300,12 +301,13 @@ class Layout(_core.Layout):
         """Lay members out as a C compiler does.
 
         Args:
-            members: For each name a type ("u32", "f64", ..., or a `struct` code; "u"
-                is a wchar_t), a layout, or either with a number of elements,
-                `("u16", 4)`, or several dimensions, `("f32", (4, 4))`. Or a text such
-                as "speed:f32 wheels:4i16 name:16s"; "< " in front of it packs.
-            pack: The largest alignment, as `#pragma pack(n)` sets it.
-            encoding: Of text in bytes; None leaves it bytes.
+            members: For each name a type ("u32", "f64", ..., or a `struct` code; "u" is
+                a wchar_t) or a layout. For an array, a pair with the number of
+                elements, `("u16", 4)`, or with dimensions, `("f32", (4, 4))`. Or a text
+                such as "speed:f32 wheels:4i16 name:16s"; "< " in front packs the
+                fields.
+            pack: The largest alignment, as in `#pragma pack(n)`.
+            encoding: The encoding of text in bytes; None leaves it bytes.
         """
         if pack not in (None, 1, 2, 4, 8, 16):
             raise ValueError(f"pack must be 1, 2, 4, 8 or 16, not {pack!r}")
@@ -356,29 +358,31 @@ class Layout(_core.Layout):
     ) -> Layout:
         """Read a structure from a C or C++ header, as a compiler for Windows does.
 
-        Needs libclang: `pip install winipc[headers]`. Fields of bases, and of
-        structures and unions without a name, become fields of its own. Arrays of char,
-        unsigned char and wchar_t, under these names or others such as TCHAR, are text;
-        those of uint8_t and BYTE are numbers. A flexible array has no element, and what
-        has no `struct` code is a structure with its bytes in `raw`. <windows.h> comes
-        from an SDK, if there is one; else, and for names without a declaration, winipc
-        knows what shared structures use of it.
+        Needs libclang: `pip install winipc[headers]`. Fields of base classes, and of
+        structures and unions without a name, become fields of the structure. Arrays of
+        char, unsigned char and wchar_t, also under other names such as TCHAR, are text;
+        arrays of uint8_t and BYTE are numbers. A flexible array has no elements. A type
+        without a `struct` code is a structure with its bytes in `raw`. <windows.h>
+        comes from an SDK, if there is one. Without an SDK, and for names without a
+        declaration, winipc brings what shared structures use of it.
 
         Args:
-            header: The text of a header, or its path. It is C++, unless its name
-                ends in ".c" or only C can be made of it.
+            header: The text of a header, or its path. It is read as C++; as C if its
+                name ends in ".c", or if it is not valid C++.
             name: A structure, union, class or typedef, also "space::name"; or an
                 instance of a template, "ring<64>".
-            bits: 32 or 64, which is the size of pointers.
-            defines: Macros by name, such as `{"UNICODE": 1}`; True and None are 1.
-            include: Folders with headers, or one, beside the header's own.
-            encoding: Of text in bytes, such as "mbcs"; None leaves it bytes.
-            enums: Give members of an enum.IntEnum for fields that are enums in the
-                header; numbers that it does not name remain numbers.
+            bits: The size of pointers in bits: 32 or 64.
+            defines: Macros by name, such as `{"UNICODE": 1}`; True and None mean 1.
+            include: Folders with headers (or one folder), besides the header's own.
+            encoding: The encoding of text in bytes, such as "mbcs"; None leaves it
+                bytes.
+            enums: Return members of an enum.IntEnum for fields that are enums in the
+                header; numbers without a name in the enum stay numbers.
 
         Raises:
-            LookupError: No such structure, or several.
-            LayoutError: An error of the compiler that may concern it, with its line.
+            LookupError: There is no such structure, or there are several.
+            LayoutError: A compiler's error that may concern the structure, with its
+                line.
             ImportError: libclang is not installed.
         """
         from winipc.memory._clang import read_header
@@ -423,7 +427,7 @@ class Layout(_core.Layout):
             else:
                 code, is_pointer = _code_of_ctypes(kind)
             offset, bits = place.offset, None
-            if width:  # the low half says how many bits of the number are below
+            if width:  # the low half is the number of lower bits in the number
                 offset += (place.size & 0xFFFF) // 8
                 bits = (place.size & 0xFFFF) % 8, width[0]
             fields.append(Field(name, code, offset, shape, bits, is_pointer, encoding))
@@ -433,7 +437,7 @@ class Layout(_core.Layout):
     # ------------------------------------------------------------------- bytes
 
     def _unpack(self, buffer: Buffer, offset: int = 0) -> Record:
-        """What `unpack` does, of anything but all of a `bytes`."""
+        """`unpack` for anything but a whole `bytes`."""
         with memoryview(buffer) as whole, whole.cast("B") as view:
             if not 0 <= offset <= len(view) - self.size:
                 raise ValueError(
@@ -445,7 +449,7 @@ class Layout(_core.Layout):
     def _values(
         self, data: bytes, convert: Callable[[Any], Any] | None = None
     ) -> Iterable[Any]:
-        """All values in the order of the fields; `convert` is for what is no number."""
+        """All values in the order of the fields; `convert` is for non-numbers."""
         if self._plan is None:
             self._plan = _plan(self.fields)
         numbers, others = self._plan
@@ -461,10 +465,10 @@ class Layout(_core.Layout):
     def pack(
         self, base: Record | Mapping[str, Any] | None = None, /, **fields: Any
     ) -> bytes:
-        """The bytes of a structure with these fields; the others are those of `base`.
+        """Return the bytes of a structure with these fields.
 
-        Without a `base`, which is a record or a mapping, they are 0. Text may be str or
-        bytes, and an inner structure a mapping of its fields.
+        Other fields are those of `base`, a record or a mapping; without it they are 0.
+        Text may be str or bytes, and an inner structure may be a mapping of its fields.
 
         Raises:
             LookupError: There is no such field.
@@ -495,7 +499,7 @@ class Layout(_core.Layout):
         try:
             return self._by_name[name]
         except KeyError:
-            from winipc.base.text import meant  # which few programs need
+            from winipc.base.text import meant  # few programs need it
 
             close = meant(name, self._by_name)
             raise LookupError(f"{self.name} has no field {name!r}{close}") from None
@@ -519,15 +523,15 @@ class Layout(_core.Layout):
 
     @property
     def dtype(self) -> Any:
-        """The NumPy dtype: text of bytes is "S", text of wchar_t its numbers.
+        """The NumPy dtype: text in bytes is "S", text of wchar_t is numbers.
 
-        It has no bit-fields, because NumPy has none.
+        It lacks bit-fields, as NumPy has none.
         """
         return self._make("dtype")
 
     @property
     def ctypes_type(self) -> Any:
-        """A ctypes Structure with the same fields at the same places."""
+        """A ctypes Structure with the same fields at the same offsets."""
         return self._make("ctypes_type")
 
     def _make(self, name: str) -> Any:
@@ -539,14 +543,14 @@ class Layout(_core.Layout):
 
     @property
     def description(self) -> str:
-        """A line for the size and for each field: name, offset, type.
+        """A line with the size, and a line for each field: name, offset, type.
 
-        Two layouts read the same bytes as the same values if these are equal.
+        Two layouts with equal descriptions read the same values from the same bytes.
         """
         return "\n".join([f"{self.size}", *self._lines("", 0)])
 
     def first_difference(self, description: str) -> str:
-        """The first field that another layout has elsewhere, or of another type."""
+        """A sentence about the first field whose offset or type differs."""
         if not description:
             return "its creator did not have room to describe it"
         mine, theirs = self.description.split("\n"), description.split("\n")
@@ -576,14 +580,14 @@ class Layout(_core.Layout):
 
     @property
     def fingerprint(self) -> int:
-        """64 bits of a hash of the description, never 0."""
-        import hashlib  # its OpenSSL loads user32.dll, which `import winipc` does not
+        """A hash of the description in 64 bits, never 0."""
+        import hashlib  # only here: its OpenSSL loads user32.dll
 
         digest = hashlib.sha256(self.description.encode()).digest()
         return int.from_bytes(digest[:8], "little") or 1
 
     def offsets(self) -> dict[str, int]:
-        """Field name to offset; those of inner structures as "outer.inner"."""
+        """The offset of each field by name, such as "outer.inner"."""
         result = {}
         for field in self.fields:
             result[field.name] = field.offset
@@ -595,10 +599,10 @@ class Layout(_core.Layout):
     def differences(
         self, other: Layout | Mapping[str, int], size: int | None = None
     ) -> list[str]:
-        """Where this layout and `other` do not agree, in sentences; [] when they do.
+        """A sentence for each difference between this layout and `other`.
 
-        `other` may be offsets by field name, as `offsetof` gives them in C, and
-        `size` then what `sizeof` gives.
+        `other` may be offsets by field name (from `offsetof` in C), and `size` the size
+        in bytes (from `sizeof`).
         """
         mine = self.offsets()
         result = []
@@ -632,11 +636,11 @@ class Layout(_core.Layout):
 
     @staticmethod
     def check_portable(header: str, name: str) -> Layout:
-        """The layout of a C structure that is the same in 32 and 64 bits.
+        """The layout of a C structure that is equal in 32 and 64 bits.
 
         Raises:
-            LayoutError: It is not (it has a pointer, a handle, a size_t, ...), so
-                processes of different bitness cannot share it.
+            LayoutError: The structure differs (it has a pointer, a handle, a size_t,
+                ...), so processes of different bitness cannot share it.
         """
         wide = Layout.from_c(header, name, bits=64)
         narrow = Layout.from_c(header, name, bits=32)
@@ -648,8 +652,8 @@ class Layout(_core.Layout):
         return wide
 
 
-#: How all values of a structure are read: the numbers at once, and with their place
-#: among the fields those that are something else.
+#: How to read all values of a structure: all numbers at once, and other fields one by
+#: one, each with its index among the fields.
 _Plan: TypeAlias = tuple[struct.Struct, list[tuple[int, Field]]]
 
 
@@ -659,7 +663,7 @@ def _plan(fields: tuple[Field, ...]) -> _Plan:
         if field.is_number and field.offset >= end:
             codes.append(f"{field.offset - end}x{field.kind}")
             end = field.offset + field.size
-        else:  # its place, for the value that it will have
+        else:  # an empty item, which the field's value replaces
             codes.append("0s")
             others.append((place, field))
     return struct.Struct("".join(codes)), others
@@ -688,7 +692,7 @@ def _members_of(
 
 
 def _code_of_ctypes(kind: type[Any]) -> tuple[str, bool]:
-    """Its code, and whether it is a pointer."""
+    """The code of a ctypes type, and whether it is a pointer."""
     import ctypes
 
     if getattr(kind, "__ctype_le__", kind) is not kind:
@@ -705,7 +709,7 @@ def _code_of_ctypes(kind: type[Any]) -> tuple[str, bool]:
 
 
 class Codec(Protocol):
-    """What reads and writes values of `size` bytes: a Layout, a struct.Struct."""
+    """A reader and writer of values of `size` bytes: a Layout, a struct.Struct, ..."""
 
     @property
     def size(self) -> int: ...
@@ -715,7 +719,7 @@ class Codec(Protocol):
 
 
 class _Ctypes:
-    """A ctypes class as a codec, whose values are instances."""
+    """A ctypes class as a codec; values are its instances."""
 
     def __init__(self, kind: Any) -> None:
         import ctypes
@@ -731,22 +735,22 @@ class _Ctypes:
 
 
 def codec_of(layout: Any) -> Codec:
-    """What every method that takes a `layout` makes of it.
+    """Return the codec for the argument `layout` of a method.
 
-    A `Layout`, or its short text form ("speed:f32 gear:i32"), gives records; a type
-    of numbers ("i32"), a format of the module `struct` or a `struct.Struct` tuples; a
-    ctypes type its instances.
+    A `Layout`, or its short text form ("speed:f32 gear:i32"), gives records. A number
+    type ("i32"), a format of the module `struct` or a `struct.Struct` gives tuples. A
+    ctypes type gives its instances.
 
     Raises:
-        TypeError: It is none of these.
-        ValueError: It is a text that is none of these.
+        TypeError: The argument is none of these.
+        ValueError: The text is none of these.
     """
     if isinstance(layout, (Layout, struct.Struct, _Ctypes)):
         return layout
     if isinstance(layout, str) and ":" in layout:
         return layout_of(layout)
     if isinstance(layout, str):
-        big = re.fullmatch(r"([iuf]\d\d)be", layout)  # as a format, 34 numbers
+        big = re.fullmatch(r"([iuf]\d\d)be", layout)  # struct would take it as a format
         with contextlib.suppress(ValueError):
             code = _core._number_code(big[1] if big else layout)
             layout = f"{'>' if big else '<'}{code}"
@@ -766,7 +770,7 @@ def codec_of(layout: Any) -> Codec:
 
 
 def layout_of(layout: Any) -> Layout:
-    """The `Layout` that is meant, perhaps by its short text form or a ctypes class."""
+    """The `Layout` for a layout, its short text form or a ctypes class."""
     if isinstance(layout, Layout):
         return layout
     if isinstance(layout, str):

@@ -1,11 +1,11 @@
 """A mapping with a mutex and change notification, all under one name.
 
-Beside the mapping `N` there are the mutex `N.lock`, the section `N.changes` with a
-counter of changes and the slots of the waiters, and an event for each waiter.
-docs/c-layouts.md has the layout and the protocol, which C programs share.
+Besides the mapping `N`, there are the mutex `N.lock`, the mapping `N.changes` with a
+counter of changes and the slots of waiters, and an event for each waiter.
+docs/c-layouts.md has the layout and the protocol, for C programs.
 
-Every waiter has an event of its own: one event for all would have to be reset,
-perhaps before a waiter has begun to wait for it.
+Every waiter has an event of its own: a common event would have to be reset, perhaps
+before a waiter has begun to wait for it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SLOT_FORMAT = struct.Struct(f"<{_SLOT_COUNT}I")
 
 
 class _Ticket(NamedTuple):
-    """A slot, and the event that is set when something has changed."""
+    """A slot of a waiter, and the event that a change sets."""
 
     slot: int
     number: int
@@ -45,7 +45,7 @@ class _Ticket(NamedTuple):
 
 
 class _Board:
-    """The counter, and the slots of the waiters. Any thread may use it."""
+    """The counter of changes, and the slots of waiters. Any thread may use it."""
 
     def __init__(self, name: str, security: str | None, *, create: bool) -> None:
         self.name = f"{name}.changes"
@@ -56,7 +56,7 @@ class _Board:
             else SharedMapping.open(self.name, size=_SIZE)
         )
         self.counter = self.section.atomic(_COUNTER, "u64")
-        self.lock = threading.Lock()  # of the two below
+        self.lock = threading.Lock()  # guards `idle` and `busy`
         self.idle: list[_Ticket] = []
         self.busy = 0
         self.seen = self.count()
@@ -65,7 +65,7 @@ class _Board:
         return self.counter.load()
 
     def slots(self) -> list[tuple[int, int]]:
-        """(slot, number) of all that are taken."""
+        """The (slot, number) of all taken slots."""
         numbers = _SLOT_FORMAT.unpack(
             self.section.read(size=_SLOT_FORMAT.size, offset=_SLOTS)
         )
@@ -87,14 +87,14 @@ class _Board:
         except FileNotFoundError:
             self.exchange(slot, number, 0)
         except OSError:
-            pass  # another kind of object, or no right to it: wake the other waiters
+            pass  # another kind of object, or no right: still wake the other waiters
         else:
             with event:
                 if wake:
                     event.set()
 
     def claim(self) -> _Ticket:
-        """Take a slot. The event comes first: a slot without one is a dead waiter's."""
+        """Create an event, then take a slot: without an event, a slot counts as dead."""
         event = None
         while event is None:
             number = int.from_bytes(os.urandom(4)) or 1
@@ -120,7 +120,7 @@ class _Board:
 
     @contextmanager
     def ticket(self) -> Iterator[_Ticket]:
-        """A ticket for one wait; it is kept for the next one."""
+        """A ticket for one wait, which is kept for the next one."""
         with self.lock:
             ticket = self.idle.pop() if self.idle else None
             self.busy += 1
@@ -160,16 +160,16 @@ class LockedMapping(SharedMapping):
                 with state.lock:
                     ...
 
-    `lock` is a `Mutex`: the first process that takes it after its holder died gets
-    `AbandonedError`. Notification and lock are independent: notify with the lock
-    held or not.
+    `lock` is a `Mutex`: the first thread that takes it after its holder died gets
+    `AbandonedError`. Notification does not depend on the lock: notify with or without
+    it.
 
     Win32: CreateFileMappingW, CreateMutexExW, CreateEventExW
     """
 
     __slots__ = ("_board", "lock")
 
-    #: Held by a process that reads or writes what belongs together.
+    #: Hold it to read or write several values that belong together.
     lock: Mutex
     _board: _Board
 
@@ -183,12 +183,12 @@ class LockedMapping(SharedMapping):
         security: str | None = None,
         **options: Any,
     ) -> Self:
-        """Make the mapping, its mutex and its change counter.
+        """Create the mapping, its mutex and its change counter.
 
         Arguments and errors are those of `SharedMapping.create`, without `header`. The
-        name is needed; the others are found by it. All three are new, or, with
-        `exist_ok`, all three were there: FileExistsError (winerror 183) where a process
-        has made only the others.
+        name must not be None. All three objects are new or, with `exist_ok`, all three
+        existed. If only the mutex or the counter existed, that is a FileExistsError
+        (winerror 183).
 
         Win32: CreateFileMappingW, CreateMutexExW
         """
@@ -222,14 +222,14 @@ class LockedMapping(SharedMapping):
             undo.callback(lock.close)
             board = _Board(name, security, create=not others_exist)
             undo.callback(board.close)
-            if others_exist:  # so does the mapping, or it is not yet whole
+            if others_exist:  # the mapping must exist, too: it is created last
                 _core.SharedMapping._open(name, 1, 0, None, False).close()
             mapping = super().create(
                 name, size, exist_ok=exist_ok, security=security, **options
             )
             undo.callback(_core.SharedMapping.close, mapping)
             if mapping.created and others_exist:
-                raise FileNotFoundError  # it went away in between
+                raise FileNotFoundError  # the former mapping went away in between
             mapping.lock = lock
             mapping._board = board
             undo.pop_all()
@@ -239,9 +239,8 @@ class LockedMapping(SharedMapping):
     def open(cls, name: str, **options: Any) -> Self:
         """Open the mapping, its mutex and its change counter.
 
-        Arguments and errors are those of `SharedMapping.open`; a plain mapping
-        lacks the others, and is a FileNotFoundError that
-        names what is missing.
+        Arguments and errors are those of `SharedMapping.open`. A plain mapping is a
+        FileNotFoundError that names the missing object.
 
         Win32: OpenFileMappingW, OpenMutexW
         """
@@ -257,15 +256,18 @@ class LockedMapping(SharedMapping):
 
     @classmethod
     def wait_for(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
-        """Wait until a process makes it, and open it; see `SharedMapping.wait_for`."""
+        """Wait until a process creates the name, and open it.
+
+        See `SharedMapping.wait_for`.
+        """
         SharedMapping.wait_for(name, timeout, access="read").close()
         return cls.open(name, **options)
 
     @classmethod
     def from_handle(cls, handle: int, **options: Any) -> NoReturn:
-        """Not for this class: its mutex and its changes are found by the name alone.
+        """Not for this class: its mutex and its counter are found by the name.
 
-        Raises TypeError; the handle is still the caller's.
+        Raises TypeError; the caller still owns the handle.
 
         Win32: none
         """
@@ -276,7 +278,7 @@ class LockedMapping(SharedMapping):
 
     @property
     def changes(self) -> int:
-        """How often `notify_change` has been called, by all processes."""
+        """The number of calls of `notify_change` by all processes."""
         return self._open_board().count()
 
     def _open_board(self) -> _Board:
@@ -285,9 +287,9 @@ class LockedMapping(SharedMapping):
         return self._board
 
     def notify_change(self) -> None:
-        """Wake all waiters for a change, in all processes.
+        """Wake all threads and tasks that wait for a change, in all processes.
 
-        Takes a few microseconds for each waiter, and never blocks.
+        This takes a few microseconds for each waiter, and never blocks.
 
         Win32: OpenEventW, SetEvent
         """
@@ -296,15 +298,14 @@ class LockedMapping(SharedMapping):
     def wait_for_change(
         self, timeout: float | None = None, *, since: int | None = None
     ) -> bool:
-        """Wait until `notify_change` is called; False when `timeout` ran out.
+        """Wait for a call of `notify_change`; False if `timeout` seconds passed first.
 
-        A change since this object was made, or since the last wait that ended
-        with one, counts: none is missed, and several may be answered by one.
-        `since` is a value of `changes` to compare with instead.
+        A change since this object was made, or since the last successful wait, ends the
+        wait at once. So no change is missed, but one wait may stand for several
+        changes. `since` is a value of `changes` to compare with instead.
 
-        `timeout` is in seconds, None waits forever; Ctrl+C ends it. Up to 252
-        threads of all processes can wait at once: one more gets an OSError
-        (ERROR_BUSY, 170).
+        A `timeout` of None waits forever. Ctrl+C ends the wait. Up to 252 threads of
+        all processes can wait at once; one more gets an OSError (ERROR_BUSY, 170).
 
         Win32: CreateEventExW, WaitForSingleObject
         """
@@ -321,7 +322,7 @@ class LockedMapping(SharedMapping):
     async def wait_for_change_async(
         self, timeout: float | None = None, *, since: int | None = None
     ) -> bool:
-        """`wait_for_change` for an asyncio task; it does not poll.
+        """`wait_for_change` for an asyncio task, without polling.
 
         Win32: CreateEventExW, WaitForMultipleObjects
         """

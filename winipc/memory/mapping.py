@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "MappingView", "SharedMapping", "large_pages_privilege"]
 
-#: "read" never asks for write rights. "copy" is writable, and what is written
-#: stays in this process (PAGE_WRITECOPY).
+#: "read" never asks for write rights. "copy" is writable, and writes stay in this
+#: process (PAGE_WRITECOPY).
 Access = Literal["read", "readwrite", "copy"]
 
-#: What C calls them.
+#: Their numbers in C.
 _ACCESS: dict[Access, int] = {"read": 1, "readwrite": 2, "copy": 3}
 
-#: What to check where Windows is vague about a name.
+#: What to check if Windows is vague about a name.
 _HINTS = {
     ERROR_PRIVILEGE_NOT_HELD: "large pages need the privilege 'Lock pages in memory', "
     "which an administrator gives to a user, and winipc.large_pages_privilege(), which "
@@ -59,10 +59,11 @@ _HINTS = {
 
 _Mapping = TypeVar("_Mapping", bound="SharedMapping")
 
-#: The size of a header, which this and 64 bytes are, has 16 bits.
+#: The most bytes of a description: a header has 64 bytes more, and 16 bits for its
+#: size.
 _MOST_DESCRIBED = 65535 - 2 * 64
 
-#: How many sessions are looked into for a name that is missing in this one.
+#: A missing name is looked for in sessions below this number.
 _SESSIONS = 8
 
 
@@ -89,25 +90,25 @@ class _TypedMemory(Structured, Shown):
         shape: int | tuple[int, ...] | None = None,
         offset: int = 0,
     ) -> Any:
-        """A NumPy array over the memory itself, with no copy.
+        """Return a NumPy array over the memory itself, without a copy.
 
-        It keeps the memory, also after a `with` block; `close` is refused until it,
-        and all that was sliced from it, is deleted. With access "read" it is
-        read-only. (`numpy.frombuffer` is as safe; `numpy.ndarray(buffer=...)` is not:
-        it does not keep the memory.)
+        The array keeps the memory, also after a `with`; until the array, and all that
+        was sliced from it, is deleted, `close` raises BufferError. With access "read"
+        it is read-only. (`numpy.frombuffer` is as safe; `numpy.ndarray(buffer=...)` is
+        not: it does not keep the memory.)
 
         Args:
-            dtype: As NumPy takes it, or a type such as "i32". "i8" and "u8" are those
-                of NumPy, of 8 bytes; one byte is "i1" or "u1".
+            dtype: A dtype of NumPy, or a type such as "i32". "i8" and "u8" are NumPy's
+                types of 8 bytes; types of one byte are "i1" and "u1".
             shape: None for one dimension, as long as the memory allows.
-            offset: Where the first element is.
+            offset: The offset of the first element in bytes.
 
         Raises:
-            ValueError: The array is larger than the memory behind `offset`, or a
+            ValueError: The array does not fit in the memory after `offset`, or a
                 dimension is negative.
-            TypeError: An array of Python objects.
+            TypeError: The elements are Python objects.
         """
-        # By name: type checkers need not have NumPy, which is optional here.
+        # Imported by name, as type checkers may not have NumPy.
         np = importlib.import_module("numpy")
 
         if isinstance(dtype, str) and dtype[1:] in ("16", "32", "64"):
@@ -132,15 +133,16 @@ class _TypedMemory(Structured, Shown):
             )
         if count == 0:
             return np.empty(shape, kind)
-        # Not np.ndarray(buffer=self), which lets go of the buffer at once: a closed
-        # mapping would leave the array on unmapped memory.
+        # Not np.ndarray(buffer=self), which releases the buffer at once: after `close`,
+        # the array would be on unmapped memory.
         return np.frombuffer(self, kind, count, offset).reshape(shape)
 
 
 class MappingView(Held, _core.MappingView, _TypedMemory):
-    """One more view of a mapping, made by `SharedMapping.view()`.
+    """Another view of a mapping, from `SharedMapping.view()`.
 
-    It is used like the mapping itself, and keeps it from `close`.
+    It is used like the mapping. As long as it is open, the mapping's `close` raises
+    BufferError.
     """
 
     __slots__ = ("__weakref__",)
@@ -149,7 +151,7 @@ class MappingView(Held, _core.MappingView, _TypedMemory):
 class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     """Memory that several processes share.
 
-    Made by `create`, `open`, `wait_for` or `from_handle`. `close`, or the end of a
+    `create`, `open`, `wait_for` and `from_handle` make it. `close`, or the end of a
     `with`, closes it. The end of a `with` leaves the memory to memoryviews, arrays and
     views of it; the last one frees it. `memoryview(mapping)`, NumPy, `struct` and
     ctypes use the memory itself. Indexing, slicing, `read` and `write` copy, and check
@@ -180,15 +182,15 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         large_pages: bool = False,
         header: Any = False,
     ) -> Self:
-        """Make a mapping of `size` bytes and map it.
+        """Create a mapping of `size` bytes, and map it.
 
         Args:
             name: The name that other processes open; with ``Global\\`` in front, in
                 all sessions. None for no name.
-            size: Bytes. None takes all of a file after `offset`, or the size of the
-                layout in `header`.
+            size: The size in bytes. None takes all of a file after `offset`, or the
+                size of the layout in `header`.
             file: A path, or the handle of an open file, whose contents are the memory.
-                With access "readwrite" the file is made, and made longer, as needed.
+                With access "readwrite" the file is created and extended as needed.
             access: "readwrite", "read", or "copy" for private changes.
             offset: The offset of the first byte in the file or section; any number.
             exist_ok: If the name is taken, open that mapping; `created` tells. With
@@ -222,7 +224,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
                 raise ValueError(f"{layout.name} has {layout.size} bytes, not {size}")
         if header or reserve or large_pages:
             _check_options(file, access, offset, reserve, large_pages, header)
-        # An isinstance of an abstract class is slow, and most have no file.
+        # isinstance with an abstract class is slow, and most mappings have no file.
         if file is not None and isinstance(file, os.PathLike):
             file = os.fspath(file)
         try:
@@ -256,14 +258,15 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         size: int | None = None,
         header: Any = False,
     ) -> Self:
-        """Map a mapping that exists.
+        """Open an existing mapping, and map it.
 
         Args:
             name: The name that it was created with.
             access: "read" asks for the right to read only.
-            offset: The first byte to map; any number.
-            size: Bytes. None for all: `size` is then a number of whole pages, which
-                may be more than the creator asked for, and `size_is_exact` is False.
+            offset: The offset of the first byte to map; any number.
+            size: The size in bytes. None maps all: `size` is then a number of whole
+                pages, which may be more than the creator asked for, and `size_is_exact`
+                is False.
             header: True if it was created with a header: `size`, `owner_pid` and
                 `layout_version` come from there. A size that does not fit the mapping
                 is an error. A layout must be the creator's, if the creator gave one.
@@ -314,7 +317,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         Win32: OpenFileMappingW, MapViewOfFile.
         """
         try:
-            # Not `open`, which looks for a missing name elsewhere each time.
+            # Not `open`, which would look for a missing name in other sessions each
+            # time.
             mapping = wait_until_made(
                 lambda: cls._open(name, _mode(access), offset, size, bool(header)),
                 name,
@@ -345,11 +349,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         code. `close` closes it. If this raises, the caller still owns the handle.
 
         Args:
-            name: A name for messages of errors; it opens nothing.
+            name: A name for error messages; it opens nothing.
 
         Raises:
-            OSError: winerror 6 for no such handle, 5 if it lacks the rights.
-            ValueError: The range is not inside.
+            OSError: There is no such handle (winerror 6), or it lacks the rights (5).
+            ValueError: The range is not inside the mapping.
 
         Win32: MapViewOfFile, VirtualQuery.
         """
@@ -367,13 +371,13 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         """Map another part of the same mapping, at another address.
 
         Args:
-            offset: From the start of the whole mapping; any number.
-            size: Bytes; None for all that follow.
-            access: That of this mapping, or less.
+            offset: The offset from the start of the whole mapping; any number.
+            size: The size in bytes; None for all that follow.
+            access: The access; not more than this mapping has.
 
         Raises:
-            ValueError: The range is not inside.
-            OSError: winerror 5 for more access than the mapping has.
+            ValueError: The range is not inside the mapping.
+            OSError: The mapping lacks this access (winerror 5).
 
         Win32: MapViewOfFile.
         """
@@ -394,7 +398,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
         Raises:
             ProcessLookupError: There is no such process (winerror 87).
-            PermissionError: The process may not be given handles (winerror 5).
+            PermissionError: This process may not open the other one (winerror 5).
 
         Win32: OpenProcess, DuplicateHandle.
         """
@@ -402,7 +406,7 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         return self._duplicate_to(pid, self._mode if access is None else _mode(access))
 
     def _how(self) -> dict[str, Any]:
-        """The arguments of `open` and `from_handle` that give the same view."""
+        """The arguments with which `open` and `from_handle` map the same bytes."""
         return {
             "access": self.access,
             "offset": self.offset,
@@ -412,13 +416,14 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
 
 def large_pages_privilege() -> AbstractContextManager[None]:
-    """Within this context, this process may make mappings of large pages.
+    """During a `with`, this process may create mappings of large pages.
 
-    Process-wide, so never on by itself. An administrator gives a user the privilege
-    ('Lock pages in memory', SeLockMemoryPrivilege), which counts from the next logon.
+    The privilege holds for the whole process, so winipc never enables it on its own. An
+    administrator gives it to a user ('Lock pages in memory', SeLockMemoryPrivilege); it
+    counts from the next logon.
 
     Raises:
-        PermissionError: this user does not have the privilege (winerror 1300).
+        PermissionError: This user does not have the privilege (winerror 1300).
 
     Win32: AdjustTokenPrivileges
     """
@@ -426,7 +431,7 @@ def large_pages_privilege() -> AbstractContextManager[None]:
 
 
 def _told(layout: Layout | None) -> bytes:
-    """What a header tells of a layout: its fingerprint, and how it is described."""
+    """What a header tells about a layout: its fingerprint and its description."""
     if layout is None:
         return b""
     described = layout.description.encode()
@@ -436,7 +441,7 @@ def _told(layout: Layout | None) -> bytes:
 
 
 def _check_layout(mapping: _Mapping, layout: Any) -> _Mapping:
-    """Close it and raise, if its creator told another layout."""
+    """If the creator has another layout, close the mapping and raise LayoutError."""
     found = mapping._described
     if found is None or layout is None or isinstance(layout, int):
         return mapping
@@ -470,7 +475,7 @@ def _check_options(
     large_pages: bool,
     header: Any,
 ) -> None:
-    """Say what does not go together, before anything is made."""
+    """Raise ValueError for options that exclude each other."""
     if file is not None:
         option = "header" if header else "reserve" if reserve else "large_pages"
         raise ValueError(f"{option} is for memory without a file")
@@ -483,10 +488,10 @@ def _check_options(
 
 
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
-    """Say what to check, where Windows is known to be vague."""
+    """Add a hint to an error of Windows that is known to be vague."""
     code = error.winerror
     if name is not None and error.filename != name:
-        return  # about the file
+        return  # the error is about the file
     if code == ERROR_FILE_NOT_FOUND and name is not None and not creating:
         _explain_missing(error, name)
     elif code == ERROR_ACCESS_DENIED and creating and f"{name}".startswith("Global\\"):
@@ -501,7 +506,7 @@ def _explain(error: OSError, name: str | None, *, creating: bool) -> None:
 
 
 def _explain_missing(error: OSError, name: str) -> None:
-    """Look where else the name might be: names are per session."""
+    """Look for the name in other namespaces and sessions, and add a hint."""
     namespace, _, rest = name.rpartition("\\")
     found = []
     session = _core._process_facts(os.getpid())[1]
@@ -511,7 +516,7 @@ def _explain_missing(error: OSError, name: str) -> None:
         places = [("Global", "the Global namespace")]
         places += [
             (f"Session\\{number}", f"session {number} (this process is in {session})")
-            for number in range(1, _SESSIONS)  # 0 has Global for its own
+            for number in range(1, _SESSIONS)  # the names of session 0 are in Global
             if number != session
         ]
     else:

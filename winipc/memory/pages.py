@@ -1,4 +1,4 @@
-"""Pages of memory: their size, protection, state and kind."""
+"""Pages of memory: their size, protection, state and type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 __all__ = ["MemoryProtection", "MemoryState", "MemoryType"]
 
-#: Bytes in a page, on every Windows and every processor.
+#: The size of a page in bytes, on every Windows and every processor.
 PAGE_SIZE = 4096
 
 
@@ -36,7 +36,7 @@ class MemoryState(enum.IntFlag):
 
 
 class MemoryType(enum.IntFlag):
-    """Kind of pages (MEM_* of Win32); NONE where the memory is free."""
+    """Type of pages (MEM_* of Win32); NONE for free memory."""
 
     NONE = 0
     PRIVATE = 0x20000

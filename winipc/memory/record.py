@@ -1,4 +1,4 @@
-"""What a structure's bytes hold: `Record`, a copy; `StructView`, the memory itself."""
+"""The values of a structure: `Record`, a copy; `StructView`, the memory itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Record", "StructView", "Text"]
 class Text(str):
     """The text of a field, up to its NUL; `raw` has all bytes of the field.
 
-    It also compares with bytes, without the zeros at the end:
+    It can also be compared with bytes, whatever zeros are at the end:
     `record.magic == b"RTSS"`.
     """
 
@@ -47,14 +47,14 @@ class Text(str):
 
 
 class _Fields(_core.Fields):
-    """Fields as attributes; `[]` also reaches those that share a name with a method.
+    """Fields as attributes; `[]` also reaches a field with the name of a method.
 
-    csrc/memory/fields.c reads and writes what is one number; the rest comes here.
+    csrc/memory/fields.c reads and writes numbers; `_get` and `_put` do the rest.
     """
 
     __slots__ = ()
 
-    #: Else `[]` would be tried with 0, 1, ...
+    #: Without it, iteration would try `[]` with 0, 1, ...
     __iter__ = None
 
     if TYPE_CHECKING:
@@ -69,11 +69,10 @@ class _Fields(_core.Fields):
 class Record(_Fields):
     """A structure's values at one moment, from `Layout.unpack`.
 
-    `record.field` and `record["field"]` give a value: a number, `Text`, a record of an
-    inner structure, or a tuple for an array. A record does not change;
-    `layout.pack(record, field=1)` gives the bytes of a changed one. `bytes(record)` are
-    its own bytes, with the padding.
-    Records are equal if all their values are.
+    `record.field` and `record["field"]` return a value: a number, `Text`, a record of
+    an inner structure, or a tuple for an array. A record does not change;
+    `layout.pack(record, field=1)` returns the bytes of a changed one. `bytes(record)`
+    are the record's bytes, with padding. Records are equal if all their values are.
     """
 
     __slots__ = ()
@@ -91,7 +90,7 @@ class Record(_Fields):
         return cast("bytes", self._memory)
 
     def as_dict(self) -> dict[str, Any]:
-        """All values by name; those of inner structures are dicts."""
+        """All values by name; an inner structure is a dict."""
         layout = self._layout
         if len(layout._numbers) == len(layout.fields):
             return self._all_numbers()
@@ -125,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 
 class Memory(Protocol):
-    """What a structure is laid over: a mapping, a view, a section."""
+    """Memory for a structure: a mapping, a view, a section, ..."""
 
     def read(self, size: int, offset: int) -> bytes: ...
     def write(self, data: Buffer, offset: int) -> int: ...
@@ -209,31 +208,32 @@ class Structured:
     __slots__ = ()
 
     def atomic(self: Any, offset: int = 0, type: str = "i64") -> Atomic:
-        """The number at `offset` for interlocked operations.
+        """Return the number at `offset` for interlocked operations.
 
-        `close` of the memory is refused until `release()` of the Atomic, or the end of
-        its `with`. `type` is an integer type, such as "u32".
+        `close` of the memory raises BufferError until `release()` of the Atomic, or the
+        end of its `with`. `type` is an integer type, such as "u32".
 
         Raises:
-            ValueError: The number is not inside, or its address is not a multiple of
-                its size.
+            ValueError: The number is not inside the memory, or its address is not a
+                multiple of its size.
 
         Win32: none.
         """
         return Atomic(self, offset, type)
 
     def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
-        """A structure over the memory at `offset`.
+        """Return a structure in the memory at `offset`.
 
         Args:
-            layout: A `winipc.Layout`, or its short form such as "speed:f32 gear:i32",
-                for a `StructView` whose accesses are checked copies; or a ctypes
-                Structure class, for an instance that lies in the memory itself and
-                keeps it in use.
+            layout: A `winipc.Layout`, or its short form such as "speed:f32 gear:i32":
+                the result is a `StructView`, which checks and copies at each access. Or
+                a ctypes Structure class: the result is an instance that lies in the
+                memory itself and keeps it in use.
+            offset: The offset of the structure in bytes.
 
         Raises:
-            ValueError: The structure is larger than the memory behind `offset`.
-            TypeError: ctypes over memory that is read-only; a hint says what to use.
+            ValueError: The structure does not fit in the memory after `offset`.
+            TypeError: ctypes cannot use read-only memory; a hint says what to use.
         """
         from winipc.memory.layout import layout_of
 

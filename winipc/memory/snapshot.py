@@ -1,17 +1,17 @@
-"""Whole records out of shared memory that a peer keeps writing.
+"""Whole records from shared memory that a peer keeps writing.
 
-A reader that copies a structure while a peer writes it gets half of the old and
-half of the new. `Snapshot` never does: a number beside the record, or in it, tells
-whether a copy is whole; if it is not, `Snapshot` copies again. It takes no lock unless
-the peer has one, so a reader that dies disturbs no other.
+A reader that copies a structure while a peer writes it may get half of the old and half
+of the new record. A `Snapshot` checks a number beside the record, or in it, which tells
+whether a copy is whole; if it is not, it copies again. It takes no lock unless the peer
+uses one, so a reader that dies disturbs nobody.
 
-`Snapshot.over` uses the layout that docs/c-layouts.md describes. For memory of other
-programs, tell `Snapshot.foreign` where things are and what they mean::
+`Snapshot.over` uses the layout in docs/c-layouts.md. For memory of other programs, tell
+`Snapshot.foreign` the offsets and their meaning::
 
-    Snapshot.foreign(m, 512, data=8, sequence=0)          # odd while it is written
+    Snapshot.foreign(m, 512, data=8, sequence=0)          # odd during a write
     Snapshot.foreign(m, 512, data=8, sequence=0, end=4)   # begin before, end after
     Snapshot.foreign(m, 512, sequence=0, odd=False)       # only changes
-    Snapshot.foreign(m, 512, data=4, busy=0)              # 0 when it is whole
+    Snapshot.foreign(m, 512, data=4, busy=0)              # 0 if the record is whole
     Snapshot.foreign(m, 512, newest=NewestOf(4, ticks=48, places=52, step=16))
     Snapshot.foreign(m, 512, mutex="Global\\\\the mutex")
     Snapshot.foreign(m, 512)                              # nothing tells
@@ -43,12 +43,12 @@ Kind = Literal["seqlock", "double"]
 
 _HEADER = 16
 
-#: Seconds between two looks at a record that is compared: a copy made in the middle
-#: of a record is seen as such when its writer goes on within this time.
+#: Seconds between two copies of a record that are compared: a copy made during a write
+#: is noticed if the writer goes on within this time.
 _SETTLE = 0.0001
 
-#: Seconds after which a change is looked for even without a signal: another reader
-#: may have taken that of an auto-reset event.
+#: Seconds after which a reader looks for a change even without a signal: another reader
+#: may have consumed the signal of an auto-reset event.
 _MISSED = 1.0
 
 _NO_BUFFERS = (0, 0, 0, 0, 0)
@@ -56,13 +56,13 @@ _NO_BUFFERS = (0, 0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class NewestOf:
-    """Where a writer that goes round several buffers keeps their ticks.
+    """Where a writer that cycles through several buffers keeps their ticks.
 
     The writer fills the oldest buffer and sets its tick last. Ticks and places are
     numbers of 32 bits; those of the next buffer are `step` bytes further on.
     """
 
-    #: How many buffers there are at most, 2 or more.
+    #: The most buffers, 2 or more.
     count: int
     #: The offset of the first buffer's tick.
     ticks: int
@@ -70,28 +70,28 @@ class NewestOf:
     places: int
     #: Bytes from the tick of a buffer to that of the next.
     step: int
-    #: The offset of the number of buffers in use, if the memory says it.
+    #: The offset of the number of buffers in use, if the memory has that number.
     number: int | None = None
 
 
 class Snapshot(_core.Snapshot, Shown, Closing):
-    """Read a record as a whole, or be its one writer.
+    """Read whole records, or be their one writer.
 
-    `kind` is the protocol. With "seqlock" the sequence is odd while the writer writes,
-    and even when the record is whole. If the writer dies in between, readers get a
-    TimeoutError, until another process writes. With "double" there are two records, and
+    `kind` is the protocol. With "seqlock", the sequence is odd during a write, and even
+    if the record is whole. If the writer dies during a write, readers get a
+    TimeoutError until another process writes. With "double", there are two records, and
     the lowest bit of the sequence tells which one is whole; if the writer dies, readers
     get the last whole record. `foreign` knows more kinds.
 
-    Any number of readers, in any thread and process; one writer at a time. Close it, or
-    leave its `with`, before you close the mapping.
+    There may be any number of readers, in any thread and process, and one writer at a
+    time. Close the snapshot, or leave its `with`, before you close the mapping.
 
-    Win32: none beyond the mapping's, but for a mutex and an event.
+    Win32: none, except with a mutex or an event.
     """
 
     __slots__ = ("__weakref__", "_codec", "_event", "_owned", "layout")
 
-    #: That of its records, if `over` or `foreign` was given one.
+    #: The layout of the records, if `over` or `foreign` got a `winipc.Layout`.
     layout: Layout | None
     _codec: Codec | None
     _event: Event | None
@@ -99,7 +99,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
 
     @staticmethod
     def needed(size: Any, kind: Kind = "seqlock") -> int:
-        """How many bytes `over` wants for records of `size` bytes, or of a layout."""
+        """The bytes that `over` needs for records of `size` bytes, or of a layout."""
         length, _ = _record(size)
         if kind == "seqlock":
             return _HEADER + length
@@ -109,17 +109,18 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     def over(
         cls, memory: Buffer, size: Any, *, offset: int = 0, kind: Kind = "seqlock"
     ) -> Self:
-        """Records of `size` bytes, in the protocol of this module at `offset`.
+        """Records of `size` bytes, with winipc's own protocol.
 
         Args:
             memory: A mapping, a view, a section or any other buffer.
-            size: Bytes of one record; or its layout, and `read` gives what that makes
-                of them: a record for a `winipc.Layout` or "speed:f32 gear:i32", an
-                instance for a ctypes type, a tuple for a format of `struct`.
-            offset: Where the sequence is, a multiple of 8.
+            size: The size of a record in bytes, or its layout. With a layout, `read`
+                returns a record for a `winipc.Layout` or "speed:f32 gear:i32", an
+                instance for a ctypes type, and a tuple for a format of `struct`.
+            offset: The offset of the sequence, a multiple of 8.
+            kind: "seqlock" or "double".
 
         Raises:
-            ValueError: It does not fit, or `offset` is not aligned.
+            ValueError: The records do not fit, or `offset` is not aligned.
         """
         if kind not in ("seqlock", "double"):
             raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
@@ -148,45 +149,47 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         event: Event | str | None = None,
         settle: float = _SETTLE,
     ) -> Self:
-        """Records in the protocol of another program.
+        """Records with the protocol of another program.
 
-        One of `sequence`, `busy`, `newest` and `mutex` tells when a record is whole;
-        without any, and for a sequence that only changes, two copies that are equal
-        have to do. `kind` is then
+        One of `sequence`, `busy`, `newest` and `mutex` tells whether a record is whole.
+        Without any of these, and for a sequence that only changes, a record counts as
+        whole if two copies are equal. `kind` is then
 
-        - "seqlock" for `sequence`, which is odd while the writer is at work,
-        - "begin-end" for `sequence` and `end`: the writer adds one to the first before
-          it writes and to the second after,
+        - "seqlock" for `sequence`, which is odd during a write,
+        - "begin-end" for `sequence` and `end`: the writer adds one to the first number
+          before it writes, and to the second one after,
         - "double" for `sequence` and `second`,
         - "counter" for `sequence` and `odd=False`: it changes once for each record,
-        - "busy" for `busy`, a number that is not 0 while the writer is at work,
+        - "busy" for `busy`, a number that is not 0 during a write,
         - "newest" for `newest`, "mutex" for `mutex`, and "none".
 
-        A sequence may lie in the record, as a field of it. With "counter" and "none"
-        a writer that stops in the middle of a record for longer than `settle` is not
-        seen: nothing in the memory tells it. All others give whole records always.
-        "counter", "begin-end", "seqlock" and "double" can `write`.
+        A sequence may be a field of the record. With "counter" and "none", a writer
+        that pauses during a write for longer than `settle` is not noticed: nothing in
+        the memory tells. All other kinds always return whole records. `write` works
+        with "counter", "begin-end", "seqlock" and "double".
 
         Args:
             memory: A mapping, a view, a section or any other buffer.
-            size: Bytes of one record, or its layout, as `over` takes it.
-            data: The offset of the record; of no meaning with `newest`.
+            size: The size of a record in bytes, or its layout; see `over`.
+            data: The offset of the record; not used with `newest`.
             sequence: The offset of the sequence number, aligned to its size; or, as
                 for `end` and `busy`, the name of a field of the layout.
-            sequence_size: 4 or 8 bytes, of each such number; a field has its own.
-            odd: Whether an odd sequence means that the writer is at work.
-            end: The offset of the number that the writer counts up after a record.
+            sequence_size: The size of each such number, 4 or 8 bytes; a field has its
+                own size.
+            odd: Whether an odd sequence means that a write is going on.
+            end: The offset of the number that the writer increments after a record.
             second: For a double buffer, the offset of the second record, which is
-                the whole one while the sequence is odd.
+                whole while the sequence is odd.
             busy: The offset of the flag.
-            beside: The memory that `sequence`, `end` or `busy` are in, if it is
-                another one than that of the record.
+            beside: The memory of `sequence`, `end` or `busy`, if it is not that of the
+                record.
             newest: Where the ticks of several buffers are.
-            mutex: Held by this program's writer while it writes, and by `read`. An
-                AbandonedError says that its owner died: the record may be half
-                written, and the next `read` returns it as it is.
-            event: Set by the writer after each record, for `changed`.
-            settle: Seconds between two looks at a record that is compared.
+            mutex: The mutex, or its name, that the program's writer holds during a
+                write; `read` takes it. An AbandonedError says that its owner died: the
+                record may be half written, and the next `read` returns it as it is.
+            event: The event, or its name, that the writer sets after each record, for
+                `changed`.
+            settle: Seconds between two copies of a record that are compared.
 
         Raises:
             ValueError: Something leaves the memory, overlaps or is not aligned; or
@@ -204,7 +207,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             raise ValueError(f"settle must be 0 to 10 seconds, not {settle!r}")
         length, codec = _record(size)
         kind = _kind_of(sequence, odd, end, second, busy, newest, mutex)
-        # A writer counts `end` up last, so that is what is looked at first.
+        # A writer increments `end` last, so a reader looks at it first.
         numbers = sequence if busy is None else busy, end
         (after, width), (before, end_width) = (
             _place(place, codec, data, sequence_size) for place in numbers
@@ -244,35 +247,36 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         return self
 
     def read(self, timeout: float | None = 1.0) -> Any:
-        """A copy of the record: always a whole one.
+        """Return a whole copy of the record, as bytes or as a value of the layout.
 
-        It is bytes, or a value of the layout. `timeout` is in seconds; None waits
-        forever. Any thread may call it; it waits without the GIL.
+        `timeout` is in seconds; None waits forever. Any thread may call it; it waits
+        without the GIL.
 
         Raises:
-            TimeoutError: The writer wrote all that time, or died in the middle
+            TimeoutError: The writer wrote all that time, or died during a write
                 (winerror 1460).
         """
         data = super().read(timeout)
         return data if self._codec is None else self._codec.unpack(data)
 
     def unpack(self, layout: Any, timeout: float | None = 1.0) -> Any:
-        """What another layout makes of one whole record; the rest is that of `read`."""
+        """Read a whole record as a value of another layout; see `read`."""
         return codec_of(layout).unpack(super().read(timeout))
 
     def write(
         self, data: Buffer | Record | dict[str, Any] | None = None, /, **fields: Any
     ) -> None:
-        """Put a whole record, by the protocol. One writer at a time.
+        """Write a whole record. There may be one writer at a time.
 
-        `data` is bytes. With a `winipc.Layout` it may be a dict or a record too, and
-        `fields` are set in it, as `Layout.pack` does; fields that neither has are 0. A
-        sequence that lies in the record is kept, whatever `data` has there.
+        `data` is bytes. With a `winipc.Layout`, it may also be a dict or a record, and
+        `fields` are set in it; fields that neither has are 0 (see `Layout.pack`). A
+        sequence in the record is kept, whatever `data` has there.
 
         Raises:
-            ValueError: `data` has not exactly `size` bytes, or a value does not fit.
-            TypeError: The memory is read-only, the kind is for readers, or there are
-                fields without a layout.
+            ValueError: `data` does not have exactly `size` bytes, or a value does not
+                fit.
+            TypeError: The memory is read-only, the kind only reads, or there are fields
+                without a layout.
             LookupError: There is no such field.
         """
         if fields or isinstance(data, (dict, Record)):
@@ -284,11 +288,11 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     def wait_changed(
         self, timeout: float | None = None, *, interval: float = 0.005
     ) -> bool:
-        """Wait for another record than the one that `read` returned last.
+        """Wait for another record than the last one that `read` returned.
 
-        True if there is one, also if nothing was read yet; False after `timeout`
-        seconds (None waits forever). The writer's `event` wakes it; without an event it
-        looks every `interval` seconds.
+        Returns True if there is one, or if nothing was read yet; False after `timeout`
+        seconds (None waits forever). The writer's `event` wakes it; without an event,
+        it looks every `interval` seconds.
 
         Win32: WaitForSingleObject
         """
@@ -297,7 +301,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             if deadline.left() == 0:
                 return False
             event = self._event
-            # The signal of a manual-reset event stays: it alone is no news.
+            # A manual-reset event may still be set from an earlier record.
             if event is None or (
                 event.wait(deadline.part(_MISSED)) and not self._is_new()
             ):
@@ -307,16 +311,16 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     async def changed(
         self, timeout: float | None = None, *, interval: float = 0.005
     ) -> bool:
-        """`await` what `wait_changed` waits for.
+        """`wait_changed` for an asyncio task.
 
         Win32: WaitForMultipleObjects
         """
-        import asyncio  # not at import, which would load it for everybody
+        import asyncio  # only here: not every user of winipc needs it
 
         deadline = Deadline(timeout)
         event = self._event
         if event is not None and not _core._can_give_back(event):
-            event = None  # what a cancelled wait took would be lost
+            event = None  # a cancelled wait would lose the signal
         while not self._is_new():
             if deadline.left() == 0:
                 return False
@@ -327,9 +331,9 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         return True
 
     def close(self) -> None:
-        """Let go of the memory, the mutex and the event; twice is harmless.
+        """Release the memory, the mutex and the event; twice is harmless.
 
-        Raises BufferError while a call runs in another thread, or a task waits.
+        Raises BufferError while another thread is in a call, or a task waits.
 
         Win32: CloseHandle
         """
@@ -342,7 +346,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
 
 
 def _record(size: Any) -> tuple[int, Codec | None]:
-    """The bytes of a record, and what makes more of them."""
+    """The size of a record in bytes, and its codec."""
     if isinstance(size, SupportsIndex):
         return operator.index(size), None
     codec = codec_of(size)
@@ -352,7 +356,7 @@ def _record(size: Any) -> tuple[int, Codec | None]:
 def _place(
     place: int | str | None, codec: Codec | None, data: int, width: int
 ) -> tuple[int, int]:
-    """The offset of a number or a field, -1 for None, and its bytes."""
+    """The offset of a number or a field (-1 for None), and its size."""
     if not isinstance(place, str):
         return -1 if place is None else place, width
     if not isinstance(codec, Layout):
