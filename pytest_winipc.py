@@ -1,8 +1,8 @@
 """The pytest plugin of winipc: fixtures for testing Win32 programs.
 
-pytest loads it wherever winipc is installed, so importing it costs nothing and
-needs no Windows: it lies beside the package, whose `winipc.testing` does the
-work and is imported by the first fixture that a test uses.
+pytest loads the plugin wherever winipc is installed, also without Windows. So it is
+beside the package, and its import is quick. `winipc.testing` does the work; the first
+fixture that a test uses imports it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NO_LEAKS = "winipc_no_leaks"
 _CASSETTE = "winipc_cassette"
 _RECORD = "winipc_record"
 _RECORD_MODES = ("none", "once", "new", "all")
-_PEERS: pytest.StashKey[list[Peer]] = pytest.StashKey()  # of a test, or the session
+_PEERS: pytest.StashKey[list[Peer]] = pytest.StashKey()  # in a test, or the session
 _CHECK: pytest.StashKey[LeakCheck] = pytest.StashKey()
 _FAILED: pytest.StashKey[bool] = pytest.StashKey()
 _PASSED: pytest.StashKey[bool] = pytest.StashKey()
@@ -73,8 +73,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("winipc").addoption(
         "--winipc-record",
         choices=_RECORD_MODES,
-        help="whether cassettes are recorded or played: none plays; once plays, but "
-        "records one that is missing; new plays, but records what is not in it; all "
+        help="whether to record or play cassettes: none plays; once plays, but records "
+        "a missing cassette; new plays, but adds messages that a cassette lacks; all "
         "records",
     )
 
@@ -96,7 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """The marker alone will do; the fixture comes after those that the test names."""
+    """Add the fixture to a test with the marker, after the fixtures that it names."""
     names = getattr(item, "fixturenames", None)
     marked = item.get_closest_marker(_CASSETTE) is not None
     if marked and names is not None and _CASSETTE not in names:
@@ -116,7 +116,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
-    """The check begins before the first fixture that is the test's own."""
+    """Begin the check before the first fixture of the test itself."""
     if fixturedef.scope == "function":
         _begin_check(request.node)
 
@@ -128,7 +128,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True, specname="pytest_runtest_call")
 def pytest_winipc_check_cassette(item: pytest.Item) -> None:
-    """The test has passed so far: fail it for messages that were not expected."""
+    """Fail a test that has passed so far if unexpected messages came."""
     if (player := item.stash.get(_PLAYER, None)) is None:
         return
     del item.stash[_PLAYER]
@@ -140,13 +140,13 @@ def pytest_winipc_check_cassette(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Last: by now every fixture of the test has cleaned up."""
+    """Check for leaks, after every fixture of the test has cleaned up."""
     check = item.stash.get(_CHECK, None)
     # The traceback of a failed test keeps its variables alive.
     if check is None or item.stash.get(_FAILED, False):
         return
-    # pytest holds on to the values of fixtures a little longer, and a process
-    # object to its handle.
+    # pytest keeps the values of fixtures a little longer, such as a process object with
+    # its handle.
     getattr(item, "funcargs", {}).clear()
     item.stash[_PEERS] = []
     left = check.leaks()
@@ -156,7 +156,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Before the report is made, so that it shows what the peers printed."""
+    """Add what the peers printed, before the report is made."""
     if call.when == "call":
         item.stash[_PASSED] = call.excinfo is None
     if call.excinfo is None or call.excinfo.errisinstance(pytest.skip.Exception):
@@ -176,7 +176,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """A line for each cassette that was recorded, or has more than was asked for."""
+    """Print a line for each cassette that was recorded, or not played as a whole."""
     lines = [
         text
         for report in itertools.chain(*terminalreporter.stats.values())
@@ -215,7 +215,7 @@ def winipc_name() -> str:
 
 
 def _start_peers(node: pytest.Item | pytest.Session) -> Iterator[StartPeer]:
-    """What starts peers that end with the test or the session."""
+    """Yield a function that starts peers, which end with the test or the session."""
     from winipc.testing import Peer
 
     node.stash[_PEERS] = []
@@ -234,28 +234,28 @@ def _start_peers(node: pytest.Item | pytest.Session) -> Iterator[StartPeer]:
 def winipc_peer(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
     """Start a program: `winipc_peer("program.exe", "argument", ..., ready="ready")`.
 
-    Takes the keywords of `winipc.testing.Peer` and returns one. It ends with the
-    test, and so do the processes that it started; what it printed is in the report
-    of a test that fails.
+    It takes the keywords of `winipc.testing.Peer`, and returns one. The peer and the
+    processes that it started end with the test. The report of a failed test has what
+    the peer printed.
     """
     yield from _start_peers(request.node)
 
 
 @pytest.fixture(scope="session")
 def winipc_peer_factory(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
-    """The same for fixtures of a class, a module or the session, whose tests share it.
+    """`winipc_peer` for fixtures of a class, a module or the session.
 
-    It ends with the session, or sooner: `with winipc_peer_factory(...) as peer: yield
-    peer`. Each test begins without the output of those before it.
+    A peer ends with the session, or sooner: `with winipc_peer_factory(...) as peer:
+    yield peer`. Each test begins without the output of earlier tests.
     """
     yield from _start_peers(request.session)
 
 
 @pytest.fixture(scope="session")
 def winipc_cassette_config() -> dict[str, Any]:
-    """Options of cassettes; override it in a conftest.py to return some.
+    """Options of cassettes; override the fixture in a conftest.py to return some.
 
-    They are those of the marker `winipc_cassette`, which go before.
+    The marker `winipc_cassette` has the same options, and overrides these.
     """
     return {}
 
@@ -264,11 +264,11 @@ def winipc_cassette_config() -> dict[str, Any]:
 def winipc_cassette(
     request: pytest.FixtureRequest, winipc_cassette_config: Mapping[str, Any]
 ) -> Iterator[Player | Recorder]:
-    """A recorded program's double: the player of a cassette, or what records it.
+    """A recorded program's double: the player of a cassette, or its recorder.
 
-    `--winipc-record` says which, or the ini option `winipc_record`. The marker of the
-    same name has the name of the file, in a folder `cassettes` beside the test, and the
-    options of `winipc.Cassette.record` and `play`.
+    `--winipc-record`, or the ini option `winipc_record`, decides which. The marker of
+    the same name takes the name of the file, in a folder `cassettes` beside the test,
+    and the options of `winipc.Cassette.record` and `play`.
     """
     node, config = request.node, request.config
     markers = list(node.iter_markers(_CASSETTE))  # the closest comes first
@@ -301,7 +301,7 @@ def winipc_cassette(
 
 
 def _cassette_path(node: pytest.Item, names: list[str]) -> Path:
-    """Beside the test, in a folder `cassettes`; without a name, the test's own."""
+    """The file in the folder `cassettes` beside the test; by default, with its name."""
     folder = node.path.parent / "cassettes"
     if names:
         return folder / names[0]
@@ -317,8 +317,8 @@ def _notes(error: BaseException) -> list[str]:
 def winipc_window_factory(winipc_name: str) -> Iterator[MakeWindow]:
     """Open windows with `expect`: `winipc_window_factory("title", messages=[...])`.
 
-    Takes what `winipc.CopyDataWindow.create` takes; without a title, each gets
-    a unique one. Closed with the test.
+    It takes the arguments of `winipc.CopyDataWindow.create`; without a title, a window
+    gets a unique one. The end of the test closes the windows.
     """
     from winipc.testing import ExpectingWindow
 
@@ -346,9 +346,9 @@ def winipc_mapping(
 ) -> Iterator[MakeMapping]:
     """Make a mapping with content: `winipc_mapping(b"...")`.
 
-    The content is bytes or anything else with a buffer (a ctypes structure), or
-    a `winipc.Layout` and a dict of its fields. Keywords: `name` (else unique),
-    `size`, and those of `winipc.SharedMapping.create`. Closed with the test.
+    The content is bytes or another buffer (a ctypes structure), or a `winipc.Layout`
+    and a dict of its fields. Keywords are `name` (default: a unique one), `size`, and
+    those of `winipc.SharedMapping.create`. The end of the test closes the mappings.
     """
     import winipc
 
@@ -395,8 +395,8 @@ def winipc_mapping(
 def winipc_section_dll(tmp_path: Path) -> MakeDLL:
     """Write a DLL with shared variables: `winipc_section_dll({"counter": 8})`.
 
-    Returns its path, each time of a new file: processes that load the same file
-    share the variables. Takes what `winipc.pe.build_section_dll` takes.
+    It returns the path of a new file in each call: processes that load the same file
+    share the variables. It takes the arguments of `winipc.pe.build_section_dll`.
     """
     from winipc.pe import build_section_dll
 
@@ -414,7 +414,7 @@ def winipc_section_dll(tmp_path: Path) -> MakeDLL:
 
 
 def _renamed(old: str, new: str) -> Any:
-    """The fixture by the name that it had before."""
+    """The fixture under its former name."""
 
     @pytest.fixture(name=old)
     def fixture(request: pytest.FixtureRequest) -> Any:
@@ -434,6 +434,6 @@ _dll = _renamed("section_dll", "winipc_section_dll")
 def winipc_no_leaks() -> None:
     """Fail the test if it leaves something of this process behind.
 
-    The same as the marker, and as the ini option for all tests. The check is
-    made after all other fixtures of the test have cleaned up.
+    The marker does the same, and so does the ini option for all tests. The check comes
+    after all other fixtures of the test have cleaned up.
     """

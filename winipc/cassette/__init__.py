@@ -1,8 +1,8 @@
-"""Cassettes: what a program says to others, recorded and played back as its double.
+"""Cassettes: recordings of programs, played back as the programs' doubles.
 
 `Cassette.record` keeps what a live program does: how its mappings change, which
-messages it gets and what it answers, when its events are set. `Cassette.play` does the
-same again when the program is not there. docs/cassettes.md has the file's format.
+messages it receives and how it answers, when its events are set. `Cassette.play` does
+the same without the program. docs/cassettes.md has the file's format.
 """
 
 from typing import TYPE_CHECKING

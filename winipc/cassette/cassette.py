@@ -1,4 +1,4 @@
-"""`Cassette`: what a recording has, and the way to record and to play."""
+"""`Cassette`: a recording, and the functions to record and to play."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = ["Cassette"]
 
 
 class Cassette(Shown):
-    """A recording of what a program said. Iterate over it for its events.
+    """A recording of a program. Iterate over it for its events.
 
     It keeps no file open: each iteration reads the file again, an event at a time. Any
-    thread may iterate. The file may be hostile: whatever no recorder writes is a
-    CassetteError. A file that was cut off gives its whole events.
+    thread may iterate. The file may be hostile: what no recorder would write raises
+    CassetteError. From a file that was cut off, the whole events are read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Read the head of the file at `path`.
 
-        Raises CassetteError (a ValueError) if it is no cassette, FileNotFoundError.
+        Raises CassetteError (a ValueError) if it is no cassette, and FileNotFoundError.
         """
         self.path = os.fspath(path)
         with Reader(self.path) as reader:
-            #: When the recording began.
+            #: The time when the recording began.
             self.made = reader.made
             self.tracks = reader.tracks
         self._end: tuple[int, bool] | None = None
@@ -57,7 +57,7 @@ class Cassette(Shown):
 
     @property
     def duration_ns(self) -> int:
-        """How long the recording took. It reads the file once."""
+        """The length of the recording in nanoseconds. It reads the file once."""
         return self._read_to_end()[0]
 
     @property
@@ -85,7 +85,7 @@ class Cassette(Shown):
         known: Cassette | None = None,
         timeout: float | None = 0.0,
     ) -> Recorder:
-        """Record a live program until the recorder is closed: use it in a `with`.
+        """Record a live program until the recorder is closed, in a `with`.
 
         Args:
             path: A new file.
@@ -99,17 +99,18 @@ class Cassette(Shown):
             exchanges: Titles of `winipc.Receiver` windows, and of C programs like them;
                 or `Track("exchange", title, mapping=...)` for another mapping.
             events, mutexes, semaphores: Names.
-            rate: How often in a second the recorder reads memory and states. It also
+            rate: How often per second the recorder reads memory and states. It also
                 reads when a manual-reset event is set.
-            on: Read memory only when this manual-reset event is set.
-            before_record: Gets each event, and returns the event to keep, or None.
-            known: A cassette that answers the messages it knows; all others go to the
-                program. Both are recorded. Messages of it that were not sent are kept.
+            on: A manual-reset event: read memory only when it is set.
+            before_record: A function that gets each event, and returns the event to
+                keep, or None.
+            known: A cassette that answers the messages that it has; all others go to
+                the program. Both are recorded. Its messages that nobody sends are kept.
             timeout: Seconds to wait until all of these exist; None waits forever.
 
-        Raises FileExistsError for the path, FileNotFoundError for a name that does not
-        exist, TimeoutError if it did not appear in time, OSError for an object that
-        cannot be made, and ValueError for one that is given twice.
+        Raises FileExistsError if the file exists, FileNotFoundError if a name does not,
+        TimeoutError if a name did not appear in time, OSError if an object cannot be
+        created, and ValueError if one is given twice.
 
         Win32: MapViewOfFile, NtQueryEvent, CreateWindowEx, SendMessageTimeout
         """
@@ -147,24 +148,26 @@ class Cassette(Shown):
 
         The player creates the recorded mappings, events, mutexes, semaphores and
         windows, with their first contents. Each recorded answer serves one live message
-        that matches. A message that matches none is answered 0, and the end of the
-        `with` raises AssertionError, which shows the difference.
+        that matches. A message without a match is answered 0, and the end of the `with`
+        raises AssertionError, which shows the difference.
 
         Args:
-            speed: 2 for twice as fast, `math.inf` for no pause; None for steps: only
+            path: The file, or a `Cassette`.
+            speed: 2 for twice as fast, `math.inf` for no pauses; None for steps: only
                 `Player.step` and `Player.seek` change anything.
-            match: "strict": the id and all data are equal, or both parameters;
-                "lenient": the id, or the message; or a function of the recorded
-                `MessageEvent` and the one that came.
-            repeat: A recorded message answers any number of live ones.
+            match: With "strict", a message matches if its id and data are equal (a
+                message other than WM_COPYDATA: its parameters). With "lenient", the id
+                (or the message) must be equal. Or a function of the recorded
+                `MessageEvent` and the live one.
+            repeat: Use a recorded answer any number of times.
             loop: Begin again after the end. Messages that were answered stay answered.
             names: Other names for objects, titles and classes.
-            bridge: Under Wine, put a file in /dev/shm behind each mapping, as
-                `winipc.bridge` does, for Linux programs.
+            bridge: Under Wine, put a file in /dev/shm behind each mapping, for Linux
+                programs; see `winipc.bridge`.
 
-        Raises CassetteError, ValueError for a name in `names` that the cassette does
-        not have, FileNotFoundError, FileExistsError for a name that is taken, and
-        OSError (ENOTSUP) for a bridge without Wine.
+        Raises CassetteError; ValueError if the cassette lacks a name in `names`;
+        FileNotFoundError; FileExistsError if a name is taken; and OSError (ENOTSUP) for
+        a bridge without Wine.
 
         Win32: CreateFileMapping, CreateEventEx, CreateWindowEx, SendMessageTimeout
         """
@@ -183,7 +186,7 @@ class Cassette(Shown):
     # ----------------------------------------------------------------- mappings
 
     def _mapping(self, track: int | str | None) -> int:
-        """The number of the track of a mapping: by number or name, or the only one."""
+        """The number of a mapping's track; `track` is None if there is only one."""
         found = [
             i
             for i, one in enumerate(self.tracks)
@@ -195,10 +198,10 @@ class Cassette(Shown):
         return found[0]
 
     def frames(self, track: int | str | None = None) -> Iterator[tuple[int, bytes]]:
-        """For each change of a mapping its time in ns, and all of the memory then.
+        """Iterate over the changes of a mapping: the time in ns, and all memory then.
 
-        `track` is the number or the name of the mapping; without it there is only one.
-        Raises ValueError where no such track is.
+        `track` is the number or the name of the mapping; it may be None if there is
+        only one. Raises ValueError if there is no such track.
         """
         index = self._mapping(track)
         return self._parts(index, 0, self.tracks[index].size)
@@ -224,12 +227,13 @@ class Cassette(Shown):
     def records(
         self, layout: Any, offset: int = 0, track: int | str | None = None
     ) -> Iterator[tuple[int, Any]]:
-        """For each change of a mapping its time in ns, and what a layout makes of it.
+        """Iterate over the changes of a mapping: the time in ns, and a value.
 
-        `layout` is a `winipc.Layout` or its short text form for records, a ctypes type,
-        or a format of the module `struct`; `track` is as in `frames`.
+        `layout` decides the value: a `winipc.Layout`, or its short text form, gives
+        records; a ctypes type, instances; a format of the module `struct`, tuples. For
+        `track` see `frames`.
 
-        Raises ValueError where it leaves the memory.
+        Raises ValueError if the layout at `offset` leaves the memory.
         """
         codec = codec_of(layout)
         parts = self._parts(self._mapping(track), offset, codec.size)
@@ -241,9 +245,9 @@ class Cassette(Shown):
         """All frames as a NumPy array with the fields `time_ns` and `record`.
 
         `layout` is a `winipc.Layout`, its short text form or a ctypes Structure:
-        `array["record"]["speed"]` is one field over the time.
+        `array["record"]["speed"]` is one field over time.
 
-        Raises ValueError where it leaves the memory.
+        Raises ValueError if the layout at `offset` leaves the memory.
         """
         layout = layout_of(layout)
         numpy = importlib.import_module("numpy")

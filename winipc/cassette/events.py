@@ -1,8 +1,8 @@
-"""What a cassette has: tracks, and events on them.
+"""What a cassette consists of: tracks, and events on them.
 
-Each event is one line of JSON in the file, and each has a check here of what a file
-says: a number that is no number, a range that leaves its mapping or a kind that does
-not exist is a CassetteError.
+Each event is a line of JSON in the file. All fields from a file are checked here: a
+value that is not a number, a range outside its mapping, or an unknown kind is a
+CassetteError.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ __all__ = [
     "Track",
 ]
 
-#: Characters of a name; Windows takes no longer ones.
+#: The most characters of a name on Windows.
 _MOST_NAME = 32767
-#: Bytes of a mapping, and of all data of a message.
+#: The most bytes of a mapping, and of the data of a message.
 MOST_BYTES = 1 << 32
 MOST_DATA = 64 << 20
 _MOST_NUMBER = (1 << 63) - 1
 
-#: The kinds of tracks: objects that have a state, and what takes messages.
+#: The kinds of tracks: objects with a state, and windows with messages.
 STATES = ("event", "mutex", "semaphore")
 MESSAGES = ("window", "client", "broadcast", "exchange")
 
 
 class CassetteError(ValueError):
-    """A file that is no cassette, or that no recorder wrote."""
+    """A file that is no cassette, or that no recorder would write."""
 
 
 def whole(value: Any, what: str, least: int = 0, most: int = _MOST_NUMBER) -> int:
-    """A whole number of a file, within its bounds."""
+    """Check that a value of a file is a whole number within bounds, and return it."""
     if type(value) is not int or not least <= value <= most:
         raise CassetteError(f"{what} is {_short(value)}, no number here")
     return value
@@ -67,7 +67,7 @@ def _bytes(value: Any) -> bytes:
     try:
         if isinstance(value, str):
             return binascii.a2b_base64(value.encode("ascii"), strict_mode=True)
-    except ValueError:  # binascii.Error and UnicodeEncodeError are
+    except ValueError:  # binascii.Error and UnicodeEncodeError, too
         pass
     raise CassetteError(f"{_short(value)} is no base64")
 
@@ -95,7 +95,7 @@ def _as_is(value: Any) -> Any:
 
 
 def base64_of(value: bytes) -> bytes:
-    """Bytes as the file has them."""
+    """Bytes as they are in the file."""
     return binascii.b2a_base64(value, newline=False)
 
 
@@ -109,17 +109,17 @@ def _in_file(
     key: str | None = None,
     write: Callable[[Any], Any] = _as_is,
 ) -> Any:
-    """A field that a line has unless it is the default."""
+    """A field that a line of the file has unless its value is the default."""
     return field(default=default, metadata={"check": check, "key": key, "write": write})
 
 
 class _InFile:
-    """A dataclass whose fields with a check are in a line of the file."""
+    """A dataclass; its fields with a check are in a line of the file."""
 
     __slots__ = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What the file has of it, without what is the default."""
+        """The fields for the file, without those that have the default."""
         found = {}
         for one in fields(self):  # type: ignore[arg-type]
             value = getattr(self, one.name)
@@ -130,7 +130,7 @@ class _InFile:
 
     @classmethod
     def _checked(cls, row: dict[str, Any]) -> dict[str, Any]:
-        """The fields that a line has, as they have to be."""
+        """The fields in a line, checked."""
         found = {}
         for one in fields(cls):  # type: ignore[arg-type]
             key = one.metadata.get("key") or one.name
@@ -141,33 +141,34 @@ class _InFile:
 
 @dataclass(frozen=True, slots=True)
 class Track(_InFile):
-    """One thing that a cassette keeps: an object with a name, or a window."""
+    """A recorded object with a name, or a recorded window."""
 
-    #: One of `mapping`, `event`, `mutex`, `semaphore`; `window`, which takes messages;
-    #: `client`, which the recorded program sends to; `broadcast`, what it tells all
-    #: windows; and `exchange`, the window of a `winipc.Receiver`.
+    #: One of `mapping`, `event`, `mutex`, `semaphore`; `window`, a window of the
+    #: program; `client`, a window to which the program sends; `broadcast`, the messages
+    #: that it sends to all windows; and `exchange`, the window of a `winipc.Receiver`.
     kind: str
-    #: Of the object; the title of a window.
+    #: The name of the object, or the title of the window.
     name: str = _in_file(_text, "")
-    #: Bytes of a mapping.
+    #: The size of a mapping in bytes.
     size: int = _in_file(lambda v, what: whole(v, what, 1, MOST_BYTES), 0)
-    #: Whether only ResetEvent resets an event.
+    #: Whether an event is a manual-reset event.
     manual: bool = _in_file(_flag, False)
-    #: The most that a semaphore counts.
+    #: The maximum of a semaphore.
     maximum: int = _in_file(lambda v, what: whole(v, what, 1, 0x7FFFFFFF), 0)
     class_name: str | None = _in_file(_text, None, "class")
     message_only: bool = _in_file(_flag, False)
-    #: Which messages it takes beside WM_COPYDATA: numbers, or registered names.
+    #: The messages that a window takes besides WM_COPYDATA: numbers, or registered
+    #: names.
     messages: tuple[int | str, ...] = _in_file(_messages, ())
-    #: Where a request says which window the answer goes to: "wparam", or the offset of
-    #: a handle of 32 bits in its data. None where answers are not sent.
+    #: Where a request names the window that gets the answer: "wparam", or the offset of
+    #: a 32-bit handle in its data. None if no answers are sent.
     replies: int | str | None = _in_file(_replies, None)
-    #: Of an exchange, the name of its mapping.
+    #: The name of the mapping of an exchange.
     mapping: str | None = _in_file(_text, None)
 
     @classmethod
     def from_json(cls, row: Any) -> Track:
-        """The track that a file describes. Raises CassetteError."""
+        """Read a track from a file. Raises CassetteError."""
         if not isinstance(row, dict) or row.get("kind") not in list(EVENTS):
             raise CassetteError(f"{_short(row)} is no track")
         track = cls(row["kind"], **cls._checked(row))
@@ -178,24 +179,24 @@ class Track(_InFile):
         return track
 
     def line(self) -> dict[str, Any]:
-        """What the head of a file has of it."""
+        """The track for the head of a file."""
         return {"kind": self.kind, **self.as_json()}
 
 
-#: Offset and new bytes of each range, in order.
+#: The offset and the new bytes of each changed range, in order.
 Changes: TypeAlias = tuple[tuple[int, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeEvent(_InFile):
-    """What changed in a mapping since the event before; at first, all but zeros."""
+    """Bytes of a mapping that changed since the last event; at first, from zeros."""
 
     #: Nanoseconds since the start.
     time_ns: int
-    #: The number of its track.
+    #: The number of the track.
     track: int
     changes: Changes = ()
-    #: The next event belongs to this one: it was too much for one line.
+    #: Whether the next event continues this one, which was too much for one line.
     more: bool = _in_file(_flag, False)
 
     def as_json(self) -> dict[str, Any]:
@@ -227,7 +228,7 @@ class ChangeEvent(_InFile):
 
 @dataclass(frozen=True, slots=True)
 class StateEvent(_InFile):
-    """The state of an event (1 when set), a mutex (1 when held) or a semaphore."""
+    """The state of an event (1: set), a mutex (1: held) or a semaphore (its count)."""
 
     time_ns: int
     track: int
@@ -256,31 +257,31 @@ def _way(value: Any, what: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MessageEvent(_InFile):
-    """A message: to the recorded program ("in"), or from it ("out").
+    """A message to the recorded program ("in"), or from it ("out").
 
-    Its time is that of the answer; it came `took_ns` before.
+    `time_ns` is the time of the answer; the message came `took_ns` before.
     """
 
     time_ns: int
     track: int
     way: str = _in_file(_way, "in")
-    #: A number, or the name that it is registered by.
+    #: The message's number, or its registered name.
     message: int | str = _in_file(_message, WM_COPYDATA)
-    #: Of a WM_COPYDATA: what kind of data it is.
+    #: The id (dwData) of a WM_COPYDATA.
     id: int = _in_file(_param, 0)
     data: bytes = _in_file(lambda v, what: _bytes(v), b"", None, _base64)
-    #: Of a WM_COPYDATA, the window that was named as its sender.
+    #: For a WM_COPYDATA, the window that it names as its sender.
     wparam: int = _in_file(_param, 0)
     lparam: int = _in_file(_param, 0)
-    #: It was posted: there is no answer.
+    #: Whether the message was posted, and so has no answer.
     posted: bool = _in_file(_flag, False)
     answer: int = _in_file(_param, 0)
     took_ns: int = _in_file(whole, 0, "took")
-    #: Of one that came in: its number on its track, in the order in which they came.
+    #: For a message "in", its number on the track, in the order in which they came.
     number: int = _in_file(whole, 0)
-    #: Of one that went out: the number of the message that it answers; None for others.
+    #: For a message "out", the number of the message that it answers, or None.
     to: int | None = _in_file(whole, None)
-    #: Of a delivery of the exchange: its transport.
+    #: For a delivery of the exchange, the transport.
     via: str | None = _in_file(_text, None)
 
     @classmethod
@@ -294,13 +295,13 @@ class MessageEvent(_InFile):
 
     @property
     def came_ns(self) -> int:
-        """When it came."""
+        """The time when the message came."""
         return self.time_ns - self.took_ns
 
 
 CassetteEvent: TypeAlias = ChangeEvent | StateEvent | MessageEvent
 
-#: The events of each kind of track.
+#: The class of the events of each kind of track.
 EVENTS: dict[str, type[ChangeEvent] | type[StateEvent] | type[MessageEvent]] = {
     "mapping": ChangeEvent,
     **dict.fromkeys(STATES, StateEvent),

@@ -1,8 +1,8 @@
 """The file of a cassette: lines of JSON in gzip members, one after the other.
 
-A member holds whole lines and is written in one go, so that a recorder that is killed
-leaves a file that ends with a whole member. The first line is the head, the last one
-says that the recording is complete; docs/cassettes.md has the format.
+A member consists of whole lines, and is written at once: if the recorder is killed, the
+file ends with a whole member. The first line is the head; the last line says that the
+recording is complete. docs/cassettes.md has the format.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from winipc.cassette.events import (
 
 VERSION = 1
 
-#: A member is written after so many seconds, or bytes of lines.
+#: A member is written after so many seconds, or so many bytes of lines.
 _PAUSE = 0.5
 _MEMBER = 256 << 10
-#: Bytes of a line, and of the data in it that is no base64 yet.
+#: The most bytes of a line, and of the data in a line before base64.
 _MOST_LINE = 1 << 20
 _PIECE = 256 << 10
 _SAMPLE = 4096
-#: Bytes that are read, and unpacked, in one go.
+#: Bytes to read and to decompress at once.
 _CHUNK = 64 << 10
 _MOST_TRACKS = 256
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 class Writer(Closing):
-    """Writes a cassette. Any thread may add events; each gets its time here."""
+    """Writes a cassette. Any thread may add events; `add` sets their times."""
 
     def __init__(self, path: str | os.PathLike[str], tracks: Sequence[Track]) -> None:
-        """Start a file at `path`, which may not exist yet. The clock starts now.
+        """Create a file at `path`. The clock starts now.
 
-        Raises FileExistsError, and CassetteError for tracks that cannot be.
+        Raises FileExistsError, and CassetteError for invalid tracks.
         """
         self.tracks = tuple(tracks)
         head = {
@@ -79,9 +79,9 @@ class Writer(Closing):
         return time.perf_counter_ns() - self._start
 
     def add(self, event: CassetteEvent, *, stamp: bool = True) -> None:
-        """Append an event: of now, unless `stamp` is False and its own time counts.
+        """Append an event. Its time is now or, if `stamp` is false, its own.
 
-        What is due goes to the disk. A closed writer takes nothing any more.
+        Lines that have waited long enough are written. A closed writer ignores events.
         """
         with self._lock:
             if self._file.closed:
@@ -93,12 +93,12 @@ class Writer(Closing):
             self._flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Write what waits, if it has waited for long."""
+        """Write the waiting lines, if they have waited long enough."""
         with self._lock:
             self._flush_if_due()
 
     def close(self, time_ns: int | None = None) -> None:
-        """End the file; `time_ns` is how long the recording took, if not until now."""
+        """End the file; `time_ns` is the recording's length (default: until now)."""
         with self._lock:
             if self._file.closed:
                 return
@@ -115,14 +115,15 @@ class Writer(Closing):
             self._flush()
 
     def _flush(self) -> None:
-        # What repeats nothing has no use for a search, which takes most of the time.
+        # Searching for repetitions takes most of the time, and finds none in random
+        # data.
         start = self._lines[:_SAMPLE]
         random = len(zlib.compress(start, 1)) > 0.7 * len(start)
         strategy = zlib.Z_RLE if random else zlib.Z_DEFAULT_STRATEGY
         packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, strategy)
         left = memoryview(packer.compress(self._lines) + packer.flush())
         while left:
-            # Unbuffered: a full disk or a pipe may take a part, or None for nothing.
+            # Unbuffered: a full disk or a pipe may take a part, or nothing (None).
             count = self._file.write(left)
             if not count:
                 raise OSError(
@@ -134,19 +135,20 @@ class Writer(Closing):
 
 
 def _line(row: dict[str, Any]) -> bytes:
-    import json  # which few programs need
+    import json  # few programs need it
 
     return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _lines(event: CassetteEvent, time_ns: int) -> Iterator[bytes]:
-    """The lines of an event: several where it is too much for one."""
+    """The lines of an event; several if it is too much for one."""
     head = {"t": time_ns, "track": event.track}
     if isinstance(event, ChangeEvent):
         parts = list(_parts(event.changes))
         for part in parts:
             more = event.more or part is not parts[-1]
-            # What `as_json` says, at a third of the cost: a recorder has many.
+            # The same as by `as_json`, at a third of the cost, as there are many
+            # changes.
             rows = [b'[%d,"%b"]' % (at, base64_of(data)) for at, data in part]
             yield b'{"t":%d,"track":%d,"changes":[%b]%b}\n' % (
                 *(time_ns, event.track, b",".join(rows)),
@@ -164,8 +166,8 @@ def _lines(event: CassetteEvent, time_ns: int) -> Iterator[bytes]:
 
 
 def _parts(changes: Changes) -> Iterator[Changes]:
-    """Changes in lots that fit in a line."""
-    # A range of a few bytes takes more room than its bytes.
+    """Cut changes into lots that fit in a line."""
+    # A range takes more room than its bytes.
     if sum([len(data) + 32 for _, data in changes]) <= _PIECE:
         yield changes
         return
@@ -183,7 +185,7 @@ def _parts(changes: Changes) -> Iterator[Changes]:
 
 
 def _read_head(row: Any) -> tuple[datetime, tuple[Track, ...]]:
-    """When it was made, and its tracks."""
+    """The time when the recording began, and the tracks."""
     if not isinstance(row, dict) or "winipc_cassette" not in row:
         raise CassetteError("this is no cassette")
     version = whole(row["winipc_cassette"], "version", 1)
@@ -202,16 +204,16 @@ def _read_head(row: Any) -> tuple[datetime, tuple[Track, ...]]:
 class Reader(Closing):
     """Reads a cassette from its start, an event at a time.
 
-    The file may be hostile: nothing in it makes this use much more memory than one line
-    and one message take, and all that no writer writes is a CassetteError. A file that
-    was cut off gives the lines that are whole; `complete` is False then.
+    The file may be hostile: reading it takes not much more memory than one line and one
+    message, and what no writer would write is a CassetteError. From a file that was cut
+    off, the whole lines are read, and `complete` is False.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the file and read its head. Raises CassetteError, FileNotFoundError."""
         self.complete = False
-        self._cut_off = False  # within a member
-        #: The time of the last event that was read, and of the end.
+        self._cut_off = False  # whether the file ends within a member
+        #: The time of the last event that was read, or of the end.
         self.time_ns = 0
         self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         self._lines = self._unpacked_lines()
@@ -230,8 +232,8 @@ class Reader(Closing):
 
     def __iter__(self) -> Iterator[CassetteEvent]:
         count = 0
-        parts = bytearray()  # of a message that is in several lines
-        before: CassetteEvent | None = None  # which is continued
+        parts = bytearray()  # the data of a message that has several lines
+        before: CassetteEvent | None = None  # the event that this line continues
         while (row := self._next_row()) is not None:
             self.time_ns = whole(row.get("t"), "time", self.time_ns)
             if "end" in row:
@@ -281,7 +283,7 @@ class Reader(Closing):
         return row
 
     def _unpacked_lines(self) -> Iterator[bytes]:
-        """Lines without their end; one without an end is not whole."""
+        """Lines without their newlines; a line without a newline is left out."""
         line = bytearray()
         for data in self._unpacked():
             line += data
@@ -293,7 +295,7 @@ class Reader(Closing):
                 raise CassetteError("a line is too long")
 
     def _unpacked(self) -> Iterator[bytes]:
-        """What the members hold, a chunk at a time."""
+        """The contents of the members, a chunk at a time."""
         member = None
         packed = b""
         while packed or (packed := self._file.read(_CHUNK)):

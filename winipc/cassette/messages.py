@@ -1,4 +1,4 @@
-"""Messages as a cassette has them, and which recorded one answers a live one."""
+"""Live messages as events, and the recorded messages that answer them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from winipc.message import CopyDataWindow, Message, post_message, register_messa
 from winipc.message.differing import Expected, described, differences
 from winipc.message.message import ID_LIMIT, WM_COPYDATA
 
-#: What has to be equal for a recorded message to answer a live one: "strict" (all of
-#: it), "lenient" (the message, and the id of a WM_COPYDATA), or what a function says
-#: of the two.
+#: When a recorded message answers a live one: "strict" (all is equal), "lenient" (the
+#: message, and the id of a WM_COPYDATA, are equal), or a function of both that decides.
 Match: TypeAlias = str | Callable[[MessageEvent, MessageEvent], bool]
 
-#: A window's handle in the data of a message.
+#: The bytes of a window's handle in the data of a message.
 _HANDLE = 4
 
-#: Comes after all that was posted to a window, within so many seconds.
+#: The message that comes after all that was posted to a window, and the seconds to
+#: wait.
 _LAST = "winipc.CassetteLast"
 _PATIENCE = 5.0
 
 
 class TrackWindow(Closing):
-    """A window in the place of a track's. It handles all that was posted to it."""
+    """A window in place of a track's; it handles all that was posted to it."""
 
     def __init__(self, track: Track, handler: Callable[[Message], int]) -> None:
         self._handler = handler
         self._last = threading.Event()
-        self._thread = 0  # of the window, once it handled something
+        self._thread = 0  # the window's thread, once it has handled a message
         self._movable = not track.message_only
         self.window = CopyDataWindow.create(
             track.name,
@@ -49,11 +49,11 @@ class TrackWindow(Closing):
 
     @property
     def hwnd(self) -> int:
-        """The window; 0 when it is closed."""
+        """The handle of the window; 0 if it is closed."""
         return self.window.hwnd
 
     def to_top(self, top: bool = True) -> None:
-        """Have programs that look for such a window find this one first, or last."""
+        """Let programs that look for such a window find this one first, or last."""
         if self._movable:
             _core._window_order(self.hwnd, top)
 
@@ -65,7 +65,7 @@ class TrackWindow(Closing):
         return self._handler(message)
 
     def close(self) -> None:
-        with suppress(OSError):  # somebody destroyed it, or its queue is full
+        with suppress(OSError):  # the window was destroyed, or its queue is full
             self.to_top(False)
             post_message(self.hwnd, _LAST)
             if threading.get_ident() != self._thread:
@@ -74,7 +74,7 @@ class TrackWindow(Closing):
 
 
 def reply_window(track: Track, message: Message) -> int:
-    """The window that a message wants to be answered to; 0 if it names none."""
+    """The window that a message names for its answer; 0 if it names none."""
     at = track.replies
     if not message.is_copydata or at is None:
         return 0
@@ -86,7 +86,7 @@ def reply_window(track: Track, message: Message) -> int:
 
 
 def with_reply_window(track: Track, data: bytes, hwnd: int) -> bytes:
-    """The data of a message with another window to be answered to."""
+    """The data of a message, with another window for its answer."""
     at = track.replies
     if not isinstance(at, int) or len(data) < at + _HANDLE:
         return data
@@ -94,10 +94,10 @@ def with_reply_window(track: Track, data: bytes, hwnd: int) -> bytes:
 
 
 def heard(track: Track, index: int, message: Message, way: str = "in") -> MessageEvent:
-    """A live message as the cassette has it.
+    """The event of a live message.
 
-    A registered message has its name, as its number is another in each session, and a
-    handle in the data is 0.
+    A registered message has its name, as its number differs in each session; a handle
+    in the data is 0.
     """
     if message.is_copydata:
         data = with_reply_window(track, bytes(message), 0)
@@ -117,7 +117,7 @@ def heard(track: Track, index: int, message: Message, way: str = "in") -> Messag
 
 
 def delivered(index: int, delivery: Delivery, number: int) -> MessageEvent:
-    """A delivery of the exchange as the cassette has it."""
+    """The event of a delivery of the exchange."""
     data, via = bytes(delivery.data), str(delivery.transport)
     return MessageEvent(0, index, data=data, via=via, number=number)
 
@@ -125,7 +125,7 @@ def delivered(index: int, delivery: Delivery, number: int) -> MessageEvent:
 def exchange_receiver(
     track: Track, title: str, handler: Callable[[Delivery], int]
 ) -> Receiver:
-    """A receiver in the place of the one of a track, by all transports."""
+    """A receiver in place of a track's, for all transports."""
     return Receiver(
         title,
         mapping=track.mapping or DEFAULT_MAPPING,
@@ -141,7 +141,7 @@ def number_of(message: int | str) -> int:
 
 
 class Answers:
-    """The messages in of one track, each of which answers one live message."""
+    """The recorded messages to one track; each answers one live message."""
 
     def __init__(self, track: Track, match: Match, repeat: bool) -> None:
         if match not in ("strict", "lenient") and not callable(match):
@@ -151,11 +151,11 @@ class Answers:
         self._repeat = repeat
         self._recorded: list[MessageEvent] = []
         self._out: dict[int, list[MessageEvent]] = {}
-        # By what has to be equal: what was not played, and what was played last.
+        # For each key: the messages that were not played, and the last that was.
         self._waiting: dict[object, deque[MessageEvent]] = {}
         self._last: dict[object, MessageEvent] = {}
         self._played: set[int] = set()
-        self._answered_ns = 0  # the last message that was added
+        self._answered_ns = 0  # the time of the last answer that was added
         self._work_ns: dict[int, int] = {}
 
     def _key(self, event: MessageEvent) -> object:
@@ -167,10 +167,10 @@ class Answers:
         return event.message, id if self._match == "lenient" else 0
 
     def add(self, event: MessageEvent) -> None:
-        """The next recorded event of the track."""
+        """Add the next recorded event of the track."""
         if event.way == "in":
             self._recorded.append(event)
-            # A window takes one message at a time: before, others kept it waiting.
+            # A window takes one message at a time, so a message may have had to wait.
             began = max(event.came_ns, self._answered_ns)
             self._work_ns[id(event)] = event.time_ns - began
             self._answered_ns = event.time_ns
@@ -180,19 +180,19 @@ class Answers:
 
     @property
     def played(self) -> int:
-        """How many recorded messages were taken."""
+        """The number of recorded messages that were played."""
         return len(self._played)
 
     def unplayed(self) -> list[MessageEvent]:
-        """What was not asked for, in the order in which it was recorded."""
+        """The recorded messages that were not played, in order."""
         return [event for event in self._recorded if id(event) not in self._played]
 
     def work_ns(self, event: MessageEvent) -> int:
-        """How long the program worked at its answer."""
+        """How long the program worked at its answer, in nanoseconds."""
         return self._work_ns[id(event)]
 
     def sent_for(self, event: MessageEvent) -> list[MessageEvent]:
-        """What the program sent to whom asked this."""
+        """The messages that the program sent in answer to this one."""
         return self._out.get(event.number, [])
 
     def take(self, came: MessageEvent) -> MessageEvent | None:
@@ -211,7 +211,7 @@ class Answers:
         return None
 
     def complaint(self, came: MessageEvent) -> str:
-        """How an unexpected message differs from what was to be expected."""
+        """How an unexpected message differs from the nearest recorded one."""
         left = self.unplayed()
         what = f"an unexpected message came to {self.track.name!r}"
         if not left:

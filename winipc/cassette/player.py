@@ -1,8 +1,8 @@
 """`Player`: the double of a recorded program.
 
-It owns what the program had: mappings, events, windows. One thread changes them, in
-the order and at the pace of the recording or step by step, so a mutex that the program
-held has an owner. The windows answer on their own threads.
+It owns mappings, events and windows like those of the program. One thread changes them,
+at the pace of the recording or step by step; it also owns the mutexes that the program
+held. The windows answer on their own threads.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ from winipc.sync import Event, Mutex, Semaphore
 
 __all__ = ["Player"]
 
-#: Seconds by which a wait for a condition may be late; the rest is slept.
+#: Seconds by which a wait for a condition may be late: it ends earlier, then sleeps.
 _COARSE = 0.02
-#: Answers that took less are given at once.
+#: An answer that took less is given at once.
 _NOTICED_NS = 20_000_000
-#: Bytes, and messages, of which a player keeps the recorded ones.
+#: The most bytes of messages, and the most messages, that a player keeps in memory.
 _MOST_KEPT = 256 << 20
 _MOST_MESSAGES = 1_000_000
-#: Seconds for a client to take a message, or to let go of a mutex.
+#: Seconds for a client to take a message, or to release a mutex.
 _PATIENCE = 5.0
 
 _TAKEN_HINT = (
-    "the program itself, another player, or a program that uses it still has it: end "
-    "that one, or play under other names (names=, --name)"
+    "the program itself, another player, or a program that uses the name still has it: "
+    "end that program, or play under other names (names=, --name)"
 )
 
 
 class Player(Closing):
-    """A double that answers and changes until it is closed. Made by `Cassette.play`.
+    """The double of a recorded program; `Cassette.play` makes it.
 
-    Its methods may be called from any thread. The end of a `with` that is left without
-    an exception is a `check`.
+    Any thread may call its methods. The end of a `with` closes it and, without an
+    exception, calls `check`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Player(Closing):
             raise ValueError("speed is above 0, or None for steps")
         self.cassette = path if isinstance(path, Cassette) else Cassette(path)
         self.speed = speed
-        #: What was not as recorded: a text of several lines for each message.
+        #: What was not as recorded: a text of several lines for each deviation.
         self.unexpected: list[str] = []
         self._loop = loop
         self._names = names or {}
@@ -114,18 +114,18 @@ class Player(Closing):
         self._objects: dict[int, Any] = {}
         self._states: dict[int, int] = {}
         self._error: BaseException | None = None
-        # Guards all below; notified when there is something to do, or was done.
+        # Guards all below; notified when there is work, and when it is done.
         self._changed = threading.Condition()
         self._jobs: list[Callable[[], None]] = []
         self._replies: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._events: Iterator[CassetteEvent] = iter(())
         self._next: CassetteEvent | None = None
-        self._at_ns = 0  # of the last event that was played
+        self._at_ns = 0  # the time of the last event that was played
         self._ended = False
-        #: How many changes, states and messages were played that nothing asks for.
+        #: The number of changes, states and unasked messages that were played.
         self.events = 0
-        self._origin = 0.0  # when time 0 was, or would have been
+        self._origin = 0.0  # the moment of time 0 of the recording
         self._frozen_at: float | None = None
         self._closed = False
         self._collect(match, repeat)
@@ -142,17 +142,17 @@ class Player(Closing):
             self._thread.start()
             undo.callback(self._thread.join)
             undo.callback(self._end)
-            # What they had in the beginning is there before the windows are.
+            # The first contents are there before the windows are.
             self._ask(lambda: self._move_to(0))
             for index, track in tracks:
                 if track.kind in ("window", "exchange"):
                     self._objects[index] = self._make_window(index, track)
                     undo.callback(self._objects[index].close)
-            undo.callback(self._end)  # handlers wait no longer
+            undo.callback(self._end)  # so that handlers end their pauses
             self._undo = undo.pop_all()
 
     def _collect(self, match: Match, repeat: bool) -> None:
-        """All messages, which have to be at hand when a client asks."""
+        """Read all messages into memory, for the answers to clients."""
         kept = count = 0
         for index, track in enumerate(self.cassette.tracks):
             self._answers[index] = Answers(track, match, repeat)
@@ -209,7 +209,7 @@ class Player(Closing):
     # ------------------------------------------------------------------- clients
 
     def _answer(self, index: int, track: Track, message: Message) -> int:
-        """On the thread of a window: what the program answered."""
+        """Answer like the program, on a window's thread."""
         arrived = time.perf_counter()
         came = heard(track, index, message)
         answers, found = self._answers[index], self._found(index, came)
@@ -228,7 +228,7 @@ class Player(Closing):
         return found.answer
 
     def _take(self, index: int, delivery: Delivery) -> int:
-        """On the thread of a receiver: what the program answered."""
+        """Answer a delivery like the program, on a receiver's thread."""
         arrived = time.perf_counter()
         found = self._found(index, delivered(index, delivery, 0))
         if found is None:
@@ -237,11 +237,11 @@ class Player(Closing):
         return max(found.answer, 0)
 
     def _found(self, index: int, came: MessageEvent) -> MessageEvent | None:
-        """The recorded message that answers a live one; None is a finding."""
+        """The recorded message that answers a live one; None if it is unexpected."""
         answers = self._answers[index]
         try:
             found = answers.take(came)
-        except BaseException as error:  # of the owner's function
+        except BaseException as error:  # from the owner's match function
             self._fail(error)
             return None
         if found is None:
@@ -249,12 +249,12 @@ class Player(Closing):
         return found
 
     def _work(self, arrived: float, index: int, found: MessageEvent) -> None:
-        """Take as long for an answer as the program did."""
+        """Wait until the answer has taken as long as the program took."""
         if (work_ns := self._answers[index].work_ns(found)) >= _NOTICED_NS:
             self._pause(arrived, work_ns)
 
     def _pause(self, arrived: float, delay_ns: int) -> None:
-        """Until so long after the arrival, at the speed of the player."""
+        """Wait until `delay_ns` after the arrival, at the speed of the player."""
         if self.speed is not None:
             until = arrived + delay_ns / 1e9 / self.speed
             while not self._closed and (left := until - time.perf_counter()) > 0:
@@ -267,7 +267,7 @@ class Player(Closing):
             self._changed.notify_all()
 
     def _send(self, out: MessageEvent, to: Any, sender: Any) -> None:
-        """Send what the program sent; a client that does not take it is a finding."""
+        """Send what the program sent; note in `unexpected` if the client refuses it."""
         try:
             if out.message == WM_COPYDATA:
                 options: Any = {"id": out.id, "sender": sender, "check": False}
@@ -305,7 +305,7 @@ class Player(Closing):
                 self._objects[index].release()
 
     def _due(self) -> tuple[Callable[[], object] | None, float]:
-        """What to do now, or in how many seconds there is something to do."""
+        """The job to do now, or None and the seconds until the next job."""
         if self._jobs:
             return self._jobs.pop(0), 0
         now, left = time.perf_counter(), math.inf
@@ -325,7 +325,7 @@ class Player(Closing):
         return self._frozen_at is not None
 
     def _ask(self, job: Callable[[], Any]) -> Any:
-        """Have the thread do something, and wait for it. Ctrl+C ends it."""
+        """Let the thread do a job, and return its result. Ctrl+C ends the wait."""
         done: list[tuple[Any, BaseException | None]] = []
 
         def run() -> None:
@@ -348,7 +348,7 @@ class Player(Closing):
     # -------------------------------------------------------------- the timeline
 
     def _find_next(self) -> None:
-        """The next event that no client has to ask for."""
+        """Find the next event that does not wait for a client's message."""
         self._next = None
         for event in self._events:
             if not isinstance(event, MessageEvent) or (
@@ -398,7 +398,7 @@ class Player(Closing):
         before = self._states.get(index, 0)
         self._states[index] = state
         if track.kind == "event":
-            # The one that waits resets an auto-reset event.
+            # A waiting thread resets an auto-reset event.
             if state:
                 what.set()
             elif track.manual:
@@ -416,13 +416,13 @@ class Player(Closing):
                 what.release(more)
 
     def _move_to(self, time_ns: int) -> None:
-        """Make all as it was at this time, in one step for each thing."""
+        """Set each object to its state at this time, in one step."""
         tracks = list(enumerate(self.cassette.tracks))
         states = {index: 0 for index, track in tracks if track.kind in STATES}
         memories = {
             index: bytearray(track.size)
             for index, track in tracks
-            if track.kind == "mapping" and self.events  # else it is new
+            if track.kind == "mapping" and self.events  # else the mapping is new
         }
         self._events = iter(self.cassette)
         self._find_next()
@@ -453,19 +453,20 @@ class Player(Closing):
     # ------------------------------------------------------------- for the owner
 
     def step(self) -> CassetteEvent | None:
-        """Play the next event, and return it; None when there is none.
+        """Play the next event, and return it; None if there is none.
 
-        It is a change, a state, or a message that no client asks for. When this
-        returns, other processes see it. Messages of clients are answered at any time.
+        The event is a change, a state, or a message that no client asks for. When
+        `step` returns, other processes see it. Clients' messages are answered at any
+        time.
         """
         event: CassetteEvent | None = self._ask(self._advance)
         self._raise_error()
         return event
 
     def seek(self, seconds: float) -> None:
-        """Go to a time of the recording: memory and states become what they were.
+        """Go to a time of the recording: memory and states become what they were then.
 
-        Messages between are not sent, and what clients asked for stays played.
+        Messages in between are not sent, and answered messages stay answered.
         """
         if not seconds >= 0:
             raise ValueError("a time is 0 or more seconds")
@@ -473,7 +474,7 @@ class Player(Closing):
         self._ask(lambda: self._move_to(round(min(seconds * 1e9, end))))
 
     def freeze(self) -> None:
-        """Stop the clock: nothing changes until `resume`, but messages are answered."""
+        """Stop the clock until `resume`: nothing changes, but messages are answered."""
         with self._changed:
             if self._frozen_at is None:
                 self._frozen_at = time.perf_counter() - self._origin
@@ -489,7 +490,7 @@ class Player(Closing):
 
     @property
     def position(self) -> float:
-        """The time of the recording that the player is at, in seconds."""
+        """The player's time in the recording, in seconds."""
         with self._changed:
             if self.speed is None or self.finished:
                 return self._at_ns / 1e9
@@ -500,12 +501,12 @@ class Player(Closing):
 
     @property
     def finished(self) -> bool:
-        """Whether the recording is at its end, and every answer was sent."""
+        """Whether the recording is at its end and every answer has been sent."""
         over = self._ended or (self.speed is None and self._next is None)
         return over and not self._replies and not self._loop
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all is played, at most so many seconds; False if it is not."""
+        """Wait until all is played; False if `timeout` seconds passed first."""
         with self._changed:
             done = wait_until(
                 self._changed, lambda: self.finished or self._error, timeout
@@ -514,13 +515,13 @@ class Player(Closing):
         return done
 
     def idle(self, timeout: float) -> None:
-        """Let so many seconds pass; Ctrl+C ends it."""
+        """Let `timeout` seconds pass; Ctrl+C ends the wait."""
         with self._changed:
             wait_until(self._changed, lambda: self._closed, timeout)
 
     @property
     def played(self) -> int:
-        """How many messages of clients were answered as recorded."""
+        """The number of clients' messages that were answered as recorded."""
         return sum(answers.played for answers in self._answers.values())
 
     def unplayed(self) -> list[MessageEvent]:
@@ -528,14 +529,14 @@ class Player(Closing):
         return [event for one in self._answers.values() for event in one.unplayed()]
 
     def check(self) -> None:
-        """Raise AssertionError if something came that was not recorded."""
+        """Raise AssertionError if there is anything in `unexpected`."""
         __tracebackhide__ = True  # pytest shows the test's line
         self._raise_error()
         if self.unexpected:
             raise AssertionError("\n".join(self.unexpected))
 
     def _fail(self, error: BaseException) -> None:
-        """Keep an error for the owner's next call."""
+        """Keep an error, which the owner's next call raises."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()
@@ -551,7 +552,7 @@ class Player(Closing):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the double: its names are free again. May be called twice."""
+        """End the double, and free its names; may be called twice."""
         self._undo.close()
 
     def __exit__(self, *exc: object) -> None:

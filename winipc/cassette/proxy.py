@@ -1,8 +1,8 @@
-"""`Proxy`: a window that stands before another one, and keeps what is said.
+"""`Proxy`: a window that stands before another one, and records its messages.
 
-It has the same title and class, and is above it: programs that look for the window
-find this one. Each message goes on to the real window, which was found before, and its
-answer back to the sender, who waits as long as it wants to.
+It has the same title and class as the real window, and is above it: programs that look
+for the window find the proxy. It passes each message on to the real window, and the
+answer back to the sender, who waits as long as the sender wants.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ from winipc.section.section import SharedSection
 
 
 class _Return(TrackWindow):
-    """The window that the program answers to, in place of one client's."""
+    """A window that gets the program's answers in place of a client's window."""
 
     def __init__(self, proxy: Proxy, client: int) -> None:
         self.client = client
-        self.number = 0  # of the message that it answers
+        self.number = 0  # the number of the message that is answered
         track = Track("client", message_only=True, messages=proxy.track.messages)
         super().__init__(track, partial(proxy.pass_on, self))
 
 
 class Proxy(Closing):
-    """A window before the one of a track; of a broadcast, one that only listens."""
+    """A window before that of a track; for a broadcast, a window that only listens."""
 
     def __init__(self, track: Track, real: int = 0) -> None:
         self.track = track
@@ -73,14 +73,14 @@ class Proxy(Closing):
         what: str | tuple[str | None, str | None] | Track,
         timeout: float | None,
     ) -> Proxy:
-        """The one before a live window, which is not made yet."""
+        """Find a live window, and make its proxy; `start` opens the proxy's window."""
         if isinstance(what, Track):
             track, names = what, (what.name or None, what.class_name)
         else:
             track = Track(kind)
             names = (what, None) if isinstance(what, str) else what
         if timeout == 0:
-            window = Window(hwnd_of(names))  # or FileNotFoundError
+            window = Window(hwnd_of(names))  # raises FileNotFoundError
         else:
             window = Window.wait_for(names[0], timeout, class_name=names[1])
         message_only = window in find_windows(*names, message_only=True)
@@ -95,8 +95,9 @@ class Proxy(Closing):
 
     @property
     def kept_track(self) -> Track:
-        """For the file: the class that winipc chose for a window is another one in
-        each run, and nobody looks for it.
+        """The track for the file, without a class name that winipc chose.
+
+        Such a name is new in each run, so nobody looks for it.
         """
         track = self.track
         chosen = track.name and is_unique_class(track.class_name or "")
@@ -109,7 +110,7 @@ class Proxy(Closing):
         now: Callable[[], int],
         known: Answers | None = None,
     ) -> None:
-        """Make the window. From now on messages come to it."""
+        """Open the window. From now on, it gets the messages."""
         self._index, self._add, self._now, self._known = index, add, now, known
         self._window = TrackWindow(self.track, self._take)
         if self._real:
@@ -117,11 +118,14 @@ class Proxy(Closing):
 
     @property
     def hwnd(self) -> int:
-        """The real window."""
+        """The handle of the real window."""
         return self._real
 
     def close(self) -> None:
-        """Programs find the real window again; it gets what was posted before."""
+        """Close the window: programs find the real one again.
+
+        The real window gets what was posted before.
+        """
         if self._window is not None:
             self._window.close()
         self._keep_unasked()
@@ -129,7 +133,7 @@ class Proxy(Closing):
             window.close()
 
     def _keep_unasked(self) -> None:
-        """What the other cassette has, and nobody sent now."""
+        """Record the messages of the known cassette that nobody sent now."""
         if self._known is None:
             return
         for event in self._known.unplayed():
@@ -142,7 +146,7 @@ class Proxy(Closing):
     # ------------------------------------------------ on the window's own thread
 
     def _take(self, message: Message) -> int:
-        """A message for the window: its answer."""
+        """Handle a message for the real window, and return the answer."""
         came = self._now()
         way = "in" if self.track.kind == "window" else "out"
         event = heard(self.track, self._index, message, way)
@@ -166,7 +170,7 @@ class Proxy(Closing):
         return self._forward(message, event, came, self._real, sender, data)
 
     def pass_on(self, back: _Return, message: Message) -> int:
-        """What the program sends to a client: it comes from this window."""
+        """Pass on what the program sends to a client, with this window as sender."""
         came = self._now()
         event = heard(replace(self.track, replies=None), self._index, message, "out")
         event = replace(event, to=back.number, wparam=0)
@@ -184,14 +188,14 @@ class Proxy(Closing):
         sender: int,
         data: memoryview,
     ) -> int:
-        """Give a message to whom it is for, keep it, and answer as they do."""
+        """Pass a message on, record it, and return the answer."""
         answer = _pass(message, to, sender, data)
         took, posted = self._now() - came, not _core._in_send()
         self._add(replace(event, answer=answer, took_ns=took, posted=posted))
         return answer
 
     def _repeat(self, event: MessageEvent, known: MessageEvent, client: int) -> int:
-        """Answer as another cassette says, and keep that here too."""
+        """Answer as the known cassette does, and record that, too."""
         assert self._known is not None
         assert self._window is not None
         sent = self._known.sent_for(known) if client else []
@@ -207,7 +211,7 @@ class Proxy(Closing):
         return known.answer
 
     def _return_for(self, client: int, number: int) -> int:
-        """The window that stands before a client's."""
+        """The handle of the window that stands before a client's window."""
         if client not in self._returns:
             for hwnd in [h for h in self._returns if not Window(h).exists]:
                 self._returns.pop(hwnd).close()
@@ -217,15 +221,15 @@ class Proxy(Closing):
 
 
 class ExchangeProxy(Proxy):
-    """One before a `winipc.Receiver`, or a program like it: all goes on as it came.
+    """A proxy before a `winipc.Receiver`, or a similar program.
 
-    The memory of a transport stays as it is until the answer, so this reads it, and the
+    A transport's memory stays as it is until the answer. So the proxy reads it, and the
     real window does, too.
     """
 
     def __init__(self, track: Track, real: int) -> None:
         size, name = 0, track.mapping or DEFAULT_MAPPING
-        # Some programs open it only when they are told of data.
+        # Some programs create the mapping only when data is announced.
         with suppress(FileNotFoundError), SharedMapping.open(name) as mapping:
             size = mapping.size
         messages = (*MESSAGE_NAMES.values(), BARRIER, PROOF)
@@ -244,7 +248,7 @@ class ExchangeProxy(Proxy):
         return self._memory[transport]
 
     def _data(self, message: Message, via: Transport) -> bytes:
-        """What a message announces; nothing if that cannot be read."""
+        """The data that a message announces; b"" if it cannot be read."""
         length = message.wparam
         with suppress(OSError, ValueError, OverflowError, MemoryError):
             if via is Transport.COPYDATA:
@@ -272,7 +276,7 @@ class ExchangeProxy(Proxy):
         return self._forward(message, event, came, real, sender, memoryview(message))
 
     def _proved(self, message: Message, answer: int) -> int:
-        """The real window's answer; a wrong one if it sees other memory than this."""
+        """The real window's answer; a wrong one if its memory is not this proxy's."""
         via = self._transports.get(message.wparam)
         if message.message == number_of(PROOF) and via and answer:
             with suppress(OSError, ValueError):
@@ -289,10 +293,10 @@ _NOTHING = memoryview(b"")
 
 
 def _pass(message: Message, to: int, sender: int, data: memoryview) -> int:
-    """Give a message to a window, sent or posted as it came: the answer, or 0."""
+    """Send or post a message to a window, as it came; return the answer, or 0."""
     number, lparam = message.message, message.lparam
     wparam = sender if message.is_copydata else message.wparam
-    # Who has gone, or may not be sent to, gives no answer.
+    # A window that has gone, or that refuses this process, gives no answer.
     with suppress(OSError):
         if _core._in_send():
             return _core._forward(to, number, wparam, lparam, message.id, data)

@@ -1,8 +1,8 @@
-"""`Recorder`: looks at a live program's memory and objects, and keeps what changes.
+"""`Recorder`: reads a live program's memory and objects, and records what changes.
 
-One thread looks, some times a second and whenever one of the events is set. The
-program notices nothing of it: a look is a read of its memory and a question about its
-objects. Messages come by windows that stand between, in `winipc.cassette.proxy`.
+One thread reads them, some times a second and whenever one of the events is set. The
+program does not notice that. Messages come through windows that stand before the
+program's: `winipc.cassette.proxy`.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ __all__ = ["Recorder"]
 
 _T = TypeVar("_T")
 
-#: What a window to stand before is given as: its title, (title, class) of which one may
-#: be None, or a track with more.
+#: Windows to record: each is a title, a pair (title, class) of which one may be None,
+#: or a track.
 Windows: TypeAlias = "Iterable[str | tuple[str | None, str | None] | Track]"
-#: Changes the event before it is kept, or leaves it out (None).
+#: A function that returns the event to keep, or None.
 Filter: TypeAlias = Callable[[CassetteEvent], CassetteEvent | None]
 
-#: Equal bytes between two changes that cost less than a change of their own.
+#: So many equal bytes between two changes cost less than another range.
 _JOIN = 16
-#: Seconds between looks for the end of a signal, and the longest pause.
+#: Seconds between two looks at an event that is set, and the longest pause.
 _SHORT = 0.005
 _LONG = 0.25
 
@@ -56,7 +56,7 @@ _LOOK = SyncAccess.SYNCHRONIZE | SyncAccess.QUERY_STATE
 
 
 class Memory(Protocol):
-    """Some bytes that change."""
+    """Bytes that change."""
 
     @property
     def size(self) -> int: ...
@@ -65,7 +65,7 @@ class Memory(Protocol):
 
 
 class _Changes:
-    """A mapping, and its content at the last look."""
+    """A mapping, and its contents at the last look."""
 
     def __init__(self, name: str, memory: Memory) -> None:
         self.memory = memory
@@ -74,7 +74,7 @@ class _Changes:
         self._new = bytearray(memory.size)
 
     def look(self) -> Changes:
-        """What is new since the last look."""
+        """The changes since the last look."""
         self.memory.read_into(self._new)
         found = tuple(_core._changes(self._old, self._new, _JOIN))
         if found:
@@ -104,15 +104,14 @@ class _State:
 
 
 def opened(open_it: Callable[[], _T], name: str, timeout: float | None) -> _T:
-    """What there is, or will be within `timeout` seconds."""
+    """Call `open_it`, until it finds the name or `timeout` seconds have passed."""
     return open_it() if timeout == 0 else wait_until_made(open_it, name, timeout)
 
 
 class Recorder(Closing):
-    """A recording that goes on until it is closed. Made by `Cassette.record`.
+    """A recording that goes on until it is closed; `Cassette.record` makes it.
 
-    `close` raises what ended the recording early, if something did. Any thread may
-    close it.
+    If an error ended the recording early, `close` raises it. Any thread may close it.
     """
 
     def __init__(
@@ -141,7 +140,7 @@ class Recorder(Closing):
             *(events, mutexes, semaphores),
         ):
             if isinstance(given, str):
-                raise TypeError(f"a list is needed, such as [{given!r}], and no text")
+                raise TypeError(f"a list is needed, such as [{given!r}], not a str")
         self.path = os.fspath(path)
         self._period = None if on is not None or rate is None else 1 / rate
         self._on = on
@@ -206,13 +205,13 @@ class Recorder(Closing):
 
     @property
     def events(self) -> int:
-        """How many events were recorded by now."""
+        """The number of events that have been recorded."""
         return self._writer.events
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the recording has ended early, at most so many seconds.
+        """Wait up to `timeout` seconds for an early end of the recording.
 
-        True when it has: `close` raises the reason.
+        True means that it has ended: `close` raises the reason.
         """
         deadline = Deadline(timeout)
         while self._thread.is_alive() and (left := deadline.part(SLICE)):
@@ -220,11 +219,11 @@ class Recorder(Closing):
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """End the recording, and its file. May be called twice.
+        """End the recording and its file; may be called twice.
 
-        Raises what ended it early: OSError for a full disk, or for memory that has
-        gone. RuntimeError in `before_record` and in the handler of a message that came
-        through it, as the end would wait for these.
+        Raises the error that ended the recording early: OSError for a full disk, or for
+        memory that has gone. Raises RuntimeError in `before_record`, and in the handler
+        of a message that came through the recorder: `close` would wait for these.
         """
         if hasattr(self._filtering, "event"):
             raise RuntimeError("before_record cannot close its recorder")
@@ -249,7 +248,7 @@ class Recorder(Closing):
     # ------------------------------------------------------------------ the looks
 
     def _add(self, event: CassetteEvent, at: int | None = None) -> None:
-        """Keep an event; a failure ends the recording, and nothing else."""
+        """Record an event; a failure ends only the recording."""
         if self._error is not None:
             return
         try:
@@ -262,7 +261,7 @@ class Recorder(Closing):
             self._error = error
 
     def _filtered(self, event: CassetteEvent) -> CassetteEvent | None:
-        """What the owner makes of an event, which a reader has to take."""
+        """Call the owner's function, and check that a reader accepts its event."""
         assert self._filter is not None
         self._filtering.event = event
         try:
@@ -279,8 +278,9 @@ class Recorder(Closing):
     def _look(
         self, woken: object = None, *, memory: bool = True, at: int | None = None
     ) -> None:
-        """Keep what has changed since the last look."""
-        # The states first: what was written before an event was set is seen then.
+        """Record what has changed since the last look."""
+        # Look at states first: memory that was written before an event was set is then
+        # seen with it.
         states = {
             index: 1 if one.object is woken else one.look()
             for index, one in self._states.items()
@@ -331,7 +331,7 @@ def _check_twice(given: list[Any]) -> None:
 
 
 def _answers(known: Cassette | None, track: Track) -> Answers | None:
-    """What a cassette has for a window of this title."""
+    """The answers of a cassette for the window with this title."""
     if known is None or track.kind not in ("window", "exchange"):
         return None
     for index, one in enumerate(known.tracks):

@@ -1,4 +1,4 @@
-"""The events of a cassette in words, for the command line and for notebooks."""
+"""The events of a cassette as text, for the command line and for notebooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from winipc.message.message import WM_COPYDATA
 
 __all__ = ["Row", "timeline"]
 
-#: Bytes of a mapping that a decoder gets.
+#: The most bytes of a mapping that a decoder gets.
 _DECODED = 64 << 10
 _SHOWN = 16  # bytes
 
@@ -33,12 +33,12 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event in words."""
+    """An event with its text."""
 
     event: CassetteEvent
     track: Track
     text: str
-    #: What the decoder of its track made of the memory, or of the data of the message.
+    #: The value that the track's decoder made of the memory or of the message's data.
     value: Any = None
 
     @property
@@ -49,11 +49,11 @@ class Row:
 def timeline(
     cassette: Cassette, decoders: Mapping[str, Callable[[bytes], Any]] | None = None
 ) -> Iterator[Row]:
-    """The events of a cassette, in order and in words.
+    """The events of a cassette in order, with their texts.
 
-    `decoders` has, by the name of a track, what makes a value of the first 64 KiB of
-    its memory, or of the data of its messages: `layout.unpack`, or one of
-    `winipc.decoders`. What it does not take is shown as bytes.
+    `decoders` has, for a track's name, a function that makes a value of the first 64
+    KiB of the track's memory, or of its messages' data: `layout.unpack`, or a function
+    of `winipc.decoders`. Data that it refuses is shown as bytes.
     """
     decoders = decoders or {}
     memories: dict[int, bytearray] = {}

@@ -1,14 +1,13 @@
 """Views of winipc's objects in Jupyter notebooks.
 
-The objects show themselves: a mapping as a hex view, a process as a picture of its
-address space, a window with the messages that wait, a cassette as lanes over the time.
-The functions here make the same views with options, keep one up to date (`live`), and
-give receivers that survive when their cell runs again (`receiver`, `window`).
+Objects show themselves: a mapping as a hex view, a process as a picture of its address
+space, a window with its waiting messages, a cassette as lanes over time. The functions
+here make the same views with options, keep a view up to date (`live`), and return
+receivers that stay open when their cell runs again (`receiver`, `window`).
 
-Views are plain HTML. Text of other programs (titles, messages, paths, names of
-fields) is escaped, sizes are bounded, and an object that is closed or gone shows
-just that.
-Only `live` needs IPython, which `pip install winipc[jupyter]` brings.
+Views are plain HTML. Text of other programs (titles, messages, paths, names of fields)
+is escaped, and sizes are bounded. A closed or ended object is shown as such. Only
+`live` needs IPython: `pip install winipc[jupyter]`.
 """
 
 from winipc.jupyter.receivers import receiver, window

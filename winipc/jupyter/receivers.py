@@ -1,8 +1,8 @@
-"""Receivers and windows that survive when their cell runs again.
+"""Receivers and windows that stay open when their cell runs again.
 
-A notebook's cells run again and again, and a second `Receiver` of the same title is an
-error while the first is open. Here the title is the identity: the object that is open
-is handed back.
+A notebook's cells run again and again, but a second `Receiver` with the same title is
+an error while the first is open. So the functions here return the object that is open
+with a title.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from winipc.base.deadline import Deadline
 from winipc.exchange import Receiver
 from winipc.message import CopyDataWindow
 
-#: Seconds that the exit waits for handlers.
+#: Seconds that the exit of Python waits for handlers.
 _EXIT_WAIT = 5.0
 
 
 def receiver(title: str, **options: Any) -> Receiver:
-    """The `Receiver` of this title: the one that is open, or a new one.
+    """Return the open `Receiver` with this title, or a new one.
 
-    Run again, a cell gets the same receiver, with every message that came in
-    between. `accept` is replaced by the function given now. To have other options,
-    close the former one first; what it took can still be received from it.
+    A cell that runs again gets the same receiver, with all messages that came in
+    between. Functions such as `accept` are replaced by those given now. For other
+    options, close the receiver first; messages that it took can still be received.
 
     Raises:
-        ValueError: a receiver of this title is open with other options, or a `window`
-            of this title is.
-        OSError: as `Receiver` does.
+        ValueError: A receiver with this title is open with other options, or a `window`
+            with this title is open.
+        OSError: As `Receiver` does.
     """
     kept: Receiver = _kept(Receiver, Receiver, title, options)
     return kept
 
 
 def window(title: str, **options: Any) -> CopyDataWindow:
-    """The `CopyDataWindow` of this title: the one that is open, or a new one.
+    """Return the open `CopyDataWindow` with this title, or a new one.
 
-    The same as `receiver`, with the options of `CopyDataWindow.create`; `handler`
-    and `accept` are replaced when they are functions. Decorators such as
-    `@window.on(7)` replace the handler that their former run registered.
+    It works like `receiver`, with the options of `CopyDataWindow.create`. Functions
+    (`handler`, `accept`) are replaced. Decorators such as `@window.on(7)` replace the
+    handler that their former run registered.
 
     Raises:
-        ValueError: a window of this title is open with other options, or a `receiver`
-            of this title is.
-        OSError: as `CopyDataWindow.create` does.
+        ValueError: A window with this title is open with other options, or a `receiver`
+            with this title is open.
+        OSError: As `CopyDataWindow.create` does.
     """
     kept: CopyDataWindow = _kept(CopyDataWindow, CopyDataWindow.create, title, options)
     return kept
@@ -57,7 +57,7 @@ def window(title: str, **options: Any) -> CopyDataWindow:
 
 @dataclass
 class _Kept:
-    """An open object, how it was made, and its functions, which can be replaced."""
+    """An open object, its options, and its functions, which can be replaced."""
 
     options: dict[str, Any]
     functions: dict[str, Callable[..., Any]]
@@ -68,7 +68,7 @@ class _Kept:
 
 
 _lock = threading.Lock()
-#: Receivers and windows by title: senders find either by its title alone.
+#: Receivers and windows by title, as senders find either by its title.
 _all_kept: dict[str, _Kept] = {}
 
 
@@ -81,7 +81,7 @@ def _kept(
     functions = {name: value for name, value in options.items() if callable(value)}
     others = {name: value for name, value in options.items() if name not in functions}
     with _lock:
-        # Windows compares titles without regard to case.
+        # FindWindow ignores the case of titles.
         former = _all_kept.get(title.casefold())
         if former is not None and former.made.closed:
             former = None
@@ -106,7 +106,7 @@ def _kept(
 
 @atexit.register
 def _close_at_exit() -> None:
-    """Close all; together they wait a while for handlers that are at work."""
+    """Close all, with one deadline for all running handlers."""
     deadline = Deadline(_EXIT_WAIT)
     with _lock:
         for kept in _all_kept.values():

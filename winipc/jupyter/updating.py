@@ -1,4 +1,4 @@
-"""Views that keep themselves up to date while the kernel does other things."""
+"""Views that are updated while the kernel does other things."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from winipc.views.hexdump import HexView
 from winipc.views.markup import escape
 from winipc.views.view import View
 
-#: Seconds that `stop` waits for a look that is under way.
+#: Seconds that `stop` waits for a running look.
 _LAST_LOOK = 10.0
 
 
 def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
-    """Show something here, and again every `interval` seconds, until it ends.
+    """Show something in this cell, and update it every `interval` seconds.
 
-    A thread looks at it and updates the output of this cell, while other cells run. It
-    ends when the cell runs again, when the object is closed or its process exits, when
-    the kernel ends, and on `stop()`.
+    A thread updates the output of the cell while other cells run. The view ends when
+    the cell runs again, when the object is closed or its process exits, when the kernel
+    ends, and on `stop()`.
 
     Args:
-        shown: An object that has a view, with the options of that view; a view; or
-            a function without arguments, whose results are displayed as IPython
-            displays them. It is called in the thread of the view (Matplotlib's
-            `Figure` is safe there, its `pyplot` is not). StopIteration from it ends
-            the view; any other exception is shown, and ends it too.
-        interval: Seconds between looks.
+        shown: An object that has a view, with the options of that view; a view; or a
+            function without arguments, whose results IPython displays. The view's
+            thread calls the function (Matplotlib's `Figure` is safe there, its `pyplot`
+            is not). If it raises StopIteration, the view ends; any other exception is
+            shown, and ends the view, too.
+        interval: Seconds between two looks.
 
     Raises:
-        TypeError: there is no view of this object.
-        RuntimeError: there is no IPython here.
+        TypeError: There is no view of this object.
+        RuntimeError: IPython is not installed.
 
-    It keeps the object alive while it runs. A look at a mapping of a file, or at a
-    `Snapshot`, is a short call of another thread, during which `close` raises
-    BufferError. It does not wait for a whole record: the one before stays, and the view
-    says so after a second.
+    The view keeps the object alive. A look at a mapping of a file, or at a `Snapshot`,
+    is a short call in another thread; `close` of the object raises BufferError during
+    it. The view does not wait for a whole record: it shows the last one, and says so
+    after a second.
     """
     if not interval > 0:
         raise ValueError("interval must be a number of seconds above 0")
@@ -65,7 +65,7 @@ def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
     if shell is not None:
         shell.events.register("pre_run_cell", _before_cell)  # once, however often
     first = look()
-    # The handle is None where nothing can be displayed.
+    # The handle is None if nothing can be displayed.
     view = LiveView(look, display(first, display_id=True), interval, _cell(shell))
     with _lock:
         _views.add(view)
@@ -77,15 +77,15 @@ def live(shown: Any, interval: float = 0.5, **options: Any) -> LiveView:
 
 
 class LiveView:
-    """What `live` gives. Any thread may use it."""
+    """A view that `live` updates. Any thread may use it."""
 
     def __init__(
         self, look: _Look, handle: Any, interval: float, cell: str | None
     ) -> None:
         self.interval = interval
-        #: How often the output was updated because something was new.
+        #: The number of updates of the output; it is updated only if something is new.
         self.updates = 0
-        #: Why it ended; None while it runs.
+        #: Why the view ended; None while it runs.
         self.reason: str | None = None
         self._look = look
         self._handle = handle
@@ -100,7 +100,7 @@ class LiveView:
         return self.reason is None
 
     def stop(self) -> None:
-        """End the updates; the output stays. More calls do nothing."""
+        """End the updates, and leave the output; more calls do nothing."""
         self._stop("stopped")
 
     def _stop(self, why: str) -> None:
@@ -111,10 +111,10 @@ class LiveView:
             self._thread.join(_LAST_LOOK)
 
     def wait(self, timeout: float | None = None, *, updates: int | None = None) -> bool:
-        """Wait at most `timeout` seconds for its end; whether it came.
+        """Wait at most `timeout` seconds for the end of the view; True if it came.
 
-        With `updates`, it is enough that the output was updated so many times in
-        all. Ctrl+C ends it, too.
+        With `updates`, the wait also ends when there were so many updates in all.
+        Ctrl+C ends it, too.
         """
         with self._change:
             return wait_until(
@@ -130,7 +130,7 @@ class LiveView:
         try:
             while (reason := self._pause() or self._look.gone()) is None:
                 new = self._look()
-                # Only HTML can be the same; any other object counts as new.
+                # Only HTML can be compared; any other object counts as new.
                 if not isinstance(new, _Html) or new != shown:
                     shown = new
                     self._show(new)
@@ -156,7 +156,7 @@ class LiveView:
     def _finish(self, reason: str) -> None:
         with _lock:
             _views.discard(self)
-        # A cell that runs again has lost its output.
+        # The former output of a cell that runs again is gone.
         with contextlib.suppress(Exception):
             if self._handle is not None and reason != _RUN_AGAIN:
                 last = self._look.last(reason)
@@ -208,7 +208,7 @@ class _Html:
 
 
 class _Look:
-    """Looks once: a call gives what to display, here what a function returns."""
+    """Looks once: a call returns what to display, here the result of a function."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
@@ -217,17 +217,17 @@ class _Look:
         return self._function()
 
     def gone(self) -> str | None:
-        """Why there will be nothing new, or None."""
+        """Why nothing new will come, or None."""
         return None
 
     def last(self, reason: str) -> Any:
-        """What to display at the end; None to leave what is there."""
+        """What to display at the end; None leaves the output as it is."""
         if reason in ("stopped", "finished"):
             return None
         return _Html(f"<div>not live any more: {escape(reason, 600)}</div>")
 
     def close(self) -> None:
-        """Let go of what was opened for looking."""
+        """Close what was opened for the looks."""
 
 
 class _ViewLook(_Look):
@@ -263,11 +263,11 @@ class _ViewLook(_Look):
 
 
 def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
-    """A view for the thread that looks, and what it owns of its own.
+    """A view for the updating thread, and the process object that it owns.
 
-    A process has a handle for each of the two threads, since `close` refuses while a
-    call of the other is at work. A snapshot is not waited for: the owner's `close`
-    would be refused for as long as a record is not whole.
+    For a process, the thread has a handle of its own: otherwise the owner's `close`
+    would raise BufferError during a look. With a snapshot, the thread does not wait:
+    otherwise `close` would raise as long as no record is whole.
     """
     own = copy.copy(view)
     if view.gone() is not None:
@@ -285,7 +285,7 @@ def _for_thread(view: View) -> tuple[View, RemoteProcess | None]:
 
 
 def _cell(shell: Any) -> str | None:
-    """What tells the cell that runs: its id, or its text where it has none."""
+    """The id of the running cell, or its text if it has no id."""
     try:
         request = shell.get_parent()
         return str(request["metadata"].get("cellId") or request["content"]["code"])
@@ -294,6 +294,6 @@ def _cell(shell: Any) -> str | None:
 
 
 def _before_cell(info: Any) -> None:
-    """A cell that runs again ends the views of its former run."""
+    """End the views that the former run of this cell made."""
     cell = _cell(importlib.import_module("IPython").get_ipython())
     _stop_those(lambda view: cell is not None and view._cell == cell, _RUN_AGAIN)

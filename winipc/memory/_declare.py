@@ -1,8 +1,8 @@
 """A layout in other type systems: ctypes, NumPy, and the source of C, C# and Rust.
 
 Each field gets the layout's offset, whatever a language's rules of alignment are. The
-bytes between two fields are padding with a name. Fields that share bytes (of a union, or
-bit-fields) become members of a union, each after padding of its own.
+bytes between two fields are padding with a name. Fields that share bytes (of a union,
+or bit-fields) become members of a union, each after padding of its own.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class _Board:
                     event.set()
 
     def claim(self) -> _Ticket:
-        """Create an event, then take a slot: without an event, a slot counts as dead."""
+        """Create an event, then take a slot: a slot without an event counts as dead."""
         event = None
         while event is None:
             number = int.from_bytes(os.urandom(4)) or 1

@@ -1,9 +1,9 @@
-"""What the pytest plugin is made of; usable without pytest, too.
+"""The parts of the pytest plugin; they are usable without pytest, too.
 
-`Peer` is a second process that a test talks to line by line, `ExpectingWindow` a
-`CopyDataWindow` that says how a message differs from the expected one, and `LeakCheck`
-lists what this process has that it did not have before, and `stable_paths` keeps the
-pointer paths that hold each time a program is started.
+`Peer` is a second process that a test talks to line by line. `ExpectingWindow` is a
+`CopyDataWindow` that says how a message differs from the expected one. `LeakCheck`
+lists what this process has and did not have before. `stable_paths` keeps the pointer
+paths that are right each time a program is started.
 """
 
 from winipc.testing.expecting import ExpectingWindow

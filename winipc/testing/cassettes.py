@@ -1,4 +1,4 @@
-"""`open_cassette`: record a test's program, or play it back, as a record mode says."""
+"""`open_cassette`: record a test's program, or play it, by the record mode."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def open_cassette(
     """The double of a recorded program, or a recorder of the live one.
 
     Args:
-        path: Of the cassette.
-        mode: "none" plays; "once" plays what there is, and records it otherwise; "new"
-            plays what is known, and adds all else; "all" records anew.
-        keep: Asked at the end of a recording, whether it becomes the cassette.
+        path: The path of the cassette.
+        mode: "none" plays; "once" plays the cassette, or records it if it is missing;
+            "new" plays the messages that the cassette has, and adds all others; "all"
+            records again.
+        keep: A function that decides, at the end of a recording, whether it becomes the
+            cassette.
         options: Keywords of `Cassette.record` and `Cassette.play`; each takes its own.
 
-    Raises FileNotFoundError when there is nothing to play, and what these two raise. At
-    the end the player is closed without a `check`.
+    Raises FileNotFoundError if there is nothing to play, and what these two raise. At
+    the end, the player is closed without a `check`.
     """
     records, plays = _keywords(Cassette.record) - {"known"}, _keywords(Cassette.play)
     for unknown in options.keys() - records - plays:
@@ -56,7 +58,7 @@ def open_cassette(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)  # of a run that was killed
+    part.unlink(missing_ok=True)  # a run that was killed may have left it
     own = {key: options[key] for key in options if key in records}
     if mode == "new" and there:
         own["known"] = Cassette(path)
@@ -70,7 +72,7 @@ def open_cassette(
 
 
 def summary(cassette: Player | Recorder, *, kept: bool) -> str:
-    """A line about what was recorded, or not played; nothing if all was played."""
+    """A line about what was recorded, or not played; "" if all was played."""
     if isinstance(cassette, Recorder):
         if not kept:
             return "not kept, as the test did not pass"

@@ -37,18 +37,19 @@ class ExpectingWindow(CopyDataWindow):
         timeout: float | None = 10.0,
         skip: bool = False,
     ) -> Message:
-        """Take the next message, which has to be this one, and return it.
+        """Take the next message, check that it is the expected one, and return it.
 
         Args:
-            id: Of a WM_COPYDATA.
-            data: Its bytes; a str, for text in UTF-8 up to the first NUL; or a record
-                of a `winipc.Layout`, for its fields.
-            message: Another message, a number or a registered name, that the
-                window was asked to take (`subscribe`, or `messages=`). Without
-                it, and without wparam and lparam, a WM_COPYDATA is expected.
+            id: The id of a WM_COPYDATA.
+            data: The data: bytes; a str, for text in UTF-8 up to the first NUL; or a
+                record of a `winipc.Layout`, for its fields.
+            message: Another message, a number or a registered name, that the window
+                takes (`subscribe`, or `messages=`). Without it, and without wparam and
+                lparam, a WM_COPYDATA is expected.
+            wparam, lparam: The parameters of the message.
             pid: The process of the window that the message names as its sender.
-            timeout: Seconds for all of it.
-            skip: Pass over other messages until this one comes.
+            timeout: Seconds in all.
+            skip: Ignore other messages until this one comes.
 
         Raises `AssertionError`, which says what differs, or what came until then.
         """

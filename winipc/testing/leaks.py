@@ -1,4 +1,4 @@
-"""`LeakCheck`: what this process has now that it did not have before."""
+"""`LeakCheck`: what this process has now and did not have before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from winipc.pe import inspect_dll
 from winipc.process.process import RemoteProcess
 from winipc.process.types import Module
 
-#: Kinds of handles that Windows opens, and keeps, for its own purposes.
+#: Kinds of handles that Windows opens and keeps for its own purposes.
 _SYSTEM_KINDS = {
     "ALPC Port",
     "Desktop",
@@ -37,12 +37,12 @@ _SYSTEM_KINDS = {
 }
 
 
-#: Seconds between looks at what is ending, at first and at last.
+#: Seconds between two looks at what is ending: the first and the longest pause.
 _SHORTEST = 0.02
 _LONGEST = 0.5
 
-#: What this process has: a key that tells each thing apart, the group in which it may
-#: replace another one, and a text.
+#: What this process has: for each thing a unique key, the group in which it may replace
+#: another one, and a text.
 _Inventory = dict[tuple[object, ...], tuple[str, str]]
 
 
@@ -83,7 +83,7 @@ def _native_thread(thread: int, modules: list[Module]) -> str:
     if start is None:
         return ""
     where = next((m.name for m in modules if m.base <= start < m.end), hex(start))
-    # Windows starts and ends the threads of its pool at any time.
+    # Windows starts and ends the threads of its thread pool at any time.
     if where.casefold() == "ntdll.dll":
         return ""
     return f"thread {thread}: not of Python, began in {where}"
@@ -112,7 +112,7 @@ def _compare(before: _Inventory, after: _Inventory) -> list[str]:
 
 
 def _shared(path: str) -> str:
-    """What to say of a DLL with shared variables: other DLLs load as needed."""
+    """A text for a DLL with shared variables; "" for others, which load as needed."""
     with contextlib.suppress(OSError, ValueError):
         if shared := inspect_dll(path).shared_variables:
             names = ", ".join(variable.name for variable in shared)
@@ -121,11 +121,11 @@ def _shared(path: str) -> str:
 
 
 class LeakCheck:
-    """Remembers what this process has, and lists later what it has besides.
+    """Remembers what this process has, and lists later what is new.
 
-    It counts kernel handles (by kind and name), windows, threads, mapped memory
-    and loaded DLLs with shared sections. Handles that Windows opens for its own
-    purposes, and its thread pool, do not count.
+    It compares kernel handles (by kind and name), windows, threads, mapped memory and
+    loaded DLLs with shared sections. Handles that Windows opens for its own purposes,
+    and its thread pool, do not count.
 
     Win32: NtQuerySystemInformation, NtQueryObject, EnumWindows, VirtualQueryEx,
     CreateToolhelp32Snapshot.
@@ -135,7 +135,7 @@ class LeakCheck:
 
     def __init__(self) -> None:
         if not LeakCheck._warm:
-            # Have the process open now what it opens only once.
+            # Let the process open now what it opens only once.
             LeakCheck._warm = True
             with CopyDataWindow.create(""), SharedMapping.create(None, 1):
                 thread = threading.Thread(target=_take)
@@ -145,9 +145,9 @@ class LeakCheck:
         self._before = _take()
 
     def leaks(self, timeout: float = 2.0) -> list[str]:
-        """One line for each thing that was not there; waits for what is ending.
+        """Return a line for each thing that is new.
 
-        Garbage is collected first. `timeout` is in seconds.
+        It collects garbage first, and waits up to `timeout` seconds for what is ending.
         """
         deadline, pause = Deadline(timeout), _SHORTEST
         while True:

@@ -20,23 +20,23 @@ from winipc.message import CopyDataWindow
 from winipc.sync import wait_any
 from winipc.testing.ready import Ready, conditions
 
-#: Of CreateProcess: the first thread does not run yet.
+#: For CreateProcess: the first thread does not run yet.
 _CREATE_SUSPENDED = 0x4
 
-#: Of CreateProcess: the file is no program.
+#: From CreateProcess: the file is not a program.
 _BAD_EXE_FORMAT = 193
 
-#: Seconds between looks at processes that are ending.
+#: Seconds between two looks at processes that are ending.
 _POLL = 0.002
 
 
 def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
-    """What comes out of a pipe up to a mark, in lines that end with a newline."""
+    """The lines from a pipe up to a mark; each ends with a newline."""
     line, ended = bytearray(), False
     while not ended:
         more = os.read(pipe, 65536)
         line += more
-        # The mark may come in parts. What was looked at before is not looked at again.
+        # The mark may come in parts. Search only where it may be new.
         end = line.find(mark, max(0, len(line) - len(more) - len(mark)))
         ended = end >= 0 or not more
         if end >= 0:
@@ -56,11 +56,11 @@ def _lines(pipe: int, mark: bytes, encoding: str) -> Iterator[str]:
 def _start_in(
     job: _core.Job, argv: Sequence[str], **how: Any
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a job, which it joins before its first instruction."""
+    """Start a process in a job; it joins the job before its first instruction."""
     __tracebackhide__ = True  # pytest shows the test's line
     if _core._wine_version() is not None:
-        # Else the peer's first window would start the desktop process, in the job.
-        # Wine 8 starts it for a look at windows as well; Wine 10 for a window alone.
+        # Otherwise the peer's first window would start Wine's desktop process, in the
+        # job. (Wine 8 also starts it for a search for windows; Wine 10 does not.)
         CopyDataWindow.create("").close()
     try:
         process = subprocess.Popen(argv, creationflags=_CREATE_SUSPENDED, **how)
@@ -84,19 +84,20 @@ def _start_in(
 
 
 class Peer:
-    """A process on the other side, spoken to line by line.
+    """A second process that a test talks to line by line.
 
         with Peer(["server.exe", name], ready="listening") as server:
             server.say("hello")
             server.expect("hello yourself")
 
-    Each failure shows all that it has printed. Any thread may use it.
+    Each failure shows all that the peer has printed. Any thread may use the object.
 
-    It is in a job: the processes that it starts end with it, and all of them end with
-    this process. A program that asks for CREATE_BREAKAWAY_FROM_JOB gets error 5.
+    The peer is in a job: the processes that it starts end with it, and all of them end
+    with this process. A program that asks for CREATE_BREAKAWAY_FROM_JOB gets error 5.
 
-    Its output ends with it. The pipes may stay open longer, in a process that it
-    started. So a mark is written after its output, and the readers stop at the mark.
+    The peer's output ends with the peer, although a process that it started may keep
+    the pipes open: a mark is written after the output, and the readers stop at the
+    mark.
 
     Win32: CreateProcessW, CreateJobObjectW, AssignProcessToJobObject.
     """
@@ -115,20 +116,24 @@ class Peer:
         """Start `argv`.
 
         Args:
-            ready: What to wait for. A str is a line that it prints, a regular
-                expression (`re.compile`) is found in one; the lines up to there are
-                read then. A dict has names of what it makes: `mapping`, `event`,
-                `mutex`, `semaphore`, and of a window `title` and `class_name`. A
-                function is called with the peer until it returns something true; a
-                FileNotFoundError is a no.
-            launcher: It starts other processes and ends; they live on until `reap`.
-            timeout: Seconds that each wait may last unless it says otherwise.
-            env: Variables on top of those of this process.
-            encoding: Of its lines, each of which ends with the byte 10.
+            argv: The program and its arguments.
+            ready: What to wait for. A str is a line that the peer prints; a compiled
+                regular expression is searched for in its lines. The lines up to there
+                count as read. A dict has the names of objects that the peer creates:
+                `mapping`, `event`, `mutex`, `semaphore`, and `title` and `class_name`
+                of a window. A function is called with the peer until it returns a true
+                value; if it raises FileNotFoundError, that is a no.
+            launcher: The peer starts other processes and ends; they live on until
+                `reap`.
+            timeout: Seconds that each wait may last, unless the call says otherwise.
+            cwd: The folder in which the peer starts.
+            env: Variables in addition to those of this process.
+            encoding: The encoding of lines; each line ends with the byte 10.
 
         Raises:
-            OSError: It cannot be started; `filename` is the program, or `cwd`.
-            AssertionError: It ended before it was ready, or was not ready in time.
+            OSError: The peer cannot be started; `filename` is the program, or `cwd`.
+            AssertionError: The peer ended before it was ready, or was not ready in
+                time.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         self.timeout = _core._check_timeout(timeout)
@@ -136,13 +141,13 @@ class Peer:
         self.name = Path(argv[0]).name
         self.stdout: list[str] = []
         self.stderr: list[str] = []
-        self._unread: deque[str] = deque()  # of stdout
-        self._streams = 2  # that have not ended
-        self._grew = threading.Condition()  # guards these four
+        self._unread: deque[str] = deque()  # lines of stdout
+        self._streams = 2  # the number that have not ended
+        self._grew = threading.Condition()  # guards the four above
         self.reaped = False
         self._launcher = launcher
         self._ending = threading.Lock()  # guards the job
-        # In no text, and not at the end of a line.
+        # No text contains it, and it does not end a line.
         mark = b"\xff" + uuid.uuid4().hex.encode()
         pipes = [os.pipe(), os.pipe()]
         self._job = _core.Job._create()
@@ -154,7 +159,7 @@ class Peer:
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
                 cwd=cwd,
-                # So that the lines of a peer in Python come at once.
+                # The lines of a peer in Python then come at once, in UTF-8.
                 env={
                     **os.environ,
                     "PYTHONUNBUFFERED": "1",
@@ -205,7 +210,7 @@ class Peer:
             os.close(end)
 
     def _end_all(self) -> None:
-        """End all processes of the job, and wait until they are gone."""
+        """Kill all processes of the job, and wait until they are gone."""
         __tracebackhide__ = True  # pytest shows the test's line
         deadline = Deadline(self.timeout)
         with self._ending:
@@ -221,7 +226,7 @@ class Peer:
     def _wait_for_output(
         self, reached: Callable[[], object], seconds: float | None
     ) -> bool:
-        """Wait until `reached`, or the end of the output, which is that of the peer."""
+        """Wait until `reached()` is true; False if time, or the output, ends first."""
         found = False
 
         def over() -> bool:
@@ -253,10 +258,10 @@ class Peer:
                 raise AssertionError(f"{self} {how} ({what})\n{self.report()}")
 
     def read_line(self, timeout: float | None = None) -> str:
-        """The next line that the peer prints, without its end.
+        """Return the next line that the peer prints, without its newline.
 
-        Raises `AssertionError` when none came in `timeout` seconds, and when
-        the peer ended.
+        Raises `AssertionError` if no line came within `timeout` seconds, or the peer
+        ended.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         timeout = self._seconds(timeout)
@@ -279,9 +284,9 @@ class Peer:
         self.say_bytes(text.encode(self.encoding))
 
     def say_bytes(self, line: bytes) -> None:
-        """Send one line that need not be text.
+        """Send one line of bytes.
 
-        Raises `AssertionError` when the peer has ended, or closed its input.
+        Raises `AssertionError` if the peer has ended or closed its input.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         assert self.process.stdin is not None
@@ -292,7 +297,7 @@ class Peer:
             raise AssertionError(f"{self} reads no more\n{self.report()}") from None
 
     def wait_for_stderr(self, text: str, timeout: float | None = None) -> None:
-        """Wait until a line with `text` is on its standard error."""
+        """Wait until the peer has printed a line with `text` on standard error."""
         __tracebackhide__ = True  # pytest shows the test's line
 
         def seen() -> bool:
@@ -302,16 +307,16 @@ class Peer:
             raise AssertionError(f"{text!r} not seen of {self}\n{self.report()}")
 
     def forget_output(self) -> None:
-        """Begin anew: what it has printed so far is neither read nor reported."""
+        """Drop all output so far: it is neither read nor reported."""
         with self._grew:
             self.stdout.clear()
             self.stderr.clear()
             self._unread.clear()
 
     def kill(self) -> None:
-        """End it and what it started, and wait until all are gone.
+        """Kill the peer and the processes that it started, and wait until all are gone.
 
-        `peer.process.kill()` ends a `launcher` alone.
+        `peer.process.kill()` kills only a `launcher` itself.
 
         Win32: TerminateJobObject.
         """
@@ -320,10 +325,10 @@ class Peer:
         self.wait(self.timeout)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, and return its exit status."""
+        """Wait for the end of the peer, and return its exit status."""
         __tracebackhide__ = True  # pytest shows the test's line
         try:
-            # Not `Popen.wait`, which Ctrl+C does not interrupt.
+            # Not `Popen.wait`: Ctrl+C does not interrupt it.
             handle = self.process._handle  # type: ignore[attr-defined]
             wait_any([handle], self._seconds(timeout))
         except TimeoutError:
@@ -333,15 +338,15 @@ class Peer:
         return self.process.wait()
 
     def finish(self, timeout: float | None = None) -> int:
-        """Close its input, wait for its end and return its exit status."""
+        """Close the peer's input, wait for its end, and return its exit status."""
         __tracebackhide__ = True  # pytest shows the test's line
         assert self.process.stdin is not None
-        with contextlib.suppress(OSError):  # died with unread input
+        with contextlib.suppress(OSError):  # the peer died with unread input
             self.process.stdin.close()
         return self.wait(timeout)
 
     def report(self) -> str:
-        """What it has printed so far, and how it ended."""
+        """All that the peer has printed, and how it ended."""
         status = self.process.poll()
         if status is None:
             state = "still running"
@@ -355,13 +360,13 @@ class Peer:
         return "".join(parts).rstrip("\n")
 
     def reap(self) -> None:
-        """Leave nothing behind, whatever happened; more calls do nothing."""
+        """End the peer and all that it started, and clean up; more calls do nothing."""
         self._end_all()
         self.process.wait(self.timeout)
         for thread in self._threads:
             thread.join(self.timeout)
         assert self.process.stdin is not None
-        with contextlib.suppress(OSError):  # died with unread input
+        with contextlib.suppress(OSError):  # the peer died with unread input
             self.process.stdin.close()
         with self._ending:
             self._job.close()

@@ -1,4 +1,4 @@
-"""When a peer is ready: what `Peer(ready=...)` may be."""
+"""The values of `Peer(ready=...)`: when a peer is ready."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReadyNames(TypedDict, total=False):
-    """Names of what a peer makes: it is ready when all of it is there."""
+    """Names of objects that a peer creates: it is ready when all exist."""
 
     mapping: str
     event: str
@@ -29,10 +29,10 @@ class ReadyNames(TypedDict, total=False):
 
 Ready: TypeAlias = "str | re.Pattern[str] | ReadyNames | Callable[[Peer], object]"
 
-#: Whether it is so within this many seconds.
+#: A check: whether a condition becomes true within so many seconds.
 _Check: TypeAlias = Callable[[float], bool]
 
-#: Seconds between calls of a function that says whether the peer is ready.
+#: Seconds between two calls of the function that says whether the peer is ready.
 _POLL = 0.02
 
 _OBJECTS: dict[str, type[Any]] = {
@@ -45,7 +45,7 @@ _WINDOW = ("title", "class_name")
 
 
 def conditions(peer: Peer, ready: Ready) -> Iterator[tuple[str, _Check]]:
-    """What to wait for, one after the other: a text, and the check."""
+    """The conditions to wait for, one after the other: a text and a check of each."""
     if isinstance(ready, str):
         yield f"line {ready!r}", _line(peer, ready.__eq__)
     elif isinstance(ready, re.Pattern):
@@ -66,7 +66,7 @@ def conditions(peer: Peer, ready: Ready) -> Iterator[tuple[str, _Check]]:
 
 
 def _line(peer: Peer, matches: Callable[[str], object]) -> _Check:
-    """A line of either stream; one of standard output is read, with those before."""
+    """A check for a line of either stream; lines of stdout up to it count as read."""
     looked = {"stdout": 0, "stderr": 0}
 
     def printed() -> bool:

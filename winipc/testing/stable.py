@@ -1,4 +1,4 @@
-"""`stable_paths`: pointer paths that held each time a program was started."""
+"""`stable_paths`: pointer paths that are right each time a program is started."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StableRun:
-    """One run of the program: what was where, and how many paths held."""
+    """One run of the program."""
 
     pid: int
     address: int
     bases: dict[str, int]
-    """Where the modules were in which the paths begin that held."""
+    """The base addresses of the modules in which the remaining paths begin."""
     held: int
+    """The number of paths that were right in this run and all runs before."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StablePaths:
-    """What `stable_paths` gives: the paths that held in all runs, and the evidence."""
+    """The paths that were right in all runs, and the evidence, from `stable_paths`."""
 
     paths: PointerPaths
     runs: tuple[StableRun, ...]
 
     @property
     def addresses(self) -> int:
-        """How many different addresses there were. Of one, any path holds."""
+        """The number of different addresses. If it is 1, any path is right."""
         return len({run.address for run in self.runs})
 
     def bases(self, module: str) -> int:
-        """At how many different places the module was."""
+        """The number of different base addresses of a module."""
         return len({run.bases.get(module) for run in self.runs})
 
     def __str__(self) -> str:
@@ -56,16 +57,16 @@ def stable_paths(
     runs: int = 5,
     **options: Any,
 ) -> StablePaths:
-    """Start a program `runs` times, and keep the pointer paths that held each time.
+    """Start a program `runs` times, and keep the pointer paths that are always right.
 
-    `start_program()` starts it and returns a `Peer` or a `subprocess.Popen`, which is
-    killed after its run. `locate(process)` finds the address in that run, by a scan,
-    or by asking the program. In the first run paths are searched with `options` (see
-    `RemoteProcess.pointer_paths`), in the others those that are left are checked.
+    `start_program()` starts the program, and returns a `Peer` or a `subprocess.Popen`,
+    which is killed after its run. `locate(process)` finds the address in that run, by a
+    scan, or by asking the program. In the first run, paths are searched for with
+    `options` (see `RemoteProcess.pointer_paths`); in the other runs, the remaining
+    paths are checked.
 
-    The text of what it returns says the evidence: in how many runs, with how many
-    different addresses, and at how many places the modules were. Where nothing moved,
-    nothing is proved.
+    The `str` of the result tells the evidence: the number of runs, of different
+    addresses, and of different bases of modules. If nothing moved, nothing is proved.
     """
     if runs < 1:
         raise ValueError("runs must be >= 1")
