@@ -22,7 +22,7 @@ PLATFORM = os.environ.get("WINIPC_CROSS_PLATFORM", "win_amd64")
 BITS = (32 if PLATFORM == "win32" else 64) if CROSS_PYTHON else 8 * struct.calcsize("P")
 ARM64 = "arm64" in (PLATFORM if CROSS_PYTHON else sysconfig.get_platform())
 
-# Sources can be packed anywhere; what needs a compiler needs Windows.
+# These commands work anywhere; those that need a compiler need Windows.
 ANYWHERE = {"sdist", "egg_info", "clean"}
 
 IMAGE_SCN_MEM_SHARED = 0x10000000
@@ -38,13 +38,13 @@ if os.name != "nt" and not CROSS_PYTHON and not ANYWHERE & set(sys.argv[1:]):
         "or on Linux run ./dev in its checkout, which uses Wine."
     )
 
-# An abi3 module works on every Python that has the GIL; a free-threaded one has no
-# limited API, and its Windows headers do not say that they are free-threaded.
+# An abi3 module works on every Python with the GIL. A free-threaded Python has no
+# limited API, and its headers on Windows do not define Py_GIL_DISABLED.
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 class BuildExt(build_ext):
-    """build_ext that crosses to Windows, links python3 and makes a plain DLL."""
+    """build_ext that cross-compiles, links python3, and makes a plain DLL."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -69,7 +69,7 @@ class BuildExt(build_ext):
             ext.extra_link_args += MINGW_LINK
             if ext.name == DLL:
                 ext.extra_link_args += MINGW_LINK_DLL
-            elif not ARM64:  # whose linker, of clang, comes without the loader
+            elif not ARM64:  # clang's linker for ARM64 lacks the delay loader
                 self.delay_windows(ext)
         super().build_extension(ext)
         path = Path(self.get_ext_fullpath(ext.name))
@@ -79,16 +79,16 @@ class BuildExt(build_ext):
             let_write_imports(path)
         if self.compiler.compiler_type != "msvc":
             for library in path.parent.glob("*.lib"):
-                library.unlink()  # clang's linker leaves them beside what it makes
+                library.unlink()  # clang's linker leaves them beside its output
 
     def delay_windows(self, ext: Extension) -> None:
-        """Make the import libraries of mingw that load a DLL at its first use."""
+        """Make mingw's import libraries that load a DLL at its first use."""
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         for dll in DELAYED:
             text = Path(f"csrc/message/{dll}.def").read_text()
             if BITS == 32:
-                # ld drops what loads a function that is called by its address alone.
+                # ld drops the loader of a function whose address only is used.
                 names = re.findall(r"\w+@\d+", text)
                 ext.extra_link_args += [f"-Wl,--undefined=_{name}" for name in names]
             else:
@@ -101,18 +101,18 @@ class BuildExt(build_ext):
         ext.libraries = [n for n in ext.libraries if n not in DELAYED] + ["delayimp"]
 
     def get_libraries(self, ext: Extension) -> list[str]:
-        """Swap python3XY, which setuptools links, for python3 where abi3 needs it."""
+        """Link python3 for abi3 instead of python3XY, which setuptools links."""
         if ext.name == DLL:
             return []
         if self.compiler.compiler_type == "msvc":
-            # There the headers name the library.
+            # For MSVC, Python's headers name the library.
             return super().get_libraries(ext)
         if ABI3:
             return [*ext.libraries, "python3"]
         return super().get_libraries(ext)
 
     def get_ext_filename(self, fullname: str) -> str:
-        # setuptools asks with the package and without it.
+        # setuptools passes the name with and without the package.
         if fullname.rpartition(".")[2] == DLL.rpartition(".")[2]:
             return os.path.join(*fullname.split(".")) + ".dll"
         if CROSS_PYTHON:
@@ -124,7 +124,7 @@ class BuildExt(build_ext):
 
 
 def section_flags(image: bytes) -> dict[bytes, int]:
-    """Where the flags of each section of a PE image are."""
+    """The offsets of the flags of each section of a PE image, by its name."""
     (pe,) = struct.unpack_from("<I", image, 0x3C)
     (sections,) = struct.unpack_from("<H", image, pe + 6)
     (optional,) = struct.unpack_from("<H", image, pe + 20)
@@ -133,9 +133,9 @@ def section_flags(image: bytes) -> dict[bytes, int]:
 
 
 def check_shared(path: Path) -> None:
-    """Stop the build unless every process will share .MYSEC.
+    """Stop the build unless .MYSEC has the shared flag.
 
-    Several toolchains drop the flag without a word, and then nothing is shared.
+    Several toolchains drop the flag silently; then nothing is shared.
     """
     image = path.read_bytes()
     at = section_flags(image).get(b".MYSEC")
@@ -145,10 +145,10 @@ def check_shared(path: Path) -> None:
 
 
 def let_write_imports(path: Path) -> None:
-    """Make the import table writable, where addresses of DELAYED functions are put.
+    """Make the import table writable: it gets the addresses of DELAYED functions.
 
-    ld makes it read-only since binutils 2.44, and the delay loader of mingw-w64, which
-    expects it writable, would end the process.
+    Since binutils 2.44, ld makes it read-only. The delay loader of mingw-w64 writes to
+    it, and would end the process.
     """
     image = path.read_bytes()
     if (at := section_flags(image).get(b".idata")) is not None:
@@ -157,25 +157,25 @@ def let_write_imports(path: Path) -> None:
         path.write_bytes(image[:at] + struct.pack("<I", flags) + image[at + 4 :])
 
 
-# Not of use: functions in slots that are void * (4152), Py_UNUSED of 3.11 (4100),
-# addresses of Python's functions (4232), and initialisers as of C99 (4204, 4221).
+# These warnings do not help: functions in void * slots (4152), Py_UNUSED of 3.11
+# (4100), addresses of Python's functions (4232), and initialisers of C99 (4204, 4221).
 MSVC_COMPILE = ["/W4", "/wd4100", "/wd4152", "/wd4204", "/wd4221", "/wd4232"]
 MSVC_COMPILE += ["/std:c11"]
 MSVC_LINK_DLL = [f"/DEF:{DLL_EXPORTS}", "/NODEFAULTLIB", "/ENTRY:DllMain"]
-# GCC for Windows aligns its stack to 16 bytes and yet stores vectors of 32 bytes
-# there as if to 32 (GCC bug 54412); the assembler makes such moves unaligned.
+# GCC for Windows aligns its stack to 16 bytes, but stores vectors of 32 bytes there as
+# if it were aligned to 32 (GCC bug 54412). The assembler makes such moves unaligned.
 MINGW_COMPILE = ["-std=c11", "-O2", "-Wall", "-Wextra"]
 MINGW_COMPILE += [] if ARM64 else ["-Wa,-muse-unaligned-vector-move"]
-# Stripped and without the time of the build, equal sources give equal files; clang's
-# linker for ARM64 writes a hash in its place.
+# Stripped and without a time stamp, equal sources give equal files. (clang's linker for
+# ARM64 writes a hash instead of the time.)
 MINGW_LINK = ["-static-libgcc", "-s"]
 MINGW_LINK += [] if ARM64 else ["-Wl,--no-insert-timestamp"]
 MINGW_LINK_DLL = [DLL_EXPORTS, "-nostdlib"]
 MINGW_LINK_DLL += ["-Wl,--entry=" + ("_DllMain@12" if BITS == 32 else "DllMain")]
 
-# These are loaded when the first window is made or looked for, and not by the import:
-# Windows takes a console program that has loaded them for one with windows, and no
-# longer tells it of CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT.
+# These DLLs are loaded when the first window is opened or looked for, not by the
+# import: Windows takes a console program that has loaded them for a GUI program, and no
+# longer sends it CTRL_LOGOFF_EVENT and CTRL_SHUTDOWN_EVENT.
 DELAYED = ("user32", "imm32")
 MSVC_DELAY = ["delayimp.lib", *(f"/DELAYLOAD:{dll}.dll" for dll in DELAYED)]
 DLLTOOL = os.environ.get(

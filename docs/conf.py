@@ -1,7 +1,7 @@
 """The documentation site; `./dev docs` builds it, see tools/devkit/docs.py.
 
 On Windows, with winipc and tools/requirements/docs.in installed,
-`python -m sphinx docs build/docs` does as well.
+`python -m sphinx docs build/docs` builds it, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sphinx.util.docutils import SphinxDirective
 
 
 def import_winipc() -> None:
-    """Import all of winipc, on Linux over a stand-in for its C extension."""
+    """Import all of winipc; on Linux, with a stand-in for its C extension."""
     for name in (
         *("asyncio", "importlib.resources", "multiprocessing.connection"),
         "subprocess",
@@ -47,7 +47,7 @@ def import_winipc() -> None:
         sys.platform = platform
 
 
-#: Runs when it is imported, or needs what is not there.
+#: Modules that run when they are imported, or need packages that are not installed.
 LEFT_OUT = {
     *("winipc.__main__", "winipc._pyinstaller.hook-winipc"),
     *("winipc.cli.server", "winipc.jupyter"),
@@ -61,10 +61,10 @@ import winipc.cli  # noqa: E402
 
 
 class ApiDirective(SphinxDirective):
-    """What modules offer: all that `winipc` exports, or with :all: all of it.
+    """The public names of modules: those that `winipc` exports or, with :all:, all.
 
-    A table of it comes first, with what people came for, the names of :first:, on top.
-    What a module's docstring says stands before the first of its items.
+    A table of them comes first; the names in :first: are on top. A module's docstring
+    comes before its first item.
     """
 
     has_content = False
@@ -104,13 +104,13 @@ class ApiDirective(SphinxDirective):
 
 
 def said_of(module: Any) -> str:
-    """Its docstring, unless that is a line, which its class says again."""
+    """The docstring of a module; "" if it is one line, which its class says again."""
     text = inspect.getdoc(module) or ""
     return f"{text}\n\n" if "\n\n" in text else ""
 
 
 def summary_of(item: object, name: str, module: Any) -> str:
-    """The first paragraph of its docstring, or of the comment before it."""
+    """The first paragraph of an item's docstring, or of the comment before it."""
     if isinstance(item, type) or inspect.isroutine(item):
         text = inspect.getdoc(item) or ""
     else:
@@ -120,7 +120,7 @@ def summary_of(item: object, name: str, module: Any) -> str:
 
 
 def modules_without_a_page() -> list[str]:
-    """Modules of public names that no page of the reference asks for."""
+    """Modules with public names that no page of the reference has."""
     pages = Path(__file__).parent.glob("reference/*.md")
     text = "\n".join(page.read_text("utf-8") for page in pages)
     asked = " ".join(re.findall(r"{winipc-api} (.*)", text)).split()
@@ -138,14 +138,14 @@ def modules_without_a_page() -> list[str]:
 
 
 def kind_of(item: object) -> str:
-    """What autodoc calls it."""
+    """autodoc's word for the kind of an item."""
     if isinstance(item, type):
         return "exception" if issubclass(item, BaseException) else "class"
     return "function" if inspect.isroutine(item) else "data"
 
 
 class HelpDirective(SphinxDirective):
-    """What `winipc --help` prints, and each command's --help."""
+    """The output of `winipc --help`, and of each command's --help."""
 
     has_content = False
 
@@ -167,7 +167,7 @@ class HelpDirective(SphinxDirective):
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """All commands, those of commands too, by their names."""
+    """All commands by name, also the commands of commands."""
     found: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -178,14 +178,14 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return found
 
 
-#: Code with a backslash, which reStructuredText keeps in double backquotes only.
+#: Code with a backslash, which reStructuredText keeps only in double backquotes.
 BACKSLASHED = re.compile(r"(?<!`)`([^`]*\\[^`]*)`(?!`)")
 
 
 def keep_whole(
     _app: Sphinx, what: str, _name: str, _item: object, _options: object, lines: Any
 ) -> None:
-    """Hold napoleon from taking `Whether ...: ...` of a property for its type."""
+    """Keep napoleon from reading `Whether ...: ...` of a property as its type."""
     lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in lines]
     if what in ("attribute", "property"):
         lines.insert(0, "")
@@ -200,11 +200,11 @@ def hide_private(
     signature: str | None,
     returned: str | None,
 ) -> tuple[str, str | None] | None:
-    """A class whose constructor has private parameters is shown without them."""
+    """Show a class without the private parameters of its constructor."""
     return ("", returned) if (signature or "").startswith("(_") else None
 
 
-#: Twenty methods of each kind of memory, which "Numbers" of memory.md describes once.
+#: Twenty methods of each kind of memory; "Numbers" in memory.md describes them.
 NUMBER = re.compile("(get|set|read|write)_[iuf](8|16|32|64)")
 
 
@@ -215,7 +215,7 @@ def leave_out_numbers(
 
 
 def exists(name: str) -> bool:
-    """Whether winipc has it."""
+    """Whether winipc has a name."""
     item: object = winipc
     for part in name.split("."):
         item = getattr(item, part, None)
@@ -223,9 +223,9 @@ def exists(name: str) -> bool:
 
 
 class LinkNames(SphinxTransform):
-    """A name of winipc in the text of a guide leads to its description.
+    """Link names of winipc in the text of guides to their descriptions.
 
-    In the changelog, unless it is gone.
+    Names in the changelog that are gone are not linked.
     """
 
     default_priority = 400
@@ -251,7 +251,7 @@ class LinkNames(SphinxTransform):
             literal.replace_self(link)
 
 
-#: Words that people search for, and a page with a title that has them.
+#: Words that people search for, and the page with a title that must have them.
 SEARCHED = {
     **dict.fromkeys(
         ("pandas", "NumPy", "C#", "Rust", "service", "access denied", "threads"),
@@ -265,7 +265,7 @@ SEARCHED = {
 
 
 def check_search(app: Sphinx, error: Exception | None) -> None:
-    """Fail unless the search of the site finds those pages by their titles."""
+    """Fail unless the site's search finds the pages in SEARCHED by their titles."""
     if error is not None or app.builder.name != "html":
         return
     indexer: Any = app.builder.indexer  # type: ignore[attr-defined]
@@ -297,9 +297,9 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
-# References to winipc have to be right; those to others are text.
+# References to winipc must be right; others are plain text.
 nitpick_ignore_regex = [("py:.*", r"(?!winipc\.[A-Z]).*")]
-# Two classes may have a field of the same name.
+# Two classes may have a field with the same name.
 suppress_warnings = ["ref.python"]
 toc_object_entries_show_parents = "hide"
 
@@ -307,7 +307,7 @@ autodoc_member_order = "groupwise"
 autodoc_default_options = {
     "members": True,
     "undoc-members": True,
-    # Not those of Python itself.
+    # Not the members of Python's own classes.
     "inherited-members": "str, int, Flag, OSError, ValueError, EOFError, object",
 }
 autodoc_typehints_format = "short"

@@ -1,4 +1,4 @@
-"""What ./dev runs."""
+"""The program behind ./dev."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from commands import COMMANDS
 
 
 def open_standard_streams() -> None:
-    """Put /dev/null where a stream is closed, or a later file would land there."""
+    """Open /dev/null for each closed stream: a later file would take its number."""
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            # The lowest free number is this one.
+            # This is the lowest free number, so open() returns it.
             os.open(os.devnull, os.O_RDWR)
 
 

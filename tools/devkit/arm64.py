@@ -1,4 +1,4 @@
-"""The compiler for Windows on ARM64, from the package index, and what it links."""
+"""The compiler for Windows on ARM64, from the package index, and its import library."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ TARGET = "aarch64-windows-gnu"
 
 
 def environ() -> dict[str, str]:
-    """What makes setup.py build for ARM64."""
+    """The variables that make setup.py build for ARM64."""
     cache = str(CACHE / "zig")
     return {
         "WINIPC_CROSS_PYTHON": str(_development()),
@@ -30,7 +30,7 @@ def zig() -> list[str]:
 def _development() -> Path:
     """The headers of Python, and the import library of its python3.dll.
 
-    No Python for ARM64 is published where ./dev gets the others; the limited API has
+    There is no Python for ARM64 where ./dev gets the other Pythons. The limited API has
     the same names on each processor.
     """
     version = AMD64.build_python

@@ -1,4 +1,4 @@
-"""Paths, messages, locks and whole-or-nothing folders: what every step uses."""
+"""Paths, messages, locks and all-or-nothing folders, for every step."""
 
 import contextlib
 import fcntl
@@ -25,7 +25,7 @@ CACHE = (
 
 
 class Failure(Exception):
-    """A step failed; the message, after a tool's output, is all the user needs."""
+    """A step failed; the message, after a tool's output, tells the user enough."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Stopped(BaseException):
 
 
 def say(message: str) -> None:
-    """Tell the user what is going on (standard error, never standard output)."""
+    """Print a message for the user on standard error, never on standard output."""
     with contextlib.suppress(OSError):
         print(f"dev: {message}", file=sys.stderr, flush=True)
 
@@ -58,13 +58,13 @@ def stop_on_signals() -> None:
 
     signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)
-    # nohup asks to live on.
+    # nohup ignores SIGHUP, so that the program lives on.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, handler)
 
 
 def die_by(signum: int) -> NoReturn:
-    """End as if the signal had never been caught, so that callers see it."""
+    """Die by the signal, so that the caller sees it."""
     with contextlib.suppress(OSError):  # SIGKILL cannot be caught at all
         signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
@@ -74,10 +74,10 @@ def die_by(signum: int) -> NoReturn:
 # Seconds for a step to remove its temporary files.
 CLEAN_UP = 3.0
 
-# Seconds after which a temporary folder is one that a killed run left.
+# Seconds after which a temporary folder counts as left by a killed run.
 STALE = 86400.0
 
-# The tools that run now, so that a signal can end those of other threads.
+# The running tools, so that a signal can end those of other threads.
 _running: set["subprocess.Popen[str]"] = set()
 
 
@@ -87,10 +87,10 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> str:
-    """Run a tool and return its output, which is shown when the tool fails.
+    """Run a tool and return its output; if the tool fails, the output is shown.
 
-    It reads no input, is ended with what it started when a signal comes, and does
-    not outlive this process.
+    The tool reads no input. A signal ends it with all that it started, and it does not
+    outlive this process.
     """
     command = [str(arg) for arg in args]
     with subprocess.Popen(
@@ -119,7 +119,7 @@ def run(
 
 
 def _terminate(child: "subprocess.Popen[str]") -> None:
-    """End a tool with what it started."""
+    """End a tool and all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
 
@@ -145,7 +145,7 @@ def together(*steps: Callable[[], object]) -> None:
     except Stopped:
         for child in list(_running):
             _terminate(child)
-        # One that waits for a lock would keep this process; it has nothing to undo.
+        # A thread that waits for a lock has nothing to undo, so do not wait for it.
         for thread in threads:
             thread.join(CLEAN_UP)
         raise
@@ -154,9 +154,9 @@ def together(*steps: Callable[[], object]) -> None:
 
 
 def need_packages(packages: Iterable[str]) -> None:
-    """Install Debian packages that were found missing."""
+    """Install missing Debian packages."""
     if missing := list(packages):
-        # In the terminal's group, where sudo may ask for a password.
+        # In the terminal's process group, so that sudo can ask for a password.
         with subprocess.Popen([TOOLS / "apt.sh", *missing]) as child:
             try:
                 status = child.wait()
@@ -169,7 +169,7 @@ def need_packages(packages: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, what: str = "") -> Iterator[None]:
-    """Hold a lock file; it is let go even if this process is killed."""
+    """Hold a lock file; it is released even if this process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
@@ -185,8 +185,8 @@ def locked(path: Path, what: str = "") -> Iterator[None]:
 def new_folder(target: Path) -> Iterator[Path]:
     """Fill a folder beside `target`, then put it in place as a whole.
 
-    A run that is cut off leaves only the temporary folder, which the next one
-    removes. Call it with the lock of the target held.
+    A run that is cut off leaves only the temporary folder, which the next run removes.
+    The caller holds the lock of the target.
     """
     temporary = target.with_name(target.name + ".part")
     remove(temporary)
@@ -198,7 +198,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A temporary folder beside what is made from it."""
+    """A temporary folder in `parent`; the oldest ones are removed."""
     parent.mkdir(parents=True, exist_ok=True)
     for old in parent.glob("scratch-*"):
         if time.time() - old.stat().st_mtime > STALE:
@@ -208,7 +208,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a tree, if it is there."""
+    """Remove a file or a tree, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -238,7 +238,7 @@ def key_of_tree(root: Path, names: Iterable[str]) -> str:
 
 
 def source_files(root: Path, names: Iterable[str]) -> list[Path]:
-    """The files below `root` that sources are made of; absent names are skipped."""
+    """The files below `root` in files and folders; absent names are skipped."""
     found: list[Path] = []
     for name in names:
         path = root / name

@@ -1,8 +1,8 @@
 """./dev bench: build what the benchmarks need, and run them in phases.
 
-What one process does is timed with everything on one CPU, wineserver too: that is
-twice as fast, and far steadier. Two processes that wait for each other by spinning
-need two. What is asked of wineserver is counted from its trace.
+Cases of one process run with everything, also wineserver, on one CPU: that is twice as
+fast, and far steadier. Two processes that wait for each other by spinning need two
+CPUs. Requests to wineserver are counted from its trace.
 """
 
 import json
@@ -45,7 +45,7 @@ PLACES = (
 
 
 def binaries() -> Path:
-    """The folder with raw.dll and target.exe of the checkout as it is now."""
+    """The folder with raw.dll and target.exe of this checkout."""
     folder = BUILD / f"bench-{key_of_tree(ROOT, ['benchmarks', 'include'])}"
     if not folder.exists():
         need_packages(missing_mingw(AMD64))
@@ -88,7 +88,7 @@ def main(args: list[str]) -> int:
         pinned = phase in ("pinned", "growth")
         pin = ["taskset", "--cpu-list", str(cpu)] if pinned else []
         command = [*pin, *python, *fixed, "--phase", phase, *args]
-        # A prefix of its own, so that wineserver starts where the phase does.
+        # A prefix of its own, so that wineserver starts on the CPU of the phase.
         prefixes: AbstractContextManager[Path] = wine.private_prefix()
         with prefixes as prefix:
             env = python_environ(prefix, version, extra)
@@ -102,19 +102,19 @@ def main(args: list[str]) -> int:
 
 
 def count_requests(file: Path) -> None:
-    """In a process of its own, which takes what it needs from here."""
-    say("counting what wineserver is asked")
+    """Count requests to wineserver, in a process that imports this devkit."""
+    say("counting requests to wineserver")
     script = ROOT / "benchmarks" / "count_requests.py"
     with file.open("w") as counts:
         subprocess.run([sys.executable, script, "--json"], stdout=counts, check=True)
 
 
 def write_docs() -> int:
-    """Put the latest run into the tables of benchmarks/, and the page for users."""
+    """Write the latest run into the tables of benchmarks/, and the page for users."""
     out = BUILD / "bench"
     lacking = [name for _, name in PLACES if not (out / f"{name}.md").exists()]
     if lacking:
-        fail(f"there is no whole run to write down, ./dev bench makes one: {lacking}")
+        fail(f"there are no results of a whole run, ./dev bench makes them: {lacking}")
     tables = "# Results\n\n" + repeated() + (out / "bench.md").read_text("utf-8")
     TABLES.write_text(tables, encoding="utf-8")
     for page, name in PLACES:
@@ -131,7 +131,7 @@ def write_docs() -> int:
 
 
 def between(text: str, name: str, new: str) -> str:
-    """`text` with what stands between the two comments called `name` replaced."""
+    """Replace what is between the two comments called `name` in `text`."""
     begin, end = f"<!-- bench: {name} -->\n", f"<!-- bench: end of {name} -->\n"
     if text.count(begin) != 1 or text.count(end) != 1:
         fail(f"a page lacks the comments around {name!r}")
@@ -141,7 +141,7 @@ def between(text: str, name: str, new: str) -> str:
 
 
 def repeated() -> str:
-    """How far the ratios of this run and the one before are apart, in a sentence."""
+    """A sentence that says how much the ratios of the last two runs differ."""
     runs = []
     for folder in (PREVIOUS, BUILD / "bench"):
         if not (folder / "bench.json").exists():

@@ -1,7 +1,7 @@
-"""docs/builds.md: each build, where it ran, and how that ended.
+"""docs/builds.md: each build, where it ran, and the outcome.
 
-`./dev test --all` notes one after the other, also from the process that runs beside,
-and writes the page at its end.
+`./dev test --all` and the processes that it starts note each outcome. At its end it
+writes the page.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ tested by `./dev test` alone.
 
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
-    """Write the page of what is noted meanwhile."""
+    """Collect notes during a `with`, and write the page at its end."""
     notes = BUILD / "reports" / f"builds-{os.getpid()}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     notes.touch()
@@ -50,7 +50,7 @@ def noted() -> Iterator[None]:
 
 
 def note(machine: Machine, python: str, compiler: str, what: str, done: object) -> None:
-    """Note what one build did, where a page is to be written."""
+    """Note the outcome of one build, if a page is to be written."""
     if NOTES in os.environ:
         bits = "32 bits" if machine.platform == "win32" else "64 bits"
         row = [f"{machine.name}, {bits}", python, compiler, _system(), what, str(done)]
@@ -59,7 +59,7 @@ def note(machine: Machine, python: str, compiler: str, what: str, done: object) 
 
 
 def note_tests(version: str, what: str, done: object, *, as_msvc: bool = False) -> None:
-    """The same of tests on a Windows Python, or on a genuine one."""
+    """Note the outcome of tests on a Windows Python, or on a genuine one."""
     if NOTES not in os.environ:
         return
     if version in GENUINE_PYTHONS:
@@ -91,7 +91,7 @@ def _system() -> str:
 
 
 def _write(rows: list[list[str]]) -> None:
-    """Keep the rows of other systems."""
+    """Write the page, and keep the rows of other systems."""
     old = PAGE.read_text().splitlines() if PAGE.exists() else []
     cells = [line.strip("| ").split(" | ") for line in old if line.startswith("| ")]
     system = _system()

@@ -11,7 +11,7 @@ import pefile
 
 SHARED = 0x10000000  # IMAGE_SCN_MEM_SHARED
 
-# What FILE_HEADER.Machine is in the binaries of each wheel.
+# FILE_HEADER.Machine of the binaries of each wheel.
 MACHINES = {"win_amd64": 0x8664, "win32": 0x014C, "win_arm64": 0xAA64}
 
 
@@ -23,7 +23,7 @@ def imports(data: bytes) -> set[str]:
 
 
 def machine(data: bytes) -> int:
-    """What kind of processor a PE file is for."""
+    """The machine that a PE file is for."""
     with pefile.PE(data=data, fast_load=True) as image:
         return int(image.FILE_HEADER.Machine)
 
@@ -39,7 +39,7 @@ def shared_sections(data: bytes) -> set[str]:
 
 
 def problems(wheel: str) -> list[str]:
-    """What is wrong with the wheel, one line for each."""
+    """The faults of a wheel, a line for each."""
     found: list[str] = []
     *_, tags = wheel.removesuffix(".whl").partition("-cp311-abi3-")
     with zipfile.ZipFile(wheel) as archive:

@@ -1,4 +1,4 @@
-"""Debian's Chromium, in which tests look at pages."""
+"""Debian's Chromium, for tests of pages."""
 
 import shutil
 from ctypes.util import find_library
@@ -9,15 +9,15 @@ PROGRAM = "chromium"
 
 
 def missing_chromium() -> list[str]:
-    """The packages to install before tests can drive Chromium, and it write text."""
+    """The packages that Chromium and the tests that drive it need."""
     missing = [] if shutil.which(PROGRAM) else [PROGRAM, "fonts-dejavu-core"]
     if find_library("atomic") is None:
-        missing.append("libatomic1")  # of the Node.js in Playwright
+        missing.append("libatomic1")  # for the Node.js in Playwright
     return missing
 
 
 def chromium() -> str:
-    """The path of the browser; its version is what Debian's security team keeps."""
+    """The path of the browser, in the version that Debian has."""
     need_packages(missing_chromium())
     if (found := shutil.which(PROGRAM)) is None:
         fail(f"{PROGRAM} was installed, yet is not on the path")

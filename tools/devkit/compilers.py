@@ -1,9 +1,9 @@
-"""The compilers for Linux itself: C without Python or Windows is tried there."""
+"""The compilers for Linux: tests of C without Python or Windows use them."""
 
 import shutil
 from glob import glob
 
-# clang's sanitizers and libFuzzer, which Debian packs by themselves.
+# clang's sanitizers and libFuzzer, which are a package of their own in Debian.
 RUNTIMES = "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"
 
 

@@ -1,7 +1,7 @@
 """./dev docs: the documentation site, from the guides and the docstrings.
 
 Sphinx runs on Linux, where it is quick. Linux cannot import winipc._core, so the
-Windows Python says what its docstrings are, and a stand-in takes its place.
+Windows Python prints its docstrings, and a stand-in takes its place.
 """
 
 import json
@@ -30,7 +30,7 @@ def main(args: list[str]) -> int:
 
 
 def build() -> None:
-    """Build the site anew; a warning is a failure."""
+    """Build the whole site; a warning is a failure."""
     python = host_python("docs")
     with locked(BUILD / "docs.lock", "the site"):
         with new_folder(BUILD / "docs-package") as part:

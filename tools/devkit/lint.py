@@ -1,4 +1,4 @@
-"""The static checks, side by side; each says ok or shows what it found."""
+"""The static checks, side by side; each says ok, or shows what it found."""
 
 import os
 import threading
@@ -19,13 +19,13 @@ from winpython import bare_python, selected
 
 import docs
 
-# As in setup.py, and nothing may be warned about.
+# The flags of setup.py; each warning is an error.
 C_FLAGS = (
     *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"),
     *("-DUNICODE", "-D_UNICODE", "-DWIN32_LEAN_AND_MEAN", "-D_WIN32_WINNT=0x0a00"),
     *("-DPy_LIMITED_API=0x030B0000", "-Icsrc", "-Iinclude"),
 )
-# Programs of their own, in either character set.
+# For separate programs, in either character set.
 PROGRAM_FLAGS = (
     *("-fsyntax-only", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Iinclude"),
 )
@@ -33,11 +33,11 @@ COMPILERS = {
     "mingw": (AMD64.gcc,),
     "clang": ("clang", "--target=x86_64-w64-windows-gnu"),
 }
-# What a peer's own build may ask of the header.
+# Warnings that a peer's own build may enable for the header.
 HEADER_FLAGS = ("-Wpedantic", "-Wconversion")
 LANGUAGES = {"mingw": ("c11", "c17"), "clang": ("c11", "c17", "c++17", "c++20")}
 
-# Its headers are those of the build without a GIL as well.
+# The headers of this Python are also those of its free-threaded build.
 FREE_THREADED = "3.14"
 
 
@@ -77,7 +77,7 @@ def main(args: list[str]) -> int:
 
 
 def fix() -> None:
-    """Format what has a format, and repair what ruff can."""
+    """Format all sources, and repair what ruff can repair."""
     ruff = tool("ruff")
     run([ruff, "format", "."])
     run([ruff, "check", "--fix", "--exit-zero", "."])
@@ -89,7 +89,7 @@ def fix() -> None:
 def all_checks() -> dict[str, Callable[[], object]]:
     python = host_python()
     mypy: list[str | Path] = [python, "-I", "-m", "mypy"]
-    # A cache of its own: what one platform left has misled the other.
+    # A cache of its own: the cache of one platform misleads mypy on the other.
     other = ("--platform=linux", "--cache-dir=.mypy_cache/linux")
     devkit = sorted(Path("tools/devkit").glob("*.py"))
     checks: dict[str, Callable[[], object]] = {
@@ -134,7 +134,7 @@ def extension() -> list[Path]:
 
 
 def programs() -> list[Path]:
-    """Those of tests/native are for the host, and their tests compile them."""
+    """The C programs; tests compile those of tests/native for Linux."""
     return [
         path
         for path in c_files()
@@ -150,7 +150,7 @@ def compile_all(compiler: tuple[str, ...], languages: tuple[str, ...]) -> None:
     headers = bare_python(AMD64.build_python) / "include"
     run([*compiler, *C_FLAGS, "-isystem", headers, *extension()])
     run([*compiler, *PROGRAM_FLAGS, *programs()])
-    # A header that needs others first is found here.
+    # This finds a header that needs other headers first.
     for language in languages:
         flags = (*PROGRAM_FLAGS, *HEADER_FLAGS, f"-std={language}", "-include")
         kind = language.rstrip("0123456789")
@@ -158,7 +158,7 @@ def compile_all(compiler: tuple[str, ...], languages: tuple[str, ...]) -> None:
 
 
 def compile_as_msvc() -> None:
-    """Compile what MSVC would: for each processor, and with each of its standards."""
+    """Compile as MSVC would, for each processor and with each of its C standards."""
     need_packages(msvc.missing())
     files = map(str, extension())
     core = [*msvc.extension_flags(), "/Zs", "--", *files]
@@ -168,14 +168,14 @@ def compile_as_msvc() -> None:
         run([*compiler, *core])
         run([*compiler, "/std:c11", "/Zs", "--", *programs()])
         run([*compiler, "/TC", "/std:c17", *header])
-        if target != "i686":  # where Wine's headers are no C++ for clang
+        if target != "i686":  # clang does not accept Wine's headers as C++ there
             cxx = ("/TP", "/std:c++17", "/DWINE_UNICODE_NATIVE")
             run([*compiler, *cxx, *header])
     run([*msvc.compiler(itself=True), *core])
 
 
 def compile_free_threaded() -> None:
-    """Compile against the Python that has no limited API: the one without a GIL."""
+    """Compile for the free-threaded Python, which has no limited API."""
     need_packages(winpython.missing_mingw(AMD64))
     flags = [flag for flag in C_FLAGS if not flag.startswith("-DPy_LIMITED_API")]
     headers = bare_python(FREE_THREADED) / "include"
@@ -183,7 +183,7 @@ def compile_free_threaded() -> None:
 
 
 def stubtest() -> None:
-    """Hold winipc/_core.pyi against the built module, on the Windows Python."""
+    """Compare winipc/_core.pyi with the built module, on the Windows Python."""
     version = selected()
     with wine.private_prefix() as prefix:
         env = python_environ(prefix, version)

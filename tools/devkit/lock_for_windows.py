@@ -1,8 +1,8 @@
-"""Print a lock file as it is for one Python: lock_for_windows.py FILE 3.13 AMD64
+"""Print a lock file for one Python: lock_for_windows.py FILE 3.13 AMD64
 
-pip evaluates environment markers for the Python that it runs on, even with
---platform, so they are evaluated here and left out. Runs in the host's
-virtual environment, which has `packaging`.
+pip evaluates environment markers for the Python on which it runs, even with --platform.
+So this script evaluates them, and leaves them out. It runs in the host's virtual
+environment, which has `packaging`.
 """
 
 import re
@@ -15,7 +15,7 @@ ENTRY = re.compile(r"^(?P<pin>[^\s;#]+)(?: ; (?P<marker>.*?))?(?P<rest> \\)?$")
 
 
 def for_windows(text: str, version: str, machine: str = "AMD64") -> list[str]:
-    """The lines of `text` that hold on Windows with this Python and processor."""
+    """The lines of `text` for Windows with this Python and processor."""
     environment = {
         "implementation_name": "cpython",
         "os_name": "nt",

@@ -1,5 +1,8 @@
-"""The branches of MSVC, compiled by clang over Wine's headers: it has MSVC's options,
-its ABI and, by lld, its linker. ./dev lint checks them; ./dev test --all runs them."""
+"""The code for MSVC, compiled by clang with Wine's headers.
+
+clang has MSVC's options and its ABI, and lld has the options of its linker. ./dev lint
+checks this code; ./dev test --all runs it.
+"""
 
 import shutil
 import zipfile
@@ -26,7 +29,7 @@ FLAGS = (
     *("clang", "--driver-mode=cl", "/W4", "/WX"),
     *(f"-imsvc{HEADERS}/msvcrt", f"-imsvc{HEADERS}/windows"),
     *(f"-FI{ROOT}/tools/msvc/lacking.h", f"/I{ROOT}/include"),
-    # Python's own macro says it to GCC alone; clang knows no shared sections.
+    # Py_UNUSED has effect only for GCC; clang knows no shared sections.
     *("-Wno-unused-parameter", "-Wno-ignored-pragmas"),
 )
 TARGETS = {"x86_64": ("-mavx2",), "i686": ("-mavx2",), "aarch64": ()}
@@ -45,18 +48,18 @@ def missing() -> list[str]:
 
 
 def compiler(target: str = "x86_64", *, itself: bool = False) -> list[str]:
-    """clang as MSVC; as clang-cl itself, for which some branches are others."""
+    """The command of clang as MSVC or, with `itself`, as clang-cl."""
     flags = [*FLAGS, f"--target={target}-pc-windows-msvc"]
     return flags if itself else [*flags, "-U__clang__", *TARGETS[target]]
 
 
 def extension_flags() -> list[str]:
-    """What the files of the extension need beside that."""
+    """The further flags for the files of the extension."""
     return [*EXTENSION, f"-imsvc{bare_python(AMD64.build_python)}/include"]
 
 
 def site() -> Path:
-    """The installed wheel, with binaries of MSVC's ABI instead of its own."""
+    """A folder with the installed wheel, but with binaries of MSVC's ABI."""
     wheel = built_wheel()
     recipe = (Path(__file__).read_bytes(), *map(_read, ("lacking.h", "start.c")))
     folder = BUILD / f"site-msvc-{key_of(wheel.read_bytes(), *recipe)}"
@@ -89,7 +92,7 @@ def _build(package: Path) -> None:
     run(
         [
             *(*link, "/noentry", "/export:PyInit__core"),
-            # GCC's, which does the same by another name.
+            # GCC's function has another name, and does the same.
             "/alternatename:__chkstk=___chkstk_ms",
             f"/out:{package / '_core.pyd'}",
             *sorted(objects.glob("*.obj")),

@@ -17,7 +17,7 @@ def main(args: list[str]) -> int:
     """./dev notebook [run NOTEBOOK | jupyter lab arguments]"""
     version = selected()
     ready([version])
-    # Now, so that a kernel starts without building first.
+    # Build it now, so that a kernel starts at once.
     site(version)
     python = str(host_python("notebook"))
     env = clean_environ() | kernel_environ(version)
@@ -26,7 +26,7 @@ def main(args: list[str]) -> int:
     command = [python, "-I", "-m", "jupyterlab"]
     if os.geteuid() == 0:
         command.append("--allow-root")
-    # The Python of the tools has no winipc, so it is no kernel to offer.
+    # Do not offer the Python of the tools as a kernel: it has no winipc.
     command.append(f"--KernelSpecManager.allowed_kernelspecs={NAME}")
     command.append(f"--MultiKernelManager.default_kernel_name={NAME}")
     say(f"starting JupyterLab; its kernel is Windows Python {version}, {FIRST}")
@@ -34,7 +34,7 @@ def main(args: list[str]) -> int:
 
 
 def _run(python: str, args: list[str], env: dict[str, str]) -> NoReturn:
-    """Run the cells, and keep the results in the notebook itself."""
+    """Run the cells, and write the results into the notebook."""
     say(f"running the cells, {FIRST}")
     kernel = f"--ExecutePreprocessor.kernel_name={NAME}"
     command = [python, "-I", "-m", "nbconvert", "--to=notebook", "--execute", kernel]

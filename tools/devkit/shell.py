@@ -1,4 +1,4 @@
-"""A shell where `winpython` is the Windows Python, and `winipc` its command line."""
+"""A shell in which `winpython` is the Windows Python and `winipc` its command line."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from winpython import selected
 
 
 def main(args: list[str]) -> int:
-    """./dev shell [sh arguments]; bash, which edits lines, when there are none"""
+    """./dev shell [sh arguments]; without arguments bash, which edits lines"""
     version = selected()
     ready([version])
     with wine.shared_prefix() as prefix:

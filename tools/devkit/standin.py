@@ -1,13 +1,13 @@
 """A stand-in for winipc._core, which Linux cannot import: types and docstrings only.
 
-It is the stub file with the docstrings that the built module has. The rest of winipc
-can be imported over it, and documented; nothing in it works.
+It is the stub file with the docstrings of the built module. With it, the rest of winipc
+can be imported and documented; none of its functions works.
 """
 
 import ast
 from collections.abc import Mapping
 
-# What only type checkers need: the package itself imports this module first.
+# Modules for type checkers only: the package itself imports this module first.
 CHECKERS_ONLY = ("_typeshed", "typing_extensions", "winipc.process.types")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -19,10 +19,10 @@ def stand_in(stub: str, docstrings: Mapping[str, str]) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             node.decorator_list = []
-            # The classes of the package add __weakref__, as they may to those of C.
+            # The classes of the package add __weakref__, as to those of C.
             node.body += ast.parse("__slots__ = ()").body
         elif isinstance(node, ast.Call):
-            # bound= of a type variable: a class that comes later.
+            # bound= of a type variable names a class that comes later.
             for keyword in node.keywords:
                 keyword.value = ast.Constant(ast.unparse(keyword.value))
     _describe(tree.body, "", docstrings)
@@ -32,7 +32,7 @@ def stand_in(stub: str, docstrings: Mapping[str, str]) -> str:
         for node in [*tree.body[:1], *future, *tree.body[1:]]
         if not (isinstance(node, ast.ImportFrom) and node.module in CHECKERS_ONLY)
     ]
-    # What annotations name in winipc comes last: it imports this module in turn.
+    # Imports of winipc for annotations come last, as winipc imports this module.
     tree.body.sort(key=_is_of_winipc)
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
@@ -42,7 +42,7 @@ def _is_of_winipc(node: ast.stmt) -> bool:
 
 
 def _describe(body: list[ast.stmt], prefix: str, docstrings: Mapping[str, str]) -> None:
-    """Put docstrings where they belong."""
+    """Insert the docstrings."""
     for node in body:
         if not isinstance(node, ast.ClassDef | Function):
             continue

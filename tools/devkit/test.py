@@ -36,11 +36,11 @@ from winpython import machine_of, selected
 LINUX_TESTS = "tests/linux"
 BROWSER_TESTS = "tests/browser"
 
-# For ./dev test itself: what runs beside, each with its own option.
+# Options by which ./dev test starts its parts, which run side by side.
 BESIDE = "--beside"
 HALF = "--half"
 
-# One half of the Windows suite takes about as long as the rest.
+# These folders take about as long as the rest of the Windows suite.
 HALF_FOLDERS = (
     *("channel", "cli", "exchange", "interop", "jupyter", "system"),
     *("testing", "tools"),
@@ -48,22 +48,22 @@ HALF_FOLDERS = (
 
 LINUX = "--linux"
 
-# The whole on the Python of 32 bits too, for which i386 is added to Debian.
+# Also the whole suite on the 32-bit Python, for which i386 is added to Debian.
 ALL = "--all"
 
-# More rounds of what is random or a matter of time; with any other options.
+# More rounds of random tests and of tests of races; with any other options.
 FULL = "--full"
 
-# Runs the tests that follow so many times, to find those that fail now and then.
+# Run the tests so many times, to find those that fail now and then.
 REPEAT = "--repeat"
 
 SMOKE = ["-m", "smoke", "-q"]
 SMOKE_MARK = "pytest.mark.smoke"
 
-# What ./dev test ends with.
+# The last line of ./dev test.
 TOTAL = re.compile(r"(\d+) passed, (\d+) failed")
 
-# Programs that tests on the Linux side run, and Debian's packages of them.
+# Programs that tests on the Linux side run, and their packages in Debian.
 LINUX_PROGRAMS = {
     "tmux": "tmux",
     "mosquitto": "mosquitto",
@@ -71,17 +71,17 @@ LINUX_PROGRAMS = {
     "ip": "iproute2",
 }
 
-# Seconds of work for one test, before a hang in it ends the run with the stacks.
+# Seconds of work for one test; a longer one counts as a hang: pytest shows all stacks,
+# and ends the run.
 HANG = 600
 
-# Seconds of work for one run of pytest; a hang ends it, after pytest has shown the
-# stacks.
+# Seconds of work for one run of pytest; then it is killed.
 DEADLINE = float(os.environ.get("WINIPC_TEST_DEADLINE") or 1800)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What one run of pytest reported."""
+    """The counts that one run of pytest reported."""
 
     passed: int = 0
     failed: int = 0
@@ -144,19 +144,19 @@ def chosen(args: list[str]) -> Totals:
 
 
 def _tested(bits32: bool = False) -> list[str]:
-    """The Windows Pythons to test on: that of 32 bits if asked for, or at hand."""
+    """The Windows Pythons to test on; the 32-bit one if asked for or installed."""
     if bits32 or wine.runs_32bit():
         return list(WINDOWS_PYTHONS)
     return [v for v, jar in WINDOWS_PYTHONS.items() if jar.machine is AMD64]
 
 
 def everything(versions: list[str], *options: str) -> Totals:
-    """The Windows suite in halves, and all else: side by side, each with its own log.
+    """Run all parts side by side, each with its own log.
 
-    Each waits now and then, and then another uses the processor.
+    While one part waits, another one uses the processor.
     """
     ready(versions, _missing_on_linux())
-    # All would build them.
+    # Build them once, before all parts would.
     together(built_wheel, c_peers)
     say("the tests run in four parts side by side; the logs come one after the other")
     ignored = [f"--ignore=tests/{name}" for name in HALF_FOLDERS]
@@ -172,7 +172,7 @@ def everything(versions: list[str], *options: str) -> Totals:
 
 @contextlib.contextmanager
 def _other(*options: str) -> Iterator[Callable[[], Totals]]:
-    """Run one more ./dev test; what is given shows its output and returns its total."""
+    """Run another ./dev test; yield a function that shows its output, and its total."""
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(
@@ -197,7 +197,7 @@ def _other(*options: str) -> Iterator[Callable[[], Totals]]:
 
 
 def beside(versions: list[str], whole: bool = False) -> Totals:
-    """The other Windows Pythons; the whole suite on 32 bits if asked for."""
+    """Test the other Windows Pythons; with `whole`, run all tests on 32 bits."""
     others = [version for version in versions if version != selected()]
     narrow = X86.build_python
     if not whole or narrow not in others:
@@ -210,7 +210,7 @@ def beside(versions: list[str], whole: bool = False) -> Totals:
 
 
 def rare() -> Totals:
-    """The builds that need another compiler, and the Pythons that pytest is not for."""
+    """Test builds of other compilers, and Pythons on which pytest does not run."""
     totals = windows(selected(), _smoke_selection([]), as_msvc=True)
     builds.note_tests(selected(), "smoke tests", totals, as_msvc=True)
     for version in GENUINE_PYTHONS:
@@ -226,7 +226,7 @@ def rare() -> Totals:
 
 
 def _tried(name: str, step: Callable[[], object]) -> Totals:
-    """One step, as one test."""
+    """Run one step, and count it as one test."""
     say(f"trying {name}")
     try:
         step()
@@ -237,7 +237,7 @@ def _tried(name: str, step: Callable[[], object]) -> Totals:
 
 
 def _demo(python: Path) -> None:
-    """All transports, between two processes of a Python at hand."""
+    """Run the demo on a Python: all transports, between two processes."""
     with wine.private_prefix() as prefix:
         env = python_environ(prefix, AMD64.build_python)
         command = [wine.loader(), str(python / "python.exe"), "-m", "winipc", "demo"]
@@ -247,7 +247,7 @@ def _demo(python: Path) -> None:
 
 
 def _show_until_end(program: "subprocess.Popen[bytes]", output: TextIO) -> None:
-    """Print what a program writes to a file until it ends, but for its total."""
+    """Print what a program writes to a file until it ends, except its total."""
     position = 0
     ended = False
     while not ended:
@@ -264,7 +264,7 @@ def _show_until_end(program: "subprocess.Popen[bytes]", output: TextIO) -> None:
 
 
 def _total_in(log: str) -> Totals:
-    """The total that another ./dev test ended with; without one it failed."""
+    """The total at the end of another ./dev test; without one, it failed."""
     lines = log.splitlines()
     if lines and (total := TOTAL.fullmatch(lines[-1])):
         return Totals(int(total[1]), int(total[2]))
@@ -282,7 +282,7 @@ def smoke(versions: list[str], args: list[str]) -> Totals:
 
 
 def _smoke_selection(args: list[str]) -> list[str]:
-    """The marked tests, of their files alone: importing all takes longer than these."""
+    """Select the marked tests, and only their files: importing all takes longer."""
     if any(map(_is_path, args)):
         return SMOKE
     files = sorted(ROOT.glob("tests/*/test_*.py"))
@@ -315,7 +315,7 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
 
 
 def _missing_on_linux() -> list[str]:
-    """The packages of the Linux side: compilers, a terminal, a broker of MQTT."""
+    """The missing packages for the Linux side: compilers, a terminal, a broker."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     programs = (name for name in LINUX_PROGRAMS if not shutil.which(name, path=path))
     return [*missing_compilers(), *(LINUX_PROGRAMS[name] for name in programs)]
@@ -330,13 +330,13 @@ def linux(args: list[str]) -> Totals:
 
 
 def browser(args: list[str]) -> Totals:
-    """Look at pages in Chromium: 0.4 GB, so only where it is asked for."""
+    """Test pages in Chromium; only if asked for, as it takes 0.4 GB."""
     say("tests in the browser")
     ready([selected()], missing_chromium())
     env = clean_environ() | kernel_environ(selected())
     env["WINIPC_CHROMIUM"] = chromium()
     env["WINIPC_PEERS"] = wine.windows_path(c_peers())
-    # Now, so that a kernel starts without building first.
+    # Build it now, so that a kernel starts at once.
     site(selected())
     return _on_linux("browser", host_python("browser"), BROWSER_TESTS, env, args)
 
@@ -344,7 +344,7 @@ def browser(args: list[str]) -> Totals:
 def _on_linux(
     part: str, python: Path, folder: str, env: dict[str, str], args: list[str]
 ) -> Totals:
-    """Run pytest on a Python of Linux."""
+    """Run pytest on a Linux Python."""
     report = _report(part.partition(" ")[0].lower())
     chosen = any(_is_path(arg) for arg in args)
     command = [
@@ -352,7 +352,7 @@ def _on_linux(
         # tests/conftest.py is for Windows.
         *(f"--confcutdir={folder}", f"--junitxml={report}"),
     ]
-    # Tests run ./dev test, too: no builds for the page.
+    # Tests run ./dev test, too; those builds are not for the page.
     env.pop(builds.NOTES, None)
     with subprocess.Popen(
         [*command, *args],
@@ -377,7 +377,7 @@ def _on_linux(
 
 
 def _end(pytest: "subprocess.Popen[bytes]") -> None:
-    """Interrupt pytest and the ./dev that its tests run; they then clean up."""
+    """Interrupt pytest and the ./dev that its tests run, so that they clean up."""
     for signum in (signal.SIGINT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(pytest.pid, signum)
@@ -387,7 +387,7 @@ def _end(pytest: "subprocess.Popen[bytes]") -> None:
 def _report(name: str) -> Path:
     folder = BUILD / "reports"
     folder.mkdir(parents=True, exist_ok=True)
-    # Two test runs at once write two reports.
+    # Two test runs at the same time write two reports.
     report = folder / f"{name}-{os.getpid()}.xml"
     remove(report)
     return report
@@ -406,7 +406,7 @@ def _totals(report: Path, outcome: Outcome, part: str) -> Totals:
             totals += Totals(passed, failed, count["skipped"])
         remove(report)
     else:
-        # It ended in the middle of a line.
+        # pytest ended in the middle of a line.
         print(flush=True)
     if outcome.timed_out:
         say(f"{part}: still running after {DEADLINE:.0f} s, so it was killed")
@@ -428,7 +428,7 @@ def _is_path(arg: str) -> bool:
 
 
 def _from_root(arg: str) -> str:
-    """Keep the meaning of a path: pytest runs in the root, the user may not."""
+    """Make a path absolute, as pytest runs in the root and the user may not."""
     if not _is_path(arg):
         return arg
     path, separator, rest = arg.partition("::")

@@ -1,4 +1,4 @@
-"""The wheel: built here for Windows, checked, and laid out for ./dev python."""
+"""The wheel: built on Linux for Windows, checked, and installed for ./dev python."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ from hostenv import clean_environ, host_python
 from pins import AMD64, ARM64, Machine
 from winpython import bare_python, machine_of, missing_mingw
 
-# What the wheel is made of.
+# The files and folders from which the wheel is built.
 SOURCES = (
     "csrc",
     "include",
@@ -39,12 +39,12 @@ SOURCES = (
     "LICENSE",
 )
 
-# Older results are kept this long for a run that may still use them.
+# The number of results to keep: a run may still use an older one.
 KEPT = 5
 
 
 def built_wheel(machine: Machine = AMD64) -> Path:
-    """The wheel of the checkout as it is now."""
+    """The wheel of this checkout."""
     folder = BUILD / f"wheel-{machine.platform}-{_sources_key()}"
     if not folder.exists():
         need_packages(missing_mingw(machine))
@@ -60,7 +60,7 @@ def built_wheel(machine: Machine = AMD64) -> Path:
 def site(version: str) -> Path:
     """A folder with the installed wheel, for PYTHONPATH of one Windows Python."""
     wheel = built_wheel(machine_of(version))
-    # The key of what was built: the sources may have changed meanwhile.
+    # The key of the built wheel, as the sources may have changed meanwhile.
     folder = BUILD / f"site-{version}-{wheel.parent.name.rpartition('-')[2]}"
     if not folder.exists():
         with locked(BUILD / "site.lock"):
@@ -97,17 +97,17 @@ def _build(target: Path, machine: Machine) -> None:
 
 
 def cross_environ(machine: Machine = AMD64) -> dict[str, str]:
-    """What makes setup.py build for Windows on Linux."""
+    """The environment that makes setup.py build for Windows on Linux."""
     environ = clean_environ() | {
         "WINIPC_CROSS_PLATFORM": machine.platform,
-        # The same sources make the same wheel, byte for byte.
+        # Equal sources then make equal wheels, byte for byte.
         "SOURCE_DATE_EPOCH": "315532800",
     }
     if machine is ARM64:
         return environ | arm64.environ()
     return environ | {
         "WINIPC_CROSS_PYTHON": str(bare_python(machine.build_python)),
-        # What was compiled once is not compiled again, in any clone.
+        # ccache does not compile the same source twice, in any clone.
         "CC": f"ccache {machine.gcc}",
         "DLLTOOL": f"{machine.mingw}dlltool",
         "CCACHE_DIR": str(CACHE / "ccache"),
@@ -115,7 +115,7 @@ def cross_environ(machine: Machine = AMD64) -> dict[str, str]:
 
 
 def _copy_sources(target: Path) -> None:
-    """Copy the sources: setuptools leaves things beside what it builds."""
+    """Copy the sources, as setuptools leaves files beside them."""
     for path in source_files(ROOT, SOURCES):
         copy = target / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def _copy_sources(target: Path) -> None:
 
 
 def release(machine: Machine = AMD64) -> Path:
-    """Build a wheel, check it and leave it in dist/."""
+    """Build a wheel, check it, and copy it to dist/."""
     wheel = built_wheel(machine)
     check(wheel)
     dist = ROOT / "dist"
@@ -134,7 +134,7 @@ def release(machine: Machine = AMD64) -> Path:
 
 
 def check(wheel: Path) -> None:
-    """Check what the wheel's name promises."""
+    """Check that the wheel is what its name says."""
     say("checking the wheel")
     python = host_python()
     run([python, "-I", TOOLS / "devkit" / "check_wheel.py", wheel])

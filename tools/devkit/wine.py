@@ -1,8 +1,8 @@
-"""Wine: its prefixes, its environment, and programs that run in it.
+"""Wine: its prefixes and its environment.
 
-Windows programs that share a prefix share one world: names of mappings, windows,
-processes. `./dev python`, `shell` and `notebook` of a checkout meet in one prefix, so
-that two terminals can talk to each other; a test run has one to itself.
+Windows programs in the same prefix see each other's names, windows and processes.
+`./dev python`, `shell` and `notebook` of a checkout share a prefix, so that programs in
+two terminals can talk to each other; a test run has a prefix of its own.
 """
 
 import contextlib
@@ -28,30 +28,30 @@ from base import (
 )
 from hostenv import clean_environ
 
-# Raise it when what is made from the same inputs changes.
+# Increase it if the same inputs give another result.
 RECIPE = "3"
 
-# wbemprox: platform.version() crashes in it. mscoree, mshtml: offers of downloads.
-# winemenubuilder: writes to the user's desktop. winedbg: a program that crashed
-# waits for it, and now and then it never comes back.
+# wbemprox: platform.version() crashes in it. mscoree and mshtml offer downloads.
+# winemenubuilder writes to the user's desktop. winedbg: a crashed program waits for it,
+# and now and then it never returns.
 OVERRIDES = "wbemprox=;mscoree=;mshtml=;winemenubuilder.exe=;winedbg.exe="
 
-# They would take a quarter of the time that a first program needs to start. With
-# MountMgr, each stat and each open asked another process twice for a drive's serial
-# number: half of the CPU time that `import winipc` took.
+# These services take a quarter of the time in which a first program starts. With
+# MountMgr, each stat and each open asks another process twice for a drive's serial
+# number: half of the CPU time of `import winipc`.
 UNUSED_SERVICES = (
     *("Eventlog", "MountMgr", "NDIS", "PlugPlay", "winebus", "winehid", "wineusb"),
 )
 
-# Debian keeps the real programs out of PATH; /usr/bin/wine is a hint about wine32.
-# They are in /usr/lib/wine up to Debian 13.
+# In Debian, the real programs are not in PATH; /usr/bin/wine may only hint at wine32.
+# Up to Debian 13 they are in /usr/lib/wine.
 NEWER = "/usr/lib/x86_64-linux-gnu/wine"
 LOADERS = ("/usr/lib/wine/wine64", f"{NEWER}/wine", "wine64", "wine")
 LOADERS_32BIT = ("/usr/lib/wine/wine", "/usr/lib/i386-linux-gnu/wine/wine")
 SERVERS = ("/usr/lib/wine/wineserver64", f"{NEWER}/wineserver", "wineserver")
 
 
-# In a shared prefix, the path of the checkout that it belongs to.
+# The file in a shared prefix with the path of its checkout.
 CHECKOUT = "checkout.txt"
 
 
@@ -60,13 +60,13 @@ def _first(candidates: tuple[str, ...]) -> str | None:
 
 
 def missing(bits32: bool = False) -> list[str]:
-    """The packages to install before Wine can run, with its 32-bit part if asked."""
+    """The packages to install before Wine can run, with its 32-bit part on request."""
     wine = ["wine", "wine64"] if _first(LOADERS) is None else []
     return [*wine, "wine32:i386"] if bits32 and not runs_32bit() else wine
 
 
 def runs_32bit() -> bool:
-    """Whether Debian's wine32:i386 is here."""
+    """Whether Debian's wine32:i386 is installed."""
     return any(map(os.path.exists, LOADERS_32BIT))
 
 
@@ -79,24 +79,24 @@ def loader() -> str:
 
 
 def environ(prefix: Path) -> dict[str, str]:
-    """What a program needs to run under Wine, beside the user's environment."""
+    """The environment of a program under Wine: the user's, and Wine's variables."""
     return clean_environ() | {
         "WINEPREFIX": str(prefix),
         "WINEARCH": "win64",
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
         "WINEDLLOVERRIDES": OVERRIDES,
-        # File names are UTF-8, and messages in English, whatever the user speaks.
+        # File names in UTF-8 and messages in English, whatever the user's locale is.
         "LC_ALL": "C.UTF-8",
     }
 
 
 def windows_path(path: Path) -> str:
-    """How a Windows program names a Linux file."""
+    """The path of a Linux file for a Windows program."""
     return "Z:" + str(path).replace("/", "\\")
 
 
 def template() -> Path:
-    """A fresh prefix, set up and never run again: the others are copies of it."""
+    """A prefix that was set up and never used: other prefixes are copies of it."""
     program = loader()
     # A newer Wine gets new prefixes.
     version = str(Path(program).stat().st_mtime_ns)
@@ -127,7 +127,7 @@ def _set_up(program: str, prefix: Path) -> None:
 
 
 def _settings() -> str:
-    """Windows and messages without an X server, and a start without devices."""
+    """Settings for windows without an X server, and for a start without devices."""
     services = "".join(
         rf"[HKEY_LOCAL_MACHINE\System\CurrentControlSet\Services\{service}]"
         '\n"Start"=dword:00000004\n'
@@ -140,7 +140,7 @@ def _settings() -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a prefix. Files are linked, but the registry: Wine writes it in place."""
+    """Copy a prefix. Files are linked, except the registry: Wine writes it in place."""
     shutil.copytree(
         source, target, symlinks=True, copy_function=os.link, dirs_exist_ok=True
     )
@@ -162,7 +162,7 @@ def _named_prefix(name: str) -> Path:
 
 @contextlib.contextmanager
 def shared_prefix() -> Iterator[Path]:
-    """The prefix where Windows programs of several ./dev runs of this checkout meet."""
+    """The prefix that several runs of ./dev of this checkout share."""
     name = f"shared-{key_of(str(ROOT))}"
     new = not template().with_name(name).exists()
     prefix = _named_prefix(name)
@@ -170,7 +170,7 @@ def shared_prefix() -> Iterator[Path]:
         (prefix / CHECKOUT).write_text(str(ROOT))
         _forget_checkouts_that_are_gone(prefix.parent)
     with prefix.with_name(f"{name}.lock").open("a") as lock:
-        # The first to come and the last to leave stop what others left behind.
+        # The first run and the last one stop programs that other runs left behind.
         _stop_if_alone(lock, prefix)
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
@@ -180,12 +180,12 @@ def shared_prefix() -> Iterator[Path]:
 
 
 def _forget_checkouts_that_are_gone(folder: Path) -> None:
-    """Remove their prefixes, but for those in which programs still run."""
+    """Remove the prefixes of checkouts that are gone, unless programs run there."""
     for note in folder.glob(f"shared-*/{CHECKOUT}"):
         prefix = note.parent
         with (
             prefix.with_name(f"{prefix.name}.lock").open("a") as lock,
-            # In use; or another ./dev has just removed it.
+            # The prefix is in use, or another ./dev has just removed it.
             contextlib.suppress(BlockingIOError, FileNotFoundError),
         ):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,7 +202,7 @@ def _stop_if_alone(lock: IO[str], prefix: Path) -> None:
 
 @contextlib.contextmanager
 def private_prefix() -> Iterator[Path]:
-    """A prefix that no other ./dev run uses at the same time."""
+    """A prefix that no other run of ./dev uses at the same time."""
     base = template()
     number = 1
     while True:
@@ -213,7 +213,7 @@ def private_prefix() -> Iterator[Path]:
                 number += 1
                 continue
             prefix = _named_prefix(f"private-{number}")
-            # A run that was killed may have left programs behind.
+            # A killed run may have left programs behind.
             stop(prefix)
             try:
                 yield prefix
@@ -223,14 +223,14 @@ def private_prefix() -> Iterator[Path]:
 
 
 def server() -> str:
-    """The program that each prefix has one of."""
+    """The path of wineserver, of which one runs in each prefix."""
     found = _first(SERVERS)
     assert found is not None
     return found
 
 
 def stop(prefix: Path) -> None:
-    """End every Windows program of a prefix, and wait for that."""
+    """End all Windows programs of a prefix, and wait for their end."""
     env = environ(prefix)
     for option in ("-k", "-w"):
         command = [server(), option]

@@ -1,4 +1,4 @@
-"""The Windows CPythons: fetched, completed, and given their packages."""
+"""The Windows CPythons: downloaded, completed, and with their packages."""
 
 import os
 import re
@@ -31,16 +31,16 @@ from pins import (
 
 JARS = CACHE / "jars"
 
-# Raise it when what is made from the same inputs changes.
+# Increase it if the same inputs give another result.
 RECIPE = "2"
 
 INSIDE_JAR = "org/bytedeco/cpython/{}/"
-# bin/ repeats python.exe; the rest is never wanted and slow to unpack.
+# bin/ repeats python.exe; the rest is never used, and slow to unpack.
 LEFT_OUT = ("bin/", "lib/test/", "lib/idlelib/", "lib/turtledemo/", "share/")
 
 
 def selected() -> str:
-    """The Windows Python that the user asked for."""
+    """The Windows Python that the user chose."""
     version = os.environ.get("WINIPC_PYTHON") or DEFAULT_PYTHON
     if version not in WINDOWS_PYTHONS:
         known = ", ".join(WINDOWS_PYTHONS)
@@ -49,12 +49,12 @@ def selected() -> str:
 
 
 def machine_of(version: str) -> Machine:
-    """What a Windows Python runs on."""
+    """The machine of a Windows Python."""
     return WINDOWS_PYTHONS[version].machine
 
 
 def release_of(version: str) -> str:
-    """The number that Python itself has: 3.11 for 3.11-32."""
+    """The version of Python itself: 3.11 for 3.11-32."""
     return version.partition("-")[0]
 
 
@@ -73,7 +73,7 @@ def missing_maven(versions: list[str]) -> list[str]:
 
 
 def windows_python(version: str) -> Path:
-    """The folder of a Windows CPython that has the packages of its lock file."""
+    """The folder of a Windows CPython with the packages of its lock file."""
     lock = REQUIREMENTS / f"{machine_of(version).lock}.txt"
     key = key_of(RECIPE, WINDOWS_PYTHONS[version].sha256, lock.read_bytes())
     folder = CACHE / f"python-{version}-{key}"
@@ -105,7 +105,7 @@ def bare_python(version: str) -> Path:
 
 
 def extra_packages(name: str, version: str) -> Path:
-    """A folder with the packages of one more lock file, for PYTHONPATH."""
+    """A folder with the packages of another lock file, for PYTHONPATH."""
     lock = REQUIREMENTS / f"{name}.txt"
     folder = CACHE / f"{name}-{version}-{key_of(RECIPE, lock.read_bytes())}"
     if not folder.exists():
@@ -117,7 +117,7 @@ def extra_packages(name: str, version: str) -> Path:
 
 
 def fetch(versions: list[str]) -> list[Path]:
-    """Download what is not at hand in one go; return the jars."""
+    """Download missing jars, all at once; return the jars."""
     if not all(_jar(version).exists() for version in versions):
         with locked(JARS / "fetch.lock", "a download"):
             if missing := sorted({v for v in versions if not _jar(v).exists()}):
@@ -134,7 +134,7 @@ def _download(versions: list[str]) -> None:
     say(f"downloading Windows Python {', '.join(versions)} (Maven)")
     jars = [WINDOWS_PYTHONS[version] for version in versions]
     with scratch_folder(JARS) as folder:
-        # One start of Maven for all, in a repository that is not kept.
+        # One start of Maven for all, with a repository that is not kept.
         (folder / "pom.xml").write_text(_pom(jars, folder))
         run(
             [
@@ -181,9 +181,9 @@ def _unpack(jar: Path, inside: str, folder: Path) -> None:
 
 
 def _forward_python3(version: str, folder: Path) -> None:
-    """Make the python3.dll that the published build lacks.
+    """Make python3.dll, which the published build lacks.
 
-    abi3 extensions load it; each of its exports is forwarded to python3XY.dll.
+    abi3 extensions load it; it forwards each export to python3XY.dll.
     """
     machine = machine_of(version)
     full = "python" + release_of(version).replace(".", "")
@@ -203,9 +203,9 @@ def _forward_python3(version: str, folder: Path) -> None:
 
 
 def symbols(library: Path, machine: Machine) -> set[str]:
-    """The names that an import library offers."""
+    """The names in an import library."""
     listing = run([machine.mingw + "nm", library])
-    # On 32 bits an underscore stands before each name of C.
+    # In 32 bits, an underscore precedes each name of C.
     pattern = r" __imp__(\w+)$" if machine is X86 else r" __imp_(\w+)$"
     return set(re.findall(pattern, listing, re.MULTILINE))
 
@@ -235,9 +235,9 @@ def install(lock: Path, version: str, target: Path) -> None:
 
 
 def _unpack_wheel(wheel: Path, target: Path) -> None:
-    """Put a wheel's modules in place: twice as fast as pip --target.
+    """Unpack a wheel's modules: this is twice as fast as pip --target.
 
-    Its scripts and shared data are for an installation that users have.
+    The wheel's scripts and shared data are only for users' installations.
     """
     with zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
