@@ -244,12 +244,12 @@ for line in sys.stdin:
 class Program:
     """A Windows program of one machine: its lines, each waited for."""
 
-    def __init__(self, machine: Machine, *args: object, **env: str) -> None:
+    def __init__(self, name: str, machine: Machine, *args: object) -> None:
         command = [*machine.inside, "setpriv", "--pdeathsig", "KILL"]
         command += [*python_command(selected()), *map(str, args)]
         self.process = subprocess.Popen(
             command,
-            env={**python_environ(machine.prefix, selected()), **env},
+            env=python_environ(machine.prefix, selected()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -257,23 +257,19 @@ class Program:
             errors="replace",
             start_new_session=True,
         )
+        self.name = name
         self.lines: queue.Queue[str] = queue.Queue()
-        self.seen: list[str] = []
         self.told: list[str] = []
         self.errors: list[str] = []
-        for pumped in (
-            (self.process.stdout, self.lines.put),
-            (self.process.stderr, self.errors.append),
-        ):
-            threading.Thread(target=pump, args=pumped, daemon=True).start()
+        pump(name, self.process.stdout, self.lines.put)
+        pump(name, self.process.stderr, self.errors.append)
 
     def line(self) -> str:
         try:
             line = self.lines.get(timeout=DEADLINE)
         except queue.Empty:
-            raise AssertionError(f"silent: {self.seen[-9:]} {self.errors}") from None
-        assert line, f"it ended: {self.seen[-9:]} {self.errors}"
-        self.seen.append(line.strip())
+            raise AssertionError(f"{self.name} is silent") from None
+        assert line, f"{self.name} has ended"
         return line
 
     def ask(self, *words: object) -> Any:
@@ -302,7 +298,10 @@ class Program:
     def end(self, signum: int) -> tuple[int, str]:
         """The status after a signal, and what it wrote to standard error."""
         self.process.send_signal(signum)
-        return self.ended()
+        status = self.process.wait(DEADLINE)
+        while self.lines.get(timeout=DEADLINE):
+            pass
+        return status, "".join(self.errors)
 
     def kill(self) -> None:
         self.process.kill()
@@ -311,19 +310,32 @@ class Program:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
 
-    def ended(self) -> tuple[int, str]:
-        status = self.process.wait(DEADLINE)
-        while self.lines.get(timeout=DEADLINE):
-            pass
-        return status, "".join(self.errors)
+
+#: What all programs write during a test, which is shown if the test fails.
+LOG: list[str] = []
 
 
-def pump(stream: Any, take: Callable[[str], object]) -> None:
-    """To its end, which under Wine comes when the desktop ends, too."""
-    with stream:
-        for line in stream:
-            take(line)
-    take("")
+def pump(name: str, stream: Any, take: Callable[[str], object]) -> None:
+    """Take each line of a stream, and "" at its end, on a thread.
+
+    Under Wine the end comes when the desktop ends, too.
+    """
+
+    def pumping() -> None:
+        with stream:
+            for line in stream:
+                LOG.append(f"{time.monotonic():.3f} {name}: {line[:300].strip()}")
+                take(line)
+        take("")
+
+    threading.Thread(target=pumping, daemon=True).start()
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    LOG.clear()
+    yield
+    print("\n".join(LOG))
 
 
 class Machine:
@@ -334,12 +346,10 @@ class Machine:
         self.inside = network.inside(number)
         self.host = network.host(number)
 
-    def relay(self, *args: object, port: int | None = None, **env: str) -> Program:
-        address = f"{self.host}:{port or self._network.port}"
-        if "--ca-file" in args:
-            address = f"mqtts://{address}"
+    def relay(self, name: str, *args: object) -> Program:
+        address = f"{self.host}:{self._network.port}"
         words = ("-m", "winipc", "relay", address, "--json", "--keepalive", KEEPALIVE)
-        return Program(self, *words, *args, **env)
+        return Program(name, self, *words, *args)
 
     def cut(self, down: bool = True) -> None:
         self._network.cut(self._number, down)
@@ -414,9 +424,7 @@ class Network:
         while "running" not in (line := self.broker.stdout.readline()):
             shown.append(line)
             assert line, shown
-        threading.Thread(
-            target=pump, args=(self.broker.stdout, lambda line: None), daemon=True
-        ).start()
+        pump("broker", self.broker.stdout, lambda line: None)
 
     def kill(self) -> None:
         self.broker.kill()
@@ -478,20 +486,17 @@ class World:
         self.nowhere = f"{self.name}.nowhere"
         self.missing = ("--window", self.nowhere)
         words = (self.name, self.title, SIZE)
-        self.source = self.start(here, "-c", HERE, *words)
-        self.user = self.start(there, "-c", THERE, *words, there.host, network.port)
+        self.source = self.started(Program("source", here, "-c", HERE, *words))
+        words = (*words, there.host, network.port)
+        self.user = self.started(Program("user", there, "-c", THERE, *words))
         self.start_here(wait=False)
         self.start_there()
         self.relay_here.event(self.nowhere, "connected")
         assert self.source.line() == self.user.line() == "ready\n"
 
-    def start(self, machine: Machine, *args: object, **env: str) -> Program:
-        self.programs.append(Program(machine, *args, **env))
-        return self.programs[-1]
-
-    def start_relay(self, machine: Machine, *args: object, **how: Any) -> Program:
-        self.programs.append(machine.relay(*args, **how))
-        return self.programs[-1]
+    def started(self, program: Program) -> Program:
+        self.programs.append(program)
+        return program
 
     def close(self) -> None:
         for program in self.programs:
@@ -499,14 +504,15 @@ class World:
 
     def start_here(self, wait: bool = True) -> None:
         words = ("--mapping", self.name, "--window", self.title, *self.missing)
-        self.relay_here = self.start_relay(self.here, *words)
+        self.relay_here = self.started(self.here.relay("relay here", *words))
         if wait:
             self.relay_here.event(self.nowhere, "connected")
 
     def start_there(self) -> None:
         words = ("--copy", self.name, "--proxy", self.title, "--patience", "3")
         more = ("--proxy", self.nowhere)
-        self.relay_there = self.start_relay(self.there, *words, *more)
+        relay = self.there.relay("relay there", *words, *more)
+        self.relay_there = self.started(relay)
         self.relay_there.event(self.title, "target:")
         self.relay_there.event(self.nowhere, "target:")
 
@@ -528,8 +534,12 @@ class World:
     def state(self, name: str | None = None) -> bytes:
         """The state that the broker keeps, or gets."""
         topic = f"winipc/mapping/{name or self.name}/state"
-        words = ("-t", topic, "-C", "1", "-W", "60", "-F", "%x")
-        return bytes.fromhex(run(*self.network.client("mosquitto_sub", *words)))
+        return bytes.fromhex(self.subscribed(topic, "%x"))
+
+    def subscribed(self, topic: str, what: str) -> str:
+        """The first message that the broker keeps, or gets, as mosquitto_sub has it."""
+        words = ("-t", topic, "-C", "1", "-W", "60", "-F", what)
+        return run(*self.network.client("mosquitto_sub", *words))
 
     def request(self, key: str, data: str, **given: str) -> Any:
         """What the target answers to another client."""
@@ -666,14 +676,16 @@ def test_all_is_equal_after(
 
 def test_a_second_source_or_target_is_refused(world: World) -> None:
     """It says who has it, and the first one goes on."""
-    for kind, name, role in (
-        ("MappingSource", world.name, "source"),
-        ("WindowTarget", world.title, "target"),
+    for kind, side, name, role in (
+        ("mapping", "MappingSource", world.name, "source"),
+        ("window", "WindowTarget", world.title, "target"),
     ):
-        error, _ = world.ended(kind, name)
+        error, _ = world.ended(side, name)
         who = re.search(rf"\S+, process \d+ is the {role} already", error)
         assert who, error
-        assert who[0].split(" is")[0] in str(world.relay_there.seen)
+        topic = world.topic(role, "+", kind=kind)
+        first = json.loads(world.subscribed(topic, "%p"))
+        assert who[0].startswith("{host}, process {pid} ".format_map(first))
         world.relay_there.event(f"{role} is gone")
     world.relay_there.forget()
     # What it asks for is for the first one alone.
