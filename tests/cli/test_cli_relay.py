@@ -1,4 +1,4 @@
-"""`winipc relay`: what it is told wrongly, and what it takes from others.
+"""`winipc relay`: what it is told wrongly, what it takes from others, and its limits.
 
 With a broker, between two machines, it is run by tests/linux/test_relay.py.
 """
@@ -17,10 +17,12 @@ from test_cli import misuse, run_winipc
 
 pytest.importorskip("paho.mqtt.client")
 
+import winipc
 from winipc import relay
-from winipc.relay import Broker
-from winipc.relay.link import topic_name
-from winipc.relay.mapping import HEAD, RANGE, _ranges
+from winipc.relay import Broker, MappingSource
+from winipc.relay.link import properties, topic_name
+from winipc.relay.mapping import HEAD, RANGE, _ranges, _Stream
+from winipc.relay.window import _time_of_window
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,10 @@ from winipc.relay.mapping import HEAD, RANGE, _ranges
         (["host"], "give a --mapping, --copy, --window or --proxy"),
         (["http://host", "--copy", "x"], "is not host[:port]"),
         (["host:port", "--copy", "x"], "is not host[:port]"),
-        (["mqtt://me:secret@host", "--copy", "x"], "WINIPC_RELAY_PASSWORD, or a file"),
+        (
+            ["mqtt://me:secret@host", "--copy", "x"],
+            "WINIPC_RELAY_PASSWORD, or in a file",
+        ),
     ],
     ids=["nothing", "scheme", "port", "password"],
 )
@@ -94,6 +99,84 @@ def test_what_mqtt_cannot_carry_is_told(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         relay.MappingCopy(Broker("127.0.0.1", 1, **options), name)
+
+
+@pytest.mark.parametrize("rate", [0, 10_001, float("nan")])
+def test_a_rate_has_limits(rate: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 10,000"):
+        MappingSource(Broker("127.0.0.1", 1), "x", rate=rate)
+
+
+@pytest.mark.parametrize("patience", [0, 61, float("nan")])
+def test_patience_has_limits(patience: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 60"):
+        relay.WindowProxy(Broker("127.0.0.1", 1), "x", patience=patience)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [({}, 3), ({"MessageExpiryInterval": 2}, 1.5), ({"MessageExpiryInterval": 61}, 45)],
+    ids=["nothing", "2", "61"],
+)
+def test_a_window_has_three_quarters_of_the_patience(
+    told: dict[str, int], seconds: float
+) -> None:
+    """Of 4 seconds if none is told, and of a minute at most."""
+    assert _time_of_window(properties("PUBLISH", **told)) == seconds
+
+
+class Info:
+    """What paho tells of a message that it was given."""
+
+    def __init__(self) -> None:
+        self.is_sent = False
+
+    def is_published(self) -> bool:
+        return self.is_sent
+
+
+def test_a_source_waits_for_a_slow_network(unique_name: str) -> None:
+    """Eight messages may wait; what changes then comes in one message."""
+    sent: list[tuple[bytes, Info]] = []
+
+    class Source(MappingSource):
+        """One whose connection takes all, and sends nothing."""
+
+        def __init__(self) -> None:
+            self.claim, self._stream, self._asked, self._base = "claim", None, False, ""
+
+        def _publish(self, topic: str, data: bytes, **_: Any) -> Any:
+            sent.append((data, Info()))
+            return sent[-1][1]
+
+    source = Source()
+    with winipc.SharedMapping.create(unique_name, 1000) as mapping:
+        for number in range(20):
+            mapping[number] = 1
+            source._look(mapping)
+        assert len(sent) == 8
+        sent[0][1].is_sent = True
+        source._look(mapping)
+    assert len(sent) == 9
+    ((at, data),) = _ranges(memoryview(sent[-1][0]), 1000)
+    assert (at, data) == (8, b"\1" * 12)
+
+
+@pytest.mark.parametrize(("size", "most"), [(4096, 8), (8 << 20, 4), (64 << 20, 1)])
+def test_large_messages_that_wait_are_fewer(size: int, most: int) -> None:
+    """32 MiB of them, or one."""
+    assert _Stream("claim", size).flight.maxlen == most
+
+
+def test_a_message_has_at_most_65536_ranges() -> None:
+    """Changes that are nearer than the 65536th part of a mapping come as one range."""
+    size = 4 << 20
+    stream = _Stream("claim", size)
+    stream.changes(0)
+    stream.state(0)
+    stream.next[::32] = b"\1" * (size // 32)
+    message = memoryview(stream.changes(0))
+    assert sum(1 for _ in _ranges(message, size)) <= 1 << 16
 
 
 def test_names_are_one_level_of_a_topic() -> None:

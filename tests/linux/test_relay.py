@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import re
@@ -27,218 +28,21 @@ from typing import Any
 
 import pytest
 import wine
-from conftest import DEADLINE, run
+from conftest import DEADLINE, SLOWNESS, run
 from run_python import python_command, python_environ
 from winpython import selected
 
 SIZE = 20000
 #: As Windows rounds it: all that another program can know of it.
 PAGES = 20480
-KEEPALIVE = 2
+#: Seconds. On a busy machine a program may be silent, and a window slow, for longer.
+KEEPALIVE = math.ceil(2 * SLOWNESS)
+PATIENCE = min(3 * SLOWNESS, 60)
 MOST_PACKET = 2_000_000
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 HEAD = struct.Struct("<QQ")
 
-#: The program whose mapping and window are shared.
-HERE = """
-import hashlib, json, random, sys, threading, time, winipc
-
-got, writing, going = [], threading.Event(), threading.Event()
-one_step = threading.Lock()
-going.set()
-
-def take(message):
-    got.append(bytes(message).decode())
-    going.wait()
-    return message.id + 1000
-
-def write():
-    while True:
-        writing.wait()
-        with one_step:
-            if writing.is_set():
-                data = random.randbytes(random.randrange(1, 300))
-                mapping.write(data, random.randrange(SIZE - len(data)))
-        time.sleep(0.002)
-
-SIZE = int(sys.argv[3])
-with (
-    winipc.SharedMapping.create(sys.argv[1], SIZE) as mapping,
-    winipc.CopyDataWindow.create(sys.argv[2], handler=take),
-):
-    threading.Thread(target=write, daemon=True).start()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        word, *rest = line.split()
-        if word == "write":
-            writing.set()
-        elif word == "stop":
-            with one_step:
-                writing.clear()
-        elif word == "hang":
-            going.clear()
-        elif word == "go":
-            going.set()
-        told = [hashlib.md5(mapping).hexdigest(), got]
-        told = bytes(mapping).hex() if word == "memory" else told
-        print(json.dumps(told), flush=True)
-"""
-
-#: The program on the other machine, which knows both by the same names.
-THERE = """
-import hashlib, json, queue, sys, threading, time, winipc
-from collections import Counter
-from winipc import relay
-from winipc.relay.link import properties
-
-name, title, SIZE = sys.argv[1], sys.argv[2], int(sys.argv[3])
-host, port = sys.argv[4], int(sys.argv[5])
-heard, plain = queue.Queue(), None
-acknowledged, sending, number, mapping = [], threading.Event(), 0, None
-
-def send():
-    global number
-    while True:
-        sending.wait()
-        number += 1
-        if not one(number):
-            time.sleep(0.05)
-
-def one(n, title=title):
-    try:
-        data = str(n).encode()
-        answer = winipc.send_copydata(title, data, id=n, timeout=60, check=False)
-    except OSError as error:
-        return repr(error)
-    if answer == n + 1000:
-        acknowledged.append(str(n))
-    return answer
-
-def ended(kind, name, ends=True, **more):
-    # What a side of Python ends by, and what it told before.
-    events = []
-    broker = relay.Broker(host, **{"port": port, **more})
-    try:
-        side = getattr(relay, kind)(broker, name, on_event=events.append)
-        try:
-            side.wait(20 if ends else 0)
-        finally:
-            side.close()
-    except (OSError, ValueError) as error:
-        return str(error), events
-    return "", events
-
-def ended_by_event():
-    def fail(text):
-        raise LookupError(text)
-
-    try:
-        broker = relay.Broker(host, port)
-        with relay.MappingCopy(broker, "event", on_event=fail) as side:
-            side.wait(20)
-    except LookupError as error:
-        return str(error)
-
-def closed_by_event(kind, *events):
-    # Whether a side can be closed by its own threads, and by three at once.
-    sides, found = queue.Queue(), []
-
-    def close(text):
-        if text.startswith(events):
-            side = sides.get(timeout=60)
-            sides.put(side)
-            side.close()
-            found.append(text)
-
-    side = getattr(relay, kind)(relay.Broker(host, port), kind, on_event=close)
-    sides.put(side)
-    while not found and not side.error:
-        time.sleep(0.005)
-    threads = [threading.Thread(target=side.close) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-def late(name):
-    # What a source tells whose mapping is made after it has said that it waits.
-    told = queue.Queue()
-    broker = relay.Broker(host, port)
-    with relay.MappingSource(broker, f"Local\\\\{name}", on_event=told.put):
-        seen = [told.get(timeout=60), told.get(timeout=60)]
-        with winipc.SharedMapping.create(name, 10) as mapping:
-            mapping.write(b"late")
-            return [*seen, told.get(timeout=60)]
-
-def listen(topic):
-    # A client of MQTT that hears of this topic by now.
-    global plain
-    plain = relay.Broker(host, port).client(f"plain {topic}")
-    plain.on_message = lambda *told: heard.put(told[2])
-    plain.on_connect = lambda *told: plain.subscribe(topic)
-    plain.on_subscribe = lambda *told: heard.put(None)
-    plain.connect(host, port)
-    plain.loop_start()
-    heard.get()
-
-def flood(count):
-    # As many requests, until the first one is refused.
-    base = f"winipc/window/{title}"
-    listen(f"{base}/answer/flood")
-    for number in range(count):
-        given = {"ResponseTopic": f"{base}/answer/flood", "MessageExpiryInterval": 60}
-        given["CorrelationData"] = number.to_bytes(2, "big")
-        told = properties("PUBLISH", **given)
-        plain.publish(f"{base}/request", b"flood", 1, properties=told)
-
-threading.Thread(target=send, daemon=True).start()
-print("ready", flush=True)
-for line in sys.stdin:
-    word, *rest = line.split()
-    told = None
-    if word == "ended":
-        told = ended(*rest[:2], **json.loads(" ".join(rest[2:]) or "{}"))
-    elif word == "event":
-        told = ended_by_event()
-    elif word == "closed":
-        told = closed_by_event(rest[0], *rest[1:])
-    elif word == "another":
-        other = winipc.SharedMapping.create(rest[0], int(rest[1]))
-    elif word == "late":
-        told = late(rest[0])
-    elif word == "overhear":
-        listen(f"winipc/window/{title}/request")
-        one(7)
-        told = heard.get(timeout=60).properties.UserProperty
-        plain.disconnect()
-    elif word == "flood":
-        flood(int(rest[0]))
-    elif word == "answers":
-        came = [heard.get(timeout=60).payload for _ in range(int(rest[0]))]
-        told = Counter(map(bytes.decode, came))
-    elif word == "one":
-        told = one(int(rest[0]), *rest[1:])
-    elif word == "send":
-        sending.set()
-    elif word == "more":  # so many more are acknowledged
-        goal = len(acknowledged) + int(rest[0])
-        while len(acknowledged) < goal:
-            time.sleep(0.005)
-    elif word == "stop":
-        sending.clear()
-        before = None
-        while before != number:  # the last one has its answer
-            before = number
-            one(10**6 + before)
-        told = acknowledged
-    elif word == "equal":
-        mapping = mapping or winipc.SharedMapping.wait_for(name, 60)
-        while hashlib.md5(mapping.read(SIZE)).hexdigest() != rest[0]:
-            time.sleep(0.005)
-        told = mapping.size
-    print(json.dumps(told), flush=True)
-"""
+PEERS = Path(__file__).parent / "peers"
 
 
 class Program:
@@ -272,10 +76,16 @@ class Program:
         assert line, f"{self.name} has ended"
         return line
 
-    def ask(self, *words: object) -> Any:
+    def begin(self, function: str, *args: object) -> None:
         assert self.process.stdin is not None
-        print(*words, file=self.process.stdin, flush=True)
+        print(json.dumps([function, *args]), file=self.process.stdin, flush=True)
+
+    def result(self) -> Any:
         return json.loads(self.line())
+
+    def ask(self, function: str, *args: object) -> Any:
+        self.begin(function, *args)
+        return self.result()
 
     def event(self, *parts: str) -> str:
         """What a relay tells in which all of this is; others are left for later."""
@@ -486,13 +296,15 @@ class World:
         self.nowhere = f"{self.name}.nowhere"
         self.missing = ("--window", self.nowhere)
         words = (self.name, self.title, SIZE)
-        self.source = self.started(Program("source", here, "-c", HERE, *words))
+        program = wine.windows_path(PEERS / "relay_program.py")
+        self.source = self.started(Program("source", here, program, *words))
+        program = wine.windows_path(PEERS / "relay_user.py")
         words = (*words, there.host, network.port)
-        self.user = self.started(Program("user", there, "-c", THERE, *words))
+        self.user = self.started(Program("user", there, program, *words))
         self.start_here(wait=False)
         self.start_there()
         self.relay_here.event(self.nowhere, "connected")
-        assert self.source.line() == self.user.line() == "ready\n"
+        assert self.source.result() == self.user.result() == "ready"
 
     def started(self, program: Program) -> Program:
         self.programs.append(program)
@@ -509,16 +321,18 @@ class World:
             self.relay_here.event(self.nowhere, "connected")
 
     def start_there(self) -> None:
-        words = ("--copy", self.name, "--proxy", self.title, "--patience", "3")
+        words = ("--copy", self.name, "--proxy", self.title, "--patience", PATIENCE)
         more = ("--proxy", self.nowhere)
         relay = self.there.relay("relay there", *words, *more)
         self.relay_there = self.started(relay)
         self.relay_there.event(self.title, "target:")
         self.relay_there.event(self.nowhere, "target:")
 
-    def ended(self, kind: str, name: str, **more: object) -> tuple[str, list[str]]:
+    def ended(
+        self, kind: str, name: str, ends: bool = True, **broker: object
+    ) -> tuple[str, list[str]]:
         """What a side ends by that a program of Python starts there, and its events."""
-        text, events = self.user.ask("ended", kind, name, json.dumps(more))
+        text, events = self.user.ask("ended", kind, name, ends, broker)
         return text, events
 
     def topic(self, *parts: str, kind: str = "mapping") -> str:
@@ -564,15 +378,13 @@ class World:
         return bytes.fromhex(self.source.ask("memory"))
 
     def check_mapping(self) -> None:
-        digest, _ = self.source.ask("stop")
-        assert self.user.ask("equal", digest) == PAGES
+        assert self.user.ask("equal", self.source.ask("stop")) == PAGES
 
     def check(self) -> None:
         """All that was acknowledged came, once; and the mappings end equal."""
-        acknowledged = self.user.ask("stop")
+        acknowledged = self.user.ask("stop_sending")
         self.check_mapping()
-        _, got = self.source.ask("state")
-        count = Counter(got)
+        count = Counter(self.source.ask("got"))
         assert acknowledged
         assert {n: count[n] for n in acknowledged if count[n] != 1} == {}
 
@@ -638,15 +450,14 @@ def kill_there(world: World) -> None:
 
 def kill_broker_that_hangs(world: World) -> None:
     """What was sent meanwhile and refused is not delivered later."""
-    world.user.ask("stop")
+    world.user.ask("stop_sending")
     world.network.broker.send_signal(signal.SIGSTOP)
-    assert world.user.ask("one", 70) == 0
+    assert world.user.ask("send", 70) == 0
     world.relay_there.event("proxy", "refused: no answer in time")
     kill_broker(world)
     world.relay_there.event(world.title, "target:")
-    world.user.ask("send")
-    world.user.ask("more", 1)
-    assert "70" not in world.source.ask("state")[1]
+    world.user.ask("start_sending", 1)
+    assert "70" not in world.source.ask("got")
 
 
 FAULTS = [
@@ -665,12 +476,11 @@ def test_all_is_equal_after(
 ) -> None:
     """In the midst of writes and messages."""
     world.source.ask("write")
-    world.user.ask("send")
-    world.user.ask("more", 3)
+    world.user.ask("start_sending", 3)
     world.relay_here.forget()
     world.relay_there.forget()
     fault(world)
-    world.user.ask("more", 3)
+    world.user.ask("start_sending", 3)
     world.check()
 
 
@@ -703,37 +513,51 @@ def test_ctrl_c_tells_the_others(world: World) -> None:
     assert (status, "Traceback" in error) == (0, False), error
     world.relay_there.event("copy", "source is gone")
     world.relay_there.event(world.title, "target is gone")
-    assert world.user.ask("one", 7) == 0
+    assert world.user.ask("send", 7) == 0
     world.relay_there.event(world.title, "refused: there is no target")
-    digest, _ = world.source.ask("state")
-    assert world.user.ask("equal", digest) == PAGES
+    world.check_mapping()
     assert world.state()[HEAD.size :][:SIZE] == world.memory()
     world.start_here()
     world.relay_there.event(world.nowhere, "target:")
 
 
 def test_a_window_that_is_missing_or_hangs_is_a_refusal(world: World) -> None:
-    assert world.user.ask("one", 7, world.nowhere) == 0
+    assert world.user.ask("send", 7, world.nowhere) == 0
     assert "1400" in world.relay_there.event(world.nowhere, "refused")
     world.source.ask("hang")
-    assert world.user.ask("one", 7) == 0
+    assert world.user.ask("send", 7) == 0
     assert "1460" in world.relay_there.event(world.title, "refused")
     world.source.ask("go")
-    assert world.user.ask("one", 8) == 1008
+    assert world.user.ask("send", 8) == 1008
+
+
+def test_a_target_that_dies_ends_a_wait(world: World) -> None:
+    """The sender does not wait until its patience is over."""
+    world.source.ask("hang")
+    before = world.source.ask("got")
+    world.user.begin("send", 7)
+    while world.source.ask("got") == before:
+        pass
+    world.relay_here.end(signal.SIGKILL)
+    world.relay_there.event(world.title, "refused: the target is gone")
+    assert world.user.result() == 0
+    world.source.ask("go")
+    world.start_here()
+    world.relay_there.event(world.nowhere, "target:")
 
 
 def test_requests_that_wait_have_a_limit(world: World) -> None:
     """One is with the window, 64 wait, and what comes then is refused at once."""
     world.source.ask("hang")
-    _, before = world.source.ask("state")
+    before = world.source.ask("got")
     world.user.ask("flood", 70)
     refused, answered = '{"error": "too many messages wait"}', '{"answer": 1000}'
-    assert world.user.ask("answers", 5) == {refused: 5}
+    assert world.user.ask("flooded", 5) == {refused: 5}
     world.source.ask("go")
-    rest = world.user.ask("answers", 65)
+    rest = world.user.ask("flooded", 65)
     # The window may not have had the first one when the next ones came.
     assert rest in ({answered: 65}, {answered: 64, refused: 1})
-    _, got = world.source.ask("state")
+    got = world.source.ask("got")
     assert got[len(before) :] == ["flood"] * rest[answered]
     world.relay_here.event("refused: too many messages wait")
 
@@ -742,17 +566,16 @@ def test_clients_without_winipc_read_and_send(world: World) -> None:
     """By what docs/relay.md says; the same message again gets the first answer."""
     state = world.state()
     assert len(state) == HEAD.size + PAGES
-    _, before = world.source.ask("state")
+    before = world.source.ask("got")
     assert world.request("one", "plain", id="0x7") == {"answer": 1007}
     assert world.request("one", "plain", id="8") == {"answer": 1007}
     assert world.request("two", "plain") == {"answer": 1000}
-    _, got = world.source.ask("state")
-    assert got[len(before) :] == ["plain", "plain"]
+    assert world.source.ask("got")[len(before) :] == ["plain", "plain"]
 
 
 def test_wrong_requests_are_refused_in_words(world: World) -> None:
     """None of them reaches the window."""
-    _, before = world.source.ask("state")
+    before = world.source.ask("got")
     known = {
         "id": {"x": "invalid literal", str(1 << 64): "more bits", "-1": "more bits"},
         "target": {"another": "for a target that is gone"},
@@ -776,13 +599,13 @@ def test_wrong_requests_are_refused_in_words(world: World) -> None:
     large += ["-D", "publish", "correlation-data", "large"]
     world.publish(request, bytes((1 << 20) + 1), *large)
     world.relay_here.event("refused: 1048577 bytes are more than 1048576")
-    assert world.source.ask("state")[1] == before
-    assert world.user.ask("one", 9) == 1009
+    assert world.source.ask("got") == before
+    assert world.user.ask("send", 9) == 1009
 
 
 def test_wrong_changes_are_ignored(world: World) -> None:
     """No byte outside of the mapping; none at all of a message that is wrong later."""
-    digest, _ = world.source.ask("stop")
+    digest = world.source.ask("stop")
     assert world.user.ask("equal", digest) == PAGES
     run_number, sequence = HEAD.unpack_from(world.state())
     good = struct.pack("<II", 0, 4) + b"EVIL"
@@ -824,7 +647,7 @@ def test_a_copy_of_another_size_ends_in_words(world: World) -> None:
     """Also a copy of what no relay but another client publishes."""
     name = f"{world.name}.other"
     topic = f"winipc/mapping/{name}/state"
-    world.user.ask("another", name, 8192)
+    world.user.ask("create", name, 8192)
     world.publish(topic, HEAD.pack(1, 0) + bytes(4096), "-r")
     error, events = world.ended("MappingCopy", name)
     assert "8192 bytes here and 4096 there" in error
@@ -837,7 +660,7 @@ def test_a_copy_of_another_size_ends_in_words(world: World) -> None:
 def test_a_mapping_that_the_broker_does_not_take_ends_in_words(world: World) -> None:
     """It would be sent again and again."""
     name = f"{world.name}.large"
-    world.user.ask("another", name, MOST_PACKET)
+    world.user.ask("create", name, MOST_PACKET)
     error, _ = world.ended("MappingSource", name)
     assert re.fullmatch(r"20\d{5} bytes are more than the broker takes", error)
 
@@ -851,10 +674,12 @@ def test_a_source_waits_for_its_mapping(world: World) -> None:
 
 def test_events_may_end_a_side(world: World) -> None:
     """By an error, or by close, on whichever thread they come."""
-    assert world.user.ask("event") == "connected"
-    waits = world.user.ask("closed", "MappingSource", "waiting")
-    assert waits == ["waiting for the mapping"]
-    assert world.user.ask("closed", "MappingCopy", "connected") == ["connected"]
+    assert world.user.ask("ended_by_event") == "connected"
+    for side in (
+        ("MappingSource", "waiting for the mapping"),
+        ("MappingCopy", "connected"),
+    ):
+        assert world.user.ask("closed_by_event", *side) == side[1]
 
 
 def test_a_response_topic_with_wildcards_is_ignored(world: World) -> None:
@@ -865,7 +690,33 @@ def test_a_response_topic_with_wildcards_is_ignored(world: World) -> None:
         told = ["-D", "publish", "response-topic", topic]
         world.publish(request, b"x", *told, "-D", "publish", "correlation-data", "w")
         world.relay_here.event("ignored: a request without a response topic")
-    assert world.user.ask("one", 7) == 1007
+    assert world.user.ask("send", 7) == 1007
+
+
+def test_a_proxy_takes_no_wrong_answer(world: World) -> None:
+    """The sender gets 0. An answer to another request is not taken at all."""
+    wrong = {
+        '{"answer": 1e9}': "a wrong answer",
+        '{"answer": 18446744073709551616}': "a wrong answer",
+        '{"error": "no\\u001b"}': "no\\x1b",
+        **dict.fromkeys(("{}", "[]", "x", "[" * 9999), ""),
+    }
+    told = world.user.ask("wrong_answers", list(wrong))
+    assert told == [f"refused: {text}" for text in wrong.values()]
+
+
+def test_what_is_remembered_of_others_has_a_limit(world: World) -> None:
+    known = [f"copy: pc {number}, process 1" for number in range(3)]
+    told = world.user.ask("too_many_sides", 3)
+    assert told == [*known, known[0].replace("copy:", "copy is gone:")]
+    known_one, forgotten = world.user.ask("too_many_answers", 3)
+    assert "for a target that is gone" in known_one
+    assert "1400" in forgotten
+
+
+def test_a_prefix_is_a_world_of_its_own(world: World) -> None:
+    error, events = world.ended("MappingSource", world.name, ends=False, prefix="a/b")
+    assert (error, events[0]) == ("", "connected")
 
 
 def test_tls_and_passwords(world: World) -> None:

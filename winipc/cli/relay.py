@@ -1,4 +1,4 @@
-"""`winipc relay`: mappings and windows of other machines, through an MQTT 5 broker."""
+"""`winipc relay`: the sides of `winipc.relay` until Ctrl+C."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from urllib.parse import urlsplit
 from winipc.cli.options import Commands, add_command, factor, number, seconds
 from winipc.cli.output import print_result, until_ctrl_c
 
-_DESCRIPTION = """Share a mapping or a window with other machines, or have here what
-they share, through a broker of MQTT 5: see docs/relay.md. A password comes from the
+_DESCRIPTION = """Share mappings and windows with other machines, or use here what they
+share, through an MQTT 5 broker: see docs/relay.md. The password comes from the
 environment variable WINIPC_RELAY_PASSWORD, or from --password-file."""
 _PASSWORD = "WINIPC_RELAY_PASSWORD"
 _SLICE = 0.2
 _printing = threading.Lock()
 
-#: What a machine can have of each name, with the class that does it.
+#: The options of a machine's sides: the class, what it is given, and the help.
 _SIDES = {
     "mapping": ("MappingSource", "NAME", "share this machine's mapping"),
-    "copy": ("MappingCopy", "NAME", "keep a copy of a mapping that another shares"),
+    "copy": ("MappingCopy", "NAME", "keep a copy of another machine's mapping"),
     "window": ("WindowTarget", "TITLE", "let others send to this machine's window"),
-    "proxy": ("WindowProxy", "TITLE", "open a window whose messages go to another's"),
+    "proxy": (
+        "WindowProxy",
+        "TITLE",
+        "open a window whose messages go to another machine's",
+    ),
 }
 
 
@@ -47,26 +51,28 @@ def add(commands: Commands) -> None:
         parser.add_argument(
             f"--{option}", action="append", default=[], metavar=metavar, help=help
         )
-    parser.add_argument("--user", help="user name, as the broker knows it")
-    parser.add_argument("--password-file", type=Path, help="file with the password")
+    parser.add_argument("--user", help="user name for the broker")
+    parser.add_argument("--password-file", type=Path, help="file that has the password")
     parser.add_argument("--ca-file", help="PEM file of the authorities to trust")
-    parser.add_argument("--cert-file", help="PEM file of a certificate of this side")
-    parser.add_argument("--key-file", help="PEM file of its key")
+    parser.add_argument(
+        "--cert-file", help="PEM file of a certificate that the broker checks"
+    )
+    parser.add_argument("--key-file", help="PEM file of that certificate's key")
     parser.add_argument(
         "--keepalive",
         type=number,
         default=15,
         metavar="SECONDS",
-        help="silence after which the other end is asked (%(default)s)",
+        help="ask after so long a silence whether the broker is there (%(default)s)",
     )
     parser.add_argument(
-        "--prefix", default="winipc", help="what topics begin with (%(default)s)"
+        "--prefix", default="winipc", help="first levels of all topics (%(default)s)"
     )
     parser.add_argument(
         "--rate",
         type=factor,
         default=60.0,
-        help="looks a second at a mapping (%(default)s)",
+        help="looks for changes a second (%(default)s)",
     )
     parser.add_argument(
         "--patience",
@@ -105,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _told(as_json: bool, option: str, name: str) -> Callable[[str], None]:
     def tell(text: str) -> None:
         value = {"side": option, "name": name, "event": text}
-        with _printing:  # relays tell on threads of their own
+        with _printing:  # each side tells on threads of its own
             print_result(as_json, value, f"{option} {name}: {text}")
 
     return tell
@@ -122,7 +128,7 @@ def _broker(arguments: argparse.Namespace) -> Any:
     if given.scheme not in ("mqtt", "mqtts") or not host or given.path.strip("/"):
         arguments.parser.error(f"{text!r} is not host[:port] or mqtts://host[:port]")
     if given.password is not None:
-        arguments.parser.error(f"the password belongs into {_PASSWORD}, or a file")
+        arguments.parser.error(f"the password belongs in {_PASSWORD}, or in a file")
     password = os.environ.get(_PASSWORD)
     if arguments.password_file is not None:
         password = arguments.password_file.read_text("utf-8-sig").rstrip("\r\n")

@@ -1,7 +1,8 @@
 """`Broker`: where an MQTT 5 broker is. `Relay`: one side, with its own connection.
 
-paho-mqtt does the network: its thread connects again, and sends again what is not
-acknowledged. Each relay is a client of its own, because a client has one last will.
+paho-mqtt does the network. Its thread connects again after a loss, and sends again what
+the broker has not acknowledged. Each side is a client of its own, because a client has
+one last will.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -27,43 +29,45 @@ __all__ = ["Broker", "Relay"]
 
 OnEvent: TypeAlias = Callable[[str], None] | None
 
-#: Which roles there are; of the first there is one at a time.
+#: The two roles of each kind. A name has one side of the first role, and any number of
+#: the second.
 _ROLES = {"mapping": ("source", "copy"), "window": ("target", "proxy")}
 
-#: What a CONNACK tells to a client that may try again later.
+#: Reasons of a CONNACK after which a client may try again.
 _LATER = {0x88, 0x89, 0x97, 0x9F}  # unavailable, busy, quota, rate
 
-#: Bytes that a packet that comes has beside its payload, generously; and one that
-#: goes, beside its topics.
+#: Bytes beside the payload, at most: of a packet that comes, and of one that goes
+#: (without its topics).
 _HEAD = 1 << 16
 _OWN_HEAD = 512
-#: Characters of a topic: MQTT has 65535 bytes, and a side adds to it.
+#: Characters of a name in a topic. MQTT has 65535 bytes, and a side adds to the name.
 _MOST_TOPIC = 65000
-#: Seconds: the broker keeps the session of a link that is cut, and the longest wait
-#: for its acknowledgement at the end.
+#: Seconds for which the broker keeps the session of a side whose connection is lost.
 _SESSION = 60
-_FAREWELL = 2.0
-#: Sides of one role that are told apart, and characters of each.
+#: Sides of one role that are known at a time, and characters that are shown of each.
 _MOST_SIDES = 1000
 _MOST_TEXT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """An MQTT 5 broker, and what it asks for.
+    """Where an MQTT 5 broker is, and what it asks for.
 
     Args:
         host: Its name or address.
-        port: None for 1883, or with `tls` 8883.
-        user: As the broker knows it.
-        password: No repr shows it.
-        tls: Encrypt, and check the broker's certificate and name.
+        port: Its TCP port; None for 1883, or 8883 with `tls`.
+        user: The user name that the broker knows; None for no user.
+        password: The user's password. No repr shows it.
+        tls: Encrypt, and check the broker's certificate and host name.
         ca_file: PEM file of the authorities to trust; None for those of Windows.
-        cert_file: PEM file of a certificate for the broker to check.
-        key_file: PEM file of its key.
-        keepalive: Seconds of silence after which a side asks whether the other end
-            is there; a link that is cut is noticed within twice that.
-        prefix: What all topics begin with.
+        cert_file: PEM file of a certificate that the broker checks.
+        key_file: PEM file of that certificate's key.
+        keepalive: Seconds of silence, 1 to 65535, after which a side asks whether the
+            broker is there. A link that is cut is noticed within twice that.
+        prefix: The first levels of all topics.
+
+    Raises:
+        ValueError: `keepalive` is out of its range, or `prefix` has a ``+`` or ``#``.
     """
 
     host: str
@@ -84,7 +88,10 @@ class Broker:
             raise ValueError("a prefix has no + and no #")
 
     def client(self, client_id: str) -> Any:
-        """A client of paho-mqtt that is not connected yet."""
+        """A new `paho.mqtt.client.Client` for this broker, not connected yet.
+
+        Raises ValueError without paho-mqtt, and OSError for a file that cannot be read.
+        """
         try:
             from paho.mqtt import client as mqtt
         except ImportError:
@@ -103,23 +110,30 @@ class Broker:
 
 
 class Relay(Closing):
-    """One side of a mapping or a window. Any thread may use it.
+    """One side of a mapping or a window: what its four classes have in common.
 
-    It lasts until `close`, or until something ends it: `wait` tells, and `close` raises
-    what it was. A connection that is lost comes again by itself.
+    A side works on threads of its own until `close`, or until an error ends it. `wait`
+    tells whether that has happened, and `close` raises the error. A side connects again
+    by itself when its connection is lost. Any thread may use it.
 
-    All sides take `timeout`, seconds to reach the broker (None for no limit), and
-    `on_event`, which is called with what happens, in words, on another thread; if it
-    raises, the side ends by that.
+    Args of all sides:
+        broker: Where the broker is.
+        timeout: Seconds to wait for the broker's answer; None for no limit.
+        on_event: Is called with a sentence about each event, on a thread of the side.
+            An exception that it raises ends the side.
 
-    They raise FileExistsError if another machine is the source or the target already,
-    PermissionError if the broker refuses, OSError if it is not reached.
+    Raises:
+        FileExistsError: Another side is the source or the target already.
+        PermissionError: The broker refuses this side.
+        TimeoutError: The broker did not answer in time.
+        OSError: The broker is not reached.
+        ValueError: paho-mqtt is missing, or cannot carry the name.
     """
 
     _kind = _role = ""
-    #: Bytes of the largest payload that comes.
+    #: Bytes of the largest payload that this side takes.
     _most = 0
-    #: Whether the broker keeps messages while the connection is lost.
+    #: Whether the broker keeps messages for this side while its connection is lost.
     _session = False
 
     def __init__(
@@ -130,35 +144,41 @@ class Relay(Closing):
         timeout: float | None,
         on_event: OnEvent,
     ) -> None:
+        #: The name of the mapping, or the title of the window.
         self.name = name
         self.client_id = f"winipc-{uuid.uuid4().hex[:16]}"
-        #: What is at the other end: (role, client id) and who that is.
+        #: The sides that are known: (role, client id) and who each is, for people.
         self.sides: dict[tuple[str, str], str] = {}
+        #: What has ended this side, until `close` raises it.
         self.error: BaseException | None = None
-        self._roles = _ROLES[self._kind]
+        #: Names the connection in which this side has its role; else None.
+        self.claim: str | None = None
+        self._claiming = ""
         self._on_event = on_event
         self._base = base = f"{broker.prefix}/{self._kind}/{topic_name(name)}"
         if len(base) > _MOST_TOPIC:
-            raise ValueError(f"a name of {len(name)} characters is too long here")
-        # One that ends with a slash is for this client alone.
+            raise ValueError(f"a name of {len(name)} characters is too long for MQTT")
+        one, many = self._roles = _ROLES[self._kind]
+        # All hear of the one; only the one hears of all.
+        others = "+" if self._role == one else self.client_id
+        # A topic that ends with a slash is for this client alone.
         self._heard = {
             f"{base}/{topic}{self.client_id if topic.endswith('/') else ''}": take
             for topic, take in heard.items()
-        }
-        #: Names this connection; None while there is none, or it has no role yet.
-        self.claim: str | None = None
-        self._claiming = ""
-        self._connected_once = self._left = False
-        #: Bytes of the largest packet that the broker takes.
+        } | {f"{base}/{one}/+": self._side, f"{base}/{many}/{others}": self._side}
+        #: Bytes of the largest packet that the broker takes; 0 before it has answered.
         self._room = 0
+        self._closing = False
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._client = client = broker.client(self.client_id)
         client.will_set(self._own_topic, b"", 1, True)
-        client.on_connect, client.on_disconnect = self._connect, self._disconnect
-        client.on_subscribe = lambda *told: self._allowed("subscribe", told[3])
-        client.on_publish = lambda *told: self._allowed("publish", [told[3]])
-        client.on_message = self._message
+        client.on_connect = partial(self._guard, self._connect)
+        client.on_disconnect = partial(self._guard, self._disconnect)
+        client.on_subscribe = partial(self._guard, self._subscribed)
+        client.on_publish = partial(self._guard, self._published)
+        for topic, take in self._heard.items():
+            client.message_callback_add(topic, partial(self._guard, take))
         port = broker.port or (8883 if broker.tls else 1883)
         try:
             client.connect(
@@ -174,7 +194,9 @@ class Relay(Closing):
             )
             client.loop_start()
             with self._changed:
-                if not wait_until(self._changed, self._settled, timeout):
+                if not wait_until(
+                    self._changed, lambda: self.claim or self.error, timeout
+                ):
                     self.error = timed_out("the broker did not answer in time", name)
             if self.error is not None:
                 raise self.error
@@ -183,21 +205,27 @@ class Relay(Closing):
             add_hint(error, f"the broker is {broker.host}, port {port}")
             raise
 
-    def _settled(self) -> bool:
-        return self.claim is not None or self.error is not None
-
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until something has ended it, at most so many seconds; True if so."""
+        """Wait until `close` or an error ends this side; False after a time-out.
+
+        `timeout` is in seconds; None is forever. The error is in `error`.
+        """
         with self._changed:
-            return wait_until(self._changed, lambda: self.error, timeout)
+            return wait_until(self._changed, self._over, timeout)
+
+    def _over(self) -> bool:
+        return self._closing or self.error is not None
 
     def close(self) -> None:
-        """Tell the other sides, and leave. May be called twice.
+        """Leave the broker, which tells the other sides. May be called twice.
 
-        Raises what ended it early: FileExistsError if another side has the role, whom
-        it names; PermissionError if the broker refuses; OSError or ValueError if the
-        mapping or the window here cannot be used.
+        Raises the error that has ended this side before: FileExistsError names the side
+        that has the role, PermissionError is the broker's refusal, and OSError or
+        ValueError says why the mapping or the window here cannot be used.
         """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         self._stop()
         if self._thread not in (None, threading.current_thread()):
             self._thread.join()
@@ -207,18 +235,17 @@ class Relay(Closing):
             raise error
 
     def _stop(self) -> None:
-        """Let the thread of this side end."""
+        """Let the thread of this side end, which `wait` does not end."""
 
     def _leave(self) -> None:
         self._on_event = None
-        self._left = True
         self.claim = None
         self._go()
-        # It would wait for them, as long as the link is cut.
+        # While the link is cut, paho's thread would wait until these are acknowledged.
         self._client.drop_out_messages()
-        with contextlib.suppress(AttributeError):  # its thread ended just now
+        with contextlib.suppress(AttributeError):  # paho's thread ended just now
             self._client.loop_stop()
-        self._go()  # if it was connecting, it has a connection now
+        self._go()  # a thread that was connecting has left a connection
 
     # ------------------------------------------------------------- for the sides
 
@@ -231,15 +258,20 @@ class Relay(Closing):
 
     def _start(self, run: Callable[[], None]) -> None:
         """Run this on a thread that `close` waits for."""
-
-        def guarded() -> None:
-            try:
-                run()
-            except BaseException as error:
-                self._fail(error)
-
+        guarded = partial(self._guard, run)
         self._thread = threading.Thread(target=guarded, name="winipc relay")
         self._thread.start()
+
+    def _guard(self, run: Callable[..., None], *told: Any) -> None:
+        """Run this on a thread that has no caller: an error ends the side.
+
+        paho's callbacks get the client and its user data first, which none needs.
+        """
+        try:
+            if not self._closing:
+                run(*told[2:])
+        except BaseException as error:
+            self._fail(error)
 
     def _publish(
         self,
@@ -248,19 +280,15 @@ class Relay(Closing):
         *,
         qos: int = 1,
         retain: bool = False,
-        wait: bool = False,
         told: Any = None,
     ) -> Any:
+        """Hand a message over to paho; ValueError if it is too large for the broker."""
         if len(data) + 2 * len(self._base) + _OWN_HEAD > self._room:
             raise ValueError(f"{len(data)} bytes are more than the broker takes")
-        info = self._client.publish(topic, data, qos, retain, told)
-        if wait:
-            with contextlib.suppress(RuntimeError):  # the connection is lost
-                info.wait_for_publish(_FAREWELL)
-        return info
+        return self._client.publish(topic, data, qos, retain, told)
 
     def _tell(self, text: str) -> None:
-        """Say what has happened to whoever wants to know; who fails at it ends it."""
+        """Call `on_event`; an exception of it ends the side."""
         try:
             if (on_event := self._on_event) is not None:
                 on_event(clean(text, 500))
@@ -268,10 +296,9 @@ class Relay(Closing):
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """End by this error; the first one counts."""
+        """End this side by an error. The first error counts."""
         with self._changed:
-            if not self._left:
-                self.error = self.error or error
+            self.error = self.error or error
             self.claim = None
             self._changed.notify_all()
         self._go()
@@ -281,64 +308,47 @@ class Relay(Closing):
 
     # ------------------------------------------------- on the thread of paho-mqtt
 
-    def _connect(
-        self, client: Any, _: object, _flags: Any, reason: Any, given: Any
-    ) -> None:
+    def _connect(self, _flags: Any, reason: Any, given: Any) -> None:
         if reason.is_failure:
-            if not (self._connected_once and reason.value in _LATER):
-                text = f"the broker refuses {self.name!r}: {reason}"
-                self._fail(PermissionError(text))
-            return
-        self._connected_once = True
+            if self._room and reason.value in _LATER:
+                return
+            raise PermissionError(f"the broker refuses {self.name!r}: {reason}")
         self._room = getattr(given, "MaximumPacketSize", 1 << 28)
         self._claiming, self.sides = uuid.uuid4().hex, {}
-        one, many = self._roles
-        # All hear of the one; only the one hears of all.
-        others = "+" if self._role == one else self.client_id
-        topics = [*self._heard, self._topic(one, "+"), self._topic(many, others)]
-        client.subscribe([(topic, 1) for topic in topics])
+        self._client.subscribe([(topic, 1) for topic in self._heard])
         who = {"host": socket.gethostname(), "pid": os.getpid()}
         told = json.dumps(who | {"claim": self._claiming}).encode()
-        try:
-            self._publish(self._own_topic, told, retain=True)
-        except ValueError as error:  # too large for the broker
-            self._fail(error)
+        self._publish(self._own_topic, told, retain=True)
 
-    def _disconnect(self, *told: Any) -> None:
+    def _disconnect(self, _flags: Any, reason: Any, _: object) -> None:
         lost, self.claim, self._claiming = self.claim, None, ""
         if lost is not None:
-            self._tell(f"connection lost: {told[3]}")
+            self._tell(f"connection lost: {reason}")
 
-    def _allowed(self, what: str, reasons: list[Any]) -> None:
+    def _subscribed(self, _mid: int, reasons: list[Any], _: object) -> None:
         for reason in reasons:
-            if reason.is_failure:
-                text = f"the broker does not let {self.name!r} {what}: {reason}"
-                self._fail(PermissionError(text))
+            self._check("subscribe", reason)
+
+    def _published(self, _mid: int, reason: Any, _: object) -> None:
+        self._check("publish", reason)
+
+    def _check(self, what: str, reason: Any) -> None:
+        if reason.is_failure:
+            text = f"the broker does not let {self.name!r} {what}: {reason}"
+            raise PermissionError(text)
 
     def _go(self) -> None:
         """Disconnect in such a way that the broker publishes the last will."""
         from paho.mqtt import packettypes, reasoncodes
 
         kind = packettypes.PacketTypes.DISCONNECT
-        self._client.disconnect(reasoncodes.ReasonCode(kind, identifier=4))
+        reason = reasoncodes.ReasonCode(kind, "Disconnect with will message")
+        self._client.disconnect(reason)
 
-    def _message(self, _c: Any, _u: Any, message: Any) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return
-        try:
-            if topic in self._heard:
-                self._heard[topic](message)
-            else:
-                role, _, client_id = topic[len(self._base) + 1 :].partition("/")
-                self._side(role, client_id, message.payload)
-        except BaseException as error:
-            self._fail(error)
-
-    def _side(self, role: str, client_id: str, data: bytes) -> None:
+    def _side(self, message: Any) -> None:
         """Another side, or this one, has come or gone."""
-        side = role, client_id
+        data = message.payload
+        role, client_id = side = tuple(message.topic.split("/")[-2:])
         who, claim = _who(data)
         if client_id == self.client_id:
             if claim == self._claiming and self.claim is None and self.error is None:
@@ -354,18 +364,16 @@ class Relay(Closing):
             self._gone(side)
 
     def _own(self) -> None:
-        """What this side said of itself came back: all that came before is known.
+        """Take the role: this side's claim came back, after all earlier ones.
 
-        So of two that want a role at once, the one whom the broker heard first has it.
+        So of two sides that want a role, the one whom the broker heard first has it.
         """
         for side, who in self.sides.items():
             if side[0] == self._role == self._roles[0]:
                 text = f"{who} is the {self._role} already"
                 error = FileExistsError(0, text, self.name, ERROR_ALREADY_EXISTS)
-                topic = self._topic(*side)
-                add_hint(error, f"its claim is the topic {topic}")
-                self._fail(error)
-                return
+                add_hint(error, f"its claim is the topic {self._topic(*side)}")
+                raise error
         with self._changed:
             self.claim = self._claiming
             self._changed.notify_all()
@@ -378,7 +386,7 @@ def _send_at_once(_c: object, _u: object, connection: socket.socket) -> None:
 
 
 def _who(data: bytes) -> tuple[str, object]:
-    """Who a side says that it is, for people, and its connection."""
+    """Who a side says that it is, for people, and the claim of its connection."""
     try:
         told = json.loads(data)
         who = f"{told['host']}, process {told['pid']}"
@@ -393,7 +401,7 @@ def topic_name(name: str) -> str:
 
 
 def properties(packet: str, **given: object) -> Any:
-    """Properties of MQTT 5 for a kind of packet."""
+    """`paho.mqtt.properties.Properties` for a kind of packet."""
     from paho.mqtt import packettypes, properties
 
     made = properties.Properties(getattr(packettypes.PacketTypes, packet))

@@ -1,4 +1,4 @@
-"""`WindowTarget` and `WindowProxy`: a window here, and one that stands for it there."""
+"""`WindowTarget` gives messages to a window; `WindowProxy` stands for it elsewhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import math
 import queue
 import re
 import sys
-import threading
 import time
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +20,20 @@ from winipc.relay.link import Broker, OnEvent, Relay, properties
 __all__ = ["WindowProxy", "WindowTarget"]
 
 MOST_MESSAGE = 1 << 20
-#: Seconds: less than the 5 after which Windows takes a window that waits for hung.
+#: Seconds: below the 5 after which Windows takes a window that waits for hung.
 TIMEOUT = 4.0
 
 #: Requests that may wait for the window, and answers that are kept to be repeated.
 _MOST_WAITING = 64
 _MOST_KEPT = 4096
-#: Bytes of a request's id, and what a topic for its answer ends with.
+#: Bytes of a request's id.
 _MOST_ID = 64
+#: The last level of a topic for answers.
 _REPLY_TO = re.compile(r"[\w.-]{1,64}")
-#: Seconds for which the broker keeps an answer, and the longest patience.
+#: Seconds: the longest patience of a sender, and how long the broker keeps an answer.
 _LONGEST = 60
 
+#: Where the answer goes, and the request's id.
 _Key = tuple[str, bytes]
 
 
@@ -42,16 +42,25 @@ class _Request:
     key: _Key
     id: int
     data: bytes
-    #: When its sender has to hear of a time-out, so that it has not given up.
+    #: When the window's time is over, on the clock `time.monotonic`.
     due: float
 
 
 class WindowTarget(Relay):
-    """Lets others send WM_COPYDATA to the window of this title, on this machine.
+    """Lets others send WM_COPYDATA to a window of this machine. A title has one target.
 
-    Messages are sent one after another, each once: one that comes again is answered
-    with the first answer. A window that is missing or hung is an answer, too, and so is
-    a message of more than `max_message` bytes.
+    The window gets one message at a time, and each message once: a request that comes
+    again gets the first answer again. If the window is missing or hangs, or if the
+    message is too long, the answer is a refusal, and the target goes on.
+
+    Args:
+        broker: Where the broker is.
+        title: The window's title.
+        max_message: Bytes of the longest message that the window gets.
+        timeout: Seconds to wait for the broker's answer; None for no limit.
+        on_event: Is called with a sentence about each event, on a thread of the side.
+
+    Raises: see `Relay`.
     """
 
     _kind, _role, _session = "window", "target", True
@@ -66,22 +75,23 @@ class WindowTarget(Relay):
         on_event: OnEvent = None,
     ) -> None:
         self._most = max_message
-        self._answers: OrderedDict[_Key, bytes | None] = OrderedDict()
-        self._lock = threading.Lock()
+        #: The answers of the last requests; None while a request waits. paho's thread
+        #: adds and removes requests, and each is answered once.
+        self._answers: dict[_Key, bytes | None] = {}
         self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         super().__init__(broker, title, {"request": self._request}, timeout, on_event)
-        self._start(self._run)
+        self._start(self._serve)
 
     def _stop(self) -> None:
-        self.claim = None  # what waits is refused
+        self.claim = None  # requests that wait are refused
         self._waiting.put(None)
 
-    def _run(self) -> None:
+    def _serve(self) -> None:
         while (request := self._waiting.get()) is not None:
             self._answer(request.key, self._sent(request))
 
     def _sent(self, request: _Request) -> dict[str, object]:
-        """Give it to the window: what came of it."""
+        """Send a message to the window; what is answered."""
         if self.claim is None:
             return {"error": "the target has no connection"}
         if (left := request.due - time.monotonic()) <= 0:
@@ -95,8 +105,7 @@ class WindowTarget(Relay):
 
     def _answer(self, key: _Key, told: dict[str, object]) -> None:
         data = json.dumps(told).encode()
-        with self._lock:
-            self._answers[key] = data
+        self._answers[key] = data
         if "error" in told:
             self._tell(f"refused: {told['error']}")
         self._reply(key, data)
@@ -115,28 +124,17 @@ class WindowTarget(Relay):
         mine = self._topic("answer", "")
         if not (key[0].startswith(mine) and _REPLY_TO.fullmatch(key[0], len(mine))):
             self._tell(f"ignored: a request without a response topic below {mine}")
-            return
-        if not 0 < len(key[1]) <= _MOST_ID:
+        elif not 0 < len(key[1]) <= _MOST_ID:
             self._reply(key, b'{"error": "correlation data is 1 to 64 bytes"}')
-            return
-        with self._lock:
-            again, known = key in self._answers, self._answers.get(key)
-            if not again:
-                self._answers[key] = None
-                self._forget()
-        if not again:
+        elif key not in self._answers:
+            self._answers[key] = None
+            _forget(self._answers, _MOST_KEPT)
             self._take(key, message.payload, told)
-        elif known is not None:
-            self._reply(key, known)
-
-    def _forget(self) -> None:
-        """Drop the oldest answers, but none that is still to come."""
-        while len(self._answers) > _MOST_KEPT:
-            del self._answers[next(k for k, v in self._answers.items() if v)]
+        elif answer := self._answers[key]:
+            self._reply(key, answer)
 
     def _take(self, key: _Key, data: bytes, told: Any) -> None:
         given = dict(getattr(told, "UserProperty", ()))
-        patience = min(getattr(told, "MessageExpiryInterval", TIMEOUT), _LONGEST)
         try:
             id = int(given.get("id", "0"), 0)
             if given.get("target", self.client_id) != self.client_id:
@@ -152,16 +150,41 @@ class WindowTarget(Relay):
         except ValueError as error:
             self._answer(key, {"error": str(error)})
         else:
-            due = time.monotonic() + patience * 0.75
+            due = time.monotonic() + _time_of_window(told)
             self._waiting.put(_Request(key, id, data, due))
 
 
-class WindowProxy(Relay):
-    """A window of this title, whose messages go to the window of another machine.
+def _forget(answers: dict[_Key, bytes | None], most: int) -> None:
+    """Drop the oldest answers above so many, but no request that waits."""
+    while len(answers) > most:
+        del answers[next(key for key, answer in answers.items() if answer)]
 
-    A sender waits until the far window has answered, and gets its answer; 0 if it has
-    not: there is no target, the window is missing or hung, or `patience`, in seconds,
-    is over. It raises FileExistsError if there is a window of this title here.
+
+def _time_of_window(told: Any) -> float:
+    """Seconds in which the window has to answer, by the properties of a request.
+
+    They are fewer than the sender's, so that it hears of the window's time-out.
+    """
+    return 0.75 * min(getattr(told, "MessageExpiryInterval", TIMEOUT), _LONGEST)
+
+
+class WindowProxy(Relay):
+    """A window of this machine whose messages go to the window of another machine.
+
+    A sender waits until the far window has answered, and gets its answer. It gets 0 if
+    there is no target, if the far window is missing or hangs, if the message is too
+    long, and if no answer comes in time.
+
+    Args:
+        broker: Where the broker is.
+        title: The title of the window here and of the far one.
+        max_message: Bytes of the longest message that the window here takes.
+        patience: Seconds to wait for an answer, above 0 and at most 60.
+        timeout: Seconds to wait for the broker's answer; None for no limit.
+        on_event: Is called with a sentence about each event, on a thread of the side.
+
+    Raises ValueError for a wrong `patience`, FileExistsError if this machine has a
+    window of this title, and see `Relay`.
     """
 
     _kind, _role, _session = "window", "proxy", True
@@ -179,6 +202,7 @@ class WindowProxy(Relay):
         if not 0 < patience <= _LONGEST:
             raise ValueError(f"patience is above 0 and at most {_LONGEST} s")
         self._patience = patience
+        #: The request that waits for its answer: its id and its target.
         self._expected: tuple[bytes, tuple[str, str]] | None = None
         self._told: dict[str, object] | None = None
         self._window: CopyDataWindow | None = None
@@ -196,7 +220,7 @@ class WindowProxy(Relay):
             self._window.close()
 
     def _take(self, message: Message) -> int:
-        """On the window's thread: a message, whose sender waits."""
+        """The answer to a message, whose sender waits. On the window's thread."""
         try:
             told = self._asked(message.id, bytes(message))
         except ValueError as error:  # more than the broker takes
@@ -224,13 +248,14 @@ class WindowProxy(Relay):
         )
         self._publish(self._topic("request"), data, told=given)
         with self._changed:
-            reached = lambda: self._told or self.error  # noqa: E731
+            reached = lambda: self._told or self._over()  # noqa: E731
             wait_until(self._changed, reached, self._patience)
             told, self._expected = self._told, None
         if told is None:
-            # Not to be delivered later, when the connection comes again.
+            # paho would deliver it when the connection comes again.
             self._client.drop_out_messages()
-            return {"error": "no answer in time"}
+            over = self._over()
+            return {"error": "the proxy ends" if over else "no answer in time"}
         return told
 
     # ------------------------------------------------- on the thread of paho-mqtt
