@@ -173,7 +173,8 @@ class Network:
         self.folder = folder
         self.apart = os.geteuid() == 0 and self._made_apart()
         self.port = free_port()
-        self.secure = free_port()
+        #: With TLS: as another broker's, too, whose certificate has another name.
+        self.secure, self.misnamed = free_port(), free_port()
         self.start()
 
     def _made_apart(self) -> bool:
@@ -215,10 +216,11 @@ class Network:
             *("per_listener_settings true", "log_dest stderr", "user root"),
             f"max_packet_size {MOST_PACKET}",
             *(f"listener {self.port} {address}", "allow_anonymous true"),
-            *(f"listener {self.secure} {address}", "allow_anonymous false"),
-            *(f"password_file {files}/passwords", f"certfile {files}/broker.pem"),
-            f"keyfile {files}/broker.key",
         ]
+        for port, name in ((self.secure, "broker"), (self.misnamed, "other")):
+            lines += [f"listener {port} {address}", "allow_anonymous false"]
+            lines += [f"password_file {files}/passwords"]
+            lines += [f"certfile {files}/{name}.pem", f"keyfile {files}/{name}.key"]
         config.write_text("\n".join(lines) + "\n")
         program = shutil.which("mosquitto", path=SBIN)
         assert program is not None
@@ -272,14 +274,19 @@ def free_port() -> int:
 
 
 def make_certificates(folder: Path) -> Path:
-    """A broker's certificate that is its own authority, and the password "secret"."""
+    """Certificates of a broker and of another one, and the password "secret".
+
+    Each certificate is its own authority.
+    """
     if not (folder / "broker.pem").exists():
-        names = "subjectAltName=IP:127.0.0.1,IP:10.9.1.1,IP:10.9.2.1"
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
-        command += ["-subj", "/CN=broker", "-days", "2", "-addext", names]
-        for name in ("broker", "other"):
+        command += ["-subj", "/CN=broker", "-days", "2"]
+        for name, named in (
+            ("broker", "IP:127.0.0.1,IP:10.9.1.1,IP:10.9.2.1"),
+            ("other", "DNS:other"),
+        ):
             files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
-            run(*command, *files)
+            run(*command, "-addext", f"subjectAltName={named}", *files)
         run("mosquitto_passwd", "-b", "-c", folder / "passwords", "me", "secret")
     return folder
 
@@ -721,14 +728,16 @@ def test_a_prefix_is_a_world_of_its_own(world: World) -> None:
 
 def test_tls_and_passwords(world: World) -> None:
     """The right ones are let in; each wrong one is told."""
-    folder, port = world.network.folder, world.network.secure
+    network = world.network
 
-    def end(ca: str, password: str, **more: object) -> str:
-        file = wine.windows_path(folder / ca)
-        more |= {"port": port, "tls": True, "ca_file": file}
-        more |= {"user": "me", "password": password}
-        return world.ended("WindowProxy", f"{world.title}.tls", **more)[0]
+    def end(ca: str, password: str, port: int, ends: bool = True) -> str:
+        more = {"port": port, "tls": True, "user": "me", "password": password}
+        more["ca_file"] = wine.windows_path(network.folder / ca)
+        return world.ended("WindowProxy", f"{world.title}.tls", ends, **more)[0]
 
-    assert end("broker.pem", "secret", ends=False) == ""
-    assert "the broker refuses" in end("broker.pem", "wrong")
-    assert "CERTIFICATE_VERIFY_FAILED" in end("other.pem", "secret")
+    assert end("broker.pem", "secret", network.secure, ends=False) == ""
+    assert "the broker refuses" in end("broker.pem", "wrong", network.secure)
+    authority = end("other.pem", "secret", network.secure)
+    assert "certificate verify failed: self-signed certificate" in authority
+    name = end("other.pem", "secret", network.misnamed)
+    assert "certificate verify failed: IP address mismatch" in name
