@@ -712,6 +712,13 @@ def test_a_proxy_takes_no_wrong_answer(world: World) -> None:
     assert told == [f"refused: {text}" for text in wrong.values()]
 
 
+def test_a_proxy_goes_on_after_messages_that_were_not_acknowledged(
+    world: World,
+) -> None:
+    """As many as paho sends by default without an acknowledgement."""
+    assert world.user.ask("unacknowledged", 20)
+
+
 def test_what_is_remembered_of_others_has_a_limit(world: World) -> None:
     known = [f"copy: pc {number}, process 1" for number in range(3)]
     told = world.user.ask("too_many_sides", 3)

@@ -135,6 +135,8 @@ class Relay(Closing):
     _most = 0
     #: Whether the broker keeps messages for this side while its connection is lost.
     _session = False
+    #: Messages that paho sends before the broker has acknowledged the first; 0 for all.
+    _most_sent = 20
 
     def __init__(
         self,
@@ -172,6 +174,7 @@ class Relay(Closing):
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._client = client = broker.client(self.client_id)
+        client.max_inflight_messages_set(self._most_sent)
         client.will_set(self._own_topic, b"", 1, True)
         client.on_connect = partial(self._guard, self._connect)
         client.on_disconnect = partial(self._guard, self._disconnect)

@@ -188,6 +188,7 @@ class WindowProxy(Relay):
     """
 
     _kind, _role, _session = "window", "proxy", True
+    _most_sent = 0  # paho counts a message that was dropped for good
 
     def __init__(
         self,

@@ -278,6 +278,34 @@ def wrong_answers(payloads: list[str]) -> list[str]:
         return told.until("end")[:-1]
 
 
+def unacknowledged(count: int) -> object:
+    """The answer to a message after so many that the broker did not acknowledge."""
+    base = "winipc/window/unacknowledged"
+    told = Events()
+    with (
+        contextlib.closing(Client(f"{base}/request")) as client,
+        relay.WindowProxy(
+            BROKER, "unacknowledged", patience=0.05, on_event=told
+        ) as proxy,
+    ):
+        client.publish(f"{base}/target/me", b"me")
+        told.until("target")
+        proxy._client._handle_pubackcomp = lambda _: 0
+        for _ in range(count):
+            send(1, "unacknowledged")
+            client.next()
+        del proxy._client._handle_pubackcomp
+
+        def target() -> None:
+            while (given := client.next()) is not None:
+                key = given.properties.CorrelationData
+                topic = given.properties.ResponseTopic
+                client.publish(topic, {"answer": 1}, CorrelationData=key)
+
+        threading.Thread(target=target, daemon=True).start()
+        return any(send(1, "unacknowledged") for _ in range(100))
+
+
 threading.Thread(target=keep_sending, daemon=True).start()
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
