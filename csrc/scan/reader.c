@@ -58,10 +58,12 @@ reader_seek(wi_reader *reader, uint64_t *skipped, DWORD *err)
         if (*err != 0) {
             reader->range = reader->range_count;
             /* ERROR_INVALID_PARAMETER (87): there are no more addresses. */
-            return *err == ERROR_INVALID_PARAMETER &&
-                           !wi_exits_within(reader->target, 0)
-                       ? 0
-                       : -1;
+            if (*err == ERROR_INVALID_PARAMETER &&
+                !wi_exits_within(reader->target, 0)) {
+                *err = 0;
+                return 0;
+            }
+            return -1;
         }
         if (reader->wanted) {
             return 1;

@@ -36,6 +36,7 @@ PAGE = 4096
 BLOCK = 16384  # start positions that the kernels look at in one go
 CHUNK = 1024 * 1024  # bytes of one read
 READWRITE, READONLY, NOACCESS, GUARD = 0x04, 0x02, 0x01, 0x100
+EXECUTE_ONLY = 0x10  # which no program has
 
 #: How often to scan while the target maps and frees memory, and how often a
 #: test does, which the limit for a test that hangs must not end.
@@ -916,6 +917,16 @@ def test_holes_at_borders_are_counted_once(
     scan = process.scan(b"\0", regions=[(border - PAGE, 2 * PAGE)], threads=threads)
     assert list(scan) == []
     assert (scan.scanned, scan.skipped) == (0, 2 * PAGE)
+
+
+def test_the_last_page_of_all_may_be_a_hole(process: RemoteProcess) -> None:
+    """Behind it there are no more addresses, which is no error."""
+    with process.alloc(PAGE, NOACCESS) as hole:
+        where = [(hole.address, (1 << 63) - hole.address)]
+        scan = process.scan(b"x", regions=where, protection=EXECUTE_ONLY)
+        assert list(scan) == []
+        assert scan.scanned == 0
+        assert scan.skipped >= PAGE
 
 
 def test_protection_filters_pages(process: RemoteProcess, target: Target) -> None:
