@@ -37,11 +37,14 @@ def commands() -> Iterator[tuple[str, str | None]]:
 
 
 def pattern(output: str) -> str:
-    """For a shown output; ... stands for anything, blanks for any number of them."""
+    """For a shown output: ... stands for anything, blanks for any number of them, and
+    a time for any other.
+    """
     lines = [
         re.sub(r"(\\ )+", r" +", re.escape(line)).replace(r"\.\.\.", ".*")
         for line in output.splitlines()
     ]
+    lines = [re.sub(r"\d+\\\.\d+(?= \+s\b)", r"\\d+\\.\\d+", line) for line in lines]
     return r"\s*\n".join(lines) + r"\s*"
 
 

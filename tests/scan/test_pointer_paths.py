@@ -522,7 +522,7 @@ def test_ctrl_c_gets_in(endless: Callable[..., PointerScan]) -> None:
 def test_a_timeout_ends_it(endless: Callable[..., PointerScan]) -> None:
     began = time.monotonic()
     scan = endless(timeout=0.5)
-    assert drain(scan) > 0
+    drain(scan)
     assert scan.cancelled
     assert 0.4 < time.monotonic() - began < DEADLINE
 
