@@ -1,4 +1,4 @@
-"""Where a better algorithm beats the faster call."""
+"""Cases in which a better algorithm beats a faster call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from world import World
 
 import winipc
 
-#: Nothing is found in memory that was not read, so reading alone is the limit: a scan
-#: has 95 % of its speed.
+#: A scan must read all memory, so reading is the limit: a scan has 95 % of its speed.
 _READING = Goal(1 / 0.95, "times")
 _COMPARED = "raw C, compared"
 _COUNT = 1000
@@ -98,7 +97,7 @@ def _code() -> bytes:
 
 
 class _Big:
-    """A big block in the target, and what it takes to search it."""
+    """A big block in the target, and the objects that search it."""
 
     def __init__(self, world: World) -> None:
         self.mebibytes = 64 if world.quick else 256
@@ -117,7 +116,7 @@ class _Big:
         )
 
     def copy(self) -> bytes:
-        """What pymem reads for one region, without its walk over all of them."""
+        """Read the block as pymem reads one region, without a walk over all regions."""
         data: bytes = self.memory.read_bytes(self.base, self.size)
         return data
 
@@ -233,7 +232,7 @@ def _rescan_case(world: World, big: _Big) -> Case:
     )
 
     def changed(n: int) -> int:
-        """pymem with NumPy: all read again and compared with what was before."""
+        """pymem with NumPy: read all again, and compare with the bytes before."""
         import numpy
 
         before = numpy.frombuffer(big.copy(), numpy.int32)

@@ -23,7 +23,7 @@ _CAPACITY = 4 << 20
 def _channels(
     world: World, peer: Callable[..., object] | None, *arguments: Any
 ) -> tuple[winipc.Channel, winipc.Channel]:
-    """A channel to a peer and one back; the peer is target.exe, or a function."""
+    """A channel to a peer and a channel back; the peer is target.exe or a function."""
     names = world.name("to"), world.name("back")
     there, back = (
         world.enter(winipc.Channel.create(name, _CAPACITY)) for name in names
@@ -44,7 +44,7 @@ def _raw_channels(world: World, peer: str = "echo") -> None:
 
 def _round_trip(channels: tuple[winipc.Channel, winipc.Channel], data: bytes) -> Run:
     there, back = channels
-    there.send(data)  # the peer may still start
+    there.send(data)  # wait until the peer has started
     back.recv(60)
     return timed("send(data); recv()", send=there.send, recv=back.recv, data=data)
 
@@ -93,7 +93,7 @@ def channel(world: World) -> Iterator[Case]:
 
 
 class _Others:
-    """What other packages and Python itself have for messages there and back."""
+    """The round trips of other packages, and of Python itself."""
 
     def __init__(self, world: World) -> None:
         context = multiprocessing.get_context("spawn")
@@ -126,7 +126,7 @@ class _Others:
             who: timed("send(data); recv()", send=send, recv=recv, data=data)
             for who, (send, recv) in calls.items()
         }
-        if len(data) < 1024:  # one segment: larger data may come in pieces
+        if len(data) < 1024:  # one segment; larger data may come in pieces
             ways["TCP"] = timed(
                 "send(data); recv(65536)",
                 send=self._connection.sendall,
@@ -191,7 +191,7 @@ def _pipe_stream(world: World, data: bytes, batch: int = 1) -> Run:
 def _to_sink(
     send: Callable[[bytes], object], recv: Callable[[], object], data: bytes, batch: int
 ) -> Run:
-    """Send one by one, and an empty message that is answered when it has come."""
+    """Send messages one by one, then an empty one, and wait for its answer."""
 
     def run(n: int) -> int:
         began = time.perf_counter_ns()
@@ -267,7 +267,7 @@ _PRODUCERS = 8
 
 
 def _raw_producers(world: World, count: int, messages: int, first: bool = False) -> Run:
-    """So many messages, by so many threads in C."""
+    """`messages` messages from `count` threads in C."""
 
     def run(n: int) -> int:
         name = world.name("producers")
@@ -278,7 +278,7 @@ def _raw_producers(world: World, count: int, messages: int, first: bool = False)
 
 
 def _producers(world: World, count: int, messages: int) -> Run:
-    """So many messages, by so many processes in Python."""
+    """`messages` messages from `count` processes in Python."""
     name = world.name("producers")
     channel = world.enter(
         winipc.Channel.create(name, 1 << 20, producers="many", role="recv")
@@ -339,7 +339,7 @@ def producers(world: World) -> Iterator[Case]:
 
 
 def _ordered(world: World, take: Callable[[winipc.Channel, int], object]) -> Run:
-    """What another process sends when it is told, taken by a function."""
+    """Order messages from another process, and take them with a function."""
     order_name, name = world.name("order"), world.name("ordered")
     channel = world.enter(winipc.Channel.create(name, 1 << 20, role="recv"))
     order = world.enter(winipc.Channel.create(order_name, 256, role="send"))

@@ -55,7 +55,7 @@ def exchange(world: World) -> Iterator[Case]:
 def _sender(
     world: World, name: str, receiver: Callable[[str, str, int, Any], None]
 ) -> winipc.Sender:
-    """To a receiver in a process of its own, with a mapping of its own."""
+    """A sender to a receiver in a process of its own, with a mapping of its own."""
     title, mapping = world.name(name), world.name(f"{name}-mapping")
     ready = multiprocessing.get_context("spawn").Event()
     world.child(receiver, title, mapping, 17 << 20, ready)

@@ -1,4 +1,4 @@
-"""Shared mappings: to have one, and to use one."""
+"""Shared mappings: creating, opening and using them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SIZE = 1 << 20
 
 
 class _Memory:
-    """The same megabyte of each package, and another one to copy from."""
+    """A megabyte of shared memory by each package, and another one to copy from."""
 
     def __init__(self, world: World) -> None:
         self.ours = world.enter(winipc.SharedMapping.create(world.name("map"), _SIZE))
@@ -208,7 +208,7 @@ def life(world: World) -> Iterator[Case]:
 
 @group("section")
 def section(world: World) -> Iterator[Case]:
-    """A shared section of a DLL is memory like any other once it is loaded."""
+    """Once it is loaded, a DLL's shared section is memory like any other."""
     folder = world.enter(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
     dll = Path(folder) / "shared.dll"
     build_section_dll(dll, {"data": _SIZE})
@@ -255,13 +255,13 @@ def section(world: World) -> Iterator[Case]:
     )
 
 
-#: Thirty numbers, as programs share them.
+#: Thirty numbers, such as programs share.
 _THIRTY = " ".join(f"field{i}:{'fidIqhHbBi'[i % 10]}" for i in range(30))
 
 
 @group("layout")
 def layout(world: World) -> Iterator[Case]:
-    """One field of a structure in shared memory, and all of a copy of one."""
+    """One field of a structure in shared memory, and all fields of a copy."""
     ours = winipc.Layout.of("thirty", _THIRTY)
     memory = world.enter(winipc.SharedMapping.create(None, _SIZE))
     yield from _one_field(memory, ours)

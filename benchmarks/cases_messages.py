@@ -1,4 +1,4 @@
-"""WM_COPYDATA: to send it, and to receive it."""
+"""WM_COPYDATA: sending and receiving."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER = struct.Struct("=QI4xQ").pack
 
 
 def _pywin32(hwnd: int, data: bytearray) -> Run:
-    """SendMessageTimeout of pywin32, with a COPYDATASTRUCT that struct makes."""
+    """SendMessageTimeout by pywin32, with a COPYDATASTRUCT made by struct."""
     address = ctypes.addressof(ctypes.c_char.from_buffer(data))
     return timed(
         "send(hwnd, 0x4A, 0, pack(1, size, address), flags, 5000)",

@@ -16,7 +16,7 @@ _MODULE = "target.exe"
 
 
 class _Pointers:
-    """A block in which one word in 13 is a pointer to anywhere in it."""
+    """A block in which one word in 13 is a pointer into the block."""
 
     def __init__(self, world: World, mebibytes: int) -> None:
         self.mebibytes = mebibytes
@@ -79,7 +79,7 @@ def _peer_case(world: World) -> Case:
     depth = 3
     editor = editor_of(world)
     module = few.process.module(_MODULE)
-    few.regions = None  # all that can be written, by both
+    few.regions = None  # both search all writable memory
     options: dict[str, Any] = {
         "max_depth": depth,
         "max_offset": 0x1000,

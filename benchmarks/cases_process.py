@@ -1,4 +1,4 @@
-"""The memory of another process, with the real Win32 under it."""
+"""The memory of another process, with the real Win32 functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WINE = (
 
 
 def _theirs(target: Opened, what: str, value: int | bytes) -> dict[str, Run]:
-    """The other packages' ways to "read" so many bytes, or "write" these."""
+    """The ways of other packages to "read" `value` bytes, or to "write" `value`."""
     size = value if isinstance(value, int) else len(value)
     data = "" if isinstance(value, int) else "value, "
     names: dict[str, Any] = {"address": target.address, "value": value, "size": size}

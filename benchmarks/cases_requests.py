@@ -1,8 +1,8 @@
-"""What count_requests.py counts: each operation, in raw C's way and in winipc's.
+"""The operations that count_requests.py counts, each by raw C and by winipc.
 
-It runs in the Windows Python under Wine, between marks that the trace of wineserver
-shows. A generator goes on to its next step at each mark: `yield "open it"` begins the
-step of that name, for the calling thread or for the one whose id comes with it.
+They run in the Windows Python under Wine, between marks in the trace of wineserver.
+Each yield of a generator sets a mark: `yield "open it"` begins the step of that name,
+for the calling thread or for the thread whose id comes with it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import winipc
 from winipc.system.catalog import _held_objects
 
 Steps: TypeAlias = "Iterator[str | tuple[str, int]]"
-#: What makes the steps; the same names from "raw C" and "winipc" are compared.
+#: A function that makes steps; equal names of "raw C" and "winipc" are compared.
 Way: TypeAlias = Callable[[], Steps]
 
 TURNS = 7
@@ -37,7 +37,7 @@ EVENT_RIGHT = 0x100000
 HANG, WAIT_MS = 2, 5000
 MIB = 1 << 20
 EXCHANGE = "winipc-requests"
-#: Seconds after which no answer of VirtualQueryEx holds: WINE_GAP in csrc/process.
+#: Seconds after which an answer of VirtualQueryEx expires: WINE_GAP in csrc/process.
 PAUSE = 0.005
 FEW, MANY = 10, 20
 
@@ -61,12 +61,12 @@ def good(value: int) -> None:
 
 
 def mark(text: str, thread: int) -> None:
-    """A request that the trace shows, for an event that is not there."""
+    """Set a mark in the trace: a request for an event that does not exist."""
     assert not kernel32.OpenEventW(EVENT_RIGHT, False, f"winipc|{thread:04x}|{text}|")
 
 
 def count(who: str, way: Way) -> None:
-    for turn in range(1 + TURNS):  # the first one warms up, and is not counted
+    for turn in range(1 + TURNS):  # the first turn warms up, and is not counted
         for step in way():
             text, thread = step if isinstance(step, tuple) else (step, None)
             rest = turn == 0 or text == REST
@@ -159,10 +159,10 @@ def our_sync() -> Steps:
 
 
 def our_own() -> Steps:
-    """Without a raw way: nothing but memory while both ends are awake."""
+    """Operations without a way in raw C: only memory while both ends are awake."""
     with winipc.Channel.create(unique("channel"), 4096) as channel:
         other = winipc.Channel.open(channel.name)
-        channel.send(b"data")  # what a first send makes
+        channel.send(b"data")  # the first send makes objects
         other.recv()
         yield "Channel.send and recv"
         channel.send(b"data")
@@ -222,7 +222,7 @@ def our_process(target: Target) -> Steps:
     data = bytes(MIB)
     yield "RemoteProcess.open"
     process = winipc.RemoteProcess.open(target.pid, access=access)
-    # Each after a pause, or whether it asks first would depend on the machine.
+    # A pause before each: else the machine's speed decides whether winipc asks first.
     for size, text in ((8, "8 B"), (MIB, "1 MiB")):
         yield REST
         time.sleep(PAUSE)
@@ -287,13 +287,13 @@ def our_messages(target: Target, there: dict[str, int]) -> Steps:
     yield "post_message"
     winipc.post_message(target.hwnd, 0)
     yield REST
-    winipc.send_copydata(target.hwnd, b"d" * 64)  # it is taken by now
+    winipc.send_copydata(target.hwnd, b"d" * 64)  # now the posted message is taken
     yield "Receiver takes a WM_COPYDATA", there["thread"]
     raw_send(there["hwnd"], 0x4A, 0, ctypes.byref(data))
 
 
 def raw_exchange(there: dict[str, int]) -> Steps:
-    """As the article's sender does it: it knows no turns and frees what it sent."""
+    """As a plain C sender: it takes no lock, and frees its memory after a send."""
     mapping = winipc.SharedMapping.open(EXCHANGE)
     section = winipc.SharedSection.load()
     data = CopyData(1, 64, b"d" * 64)
@@ -339,7 +339,7 @@ def our_exchange() -> Steps:
 
 
 def our_catalog() -> Steps:
-    """The other process holds all of them: see `other`."""
+    """The catalogue; the other process holds all objects: see `other`."""
     for count in FEW, MANY:
         pattern = f"{EXCHANGE}-held-{count}-*"
         yield f"named_objects, {count} of them"
@@ -354,7 +354,7 @@ def our_catalog() -> Steps:
 
 
 def other(connection: Connection) -> None:
-    """The other process: a receiver that keeps nothing, and objects with names."""
+    """The other process: a receiver that keeps nothing, and named objects."""
     with (
         contextlib.ExitStack() as stack,
         winipc.Receiver(EXCHANGE, mapping=EXCHANGE, handler=lambda delivery: 1),
@@ -375,7 +375,7 @@ def main(binaries: Path) -> int:
     here, connection = context.Pipe()
     child = context.Process(target=other, args=(connection,), daemon=True)
     child.start()
-    connection.close()  # the child's
+    connection.close()  # the child has its own handle
     there = here.recv() | {"raw thread": winipc.Window(target.hwnd).thread_id}
     ways: list[tuple[str, Way]] = [
         ("raw C", raw_mapping),

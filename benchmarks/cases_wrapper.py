@@ -1,4 +1,4 @@
-"""What the wrappers cost: the Win32 function under them does nothing but succeed."""
+"""The cost of wrappers: the Win32 function under them only returns success."""
 
 from __future__ import annotations
 

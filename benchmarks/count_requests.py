@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Count what each operation asks of wineserver, beside the same in raw C.
+"""Count the requests to wineserver of each operation, and of the same in raw C.
 
     python3 benchmarks/count_requests.py [--json]
 
-On Linux, where ./dev works. Under Wine a kernel call is a request to wineserver, so
-these counts say what an operation costs apart from any machine's speed: each request
-stands for a system call on Windows, if not always for the same one. The operations
-are in cases_requests.py; each is done several times, and the fewest are shown, as a
-wait on a busy machine can take several. All that a sender asks until it has its
-answer counts as one.
+Run it on Linux, where ./dev works. Under Wine, a kernel call is a request to
+wineserver. So the counts tell the cost of an operation on any machine: each request
+stands for a system call on Windows, though not always for the same one. The operations
+are in cases_requests.py. Each runs several times, and the smallest count is shown, as a
+wait on a busy machine can take several requests. All requests of a sender until its
+answer comes count as one.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ RAW, OURS = "raw C", "winipc"
 _REQUEST = re.compile(r"^([0-9a-f]{4}): ([a-z]\w*)\((?!\) = )(.*)")
 _MARK = re.compile(r'name=L"winipc\|([0-9a-f]{4})\|(.*?)\|"')
 
-#: What a sender asks until the answer is there: how often depends on who runs when.
+#: Requests of a sender until its answer comes: their number depends on scheduling.
 _WAITS = ("set_queue_mask", "select", "get_message_reply")
 WAIT = "wait for the answer"
-#: What a receiver asks once it has answered has no end.
+#: After this request, the further requests of a receiver do not count.
 _LAST = "reply_message"
 
-#: Of an operation in a way: the requests of each turn.
+#: For each operation and way, the requests of each turn.
 Turns = dict[tuple[str, str], list[list[str]]]
 
 
 def trace() -> str:
-    """What wineserver was asked while cases_requests.py ran."""
+    """The trace of wineserver while cases_requests.py runs."""
     version = selected()
     ready([version])
     binaries = wine.windows_path(bench.binaries())
@@ -57,7 +57,7 @@ def trace() -> str:
         env = python_environ(prefix, version, extra_packages("bench", version))
         del env["PYTHONSAFEPATH"]  # the script finds its neighbours
         env["PYTHONDONTWRITEBYTECODE"] = "1"
-        # It goes on by itself once it listens.
+        # wineserver goes to the background once it listens.
         subprocess.run([wine.server(), "--debug=1"], env=env, stderr=log, check=True)
         done = subprocess.run(
             command,
@@ -76,7 +76,7 @@ def trace() -> str:
 
 
 def parse(text: str) -> Turns:
-    """The requests between one mark and the next, of the thread that it names."""
+    """The requests between two marks, of the thread that the first mark names."""
     turns: Turns = {}
     thread, requests = "", []
     for line in text.splitlines():
@@ -99,7 +99,7 @@ def parse(text: str) -> Turns:
 
 
 def counts(turns: Turns) -> dict[str, dict[str, int]]:
-    """Requests of each operation, by who did it."""
+    """The number of requests of each operation in each way."""
     found: dict[str, dict[str, int]] = {}
     for (step, who), each in turns.items():
         found.setdefault(step, {})[who] = min(map(len, each))

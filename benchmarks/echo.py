@@ -1,4 +1,4 @@
-"""The other Python process: each function sends back what comes, until told to end."""
+"""The other Python process: functions that send back what comes, until they end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pipe(connection: Connection) -> None:
 
 
 def pipe_sink(connection: Connection) -> None:
-    """Answer each empty message: what was sent before it has come."""
+    """Answer each empty message, so that the sender knows that all has come."""
     try:
         while True:
             if not connection.recv_bytes():
@@ -66,7 +66,7 @@ def channel(incoming: str, outgoing: str) -> None:
 
 
 def channel_into(incoming: str, outgoing: str, size: int) -> None:
-    """The same with one buffer that is filled again and again."""
+    """`channel` with one buffer for all messages."""
     from winipc import Channel, EndOfStream
 
     buffer = memoryview(bytearray(size))
@@ -97,7 +97,7 @@ def channel_sink(incoming: str, outgoing: str, size: int) -> None:
 
 
 def producer(orders: str, name: str) -> None:
-    """One of many: send as many messages as it is told."""
+    """One of many producers: send as many messages as each order says."""
     from winipc import Channel, EndOfStream
 
     with Channel.open(orders) as source, Channel.open(name) as target:
@@ -112,7 +112,7 @@ def producer(orders: str, name: str) -> None:
 
 
 def receiver(title: str, mapping: str, size: int, ready: Any) -> None:
-    """A winipc Receiver that throws away what it gets."""
+    """A winipc Receiver that drops its messages."""
     from winipc import Receiver
 
     with Receiver(
@@ -124,7 +124,7 @@ def receiver(title: str, mapping: str, size: int, ready: Any) -> None:
 
 
 def handler(title: str, mapping: str, size: int, ready: Any) -> None:
-    """The same whose handler looks at the data in place."""
+    """A winipc Receiver whose handler looks at the data without a copy."""
     from winipc import Delivery, Receiver
 
     ended = threading.Event()
@@ -141,7 +141,7 @@ def handler(title: str, mapping: str, size: int, ready: Any) -> None:
 
 
 class Window:
-    """A window of pywin32 on a thread of its own, which keeps copies."""
+    """A window by pywin32 on a thread of its own; it keeps a copy of the data."""
 
     def __init__(self) -> None:
         self.hwnd = 0
@@ -166,7 +166,7 @@ class Window:
 
 
 def make_window() -> int:
-    """A window of this thread whose procedure is Python, by pywin32."""
+    """Make a window of this thread by pywin32, with a window procedure in Python."""
     import ctypes
 
     import win32con

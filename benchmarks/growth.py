@@ -1,12 +1,12 @@
-"""How the cost of an operation grows with the work, fitted from a run.
+"""How the time of an operation grows with the amount of work.
 
     ./dev python benchmarks/growth.py [--quick] [--json FILE] [TEXT...]
 
-Each line does one operation with 10, 100, ... things and takes the best time of a few.
-The order is the slope of the time over the number of things, both as logarithms, by
-least squares over the greater numbers: 1 is linear, and n log n is between 1.05 and
-1.15 there. TEXT chooses lines by a part of their name. The exit status is 1 if a line
-grows faster than n log n.
+Each line does one operation with 10, 31, 100, ... things, and takes the best of some
+times. The order is the slope of the time over the number, both as logarithms, by least
+squares over the larger numbers: linear is 1, and n log n is between 1.05 and 1.15
+there. TEXT selects lines by a part of their name. The exit status is 1 if a line grows
+faster than n log n.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from harness import nanoseconds
 import winipc
 from winipc.cli.output import print_rows
 
-#: From such an order on a line grows faster than n log n does. Above 1.15, as the
-#: caches of the processor make larger work dearer.
+#: From this order on, a line counts as growing faster than n log n. It is above 1.15,
+#: as the processor's caches make larger work slower.
 TOO_STEEP = 1.3
-#: Nanoseconds that a line may take before the next greater number is left out.
+#: Nanoseconds after which a line tries no larger number.
 ENOUGH = 4e9
 
 Once = Callable[[], object]
-#: Makes `n` things, and gives what is done to them.
+#: A function that makes `n` things, and yields the operation.
 Line = Callable[[int], "contextlib.AbstractContextManager[Once]"]
 LINES: dict[str, tuple[Line, int]] = {}
 
@@ -111,7 +111,7 @@ def messages(n: int) -> Iterator[Once]:
 
 @contextmanager
 def numbers(n: int) -> Iterator[tuple[winipc.RemoteProcess, int]]:
-    """This process, and where n int32 are in it."""
+    """This process, and the address of n int32 in it."""
     with (
         winipc.SharedMapping.create(None, max(4 * n, 8)) as memory,
         winipc.RemoteProcess.open(os.getpid()) as process,
@@ -159,7 +159,7 @@ def ranges(n: int) -> Iterator[Once]:
 
 @line("regions, of n", 10_000)
 def regions(n: int) -> Iterator[Once]:
-    # Each an allocation of its own: Wine looks at all pages of one for each question.
+    # Each is an allocation of its own, as Wine looks at all pages of one in each query.
     access = winipc.ProcessAccess.READ | winipc.ProcessAccess.WRITE
     with (
         winipc.RemoteProcess.open(os.getpid(), access=access) as process,
@@ -318,13 +318,13 @@ def table(n: int) -> Iterator[Once]:
 
 
 def sizes(most: int) -> list[int]:
-    """10, 31, 100, ... up to this."""
+    """10, 31, 100, ... up to `most`."""
     steps = [round(10 ** (k / 2)) for k in range(2, 13)]
     return [n for n in steps if n < most] + [most]
 
 
 def best(once: Once, patience: float) -> float:
-    """Nanoseconds, of the best run that fits in a while, of three at least."""
+    """The nanoseconds of the best run, of at least three runs."""
     times: list[int] = []
     while len(times) < 3 or (len(times) < 9 and sum(times) < patience):
         began = time.perf_counter_ns()
@@ -336,10 +336,9 @@ def best(once: Once, patience: float) -> float:
 
 
 def slope(points: list[tuple[int, float]]) -> float:
-    """Of the time over the number, both as logarithms, by least squares.
+    """The slope of the time over the number, both as logarithms, by least squares.
 
-    What a line takes for the least number has its fixed cost in it, which says nothing
-    of how it grows: only the greater half of the numbers counts.
+    For small numbers, fixed costs hide the growth, so only the larger half counts.
     """
     upper = points[len(points) // 2 :] if len(points) > 4 else points[-3:]
     number, took = zip(*((math.log(n), math.log(t)) for n, t in upper), strict=True)
@@ -347,7 +346,7 @@ def slope(points: list[tuple[int, float]]) -> float:
 
 
 def measured(name: str, quick: bool) -> list[tuple[int, float]]:
-    """Time a line for one number of things after the other."""
+    """Time a line for each number of things."""
     make, most = LINES[name]
     points: list[tuple[int, float]] = []
     for n in sizes(min(most, 1000) if quick else most):

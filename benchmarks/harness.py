@@ -1,8 +1,8 @@
 """Timing: several ways to do one thing, in turn, in short batches.
 
-A figure of one run says little: clocks change, other programs run. So the ways of a
-case are timed in shuffled order, in batches of some milliseconds, again and again,
-and what is compared was measured within the same second.
+A figure of one run says little: clock rates change, and other programs run. So the ways
+of a case are timed in shuffled order, in batches of some milliseconds, again and again.
+Times that are compared were measured within the same second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Does something n times and returns the nanoseconds that it took.
+#: A function that does something n times, and returns the nanoseconds.
 Run = Callable[[int], int]
 
 RAW = "raw C"
@@ -24,9 +24,9 @@ OURS = "winipc"
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a case should reach: a ratio to another way of the same run.
+    """A ratio of times of two ways in the same run that a case should reach.
 
-    Nanoseconds are no goals, as they say more about the machine than about winipc.
+    Nanoseconds are not goals, as they say more about the machine than about winipc.
     """
 
     limit: float
@@ -57,32 +57,32 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One operation, and who can do it in which way."""
+    """One operation, and the ways to do it."""
 
     name: str
     ways: dict[str, Run]
     goals: tuple[Goal, ...] = ()
-    #: the Win32 functions that do nothing meanwhile
+    #: Win32 functions to replace by functions that only return success
     stubs: tuple[str, ...] = ()
-    #: a call of each way goes before each of its batches, outside of the time
+    #: whether an untimed call goes before each batch
     steady: bool = False
-    #: what a reader of the table should know
+    #: a note for readers of the table
     note: str = ""
-    #: operations that one call of `Run` with n = 1 does
+    #: the number of operations in a call of `Run` with n = 1
     per_call: int = 1
-    #: bytes that one operation moves
+    #: the bytes that one operation moves
     size: int = 0
-    #: the plot of times by size that this is a point of
+    #: the plot of times by size in which this is a point
     series: str = ""
-    #: called after each batch, outside of the time
+    #: a function to call after each batch, untimed
     after: Callable[[], object] | None = None
-    #: the most calls in one batch
+    #: the most calls in a batch
     most: int = 1 << 30
 
 
 @dataclass(slots=True)
 class Samples:
-    """The nanoseconds for one operation, one figure for each batch."""
+    """The nanoseconds for one operation, for each batch."""
 
     values: list[float] = field(default_factory=list)
 
@@ -95,17 +95,17 @@ class Samples:
         return min(self.values)
 
     def over(self, other: Samples) -> float:
-        """How many times the other's time this is.
+        """The ratio of this time to the other.
 
-        Of each turn, in which both were timed one soon after the other, then the
-        median: a slow second of the machine is in both.
+        It is the median of the ratios of each turn, in which both were timed one soon
+        after the other: a slow second of the machine is in both.
         """
         pairs = zip(self.values, other.values, strict=True)
         return statistics.median(mine / theirs for mine, theirs in pairs)
 
     @property
     def spread(self) -> float:
-        """Half the distance between the quartiles, as a part of the median."""
+        """Half the distance between the quartiles, as a fraction of the median."""
         if len(self.values) < 4:
             return (max(self.values) - self.minimum) / 2 / self.median
         low, _, high = statistics.quantiles(self.values, n=4)
@@ -114,7 +114,7 @@ class Samples:
 
 @dataclass(slots=True)
 class Result:
-    """What was measured of one case, over all rounds."""
+    """The times of one case in all rounds."""
 
     group: str
     name: str
@@ -125,13 +125,13 @@ class Result:
     samples: dict[str, Samples] = field(default_factory=dict)
 
 
-#: A group makes its cases for one round; what it opens goes on the world's stack.
+#: A group makes its cases for one round; the world's stack closes what it opens.
 Group = Callable[[Any], Iterator[Case]]
 GROUPS: dict[str, tuple[Group, bool]] = {}
 
 
 def group(name: str, *, pinned: bool = True) -> Callable[[Group], Group]:
-    """Register cases; `pinned` unless two processes spin and need two CPUs."""
+    """Register a group; not `pinned` if two processes spin and need two CPUs."""
 
     def register(function: Group) -> Group:
         GROUPS[name] = (function, pinned)
@@ -143,9 +143,8 @@ def group(name: str, *, pinned: bool = True) -> Callable[[Group], Group]:
 def timed(statement: str, setup: str = "pass", /, **names: Any) -> Run:
     """Time a Python statement in a loop of its own.
 
-    As much of the statement as can be looked up before should be in `names`, as a
-    careful user would have it in local variables. The loop itself, some 5 ns, is
-    in the figure, of winipc's as of all others.
+    `names` should have all that can be looked up before, as a careful user would keep
+    it in local variables. The time of the loop itself, some 5 ns, is in all figures.
     """
     arguments = ", ".join(f"{name}={name}" for name in names)
     source = (
@@ -164,12 +163,12 @@ def timed(statement: str, setup: str = "pass", /, **names: Any) -> Run:
         **names,
     }
     exec(source, scope)
-    # Taken out, or the function would hold itself, and what it uses, in a cycle.
+    # pop() avoids a cycle, in which the function would keep itself and what it uses.
     return scope.pop("run")  # type: ignore[no-any-return]
 
 
 def raw(function: Any, *arguments: Any) -> Run:
-    """A function of raw.dll, whose first argument is n."""
+    """A function of raw.dll; its first argument is n."""
 
     def run(n: int) -> int:
         took: int = function(n, *arguments)
@@ -185,12 +184,12 @@ class Effort:
     """How much time to spend."""
 
     rounds: int
-    batches: int  # of each way in a round
+    batches: int  # the most batches of each way in a round
     batch_ns: int
-    case_ns: int  # of all batches of a case in a round, but at least two of each
+    case_ns: int  # for all batches of a case in a round, but at least two of each way
 
     def turns(self, one: int) -> int:
-        """How many batches, where one of each way takes so many nanoseconds."""
+        """The number of batches, if one batch of each way takes `one` nanoseconds."""
         return max(2, min(self.batches, self.case_ns // max(one, 1)))
 
 
@@ -205,7 +204,7 @@ def measure(
     calibrated: dict[tuple[str, str, str], int],
     stubbed: Callable[[tuple[str, ...]], contextlib.AbstractContextManager[object]],
 ) -> None:
-    """One round of a case: calibrate what is new, then time in shuffled order."""
+    """One round of a case: calibrate new ways, then time all in shuffled order."""
     order = list(case.ways.items())
     for who in case.ways:
         result.samples.setdefault(who, Samples())
@@ -236,10 +235,10 @@ def measure(
 
 
 def calibrate(case: Case, run: Run, wanted: int) -> int:
-    """How many calls take about the time of a batch; caches are warm afterwards."""
+    """The number of calls that take the time of a batch; caches are warm afterwards."""
     count = 1
     while True:
-        # The best of some: what else runs must not make a batch too small.
+        # The best of some runs, so that other programs do not make a batch too small.
         times = []
         for _ in range(5):
             if case.steady:

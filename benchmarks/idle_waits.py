@@ -1,12 +1,12 @@
-"""What waiting tasks cost while nothing happens.
+"""The cost of waiting tasks while nothing happens.
 
     ./dev python benchmarks/idle_waits.py [seconds [tasks]]
 
 Each task awaits an event of its own. The lateness is that of a timer of 10 ms in the
-same loop. Loops with and without such tasks take turns of 5 s, as the machine is
-not equally quiet at all times, until each had its seconds (60). The last line says
-how much later the timer was with them; the worst ones are compared too, but one
-other program is enough for those.
+same loop. Loops with and without such tasks take turns of 5 s, as the machine is not
+always equally quiet, until each has run for `seconds` (60). The last line says how much
+later the timer was with tasks. It also compares the worst times, but a single other
+program can cause those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TURN = 5.0
 
 
 async def lateness(seconds: float) -> list[float]:
-    """Milliseconds that a timer of 10 ms came late, each time."""
+    """How late a timer of 10 ms came each time, in milliseconds."""
     late = []
     end = time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:
@@ -35,14 +35,14 @@ async def lateness(seconds: float) -> list[float]:
 
 
 def turns() -> int:
-    """How often the threads came out of their sleep."""
+    """How often the waiting threads woke up."""
     return sum(waits.turns for waits in loop_wait._sets)
 
 
 async def beside(
     tasks: list[Coroutine[None, None, bool]], seconds: float
 ) -> list[float]:
-    """The lateness beside these waits, once they have begun."""
+    """The lateness while these tasks wait."""
     before = threading.active_count()
     waiting = [asyncio.create_task(task) for task in tasks]
     await asyncio.sleep(1)
@@ -60,7 +60,7 @@ async def beside(
 
 
 def told(name: str, late: list[float]) -> tuple[float, float]:
-    """Print a row; its worst and its 99.9th percentile."""
+    """Print a row; return the worst time and the 99.9th percentile."""
     worst, most = max(late), statistics.quantiles(late, n=1000)[-1]
     print(
         f"{name:8} worst {worst:6.2f} ms, 99.9 % within {most:6.2f} ms, "

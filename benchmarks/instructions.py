@@ -1,10 +1,10 @@
-"""Count the instructions of the native kernels, which no other program disturbs.
+"""Count the instructions of the native kernels: other programs do not disturb that.
 
     python3 benchmarks/instructions.py [CHECKOUT...]
 
-On Linux, with gcc and valgrind. Each kernel runs twice and four times under callgrind;
-the difference is its own. Another checkout's kernels come in a column beside these:
-`git worktree add --detach ../before REVISION` makes one.
+It needs Linux, gcc and valgrind. Each kernel runs twice and then four times under
+callgrind; the difference counts. The kernels of other checkouts get columns of their
+own: `git worktree add --detach ../before REVISION` makes a checkout.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: What a kernel is called, and what its instructions are counted for.
+#: For each kernel, its title, and the unit for which its instructions are counted.
 KERNELS = {
     "pattern": ("16-byte pattern", "KiB"),
     "patterns": ("16 patterns of 16 bytes", "KiB"),
@@ -44,7 +44,7 @@ def build(checkout: Path, folder: Path) -> Path:
 
 
 def count(program: Path, kernel: str, times: int) -> tuple[int, int]:
-    """Instructions, and what was done."""
+    """The number of instructions, and of units of work."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     done = subprocess.run(
         [*command, program, kernel, str(times)],
@@ -58,7 +58,7 @@ def count(program: Path, kernel: str, times: int) -> tuple[int, int]:
 
 
 def each(program: Path, kernel: str) -> float:
-    """Instructions for one KiB, pointer or message."""
+    """The instructions for one KiB, pointer or message."""
     few, much = (count(program, kernel, times) for times in (2, 4))
     of = 1024 if KERNELS[kernel][1] == "KiB" else 1
     return (much[0] - few[0]) / (much[1] - few[1]) * of

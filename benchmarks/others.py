@@ -1,4 +1,4 @@
-"""The target as other packages open it, and ctypes' kernel32."""
+"""The target, opened by other packages, and kernel32 by ctypes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Opened:
 
 
 def kernel32() -> Any:
-    """ctypes' kernel32, with the types of what the cases call."""
+    """kernel32 by ctypes, with the argument types of the functions that cases call."""
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     copying = (
         *(wintypes.HANDLE, ctypes.c_void_p, ctypes.c_void_p),

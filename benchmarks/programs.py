@@ -12,7 +12,7 @@ LIBRARIES = ("user32", "gdi32", "advapi32", "ntdll")
 
 
 def binaries() -> Path:
-    """The folder of both: one that is newer than the sources, or a new one."""
+    """The folder with both; they are built unless they are newer than the sources."""
     sources = [*ROOT.glob("benchmarks/*.c"), ROOT / "include" / "winipc.h"]
     changed = max(source.stat().st_mtime for source in sources)
     for built in ROOT.glob("build/bench-*/target.exe"):
@@ -43,7 +43,7 @@ def _with_gcc(folder: Path) -> None:
 
 
 def _with_setuptools(folder: Path) -> None:
-    """With MSVC, which setuptools finds; SystemExit where there is none."""
+    """Build with MSVC, which setuptools finds. Raises SystemExit if there is none."""
     try:
         from setuptools._distutils.ccompiler import new_compiler
         from setuptools._distutils.errors import CCompilerError, DistutilsError

@@ -1,7 +1,7 @@
-"""Why a goal may be missed, or another package be faster, as far as it is known.
+"""Known reasons for which a goal is missed, or another package is faster.
 
-The report puts the text beside a goal that a run missed. Where there is none, it says
-"load" when the minimum is within the goal.
+The report shows the reason of a goal that a run missed. Without a reason, it says
+"load" if the minimum is within the goal.
 """
 
 from __future__ import annotations

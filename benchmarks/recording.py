@@ -1,10 +1,10 @@
-"""What recording a mapping costs: 1 MiB of which 1 % changes, 60 times a second.
+"""The cost of recording a mapping: 1 MiB of which 1 % changes, 60 times a second.
 
     ./dev python benchmarks/recording.py [seconds]
 
-Another process changes the memory: one block, or 100 places, to random bytes, which
-cannot be packed. The CPU time is that of this process, which records. The last row
-copies all of the memory as often, and writes it as it is.
+Another process writes random bytes, which cannot be compressed, to one block or to 100
+places. The CPU time is that of this process, which records. For the last row, it copies
+all memory as often, and writes it uncompressed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAME = f"winipc-recording-{os.getpid()}"
 
 
 def change(name: str, places: int) -> None:
-    """The other process: changes 1 % until its input ends."""
+    """The other process: change 1 % of the memory 60 times a second."""
     source = random.Random(1)
     length = SIZE // 100 // places
     with winipc.SharedMapping.create(name, SIZE) as mapping:
@@ -47,7 +47,7 @@ def record(path: Path, seconds: float) -> None:
 
 
 def copy(path: Path, seconds: float) -> None:
-    """What a recorder without a look at changes does."""
+    """Record without looking for changes."""
     end = time.perf_counter() + seconds
     with (
         winipc.SharedMapping.open(NAME, access="read") as mapping,

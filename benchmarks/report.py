@@ -1,4 +1,4 @@
-"""What was measured, as JSON, tables and plots."""
+"""The results of a run, as JSON, tables and plots."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reasons import REASONS
 
 from winipc import _core
 
-#: What is noise, pinned on one CPU or not: a ratio this near to 1 says nothing.
+#: A ratio that is this near to 1 is noise: pinned on one CPU, and not pinned.
 _NOISE = {True: 0.05, False: 0.25}
 
 
 def system() -> str:
-    """Where this runs: `Windows 10.0.22631, Intel64 ...`, or `Wine 8.0, ...`."""
+    """The system and the CPU: `Windows 10.0.22631, Intel64 ...` or `Wine 8.0, ...`."""
     wine = _core._wine_version()
     windows = sys.getwindowsversion()
     name = f"Windows {windows.major}.{windows.minor}.{windows.build}"
@@ -84,7 +84,7 @@ def _ratio(samples: Samples, other: Samples | None) -> float | None:
 
 
 def write(folder: Path) -> int:
-    """Print what the phases left in the folder, and draw it."""
+    """Write and print the tables of all phases in the folder, and draw the plots."""
     phases = [
         json.loads(path.read_text())
         for name in ("pinned", "spinning")
@@ -108,12 +108,12 @@ def write(folder: Path) -> int:
 
 
 def is_peer(who: str) -> bool:
-    """Whether a way is another package's, which winipc must not be slower than."""
+    """Whether a way is another package's; winipc must not be slower than that."""
     return not who.startswith((RAW, OURS))
 
 
 def _missed(phases: list[dict[str, Any]]) -> str:
-    """The goals that this run missed, and why as far as it is known."""
+    """The goals that this run missed, with the known reasons."""
     rows = [
         _miss(case, fared)
         for phase in phases
@@ -128,9 +128,9 @@ def _missed(phases: list[dict[str, Any]]) -> str:
 
 
 def _behind(case: dict[str, Any], noise: float) -> list[dict[str, Any]]:
-    """The unwritten goals: no other package is faster by more than the noise.
+    """The implicit goals: no other package is faster by more than the noise.
 
-    Without those that a goal of the case, which was missed, says already.
+    A package is left out if the case misses an explicit goal about it.
     """
     said = {
         goal["than"]
@@ -165,7 +165,7 @@ def _miss(case: dict[str, Any], fared: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _summary(phases: list[dict[str, Any]]) -> str:
-    """A line for each operation that another package can do too."""
+    """A row for each operation that another package has, too."""
     rows = []
     for phase in phases:
         for case in phase["cases"]:
@@ -190,7 +190,7 @@ def _summary(phases: list[dict[str, Any]]) -> str:
 
 
 def _requests(counted: dict[str, dict[str, int]]) -> str:
-    """What count_requests.py counted, without its lines about many objects."""
+    """The counts of count_requests.py, without its rows about many objects."""
     rows = [
         (step, str(by_whom.get(RAW, "")), str(by_whom[OURS]))
         for step, by_whom in counted.items()
@@ -200,7 +200,7 @@ def _requests(counted: dict[str, dict[str, int]]) -> str:
 
 
 def _growth(lines: list[dict[str, Any]]) -> str:
-    """What growth.py fitted."""
+    """The orders that growth.py fitted."""
     rows = []
     for line in lines:
         n, took = line["points"][-1]
@@ -212,7 +212,7 @@ def _growth(lines: list[dict[str, Any]]) -> str:
 
 
 def _markdown(rows: list[tuple[str, ...]], sides: str) -> str:
-    """A table whose first row is its head; `sides` has l or r for each column."""
+    """A table; the first row is its head, and `sides` has l or r for each column."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
     left = [side == "l" for side in sides]
     lines = [
@@ -299,7 +299,7 @@ def _one_verdict(fared: dict[str, Any]) -> str:
 
 
 def _draw(phases: list[dict[str, Any]], folder: Path) -> None:
-    """An overview of all peers, and for each series the time against the size."""
+    """Draw an overview of all packages, and for each series the time over the size."""
     try:
         import matplotlib
 
@@ -307,7 +307,7 @@ def _draw(phases: list[dict[str, Any]], folder: Path) -> None:
     except ImportError as error:
         print(f"no plots: {error}")
         return
-    # Text stays text and nothing depends on the day, so the files are small.
+    # Text stays text, so that files are small, and nothing depends on the day.
     matplotlib.rcParams["svg.fonttype"] = "none"
     matplotlib.rcParams["svg.hashsalt"] = "winipc"
     matplotlib.rcParams["font.family"] = ["sans-serif"]
@@ -322,7 +322,7 @@ def _draw(phases: list[dict[str, Any]], folder: Path) -> None:
 
 
 def _draw_peers(cases: list[dict[str, Any]], path: Path) -> None:
-    """Each other package beside winipc: how many times longer it takes."""
+    """Draw how many times longer each other package takes than winipc."""
     from matplotlib import pyplot
 
     bars = [
@@ -358,7 +358,7 @@ def _draw_peers(cases: list[dict[str, Any]], path: Path) -> None:
 
 
 def _draw_series(name: str, cases: list[dict[str, Any]], path: Path) -> None:
-    """Time against size: winipc in blue, raw C dashed, other packages in grey."""
+    """Draw time over size: winipc in blue, raw C dashed, other packages in grey."""
     from matplotlib import pyplot
 
     lines: dict[str, list[tuple[int, float]]] = {}

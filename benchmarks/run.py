@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"bench: without {module}.py: {error}", file=sys.stderr)
     if options.phase:
         return phase(options, options.phase)
-    # On Windows: no one else has made the programs, or pinned this process.
+    # On Windows, build the programs and pin this process here.
     options.binaries = options.binaries or binaries()
     options.out.mkdir(parents=True, exist_ok=True)
     processors = min(os.cpu_count() or 1, 64)
@@ -86,14 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def with_affinity(mask: int) -> None:
-    """Run on these processors, as do the programs that are started from now on."""
+    """Run this process, and programs that it starts, on these processors."""
     kernel32 = ctypes.WinDLL("kernel32")
     mine = ctypes.c_void_p(-1)
     kernel32.SetProcessAffinityMask(mine, ctypes.c_size_t(mask))
 
 
 def grow(options: argparse.Namespace) -> int:
-    """How times grow, which are small enough for one processor too."""
+    """Measure how times grow: one processor is enough for these."""
     if not options.only or "growth" in options.only:
         print("bench: growth", file=sys.stderr, flush=True)
         arguments = ["--quick"] if options.quick else []
@@ -102,7 +102,7 @@ def grow(options: argparse.Namespace) -> int:
 
 
 def phase(options: argparse.Namespace, name: str) -> int:
-    """Measure the groups that want one processor, or those that want two."""
+    """Measure the groups that need one processor, or those that need two."""
     pinned = name == "pinned"
     effort = QUICK if options.quick else FULL
     results = run(
@@ -119,7 +119,7 @@ def phase(options: argparse.Namespace, name: str) -> int:
 def run(
     groups: list[str], effort: Effort, quick: bool, only: list[str], binaries: Path
 ) -> list[Result]:
-    """All rounds of some groups."""
+    """Run all rounds of some groups."""
     raw = load_raw(binaries)
     results: dict[tuple[str, str], Result] = {}
     calibrated: dict[tuple[str, str, str], int] = {}
@@ -148,7 +148,7 @@ def one_round(
     results: dict[tuple[str, str], Result],
     calibrated: dict[tuple[str, str, str], int],
 ) -> None:
-    """The cases of a group with a fresh world. What they hold is gone at the end."""
+    """Run the cases of a group in a new world, which closes what they opened."""
     for case in GROUPS[name][0](world):
         label = f"{name}/{case.name}"
         if only and not any(text in label for text in only):

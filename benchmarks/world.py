@@ -1,4 +1,4 @@
-"""What the cases work with: the raw DLL, and a fresh other process in each round."""
+"""The surroundings of cases: raw.dll, and a new other process in each round."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-#: What CreateProcess fails with when Wine loses a process before its first
-#: instruction: one start in some thousand.
+#: The error of CreateProcess if Wine loses a process before its first instruction: one
+#: start in some thousands.
 _ERROR_INTERNAL_ERROR = 1359
 
 _T = TypeVar("_T")
 
 
 def patiently(start: Callable[[], _T]) -> _T:
-    """Start a process, and again where Wine lost it: a run takes minutes."""
+    """Start a process; start it again if Wine lost it, as a run takes minutes."""
     for _ in range(3):
         try:
             return start()
@@ -111,7 +111,7 @@ class Target:
 
 
 class World:
-    """One round: `target` is fresh, and `stack` ends what the cases began."""
+    """One round: `target` is new, and `stack` closes what the cases opened."""
 
     def __init__(self, folder: Path, raw: Any, *, quick: bool = False) -> None:
         self.raw = raw
@@ -130,7 +130,7 @@ class World:
         return self.stack.enter_context(manager)
 
     def child(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Another Python process that runs a function; ended with the round."""
+        """Run a function in another Python process, which ends with the round."""
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=function, args=arguments, daemon=True)
         patiently(process.start)
@@ -154,7 +154,7 @@ def load_raw(folder: Path) -> Any:
 
 @contextlib.contextmanager
 def stubbed(raw: Any, names: tuple[str, ...]) -> Iterator[None]:
-    """Within this context, these Win32 functions do nothing but succeed."""
+    """During a `with`, these Win32 functions only return success."""
     with contextlib.ExitStack() as stack:
         for name in names:
             if raw.stub_install(name.encode()):

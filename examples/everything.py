@@ -1,12 +1,11 @@
 """A client of the search tool Everything, and a small server in its place.
 
-Everything 1.4 takes queries by WM_COPYDATA and answers with a WM_COPYDATA of
-its own to the window that the query names. All numbers are 32 bits wide and
-little-endian; text is UTF-16 and ends with a NUL; offsets count from the
-start of the answer.
+Everything 1.4 takes queries by WM_COPYDATA, and sends its answer by WM_COPYDATA to the
+window that the query names. All numbers have 32 bits and are little-endian. Text is
+UTF-16 and ends with a NUL. Offsets are from the start of the answer.
 
-    python everything.py TEXT            ask the Everything that runs
-    python everything.py --serve FOLDER  be one, for the files of a folder
+    python everything.py TEXT            ask the running Everything
+    python everything.py --serve FOLDER  be a server for the files of a folder
 """
 
 import argparse
@@ -24,7 +23,7 @@ ALL_RESULTS = 0xFFFFFFFF
 FOLDER = 1
 
 _QUERY = struct.Struct("<5I")  # reply window, reply id, flags, offset, most
-_LIST = struct.Struct("<7I")  # found: folders, files, all; here: ...; offset
+_LIST = struct.Struct("<7I")  # folders, files, all: found, then here; offset
 _ITEM = struct.Struct("<3I")  # flags, offset of the name, offset of the path
 
 
@@ -46,7 +45,7 @@ def search(
     timeout: float = 10.0,
     window_class: str = WINDOW_CLASS,
 ) -> list[Found]:
-    """Ask Everything. Raises `FileNotFoundError` when it does not run."""
+    """Ask Everything. Raises `FileNotFoundError` if it does not run."""
     reply_id = 0x57495043
 
     def query(hwnd: int) -> bytes:
@@ -61,7 +60,7 @@ def search(
 
 
 def read_list(answer: bytes) -> Iterable[Found]:
-    """The results in an answer, each offset checked before it is used."""
+    """The results in an answer. Each offset is checked before its use."""
     count = _LIST.unpack_from(answer)[5]
     if count > (len(answer) - _LIST.size) // _ITEM.size:
         raise ValueError("the answer is shorter than its items")
@@ -74,7 +73,7 @@ def read_list(answer: bytes) -> Iterable[Found]:
 
 
 def write_list(found: list[Found], total: int, offset: int) -> bytes:
-    """An answer with these results, of `total` from `offset` on."""
+    """An answer with these results: some of `total`, from `offset` on."""
     folders = sum(item.is_folder for item in found)
     head = _LIST.pack(
         *(folders, total - folders, total),
@@ -104,7 +103,7 @@ def serve(
         text = decoders.utf16(data[_QUERY.size :]).casefold()
         found = [item for item in items if text in item.name.casefold()]
         answer = write_list(found[offset:][:most], len(found), offset)
-        window.reply(1)  # the client waits for its answer, not for us
+        window.reply(1)  # so that the client can take the answer
         winipc.send_copydata(reply_to, answer, id=reply_id, sender=window)
         return 1
 
@@ -130,7 +129,7 @@ def main() -> None:
     if arguments.serve:
         with serve(walk(arguments.text)) as window:
             print("ready", flush=True)
-            for _ in window:  # only handlers; Ctrl+C ends it
+            for _ in window:  # handlers take all messages; Ctrl+C ends the loop
                 pass
     else:
         for item in search(arguments.text, most=100):

@@ -2,9 +2,9 @@
 
     python machine.py [--name winipc-machine] [--user Zoe] [--program machine.exe]
 
-This program makes the mapping, or opens it, and puts a user's name there. machine.c is
-the machine, which runs some cycles if its program is given; machine.ipynb shows the
-state in a notebook. An opener whose machine.h has other fields is refused.
+This program creates or opens the mapping, and writes a user's name there. machine.c is
+the machine: with --program, it runs for some cycles. machine.ipynb shows the state in a
+notebook. A program whose machine.h has other fields cannot open the mapping.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MACHINE = winipc.Layout.from_c(
 
 
 def share(name: str = NAME) -> winipc.SharedMapping:
-    """The mapping, made if it is not there."""
+    """Create the mapping, or open it."""
     return winipc.SharedMapping.create(name, header=MACHINE, exist_ok=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--name", default=NAME, help="of the mapping")
+    parser.add_argument("--name", default=NAME, help="name of the mapping")
     parser.add_argument("--user", default="Zoe")
-    parser.add_argument("--program", help="machine.exe, which machine.c makes")
+    parser.add_argument("--program", help="machine.exe, compiled from machine.c")
     parser.add_argument("--cycles", type=int, default=4)
     arguments = parser.parse_args()
     with share(arguments.name) as mapping:

@@ -1,11 +1,11 @@
 """Remote control of a media player by WM_COPYDATA, and a small player in its place.
 
-Media Player Classic (MPC-HC, MPC-BE) started with `/slave HWND` tells that window what
-it does, and takes orders. Each message is text in UTF-16 that ends with a NUL; several
-values have a | between them, and a | in a value has a \\ in front.
+Media Player Classic (MPC-HC, MPC-BE), started with `/slave HWND`, tells that window
+what it does, and takes orders from it. Each message is text in UTF-16 that ends with a
+NUL. A | separates values; a | in a value is written as \\|.
 
     python media_remote.py PLAYER.EXE FILE   play a file for five seconds
-    python media_remote.py /slave HWND       be a player, without picture and sound
+    python media_remote.py /slave HWND       be a player without picture and sound
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from winipc import decoders
 
 
 class Told(IntEnum):
-    """What the player tells."""
+    """Messages from the player."""
 
     CONNECT = 0x50000000  # its window
     STATE = 0x50000001  # 0 nothing open, 1 loading, 2 loaded, 3 closing
@@ -35,7 +35,7 @@ class Told(IntEnum):
 
 
 class Order(IntEnum):
-    """What the player takes."""
+    """Orders to the player."""
 
     OPENFILE = 0xA0000000
     STOP = 0xA0000001
@@ -50,19 +50,19 @@ MODES = ("plays", "paused", "stopped")
 
 
 def encode(*values: str) -> bytes:
-    """The values as the data of a message."""
+    """Encode values as the data of a message."""
     text = "|".join(value.replace("|", r"\|") for value in values)
     return text.encode("utf-16-le") + b"\0\0"
 
 
 def decode(message: winipc.Message) -> list[str]:
-    """The values in a message; anything but UTF-16 is a ValueError."""
+    """Decode the values in a message. Raises ValueError if it is not UTF-16."""
     values = re.split(r"(?<!\\)\|", decoders.utf16(message))
     return [value.replace(r"\|", "|") for value in values]
 
 
 class Remote:
-    """A player, started and controlled. Any thread may use it, one at a time."""
+    """Starts and controls a player. One thread at a time may use it."""
 
     def __init__(self, command: list[str], timeout: float = 30.0) -> None:
         self.timeout = timeout
@@ -85,11 +85,11 @@ class Remote:
             id=order,
             sender=self.window,
             timeout=self.timeout,
-            check=False,  # players answer what they like
+            check=False,  # a player's answer has no meaning
         )
 
     def wait_for(self, told: Told, value: str | None = None) -> list[str]:
-        """Take what the player tells until it is this; the values that came."""
+        """Take messages until this one comes, and return its values."""
         deadline = time.monotonic() + self.timeout
         while True:
             message = self.window.receive(max(0.0, deadline - time.monotonic()))
@@ -102,7 +102,7 @@ class Remote:
                 return values
 
     def open(self, file: str) -> float:
-        """Open a file; its length in seconds."""
+        """Open a file, and return its length in seconds."""
         self.order(Order.OPENFILE, file)
         return float(self.wait_for(Told.NOWPLAYING)[-1])
 
@@ -120,7 +120,7 @@ class Remote:
 
     @property
     def position(self) -> float:
-        """Where it is, in seconds."""
+        """The position in the file, in seconds."""
         self.order(Order.GETPOSITION)
         return float(self.wait_for(Told.POSITION)[0])
 
@@ -152,9 +152,9 @@ class Remote:
 
 
 def be_player(host: int, length: float = 100.0) -> None:
-    """Play silence for the window `host` until it says CLOSEAPP."""
+    """Play silence for the window `host` until it sends CLOSEAPP."""
     position = 0.0
-    started: float | None = None  # when it began to play from `position`
+    started: float | None = None  # when the player began to play from `position`
 
     def now() -> float:
         running = 0.0 if started is None else time.monotonic() - started

@@ -1,13 +1,13 @@
-"""An SSH agent that answers Pageant's protocol, and a client of one.
+"""An SSH agent with Pageant's protocol, and a client.
 
-PuTTY, WinSCP, paramiko and Git for Windows ask their agent so: the client
-finds the window with title and class "Pageant", puts the request into a named
-mapping and sends the mapping's name by WM_COPYDATA. When the send returns 1
-the answer is in the mapping. Requests and answers are those of the SSH agent
-protocol: a length of four bytes, a type, and what the type says.
+PuTTY, WinSCP, paramiko and Git for Windows ask their agent by this protocol. The client
+finds the window with title and class "Pageant", puts the request into a named mapping,
+and sends the mapping's name by WM_COPYDATA. If the send returns 1, the answer is in the
+mapping. Requests and answers are those of the SSH agent protocol: a length of four
+bytes, a type, and data for the type.
 
     python ssh_agent.py serve     an agent without keys, until Ctrl+C
-    python ssh_agent.py list      what the agent that runs has
+    python ssh_agent.py list      the keys of the running agent
 
 The agent trusts only mappings that its own user owns.
 """
@@ -30,7 +30,7 @@ FAILURE, REQUEST_IDENTITIES, IDENTITIES_ANSWER = 5, 11, 12
 
 
 def serve(answer: Callable[[bytes], bytes], name: str = NAME) -> winipc.CopyDataWindow:
-    """Open an agent: `answer` gets a request (without length) and answers it."""
+    """Open an agent. `answer` gets a request without its length; it returns a reply."""
     window = winipc.CopyDataWindow.create(name, class_name=name, max_message=1024)
 
     @window.on(COPYDATA_ID, decode=decoders.ansi)
@@ -52,7 +52,7 @@ def serve(answer: Callable[[bytes], bytes], name: str = NAME) -> winipc.CopyData
 
 
 def ask(request: bytes, name: str = NAME, timeout: float = 60.0) -> bytes:
-    """Send a request to the agent and return its answer, both without length."""
+    """Send a request to the agent, and return its answer, both without lengths."""
     mapping_name = f"{name}Request{os.getpid():08x}{secrets.token_hex(4)}"
     with winipc.SharedMapping.create(
         mapping_name, MAX_REQUEST, security="owner"
@@ -68,14 +68,14 @@ def ask(request: bytes, name: str = NAME, timeout: float = 60.0) -> bytes:
 
 
 def no_keys(request: bytes) -> bytes:
-    """The answers of an agent that has no keys."""
+    """Answer like an agent without keys."""
     if request[:1] == bytes([REQUEST_IDENTITIES]):
         return struct.pack(">BI", IDENTITIES_ANSWER, 0)
     return bytes([FAILURE])
 
 
 def list_keys(name: str = NAME) -> list[tuple[bytes, str]]:
-    """Public keys and comments that the agent has."""
+    """The public keys of the agent, with their comments."""
     answer = ask(bytes([REQUEST_IDENTITIES]), name)
     if answer[:1] != bytes([IDENTITIES_ANSWER]):
         raise OSError("the agent does not list its keys")
@@ -100,7 +100,7 @@ def main() -> None:
     if sys.argv[1:] == ["serve"]:
         with serve(no_keys) as window:
             print("ready", flush=True)
-            for _ in window:  # only handlers; Ctrl+C ends it
+            for _ in window:  # handlers take all messages; Ctrl+C ends the loop
                 pass
     elif sys.argv[1:] == ["list"]:
         for blob, comment in list_keys():

@@ -2,8 +2,8 @@
 
     python telemetry_reader.py [--name winipc-telemetry] [--hz 10] [--seconds 0]
 
-It waits for the writer, and goes on until Ctrl+C, the time is over, or the writer has
-written nothing for some seconds.
+It waits for the writer. It ends at Ctrl+C, when the time is over, or when the writer
+has written nothing for some seconds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from telemetry_writer import KIND, NAME, SIZE, Telemetry, is_whole
 
 import winipc
 
-#: Seconds without a new record after which the writer is taken to be gone.
+#: Seconds without a new record after which the writer counts as gone.
 PATIENCE = 5.0
 
 
 def records(
     name: str, timeout: float | None, patience: float = PATIENCE
 ) -> Iterator[bytes]:
-    """Each new record that is there when the caller asks; none twice."""
+    """Yield the newest record when the caller asks; no record twice."""
     with (
         winipc.SharedMapping.wait_for(name, timeout, access="read") as mapping,
         winipc.Snapshot.over(mapping, SIZE, kind=KIND) as snapshot,
@@ -36,14 +36,14 @@ def records(
                 time.sleep(0.002)
                 continue
             data = snapshot.read()
-            if snapshot.sequence == sequence:  # or data may be a newer record
+            if snapshot.sequence == sequence:  # else data may be a newer record
                 last = sequence
                 news = time.monotonic()
                 yield data
 
 
 def line(record: Telemetry) -> str:
-    """A record for people."""
+    """A record as a line of text."""
     bar = "#" * round(record.throttle * 10) + "-" * round(record.brake * 10)
     return (
         f"{record.time:7.2f} s  lap {record.lap}  {record.speed * 3.6:5.0f} km/h  "
@@ -53,7 +53,7 @@ def line(record: Telemetry) -> str:
 
 
 def read(name: str, hz: float, seconds: float, timeout: float | None) -> None:
-    """Print records `hz` times a second; say at the end whether any was torn."""
+    """Print records `hz` times a second, and at the end how many were torn."""
     count = torn = 0
     end = None
     for data in records(name, timeout):
@@ -70,8 +70,8 @@ def read(name: str, hz: float, seconds: float, timeout: float | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show a car's telemetry.")
-    parser.add_argument("--name", default=NAME, help="of the mapping")
-    parser.add_argument("--hz", type=float, default=10.0, help="lines a second")
+    parser.add_argument("--name", default=NAME, help="name of the mapping")
+    parser.add_argument("--hz", type=float, default=10.0, help="lines per second")
     parser.add_argument("--seconds", type=float, default=0.0, help="0: until Ctrl+C")
     parser.add_argument("--wait", type=float, help="seconds to wait for the writer")
     given = parser.parse_args()

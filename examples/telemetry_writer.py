@@ -2,10 +2,10 @@
 
     python telemetry_writer.py [--name winipc-telemetry] [--hz 60] [--seconds 0]
 
-Games and simulators do just this: one structure in a named mapping, written again
-for each picture. A reader must not see half of one record and half of the next;
-`winipc.Snapshot` is the writer's side of that. telemetry_reader.py is a reader in a
-terminal, telemetry.ipynb one in a notebook.
+Games and simulators do the same: they write one structure in a named mapping again for
+each picture. A reader must not see half of one record and half of the next, so the
+writer uses `winipc.Snapshot`. telemetry_reader.py is a reader in a terminal,
+telemetry.ipynb a reader in a notebook.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GEARS = (0.0, 14.0, 24.0, 34.0, 44.0, 55.0)  # metres per second to shift up at
 
 
 class Telemetry(ctypes.Structure):
-    """One record. A C program declares the same, and reads the same bytes."""
+    """One record. A C program with the same declaration reads the same bytes."""
 
     _fields_ = (
         ("frame", ctypes.c_uint32),
@@ -39,8 +39,8 @@ class Telemetry(ctypes.Structure):
         ("position", ctypes.c_float * 3),  # metres
         ("lap", ctypes.c_uint32),
         ("driver", ctypes.c_char * 24),
-        # Of all bytes before it. No game has this: it is here to prove that no
-        # record is torn.
+        # The checksum of all bytes before it. No game has one: it is here to prove that
+        # no record is torn.
         ("checksum", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
     )
@@ -52,28 +52,28 @@ _SUMMED = Telemetry.checksum.offset
 
 
 def checksum(record: bytes) -> int:
-    """What `checksum` is in a record that is whole."""
+    """The value of `checksum` in a whole record."""
     return zlib.crc32(record[:_SUMMED])
 
 
 def is_whole(record: bytes) -> bool:
-    """Whether a record is all of one frame."""
+    """Whether all bytes of a record are of one frame."""
     return Telemetry.from_buffer_copy(record).checksum == checksum(record)
 
 
 class Car:
-    """Drives round a track with two straights and two bends."""
+    """A car on a track with two straights and two bends."""
 
     def __init__(self, driver: str) -> None:
         self.record = Telemetry(driver=driver.encode(), gear=1)
         self.distance = 0.0
 
     def drive(self, seconds: float) -> bytes:
-        """Go on for some time; the record after it."""
+        """Drive for some time, and return the record after it."""
         now = self.record
         lap, place = divmod(self.distance, TRACK)
         part = place / TRACK
-        # It brakes before the bends, at a quarter and at three quarters.
+        # The car brakes before the bends, at a quarter and at three quarters.
         wanted = 38 + 22 * math.cos(4 * math.pi * part)
         slower = now.speed > wanted
         now.throttle = 0.0 if slower else min(1.0, (wanted - now.speed) / 4 + 0.1)
@@ -95,7 +95,7 @@ class Car:
 
 
 def write(name: str, hz: float, seconds: float, driver: str) -> int:
-    """Write until the time is over (0: forever); how many records there were."""
+    """Write until the time is over (0: forever); return the number of records."""
     car = Car(driver)
     size = winipc.Snapshot.needed(SIZE, KIND)
     with (
@@ -116,8 +116,8 @@ def write(name: str, hz: float, seconds: float, driver: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write a car's telemetry.")
-    parser.add_argument("--name", default=NAME, help="of the mapping")
-    parser.add_argument("--hz", type=float, default=60.0, help="records a second")
+    parser.add_argument("--name", default=NAME, help="name of the mapping")
+    parser.add_argument("--hz", type=float, default=60.0, help="records per second")
     parser.add_argument("--seconds", type=float, default=0.0, help="0: until Ctrl+C")
     parser.add_argument("--driver", default="Ada Lovelace")
     given = parser.parse_args()

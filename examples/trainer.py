@@ -1,11 +1,12 @@
-"""A trainer: finds a number in a game by what it does, and sets or freezes it.
+"""A trainer: finds a number in a game by its changes, and sets or freezes it.
 
-It knows nothing of the game but what the player sees: the number now, and whether it
-went up or down since. tests/process/peers/toy_game.c is a game to try it with.
+It knows only what the player sees: the number, and whether it went up or down.
+tests/process/peers/toy_game.c is a game to try it with.
 
     python trainer.py GAME.EXE
 
-For single-player games of your own machine: others forbid it, and look for it.
+Use it only for single-player games on your own machine: other games forbid
+trainers, and detect them.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ import winipc
 _RIGHTS = winipc.ProcessAccess.READ | winipc.ProcessAccess.WRITE
 
 HELP = """\
-  = NUMBER    it is this now; the first time looks everywhere, then narrows down
-  + - ~ .     it went up, went down, changed, stayed
-  list        where it may be
-  only ADDRESS   it is this one
-  set NUMBER  write it there
-  freeze NUMBER, thaw   keep it so
+  = NUMBER    the number is now this; first look everywhere, then narrow down
+  + - ~ .     the number went up, went down, changed, stayed
+  list        list the places that are left
+  only ADDRESS   choose one place
+  set NUMBER  write a number to all places that are left
+  freeze NUMBER, thaw   keep writing a number, and stop that
   quit"""
 
 
 class Trainer:
-    """Searches one i32 of a process."""
+    """Searches for one i32 in a process."""
 
     def __init__(self, target: Any) -> None:
         self.process = winipc.RemoteProcess.open(target, access=_RIGHTS)
@@ -42,14 +43,14 @@ class Trainer:
         self._thread: threading.Thread | None = None
 
     def is_now(self, number: int) -> int:
-        """It has this value now; how many places are left."""
+        """Keep the places that have this value now; return their number."""
         if self.found is None:
             self.found = winipc.CandidateSet.scan(self.process, "i32", equals=number)
             return len(self.found)
         return self.found.rescan("equals", number)
 
     def has(self, change: str) -> int:
-        """It did this since the last time: "increased", "decreased", ..."""
+        """Keep the places that changed so ("increased", ...); return their number."""
         if self.found is None:
             self.found = winipc.CandidateSet.scan(self.process, "i32")
             return len(self.found)
@@ -57,22 +58,22 @@ class Trainer:
 
     @property
     def addresses(self) -> list[int]:
-        """Where it may be, or the one that was chosen."""
+        """The places that are left, or the one that was chosen."""
         if self.only is not None:
             return [self.only]
         return [] if self.found is None else list(self.found)
 
     def set(self, number: int) -> None:
-        """Write it to all places that are left."""
+        """Write a number to all places that are left."""
         self._write(self.addresses, packed(number))
 
     def freeze(self, number: int, interval: float = 0.02) -> None:
-        """Write it again and again until `thaw`, or until the game ends."""
+        """Write a number again and again until `thaw`, or until the game ends."""
         data = packed(number)
-        # Those of now: the next search may leave others, or none.
+        # Keep the present places: the next search may leave others, or none.
         addresses = self.addresses
         self.thaw()
-        # Failed writes are reported here, since the thread cannot report them.
+        # Write here once, to report errors: the thread cannot report them.
         self._write(addresses, data)
         self._stop.clear()
 
@@ -91,14 +92,14 @@ class Trainer:
             self.process.write(address, data)
 
     def thaw(self) -> None:
-        """Let the game change it again."""
+        """Stop writing, so that the game can change the number again."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def close(self) -> None:
-        """Let go of the game, which goes on."""
+        """Close the game's process handle; the game goes on."""
         self.thaw()
         if self.found is not None:
             self.found.close()
@@ -117,7 +118,7 @@ class Trainer:
 
 
 def packed(number: int) -> bytes:
-    """The number as the game has it; ValueError when it is none of 32 bits."""
+    """The bytes of the number. Raises ValueError if it does not fit in 32 bits."""
     try:
         return struct.pack("<i", number)
     except struct.error:
@@ -128,7 +129,7 @@ CHANGES = {"+": "increased", "-": "decreased", "~": "changed", ".": "unchanged"}
 
 
 def obey(trainer: Trainer, line: str) -> str:
-    """One line of the player; the answer."""
+    """Carry out one line of the player, and return the answer."""
     word, _, rest = line.strip().partition(" ")
     if word == "=":
         return f"{trainer.is_now(int(rest))} places"
@@ -139,7 +140,7 @@ def obey(trainer: Trainer, line: str) -> str:
         return "\n".join(f"{address:#x}" for address in found[:20]) or "nowhere"
     if word == "only":
         address = trainer.process.address(rest)
-        trainer.process.read(address, 4)  # an error when there is nothing
+        trainer.process.read(address, 4)  # raises if there is no memory
         trainer.only = address
         return "the others are left alone"
     if word == "set":
