@@ -1,4 +1,4 @@
-"""`winipc ls`, `windows` and `maps`: what is there."""
+"""`winipc ls`, `winipc windows` and `winipc maps`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _ls(arguments: argparse.Namespace) -> int:
         rows = [_object(row) for row in found]
     else:
         rows = [
-            # None where they may not be known, or it is gone.
+            # No holders if this user may not know them, or if the object is gone.
             _object(row) | {"holders": None if held is None else list(held.pids)}
             for row, held in _held_objects(arguments.kind, arguments.pattern)
         ]
@@ -167,7 +167,7 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def window_fields(window: Window) -> dict[str, Any] | None:
-    """None when the window has just closed."""
+    """What a command prints about a window; None if the window has just closed."""
     try:
         fields: dict[str, Any] = {
             "hwnd": window.hwnd,
@@ -239,7 +239,7 @@ def _regions(process: RemoteProcess) -> list[dict[str, Any]]:
 
 
 def _letters(protection: MemoryProtection) -> str:
-    """As Linux writes them; c is copy on write, + a guard page."""
+    """The letters of Linux, with c for copy-on-write and + for a guard page."""
     flags = type(protection)
     text = next((text for name, text in _LETTERS if protection & flags[name]), "---")
     return text + ("+" if protection & flags.GUARD else "")

@@ -1,9 +1,9 @@
 """How commands print: lines, tables, JSON and errors.
 
-With `--json` every command prints lines of JSON, an object for each thing.
+With `--json` every command prints lines of JSON, one object a line.
 
-Tables are columns of text. On a terminal some rows have colours, and what is too wide
-continues on the next line. In a pipe nothing is cut off.
+Tables are columns of text. On a terminal some rows have colours, and a wide cell
+continues on the next line. In a pipe each row is one line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from winipc.base.text import text_table
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND
 from winipc.cli import terminal
 
-#: Lines of a table for one write: each is a call of a terminal.
+#: Lines of a table for one print, because each print calls the terminal.
 _AT_ONCE = 50
 
 
@@ -30,7 +30,7 @@ def print_line(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one line of JSON; ValueError for NaN and infinity, which JSON lacks."""
-    import json  # which a table does not need
+    import json  # tables do not need it
 
     print_line(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
@@ -50,12 +50,15 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def until_ctrl_c() -> Iterator[Callable[[str], None]]:
-    """Ctrl+C ends what is in it, and is no failure; the function given says so."""
+    """Ctrl+C ends the block without an error.
+
+    The given function prints its text, and adds that Ctrl+C ends the command.
+    """
     with contextlib.suppress(KeyboardInterrupt):
         yield lambda text: note(f"{text}, Ctrl+C ends")
 
 
-#: What to do about an error: by the call of Windows and what it said.
+#: What the user can do about an error, by the Win32 function and its error.
 _HINTS = {
     ("OpenFileMappingW", ERROR_FILE_NOT_FOUND): "winipc ls shows which names there are",
     (
@@ -66,7 +69,7 @@ _HINTS = {
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, with its notes and what can be done."""
+    """The text of an error, with its notes and what the user can do about it."""
     notes = list(getattr(error, "__notes__", ()))
     # The str of a LookupError may be the repr of its message.
     text = error.args[0] if isinstance(error, LookupError) and error.args else error
@@ -76,7 +79,7 @@ def one_line(error: BaseException) -> str:
         # Windows says only that a parameter is wrong.
         text = f"no such process: {error.filename}"
     elif isinstance(error, OSError):
-        # A number of Windows helps to search; that of C says what the text does.
+        # The number of a Windows error helps to search; an errno only repeats the text.
         text = re.sub(r"^\[Errno \d+\] ", "", str(error))
         if hint := _HINTS.get((error.filename2, error.winerror)):
             notes.append(hint)
@@ -92,9 +95,10 @@ def print_rows(
     style: Callable[[Any], str] | None = None,
     nothing: str,
 ) -> int:
-    """What a command found, as JSON or a table, or `nothing` as a remark; status 0.
+    """Print what a command found, as JSON or as a table, and return the status 0.
 
-    `columns` says for each heading which field of a row is there, or what of a row.
+    Without rows, print `nothing` as a remark. `columns` gives for each heading the name
+    of a field, or a function of the row.
     """
     if as_json:
         for row in rows:
@@ -118,16 +122,16 @@ def print_table(
     right: Iterable[str] = (),
     styles: Sequence[str] | None = None,
 ) -> None:
-    """A table with these headings; those in `right` are columns of numbers.
+    """Print a table with these headings; those in `right` head columns of numbers.
 
-    A number is shown exactly, with a comma between thousands. `styles` say how a
-    terminal shows each row, such as "red" or "". A terminal does not show a last column
-    in which there is nothing.
+    A number is shown exactly, with a comma between thousands. `styles` has the style of
+    each row on a terminal, such as "red" or "". A terminal does not show the last
+    column if it is empty.
     """
     cells = [[cell_text(cell) for cell in row] for row in rows]
     room = None
     if sys.stdout.isatty():
-        room = terminal.columns() - 1  # some begin a new line after the last one
+        room = terminal.columns() - 1  # some terminals wrap a line of the full width
         if cells and not any(row[-1] for row in cells):
             columns = columns[:-1]
             cells = [row[:-1] for row in cells]
