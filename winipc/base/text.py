@@ -12,7 +12,7 @@ from typing import Any
 HEX_WIDTH = 16
 #: Between two columns of a table.
 _BETWEEN = "  "
-#: No column of texts is made narrower for a terminal.
+#: For a terminal, no column of texts becomes narrower than this.
 _NARROWEST = 4
 
 
@@ -100,7 +100,7 @@ def _padded(text: str, width: int, number: bool) -> str:
 
 
 def _folded(text: str, width: int, number: bool) -> list[str]:
-    """The lines of a cell; a line ends at a blank if it has one."""
+    """The lines of a cell; a line ends at a blank if possible."""
     if number or columns_of(text) <= width:
         return [text]
     lines, start = [], 0

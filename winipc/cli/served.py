@@ -44,7 +44,7 @@ _MARKED = 0.7
 
 
 class _Row(dict[str, Any]):
-    """A message: JSON, and a row of a table."""
+    """A message, as JSON and as a row of a table."""
 
     def _cells(self) -> dict[str, Any]:
         moment = datetime.datetime.fromtimestamp(self["time"])

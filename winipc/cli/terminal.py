@@ -32,7 +32,7 @@ def columns() -> int:
 
 
 def has_colours() -> bool:
-    """Whether standard output is a terminal that may show colours, and can."""
+    """Whether standard output is a terminal with colours, and NO_COLOR is not set."""
     return (
         _is_terminal(sys.stdout)
         and not os.environ.get("NO_COLOR")
