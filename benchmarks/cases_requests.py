@@ -43,6 +43,7 @@ FEW, MANY = 10, 20
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 user32 = ctypes.WinDLL("user32", use_last_error=True)
+ntdll = ctypes.WinDLL("ntdll")
 for function in (
     *(kernel32.CreateFileMappingW, kernel32.OpenFileMappingW, kernel32.MapViewOfFile),
     *(kernel32.CreateEventW, kernel32.CreateMutexW, kernel32.OpenEventW),
@@ -88,8 +89,11 @@ def raw_mapping() -> Steps:
     made = handle(kernel32.CreateFileMappingW(invalid, None, 4, 0, 4096, name))
     view = handle(kernel32.MapViewOfFile(made, 2, 0, 0, 0))
     yield "open it"
-    other = handle(kernel32.OpenFileMappingW(2, False, name))
+    other = handle(kernel32.OpenFileMappingW(1 | 2, False, name))
     second = handle(kernel32.MapViewOfFile(other, 2, 0, 0, 0))
+    # The size, and whether a file is behind it, whose pages may fail.
+    known, size = ctypes.create_string_buffer(24), ctypes.c_size_t(24)
+    assert ntdll.NtQuerySection(other, 0, known, size, None) == 0
     yield "close it"
     kernel32.UnmapViewOfFile(second)
     kernel32.CloseHandle(other)

@@ -167,14 +167,30 @@ raw_create(int64_t n, const wchar_t *name, DWORD size)
     });
 }
 
+/* SECTION_BASIC_INFORMATION of the driver kit: how large a section is, and whether
+ * a file is behind it, whose pages may fail. */
+typedef struct {
+    void *base;
+    ULONG attributes;
+    LARGE_INTEGER size;
+} section_information;
+
+__declspec(dllimport) LONG NTAPI NtQuerySection(HANDLE section, int kind,
+                                                void *information, SIZE_T size,
+                                                SIZE_T *filled);
+
 EXPORT int64_t
-raw_open(int64_t n, const wchar_t *name)
+raw_open(int64_t n, const wchar_t *name, int asks)
 {
+    section_information known;
     TIMED({
-        HANDLE mapping = OpenFileMappingW(FILE_MAP_WRITE, FALSE, name);
+        HANDLE mapping =
+            OpenFileMappingW(SECTION_QUERY | FILE_MAP_WRITE, FALSE, name);
         MUST(mapping != NULL);
         void *view = MapViewOfFile(mapping, FILE_MAP_WRITE, 0, 0, 0);
         MUST(view != NULL);
+        MUST(!asks ||
+             NtQuerySection(mapping, 0, &known, sizeof(known), NULL) >= 0);
         UnmapViewOfFile(view);
         CloseHandle(mapping);
     });

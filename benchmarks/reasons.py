@@ -10,10 +10,6 @@ _WINE_READS = (
     "two reads of the clock, only under Wine: whether an answer of VirtualQueryEx "
     "still holds; without, as on Windows, it is 0.45x for a read and 0.6x for a write"
 )
-_OPEN = (
-    "one call of wineserver more, NtQuerySection: for the exact size, and as a page of "
-    "a file may fail, which is an OSError then and not the end of the process"
-)
 _PREPARED = (
     "it is an item of a view whose type was looked up before; `Atomic.load`, which is "
     "prepared in the same way, is faster than all of them"
@@ -37,8 +33,10 @@ REASONS = {
     "mapping life/create, close 1 MiB / mmap": (
         "mmap keeps the GIL; the Python of `create()` takes 2.4 us"
     ),
-    "mapping life/open, close 1 MiB": _OPEN,
-    "mapping life/open, close 1 MiB / mmap": _OPEN,
+    "mapping life/open, close 1 MiB / mmap": (
+        "one call of wineserver more, NtQuerySection: mmap trusts the size it is told, "
+        "and a page of a file that fails ends its process, where winipc raises OSError"
+    ),
     "messages/send 64 B, same thread": "the GIL is given up around the send",
     "layout/record of 30 fields, all values by name / struct": "within the noise",
     "scan/16-byte pattern in 16 MiB of bytes / re": (

@@ -28,7 +28,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     ),
     "raw_open_process": (_I64, [_I64, wintypes.DWORD]),
     "raw_create": (_I64, [_I64, wintypes.LPCWSTR, wintypes.DWORD]),
-    "raw_open": (_I64, [_I64, wintypes.LPCWSTR]),
+    "raw_open": (_I64, [_I64, wintypes.LPCWSTR, ctypes.c_int]),
     "raw_copy": (_I64, [_I64, _POINTER, _POINTER, _SIZE]),
     "raw_add": (_I64, [_I64, _POINTER]),
     "raw_set_event": (_I64, [_I64, _POINTER]),
