@@ -79,11 +79,6 @@ def _whole(view: memoryview) -> bytes:
     return whole if type(whole) is bytes else bytes(view)
 
 
-def _until_nul(data: bytes) -> bytes:
-    """The data up to its first NUL, or all data if there is no NUL."""
-    return data.partition(b"\0")[0]
-
-
 class _Refused(Exception):
     """The receiver does not take this message."""
 
@@ -243,7 +238,7 @@ class Receiver(Shown, Closing):
                 answer, wrong = _REFUSED, answer
                 raise ValueError(f"a handler answers 0 to {_MAX_ANSWER}, not {wrong}")
         finally:
-            # It cannot be released if the handler keeps an array of it.
+            # A view cannot be released while the handler keeps a NumPy array of it.
             with contextlib.suppress(BufferError):
                 delivery.data.release()
             if answer == _REFUSED:
@@ -399,7 +394,7 @@ def read_shared(shared: SharedMapping | SharedSection, length: int, most: int) -
     """
     # Copy before looking for the NUL: the other side may still write.
     data = shared.read(length or min(len(shared), most + 1))
-    return data if length else _until_nul(data)
+    return data if length else data.partition(b"\0")[0]
 
 
 def read_process(packed: int, address: int, most: int) -> bytes:

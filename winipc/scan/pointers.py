@@ -93,12 +93,11 @@ class PointerPaths(tuple[PointerPath, ...]):
             try:
                 for offset in path.offsets:
                     place = process.read_pointer(place) + offset
-                return place == address if address is not None else _reads(place)
+                if address is None:
+                    process.read(place, 1)
+                return address in (None, place)
             except (PartialReadError, OverflowError):  # not an address
                 return False
-
-        def _reads(place: int) -> bool:
-            return len(process.read(place, 1)) == 1
 
         with process.cached():
             return type(self)(path for path in self if holds(path))

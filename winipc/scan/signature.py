@@ -177,8 +177,8 @@ class Signature:
         """Write the signature to a file in JSON; see `docs/signatures.md`."""
         import json  # few programs need it
 
-        entry = {("pattern" if k == "text" else k): v for k, v in _as_dict(self)}
-        data = {**_FORMAT, "signature": entry}
+        entry = dataclasses.asdict(self)
+        data = {**_FORMAT, "signature": {"pattern": entry.pop("text"), **entry}}
         Path(path).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -198,11 +198,6 @@ class Signature:
             if not all(isinstance(entry[name], str) for name in ("module", "version")):
                 raise ValueError("its module or version is no text")
             return cls(text, **entry)
-
-
-def _as_dict(signature: Signature) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(signature):
-        yield field.name, getattr(signature, field.name)
 
 
 def _byte_text(value: int, mask: int) -> str:
