@@ -30,7 +30,7 @@ class Goal:
     """
 
     limit: float
-    #: "times": at most so many times the other's time; "faster": at least so much less
+    #: "times": our time / the other's <= limit; "faster": the other's / ours >= limit
     unit: str = "times"
     than: str = RAW
     who: str = OURS

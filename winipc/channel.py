@@ -49,7 +49,7 @@ _OVERFLOW = {"block": 0, "drop_oldest": 2, "refuse": 4}
 
 _T = TypeVar("_T")
 
-#: The default limit of recv_many: so many bytes objects stay in the processor's cache.
+#: The default limit of recv_many: this many `bytes` stay in the processor's cache.
 _BATCH = 512
 
 

@@ -30,7 +30,7 @@ GRACE = 5.0
 # Seconds between two looks at the time.
 LOOK = 1.0
 
-# Other programs may keep the output of a program open after its end. After so many
+# Other programs may keep the output of a program open after its end. After this many
 # seconds of silence, ./dev does not wait for more.
 SILENCE = 0.3
 

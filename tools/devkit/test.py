@@ -54,7 +54,7 @@ ALL = "--all"
 # More rounds of random tests and of tests of races; with any other options.
 FULL = "--full"
 
-# Run the tests so many times, to find those that fail now and then.
+# Run the tests this many times, to find those that fail now and then.
 REPEAT = "--repeat"
 
 SMOKE = ["-m", "smoke", "-q"]

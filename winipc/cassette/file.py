@@ -33,7 +33,7 @@ from winipc.cassette.events import (
 
 VERSION = 1
 
-#: A member is written after so many seconds, or so many bytes of lines.
+#: A member is written after this many seconds, or this many bytes of lines.
 _PAUSE = 0.5
 _MEMBER = 256 << 10
 #: The most bytes of a line, and of the data in a line before base64.

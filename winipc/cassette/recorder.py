@@ -46,7 +46,7 @@ Windows: TypeAlias = "Iterable[str | tuple[str | None, str | None] | Track]"
 #: A function that returns the event to keep, or None.
 Filter: TypeAlias = Callable[[CassetteEvent], CassetteEvent | None]
 
-#: So many equal bytes between two changes cost less than another range.
+#: Up to this many equal bytes between two changes cost less than another range.
 _JOIN = 16
 #: Seconds between two looks at an event that is set, and the longest pause.
 _SHORT = 0.005
@@ -279,8 +279,8 @@ class Recorder(Closing):
         self, woken: object = None, *, memory: bool = True, at: int | None = None
     ) -> None:
         """Record what has changed since the last look."""
-        # Look at states first: memory that was written before an event was set is then
-        # seen with it.
+        # Look at states first. Then memory that was written before an event was set is
+        # recorded with the event.
         states = {
             index: 1 if one.object is woken else one.look()
             for index, one in self._states.items()

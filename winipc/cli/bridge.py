@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         "--file", help="name of the file in /dev/shm (the mapping's name)"
     )
     parser.add_argument(
-        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+        "--seconds", type=seconds, metavar="N", help="end after this many seconds"
     )
     parser.add_argument(
         "--games", action="store_true", help="list the names that common games use"

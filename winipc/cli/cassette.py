@@ -105,7 +105,7 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loop", action="store_true", help="begin again at the end")
     parser.add_argument(
-        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+        "--seconds", type=seconds, metavar="N", help="end after this many seconds"
     )
     parser.add_argument(
         "--keep", action="store_true", help="keep the last state until Ctrl+C"
@@ -162,14 +162,14 @@ def _add_record(actions: Commands) -> None:
     record.add_argument(
         "--timeout",
         type=seconds,
-        help="fail if a name is still missing after so many seconds "
+        help="fail if a name is still missing after this many seconds "
         "(10; 60 with a PROGRAM)",
     )
     record.add_argument(
         "--seconds",
         type=seconds,
         metavar="N",
-        help="end after so many seconds; the PROGRAM goes on",
+        help="end after this many seconds; the PROGRAM goes on",
     )
     record.usage = "winipc cassette record [options] FILE [-- PROGRAM ARGUMENT ...]"
     record.set_defaults(program=[])

@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
     )
     add_interval(parser)
     parser.add_argument(
-        "--count", type=number, help="with --follow: end after so many changes"
+        "--count", type=number, help="with --follow: end after this many changes"
     )
 
 

@@ -133,11 +133,11 @@ def add_command(
 
 def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
     """Add the options that end a command without an end; see `counted`."""
-    parser.add_argument("--count", type=number, help=f"end after so many {what}")
+    parser.add_argument("--count", type=number, help=f"end after this many {what}")
     parser.add_argument(
         "--timeout",
         type=seconds,
-        help=f"fail when nothing {nothing} for so many seconds",
+        help=f"fail when nothing {nothing} for this many seconds",
     )
 
 

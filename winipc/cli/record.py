@@ -35,9 +35,9 @@ def add(commands: Commands) -> None:
         "--rate", type=number, default=60, help="looks per second (%(default)s)"
     )
     record.add_argument(
-        "--seconds", type=seconds, metavar="N", help="end after so many seconds"
+        "--seconds", type=seconds, metavar="N", help="end after this many seconds"
     )
-    record.add_argument("--frames", type=number, help="end after so many changes")
+    record.add_argument("--frames", type=number, help="end after this many changes")
 
     replay = add_command(
         commands,

@@ -48,7 +48,7 @@ def add(commands: Commands) -> None:
         metavar="RWX",
         help="only memory that allows this, such as rw or x",
     )
-    parser.add_argument("--limit", type=number, help="end after so many matches")
+    parser.add_argument("--limit", type=number, help="end after this many matches")
     parser.add_argument(
         "--no-progress", action="store_true", help="no progress bar on a terminal"
     )

@@ -29,7 +29,7 @@ class Target(Closing):
         self, owner: SharedMapping | RemoteProcess, label: str, address: int, size: int
     ) -> None:
         self._owner = owner
-        #: How messages call it.
+        #: The name of the target in messages.
         self.label = label
         #: The address, or offset in the mapping, of the first byte.
         self.address = address

@@ -47,7 +47,7 @@ _MAX_LENGTH = 0xFFFF_FFFF
 _WIDTH = struct.calcsize("P")
 #: Seconds between two questions to a busy receiver: the first and the longest pause.
 _SHORTEST, _LONGEST = 0.001, 0.05
-#: Up to so many bytes, WM_COPYDATA is faster than the mapping with its lock.
+#: Up to this many bytes, WM_COPYDATA is faster than the mapping with its lock.
 _SMALL = 1 << 12
 #: The values of `via` for which small data goes by WM_COPYDATA.
 _COPIED = ("auto", "copydata")

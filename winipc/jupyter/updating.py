@@ -113,8 +113,8 @@ class LiveView:
     def wait(self, timeout: float | None = None, *, updates: int | None = None) -> bool:
         """Wait at most `timeout` seconds for the end of the view; True if it came.
 
-        With `updates`, the wait also ends when there were so many updates in all.
-        Ctrl+C ends it, too.
+        With `updates`, the wait also ends once the view has had this many updates.
+        Ctrl+C ends the wait, too.
         """
         with self._change:
             return wait_until(

@@ -364,7 +364,7 @@ class Layout(_core.Layout):
         arrays of uint8_t and BYTE are numbers. A flexible array has no elements. A type
         without a `struct` code is a structure with its bytes in `raw`. <windows.h>
         comes from an SDK, if there is one. Without an SDK, and for names without a
-        declaration, winipc brings what shared structures use of it.
+        declaration, winipc has parts of <windows.h> and of the standard headers.
 
         Args:
             header: The text of a header, or its path. It is read as C++; as C if its

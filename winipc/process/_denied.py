@@ -30,7 +30,7 @@ class ProcessFacts:
 
 
 def process_facts(pid: int) -> ProcessFacts:
-    """Find out about a process what it allows to find out.
+    """Find out about a process what this user may know.
 
     Win32: ProcessIdToSessionId, OpenProcessToken, GetProcessInformation
     """

@@ -60,7 +60,7 @@ __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
 _ADDRESS_END = 2 * sys.maxsize + 1  # the last address that this process can ask for
 _FIRST_NODES, _MOST_NODES = 16384, 65536  # nodes of a list in one call
-_LONG_TEXT = 4 * PAGE_SIZE  # after so many bytes, a text is read in larger pieces
+_LONG_TEXT = 4 * PAGE_SIZE  # after this many bytes, a text is read in larger pieces
 _MORE_TEXT = 15 * PAGE_SIZE
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION

@@ -41,7 +41,7 @@ class ProcessAccess(enum.IntFlag):
     SYNCHRONIZE = 0x100000
 
     QUERY = QUERY_LIMITED_INFORMATION | SYNCHRONIZE
-    """To ask whether it lives and what it is called; no memory."""
+    """To query the state and the name of a process, but not its memory."""
     READ = VM_READ | QUERY_INFORMATION | QUERY
     """To read memory and list regions, modules and threads."""
     WRITE = READ | VM_WRITE | VM_OPERATION

@@ -251,8 +251,8 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         return f"<{type(self).__name__} {self.symbol!r} of {self.path!r} {state}>"
 
 
-#: For each path, an object that has the DLL open. As long as it has, the loader keeps
-#: the image, and what was found in its headers stays true.
+#: For each path, an object that has the DLL open. While it is open, the loader keeps
+#: the image, so the values from its headers stay true.
 _finders: WeakValueDictionary[str, SharedSection] = WeakValueDictionary()
 
 

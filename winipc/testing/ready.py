@@ -29,7 +29,7 @@ class ReadyNames(TypedDict, total=False):
 
 Ready: TypeAlias = "str | re.Pattern[str] | ReadyNames | Callable[[Peer], object]"
 
-#: A check: whether a condition becomes true within so many seconds.
+#: A check: whether a condition becomes true within this many seconds.
 _Check: TypeAlias = Callable[[float], bool]
 
 #: Seconds between two calls of the function that says whether the peer is ready.
