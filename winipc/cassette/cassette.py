@@ -57,12 +57,12 @@ class Cassette(Shown):
 
     @property
     def duration_ns(self) -> int:
-        """The length of the recording in nanoseconds. It reads the file once."""
+        """The length of the recording in nanoseconds. The first use reads the file."""
         return self._read_to_end()[0]
 
     @property
     def complete(self) -> bool:
-        """Whether the recorder closed the file. It reads the file once."""
+        """Whether the recorder closed the file. The first use reads the file."""
         return self._read_to_end()[1]
 
     # --------------------------------------------------------- recording, playing

@@ -588,12 +588,14 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """Make a pattern that finds the instruction at `address` in other builds.
 
         It is the shortest pattern that begins at `address`, has all fixed bytes of the
-        first instruction, and occurs once in the module. `Signature.check` says where
-        it is in other builds. All numbers in the instructions are wildcards: operands,
-        offsets, immediates, and what the loader relocates. With `constants`, only
-        addresses are wildcards: the pattern is shorter, but fails if the next build
-        changes a number. It has at most `max_size` bytes. This reads the whole module.
-        Needs `ProcessAccess.READ`, and iced-x86: `pip install winipc[signatures]`.
+        first instruction, and occurs once in the module. It has at most `max_size`
+        bytes. All numbers in the instructions are wildcards: operands, offsets,
+        immediates, and what the loader relocates. With `constants`, only addresses are
+        wildcards: the pattern is shorter, but fails if the next build changes a number.
+        `Signature.check` says where the pattern is in another build.
+
+        The search reads the whole module. It needs `ProcessAccess.READ`, and iced-x86:
+        `pip install winipc[signatures]`.
 
         Raises:
             ImportError: iced-x86 is not installed.
