@@ -2,7 +2,7 @@
  *
  *     _core._list_directory(r"\BaseNamedObjects")     # [(name, type)]
  *     handle, size = _core._open_object(path, "Section", 1)
- *     _core._holders([handle])                        # [[(pid, handles, err)]]
+ *     _core._holders([handle], [None])                # [[(pid, handles, err)]]
  *     _core._own_handles()                            # [(handle, type, name)]
  *     _core._thread_start(id)                         # an address
  *
@@ -11,9 +11,11 @@
  * NtQuerySystemInformation(SystemExtendedHandleInformation) lists the handles
  * of all processes. Handles are compared by the object's address where Windows
  * shows it; since Windows 11 24H2 (and under Wine) it is 0 for ordinary users.
- * Then the handle is duplicated and asked for its name, and NtCompareObjects
- * decides about targets of this name: calls grow with the handles of everyone,
- * not with how often one of them could be one of the targets.
+ * Then the handle is duplicated, and NtCompareObjects compares it with a few
+ * targets. Among many it is asked for its name, and NtCompareObjects decides about
+ * targets of this name: calls grow with the handles of everyone, not with how often
+ * one of them could be one of the targets. A target in a directory that has a name
+ * is the only object with its name.
  *
  * Owner: the caller, of the handles that it is given; nothing else is kept.
  * Thread: any. GIL: the lists of handles are made and searched without it.
@@ -107,13 +109,17 @@ catalog_query(HANDLE handle, int info)
 #define CATALOG_ENTRIES (CATALOG_ANSWER / sizeof(wi_directory_entry))
 
 /* Append the entries of an answer, of which an empty one is the last if there
- * are fewer than count, to *result; on failure it is NULL with an exception. */
+ * are fewer than count, to *result: each at a multiple of step, the first being at
+ * *index, which advances. On failure *result is NULL with an exception. */
 static void
 catalog_append(PyObject **result, const wi_directory_entry *answer,
-               size_t count)
+               size_t count, ULONG step, ULONG *index)
 {
     const wi_directory_entry *at = answer, *end = answer + count;
     for (; *result != NULL && at < end && at->name.buffer != NULL; at++) {
+        if ((*index)++ % step != 0) {
+            continue;
+        }
         PyObject *text = catalog_text(&at->name, answer, CATALOG_ANSWER);
         PyObject *type =
             text ? catalog_text(&at->type, answer, CATALOG_ANSWER) : NULL;
@@ -124,17 +130,22 @@ catalog_append(PyObject **result, const wi_directory_entry *answer,
 }
 
 static PyObject *
-catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
+catalog_list(PyObject *Py_UNUSED(module), PyObject *args)
 {
+    PyObject *path;
+    DWORD step = 1;
     wchar_t *wide;
     wi_unicode_string name;
     wi_object_attributes attributes;
     HANDLE directory = NULL;
-    ULONG context = 0, got;
+    ULONG context = 0, index = 0, got;
     BOOL single = FALSE;
-    if (catalog_path(path, &wide, &name, &attributes) < 0) {
+    if (!PyArg_ParseTuple(args, "O|O&:_list_directory", &path,
+                          wi_u32_converter, &step) ||
+        catalog_path(path, &wide, &name, &attributes) < 0) {
         return NULL;
     }
+    step = step == 0 ? 1 : step;
     wi_ntstatus status =
         NtOpenDirectoryObject(&directory, WI_DIRECTORY_QUERY, &attributes);
     PyMem_Free(wide);
@@ -160,7 +171,12 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *path)
             Py_CLEAR(result);
             break;
         }
-        catalog_append(&result, entry, single ? 1 : CATALOG_ENTRIES);
+        catalog_append(&result, entry, single ? 1 : CATALOG_ENTRIES, step,
+                       &index);
+        if (single) {
+            context += step - 1;
+            index += step - 1;
+        }
     }
     PyMem_Free(entry);
     CloseHandle(directory);
@@ -287,7 +303,9 @@ typedef struct {
     HANDLE handle;           /* the caller's */
     wi_handle_entry *own;    /* its place in the list, or NULL */
     wi_handle_entry entry;   /* a copy of that */
+    wi_unicode_string *path; /* by which it was opened, or NULL; HeapAlloc */
     wi_unicode_string *name; /* NULL: by the object's address; HeapAlloc */
+    BOOL only;               /* it alone has this name */
     DWORD handles;           /* that the process looked into has */
     DWORD error;             /* why that could not be looked into, or 0 */
 } catalog_target;
@@ -302,8 +320,12 @@ typedef struct {
 /* What to do with handles of a type. */
 enum { CATALOG_SKIP, CATALOG_COMPARE, CATALOG_ASK_NAME };
 
+/* So many targets of a type are compared with no call for the name. */
+#define CATALOG_FEW 3
+
 typedef struct {
     char what;         /* CATALOG_SKIP, ... */
+    DWORD targets;     /* of this type */
     ULONG_PTR refused; /* the last process that could not be looked into */
 } catalog_type;
 
@@ -343,13 +365,17 @@ catalog_may_ask(HANDLE handle)
     return FALSE;
 }
 
+/* Characters of a name by which targets are found, at most. */
+#define CATALOG_NAME 500
+
 /* The name of an object, an empty one if it has none, is not to be asked, or has
- * one of more than 500 characters: NtCompareObjects tells apart what has equal
- * names. NULL if there is no memory. */
+ * a longer one: NtCompareObjects tells apart what has equal names. NULL if there is
+ * no memory. */
 static wi_unicode_string *
 catalog_name(HANDLE handle, BOOL ask)
 {
-    const ULONG size = sizeof(wi_unicode_string) + 1002;
+    const ULONG size =
+        sizeof(wi_unicode_string) + (CATALOG_NAME + 1) * sizeof(wchar_t);
     wi_unicode_string *name = HeapAlloc(GetProcessHeap(), 0, size);
     if (name != NULL &&
         !(ask && WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_NAME, name,
@@ -427,7 +453,7 @@ catalog_count(catalog_search *search, const wi_handle_entry *entry,
         at--;
     }
     for (; at != NULL && at < end && catalog_by_object(at, &key) == 0; at++) {
-        if (copy == NULL ||
+        if (copy == NULL || (*at)->only ||
             WI_NT_SUCCESS(NtCompareObjects((*at)->handle, copy))) {
             catalog_touch(search, *at, 0);
         }
@@ -536,6 +562,42 @@ catalog_note(catalog_search *search, ULONG_PTR pid)
     search->touches = 0;
 }
 
+/* Whether two paths are of the same directory. */
+static BOOL
+catalog_same_directory(const wi_unicode_string *a, const wi_unicode_string *b)
+{
+    size_t i = a->length / sizeof(wchar_t), j = b->length / sizeof(wchar_t);
+    while (i > 0 && a->buffer[i - 1] != L'\\') {
+        i--;
+    }
+    while (j > 0 && b->buffer[j - 1] != L'\\') {
+        j--;
+    }
+    return i > 0 && i == j &&
+           memcmp(a->buffer, b->buffer, i * sizeof(wchar_t)) == 0;
+}
+
+/* Note what the target is found by. Its path is its name if that is so for the
+ * known one, which is of the same directory, or NULL. FALSE if there is no memory. */
+static BOOL
+catalog_set_name(catalog_target *target, BOOL ask, const catalog_target *known)
+{
+    wi_unicode_string *path = target->path;
+    if (ask && path != NULL && known != NULL &&
+        catalog_same_directory(path, known->name)) {
+        target->name = path;
+        target->path = NULL;
+        target->only = TRUE;
+        return TRUE;
+    }
+    target->name = catalog_name(target->handle, ask);
+    target->only =
+        ask && path != NULL && target->name != NULL &&
+        path->length == target->name->length &&
+        memcmp(path->buffer, target->name->buffer, path->length) == 0;
+    return target->name != NULL;
+}
+
 /* Find each target in the list, which is sorted, and say what it is found by.
  * The caller's own handles of them do not count: their number becomes 0. FALSE
  * if one is not there, or there is no memory. */
@@ -557,24 +619,27 @@ catalog_prepare(catalog_search *search, wi_handle_list *all, ULONG_PTR count)
         if (target->entry.object == NULL) {
             search->addressed = FALSE;
         }
-        char *what = &search->types[target->entry.type].what;
-        if (*what == CATALOG_SKIP) {
-            *what = catalog_may_ask(target->handle) ? CATALOG_ASK_NAME
-                                                    : CATALOG_COMPARE;
-        }
+        search->types[target->entry.type].targets++;
     }
+    const catalog_target *known = NULL;
     for (size_t i = 0; i < search->count; i++) {
         catalog_target *target = &search->targets[i];
+        catalog_type *type = &search->types[target->entry.type];
         target->own->handle = 0;
-        if (!search->addressed) {
-            const catalog_type *type = &search->types[target->entry.type];
-            target->name =
-                catalog_name(target->handle, type->what == CATALOG_ASK_NAME);
-            if (target->name == NULL) {
-                search->no_memory = TRUE;
-                return FALSE;
-            }
+        if (type->what == CATALOG_SKIP) {
+            BOOL many = type->targets > CATALOG_FEW;
+            type->what = many && catalog_may_ask(target->handle)
+                             ? CATALOG_ASK_NAME
+                             : CATALOG_COMPARE;
         }
+        if (search->addressed) {
+            continue;
+        }
+        if (!catalog_set_name(target, type->what == CATALOG_ASK_NAME, known)) {
+            search->no_memory = TRUE;
+            return FALSE;
+        }
+        known = target->only ? target : known;
     }
     qsort(search->order, search->count, sizeof(*search->order),
           catalog_by_object);
@@ -634,6 +699,7 @@ catalog_search_free(catalog_search *search)
 {
     for (size_t i = 0; search != NULL && i < search->count; i++) {
         wi_heap_free(search->targets[i].name);
+        wi_heap_free(search->targets[i].path);
     }
     if (search != NULL) {
         wi_heap_free(search->rows);
@@ -644,10 +710,43 @@ catalog_search_free(catalog_search *search)
     }
 }
 
+/* A str as a string for HeapFree, or NULL for None and what is too long. -1 with an
+ * exception. */
+static int
+catalog_string(PyObject *text, wi_unicode_string **result)
+{
+    wchar_t *wide;
+    *result = NULL;
+    if (wi_wide_name(text, &wide) < 0) {
+        return -1;
+    }
+    size_t length = wide == NULL ? 0 : wcslen(wide);
+    if (length > 0 && length <= CATALOG_NAME) {
+        size_t bytes = length * sizeof(wchar_t);
+        wi_unicode_string *string =
+            HeapAlloc(GetProcessHeap(), 0, sizeof(*string) + bytes);
+        if (string == NULL) {
+            PyMem_Free(wide);
+            PyErr_NoMemory();
+            return -1;
+        }
+        string->length = string->maximum = (USHORT)bytes;
+        string->buffer = (wchar_t *)(string + 1);
+        memcpy(string->buffer, wide, bytes);
+        *result = string;
+    }
+    PyMem_Free(wide);
+    return 0;
+}
+
 /* A search for the holders of these handles; NULL with an exception. */
 static catalog_search *
-catalog_search_new(PyObject *list)
+catalog_search_new(PyObject *list, PyObject *paths)
 {
+    if (PyList_Size(list) != PyList_Size(paths)) {
+        PyErr_SetString(PyExc_ValueError, "each handle has a path, or None");
+        return NULL;
+    }
     catalog_search *search = PyMem_Calloc(1, sizeof(*search));
     if (search == NULL) {
         PyErr_NoMemory();
@@ -666,7 +765,9 @@ catalog_search_new(PyObject *list)
     search->count = count;
     for (size_t i = 0; i < count; i++) {
         if (!wi_handle_converter(PyList_GetItem(list, (Py_ssize_t)i),
-                                 &search->targets[i].handle)) {
+                                 &search->targets[i].handle) ||
+            catalog_string(PyList_GetItem(paths, (Py_ssize_t)i),
+                           &search->targets[i].path) < 0) {
             catalog_search_free(search);
             return NULL;
         }
@@ -675,10 +776,15 @@ catalog_search_new(PyObject *list)
 }
 
 static PyObject *
-catalog_holders(PyObject *Py_UNUSED(module), PyObject *handles)
+catalog_holders(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *list = PySequence_List(handles), *result = NULL;
-    catalog_search *search = list == NULL ? NULL : catalog_search_new(list);
+    PyObject *handles, *names, *result = NULL;
+    if (!PyArg_ParseTuple(args, "OO:_holders", &handles, &names)) {
+        return NULL;
+    }
+    PyObject *list = PySequence_List(handles), *paths = PySequence_List(names);
+    catalog_search *search =
+        list && paths ? catalog_search_new(list, paths) : NULL;
     if (search == NULL) {
         goto done;
     }
@@ -703,6 +809,7 @@ catalog_holders(PyObject *Py_UNUSED(module), PyObject *handles)
     result = catalog_found(search);
 done:
     catalog_search_free(search);
+    Py_XDECREF(paths);
     Py_XDECREF(list);
     return result;
 }
@@ -786,8 +893,9 @@ catalog_thread_start(PyObject *Py_UNUSED(module), PyObject *value)
 }
 
 static PyMethodDef catalog_methods[] = {
-    {"_list_directory", catalog_list, METH_O,
-     PyDoc_STR("_list_directory($module, path, /)\n--\n\n"
+    {"_list_directory", catalog_list, METH_VARARGS,
+     PyDoc_STR("_list_directory($module, path, step=1, /)\n--\n\n"
+               "All entries, or those at multiples of step.\n\n"
                "Win32: NtOpenDirectoryObject, NtQueryDirectoryObject")},
     {"_open_object", catalog_open_object, METH_VARARGS,
      PyDoc_STR("_open_object($module, path, type, access, /)\n--\n\n"
@@ -795,9 +903,10 @@ static PyMethodDef catalog_methods[] = {
     {"_close_handle", catalog_close, METH_O,
      PyDoc_STR("_close_handle($module, handle, /)\n--\n\n"
                "Win32: CloseHandle")},
-    {"_holders", catalog_holders, METH_O,
-     PyDoc_STR("_holders($module, handles, /)\n--\n\n"
-               "For each handle a (pid, handles, winerror) of each process.")},
+    {"_holders", catalog_holders, METH_VARARGS,
+     PyDoc_STR("_holders($module, handles, paths, /)\n--\n\n"
+               "For each handle a (pid, handles, winerror) of each process.\n"
+               "The path by which it was opened, or None, spares calls.")},
     {"_own_handles", catalog_own_handles, METH_NOARGS,
      PyDoc_STR("_own_handles($module, /)\n--\n\n"
                "Win32: NtQuerySystemInformation, NtQueryObject")},

@@ -221,9 +221,9 @@ def test_many_holders_come_of_one_look(
     looks: list[int] = []
     look = _core._holders
 
-    def counted(handles: Any) -> Any:
+    def counted(handles: Any, paths: Any) -> Any:
         looks.append(len(handles))
-        return look(handles)
+        return look(handles, paths)
 
     monkeypatch.setattr(_core, "_holders", counted)
     asked = [*names, names[0], unique_name]
@@ -261,7 +261,7 @@ def test_holders_refuses_what_is_no_name(unique_name: str) -> None:
         with pytest.raises(ValueError, match=r"name|session"):
             holders(bad)
     with pytest.raises(OSError, match="handle") as dead:
-        _core._holders([0x7FFFFFF0])
+        _core._holders([0x7FFFFFF0], [None])
     assert dead.value.winerror == 6
 
 
@@ -344,11 +344,102 @@ def create_timer() -> int:
     return int(kernel.CreateWaitableTimerW(None, 0, None))
 
 
+def test_many_of_a_kind_are_told_apart(
+    make: Callable[..., Any], peer: Any, unique_name: str
+) -> None:
+    """In both directories, with names of any length, and by no path but their own."""
+    names = [unique_name, *(f"{unique_name}-{n}" for n in range(4))]
+    names += [unique_name + end * 600 for end in "ab"]
+    for name in names:
+        make(ObjectKind.EVENT, name)
+    for number in (0, 2, 5):
+        make(ObjectKind.EVENT, rf"Global\{names[number]}")
+    for name in (names[1], rf"Global\{names[2]}", names[6], names[6]):
+        peer.say(f"x = [winipc.Event.open({name!r}), *globals().get('x', [])]")
+        peer.expect("ok")
+    rows = named_objects("event", f"{unique_name}*")
+    assert len(rows) == 10
+    held = holders_of(rows)
+    assert held == [holders(row) for row in rows]
+    by_peer = {
+        row.name: one.handles[one.pids.index(peer.pid)]
+        for row, one in zip(rows, held, strict=True)
+        if one is not None and peer.pid in one.pids
+    }
+    assert by_peer == {
+        rf"Local\{names[1]}": 1,
+        rf"Global\{names[2]}": 1,
+        rf"Local\{names[6]}": 2,
+    }
+    paths: list[str | None] = [row.path for row in rows]
+    handles = [_core._open_object(row.path, "Event", 1)[0] for row in rows]
+    try:
+        wanted = _core._holders(handles, paths)
+        elsewhere = [rf"\X{path}" for path in paths]
+        for wrong in ([None] * 10, elsewhere, [paths[0], *elsewhere[1:]], ["x"] * 10):
+            assert _core._holders(handles, wrong) == wanted
+        with pytest.raises(ValueError, match="each handle"):
+            _core._holders(handles, paths[1:])
+    finally:
+        for handle in handles:
+            _core._close_handle(handle)
+
+
+def test_a_name_is_found_without_a_list(
+    make: Callable[..., Any], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects of other kinds do not hide it, and each directory has its own."""
+    make(ObjectKind.MUTEX, unique_name)
+    make(ObjectKind.EVENT, rf"Global\{unique_name}")
+    monkeypatch.setattr("winipc.system.catalog._list", lambda path: 1 / 0)
+    rows = named_objects(pattern=unique_name)
+    assert [(row.name, row.kind) for row in rows] == [
+        (rf"Global\{unique_name}", ObjectKind.EVENT),
+        (rf"Local\{unique_name}", ObjectKind.MUTEX),
+    ]
+    assert named_objects(pattern=rows[1].name) == rows[1:]
+    assert named_objects("event", rows[1].name) == []
+    for none in (f"X\\{unique_name}", "Global\\", "Local\\Global", rows[1].path):
+        assert named_objects(pattern=none) == []
+
+
+def test_some_entries_of_a_directory() -> None:
+    """Those at multiples of a step are read alone."""
+    every = _core._list_directory(r"\ObjectTypes")
+    assert len(every) > 5
+    for step in (1, 2, 3, len(every) - 1, len(every), 1 << 31):
+        assert _core._list_directory(r"\ObjectTypes", step) == every[::step]
+    assert _core._list_directory(r"\ObjectTypes", 0) == every
+
+
+@pytest.mark.parametrize("count", [7, 3000])
+def test_an_entry_that_goes_hides_no_other(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the list is made, which is made again until nothing new is found."""
+    entries = [(str(number), "Event") for number in range(count)]
+    looks: list[int] = []
+
+    def look(path: str, step: int = 1) -> list[tuple[str, str]]:
+        looks.append(step)
+        if len(looks) == 1:  # when all but the last have been read, the first goes
+            return [*entries[:-2], *entries[-1:]]
+        return entries[1::step]
+
+    monkeypatch.setattr(_core, "_list_directory", look)
+    assert winipc.system.catalog._list("") == set(entries)
+    step = (count - 1) // 500 + 1
+    assert looks == [1, *dict.fromkeys((step, 1)), step]
+    looks[:] = [0]  # and while nothing changes
+    assert winipc.system.catalog._list("") == set(entries[1:])
+    assert looks[1:] == [1, step]
+
+
 def test_objects_of_other_kinds_are_compared(peer: Any) -> None:
     """A handle is enough, whatever it is of."""
     timers = [create_timer() for _ in range(3)]
     try:
-        assert _core._holders(timers) == [[], [], []]
+        assert _core._holders(timers, [None] * 3) == [[], [], []]
         peer.say(
             "import ctypes; k = ctypes.WinDLL('kernel32'); copy = ctypes.c_size_t()"
         )
@@ -359,7 +450,7 @@ def test_objects_of_other_kinds_are_compared(peer: Any) -> None:
             f"{timers[1]}), ctypes.c_void_p(-1), ctypes.byref(copy), 0, 0, 2)"
         )
         assert peer.read_line() == "1"
-        assert _core._holders(timers) == [[], [(peer.pid, 1, 0)], []]
+        assert _core._holders(timers, [None] * 3) == [[], [(peer.pid, 1, 0)], []]
     finally:
         for timer in timers:
             _core._close_handle(timer)
@@ -389,7 +480,7 @@ def test_a_process_that_may_not_be_looked_into(
     me = os.getpid()
     mutex = named_objects(pattern=unique_name + "-mutex")
     timer = create_timer()
-    assert _core._holders([timer]) == [[]]  # the peer has none
+    assert _core._holders([timer], [None]) == [[]]  # the peer has none
     _core._close_handle(timer)
     before = handle_count()
     for found in holders_of([*names, *mutex]):

@@ -21,6 +21,11 @@ from typing import Any, Protocol
 from winipc import _core
 from winipc.base.rows import Rows
 from winipc.base.text import Words
+from winipc.base.winerror import (
+    ERROR_FILE_NOT_FOUND,
+    ERROR_INVALID_HANDLE,
+    ERROR_PATH_NOT_FOUND,
+)
 
 __all__ = [
     "Holders",
@@ -56,11 +61,19 @@ _TYPES = {
 }
 _KINDS = {name: kind for kind, name in _TYPES.items()}
 
+#: What makes a pattern more than a name. No name has a NUL, or so many characters.
+_MAGIC = frozenset("*?[\0")
+_LONGEST = 32_000
+#: The object has gone, or the name is that of one of another type.
+_NONE_THERE = (ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND, ERROR_INVALID_HANDLE)
+
 #: QUERY_STATE, SYNCHRONIZE, READ_CONTROL: any of these gives a handle to compare.
 _ANY_RIGHT = (0x1, 0x100000, 0x20000)
 
 #: The most times that a directory is read until two readings agree.
 _LOOKS = 5
+#: Entries that tell whether it stayed the same; of so few, all are read.
+_PROBES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +134,20 @@ def _list(path: str) -> set[tuple[str, str]]:
     """The (name, type) of all objects in a directory, and perhaps of some just gone.
 
     The kernel walks the directory by position, so an object that goes meanwhile can
-    hide another one. So the directory is read again until nothing new is found.
+    hide another one, and all between their places move. So some positions are read
+    again; if one of these has another object, all are, until nothing new is found.
     """
-    seen: set[tuple[str, str]] = set()
-    for _ in range(_LOOKS):
-        look = set(_core._list_directory(path))
-        if look <= seen:
+    look = _core._list_directory(path)
+    seen = set(look)
+    for _ in range(_LOOKS - 1):
+        step = len(look) // _PROBES + 1
+        again = _core._list_directory(path, step)
+        if again == look[::step]:
             break
-        seen |= look
+        look = again if step == 1 else _core._list_directory(path)
+        if seen.issuperset(look):
+            break
+        seen.update(look)
     return seen
 
 
@@ -171,7 +190,8 @@ def _held_objects(
             if handle is not None:
                 stack.callback(_core._close_handle, handle)
             handles.append(handle)
-        found = zip(rows, _holders_or_none(handles), strict=True)
+        held = _holders_or_none(handles, [row.path for row in rows])
+        found = zip(rows, held, strict=True)
         return sorted(found, key=lambda each: _by_name(each[0]))
 
 
@@ -185,24 +205,39 @@ def _look(
     """Yield each object, with a handle that the caller closes, or None and a reason."""
     wanted = None if kind is None else ObjectKind(kind)
     for prefix, directory in _directories().items():
-        for bare, type_name in _list(directory):
+        for bare, type_name in _entries(prefix, directory, pattern):
             found = _KINDS.get(type_name)
             if found is None or (wanted is not None and found is not wanted):
-                continue
-            name = prefix + bare
-            if pattern is not None and not (
-                fnmatchcase(bare, pattern) or fnmatchcase(name, pattern)
-            ):
                 continue
             path = f"{directory}\\{bare}"
             size = reason = handle = None
             try:
                 handle, size = _core._open_object(path, type_name, _ANY_RIGHT[0])
-            except FileNotFoundError:
-                continue  # the object has gone since
             except OSError as error:
+                if error.winerror in _NONE_THERE:
+                    continue
                 reason = f"{error.strerror} (winerror {error.winerror})"
-            yield NamedObject(found, name, path, size, reason), handle
+            yield NamedObject(found, prefix + bare, path, size, reason), handle
+
+
+def _entries(
+    prefix: str, directory: str, pattern: str | None
+) -> Iterable[tuple[str, str]]:
+    """The (name, type) of what a directory has, or may have, like the pattern.
+
+    A pattern that is just a name is not searched for: the caller tries each type.
+    """
+    if pattern is None:
+        return _list(directory)
+    bare = pattern.removeprefix(prefix)
+    if _MAGIC.isdisjoint(pattern) and len(bare) < _LONGEST:
+        _core._list_directory(directory, _LONGEST)  # raises if it may not be read
+        return [(bare, name) for name in _KINDS] if bare and "\\" not in bare else []
+    return (
+        (bare, name)
+        for bare, name in _list(directory)
+        if fnmatchcase(bare, pattern) or fnmatchcase(prefix + bare, pattern)
+    )
 
 
 def holders(target: str | NamedObject | _HasHandle) -> Holders:
@@ -221,7 +256,7 @@ def holders(target: str | NamedObject | _HasHandle) -> Holders:
     Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle, NtCompareObjects
     """
     with ExitStack() as stack:
-        return _holders([_handle(target, stack)])[0]
+        return _holders([_handle(target, stack)], [None])[0]
 
 
 def holders_of(
@@ -234,16 +269,24 @@ def holders_of(
     """
     with ExitStack() as stack:
         handles: list[int | None] = []
+        paths: list[str | None] = []
         for target in targets:
+            paths.append(target.path if isinstance(target, NamedObject) else None)
             try:
                 handles.append(_handle(target, stack))
             except OSError:
                 handles.append(None)
-        return _holders_or_none(handles)
+        return _holders_or_none(handles, paths)
 
 
-def _holders_or_none(handles: list[int | None]) -> list[Holders | None]:
-    found = iter(_holders([handle for handle in handles if handle is not None]))
+def _holders_or_none(
+    handles: list[int | None], paths: list[str | None]
+) -> list[Holders | None]:
+    each = zip(handles, paths, strict=True)
+    opened = [(handle, path) for handle, path in each if handle is not None]
+    found = iter(
+        _holders([handle for handle, _ in opened], [path for _, path in opened])
+    )
     return [None if handle is None else next(found) for handle in handles]
 
 
@@ -258,9 +301,9 @@ def _handle(target: str | NamedObject | _HasHandle, stack: ExitStack) -> int:
     return handle
 
 
-def _holders(handles: list[int]) -> list[Holders]:
+def _holders(handles: list[int], paths: list[str | None]) -> list[Holders]:
     found = []
-    for rows in _core._holders(handles):
+    for rows in _core._holders(handles, paths):
         rows.sort()
         known = [(pid, count) for pid, count, _ in rows if count]
         found.append(
@@ -290,8 +333,10 @@ def _find(name: str) -> NamedObject:
     place = known.get(prefix.lower()) if slash else local
     if place is None or not bare:
         raise ValueError(f"{name!r} is no name of an object in this session")
-    from glob import escape  # only here: few callers give a name
+    if not _MAGIC.isdisjoint(bare):
+        from glob import escape
 
-    for row in named_objects(pattern=escape(place + bare)):
+        bare = escape(bare)
+    for row in named_objects(pattern=place + bare):
         return row
     raise FileNotFoundError(0, "no object has this name", name, 2)
