@@ -95,7 +95,7 @@ def _as_is(value: Any) -> Any:
 
 
 def base64_of(value: bytes) -> bytes:
-    """Bytes as they are in the file."""
+    """The base64 text for bytes in the file."""
     return binascii.b2a_base64(value, newline=False)
 
 

@@ -98,8 +98,8 @@ class Sender(Closing):
     ) -> Self:
         """Return a sender as soon as a window has this title.
 
-        `timeout` is in seconds; None waits forever. (A send waits 5 s: the attribute
-        `timeout`.)
+        `timeout` is in seconds; None waits forever. The sender's attribute `timeout`
+        is another one: how long a send waits.
 
         Raises:
             TimeoutError: No window had this title in time (winerror 1460).

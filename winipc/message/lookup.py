@@ -245,8 +245,7 @@ def find_window(
         parent: Search only within this window, at any depth.
         child_class: Find only a window with a window of this class within it.
 
-    Raises `ValueError` if nothing is given to look for: None or an empty title, and
-    nothing else.
+    Raises `ValueError` if no argument says what to look for; an empty title does not.
 
     Win32: FindWindowEx, EnumWindows, EnumChildWindows.
     """
@@ -340,7 +339,7 @@ def _is_ready(window: Window, deadline: Deadline) -> bool:
 
 
 def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | None:
-    """The window of a pair (class, title), which was the order before."""
+    """The window of a pair (class, title), the order of earlier versions."""
     if class_name is None or isinstance(title, int):
         return None
     window = find_window(title, class_name)

@@ -608,8 +608,8 @@ def scan_bytes(
         aligned: Offsets must be multiples of this power of two. True means the greatest
             one that divides the size of the pattern (4 for 12 bytes, 1 for 3), and None
             leaves it to the pattern.
-        progress: It is called now and then with the bytes done and their total; if it
-            returns False, the scan ends.
+        progress: A function that is called now and then with the bytes done and their
+            total; if it returns False, the scan ends.
         limit: The most matches to find.
         threads: Number of threads that search, 1 to 64, from the third MiB on. The
             matches are the same in the same order. None means one for each processor

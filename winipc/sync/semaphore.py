@@ -57,7 +57,7 @@ class Semaphore(Waitable, _core.Semaphore):
         This works on every asyncio loop, without polling. A cancelled wait takes
         nothing. `close` raises `BufferError` while a task waits.
 
-        Raises PermissionError if the semaphore was opened without QUERY_STATE and
+        Raises PermissionError unless the semaphore was opened with QUERY_STATE and
         MODIFY_STATE: a cancelled wait could not give back what it took.
 
         Win32: WaitForMultipleObjects
