@@ -78,7 +78,8 @@ def begin_wait(
     handles, so it must be short. If it raises, what was taken is given back.
 
     Raises PermissionError (winerror 5) if a wait cannot be undone: for a mutex, a
-    timer, and an auto-reset event or a semaphore without QUERY_STATE and MODIFY_STATE.
+    timer, and an auto-reset event or a semaphore without one of the rights QUERY_STATE
+    and MODIFY_STATE.
 
     Win32: WaitForMultipleObjects
     """
