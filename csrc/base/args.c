@@ -1,7 +1,7 @@
 /* args.c: converters from Python arguments to Win32 values.
  *
- * PyArg_Parse's k, I, H and K wrap silently; a pid, a window handle or an
- * address that does not fit must be an error instead. */
+ * PyArg_Parse's codes k, I, H and K wrap silently. Here a pid, a window handle
+ * or an address that does not fit is an OverflowError. */
 #include "core.h"
 
 #include <math.h>
@@ -120,7 +120,7 @@ wi_fast_args(const char *function, const char *const *names,
         out[known] = NULL;
     }
     if (kwnames == NULL && nargs >= required && nargs <= known) {
-        return 0; /* what is frequent */
+        return 0; /* the common case */
     }
     if (nargs > known) {
         PyErr_Format(PyExc_TypeError,
@@ -131,7 +131,7 @@ wi_fast_args(const char *function, const char *const *names,
     Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
     for (Py_ssize_t k = 0; k < keywords; k++) {
         PyObject *keyword = PyTuple_GetItem(kwnames, k);
-        Py_ssize_t i = known - 1; /* it is mostly the last */
+        Py_ssize_t i = known - 1; /* it is usually the last */
         while (i >= 0 &&
                PyUnicode_CompareWithASCIIString(keyword, names[i]) != 0) {
             i--;

@@ -8,7 +8,7 @@
  *     memoryview(m)                 # no copy, and pins the memory
  *
  * Any thread. The object's own type maps and frees the memory; a pin keeps it
- * for whoever uses it without the GIL. Short work on memory keeps the GIL,
+ * while a call uses it without the GIL. Short work on memory keeps the GIL,
  * since giving it up costs more. Memory of a file is different: bringing in
  * a page may take seconds and may fail, so it is touched without the GIL and
  * under a guard (guard.c), and a page that did not come in is an OSError.
@@ -22,8 +22,9 @@
 
 #define BYTES_OF(self) (&((wi_bytes_object *)(self))->bytes)
 
-/* The most bytes that are worked on with the GIL held: a copy of so many takes
- * about a microsecond, and giving up the GIL and taking it back a fifth of one. */
+/* The most bytes of one piece of work with the GIL held: a copy of that many
+ * takes about a microsecond; giving up the GIL and taking it back takes a
+ * fifth of one. */
 #define BYTES_KEEP_GIL 65536
 
 WI_INLINE int
@@ -67,7 +68,7 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
     return number;
 }
 
-/* Release it where no exception can be raised. */
+/* Release the memory where no exception can be raised. */
 static void
 bytes_let_go(PyObject *self)
 {
@@ -111,7 +112,7 @@ wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
 
 typedef enum {
     WORK_MOVE,
-    WORK_STEP_OUT, /* every step-th byte of the region */
+    WORK_STEP_OUT, /* every step-th byte of this memory */
     WORK_STEP_IN,
     WORK_FLATTEN, /* a strided buffer */
     WORK_FIND,
@@ -126,13 +127,13 @@ typedef struct {
     char *to;
     const char *from;
     size_t size;           /* bytes, or steps */
-    Py_ssize_t step;       /* WORK_STEP_*: of the side that is the region */
+    Py_ssize_t step;       /* WORK_STEP_*: of the side that is this memory */
     const Py_buffer *view; /* WORK_FLATTEN: instead of `from` */
     const char *sub;       /* WORK_FIND: what is looked for */
     size_t sub_size;
     ptrdiff_t result; /* WORK_FIND: where in `from`, or -1 */
     PyObject *file;   /* the other side if its pages may fail, borrowed */
-    DWORD file_err;   /* they did */
+    DWORD file_err;   /* the error if they did */
 } bytes_work;
 
 static ptrdiff_t
@@ -210,7 +211,7 @@ bytes_work_now(void *arg)
     }
 }
 
-/* The work with the other side's pages guarded. */
+/* Do the work, with the other side's pages guarded. */
 static void
 bytes_work_both(void *arg)
 {
@@ -258,8 +259,8 @@ wi_bytes_guarded(PyObject *self, wi_guarded_fn work, void *arg)
     return result;
 }
 
-/* Do the work; the caller has checked that self is open, and the range. self
- * is NULL where only the other side is memory of ours. */
+/* Do the work. The caller has checked the range, and that self is open. self
+ * is NULL if only the other side is memory of ours. */
 static int
 bytes_do(PyObject *self, bytes_work *work)
 {
@@ -302,7 +303,7 @@ wi_bytes_guarded_source(PyObject *source)
         return NULL; /* for speed */
     }
     while (source != NULL && PyMemoryView_Check(source)) {
-        /* What it is a view of keeps living as long as the view does. */
+        /* A reference to it is not needed: the view keeps it alive. */
         source = PyObject_GetAttrString(source, "obj");
         if (source == NULL) {
             PyErr_Clear(); /* released meanwhile */
@@ -310,7 +311,7 @@ wi_bytes_guarded_source(PyObject *source)
         }
         Py_DECREF(source);
     }
-    /* Ours are those whose buffers come from here. */
+    /* An object is ours if its buffer comes from here. */
     return source != NULL &&
                    PyType_GetSlot(Py_TYPE(source), Py_bf_getbuffer) ==
                        (void *)wi_bytes_getbuffer &&
@@ -324,7 +325,7 @@ wi_source_take(wi_source *source, PyObject *data, int private_copy)
 {
     work_kind kind = WORK_MOVE;
     if (PyBytes_CheckExact(data) && private_copy != WI_COPY) {
-        /* Common: no slots to look up, and no file behind. */
+        /* The common case: no slots to look up, and no file behind it. */
         source->copy = NULL;
         source->bytes = PyBytes_AsString(data);
         source->size = PyBytes_Size(data);
@@ -404,8 +405,8 @@ wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out)
     return *out == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* The result of the work as new bytes. They are no object of the collector, so
- * no finaliser runs, and closes self, while they are made. */
+/* The result of the work as new bytes. The collector does not track bytes, so
+ * making them runs no finaliser, which could close self. */
 static PyObject *
 bytes_make(PyObject *self, bytes_work *work)
 {
@@ -437,10 +438,12 @@ bytes_get(PyObject *self, Py_ssize_t offset, Py_ssize_t size)
 
 static const char bytes_read_doc[] =
     "read($self, /, size=-1, offset=0)\n--\n\n"
-    "Copy `size` bytes at `offset` (-1 or None: all that follow).\n\n"
-    "Raises ValueError when they are not all inside, and OSError\n"
-    "(winerror 999 or 998) when a page of a mapped file cannot be read.\n"
-    "Any thread; more than 64 KiB is copied without the GIL.\n\n"
+    "Copy and return `size` bytes at `offset` (-1 or None: all that follow).\n"
+    "\n"
+    "Raises ValueError when they are not all inside, and OSError (winerror\n"
+    "999, ERROR_SWAPERROR, or 998, ERROR_NOACCESS) when a page of a mapped\n"
+    "file cannot be read. Any thread; more than 64 KiB, and any memory of a\n"
+    "file, is copied without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.";
 
 static PyObject *
@@ -474,10 +477,10 @@ bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 static const char bytes_read_into_doc[] =
     "read_into($self, buffer, /, offset=0)\n--\n\n"
-    "Fill a writable buffer from `offset` on; return its size.\n\n"
-    "Raises ValueError when the mapping has fewer bytes there, and\n"
-    "OSError (winerror 999 or 998) when a page of a mapped file cannot\n"
-    "be read. Any thread; more than 64 KiB is copied without the GIL.\n\n"
+    "Fill a writable buffer from `offset` on; return its size in bytes.\n\n"
+    "Raises ValueError when fewer bytes follow `offset`, and OSError as\n"
+    "read() does. Any thread; more than 64 KiB, and any memory of a file, is\n"
+    "copied without the GIL.\n\n"
     "Win32: none, a copy of mapped memory.";
 
 static PyObject *
@@ -511,11 +514,11 @@ bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 static const char bytes_write_doc[] =
     "write($self, data, /, offset=0)\n--\n\n"
-    "Copy any bytes-like object to `offset`; return its size.\n\n"
-    "Raises ValueError when it does not fit, TypeError when the\n"
-    "mapping is read-only, and OSError (winerror 999 or 998) when a\n"
-    "page of a mapped file cannot be brought in: a part may be written.\n"
-    "Any thread; more than 64 KiB is copied without the GIL.\n\n"
+    "Copy any bytes-like object to `offset`; return its size in bytes.\n\n"
+    "Raises ValueError when it does not fit, TypeError when the memory is\n"
+    "read-only, and OSError as read() does: a part may be written then.\n"
+    "Any thread; more than 64 KiB, and any memory of a file, is copied\n"
+    "without the GIL.\n\n"
     "Win32: none, a copy into mapped memory.";
 
 static PyObject *
@@ -570,10 +573,11 @@ bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 
 static const char bytes_find_doc[] =
     "find($self, sub, /, start=0, end=None)\n--\n\n"
-    "The lowest offset in [start, end) where `sub` begins, or -1.\n\n"
-    "`start` and `end` are cut to the mapping as bytes.find() does.\n"
-    "A peer that writes meanwhile may move what was found.\n"
-    "Any thread; more than 64 KiB is searched without the GIL.\n\n"
+    "The lowest offset where `sub` lies in [start, end), or -1.\n\n"
+    "`start` and `end` mean what they mean to bytes.find(). A peer that\n"
+    "writes meanwhile may move what was found. Raises OSError as read()\n"
+    "does. Any thread; more than 64 KiB, and any memory of a file, is\n"
+    "searched without the GIL.\n\n"
     "Win32: none, a look at mapped memory.";
 
 static PyObject *
@@ -624,7 +628,7 @@ bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
     if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0) {
         return NULL;
     }
-    /* That of a number inside costs no call. A negative one is a large one. */
+    /* A range inside costs no call. A negative offset is a large size_t. */
     Py_ssize_t room = BYTES_OF(self)->size - kind->size;
     if ((room < 0 || (size_t)offset > (size_t)room) &&
         !wi_bytes_check_range(self, offset, kind->size, kind->name)) {
@@ -679,10 +683,11 @@ bytes_set_number(PyObject *self, const wi_number *kind, PyObject *offset,
 
 static const char bytes_get_doc[] =
     "get($self, offset, type, /)\n--\n\n"
-    "The number of this type at `offset`, in the machine's byte order.\n\n"
+    "The number of this type at `offset`, which is little-endian.\n\n"
     "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of the\n"
-    "struct module. A number at its natural alignment is read in one access.\n"
-    "Raises ValueError when it is not inside, OSError as read() does.\n\n"
+    "struct module. An aligned number is read in one access; one of 8 bytes\n"
+    "only in a 64-bit process. Raises ValueError for an unknown type, and\n"
+    "when the number is not inside; OSError as read() does.\n\n"
     "Win32: none, a read of mapped memory.";
 
 static PyObject *
@@ -699,7 +704,8 @@ bytes_get_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 static const char bytes_set_doc[] =
     "set($self, offset, type, value, /)\n--\n\n"
     "Put a number of this type at `offset`, as get() reads it.\n\n"
-    "Raises OverflowError when `value` does not fit in the type.\n\n"
+    "Raises OverflowError when `value` does not fit in the type, TypeError\n"
+    "when the memory is read-only, and what get() raises.\n\n"
     "Win32: none, a write to mapped memory.";
 
 static PyObject *
@@ -726,7 +732,7 @@ bytes_length(PyObject *self)
     return BYTES_OF(self)->size;
 }
 
-/* An index as [] takes it, into 0 .. size - 1. -1 with an exception. */
+/* The index of `[key]` as 0 .. size - 1; -1 with an exception. */
 static Py_ssize_t
 bytes_index(PyObject *self, PyObject *key)
 {
@@ -870,8 +876,8 @@ bytes_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
 
 /* -------------------------------------------------------------------- end */
 
-/* The end of a `with`: while something is pinned, the object is closed for
- * every method, and the memory goes with the last pin. How many pins. */
+/* The end of a `with`. If something is pinned, the object counts as closed
+ * from now on, and the last pin frees the memory. Returns how many pins. */
 static PyObject *
 bytes_leave(PyObject *self, PyObject *Py_UNUSED(unused))
 {
@@ -891,7 +897,7 @@ bytes_finalize(PyObject *self)
         wi_warn_unclosed(self);
     }
     bytes->finalised = 1;
-    if (bytes->pins == 0) { /* in a cycle a memoryview may be left */
+    if (bytes->pins == 0) { /* a memoryview in the same cycle may pin it */
         bytes_let_go(self);
     }
     WI_END_KEEP_ERROR
@@ -952,7 +958,7 @@ static PyMethodDef bytes_methods[] = {
     {"get", WI_METHOD(bytes_get_any), METH_FASTCALL, bytes_get_doc},
     {"set", WI_METHOD(bytes_set_any), METH_FASTCALL, bytes_set_doc},
     {"_leave", bytes_leave, METH_NOARGS,
-     "_leave($self, /)\n--\n\nClose what is pinned; the number of pins."},
+     "_leave($self, /)\n--\n\nClose it if it is pinned; the number of pins."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -961,7 +967,7 @@ static PyGetSetDef bytes_getset[] = {
     {"address", bytes_get_address, NULL,
      "The address of the first byte in this process.", NULL},
     {"closed", bytes_get_closed, NULL,
-     "Whether it was closed, by close() or the end of a with block.", NULL},
+     "Whether close() or the end of a with block closed it.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

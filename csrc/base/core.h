@@ -1,12 +1,12 @@
 /* core.h: what the files of winipc._core share.
  *
  * Module state, errors, argument converters, waits and security attributes.
- * Each extension object lives in a file of its own and is registered by its
- * wi_<object>_init() from module.c; everything not named here is static.
+ * Each extension object has a file of its own; module.c calls its
+ * wi_<object>_init(). A function that no header names is static.
  *
- * Here and everywhere: a function that returns int returns 0, or -1 with an
- * exception set, and one that returns a pointer returns NULL with one, unless
- * its comment says something else.
+ * Here and everywhere, unless a comment says otherwise: a function that
+ * returns int returns 0, or -1 with an exception set; a function that returns
+ * a pointer returns NULL with an exception set.
  *
  * The public C header for peers that are not Python is include/winipc.h.
  */
@@ -39,9 +39,8 @@
 
 /* ------------------------------------------------------------------ state */
 
-/* One per module object (so one per interpreter). A type or exception that C
- * code has to find again has its field here; wi_state_visit lists them all.
- * Instances keep a borrowed pointer: their type keeps the module alive. */
+/* One per module object, so one per interpreter. A type or exception that C
+ * code has to find again has its field here. */
 #define WI_STATE_OBJECTS(X)                                                   \
     X(PyObject, AbandonedError)                                               \
     X(PyObject, PartialReadError)                                             \
@@ -83,16 +82,16 @@ typedef struct {
  * NULL with TypeError set for a foreign type. */
 wi_state *wi_state_of(PyTypeObject *type);
 
-/* Make a heap type from its spec, store it in *slot and add it to the module
- * under the spec's short name. */
+/* Make a heap type from its spec, add it to the module under the spec's short
+ * name, and keep it in *slot unless slot is NULL. */
 int wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 
 /* The same for a type that inherits from another one of ours. */
 int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
                    PyTypeObject **slot);
 
-/* Flags of a type with a Python class above it; a type that derives from
- * another one of ours inherits its part in the collection of cycles. */
+/* Flags of a type that Python classes derive from. With WI_SUBTYPE_FLAGS the
+ * base is another type of ours, from which HAVE_GC is inherited. */
 #define WI_SUBTYPE_FLAGS                                                      \
     (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE)
 #define WI_TYPE_FLAGS (WI_SUBTYPE_FLAGS | Py_TPFLAGS_HAVE_GC)
@@ -105,21 +104,22 @@ int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
 /* A zeroed instance of type (a type of ours or a Python subclass). */
 void *wi_alloc(PyTypeObject *type);
 
-/* Append a new row, which is taken; *list is cleared on failure. */
+/* Append a new reference, which this function takes over. *list is cleared on
+ * failure, and if row is NULL. */
 void wi_append(PyObject **list, PyObject *row);
 
-/* tp_new of every type that is made by class methods only. */
+/* tp_new of every type that only class methods make. */
 PyObject *wi_no_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 
-/* tp_traverse of a type that refers to no other object but strings. */
+/* tp_traverse of a type whose instances refer to nothing but strings. */
 int wi_traverse(PyObject *self, visitproc visit, void *arg);
 
 /* For tp_finalize: warn "unclosed <repr>" as ResourceWarning, within
  * WI_KEEP_ERROR. */
 void wi_warn_unclosed(PyObject *self);
 
-/* Getters of a pointer that is NULL in a closed object; the closure is its
- * offset. `closed`, and its number or ValueError. */
+/* Getters `closed` and `handle`. The closure is the offset of a pointer, which
+ * is NULL in a closed object: wi_get_handle raises ValueError then. */
 PyObject *wi_get_closed(PyObject *self, void *offset);
 PyObject *wi_get_handle(PyObject *self, void *offset);
 
@@ -166,21 +166,21 @@ PyObject *wi_raise(DWORD err, const char *api, PyObject *name);
 PyObject *wi_raise_as(PyObject *cls, DWORD err, const char *api,
                       PyObject *name);
 
-/* The same with a text of ours, where Windows' own says nothing to a reader. */
+/* The same with a text of ours, where Windows' own would not help a reader. */
 PyObject *wi_raise_text(PyObject *cls, DWORD err, const char *text,
                         const char *api, PyObject *name);
 
-/* The same about an object that has no name: PyUnicode_FromFormat makes the
+/* The same about an object that has no name. PyUnicode_FromFormat makes its
  * label, as in wi_raise_format(err, "OpenProcess", "pid %lu", pid). */
 #define wi_raise_format(err, api, ...)                                        \
     wi_raise_format_as(PyExc_OSError, err, api, __VA_ARGS__)
 PyObject *wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
                              const char *format, ...);
 
-/* Give the exception that is set an attribute. */
+/* Set an attribute of the current exception. */
 void wi_error_attribute(const char *name, PyObject *attribute);
 
-/* AbandonedError about `lock`, its attribute `mutex`; always NULL. */
+/* AbandonedError whose attribute `mutex` is `lock`; always NULL. */
 PyObject *wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                              PyObject *lock);
 
@@ -199,7 +199,7 @@ wi_check_open(void *self, const void *owned)
                          : wi_raise_about(self, PyExc_ValueError, "is closed");
 }
 
-/* Around what must not touch an exception that is on its way. */
+/* Code between these two leaves the current exception as it is. */
 #define WI_KEEP_ERROR                                                         \
     {                                                                         \
         PyObject *kept_type, *kept_value, *kept_traceback;                    \
@@ -210,8 +210,9 @@ wi_check_open(void *self, const void *owned)
 
 /* ------------------------------------------------------------ GIL helpers */
 
-/* Run one Win32 statement without the GIL; keep the error it left. No goto,
- * return or Python API inside, and its arguments are plain C by then. */
+/* Run one Win32 statement without the GIL, and keep its last error. The
+ * statement has no goto, no return and no Python API in it, and its arguments
+ * are plain C values. */
 #define WI_CALL(err, stmt)                                                    \
     do {                                                                      \
         Py_BEGIN_ALLOW_THREADS                                                \
@@ -221,8 +222,8 @@ wi_check_open(void *self, const void *owned)
         Py_END_ALLOW_THREADS                                                  \
     } while (0)
 
-/* The same with the GIL kept, for calls that are shorter than giving the GIL
- * up and taking it back. */
+/* The same with the GIL held, for calls that take less time than giving the
+ * GIL up and taking it back. */
 #define WI_CALL_GIL(err, stmt)                                                \
     do {                                                                      \
         SetLastError(ERROR_SUCCESS);                                          \
@@ -243,9 +244,9 @@ int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
 #define WI_FOREVER UINT64_MAX
 int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */
 
-/* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], NULL for
- * those not given. names is NULL-terminated; the first `required` must be
- * there. 0, or -1 with TypeError. */
+/* Put the arguments of a METH_FASTCALL | METH_KEYWORDS function into out[],
+ * and NULL for each one that was not given. names ends with NULL; the first
+ * `required` of them must be given. 0, or -1 with TypeError. */
 int wi_fast_args(const char *function, const char *const *names,
                  Py_ssize_t required, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames, PyObject **out);
@@ -260,20 +261,21 @@ int wi_wide_name(PyObject *name, wchar_t **out);
 
 /* ------------------------------------------------------------------ waits */
 
-/* How long one slice of a wait is: the longest that Ctrl+C waits. Python has
- * it as _core.WAIT_SLICE_MS. */
+/* How long one slice of a wait takes, and so how long Ctrl+C may take to end
+ * it. Python has it as _core.WAIT_SLICE_MS. */
 #define WI_WAIT_SLICE_MS 100
 
-/* WI_WAIT_SERVING waits for any, and lets messages that other threads send to
- * windows of this thread in meanwhile: a peer that sends back before it
- * answers would otherwise wait for us while we wait for it. */
+/* WI_WAIT_SERVING waits for any handle, and delivers the messages that other
+ * threads send to windows of this thread meanwhile. Without that, a peer that
+ * sends a message back before it answers would wait for us while we wait for
+ * it. */
 typedef enum { WI_WAIT_ANY, WI_WAIT_ALL, WI_WAIT_SERVING } wi_wait_kind;
 
-/* Wait for less than MAXIMUM_WAIT_OBJECTS handles (or just that many, without
- * WI_WAIT_SERVING), in slices; the GIL is given up unless they are ready at
- * once. A thread that needs no Ctrl+C takes INFINITE for a slice. Returns
- * WAIT_OBJECT_0 + i, WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; WAIT_FAILED with an
- * exception set. The caller pins the handles' owners meanwhile. */
+/* Wait in slices for at most MAXIMUM_WAIT_OBJECTS handles, one less with
+ * WI_WAIT_SERVING. The GIL is given up unless they are ready at once. A thread
+ * that Ctrl+C need not reach takes INFINITE for a slice. Returns WAIT_OBJECT_0
+ * + i, WAIT_ABANDONED_0 + i or WAIT_TIMEOUT; or WAIT_FAILED with an exception
+ * set. The caller pins the owners of the handles. */
 DWORD wi_wait(const HANDLE *handles, DWORD count, wi_wait_kind kind,
               uint64_t timeout_ms, DWORD slice_ms);
 
@@ -282,7 +284,7 @@ DWORD wi_wait(const HANDLE *handles, DWORD count, wi_wait_kind kind,
 /* SECURITY_ATTRIBUTES from a Python argument: None (the default of the
  * process), "owner" (owner set to this user), a preset or an SDDL string. */
 typedef struct {
-    SECURITY_ATTRIBUTES attributes; /* its descriptor is of LocalAlloc */
+    SECURITY_ATTRIBUTES attributes; /* LocalFree frees its descriptor */
 } wi_security;
 
 int wi_security_init(wi_security *security, PyObject *spec);

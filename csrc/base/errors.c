@@ -1,7 +1,7 @@
 /* errors.c: Win32 error codes into Python exceptions.
  *
  * One helper raises everything, so that each OSError names the object and
- * the Win32 call that failed. Call with the GIL held. */
+ * the Win32 call that failed. The caller holds the GIL. */
 #include "core.h"
 
 PyObject *

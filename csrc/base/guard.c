@@ -1,28 +1,29 @@
 /* guard.c: work on memory whose pages may fail to come in.
  *
- * A page of a mapped file is read when it is first touched, and when that
- * fails (a network share that went away, a medium pulled out, a file cut
- * short under a mapping) the touch itself raises EXCEPTION_IN_PAGE_ERROR and
- * ends the process. wi_guarded() runs a small C function and turns such a
- * fault inside its range into an error code.
+ * Windows reads a page of a mapped file when the page is first touched. If
+ * that fails (a network share that went away, a medium pulled out, a file cut
+ * short under a mapping), the touch raises EXCEPTION_IN_PAGE_ERROR and ends
+ * the process. wi_guarded() runs a small C function and turns such a fault
+ * into an error code.
  *
- * MSVC has __try for it. Other compilers get the same from a vectored
- * handler: it is called on the thread that faulted, finds that thread's guard
- * in a TLS slot, and resumes at the place that was marked before the work
- * began. One handler serves all mapped files. It is there only while
- * there is one (wi_guard_hold), so importing the module changes nothing
+ * MSVC has __try for this. With other compilers a vectored handler does the
+ * same: Windows calls it on the thread that faulted; it finds that thread's
+ * guard in a TLS slot, and resumes at the place that was marked before the
+ * work began. One handler serves all mapped files. It is installed only while
+ * a file is mapped (wi_guard_hold), so importing the module changes nothing
  * process-wide.
  *
- * The work must not call Python, take locks or allocate, but may be guarded
- * itself, with a range of its own: after a fault it is simply not finished. */
+ * A fault stops the work where it is. So the work must not call Python, take
+ * locks or allocate. It may call wi_guarded() with a range of its own. */
 #include "core.h"
 
 #include "guard.h"
 
-/* Which faults are the page's and not a bug: a failed page-in anywhere (the
- * other side of a copy may be a mapped file as well), and an access violation
- * inside the range, which is what a page behind the end of a file that was
- * cut short gives on some file systems and under Wine. */
+/* The error of a fault that is the page's, and ERROR_SUCCESS for one that is a
+ * bug. A failed page-in is the page's at any address, since the other side of
+ * a copy may be a mapped file too. So is an access violation inside the range:
+ * on some file systems and under Wine a page behind the end of a shortened
+ * file gives one. */
 static DWORD
 guard_error(const EXCEPTION_RECORD *record, const char *low, const char *high)
 {
@@ -99,7 +100,7 @@ guard_make_slot(INIT_ONCE *Py_UNUSED(once), void *Py_UNUSED(parameter),
 
 #if defined(__i386__)
 
-/* Where a thread goes on whose work faulted. */
+/* Where a thread continues after its work faulted. */
 static void
 guard_land(void)
 {
@@ -110,15 +111,15 @@ guard_land(void)
     __builtin_longjmp(frame->place, 1);
 }
 
-/* RtlCaptureContext of 32 bits wants a frame pointer, which its caller may not
- * have. */
+/* The 32-bit RtlCaptureContext relies on its caller's frame pointer, and a
+ * compiler may leave that out. */
 #define GUARD_MARK(frame) ((void)__builtin_setjmp((frame)->place))
 
 static void
 guard_resume(CONTEXT *context, const guard_frame *Py_UNUSED(frame))
 {
     context->Eip = (DWORD)(uintptr_t)guard_land;
-    /* As after a call: the return address lies below a multiple of 16. */
+    /* As after a call: the return address is just below a multiple of 16. */
     context->Esp = ((context->Esp - 64) & ~(DWORD)15) - sizeof(void *);
 }
 
@@ -188,9 +189,10 @@ wi_guard_drop(void)
     ReleaseSRWLockExclusive(&guard_lock);
 }
 
-/* Runs twice past GUARD_MARK when the work faults. Nothing here may
- * live only in a register or a reused stack slot: `frame` is the caller's,
- * and it is used after the work as well, which keeps it alive across it. */
+/* When the work faults, the thread comes back to GUARD_MARK and passes it a
+ * second time. So nothing here may live only in a register or in a reused
+ * stack slot: `frame` belongs to the caller, and its use after the work keeps
+ * it alive. */
 WI_NOINLINE static void
 guard_run(guard_frame *volatile frame, wi_guarded_fn work, void *arg)
 {

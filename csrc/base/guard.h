@@ -6,13 +6,14 @@
 
 typedef void (*wi_guarded_fn)(void *arg);
 
-/* A caller of wi_guarded() holds the handler meanwhile. 0, or -1 when there is
- * no memory for it, with no exception set. Any thread, with or without GIL. */
+/* Callers of wi_guarded() hold its handler from before the call until after
+ * it. 0, or -1 without an exception when memory is short. Any thread, with or
+ * without the GIL. */
 int wi_guard_hold(void);
 void wi_guard_drop(void);
 
-/* Run work(arg). ERROR_SUCCESS when it finished; ERROR_SWAPERROR when a page
- * could not be brought in, ERROR_NOACCESS when one in [low, high) is gone. */
+/* Run work(arg). ERROR_SUCCESS if it finished, ERROR_SWAPERROR if a page could
+ * not be brought in, ERROR_NOACCESS if a page in [low, high) is gone. */
 DWORD
 wi_guarded(wi_guarded_fn work, void *arg, const char *low, const char *high);
 

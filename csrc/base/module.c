@@ -115,22 +115,21 @@ module_add_exceptions(PyObject *module, wi_state *state)
 {
     if (module_add_exception(
             module, &state->AbandonedError, "winipc.AbandonedError",
-            "The thread that held a lock ended without releasing it: what it\n"
-            "protects may be half written. After acquire() and waits the "
-            "caller owns it\n"
-            "now; `with` and lock() have released it. The attribute `mutex`\n"
-            "is the Mutex or SharedLock, the number of a handle, or None\n"
-            "after a wait for several numbers.",
+            "The thread that held a lock ended without releasing it: what\n"
+            "the lock protects may be half written. After acquire() or a\n"
+            "wait the caller owns the lock; `with` and lock() have released\n"
+            "it. The attribute `mutex` is the Mutex or SharedLock, the\n"
+            "number of a handle, or None if it is not known.",
             PyExc_OSError) < 0 ||
         module_add_exception(
             module, &state->PartialReadError, "winipc.PartialReadError",
-            "Only a part of the memory could be read; what was read is in\n"
-            "the attribute `partial`.",
+            "Only a part of the memory could be read. The attribute\n"
+            "`partial` has that part.",
             PyExc_OSError) < 0 ||
         module_add_exception(
             module, &state->PartialWriteError, "winipc.PartialWriteError",
-            "Only a part of the data could be written; how many bytes is in\n"
-            "the attribute `written`.",
+            "Only a part of the data could be written. The attribute\n"
+            "`written` is the number of bytes.",
             PyExc_OSError) < 0) {
         return -1;
     }
@@ -141,7 +140,7 @@ module_add_exceptions(PyObject *module, wi_state *state)
 
 typedef int (*module_init_fn)(PyObject *module, wi_state *state);
 
-/* One a line: each room adds its own. */
+/* One a line. */
 /* clang-format off */
 static const module_init_fn module_parts[] = {
     wi_number_init,

@@ -1,7 +1,7 @@
 /* nt.h: the few calls of ntdll that have no Win32 spelling.
  *
- * winternl.h has some of these in some compilers; declared here under names
- * of our own types, they are the same everywhere. ntdll.lib links them. */
+ * Some compilers have some of these in winternl.h. Declared here, with types
+ * of our own names, they are the same everywhere. ntdll.lib links them. */
 #ifndef WINIPC_BASE_NT_H
 #define WINIPC_BASE_NT_H
 

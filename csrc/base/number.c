@@ -1,4 +1,8 @@
-/* number.c: kinds of numbers by their names, and numbers from Python. */
+/* number.c: finds the kind of a number by its name, and converts from Python.
+ *
+ *     wi_number_named("u32")        # or "I", "<I", "L"
+ *
+ * It owns nothing. The caller holds the GIL. */
 #include "number.h"
 
 static const wi_number *
@@ -12,8 +16,8 @@ number_of_code(char code)
     return NULL;
 }
 
-/* By a name ("i32") or a struct code, which a byte order of this machine may
- * precede: "<i", "=i", "@i". NULL if it is none of them. */
+/* Find a kind by its name ("i32") or its struct code. A byte order may precede
+ * the code if it is this machine's: "<i", "=i", "@i". NULL if there is none. */
 static const wi_number *
 number_find(const char *text, Py_ssize_t length)
 {
@@ -23,7 +27,7 @@ number_find(const char *text, Py_ssize_t length)
     if (text[0] == '<' || text[0] == '=' || text[0] == '@') {
         return length == 2 ? number_of_code(text[1]) : NULL;
     }
-    /* No search: it is the larger part of a get(). */
+    /* Computed: a search would take most of the time of a get(). */
     const int first = text[0] == 'i'   ? WI_NUMBER_i8
                       : text[0] == 'u' ? WI_NUMBER_u8
                                        : WI_NUMBER_f32 - 2;
@@ -76,7 +80,7 @@ number_overflow(const wi_number *kind, PyObject *value)
     return -1;
 }
 
-/* Apart, so that an integer does not save its registers. */
+/* A function apart, so that the path of an integer saves no registers for it. */
 WI_NOINLINE static int
 number_from_float(const wi_number *kind, PyObject *value, uint64_t *bits)
 {
@@ -90,7 +94,7 @@ number_from_float(const wi_number *kind, PyObject *value, uint64_t *bits)
         return 0;
     }
     float narrow = (float)wide;
-    /* A finite number must not become infinite on its way. */
+    /* A finite double must not become an infinite float. */
     if (wide - wide == 0 && narrow - narrow != 0) {
         return number_overflow(kind, value);
     }
@@ -139,7 +143,7 @@ number_code(PyObject *Py_UNUSED(module), PyObject *name)
     if (kind == NULL) {
         return NULL;
     }
-    /* That of int for long. */
+    /* "l" and "L" become "i" and "I". */
     kind = number_find(kind->name, (Py_ssize_t)strlen(kind->name));
     return PyUnicode_FromStringAndSize(&kind->code, 1);
 }

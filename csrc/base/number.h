@@ -1,10 +1,10 @@
-/* number.h: the kinds of numbers that lie in memory, and from and to Python.
+/* number.h: the kinds of numbers in memory, and their Python values.
  *
  *     m.get(0, "i32")               # or "i", or "<i"
  *     m.set(8, "f64", 0.5)
  *     m.atomic(16, "u64")
  *
- * Plain values: no owner, no lock. Names and conversions need the GIL, loads
+ * Plain values: no owner, no lock. Names and conversions need the GIL; loads
  * and stores do not. The machine's byte order is little-endian. */
 #ifndef WINIPC_BASE_NUMBER_H
 #define WINIPC_BASE_NUMBER_H
@@ -31,12 +31,12 @@ typedef struct {
     unsigned char size;
 } wi_number;
 
-/* Here and static, so that a compiler sees through a constant kind. */
+/* Static in the header, so that a compiler can fold a constant kind. */
 static const wi_number WI_NUMBER_KINDS[] = {
 #define WI_NUMBER_KIND(name, code, family, size) {#name, code, family, size},
     WI_NUMBERS(WI_NUMBER_KIND)
 #undef WI_NUMBER_KIND
-    /* long has 4 bytes, as everywhere in Windows */
+    /* On Windows a long always has 4 bytes. */
     {"i32", 'l', 'i', 4},
     {"u32", 'L', 'u', 4},
 };
@@ -50,8 +50,9 @@ enum {
 /* The kind of this name or struct code; NULL with TypeError or ValueError. */
 const wi_number *wi_number_named(PyObject *name);
 
-/* A Python number into the low bytes of *bits, or OverflowError. With `wraps`
- * an unsigned kind takes negative numbers too, as a sum that wraps does. */
+/* Put a Python number into the low bytes of *bits, or raise OverflowError.
+ * With `wraps` an unsigned kind also takes negative numbers: adding one wraps
+ * around. */
 int wi_number_from(const wi_number *kind, PyObject *value, int wraps,
                    uint64_t *bits);
 
@@ -83,9 +84,10 @@ wi_number_to_python(const wi_number *kind, uint64_t bits)
     return PyFloat_FromDouble(wide);
 }
 
-/* At its natural alignment a number is read and written in one access, so a
- * peer never sees half of it (of 8 bytes only in a 64-bit process). Sizes are
- * powers of two: a division is a good part of the time of a get(). */
+/* An aligned number is read and written in one access, so a peer never sees
+ * half of it; for 8 bytes this is true in a 64-bit process only. Sizes are
+ * powers of two, so a mask tests the alignment: a division would take a large
+ * part of the time of a get(). */
 WI_INLINE uint64_t
 wi_number_load(const void *at, unsigned size)
 {

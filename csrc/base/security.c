@@ -1,10 +1,10 @@
 /* security.c: SECURITY_ATTRIBUTES from a Python argument.
  *
  * None leaves the choice to Windows (the token's default DACL). "owner" keeps
- * that DACL and sets the owner to the user's SID: a server such as Pageant
- * takes only a mapping whose owner is its own user, and an elevated process
- * would make the Administrators group the owner. A preset is a name for SDDL,
- * and everything else is SDDL. */
+ * that DACL and makes the user's SID the owner. A server such as Pageant takes
+ * a mapping only if its own user owns it, and the objects of an elevated
+ * process belong to the Administrators group by default. A preset is a name
+ * for SDDL, and every other string is SDDL. The caller holds the GIL. */
 #include "core.h"
 #include "handles.h"
 
@@ -25,7 +25,7 @@ static const struct {
 
 #define SECURITY_WORDS "\"owner\", \"service+users\" or \"service+readers\""
 
-/* "O:<SID of this user>", for PyMem_Free. */
+/* "O:<SID of this user>"; free it with PyMem_Free. */
 static wchar_t *
 security_owner(PyObject *spec)
 {
@@ -50,7 +50,7 @@ security_owner(PyObject *spec)
     return sddl;
 }
 
-/* The SDDL of an argument that is a string, for PyMem_Free. */
+/* The SDDL that a str argument means; free it with PyMem_Free. */
 static wchar_t *
 security_sddl(PyObject *spec)
 {

@@ -1,11 +1,12 @@
 /* wait.c: the one way in which winipc waits for kernel objects.
  *
- * WaitForMultipleObjects cannot be interrupted by Ctrl+C, so a long wait is
- * made of slices with a look at pending signals between them. */
+ * Ctrl+C does not interrupt WaitForMultipleObjects. So a long wait is made of
+ * slices, with a check for pending signals between them. The caller holds the
+ * GIL, which a wait gives up. */
 #include "core.h"
 
-/* One slice. WAIT_TIMEOUT also when it ended early, for a message that was
- * sent to a window of this thread; *early tells. */
+/* Wait for one slice. A message that was sent to a window of this thread ends
+ * it early: the result is WAIT_TIMEOUT, and *early is TRUE. */
 static DWORD
 wait_slice(const HANDLE *handles, DWORD count, wi_wait_kind kind,
            DWORD slice_ms, BOOL *early)
@@ -18,7 +19,7 @@ wait_slice(const HANDLE *handles, DWORD count, wi_wait_kind kind,
                                                QS_SENDMESSAGE, 0);
     *early = result == WAIT_OBJECT_0 + count;
     if (*early) {
-        MSG message; /* none is taken: looking lets the sent ones in */
+        MSG message; /* stays empty: the call delivers the sent messages */
         PeekMessageW(&message, NULL, 0, 0, PM_NOREMOVE | PM_QS_SENDMESSAGE);
         result = WAIT_TIMEOUT;
     }
