@@ -49,27 +49,16 @@
     X(PyObject, message_numbers)                                              \
     X(PyTypeObject, bytes_type)                                               \
     X(PyTypeObject, region_type)                                              \
-    X(PyTypeObject, mapping_type)                                             \
     X(PyTypeObject, view_type)                                                \
-    X(PyTypeObject, snapshot_type)                                            \
     X(PyTypeObject, section_type)                                             \
-    X(PyTypeObject, atomic_type)                                              \
-    X(PyTypeObject, lock_type)                                                \
     X(PyTypeObject, waitable_type)                                            \
     X(PyTypeObject, mutex_type)                                               \
     X(PyTypeObject, event_type)                                               \
     X(PyTypeObject, semaphore_type)                                           \
     X(PyTypeObject, loop_wait_type)                                           \
-    X(PyTypeObject, window_type)                                              \
     X(PyTypeObject, message_type)                                             \
     X(PyTypeObject, process_type)                                             \
-    X(PyTypeObject, job_type)                                                 \
-    X(PyTypeObject, global_memory_type)                                       \
-    X(PyTypeObject, scan_type)                                                \
-    X(PyTypeObject, peeked_type)                                              \
-    X(PyTypeObject, candidates_type)                                          \
-    X(PyTypeObject, pointer_scan_type)                                        \
-    X(PyTypeObject, channel_type)
+    X(PyTypeObject, peeked_type)
 
 typedef struct {
 #define WI_DECLARE(type, field) type *field;
@@ -105,7 +94,7 @@ int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
 void *wi_alloc(PyTypeObject *type);
 
 /* Append a new reference, which this function takes over. *list is cleared on
- * failure, and if row is NULL. */
+ * failure, and if row is NULL; a list that is NULL stays so. */
 void wi_append(PyObject **list, PyObject *row);
 
 /* tp_new of every type that only class methods make. */

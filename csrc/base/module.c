@@ -34,12 +34,17 @@ int
 wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
                PyTypeObject **slot)
 {
-    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec,
-                                                     (PyObject *)base);
-    if (*slot == NULL) {
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, spec, (PyObject *)base);
+    if (type == NULL) {
         return -1;
     }
-    return PyModule_AddType(module, *slot);
+    if (slot != NULL) {
+        *slot = (PyTypeObject *)Py_NewRef(type);
+    }
+    int failed = PyModule_AddType(module, type);
+    Py_DECREF(type); /* the module has it */
+    return failed;
 }
 
 void *
@@ -52,7 +57,7 @@ wi_alloc(PyTypeObject *type)
 void
 wi_append(PyObject **list, PyObject *row)
 {
-    if (row == NULL || PyList_Append(*list, row) < 0) {
+    if (*list != NULL && (row == NULL || PyList_Append(*list, row) < 0)) {
         Py_CLEAR(*list);
     }
     Py_XDECREF(row);

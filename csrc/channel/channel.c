@@ -1357,5 +1357,5 @@ wi_channel_init(PyObject *module, wi_state *state)
                        &state->peeked_type) < 0) {
         return -1;
     }
-    return wi_add_type(module, &channel_spec, &state->channel_type);
+    return wi_add_type(module, &channel_spec, NULL);
 }

@@ -380,7 +380,7 @@ static PyType_Spec atomic_spec = {
 };
 
 int
-wi_atomic_init(PyObject *module, wi_state *state)
+wi_atomic_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &atomic_spec, &state->atomic_type);
+    return wi_add_type(module, &atomic_spec, NULL);
 }

@@ -184,6 +184,5 @@ static PyType_Spec memory_spec = {
 int
 wi_memory_init(PyObject *module, wi_state *state)
 {
-    return wi_add_subtype(module, &memory_spec, state->bytes_type,
-                          &state->global_memory_type);
+    return wi_add_subtype(module, &memory_spec, state->bytes_type, NULL);
 }

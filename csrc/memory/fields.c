@@ -412,13 +412,8 @@ static PyType_Spec layout_spec = {
 int
 wi_fields_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    PyTypeObject *type;
-    PyType_Spec *specs[] = {&fields_spec, &layout_spec};
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(specs); i++) {
-        if (wi_add_type(module, specs[i], &type) < 0) {
-            return -1;
-        }
-        Py_DECREF(type); /* the module has it */
+    if (wi_add_type(module, &fields_spec, NULL) < 0) {
+        return -1;
     }
-    return 0;
+    return wi_add_type(module, &layout_spec, NULL);
 }

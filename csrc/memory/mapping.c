@@ -1120,8 +1120,7 @@ static PyType_Spec view_spec = {
 int
 wi_mapping_init(PyObject *module, wi_state *state)
 {
-    if (wi_add_subtype(module, &mapping_spec, state->region_type,
-                       &state->mapping_type) < 0) {
+    if (wi_add_subtype(module, &mapping_spec, state->region_type, NULL) < 0) {
         return -1;
     }
     return wi_add_subtype(module, &view_spec, state->region_type,

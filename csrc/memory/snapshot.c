@@ -985,7 +985,7 @@ static PyType_Spec snapshot_spec = {
 };
 
 int
-wi_snapshot_init(PyObject *module, wi_state *state)
+wi_snapshot_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &snapshot_spec, &state->snapshot_type);
+    return wi_add_type(module, &snapshot_spec, NULL);
 }

@@ -140,13 +140,10 @@ static BOOL CALLBACK
 lookup_add(HWND hwnd, LPARAM lparam)
 {
     lookup_filter *filter = (lookup_filter *)lparam;
-    if (!lookup_matches(filter, hwnd)) {
-        return TRUE;
+    if (lookup_matches(filter, hwnd)) {
+        wi_append(&filter->found, wi_hwnd_to_python(hwnd));
     }
-    PyObject *number = wi_hwnd_to_python(hwnd);
-    int failed = number == NULL || PyList_Append(filter->found, number) < 0;
-    Py_XDECREF(number);
-    return !failed;
+    return filter->found != NULL;
 }
 
 /* A window below a message-only one is none itself. */

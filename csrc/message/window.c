@@ -487,13 +487,8 @@ window_latest(PyObject *op, PyObject *args)
     }
     PyObject *list = PyList_New(0);
     for (size_t i = 0; i < found; i++) {
-        PyObject *message =
-            wi_message_object_new(self->message_type, messages[i]);
-        if (list != NULL &&
-            (message == NULL || PyList_Append(list, message) < 0)) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(message);
+        wi_append(&list,
+                  wi_message_object_new(self->message_type, messages[i]));
     }
     return list;
 }
@@ -703,7 +698,7 @@ static PyType_Spec window_spec = {
 };
 
 int
-wi_window_init(PyObject *module, wi_state *state)
+wi_window_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &window_spec, &state->window_type);
+    return wi_add_type(module, &window_spec, NULL);
 }

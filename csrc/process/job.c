@@ -235,7 +235,7 @@ static PyType_Spec job_spec = {
 };
 
 int
-wi_job_init(PyObject *module, wi_state *state)
+wi_job_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &job_spec, &state->job_type);
+    return wi_add_type(module, &job_spec, NULL);
 }

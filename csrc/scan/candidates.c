@@ -1355,7 +1355,7 @@ static PyType_Spec candidates_spec = {
 };
 
 int
-wi_candidates_init(PyObject *module, wi_state *state)
+wi_candidates_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &candidates_spec, &state->candidates_type);
+    return wi_add_type(module, &candidates_spec, NULL);
 }

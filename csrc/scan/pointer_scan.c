@@ -524,7 +524,7 @@ static PyType_Spec pointer_scan_spec = {
 };
 
 int
-wi_pointer_scan_init(PyObject *module, wi_state *state)
+wi_pointer_scan_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &pointer_scan_spec, &state->pointer_scan_type);
+    return wi_add_type(module, &pointer_scan_spec, NULL);
 }

@@ -906,7 +906,7 @@ static PyType_Spec scan_type_spec = {
 };
 
 int
-wi_scan_init(PyObject *module, wi_state *state)
+wi_scan_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    return wi_add_type(module, &scan_type_spec, &state->scan_type);
+    return wi_add_type(module, &scan_type_spec, NULL);
 }

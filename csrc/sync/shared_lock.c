@@ -572,9 +572,9 @@ static PyType_Spec lock_spec = {
 };
 
 int
-wi_lock_word_init(PyObject *module, wi_state *state)
+wi_lock_word_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
-    if (wi_add_type(module, &lock_spec, &state->lock_type) < 0) {
+    if (wi_add_type(module, &lock_spec, NULL) < 0) {
         return -1;
     }
     return PyModule_AddIntConstant(module, "LOCK_SIZE",
