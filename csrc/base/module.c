@@ -34,15 +34,14 @@ int
 wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
                PyTypeObject **slot)
 {
-    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, spec, (PyObject *)base);
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
     if (type == NULL) {
         return -1;
     }
     if (slot != NULL) {
         *slot = (PyTypeObject *)Py_NewRef(type);
     }
-    int failed = PyModule_AddType(module, type);
+    int failed = PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type); /* the module has it */
     return failed;
 }

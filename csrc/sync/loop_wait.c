@@ -542,12 +542,8 @@ static PyMethodDef loop_wait_functions[] = {
 int
 wi_loop_wait_init(PyObject *module, wi_state *state)
 {
-    PyTypeObject *set_type;
-    if (wi_add_type(module, &wait_set_spec, &set_type) < 0) {
-        return -1;
-    }
-    Py_DECREF(set_type); /* the module has it */
-    if (PyModule_AddFunctions(module, loop_wait_functions) < 0) {
+    if (wi_add_type(module, &wait_set_spec, NULL) < 0 ||
+        PyModule_AddFunctions(module, loop_wait_functions) < 0) {
         return -1;
     }
     return wi_add_type(module, &loop_wait_spec, &state->loop_wait_type);
