@@ -35,8 +35,9 @@ memory_release(PyObject *op)
                                   : VirtualFree(base, 0, MEM_RELEASE)) {
         return 0;
     }
-    wi_raise(GetLastError(),
-             self->kind == KIND_GLOBAL ? "GlobalFree" : "VirtualFree", NULL);
+    wi_raise_format(GetLastError(),
+                    self->kind == KIND_GLOBAL ? "GlobalFree" : "VirtualFree",
+                    "block at %p", (void *)base);
     return -1;
 }
 

@@ -283,7 +283,8 @@ send_start(send_job *model)
                                   STACK_SIZE_PARAM_IS_A_RESERVATION, NULL));
     if (job->thread == NULL) {
         send_job_free(job);
-        wi_raise(err, "CreateThread", NULL);
+        wi_raise_format(err, "CreateThread", "a send to window %p",
+                        (void *)model->hwnd);
         return NULL;
     }
     return job;

@@ -51,6 +51,17 @@ def test_an_empty_block_has_an_address(kind: MemoryKind) -> None:
             memory.write(b"x")
 
 
+def test_an_error_of_close_names_the_call() -> None:
+    """Somebody else has freed the pages: the error says which call found out."""
+    memory = GlobalMemory(8, kind=MemoryKind.VIRTUAL)
+    free = ctypes.WinDLL("kernel32").VirtualFree
+    free.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32)
+    assert free(memory.address, 0, 0x8000)  # MEM_RELEASE
+    with pytest.raises(OSError, match="VirtualFree"):
+        memory.close()
+    assert memory.closed
+
+
 def test_close_refuses_while_a_view_is_alive() -> None:
     """A memoryview keeps the block; close works once it is gone."""
     memory = GlobalMemory(b"abc")
