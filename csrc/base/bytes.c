@@ -321,6 +321,16 @@ wi_bytes_guarded_source(PyObject *source)
 }
 
 int
+wi_bytes_get_view(PyObject *source, Py_buffer *view)
+{
+    if (PyObject_GetBuffer(source, view, PyBUF_WRITABLE) == 0) {
+        return 0;
+    }
+    PyErr_Clear(); /* exporters say "read-only" by different exceptions */
+    return PyObject_GetBuffer(source, view, PyBUF_SIMPLE);
+}
+
+int
 wi_source_take(wi_source *source, PyObject *data, int private_copy)
 {
     work_kind kind = WORK_MOVE;

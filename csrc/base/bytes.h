@@ -95,6 +95,9 @@ enum { WI_NO_COPY, WI_COPY_OF_FILE, WI_COPY };
 int wi_source_take(wi_source *source, PyObject *data, int private_copy);
 void wi_source_release(wi_source *source);
 
+/* A writable view of any buffer, or a read-only one if it is read-only. */
+int wi_bytes_get_view(PyObject *source, Py_buffer *view);
+
 /* The object of ours that `source` is, or is a memoryview of, if its pages may
  * fail to come in; borrowed. NULL without an exception if there is none. */
 PyObject *wi_bytes_guarded_source(PyObject *source);

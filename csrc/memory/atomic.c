@@ -153,7 +153,7 @@ atomic_check(AtomicObject *self, Py_ssize_t offset)
     if ((uintptr_t)self->at % size != 0) {
         PyErr_Format(PyExc_ValueError,
                      "an interlocked %s needs an address that is a multiple "
-                     "of %u, not %p",
+                     "of %zd, not %p",
                      self->kind->name, size, self->at);
         return -1;
     }
@@ -187,12 +187,8 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->kind = kind;
-    /* Read-only memory is fine as long as it is only loaded from. */
-    if (PyObject_GetBuffer(source, &self->buffer, PyBUF_WRITABLE) < 0) {
-        PyErr_Clear();
-        if (PyObject_GetBuffer(source, &self->buffer, PyBUF_SIMPLE) < 0) {
-            goto fail;
-        }
+    if (wi_bytes_get_view(source, &self->buffer) < 0) {
+        goto fail;
     }
     self->file = Py_XNewRef(wi_bytes_guarded_source(source));
     if (atomic_check(self, offset) < 0) {

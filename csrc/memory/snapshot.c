@@ -562,20 +562,6 @@ snapshot_set_buffers(SnapshotObject *self, Py_ssize_t most, Py_ssize_t ticks,
     return 0;
 }
 
-/* 0, or -1 with an exception. */
-static int
-snapshot_get_buffer(PyObject *source, Py_buffer *view)
-{
-    if (PyObject_GetBuffer(source, view, PyBUF_WRITABLE) == 0) {
-        return 0;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
-        return -1;
-    }
-    PyErr_Clear();
-    return PyObject_GetBuffer(source, view, PyBUF_SIMPLE);
-}
-
 static void snapshot_release(SnapshotObject *self);
 
 static PyObject *
@@ -609,9 +595,8 @@ snapshot_create(PyObject *cls, PyObject *args)
     self->size = size;
     self->stride = stride;
     self->width = wide && self->kind != KIND_NEWEST ? 8 : 4;
-    if (snapshot_get_buffer(buffer, &self->view) < 0 ||
-        (beside != Py_None &&
-         snapshot_get_buffer(beside, &self->beside) < 0) ||
+    if (wi_bytes_get_view(buffer, &self->view) < 0 ||
+        (beside != Py_None && wi_bytes_get_view(beside, &self->beside) < 0) ||
         snapshot_set_data(self, data) < 0 ||
         snapshot_set_numbers(self, before, after) < 0 ||
         snapshot_set_buffers(self, most, ticks, places, step, number) < 0) {

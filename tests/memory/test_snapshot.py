@@ -413,6 +413,17 @@ def test_readers_need_no_write_access(unique_name: str) -> None:
             reader.write(b"12345678")
 
 
+def test_a_read_only_array_can_be_read() -> None:
+    """NumPy refuses a writable buffer by a ValueError, where bytes have BufferError."""
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(8, dtype="u1")
+    array.flags.writeable = False
+    with Snapshot.foreign(array, 8, settle=0.0) as s:
+        assert s.read() == bytes(range(8))
+        with pytest.raises(TypeError):
+            s.write(bytes(8))
+
+
 def test_record_of_the_wrong_size_is_refused() -> None:
     """A record is all or nothing."""
     with Snapshot.over(bytearray(64), 8) as s:
