@@ -21,6 +21,8 @@
 #define SYNC_WRONG_KIND "the name belongs to an object of another kind"
 
 static const char *const sync_kind_names[] = {"mutex", "event", "semaphore"};
+static const char *const sync_ask_names[] = {"NtQueryMutant", "NtQueryEvent",
+                                             "NtQuerySemaphore"};
 
 /* ------------------------------------------------------- about any handle */
 
@@ -30,7 +32,8 @@ sync_granted_access(HANDLE handle)
 {
     wi_object_basic_info info;
     memset(&info, 0, sizeof(info));
-    return WI_NT_SUCCESS(NtQueryObject(handle, 0, &info, sizeof(info), NULL))
+    return WI_NT_SUCCESS(NtQueryObject(handle, WI_OBJECT_BASIC, &info,
+                                       sizeof(info), NULL))
                ? info.granted
                : 0;
 }
@@ -149,9 +152,7 @@ sync_query(SyncObject *self, sync_info *info)
     wi_ntstatus status = sync_ask(self->kind, self->handle, info);
     if (!WI_NT_SUCCESS(status)) {
         sync_raise(self, RtlNtStatusToDosError(status), NULL,
-                   self->kind == SYNC_EVENT   ? "NtQueryEvent"
-                   : self->kind == SYNC_MUTEX ? "NtQueryMutant"
-                                              : "NtQuerySemaphore");
+                   sync_ask_names[self->kind]);
         return -1;
     }
     return 0;
@@ -400,7 +401,7 @@ sync_from_handle(PyObject *cls, PyObject *args)
     /* ACCESS_DENIED still proves the type: the kernel checks the type before
      * the rights. */
     if (!WI_NT_SUCCESS(status) && err != ERROR_ACCESS_DENIED) {
-        return wi_raise_format(err, "NtQueryObject", "handle %zu",
+        return wi_raise_format(err, sync_ask_names[kind], "handle %zu",
                                (size_t)(uintptr_t)handle);
     }
     return sync_adopt(cls, handle, name, 0, SYNC_ASK);
