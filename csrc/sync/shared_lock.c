@@ -161,8 +161,7 @@ lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
     do {
         ULONGLONG gone = GetTickCount64() - start;
         uint64_t left = gone >= timeout_ms ? 0 : timeout_ms - gone;
-        work.ms = left < WINIPC_SLICE_MS || timeout_ms == 0 ? (uint32_t)left
-                                                            : WINIPC_SLICE_MS;
+        work.ms = (uint32_t)Py_MIN(left, WINIPC_SLICE_MS);
         Py_BEGIN_ALLOW_THREADS
         fault = lock_do_waiting(bytes, &work);
         err = GetLastError();
