@@ -134,6 +134,7 @@ int wi_send_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);
+int wi_modules_init(PyObject *module, wi_state *state);
 int wi_job_init(PyObject *module, wi_state *state);
 int wi_scan_init(PyObject *module, wi_state *state);
 int wi_candidates_init(PyObject *module, wi_state *state);

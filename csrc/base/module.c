@@ -167,6 +167,7 @@ static const module_init_fn module_parts[] = {
     wi_window_init,
     wi_memory_init,
     wi_process_init,
+    wi_modules_init,
     wi_job_init,
     wi_scan_init,
     wi_candidates_init,

@@ -213,7 +213,7 @@ static PyMethodDef modules_functions[] = {
 };
 
 int
-wi_process_add_functions(PyObject *module)
+wi_modules_init(PyObject *module, wi_state *Py_UNUSED(state))
 {
     return PyModule_AddFunctions(module, modules_functions);
 }

@@ -778,8 +778,7 @@ process_wait_input_idle(PyObject *op, PyObject *args, PyObject *kwargs)
         /* Ctrl+C */
     }
     else if (wi_has_exited(target)) {
-        wi_raise_format_as(PyExc_ProcessLookupError, ERROR_INVALID_PARAMETER,
-                           "WaitForInputIdle", "pid %lu", self->pid);
+        process_raise_gone(self, "WaitForInputIdle");
     }
     else if (waited == WAIT_TIMEOUT) {
         wi_raise_format_as(PyExc_TimeoutError, ERROR_TIMEOUT,
@@ -987,8 +986,5 @@ static PyType_Spec process_spec = {
 int
 wi_process_init(PyObject *module, wi_state *state)
 {
-    if (wi_process_add_functions(module) < 0) {
-        return -1;
-    }
     return wi_add_type(module, &process_spec, &state->process_type);
 }

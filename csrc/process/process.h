@@ -167,7 +167,6 @@ PyObject *wi_process_mapped_name(PyObject *self, PyObject *address);
 PyObject *wi_process_modules(PyObject *self, PyObject *unused);
 PyObject *wi_process_threads(PyObject *self, PyObject *unused);
 PyObject *wi_process_change(PyObject *self, PyObject *args);
-int wi_process_add_functions(PyObject *module);
 PyObject *wi_process_walk(PyObject *self, PyObject *args);
 PyObject *wi_process_read_many(PyObject *self, PyObject *requests);
 PyObject *wi_process_exit_cached(PyObject *self, PyObject *unused);
