@@ -7,10 +7,11 @@
  *     n.and_(6), n.or_(1), n.xor(3), n.exchange(0)
  *     n.release()                            # or leave its `with`
  *
- * It owns a buffer of the memory, which keeps that in place, and has checked
- * range and alignment once. Any thread of any process may use the number: the
- * GIL protects nothing. It is kept, since giving it up costs far more, except
- * for memory of a file, whose page may take its time to come in. */
+ * Owner: the object owns a buffer of the memory, which keeps the memory in
+ * place; the constructor checks range and alignment once. Thread: any thread
+ * of any process may use the number, and the GIL does not protect it. GIL:
+ * kept, since giving it up costs far more than the operation; given up for
+ * memory of a file, whose page may take long to come in. */
 #include "atomic.h"
 
 #include "base/bytes.h"
@@ -27,7 +28,7 @@ typedef enum {
     ATOMIC_XOR
 } atomic_op;
 
-/* How many operands: value, or expected and desired. */
+/* How many operands it has: a value, or expected and desired. */
 WI_INLINE int
 atomic_operands(atomic_op op)
 {
@@ -138,7 +139,8 @@ atomic_do(PyObject *self, atomic_op op, const char *name,
     return wi_number_to_python(number->kind, before);
 }
 
-/* Whether the number lies in the buffer, at an aligned address. */
+/* Find the number's address. ValueError unless it lies in the buffer and is
+ * aligned. */
 static int
 atomic_check(AtomicObject *self, Py_ssize_t offset)
 {
@@ -200,7 +202,7 @@ fail:
     return NULL;
 }
 
-/* Giving a buffer back may run Python, which finds it released by then. */
+/* Giving a buffer back may run Python code, which must find it released. */
 static int
 atomic_clear(PyObject *self)
 {
@@ -300,7 +302,7 @@ atomic_get_readonly(PyObject *self, void *Py_UNUSED(closure))
       "Write a number and return the one before.")                            \
     X(compare_exchange, ATOMIC_COMPARE_EXCHANGE, "expected, desired, ",       \
       "Write `desired` if the number is `expected`; return what it was.\n\n"  \
-      "The write took place when the result equals `expected`.")              \
+      "It has written if the result equals `expected`.")                      \
     X(add, ATOMIC_ADD, "value, ",                                             \
       "Add, and return the number before. The sum wraps around.")             \
     X(and_, ATOMIC_AND, "value, ", "Bitwise and; return the number before.")  \
@@ -324,7 +326,7 @@ ATOMIC_OPERATIONS(ATOMIC_METHOD)
 static PyMethodDef atomic_methods[] = {
     ATOMIC_OPERATIONS(ATOMIC_ROW){
         "release", atomic_release, METH_NOARGS,
-        "release($self)\n--\n\nLet go of the buffer; may be called twice."},
+        "release($self)\n--\n\nGive the buffer back; twice is harmless."},
     {"__enter__", atomic_enter, METH_NOARGS, NULL},
     {"__exit__", atomic_release, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -348,15 +350,14 @@ PyDoc_STRVAR(
     atomic_doc,
     "Atomic(buffer, offset=0, type='i64')\n--\n\n"
     "One number in shared memory, for interlocked operations.\n\n"
-    "`mapping.atomic(offset, type)` and its like of other memory make it. "
-    "The\n"
-    "constructor takes any buffer, which cannot be closed or resized before\n"
-    "release(). The type is i8 i16 i32 i64 u8 u16 u32 or u64, or its struct\n"
-    "code; the address must be a multiple of its size. All operations but\n"
-    "load() are full barriers, and load() acquires; any thread of any "
-    "process\n"
-    "may use the number at the same time.\n\n"
-    "Raises ValueError for a misaligned or outlying offset.\n\n"
+    "`mapping.atomic(offset, type)` makes one, as does the same method of\n"
+    "other memory. The constructor takes any buffer; its memory cannot be\n"
+    "closed or resized before release(). The type is i8 i16 i32 i64 u8 u16\n"
+    "u32 or u64, or its struct code; the address must be a multiple of its\n"
+    "size. load() is an acquire, and all other operations are full barriers.\n"
+    "Any thread of any process may use the number at the same time.\n\n"
+    "Raises ValueError for an offset that is not inside or not aligned, and\n"
+    "for a type of floating point.\n\n"
     "Win32: InterlockedCompareExchange.");
 
 static PyType_Slot atomic_slots[] = {

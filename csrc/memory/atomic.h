@@ -7,8 +7,8 @@
 
 #include "base/core.h"
 
-/* What was read before is read before. On x86 and x64 the processor keeps the
- * order and only the compiler has to be told. */
+/* Loads before it stay before what follows it. On x86 and x64 the processor
+ * keeps that order, so only the compiler has to be told. */
 #if !defined(_MSC_VER) || defined(__clang__)
 #define WI_ACQUIRE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #else
@@ -20,7 +20,8 @@
 #endif
 #endif
 
-/* What the processor has, of each width: the others are loops of swaps. */
+/* What the processor has for each width; atomic.c makes loops of swaps for the
+ * other operations. */
 #if defined(_MSC_VER) && !defined(__clang__)
 
 #define WI_ATOMIC_DEFINE(bits, type, suffix)                                  \
@@ -58,8 +59,8 @@ WI_ATOMIC_DEFINE(32, long, )
 #if !defined(_M_IX86)
 WI_ATOMIC_DEFINE(64, __int64, 64)
 #else
-/* MSVC has the swap of 64 bits only; a load that does not write is one SSE2
- * access here. */
+/* On x86, MSVC has no other operation of 64 bits than the swap. The load must
+ * not write, so it is one SSE2 access. */
 #include <emmintrin.h>
 
 WI_ATOMIC_DEFINE_SWAP(64, __int64, 64)
@@ -129,7 +130,7 @@ WI_ATOMIC_DEFINE(64)
 
 #endif
 
-/* The function of the number's width. */
+/* Call the function for this width. */
 #define WI_ATOMIC_OF(width, name, ...)                                        \
     ((width) == 8   ? wi_atomic_##name##64(__VA_ARGS__)                       \
      : (width) == 4 ? wi_atomic_##name##32(__VA_ARGS__)                       \
@@ -143,21 +144,21 @@ wi_atomic_load(const void *at, unsigned width)
     return WI_ATOMIC_OF(width, load, at);
 }
 
-/* Write `to` if the number is `from`; what it was. A full barrier. */
+/* Write `to` if the number is `from`; return what it was. A full barrier. */
 WI_INLINE uint64_t
 wi_atomic_swap(void *at, unsigned width, uint64_t from, uint64_t to)
 {
     return WI_ATOMIC_OF(width, swap, at, from, to);
 }
 
-/* Write it, whatever the number is; what it was. A full barrier. */
+/* Write the value; return what the number was. A full barrier. */
 WI_INLINE uint64_t
 wi_atomic_exchange(void *at, unsigned width, uint64_t value)
 {
     return WI_ATOMIC_OF(width, exchange, at, value);
 }
 
-/* The number before. A full barrier. */
+/* Add the value; return what the number was. A full barrier. */
 WI_INLINE uint64_t
 wi_atomic_add(void *at, unsigned width, uint64_t value)
 {

@@ -6,15 +6,15 @@
  *     address = block.detach()          # another owner frees it
  *     block.close()                     # or leave its `with`
  *
- * The object owns a fixed block of the heap (GlobalAlloc, as the classic
- * hand-over uses it) or whole pages (VirtualAlloc). Any thread may call any
+ * The object owns a fixed block of the heap (GlobalAlloc, as older programs
+ * hand memory over) or whole pages (VirtualAlloc). Any thread may call any
  * method; only the allocation runs without the GIL. */
 #include "base/bytes.h"
 
 enum { KIND_GLOBAL = 0, KIND_VIRTUAL = 1 };
 
 typedef struct {
-    WI_BYTES_HEAD /* base is NULL once closed or given away */
+    WI_BYTES_HEAD /* base is NULL once closed or detached */
         int kind; /* KIND_GLOBAL or KIND_VIRTUAL */
 } MemoryObject;
 
@@ -71,7 +71,7 @@ memory_create(PyObject *cls, PyObject *args)
     self->bytes.release = memory_release;
     self->bytes.size = size;
     self->kind = kind;
-    /* An empty block has an address too, so that it can be handed over. */
+    /* An empty block needs an address too: a peer may be given it. */
     SIZE_T bytes = size > 0 ? (SIZE_T)size : 1;
     DWORD err;
     if (kind == KIND_GLOBAL) {
@@ -97,7 +97,8 @@ memory_create(PyObject *cls, PyObject *args)
 PyDoc_STRVAR(memory_close_doc,
              "close($self, /)\n--\n\n"
              "Free the block; more calls do nothing.\n\n"
-             "Raises BufferError while a buffer of it is exported.\n\n"
+             "Raises BufferError while a buffer of it is exported, OSError\n"
+             "when Windows cannot free it. Any thread.\n\n"
              "Win32: GlobalFree, VirtualFree");
 
 static PyObject *
@@ -115,10 +116,11 @@ memory_close(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(
     memory_detach_doc,
     "detach($self, /)\n--\n\n"
-    "Give the block away: return its address and count as closed.\n\n"
-    "Whoever takes it frees it, with GlobalFree or VirtualFree.\n"
+    "Give the block away: return its address; the object is closed then.\n\n"
+    "The new owner frees it, with GlobalFree or VirtualFree by its kind.\n"
     "Raises BufferError while a buffer of it is exported, ValueError\n"
-    "when closed.");
+    "when closed. Any thread.\n\n"
+    "Win32: none.");
 
 static PyObject *
 memory_detach(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -167,7 +169,7 @@ static PyMemberDef memory_members[] = {
 };
 
 PyDoc_STRVAR(memory_doc,
-             "A block of memory of this process, which others can read.");
+             "A block of memory of this process, which peers can read.");
 
 static PyType_Slot memory_slots[] = {
     {Py_tp_doc, (void *)memory_doc}, {Py_tp_new, wi_no_new},

@@ -3,20 +3,21 @@
  *     >>> _core._changes(b"one two", b"ONE twO", 0)
  *     [(0, b'ONE'), (6, b'O')]
  *
- * It compares whole pages first, as most of them are the same. Both copies are
- * the caller's own: no other process writes them, so it works without the GIL. */
+ * It compares whole pages first, as most of them are the same. Owner: both
+ * copies are the caller's, and no other process writes them. Thread: any. GIL:
+ * given up while it compares. */
 #include "base/core.h"
 
 #define CHANGES_PAGE 4096
 #define CHANGES_WORD 8
 
-/* Ranges that are found in one go, without the GIL. */
+/* How many ranges to find before taking the GIL back. */
 #define CHANGES_ROOM 256
 
 typedef struct {
     const unsigned char *old, *new;
-    size_t size, at; /* up to `at` all is looked at */
-    size_t join;     /* as many equal bytes are taken into a range */
+    size_t size, at; /* all before `at` has been compared */
+    size_t join;     /* a range may contain this many equal bytes in a row */
 } changes_pair;
 
 /* The first byte from `at` on that differs; `size` if none does. */
@@ -31,7 +32,7 @@ changes_next(const changes_pair *pair, size_t at)
             at = end;
             continue;
         }
-        /* A word at a time to the one that differs, then a byte at a time. */
+        /* Find the word that differs, and then the byte in it. */
         for (; end - at >= CHANGES_WORD; at += CHANGES_WORD) {
             uint64_t was, is;
             memcpy(&was, pair->old + at, sizeof(was));
@@ -115,8 +116,8 @@ done:
 static PyMethodDef changes_functions[] = {
     {"_changes", changes, METH_VARARGS,
      "_changes($module, old, new, join, /)\n--\n\n"
-     "(offset, bytes of new) of what differs; up to join equal bytes are\n"
-     "taken in."},
+     "List (offset, bytes of new) of each range that differs; a range may\n"
+     "contain up to join equal bytes in a row."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -7,13 +7,14 @@
  *     view.speed, view["speed"]                 # the same field
  *     view.speed = 1.5
  *
- * The layout has a dict `_numbers`: of each field that is one number, its offset
- * and its struct code. Those are loaded from, and stored to, memory of ours or
- * bytes here. Everything else is done by the Python class, and so is every error:
- * `_get(name)` and `_put(name, value)`, which raise LookupError for other names.
+ * The layout's dict `_numbers` has the offset and the struct code of each
+ * field that is one number. C loads such a field from memory of ours or from
+ * bytes, and stores it to memory of ours. The Python class does everything
+ * else, and raises all errors: `_get(name)` and `_put(name, value)` raise
+ * LookupError for a name that is no field.
  *
  * Owner: an object keeps its memory alive, but does not pin it. Thread: any. GIL:
- * kept; memory of a file, which needs it given up, is left to Python. */
+ * kept; memory of a file needs it given up, and is left to Python. */
 #include "base/bytes.h"
 #include "base/number.h"
 
@@ -27,12 +28,13 @@ typedef struct {
     char is_ours;      /* the memory starts with WI_BYTES_HEAD */
 } FieldsObject;
 
-/* ------------------------------------------------------------- of a layout */
+/* ----------------------------------------------------------- of a layout */
 
-/* What a layout says for records: they are made as fast as a copy of bytes. */
+/* What unpack() needs of a layout, so that making a record costs no more than
+ * making bytes. */
 typedef struct {
     PyObject_HEAD
-    PyObject *numbers; /* that of FieldsObject */
+    PyObject *numbers; /* as in FieldsObject */
     PyObject *record;  /* the class of its records, one of ours */
     Py_ssize_t size;   /* bytes */
 } LayoutObject;
@@ -104,7 +106,8 @@ fields_clear(PyObject *op)
     return 0;
 }
 
-/* They own nothing but references: no finaliser, which costs as much as the rest. */
+/* These types have a dealloc and no finaliser: they own nothing but
+ * references, and calling a finaliser takes as long as all the rest. */
 static void
 fields_free(PyObject *op, inquiry clear)
 {
@@ -138,8 +141,8 @@ fields_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-/* Where a number is, by what the table says of it; NULL, perhaps with an exception,
- * for whatever is not done here. */
+/* The address of a number whose entry in the table is `place`. NULL, perhaps
+ * with an exception, if Python has to do it. */
 WI_INLINE char *
 fields_at(FieldsObject *self, PyObject *place, int write,
           const wi_number **kind)
@@ -200,7 +203,7 @@ fields_get(PyObject *op, PyObject *name)
     return value;
 }
 
-/* A LookupError about a field is an AttributeError about an attribute. */
+/* Turn the LookupError about a field into an AttributeError. */
 static void
 fields_no_attribute(void)
 {
@@ -249,7 +252,7 @@ fields_put(PyObject *op, PyObject *name, PyObject *value)
     char *at = fields_find((FieldsObject *)op, name, 1, &kind);
     if (at != NULL) {
         if (wi_number_from(kind, value, 0, &bits) == 0) {
-            /* A conversion can run Python that closes the memory. */
+            /* The conversion may have run code that closes the memory. */
             if (!PyLong_CheckExact(value) && !PyFloat_CheckExact(value)) {
                 at = fields_find((FieldsObject *)op, name, 1, &kind);
             }
@@ -258,7 +261,7 @@ fields_put(PyObject *op, PyObject *name, PyObject *value)
                 return 0;
             }
         }
-        /* Python says which field it is. */
+        /* Let Python raise these again: it names the field. */
         if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError) &&
             !PyErr_ExceptionMatches(PyExc_OverflowError)) {
             return -1;
@@ -308,7 +311,7 @@ fields_all_numbers(PyObject *op, PyObject *Py_UNUSED(unused))
 static PyMethodDef fields_methods[] = {
     {"_all_numbers", fields_all_numbers, METH_NOARGS,
      PyDoc_STR("_all_numbers($self, /)\n--\n\n"
-               "The fields that the table has, by name.")},
+               "A dict of the values of all fields that `_numbers` has.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -348,9 +351,10 @@ static PyType_Spec fields_spec = {
 /* ----------------------------------------------------------------- Layout */
 
 PyDoc_STRVAR(layout_unpack_doc,
-             "unpack($self, /, buffer, offset=0)\n--\n\n"
-             "The values in the bytes at `offset`, which may be followed by\n"
-             "others.\n\n"
+             "unpack($self, /, buffer, offset=0)\n"
+             "--\n\n"
+             "The values of the structure at `offset`; more bytes may\n"
+             "follow.\n\n"
              "Raises ValueError when there are fewer bytes.");
 
 static PyObject *
@@ -393,7 +397,7 @@ static PyMemberDef layout_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(layout_doc, "What winipc.Layout has in C.");
+PyDoc_STRVAR(layout_doc, "The part of winipc.Layout that is in C.");
 
 static PyType_Slot layout_slots[] = {
     {Py_tp_doc, (void *)layout_doc}, {Py_tp_new, layout_new},

@@ -1,7 +1,7 @@
 /* region.c: what a SharedMapping and a view of one have in common.
  *
  *     m.flush(0, 4096)              # to the file, now
- *     m.size, m.address, m.access   # closed: 0, ValueError, as it was
+ *     m.size, m.address, m.access   # once closed: 0, ValueError, unchanged
  *     with m:
  *         a = numpy.frombuffer(m)
  *     m.closed                      # True; the memory goes with `a`
@@ -20,8 +20,8 @@ wi_region_raise(RegionObject *self, DWORD err, const char *api)
     return wi_raise_format(err, api, "%V", WI_REGION_LABEL(self));
 }
 
-/* Everything is moved into locals first, so that a second call finds nothing
- * to do; then freed in reverse order of acquisition. */
+/* Moves everything into locals first, so that a second call finds nothing to
+ * do; then frees in reverse order of acquisition. */
 int
 wi_region_release(PyObject *op)
 {
@@ -39,7 +39,7 @@ wi_region_release(PyObject *op)
     self->section = NULL;
     self->file = NULL;
     self->guard = 0;
-    /* To close a file may take as long as to read it. */
+    /* Closing a file may take as long as reading it. */
     PyThreadState *saved = guard ? PyEval_SaveThread() : NULL;
     if (start != NULL && !UnmapViewOfFile(start)) {
         err = GetLastError();
@@ -61,7 +61,7 @@ wi_region_release(PyObject *op)
     if (api != NULL) {
         wi_region_raise(self, err, api);
     }
-    if (self->bytes.finalised) { /* no cycle, no tp_clear: do it here */
+    if (self->bytes.finalised) { /* there is no tp_clear that would do it */
         Py_CLEAR(self->owner);
         Py_CLEAR(self->name);
         Py_CLEAR(self->described);
@@ -73,12 +73,14 @@ wi_region_release(PyObject *op)
 
 PyDoc_STRVAR(
     region_flush_doc,
-    "flush($self, /, offset=0, size=None)\n--\n\n"
-    "Write changed pages in the range to the file, and wait for it.\n\n"
-    "Without a file it does nothing useful. Nothing is needed for\n"
-    "other processes to see the changes: they share the pages.\n"
-    "Raises ValueError for a range that is not inside, and OSError.\n"
-    "Any thread; runs without the GIL.\n\n"
+    "flush($self, /, offset=0, size=None)\n"
+    "--\n\n"
+    "Write the changed pages of `size` bytes from `offset` on (None: to the\n"
+    "end) to the file, and wait until they are written.\n\n"
+    "Other processes see changes without it, as they share the pages.\n"
+    "Without a file it has no use. Raises ValueError for a range that is\n"
+    "not inside, and OSError when Windows cannot write. Any thread; runs\n"
+    "without the GIL.\n\n"
     "Win32: FlushViewOfFile, FlushFileBuffers.");
 
 static PyObject *
@@ -128,9 +130,10 @@ region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 PyDoc_STRVAR(region_close_doc,
              "close($self, /)\n--\n\n"
-             "Unmap the memory and close what is owned; twice is harmless.\n\n"
+             "Unmap the memory and close the handles; twice is harmless.\n\n"
              "Raises BufferError while a memoryview, an array or a view()\n"
-             "of it is alive, or a call runs in another thread.\n\n"
+             "of it is alive, or a call runs in another thread; OSError\n"
+             "when Windows cannot unmap or close. Any thread.\n\n"
              "Win32: UnmapViewOfFile, CloseHandle.");
 
 static PyObject *
@@ -178,8 +181,8 @@ static PyMemberDef region_members[] = {
     {"offset", T_ULONGLONG, offsetof(RegionObject, offset), Py_READONLY,
      "Where the first byte is in the whole mapping."},
     {"size_is_exact", T_BOOL, offsetof(RegionObject, exact), Py_READONLY,
-     "False if only Windows could tell size, which rounds it up to whole\n"
-     "pages: the creator may have asked for less."},
+     "False if size comes from Windows, which rounds it up to whole pages:\n"
+     "the creator may have asked for less."},
     {NULL, 0, 0, 0, NULL},
 };
 

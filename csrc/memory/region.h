@@ -16,7 +16,7 @@ enum {
 typedef struct {
     WI_BYTES_HEAD        /* base is the first byte of the caller's */
         PyObject *name;  /* str, or NULL for an unnamed section */
-    PyObject *owner;     /* a view's mapping, or NULL */
+    PyObject *owner;     /* the mapping of a view; else NULL */
     char *start;         /* what MapViewOfFile returned; NULL when closed */
     Py_ssize_t mapped;   /* bytes from base to the end of the last page */
     Py_ssize_t total;    /* the same with what is reserved, not committed */
@@ -25,7 +25,7 @@ typedef struct {
     HANDLE file;         /* what is flushed after the view, or NULL */
     int guard;           /* wi_guard_hold() was called: a file is behind */
     char access;         /* REGION_READ, _WRITE or _COPY */
-    char created;        /* the section did not exist before */
+    char created;        /* this object made the section */
     char exact;          /* size is what was asked for, not whole pages */
     uint32_t header;     /* bytes of the header in front, 0 without one */
     uint64_t payload;    /* bytes behind it, as it says */
@@ -37,15 +37,16 @@ typedef struct {
 /* OSError about this region; always NULL. */
 PyObject *wi_region_raise(RegionObject *self, DWORD err, const char *api);
 
-/* What error messages call it; for "%V", which takes both. */
+/* The name in error messages: the two arguments of a "%V". */
 #define WI_REGION_LABEL(self) (self)->name, "unnamed mapping"
 
 /* The bytes.release of a region: unmap and close everything. The caller has
- * checked that nothing is pinned. The error is the first of all steps. */
+ * checked that nothing is pinned. If several steps fail, the first one's error
+ * is raised. */
 int wi_region_release(PyObject *op);
 
-/* One of the region's sizes, whose offset in the struct is the closure: 0 once
- * it is closed. */
+/* Getter of one of the region's sizes, or 0 once it is closed. The closure is
+ * the offset of the size in the struct. */
 PyObject *wi_region_get_size(PyObject *op, void *offset);
 
 #endif

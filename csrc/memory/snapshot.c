@@ -6,9 +6,10 @@
  *     s.sequence, s.kind, s.size
  *     s.close()                               # it pins the mapping
  *
- * It owns a buffer of the memory. Any thread may read; the caller sees to it
- * that there is one writer at a time. Waiting, long copies and all copies of a file run
- * without the GIL, and a page of a file that does not come in is an OSError.
+ * Owner: the object owns a buffer of the memory, and for KIND_MUTEX a handle.
+ * Thread: any thread may read; the caller ensures that one writes at a time.
+ * GIL: given up to wait, for long copies and for all copies of a file. A page
+ * of a file that does not come in is an OSError.
  *
  * One function, snapshot_try, knows how to tell a whole record:
  *
@@ -17,29 +18,29 @@
  * double     Two copies of the record; the lowest bit of the sequence tells
  *            which is whole. The writer fills the other and then adds one. A
  *            writer that dies leaves a whole record behind.
- * begin-end  The writer adds one to a number before it writes, and to another
- *            one after. What was the end before the copy has to be the
- *            begin after it.
+ * begin-end  The writer adds one to a number, the begin, before it writes, and
+ *            to another one, the end, after. A copy is whole if the end before
+ *            it equals the begin after it.
  * newest     Several buffers, each with a tick that the writer sets last. A
  *            copy of the newest is whole while another buffer is older: the
  *            writer takes the oldest next.
- * busy       A flag is not 0 while the writer is at work. As it may have
- *            worked between two looks, the copy is compared as well: see below.
- * counter    A number changes with each record. It does not tell when the
+ * busy       A flag is not 0 while the writer is at work. The writer may begin
+ *            and end between two looks, so the copy is compared as well.
+ * counter    A number changes with each record. It does not tell whether the
  *            writer is in the middle of one, so the copy is compared.
- * mutex      Whoever writes holds a mutex, and so does the reader.
+ * mutex      The writer holds a mutex, and so does the reader.
  * none       The copy is compared.
  *
- * To compare is to look at the memory once more, `settle` later. A writer
- * that goes on has then changed a record that was half written; one that stops
- * there for longer is not seen, unless a flag tells. There is no lock but the
- * mutex.
+ * To compare is to look at the memory again after the time `settle`. By then a
+ * writer that goes on has changed a record that was half written. A writer
+ * that stops in the middle for longer is not noticed, unless a flag tells.
+ * There is no lock but the mutex.
  *
- * A read of a number acquires, and so does a fence before the second one;
- * it is written by interlocked operations, which are full barriers. The caller
- * says where the numbers and the records are, so that foreign structures can
- * be read as well. Ticks and places of buffers come from the memory: each is
- * read once, and checked before it is used. */
+ * A read of a number acquires, and a fence precedes the second read. Writes of
+ * numbers are interlocked operations, which are full barriers. The caller says
+ * where the numbers and the records are, so foreign structures can be read
+ * too. Ticks and places of buffers come from the memory: each is read once,
+ * and checked before use. */
 #include "atomic.h"
 
 #include "base/bytes.h"
@@ -57,7 +58,7 @@ typedef enum {
     KIND_DOUBLE,
     KIND_BEGIN_END,
     KIND_NEWEST,
-    KIND_COUNTER, /* the last one that a number tells when it is new */
+    KIND_COUNTER, /* up to here a number tells whether a record is new */
     KIND_BUSY,
     KIND_MUTEX,
     KIND_NONE,
@@ -72,7 +73,7 @@ static const char *const snapshot_kinds[KIND_COUNT] = {
 typedef struct {
     PyObject_HEAD
     Py_buffer view;    /* of the memory; view.obj is NULL when closed */
-    Py_buffer beside;  /* of that with the numbers; NULL: the same */
+    Py_buffer beside;  /* of the numbers; obj is NULL if they are in view */
     PyObject *last;    /* the record read last, if no number tells */
     HANDLE mutex;      /* of KIND_MUTEX, else NULL */
     char *before;      /* the number to look at before a copy, or NULL */
@@ -82,7 +83,7 @@ typedef struct {
     Py_ssize_t stride; /* KIND_DOUBLE: from the first to the second */
     Py_ssize_t calls;  /* in flight without the GIL */
     uint64_t seen;     /* the number of the record read last */
-    int64_t settle;    /* of the performance counter, between two looks */
+    int64_t settle;    /* ticks of the performance counter between two looks */
     snapshot_kind kind;
     unsigned width; /* bytes of a number: 4 or 8 */
     char has_seen;  /* a record was read */
@@ -99,9 +100,9 @@ typedef struct {
 
 typedef enum {
     FAULT_NONE,
-    FAULT_CHANGED,   /* the writer was at it during the copy */
+    FAULT_CHANGED,   /* the writer wrote during the copy */
     FAULT_MIDDLE,    /* the writer is in the middle, or died there */
-    FAULT_OUTSIDE,   /* what the memory says about buffers cannot be */
+    FAULT_OUTSIDE,   /* the memory says that a buffer lies outside of it */
     FAULT_HELD,      /* the mutex is held */
     FAULT_ABANDONED, /* its owner died */
     FAULT_FAILED,    /* the wait failed */
@@ -119,8 +120,8 @@ snapshot_is_older(uint64_t tick, uint64_t than)
     return (int32_t)((uint32_t)tick - (uint32_t)than) < 0;
 }
 
-/* The newest buffer's tick, where that is, and its record: NULL when the
- * memory lies. */
+/* The newest buffer's record, its tick, and the address of the tick. NULL if
+ * the memory gives an impossible count or place. */
 static const char *
 snapshot_newest(const SnapshotObject *self, const char **at, uint64_t *tick)
 {
@@ -160,8 +161,8 @@ snapshot_has_older(const SnapshotObject *self, uint64_t tick)
     return FALSE;
 }
 
-/* The number of the record that is there now, and where it is, unless there
- * is none: *from is NULL when the memory lies. */
+/* The number of the current record, the address of that number to look at
+ * again (NULL if there is none), and the record's own address. */
 static snapshot_fault
 snapshot_look(const SnapshotObject *self, uint64_t *number, const char **at,
               const char **from)
@@ -193,7 +194,7 @@ snapshot_look(const SnapshotObject *self, uint64_t *number, const char **at,
     }
 }
 
-/* Give the writer time to go on. */
+/* Wait for the time `settle`, so that a writer can go on. */
 static void
 snapshot_settle(const SnapshotObject *self)
 {
@@ -244,7 +245,7 @@ snapshot_try(const SnapshotObject *self, char *to, uint64_t *number)
     return FAULT_NONE;
 }
 
-/* Copy a record, but for the numbers that lie in it. */
+/* Copy a record without the numbers that lie in it. */
 static void
 snapshot_lay(const SnapshotObject *self, char *to, const char *from)
 {
@@ -262,8 +263,8 @@ snapshot_lay(const SnapshotObject *self, char *to, const char *from)
     }
 }
 
-/* One record, by the only writer. What was left in the middle by a writer that
- * died stays so until this record is whole. */
+/* Write one record, as the only writer. If a writer died in the middle, the
+ * numbers go on saying so until this record is whole. */
 static void
 snapshot_put(SnapshotObject *self, const char *from)
 {
@@ -298,7 +299,7 @@ typedef struct {
     char *to;             /* JOB_READ: one record */
     const char *from;     /* JOB_WRITE: one record */
     uint64_t tries;       /* JOB_READ: how often to try */
-    uint64_t failed;      /* JOB_READ: tries that met the writer */
+    uint64_t failed;      /* JOB_READ: tries that found no whole record */
     DWORD wait_ms;        /* JOB_READ: for the mutex */
     uint64_t number;      /* JOB_READ, JOB_LOOK: of the last record seen */
     snapshot_fault fault; /* JOB_READ, JOB_LOOK: of the last try */
@@ -343,7 +344,7 @@ snapshot_work(void *arg)
     }
 }
 
-/* The same, with the pages of the numbers guarded where they are others. */
+/* The same, with the numbers' pages guarded if they are in other memory. */
 static void
 snapshot_work_beside(void *arg)
 {
@@ -357,7 +358,8 @@ snapshot_work_beside(void *arg)
     job->beside_err = wi_guarded(snapshot_work, job, low, low + beside->len);
 }
 
-/* The same by a thread that holds the mutex. What a wait left as error. */
+/* The same, holding the mutex if there is one. The error of the wait or of a
+ * guard. */
 static DWORD
 snapshot_work_held(snapshot_job *job, const char *low, const char *high)
 {
@@ -459,7 +461,8 @@ snapshot_place(const Py_buffer *view, Py_ssize_t offset, Py_ssize_t width,
     return at;
 }
 
-/* Whether a number lies partly in a record, or at all where that is wrong. */
+/* Whether a number lies in a record in a way that is wrong: partly, or at all
+ * with KIND_DOUBLE. */
 static BOOL
 snapshot_cuts(const SnapshotObject *self, const char *number)
 {
@@ -475,7 +478,7 @@ snapshot_cuts(const SnapshotObject *self, const char *number)
     return FALSE;
 }
 
-/* The record; 0, or -1 with ValueError. */
+/* Check and set the place of the record, or ValueError. */
 static int
 snapshot_set_data(SnapshotObject *self, Py_ssize_t data)
 {
@@ -501,8 +504,8 @@ snapshot_set_data(SnapshotObject *self, Py_ssize_t data)
     return 0;
 }
 
-/* The numbers that tell; before and after are offsets of them, -1 for none. 0,
- * or -1 with ValueError. */
+/* Check and set the places of the numbers, if this kind has any, or
+ * ValueError. */
 static int
 snapshot_set_numbers(SnapshotObject *self, Py_ssize_t before, Py_ssize_t after)
 {
@@ -525,8 +528,8 @@ snapshot_set_numbers(SnapshotObject *self, Py_ssize_t before, Py_ssize_t after)
     return 0;
 }
 
-/* The buffers of KIND_NEWEST; `number` is -1 when the memory does not tell how
- * many there are. 0, or -1 with ValueError. */
+/* Check and set the buffers of KIND_NEWEST, or ValueError. `number` is -1 if
+ * the memory does not say how many there are. */
 static int
 snapshot_set_buffers(SnapshotObject *self, Py_ssize_t most, Py_ssize_t ticks,
                      Py_ssize_t places, Py_ssize_t step, Py_ssize_t number)
@@ -623,8 +626,8 @@ failed:
 
 /* -------------------------------------------------------------------- read */
 
-/* Raise what a try that failed tells, once there is no time left, or no use
- * in another try. */
+/* Raise an exception for the last try: there is no time left, or no use in
+ * another try. */
 static int
 snapshot_raise(SnapshotObject *self, snapshot_fault fault)
 {
@@ -664,7 +667,7 @@ snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms,
         .self = self, .kind = JOB_READ, .to = to, .fault = FAULT_HELD};
     if (self->size <= SNAPSHOT_KEEP_GIL && !self->guarded &&
         self->mutex == NULL && self->settle == 0) {
-        /* Almost always the first try finds a whole record. */
+        /* The first try almost always finds a whole record. */
         for (int i = 0; i < SNAPSHOT_GIL_TRIES; i++) {
             if (snapshot_try(self, to, number) == FAULT_NONE) {
                 return 0;
@@ -676,7 +679,7 @@ snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms,
     ULONGLONG start = GetTickCount64();
     uint64_t spent = 0;
     int result = -1;
-    self->calls++; /* a signal's handler may try to close it */
+    self->calls++; /* a signal handler may call close() */
     for (;;) {
         uint64_t left =
             timeout_ms == WI_FOREVER ? WI_FOREVER : timeout_ms - spent;
@@ -709,11 +712,9 @@ snapshot_read_to(SnapshotObject *self, char *to, uint64_t timeout_ms,
 PyDoc_STRVAR(
     snapshot_read_doc,
     "read($self, /, timeout=1.0)\n--\n\n"
-    "A copy of the record as the writer left it, never half of two.\n\n"
-    "`timeout` is in seconds, None for forever. Raises TimeoutError\n"
-    "(winerror 1460) when the writer is at work all that time, or\n"
-    "died in the middle. Any thread; waits without the GIL.\n\n"
-    "Win32: none, a copy of mapped memory.");
+    "A whole record as bytes. See winipc.Snapshot.read.\n\n"
+    "Win32: WaitForSingleObject and ReleaseMutex for the kind mutex; none\n"
+    "for the others.");
 
 static PyObject *
 snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -745,8 +746,8 @@ snapshot_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     return bytes;
 }
 
-/* Whether the record differs from the one that was read last: 1, 0, or -1 with
- * an exception. */
+/* 1 if the record differs from the one that was read last, else 0; -1 with an
+ * exception. */
 static int
 snapshot_differs(SnapshotObject *self)
 {
@@ -771,7 +772,7 @@ snapshot_differs(SnapshotObject *self)
                         (size_t)self->size) != 0;
     }
     else if (PyErr_ExceptionMatches(PyExc_TimeoutError)) {
-        PyErr_Clear(); /* the writer is at it: not yet */
+        PyErr_Clear(); /* the writer is at work: not yet */
         result = 0;
     }
 done:
@@ -793,15 +794,10 @@ snapshot_is_new(PyObject *op, PyObject *Py_UNUSED(unused))
 
 /* ------------------------------------------------------------------- write */
 
-PyDoc_STRVAR(
-    snapshot_write_doc,
-    "write($self, data, /)\n--\n\n"
-    "Put a whole record, by the protocol. One writer at a time.\n\n"
-    "A sequence that lies in the record is kept, whatever `data` has\n"
-    "there. Raises ValueError unless `data` has exactly `size` bytes,\n"
-    "and TypeError for memory that is read-only, or of a kind that\n"
-    "is for readers.\n\n"
-    "Win32: none, a copy into mapped memory.");
+PyDoc_STRVAR(snapshot_write_doc,
+             "write($self, data, /)\n--\n\n"
+             "Write a whole record. See winipc.Snapshot.write.\n\n"
+             "Win32: none, a copy into mapped memory.");
 
 static PyObject *
 snapshot_write(PyObject *op, PyObject *data)
@@ -809,7 +805,7 @@ snapshot_write(PyObject *op, PyObject *data)
     SnapshotObject *self = (SnapshotObject *)op;
     PyObject *result = NULL;
     wi_source source;
-    /* A page of a file has to be there before the record is half written. */
+    /* A page of a file must come in before the record is half written. */
     if (wi_source_take(&source, data, WI_COPY_OF_FILE) < 0) {
         return NULL;
     }
@@ -832,7 +828,7 @@ done:
 
 /* ------------------------------------------------------------------- close */
 
-/* Giving a buffer back may run Python, which finds it closed by then. */
+/* Giving a buffer back may run Python code, which must find it closed. */
 static void
 snapshot_release(SnapshotObject *self)
 {
@@ -853,9 +849,9 @@ snapshot_release(SnapshotObject *self)
 
 PyDoc_STRVAR(snapshot_close_doc,
              "close($self, /)\n--\n\n"
-             "Let go of the memory; twice is harmless.\n\n"
+             "Give the memory and the mutex back; twice is harmless.\n\n"
              "Raises BufferError while a call runs in another thread.\n\n"
-             "Win32: none.");
+             "Win32: CloseHandle for the kind mutex; none for the others.");
 
 static PyObject *
 snapshot_close(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -873,7 +869,7 @@ snapshot_close(PyObject *op, PyObject *Py_UNUSED(unused))
 static void
 snapshot_finalize(PyObject *op)
 {
-    /* Only a buffer is owned, so a forgotten one is no leak: no warning. */
+    /* No ResourceWarning: the buffer and the mutex are given back here. */
     WI_KEEP_ERROR
     if (((SnapshotObject *)op)->calls == 0) { /* __del__() is callable */
         snapshot_release((SnapshotObject *)op);
@@ -921,8 +917,8 @@ snapshot_get_kind(PyObject *op, void *Py_UNUSED(closure))
 
 static PyGetSetDef snapshot_getset[] = {
     {"sequence", snapshot_get_sequence, NULL,
-     "The number in the memory now: it changes with every record. None where\n"
-     "there is no such number.",
+     "The number in the memory, which changes with every record. None for a\n"
+     "kind without such a number.",
      NULL},
     {"kind", snapshot_get_kind, NULL, "The protocol.", NULL},
     {"closed", wi_get_closed, NULL, "Whether close() was called.",
@@ -945,8 +941,7 @@ static PyMethodDef snapshot_methods[] = {
      "Win32: DuplicateHandle"},
     {"_is_new", snapshot_is_new, METH_NOARGS,
      "_is_new($self, /)\n--\n\n"
-     "Whether the record is another one than that read last.\n\n"
-     "Win32: none."},
+     "Whether the record differs from the one that was read last."},
     {"read", WI_FAST(snapshot_read), snapshot_read_doc},
     {"write", snapshot_write, METH_O, snapshot_write_doc},
     {"close", snapshot_close, METH_NOARGS, snapshot_close_doc},
