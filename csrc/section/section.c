@@ -1,20 +1,20 @@
 /* section.c: SharedSection, a variable in a shared section of a DLL.
  *
- *     s = SharedSection.load()              # the DLL that winipc brings
+ *     s = SharedSection.load()              # the DLL that comes with winipc
  *     s = SharedSection.load(path, "counter", size=8)
  *     s.write(b"hello"), s[:5], s.get(0, "i32"), s.atomic(8)
  *     s.variables, s.variable("other")
  *     s.created, s.attach_count             # of all processes
  *     s.close()                             # FreeLibrary
  *
- * It owns the module's handle, and the handle of a named event that exists
- * only to be counted: the kernel knows how many handles an event has, and
- * takes back those of a process that died. Any thread may call; loading and
- * freeing run without the GIL, as they run the DLL's own code.
+ * Owner: the object owns the module's handle, and the handle of a named event
+ * that exists only to be counted: the kernel knows how many handles an event
+ * has, and closes those of a process that died. Thread: any. GIL: given up to
+ * load and free the DLL, which runs the DLL's own code.
  *
  * _load() maps the DLL, winipc.pe reads its headers through _image(), and
- * _bind() makes a range of it the memory of this object. The headers may lie:
- * _bind() believes VirtualQuery alone. */
+ * _bind() makes a range of it the memory of this object. The headers may be
+ * false, so _bind() checks the range by VirtualQuery and GetProcAddress. */
 #include "base/bytes.h"
 
 #include "base/nt.h"
@@ -26,7 +26,7 @@ typedef struct {
         HMODULE module; /* NULL when closed */
     Py_ssize_t extent;  /* bytes of the image */
     HANDLE attached;    /* the counted event, or NULL */
-    char created;       /* no other object had it attached */
+    char created;       /* no other object held the event */
 } SectionObject;
 
 /* --------------------------------------------------- the image in memory */
@@ -52,8 +52,8 @@ section_holds(const SectionObject *self, Py_ssize_t offset, Py_ssize_t size)
            size <= self->extent - offset;
 }
 
-/* _load() and _bind() have to succeed before it counts as open, but its image
- * can be read in between. */
+/* The object counts as open after _bind(); its image can be read from _load()
+ * on. */
 static int
 section_check_loaded(SectionObject *self)
 {
@@ -97,13 +97,13 @@ section_image(PyObject *op, PyObject *args)
     return data;
 }
 
-/* Whether all of the range is committed memory of the image that may be read,
- * and in *writable whether it may be written too. */
+/* Whether all of the range is committed memory of the image that may be read.
+ * Clears *writable if a part of it may not be written. */
 static int
 section_may_use(const SectionObject *self, Py_ssize_t offset, Py_ssize_t size,
                 int *writable)
 {
-    /* Wine calls a shared section copy-on-write, and yet shares it. */
+    /* Wine says copy-on-write of a shared section, and yet shares it. */
     const DWORD writing = PAGE_READWRITE | PAGE_WRITECOPY |
                           PAGE_EXECUTE_READWRITE | PAGE_EXECUTE_WRITECOPY;
     const DWORD reading = writing | PAGE_READONLY | PAGE_EXECUTE_READ;
@@ -143,7 +143,7 @@ section_bind(PyObject *op, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "it is closed or bound already");
         return NULL;
     }
-    /* GetProcAddress believes every header that it reads. */
+    /* The range is checked first: GetProcAddress trusts the headers. */
     const char *at = (const char *)self->module + offset;
     if (!section_may_use(self, offset, size, &writable) ||
         (const char *)(uintptr_t)GetProcAddress(self->module, symbol) != at) {
@@ -196,10 +196,11 @@ section_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 /* ------------------------------------------------------------------- load */
 
-/* The event that is counted, named after the file's identity: a copy of the
- * DLL is other memory, a hard link is the same. Every process may hold it,
- * and none can do anything with it. NULL where rights do not allow it. 0, or
- * the error of opening the file. */
+/* Open or create the event that is counted. Its name has the file's identity:
+ * a copy of the DLL is other memory, a hard link is the same. Every process
+ * may hold the event, and none can set it. It stays NULL if the file has no
+ * identity or the event is denied. ERROR_SUCCESS, or the error of opening the
+ * file. */
 static DWORD
 section_attach(SectionObject *self, const wchar_t *path)
 {
@@ -245,7 +246,8 @@ section_attach(SectionObject *self, const wchar_t *path)
     return ERROR_SUCCESS;
 }
 
-/* The event of an object that has the same module; FALSE if it has another. */
+/* Duplicate the event of an object that has the same module; FALSE if it has
+ * another module or no event. */
 static BOOL
 section_attach_as(SectionObject *self, const SectionObject *other)
 {
@@ -255,14 +257,15 @@ section_attach_as(SectionObject *self, const SectionObject *other)
                            DUPLICATE_SAME_ACCESS);
 }
 
-/* NULL when it is loaded and attached, or else the call that failed, whose
- * error is in *err. `other` is pinned, or NULL. A server may hang here. */
+/* Load the DLL and attach to it. NULL, or the name of the call that failed
+ * with its error in *err. `other` is pinned, or NULL. Runs without the GIL: a
+ * file server may not answer for long. */
 static const char *
 section_load_now(SectionObject *self, const wchar_t *path,
                  const SectionObject *other, DWORD *err)
 {
-    /* Before LoadLibrary, which says the same of a DLL that is missing and of
-     * one that it needs. */
+    /* Before LoadLibrary, which gives one error for a missing DLL and for a
+     * missing DLL that it needs. */
     if (other == NULL || other->module == NULL) {
         *err = section_attach(self, path);
         if (*err != ERROR_SUCCESS) {
@@ -270,9 +273,9 @@ section_load_now(SectionObject *self, const wchar_t *path,
         }
         other = NULL;
     }
-    /* A full path finds the DLL itself; the flags do the same for what it
-     * needs: its own folder, the system's, and what AddDllDirectory added,
-     * but neither the current folder nor PATH. */
+    /* A full path finds the DLL itself. The flags say where to find the DLLs
+     * that it needs: its own folder, the system's, and those of
+     * AddDllDirectory, but neither the current folder nor PATH. */
     self->module = LoadLibraryExW(path, NULL,
                                   LOAD_LIBRARY_SEARCH_DEFAULT_DIRS |
                                       LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR);
@@ -367,18 +370,21 @@ section_get_attach_count(PyObject *op, void *Py_UNUSED(closure))
 static PyMethodDef section_methods[] = {
     {"_load", section_load, METH_VARARGS | METH_CLASS,
      "_load($type, path, like, /)\n--\n\n"
-     "`like` may have the same DLL open. Win32: LoadLibraryExW."},
+     "`like`: None, or a SharedSection that may have the same DLL open.\n\n"
+     "Win32: LoadLibraryExW, CreateFileW, CreateEventExW."},
     {"_image", section_image, METH_VARARGS,
      "_image($self, offset, size, /)\n--\n\nWin32: ReadProcessMemory."},
     {"_bind", section_bind, METH_VARARGS,
      "_bind($self, symbol, offset, size, writable, /)\n--\n\n"
      "Win32: VirtualQuery, GetProcAddress."},
     {"close", section_close, METH_NOARGS,
-     "close($self)\n--\n\n"
-     "Let go of the DLL; may be called twice.\n\n"
-     "The memory lasts while any process has the DLL loaded, and starts anew\n"
-     "after that. Raises BufferError while a memoryview, an array or an\n"
-     "Atomic uses it.\n\nWin32: FreeLibrary."},
+     "close($self)\n"
+     "--\n\n"
+     "Free the DLL; twice is harmless.\n\n"
+     "The memory lasts while any process has the DLL loaded; the next load\n"
+     "after that starts with zeros. Raises BufferError while a memoryview,\n"
+     "an array or an Atomic uses it. Any thread; runs without the GIL.\n\n"
+     "Win32: FreeLibrary."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -388,10 +394,10 @@ static PyMemberDef section_members[] = {
     {"_module", Py_T_PYSSIZET, offsetof(SectionObject, module), Py_READONLY,
      NULL},
     {"readonly", T_BOOL, offsetof(SectionObject, bytes.readonly), Py_READONLY,
-     "Whether the section is shared without the right to write."},
+     "Whether the memory may not be written."},
     {"created", T_BOOL, offsetof(SectionObject, created), Py_READONLY,
-     "Whether no other SharedSection, in any process, had the DLL attached\n"
-     "when this one was loaded. Programs that do not use winipc are not\n"
+     "Whether no other SharedSection, in any process, was attached to the\n"
+     "DLL when this one was loaded. Programs that do not use winipc are not\n"
      "counted."},
     {NULL, 0, 0, 0, NULL},
 };
@@ -401,8 +407,8 @@ static PyGetSetDef section_getset[] = {
      NULL},
     {"attach_count", section_get_attach_count, NULL,
      "How many SharedSection objects of all processes are attached to this\n"
-     "DLL now; a process that died no longer counts. None where Windows does\n"
-     "not say. Programs that do not use winipc are not counted.\n\n"
+     "DLL now. Those of a process that died do not count, nor do programs\n"
+     "that do not use winipc. None if Windows does not say.\n\n"
      "Win32: NtQueryObject.",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},

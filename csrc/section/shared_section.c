@@ -1,28 +1,26 @@
-/*
- * shared_section.dll: one variable that every process which loads this file
- * shares.
+/* shared_section.c: a DLL with one variable that all processes share.
  *
- * A PE section marked IMAGE_SCN_MEM_SHARED is mapped once for all processes,
- * not copied on write for each. So MySharedData is the same 4096 bytes in all
- * that load this very file (a copy of the file is another section), from the
- * first load until the last process lets go; then it starts anew, as zeros.
- * winipc.SharedSection loads it and finds the variable by its export, which
- * shared_section.def marks as DATA. There is no Python in here and no C
- * runtime, so the DLL loads anywhere and runs no code worth mentioning.
+ * Windows maps a PE section marked IMAGE_SCN_MEM_SHARED once for all
+ * processes, instead of a copy for each. So MySharedData is the same 4096
+ * bytes in every process that loads this very file (a copy of the file has a
+ * section of its own). It lives from the first load until the last process
+ * frees the DLL; the next load starts with zeros. winipc.SharedSection loads
+ * the DLL and finds the variable by its export, which shared_section.def marks
+ * as DATA. The DLL uses neither Python nor a C runtime, so it loads in any
+ * process.
  *
  * Security: a shared section has no name to guard and no access rights. Whoever
  * may read this file may load it, and then read and write the variable, in any
- * session and at any integrity level. Treat what is in it as coming from a
- * stranger, keep secrets out of it, and never put a pointer there: the section
- * may be mapped at another address in each process.
+ * session and at any integrity level. Treat the content as coming from a
+ * stranger, and keep secrets out of it. Never put a pointer there: the section
+ * may have another address in each process.
  *
- * Compilers mark the section in different ways, and a linker may drop the mark
- * in silence, which leaves a private variable. setup.py checks the built file.
- */
+ * Compilers mark the section in different ways, and a linker may silently drop
+ * the mark, which leaves a private variable. setup.py checks the built file. */
 
 #include <windows.h>
 
-/* Without an initialiser MSVC would put the variable in .bss instead. */
+/* MSVC puts a variable without an initialiser in .bss instead. */
 #if defined(_MSC_VER)
 #pragma section(".MYSEC", read, write, shared)
 /* For clang-cl, which knows the pragma but not its "shared". */
