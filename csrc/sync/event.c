@@ -7,8 +7,7 @@
  *     event.reset()
  *     event.close()
  *
- * Owner: the object owns its handle. Any thread may call anything; the wait
- * runs without the GIL. */
+ * Owner: the object owns its handle. Thread: any. GIL: given up to wait. */
 #include "waitable.h"
 
 /* ---------------------------------------------------------------- methods */
@@ -31,8 +30,10 @@ event_change(PyObject *op, BOOL(WINAPI *change)(HANDLE), const char *api)
 
 PyDoc_STRVAR(event_set_doc,
              "set($self, /)\n--\n\n"
-             "Signal the event: a manual-reset one lets all waiters go until\n"
-             "reset(), an auto-reset one lets exactly one go.\n\n"
+             "Set the event. A manual-reset event ends all waits until\n"
+             "reset(); an auto-reset event ends exactly one.\n\n"
+             "Raises PermissionError when it was opened without\n"
+             "SyncAccess.MODIFY_STATE. Any thread may call it.\n\n"
              "Win32: SetEvent");
 
 static PyObject *
@@ -42,7 +43,10 @@ event_set(PyObject *op, PyObject *Py_UNUSED(unused))
 }
 
 PyDoc_STRVAR(event_reset_doc,
-             "reset($self, /)\n--\n\nTake the signal back.\n\n"
+             "reset($self, /)\n--\n\n"
+             "Reset the event: waits block until the next set().\n\n"
+             "Raises PermissionError as set() does. Any thread may call it.\n"
+             "\n"
              "Win32: ResetEvent");
 
 static PyObject *
@@ -53,9 +57,10 @@ event_reset(PyObject *op, PyObject *Py_UNUSED(unused))
 
 PyDoc_STRVAR(event_wait_doc,
              "wait($self, timeout=None)\n--\n\n"
-             "Wait until the event is set; False when timeout ran out.\n\n"
-             "timeout is in seconds, None waits forever; Ctrl+C ends it. An\n"
-             "auto-reset event is reset by the wait that it ends.\n\n"
+             "Wait until the event is set: True, or False after `timeout`.\n\n"
+             "`timeout` is in seconds, None for forever. Ctrl+C ends the\n"
+             "wait. A wait that an auto-reset event ends resets the event.\n"
+             "Any thread; waits without the GIL.\n\n"
              "Win32: WaitForSingleObject");
 
 static PyObject *
@@ -67,7 +72,7 @@ event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 
 PyDoc_STRVAR(event_is_set_doc,
              "is_set($self, /)\n--\n\n"
-             "Whether the event is set now; resets nothing.\n\n"
+             "Whether the event is set now. It does not reset the event.\n\n"
              "Raises PermissionError when it was opened without\n"
              "SyncAccess.QUERY_STATE.\n\nWin32: NtQueryEvent");
 
@@ -99,7 +104,8 @@ static PyMethodDef event_methods[] = {
 
 static PyGetSetDef event_getset[] = {
     {"manual", event_get_manual, NULL,
-     "Whether only reset() resets it; None where the handle may not ask.",
+     "True for a manual-reset event, False for an auto-reset one; None if\n"
+     "the handle lacks the right to ask.",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

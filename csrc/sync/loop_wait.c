@@ -1,4 +1,4 @@
-/* loop_wait.c: waits for any number of handles, each of which can be ended.
+/* loop_wait.c: waits for any number of handles; each wait can be ended.
  *
  *     set = _core.WaitSet()                # one thread serves it:
  *     wait, notify = set.take(5.0)         # sleeps without the GIL
@@ -6,40 +6,41 @@
  *     set.add(event, notify, waits, False)     # any thread; False: no room
  *     taken = _core._end_waits(waits, keep)    # what was taken, or None
  *
- * Owner: the thread of winipc.base.loop_wait. Any thread may add and end. The
- * GIL is needed for nothing but delivery.
+ * Owner: the thread of winipc.base.loop_wait serves a set. Thread: any may add
+ * waits and end them. GIL: the set's thread needs it only to deliver.
  *
- * Why not RegisterWaitForSingleObject or CreateThreadpoolWait: their wait
- * *takes* an auto-reset event or one of a semaphore, in the pool, and
- * UnregisterWait does not tell whether it did. A signal that arrives while
- * the wait is being ended is lost: no state word of ours can see it, because
- * no callback follows. (SetThreadpoolWaitEx and
- * NtCancelWaitCompletionPacket would tell, but only on newer systems.)
- * WaitForMultipleObjects is exact: what it returns is what it took, all else
- * is untouched. So a set has one thread, which sleeps in it over up to 63
- * handles and an event that wakes it when the set changes: 1,000 handles are
- * 16 threads, the number that the thread pool would use.
+ * Why not RegisterWaitForSingleObject or CreateThreadpoolWait: such a wait
+ * takes an auto-reset event, or one of a semaphore, in the pool, and
+ * UnregisterWait does not tell whether it has. So a signal that arrives while
+ * the wait is being ended is lost, since no callback follows that could tell
+ * of it. (SetThreadpoolWaitEx and NtCancelWaitCompletionPacket would tell, but
+ * only newer systems have them.) WaitForMultipleObjects is exact: it takes
+ * what it returns and nothing else. So a set has one thread, which sleeps in
+ * WaitForMultipleObjects with up to 63 handles and an event that wakes it when
+ * the set changes. 1,000 handles take 16 threads, as many as the thread pool
+ * would use.
  *
- * Who wins: `phase` changes under the lock. The thread sets TAKEN for what its
- * sleep returned. The end of a wait sets OVER, but for the last wait for a
- * handle only when the thread's sleep does not include it: the ender wakes
- * the thread and lets it settle. That takes two switches of threads and
- * depends on nothing else, since a thread that sleeps here needs neither the
- * GIL nor a Python lock to settle. So after the end the handle may be closed.
- * What was taken is kept, or given back. Giving back fails only if the object
- * is signalled to its limit already (ERROR_TOO_MANY_POSTS, 298), and then the
- * next waiter finds it signalled all the same: nothing to report. */
+ * The lock guards `phase`. The set's thread changes it to TAKEN when its sleep
+ * has returned the handle. The end of a wait changes it to OVER. If it is the
+ * last wait for its handle, and the thread sleeps with that handle, the end
+ * first wakes the thread and waits until the thread sleeps without it. That
+ * takes two switches of threads and nothing else, since the thread needs
+ * neither the GIL nor a Python lock for it. So after the end the handle may be
+ * closed. A handle that was taken is kept, or given back. Giving back fails
+ * only if the object is signalled to its limit already (ERROR_TOO_MANY_POSTS,
+ * 298); then the next waiter finds it signalled, so there is nothing to
+ * report. */
 #include "waitable.h"
 
-/* Rest of a thread whose sleep failed with no handle to blame. */
+/* How long the thread pauses if its sleep failed and no handle is the cause. */
 #define SET_PAUSE_MS 10
 
-/* Handles in one sleep, beside the set's own event. */
+/* The most handles in one sleep, beside the set's own event. */
 #define WAIT_SET_ROOM (MAXIMUM_WAIT_OBJECTS - 1)
 
 typedef enum {
     PHASE_PENDING, /* linked in its set */
-    PHASE_TAKEN,   /* the handle was taken for it, or `err` says why not */
+    PHASE_TAKEN,   /* the handle was taken for it, or the sleep failed (err) */
     PHASE_OVER,    /* ended */
 } wait_phase;
 
@@ -49,13 +50,13 @@ typedef struct {
     PyObject_HEAD
     HANDLE wake;                /* auto reset: the set has changed */
     SRWLOCK lock;               /* guards all below; no Python code under it */
-    CONDITION_VARIABLE settled; /* the thread has come out of its sleep */
+    CONDITION_VARIABLE settled; /* woken when the thread leaves its sleep */
     LoopWaitObject *pending;    /* in the order they came */
     LoopWaitObject *ready;      /* TAKEN, and not yet returned by take() */
     HANDLE asleep[MAXIMUM_WAIT_OBJECTS]; /* what the thread sleeps on */
     DWORD count;                         /* of these, without `wake` */
     int stopped;
-    Py_ssize_t turns; /* how often the thread came out of its sleep */
+    Py_ssize_t turns; /* how often the thread left its sleep */
 } WaitSetObject;
 
 struct LoopWaitObject {
@@ -66,9 +67,9 @@ struct LoopWaitObject {
     HANDLE handle;
     sync_undo undo;
     wait_phase phase;
-    int leaving;          /* the thread is to sleep without it */
-    int unlinked;         /* the set's reference is to be given up */
-    DWORD err;            /* of the sleep, where that failed */
+    int leaving;          /* the thread must not sleep with it any more */
+    int unlinked;         /* wait_finish() drops the set's reference */
+    DWORD err;            /* of the sleep, if that failed */
     LoopWaitObject *next; /* among the pending, or the ready */
 };
 
@@ -84,7 +85,7 @@ handles_have(const HANDLE *handles, DWORD count, HANDLE handle)
     return i < count;
 }
 
-/* The handles of the pending waits, each once; their number. */
+/* Put each handle of the pending waits into handles once; their number. */
 static DWORD
 set_handles(const WaitSetObject *set, BOOL leaving_too, HANDLE *handles)
 {
@@ -108,8 +109,8 @@ list_append(LoopWaitObject **list, LoopWaitObject *wait)
     *list = wait;
 }
 
-/* The sleep took the handle, or failed on it: make its first wait ready, or
- * all of them where one signal is for all. */
+/* The sleep took the handle, or failed because of it. Make its first wait
+ * ready, or all its waits if one signal is for all. */
 static void
 set_took(WaitSetObject *set, HANDLE handle, DWORD err)
 {
@@ -129,8 +130,8 @@ set_took(WaitSetObject *set, HANDLE handle, DWORD err)
     }
 }
 
-/* The sleep failed: find the handles that are to blame, one by one, by the
- * same function. FALSE when there is none, as when the system lacks memory. */
+/* The sleep failed: wait for each handle alone, to find those that fail. FALSE
+ * if none does, as when the system lacks memory. */
 static BOOL
 set_probe(WaitSetObject *set, DWORD count)
 {
@@ -146,8 +147,9 @@ set_probe(WaitSetObject *set, DWORD count)
     return found;
 }
 
-/* Sleep until a wait is ready, the set is stopped, or it was empty for
- * idle_ms. The first ready wait, or NULL. Without the GIL. */
+/* Sleep until a wait is ready, the set is stopped, or the set was empty for
+ * idle_ms. The first wait that is ready, or NULL. The caller has given up the
+ * GIL. */
 static LoopWaitObject *
 set_sleep(WaitSetObject *set, DWORD idle_ms)
 {
@@ -157,7 +159,7 @@ set_sleep(WaitSetObject *set, DWORD idle_ms)
            (result != WAIT_TIMEOUT || set->pending != NULL)) {
         DWORD count = set_handles(set, FALSE, set->asleep);
         set->count = count;
-        /* Last: a flood of changes is not to starve the handles. */
+        /* `wake` comes last, so that many changes do not starve the handles. */
         set->asleep[count] = set->wake;
         ReleaseSRWLockExclusive(&set->lock);
         result = WaitForMultipleObjects(count + 1, set->asleep, FALSE,
@@ -183,8 +185,9 @@ set_sleep(WaitSetObject *set, DWORD idle_ms)
     return wait;
 }
 
-/* Whether the end of this wait has to wait until the thread sleeps without
- * its handle, since no other wait needs that; then the thread is told. */
+/* Whether the end of this wait has to wait until the thread sleeps without its
+ * handle: the thread sleeps with it now, and no other wait needs it. Wakes the
+ * thread then. */
 static BOOL
 set_must_settle(WaitSetObject *set, LoopWaitObject *wait)
 {
@@ -206,8 +209,8 @@ set_must_settle(WaitSetObject *set, LoopWaitObject *wait)
 
 /* --------------------------------------------------------- the end of a wait */
 
-/* Announce the end: of many waits, all are announced first, so that the thread
- * settles once for all. */
+/* Announce the end of a wait. If many waits end, all are announced first, so
+ * the thread leaves its sleep only once. */
 static void
 wait_announce(LoopWaitObject *wait)
 {
@@ -216,8 +219,8 @@ wait_announce(LoopWaitObject *wait)
     ReleaseSRWLockExclusive(&wait->set->lock);
 }
 
-/* Take it from its set, unless the handle has been taken for it. Without the
- * GIL. */
+/* Remove a wait from its set, unless the handle has been taken for it. The
+ * caller has given up the GIL. */
 static void
 wait_leave(LoopWaitObject *wait)
 {
@@ -238,7 +241,7 @@ wait_leave(LoopWaitObject *wait)
     ReleaseSRWLockExclusive(&set->lock);
 }
 
-/* Let go of all but the set. */
+/* Drop all references but the one to the set. */
 static void
 wait_clear(LoopWaitObject *wait)
 {
@@ -251,8 +254,8 @@ wait_clear(LoopWaitObject *wait)
     Py_CLEAR(wait->notify);
 }
 
-/* Whether the handle was taken for it; that is given back, unless it is to be
- * kept. With the GIL. */
+/* End a wait that has left its set. Whether the handle was taken for it;
+ * unless `keep` is set, it is given back. The caller holds the GIL. */
 static BOOL
 wait_finish(LoopWaitObject *wait, BOOL keep)
 {
@@ -274,9 +277,10 @@ wait_finish(LoopWaitObject *wait, BOOL keep)
 PyDoc_STRVAR(
     loop_wait_end_doc,
     "_end_waits($module, waits, keep, /)\n--\n\n"
-    "End these waits, in one step for Ctrl+C. With `keep` the first handle\n"
-    "that was taken stays so: its number, or None. All others are given\n"
-    "back. The handles may be closed then. OSError for a wait that failed.\n\n"
+    "End these waits; Ctrl+C cannot come in between. With `keep` the first\n"
+    "handle that was taken stays taken: its number, or None. All others are\n"
+    "given back. After the call the handles may be closed. OSError for a\n"
+    "wait that failed.\n\n"
     "Win32: SetEvent, ReleaseSemaphore");
 
 static PyObject *
@@ -348,8 +352,8 @@ wait_set_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
     return (PyObject *)set;
 }
 
-/* It has no finaliser: nothing of Python's sees it go, and every wait that
- * still needs it holds a reference. */
+/* A dealloc and no finaliser: it runs no Python code, and every wait that
+ * still needs the set holds a reference to it. */
 static void
 wait_set_dealloc(PyObject *op)
 {
@@ -362,11 +366,12 @@ wait_set_dealloc(PyObject *op)
 PyDoc_STRVAR(
     wait_set_add_doc,
     "add($self, object, notify, waits, known, /)\n--\n\n"
-    "Wait for an object, or for the number of a handle that stays open\n"
-    "until the end of the wait, which is appended to the list `waits`.\n\n"
-    "take() returns it and `notify`, once, when the handle was taken. False:\n"
-    "the set is stopped, full, or with `known` has no wait for the handle.\n\n"
-    "Raises PermissionError where a wait could not be undone.");
+    "Append a new wait for an object, or for the number of a handle, to the\n"
+    "list `waits`. The handle has to stay open until the end of the wait.\n\n"
+    "take() returns the wait and `notify`, once, when the handle was taken.\n"
+    "False, and no wait, if the set is stopped or full, or if `known` is set\n"
+    "and the set has no wait for the handle.\n\n"
+    "Raises PermissionError when a wait could not be undone.");
 
 static PyObject *
 wait_set_add(PyObject *op, PyObject *args)
@@ -409,7 +414,7 @@ wait_set_add(PyObject *op, PyObject *args)
     if (PyList_Append(waits, (PyObject *)wait) < 0) {
         goto done;
     }
-    /* The GIL was kept: no other add() or stop() came between. */
+    /* The GIL was held, so there was no other add() or stop() in between. */
     AcquireSRWLockExclusive(&set->lock);
     wait->phase = PHASE_PENDING;
     list_append(&set->pending, (LoopWaitObject *)Py_NewRef((PyObject *)wait));
@@ -425,9 +430,9 @@ done:
 
 PyDoc_STRVAR(wait_set_take_doc,
              "take($self, idle, /)\n--\n\n"
-             "Sleep until a handle is taken; its LoopWait and `notify`.\n\n"
+             "Sleep until a handle is taken: (its LoopWait, `notify`).\n\n"
              "None when the set was stopped, or had nothing to wait for\n"
-             "during `idle` seconds. Only one thread calls this.\n\n"
+             "during `idle` seconds. Only one thread may call this.\n\n"
              "Win32: WaitForMultipleObjects");
 
 static PyObject *
@@ -445,17 +450,17 @@ wait_set_take(PyObject *op, PyObject *idle)
     if (wait == NULL) {
         Py_RETURN_NONE;
     }
-    PyObject *notify = wait->notify; /* NULL: ended meanwhile */
+    PyObject *notify = wait->notify; /* NULL if the wait ended meanwhile */
     wait->notify = NULL;
-    /* The set's reference to the wait is the caller's now. */
+    /* The caller gets the set's reference to the wait. */
     return Py_BuildValue("NN", wait, notify ? notify : Py_NewRef(Py_None));
 }
 
 PyDoc_STRVAR(
     wait_set_stop_doc,
     "stop($self, only_idle=False, /)\n--\n\n"
-    "Take no more waits and let take() return; whether it was done.\n\n"
-    "With only_idle a set that has waits goes on.");
+    "Take no more waits, and let take() return. True if the set is stopped.\n"
+    "\nWith only_idle a set that has waits is not stopped.");
 
 static PyObject *
 wait_set_stop(PyObject *op, PyObject *args)
@@ -484,12 +489,13 @@ static PyMethodDef wait_set_methods[] = {
 
 static PyMemberDef wait_set_members[] = {
     {"turns", Py_T_PYSSIZET, offsetof(WaitSetObject, turns), Py_READONLY,
-     "How often the thread came out of its sleep."},
+     "How often the thread left its sleep."},
     {NULL, 0, 0, 0, NULL},
 };
 
 PyDoc_STRVAR(wait_set_doc, "WaitSet()\n--\n\n"
-                           "Handles that one thread waits for, for others.");
+                           "Handles that one thread waits for, for all\n"
+                           "others.");
 
 static PyType_Slot wait_set_slots[] = {
     {Py_tp_doc, (void *)wait_set_doc}, {Py_tp_new, wait_set_new},
@@ -506,8 +512,8 @@ static PyType_Spec wait_set_spec = {
 
 /* ---------------------------------------------------------------- LoopWait */
 
-/* Not a finaliser: a task that is collected in the same cycle still ends its
- * waits from its own, in whatever order they run. */
+/* Not a finaliser: a task that is collected in the same cycle ends its waits
+ * in its own finaliser, which may run later than this one would. */
 static void
 loop_wait_dealloc(PyObject *op)
 {

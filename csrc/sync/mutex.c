@@ -7,11 +7,12 @@
  *     with mutex:                   # acquires and releases
  *         ...
  *
- * Owner: the object owns its handle; the mutex belongs to the thread that
- * took it, and only that thread releases it. Waits run without the GIL.
+ * Owner: the object owns its handle. Thread: any; the mutex belongs to the
+ * thread that took it, and only that thread can release it. GIL: given up to
+ * wait.
  *
- * Whether a thread holds it, and how often, is booked here per object, since
- * Windows tells only the owner itself. */
+ * Each object notes which thread took the mutex through it, and how often:
+ * Windows tells that to the owning thread only. */
 #include "waitable.h"
 
 /* ---------------------------------------------------------------- helpers */
@@ -43,7 +44,7 @@ sync_taken(SyncObject *self, int abandoned)
     }
 }
 
-/* Book one release by the calling thread. */
+/* Note that the calling thread has released it once. */
 static void
 mutex_released(SyncObject *self)
 {
@@ -60,8 +61,8 @@ sync_is_held(SyncObject *self)
     if (self->handle == NULL || self->held == 0) {
         return 0;
     }
-    /* It may have been released through another handle, or its thread may
-     * be gone: the kernel knows, where the handle may ask it. */
+    /* The thread may have released it through another handle, or may be gone.
+     * The kernel knows, if the handle has the right to ask. */
     int mine = self->owner == GetCurrentThreadId();
     sync_info info;
     if (!WI_NT_SUCCESS(sync_ask(SYNC_MUTEX, self->handle, &info))) {
@@ -110,13 +111,15 @@ wi_acquire_args(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
 PyDoc_STRVAR(
     mutex_acquire_doc,
     "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
-    "Take the mutex for the calling thread; False when timeout ran out.\n\n"
-    "timeout is in seconds, None waits forever; Ctrl+C ends it. The thread\n"
-    "that holds it may take it again, and has to release it as often.\n\n"
+    "Take the mutex for the calling thread: True, or False after `timeout`.\n"
+    "\n"
+    "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
+    "thread that holds the mutex may take it again, and has to release it as\n"
+    "often. Waits without the GIL.\n\n"
     "Raises AbandonedError when the thread that held the mutex ended without\n"
-    "releasing it: the caller holds the mutex now, should check what it\n"
-    "protects, and has to release it. With abandoned='accept' the result is\n"
-    "True and the attribute `abandoned` tells.\n\n"
+    "releasing it. Then the caller holds the mutex: check what it protects,\n"
+    "and release it. With abandoned='accept' the result is True instead, and\n"
+    "the attribute `abandoned` says so.\n\n"
     "Win32: WaitForSingleObject");
 
 static PyObject *
@@ -140,10 +143,11 @@ mutex_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(
     mutex_release_doc,
     "release($self, /)\n--\n\n"
-    "Release the mutex, once for each time it was taken, through the\n"
-    "object that took it: an object that is collected releases what it took.\n"
-    "\nRaises OSError with winerror 288 (ERROR_NOT_OWNER) when the calling\n"
-    "thread does not hold it.\n\nWin32: ReleaseMutex");
+    "Release the mutex once; each acquire() needs one release().\n\n"
+    "Call it on the object that took the mutex: an object that is collected\n"
+    "releases what its thread took through it. Raises OSError (winerror 288,\n"
+    "ERROR_NOT_OWNER) when the calling thread does not hold the mutex.\n\n"
+    "Win32: ReleaseMutex");
 
 static PyObject *
 mutex_release(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -167,10 +171,12 @@ mutex_release(PyObject *op, PyObject *Py_UNUSED(unused))
 }
 
 PyDoc_STRVAR(mutex_enter_doc,
-             "__enter__($self, /)\n--\n\n"
+             "__enter__($self, /)\n"
+             "--\n\n"
              "acquire(), and return the mutex.\n\n"
-             "An abandoned mutex is released again, and raises\n"
-             "AbandonedError: the block does not run.");
+             "If it was abandoned, it is released again and AbandonedError\n"
+             "is raised: the block does not run.\n\n"
+             "Win32: WaitForSingleObject");
 
 static PyObject *
 mutex_enter(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -181,7 +187,8 @@ mutex_enter(PyObject *op, PyObject *Py_UNUSED(unused))
         return NULL;
     }
     if (result == WAIT_ABANDONED_0) {
-        /* No __exit__ follows. Nothing ran since the wait: it is open. */
+        /* No __exit__ follows. No other code ran since the wait, so the handle
+         * is open. */
         ReleaseMutex(self->handle);
         mutex_released(self);
         sync_raise_abandoned(self, "WaitForSingleObject");
@@ -236,8 +243,8 @@ static PyGetSetDef mutex_getset[] = {
 
 static PyMemberDef mutex_members[] = {
     {"abandoned", T_BOOL, offsetof(SyncObject, abandoned), Py_READONLY,
-     "Whether the mutex was found abandoned when it was taken; until it is\n"
-     "released."},
+     "Whether the mutex was abandoned when it was taken. False again after\n"
+     "its release."},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -7,16 +7,17 @@
  *     with semaphore:               # acquires and releases
  *         ...
  *
- * Owner: the object owns its handle; what was taken has no owner. Any thread
- * may call anything; the wait runs without the GIL. */
+ * Owner: the object owns its handle; a unit of the count has no owner. Thread:
+ * any. GIL: given up to wait. */
 #include "waitable.h"
 
 /* ---------------------------------------------------------------- methods */
 
 PyDoc_STRVAR(semaphore_acquire_doc,
              "acquire($self, timeout=None)\n--\n\n"
-             "Take one from the count; False when timeout ran out.\n\n"
-             "timeout is in seconds, None waits forever; Ctrl+C ends it.\n\n"
+             "Take one from the count: True, or False after `timeout`.\n\n"
+             "`timeout` is in seconds, None for forever. Ctrl+C ends the\n"
+             "wait. Any thread; waits without the GIL.\n\n"
              "Win32: WaitForSingleObject");
 
 static PyObject *
@@ -48,9 +49,11 @@ semaphore_give(SyncObject *self, LONG count)
 
 PyDoc_STRVAR(semaphore_release_doc,
              "release($self, count=1, /)\n--\n\n"
-             "Add count to the semaphore; the count that it had before.\n\n"
-             "Raises OSError with winerror 298 (ERROR_TOO_MANY_POSTS), and\n"
-             "adds nothing, when the count would pass the maximum.\n\n"
+             "Add `count` to the semaphore; return the count before.\n\n"
+             "Raises OSError (winerror 298, ERROR_TOO_MANY_POSTS) when the\n"
+             "count would pass the maximum; then nothing is added. Raises\n"
+             "ValueError when `count` is less than 1. Any thread may call\n"
+             "it.\n\n"
              "Win32: ReleaseSemaphore");
 
 static PyObject *

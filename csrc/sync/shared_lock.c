@@ -7,16 +7,16 @@
  *         lock.release()
  *     lock.close()                      # and now the mapping can be closed
  *
- * The object owns a buffer of the memory that it lies in, and the event that
- * its waits made. Any thread may use it. A lock that is free is taken with
- * the GIL kept; a wait gives it up, and pins the object.
+ * Owner: the object owns a buffer of the memory that the lock lies in, and the
+ * handle of the event that its waits made. Thread: any. GIL: kept to take a
+ * free lock; a wait gives it up and pins the object.
  *
  * The layout and the protocol are in include/winipc.h, which C peers include
- * as it is. Memory with a file behind it is touched under a guard only. */
+ * too. Memory of a file is touched in a guard only. */
 #include "base/bytes.h"
 #include "channel/ring.h"
 
-/* C peers have include/winipc.h alone, so the number stands there too. */
+/* C peers have only include/winipc.h, so the number stands there too. */
 #if WINIPC_SLICE_MS != WI_WAIT_SLICE_MS
 #error "locks and channels have other slices than wi_wait()"
 #endif
@@ -24,7 +24,7 @@
 typedef struct {
     PyObject_HEAD
     Py_buffer buffer; /* obj is NULL when closed */
-    PyObject *region; /* the mapping of a file that it lies in, or NULL */
+    PyObject *region; /* the mapping of a file that has the lock, or NULL */
     winipc_lock lock;
     wi_security security; /* of the event */
     wi_state *state;      /* borrowed: the type keeps the module alive */
@@ -32,7 +32,7 @@ typedef struct {
     Py_ssize_t pins; /* waits in flight */
     uint64_t holder; /* the thread that took it through this object, or 0 */
     Py_ssize_t held; /* how often */
-    char abandoned;  /* found so when it was taken, until it is given back */
+    char abandoned;  /* it was so when it was taken; 0 on release */
 } LockObject;
 
 /* ----------------------------------------------------------------- errors */
@@ -69,7 +69,7 @@ lock_raise(LockObject *self, int result, DWORD err)
 
 typedef enum { LOCK_TRY, LOCK_WAIT, LOCK_RELEASE, LOCK_LOOK } lock_what;
 
-/* One of them in plain C values: it may run under a guard. */
+/* One operation, in plain C values: it may run in a guard. */
 typedef struct {
     winipc_lock *lock;
     int *slept;
@@ -99,7 +99,8 @@ lock_work_now(void *arg)
     }
 }
 
-/* Without the GIL. */
+/* Do the work, in a guard if the memory is of a file. The caller may have
+ * given the GIL up. */
 static DWORD
 lock_do_waiting(wi_bytes *bytes, lock_work *work)
 {
@@ -111,8 +112,9 @@ lock_do_waiting(wi_bytes *bytes, lock_work *work)
     return ERROR_SUCCESS;
 }
 
-/* With the GIL, since the word and `holder` change together. A page of a file
- * comes in without it, before. OSError when it did not come in. */
+/* Do the work with the GIL held, since the word and `holder` change together.
+ * If a file has the lock, a look at it comes first, without the GIL, so that
+ * the page is there. OSError if the page did not come in. */
 WI_INLINE int
 lock_do(LockObject *self, lock_work *work)
 {
@@ -132,7 +134,7 @@ lock_do(LockObject *self, lock_work *work)
                                      work));
 }
 
-/* The word as it is; -1 with an exception. */
+/* Read the lock's word, without the flag that others wait. */
 static int
 lock_look(LockObject *self, uint64_t *word)
 {
@@ -144,7 +146,7 @@ lock_look(LockObject *self, uint64_t *word)
     return 0;
 }
 
-/* Wait for a lock that another thread has. -1 with an exception. */
+/* Wait for a lock that another thread holds. */
 static int
 lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
 {
@@ -169,8 +171,9 @@ lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
         if (fault != ERROR_SUCCESS) {
             failed = wi_bytes_page_error(self->region, fault);
         }
-        /* A waiter that was woken goes on, or the wake-up would be lost; but
-         * a hostile peer may set the event forever. */
+        /* A waiter that was woken tries again before it checks for signals, or
+         * the wake-up would be lost. Every 16th time it checks nevertheless: a
+         * hostile peer may set the event forever. */
         else if ((work.result == WINIPC_TIMEOUT && work.ms != 0) ||
                  (work.result == WINIPC_FULL && ++woken % 16 == 0)) {
             failed = PyErr_CheckSignals();
@@ -186,7 +189,7 @@ lock_wait(LockObject *self, uint64_t timeout_ms, int *result)
     return failed;
 }
 
-/* OK, ABANDONED or TIMEOUT in *result; -1 with an exception. */
+/* Take the lock: WINIPC_OK, _ABANDONED or _TIMEOUT in *result. */
 WI_INLINE int
 lock_take(LockObject *self, uint64_t timeout_ms, int *result)
 {
@@ -247,7 +250,8 @@ lock_give(LockObject *self)
     Py_RETURN_NONE;
 }
 
-/* Whether a living thread holds the lock through this object; -1. */
+/* 1 if a live thread holds the lock through this object, else 0; -1 with an
+ * exception. */
 static int
 lock_is_held(LockObject *self)
 {
@@ -259,14 +263,14 @@ lock_is_held(LockObject *self)
         return -1;
     }
     if (word != self->holder) {
-        return 0; /* given back through another object, or taken over */
+        return 0; /* released through another object, or taken over */
     }
     return word == winipc_lock_os_me() || !winipc_lock_os_dead(word);
 }
 
 /* --------------------------------------------------- release and finalise */
 
-/* Giving a buffer back may run Python, which finds it closed by then. */
+/* Giving a buffer back may run Python code, which must find it closed. */
 static int
 lock_clear(PyObject *op)
 {
@@ -299,7 +303,8 @@ lock_finalize(PyObject *op)
         if (held > 0) {
             wi_warn_unclosed(op);
         }
-        /* Left held, it would stay taken until this thread ends. */
+        /* Closing alone does not release it: this thread would hold it until
+         * the thread ends. */
         if (held > 0 && self->holder == winipc_lock_os_me()) {
             for (Py_ssize_t i = self->held; i > 0; i--) {
                 lock_work work = {.lock = &self->lock, .what = LOCK_RELEASE};
@@ -338,7 +343,7 @@ lock_close(PyObject *op, PyObject *Py_UNUSED(unused))
     if (held != 0) {
         return NULL;
     }
-    /* After the look, which lets other threads begin a wait. */
+    /* Checked last: lock_is_held() may let another thread begin a wait. */
     if (self->pins > 0) {
         return PyErr_Format(PyExc_BufferError,
                             "SharedLock is in use by %zd wait(s): end them "
@@ -403,14 +408,15 @@ failed:
 PyDoc_STRVAR(
     lock_acquire_doc,
     "acquire($self, timeout=None, abandoned='raise')\n--\n\n"
-    "Take the lock for the calling thread; False when timeout ran out.\n\n"
-    "timeout is in seconds, None waits forever; Ctrl+C ends it. The thread\n"
-    "that holds it may take it again, and has to release it as often.\n\n"
+    "Take the lock for the calling thread: True, or False after `timeout`.\n\n"
+    "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
+    "thread that holds the lock may take it again, and has to release it as\n"
+    "often. A wait gives up the GIL.\n\n"
     "Raises AbandonedError when the thread that held the lock ended without\n"
-    "releasing it: the caller holds the lock now, should check what it\n"
-    "guards, and has to release it. With abandoned='accept' the result is\n"
-    "True and the attribute `abandoned` tells. Raises OSError with winerror\n"
-    "13 when the memory holds no lock.\n\n"
+    "releasing it. Then the caller holds the lock: check what it protects,\n"
+    "and release it. With abandoned='accept' the result is True instead, and\n"
+    "the attribute `abandoned` says so. Raises OSError (winerror 13,\n"
+    "ERROR_INVALID_DATA) when the memory holds no lock.\n\n"
     "Win32: none; to wait, CreateEventExW, OpenEventW,\n"
     "WaitForSingleObject");
 
@@ -436,10 +442,11 @@ lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(
     lock_release_doc,
     "release($self, /)\n--\n\n"
-    "Give the lock up, once for each time it was taken, through the\n"
-    "object that took it: a forgotten one gives back what it took.\n\n"
-    "Raises OSError with winerror 288 when the calling thread does\n"
-    "not hold it.\n\nWin32: none; SetEvent when others wait");
+    "Release the lock once; each acquire() needs one release().\n\n"
+    "Call it on the object that took the lock: an object that is collected\n"
+    "releases what its thread took through it. Raises OSError (winerror 288,\n"
+    "ERROR_NOT_OWNER) when the calling thread does not hold the lock.\n\n"
+    "Win32: none; SetEvent when others wait");
 
 static PyObject *
 lock_release(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -464,7 +471,7 @@ lock_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     }
     /* No __exit__ follows. */
     Py_XDECREF(lock_give((LockObject *)op));
-    PyErr_Clear(); /* that it is abandoned matters more */
+    PyErr_Clear(); /* AbandonedError matters more */
     return lock_raise((LockObject *)op, WINIPC_ABANDONED, 0);
 }
 
@@ -479,9 +486,10 @@ lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
 
 PyDoc_STRVAR(lock_close_doc,
              "close($self, /)\n--\n\n"
-             "Let go of the memory. Once more does nothing.\n\n"
+             "Give the memory back; twice is harmless.\n\n"
              "Raises BufferError while a thread waits, and while one holds\n"
-             "the lock through this object.\n\nWin32: CloseHandle");
+             "the lock through this object. Any thread may call it.\n\n"
+             "Win32: CloseHandle");
 
 static PyMethodDef lock_methods[] = {
     {"acquire", WI_FAST(lock_acquire), lock_acquire_doc},
@@ -531,7 +539,7 @@ static PyGetSetDef lock_getset[] = {
     {"held", lock_get_held, NULL, "Whether the calling thread holds it.",
      NULL},
     {"owner", lock_get_owner, NULL,
-     "The id of the thread that holds it, of any process; None when free.",
+     "The id of the thread, of any process, that holds it; None when free.",
      NULL},
     {"closed", wi_get_closed, NULL, "Whether close() was called.",
      (void *)offsetof(LockObject, buffer.obj)},
@@ -543,8 +551,8 @@ static PyMemberDef lock_members[] = {
     {"offset", Py_T_PYSSIZET, offsetof(LockObject, offset), Py_READONLY,
      "Where in the buffer it lies."},
     {"abandoned", T_BOOL, offsetof(LockObject, abandoned), Py_READONLY,
-     "Whether the lock was found abandoned when it was taken; until it is\n"
-     "released."},
+     "Whether the lock was abandoned when it was taken. False again after\n"
+     "its release."},
     {NULL, 0, 0, 0, NULL},
 };
 

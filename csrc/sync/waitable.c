@@ -3,21 +3,21 @@
  *     event = Event._create("Local\\ready", exist_ok, security, manual, set)
  *     event = Event._open("Local\\ready", access)  # or Mutex, Semaphore
  *     event.handle, event.name, event.created, event._access
- *     number = event._duplicate_to(pid)             # a handle over there
- *     event = Event._from_handle(number, None)      # over there
+ *     number = event._duplicate_to(pid)             # a handle in that process
+ *     event = Event._from_handle(number, None)      # in that process
  *     event.close()
  *
- * Each object owns one handle. Any thread may call anything, except that
- * Windows ties a mutex to the thread that took it. Waits run without the GIL;
- * calls that cannot block keep it: they are shorter than giving it up.
+ * Owner: each object owns one handle. Thread: any; but a mutex belongs to the
+ * thread that took it. GIL: given up to wait; kept by calls that cannot block,
+ * which take less time than giving it up.
  *
- * A wait pins the object, so that no other thread closes the handle under it
- * (its number could be another object's at once). */
+ * A wait pins the object, so no other thread can close the handle during the
+ * wait. The number of a closed handle may become that of another object. */
 #include "waitable.h"
 
 #include "base/handles.h"
 
-/* For errors of which Windows' own text does not tell the reason. */
+/* Windows' own text for this error does not give the reason. */
 #define SYNC_WRONG_KIND "the name belongs to an object of another kind"
 
 static const char *const sync_kind_names[] = {"mutex", "event", "semaphore"};
@@ -26,7 +26,7 @@ static const char *const sync_ask_names[] = {"NtQueryMutant", "NtQueryEvent",
 
 /* ------------------------------------------------------- about any handle */
 
-/* Rights that a handle has; 0 when that cannot be told. */
+/* The rights that a handle has; 0 if they are not known. */
 static ACCESS_MASK
 sync_granted_access(HANDLE handle)
 {
@@ -54,8 +54,8 @@ sync_ask(sync_kind kind, HANDLE handle, sync_info *info)
     }
 }
 
-/* 1 for a manual-reset event, 0 for an auto-reset one, -1 when the handle
- * may not be asked or is no event. */
+/* 1 for a manual-reset event, 0 for an auto-reset one. -1 if it is no event,
+ * or the handle lacks the right to ask. */
 static int
 sync_event_is_manual(HANDLE handle)
 {
@@ -158,7 +158,7 @@ sync_query(SyncObject *self, sync_info *info)
     return 0;
 }
 
-/* The name as Windows takes it, for PyMem_Free; NULL for None. */
+/* Check a name and make it wide; free *wname with PyMem_Free. NULL for None. */
 static int
 sync_name(PyObject *name, int needed, wchar_t **wname)
 {
@@ -179,7 +179,7 @@ sync_name(PyObject *name, int needed, wchar_t **wname)
 
 /* --------------------------------------------------- release and finalise */
 
-/* Give the handle back; the error of CloseHandle, or 0. */
+/* Close the handle: 0, or the error of CloseHandle. */
 static DWORD
 sync_release(SyncObject *self)
 {
@@ -200,7 +200,8 @@ sync_finalize(PyObject *op)
     WI_KEEP_ERROR
     if (self->handle != NULL && self->pins == 0) { /* __del__() is callable */
         wi_warn_unclosed(op);
-        /* Left held, it would stay taken until this thread ends. */
+        /* Closing alone does not release it: this thread would hold it until
+         * the thread ends. */
         if (self->held > 0 && self->owner == GetCurrentThreadId()) {
             while (self->held-- > 0 && ReleaseMutex(self->handle)) {
             }
@@ -217,7 +218,7 @@ sync_finalize(PyObject *op)
 
 /* ----------------------------------------------------------- construction */
 
-/* The state of one of the three classes, and which of them it is. */
+/* The module state, and in *kind which of the three classes cls is. */
 static wi_state *
 sync_kind_of(PyObject *cls, sync_kind *kind)
 {
@@ -237,10 +238,10 @@ sync_kind_of(PyObject *cls, sync_kind *kind)
     return NULL;
 }
 
-enum { SYNC_ASK = -1 }; /* the handle knows, if it may be asked */
+enum { SYNC_ASK = -1 };
 
-/* A new object that owns handle; closes handle on failure. manual is that of
- * an event, or SYNC_ASK. */
+/* A new object that owns handle; closes handle on failure. manual is for
+ * events: 1, 0, or SYNC_ASK to ask the handle. */
 static PyObject *
 sync_adopt(PyObject *cls, HANDLE handle, PyObject *name, int created,
            int manual)
@@ -268,7 +269,7 @@ sync_adopt(PyObject *cls, HANDLE handle, PyObject *name, int created,
     return (PyObject *)self;
 }
 
-/* OSError of a call that found no object, or could not make one. */
+/* OSError of a call that did not open or create an object; NULL. */
 static PyObject *
 sync_raise_name(DWORD err, const char *api, PyObject *name)
 {
@@ -309,8 +310,7 @@ sync_create(PyObject *cls, PyObject *args)
         PyMem_Free(wname);
         return NULL;
     }
-    /* The GIL is kept: a mutex belongs to the thread that makes it, and the
-     * calls are short. */
+    /* The GIL is kept, as these calls are short. */
     SECURITY_ATTRIBUTES *attributes = wi_security_attributes(&security);
     if (kind == SYNC_MUTEX) {
         WI_CALL_GIL(err, handle = CreateMutexExW(
@@ -374,7 +374,9 @@ sync_open(PyObject *cls, PyObject *args)
 
 PyDoc_STRVAR(sync_from_handle_doc,
              "_from_handle($type, handle, name, /)\n--\n\n"
-             "Own a handle of this process.\n\n"
+             "A new object that owns this handle of this process.\n\n"
+             "Raises TypeError when the handle is of another kind, OSError\n"
+             "when it is no handle.\n\n"
              "Win32: NtQueryMutant, NtQueryEvent, NtQuerySemaphore");
 
 static PyObject *
@@ -453,14 +455,14 @@ sync_wait_method(SyncObject *self, const char *name, PyObject *const *args,
     return PyBool_FromLong(result != WAIT_TIMEOUT);
 }
 
-/* ----------------------------------------------- methods of all the three */
+/* -------------------------------------------------- methods of all three */
 
 PyDoc_STRVAR(sync_close_doc,
              "close($self, /)\n--\n\n"
-             "Close the handle. Once more does nothing.\n\n"
+             "Close the handle; twice is harmless.\n\n"
              "Raises BufferError while another thread or task waits for the\n"
              "object, and for a mutex while a thread holds it through this\n"
-             "object.\n\nWin32: CloseHandle");
+             "object. Any thread may call it.\n\nWin32: CloseHandle");
 
 static PyObject *
 sync_close(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -488,7 +490,7 @@ sync_close(PyObject *op, PyObject *Py_UNUSED(unused))
 
 PyDoc_STRVAR(sync_duplicate_doc,
              "_duplicate_to($self, pid, /)\n--\n\n"
-             "Duplicate the handle into the process pid; the number there.\n\n"
+             "Duplicate the handle into the process pid; its number there.\n\n"
              "Win32: OpenProcess, DuplicateHandle");
 
 static PyObject *
@@ -532,7 +534,7 @@ static PyMethodDef sync_methods[] = {
 
 static PyGetSetDef sync_getset[] = {
     {"handle", wi_get_handle, NULL,
-     "The handle's number in this process; the object stays its owner.",
+     "The handle's number in this process; the object still owns it.",
      (void *)offsetof(SyncObject, handle)},
     {"_access", sync_get_access, NULL, "The rights that the handle has.",
      NULL},
@@ -545,9 +547,9 @@ static PyMemberDef sync_members[] = {
     {"name", T_OBJECT, offsetof(SyncObject, name), Py_READONLY,
      "The name, or None."},
     {"created", T_BOOL, offsetof(SyncObject, created), Py_READONLY,
-     "Whether this call made the kernel object, or found it."},
+     "True if this object made the kernel object, False if it found one."},
     {"_pins", Py_T_PYSSIZET, offsetof(SyncObject, pins), Py_READONLY,
-     "How many waits and tasks keep close() from closing."},
+     "How many waits and tasks use the handle: close() refuses then."},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -1,12 +1,12 @@
-/* waits.c: waits for one or all of up to 64 objects, and of handle numbers.
+/* waits.c: waits for one or all of up to 64 objects or numbers of handles.
  *
  *     index = _core._wait((mutex, event, 1234), 5.0)    # -1: time-out
  *     index = _core._wait((mutex, semaphore), 5.0, True)    # all: 0
  *     _core._can_give_back(event), _core._give_back([event])
  *
- * Owner: the caller's tuple; each object is pinned during the wait. A mutex
- * is the calling thread's then. Waits run without the GIL. Windows waits for
- * 64 handles at most: winipc.sync.waits makes waits for more of these. */
+ * Owner: the caller's tuple; a wait pins each object. Thread: any; the calling
+ * thread holds a mutex that a wait took. GIL: given up to wait. Windows waits
+ * for at most 64 handles; winipc.sync.waits makes longer waits of several. */
 #include "waitable.h"
 
 typedef struct {
@@ -54,7 +54,8 @@ waits_clear(waits_set *set)
     Py_CLEAR(set->tuple);
 }
 
-/* WaitForMultipleObjects refuses the same handle twice with a bare 87. */
+/* Refuse a handle that is given twice: WaitForMultipleObjects would fail with
+ * ERROR_INVALID_PARAMETER (87), which does not say why. */
 static int
 waits_add(waits_set *set, wi_state *state, PyObject *value)
 {
@@ -98,10 +99,9 @@ waits_init(waits_set *set, wi_state *state, PyObject *objects)
 
 /* ------------------------------------------------------------------ waits */
 
-/* Book what the wait took for the calling thread: the objects from `first` up
- * to `end`. AbandonedError when a mutex of these was abandoned. Which one it
- * was Windows does not tell: all are marked, but for those that this thread
- * held already. */
+/* Note that the wait took the objects from `first` up to `end` for the calling
+ * thread. AbandonedError if a mutex among them was abandoned. Windows does not
+ * say which one: all are marked, except those that this thread held before. */
 static int
 waits_took(wi_state *state, waits_set *set, DWORD first, DWORD end,
            int abandoned)
@@ -125,7 +125,7 @@ waits_took(wi_state *state, waits_set *set, DWORD first, DWORD end,
         sync_raise_abandoned(mutex, "WaitForMultipleObjects");
         return -1;
     }
-    /* Known by number only, and of several not even by that. */
+    /* It was given by its number; of several, it is not known which. */
     size_t handle = (size_t)(uintptr_t)set->handles[first];
     int single = end - first == 1;
     PyObject *label =
@@ -143,9 +143,9 @@ waits_took(wi_state *state, waits_set *set, DWORD first, DWORD end,
 PyDoc_STRVAR(
     waits_wait_doc,
     "_wait($module, objects, timeout, all=False, slices=True, /)\n--\n\n"
-    "Index of the object that ended the wait, or -1 for a timeout.\n"
-    "slices=False is for a thread that needs no Ctrl+C: it sleeps\n"
-    "through, where others look for signals ten times a second.\n\n"
+    "The index of the object that ended the wait, or -1 for a time-out.\n"
+    "With slices the thread checks for signals ten times a second;\n"
+    "slices=False is for a thread that Ctrl+C need not reach.\n\n"
     "Win32: WaitForMultipleObjects");
 
 static PyObject *
@@ -177,10 +177,9 @@ waits_wait(PyObject *module, PyObject *args)
     return failed ? NULL : PyLong_FromLong(index);
 }
 
-PyDoc_STRVAR(
-    waits_check_timeout_doc,
-    "_check_timeout($module, timeout, /)\n--\n\n"
-    "A timeout as every wait takes it: seconds, or None for forever.");
+PyDoc_STRVAR(waits_check_timeout_doc,
+             "_check_timeout($module, timeout, /)\n--\n\n"
+             "Check a time-out: seconds as a float, or None for forever.");
 
 static PyObject *
 waits_check_timeout(PyObject *Py_UNUSED(module), PyObject *value)
@@ -197,7 +196,7 @@ waits_check_timeout(PyObject *Py_UNUSED(module), PyObject *value)
 
 PyDoc_STRVAR(waits_can_give_back_doc,
              "_can_give_back($module, object, /)\n--\n\n"
-             "Whether a wait that took it can be undone.\n\n"
+             "Whether a wait that took this object can be undone.\n\n"
              "Win32: NtQueryEvent, NtQuerySemaphore, GetExitCodeProcess");
 
 static PyObject *
@@ -229,7 +228,7 @@ waits_give_back(PyObject *module, PyObject *objects)
         HANDLE handle;
         if (sync_target(PyModule_GetState(module), PyTuple_GetItem(tuple, i),
                         &object, &handle) < 0) {
-            PyErr_Clear(); /* closed meanwhile: the others matter more */
+            PyErr_Clear(); /* it was closed meanwhile: go on with the others */
             continue;
         }
         sync_give_back(handle, sync_undo_of(object, handle));
