@@ -1,15 +1,16 @@
 /* cache.c: a block cache over the memory of another process, in plain C.
  *
- * Following pointers makes many tiny reads that lie close together. The cache
- * fetches the page of the first read of a 64 KiB block, and the whole block at
- * the second miss, or at the first where most blocks came to that: a lone read
- * costs a page, and a dense structure few calls. Copies never expire; the owner
- * decides when to clear the cache. When it is full it forgets everything, which
- * costs no bookkeeping. It keeps the memory of some blocks for the next ones: the
- * first touch of fresh memory costs as much as a read of another process.
+ * A program that follows pointers makes many tiny reads close together. At the
+ * first read in a 64 KiB block the cache fetches one page, and at the second
+ * miss the whole block; if most blocks so far were fetched whole, at the
+ * first. So a lone read costs a page, and a dense structure costs few calls.
+ * Copies never expire; the owner decides when to clear the cache. A full cache
+ * forgets everything, which needs no bookkeeping. It keeps the memory of some
+ * blocks for the next ones: the first touch of fresh memory costs as much as a
+ * read of another process.
  *
  * Owner: a RemoteProcess, or one batch of a walk. Thread: one at a time. GIL: not
- * needed, but the cache of a process has no other lock. */
+ * needed, but nothing else guards the cache of a RemoteProcess. */
 #include "cache.h"
 
 #include <stdlib.h>
@@ -17,8 +18,8 @@
 #define CACHE_PAGES ((unsigned)(WI_CACHE_BLOCK / WI_PAGE))
 #define CACHE_BLOCKS 1024              /* 64 MiB */
 #define CACHE_SLOTS (2 * CACHE_BLOCKS) /* a power of two */
-#define DENSE_FROM 2    /* blocks, from which on a first miss may guess */
-#define CACHE_SPARES 17 /* a MiB, and one to read into */
+#define DENSE_FROM 2    /* with more whole blocks, the next may be too */
+#define CACHE_SPARES 17 /* a MiB, and one block to read into */
 
 typedef struct {
     uintptr_t number; /* address / WI_CACHE_BLOCK */
@@ -30,7 +31,7 @@ typedef struct {
 struct wi_cache {
     cache_block slots[CACHE_SLOTS]; /* open addressing */
     size_t used;                    /* at most CACHE_BLOCKS */
-    size_t wholes;                  /* blocks of which all is there, or was */
+    size_t wholes;                  /* blocks that were fetched whole */
     char *spare[CACHE_SPARES];
     size_t spares;
 };
@@ -41,7 +42,7 @@ wi_cache_new(void)
     return calloc(1, sizeof(wi_cache));
 }
 
-/* Memory for a block, of any content; NULL when there is none. */
+/* Memory for a block, with any content; NULL if memory is short. */
 static char *
 cache_take(wi_cache *cache)
 {
@@ -94,7 +95,7 @@ cache_slot(wi_cache *cache, uintptr_t number)
     return &cache->slots[i];
 }
 
-/* Fetch a whole block; copies once made stay as they are. */
+/* Fetch a whole block; pages that were copied before keep their copies. */
 static BOOL
 cache_fetch_whole(wi_cache *cache, cache_block *block, HANDLE target)
 {
@@ -121,7 +122,7 @@ cache_fetch_whole(wi_cache *cache, cache_block *block, HANDLE target)
     return TRUE;
 }
 
-/* Make sure of one page of a block. */
+/* Fetch one page of a block, or the block. */
 static BOOL
 cache_fetch_page(wi_cache *cache, cache_block *block, HANDLE target,
                  unsigned page)

@@ -6,8 +6,9 @@
  *     job.terminate(1)    # ends them all
  *     job.close()         # and so does this, and the death of this process
  *
- * Owner: the object owns its handle, which no process inherits: the last one that
- * is closed ends the job. Thread: any. GIL: kept, as no call waits. */
+ * Owner: the object owns its handle, which no process inherits. When the last
+ * handle of a job is closed, Windows ends the processes. Thread: any. GIL:
+ * kept, as no call waits. */
 #include "base/handles.h"
 
 #include <tlhelp32.h>
@@ -76,8 +77,8 @@ job_create(PyObject *cls, PyObject *Py_UNUSED(unused))
 
 /* ---------------------------------------------------------------- methods */
 
-/* Resume the threads of a process: its first one, which CREATE_SUSPENDED has
- * stopped. 0, or a Win32 error. */
+/* Resume all threads of a process. One made with CREATE_SUSPENDED has only its
+ * first thread. 0, or a Win32 error. */
 static DWORD
 job_resume(DWORD pid)
 {
@@ -111,7 +112,9 @@ job_resume(DWORD pid)
 PyDoc_STRVAR(
     job_start_doc,
     "start($self, pid, /)\n--\n\n"
-    "Take in a process that was created suspended, and let it run.\n\n"
+    "Add a process that was created suspended, and let it run.\n\n"
+    "Raises ProcessLookupError when there is no such process, OSError when\n"
+    "it cannot be added or resumed, ValueError when closed.\n\n"
     "Win32: OpenProcess, AssignProcessToJobObject, ResumeThread");
 
 static PyObject *
@@ -144,7 +147,8 @@ job_start(PyObject *op, PyObject *value)
 
 PyDoc_STRVAR(job_terminate_doc,
              "terminate($self, exit_code, /)\n--\n\n"
-             "End all its processes, which are gone when `active` is 0.\n\n"
+             "End all its processes; they are gone when `active` is 0.\n\n"
+             "Raises OSError, and ValueError when closed.\n\n"
              "Win32: TerminateJobObject");
 
 static PyObject *

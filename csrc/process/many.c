@@ -6,24 +6,24 @@
  *     for node in process.walk(head):
  *         ...
  *
- * There is one batch, of addresses that are known before: read_many sorts them
- * and reads neighbours by one call. And there is one cache (cache.c), for
- * addresses that come from earlier reads: cached() keeps it for a while, and
- * each batch of a walk has one of its own.
+ * read_many() is for addresses that are known before: it sorts them and reads
+ * neighbours by one call. The cache (cache.c) is for addresses that come from
+ * earlier reads: the process has one within cached(), and each batch of a walk
+ * has its own.
  *
- * Owner: the process owns its cache, and an empty one to use again. Thread: any.
- * GIL: the cache of cached() is used under it, the rest runs without it. */
+ * Owner: the RemoteProcess owns its cache, and an empty one for later. Thread:
+ * any. GIL: held while the cache of cached() is used, given up for the rest. */
 #include "base/handles.h"
 #include "cache.h"
 
 #include <stdlib.h>
 
-/* Reading over a gap of this size is cheaper than a second call. Less than a
- * page: only pages with a requested byte are touched. */
+/* Reading a gap of this size too is cheaper than a second call. It is less
+ * than a page, so no page without a requested byte is touched. */
 #define MANY_GAP ((size_t)WI_PAGE - 1)
 
-/* Bytes that one call reads, unless a single request is larger: memory that
- * is used again costs less than the first touch of fresh pages. */
+/* The most bytes that one call reads for several requests. Its memory is used
+ * again, which costs less than the first touch of fresh pages. */
 #define MANY_SPAN ((size_t)128 * 1024)
 
 /* ---------------------------------------------------------- read_many */
@@ -43,7 +43,7 @@ many_compare(const void *left, const void *right)
     return a->address < b->address ? -1 : a->address > b->address;
 }
 
-/* One (address, size) pair, and new bytes for it in results. */
+/* Parse one (address, size) pair, and put new bytes for it into results. */
 static int
 many_parse(PyObject *item, many_request *request, PyObject *results)
 {
@@ -75,7 +75,8 @@ done:
     return data == NULL ? -1 : 0;
 }
 
-/* How many requests from the first on are read by one call, and its size. */
+/* How many requests, from the first on, one call can read; *span is the call's
+ * size in bytes. */
 static Py_ssize_t
 many_chunk(const many_request *first, Py_ssize_t count, size_t *span)
 {
@@ -95,7 +96,7 @@ many_chunk(const many_request *first, Py_ssize_t count, size_t *span)
     return taken;
 }
 
-/* Read neighbours, or each by itself where they cannot be read at once. */
+/* Read neighbours by one call, or each by its own if that fails. */
 static void
 many_read_chunk(HANDLE target, many_request *first, Py_ssize_t count,
                 char *scratch, size_t span)
@@ -127,7 +128,8 @@ many_read_all(HANDLE target, many_request *requests, Py_ssize_t count,
     }
 }
 
-/* Put None for what could not be read; fail if that comes of the process. */
+/* Put None for each request that failed. Raise if all failed because the
+ * target is gone, or may not be read with this handle. */
 static int
 many_finish(wi_process *self, const many_request *requests, Py_ssize_t count,
             PyObject *results)
@@ -205,7 +207,7 @@ done:
 
 /* ----------------------------------------------------------- the cache */
 
-/* An empty cache: the idle one, if there is one. */
+/* An empty cache: the idle one, or else a new one. */
 static wi_cache *
 many_take_cache(wi_process *self)
 {
@@ -255,7 +257,8 @@ wi_process_exit_cached(PyObject *op, PyObject *Py_UNUSED(unused))
 
 /* ------------------------------------------------------------- a walk */
 
-/* Follow the list from *node on: how many nodes were found. */
+/* Follow a linked list from *node on and put the nodes' addresses into found.
+ * Returns how many there are; *node is the next one, or 0 at the end. */
 static Py_ssize_t
 many_walk(HANDLE target, wi_cache *cache, uintptr_t *node, uintptr_t offset,
           uintptr_t head, size_t width, uintptr_t *found, Py_ssize_t count,
@@ -267,7 +270,7 @@ many_walk(HANDLE target, wi_cache *cache, uintptr_t *node, uintptr_t offset,
         found[nodes++] = *node;
         *err = wi_cache_fetch(cache, target, *node + offset, &next, width);
         if (*err == 0 && next > UINTPTR_MAX) {
-            *err = ERROR_NOACCESS; /* not in reach of 32 bits */
+            *err = ERROR_NOACCESS; /* a 32-bit process cannot read there */
         }
         if (*err) {
             break;

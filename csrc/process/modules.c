@@ -5,31 +5,32 @@
  *     print(process.threads())
  *     print(winipc.processes())
  *
- * Owner: nothing is kept. Thread: any. GIL: given up for each snapshot, and for
- * each module. */
+ * Owner: nothing here is owned. Thread: any. GIL: given up to take a snapshot
+ * of threads or processes, to list modules, and for each module. */
 #include "base/handles.h"
 #include "process.h"
 
 #include <psapi.h>
 #include <tlhelp32.h>
 
-/* A hostile target's list may run in a circle. */
+/* The most modules: a hostile target's list may run in a circle. */
 #define MODULES_MOST 16384
 
-/* Tries, 10 ms apart, for one that has just started. */
+/* How often to try again, 10 ms apart, with a target that has just started. */
 #define MODULES_TRIES 10
 
 /* ---------------------------------------------------------------- modules */
 
-/* NULL without an exception, or a name that is empty, and *missed grows, when
- * it was unloaded meanwhile or the target dies. */
+/* (path, base, size, entry point) of one module. If the module was unloaded
+ * meanwhile, or the target dies, *missed is counted up; the path is empty, or
+ * the result is NULL without an exception. */
 static PyObject *
 modules_row(HANDLE process, HMODULE module, wchar_t *path, int *missed)
 {
     MODULEINFO info = {NULL, 0, NULL};
     DWORD length = 0;
     BOOL known;
-    Py_BEGIN_ALLOW_THREADS /* each reads the target's list up to here */
+    Py_BEGIN_ALLOW_THREADS /* each walks the target's list up to the module */
     known = K32GetModuleInformation(process, module, &info, sizeof(info));
     if (known) {
         length = K32GetModuleFileNameExW(process, module, path, WI_PATH_ROOM);
@@ -89,7 +90,7 @@ wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    /* Pinned: a row may set off a collection, and that anything. */
+    /* Pinned: making a row may start a collection, which may run any code. */
     HANDLE handle = wi_process_pin(self);
     Py_BEGIN_ALLOW_THREADS
     count = modules_list(handle, found, &err);
@@ -105,7 +106,7 @@ wi_process_modules(PyObject *op, PyObject *Py_UNUSED(unused))
     }
     if (rows != NULL && (missed > 0 || count == 0) &&
         wi_process_gone(self, WI_DYING_MS)) {
-        err = ERROR_ACCESS_DENIED; /* part of a list would mislead */
+        err = ERROR_ACCESS_DENIED; /* a part of the list would mislead */
         Py_CLEAR(rows);
     }
     if (rows == NULL && !PyErr_Occurred()) {
@@ -193,7 +194,7 @@ modules_dos_devices(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     }
     PyObject *rows = PyList_New(0);
     for (; rows != NULL && drive[0] <= L'Z'; drive[0]++) {
-        /* Several names, each with its NUL: the first one counts. */
+        /* Several names, each with its NUL; the first one is current. */
         if (QueryDosDeviceW(drive, device, WI_PATH_ROOM) != 0) {
             wi_append(&rows, Py_BuildValue("(uu)", drive, device));
         }
@@ -205,10 +206,13 @@ modules_dos_devices(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 static PyMethodDef modules_functions[] = {
     {"_processes", modules_processes, METH_NOARGS,
      PyDoc_STR("_processes($module, /)\n--\n\n"
-               "All processes: pid, name, parent's pid, number of threads.")},
+               "(pid, name, parent's pid, number of threads) of each\n"
+               "process.\n\n"
+               "Win32: CreateToolhelp32Snapshot, Process32FirstW")},
     {"_dos_devices", modules_dos_devices, METH_NOARGS,
      PyDoc_STR("_dos_devices($module, /)\n--\n\n"
-               "Drives and the devices that they stand for.")},
+               "(\"C:\", device) of each drive.\n\n"
+               "Win32: QueryDosDeviceW")},
     {NULL, NULL, 0, NULL},
 };
 

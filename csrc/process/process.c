@@ -8,8 +8,9 @@
  *         process.wait(timeout=5)             # until it exits
  *
  * Owner: the object owns the process handle. Thread: any; a call without the GIL
- * pins the object, and close() refuses until it is back. GIL: kept for small reads
- * and writes, which are shorter than giving it up and taking it back. */
+ * pins the object, and close() refuses until the call returns. GIL: kept for
+ * small reads and writes, which take less time than giving it up and taking it
+ * back. */
 #include "base/bytes.h"
 #include "base/handles.h"
 #include "base/nt.h"
@@ -74,7 +75,7 @@ process_raise_gone(wi_process *self, const char *api)
                               "pid %lu, which has exited", self->pid);
 }
 
-/* The least `access` that has these rights. */
+/* The lowest ProcessAccess that has these rights. */
 static const char *
 process_access_for(DWORD rights)
 {
@@ -111,8 +112,8 @@ wi_process_raise(wi_process *self, DWORD err, const char *api, DWORD needed)
     return wi_raise_format(err, api, "pid %lu", self->pid);
 }
 
-/* Raise cls (PartialReadError, PartialWriteError) with one attribute. Steals
- * value, which may be NULL with an exception set. */
+/* Raise cls (PartialReadError or PartialWriteError) with one attribute; NULL.
+ * Takes over the reference to value; value may be NULL with an exception. */
 static PyObject *
 process_raise_partial(wi_process *self, PyObject *cls, DWORD err,
                       const char *api, uintptr_t address, Py_ssize_t size,
@@ -222,9 +223,10 @@ wi_process_size(PyObject *value, Py_ssize_t *size)
 
 /* ---------------------------------------------------------------- reading */
 
-/* Read what there is to read, and give it as the caller wishes: after a read
- * of the whole has failed, or when a mask is wanted. data is what holds
- * buffer, and is borrowed; so is the file whose memory buffer is, or NULL. */
+/* Read what can be read, after a read of the whole has failed or for
+ * `partial`. A PartialRead, or PartialReadError without `partial`; or data, if
+ * all could be read after all. data is the object whose memory buffer is. file
+ * is wi_bytes_guarded_source(data). Both are borrowed. */
 static PyObject *
 process_read_part(wi_process *self, uintptr_t address, PyObject *data,
                   PyObject *file, char *buffer, Py_ssize_t size, int partial)
@@ -316,15 +318,16 @@ wi_process_changed(wi_process *self, uintptr_t address, size_t size)
 
 PyDoc_STRVAR(
     process_read_doc,
-    "read($self, /, address, size, partial=False)\n--\n\n"
+    "read($self, /, address, size, partial=False)\n"
+    "--\n\n"
     "Return `size` bytes from `address` of the target.\n\n"
-    "With `partial`, return a `PartialRead` instead: the data, zeros where\n"
-    "nothing could be read, and which pages those are. Reads of up to 4 KiB\n"
-    "keep the GIL. Any thread may call it.\n\n"
-    "Raises PartialReadError (winerror 299, or 998 when nothing could be\n"
-    "read) whose `partial` is that object; ProcessLookupError when the\n"
-    "target has exited; PermissionError when it was opened without the\n"
-    "right to read.\n\n"
+    "With `partial`, return a `PartialRead` instead: the data, with zeros\n"
+    "for each page that could not be read, and which pages those are.\n"
+    "Reads of up to 4 KiB keep the GIL. Any thread may call it.\n\n"
+    "Raises PartialReadError (winerror 299, ERROR_PARTIAL_COPY, or 998,\n"
+    "ERROR_NOACCESS, when nothing could be read), whose `partial` is such a\n"
+    "PartialRead; ProcessLookupError when the target has exited;\n"
+    "PermissionError when it was opened without the right to read.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -370,8 +373,8 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(
     process_read_into_doc,
     "read_into($self, /, address, buffer, partial=False)\n--\n\n"
-    "Fill a writable buffer from `address`; return how many bytes.\n\n"
-    "The fastest way for 1 MiB and more: no new memory is made. With\n"
+    "Fill a writable buffer from `address`; return its size in bytes.\n\n"
+    "The fastest way for 1 MiB and more, as it makes no new memory. With\n"
     "`partial`, return a `PartialRead` whose data is `buffer`.\n\n"
     "Raises what `read` raises.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
@@ -396,9 +399,9 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_check_open(self, self->handle) < 0) {
         goto done;
     }
-    /* What comes from the kernel is an error where a page of a file fails; what
-     * is copied or zeroed here goes through its guard, as does what would keep
-     * the GIL until the page is there. */
+    /* If buffer is memory of a file, a page of it may fail. The kernel reports
+     * that when it fills the buffer itself. A copy from the cache, and a read
+     * that would keep the GIL until the page is there, go through the guard. */
     PyObject *file = self->cache == NULL && view.len > WI_KEEP_GIL_UP_TO
                          ? NULL
                          : wi_bytes_guarded_source(given[1]);
@@ -423,12 +426,15 @@ done:
 
 PyDoc_STRVAR(
     process_write_doc,
-    "write($self, /, address, data, verify=False)\n--\n\n"
-    "Write the bytes-like `data` to `address`; return its length.\n\n"
-    "Whether all pages can be written is asked before the first byte is.\n"
-    "With `verify`, what was written is read back and compared.\n\n"
+    "write($self, /, address, data, verify=False)\n"
+    "--\n\n"
+    "Write the bytes-like `data` to `address`; return its size in bytes.\n\n"
+    "Data that crosses a page is written only if every page can be\n"
+    "written. With `verify`, the data is read back and compared. Writes of\n"
+    "up to 4 KiB keep the GIL. Any thread may call it.\n\n"
     "Raises PartialWriteError whose `written` says how many bytes were\n"
-    "written (mostly 0); ProcessLookupError when the target has exited;\n"
+    "written, usually 0 (winerror 29, ERROR_WRITE_FAULT, when `verify` found\n"
+    "other bytes); ProcessLookupError when the target has exited;\n"
     "PermissionError when it was opened without the right to write.\n\n"
     "Win32: WriteProcessMemory, VirtualQueryEx");
 
@@ -497,8 +503,9 @@ done:
     return result;
 }
 
-/* As wi_process_read_raw: 0, or a Win32 error and how much was written. The
- * pages of a file of ours, behind object, may take their time. */
+/* 0, or a Win32 error and in *written how much was written. object is whose
+ * memory data is: pages of a file may take long to come in, so then the GIL is
+ * given up. */
 static DWORD
 process_write_raw(wi_process *self, uintptr_t address, const void *data,
                   size_t size, PyObject *object, size_t *written)
@@ -568,7 +575,7 @@ process_get_number(PyObject *op, const wi_number *kind, PyObject *where)
         return NULL;
     }
     if (wi_process_read_raw(self, address, &bits, kind->size) != 0) {
-        /* For the exception; or it can be read by now. */
+        /* This raises the exception, or can read it by now. */
         PyObject *data = PyBytes_FromStringAndSize(NULL, kind->size);
         if (data == NULL) {
             return NULL;
@@ -613,13 +620,12 @@ process_set_number(PyObject *op, const wi_number *kind, PyObject *where,
 PyDoc_STRVAR(
     process_get_doc,
     "get($self, address, type, /)\n--\n\n"
-    "Read a number of this type at `address`; little-endian.\n\n"
+    "Read the number of this type at `address`, which is little-endian.\n\n"
     "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of the\n"
-    "struct module. Windows promises no atomic copy: a number that the "
-    "target\n"
-    "writes meanwhile can come half old and half new. Any thread may call "
-    "it.\n\n"
-    "Raises what `read` raises.\n\n"
+    "struct module. Windows promises no atomic copy: a number that the\n"
+    "target writes meanwhile may be half old and half new. Any thread may\n"
+    "call it.\n\n"
+    "Raises ValueError for an unknown type, and what `read` raises.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -637,7 +643,7 @@ PyDoc_STRVAR(
     process_set_doc,
     "set($self, address, type, value, /)\n--\n\n"
     "Write a number as get() reads it.\n\n"
-    "The target can see half of it, as get() says.\n\n"
+    "The target may see half of it, as with get(). Any thread may call it.\n\n"
     "Raises OverflowError when `value` does not fit in the type, and what\n"
     "`write` raises.\n\n"
     "Win32: WriteProcessMemory, VirtualQueryEx");
@@ -677,7 +683,7 @@ process_suspend(PyObject *op, PyObject *on)
                                         : "NtResumeProcess",
                                 PROCESS_SUSPEND_RESUME);
     }
-    if (suspend && wi_has_exited(self->handle)) { /* Wine succeeds then */
+    if (suspend && wi_has_exited(self->handle)) { /* Wine reports no error */
         return process_raise_gone(self, "NtSuspendProcess");
     }
     self->suspends += suspend ? 1 : -1;
@@ -688,9 +694,10 @@ PyDoc_STRVAR(
     process_wait_doc,
     "wait($self, /, timeout=None)\n--\n\n"
     "Wait until the target has exited; return its exit code.\n\n"
-    "`timeout` in seconds, None forever; Ctrl+C ends the wait.\n\n"
-    "Raises TimeoutError (winerror 1460), and PermissionError when it was\n"
-    "opened without SYNCHRONIZE.\n\n"
+    "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. Any\n"
+    "thread; waits without the GIL.\n\n"
+    "Raises TimeoutError (winerror 1460, ERROR_TIMEOUT), and PermissionError\n"
+    "when it was opened without SYNCHRONIZE.\n\n"
     "Win32: WaitForMultipleObjects, GetExitCodeProcess");
 
 static PyObject *
@@ -736,12 +743,14 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
 
 PyDoc_STRVAR(
     process_wait_input_idle_doc,
-    "wait_input_idle($self, /, timeout=None)\n--\n\n"
+    "wait_input_idle($self, /, timeout=None)\n"
+    "--\n\n"
     "Wait until the target has made its first windows and waits for input.\n\n"
-    "`timeout` in seconds, None forever; Ctrl+C ends the wait. A target that\n"
-    "was idle once counts as idle from then on.\n\n"
-    "Raises TimeoutError (winerror 1460), OSError (winerror 1471,\n"
-    "ERROR_NOT_GUI_PROCESS) for a program of the console, ProcessLookupError\n"
+    "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
+    "target that was idle once counts as idle from then on. Any thread;\n"
+    "waits without the GIL.\n\n"
+    "Raises TimeoutError (winerror 1460, ERROR_TIMEOUT), OSError (winerror\n"
+    "1471, ERROR_NOT_GUI_PROCESS) for a console program, ProcessLookupError\n"
     "when it has exited, and PermissionError when it was opened without\n"
     "QUERY_INFORMATION.\n\n"
     "Win32: WaitForInputIdle");
@@ -887,22 +896,23 @@ static PyMethodDef process_methods[] = {
     {"read_into", WI_FAST(process_read_into), process_read_into_doc},
     {"read_many", wi_process_read_many, METH_O,
      PyDoc_STR(
-         "read_many($self, requests, /)\n--\n\n"
+         "read_many($self, requests, /)\n"
+         "--\n\n"
          "Read many `(address, size)` pairs in few calls.\n\n"
-         "Returns a list with the bytes of each, in the given order, and "
-         "None\n"
-         "for each that cannot be read as a whole: one bad address does not\n"
-         "spoil the rest. Neighbours are read by one call. Any thread may\n"
-         "call it.\n\n"
-         "Raises ProcessLookupError when the target has exited, and\n"
-         "PermissionError when it was opened without the right to read.\n\n"
+         "Returns a list with the bytes of each pair, in the given order,\n"
+         "or None for a pair that cannot be read as a whole. Neighbours\n"
+         "are read by one call. Any thread may call it.\n\n"
+         "Raises ProcessLookupError when nothing was read since the target\n"
+         "has exited, and PermissionError when it was opened without the\n"
+         "right to read.\n\n"
          "Win32: ReadProcessMemory, VirtualQueryEx")},
     {"_walk", wi_process_walk, METH_VARARGS,
      PyDoc_STR("_walk($self, node, offset, head, count, width, /)\n--\n\n"
-               "(addresses of at most count nodes, the next, winerror).")},
+               "Follow a linked list from node: (addresses of at most count\n"
+               "nodes as bytes, the next node or 0, winerror or 0).")},
     {"_enter_cached", wi_process_enter_cached, METH_NOARGS,
      PyDoc_STR("_enter_cached($self, /)\n--\n\n"
-               "Serve small reads from copies.")},
+               "From now on, small reads come from copies.")},
     {"_exit_cached", wi_process_exit_cached, METH_NOARGS,
      PyDoc_STR("_exit_cached($self, /)\n--\n\n"
                "Undo one _enter_cached.")},
@@ -913,16 +923,20 @@ static PyMethodDef process_methods[] = {
                "Win32: VirtualAllocEx, VirtualProtectEx, VirtualFreeEx")},
     {"_regions", wi_process_regions, METH_VARARGS,
      PyDoc_STR("_regions($self, start, stop, /)\n--\n\n"
-               "Win32: VirtualQueryEx, some regions at once")},
+               "At most 256 regions from start on.\n\n"
+               "Win32: VirtualQueryEx")},
     {"_mapped_name", wi_process_mapped_name, METH_O,
      PyDoc_STR("_mapped_name($self, address, /)\n--\n\n"
-               "The device path of the file mapped there, or None.")},
+               "The device path of the file that is mapped there, or None.\n\n"
+               "Win32: NtQueryVirtualMemory")},
     {"_modules", wi_process_modules, METH_NOARGS,
      PyDoc_STR("_modules($self, /)\n--\n\n"
-               "Path, base, size and entry point of each module.")},
+               "(path, base, size, entry point) of each module.\n\n"
+               "Win32: EnumProcessModulesEx, GetModuleFileNameExW")},
     {"_threads", wi_process_threads, METH_NOARGS,
      PyDoc_STR("_threads($self, /)\n--\n\n"
-               "Id and base priority of each thread.")},
+               "(id, base priority) of each thread.\n\n"
+               "Win32: CreateToolhelp32Snapshot, Thread32First")},
     {"get", WI_METHOD(process_get), METH_FASTCALL, process_get_doc},
     {"set", WI_METHOD(process_set), METH_FASTCALL, process_set_doc},
     {"_suspend", process_suspend, METH_O,

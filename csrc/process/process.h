@@ -2,7 +2,7 @@
  *
  * read_write.c reads and writes another process in plain C, without Python and
  * without the GIL; process.c is the object; regions.c and modules.c describe
- * what lies in it. Others that work on a RemoteProcess pin it like this:
+ * its address space and modules. Whatever works on a RemoteProcess pins it:
  *
  *     wi_process *self = (wi_process *)op;
  *     if (wi_check_open(self, self->handle) < 0) { return NULL; }
@@ -19,7 +19,7 @@
 #define WI_PAGE ((uintptr_t)4096)
 
 /* Reads and writes up to this size keep the GIL, unless they ask: the kernel call
- * is shorter than giving the GIL up and taking it back. */
+ * takes less time than giving the GIL up and taking it back. */
 #define WI_KEEP_GIL_UP_TO 4096
 
 /* ------------------------------------------------- read_write.c: no Python */
@@ -29,25 +29,26 @@ typedef struct wi_cache wi_cache; /* cache.h */
 BOOL wi_region_readable(const MEMORY_BASIC_INFORMATION *region);
 BOOL wi_region_writable(const MEMORY_BASIC_INFORMATION *region);
 
-/* Read all of it: 0, or a Win32 error. The buffer is scratch on failure. */
+/* Read all of it: 0, or a Win32 error. After an error the buffer has any
+ * content. */
 DWORD wi_remote_read(HANDLE target, uintptr_t address, void *buffer,
                      size_t size);
 
-/* Whether VirtualQueryEx says that all of it can be read, and no page of it is
- * a guard. To ask before reading more than the caller wanted: a read that meets
- * a guard page disarms it in the target. */
+/* Whether VirtualQueryEx says that all of it can be read and that no page of
+ * it is a guard page. Ask before a read of more than the caller wants: a read
+ * of a guard page disarms the guard in the target. */
 BOOL wi_remote_may_read(HANDLE target, uintptr_t address, size_t size);
 
 /* Read what can be read. mask has one byte for each page that the range
- * touches (wi_page_count), set to 1 where it was read; the rest of buffer is
- * zeroed. No guard page is touched. Returns how many bytes were read; *err is
- * the last failure, 0 for none. */
+ * touches (wi_page_count): 1 if the page was read, else 0, and then its bytes
+ * in buffer are zero. Touches no guard page. Returns how many bytes were read;
+ * *err is the last failure, or 0. */
 size_t wi_remote_read_mask(HANDLE target, uintptr_t address, void *buffer,
                            size_t size, unsigned char *mask, DWORD *err);
 size_t wi_page_count(uintptr_t address, size_t size);
 
-/* Write all of it: 0, or a Win32 error and how much was written. Whether the
- * pages can be written is asked before the first byte is. */
+/* Write all of it: 0, or a Win32 error and in *written how much was written.
+ * Unless all is in one page, it checks first that every page can be written. */
 DWORD wi_remote_write(HANDLE target, uintptr_t address, const void *data,
                       size_t size, size_t *written);
 
@@ -81,30 +82,31 @@ typedef struct {
     DWORD err;
 } wi_vm_call;
 
-/* Make the call, which returns even if the target dies meanwhile: its result,
- * 0 with the last error on failure. */
+/* Make the call, and return even if the target dies meanwhile. The function's
+ * result; 0 with the last error on failure. */
 uintptr_t wi_remote_vm(wi_vm_call *call);
 
 /* VirtualQueryEx in the same way. */
 BOOL wi_remote_query(HANDLE process, uintptr_t address,
                      MEMORY_BASIC_INFORMATION *region);
 
-/* The plain call, for wine.c. */
+/* The plain call; wine.c runs it on another thread. */
 void wi_vm_perform(wi_vm_call *call);
 
 /* ------------------------------------------------------- wine.c: no Python */
 
-/* Whether ReadProcessMemory gives pages that may not be read, as Wine's does.
- * Then VirtualQueryEx is asked before each access, and the target answers it. */
+/* Whether ReadProcessMemory reads protected pages, as Wine's does. Then
+ * VirtualQueryEx has to be asked before each access, and the target answers. */
 BOOL wi_reads_ignore_protection(void);
 
-/* Whether VirtualQueryEx has said, just now, that all of it may be read (or
- * written); what it said of a region; that an access is over; and that it may not
- * hold any longer. */
+/* Whether VirtualQueryEx has just said that all may be read, or written. */
 BOOL wi_wine_recalls(HANDLE target, uintptr_t address, uintptr_t last,
                      BOOL write);
+/* Keep an answer of VirtualQueryEx. */
 void wi_wine_remember(HANDLE target, const MEMORY_BASIC_INFORMATION *region);
+/* An access has ended: the answer holds a little longer. */
 void wi_wine_accessed(HANDLE target);
+/* The answer may no longer be true. */
 void wi_wine_forget(void);
 
 /* wi_vm_perform() on a thread that may be left behind. */
@@ -121,12 +123,12 @@ struct wi_process {
     int pointer_size;    /* 0 until asked */
     Py_ssize_t pins;     /* calls in flight without the GIL */
     wi_cache *cache;     /* NULL outside of `with process.cached()` */
-    wi_cache *idle;      /* an empty one, whose memory the next one has */
-    Py_ssize_t cached;   /* how deep those are nested */
-    Py_ssize_t suspends; /* of _suspend(True), not undone by _suspend(False) */
+    wi_cache *idle;      /* an empty one, for the next that is needed */
+    Py_ssize_t cached;   /* how deep the blocks of cached() are nested */
+    Py_ssize_t suspends; /* _suspend(True) less _suspend(False) */
 };
 
-/* Its handle, which stays open until it is unpinned. */
+/* The process handle, which stays open until wi_process_unpin(). */
 WI_INLINE HANDLE
 wi_process_pin(wi_process *self)
 {
@@ -140,28 +142,29 @@ wi_process_unpin(wi_process *self)
     self->pins--;
 }
 
-/* Whether the target, of an open self, has exited or does so within patience
- * milliseconds. Gives up the GIL. */
+/* Whether the target has exited, or exits within `patience` milliseconds. self
+ * is open. Gives up the GIL. */
 BOOL wi_process_gone(wi_process *self, DWORD patience);
 
-/* Raise for a failed call: ProcessLookupError when the target has exited, else
- * OSError with a note when the rights asked for were too few. NULL. */
+/* Raise for a failed call that needs the rights `needed`: ProcessLookupError
+ * if the target has exited, else OSError, which says so if the handle lacks a
+ * right. Always NULL. */
 PyObject *wi_process_raise(wi_process *self, DWORD err, const char *api,
                            DWORD needed);
 
-/* Read all of it into private memory, with the GIL held by the caller and
- * given up for large sizes, through the cache where there is one. 0, or a
- * Win32 error. */
+/* Read all of it into private memory, through the cache if there is one. The
+ * caller holds the GIL, which is given up for large sizes. 0, or a Win32
+ * error. */
 DWORD wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                           size_t size);
 
-/* A size >= 0 of an argument. */
+/* An argument that is a size; ValueError if it is negative. */
 int wi_process_size(PyObject *value, Py_ssize_t *size);
 
-/* To call when the target's memory was written or its layout changed. */
+/* The target's memory was written, or its layout has changed: forget copies. */
 void wi_process_changed(wi_process *self, uintptr_t address, size_t size);
 
-/* Methods that live in files of their own: METH_VARARGS of RemoteProcess. */
+/* Methods of RemoteProcess that other files have; process.c has their docs. */
 PyObject *wi_process_regions(PyObject *self, PyObject *args);
 PyObject *wi_process_mapped_name(PyObject *self, PyObject *address);
 PyObject *wi_process_modules(PyObject *self, PyObject *unused);

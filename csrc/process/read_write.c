@@ -1,12 +1,12 @@
 /* read_write.c: read and write the memory of another process, in plain C.
  *
- * Wraps ReadProcessMemory, WriteProcessMemory and VirtualQueryEx. No Python
- * in here: everything may run without the GIL, on any thread.
+ * Wraps ReadProcessMemory, WriteProcessMemory and VirtualQueryEx. Nothing here
+ * uses Python; any thread may call, without the GIL.
  *
- * ReadProcessMemory fails as a whole when a part of the range cannot be read,
- * and how much it copied until then depends on the size of its inner buffer.
- * So a failed read is repeated region by region, and where that fails (the
- * target changes its memory meanwhile), page by page. */
+ * ReadProcessMemory fails as a whole if a part of the range cannot be read,
+ * and how much it has copied by then depends on the size of its inner buffer.
+ * So wi_remote_read_mask() reads region by region, and page by page where a
+ * region fails because the target has changed it meanwhile. */
 #include "process.h"
 
 /* ----------------------------------------------------- what is readable */
@@ -22,8 +22,8 @@ wi_region_readable(const MEMORY_BASIC_INFORMATION *region)
 BOOL
 wi_region_writable(const MEMORY_BASIC_INFORMATION *region)
 {
-    /* WriteProcessMemory lifts the protection of code by itself, but not that
-     * of read-only data. */
+    /* WriteProcessMemory itself lifts the protection of code, but not that of
+     * read-only data. */
     return wi_region_readable(region) &&
            (region->Protect & 0xff) != PAGE_READONLY;
 }
@@ -37,8 +37,8 @@ wi_page_count(uintptr_t address, size_t size)
     return (size_t)((address % WI_PAGE + (size - 1)) / WI_PAGE + 1);
 }
 
-/* Whether VirtualQueryEx says that all of the range may be read (or written): 0
- * or ERROR_NOACCESS; `unasked` when this handle lacks the right to ask. */
+/* Ask VirtualQueryEx whether all of the range may be read (or written): 0 or
+ * ERROR_NOACCESS, or `unasked` if it cannot be asked. */
 static DWORD
 remote_check(HANDLE target, uintptr_t address, size_t size, BOOL write,
              DWORD unasked)
@@ -136,7 +136,8 @@ wi_remote_read(HANDLE target, uintptr_t address, void *buffer, size_t size)
     return wi_remote_read_unasked(target, address, buffer, size);
 }
 
-/* Read one stretch that should be readable, page by page where it is not. */
+/* Read a stretch that should be readable: at once, or page by page if that
+ * fails. */
 static size_t
 remote_read_stretch(HANDLE target, uintptr_t address, char *buffer,
                     size_t size, unsigned char *mask, DWORD *err)
@@ -177,7 +178,7 @@ wi_remote_read_mask(HANDLE target, uintptr_t address, void *buffer,
     memset(mask, 0, wi_page_count(address, size));
     memset(buffer, 0, size);
     if (size > 0 && size - 1 > UINTPTR_MAX - address) {
-        /* The range wraps round: the part below the top is all there is. */
+        /* The range wraps around: only the part up to the top exists. */
         size = (size_t)(UINTPTR_MAX - address) + 1;
     }
     while (size > 0) {
@@ -189,7 +190,7 @@ wi_remote_read_mask(HANDLE target, uintptr_t address, void *buffer,
             if (*err != ERROR_ACCESS_DENIED) {
                 break; /* beyond the address space, or the target is gone */
             }
-            part = size; /* opened without the right to ask: just try */
+            part = size; /* the handle lacks the right to ask: try to read */
             readable = TRUE;
         }
         else {

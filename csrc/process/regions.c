@@ -6,8 +6,8 @@
  *         with process.protect(block.address, 4096, PAGE_READONLY):
  *             ...
  *
- * Owner: RemoteBlock frees what it allocates; nothing is kept here. Thread: any. GIL: given
- * up for each call. Methods of RemoteProcess: process.c has their docs. */
+ * Owner: nothing here is owned; RemoteBlock frees what it allocates. Thread:
+ * any. GIL: given up for each call. process.c has the docs of these methods. */
 #include "base/handles.h"
 #include "base/nt.h"
 #include "process.h"
@@ -78,7 +78,7 @@ wi_process_mapped_name(PyObject *op, PyObject *value)
     if (!wi_address_converter(value, &address)) {
         return NULL;
     }
-    /* GetMappedFileName has a buffer of fixed size inside. */
+    /* Not GetMappedFileName, which has room for 260 characters only. */
     wi_unicode_string *name = PyMem_Malloc(room);
     if (name == NULL) {
         return PyErr_NoMemory();
@@ -92,7 +92,7 @@ wi_process_mapped_name(PyObject *op, PyObject *value)
                                   name, room, NULL);
     Py_END_ALLOW_THREADS
     wi_process_unpin(self);
-    /* A failure is private memory, or no file. */
+    /* It fails for memory without a file. */
     result =
         WI_NT_SUCCESS(status)
             ? PyUnicode_FromWideChar(
@@ -130,7 +130,7 @@ wi_process_change(PyObject *op, PyObject *args)
             call.kind = (wi_vm_kind)i;
         }
     }
-    /* 0 for VirtualFreeEx alone: all that was allocated at once. */
+    /* Only VirtualFreeEx takes 0: all of the allocation. */
     if (size < (call.kind == WI_VM_FREE ? 0 : 1)) {
         PyErr_SetString(PyExc_ValueError, "size must be >= 1");
         return NULL;

@@ -1,6 +1,6 @@
 /* vm.c: VirtualQueryEx, VirtualAllocEx, VirtualProtectEx and VirtualFreeEx.
  *
- * No Python in here; any thread may call. The error is the last error. */
+ * Nothing here uses Python; any thread may call, without the GIL. */
 #include "process.h"
 
 void
