@@ -1,4 +1,4 @@
-/* lookup.c: windows of any process, found and asked about.
+/* lookup.c: finds windows of any process, and asks about them.
  *
  *     >>> _core._find_window("Untitled - Notepad", None, False)
  *     0x3065A
@@ -7,10 +7,11 @@
  *     >>> _core._window_process(0x3065A)   # (process id, thread id)
  *     (4711, 4712)
  *
- * Nothing here owns a window; any thread may call it. It keeps the GIL: Windows
- * answers for the windows, and asks none of their threads. Wraps FindWindowEx,
- * EnumWindows, EnumChildWindows, GetClassName, InternalGetWindowText,
- * GetWindowThreadProcessId and IsWindow. */
+ * Owner: nothing here owns a window. Thread: any. GIL: kept, as Windows itself
+ * answers these calls and asks no thread of a window; _window_order gives it
+ * up. Wraps FindWindowEx, EnumWindows, EnumChildWindows, GetClassName,
+ * InternalGetWindowText, GetWindowThreadProcessId, GetAncestor, IsWindow,
+ * IsHungAppWindow and SetWindowPos. */
 #include "base/handles.h"
 #include "message.h"
 
@@ -23,7 +24,7 @@ wi_hwnd_converter(PyObject *value, void *out)
     if (!wi_param_converter(value, &number)) {
         return 0;
     }
-    /* Handles of windows are 32 bits wide, extended either way. */
+    /* A window handle has 32 bits, extended with zeros or with its sign. */
     if (number == 0 ||
         (number > UINT32_MAX && number < 0xFFFFFFFF80000000ULL)) {
         PyErr_Format(PyExc_ValueError, "%R is not a window handle", value);
@@ -41,13 +42,13 @@ wi_hwnd_to_python(HWND hwnd)
 
 /* ---------------------------------------------------------------- look-up */
 
-/* What windows are looked for by. Each is NULL for any; the class may be an
- * atom instead of a name, as FindWindowEx takes it. */
+/* Which windows to find. A title or class that is NULL matches any; the class
+ * may be an atom instead of a name, as for FindWindowEx. */
 typedef struct {
     wchar_t *title, *class_name;
     int message_only;
-    HWND parent;   /* of all that are message-only */
-    wchar_t *text; /* room for a title of this length, a NUL and one more */
+    HWND parent;   /* of the windows to find, or NULL for all top-level ones */
+    wchar_t *text; /* room for a title of title's length, a NUL and one more */
     int room;
     PyObject *found;
 } lookup_filter;
@@ -103,7 +104,7 @@ find_window(PyObject *Py_UNUSED(module), PyObject *args)
     if (lookup_filter_init(&filter, args) < 0) {
         return NULL;
     }
-    /* Its last error is meaningless when no window matches. */
+    /* FindWindowEx's last error is meaningless when no window matches. */
     HWND hwnd = FindWindowExW(filter.message_only ? HWND_MESSAGE : NULL, NULL,
                               filter.class_name, filter.title);
     lookup_filter_clear(&filter);
@@ -116,7 +117,7 @@ lookup_same(const wchar_t *one, int length, const wchar_t *other)
     return CompareStringOrdinal(one, length, other, -1, TRUE) == CSTR_EQUAL;
 }
 
-/* Whether a window is looked for; titles and classes are compared as
+/* Whether the filter takes a window. Compares titles and classes as
  * FindWindowEx does. */
 static BOOL
 lookup_matches(const lookup_filter *filter, HWND hwnd)
@@ -146,7 +147,7 @@ lookup_add(HWND hwnd, LPARAM lparam)
     return filter->found != NULL;
 }
 
-/* A window below a message-only one is none itself. */
+/* A child of a message-only window is not one of those that are looked for. */
 static BOOL CALLBACK
 lookup_add_child(HWND hwnd, LPARAM lparam)
 {
@@ -154,9 +155,10 @@ lookup_add_child(HWND hwnd, LPARAM lparam)
     return GetAncestor(hwnd, GA_PARENT) != parent || lookup_add(hwnd, lparam);
 }
 
-/* Their common parent lists them all at once; any one that does not die
- * meanwhile tells it. FindWindowEx would ask for the window after one that may
- * be dying, on which the server of Wine 10 never answers. */
+/* Find message-only windows. They have one common parent, which lists them all
+ * at once; the parent of any one of them is that. FindWindowEx would have to
+ * ask for the window after one that may be dying, and then the server of Wine
+ * 10 never answers. */
 static void
 lookup_message_only(lookup_filter *filter)
 {
@@ -224,7 +226,7 @@ window_class(PyObject *Py_UNUSED(module), PyObject *arg)
     return PyUnicode_FromWideChar(name, length);
 }
 
-/* As the desktop has it: a hung window has one too. */
+/* The title that the desktop has: it can be had of a hung window too. */
 static PyObject *
 window_title(PyObject *Py_UNUSED(module), PyObject *arg)
 {
@@ -259,8 +261,8 @@ window_process(PyObject *Py_UNUSED(module), PyObject *arg)
     return Py_BuildValue("kk", (unsigned long)pid, (unsigned long)tid);
 }
 
-/* (the window that it is within or 0, its number there). The desktop and the
- * parent of all message-only windows count as none. */
+/* (its parent or 0, its control id). The desktop and the parent of all
+ * message-only windows count as no parent. */
 static PyObject *
 window_place(PyObject *Py_UNUSED(module), PyObject *arg)
 {
@@ -275,7 +277,7 @@ window_place(PyObject *Py_UNUSED(module), PyObject *arg)
     return Py_BuildValue("Ni", wi_hwnd_to_python(parent), GetDlgCtrlID(hwnd));
 }
 
-/* Whether it exists (0), is visible (1), is hung (2). */
+/* Whether a window exists (what = 0), is visible (1) or is hung (2). */
 static PyObject *
 window_is(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -289,8 +291,8 @@ window_is(PyObject *Py_UNUSED(module), PyObject *args)
                                        : IsHungAppWindow(hwnd));
 }
 
-/* Put a window above all others, so that FindWindow comes to it first, or below
- * them. */
+/* Put a window above all others, so that FindWindow finds it first, or below
+ * all others. */
 static PyObject *
 window_order(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -314,7 +316,7 @@ window_order(PyObject *Py_UNUSED(module), PyObject *args)
 static PyMethodDef lookup_functions[] = {
     {"_find_window", find_window, METH_VARARGS,
      "_find_window($module, title, class_name, message_only, /)\n--\n\n"
-     "The newest one or 0. Win32: FindWindowEx."},
+     "The topmost one, or 0. Win32: FindWindowEx."},
     {"_find_windows", find_windows, METH_VARARGS,
      "_find_windows($module, title, class_name, message_only, parent=0, /)"
      "\n--\n\nWin32: EnumWindows, EnumChildWindows."},
@@ -329,7 +331,9 @@ static PyMethodDef lookup_functions[] = {
      "_window_place($module, hwnd, /)\n--\n\n"
      "(parent, id). Win32: GetAncestor, GetDlgCtrlID."},
     {"_window_is", window_is, METH_VARARGS,
-     "_window_is($module, hwnd, what, /)\n--\n\nWin32: IsWindow."},
+     "_window_is($module, hwnd, what, /)\n--\n\n"
+     "Whether it exists (what = 0), is visible (1) or is hung (2).\n\n"
+     "Win32: IsWindow, IsWindowVisible, IsHungAppWindow."},
     {"_window_order", window_order, METH_VARARGS,
      "_window_order($module, hwnd, top, /)\n--\n\nWin32: SetWindowPos."},
     {NULL, NULL, 0, NULL},

@@ -6,10 +6,10 @@
  *     message.id, message.sender, message.pid, message.time
  *     message.message, message.wparam, message.lparam
  *
- * Owns one reference to a wi_message: the copy that the window procedure made
- * of the data. The copy is constant and lives as long as the object, which
- * every exported buffer keeps alive; so views need no counter, and any thread
- * may use it. No call here gives up the GIL.
+ * Owner: the object owns one reference to a wi_message, the copy that the
+ * window procedure made of the data. The copy is constant and lives as long as
+ * the object, and every exported buffer keeps the object alive; so nothing
+ * counts the buffers. Thread: any. GIL: kept.
  *
  * The type has no GC: an instance refers to nothing but its type, which never
  * refers back. */
@@ -97,7 +97,7 @@ message_get(PyObject *self, void *which)
     case GET_ID:
         return PyLong_FromUnsignedLongLong(message->id);
     case GET_SENDER:
-        /* 32 bits, as hwnd has them: senders may extend the sign. */
+        /* 32 bits, as `hwnd` has: a sender may have extended the sign. */
         return PyLong_FromUnsignedLongLong(
             message->number == WM_COPYDATA ? message->wparam & UINT32_MAX : 0);
     case GET_PID:
@@ -121,20 +121,20 @@ message_get_time(PyObject *self, void *Py_UNUSED(closure))
 
 static PyGetSetDef message_getset[] = {
     MESSAGE_GET("message", GET_MESSAGE,
-                "The message's number: 0x4A (WM_COPYDATA), or that of a plain "
-                "message."),
+                "The message's number: 0x4A for WM_COPYDATA, another one\n"
+                "for a plain message."),
     MESSAGE_GET("id", GET_ID,
-                "What kind of data it is: dwData of WM_COPYDATA, 64 bits; "
-                "else 0."),
+                "dwData of WM_COPYDATA, 64 bits, by which a sender says\n"
+                "what the data is; 0 for a plain message."),
     MESSAGE_GET("sender", GET_SENDER,
-                "The window that claims to have sent it, or 0."),
+                "The window that a WM_COPYDATA claims to come from, or 0."),
     MESSAGE_GET("pid", GET_PID,
-                "The process that owned the sender's window on arrival; 0 "
-                "when there\nwas no such window."),
+                "The process that owned the window `sender` on arrival, or 0 "
+                "if there\nwas no such window."),
     MESSAGE_GET("wparam", GET_WPARAM, "wParam, unsigned."),
     MESSAGE_GET("lparam", GET_LPARAM, "lParam, signed; 0 for WM_COPYDATA."),
     {"time", message_get_time, NULL,
-     "When it arrived, in seconds since 1970 as time.time() has it.", NULL},
+     "When it arrived, in seconds since 1970, as time.time() counts.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -165,7 +165,7 @@ message_bytes(PyObject *self, PyObject *Py_UNUSED(ignored))
 static int
 message_bool(PyObject *Py_UNUSED(self))
 {
-    return 1; /* also without data */
+    return 1; /* a message without data is true too */
 }
 
 static PyMethodDef message_methods[] = {

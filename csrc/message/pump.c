@@ -7,10 +7,10 @@
  *     window.close()                   a private message ends the window and
  *                                      so the loop and the thread
  *
- * No Python here: a busy interpreter never holds up a sender, and neither does
- * one that is gone. Only a message that is routed to a handler takes the GIL,
- * in wi_window_call. The thread owns the window; the functions of pump.h say
- * which thread calls them.
+ * Nothing here uses Python, so no sender waits for an interpreter that is busy
+ * or gone. Only a message for a handler needs the GIL, in wi_window_call.
+ *
+ * Owner: the thread owns the window. Thread: pump.h says who calls a function.
  *
  * Wraps RegisterClassEx, CreateWindowEx, the message loop, DestroyWindow and
  * UnregisterClass. */
@@ -21,11 +21,11 @@
 
 #include <imm.h>
 
-/* A private message to the pump, to end the window: wParam is its cookie. */
+/* The private message that ends the window. Its wParam is the cookie. */
 #define PUMP_CLOSE 0x7FF1
 
-/* What a pump thread's stack has beyond the largest message: Wine lays a
- * received WM_COPYDATA on it. */
+/* How many bytes a pump thread's stack has beyond the largest message: Wine
+ * puts a received WM_COPYDATA on the stack. */
 #define PUMP_STACK_MARGIN (4u << 20)
 
 /* ------------------------------------------------------------------- life */
@@ -89,8 +89,7 @@ wi_pump_begin_wait(wi_pump *pump)
 void
 wi_pump_end_wait(wi_pump *pump)
 {
-    /* A thread that has ended uses the handles no longer, and a closed queue
-     * is never waited for. */
+    /* Close the handles when no method and no thread uses them. */
     if (--pump->waits > 0 || !pump->closing || pump->thread == NULL ||
         WaitForSingleObject(pump->thread, 0) != WAIT_OBJECT_0) {
         return;
@@ -108,9 +107,9 @@ pump_instance(void)
     return module;
 }
 
-/* The pump of a thread: where its window procedure finds it. The window's
- * own words could be changed by other processes. The index is made once for
- * the process and never freed, as the code is never unloaded. */
+/* The window procedure finds its pump in this TLS slot. Not in the window's
+ * own words, which other processes can change. The slot is made once for the
+ * process and never freed, as the code is never unloaded. */
 static INIT_ONCE pump_tls_once = INIT_ONCE_STATIC_INIT;
 static DWORD pump_tls = TLS_OUT_OF_INDEXES;
 
@@ -122,7 +121,7 @@ pump_tls_init(PINIT_ONCE Py_UNUSED(once), PVOID Py_UNUSED(parameter),
     return pump_tls != TLS_OUT_OF_INDEXES;
 }
 
-/* End the window; on its own thread only. */
+/* Destroy the window. Only its own thread may. */
 static void
 pump_destroy(wi_pump *pump, HWND hwnd)
 {
@@ -133,7 +132,7 @@ pump_destroy(wi_pump *pump, HWND hwnd)
 
 /* --------------------------------------------------------------- messages */
 
-/* Hand a message to the queue or the handler; consumes the reference. */
+/* Hand a message to the queue or the handler, and take over its reference. */
 static LRESULT
 pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
 {
@@ -160,7 +159,7 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
     return answer;
 }
 
-/* The volume and the number of a file. */
+/* The identity of a file: its volume and its number. */
 static BOOL
 pump_file_id(const wchar_t *path, BY_HANDLE_FILE_INFORMATION *id)
 {
@@ -176,8 +175,8 @@ pump_file_id(const wchar_t *path, BY_HANDLE_FILE_INFORMATION *id)
     return ok;
 }
 
-/* Whether two paths name one file: in one spelling, or through links, short
- * names and drives that are mapped. */
+/* Whether two paths name the same file, even by links, short names or mapped
+ * drives. */
 static BOOL
 pump_same_file(const wchar_t *one, const wchar_t *other)
 {
@@ -189,8 +188,8 @@ pump_same_file(const wchar_t *one, const wchar_t *other)
             ids[0].nFileIndexLow == ids[1].nFileIndexLow);
 }
 
-/* Whether this process may send. Its executable is looked up each time, as
- * its id may be another process's by the next message. */
+/* Whether this process may send. Its executable is looked up for each message:
+ * by the next one, another process may have the id. */
 static BOOL
 pump_accepts(wi_pump *pump, DWORD pid)
 {
@@ -217,9 +216,9 @@ pump_accepts(wi_pump *pump, DWORD pid)
     return accepted;
 }
 
-/* Start a timer, or end it. Only the thread that owns a window may, so the
- * order comes as a WM_COPYDATA with our cookie: the timer's id, and its period
- * in milliseconds or 0. The answer is 1, 0 or a negative error. */
+/* Start or end a timer. Only the thread that owns the window may, so the order
+ * comes as a WM_COPYDATA with our cookie: the timer's id, and its period in
+ * milliseconds, or 0 to end it. The answer is 1, 0 or minus a Win32 error. */
 static LRESULT
 pump_set_timer(HWND hwnd, const COPYDATASTRUCT *data)
 {
@@ -278,7 +277,7 @@ pump_copydata(wi_pump *pump, WPARAM wparam, const COPYDATASTRUCT *data)
     return pump_deliver(pump, message, handled);
 }
 
-/* TRUE when the message is one that was asked for. */
+/* Take a plain message if the table has it; FALSE if it has not. */
 static BOOL
 pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
            LRESULT *answer)
@@ -294,7 +293,7 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
         return FALSE;
     }
     *answer = 0;
-    /* What lParam of WM_SETTEXT points at is gone when we answer. */
+    /* lParam of WM_SETTEXT points at a text that is gone after our answer. */
     const wchar_t *text =
         number == WM_SETTEXT ? (const wchar_t *)lparam : NULL;
     size_t most = pump->max_message / sizeof(*text);
@@ -314,7 +313,7 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
 
 /* ----------------------------------------------------------------- thread */
 
-/* Let the messages that are asked for in from lower integrity levels. */
+/* Accept the table's messages from processes of lower integrity levels. */
 static BOOL
 pump_open_filter(HWND hwnd, const wi_route_table *table)
 {
@@ -360,12 +359,12 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
         }
         return 0;
     case WM_CLOSE:
-        /* A polite taskkill, mostly. The owner may ask for the message;
-         * DefWindowProc would take the window away from it. */
+        /* Usually from taskkill without /F. The owner may have asked for the
+         * message. DefWindowProc would destroy the window. */
         return pump_plain(pump, number, wparam, lparam, &answer) ? answer : 0;
     case WM_SETTEXT:
-        /* The title is an address: it changes when the owner has asked for
-         * the message, and takes it. */
+        /* Senders find the window by its title. So the title changes only if
+         * the owner has asked for this message and takes it. */
         if (!pump_plain(pump, number, wparam, lparam, &answer) ||
             answer <= 0) {
             return FALSE;
@@ -373,7 +372,7 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
         break;
     case WM_NCCREATE:
         if (pump->hwnd != NULL) {
-            return FALSE; /* sent by a peer: it would change the title */
+            return FALSE; /* a peer sent it: it would change the title */
         }
         break;
     case WM_NCDESTROY:
@@ -382,8 +381,8 @@ pump_procedure(HWND hwnd, UINT number, WPARAM wparam, LPARAM lparam)
             PostQuitMessage(0);
         }
         else if (pump->hwnd != NULL) {
-            /* Sent by a peer, or the end of a parent that a peer gave us:
-             * the loop looks whether the window is there still. */
+            /* A peer sent it, or has destroyed a parent that it gave us: let
+             * the loop check whether the window still exists. */
             PostThreadMessageW(pump->thread_id, WM_NULL, 0, 0);
             return 0;
         }
@@ -408,11 +407,11 @@ pump_main(void *arg)
     class.hInstance = instance;
     class.lpszClassName = pump->class_name;
     TlsSetValue(pump_tls, pump);
-    ImmDisableIME(0); /* no text is typed here: no IME window beside it */
+    ImmDisableIME(0); /* nobody types here, so no IME window is needed */
     HWND hwnd = NULL;
     BOOL ours = FALSE;
-    /* Windows of one class share it; the last one takes it away, which may
-     * come between our look and our use. */
+    /* Windows with one class name share the class, and the last one
+     * unregisters it: perhaps between our registration and our use. */
     for (int attempt = 0; hwnd == NULL && attempt < 100; attempt++) {
         WNDCLASSEXW other = {0};
         other.cbSize = sizeof(other);
@@ -426,8 +425,8 @@ pump_main(void *arg)
             }
         }
         ours = TRUE;
-        /* Top-level, so that FindWindow, EnumWindows and broadcasts reach
-         * it; never shown, and no button in the task bar if something shows
+        /* Top-level, so that FindWindow, EnumWindows and broadcasts reach it.
+         * It is never shown, and has no button in the task bar if a peer shows
          * it. */
         hwnd = CreateWindowExW(WS_EX_TOOLWINDOW | WS_EX_NOACTIVATE,
                                pump->class_name, pump->title, WS_POPUP, 0, 0,
@@ -450,7 +449,7 @@ pump_main(void *arg)
         pump_destroy(pump, hwnd);
         goto done;
     }
-    SetPropW(hwnd, WI_LIMIT_PROPERTY, /* FALSE does no harm */
+    SetPropW(hwnd, WI_LIMIT_PROPERTY, /* a failure does no harm */
              (HANDLE)(pump->max_message > 0 ? pump->max_message : 1));
     pump->failed = NULL;
     pump->hwnd = hwnd;
@@ -465,13 +464,13 @@ pump_main(void *arg)
         }
         if (pump->hwnd != NULL &&
             GetWindowThreadProcessId(hwnd, NULL) != pump->thread_id) {
-            pump->hwnd = NULL; /* gone without our asking */
+            pump->hwnd = NULL; /* a peer has destroyed it */
         }
     }
 done:
     InterlockedExchange(&pump->closing, 1);
     wi_queue_close(&pump->queue);
-    if (ours) { /* fails while others use it */
+    if (ours) { /* fails while other windows use the class */
         UnregisterClassW(pump->class_name, instance);
     }
     SetEvent(pump->started);
@@ -499,9 +498,9 @@ wi_pump_start(wi_pump *pump)
 {
     uint64_t reserve = (uint64_t)pump->max_message + PUMP_STACK_MARGIN;
     InterlockedIncrement(&pump->refs); /* the thread's own */
-    SIZE_T stack = (SIZE_T)reserve; /* too small in 32 bits for a huge one */
+    SIZE_T stack = (SIZE_T)reserve;    /* 32 bits may be too narrow for it */
     SetLastError(ERROR_NOT_ENOUGH_MEMORY);
-    /* Suspended, so that all fields are there when the first message is. */
+    /* Suspended, so that all fields are set before the first message. */
     pump->thread = stack != reserve
                        ? NULL
                        : CreateThread(NULL, stack, pump_main, pump,

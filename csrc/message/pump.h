@@ -1,94 +1,97 @@
 /* pump.h: the native thread behind a CopyDataWindow, its window and its queue.
  *
- * A wi_pump is counted by reference: the thread has one reference and the
- * Python object the other, so whichever ends last frees it. The fields say
- * which thread writes them. */
+ * Owner: a wi_pump counts references. Its thread has one and the Python object
+ * has one, so whichever ends last frees it. Thread: the comments in the struct
+ * say who writes a field. */
 #ifndef WINIPC_MESSAGE_PUMP_H
 #define WINIPC_MESSAGE_PUMP_H
 
 #include "base/core.h"
 #include "queue.h"
 
-/* Which messages go where; replaced as a whole. */
+/* Which messages go where. A table is replaced as a whole. */
 typedef struct {
     BOOL handle_all; /* every WM_COPYDATA goes to the handler */
-    BOOL queue_rest; /* those without a handler are queued, not refused */
-    uint64_t *ids;   /* or those with these ids, */
+    BOOL queue_rest; /* WM_COPYDATA without a handler is queued, not refused */
+    uint64_t *ids;   /* the ids of the WM_COPYDATA that go to the handler */
     size_t ids_count;
-    uint64_t *routes; /* and, behind them, the plain messages to take */
+    uint64_t *routes; /* the plain messages to take, in the same memory */
     size_t routes_count;
 } wi_route_table;
 
-/* What is added to the number of a plain message for the handler; one without
- * is queued. */
+/* Added to the number of a plain message that goes to the handler; the others
+ * are queued. */
 #define WI_ROUTE_HANDLED ((uint64_t)1 << 32)
 
 typedef struct {
     volatile LONG refs;
     /* set before the thread starts, constant then */
     wchar_t class_name[257];
-    const wchar_t *title; /* until the window is there */
+    const wchar_t *title; /* valid until the window exists */
     BOOL message_only;
-    ULONG_PTR cookie; /* which no other process can know */
+    ULONG_PTR cookie; /* random: no other process knows it */
     size_t max_message;
-    BOOL lower_integrity; /* let our messages in from below */
-    /* these processes may send WM_COPYDATA; all when both are empty */
+    BOOL lower_integrity; /* accept messages from lower integrity levels */
+    /* these processes may send WM_COPYDATA; any may if both are empty */
     uint64_t *accept_pids;
     size_t accept_pids_count;
     wchar_t *accept_paths; /* one behind the other; an empty one ends them */
-    HANDLE started;        /* set when the window is there, or failed */
+    HANDLE started;        /* set when the window exists, or start failed */
     HANDLE thread;
     DWORD thread_id;
     /* written by the thread */
     HWND volatile hwnd; /* NULL when it is gone */
-    const char *failed; /* the call that failed before started */
+    const char *failed; /* the call that failed before `started` was set */
     DWORD error;
-    LONG depth;      /* handlers at work: more than one when they nest */
+    LONG depth;      /* handlers at work; they may nest */
     BOOL destroying; /* by us: any program may send a WM_NCDESTROY */
-    size_t rejected; /* messages from senders not accepted */
+    size_t rejected; /* messages from senders that are not accepted */
     /* written by any thread */
     volatile LONG closing;
     wi_queue queue;
-    SRWLOCK lock; /* guards the table; never held across a call out */
+    SRWLOCK
+    lock; /* guards the table; not held across a wait, a send or Python */
     wi_route_table table;
     /* under the GIL */
     PyObject *owner;  /* borrowed: the WindowObject, NULL once it closes */
     Py_ssize_t waits; /* methods that may be using the handles */
-    PyThreadState *tstate; /* the thread's own, from its first handler on */
+    PyThreadState *tstate; /* of the thread, from its first handler on */
     PyGILState_STATE gil;
 } wi_pump;
 
-/* A pump with one reference, zeroed; NULL without memory. */
+/* A zeroed pump with one reference; NULL if memory is short. */
 wi_pump *wi_pump_new(void);
 void wi_pump_unref(wi_pump *pump); /* NULL is allowed */
 
-/* What the pump needs before it starts: its queue and events. FALSE with
- * *failed, the call, and the last error. */
+/* Make the queue and the events. FALSE with the last error, and the call that
+ * failed in *failed. */
 BOOL wi_pump_prepare(wi_pump *pump, uint64_t max_count, uint64_t max_bytes,
                      int overflow, const char **failed);
 
-/* Start the thread and wait until its window is there. FALSE with pump->failed
+/* Start the thread and wait until its window exists. FALSE with pump->failed
  * and pump->error. Call it without the GIL. */
 BOOL wi_pump_start(wi_pump *pump);
 
-/* Ask the thread to end; once is enough, more is harmless. */
+/* Ask the thread to end; a second call is harmless. */
 void wi_pump_ask_to_close(wi_pump *pump);
 
-/* Take over the table and free the old one; FALSE with the last error. */
+/* Take over the table and free the old one. FALSE with the last error; then
+ * the caller keeps its table. */
 BOOL wi_pump_set_table(wi_pump *pump, wi_route_table *table);
 void wi_route_table_clear(wi_route_table *table);
 
-/* Under the GIL, around a method's use of the handles: the last one closes
- * them once the thread has ended. */
+/* A method holds the GIL and calls these two around its use of the handles.
+ * The last end_wait closes the handles, if the thread has ended. */
 void wi_pump_begin_wait(wi_pump *pump);
 void wi_pump_end_wait(wi_pump *pump);
 
-/* window.c: run the handler, on the pump's thread and without the GIL. Takes
- * the reference to message; *queue tells that the message is for the queue
- * after all. */
+/* In window.c: run the handler. The pump's thread calls it, without the GIL.
+ * It takes over the reference to message. *queue is set if the message goes to
+ * the queue after all. */
 LRESULT wi_window_call(wi_pump *pump, wi_message *message, BOOL *queue);
 
-/* window.c: the pump's thread ends, and with it its Python thread state. */
+/* In window.c: the pump's thread calls it last; it frees the thread's Python
+ * thread state. */
 void wi_window_thread_ends(wi_pump *pump);
 
 #endif

@@ -2,9 +2,9 @@
  *
  * Wraps HeapAlloc, SRWLOCK, a condition variable and one event. The lock is
  * held for a few instructions only: never across a wait, a send or a call into
- * Python. A thread that receives sleeps on the condition variable, which is no
- * kernel object. The event is for those who need a handle, and is left alone
- * while there are none. */
+ * Python. A receiver sleeps on the condition variable, which is no kernel
+ * object. The event is for a task that needs a handle; it is neither set nor
+ * reset while there is no such task. */
 #include "queue.h"
 
 #include <string.h>
@@ -64,7 +64,7 @@ wi_queue_init(wi_queue *queue, uint64_t max_count, uint64_t max_bytes,
     return queue->ready != NULL;
 }
 
-/* With the lock held: let the event say whether there is something to take. */
+/* With the lock held: set or reset the event. */
 static void
 queue_tell(wi_queue *queue)
 {
@@ -80,7 +80,7 @@ queue_tell(wi_queue *queue)
     }
 }
 
-/* With the lock held. */
+/* With the lock held: take out the oldest message. */
 static wi_message *
 queue_take(wi_queue *queue)
 {
@@ -98,7 +98,7 @@ queue_take(wi_queue *queue)
     return message;
 }
 
-/* With the lock held: whether a tick of this timer waits. */
+/* With the lock held: whether a tick of this timer is in the queue. */
 static BOOL
 queue_ticks(const wi_queue *queue, WPARAM timer)
 {

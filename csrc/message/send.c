@@ -1,4 +1,4 @@
-/* send.c: messages sent and posted to windows, and their registered names.
+/* send.c: sends and posts messages to windows, and registers their names.
  *
  *     >>> number = register_message("my program: ready")
  *     >>> send_copydata("my title", b"data", id=7)
@@ -7,50 +7,54 @@
  *     0
  *     >>> post_message(hwnd, number, 1, 2)
  *
- * Nothing here owns a window; any thread may call any of it. Wraps
- * RegisterWindowMessage, PostMessage and SendMessageTimeout.
+ * Owner: nothing here owns a window; a worker's job owns the data that it
+ * sends. Thread: any. Wraps RegisterWindowMessage, PostMessage and
+ * SendMessageTimeout.
  *
- * A send holds neither the GIL nor a lock, because the receiver may send back
- * before it answers. SendMessageTimeout cannot be interrupted, so a send that
- * may take longer than SEND_DIRECT_MS runs on a worker thread while this one
- * waits in slices and serves what is sent to its own windows.
+ * GIL: a send holds neither the GIL nor a lock, as the receiver may send back
+ * before it answers. Ctrl+C does not interrupt SendMessageTimeout, so a send
+ * that may take longer than SEND_DIRECT_MS runs on a worker thread. The
+ * calling thread waits in slices, and takes the messages that are sent to its
+ * windows.
  *
- * Python decides which window a title is and what to add to an error:
+ * Python finds the window of a title, and adds hints to errors:
  * winipc.message.send sets the module's _hwnd_of and _explain_send. */
 #include "base/bytes.h"
 #include "base/handles.h"
 #include "message.h"
 
-/* How long a send may keep Ctrl+C waiting. */
+/* The longest send that Ctrl+C need not interrupt. */
 #define SEND_DIRECT_MS 5000
 
 /* The default of `timeout`. */
 #define SEND_DEFAULT_MS 5000
 
-/* SendMessageTimeout takes no more than this (24 days); longer is forever. */
+/* The longest time-out of SendMessageTimeout: 24 days, so forever here. */
 #define SEND_LONGEST_MS 0x7FFFFFFF
 
-/* For so long a window that stands before another one takes one message at a
- * time, as that does. Then it lets others in: the receiver may wait for one. */
+/* How long _forward() takes no other message while it waits for the receiver,
+ * as the receiver itself takes one at a time. Then it takes messages again:
+ * the receiver may be waiting for an answer to one. */
 #define SEND_QUIET_MS 250
 
 /* How much longer a worker may take than its time-out. */
 #define SEND_WORKER_MARGIN_MS 2000
 
-/* Data up to this size is sent without a look at the receiver's limit: the
- * stack of a CopyDataWindow's thread has room for it; above max_message it is
- * answered 0. */
+/* Data up to this size is sent without asking for the receiver's limit: the
+ * stack of any CopyDataWindow's thread has room for it. A receiver with a
+ * smaller max_message answers 0. */
 #define SEND_ALWAYS_TAKEN (1 << 20)
 
-/* A receiver that looks hung is tried so many times more, so far apart. */
+/* How often, and after which pause, a send to a receiver that looks hung is
+ * tried again. */
 #define SEND_HUNG_TRIES 50
 #define SEND_HUNG_PAUSE_MS 10
 
-/* A send given up sooner than this was given up before it began: Windows does
- * not look again for seconds. */
+/* A send that failed sooner than this was never on its way: Windows checks
+ * again for a hang only after seconds. */
 #define SEND_VERDICT_MS 1000
 
-/* How far GetTickCount64 and a time-out may be off. */
+/* How inexact GetTickCount64 and a time-out may be. */
 #define SEND_TICK_MS 16
 
 /* GCC 12's headers lack it; Windows has it since Vista. */
@@ -60,8 +64,8 @@
 
 /* ------------------------------------------------------------------ names */
 
-/* The number of a registered message. Numbers stay until the session ends,
- * so each name is registered once. 0 with an exception. */
+/* The number of a registered message; 0 with an exception. A number stays
+ * until the session ends, so each name is registered once. */
 static UINT
 send_registered(wi_state *state, PyObject *name)
 {
@@ -94,10 +98,11 @@ send_registered(wi_state *state, PyObject *name)
 
 PyDoc_STRVAR(register_message_doc,
              "register_message($module, name, /)\n--\n\n"
-             "The number that every program gets for this name.\n\n"
+             "The message number that every program gets for this name.\n\n"
              "Names ignore case and have 1 to 255 characters; the number is\n"
              "from 0xC000 to 0xFFFF and stays until the session ends.\n\n"
-             "Raises OSError (winerror 87 or 123) for other names.\n\n"
+             "Raises OSError (winerror 87, ERROR_INVALID_PARAMETER, or 123,\n"
+             "ERROR_INVALID_NAME) for other names. Any thread may call it.\n\n"
              "Win32: RegisterWindowMessage.");
 
 static PyObject *
@@ -114,7 +119,7 @@ register_message(PyObject *module, PyObject *name)
 
 /* ------------------------------------------------------------------- jobs */
 
-/* One send, and its buffer, for the time that it takes. */
+/* One send, with the buffer of its data. */
 typedef struct wi_send_job {
     HWND hwnd;
     UINT number;
@@ -127,10 +132,10 @@ typedef struct wi_send_job {
     DWORD_PTR result;
     LRESULT sent;
     DWORD err;
-    DWORD limit;   /* the receiver's, when the data is above it; else 0 */
+    DWORD limit;   /* the receiver's, if the data is larger; else 0 */
     HANDLE thread; /* of a worker; send_start sets it */
     struct wi_send_job *next; /* abandoned too; send_abandon sets it */
-    wi_source source; /* zeroed when there is none: released without effect */
+    wi_source source;         /* zeros if there is none */
 } send_job;
 
 static LPARAM
@@ -139,16 +144,17 @@ send_lparam(send_job *job)
     return job->number == WM_COPYDATA ? (LPARAM)&job->data : job->lparam;
 }
 
-/* The largest message that a window of winipc takes; 0 for any other. */
+/* The largest message that a window of winipc takes; 0 for other windows. */
 static DWORD
 send_limit_of(HWND hwnd)
 {
     return (DWORD)(uintptr_t)GetPropW(hwnd, WI_LIMIT_PROPERTY);
 }
 
-/* One try, which begins at the tick `now`; TRUE when it was given up before
- * the message was on its way, because the receiver looks hung. A receiver that
- * hangs during a send is given up after seconds, and may have the message. */
+/* Try once; `now` is the current tick. TRUE if Windows did not send the
+ * message because the receiver looks hung. If the receiver hangs during the
+ * send, Windows gives up after seconds, and the receiver may have the message:
+ * FALSE. */
 static BOOL
 send_try(send_job *job, ULONGLONG now, UINT timeout_ms)
 {
@@ -167,11 +173,12 @@ send_try(send_job *job, ULONGLONG now, UINT timeout_ms)
            IsWindow(job->hwnd);
 }
 
-/* A receiver counts as hung when it was sent something and has not looked for
- * messages for 5 s. So does one that was idle for as long, from the moment
- * that another message wakes it until its thread runs: a verdict only counts
- * if it lasts. The thread of a winipc window always comes back to its
- * messages, unless a handler is at work, which the time-out is for. */
+/* For Windows a receiver is hung if a message waits for it and its thread has
+ * not asked for messages for 5 s. That is also true of a receiver that was
+ * idle for as long, from the moment that another message wakes it until its
+ * thread runs. So the verdict counts only if it lasts. The thread of a winipc
+ * window always comes back to its messages, except from a handler, and for a
+ * handler there is the time-out. */
 static void
 send_run(send_job *job)
 {
@@ -198,9 +205,9 @@ send_run(send_job *job)
     }
 }
 
-/* Carry out a job. Data above the limit of a window of winipc is not sent:
- * under Wine a message beyond the stack of its thread ends the receiver's
- * process. */
+/* Carry out a job. Data above the limit of a winipc window is not sent: under
+ * Wine a message larger than the stack of the window's thread ends the
+ * receiver's process. */
 static void
 send_carry_out(send_job *job)
 {
@@ -236,8 +243,8 @@ send_job_free(send_job *job)
     PyMem_Free(job);
 }
 
-/* Keep a job, and its buffer, for as long as its worker reads it. The GIL
- * guards the list. */
+/* Keep a job and its buffer until its worker has ended. The GIL guards the
+ * list. */
 static void
 send_abandon(wi_state *state, send_job *job)
 {
@@ -245,8 +252,8 @@ send_abandon(wi_state *state, send_job *job)
     state->abandoned_sends = job;
 }
 
-/* Free the abandoned jobs that have come to an end. Each send of this module
- * comes by here, so that they do not pile up. */
+/* Free the abandoned jobs whose workers have ended. Each send does this, so
+ * that the list stays short. */
 static void
 send_reap(wi_state *state)
 {
@@ -264,8 +271,8 @@ send_reap(wi_state *state)
     }
 }
 
-/* Start a worker on a copy of the job, which takes its buffer. NULL with an
- * exception; the buffer is then released. */
+/* Start a worker on a copy of the job, which takes over the buffer. On failure
+ * the buffer is released. */
 static send_job *
 send_start(send_job *model)
 {
@@ -290,8 +297,8 @@ send_start(send_job *model)
     return job;
 }
 
-/* Run a job on a worker; the model gets what it came to. For quiet_ms nothing
- * that is sent to windows of this thread is let in. */
+/* Run a job on a worker, and copy the outcome into the model. For quiet_ms
+ * this thread takes no messages that are sent to its windows. */
 static int
 send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms,
                DWORD quiet_ms)
@@ -305,7 +312,7 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms,
         WaitForSingleObject(job->thread, quiet_ms);
         Py_END_ALLOW_THREADS
     }
-    /* The time-out is the send's own; the margin is for its thread. */
+    /* The send itself ends at the time-out; the margin is for the thread. */
     if (timeout_ms != WI_FOREVER) {
         timeout_ms += SEND_WORKER_MARGIN_MS;
     }
@@ -322,12 +329,13 @@ send_on_worker(wi_state *state, send_job *model, uint64_t timeout_ms,
     send_abandon(state, job);
     model->sent = 0;
     model->err = ERROR_TIMEOUT;
-    return waited == WAIT_TIMEOUT ? 0 : -1; /* Ctrl+C, mostly */
+    return waited == WAIT_TIMEOUT ? 0 : -1; /* -1: usually Ctrl+C */
 }
 
 /* -------------------------------------------------------------- arguments */
 
-/* Arguments by name into values; the first `positions` may come by position. */
+/* Put the arguments into values; only the first `positions` may be given by
+ * position. */
 static int
 send_arguments(const char *function, const char *const *names, int positions,
                PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -342,7 +350,7 @@ send_arguments(const char *function, const char *const *names, int positions,
     return wi_fast_args(function, names, 2, args, nargs, kwnames, values);
 }
 
-/* The window behind any kind of target. */
+/* The window that a target means: a handle, a title or an object. */
 static int
 send_target(PyObject *module, PyObject *target, HWND *hwnd)
 {
@@ -375,12 +383,13 @@ send_number(PyObject *module, PyObject *message, UINT *number)
     return 0;
 }
 
-/* timeout and abort_if_hung, each NULL or None for the default. */
+/* Parse timeout (NULL: the default) and abort_if_hung (NULL or None: the
+ * default). */
 static int
 send_how(send_job *job, PyObject *timeout, PyObject *abort_if_hung,
          uint64_t *timeout_ms)
 {
-    int abort = -1; /* by what the window is */
+    int abort = -1; /* it depends on the window */
     *timeout_ms = SEND_DEFAULT_MS;
     if (timeout != NULL && !wi_timeout_converter(timeout, timeout_ms)) {
         return -1;
@@ -402,8 +411,8 @@ send_how(send_job *job, PyObject *timeout, PyObject *abort_if_hung,
     return 0;
 }
 
-/* Whether Windows hands our own memory to the receiver, and no copy that the
- * kernel makes and checks. */
+/* Whether a receiver is in this process. Then Windows hands it our own memory;
+ * for other processes the kernel makes a copy, and checks it. */
 static BOOL
 send_is_within(HWND hwnd)
 {
@@ -411,8 +420,8 @@ send_is_within(HWND hwnd)
            wi_window_pid(hwnd, NULL) == GetCurrentProcessId();
 }
 
-/* The job's data. It is a copy of an array with strides, and of pages of a
- * file where a receiver of this process would touch them without a guard. */
+/* Set the job's data. A buffer with strides is copied; so is memory of a file
+ * if a receiver in this process would touch it without a guard. */
 static int
 send_data(send_job *job, PyObject *data)
 {
@@ -448,7 +457,7 @@ send_data(send_job *job, PyObject *data)
 
 /* ------------------------------------------------------------------ errors */
 
-/* Let Python add a hint to a PermissionError that is set. */
+/* If the current exception is a PermissionError, let Python add a hint. */
 static void
 send_explain(PyObject *module, HWND hwnd)
 {
@@ -466,7 +475,7 @@ send_explain(PyObject *module, HWND hwnd)
     WI_END_KEEP_ERROR
 }
 
-/* Raise what a failed send or post left; NULL. */
+/* Raise the error of a failed send or post; NULL. */
 static PyObject *
 send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
 {
@@ -475,8 +484,8 @@ send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
         cls = PyExc_FileNotFoundError;
     }
     else if (hwnd != HWND_BROADCAST && !IsWindow(hwnd)) {
-        /* It was there when the send began, whatever the code says: a dying
-         * receiver leaves 0, 5 or 1460 behind. */
+        /* The window was there when the send began. The error of a send to a
+         * receiver that dies may be 0, 5 or 1460. */
         cls = PyExc_ConnectionResetError;
         err = err ? err : ERROR_INVALID_WINDOW_HANDLE;
     }
@@ -489,8 +498,8 @@ send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
     return NULL;
 }
 
-/* ConnectionRefusedError; NULL. Python's errno is Winsock's number, and not
- * that of errno.h. */
+/* ConnectionRefusedError; NULL. On Windows its errno is Winsock's number, not
+ * the one of errno.h. */
 static PyObject *
 send_refused(int err, const char *text)
 {
@@ -503,7 +512,7 @@ send_refused(int err, const char *text)
     return NULL;
 }
 
-/* The answer to a job that has run. */
+/* The answer of a job that has run, or an exception. */
 static PyObject *
 send_answer(PyObject *module, const send_job *job)
 {
@@ -539,7 +548,7 @@ send_now(PyObject *module, send_job *job, uint64_t timeout_ms)
 {
     wi_state *state = PyModule_GetState(module);
     send_reap(state);
-    /* A broadcast has that time for each window. */
+    /* A broadcast may take the time-out for each window. */
     if (timeout_ms <= SEND_DIRECT_MS && job->hwnd != HWND_BROADCAST) {
         Py_BEGIN_ALLOW_THREADS
         send_carry_out(job);
@@ -557,29 +566,30 @@ send_now(PyObject *module, send_job *job, uint64_t timeout_ms)
 PyDoc_STRVAR(
     send_copydata_doc,
     "send_copydata($module, target, data, *, id=0, timeout=5.0, sender=None,\n"
-    "              abort_if_hung=None, check=True)\n--\n\n"
+    "              abort_if_hung=None, check=True)\n"
+    "--\n\n"
     "Send bytes to a window and return what it answered.\n\n"
-    "`data` is anything with the buffer protocol. It is not copied on this\n"
-    "side unless it has strides; when the call returns, the receiver has\n"
-    "taken what it wants of it. `id` is dwData, 64 bits wide (32 for a "
-    "32-bit\n"
-    "receiver). `sender` is the window that the receiver may answer to.\n"
-    "`timeout` is in seconds, None for forever. A receiver of another "
-    "program\n"
-    "that is hung ends the wait within a second. A stuck handler of winipc\n"
-    "takes the whole time-out. `abort_if_hung` says for any receiver whether\n"
-    "a hang ends the wait. Without a time-out none does by default.\n\n"
-    "The answer is the receiver's LRESULT, signed. 0 says that the receiver\n"
+    "`data` is anything with the buffer protocol. This side copies it only\n"
+    "if it has strides, or is memory of a file for a receiver in this\n"
+    "process. The receiver has copied what it needs when the call returns.\n"
+    "`id` is dwData, 64 bits wide (32 for a 32-bit receiver). `sender` is\n"
+    "the window that the receiver may answer to. `timeout` is in seconds,\n"
+    "None for forever. By default a hung receiver of another program ends\n"
+    "the wait within a second, and a handler of winipc that does not\n"
+    "return takes the whole time-out; with None no hang ends the wait.\n"
+    "`abort_if_hung` says for any receiver whether a hang ends it.\n\n"
+    "The answer is the receiver's LRESULT, signed. 0 means that the receiver\n"
     "did not take the data, and raises unless `check` is False.\n\n"
-    "Raises `ConnectionRefusedError` for the answer 0 and for data above the\n"
-    "limit of a receiver that is a winipc window; `TimeoutError` (winerror\n"
-    "1460) for a hung or slow receiver; `FileNotFoundError` (winerror 1400)\n"
-    "when there is no such window; `ConnectionResetError` when it went away\n"
-    "during the send; `PermissionError` when its integrity level is higher;\n"
-    "`OverflowError` for 4 GiB and more.\n\n"
-    "Any thread may call it; meanwhile messages that are sent to windows of\n"
-    "the calling thread are let in. Ctrl+C interrupts sends of more than\n"
-    "5 s; shorter ones it waits for.\n\n"
+    "Raises `ConnectionRefusedError` for the answer 0, and for data above\n"
+    "the limit of a winipc window; `TimeoutError` (winerror 1460,\n"
+    "ERROR_TIMEOUT) for a hung or slow receiver; `FileNotFoundError`\n"
+    "(winerror 1400, ERROR_INVALID_WINDOW_HANDLE) when there is no such\n"
+    "window; `ConnectionResetError` when it went away during the send;\n"
+    "`PermissionError` when its integrity level is higher; `OverflowError`\n"
+    "for 4 GiB and more.\n\n"
+    "Any thread may call it; meanwhile the thread takes messages that are\n"
+    "sent to its own windows. Ctrl+C ends the wait if `timeout` is more than\n"
+    "5 s or None; else it takes effect when the send ends.\n\n"
     "Win32: SendMessageTimeout, COPYDATASTRUCT.");
 
 /* A job of send_copydata's arguments. */
@@ -626,8 +636,8 @@ send_copydata(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     return send_now(module, &job, timeout_ms);
 }
 
-/* The destructor of what _begin_send gives: an asyncio task has the answer, or
- * was cancelled. The context is the module. */
+/* The destructor of _begin_send's capsule: an asyncio task has the answer, or
+ * was cancelled. The capsule's context is the module. */
 static void
 send_end_of_task(PyObject *capsule)
 {
@@ -642,8 +652,8 @@ send_end_of_task(PyObject *capsule)
     Py_DECREF(module);
 }
 
-/* (send, handle): _end_send(send) once the handle is signalled. The data is
- * read until then, even if the send is dropped. */
+/* (send, handle): call _end_send(send) when the handle is signalled. The
+ * worker reads the data until then, even if the capsule is freed. */
 static PyObject *
 send_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
            PyObject *kwnames)
@@ -682,14 +692,13 @@ PyDoc_STRVAR(
     "send_message($module, target, message, wparam=0, lparam=0, *,\n"
     "             timeout=5.0, abort_if_hung=None)\n--\n\n"
     "Send a message and return what the window answered, signed.\n\n"
-    "`message` is a number, or a name to be registered. `wparam` and\n"
-    "`lparam` are ints of full width, signed or not. The rest is as in\n"
-    "`send_copydata`, except that the answer 0 is an answer like any "
-    "other.\n\n"
-    "Raises as `send_copydata` does.\n\n"
+    "`message` is a number, or a name to register. `wparam` and `lparam` are\n"
+    "ints of the width of a pointer, signed or unsigned. The rest is as in\n"
+    "`send_copydata`, but 0 is an answer like any other.\n\n"
+    "Raises as `send_copydata` does, and `ValueError` for WM_COPYDATA.\n\n"
     "Win32: SendMessageTimeout.");
 
-/* target, message, wparam and lparam of a send or a post. */
+/* Parse target, message, wparam and lparam of a send or a post. */
 static int
 send_message_job(PyObject *module, send_job *job, PyObject **values)
 {
@@ -727,11 +736,15 @@ send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 
 PyDoc_STRVAR(
     post_message_doc,
-    "post_message($module, target, message, wparam=0, lparam=0)\n--\n\n"
-    "Leave a message for a window and go on; there is no answer.\n\n"
-    "Raises `FileNotFoundError` (winerror 1400) when there is no such\n"
-    "window, `PermissionError` when its integrity level is higher, and\n"
-    "`OSError` (winerror 1816) when it has not taken the last 10,000.\n\n"
+    "post_message($module, target, message, wparam=0, lparam=0)\n"
+    "--\n\n"
+    "Put a message into the queue of a window's thread; there is no "
+    "answer.\n\n"
+    "Raises `FileNotFoundError` (winerror 1400,\n"
+    "ERROR_INVALID_WINDOW_HANDLE) when there is no such window,\n"
+    "`PermissionError` when its integrity level is higher, and `OSError`\n"
+    "(winerror 1816, ERROR_NOT_ENOUGH_QUOTA) when 10,000 messages wait\n"
+    "there already. Any thread may call it.\n\n"
     "Win32: PostMessage.");
 
 static PyObject *
@@ -758,7 +771,8 @@ post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_NONE;
 }
 
-/* Pass a message on for its sender, who decides how long to wait. */
+/* Pass a message on to another window, without a time-out: the message's own
+ * sender has one. */
 static PyObject *
 send_forward(PyObject *module, PyObject *args)
 {
@@ -801,8 +815,8 @@ reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
                            ReplyMessage((LRESULT)result));
 }
 
-/* Whether the message that this thread is handling was sent: its sender may
- * wait for the answer. A posted one was not. */
+/* Whether the message that this thread handles was sent, not posted: its
+ * sender may wait for the answer. */
 static PyObject *
 in_send(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
@@ -816,14 +830,17 @@ static PyMethodDef send_functions[] = {
     {"post_message", WI_FAST(post_message), post_message_doc},
     {"_begin_send", WI_FAST(send_begin),
      "_begin_send($module, /, target, data, **how)\n--\n\n"
-     "Begin a send_copydata on a thread: (send, handle)."},
+     "Begin a send_copydata on a worker thread: (send, handle)."},
     {"_end_send", send_end, METH_O,
      "_end_send($module, send, /)\n--\n\nThe answer, or the error."},
     {"_reply_message", reply_message, METH_O,
-     "_reply_message($module, result, /)\n--\n\nFalse when no sender waits."},
+     "_reply_message($module, result, /)\n--\n\n"
+     "Answer the message that this thread handles; False if no sender waits.\n"
+     "\nWin32: InSendMessageEx, ReplyMessage."},
     {"_forward", send_forward, METH_VARARGS,
      "_forward($module, hwnd, message, wparam, lparam, id, data, /)\n--\n\n"
-     "Pass a message on; data only for WM_COPYDATA. Win32: SendMessage."},
+     "Pass a message on; only WM_COPYDATA has data.\n\n"
+     "Win32: SendMessageTimeout."},
     {"_in_send", in_send, METH_NOARGS,
      "_in_send($module, /)\n--\n\n"
      "False in a handler of a posted message. Win32: InSendMessageEx."},

@@ -7,11 +7,11 @@
  *     with CopyDataWindow.create("my title", handler=print):
  *         ...                        # print runs while the sender waits
  *
- * A WindowObject owns one reference to its wi_pump (pump.h); the pump's thread
- * owns the window. Any thread may call the methods; each gives the GIL up
- * while it waits. A handler may close its own window, which then goes when the
- * handler has returned. The thread ends when it is told to: by close(), the
- * finaliser or the exit hook of winipc.message, each of which waits for it. */
+ * Owner: a WindowObject owns one reference to its wi_pump (pump.h); the pump's
+ * thread owns the window. Thread: any. GIL: given up to wait. A handler may
+ * close its own window, which is destroyed when the handler has returned. The
+ * thread ends on close(), by the finaliser or by the exit hook of
+ * winipc.message; each of these waits for it. */
 #include "base/handles.h"
 #include "message.h"
 #include "pump.h"
@@ -23,14 +23,14 @@ typedef struct {
     PyObject_HEAD
     wi_pump *pump;              /* NULL until created */
     PyObject *dispatch;         /* callable(message) */
-    PyTypeObject *message_type; /* of what receive() gives */
+    PyTypeObject *message_type; /* what receive() returns */
     PyObject *title, *class_name;
-    char doomed; /* finalised while a task waits for it */
+    char doomed; /* finalised while a task waits: _end_wait() releases it */
 } WindowObject;
 
 /* ------------------------------------------------------- create and close */
 
-/* A copy on the heap, which the pump's thread may free. */
+/* A copy on the heap of the process, where the pump's thread may free it. */
 static int
 window_copy(void *out, const void *data, Py_ssize_t size)
 {
@@ -44,9 +44,9 @@ window_copy(void *out, const void *data, Py_ssize_t size)
     return 0;
 }
 
-/* A table from (handle_all, queue_rest, number of ids, ids and then numbers as
- * bytes of uint64_t, whether Python handles any, callable); *dispatch is
- * borrowed. */
+/* Make a table from (handle_all, queue_rest, number of ids, ids and then
+ * numbers of messages as bytes of uint64_t, whether Python code runs for any,
+ * callable). *dispatch is the callable, borrowed. */
 static int
 window_read_table(PyObject *spec, wi_route_table *table, PyObject **dispatch)
 {
@@ -58,8 +58,8 @@ window_read_table(PyObject *spec, wi_route_table *table, PyObject **dispatch)
                           &ids, &items, &size, &python, dispatch)) {
         return -1;
     }
-    /* The thread attaches to the main interpreter (PyGILState knows no other),
-     * where objects of another one must not be touched. */
+    /* The thread attaches to the main interpreter, the only one that
+     * PyGILState knows. It must not touch objects of another interpreter. */
     if (python && PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
         PyErr_SetString(PyExc_RuntimeError,
                         "handlers and conditions of windows run in the main "
@@ -114,7 +114,7 @@ window_create(PyObject *cls, PyObject *args)
         PyErr_NoMemory();
         goto done;
     }
-    /* The limit of Windows; Wine 8 writes past a buffer instead. */
+    /* Windows has this limit; Wine 8 writes past a buffer instead. */
     class_length = PyUnicode_AsWideChar(class_arg, pump->class_name,
                                         Py_ARRAY_LENGTH(pump->class_name));
     if (class_length < 1 || class_length > 255 ||
@@ -163,7 +163,7 @@ window_create(PyObject *cls, PyObject *args)
         Py_CLEAR(self);
         WI_END_KEEP_ERROR
     }
-    pump = NULL; /* its reference is self's */
+    pump = NULL; /* self has the reference */
 done:
     PyMem_Free(title);
     PyMem_Free(paths);
@@ -175,11 +175,11 @@ PyDoc_STRVAR(
     window_close_doc,
     "close($self, timeout=None)\n--\n\n"
     "Destroy the window, unregister its class and end its thread.\n\n"
-    "Messages that were answered stay in the queue: receive() and\n"
-    "iteration give them still. Idempotent. Waits for a handler that\n"
-    "is at work, at most timeout seconds; from a handler of this\n"
-    "window it returns at once and the window goes when the handler\n"
-    "has returned.\n\n"
+    "Messages in the queue stay: receive() and iteration still return\n"
+    "them. A second call is harmless. It waits for a handler that is at\n"
+    "work, at most `timeout` seconds, None for forever. Called by a\n"
+    "handler of this window it returns at once, and the window is\n"
+    "destroyed when the handler has returned. Any thread may call it.\n\n"
     "Raises TimeoutError when a handler is still at work by then.\n\n"
     "Win32: DestroyWindow, UnregisterClass.");
 
@@ -197,12 +197,12 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
     if (pump == NULL) {
         Py_RETURN_NONE;
     }
-    pump->owner = NULL; /* what comes in from now on is refused */
+    pump->owner = NULL; /* messages are refused from now on */
     Py_BEGIN_ALLOW_THREADS
     wi_pump_ask_to_close(pump);
     Py_END_ALLOW_THREADS
     if (pump->thread == NULL) {
-        Py_RETURN_NONE; /* closed before, and all is released */
+        Py_RETURN_NONE; /* it was closed before, and all is released */
     }
     if (GetCurrentThreadId() == pump->thread_id &&
         WaitForSingleObject(pump->thread, 0) == WAIT_TIMEOUT) {
@@ -222,7 +222,7 @@ window_close(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
-/* Let go of everything, once nothing uses the pump. */
+/* Release everything, once nothing uses the pump. */
 static void
 window_release(WindowObject *self)
 {
@@ -248,16 +248,16 @@ window_finalize(PyObject *op)
         }
         Py_BEGIN_ALLOW_THREADS
         wi_pump_ask_to_close(pump);
-        /* Joined, except where that could wait for ourselves: the thread
-         * has its own reference and frees what is left. */
+        /* Wait for the thread, unless it may wait for this one: then it frees
+         * the pump, as it has its own reference. */
         if (pump->thread != NULL && GetCurrentThreadId() != pump->thread_id &&
             pump->depth == 0) {
             WaitForSingleObject(pump->thread, FINALIZE_WAIT_MS);
         }
         Py_END_ALLOW_THREADS
     }
-    /* A task that waits for it may be garbage too, and come after it; or this
-     * is __del__() by hand. */
+    /* A task that waits may be garbage too, and be finalised after this; or
+     * somebody called __del__(). */
     self->doomed = pump != NULL && pump->waits > 0;
     if (!self->doomed) {
         window_release(self);
@@ -284,7 +284,7 @@ window_clear(PyObject *op)
 
 /* ---------------------------------------------------------------- handlers */
 
-/* The answer for what the handler returned. */
+/* The answer to the sender, from what the handler returned. */
 static LRESULT
 window_answer(PyObject *result, BOOL *queue)
 {
@@ -293,7 +293,7 @@ window_answer(PyObject *result, BOOL *queue)
         *queue = TRUE;
     }
     else if (result == Py_None) {
-        return 1; /* no objection: it was taken */
+        return 1; /* it was taken */
     }
     else if (result != NULL && wi_param_converter(result, &bits)) {
         return (LRESULT)bits;
@@ -305,16 +305,16 @@ LRESULT
 wi_window_call(wi_pump *pump, wi_message *message, BOOL *queue)
 {
     if (pump->tstate == NULL) {
-        /* One thread state for the thread's life: the innermost Release of
-         * PyGILState would delete it after each message. */
+        /* Keep one thread state for the thread's life: otherwise
+         * PyGILState_Release would delete it after each message. */
         pump->gil = PyGILState_Ensure();
         pump->tstate = PyEval_SaveThread();
     }
     LRESULT answer = 0;
     PyGILState_STATE gil = PyGILState_Ensure();
     WindowObject *owner = (WindowObject *)pump->owner;
-    /* Without references it is on its way to the finaliser, and a new one
-     * would not keep it. */
+    /* Without references the owner is being freed; a new reference would not
+     * stop that. */
     if (owner == NULL || Py_REFCNT((PyObject *)owner) == 0 ||
         owner->dispatch == NULL) {
         wi_message_unref(message);
@@ -360,8 +360,8 @@ window_closed_error(void)
     return NULL;
 }
 
-/* The next message; NULL without an exception when the window is closed and
- * the queue empty, or the time is over (*timed_out). */
+/* The next message. NULL without an exception if the time is over
+ * (*timed_out), or the window is closed and the queue is empty. */
 static PyObject *
 window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
 {
@@ -396,7 +396,7 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
             break;
         }
         if (timeout_ms != WI_FOREVER) {
-            /* A tick may be 16 ms: the end of the last sleep is what counts. */
+            /* A tick may take 16 ms: the last sleep's end counts too. */
             ULONGLONG gone = GetTickCount64() - start;
             left = gone >= timeout_ms || (left == slice && !woken)
                        ? 0
@@ -410,11 +410,11 @@ window_take(WindowObject *self, uint64_t timeout_ms, BOOL *timed_out)
 PyDoc_STRVAR(
     window_receive_doc,
     "receive($self, timeout=None)\n--\n\n"
-    "Wait for the next message and take it.\n\n"
-    "timeout is in seconds; None waits forever.\n\n"
-    "Raises TimeoutError (winerror 1460) when none came in time, and\n"
-    "ValueError when the window is closed and all that it had taken\n"
-    "was received. Several threads may receive at once.\n\n"
+    "Wait for the next message and take it out of the queue.\n\n"
+    "`timeout` is in seconds, None for forever. Ctrl+C ends the wait.\n\n"
+    "Raises TimeoutError (winerror 1460, ERROR_TIMEOUT) when no message\n"
+    "came in time, and ValueError when the window is closed and its queue\n"
+    "is empty. Several threads may receive at once.\n\n"
     "Win32: SleepConditionVariableSRW.");
 
 static PyObject *
@@ -443,7 +443,8 @@ window_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(window_receive_nowait_doc,
              "receive_nowait($self, /)\n--\n\n"
              "The next message, or None when there is none.\n\n"
-             "Raises ValueError as receive() does.");
+             "Raises ValueError as receive() does. Any thread may call it.\n\n"
+             "Win32: none, the queue is ours.");
 
 static PyObject *
 window_receive_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -456,15 +457,17 @@ window_receive_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-/* More than a view shows; the references are on the stack. */
+/* The references are on the stack; a monitor shows fewer. */
 #define LATEST_MOST 256
 
 PyDoc_STRVAR(window_latest_doc,
              "latest($self, count=16, /)\n--\n\n"
-             "The newest messages that wait, oldest first, as a list.\n\n"
-             "At most count of them, and never more than 256. They are not\n"
-             "taken: receive() gives them later. Empty where messages go to\n"
-             "a handler. Any thread may call it.");
+             "A list of the newest messages in the queue, oldest first.\n\n"
+             "It has at most `count` of them, and never more than 256. They\n"
+             "stay in the queue: receive() returns them later. Messages for\n"
+             "a handler are not in it. Raises ValueError when `count` is\n"
+             "negative. Any thread may call it.\n\n"
+             "Win32: none, the queue is ours.");
 
 static PyObject *
 window_latest(PyObject *op, PyObject *args)
@@ -525,8 +528,8 @@ window_set_routes(PyObject *op, PyObject *spec)
     Py_RETURN_NONE;
 }
 
-/* The event that is set while there is something to take or the window is
- * closed. It stays open until _end_wait(). */
+/* The queue's event: it is set while there is a message, and when the window
+ * is closed. It stays open until _end_wait(). */
 static PyObject *
 window_begin_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -557,8 +560,8 @@ window_end_wait(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* A message that a handler has taken data for, and keeps elsewhere: its place
- * in the queue, with the room that the data takes. */
+/* Queue a message whose data a handler has taken and keeps elsewhere. It
+ * counts as `size` bytes. */
 static PyObject *
 window_put(PyObject *op, PyObject *args)
 {
@@ -611,7 +614,7 @@ window_get_thread_id(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromUnsignedLong(pump ? pump->thread_id : 0);
 }
 
-/* closure: where in wi_pump the number is, a size_t */
+/* Getter of a size_t in wi_pump; the closure is its offset. */
 static PyObject *
 window_get_number(PyObject *op, void *closure)
 {
@@ -624,24 +627,26 @@ window_get_number(PyObject *op, void *closure)
     {name, window_get_number, NULL, doc, (void *)offsetof(wi_pump, field)}
 
 static PyGetSetDef window_getset[] = {
-    {"hwnd", window_get_hwnd, NULL, "The window's handle; 0 once closed.",
-     NULL},
+    {"hwnd", window_get_hwnd, NULL,
+     "The window's handle, 32 bits; 0 once closed.", NULL},
     {"closed", window_get_closed, NULL, "Whether the window is closed.", NULL},
     {"thread_id", window_get_thread_id, NULL,
-     "The native thread that runs the window and its handlers.", NULL},
+     "The id of the native thread that runs the window and its handlers.",
+     NULL},
     WINDOW_NUMBER("max_message", max_message,
-                  "The largest message that it takes, in bytes."),
+                  "The most bytes of data of one message."),
     WINDOW_NUMBER("pending", queue.count,
                   "How many messages wait in the queue."),
     WINDOW_NUMBER("pending_bytes", queue.bytes,
                   "How many bytes of data wait in the queue."),
     WINDOW_NUMBER("refused", queue.refused,
-                  "How many messages found no room and were answered 0."),
+                  "How many messages were answered 0, as the queue was full."),
     WINDOW_NUMBER("rejected", rejected,
-                  "How many messages came from senders that are not accepted\n"
-                  "and were answered 0."),
+                  "How many messages were answered 0, as their senders are\n"
+                  "not accepted."),
     WINDOW_NUMBER("dropped", queue.dropped,
-                  "How many messages were dropped for newer ones."),
+                  "How many messages were dropped to make room for newer\n"
+                  "ones."),
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -657,7 +662,8 @@ static PyMethodDef window_methods[] = {
      "_set_routes($self, routes, /)\n--\n\nWhich messages go where."},
     {"_put", window_put, METH_VARARGS,
      "_put($self, message, wparam, size, /)\n--\n\n"
-     "Queue a plain message that counts as size bytes; whether it had room."},
+     "Queue a plain message that counts as size bytes; False if there is no\n"
+     "room."},
     {"_begin_wait", window_begin_wait, METH_NOARGS,
      "_begin_wait($self, /)\n--\n\nThe event of the queue, until "
      "_end_wait()."},
@@ -668,7 +674,7 @@ static PyMethodDef window_methods[] = {
 
 static PyMemberDef window_members[] = {
     {"title", T_OBJECT, offsetof(WindowObject, title), Py_READONLY,
-     "The title that it was made with."},
+     "The title that the window was made with."},
     {"class_name", T_OBJECT, offsetof(WindowObject, class_name), Py_READONLY,
      "The name of its window class."},
     {NULL, 0, 0, 0, NULL},
