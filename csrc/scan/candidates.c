@@ -5,22 +5,23 @@
  *         if found.rescan("by", -3) == 1:
  *             [(address, value)] = found.items()
  *
- * A first scan (scan.h) fills the set; a rescan reads the values once more,
- * compares them with the last ones and keeps the candidates that changed as
- * asked. Millions of candidates are kept in blocks, one for each WINDOW of
- * addresses that has any: a bitmap or a list of places, whichever is smaller,
- * and the values; and, if they are asked for and differ, those of the first
- * scan. A rescan makes new blocks beside the old ones and shares those that
- * stay as they are; the set changes only when all has succeeded, and the lists
- * before it stay in a history of bounded size.
+ * A first scan (scan.h) fills the set. A rescan reads the values again,
+ * compares them with the last ones and keeps the candidates whose change is
+ * the one that is asked for. The candidates are in blocks, one for each WINDOW
+ * of addresses that has any. A block has a bitmap or a list of places,
+ * whichever is smaller, and the values; it also has the values of the first
+ * scan, if the set keeps these and they differ. A rescan makes new blocks, and
+ * shares those in which nothing changes. The set changes only when the whole
+ * rescan has succeeded, and its earlier lists stay in a history of bounded
+ * size.
  *
- * Values are numbers of one type, or bytes of one length (SCAN_TYPES stands
- * for their type), which are compared with a pattern. Where they are long, a
- * window has several blocks.
+ * Values are numbers of one type, or bytes of one length (their type is
+ * SCAN_TYPES), which are compared with a pattern. If they are long, a window
+ * has several blocks.
  *
- * Owner: a set owns its blocks and a reference to its process. Threads: any;
- * one rescans at a time, and others see the old state until it is done. GIL:
- * released in slices. */
+ * Owner: a set owns its blocks and a reference to its process. Thread: any;
+ * one rescans at a time, and the others see the old state until it is done.
+ * GIL: given up in slices. */
 #include "scan.h"
 
 #include "base/handles.h"
@@ -30,31 +31,31 @@
 #define WINDOW 65536 /* addresses of one block */
 #define WIDEST 8     /* bytes of a number */
 
-/* Bytes of the values of one block, at most: all numbers of a window. */
+/* The most bytes of the values of one block: as many as numbers of a window. */
 #define VALUES_MOST ((size_t)WINDOW * WIDEST)
 
-/* Sets that undo can bring back. */
+/* How many earlier lists undo can bring back. */
 #define HISTORY_MOST 16
 
 typedef struct {
     uintptr_t base; /* of the window */
     uint32_t count; /* candidates, >= 1 */
-    uint16_t first; /* the places of the first and the last one */
-    uint16_t last;
+    uint16_t first; /* the place of the first candidate */
+    uint16_t last;  /* the place of the last one */
     uint8_t is_bitmap;
-    uint8_t references; /* lists that hold it */
+    uint8_t references; /* how many lists have it */
     size_t values_at;   /* where in data the values begin */
-    size_t firsts_at;   /* and those of the first scan; the same: they are */
+    size_t firsts_at;   /* where those of the first scan begin; may be equal */
     uint8_t data[1];    /* places: bits, or uint16_t; then values */
 } candidate_block;
 
-/* What the type says about each value; the same for all candidates. */
+/* The type of the values, which is the same for all candidates. */
 typedef struct {
     scan_type type; /* SCAN_TYPES: bytes */
     size_t width;
     size_t step;     /* addresses are multiples of this */
     size_t slots;    /* places in a window */
-    int keeps_first; /* the values of the first scan, too */
+    int keeps_first; /* also keep the values of the first scan */
 } candidate_kind;
 
 typedef struct {
@@ -63,21 +64,21 @@ typedef struct {
     size_t room;
     uint64_t candidates;
     uint64_t bytes;
-    uint64_t lost; /* candidates whose memory was gone, until then */
+    uint64_t lost; /* candidates that were dropped as unreadable so far */
     candidate_kind kind;
 } candidate_list;
 
-/* Puts candidates, in order of addresses, into blocks. */
+/* Makes blocks of candidates that come in the order of their addresses. */
 typedef struct {
     candidate_list *list;
     uintptr_t base;
     uint32_t count;
     uint16_t first;
     uint16_t last;
-    int failed; /* no memory */
+    int failed; /* memory is short */
     uint64_t bits[WINDOW / 64];
     uint8_t values[VALUES_MOST];
-    uint8_t *firsts; /* room for as many, or NULL; somebody else's */
+    uint8_t *firsts; /* room for as many, or NULL; not owned */
 } candidate_builder;
 
 /* ------------------------------------------------------------------ blocks */
@@ -97,8 +98,9 @@ block_address(const candidate_block *block, const candidate_kind *kind,
     return block->base + place * kind->step;
 }
 
-/* Whether its values lie in memory as they do here, side by side: the usual
- * state after a first scan for anything. */
+/* Whether every place from first to last is a candidate, so that the values
+ * are side by side in memory too. After a first scan for anything, most blocks
+ * are so. */
 static int
 block_is_solid(const candidate_block *block, const candidate_kind *kind)
 {
@@ -106,7 +108,8 @@ block_is_solid(const candidate_block *block, const candidate_kind *kind)
            block->count == (uint32_t)block->last - block->first + 1;
 }
 
-/* The numbers of the bits that are set, ascending. Neither is aligned. */
+/* List the numbers of the bits that are set, as uint16_t, ascending. Neither
+ * array need be aligned. */
 static void
 list_bits(const void *bits, size_t words, uint8_t *places)
 {
@@ -121,7 +124,7 @@ list_bits(const void *bits, size_t words, uint8_t *places)
     }
 }
 
-/* The places of all its candidates, ascending. */
+/* List the places of all candidates of a block, ascending. */
 static void
 block_places(const candidate_block *block, const candidate_kind *kind,
              uint16_t *places)
@@ -152,7 +155,7 @@ list_clear(candidate_list *list)
     free(blocks);
 }
 
-/* Make room for so many blocks more. */
+/* Make room for `more` blocks. 0, or -1 without an exception. */
 static int
 list_grow(candidate_list *list, size_t more)
 {
@@ -169,7 +172,8 @@ list_grow(candidate_list *list, size_t more)
     return 0;
 }
 
-/* Append all of another list, which is empty then. */
+/* Append all blocks of another list, and empty that. 0, or -1 without an
+ * exception. */
 static int
 list_move(candidate_list *list, candidate_list *from)
 {
@@ -201,8 +205,8 @@ list_append(candidate_list *list, candidate_block *block)
     return 0;
 }
 
-/* Add a block with the places, values and, unless they are NULL, firsts to the
- * list. The header says base, count, first and last. */
+/* Add a block with these places, values and firsts (unless NULL) to the list.
+ * `from` has its base, count, first and last. 0, or -1 without an exception. */
 static int
 list_add(candidate_list *list, const candidate_block *from,
          const uint64_t *bits, const uint8_t *values, const uint8_t *firsts)
@@ -247,7 +251,7 @@ list_add(candidate_list *list, const candidate_block *from,
     return 0;
 }
 
-/* Make a block of what was collected, and be empty. */
+/* Make a block of the candidates so far, and begin with none. */
 static void
 builder_flush(candidate_builder *builder)
 {
@@ -268,7 +272,7 @@ builder_flush(candidate_builder *builder)
     builder->count = 0;
 }
 
-/* Begin a new block unless the address belongs to the one at hand. */
+/* Begin a new block unless the address belongs to the current one. */
 static void
 builder_turn_to(candidate_builder *builder, uintptr_t address)
 {
@@ -301,7 +305,8 @@ builder_add(candidate_builder *builder, uintptr_t address,
     builder->count++;
 }
 
-/* n <= 64 candidates side by side, in one window; width and step are equal. */
+/* Add n <= 64 candidates that are side by side in one window. width and step
+ * are equal. */
 static void
 builder_add_run(candidate_builder *builder, uintptr_t address,
                 const uint8_t *values, size_t n)
@@ -323,13 +328,13 @@ typedef struct {
     PyObject_HEAD
     PyObject *process; /* NULL once closed */
     candidate_list list;
-    candidate_list history[HISTORY_MOST]; /* before it, the newest last */
+    candidate_list history[HISTORY_MOST]; /* earlier lists, the newest last */
     size_t history_count;
-    uint64_t history_room; /* bytes that it may take */
+    uint64_t history_room; /* the most bytes of the history */
     uint64_t scanned;      /* bytes of the first scan */
     uint64_t skipped;
-    uint64_t version; /* goes up with each change */
-    int busy;         /* a rescan is under way */
+    uint64_t version; /* counts the changes */
+    int busy;         /* a rescan is running */
 } CandidatesObject;
 
 static uint64_t
@@ -342,7 +347,7 @@ history_bytes(const CandidatesObject *self)
     return bytes;
 }
 
-/* Forget the oldest of the history. */
+/* Forget the oldest list of the history. */
 static void
 history_drop(CandidatesObject *self)
 {
@@ -353,7 +358,7 @@ history_drop(CandidatesObject *self)
     list_clear(&oldest);
 }
 
-/* Keep a list that was the set until now, if it is not too large. */
+/* Put the set's last list into the history, if it is not too large for that. */
 static void
 history_push(CandidatesObject *self, candidate_list *list)
 {
@@ -398,7 +403,7 @@ candidates_clear(PyObject *op)
 static void
 candidates_finalize(PyObject *op)
 {
-    if (((CandidatesObject *)op)->busy) { /* __del__() by hand */
+    if (((CandidatesObject *)op)->busy) { /* __del__() is callable */
         return;
     }
     WI_KEEP_ERROR
@@ -417,12 +422,12 @@ candidates_check_open(CandidatesObject *self)
 
 /* -------------------------------------------------------------- first scan */
 
-/* The matches of a block become candidates. */
+/* Make candidates of the matches of a scanned block. */
 static void
 builder_look(candidate_builder *builder, wi_scan_task *task)
 {
     const candidate_kind *kind = &builder->list->kind;
-    /* All aligned places of 64 addresses, the first at bit 0. */
+    /* A bit for each aligned place of 64 addresses, from bit 0 on. */
     uint64_t every = 0;
     if (kind->width == kind->step && kind->type != SCAN_TYPES) {
         for (size_t bit = 0; bit < 64; bit += kind->step) {
@@ -516,7 +521,7 @@ candidates_new(PyTypeObject *type, int kind, size_t width, uint32_t step,
         PyErr_SetString(PyExc_ValueError, "no such type");
         return NULL;
     }
-    /* Places between two steps could not be named. */
+    /* A bitmap has no bits for places between two steps. */
     if (step == 0 || step > 64 || (step & (step - 1)) != 0) {
         PyErr_SetString(PyExc_ValueError, "the alignment is above 64");
         return NULL;
@@ -593,10 +598,10 @@ done:
 
 /* ----------------------------------------------------------------- rescans */
 
-/* The same for all threads. */
+/* What all threads of a rescan share. */
 typedef struct {
     const candidate_list *from;
-    candidate_list to; /* its values may be longer or shorter, if bytes */
+    candidate_list to; /* if values are bytes, their length may change */
     HANDLE target;
     scan_level level;
     scan_change change;
@@ -606,13 +611,13 @@ typedef struct {
     scan_number high;
     scan_set *set; /* the pattern that bytes have to match, or NULL */
     size_t next;   /* the block that is claimed next */
-    uint64_t seen; /* candidates */
+    uint64_t seen; /* candidates that were compared */
     uint64_t lost;
-    DWORD err; /* the target is gone, or may not be read; or no memory */
+    DWORD err; /* if the target is gone or unreadable, or memory is short */
     volatile LONG some;
 } candidate_rescan;
 
-/* One thread's: blocks that lie near to each other. */
+/* What one thread rescans at a time: blocks that are near to each other. */
 typedef struct {
     size_t first;
     size_t count;
@@ -624,7 +629,7 @@ typedef struct {
     DWORD err;
     scan_hits hits; /* of the set, if it has one */
     candidate_builder builder;
-    /* The last value may reach far over the end. */
+    /* The last value may reach far beyond the end. */
     uint8_t read[WI_READ_CHUNK + WINDOW + SCAN_MAX_LENGTH];
     uint8_t now[VALUES_MOST]; /* numbers of one block, side by side */
     uint8_t firsts[VALUES_MOST];
@@ -655,8 +660,8 @@ gather(uint8_t *to, const uint8_t *from, const uint16_t *places, size_t first,
     }
 }
 
-/* The bytes of a block's candidates in `data`: whether they are those from
- * before, or match the pattern. */
+/* Compare the bytes of a block's candidates in `data` with the last ones, or
+ * with the pattern. */
 static void
 rescan_compare_bytes(const candidate_rescan *rescan, candidate_group *group,
                      const candidate_block *block, const uint8_t *data)
@@ -705,18 +710,19 @@ rescan_drop_lost(const candidate_rescan *rescan, candidate_group *group,
     }
 }
 
-/* A block of which all candidates stay, with the values that they have now. */
+/* Keep a block of which all candidates stay, with their values of now. 0, or
+ * -1 without an exception. */
 static int
 rescan_keep_block(const candidate_rescan *rescan, candidate_group *group,
                   candidate_block *block, const uint8_t *now)
 {
     const candidate_kind *kind = &rescan->from->kind;
     const size_t size = block->count * kind->width;
-    /* A second look at all values would cost as much as the comparison did. */
+    /* Comparing all values once more would cost as much as the rescan did. */
     const int known_same = rescan->change == SCAN_UNCHANGED &&
                            !rescan->negate && !rescan->since_first;
     if (known_same || memcmp(now, block->data + block->values_at, size) == 0) {
-        block->references++; /* just as it was: several lists hold it */
+        block->references++; /* nothing has changed: both lists have it */
         if (list_append(&group->to, block) < 0) {
             block->references--;
             return -1;
@@ -741,7 +747,7 @@ rescan_keep_block(const candidate_rescan *rescan, candidate_group *group,
 }
 
 /* Compare one block with `data`, the memory from its first candidate on. The
- * mask has a byte for each page that was read, or is NULL for all of them. */
+ * mask has a byte for each page, 1 if it was read; NULL if all were read. */
 static void
 rescan_block(const candidate_rescan *rescan, candidate_group *group,
              candidate_block *block, const uint8_t *data, const uint8_t *mask)
@@ -864,7 +870,7 @@ rescan_claim(void *context, void *task)
     return 1;
 }
 
-/* wi_crew_duty: read them, and keep what has changed as asked. */
+/* wi_crew_duty: read the values, and keep the candidates that stay. */
 static void
 rescan_work(void *context, void *task, unsigned Py_UNUSED(thread))
 {
@@ -899,7 +905,7 @@ rescan_work(void *context, void *task, unsigned Py_UNUSED(thread))
     }
 }
 
-/* wi_crew_duty: on the thread of the caller, in order. */
+/* wi_crew_duty: take a group, on the caller's thread, in order. */
 static int
 rescan_take(void *context, void *task)
 {
@@ -929,7 +935,7 @@ static const wi_crew_duty rescan_duty = {
     .clear = rescan_clear,
 };
 
-/* What to compare with: two numbers, or the tuple of a pattern. */
+/* Parse what to compare with: two numbers, or the tuple of a pattern. */
 static int
 rescan_parse(candidate_rescan *rescan, PyObject *limits)
 {
@@ -972,7 +978,7 @@ rescan_parse(candidate_rescan *rescan, PyObject *limits)
     return 0;
 }
 
-/* Read and compare everything; STOP: progress said False. */
+/* Read and compare all candidates. */
 static wi_progress_result
 rescan_run(CandidatesObject *self, candidate_rescan *rescan,
            PyObject *progress, unsigned threads)
@@ -1008,7 +1014,7 @@ rescan_run(CandidatesObject *self, candidate_rescan *rescan,
     return go_on;
 }
 
-/* Whether it can be changed; else -1 with an exception. */
+/* ValueError if the set is closed, or a rescan is running. */
 static int
 candidates_check_idle(CandidatesObject *self)
 {
@@ -1043,7 +1049,7 @@ candidates_rescan(PyObject *op, PyObject *args)
         .change = (scan_change)change,
         .since_first = since_first,
         .negate = negate,
-        .some = 1, /* the first scan has */
+        .some = 1, /* the first scan has read something */
     };
     self->busy = 1;
     if (rescan_parse(&rescan, limits) < 0) {
@@ -1114,8 +1120,8 @@ candidates_empty(PyObject *cls, PyObject *args)
     return (PyObject *)self;
 }
 
-/* The places of a block as bits and in its header. Whether they are ascending
- * and in the window. */
+/* Put the places of a block into bits and its header. Whether they ascend and
+ * are in the window. */
 static int
 block_read_places(candidate_block *header, const candidate_kind *kind,
                   const char *places, uint64_t *bits)
@@ -1170,8 +1176,8 @@ candidates_put(PyObject *op, PyObject *args)
                 (kind->keeps_first && (size_t)firsts_size == size)) &&
                block_read_places(&header, kind, places, bits);
     if (good) {
-        /* Behind what is there, and not over the end of all memory, however
-         * long bytes a rescan asks for. */
+        /* The block must come after all others. A rescan may ask for longer
+         * bytes, and these must not reach beyond the last address. */
         uintptr_t end = block_address(&header, kind, header.last);
         good = UINTPTR_MAX - end >= SCAN_MAX_LENGTH;
         if (list->count > 0) {
@@ -1222,7 +1228,8 @@ candidates_take(PyObject *op, PyObject *args)
     const candidate_block *block = self->list.blocks[number];
     const unsigned long long base = block->base;
     const size_t n = block->count;
-    /* Making bytes runs no Python; making the tuple may, which may rescan. */
+    /* Making bytes runs no Python code. Making the tuple may, and that may
+     * rescan: so the block is not used after that. */
     PyObject *places =
         PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(n * sizeof(uint16_t)));
     PyObject *values = PyBytes_FromStringAndSize(
@@ -1245,10 +1252,12 @@ candidates_length(PyObject *op)
 }
 
 PyDoc_STRVAR(candidates_close_doc,
-             "close($self, /)\n--\n\n"
-             "Forget the candidates and let go of the process; more calls do\n"
-             "nothing.\n\n"
-             "Raises BufferError while another thread rescans.");
+             "close($self, /)\n"
+             "--\n\n"
+             "Free the candidates and release the process; twice is\n"
+             "harmless.\n\n"
+             "Raises BufferError while another thread rescans.\n\n"
+             "Win32: none.");
 
 static PyObject *
 candidates_close(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -1267,18 +1276,20 @@ static PyMethodDef candidates_methods[] = {
     {"_create", candidates_create, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_create($type, process, ranges, protections, specs, type,\n"
                "        keep_first, undo_bytes, progress, threads, /)\n--\n\n"
-               "What a scan for one pattern finds.")},
+               "A set of what a scan for one pattern finds.\n\n"
+               "Win32: VirtualQueryEx, ReadProcessMemory")},
     {"_empty", candidates_empty, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_empty($type, process, type, width, step, keep_first,\n"
                "       undo_bytes, /)\n--\n\n"
                "A set without candidates.")},
     {"_put", candidates_put, METH_VARARGS,
      PyDoc_STR("_put($self, base, places, values, firsts, /)\n--\n\n"
-               "Add a block as _take gives it, behind the others.")},
+               "Add a block, as _take returns it, after all others.")},
     {"_rescan", candidates_rescan, METH_VARARGS,
      PyDoc_STR("_rescan($self, change, limits, since_first, negate,\n"
                "        progress, threads, /)\n--\n\n"
-               "None, or False when progress ended it.")},
+               "None, or False when progress() ended it.\n\n"
+               "Win32: ReadProcessMemory, VirtualQueryEx")},
     {"_undo", candidates_undo, METH_NOARGS,
      PyDoc_STR("_undo($self, /)\n--\n\n"
                "None, or False when there is nothing to undo.")},
@@ -1298,10 +1309,10 @@ candidates_get_nbytes(PyObject *op, void *Py_UNUSED(closure))
 
 static PyGetSetDef candidates_getset[] = {
     {"nbytes", candidates_get_nbytes, NULL,
-     "Bytes of memory that it takes, with what can be undone: at most, since\n"
-     "sets share what did not change.",
+     "Bytes of memory of the set and its history. It may be less: lists\n"
+     "share the blocks that did not change.",
      NULL},
-    {"closed", wi_get_closed, NULL, "Whether it has been closed.",
+    {"closed", wi_get_closed, NULL, "Whether close() was called.",
      (void *)offsetof(CandidatesObject, process)},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -1315,8 +1326,8 @@ static PyMemberDef candidates_members[] = {
                      "Bytes of committed memory that the first scan left "
                      "out."),
     CANDIDATES_COUNT("lost", list.lost,
-                     "Candidates dropped because their memory could not be "
-                     "read any more."),
+                     "Candidates that were dropped since their memory could "
+                     "not be read."),
     {"_lost", T_ULONGLONG, offsetof(CandidatesObject, list.lost), 0, NULL},
     {"_process", T_OBJECT, offsetof(CandidatesObject, process), Py_READONLY,
      NULL},

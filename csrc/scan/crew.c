@@ -1,18 +1,20 @@
 /* crew.c: several threads work, and one takes the results in order; crew.h says
  * what it promises.
  *
- * Tasks go from the stack of those that are free (so that one thread alone uses
- * one task, which stays in the cache) to the end of a queue when they are
- * claimed, and from its head back to the stack when they have been taken. */
+ * A task that is claimed goes from a stack of unused tasks to the end of a
+ * queue; when it has been taken, it goes from the head of the queue back to
+ * the stack. With a stack one thread alone uses one task, which stays in the
+ * processor's cache. */
 #include "crew.h"
 
 #include <stdlib.h>
 
-/* So many tasks are done before others are called: short work needs none. */
+/* How many tasks the caller does before it calls other threads: short work
+ * needs no others. */
 #define ALONE 2
 
 typedef struct {
-    void *data; /* NULL until it is needed; the first one has it at once */
+    void *data; /* NULL until it is needed; never for the first task */
     int done;
 } crew_task;
 
@@ -34,7 +36,7 @@ struct wi_crew {
     size_t claimed_count;
     unsigned called; /* threads that came in this run */
     int ended;       /* there is nothing more to claim */
-    int over;        /* the run is */
+    int over;        /* the run is over */
 };
 
 wi_crew *
@@ -94,7 +96,7 @@ crew_claim(wi_crew *crew)
     crew_task *task = crew->unused[crew->unused_count - 1];
     if (task->data == NULL &&
         (task->data = calloc(1, crew->task_size)) == NULL) {
-        return NULL; /* so there are fewer */
+        return NULL; /* go on with fewer tasks */
     }
     if (!crew->duty->claim(crew->context, task->data)) {
         crew->ended = 1;
@@ -144,7 +146,7 @@ crew_help(PTP_CALLBACK_INSTANCE instance, void *context, PTP_WORK work)
     ReleaseSRWLockExclusive(&crew->lock);
 }
 
-/* Call the others. NULL: they cannot come, and the caller goes on alone. */
+/* Call the other threads. NULL if that fails: the caller works alone. */
 static PTP_WORK
 crew_call(wi_crew *crew)
 {
@@ -173,7 +175,7 @@ crew_take(wi_crew *crew)
     return all;
 }
 
-/* The next task for the caller, who calls the others to help, once. */
+/* The next task for the caller. Calls the other threads, once. */
 static crew_task *
 crew_claim_first(wi_crew *crew, PTP_WORK *others)
 {

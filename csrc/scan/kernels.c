@@ -1,19 +1,20 @@
-/* kernels.c: pattern scan kernels; kernels.h says what they promise.
+/* kernels.c: finds patterns and compares values; kernels.h says what it
+ * promises.
  *
- * How one pattern is found: the two bytes of it that are rarest in programs'
- * memory are its anchors. A vector compare of both at once leaves few start
- * positions, and those are verified. Where they are not few (runs of zeros
- * against a pattern of zeros) further bytes are compared for 64 positions at
- * a time, so that no data makes it slow.
+ * One pattern: its anchors are the two of its bytes that are rarest in the
+ * memory of programs. A vector compare of both at once leaves few start
+ * positions, and each of these is verified. If many are left (runs of zeros
+ * with a pattern of zeros), more bytes are compared for 64 positions at a
+ * time, so no data makes it slow.
  *
- * How many patterns are found (AVX2): up to 32 patterns share one pass. Each
- * names three neighbouring anchor bytes; two table look-ups per byte, by its
- * low and its high half, say in which of eight buckets of patterns a position
- * is a candidate. Masks of nibbles fit such tables without loss.
+ * Several patterns (AVX2): up to 32 patterns share one pass. Each has three
+ * neighbouring anchor bytes. Two table look-ups per byte, by its low and its
+ * high half, give the buckets of patterns, eight in all, for which a position
+ * is a candidate. Such tables also hold a mask of whole nibbles exactly.
  *
- * Values in a range are compared in loops that compilers vectorise. Where a
- * pattern has bytes and fields, or several fields, each is looked for in the
- * whole block, and what all of them find remains. */
+ * Values in a range are compared in loops that compilers vectorise. If a
+ * pattern has bytes and fields, or several fields, each is searched in the
+ * whole block, and the positions that all of them find are the matches. */
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #if defined(_MSC_VER)
 #include <intrin.h>
 #if defined(__clang__)
-/* clang-cl leaves them out of it where /arch does not ask for AVX2. */
+/* clang-cl's immintrin.h leaves these out unless /arch asks for AVX2. */
 #include <avxintrin.h>
 
 #include <avx2intrin.h>
@@ -47,20 +48,20 @@ typedef struct {
     size_t field_count;
 } scan_pattern;
 
-/* Patterns that are looked for together. */
+/* Patterns that share one pass. */
 #define GROUP_MAX 32
 #define GROUP_BUCKETS 8
 #define GROUP_ANCHORS 3
-#define GROUP_REACH 256 /* anchors lie so near to the start */
+#define GROUP_REACH 256 /* anchors begin in so many first bytes */
 
 typedef struct {
     uint32_t count;
     uint32_t member[GROUP_MAX]; /* by bucket */
     uint32_t offset[GROUP_MAX]; /* of the anchor in the pattern */
     uint32_t bucket[GROUP_BUCKETS + 1];
-    uint32_t nearest; /* offsets, the least and the greatest */
-    uint32_t farthest;
-    uint8_t low[GROUP_ANCHORS][16]; /* bits of buckets by half a byte */
+    uint32_t nearest;               /* the smallest offset */
+    uint32_t farthest;              /* the largest offset */
+    uint8_t low[GROUP_ANCHORS][16]; /* a bit per bucket, by half a byte */
     uint8_t high[GROUP_ANCHORS][16];
 } scan_group;
 
@@ -121,7 +122,7 @@ scan_load64(const uint8_t *p)
     return word;
 }
 
-/* Fewer bits set than limit, a small constant. */
+/* Whether fewer than `limit` bits are set; limit is a small constant. */
 SCAN_INLINE int
 scan_has_fewer(uint64_t word, unsigned limit)
 {
@@ -131,7 +132,7 @@ scan_has_fewer(uint64_t word, unsigned limit)
     return word == 0;
 }
 
-/* Copy what there is of `room` bytes, and zeros for the rest. */
+/* Copy at most `room` bytes, and fill the rest with zeros. */
 static void
 scan_pad(uint8_t *out, size_t room, const uint8_t *data, size_t available)
 {
@@ -140,7 +141,7 @@ scan_pad(uint8_t *out, size_t room, const uint8_t *data, size_t available)
     memset(out + n, 0, room - n);
 }
 
-/* Of the 64 positions from `address` on, those that are aligned. */
+/* A bit for each of the 64 positions from `address` on that is aligned. */
 SCAN_INLINE uint64_t
 scan_aligned(uint32_t alignment, uint64_t address)
 {
@@ -158,8 +159,8 @@ scan_aligned(uint32_t alignment, uint64_t address)
     return every[scan_lowest_bit(alignment)] << phase;
 }
 
-/* Bit k of word stands for position at + k * width: set its bit, if it is
- * aligned. Returns whether any was. */
+/* Bit k of word stands for the position at + k * width. Set the bits of those
+ * positions that are aligned. Returns whether there is any. */
 static int
 scan_spread(uint64_t *bits, size_t at, uint64_t word, size_t width,
             uint32_t alignment, uint64_t address)
@@ -220,7 +221,7 @@ pair64_portable(const uint8_t *p0, const uint8_t *p1, uint64_t v0, uint64_t m0,
         uint64_t zero = ~(((x & low7) + low7) | x | low7);
         if (zero != 0) {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#error "the first byte in memory is taken for the lowest here"
+#error "this code needs a little-endian machine"
 #endif
             /* The top bits of eight bytes, side by side. */
             word |= (zero >> 7) * 0x0102040810204080 >> 56 << i;
@@ -246,9 +247,10 @@ pack64_portable(const uint8_t *flags)
 
 #if SCAN_X86
 
-/* GCC for Windows may align a vector that it keeps on the stack to 16 bytes
- * and yet store it as if to 32. So nothing here takes the address of a
- * vector, and setup.py has the assembler use unaligned moves there. */
+/* GCC for Windows may keep a vector on the stack at a multiple of 16 bytes
+ * only, and yet store it with an instruction for multiples of 32. So nothing
+ * here takes the address of a vector, and setup.py makes the assembler use
+ * unaligned moves. */
 #define K(name) name##_avx2
 #define K_TARGET SCAN_TARGET_AVX2
 #define K_VECTOR __m256i
@@ -276,7 +278,7 @@ pair64_avx2(const uint8_t *p0, const uint8_t *p1, __m256i v0, __m256i m0,
 SCAN_INLINE SCAN_TARGET_AVX2 uint64_t
 pack64_avx2(const uint8_t *flags)
 {
-    /* Bit 0 of each byte to bit 7, which movemask takes. */
+    /* Move bit 0 of each byte to bit 7, which movemask takes. */
     __m256i x0 = _mm256_loadu_si256((const __m256i *)flags);
     __m256i x1 = _mm256_loadu_si256((const __m256i *)(flags + 32));
     x0 = _mm256_slli_epi16(x0, 7);
@@ -287,7 +289,8 @@ pack64_avx2(const uint8_t *flags)
 
 #include "kernels_isa.h"
 
-/* Bits of the buckets in which 32 positions are candidates, one byte each. */
+/* For each of 32 positions a byte, with a bit per bucket for which the
+ * position is a candidate. */
 SCAN_INLINE SCAN_TARGET_AVX2 __m256i
 group32_avx2(const uint8_t *p, __m256i low0, __m256i high0, __m256i low1,
              __m256i high1, __m256i low2, __m256i high2, __m256i half)
@@ -331,7 +334,7 @@ find_group_avx2(const scan_set *set, const scan_group *group,
         const uint8_t *p = data + at;
         SCAN_PREFETCH(p);
         if (size - at < sizeof(padded)) {
-            /* What is behind the end matters to no anchor that fits. */
+            /* No anchor that fits reaches the padding. */
             scan_pad(padded, sizeof(padded), p, size - at);
             p = padded;
         }
@@ -355,7 +358,7 @@ find_group_avx2(const scan_set *set, const scan_group *group,
         if (end - at < 64) {
             word &= ((uint64_t)1 << (end - at)) - 1;
         }
-        /* With many candidates it is cheaper to look for each pattern. */
+        /* With many candidates, a search for each pattern is cheaper. */
         if (scan_has_fewer(word, 9)) {
             while (word != 0) {
                 unsigned bit = scan_lowest_bit(word);
@@ -452,7 +455,7 @@ scan_kernels_of(scan_level level)
 
 /* -------------------------------------------------------------- big-endian */
 
-/* Values with their bytes the other way round. */
+/* Copy values with their bytes in reverse order. */
 static void
 scan_swap(uint8_t *to, const uint8_t *from, size_t n, size_t width)
 {
@@ -474,7 +477,7 @@ scan_swap(uint8_t *to, const uint8_t *from, size_t n, size_t width)
     }
 }
 
-/* As scan_compare; big-endian values are compared as swapped copies. */
+/* scan_compare() by given kernels. Big-endian values are copied and swapped. */
 static void
 scan_compare_by(const scan_kernels *kernels, scan_type type,
                 scan_change change, const uint8_t *now, const uint8_t *then,
@@ -526,8 +529,8 @@ static const uint8_t scan_commonness[256] = {
     170,
 };
 
-/* How common the bytes are that have this value under the mask, about: each
- * bit that is free doubles their number. */
+/* About how common the bytes are that have this value under the mask: each bit
+ * that does not count doubles their number. */
 static uint32_t
 scan_common(uint8_t value, uint8_t mask)
 {
@@ -572,11 +575,11 @@ scan_compile_bytes(scan_pattern *pattern, const scan_spec *spec)
         pattern->mask[i] = mask;
         pattern->value[i] = value;
         pattern->exact &= mask == 0xff;
-        if (mask != 0) { /* to be sorted: an offset is below 1 << 16 */
+        if (mask != 0) { /* rarity and offset, to sort: offsets are 16 bits */
             pattern->order[n++] = scan_common(value, mask) << 16 | (uint32_t)i;
         }
     }
-    if (n == 0) { /* matches everywhere: one byte that always does */
+    if (n == 0) { /* no byte counts: keep one, which matches everywhere */
         pattern->order[n++] = 0;
     }
     qsort(pattern->order, n, sizeof(*pattern->order), scan_by_number);
@@ -603,8 +606,8 @@ scan_compile_fields(scan_pattern *pattern, const scan_spec *spec)
     return 0;
 }
 
-/* Whether there are bytes to look for. Where nothing is asked for at all, it
- * is the bytes that match everywhere. */
+/* Whether the pattern has bytes that count. A pattern of bytes without fields
+ * has, even if its mask is all zeros: it matches everywhere. */
 static int
 scan_has_bytes(const scan_spec *spec)
 {
@@ -619,8 +622,8 @@ scan_has_bytes(const scan_spec *spec)
     return 0;
 }
 
-/* The place of the rarest three neighbours near the start of a pattern. *rare
- * is 16 for each halving of the share of positions that they are at. */
+/* The offset of the rarest three neighbours near the start of a pattern. *rare
+ * is how rare they are: each 16 halves the share of positions where they are. */
 static uint32_t
 scan_choose_anchor(const scan_pattern *pattern, uint32_t *rare)
 {
@@ -709,8 +712,8 @@ scan_compile_groups(scan_set *set, scan_level level)
         if (set->groups != NULL && set->patterns[i].field_count == 0) {
             anchor = scan_choose_anchor(&set->patterns[i], &rare);
         }
-        /* One that is a candidate at more than a position in 2 ** 8 would
-         * spoil the pass for all. */
+        /* A pattern that is a candidate at more than one position in 2 ** 8
+         * would make the pass slow for all. */
         if (rare < 8 * 16) {
             set->alone[set->alone_count++] = (uint32_t)i;
             continue;
@@ -857,8 +860,8 @@ scan_hits_clear(scan_hits *hits)
     memset(hits, 0, sizeof(*hits));
 }
 
-/* Matches by one field that start in [0, starts): their bits
- * are set. Returns whether there is any. */
+/* Set the bits of one field's matches that start in [0, starts). Returns
+ * whether there is any. */
 static int
 scan_find_field(const scan_kernels *kernels, const scan_pattern *pattern,
                 const scan_field *field, const uint8_t *data, size_t size,
@@ -872,8 +875,8 @@ scan_find_field(const scan_kernels *kernels, const scan_pattern *pattern,
         starts = size - pattern->length + 1;
     }
     data += field->offset;
-    /* Values that overlap are found in as many passes as there are phases;
-     * an alignment wider than the value is left to scan_spread. */
+    /* Overlapping values take one pass for each phase. scan_spread() checks an
+     * alignment that is wider than the value. */
     const size_t step =
         pattern->alignment < width ? pattern->alignment : width;
     const size_t begin = (size_t)(0 - address) & (step - 1);
@@ -897,7 +900,8 @@ scan_find_field(const scan_kernels *kernels, const scan_pattern *pattern,
     return any;
 }
 
-/* All matches of one pattern that start in [0, starts). */
+/* Set the bits of one pattern's matches that start in [0, starts). Returns
+ * whether there is any. */
 static int
 scan_find_alone(const scan_kernels *kernels, const scan_pattern *pattern,
                 const uint8_t *data, size_t size, size_t starts,

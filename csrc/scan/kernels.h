@@ -1,4 +1,4 @@
-/* kernels.h: pattern scan kernels, in plain C.
+/* kernels.h: functions that find patterns and compare values, in plain C.
  *
  *     scan_set *set = scan_set_new(specs, count, scan_best_level());
  *     scan_hits_init(&hits, set);
@@ -6,16 +6,16 @@
  *         n = scan_drain(&hits, address, matches, capacity);
  *     }
  *
- * They know neither Python nor Windows, have no static data that changes, and
- * read nothing outside [data, data + size), so they are tested and fuzzed on
- * any machine (tests/native, tests/fuzz). Many threads may share a set, each
- * with hits of its own.
+ * Owner: the caller owns sets and hits. Thread: many may share a set, each
+ * with its own hits. The kernels use neither Python nor Windows, have no
+ * static data that changes, and read nothing outside [data, data + size), so
+ * they are tested and fuzzed on any machine (tests/native, tests/fuzz).
  *
- * Data is scanned in blocks of at most SCAN_BLOCK start positions; the matches
- * of a block are drained in the order of (address, pattern). A match that
- * starts in a block may end behind it, up to `size`. A caller that scans piece
- * by piece hands over the last scan_set_longest() - 1 bytes of each piece once
- * more, in front of the next one: then no match is missed or found twice. */
+ * A block has at most SCAN_BLOCK start positions; scan_drain() returns its
+ * matches in the order of (address, pattern). A match that starts in a block
+ * may end behind it, up to `size`. A caller that scans piece by piece passes
+ * as `size` up to scan_set_longest() - 1 bytes more than `starts`: then no
+ * match is missed or found twice. */
 #ifndef WINIPC_SCAN_KERNELS_H
 #define WINIPC_SCAN_KERNELS_H
 
@@ -42,9 +42,9 @@
 #define SCAN_TARGET_AVX2
 #endif
 
-/* Fetch memory ahead of the scan. The address may lie beyond the end of the
- * data: nothing is read there. The processor's own prefetching stops at each
- * page, which costs a quarter of the speed. */
+/* Prefetch memory ahead of the scan. The address may be beyond the end of the
+ * data, since a prefetch reads nothing. The processor's own prefetching stops
+ * at each page, which costs a quarter of the speed. */
 #define SCAN_AHEAD 2048
 #if SCAN_X86
 #include <xmmintrin.h>
@@ -104,8 +104,8 @@ typedef union {
     double d;
 } scan_number;
 
-/* A value that is from low to high, both included, or else if `outside`; NaN
- * is outside of every range. */
+/* A value from low to high, both included; or with `outside` a value that is
+ * not. NaN is outside of every range. */
 typedef struct {
     uint32_t offset; /* from the start of the match */
     scan_type type;
@@ -114,9 +114,9 @@ typedef struct {
     scan_number high;
 } scan_field;
 
-/* What to look for: `length` bytes, of which the bits in `mask` are those of
- * `value` (mask NULL: all bits; value NULL: none count), and in which all the
- * fields hold. */
+/* What to find: `length` bytes whose bits under `mask` are those of `value`
+ * (mask NULL: all bits count; value NULL: none), and whose values are as all
+ * the fields say. */
 typedef struct {
     const uint8_t *value;
     const uint8_t *mask;
@@ -139,13 +139,13 @@ typedef struct scan_set scan_set;
 /* Whether its length, its alignment and its fields are possible. */
 int scan_spec_is_valid(const scan_spec *spec);
 
-/* Compile 1 to SCAN_MAX_PATTERNS patterns; the specs and their bytes are
- * copied. NULL if there is no memory, if a spec is not valid, or if this
- * machine lacks the level. */
+/* Compile 1 to SCAN_MAX_PATTERNS patterns. The set has its own copy of the
+ * specs and their bytes. NULL if memory is short, if a spec is not valid, or
+ * if this machine lacks the level. */
 scan_set *scan_set_new(const scan_spec *specs, size_t count, scan_level level);
 void scan_set_free(scan_set *set);
 size_t scan_set_longest(const scan_set *set);
-/* The least of all patterns: every match is at a multiple of it. */
+/* The smallest alignment of all patterns: each match is at a multiple of it. */
 uint32_t scan_set_alignment(const scan_set *set);
 
 /* ----------------------------------------------------------------- a scan */
@@ -163,7 +163,7 @@ typedef struct {
     uint8_t *is_dirty;
     size_t pattern_count;
     size_t dirty_count;
-    size_t word; /* where draining goes on */
+    size_t word; /* where scan_drain() goes on */
 } scan_hits;
 
 int scan_hits_init(scan_hits *hits, const scan_set *set); /* 0, -1: memory */
@@ -171,7 +171,8 @@ void scan_hits_clear(scan_hits *hits);                    /* frees */
 
 /* Find every match that starts in the first `starts` (<= SCAN_BLOCK) bytes of
  * data and ends within size. `address` is that of data[0]. The hits must be
- * drained or discarded. Returns the number of patterns that have hits. */
+ * drained or discarded before the next block. Returns the number of patterns
+ * that have hits. */
 size_t scan_block(const scan_set *set, scan_hits *hits, const uint8_t *data,
                   size_t size, size_t starts, uint64_t address);
 
@@ -203,7 +204,7 @@ void scan_compare(scan_level level, scan_type type, scan_change change,
                   const void *now, const void *then, size_t n, scan_number low,
                   scan_number high, uint64_t *bits);
 
-/* Each of n bits to the other; the unused last bits stay 0. */
+/* Invert n bits; the unused last bits stay 0. */
 void scan_invert(uint64_t *bits, size_t n);
 
 /* ------------------------------------------------------------------- bits */

@@ -1,11 +1,11 @@
 /* kernels_isa.h: the kernels of one instruction set.
  *
- * A template: kernels.c includes it once per level, with these macros defined.
+ * A template: kernels.c includes it once per level, and defines before that
  *   K(name)   the name with the level's suffix
- *   K_TARGET  function attribute that allows the instructions
+ *   K_TARGET  a function attribute that allows the instructions
  *   K_VECTOR  the type of a vector; K_SPLAT(byte) makes one
- *   and K(pair64)(p0, p1, v0, m0, v1, m1): bit i says whether p0[i] & m0 is v0
- *   and p1[i] & m1 is v1, for 64 positions, all of them readable;
+ *   K(pair64)(p0, p1, v0, m0, v1, m1): bit i is set if p0[i] & m0 is v0 and
+ *   p1[i] & m1 is v1, for 64 positions, which must all be readable
  *   K(pack64)(flags): 64 bytes, each 0 or 1, as 64 bits. */
 
 /* Of 64 positions, those where data has the given byte. */
@@ -17,14 +17,15 @@ K(equal64)(const uint8_t *data, uint8_t value, uint8_t mask)
     return K(pair64)(data, data, v, m, v, m);
 }
 
-/* Of the candidates in word, which are start positions data[at + i], keep
- * those where the whole pattern is. */
+/* Bit i of word is a candidate: data[at + i]. Keep those where the whole
+ * pattern is. */
 static K_TARGET uint64_t
 K(verify64)(const scan_pattern *pattern, const uint8_t *data, size_t size,
             size_t at, uint64_t word)
 {
-    /* Many candidates: one more byte of the pattern for all of them at once,
-     * rarest first, so that no data makes the scan crawl. */
+    /* While there are many candidates, compare one more byte of the pattern
+     * for all of them at once, the rarest first: so no data makes the scan
+     * slow. */
     size_t k = pattern->order_count > 1 ? 2 : 1;
     for (; k < pattern->order_count && !scan_has_fewer(word, 4); k++) {
         size_t offset = pattern->order[k];
@@ -48,8 +49,8 @@ K(verify64)(const scan_pattern *pattern, const uint8_t *data, size_t size,
     return found;
 }
 
-/* Matches of one pattern that start in [from, to): their bits are set.
- * Returns whether there is any. */
+/* Set the bits of one pattern's matches that start in [from, to). Returns
+ * whether there is any. */
 static K_TARGET int
 K(find_bytes)(const scan_pattern *pattern, const uint8_t *data, size_t size,
               size_t from, size_t to, uint64_t address, uint64_t *bits)
@@ -102,8 +103,9 @@ K(find_bytes)(const scan_pattern *pattern, const uint8_t *data, size_t size,
     return any;
 }
 
-/* Flags of n values into bits; x is now and y was then, both of type T. With a
- * constant count compilers vectorise the loop. */
+/* Test n values and put the results into bits; x is the value now and y the
+ * value then, both of type T. Compilers vectorise a loop with a constant
+ * count. */
 #define SCAN_COMPARE(T, test)                                                 \
     for (; n >= 64; n -= 64) {                                                \
         for (size_t line = 0; line < sizeof(T); line++) {                     \
@@ -129,7 +131,7 @@ K(find_bytes)(const scan_pattern *pattern, const uint8_t *data, size_t size,
     memcpy(&y, then + k * sizeof(y), sizeof(y));                              \
     flags[k] = (uint8_t)(test)
 
-/* Whether bytes differ is asked of U, an unsigned integer as wide as T. */
+/* U is an unsigned integer as wide as T: CHANGED and UNCHANGED compare bytes. */
 #define SCAN_COMPARE_FN(T, name, field, U, delta)                             \
     static K_TARGET void K(compare_##name)(                                   \
         scan_change change, const uint8_t *now, const uint8_t *then,          \

@@ -1,44 +1,45 @@
-/* pointer_scan.c: PointerScan, an iterator over the chains of pointers that lead
- * to an address.
+/* pointer_scan.c: PointerScan, an iterator over the chains of pointers to an
+ * address.
  *
  *     scan = PointerScan._open(process, ranges, 0, targets, bases, 8, address,
  *                              5, 0x1000, most_bytes, None, make, None)
- *     for path in scan:  # what make(base, offsets) gives
+ *     for path in scan:  # what make(base, offsets) returns
  *         print(path, scan.pointers)
  *
- * A scan (scan.h) for numbers that may be pointers fills a map (pointers.h), the
- * map is sorted, and a walk gives the chains.
+ * A scan (scan.h) for numbers that may be pointers fills a map (pointers.h);
+ * the map is sorted, and a walk finds the chains.
  *
- * Owner: a PointerScan owns its map, and a reference to its process until that
- * has been read. Threads: any, one at a time; any may cancel it. GIL: released
- * in slices, between which it lets signals in and reports progress. */
+ * Owner: a PointerScan owns its map, and a reference to its process until the
+ * process has been read. Thread: any, one at a time; any other may cancel it.
+ * GIL: given up in slices. Between slices it checks for signals and reports
+ * progress. */
 #include "pointers.h"
 #include "scan.h"
 
 #define BATCH 64
-#define STEPS 10000 /* walked between two looks */
+#define STEPS 10000 /* of a walk between two looks at the clock */
 
 typedef enum { STAGE_READ, STAGE_SORT, STAGE_WALK, STAGE_END } pointer_stage;
 
 typedef struct {
     PyObject_HEAD
-    wi_scan scan; /* cleared once all is read; its progress is owned */
+    wi_scan scan; /* cleared when all has been read; its progress is owned */
     PyObject *match;
     pointer_map *map; /* NULL once closed */
     wi_crew *sorters;
     pointer_walk *walk;
-    pointer_path *batch; /* to be handed out from next on */
+    pointer_path *batch; /* paths; those before next were returned */
     size_t count;
     size_t next;
     pointer_stage stage;
-    pointer_result result; /* of the slice */
+    pointer_result result; /* of the last slice */
     unsigned width;        /* of a pointer */
     unsigned depth;
     uint64_t address;
     uint64_t max_offset;
-    uint64_t most; /* bytes of the map */
+    uint64_t most; /* bytes that the map may take */
     uint64_t pointers;
-    uint64_t end_ms; /* when the time is over */
+    uint64_t end_ms; /* the tick when the time is over */
 } PointerScanObject;
 
 /* ------------------------------------------------------- release, finalise */
@@ -88,7 +89,7 @@ pointer_scan_clear(PyObject *op)
 static void
 pointer_scan_finalize(PyObject *op)
 {
-    if (((PointerScanObject *)op)->scan.busy) { /* __del__() by hand */
+    if (((PointerScanObject *)op)->scan.busy) { /* __del__() is callable */
         return;
     }
     WI_KEEP_ERROR
@@ -169,7 +170,7 @@ static const wi_crew_duty sort_duty = {
 typedef pointer_result add_range(pointer_map *map, uint64_t start,
                                  uint64_t end);
 
-/* Pairs of uint64_t, start and end. */
+/* Add ranges from pairs of uint64_t, start and end. */
 static pointer_result
 pointer_scan_add(pointer_map *map, add_range *add, const char *data,
                  Py_ssize_t size)
@@ -246,7 +247,7 @@ pointer_scan_open(PyObject *cls, PyObject *args)
         pointer_scan_no_memory(self);
         goto failed;
     }
-    /* What lies between the first target and the last one may be a pointer. */
+    /* A number from the first target to the last one may be a pointer. */
     scan_field field = {.type = self->width == 8 ? SCAN_U64 : SCAN_U32,
                         .low = {.u = UINT64_MAX}};
     scan_spec spec = {.length = self->width,
@@ -278,7 +279,7 @@ failed:
 
 /* ------------------------------------------------------------------- paths */
 
-/* Sort for a while, without the GIL. */
+/* Sort for one slice. The caller has given up the GIL. */
 static void
 pointer_scan_sort(PointerScanObject *self)
 {
@@ -298,7 +299,8 @@ pointer_scan_sort(PointerScanObject *self)
     self->result = self->walk == NULL ? POINTER_FULL : POINTER_DONE;
 }
 
-/* Walk until there are paths, without the GIL. */
+/* Walk until there are paths, or for one slice. The caller has given up the
+ * GIL. */
 static void
 pointer_scan_walk(PointerScanObject *self)
 {
@@ -312,7 +314,7 @@ pointer_scan_walk(PointerScanObject *self)
     self->stage = ended ? STAGE_END : STAGE_WALK;
 }
 
-/* The next slice; -1 with an exception set. */
+/* Read, sort or walk for one slice. */
 static int
 pointer_scan_step(PointerScanObject *self)
 {
@@ -325,7 +327,7 @@ pointer_scan_step(PointerScanObject *self)
         if (read == WI_SCAN_FAILED || read == WI_SCAN_RAISED) {
             return -1;
         }
-        /* Unless the progress function closed it, or went on by itself. */
+        /* progress() may have closed the scan, or iterated it. */
         if (read == WI_SCAN_END && self->stage == STAGE_READ) {
             self->stage = STAGE_SORT;
             wi_scan_clear(&self->scan);
@@ -390,7 +392,7 @@ pointer_scan_next(PyObject *op)
 {
     PointerScanObject *self = (PointerScanObject *)op;
     for (;;) {
-        /* Each time: the progress function may have let another thread in. */
+        /* Checked in each round: progress() may let another thread in. */
         if (self->scan.busy) {
             PyErr_SetString(PyExc_ValueError,
                             "the scan is running in another thread");
@@ -423,8 +425,9 @@ pointer_scan_next(PyObject *op)
 
 PyDoc_STRVAR(pointer_scan_cancel_doc,
              "cancel($self, /)\n--\n\n"
-             "Let the scan end after the paths found so far.\n\n"
-             "Any thread may call it, at any time.");
+             "End the scan after the paths that were found so far.\n\n"
+             "Any thread may call it, at any time.\n\n"
+             "Win32: none.");
 
 static PyObject *
 pointer_scan_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -435,9 +438,10 @@ pointer_scan_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 
 PyDoc_STRVAR(pointer_scan_close_doc,
              "close($self, /)\n--\n\n"
-             "End the scan, and free the pointers; more calls do nothing.\n"
-             "Reading it to its end closes it as well.\n\n"
-             "Raises BufferError while another thread is in it.");
+             "End the scan and free the pointers; twice is harmless.\n\n"
+             "A scan that is read to its end is closed too. Raises\n"
+             "BufferError while another thread runs it.\n\n"
+             "Win32: none.");
 
 static PyObject *
 pointer_scan_close(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -472,7 +476,9 @@ static PyMethodDef pointer_scan_methods[] = {
      PyDoc_STR("_open($type, process, ranges, protections, targets, bases,\n"
                "      width, address, depth, max_offset, memory, timeout,\n"
                "      match, progress, threads, /)\n--\n\n"
-               "Chains to an address; match(base, offsets) makes a path.")},
+               "Scan for chains to an address; match(base, offsets) makes a\n"
+               "path.\n\n"
+               "Win32: VirtualQueryEx, ReadProcessMemory")},
     {"cancel", pointer_scan_cancel, METH_NOARGS, pointer_scan_cancel_doc},
     {"close", pointer_scan_close, METH_NOARGS, pointer_scan_close_doc},
     {NULL, NULL, 0, NULL},
@@ -480,23 +486,24 @@ static PyMethodDef pointer_scan_methods[] = {
 
 static PyGetSetDef pointer_scan_getset[] = {
     {"cancelled", pointer_scan_get_cancelled, NULL,
-     "Whether cancel, progress or the timeout ended it early.", NULL},
+     "Whether cancel(), progress() or the time-out has ended it early.", NULL},
     {"nbytes", pointer_scan_get_nbytes, NULL,
      "Bytes of memory that the pointers take; 0 once closed.", NULL},
-    {"closed", wi_get_closed, NULL, "Whether it is over, and its memory free.",
+    {"closed", wi_get_closed, NULL,
+     "Whether it is over, and its memory is free.",
      (void *)offsetof(PointerScanObject, map)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef pointer_scan_members[] = {
     {"pointers", T_ULONGLONG, offsetof(PointerScanObject, pointers),
-     Py_READONLY, "Pointers found so far."},
+     Py_READONLY, "Pointers that were found so far."},
     {"scanned", T_ULONGLONG, offsetof(PointerScanObject, scan.scanned),
      Py_READONLY, "Bytes read so far."},
     {"skipped", T_ULONGLONG, offsetof(PointerScanObject, scan.skipped),
      Py_READONLY,
-     "Bytes of committed memory left out so far: guard and no-access pages,\n"
-     "and pages that were freed before they were read."},
+     "Bytes of committed memory that were left out so far: guard and\n"
+     "no-access pages, and pages that were freed before they were read."},
     {NULL, 0, 0, 0, NULL},
 };
 

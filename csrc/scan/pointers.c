@@ -1,17 +1,17 @@
-/* pointers.c: a map of pointers and walks back along them; pointers.h says what
- * they promise.
+/* pointers.c: a map of pointers, and walks back along them; pointers.h says
+ * what it promises.
  *
- * How pointers are kept: a table of three levels, with an empty node for all
- * that is not there, leads from an address to its window, which knows its
- * readable pages. Each thread has a list of chunks for each window, so nothing
- * moves while the map grows; in the end the lists of a window are merged and
- * sorted within their chunks.
+ * The map: a table of three levels leads from an address to its window, which
+ * has a bit for each of its readable pages. All parts of the table that are
+ * not needed share one empty node. Each thread has a list of chunks for each
+ * window, so nothing moves while the map grows. At the end the lists of a
+ * window are merged, and the entries are sorted within the chunks.
  *
- * How chains are found: depth first, from the address back, all chains of one
- * length before those of the next. A bit for each entry and each number of
- * further pointers says that no base is so far from there, so that a dead end is
- * walked once. The last pointer of a chain is looked up in a list of those that
- * are in bases, which is short. */
+ * The walk: depth first, from the address back, all chains of one length
+ * before those of the next. For each entry and each number of further pointers
+ * there is a bit, which says that no base is that many pointers away: so a
+ * dead end is walked only once. The pointers in bases have a list of their
+ * own, which is short; the first pointer of a chain is looked up there. */
 #include "pointers.h"
 
 #include "kernels.h"
@@ -28,9 +28,9 @@
 #define ROOT ((size_t)1 << (47 - WINDOW_BITS - 2 * NODE_BITS))
 #define CHUNK 64           /* entries */
 #define SLAB 2000          /* chunks, about 1 MiB */
-#define WINDOWS_AT_ONCE 64 /* to be sorted */
+#define WINDOWS_AT_ONCE 64 /* in one claim of windows to sort */
 
-/* Count what threads share; the new value. */
+/* Change a counter that threads share; the new value. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #define POINTER_COUNT_DOWN(p) _InterlockedDecrement((volatile long *)(p))
@@ -60,7 +60,7 @@ typedef struct slab {
 
 typedef struct {
     size_t first;   /* of its chunks, in the sorted map */
-    uint64_t pages; /* a bit for each that can be read */
+    uint64_t pages; /* a bit for each page that can be read */
     uint32_t key;   /* its address / WINDOW */
     uint32_t count; /* entries, once they are sorted */
 } window;
@@ -92,7 +92,7 @@ typedef struct {
     list *lists; /* one for each window */
     slab *slabs;
     size_t slab_used;
-    range known; /* all of it is in a base, or nothing */
+    range known; /* is in a base as a whole, or not at all */
     int known_based;
 } part;
 
@@ -102,17 +102,17 @@ struct pointer_map {
     uint64_t count;
     uint64_t end; /* of the last target */
     uint32_t root[ROOT];
-    array nodes;   /* of NODE numbers; the first is empty */
+    array nodes;   /* each of NODE numbers; the first is empty */
     array windows; /* ascending; the first has no pages */
     array bases;   /* of range */
     part *parts;
     unsigned threads;
-    int32_t slabs_left; /* may still be made; all threads count it down */
+    int32_t slabs_left; /* how many may still be made; threads share it */
     int32_t slabs_most;
     size_t chunks;
     chunk **sorted; /* the chunks of all windows, in order */
     size_t windows_claimed;
-    array based; /* of pointer: those in bases, ascending */
+    array based; /* of pointer: the pointers in bases, ascending */
 };
 
 /* ------------------------------------------------------------------ memory */
@@ -125,7 +125,7 @@ map_alloc(pointer_map *map, size_t size)
     return memory;
 }
 
-/* Append a zeroed item; NULL: no memory. */
+/* Append a zeroed item; NULL if memory is short. */
 static void *
 map_append(pointer_map *map, array *to, size_t size)
 {
@@ -219,7 +219,7 @@ map_find(const pointer_map *map, uint64_t key)
     return nodes[node * NODE + (key & (NODE - 1))];
 }
 
-/* An empty node; 0: no memory. */
+/* The number of a new empty node; 0 if memory is short. */
 static uint32_t
 map_add_node(pointer_map *map)
 {
@@ -228,7 +228,7 @@ map_add_node(pointer_map *map)
                : (uint32_t)(map->nodes.count - 1);
 }
 
-/* A new window, behind all others; NULL: no memory. */
+/* A new window, behind all others; NULL if memory is short. */
 static window *
 map_add_window(pointer_map *map, uint64_t key)
 {
@@ -239,7 +239,7 @@ map_add_window(pointer_map *map, uint64_t key)
     const size_t at = *root * NODE + ((key >> NODE_BITS) & (NODE - 1));
     size_t node = ((uint32_t *)map->nodes.items)[at];
     if (node == 0) {
-        node = map_add_node(map); /* which may move them all */
+        node = map_add_node(map); /* this may move all nodes */
         ((uint32_t *)map->nodes.items)[at] = (uint32_t)node;
     }
     window *made =
@@ -286,7 +286,7 @@ pointer_map_add_base(pointer_map *map, uint64_t start, uint64_t end)
     return POINTER_DONE;
 }
 
-/* Whether a place is in a base. Neighbours are asked for one after another. */
+/* Whether a place is in a base. Places come in order, so `known` often says. */
 static int
 map_is_based(const pointer_map *map, part *to, uint64_t place)
 {
@@ -410,7 +410,8 @@ pointer_map_collect(pointer_map *map, unsigned thread, unsigned width,
 
 /* ----------------------------------------------------------------- sorting */
 
-/* Stable, by the low bits of the pointers, half of those at a time. */
+/* Sort entries by the low bits of their pointers: a stable radix sort, half of
+ * the bits at a time. */
 static void
 sort_entries(uint64_t *entries, uint64_t *other, size_t n)
 {
@@ -434,8 +435,9 @@ sort_entries(uint64_t *entries, uint64_t *other, size_t n)
     }
 }
 
-/* The chunks of a window, of one thread after another, and their entries in the
- * order of their places. Returns them, in one half of the scratch. */
+/* Put the chunks of a window, of one thread after another, into map->sorted.
+ * Returns their entries in the order of the places, in one half of the
+ * scratch. */
 static uint64_t *
 sort_gather(const pointer_map *map, size_t number, uint64_t *scratch)
 {
@@ -466,7 +468,8 @@ sort_gather(const pointer_map *map, size_t number, uint64_t *scratch)
     }
     to = scratch + count;
     while (lists > 0) {
-        /* From the one that is first, up to where the next one begins. */
+        /* Take from the list whose next place is the lowest, up to the next
+         * place of any other list. */
         unsigned first = 0;
         uint64_t limit = UINT64_MAX;
         for (unsigned i = 1; i < lists; i++) {
@@ -604,14 +607,15 @@ pointer_sort_clear(pointer_sort *sort)
 
 /* ------------------------------------------------------------------- walks */
 
-/* At an address: the pointers that lead there or up to max_offset before. */
+/* A step of a walk, at an address: the pointers that lead there, or to at most
+ * max_offset before it. */
 typedef struct {
     uint64_t address;
-    uint64_t offset; /* of it, from where the pointer before leads */
+    uint64_t offset; /* of address from where the previous pointer leads */
     uint64_t low;    /* pointers lead here or above */
     uint64_t number; /* of the entry whose place this is */
-    size_t window;   /* entries of this window below `left` are to come, and */
-    size_t left;     /* all windows below; or those of map->based */
+    size_t window;   /* the entries before `left` of this window are left, */
+    size_t left;     /* and all lower windows; or those of map->based */
     int alive;       /* a base was found */
 } frame;
 
@@ -619,10 +623,10 @@ struct pointer_walk {
     const pointer_map *map;
     uint64_t max_offset;
     unsigned depth;
-    unsigned length; /* of the chains at hand */
-    unsigned level;  /* of the frame at hand; 0: at the address itself */
+    unsigned length; /* of the chains that are walked now */
+    unsigned level;  /* of the current frame; 0: at the address itself */
     frame frames[POINTER_MAX_DEPTH];
-    uint64_t *dead[POINTER_MAX_DEPTH]; /* by how many pointers are left */
+    uint64_t *dead[POINTER_MAX_DEPTH]; /* bits, by how many pointers remain */
 };
 
 static uint64_t
@@ -631,8 +635,8 @@ map_entry(const pointer_map *map, const window *of, size_t index)
     return map->sorted[of->first + index / CHUNK]->entries[index % CHUNK];
 }
 
-/* How many of n items, which ascend by what `VALUE` is of the item `i`, are not
- * above most. */
+/* Count the items whose VALUE is at most `most`. VALUE is an expression of the
+ * index i, and ascends with it. */
 #define COUNT_UP_TO(result, n, most, VALUE)                                   \
     do {                                                                      \
         size_t from = 0, to = (n);                                            \
@@ -667,7 +671,7 @@ walk_enter(pointer_walk *walk, uint64_t address, uint64_t offset,
     const uint64_t key = address / WINDOW;
     at->window = address < POINTER_END ? map_find(map, key) : 0;
     if (at->window == 0) {
-        /* All of the windows below it; the first has a key of 0. */
+        /* Begin with the window below it; the first has the key 0. */
         COUNT_UP_TO(at->window, map->windows.count, key,
                     map_window(map, i)->key);
         at->window -= at->window > 0;
@@ -714,7 +718,8 @@ pointer_walk_free(pointer_walk *walk)
     }
 }
 
-/* From a frame with nothing left to the one above, or to longer chains. */
+/* Leave a frame with nothing left: for the one before it, or for longer
+ * chains. */
 static void
 walk_leave(pointer_walk *walk)
 {
@@ -734,8 +739,8 @@ walk_leave(pointer_walk *walk)
     walk->level--;
 }
 
-/* The next pointer in a base that leads to the frame at hand; whether it makes
- * a path. */
+/* Take the next pointer in a base that leads to the current frame. 1 if it
+ * makes a path. */
 static size_t
 walk_base(pointer_walk *walk, pointer_path *path)
 {

@@ -1,12 +1,12 @@
-/* reader.c: the memory of another process, piece by piece.
+/* reader.c: reads the memory of another process piece by piece.
  *
- * Wraps VirtualQueryEx and ReadProcessMemory. No Python in here.
+ * Wraps VirtualQueryEx and ReadProcessMemory. It uses no Python.
  *
- * One thread at a time asks what is there and cuts it into spans; any number of
- * threads read theirs. The target goes on running, so memory may be gone before
- * it is read, and a failing read is no error: what still looks readable is tried
- * page by page; pages that fail are counted and left out. Only a target that has
- * exited, or that may not be read at all, ends the walk. */
+ * Thread: one at a time asks which memory there is and cuts it into spans; any
+ * number of threads read their spans. The target goes on running, so memory
+ * may be gone before it is read. A read that fails is no error: it is repeated
+ * page by page, and pages that fail are counted and left out. Only a target
+ * that has exited, or may not be read at all, ends the reading. */
 #include "scan.h"
 
 #include "base/handles.h"
@@ -15,7 +15,7 @@
 
 /* ---------------------------------------------------------- what is there */
 
-/* Make `region` that of the address, which is in the range. 0, or an error. */
+/* Set the reader's region to the one of this address. 0, or a Win32 error. */
 static DWORD
 reader_query(wi_reader *reader, uintptr_t address)
 {
@@ -37,8 +37,8 @@ reader_query(wi_reader *reader, uintptr_t address)
     return 0;
 }
 
-/* Move the cursor to the next byte that should be readable: 1; 0: there is
- * none; -1: err. Adds what is left out to *skipped. */
+/* Move the cursor to the next byte that should be readable. 1, 0 if there is
+ * none, or -1 with *err. Adds the bytes that are left out to *skipped. */
 static int
 reader_seek(wi_reader *reader, uint64_t *skipped, DWORD *err)
 {
@@ -86,7 +86,7 @@ wi_reader_claim(wi_reader *reader, wi_span *span)
     const int found = reader_seek(reader, &span->skipped, &span->err);
     if (found <= 0) {
         span->api = "VirtualQueryEx";
-        /* A last one, with an error or with what was left out behind it. */
+        /* A last span, for the error or for the bytes that were left out. */
         return found < 0 || span->skipped > 0;
     }
     const uintptr_t start = reader->cursor;
@@ -99,7 +99,7 @@ wi_reader_claim(wi_reader *reader, wi_span *span)
     size_t at = 0;
     memset(span->pages, 0, sizeof(span->pages));
     while (at < most) {
-        /* An error comes again when the cursor is there. */
+        /* An error comes again when the cursor is here. */
         if (reader_query(reader, start + at) != 0) {
             break;
         }
@@ -185,7 +185,7 @@ wi_read_pages(HANDLE target, uintptr_t start, uintptr_t end, uint8_t *room,
             (denied && !*some)) {
             return err;
         }
-        /* Ask what is there now, and go on in small steps. */
+        /* Ask which memory there is now, and read in small steps. */
         DWORD ignored;
         *whole = FALSE;
         wi_remote_read_mask(target, from, data, size, pages + page, &ignored);

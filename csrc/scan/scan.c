@@ -6,11 +6,11 @@
  *     scan = Scan._open(process, pack("QQ", start, end), 0, specs, ...)
  *     addresses = list(scan)
  *
- * Owner: a Scan owns its memory and a reference to its buffer or process; it
- * pins the process only while a slice runs, so that the process can be closed
- * between two results. Threads: any, one at a time; any may cancel it. GIL:
- * released while it searches, in slices, between which it lets signals in,
- * reports progress and hands out matches. */
+ * Owner: a Scan owns its memory and a reference to its buffer or process. It
+ * pins the process only during a slice, so the process can be closed between
+ * two results. Thread: any, one at a time; any other may cancel it. GIL: given
+ * up to search, in slices. Between slices it checks for signals, reports
+ * progress and returns matches. */
 #include "scan.h"
 
 #include "base/bytes.h"
@@ -21,7 +21,7 @@
 
 /* --------------------------------------------------------- the plain scan */
 
-/* Nothing scales with more: memory is the limit. */
+/* More threads make no scan faster: memory is the limit. */
 #define USEFUL_THREADS 8
 
 static void *
@@ -56,7 +56,7 @@ scan_claim(void *context, void *data)
     return span->size > 0;
 }
 
-/* How many bytes of a span are in pages that are marked. */
+/* How many bytes of a span are in marked pages. */
 static uint64_t
 span_marked(const wi_span *span)
 {
@@ -94,7 +94,7 @@ span_read(wi_span *span, wi_reader *reader)
     }
 }
 
-/* Go to the next bytes that were read; whether there are any. */
+/* Move to the next bytes that were read; 0 if there are none. */
 static int
 task_advance(wi_scan_task *task)
 {
@@ -156,7 +156,7 @@ wi_scan_search(wi_scan *scan, wi_scan_task *task)
     }
     else {
         const char *data = (const char *)span->data;
-        /* After a fault the work is not finished: it has failed. */
+        /* A fault stops the work, so the task has failed. */
         span->err = wi_guarded(scan_run, &work, data,
                                data + (span->size + span->more));
         task->ended |= span->err != 0;
@@ -187,7 +187,7 @@ scan_work_on(void *context, void *data, unsigned thread)
     }
 }
 
-/* wi_crew_duty: on the thread of the caller, in order. */
+/* wi_crew_duty: take a task, on the caller's thread, in order. */
 static int
 scan_take_task(void *context, void *data)
 {
@@ -339,7 +339,7 @@ typedef struct {
 
 static_assert(sizeof(packed_field) == 24, "Python packs it as <IHH8s8s");
 
-/* Its fields, which are PyMem's, into the spec. */
+/* Unpack the fields into the spec, which has to be freed with PyMem_Free. */
 static int
 scan_unpack_fields(scan_spec *spec, const char *data, size_t count)
 {
@@ -362,7 +362,7 @@ scan_unpack_fields(scan_spec *spec, const char *data, size_t count)
     return 0;
 }
 
-/* One tuple into a spec. The bytes stay alive in the tuple. */
+/* Parse one tuple into a spec. The tuple keeps the bytes alive. */
 static int
 scan_parse_spec(PyObject *tuple, scan_spec *spec)
 {
@@ -473,7 +473,7 @@ wi_thread_count(unsigned threads)
     if (threads > 0) {
         return threads;
     }
-    /* All zeros: this process runs on several groups of processors. */
+    /* The mask is 0 if this process runs on several groups of processors. */
     if (!GetProcessAffinityMask(GetCurrentProcess(), &mine, &all) ||
         mine == 0) {
         return USEFUL_THREADS;
@@ -564,12 +564,12 @@ typedef struct {
     Py_buffer view;    /* the buffer of a local scan; obj NULL: none */
     PyObject *match;   /* called with (address, key), or NULL: addresses */
     PyObject *keys;    /* tuple of one key per pattern */
-    scan_match *batch; /* matches, not yet handed out from batch_next on */
+    scan_match *batch; /* matches; those before batch_next were returned */
     size_t batch_count;
     size_t batch_next;
-    uint64_t left; /* so many matches may still be found */
-    int finished;  /* nothing will be found any more */
-    int failed;    /* the reader's error waits until the batch is empty */
+    uint64_t left; /* how many more matches to find */
+    int finished;  /* there will be no more matches */
+    int failed;    /* an error to raise when the batch is empty */
 } ScanObject;
 
 /* ------------------------------------------------------- release, finalise */
@@ -614,7 +614,7 @@ static void
 scan_finalize(PyObject *op)
 {
     ScanObject *self = (ScanObject *)op;
-    if (self->scan.busy) { /* __del__() by hand */
+    if (self->scan.busy) { /* __del__() is callable */
         return;
     }
     WI_KEEP_ERROR
@@ -629,7 +629,7 @@ scan_finalize(PyObject *op)
 
 /* ------------------------------------------------------------- wi_scan_user */
 
-/* A task's own part: matches, not yet taken from next on. */
+/* A task's own part: matches; those before next were taken. */
 typedef struct {
     size_t count;
     size_t next;
@@ -647,7 +647,7 @@ scan_look(wi_scan *scan, wi_scan_task *task, void *own)
     return batch->count < BATCH;
 }
 
-/* Into the batch of the object, until it is full or there are enough. */
+/* Move matches into the object's batch, until it is full or has enough. */
 static int
 scan_take(wi_scan *scan, wi_scan_task *task, void *own)
 {
@@ -762,7 +762,7 @@ scan_make(ScanObject *self)
     return result;
 }
 
-/* Let go of everything, and raise the reader's error if there is one. */
+/* Release everything, and raise the error if there is one. */
 static void
 scan_end(ScanObject *self)
 {
@@ -786,7 +786,7 @@ scan_next(PyObject *op)
 {
     ScanObject *self = (ScanObject *)op;
     for (;;) {
-        /* Each time: the progress function may have let another thread in. */
+        /* Checked in each round: progress() may let another thread in. */
         if (self->scan.busy) {
             PyErr_SetString(PyExc_ValueError,
                             "the scan is running in another thread");
@@ -814,8 +814,9 @@ scan_next(PyObject *op)
 
 PyDoc_STRVAR(scan_cancel_doc,
              "cancel($self, /)\n--\n\n"
-             "Let the scan end after the matches found so far.\n\n"
-             "Any thread may call it, at any time.");
+             "End the scan after the matches that were found so far.\n\n"
+             "Any thread may call it, at any time.\n\n"
+             "Win32: none.");
 
 static PyObject *
 scan_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -827,9 +828,10 @@ scan_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(
     scan_close_doc,
     "close($self, /)\n--\n\n"
-    "End the scan and let go of the buffer or process; more calls do\n"
-    "nothing. Reading a scan to its end closes it as well.\n\n"
-    "Raises BufferError while another thread is in it.");
+    "End the scan and release the buffer or process; twice is harmless.\n\n"
+    "A scan that is read to its end is closed too. Raises BufferError\n"
+    "while another thread runs it.\n\n"
+    "Win32: none.");
 
 static PyObject *
 scan_close(PyObject *op, PyObject *Py_UNUSED(unused))
@@ -858,7 +860,8 @@ static PyMethodDef scan_methods[] = {
     {"_open", scan_open, METH_VARARGS | METH_CLASS,
      PyDoc_STR("_open($type, source, ranges, protections, specs, match,\n"
                "      keys, progress, limit, threads, /)\n--\n\n"
-               "Of a RemoteProcess, or of a buffer if ranges is None.")},
+               "Scan a RemoteProcess, or a buffer if ranges is None.\n\n"
+               "Win32: VirtualQueryEx, ReadProcessMemory for a process.")},
     {"cancel", scan_cancel, METH_NOARGS, scan_cancel_doc},
     {"close", scan_close, METH_NOARGS, scan_close_doc},
     {NULL, NULL, 0, NULL},
@@ -866,9 +869,9 @@ static PyMethodDef scan_methods[] = {
 
 static PyGetSetDef scan_getset[] = {
     {"cancelled", scan_get_cancelled, NULL,
-     "Whether cancel or progress ended it early.", NULL},
+     "Whether cancel() or progress() has ended it early.", NULL},
     {"closed", wi_get_closed, NULL,
-     "Whether it is over, and its buffer or process let go.",
+     "Whether it is over, and its buffer or process released.",
      (void *)offsetof(ScanObject, scan.set)},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -877,8 +880,8 @@ static PyMemberDef scan_members[] = {
     {"scanned", T_ULONGLONG, offsetof(ScanObject, scan.scanned), Py_READONLY,
      "Bytes read so far."},
     {"skipped", T_ULONGLONG, offsetof(ScanObject, scan.skipped), Py_READONLY,
-     "Bytes of committed memory left out so far: guard and no-access pages,\n"
-     "and pages that were freed before they were read."},
+     "Bytes of committed memory that were left out so far: guard and\n"
+     "no-access pages, and pages that were freed before they were read."},
     {NULL, 0, 0, 0, NULL},
 };
 
