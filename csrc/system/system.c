@@ -1,12 +1,12 @@
-/* system.c: what this system is, new files with rights of their own, consoles.
+/* system.c: whether this is Wine, files with a security descriptor, consoles.
  *
  *     _core._wine_version()                   # "8.0", or None on Windows
  *     _core._create_file(path, size, sddl)    # a handle
  *     _core._console_mode(handle)             # 7, or None if it is no console
  *
- * Wraps wine_get_version (where there is one), CreateFileW with a security
- * descriptor, and the mode and the size of a console. Owner: handles belong to
- * the caller. Thread: any. GIL: released while the file is made. */
+ * Wraps Wine's wine_get_version, CreateFileW, GetConsoleMode, SetConsoleMode
+ * and SetConsoleScreenBufferSize. Owner: the caller owns the handles. Thread:
+ * any. GIL: given up while a file is made. */
 #include "base/core.h"
 
 /* ------------------------------------------------------------------- Wine */
@@ -36,9 +36,11 @@ system_wine_version(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noargs))
 PyDoc_STRVAR(
     system_new_file_doc,
     "_create_file($module, path, size, security, /)\n--\n\n"
-    "Make a file of `size` zero bytes with this SDDL from the start,\n"
-    "which goes when its last handle is closed; return a handle.\n"
-    "Raises FileExistsError (winerror 80) when there is one.");
+    "Create a file of `size` zero bytes with this SDDL; return its handle.\n\n"
+    "Windows deletes the file when its last handle is closed. Raises\n"
+    "FileExistsError (winerror 80, ERROR_FILE_EXISTS) when there is such a\n"
+    "file.\n\n"
+    "Win32: CreateFileW, SetEndOfFile.");
 
 static PyObject *
 system_new_file(PyObject *Py_UNUSED(module), PyObject *args)
@@ -137,13 +139,14 @@ static PyMethodDef system_functions[] = {
     {"_create_file", system_new_file, METH_VARARGS, system_new_file_doc},
     {"_console_mode", system_console_mode, METH_O,
      PyDoc_STR("_console_mode($module, handle, /)\n--\n\n"
-               "None if it is no console. Win32: GetConsoleMode.")},
+               "Its mode, or None if it is no console. Win32:\n"
+               "GetConsoleMode.")},
     {"_set_console_mode", system_set_console_mode, METH_VARARGS,
      PyDoc_STR("_set_console_mode($module, handle, mode, /)\n--\n\n"
-               "Whether it did. Win32: SetConsoleMode.")},
+               "True if it was set. Win32: SetConsoleMode.")},
     {"_set_console_size", system_set_console_size, METH_VARARGS,
      PyDoc_STR("_set_console_size($module, handle, columns, rows, /)\n--\n\n"
-               "Whether it did. Win32: SetConsoleScreenBufferSize.")},
+               "True if it was set. Win32: SetConsoleScreenBufferSize.")},
     {NULL, NULL, 0, NULL},
 };
 

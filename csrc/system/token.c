@@ -1,12 +1,14 @@
-/* token.c: facts about a process and its token, and this one's privileges.
+/* token.c: facts about a process and its token, and privileges of this
+ * process.
  *
- *     _core._process_image(pid)    # (path, when it began)
+ *     _core._process_image(pid)    # (path, when it was created)
  *     _core._process_token(pid)    # (is elevated, integrity level, user)
  *     _core._process_facts(pid)    # (exit code, session, is protected)
  *     _core._mapping_is_ours(name) # whether this user owns it
  *     _core._set_privilege("SeDebugPrivilege", True)
  *
- * Owner: nothing is kept. Thread: any. GIL: OpenProcess runs without it. */
+ * Owner: nothing here is owned. Thread: any. GIL: given up to find the path of
+ * an executable and to open a mapping; kept for all else. */
 #include "base/core.h"
 #include "base/handles.h"
 
@@ -17,7 +19,8 @@
 
 /* ------------------------------------------------------------- a token */
 
-/* (is elevated, integrity level, user as a SID); NULL with the last error. */
+/* (is elevated, integrity level, user as a SID). NULL with an exception, or
+ * with the last error. */
 static PyObject *
 token_describe(HANDLE token)
 {
@@ -108,8 +111,8 @@ token_process_image(PyObject *Py_UNUSED(module), PyObject *arg)
 
 typedef BOOL(WINAPI *process_information_fn)(HANDLE, int, void *, DWORD);
 
-/* Whether it is a protected process (anti-malware, DRM, the system's own).
- * NULL where unknown: Wine 8 has no GetProcessInformation. */
+/* Whether it is a protected process (anti-malware, DRM, a part of the system).
+ * NULL without an exception if unknown: Wine 8 has no GetProcessInformation. */
 static PyObject *
 token_protected(HANDLE process)
 {
@@ -152,9 +155,9 @@ token_process_facts(PyObject *Py_UNUSED(module), PyObject *arg)
 
 /* --------------------------------------------------- owner of a mapping */
 
-/* Whether a new object of this process could have this owner: the user, or
- * the default owner of the token, which for an elevated user is the group of
- * administrators. FALSE with the last error when that is not known. */
+/* Whether this is the owner that new objects of this process have: the user,
+ * or the token's default owner, which for an elevated user is the
+ * Administrators group. FALSE with the last error if that is not known. */
 static BOOL
 token_owns(PSID owner, BOOL *ours)
 {
@@ -254,7 +257,7 @@ token_set_privilege(PyObject *Py_UNUSED(module), PyObject *args)
         wi_raise_as(PyExc_PermissionError, err, "AdjustTokenPrivileges", name);
         goto done;
     }
-    /* `before` lists nothing when nothing had to change. */
+    /* `before` is empty if nothing had to change. */
     result = PyBool_FromLong(
         before.PrivilegeCount == 0
             ? enable
@@ -270,20 +273,29 @@ done:
 static PyMethodDef token_functions[] = {
     {"_process_image", token_process_image, METH_O,
      PyDoc_STR("_process_image($module, pid, /)\n--\n\n"
-               "(path of the executable, creation time in seconds since 1970)"
-               ".")},
+               "(path of the executable, creation time in seconds since\n"
+               "1970)\n\n"
+               "Win32: OpenProcess, GetProcessTimes,\n"
+               "QueryFullProcessImageNameW")},
     {"_process_token", token_process_token, METH_O,
      PyDoc_STR("_process_token($module, pid, /)\n--\n\n"
-               "(is elevated, integrity level, user); 0x2000 is medium.")},
+               "(is elevated, integrity level, user's SID); level 0x2000 is\n"
+               "medium.\n\n"
+               "Win32: OpenProcessToken, GetTokenInformation")},
     {"_process_facts", token_process_facts, METH_O,
      PyDoc_STR("_process_facts($module, pid, /)\n--\n\n"
-               "(exit code, session, is protected); None where unknown.")},
+               "(exit code, session, is protected), each None if unknown.\n\n"
+               "Win32: OpenProcess, GetExitCodeProcess,\n"
+               "ProcessIdToSessionId, GetProcessInformation")},
     {"_mapping_is_ours", token_mapping_is_ours, METH_O,
      PyDoc_STR("_mapping_is_ours($module, name, /)\n--\n\n"
-               "Whether this user owns the mapping with this name.")},
+               "Whether this user owns the mapping with this name.\n\n"
+               "Win32: OpenFileMappingW, GetKernelObjectSecurity")},
     {"_set_privilege", token_set_privilege, METH_VARARGS,
      PyDoc_STR("_set_privilege($module, name, enable, /)\n--\n\n"
-               "Enable or disable a privilege; whether it was enabled.")},
+               "Enable or disable a privilege; whether it was enabled\n"
+               "before.\n\n"
+               "Win32: LookupPrivilegeValueW, AdjustTokenPrivileges")},
     {NULL, NULL, 0, NULL},
 };
 
