@@ -318,8 +318,7 @@ wi_process_changed(wi_process *self, uintptr_t address, size_t size)
 
 PyDoc_STRVAR(
     process_read_doc,
-    "read($self, /, address, size, partial=False)\n"
-    "--\n\n"
+    "read($self, /, address, size, partial=False)\n--\n\n"
     "Return `size` bytes from `address` of the target.\n\n"
     "With `partial`, return a `PartialRead` instead: the data, with zeros\n"
     "for each page that could not be read, and which pages those are.\n"
@@ -426,12 +425,11 @@ done:
 
 PyDoc_STRVAR(
     process_write_doc,
-    "write($self, /, address, data, verify=False)\n"
-    "--\n\n"
+    "write($self, /, address, data, verify=False)\n--\n\n"
     "Write the bytes-like `data` to `address`; return its size in bytes.\n\n"
     "Data that crosses a page is written only if every page can be\n"
     "written. With `verify`, the data is read back and compared. Writes of\n"
-    "up to 4 KiB keep the GIL. Any thread may call it.\n\n"
+    "up to 4 KiB in one page keep the GIL. Any thread may call it.\n\n"
     "Raises PartialWriteError whose `written` says how many bytes were\n"
     "written, usually 0 (winerror 29, ERROR_WRITE_FAULT, when `verify` found\n"
     "other bytes); ProcessLookupError when the target has exited;\n"
@@ -743,8 +741,7 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
 
 PyDoc_STRVAR(
     process_wait_input_idle_doc,
-    "wait_input_idle($self, /, timeout=None)\n"
-    "--\n\n"
+    "wait_input_idle($self, /, timeout=None)\n--\n\n"
     "Wait until the target has made its first windows and waits for input.\n\n"
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
     "target that was idle once counts as idle from then on. Any thread;\n"
@@ -896,8 +893,7 @@ static PyMethodDef process_methods[] = {
     {"read_into", WI_FAST(process_read_into), process_read_into_doc},
     {"read_many", wi_process_read_many, METH_O,
      PyDoc_STR(
-         "read_many($self, requests, /)\n"
-         "--\n\n"
+         "read_many($self, requests, /)\n--\n\n"
          "Read many `(address, size)` pairs in few calls.\n\n"
          "Returns a list with the bytes of each pair, in the given order,\n"
          "or None for a pair that cannot be read as a whole. Neighbours\n"
@@ -918,9 +914,9 @@ static PyMethodDef process_methods[] = {
                "Undo one _enter_cached.")},
     {"write", WI_FAST(process_write), process_write_doc},
     {"_change", wi_process_change, METH_VARARGS,
-     PyDoc_STR("_change($self, what, address, size, type, protection, /)\n"
-               "--\n\n"
-               "Win32: VirtualAllocEx, VirtualProtectEx, VirtualFreeEx")},
+     PyDoc_STR(
+         "_change($self, what, address, size, type, protection, /)\n--\n\n"
+         "Win32: VirtualAllocEx, VirtualProtectEx, VirtualFreeEx")},
     {"_regions", wi_process_regions, METH_VARARGS,
      PyDoc_STR("_regions($self, start, stop, /)\n--\n\n"
                "At most 256 regions from start on.\n\n"

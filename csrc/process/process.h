@@ -18,8 +18,9 @@
 /* Every Windows has pages of this size, on every processor. */
 #define WI_PAGE ((uintptr_t)4096)
 
-/* Reads and writes up to this size keep the GIL, unless they ask: the kernel call
- * takes less time than giving the GIL up and taking it back. */
+/* Reads and writes up to this size keep the GIL, unless they ask
+ * VirtualQueryEx first: the kernel call takes less time than giving the GIL up
+ * and taking it back. */
 #define WI_KEEP_GIL_UP_TO 4096
 
 /* ------------------------------------------------- read_write.c: no Python */
@@ -52,9 +53,10 @@ size_t wi_page_count(uintptr_t address, size_t size);
 DWORD wi_remote_write(HANDLE target, uintptr_t address, const void *data,
                       size_t size, size_t *written);
 
-/* Whether a read (or a write) begins with VirtualQueryEx: a write of several
- * pages; under Wine, whose target answers it and may have been stopped, whatever
- * wine.c has no answer for. And both without it, for who found that they do not. */
+/* Whether a read (or a write) has to ask VirtualQueryEx first. On Windows only
+ * a write to several pages asks. Under Wine an access asks unless wine.c has
+ * an answer; the target answers, and may have been stopped. The other two are
+ * the accesses without asking, for a caller to whom this says FALSE. */
 BOOL wi_remote_asks(HANDLE target, uintptr_t address, size_t size, BOOL write);
 DWORD wi_remote_read_unasked(HANDLE target, uintptr_t address, void *buffer,
                              size_t size);
