@@ -193,7 +193,7 @@ class Channel(_core.Channel, Shown, Closing):
         with `layout`, values; a message that does not fit the layout ends the list.
         Raises as `recv` does.
 
-        Win32: WaitForMultipleObjects, SetEvent
+        Win32: WaitForSingleObject, SetEvent
         """
         if limit is not None and limit < 1:
             raise ValueError("the limit must be at least 1")

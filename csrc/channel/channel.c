@@ -7,28 +7,27 @@
  *         channel.send(b"EURUSD 1.0712")
  *         channel.send_many([b"...", b"..."], timeout=1)
  *
- * The object owns a winipc_channel of include/winipc.h: the mapping and its
- * view, three events, and the events that show that this process lives. Any
- * thread may use it: each direction has a gate, so threads that send take
- * turns, and so do threads that receive; a call in flight pins the object.
- * Small messages are copied with the GIL kept; it is given up for large
- * copies and for every wait. */
+ * Owner: the object owns a winipc_channel of include/winipc.h: the mapping and
+ * its view, three events, and the events that show that this process lives.
+ * Thread: any; each direction has a gate, so threads that send take turns, and
+ * so do threads that receive. A call in flight pins the object. GIL: kept to
+ * copy small messages; given up for large copies and for every wait. */
 #include "base/bytes.h"
 
 #include "ring.h"
 
-/* Above this, copying takes longer than giving up the GIL. */
+/* Copying more bytes than this takes longer than giving up the GIL. */
 #define CHANNEL_GIL_COPY 32768
 
-/* How often a sleeping task's end looks whether its peer lives. */
+/* How often the end of a sleeping task checks whether its peer lives. */
 #define CHANNEL_LOOK_MS 500
 
-/* One thread at a time, or one task that sleeps. The GIL guards it. */
+/* Lets in one thread at a time, or one task that sleeps. The GIL guards it. */
 typedef struct {
     char busy;
     char parked; /* by a task, which sleeps */
     Py_ssize_t waiting;
-    HANDLE idle; /* auto reset: the gate is open, and others wait */
+    HANDLE idle; /* auto reset: set when the gate opens and others wait */
     /* While a task sleeps: */
     int which;       /* the event that it sleeps on */
     uint64_t length; /* the room that it needs */
@@ -53,14 +52,15 @@ typedef struct {
 
 typedef struct {
     WI_BYTES_HEAD               /* the message where it lies */
-        ChannelObject *channel; /* NULL: let go */
-    PyObject *view;             /* the memoryview that `with` gave */
-    char taken;                 /* it counts as received */
+        ChannelObject *channel; /* NULL once the message is released */
+    PyObject *view;             /* the memoryview of the `with` block */
+    char taken;                 /* the message counts as received */
 } PeekedObject;
 
 /* ----------------------------------------------------------------- errors */
 
-/* `what` is the call: "Channel.send", "Channel.recv", or one of Windows. */
+/* `what` is the call that failed: "Channel.send", "Channel.recv" or a Win32
+ * one. */
 static PyObject *
 channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
 {
@@ -136,10 +136,10 @@ channel_release(ChannelObject *self)
 
 typedef struct {
     uint64_t timeout_ms;
-    uint64_t began; /* 0: nothing has waited yet */
+    uint64_t began; /* 0 until the first wait */
 } channel_deadline;
 
-/* How long the next step may wait; 0 when time is over. */
+/* How long the next step may wait, in ms; 0 when the time is over. */
 static uint32_t
 deadline_slice(channel_deadline *deadline)
 {
@@ -149,7 +149,7 @@ deadline_slice(channel_deadline *deadline)
     return winipc_channel_slice(deadline->timeout_ms, deadline->began);
 }
 
-/* Begin to wait for the gate: pins the channel. gate_unqueue has to follow. */
+/* Begin to wait for the gate, and pin the channel. gate_unqueue must follow. */
 static int
 gate_queue(ChannelObject *self, channel_gate *gate)
 {
@@ -170,7 +170,7 @@ channel_unpin(ChannelObject *self)
 {
     self->pins--;
     if (self->doomed && self->pins == 0) {
-        channel_release(self); /* it is finalised only once: all goes */
+        channel_release(self); /* the finaliser does not run again */
         Py_CLEAR(self->name);
     }
 }
@@ -179,7 +179,7 @@ static void
 gate_unqueue(ChannelObject *self, channel_gate *gate)
 {
     if (--gate->waiting != 0 && !gate->busy) {
-        SetEvent(gate->idle); /* the signal may have been another's */
+        SetEvent(gate->idle); /* the last signal may have been for another */
     }
     channel_unpin(self);
 }
@@ -194,7 +194,8 @@ gate_exit(ChannelObject *self, channel_gate *gate)
     channel_unpin(self);
 }
 
-/* The channel is open then and stays so: the caller is pinned. */
+/* Enter the gate, and pin the channel, so that it stays open. gate_exit has to
+ * follow. */
 static int
 gate_enter(ChannelObject *self, int end, channel_deadline *deadline,
            const char *what)
@@ -236,7 +237,7 @@ gate_enter(ChannelObject *self, int end, channel_deadline *deadline,
     return failed;
 }
 
-/* Get in at one end, and take its role. */
+/* Enter the gate of one end, and take its role. */
 static int
 channel_enter(ChannelObject *self, int end, channel_deadline *deadline)
 {
@@ -296,7 +297,8 @@ channel_copy(void *to, const void *from, size_t length)
 
 /* ------------------------------------------------------------------- send */
 
-/* One waiting step of a sender without the GIL. OK go on, -1 exception. */
+/* One step of a sender's wait, without the GIL. WINIPC_OK, or -1 with an
+ * exception. */
 static int
 send_wait(ChannelObject *self, int for_lock, uint64_t length,
           channel_deadline *deadline)
@@ -319,7 +321,7 @@ send_wait(ChannelObject *self, int for_lock, uint64_t length,
     return channel_raise_send(self, result, err);
 }
 
-/* With MANY, take the lock that the producers have: 0, or -1. */
+/* With MANY, take the producers' lock. */
 static int
 send_lock(ChannelObject *self, channel_deadline *deadline)
 {
@@ -337,7 +339,7 @@ send_lock(ChannelObject *self, channel_deadline *deadline)
                : channel_raise_send(self, WINIPC_CORRUPT, 0);
 }
 
-/* Ready to write records: ours is the role, and with MANY the lock. */
+/* Prepare to write records: take the role, and with MANY the lock. */
 static int
 send_enter(ChannelObject *self, channel_deadline *deadline)
 {
@@ -345,8 +347,8 @@ send_enter(ChannelObject *self, channel_deadline *deadline)
     if (channel_enter(self, SENDING, deadline) < 0) {
         return -1;
     }
-    /* Even when there is room, so that a dead receiver is noticed. EMPTY: it
-     * may still come. */
+    /* Even when there is room, so that a dead receiver is noticed. EMPTY:
+     * there was no receiver yet. */
     int result = winipc_channel_consumer(ch, winipc_channel_may_look(ch, 0));
     if (result != WINIPC_OK && result != WINIPC_EMPTY) {
         channel_raise_send(self, result, GetLastError());
@@ -368,8 +370,8 @@ send_leave(ChannelObject *self)
     gate_exit(self, &self->gates[SENDING]);
 }
 
-/* Write one message. It is not published, except when there is no room, and
- * with DROP_OLDEST. */
+/* Write one message. Without room, and with DROP_OLDEST, all messages so far
+ * are published; else the caller publishes them. */
 static int
 send_message(ChannelObject *self, const char *data, uint64_t length,
              channel_deadline *deadline)
@@ -404,9 +406,9 @@ PyDoc_STRVAR(channel_send_doc,
              "when the receiver has closed or died, PermissionError when\n"
              "another process is the sender, ValueError when the message has\n"
              "more than max_record bytes and when the channel is closed.\n\n"
-             "Win32: SetEvent, WaitForMultipleObjects");
+             "Win32: SetEvent, WaitForSingleObject");
 
-/* A message in a turn of its own. */
+/* Send one message in its own turn at the gate. */
 static PyObject *
 send_one(ChannelObject *self, const char *data, Py_ssize_t length,
          channel_deadline *deadline)
@@ -451,14 +453,14 @@ PyDoc_STRVAR(channel_send_many_doc,
              "is for all of them together. Ctrl+C ends the call, and other\n"
              "threads may send in between. Raises as send does; the messages\n"
              "before the one that failed are sent.\n\n"
-             "Win32: SetEvent, WaitForMultipleObjects");
+             "Win32: SetEvent, WaitForSingleObject");
 
-/* In a batch, show what there is after so many bytes. */
+/* After how many bytes a batch is published. */
 #define CHANNEL_BATCH 8192
 
-/* The bytes of the items that are no bytes objects. Runs Python code, so the
- * caller has not entered the gate. The number of items that can be sent; if
- * it is not all, the exception of the next one is set. */
+/* Take the buffers of the items that are no bytes objects. It runs Python
+ * code, so the caller has not entered the gate. Returns how many items can be
+ * sent; if not all, the exception of the next one is set. */
 static Py_ssize_t
 send_sources(PyObject *items, Py_ssize_t count, wi_source **sources,
              Py_ssize_t *taken)
@@ -483,8 +485,8 @@ send_sources(PyObject *items, Py_ssize_t count, wi_source **sources,
     return count;
 }
 
-/* Between the batches of a long call: let other threads and signals in, and
- * look at the time. A call that may not wait goes on while there is room. */
+/* Between the batches of a long call: let other threads run, and check signals
+ * and the time. A call that may not wait goes on while there is room. */
 static int
 send_breathe(ChannelObject *self, channel_deadline *deadline)
 {
@@ -501,7 +503,7 @@ send_breathe(ChannelObject *self, channel_deadline *deadline)
     return 0;
 }
 
-/* The first `count` of them, under the gate. */
+/* Send the first `count` items. The caller has entered the gate. */
 static int
 send_items(ChannelObject *self, PyObject *items, Py_ssize_t count,
            const wi_source *source, channel_deadline *deadline)
@@ -551,7 +553,7 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     }
     Py_ssize_t total =
         send_sources(items, PyTuple_Size(items), &sources, &taken);
-    PyErr_Fetch(&type, &value, &traceback); /* of the item after these */
+    PyErr_Fetch(&type, &value, &traceback); /* of the first item that is bad */
     if (send_enter(self, &deadline) == 0) {
         send_items(self, items, total, sources, &deadline);
         send_leave(self);
@@ -581,7 +583,8 @@ recv_leave(ChannelObject *self)
     gate_exit(self, &self->gates[RECEIVING]);
 }
 
-/* Get in and wait for the oldest record. recv_leave has to follow a 0. */
+/* Enter the gate and wait for the oldest record. After 0, recv_leave has to
+ * follow. */
 static int
 recv_enter(ChannelObject *self, const void **payload, uint32_t *length,
            channel_deadline *deadline)
@@ -592,8 +595,8 @@ recv_enter(ChannelObject *self, const void **payload, uint32_t *length,
         return -1;
     }
     int result = winipc_ring_front(&ch->ring, payload, length);
-    /* A peer that answers at once is caught with the GIL kept: giving it up
-     * takes longer than this look. */
+    /* The peer may answer at once, and giving up the GIL takes longer than
+     * this look. */
     if (result == WINIPC_EMPTY && deadline->timeout_ms != 0 &&
         !ch->os.one_cpu && winipc_channel_look(ch, WINIPC_WAKE_DATA, 0)) {
         result = winipc_ring_front(&ch->ring, payload, length);
@@ -616,7 +619,7 @@ recv_enter(ChannelObject *self, const void **payload, uint32_t *length,
     return 0;
 }
 
-/* The message there as bytes; NULL with an exception. */
+/* A copy of the message as bytes. */
 static PyObject *
 recv_copied(const void *payload, uint32_t length)
 {
@@ -635,15 +638,16 @@ PyDoc_STRVAR(channel_recv_doc,
              "Receive the oldest message as bytes, or as what a layout makes\n"
              "of it: a winipc.Layout gives a record.\n\n"
              "Waits at most timeout seconds (None: forever). A message that\n"
-             "does not fit the layout is a ValueError, or a struct.error for\n"
-             "a format of struct. It is kept: recv without a layout takes\n"
-             "it.\n\n"
-             "Raises TimeoutError, EndOfStream when all senders have closed\n"
-             "and everything is read, BrokenPipeError (109) when one of them\n"
-             "died instead, PermissionError when another process is the\n"
-             "receiver, OSError with winerror 13 when shared memory is\n"
-             "corrupt, ValueError when the channel is closed.\n\n"
-             "Win32: WaitForMultipleObjects, SetEvent");
+             "does not fit the layout raises ValueError, or struct.error for\n"
+             "a format of struct. The message stays: recv without a layout\n"
+             "takes it.\n\n"
+             "Raises TimeoutError, EndOfStream when all senders have\n"
+             "closed and everything is read, BrokenPipeError (winerror\n"
+             "109, ERROR_BROKEN_PIPE) when one of them died instead,\n"
+             "PermissionError when another process is the receiver,\n"
+             "OSError (winerror 13, ERROR_INVALID_DATA) when shared memory\n"
+             "is corrupt, ValueError when the channel is closed.\n\n"
+             "Win32: WaitForSingleObject, SetEvent");
 
 static PyObject *
 channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -693,8 +697,8 @@ PyDoc_STRVAR(channel_recv_into_doc,
              "Receive the oldest message into a writable buffer; return its\n"
              "length in bytes.\n\n"
              "Raises as recv does, and ValueError when the message is larger\n"
-             "than the buffer; it is kept then.\n\n"
-             "Win32: WaitForMultipleObjects, SetEvent");
+             "than the buffer; then the message stays.\n\n"
+             "Win32: WaitForSingleObject, SetEvent");
 
 static PyObject *
 channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -739,8 +743,9 @@ channel_recv_into(PyObject *op, PyObject *const *args, Py_ssize_t count,
     return answer;
 }
 
-/* Take the messages that are there, `limit` at most, into an empty list. What
- * is taken is not lost: an error after it comes with the next call. */
+/* Take the messages that are there, at most `limit`, into an empty list. If
+ * some were taken before an error, they are returned, and the next call raises
+ * it. */
 static void
 recv_all(ChannelObject *self, PyObject *list, Py_ssize_t limit)
 {
@@ -763,7 +768,7 @@ recv_all(ChannelObject *self, PyObject *list, Py_ssize_t limit)
             Py_BEGIN_ALLOW_THREADS
             Py_END_ALLOW_THREADS
             if (released - began >= ring->capacity) {
-                break; /* all that can have been there at first */
+                break; /* no more can have been there when it began */
             }
         }
     }
@@ -805,7 +810,7 @@ channel_recv_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
 
 /* ------------------------------------------------------------------- peek */
 
-/* Consume the message, or leave it there, and open the gate. */
+/* Consume the message, or leave it in the channel, and open the gate. */
 static int
 peeked_release(PyObject *op)
 {
@@ -832,7 +837,7 @@ PyDoc_STRVAR(
     "At the end of the block the message counts as received; after\n"
     "an exception it is still there. Its room is free again when the\n"
     "last view of it is gone. Raises as recv does.\n\n"
-    "Win32: WaitForMultipleObjects, SetEvent");
+    "Win32: WaitForSingleObject, SetEvent");
 
 static PyObject *
 channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
@@ -860,7 +865,7 @@ channel_peek(PyObject *op, PyObject *const *args, Py_ssize_t count,
     peeked->bytes.readonly = 1;
     peeked->channel = (ChannelObject *)Py_NewRef(op);
     self->peeked = 1;
-    return (PyObject *)peeked; /* the gate stays shut */
+    return (PyObject *)peeked; /* peeked_release opens the gate */
 }
 
 static PyObject *
@@ -873,7 +878,7 @@ peeked_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
     return Py_XNewRef(self->view);
 }
 
-/* A view that is still in use keeps the message, and goes on. */
+/* A view that is still in use keeps the message until it is released. */
 static PyObject *
 peeked_exit(PyObject *op, PyObject *args)
 {
@@ -907,7 +912,8 @@ peeked_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-/* With its view at once: a warning about the channel may keep the rest. */
+/* It drops its view at once: a warning about the channel may keep the others
+ * alive. */
 static void
 peeked_finalize(PyObject *op)
 {
@@ -954,7 +960,7 @@ channel_finalize(PyObject *op)
         wi_warn_unclosed(op);
     }
     if (self->pins > 0) {
-        self->doomed = 1; /* in a garbage cycle with a view of its memory */
+        self->doomed = 1; /* it is in a garbage cycle with a view */
     }
     else {
         channel_release(self);
@@ -965,7 +971,7 @@ channel_finalize(PyObject *op)
 
 PyDoc_STRVAR(channel_close_doc,
              "close($self, /)\n--\n\n"
-             "Leave the channel; idempotent.\n\n"
+             "Leave the channel; twice is harmless.\n\n"
              "The peer receives what was sent before, then the end.\n"
              "Raises BufferError while a call of another thread or a task is\n"
              "in flight, or a peeked message is open.\n\n"
@@ -987,7 +993,7 @@ channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 /* ----------------------------------------------------------- construction */
 
-/* Why it could not be made or opened. */
+/* Raise the error of a channel that could not be made or opened. */
 static void
 channel_raise_made(ChannelObject *self, int result, DWORD err)
 {
@@ -1012,7 +1018,7 @@ channel_raise_made(ChannelObject *self, int result, DWORD err)
     }
 }
 
-/* With its name alone it is opened. */
+/* Open a channel if only its name is given, else create it. */
 static PyObject *
 channel_make(PyObject *cls, PyObject *args)
 {
@@ -1072,9 +1078,10 @@ channel_claim(PyObject *op, PyObject *arg)
 
 /* ------------------------------------------------------------------ tasks */
 
-/* In a thread of the pool, without the GIL, while a task sleeps: wake it when
- * its peer has died, or died before it could, and when others wait for its
- * turn: if its loop is closed, that is given back. */
+/* A thread of the pool calls it regularly, without the GIL, while a task
+ * sleeps. It wakes the task if the peer has died, perhaps before it could wake
+ * the task itself. It also wakes the task if others wait for its turn: if the
+ * task's loop is closed, the turn is given back. */
 static void CALLBACK
 gate_look(PTP_CALLBACK_INSTANCE Py_UNUSED(instance), void *arg,
           PTP_TIMER Py_UNUSED(timer))
@@ -1101,8 +1108,9 @@ gate_look(PTP_CALLBACK_INSTANCE Py_UNUSED(instance), void *arg,
     }
 }
 
-/* What a task at this end has to sleep on, and tell the peers that it does;
- * -1: try again instead. As a sender it may have the producers' lock then. */
+/* Choose the event that a task at this end has to sleep on, and tell the peers
+ * that it sleeps. -1: try again instead. After this a sender may have the
+ * producers' lock. */
 static int
 park_for(winipc_channel *ch, int receive, uint64_t length)
 {
@@ -1132,7 +1140,7 @@ park_for(winipc_channel *ch, int receive, uint64_t length)
                                : WINIPC_WAKE_SPACE;
 }
 
-/* Take back what park_for told, and open the gate. */
+/* Undo park_for, and open the gate. */
 static void
 gate_unpark(ChannelObject *self, channel_gate *gate)
 {
@@ -1144,7 +1152,7 @@ gate_unpark(ChannelObject *self, channel_gate *gate)
             winipc_ring_unwant_space(&self->ch.ring);
         }
         else if (gate->which == WINIPC_WAKE_LOCK) {
-            /* Others may sleep for it too, and the wake-up was for one. */
+            /* Others may sleep for it too, and the signal woke only one. */
             winipc_ring_slept_for_lock(&self->ch.ring);
         }
         winipc_channel_unlock(&self->ch);
@@ -1153,7 +1161,7 @@ gate_unpark(ChannelObject *self, channel_gate *gate)
     gate_exit(self, gate);
 }
 
-/* The task does not sleep, or no longer. */
+/* The task does not sleep, or sleeps no longer. */
 static void
 gate_wake(ChannelObject *self, channel_gate *gate, HANDLE handle)
 {
@@ -1169,8 +1177,8 @@ gate_wake(ChannelObject *self, channel_gate *gate, HANDLE handle)
     }
 }
 
-/* What the task has to wait for: the gate, or an event with the gate shut
- * behind it. NULL: nothing, or an exception. */
+/* The handle that the task has to wait for: the gate's, or an event's, and
+ * then the task is in the gate. NULL: try again, or with an exception. */
 static HANDLE
 gate_park(ChannelObject *self, channel_gate *gate, int receive,
           Py_ssize_t length)
@@ -1202,9 +1210,9 @@ gate_park(ChannelObject *self, channel_gate *gate, int receive,
     return self->ch.os.events[gate->which];
 }
 
-/* Before a task sleeps, after a try that timed out: the handle to wait for, or
- * None to try again. Until _unpark the task has this end, and with many
- * producers the turn. */
+/* For a task whose try has timed out: the handle to wait for, or None to try
+ * again. Until _unpark the task has this end, and with MANY it may have the
+ * producers' lock. */
 static PyObject *
 channel_park(PyObject *op, PyObject *args)
 {
@@ -1264,7 +1272,8 @@ channel_get_number(PyObject *op, void *which)
     return PyLong_FromUnsignedLongLong(numbers[(intptr_t)which]);
 }
 
-/* The ids of the processes, the receiver's first, each as an uint32_t. */
+/* The ids of the member processes as uint32_t, the receiver's first; 0 for an
+ * unused slot. */
 static PyObject *
 channel_members(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -1307,7 +1316,7 @@ static PyMemberDef channel_slots_members[] = {
     {"name", T_OBJECT, offsetof(ChannelObject, name), Py_READONLY,
      "The name."},
     {"created", T_BOOL, offsetof(ChannelObject, created), Py_READONLY,
-     "Whether this object made the channel."},
+     "True if this object made the channel."},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -1323,7 +1332,7 @@ static PyGetSetDef channel_getset[] = {
      "How many messages overflow=\"drop_oldest\" has forgotten.",
      (void *)GET_DROPPED},
     {"pending", channel_get_number, NULL,
-     "Bytes of the ring in use now, 8 per message included.",
+     "How many bytes of the ring are in use, with 8 per message.",
      (void *)GET_PENDING},
     {NULL, NULL, NULL, NULL, NULL},
 };
