@@ -31,10 +31,10 @@
  * creator that sets it may put a description of the structure, as text for
  * messages, between this header and `header_size`.
  *
- * The creator writes `magic` last and with release semantics: a program that
- * reads it with acquire semantics and finds WINIPC_MAPPING_MAGIC finds the rest. A
- * magic of 0 means not yet, or a creator that died before it was ready.
- */
+ * The creator writes `magic` last and with release semantics. A program reads
+ * it with acquire semantics: if it is WINIPC_MAPPING_MAGIC, the rest is there
+ * too. If it is 0, the header is not ready yet, or its creator died before it
+ * was.  */
 
 #define WINIPC_MAPPING_MAGIC 0x4D495057u /* the bytes "WPIM" */
 #define WINIPC_MAPPING_VERSION 1u
@@ -43,7 +43,7 @@ typedef struct winipc_mapping_header {
     uint32_t magic;       /*  0: WINIPC_MAPPING_MAGIC */
     uint16_t version;     /*  4: WINIPC_MAPPING_VERSION */
     uint16_t header_size; /*  6: where the users' bytes begin, 64 or more */
-    uint64_t size;        /*  8: how many they are */
+    uint64_t size;        /*  8: the number of users' bytes */
     uint32_t owner_pid;   /* 16: the process that created the mapping */
     uint32_t flags;       /* 20: 0 in version 1 */
     uint64_t created;     /* 24: when, as a FILETIME in UTC */
@@ -61,8 +61,8 @@ WINIPC_AT(winipc_mapping_header, layout, 32);
 WINIPC_AT(winipc_mapping_header, reserved, 40);
 WINIPC_ASSERT(sizeof(winipc_mapping_header) == 64, "winipc_mapping_header");
 
-/* What is wrong with a private copy of a header in front of a mapping of
- * `mapped` bytes; NULL when nothing is. */
+/* What is wrong with a private copy of a header at the start of `mapped`
+ * bytes; NULL if nothing is. */
 static inline const char *
 winipc_mapping_header_fault(const winipc_mapping_header *copy, uint64_t mapped)
 {
@@ -260,14 +260,15 @@ enum {
 
 /* ---- atomics. A test may define its own before it includes this header.
  *
- * The two models run the orders that C11 names, all executions of which are
- * allowed; a processor allows no more, if the instructions are right. For
- * gcc and clang they are by definition. MSVC has no such functions:
+ * The two models (tests/native) run all executions that C11 allows for these
+ * orders. A processor allows no others if the instructions implement the
+ * orders. With gcc and clang they do by definition. MSVC has no such
+ * functions:
  *
- *   x64, x86   each load is an acquire, each store a release, and only a
- *              store and a later load change places: so STORE_SC is an
- *              exchange, which is locked. x86 loads 64 bits by a locked
- *              instruction.
+ *   x64, x86   each load is an acquire, and each store a release. Only a
+ *              store and a later load may change places, so STORE_SC is an
+ *              exchange, which is locked. x86 loads and stores 64 bits by a
+ *              locked instruction.
  *   ARM64      LDAR is an acquire and STLR a release. An LDAR never comes
  *              before an earlier STLR, and the Interlocked functions without
  *              a suffix are full barriers: so STORE_SC or CAS, then LOAD_SC,
@@ -406,7 +407,7 @@ winipc_record_size(uint64_t length)
     return 8 + ((length + 7) & ~UINT64_C(7));
 }
 
-/* Bytes of a mapping that holds such a channel. */
+/* How many bytes the mapping of such a channel has. */
 WINIPC_INLINE uint64_t
 winipc_channel_size(uint64_t capacity, uint64_t max_record)
 {
@@ -421,7 +422,7 @@ winipc_ring_corrupt(winipc_ring *ring, const char *fault)
     return WINIPC_CORRUPT;
 }
 
-/* Whether these constants describe a channel. */
+/* What is wrong with these constants of a channel; NULL if nothing is. */
 WINIPC_FUNC const char *
 winipc_channel_check(uint64_t capacity, uint64_t max_record, uint32_t flags)
 {
@@ -459,8 +460,8 @@ winipc_ring_format(void *view, uint64_t capacity, uint64_t max_record,
     return WINIPC_OK;
 }
 
-/* Check the constants against the size of the view and copy them.
- * WINIPC_EMPTY: the creator is not done yet, try again. */
+/* Check the constants against the size of the view, and copy them.
+ * WINIPC_EMPTY: the creator is not ready yet; try again. */
 WINIPC_FUNC int
 winipc_ring_attach(winipc_ring *ring, void *view, uint64_t view_size)
 {
@@ -511,8 +512,8 @@ winipc_ring_at(const winipc_ring *ring, uint64_t position)
     return ring->data + (position & (ring->capacity - 1));
 }
 
-/* head as the shared memory says, without BUSY, checked against a tail that
- * is ours; *raw has BUSY. */
+/* Load head, check it against our own tail, and keep it without BUSY in
+ * head_seen; *raw is head with BUSY. */
 WINIPC_INLINE int
 winipc_ring_load_head(winipc_ring *ring, uint64_t tail, uint64_t *raw)
 {
@@ -530,8 +531,8 @@ winipc_ring_load_head(winipc_ring *ring, uint64_t tail, uint64_t *raw)
 
 /* ---- producer */
 
-/* Take tail over from whoever wrote last: once after the role was claimed,
- * and with MANY each time after the lock was taken. */
+/* Take tail over from the producer that wrote last: once after the role was
+ * claimed, and with MANY each time after the lock was taken. */
 WINIPC_INLINE int
 winipc_ring_begin(winipc_ring *ring)
 {
@@ -548,8 +549,8 @@ winipc_ring_begin(winipc_ring *ring)
     return WINIPC_OK;
 }
 
-/* Room for a record; *payload is where its bytes go. FULL if there is none,
- * and nothing has changed. */
+/* Find room for a record; *payload is where its bytes go. FULL if there is no
+ * room; then nothing has changed. */
 WINIPC_INLINE int
 winipc_ring_reserve(winipc_ring *ring, uint64_t length, void **payload)
 {
@@ -571,7 +572,8 @@ winipc_ring_reserve(winipc_ring *ring, uint64_t length, void **payload)
     return WINIPC_OK;
 }
 
-/* The payload is written: finish the record. It is visible from publish. */
+/* Finish a record whose payload is written. The consumer sees it after
+ * publish. */
 WINIPC_INLINE void
 winipc_ring_commit(winipc_ring *ring, uint64_t length)
 {
@@ -672,8 +674,8 @@ winipc_ring_want_lock(winipc_ring *ring)
                                                              : WINIPC_FULL;
 }
 
-/* A producer that slept and then got the lock cannot know whether others
- * still sleep: its own unlock shall wake one more. */
+/* A producer that slept and then got the lock does not know whether others
+ * still sleep, so its own unlock wakes one more. */
 WINIPC_INLINE void
 winipc_ring_slept_for_lock(winipc_ring *ring)
 {
@@ -692,7 +694,7 @@ winipc_ring_unlock(winipc_ring *ring)
     return 0;
 }
 
-/* The owner `owner` is dead: take the lock over. 1 if it is ours now. */
+/* Take the lock over from a dead owner. 1 if it is ours now. */
 WINIPC_INLINE int
 winipc_ring_steal(winipc_ring *ring, uint64_t owner)
 {
@@ -702,7 +704,7 @@ winipc_ring_steal(winipc_ring *ring, uint64_t owner)
 
 /* ---- consumer */
 
-/* Take head over from the consumer before: once after the role was claimed.
+/* Take head over from the last consumer: once after the role was claimed.
  * Clears the BUSY of one that died. */
 WINIPC_FUNC int
 winipc_ring_resume(winipc_ring *ring)
@@ -736,7 +738,7 @@ WINIPC_INLINE int
 winipc_ring_front(winipc_ring *ring, const void **payload, uint32_t *length)
 {
     if ((ring->flags & WINIPC_CHANNEL_DROP_OLDEST) && !ring->claimed) {
-        /* The producers move head too: see where it is, and hold it. */
+        /* The producers move head too: load it, and claim it by BUSY. */
         for (;;) {
             uint64_t head = WINIPC_LOAD(&ring->shared->head);
             uint64_t tail = WINIPC_LOAD(&ring->shared->tail);
@@ -780,8 +782,8 @@ winipc_ring_front(winipc_ring *ring, const void **payload, uint32_t *length)
     return WINIPC_OK;
 }
 
-/* The record that front() found is read: go on to the next. The room it took
- * is given back by release. */
+/* Go on to the next record after the one that front() found. release gives its
+ * room back. */
 WINIPC_INLINE void
 winipc_ring_pop(winipc_ring *ring)
 {
@@ -855,8 +857,8 @@ winipc_member_next(uint64_t seen, uint32_t key)
            (uint64_t)WINIPC_MEMBER_ACTIVE << 32 | key;
 }
 
-/* Empty a slot: ours, or that of a dead member. It keeps its count, so that
- * "was here and left" differs from "was never here". */
+/* Empty a slot: our own, or that of a dead member. The slot keeps its count,
+ * so that "has left" differs from "was never here". */
 WINIPC_INLINE void
 winipc_member_leave(winipc_ring *ring, unsigned int slot, uint64_t word,
                     uint32_t state)
@@ -873,12 +875,12 @@ winipc_member_lock_id(unsigned int slot, uint64_t word)
     return (uint64_t)slot | (uint64_t)WINIPC_MEMBER_TAKES(word) << 8;
 }
 
-/* ---- a channel: a ring, its members, and how to wait. What depends on the
- * operating system are the functions winipc_os_*; a test may bring its own. */
+/* ---- a channel: a ring, its members, and how to wait. The functions
+ * winipc_os_* depend on the operating system; a test may bring its own. */
 
 enum { WINIPC_WAKE_DATA = 0, WINIPC_WAKE_SPACE = 1, WINIPC_WAKE_LOCK = 2 };
 
-/* The longest sleep: what a killed peer left unsignalled is seen then. */
+/* The longest sleep: then a thread sees what a killed peer did not signal. */
 #define WINIPC_SLICE_MS 100u
 /* How often calls that do not wait ask the system whether a peer lives. */
 #define WINIPC_LOOK_MS 500u
@@ -892,39 +894,39 @@ typedef struct winipc_os {
     wchar_t *name;         /* of the channel; from the process's heap */
     uint64_t ticks_per_us; /* of QueryPerformanceCounter, at least 1 */
     uint64_t spin[3];      /* ticks to spin before a sleep, adapting */
-    uint64_t began[3];     /* when the wait going on began */
+    uint64_t began[3];     /* when the current wait began */
     int one_cpu;           /* yield, do not spin */
     const char *call;      /* the Win32 call that create or open failed in */
-    const wchar_t *suffix; /* behind the channel's name: what it was for */
+    const wchar_t *suffix; /* of the object's name that the call was for */
 } winipc_os;
 #define WINIPC_HAVE_OS
 #endif
 
 #ifdef WINIPC_HAVE_OS
 
-/* Zeroed, it is closed. One thread at a time may send on it, and one may
+/* A zeroed channel is closed. One thread at a time may send on it, and one may
  * receive at the same time. */
 typedef struct winipc_channel {
     winipc_ring ring;
     winipc_os os;
-    uint64_t send_word; /* our word as a producer, 0: we are none */
-    uint64_t recv_word; /* our word as the consumer, 0: we are not */
+    uint64_t send_word; /* our word as a producer; 0 if we are none */
+    uint64_t recv_word; /* our word as the consumer; 0 if we are not */
     unsigned int send_slot;
     int locked;         /* the producers' lock is ours */
-    uint64_t looked[2]; /* when last, in ms, as sender and as receiver */
+    uint64_t looked[2]; /* ms: the last look, as sender and as receiver */
 } winipc_channel;
 
 WINIPC_FUNC void winipc_os_signal(winipc_channel *ch, int which);
-/* OK: woken. TIMEOUT: look after dead peers. FAILED. */
+/* OK: woken. TIMEOUT: look whether peers have died. FAILED. */
 WINIPC_FUNC int winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms);
-/* 1: it is worth a try. 0: time to sleep. */
+/* 1: try again. 0: sleep. */
 WINIPC_FUNC int winipc_os_spin(winipc_channel *ch, int which, uint64_t length);
-/* Begin and end the life of this process as the member whose word this is. 0:
- * not possible under this name. */
+/* Make and close the event by which this process lives as the member with this
+ * word. 0 if Windows makes no event of this name. */
 WINIPC_FUNC int winipc_os_live(winipc_channel *ch, int receive,
                                unsigned int slot, uint64_t word);
 WINIPC_FUNC void winipc_os_end(winipc_channel *ch, int receive);
-/* 1: this member is surely dead, or has left meanwhile. */
+/* 1 if this member is surely dead, or has left meanwhile. */
 WINIPC_FUNC int winipc_os_dead(winipc_channel *ch, unsigned int slot,
                                uint64_t word);
 WINIPC_FUNC uint32_t winipc_os_pid(void);
@@ -965,9 +967,9 @@ winipc_channel_slots(const winipc_channel *ch)
     return ch->ring.flags & WINIPC_CHANNEL_MANY ? WINIPC_CHANNEL_MEMBERS : 2;
 }
 
-/* A member is dead: free its lock and its slot, and wake the peers that it
- * may have left asleep. Each step may be done twice, or by another process;
- * where the member has left meanwhile, nothing changes. */
+/* Free the lock and the slot of a dead member, and wake the peers that it may
+ * have left asleep. Each step may be done twice, or by another process; if the
+ * member has left meanwhile, nothing changes. */
 WINIPC_FUNC void
 winipc_channel_bury(winipc_channel *ch, unsigned int slot, uint64_t word)
 {
@@ -1029,7 +1031,7 @@ winipc_channel_leave(winipc_channel *ch, int receive)
     }
 }
 
-/* How many keys a member tries: only a hostile process occupies one. */
+/* How many keys a member tries. Only a hostile process occupies one. */
 #define WINIPC_KEYS 8
 
 /* Become the consumer (receive) or a producer. TAKEN if a living member has
@@ -1079,8 +1081,8 @@ winipc_channel_claim(winipc_channel *ch, int receive)
     return WINIPC_TAKEN;
 }
 
-/* Whether a producer may still send: OK yes, EMPTY none was ever here, CLOSED
- * all have left, BROKEN and one of them had died. */
+/* Whether a producer may still send. OK: yes. EMPTY: there was none yet.
+ * CLOSED: all have left. BROKEN: all are gone, and one of them died. */
 WINIPC_FUNC int
 winipc_channel_producers(winipc_channel *ch, int look_for_dead)
 {
@@ -1119,9 +1121,9 @@ winipc_channel_consumer(winipc_channel *ch, int look_for_dead)
     }
 }
 
-/* Whether it is time for a look by a call that does not wait; side: 0 asked
- * by the sender, 1 by the receiver. Asking the system costs more than such a
- * call. */
+/* Whether a call that does not wait asks the system now whether a peer lives:
+ * at most once in WINIPC_LOOK_MS, as that costs more than the call. side: 0
+ * for the sender, 1 for the receiver. */
 WINIPC_FUNC int
 winipc_channel_may_look(winipc_channel *ch, int side)
 {
@@ -1133,8 +1135,8 @@ winipc_channel_may_look(winipc_channel *ch, int side)
     return 1;
 }
 
-/* After EMPTY: spin, then sleep at most ms. OK look again, TIMEOUT, CLOSED
- * or BROKEN (and nothing is left to read), FAILED. */
+/* After EMPTY: spin, then sleep at most ms. OK: look again. TIMEOUT. CLOSED or
+ * BROKEN: and nothing is left to read. FAILED. */
 WINIPC_FUNC int
 winipc_channel_wait_data(winipc_channel *ch, uint32_t ms)
 {
@@ -1223,9 +1225,10 @@ winipc_channel_inherit_lock(winipc_channel *ch)
     return winipc_ring_steal(&ch->ring, owner);
 }
 
-/* Another producer has the lock. 1 if it is ours after at most ms, 0 if not,
- * -1 if it is corrupt; *slept is what the sleep came to. A call that may not
- * wait looks at once whether the owner is dead: there may never be another. */
+/* Wait at most ms for the lock, which another producer has. 1 if it is ours, 0
+ * if not, -1 if it is corrupt; *slept is the result of the sleep. A call that
+ * may not wait asks at once whether the owner is dead, as it may be the only
+ * call. */
 WINIPC_FUNC int
 winipc_channel_queue_for_lock(winipc_channel *ch, uint32_t ms, int *slept)
 {
@@ -1251,8 +1254,8 @@ winipc_channel_queue_for_lock(winipc_channel *ch, uint32_t ms, int *slept)
     return got;
 }
 
-/* Take the producers' lock (MANY); with one producer there is none. One
- * step, as above: OK it is ours, FULL try again. */
+/* One step of waiting for the producers' lock (MANY). OK: it is ours. FULL:
+ * try again. */
 WINIPC_FUNC int
 winipc_channel_wait_lock(winipc_channel *ch, uint32_t ms)
 {
@@ -1290,7 +1293,7 @@ winipc_channel_release(winipc_channel *ch)
     }
 }
 
-/* Room for a record, by the channel's policy but without waiting. */
+/* Find room for a record, by the channel's policy but without waiting. */
 WINIPC_FUNC int
 winipc_channel_reserve(winipc_channel *ch, uint64_t length, void **payload)
 {
@@ -1310,7 +1313,7 @@ winipc_channel_reserve(winipc_channel *ch, uint64_t length, void **payload)
     return result;
 }
 
-/* How long a step may wait until a moment; 0 when it is over. */
+/* How long the next step of a wait may take, in ms; 0 when the time is over. */
 WINIPC_FUNC uint32_t
 winipc_channel_slice(uint64_t timeout_ms, uint64_t began)
 {
@@ -1325,7 +1328,8 @@ winipc_channel_slice(uint64_t timeout_ms, uint64_t began)
                                                : WINIPC_SLICE_MS;
 }
 
-/* The moment now, if the time-out needs it: clocks cost more than a send. */
+/* The time now, or 0 if the time-out needs no clock: reading one costs more
+ * than a send. */
 WINIPC_INLINE uint64_t
 winipc_channel_began(uint32_t timeout_ms)
 {
@@ -1381,9 +1385,9 @@ winipc_channel_send(winipc_channel *ch, const void *data, uint64_t length,
     return result;
 }
 
-/* The next message where it lies, waiting for it. It stays until
- * winipc_channel_next. CLOSED: all producers have left and everything is
- * read; BROKEN: the same, but one of them died. */
+/* Wait for the next message; *payload is where it lies. It stays until
+ * winipc_channel_next. CLOSED: all producers have left and everything is read.
+ * BROKEN: the same, but one of them died. */
 WINIPC_FUNC int
 winipc_channel_peek(winipc_channel *ch, const void **payload, uint32_t *length,
                     uint32_t timeout_ms)
@@ -1411,8 +1415,9 @@ winipc_channel_next(winipc_channel *ch)
     winipc_channel_release(ch);
 }
 
-/* Receive one message into a buffer, as winipc_channel_peek does. TOO_LARGE:
- * *length says how large a buffer it needs, and it is still there. */
+/* Receive one message into a buffer; the results are those of
+ * winipc_channel_peek. TOO_LARGE: the message stays, and *length says how
+ * large a buffer it needs. */
 WINIPC_FUNC int
 winipc_channel_recv(winipc_channel *ch, void *buffer, uint64_t size,
                     uint64_t *length, uint32_t timeout_ms)
@@ -1464,7 +1469,7 @@ winipc_os_mix(uint64_t seed, uint64_t value)
     return seed ^ seed >> 29;
 }
 
-/* A number that others do not guess and that does not come again. */
+/* A number that no peer guesses and that does not come again. */
 WINIPC_FUNC uint64_t
 winipc_os_random(void)
 {
@@ -1495,17 +1500,17 @@ winipc_os_one_cpu(void)
 }
 
 /* ---- whether others live. A member of a channel, and a thread that uses
- * locks, has a named event that exists as long as it lives: Windows closes
- * the event when the process ends, however it ends. To look, others ask
- * whether the name exists. That needs no right to the process or the event,
- * so a service and the processes of other users can be watched. The event
- * grants nothing to anyone, so no other process can keep it in existence.
+ * locks, has a named event that exists as long as it lives: Windows closes the
+ * event when the process ends, however it ends. Peers ask whether the name
+ * exists. That needs no right to the process or the event, so a service and
+ * the processes of other users can be watched. The event grants no right to
+ * anyone, so no other process can keep it in existence.
  *
- * A process that may create objects in the namespace can occupy the name of
- * a member as soon as that is dead, and so hide its death; waits with a
+ * A process that may create objects in the namespace can occupy the name of a
+ * member as soon as the member is dead, and so hide the death; waits with a
  * time-out still end. */
 
-/* NULL: the name is occupied, or Windows refuses it. */
+/* Make such an event. NULL if the name is occupied, or Windows refuses it. */
 WINIPC_FUNC HANDLE
 winipc_life_begin(const wchar_t *name)
 {
@@ -1527,8 +1532,9 @@ winipc_life_begin(const wchar_t *name)
     return life;
 }
 
-/* ACCESS_DENIED means that it exists. INVALID_HANDLE means that an object of
- * another kind has the name, so the event is gone. */
+/* Whether such an event is gone. ACCESS_DENIED means that it exists.
+ * INVALID_HANDLE means that an object of another kind has the name, so the
+ * event is gone. */
 WINIPC_FUNC int
 winipc_life_is_over(const wchar_t *name)
 {
@@ -1550,7 +1556,7 @@ winipc_os_hex(wchar_t *digits, uint64_t number)
     }
 }
 
-/* Its name with `suffix`, in the process's heap; NULL if there is no memory. */
+/* The name with `suffix`, in the process's heap; NULL if memory is short. */
 WINIPC_FUNC wchar_t *
 winipc_os_name(const wchar_t *name, const wchar_t *suffix)
 {
@@ -1623,12 +1629,12 @@ winipc_os_signal(winipc_channel *ch, int which)
     SetEvent(ch->os.events[which]);
 }
 
-/* How long to spin adapts to what spinning was good for. A wait that ended
- * within a few times the longest spin would have been, or nearly was, caught
- * by spinning, so the next spin is long again: if both sides gave up earlier
- * than the other one takes to wake up, both would sleep ever after. Waits
- * that take long make it shorter, down to the first look alone: on few
- * processors, a spin after the answer takes one from the peer that reads it. */
+/* The length of a spin adapts. If a wait ended within a few times the longest
+ * spin, a spin has caught it or nearly so, and the next spin is the longest
+ * again. Otherwise each side could give up before the other one has woken, and
+ * both would sleep every time. A long wait makes the next spin shorter, down
+ * to the first look alone: with few processors, a spin takes one from the
+ * peer. */
 #define WINIPC_SPIN_MAX_US 100u
 
 WINIPC_FUNC void
@@ -1692,7 +1698,8 @@ winipc_os_sleep(winipc_channel *ch, int which, uint32_t ms)
 #define WINIPC_EVENT_ACCESS (SYNCHRONIZE | EVENT_MODIFY_STATE)
 #endif
 
-/* Give everything back. The channel lives as long as a process has it open. */
+/* Leave the channel and close everything. The channel lives as long as a
+ * process has it open. */
 WINIPC_FUNC void
 winipc_channel_close(winipc_channel *ch)
 {
@@ -1715,9 +1722,9 @@ winipc_channel_close(winipc_channel *ch)
     memset(ch, 0, sizeof(*ch));
 }
 
-/* The events are named after the channel: name.data, name.space, name.lock.
- * FAILED with ERROR_ALREADY_EXISTS if one to be created is there already:
- * another process made it, and could keep its handle. */
+/* Create or open the events name.data, name.space and name.lock. FAILED with
+ * ERROR_ALREADY_EXISTS if an event to create exists already: another process
+ * made it, and could keep its handle. */
 WINIPC_FUNC int
 winipc_os_events(winipc_channel *ch, const wchar_t *name,
                  SECURITY_ATTRIBUTES *security, int create)
@@ -1764,7 +1771,7 @@ winipc_os_init(winipc_channel *ch)
     ch->os.suffix = L"";
 }
 
-/* Leave with an error that the clean-up does not hide. */
+/* Close the channel, but keep the error for the caller. */
 WINIPC_FUNC int
 winipc_os_give_up(winipc_channel *ch, int result)
 {
@@ -1780,11 +1787,12 @@ winipc_os_give_up(winipc_channel *ch, int result)
     return result;
 }
 
-/* Make a channel. FAILED with ERROR_ALREADY_EXISTS if the name is taken, also
- * if only one of the events is there. TOO_LARGE if the numbers are not allowed. max_record 0: as large as may
- * be. security may be NULL; it has to grant those that open the channel
- * SECTION_MAP_READ and SECTION_MAP_WRITE on the mapping, SYNCHRONIZE and
- * EVENT_MODIFY_STATE on the events: in SDDL "GRGWGX" or "GA". */
+/* Make a channel. max_record 0 is the largest that is allowed. FAILED with
+ * ERROR_ALREADY_EXISTS if the name of the mapping or of one of the events is
+ * taken. TOO_LARGE if the numbers are not allowed. security may be NULL. To a
+ * process that opens the channel it has to grant SECTION_MAP_READ and
+ * SECTION_MAP_WRITE on the mapping, SYNCHRONIZE and EVENT_MODIFY_STATE on the
+ * events: in SDDL "GRGWGX" or "GA". */
 WINIPC_FUNC int
 winipc_channel_create(winipc_channel *ch, const wchar_t *name,
                       uint64_t capacity, uint64_t max_record, uint32_t flags,
@@ -1834,14 +1842,14 @@ winipc_channel_create(winipc_channel *ch, const wchar_t *name,
 /* Of psapi.h, which calls it so only for Windows 7 and newer. */
 DWORD WINAPI K32GetMappedFileNameW(HANDLE, LPVOID, LPWSTR, DWORD);
 
-/* Open the channel that another process made. CORRUPT with ring.fault if it is none;
- * TIMEOUT if its creator has not finished it within timeout_ms. */
+/* Open a channel that another process made. CORRUPT with ring.fault if it is
+ * no channel; TIMEOUT if its creator has not finished it within timeout_ms. */
 WINIPC_FUNC int
 winipc_channel_open(winipc_channel *ch, const wchar_t *name,
                     uint32_t timeout_ms)
 {
     MEMORY_BASIC_INFORMATION info;
-    wchar_t name_of_file[1]; /* too short for any: that is an answer too */
+    wchar_t name_of_file[1]; /* too short for any name */
     uint64_t began = winipc_os_ms();
     int result;
     winipc_os_init(ch);
@@ -1895,9 +1903,9 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
 /* ================================================================ the lock ===
  *
  * A lock that lives in shared memory: 32 zeroed bytes at an address that is a
- * multiple of 8 are a free one, and nothing has to be made. While no other
- * thread wants it, taking and giving it is one interlocked instruction each; there
- * is a kernel object only while a thread waits.
+ * multiple of 8 are a free lock, and nothing has to be made. While no other
+ * thread wants the lock, taking and releasing it are one interlocked
+ * instruction each. Its event is made when a thread first has to wait.
  *
  * THE LAYOUT is winipc_lock_word. `word` is 0 while the lock is free; else
  *
@@ -1905,12 +1913,12 @@ winipc_channel_open(winipc_channel *ch, const wchar_t *name,
  *   bits 32-61  a random number that this thread has drawn (never 0), so that
  *               a later thread of the same id is not taken for it
  *   bit 62      0
- *   bit 63      WANTED: others wait, so set the event when it is given back
+ *   bit 63      WANTED: others wait, so set the event when it is released
  *
- * `depth` is how often the
- * owner has taken it again, and only the owner touches it. `key` is 0 until
- * a thread first waits, which puts a random number there: the auto-reset
- * event "Global\winipc.lock.<key as 16 hex digits>" is what they sleep on.
+ * `depth` is how often the owner has taken the lock again; only the owner
+ * touches it. `key` is 0 until a thread first waits; that thread puts a random
+ * number there. Waiters sleep on the auto-reset event
+ * "Global\winipc.lock.<key as 16 hex digits>".
  *
  * THE PROTOCOL, and why its memory order is enough.
  *
@@ -1960,7 +1968,7 @@ WINIPC_ASSERT(sizeof(winipc_lock_word) == 32, "winipc_lock_word");
 #define WINIPC_LOCK_DEEPEST UINT64_C(0x7fffffff)
 #define WINIPC_LOCK_THREAD(word) ((uint32_t)(word))
 
-/* How often a loop looks again before it says FULL to its caller. */
+/* How often a loop tries again before it returns FULL to its caller. */
 #define WINIPC_LOCK_TURNS 64
 
 /* What a thread writes into the word. */
@@ -1986,15 +1994,15 @@ typedef struct winipc_lock {
 #ifdef WINIPC_HAVE_LOCK
 
 /* What depends on the operating system; a test may bring its own. */
-/* What this thread writes into the word; 0 if Windows refuses it a life. */
+/* What this thread writes into the word; 0 if Windows makes no event for it. */
 WINIPC_INLINE uint64_t winipc_lock_os_me(void);
 /* Set the event. */
 WINIPC_FUNC void winipc_lock_os_signal(winipc_lock *lock);
-/* See that the event is there, before another thread is told to set it. */
+/* Make the event before another thread is told to set it. */
 WINIPC_FUNC void winipc_lock_os_prepare(winipc_lock *lock);
 /* 1: the lock was free a moment ago. */
 WINIPC_FUNC int winipc_lock_os_spin(winipc_lock *lock);
-/* 1: surely the thread that writes this lives no more. */
+/* 1 if the thread that writes this word is surely dead. */
 WINIPC_FUNC int winipc_lock_os_dead(uint64_t owner);
 /* OK: the event was set. TIMEOUT. FAILED. */
 WINIPC_FUNC int winipc_lock_os_sleep(winipc_lock *lock, uint32_t ms);
@@ -2027,8 +2035,8 @@ winipc_lock_again(winipc_lock *lock, uint64_t word, uint64_t me)
     return WINIPC_FULL;
 }
 
-/* Take it without waiting or looking after its owner. OK; FULL: another thread
- * has it; CORRUPT; FAILED. */
+/* Take the lock without waiting, and without asking whether its owner lives.
+ * OK. FULL: another thread has it. CORRUPT. FAILED. */
 WINIPC_INLINE int
 winipc_lock_try(winipc_lock *lock)
 {
@@ -2043,8 +2051,8 @@ winipc_lock_try(winipc_lock *lock)
     return word == 0 ? WINIPC_FULL : winipc_lock_again(lock, word, me);
 }
 
-/* Give it back, once for each time it was taken. OK; NOT_OWNER: this thread
- * does not have it; CORRUPT: it changes all the time. */
+/* Release the lock, once for each time it was taken. OK. NOT_OWNER: this
+ * thread does not have it. CORRUPT: the word changes all the time. */
 WINIPC_INLINE int
 winipc_lock_release(winipc_lock *lock)
 {
@@ -2140,10 +2148,10 @@ typedef struct winipc_thread {
     HANDLE life;
 } winipc_thread;
 
-/* Each is index + 1, or 0: none yet. They are one for all files of a module, so
- * a thread is one owner in each of them. The first is of FlsAlloc: it keeps a
- * winipc_thread, and Windows says when the thread ends. The second is of
- * TlsAlloc: it is quicker to ask. */
+/* Two indexes of slots, plus 1; 0 if there is none yet. All files of a module
+ * share them, so a thread is the same owner in each file. The first index is
+ * from FlsAlloc: the slot has a winipc_thread, and Windows tells when the
+ * thread ends. The second is from TlsAlloc, whose slots are quicker to read. */
 __declspec(selectany) volatile LONG winipc_lock_slot = 0;
 __declspec(selectany) volatile LONG winipc_lock_quick = 0;
 
@@ -2188,8 +2196,8 @@ winipc_lock_os_slot(void)
     return slot - 1;
 }
 
-/* The next time winipc_lock_os_me finds it at once. A fiber has its own life,
- * and its thread runs others too: it goes the long way each time. */
+/* Keep it where winipc_lock_os_me finds it at once. A fiber has its own event,
+ * but shares its thread with other fibers, so it is searched for each time. */
 WINIPC_FUNC void
 winipc_lock_os_keep(uint64_t me)
 {
@@ -2207,7 +2215,8 @@ winipc_lock_os_keep(uint64_t me)
     }
 }
 
-/* As winipc_lock_os_me, the long way. It changes GetLastError(). */
+/* winipc_lock_os_me for a thread that it does not know. Changes
+ * GetLastError(). */
 WINIPC_FUNC uint64_t
 winipc_lock_os_find(void)
 {
@@ -2250,7 +2259,8 @@ winipc_lock_os_me(void)
                                  : kept << 32 | GetCurrentThreadId();
 }
 
-/* Before a DLL that has used locks is unloaded: its threads count as ended. */
+/* Call it before a DLL that has used locks is unloaded. Its threads count as
+ * ended then. */
 WINIPC_FUNC void
 winipc_lock_unload(void)
 {
@@ -2359,9 +2369,9 @@ winipc_lock_os_sleep(winipc_lock *lock, uint32_t ms)
                                     : WINIPC_FAILED;
 }
 
-/* The lock at this address, 32 bytes that are shared and were zero when they
- * were made. CORRUPT: the address is not a multiple of 8. `security` is for
- * the event; it may be NULL, and has to stay. */
+/* Use the lock at this address: 32 shared bytes that were zero at first.
+ * CORRUPT: the address is not a multiple of 8. `security` is for the event; it
+ * may be NULL, and has to stay valid. */
 WINIPC_FUNC int
 winipc_lock_attach(winipc_lock *lock, void *at, SECURITY_ATTRIBUTES *security)
 {
@@ -2375,7 +2385,8 @@ winipc_lock_attach(winipc_lock *lock, void *at, SECURITY_ATTRIBUTES *security)
     return WINIPC_OK;
 }
 
-/* Before the memory goes. It gives nothing back that this process owns. */
+/* Call it before the memory is unmapped. It does not release a lock that a
+ * thread of this process holds. */
 WINIPC_FUNC void
 winipc_lock_detach(winipc_lock *lock)
 {
@@ -2385,8 +2396,8 @@ winipc_lock_detach(winipc_lock *lock)
     memset(lock, 0, sizeof(*lock));
 }
 
-/* Take the lock. OK; ABANDONED: ours, but its last owner died with it, so
- * what it guards may be half written; TIMEOUT; CORRUPT; FAILED. */
+/* Take the lock. OK. ABANDONED: it is ours, but its last owner died with it,
+ * so what it protects may be half written. TIMEOUT. CORRUPT. FAILED. */
 WINIPC_FUNC int
 winipc_lock_acquire(winipc_lock *lock, uint32_t timeout_ms)
 {
