@@ -351,8 +351,7 @@ static PyType_Spec fields_spec = {
 /* ----------------------------------------------------------------- Layout */
 
 PyDoc_STRVAR(layout_unpack_doc,
-             "unpack($self, /, buffer, offset=0)\n"
-             "--\n\n"
+             "unpack($self, /, buffer, offset=0)\n--\n\n"
              "The values of the structure at `offset`; more bytes may\n"
              "follow.\n\n"
              "Raises ValueError when there are fewer bytes.");

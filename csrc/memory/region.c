@@ -73,8 +73,7 @@ wi_region_release(PyObject *op)
 
 PyDoc_STRVAR(
     region_flush_doc,
-    "flush($self, /, offset=0, size=None)\n"
-    "--\n\n"
+    "flush($self, /, offset=0, size=None)\n--\n\n"
     "Write the changed pages of `size` bytes from `offset` on (None: to the\n"
     "end) to the file, and wait until they are written.\n\n"
     "Other processes see changes without it, as they share the pages.\n"

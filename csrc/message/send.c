@@ -566,8 +566,7 @@ send_now(PyObject *module, send_job *job, uint64_t timeout_ms)
 PyDoc_STRVAR(
     send_copydata_doc,
     "send_copydata($module, target, data, *, id=0, timeout=5.0, sender=None,\n"
-    "              abort_if_hung=None, check=True)\n"
-    "--\n\n"
+    "              abort_if_hung=None, check=True)\n--\n\n"
     "Send bytes to a window and return what it answered.\n\n"
     "`data` is anything with the buffer protocol. This side copies it only\n"
     "if it has strides, or is memory of a file for a receiver in this\n"
@@ -736,8 +735,7 @@ send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 
 PyDoc_STRVAR(
     post_message_doc,
-    "post_message($module, target, message, wparam=0, lparam=0)\n"
-    "--\n\n"
+    "post_message($module, target, message, wparam=0, lparam=0)\n--\n\n"
     "Put a message into the queue of a window's thread; there is no "
     "answer.\n\n"
     "Raises `FileNotFoundError` (winerror 1400,\n"

@@ -1252,8 +1252,7 @@ candidates_length(PyObject *op)
 }
 
 PyDoc_STRVAR(candidates_close_doc,
-             "close($self, /)\n"
-             "--\n\n"
+             "close($self, /)\n--\n\n"
              "Free the candidates and release the process; twice is\n"
              "harmless.\n\n"
              "Raises BufferError while another thread rescans.\n\n"

@@ -378,8 +378,7 @@ static PyMethodDef section_methods[] = {
      "_bind($self, symbol, offset, size, writable, /)\n--\n\n"
      "Win32: VirtualQuery, GetProcAddress."},
     {"close", section_close, METH_NOARGS,
-     "close($self)\n"
-     "--\n\n"
+     "close($self)\n--\n\n"
      "Free the DLL; twice is harmless.\n\n"
      "The memory lasts while any process has the DLL loaded; the next load\n"
      "after that starts with zeros. Raises BufferError while a memoryview,\n"

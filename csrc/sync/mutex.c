@@ -171,8 +171,7 @@ mutex_release(PyObject *op, PyObject *Py_UNUSED(unused))
 }
 
 PyDoc_STRVAR(mutex_enter_doc,
-             "__enter__($self, /)\n"
-             "--\n\n"
+             "__enter__($self, /)\n--\n\n"
              "acquire(), and return the mutex.\n\n"
              "If it was abandoned, it is released again and AbandonedError\n"
              "is raised: the block does not run.\n\n"
