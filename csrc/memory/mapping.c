@@ -1,4 +1,4 @@
-/* mapping.c: SharedMapping, and the views of one.
+/* mapping.c: SharedMapping and its views.
  *
  *     m = SharedMapping.create("Local\\state", 4096)   # or open(name)
  *     m[0:5] = b"hello"                # checked; region.c has the rest
@@ -7,16 +7,16 @@
  *     m.duplicate_to(pid)              # a handle for from_handle() there
  *     m.close()                        # BufferError while v is open
  *
- * A SharedMapping owns the section's handle, its first view of it and, if it
- * opened the file behind it, that file's handle. A MappingView owns another
- * view and pins its mapping. Any thread may call anything; what maps, opens or
- * waits drops the GIL.
+ * Owner: a SharedMapping owns the section's handle, the first view of the
+ * section, and the handle of the file behind it, if any. A MappingView owns
+ * another view and pins its mapping. Thread: any. GIL: given up to map, open
+ * and wait.
  *
  * Windows maps at multiples of its allocation granularity (64 KiB) and in
- * whole pages; callers ask for any offset and size, and the difference stays
- * here. VirtualQuery tells what was mapped unless this process has just made
- * it: a peer may have made the section smaller, reserved but not committed, or
- * an executable image. */
+ * whole pages. Callers ask for any offset and size; this file hides the
+ * difference. Unless this process has just made the section, VirtualQuery
+ * tells what was mapped: a peer may have made the section smaller, reserved
+ * but not committed, or an executable image. */
 #include "region.h"
 
 #include "../../include/winipc.h"
@@ -35,7 +35,7 @@
 
 /* -------------------------------------------------------------- arguments */
 
-/* A size or offset: not negative, None for 0. */
+/* O& converter of a size or offset, which is not negative; None gives 0. */
 static int
 mapping_size_converter(PyObject *value, void *out)
 {
@@ -65,7 +65,7 @@ mapping_page_protection(int access)
                                     : PAGE_WRITECOPY;
 }
 
-/* The rights for a handle; a copy view needs no more than reading does. */
+/* The rights of a handle. A copy view needs the right to read only. */
 static DWORD
 mapping_section_access(int access)
 {
@@ -99,8 +99,8 @@ mapping_name(PyObject *name, wchar_t **wide)
 
 /* ---------------------------------------------------------------- mapping */
 
-/* What the memory is good for: bytes from base that are committed and may be
- * touched as `access` says, and bytes up to the end of the view. */
+/* Measure the memory at base: *usable is how many bytes are committed and may
+ * be touched as `access` says, *total how many bytes the view has. */
 static void
 mapping_measure(const char *base, int access, SIZE_T *usable, SIZE_T *total)
 {
@@ -135,8 +135,8 @@ typedef enum {
     BACKING_UNKNOWN
 } mapping_backing;
 
-/* The section's own idea of its size, exact for files; 0 if the handle lacks
- * SECTION_QUERY. */
+/* The section's size as Windows has it, which is exact for files; 0 if the
+ * handle lacks SECTION_QUERY. */
 static uint64_t
 mapping_section_size(HANDLE section, mapping_backing *backing)
 {
@@ -153,8 +153,8 @@ mapping_section_size(HANDLE section, mapping_backing *backing)
     return (uint64_t)info.size.QuadPart;
 }
 
-/* The rights that a duplicate of the handle is to have. The handle itself may
- * lack SECTION_QUERY (see _open), and then no duplicate can have it. */
+/* The rights that a duplicate of the handle gets. If the handle itself lacks
+ * SECTION_QUERY (see _open), no duplicate can have it. */
 static DWORD
 mapping_rights(HANDLE section, int access)
 {
@@ -189,7 +189,7 @@ mapping_raise_view(RegionObject *self, DWORD err, HANDLE section,
     }
 }
 
-/* What Windows maps by, on every processor. */
+/* The units in which Windows maps, on every processor. */
 enum { MAPPING_GRANULARITY = 0x10000, MAPPING_PAGE = 0x1000 };
 
 /* What was mapped. */
@@ -199,9 +199,9 @@ typedef struct {
     mapping_backing backing;
 } mapping_extent;
 
-/* Look at length bytes (0: all) that were mapped at base, from start of the
- * section on. Of committed pages of the page file all is good; fresh is their
- * number of bytes where it is known. */
+/* Find out what was mapped at base: length bytes (0: all) of the section, from
+ * start on. If all pages are committed and of the page file, all of them are
+ * usable. fresh is the size of such a section if it is known, else 0. */
 static void
 mapping_look(char *base, HANDLE section, int access, uint64_t start,
              SIZE_T length, uint64_t fresh, mapping_extent *extent)
@@ -219,7 +219,7 @@ mapping_look(char *base, HANDLE section, int access, uint64_t start,
     }
     mapping_measure(base, access, &extent->usable, &extent->total);
     if (extent->backing == BACKING_UNKNOWN) {
-        wchar_t unused[4]; /* too short for any name: that is an answer too */
+        wchar_t unused[4]; /* too short for any name: only the error counts */
         if (!K32GetMappedFileNameW(GetCurrentProcess(), base, unused, 4) &&
             GetLastError() == ERROR_FILE_INVALID) {
             extent->backing = BACKING_PAGEFILE;
@@ -228,19 +228,19 @@ mapping_look(char *base, HANDLE section, int access, uint64_t start,
 }
 
 enum {
-    MAP_LARGE_PAGES = 1, /* the section is of large pages */
-    MAP_RESERVED = 2,    /* less than size may be committed yet */
+    MAP_LARGE_PAGES = 1, /* the section has large pages */
+    MAP_RESERVED = 2,    /* fewer than size bytes may be committed yet */
 };
 
 /* Map size bytes (0: all that follow) at offset into self, which is closed and
- * owns nothing yet. fresh is the size of a section that this process has just
- * made of committed pages of the page file, so that Windows need not be asked;
- * else 0. */
+ * owns nothing yet. fresh is the size of the section if this process has just
+ * made it of committed pages of the page file, so that Windows need not be
+ * asked; else 0. */
 static int
 mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
             uint64_t size, int flags, uint64_t fresh)
 {
-    /* Large pages are mapped whole: a view has to end where a page ends. */
+    /* Large pages are mapped as a whole: a view must end where a page ends. */
     BOOL all = flags & MAP_LARGE_PAGES;
     uint64_t delta = all ? offset : offset % MAPPING_GRANULARITY;
     uint64_t start = offset - delta;
@@ -314,7 +314,7 @@ failed:
 
 /* ----------------------------------------------------------------- header */
 
-/* How long a header may take to appear after its mapping did. */
+/* How long after its mapping a header may take to appear. */
 #define MAPPING_HEADER_PATIENCE_MS 500
 
 typedef struct {
@@ -333,7 +333,7 @@ mapping_header_copy(void *arg)
     job->copy.magic = first;
 }
 
-/* From here on self is what lies behind its header. */
+/* Make self the memory behind its header. */
 static void
 mapping_header_hide(RegionObject *self, const winipc_mapping_header *header)
 {
@@ -348,8 +348,8 @@ mapping_header_hide(RegionObject *self, const winipc_mapping_header *header)
     self->exact = 1;
 }
 
-/* How much room a header takes that carries `size` bytes about a layout: its
- * hash, which is in the header itself, and a description behind it. */
+/* The bytes of a header with `size` bytes about a layout: a hash, which is in
+ * the header itself, and a description behind it. */
 static size_t
 mapping_header_room(Py_ssize_t size)
 {
@@ -358,7 +358,7 @@ mapping_header_room(Py_ssize_t size)
     return (1 + (described + unit - 1) / unit) * unit;
 }
 
-/* The creator's part: the magic comes last. */
+/* Write the header, as its creator. The magic comes last. */
 static void
 mapping_header_write(RegionObject *self, uint64_t size, const char *layout,
                      Py_ssize_t layout_size)
@@ -382,9 +382,9 @@ mapping_header_write(RegionObject *self, uint64_t size, const char *layout,
     mapping_header_hide(self, &header);
 }
 
-/* The opener's part: wait for the magic a little, check a private copy, and
- * take [offset, offset + size) of what follows (size 0: to the end). self is
- * the whole mapping. */
+/* Accept a header that another process wrote: wait a little for the magic,
+ * check a private copy, and make self [offset, offset + size) of the bytes
+ * behind it (size 0: to the end). self is the whole mapping before. */
 static int
 mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
 {
@@ -442,7 +442,7 @@ mapping_header_accept(RegionObject *self, uint64_t offset, uint64_t size)
     return 0;
 }
 
-/* A closed region of `type` that is called `name`. */
+/* A closed region of this type and name. */
 static RegionObject *
 mapping_new(PyObject *type, PyObject *name)
 {
@@ -454,8 +454,8 @@ mapping_new(PyObject *type, PyObject *name)
     return self;
 }
 
-/* Give up a region that Python has not seen; it owns at most its view. The
- * exception that is set says why. */
+/* Free a region that Python code has not seen; it owns at most its view. Keeps
+ * the current exception. */
 static void
 mapping_drop(RegionObject **self)
 {
@@ -483,8 +483,8 @@ typedef struct {
     Py_ssize_t layout_size;
 } mapping_options;
 
-/* The file to map: opened by path, or a duplicate of a handle. *made tells
- * whether it was not there before. */
+/* Open the file to map by its path, or duplicate its handle. *made is whether
+ * this call has created the file. */
 static int
 mapping_open_file(const mapping_options *options, HANDLE *out, BOOL *made)
 {
@@ -533,8 +533,8 @@ mapping_open_file(const mapping_options *options, HANDLE *out, BOOL *made)
     return 0;
 }
 
-/* Remove a file that this call has made. By its handle: the path may be that
- * of another file by now. */
+/* Delete a file that this call has created. By its handle: the path may be
+ * that of another file by now. */
 static void
 mapping_unmake_file(HANDLE file)
 {
@@ -546,8 +546,8 @@ mapping_unmake_file(HANDLE file)
     }
 }
 
-/* Whether the file behind the page at base is this one, by whatever path. No
- * for memory without a file, and if that cannot be told. */
+/* Whether the file behind the page at base is this one, by any path. FALSE for
+ * memory without a file, and if it is not known. */
 static BOOL
 mapping_is_of_file(void *base, HANDLE file)
 {
@@ -590,7 +590,7 @@ mapping_is_of_file(void *base, HANDLE file)
     return same;
 }
 
-/* How large the section has to be. 0, or -1 with an exception. */
+/* Set *out to the size of the section to create; 0: as large as the file. */
 static int
 mapping_maximum(const mapping_options *options, HANDLE file, uint64_t *out)
 {
@@ -684,8 +684,8 @@ mapping_create_section(const mapping_options *options, const wchar_t *name,
     return -1;
 }
 
-/* Positions only: what runs after a system call runs from cold caches, where
- * ten keywords cost some microseconds. */
+/* By position only: after a system call the processor's caches are cold, and
+ * ten keywords would cost some microseconds. */
 static PyObject *
 mapping_create(PyObject *cls, PyObject *args)
 {
@@ -778,7 +778,7 @@ done:
 
 /* ------------------------------------------------------------------- open */
 
-/* An object for a section, which it owns if all goes well. */
+/* A new object for a section. On success the object owns the handle. */
 static PyObject *
 mapping_adopt(PyObject *cls, HANDLE section, PyObject *name, int access,
               uint64_t offset, uint64_t size, int header)
@@ -821,7 +821,7 @@ mapping_open(PyObject *cls, PyObject *args)
     WI_CALL(err,
             section = OpenFileMappingW(rights | SECTION_QUERY, FALSE, wide));
     if (section == NULL && err == ERROR_ACCESS_DENIED) {
-        /* Asking for the size is a right that can be done without. */
+        /* Without SECTION_QUERY the size is not known; all else works. */
         WI_CALL(err, section = OpenFileMappingW(rights, FALSE, wide));
     }
     PyMem_Free(wide);
@@ -843,7 +843,7 @@ mapping_from_handle(PyObject *cls, PyObject *args)
     uint64_t offset = 0, size = 0;
     int access = REGION_WRITE, header = 0;
     HANDLE section;
-    wchar_t *wide; /* only to check it */
+    wchar_t *wide; /* only to check the name */
     if (!PyArg_ParseTuple(args, "O&iO&O&Op:_from_handle", wi_handle_converter,
                           &section, &access, mapping_size_converter, &offset,
                           mapping_size_converter, &size, &name, &header) ||
@@ -887,7 +887,7 @@ mapping_view(PyObject *op, PyObject *args)
     }
     uint64_t shift = 0;
     if (self->header != 0) {
-        /* Offsets are those behind the header, and its size is the end. */
+        /* Offsets begin behind the header; the header's size is the end. */
         uint64_t whole = self->payload;
         if (offset > whole || size > whole - offset || offset == whole) {
             mapping_raise_range(self, offset, size, whole);
@@ -914,12 +914,13 @@ mapping_view(PyObject *op, PyObject *args)
 PyDoc_STRVAR(
     mapping_commit_doc,
     "commit($self, size=0, /)\n--\n\n"
-    "Make at least `size` bytes of a reserved mapping usable.\n\n"
-    "Also takes notice of what peers committed, and returns the size\n"
-    "that can be used now. Memory is never taken away again.\n"
+    "Commit at least `size` bytes of a reserved mapping.\n\n"
+    "Returns how many bytes can be used now, with those that peers have\n"
+    "committed. Committed memory stays so as long as the mapping exists.\n"
     "Raises ValueError for more than was reserved, TypeError for a\n"
-    "mapping that is not writable, and OSError (winerror 1455) when\n"
-    "the system is out of memory. Any thread.\n\n"
+    "mapping that is not writable, and OSError (winerror 1455,\n"
+    "ERROR_COMMITMENT_LIMIT) when the system is out of memory. Any\n"
+    "thread; runs without the GIL.\n\n"
     "Win32: VirtualAlloc, VirtualQuery.");
 
 static PyObject *
@@ -953,7 +954,7 @@ mapping_commit(PyObject *op, PyObject *args)
         if (done == NULL) {
             return wi_region_raise(self, err, "VirtualAlloc");
         }
-        /* Its `with` may have ended meanwhile. */
+        /* The `with` block may have ended meanwhile. */
         if (wi_bytes_check_open(op) < 0) {
             return NULL;
         }
@@ -963,7 +964,7 @@ mapping_commit(PyObject *op, PyObject *args)
     Py_ssize_t mapped = usable > delta ? (Py_ssize_t)(usable - delta) : 0;
     if (mapped > self->mapped) {
         self->mapped = mapped;
-        /* What peers committed is known in whole pages only. */
+        /* Of what peers committed, only whole pages are known. */
         self->bytes.size = size > self->bytes.size ? size : mapped;
         self->exact = size == self->bytes.size;
     }
@@ -1014,7 +1015,6 @@ mapping_get_handle(PyObject *op, void *Py_UNUSED(closure))
     return PyLong_FromVoidPtr(self->section);
 }
 
-/* The rights that a duplicate of the handle is to have. */
 static PyObject *
 mapping_get_rights(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -1023,7 +1023,7 @@ mapping_get_rights(PyObject *op, void *Py_UNUSED(closure))
         mapping_rights(self->section, self->access));
 }
 
-/* A field of the header; None without one. */
+/* Getter of a field of the header, or None without a header. */
 static PyObject *
 mapping_get_header(PyObject *op, void *offset)
 {
@@ -1035,25 +1035,26 @@ mapping_get_header(PyObject *op, void *offset)
 
 static PyGetSetDef mapping_getset[] = {
     {"owner_pid", mapping_get_header, NULL,
-     "The process that created it, as its header says; None without header.",
+     "The id of the process that created it, as its header says; None\n"
+     "without a header.",
      (void *)offsetof(RegionObject, owner_pid)},
     {"layout_version", mapping_get_header, NULL,
-     "The version of the header in front; None without header.",
+     "The version of its header; None without a header.",
      (void *)offsetof(RegionObject, version)},
     {"handle", mapping_get_handle, NULL,
-     "The section's handle; it stays this object's.", NULL},
+     "The section's handle as an int; this object still owns it.", NULL},
     {"_access", mapping_get_rights, NULL, NULL, NULL},
     {"reserved", wi_region_get_size, NULL,
-     "How many bytes commit() can make usable, in whole pages.",
+     "How many bytes commit() can make usable, committed ones included.",
      (void *)offsetof(RegionObject, total)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef mapping_members[] = {
     {"_described", T_OBJECT, offsetof(RegionObject, described), Py_READONLY,
-     "The header that was found, if it tells of a layout."},
+     "The header that this object found, if it describes a layout."},
     {"created", T_BOOL, offsetof(RegionObject, created), Py_READONLY,
-     "Whether this object made the mapping (and did not find it there)."},
+     "True if this object made the mapping, False if it found one."},
     {NULL, 0, 0, 0, NULL},
 };
 
