@@ -27,7 +27,7 @@
 
 #include <stdlib.h>
 
-/* Entries of one directory, and bytes of one handle list, at most. */
+/* The most entries of one directory, and the most bytes of one handle list. */
 #define CATALOG_MAX_ENTRIES (1ul << 20)
 #define CATALOG_MAX_BYTES ((ULONG)1 << 30)
 
@@ -36,8 +36,8 @@
 
 /* ---------------------------------------------------------------- helpers */
 
-/* str that is an object manager path, into attributes that borrow *wide. Free
- * *wide with PyMem_Free. */
+/* Make attributes of a str that is a path of the object manager. They borrow
+ * *wide and *name; free *wide with PyMem_Free. */
 static int
 catalog_path(PyObject *path, wchar_t **wide, wi_unicode_string *name,
              wi_object_attributes *attributes)
@@ -66,8 +66,8 @@ catalog_raise(wi_ntstatus status, const char *api, PyObject *name)
     return wi_raise(RtlNtStatusToDosError(status), api, name);
 }
 
-/* str of a string that the kernel laid into buffer. NULL with ValueError when
- * it leaves the buffer. */
+/* A str of a string that the kernel put into buffer; ValueError if it leaves
+ * the buffer. */
 static PyObject *
 catalog_text(const wi_unicode_string *text, const void *buffer, size_t size)
 {
@@ -85,8 +85,8 @@ catalog_text(const wi_unicode_string *text, const void *buffer, size_t size)
                                   text->length / sizeof(wchar_t));
 }
 
-/* What NtQueryObject says, WI_OBJECT_NAME or _TYPE, which both begin with a
- * string; empty if it says nothing. */
+/* The name or the type of an object (WI_OBJECT_NAME or _TYPE; both answers
+ * begin with a string); an empty str if NtQueryObject fails. */
 static PyObject *
 catalog_query(HANDLE handle, int info)
 {
@@ -155,7 +155,7 @@ catalog_list(PyObject *Py_UNUSED(module), PyObject *args)
     wi_directory_entry *entry = PyMem_Malloc(CATALOG_ANSWER);
     PyObject *result = entry == NULL ? PyErr_NoMemory() : PyList_New(0);
     for (ULONG i = 0; result != NULL && i < CATALOG_MAX_ENTRIES; i++) {
-        /* Many at a time: for each call the system counts up to the first. */
+        /* Many at a time: each call makes the system skip those before. */
         memset(entry, 0, single ? sizeof(*entry) : CATALOG_ANSWER);
         status = NtQueryDirectoryObject(directory, entry, CATALOG_ANSWER,
                                         single, FALSE, &context, &got);
@@ -266,7 +266,7 @@ catalog_close(PyObject *Py_UNUSED(module), PyObject *value)
     Py_RETURN_NONE;
 }
 
-/* --------------------------------------------------- handles of everyone */
+/* ----------------------------------------------- handles of all processes */
 
 /* All handles of all processes, *count of them; wi_heap_free frees them. NULL
  * with *status. */
@@ -282,7 +282,7 @@ catalog_all_handles(wi_ntstatus *status, ULONG_PTR *count)
         }
         *status = NtQuerySystemInformation(WI_SYSTEM_HANDLES, all, size, NULL);
         if (WI_NT_SUCCESS(*status)) {
-            /* Never more than lie in the buffer, whatever count says. */
+            /* The count is not trusted: no more than the buffer can have. */
             ULONG_PTR room = (size - offsetof(wi_handle_list, entries)) /
                              sizeof(wi_handle_entry);
             *count = all->count < room ? all->count : room;
@@ -326,16 +326,16 @@ enum { CATALOG_SKIP, CATALOG_COMPARE, CATALOG_ASK_NAME };
 typedef struct {
     char what;         /* CATALOG_SKIP, ... */
     DWORD targets;     /* of this type */
-    ULONG_PTR refused; /* the last process that could not be looked into */
+    ULONG_PTR refused; /* the last process that could not be opened */
 } catalog_type;
 
 typedef struct {
     catalog_target *targets;
     size_t count;
     catalog_target **order;   /* sorted, see catalog_by_object */
-    catalog_target **touched; /* those of which the process has handles */
+    catalog_target **touched; /* targets that the current process has */
     size_t touches;
-    BOOL addressed; /* the list says where the objects are */
+    BOOL addressed; /* the list has the addresses of the objects */
     catalog_type types[USHRT_MAX + 1];
     catalog_row *rows; /* HeapAlloc */
     size_t used, room;
@@ -343,8 +343,8 @@ typedef struct {
     BOOL no_memory;
 } catalog_search;
 
-/* Whether an object may be asked for its name: for that of a pipe Windows waits
- * until its reader is done. */
+/* Whether an object may be asked for its name. Not a pipe: Windows would wait
+ * until the pipe's reader is done. */
 static BOOL
 catalog_may_ask(HANDLE handle)
 {
@@ -386,8 +386,8 @@ catalog_name(HANDLE handle, BOOL ask)
 }
 
 /* Sort targets so that those of one object are neighbours: by type, then by
- * address where it is known, else by name. Two objects may have the same name,
- * or none. */
+ * address if it is known, else by name. Two objects may have the same name, or
+ * none. */
 static int
 catalog_by_object(const void *a, const void *b)
 {
@@ -417,7 +417,7 @@ catalog_by_handle(const void *a, const void *b)
     return x->handle < y->handle ? -1 : x->handle > y->handle;
 }
 
-/* Note the handles, or the error, of a target in the process looked into. */
+/* Count a handle of a target in the current process, or note the error. */
 static void
 catalog_touch(catalog_search *search, catalog_target *target, DWORD error)
 {
@@ -461,8 +461,8 @@ catalog_count(catalog_search *search, const wi_handle_entry *entry,
     wi_heap_free(wanted.name);
 }
 
-/* Note, once, for all targets of a type that the process of the entry may not be
- * looked into. */
+/* Note for all targets of the entry's type, once, that the entry's process
+ * could not be opened. */
 static void
 catalog_refused(catalog_search *search, const wi_handle_entry *entry,
                 DWORD error)
@@ -504,12 +504,12 @@ catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
             err = process == NULL ? GetLastError() : 0;
         }
         if (err == ERROR_INVALID_PARAMETER) {
-            return; /* it has ended since, and holds nothing */
+            return; /* the process has ended, and holds nothing */
         }
         if (process == NULL) {
             catalog_refused(search, entry, err);
         }
-        /* A copy stays what it is; the handle itself may be closed meanwhile. */
+        /* The handle itself may be closed meanwhile; a copy stays. */
         else if (DuplicateHandle(process, (HANDLE)entry->handle,
                                  GetCurrentProcess(), &copy, 0, FALSE, 0)) {
             catalog_count(search, entry, copy);
@@ -521,7 +521,7 @@ catalog_look_into(catalog_search *search, const wi_handle_entry *entries,
     }
 }
 
-/* Room for `more` rows. */
+/* Make room for `more` rows. */
 static BOOL
 catalog_make_room(catalog_search *search, size_t more)
 {
@@ -542,7 +542,7 @@ catalog_make_room(catalog_search *search, size_t more)
     return TRUE;
 }
 
-/* Note what was found in one process, and begin anew. */
+/* Make rows of what was found in one process, and reset the targets. */
 static void
 catalog_note(catalog_search *search, ULONG_PTR pid)
 {
@@ -598,9 +598,9 @@ catalog_set_name(catalog_target *target, BOOL ask, const catalog_target *known)
     return target->name != NULL;
 }
 
-/* Find each target in the list, which is sorted, and say what it is found by.
- * The caller's own handles of them do not count: their number becomes 0. FALSE
- * if one is not there, or there is no memory. */
+/* Find each target in the sorted list, and choose how its holders are found.
+ * The caller's handles of the targets do not count: their numbers become 0.
+ * FALSE if a target is not in the list, or memory is short. */
 static BOOL
 catalog_prepare(catalog_search *search, wi_handle_list *all, ULONG_PTR count)
 {
@@ -646,7 +646,7 @@ catalog_prepare(catalog_search *search, wi_handle_list *all, ULONG_PTR count)
     return TRUE;
 }
 
-/* Look into all processes, without the GIL. */
+/* Search the handles of all processes. The caller has given up the GIL. */
 static void
 catalog_look(catalog_search *search)
 {
@@ -669,7 +669,7 @@ catalog_look(catalog_search *search)
     wi_heap_free(all);
 }
 
-/* A list for each target, of what was found. */
+/* A list of lists: what was found for each target. */
 static PyObject *
 catalog_found(const catalog_search *search)
 {
@@ -827,7 +827,7 @@ catalog_handle_name(HANDLE handle, PyObject *type)
     if (PyUnicode_CompareWithASCIIString(type, "Thread") == 0) {
         return PyUnicode_FromFormat("id %lu", GetThreadId(handle));
     }
-    /* Asking a pipe for its name waits until its reader is done. */
+    /* A pipe would answer only when its reader is done. */
     if (PyUnicode_CompareWithASCIIString(type, "File") == 0) {
         return PyUnicode_FromString("");
     }
@@ -857,7 +857,7 @@ catalog_own_handles(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
         PyObject *type = catalog_query(handle, WI_OBJECT_TYPE);
         if (type != NULL && PyUnicode_GetLength(type) == 0) {
             Py_DECREF(type);
-            continue; /* closed since */
+            continue; /* it was closed meanwhile */
         }
         PyObject *name =
             type == NULL ? NULL : catalog_handle_name(handle, type);
