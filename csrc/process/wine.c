@@ -1,4 +1,5 @@
-/* wine.c: what only Wine needs; Windows asks the one question and goes on.
+/* wine.c: what only Wine needs; on Windows wi_reads_ignore_protection is
+ * FALSE.
  *
  * Wine differs in three ways. ReadProcessMemory also reads protected pages,
  * so that VirtualQueryEx has to be asked before each access; an answer holds for
@@ -11,7 +12,7 @@
  * And to a 32-bit caller VirtualAllocEx gives the lower half of an address in a
  * 64-bit target; Windows allocates below 4 GiB then.
  *
- * Owner: a job is freed by the last of its two threads. Thread: any. GIL: not
+ * Owner: the last of a job's two threads frees it. Thread: any. GIL: not
  * needed, and better given up, as the target may have been stopped. */
 #include "base/handles.h"
 #include "process.h"
@@ -43,8 +44,8 @@ wine_probe(void)
     return ignored;
 }
 
-/* A fact about the system, the same for every interpreter: the first caller
- * finds it out, and two at once find the same. */
+/* A fact about the system, so every interpreter has the same. The first caller
+ * finds it out; two callers at once find the same. */
 static volatile LONG wine_reads =
     0; /* 1: they respect it, 2: they ignore it */
 
