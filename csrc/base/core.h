@@ -79,8 +79,9 @@ int wi_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot);
 int wi_add_subtype(PyObject *module, PyType_Spec *spec, PyTypeObject *base,
                    PyTypeObject **slot);
 
-/* Flags of a type that Python classes derive from. With WI_SUBTYPE_FLAGS the
- * base is another type of ours, from which HAVE_GC is inherited. */
+/* Flags of a type that Python classes derive from. WI_SUBTYPE_FLAGS is for a
+ * type that needs no GC, or that derives from another type of ours: such a
+ * type inherits HAVE_GC. */
 #define WI_SUBTYPE_FLAGS                                                      \
     (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE)
 #define WI_TYPE_FLAGS (WI_SUBTYPE_FLAGS | Py_TPFLAGS_HAVE_GC)

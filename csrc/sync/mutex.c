@@ -144,9 +144,10 @@ PyDoc_STRVAR(
     mutex_release_doc,
     "release($self, /)\n--\n\n"
     "Release the mutex once; each acquire() needs one release().\n\n"
-    "Call it on the object that took the mutex: an object that is collected\n"
-    "releases what its thread took through it. Raises OSError (winerror 288,\n"
-    "ERROR_NOT_OWNER) when the calling thread does not hold the mutex.\n\n"
+    "Call it on the object that took the mutex: if the thread that holds the\n"
+    "mutex collects that object, the mutex is released too. Raises OSError\n"
+    "(winerror 288, ERROR_NOT_OWNER) when the calling thread does not hold\n"
+    "the mutex.\n\n"
     "Win32: ReleaseMutex");
 
 static PyObject *

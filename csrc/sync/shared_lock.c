@@ -443,9 +443,10 @@ PyDoc_STRVAR(
     lock_release_doc,
     "release($self, /)\n--\n\n"
     "Release the lock once; each acquire() needs one release().\n\n"
-    "Call it on the object that took the lock: an object that is collected\n"
-    "releases what its thread took through it. Raises OSError (winerror 288,\n"
-    "ERROR_NOT_OWNER) when the calling thread does not hold the lock.\n\n"
+    "Call it on the object that took the lock: if the thread that holds the\n"
+    "lock collects that object, the lock is released too. Raises OSError\n"
+    "(winerror 288, ERROR_NOT_OWNER) when the calling thread does not hold\n"
+    "the lock.\n\n"
     "Win32: none; SetEvent when others wait");
 
 static PyObject *
