@@ -528,6 +528,18 @@ def test_ctrl_c_tells_the_others(world: World) -> None:
     world.relay_there.event(world.nowhere, "target:")
 
 
+def test_a_side_that_was_not_closed_ends_with_its_program(world: World) -> None:
+    """So does one that Ctrl+C meets as it is made. Its last will is published."""
+    script = "import sys; from winipc import relay; "
+    script += "relay.WindowTarget(relay.Broker(sys.argv[1], int(sys.argv[2])), 'open')"
+    words = ("-c", script, world.here.host, world.network.port)
+    program = world.started(Program("open", world.here, *words))
+    assert program.process.wait(DEADLINE) == 0, program.errors
+    deadline = time.monotonic() + DEADLINE
+    while world.kept("winipc/window/open/#"):
+        assert time.monotonic() < deadline
+
+
 def test_a_window_that_is_missing_or_hangs_is_a_refusal(world: World) -> None:
     assert world.user.ask("send", 7, world.nowhere) == 0
     assert "1400" in world.relay_there.event(world.nowhere, "refused")
@@ -717,6 +729,11 @@ def test_a_proxy_goes_on_after_messages_that_were_not_acknowledged(
 ) -> None:
     """As many as paho sends by default without an acknowledgement."""
     assert world.user.ask("unacknowledged", 20)
+
+
+def test_a_message_that_was_given_up_is_not_delivered_later(world: World) -> None:
+    """When the connection comes again, paho sends what is not acknowledged."""
+    assert world.user.ask("given_up") == ["1", "2"]
 
 
 def test_what_is_remembered_of_others_has_a_limit(world: World) -> None:

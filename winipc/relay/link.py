@@ -260,9 +260,14 @@ class Relay(Closing):
         return self._topic(self._role, self.client_id)
 
     def _start(self, run: Callable[[], None]) -> None:
-        """Run this on a thread that `close` waits for."""
+        """Run this on a thread that `close` waits for.
+
+        The end of Python does not wait: Ctrl+C may come before a caller has the side.
+        """
         guarded = partial(self._guard, run)
-        self._thread = threading.Thread(target=guarded, name="winipc relay")
+        self._thread = threading.Thread(
+            target=guarded, name="winipc relay", daemon=True
+        )
         self._thread.start()
 
     def _guard(self, run: Callable[..., None], *told: Any) -> None:

@@ -32,9 +32,9 @@ sending, number = threading.Event(), 0
 class Client:
     """A plain client, which hears of a topic by now."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, client_id: str = "") -> None:
         self._heard: queue.Queue[Any] = queue.Queue()
-        self._client = client = BROKER.client("")
+        self._client = client = BROKER.client(client_id)
         client.on_message = lambda *told: self._heard.put(told[2])
         client.on_connect = lambda *_: client.subscribe(topic, 1)
         client.on_subscribe = lambda *_: self._heard.put(None)
@@ -253,43 +253,40 @@ def too_many_answers(most: int) -> list[str]:
         return [request(most), request(0)]
 
 
-def wrong_answers(payloads: list[str]) -> list[str]:
-    """What a proxy tells of these answers of its target, each a refusal."""
-    told, base = Events(), "winipc/window/wrong"
+@contextlib.contextmanager
+def proxied(title: str, patience: float) -> Iterator[tuple[Client, Any, Events]]:
+    """A client as the target of a proxy, the proxy, and what it tells from now on."""
+    told, base = Events(), f"winipc/window/{title}"
     with (
         contextlib.closing(Client(f"{base}/request")) as client,
-        relay.WindowProxy(BROKER, "wrong", patience=60, on_event=told),
+        relay.WindowProxy(BROKER, title, patience=patience, on_event=told) as proxy,
     ):
-        client.publish(f"{base}/target/me", b"me")
+        client.publish(f"{base}/target/me", b"me", retain=True)
         told.until("target")
-        results = []
+        yield client, proxy, told
+        client.publish(f"{base}/target/me", b"", retain=True)
+
+
+def wrong_answers(payloads: list[str]) -> list[str]:
+    """What a proxy tells of these answers of its target, each a refusal."""
+    with proxied("wrong", 60) as (client, _, told):
+        results: list[object] = []
         for payload in payloads:
             sender = threading.Thread(target=lambda: results.append(send(1, "wrong")))
             sender.start()
             given = client.next().properties
-            topic = given.ResponseTopic
+            topic, key = given.ResponseTopic, given.CorrelationData
             client.publish(topic, {"answer": 1}, CorrelationData=b"of another")
-            client.publish(
-                topic, payload.encode(), CorrelationData=given.CorrelationData
-            )
+            client.publish(topic, payload.encode(), CorrelationData=key)
             sender.join()
         told.put("end")
         assert results == [0] * len(payloads), results
         return told.until("end")[:-1]
 
 
-def unacknowledged(count: int) -> object:
-    """The answer to a message after so many that the broker did not acknowledge."""
-    base = "winipc/window/unacknowledged"
-    told = Events()
-    with (
-        contextlib.closing(Client(f"{base}/request")) as client,
-        relay.WindowProxy(
-            BROKER, "unacknowledged", patience=0.05, on_event=told
-        ) as proxy,
-    ):
-        client.publish(f"{base}/target/me", b"me")
-        told.until("target")
+def unacknowledged(count: int) -> bool:
+    """Whether a proxy goes on after so many messages that are not acknowledged."""
+    with proxied("unacknowledged", 0.05) as (client, proxy, _):
         proxy._client._handle_pubackcomp = lambda _: 0
         for _ in range(count):
             send(1, "unacknowledged")
@@ -304,6 +301,20 @@ def unacknowledged(count: int) -> object:
 
         threading.Thread(target=target, daemon=True).start()
         return any(send(1, "unacknowledged") for _ in range(100))
+
+
+def given_up() -> list[str]:
+    """What a target gets: a message, and after a loss of the connection another one.
+
+    The first is not acknowledged, and its sender does not wait any more.
+    """
+    with proxied("given-up", 0.05) as (client, proxy, told):
+        proxy._client._handle_pubackcomp = lambda _: 0
+        send(1, "given-up")
+        Client("nothing", proxy.client_id).close()  # the broker drops the proxy
+        told.until("connected")
+        send(2, "given-up")
+        return [client.next().payload.decode() for _ in range(2)]
 
 
 threading.Thread(target=keep_sending, daemon=True).start()
