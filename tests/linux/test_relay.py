@@ -514,8 +514,11 @@ def test_a_second_source_or_target_is_refused(world: World) -> None:
 
 
 def test_ctrl_c_tells_the_others(world: World) -> None:
-    """It is no failure; a message is refused at once."""
+    """It is no failure; a message is refused at once, and the last state is whole."""
     world.relay_there.forget()
+    world.source.ask("write")
+    world.state()
+    world.source.ask("stop")
     status, error = world.relay_here.end(signal.SIGINT)
     assert (status, "Traceback" in error) == (0, False), error
     world.relay_there.event("copy", "source is gone")

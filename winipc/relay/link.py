@@ -170,7 +170,8 @@ class Relay(Closing):
         } | {f"{base}/{one}/+": self._side, f"{base}/{many}/{others}": self._side}
         #: Bytes of the largest packet that the broker takes; 0 before it has answered.
         self._room = 0
-        self._closing = False
+        #: Set when this side ends. Ctrl+C may leave `_changed` locked, but not this.
+        self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._client = client = broker.client(self.client_id)
@@ -214,10 +215,7 @@ class Relay(Closing):
         `timeout` is in seconds; None is forever. The error is in `error`.
         """
         with self._changed:
-            return wait_until(self._changed, self._over, timeout)
-
-    def _over(self) -> bool:
-        return self._closing or self.error is not None
+            return wait_until(self._changed, self._ended.is_set, timeout)
 
     def close(self) -> None:
         """Leave the broker, which tells the other sides. May be called twice.
@@ -226,9 +224,7 @@ class Relay(Closing):
         that has the role, PermissionError is the broker's refusal, and OSError or
         ValueError says why the mapping or the window here cannot be used.
         """
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self._end()
         self._stop()
         if self._thread not in (None, threading.current_thread()):
             self._thread.join()
@@ -237,8 +233,13 @@ class Relay(Closing):
         if error is not None:
             raise error
 
+    def _end(self) -> None:
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
+
     def _stop(self) -> None:
-        """Let the thread of this side end, which `wait` does not end."""
+        """Let what waits for something else than `_ended` end."""
 
     def _leave(self) -> None:
         self._on_event = None
@@ -276,7 +277,7 @@ class Relay(Closing):
         paho's callbacks get the client and its user data first, which none needs.
         """
         try:
-            if not self._closing:
+            if not self._ended.is_set():
                 run(*told[2:])
         except BaseException as error:
             self._fail(error)
@@ -308,7 +309,7 @@ class Relay(Closing):
         with self._changed:
             self.error = self.error or error
             self.claim = None
-            self._changed.notify_all()
+        self._end()
         self._go()
 
     def _gone(self, side: tuple[str, str]) -> None:
@@ -359,7 +360,7 @@ class Relay(Closing):
         role, client_id = side = tuple(message.topic.split("/")[-2:])
         who, claim = _who(data)
         if client_id == self.client_id:
-            if claim == self._claiming and self.claim is None and self.error is None:
+            if claim == self._claiming and self.claim is None:
                 self._own()
         elif data and side not in self.sides:
             if sum(other == role for other, _ in self.sides) < _MOST_SIDES:

@@ -83,7 +83,7 @@ class MappingSource(Relay):
 
     def _share(self) -> None:
         self._tell("waiting for the mapping")
-        while not self.wait(0):
+        while not self._ended.is_set():
             with suppress(TimeoutError):
                 mapping = SharedMapping.wait_for(self.name, _PAUSE, access="read")
                 break
@@ -95,7 +95,7 @@ class MappingSource(Relay):
                     f"{self.name!r} has {size} bytes: above {MOST_MAPPING}"
                 )
             self._tell(f"sharing {size} bytes")
-            while not self.wait(self._period):
+            while not self._ended.wait(self._period):
                 self._look(mapping)
             self._look(mapping, last=True)
 
@@ -235,7 +235,9 @@ class MappingCopy(Relay):
         error that has ended this side.
         """
         with self._changed:
-            wait_until(self._changed, lambda: self._mapping or self._over(), timeout)
+            wait_until(
+                self._changed, lambda: self._mapping or self._ended.is_set(), timeout
+            )
         if self._mapping is None:
             raise self.error or TimeoutError(f"no state of {self.name!r} has come")
         return self._mapping

@@ -249,14 +249,14 @@ class WindowProxy(Relay):
         )
         self._publish(self._topic("request"), data, told=given)
         with self._changed:
-            reached = lambda: self._told or self._over()  # noqa: E731
+            reached = lambda: self._told or self._ended.is_set()  # noqa: E731
             wait_until(self._changed, reached, self._patience)
             told, self._expected = self._told, None
         if told is None:
             # paho would deliver it when the connection comes again.
             self._client.drop_out_messages()
-            over = self._over()
-            return {"error": "the proxy ends" if over else "no answer in time"}
+            ends = self._ended.is_set()
+            return {"error": "the proxy ends" if ends else "no answer in time"}
         return told
 
     # ------------------------------------------------- on the thread of paho-mqtt
