@@ -11,8 +11,10 @@ from typing import Any, TextIO
 from winipc import _core
 
 _ENABLE_VIRTUAL_TERMINAL_PROCESSING = 0x0004
-#: More columns than any line has characters, escape sequences included.
-_WIDE = 0x7FFE
+#: The most characters of escape sequences in a line of a table, and of a picture.
+#: Wine's console moves its whole buffer to scroll, so a wide buffer is slow.
+_COLOURED = 16
+_DRAWN = 0x7000
 #: Select Graphic Rendition, ECMA-48.
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
@@ -36,7 +38,7 @@ def has_colours() -> bool:
     return (
         _is_terminal(sys.stdout)
         and not os.environ.get("NO_COLOR")
-        and _obeys_escapes(sys.stdout)
+        and _obeys_escapes(sys.stdout, _COLOURED)
     )
 
 
@@ -64,15 +66,16 @@ def console(stream: TextIO | None = None) -> Any:
     except ImportError:
         return None
     # None: rich finds out itself, but only for standard output.
-    legacy = False if _obeys_escapes(stream) else None
+    legacy = False if _obeys_escapes(stream, _DRAWN) else None
     return consoles.Console(file=stream, legacy_windows=legacy)
 
 
-def _obeys_escapes(stream: TextIO) -> bool:
+def _obeys_escapes(stream: TextIO, more: int) -> bool:
     """Turn escape sequences on; return whether the terminal obeys them.
 
-    Without them, rich asks the console where its cursor is. Wine's console does not
-    know, and rich would draw over earlier lines.
+    A line has up to `more` characters of them. Without them, rich asks the console
+    where its cursor is. Wine's console does not know, and rich would draw over earlier
+    lines.
 
     Win32: GetConsoleMode, SetConsoleMode, SetConsoleScreenBufferSize
     """
@@ -93,6 +96,6 @@ def _obeys_escapes(stream: TextIO) -> bool:
         # line too early.
         size = os.get_terminal_size(stream.fileno())
         resize = _core._set_console_size
-        resize(handle, _WIDE, size.lines)
+        resize(handle, size.columns + more, size.lines)
         atexit.register(resize, handle, size.columns, size.lines)
     return True
