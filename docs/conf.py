@@ -13,6 +13,7 @@ import os
 import pkgutil
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -87,11 +88,10 @@ class ApiDirective(SphinxDirective):
         ordered = [items.pop(name) for name in first] + list(items.values())
         text = ""
         if len(ordered) > 1:
-            text += ".. list-table::\n   :widths: auto\n\n"
-            for path, item, module in ordered:
-                summary = summary_of(item, path.rpartition(".")[2], module)
-                text += f"   * - :py:obj:`~{path}`\n     - {summary}\n"
-            text += "\n"
+            text = table_of(
+                (path, summary_of(item, path.rpartition(".")[2], module))
+                for path, item, module in ordered
+            )
         told: set[str] = set()
         for path, item, module in ordered:
             if module.__name__ not in told:
@@ -99,8 +99,38 @@ class ApiDirective(SphinxDirective):
                 if "all" in self.options:
                     text += f".. py:module:: {module.__name__}\n\n"
                 text += said_of(module)
-            text += f".. auto{kind_of(item)}:: {path}\n\n"
+            hidden = kind_of(item) == "data" and "._" in f"{item}"
+            text += f".. auto{kind_of(item)}:: {path}\n"
+            text += "   :no-value:\n\n" if hidden else "\n"
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{text}```\n")
+
+
+class NamesDirective(SphinxDirective):
+    """A table of all names that `winipc` exports."""
+
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        homes = {
+            name: module
+            for path, module in sys.modules.items()
+            if path.startswith("winipc.") and not hasattr(module, "__path__")
+            for name in getattr(module, "__all__", ())
+        }
+        rows = [
+            (f"winipc.{name}", summary_of(getattr(winipc, name), name, homes[name]))
+            for name in sorted(winipc.__all__, key=str.lower)
+        ]
+        return self.parse_text_to_nodes(f"```{{eval-rst}}\n{table_of(rows)}```\n")
+
+
+def table_of(rows: Iterable[tuple[str, str]]) -> str:
+    """A table of paths, as links, and what each is."""
+    text = ".. list-table::\n   :widths: auto\n\n"
+    for path, summary in rows:
+        summary = BACKSLASHED.sub(r"``\1``", summary)
+        text += f"   * - :py:obj:`~{path}`\n     - {summary}\n"
+    return f"{text}\n"
 
 
 def said_of(module: Any) -> str:
@@ -182,26 +212,80 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 BACKSLASHED = re.compile(r"(?<!`)`([^`]*\\[^`]*)`(?!`)")
 
 
-def keep_whole(
-    _app: Sphinx, what: str, _name: str, _item: object, _options: object, lines: Any
+#: What begins a part of a paragraph that is shown with a label, as sections are.
+LABELLED = re.compile(r"(?:^|(?<=[.:)]) )(?=Raises [`A-Z]|Win32: )")
+
+#: A class with so many methods begins with a table of them.
+MANY = 6
+
+
+def shape(
+    _app: Sphinx, what: str, name: str, item: object, _options: object, lines: Any
 ) -> None:
-    """Keep napoleon from reading `Whether ...: ...` of a property as its type."""
-    lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in lines]
+    """Give docstrings one form: labels, and a table of the methods of a class."""
+    parts = re.split(r"\n\n+", "\n".join(lines))
+    text = "\n\n".join(part for whole in parts for part in labelled(whole))
+    lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in text.splitlines()]
     if what in ("attribute", "property"):
+        # Keep napoleon from reading `Whether ...: ...` as a type.
         lines.insert(0, "")
+    if isinstance(item, type):
+        rows = list(rows_of(item, name))
+        if len(rows) >= MANY:
+            lines += ["", *table_of(rows).splitlines()]
+
+
+def labelled(paragraph: str) -> list[str]:
+    """A plain paragraph, and what it says after `Raises` and `Win32:` as fields."""
+    if not re.match(r"[\w`]", paragraph) or re.search(r":$|\n\s", paragraph, re.M):
+        return [paragraph]
+    parts = LABELLED.split(paragraph.replace("\n", " "))
+    fields = [re.sub(r"^(Raises|Win32):? ", r":\1: ", part) for part in parts if part]
+    return [paragraph] if len(parts) == 1 else fields
+
+
+def rows_of(cls: type, path: str) -> Iterator[tuple[str, str]]:
+    """What makes objects of a class, then its methods, then its properties."""
+    found = [
+        one
+        for one in inspect.classify_class_attrs(cls)
+        if not (one.name.startswith("_") or NUMBER.fullmatch(one.name))
+        and one.defining_class.__module__.startswith("winipc")
+    ]
+    for kinds in ({"class method", "static method"}, {"method"}, {"property"}):
+        for one in found:
+            if one.kind in kinds:
+                text = inspect.getdoc(getattr(cls, one.name)) or ""
+                summary = text.partition("\n\n")[0].replace("\n", " ")
+                yield f"{path}.{one.name}", LABELLED.split(summary)[0]
 
 
 def hide_private(
     _app: Sphinx,
-    _what: str,
+    what: str,
     _name: str,
     _item: object,
     _options: object,
     signature: str | None,
     returned: str | None,
 ) -> tuple[str, str | None] | None:
-    """Show a class without the private parameters of its constructor."""
-    return ("", returned) if (signature or "").startswith("(_") else None
+    """Show no private name, and no constructor that is not for users."""
+    if what == "class" and re.search(r"\(_|: \S*\b_", (signature or "").split(",")[0]):
+        return "", returned
+    if signature is None:
+        return None
+    found = []
+    for text in (signature, returned or ""):
+        text = PRIVATE.sub(r"\1", ALIAS.sub(r"\1", text))
+        found.append(SELF.sub("Self", text))
+    return found[0], found[1] or None
+
+
+#: What Sphinx makes of an alias in a union, a private name, and type variables that
+#: stand for the class itself.
+ALIAS = re.compile(r"~?(?:\w+\.)*TypeAliasForwardRef\('([\w.]+)'\)")
+PRIVATE = re.compile(r"~?(?<![\w.'\"])(?:\w+\.)*_([A-Za-z]\w*)(?![\w.])")
+SELF = re.compile(r"\b[WL]\b")
 
 
 #: Twenty methods of each kind of memory; "Numbers" in memory.md describes them.
@@ -282,8 +366,9 @@ def setup(app: Sphinx) -> None:
     app.add_transform(LinkNames)
     app.connect("autodoc-skip-member", leave_out_numbers)
     app.add_directive("winipc-api", ApiDirective)
+    app.add_directive("winipc-names", NamesDirective)
     app.add_directive("winipc-help", HelpDirective)
-    app.connect("autodoc-process-docstring", keep_whole, priority=400)
+    app.connect("autodoc-process-docstring", shape, priority=400)
     app.connect("autodoc-process-signature", hide_private)
 
 
@@ -295,6 +380,8 @@ extensions = [
     *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
     "sphinx_copybutton",
 ]
+# "read" in a description is what people type.
+smartquotes_action = "D"
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 # References to winipc must be right; others are plain text.
@@ -308,8 +395,9 @@ autodoc_default_options = {
     "members": True,
     "undoc-members": True,
     # Not the members of Python's own classes.
-    "inherited-members": "str, int, Flag, OSError, ValueError, EOFError, object",
+    "inherited-members": "str, int, Flag, OSError, BaseException, object",
 }
+autodoc_type_aliases = {name: f"winipc.{name}" for name in ("Accept", "Target")}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 from conftest import ROOT
@@ -9,7 +10,7 @@ from standin import stand_in
 
 STUB = '''
 """Types."""
-from typing import TypeVar
+from typing import Any, Final, Literal, TypeVar, overload
 from typing_extensions import disjoint_base
 _View = TypeVar("_View", bound=View)
 
@@ -17,7 +18,15 @@ _View = TypeVar("_View", bound=View)
 class Memory:
     @property
     def name(self) -> str | None: ...
+    size: Final[int]
+    other: Final[int]
     def read(self, size: Unknown, /) -> bytes: ...
+    @overload
+    def copy(self, type: _Integer, whole: Literal[False]) -> int: ...
+    @overload
+    def copy(self, type: str, whole: Literal[True]) -> bytes: ...
+    @overload
+    def copy(self, type: str) -> bytes: ...
 
 class View(Memory): ...
 
@@ -30,6 +39,8 @@ def test_types_of_the_stub_and_docstrings_of_the_module() -> None:
     docstrings = {
         "Memory": "Bytes.",
         "Memory.name": "Its name.",
+        "Memory.copy": "Copy.",
+        "Memory.size": "Its size.",
         "Memory.read": "Read `\\n`.",
     }
     module: dict[str, object] = {}
@@ -41,6 +52,13 @@ def test_types_of_the_stub_and_docstrings_of_the_module() -> None:
     read = memory.read  # type: ignore[attr-defined]
     assert read.__doc__ == "Read `\\n`."
     assert read.__annotations__ == {"size": "Unknown", "return": "bytes"}
+    assert memory.size.__doc__ == "Its size."  # type: ignore[attr-defined]
+    assert memory.__annotations__ == {"other": "Final[int]"}
+    copy = memory.copy  # type: ignore[attr-defined]
+    assert copy.__doc__ == "Copy."
+    assert str(inspect.signature(copy)) == (
+        "(self, type: 'str', whole: 'bool' = False) -> 'int | bytes'"
+    )
     assert module["plain"].__doc__ is None
 
 

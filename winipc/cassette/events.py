@@ -299,6 +299,7 @@ class MessageEvent(_InFile):
         return self.time_ns - self.took_ns
 
 
+#: What a cassette has in it: a change of bytes, a state, or a message.
 CassetteEvent: TypeAlias = ChangeEvent | StateEvent | MessageEvent
 
 #: The class of the events of each kind of track.

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Access", "MappingView", "SharedMapping", "large_pages_privilege"]
 
-#: "read" never asks for write rights. "copy" is writable, and writes stay in this
-#: process (PAGE_WRITECOPY).
+#: What a mapping is opened for. "read" never asks for write rights. "copy" is writable,
+#: and writes stay in this process (PAGE_WRITECOPY).
 Access = Literal["read", "readwrite", "copy"]
 
 #: Their numbers in C.

@@ -32,7 +32,8 @@ class _HasHwnd(Protocol):
     def hwnd(self) -> int: ...
 
 
-#: What a message may be sent to.
+#: What a message may be sent to: an object with an `hwnd`, such as a `CopyDataWindow`
+#: or a `Window`; an hwnd; a title; or a pair (title, class) of which one may be None.
 Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | int | None]
 
 

@@ -116,7 +116,7 @@ class Relay(Closing):
     tells whether that has happened, and `close` raises the error. A side connects again
     by itself when its connection is lost. Any thread may use it.
 
-    Args of all sides:
+    Args:
         broker: Where the broker is.
         timeout: Seconds to wait for the broker's answer; None for no limit.
         on_event: Is called with a sentence about each event, on a thread of the side.
