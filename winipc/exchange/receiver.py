@@ -43,7 +43,7 @@ _REFUSED = 0
 _MAX_ANSWER = 0x7FFF_FFFF
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)  # frozen, it would cost each sender 0.3 us more
 class Delivery:
     """One delivery as a handler sees it: without a copy, while its sender waits.
 
@@ -239,8 +239,10 @@ class Receiver(Shown, Closing):
                 raise ValueError(f"a handler answers 0 to {_MAX_ANSWER}, not {wrong}")
         finally:
             # A view cannot be released while the handler keeps a NumPy array of it.
-            with contextlib.suppress(BufferError):
+            try:  # noqa: SIM105 - the sender waits, and suppress() takes 0.2 us
                 delivery.data.release()
+            except BufferError:
+                pass
             if answer == _REFUSED:
                 self._refused += 1
         return _TAKEN if answer is None else answer
