@@ -322,6 +322,20 @@ raw_copydata(int64_t n, HWND hwnd, DWORD size)
                answer));
 }
 
+/* The exchange by a mapping that is at `to`: a copy into it, and the message. */
+EXPORT int64_t
+raw_mapped(int64_t n, HWND hwnd, void *to, DWORD size)
+{
+    const UINT mapped = RegisterWindowMessageW(L"Mapped");
+    DWORD_PTR answer;
+    TIMED({
+        memcpy(to, buffer, size);
+        MUST(SendMessageTimeoutW(hwnd, mapped, size, 0, SMTO_ABORTIFHUNG, 5000,
+                                 &answer) &&
+             answer);
+    });
+}
+
 EXPORT int64_t
 raw_post(int64_t n, HWND hwnd)
 {

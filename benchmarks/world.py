@@ -38,6 +38,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "window_make": (_POINTER, []),
     "window_start": (_POINTER, []),
     "raw_copydata": (_I64, [_I64, _POINTER, wintypes.DWORD]),
+    "raw_mapped": (_I64, [_I64, _POINTER, _POINTER, wintypes.DWORD]),
     "raw_post": (_I64, [_I64, _POINTER]),
     "drain": (None, []),
     "channels_make": (
