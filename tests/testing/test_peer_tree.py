@@ -139,3 +139,12 @@ def test_it(winipc_peer, capsys):
         for process in processes:
             with process:
                 process.wait(DEADLINE)
+
+
+def test_all_that_a_peer_printed_is_there_when_it_has_ended() -> None:
+    with (
+        Peer([sys.executable, "-c", "print('last')"], timeout=DEADLINE) as peer,
+        peer._grew,  # its readers cannot go on until `finish` waits for them
+    ):
+        assert peer.finish() == 0
+        assert peer.stdout == ["last\n"]

@@ -325,7 +325,7 @@ class Peer:
         self.wait(self.timeout)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end of the peer, and return its exit status."""
+        """Wait for the end of the peer and of its output; return its exit status."""
         __tracebackhide__ = True  # pytest shows the test's line
         try:
             # Not `Popen.wait`: Ctrl+C does not interrupt it.
@@ -335,10 +335,11 @@ class Peer:
             raise AssertionError(f"{self} did not end\n{self.report()}") from None
         if not self._launcher:
             self._end_all()
+        self._wait_for_output(bool, self.timeout)
         return self.process.wait()
 
     def finish(self, timeout: float | None = None) -> int:
-        """Close the peer's input, wait for its end, and return its exit status."""
+        """Close the peer's input, and `wait`; return the exit status."""
         __tracebackhide__ = True  # pytest shows the test's line
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):  # the peer died with unread input
