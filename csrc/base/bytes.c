@@ -68,6 +68,19 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
     return number;
 }
 
+PyObject *
+wi_bytes_close(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    const wi_bytes *bytes = BYTES_OF(self);
+    if (bytes->closed || bytes->finalised) {
+        Py_RETURN_NONE; /* it goes with its last pin */
+    }
+    if (wi_bytes_check_unpinned(self) < 0 || bytes->release(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* Release the memory where no exception can be raised. */
 static void
 bytes_let_go(PyObject *self)

@@ -53,7 +53,11 @@ wi_bytes_check_open(PyObject *self)
                : wi_raise_about(self, PyExc_ValueError, "is closed");
 }
 
-/* For close(): -1 with BufferError while a buffer is exported or a call runs. */
+/* The method close() of such a type: BufferError while a buffer is exported or a
+ * call runs. A second call does nothing. */
+PyObject *wi_bytes_close(PyObject *self, PyObject *unused);
+
+/* -1 with BufferError while a buffer is exported or a call runs. */
 int wi_bytes_check_unpinned(PyObject *self);
 
 /* Remove one pin; nothing else removes one. */

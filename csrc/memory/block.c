@@ -101,18 +101,6 @@ PyDoc_STRVAR(memory_close_doc,
              "when Windows cannot free it. Any thread.\n\n"
              "Win32: GlobalFree, VirtualFree");
 
-static PyObject *
-memory_close(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    if (!wi_bytes_is_open(op)) {
-        Py_RETURN_NONE;
-    }
-    if (wi_bytes_check_unpinned(op) < 0 || memory_release(op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(
     memory_detach_doc,
     "detach($self, /)\n--\n\n"
@@ -158,7 +146,7 @@ memory_repr(PyObject *op)
 
 static PyMethodDef memory_methods[] = {
     {"_create", memory_create, METH_VARARGS | METH_CLASS, memory_create_doc},
-    {"close", memory_close, METH_NOARGS, memory_close_doc},
+    {"close", wi_bytes_close, METH_NOARGS, memory_close_doc},
     {"detach", memory_detach, METH_NOARGS, memory_detach_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -135,18 +135,6 @@ PyDoc_STRVAR(region_close_doc,
              "when Windows cannot unmap or close. Any thread.\n\n"
              "Win32: UnmapViewOfFile, CloseHandle.");
 
-static PyObject *
-region_close(PyObject *op, PyObject *Py_UNUSED(unused))
-{
-    if (!wi_bytes_is_open(op)) {
-        Py_RETURN_NONE;
-    }
-    if (wi_bytes_check_unpinned(op) < 0 || wi_region_release(op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
 static int
 region_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -189,7 +177,7 @@ static PyMemberDef region_members[] = {
 
 static PyMethodDef region_methods[] = {
     {"flush", WI_FAST(region_flush), region_flush_doc},
-    {"close", region_close, METH_NOARGS, region_close_doc},
+    {"close", wi_bytes_close, METH_NOARGS, region_close_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -181,19 +181,6 @@ section_release(PyObject *op)
     return ok ? 0 : -1;
 }
 
-static PyObject *
-section_close(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    SectionObject *self = (SectionObject *)op;
-    if (self->bytes.base != NULL && !wi_bytes_is_open(op)) {
-        Py_RETURN_NONE; /* it goes with its last pin */
-    }
-    if (wi_bytes_check_unpinned(op) < 0 || section_release(op) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
 /* ------------------------------------------------------------------- load */
 
 /* Open or create the event that is counted. Its name has the file's identity:
@@ -377,7 +364,7 @@ static PyMethodDef section_methods[] = {
     {"_bind", section_bind, METH_VARARGS,
      "_bind($self, symbol, offset, size, writable, /)\n--\n\n"
      "Win32: VirtualQuery, GetProcAddress."},
-    {"close", section_close, METH_NOARGS,
+    {"close", wi_bytes_close, METH_NOARGS,
      "close($self)\n--\n\n"
      "Free the DLL; twice is harmless.\n\n"
      "The memory lasts while any process has the DLL loaded; the next load\n"
