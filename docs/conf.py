@@ -226,9 +226,9 @@ def shape(
     parts = re.split(r"\n\n+", "\n".join(lines))
     text = "\n\n".join(part for whole in parts for part in labelled(whole))
     lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in text.splitlines()]
-    if what in ("attribute", "property"):
-        # Keep napoleon from reading `Whether ...: ...` as a type.
-        lines.insert(0, "")
+    if what in ("attribute", "data", "property"):
+        # An empty comment, or napoleon reads `Whether ...: ...` as a type.
+        lines[:0] = ["..", ""]
     if isinstance(item, type):
         rows = list(rows_of(item, name))
         if len(rows) >= MANY:

@@ -483,7 +483,7 @@ class Pattern:
         return made
 
     def compile(self, aligned: bool | int | None) -> tuple[Any, ...]:
-        """The tuple for `_core.Scan`."""
+        """Return the pattern as the scanner takes it."""
         if aligned is None:
             alignment = self._alignment
         elif aligned is True:
