@@ -1,9 +1,11 @@
 """Mappings and windows of other machines, through an MQTT 5 broker.
 
-A relay is one side: `MappingSource` shares a mapping and `MappingCopy` keeps a copy of
-it on another machine; `WindowTarget` lets others send WM_COPYDATA to a window, and
-`WindowProxy` is a window whose messages go there. docs/relay.md has every topic and
-payload. It needs paho-mqtt: ``pip install winipc[relay]``.
+Each class is one side. `MappingSource` shares a mapping, and `MappingCopy` keeps a copy
+of it on another machine. `WindowTarget` lets others send WM_COPYDATA to a window, and
+`WindowProxy` is a window on another machine whose messages go there.
+
+docs/relay.md has every topic and payload. The package needs paho-mqtt:
+``pip install winipc[relay]``.
 """
 
 from typing import TYPE_CHECKING

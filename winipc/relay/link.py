@@ -234,12 +234,13 @@ class Relay(Closing):
             raise error
 
     def _end(self) -> None:
+        """Tell all who wait for this side that it ends."""
         with self._changed:
             self._ended.set()
             self._changed.notify_all()
 
     def _stop(self) -> None:
-        """Let what waits for something else than `_ended` end."""
+        """End what does not look at `_ended`: a thread that waits, a window."""
 
     def _leave(self) -> None:
         self._on_event = None
