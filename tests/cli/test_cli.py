@@ -1,6 +1,6 @@
 """The command line: in this process, and as a user runs it, in one of its own.
 
-A start takes longer than most commands. test_cli_guide.py starts each command once.
+A start takes longer than most commands.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def test_demo_delivers_over_all_transports() -> None:
         assert set(row["answers"]) == {1}
 
 
-def test_demo_prints_a_table() -> None:
+def test_demo_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("winipc.cli.demo._LARGE", 1 << 16)  # the test above sends it
     lines = run_winipc("demo").stdout.decode().splitlines()
     assert len(lines) == (7 if BITS == 64 else 8)
     assert lines[-1] == "all data arrived intact"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Callable
 
 import pytest
 from conftest import Peer
+from helpers.c_target import Target
 from test_cli import run_winipc
 from test_cli_memory import failure
 
 import winipc
 
 StartPeer = Callable[..., Peer]
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests: it has far less memory than this process."""
+    return targets()
 
 
 @pytest.mark.parametrize(
@@ -29,19 +35,21 @@ StartPeer = Callable[..., Peer]
         ("<Q", "0x1f2e3d4c5b6a7988", struct.pack("<Q", 0x1F2E3D4C5B6A7988)),
     ],
 )
-def test_scan_finds_what_is_there(kind: str, pattern: str, data: bytes) -> None:
-    with winipc.GlobalMemory.allocate(4096) as block:
+def test_scan_finds_what_is_there(
+    process: winipc.RemoteProcess, kind: str, pattern: str, data: bytes
+) -> None:
+    with process.alloc(4096) as block:
         block.write(data, 64)
-        done = run_winipc("scan", str(os.getpid()), pattern, "--type", kind, "--json")
+        done = run_winipc("scan", str(process.pid), pattern, "--type", kind, "--json")
         found = [json.loads(line)["address"] for line in done.stdout.splitlines()]
         assert block.address + 64 in found
         assert b"found in" in done.stderr
 
 
-def test_a_scan_for_any_type_says_which_it_is() -> None:
-    with winipc.GlobalMemory.allocate(4096) as block:
-        block.set(64, "f64", 12345.678)
-        done = run_winipc("scan", str(os.getpid()), "12345.678", "--type", "any")
+def test_a_scan_for_any_type_says_which_it_is(process: winipc.RemoteProcess) -> None:
+    with process.alloc(4096) as block:
+        block.write(struct.pack("<d", 12345.678), 64)
+        done = run_winipc("scan", str(process.pid), "12345.678", "--type", "any")
         lines = [line.split() for line in done.stdout.decode().splitlines()]
         assert ["f64"] in [
             row[1:2] for row in lines if int(row[0], 16) == block.address + 64
@@ -49,10 +57,10 @@ def test_a_scan_for_any_type_says_which_it_is() -> None:
 
 
 def test_scan_of_a_killed_process_is_said(start_peer: StartPeer) -> None:
-    target = start_peer("target.exe")
-    target.read_line()
-    target.kill()
-    assert str(target.pid) in failure("scan", str(target.pid), "41 42")
+    killed = start_peer("target.exe")
+    killed.read_line()
+    killed.kill()
+    assert str(killed.pid) in failure("scan", str(killed.pid), "41 42")
 
 
 @pytest.mark.smoke

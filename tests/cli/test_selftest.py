@@ -149,7 +149,9 @@ def test_a_folder_of_the_same_name_is_no_danger(tmp_path: Path) -> None:
     folder = str(Path(winipc.__file__).parents[1])
     program = (
         f"import sys; sys.path[0] = {folder!r}\n"
-        "from winipc.cli import main; sys.exit(main(sys.argv[1:]))"
+        "from winipc.cli import demo, main\n"
+        "demo._LARGE = 1 << 16\n"  # 64 MiB take most of its time
+        "sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "demo", "--json"],
