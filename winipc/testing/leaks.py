@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import threading
@@ -58,12 +59,15 @@ def _take() -> _Inventory:
         for window in find_windows(pid=pid, message_only=message_only):
             found["window", window.hwnd] = ("", _describe(window))
     sizes: Counter[int] = Counter()
+    images: set[int] = set()
     with RemoteProcess.open(pid) as process:
         for region in process.regions():
             if region.type == MemoryType.MAPPED:
                 sizes[region.allocation_base] += region.size
-        modules = process.modules()
+            elif region.type == MemoryType.IMAGE:
+                images.add(region.allocation_base)
         entries = process.threads()
+    modules = _modules(frozenset(images))
     for base, size in sizes.items():
         text = f"mapping: {size} bytes at {base:#x}"
         found["mapping", base, size] = ("mapping", text)
@@ -76,6 +80,13 @@ def _take() -> _Inventory:
         elif text := _native_thread(entry.id, modules):
             found["thread", entry.id] = ("", text)
     return found
+
+
+@functools.lru_cache(1)
+def _modules(images: frozenset[int]) -> list[Module]:
+    """This process's, listed anew when there are other images: it takes long."""
+    with RemoteProcess.open(os.getpid()) as process:
+        return process.modules()
 
 
 def _native_thread(thread: int, modules: list[Module]) -> str:
