@@ -23,7 +23,7 @@ def inner(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeini(
         """
         [pytest]
-        addopts = --strict-markers --strict-config -p no:cacheprovider
+        addopts = --strict-markers --strict-config -p no:cacheprovider -p no:anyio
         filterwarnings = error
         """
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import os
 import sys
 import zlib
@@ -24,6 +22,8 @@ def echo(name: str) -> None:
 
 def sink(name: str) -> None:
     """Receive all; then say how many, how many bytes, and their digest."""
+    import hashlib
+
     with Channel.open(name, role="recv") as channel:
         print("ready")
         count = size = 0
@@ -63,6 +63,8 @@ def die(name: str, count: str) -> None:
 
 def shut() -> None:
     """Deny all other processes every right to this one, as a service may."""
+    import ctypes
+
     advapi32 = ctypes.WinDLL("advapi32")
     nobody = ctypes.create_string_buffer(8)
     assert advapi32.InitializeAcl(nobody, 8, 2)
