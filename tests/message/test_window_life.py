@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import FULL, handle_count, interrupted
+from conftest import DEADLINE, FULL, handle_count, interrupted
 from helpers import BITS
 
 import winipc
@@ -490,9 +490,12 @@ def test_soak(unique_name: str, start_peer: Start, policy: winipc.Overflow) -> N
         for seed, peer in enumerate(peers):
             peer.expect("ready")
             peer.say(f"{window.hwnd} {seed} {each if seed < senders else 10**9}")
-        for peer in peers[senders:]:  # these two are killed at work
-            time.sleep(0.5)
-            peer.kill()
+        for seed in (senders, senders + 1):  # these two are killed at work
+            deadline = time.monotonic() + DEADLINE
+            while len(received[seed]) < 10:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            peers[seed].kill()
         for seed, peer in enumerate(peers[:senders]):
             bits = int(peer.read_line(600), 16)
             answered[seed] = [n for n in range(each) if bits >> n & 1]

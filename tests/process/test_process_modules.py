@@ -121,18 +121,21 @@ def test_other_threads_run_while_modules_are_listed(me: RemoteProcess) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     sys.setswitchinterval(60)  # only the call itself gives the GIL up
-    parts = []
+    late = early = 0
     try:
-        for _ in range(7):
+        while late < 4 and early < 4:  # of seven
             began = time.perf_counter()
             me._modules()
             ended = time.perf_counter()
-            parts.append((last - began) / (ended - began))
+            if (last - began) / (ended - began) > 0.6:
+                late += 1
+            else:
+                early += 1
     finally:
         sys.setswitchinterval(interval)
         over.set()
         thread.join()
-    assert sorted(parts)[3] > 0.6
+    assert late == 4
 
 
 def test_hostile_headers_are_errors(me: RemoteProcess) -> None:
