@@ -710,7 +710,13 @@ def test_a_response_topic_with_wildcards_is_ignored(world: World) -> None:
     for last in ("#", "+", "a/b", "", "x" * 65):
         topic = world.topic("answer", last, kind="window")
         told = ["-D", "publish", "response-topic", topic]
-        world.publish(request, b"x", *told, "-D", "publish", "correlation-data", "w")
+        told += ["-D", "publish", "correlation-data", "w"]
+        try:
+            world.publish(request, b"x", *told)
+        except subprocess.CalledProcessError:
+            # The client and the broker of Mosquitto 2.0.21 refuse a wildcard.
+            assert last in ("#", "+")
+            continue
         world.relay_here.event("ignored: a request without a response topic")
     assert world.user.ask("send", 7) == 1007
 
