@@ -542,6 +542,23 @@ def test_handler_may_close_its_receiver(unique_name: str, via: Transport) -> Non
     receiver.close()
 
 
+def test_handler_cannot_change_its_delivery(unique_name: str) -> None:
+    """The receiver releases the view that it gave, so the delivery keeps that one."""
+
+    def handler(delivery: Delivery) -> int:
+        before = hash(delivery)
+        with pytest.raises(AttributeError):
+            delivery.data = memoryview(b"")  # type: ignore[misc]
+        assert hash(delivery) == before
+        return len(delivery.data)
+
+    with (
+        Receiver(unique_name, mapping=unique_name, handler=handler),
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        assert sender.send(b"data", via=Transport.MAPPING) == 4
+
+
 @pytest.mark.parametrize("via", [Transport.MAPPING, Transport.SECTION], ids=str)
 def test_memory_that_a_handler_kept_goes_by_a_second_close(
     unique_name: str, via: Transport
