@@ -117,7 +117,7 @@ def test_reprs_tell_the_state(unique_name: str) -> None:
         thread = threading.Thread(target=lambda: seen.extend([mutex.held, repr(mutex)]))
         thread.start()
         thread.join(LONG)
-        assert seen == [False, f"<winipc.Mutex '{unique_name}' held by another thread>"]
+        assert seen == [False, f"<winipc.Mutex '{unique_name}' held elsewhere>"]
         with closing(Mutex.open(unique_name)) as other:
             assert (other.held, repr(other)) == (False, seen[1])
             other.release()  # the mutex is free, whoever released it

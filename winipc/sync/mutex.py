@@ -129,7 +129,7 @@ class Mutex(Waitable, _core.Mutex, Lockable):
     def _state(self) -> str:
         if self.held:
             return "held"
-        return "held by another thread" if self._taken else "free"
+        return "held elsewhere" if self._taken else "free"
 
     @asynccontextmanager
     async def lock_async(
