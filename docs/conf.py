@@ -101,7 +101,10 @@ class ApiDirective(SphinxDirective):
                 text += said_of(module)
             hidden = kind_of(item) == "data" and "._" in f"{item}"
             text += f".. auto{kind_of(item)}:: {path}\n"
-            text += "   :no-value:\n\n" if hidden else "\n"
+            text += "   :no-value:\n" if hidden else ""
+            if isinstance(item, type) and (parent := parent_of(item)):
+                text += f"   :inherited-members: {parent.__name__}\n"
+            text += "\n"
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{text}```\n")
 
 
@@ -111,14 +114,8 @@ class NamesDirective(SphinxDirective):
     has_content = False
 
     def run(self) -> list[nodes.Node]:
-        homes = {
-            name: module
-            for path, module in sys.modules.items()
-            if path.startswith("winipc.") and not hasattr(module, "__path__")
-            for name in getattr(module, "__all__", ())
-        }
         rows = [
-            (f"winipc.{name}", summary_of(getattr(winipc, name), name, homes[name]))
+            (f"winipc.{name}", summary_of(getattr(winipc, name), name, winipc))
             for name in sorted(winipc.__all__, key=str.lower)
         ]
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{table_of(rows)}```\n")
@@ -133,9 +130,19 @@ def table_of(rows: Iterable[tuple[str, str]]) -> str:
     return f"{text}\n"
 
 
+def home_of(name: str, module: Any) -> Any:
+    """The module that defines what a package exports."""
+    for path, other in sys.modules.items():
+        inside = path.startswith(f"{module.__name__}.")
+        if inside and not hasattr(other, "__path__"):
+            if name in getattr(other, "__all__", ()):
+                return other
+    return module
+
+
 def said_of(module: Any) -> str:
     """The docstring of a module; "" if it is one line, which its class says again."""
-    text = inspect.getdoc(module) or ""
+    text = with_guides(inspect.getdoc(module) or "")
     return f"{text}\n\n" if "\n\n" in text else ""
 
 
@@ -144,7 +151,8 @@ def summary_of(item: object, name: str, module: Any) -> str:
     if isinstance(item, type) or inspect.isroutine(item):
         text = inspect.getdoc(item) or ""
     else:
-        found = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
+        home = home_of(name, module).__name__
+        found = ModuleAnalyzer.for_module(home).find_attr_docs()
         text = "\n".join(found.get(("", name), []))
     return text.partition("\n\n")[0].replace("\n", " ")
 
@@ -223,16 +231,47 @@ def shape(
     _app: Sphinx, what: str, name: str, item: object, _options: object, lines: Any
 ) -> None:
     """Give docstrings one form: labels, and a table of the methods of a class."""
-    parts = re.split(r"\n\n+", "\n".join(lines))
+    said = without_parameters(with_guides("\n".join(lines)), item)
+    parts = re.split(r"\n\n+", said)
     text = "\n\n".join(part for whole in parts for part in labelled(whole))
     lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in text.splitlines()]
     if what in ("attribute", "data", "property"):
         # An empty comment, or napoleon reads `Whether ...: ...` as a type.
         lines[:0] = ["..", ""]
     if isinstance(item, type):
+        if parent := parent_of(item):
+            lines += ["", f"It also has all that `winipc.{parent.__name__}` has."]
         rows = list(rows_of(item, name))
         if len(rows) >= MANY:
             lines += ["", *table_of(rows).splitlines()]
+
+
+def with_guides(text: str) -> str:
+    """Link the guides that a docstring names by their files."""
+    return re.sub(
+        r"(^|\.\s+|\n\n)?`?docs/([\w-]+)\.md`?",
+        lambda found: (
+            f":doc:`the guide </{found[2]}>`"
+            if found[1] is None
+            else f"{found[1]}:doc:`The guide </{found[2]}>`"
+        ),
+        text,
+    )
+
+
+def without_parameters(text: str, item: object) -> str:
+    """Keep Sphinx from linking a parameter to a member with the same name."""
+    if not (inspect.isroutine(item) and callable(item)):
+        return text
+    try:
+        names = inspect.signature(item).parameters
+    except ValueError:
+        return text
+    return re.sub(
+        r"(?<![`:])`(\w+)`(?!`)",
+        lambda found: f"`{found[0]}`" if found[1] in names else found[0],
+        text,
+    )
 
 
 def labelled(paragraph: str) -> list[str]:
@@ -244,18 +283,27 @@ def labelled(paragraph: str) -> list[str]:
     return [paragraph] if len(parts) == 1 else fields
 
 
+def parent_of(cls: type) -> type | None:
+    """The class whose members are shown there, and not again with this class."""
+    parents = winipc.SharedMapping, winipc.CopyDataWindow
+    return next((one for one in cls.__mro__[1:] if one in parents), None)
+
+
 def rows_of(cls: type, path: str) -> Iterator[tuple[str, str]]:
     """What makes objects of a class, then its methods, then its properties."""
+    parent = parent_of(cls)
     found = [
         one
         for one in inspect.classify_class_attrs(cls)
         if not (one.name.startswith("_") or NUMBER.fullmatch(one.name))
         and one.defining_class.__module__.startswith("winipc")
+        and not (parent and issubclass(parent, one.defining_class))
     ]
     for kinds in ({"class method", "static method"}, {"method"}, {"property"}):
         for one in found:
             if one.kind in kinds:
-                text = inspect.getdoc(getattr(cls, one.name)) or ""
+                item = getattr(cls, one.name)
+                text = without_parameters(inspect.getdoc(item) or "", item)
                 summary = text.partition("\n\n")[0].replace("\n", " ")
                 yield f"{path}.{one.name}", LABELLED.split(summary)[0]
 
@@ -264,13 +312,16 @@ def hide_private(
     _app: Sphinx,
     what: str,
     _name: str,
-    _item: object,
+    item: Any,
     _options: object,
     signature: str | None,
     returned: str | None,
 ) -> tuple[str, str | None] | None:
     """Show no private name, and no constructor that is not for users."""
-    if what == "class" and re.search(r"\(_|: \S*\b_", (signature or "").split(",")[0]):
+    if what == "class" and (
+        re.search(r"\(_|: \S*\b_", (signature or "").split(",")[0])
+        or (item.__init__.__doc__ or "").startswith("See ")
+    ):
         return "", returned
     if signature is None:
         return None
@@ -335,6 +386,17 @@ class LinkNames(SphinxTransform):
             literal.replace_self(link)
 
 
+def link_results(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
+    """Link what `Cassette.play` and `Cassette.record` return."""
+    target = node.get("reftarget", "")
+    if (name := target.partition(".")[0]) not in ("Player", "Recorder"):
+        return None
+    path = f"winipc.cassette.{name.lower()}.{target}"
+    return env.get_domain("py").resolve_xref(
+        env, node["refdoc"], app.builder, "obj", path, node, shown
+    )
+
+
 #: Words that people search for, and the page with a title that must have them.
 SEARCHED = {
     **dict.fromkeys(
@@ -364,6 +426,7 @@ def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("build-finished", check_search)
     app.add_transform(LinkNames)
+    app.connect("missing-reference", link_results)
     app.connect("autodoc-skip-member", leave_out_numbers)
     app.add_directive("winipc-api", ApiDirective)
     app.add_directive("winipc-names", NamesDirective)

@@ -242,7 +242,7 @@ class Cassette(Shown):
     def array(
         self, layout: Any, offset: int = 0, track: int | str | None = None
     ) -> Any:
-        """All frames as a NumPy array with the fields `time_ns` and `record`.
+        """All frames as a NumPy array with the fields "time_ns" and "record".
 
         `layout` is a `winipc.Layout`, its short text form or a ctypes Structure:
         `array["record"]["speed"]` is one field over time.
