@@ -210,8 +210,9 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         Raises:
             FileExistsError: The name is taken (winerror 183), or is that of a mapping
                 without this file. A file that this call made is removed again.
-            OSError: winerror 6 if another kind of object has the name, 5 if rights are
-                missing, 1314 without the privilege for large pages.
+            PermissionError: Rights are missing (winerror 5).
+            OSError: Another kind of object has the name (winerror 6), or the privilege
+                for large pages is missing (winerror 1314).
             ValueError: The range is not inside the file or the existing mapping, or
                 two options exclude each other.
 
@@ -273,8 +274,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
         Raises:
             FileNotFoundError: There is no such name in this session (winerror 2).
-            OSError: winerror 6 if another kind of object has the name, 5 if rights are
-                missing.
+            PermissionError: Rights are missing (winerror 5).
+            OSError: Another kind of object has the name (winerror 6).
             TimeoutError: The header is still 0 after half a second (winerror 1460).
             ValueError: The range is not inside or not committed (see `commit`), or
                 there is no valid header.
