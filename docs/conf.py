@@ -134,9 +134,9 @@ def home_of(name: str, module: Any) -> Any:
     """The module that defines what a package exports."""
     for path, other in sys.modules.items():
         inside = path.startswith(f"{module.__name__}.")
-        if inside and not hasattr(other, "__path__"):
-            if name in getattr(other, "__all__", ()):
-                return other
+        names = () if hasattr(other, "__path__") else getattr(other, "__all__", ())
+        if inside and name in names:
+            return other
     return module
 
 
@@ -458,7 +458,7 @@ autodoc_default_options = {
     "members": True,
     "undoc-members": True,
     # Not the members of Python's own classes.
-    "inherited-members": "str, int, Flag, OSError, BaseException, object",
+    "inherited-members": "str, int, dict, Flag, OSError, BaseException, object",
 }
 autodoc_type_aliases = {name: f"winipc.{name}" for name in ("Accept", "Target")}
 autodoc_typehints_format = "short"

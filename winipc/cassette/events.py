@@ -195,6 +195,7 @@ class ChangeEvent(_InFile):
     time_ns: int
     #: The number of the track.
     track: int
+    #: Pairs of an offset and the bytes that are there now.
     changes: Changes = ()
     #: Whether the next event continues this one, which was too much for one line.
     more: bool = _in_file(_flag, False)
@@ -262,20 +263,27 @@ class MessageEvent(_InFile):
     `time_ns` is the time of the answer; the message came `took_ns` before.
     """
 
+    #: Nanoseconds since the start.
     time_ns: int
+    #: The number of the track.
     track: int
+    #: "in" or "out".
     way: str = _in_file(_way, "in")
     #: The message's number, or its registered name.
     message: int | str = _in_file(_message, WM_COPYDATA)
     #: The id (dwData) of a WM_COPYDATA.
     id: int = _in_file(_param, 0)
+    #: The data of a WM_COPYDATA.
     data: bytes = _in_file(lambda v, what: _bytes(v), b"", None, _base64)
     #: For a WM_COPYDATA, the window that it names as its sender.
     wparam: int = _in_file(_param, 0)
+    #: The second parameter of a message other than WM_COPYDATA.
     lparam: int = _in_file(_param, 0)
     #: Whether the message was posted, and so has no answer.
     posted: bool = _in_file(_flag, False)
+    #: The number that the receiver answered.
     answer: int = _in_file(_param, 0)
+    #: Nanoseconds from the message to its answer.
     took_ns: int = _in_file(whole, 0, "took")
     #: For a message "in", its number on the track, in the order in which they came.
     number: int = _in_file(whole, 0)
