@@ -7,6 +7,7 @@ On Windows, with winipc and tools/requirements/docs.in installed,
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import inspect
 import os
@@ -104,6 +105,8 @@ class ApiDirective(SphinxDirective):
             text += "   :no-value:\n" if hidden else ""
             if isinstance(item, type) and (parent := parent_of(item)):
                 text += f"   :inherited-members: {parent.__name__}\n"
+            if described := described_fields(item):
+                text += f"   :exclude-members: {', '.join(described)}\n"
             text += "\n"
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{text}```\n")
 
@@ -244,6 +247,16 @@ def shape(
         rows = list(rows_of(item, name))
         if len(rows) >= MANY:
             lines += ["", *table_of(rows).splitlines()]
+
+
+def described_fields(item: object) -> list[str]:
+    """The fields that a class describes as arguments, and so not once more."""
+    if not dataclasses.is_dataclass(item):
+        return []
+    said = (inspect.getdoc(item) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+    names = re.findall(r"^ +([\w, ]+): ", said, re.M)
+    known = {field.name for field in dataclasses.fields(item)}
+    return [name for text in names for name in text.split(", ") if name in known]
 
 
 def with_guides(text: str) -> str:
