@@ -248,6 +248,7 @@ class SharedLock:
     buffer: Final[Any]
     offset: Final[int]
     held: Final[bool]
+    _depth: Final[int]
     owner: Final[int | None]
     abandoned: Final[bool]
     closed: Final[bool]
@@ -310,6 +311,7 @@ class Mutex(Waitable):
     abandoned: Final[bool]
     held: Final[bool]
     _held_by_any: Final[bool]
+    _depth: Final[int]
     _taken: Final[bool]
     def acquire(
         self,

@@ -213,6 +213,14 @@ mutex_get_held_by_any(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(sync_is_held((SyncObject *)op));
 }
 
+static PyObject *
+mutex_get_depth(PyObject *op, void *Py_UNUSED(closure))
+{
+    SyncObject *self = (SyncObject *)op;
+    return PyLong_FromSsize_t(self->owner == GetCurrentThreadId() ? self->held
+                                                                  : 0);
+}
+
 /* Whether a thread of any process holds it, as Windows says. */
 static PyObject *
 mutex_get_taken(PyObject *op, void *Py_UNUSED(closure))
@@ -236,6 +244,8 @@ static PyGetSetDef mutex_getset[] = {
      "Whether the calling thread took it through this object.", NULL},
     {"_held_by_any", mutex_get_held_by_any, NULL,
      "Whether a live thread took it through this object.", NULL},
+    {"_depth", mutex_get_depth, NULL,
+     "How often the calling thread took it through this object.", NULL},
     {"_taken", mutex_get_taken, NULL,
      "Whether a thread of any process holds it. Win32: NtQueryMutant.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

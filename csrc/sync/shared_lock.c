@@ -515,6 +515,14 @@ lock_get_held(PyObject *op, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+lock_get_depth(PyObject *op, void *Py_UNUSED(closure))
+{
+    LockObject *self = (LockObject *)op;
+    return PyLong_FromSsize_t(self->holder == winipc_lock_os_me() ? self->held
+                                                                  : 0);
+}
+
+static PyObject *
 lock_get_owner(PyObject *op, void *Py_UNUSED(closure))
 {
     uint64_t word;
@@ -539,6 +547,8 @@ lock_get_buffer(PyObject *op, void *Py_UNUSED(closure))
 static PyGetSetDef lock_getset[] = {
     {"held", lock_get_held, NULL, "Whether the calling thread holds it.",
      NULL},
+    {"_depth", lock_get_depth, NULL,
+     "How often the calling thread took it through this object.", NULL},
     {"owner", lock_get_owner, NULL,
      "The id of the thread, of any process, that holds it; None when free.",
      NULL},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -127,6 +128,44 @@ def test_lock_times_out(make: Callable[..., Any]) -> None:
     run_thread(guarded)
     assert not failures
     mutex.release()
+
+
+class _Interrupted(Mutex):
+    """Ctrl+C comes when `acquire` has taken the mutex, and once before that."""
+
+    __slots__ = ()
+
+    def acquire(self, timeout: float | None = None, abandoned: Any = "raise") -> bool:
+        if self.held or super().acquire(timeout, abandoned):
+            raise KeyboardInterrupt
+        return False
+
+
+def test_ctrl_c_leaves_no_mutex_held(unique_name: str) -> None:
+    """Whether it comes before lock() has the mutex, after that, or at the end."""
+
+    def interrupt(*_: object) -> None:
+        sys.settrace(None)
+        raise KeyboardInterrupt
+
+    with closing(_Interrupted.create(unique_name)) as mutex:
+        with pytest.raises(KeyboardInterrupt), mutex.lock(LONG):
+            pass
+        assert not mutex.held
+        Mutex.acquire(mutex)
+        with pytest.raises(KeyboardInterrupt), mutex.lock(LONG):
+            pass
+        assert mutex.held
+        mutex.release()
+        assert not mutex.held
+    tracer = sys.gettrace()
+    with closing(Mutex.create(unique_name)) as mutex:
+        try:
+            with mutex.lock(LONG):
+                sys.settrace(interrupt)
+        finally:
+            sys.settrace(tracer)
+        assert not mutex.held
 
 
 def test_mutex_is_recursive(make: Callable[..., Any]) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,22 @@ def test_a_hung_owner_means_a_timeout(
     peer.say("")
     peer.expect("result 0")
     assert lock.acquire(LONG)
+
+
+def test_ctrl_c_leaves_no_lock_held(memory: SharedMapping) -> None:
+    """lock() gives the lock back when Ctrl+C comes as it has just been taken."""
+
+    class Interrupted(SharedLock):
+        def acquire(
+            self, timeout: float | None = None, abandoned: Any = "raise"
+        ) -> bool:
+            super().acquire(timeout, abandoned)
+            raise KeyboardInterrupt
+
+    with closing(Interrupted(memory)) as lock:
+        with pytest.raises(KeyboardInterrupt), lock.lock(LONG):
+            pass
+        assert not lock.held
 
 
 @pytest.mark.parametrize("peer_name", ["sync_peer.py", "lock_peer.exe"])

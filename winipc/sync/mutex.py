@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from winipc import _core
@@ -19,6 +20,8 @@ __all__ = ["Mutex"]
 class _Lock(Protocol):
     """A `Mutex` or a `SharedLock`."""
 
+    @property
+    def _depth(self) -> int: ...
     def acquire(self, timeout: float | None = None) -> bool: ...
     def release(self) -> None: ...
 
@@ -40,6 +43,7 @@ class _Held(AbstractContextManager[_L, None]):
 
     def __enter__(self) -> _L:
         lock = self._lock
+        depth = lock._depth
         try:
             taken = lock.acquire(self._timeout)
         except AbandonedError:
@@ -50,14 +54,19 @@ class _Held(AbstractContextManager[_L, None]):
             except BaseException:
                 lock.release()
                 raise
+        except BaseException:
+            # Ctrl+C may come when `acquire` has just taken the lock.
+            if lock._depth > depth:
+                lock.release()
+            raise
         else:
             if not taken:
                 name = getattr(lock, "name", None) or repr(lock)
                 raise timed_out("it was not free in time", name)
         return lock
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    #: In C: a function in Python could be interrupted before it releases the lock.
+    __exit__ = property(attrgetter("_lock.__exit__"))
 
 
 class Lockable:
