@@ -148,6 +148,11 @@ def test_a_last_word_may_be_the_ready_one() -> None:
         assert looks == [0, 0]
 
 
+def test_an_encoding_that_is_none_starts_nothing() -> None:
+    with pytest.raises(LookupError, match="no-such"):
+        python("print(1)", encoding="no-such")
+
+
 def test_a_launcher_may_end_before_it_is_ready(unique_name: str) -> None:
     """What it started makes the name, and lives until the reap."""
     makes = f"""

@@ -132,12 +132,14 @@ class Peer:
 
         Raises:
             OSError: The peer cannot be started; `filename` is the program, or `cwd`.
+            LookupError: There is no such encoding.
             AssertionError: The peer ended before it was ready, or was not ready in
                 time.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         self.timeout = _core._check_timeout(timeout)
         self.encoding = encoding
+        "".encode(encoding)  # raises here, not in the threads that read
         self.name = Path(argv[0]).name
         self.stdout: list[str] = []
         self.stderr: list[str] = []
