@@ -31,7 +31,7 @@ uvicorn: Any = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
 from winipc.cli.serve import _listening  # noqa: E402
-from winipc.cli.served import Heard, Served, _MappingLook  # noqa: E402
+from winipc.cli.served import Heard, Served, _MappingLook, _shown  # noqa: E402
 from winipc.cli.server import Application  # noqa: E402
 
 StartPeer = Callable[..., Peer]
@@ -217,6 +217,13 @@ def test_names_are_escaped_in_html(client: Client, served_names: list[str]) -> N
     assert "&lt;img src=x" in shown
     assert "&lt;b&gt;&amp;" in shown
     assert "<img" not in shown
+
+
+def test_a_window_that_is_gone_has_no_button(unique_name: str) -> None:
+    with winipc.CopyDataWindow.create(unique_name):
+        rows = winipc.find_windows(unique_name)
+        assert "<button" in _shown(rows)["html"]
+    assert "<button" not in _shown(rows)["html"]
 
 
 def test_a_stream_follows_a_writer_in_c(

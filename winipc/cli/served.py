@@ -70,7 +70,7 @@ class _Table(TableView):
         self.count = len(rows)
 
     def _cell(self, column: str, text: str, item: Any) -> str:
-        opens = _opens(column, item)
+        opens = text and _opens(column, item)  # no text: the window is gone
         if not opens:
             return escape(text)
         return f"<button data-opens='{escape(urlencode(opens), 9999)}'>" + (
