@@ -286,7 +286,8 @@ def test_hostile_title_and_data_are_only_text(unique_name: str) -> None:
 
 def test_hostile_field_names_are_only_text(mapping: winipc.SharedMapping) -> None:
     name = "x'><script>alert(1)</script>"
-    shown = page(wj.hexview(mapping, winipc.Layout.of(name, {name: "I"})))
+    hostile = type(name, (ctypes.Structure,), {"_fields_": [(name, ctypes.c_uint32)]})
+    shown = page(wj.hexview(mapping, hostile))
     assert "script" not in shown.tags
     assert any(name in title for title in shown.titles)
 
