@@ -194,6 +194,13 @@ mutex_enter(PyObject *op, PyObject *Py_UNUSED(unused))
         sync_raise_abandoned(self, "WaitForSingleObject");
         return NULL;
     }
+    /* Python 3.14 would let Ctrl+C in before the block, and no __exit__ follows
+     * then either. */
+    if (PyErr_CheckSignals() < 0) {
+        ReleaseMutex(self->handle);
+        mutex_released(self);
+        return NULL;
+    }
     return Py_NewRef(op);
 }
 

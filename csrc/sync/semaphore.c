@@ -80,6 +80,13 @@ semaphore_enter(PyObject *op, PyObject *Py_UNUSED(unused))
     if (sync_wait((SyncObject *)op, WI_FOREVER, &result) < 0) {
         return NULL;
     }
+    /* As for a mutex. */
+    if (PyErr_CheckSignals() < 0) {
+        WI_KEEP_ERROR
+        Py_XDECREF(semaphore_give((SyncObject *)op, 1));
+        WI_END_KEEP_ERROR
+        return NULL;
+    }
     return Py_NewRef(op);
 }
 

@@ -468,7 +468,14 @@ lock_enter(PyObject *op, PyObject *Py_UNUSED(unused))
         return NULL;
     }
     if (result != WINIPC_ABANDONED) {
-        return Py_NewRef(op);
+        /* As for a Mutex. */
+        if (PyErr_CheckSignals() == 0) {
+            return Py_NewRef(op);
+        }
+        WI_KEEP_ERROR
+        Py_XDECREF(lock_give((LockObject *)op));
+        WI_END_KEEP_ERROR
+        return NULL;
     }
     /* No __exit__ follows. */
     Py_XDECREF(lock_give((LockObject *)op));

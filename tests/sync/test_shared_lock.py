@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import operator
 import pickle
 import threading
 import time
@@ -21,7 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import winipc
-from winipc import AbandonedError, Event, MappingView, SharedLock, SharedMapping
+from winipc import (
+    AbandonedError,
+    Event,
+    MappingView,
+    Mutex,
+    Semaphore,
+    SharedLock,
+    SharedMapping,
+)
 
 ABANDONED, TIMEOUT = 10, 3  # what include/winipc.h calls them
 
@@ -211,6 +220,20 @@ def test_ctrl_c_leaves_no_lock_held(memory: SharedMapping) -> None:
         with pytest.raises(KeyboardInterrupt), lock.lock(LONG):
             pass
         assert not lock.held
+
+
+@pytest.mark.parametrize("kind", [Mutex, Semaphore, SharedLock])
+def test_ctrl_c_as_with_begins_leaves_nothing_taken(
+    memory: SharedMapping, kind: type[Mutex | Semaphore | SharedLock]
+) -> None:
+    """Python 3.14 would let it in between `__enter__` and the block."""
+    made = {Mutex: Mutex.create, Semaphore: lambda: Semaphore.create(initial=1)}
+    with closing(made.get(kind, lambda: SharedLock(memory))()) as lock:
+        # In C, so that the signal is still waiting when __enter__ is called.
+        begin = map(operator.call, (_thread.interrupt_main, lock.__enter__))
+        with pytest.raises(KeyboardInterrupt):
+            list(begin)
+        assert lock.value if isinstance(lock, Semaphore) else not lock.held
 
 
 @pytest.mark.parametrize("peer_name", ["sync_peer.py", "lock_peer.exe"])
