@@ -25,7 +25,10 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+LOGGER = logging.getLogger(__name__)
 
 
 def import_winipc() -> None:
@@ -435,8 +438,18 @@ def check_search(app: Sphinx, error: Exception | None) -> None:
                 raise ExtensionError(f"no title of {page} has {word!r} of {words!r}")
 
 
+def check_texts(app: Sphinx, doctree: nodes.document) -> None:
+    """Warn of each name that the site shows without a sentence on what it is."""
+    for shown in doctree.findall(addnodes.desc):
+        texts = nodes.comment | nodes.field_list | addnodes.desc | addnodes.index
+        said = [one for one in shown[-1].children if not isinstance(one, texts)]
+        if not said and (ids := shown[0].get("ids")):
+            LOGGER.warning("%s has no description", ids[0], location=shown)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("doctree-read", check_texts)
     app.connect("build-finished", check_search)
     app.add_transform(LinkNames)
     app.connect("missing-reference", link_results)

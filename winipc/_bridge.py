@@ -186,9 +186,13 @@ def _explain(error: OSError, base: str) -> None:
 class GameMapping:
     """A mapping that games of a family write."""
 
+    #: The name of the program, or of the family of games.
     game: str
+    #: The name of the mapping.
     name: str
+    #: A size in bytes with room for all that the program writes.
     size: int
+    #: What the mapping has, in a few words.
     content: str
 
 

@@ -28,12 +28,15 @@ _View = TypeVar("_View", bound=MappingView)
 
 class AbandonedError(OSError):
     mutex: Mutex | SharedLock | int | None
+    """The lock, the number of its handle, or None if it is not known."""
 
 class PartialReadError(OSError):
     partial: Any
+    """The part that could be read."""
 
 class PartialWriteError(OSError):
     written: int
+    """The number of bytes that were written."""
 
 # ----------------------------------------------------------------- base/number.c
 

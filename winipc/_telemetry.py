@@ -44,6 +44,7 @@ class KnownMapping:
     part: str
     #: The name, which may have a `{pid}` to fill in.
     name: str
+    #: What the mapping has, in a few words.
     content: str
     #: Arguments of `Snapshot.foreign`; a field has its name, and its offset in the
     #: header that was examined. None if the mapping is not a single record.
@@ -64,6 +65,7 @@ class KnownProgram:
 
     #: The `program` for `telemetry`, such as "acc".
     key: str
+    #: The full name of the program.
     program: str
     #: "game", "tracking", "sensors", "overlay", "player" or "tool".
     group: str
@@ -73,9 +75,11 @@ class KnownProgram:
     source: str
     #: The codec of the program's text, where "utf-16" is wchar_t; None without text.
     encoding: str | None = None
+    #: The mappings that it creates; () if it only answers messages.
     mappings: tuple[KnownMapping, ...] = ()
     #: For a program that answers messages: the class of its window, and the messages.
     messages: Mapping[str, str] | None = None
+    #: What else a reader must know; None if there is nothing.
     note: str | None = None
 
 
@@ -100,8 +104,11 @@ class Telemetry(Closing):
 
     __slots__ = ("__weakref__", "_beside", "layout", "mapping", "program", "snapshot")
 
+    #: The program whose records are read.
     program: KnownProgram
+    #: The program's mapping, open for reading.
     mapping: SharedMapping
+    #: Reads whole records from the mapping.
     snapshot: Snapshot
     #: The layout of the records; None if they are bytes.
     layout: Layout | None

@@ -56,13 +56,22 @@ Initial = int | bytes | bytearray | memoryview | tuple[int, bytes]
 class SectionFlags(enum.IntFlag, boundary=enum.KEEP):
     """Characteristics of a section of a PE image, named as in Win32."""
 
+    #: The section has code.
     CNT_CODE = 0x00000020
+    #: The section has data whose bytes are in the file.
     CNT_INITIALIZED_DATA = 0x00000040
+    #: The section has data that starts as zeros and takes no room in the file.
     CNT_UNINITIALIZED_DATA = 0x00000080
+    #: The section is not needed once the image is loaded, such as relocations.
     MEM_DISCARDABLE = 0x02000000
+    #: All processes that load the image have the same memory there. Without it, each
+    #: process gets copies of the pages that it writes.
     MEM_SHARED = 0x10000000
+    #: Code can run there.
     MEM_EXECUTE = 0x20000000
+    #: The memory can be read.
     MEM_READ = 0x40000000
+    #: The memory can be written.
     MEM_WRITE = 0x80000000
 
 
@@ -72,37 +81,49 @@ CODE = SectionFlags.MEM_EXECUTE | SectionFlags.CNT_CODE
 
 @dataclass(frozen=True, slots=True)
 class SectionVariable:
-    """A data export in a shared section of a DLL.
+    """A data export in a shared section of a DLL."""
 
-    `offset` is from the start of the section; `size` reaches to the next export or the
-    end of the section, and may include padding.
-    """
-
+    #: The name of the export.
     name: str
+    #: The name of the section, such as ".shared".
     section: str
+    #: The offset from the start of the section, in bytes.
     offset: int
+    #: The bytes up to the next export or the end of the section; padding may be among
+    #: them.
     size: int
+    #: Whether the section cannot be written.
     readonly: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PESection:
-    """A section header; `rva` and `size` are those in memory."""
+    """A section header."""
 
+    #: The name of the section, such as ".text".
     name: str
+    #: The offset from the base of the image in memory, in bytes.
     rva: int
+    #: The size in memory, in bytes.
     size: int
+    #: The offset in the file, in bytes.
     file_offset: int
+    #: The size in the file, in bytes.
     file_size: int
+    #: What the section contains, and what can be done with its memory.
     flags: SectionFlags
 
 
 @dataclass(frozen=True, slots=True)
 class PEExport:
-    """An export; `name` is None if it has only an ordinal."""
+    """An export."""
 
+    #: The name of the export; None if it has only an ordinal.
     name: str | None
+    #: The offset from the base of the image in memory, in bytes.
     rva: int
+    #: Whether the export stands for one of another DLL; `rva` is then the place of that
+    #: one's name.
     forwarder: bool
 
 
@@ -110,10 +131,16 @@ class PEExport:
 class PEImage:
     """What the headers of an image say."""
 
+    #: The kind of processor: "x86", "amd64" or "arm64"; another one is shown by its
+    #: number, such as "0x01C4".
     machine: str
+    #: Whether the image is a DLL, not a program.
     is_dll: bool
+    #: The size in memory, in bytes.
     size: int
+    #: The section headers, in the order of the file.
     sections: tuple[PESection, ...]
+    #: What the image exports; () if it exports nothing.
     exports: tuple[PEExport, ...] = field(repr=False)
 
     @property

@@ -89,8 +89,8 @@ def _describe(body: list[ast.stmt], prefix: str, docstrings: Mapping[str, str]) 
     for place, node in enumerate(body):
         if isinstance(node, ast.AnnAssign):
             text = docstrings.get(prefix + ast.unparse(node.target))
-            if text and isinstance(node.annotation, ast.Subscript):  # Final[...]
-                body[place] = _property(node.target, node.annotation.slice, text)
+            if text:
+                body[place] = _property(node.target, node.annotation, text)
         if not isinstance(node, ast.ClassDef | Function):
             continue
         path = prefix + node.name
@@ -101,7 +101,9 @@ def _describe(body: list[ast.stmt], prefix: str, docstrings: Mapping[str, str]) 
 
 
 def _property(name: ast.expr, type: ast.expr, docstring: str) -> ast.stmt:
-    """What stands for `name: Final[type]`."""
+    """What stands for `name: type` or `name: Final[type]`."""
+    if isinstance(type, ast.Subscript) and ast.unparse(type.value) == "Final":
+        type = type.slice
     text = f"@property\ndef {ast.unparse(name)}(self): {docstring!r}"
     made = ast.parse(text).body[0]
     assert isinstance(made, ast.FunctionDef)

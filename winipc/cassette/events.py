@@ -155,7 +155,9 @@ class Track(_InFile):
     manual: bool = _in_file(_flag, False)
     #: The maximum of a semaphore.
     maximum: int = _in_file(lambda v, what: whole(v, what, 1, 0x7FFFFFFF), 0)
+    #: The class of a window; None if any class may have it.
     class_name: str | None = _in_file(_text, None, "class")
+    #: Whether a window is message-only: not visible, and not found by broadcasts.
     message_only: bool = _in_file(_flag, False)
     #: The messages that a window takes besides WM_COPYDATA: numbers, or registered
     #: names.
@@ -168,7 +170,11 @@ class Track(_InFile):
 
     @classmethod
     def from_json(cls, row: Any) -> Track:
-        """Read a track from a file. Raises CassetteError."""
+        """Read a track from a file.
+
+        Raises:
+            CassetteError: The track is damaged.
+        """
         if not isinstance(row, dict) or row.get("kind") not in list(EVENTS):
             raise CassetteError(f"{_short(row)} is no track")
         track = cls(row["kind"], **cls._checked(row))
@@ -208,6 +214,11 @@ class ChangeEvent(_InFile):
     def from_json(
         cls, time_ns: int, index: int, track: Track, row: dict[str, Any]
     ) -> ChangeEvent:
+        """Read changes from a line of a file.
+
+        Raises:
+            CassetteError: The line is damaged.
+        """
         rows = row.get("changes")
         if not isinstance(rows, list):
             raise CassetteError(f"{_short(rows)} are no changes")
@@ -231,8 +242,12 @@ class ChangeEvent(_InFile):
 class StateEvent(_InFile):
     """The state of an event (1: set), a mutex (1: held) or a semaphore (its count)."""
 
+    #: Nanoseconds since the start.
     time_ns: int
+    #: The number of the track.
     track: int
+    #: The new state: 1 if the event is set or the mutex is held, else 0; for a
+    #: semaphore, its count.
     state: int = 0
 
     def as_json(self) -> dict[str, Any]:
@@ -242,6 +257,11 @@ class StateEvent(_InFile):
     def from_json(
         cls, time_ns: int, index: int, track: Track, row: dict[str, Any]
     ) -> StateEvent:
+        """Read a state from a line of a file.
+
+        Raises:
+            CassetteError: The line is damaged.
+        """
         most = track.maximum if track.kind == "semaphore" else 1
         return cls(time_ns, index, whole(row.get("state"), "state", 0, most))
 
@@ -296,6 +316,11 @@ class MessageEvent(_InFile):
     def from_json(
         cls, time_ns: int, index: int, track: Track, row: dict[str, Any]
     ) -> MessageEvent:
+        """Read a message from a line of a file.
+
+        Raises:
+            CassetteError: The line is damaged.
+        """
         return cls(time_ns, index, **cls._checked(row))
 
     def __bytes__(self) -> bytes:

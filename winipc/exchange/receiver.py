@@ -68,8 +68,11 @@ class Received:
     message, and a program may name another one.
     """
 
+    #: How the data came.
     transport: Transport
+    #: The data, a copy that the sender cannot change.
     data: bytes
+    #: The id of the process that the message names; None if it names none.
     pid: int | None = None
 
 
@@ -357,6 +360,7 @@ class Receiver(Shown, Closing):
 
     @property
     def closed(self) -> bool:
+        """Whether `close` has been called."""
         return self._closed
 
     def close(self, timeout: float | None = None) -> None:

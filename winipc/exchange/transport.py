@@ -37,9 +37,13 @@ _DOUBT = 64
 class Transport(Words):
     """How the data of a message travels."""
 
+    #: Windows copies the data, in a WM_COPYDATA message.
     COPYDATA = "copydata"
+    #: The sender writes the data to the receiver's shared memory mapping.
     MAPPING = "mapping"
+    #: The sender writes the data to the shared section of a DLL that both have loaded.
     SECTION = "section"
+    #: The receiver reads the data from the sender's memory.
     PROCESS = "process"
 
 

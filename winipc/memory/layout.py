@@ -53,10 +53,12 @@ class LayoutError(ValueError):
 class Field:
     """One field of a structure."""
 
+    #: The name of the field.
     name: str
     #: A `struct` code such as "I"; "c" for text of bytes, "u" for text of wchar_t; or
     #: the layout of a structure.
     kind: str | Layout
+    #: The offset in bytes from the start of the structure.
     offset: int
     #: The dimensions of an array (0: flexible); () if the field is no array.
     shape: tuple[int, ...] = ()
@@ -262,6 +264,15 @@ class Layout(_core.Layout):
     """
 
     __slots__ = ("_by_name", "_made", "_plan", "alignment", "fields", "name")
+
+    #: The name of the structure.
+    name: str
+    #: The fields, in the order of the structure.
+    fields: tuple[Field, ...]
+    #: The size of the structure in bytes.
+    size: int
+    #: The alignment of the structure in bytes; 1 if it is packed.
+    alignment: int
 
     def __init__(
         self, name: str, fields: Iterable[Field], size: int, alignment: int = 1

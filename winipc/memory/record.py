@@ -28,6 +28,7 @@ class Text(str):
 
     __slots__ = ("raw",)
 
+    #: All bytes of the field, with the NUL and what follows it.
     raw: bytes
 
     def __new__(cls, text: str, raw: bytes = b"") -> Self:

@@ -68,7 +68,9 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 class ControlItem:
     """One item of a list, a combo box, a list view or a tree view."""
 
+    #: The text of the item.
     text: str
+    #: Whether the item is selected.
     selected: bool = False
     #: The texts of all columns of a list view; the first is `text`.
     columns: tuple[str, ...] = ()

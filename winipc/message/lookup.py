@@ -41,6 +41,8 @@ Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | int
 class Window(Shown):
     """A window of any process, by its handle. The object owns nothing."""
 
+    #: The handle of the window. Once the window is gone, Windows may give the same
+    #: number to another one.
     hwnd: int
 
     @classmethod

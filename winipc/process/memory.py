@@ -191,11 +191,17 @@ class Watch:
     """The changes of some bytes, as an iterator and an async iterator.
 
     It looks every `interval` seconds; a change that is undone in between is not seen.
-    It ends when the target exits, or when any thread closes the process object. `value`
-    is the data of the last look.
+    It ends when the target exits, or when any thread closes the process object.
     """
 
     __slots__ = ("_process", "_reader", "address", "interval", "value")
+
+    #: The address of the watched bytes, in the other process.
+    address: int
+    #: Seconds from one look to the next.
+    interval: float
+    #: The bytes at the last look.
+    value: bytes
 
     def __init__(
         self, process: RemoteProcess, address: int, size: int, interval: float

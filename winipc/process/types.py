@@ -30,15 +30,26 @@ class ProcessAccess(enum.IntFlag):
     """Rights to another process (PROCESS_* of Win32), and useful combinations."""
 
     TERMINATE = 0x0001
+    """To end the process by TerminateProcess."""
     CREATE_THREAD = 0x0002
+    """To create a thread in the process by CreateRemoteThread."""
     VM_OPERATION = 0x0008
+    """To allocate, free and protect memory. WriteProcessMemory needs it, too."""
     VM_READ = 0x0010
+    """To read memory by ReadProcessMemory."""
     VM_WRITE = 0x0020
+    """To write memory by WriteProcessMemory, together with VM_OPERATION."""
     DUP_HANDLE = 0x0040
+    """To copy handles from and to the process by DuplicateHandle."""
     SUSPEND_RESUME = 0x0800
+    """To suspend and resume all threads of the process."""
     QUERY_INFORMATION = 0x0400
+    """To ask for all that Windows tells about the process, and to list its regions."""
     QUERY_LIMITED_INFORMATION = 0x1000
+    """To ask for the program's path, the exit code and the times. Windows grants it for
+    more processes than QUERY_INFORMATION."""
     SYNCHRONIZE = 0x100000
+    """To wait until the process exits."""
 
     QUERY = QUERY_LIMITED_INFORMATION | SYNCHRONIZE
     """To query the state and the name of a process, but not its memory."""
@@ -58,8 +69,11 @@ class PartialRead:
     """
 
     address: int
+    """The address of the first byte, in the other process."""
     data: Buffer
+    """The bytes; those of pages that could not be read are zero."""
     mask: bytes
+    """One byte for each page: 1 if it could be read, else 0."""
 
     @property
     def complete(self) -> bool:
@@ -103,12 +117,19 @@ class Region:
     """Adjacent pages of a process with the same attributes (VirtualQueryEx)."""
 
     base: int
+    """The address of the first page."""
     size: int
+    """The size in bytes."""
     state: MemoryState
+    """Whether the pages are committed, reserved or free."""
     protection: MemoryProtection
+    """What may be done with the pages now; NONE unless they are committed."""
     type: MemoryType
+    """Whether the memory is private, mapped or an image; NONE if it is free."""
     allocation_base: int
+    """The start of the allocation to which the pages belong; 0 if they are free."""
     allocation_protection: MemoryProtection
+    """The protection that the allocation was made with."""
     path: str | None = None
     """The file that is mapped here, or None."""
     sections: tuple[str, ...] = ()
@@ -160,10 +181,15 @@ class Module:
     """
 
     name: str
+    """The name of the file without its folder, such as "game.exe"."""
     path: str
+    """The full path of the file."""
     base: int
+    """The address at which the module is loaded."""
     size: int
+    """The size in memory in bytes."""
     entry_point: int
+    """The address of the module's first function; 0 if it has none."""
 
     @property
     def end(self) -> int:
@@ -189,6 +215,7 @@ class Export:
     name: str | None
     """None if the export has only an ordinal."""
     ordinal: int
+    """The number of the export in its module."""
     address: int | None
     """The address in the process; None if the export is forwarded."""
     forwarder: str | None = None
@@ -200,7 +227,9 @@ class ThreadEntry:
     """A thread of a process."""
 
     id: int
+    """The id of the thread, which is unique in the system."""
     priority: int
+    """The base priority, from 0 to 31; 8 is usual."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -208,9 +237,14 @@ class ProcessEntry:
     """A row of the list of all processes."""
 
     pid: int
+    """The id of the process."""
     name: str
+    """The name of the program's file without its folder."""
     parent: int
+    """The id of the process that created this one. That process may have ended, and its
+    id may be another's by now."""
     threads: int
+    """The number of threads."""
 
     def _cells(self) -> dict[str, Any]:
         return {
@@ -226,14 +260,19 @@ class MapRow:
     """One allocation in the address space: memory that one call reserved."""
 
     base: int
+    """The address at which the allocation starts."""
     size: int
+    """The size in bytes, from the first region to the end of the last one."""
     committed: int
+    """The number of bytes that are committed."""
     type: MemoryType
+    """Whether the memory is private, mapped or an image."""
     protections: tuple[MemoryProtection, ...]
     """The protections of its regions, each once, in order."""
     label: str
     """The module or file in the allocation, or the kind of memory."""
     regions: int
+    """The number of regions in the allocation."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -241,5 +280,8 @@ class Change:
     """A change that a `Watch` has seen: the bytes before and after."""
 
     address: int
+    """The address of the watched bytes, in the other process."""
     old: bytes
+    """All watched bytes at the look before."""
     new: bytes
+    """All watched bytes at this look."""

@@ -38,8 +38,11 @@ class PointerPath:
     """
 
     module: str
+    """The name of the module in which the first pointer is."""
     offset: int
+    """The offset of the first pointer from the module's base, in bytes."""
     offsets: tuple[int, ...]
+    """What is added to each pointer that is read, in bytes, in order."""
     bitness: int
     """The size of the pointers in bits: 32 or 64."""
     version: str = dataclasses.field(default="", compare=False)

@@ -43,23 +43,41 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
     """
 
     # The order is that of scan_type in csrc/scan/kernels.h.
+    #: An unsigned integer of 1 byte.
     U8 = "B"
+    #: A signed integer of 1 byte.
     I8 = "b"
+    #: An unsigned integer of 2 bytes.
     U16 = "H"
+    #: A signed integer of 2 bytes.
     I16 = "h"
+    #: An unsigned integer of 4 bytes.
     U32 = "I"
+    #: A signed integer of 4 bytes.
     I32 = "i"
+    #: An unsigned integer of 8 bytes.
     U64 = "Q"
+    #: A signed integer of 8 bytes.
     I64 = "q"
+    #: A number with a fraction, of 4 bytes (``float`` in C).
     F32 = "f"
+    #: A number with a fraction, of 8 bytes (``double`` in C).
     F64 = "d"
+    #: An unsigned integer of 2 bytes, big-endian.
     U16BE = ">H"
+    #: A signed integer of 2 bytes, big-endian.
     I16BE = ">h"
+    #: An unsigned integer of 4 bytes, big-endian.
     U32BE = ">I"
+    #: A signed integer of 4 bytes, big-endian.
     I32BE = ">i"
+    #: An unsigned integer of 8 bytes, big-endian.
     U64BE = ">Q"
+    #: A signed integer of 8 bytes, big-endian.
     I64BE = ">q"
+    #: A number with a fraction, of 4 bytes, big-endian (``float`` in C).
     F32BE = ">f"
+    #: A number with a fraction, of 8 bytes, big-endian (``double`` in C).
     F64BE = ">d"
 
     @property
@@ -79,10 +97,17 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
 
     @property
     def number(self) -> int:
+        """The place of the type in the list of all types, from 0."""
         return list(ValueType).index(self)
 
     @classmethod
     def named(cls, kind: ValueType | str) -> ValueType:
+        """The type with a name such as "i32", or with a struct code such as "i".
+
+        Raises:
+            ValueError: There is no such type.
+            TypeError: `kind` is neither a type nor a str.
+        """
         if isinstance(kind, ValueType):
             return kind
         if not isinstance(kind, str):
@@ -101,6 +126,7 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
         return self.name.lower()
 
     def bounds(self) -> tuple[int, int]:
+        """The least and the greatest number of an integer type."""
         bits = 8 * self.size
         if self.value[-1].isupper():
             return 0, (1 << bits) - 1

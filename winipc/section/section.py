@@ -72,14 +72,14 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
     interlocked operations. Any thread may use it. The GIL does not protect its bytes
     from other processes.
 
-    `path` is the full path of the DLL, and `symbol` the name of the variable.
-
     Win32: LoadLibraryExW, GetProcAddress, FreeLibrary.
     """
 
     __slots__ = ("__weakref__", "_finds", "_section", "offset", "path", "symbol")
 
+    #: The full path of the DLL.
     path: str
+    #: The name of the variable.
     symbol: str
     #: The offset of the variable in its section.
     offset: int

@@ -24,8 +24,11 @@ _W = TypeVar("_W", bound="Waitable")
 class SyncAccess(enum.IntFlag):
     """The rights that a handle of a mutex, an event or a semaphore can have."""
 
+    #: To ask for the state without waiting.
     QUERY_STATE = 0x1
+    #: To set or reset an event, and to release a semaphore.
     MODIFY_STATE = 0x2
+    #: To wait for the object; a wait also takes a mutex or a semaphore.
     SYNCHRONIZE = 0x100000
 
 

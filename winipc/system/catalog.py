@@ -40,9 +40,13 @@ __all__ = [
 class ObjectKind(Words):
     """The kinds of objects that the catalogue lists."""
 
+    #: Shared memory, for `SharedMapping.open`.
     MAPPING = "mapping"
+    #: A lock, for `Mutex.open`.
     MUTEX = "mutex"
+    #: An event, for `Event.open`.
     EVENT = "event"
+    #: A semaphore, for `Semaphore.open`.
     SEMAPHORE = "semaphore"
     #: Windows' own word for a mapping, and the former name of this member.
     SECTION = MAPPING
@@ -80,6 +84,7 @@ _PROBES = 500
 class NamedObject:
     """A named object that existed when the list was made."""
 
+    #: The kind of the object.
     kind: ObjectKind
     #: The name for `open`: `Local\\x` in this session, `Global\\x` in all sessions.
     name: str

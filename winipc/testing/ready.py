@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 class ReadyNames(TypedDict, total=False):
     """Names of objects that a peer creates: it is ready when all exist."""
 
+    #: The name of a shared memory mapping.
     mapping: str
+    #: The name of an event.
     event: str
+    #: The name of a mutex.
     mutex: str
+    #: The name of a semaphore.
     semaphore: str
+    #: The title of a window.
     title: str
+    #: The class of a window; with `title`, one window must have both.
     class_name: str
 
 

@@ -18,7 +18,9 @@ class StableRun:
     """One run of the program."""
 
     pid: int
+    """The id of the process."""
     address: int
+    """The address that was searched for, which differs from run to run."""
     bases: dict[str, int]
     """The base addresses of the modules in which the remaining paths begin."""
     held: int
@@ -30,7 +32,9 @@ class StablePaths:
     """The paths that were right in all runs, and the evidence, from `stable_paths`."""
 
     paths: PointerPaths
+    """The paths that were right in all runs."""
     runs: tuple[StableRun, ...]
+    """The runs, in order."""
 
     @property
     def addresses(self) -> int:
