@@ -227,7 +227,10 @@ BACKSLASHED = re.compile(r"(?<!`)`([^`]*\\[^`]*)`(?!`)")
 
 
 #: What begins a part of a paragraph that is shown with a label, as sections are.
-LABELLED = re.compile(r"(?:^|(?<=[.:)]) )(?=Raises [`A-Z]|Win32: )")
+LABELLED = re.compile(r"(?:^|(?<=[.:)]) )(?=Win32: )")
+
+#: Errors in prose. Docstrings have a section `Raises:`, with a line for each class.
+RAISES = re.compile(r"\bRaises\b(?!:\n)")
 
 #: A class with so many methods begins with a table of them.
 MANY = 6
@@ -237,6 +240,8 @@ def shape(
     _app: Sphinx, what: str, name: str, item: object, _options: object, lines: Any
 ) -> None:
     """Give docstrings one form: labels, and a table of the methods of a class."""
+    if RAISES.search("\n".join(lines)):
+        LOGGER.warning("%s has errors outside of a section Raises:", name)
     said = without_parameters(with_guides("\n".join(lines)), item)
     parts = re.split(r"\n\n+", said)
     text = "\n\n".join(part for whole in parts for part in labelled(whole))
@@ -291,11 +296,11 @@ def without_parameters(text: str, item: object) -> str:
 
 
 def labelled(paragraph: str) -> list[str]:
-    """A plain paragraph, and what it says after `Raises` and `Win32:` as fields."""
+    """A plain paragraph, and what it says after `Win32:` as a field."""
     if not re.match(r"[\w`]", paragraph) or re.search(r":$|\n\s", paragraph, re.M):
         return [paragraph]
     parts = LABELLED.split(paragraph.replace("\n", " "))
-    fields = [re.sub(r"^(Raises|Win32):? ", r":\1: ", part) for part in parts if part]
+    fields = [re.sub(r"^Win32: ", ":Win32: ", part) for part in parts if part]
     return [paragraph] if len(parts) == 1 else fields
 
 
@@ -484,7 +489,7 @@ autodoc_default_options = {
     "members": True,
     "undoc-members": True,
     # Not the members of Python's own classes.
-    "inherited-members": "str, int, dict, Flag, OSError, BaseException, object",
+    "inherited-members": "str, int, dict, tuple, Flag, OSError, BaseException, object",
 }
 autodoc_type_aliases = {name: f"winipc.{name}" for name in ("Accept", "Target")}
 autodoc_typehints_format = "short"

@@ -81,7 +81,8 @@ class Bridge(Closing):
     def close(self) -> None:
         """Remove the name and the file. More calls do nothing.
 
-        Raises BufferError while a memoryview or an array uses the mapping.
+        Raises:
+            BufferError: A memoryview or an array uses the mapping.
 
         Win32: CloseHandle, DeleteFileW.
         """

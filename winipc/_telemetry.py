@@ -129,8 +129,9 @@ class Telemetry(Closing):
     def close(self) -> None:
         """Close what was opened; twice is harmless.
 
-        Raises BufferError while another thread is in a call, or an array of the mapping
-        is alive.
+        Raises:
+            BufferError: Another thread is in a call, or an array of the mapping is
+                alive.
         """
         self.snapshot.close()
         self.mapping.close()

@@ -93,8 +93,10 @@ class Channel(_core.Channel, Shown, Closing):
         `exist_ok`, an existing channel with this name is opened. For `security` see
         `SharedMapping.create`; who may write ("GW") may also wait.
 
-        Raises FileExistsError (winerror 183) if the name, or the name of one of its
-        events, is taken; ValueError for invalid numbers.
+        Raises:
+            FileExistsError: The name, or the name of one of its events, is taken
+                (winerror 183).
+            ValueError: A number is not valid.
 
         Win32: CreateFileMappingW, CreateEventW, MapViewOfFile
         """
@@ -121,9 +123,12 @@ class Channel(_core.Channel, Shown, Closing):
     def open(cls, name: str, *, role: Role | None = None) -> Self:
         """Open the channel with this name.
 
-        Raises FileNotFoundError (winerror 2); PermissionError (5); OSError (6) if
-        another kind of object has the name; and OSError (13) if the mapping with this
-        name is no channel, or its creator did not finish within a second.
+        Raises:
+            FileNotFoundError: There is no such channel (winerror 2).
+            PermissionError: This process may not open it (winerror 5).
+            OSError: Another kind of object has the name (winerror 6), or the mapping
+                with this name is no channel, or its creator did not finish within a
+                second (winerror 13).
 
         Win32: OpenFileMappingW, OpenEventW, MapViewOfFile
         """
@@ -137,9 +142,13 @@ class Channel(_core.Channel, Shown, Closing):
     ) -> Self:
         """Open the channel with this name as soon as it exists.
 
-        `timeout` is in seconds; None waits forever. Raises TimeoutError (winerror
-        1460), and what `open` raises; FileNotFoundError only for a name that is not
-        valid (winerror 3).
+        `timeout` is in seconds; None waits forever.
+
+        Raises:
+            TimeoutError: No channel appeared in time (winerror 1460).
+            FileNotFoundError: The name is not valid (winerror 3).
+
+        The other errors are those of `open`.
 
         Win32: OpenFileMappingW
         """
@@ -190,8 +199,8 @@ class Channel(_core.Channel, Shown, Closing):
         """Receive the messages that are there: at least one, at most `limit` (512).
 
         It waits at most `timeout` seconds for the first message. Messages are bytes or,
-        with `layout`, values; a message that does not fit the layout ends the list.
-        Raises as `recv` does.
+        with `layout`, values; a message that does not fit the layout ends the list. The
+        errors are those of `recv`.
 
         Win32: WaitForSingleObject, SetEvent
         """
@@ -222,7 +231,8 @@ class Channel(_core.Channel, Shown, Closing):
         """`recv` for an asyncio task, without a thread of its own and without polling.
 
         A cancelled task has received nothing. Tasks and threads that receive take
-        turns. `close` raises BufferError while one waits. Raises as `recv` does.
+        turns. `close` raises BufferError while one waits. The errors are those of
+        `recv`.
 
         Win32: WaitForMultipleObjects, SetEvent
         """
@@ -248,8 +258,8 @@ class Channel(_core.Channel, Shown, Closing):
         """`send` for an asyncio task, without a thread of its own and without polling.
 
         A cancelled task has sent nothing; with many producers, it gives its turn back.
-        With overflow="refuse", `timeout` None means no wait, as in `send`. Raises as
-        `send` does.
+        With overflow="refuse", `timeout` None means no wait, as in `send`. The errors
+        are those of `send`.
 
         Win32: WaitForMultipleObjects, SetEvent
         """

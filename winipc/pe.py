@@ -411,8 +411,11 @@ class ImageReader:
 def inspect_dll(path: str | os.PathLike[str]) -> PEImage:
     """Read the sections and exports of a DLL (or EXE) without loading it.
 
-    Every field is checked against the file, so any file is safe. Raises `ValueError`,
-    which says what is wrong, if the file is not a valid PE image; and `OSError`.
+    Every field is checked against the file, so any file is safe.
+
+    Raises:
+        ValueError: The file is not a valid PE image; the error says what is wrong.
+        OSError: The file cannot be read.
     """
 
     def read(offset: int, size: int) -> bytes:
@@ -477,9 +480,12 @@ def build_section_dll(
     for C programs that are linked against the DLL. `machine` is by default that of this
     process; processes of another machine cannot load the DLL.
 
-    Returns what `inspect_dll` returns for the file. Raises `ValueError` for names and
-    sizes that a DLL cannot have, and `OSError` if the file cannot be written
-    (`PermissionError` while a process has it loaded).
+    Returns what `inspect_dll` returns for the file.
+
+    Raises:
+        ValueError: A DLL cannot have such names or sizes.
+        OSError: The file cannot be written; a PermissionError while a process has it
+            loaded.
     """
     target = Path(path)
     data = section_dll_bytes(

@@ -463,10 +463,12 @@ static const char bytes_read_doc[] =
     "read($self, /, size=-1, offset=0)\n--\n\n"
     "Copy and return `size` bytes at `offset` (-1 or None: all that follow).\n"
     "\n"
-    "Raises ValueError when they are not all inside, and OSError (winerror\n"
-    "999, ERROR_SWAPERROR, or 998, ERROR_NOACCESS) when a page of a mapped\n"
-    "file cannot be read. Any thread; more than 64 KiB, and any memory of a\n"
-    "file, is copied without the GIL.\n\n"
+    "Any thread; more than 64 KiB, and any memory of a file, is copied\n"
+    "without the GIL.\n\n"
+    "Raises:\n"
+    "    ValueError: They are not all inside.\n"
+    "    OSError: A page of a mapped file cannot be read (winerror 999,\n"
+    "        ERROR_SWAPERROR, or 998, ERROR_NOACCESS).\n\n"
     "Win32: none, a copy of mapped memory.";
 
 static PyObject *
@@ -501,9 +503,11 @@ bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 static const char bytes_read_into_doc[] =
     "read_into($self, buffer, /, offset=0)\n--\n\n"
     "Fill a writable buffer from `offset` on; return its size in bytes.\n\n"
-    "Raises ValueError when fewer bytes follow `offset`, and OSError as\n"
-    "read() does. Any thread; more than 64 KiB, and any memory of a file, is\n"
-    "copied without the GIL.\n\n"
+    "Any thread; more than 64 KiB, and any memory of a file, is copied\n"
+    "without the GIL.\n\n"
+    "Raises:\n"
+    "    ValueError: Fewer bytes follow `offset`.\n"
+    "    OSError: A page of a mapped file cannot be read, as in read().\n\n"
     "Win32: none, a copy of mapped memory.";
 
 static PyObject *
@@ -538,10 +542,13 @@ bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
 static const char bytes_write_doc[] =
     "write($self, data, /, offset=0)\n--\n\n"
     "Copy any bytes-like object to `offset`; return its size in bytes.\n\n"
-    "Raises ValueError when it does not fit, TypeError when the memory is\n"
-    "read-only, and OSError as read() does: a part may be written then.\n"
     "Any thread; more than 64 KiB, and any memory of a file, is copied\n"
     "without the GIL.\n\n"
+    "Raises:\n"
+    "    ValueError: The data does not fit.\n"
+    "    TypeError: The memory is read-only.\n"
+    "    OSError: A page of a mapped file cannot be read, as in read(); a\n"
+    "        part may be written then.\n\n"
     "Win32: none, a copy into mapped memory.";
 
 static PyObject *
@@ -598,9 +605,10 @@ static const char bytes_find_doc[] =
     "find($self, sub, /, start=0, end=None)\n--\n\n"
     "The lowest offset where `sub` lies in [start, end), or -1.\n\n"
     "`start` and `end` mean what they mean to bytes.find(). A peer that\n"
-    "writes meanwhile may move what was found. Raises OSError as read()\n"
-    "does. Any thread; more than 64 KiB, and any memory of a file, is\n"
-    "searched without the GIL.\n\n"
+    "writes meanwhile may move what was found. Any thread; more than 64\n"
+    "KiB, and any memory of a file, is searched without the GIL.\n\n"
+    "Raises:\n"
+    "    OSError: A page of a mapped file cannot be read, as in read().\n\n"
     "Win32: none, a look at mapped memory.";
 
 static PyObject *
@@ -707,10 +715,12 @@ bytes_set_number(PyObject *self, const wi_number *kind, PyObject *offset,
 static const char bytes_get_doc[] =
     "get($self, offset, type, /)\n--\n\n"
     "The number of this type at `offset`, which is little-endian.\n\n"
-    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of the\n"
-    "struct module. An aligned number is read in one access; one of 8 bytes\n"
-    "only in a 64-bit process. Raises ValueError for an unknown type, and\n"
-    "when the number is not inside; OSError as read() does.\n\n"
+    "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of\n"
+    "the struct module. An aligned number is read in one access; one of 8\n"
+    "bytes only in a 64-bit process.\n\n"
+    "Raises:\n"
+    "    ValueError: The type is unknown, or the number is not inside.\n"
+    "    OSError: A page of a mapped file cannot be read, as in read().\n\n"
     "Win32: none, a read of mapped memory.";
 
 static PyObject *
@@ -727,8 +737,11 @@ bytes_get_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 static const char bytes_set_doc[] =
     "set($self, offset, type, value, /)\n--\n\n"
     "Put a number of this type at `offset`, as get() reads it.\n\n"
-    "Raises OverflowError when `value` does not fit in the type, TypeError\n"
-    "when the memory is read-only, and what get() raises.\n\n"
+    "Raises:\n"
+    "    OverflowError: `value` does not fit in the type.\n"
+    "    TypeError: The memory is read-only.\n"
+    "    ValueError: The type is unknown, or the number is not inside.\n"
+    "    OSError: A page of a mapped file cannot be read, as in read().\n\n"
     "Win32: none, a write to mapped memory.";
 
 static PyObject *

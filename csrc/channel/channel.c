@@ -402,10 +402,12 @@ PyDoc_STRVAR(channel_send_doc,
              "Send one message: anything with the buffer protocol.\n\n"
              "Waits at most timeout seconds for room (None: forever; with\n"
              "overflow=\"refuse\" the default is not to wait).\n\n"
-             "Raises TimeoutError when there was no room, BrokenPipeError\n"
-             "when the receiver has closed or died, PermissionError when\n"
-             "another process is the sender, ValueError when the message has\n"
-             "more than max_record bytes and when the channel is closed.\n\n"
+             "Raises:\n"
+             "    TimeoutError: There was no room.\n"
+             "    BrokenPipeError: The receiver has closed or died.\n"
+             "    PermissionError: Another process is the sender.\n"
+             "    ValueError: The message has more than max_record bytes,\n"
+             "        or the channel is closed.\n\n"
              "Win32: SetEvent, WaitForSingleObject");
 
 /* Send one message in its own turn at the gate. */
@@ -451,8 +453,8 @@ PyDoc_STRVAR(channel_send_many_doc,
              "Send each message of an iterable; return their number.\n\n"
              "Faster than send: the receiver sees them in batches. timeout\n"
              "is for all of them together. Ctrl+C ends the call, and other\n"
-             "threads may send in between. Raises as send does; the messages\n"
-             "before the one that failed are sent.\n\n"
+             "threads may send in between. The errors are those of send;\n"
+             "the messages before the one that failed are sent.\n\n"
              "Win32: SetEvent, WaitForSingleObject");
 
 /* After how many bytes a batch is published. */
@@ -638,15 +640,21 @@ PyDoc_STRVAR(channel_recv_doc,
              "Receive the oldest message as bytes, or as what a layout makes\n"
              "of it: a winipc.Layout gives a record.\n\n"
              "Waits at most timeout seconds (None: forever). A message that\n"
-             "does not fit the layout raises ValueError, or struct.error for\n"
-             "a format of struct. The message stays: recv without a layout\n"
-             "takes it.\n\n"
-             "Raises TimeoutError, EndOfStream when all senders have\n"
-             "closed and everything is read, BrokenPipeError (winerror\n"
-             "109, ERROR_BROKEN_PIPE) when one of them died instead,\n"
-             "PermissionError when another process is the receiver,\n"
-             "OSError (winerror 13, ERROR_INVALID_DATA) when shared memory\n"
-             "is corrupt, ValueError when the channel is closed.\n\n"
+             "does not fit the layout stays: recv without a layout takes it.\n"
+             "\n"
+             "Raises:\n"
+             "    TimeoutError: No message came in time.\n"
+             "    EndOfStream: All senders have closed, and everything is\n"
+             "        read.\n"
+             "    BrokenPipeError: A sender died instead (winerror 109,\n"
+             "        ERROR_BROKEN_PIPE).\n"
+             "    PermissionError: Another process is the receiver.\n"
+             "    OSError: The shared memory is corrupt (winerror 13,\n"
+             "        ERROR_INVALID_DATA).\n"
+             "    ValueError: The channel is closed, or the message does\n"
+             "        not fit the layout.\n"
+             "    struct.error: The message does not fit the format of\n"
+             "        struct.\n\n"
              "Win32: WaitForSingleObject, SetEvent");
 
 static PyObject *
@@ -696,8 +704,10 @@ PyDoc_STRVAR(channel_recv_into_doc,
              "recv_into($self, buffer, /, timeout=None)\n--\n\n"
              "Receive the oldest message into a writable buffer; return its\n"
              "length in bytes.\n\n"
-             "Raises as recv does, and ValueError when the message is larger\n"
-             "than the buffer; then the message stays.\n\n"
+             "Raises:\n"
+             "    ValueError: The message is larger than the buffer; it\n"
+             "        stays.\n\n"
+             "The other errors are those of recv.\n\n"
              "Win32: WaitForSingleObject, SetEvent");
 
 static PyObject *
@@ -833,10 +843,10 @@ PyDoc_STRVAR(
     channel_peek_doc,
     "peek($self, /, timeout=None)\n--\n\n"
     "The oldest message, in place: `with channel.peek() as view`.\n\n"
-    "view is a read-only memoryview of shared memory, with no copy.\n"
-    "At the end of the block the message counts as received; after\n"
-    "an exception it is still there. Its room is free again when the\n"
-    "last view of it is gone. Raises as recv does.\n\n"
+    "view is a read-only memoryview of shared memory, with no copy. At the\n"
+    "end of the block the message counts as received; after an exception\n"
+    "it is still there. Its room is free again when the last view of it is\n"
+    "gone. The errors are those of recv.\n\n"
     "Win32: WaitForSingleObject, SetEvent");
 
 static PyObject *
@@ -972,9 +982,10 @@ channel_finalize(PyObject *op)
 PyDoc_STRVAR(channel_close_doc,
              "close($self, /)\n--\n\n"
              "Leave the channel; twice is harmless.\n\n"
-             "The peer receives what was sent before, then the end.\n"
-             "Raises BufferError while a call of another thread or a task is\n"
-             "in flight, or a peeked message is open.\n\n"
+             "The peer receives what was sent before, then the end.\n\n"
+             "Raises:\n"
+             "    BufferError: A call of another thread or a task is in\n"
+             "        flight, or a peeked message is open.\n\n"
              "Win32: UnmapViewOfFile, CloseHandle");
 
 static PyObject *

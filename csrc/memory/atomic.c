@@ -356,8 +356,9 @@ PyDoc_STRVAR(
     "u32 or u64, or its struct code; the address must be a multiple of its\n"
     "size. load() is an acquire, and all other operations are full barriers.\n"
     "Any thread of any process may use the number at the same time.\n\n"
-    "Raises ValueError for an offset that is not inside or not aligned, and\n"
-    "for a type of floating point.\n\n"
+    "Raises:\n"
+    "    ValueError: The offset is not inside or not aligned, or the type\n"
+    "        is one of floating point.\n\n"
     "Win32: InterlockedCompareExchange.");
 
 static PyType_Slot atomic_slots[] = {

@@ -94,20 +94,23 @@ memory_create(PyObject *cls, PyObject *args)
 
 /* -------------------------------------------------------------- methods */
 
-PyDoc_STRVAR(memory_close_doc,
-             "close($self, /)\n--\n\n"
-             "Free the block; more calls do nothing.\n\n"
-             "Raises BufferError while a buffer of it is exported, OSError\n"
-             "when Windows cannot free it. Any thread.\n\n"
-             "Win32: GlobalFree, VirtualFree");
+PyDoc_STRVAR(memory_close_doc, "close($self, /)\n--\n\n"
+                               "Free the block; more calls do nothing.\n\n"
+                               "Any thread may call it.\n\n"
+                               "Raises:\n"
+                               "    BufferError: A buffer of it is exported.\n"
+                               "    OSError: Windows cannot free it.\n\n"
+                               "Win32: GlobalFree, VirtualFree");
 
 PyDoc_STRVAR(
     memory_detach_doc,
     "detach($self, /)\n--\n\n"
     "Give the block away: return its address; the object is closed then.\n\n"
     "The new owner frees it, with GlobalFree or VirtualFree by its kind.\n"
-    "Raises BufferError while a buffer of it is exported, ValueError\n"
-    "when closed. Any thread.\n\n"
+    "Any thread may call it.\n\n"
+    "Raises:\n"
+    "    BufferError: A buffer of it is exported.\n"
+    "    ValueError: It is closed.\n\n"
     "Win32: none.");
 
 static PyObject *

@@ -354,7 +354,8 @@ PyDoc_STRVAR(layout_unpack_doc,
              "unpack($self, /, buffer, offset=0)\n--\n\n"
              "The values of the structure at `offset`; more bytes may\n"
              "follow.\n\n"
-             "Raises ValueError when there are fewer bytes.");
+             "Raises:\n"
+             "    ValueError: There are fewer bytes.");
 
 static PyObject *
 layout_unpack(PyObject *op, PyObject *const *args, Py_ssize_t nargs,

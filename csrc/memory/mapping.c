@@ -917,10 +917,12 @@ PyDoc_STRVAR(
     "Commit at least `size` bytes of a reserved mapping.\n\n"
     "Returns how many bytes can be used now, with those that peers have\n"
     "committed. Committed memory stays so as long as the mapping exists.\n"
-    "Raises ValueError for more than was reserved, TypeError for a\n"
-    "mapping that is not writable, and OSError (winerror 1455,\n"
-    "ERROR_COMMITMENT_LIMIT) when the system is out of memory. Any\n"
-    "thread; runs without the GIL.\n\n"
+    "Any thread; runs without the GIL.\n\n"
+    "Raises:\n"
+    "    ValueError: `size` is more than was reserved.\n"
+    "    TypeError: The mapping is not writable.\n"
+    "    OSError: The system is out of memory (winerror 1455,\n"
+    "        ERROR_COMMITMENT_LIMIT).\n\n"
     "Win32: VirtualAlloc, VirtualQuery.");
 
 static PyObject *

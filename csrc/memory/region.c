@@ -77,9 +77,10 @@ PyDoc_STRVAR(
     "Write the changed pages of `size` bytes from `offset` on (None: to the\n"
     "end) to the file, and wait until they are written.\n\n"
     "Other processes see changes without it, as they share the pages.\n"
-    "Without a file it has no use. Raises ValueError for a range that is\n"
-    "not inside, and OSError when Windows cannot write. Any thread; runs\n"
-    "without the GIL.\n\n"
+    "Without a file it has no use. Any thread; runs without the GIL.\n\n"
+    "Raises:\n"
+    "    ValueError: The range is not inside.\n"
+    "    OSError: Windows cannot write.\n\n"
     "Win32: FlushViewOfFile, FlushFileBuffers.");
 
 static PyObject *
@@ -130,9 +131,11 @@ region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(region_close_doc,
              "close($self, /)\n--\n\n"
              "Unmap the memory and close the handles; twice is harmless.\n\n"
-             "Raises BufferError while a memoryview, an array or a view()\n"
-             "of it is alive, or a call runs in another thread; OSError\n"
-             "when Windows cannot unmap or close. Any thread.\n\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    BufferError: A memoryview, an array or a view() of it is\n"
+             "        alive, or a call runs in another thread.\n"
+             "    OSError: Windows cannot unmap or close.\n\n"
              "Win32: UnmapViewOfFile, CloseHandle.");
 
 static int

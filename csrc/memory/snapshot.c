@@ -850,7 +850,8 @@ snapshot_release(SnapshotObject *self)
 PyDoc_STRVAR(snapshot_close_doc,
              "close($self, /)\n--\n\n"
              "Give the memory and the mutex back; twice is harmless.\n\n"
-             "Raises BufferError while a call runs in another thread.\n\n"
+             "Raises:\n"
+             "    BufferError: A call runs in another thread.\n\n"
              "Win32: CloseHandle for the kind mutex; none for the others.");
 
 static PyObject *

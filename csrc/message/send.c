@@ -101,8 +101,11 @@ PyDoc_STRVAR(register_message_doc,
              "The message number that every program gets for this name.\n\n"
              "Names ignore case and have 1 to 255 characters; the number is\n"
              "from 0xC000 to 0xFFFF and stays until the session ends.\n\n"
-             "Raises OSError (winerror 87, ERROR_INVALID_PARAMETER, or 123,\n"
-             "ERROR_INVALID_NAME) for other names. Any thread may call it.\n\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    OSError: The name is not valid (winerror 87,\n"
+             "        ERROR_INVALID_PARAMETER, or 123,\n"
+             "        ERROR_INVALID_NAME).\n\n"
              "Win32: RegisterWindowMessage.");
 
 static PyObject *
@@ -579,13 +582,16 @@ PyDoc_STRVAR(
     "`abort_if_hung` says for any receiver whether a hang ends it.\n\n"
     "The answer is the receiver's LRESULT, signed. 0 means that the receiver\n"
     "did not take the data, and raises unless `check` is False.\n\n"
-    "Raises `ConnectionRefusedError` for the answer 0, and for data above\n"
-    "the limit of a winipc window; `TimeoutError` (winerror 1460,\n"
-    "ERROR_TIMEOUT) for a hung or slow receiver; `FileNotFoundError`\n"
-    "(winerror 1400, ERROR_INVALID_WINDOW_HANDLE) when there is no such\n"
-    "window; `ConnectionResetError` when it went away during the send;\n"
-    "`PermissionError` when its integrity level is higher; `OverflowError`\n"
-    "for 4 GiB and more.\n\n"
+    "Raises:\n"
+    "    ConnectionRefusedError: The answer is 0, or a winipc window does\n"
+    "        not take so much data.\n"
+    "    TimeoutError: The receiver is hung or slow (winerror 1460,\n"
+    "        ERROR_TIMEOUT).\n"
+    "    FileNotFoundError: There is no such window (winerror 1400,\n"
+    "        ERROR_INVALID_WINDOW_HANDLE).\n"
+    "    ConnectionResetError: The window went away during the send.\n"
+    "    PermissionError: The window's integrity level is higher.\n"
+    "    OverflowError: The data has 4 GiB or more.\n\n"
     "Any thread may call it; meanwhile the thread takes messages that are\n"
     "sent to its own windows. Ctrl+C ends the wait if `timeout` is more than\n"
     "5 s or None; else it takes effect when the send ends.\n\n"
@@ -694,7 +700,9 @@ PyDoc_STRVAR(
     "`message` is a number, or a name to register. `wparam` and `lparam` are\n"
     "ints of the width of a pointer, signed or unsigned. The rest is as in\n"
     "`send_copydata`, but 0 is an answer like any other.\n\n"
-    "Raises as `send_copydata` does, and `ValueError` for WM_COPYDATA.\n\n"
+    "Raises:\n"
+    "    ValueError: The message is WM_COPYDATA.\n\n"
+    "The other errors are those of `send_copydata`.\n\n"
     "Win32: SendMessageTimeout.");
 
 /* Parse target, message, wparam and lparam of a send or a post. */
@@ -736,13 +744,15 @@ send_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(
     post_message_doc,
     "post_message($module, target, message, wparam=0, lparam=0)\n--\n\n"
-    "Put a message into the queue of a window's thread; there is no "
-    "answer.\n\n"
-    "Raises `FileNotFoundError` (winerror 1400,\n"
-    "ERROR_INVALID_WINDOW_HANDLE) when there is no such window,\n"
-    "`PermissionError` when its integrity level is higher, and `OSError`\n"
-    "(winerror 1816, ERROR_NOT_ENOUGH_QUOTA) when 10,000 messages wait\n"
-    "there already. Any thread may call it.\n\n"
+    "Put a message into the queue of a window's thread; there is no answer.\n"
+    "\n"
+    "Any thread may call it.\n\n"
+    "Raises:\n"
+    "    FileNotFoundError: There is no such window (winerror 1400,\n"
+    "        ERROR_INVALID_WINDOW_HANDLE).\n"
+    "    PermissionError: The window's integrity level is higher.\n"
+    "    OSError: 10,000 messages wait there already (winerror 1816,\n"
+    "        ERROR_NOT_ENOUGH_QUOTA).\n\n"
     "Win32: PostMessage.");
 
 static PyObject *

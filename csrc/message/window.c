@@ -180,7 +180,8 @@ PyDoc_STRVAR(
     "work, at most `timeout` seconds, None for forever. Called by a\n"
     "handler of this window it returns at once, and the window is\n"
     "destroyed when the handler has returned. Any thread may call it.\n\n"
-    "Raises TimeoutError when a handler is still at work by then.\n\n"
+    "Raises:\n"
+    "    TimeoutError: A handler is still at work by then.\n\n"
     "Win32: DestroyWindow, UnregisterClass.");
 
 static PyObject *
@@ -412,9 +413,11 @@ PyDoc_STRVAR(
     "receive($self, timeout=None)\n--\n\n"
     "Wait for the next message and take it out of the queue.\n\n"
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait.\n\n"
-    "Raises TimeoutError (winerror 1460, ERROR_TIMEOUT) when no message\n"
-    "came in time, and ValueError when the window is closed and its queue\n"
-    "is empty. Several threads may receive at once.\n\n"
+    "Several threads may receive at once.\n\n"
+    "Raises:\n"
+    "    TimeoutError: No message came in time (winerror 1460,\n"
+    "        ERROR_TIMEOUT).\n"
+    "    ValueError: The window is closed and its queue is empty.\n\n"
     "Win32: SleepConditionVariableSRW.");
 
 static PyObject *
@@ -443,7 +446,9 @@ window_receive(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(window_receive_nowait_doc,
              "receive_nowait($self, /)\n--\n\n"
              "The next message, or None when there is none.\n\n"
-             "Raises ValueError as receive() does. Any thread may call it.\n\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    ValueError: The window is closed and its queue is empty.\n\n"
              "Win32: none, the queue is ours.");
 
 static PyObject *
@@ -463,10 +468,12 @@ window_receive_nowait(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(window_latest_doc,
              "latest($self, count=16, /)\n--\n\n"
              "A list of the newest messages in the queue, oldest first.\n\n"
-             "It has at most `count` of them, and never more than 256. They\n"
-             "stay in the queue: receive() returns them later. Messages for\n"
-             "a handler are not in it. Raises ValueError when `count` is\n"
-             "negative. Any thread may call it.\n\n"
+             "It has at most `count` of them, and never more than 256.\n"
+             "They stay in the queue: receive() returns them later.\n"
+             "Messages for a handler are not in it. Any thread may call\n"
+             "it.\n\n"
+             "Raises:\n"
+             "    ValueError: `count` is negative.\n\n"
              "Win32: none, the queue is ours.");
 
 static PyObject *

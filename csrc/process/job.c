@@ -109,13 +109,14 @@ job_resume(DWORD pid)
     return err;
 }
 
-PyDoc_STRVAR(
-    job_start_doc,
-    "start($self, pid, /)\n--\n\n"
-    "Add a process that was created suspended, and let it run.\n\n"
-    "Raises ProcessLookupError when there is no such process, OSError when\n"
-    "it cannot be added or resumed, ValueError when closed.\n\n"
-    "Win32: OpenProcess, AssignProcessToJobObject, ResumeThread");
+PyDoc_STRVAR(job_start_doc,
+             "start($self, pid, /)\n--\n\n"
+             "Add a process that was created suspended, and let it run.\n\n"
+             "Raises:\n"
+             "    ProcessLookupError: There is no such process.\n"
+             "    OSError: The process cannot be added or resumed.\n"
+             "    ValueError: The job is closed.\n\n"
+             "Win32: OpenProcess, AssignProcessToJobObject, ResumeThread");
 
 static PyObject *
 job_start(PyObject *op, PyObject *value)
@@ -148,7 +149,9 @@ job_start(PyObject *op, PyObject *value)
 PyDoc_STRVAR(job_terminate_doc,
              "terminate($self, exit_code, /)\n--\n\n"
              "End all its processes; they are gone when `active` is 0.\n\n"
-             "Raises OSError, and ValueError when closed.\n\n"
+             "Raises:\n"
+             "    OSError: Windows cannot end them.\n"
+             "    ValueError: The job is closed.\n\n"
              "Win32: TerminateJobObject");
 
 static PyObject *

@@ -186,7 +186,8 @@ process_duplicate(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(process_close_doc,
              "close($self, /)\n--\n\n"
              "Close the handle; more calls do nothing.\n\n"
-             "Raises BufferError while a call of another thread runs.\n\n"
+             "Raises:\n"
+             "    BufferError: A call of another thread runs.\n\n"
              "Win32: CloseHandle");
 
 static PyObject *
@@ -323,10 +324,12 @@ PyDoc_STRVAR(
     "With `partial`, return a `PartialRead` instead: the data, with zeros\n"
     "for each page that could not be read, and which pages those are.\n"
     "Reads of up to 4 KiB keep the GIL. Any thread may call it.\n\n"
-    "Raises PartialReadError (winerror 299, ERROR_PARTIAL_COPY, or 998,\n"
-    "ERROR_NOACCESS, when nothing could be read), whose `partial` is such a\n"
-    "PartialRead; ProcessLookupError when the target has exited;\n"
-    "PermissionError when it was opened without the right to read.\n\n"
+    "Raises:\n"
+    "    PartialReadError: Some of it cannot be read (winerror 299,\n"
+    "        ERROR_PARTIAL_COPY), or nothing (998, ERROR_NOACCESS).\n"
+    "        `partial` is such a PartialRead.\n"
+    "    ProcessLookupError: The target has exited.\n"
+    "    PermissionError: The object was opened without the right to read.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -375,7 +378,7 @@ PyDoc_STRVAR(
     "Fill a writable buffer from `address`; return its size in bytes.\n\n"
     "The fastest way for 1 MiB and more, as it makes no new memory. With\n"
     "`partial`, return a `PartialRead` whose data is `buffer`.\n\n"
-    "Raises what `read` raises.\n\n"
+    "The errors are those of `read`.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -430,10 +433,13 @@ PyDoc_STRVAR(
     "Data that crosses a page is written only if every page can be\n"
     "written. With `verify`, the data is read back and compared. Writes of\n"
     "up to 4 KiB in one page keep the GIL. Any thread may call it.\n\n"
-    "Raises PartialWriteError whose `written` says how many bytes were\n"
-    "written, usually 0 (winerror 29, ERROR_WRITE_FAULT, when `verify` found\n"
-    "other bytes); ProcessLookupError when the target has exited;\n"
-    "PermissionError when it was opened without the right to write.\n\n"
+    "Raises:\n"
+    "    PartialWriteError: `written` says how many bytes were written,\n"
+    "        usually 0. With winerror 29, ERROR_WRITE_FAULT, `verify`\n"
+    "        found other bytes.\n"
+    "    ProcessLookupError: The target has exited.\n"
+    "    PermissionError: The object was opened without the right to\n"
+    "        write.\n\n"
     "Win32: WriteProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -623,7 +629,9 @@ PyDoc_STRVAR(
     "struct module. Windows promises no atomic copy: a number that the\n"
     "target writes meanwhile may be half old and half new. Any thread may\n"
     "call it.\n\n"
-    "Raises ValueError for an unknown type, and what `read` raises.\n\n"
+    "Raises:\n"
+    "    ValueError: The type is unknown.\n\n"
+    "The other errors are those of `read`.\n\n"
     "Win32: ReadProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -642,8 +650,9 @@ PyDoc_STRVAR(
     "set($self, address, type, value, /)\n--\n\n"
     "Write a number as get() reads it.\n\n"
     "The target may see half of it, as with get(). Any thread may call it.\n\n"
-    "Raises OverflowError when `value` does not fit in the type, and what\n"
-    "`write` raises.\n\n"
+    "Raises:\n"
+    "    OverflowError: `value` does not fit in the type.\n\n"
+    "The other errors are those of `write`.\n\n"
     "Win32: WriteProcessMemory, VirtualQueryEx");
 
 static PyObject *
@@ -694,8 +703,10 @@ PyDoc_STRVAR(
     "Wait until the target has exited; return its exit code.\n\n"
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. Any\n"
     "thread; waits without the GIL.\n\n"
-    "Raises TimeoutError (winerror 1460, ERROR_TIMEOUT), and PermissionError\n"
-    "when it was opened without SYNCHRONIZE.\n\n"
+    "Raises:\n"
+    "    TimeoutError: The target did not exit in time (winerror 1460,\n"
+    "        ERROR_TIMEOUT).\n"
+    "    PermissionError: The object was opened without SYNCHRONIZE.\n\n"
     "Win32: WaitForMultipleObjects, GetExitCodeProcess");
 
 static PyObject *
@@ -746,10 +757,13 @@ PyDoc_STRVAR(
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
     "target that was idle once counts as idle from then on. Any thread;\n"
     "waits without the GIL.\n\n"
-    "Raises TimeoutError (winerror 1460, ERROR_TIMEOUT), OSError (winerror\n"
-    "1471, ERROR_NOT_GUI_PROCESS) for a console program, ProcessLookupError\n"
-    "when it has exited, and PermissionError when it was opened without\n"
-    "QUERY_INFORMATION.\n\n"
+    "Raises:\n"
+    "    TimeoutError: It was not idle in time (winerror 1460,\n"
+    "        ERROR_TIMEOUT).\n"
+    "    OSError: It is a console program (winerror 1471,\n"
+    "        ERROR_NOT_GUI_PROCESS).\n"
+    "    ProcessLookupError: It has exited.\n"
+    "    PermissionError: The object was opened without QUERY_INFORMATION.\n\n"
     "Win32: WaitForInputIdle");
 
 static PyObject *
@@ -898,9 +912,11 @@ static PyMethodDef process_methods[] = {
          "Returns a list with the bytes of each pair, in the given order,\n"
          "or None for a pair that cannot be read as a whole. Neighbours\n"
          "are read by one call. Any thread may call it.\n\n"
-         "Raises ProcessLookupError when nothing was read since the target\n"
-         "has exited, and PermissionError when it was opened without the\n"
-         "right to read.\n\n"
+         "Raises:\n"
+         "    ProcessLookupError: Nothing was read, since the target has\n"
+         "        exited.\n"
+         "    PermissionError: The object was opened without the right to\n"
+         "        read.\n\n"
          "Win32: ReadProcessMemory, VirtualQueryEx")},
     {"_walk", wi_process_walk, METH_VARARGS,
      PyDoc_STR("_walk($self, node, offset, head, count, width, /)\n--\n\n"

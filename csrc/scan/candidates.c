@@ -1255,7 +1255,8 @@ PyDoc_STRVAR(candidates_close_doc,
              "close($self, /)\n--\n\n"
              "Free the candidates and release the process; twice is\n"
              "harmless.\n\n"
-             "Raises BufferError while another thread rescans.\n\n"
+             "Raises:\n"
+             "    BufferError: Another thread rescans.\n\n"
              "Win32: none.");
 
 static PyObject *

@@ -439,8 +439,9 @@ pointer_scan_cancel(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(pointer_scan_close_doc,
              "close($self, /)\n--\n\n"
              "End the scan and free the pointers; twice is harmless.\n\n"
-             "A scan that is read to its end is closed too. Raises\n"
-             "BufferError while another thread runs it.\n\n"
+             "A scan that is read to its end is closed too.\n\n"
+             "Raises:\n"
+             "    BufferError: Another thread runs it.\n\n"
              "Win32: none.");
 
 static PyObject *

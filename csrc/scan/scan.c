@@ -829,8 +829,9 @@ PyDoc_STRVAR(
     scan_close_doc,
     "close($self, /)\n--\n\n"
     "End the scan and release the buffer or process; twice is harmless.\n\n"
-    "A scan that is read to its end is closed too. Raises BufferError\n"
-    "while another thread runs it.\n\n"
+    "A scan that is read to its end is closed too.\n\n"
+    "Raises:\n"
+    "    BufferError: Another thread runs it.\n\n"
     "Win32: none.");
 
 static PyObject *

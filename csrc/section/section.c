@@ -368,8 +368,10 @@ static PyMethodDef section_methods[] = {
      "close($self)\n--\n\n"
      "Free the DLL; twice is harmless.\n\n"
      "The memory lasts while any process has the DLL loaded; the next load\n"
-     "after that starts with zeros. Raises BufferError while a memoryview,\n"
-     "an array or an Atomic uses it. Any thread; runs without the GIL.\n\n"
+     "after that starts with zeros. Any thread; runs without the GIL.\n\n"
+     "Raises:\n"
+     "    BufferError: A memoryview, an array or an Atomic uses the\n"
+     "        memory.\n\n"
      "Win32: FreeLibrary."},
     {NULL, NULL, 0, NULL},
 };

@@ -32,8 +32,10 @@ PyDoc_STRVAR(event_set_doc,
              "set($self, /)\n--\n\n"
              "Set the event. A manual-reset event ends all waits until\n"
              "reset(); an auto-reset event ends exactly one.\n\n"
-             "Raises PermissionError when it was opened without\n"
-             "SyncAccess.MODIFY_STATE. Any thread may call it.\n\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    PermissionError: The event was opened without\n"
+             "        SyncAccess.MODIFY_STATE.\n\n"
              "Win32: SetEvent");
 
 static PyObject *
@@ -45,8 +47,10 @@ event_set(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(event_reset_doc,
              "reset($self, /)\n--\n\n"
              "Reset the event: waits block until the next set().\n\n"
-             "Raises PermissionError as set() does. Any thread may call it.\n"
-             "\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    PermissionError: The event was opened without\n"
+             "        SyncAccess.MODIFY_STATE.\n\n"
              "Win32: ResetEvent");
 
 static PyObject *
@@ -73,8 +77,10 @@ event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyDoc_STRVAR(event_is_set_doc,
              "is_set($self, /)\n--\n\n"
              "Whether the event is set now. It does not reset the event.\n\n"
-             "Raises PermissionError when it was opened without\n"
-             "SyncAccess.QUERY_STATE.\n\nWin32: NtQueryEvent");
+             "Raises:\n"
+             "    PermissionError: The event was opened without\n"
+             "        SyncAccess.QUERY_STATE.\n\n"
+             "Win32: NtQueryEvent");
 
 static PyObject *
 event_is_set(PyObject *op, PyObject *Py_UNUSED(unused))

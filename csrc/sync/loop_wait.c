@@ -371,7 +371,8 @@ PyDoc_STRVAR(
     "take() returns the wait and `notify`, once, when the handle was taken.\n"
     "False, and no wait, if the set is stopped or full, or if `known` is set\n"
     "and the set has no wait for the handle.\n\n"
-    "Raises PermissionError when a wait could not be undone.");
+    "Raises:\n"
+    "    PermissionError: The wait could not be undone.");
 
 static PyObject *
 wait_set_add(PyObject *op, PyObject *args)

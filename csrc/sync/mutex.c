@@ -116,10 +116,13 @@ PyDoc_STRVAR(
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
     "thread that holds the mutex may take it again, and has to release it as\n"
     "often. Waits without the GIL.\n\n"
-    "Raises AbandonedError when the thread that held the mutex ended without\n"
-    "releasing it. Then the caller holds the mutex: check what it protects,\n"
-    "and release it. With abandoned='accept' the result is True instead, and\n"
-    "the attribute `abandoned` says so.\n\n"
+    "With abandoned='accept', AbandonedError becomes the result True, and "
+    "the\n"
+    "attribute `abandoned` says so.\n\n"
+    "Raises:\n"
+    "    AbandonedError: The thread that held the mutex ended without\n"
+    "        releasing it. Then the caller holds the mutex: check what it\n"
+    "        protects, and release it.\n\n"
     "Win32: WaitForSingleObject");
 
 static PyObject *
@@ -144,10 +147,11 @@ PyDoc_STRVAR(
     mutex_release_doc,
     "release($self, /)\n--\n\n"
     "Release the mutex once; each acquire() needs one release().\n\n"
-    "Call it on the object that took the mutex: if the thread that holds the\n"
-    "mutex collects that object, the mutex is released too. Raises OSError\n"
-    "(winerror 288, ERROR_NOT_OWNER) when the calling thread does not hold\n"
-    "the mutex.\n\n"
+    "Call it on the object that took the mutex: if the thread that holds\n"
+    "the mutex collects that object, the mutex is released too.\n\n"
+    "Raises:\n"
+    "    OSError: The calling thread does not hold the mutex (winerror\n"
+    "        288, ERROR_NOT_OWNER).\n\n"
     "Win32: ReleaseMutex");
 
 static PyObject *

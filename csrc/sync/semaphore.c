@@ -50,10 +50,11 @@ semaphore_give(SyncObject *self, LONG count)
 PyDoc_STRVAR(semaphore_release_doc,
              "release($self, count=1, /)\n--\n\n"
              "Add `count` to the semaphore; return the count before.\n\n"
-             "Raises OSError (winerror 298, ERROR_TOO_MANY_POSTS) when the\n"
-             "count would pass the maximum; then nothing is added. Raises\n"
-             "ValueError when `count` is less than 1. Any thread may call\n"
-             "it.\n\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    OSError: The count would pass the maximum; nothing is\n"
+             "        added (winerror 298, ERROR_TOO_MANY_POSTS).\n"
+             "    ValueError: `count` is less than 1.\n\n"
              "Win32: ReleaseSemaphore");
 
 static PyObject *

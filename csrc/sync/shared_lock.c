@@ -412,11 +412,15 @@ PyDoc_STRVAR(
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait. A\n"
     "thread that holds the lock may take it again, and has to release it as\n"
     "often. A wait gives up the GIL.\n\n"
-    "Raises AbandonedError when the thread that held the lock ended without\n"
-    "releasing it. Then the caller holds the lock: check what it protects,\n"
-    "and release it. With abandoned='accept' the result is True instead, and\n"
-    "the attribute `abandoned` says so. Raises OSError (winerror 13,\n"
-    "ERROR_INVALID_DATA) when the memory holds no lock.\n\n"
+    "With abandoned='accept', AbandonedError becomes the result True, and "
+    "the\n"
+    "attribute `abandoned` says so.\n\n"
+    "Raises:\n"
+    "    AbandonedError: The thread that held the lock ended without\n"
+    "        releasing it. Then the caller holds the lock: check what it\n"
+    "        protects, and release it.\n"
+    "    OSError: The memory holds no lock (winerror 13,\n"
+    "        ERROR_INVALID_DATA).\n\n"
     "Win32: none; to wait, CreateEventExW, OpenEventW,\n"
     "WaitForSingleObject");
 
@@ -443,10 +447,11 @@ PyDoc_STRVAR(
     lock_release_doc,
     "release($self, /)\n--\n\n"
     "Release the lock once; each acquire() needs one release().\n\n"
-    "Call it on the object that took the lock: if the thread that holds the\n"
-    "lock collects that object, the lock is released too. Raises OSError\n"
-    "(winerror 288, ERROR_NOT_OWNER) when the calling thread does not hold\n"
-    "the lock.\n\n"
+    "Call it on the object that took the lock: if the thread that holds\n"
+    "the lock collects that object, the lock is released too.\n\n"
+    "Raises:\n"
+    "    OSError: The calling thread does not hold the lock (winerror 288,\n"
+    "        ERROR_NOT_OWNER).\n\n"
     "Win32: none; SetEvent when others wait");
 
 static PyObject *
@@ -495,8 +500,10 @@ lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
 PyDoc_STRVAR(lock_close_doc,
              "close($self, /)\n--\n\n"
              "Give the memory back; twice is harmless.\n\n"
-             "Raises BufferError while a thread waits, and while one holds\n"
-             "the lock through this object. Any thread may call it.\n\n"
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    BufferError: A thread waits, or one holds the lock\n"
+             "        through this object.\n\n"
              "Win32: CloseHandle");
 
 static PyMethodDef lock_methods[] = {

@@ -375,8 +375,9 @@ sync_open(PyObject *cls, PyObject *args)
 PyDoc_STRVAR(sync_from_handle_doc,
              "_from_handle($type, handle, name, /)\n--\n\n"
              "A new object that owns this handle of this process.\n\n"
-             "Raises TypeError when the handle is of another kind, OSError\n"
-             "when it is no handle.\n\n"
+             "Raises:\n"
+             "    TypeError: The handle is of another kind.\n"
+             "    OSError: It is no handle.\n\n"
              "Win32: NtQueryMutant, NtQueryEvent, NtQuerySemaphore");
 
 static PyObject *
@@ -460,9 +461,12 @@ sync_wait_method(SyncObject *self, const char *name, PyObject *const *args,
 PyDoc_STRVAR(sync_close_doc,
              "close($self, /)\n--\n\n"
              "Close the handle; twice is harmless.\n\n"
-             "Raises BufferError while another thread or task waits for the\n"
-             "object, and for a mutex while a thread holds it through this\n"
-             "object. Any thread may call it.\n\nWin32: CloseHandle");
+             "Any thread may call it.\n\n"
+             "Raises:\n"
+             "    BufferError: Another thread or task waits for the\n"
+             "        object, or, for a mutex, a thread holds it through\n"
+             "        this object.\n\n"
+             "Win32: CloseHandle");
 
 static PyObject *
 sync_close(PyObject *op, PyObject *Py_UNUSED(unused))

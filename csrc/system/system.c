@@ -37,9 +37,10 @@ PyDoc_STRVAR(
     system_new_file_doc,
     "_create_file($module, path, size, security, /)\n--\n\n"
     "Create a file of `size` zero bytes with this SDDL; return its handle.\n\n"
-    "Windows deletes the file when its last handle is closed. Raises\n"
-    "FileExistsError (winerror 80, ERROR_FILE_EXISTS) when there is such a\n"
-    "file.\n\n"
+    "Windows deletes the file when its last handle is closed.\n\n"
+    "Raises:\n"
+    "    FileExistsError: There is such a file (winerror 80,\n"
+    "        ERROR_FILE_EXISTS).\n\n"
     "Win32: CreateFileW, SetEndOfFile.");
 
 static PyObject *

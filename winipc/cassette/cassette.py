@@ -27,13 +27,16 @@ class Cassette(Shown):
     It keeps no file open: each iteration reads the file again, an event at a time. Any
     thread may iterate. The file may be hostile: what no recorder would write raises
     CassetteError. From a file that was cut off, the whole events are read.
+
+    Args:
+        path: The file. Only its head is read at once.
+
+    Raises:
+        CassetteError: The file is no cassette; it is a ValueError.
+        FileNotFoundError: There is no such file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Read the head of the file at `path`.
-
-        Raises CassetteError (a ValueError) if it is no cassette, and FileNotFoundError.
-        """
         self.path = os.fspath(path)
         with Reader(self.path) as reader:
             #: The time when the recording began.
@@ -108,9 +111,12 @@ class Cassette(Shown):
                 the program. Both are recorded. Its messages that nobody sends are kept.
             timeout: Seconds to wait until all of these exist; None waits forever.
 
-        Raises FileExistsError if the file exists, FileNotFoundError if a name does not,
-        TimeoutError if a name did not appear in time, OSError if an object cannot be
-        created, and ValueError if one is given twice.
+        Raises:
+            FileExistsError: The file exists.
+            FileNotFoundError: There is no object with a name.
+            TimeoutError: An object did not appear in time.
+            OSError: An object cannot be created.
+            ValueError: An object is given twice.
 
         Win32: MapViewOfFile, NtQueryEvent, CreateWindowEx, SendMessageTimeout
         """
@@ -165,9 +171,12 @@ class Cassette(Shown):
             bridge: Under Wine, put a file in /dev/shm behind each mapping, for Linux
                 programs; see `winipc.bridge`.
 
-        Raises CassetteError; ValueError if the cassette lacks a name in `names`;
-        FileNotFoundError; FileExistsError if a name is taken; and OSError (ENOTSUP) for
-        a bridge without Wine.
+        Raises:
+            CassetteError: The file is no cassette.
+            ValueError: The cassette lacks a name in `names`.
+            FileNotFoundError: There is no such file, or no window to send to.
+            FileExistsError: A name is taken.
+            OSError: A bridge needs Wine (ENOTSUP).
 
         Win32: CreateFileMapping, CreateEventEx, CreateWindowEx, SendMessageTimeout
         """
@@ -201,7 +210,10 @@ class Cassette(Shown):
         """Iterate over the changes of a mapping: the time in ns, and all memory then.
 
         `track` is the number or the name of the mapping; it may be None if there is
-        only one. Raises ValueError if there is no such track.
+        only one.
+
+        Raises:
+            ValueError: There is no such track.
         """
         index = self._mapping(track)
         return self._parts(index, 0, self.tracks[index].size)
@@ -233,7 +245,8 @@ class Cassette(Shown):
         records; a ctypes type, instances; a format of the module `struct`, tuples. For
         `track` see `frames`.
 
-        Raises ValueError if the layout at `offset` leaves the memory.
+        Raises:
+            ValueError: The layout at `offset` leaves the memory.
         """
         codec = codec_of(layout)
         parts = self._parts(self._mapping(track), offset, codec.size)
@@ -247,7 +260,8 @@ class Cassette(Shown):
         `layout` is a `winipc.Layout`, its short text form or a ctypes Structure:
         `array["record"]["speed"]` is one field over time.
 
-        Raises ValueError if the layout at `offset` leaves the memory.
+        Raises:
+            ValueError: The layout at `offset` leaves the memory.
         """
         layout = layout_of(layout)
         numpy = importlib.import_module("numpy")

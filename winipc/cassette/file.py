@@ -52,7 +52,9 @@ class Writer(Closing):
     def __init__(self, path: str | os.PathLike[str], tracks: Sequence[Track]) -> None:
         """Create a file at `path`. The clock starts now.
 
-        Raises FileExistsError, and CassetteError for invalid tracks.
+        Raises:
+            FileExistsError: The file exists.
+            CassetteError: A track is not valid.
         """
         self.tracks = tuple(tracks)
         head = {
@@ -210,7 +212,12 @@ class Reader(Closing):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the file and read its head. Raises CassetteError, FileNotFoundError."""
+        """Open the file and read its head.
+
+        Raises:
+            CassetteError: It is no cassette.
+            FileNotFoundError: There is no such file.
+        """
         self.complete = False
         self._cut_off = False  # whether the file ends within a member
         #: The time of the last event that was read, or of the end.

@@ -221,9 +221,10 @@ class Recorder(Closing):
     def close(self) -> None:
         """End the recording and its file; may be called twice.
 
-        Raises the error that ended the recording early: OSError for a full disk, or for
-        memory that has gone. Raises RuntimeError in `before_record`, and in the handler
-        of a message that came through the recorder: `close` would wait for these.
+        Raises:
+            OSError: The recording ended early: the disk is full, or memory has gone.
+            RuntimeError: It is called in `before_record`, or in the handler of a
+                message that came through the recorder: `close` would wait for these.
         """
         if hasattr(self._filtering, "event"):
             raise RuntimeError("before_record cannot close its recorder")

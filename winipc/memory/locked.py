@@ -267,7 +267,10 @@ class LockedMapping(SharedMapping):
     def from_handle(cls, handle: int, **options: Any) -> NoReturn:
         """Not for this class: its mutex and its counter are found by the name.
 
-        Raises TypeError; the caller still owns the handle.
+        The caller still owns the handle after an error.
+
+        Raises:
+            TypeError: The handle is of another kind.
 
         Win32: none
         """
@@ -339,8 +342,9 @@ class LockedMapping(SharedMapping):
     def close(self) -> None:
         """Close the mapping, its mutex and its change counter.
 
-        Raises BufferError while memory is exported, while a thread holds the
-        mutex through this object, and during a wait for a change.
+        Raises:
+            BufferError: Memory is exported, a thread holds the mutex through this
+                object, or a wait for a change is under way.
         """
         if not self.closed:
             self._check_idle()

@@ -333,7 +333,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     def close(self) -> None:
         """Release the memory, the mutex and the event; twice is harmless.
 
-        Raises BufferError while another thread is in a call, or a task waits.
+        Raises:
+            BufferError: Another thread is in a call, or a task waits.
 
         Win32: CloseHandle
         """

@@ -85,8 +85,9 @@ def window_text(target: Target, timeout: float | None = 5.0) -> str:
     `timeout` is in seconds, for each of two messages. The field of a password gives
     other processes an empty text.
 
-    Raises `TimeoutError` if the window hangs, and `FileNotFoundError` (winerror 1400)
-    if it is gone.
+    Raises:
+        TimeoutError: The window hangs.
+        FileNotFoundError: The window is gone (winerror 1400).
 
     Win32: SendMessageTimeout, WM_GETTEXTLENGTH, WM_GETTEXT.
     """
@@ -100,8 +101,11 @@ def set_window_text(target: Target, text: str, timeout: float | None = 5.0) -> N
 
     `timeout` is in seconds.
 
-    Raises `ValueError` for a NUL in the text, `ConnectionRefusedError` if the window
-    does not take it, and the errors of `window_text`.
+    Raises:
+        ValueError: The text has a NUL.
+        ConnectionRefusedError: The window does not take the text.
+
+    The other errors are those of `window_text`.
 
     Win32: SendMessageTimeout, WM_SETTEXT.
     """
@@ -130,10 +134,14 @@ def window_items(
     Texts of list views and tree views are cut after 4,095 letters. If a program draws
     its items itself, their texts may be empty or meaningless.
 
-    Raises `ValueError` for a window of another kind, and in a 32-bit process for the
-    tree view of a 64-bit process; `PermissionError` if this process may not write to
-    the other's memory (list and tree views); `TimeoutError` if the window hangs;
-    `FileNotFoundError` and `ConnectionResetError` if it goes.
+    Raises:
+        ValueError: The window is of another kind; or this process has 32 bits, and the
+            window is the tree view of a 64-bit process.
+        PermissionError: This process may not write to the other's memory (list and tree
+            views).
+        TimeoutError: The window hangs.
+        FileNotFoundError: The window is gone.
+        ConnectionResetError: The window goes during the call.
 
     Win32: SendMessageTimeout, LB_GETTEXT, CB_GETLBTEXT, LVM_GETITEMTEXT, TVM_GETITEM,
     VirtualAllocEx, ReadProcessMemory, WriteProcessMemory.

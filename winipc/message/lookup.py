@@ -63,7 +63,8 @@ class Window(Shown):
         window's program waits for input and the window has answered a message
         (WM_NULL).
 
-        Raises `TimeoutError` (winerror 1460).
+        Raises:
+            TimeoutError: No window appeared in time (winerror 1460).
 
         Win32: FindWindowEx, WaitForInputIdle, SendMessageTimeout.
         """
@@ -108,7 +109,10 @@ class Window(Shown):
 
     @property
     def class_name(self) -> str:
-        """The name of its class. Raises `FileNotFoundError` if the window is gone.
+        """The name of its class.
+
+        Raises:
+            FileNotFoundError: The window is gone.
 
         Win32: GetClassName.
         """
@@ -167,7 +171,8 @@ class Window(Shown):
         Titles and classes are compared as in `find_window`. `id` is the number of a
         control.
 
-        Raises `FileNotFoundError` (winerror 1400) if the window is gone.
+        Raises:
+            FileNotFoundError: The window is gone (winerror 1400).
 
         Win32: EnumChildWindows.
         """
@@ -178,8 +183,11 @@ class Window(Shown):
     def executable(self) -> str:
         """The path of the program that owns the window.
 
-        Raises `ProcessLookupError` if the window is gone, and `PermissionError` if
-        Windows does not tell. Win32: QueryFullProcessImageName.
+        Raises:
+            ProcessLookupError: The window is gone.
+            PermissionError: Windows does not tell.
+
+        Win32: QueryFullProcessImageName.
         """
         return _core._process_image(self.pid)[0]
 
@@ -248,7 +256,8 @@ def find_window(
         parent: Search only within this window, at any depth.
         child_class: Find only a window with a window of this class within it.
 
-    Raises `ValueError` if no argument says what to look for; an empty title does not.
+    Raises:
+        ValueError: No argument says what to look for; an empty title does not.
 
     Win32: FindWindowEx, EnumWindows, EnumChildWindows.
     """
@@ -291,7 +300,8 @@ def find_windows(
     `child_class` see `find_window`. `message_only` lists message-only windows instead
     of top-level ones; `visible` True or False selects shown or hidden windows.
 
-    Raises `FileNotFoundError` (winerror 1400) if the parent is gone.
+    Raises:
+        FileNotFoundError: The parent is gone (winerror 1400).
 
     Win32: EnumWindows, EnumChildWindows.
     """

@@ -40,8 +40,9 @@ HWND_BROADCAST = 0xFFFF
 def broadcast_message(message: int | str, wparam: int = 0, lparam: int = 0) -> None:
     """Post a registered message to all top-level windows of the desktop.
 
-    Raises `ValueError` for a message that is not registered: its number may mean
-    something else to each window.
+    Raises:
+        ValueError: The message is not registered: its number may mean something else to
+            each window.
 
     Win32: PostMessage with HWND_BROADCAST.
     """
@@ -61,8 +62,9 @@ def mapping_is_ours(name: str) -> bool:
     This is for servers that get a mapping's name in a message, as Pageant does. Open
     the mapping before you ask, so that no other mapping can take the name.
 
-    Raises `FileNotFoundError` if there is no such mapping, and `PermissionError` if
-    this process may not read its owner.
+    Raises:
+        FileNotFoundError: There is no such mapping.
+        PermissionError: This process may not read its owner.
 
     Win32: GetKernelObjectSecurity.
     """
@@ -105,7 +107,9 @@ async def send_copydata_async(
     A send cannot be taken back. If the task is cancelled, the receiver may still get
     the data, which must not change until then.
 
-    Raises as `send_copydata` does. Win32: SendMessageTimeout.
+    The errors are those of `send_copydata`.
+
+    Win32: SendMessageTimeout.
     """
     from winipc.base.loop_wait import wait_handle  # it imports asyncio
 

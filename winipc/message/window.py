@@ -250,9 +250,11 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         A `message_only` window gets no broadcasts, and is not listed among top-level
         windows. Without `class_name`, the class name is unique.
 
-        Raises `FileExistsError` (winerror 183) if `exist_ok` is false and a window has
-        this title; `OSError` (winerror 1410) if other code of this process registered
-        `class_name` with winipc's module.
+        Raises:
+            FileExistsError: `exist_ok` is false, and a window has this title (winerror
+                183).
+            OSError: Other code of this process registered `class_name` with winipc's
+                module (winerror 1410).
 
         Win32: RegisterClassEx, CreateWindowEx, ChangeWindowMessageFilterEx.
         """
@@ -335,7 +337,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         an answer: the message was posted, was answered before, or came from the
         window's own thread.
 
-        Raises `RuntimeError` on any thread but the window's.
+        Raises:
+            RuntimeError: It is called on another thread than the window's.
 
         Win32: ReplyMessage.
         """
@@ -353,8 +356,12 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     ) -> int:
         """Send data back to the window that sent `message`; the sender may use `call`.
 
-        `id` is the message's by default; `timeout` is in seconds. Raises as
-        `send_copydata` does, and `ValueError` if the sender named no window.
+        `id` is the message's by default; `timeout` is in seconds.
+
+        Raises:
+            ValueError: The sender named no window.
+
+        The other errors are those of `send_copydata`.
         """
         if not message.sender:
             raise ValueError(f"{message!r} names no window to answer to")
@@ -403,7 +410,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         This works on every asyncio loop and on several at once, without polling. A
         cancelled task takes no message.
 
-        Raises `ValueError` as `receive` does.
+        Raises:
+            ValueError: The window is closed and its queue is empty.
         """
         from winipc.base.loop_wait import wait_handle  # it imports asyncio
 
@@ -456,8 +464,10 @@ def call(
     of the target's process. With `verify=False` it may come from any sender, or from
     none.
 
-    Raises `TimeoutError` (winerror 1460) if no answer came within `timeout` seconds,
-    and the errors of `send_copydata`.
+    Raises:
+        TimeoutError: No answer came within `timeout` seconds (winerror 1460).
+
+    The other errors are those of `send_copydata`.
 
     Any thread may call it. Win32: SendMessageTimeout.
     """

@@ -67,7 +67,11 @@ class RemoteBlock(Closing):
 
     @property
     def address(self) -> int:
-        """The address in the target. Raises ValueError once freed or detached."""
+        """The address in the target.
+
+        Raises:
+            ValueError: The block was freed or detached.
+        """
         address = self._address
         if address is None:
             raise ValueError("RemoteBlock is closed")

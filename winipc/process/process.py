@@ -150,8 +150,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         `timeout` is in seconds; None waits forever. `wait_for` polls, with pauses of up
         to 50 ms.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises for a running
-        program.
+        Raises:
+            TimeoutError: No such program appeared in time (winerror 1460).
+
+        The other errors are those of `open` for a running program.
 
         Win32: CreateToolhelp32Snapshot, OpenProcess
         """

@@ -90,7 +90,9 @@ class Broker:
     def client(self, client_id: str) -> Any:
         """A new `paho.mqtt.client.Client` for this broker, not connected yet.
 
-        Raises ValueError without paho-mqtt, and OSError for a file that cannot be read.
+        Raises:
+            ValueError: paho-mqtt is missing.
+            OSError: A file cannot be read.
         """
         try:
             from paho.mqtt import client as mqtt
@@ -114,13 +116,10 @@ class Relay(Closing):
 
     A side works on threads of its own until `close`, or until an error ends it. `wait`
     tells whether that has happened, and `close` raises the error. A side connects again
-    by itself when its connection is lost. Any thread may use it.
+    by itself when its connection is lost. Any thread may use it. An exception that
+    `on_event` raises ends the side.
 
-    Args:
-        broker: Where the broker is.
-        timeout: Seconds to wait for the broker's answer; None for no limit.
-        on_event: Is called with a sentence about each event, on a thread of the side.
-            An exception that it raises ends the side.
+    The four classes raise these errors when a side is made.
 
     Raises:
         FileExistsError: Another side is the source or the target already.
@@ -146,6 +145,7 @@ class Relay(Closing):
         timeout: float | None,
         on_event: OnEvent,
     ) -> None:
+        """See `MappingSource` and the other three, which users make."""
         #: The name of the mapping, or the title of the window.
         self.name = name
         self.client_id = f"winipc-{uuid.uuid4().hex[:16]}"
@@ -220,9 +220,13 @@ class Relay(Closing):
     def close(self) -> None:
         """Leave the broker, which tells the other sides. May be called twice.
 
-        Raises the error that has ended this side before: FileExistsError names the side
-        that has the role, PermissionError is the broker's refusal, and OSError or
-        ValueError says why the mapping or the window here cannot be used.
+        It raises the error that has ended this side before.
+
+        Raises:
+            FileExistsError: Another side has the role; the error names it.
+            PermissionError: The broker refused this side.
+            OSError: The mapping or the window here cannot be used.
+            ValueError: The mapping or the window here cannot be used.
         """
         self._end()
         self._stop()

@@ -55,8 +55,11 @@ class MappingSource(Relay):
         timeout: Seconds to wait for the broker's answer; None for no limit.
         on_event: Is called with a sentence about each event, on a thread of the side.
 
-    Raises ValueError for a wrong `rate`, and see `Relay`. `close` raises ValueError if
-    the mapping has more than 64 MiB, or more bytes than the broker takes.
+    Raises:
+        ValueError: `rate` is out of its range. `close` raises it if the mapping has
+            more than 64 MiB, or more bytes than the broker takes.
+
+    The other errors are those of `Relay`.
     """
 
     _kind, _role = "mapping", "source"
@@ -201,8 +204,9 @@ class MappingCopy(Relay):
         timeout: Seconds to wait for the broker's answer; None for no limit.
         on_event: Is called with a sentence about each event, on a thread of the side.
 
-    Raises: see `Relay`. `close` raises ValueError if the mapping that was opened has
-    another number of pages than the source's, and OSError if it cannot be opened.
+    The errors are those of `Relay`. `close` raises ValueError if the mapping that was
+    opened has another number of pages than the source's, and OSError if it cannot be
+    opened.
     """
 
     _kind, _role, _most = "mapping", "copy", MOST_MAPPING
@@ -231,8 +235,11 @@ class MappingCopy(Relay):
     def wait_copied(self, timeout: float | None = None) -> SharedMapping:
         """Wait for the first state, and return the copy, which `close` closes.
 
-        `timeout` is in seconds; None is forever. Raises TimeoutError after it, or the
-        error that has ended this side.
+        `timeout` is in seconds; None is forever. An error that has ended this side is
+        raised, too.
+
+        Raises:
+            TimeoutError: No state came in time.
         """
         with self._changed:
             wait_until(

@@ -60,7 +60,7 @@ class WindowTarget(Relay):
         timeout: Seconds to wait for the broker's answer; None for no limit.
         on_event: Is called with a sentence about each event, on a thread of the side.
 
-    Raises: see `Relay`.
+    The errors are those of `Relay`.
     """
 
     _kind, _role, _session = "window", "target", True
@@ -183,8 +183,11 @@ class WindowProxy(Relay):
         timeout: Seconds to wait for the broker's answer; None for no limit.
         on_event: Is called with a sentence about each event, on a thread of the side.
 
-    Raises ValueError for a wrong `patience`, FileExistsError if this machine has a
-    window of this title, and see `Relay`.
+    Raises:
+        ValueError: `patience` is out of its range.
+        FileExistsError: This machine has a window of this title.
+
+    The other errors are those of `Relay`.
     """
 
     _kind, _role, _session = "window", "proxy", True

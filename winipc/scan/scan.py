@@ -135,7 +135,10 @@ class ValueType(str, Enum):  # noqa: UP042 - StrEnum shows the value, not the na
     def check(self, value: float) -> int | float:
         """Convert `value` to a number of this type.
 
-        Raises TypeError, OverflowError, or ValueError for NaN.
+        Raises:
+            TypeError: `value` is no number.
+            OverflowError: The type has no such number.
+            ValueError: The value is NaN.
         """
         if self.is_float:
             number = float(value)

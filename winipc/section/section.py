@@ -104,11 +104,13 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
         The DLL's own initialisation code runs, as with any LoadLibrary: load only files
         that you trust.
 
-        Raises `FileNotFoundError` (winerror 2 or 3: no such file); `OSError` (winerror
-        127: no such symbol; 193: not a DLL for this kind of process; 126: a DLL that it
-        needs is missing); and `SectionError`, a `ValueError`, if the variable is not in
-        shared memory: the section lacks the shared flag, the symbol is a function or a
-        forwarder, or the size reaches beyond the section.
+        Raises:
+            FileNotFoundError: There is no such file (winerror 2 or 3).
+            OSError: The DLL has no such symbol (winerror 127), is not for this kind of
+                process (193), or needs a DLL that is missing (126).
+            SectionError: The variable is not in shared memory: the section lacks the
+                shared flag, the symbol is a function or a forwarder, or the size
+                reaches beyond the section. It is a ValueError.
 
         Win32: LoadLibraryExW, GetProcAddress.
         """
@@ -216,7 +218,7 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
     def variable(self, symbol: str, size: int | None = None) -> Self:
         """Return another variable of the same DLL, as an object of its own.
 
-        Raises as `load` does.
+        The errors are those of `load`.
 
         Win32: LoadLibraryExW, GetProcAddress.
         """
@@ -241,7 +243,8 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
     def variables(self) -> Mapping[str, SectionVariable]:
         """All named data exports in shared sections by name, in the order of addresses.
 
-        Raises `ValueError` if the object is closed.
+        Raises:
+            ValueError: The object is closed.
         """
         found = self._reader().image().shared_variables
         return MappingProxyType({item.name: item for item in found})

@@ -36,9 +36,12 @@ class Event(Waitable, _core.Event, Closing):
 
         With `initial`, it is set at once. For `security` see `SharedMapping.create`.
 
-        Raises FileExistsError (winerror 183) if an event has the name and `exist_ok`
-        is false; ValueError if that event has the other kind of reset; OSError
-        (winerror 6) if another kind of object has the name; and PermissionError (5).
+        Raises:
+            FileExistsError: An event has the name, and `exist_ok` is false (winerror
+                183).
+            ValueError: The event with this name has the other kind of reset.
+            OSError: Another kind of object has the name (winerror 6).
+            PermissionError: This process may not open it (winerror 5).
 
         Win32: CreateEventExW
         """
@@ -62,9 +65,10 @@ class Event(Waitable, _core.Event, Closing):
         This works on every asyncio loop, without polling. A cancelled wait consumes
         nothing. `close` raises `BufferError` while a task waits.
 
-        Raises PermissionError if the event was opened without QUERY_STATE or, for
-        automatic reset, without MODIFY_STATE: a cancelled wait could not give back
-        what it took.
+        Raises:
+            PermissionError: The event was opened without QUERY_STATE or, for automatic
+                reset, without MODIFY_STATE: a cancelled wait could not give back what
+                it took.
 
         Win32: WaitForMultipleObjects
         """

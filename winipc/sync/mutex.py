@@ -86,8 +86,12 @@ class Lockable:
         the block. Without `repair`, or if `repair` raises, the lock is released and the
         block does not run.
 
-        Raises TimeoutError (winerror 1460) after `timeout` seconds, AbandonedError, and
-        what `repair` raises.
+        Raises:
+            TimeoutError: The mutex was not free within `timeout` seconds (winerror
+                1460).
+            AbandonedError: The thread that held it ended without releasing it.
+
+        An error of `repair` is raised, too.
 
         Win32: those of `acquire` and `release`
         """
@@ -124,10 +128,13 @@ class Mutex(Waitable, _core.Mutex, Lockable):
         With `owned`, the calling thread holds it at once. For `security` see
         `SharedMapping.create`.
 
-        Raises FileExistsError (winerror 183) if a mutex has the name and `exist_ok` is
-        false; OSError (winerror 6) if another kind of object has the name;
-        PermissionError (5); and ValueError for `owned` with `exist_ok`, as another
-        thread may hold an existing mutex.
+        Raises:
+            FileExistsError: A mutex has the name, and `exist_ok` is false (winerror
+                183).
+            OSError: Another kind of object has the name (winerror 6).
+            PermissionError: This process may not open it (winerror 5).
+            ValueError: `owned` is given with `exist_ok`; another thread may hold an
+                existing mutex.
 
         Win32: CreateMutexExW
         """

@@ -34,10 +34,13 @@ class Semaphore(Waitable, _core.Semaphore):
         For `security` see `SharedMapping.create`. With `exist_ok`, an existing
         semaphore keeps its count and its `maximum`.
 
-        Raises FileExistsError (winerror 183) if a semaphore has the name and `exist_ok`
-        is false; OSError (winerror 6) if another kind of object has the name;
-        PermissionError (5); ValueError and OverflowError for counts that Windows does
-        not take.
+        Raises:
+            FileExistsError: A semaphore has the name, and `exist_ok` is false (winerror
+                183).
+            OSError: Another kind of object has the name (winerror 6).
+            PermissionError: This process may not open it (winerror 5).
+            ValueError: Windows does not take such counts.
+            OverflowError: A count does not fit in 32 bits.
 
         Win32: CreateSemaphoreExW
         """
@@ -57,8 +60,9 @@ class Semaphore(Waitable, _core.Semaphore):
         This works on every asyncio loop, without polling. A cancelled wait takes
         nothing. `close` raises `BufferError` while a task waits.
 
-        Raises PermissionError unless the semaphore was opened with QUERY_STATE and
-        MODIFY_STATE: a cancelled wait could not give back what it took.
+        Raises:
+            PermissionError: The semaphore was opened without QUERY_STATE or
+                MODIFY_STATE: a cancelled wait could not give back what it took.
 
         Win32: WaitForMultipleObjects
         """

@@ -47,8 +47,11 @@ class SharedLock(_core.SharedLock, Lockable, Shown):
     create. A waiting thread that may not open another's event looks every 10 ms
     instead.
 
-    Raises ValueError if 32 bytes do not fit at `offset`, or the address is not a
-    multiple of 8; BufferError and TypeError for memory that cannot be written.
+    Raises:
+        ValueError: 32 bytes do not fit at `offset`, or the address is not a multiple of
+            8.
+        BufferError: The memory cannot be written, or is not in one piece.
+        TypeError: `buffer` has no buffer protocol.
 
     Win32: none; to wait, CreateEventExW, OpenEventW, WaitForSingleObject
     """

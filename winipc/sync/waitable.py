@@ -92,8 +92,10 @@ class Waitable(_core.Waitable, Shown, Travels):
         `access` is a combination of `SyncAccess`. By default, it is what the methods
         need; without QUERY_STATE if the object does not grant that.
 
-        Raises FileNotFoundError (winerror 2) if there is no such name; OSError
-        (winerror 6) if another kind of object has it; and PermissionError (5).
+        Raises:
+            FileNotFoundError: There is no such name (winerror 2).
+            OSError: Another kind of object has the name (winerror 6).
+            PermissionError: This process may not open it (winerror 5).
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
@@ -121,8 +123,11 @@ class Waitable(_core.Waitable, Shown, Travels):
         `timeout` is in seconds; None waits forever. Windows does not notify of new
         objects, so `wait_for` polls, with pauses of up to 50 ms.
 
-        Raises TimeoutError (winerror 1460), and what `open` raises; FileNotFoundError
-        only for a name that is not valid (winerror 3).
+        Raises:
+            TimeoutError: No object appeared in time (winerror 1460).
+            FileNotFoundError: The name is not valid (winerror 3).
+
+        The other errors are those of `open`.
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
@@ -134,8 +139,10 @@ class Waitable(_core.Waitable, Shown, Travels):
     ) -> _W:
         """Take ownership of a handle of this process, such as one from `duplicate_to`.
 
-        `name` is the object's name, if it has one; `repr` and pickle use it. Raises
-        TypeError if the handle is of another kind of object; it then stays open.
+        `name` is the object's name, if it has one; `repr` and pickle use it.
+
+        Raises:
+            TypeError: The handle is of another kind of object; it stays open.
 
         Win32: NtQueryObject
         """
@@ -158,8 +165,9 @@ class Waitable(_core.Waitable, Shown, Travels):
         `process` is a pid or an object with a `pid`. That process passes the number to
         `from_handle`; until then, the handle stays open there.
 
-        Raises ProcessLookupError (winerror 87) if there is no such process, and
-        PermissionError (5).
+        Raises:
+            ProcessLookupError: There is no such process (winerror 87).
+            PermissionError: This process may not open it (winerror 5).
 
         Win32: OpenProcess, DuplicateHandle
         """

@@ -33,8 +33,10 @@ def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
 
     `timeout` is in seconds; None waits forever. Ctrl+C ends the wait.
 
-    Raises TimeoutError (winerror 1460); AbandonedError, and the caller then holds its
-    `mutex`; ValueError for no object, or for the same object twice.
+    Raises:
+        TimeoutError: No object was free in time (winerror 1460).
+        AbandonedError: A mutex was abandoned; the caller then holds it, as `mutex`.
+        ValueError: There is no object, or the same object twice.
 
     Win32: WaitForMultipleObjects
     """
@@ -58,10 +60,11 @@ def wait_all(
 
     `timeout` is in seconds; None waits forever. Ctrl+C ends the wait.
 
-    Raises TimeoutError (winerror 1460); AbandonedError if mutexes were abandoned, and
-    the caller then holds all objects (Windows does not tell which mutexes were
-    abandoned: `abandoned` is set for all); ValueError for no object, or for the same
-    object twice.
+    Raises:
+        TimeoutError: Not all objects were free in time (winerror 1460).
+        AbandonedError: Mutexes were abandoned; the caller then holds all objects.
+            Windows does not tell which were abandoned: `abandoned` is set for all.
+        ValueError: There is no object, or the same object twice.
 
     Win32: WaitForMultipleObjects
     """

@@ -167,8 +167,9 @@ def named_objects(
     `kind` selects one of `ObjectKind`. `pattern` is a shell pattern (`*`, `?`, `[...]`,
     case matters) for the name, with or without its prefix.
 
-    Raises ValueError for an unknown kind, and OSError if the directory of names cannot
-    be read.
+    Raises:
+        ValueError: The kind is unknown.
+        OSError: The directory of names cannot be read.
 
     Win32: NtQueryDirectoryObject, NtOpenSection, NtOpenMutant, NtOpenEvent,
     NtOpenSemaphore, NtQuerySection
@@ -255,8 +256,9 @@ def holders(target: str | NamedObject | _HasHandle) -> Holders:
     view of a mapping, is not found. Protected processes and those of other users are in
     `unknown` if they have handles of this kind and this process may not inspect them.
 
-    Raises FileNotFoundError (winerror 2) if there is no such object, and
-    PermissionError (5) if this process may not open it with any right.
+    Raises:
+        FileNotFoundError: There is no such object (winerror 2).
+        PermissionError: This process may not open it with any right (winerror 5).
 
     Win32: NtQuerySystemInformation, OpenProcess, DuplicateHandle, NtCompareObjects
     """

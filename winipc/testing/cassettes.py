@@ -41,8 +41,12 @@ def open_cassette(
             cassette.
         options: Keywords of `Cassette.record` and `Cassette.play`; each takes its own.
 
-    Raises FileNotFoundError if there is nothing to play, and the errors of these two
-    methods. At the end, the player is closed without a `check`.
+    At the end, the player is closed without a `check`.
+
+    Raises:
+        FileNotFoundError: There is nothing to play.
+
+    The other errors are those of these two methods.
     """
     records, plays = _keywords(Cassette.record) - {"known"}, _keywords(Cassette.play)
     for unknown in options.keys() - records - plays:

@@ -51,7 +51,9 @@ class ExpectingWindow(CopyDataWindow):
             timeout: Seconds in all.
             skip: Ignore other messages until this one comes.
 
-        Raises `AssertionError`, which says what differs, or what came until then.
+        Raises:
+            AssertionError: Something else came, or nothing in time; the error says what
+                differs, or what came until then.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         number = register_message(message) if isinstance(message, str) else message

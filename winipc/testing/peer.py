@@ -99,6 +99,25 @@ class Peer:
     the pipes open: a mark is written after the output, and the readers stop at the
     mark.
 
+    Args:
+        argv: The program and its arguments.
+        ready: What to wait for. A str is a line that the peer prints; a compiled
+            regular expression is searched for in its lines. The lines up to there count
+            as read. A dict has the names of objects that the peer creates: `mapping`,
+            `event`, `mutex`, `semaphore`, and `title` and `class_name` of a window. A
+            function is called with the peer until it returns a true value; if it raises
+            FileNotFoundError, that is a no.
+        launcher: The peer starts other processes and ends; they live on until `reap`.
+        timeout: Seconds that each wait may last, unless the call says otherwise.
+        cwd: The folder in which the peer starts.
+        env: Variables in addition to those of this process.
+        encoding: The encoding of lines; each line ends with the byte 10.
+
+    Raises:
+        OSError: The peer cannot be started; `filename` is the program, or `cwd`.
+        LookupError: There is no such encoding.
+        AssertionError: The peer ended before it was ready, or was not ready in time.
+
     Win32: CreateProcessW, CreateJobObjectW, AssignProcessToJobObject.
     """
 
@@ -113,29 +132,6 @@ class Peer:
         env: Mapping[str, str] | None = None,
         encoding: str = "utf-8",
     ) -> None:
-        """Start `argv`.
-
-        Args:
-            argv: The program and its arguments.
-            ready: What to wait for. A str is a line that the peer prints; a compiled
-                regular expression is searched for in its lines. The lines up to there
-                count as read. A dict has the names of objects that the peer creates:
-                `mapping`, `event`, `mutex`, `semaphore`, and `title` and `class_name`
-                of a window. A function is called with the peer until it returns a true
-                value; if it raises FileNotFoundError, that is a no.
-            launcher: The peer starts other processes and ends; they live on until
-                `reap`.
-            timeout: Seconds that each wait may last, unless the call says otherwise.
-            cwd: The folder in which the peer starts.
-            env: Variables in addition to those of this process.
-            encoding: The encoding of lines; each line ends with the byte 10.
-
-        Raises:
-            OSError: The peer cannot be started; `filename` is the program, or `cwd`.
-            LookupError: There is no such encoding.
-            AssertionError: The peer ended before it was ready, or was not ready in
-                time.
-        """
         __tracebackhide__ = True  # pytest shows the test's line
         self.timeout = _core._check_timeout(timeout)
         self.encoding = encoding
@@ -262,8 +258,8 @@ class Peer:
     def read_line(self, timeout: float | None = None) -> str:
         """Return the next line that the peer prints, without its newline.
 
-        Raises `AssertionError` if no line came within `timeout` seconds, or the peer
-        ended.
+        Raises:
+            AssertionError: No line came within `timeout` seconds, or the peer ended.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         timeout = self._seconds(timeout)
@@ -288,7 +284,8 @@ class Peer:
     def say_bytes(self, line: bytes) -> None:
         """Send one line of bytes.
 
-        Raises `AssertionError` if the peer has ended or closed its input.
+        Raises:
+            AssertionError: The peer has ended or closed its input.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         assert self.process.stdin is not None
