@@ -240,6 +240,23 @@ def test_rows_that_are_too_wide_go_on_below() -> None:
     assert list(text_table((), [], (), 80)) == [""]
 
 
+def test_a_path_breaks_behind_a_folder_and_protections_give_way_first() -> None:
+    """No word breaks while there is another way; a word too wide breaks anywhere."""
+    rows = [
+        ("7", "r-- r-x", r"C:\a-lib\kernelbase.dll"),
+        ("8", "rw-", "VCRUNTIME140.dll"),
+    ]
+    table = "\n".join(text_table(("base", "prot", "what"), rows, ("base",), 24))
+    assert table.split("\n") == [
+        "BASE  PROT  WHAT",
+        "   7  r--   C:\\a-lib\\",
+        "      r-x   kernelbase.",
+        "            dll",
+        "   8  rw-   VCRUNTIME140",
+        "            .dll",
+    ]
+
+
 def test_a_header_is_left_out_unless_asked_for(unique_name: str) -> None:
     """What a mapping with one is for lies behind it, to be dumped and written."""
     with winipc.SharedMapping.create(unique_name, 32, header=True) as mapping:

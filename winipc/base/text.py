@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,9 @@ HEX_WIDTH = 16
 _BETWEEN = "  "
 #: For a terminal, no column of texts becomes narrower than this.
 _NARROWEST = 4
+#: A text without blanks breaks after one of these, if possible.
+_JOINTS = "\\/-_."
+_WORD = re.compile(r"[^ \\/_.-]+[\\/_.-]?")
 
 
 def clean(text: object, limit: int | None = None) -> str:
@@ -75,7 +79,10 @@ def text_table(
     widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
     numbers = [column in right for column in columns]
     if room is not None:
-        widths = _fitted(widths, numbers, room - len(_BETWEEN) * (len(columns) - 1))
+        room -= len(_BETWEEN) * (len(columns) - 1)
+        if sum(widths) > room:
+            words = [max(map(_word, column)) for column in zip(*lines, strict=True)]
+            widths = _fitted(widths, words, numbers, room)
     for line in lines:
         folded = map(_folded, line, widths, numbers)
         yield "\n".join(
@@ -84,13 +91,29 @@ def text_table(
         )
 
 
-def _fitted(widths: list[int], numbers: list[bool], room: int) -> list[int]:
-    """Widths with a sum of at most `room`, unless texts would become too narrow."""
-    fitted, most = widths, min(max(widths, default=0), room)
-    while sum(fitted) > room and most >= _NARROWEST:
-        each = zip(widths, numbers, strict=True)
-        fitted = [width if number else min(width, most) for width, number in each]
-        most -= 1
+def _word(text: str) -> int:
+    """The columns that a text needs if no word of it is to be broken."""
+    return max(map(columns_of, _WORD.findall(text)), default=0)
+
+
+def _fitted(
+    widths: list[int], words: list[int], numbers: list[bool], room: int
+) -> list[int]:
+    """Widths with a sum of at most `room`, unless texts would become too narrow.
+
+    The widest column of texts gives way, but as long as possible none whose words would
+    be broken.
+    """
+    fitted = list(widths)
+    for _ in range(sum(widths) - room):
+        narrower = [
+            (width > word, width, i)
+            for i, (width, word) in enumerate(zip(fitted, words, strict=True))
+            if width > _NARROWEST and not numbers[i]
+        ]
+        if not narrower:
+            break
+        fitted[max(narrower)[2]] -= 1
     return fitted
 
 
@@ -100,7 +123,7 @@ def _padded(text: str, width: int, number: bool) -> str:
 
 
 def _folded(text: str, width: int, number: bool) -> list[str]:
-    """The lines of a cell; a line ends at a blank if possible."""
+    """The lines of a cell; a line ends at a blank or behind a joint if possible."""
     if number or columns_of(text) <= width:
         return [text]
     lines, start = [], 0
@@ -109,7 +132,11 @@ def _folded(text: str, width: int, number: bool) -> list[str]:
         while end < len(text) and (room := room - columns_of(text[end])) >= 0:
             end += 1
         blank = text.rfind(" ", start + 1, end + 1) if end < len(text) else -1
-        end = blank if blank > 0 else max(end, start + 1)
+        if blank > 0:
+            end = blank
+        elif end < len(text):
+            joints = (text.rfind(joint, start, end) + 1 for joint in _JOINTS)
+            end = max(joints) or max(end, start + 1)
         lines.append(text[start:end])
         start = end + (blank > 0)
     return lines
