@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -86,18 +87,31 @@ class Screen:
         # Without the COLUMNS that readline has put into the environment in C.
         run(*self._tmux, *options, cwd=ROOT, env=dict(os.environ))
 
-    def run(self, *command: str) -> list[str]:
-        """All lines of the terminal, with colours, when the command has ended."""
+    def run(self, *command: str, until: str = "") -> list[str]:
+        """All lines of the terminal, with colours, when the command has ended.
+
+        Ctrl+C ends it once `until` is on the screen.
+        """
         tmux = shlex.join(self._tmux)
         show = "; ".join(f"echo {shlex.quote(line)}" for line in EARLIER)
         line = f"clear; {show}; ./dev {shlex.join(command)}; {tmux} wait-for -S ended"
+        line = f"trap : INT; {line}"  # Ctrl+C is for the command
         folder = ROOT / "build" / "reports"
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / f"terminal-{uuid.uuid4().hex}"
         script.write_text(line)
         run(*self._tmux, "send-keys", f" . build/reports/{script.name}", "Enter")
+        if until:
+            deadline = time.monotonic() + DEADLINE
+            while until not in "\n".join(self._lines()):
+                assert time.monotonic() < deadline, self._lines()
+                time.sleep(0.05)
+            run(*self._tmux, "send-keys", "C-c")
         run(*self._tmux, "wait-for", "ended", timeout=DEADLINE)
         script.unlink()
+        return self._lines()
+
+    def _lines(self) -> list[str]:
         shown = run(*self._tmux, "capture-pane", "-p", "-e", "-S", "-")
         return [line.rstrip() for line in shown.splitlines()]
 
@@ -131,6 +145,20 @@ def test_dump_follows_in_place(dev: Dev, screen: Screen) -> None:
     rows = [line.split()[0] for line in below(lines) if line.startswith("0000")]
     assert rows == [f"{at:08x}" for at in range(0, 64, 8 if screen.width < 76 else 16)]
     assert "\x1b[30m\x1b[103m" in "".join(lines)
+
+
+def test_ctrl_c_leaves_the_last_picture_in_place(dev: Dev, screen: Screen) -> None:
+    """The terminal itself echoes ^C, where the cursor is."""
+    name = f"winipc-test-{uuid.uuid4().hex}"
+    holder = dev.start("python", "-c", HOLDER, name)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    words = ("dump", name, "--size", "64", "--follow")
+    lines = below(screen.run("python", "-m", "winipc", *words, until="00000030"))
+    rows = [line for line in lines if "0000" in line]
+    assert [line[:8] for line in rows] == [
+        f"{at:08x}" for at in range(0, 64, 8 if screen.width < 76 else 16)
+    ]
 
 
 def test_results_of_a_scan_stay_above_its_bar(screen: Screen) -> None:

@@ -177,6 +177,7 @@ def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -
                 picture = _values_picture(arguments.struct, data, before)
             else:
                 picture = _bytes_picture(target.address, data, before, terminal.size)
+            picture.rstrip()  # at column 0, Wine's console would drop rich's "\r"
             screen.update(picture, refresh=True)
             time.sleep(arguments.interval)
 
