@@ -174,7 +174,7 @@ class Cassette(Shown):
         Raises:
             CassetteError: The file is no cassette.
             ValueError: The cassette lacks a name in `names`.
-            FileNotFoundError: There is no such file, or no window to send to.
+            FileNotFoundError: There is no such file.
             FileExistsError: A name is taken.
             OSError: A bridge needs Wine (ENOTSUP).
 

@@ -155,9 +155,9 @@ class Track(_InFile):
     manual: bool = _in_file(_flag, False)
     #: The maximum of a semaphore.
     maximum: int = _in_file(lambda v, what: whole(v, what, 1, 0x7FFFFFFF), 0)
-    #: The class of a window; None if any class may have it.
+    #: The class of a window; None if it is known by its title alone.
     class_name: str | None = _in_file(_text, None, "class")
-    #: Whether a window is message-only: not visible, and not found by broadcasts.
+    #: Whether a window is message-only: not visible, and not reached by broadcasts.
     message_only: bool = _in_file(_flag, False)
     #: The messages that a window takes besides WM_COPYDATA: numbers, or registered
     #: names.

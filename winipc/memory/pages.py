@@ -13,7 +13,7 @@ PAGE_SIZE = 4096
 class MemoryProtection(enum.IntFlag):
     """Protection of pages (PAGE_* of Win32)."""
 
-    #: Windows has no protection to tell: the pages are free or reserved.
+    #: The pages have no protection, as they are reserved and not committed.
     NONE = 0
     #: Every access is an access violation.
     NOACCESS = 0x01

@@ -123,13 +123,13 @@ class Region:
     state: MemoryState
     """Whether the pages are committed, reserved or free."""
     protection: MemoryProtection
-    """What may be done with the pages now; NONE unless they are committed."""
+    """What may be done with the pages now; it tells nothing of free pages."""
     type: MemoryType
     """Whether the memory is private, mapped or an image; NONE if it is free."""
     allocation_base: int
     """The start of the allocation to which the pages belong; 0 if they are free."""
     allocation_protection: MemoryProtection
-    """The protection that the allocation was made with."""
+    """The protection that the allocation was made with; NONE if the pages are free."""
     path: str | None = None
     """The file that is mapped here, or None."""
     sections: tuple[str, ...] = ()
