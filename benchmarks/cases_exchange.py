@@ -61,6 +61,20 @@ def exchange(world: World) -> Iterator[Case]:
     looking.send(b"end")
 
 
+@group("exchange by a lane", pinned=False)
+def exchange_by_a_lane(world: World) -> Iterator[Case]:
+    sender, data = _sender(world, "handler", echo.handler), bytes(64)
+    ways = {RAW: raw(world.raw.raw_copydata, world.target.hwnd, 64)}
+    for name, via in (
+        (OURS, "auto"),
+        ("winipc, mapping", "mapping"),
+        ("winipc, copydata", "copydata"),
+    ):
+        ways[name] = timed("send(data, via)", send=sender.send, data=data, via=via)
+    yield Case("deliver 64 B", ways, (Goal(20, "faster"),))
+    sender.send(b"end")
+
+
 def _sender(
     world: World, name: str, receiver: Callable[[str, str, int, Any], None]
 ) -> winipc.Sender:

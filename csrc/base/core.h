@@ -132,6 +132,7 @@ int wi_loop_wait_init(PyObject *module, wi_state *state);
 int wi_message_init(PyObject *module, wi_state *state);
 int wi_lookup_init(PyObject *module, wi_state *state);
 int wi_send_init(PyObject *module, wi_state *state);
+int wi_lane_init(PyObject *module, wi_state *state);
 int wi_window_init(PyObject *module, wi_state *state);
 int wi_memory_init(PyObject *module, wi_state *state);
 int wi_process_init(PyObject *module, wi_state *state);

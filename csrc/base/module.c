@@ -164,6 +164,7 @@ static const module_init_fn module_parts[] = {
     wi_message_init,
     wi_lookup_init,
     wi_send_init,
+    wi_lane_init,
     wi_window_init,
     wi_memory_init,
     wi_process_init,

@@ -73,6 +73,9 @@ wi_pump_unref(wi_pump *pump)
         return;
     }
     pump_release_handles(pump);
+    if (pump->lane != NULL) {
+        UnmapViewOfFile(pump->lane);
+    }
     wi_queue_clear(&pump->queue);
     wi_route_table_clear(&pump->table);
     wi_heap_free(pump->accept_pids);
@@ -132,6 +135,26 @@ pump_destroy(wi_pump *pump, HWND hwnd)
 
 /* --------------------------------------------------------------- messages */
 
+/* After a message: look in the lane next, if a sender would have asked there.
+ * What GetMessage carries out does not wake it, so it gets a message. After
+ * looks in vain it looks more and more rarely. */
+static void
+pump_may_look(wi_pump *pump)
+{
+    wi_lane *lane = pump->lane;
+    if (lane == NULL || pump->depth > 0 || pump->look ||
+        WINIPC_LOAD(&lane->wanted) == 0) {
+        return;
+    }
+    WINIPC_STORE(&lane->wanted, 0);
+    if (pump->left_out < pump->leave_out) {
+        pump->left_out++;
+        return;
+    }
+    pump->left_out = 0;
+    pump->look = PostMessageW(pump->hwnd, WM_NULL, 0, 0);
+}
+
 /* Hand a message to the queue or the handler, and take over its reference. */
 static LRESULT
 pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
@@ -152,6 +175,7 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
         }
     }
     wi_message_unref(message);
+    pump_may_look(pump);
     if (pump->depth == 0 && pump->closing && pump->hwnd != NULL) {
         pump_destroy(pump,
                      pump->hwnd); /* closed by the handler, or during it */
@@ -311,6 +335,87 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     return TRUE;
 }
 
+/* ------------------------------------------------------------------- lane */
+
+BOOL
+wi_pump_look_at(wi_pump *pump, HANDLE section, UINT number, DWORD us)
+{
+    wi_lane *lane =
+        MapViewOfFile(section, FILE_MAP_WRITE, 0, 0, sizeof(*lane));
+    pump->lane_message = number;
+    pump->lane_us = us;
+    InterlockedExchangePointer((void *volatile *)&pump->lane, lane);
+    return lane != NULL;
+}
+
+static void
+pump_answer(wi_pump *pump, LRESULT answer)
+{
+    pump->taken = FALSE;
+    WINIPC_STORE(&pump->lane->answer, (uint64_t)(answer > 0 ? answer : 0));
+    WINIPC_STORE_SC(&pump->lane->state, LANE_FREE);
+}
+
+BOOL
+wi_pump_reply(LRESULT answer)
+{
+    wi_pump *pump = TlsGetValue(pump_tls);
+    if (pump == NULL || !pump->taken || pump->depth != 1) {
+        return FALSE;
+    }
+    pump_answer(pump, answer);
+    return TRUE;
+}
+
+/* So often messages are looked for meanwhile. */
+#define PUMP_SLICE_US 1000
+
+/* So many wishes to look are left out in a row at most. */
+#define PUMP_LEAVE_OUT 1023
+
+/* Take what is asked in the lane, until none was for a while: FALSE. TRUE: it
+ * is time to look for messages in between, while those who ask wait. */
+static BOOL
+pump_look(wi_pump *pump)
+{
+    wi_lane *lane = pump->lane;
+    uint64_t now = winipc_os_ticks(), spin = wi_lane_ticks(pump->lane_us);
+    uint64_t slice = now + wi_lane_ticks(PUMP_SLICE_US);
+    if (!pump->looking) {
+        pump->looking = TRUE;
+        pump->look_until = now + spin;
+        pump->leave_out = Py_MIN(2 * pump->leave_out + 1, PUMP_LEAVE_OUT);
+    }
+    WINIPC_STORE(&lane->looking, (uintptr_t)pump->hwnd & UINT32_MAX);
+    do {
+        int64_t left = (int64_t)(pump->look_until - now);
+        int64_t part = (int64_t)(slice - now);
+        lane_clock clock = {now + (uint64_t)Py_MIN(left, part), 0};
+        BOOL time = TRUE;
+        while (WINIPC_LOAD(&lane->state) != LANE_ASKED && time) {
+            time = wi_lane_pause(&clock);
+        }
+        if (WINIPC_CAS(&lane->state, LANE_ASKED, LANE_TAKEN)) {
+            LRESULT answer = 0;
+            pump->taken = TRUE;
+            pump_plain(pump, pump->lane_message,
+                       (WPARAM)WINIPC_LOAD(&lane->length), 0, &answer);
+            if (pump->taken) { /* not answered by the handler */
+                pump_answer(pump, answer);
+            }
+            pump->look_until = winipc_os_ticks() + spin;
+            pump->leave_out = 0;
+        }
+        now = winipc_os_ticks();
+        pump->looking =
+            pump->hwnd != NULL && (int64_t)(pump->look_until - now) > 0;
+    } while (pump->looking && (int64_t)(slice - now) > 0);
+    if (!pump->looking) {
+        WINIPC_STORE(&lane->looking, 0);
+    }
+    return pump->looking;
+}
+
 /* ----------------------------------------------------------------- thread */
 
 /* Accept the table's messages from processes of lower integrity levels. */
@@ -454,12 +559,15 @@ pump_main(void *arg)
     pump->failed = NULL;
     pump->hwnd = hwnd;
     SetEvent(pump->started);
+    BOOL found = FALSE; /* then there may be more: they come first */
     while (pump->hwnd != NULL) {
         MSG message;
+        pump->look = pump->look && (found || pump_look(pump));
         /* Any program may post a WM_QUIT to any thread: only the end of the
          * window ends the loop. */
-        if (GetMessageW(&message, NULL, 0, 0) > 0 &&
-            (message.message != WM_TIMER || message.lParam == 0)) {
+        found = pump->look ? PeekMessageW(&message, NULL, 0, 0, PM_REMOVE)
+                           : GetMessageW(&message, NULL, 0, 0) > 0;
+        if (found && (message.message != WM_TIMER || message.lParam == 0)) {
             DispatchMessageW(&message); /* calls lParam of a WM_TIMER */
         }
         if (pump->hwnd != NULL &&

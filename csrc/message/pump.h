@@ -7,6 +7,7 @@
 #define WINIPC_MESSAGE_PUMP_H
 
 #include "base/core.h"
+#include "lane.h"
 #include "queue.h"
 
 /* Which messages go where. A table is replaced as a whole. */
@@ -46,8 +47,16 @@ typedef struct {
     LONG depth;      /* handlers at work; they may nest */
     BOOL destroying; /* by us: any program may send a WM_NCDESTROY */
     size_t rejected; /* messages from senders that are not accepted */
+    BOOL look;       /* in the lane, before it sleeps again */
+    BOOL looking;    /* it has begun to */
+    uint64_t look_until;
+    BOOL taken; /* a delivery by the lane, which waits for its answer */
+    unsigned int leave_out, left_out; /* wishes to look, until the next look */
     /* written by any thread */
     volatile LONG closing;
+    wi_lane *volatile lane; /* a view of our own, once there is one */
+    UINT lane_message;      /* what senders announce in it */
+    DWORD lane_us;          /* how long it looks at most */
     wi_queue queue;
     SRWLOCK
     lock; /* guards the table; not held across a wait, a send or Python */
@@ -74,6 +83,14 @@ BOOL wi_pump_start(wi_pump *pump);
 
 /* Ask the thread to end; a second call is harmless. */
 void wi_pump_ask_to_close(wi_pump *pump);
+
+/* Look in a lane, for so long, for what senders announce by this message; at
+ * most once in a pump's life. FALSE with the last error. */
+BOOL wi_pump_look_at(wi_pump *pump, HANDLE section, UINT number, DWORD us);
+
+/* Answer the delivery by a lane that this thread's handler works on. FALSE if
+ * there is none: it was sent, or is answered. */
+BOOL wi_pump_reply(LRESULT answer);
 
 /* Take over the table and free the old one. FALSE with the last error; then
  * the caller keeps its table. */

@@ -22,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/handles.h"
 #include "message.h"
+#include "pump.h"
 
 /* The longest send that Ctrl+C need not interrupt. */
 #define SEND_DIRECT_MS 5000
@@ -818,9 +819,9 @@ reply_message(PyObject *Py_UNUSED(module), PyObject *arg)
         return NULL;
     }
     DWORD flags = InSendMessageEx(NULL);
-    return PyBool_FromLong((flags & (ISMEX_SEND | ISMEX_REPLIED)) ==
-                               ISMEX_SEND &&
-                           ReplyMessage((LRESULT)result));
+    BOOL sent = (flags & (ISMEX_SEND | ISMEX_REPLIED)) == ISMEX_SEND;
+    return PyBool_FromLong((sent && ReplyMessage((LRESULT)result)) ||
+                           wi_pump_reply((LRESULT)result));
 }
 
 /* Whether the message that this thread handles was sent, not posted: its

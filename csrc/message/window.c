@@ -657,6 +657,28 @@ static PyGetSetDef window_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyObject *
+window_look_at(PyObject *op, PyObject *args)
+{
+    WindowObject *self = (WindowObject *)op;
+    HANDLE section;
+    DWORD number, us, err;
+    BOOL ok;
+    if (!PyArg_ParseTuple(args, "O&O&O&:_look_at", wi_handle_converter,
+                          &section, wi_u32_converter, &number,
+                          wi_u32_converter, &us)) {
+        return NULL;
+    }
+    if (self->pump == NULL || self->pump->lane != NULL) {
+        return window_closed_error();
+    }
+    WI_CALL(err, ok = wi_pump_look_at(self->pump, section, number, us));
+    if (!ok) {
+        return wi_raise(err, "MapViewOfFile", self->title);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef window_methods[] = {
     {"_create", window_create, METH_VARARGS | METH_CLASS,
      "Open a window on a thread of its own. Win32: CreateWindowEx."},
@@ -671,6 +693,9 @@ static PyMethodDef window_methods[] = {
      "_put($self, message, wparam, size, /)\n--\n\n"
      "Queue a plain message that counts as size bytes; False if there is no\n"
      "room."},
+    {"_look_at", window_look_at, METH_VARARGS,
+     "_look_at($self, section, message, us, /)\n--\n\n"
+     "Look in a lane for what this message announces; once."},
     {"_begin_wait", window_begin_wait, METH_NOARGS,
      "_begin_wait($self, /)\n--\n\nThe event of the queue, until "
      "_end_wait()."},

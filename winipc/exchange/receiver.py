@@ -161,7 +161,7 @@ class Receiver(Shown, Closing):
                 made = _receivers_mapping(mapping, mapping_size)
                 self._owned.append(made)
                 # The lane stays open, so that the death of a sender is not forgotten.
-                self._owned.append(Lane(mapping))
+                self._owned.append(lane := Lane(mapping))
                 self._answer_to_shared(Transport.MAPPING, made)
             if Transport.SECTION in chosen:
                 if section is None:
@@ -188,6 +188,9 @@ class Receiver(Shown, Closing):
                     max_bytes=max(max_bytes, max_message),
                     exist_ok=exist_ok,
                 )
+            if Transport.MAPPING in chosen:
+                number = register_message(MESSAGE_NAMES[Transport.MAPPING])
+                lane.serve(self.window, number, len(made))
         except BaseException:
             self._let_go()
             raise
@@ -196,7 +199,12 @@ class Receiver(Shown, Closing):
         self, transport: Transport, shared: SharedMapping | SharedSection
     ) -> None:
         number = register_message(MESSAGE_NAMES[transport])
-        self._takers[number] = partial(self._look_at_shared, transport, shared)
+        # A handler may look at the memory itself; except at a mapping that another
+        # program made, which may have a file behind it whose pages fail to come in.
+        lend = self._handler is not None and (
+            isinstance(shared, SharedSection) or shared.created
+        )
+        self._takers[number] = partial(self._look_at_shared, transport, shared, lend)
         self._shared[number] = shared
 
     # ----------------------------------------- in the window's own thread
@@ -262,28 +270,17 @@ class Receiver(Shown, Closing):
         self,
         transport: Transport,
         shared: SharedMapping | SharedSection,
+        lend: bool,
         length: int,
         _lparam: int,
     ) -> Delivery:
-        self._check_length(length)
-        if length > len(shared):
+        if length > self.max_message or length > len(shared):
             raise _Refused
-        if length and self._may_lend(shared):
-            with memoryview(shared) as whole:
-                return Delivery(transport, whole[:length].toreadonly())
+        if length and lend:
+            return Delivery(transport, memoryview(shared)[:length].toreadonly())
         data = read_shared(shared, length, self.max_message)
         self._check_length(len(data))
         return Delivery(transport, memoryview(data))
-
-    def _may_lend(self, shared: SharedMapping | SharedSection) -> bool:
-        """Whether a handler may get the memory itself.
-
-        Another program's mapping may have a file behind it whose pages cannot be read.
-        Only `read` turns that into an error.
-        """
-        return self._handler is not None and (
-            isinstance(shared, SharedSection) or shared.created
-        )
 
     def _look_at_process(self, packed: int, address: int) -> Delivery:
         pid, length = packed & 0xFFFF_FFFF, packed >> 32

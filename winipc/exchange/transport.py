@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+from typing import TYPE_CHECKING
 
+from winipc import _core
+from winipc._core import AbandonedError
 from winipc.base.closing import Closing
+from winipc.base.deadline import timed_out
 from winipc.base.text import Words
 from winipc.memory.mapping import SharedMapping
 from winipc.section.section import SharedSection
 from winipc.sync.shared_lock import SharedLock
+
+if TYPE_CHECKING:
+    from winipc.message import CopyDataWindow
 
 __all__ = ["Transport"]
 
@@ -32,6 +38,17 @@ PROOF = "winipc.ExchangeProof"
 
 #: Offset of the doubt flag, after the lock of a `Lane`.
 _DOUBT = 64
+#: Where the lock says how often its thread took it, less one.
+_DEPTH = 16
+#: Where the receiver that looks says how much its memory holds.
+_MOST = 144
+
+#: How long a receiver looks for more after a delivery, and a sender for its answer,
+#: before they leave the rest to Windows, in microseconds.
+LOOK_US = 100
+
+#: What comes of a question in place of an answer.
+NOT_ANSWERED, NOT_TAKEN = _core.LANE_NOT_ANSWERED, _core.LANE_NOT_TAKEN
 
 
 class Transport(Words):
@@ -65,7 +82,8 @@ class Lane(Closing):
     """What all senders to one memory share: whose turn it is, and a doubt flag.
 
     The flag says that a message about the memory may still be on its way: it timed out,
-    or its sender died.
+    or its sender died. By more words a sender asks a receiver that looks there
+    (csrc/message/lane.h), and sends no message.
     """
 
     def __init__(self, name: str) -> None:
@@ -82,13 +100,46 @@ class Lane(Closing):
     def doubt(self, doubt: bool) -> None:
         self._memory.set(_DOUBT, "u32", doubt)
 
-    def turn(
-        self, timeout: float | None
-    ) -> contextlib.AbstractContextManager[SharedLock]:
-        return self._lock.lock(timeout, repair=self._owner_died)
+    def wait_for_turn(self, timeout: float | None) -> None:
+        if not self.take_turn(timeout):
+            raise timed_out("it was not free in time", repr(self._lock))
 
-    def _owner_died(self, _lock: SharedLock) -> None:
-        self.doubt = True
+    def take_turn(self, timeout: float | None) -> bool:
+        """Until `end_turn`; False if others had theirs all that time."""
+        try:
+            taken = self._lock.acquire(timeout)
+        except AbandonedError:  # it is ours all the same
+            self.doubt = taken = True
+        if taken and self._memory.get(_DEPTH, "u64"):
+            # A handler of this thread sends, while the thread waits for an answer.
+            self._lock.release()
+            taken = False
+        return taken
+
+    def end_turn(self) -> None:
+        self._lock.release()
+
+    def serve(self, window: CopyDataWindow, message: int, most: int) -> None:
+        """Let the thread of the window look for what senders ask, of `most` bytes."""
+        if self._memory.created:  # or another program decides who may ask
+            self._memory.set(_MOST, "u64", most)
+            window._look_at(self._memory.handle, message, LOOK_US)
+
+    def is_looked_at(self, hwnd: int) -> bool:
+        """Whether this window looks now; if not, it will after its next message."""
+        return bool(_core._lane(self._memory, _core.LANE_LOOK, hwnd))
+
+    def ask(self, hwnd: int, length: int) -> int:
+        """The answer to what a message would announce; or NOT_ANSWERED, NOT_TAKEN."""
+        return _core._lane(self._memory, _core.LANE_ASK, hwnd, length, LOOK_US)
+
+    def answer(self) -> int:
+        """What was answered after NOT_ANSWERED, or NOT_ANSWERED still."""
+        return _core._lane(self._memory, _core.LANE_ANSWER)
+
+    def withdraw(self) -> None:
+        """Take back what a sender that died has asked, and nobody has taken."""
+        _core._lane(self._memory, _core.LANE_WITHDRAW)
 
     def close(self) -> None:
         self._lock.close()
