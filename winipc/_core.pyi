@@ -399,19 +399,6 @@ def _window_order(hwnd: SupportsIndex, top: bool, /) -> None: ...
 def register_message(name: str, /) -> int: ...
 def _reply_message(result: SupportsIndex, /) -> bool: ...
 def _in_send() -> bool: ...
-
-# --------------------------------------------------------------- message/lane.c
-
-LANE_LOOK: Final[int]
-LANE_ASK: Final[int]
-LANE_ANSWER: Final[int]
-LANE_WITHDRAW: Final[int]
-LANE_NOT_ANSWERED: Final[int]
-LANE_NOT_TAKEN: Final[int]
-
-def _lane(
-    memory: Memory, what: int, hwnd: int = 0, length: int = 0, us: int = 0, /
-) -> int: ...
 def _forward(
     hwnd: SupportsIndex,
     message: SupportsIndex,
@@ -454,6 +441,19 @@ def _begin_send(
     target: Target, data: ReadableBuffer, **how: Any
 ) -> tuple[object, int]: ...
 def _end_send(send: object, /) -> int: ...
+
+# --------------------------------------------------------------- message/lane.c
+
+LANE_LOOK: Final = 0
+LANE_ASK: Final = 1
+LANE_ANSWER: Final = 2
+LANE_WITHDRAW: Final = 3
+LANE_NOT_ANSWERED: Final = -1
+LANE_NOT_TAKEN: Final = -2
+
+def _lane(
+    memory: Memory, what: int, hwnd: int = 0, length: int = 0, us: int = 0, /
+) -> int: ...
 
 # ------------------------------------------------------------ message/message.c
 

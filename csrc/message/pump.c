@@ -155,6 +155,15 @@ pump_may_look(wi_pump *pump)
     pump->look = PostMessageW(pump->hwnd, WM_NULL, 0, 0);
 }
 
+/* Answer the delivery by the lane. */
+static void
+pump_answer(wi_pump *pump, LRESULT answer)
+{
+    pump->taken = FALSE;
+    WINIPC_STORE(&pump->lane->answer, (uint64_t)(answer > 0 ? answer : 0));
+    WINIPC_STORE_SC(&pump->lane->state, LANE_FREE);
+}
+
 /* Hand a message to the queue or the handler, and take over its reference. */
 static LRESULT
 pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
@@ -177,6 +186,9 @@ pump_deliver(wi_pump *pump, wi_message *message, BOOL handled)
     wi_message_unref(message);
     pump_may_look(pump);
     if (pump->depth == 0 && pump->closing && pump->hwnd != NULL) {
+        if (pump->taken) { /* before its sender hears that the window ends */
+            pump_answer(pump, answer);
+        }
         pump_destroy(pump,
                      pump->hwnd); /* closed by the handler, or during it */
     }
@@ -346,14 +358,6 @@ wi_pump_look_at(wi_pump *pump, HANDLE section, UINT number, DWORD us)
     pump->lane_us = us;
     InterlockedExchangePointer((void *volatile *)&pump->lane, lane);
     return lane != NULL;
-}
-
-static void
-pump_answer(wi_pump *pump, LRESULT answer)
-{
-    pump->taken = FALSE;
-    WINIPC_STORE(&pump->lane->answer, (uint64_t)(answer > 0 ? answer : 0));
-    WINIPC_STORE_SC(&pump->lane->state, LANE_FREE);
 }
 
 BOOL

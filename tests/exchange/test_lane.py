@@ -67,6 +67,15 @@ def answer_of(delivery: Delivery) -> int | None:
     return {b"refuse": 0, b"seven": 7}.get(bytes(delivery.data))
 
 
+def keeping(name: str, got: list[bytes]) -> Receiver:
+    """A receiver whose handler keeps the data."""
+    return Receiver(
+        name,
+        mapping=name,
+        handler=lambda delivery: got.append(bytes(delivery.data)),
+    )
+
+
 Pair = tuple[Receiver, Sender]
 
 
@@ -122,18 +131,18 @@ def test_two_processes_in_both_directions(
 
 
 def test_the_order_is_kept_when_the_way_changes(unique_name: str) -> None:
-    """A receiver without a handler queues all of it; messages get in between."""
+    """Messages get in between."""
     ways = ["mapping", "auto", "copydata", "section", "process"]
+    got: list[bytes] = []
     with (
-        Receiver(unique_name, mapping=unique_name) as receiver,
+        keeping(unique_name, got),
         Sender(unique_name, mapping=unique_name) as sender,
     ):
-        for _ in range(until_looked_at(sender)):
-            receiver.receive(DEADLINE)
+        until_looked_at(sender)
+        got.clear()
         for number in range(200):
             way = ways[(number + number // 5) % 5]
             assert sender.send(b"%d" % (number + 1), via=way) == 1
-        got = [receiver.receive(DEADLINE).data for _ in range(200)]
     assert got == [b"%d" % (number + 1) for number in range(200)]
 
 
@@ -141,19 +150,21 @@ def test_two_senders_lose_and_double_nothing(
     start_peer: StartPeer, unique_name: str
 ) -> None:
     rounds = 100
-    with Receiver(unique_name, mapping=unique_name, max_messages=2000) as receiver:
+    got: list[bytes] = []
+    with keeping(unique_name, got):
         peers = [start_peer("lane_sender.py", unique_name) for _ in range(2)]
         for peer in peers:
             peer.expect("ready")
         for number in range(rounds):
             for index, peer in enumerate(peers):
                 peer.say(f"{('mapping', 'auto')[number % 2]} {index} {number}")
-        got = [receiver.receive(DEADLINE).data.decode() for _ in range(2 * rounds)]
-        for index, peer in enumerate(peers):
+        for peer in peers:
             for _ in range(rounds):
                 peer.expect("1")
-            mine = [text for text in got if text.startswith(f"{index} ")]
-            assert mine == [f"{index} {number}" for number in range(rounds)]
+    assert len(got) == 2 * rounds
+    for index in range(2):
+        mine = [data for data in got if data.startswith(b"%d " % index)]
+        assert mine == [b"%d %d" % (index, number) for number in range(rounds)]
 
 
 def test_what_is_too_large_is_refused(pair: Pair, silent: Callable[[], None]) -> None:
@@ -165,7 +176,9 @@ def test_what_is_too_large_is_refused(pair: Pair, silent: Callable[[], None]) ->
 
 def test_above_the_receivers_limit_is_refused(unique_name: str) -> None:
     with (
-        Receiver(unique_name, mapping=unique_name, max_message=100) as receiver,
+        Receiver(
+            unique_name, mapping=unique_name, max_message=100, handler=answer_of
+        ) as receiver,
         Sender(unique_name, mapping=unique_name) as sender,
     ):
         until_looked_at(sender)
@@ -309,13 +322,27 @@ def test_a_lane_of_another_program_is_not_looked_at(unique_name: str) -> None:
     """Its maker decides who may write to it, and so who may ask."""
     with (
         Lane(unique_name) as lane,
-        Receiver(unique_name, mapping=unique_name) as receiver,
+        Receiver(unique_name, mapping=unique_name, handler=answer_of),
         Sender(unique_name, mapping=unique_name) as sender,
     ):
         for _ in range(20):
             sender.send(b"data", via="mapping")
-            receiver.receive(DEADLINE)
             assert not lane.is_looked_at(sender._hwnd)
+
+
+def test_a_receiver_that_queues_does_not_look(unique_name: str) -> None:
+    """What waits in a lane waits for Python. WM_COPYDATA does not."""
+    with (
+        Receiver(unique_name, mapping=unique_name) as receiver,
+        Sender(unique_name, mapping=unique_name) as sender,
+    ):
+        for via in ("mapping", "auto") * 10:
+            sender.send(b"data", via=via)
+            assert not sender._lane(unique_name).is_looked_at(sender._hwnd)
+        assert [receiver.receive(DEADLINE).transport for _ in range(20)] == [
+            Transport.MAPPING,
+            Transport.COPYDATA,
+        ] * 10
 
 
 HOSTILE = {"looking": 128, "wanted": 136, "state": 192, "length": 200, "answer": 208}
@@ -430,20 +457,20 @@ def test_sender_killed_before_it_is_taken(
         served.append(lambda: serve(*arguments))
 
     monkeypatch.setattr(Lane, "serve", serve_later)
-    with Receiver(unique_name, mapping=unique_name) as receiver:
+    got: list[bytes] = []
+    with keeping(unique_name, got):
         peer = start_peer("lane_sender.py", unique_name)
         peer.expect("ready")
         peer.say("dies last words")
         peer.expect("asked")
         peer.kill()
-        assert receiver.receive(DEADLINE).data == b"before"
+        assert got == [b"before"]
         served[0]()
+        got.clear()
         with Sender(unique_name, mapping=unique_name) as sender:
             for number in range(20):
                 sender.send(b"%d" % number, via="mapping")
-                assert receiver.receive(DEADLINE).data == b"%d" % number
-        with pytest.raises(TimeoutError):
-            receiver.receive(0)
+    assert got == [b"%d" % number for number in range(20)]
 
 
 def test_sender_killed_while_its_delivery_is_handled(
@@ -519,6 +546,51 @@ def test_handler_may_close_its_receiver(unique_name: str, via: str) -> None:
             sender.send(b"more", via=via)
     with pytest.raises(FileNotFoundError):
         winipc.SharedMapping.open(unique_name)
+
+
+def test_answer_of_a_handler_that_closes_and_sends(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window takes a barrier while it sends, and does not know it any more."""
+    asked = threading.Event()
+    send_message = sender_module.send_message
+
+    def send_message_and_tell(*args: Any, **kwargs: Any) -> int:
+        answer = send_message(*args, **kwargs)
+        asked.set()
+        return answer
+
+    def handle(delivery: Delivery) -> int:
+        if delivery.data == b"close":
+            receiver.close()
+            onwards.send(b"wait", via="copydata")
+        return 5
+
+    other = unique_name + ".other"
+    with (
+        Receiver(
+            other,
+            mapping=other,
+            handler=lambda delivery: int(asked.wait(DEADLINE)),
+        ),
+        Sender(other, mapping=other, timeout=DEADLINE) as onwards,
+        Receiver(unique_name, mapping=unique_name, handler=handle) as receiver,
+        Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender,
+    ):
+        until_looked_at(sender)
+        transport.LOOK_US = ENOUGH
+        monkeypatch.setattr(sender_module, "send_message", send_message_and_tell)
+        assert sender.send(b"close", via="mapping") == 5
+
+
+def test_auto_of_a_closed_sender_goes_by_a_message(pair: Pair) -> None:
+    """As it did before it had a lane."""
+    _, sender = pair
+    assert sender.send(b"seven", via="auto") == 7
+    assert sender._kept is not None
+    sender.close()
+    for _ in range(3):
+        assert sender.send(b"seven", via="auto") == 7
 
 
 def test_close_does_not_wait_for_the_end_of_a_look(pair: Pair) -> None:

@@ -188,7 +188,8 @@ class Receiver(Shown, Closing):
                     max_bytes=max(max_bytes, max_message),
                     exist_ok=exist_ok,
                 )
-            if Transport.MAPPING in chosen:
+            # What is queued must not wait for Python: WM_COPYDATA does not.
+            if Transport.MAPPING in chosen and handler is not None:
                 number = register_message(MESSAGE_NAMES[Transport.MAPPING])
                 lane.serve(self.window, number, len(made))
         except BaseException:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import struct
+import sys
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -65,9 +66,9 @@ class Sender(Closing):
     Raises:
         FileNotFoundError: No window has this title.
 
-    A `Receiver` that got a delivery looks in shared memory for the next one, for 0.1
-    ms. A sender that finds it there by the mapping sends no message, which is some 20
-    times faster if both have a processor.
+    A `Receiver` with a handler looks in shared memory for the next delivery, for 0.1 ms
+    after each. A sender that finds it there by the mapping sends no message, which is
+    some 20 times faster if both have a processor.
 
     Use a sender in one thread at a time. All senders of a session take turns on the
     mapping and the section: each holds a lock until the receiver has answered. Plain C
@@ -277,9 +278,10 @@ class Sender(Closing):
             return None
         if answer == NOT_ANSWERED:  # its handler is at work: sleep
             try:
-                self._barrier()
+                self._barrier(lane=lane)
             except OSError:
                 if lane.answer() == NOT_ANSWERED:
+                    lane.doubt = True  # it may be at work still
                     raise
             answer = lane.answer()
         return answer
@@ -386,8 +388,11 @@ class Sender(Closing):
             lane.doubt = False
         return True
 
-    def _barrier(self, *, wait: bool = True) -> bool:
+    def _barrier(self, *, wait: bool = True, lane: Lane | None = None) -> bool:
         """Wait until the receiver has handled everything that was sent before.
+
+        And until it has answered in the lane: a receiver that its handler has closed
+        does not know the barrier, and the handler may send on.
 
         False when one of its handlers sends, and this is not to wait for it.
         """
@@ -396,7 +401,14 @@ class Sender(Closing):
         # delivers the next message before it returns. The `Receiver` answers BUSY, and
         # is asked again.
         deadline, pause = Deadline(self.timeout), _SHORTEST
-        while send_message(self._hwnd, BARRIER, 0, 0, timeout=deadline.left()) == BUSY:
+
+        def busy() -> bool:
+            left = deadline.left()
+            answer = send_message(self._hwnd, BARRIER, 0, 0, timeout=left)
+            unanswered = lane is not None and lane.answer() == NOT_ANSWERED
+            return answer == BUSY or unanswered
+
+        while busy():
             if not wait:
                 return False
             time.sleep(pause)
@@ -422,6 +434,7 @@ class Sender(Closing):
         reads such a message later refuses it.
         """
         self._stack.close()
+        self._kept, self._small = None, -sys.maxsize  # "auto" keeps to WM_COPYDATA
         self._free_doubtful()
 
     def __repr__(self) -> str:

@@ -38,8 +38,6 @@ PROOF = "winipc.ExchangeProof"
 
 #: Offset of the doubt flag, after the lock of a `Lane`.
 _DOUBT = 64
-#: Where the lock says how often its thread took it, less one.
-_DEPTH = 16
 #: Where the receiver that looks says how much its memory holds.
 _MOST = 144
 
@@ -106,15 +104,14 @@ class Lane(Closing):
 
     def take_turn(self, timeout: float | None) -> bool:
         """Until `end_turn`; False if others had theirs all that time."""
-        try:
-            taken = self._lock.acquire(timeout)
-        except AbandonedError:  # it is ours all the same
-            self.doubt = taken = True
-        if taken and self._memory.get(_DEPTH, "u64"):
+        if self._lock.held:
             # A handler of this thread sends, while the thread waits for an answer.
-            self._lock.release()
-            taken = False
-        return taken
+            return False
+        try:
+            return self._lock.acquire(timeout)
+        except AbandonedError:  # it is ours all the same
+            self.doubt = True
+            return True
 
     def end_turn(self) -> None:
         self._lock.release()
