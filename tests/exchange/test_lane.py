@@ -386,11 +386,10 @@ def test_killed_receiver_is_an_error(
 
             thread = threading.Thread(target=kill)
             thread.start()
-            with pytest.raises(OSError) as caught:
+            # Not FileNotFoundError: the handler may have done its work.
+            with pytest.raises(ConnectionResetError):
                 sender.send(b"hang", via=via)
             thread.join()
-            refused = (TimeoutError, ConnectionRefusedError)
-            assert not isinstance(caught.value, refused)
         with pytest.raises(OSError):
             sender.send(b"again", via=via)
 

@@ -279,10 +279,15 @@ class Sender(Closing):
         if answer == NOT_ANSWERED:  # its handler is at work: sleep
             try:
                 self._barrier(lane=lane)
-            except OSError:
+            except OSError as error:
                 if lane.answer() == NOT_ANSWERED:
                     lane.doubt = True  # it may be at work still
-                    raise
+                    if not isinstance(error, FileNotFoundError):
+                        raise
+                    text = "the receiver ended before it answered"
+                    raise ConnectionResetError(
+                        errno.ECONNRESET, text, self.title
+                    ) from None
             answer = lane.answer()
         return answer
 
