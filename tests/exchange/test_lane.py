@@ -236,10 +236,9 @@ def test_auto_goes_by_the_lane_when_it_sends_often(
         done, taken = threading.Event(), threading.Event()
 
         def another_sender() -> None:
-            lane.wait_for_turn(DEADLINE)
-            taken.set()
-            done.wait(5 * SLOWNESS)
-            lane.end_turn()
+            with lane.turn(DEADLINE):
+                taken.set()
+                done.wait(5 * SLOWNESS)
 
         thread = threading.Thread(target=another_sender)
         thread.start()
@@ -306,13 +305,10 @@ def test_a_handler_may_send_on_while_its_sender_waits(unique_name: str) -> None:
 def test_a_thread_has_one_turn_at_a_time(unique_name: str) -> None:
     """A handler that sends by the memory in use does not write over it."""
     with Lane(unique_name) as lane, Lane(unique_name) as again:
-        assert lane.take_turn(0)
-        assert not again.take_turn(0)
-        with pytest.raises(TimeoutError):
-            again.wait_for_turn(0)
-        lane.end_turn()
-        assert again.take_turn(0)
-        again.end_turn()
+        with lane.turn(0), pytest.raises(TimeoutError), again.turn(0):
+            pass
+        with again.turn(0):
+            pass
 
 
 # --------------------------------------------------------------------- trust

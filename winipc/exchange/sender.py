@@ -243,8 +243,7 @@ class Sender(Closing):
         if self._prove(transport, shared, lock_name) is False:
             raise ValueError(f"the receiver has another {transport} than {shared!r}")
         lane = self._lane(lock_name)
-        lane.wait_for_turn(self.timeout)
-        try:
+        with lane.turn(self.timeout):
             self._settle(lane)
             try:
                 answer = self._ask(lane, shared, view, view.nbytes)
@@ -254,8 +253,6 @@ class Sender(Closing):
                 lane.doubt = True
                 raise
             return answer
-        finally:
-            lane.end_turn()
 
     def _ask(
         self,
@@ -300,18 +297,23 @@ class Sender(Closing):
         if lane is None or not lane.is_looked_at(self._hwnd):
             return None
         shared = self._open_mapping()
-        if len(data) > len(shared) or not lane.take_turn(0):
+        if len(data) > len(shared):
             return None
+        begun = False
         try:
-            if not self._settle(lane, wait=False):
-                return None
-            try:
-                answer = self._ask(lane, shared, data, len(data))
-            except (TimeoutError, KeyboardInterrupt):
-                lane.doubt = True
+            with lane.turn(0):
+                begun = True
+                if not self._settle(lane, wait=False):
+                    return None
+                try:
+                    answer = self._ask(lane, shared, data, len(data))
+                except (TimeoutError, KeyboardInterrupt):
+                    lane.doubt = True
+                    raise
+        except TimeoutError:
+            if begun:
                 raise
-        finally:
-            lane.end_turn()
+            return None
         if answer is not None:
             self._proven[Transport.MAPPING] = True
         return answer
@@ -332,8 +334,7 @@ class Sender(Closing):
         """Whether the receiver has this memory; None if it does not know PROOF."""
         if transport not in self._proven:
             lane = self._lane(lock)
-            lane.wait_for_turn(self.timeout)
-            try:
+            with lane.turn(self.timeout):
                 self._settle(lane)
                 shared.write(os.urandom(min(4, len(shared))))
                 number, answer = register_message(MESSAGE_NAMES[transport]), 0
@@ -343,8 +344,6 @@ class Sender(Closing):
                     )
                 same = answer == seen(shared)
                 self._proven[transport] = same if answer else None
-            finally:
-                lane.end_turn()
         return self._proven[transport]
 
     @cached_property

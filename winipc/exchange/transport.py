@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from winipc import _core
-from winipc._core import AbandonedError
 from winipc.base.closing import Closing
 from winipc.base.deadline import timed_out
 from winipc.base.text import Words
@@ -98,23 +98,16 @@ class Lane(Closing):
     def doubt(self, doubt: bool) -> None:
         self._memory.set(_DOUBT, "u32", doubt)
 
-    def wait_for_turn(self, timeout: float | None) -> None:
-        if not self.take_turn(timeout):
-            raise timed_out("it was not free in time", repr(self._lock))
-
-    def take_turn(self, timeout: float | None) -> bool:
-        """Until `end_turn`; False if others had theirs all that time."""
+    def turn(
+        self, timeout: float | None
+    ) -> contextlib.AbstractContextManager[SharedLock]:
         if self._lock.held:
             # A handler of this thread sends, while the thread waits for an answer.
-            return False
-        try:
-            return self._lock.acquire(timeout)
-        except AbandonedError:  # it is ours all the same
-            self.doubt = True
-            return True
+            raise timed_out("a send of this thread has it", repr(self._lock))
+        return self._lock.lock(timeout, repair=self._owner_died)
 
-    def end_turn(self) -> None:
-        self._lock.release()
+    def _owner_died(self, _lock: SharedLock) -> None:
+        self.doubt = True
 
     def serve(self, window: CopyDataWindow, message: int, most: int) -> None:
         """Let the thread of the window look for what senders ask, of `most` bytes."""

@@ -18,7 +18,7 @@ def main(name: str) -> None:
             if via == "dies":
                 sender.send(b"before", via="mapping")
                 lane = sender._lane(name)
-                assert lane.take_turn(0)
+                assert lane._lock.acquire(0)
                 lane._memory.set(192, "u64", 1)  # LANE_ASKED
                 print("asked", flush=True)
                 sys.stdin.readline()
