@@ -152,14 +152,19 @@ def said_of(module: Any) -> str:
     return f"{text}\n\n" if "\n\n" in text else ""
 
 
+def said_before(name: str, module: Any) -> str:
+    """The comment `#:` before what a package exports."""
+    home = home_of(name, module).__name__
+    found = ModuleAnalyzer.for_module(home).find_attr_docs()
+    return "\n".join(found.get(("", name), []))
+
+
 def summary_of(item: object, name: str, module: Any) -> str:
     """The first paragraph of an item's docstring, or of the comment before it."""
     if isinstance(item, type) or inspect.isroutine(item):
         text = inspect.getdoc(item) or ""
     else:
-        home = home_of(name, module).__name__
-        found = ModuleAnalyzer.for_module(home).find_attr_docs()
-        text = "\n".join(found.get(("", name), []))
+        text = said_before(name, module)
     return text.partition("\n\n")[0].replace("\n", " ")
 
 
@@ -240,6 +245,11 @@ def shape(
     _app: Sphinx, what: str, name: str, item: object, _options: object, lines: Any
 ) -> None:
     """Give docstrings one form: labels, and a table of the methods of a class."""
+    if what == "data":
+        # Not the docstring of its class, such as int.
+        lines[:] = said_before(name.rpartition(".")[2], winipc).splitlines()
+    if lines and lines[0].startswith("Alias for field number"):
+        LOGGER.warning("%s has no description", name)
     if RAISES.search("\n".join(lines)):
         LOGGER.warning("%s has errors outside of a section Raises:", name)
     said = without_parameters(with_guides("\n".join(lines)), item)
@@ -338,7 +348,10 @@ def hide_private(
     signature: str | None,
     returned: str | None,
 ) -> tuple[str, str | None] | None:
-    """Show no private name, and no constructor that is not for users."""
+    """Show no private name, and no constructor that is not for users.
+
+    Defaults are shown as values, not as the names of constants.
+    """
     if what == "class" and (
         re.search(r"\(_|: \S*\b_", (signature or "").split(",")[0])
         or (item.__init__.__doc__ or "").startswith("See ")
@@ -346,11 +359,28 @@ def hide_private(
         return "", returned
     if signature is None:
         return None
+    code = inspect.unwrap(item.__init__ if what in ("class", "exception") else item)
+    constants = getattr(code, "__globals__", {})
+    signature = CONSTANT.sub(lambda one: value_of(one[0], constants), signature)
     found = []
     for text in (signature, returned or ""):
         text = PRIVATE.sub(r"\1", ALIAS.sub(r"\1", text))
         found.append(SELF.sub("Self", text))
     return found[0], found[1] or None
+
+
+#: A default that is the name of a constant; MACHINE depends on the reader's process.
+CONSTANT = re.compile(r"(?<== |.=)(?!MACHINE\b)_?[A-Z][A-Z_]+(?=[,)])")
+
+
+def value_of(name: str, constants: dict[str, Any]) -> str:
+    """The value of a constant as code; many bytes as a shift."""
+    value = constants.get(name)
+    if not isinstance(value, int | float | str):
+        return name
+    if isinstance(value, int) and value and value % (1 << 20) == 0:
+        return f"{value >> 20} << 20"
+    return repr(value)
 
 
 #: What Sphinx makes of an alias in a union, a private name, and type variables that

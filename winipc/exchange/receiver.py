@@ -53,8 +53,11 @@ class Delivery(NamedTuple):  # a frozen dataclass would cost each sender 0.3 us 
     `bytes(delivery.data)`, before you check it. `pid` is as in `Received`.
     """
 
+    #: How the data came.
     transport: Transport
+    #: The data, read-only.
     data: memoryview
+    #: The id of the process that the message names; None if it names none.
     pid: int | None = None
 
 

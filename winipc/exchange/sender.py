@@ -134,11 +134,11 @@ class Sender(Closing):
 
         `id` is the dwData of WM_COPYDATA; other transports have none.
 
-        With `via="auto"`, data of more than 4 KiB goes by the mapping, as WM_COPYDATA
-        would copy it twice. This needs a mapping with enough room, and a `Receiver`
-        that proves that it has the same mapping. Small `bytes` that are sent often go
-        by the mapping, too, while the receiver looks there. Other data goes by
-        WM_COPYDATA.
+        `via` is a `Transport`, its name, or "auto", which is no member of `Transport`.
+        With "auto", data of more than 4 KiB goes by the mapping, as WM_COPYDATA would
+        copy it twice. This needs a mapping with enough room, and a `Receiver` that
+        proves that it has the same mapping. Small `bytes` that are sent often go by the
+        mapping, too, while the receiver looks there. Other data goes by WM_COPYDATA.
 
         Raises:
             ConnectionRefusedError: The receiver answered 0.

@@ -87,7 +87,7 @@ class Lockable:
         block does not run.
 
         Raises:
-            TimeoutError: The mutex was not free within `timeout` seconds (winerror
+            TimeoutError: The lock was not free within `timeout` seconds (winerror
                 1460).
             AbandonedError: The thread that held it ended without releasing it.
 
