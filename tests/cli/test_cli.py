@@ -25,7 +25,7 @@ from helpers import BITS, need_libclang
 
 import winipc
 from winipc import cli
-from winipc.cli import lists
+from winipc.cli import lists, messages
 
 StartPeer = Callable[..., Peer]
 
@@ -172,6 +172,16 @@ def test_failures_are_one_line_and_status_1(unique_name: str) -> None:
     [line] = done.stderr.decode().splitlines()
     assert line.startswith("winipc: ")
     assert unique_name in line
+    assert line.endswith(" (winipc windows shows which there are)")
+
+
+def test_a_send_without_a_receiver_says_how_to_start_one(
+    monkeypatch: pytest.MonkeyPatch, unique_name: str
+) -> None:
+    """Here the usual title is one that nobody uses."""
+    monkeypatch.setattr(messages, "DEFAULT_TITLE", unique_name)
+    [line] = run_winipc("send", "x", check=False).stderr.decode().splitlines()
+    assert f"'{unique_name}' (winipc receive opens it; --title names another)" in line
 
 
 def test_receive_times_out_with_status_1(unique_name: str) -> None:
@@ -258,6 +268,10 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     [
         ("lss", "no command is called 'lss' (did you mean ls?)"),
         ("dump x --folow", "arguments: --folow (did you mean --follow?)"),
+        ("dump x --layout speed:f32", "(did you mean --struct?)"),
+        ("replay x.wipc --layout=f32", "(did you mean --struct?)"),
+        ("send look-w Hello", "arguments: Hello (another window: --title look-w)"),
+        ("receive look-w", "arguments: look-w (another window: --title look-w)"),
         ("dump x --struct <Z", "format of struct: '<Z'"),
         ("dump x --struct x.h", "--struct: 'x.h': x.h:NAME names a structure"),
         ("dump x --struct speed:x", "speed: no type of numbers 'x'"),
@@ -272,7 +286,8 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("scan 1 300 --type u8", "fit"),
         ("scan 1 x.y --type any", "'x.y'"),
         ("write x", "data"),
-        ("write x 4", "hex"),
+        ("write x 4", "'4' is not hexadecimal, two digits"),
+        ("write x hello", "(--type text writes text, --type i32 a number)"),
         ("write x --type u8 300", "fit"),
         ("bridge", "name of a mapping"),
         ("cassette record x.wipc", "nothing to record"),
@@ -295,6 +310,8 @@ def test_help_is_there_without_a_command_and_by_help(
         ((), "winipc help COMMAND"),
         (("help",), "winipc help COMMAND"),
         (("help", "dump"), "winipc dump my-app.state --size 64 --follow"),
+        (("help", "dump"), "\n\nShow a mapping, or memory of a process,"),
+        (("help", "section"), "\n\nWrite a DLL with shared variables,"),
         (("help", "section", "build"), "winipc section build shared.dll"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -145,7 +145,17 @@ def test_windows_lists_whose_they_are(unique_name: str) -> None:
         [row] = [row for row in rows if row["title"] == unique_name]
         assert (row["hwnd"], row["hung"]) == (window.hwnd, False)
         assert unique_name in run_winipc("windows").stdout.decode()
+        for pattern in (unique_name, f"{unique_name[:-1].upper()}?"):
+            own = ("--pid", str(os.getpid()), "--json")
+            for words in ((pattern, *own), (*own, pattern)):
+                [row] = json_lines("windows", *words)
+                assert row["hwnd"] == window.hwnd
+        assert json_lines("windows", unique_name[1:], "--json") == []
     assert json_lines("windows", "--title", unique_name, "--json") == []
+    done = run_winipc("windows", f"{unique_name}*")
+    assert done.stderr.decode().startswith("no window has a title like ")
+    done = run_winipc("windows", "--title", unique_name)
+    assert done.stderr.decode().splitlines() == ["no window was found"]
 
 
 def test_windows_are_gone_with_a_killed_process(

@@ -36,6 +36,8 @@ _COMMANDS = {
     "lists": ("ls", "windows", "maps"),
     "record": ("record", "replay"),
 }
+#: Options of the Python API, and what the commands call them.
+_SYNONYMS = {"--layout": "--struct"}
 _INTERRUPTED = 130
 
 
@@ -72,12 +74,23 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         if rest[:1] == ["--"]:
             rest = rest[1:]
         if not hasattr(arguments, "program") or rest != after:
-            options = arguments.parser._option_string_actions
             arguments.parser.error(
-                f"unrecognized arguments: {' '.join(rest)}{meant(rest[0], options)}"
+                f"unrecognized arguments: {' '.join(rest)}{_hint(arguments, rest[0])}"
             )
         arguments.program = after
     return arguments
+
+
+def _hint(arguments: argparse.Namespace, word: str) -> str:
+    """What the user may have meant by the first word that is not known, or ""."""
+    options = arguments.parser._option_string_actions
+    if word.startswith("-"):
+        option = word.partition("=")[0]
+        return meant(_SYNONYMS.get(option, option), options)
+    if {"--title", "--mapping"} <= options.keys():  # send and receive
+        title = getattr(arguments, "text", None) or word
+        return f" (another window: --title {title})"
+    return ""
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

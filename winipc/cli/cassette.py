@@ -22,7 +22,15 @@ from winipc.base.text import clean
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 from winipc.cassette import Cassette, MessageEvent, Track
 from winipc.cassette.recorder import Recorder
-from winipc.cli.options import Commands, add_command, converted, factor, number, seconds
+from winipc.cli.options import (
+    Commands,
+    Formatter,
+    add_command,
+    converted,
+    factor,
+    number,
+    seconds,
+)
 from winipc.cli.output import (
     note,
     print_json,
@@ -39,7 +47,10 @@ _SLICE = 0.1
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
-        "cassette", help="record a program, and be its double", description=__doc__
+        "cassette",
+        help="record a program, and be its double",
+        description=__doc__,
+        formatter_class=Formatter,
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     _add_record(actions)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
+import re
 from typing import TYPE_CHECKING, Any
 
 from winipc import _core
@@ -61,8 +63,14 @@ def add(commands: Commands) -> None:
         _windows,
         "list windows",
         "The windows of this desktop, and their processes.",
+        'windows "my-app*"',
         "windows --visible",
         "windows --pid 1234 --json",
+    )
+    windows.add_argument(
+        "pattern",
+        nargs="?",
+        help='only titles like this, such as "my-app*"; case does not matter',
     )
     windows.add_argument("--title", help="only with this title")
     windows.add_argument("--class-name", help="only of this class")
@@ -144,7 +152,12 @@ def _windows(arguments: argparse.Namespace) -> int:
         message_only=arguments.message_only,
         visible=True if arguments.visible else None,
     )
-    rows = [row for window in found if (row := window_fields(window)) is not None]
+    like = re.compile(fnmatch.translate(arguments.pattern or "*"), re.IGNORECASE)
+    rows = [
+        row
+        for window in found
+        if (row := window_fields(window)) is not None and like.match(row["title"])
+    ]
     return print_rows(
         arguments.json,
         rows,
@@ -158,7 +171,9 @@ def _windows(arguments: argparse.Namespace) -> int:
         },
         right=("hwnd", "pid"),
         style=lambda row: {"hung": "red", "hidden": "dim"}.get(_state(row), ""),
-        nothing="there is no such window",
+        nothing=f"no window has a title like {arguments.pattern!r}"
+        if arguments.pattern
+        else "no window was found",
     )
 
 

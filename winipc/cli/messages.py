@@ -170,9 +170,15 @@ def _send(arguments: argparse.Namespace) -> int:
     data, via = _data(arguments), arguments.via
     if arguments.id and via != Transport.COPYDATA:
         arguments.parser.error("only --via copydata has an --id")
-    with Sender(
-        arguments.title, mapping=arguments.mapping, timeout=arguments.timeout
-    ) as sender:
+    try:
+        sender = Sender(
+            arguments.title, mapping=arguments.mapping, timeout=arguments.timeout
+        )
+    except FileNotFoundError as error:
+        if arguments.title == DEFAULT_TITLE:
+            error.add_note("winipc receive opens it; --title names another")
+        raise
+    with sender:
         start = time.perf_counter()
         answer = sender.send(data, via, id=arguments.id)
         taken = time.perf_counter() - start

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
@@ -20,6 +21,7 @@ Run: TypeAlias = Callable[[argparse.Namespace], int]
 _Made = TypeVar("_Made")
 
 _EXAMPLES = "examples:"
+_HEAD = re.compile("^`winipc [^:]*`: (.)")
 #: A process id and the size of a message have 32 bits.
 _MOST_32 = 0xFFFFFFFF
 #: Seconds, 68 years: every clock can wait that long.
@@ -92,7 +94,10 @@ def converted(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
 
 
 class Formatter(argparse.HelpFormatter):
-    """Keeps the lines of examples, and finds the width without shutil."""
+    """Keeps the lines of examples, and finds the width without shutil.
+
+    A module's docstring loses its head, the name of the command.
+    """
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, **{"width": columns() - 2, **options})
@@ -100,6 +105,7 @@ class Formatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text.startswith(_EXAMPLES):
             return text
+        text = _HEAD.sub(lambda head: head[1].upper(), text)
         return super()._fill_text(text, width, indent)
 
 

@@ -16,7 +16,11 @@ from typing import Any
 
 from winipc.base.rows import cell_text
 from winipc.base.text import text_table
-from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND
+from winipc.base.winerror import (
+    ERROR_ALREADY_EXISTS,
+    ERROR_FILE_NOT_FOUND,
+    ERROR_INVALID_WINDOW_HANDLE,
+)
 from winipc.cli import terminal
 
 #: Lines of a table for one print, because each print calls the terminal.
@@ -61,6 +65,8 @@ def until_ctrl_c() -> Iterator[Callable[[str], None]]:
 #: What the user can do about an error, by the Win32 function and its error.
 _HINTS = {
     ("OpenFileMappingW", ERROR_FILE_NOT_FOUND): "winipc ls shows which names there are",
+    # No Win32 function says that no window has a title.
+    (None, ERROR_INVALID_WINDOW_HANDLE): "winipc windows shows which there are",
     (
         "CreateFileMappingW",
         ERROR_ALREADY_EXISTS,

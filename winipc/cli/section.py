@@ -6,14 +6,17 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from winipc.cli.options import Commands, add_command, number
+from winipc.cli.options import Commands, Formatter, add_command, number
 from winipc.cli.output import print_line, print_rows
 from winipc.pe import MACHINE, build_section_dll, inspect_dll
 
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
-        "section", help="DLLs with shared variables", description=__doc__
+        "section",
+        help="DLLs with shared variables",
+        description=__doc__,
+        formatter_class=Formatter,
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     build = add_command(

@@ -67,7 +67,13 @@ def _data(kind: str | ValueType, text: str) -> bytes:
         number = kind.check(number_of(text, kind, kind.is_float))
         return struct.pack(kind.format, number)
     if kind == "hex":
-        return bytes.fromhex(text)
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is not hexadecimal, two digits for each byte "
+                "(--type text writes text, --type i32 a number)"
+            ) from None
     if kind == "any":
         raise ValueError("a number that is written has one type")
     return text.encode("utf-8" if kind == "text" else "utf-16-le")
