@@ -450,7 +450,10 @@ snapshot_place(const Py_buffer *view, Py_ssize_t offset, Py_ssize_t width,
 {
     char *at = (char *)view->buf + offset;
     if (!snapshot_fits(offset, width, view->len)) {
-        PyErr_Format(PyExc_ValueError, "%s leaves the memory", what);
+        PyErr_Format(PyExc_ValueError,
+                     "%s leaves the memory of %zd bytes: it has %zd bytes at "
+                     "offset %zd",
+                     what, view->len, width, offset);
         return NULL;
     }
     if ((uintptr_t)at % (size_t)width != 0) {
@@ -483,21 +486,30 @@ static int
 snapshot_set_data(SnapshotObject *self, Py_ssize_t data)
 {
     const Py_ssize_t length = self->view.len;
-    const char *fault = NULL;
+    const BOOL is_double = self->kind == KIND_DOUBLE;
     if (self->size <= 0) {
-        fault = "size must be 1 or more";
+        PyErr_SetString(PyExc_ValueError, "size must be 1 or more");
+        return -1;
     }
-    else if (!snapshot_fits(data, self->size, length)) {
-        fault = "the record leaves the memory";
+    if (is_double && self->stride < self->size) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the second record overlaps the first");
+        return -1;
     }
-    else if (self->kind == KIND_DOUBLE &&
-             (self->stride < self->size ||
-              !snapshot_fits(data, self->stride, length) ||
-              !snapshot_fits(data + self->stride, self->size, length))) {
-        fault = "the second record leaves the memory or overlaps the first";
+    if (!snapshot_fits(data, self->size, length)) {
+        PyErr_Format(PyExc_ValueError,
+                     "the record leaves the memory of %zd bytes: it has %zd "
+                     "bytes at offset %zd",
+                     length, self->size, data);
+        return -1;
     }
-    if (fault != NULL) {
-        PyErr_SetString(PyExc_ValueError, fault);
+    if (is_double &&
+        (!snapshot_fits(data, self->stride, length) ||
+         !snapshot_fits(data + self->stride, self->size, length))) {
+        PyErr_Format(PyExc_ValueError,
+                     "the second record leaves the memory of %zd bytes: it "
+                     "has %zd bytes, %zd after the first at offset %zd",
+                     length, self->size, self->stride, data);
         return -1;
     }
     self->data = (char *)self->view.buf + data;
