@@ -155,7 +155,7 @@ def test_the_short_text_form() -> None:
 def test_members_are_checked() -> None:
     """What is no code, no number of elements, no packing of a compiler."""
     wrong: dict[Any, str] = {
-        "x": "no type of numbers 'x'",
+        "x": r"no type of numbers 'x': .* \? e; for text .*\('c', 16\)",
         "4s": "no type of numbers '4s'",
         ("b", -1): "elements",
         None: "a type of numbers is a str",

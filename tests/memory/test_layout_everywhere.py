@@ -82,6 +82,7 @@ def test_a_handle_follows_its_chain_at_each_use(this: RemoteProcess) -> None:
         handle.value = 5
         inner.b = -3
         assert struct.unpack_from("<ihhhh", first, 8) == (5, 0, 0, 0, -3)
+        assert f" at [{head.address:#x}, 0x10]>" in repr(inner)
         head.write(second.address.to_bytes(width, "little"))
         assert (handle.value, inner.b) == (0, 0)
         inner.b = 9
@@ -94,6 +95,36 @@ def test_a_handle_follows_its_chain_at_each_use(this: RemoteProcess) -> None:
             _ = handle.value
         with pytest.raises(AttributeError, match="node has no field"):
             _ = handle.speed
+
+
+def test_views_of_bytes_take_every_layout() -> None:
+    """The short form and a ctypes class; other kinds are told what is wanted."""
+    for layout in (SHIP, "id:I name:8s x:d"):
+        assert winipc.StructView(RAW, layout).as_dict() == VALUES
+    assert winipc.StructView(RAW, Point, 0).x == 7
+    for wrong in (5, None, b"id:I"):
+        with pytest.raises(TypeError, match=r"a layout is a winipc\.Layout, fields"):
+            winipc.StructView(RAW, wrong)
+    with pytest.raises(TypeError, match=r"the memory is a mapping, .* not 'text'"):
+        winipc.StructView("text", SHIP)  # type: ignore[arg-type]
+
+
+def test_swapped_arguments_are_told_the_order(block: Any, this: RemoteProcess) -> None:
+    """Also if the address is text."""
+    memory: Any = SHIP
+    with pytest.raises(TypeError, match="StructView takes the memory first"):
+        winipc.StructView(memory, RAW)
+    with pytest.raises(TypeError, match="StructView takes the memory first"):
+        winipc.StructView("id:I", RAW)  # type: ignore[arg-type]
+    for address in (block.address, hex(block.address)):
+        with pytest.raises(TypeError, match="; at takes the address first"):
+            this.at(SHIP, address)
+        with pytest.raises(TypeError, match="struct_view takes the layout first"):
+            this.struct_view(address, SHIP)
+    with pytest.raises(TypeError, match="not 5; at takes the address first"):
+        this.at("id:I", 5)
+    with pytest.raises(TypeError, match="not 5; struct_view takes the layout first"):
+        this.struct_view(5, "id:I")
 
 
 def test_snapshots_show_their_fields() -> None:
@@ -163,7 +194,11 @@ def test_a_view_shows_the_values_that_it_has_now(unique_name: str) -> None:
         assert repr(view) == "<StructView car(speed=0.0, gear=3) at offset 8>"
         with RemoteProcess.open(os.getpid()) as process:
             there = process.at(mapping.address + 8, layout)
-            assert "gear=3" in repr(there)
-            assert "PartialReadError" in repr(process.at(0x10, layout))
-        assert "ValueError" in repr(there)
+            place = f"{mapping.address + 8:#x}"
+            assert repr(there) == f"<StructView car(speed=0.0, gear=3) at {place}>"
+            assert "PartialReadError at 0x10>" in repr(process.at(0x10, layout))
+            outer = Layout.of("outer", {"before": "q", "inner": layout})
+            inner = process.struct_view(outer, mapping.address).inner
+            assert repr(inner) == repr(there)
+        assert repr(there) == f"<StructView car, ValueError at {place}>"
     assert repr(view) == "<StructView car, ValueError at offset 8>"

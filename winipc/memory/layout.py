@@ -42,6 +42,11 @@ _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+#: After the list of the types of numbers.
+_OTHERS = (
+    "? e; for text there are c (a byte) and u (a wchar_t), as in ('c', 16) and "
+    "('u', 16), which are 16s and 16u in the short form"
+)
 _SPELLING = "a field is NAME:TYPE, such as speed:f32, or NAME:COUNT+TYPE: wheels:4f32"
 
 
@@ -312,11 +317,12 @@ class Layout(_core.Layout):
         """Lay members out as a C compiler does.
 
         Args:
-            members: For each name a type ("u32", "f64", ..., or a `struct` code; "u" is
-                a wchar_t) or a layout. For an array, a pair with the number of
-                elements, `("u16", 4)`, or with dimensions, `("f32", (4, 4))`. Or a text
-                such as "speed:f32 wheels:4i16 name:16s"; "< " in front packs the
-                fields.
+            members: For each name a type ("u32", "f64", ..., or a `struct` code) or a
+                layout. For an array, a pair with the number of elements,
+                `("u16", 4)`, or with dimensions, `("f32", (4, 4))`. Text is an array
+                of characters: `("c", 16)` has 16 bytes, and `("u", 16)` has 16 wchar_t.
+                Or a text such as "speed:f32 wheels:4i16 name:16s title:16u"; "< " in
+                front packs the fields.
             pack: The largest alignment, as in `#pragma pack(n)`.
             encoding: The encoding of text in bytes; None leaves it bytes.
         """
@@ -341,10 +347,10 @@ class Layout(_core.Layout):
             if not isinstance(kind, Layout) and kind not in tuple(_KNOWN):
                 try:
                     kind = _core._number_code(kind)
-                except (TypeError, ValueError) as error:
-                    raise type(error)(
-                        f"{name}.{member}: {error}, and ? c u e"
-                    ) from None
+                except TypeError as error:
+                    raise TypeError(f"{name}.{member}: {error}") from None
+                except ValueError as error:
+                    raise ValueError(f"{name}.{member}: {error} {_OTHERS}") from None
             if min(shape, default=1) < 1:
                 raise ValueError(f"{name}.{member}: {shape} elements")
             own = kind.alignment if isinstance(kind, Layout) else size_of(kind)
@@ -780,8 +786,11 @@ def codec_of(layout: Any) -> Codec:
     )
 
 
-def layout_of(layout: Any) -> Layout:
-    """The `Layout` for a layout, its short text form or a ctypes class."""
+def layout_of(layout: Any, order: str = "") -> Layout:
+    """The `Layout` for a layout, its short text form or a ctypes class.
+
+    `order` ends the TypeError: the order of the arguments, which may be swapped.
+    """
     if isinstance(layout, Layout):
         return layout
     if isinstance(layout, str):
@@ -790,5 +799,5 @@ def layout_of(layout: Any) -> Layout:
         return Layout.from_ctypes(layout)
     raise TypeError(
         "a layout is a winipc.Layout, fields such as 'speed:f32 gear:i32' or a ctypes "
-        f"Structure class, not {layout!r}"
+        f"Structure class, not {layout!r:.80}{order and '; '}{order}"
     )

@@ -14,8 +14,6 @@ from winipc.errors import add_hint
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from winipc.memory.layout import Layout
-
 __all__ = ["Record", "StructView", "Text"]
 
 
@@ -153,14 +151,26 @@ class StructView(_Fields, Shown):
     `as_dict`, is reached by `[]` only.
 
     The memory may also be bytes or another buffer, such as a message. Then the view is
-    of a copy, and read-only.
+    of a copy, and read-only. The layout is a `winipc.Layout`, its short form such as
+    "speed:f32 gear:i32", or a ctypes Structure class.
     """
 
     __slots__ = ()
 
-    def __new__(cls, memory: Memory | Buffer, layout: Layout, offset: int = 0) -> Self:
+    def __new__(cls, memory: Memory | Buffer, layout: Any, offset: int = 0) -> Self:
+        order = "StructView takes the memory first, then the layout"
+        if not isinstance(layout, _core.Layout):
+            from winipc.memory.layout import layout_of
+
+            layout = layout_of(layout, order)
         if not hasattr(memory, "read"):
-            memory = _Frozen(memoryview(memory))
+            try:
+                memory = _Frozen(memoryview(memory))
+            except TypeError:
+                raise TypeError(
+                    "the memory is a mapping, a view, bytes or another buffer, not "
+                    f"{memory!r:.80}; {order}"
+                ) from None
         memory = cast("Memory", memory)
         offset = operator.index(offset)
         if offset < 0 or layout.size > len(memory) - offset:
@@ -200,7 +210,8 @@ class StructView(_Fields, Shown):
             values = repr(self.as_record())
         except (OSError, ValueError) as error:  # closed, or not readable
             values = f"{self._layout.name}, {type(error).__name__}"
-        return f"<StructView {values} at offset {self._offset}>"
+        place = getattr(self._memory, "_place", "offset {}".format)
+        return f"<StructView {values} at {place(self._offset)}>"
 
 
 class Structured:

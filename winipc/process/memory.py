@@ -41,6 +41,12 @@ class RemotePlace:
     def __len__(self) -> int:
         return self.size
 
+    def _place(self, offset: int) -> str:
+        """The address of the byte at `offset`, or the chain that ends there."""
+        *start, last = self._chain
+        chain = ", ".join(f"{each:#x}" for each in (*start, last + offset))
+        return f"[{chain}]" if start else chain
+
 
 class RemoteBlock(Closing):
     """Memory that this process has allocated in another process.

@@ -26,7 +26,7 @@ from winipc.base.winerror import (
     ERROR_INVALID_WINDOW_HANDLE,
 )
 from winipc.errors import add_hint
-from winipc.memory.layout import StructView, codec_of, layout_of
+from winipc.memory.layout import Layout, StructView, codec_of, layout_of
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
 from winipc.process._denied import explain_denied, process_facts
 from winipc.process.freeze import Freeze, suspended
@@ -359,9 +359,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> int:
         """Write one value with a layout; return its size.
 
-        `layout` is one of three: a `winipc.Layout`, then a record or a mapping of
-        fields (fields that it lacks become 0; `at` changes single fields); a format of
-        the module `struct` or a `struct.Struct`, then the values; or a ctypes instance
+        `layout` is one of three: a `winipc.Layout` or its short form such as
+        "speed:f32 gear:i32", then a record or a mapping of fields (fields that it lacks
+        become 0; `at` changes single fields); a number type ("i32"), a format of the
+        module `struct` or a `struct.Struct`, then the values; or a ctypes instance
         alone.
 
         Raises:
@@ -384,7 +385,14 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Raises:
             PartialReadError: Each use raises what `pointer` and `read` raise.
         """
-        layout = layout_of(layout)
+        return self._view(
+            address, layout, "at takes the address first, then the layout"
+        )
+
+    def _view(self, address: Any, layout: Any, order: str) -> StructView:
+        if isinstance(address, Layout):
+            raise TypeError(f"{address!r} is not an address; {order}")
+        layout = layout_of(layout, order)
         place = RemotePlace(self, self._chain(address), layout.size)
         return StructView(place, layout)
 
@@ -396,8 +404,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return [self.address(base), *offsets]
 
     def struct_view(self, layout: Any, address: Any) -> StructView:
-        """See `at`, which takes the address first."""
-        return self.at(address, layout)
+        """Return a structure in the target: `at`, with the layout first.
+
+        The order is that of `SharedMapping.struct_view`. The arguments, the result and
+        the errors are those of `at`.
+
+        Raises:
+            TypeError: The arguments are swapped.
+        """
+        return self._view(
+            address, layout, "struct_view takes the layout first, then the address"
+        )
 
     def freeze(
         self,
