@@ -185,6 +185,8 @@ def world(
     peer.read_line()
     with (
         winipc.SharedMapping.create("my-app.state", 4096) as mapping,
+        winipc.SharedMapping.create("car", 4096) as car,
+        winipc.Snapshot.over(car, "speed:f32 gear:i32 name:16s") as writer,
         winipc.CopyDataWindow.create("my-app", messages=["my-app.changed"]),
         winipc.CopyDataWindow.create("My App"),
         winipc.RemoteProcess.open(
@@ -193,8 +195,10 @@ def world(
         process.alloc(4096) as memory,
     ):
         mapping.write(STATE)
+        writer.write(speed=12.5, gear=3, name="coupe")
         process.write(memory.address, b"MZ" + struct.pack("<i", 100))
         real = {"1234": str(peer.pid), "0x7ff6a0001000": hex(memory.address)}
+        real["my-app.car"] = "car"  # `winipc ls "my-app*"` shows one mapping
         world = World(start_process, capsys, real)
         yield world
         world.end()

@@ -2,6 +2,7 @@
 
 --follow shows changes as they come: a terminal is redrawn in place, with the last
 change in colour; a pipe gets the changed lines, with a * before each changed byte.
+The record of a winipc.Snapshot begins at byte 16: --offset 16.
 """
 
 from __future__ import annotations
