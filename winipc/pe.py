@@ -1,7 +1,7 @@
 """PE images: write a DLL with a shared section, and inspect images without loading.
 
 `build_section_dll` writes, without a compiler, a DLL whose exported variables are
-shared by all processes that load it:
+shared by all processes that load it::
 
     build_section_dll("telemetry.dll", {"counter": 8, "frames": 1 << 20})
     section = SharedSection.load("telemetry.dll", "counter")

@@ -1,5 +1,7 @@
 """What windows of other programs show: their texts, and the items of lists.
 
+Read and set a field, and read the list beside it::
+
     field = winipc.find_window("Settings").children("Edit")[0]
     winipc.window_text(field)
     winipc.set_window_text(field, "new")

@@ -2,7 +2,7 @@
 
 A DLL may mark a section of its image as shared (IMAGE_SCN_MEM_SHARED). All processes
 that load the DLL then have the same memory there. They need no name, only the path of
-the DLL:
+the DLL::
 
     with SharedSection.load() as section:       # the DLL that winipc brings
         section.write(b"hello")

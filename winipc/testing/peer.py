@@ -86,6 +86,8 @@ def _start_in(
 class Peer:
     """A second process that a test talks to line by line.
 
+    A program that says "listening" when it is ready::
+
         with Peer(["server.exe", name], ready="listening") as server:
             server.say("hello")
             server.expect("hello yourself")
