@@ -562,9 +562,13 @@ def test_rounds_of_play_leave_nothing(
         Cassette.play(cassette).close()
     check = LeakCheck()
     # To look takes memory, too.
-    handles, before = handle_count(), max(private() for _ in range(5))
-    for _ in range(2500 if FULL else 150):
-        Cassette.play(cassette, speed=None).close()
-    assert private() < before + ((4 if FULL else 2) << 20)
+    handles, most = handle_count(), (4 if FULL else 2) << 20
+    for _ in range(3):  # a heap may grow once; what leaks grows each time
+        before = max(private() for _ in range(5))
+        for _ in range(2500 if FULL else 150):
+            Cassette.play(cassette, speed=None).close()
+        if (grown := private() - before) < most:
+            break
+    assert grown < most
     assert check.leaks() == []
     assert handle_count() <= handles + 2

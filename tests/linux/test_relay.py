@@ -37,7 +37,7 @@ SIZE = 20000
 PAGES = 20480
 #: Seconds. On a busy machine a program may be silent, and a window slow, for longer.
 KEEPALIVE = math.ceil(2 * SLOWNESS)
-PATIENCE = min(3 * SLOWNESS, 60)
+PATIENCE = min(16 * SLOWNESS, 60)
 MOST_PACKET = 2_000_000
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 HEAD = struct.Struct("<QQ")
