@@ -90,6 +90,20 @@ def pair(unique_name: str) -> Iterator[Pair]:
         yield receiver, sender
 
 
+Apart = tuple[Peer, Sender]
+
+
+@pytest.fixture
+def apart(start_peer: StartPeer, unique_name: str) -> Iterator[Apart]:
+    """The same with the receiver in a process of its own."""
+    peer = start_peer("lane_receiver.py", unique_name, LONG)
+    peer.expect("ready")
+    with Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender:
+        for _ in range(until_looked_at(sender)):
+            peer.expect("mapping 1")
+        yield peer, sender
+
+
 # ------------------------------------------------------------------ contract
 
 
@@ -116,17 +130,13 @@ def test_answers_come_without_a_message(
 
 
 def test_two_processes_in_both_directions(
-    start_peer: StartPeer, unique_name: str, silent: Callable[[], None]
+    apart: Apart, silent: Callable[[], None]
 ) -> None:
-    peer = start_peer("lane_receiver.py", unique_name, LONG)
-    peer.expect("ready")
-    with Sender(unique_name, mapping=unique_name) as sender:
-        for _ in range(until_looked_at(sender)):
-            peer.expect("mapping 1")
-        silent()
-        for number in range(2, 300):
-            assert sender.send(b"%d" % number, via="mapping") == number
-            peer.expect(f"mapping {number}")
+    peer, sender = apart
+    silent()
+    for number in range(2, 300):
+        assert sender.send(b"%d" % number, via="mapping") == number
+        peer.expect(f"mapping {number}")
     assert peer.finish() == 0
 
 
@@ -361,84 +371,68 @@ def test_hostile_words_stop_nobody(pair: Pair, at: int) -> None:
 
 @pytest.mark.parametrize("via", ["mapping", "auto"])
 @pytest.mark.parametrize("stage", ["looking", "at work"])
-def test_killed_receiver_is_an_error(
-    start_peer: StartPeer, unique_name: str, via: str, stage: str
-) -> None:
-    peer = start_peer("lane_receiver.py", unique_name, LONG)
-    peer.expect("ready")
-    with Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender:
-        for _ in range(until_looked_at(sender)):
-            peer.expect("mapping 1")
-        transport.LOOK_US = ENOUGH  # no answer will come
-        if stage == "looking":
-            peer.kill()
-            with pytest.raises(OSError):
-                sender.send(b"after", via=via)
-        else:
-
-            def kill() -> None:
-                peer.expect("hangs")
-                peer.kill()
-
-            thread = threading.Thread(target=kill)
-            thread.start()
-            # Not FileNotFoundError: the handler may have done its work.
-            with pytest.raises(ConnectionResetError):
-                sender.send(b"hang", via=via)
-            thread.join()
+def test_killed_receiver_is_an_error(apart: Apart, via: str, stage: str) -> None:
+    peer, sender = apart
+    transport.LOOK_US = ENOUGH  # no answer will come
+    if stage == "looking":
+        peer.kill()
         with pytest.raises(OSError):
-            sender.send(b"again", via=via)
+            sender.send(b"after", via=via)
+    else:
+
+        def kill() -> None:
+            peer.expect("hangs")
+            peer.kill()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        # Not FileNotFoundError: the handler may have done its work.
+        with pytest.raises(ConnectionResetError):
+            sender.send(b"hang", via=via)
+        thread.join()
+    with pytest.raises(OSError):
+        sender.send(b"again", via=via)
 
 
 @pytest.mark.parametrize("via", ["mapping", "auto"])
-def test_hung_handler_is_a_timeout(
-    start_peer: StartPeer, unique_name: str, via: str
-) -> None:
+def test_hung_handler_is_a_timeout(apart: Apart, via: str) -> None:
     """Its data stays as it is until it returns, and then comes the next one."""
-    peer = start_peer("lane_receiver.py", unique_name, LONG)
-    peer.expect("ready")
-    with Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender:
-        for _ in range(until_looked_at(sender)):
-            peer.expect("mapping 1")
-        transport.LOOK_US = ENOUGH  # the answer comes late
-        sender.timeout = 0.3
-        with pytest.raises(TimeoutError):
-            sender.send(b"hang", via=via)
-        peer.expect("hangs")
-        with pytest.raises(TimeoutError):
-            sender.send(b"next", via=via)
-        sender.timeout = DEADLINE
-        peer.say("go on")
-        assert sender.send(b"12", via=via) == 12
-        peer.expect("mapping hang")
-        peer.expect("mapping 12")
-        transport.LOOK_US = LONG
-        until_looked_at(sender, b"5")
+    peer, sender = apart
+    transport.LOOK_US = ENOUGH  # the answer comes late
+    sender.timeout = 0.3
+    with pytest.raises(TimeoutError):
+        sender.send(b"hang", via=via)
+    peer.expect("hangs")
+    with pytest.raises(TimeoutError):
+        sender.send(b"next", via=via)
+    sender.timeout = DEADLINE
+    peer.say("go on")
+    assert sender.send(b"12", via=via) == 12
+    peer.expect("mapping hang")
+    peer.expect("mapping 12")
+    transport.LOOK_US = LONG
+    until_looked_at(sender, b"5")
 
 
 def test_a_slow_handler_is_waited_for(
-    start_peer: StartPeer, unique_name: str, monkeypatch: pytest.MonkeyPatch
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than the sender looks: it sleeps then."""
-    peer = start_peer("lane_receiver.py", unique_name, LONG)
-    peer.expect("ready")
-    with Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender:
-        for _ in range(until_looked_at(sender)):
-            peer.expect("mapping 1")
-        transport.LOOK_US = ENOUGH
-        barrier = sender._barrier
+    peer, sender = apart
+    transport.LOOK_US = ENOUGH
+    barrier = sender._barrier
 
-        def barrier_of_one_that_hangs(**how: bool) -> bool:
-            peer.expect("hangs")
-            peer.say("go on")
-            return barrier(**how)
+    def barrier_of_one_that_hangs(**how: bool) -> bool:
+        peer.expect("hangs")
+        peer.say("go on")
+        return barrier(**how)
 
-        monkeypatch.setattr(sender, "_barrier", barrier_of_one_that_hangs)
-        assert sender.send(b"hang", via="mapping") == 3
-        peer.expect("mapping hang")
-        assert sender.send(b"4", via="mapping") == 4
-        peer.expect("mapping 4")
-        assert peer.finish() == 0
+    monkeypatch.setattr(sender, "_barrier", barrier_of_one_that_hangs)
+    assert sender.send(b"hang", via="mapping") == 3
+    peer.expect("mapping hang")
+    assert sender.send(b"4", via="mapping") == 4
+    peer.expect("mapping 4")
+    assert peer.finish() == 0
 
 
 def test_sender_killed_before_it_is_taken(
