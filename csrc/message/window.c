@@ -662,8 +662,7 @@ window_look_at(PyObject *op, PyObject *args)
 {
     WindowObject *self = (WindowObject *)op;
     HANDLE section;
-    DWORD number, us, err;
-    BOOL ok;
+    DWORD number, us;
     if (!PyArg_ParseTuple(args, "O&O&O&:_look_at", wi_handle_converter,
                           &section, wi_u32_converter, &number,
                           wi_u32_converter, &us)) {
@@ -672,9 +671,9 @@ window_look_at(PyObject *op, PyObject *args)
     if (self->pump == NULL || self->pump->lane != NULL) {
         return window_closed_error();
     }
-    WI_CALL(err, ok = wi_pump_look_at(self->pump, section, number, us));
-    if (!ok) {
-        return wi_raise(err, "MapViewOfFile", self->title);
+    /* With the GIL: a handler may close the window, which gives up the pump. */
+    if (!wi_pump_look_at(self->pump, section, number, us)) {
+        return wi_raise(GetLastError(), "MapViewOfFile", self->title);
     }
     Py_RETURN_NONE;
 }
