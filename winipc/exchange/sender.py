@@ -54,8 +54,6 @@ _SHORTEST, _LONGEST = 0.001, 0.05
 _SMALL = 1 << 12
 #: After so many small ones, "auto" looks for a way that is faster.
 _OFTEN = 16
-#: A quicker Transport(via).
-_WAYS: dict[str, Transport] = {way: way for way in Transport}
 #: The values of `via` for which small data goes by WM_COPYDATA.
 _COPIED = ("auto", "copydata")
 
@@ -160,11 +158,7 @@ class Sender(Closing):
                 raise TypeError("a message is bytes, not str: text.encode() gives them")
             with memoryview(data) as view:
                 size = view.nbytes
-                transport = (
-                    self._choose(size)
-                    if via == "auto"
-                    else _WAYS.get(via) or Transport(via)
-                )
+                transport = self._choose(size) if via == "auto" else Transport(via)
                 if id and transport is not Transport.COPYDATA:
                     raise ValueError(f"{transport} carries no id")
                 if size > _MAX_LENGTH:
@@ -273,20 +267,20 @@ class Sender(Closing):
         answer = lane.ask(self._hwnd, size)
         if answer == NOT_TAKEN:
             return None
-        if answer == NOT_ANSWERED:  # its handler is at work: sleep
-            try:
-                self._barrier(lane=lane)
-            except OSError as error:
-                if lane.answer() == NOT_ANSWERED:
-                    lane.doubt = True  # it may be at work still
-                    if not isinstance(error, FileNotFoundError):
-                        raise
-                    text = "the receiver ended before it answered"
-                    raise ConnectionResetError(
-                        errno.ECONNRESET, text, self.title
-                    ) from None
-            answer = lane.answer()
-        return answer
+        return self._late_answer(lane) if answer == NOT_ANSWERED else answer
+
+    def _late_answer(self, lane: Lane) -> int:
+        """Sleep until the handler, which is at work, has answered in the lane."""
+        try:
+            self._barrier(lane=lane)
+        except OSError as error:
+            if lane.answer() == NOT_ANSWERED:
+                lane.doubt = True  # it may be at work still
+                if not isinstance(error, FileNotFoundError):
+                    raise
+                text = "the receiver ended before it answered"
+                raise ConnectionResetError(errno.ECONNRESET, text, self.title) from None
+        return lane.answer()
 
     def _ask_quickly(self, data: bytes) -> int | None:
         """The answer of a receiver that looks in the lane. None: nothing was sent.
