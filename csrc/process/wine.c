@@ -151,7 +151,7 @@ wi_wine_forget(void)
 /* ------------------------------------------------- calls of the target's */
 
 typedef struct {
-    wi_vm_call call; /* its process is a duplicate, owned by the job */
+    wi_vm_call call; /* its process is a duplicate, which the pool closes */
     SRWLOCK lock;    /* guards done; all three ask nothing of wineserver */
     CONDITION_VARIABLE over;
     BOOL done;
@@ -162,7 +162,6 @@ static void
 wine_release(wine_job *job)
 {
     if (InterlockedDecrement(&job->owners) == 0) {
-        CloseHandle(job->call.process);
         wi_heap_free(job);
     }
 }
@@ -231,6 +230,7 @@ wine_on_pool(PTP_CALLBACK_INSTANCE instance, void *context)
     /* The pool makes another thread for the next job, should this get stuck. */
     CallbackMayRunLong(instance);
     wine_do(&job->call);
+    CloseHandle(job->call.process);
     AcquireSRWLockExclusive(&job->lock);
     job->done = TRUE;
     WakeConditionVariable(&job->over);

@@ -23,10 +23,10 @@ MORE = {
     "RemoteProcess.open": 0,
     # Wine reads and writes protected pages, so that after a pause it is asked about
     # them first; and once whether it is another process.
-    "RemoteProcess.read 8 B": 3,
-    "RemoteProcess.read 1 MiB": 2,
-    "RemoteProcess.write 8 B": 2,
-    "RemoteProcess.write 1 MiB": 2,
+    "RemoteProcess.read 8 B": 2,
+    "RemoteProcess.read 1 MiB": 1,
+    "RemoteProcess.write 8 B": 1,
+    "RemoteProcess.write 1 MiB": 1,
     "close a RemoteProcess": 0,
     "find_window": 0,
     "send_copydata 64 B": 0,
