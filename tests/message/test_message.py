@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import interrupted
+from conftest import DEADLINE, interrupted
 from helpers import BITS
 from helpers.replaced_call import address_of, load, replaced
 
@@ -776,8 +776,29 @@ def test_call_gives_its_window_to_the_request(unique_name: str) -> None:
             return hwnd.to_bytes(8, "little")
 
         assert winipc.call(server, request, id=1, reply_id=6) == b"\6"
-        with pytest.raises(TimeoutError):
-            winipc.call(server, request, id=1, reply_id=9, timeout=0.2)
+        with pytest.raises(TimeoutError, match="sent no answer") as caught:
+            winipc.call(unique_name, request, id=1, reply_id=9, timeout=0.2)
+        assert (caught.value.filename, caught.value.winerror) == (unique_name, 1460)
+
+
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_call_ends_with_the_one_that_should_answer(
+    unique_name: str, start_peer: Start, end: str
+) -> None:
+    """It took the request; then its window is closed, or its process dies."""
+    peer = start_peer("window_receiver.py", unique_name)
+    assert peer.read_line().startswith("ready")
+
+    def after_the_request() -> None:
+        assert peer.read_line().startswith("0 3 ")
+        peer.kill() if end == "kill" else peer.say("close")
+
+    thread = threading.Thread(target=after_the_request)
+    thread.start()
+    with pytest.raises(ConnectionResetError, match="without an answer") as caught:
+        winipc.call(unique_name, b"abc", timeout=DEADLINE)
+    thread.join()
+    assert (caught.value.filename, caught.value.winerror) == (unique_name, 1400)
 
 
 def test_call_takes_answers_of_the_target_only(

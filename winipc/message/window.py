@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from winipc import _core
 from winipc.base.closing import Closing
-from winipc.base.deadline import Deadline
+from winipc.base.deadline import Deadline, timed_out
 from winipc.base.shown import Shown
-from winipc.base.winerror import ERROR_ALREADY_EXISTS
+from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
 from winipc.message.lookup import Target, Window, find_window, hwnd_of
 from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
 from winipc.message.send import register_message, send_copydata
@@ -41,6 +41,8 @@ _HANDLED = 1 << 32  # WI_ROUTE_HANDLED of csrc/message/pump.h
 _NOT_FOR_US = {0x0001, 0x0002, 0x0024, 0x0081, 0x0082, 0x0083, WM_COPYDATA, 0x7FF1}
 
 _EXIT_WAIT = 5.0
+#: Seconds after which `call` looks whether the window that it asked is still there.
+_LOOK = 0.1
 
 #: The mutex that a process holds while it checks that its title is free and opens the
 #: window. Every process of the session may take it.
@@ -466,23 +468,38 @@ def call(
 
     Raises:
         TimeoutError: No answer came within `timeout` seconds (winerror 1460).
+        ConnectionResetError: The target's window was closed, or its process died,
+            before it answered (winerror 1400).
 
     The other errors are those of `send_copydata`.
 
-    Any thread may call it. Win32: SendMessageTimeout.
+    Any thread may call it. Win32: SendMessageTimeout, IsWindow.
     """
-    hwnd = hwnd_of(target)
-    pid = Window(hwnd).pid
+    window = Window(hwnd_of(target))
+    pid = window.pid
     deadline = Deadline(timeout)
     with CopyDataWindow.create(
         "", message_only=True, accept=pid if verify else None
     ) as own:
         request = data(own.hwnd) if callable(data) else data
-        send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
+        send_copydata(window, request, id=id, timeout=timeout, sender=own)
+        gone = False
         while True:
-            message = own.receive(deadline.left())
-            if reply_id is None or message.id == reply_id % ID_LIMIT:
-                return bytes(message)
+            try:
+                message = own.receive(0 if gone else deadline.part(_LOOK))
+            except TimeoutError:
+                name = target if isinstance(target, str) else f"window {window.hwnd:#x}"
+                if gone:
+                    raise ConnectionResetError(
+                        0, "closed without an answer", name, ERROR_INVALID_WINDOW_HANDLE
+                    ) from None
+                if deadline.left() == 0:
+                    text = f"it took the request, and sent no answer in {timeout} s"
+                    raise timed_out(text, name) from None
+                gone = not window.exists
+            else:
+                if reply_id is None or message.id == reply_id % ID_LIMIT:
+                    return bytes(message)
 
 
 @contextlib.contextmanager
