@@ -32,10 +32,14 @@ wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
     va_start(args, format);
     PyObject *label = PyUnicode_FromFormatV(format, args);
     va_end(args);
-    if (label != NULL) {
-        wi_raise_as(cls, err, api, label);
-        Py_DECREF(label);
+    if (label != NULL && cls == PyExc_ProcessLookupError) {
+        /* Windows' own text says only that a parameter is wrong. */
+        wi_raise_text(cls, err, "There is no such process", api, label);
     }
+    else if (label != NULL) {
+        wi_raise_as(cls, err, api, label);
+    }
+    Py_XDECREF(label);
     return NULL;
 }
 

@@ -54,7 +54,7 @@ def test_no_such_process(pid: int) -> None:
     with pytest.raises(ProcessLookupError) as caught:
         RemoteProcess.open(pid)
     assert caught.value.winerror == 87
-    assert str(pid) in str(caught.value)
+    assert f"There is no such process: 'pid {pid}" in str(caught.value)
 
 
 @pytest.mark.parametrize("pid", [-1, 2**32, 2**80], ids=["negative", "33-bit", "huge"])

@@ -81,10 +81,7 @@ def one_line(error: BaseException) -> str:
     text = error.args[0] if isinstance(error, LookupError) and error.args else error
     if isinstance(error, MemoryError) and not error.args:
         text = "there is not enough memory"
-    if isinstance(error, ProcessLookupError) and isinstance(error.filename, str):
-        # Windows says only that a parameter is wrong.
-        text = f"no such process: {error.filename}"
-    elif isinstance(error, OSError):
+    if isinstance(error, OSError):
         # The number of a Windows error helps to search; an errno only repeats the text.
         text = re.sub(r"^\[Errno \d+\] ", "", str(error))
         if hint := _HINTS.get((error.filename2, error.winerror)):
