@@ -160,6 +160,41 @@ def test_watch_prints_changes(start_winipc: StartPeer, unique_name: str) -> None
         assert peer.finish() == 0
 
 
+def test_watch_prints_fields_that_change(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    """By name, as text and as JSON; NaN that stays is no change, and bytes behind."""
+    described = "speed:f32 gear:i32 wheels:2f32 name:8s"
+    car = winipc.Layout.of("car", described)
+    with winipc.SharedMapping.create(unique_name, 4096) as mapping:
+        view = mapping.struct_view(car)
+        view.wheels = (1.5, math.nan)
+        lines = start_winipc("watch", unique_name, "--struct", described, "--count=3")
+        rows = start_winipc(
+            *("watch", unique_name, "--struct", described, "--json", "--count=3")
+        )
+        for peer in (lines, rows):
+            peer.wait_for_stderr(f"watching {car.size} bytes")
+        mapping[car.size] = 1
+        view.gear = 3
+        assert lines.read_line().split(maxsplit=1)[1] == "gear  0 -> 3"
+        row = json.loads(rows.read_line())
+        assert row.pop("seconds") > 0
+        assert row == {"field": "gear", "old": 0, "new": 3}
+        view.wheels = (math.nan, math.nan)
+        view.name = "ayrton"
+        assert lines.read_line().split(maxsplit=1)[1] == "wheels[0]  1.5 -> nan"
+        assert lines.read_line().split(maxsplit=1)[1] == "name   -> ayrton"
+        row = json.loads(rows.read_line())
+        assert (row["field"], row["old"], row["new"]) == ("wheels[0]", 1.5, None)
+        assert json.loads(rows.read_line())["new"] == "ayrton"
+        assert lines.finish() == rows.finish() == 0
+    arguments = ("watch", unique_name, "--struct", described, "--size=8")
+    done = run_winipc(*arguments, check=False)
+    assert done.returncode == 2
+    assert f"needs --size {car.size} or more".encode() in done.stderr
+
+
 @pytest.mark.parametrize("command", [("watch",), ("dump", "--follow")])
 def test_following_ends_with_the_process(
     start_winipc: StartPeer, start_peer: StartPeer, command: tuple[str, ...]

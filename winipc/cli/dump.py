@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import HEX_WIDTH, hex_rows, row_width
-from winipc.cli.options import Commands, add_command, converted, number
+from winipc.cli.options import Commands, add_command, number
 from winipc.cli.output import print_json, print_line, until_ctrl_c
-from winipc.cli.overlay import HELP, Overlay
+from winipc.cli.overlay import Overlay, add_struct, take_size
 from winipc.cli.targets import (
     Target,
     add_interval,
@@ -50,9 +50,7 @@ def add(commands: Commands) -> None:
     add_target(parser)
     add_size(parser)
     add_raw(parser)
-    parser.add_argument(
-        "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
-    )
+    add_struct(parser)
     parser.add_argument(
         "--follow", action="store_true", help="show changes until Ctrl+C"
     )
@@ -63,12 +61,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.struct is not None:
-        needed = arguments.struct.size
-        if arguments.size is None:
-            arguments.size = needed
-        elif arguments.size < needed:
-            arguments.parser.error(f"--struct needs --size {needed} or more")
+    take_size(arguments)
     with open_target(arguments) as target:
         if not arguments.follow:
             _show(target, target.read(), arguments)

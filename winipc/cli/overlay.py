@@ -7,6 +7,7 @@ packed after a lone `<`; or a structure of a header, such as `telemetry.h:state`
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 import struct
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import clean
+from winipc.cli.options import converted
 from winipc.memory.layout import Layout, Record, Text, codec_of
 
 HELP = (
@@ -23,6 +25,23 @@ HELP = (
     '(with "< " in front: packed); or HEADER:NAME, a structure of a C or C++ header'
 )
 _OF_HEADER = re.compile(r"(?P<header>.+\.\w+):(?P<name>\w+(::\w+)*)")
+
+
+def add_struct(parser: argparse.ArgumentParser) -> None:
+    """Add the option for values."""
+    parser.add_argument(
+        "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
+    )
+
+
+def take_size(arguments: argparse.Namespace) -> None:
+    """Make --struct the default of --size, and refuse a --size that is too small."""
+    if arguments.struct is not None:
+        needed = arguments.struct.size
+        if arguments.size is None:
+            arguments.size = needed
+        elif arguments.size < needed:
+            arguments.parser.error(f"--struct needs --size {needed} or more")
 
 
 class Overlay:
@@ -62,6 +81,16 @@ class Overlay:
     def cells(self, data: bytes) -> dict[str, Any]:
         """Each number and text by its path, such as `wheels[0].speed`."""
         return dict(_cells("", self._values(data)))
+
+    def changes(
+        self, old: bytes, new: bytes
+    ) -> Iterator[tuple[str, tuple[Any, Any], tuple[str, str]]]:
+        """For each number or text that differs: its path, both values, both texts."""
+        before = self.cells(old)
+        for path, value in self.cells(new).items():
+            texts = _shown(before[path]), _shown(value)
+            if texts[0] != texts[1]:  # NaN differs from itself
+                yield path, (_finite(before[path]), _finite(value)), texts
 
     def rows(self, data: bytes) -> list[tuple[str, str]]:
         """The name (or number) and the text of each value."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from winipc.cassette import Cassette, CassetteEvent
 from winipc.cli.cassette import add_playing, play, record_until
-from winipc.cli.options import Commands, add_command, converted, number, seconds
-from winipc.cli.overlay import HELP, Overlay
+from winipc.cli.options import Commands, add_command, number, seconds
+from winipc.cli.overlay import Overlay, add_struct
 from winipc.cli.targets import add_size, add_target, open_target
 
 
@@ -56,9 +56,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="print a line for each frame instead, with the values of --struct",
     )
-    replay.add_argument(
-        "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
-    )
+    add_struct(replay)
     replay.add_argument(
         "--offset", type=number, default=0, help="offset of the values of --struct"
     )

@@ -6,10 +6,12 @@ import argparse
 import itertools
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from winipc import _core
 from winipc.cli.options import Commands, add_command, add_end
 from winipc.cli.output import print_result, until_ctrl_c
+from winipc.cli.overlay import Overlay, add_struct, take_size
 from winipc.cli.targets import (
     Target,
     add_interval,
@@ -34,43 +36,62 @@ def add(commands: Commands) -> None:
         "print changes of memory",
         "Print what changes in a mapping or in memory of a process.",
         "watch my-app.state --size 64",
+        'watch my-app.state --struct "speed:f32 gear:i32 wheels:4f32 name:16s"',
     )
     add_target(parser)
     add_size(parser)
     add_raw(parser)
+    add_struct(parser)
     add_interval(parser)
     add_end(parser, "changes", "changes")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    take_size(arguments)
     with open_target(arguments) as target:
         old = target.read()
         with until_ctrl_c() as say:
             say(f"watching {len(old)} bytes of {target.label}")
             rows = itertools.islice(_rows(target, old, arguments), arguments.count)
-            for seconds, address, before, after in rows:
-                fields = {
-                    "seconds": round(seconds, 6),
-                    "address": address,
-                    "old": before.hex(),
-                    "new": after.hex(),
-                }
-                change = f"{_hex(before)} -> {_hex(after)}"
-                text = f"{seconds:10.3f}  {address:08x}  {change}"
-                print_result(arguments.json, fields, text)
+            for seconds, fields, text in rows:
+                fields = {"seconds": round(seconds, 6), **fields}
+                print_result(arguments.json, fields, f"{seconds:10.3f}  {text}")
     return 0
 
 
 def _rows(
     target: Target, old: bytes, arguments: argparse.Namespace
-) -> Iterator[tuple[float, int, bytes, bytes]]:
-    """For each change: seconds since the start, address, bytes before and after."""
+) -> Iterator[tuple[float, dict[str, Any], str]]:
+    """For each change: seconds since the start, what it is for JSON, and as text."""
     start = time.monotonic()
+    overlay: Overlay | None = arguments.struct
     for new in changes(target, old, arguments.interval, arguments.timeout):
         seconds = time.monotonic() - start
-        for at, data in _core._changes(old, new, _JOIN):
-            yield seconds, target.address + at, old[at : at + len(data)], data
+        found = (
+            _of_bytes(target.address, old, new)
+            if overlay is None
+            else _of_values(overlay, old, new)
+        )
+        for fields, text in found:
+            yield seconds, fields, text
         old = new
+
+
+def _of_bytes(
+    start: int, old: bytes, new: bytes
+) -> Iterator[tuple[dict[str, Any], str]]:
+    for at, after in _core._changes(old, new, _JOIN):
+        before, address = old[at : at + len(after)], start + at
+        fields = {"address": address, "old": before.hex(), "new": after.hex()}
+        yield fields, f"{address:08x}  {_hex(before)} -> {_hex(after)}"
+
+
+def _of_values(
+    overlay: Overlay, old: bytes, new: bytes
+) -> Iterator[tuple[dict[str, Any], str]]:
+    for name, values, texts in overlay.changes(old, new):
+        fields = {"field": name, "old": values[0], "new": values[1]}
+        yield fields, f"{name}  {texts[0]} -> {texts[1]}"
 
 
 def _hex(data: bytes) -> str:
