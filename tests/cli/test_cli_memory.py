@@ -221,6 +221,8 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
     line = failure(command, unique_name)
     assert unique_name in line
     assert line.endswith(" (winipc ls shows which names there are)")
+    for memory in ("python.exe", "python.exe+0x10", "python:0x10", "0x10", "10"):
+        assert "(memory of a process: PID:ADDRESS, or" in failure(command, memory)
     assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
     with winipc.SharedMapping.create(unique_name, 4096):
         assert "not inside" in failure(command, unique_name, "--offset", "1000000")

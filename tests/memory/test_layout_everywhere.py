@@ -121,6 +121,10 @@ def test_swapped_arguments_are_told_the_order(block: Any, this: RemoteProcess) -
             this.at(SHIP, address)
         with pytest.raises(TypeError, match="struct_view takes the layout first"):
             this.struct_view(address, SHIP)
+        with pytest.raises(TypeError, match="'id:I' is not an address; at takes"):
+            this.at("id:I", hex(block.address))
+        with pytest.raises(TypeError, match="; struct_view takes the layout first"):
+            this.struct_view(hex(block.address), "id:I")
     with pytest.raises(TypeError, match="not 5; at takes the address first"):
         this.at("id:I", 5)
     with pytest.raises(TypeError, match="not 5; struct_view takes the layout first"):

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Collection, Sequence
 
@@ -36,8 +37,11 @@ _COMMANDS = {
     "lists": ("ls", "windows", "maps"),
     "record": ("record", "replay"),
 }
-#: Options of the Python API, and what the commands call them.
-_SYNONYMS = {"--layout": "--struct"}
+#: What newcomers call commands and options, and their names.
+_SYNONYMS = {
+    **{"list": "ls", "read": "dump", "show": "dump"},
+    **{"--layout": "--struct", "--to": "--title", "--type": "--struct"},
+}
 _INTERRUPTED = 130
 
 
@@ -67,7 +71,9 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
     if words and words[0] not in commands and not words[0].startswith("-"):
-        parser.error(f"no command is called {words[0]!r}{meant(words[0], commands)}")
+        word = words[0].lower()
+        hint = meant(_SYNONYMS.get(word, word), commands) or " (winipc help lists them)"
+        parser.error(f"no command is called {words[0]!r}{hint}")
     arguments, rest = parser.parse_known_args(words or ["--help"])
     if rest:
         after = words[words.index("--") + 1 :] if "--" in words else []
@@ -83,14 +89,27 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 def _hint(arguments: argparse.Namespace, word: str) -> str:
     """What the user may have meant by the first word that is not known, or ""."""
-    options = arguments.parser._option_string_actions
+    parser = arguments.parser
+    options, places = parser._option_string_actions, parser._get_positional_actions()
     if word.startswith("-"):
         option = word.partition("=")[0]
+        name = option.lstrip("-")
+        if name in re.findall(r"\w+", " ".join(map(_name, places)).lower()):
+            return f" (write the {name} without {option})"
         return meant(_SYNONYMS.get(option, option), options)
+    hints = []
+    if places:
+        hints.append("an argument of several words needs quotes")
     if {"--title", "--mapping"} <= options.keys():  # send and receive
-        title = getattr(arguments, "text", None) or word
-        return f" (another window: --title {title})"
-    return ""
+        if arguments.title == parser.get_default("title"):
+            title = getattr(arguments, "text", None) or word
+            hints.append(f"another window: --title {title}")
+    return f" ({'; '.join(hints)})" if hints else ""
+
+
+def _name(place: argparse.Action) -> str:
+    """The name of a positional argument in the help."""
+    return str(place.metavar or place.dest)
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

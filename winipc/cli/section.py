@@ -55,9 +55,11 @@ def add(commands: Commands) -> None:
 
 def _variable(text: str) -> tuple[str, int]:
     name, _, size = text.rpartition("=")
+    if not name or not size:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE")
     count = number(size)
-    if not name or count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} has no name, or no size")
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: the size is 1 or more")
     return name, count
 
 

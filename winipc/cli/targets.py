@@ -20,6 +20,8 @@ _HEADER = b"WPIM"
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
+#: More likely memory of a process than the name of a mapping.
+_NEARLY_REMOTE = re.compile(r"\d+|0x.*|.*(\.exe|:).*", re.IGNORECASE)
 
 
 class Target(Closing):
@@ -61,7 +63,12 @@ class Target(Closing):
 def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMapping:
     """Open a mapping; if it has a header and not `raw`, what follows the header."""
     access: Any = "readwrite" if write else "read"
-    mapping = SharedMapping.open(name, access=access)
+    try:
+        mapping = SharedMapping.open(name, access=access)
+    except FileNotFoundError as error:
+        if _NEARLY_REMOTE.fullmatch(name):
+            error.add_note("memory of a process: PID:ADDRESS, or name.exe:ADDRESS")
+        raise
     if raw or mapping.read(len(_HEADER)) != _HEADER:
         return mapping
     mapping.close()

@@ -390,7 +390,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         )
 
     def _view(self, address: Any, layout: Any, order: str) -> StructView:
-        if isinstance(address, Layout):
+        if isinstance(address, Layout) or (
+            isinstance(address, str)
+            and isinstance(layout, str)
+            and ":" in address
+            and ":" not in layout
+        ):
             raise TypeError(f"{address!r} is not an address; {order}")
         layout = layout_of(layout, order)
         place = RemotePlace(self, self._chain(address), layout.size)
