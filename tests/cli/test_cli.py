@@ -206,12 +206,13 @@ def test_receive_times_out_with_status_1(unique_name: str) -> None:
         ("winipc dump --fo", {"--follow"}),
         ("winipc ls --kind m", {"mapping", "mutex"}),
         ("winipc dump NAME", {"NAME"}),
+        ("winipc serve NAME", {"NAME"}),
     ],
 )
 def test_shells_complete_words(
     tmp_path: Path, unique_name: str, line: str, offered: set[str]
 ) -> None:
-    """By argcomplete, which bash and PowerShell ask in this way."""
+    """By argcomplete, which PowerShell asks in this way."""
     answer = tmp_path / "answer"
     typed = line.replace("NAME", unique_name[:-4])
     question = {

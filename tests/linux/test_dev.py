@@ -471,6 +471,24 @@ def test_shell_has_winpython(dev: Dev) -> None:
     assert (answer, version[:1].isdigit(), done.returncode) == ("42", True, 4)
 
 
+def test_bash_completes_as_the_guide_says(dev: Dev) -> None:
+    """Although a Windows Python does not get the descriptor that bash opens for it."""
+    guide = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"^.*eval .*argcomplete.*$", guide, re.MULTILINE)
+    lines = f"""
+        register-python-argcomplete() {{
+            winpython -m argcomplete.scripts.register_python_argcomplete "$@" |
+                tr -d '\\r'
+        }}
+        {line}
+        COMP_LINE='winipc dump --fo' COMP_POINT=16
+        _python_argcomplete winipc
+        echo "offered: ${{COMPREPLY[*]}}"
+    """
+    done = dev.run("shell", input=lines)
+    assert done.stdout.split() == ["offered:", "--follow"], done.stderr
+
+
 @pytest.mark.parametrize(
     ("page", "names"),
     [

@@ -14,6 +14,7 @@ from typing import Any
 from winipc.cli.options import Commands, add_command, converted, number, title
 from winipc.cli.output import note, print_json, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
+from winipc.cli.targets import offer_mappings
 
 _DESCRIPTION = """Serve a page that shows named objects, windows, processes, mappings
 and messages as they change, and the same as JSON. Only browsers on this computer reach
@@ -32,9 +33,10 @@ def add(commands: Commands) -> None:
         'serve my-app.state --struct "speed:f32 gear:i32"',
         "serve --listen my-app.page --port 8000",
     )
-    parser.add_argument(
+    names = parser.add_argument(
         "names", nargs="*", metavar="NAME", help="a mapping to begin with"
     )
+    offer_mappings(names)
     parser.add_argument(
         "--struct",
         action="append",

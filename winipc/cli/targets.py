@@ -105,20 +105,25 @@ def _in_process(
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which bytes to read or to write."""
-    parser.add_argument(
+    target = parser.add_argument(
         "target",
         metavar="NAME|PID:ADDR",
         type=_target,
         help="name of a mapping; or process id (or name.exe), a colon, and an address "
         "such as 0x7ff6a0001000 or game.exe+0x10f4",
-    ).completer = _mapping_names  # type: ignore[attr-defined]
+    )
+    offer_mappings(target)
     parser.add_argument(
         "--offset", type=number, default=0, help="bytes to skip at the start"
     )
 
 
+def offer_mappings(argument: argparse.Action) -> None:
+    """Let a shell complete the argument by the names of mappings."""
+    argument.completer = _mapping_names  # type: ignore[attr-defined]
+
+
 def _mapping_names(prefix: str, **_: object) -> list[str]:
-    """The names that a shell offers to complete."""
     names = [row.name.removeprefix("Local\\") for row in named_objects("mapping")]
     return [name for name in names if name.startswith(prefix)]
 
