@@ -471,6 +471,17 @@ def test_shell_has_winpython(dev: Dev) -> None:
     assert (answer, version[:1].isdigit(), done.returncode) == ("42", True, 4)
 
 
+def test_notebook_run_names_what_is_missing(dev: Dev) -> None:
+    """nbconvert would print its manual."""
+    for words, complaint in (
+        (("--allow-errors", "absent.ipynb"), "there is no notebook absent.ipynb"),
+        ((), "notebook run takes the file of a notebook"),
+    ):
+        done = dev.run("notebook", "run", *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.splitlines()[-1] == f"dev: {complaint}"
+
+
 def test_bash_completes_as_the_guide_says(dev: Dev) -> None:
     """Although a Windows Python does not get the descriptor that bash opens for it."""
     guide = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")

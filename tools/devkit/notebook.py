@@ -1,9 +1,10 @@
 """JupyterLab on Linux with the Windows Python as its kernel; or a run without it."""
 
 import os
+from glob import glob
 from typing import NoReturn
 
-from base import say
+from base import fail, say
 from hostenv import clean_environ, host_python
 from kernel import NAME, kernel_environ
 from ready import ready
@@ -15,6 +16,8 @@ FIRST = "which takes minutes the first time: it compiles its packages"
 
 def main(args: list[str]) -> int:
     """./dev notebook [run NOTEBOOK | jupyter lab arguments]"""
+    if args[:1] == ["run"]:
+        _check(args[1:])
     version = selected()
     ready([version])
     # Build it now, so that a kernel starts at once.
@@ -31,6 +34,16 @@ def main(args: list[str]) -> int:
     command.append(f"--MultiKernelManager.default_kernel_name={NAME}")
     say(f"starting JupyterLab; its kernel is Windows Python {version}, {FIRST}")
     os.execve(python, [*command, *args], env)
+
+
+def _check(args: list[str]) -> None:
+    """Fail for a notebook that is not there; nbconvert would print its manual."""
+    files = [arg for arg in args if not arg.startswith("-")]
+    if not files:
+        fail("notebook run takes the file of a notebook")
+    for file in files:
+        if not glob(file):
+            fail(f"there is no notebook {file}")
 
 
 def _run(python: str, args: list[str], env: dict[str, str]) -> NoReturn:
