@@ -100,10 +100,11 @@ def _hint(arguments: argparse.Namespace, word: str) -> str:
     hints = []
     if places:
         hints.append("an argument of several words needs quotes")
-    if {"--title", "--mapping"} <= options.keys():  # send and receive
-        if arguments.title == parser.get_default("title"):
-            title = getattr(arguments, "text", None) or word
-            hints.append(f"another window: --title {title}")
+    if {"--title", "--mapping"} <= options.keys() and (  # send and receive
+        arguments.title == parser.get_default("title")
+    ):
+        title = getattr(arguments, "text", None) or word
+        hints.append(f"another window: --title {title}")
     return f" ({'; '.join(hints)})" if hints else ""
 
 
