@@ -11,6 +11,7 @@ import _thread
 import _winapi
 import ctypes
 import faulthandler
+import itertools
 import os
 import sys
 import threading
@@ -177,6 +178,18 @@ def handle_count() -> int:
     count = owners.count(os.getpid())
     assert count > 0
     return count
+
+
+def keeps_handles(call: Callable[[], object]) -> bool:
+    """Whether each of three calls leaves this process with more handles.
+
+    Other threads have handles for a moment, as one that waits for a peer's line has.
+    """
+    counts = [handle_count()]
+    for _ in range(3):
+        call()
+        counts.append(handle_count())
+    return all(less < more for less, more in itertools.pairwise(counts))
 
 
 def interrupted(call: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from conftest import DEADLINE, handle_count
+from conftest import DEADLINE, keeps_handles
 
 from winipc import RemoteProcess, _core
 
@@ -62,15 +62,17 @@ def test_a_job_that_is_forgotten_warns_and_ends(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     """No handle is left, so nothing runs on."""
-    before = handle_count()
-    job = _core.Job._create()
-    with suspended("import time; time.sleep(600)") as process:
-        job.start(process.pid)
-        with pytest.warns(ResourceWarning, match="unclosed <winipc._core.Job"):
-            del job
-        process.wait(DEADLINE)
-    del process
-    assert handle_count() <= before
+
+
+    def once() -> None:
+        job = _core.Job._create()
+        with suspended("import time; time.sleep(600)") as process:
+            job.start(process.pid)
+            with pytest.warns(ResourceWarning, match="unclosed <winipc._core.Job"):
+                del job
+            process.wait(DEADLINE)
+
+    assert not keeps_handles(once)
 
 
 def test_a_closed_job_says_so(job: _core.Job) -> None:
