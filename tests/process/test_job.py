@@ -63,7 +63,6 @@ def test_a_job_that_is_forgotten_warns_and_ends(
 ) -> None:
     """No handle is left, so nothing runs on."""
 
-
     def once() -> None:
         job = _core.Job._create()
         with suspended("import time; time.sleep(600)") as process:
