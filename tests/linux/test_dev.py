@@ -52,8 +52,9 @@ def test_works_from_another_folder(dev: Dev, tmp_path: Path) -> None:
     """Relative paths mean what they mean to the user."""
     (tmp_path / "script.py").write_text("import winipc, neighbour; print(neighbour.x)")
     (tmp_path / "neighbour.py").write_text("x = 42")
-    done = dev.run("python", "script.py", cwd=tmp_path)
-    assert done.stdout.strip() == "42"
+    for words in (["script.py"], ["-m", "script"], ["-c", "import script"]):
+        done = dev.run("python", *words, cwd=tmp_path)
+        assert done.stdout.strip() == "42", (words, done.stderr)
 
 
 def test_works_through_a_link(dev: Dev, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The commands of ./dev, each a function of its arguments that returns a status."""
 
+from pathlib import Path
+
 import wine
 from base import CACHE, ROOT, fail, remove, say
 from pins import AMD64, ARM64, X86
@@ -15,8 +17,8 @@ def python(args: list[str]) -> int:
     ready([version])
     with wine.shared_prefix() as prefix:
         env = python_environ(prefix, version)
-        if args and not args[0].startswith("-"):
-            # A script: it finds its neighbours as usual.
+        if Path.cwd() != ROOT or (args and not args[0].startswith("-")):
+            # A script, or -m in another folder: it finds its neighbours as usual.
             del env["PYTHONSAFEPATH"]
         outcome = run_windows([*python_command(version), *args], env)
     return finish(outcome)

@@ -32,7 +32,7 @@ def _programs() -> Path:
     """A folder with the commands `winpython` and `winipc`."""
     folder = BUILD / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, words in ("winpython", "python"), ("winipc", "python -m winipc"):
+    for name, words in ("winpython", "python"), ("winipc", "python -P -m winipc"):
         part = folder / f"{name}.{os.getpid()}"
         part.write_text(f'#!/bin/sh\nexec "{ROOT}/dev" {words} "$@"\n')
         part.chmod(0o755)
