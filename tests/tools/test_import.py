@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import modulefinder
 import subprocess
 import sys
 import threading
@@ -61,6 +62,24 @@ def modules_after(code: str) -> set[str]:
     )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.rpartition("modules:")[2].split())
+
+
+def test_freezers_see_every_import(tmp_path: Path) -> None:
+    """They only read the code, so the table of names tells them nothing."""
+    program = tmp_path / "program.py"
+    program.write_text("import winipc")
+    # In a folder with other packages it would follow imports into them.
+    others = ["clang", "iced_x86", "IPython", "numpy"]
+    folder = str(Path(winipc.__path__[0]).parent)
+    finder = modulefinder.ModuleFinder([folder], 0, others)
+    finder.run_script(str(program))
+    needed = {
+        name
+        for name in modules_after("from winipc import *")
+        if name.partition(".")[0] == "winipc"
+    }
+    assert len(needed) > 50
+    assert needed <= finder.modules.keys(), needed - finder.modules.keys()
 
 
 @pytest.fixture(scope="module")
