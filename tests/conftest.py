@@ -11,6 +11,7 @@ import _thread
 import _winapi
 import ctypes
 import faulthandler
+import gc
 import itertools
 import os
 import sys
@@ -69,6 +70,12 @@ def pytest_sessionstart() -> None:
     program's standard output open: who reads that to its end would wait forever.
     """
     winipc.find_window("winipc: no window has this title")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what lives to the end out of collections, which take 0.1 s each with it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
