@@ -14,18 +14,14 @@ _PREPARED = (
     "it is an item of a view whose type was looked up before; `Atomic.load`, which is "
     "prepared in the same way, is faster than all of them"
 )
-_MEMCPY = (
-    "it copies by the C library of Visual C++; the wheel of this run by that of Wine's "
-    "msvcrt.dll, as raw C does"
-)
+_RESULT = "`write()` returns the size, a number that Python makes anew each time"
 
 REASONS = {
     "stub/read 8 B / pywin32": _WINE_READS,
     "stub/write 8 B / pywin32": _WINE_READS,
     "mapping/get one i64 / memoryview": _PREPARED,
     "mapping/get one i64 / cffi": _PREPARED,
-    "mapping/write 4 KiB / mmap": _MEMCPY,
-    "mapping/write 4 KiB / SharedMemory": _MEMCPY,
+    "mapping/write 4 KiB / mmap": _RESULT,
     "mapping life/create, close 1 MiB": (
         "wineserver is asked what raw C asks, call by call; the rest is the Python of "
         "`create()`, and the GIL, given up twice"

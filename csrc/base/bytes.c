@@ -539,6 +539,25 @@ bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     return result;
 }
 
+/* The start of what is short and common, which needs no buffer to take and
+ * release: bytes; and a bytearray, which keeps its size as long as the caller
+ * keeps the GIL. Else NULL. */
+WI_INLINE const char *
+bytes_short(PyObject *data, Py_ssize_t *size)
+{
+    if (PyBytes_CheckExact(data)) {
+        *size = PyBytes_Size(data);
+        return *size <= BYTES_KEEP_GIL ? PyBytes_AsString(data) : NULL;
+    }
+#ifndef Py_GIL_DISABLED
+    if (PyByteArray_CheckExact(data)) {
+        *size = PyByteArray_Size(data);
+        return *size <= BYTES_KEEP_GIL ? PyByteArray_AsString(data) : NULL;
+    }
+#endif
+    return NULL;
+}
+
 static const char bytes_write_doc[] =
     "write($self, data, /, offset=0)\n--\n\n"
     "Copy any bytes-like object to `offset`; return its size in bytes.\n\n"
@@ -569,18 +588,16 @@ bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     if (wi_bytes_optional(values[1], 0, &offset) < 0) {
         return NULL;
     }
-    if (PyBytes_CheckExact(values[0]) && !BYTES_OF(self)->guarded) {
-        /* Short and common: no buffer to take and release. */
-        Py_ssize_t size = PyBytes_Size(values[0]);
-        if (size <= BYTES_KEEP_GIL) {
-            if (bytes_check_writable(self) < 0 ||
-                !wi_bytes_check_range(self, offset, size, "write")) {
-                return NULL;
-            }
-            memcpy(BYTES_OF(self)->base + offset, PyBytes_AsString(values[0]),
-                   (size_t)size);
-            return PyLong_FromSsize_t(size);
+    Py_ssize_t size;
+    const char *from =
+        BYTES_OF(self)->guarded ? NULL : bytes_short(values[0], &size);
+    if (from != NULL) {
+        if (bytes_check_writable(self) < 0 ||
+            !wi_bytes_check_range(self, offset, size, "write")) {
+            return NULL;
         }
+        memcpy(BYTES_OF(self)->base + offset, from, (size_t)size);
+        return PyLong_FromSsize_t(size);
     }
     wi_source source;
     if (wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
