@@ -234,6 +234,15 @@ def _start_peers(node: pytest.Item | pytest.Session) -> Iterator[StartPeer]:
 def winipc_peer(request: pytest.FixtureRequest) -> Iterator[StartPeer]:
     """Start a program: `winipc_peer("program.exe", "argument", ..., ready="ready")`.
 
+    ::
+
+        import sys
+
+        def test_it_answers(winipc_peer):
+            server = winipc_peer(sys.executable, "server.py", ready="listening")
+            server.say("hello")
+            server.expect("hello yourself")
+
     It takes the keywords of `winipc.testing.Peer`, and returns one. The peer and the
     processes that it started end with the test. The report of a failed test has what
     the peer printed.

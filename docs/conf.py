@@ -474,7 +474,13 @@ def check_search(app: Sphinx, error: Exception | None) -> None:
 
 
 def check_texts(app: Sphinx, doctree: nodes.document) -> None:
-    """Warn of each name that the site shows without a sentence on what it is."""
+    """Warn of each name that the site shows without a sentence on what it is.
+
+    Warn of each quotation, too: indented code needs `::` and an empty line before it.
+    """
+    for quote in doctree.findall(nodes.block_quote):
+        if app.env.docname.startswith("reference/"):
+            LOGGER.warning("no code block: %s", quote.astext(), location=quote)
     for shown in doctree.findall(addnodes.desc):
         texts = nodes.comment | nodes.field_list | addnodes.desc | addnodes.index
         said = [one for one in shown[-1].children if not isinstance(one, texts)]

@@ -156,6 +156,12 @@ def telemetry(
 ) -> Telemetry:
     """Open what a well-known program shares, to read whole records.
 
+    ::
+
+        layout = winipc.Layout.of("physics", "packetId:i32 gas:f32 brake:f32")
+        with winipc.telemetry("acc", layout=layout, part="physics") as physics:
+            print(physics.read().gas)  # 0.5
+
     Args:
         program: The program's key in `known_programs()`, such as "acc" or "hwinfo".
         header: The program's header, a path or text, for `Layout.from_c`. Without it, a

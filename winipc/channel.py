@@ -3,12 +3,11 @@
 One process creates it, others open it by name. The first process that receives is the
 receiver; processes that send are senders::
 
-    with Channel.create("prices", 1 << 20) as channel:   # in one process
-        for message in channel:
-            print(message)
-
-    with Channel.open("prices") as channel:              # in another
-        channel.send(b"EURUSD 1.0712")
+    with winipc.Channel.create("my-app.prices", 1 << 20) as channel:
+        with winipc.Channel.open("my-app.prices") as sender:  # in another program
+            sender.send(b"EURUSD 1.0712")
+        for message in channel:  # until all senders have closed
+            print(message)  # b'EURUSD 1.0712'
 
 A channel has one sender unless it is made with `producers="many"`, and one receiver.
 When all senders have closed, the receiver gets the remaining messages, and then

@@ -3,8 +3,11 @@
 `build_section_dll` writes, without a compiler, a DLL whose exported variables are
 shared by all processes that load it::
 
+    from winipc.pe import build_section_dll
+
     build_section_dll("telemetry.dll", {"counter": 8, "frames": 1 << 20})
-    section = SharedSection.load("telemetry.dll", "counter")
+    with winipc.SharedSection.load("telemetry.dll", "counter") as section:
+        print(section.symbol, section.get(0, "i64"))  # counter 0
 
 The DLL has no code. Equal arguments give equal bytes, and long runs of zeros take no
 room in the file. `inspect_dll` reads the sections and exports of any DLL from its file,
@@ -468,6 +471,13 @@ def build_section_dll(
     definition: bool | str | os.PathLike[str] = False,
 ) -> PEImage:
     """Write a DLL that shares `variables` between all processes that load it.
+
+    ::
+
+        from winipc.pe import build_section_dll
+
+        image = build_section_dll("state.dll", {"counter": 8, "name": b"car"})
+        print([one.name for one in image.shared_variables])  # ['counter', 'name']
 
     `variables` maps each exported name to its size in bytes (zeros), to its initial
     bytes, or to a pair of both, where the rest is zeros. They are in one section named

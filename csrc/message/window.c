@@ -412,6 +412,10 @@ PyDoc_STRVAR(
     window_receive_doc,
     "receive($self, timeout=None)\n--\n\n"
     "Wait for the next message and take it out of the queue.\n\n"
+    "::\n\n"
+    "    winipc.send_copydata(window, b\"hello\", id=4)\n"
+    "    message = window.receive(timeout=5)\n"
+    "    print(message.id, bytes(message))  # 4 b'hello'\n\n"
     "`timeout` is in seconds, None for forever. Ctrl+C ends the wait.\n\n"
     "Several threads may receive at once.\n\n"
     "Raises:\n"

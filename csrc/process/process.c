@@ -321,6 +321,9 @@ PyDoc_STRVAR(
     process_read_doc,
     "read($self, /, address, size, partial=False)\n--\n\n"
     "Return `size` bytes from `address` of the target.\n\n"
+    "::\n\n"
+    "    print(process.read(address, 4))  # b'\\x03\\x00\\x00\\x00'\n"
+    "    print(process.read(0x10, 4, partial=True).complete)  # False\n\n"
     "With `partial`, return a `PartialRead` instead: the data, with zeros\n"
     "for each page that could not be read, and which pages those are.\n"
     "Reads of up to 4 KiB keep the GIL. Any thread may call it.\n\n"
@@ -625,6 +628,10 @@ PyDoc_STRVAR(
     process_get_doc,
     "get($self, address, type, /)\n--\n\n"
     "Read the number of this type at `address`, which is little-endian.\n\n"
+    "::\n\n"
+    "    lives = process.get(address, \"i32\")\n"
+    "    process.set(address, \"i32\", lives + 1)\n"
+    "    print(process.get(address, \"i32\"))  # 4\n\n"
     "Types are i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, or their codes of the\n"
     "struct module. Windows promises no atomic copy: a number that the\n"
     "target writes meanwhile may be half old and half new. Any thread may\n"

@@ -62,6 +62,10 @@ event_reset(PyObject *op, PyObject *Py_UNUSED(unused))
 PyDoc_STRVAR(event_wait_doc,
              "wait($self, timeout=None)\n--\n\n"
              "Wait until the event is set: True, or False after `timeout`.\n\n"
+             "::\n\n"
+             "    event.set()  # in any process\n"
+             "    print(event.wait(timeout=5))  # True\n"
+             "    print(event.wait(timeout=0))  # False\n\n"
              "`timeout` is in seconds, None for forever. Ctrl+C ends the\n"
              "wait. A wait that an auto-reset event ends resets the event.\n"
              "Any thread; waits without the GIL.\n\n"

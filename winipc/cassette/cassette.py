@@ -24,6 +24,12 @@ __all__ = ["Cassette"]
 class Cassette(Shown):
     """A recording of a program. Iterate over it for its events.
 
+    ::
+
+        cassette = winipc.Cassette("game.cassette")
+        for _, record in cassette.records("lives:i32"):
+            print(record.lives)  # 42
+
     It keeps no file open: each iteration reads the file again, an event at a time. Any
     thread may iterate. The file may be hostile: what no recorder would write raises
     CassetteError. From a file that was cut off, the whole events are read.
@@ -90,6 +96,11 @@ class Cassette(Shown):
     ) -> Recorder:
         """Record a live program until the recorder is closed, in a `with`.
 
+        ::
+
+            with winipc.Cassette.record("new.cassette", mappings=["my-app.state"]):
+                ...  # use the program meanwhile
+
         Args:
             path: A new file.
             mappings: Names; or pairs of a name and an object with `size`,
@@ -151,6 +162,12 @@ class Cassette(Shown):
         bridge: bool = False,
     ) -> Player:
         """Stand in for the recorded program until the player is closed, in a `with`.
+
+        ::
+
+            with winipc.Cassette.play("game.cassette"):
+                with winipc.SharedMapping.open("my-app.record") as double:
+                    print(double.get(0, "i32"))  # 42
 
         The player creates the recorded mappings, events, mutexes, semaphores and
         windows, with their first contents. Each recorded answer serves one live message

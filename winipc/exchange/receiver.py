@@ -92,6 +92,15 @@ class _Refused(Exception):
 class Receiver(Shown, Closing):
     """The receiving end: a window, a mapping and the shared section.
 
+    ::
+
+        def handler(delivery):
+            print(delivery.transport, bytes(delivery.data))  # copydata b'hello'
+
+        with winipc.Receiver("my-app", handler=handler):
+            with winipc.Sender("my-app") as sender:  # in another program
+                sender.send(b"hello")
+
     `title` is the address that senders use. If another window has this title, senders
     could find either, so that is an error; with `exist_ok` the newest window gets the
     messages. `transports` are the transports that the receiver takes. `mapping` is the

@@ -61,8 +61,10 @@ _COPIED = ("auto", "copydata")
 class Sender(Closing):
     """The sending end: finds the receiver's window and delivers bytes to it.
 
-    Raises:
-        FileNotFoundError: No window has this title.
+    ::
+
+        with winipc.Sender("my-app.inbox") as sender:
+            print(sender.send(b"hello"), sender.send(bytes(2000), via="mapping"))  # 1 1
 
     A `Receiver` with a handler looks in shared memory for the next delivery, for 0.1 ms
     after each. A sender that finds it there by the mapping sends no message, which is
@@ -71,6 +73,9 @@ class Sender(Closing):
     Use a sender in one thread at a time. All senders of a session take turns on the
     mapping and the section: each holds a lock until the receiver has answered. Plain C
     programs do not know the lock.
+
+    Raises:
+        FileNotFoundError: No window has this title.
 
     Win32: FindWindow, SendMessageTimeout, RegisterWindowMessage
     """

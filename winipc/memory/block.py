@@ -29,6 +29,17 @@ class MemoryKind(enum.IntEnum):
 class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
     """A block of this process's memory, for other processes to read.
 
+    ::
+
+        import os
+
+        with winipc.GlobalMemory(b"hello") as memory:
+            pid, address, size = os.getpid(), memory.address, memory.size
+
+            # in another program, which was told these three numbers
+            with winipc.RemoteProcess.open(pid) as process:
+                print(process.read(address, size))  # b'hello'
+
     `source` is a size in bytes, for a block of zeros, or a buffer, which is copied.
     Tell another process the `address` and this process's pid: its `RemoteProcess.read`
     reads the block.

@@ -316,6 +316,13 @@ class Layout(_core.Layout):
     ) -> Layout:
         """Lay members out as a C compiler does.
 
+        ::
+
+            car = winipc.Layout.of("car", "speed:f32 gear:i32 name:16s")
+            print(car.size, car["gear"].offset)  # 24 4
+            data = car.pack(speed=1.5, gear=3, name="coupe")
+            print(car.unpack(data))  # car(speed=1.5, gear=3, name='coupe')
+
         Args:
             members: For each name a type ("u32", "f64", ..., or a `struct` code) or a
                 layout. For an array, a pair with the number of elements,
@@ -374,6 +381,12 @@ class Layout(_core.Layout):
         enums: bool = False,
     ) -> Layout:
         """Read a structure from a C or C++ header, as a compiler for Windows does.
+
+        ::
+
+            header = "struct car { float speed; int gear; char name[16]; };"
+            car = winipc.Layout.from_c(header, "car")
+            print(car.size, car["name"].offset)  # 24 8
 
         Needs libclang: `pip install winipc[headers]`. Fields of base classes, and of
         structures and unions without a name, become fields of the structure. Arrays of

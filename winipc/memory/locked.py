@@ -150,15 +150,16 @@ class LockedMapping(SharedMapping):
 
     ::
 
-        with LockedMapping.create("Local\\\\state", 4096) as state:
+        with winipc.LockedMapping.create("my-app.locked", 4096) as state:
             with state.lock:
-                state.write(b"...")
+                state.write(b"new")
             state.notify_change()
 
-        with LockedMapping.open("Local\\\\state") as state:
-            while state.wait_for_change(timeout=10):
-                with state.lock:
-                    ...
+            # in another program
+            with winipc.LockedMapping.open("my-app.locked") as other:
+                with other.lock:
+                    print(other.read(3))  # b'new'
+                print(other.wait_for_change(timeout=0.1))  # False
 
     `lock` is a `Mutex`: the first thread that takes it after its holder died gets
     `AbandonedError`. Notification does not depend on the lock: notify with or without

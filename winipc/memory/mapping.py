@@ -92,6 +92,13 @@ class _TypedMemory(Structured, Shown):
     ) -> Any:
         """Return a NumPy array over the memory itself, without a copy.
 
+        ::
+
+            samples = mapping.array("f32", (100, 10))
+            samples[0, 0] = 1.5
+            print(mapping.get(0, "f32"))  # 1.5
+            del samples  # as long as it lives, the mapping cannot be closed
+
         The array keeps the memory, also after a `with`; until the array, and all that
         was sliced from it, is deleted, `close` raises BufferError. With access "read"
         it is read-only. (`numpy.frombuffer` is as safe; `numpy.ndarray(buffer=...)` is
@@ -151,6 +158,15 @@ class MappingView(Held, _core.MappingView, _TypedMemory):
 class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     """Memory that several processes share.
 
+    ::
+
+        with winipc.SharedMapping.create("my-app.state", 4096) as mapping:
+            mapping.set(0, "i32", 42)
+
+            # in another program
+            with winipc.SharedMapping.open("my-app.state") as other:
+                print(other.get(0, "i32"))  # 42
+
     `create`, `open`, `wait_for` and `from_handle` make it. `close`, or the end of a
     `with`, closes it. The end of a `with` leaves the memory to memoryviews, arrays and
     views of it; the last one frees it. `memoryview(mapping)`, NumPy, `struct` and
@@ -183,6 +199,15 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         header: Any = False,
     ) -> Self:
         """Create a mapping of `size` bytes, and map it.
+
+        ::
+
+            with winipc.SharedMapping.create("my-app.state", 4096) as mapping:
+                mapping[0:5] = b"hello"
+                print(mapping.read(5), mapping.size)  # b'hello' 4096
+
+            with winipc.SharedMapping.create(None, 4096, file="state.bin") as mapping:
+                mapping.write(b"stays in the file")
 
         Args:
             name: The name that other processes open; with ``Global\\`` in front, in
@@ -261,6 +286,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     ) -> Self:
         """Open an existing mapping, and map it.
 
+        ::
+
+            with winipc.SharedMapping.open("my-app.state", access="read") as mapping:
+                print(mapping.get(0, "i32"), mapping.size_is_exact)  # 42 False
+
         Args:
             name: The name that it was created with.
             access: "read" asks for the right to read only.
@@ -303,6 +333,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         header: Any = False,
     ) -> Self:
         """Wait until a process creates `name`, and open it.
+
+        ::
+
+            with winipc.SharedMapping.wait_for("my-app.state", timeout=10) as mapping:
+                print(mapping.get(0, "i32"))  # 42
 
         Windows does not notify of new names, so this polls: at first every
         millisecond, later every 50.

@@ -143,6 +143,12 @@ class _Frozen(bytes):
 class StructView(_Fields, Shown):
     """A structure in shared memory, field by field.
 
+    ::
+
+        data = bytes.fromhex("0000C03F 03000000")
+        car = winipc.StructView(data, "speed:f32 gear:i32")
+        print(car.speed, car["gear"])  # 1.5 3
+
     `view.field` and `view["field"]` read a field; assigning writes it. Each access
     copies one field. An aligned number of up to 8 bytes is one copy. Several fields may
     be of different moments: take a `Snapshot` for a whole record. Values are those of a
@@ -222,6 +228,11 @@ class Structured:
     def atomic(self: Any, offset: int = 0, type: str = "i64") -> Atomic:
         """Return the number at `offset` for interlocked operations.
 
+        ::
+
+            with mapping.atomic(8, "u64") as counter:
+                print(counter.add(1), counter.value)  # 0 1
+
         `close` of the memory raises BufferError until `release()` of the Atomic, or the
         end of its `with`. `type` is an integer type, such as "u32".
 
@@ -235,6 +246,12 @@ class Structured:
 
     def struct_view(self: Any, layout: Any, offset: int = 0) -> Any:
         """Return a structure in the memory at `offset`.
+
+        ::
+
+            car = mapping.struct_view("speed:f32 gear:i32")
+            car.gear = 3
+            print(car.gear, mapping.get(4, "i32"))  # 3 3
 
         Args:
             layout: A `winipc.Layout`, or its short form such as "speed:f32 gear:i32":

@@ -8,13 +8,13 @@ uses one, so a reader that dies disturbs nobody.
 `Snapshot.over` uses the layout in docs/c-layouts.md. For memory of other programs, tell
 `Snapshot.foreign` the offsets and their meaning::
 
-    Snapshot.foreign(m, 512, data=8, sequence=0)          # odd during a write
-    Snapshot.foreign(m, 512, data=8, sequence=0, end=4)   # begin before, end after
-    Snapshot.foreign(m, 512, sequence=0, odd=False)       # only changes
-    Snapshot.foreign(m, 512, data=4, busy=0)              # 0 if the record is whole
-    Snapshot.foreign(m, 512, newest=NewestOf(4, ticks=48, places=52, step=16))
-    Snapshot.foreign(m, 512, mutex="Global\\\\the mutex")
-    Snapshot.foreign(m, 512)                              # nothing tells
+    Snapshot.foreign(mapping, 512, data=8, sequence=0)  # odd during a write
+    Snapshot.foreign(mapping, 512, data=8, sequence=0, end=4)  # before and after
+    Snapshot.foreign(mapping, 512, sequence=0, odd=False)  # only changes
+    Snapshot.foreign(mapping, 512, data=4, busy=0)  # 0 if the record is whole
+    Snapshot.foreign(mapping, 512, newest=NewestOf(4, ticks=48, places=52, step=16))
+    Snapshot.foreign(mapping, 512, mutex="my-app.turn")
+    Snapshot.foreign(mapping, 512)  # nothing tells
 """
 
 from __future__ import annotations
@@ -77,6 +77,12 @@ class NewestOf:
 class Snapshot(_core.Snapshot, Shown, Closing):
     """Read whole records, or be their one writer.
 
+    ::
+
+        with winipc.Snapshot.over(mapping, "speed:f32 gear:i32") as car:
+            car.write(speed=1.5, gear=3)  # in one program
+            print(car.read().gear)  # 3
+
     `kind` is the protocol. With "seqlock", the sequence is odd during a write, and even
     if the record is whole. If the writer dies during a write, readers get a
     TimeoutError until another process writes. With "double", there are two records, and
@@ -110,6 +116,13 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         cls, memory: Buffer, size: Any, *, offset: int = 0, kind: Kind = "seqlock"
     ) -> Self:
         """Records of `size` bytes, with winipc's own protocol.
+
+        ::
+
+            layout = winipc.Layout.of("car", "speed:f32 gear:i32")
+            with winipc.Snapshot.over(mapping, layout, kind="double") as snapshot:
+                snapshot.write(speed=1.5, gear=3)
+                print(snapshot.read())  # car(speed=1.5, gear=3)
 
         Args:
             memory: A mapping, a view, a section or any other buffer.
@@ -249,6 +262,11 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     def read(self, timeout: float | None = 1.0) -> Any:
         """Return a whole copy of the record, as bytes or as a value of the layout.
 
+        ::
+
+            car = snapshot.read(timeout=0.5)
+            print(car.speed, car.gear)  # 1.5 3
+
         `timeout` is in seconds; None waits forever. Any thread may call it; it waits
         without the GIL.
 
@@ -289,6 +307,11 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         self, timeout: float | None = None, *, interval: float = 0.005
     ) -> bool:
         """Wait for another record than the last one that `read` returned.
+
+        ::
+
+            while snapshot.wait_changed(timeout=0.1):
+                print(snapshot.read().gear)  # 3
 
         Returns True if there is one, or if nothing was read yet; False after `timeout`
         seconds (None waits forever). The writer's `event` wakes it; without an event,

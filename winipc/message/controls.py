@@ -1,11 +1,12 @@
 """What windows of other programs show: their texts, and the items of lists.
 
-Read and set a field, and read the list beside it::
+Set and read a field, and read the list beside it::
 
     field = winipc.find_window("Settings").children("Edit")[0]
-    winipc.window_text(field)
     winipc.set_window_text(field, "new")
-    [item.text for item in winipc.window_items(field.parent.children("ListBox")[0])]
+    print(winipc.window_text(field))  # new
+    choice = field.parent.children("ComboBox")[0]
+    texts = [item.text for item in winipc.window_items(choice)]
 
 The window's thread answers each question, so a hung window raises TimeoutError. Windows
 passes texts, and the items of list boxes and combo boxes, between processes. For list

@@ -58,6 +58,11 @@ class Window(Shown):
     ) -> Window:
         """Wait until a window matches, and return it; see `find_window`.
 
+        ::
+
+            window = winipc.Window.wait_for("Settings", timeout=10, ready=True)
+            print(window.title)  # Settings
+
         `timeout` is in seconds; None waits forever. Windows does not notify of new
         windows, so `wait_for` looks every 20 ms. With `ready`, it also waits until the
         window's program waits for input and the window has answered a message
@@ -244,6 +249,14 @@ def find_window(
     child_class: str | int | None = None,
 ) -> Window | None:
     """Find the window with this title, class or both; None if there is none.
+
+    ::
+
+        import re
+
+        window = winipc.find_window("Settings")
+        print(window == winipc.find_window(re.compile("^Settings")))  # True
+        print(winipc.find_window("No such title"))  # None
 
     Top-level windows come before message-only windows. If several windows match, the
     result is the topmost one, or the newest if all are hidden. Case does not matter in

@@ -104,6 +104,15 @@ async def send_copydata_async(
 ) -> int:
     """`send_copydata` for asyncio: other tasks run until the answer comes.
 
+    ::
+
+        import asyncio
+
+        async def main():
+            print(await winipc.send_copydata_async("my-app", b"hello", id=4))  # 1
+
+        asyncio.run(main())
+
     A send cannot be taken back. If the task is cancelled, the receiver may still get
     the data, which must not change until then.
 

@@ -186,6 +186,15 @@ def is_unique_class(name: str) -> bool:
 class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     """A window of this process that other processes send to; `create` opens it.
 
+    ::
+
+        with winipc.CopyDataWindow.create("my-app") as window:
+            winipc.send_copydata("my-app", b"hello", id=3)  # in another program
+            for message in window:  # waits for the next one
+                print(message.id, message.text())  # 3 hello
+                if message.id == 3:
+                    break
+
     `close()`, the end of a `with`, garbage collection (with a `ResourceWarning`) and
     the exit of Python close it, and leave no window, class or thread behind.
     """
@@ -216,6 +225,14 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         exist_ok: bool = True,
     ) -> Self:
         """Open a window with this title.
+
+        ::
+
+            def handler(message):
+                return len(message)  # the sender gets it as the answer
+
+            with winipc.CopyDataWindow.create("my-app", handler=handler):
+                print(winipc.send_copydata("my-app", b"hello"))  # 5
 
         Without `handler`, each WM_COPYDATA goes to the queue, and the answer is 1. If
         the queue holds `max_count` messages or `max_bytes` of data (default: 256 MiB,
@@ -296,6 +313,14 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Decorator: handle WM_COPYDATA messages with this `id`.
 
+        ::
+
+            @window.on(7)
+            def set_volume(message):
+                print("volume", message.text())  # volume 11
+
+            winipc.send_copydata(window, b"11", id=7)  # in any program
+
         The handler gets the message and, with `decode` (see `winipc.decoders`), also
         the decoded data. From the first handler on, messages with other ids are
         answered 0, unless the window has a `handler` or `queue=True`.
@@ -357,6 +382,14 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         timeout: float | None = 5.0,
     ) -> int:
         """Send data back to the window that sent `message`; the sender may use `call`.
+
+        ::
+
+            @window.on(3)
+            def upper(message):
+                window.answer(message, bytes(message).upper())
+
+            print(winipc.call(window, b"please", id=3))  # b'PLEASE'
 
         `id` is the message's by default; `timeout` is in seconds.
 
@@ -456,6 +489,10 @@ def call(
     verify: bool = True,
 ) -> bytes:
     """Send a request by WM_COPYDATA, and return the data of the answer.
+
+    ::
+
+        print(winipc.call("my-app", b"please", id=3, timeout=2))  # b'PLEASE'
 
     Each call opens a window for its answer, so that answers are never mixed up, and a
     late answer goes nowhere. The request names this window as its sender. If the other

@@ -81,6 +81,12 @@ _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     """Another process, opened with exactly the rights that are asked for.
 
+    ::
+
+        with winipc.RemoteProcess.open("game.exe") as process:
+            base = process.module("game.exe").base
+            print(process.read(base, 2))  # b'MZ'
+
     `open` makes it. It owns a process handle; `close`, or the end of a `with`, closes
     it. Any thread may call any method; small reads and writes keep the GIL.
 
@@ -97,6 +103,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         cls, target: Any, *, access: ProcessAccess | int = ProcessAccess.READ
     ) -> Self:
         """Open the process `target`.
+
+        ::
+
+            access = winipc.ProcessAccess.WRITE  # to read, too
+            with winipc.RemoteProcess.open("game.exe", access=access) as process:
+                print(process.name, process.alive)  # game.exe True
 
         `target` is a pid; the name of a program ("game.exe", or "game") of which one
         process runs besides this one; an object with a `pid` (`subprocess.Popen`,
@@ -208,6 +220,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> str | bytes:
         """Read the text at `address` up to the NUL of its encoding.
 
+        ::
+
+            print(process.read_cstr(address + 16))  # Player 1
+
         In the first 16 KiB, no page beyond the NUL is touched; after that, no guard
         page, and no page that cannot be read. `encoding` None returns the bytes.
 
@@ -223,6 +239,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
         """Read one value with a layout.
+
+        ::
+
+            player = process.read_struct(address, "lives:i32 health:f32")
+            print(player.lives, player.health)  # 3 100.0
 
         `layout` decides the result. A `winipc.Layout`, or its short form such as
         "speed:f32 gear:i32", gives a record. A number type ("i32"), a format of the
@@ -270,6 +291,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def address(self, expression: str | SupportsIndex) -> int:
         """Return the address that a text such as '"game.exe"+0x10F4F4' means.
+
+        ::
+
+            place = process.address('"game.exe"+0x1000')
+            print(place == process.module("game.exe") + 0x1000)  # True
 
         The text is a module's name (in quotes if it has a + in it) or a number, then
         offsets. Numbers with 0x are hexadecimal, others decimal. Cheat Engine omits the
@@ -376,6 +402,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def at(self, address: Any, layout: Any) -> StructView:
         """Return a structure in the target, to read and write its fields one by one.
 
+        ::
+
+            player = process.at(address, "lives:i32 health:f32")
+            player.health = 50
+            print(player.lives, player.health)  # 3 50.0
+
         `address` is an address, a text for `address`, or a chain for `pointer`, such as
         a `PointerPath`. A chain is followed again at each use, so the result stays
         right if the target replaces the object. `layout` is a `winipc.Layout`, its
@@ -431,6 +463,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Freeze:
         """Write a value now, and again every `interval` seconds until the `with` ends.
 
+        ::
+
+            with process.freeze(address, 99, "i32") as frozen:
+                frozen.value = 100
+                print(process.get(address, "i32"))  # 100
+
         `address` is an address, a text or a chain, as for `at`; a chain is followed
         again at each write. `value` is a number of the type `kind`, such as "i32" or
         "f32"; or bytes, without a type. Between two writes, the target can change the
@@ -453,6 +491,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def suspended(self) -> contextlib.AbstractContextManager[None]:
         """During a `with`, no thread of the target runs.
+
+        ::
+
+            with process.suspended():
+                lives = process.get(address, "i32")
+                health = process.get(address + 4, "f32")  # of the same moment
 
         The target's memory can be read and written as usual, to get several values of
         one moment. The end of the `with` resumes the target, also after an exception.
@@ -576,6 +620,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> Scan:
         """Search the memory of the target; iterate over the addresses of matches.
 
+        ::
+
+            for place in process.scan(winipc.Pattern.text("Player 1"), protection="rw"):
+                print(process.read(place, 8))  # b'Player 1'
+
         `pattern`, `aligned`, `progress`, `limit` and `threads` are those of
         `scan_bytes`. The search covers all memory that can be read. `regions` (from
         `regions()`, or pairs of address and size), `start` and `end` restrict it. So
@@ -610,6 +659,12 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         constants: bool = False,
     ) -> Signature:
         """Make a pattern that finds the instruction at `address` in other builds.
+
+        ::
+
+            signature = process.signature('"game.exe"+0x52A10')
+            print(signature)  # 48 8B 05 ?? ?? ?? ?? 48 8B 48 ?? 89
+            signature.save("world.json")
 
         It is the shortest pattern that begins at `address`, has all fixed bytes of the
         first instruction, and occurs once in the module. It has at most `max_size`
@@ -690,6 +745,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         threads: int | None = None,
     ) -> PointerScan:
         """Find chains of pointers from a module to `address`; iterate over them.
+
+        ::
+
+            paths = winipc.PointerPaths(process.pointer_paths(address, depth=2))
+            paths.save("lives.json")  # to check them in the next run
 
         Each `PointerPath` has 1 to `depth` (at most 16) pointers, begins in a module
         (in any, or in those that `base` names), and has offsets of 0 to `max_offset`
@@ -821,6 +881,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def watch(self, address: SupportsIndex, size: int, interval: float = 0.05) -> Watch:
         """Watch `size` bytes at `address`: look for changes every `interval` seconds.
 
+        ::
+
+            watch = process.watch(address, 4)
+            process.set(address, "i32", 2)  # the game does so
+            change = next(watch)
+            print(change.old[0], change.new[0])  # 3 2
+
         The `Watch` is an iterator (Ctrl+C ends it) and an async iterator of `Change`.
         Both end when the target exits, and within 0.1 s after any thread has closed
         this object. The bytes that are there now are the first `value` to compare with.
@@ -838,6 +905,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
 def processes() -> Rows[ProcessEntry]:
     """List all running processes; the list shows itself as a table.
+
+    ::
+
+        pids = [row.pid for row in winipc.processes() if row.name == "game.exe"]
+        print(len(pids))  # 1
 
     Win32: CreateToolhelp32Snapshot
     """

@@ -81,6 +81,13 @@ _BLOCK = struct.Struct("<QIHH")
 class CandidateSet(_core.CandidateSet, Closing):
     """Addresses in another process, with the values that were last read there.
 
+    ::
+
+        with winipc.CandidateSet.scan(process, "i32", equals=3) as found:
+            process.set(address, "i32", 2)  # a life is lost in the game
+            print(found.rescan("by", -1))  # 1
+            print(list(found) == [address])  # True
+
     `scan` collects them, and each `rescan` keeps the addresses whose values changed as
     you say. Iteration returns the addresses in order. Millions of candidates take
     little more memory than their values. Any thread may use the object; one thread at a

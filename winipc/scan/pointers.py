@@ -68,6 +68,11 @@ class PointerPath:
 class PointerPaths(tuple[PointerPath, ...]):
     """Paths to one address: `PointerPaths(process.pointer_paths(address))`.
 
+    ::
+
+        paths = winipc.PointerPaths.load("lives.json")
+        paths = paths.check(process, address)  # those that lead there in this run
+
     It is a tuple. `check` and `&` keep the paths that are right in another run of the
     program.
     """

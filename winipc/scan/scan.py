@@ -233,6 +233,13 @@ def _other_habit(text: str) -> str:
 class Pattern:
     """What a scan looks for; class methods make it.
 
+    ::
+
+        code = bytes.fromhex("90 48 8B 05 11 22 33 44 C3")
+        pattern = winipc.Pattern.hex("48 8B 05 ?? ?? ?? ??")
+        print(list(winipc.scan_bytes(code, pattern)))  # [1]
+        print(list(winipc.scan_bytes(code, winipc.Pattern.value("u8", 0xC3))))  # [8]
+
     Wherever a pattern is expected, `bytes` mean `Pattern.exact`, and a `str` means
     `Pattern.hex`; for text, use `Pattern.text`. A dot in `bytes` is a dot, not a
     wildcard: bytes that look like a regular expression (`b"\\x48....\\x05"`) cause a
@@ -628,6 +635,10 @@ def scan_bytes(
     threads: int | None = None,
 ) -> Scan:
     """Search a bytes-like object; iterate over the offsets of matches.
+
+    ::
+
+        print(list(winipc.scan_bytes(b"one two one", b"one")))  # [0, 8]
 
     Args:
         buffer: The object; it is kept until the scan is closed.

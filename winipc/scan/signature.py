@@ -55,6 +55,12 @@ class SignatureCheck:
 class Signature:
     """A pattern of code that occurs once in a module.
 
+    ::
+
+        world = winipc.Signature("48 8B 05 ? ? ? ? C3", "game.exe", operand=(3, 4, 7))
+        print(world)  # 48 8B 05 ?? ?? ?? ?? C3
+        world.save("world.json")
+
     `RemoteProcess.signature` makes one. For a published one, write
     `Signature("48 8B 05 ? ? ? ?", "game.exe", operand=(3, 4, 7))`. It is accepted
     wherever a pattern is, and its `str` is the pattern's text.

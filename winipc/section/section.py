@@ -4,8 +4,9 @@ A DLL may mark a section of its image as shared (IMAGE_SCN_MEM_SHARED). All proc
 that load the DLL then have the same memory there. They need no name, only the path of
 the DLL::
 
-    with SharedSection.load() as section:       # the DLL that winipc brings
+    with winipc.SharedSection.load() as section:  # the DLL that winipc brings
         section.write(b"hello")
+        print(section.read(5))  # b'hello'
 
 The memory lives while any process has the DLL loaded; after that, the next process gets
 the initial values again. A copy of the file has memory of its own.

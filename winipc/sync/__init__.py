@@ -2,10 +2,12 @@
 
 Two processes share an object by its name::
 
-    with Event.create("Local\\\\ready") as ready:    # in one process
+    with winipc.Event.create("my-app.ready") as ready:
         ready.set()
 
-    Event.wait_for("Local\\\\ready", timeout=5).wait(1)    # in another
+        # in another program
+        with winipc.Event.wait_for("my-app.ready", timeout=5) as other:
+            print(other.wait(timeout=1))  # True
 
 `create` makes the object and refuses a name that is taken (unless `exist_ok=True`).
 `open` never makes one, and `wait_for` waits until another process has made it. An
@@ -17,17 +19,20 @@ data that is half written::
 
     try:
         mutex.acquire()
-    except AbandonedError:
-        repair()  # this thread holds the mutex
+    except winipc.AbandonedError:
+        mapping[0:8] = bytes(8)  # this thread holds the mutex
     try:
-        ...
+        mapping.write(b"whole")
     finally:
         mutex.release()
 
 or, if the repair is always the same::
 
-    with mutex.lock(timeout=5, repair=lambda mutex: repair()):
-        ...
+    def repair(taken):
+        mapping[0:8] = bytes(8)
+
+    with mutex.lock(timeout=5, repair=repair):
+        mapping.write(b"whole")
 """
 
 from typing import TYPE_CHECKING

@@ -82,6 +82,11 @@ class Lockable:
     ) -> AbstractContextManager[_L, None]:
         """Hold the lock during a `with`, with a time-out and a repair.
 
+        ::
+
+            with mutex.lock(timeout=5):
+                mapping.write(b"only one process at a time")
+
         If the lock was abandoned, this thread takes it, and calls `repair(self)` before
         the block. Without `repair`, or if `repair` raises, the lock is released and the
         block does not run.
@@ -100,6 +105,13 @@ class Lockable:
 
 class Mutex(Waitable, _core.Mutex, Lockable):
     """A lock that one thread of one process holds at a time.
+
+    ::
+
+        mutex = winipc.Mutex.create("my-app.turn", exist_ok=True)
+        with mutex:
+            print(mutex.held)  # True
+        mutex.close()
 
     `with mutex:` takes and releases the mutex; `contextlib.closing(mutex)` closes the
     object. The mutex belongs to the thread that took it. That thread may take it again,

@@ -4,8 +4,8 @@ A `Mutex` calls the kernel each time. A `SharedLock` does not while no other thr
 wants it: one interlocked instruction takes it, and one releases it. Only a thread that
 has to wait creates a kernel object, and sleeps::
 
-    with SharedMapping.create("Local\\\\state", 4096) as mapping:
-        with SharedLock(mapping, 0) as lock:    # bytes 0 to 31
+    with winipc.SharedMapping.create("my-app.locked", 4096) as mapping:
+        with winipc.SharedLock(mapping, 0) as lock:  # bytes 0 to 31
             mapping.set(32, "i64", mapping.get(32, "i64") + 1)
         lock.close()
 

@@ -26,6 +26,12 @@ _T = TypeVar("_T", bound="Waitable | SupportsIndex")
 def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
     """Wait until one of the objects can be taken; take it and return it.
 
+    ::
+
+        with winipc.Event.create() as done, winipc.Event.create() as failed:
+            failed.set()
+            print(winipc.wait_any([done, failed], timeout=5) is failed)  # True
+
     The objects are any number of `Mutex`, `Event` and `Semaphore`, and of handles (of
     processes, threads, ...) that the caller keeps open. Exactly one is taken: the
     first, if several are ready at the start. If there are more than 64, other threads

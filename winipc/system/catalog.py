@@ -5,8 +5,8 @@ asks for the least rights. Names and kinds come from the object manager's direct
 an object is opened only for its size; copies of other processes' handles are compared
 and closed again::
 
-    for row in named_objects("mapping", "*cache*"):
-        print(row.name, row.size, holders(row).pids)
+    for row in winipc.named_objects("mapping", "*cache*"):
+        print(row.name, row.size, winipc.holders(row).pids)
 """
 
 from __future__ import annotations
@@ -161,6 +161,12 @@ def named_objects(
 ) -> Rows[NamedObject]:
     """List the named mappings, mutexes, events and semaphores of this session, by name.
 
+    ::
+
+        with winipc.SharedMapping.create("my-app.cache", 4096):
+            for row in winipc.named_objects("mapping", "my-app.*"):
+                print(row.name, row.size)  # Local\\my-app.cache 4096
+
     The list shows itself as a table. An object that this process may not open is listed
     with the `reason`.
 
@@ -248,6 +254,13 @@ def _entries(
 
 def holders(target: str | NamedObject | _HasHandle) -> Holders:
     """Find the processes that have a handle of an object.
+
+    ::
+
+        import os
+
+        with winipc.SharedMapping.create("my-app.cache", 4096):
+            print(winipc.holders("my-app.cache").pids == (os.getpid(),))  # True
 
     `target` is a name for `open`, a row of `named_objects`, or an open object with a
     `handle` (this handle is not counted).

@@ -88,7 +88,10 @@ class Peer:
 
     A program that says "listening" when it is ready::
 
-        with Peer(["server.exe", name], ready="listening") as server:
+        import sys
+        from winipc.testing import Peer
+
+        with Peer([sys.executable, "server.py"], ready="listening") as server:
             server.say("hello")
             server.expect("hello yourself")
 
@@ -272,7 +275,13 @@ class Peer:
         raise AssertionError(f"{self} {how}\n{self.report()}")
 
     def expect(self, text: str, timeout: float | None = None) -> None:
-        """Raise `AssertionError` unless the next line is `text`."""
+        """Raise `AssertionError` unless the next line is `text`.
+
+        ::
+
+            server.say("hello")
+            server.expect("hello yourself", timeout=5)
+        """
         __tracebackhide__ = True  # pytest shows the test's line
         line = self.read_line(timeout)
         if line != text:
