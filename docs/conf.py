@@ -129,7 +129,7 @@ class NamesDirective(SphinxDirective):
 
 def table_of(rows: Iterable[tuple[str, str]]) -> str:
     """A table of paths, as links, and what each is."""
-    text = ".. list-table::\n   :widths: auto\n\n"
+    text = ".. list-table::\n   :widths: auto\n   :width: 100%\n\n"
     for path, summary in rows:
         summary = BACKSLASHED.sub(r"``\1``", summary)
         text += f"   * - :py:obj:`~{path}`\n     - {summary}\n"
@@ -476,11 +476,15 @@ def check_search(app: Sphinx, error: Exception | None) -> None:
 def check_texts(app: Sphinx, doctree: nodes.document) -> None:
     """Warn of each name that the site shows without a sentence on what it is.
 
-    Warn of each quotation, too: indented code needs `::` and an empty line before it.
+    Warn of each quotation and of each term with a colon, too: they are code without
+    `::` and an empty line before it.
     """
-    for quote in doctree.findall(nodes.block_quote):
-        if app.env.docname.startswith("reference/"):
-            LOGGER.warning("no code block: %s", quote.astext(), location=quote)
+    if app.env.docname.startswith("reference/"):
+        for node in doctree.findall():
+            is_term = isinstance(node, nodes.term) and node.astext().endswith(":")
+            if is_term or isinstance(node, nodes.block_quote):
+                text = node.parent.astext()
+                LOGGER.warning("no code block: %s", text, location=node)
     for shown in doctree.findall(addnodes.desc):
         texts = nodes.comment | nodes.field_list | addnodes.desc | addnodes.index
         said = [one for one in shown[-1].children if not isinstance(one, texts)]

@@ -106,7 +106,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         ::
 
-            access = winipc.ProcessAccess.WRITE  # to read, too
+            access = winipc.ProcessAccess.WRITE  # to read and write
             with winipc.RemoteProcess.open("game.exe", access=access) as process:
                 print(process.name, process.alive)  # game.exe True
 

@@ -12,6 +12,12 @@ __all__ = ["Event"]
 class Event(Waitable, _core.Event, Closing):
     """A flag that processes set and wait for.
 
+    ::
+
+        with winipc.Event.create("my-app.ready", manual=True) as ready:
+            ready.set()
+            print(ready.wait(timeout=5), ready.is_set())  # True True
+
     A manual-reset event stays set until `reset`, and all waiters go on. When an
     auto-reset event is set, one waiter goes on, and the event is reset.
 

@@ -11,6 +11,15 @@ __all__ = ["Semaphore"]
 class Semaphore(Waitable, _core.Semaphore):
     """A count that processes take from; they wait while it is 0.
 
+    ::
+
+        seats = winipc.Semaphore.create("my-app.seats", 2)
+        with seats:
+            print(seats.acquire(timeout=0))  # True
+            print(seats.acquire(timeout=0))  # False
+            seats.release()
+        seats.close()
+
     `with semaphore:` takes one and gives it back; `contextlib.closing` closes the
     object. A process that dies does not give back what it took.
 

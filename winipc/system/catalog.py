@@ -3,10 +3,7 @@
 The list is a snapshot: objects come and go while it is taken. It changes nothing and
 asks for the least rights. Names and kinds come from the object manager's directories;
 an object is opened only for its size; copies of other processes' handles are compared
-and closed again::
-
-    for row in winipc.named_objects("mapping", "*cache*"):
-        print(row.name, row.size, winipc.holders(row).pids)
+and closed again.
 """
 
 from __future__ import annotations
