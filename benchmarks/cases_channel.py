@@ -264,15 +264,27 @@ def stream_large(world: World) -> Iterator[Case]:
 
 
 _PRODUCERS = 8
+_SPREAD = ", from the first done to the last"
 
 
-def _raw_producers(world: World, count: int, messages: int, first: bool = False) -> Run:
-    """`messages` messages from `count` threads in C."""
+def _raw_producers(
+    world: World,
+    count: int,
+    messages: int,
+    *,
+    guarded: bool = False,
+    spread: bool = False,
+) -> Run:
+    """`messages` messages from `count` threads in C.
+
+    With `guarded`, an SRWLOCK gives their turns. With `spread`, the time is that from
+    when the first thread has sent all until the last has.
+    """
 
     def run(n: int) -> int:
         name = world.name("producers")
         each = n * messages // count
-        return raw(world.raw.raw_producers, name, 64, count, first)(each)
+        return raw(world.raw.raw_producers, name, 64, count, guarded, spread)(each)
 
     return run
 
@@ -327,14 +339,28 @@ def producers(world: World) -> Iterator[Case]:
     yield Case(
         "8 producers at once, per message",
         {
-            f"raw C, the {which} is done": _raw_producers(
-                world, _PRODUCERS, _PRODUCERS * each, which == "first"
+            f"{RAW}, {turns}{what}": _raw_producers(
+                world,
+                _PRODUCERS,
+                _PRODUCERS * each,
+                guarded=turns == "SRWLOCK",
+                spread=bool(what),
             )
-            for which in ("first", "last")
+            for turns in ("the channel", "SRWLOCK")
+            for what in ("", _SPREAD)
         },
-        (Goal(2, "times", "raw C, the first is done", "raw C, the last is done"),),
+        (
+            Goal(
+                2,
+                "times",
+                f"{RAW}, SRWLOCK{_SPREAD}",
+                f"{RAW}, the channel{_SPREAD}",
+            ),
+        ),
         per_call=_PRODUCERS * each,
-        note="each sends 50,000 messages: how fair the turns are",
+        note="each sends 50,000 messages. How fair the turns are shows the time from "
+        "when the first has sent all until the last has; SRWLOCK: a ring of a single "
+        "producer, whose turns this lock of Windows gives",
     )
 
 

@@ -398,41 +398,56 @@ raw_stream(int64_t n, uint64_t size)
 }
 
 /* ---- many producers: threads, each with a channel of its own as a process
- * would have it: the ring is all that they share */
+ * would have it: the ring is all that they share. Or, with `guarded`, one channel
+ * of a single producer, whose turns an SRWLOCK gives. */
 
 #define PRODUCERS_MOST 64
 
 typedef struct {
     const wchar_t *name;
     HANDLE ready, go;
+    winipc_channel *guarded; /* by producers_lock; else NULL */
     unsigned index;
     int64_t n;
     uint64_t size;
 } producer;
+
+static SRWLOCK producers_lock = SRWLOCK_INIT;
+
+static int
+producer_send(const producer *self, winipc_channel *own, const void *data)
+{
+    if (self->guarded == NULL) {
+        return winipc_channel_send(own, data, self->size, 10000);
+    }
+    AcquireSRWLockExclusive(&producers_lock);
+    int result = winipc_channel_send(self->guarded, data, self->size, 10000);
+    ReleaseSRWLockExclusive(&producers_lock);
+    return result;
+}
 
 static DWORD WINAPI
 producer_thread(void *arg)
 {
     producer *self = arg;
     unsigned char data[4096] = {(unsigned char)self->index};
-    winipc_channel channel = {0};
-    int failed =
-        winipc_channel_open(&channel, self->name, 1000) != WINIPC_OK ||
-        winipc_channel_claim(&channel, 0) != WINIPC_OK;
+    winipc_channel own = {0};
+    int failed = self->guarded == NULL &&
+                 (winipc_channel_open(&own, self->name, 1000) != WINIPC_OK ||
+                  winipc_channel_claim(&own, 0) != WINIPC_OK);
     SetEvent(self->ready);
     WaitForSingleObject(self->go, INFINITE);
     for (int64_t i = 0; i < self->n && !failed; i++) {
-        failed = winipc_channel_send(&channel, data, self->size, 10000) !=
-                 WINIPC_OK;
+        failed = producer_send(self, &own, data) != WINIPC_OK;
     }
-    winipc_channel_close(&channel);
+    winipc_channel_close(&own);
     return (DWORD)failed;
 }
 
-/* Receive what `count` producers send, n messages each, until all is there or,
- * with `first`, until one of them has sent its last. */
+/* Receive what `count` producers send, n messages each. The time is from the
+ * start, or with `spread` from when the first of them has sent its last. */
 static int64_t
-producers_receive(winipc_channel *in, int64_t n, unsigned count, int first)
+producers_receive(winipc_channel *in, int64_t n, unsigned count, int spread)
 {
     static unsigned char message[4096];
     int64_t sent[PRODUCERS_MOST] = {0}, done = 0, began = now();
@@ -444,36 +459,41 @@ producers_receive(winipc_channel *in, int64_t n, unsigned count, int first)
             done = now() - began;
         }
     }
-    return first ? done : now() - began;
+    return now() - began - (spread ? done : 0);
 }
 
 /* n messages of each of `count` producers, through a channel of this name. */
 EXPORT int64_t
 raw_producers(int64_t n, const wchar_t *name, uint64_t size, unsigned count,
-              int first)
+              int guarded, int spread)
 {
-    winipc_channel in = {0};
+    winipc_channel in = {0}, out = {0};
     producer producers[PRODUCERS_MOST];
     HANDLE threads[PRODUCERS_MOST];
     HANDLE go = CreateEventW(NULL, TRUE, FALSE, NULL);
     MUST(count <= PRODUCERS_MOST && size <= 4096);
-    MUST(winipc_channel_create(&in, name, 1 << 20, 0, WINIPC_CHANNEL_MANY,
+    MUST(winipc_channel_create(&in, name, 1 << 20, 0,
+                               guarded ? 0 : WINIPC_CHANNEL_MANY,
                                NULL) == WINIPC_OK);
+    MUST(!guarded || winipc_channel_open(&out, name, 1000) == WINIPC_OK);
     for (unsigned i = 0; i < count; i++) {
-        producers[i] = (producer){
-            name, CreateEventW(NULL, TRUE, FALSE, NULL), go, i, n, size};
+        producers[i] = (producer){name, CreateEventW(NULL, TRUE, FALSE, NULL),
+                                  go,   guarded ? &out : NULL,
+                                  i,    n,
+                                  size};
         threads[i] =
             CreateThread(NULL, 0, producer_thread, &producers[i], 0, NULL);
         WaitForSingleObject(producers[i].ready, INFINITE);
         CloseHandle(producers[i].ready);
     }
     SetEvent(go);
-    int64_t took = producers_receive(&in, n, count, first);
+    int64_t took = producers_receive(&in, n, count, spread);
     for (unsigned i = 0; i < count; i++) {
         WaitForSingleObject(threads[i], INFINITE);
         CloseHandle(threads[i]);
     }
     CloseHandle(go);
+    winipc_channel_close(&out);
     winipc_channel_close(&in);
     return took;
 }

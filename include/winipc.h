@@ -674,8 +674,8 @@ winipc_ring_want_lock(winipc_ring *ring)
                                                              : WINIPC_FULL;
 }
 
-/* A producer that slept and then got the lock does not know whether others
- * still sleep, so its own unlock wakes one more. */
+/* A producer that slept does not know whether others still sleep, so the next
+ * unlock wakes one more: also if the lock was taken before it woke. */
 WINIPC_INLINE void
 winipc_ring_slept_for_lock(winipc_ring *ring)
 {
@@ -1248,7 +1248,7 @@ winipc_channel_queue_for_lock(winipc_channel *ch, uint32_t ms, int *slept)
     if (!got && *slept == WINIPC_TIMEOUT) {
         got = winipc_channel_inherit_lock(ch);
     }
-    if (got > 0) {
+    if (got > 0 || *slept == WINIPC_OK) {
         winipc_ring_slept_for_lock(&ch->ring);
     }
     return got;

@@ -1159,6 +1159,26 @@ lock_body(int t)
     winipc_channel_unlock(ch);
 }
 
+/* One that has it from the start gives it back, and may take it again at once:
+ * before the thread that it has woken. */
+static void
+again_body(int t)
+{
+    winipc_channel *ch = &world.channels[t];
+    winipc_channel_unlock(ch);
+    ch->locked = winipc_ring_trylock(&ch->ring);
+    winipc_channel_unlock(ch);
+}
+
+static void
+waits_body(int t)
+{
+    winipc_channel *ch = &world.channels[t];
+    while (winipc_channel_wait_lock(ch, 1) == WINIPC_FULL) {
+    }
+    winipc_channel_unlock(ch);
+}
+
 static void
 check_nothing(void)
 {
@@ -1193,6 +1213,14 @@ main(int argc, char **argv)
         bodies[t] = lock_body;
         winipc_channel_claim(&world.channels[t], 0);
     }
+    run(check_nothing);
+
+    setup("the owner takes the lock again", many, 3);
+    for (int t = 0; t < 3; t++) {
+        bodies[t] = t == 0 ? again_body : waits_body;
+        winipc_channel_claim(&world.channels[t], 0);
+    }
+    winipc_channel_wait_lock(&world.channels[0], 1);
     run(check_nothing);
 
     channel("two producers, then the consumer", many, 2, 1, 112, 0, 0);
