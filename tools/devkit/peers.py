@@ -12,8 +12,10 @@ from base import (
     remove,
     run,
     say,
+    scratch_folder,
 )
 from pins import AMD64, Machine
+from wheels import cross_environ
 from winpython import missing_mingw
 
 FLAGS = (
@@ -30,8 +32,10 @@ LIBRARIES = ("-luser32", "-lgdi32", "-ladvapi32", "-lntdll")
 
 def c_peers(machine: Machine = AMD64) -> Path:
     """The folder with the programs of all C peers of this checkout."""
-    folders = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/peers"))
-    key = key_of_tree(ROOT, [*folders, "include"])
+    sources = sorted(
+        str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/peers/*.[ch]")
+    )
+    key = key_of_tree(ROOT, [*sources, "include"])
     folder = BUILD / f"peers-{machine.platform}-{key}"
     if not folder.exists():
         need_packages(missing_mingw(machine))
@@ -49,6 +53,12 @@ def c_peers(machine: Machine = AMD64) -> Path:
 
 
 def _build(target: Path, machine: Machine) -> None:
-    for source in sorted(ROOT.glob("tests/*/peers/*.c")):
-        program = target / f"{source.stem}.exe"
-        run([machine.gcc, *FLAGS, source, "-o", program, *LIBRARIES], cwd=ROOT)
+    # With the dependencies of the compiler, ccache preprocesses nothing itself.
+    env = cross_environ(machine) | {"CCACHE_DEPEND": "1"}
+    with scratch_folder(BUILD) as folder:
+        for source in sorted(ROOT.glob("tests/*/peers/*.c")):
+            compiled = folder / f"{source.stem}.o"
+            command = ["ccache", machine.gcc, *FLAGS, "-MD", "-c", source]
+            run([*command, "-o", compiled], cwd=ROOT, env=env)
+            program = target / f"{source.stem}.exe"
+            run([machine.gcc, "-static-libgcc", compiled, "-o", program, *LIBRARIES])

@@ -111,6 +111,8 @@ def cross_environ(machine: Machine = AMD64) -> dict[str, str]:
         "CC": f"ccache {machine.gcc}",
         "DLLTOOL": f"{machine.mingw}dlltool",
         "CCACHE_DIR": str(CACHE / "ccache"),
+        "CCACHE_BASEDIR": str(ROOT),
+        "CCACHE_NOHASHDIR": "1",
     }
 
 
