@@ -2,9 +2,9 @@
 
     python3 benchmarks/instructions.py [CHECKOUT...]
 
-It needs Linux, gcc and valgrind. Each kernel runs twice and then four times under
-callgrind; the difference counts. The kernels of other checkouts get columns of their
-own: `git worktree add --detach ../before REVISION` makes a checkout.
+It needs Linux, gcc, ccache and valgrind. Each kernel runs twice and then four times
+under callgrind; the difference counts. The kernels of other checkouts get columns of
+their own: `git worktree add --detach ../before REVISION` makes a checkout.
 """
 
 from __future__ import annotations
@@ -37,9 +37,12 @@ def build(checkout: Path, folder: Path) -> Path:
     copy = program.with_suffix(".c")
     copy.write_text(source, "utf-8")
     scan = checkout / "csrc/scan"
-    sources = [copy, scan / "kernels.c", scan / "pointers.c"]
-    command = ["gcc", "-std=gnu11", "-O2", "-g", *sources, "-o", program, "-lpthread"]
-    subprocess.run(command, check=True)
+    objects = []
+    for source in (copy, scan / "kernels.c", scan / "pointers.c"):
+        objects.append(program.with_name(f"{source.stem}.o"))
+        command = ["ccache", "gcc", "-std=gnu11", "-O2", "-g", "-c", source]
+        subprocess.run([*command, "-o", objects[-1]], check=True)
+    subprocess.run(["gcc", *objects, "-o", program, "-lpthread"], check=True)
     return program
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, compiled
+from conftest import FULL, ROOT, compiled
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -150,7 +150,7 @@ def cases(draw: st.DrawFn) -> tuple:
 
 
 @settings(
-    max_examples=400,
+    max_examples=400 if FULL else 100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(case=cases())

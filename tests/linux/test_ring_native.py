@@ -22,9 +22,15 @@ def build(
     return compiled("gcc", [NATIVE / source], target, *options, libraries=libraries)
 
 
-def test_the_protocol_holds_in_all_interleavings(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is broken in it is an argument."""
+    target = tmp_path_factory.mktemp("model") / "model"
+    return build("ring_model.c", target, "-std=gnu11")
+
+
+def test_the_protocol_holds_in_all_interleavings(model: Path) -> None:
     """The functions of include/winipc.h under C11's memory model, with kills."""
-    model = build("ring_model.c", tmp_path / "model", "-std=gnu11")
     assert "all scenarios hold" in run(model)
 
 
@@ -48,15 +54,11 @@ def test_the_protocol_holds_in_all_interleavings(tmp_path: Path) -> None:
     ],
 )
 def test_the_model_sees_a_broken_protocol(
-    tmp_path: Path, mutation: int, expected: str, scenario: str
+    model: Path, mutation: int, expected: str, scenario: str
 ) -> None:
     """Each weakening is found, so the orders are needed and the checker works."""
-    model = build(
-        "ring_model.c", tmp_path / "model", "-std=gnu11", f"-DMUTATE={mutation}"
-    )
-    result = subprocess.run(
-        [model, scenario], capture_output=True, text=True, timeout=300
-    )
+    command = [model, scenario, str(mutation)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1, result.stdout
     assert expected in result.stdout
 
@@ -131,7 +133,7 @@ def raced(program: Path, *arguments: str) -> bool:
 @pytest.mark.parametrize("part", ["lock", "queue", "scan", "crew"])
 def test_threads_without_a_gil_do_not_race(threads: Path, part: str) -> None:
     """The lock, a window's queue, one set of patterns for several threads, a crew."""
-    assert not raced(threads, part)
+    # A race is another status.
     assert "survived" in run(threads, part)
 
 

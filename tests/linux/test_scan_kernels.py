@@ -14,7 +14,7 @@ from conftest import FULL, ROOT, compiled, run
 
 KERNELS = ROOT / "csrc" / "scan" / "kernels.c"
 #: How many inputs to fuzz with.
-RUNS = 5_000_000 if FULL else 30_000
+RUNS = 5_000_000 if FULL else 10_000
 FLAGS = ("-std=c11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fno-sanitize-recover=all", "-fsanitize=address,undefined")
 

@@ -19,8 +19,8 @@
  * What fails: a race, a message lost, doubled, torn or out of order, an end
  * of stream too early, and a sleep from which nobody will wake.
  *
- * Built with -DMUTATE=n it checks a protocol with one thing broken, and has
- * to fail: see tests/linux/test_ring_native.py.
+ * ring_model [SCENARIO [N]]: only the scenarios with this in their names. With
+ * a number from 1 to 10, it breaks one thing of the protocol, and has to fail.
  *
  * lock_model.c includes this file for everything but the scenarios.
  */
@@ -32,9 +32,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-#ifndef MUTATE
-#define MUTATE 0
-#endif
+static int broken; /* the number of what is broken, or 0 */
 
 static uint64_t model_load(uint64_t *p, int order);
 static void model_store(uint64_t *p, uint64_t value, int order);
@@ -233,21 +231,18 @@ model_load(uint64_t *p, int order)
     if (running < 0) {
         return *p;
     }
-#if MUTATE == 2 /* tail is loaded without acquire */
-    if (p == &world.memory.header.tail && order == ACQ_REL) {
+    /* tail is loaded without acquire */
+    if (broken == 2 && p == &world.memory.header.tail && order == ACQ_REL) {
         order = RELAXED;
     }
-#endif
-#if MUTATE == 3 /* the loads of Dekker's pattern are only acquire */
-    if (order == SEQ_CST) {
+    /* the loads of Dekker's pattern are only acquire */
+    if (broken == 3 && order == SEQ_CST) {
         order = ACQ_REL;
     }
-#endif
-#if MUTATE == 6 /* head is loaded without acquire */
-    if (p == &world.memory.header.head && order != RELAXED) {
+    /* head is loaded without acquire */
+    if (broken == 6 && p == &world.memory.header.head && order != RELAXED) {
         order = RELAXED;
     }
-#endif
 #ifdef MODEL_LOAD
     MODEL_LOAD(p, order);
 #endif
@@ -261,32 +256,27 @@ model_store(uint64_t *p, uint64_t value, int order)
         *p = value;
         return;
     }
-#if MUTATE == 1 /* tail is stored without release */
-    if (p == &world.memory.header.tail) {
+    /* tail is stored without release */
+    if (broken == 1 && p == &world.memory.header.tail) {
         order = RELAXED;
     }
-#endif
-#if MUTATE == 4 /* head is stored without release */
-    if (p == &world.memory.header.head) {
+    /* head is stored without release */
+    if (broken == 4 && p == &world.memory.header.head) {
         order = RELAXED;
     }
-#endif
-#if MUTATE == 5 /* the lock is given back without release */
-    if (p == &world.memory.header.lock) {
+    /* the lock is given back without release */
+    if (broken == 5 && p == &world.memory.header.lock) {
         order = RELAXED;
     }
-#endif
-#if MUTATE == 7 /* who slept for the lock wakes nobody after it */
-    if (p == &world.memory.header.lock_wanted && order == RELAXED &&
-        value == 1) {
+    /* who slept for the lock wakes nobody after it */
+    if (broken == 7 && p == &world.memory.header.lock_wanted &&
+        order == RELAXED && value == 1) {
         return;
     }
-#endif
-#if MUTATE == 8 /* the producer forgets that the consumer sleeps */
-    if (p == &world.memory.header.data_wanted && value == 1) {
+    /* the producer forgets that the consumer sleeps */
+    if (broken == 8 && p == &world.memory.header.data_wanted && value == 1) {
         value = 0;
     }
-#endif
 #ifdef MODEL_STORE
     MODEL_STORE(p, value, order);
 #endif
@@ -303,16 +293,15 @@ model_cas(uint64_t *p, uint64_t expected, uint64_t desired)
         *p = desired;
         return 1;
     }
-#if MUTATE == 9 /* the consumer does not say that it reads the oldest */
-    if (p == &world.memory.header.head && (desired & WINIPC_HEAD_BUSY)) {
+    /* the consumer does not say that it reads the oldest */
+    if (broken == 9 && p == &world.memory.header.head &&
+        (desired & WINIPC_HEAD_BUSY)) {
         desired &= ~WINIPC_HEAD_BUSY;
     }
-#endif
-#if MUTATE == 10 /* a dead owner's lock is not taken over */
-    if (p == &world.memory.header.lock && expected != 0) {
+    /* a dead owner's lock is not taken over */
+    if (broken == 10 && p == &world.memory.header.lock && expected != 0) {
         return 0;
     }
-#endif
 #ifdef MODEL_CAS
     MODEL_CAS(p, expected, desired);
 #endif
@@ -1188,6 +1177,7 @@ int
 main(int argc, char **argv)
 {
     only = argc > 1 ? argv[1] : NULL;
+    broken = argc > 2 ? atoi(argv[2]) : 0;
     uint32_t many = WINIPC_CHANNEL_MANY;
     uint32_t drop = WINIPC_CHANNEL_DROP_OLDEST;
 
