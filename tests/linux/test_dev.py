@@ -287,7 +287,10 @@ def test_run_after_one_that_was_cut_off(dev: Dev, tmp_path: Path) -> None:
     assert first.stderr is not None
     while "building the wheel" not in first.stderr.readline():
         pass
-    time.sleep(1)
+    deadline = time.monotonic() + DEADLINE
+    while not list(clone.glob("build/scratch-*/build/**/*.o")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     first.kill()
     first.communicate()
     second = subprocess.run(

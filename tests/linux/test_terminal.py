@@ -126,6 +126,17 @@ def screen(request: pytest.FixtureRequest, prefix: None) -> Iterator[Screen]:
     screen.close()
 
 
+@pytest.fixture(scope="module")
+def counting(prefix: None) -> Iterator[str]:
+    """The name of a mapping whose first number goes up."""
+    dev, name = Dev(), f"winipc-test-{uuid.uuid4().hex}"
+    holder = dev.start("python", "-c", HOLDER, name)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    yield name
+    dev.reap()
+
+
 def below(lines: list[str]) -> list[str]:
     """The lines, without colours, after those that were there before."""
     plain = [ESCAPES.sub("", line) for line in lines]
@@ -134,26 +145,18 @@ def below(lines: list[str]) -> list[str]:
     return [line for line in plain[at + len(EARLIER) :] if line]
 
 
-def test_dump_follows_in_place(dev: Dev, screen: Screen) -> None:
+def test_dump_follows_in_place(screen: Screen, counting: str) -> None:
     """One picture is left, its changes marked in a colour that can be read."""
-    name = f"winipc-test-{uuid.uuid4().hex}"
-    holder = dev.start("python", "-c", HOLDER, name)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "ready\n"
-    words = ("dump", name, "--size", "64", "--follow", "--count", "12")
+    words = ("dump", counting, "--size", "64", "--follow", "--count", "12")
     lines = screen.run("python", "-m", "winipc", *words)
     rows = [line.split()[0] for line in below(lines) if line.startswith("0000")]
     assert rows == [f"{at:08x}" for at in range(0, 64, 8 if screen.width < 76 else 16)]
     assert "\x1b[30m\x1b[103m" in "".join(lines)
 
 
-def test_ctrl_c_leaves_the_last_picture_in_place(dev: Dev, screen: Screen) -> None:
+def test_ctrl_c_leaves_the_last_picture_in_place(screen: Screen, counting: str) -> None:
     """The terminal itself echoes ^C, where the cursor is."""
-    name = f"winipc-test-{uuid.uuid4().hex}"
-    holder = dev.start("python", "-c", HOLDER, name)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "ready\n"
-    words = ("dump", name, "--size", "64", "--follow")
+    words = ("dump", counting, "--size", "64", "--follow")
     lines = below(screen.run("python", "-m", "winipc", *words, until="00000030"))
     rows = [line for line in lines if "0000" in line]
     assert [line[:8] for line in rows] == [

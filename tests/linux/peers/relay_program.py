@@ -57,6 +57,7 @@ def answer(command: str, mapping: winipc.SharedMapping) -> Any:
 with (
     winipc.SharedMapping.create(NAME, SIZE) as shared,
     winipc.CopyDataWindow.create(TITLE, handler=take),
+    winipc.CopyDataWindow.create(f"{TITLE}.quick", handler=take),
 ):
     going.set()
     threading.Thread(target=keep_writing, args=[shared], daemon=True).start()

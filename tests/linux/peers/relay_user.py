@@ -122,6 +122,20 @@ def create(name: str, size: int) -> None:
     kept.append(winipc.SharedMapping.create(name, size))
 
 
+def make_proxy(title: str, patience: float) -> None:
+    """A proxy that knows its target; it stays."""
+    told = Events()
+    proxy = relay.WindowProxy(BROKER, title, patience=patience, on_event=told)
+    told.until("target:")
+    kept.extend((proxy, told))
+
+
+def told(start: str) -> str:
+    """The next that the proxy tells that starts so."""
+    [events] = (each for each in kept if isinstance(each, Events))
+    return events.until(start)[-1]
+
+
 def ended(kind: str, name: str, ends: bool, more: dict[str, Any]) -> Any:
     """What a side ends by, and what it told before."""
     events: list[str] = []
