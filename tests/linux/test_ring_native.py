@@ -99,6 +99,7 @@ def test_the_ring_on_real_processors(tmp_path: Path, sanitizer: str) -> None:
 
 
 TSAN = ("-std=gnu11", "-fsanitize=thread", "-I", str(NATIVE / "shim"))
+HALTING = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def raced(program: Path, *arguments: str) -> bool:
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"},
+        env=HALTING,
     )
     assert ("survived" in done.stdout) == (done.returncode == 0), done.stdout
     return "WARNING: ThreadSanitizer: data race" in done.stderr
@@ -134,7 +135,7 @@ def raced(program: Path, *arguments: str) -> bool:
 def test_threads_without_a_gil_do_not_race(threads: Path, part: str) -> None:
     """The lock, a window's queue, one set of patterns for several threads, a crew."""
     # A race is another status.
-    assert "survived" in run(threads, part)
+    assert "survived" in run(threads, part, env=HALTING)
 
 
 @pytest.mark.parametrize(
