@@ -241,8 +241,23 @@ RAISES = re.compile(r"\bRaises\b(?!:\n)")
 MANY = 6
 
 
+#: An example of its own paragraph, and for those of each page who had it first.
+EXAMPLE = re.compile(r"^::\n\n(?: {4,}.*\n|\n)+", re.MULTILINE)
+FIRST: dict[tuple[str, str], str] = {}
+
+
+def without_repetition(text: str, page: str, name: str) -> str:
+    """Leave out an example that another name of the page has: classes inherit them."""
+    return EXAMPLE.sub(
+        lambda found: (
+            found[0] if FIRST.setdefault((page, found[0]), name) == name else ""
+        ),
+        text,
+    )
+
+
 def shape(
-    _app: Sphinx, what: str, name: str, item: object, _options: object, lines: Any
+    app: Sphinx, what: str, name: str, item: object, _options: object, lines: Any
 ) -> None:
     """Give docstrings one form: labels, and a table of the methods of a class."""
     if what == "data":
@@ -252,7 +267,8 @@ def shape(
         LOGGER.warning("%s has no description", name)
     if RAISES.search("\n".join(lines)):
         LOGGER.warning("%s has errors outside of a section Raises:", name)
-    said = without_parameters(with_guides("\n".join(lines)), item)
+    said = without_repetition("\n".join(lines), app.env.docname, name)
+    said = without_parameters(with_guides(said), item)
     parts = re.split(r"\n\n+", said)
     text = "\n\n".join(part for whole in parts for part in labelled(whole))
     lines[:] = [BACKSLASHED.sub(r"``\1``", line) for line in text.splitlines()]
