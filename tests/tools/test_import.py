@@ -35,8 +35,10 @@ MODULES = {
 }
 
 
-def test_pyinstaller_finds_the_hook() -> None:
-    """By the entry point; without it a frozen program lacks shared_section.dll."""
+def test_pyinstaller_finds_the_hooks() -> None:
+    """By the entry point; without them a frozen program lacks shared_section.dll, and
+    the commands if it uses `winipc.cli`.
+    """
     (entry,) = (
         entry
         for entry in importlib.metadata.entry_points(group="pyinstaller40")
@@ -47,6 +49,8 @@ def test_pyinstaller_finds_the_hook() -> None:
     # What PyInstaller's functions are asked for is there to be found.
     assert 'collect_dynamic_libs("winipc")' in hook
     assert Path(winipc.__path__[0], "shared_section.dll").exists()
+    hook = Path(folder, "hook-winipc.cli.py").read_text()
+    assert 'collect_submodules("winipc.cli")' in hook
 
 
 def modules_after(code: str) -> set[str]:
