@@ -17,7 +17,7 @@ import winipc
 _HEADER = struct.Struct("=QI4xQ").pack
 
 
-def _pywin32(hwnd: int, data: bytearray) -> Run:
+def pywin32(hwnd: int, data: bytearray) -> Run:
     """SendMessageTimeout by pywin32, with a COPYDATASTRUCT made by struct."""
     address = ctypes.addressof(ctypes.c_char.from_buffer(data))
     return timed(
@@ -52,7 +52,7 @@ def _send_to_itself(world: World, mine: int) -> Case:
         {
             RAW: raw(world.raw.raw_copydata, mine, 64),
             OURS: _send(mine, small),
-            "pywin32": _pywin32(mine, small),
+            "pywin32": pywin32(mine, small),
         },
         (Goal(2.2, "times"),),
         after=world.raw.drain,
@@ -84,7 +84,7 @@ def _send_away(world: World, size: int) -> Case:
         {
             RAW: raw(world.raw.raw_copydata, theirs, size),
             OURS: _send(theirs, data),
-            "pywin32": _pywin32(theirs, data),
+            "pywin32": pywin32(theirs, data),
         },
         (Goal(1.05, "times"),) if size == 64 else (),
         size=size,

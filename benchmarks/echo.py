@@ -140,6 +140,14 @@ def handler(title: str, mapping: str, size: int, ready: Any) -> None:
         ended.wait()
 
 
+def window(connection: Connection) -> None:
+    """A window by pywin32, until WM_CLOSE; its handle is sent at first."""
+    import win32gui
+
+    connection.send(make_window())
+    win32gui.PumpMessages()
+
+
 class Window:
     """A window by pywin32 on a thread of its own; it keeps a copy of the data."""
 

@@ -49,7 +49,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "raw_channel": (_I64, [_I64, ctypes.c_uint64]),
     "raw_producers": (
         _I64,
-        [_I64, wintypes.LPCWSTR, ctypes.c_uint64, ctypes.c_uint, ctypes.c_int],
+        [_I64, wintypes.LPCWSTR, ctypes.c_uint64, ctypes.c_uint, *[ctypes.c_int] * 2],
     ),
     "raw_stream": (_I64, [_I64, ctypes.c_uint64]),
     "stub_install": (ctypes.c_int, [ctypes.c_char_p]),
