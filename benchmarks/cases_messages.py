@@ -27,6 +27,7 @@ def pywin32(hwnd: int, data: bytearray) -> Run:
         pack=_HEADER,
         size=len(data),
         address=address,
+        kept=data,
         flags=win32con.SMTO_ABORTIFHUNG,
     )
 
