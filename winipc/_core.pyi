@@ -18,8 +18,8 @@ from _typeshed import ReadableBuffer
 from typing_extensions import Buffer, disjoint_base
 
 from winipc.memory.record import Record
-from winipc.message.lookup import Target
 from winipc.message.message import Message as MessageOfWindow
+from winipc.message.target import Target
 from winipc.process.types import PartialRead
 
 _View = TypeVar("_View", bound=MappingView)

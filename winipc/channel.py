@@ -24,19 +24,20 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+import winipc  # imports a module at the first use of its names
 from winipc import _core
 from winipc._core import EndOfStream, PeekedMessage
 from winipc.base.appearing import make_or_open, wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
-from winipc.base.loop_wait import wait_handle
 from winipc.base.shown import Shown
-from winipc.memory.layout import codec_of
 
 if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import Buffer
+
+    from winipc.memory.layout import Codec
 
 __all__ = ["Channel", "EndOfStream", "PeekedMessage"]
 
@@ -186,8 +187,10 @@ class Channel(_core.Channel, Shown, Closing):
         """The ids of the processes that send."""
         return [pid for pid in memoryview(self._members()).cast("I")[1:] if pid]
 
-    #: `recv` calls this with its layout.
-    _codec = staticmethod(codec_of)
+    @staticmethod
+    def _codec(layout: object) -> Codec:
+        """The codec for a layout; `recv` calls this, too."""
+        return winipc.memory.layout.codec_of(layout)
 
     def recv_many(
         self,
@@ -207,7 +210,7 @@ class Channel(_core.Channel, Shown, Closing):
             raise ValueError("the limit must be at least 1")
         if layout is None:
             return self._recv_many(_BATCH if limit is None else limit, timeout)
-        codec = codec_of(layout)
+        codec = self._codec(layout)
         found = [self.recv(timeout, layout=codec)]
         # An error ends the list, and comes again in the next call.
         with contextlib.suppress(OSError, ValueError, EOFError, struct.error):
@@ -272,6 +275,8 @@ class Channel(_core.Channel, Shown, Closing):
     ) -> _T:
         """Call until there is no time-out, and sleep in between."""
         import asyncio
+
+        from winipc.base.loop_wait import wait_handle
 
         deadline = Deadline(timeout)
         while True:

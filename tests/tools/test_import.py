@@ -23,15 +23,19 @@ HEAVY |= {"platform", "subprocess", "shutil"}
 #: Wine. So many more come from Python's library, in one version of it or another.
 MODULES = {
     "import winipc": (2, 0),
-    "from winipc import Event": (18, 30),
-    "from winipc import SharedMapping": (29, 55),
-    "from winipc import send_copydata": (16, 55),
-    "from winipc import RemoteProcess": (37, 60),
-    "from winipc import *": (68, 75),
+    "from winipc import Event": (11, 28),
+    "from winipc import SharedMapping": (11, 30),
+    "from winipc import send_copydata": (6, 28),
+    "from winipc import CopyDataWindow": (13, 35),
+    "from winipc import RemoteProcess": (12, 28),
+    "from winipc import Channel": (10, 30),
+    "from winipc import Sender": (25, 33),
+    "from winipc import Sender, Receiver": (28, 55),
+    "from winipc import *": (66, 75),
     "from winipc.cli import main; main(['ls', 'no-such-name'])": (14, 60),
     "from winipc.cli import main; main(['ls', '--holders', 'no-such-name'])": (14, 60),
-    "from winipc.cli import main; main(['windows', '--title', 'no such'])": (23, 60),
-    "from winipc.cli import main; main(['dump', 'no-such-name'])": (46, 65),
+    "from winipc.cli import main; main(['windows', '--title', 'no such'])": (18, 60),
+    "from winipc.cli import main; main(['dump', 'no-such-name'])": (28, 65),
 }
 
 
@@ -105,18 +109,34 @@ def test_few_modules_are_imported(code: str, bare: set[str]) -> None:
 
 
 def test_each_public_name_has_its_home() -> None:
-    """The table of names, by which they are imported late, is that of the subjects."""
-    for home, names in winipc._SUBJECTS.items():
+    """The table of names, by which they are imported late, is that of the modules."""
+    for home, names in winipc._NAMES.items():
         module = importlib.import_module(f"winipc.{home}")
-        public = {name for name in module.__all__ if home != "pe"}
-        assert public <= set(names.split())
+        package = importlib.import_module(module.__name__.rpartition(".")[0])
+        assert home == "pe" or names.split() == sorted(module.__all__)
         for name in names.split():
             assert getattr(winipc, name) is getattr(module, name)
-        if not home.startswith("_"):
-            assert getattr(winipc, home) is module
+            assert name in package.__all__
+            assert getattr(package, name) is getattr(module, name)
     assert set(winipc.__all__) <= set(dir(winipc))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         winipc.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'winipc\.memory' has no"):
+        winipc.memory.nothing  # noqa: B018
+
+
+def test_a_package_is_as_if_it_had_imported_its_modules() -> None:
+    """Its modules are attributes, `import *` brings its names, and dir() has both."""
+    script = """if True:
+        import winipc.memory
+        assert winipc.memory.layout.__name__ == "winipc.memory.layout"
+        assert {"mapping", "SharedMapping"} <= set(dir(winipc.memory))
+        from winipc.memory import *
+        assert set(winipc.memory.__all__) <= set(globals())
+    """
+    imported = modules_after(script)
+    assert "winipc.memory.locked" in imported
+    assert "winipc.message" not in imported
 
 
 @pytest.mark.parametrize("module", cli._MODULES)

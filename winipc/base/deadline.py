@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from winipc import _core
 from winipc.base.winerror import ERROR_TIMEOUT
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
 
 #: The longest time in seconds that a wait goes without a check for Ctrl+C.
 SLICE = _core.WAIT_SLICE_MS / 1000

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Bytes in a row of a hex dump.
 HEX_WIDTH = 16
@@ -17,7 +15,7 @@ _BETWEEN = "  "
 _NARROWEST = 4
 #: A text without blanks breaks after one of these, if possible.
 _JOINTS = "\\/-_."
-_WORD = re.compile(r"[^ \\/_.-]+[\\/_.-]?")
+_WORD = r"[^ \\/_.-]+[\\/_.-]?"
 
 
 def clean(text: object, limit: int | None = None) -> str:
@@ -93,7 +91,9 @@ def text_table(
 
 def _word(text: str) -> int:
     """The columns that a text needs if no word of it is to be broken."""
-    return max(map(columns_of, _WORD.findall(text)), default=0)
+    import re  # only terminals need it
+
+    return max(map(columns_of, re.findall(_WORD, text)), default=0)
 
 
 def _fitted(
@@ -150,8 +150,7 @@ def size_text(size: int) -> str:
     return f"{size / 1024**power:.4g} {'KMGT'[power - 1]}iB"
 
 
-@dataclass(frozen=True, slots=True)
-class HexRow:
+class HexRow(NamedTuple):
     """One row of a hex dump: an address, pairs of digits, and letters."""
 
     #: The offset of the first byte in the data.

@@ -5,11 +5,11 @@ messages it receives and how it answers, when its events are set. `Cassette.play
 the same without the program. docs/cassettes.md has the file's format.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from winipc.cassette.cassette import *
+    from winipc.cassette.events import *
+else:
+    from winipc import _late
 
-from winipc.cassette import cassette, events
-from winipc.cassette.cassette import *
-from winipc.cassette.events import *
-
-if not TYPE_CHECKING:  # a checker takes the imports as they are
-    __all__ = cassette.__all__ + events.__all__
+    __all__, __getattr__, __dir__ = _late(__name__)

@@ -40,7 +40,7 @@ from winipc.message import (
     post_message,
     send_copydata,
 )
-from winipc.message.lookup import hwnd_of
+from winipc.message.target import hwnd_of
 from winipc.message.window import is_unique_class
 from winipc.section.section import SharedSection
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from winipc.base.text import clean
 from winipc.cli.options import converted
-from winipc.memory.layout import Layout, Record, Text, codec_of
+from winipc.memory.layout import Layout, codec_of
+from winipc.memory.record import Record, Text
 
 HELP = (
     "show values instead: a type such as i32; a format of Python's module struct, such "

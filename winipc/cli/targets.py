@@ -11,8 +11,8 @@ from typing import Any
 from winipc.base.closing import Closing
 from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import SharedMapping
+from winipc.process.access import ProcessAccess
 from winipc.process.process import RemoteProcess
-from winipc.process.types import ProcessAccess
 from winipc.system.catalog import named_objects
 
 #: A header of winipc begins with WINIPC_MAPPING_MAGIC.

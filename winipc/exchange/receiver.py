@@ -9,8 +9,9 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
@@ -28,10 +29,12 @@ from winipc.exchange.transport import (
     seen,
 )
 from winipc.memory.mapping import SharedMapping
-from winipc.message import CopyDataWindow, Message, register_message
-from winipc.message.message import WM_COPYDATA
-from winipc.process.process import RemoteProcess
-from winipc.section.section import SharedSection
+from winipc.message.message import WM_COPYDATA, Message
+from winipc.message.send import register_message
+from winipc.message.window import CopyDataWindow
+
+if TYPE_CHECKING:
+    from winipc.section.section import SharedSection
 
 __all__ = ["Delivery", "Received", "Receiver"]
 
@@ -177,6 +180,8 @@ class Receiver(Shown, Closing):
                 self._answer_to_shared(Transport.MAPPING, made)
             if Transport.SECTION in chosen:
                 if section is None:
+                    from winipc.section.section import SharedSection
+
                     section = SharedSection.load()
                     self._owned.append(section)
                 self._owned.append(Lane(SECTION_LOCK))
@@ -215,7 +220,7 @@ class Receiver(Shown, Closing):
         # A handler may look at the memory itself; except at a mapping that another
         # program made, which may have a file behind it whose pages fail to come in.
         lend = self._handler is not None and (
-            isinstance(shared, SharedSection) or shared.created
+            isinstance(shared, _core.SharedSection) or shared.created
         )
         self._takers[number] = partial(self._look_at_shared, transport, shared, lend)
         self._shared[number] = shared
@@ -416,6 +421,8 @@ def read_shared(shared: SharedMapping | SharedSection, length: int, most: int) -
 def read_process(packed: int, address: int, most: int) -> bytes:
     """Read announced data from a process; for length 0, text of up to `most` bytes."""
     pid, length = packed & 0xFFFF_FFFF, packed >> 32
+    from winipc.process.process import RemoteProcess
+
     with RemoteProcess.open(pid) as process:
         if process.is_64bit and sys.maxsize < 1 << 32:
             raise ValueError("the length and the address came as halves")

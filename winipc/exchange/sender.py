@@ -11,6 +11,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from winipc import _core
 from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, timed_out
@@ -30,17 +31,17 @@ from winipc.exchange.transport import (
     Transport,
     seen,
 )
-from winipc.memory.block import GlobalMemory, MemoryKind
 from winipc.memory.mapping import SharedMapping
-from winipc.message import Window, register_message, send_copydata, send_message
-from winipc.message.lookup import hwnd_of
-from winipc.process import ProcessAccess, RemoteProcess
-from winipc.section.section import SharedSection
+from winipc.message.send import register_message, send_copydata, send_message
+from winipc.message.target import hwnd_of
 
 if TYPE_CHECKING:
     from typing import Self
 
     from _typeshed import ReadableBuffer
+
+    from winipc.memory.block import GlobalMemory
+    from winipc.section.section import SharedSection
 
 __all__ = ["Sender"]
 
@@ -225,6 +226,8 @@ class Sender(Closing):
         if self._width != _WIDTH:
             raise ValueError("section is not shared between 32 bits and 64 bits")
         if self._section is None:
+            from winipc.section.section import SharedSection
+
             self._section = self._stack.enter_context(SharedSection.load())
         return self._send_shared(transport, self._section, SECTION_LOCK, view)
 
@@ -348,11 +351,13 @@ class Sender(Closing):
     @cached_property
     def _width(self) -> int:
         """The receiver's pointer size; if it cannot be opened, this process's own."""
+        from winipc.process.access import ProcessAccess
+        from winipc.process.process import RemoteProcess
+
+        pid, _ = _core._window_process(self._hwnd)
         with (
             contextlib.suppress(OSError),
-            RemoteProcess.open(
-                Window(self._hwnd), access=ProcessAccess.QUERY
-            ) as process,
+            RemoteProcess.open(pid, access=ProcessAccess.QUERY) as process,
         ):
             return process.pointer_size
         return _WIDTH
@@ -361,6 +366,8 @@ class Sender(Closing):
         if self._doubtful:
             self._barrier()
             self._free_doubtful()
+        from winipc.memory.block import GlobalMemory, MemoryKind
+
         # Whole pages: once they are freed, a late read of them fails. The byte after
         # the data is the NUL that a plain C program looks for.
         memory = GlobalMemory.allocate(view.nbytes + 1, kind=MemoryKind.VIRTUAL)

@@ -10,11 +10,11 @@ from winipc.base.closing import Closing
 from winipc.base.deadline import timed_out
 from winipc.base.text import Words
 from winipc.memory.mapping import SharedMapping
-from winipc.section.section import SharedSection
 from winipc.sync.shared_lock import SharedLock
 
 if TYPE_CHECKING:
-    from winipc.message import CopyDataWindow
+    from winipc.message.window import CopyDataWindow
+    from winipc.section.section import SharedSection
 
 __all__ = ["Transport"]
 

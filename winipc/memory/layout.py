@@ -28,7 +28,7 @@ from winipc.memory.record import Record, StructView, Text
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Field", "Layout", "LayoutError", "Record", "StructView", "Text"]
+__all__ = ["Field", "Layout", "LayoutError"]
 
 Bits = Literal[32, 64]
 #: A member for `Layout.of`: a code or a layout, perhaps with the dimensions of an

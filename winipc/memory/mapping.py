@@ -8,16 +8,12 @@ same time: take a mutex, an event, an `Atomic` or a `Snapshot` to order them.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from winipc import _core
-from winipc.base.appearing import wait_until_made
 from winipc.base.holders import Held
-from winipc.base.privilege import privilege
 from winipc.base.shown import Shown
 from winipc.base.transfer import Travels, travels_by_handle
 from winipc.base.winerror import (
@@ -28,10 +24,12 @@ from winipc.base.winerror import (
     ERROR_PRIVILEGE_NOT_HELD,
 )
 from winipc.errors import add_hint
-from winipc.memory.layout import Layout, LayoutError, layout_of
 from winipc.memory.record import Structured
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from winipc.memory.layout import Layout
     from winipc.process.process import RemoteProcess
 
 __all__ = ["Access", "MappingView", "SharedMapping", "large_pages_privilege"]
@@ -116,6 +114,8 @@ class _TypedMemory(Structured, Shown):
             TypeError: The elements are Python objects.
         """
         # Imported by name, as type checkers may not have NumPy.
+        import importlib
+
         np = importlib.import_module("numpy")
 
         if isinstance(dtype, str) and dtype[1:] in ("16", "32", "64"):
@@ -243,8 +243,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
         Win32: CreateFileW, CreateFileMappingW, MapViewOfFile.
         """
-        layout = None if isinstance(header, int) else layout_of(header)
-        if layout is not None:
+        layout = None
+        if not isinstance(header, int):
+            from winipc.memory.layout import layout_of
+
+            layout = layout_of(header)
             size = layout.size if size is None else size
             if size < layout.size:
                 raise ValueError(f"{layout.name} has {layout.size} bytes, not {size}")
@@ -352,6 +355,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
 
         Win32: OpenFileMappingW, MapViewOfFile.
         """
+        from winipc.base.appearing import wait_until_made
+
         try:
             # Not `open`, which would look for a missing name in other sessions each
             # time.
@@ -463,6 +468,8 @@ def large_pages_privilege() -> AbstractContextManager[None]:
 
     Win32: AdjustTokenPrivileges
     """
+    from winipc.base.privilege import privilege
+
     return privilege("SeLockMemoryPrivilege")
 
 
@@ -481,6 +488,8 @@ def _check_layout(mapping: _Mapping, layout: Any) -> _Mapping:
     found = mapping._described
     if found is None or layout is None or isinstance(layout, int):
         return mapping
+    from winipc.memory.layout import LayoutError, layout_of
+
     try:
         layout = layout_of(layout)
         if found[32:40] != layout.fingerprint.to_bytes(8, "little"):

@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from winipc.message.lookup import Target, Window, hwnd_of
+from winipc.message.lookup import Window
 from winipc.message.send import send_message
+from winipc.message.target import Target, hwnd_of
 
 if TYPE_CHECKING:
     from winipc.memory import SharedMapping

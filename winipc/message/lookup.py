@@ -1,9 +1,4 @@
-"""Windows of any process: found by title or class, waited for, and asked about.
-
-A `Target` says where a message goes: a `CopyDataWindow`, a `Window`, an hwnd, a title,
-or a pair (title, class), where one of the two may be None. A class is a name or an
-atom.
-"""
+"""Windows of any process: found by title or class, waited for, and asked about."""
 
 from __future__ import annotations
 
@@ -11,30 +6,20 @@ import contextlib
 import os
 import re
 import time
-import warnings
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsIndex, TypeAlias
+from typing import Any, TypeAlias
 
 from winipc import _core
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.rows import Rows
 from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_INVALID_WINDOW_HANDLE
+from winipc.message.target import Target, find_hwnd, hwnd_of
 
-__all__ = ["Target", "Window", "find_window", "find_windows", "wait_window"]
+__all__ = ["Window", "find_window", "find_windows", "wait_window"]
 
 WM_NULL = 0x0000
 _POLL = 0.02
-
-
-class _HasHwnd(Protocol):
-    @property
-    def hwnd(self) -> int: ...
-
-
-#: What a message may be sent to: an object with an `hwnd`, such as a `CopyDataWindow`
-#: or a `Window`; an hwnd; a title; or a pair (title, class) of which one may be None.
-Target: TypeAlias = _HasHwnd | SupportsIndex | str | tuple[str | None, str | int | None]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,7 +67,7 @@ class Window(Shown):
                 return window
             pause = deadline.part(_POLL)
             if pause == 0:
-                text = str(_no_window(title, class_name).strerror)
+                text = str(no_window(title, class_name).strerror)
                 if window is not None:
                     text = f"window {window.hwnd:#x} is not ready"
                 raise timed_out(f"{text} within {timeout} s")
@@ -236,7 +221,7 @@ def window_of(title: Title | None, class_name: str | int | None) -> str:
     return f"window with {what or 'any title'}"
 
 
-def _no_window(title: Title | None, class_name: str | int | None) -> FileNotFoundError:
+def no_window(title: Title | None, class_name: str | int | None) -> FileNotFoundError:
     text = f"no {window_of(title, class_name)}"
     return FileNotFoundError(0, text, None, ERROR_INVALID_WINDOW_HANDLE)
 
@@ -274,16 +259,9 @@ def find_window(
 
     Win32: FindWindowEx, EnumWindows, EnumChildWindows.
     """
-    if not title and class_name is None and parent is None and child_class is None:
-        raise ValueError(
-            f"a window is found by its title or its class; the title is {title!r}"
-        )
     if parent is None and child_class is None and not isinstance(title, re.Pattern):
-        for message_only in (False, True):
-            hwnd = _core._find_window(title, class_name, message_only)
-            if hwnd:
-                return Window(hwnd)
-        return None
+        hwnd = find_hwnd(title, class_name)
+        return Window(hwnd) if hwnd else None
     for message_only in (False,) if parent is not None else (False, True):
         found = find_windows(
             title,
@@ -348,7 +326,8 @@ def wait_window(
 
 def _is_ready(window: Window, deadline: Deadline) -> bool:
     """Wait for the program and an answer; False if the window went or time is over."""
-    from winipc.process import ProcessAccess, RemoteProcess
+    from winipc.process.access import ProcessAccess
+    from winipc.process.process import RemoteProcess
 
     pid, to_ask = window.pid, ProcessAccess.QUERY | ProcessAccess.QUERY_INFORMATION
     # A console program has no input idle state, and an administrator's program may not
@@ -362,36 +341,3 @@ def _is_ready(window: Window, deadline: Deadline) -> bool:
     except (TimeoutError, FileNotFoundError, ConnectionResetError):
         return False
     return True
-
-
-def _find_old_pair(class_name: str | None, title: str | int | None) -> Window | None:
-    """The window of a pair (class, title), the order of earlier versions."""
-    if class_name is None or isinstance(title, int):
-        return None
-    window = find_window(title, class_name)
-    if window is not None:
-        warnings.warn(
-            f"the title now comes first in a target: {(title, class_name)!r}",
-            DeprecationWarning,
-            stacklevel=3,
-        )
-    return window
-
-
-def hwnd_of(target: Target) -> int:
-    """The window handle of a target; raises as `send_copydata` does."""
-    __tracebackhide__ = True  # pytest shows the test's line
-    if isinstance(target, str | tuple):
-        title, class_name = (target, None) if isinstance(target, str) else target
-        window = find_window(title, class_name)
-        if window is None and isinstance(target, tuple):
-            window = _find_old_pair(title, class_name)
-        if window is None:
-            raise _no_window(title, class_name)
-        return window.hwnd
-    hwnd = getattr(target, "hwnd", None)
-    if hwnd is None:
-        return target.__index__()  # type: ignore[union-attr]
-    if not hwnd:
-        raise ValueError(f"{target!r} is closed")
-    return int(hwnd)

@@ -1,7 +1,7 @@
 """Messages sent to windows of any process.
 
 `send_copydata` sends bytes to a window; `send_message` and `post_message` send two
-numbers. Each takes any kind of `winipc.message.lookup.Target`.
+numbers. Each takes any kind of `winipc.message.target.Target`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from winipc._core import (
     send_message,
 )
 from winipc.errors import add_hint
-from winipc.message.lookup import Target, Window, hwnd_of
+from winipc.message.target import Target, hwnd_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -74,7 +74,7 @@ def mapping_is_ours(name: str) -> bool:
 def _explain(error: PermissionError, hwnd: int) -> None:
     """Add a hint if the receiver's integrity level is higher than this process's."""
     try:
-        theirs = _core._process_token(Window(hwnd).pid)[1]
+        theirs = _core._process_token(_core._window_process(hwnd)[0])[1]
         ours = _core._process_token(os.getpid())[1]
     except OSError:
         add_hint(error, "the receiver may run at a higher integrity level")

@@ -24,9 +24,9 @@ from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
-from winipc.message.lookup import Target, Window, find_window, hwnd_of
 from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
 from winipc.message.send import register_message, send_copydata
+from winipc.message.target import Target, find_hwnd, hwnd_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -512,20 +512,20 @@ def call(
 
     Any thread may call it. Win32: SendMessageTimeout, IsWindow.
     """
-    window = Window(hwnd_of(target))
-    pid = window.pid
+    hwnd = hwnd_of(target)
+    pid, _ = _core._window_process(hwnd)
     deadline = Deadline(timeout)
     with CopyDataWindow.create(
         "", message_only=True, accept=pid if verify else None
     ) as own:
         request = data(own.hwnd) if callable(data) else data
-        send_copydata(window, request, id=id, timeout=timeout, sender=own)
+        send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
         gone = False
         while True:
             try:
                 message = own.receive(0 if gone else deadline.part(_LOOK))
             except TimeoutError:
-                name = target if isinstance(target, str) else f"window {window.hwnd:#x}"
+                name = target if isinstance(target, str) else f"window {hwnd:#x}"
                 if gone:
                     raise ConnectionResetError(
                         0, "closed without an answer", name, ERROR_INVALID_WINDOW_HANDLE
@@ -533,7 +533,7 @@ def call(
                 if deadline.left() == 0:
                     text = f"it took the request, and sent no answer in {timeout} s"
                     raise timed_out(text, name) from None
-                gone = not window.exists
+                gone = not _core._window_is(hwnd, 0)
             else:
                 if reply_id is None or message.id == reply_id % ID_LIMIT:
                     return bytes(message)
@@ -542,12 +542,12 @@ def call(
 @contextlib.contextmanager
 def _only_one(title: str) -> Iterator[None]:
     """Let one process at a time open a window, if no window has this title."""
-    from winipc.sync import Mutex
+    from winipc.sync.mutex import Mutex
 
     turn = Mutex.create(_TITLES, exist_ok=True, security=_TITLES_SECURITY)
     turn.acquire(abandoned="accept")
     try:
-        if find_window(title) is not None:
+        if find_hwnd(title, None):
             raise FileExistsError(
                 0, "there is a window with this title", title, ERROR_ALREADY_EXISTS
             )

@@ -1,12 +1,13 @@
 """Other processes and their memory."""
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from winipc.process.access import *
+    from winipc.process.freeze import *
+    from winipc.process.memory import *
+    from winipc.process.process import *
+    from winipc.process.types import *
+else:
+    from winipc import _late
 
-from winipc.process import freeze, memory, process, types
-from winipc.process.freeze import *
-from winipc.process.memory import *
-from winipc.process.process import *
-from winipc.process.types import *
-
-if not TYPE_CHECKING:  # a checker takes the imports as they are
-    __all__ = freeze.__all__ + memory.__all__ + process.__all__ + types.__all__
+    __all__, __getattr__, __dir__ = _late(__name__)

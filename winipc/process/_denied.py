@@ -7,7 +7,7 @@ import dataclasses
 import os
 
 from winipc import _core
-from winipc.process.types import ProcessAccess
+from winipc.process.access import ProcessAccess
 
 _INTEGRITY = {
     0x0000: "untrusted",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from winipc.base.closing import Closing
 from winipc.errors import add_hint
-from winipc.process.types import ProcessAccess
+from winipc.process.access import ProcessAccess
 
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess

@@ -4,53 +4,44 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import dataclasses
 import functools
 import itertools
-import numbers
 import operator
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
+import winipc  # imports a module at the first use of its names
 from winipc import _core
-from winipc.base.appearing import wait_until_made
 from winipc.base.closing import Closing
-from winipc.base.privilege import privilege
-from winipc.base.rows import Rows
 from winipc.base.shown import Shown
 from winipc.base.winerror import (
     ERROR_INVALID_PARAMETER,
     ERROR_INVALID_WINDOW_HANDLE,
 )
 from winipc.errors import add_hint
-from winipc.memory.layout import Layout, StructView, codec_of, layout_of
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
-from winipc.process._denied import explain_denied, process_facts
-from winipc.process.freeze import Freeze, suspended
-from winipc.process.memory import (
-    RemoteBlock,
-    RemotePlace,
-    Watch,
-    describe,
-    protected,
-)
-from winipc.process.types import (
-    Export,
-    MapRow,
-    Module,
-    PartialRead,
-    ProcessAccess,
-    ProcessEntry,
-    Region,
-    ThreadEntry,
-)
+from winipc.process.access import ProcessAccess
 
-if TYPE_CHECKING:  # the methods that scan import what they need
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable, Iterator
+
     from typing_extensions import Buffer
 
+    from winipc.base.rows import Rows
+    from winipc.memory.record import StructView
+    from winipc.process.freeze import Freeze
+    from winipc.process.memory import RemoteBlock, Watch
+    from winipc.process.types import (
+        Export,
+        MapRow,
+        Module,
+        PartialRead,
+        ProcessEntry,
+        Region,
+        ThreadEntry,
+    )
     from winipc.scan.pointers import PointerScan
     from winipc.scan.regex import RegexMatch
     from winipc.scan.scan import Patterns, Scan
@@ -65,17 +56,6 @@ _MORE_TEXT = 15 * PAGE_SIZE
 _USES_MEMORY = (
     ProcessAccess.VM_READ | ProcessAccess.VM_WRITE | ProcessAccess.VM_OPERATION
 )
-
-#: "game.exe"+0x10F4F4, game.exe-8+0x10 or 0x7ff60000
-_ADDRESS = re.compile(
-    r"""\s* (?: "(?P<quoted>[^"]+)" | (?P<plain>[^\s"+-][^"+]*?) ) \s*
-        (?P<offsets> (?:
-            (?: \+ \s* \w+ | - \s* (?:0[xX][0-9a-fA-F]+ | [0-9]+) ) \s*
-        )* ) $""",
-    re.VERBOSE,
-)
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+ | 0 | [1-9][0-9]*", re.VERBOSE)
-_HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 
 
 class RemoteProcess(_core.RemoteProcess, Shown, Closing):
@@ -134,6 +114,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         try:
             process = cls._open(pid, access)
         except PermissionError as error:
+            from winipc.process._denied import explain_denied, process_facts
+
             exit_code = process_facts(pid).exit_code
             if exit_code is not None:
                 raise _lookup_error(
@@ -169,11 +151,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: CreateToolhelp32Snapshot, OpenProcess
         """
+        from winipc.base.appearing import wait_until_made
+
         return wait_until_made(lambda: cls.open(name, access=access), name, timeout)
 
     @classmethod
     def _make_partial(cls, address: int, data: Buffer, mask: bytes) -> PartialRead:
-        return PartialRead(address, data, mask)
+        return winipc.PartialRead(address, data, mask)
 
     @property
     def access(self) -> ProcessAccess:
@@ -253,7 +237,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Raises:
             PartialReadError: Not all of the value can be read.
         """
-        codec = codec_of(layout)
+        codec = winipc.memory.layout.codec_of(layout)
         return codec.unpack(self.read(address, codec.size))
 
     def read_pointer(self, address: SupportsIndex) -> int:
@@ -309,20 +293,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """
         if not isinstance(expression, str):
             return operator.index(expression)
-        match = _ADDRESS.match(expression)
-        if match is None:
-            raise ValueError(f"{expression!r} is no address")
-        name = match["quoted"] or match["plain"]
-        if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
-            place = _number(name, expression)
-        else:
-            place = self.module(name).base
-        for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
-            offset = _number(number, expression)
-            place += offset if sign == "+" else -offset
-        if not 0 <= place < 1 << 64:
-            raise ValueError(f"{expression!r} is {place:#x}, which is no address")
-        return place
+        from winipc.process._expression import address_of
+
+        return address_of(self, expression)
 
     def walk(
         self, head: SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
@@ -395,7 +368,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             PartialWriteError: As `write` does.
         """
         if values:
-            return self.write(address, codec_of(layout).pack(*values), verify)
+            codec = winipc.memory.layout.codec_of(layout)
+            return self.write(address, codec.pack(*values), verify)
         with memoryview(layout) as view:
             return self.write(address, view.cast("B"), verify)
 
@@ -422,16 +396,18 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         )
 
     def _view(self, address: Any, layout: Any, order: str) -> StructView:
-        if isinstance(address, Layout) or (
+        if isinstance(address, _core.Layout) or (
             isinstance(address, str)
             and isinstance(layout, str)
             and ":" in address
             and ":" not in layout
         ):
             raise TypeError(f"{address!r} is not an address; {order}")
-        layout = layout_of(layout, order)
-        place = RemotePlace(self, self._chain(address), layout.size)
-        return StructView(place, layout)
+        layout = winipc.memory.layout.layout_of(layout, order)
+        place = winipc.process.memory.RemotePlace(
+            self, self._chain(address), layout.size
+        )
+        return winipc.StructView(place, layout)
 
     def _chain(self, address: Any) -> list[Any]:
         """An address or a chain as a chain whose base is a number."""
@@ -487,7 +463,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: ReadProcessMemory, WriteProcessMemory
         """
-        return Freeze(self, self._chain(address), value, kind, interval)
+        return winipc.Freeze(self, self._chain(address), value, kind, interval)
 
     def suspended(self) -> contextlib.AbstractContextManager[None]:
         """During a `with`, no thread of the target runs.
@@ -516,7 +492,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: OpenProcess, NtSuspendProcess, NtResumeProcess
         """
-        return suspended(self)
+        return winipc.process.freeze.suspended(self)
 
     def protect(
         self,
@@ -535,7 +511,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualProtectEx
         """
-        return protected(self, operator.index(address), size, protection)
+        place = operator.index(address)
+        return winipc.process.memory.protected(self, place, size, protection)
 
     # ---------------------------------------------------- memory of the target
 
@@ -554,7 +531,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualAllocEx
         """
-        return RemoteBlock(self, size, protection)
+        return winipc.RemoteBlock(self, size, protection)
 
     def regions(
         self,
@@ -599,6 +576,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                     and region.path is None
                 ):
                     found = sections_of(region.allocation_base)
+                    import dataclasses
+
                     region = dataclasses.replace(region, sections=found)
                 yield region
             if not rows or rows[-1][0] + rows[-1][1] <= place:
@@ -807,7 +786,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             protections = dict.fromkeys(r.protection for r in regions)
             protections.pop(MemoryProtection(0), None)  # reserved pages have 0
             rows.append(
-                MapRow(
+                winipc.MapRow(
                     base=base,
                     size=regions[-1].end - base,
                     committed=sum(
@@ -815,7 +794,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                     ),
                     type=regions[0].type,
                     protections=tuple(protections),
-                    label=describe(regions[0], modules.get(base)),
+                    label=winipc.process.memory.describe(regions[0], modules.get(base)),
                     regions=len(regions),
                 )
             )
@@ -830,7 +809,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: EnumProcessModulesEx
         """
         return [
-            Module(_base_name(path), path, base, size, entry)
+            winipc.Module(_base_name(path), path, base, size, entry)
             for path, base, size, entry in self._modules()
         ]
 
@@ -855,7 +834,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             LookupError: No such module is loaded.
             ValueError: The headers of the module contradict themselves.
         """
-        if not isinstance(module, Module):
+        if not isinstance(module, winipc.Module):
             module = self.module(module)
         base = module.base
         from winipc.pe import ImageReader
@@ -867,7 +846,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             mapped=True,
         )
         return [
-            Export(name, ordinal, base + rva if forwarder is None else None, forwarder)
+            winipc.Export(
+                name, ordinal, base + rva if forwarder is None else None, forwarder
+            )
             for name, ordinal, rva, forwarder in image.exports()
         ]
 
@@ -876,7 +857,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: CreateToolhelp32Snapshot
         """
-        return [ThreadEntry(*row) for row in self._threads()]
+        return [winipc.ThreadEntry(*row) for row in self._threads()]
 
     def watch(self, address: SupportsIndex, size: int, interval: float = 0.05) -> Watch:
         """Watch `size` bytes at `address`: look for changes every `interval` seconds.
@@ -897,7 +878,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: ReadProcessMemory
         """
-        return Watch(self, operator.index(address), size, interval)
+        return winipc.Watch(self, operator.index(address), size, interval)
 
 
 # ------------------------------------------------------------------ functions
@@ -913,7 +894,9 @@ def processes() -> Rows[ProcessEntry]:
 
     Win32: CreateToolhelp32Snapshot
     """
-    return Rows(ProcessEntry(*row) for row in _core._processes())
+    from winipc.base.rows import Rows
+
+    return Rows(winipc.ProcessEntry(*row) for row in _core._processes())
 
 
 def debug_privilege() -> contextlib.AbstractContextManager[None]:
@@ -927,6 +910,8 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
 
     Win32: AdjustTokenPrivileges
     """
+    from winipc.base.privilege import privilege
+
     return privilege("SeDebugPrivilege")
 
 
@@ -937,6 +922,8 @@ def _pid_of(target: Any) -> int:
     # A window has __index__, too: its handle.
     if (hwnd := getattr(target, "hwnd", None)) is not None:
         return _window_pid(hwnd)
+    import numbers
+
     if isinstance(target, numbers.Integral):
         return int(target)
     if (pid := getattr(target, "pid", None)) is None:
@@ -946,19 +933,6 @@ def _pid_of(target: Any) -> int:
         # Another process may have the pid by now.
         raise _lookup_error(f"pid {pid}, which has exited")
     return operator.index(pid)
-
-
-def _number(text: str, expression: str) -> int:
-    """A number in the text of an address."""
-    if _NUMBER.fullmatch(text):
-        return int(text, 0)
-    if _HEXADECIMAL.fullmatch(text):
-        digits = text.lstrip("0") or "0"
-        raise ValueError(
-            f"{expression!r} is no address: write {text} as 0x{digits} if it is "
-            "hexadecimal, and without zeros in front if it is decimal"
-        )
-    raise ValueError(f"{expression!r} is no address: {text!r} is no number")
 
 
 def _window_pid(hwnd: SupportsIndex) -> int:
@@ -1068,7 +1042,7 @@ def _region(
     path = None
     if path_of is not None and kind & (MemoryType.MAPPED | MemoryType.IMAGE):
         path = path_of(allocation)
-    return Region(
+    return winipc.Region(
         base,
         size,
         MemoryState(state),

@@ -1,5 +1,9 @@
 """Sections of DLLs that processes share."""
 
-from winipc.section.section import SectionError, SharedSection
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from winipc.section.section import *
+else:
+    from winipc import _late
 
-__all__ = ["SectionError", "SharedSection"]
+    __all__, __getattr__, __dir__ = _late(__name__)

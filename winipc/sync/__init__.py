@@ -35,22 +35,15 @@ or, if the repair is always the same::
         mapping.write(b"whole")
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from winipc.sync.event import *
+    from winipc.sync.mutex import *
+    from winipc.sync.semaphore import *
+    from winipc.sync.shared_lock import *
+    from winipc.sync.waitable import *
+    from winipc.sync.waits import *
+else:
+    from winipc import _late
 
-from winipc.sync import event, mutex, semaphore, shared_lock, waitable, waits
-from winipc.sync.event import *
-from winipc.sync.mutex import *
-from winipc.sync.semaphore import *
-from winipc.sync.shared_lock import *
-from winipc.sync.waitable import *
-from winipc.sync.waits import *
-
-if not TYPE_CHECKING:  # a checker takes the imports as they are
-    __all__ = (
-        event.__all__
-        + mutex.__all__
-        + semaphore.__all__
-        + shared_lock.__all__
-        + waitable.__all__
-        + waits.__all__
-    )
+    __all__, __getattr__, __dir__ = _late(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from operator import attrgetter
@@ -11,7 +10,6 @@ from typing import Protocol, TypeVar
 from winipc import _core
 from winipc._core import AbandonedError
 from winipc.base.deadline import timed_out
-from winipc.sync.event import Event
 from winipc.sync.waitable import Waitable, made
 
 __all__ = ["Mutex"]
@@ -179,6 +177,9 @@ class Mutex(Waitable, _core.Mutex, Lockable):
         Win32: WaitForMultipleObjects, ReleaseMutex
         """
         import asyncio  # only here: not every user of winipc needs it
+        import threading
+
+        from winipc.sync.event import Event
 
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()

@@ -6,8 +6,6 @@ import enum
 from typing import Any, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
-from winipc.base.appearing import wait_until_made
-from winipc.base.loop_wait import wait_handle
 from winipc.base.shown import Shown
 from winipc.base.transfer import Travels, travels_by_handle
 from winipc.base.winerror import (
@@ -131,6 +129,8 @@ class Waitable(_core.Waitable, Shown, Travels):
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
+        from winipc.base.appearing import wait_until_made
+
         return wait_until_made(lambda: cls.open(name, access=access), name, timeout)
 
     @classmethod
@@ -178,6 +178,8 @@ class Waitable(_core.Waitable, Shown, Travels):
 
     async def _take_async(self, timeout: float | None) -> bool:
         """Await the handle; `close` raises BufferError meanwhile."""
+        from winipc.base.loop_wait import wait_handle
+
         try:
             return await wait_handle(self, timeout, name=self.name or "unnamed")
         except PermissionError as error:

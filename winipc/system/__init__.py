@@ -1,9 +1,9 @@
 """The system: kernel objects that have names, and the processes that hold them."""
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from winipc.system.catalog import *
+else:
+    from winipc import _late
 
-from winipc.system import catalog
-from winipc.system.catalog import *
-
-if not TYPE_CHECKING:  # a checker takes the imports as they are
-    __all__ = catalog.__all__
+    __all__, __getattr__, __dir__ = _late(__name__)
