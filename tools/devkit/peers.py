@@ -58,7 +58,7 @@ def _build(target: Path, machine: Machine) -> None:
     with scratch_folder(BUILD) as folder:
         for source in sorted(ROOT.glob("tests/*/peers/*.c")):
             compiled = folder / f"{source.stem}.o"
-            command = ["ccache", machine.gcc, *FLAGS, "-MD", "-c", source]
-            run([*command, "-o", compiled], cwd=ROOT, env=env)
+            gcc = ["ccache", machine.gcc, *FLAGS, "-MD"]
+            run([*gcc, "-c", source, "-o", compiled], cwd=ROOT, env=env)
             program = target / f"{source.stem}.exe"
             run([machine.gcc, "-static-libgcc", compiled, "-o", program, *LIBRARIES])
