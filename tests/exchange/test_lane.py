@@ -375,6 +375,7 @@ def test_killed_receiver_is_an_error(apart: Apart, via: str, stage: str) -> None
     peer, sender = apart
     transport.LOOK_US = ENOUGH  # no answer will come
     if stage == "looking":
+        transport.LOOK_US = 1000  # nor will it be taken
         peer.kill()
         with pytest.raises(OSError):
             sender.send(b"after", via=via)
@@ -530,7 +531,7 @@ def test_handler_may_close_its_receiver(unique_name: str, via: str) -> None:
     with Sender(unique_name, mapping=unique_name) as sender:
         until_looked_at(sender)
         assert sender.send(b"close", via=via) == 5
-        transport.LOOK_US = ENOUGH
+        transport.LOOK_US = 1000  # nobody will take it
         with pytest.raises(OSError):
             sender.send(b"more", via=via)
     with pytest.raises(FileNotFoundError):
