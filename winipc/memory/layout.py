@@ -789,7 +789,8 @@ def codec_of(layout: Any) -> Codec:
             return struct.Struct(layout)
         except struct.error as error:
             raise ValueError(
-                f"no type of numbers and no format of struct: {layout!r} ({error})"
+                f"{layout!r} is no type such as 'i32', no format of struct such as "
+                f"'<Iff' ({error}), and has no fields such as 'speed:f32 gear:i32'"
             ) from None
     if isinstance(layout, type) and hasattr(layout, "from_buffer_copy"):
         return _Ctypes(layout)
