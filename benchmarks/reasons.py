@@ -21,6 +21,7 @@ REASONS = {
     "stub/write 8 B / pywin32": _WINE_READS,
     "mapping/get one i64 / cffi": _PREPARED,
     "mapping/write 4 KiB / mmap": _RESULT,
+    "mapping/write 4 KiB / SharedMemory": _RESULT,
     "mapping life/create, close 1 MiB": (
         "wineserver is asked what raw C asks, call by call; the rest is the Python of "
         "`create()`, and the GIL, given up twice"

@@ -282,7 +282,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("send look-w Hello", "; another window: --title look-w)"),
         ("send --title a title x", "x (an argument of several words needs quotes)"),
         ("receive look-w", "arguments: look-w (another window: --title look-w)"),
-        ("dump x --struct <Z", "format of struct: '<Z'"),
+        ("dump x --struct <Z", "'<Z' is no type"),
         ("dump x --struct x.h", "--struct: 'x.h': x.h:NAME names a structure"),
         ("dump x --struct speed:x", "speed: no type of numbers 'x'"),
         ("dump x --struct absent.h:state", "No such file or directory"),
