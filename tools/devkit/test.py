@@ -31,7 +31,7 @@ from ready import ready
 from run_python import python_command, python_environ
 from runner import LOOK, Outcome, Work, run_windows, slowness
 from wheels import built_wheel, cross_environ, release, site
-from winpython import machine_of, selected, windows_python
+from winpython import LIBRARY, machine_of, selected, windows_python
 
 LINUX_TESTS = "tests/linux"
 BROWSER_TESTS = "tests/browser"
@@ -307,7 +307,7 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
     with wine.private_prefix() as prefix:
         env = python_environ(prefix, version, winipc=msvc.site() if as_msvc else None)
         # Python looks for each module in all folders before, by a dozen requests each.
-        library = wine.windows_path(windows_python(version) / "lib")
+        library = wine.windows_path(windows_python(version) / LIBRARY)
         env["PYTHONPATH"] = f"{library};{env['PYTHONPATH']}"
         env["WINIPC_PEERS"] = wine.windows_path(c_peers(machine_of(version)))
         env["WINIPC_TEST_SLOWNESS"] = str(slow)

@@ -32,9 +32,11 @@ from pins import (
 JARS = CACHE / "jars"
 
 # Increase it if the same inputs give another result.
-RECIPE = "2"
+RECIPE = "3"
 
 INSIDE_JAR = "org/bytedeco/cpython/{}/"
+# Python asks for Lib: Wine reads the whole folder each time when the case differs.
+LIBRARY = "Lib"
 # bin/ repeats python.exe; the rest is never used, and slow to unpack.
 LEFT_OUT = ("bin/", "lib/test/", "lib/idlelib/", "lib/turtledemo/", "share/")
 
@@ -83,7 +85,7 @@ def windows_python(version: str) -> Path:
             if not folder.exists():
                 with new_folder(folder) as part:
                     shutil.copytree(bare, part, dirs_exist_ok=True)
-                    install(lock, version, part / "lib" / "site-packages")
+                    install(lock, version, part / LIBRARY / "site-packages")
     return folder
 
 
@@ -175,7 +177,8 @@ def _unpack(jar: Path, inside: str, folder: Path) -> None:
             name = info.filename.removeprefix(inside)
             if name == info.filename or name.startswith(LEFT_OUT) or info.is_dir():
                 continue
-            target = folder / name
+            top, _, rest = name.partition("/")
+            target = folder / (LIBRARY if top == "lib" else top) / rest
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(archive.read(info))
 
