@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import FULL, Peer, interrupted
+from conftest import DEADLINE, FULL, Peer, interrupted
 
+import winipc.memory.snapshot
 from winipc import (
     AbandonedError,
     Event,
@@ -265,6 +266,56 @@ def test_an_event_that_stays_set_is_no_news() -> None:
         assert snapshot.wait_changed(0)
         snapshot.close()
         assert event.is_set  # it is its maker's
+
+
+def test_write_sets_the_event(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It alone wakes a reader that does not look by itself."""
+    monkeypatch.setattr(winipc.memory.snapshot, "_MISSED", 600)
+    with (
+        SharedMapping.create(None, 4096) as mapping,
+        Event.create(unique_name) as event,
+        Snapshot.over(mapping, "i64", event=event) as writer,
+        Snapshot.over(mapping, "i64", event=unique_name) as reader,
+    ):
+        reader.read()
+        thread = threading.Thread(target=writer.write, args=(b"12345678",))
+        thread.start()
+        assert reader.wait_changed(DEADLINE, interval=600)
+        thread.join()
+        reader.read()
+
+        async def by_task() -> None:
+            waiting = asyncio.create_task(reader.changed(DEADLINE, interval=600))
+            await asyncio.sleep(0)
+            writer.write(b"87654321")
+            assert await waiting
+
+        asyncio.run(by_task())
+
+
+def test_a_signal_that_another_reader_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is noticed late; from then on the reader looks by itself."""
+    monkeypatch.setattr(winipc.memory.snapshot, "_MISSED", 0.03)
+    waits: list[float] = []
+
+    class Taken(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            writer.write(len(waits).to_bytes(8, "little"))
+            return False
+
+    memory = bytearray(32)
+    with (
+        Snapshot.over(memory, 8) as writer,
+        contextlib.closing(Taken.create()) as event,
+        Snapshot.over(memory, 8, event=event) as reader,
+    ):
+        for _ in range(3):
+            reader.read()
+            assert reader.wait_changed(DEADLINE, interval=0.001)
+    assert waits == [0.03, 0.001, 0.001]
 
 
 def test_an_event_by_name_is_closed_with_it(unique_name: str) -> None:

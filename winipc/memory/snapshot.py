@@ -48,8 +48,8 @@ _HEADER = 16
 _SETTLE = 0.0001
 
 #: Seconds after which a reader looks for a change even without a signal: another reader
-#: may have consumed the signal of an auto-reset event.
-_MISSED = 1.0
+#: may have consumed the signal of an auto-reset event. If so, it looks more often.
+_MISSED = 0.1
 
 _NO_BUFFERS = (0, 0, 0, 0, 0)
 
@@ -95,13 +95,14 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     Win32: none, except with a mutex or an event.
     """
 
-    __slots__ = ("__weakref__", "_codec", "_event", "_owned", "layout")
+    __slots__ = ("__weakref__", "_codec", "_event", "_owned", "_shared", "layout")
 
     #: The layout of the records, if `over` or `foreign` got a `winipc.Layout`.
     layout: Layout | None
     _codec: Codec | None
     _event: Event | None
     _owned: contextlib.ExitStack
+    _shared: bool
 
     @staticmethod
     def needed(size: Any, kind: Kind = "seqlock") -> int:
@@ -113,7 +114,13 @@ class Snapshot(_core.Snapshot, Shown, Closing):
 
     @classmethod
     def over(
-        cls, memory: Buffer, size: Any, *, offset: int = 0, kind: Kind = "seqlock"
+        cls,
+        memory: Buffer,
+        size: Any,
+        *,
+        offset: int = 0,
+        kind: Kind = "seqlock",
+        event: Event | str | None = None,
     ) -> Self:
         """Records of `size` bytes, with winipc's own protocol.
 
@@ -131,16 +138,25 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 instance for a ctypes type, and a tuple for a format of `struct`.
             offset: The offset of the sequence, a multiple of 8.
             kind: "seqlock" or "double".
+            event: An auto-reset event, or its name. `write` sets it, and it wakes a
+                reader in `wait_changed` or `changed`.
 
         Raises:
             ValueError: The records do not fit, or `offset` is not aligned.
+            FileNotFoundError: No event has the name.
         """
         if kind not in ("seqlock", "double"):
             raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
         data = offset + _HEADER
         second = data + _stride(_record(size)[0]) if kind == "double" else None
         return cls.foreign(
-            memory, size, sequence=offset, sequence_size=8, data=data, second=second
+            memory,
+            size,
+            sequence=offset,
+            sequence_size=8,
+            data=data,
+            second=second,
+            event=event,
         )
 
     @classmethod
@@ -200,8 +216,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             mutex: The mutex, or its name, that the program's writer holds during a
                 write; `read` takes it. An AbandonedError says that its owner died: the
                 record may be half written, and the next `read` returns it as it is.
-            event: The event, or its name, that the writer sets after each record, for
-                `changed`.
+            event: The event, or its name, that the writer sets after each record;
+                `write` sets it.
             settle: Seconds between two copies of a record that are compared.
 
         Raises:
@@ -254,7 +270,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 0 if mutex is None else mutex.handle,
             )
             self._owned = owned.pop_all()
-        self._event = event
+        self._event, self._shared = event, False
         self._codec = codec
         self.layout = codec if isinstance(codec, Layout) else None
         return self
@@ -302,6 +318,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 raise TypeError("fields are for a snapshot with a winipc.Layout")
             data = self.layout.pack(cast("Any", data), **fields)
         super().write(cast("Buffer", data))
+        if self._event is not None:
+            self._event.set()
 
     def wait_changed(
         self, timeout: float | None = None, *, interval: float = 0.005
@@ -315,7 +333,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
 
         Returns True if there is one, or if nothing was read yet; False after `timeout`
         seconds (None waits forever). The writer's `event` wakes it; without an event,
-        it looks every `interval` seconds.
+        it looks every `interval` seconds. An auto-reset event wakes one reader for each
+        record: the others notice that, and look every `interval` seconds, too.
 
         Win32: WaitForSingleObject
         """
@@ -324,12 +343,17 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             if deadline.left() == 0:
                 return False
             event = self._event
-            # A manual-reset event may still be set from an earlier record.
-            if event is None or (
-                event.wait(deadline.part(_MISSED)) and not self._is_new()
-            ):
+            pause = interval if self._shared else _MISSED
+            if event is None or self._woken_in_vain(event.wait(deadline.part(pause))):
                 time.sleep(deadline.part(interval))
         return True
+
+    def _woken_in_vain(self, signalled: bool) -> bool:
+        """Whether the event is set, as a manual-reset event is by an earlier record."""
+        new = self._is_new()
+        # Another reader has the signal of this record.
+        self._shared = self._shared or (new and not signalled)
+        return signalled and not new
 
     async def changed(
         self, timeout: float | None = None, *, interval: float = 0.005
@@ -347,8 +371,9 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         while not self._is_new():
             if deadline.left() == 0:
                 return False
-            if event is None or (
-                await event.wait_async(deadline.part(_MISSED)) and not self._is_new()
+            pause = interval if self._shared else _MISSED
+            if event is None or self._woken_in_vain(
+                await event.wait_async(deadline.part(pause))
             ):
                 await asyncio.sleep(deadline.part(interval))
         return True
