@@ -32,9 +32,13 @@ wi_raise_format_as(PyObject *cls, DWORD err, const char *api,
     va_start(args, format);
     PyObject *label = PyUnicode_FromFormatV(format, args);
     va_end(args);
-    if (label != NULL && cls == PyExc_ProcessLookupError) {
-        /* Windows' own text says only that a parameter is wrong. */
-        wi_raise_text(cls, err, "There is no such process", api, label);
+    /* Windows' own text says only that a parameter is wrong, or a handle. */
+    const char *text =
+        cls == PyExc_ProcessLookupError     ? "There is no such process"
+        : cls == PyExc_ConnectionResetError ? "It ended before it answered"
+                                            : NULL;
+    if (label != NULL && text != NULL) {
+        wi_raise_text(cls, err, text, api, label);
     }
     else if (label != NULL) {
         wi_raise_as(cls, err, api, label);

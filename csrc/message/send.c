@@ -489,9 +489,9 @@ send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
     }
     else if (hwnd != HWND_BROADCAST && !IsWindow(hwnd)) {
         /* The window was there when the send began. The error of a send to a
-         * receiver that dies may be 0, 5 or 1460. */
+         * receiver that dies may be 0, 5 or 1460: none says what happened. */
         cls = PyExc_ConnectionResetError;
-        err = err ? err : ERROR_INVALID_WINDOW_HANDLE;
+        err = ERROR_INVALID_WINDOW_HANDLE;
     }
     else if (err == ERROR_SUCCESS || err == ERROR_TIMEOUT) {
         cls = PyExc_TimeoutError;

@@ -98,6 +98,6 @@ def test_send_to_a_hung_program_ends_when_it_dies(
     hwnd = int(peer.read_line().split()[1])
     killer = threading.Timer(0.5, peer.process.kill)
     killer.start()
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError, match="WinError 1400"):
         winipc.send_copydata(hwnd, b"x", timeout=None)
     killer.join()

@@ -65,6 +65,8 @@ def test_receiver_killed_during_a_send(
     thread.join(30)
     assert not thread.is_alive()
     assert isinstance(outcome[0], ConnectionResetError)
+    assert outcome[0].winerror == 1400
+    assert "ended before it answered" in str(outcome[0])
     with pytest.raises(FileNotFoundError):
         winipc.send_copydata(hwnd, b"x")
 

@@ -528,7 +528,10 @@ def call(
                 name = target if isinstance(target, str) else f"window {hwnd:#x}"
                 if gone:
                     raise ConnectionResetError(
-                        0, "closed without an answer", name, ERROR_INVALID_WINDOW_HANDLE
+                        0,
+                        "It ended before it answered",
+                        name,
+                        ERROR_INVALID_WINDOW_HANDLE,
                     ) from None
                 if deadline.left() == 0:
                     text = f"it took the request, and sent no answer in {timeout} s"
