@@ -6,9 +6,10 @@ that, in order. A block that is meant to be read only is fenced as `text`.
 An example of a docstring may use what it does not make: GIVEN has the names, and the
 names of objects and programs, that are there already.
 
-Those of a page are run one after the other in one process: to start one and to import
-what they use takes longer than they do. Each is a program of its own all the same: it
-sees nothing of the others, nor what they imported of winipc.
+They are run one after the other in one process: to start one and to import what they
+use takes longer than they do. Each is a program of its own all the same: it sees
+nothing of the others, nor what they imported of winipc; those of a page share files.
+If one ends the process, it alone fails, and the next one gets a new process.
 """
 
 from __future__ import annotations
@@ -19,11 +20,8 @@ import functools
 import importlib
 import inspect
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 import textwrap
 import uuid
 from collections.abc import Iterator
@@ -37,6 +35,7 @@ from helpers.c_peers import c_peer_path
 
 import pytest_winipc
 import winipc
+from winipc.testing import Peer
 
 ROOT = Path(__file__).parents[2]
 FENCED = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -45,16 +44,23 @@ LOOPED = re.compile(r"^ *for .*:\n +print", re.MULTILINE)
 #: A block of code in a docstring.
 CODE = re.compile(r"::\n\n((?: {4,}.*\n|\n)+)")
 
-#: Runs programs, and prints for each what it printed and its error.
+#: Runs a program for each line, and prints what it printed and its error.
 RUNNER = """
-import contextlib, io, json, sys, threading, traceback
+import contextlib, gc, io, json, os, sys, threading, traceback
 import winipc
 
 for name in winipc.__all__:
     getattr(winipc, name)  # which imports the module that has it
 first = set(sys.modules)
-for program in json.load(sys.stdin):
-    printed, error = io.StringIO(), ""
+gc.freeze()
+home, lines = os.getcwd(), sys.stdin
+sys.stdin = open(os.devnull)
+for line in lines:
+    page, program = json.loads(line)
+    os.makedirs(os.path.join(home, page), exist_ok=True)
+    os.chdir(os.path.join(home, page))
+    printed, error, unraisable = io.StringIO(), "", []
+    sys.unraisablehook = lambda what: unraisable.append(repr(what.exc_value))
     try:
         with contextlib.redirect_stdout(printed):
             exec(compile(program, "<example>", "exec"), {"__name__": "__main__"})
@@ -63,13 +69,14 @@ for program in json.load(sys.stdin):
                     thread.join()
     except BaseException:
         error = traceback.format_exc()
-    print(json.dumps([printed.getvalue(), error]), flush=True)
     for name in set(sys.modules) - first:
         package, _, last = name.rpartition(".")
         if name.startswith("winipc."):
             del sys.modules[name]
             if package in sys.modules:
                 vars(sys.modules[package]).pop(last, None)
+    gc.collect()
+    print(json.dumps([printed.getvalue(), error + "\\n".join(unraisable)]), flush=True)
 """
 
 
@@ -289,12 +296,15 @@ def program_of(page: str, text: str) -> str:
 PROGRAMS = {"TARGET": "target.exe", "CONTROLS_HOST": "controls_host.exe"}
 
 
-@functools.cache
-def outcomes(page: str) -> dict[str, tuple[str, str]]:
-    """What each example of a page printed, and its error."""
-    found = [example.values[0] for example in examples() if example.values[1] == page]
-    programs, made = [], []
-    for text in found:
+class Runner:
+    """The process in which the examples run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._peer: Peer | None = None
+
+    def run(self, page: str, text: str) -> tuple[str, str]:
+        """What an example printed, and its error."""
         # Names are made unique: other runs may be under way in this session.
         unique = f"winipc-test-{uuid.uuid4().hex}"
         names = {"game.exe": f"{unique}.exe", "Settings": f"{unique}s"}
@@ -304,38 +314,42 @@ def outcomes(page: str) -> dict[str, tuple[str, str]]:
         program = program_of(page, text)
         for name, other in names.items():
             program = program.replace(name, other)
-        programs.append(program)
-        made.append(names)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", RUNNER],
-            input=json.dumps(programs),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=DEADLINE * 3,
-            env={**os.environ, "PYTHONUTF8": "1"},
-            cwd=folder,
-        )
-    rows = []
-    for names, line in zip(made, done.stdout.splitlines(), strict=False):
-        printed, error = json.loads(line)
+        if self._peer is None:
+            argv = [sys.executable, "-W", "error", "-c", RUNNER]
+            self._peer = Peer(argv, cwd=self._folder, timeout=DEADLINE)
+        try:
+            self._peer.say(json.dumps([page, program]))
+            printed, error = json.loads(self._peer.read_line())
+        except BaseException:
+            self._peer.reap()
+            self._peer = None
+            raise
         for name, other in names.items():
             printed = printed.replace(other, name)
-        rows.append((printed, error))
-    ended = ("", f"the process ended with status {done.returncode}: {done.stderr}")
-    rows += [ended] * (len(found) - len(rows))
-    if done.returncode:
-        rows[-1] = ended
-    return dict(zip(found, rows, strict=True))
+        return printed, error
+
+    def end(self) -> None:
+        if self._peer is not None:
+            with self._peer as peer:
+                assert peer.finish() == 0, peer.report()
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    runner = Runner(tmp_path_factory.mktemp("examples"))
+    yield runner
+    runner.end()
 
 
 @pytest.mark.parametrize(("example", "page"), examples())
-def test_example_runs_and_prints_what_it_says(example: str, page: str) -> None:
+def test_example_runs_and_prints_what_it_says(
+    example: str, page: str, runner: Runner
+) -> None:
     if "check_portable" in example or "from_c" in example:
         need_libclang()
     if ".array(" in example:
         pytest.importorskip("numpy")
-    output, error = outcomes(page)[example]
+    output, error = runner.run(page, example)
     assert error == ""
     expected = PRINTED.findall(example)
     printed = output.splitlines()
