@@ -277,12 +277,17 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("dump x --type i32", "(did you mean --struct?)"),
         ("dump --name x", "arguments: --name (write the name without --name)"),
         ("listen --title x", "(write the title without --title)"),
+        ("send x --seconds 1", "--seconds 1 (did you mean --timeout?)"),
+        ("write x 00 --seconds 1", "arguments: --seconds 1"),
         ("listen my title", "title (an argument of several words needs quotes)"),
+        ("dump x a:f32 b:i32", '(values by name: --struct "a:f32 b:i32")'),
+        ("cassette record x.wipc x.exe", "(a program goes after --: -- x.exe)"),
         ("send Hello World", "World (an argument of several words needs quotes; "),
         ("send look-w Hello", "; another window: --title look-w)"),
         ("send --title a title x", "x (an argument of several words needs quotes)"),
         ("receive look-w", "arguments: look-w (another window: --title look-w)"),
         ("dump x --struct <Z", "'<Z' is no type"),
+        ("dump x --struct gear", "no fields: a field is NAME:TYPE, such as speed:f32"),
         ("dump x --struct x.h", "--struct: 'x.h': x.h:NAME names a structure"),
         ("dump x --struct speed:x", "speed: no type of numbers 'x'"),
         ("dump x --struct absent.h:state", "No such file or directory"),
@@ -299,12 +304,13 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("write x 4", "'4' is not hexadecimal, two digits"),
         ("write x hello", "(--type text writes text, --type i32 a number)"),
         ("write x --type u8 300", "fit"),
+        ("write x --type any 4", "and their struct codes; and hex, text, utf-16"),
         ("section build x.dll x 8", "NAME=SIZE: 'x' is not NAME=SIZE"),
         ("section build x.dll x=0", "'x=0': the size is 1 or more"),
         ("bridge", "name of a mapping"),
         ("cassette record x.wipc", "nothing to record"),
-        ("cassette show x.wipc --struct x", "has no ="),
-        ("cassette play x.wipc --name x", "has no ="),
+        ("cassette show x.wipc --struct x=", "'x=' has nothing behind its ="),
+        ("cassette play x.wipc --name x=", "'x=' has nothing behind its ="),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(
@@ -312,7 +318,8 @@ def test_wrong_usage_says_what_is_wrong(
 ) -> None:
     if "absent.h" in arguments:
         need_libclang()
-    assert complaint in misuse(capsys, *arguments.split())
+    line = misuse(capsys, *arguments.split())
+    assert line.endswith(complaint) if "--seconds" in arguments else complaint in line
 
 
 def test_help_is_there_without_a_command_and_by_help(

@@ -132,6 +132,28 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     assert values[1] == {"speed": 1.0, "gear": 7}
     assert values[4:] == [[1], None]
     assert "no track" in failure("cassette", "show", str(path), "--struct", "x=<I")
+    line = failure("cassette", "show", str(path), "--struct", "speed:f")
+    assert "such as --struct memory=...: the tracks are ['memory', 'window']" in line
+    line = failure("cassette", "play", str(path), "--name", "other")
+    assert "such as --name memory=...: the tracks are ['memory', " in line
+
+
+def test_the_only_track_needs_no_name(unique_name: str, tmp_path: Path) -> None:
+    """The only one that has values; and the only one of all that gets another name."""
+    path = str(tmp_path / "file.wipc")
+    for tracks in (
+        [Track("mapping", "memory", size=4)],
+        [Track("mapping", "memory", size=4), Track("event", "set")],
+    ):
+        with Writer(Path(path), tracks) as writer:
+            writer.add(ChangeEvent(0, 0, ((0, b"\7"),)), stamp=False)
+        shown = run_winipc("cassette", "show", path, "--struct", "gear:i32").stdout
+        assert shown.split()[1:] == [b"memory", b"gear=7"]
+        if len(tracks) == 1:
+            options = ("--name", unique_name, "--speed=0", "--json")
+            played = run_winipc("cassette", "play", path, *options).stdout
+            assert json.loads(played)["events"] == 1
+        Path(path).unlink()
 
 
 def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:

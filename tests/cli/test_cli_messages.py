@@ -53,8 +53,20 @@ def test_listen_says_that_nothing_came(unique_name: str) -> None:
     done = run_winipc("listen", unique_name, "--timeout", "0", check=False)
     assert done.returncode == 1
     [_, line] = done.stderr.decode().splitlines()  # the first says that it listens
-    assert line.startswith("winipc: [WinError 1460] no message came in time: ")
-    assert unique_name in line
+    assert line == f"winipc: no message came to '{unique_name}' within 0 s"
+
+
+@pytest.mark.parametrize("command", ["listen", "receive --title", "watch", "dump"])
+def test_commands_without_an_end_end_after_so_many_seconds(
+    unique_name: str, command: str
+) -> None:
+    """And that is no error."""
+    options = ["--seconds", "0.01", *["--follow"] * (command == "dump")]
+    if command.startswith("receive"):
+        options += ["--mapping", unique_name]
+    with winipc.SharedMapping.create(f"{unique_name}-2", 4) as mapping:
+        name = mapping.name if command in ("watch", "dump") else unique_name
+        run_winipc(*command.split(), str(name), *options)
 
 
 def test_text_of_others_is_one_line_without_control_characters(

@@ -102,6 +102,10 @@ def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
     assert b"--speed: '-1' is not a number of 0 or more" in done.stderr
     with winipc.SharedMapping.create(unique_name, 16):
         assert "file.wipc" in failure("record", unique_name, str(path))
+        order = "(the name comes before the file: record {1} {0}) (winipc ls"
+        for words in (("x.wipc", "absent"), ("file", unique_name)):
+            assert order.format(*words) in failure("record", *words)
+        assert "comes before" not in failure("record", "absent", "x")
     assert path.read_text() == "something else"
 
 

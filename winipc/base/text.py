@@ -32,12 +32,16 @@ def clean(text: object, limit: int | None = None) -> str:
     return shown + "…" if limit is not None and len(string) > limit else shown
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean X?)" for a mistyped word, or ""."""
+def meant(word: str, known: Iterable[str], before: str = "") -> str:
+    """Return " (did you mean X?)" for a mistyped word, or "".
+
+    What stands before each word, such as --, makes no two words alike.
+    """
     import difflib
 
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    bare = (one.removeprefix(before) for one in known if one.startswith(before))
+    close = difflib.get_close_matches(word.removeprefix(before), bare, 1)
+    return f" (did you mean {before}{close[0]}?)" if close else ""
 
 
 class Words(StrEnum):

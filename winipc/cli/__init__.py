@@ -41,7 +41,10 @@ _COMMANDS = {
 _SYNONYMS = {
     **{"list": "ls", "read": "dump", "show": "dump"},
     **{"--layout": "--struct", "--to": "--title", "--type": "--struct"},
+    "--seconds": "--timeout",
 }
+#: A field, as --struct takes it.
+_FIELD = re.compile(r"[A-Za-z_]\w*:\w+")
 _INTERRUPTED = 130
 
 
@@ -81,14 +84,15 @@ def _parsed(words: list[str]) -> argparse.Namespace:
             rest = rest[1:]
         if not hasattr(arguments, "program") or rest != after:
             arguments.parser.error(
-                f"unrecognized arguments: {' '.join(rest)}{_hint(arguments, rest[0])}"
+                f"unrecognized arguments: {' '.join(rest)}{_hint(arguments, rest)}"
             )
         arguments.program = after
     return arguments
 
 
-def _hint(arguments: argparse.Namespace, word: str) -> str:
-    """What the user may have meant by the first word that is not known, or ""."""
+def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:
+    """What the user may have meant by the words that are not known, or ""."""
+    word = rest[0]
     parser = arguments.parser
     options, places = parser._option_string_actions, parser._get_positional_actions()
     if word.startswith("-"):
@@ -96,9 +100,13 @@ def _hint(arguments: argparse.Namespace, word: str) -> str:
         name = option.lstrip("-")
         if name in re.findall(r"\w+", " ".join(map(_name, places)).lower()):
             return f" (write the {name} without {option})"
-        return meant(_SYNONYMS.get(option, option), options)
+        return meant(_SYNONYMS.get(option, option), options, "--")
     hints = []
-    if places:
+    if hasattr(arguments, "program"):
+        hints.append(f"a program goes after --: -- {word}")
+    elif "--struct" in options and _FIELD.fullmatch(word):
+        hints.append(f'values by name: --struct "{" ".join(rest)}"')
+    elif places:
         hints.append("an argument of several words needs quotes")
     if {"--title", "--mapping"} <= options.keys() and (  # send and receive
         arguments.title == parser.get_default("title")

@@ -13,19 +13,21 @@ import functools
 import math
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from winipc.base.deadline import Deadline
 from winipc.base.text import clean
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 from winipc.cassette import Cassette, MessageEvent, Track
+from winipc.cassette.events import STATES
 from winipc.cassette.recorder import Recorder
 from winipc.cli.options import (
     Commands,
     Formatter,
     add_command,
+    add_seconds,
     converted,
     factor,
     number,
@@ -43,6 +45,8 @@ from winipc.errors import add_hint
 
 #: Seconds of one wait, so that Ctrl+C always comes through.
 _SLICE = 0.1
+
+_Value = TypeVar("_Value")
 
 
 def add(commands: Commands) -> None:
@@ -67,9 +71,10 @@ def add(commands: Commands) -> None:
         "--struct",
         action="append",
         default=[],
-        metavar="TRACK=FORMAT",
+        metavar="[TRACK=]FORMAT",
         type=converted(_track_overlay),
-        help=f"for a mapping, or for the data of a window's messages: {HELP}",
+        help="for a mapping, or for the data of a window's messages; without TRACK=, "
+        f"for the only one: {HELP}",
     )
     play = add_command(
         actions,
@@ -85,9 +90,10 @@ def add(commands: Commands) -> None:
         "--name",
         action="append",
         default=[],
-        metavar="RECORDED=OTHER",
+        metavar="[RECORDED=]OTHER",
         type=converted(_pair),
-        help="another name for an object, a title or a class",
+        help="another name for an object, a title or a class; without RECORDED=, of "
+        "the only one",
     )
     play.add_argument(
         "--bridge",
@@ -115,9 +121,7 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
         help="2 for twice as fast, 0 for no waiting at all (%(default)s)",
     )
     parser.add_argument("--loop", action="store_true", help="begin again at the end")
-    parser.add_argument(
-        "--seconds", type=seconds, metavar="N", help="end after this many seconds"
-    )
+    add_seconds(parser)
     parser.add_argument(
         "--keep", action="store_true", help="keep the last state until Ctrl+C"
     )
@@ -176,12 +180,7 @@ def _add_record(actions: Commands) -> None:
         help="fail if a name is still missing after this many seconds "
         "(10; 60 with a PROGRAM)",
     )
-    record.add_argument(
-        "--seconds",
-        type=seconds,
-        metavar="N",
-        help="end after this many seconds; the PROGRAM goes on",
-    )
+    add_seconds(record, "; the PROGRAM goes on")
     record.usage = "winipc cassette record [options] FILE [-- PROGRAM ARGUMENT ...]"
     record.set_defaults(program=[])
 
@@ -305,10 +304,29 @@ def record_until(
 
 
 def _pair(text: str) -> tuple[str, str]:
+    """The two sides of the first =; without a left side, "" and all of the text."""
     name, equals, other = text.partition("=")
-    if not equals or not other:
-        raise ValueError(f"{text!r} has no = with something behind it")
+    if not name or not equals:
+        return "", text
+    if not other:
+        raise ValueError(f"{text!r} has nothing behind its =")
     return name, other
+
+
+def _by_track(
+    option: str, pairs: Iterable[tuple[str, _Value]], names: list[str]
+) -> dict[str, _Value]:
+    """The values by the names of tracks; one without a name is the only track's."""
+    values = dict(pairs)
+    if "" in values:
+        if len(names) != 1:
+            example = names[0] if names else "TRACK"
+            raise ValueError(
+                f"{option} has to name a track, such as {option} {example}=...: the "
+                f"tracks are {names}"
+            )
+        values[names[0]] = values.pop("")
+    return values
 
 
 def _track_overlay(text: str) -> tuple[str, Overlay]:
@@ -318,15 +336,25 @@ def _track_overlay(text: str) -> tuple[str, Overlay]:
 
 def _play(arguments: argparse.Namespace) -> int:
     how = {"match": arguments.match, "repeat": arguments.repeat}
-    return play(arguments, dict(arguments.name), bridge=arguments.bridge, **how)
+    return play(arguments, arguments.name, bridge=arguments.bridge, **how)
 
 
-def play(arguments: argparse.Namespace, names: Mapping[str, str], **how: Any) -> int:
-    """Play until the end or Ctrl+C; return 1 if an unexpected message came."""
+def play(
+    arguments: argparse.Namespace, names: Iterable[tuple[str, str]], **how: Any
+) -> int:
+    """Play until the end or Ctrl+C; return 1 if an unexpected message came.
+
+    `names` are pairs, the recorded name and another; "" is the only track's.
+    """
     cassette = Cassette(arguments.file)
     speed = arguments.speed or math.inf
+    tracks = [track.name or track.class_name or "" for track in cassette.tracks]
     player = Cassette.play(
-        cassette, speed=speed, loop=arguments.loop, names=names, **how
+        cassette,
+        speed=speed,
+        loop=arguments.loop,
+        names=_by_track("--name", names, tracks),
+        **how,
     )
     try:
         deadline = Deadline(arguments.seconds)
@@ -361,7 +389,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from winipc.cassette.timeline import timeline
 
     cassette = Cassette(arguments.file)
-    overlays = dict(arguments.struct)
+    tracks = [track.name for track in cassette.tracks if track.kind not in STATES]
+    overlays = _by_track("--struct", arguments.struct, tracks)
     if unknown := set(overlays) - {track.name for track in cassette.tracks}:
         raise ValueError(f"no track is called {sorted(unknown)}")
     decoders = {

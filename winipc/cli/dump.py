@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from winipc.base.deadline import Deadline
 from winipc.base.text import HEX_WIDTH, hex_rows, row_width
-from winipc.cli.options import Commands, add_command, number
+from winipc.cli.options import Commands, add_command, add_seconds, number
 from winipc.cli.output import print_json, print_line, until_ctrl_c
 from winipc.cli.overlay import Overlay, add_struct, take_size
 from winipc.cli.targets import (
@@ -58,6 +59,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--count", type=number, help="with --follow: end after this many changes"
     )
+    add_seconds(parser, ", with --follow")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -144,7 +146,7 @@ def _as_json(
 def _follow_lines(target: Target, arguments: argparse.Namespace) -> None:
     old = target.read()
     _show(target, old, arguments)
-    found = changes(target, old, arguments.interval)
+    found = changes(target, old, arguments)
     for new in itertools.islice(found, arguments.count):
         if arguments.json or arguments.struct is not None:
             _show(target, new, arguments)
@@ -161,9 +163,9 @@ def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -
     """Draw in place, no more lines than the terminal has."""
     live: Any = importlib.import_module("rich.live")
     before = data = target.read()
-    left = arguments.count
+    left, deadline = arguments.count, Deadline(arguments.seconds)
     with live.Live(console=terminal, auto_refresh=False) as screen:
-        while left is None or left > 0:
+        while left != 0 and deadline.left() != 0:
             if (new := target.read()) != data:
                 before, data = data, new
                 left = None if left is None else left - 1
@@ -173,7 +175,7 @@ def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -
                 picture = _bytes_picture(target.address, data, before, terminal.size)
             picture.rstrip()  # at column 0, Wine's console would drop rich's "\r"
             screen.update(picture, refresh=True)
-            time.sleep(arguments.interval)
+            time.sleep(deadline.part(arguments.interval))
 
 
 def _values_picture(overlay: Overlay, data: bytes, before: bytes) -> Any:

@@ -13,9 +13,9 @@ from winipc.cli.options import (
     Commands,
     add_command,
     add_end,
-    counted,
     number,
     number32,
+    received,
     seconds,
     title,
 )
@@ -232,8 +232,7 @@ def _listen(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}, window {window.hwnd:#x}")
-        for _ in counted(arguments.count):
-            message = window.receive(arguments.timeout)
+        for message in received(window.receive, arguments):
             if arguments.json:
                 print_json(_fields(message))
             else:
@@ -282,11 +281,10 @@ def _receive(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}")
-        for _ in counted(arguments.count):
-            received = receiver.receive(arguments.timeout)
-            via, data = received.transport.value, received.data
+        for message in received(receiver.receive, arguments):
+            via, data = message.transport.value, message.data
             if arguments.json:
-                fields = {"via": via, "bytes": len(data), "pid": received.pid}
+                fields = {"via": via, "bytes": len(data), "pid": message.pid}
                 print_json(fields | {"hex": data.hex()})
             else:
                 print_line(f"{via} {len(data)} bytes: {_shown(data, arguments.hex)}")

@@ -7,9 +7,10 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
+from winipc.base.deadline import Deadline
 from winipc.cli.output import one_line
 from winipc.cli.terminal import columns
 
@@ -137,9 +138,20 @@ def add_command(
     return parser
 
 
+def add_seconds(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the option that ends a command after a time, without an error."""
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        metavar="N",
+        help=f"end after this many seconds{more}",
+    )
+
+
 def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
-    """Add the options that end a command without an end; see `counted`."""
+    """Add the options that end a command without an end."""
     parser.add_argument("--count", type=number, help=f"end after this many {what}")
+    add_seconds(parser)
     parser.add_argument(
         "--timeout",
         type=seconds,
@@ -147,9 +159,26 @@ def add_end(parser: argparse.ArgumentParser, what: str, nothing: str) -> None:
     )
 
 
-def counted(count: int | None) -> Iterable[object]:
-    """`count` steps, or steps without end for None."""
-    return itertools.count() if count is None else range(count)
+def received(
+    receive: Callable[[float | None], _Made], arguments: argparse.Namespace
+) -> Iterator[_Made]:
+    """Yield what `receive(timeout)` returns until the end that `add_end` lets choose.
+
+    Raises TimeoutError if nothing comes for `--timeout` seconds.
+    """
+    deadline, timeout = Deadline(arguments.seconds), arguments.timeout
+    steps = itertools.count() if arguments.count is None else range(arguments.count)
+    for _ in itertools.takewhile(lambda _: deadline.left() != 0, steps):
+        left = deadline.left() if timeout is None else deadline.part(timeout)
+        try:
+            message = receive(left)
+        except TimeoutError:
+            if deadline.left() == 0:
+                return
+            raise TimeoutError(
+                f"no message came to {arguments.title!r} within {timeout:g} s"
+            ) from None
+        yield message
 
 
 def add_process(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,15 @@ from pathlib import Path
 
 from winipc.cassette import Cassette, CassetteEvent
 from winipc.cli.cassette import add_playing, play, record_until
-from winipc.cli.options import Commands, add_command, number, seconds
+from winipc.cli.options import Commands, add_command, add_seconds, number
 from winipc.cli.overlay import Overlay, add_struct
-from winipc.cli.targets import add_size, add_target, open_target
+from winipc.cli.targets import (
+    Target,
+    add_size,
+    add_target,
+    mapping_names,
+    open_target,
+)
 
 
 def add(commands: Commands) -> None:
@@ -34,9 +40,7 @@ def add(commands: Commands) -> None:
     record.add_argument(
         "--rate", type=number, default=60, help="looks per second (%(default)s)"
     )
-    record.add_argument(
-        "--seconds", type=seconds, metavar="N", help="end after this many seconds"
-    )
+    add_seconds(record)
     record.add_argument("--frames", type=number, help="end after this many changes")
 
     replay = add_command(
@@ -71,7 +75,7 @@ def _record(arguments: argparse.Namespace) -> int:
         most = arguments.frames
         return event if most is None or frames <= most else None
 
-    with open_target(arguments) as target:
+    with _target(arguments) as target:
         record_until(
             arguments,
             lambda: arguments.frames is not None and frames >= arguments.frames,
@@ -81,18 +85,24 @@ def _record(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _target(arguments: argparse.Namespace) -> Target:
+    """Open what is recorded; a hint tells of arguments in the wrong order."""
+    target, file = arguments.target, str(arguments.file)
+    try:
+        return open_target(arguments)
+    except FileNotFoundError as error:
+        if target.endswith(".wipc") or file in mapping_names(file):
+            error.add_note(f"the name comes before the file: record {file} {target}")
+        raise
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     if arguments.csv != (arguments.struct is not None):
         arguments.parser.error("--csv and --struct go together")
     if arguments.csv:
         _print_csv(arguments.file, arguments.struct, arguments.offset)
         return 0
-    names = {}
-    if arguments.name is not None:
-        names = {
-            track.name: arguments.name for track in Cassette(arguments.file).tracks
-        }
-    return play(arguments, names)
+    return play(arguments, [] if arguments.name is None else [("", arguments.name)])
 
 
 def _print_csv(path: Path, overlay: Overlay, offset: int) -> None:

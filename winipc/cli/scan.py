@@ -14,8 +14,6 @@ from winipc.cli.terminal import console
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType
 
-_WORDS = ("hex", "text", "utf-16", "any")
-
 
 def add(commands: Commands) -> None:
     parser = add_command(
@@ -38,7 +36,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--type",
         default="hex",
-        type=value_type,
+        type=value_type("hex", "text", "utf-16", "any"),
         metavar="TYPE",
         help="what PATTERN is: hex (if not given), text, utf-16, any (a number of each "
         f"type that can hold it), or {' '.join(map(str, ValueType))}",
@@ -84,12 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def value_type(text: str) -> str | ValueType:
-    """Convert the value of --type, for `type=`."""
-    try:
-        return text if text in _WORDS else ValueType.named(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; and {', '.join(_WORDS)}") from None
+def value_type(*words: str) -> Callable[[str], str | ValueType]:
+    """Make a converter of --type, for `type=`: one of the words, or a number's type."""
+
+    def convert(text: str) -> str | ValueType:
+        try:
+            return text if text in words else ValueType.named(text)
+        except ValueError as error:
+            more = ", ".join(words)
+            raise argparse.ArgumentTypeError(f"{error}; and {more}") from None
+
+    return convert
 
 
 def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Pattern]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.closing import Closing
+from winipc.base.deadline import Deadline
 from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import SharedMapping
 from winipc.process.access import ProcessAccess
@@ -120,10 +121,11 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def offer_mappings(argument: argparse.Action) -> None:
     """Let a shell complete the argument by the names of mappings."""
-    argument.completer = _mapping_names  # type: ignore[attr-defined]
+    argument.completer = mapping_names  # type: ignore[attr-defined]
 
 
-def _mapping_names(prefix: str, **_: object) -> list[str]:
+def mapping_names(prefix: str, **_: object) -> list[str]:
+    """The names of mappings in this session that begin so."""
     names = [row.name.removeprefix("Local\\") for row in named_objects("mapping")]
     return [name for name in names if name.startswith(prefix)]
 
@@ -181,19 +183,23 @@ def open_target(arguments: argparse.Namespace, *, write: bool = False) -> Target
 
 
 def changes(
-    target: Target, old: bytes, interval: float, timeout: float | None = None
+    target: Target,
+    old: bytes,
+    arguments: argparse.Namespace,
+    timeout: float | None = None,
 ) -> Iterator[bytes]:
     """Yield all bytes after each change; the first look is compared with `old`.
 
-    Raises TimeoutError if nothing changes for `timeout` seconds.
+    It ends after `--seconds`. Raises TimeoutError if nothing changes for `timeout`
+    seconds.
     """
-    last = time.monotonic()
-    while True:
-        time.sleep(interval)
+    last, deadline = time.monotonic(), Deadline(arguments.seconds)
+    while deadline.left() != 0:
+        time.sleep(deadline.part(arguments.interval))
         new = target.read()
         now = time.monotonic()
         if new != old:
             last, old = now, new
             yield new
         elif timeout is not None and now - last >= timeout:
-            raise TimeoutError(f"nothing changed within {timeout} s")
+            raise TimeoutError(f"nothing changed within {timeout:g} s")

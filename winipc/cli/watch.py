@@ -65,7 +65,7 @@ def _rows(
     """For each change: seconds since the start, what it is for JSON, and as text."""
     start = time.monotonic()
     overlay: Overlay | None = arguments.struct
-    for new in changes(target, old, arguments.interval, arguments.timeout):
+    for new in changes(target, old, arguments, arguments.timeout):
         seconds = time.monotonic() - start
         found = (
             _of_bytes(target.address, old, new)

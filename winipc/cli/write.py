@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--type",
         default="hex",
-        type=value_type,
+        type=value_type("hex", "text", "utf-16"),
         metavar="TYPE",
         help="what DATA is: hex (if not given), text, utf-16, or "
         f"{' '.join(map(str, ValueType))}",
@@ -74,6 +74,4 @@ def _data(kind: str | ValueType, text: str) -> bytes:
                 f"{text!r} is not hexadecimal, two digits for each byte "
                 "(--type text writes text, --type i32 a number)"
             ) from None
-    if kind == "any":
-        raise ValueError("a number that is written has one type")
     return text.encode("utf-8" if kind == "text" else "utf-16-le")

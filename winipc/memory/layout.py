@@ -790,7 +790,7 @@ def codec_of(layout: Any) -> Codec:
         except struct.error as error:
             raise ValueError(
                 f"{layout!r} is no type such as 'i32', no format of struct such as "
-                f"'<Iff' ({error}), and has no fields such as 'speed:f32 gear:i32'"
+                f"'<Iff' ({error}), and has no fields: {_SPELLING}"
             ) from None
     if isinstance(layout, type) and hasattr(layout, "from_buffer_copy"):
         return _Ctypes(layout)
