@@ -467,7 +467,7 @@ def link_results(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
 #: Words that people search for, and the page with a title that must have them.
 SEARCHED = {
     **dict.fromkeys(
-        ("pandas", "NumPy", "C#", "Rust", "service", "access denied", "threads"),
+        ("pandas", "NumPy", "C#", "Rust", "service", "access denied", "thread safety"),
         "how-to",
     ),
     **dict.fromkeys(("PyInstaller", "antivirus", "Proton", "wheel"), "how-to"),

@@ -28,6 +28,23 @@ with winipc.SharedMapping.create(name, winipc.Snapshot.needed(24)) as mapping:
 """
 
 
+READ_IN_C = """
+import subprocess, sys, winipc
+program, name = sys.argv[1:]
+with winipc.SharedMapping.create(name, winipc.Snapshot.needed(24)) as mapping:
+    with winipc.Snapshot.over(mapping, 24) as snapshot:
+        reader = subprocess.Popen([program, name], stdout=subprocess.PIPE, text=True)
+        for text in ("first", "second"):
+            snapshot.write(text.encode().ljust(24, b"\\0"))
+            print(reader.stdout.readline().strip())
+        for number in range(20_000):
+            snapshot.write(b"%c" % (97 + number % 26) * 24)
+        snapshot.write(b"last".ljust(24, b"\\0"))
+        rest = reader.communicate()[0].split()
+        print(all(line == line[0] * 24 for line in rest[:-1]), rest[-1], reader.wait())
+"""
+
+
 CHANGES = """
 import subprocess, sys, threading, winipc
 program, name = sys.argv[1:]
@@ -77,7 +94,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_all_programs_compile(built: dict[str, Path]) -> None:
     """Without a warning."""
-    assert {"c-layouts-1", "c-layouts-2", "c-layouts-3", "channel-1"} <= set(built)
+    numbers = range(1, 5)
+    assert {"channel-1", *(f"c-layouts-{one}" for one in numbers)} <= set(built)
 
 
 def test_the_complete_peer_does_what_the_guide_says(
@@ -99,10 +117,19 @@ def test_records_written_in_c_are_read_whole(dev: Dev, built: dict[str, Path]) -
     assert done.stdout.split() == ["first", "second"]
 
 
+def test_records_written_by_python_are_read_whole(
+    dev: Dev, built: dict[str, Path]
+) -> None:
+    name = f"winipc-docs-{uuid.uuid4().hex}"
+    done = dev.run("python", "-c", READ_IN_C, f"Z:{built['c-layouts-3']}", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["first", "second", "True last 0"]
+
+
 def test_changes_told_in_c_wake_python(dev: Dev, built: dict[str, Path]) -> None:
     """The layout is that of the guide: the waiter wakes, and a dead one's slot goes."""
     name = f"winipc-docs-{uuid.uuid4().hex}"
-    done = dev.run("python", "-c", CHANGES, f"Z:{built['c-layouts-3']}", name)
+    done = dev.run("python", "-c", CHANGES, f"Z:{built['c-layouts-4']}", name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[True] 1 from C", "False False"]
 
