@@ -332,6 +332,11 @@ class Layout(_core.Layout):
                 front packs the fields.
             pack: The largest alignment, as in `#pragma pack(n)`.
             encoding: The encoding of text in bytes; None leaves it bytes.
+
+        Raises:
+            ValueError: A name is no identifier, a type or `pack` is none of these, or
+                the structure is too large.
+            TypeError: A number of elements is no integer.
         """
         if pack not in (None, 1, 2, 4, 8, 16):
             raise ValueError(f"pack must be 1, 2, 4, 8 or 16, not {pack!r}")

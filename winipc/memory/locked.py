@@ -304,12 +304,21 @@ class LockedMapping(SharedMapping):
     ) -> bool:
         """Wait for a call of `notify_change`; False if `timeout` seconds passed first.
 
+        ::
+
+            with winipc.LockedMapping.create("my-app.locked", 64) as state:
+                state.notify_change()  # another process does so
+                print(state.wait_for_change(timeout=5))  # True
+
         A change since this object was made, or since the last successful wait, ends the
         wait at once. So no change is missed, but one wait may stand for several
         changes. `since` is a value of `changes` to compare with instead.
 
-        A `timeout` of None waits forever. Ctrl+C ends the wait. Up to 252 threads of
-        all processes can wait at once; one more gets an OSError (ERROR_BUSY, 170).
+        A `timeout` of None waits forever. Ctrl+C ends the wait.
+
+        Raises:
+            OSError: 252 threads of all processes wait already (winerror 170).
+            ValueError: The mapping is closed.
 
         Win32: CreateEventExW, WaitForSingleObject
         """
