@@ -62,13 +62,59 @@ wi_append(PyObject **list, PyObject *row)
     Py_XDECREF(row);
 }
 
+/* Whether a type's attribute is a public class method; -1 with an exception. */
+static int
+is_class_method(PyTypeObject *type, PyObject *name)
+{
+    PyObject *owner = NULL;
+    if (PyUnicode_ReadChar(name, 0) != '_') {
+        PyObject *method = PyObject_GetAttr((PyObject *)type, name);
+        owner =
+            method == NULL ? NULL : PyObject_GetAttrString(method, "__self__");
+        Py_XDECREF(method);
+        if (owner == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    Py_XDECREF(owner);
+    return owner == (PyObject *)type;
+}
+
+/* The names of a type's public class methods, "create, open", or "". */
+static PyObject *
+class_methods(PyTypeObject *type)
+{
+    PyObject *names = PyObject_Dir((PyObject *)type);
+    Py_ssize_t left = names == NULL ? 0 : PyList_Size(names);
+    while (names != NULL && left-- > 0) {
+        int is = is_class_method(type, PyList_GetItem(names, left));
+        if (is < 0 ||
+            (!is && PyList_SetSlice(names, left, left + 1, NULL) < 0)) {
+            Py_CLEAR(names);
+        }
+    }
+    PyObject *comma = PyUnicode_FromString(", ");
+    PyObject *text =
+        names == NULL || comma == NULL ? NULL : PyUnicode_Join(comma, names);
+    Py_XDECREF(comma);
+    Py_XDECREF(names);
+    return text;
+}
+
 PyObject *
 wi_no_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
           PyObject *Py_UNUSED(kwargs))
 {
-    PyErr_Format(PyExc_TypeError,
-                 "%R has no plain constructor: use its class methods",
-                 (PyObject *)type);
+    PyObject *methods = class_methods(type);
+    if (methods != NULL) {
+        PyErr_Format(
+            PyExc_TypeError, "%R has no plain constructor%s%U",
+            (PyObject *)type,
+            PyUnicode_GetLength(methods) > 0 ? ": use its class methods " : "",
+            methods);
+        Py_DECREF(methods);
+    }
     return NULL;
 }
 

@@ -131,6 +131,16 @@ def test_a_handle_alone_is_refused(mapping: LockedMapping) -> None:
         assert bytes_alone.read(4) == b"seen"
 
 
+def test_a_plain_mapping_is_told_to_have_no_lock(unique_name: str) -> None:
+    with (
+        SharedMapping.create(unique_name, 100),
+        pytest.raises(FileNotFoundError) as caught,
+    ):
+        LockedMapping.open(unique_name)
+    [note] = caught.value.__notes__
+    assert f"'{unique_name}' is a mapping without a lock: SharedMapping.open()" in note
+
+
 def test_lock_and_header_do_not_go_together(unique_name: str) -> None:
     """And nothing is made."""
     with pytest.raises(ValueError, match="no header"):

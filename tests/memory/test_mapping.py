@@ -19,9 +19,11 @@ from helpers.slow_page import runs_beside
 
 from winipc import (
     Event,
+    Layout,
     LockedMapping,
     MappingView,
     SharedMapping,
+    Snapshot,
     _core,
     large_pages_privilege,
 )
@@ -344,6 +346,35 @@ def test_from_handle_takes_the_handle_over() -> None:
                 SharedMapping.from_handle(reader, access="read", name=name)  # type: ignore[arg-type]
         with SharedMapping.from_handle(reader, access="read") as c:
             assert c.read(6) == b"shared"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ((4096, "x"), "the name comes first"),
+        (("x", Layout.of("s", "a:i32")), "such as LAYOUT.size; header=LAYOUT"),
+        (("x", "a:i32"), "such as LAYOUT.size; header=LAYOUT"),
+    ],
+    ids=["swapped", "layout", "short-layout"],
+)
+def test_create_says_what_was_meant(arguments: Any, hint: str) -> None:
+    for kind in (SharedMapping, LockedMapping):
+        with pytest.raises(TypeError) as caught:
+            kind.create(*arguments)
+        assert any(hint in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("kind", "methods"),
+    [
+        (SharedMapping, ": use its class methods create, from_handle, open, wait_for"),
+        (Snapshot, ": use its class methods foreign, over"),
+        (MappingView, ""),
+    ],
+)
+def test_a_constructor_names_the_class_methods(kind: Any, methods: str) -> None:
+    with pytest.raises(TypeError, match=f" has no plain constructor{methods}$"):
+        kind("x", 4096)
 
 
 def test_wait_finds_and_gives_up(unique_name: str) -> None:

@@ -395,6 +395,9 @@ def test_window_expects_records(unique_name: str) -> None:
             window.expect(data=wanted)
         assert "data: name: expected 'alpha', came 'beta'" in str(caught.value)
         assert "data: x: expected 1.5, came 2.0" in str(caught.value)
+        for wrong in (7, {"id": 1}, layout, [1]):
+            with pytest.raises(TypeError, match=r"^data is bytes, text or a record"):
+                window.expect(data=wrong, timeout=0)  # type: ignore[arg-type]
         winipc.send_copydata(unique_name, b"short")
         with pytest.raises(AssertionError, match="16 bytes of ship expected, 5 came"):
             window.expect(data=wanted)
@@ -678,7 +681,7 @@ def guide(inner: pytest.Pytester) -> str:
 def test_guide_tests_the_program(inner: pytest.Pytester) -> None:
     """docs/testing.md as it stands, on the program that it is about."""
     inner.makepyfile(guide(inner))
-    inner.runpytest_inprocess().assert_outcomes(passed=6)
+    inner.runpytest_inprocess().assert_outcomes(passed=7)
 
 
 def test_guide_finds_bugs_in_the_program(inner: pytest.Pytester) -> None:
@@ -687,7 +690,7 @@ def test_guide_finds_bugs_in_the_program(inner: pytest.Pytester) -> None:
     wrong = code.replace('data="HELLO"', 'data="HELLo"').replace("== 0\n", "== 1\n")
     inner.makepyfile(wrong)
     result = inner.runpytest_inprocess()
-    result.assert_outcomes(passed=4, failed=2)
+    result.assert_outcomes(passed=5, failed=2)
     result.stdout.fnmatch_lines(
         [
             "*data: expected 'HELLo'",

@@ -167,6 +167,7 @@ class Field:
         path += self.name
         try:
             if self.bits is not None:
+                self._check_kind(value)
                 return self._pack_bits(operator.index(value), old)
             if not isinstance(self.kind, Layout):
                 return self._pack(value)
@@ -198,8 +199,24 @@ class Field:
             width = self.size // math.prod(rows) if self.size else 0
             parts = (self._encoded(row) for row in self._flat(value, rows))
             return b"".join(_padded(part, width) for part in parts)
-        values = self._flat(value, self.shape)
-        return struct.pack(f"<{self.count}{self.kind}", *values)
+        values = list(self._flat(value, self.shape))
+        try:
+            return struct.pack(f"<{self.count}{self.kind}", *values)
+        except (struct.error, OverflowError):
+            raise self._refusal(values) from None
+
+    def _check_kind(self, value: Any) -> None:
+        whole = "" if str(self.kind) in "efd" else "whole "
+        if not hasattr(value, "__index__" if whole else "__float__"):
+            word = word_of(str(self.kind))
+            raise TypeError(f"{word} is a {whole}number, not {value!r:.80}")
+
+    def _refusal(self, values: list[Any]) -> ValueError:
+        """The error of values that `struct` refused; TypeError for a wrong type."""
+        for value in values:
+            self._check_kind(value)
+        shown = repr(values if self.shape else values[0])
+        return ValueError(f"{shown:.80} does not fit in {word_of(str(self.kind))}")
 
     def _encoded(self, value: Any) -> Any:
         if not isinstance(value, str):
@@ -212,6 +229,8 @@ class Field:
         if not shape:
             yield value
             return
+        if not hasattr(value, "__len__"):
+            raise TypeError(f"{shape[0]} elements are wanted, not {value!r:.80}")
         if isinstance(value, (str, bytes)) or len(value) != shape[0]:
             raise ValueError(f"{shape[0]} elements are wanted, not {value!r}")
         for item in value:
@@ -226,7 +245,10 @@ def _check_encoding(encoding: str) -> None:
 
 
 def _padded(value: Buffer, size: int) -> bytes:
-    data = bytes(memoryview(value))  # not bytes(value): for an int, that makes zeros
+    try:  # not bytes(value): for an int, that makes zeros
+        data = bytes(memoryview(value))
+    except TypeError:
+        raise TypeError(f"text is a str or bytes, not {value!r:.80}") from None
     if len(data) > size:
         raise ValueError(f"{len(data)} bytes do not fit in {size}")
     return data.ljust(size, b"\0")

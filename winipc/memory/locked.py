@@ -21,6 +21,7 @@ from winipc import _core
 from winipc.base.appearing import make_or_open
 from winipc.base.closing import unless_on_its_way
 from winipc.base.deadline import Deadline
+from winipc.errors import add_hint
 from winipc.memory.mapping import SharedMapping
 from winipc.sync.event import Event
 from winipc.sync.mutex import Mutex
@@ -241,16 +242,24 @@ class LockedMapping(SharedMapping):
         """Open the mapping, its mutex and its change counter.
 
         Arguments and errors are those of `SharedMapping.open`. A plain mapping is a
-        FileNotFoundError that names the missing object.
+        FileNotFoundError that names the missing object and says so.
 
         Win32: OpenFileMappingW, OpenMutexW
         """
         mapping = super().open(name, **options)
         with ExitStack() as undo:
             undo.callback(_core.SharedMapping.close, mapping)
-            lock = Mutex.open(f"{name}.lock")
-            undo.callback(lock.close)
-            mapping._board = _Board(name, None, create=False)
+            try:
+                lock = Mutex.open(f"{name}.lock")
+                undo.callback(lock.close)
+                mapping._board = _Board(name, None, create=False)
+            except FileNotFoundError as error:
+                add_hint(
+                    error,
+                    f"{name!r} is a mapping without a lock: SharedMapping.open() opens "
+                    f"it, and {cls.__name__}.create() makes one with a lock",
+                )
+                raise
             mapping.lock = lock
             undo.pop_all()
         return mapping

@@ -272,6 +272,9 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
         except OSError as error:
             _explain(error, name, creating=True)
             raise
+        except TypeError as error:
+            _explain_order(error, name, size)
+            raise
         _check_layout(made, layout)
         if name is None:
             travels_by_handle(cls)
@@ -530,6 +533,18 @@ def _check_options(
         raise ValueError("only access='readwrite' can write a header")
     if header and offset != 0:
         raise ValueError("create() with a header maps all of it: offset must be 0")
+
+
+def _explain_order(error: TypeError, name: object, size: object) -> None:
+    """Tell what was meant by a name and a size of wrong types."""
+    if isinstance(name, int):
+        add_hint(error, "the name comes first, then the size in bytes")
+    elif isinstance(size, (_core.Layout, type, str)):
+        add_hint(
+            error,
+            "the size is a number of bytes, such as LAYOUT.size; header=LAYOUT has the "
+            "size and tells openers the structure",
+        )
 
 
 def _explain(error: OSError, name: str | None, *, creating: bool) -> None:

@@ -305,7 +305,11 @@ class CandidateSet(_core.CandidateSet, Closing):
             yield from addresses
 
     def items(self) -> Iterator[tuple[int, Any]]:
-        """Iterate over each address with the value that was last read there."""
+        """Iterate over each address with the value that was last read there.
+
+        `list(candidates.items())` has all, `itertools.islice(candidates.items(), 10)`
+        the first ten: there may be millions.
+        """
         kind, encoding = self._number, self._encoding
         for _, addresses, data in self._blocks():
             if kind is not None:

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
+def _checked(
+    data: ReadableBuffer | str | Record | None,
+) -> bytes | str | Record | None:
+    if data is None or isinstance(data, (str, Record)):
+        return data
+    try:  # not bytes(data): for an int, that makes zeros
+        return bytes(memoryview(data))
+    except TypeError:
+        raise TypeError(
+            "data is bytes, text or a record, as LAYOUT.unpack(LAYOUT.pack(total=7)) "
+            f"makes one, not {data!r:.80}"
+        ) from None
+
+
 class ExpectingWindow(CopyDataWindow):
     """A window with `expect`; a failure shows the messages that came instead."""
 
@@ -42,7 +56,8 @@ class ExpectingWindow(CopyDataWindow):
         Args:
             id: The id of a WM_COPYDATA.
             data: The data: bytes; a str, for text in UTF-8 up to the first NUL; or a
-                record of a `winipc.Layout`, for its fields.
+                record of a `winipc.Layout`, for its fields:
+                `LAYOUT.unpack(LAYOUT.pack(total=7))`.
             message: Another message, a number or a registered name, that the window
                 takes (`subscribe`, or `messages=`). Without it, and without wparam and
                 lparam, a WM_COPYDATA is expected.
@@ -68,7 +83,7 @@ class ExpectingWindow(CopyDataWindow):
         }
         expected: Expected = (
             {name: number for name, number in numbers.items() if number is not None},
-            data if data is None or isinstance(data, (str, Record)) else bytes(data),
+            _checked(data),
         )
         deadline = Deadline(timeout)
         while True:
