@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from test_cli_memory import failure
 
 import winipc
 from winipc import cli
+from winipc.cli.options import received
 
 StartPeer = Callable[..., Peer]
 
@@ -67,6 +70,11 @@ def test_commands_without_an_end_end_after_so_many_seconds(
     with winipc.SharedMapping.create(f"{unique_name}-2", 4) as mapping:
         name = mapping.name if command in ("watch", "dump") else unique_name
         run_winipc(*command.split(), str(name), *options)
+
+
+def test_a_flood_does_not_outlast_the_seconds() -> None:
+    arguments = argparse.Namespace(count=None, seconds=0.0, timeout=None)
+    assert list(itertools.islice(received(lambda _: 1, arguments), 3)) == []
 
 
 def test_text_of_others_is_one_line_without_control_characters(

@@ -352,8 +352,8 @@ def test_from_handle_takes_the_handle_over() -> None:
     ("arguments", "hint"),
     [
         ((4096, "x"), "the name comes first"),
-        (("x", Layout.of("s", "a:i32")), "such as LAYOUT.size; header=LAYOUT"),
-        (("x", "a:i32"), "such as LAYOUT.size; header=LAYOUT"),
+        (("x", Layout.of("s", "a:i32")), "such as LAYOUT.size; SharedMapping takes"),
+        (("x", "a:i32"), "such as LAYOUT.size; SharedMapping takes"),
     ],
     ids=["swapped", "layout", "short-layout"],
 )

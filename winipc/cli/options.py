@@ -173,7 +173,7 @@ def received(
         try:
             message = receive(left)
         except TimeoutError:
-            if deadline.left() == 0:
+            if left != timeout:  # --seconds are over
                 return
             raise TimeoutError(
                 f"no message came to {arguments.title!r} within {timeout:g} s"

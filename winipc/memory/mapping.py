@@ -542,8 +542,8 @@ def _explain_order(error: TypeError, name: object, size: object) -> None:
     elif isinstance(size, (_core.Layout, type, str)):
         add_hint(
             error,
-            "the size is a number of bytes, such as LAYOUT.size; header=LAYOUT has the "
-            "size and tells openers the structure",
+            "the size is a number of bytes, such as LAYOUT.size; SharedMapping takes "
+            "header=LAYOUT instead, which also tells openers the structure",
         )
 
 
