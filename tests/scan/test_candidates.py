@@ -6,11 +6,13 @@ import _thread
 import gc
 import itertools
 import math
+import operator
 import os
 import random
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -32,14 +34,25 @@ def target(targets: Callable[[], Target]) -> Target:
     return targets()
 
 
-def unpack(kind: ValueType, data: bytes, step: int) -> dict[int, float]:
-    """Offset and value of each place."""
-    number = struct.Struct(kind.format).unpack_from
-    places = range(0, len(data) - kind.size + 1, step)
-    return {at: number(data, at)[0] for at in places}
+def unpack(kind: ValueType, data: bytes, step: int, base: int = 0) -> dict[int, float]:
+    """Address and value of each place."""
+    count = (len(data) - kind.size) // step + 1
+    values: list[float] = [0] * count
+    each = kind.size // step  # as many interleaved series
+    for at in range(each):
+        number = len(range(at, count, each))
+        form = f"{kind.format[:-1]}{number}{kind.format[-1]}"
+        values[at::each] = struct.unpack_from(form, data, at * step)
+    return dict(zip(range(base, base + step * count, step), values, strict=True))
 
 
-def differs_by(modulus: int, now: float, then: float, low: float, high: float) -> bool:
+def bits(kind: ValueType, values: list[float]) -> tuple[bytes, ...]:
+    """The bytes of each value: zero has two forms."""
+    data = struct.pack(f"{kind.format[:-1]}{len(values)}{kind.format[-1]}", *values)
+    return struct.unpack(f"{kind.size}s" * len(values), data)
+
+
+def differs_by(modulus: int, low: float, high: float, now: float, then: float) -> bool:
     """Whether low <= now - then <= high, as the type wraps around."""
     if modulus == 0:
         return low <= now - then <= high
@@ -52,21 +65,28 @@ def model(
     numbers: tuple[float, ...],
     old: dict[int, float],
     new: dict[int, float],
+    negate: bool = False,
 ) -> dict[int, float]:
     """What a rescan has to keep."""
     modulus = 0 if kind.is_float else 1 << 8 * kind.size
-    raw = struct.Struct(kind.format).pack
-    tests: dict[str, Callable[[float, float], bool]] = {
-        "changed": lambda now, then: raw(now) != raw(then),
-        "unchanged": lambda now, then: raw(now) == raw(then),
-        "increased": lambda now, then: now > then,
-        "decreased": lambda now, then: now < then,
-        "equals": lambda now, then: now == numbers[0],
-        "in_range": lambda now, then: numbers[0] <= now <= numbers[1],
-        "by": lambda now, then: differs_by(modulus, now, then, numbers[0], numbers[-1]),
-    }
-    keeps = tests[change]
-    return {at: new[at] for at, then in old.items() if keeps(new[at], then)}
+    then, now = list(old.values()), list(map(new.__getitem__, old))
+    keeps: Iterable[bool]
+    if change in ("changed", "unchanged"):
+        compare = operator.ne if change == "changed" else operator.eq
+        keeps = map(compare, bits(kind, now), bits(kind, then))
+    elif change in ("increased", "decreased"):
+        keeps = map(operator.gt if change == "increased" else operator.lt, now, then)
+    elif change == "equals":
+        keeps = map(partial(operator.eq, numbers[0]), now)
+    elif change == "in_range":
+        keeps = (numbers[0] <= value <= numbers[1] for value in now)
+    else:
+        # Few pairs of numbers come again and again.
+        low, high = numbers[0], numbers[-1]
+        keeps = map(cache(partial(differs_by, modulus, low, high)), now, then)
+    if negate:
+        keeps = map(operator.not_, keeps)
+    return dict(itertools.compress(zip(old, now, strict=True), keeps))
 
 
 def noise(kind: ValueType, size: int, seed: int) -> bytes:
@@ -111,19 +131,19 @@ def test_rescans_keep_what_a_model_keeps(
             with CandidateSet.scan(
                 process, kind, aligned=aligned, regions=where
             ) as found:
-                expected = unpack(kind, first, step)
+                expected = unpack(kind, first, step, at)
                 assert len(found) == len(expected)
                 process.write(at, second)
                 expected = model(
-                    kind, change, numbers, expected, unpack(kind, second, step)
+                    kind, change, numbers, expected, unpack(kind, second, step, at)
                 )
                 assert found.rescan(change, *numbers) == len(expected)
                 process.write(at, third)
                 expected = model(
-                    kind, "unchanged", (), expected, unpack(kind, third, step)
+                    kind, "unchanged", (), expected, unpack(kind, third, step, at)
                 )
                 assert found.rescan(ValueChange.UNCHANGED) == len(expected)
-                assert {place - at: v for place, v in found.items()} == expected
+                assert dict(found.items()) == expected
 
 
 @pytest.mark.smoke
@@ -251,20 +271,22 @@ def test_rescans_negated_and_since_the_first_keep_what_a_model_keeps(
                 keep_first=first,
                 regions=where,
             ) as found:
-                begun = unpack(kind, images[0], kind.size)
+                begun = unpack(kind, images[0], kind.size, at)
                 expected = {
                     place: value
                     for place, value in begun.items()
                     if not sparse or value >= least
                 }
                 states = [expected]
+                held = []
                 for image in images[1:]:
+                    held.append(blocks(found))
                     process.write(at, image)
-                    new = unpack(kind, image, kind.size)
-                    old = {p: (begun if first else states[-1])[p] for p in states[-1]}
-                    kept = model(kind, change, numbers, old, new)
-                    if negate:
-                        kept = {p: new[p] for p in old if p not in kept}
+                    new = unpack(kind, image, kind.size, at)
+                    old = states[-1]
+                    if first:
+                        old = {place: begun[place] for place in old}
+                    kept = model(kind, change, numbers, old, new, negate)
                     count = found.rescan(
                         change,
                         *numbers,
@@ -272,11 +294,11 @@ def test_rescans_negated_and_since_the_first_keep_what_a_model_keeps(
                         since="first" if first else "last",
                     )
                     assert count == len(kept)
-                    assert {place - at: v for place, v in found.items()} == kept
+                    assert dict(found.items()) == kept
                     states.append(kept)
-                for state in states[-2::-1]:
+                for state, what in zip(states[-2::-1], held[::-1], strict=True):
                     assert found.undo() == len(state)
-                    assert {place - at: v for place, v in found.items()} == state
+                    assert blocks(found) == what
                 with pytest.raises(ValueError, match="undo_bytes"):
                     found.undo()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import itertools
 import queue
 import subprocess
 import sys
@@ -25,8 +26,10 @@ import winipc
 from winipc import Event, Mutex, Semaphore, SyncAccess, _core
 from winipc.base import loop_wait
 
-CANCELLATIONS = 5000 if FULL else 1000
-SHORT_TIMEOUTS = 500 if FULL else 100
+CANCELLATIONS = 5000 if FULL else 500
+SHORT_TIMEOUTS = 500 if FULL else 40
+#: How long a signal comes after a wait began, against each of ten cancellations.
+PAUSES = range(30) if FULL else range(0, 30, 3)
 
 
 @pytest.fixture(params=["Proactor", "Selector"])
@@ -245,23 +248,21 @@ def test_cancellation_loses_no_signal(
     outcomes = {True: 0, False: 0}
 
     async def main() -> None:
-        for round_number in range(300):
+        for turns, pause in itertools.product(range(10), PAUSES):
             task = asyncio.create_task(wait())
             await asyncio.sleep(0)
             begin = threading.Event()
 
-            def later(
-                begin: threading.Event = begin, pause: int = round_number
-            ) -> None:
+            def later(begin: threading.Event = begin, pause: int = pause) -> None:
                 begin.wait(LONG)
-                for _ in range(pause % 30 * 40):
+                for _ in range(pause * 40):
                     pass
                 signal()
 
             thread = threading.Thread(target=later)
             thread.start()
             begin.set()
-            for _ in range(round_number // 30):
+            for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
             try:
@@ -270,7 +271,7 @@ def test_cancellation_loses_no_signal(
                 got = False
             thread.join(LONG)
             outcomes[got] += 1
-            assert take() is not got, f"round {round_number}"
+            assert take() is not got, f"{turns} turns, pause {pause}"
             assert not take()
 
     run(main())
@@ -898,7 +899,7 @@ def test_cancelled_task_passes_abandonment_on(make: Callable[..., Any]) -> None:
 
 
 def test_handles_are_flat(make: Callable[..., Any]) -> None:
-    """A thousand awaits and locks leave none behind."""
+    """Hundreds of awaits and locks leave none behind."""
     event = make(Event)
     mutex = make(Mutex)
 
@@ -915,7 +916,7 @@ def test_handles_are_flat(make: Callable[..., Any]) -> None:
         return handle_count()
 
     async def both() -> tuple[int, int]:
-        return await main(10), await main(300)
+        return await main(10), await main(100)
 
     before, after = asyncio.run(both())
     assert after <= before + 3

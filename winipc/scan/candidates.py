@@ -313,10 +313,10 @@ class CandidateSet(_core.CandidateSet, Closing):
         kind, encoding = self._number, self._encoding
         for _, addresses, data in self._blocks():
             if kind is not None:
-                for address, (number,) in zip(
-                    addresses, struct.iter_unpack(kind.format, data), strict=True
-                ):
-                    yield address, number
+                numbers = struct.iter_unpack(kind.format, data)
+                yield from zip(
+                    addresses, itertools.chain.from_iterable(numbers), strict=True
+                )
                 continue
             width = len(data) // len(addresses)
             for at, address in enumerate(addresses):
