@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -11,6 +12,7 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -519,17 +521,15 @@ def test_channels_travel_by_pickle(unique_name: str) -> None:
         assert channel.recv() == b"hello"
 
 
-def _child(channel: Channel, count: int) -> None:
-    with channel:
-        for number in range(count):
-            channel.send(b"%d" % number)
-
-
-def test_channels_travel_to_multiprocessing_children() -> None:
-    """spawn: the argument of a Process."""
+def test_channels_travel_to_multiprocessing_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """spawn: the argument of a Process, which imports little."""
+    monkeypatch.syspath_prepend(str(Path(__file__).with_name("peers")))
+    send_numbers = importlib.import_module("channel_mp").send_numbers
     context = multiprocessing.get_context("spawn")
     with Channel.create(None, CAPACITY) as channel:
-        process = context.Process(target=_child, args=(channel, 100))
+        process = context.Process(target=send_numbers, args=(channel, 100))
         process.start()
         assert list(channel) == [b"%d" % number for number in range(100)]
         process.join(DEADLINE)

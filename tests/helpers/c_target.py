@@ -59,7 +59,8 @@ def target(start_peer: Callable[..., object]) -> Target:
 def targets(winipc_peer_factory: Callable[..., Any]) -> Iterator[Callable[[], Target]]:
     """Gives the target of the test before, unless that has ended it.
 
-    For a module whose tests look only at what they allocate.
+    For a module whose tests look at what they allocate and at what is known; a test
+    that changes what is known ends the target.
     """
     path = str(c_peer_path("target.exe"))
     with contextlib.ExitStack() as peers:

@@ -26,7 +26,7 @@ KINDS: list[Literal["seqlock", "double"]] = ["seqlock", "double"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 #: Reads of a short record that meet a writer in another process.
-READS = 2_000_000 if FULL else 100_000
+READS = 2_000_000 if FULL else 50_000
 
 
 def read_and_count(snapshot: Snapshot, reads: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from winipc import (
 )
 
 #: Reads of each protocol that meet the writer.
-READS = 1_000_000 if FULL else 50_000
+READS = 1_000_000 if FULL else 25_000
 
 AT = 65536
 SIZE = 400

@@ -9,7 +9,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -47,6 +47,12 @@ def some_writes(frozen: Freeze) -> None:
     """Wait until it has been written twice from now: once from begin to end."""
     before = frozen.writes
     until(lambda: frozen.writes >= before + 2)
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests; one that spoils what is known there ends it."""
+    return targets()
 
 
 # ------------------------------------------------------------------------ freeze
@@ -156,6 +162,7 @@ def test_a_path_is_followed_at_each_write(
         process.set(holder, f"u{BITS}", first - 0x20)
         until(lambda: frozen.error is None)
     assert frozen.error is None
+    target.peer.kill()
 
 
 def test_the_last_error_is_raised_at_the_end(
@@ -296,11 +303,12 @@ def runs(process: RemoteProcess, at: int) -> bool:
 
 
 @pytest.fixture
-def scribbled(target: Target) -> int:
+def scribbled(target: Target) -> Iterator[int]:
     """What a thread of the target changes all the time."""
     at = target.alloc(PAGE)
     assert target.ask(f"scribble {at:x}") == "ok"
-    return at
+    yield at
+    target.peer.kill()
 
 
 def test_a_suspended_target_stands(

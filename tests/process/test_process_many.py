@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+from collections.abc import Callable
 
 import pytest
 from helpers import BITS
@@ -23,6 +24,12 @@ from winipc import (
 )
 
 PAGE = 4096
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests; one that spoils what is known there ends it."""
+    return targets()
 
 
 def test_read_many_spares_the_good_ones(process: RemoteProcess, target: Target) -> None:
@@ -145,6 +152,7 @@ def test_typed_reads_and_writes(process: RemoteProcess, target: Target) -> None:
         process.write_struct(at, point, 1)
     with pytest.raises(PartialReadError):
         process.read_struct(0, Point)
+    target.peer.kill()
 
 
 def test_a_linked_list_is_walked(process: RemoteProcess, target: Target) -> None:
@@ -171,6 +179,7 @@ def test_a_linked_list_is_walked(process: RemoteProcess, target: Target) -> None
     assert list(itertools.islice(walk, 22)) == [*nodes[:21], 0x10]
     with pytest.raises(PartialReadError):
         next(walk)
+    target.peer.kill()
 
 
 def test_cached_reads_are_copies_until_the_end(
@@ -190,6 +199,7 @@ def test_cached_reads_are_copies_until_the_end(
         target.ask(f"poke {pages:x} 2121")
         assert process.read(pages, 2) == b"ZZ"
     assert process.read(pages, 2) == b"!!"
+    target.peer.kill()
 
 
 def test_a_block_keeps_its_copies_and_a_cache_begins_empty() -> None:

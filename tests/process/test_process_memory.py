@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ from winipc import (
 )
 
 PAGE = 4096
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests; one that spoils what is known there ends it."""
+    return targets()
 
 
 def test_alloc_is_freed_once(process: RemoteProcess, target: Target) -> None:
@@ -173,6 +180,7 @@ def test_a_region_that_went_leaves_the_others_restored(
         assert "VirtualProtectEx" in str(caught.value)
     assert int(target.ask(f"query {pages:x}"), 16) == 2
     assert int(target.ask(f"query {pages + 4 * PAGE:x}"), 16) == 0x20
+    target.peer.kill()
 
 
 def test_protection_of_a_target_that_exits(
@@ -325,3 +333,4 @@ def test_copy_on_write_pages(process: RemoteProcess, target: Target) -> None:
     assert process.write(cow, b"mine") == 4
     assert process.read(cow, 10) == b"mineSHARED"
     assert target.peek(cow, 10) == b"mineSHARED"
+    target.peer.kill()

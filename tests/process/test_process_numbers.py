@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 from helpers import BITS
@@ -37,6 +38,12 @@ VALUES = {
     **{f"u{bits}": (0, 0x7B, (1 << bits) - 1) for bits in (8, 16, 32, 64)},
     **{"f32": (-0.5, 1.5, float("inf")), "f64": (-0.1, 1e300, float("-inf"))},
 }
+
+
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests; one that spoils what is known there ends it."""
+    return targets()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -34,6 +34,12 @@ PAGE = 4096
 WILD = sorted({0, 1, 2**47 % 2**BITS, 2 ** (BITS - 1), 2**BITS - 8, 2**BITS - 1})
 
 
+@pytest.fixture
+def target(targets: Callable[[], Target]) -> Target:
+    """The same for all tests; one that spoils what is known there ends it."""
+    return targets()
+
+
 @pytest.mark.smoke
 def test_read_gets_the_bytes(process: RemoteProcess, target: Target) -> None:
     """What the target sees itself is what is read."""
@@ -301,6 +307,7 @@ def test_write_is_seen_by_the_target(process: RemoteProcess, target: Target) -> 
     assert target.peek(pages + 100, 7) == b"written"
     assert process.write(pages, memoryview(b"x" * 3 * PAGE), verify=True) == 3 * PAGE
     assert target.peek(pages + 3 * PAGE - 1, 2) == b"x\4"
+    target.peer.kill()
 
 
 @pytest.mark.parametrize(
