@@ -16,21 +16,42 @@ import winipc
 from winipc import Delivery, Receiver, Sender, Transport
 from winipc.exchange import sender as sender_module
 from winipc.exchange import transport
-from winipc.exchange.transport import Lane
+from winipc.exchange.transport import NOT_TAKEN, Lane
 
 StartPeer = Callable[..., Peer]
 
 #: So long a look lasts here, that it does not depend on who gets a processor.
 LONG = 60_000_000
 
-#: So long a sender looks where no answer comes: the receiver takes it meanwhile.
-ENOUGH = int(1_000_000 * SLOWNESS)
+#: So long a sender looks where no answer comes.
+SHORT = 1000
 
 
 @pytest.fixture(autouse=True)
 def long_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "LOOK_US", LONG)
     monkeypatch.setattr(sender_module, "_OFTEN", 1)
+
+
+@pytest.fixture
+def until_taken(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on senders ask until it is taken, and look no longer for an answer.
+
+    What was not taken is withdrawn, so they may ask again.
+    """
+    ask = Lane.ask
+
+    def ask_until_taken(lane: Lane, hwnd: int, length: int) -> int:
+        deadline = time.monotonic() + DEADLINE
+        while (answer := ask(lane, hwnd, length)) == NOT_TAKEN:
+            assert time.monotonic() < deadline
+        return answer
+
+    def begin() -> None:
+        monkeypatch.setattr(transport, "LOOK_US", SHORT)
+        monkeypatch.setattr(Lane, "ask", ask_until_taken)
+
+    return begin
 
 
 def until_looked_at(sender: Sender, data: bytes = b"1") -> int:
@@ -371,15 +392,17 @@ def test_hostile_words_stop_nobody(pair: Pair, at: int) -> None:
 
 @pytest.mark.parametrize("via", ["mapping", "auto"])
 @pytest.mark.parametrize("stage", ["looking", "at work"])
-def test_killed_receiver_is_an_error(apart: Apart, via: str, stage: str) -> None:
+def test_killed_receiver_is_an_error(
+    apart: Apart, via: str, stage: str, until_taken: Callable[[], None]
+) -> None:
     peer, sender = apart
-    transport.LOOK_US = ENOUGH  # no answer will come
     if stage == "looking":
-        transport.LOOK_US = 1000  # nor will it be taken
+        transport.LOOK_US = SHORT  # it will not be taken
         peer.kill()
         with pytest.raises(OSError):
             sender.send(b"after", via=via)
     else:
+        until_taken()
 
         def kill() -> None:
             peer.expect("hangs")
@@ -396,10 +419,12 @@ def test_killed_receiver_is_an_error(apart: Apart, via: str, stage: str) -> None
 
 
 @pytest.mark.parametrize("via", ["mapping", "auto"])
-def test_hung_handler_is_a_timeout(apart: Apart, via: str) -> None:
+def test_hung_handler_is_a_timeout(
+    apart: Apart, via: str, until_taken: Callable[[], None]
+) -> None:
     """Its data stays as it is until it returns, and then comes the next one."""
     peer, sender = apart
-    transport.LOOK_US = ENOUGH  # the answer comes late
+    until_taken()
     sender.timeout = 0.3
     with pytest.raises(TimeoutError):
         sender.send(b"hang", via=via)
@@ -416,14 +441,15 @@ def test_hung_handler_is_a_timeout(apart: Apart, via: str) -> None:
 
 
 def test_a_slow_handler_is_waited_for(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
+    apart: Apart, monkeypatch: pytest.MonkeyPatch, until_taken: Callable[[], None]
 ) -> None:
     """Longer than the sender looks: it sleeps then."""
     peer, sender = apart
-    transport.LOOK_US = ENOUGH
+    until_taken()
     barrier = sender._barrier
 
-    def barrier_of_one_that_hangs(**how: bool) -> bool:
+    def barrier_of_one_that_hangs(**how: Any) -> bool:
+        monkeypatch.setattr(sender, "_barrier", barrier)
         peer.expect("hangs")
         peer.say("go on")
         return barrier(**how)
@@ -531,7 +557,7 @@ def test_handler_may_close_its_receiver(unique_name: str, via: str) -> None:
     with Sender(unique_name, mapping=unique_name) as sender:
         until_looked_at(sender)
         assert sender.send(b"close", via=via) == 5
-        transport.LOOK_US = 1000  # nobody will take it
+        transport.LOOK_US = SHORT  # nobody will take it
         with pytest.raises(OSError):
             sender.send(b"more", via=via)
     with pytest.raises(FileNotFoundError):
@@ -539,7 +565,7 @@ def test_handler_may_close_its_receiver(unique_name: str, via: str) -> None:
 
 
 def test_answer_of_a_handler_that_closes_and_sends(
-    unique_name: str, monkeypatch: pytest.MonkeyPatch
+    unique_name: str, monkeypatch: pytest.MonkeyPatch, until_taken: Callable[[], None]
 ) -> None:
     """Its window takes a barrier while it sends, and does not know it any more."""
     asked = threading.Event()
@@ -568,7 +594,7 @@ def test_answer_of_a_handler_that_closes_and_sends(
         Sender(unique_name, mapping=unique_name, timeout=DEADLINE) as sender,
     ):
         until_looked_at(sender)
-        transport.LOOK_US = ENOUGH
+        until_taken()
         monkeypatch.setattr(sender_module, "send_message", send_message_and_tell)
         assert sender.send(b"close", via="mapping") == 5
 
