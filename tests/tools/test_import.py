@@ -32,10 +32,13 @@ MODULES = {
     "from winipc import Sender": (25, 33),
     "from winipc import Sender, Receiver": (28, 55),
     "from winipc import *": (66, 75),
-    "from winipc.cli import main; main(['ls', 'no-such-name'])": (14, 60),
-    "from winipc.cli import main; main(['ls', '--holders', 'no-such-name'])": (14, 60),
-    "from winipc.cli import main; main(['windows', '--title', 'no such'])": (18, 60),
-    "from winipc.cli import main; main(['dump', 'no-such-name'])": (28, 65),
+    "import contextlib; from winipc.cli import main\n"
+    "with contextlib.suppress(SystemExit): main(['--version'])": (11, 53),
+    "from winipc.cli import main; main(['ls', 'no-such-name'])": (14, 54),
+    "from winipc.cli import main; main(['ls', '--holders', 'no-such-name'])": (14, 54),
+    "from winipc.cli import main; main(['send', '--title', 'no such', 'x'])": (32, 55),
+    "from winipc.cli import main; main(['windows', '--title', 'no such'])": (18, 54),
+    "from winipc.cli import main; main(['dump', 'no-such-name'])": (28, 57),
 }
 
 

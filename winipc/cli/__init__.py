@@ -147,7 +147,8 @@ def _drop_output() -> None:
 def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]]:
     """Return the parser, and the names of its commands.
 
-    If `command` names a command, only its module is imported: the others cost time.
+    If `command` names a command, only its module is imported, and none for --version:
+    the others cost time.
     """
     parser = argparse.ArgumentParser(
         prog="winipc",
@@ -161,7 +162,7 @@ def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]
     of_command = [
         module for module in _MODULES if command in _COMMANDS.get(module, (module,))
     ]
-    for module in of_command or _MODULES:
+    for module in () if command == "--version" else of_command or _MODULES:
         importlib.import_module(f"winipc.cli.{module}").add(commands)
     return parser, commands.choices
 

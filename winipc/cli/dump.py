@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from winipc.base.deadline import Deadline
 from winipc.base.text import HEX_WIDTH, hex_rows, row_width
 from winipc.cli.options import Commands, add_command, add_seconds, number
 from winipc.cli.output import print_json, print_line, until_ctrl_c
@@ -161,6 +160,8 @@ def _follow_lines(target: Target, arguments: argparse.Namespace) -> None:
 
 def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -> None:
     """Draw in place, no more lines than the terminal has."""
+    from winipc.base.deadline import Deadline
+
     live: Any = importlib.import_module("rich.live")
     before = data = target.read()
     left, deadline = arguments.count, Deadline(arguments.seconds)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from winipc.base.text import clean
 from winipc.cli.options import (
@@ -20,15 +19,18 @@ from winipc.cli.options import (
     title,
 )
 from winipc.cli.output import print_json, print_line, print_result, until_ctrl_c
-from winipc.exchange.receiver import DEFAULT_MAX_MESSAGE, Receiver
 from winipc.exchange.sender import DEFAULT_TIMEOUT, Sender
 from winipc.exchange.transport import (
     DEFAULT_MAPPING,
     DEFAULT_MAPPING_SIZE,
+    DEFAULT_MAX_MESSAGE,
     DEFAULT_TITLE,
     Transport,
 )
-from winipc.message import CopyDataWindow, Message, post_message, send_message
+from winipc.message import post_message, send_message
+
+if TYPE_CHECKING:
+    from winipc.message import Message
 
 
 def add(commands: Commands) -> None:
@@ -45,7 +47,7 @@ def add(commands: Commands) -> None:
     send.add_argument(
         "text", nargs="?", help="text, sent as UTF-8; - or no text: standard input"
     )
-    send.add_argument("--file", type=Path, help="send the bytes of this file instead")
+    send.add_argument("--file", help="send the bytes of this file instead")
     send.add_argument(
         "--via",
         choices=[transport.value for transport in Transport],
@@ -194,7 +196,8 @@ def _data(arguments: argparse.Namespace) -> bytes:
     if arguments.file is not None:
         if arguments.text is not None:
             arguments.parser.error("give a text or a file, not both")
-        data: bytes = arguments.file.read_bytes()
+        with open(arguments.file, "rb") as file:
+            data: bytes = file.read()
         return data
     if arguments.text in (None, "-"):
         return sys.stdin.buffer.read()
@@ -221,6 +224,8 @@ def _post(arguments: argparse.Namespace) -> int:
 
 
 def _listen(arguments: argparse.Namespace) -> int:
+    from winipc.message import CopyDataWindow
+
     with (
         CopyDataWindow.create(
             arguments.title,
@@ -270,6 +275,8 @@ def _line(message: Message, in_hex: bool) -> str:
 
 
 def _receive(arguments: argparse.Namespace) -> int:
+    from winipc.exchange.receiver import Receiver  # `winipc send` starts sooner
+
     with (
         Receiver(
             arguments.title,

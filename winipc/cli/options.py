@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
-from winipc.base.deadline import Deadline
 from winipc.cli.output import one_line
 from winipc.cli.terminal import columns
 
@@ -166,6 +165,8 @@ def received(
 
     Raises TimeoutError if nothing comes for `--timeout` seconds.
     """
+    from winipc.base.deadline import Deadline
+
     deadline, timeout = Deadline(arguments.seconds), arguments.timeout
     steps = itertools.count() if arguments.count is None else range(arguments.count)
     for _ in itertools.takewhile(lambda _: deadline.left() != 0, steps):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.closing import Closing
-from winipc.base.deadline import Deadline
 from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import SharedMapping
 from winipc.process.access import ProcessAccess
@@ -193,6 +192,8 @@ def changes(
     It ends after `--seconds`. Raises TimeoutError if nothing changes for `timeout`
     seconds.
     """
+    from winipc.base.deadline import Deadline
+
     last, deadline = time.monotonic(), Deadline(arguments.seconds)
     while deadline.left() != 0:
         time.sleep(deadline.part(arguments.interval))

@@ -20,6 +20,7 @@ from winipc.exchange.transport import (
     BUSY,
     DEFAULT_MAPPING,
     DEFAULT_MAPPING_SIZE,
+    DEFAULT_MAX_MESSAGE,
     DEFAULT_TITLE,
     MESSAGE_NAMES,
     PROOF,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "Received", "Receiver"]
 
-DEFAULT_MAX_MESSAGE = 64 << 20
 DEFAULT_MAX_BYTES = 256 << 20
 
 _TAKEN = 1

@@ -21,6 +21,7 @@ __all__ = ["Transport"]
 DEFAULT_TITLE = "Receive"
 DEFAULT_MAPPING = "MySharedMem"
 DEFAULT_MAPPING_SIZE = 4096
+DEFAULT_MAX_MESSAGE = 64 << 20
 
 #: The lock of the section has the name of the variable, whatever the path of the DLL.
 #: Senders to two DLLs then share a lock, and only wait for each other.
