@@ -53,7 +53,7 @@ FULL = bool(os.environ.get("WINIPC_TEST_FULL"))
 
 settings.register_profile(
     "default",
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

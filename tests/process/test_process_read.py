@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import FULL
 from helpers import BITS
 from helpers.c_target import Target
 from helpers.linux_file import LinuxFile
@@ -431,7 +432,7 @@ def test_a_change_ends_what_other_threads_found_out(
     thread = threading.Thread(target=read_on)
     thread.start()
     try:
-        for _ in range(50):
+        for _ in range(50 if FULL else 20):
             process.read(first, 8)
             with (
                 process.protect(first, PAGE, MemoryProtection.NOACCESS),

@@ -623,7 +623,7 @@ def blocks(found: CandidateSet) -> list[object]:
 
 def test_threads_keep_what_one_keeps(process: RemoteProcess, target: Target) -> None:
     """First passes and rescans; values over the border of pieces, and holes."""
-    size = 6 << 20
+    size = 4 << 20
     at = target.alloc(size)
     where = [(at + PAGE, size - PAGE), (target.where("pages"), 16 * PAGE)]
     for kind, options in (
@@ -646,7 +646,7 @@ def test_threads_keep_what_one_keeps(process: RemoteProcess, target: Target) -> 
             ]
             assert kept[0] == kept[1] == kept[2] > 1000
             assert blocks(sets[0]) == blocks(sets[1]) == blocks(sets[2])
-            process.write(at + (2 << 20), b"\2" * (3 << 20))
+            process.write(at + (2 << 20), b"\2" * (1 << 20))
         for one in sets:
             one.close()
         process.write(at, bytes(size))
