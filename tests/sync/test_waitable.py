@@ -13,7 +13,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from conftest import handle_count, keeps_handles
+from conftest import FULL, handle_count, keeps_handles
 from helpers.waitables import KINDS, LONG, ask, each_kind
 
 from winipc import Event, Mutex, Semaphore, SyncAccess, wait_all, wait_any
@@ -173,12 +173,12 @@ def test_forgotten_object_warns_and_is_closed(kind: Any) -> None:
 
 
 @each_kind
-def test_ten_thousand_rounds_leave_no_handle(kind: Any) -> None:
+def test_thousands_of_rounds_leave_no_handle(kind: Any) -> None:
     """Handle count stays where it was."""
     name = f"winipc-test-{uuid.uuid4().hex}"
     kind.create(name).close()
     before = handle_count()
-    for _ in range(10_000):
+    for _ in range(10_000 if FULL else 2000):
         kind.create(name).close()
     assert handle_count() <= before + 2
 
@@ -187,7 +187,7 @@ def test_ten_thousand_rounds_leave_no_handle(kind: Any) -> None:
 def test_two_threads_closing_at_once(kind: Any) -> None:
     """The handle is closed once, whoever comes first."""
     before = handle_count()
-    for _ in range(100):
+    for _ in range(100 if FULL else 40):
         made = kind.create()
         barrier = threading.Barrier(2)
 
