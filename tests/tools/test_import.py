@@ -62,10 +62,11 @@ def test_pyinstaller_finds_the_hooks() -> None:
 
 def modules_after(code: str) -> set[str]:
     """What a fresh Python has imported, when it has run `code`."""
-    script = f"import sys\n{code}\nprint('modules:', *sys.modules)"
+    script = f"import site, sys\n{code}\nprint('modules:', *sys.modules)"
     done = subprocess.run(
-        # Not from this folder, whose sources have no extension beside them.
-        [sys.executable, "-P", "-c", script],
+        # Not from this folder, whose sources have no extension beside them; and without
+        # site-packages, so it starts sooner.
+        [sys.executable, "-P", "-S", "-c", script],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
