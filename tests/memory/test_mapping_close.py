@@ -20,7 +20,6 @@ from conftest import FULL, handle_count
 from winipc import (
     Event,
     GlobalMemory,
-    MappingView,
     MemoryKind,
     MemoryType,
     RemoteProcess,
@@ -326,14 +325,6 @@ def test_index_that_closes_the_mapping() -> None:
         m = SharedMapping.create(None, 10)
         with pytest.raises(ValueError, match="closed"):
             use(m, Closes(m))
-
-
-def test_no_plain_constructor() -> None:
-    """Only the class methods make mappings."""
-    with pytest.raises(TypeError, match="class methods"):
-        SharedMapping()
-    with pytest.raises(TypeError, match="class methods"):
-        MappingView()
 
 
 def test_subclass_may_add_state(unique_name: str) -> None:

@@ -105,7 +105,7 @@ USES: dict[str, Use] = {
     "Channel.recv": _channel,
     "decoders.structure": lambda m, w: decoders.structure(w)(_first(m, w))[0],
     "--struct": lambda m, word: Overlay(word).as_json(m.read())[0],
-    "--type": lambda m, word: struct.unpack_from(value_type(word).format, m)[0],
+    "--type": lambda m, word: struct.unpack_from(value_type()(word).format, m)[0],
     "ValueType": lambda m, w: struct.unpack_from(ValueType.named(w).format, m)[0],
 }
 
