@@ -425,13 +425,12 @@ def winipc_section_dll(tmp_path: Path) -> MakeDLL:
 def _renamed(old: str, new: str) -> Any:
     """The fixture under its former name."""
 
-    @pytest.fixture(name=old)
     def fixture(request: pytest.FixtureRequest) -> Any:
         warnings.warn(f"the fixture {old} is called {new}", DeprecationWarning, 2)
         return request.getfixturevalue(new)
 
-    fixture.__doc__ = f"Deprecated: `{new}`."
-    return fixture
+    fixture.__doc__ = f"Deprecated: `{new}`."  # pytest --fixtures shows it
+    return pytest.fixture(name=old)(fixture)
 
 
 _window = _renamed("copydata_window", "winipc_window")

@@ -23,6 +23,7 @@ _NAMES = {
         CassetteError CassetteEvent ChangeEvent MessageEvent StateEvent Track
     """,
     "channel": "Channel EndOfStream PeekedMessage",
+    "decoders": "",
     "errors": "AbandonedError PartialReadError PartialWriteError",
     "exchange.receiver": "Delivery Received Receiver",
     "exchange.sender": "Sender",
@@ -110,6 +111,7 @@ except ImportError:
     from winipc import _core as _core
 
 if TYPE_CHECKING:
+    from winipc import decoders as decoders
     from winipc._bridge import *
     from winipc._telemetry import *
     from winipc.cassette import *

@@ -320,4 +320,4 @@ class Channel(_core.Channel, Shown, Closing):
             state = f"{self.pending} of {self.capacity} bytes"
         except ValueError:
             state = "closed"
-        return f"<winipc.Channel {self.name!r}, {state}>"
+        return f"<Channel {self.name!r}, {state}>"

@@ -494,8 +494,13 @@ send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
         err = ERROR_INVALID_WINDOW_HANDLE;
     }
     else if (err == ERROR_SUCCESS || err == ERROR_TIMEOUT) {
-        cls = PyExc_TimeoutError;
-        err = ERROR_TIMEOUT;
+        PyObject *label = PyUnicode_FromFormat("window %p", (void *)hwnd);
+        if (label != NULL) {
+            wi_raise_timeout("It hangs, or did not answer in time", api,
+                             label);
+            Py_DECREF(label);
+        }
+        return NULL;
     }
     wi_raise_format_as(cls, err, api, "window %p", (void *)hwnd);
     send_explain(module, hwnd);

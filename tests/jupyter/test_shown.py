@@ -168,7 +168,7 @@ def test_a_receiver_shows_its_queue(unique_name: str) -> None:
 def test_a_window_shows_what_it_is(unique_name: str) -> None:
     with CopyDataWindow.create(unique_name) as own:
         window = Window(own.hwnd)
-        assert repr(window).startswith(f"<winipc.Window {own.hwnd:#x} '{unique_name}'")
+        assert repr(window).startswith(f"<Window {own.hwnd:#x} '{unique_name}'")
         assert "hidden" in window._repr_html_()
-    assert repr(window) == f"<winipc.Window {window.hwnd:#x} gone>"
+    assert repr(window) == f"<Window {window.hwnd:#x} gone>"
     assert "gone" in window._repr_html_()

@@ -218,7 +218,7 @@ def test_lists_and_locks_show_themselves(kernel: KernelManager) -> None:
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     execute(notebook, kernel)
     for cell, text, part in (
-        (notebook.cells[0], "<winipc.Event '<b>kernel' not set, auto", "not set"),
+        (notebook.cells[0], "<Event '<b>kernel' not set, auto", "not set"),
         (notebook.cells[1], "KIND   SIZE  NAME", "<td>event</td>"),
     ):
         [shown] = cell.outputs

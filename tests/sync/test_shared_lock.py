@@ -479,7 +479,7 @@ def test_memory_is_pinned_until_the_lock_is_closed(memory: SharedMapping) -> Non
         with pytest.raises(ValueError, match="closed"):
             call()
     assert not lock.held
-    assert repr(lock) == "<winipc.SharedLock closed>"
+    assert repr(lock) == "<SharedLock closed>"
 
 
 def test_a_finaliser_called_by_hand_leaves_a_wait_at_work(

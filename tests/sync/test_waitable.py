@@ -105,7 +105,7 @@ def test_names_that_windows_refuses(kind: Any, unique_name: str) -> None:
 def test_reprs_tell_the_state(unique_name: str) -> None:
     """As Windows has it now; without the right to ask they say that it is open."""
     with Event.create(f"{unique_name}-e", manual=True) as event:
-        assert repr(event) == f"<winipc.Event '{unique_name}-e' not set, manual reset>"
+        assert repr(event) == f"<Event '{unique_name}-e' not set, manual reset>"
         event.set()
         assert "-e' set, manual reset>" in repr(event)
         with Event.open(f"{unique_name}-e", access=SyncAccess.MODIFY_STATE) as blind:
@@ -117,7 +117,7 @@ def test_reprs_tell_the_state(unique_name: str) -> None:
         thread = threading.Thread(target=lambda: seen.extend([mutex.held, repr(mutex)]))
         thread.start()
         thread.join(LONG)
-        assert seen == [False, f"<winipc.Mutex '{unique_name}' held elsewhere>"]
+        assert seen == [False, f"<Mutex '{unique_name}' held elsewhere>"]
         with closing(Mutex.open(unique_name)) as other:
             assert (other.held, repr(other)) == (False, seen[1])
             other.release()  # the mutex is free, whoever released it
@@ -126,7 +126,7 @@ def test_reprs_tell_the_state(unique_name: str) -> None:
         mutex.acquire()
     mutex.close()
     with Semaphore.create(initial=2, maximum=5) as semaphore:
-        assert repr(semaphore) == "<winipc.Semaphore None 1 of 5>"
+        assert repr(semaphore) == "<Semaphore None 1 of 5>"
     semaphore.close()
 
 

@@ -290,4 +290,4 @@ class Cassette(Shown):
 
     def __repr__(self) -> str:
         names = ", ".join(f"{track.kind} {track.name!r}" for track in self.tracks)
-        return f"<winipc.Cassette {self.path!r}: {names}>"
+        return f"<Cassette {self.path!r}: {names}>"

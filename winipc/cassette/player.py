@@ -562,4 +562,4 @@ class Player(Closing):
             self.check()
 
     def __repr__(self) -> str:
-        return f"<winipc.Player of {self.cassette.path!r} at {self.position:.3f} s>"
+        return f"<Player of {self.cassette.path!r} at {self.position:.3f} s>"

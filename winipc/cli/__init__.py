@@ -45,6 +45,8 @@ _SYNONYMS = {
 }
 #: A field, as --struct takes it.
 _FIELD = re.compile(r"[A-Za-z_]\w*:\w+")
+#: A type of numbers, as --type takes it.
+_TYPE = re.compile(r"[iuf]\d+")
 _INTERRUPTED = 130
 
 
@@ -68,14 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Parse the words; those after -- are the `program` that a command starts."""
-    if words[:1] == ["help"]:
+    while words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     parser, commands = _parser(words[0] if words else "")
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
     if words and words[0] not in commands and not words[0].startswith("-"):
         word = words[0].lower()
-        hint = meant(_SYNONYMS.get(word, word), commands) or " (winipc help lists them)"
+        hint = meant(_SYNONYMS.get(word, word), [*commands, "help"])
+        hint = hint or " (winipc help lists them)"
         parser.error(f"no command is called {words[0]!r}{hint}")
     arguments, rest = parser.parse_known_args(words or ["--help"])
     if rest:
@@ -105,7 +108,13 @@ def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:
     if hasattr(arguments, "program"):
         hints.append(f"a program goes after --: -- {word}")
     elif "--struct" in options and _FIELD.fullmatch(word):
-        hints.append(f'values by name: --struct "{" ".join(rest)}"')
+        given = getattr(arguments.struct, "text", None)
+        fields = " ".join([given, *rest] if given else rest)
+        hints.append(f'values by name: --struct "{fields}"')
+    elif _TYPE.fullmatch(getattr(arguments, "data", None) or ""):
+        hints.append(f"a number by its type: --type {arguments.data} {word}")
+    elif "--wparam" in options and word.isdigit():
+        hints.append(f"a number in the message: --wparam {word}")
     elif places:
         hints.append("an argument of several words needs quotes")
     if {"--title", "--mapping"} <= options.keys() and (  # send and receive

@@ -49,6 +49,7 @@ class Overlay:
     """Values in bytes; each has a name, or else a number."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         #: None for a format without names.
         self.layout: Layout | None = None
         if of_header := _OF_HEADER.fullmatch(text):

@@ -405,7 +405,7 @@ class Receiver(Shown, Closing):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"hwnd={self.window.hwnd:#x}"
-        return f"<winipc.Receiver {self.title!r} {state}, {self.pending} waiting>"
+        return f"<Receiver {self.title!r} {state}, {self.pending} waiting>"
 
 
 def read_shared(shared: SharedMapping | SharedSection, length: int, most: int) -> bytes:

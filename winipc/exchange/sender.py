@@ -448,7 +448,7 @@ class Sender(Closing):
         self._free_doubtful()
 
     def __repr__(self) -> str:
-        return f"<winipc.Sender {self.title!r} hwnd={self._hwnd:#x}>"
+        return f"<Sender {self.title!r} hwnd={self._hwnd:#x}>"
 
 
 def _pack(memory: GlobalMemory, length: int) -> int:

@@ -186,7 +186,7 @@ class Window(Shown):
             known = f"{self.title!r} class={self.class_name!r} pid={self.pid}"
         except OSError:
             known = "gone"
-        return f"<winipc.Window {self.hwnd:#x} {known}>"
+        return f"<Window {self.hwnd:#x} {known}>"
 
     @property
     def _state(self) -> str:

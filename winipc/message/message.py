@@ -70,10 +70,10 @@ class Message(_core.Message, Shown):
     def __repr__(self) -> str:
         if self.message == WM_COPYDATA:
             return (
-                f"<winipc.Message id={self.id:#x} size={len(self)} "
+                f"<Message id={self.id:#x} size={len(self)} "
                 f"sender={self.sender:#x} pid={self.pid}>"
             )
         return (
-            f"<winipc.Message message={self.message:#x} "
+            f"<Message message={self.message:#x} "
             f"wparam={self.wparam:#x} lparam={self.lparam:#x}>"
         )

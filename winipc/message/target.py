@@ -64,7 +64,12 @@ def hwnd_of(target: Target) -> int:
         return found
     hwnd = getattr(target, "hwnd", None)
     if hwnd is None:
-        return target.__index__()  # type: ignore[union-attr]
+        if not isinstance(target, SupportsIndex):
+            raise TypeError(
+                "a target is a window, its handle, its title or a pair of title and "
+                f"class, not {target!r}"
+            )
+        return target.__index__()
     if not hwnd:
         raise ValueError(f"{target!r} is closed")
     return int(hwnd)

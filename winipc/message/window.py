@@ -476,7 +476,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"hwnd={self.hwnd:#x}"
-        return f"<winipc.CopyDataWindow {self.title!r} {state}, {self.pending} waiting>"
+        return f"<CopyDataWindow {self.title!r} {state}, {self.pending} waiting>"
 
 
 def call(

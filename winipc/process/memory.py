@@ -233,7 +233,7 @@ class Watch:
     def __repr__(self) -> str:
         end = ", ended" if self._reader.closed else ""
         what = f"{len(self.value)} bytes at {self.address:#x}"
-        return f"<winipc.Watch of {what} in pid {self._process.pid}{end}>"
+        return f"<Watch of {what} in pid {self._process.pid}{end}>"
 
     def _look(self) -> Change | None:
         """The change since the last look, or None. Raises StopIteration at the end."""

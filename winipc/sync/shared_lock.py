@@ -69,9 +69,7 @@ class SharedLock(_core.SharedLock, Lockable, Shown):
 
     def __repr__(self) -> str:
         if self.closed:
-            return "<winipc.SharedLock closed>"
+            return "<SharedLock closed>"
         owner = self.owner
         state = "free" if owner is None else f"held by thread {owner}"
-        return (
-            f"<winipc.SharedLock {state}, at offset {self.offset} of {self.buffer!r}>"
-        )
+        return f"<SharedLock {state}, at offset {self.offset} of {self.buffer!r}>"

@@ -191,7 +191,7 @@ class Waitable(_core.Waitable, Shown, Travels):
             state = "closed" if self.closed else self._state()
         except (OSError, ValueError):  # the handle lacks the right, or was closed
             state = "open"
-        return f"<winipc.{type(self).__name__} {self.name!r} {state}>"
+        return f"<{type(self).__name__} {self.name!r} {state}>"
 
     def _state(self) -> str:
         """The state of an open object, for its repr."""
