@@ -10,18 +10,12 @@ _WINE_READS = (
     "two reads of the clock, only under Wine: whether an answer of VirtualQueryEx "
     "still holds; without, as on Windows, it is 0.45x for a read and 0.6x for a write"
 )
-_PREPARED = (
-    "it is an item of a view whose type was looked up before; `Atomic.load`, which is "
-    "prepared in the same way, is faster than all of them"
-)
 _RESULT = "`write()` returns the size, a number that Python makes anew each time"
 
 REASONS = {
     "stub/read 8 B / pywin32": _WINE_READS,
     "stub/write 8 B / pywin32": _WINE_READS,
-    "mapping/get one i64 / cffi": _PREPARED,
     "mapping/write 4 KiB / mmap": _RESULT,
-    "mapping/write 4 KiB / SharedMemory": _RESULT,
     "mapping life/create, close 1 MiB": (
         "wineserver is asked what raw C asks, call by call; the rest is the Python of "
         "`create()`, and the GIL, given up twice"
@@ -35,6 +29,7 @@ REASONS = {
     ),
     "messages/send 64 B, same thread": "the GIL is given up around the send",
     "layout/record of 30 fields, all values by name / struct": "within the noise",
+    "scan/int32 value in 256 MiB of a process": "within the noise",
     "scan/16-byte pattern in 16 MiB of bytes / re": (
         "25 GB/s is about what the memory of this machine gives; on another it was 16x"
     ),
@@ -51,6 +46,10 @@ REASONS = {
     "exchange/deliver 1 MiB / raw C, by a mapping": (
         "Python on both sides, 5 us when the caches have it; probably more, as the "
         "copy has taken its place there"
+    ),
+    "producers/64 B from 8 producers, per message / raw C, one producer": (
+        "a producer that is woken in vain wakes the next one, or all the others would "
+        "sleep on for 0.1 s"
     ),
     "producers/8 producers at once, per message / raw C, SRWLOCK, from the first done "
     "to the last": (

@@ -344,6 +344,13 @@ def hold_the_gil(seconds: float) -> None:
 
 
 @pytest.mark.smoke
+def test_a_handler_without_an_id_is_refused(window: winipc.CopyDataWindow) -> None:
+    """Or `@window.on` would put its decorator into the handler's place."""
+    for id in (lambda message: 1, "x", None):
+        with pytest.raises(TypeError, match=r"as in on\(7\)"):
+            window.on(id)  # type: ignore[arg-type]
+
+
 def test_handler_answers_on_the_window_thread(unique_name: str) -> None:
     """Its result is the answer, while the sender waits."""
     threads = []

@@ -137,7 +137,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 returns a record for a `winipc.Layout` or "speed:f32 gear:i32", an
                 instance for a ctypes type, and a tuple for a format of `struct`.
             offset: The offset of the sequence, a multiple of 8.
-            kind: "seqlock" or "double".
+            kind: "seqlock" or "double". All sides pass the same; nothing in the memory
+                tells it.
             event: An auto-reset event, or its name. `write` sets it, and it wakes a
                 reader in `wait_changed` or `changed`.
 

@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias
 
 from winipc import _core
 from winipc.base.closing import Closing
@@ -324,7 +324,12 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         The handler gets the message and, with `decode` (see `winipc.decoders`), also
         the decoded data. From the first handler on, messages with other ids are
         answered 0, unless the window has a `handler` or `queue=True`.
+
+        Raises:
+            TypeError: There is no id, as in `@window.on` without brackets.
         """
+        if not isinstance(id, SupportsIndex):
+            raise TypeError(f"on takes the id of messages, as in on(7), not {id!r}")
 
         def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
             def decoded(message: Message) -> Any:
