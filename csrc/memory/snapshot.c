@@ -442,6 +442,21 @@ snapshot_fits(Py_ssize_t offset, Py_ssize_t size, Py_ssize_t length)
            size <= length - offset;
 }
 
+/* The same of the memory; ValueError if not. */
+static BOOL
+snapshot_inside(const Py_buffer *view, Py_ssize_t offset, Py_ssize_t size,
+                const char *what)
+{
+    if (snapshot_fits(offset, size, view->len)) {
+        return TRUE;
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "%s leaves the memory of %zd bytes: it has %zd bytes at "
+                 "offset %zd",
+                 what, view->len, size, offset);
+    return FALSE;
+}
+
 /* A number of `width` bytes at an offset of the memory, or NULL with
  * ValueError. */
 static char *
@@ -449,11 +464,7 @@ snapshot_place(const Py_buffer *view, Py_ssize_t offset, Py_ssize_t width,
                const char *what)
 {
     char *at = (char *)view->buf + offset;
-    if (!snapshot_fits(offset, width, view->len)) {
-        PyErr_Format(PyExc_ValueError,
-                     "%s leaves the memory of %zd bytes: it has %zd bytes at "
-                     "offset %zd",
-                     what, view->len, width, offset);
+    if (!snapshot_inside(view, offset, width, what)) {
         return NULL;
     }
     if ((uintptr_t)at % (size_t)width != 0) {
@@ -496,11 +507,7 @@ snapshot_set_data(SnapshotObject *self, Py_ssize_t data)
                         "the second record overlaps the first");
         return -1;
     }
-    if (!snapshot_fits(data, self->size, length)) {
-        PyErr_Format(PyExc_ValueError,
-                     "the record leaves the memory of %zd bytes: it has %zd "
-                     "bytes at offset %zd",
-                     length, self->size, data);
+    if (!snapshot_inside(&self->view, data, self->size, "the record")) {
         return -1;
     }
     if (is_double &&
