@@ -265,14 +265,18 @@ def test_an_event_that_stays_set_is_no_news() -> None:
         snapshot.write(b"12345678")
         assert snapshot.wait_changed(0)
         snapshot.close()
-        assert event.is_set  # it is its maker's
+        assert event.is_set()  # it is its maker's
 
 
 def test_write_sets_the_event(
     unique_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It alone wakes a reader that does not look by itself."""
+    """It alone wakes a reader that does not look by itself.
+
+    Each round may leave the signal of its record: the reader saw the record first.
+    """
     monkeypatch.setattr(winipc.memory.snapshot, "_MISSED", 600)
+    never: Any = None  # an error as soon as the reader sleeps by it
     with (
         SharedMapping.create(None, 4096) as mapping,
         Event.create(unique_name) as event,
@@ -282,13 +286,15 @@ def test_write_sets_the_event(
         reader.read()
         thread = threading.Thread(target=writer.write, args=(b"12345678",))
         thread.start()
-        assert reader.wait_changed(DEADLINE, interval=600)
+        assert reader.wait_changed(DEADLINE, interval=never)
         thread.join()
         reader.read()
+        event.set()
 
         async def by_task() -> None:
-            waiting = asyncio.create_task(reader.changed(DEADLINE, interval=600))
-            await asyncio.sleep(0)
+            waiting = asyncio.create_task(reader.changed(DEADLINE, interval=never))
+            while event.is_set():  # until it took the old signal
+                await asyncio.sleep(0)
             writer.write(b"87654321")
             assert await waiting
 

@@ -40,11 +40,9 @@ BROWSER_TESTS = "tests/browser"
 BESIDE = "--beside"
 HALF = "--half"
 
-# These folders take about as long as the rest of the Windows suite.
-HALF_FOLDERS = (
-    *("channel", "cli", "exchange", "interop", "jupyter", "system"),
-    *("testing", "tools"),
-)
+# The folders of two of the parts, so that all take about as long.
+HALF_FOLDERS = ("cli", "exchange", "interop", "system", "testing", "tools")
+BESIDE_FOLDERS = ("cassette", "channel", "jupyter", "scan")
 
 LINUX = "--linux"
 
@@ -128,7 +126,7 @@ def chosen(args: list[str]) -> Totals:
     if args[:1] == [BESIDE]:
         return beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
     if args == [HALF]:
-        return windows(selected(), [f"tests/{name}" for name in HALF_FOLDERS])
+        return windows(selected(), _paths(HALF_FOLDERS))
     if args[:1] == [LINUX]:
         return linux(args[1:])
     if args[:1] == ["--smoke"]:
@@ -159,7 +157,8 @@ def everything(versions: list[str], *options: str) -> Totals:
     # Build them once, before all parts would.
     together(built_wheel, c_peers)
     say("the tests run in four parts side by side; the logs come one after the other")
-    ignored = [f"--ignore=tests/{name}" for name in HALF_FOLDERS]
+    others = _paths(HALF_FOLDERS + BESIDE_FOLDERS)
+    ignored = [f"--ignore={path}" for path in others]
     with (
         _other(HALF) as half,
         _other(LINUX) as linux_side,
@@ -168,6 +167,10 @@ def everything(versions: list[str], *options: str) -> Totals:
         totals = windows(selected(), ignored) + half()
         builds.note_tests(selected(), "all tests", totals)
         return totals + linux_side() + rest()
+
+
+def _paths(folders: tuple[str, ...]) -> list[str]:
+    return [f"tests/{name}" for name in folders]
 
 
 @contextlib.contextmanager
@@ -198,12 +201,13 @@ def _other(*options: str) -> Iterator[Callable[[], Totals]]:
 
 def beside(versions: list[str], whole: bool = False) -> Totals:
     """Test the other Windows Pythons; with `whole`, run all tests on 32 bits."""
+    totals = windows(selected(), _paths(BESIDE_FOLDERS))
     others = [version for version in versions if version != selected()]
     narrow = X86.build_python
     if not whole or narrow not in others:
-        return smoke(others, [])
+        return totals + smoke(others, [])
     others.remove(narrow)
-    totals = smoke(others, [])
+    totals += smoke(others, [])
     done = windows(narrow, [])
     builds.note_tests(narrow, "all tests", done)
     return totals + done + rare()

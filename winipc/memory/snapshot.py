@@ -95,7 +95,10 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     Win32: none, except with a mutex or an event.
     """
 
-    __slots__ = ("__weakref__", "_codec", "_event", "_owned", "_shared", "layout")
+    __slots__ = (
+        *("__weakref__", "_codec", "_event", "_owned", "_shared", "_stays_set"),
+        "layout",
+    )
 
     #: The layout of the records, if `over` or `foreign` got a `winipc.Layout`.
     layout: Layout | None
@@ -103,6 +106,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     _event: Event | None
     _owned: contextlib.ExitStack
     _shared: bool
+    _stays_set: bool
 
     @staticmethod
     def needed(size: Any, kind: Kind = "seqlock") -> int:
@@ -271,7 +275,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 0 if mutex is None else mutex.handle,
             )
             self._owned = owned.pop_all()
-        self._event, self._shared = event, False
+        self._event, self._shared, self._stays_set = event, False, False
         self._codec = codec
         self.layout = codec if isinstance(codec, Layout) else None
         return self
@@ -350,11 +354,13 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         return True
 
     def _woken_in_vain(self, signalled: bool) -> bool:
-        """Whether the event is set, as a manual-reset event is by an earlier record."""
+        """Whether the event stays set, as a manual-reset event does after a record."""
         new = self._is_new()
         # Another reader has the signal of this record.
         self._shared = self._shared or (new and not signalled)
-        return signalled and not new
+        # An auto-reset event may have kept the signal of an earlier record, but one.
+        before, self._stays_set = self._stays_set, signalled and not new
+        return before and self._stays_set
 
     async def changed(
         self, timeout: float | None = None, *, interval: float = 0.005
