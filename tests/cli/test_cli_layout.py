@@ -62,8 +62,10 @@ def test_layout_prints_where_fields_are(header: Path) -> None:
     done = run_winipc("layout", str(header), "nowhere", check=False)
     assert (done.returncode, done.stderr) == (
         1,
-        b"winipc: no struct nowhere in the header\r\n",
+        b"winipc: no struct nowhere in the header: it has point, state\r\n",
     )
+    done = run_winipc("dump", "x", "--struct", f"{header}:stat", check=False)
+    assert b"no struct stat in the header (did you mean state?)" in done.stderr
     folder = header.parent / "more"
     folder.mkdir()
     (folder / "gear.h").write_text("struct gear { short now; };")

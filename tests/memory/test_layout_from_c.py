@@ -504,8 +504,32 @@ def test_errors_of_others_do_not_matter() -> None:
         Layout.from_c(header, "device")
     with pytest.raises(LayoutError, match=r"line 7: .* 'PACKED'"):
         Layout.from_c(header, "last")
-    with pytest.raises(LookupError, match="no struct nowhere"):
+
+
+def test_a_name_that_is_not_there_is_told_what_is(tmp_path: Path) -> None:
+    """The header's own names, and not those of <windows.h>; at most eight."""
+    (tmp_path / "inner.h").write_text("struct inner { DWORD a; struct { int b; } c; };")
+    head = '#include <windows.h>\n#include "inner.h"\ntypedef struct { int a; } told;'
+    for more, names in (
+        ("", "inner, told"),
+        (" enum e { A }; typedef int number;", "inner, told"),
+        ("".join(f"struct s{i} {{ int a; }};" for i in range(7)), "inner, told, s0, "),
+    ):
+        header = tmp_path / "outer.h"
+        header.write_text(head + more)
+        with pytest.raises(LookupError) as caught:
+            Layout.from_c(header, "nowhere")
+        shown = str(caught.value.args[0]).partition(": it has ")[2]
+        assert shown.startswith(names)
+        assert shown.count(",") == (8 if "s0" in shown else 1)
+        with pytest.raises(LookupError, match=r"no struct tod in .*mean told\?"):
+            Layout.from_c(header, "tod")
+    with pytest.raises(LookupError, match="no struct nowhere in the header: it has T"):
         Layout.from_c("struct T { int a; };", "nowhere")
+    (tmp_path / "own.c").write_text("struct own { DWORD a; };")
+    for plain, names in (("int a;", "none"), (tmp_path / "own.c", "own")):
+        with pytest.raises(LookupError, match=f"it has {names}$"):
+            Layout.from_c(plain, "nowhere")
 
 
 def test_defines_are_the_users_word() -> None:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from winipc.base.text import meant
 from winipc.memory.layout import Bits, Field, Layout, LayoutError
 
 try:
@@ -78,6 +79,8 @@ _CODES = {
     )
     for kind in kinds.split()
 }
+#: The most names of structures in an error.
+_OFFERED = 8
 _LOCK = threading.Lock()
 
 
@@ -255,11 +258,33 @@ class _Header:
                 self._check(cursor)
         if len(kinds) != 1:
             self._check(None)
-            among = f": {', '.join(kinds)}" if kinds else ""
+            among = f": {', '.join(kinds)}" if kinds else self._offer(name)
             raise LookupError(f"no struct {name} in the header{among}")
         [kind] = kinds.values()
         self._check(kind.get_declaration())
         return self._layout(kind, name)
+
+    def _offer(self, name: str) -> str:
+        """The name of the header's own that is meant, or else its first names."""
+        known = [
+            known_as
+            for known_as, cursors in self._found.items()
+            if any(map(self._is_own, cursors))
+        ]
+        if hint := meant(name, known):
+            return hint
+        names = [one for one in known if one.isidentifier()]  # without namespaces
+        shown = ", ".join(names[:_OFFERED]) + ", ..." * (len(names) > _OFFERED)
+        return f": it has {shown or 'none'}"
+
+    def _is_own(self, cursor: Any) -> bool:
+        """Whether the header, or one that it includes, declares this structure."""
+        file = str(cursor.location.file)
+        return (
+            not cursor.location.is_in_system_header
+            and (file == self._path or not file.startswith(str(_DATA)))
+            and cursor.type.get_canonical().kind == _Kind.RECORD
+        )
 
     # ----------------------------------------------------------------- errors
 
