@@ -61,7 +61,8 @@ class View:
         if isinstance(self.target, RemoteProcess):
             try:
                 if not self.target.alive:
-                    return f"has exited with code {self.target.exit_code}"
+                    target = self.target
+                    return f"pid {target.pid} has exited with code {target.exit_code}"
             except ValueError:
                 return "closed"
             except OSError:
