@@ -127,6 +127,12 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     assert "memory  speed=1 gear=7" in text
     assert "window  <- id=0x9 1 = 0" in text
     assert "window  <- id=0x9 b'\\x01' = 0" in text
+    inside = ("--struct", "memory=gear:i32", "--offset")
+    text = run_winipc("cassette", "show", str(path), *inside, "4").stdout.decode()
+    assert "memory  gear=7" in text
+    text = run_winipc("cassette", "show", str(path), *inside, "22").stdout.decode()
+    assert f"memory  gear={0x78787878}" in text
+    assert "leave the 64 bytes" in failure("cassette", "show", str(path), *inside, "61")
     rows = run_winipc("cassette", "show", str(path), *structs, "--json").stdout
     values = [json.loads(row).get("value") for row in rows.splitlines()]
     assert values[1] == {"speed": 1.0, "gear": 7}
@@ -160,6 +166,10 @@ def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:
     path = str(tmp_path / "file.wipc")
     error = failure("cassette", "record", path, "--mapping", unique_name, "--timeout=0")
     assert unique_name in error
+    waits = ("record", path, "--event", unique_name, "--timeout=0.1")
+    lines = run_winipc("cassette", *waits, check=False).stderr.decode().splitlines()
+    assert lines[0] == f"waiting up to 0.1 s for '{unique_name}'"
+    assert len(lines) == 2
     error = failure("cassette", "record", path, "--event=x", "--", "no such program")
     assert "no such program" in error
     folder = str(tmp_path / "none" / "file.wipc")

@@ -224,6 +224,9 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
     for memory in ("python.exe", "python.exe+0x10", "python:0x10", "0x10", "10"):
         assert "(memory of a process: PID:ADDRESS, or" in failure(command, memory)
     assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
+    line = failure(command, f"{os.getpid()}:1000+0x10")
+    assert line.endswith(" (1000 is decimal: 0x1000?)")
+    assert "decimal" not in failure(command, f"{os.getpid()}:0x1000")
     with winipc.SharedMapping.create(unique_name, 4096):
         assert "not inside" in failure(command, unique_name, "--offset", "1000000")
 
@@ -322,6 +325,7 @@ def test_a_mapping_that_only_looks_like_one_with_a_header(unique_name: str) -> N
         (("0102 ff",), b"\1\2\xff"),
         (("grüße", "--type", "text"), "grüße".encode()),
         (("ab", "--type", "utf-16"), b"a\0b\0"),
+        (("ab", "--type", "utf-16-le"), b"a\0b\0"),
         (("-2", "--type=i16"), b"\xfe\xff"),
         (("1.5", "--type", "f32be"), b"\x3f\xc0\0\0"),
     ],

@@ -112,6 +112,7 @@ def test_a_title_that_is_taken_is_refused_unless_asked_for(
     with winipc.CopyDataWindow.create(unique_name):
         line = failure(command, *title, "--count", "0")
         assert "there is a window with this title" in line
+        assert line.endswith(" (--exist-ok opens another)")
         assert run_winipc(command, *title, "--count", "0", "--exist-ok").stdout == b""
     assert run_winipc(command, *title, "--count", "0").stdout == b""
 

@@ -29,6 +29,7 @@ def target(targets: Callable[[], Target]) -> Target:
         ("hex", "f1 e2 d3 ?? b5 a6 97 88 79", bytes.fromhex("f1e2d3c4b5a6978879")),
         ("text", "grüße-an-alle", "grüße-an-alle".encode()),
         ("utf-16", "grüße-an-alle", "grüße-an-alle".encode("utf-16-le")),
+        ("utf-8", "grüße-an-jeden", "grüße-an-jeden".encode()),
         ("f32be", "-7.25", struct.pack(">f", -7.25)),
         ("any", "0x1f2e3d4c5b6a79", struct.pack("<Q", 0x1F2E3D4C5B6A79)),
         ("any", "12345.678", struct.pack("<d", 12345.678)),

@@ -429,6 +429,10 @@ def test_the_header_of_a_mapping_is_left_out(unique_name: str) -> None:
 
 
 def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
+    attached = run_winipc("serve", unique_name, "--attach", unique_name, check=False)
+    lines = attached.stderr.decode().splitlines()
+    assert f"'{unique_name}'" in lines[0]
+    assert lines[0].endswith("; the page shows it as soon as it can be opened")
     for arguments, status, expected in (
         (["--attach", unique_name], 1, unique_name),
         (["--struct", "a:b"], 2, "more --struct than names"),

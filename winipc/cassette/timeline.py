@@ -47,13 +47,15 @@ class Row:
 
 
 def timeline(
-    cassette: Cassette, decoders: Mapping[str, Callable[[bytes], Any]] | None = None
+    cassette: Cassette,
+    decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
+    offset: int = 0,
 ) -> Iterator[Row]:
     """The events of a cassette in order, with their texts.
 
-    `decoders` has, for a track's name, a function that makes a value of the first 64
-    KiB of the track's memory, or of its messages' data: `layout.unpack`, or a function
-    of `winipc.decoders`. Data that it refuses is shown as bytes.
+    `decoders` has, for a track's name, a function that makes a value of 64 KiB of the
+    track's memory, from `offset` on, or of its messages' data: `layout.unpack`, or a
+    function of `winipc.decoders`. Data that it refuses is shown as bytes.
     """
     decoders = decoders or {}
     memories: dict[int, bytearray] = {}
@@ -63,10 +65,11 @@ def timeline(
         data = event.data if isinstance(event, MessageEvent) else b""
         if isinstance(event, ChangeEvent) and decode is not None:
             memory = memories.setdefault(
-                event.track, bytearray(min(track.size, _DECODED))
+                event.track, bytearray(min(max(track.size - offset, 0), _DECODED))
             )
             for at, new in event.changes:
-                memory[at : at + len(new)] = new[: max(len(memory) - at, 0)]
+                start, new = max(at - offset, 0), new[max(offset - at, 0) :]
+                memory[start : start + len(new)] = new[: max(len(memory) - start, 0)]
             data = bytes(memory)
         value = None
         if decode is not None and not isinstance(event, StateEvent):

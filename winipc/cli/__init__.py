@@ -17,6 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
+from typing import NoReturn
 
 import winipc
 from winipc.base.text import meant
@@ -63,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _reader_has_gone(error):
             _drop_output()
         else:
+            if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
+                error.add_note("--exist-ok opens another")
             print(f"winipc: {one_line(error)}", file=sys.stderr)
         return 1
     return status
@@ -70,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Parse the words; those after -- are the `program` that a command starts."""
+    wants_help = False
     while words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
+        wants_help, words = True, words[1:]
     parser, commands = _parser(words[0] if words else "")
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
@@ -80,6 +84,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         hint = meant(_SYNONYMS.get(word, word), [*commands, "help"])
         hint = hint or " (winipc help lists them)"
         parser.error(f"no command is called {words[0]!r}{hint}")
+    if wants_help:
+        _help(parser, words)
     arguments, rest = parser.parse_known_args(words or ["--help"])
     if rest:
         after = words[words.index("--") + 1 :] if "--" in words else []
@@ -91,6 +97,20 @@ def _parsed(words: list[str]) -> argparse.Namespace:
             )
         arguments.program = after
     return arguments
+
+
+def _help(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
+    """Show the options of the command, or of its action, that the words name."""
+    for word in words:
+        actions: dict[str, argparse.ArgumentParser] = {}
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                actions = action.choices
+        if word not in actions:
+            parser.error(f"help shows one command at a time, not {word!r} as well")
+        parser = actions[word]
+    parser.print_help()
+    parser.exit()
 
 
 def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:
@@ -116,6 +136,8 @@ def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:
     elif "--wparam" in options and word.isdigit():
         hints.append(f"a number in the message: --wparam {word}")
     elif places:
+        if "--struct" in options and word.isidentifier():
+            hints.append(f'values by name and type: --struct "{word}:f32"')
         hints.append("an argument of several words needs quotes")
     if {"--title", "--mapping"} <= options.keys() and (  # send and receive
         arguments.title == parser.get_default("title")

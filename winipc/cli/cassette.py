@@ -40,7 +40,7 @@ from winipc.cli.output import (
     print_result,
     until_ctrl_c,
 )
-from winipc.cli.overlay import HELP, Overlay
+from winipc.cli.overlay import HELP, Overlay, add_offset
 from winipc.errors import add_hint
 
 #: Seconds of one wait, so that Ctrl+C always comes through.
@@ -76,6 +76,7 @@ def add(commands: Commands) -> None:
         help="for a mapping, or for the data of a window's messages; without TRACK=, "
         f"for the only one: {HELP}",
     )
+    add_offset(show, ", in a mapping")
     play = add_command(
         actions,
         "play",
@@ -249,10 +250,13 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes] | None]:
 
 
 def _begun(
-    begin: Callable[[], Recorder], ended: Callable[[], bool], timeout: float
+    arguments: argparse.Namespace,
+    begin: Callable[[], Recorder],
+    ended: Callable[[], bool],
+    timeout: float,
 ) -> Recorder:
     """Return the recorder once all names exist; raise if the program ends first."""
-    deadline = Deadline(timeout)
+    deadline, is_said = Deadline(timeout), False
     while True:
         try:
             return begin()
@@ -265,6 +269,9 @@ def _begun(
             if ended():
                 add_hint(error, "the program has ended")
                 raise
+            if not is_said and not arguments.program:
+                is_said = True
+                note(f"waiting up to {timeout:g} s for {error.filename!r}")
         time.sleep(left)
 
 
@@ -278,7 +285,7 @@ def record_until(
     if arguments.rate < 1:
         arguments.parser.error("--rate must be 1 or more")
     begin = functools.partial(Cassette.record, arguments.file, rate=arguments.rate)
-    recorder = _begun(lambda: begin(**what), ended, timeout)
+    recorder = _begun(arguments, lambda: begin(**what), ended, timeout)
     try:
         with recorder:
             deadline = Deadline(arguments.seconds)
@@ -397,7 +404,11 @@ def _show(arguments: argparse.Namespace) -> int:
         name: overlay.as_json if arguments.json else overlay.line
         for name, overlay in overlays.items()
     }
-    for row in timeline(cassette, decoders):
+    for index, track in enumerate(cassette.tracks):
+        if track.kind == "mapping" and (overlay := overlays.get(track.name)):
+            # It raises if the values are not inside.
+            cassette.records(f"{overlay.size}s", arguments.offset, index)
+    for row in timeline(cassette, decoders, arguments.offset):
         if arguments.json:
             print_json(_as_json(row))
         else:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.cli.options import converted
+from winipc.cli.options import converted, number
 from winipc.memory.layout import Layout, codec_of
 from winipc.memory.record import Record, Text
 
@@ -32,6 +32,16 @@ def add_struct(parser: argparse.ArgumentParser) -> None:
     """Add the option for values."""
     parser.add_argument(
         "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
+    )
+
+
+def add_offset(parser: argparse.ArgumentParser, where: str = "") -> None:
+    """Add the option for a recording, whose `--struct` need not begin at its start."""
+    parser.add_argument(
+        "--offset",
+        type=number,
+        default=0,
+        help=f"offset of the values of --struct{where}; 16 is the record of a Snapshot",
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from winipc.cassette import Cassette, CassetteEvent
 from winipc.cli.cassette import add_playing, play, record_until
 from winipc.cli.options import Commands, add_command, add_seconds, number
-from winipc.cli.overlay import Overlay, add_struct
+from winipc.cli.overlay import Overlay, add_offset, add_struct
 from winipc.cli.targets import (
     Target,
     add_size,
@@ -61,9 +61,7 @@ def add(commands: Commands) -> None:
         help="print a line for each frame instead, with the values of --struct",
     )
     add_struct(replay)
-    replay.add_argument(
-        "--offset", type=number, default=0, help="offset of the values of --struct"
-    )
+    add_offset(replay)
 
 
 def _record(arguments: argparse.Namespace) -> int:

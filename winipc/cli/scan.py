@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,13 @@ from winipc.cli.output import note, print_result
 from winipc.cli.terminal import console
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType
+
+#: What --type takes besides numbers, for its help.
+WORDS = "hex (if not given), text (or utf-8), utf-16 (or utf-16-le)"
+#: Words of --type by the encodings, as Python calls of winipc name them.
+_ENCODINGS = {"utf-8": "text", "utf-16-le": "utf-16"}
+#: A letter that is no hexadecimal digit.
+_NO_HEX = re.compile(r"[^\W\d_a-fA-F]")
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +46,7 @@ def add(commands: Commands) -> None:
         default="hex",
         type=value_type("hex", "text", "utf-16", "any"),
         metavar="TYPE",
-        help="what PATTERN is: hex (if not given), text, utf-16, any (a number of each "
+        help=f"what PATTERN is: {WORDS}, any (a number of each "
         f"type that can hold it), or {' '.join(map(str, ValueType))}",
     )
     parser.add_argument(
@@ -86,6 +94,7 @@ def value_type(*words: str) -> Callable[[str], str | ValueType]:
     """Make a converter of --type, for `type=`: one of the words, or a number's type."""
 
     def convert(text: str) -> str | ValueType:
+        text = _ENCODINGS.get(text, text)
         try:
             return text if text in words else ValueType.named(text)
         except ValueError as error:
@@ -100,8 +109,12 @@ def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Patt
         try:
             return Pattern.hex(text)
         except ValueError as error:
-            more = "; a number needs its --type, such as i32"
-            raise ValueError(f"{error}{more * text.isdecimal()}") from None
+            more = ""
+            if text.isdecimal():
+                more = "; a number needs its --type, such as i32"
+            elif _NO_HEX.search(text):
+                more = "; a text needs --type text"
+            raise ValueError(f"{error}{more}") from None
     if kind == "text":
         return Pattern.text(text)
     if kind == "utf-16":

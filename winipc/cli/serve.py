@@ -12,9 +12,9 @@ import socket
 from typing import Any
 
 from winipc.cli.options import Commands, add_command, converted, number, title
-from winipc.cli.output import note, print_json, until_ctrl_c
+from winipc.cli.output import note, one_line, print_json, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
-from winipc.cli.targets import offer_mappings
+from winipc.cli.targets import offer_mappings, open_mapping
 
 _DESCRIPTION = """Serve a page that shows named objects, windows, processes, mappings
 and messages as they change, and the same as JSON. Only browsers on this computer reach
@@ -84,6 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.error("there are more --struct than names")
     mappings = dict(itertools.zip_longest(arguments.names, arguments.struct))
     token = os.environ.get(_TOKEN) or secrets.token_urlsafe(24)
+    for name in mappings:
+        try:
+            open_mapping(name).close()
+        except OSError as error:
+            note(f"{one_line(error)}; the page shows it as soon as it can be opened")
     with contextlib.closing(Heard()) as heard, _listening(arguments.port) as listener:
         for title in arguments.listen:
             heard.listen(title)

@@ -23,6 +23,9 @@ _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECA
 #: More likely memory of a process than the name of a mapping.
 _NEARLY_REMOTE = re.compile(r"\d+|0x.*|.*(\.exe|:).*", re.IGNORECASE)
 
+#: A number in front of an address, perhaps meant as hexadecimal.
+_DECIMAL = re.compile(r"[1-9]\d*(?![\w.])")
+
 
 class Target(Closing):
     """Bytes of a mapping or of a process."""
@@ -96,7 +99,12 @@ def _in_process(
         if address + size > _END_OF_ADDRESSES:
             raise ValueError(f"no address space has {size} bytes there")
         target = Target(process, f"pid {process.pid}, {place}", address, size)
-        target.read()
+        try:
+            target.read()
+        except OSError as error:
+            if decimal := _DECIMAL.match(place):
+                error.add_note(f"{decimal[0]} is decimal: 0x{decimal[0]}?")
+            raise
     except BaseException:
         process.close()
         raise

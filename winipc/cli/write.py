@@ -8,7 +8,7 @@ from pathlib import Path
 
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_result
-from winipc.cli.scan import number_of, value_type
+from winipc.cli.scan import WORDS, number_of, value_type
 from winipc.cli.targets import add_raw, add_target, open_target
 from winipc.scan.scan import ValueType
 
@@ -32,8 +32,7 @@ def add(commands: Commands) -> None:
         default="hex",
         type=value_type("hex", "text", "utf-16"),
         metavar="TYPE",
-        help="what DATA is: hex (if not given), text, utf-16, or "
-        f"{' '.join(map(str, ValueType))}",
+        help=f"what DATA is: {WORDS}, or {' '.join(map(str, ValueType))}",
     )
     parser.add_argument(
         "--file", action="store_true", help="DATA is a file: write its bytes"
