@@ -153,8 +153,10 @@ def bridge(name: str, size: int | None = None, *, file: str | None = None) -> Br
         raise
     try:
         mapping = SharedMapping.create(name, size, file=handle)
-    except BaseException:
+    except BaseException as error:
         _remove(handle, path)
+        if isinstance(error, FileExistsError):
+            error.__notes__ = []  # a bridge has no exist_ok
         raise
     return Bridge(mapping, handle, path, _LINUX_SHM + base)
 

@@ -1,12 +1,13 @@
 """winipc's own exceptions, and hints for vague errors of Windows.
 
 A failing Win32 call raises `OSError`: `winerror` is the error code, `filename` the
-object's name, and `filename2` the name of the call.
+object's name, and `strerror` ends with the name of the call in parentheses.
 """
 
 from __future__ import annotations
 
 from winipc._core import AbandonedError, PartialReadError, PartialWriteError
+from winipc.base.winerror import ERROR_ALREADY_EXISTS
 
 __all__ = ["AbandonedError", "PartialReadError", "PartialWriteError"]
 
@@ -16,3 +17,9 @@ def add_hint(error: BaseException, hint: str) -> None:
     note = f"hint: {hint}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
+
+
+def hint_taken(error: OSError, instead: str = "opens the one that exists") -> None:
+    """Add what `exist_ok` is for to the error of a name that is taken."""
+    if error.winerror == ERROR_ALREADY_EXISTS:
+        add_hint(error, f"exist_ok=True {instead}")

@@ -33,10 +33,7 @@ bytes_check_writable(PyObject *self)
     if (wi_bytes_check_open(self) < 0) {
         return -1;
     }
-    if (BYTES_OF(self)->readonly) {
-        return wi_raise_about(self, PyExc_TypeError, "is read-only");
-    }
-    return 0;
+    return BYTES_OF(self)->readonly ? wi_raise_readonly(self, self) : 0;
 }
 
 int
@@ -309,8 +306,10 @@ wi_bytes_copy(PyObject *self, void *target, const void *source,
 
 /* ------------------------------------------------------- the other side */
 
-PyObject *
-wi_bytes_guarded_source(PyObject *source)
+/* The object of ours that a buffer or a view of it comes from, borrowed; NULL
+ * for another. */
+static PyObject *
+bytes_behind(PyObject *source)
 {
     if (PyBytes_CheckExact(source) || PyByteArray_CheckExact(source)) {
         return NULL; /* for speed */
@@ -327,10 +326,30 @@ wi_bytes_guarded_source(PyObject *source)
     /* An object is ours if its buffer comes from here. */
     return source != NULL &&
                    PyType_GetSlot(Py_TYPE(source), Py_bf_getbuffer) ==
-                       (void *)wi_bytes_getbuffer &&
-                   BYTES_OF(source)->guarded
+                       (void *)wi_bytes_getbuffer
                ? source
                : NULL;
+}
+
+PyObject *
+wi_bytes_guarded_source(PyObject *source)
+{
+    source = bytes_behind(source);
+    return source != NULL && BYTES_OF(source)->guarded ? source : NULL;
+}
+
+int
+wi_raise_readonly(PyObject *self, PyObject *memory)
+{
+    memory = bytes_behind(memory);
+    const char *how = memory == NULL ? NULL : BYTES_OF(memory)->to_write;
+    PyObject *name = PyType_GetName(Py_TYPE(self));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, "%U is read-only%s", name,
+                     how == NULL ? "" : how);
+        Py_DECREF(name);
+    }
+    return -1;
 }
 
 int

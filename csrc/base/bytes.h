@@ -23,6 +23,7 @@ typedef struct {
      * wi_bytes_unpin() if pins were left then or in _leave(). Both call it
      * without an exception set. */
     int (*release)(PyObject *self);
+    const char *to_write; /* how to get it writable, for the error; or NULL */
 } wi_bytes;
 
 /* The shared methods cast every object to wi_bytes_object, so this comes
@@ -52,6 +53,9 @@ wi_bytes_check_open(PyObject *self)
                ? 0
                : wi_raise_about(self, PyExc_ValueError, "is closed");
 }
+
+/* TypeError "<type of self> is read-only", as its `memory` is; always -1. */
+int wi_raise_readonly(PyObject *self, PyObject *memory);
 
 /* The method close() of such a type: BufferError while a buffer is exported or a
  * call runs. A second call does nothing. */

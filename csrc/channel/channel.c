@@ -59,32 +59,65 @@ typedef struct {
 
 /* ----------------------------------------------------------------- errors */
 
+/* An OSError about the member of one end in this state. Its slot keeps its
+ * process id until another member takes it. */
+static PyObject *
+channel_raise_member(ChannelObject *self, int end, uint32_t state,
+                     PyObject *cls, DWORD err, const char *what)
+{
+    winipc_member *members = self->ch.ring.shared->members;
+    unsigned int slot = end == RECEIVING ? 0 : 1;
+    unsigned int last = end == RECEIVING ? 0 : WINIPC_CHANNEL_MEMBERS - 1;
+    while (slot < last &&
+           WINIPC_MEMBER_STATE(WINIPC_LOAD(&members[slot].word)) != state) {
+        slot++;
+    }
+    const char *who = end == RECEIVING ? "receiver" : "sender";
+    unsigned long pid = (unsigned long)WINIPC_LOAD_RELAXED(&members[slot].pid);
+    char text[160];
+    if (state == WINIPC_MEMBER_DIED) {
+        PyOS_snprintf(text, sizeof(text), "the %s (pid %lu) died", who, pid);
+    }
+    else {
+        const char *format = end == RECEIVING ? "pid %lu is the %s already"
+                             : self->ch.ring.flags & WINIPC_CHANNEL_MANY
+                                 ? "pid %lu and 62 others are %ss already"
+                                 : "pid %lu is the %s already: it takes more "
+                                   "only if it was made "
+                                   "with producers='many'";
+        PyOS_snprintf(text, sizeof(text), format, pid, who);
+    }
+    return wi_raise_text(cls, err, text, what, self->name);
+}
+
 /* `what` is the call that failed: "Channel.send", "Channel.recv" or a Win32
  * one. */
 static PyObject *
 channel_raise(ChannelObject *self, int result, DWORD err, const char *what)
 {
     const winipc_ring *ring = &self->ch.ring;
+    int end = strcmp(what, "Channel.recv") == 0 ? RECEIVING : SENDING;
     switch (result) {
     case WINIPC_TIMEOUT:
-        return wi_raise_timeout(strcmp(what, "Channel.recv") == 0
-                                    ? "no message came in time"
-                                    : "there was no room in time",
+        return wi_raise_timeout(end == RECEIVING ? "no message came in time"
+                                                 : "there was no room in time",
                                 what, self->name);
     case WINIPC_CLOSED:
     case WINIPC_EMPTY:
         return PyErr_Format(self->state->EndOfStream,
                             "%R: the sender has closed it", self->name);
     case WINIPC_BROKEN:
-        return wi_raise(ERROR_BROKEN_PIPE, what, self->name);
+        return channel_raise_member(self, end == SENDING, WINIPC_MEMBER_DIED,
+                                    PyExc_BrokenPipeError, ERROR_BROKEN_PIPE,
+                                    what);
     case WINIPC_CORRUPT:
         return wi_raise_text(PyExc_OSError, ERROR_INVALID_DATA,
                              ring->fault != NULL ? ring->fault : "corrupt",
                              what, self->name);
     case WINIPC_TAKEN:
-        return wi_raise_text(PyExc_PermissionError, ERROR_PIPE_BUSY,
-                             "a living process has this end of the channel",
-                             what, self->name);
+        return channel_raise_member(self, end, WINIPC_MEMBER_ACTIVE,
+                                    PyExc_PermissionError, ERROR_PIPE_BUSY,
+                                    what);
     case WINIPC_TOO_LARGE:
         return PyErr_Format(
             PyExc_ValueError,

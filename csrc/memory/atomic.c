@@ -116,7 +116,7 @@ atomic_do(PyObject *self, atomic_op op, const char *name,
         return NULL;
     }
     if (op != ATOMIC_LOAD && number->buffer.readonly) {
-        PyErr_SetString(PyExc_TypeError, "Atomic is read-only");
+        wi_raise_readonly(self, number->buffer.obj);
         return NULL;
     }
     if (number->file == NULL) {

@@ -305,6 +305,7 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
     self->start = base;
     self->bytes.base = base + delta;
     self->bytes.readonly = access == REGION_READ;
+    self->bytes.to_write = ": open the mapping with access='readwrite'";
     return 0;
 
 failed:

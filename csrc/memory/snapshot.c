@@ -421,8 +421,7 @@ snapshot_check_writable(SnapshotObject *self)
         return -1;
     }
     if (self->view.readonly) {
-        PyErr_SetString(PyExc_TypeError, "Snapshot is read-only");
-        return -1;
+        return wi_raise_readonly((PyObject *)self, self->view.obj);
     }
     if (self->kind > KIND_COUNTER || self->kind == KIND_NEWEST) {
         PyErr_Format(PyExc_TypeError, "a Snapshot of kind '%s' is for readers",

@@ -283,12 +283,14 @@ def test_close_wakes_the_peer_that_waits(pair: tuple[Channel, Channel]) -> None:
 def test_there_is_one_receiver_and_one_sender(unique_name: str) -> None:
     """The second gets a clear error; after a close the role is free."""
     with Channel.create(unique_name, CAPACITY, role="recv") as first:
-        with pytest.raises(PermissionError, match="has this end"):
+        pid = os.getpid()
+        with pytest.raises(PermissionError, match=rf"{pid} is the receiver already \("):
             Channel.open(unique_name, role="recv")
         assert first.receiver == os.getpid()
         with Channel.open(unique_name, role="send") as sender:
             assert first.senders == [os.getpid()]
-            with pytest.raises(PermissionError):
+            more = r"is the sender already: .*producers='many'"
+            with pytest.raises(PermissionError, match=more):
                 Channel.open(unique_name, role="send")
             sender.send(b"1")
         with Channel.open(unique_name) as sender:
@@ -322,6 +324,9 @@ def test_create_is_exclusive_and_open_never_creates(unique_name: str) -> None:
         with pytest.raises(FileExistsError) as caught:
             Channel.create(unique_name, CAPACITY)
         assert caught.value.winerror == 183
+        assert caught.value.__notes__ == [
+            "hint: exist_ok=True opens the one that exists"
+        ]
         with Channel.create(unique_name, 256, exist_ok=True) as second:
             assert not second.created
             assert second.capacity == CAPACITY

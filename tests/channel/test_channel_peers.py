@@ -97,7 +97,8 @@ def test_a_killed_sender_is_noticed(
         assert [channel.recv(DEADLINE) for _ in range(19)] == [
             b"%d" % n for n in range(1, 20)
         ]
-        with pytest.raises(BrokenPipeError) as caught:
+        died = rf"the sender \(pid {peer.pid}\) died"
+        with pytest.raises(BrokenPipeError, match=died) as caught:
             channel.recv(DEADLINE)
         assert caught.value.winerror == 109
         with Channel.open(unique_name, role="send") as sender:
@@ -148,7 +149,8 @@ def test_a_killed_receiver_is_noticed(
         peer.expect("ready")
         channel.send(bytes(248))
         peer.kill()
-        with pytest.raises(BrokenPipeError):
+        died = rf"the receiver \(pid {peer.pid}\) died"
+        with pytest.raises(BrokenPipeError, match=died):
             channel.send(bytes(248), DEADLINE)
         with Channel.open(unique_name, role="recv") as again:
             assert again.recv(0) == bytes(248)
@@ -179,7 +181,7 @@ def test_a_receiver_that_may_not_be_opened_is_noticed(
         peer = start_peer("channel_peer.py", "hold_shut", unique_name, "recv")
         peer.expect("ready")
         channel.send(bytes(248))
-        with pytest.raises(PermissionError, match="has this end"):
+        with pytest.raises(PermissionError, match=f"{peer.pid} is the receiver"):
             Channel.open(unique_name, role="recv")
         with pytest.raises(TimeoutError):
             channel.send(bytes(248), 0.3)

@@ -112,7 +112,7 @@ def test_a_title_that_is_taken_is_refused_unless_asked_for(
     with winipc.CopyDataWindow.create(unique_name):
         line = failure(command, *title, "--count", "0")
         assert "there is a window with this title" in line
-        assert line.endswith(" (--exist-ok opens another)")
+        assert line.endswith("' (--exist-ok opens another)")
         assert run_winipc(command, *title, "--count", "0", "--exist-ok").stdout == b""
     assert run_winipc(command, *title, "--count", "0").stdout == b""
 
@@ -203,13 +203,13 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
     target = start_peer("target.exe")
     target.read_line()
     target.kill()
-    for named, label in (
-        (str(target.pid), f"pid {target.pid}"),
-        ("nothing-like-it.exe", "nothing-like-it.exe"),
+    for named, told in (
+        (str(target.pid), f"EnumProcessModulesEx): 'pid {target.pid}"),
+        ("nothing-like-it.exe", "CreateToolhelp32Snapshot): 'nothing-like-it.exe"),
     ):
         line = failure("maps", named)
         assert line.startswith(
-            f"winipc: [WinError 87] There is no such process: '{label}"
+            f"winipc: [WinError 87] There is no such process ({told}"
         )
 
 

@@ -27,6 +27,7 @@ def test_a_second_receiver_of_a_title_is_refused(unique_name: str) -> None:
         with pytest.raises(FileExistsError, match="window with this title") as caught:
             Receiver(unique_name.upper(), mapping=unique_name)
         assert caught.value.winerror == 183
+        assert "exist_ok=True makes another one" in caught.value.__notes__[0]
         with Sender(unique_name, mapping=unique_name) as sender:
             sender.send(b"data", via="mapping")
         assert first.receive(DEADLINE).data == b"data"

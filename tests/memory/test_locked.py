@@ -74,8 +74,11 @@ def test_create_with_lock_makes_one(unique_name: str) -> None:
             f"{unique_name}.lock": "mutex",
             f"{unique_name}.changes": "mapping",
         }
-        with pytest.raises(FileExistsError):
+        with pytest.raises(FileExistsError) as taken:
             LockedMapping.create(unique_name, 100)
+        assert taken.value.__notes__ == [
+            "hint: exist_ok=True opens the one that exists"
+        ]
         with LockedMapping.create(unique_name, 100, exist_ok=True) as second:
             assert not second.created
     assert named_objects(pattern=f"{unique_name}*") == []
@@ -102,6 +105,7 @@ def test_objects_of_a_squatter_are_refused(
     with squatter, pytest.raises(FileExistsError) as caught:
         LockedMapping.create(unique_name, 100, exist_ok=exist_ok)
     assert (caught.value.winerror, caught.value.filename) == (183, name)
+    assert bool(caught.value.__notes__) is not exist_ok  # it would not help
     assert named_objects(pattern=f"{unique_name}*") == []
     with LockedMapping.create(unique_name, 100):
         pass

@@ -413,7 +413,9 @@ def test_readers_need_no_write_access(unique_name: str) -> None:
     ):
         writer.write(b"12345678")
         assert reader.read() == b"12345678"
-        with pytest.raises(TypeError, match="read-only"):
+        with pytest.raises(
+            TypeError, match=r"Snapshot is read-only.*access='readwrite'"
+        ):
             reader.write(b"12345678")
 
 

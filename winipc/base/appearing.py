@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
+from winipc.errors import hint_taken
 
 _T = TypeVar("_T")
 
@@ -51,11 +52,13 @@ def make_or_open(
             return make()
         except FileExistsError as error:
             if not exist_ok:
+                hint_taken(error)
                 raise
             taken = error
         with contextlib.suppress(FileNotFoundError):
             return open_it()
         # The object went away in between, or it is not initialised yet.
         if deadline.left() == 0:
+            taken.__notes__ = []  # that of a part, which has no exist_ok
             raise taken
         time.sleep(_SHORTEST)

@@ -150,10 +150,9 @@ async def wait_handle(
         raise PermissionError(
             0,
             "a wait that can be cancelled needs QUERY_STATE and MODIFY_STATE, and is "
-            "not for a mutex",
+            "not for a mutex (WaitForMultipleObjects)",
             name,
             ERROR_ACCESS_DENIED,
-            "WaitForMultipleObjects",
         )
     if _core._wait((target,), 0) == 0:
         return True

@@ -183,6 +183,7 @@ class Player(Closing):
                 return Mutex.create(name)
             return Semaphore.create(name, 0, track.maximum)
         except FileExistsError as error:
+            error.__notes__ = []  # a player has no exist_ok
             add_hint(error, _TAKEN_HINT)
             raise
 

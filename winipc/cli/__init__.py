@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _drop_output()
         else:
             if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
-                error.add_note("--exist-ok opens another")
+                error.__notes__ = ["--exist-ok opens another"]
             print(f"winipc: {one_line(error)}", file=sys.stderr)
         return 1
     return status

@@ -23,7 +23,7 @@ from winipc.base.winerror import (
     ERROR_PATH_NOT_FOUND,
     ERROR_PRIVILEGE_NOT_HELD,
 )
-from winipc.errors import add_hint
+from winipc.errors import add_hint, hint_taken
 from winipc.memory.record import Structured
 
 if TYPE_CHECKING:
@@ -271,6 +271,8 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
             )
         except OSError as error:
             _explain(error, name, creating=True)
+            if not exist_ok:
+                hint_taken(error)
             raise
         except TypeError as error:
             _explain_order(error, name, size)

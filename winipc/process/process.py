@@ -940,10 +940,9 @@ def _window_pid(hwnd: SupportsIndex) -> int:
     if not pid:
         raise FileNotFoundError(
             0,
-            "There is no such window",
+            "There is no such window (GetWindowThreadProcessId)",
             f"window {operator.index(hwnd):#x}",
             ERROR_INVALID_WINDOW_HANDLE,
-            "GetWindowThreadProcessId",
         )
     return pid
 
@@ -962,9 +961,8 @@ def _pid_of_name(name: str) -> int:
 
 
 def _lookup_error(what: str, call: str = "OpenProcess") -> ProcessLookupError:
-    return ProcessLookupError(
-        0, "There is no such process", what, ERROR_INVALID_PARAMETER, call
-    )
+    text = f"There is no such process ({call})"
+    return ProcessLookupError(0, text, what, ERROR_INVALID_PARAMETER)
 
 
 def _path_finder(process: RemoteProcess) -> Callable[[int], str | None]:

@@ -12,7 +12,7 @@ from winipc.base.winerror import (
     ERROR_ACCESS_DENIED,
     ERROR_PATH_NOT_FOUND,
 )
-from winipc.errors import add_hint
+from winipc.errors import add_hint, hint_taken
 
 __all__ = ["SyncAccess", "Waitable"]
 
@@ -68,6 +68,7 @@ def made(cls: type[_W], name: str | None, *how: Any) -> _W:
         new = cls._create(name, *how)
     except OSError as error:
         hint(error)
+        hint_taken(error)
         raise
     if name is None:
         travels_by_handle(cls)
