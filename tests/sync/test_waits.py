@@ -79,11 +79,12 @@ def test_more_interrupts_in_the_clean_up_lose_nothing(make: Callable[..., Any]) 
             ended = threading.Event()
             thread = threading.Thread(target=storm)
             thread.start()
+            taken = None  # or all interrupts came before the wait
             with suppress(KeyboardInterrupt):
-                wait_any(semaphores, LONG)
+                taken = wait_any(semaphores, LONG)
             ended.set()
             thread.join(LONG)
-            assert wait_any(semaphores, LONG).value == 0
+            assert (taken or wait_any(semaphores, LONG)).value == 0
             assert not any(semaphore._pins for semaphore in semaphores)
     finally:
         signal.signal(signal.SIGINT, before)
