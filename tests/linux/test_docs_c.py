@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msvc
 import pytest
-from conftest import ROOT, Dev, compiled
+from conftest import ROOT, Dev, compiled, run
 from peers import FLAGS, LIBRARIES
 from pins import AMD64
 
@@ -17,23 +18,29 @@ PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TEXT_BLOCK = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 GUIDE = ROOT / "docs" / "c-layouts.md"
 
+#: The kind comes as one more argument, and so it goes to the program of the guide.
 SNAPSHOT = """
 import subprocess, sys, winipc
-program, name = sys.argv[1:]
-with winipc.SharedMapping.create(name, winipc.Snapshot.needed(24)) as mapping:
-    with winipc.Snapshot.over(mapping, 24) as snapshot:
-        for text in ("first", "second"):
-            subprocess.run([program, name, text], check=True)
+program, name, *more = sys.argv[1:]
+kind = more[0] if more else "seqlock"
+size = winipc.Snapshot.needed(24, kind=kind)
+with winipc.SharedMapping.create(name, size) as mapping:
+    with winipc.Snapshot.over(mapping, 24, kind=kind) as snapshot:
+        for text in ("first", "second", "third"):
+            subprocess.run([program, name, text, *more], check=True)
             print(snapshot.read(5).rstrip(b"\\0").decode())
 """
 
 
 READ_IN_C = """
 import subprocess, sys, winipc
-program, name = sys.argv[1:]
-with winipc.SharedMapping.create(name, winipc.Snapshot.needed(24)) as mapping:
-    with winipc.Snapshot.over(mapping, 24) as snapshot:
-        reader = subprocess.Popen([program, name], stdout=subprocess.PIPE, text=True)
+program, name, *more = sys.argv[1:]
+kind = more[0] if more else "seqlock"
+size = winipc.Snapshot.needed(24, kind=kind)
+with winipc.SharedMapping.create(name, size) as mapping:
+    with winipc.Snapshot.over(mapping, 24, kind=kind) as snapshot:
+        argv = [program, name, *more]
+        reader = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         for text in ("first", "second"):
             snapshot.write(text.encode().ljust(24, b"\\0"))
             print(reader.stdout.readline().strip())
@@ -62,6 +69,27 @@ with winipc.LockedMapping.create(name, 24) as mapping:
         thread.join()
         print(woken, mapping.changes, mapping.read(6).decode())
         print(any(changes.read(8, 8)), any(changes.read(4, 16 + 4 * 251)))
+"""
+
+
+WAIT_IN_C = """
+import subprocess, sys, winipc
+program, name = sys.argv[1:]
+with winipc.LockedMapping.create(name, 24) as mapping:
+    with winipc.SharedMapping.open(name + ".changes") as changes:
+        waiter = subprocess.Popen([program, name], stdout=subprocess.PIPE, text=True)
+        for text in ("first", "second", "last"):
+            while not any(changes.read(4, 16)):
+                pass
+            with mapping.lock:
+                mapping.write(b"half of it")
+                mapping.notify_change()
+                # It wakes, gives its slot back, and waits for the lock.
+                while any(changes.read(4, 16)):
+                    pass
+                mapping.write(text.encode().ljust(24, b"\\0"))
+            print(waiter.stdout.readline().strip())
+        print(waiter.wait(), any(changes.read(252 * 4, 16)))
 """
 
 
@@ -110,18 +138,36 @@ def test_the_complete_peer_does_what_the_guide_says(
     assert done.stdout == TEXT_BLOCK.findall(guide)[0]
 
 
-def test_records_written_in_c_are_read_whole(dev: Dev, built: dict[str, Path]) -> None:
-    name = f"winipc-docs-{uuid.uuid4().hex}"
-    done = dev.run("python", "-c", SNAPSHOT, f"Z:{built['c-layouts-2']}", name)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["first", "second"]
+@pytest.mark.parametrize("target", msvc.TARGETS)
+def test_all_programs_compile_as_msvc(
+    built: dict[str, Path], tmp_path: Path, target: str
+) -> None:
+    """For 32 bits too: structures assert their offsets."""
+    if msvc.missing():
+        pytest.skip("no compiler with MSVC's ABI")
+    sources = [tmp_path / f"{name}.c" for name in built]
+    for source, (_, text) in zip(sources, programs(), strict=True):
+        source.write_text(text, "utf-8")
+    lax = ("-Wno-deprecated-declarations",)  # strncpy
+    run(*msvc.compiler(target), "/std:c11", "/Zs", *lax, "--", *sources)
 
 
-def test_records_written_by_python_are_read_whole(
-    dev: Dev, built: dict[str, Path]
+@pytest.mark.parametrize("kind", [(), ("double",)], ids=["seqlock", "double"])
+def test_records_written_in_c_are_read_whole(
+    dev: Dev, built: dict[str, Path], kind: tuple[str, ...]
 ) -> None:
     name = f"winipc-docs-{uuid.uuid4().hex}"
-    done = dev.run("python", "-c", READ_IN_C, f"Z:{built['c-layouts-3']}", name)
+    done = dev.run("python", "-c", SNAPSHOT, f"Z:{built['c-layouts-2']}", name, *kind)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("kind", [(), ("double",)], ids=["seqlock", "double"])
+def test_records_written_by_python_are_read_whole(
+    dev: Dev, built: dict[str, Path], kind: tuple[str, ...]
+) -> None:
+    name = f"winipc-docs-{uuid.uuid4().hex}"
+    done = dev.run("python", "-c", READ_IN_C, f"Z:{built['c-layouts-3']}", name, *kind)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["first", "second", "True last 0"]
 
@@ -132,6 +178,14 @@ def test_changes_told_in_c_wake_python(dev: Dev, built: dict[str, Path]) -> None
     done = dev.run("python", "-c", CHANGES, f"Z:{built['c-layouts-4']}", name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[True] 1 from C", "False False"]
+
+
+def test_changes_told_by_python_wake_c(dev: Dev, built: dict[str, Path]) -> None:
+    """It takes the lock of Python: what Python writes under it is whole."""
+    name = f"winipc-docs-{uuid.uuid4().hex}"
+    done = dev.run("python", "-c", WAIT_IN_C, f"Z:{built['c-layouts-4']}", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["first", "second", "last", "0 False"]
 
 
 TWO_FILES = {
