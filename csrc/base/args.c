@@ -7,6 +7,21 @@
 #include <math.h>
 
 int
+wi_wrong_type(const char *wanted, PyObject *value)
+{
+    PyObject *error = PyErr_Occurred();
+    PyObject *type =
+        error == NULL || PyErr_GivenExceptionMatches(error, PyExc_TypeError)
+            ? PyType_GetName(Py_TYPE(value))
+            : NULL;
+    if (type != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s, not %U", wanted, type);
+        Py_DECREF(type);
+    }
+    return 0;
+}
+
+int
 wi_u64_converter(PyObject *value, void *out)
 {
     PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
@@ -44,7 +59,7 @@ wi_address_converter(PyObject *value, void *out)
 {
     uint64_t number;
     if (!wi_u64_converter(value, &number)) {
-        return 0;
+        return wi_wrong_type("an address must be an int", value);
     }
     if (number > UINTPTR_MAX) {
         PyErr_Format(PyExc_OverflowError, "%R is not an address here", value);
@@ -59,7 +74,7 @@ wi_handle_converter(PyObject *value, void *out)
 {
     uintptr_t number;
     if (!wi_address_converter(value, &number)) {
-        return 0;
+        return wi_wrong_type("a handle must be an int", value);
     }
     if (number == 0 || (HANDLE)number == INVALID_HANDLE_VALUE) {
         PyErr_Format(PyExc_ValueError, "%R is not a handle", value);
@@ -79,7 +94,8 @@ wi_timeout_converter(PyObject *value, void *out)
     }
     double seconds = PyFloat_AsDouble(value);
     if (seconds == -1.0 && PyErr_Occurred()) {
-        return 0;
+        return wi_wrong_type("timeout must be a number of seconds or None",
+                             value);
     }
     if (!(seconds >= 0.0)) { /* NaN as well */
         PyErr_SetString(PyExc_ValueError,
@@ -99,9 +115,7 @@ wi_wide_name(PyObject *name, wchar_t **out)
         return 0;
     }
     if (!PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError, "name must be str or None, not %R",
-                     (PyObject *)Py_TYPE(name));
-        return -1;
+        return wi_wrong_type("name must be a str or None", name) - 1;
     }
     *out = PyUnicode_AsWideCharString(name, NULL);
     return *out == NULL ? -1 : 0;

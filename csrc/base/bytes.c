@@ -55,7 +55,7 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
 {
     Py_ssize_t number = PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (number == -1 && PyErr_Occurred()) {
-        return -1;
+        return wi_wrong_type("offset must be an int", value) - 1;
     }
     if (number < 0 || number > limit) {
         PyErr_Format(PyExc_ValueError, "%zd is not in the range 0 to %zd",
@@ -363,6 +363,19 @@ wi_bytes_get_view(PyObject *source, Py_buffer *view)
 }
 
 int
+wi_bytes_take(PyObject *data, Py_buffer *view, int flags)
+{
+    if (PyObject_GetBuffer(data, view, flags) == 0) {
+        return 0;
+    }
+    if (PyUnicode_Check(data)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "bytes are needed, not str: text.encode() gives them");
+    }
+    return -1;
+}
+
+int
 wi_source_take(wi_source *source, PyObject *data, int private_copy)
 {
     work_kind kind = WORK_MOVE;
@@ -375,7 +388,7 @@ wi_source_take(wi_source *source, PyObject *data, int private_copy)
         return PyBuffer_FillInfo(&source->view, data, (void *)source->bytes,
                                  source->size, 1, PyBUF_SIMPLE);
     }
-    if (PyObject_GetBuffer(data, &source->view, PyBUF_SIMPLE) < 0) {
+    if (wi_bytes_take(data, &source->view, PyBUF_SIMPLE) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_BufferError)) {
             return -1;
         }
@@ -437,14 +450,20 @@ bytes_ssize(PyObject *value)
 }
 
 int
-wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out)
+wi_bytes_optional(const char *name, PyObject *value, Py_ssize_t missing,
+                  Py_ssize_t *out)
 {
     if (value == NULL || value == Py_None) {
         *out = missing;
         return 0;
     }
     *out = bytes_ssize(value);
-    return *out == -1 && PyErr_Occurred() ? -1 : 0;
+    if (*out == -1 && PyErr_Occurred()) {
+        char wanted[40];
+        PyOS_snprintf(wanted, sizeof(wanted), "%s must be an int", name);
+        return wi_wrong_type(wanted, value) - 1;
+    }
+    return 0;
 }
 
 /* The result of the work as new bytes. The collector does not track bytes, so
@@ -508,8 +527,8 @@ bytes_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
              0) {
         return NULL;
     }
-    if (wi_bytes_optional(values[0], -1, &size) < 0 ||
-        wi_bytes_optional(values[1], 0, &offset) < 0 ||
+    if (wi_bytes_optional(names[0], values[0], -1, &size) < 0 ||
+        wi_bytes_optional(names[1], values[1], 0, &offset) < 0 ||
         wi_bytes_check_open(self) < 0) {
         return NULL;
     }
@@ -542,7 +561,7 @@ bytes_read_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     Py_buffer view;
     if (wi_fast_args("read_into", names, 1, args, nargs, kwnames, values) <
             0 ||
-        wi_bytes_optional(values[1], 0, &offset) < 0 ||
+        wi_bytes_optional(names[1], values[1], 0, &offset) < 0 ||
         PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
@@ -607,7 +626,7 @@ bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
              0) {
         return NULL;
     }
-    if (wi_bytes_optional(values[1], 0, &offset) < 0) {
+    if (wi_bytes_optional(names[1], values[1], 0, &offset) < 0) {
         return NULL;
     }
     Py_ssize_t size;
@@ -659,8 +678,8 @@ bytes_find(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     Py_ssize_t start, end;
     wi_source source;
     if (wi_fast_args("find", names, 1, args, nargs, kwnames, values) < 0 ||
-        wi_bytes_optional(values[1], 0, &start) < 0 ||
-        wi_bytes_optional(values[2], PY_SSIZE_T_MAX, &end) < 0 ||
+        wi_bytes_optional(names[1], values[1], 0, &start) < 0 ||
+        wi_bytes_optional(names[2], values[2], PY_SSIZE_T_MAX, &end) < 0 ||
         wi_source_take(&source, values[0], WI_NO_COPY) < 0) {
         return NULL;
     }
@@ -695,7 +714,11 @@ WI_INLINE char *
 bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
 {
     Py_ssize_t offset = bytes_ssize(offset_arg);
-    if ((offset == -1 && PyErr_Occurred()) || wi_bytes_check_open(self) < 0) {
+    if (offset == -1 && PyErr_Occurred()) {
+        wi_wrong_type("offset must be an int", offset_arg);
+        return NULL;
+    }
+    if (wi_bytes_check_open(self) < 0) {
         return NULL;
     }
     /* A range inside costs no call. A negative offset is a large size_t. */

@@ -74,8 +74,9 @@ int wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
 /* An offset argument: 0 <= value <= limit, or ValueError. -1 on error. */
 Py_ssize_t wi_bytes_offset(PyObject *value, Py_ssize_t limit);
 
-/* An optional offset or size: NULL or None gives `missing`. Checks no range. */
-int wi_bytes_optional(PyObject *value, Py_ssize_t missing, Py_ssize_t *out);
+/* An optional offset or size with the name `name`: NULL or None gives `missing`. Checks no range. */
+int wi_bytes_optional(const char *name, PyObject *value, Py_ssize_t missing,
+                      Py_ssize_t *out);
 
 /* bf_getbuffer: fill the view and pin the memory. */
 int wi_bytes_getbuffer(PyObject *self, Py_buffer *view, int flags);
@@ -97,6 +98,9 @@ typedef struct {
 /* A buffer that is not contiguous is always copied. WI_COPY_OF_FILE also
  * copies one whose pages may fail to come in; WI_COPY copies every buffer. */
 enum { WI_NO_COPY, WI_COPY_OF_FILE, WI_COPY };
+
+/* PyObject_GetBuffer, whose error for a str says what to write. */
+int wi_bytes_take(PyObject *data, Py_buffer *view, int flags);
 
 /* After 0, release the source. Taking it may run Python code and give up the
  * GIL. */

@@ -232,6 +232,10 @@ int wi_u64_converter(PyObject *value, void *out);     /* uint64_t */
 int wi_address_converter(PyObject *value, void *out); /* uintptr_t */
 int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
 
+/* TypeError "<wanted>, not <type of value>", also instead of the TypeError of
+ * a conversion; another error stays. Always 0, as from a converter. */
+int wi_wrong_type(const char *wanted, PyObject *value);
+
 /* Seconds as int or float, or None for forever, into milliseconds, rounded up. */
 #define WI_FOREVER UINT64_MAX
 int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */

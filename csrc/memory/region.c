@@ -92,8 +92,8 @@ region_flush(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     PyObject *values[2];
     Py_ssize_t offset, size;
     if (wi_fast_args("flush", names, 0, args, nargs, kwnames, values) < 0 ||
-        wi_bytes_optional(values[0], 0, &offset) < 0 ||
-        wi_bytes_optional(values[1], -1, &size) < 0 ||
+        wi_bytes_optional(names[0], values[0], 0, &offset) < 0 ||
+        wi_bytes_optional(names[1], values[1], -1, &size) < 0 ||
         wi_bytes_check_open(op) < 0) {
         return NULL;
     }

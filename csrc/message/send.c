@@ -126,6 +126,7 @@ register_message(PyObject *module, PyObject *name)
 /* One send, with the buffer of its data. */
 typedef struct wi_send_job {
     HWND hwnd;
+    PyObject *target; /* what the caller gave, borrowed: for errors; or NULL */
     UINT number;
     WPARAM wparam;
     LPARAM lparam; /* 0 or, for WM_COPYDATA, replaced by &data */
@@ -479,11 +480,27 @@ send_explain(PyObject *module, HWND hwnd)
     WI_END_KEEP_ERROR
 }
 
+/* The window, and how the caller found it. */
+static PyObject *
+send_label(const send_job *job)
+{
+    PyObject *target = job->target;
+    return target != NULL && (PyUnicode_Check(target) || PyTuple_Check(target))
+               ? PyUnicode_FromFormat("window %p, found by %R",
+                                      (void *)job->hwnd, target)
+               : PyUnicode_FromFormat("window %p", (void *)job->hwnd);
+}
+
 /* Raise the error of a failed send or post; NULL. */
 static PyObject *
-send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
+send_failed(PyObject *module, DWORD err, const char *api, const send_job *job)
 {
+    HWND hwnd = job->hwnd;
     PyObject *cls = PyExc_OSError;
+    PyObject *label = send_label(job);
+    if (label == NULL) {
+        return NULL;
+    }
     if (err == ERROR_INVALID_WINDOW_HANDLE) {
         cls = PyExc_FileNotFoundError;
     }
@@ -494,15 +511,12 @@ send_failed(PyObject *module, DWORD err, const char *api, HWND hwnd)
         err = ERROR_INVALID_WINDOW_HANDLE;
     }
     else if (err == ERROR_SUCCESS || err == ERROR_TIMEOUT) {
-        PyObject *label = PyUnicode_FromFormat("window %p", (void *)hwnd);
-        if (label != NULL) {
-            wi_raise_timeout("It hangs, or did not answer in time", api,
-                             label);
-            Py_DECREF(label);
-        }
+        wi_raise_timeout("It hangs, or did not answer in time", api, label);
+        Py_DECREF(label);
         return NULL;
     }
-    wi_raise_format_as(cls, err, api, "window %p", (void *)hwnd);
+    wi_raise_format_as(cls, err, api, "%U", label);
+    Py_DECREF(label);
     send_explain(module, hwnd);
     return NULL;
 }
@@ -535,7 +549,7 @@ send_answer(PyObject *module, const send_job *job)
         return send_refused(WSAEMSGSIZE, text);
     }
     if (job->sent == 0) {
-        return send_failed(module, job->err, "SendMessageTimeoutW", job->hwnd);
+        return send_failed(module, job->err, "SendMessageTimeoutW", job);
     }
     if (job->check && job->result == 0) {
         char text[96];
@@ -630,6 +644,7 @@ send_copydata_job(PyObject *module, send_job *job, PyObject *const *args,
     if (job->check < 0) {
         return -1;
     }
+    job->target = values[0];
     job->number = WM_COPYDATA;
     job->wparam = (WPARAM)sender;
     job->data.dwData = (ULONG_PTR)id;
@@ -694,10 +709,18 @@ send_begin(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-send_end(PyObject *module, PyObject *capsule)
+send_end(PyObject *module, PyObject *args)
 {
+    PyObject *capsule, *target;
+    if (!PyArg_ParseTuple(args, "OO:_end_send", &capsule, &target)) {
+        return NULL;
+    }
     send_job *job = PyCapsule_GetPointer(capsule, NULL);
-    return job == NULL ? NULL : send_answer(module, job);
+    if (job == NULL) {
+        return NULL;
+    }
+    job->target = target;
+    return send_answer(module, job);
 }
 
 PyDoc_STRVAR(
@@ -728,6 +751,7 @@ send_message_job(PyObject *module, send_job *job, PyObject **values)
         (values[3] != NULL && !wi_param_converter(values[3], &lparam))) {
         return -1;
     }
+    job->target = values[0];
     job->wparam = (WPARAM)wparam;
     job->lparam = (LPARAM)lparam;
     return 0;
@@ -786,7 +810,7 @@ post_message(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         err, ok = PostMessageW(job.hwnd, job.number, job.wparam, job.lparam));
     if (!ok) {
         return send_failed(module, err ? err : ERROR_GEN_FAILURE,
-                           "PostMessageW", job.hwnd);
+                           "PostMessageW", &job);
     }
     Py_RETURN_NONE;
 }
@@ -851,8 +875,8 @@ static PyMethodDef send_functions[] = {
     {"_begin_send", WI_FAST(send_begin),
      "_begin_send($module, /, target, data, **how)\n--\n\n"
      "Begin a send_copydata on a worker thread: (send, handle)."},
-    {"_end_send", send_end, METH_O,
-     "_end_send($module, send, /)\n--\n\nThe answer, or the error."},
+    {"_end_send", send_end, METH_VARARGS,
+     "_end_send($module, send, target, /)\n--\n\nThe answer, or the error."},
     {"_reply_message", reply_message, METH_O,
      "_reply_message($module, result, /)\n--\n\n"
      "Answer the message that this thread handles; False if no sender waits.\n"

@@ -217,7 +217,7 @@ wi_process_size(PyObject *value, Py_ssize_t *size)
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError, "size must be >= 0");
         }
-        return -1;
+        return wi_wrong_type("size must be an int", value) - 1;
     }
     return 0;
 }
@@ -549,7 +549,7 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     if (wi_fast_args("write", names, 2, args, nargs, kwnames, given) < 0 ||
         !wi_address_converter(given[0], &address) ||
         (given[2] != NULL && (verify = PyObject_IsTrue(given[2])) < 0) ||
-        PyObject_GetBuffer(given[1], &data, PyBUF_SIMPLE) < 0) {
+        wi_bytes_take(given[1], &data, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     if (wi_check_open(self, self->handle) < 0) {
@@ -888,21 +888,6 @@ process_get_path(PyObject *op, void *Py_UNUSED(closure))
     return result;
 }
 
-static PyObject *
-process_repr(PyObject *op)
-{
-    wi_process *self = (wi_process *)op;
-    PyObject *name = PyType_GetName(Py_TYPE(op));
-    if (name == NULL) {
-        return NULL;
-    }
-    PyObject *repr =
-        PyUnicode_FromFormat("<%U pid=%lu%s>", name, (unsigned long)self->pid,
-                             self->handle == NULL ? " closed" : "");
-    Py_DECREF(name);
-    return repr;
-}
-
 /* ----------------------------------------------------------------- tables */
 
 static PyMethodDef process_methods[] = {
@@ -998,15 +983,10 @@ static PyMemberDef process_members[] = {
 PyDoc_STRVAR(process_doc, "Another process, and the memory in it.");
 
 static PyType_Slot process_slots[] = {
-    {Py_tp_doc, (void *)process_doc},
-    {Py_tp_new, wi_no_new},
-    {Py_tp_finalize, process_finalize},
-    {Py_tp_traverse, wi_traverse},
-    {Py_tp_repr, process_repr},
-    {Py_tp_methods, process_methods},
-    {Py_tp_getset, process_getset},
-    {Py_tp_members, process_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)process_doc},   {Py_tp_new, wi_no_new},
+    {Py_tp_finalize, process_finalize}, {Py_tp_traverse, wi_traverse},
+    {Py_tp_methods, process_methods},   {Py_tp_getset, process_getset},
+    {Py_tp_members, process_members},   {0, NULL},
 };
 
 static PyType_Spec process_spec = {

@@ -84,7 +84,10 @@ waits_init(waits_set *set, wi_state *state, PyObject *objects)
     }
     Py_ssize_t count = PyTuple_Size(set->tuple);
     int failed = count < 1 || count > MAXIMUM_WAIT_OBJECTS;
-    if (failed) {
+    if (count == 0) {
+        PyErr_SetString(PyExc_ValueError, "there is no object to wait for");
+    }
+    else if (failed) {
         PyErr_Format(PyExc_ValueError, "a wait takes 1 to %d objects, not %zd",
                      MAXIMUM_WAIT_OBJECTS, count);
     }

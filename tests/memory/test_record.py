@@ -52,6 +52,18 @@ def test_values_come_back_from_bytes() -> None:
     assert repr(record).startswith("ship(id=7, name='alpha', rows=('ab', 'cdef'), at=")
 
 
+def test_a_repr_leaves_out_the_middle_of_what_is_long() -> None:
+    """Arrays of any dimensions, and texts."""
+    layout = Layout.of("big", "numbers:10000i text:9000s")
+    record = layout.unpack(layout.pack(numbers=range(10_000), text="ab" * 4_000))
+    assert repr(record).startswith(
+        "big(numbers=(0, 1, 2, ..., 9997, 9998, 9999), text='abab"
+    )
+    assert len(repr(record)) < 300
+    grid = Layout.of("grid", {"rows": ("i", (100, 100))})
+    assert repr(grid.unpack(bytes(grid.size))).count("0") == 36
+
+
 def test_bytes_may_be_anywhere_in_a_buffer() -> None:
     """Behind others, in front of others, and in every buffer."""
     data = b"..." + POINT.pack(x=1, y=2) + b"."

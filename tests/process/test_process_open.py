@@ -39,7 +39,7 @@ def test_it_knows_the_target(process: RemoteProcess, target: Target) -> None:
     assert process.alive
     assert process.exit_code is None
     assert process.access == ProcessAccess.WRITE
-    assert f"pid={target.pid}" in repr(process)
+    assert repr(process) == f"<RemoteProcess 'target.exe' pid={target.pid}>"
 
 
 def test_a_popen_object_will_do(target: Target) -> None:
@@ -81,6 +81,7 @@ def test_exit_is_seen(process: RemoteProcess, target: Target) -> None:
     assert process.wait(60) == 259
     assert not process.alive
     assert process.exit_code == 259
+    assert repr(process).endswith(f"pid={target.pid} exited with code 259>")
 
 
 def test_close_is_final(target: Target) -> None:
@@ -89,7 +90,7 @@ def test_close_is_final(target: Target) -> None:
     process.close()
     process.close()
     assert process.closed
-    assert "closed" in repr(process)
+    assert repr(process) == f"<RemoteProcess pid={target.pid} closed>"
     for call in (
         lambda: process.read(0, 0),
         lambda: process.read_into(0, bytearray()),

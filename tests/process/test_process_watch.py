@@ -30,6 +30,7 @@ def test_watch_yields_changes_and_ends(process: RemoteProcess, target: Target) -
     target.ask(f"poke {point:x} 01")
     change = next(watch)
     assert (change.address, change.new) == (point, b"\1")
+    assert repr(change).startswith(f"Change(address={point:#x}, old=b'")
     seen = threading.Event()
 
     def later() -> None:

@@ -42,6 +42,9 @@ _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+#: The most elements of an array, and characters of a value, that a repr shows whole.
+_MOST_SHOWN = 16
+_WIDEST_SHOWN = 200
 #: After the list of the types of numbers.
 _OTHERS = (
     "? e; for text there are c (a byte) and u (a wchar_t), as in ('c', 16) and "
@@ -135,11 +138,20 @@ class Field:
         return items
 
     def shown(self, value: Any) -> str:
-        """The value as text; an address is hexadecimal, with all digits."""
+        """The value as text, without the middle if it is long.
+
+        An address is hexadecimal, with all digits.
+        """
         if isinstance(value, tuple):
-            return f"({', '.join(map(self.shown, value))})"
+            texts = [
+                *map(self.shown, value if len(value) <= _MOST_SHOWN else value[:3])
+            ]
+            if len(value) > _MOST_SHOWN:
+                texts += ["...", *map(self.shown, value[-3:])]
+            return f"({', '.join(texts)})"
         width = 2 + 2 * size_of(self.kind)
-        return f"{value:#0{width}x}" if self.is_pointer else repr(value)
+        text = f"{value:#0{width}x}" if self.is_pointer else repr(value)
+        return text if len(text) <= _WIDEST_SHOWN else f"{text[:97]}...{text[-97:]}"
 
     def _text(self, raw: bytes) -> Text | bytes:
         if self.kind == "u":

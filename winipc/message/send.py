@@ -132,4 +132,4 @@ async def send_copydata_async(
         check=check,
     )
     await wait_handle(ended, name=f"send to {target!r}")
-    return _core._end_send(send)
+    return _core._end_send(send, target)

@@ -174,6 +174,17 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """The name of the target's program file, without its folder."""
         return _base_name(self.path)
 
+    def __repr__(self) -> str:
+        told = [f"pid={self.pid}"]
+        if self.closed:
+            told.append("closed")
+        with contextlib.suppress(OSError, ValueError):  # no right to ask, or closed
+            told.insert(0, repr(self.name))
+        with contextlib.suppress(OSError, ValueError):
+            if (code := self.exit_code) is not None:
+                told.append(f"exited with code {code}")
+        return f"<{type(self).__name__} {' '.join(told)}>"
+
     # ------------------------------------------------------------ reading
 
     @overload
@@ -218,7 +229,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: ReadProcessMemory
         """
         unit = 1 if encoding is None else _unit_of(encoding)
-        data = _read_text(self, operator.index(address), unit, max_bytes)
+        data = _read_text(self, _address(address), unit, max_bytes)
         return data if encoding is None else data.decode(encoding, errors)
 
     def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
@@ -292,7 +303,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 the error says what to write.
         """
         if not isinstance(expression, str):
-            return operator.index(expression)
+            return _address(expression)
         from winipc.process._expression import address_of
 
         return address_of(self, expression)
@@ -511,7 +522,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualProtectEx
         """
-        place = operator.index(address)
+        place = _address(address)
         return winipc.process.memory.protected(self, place, size, protection)
 
     # ---------------------------------------------------- memory of the target
@@ -556,10 +567,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: VirtualQueryEx, NtQueryVirtualMemory; NtQuerySystemInformation,
         DuplicateHandle, NtQueryDirectoryObject for `names`
         """
-        place = operator.index(start)
+        place = _address(start)
         limit = _ADDRESS_END
         if stop is not None:
-            limit = min(operator.index(stop), limit)
+            limit = min(_address(stop), limit)
         path_of = _path_finder(self) if paths or names else None
         sections_of = None
         if names:
@@ -878,7 +889,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: ReadProcessMemory
         """
-        return winipc.Watch(self, operator.index(address), size, interval)
+        return winipc.Watch(self, _address(address), size, interval)
 
 
 # ------------------------------------------------------------------ functions
@@ -913,6 +924,14 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
     from winipc.base.privilege import privilege
 
     return privilege("SeDebugPrivilege")
+
+
+def _address(value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"an address must be an int, not {kind}") from None
 
 
 def _pid_of(target: Any) -> int:
@@ -953,7 +972,10 @@ def _pid_of_name(name: str) -> int:
     if len(found) > 1 and os.getpid() in found:
         found.remove(os.getpid())  # this is a Python program that looks for another one
     if not found:
-        raise _lookup_error(name, "CreateToolhelp32Snapshot")
+        error = _lookup_error(name, "CreateToolhelp32Snapshot")
+        if name.isdigit():
+            add_hint(error, "a str is the name of a program; a pid is an int")
+        raise error
     if len(found) > 1:
         pids = ", ".join(map(str, sorted(found)))
         raise ValueError(f"{len(found)} processes are called {name!r}: pids {pids}")

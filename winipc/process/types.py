@@ -23,9 +23,29 @@ __all__ = [
     "ThreadEntry",
 ]
 
+#: The fields that hold an address.
+_ADDRESSES = ("address", "allocation_base", "base", "entry_point")
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PartialRead:
+
+class _Addressed:
+    """A dataclass whose repr shows addresses in hexadecimal."""
+
+    __slots__ = ()
+
+    def __repr__(self: Any) -> str:
+        names = (field.name for field in dataclasses.fields(self))
+        values = ((name, getattr(self, name)) for name in names)
+        shown = (
+            f"{name}={value:#x}"
+            if name in _ADDRESSES and value is not None
+            else f"{name}={value!r}"
+            for name, value in values
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class PartialRead(_Addressed):
     """The result of a partial read: the data, and which pages could be read.
 
     `mask` has a 1 for each page that could be read, and a 0 for each other page; the
@@ -77,8 +97,8 @@ class PartialRead:
             page = end
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Region:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Region(_Addressed):
     """Adjacent pages of a process with the same attributes (VirtualQueryEx)."""
 
     base: int
@@ -137,8 +157,8 @@ class Region:
         return self.base <= address < self.end
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Module:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Module(_Addressed):
     """A program or DLL that is loaded in a process.
 
     A module is accepted wherever an address is. `module + 0x10` is the address 0x10
@@ -173,8 +193,8 @@ class Module:
         return self.base <= address < self.end
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Export:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Export(_Addressed):
     """A function or a variable that a module exports."""
 
     name: str | None
@@ -220,8 +240,8 @@ class ProcessEntry:
         }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MapRow:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class MapRow(_Addressed):
     """One allocation in the address space: memory that one call reserved."""
 
     base: int
@@ -240,8 +260,8 @@ class MapRow:
     """The number of regions in the allocation."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Change:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Change(_Addressed):
     """A change that a `Watch` has seen: the bytes before and after."""
 
     address: int

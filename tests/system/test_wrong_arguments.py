@@ -1,0 +1,129 @@
+"""The error of an argument of the wrong type names the argument."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import winipc
+
+
+@pytest.fixture
+def given(unique_name: str) -> Iterator[SimpleNamespace]:
+    """One object of each kind, and the name of the channel."""
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        mapping = enter(winipc.SharedMapping.create(None, 64))
+        yield SimpleNamespace(
+            mapping=mapping,
+            snapshot=enter(winipc.Snapshot.over(mapping, 8)),
+            process=enter(winipc.RemoteProcess.open(os.getpid())),
+            event=enter(winipc.Event.create()),
+            mutex=enter(closing(winipc.Mutex.create())),
+            channel=enter(winipc.Channel.create(unique_name, 4096)),
+            name=unique_name,
+        )
+
+
+_TIMEOUT = "timeout must be a number of seconds or None, not str"
+_ADDRESS = "an address must be an int, not str"
+_BYTES = r"bytes are needed, not str: text\.encode\(\)"
+
+
+_WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
+    "event.wait": (lambda on: on.event.wait("5"), _TIMEOUT),
+    "mutex.acquire": (lambda on: on.mutex.acquire("5"), _TIMEOUT),
+    "channel.recv": (lambda on: on.channel.recv("5"), _TIMEOUT),
+    "process.wait": (lambda on: on.process.wait("5"), _TIMEOUT),
+    "wait_any": (lambda on: winipc.wait_any([on.event], "5"), _TIMEOUT),
+    "Event.wait_for": (lambda on: winipc.Event.wait_for(on.name, "5"), _TIMEOUT),
+    "process.read": (lambda on: on.process.read("a", 4), _ADDRESS),
+    "process.get": (lambda on: on.process.get("a", "i32"), _ADDRESS),
+    "process.watch": (lambda on: on.process.watch("a", 4), _ADDRESS),
+    "process.read_cstr": (lambda on: on.process.read_cstr("a"), _ADDRESS),
+    "process.regions": (lambda on: next(on.process.regions("a")), _ADDRESS),
+    "process.read 2": (
+        lambda on: on.process.read(4, "a"),
+        "size must be an int, not str",
+    ),
+    "process.watch 2": (
+        lambda on: on.process.watch(4, "i32"),
+        "size must be an int, not str",
+    ),
+    "mapping.read": (lambda on: on.mapping.read("a"), "size must be an int, not str"),
+    "mapping.read 2": (
+        lambda on: on.mapping.read(1, "a"),
+        "offset must be an int, not str",
+    ),
+    "mapping.get": (
+        lambda on: on.mapping.get("a", "i32"),
+        "offset must be an int, not str",
+    ),
+    "mapping.find": (
+        lambda on: on.mapping.find(b"a", "a"),
+        "start must be an int, not str",
+    ),
+    "Atomic": (
+        lambda on: winipc.Atomic(on.mapping, "a"),
+        "offset must be an int, not str",
+    ),
+    "Event.from_handle": (
+        lambda on: winipc.Event.from_handle("a"),
+        "a handle must be an int, not str",
+    ),
+    "Event.create": (
+        lambda on: winipc.Event.create(5),
+        "name must be a str or None, not int",
+    ),
+    "Channel.create": (
+        lambda on: winipc.Channel.create(4096, "x"),
+        "name must be a str, not int",
+    ),
+    "Channel.create 2": (
+        lambda on: winipc.Channel.create("x", "y"),
+        "capacity must be an int, not s",
+    ),
+    "Channel.open": (lambda on: winipc.Channel.open(5), "name must be a str, not int"),
+    "mapping.write": (lambda on: on.mapping.write("text"), _BYTES),
+    "mapping.find 2": (lambda on: on.mapping.find("text"), _BYTES),
+    "mapping": (lambda on: on.mapping.__setitem__(slice(0, 1), "t"), _BYTES),
+    "channel.send": (lambda on: on.channel.send("text"), _BYTES),
+    "snapshot.write": (lambda on: on.snapshot.write("text"), _BYTES),
+    "process.write": (lambda on: on.process.write(4, "text"), _BYTES),
+}
+
+
+@pytest.mark.parametrize(("call", "told"), _WRONG.values(), ids=_WRONG)
+def test_the_wrong_argument_is_named(
+    given: SimpleNamespace, call: Callable[[Any], object], told: str
+) -> None:
+    with pytest.raises(TypeError, match=told):
+        call(given)
+
+
+def test_another_error_of_a_conversion_stays(given: SimpleNamespace) -> None:
+    """It is the argument's own."""
+
+    class Odd:
+        def __index__(self) -> int:
+            raise LookupError("odd")
+
+    for call in (given.mapping.read, winipc.Event.from_handle):
+        with pytest.raises(LookupError, match="odd"):
+            call(Odd())
+
+
+def test_a_pid_as_a_text_is_told() -> None:
+    with pytest.raises(ProcessLookupError) as caught:
+        winipc.RemoteProcess.open("12345678")
+    assert caught.value.__notes__ == [
+        "hint: a str is the name of a program; a pid is an int"
+    ]
+    with pytest.raises(ProcessLookupError) as caught:
+        winipc.RemoteProcess.open("nothing-like-it")
+    assert not hasattr(caught.value, "__notes__")
