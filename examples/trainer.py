@@ -12,9 +12,8 @@ trainers, and detect them.
 from __future__ import annotations
 
 import argparse
-import struct
+import contextlib
 import sys
-import threading
 from types import TracebackType
 from typing import Any
 
@@ -39,8 +38,7 @@ class Trainer:
         self.process = winipc.RemoteProcess.open(target, access=_RIGHTS)
         self.found: winipc.CandidateSet | None = None
         self.only: int | None = None
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._frozen = contextlib.ExitStack()
 
     def is_now(self, number: int) -> int:
         """Keep the places that have this value now; return their number."""
@@ -65,38 +63,24 @@ class Trainer:
 
     def set(self, number: int) -> None:
         """Write a number to all places that are left."""
-        self._write(self.addresses, packed(number))
+        for address in self.addresses:
+            self.process.set(address, "i32", number)
 
-    def freeze(self, number: int, interval: float = 0.02) -> None:
-        """Write a number again and again until `thaw`, or until the game ends."""
-        data = packed(number)
-        # Keep the present places: the next search may leave others, or none.
-        addresses = self.addresses
+    def freeze(self, number: int) -> None:
+        """Write a number again and again until `thaw`, or until the game ends.
+
+        It stays at the present places: the next search may leave others, or none.
+        """
         self.thaw()
-        # Write here once, to report errors: the thread cannot report them.
-        self._write(addresses, data)
-        self._stop.clear()
-
-        def keep() -> None:
-            try:
-                while not self._stop.wait(interval):
-                    self._write(addresses, data)
-            except OSError:
-                pass  # the game has ended
-
-        self._thread = threading.Thread(target=keep, daemon=True)
-        self._thread.start()
-
-    def _write(self, addresses: list[int], data: bytes) -> None:
-        for address in addresses:
-            self.process.write(address, data)
+        with contextlib.ExitStack() as frozen:
+            for address in self.addresses:
+                one = self.process.freeze(address, number, "i32")
+                frozen.callback(one.close)
+            self._frozen = frozen.pop_all()
 
     def thaw(self) -> None:
         """Stop writing, so that the game can change the number again."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._frozen.close()
 
     def close(self) -> None:
         """Close the game's process handle; the game goes on."""
@@ -115,14 +99,6 @@ class Trainer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def packed(number: int) -> bytes:
-    """The bytes of the number. Raises ValueError if it does not fit in 32 bits."""
-    try:
-        return struct.pack("<i", number)
-    except struct.error:
-        raise ValueError(f"{number} does not fit in i32") from None
 
 
 CHANGES = {"+": "increased", "-": "decreased", "~": "changed", ".": "unchanged"}
