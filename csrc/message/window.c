@@ -296,10 +296,34 @@ window_answer(PyObject *result, BOOL *queue)
     else if (result == Py_None) {
         return 1; /* it was taken */
     }
-    else if (result != NULL && wi_param_converter(result, &bits)) {
-        return (LRESULT)bits;
+    else if (result != NULL) {
+        if (wi_param_converter(result, &bits)) {
+            return (LRESULT)bits;
+        }
+        wi_wrong_type("a handler answers with an int, a bool, None or "
+                      "NotImplemented",
+                      result);
     }
     return 0;
+}
+
+/* Report the exception of a handler. The hook's object is the pair (handler,
+ * message), whose repr names both; message may be NULL. */
+static void
+window_report(PyObject *dispatch, PyObject *message)
+{
+    PyObject *pair = NULL;
+    WI_KEEP_ERROR
+    if (message != NULL) {
+        PyObject *chosen =
+            PyObject_CallMethod(dispatch, "handler_of", "O", message);
+        pair = PyTuple_Pack(2, chosen != NULL ? chosen : dispatch, message);
+        Py_XDECREF(chosen);
+        PyErr_Clear(); /* a plain handler has no handler_of */
+    }
+    WI_END_KEEP_ERROR
+    PyErr_WriteUnraisable(pair != NULL ? pair : dispatch);
+    Py_XDECREF(pair);
 }
 
 LRESULT
@@ -332,7 +356,7 @@ wi_window_call(wi_pump *pump, wi_message *message, BOOL *queue)
     }
     answer = window_answer(result, queue);
     if (PyErr_Occurred()) {
-        PyErr_WriteUnraisable(dispatch);
+        window_report(dispatch, object);
     }
     Py_XDECREF(result);
     Py_XDECREF(object);

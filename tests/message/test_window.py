@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -381,7 +381,66 @@ def test_handler_that_raises_answers_0_and_is_reported(
         assert winipc.send_copydata(window, b"x", check=False) == 0
         assert winipc.send_copydata(window, b"x", id=1, check=False) == 0
     assert [report.exc_type for report in reports] == [LookupError, TypeError]
+    assert "a handler answers with an int" in str(reports[1].exc_value)
+    for id, report in enumerate(reports):
+        called, message = report.object
+        assert called is handler
+        assert f"<Message id={id:#x} " in repr(message)
     reports.clear()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_report_names_the_handler_of_an_id(
+    window: winipc.CopyDataWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `decode` as well."""
+    reports: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+
+    @window.on(5)
+    def five(message: winipc.Message) -> str:
+        return "five"
+
+    @window.on(6, decode=winipc.decoders.utf8)
+    def six(message: winipc.Message, text: str) -> str:
+        return text
+
+    for id in (5, 6):
+        assert winipc.send_copydata(window, b"x", id=id, check=False) == 0
+    assert [report.object[0].__name__ for report in reports] == ["five", "six"]
+    reports.clear()
+
+
+def test_a_function_that_would_not_run_is_no_handler(
+    window: winipc.CopyDataWindow, unique_name: str
+) -> None:
+    """A call of a coroutine function or of a generator runs nothing of it."""
+
+    async def later(message: object) -> None: ...
+
+    def generator(message: object) -> Iterator[int]:
+        yield 1
+
+    create = winipc.CopyDataWindow.create
+    places: list[Callable[[Any], object]] = [
+        window.on(5),
+        window.on_message(0x8005),
+        lambda handler: create(unique_name, handler=handler),
+        lambda handler: create(unique_name, messages={0x8005: handler}),
+        lambda handler: winipc.Receiver(unique_name, handler=handler),
+    ]
+    for place in places:
+        for handler in (later, generator, "text"):
+            with pytest.raises(TypeError, match="a handler is a plain function"):
+                place(handler)
+    for place in (
+        lambda accept: create(unique_name, accept=accept),
+        lambda accept: winipc.Receiver(unique_name, accept=accept),
+    ):
+        with pytest.raises(TypeError, match="a handler is a plain function"):
+            place(later)
+    with pytest.raises(TypeError, match=r"such as winipc\.decoders\.utf8"):
+        window.on(5, decode="utf8")  # type: ignore[arg-type]
 
 
 def test_handlers_by_id_and_by_message(window: winipc.CopyDataWindow) -> None:

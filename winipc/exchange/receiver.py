@@ -33,7 +33,7 @@ from winipc.exchange.transport import (
 from winipc.memory.mapping import SharedMapping
 from winipc.message.message import WM_COPYDATA, Message
 from winipc.message.send import register_message
-from winipc.message.window import CopyDataWindow
+from winipc.message.window import CopyDataWindow, checked_handler
 
 if TYPE_CHECKING:
     from winipc.section.section import SharedSection
@@ -157,8 +157,8 @@ class Receiver(Shown, Closing):
         self.title = title
         self.max_message = max_message
         self._refused = 0
-        self._accept = accept
-        self._handler = handler
+        self._accept = accept and checked_handler(accept)
+        self._handler = handler and checked_handler(handler)
         # Waiting messages are in the window's queue. For transports other than
         # WM_COPYDATA, the queue holds a number, which finds the copy here.
         self._copies: dict[int, Received] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import math
 import os
 import struct
@@ -17,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc.base.closing import Closing
@@ -75,6 +76,24 @@ Accept: TypeAlias = (
 )
 
 
+#: CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of inspect: a call of such a
+#: function runs none of its code.
+_RUNS_LATER = 0x20 | 0x80 | 0x200
+
+_H = TypeVar("_H", bound=Callable[..., Any])
+
+
+def checked_handler(handler: _H) -> _H:
+    """The handler, if the window's thread can call it while the sender waits."""
+    code = getattr(handler, "__code__", None)
+    if not callable(handler) or getattr(code, "co_flags", 0) & _RUNS_LATER:
+        raise TypeError(
+            "a handler is a plain function, which answers while the sender waits, not "
+            f"{handler!r}; a task of asyncio takes messages by `async for`"
+        )
+    return handler
+
+
 class _Router:
     """Chooses the handler of a message.
 
@@ -90,10 +109,10 @@ class _Router:
         predicate: Callable[[Message], bool] | None,
         queue: bool | None,
     ) -> None:
-        self.default = handler
+        self.default = handler if handler is None else checked_handler(handler)
         self.ids: dict[int, Handler] = {}
         given = messages if isinstance(messages, Mapping) else {}
-        self.handlers = {_number(key): value for key, value in given.items()}
+        self.handlers = {_number(k): checked_handler(v) for k, v in given.items()}
         self.queued = {_number(message) for message in messages} - set(self.handlers)
         self.predicate = predicate
         self.queue = queue
@@ -116,17 +135,20 @@ class _Router:
         )
 
     def __call__(self, message: Message) -> Any:
+        copydata = message.message == WM_COPYDATA
+        ask = self.predicate if copydata else None
+        if ask is not None and not (message.verified and ask(message)):
+            return 0
+        handler = self.handler_of(message)
+        if handler is not None:
+            return handler(message)
+        return NotImplemented if self.queues_rest() or not copydata else 0
+
+    def handler_of(self, message: Message) -> Handler | None:
+        """The handler of a message; an error report asks for it, too."""
         if message.message == WM_COPYDATA:
-            if self.predicate is not None and not (
-                message.verified and self.predicate(message)
-            ):
-                return 0
-            handler = self.ids.get(message.id, self.default)
-            if handler is None and not self.queues_rest():
-                return 0
-        else:
-            handler = self.handlers.get(message.message, self.default)
-        return NotImplemented if handler is None else handler(message)
+            return self.ids.get(message.id, self.default)
+        return self.handlers.get(message.message, self.default)
 
 
 def _packed(*numbers: int) -> bytes:
@@ -147,7 +169,7 @@ def _split_accept(
     if accept is None:
         return (), (), None
     if callable(accept):
-        return (), (), accept
+        return (), (), checked_handler(accept)
     if isinstance(accept, int | str | os.PathLike):
         accept = (accept,)
     pids, paths = [], []
@@ -326,12 +348,18 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         answered 0, unless the window has a `handler` or `queue=True`.
 
         Raises:
-            TypeError: There is no id, as in `@window.on` without brackets.
+            TypeError: There is no id, as in `@window.on` without brackets; `decode` or
+                the handler is not a plain function.
         """
         if not isinstance(id, SupportsIndex):
             raise TypeError(f"on takes the id of messages, as in on(7), not {id!r}")
+        if decode is not None and not callable(decode):
+            raise TypeError(
+                f"decode is a function, such as winipc.decoders.utf8, not {decode!r}"
+            )
 
         def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(checked_handler(handler))
             def decoded(message: Message) -> Any:
                 assert decode is not None
                 return handler(message, decode(message))
@@ -349,7 +377,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         def decorate(handler: Handler) -> Handler:
             with self._lock:
-                self._router.handlers[number] = handler
+                self._router.handlers[number] = checked_handler(handler)
                 self._set_routes(self._router.routes())
             return handler
 
