@@ -526,6 +526,11 @@ def test_a_name_that_is_not_there_is_told_what_is(tmp_path: Path) -> None:
             Layout.from_c(header, "tod")
     with pytest.raises(LookupError, match="no struct nowhere in the header: it has T"):
         Layout.from_c("struct T { int a; };", "nowhere")
+    with pytest.raises(LayoutError, match="unknown type name 'what'") as failed:
+        Layout.from_c("struct told { int a; }; what is;", "tod")
+    assert failed.value.__notes__ == [
+        "hint: no struct tod in the header (did you mean told?)"
+    ]
     (tmp_path / "own.c").write_text("struct own { DWORD a; };")
     for plain, names in (("int a;", "none"), (tmp_path / "own.c", "own")):
         with pytest.raises(LookupError, match=f"it has {names}$"):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from winipc.base.text import meant
+from winipc.errors import add_hint
 from winipc.memory.layout import Bits, Field, Layout, LayoutError
 
 try:
@@ -257,9 +258,14 @@ class _Header:
             else:
                 self._check(cursor)
         if len(kinds) != 1:
-            self._check(None)
             among = f": {', '.join(kinds)}" if kinds else self._offer(name)
-            raise LookupError(f"no struct {name} in the header{among}")
+            told = f"no struct {name} in the header{among}"
+            try:
+                self._check(None)
+            except LayoutError as error:
+                add_hint(error, told)
+                raise
+            raise LookupError(told)
         [kind] = kinds.values()
         self._check(kind.get_declaration())
         return self._layout(kind, name)
