@@ -54,6 +54,10 @@ def test_layouts_name_the_values(cassette: Cassette) -> None:
     assert "speed" in text
     assert "gear" in text
     assert "f32" in text
+    assert "gear=2" in text
+    of_gear = Layout.of("gear", "gear:i32")
+    text = Page(wj.lanes(cassette, {"memory": of_gear}, offset=4).html()).text
+    assert "gear(gear=2)" in text
     assert isinstance(wj.view_of(cassette, width=500), wj.Lanes)
     with pytest.raises(ValueError, match="width"):
         wj.lanes(cassette, width=5)

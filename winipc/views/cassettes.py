@@ -62,6 +62,7 @@ class Lanes(View):
         layouts: For each track's name, the layout of its memory or of its messages'
             data: a `winipc.Layout`, its short text form, or a ctypes Structure.
         width: Width of the picture, in pixels.
+        offset: Where a layout begins in a mapping; 16 is the record of a Snapshot.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Lanes(View):
         layouts: Mapping[str, Any] | None = None,
         *,
         width: int = 960,
+        offset: int = 0,
     ) -> None:
         if not 320 <= width <= 4096:
             raise ValueError("width must be from 320 to 4096 pixels")
         super().__init__(cassette)
         self.width = width
+        self.offset = offset
         self._left = 0  # events that clicks may still show
         self.layouts = {n: layout_of(one) for n, one in (layouts or {}).items()}
 
@@ -85,7 +88,7 @@ class Lanes(View):
         cassette = self.target
         rows: list[Row] = []
         room, self._left = _MOST_DATA, _MOST_OPEN
-        for row in timeline(cassette, decoders):
+        for row in timeline(cassette, decoders, self.offset):
             room -= _size(row)
             if room < 0 or len(rows) == _MOST_EVENTS:
                 break
