@@ -7,7 +7,6 @@ object's name, and `strerror` ends with the name of the call in parentheses.
 from __future__ import annotations
 
 from winipc._core import AbandonedError, PartialReadError, PartialWriteError
-from winipc.base.winerror import ERROR_ALREADY_EXISTS
 
 __all__ = ["AbandonedError", "PartialReadError", "PartialWriteError"]
 
@@ -21,5 +20,7 @@ def add_hint(error: BaseException, hint: str) -> None:
 
 def hint_taken(error: OSError, instead: str = "opens the one that exists") -> None:
     """Add what `exist_ok` is for to the error of a name that is taken."""
+    from winipc.base.winerror import ERROR_ALREADY_EXISTS  # not for who gets no error
+
     if error.winerror == ERROR_ALREADY_EXISTS:
         add_hint(error, f"exist_ok=True {instead}")
