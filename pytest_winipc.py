@@ -167,12 +167,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         title = f"by cassette {player.cassette.path}"
         item.add_report_section(call.when, title, "\n".join(player.unexpected))
     for peer in item.stash.get(_PEERS, []):
-        item.add_report_section(call.when, f"by {peer}", peer.report())
+        _report(item, call, peer)
     item.stash[_PEERS] = []
     for peer in item.session.stash.get(_PEERS, []):
         if peer.stdout or peer.stderr or peer.process.poll() is not None:
-            item.add_report_section(call.when, f"by {peer}", peer.report())
+            _report(item, call, peer)
             peer.forget_output()
+
+
+def _report(item: pytest.Item, call: pytest.CallInfo[None], peer: Peer) -> None:
+    """Add what a peer printed, unless the error has it already."""
+    report = peer.report()
+    if call.excinfo is not None and report not in str(call.excinfo.value):
+        item.add_report_section(call.when, f"by {peer}", report)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pydoc
 import struct
 import threading
 import time
@@ -81,6 +82,7 @@ def test_create_with_lock_makes_one(unique_name: str) -> None:
         ]
         with LockedMapping.create(unique_name, 100, exist_ok=True) as second:
             assert not second.created
+        assert "hold it to read or write" in pydoc.render_doc(LockedMapping)
     assert named_objects(pattern=f"{unique_name}*") == []
     with SharedMapping.create(unique_name, 100) as plain:
         assert type(plain) is SharedMapping

@@ -265,7 +265,7 @@ def test_silent(peer):
 
 def test_ended(peer):
     peer.finish()
-    peer.read_line()
+    peer.expect("more")
 
 def test_still_running(peer):
     peer.wait(0.2)
@@ -275,8 +275,10 @@ def test_still_running(peer):
     text = result.stdout.str()
     assert "said 'said x', not 'said y'" in text
     assert "was silent for 0.2 s" in text
-    assert "ended early" in text
+    assert "ended early, and did not say 'more'" in text
     assert "did not end" in text
+    assert text.count("--- standard output") == 4
+    assert "Captured by peer" not in text  # once is enough
 
 
 # ----------------------------------------------------------------- messages
@@ -378,8 +380,8 @@ def test_something(winipc_window):
             "*  data: expected 'hello'",
             "*came 'hallo'",
             "*expected 'hello', but this is not UTF-8:",
-            "*  message: expected 0x4a, came 0x8001",
-            "*not within 0.1 s: message=0x4a id=0x1",
+            "*  message: expected 0x4a (WM_COPYDATA), came 0x8001",
+            "*not within 0.1 s: message=0x4a (WM_COPYDATA) id=0x1",
             "*id=0x9 size=2 * b'xy' (not expected)",
             "*a message came",
         ]

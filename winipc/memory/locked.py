@@ -169,10 +169,9 @@ class LockedMapping(SharedMapping):
     Win32: CreateFileMappingW, CreateMutexExW, CreateEventExW
     """
 
-    __slots__ = ("_board", "lock")
+    __slots__ = ("_board", "_lock")
 
-    #: Hold it to read or write several values that belong together.
-    lock: Mutex
+    _lock: Mutex
     _board: _Board
 
     @classmethod
@@ -232,10 +231,15 @@ class LockedMapping(SharedMapping):
             undo.callback(_core.SharedMapping.close, mapping)
             if mapping.created and others_exist:
                 raise FileNotFoundError  # the former mapping went away in between
-            mapping.lock = lock
+            mapping._lock = lock
             mapping._board = board
             undo.pop_all()
         return mapping
+
+    @property
+    def lock(self) -> Mutex:
+        """The mutex: hold it to read or write values that belong together."""
+        return self._lock
 
     @classmethod
     def open(cls, name: str, **options: Any) -> Self:
@@ -260,7 +264,7 @@ class LockedMapping(SharedMapping):
                     f"it, and {cls.__name__}.create() makes one with a lock",
                 )
                 raise
-            mapping.lock = lock
+            mapping._lock = lock
             undo.pop_all()
         return mapping
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from winipc import decoders
 from winipc.base.text import HEX_WIDTH, hex_rows
 from winipc.memory.record import Record
+from winipc.message.message import WM_COPYDATA
 
 #: The expected attributes of a message by name, and the expected data (None: any).
 Expected = tuple[dict[str, int], bytes | str | Record | None]
@@ -57,6 +58,8 @@ def short(data: bytes | str | Record) -> str:
 
 
 def _shown(name: str, number: int) -> str:
+    if name == "message" and number == WM_COPYDATA:
+        return f"{number:#x} (WM_COPYDATA)"
     return str(number) if name == "pid" else f"{number:#x}"
 
 

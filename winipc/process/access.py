@@ -8,7 +8,11 @@ __all__ = ["ProcessAccess"]
 
 
 class ProcessAccess(enum.IntFlag):
-    """Rights to another process (PROCESS_* of Win32), and useful combinations."""
+    """Rights to another process (PROCESS_* of Win32), and useful combinations.
+
+    The combinations are `READ`, which most methods need; `WRITE`, to write as well; and
+    `QUERY`, to ask for a process's state and name, but not for its memory.
+    """
 
     TERMINATE = 0x0001
     """To end the process by TerminateProcess."""

@@ -267,12 +267,16 @@ class Peer:
             AssertionError: No line came within `timeout` seconds, or the peer ended.
         """
         __tracebackhide__ = True  # pytest shows the test's line
+        return self._next_line(timeout, "")
+
+    def _next_line(self, timeout: float | None, wanted: str) -> str:
+        __tracebackhide__ = True  # pytest shows the test's line
         timeout = self._seconds(timeout)
         with self._grew:
             if self._wait_for_output(lambda: self._unread, timeout):
                 return self._unread.popleft()
             how = f"was silent for {timeout} s" if self._streams else "ended early"
-        raise AssertionError(f"{self} {how}\n{self.report()}")
+        raise AssertionError(f"{self} {how}{wanted}\n{self.report()}")
 
     def expect(self, text: str, timeout: float | None = None) -> None:
         """Raise `AssertionError` unless the next line is `text`.
@@ -283,7 +287,7 @@ class Peer:
             server.expect("hello yourself", timeout=5)
         """
         __tracebackhide__ = True  # pytest shows the test's line
-        line = self.read_line(timeout)
+        line = self._next_line(timeout, f", and did not say {text!r}")
         if line != text:
             raise AssertionError(f"{self} said {line!r}, not {text!r}\n{self.report()}")
 
