@@ -1,7 +1,7 @@
 """winipc's own exceptions, and hints for vague errors of Windows.
 
 A failing Win32 call raises `OSError`: `winerror` is the error code, `filename` the
-object's name, and `strerror` ends with the name of the call in parentheses.
+object's name, and `filename2` the name of the call.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ int wi_bytes_check_range(PyObject *self, Py_ssize_t offset, Py_ssize_t size,
 /* An offset argument: 0 <= value <= limit, or ValueError. -1 on error. */
 Py_ssize_t wi_bytes_offset(PyObject *value, Py_ssize_t limit);
 
-/* An optional offset or size with the name `name`: NULL or None gives `missing`. Checks no range. */
+/* An optional argument `name`, an offset or a size: NULL or None gives
+ * `missing`. Checks no range. */
 int wi_bytes_optional(const char *name, PyObject *value, Py_ssize_t missing,
                       Py_ssize_t *out);
 

@@ -148,10 +148,10 @@ int wi_token_init(PyObject *module, wi_state *state);
 
 /* ----------------------------------------------------------------- errors */
 
-/* OSError with winerror err, filename name, and api in parentheses at the end
- * of its text; always NULL. CPython picks the subclass (2 FileNotFoundError, 5
- * PermissionError, ...). An object without a name of its own passes a
- * description such as "pid 42". */
+/* OSError(winerror=err, filename=name, filename2=api); always NULL.
+ * CPython picks the subclass (2 FileNotFoundError, 5 PermissionError, ...).
+ * An object without a name of its own passes a description such as "pid 42":
+ * None would drop both names from the message. */
 PyObject *wi_raise(DWORD err, const char *api, PyObject *name);
 
 /* The same as an instance of exactly this class (a subclass of OSError). */

@@ -10,49 +10,18 @@ wi_raise(DWORD err, const char *api, PyObject *name)
     return wi_raise_as(PyExc_OSError, err, api, name);
 }
 
-/* Windows' own text, in its language, for an error code. */
-static PyObject *
-windows_text(DWORD err)
-{
-    wchar_t text[512];
-    DWORD length = FormatMessageW(
-        FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, err,
-        0, text, sizeof(text) / sizeof(text[0]), NULL);
-    while (length > 0 &&
-           (text[length - 1] <= L' ' || text[length - 1] == L'.')) {
-        length--;
-    }
-    return length > 0 ? PyUnicode_FromWideChar(text, (Py_ssize_t)length)
-                      : PyUnicode_FromFormat("Windows error %lu", err);
-}
-
-/* Takes over `text`, to which it adds the call: as a second file name, the
- * call would read as the target of a copy. */
-static PyObject *
-raise_text(PyObject *cls, DWORD err, PyObject *text, const char *api,
-           PyObject *name)
-{
-    PyObject *whole =
-        text == NULL ? NULL : PyUnicode_FromFormat("%U (%s)", text, api);
-    Py_XDECREF(text);
-    if (whole == NULL) {
-        return NULL;
-    }
-    /* OSError sets errno from winerror, whatever is passed for it. */
-    PyObject *error =
-        PyObject_CallFunction(cls, "iNOi", 0, whole, name, (int)err);
-    if (error != NULL) {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
-    }
-    return NULL;
-}
-
 PyObject *
 wi_raise_as(PyObject *cls, DWORD err, const char *api, PyObject *name)
 {
-    err = err ? err : ERROR_INTERNAL_ERROR;
-    return raise_text(cls, err, windows_text(err), api, name);
+    PyObject *call = PyUnicode_FromString(api);
+    if (call != NULL) {
+        /* 0 would make CPython read the thread's last error again, which
+         * taking the GIL back may have changed. */
+        PyErr_SetExcFromWindowsErrWithFilenameObjects(
+            cls, (int)(err ? err : ERROR_INTERNAL_ERROR), name, call);
+        Py_DECREF(call);
+    }
+    return NULL;
 }
 
 PyObject *
@@ -82,7 +51,14 @@ PyObject *
 wi_raise_text(PyObject *cls, DWORD err, const char *text, const char *api,
               PyObject *name)
 {
-    return raise_text(cls, err, PyUnicode_FromString(text), api, name);
+    /* OSError sets errno from winerror, whatever is passed for it. */
+    PyObject *error =
+        PyObject_CallFunction(cls, "isOis", 0, text, name, (int)err, api);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
 }
 
 void

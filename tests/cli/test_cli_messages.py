@@ -204,12 +204,12 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
     target.read_line()
     target.kill()
     for named, told in (
-        (str(target.pid), f"EnumProcessModulesEx): 'pid {target.pid}"),
-        ("nothing-like-it.exe", "CreateToolhelp32Snapshot): 'nothing-like-it.exe"),
+        (str(target.pid), f"'pid {target.pid}, which has exited' (Enum"),
+        ("nothing-like-it.exe", "'nothing-like-it.exe' (CreateToolhelp32Snapshot"),
     ):
         line = failure("maps", named)
         assert line.startswith(
-            f"winipc: [WinError 87] There is no such process ({told}"
+            f"winipc: [WinError 87] There is no such process: {told}"
         )
 
 

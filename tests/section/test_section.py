@@ -279,7 +279,7 @@ with SharedSection.load(sys.argv[1]) as section:
         try:
             touch()
         except OSError as error:
-            print(error.strerror.split("(")[-1], flush=True)
+            print(error.filename2, flush=True)
     assert section[:1] == b"x"
 """
 
@@ -294,7 +294,7 @@ def test_an_image_whose_pages_do_not_come_in_is_an_error(
     linux_file.cut(0)
     peer.say("")
     for _ in range(2):
-        peer.expect("ReadProcessMemory)")
+        peer.expect("ReadProcessMemory")
     assert peer.finish() == 0
 
 
@@ -561,7 +561,7 @@ def test_a_dll_that_cannot_be_let_go_of_is_reported(
     assert ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(section.module))
     with pytest.warns(ResourceWarning, match="unclosed"):
         del section
-    assert [error.strerror[-14:] for error in reported] == [" (FreeLibrary)"]
+    assert [error.filename2 for error in reported] == ["FreeLibrary"]
 
 
 def test_two_threads_may_close_at_once(dll: Path) -> None:

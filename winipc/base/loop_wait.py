@@ -150,9 +150,10 @@ async def wait_handle(
         raise PermissionError(
             0,
             "a wait that can be cancelled needs QUERY_STATE and MODIFY_STATE, and is "
-            "not for a mutex (WaitForMultipleObjects)",
+            "not for a mutex",
             name,
             ERROR_ACCESS_DENIED,
+            "WaitForMultipleObjects",
         )
     if _core._wait((target,), 0) == 0:
         return True

@@ -74,12 +74,6 @@ _HINTS = {
 }
 
 
-def _call_of(error: OSError) -> str | None:
-    """The Win32 call that failed, which ends the text of winipc's errors."""
-    found = re.search(r"\((\w+)\)$", error.strerror or "")
-    return found and found[1]
-
-
 def one_line(error: BaseException) -> str:
     """The text of an error, with its notes and what the user can do about it."""
     notes = list(getattr(error, "__notes__", ()))
@@ -90,7 +84,9 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError):
         # The number of a Windows error helps to search; an errno only repeats the text.
         text = re.sub(r"^\[Errno \d+\] ", "", str(error))
-        if hint := _HINTS.get((_call_of(error), error.winerror)):
+        # The call that failed would read as the target of a copy.
+        text = re.sub(r" -> '(\w+)'$", r" (\1)", text)
+        if hint := _HINTS.get((error.filename2, error.winerror)):
             notes.append(hint)
     return "".join([str(text), *(f" ({note})" for note in notes)])
 

@@ -465,7 +465,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
                 self, order, id=self._cookie, timeout=None, check=False
             )
         if answer < 0:
-            raise OSError(0, "no timer (SetTimer)", self.title, -answer)
+            raise OSError(0, "no timer", self.title, -answer, "SetTimer")
         if not answer and self.closed:
             raise ValueError("the window is closed")
         return answer > 0

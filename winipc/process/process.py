@@ -959,9 +959,10 @@ def _window_pid(hwnd: SupportsIndex) -> int:
     if not pid:
         raise FileNotFoundError(
             0,
-            "There is no such window (GetWindowThreadProcessId)",
+            "There is no such window",
             f"window {operator.index(hwnd):#x}",
             ERROR_INVALID_WINDOW_HANDLE,
+            "GetWindowThreadProcessId",
         )
     return pid
 
@@ -983,8 +984,9 @@ def _pid_of_name(name: str) -> int:
 
 
 def _lookup_error(what: str, call: str = "OpenProcess") -> ProcessLookupError:
-    text = f"There is no such process ({call})"
-    return ProcessLookupError(0, text, what, ERROR_INVALID_PARAMETER)
+    return ProcessLookupError(
+        0, "There is no such process", what, ERROR_INVALID_PARAMETER, call
+    )
 
 
 def _path_finder(process: RemoteProcess) -> Callable[[int], str | None]:

@@ -180,16 +180,18 @@ class SharedSection(Held, _core.SharedSection, Structured, Shown):
             # Wine loads a DLL for another machine if it has no code.
             raise OSError(
                 0,
-                "the DLL is for another machine (LoadLibraryExW)",
+                "the DLL is for another machine",
                 self.path,
                 ERROR_BAD_EXE_FORMAT,
+                "LoadLibraryExW",
             )
         if found is None:
             raise OSError(
                 0,
-                "the DLL exports no such symbol (GetProcAddress)",
+                "the DLL exports no such symbol",
                 f"{self.path}!{self.symbol}",
                 ERROR_PROC_NOT_FOUND,
+                "GetProcAddress",
             )
         rva, forwards = found
         if forwards:
