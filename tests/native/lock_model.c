@@ -114,13 +114,13 @@ static int again = -1;    /* this thread takes it twice */
 static void
 guarded(int t)
 {
-    uint64_t *plain = &world.memory.raw[WINIPC_CHANNEL_DATA_OFFSET / 8];
+    uint64_t *plain = DATA;
     if (++world.inside != 1) {
         fail("two own the lock");
     }
     model_write(plain, (uint64_t)t + 1);
     /* Be interrupted, and killed. */
-    model_load(&world.memory.header.dropped, RELAXED);
+    model_load(&mapped.header.dropped, RELAXED);
     if (model_read(plain) != (uint64_t)t + 1) {
         fail("another owner was here");
     }
@@ -215,7 +215,7 @@ static void
 lock_run(void)
 {
     uint64_t *shared[] = {&shared_word.word, &shared_word.depth,
-                          &world.memory.header.dropped};
+                          &mapped.header.dropped};
     memset(&shared_word, 0, sizeof(shared_word));
     run_with(check, shared, sizeof(shared) / sizeof(shared[0]));
 }

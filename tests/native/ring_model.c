@@ -65,10 +65,10 @@ typedef struct winipc_os {
 /* ------------------------------------------------------------- the world */
 
 #define THREADS 4
-#define WORDS 16   /* shared words that a scenario may touch */
-#define HISTORY 24 /* stores to one word that may still be read */
+#define WORDS 11   /* shared words that a scenario may touch */
+#define HISTORY 16 /* stores to one word that may still be read */
 #define CAPACITY 256
-#define DATA_WORDS (CAPACITY / 8 + 40)
+#define DATA_WORDS ((CAPACITY + 256) / 8)
 #define STACK 32768
 #define MESSAGES 16
 
@@ -102,19 +102,21 @@ typedef struct thread {
 } thread;
 
 typedef struct event {
-    int set;
     uint8_t view[WORDS];
     uint8_t clock[THREADS];
+    uint8_t set;
 } event;
 
-typedef struct access {
-    uint8_t writer, write_clock;
-    uint8_t read_clock[THREADS];
+typedef union access {
+    struct {
+        uint8_t writer, write_clock;
+        uint8_t read_clock[THREADS];
+    };
+    uint64_t any; /* 0: nothing is known of it */
 } access;
 
 static struct world {
     thread threads[THREADS];
-    word words[WORDS];
     event events[3];
     access plain[DATA_WORDS];
     winipc_channel channels[THREADS];
@@ -126,11 +128,16 @@ static struct world {
     int sent[THREADS];
     int outcome[THREADS];
     int inside; /* threads in the section that the lock guards */
-    union {
-        winipc_channel_header header;
-        uint64_t raw[(4096 + CAPACITY + 256) / 8];
-    } memory;
+    word words[WORDS];
 } world;
+
+/* The header's words are in the histories, so that only the data changes. */
+static union {
+    winipc_channel_header header;
+    uint64_t raw[WINIPC_CHANNEL_DATA_OFFSET / 8 + DATA_WORDS];
+} mapped;
+
+#define DATA (&mapped.raw[WINIPC_CHANNEL_DATA_OFFSET / 8])
 
 static char stacks[THREADS][STACK] __attribute__((aligned(64)));
 static uint64_t *word_at[WORDS];
@@ -232,7 +239,7 @@ model_load(uint64_t *p, int order)
         return *p;
     }
     /* tail is loaded without acquire */
-    if (broken == 2 && p == &world.memory.header.tail && order == ACQ_REL) {
+    if (broken == 2 && p == &mapped.header.tail && order == ACQ_REL) {
         order = RELAXED;
     }
     /* the loads of Dekker's pattern are only acquire */
@@ -240,7 +247,7 @@ model_load(uint64_t *p, int order)
         order = ACQ_REL;
     }
     /* head is loaded without acquire */
-    if (broken == 6 && p == &world.memory.header.head && order != RELAXED) {
+    if (broken == 6 && p == &mapped.header.head && order != RELAXED) {
         order = RELAXED;
     }
 #ifdef MODEL_LOAD
@@ -257,24 +264,24 @@ model_store(uint64_t *p, uint64_t value, int order)
         return;
     }
     /* tail is stored without release */
-    if (broken == 1 && p == &world.memory.header.tail) {
+    if (broken == 1 && p == &mapped.header.tail) {
         order = RELAXED;
     }
     /* head is stored without release */
-    if (broken == 4 && p == &world.memory.header.head) {
+    if (broken == 4 && p == &mapped.header.head) {
         order = RELAXED;
     }
     /* the lock is given back without release */
-    if (broken == 5 && p == &world.memory.header.lock) {
+    if (broken == 5 && p == &mapped.header.lock) {
         order = RELAXED;
     }
     /* who slept for the lock wakes nobody after it */
-    if (broken == 7 && p == &world.memory.header.lock_wanted &&
-        order == RELAXED && value == 1) {
+    if (broken == 7 && p == &mapped.header.lock_wanted && order == RELAXED &&
+        value == 1) {
         return;
     }
     /* the producer forgets that the consumer sleeps */
-    if (broken == 8 && p == &world.memory.header.data_wanted && value == 1) {
+    if (broken == 8 && p == &mapped.header.data_wanted && value == 1) {
         value = 0;
     }
 #ifdef MODEL_STORE
@@ -294,12 +301,12 @@ model_cas(uint64_t *p, uint64_t expected, uint64_t desired)
         return 1;
     }
     /* the consumer does not say that it reads the oldest */
-    if (broken == 9 && p == &world.memory.header.head &&
+    if (broken == 9 && p == &mapped.header.head &&
         (desired & WINIPC_HEAD_BUSY)) {
         desired &= ~WINIPC_HEAD_BUSY;
     }
     /* a dead owner's lock is not taken over */
-    if (broken == 10 && p == &world.memory.header.lock && expected != 0) {
+    if (broken == 10 && p == &mapped.header.lock && expected != 0) {
         return 0;
     }
 #ifdef MODEL_CAS
@@ -312,12 +319,12 @@ model_cas(uint64_t *p, uint64_t expected, uint64_t desired)
 static void
 touch(const void *p, size_t length, int write)
 {
-    uintptr_t base = (uintptr_t)&world.memory + WINIPC_CHANNEL_DATA_OFFSET;
+    uintptr_t base = (uintptr_t)&mapped + WINIPC_CHANNEL_DATA_OFFSET;
     uintptr_t at = (uintptr_t)p;
     if (running < 0 || at < base || at >= base + DATA_WORDS * 8) {
         return;
     }
-    if (at + length > (uintptr_t)(&world.memory + 1)) {
+    if (at + length > (uintptr_t)(&mapped + 1)) {
         fail("access outside of the mapping");
     }
     thread *me = &world.threads[running];
@@ -672,6 +679,9 @@ forget_plain(void)
 {
     for (size_t i = 0; i < DATA_WORDS; i++) {
         access *a = &world.plain[i];
+        if (a->any == 0) {
+            continue;
+        }
         int write = 0, read[THREADS] = {0};
         for (int t = 0; t < threads_used; t++) {
             if (world.threads[t].status == RUNNING) {
@@ -693,67 +703,74 @@ forget_plain(void)
     }
 }
 
-static uint64_t
-hash_bytes(uint64_t hash, const void *p, size_t length)
+static uint64_t lanes[4];
+
+static void
+hash_words(const void *p, size_t count)
 {
     const uint64_t *q = p;
+    uint64_t lane[4] = {lanes[0], lanes[1], lanes[2], lanes[3]};
     /* Four lanes, so that the multiplications overlap. */
-    uint64_t lanes[4] = {hash, 1, 2, 3};
-    size_t words = length / 8, i = 0;
-    for (; i + 4 <= words; i += 4) {
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
         for (int j = 0; j < 4; j++) {
-            lanes[j] = (lanes[j] ^ q[i + j]) * 0x9fb21c651e98df25u;
-            lanes[j] ^= lanes[j] >> 29;
+            lane[j] = (lane[j] ^ q[i + j]) * 0x9fb21c651e98df25u;
+            lane[j] ^= lane[j] >> 29;
         }
     }
-    for (; i < words; i++) {
-        lanes[0] = mix(lanes[0], q[i]);
+    for (int j = 0; i < count; i++, j++) {
+        lane[j] = (lane[j] ^ q[i]) * 0x9fb21c651e98df25u;
+        lane[j] ^= lane[j] >> 29;
     }
-    hash = mix(mix(mix(lanes[0], lanes[1]), lanes[2]), lanes[3]);
-    const unsigned char *rest = (const unsigned char *)p + words * 8;
-    for (i = 0; i < length % 8; i++) {
-        hash = mix(hash, rest[i]);
-    }
-    return hash;
+    memcpy(lanes, lane, sizeof(lanes));
 }
+
+#define HASH(what)                                                            \
+    do {                                                                      \
+        _Static_assert(sizeof(what) % 8 == 0, "whole words");                 \
+        hash_words(&(what), sizeof(what) / 8);                                \
+    } while (0)
 
 static uint64_t
 hash_world(void)
 {
-    uint64_t hash = 1;
+    for (int i = 0; i < 4; i++) {
+        lanes[i] = (uint64_t)i;
+    }
     for (int t = 0; t < threads_used; t++) {
         thread *h = &world.threads[t];
-        hash = mix(hash, (uint64_t)h->status << 32 | h->timeouts);
+        struct {
+            uint64_t status, op, value, expected;
+            uint8_t view[(WORDS + 7) / 8 * 8], clock[(THREADS + 7) / 8 * 8];
+        } now = {(uint64_t)h->status << 32 | h->timeouts, 0, 0, 0, {0}, {0}};
+        memcpy(now.clock, h->clock, THREADS);
         if (h->status == RUNNING) {
+            now.op = (uint64_t)h->op << 32 | (unsigned)h->word;
+            now.value = h->value;
+            now.expected = h->expected;
+            memcpy(now.view, h->view, WORDS);
             /* What a thread will do depends on its registers, its stack
              * and its channel; dead slots of the stack only keep apart what
              * might be one. */
-            hash = hash_bytes(hash, h->at, sizeof(h->at));
-            hash = hash_bytes(hash, h->frame,
-                              (size_t)(stacks[t] + STACK - h->frame));
-            hash = hash_bytes(hash, &world.channels[t],
-                              sizeof(world.channels[t]));
-            hash = hash_bytes(hash, h->view, WORDS);
-            hash = mix(hash, (uint64_t)h->op << 32 | (unsigned)h->word);
-            hash = mix(hash, h->value);
-            hash = mix(hash, h->expected);
+            HASH(h->at);
+            hash_words(h->frame, (size_t)(stacks[t] + STACK - h->frame) / 8);
+            HASH(world.channels[t]);
         }
-        hash = hash_bytes(hash, h->clock, THREADS);
+        HASH(now);
     }
     for (int i = 0; i < words_used; i++) {
         word *w = &world.words[i];
-        hash = mix(hash, (uint64_t)w->count << 32 | (unsigned)w->last_sc);
-        hash =
-            hash_bytes(hash, w->history, (size_t)w->count * sizeof(message));
+        uint64_t length = (uint64_t)w->count << 32 | (unsigned)w->last_sc;
+        HASH(length);
+        hash_words(w->history, (size_t)w->count * sizeof(message) / 8);
     }
-    hash = hash_bytes(hash, world.events, sizeof(world.events));
-    hash = hash_bytes(hash, world.plain, sizeof(world.plain));
-    hash = hash_bytes(hash, &world.kills,
-                      offsetof(struct world, memory) -
-                          offsetof(struct world, kills));
-    /* The header is in the histories. */
-    return hash_bytes(hash, &world.memory.raw[WINIPC_CHANNEL_DATA_OFFSET / 8],
-                      DATA_WORDS * 8);
+    HASH(world.events);
+    HASH(world.plain);
+    hash_words(
+        &world.kills,
+        (offsetof(struct world, words) - offsetof(struct world, kills)) / 8);
+    hash_words(DATA, DATA_WORDS);
+    return mix(mix(mix(lanes[0], lanes[1]), lanes[2]), lanes[3]);
 }
 
 static uint64_t *seen;
@@ -803,23 +820,43 @@ resume(int t)
 
 typedef struct snapshot {
     struct world world;
-    size_t used[THREADS];
-    char *stacks[THREADS];
+    uint64_t data[DATA_WORDS];
+    char stacks[]; /* the used parts, one after the other */
 } snapshot;
+
+/* All but the words that the scenario has not. */
+static size_t
+used_of_world(void)
+{
+    return offsetof(struct world, words) + (size_t)words_used * sizeof(word);
+}
+
+/* The part of a thread's stack that is in use. */
+static size_t
+used(int t)
+{
+    return world.threads[t].status == RUNNING
+               ? (size_t)(stacks[t] + STACK - world.threads[t].low)
+               : 0;
+}
 
 static snapshot *
 save(void)
 {
-    snapshot *s = malloc(sizeof(*s));
-    s->world = world;
+    size_t size = sizeof(snapshot);
     for (int t = 0; t < threads_used; t++) {
-        s->used[t] = 0;
-        s->stacks[t] = NULL;
-        if (world.threads[t].status == RUNNING) {
-            s->used[t] = (size_t)(stacks[t] + STACK - world.threads[t].low);
-            s->stacks[t] = malloc(s->used[t]);
-            memcpy(s->stacks[t], world.threads[t].low, s->used[t]);
-        }
+        size += used(t);
+    }
+    snapshot *s = malloc(size);
+    if (s == NULL) {
+        fail("no memory");
+    }
+    memcpy(&s->world, &world, used_of_world());
+    memcpy(s->data, DATA, sizeof(s->data));
+    char *to = s->stacks;
+    for (int t = 0; t < threads_used; t++) {
+        memcpy(to, world.threads[t].low, used(t));
+        to += used(t);
     }
     return s;
 }
@@ -827,43 +864,34 @@ save(void)
 static void
 restore(const snapshot *s)
 {
-    world = s->world;
+    memcpy(&world, &s->world, used_of_world());
+    memcpy(DATA, s->data, sizeof(s->data));
+    const char *from = s->stacks;
     for (int t = 0; t < threads_used; t++) {
-        if (s->used[t] != 0) {
-            memcpy(world.threads[t].low, s->stacks[t], s->used[t]);
-        }
+        memcpy(world.threads[t].low, from, used(t));
+        from += used(t);
     }
-}
-
-static void
-discard(snapshot *s)
-{
-    for (int t = 0; t < threads_used; t++) {
-        free(s->stacks[t]);
-    }
-    free(s);
 }
 
 static void (*check_end)(void);
 
-static void
-explore(void)
+typedef struct move {
+    int thread, option;
+} move;
+
+enum { DIES = -1 };
+
+static int
+moves_from_here(move *moves)
 {
-    forget();
-    forget_plain();
-    if (seen_before(hash_world())) {
-        return;
-    }
-    states++;
-    snapshot *here = save();
-    int enabled = 0, alive = 0;
+    int enabled = 0, alive = 0, count = 0;
     uint32_t fewest = UINT32_MAX;
     for (int t = 0; t < threads_used; t++) {
+        thread *h = &world.threads[t];
         enabled += options(t);
-        alive += world.threads[t].status == RUNNING;
-        if (world.threads[t].status == RUNNING && !held_back(t) &&
-            world.threads[t].timeouts < fewest) {
-            fewest = world.threads[t].timeouts;
+        alive += h->status == RUNNING;
+        if (h->status == RUNNING && !held_back(t) && h->timeouts < fewest) {
+            fewest = h->timeouts;
         }
     }
     if (alive == 0) {
@@ -874,31 +902,56 @@ explore(void)
         fail("all sleep, and nobody will wake them");
     }
     for (int t = 0; t < threads_used; t++) {
-        int count = options(t);
-        /* Slices end in turns: a time-out is nobody's for ever. */
-        int timeout = enabled == 0 && world.threads[t].status == RUNNING &&
-                      world.threads[t].timeouts == fewest && !held_back(t);
-        if (timeout && world.threads[t].timeouts == 6) {
-            fail("six slices slept, and still nothing");
+        thread *h = &world.threads[t];
+        for (int k = 0; k < options(t); k++) {
+            moves[count++] = (move){t, k};
         }
-        int first = timeout ? 1 : 0;
-        int last = timeout ? 2 : count;
-        for (int k = first; k < last; k++) {
-            if (apply(t, k)) {
-                resume(t);
-                explore();
+        /* Slices end in turns: a time-out is nobody's for ever. */
+        if (enabled == 0 && h->status == RUNNING && h->timeouts == fewest &&
+            !held_back(t)) {
+            if (h->timeouts == 6) {
+                fail("six slices slept, and still nothing");
             }
-            restore(here);
+            moves[count++] = (move){t, 1};
         }
         if (world.kills < kills_allowed && (kill_mask & 1u << t) &&
-            world.threads[t].status == RUNNING) {
+            h->status == RUNNING) {
+            moves[count++] = (move){t, DIES};
+        }
+    }
+    return count;
+}
+
+/* Leaves the world anywhere: the caller has saved it, if it needs it. */
+static void
+explore(void)
+{
+    forget();
+    forget_plain();
+    if (seen_before(hash_world())) {
+        return;
+    }
+    states++;
+    move moves[THREADS * (HISTORY + 1)];
+    int count = moves_from_here(moves);
+    /* With one way to go on, nothing has to be restored. */
+    snapshot *here = count > 1 ? save() : NULL;
+    for (int i = 0; i < count; i++) {
+        if (i != 0) {
+            restore(here);
+        }
+        int t = moves[i].thread;
+        if (moves[i].option == DIES) {
             world.threads[t].status = KILLED;
             world.kills++;
             explore();
-            restore(here);
+        }
+        else if (apply(t, moves[i].option)) {
+            resume(t);
+            explore();
         }
     }
-    discard(here);
+    free(here);
 }
 
 static void
@@ -915,6 +968,7 @@ setup(const char *name, uint32_t flags, int threads)
 {
     scenario = name;
     memset(&world, 0, sizeof(world));
+    memset(&mapped, 0, sizeof(mapped));
     words_used = 0;
     threads_used = threads;
     kills_allowed = 0;
@@ -927,12 +981,11 @@ setup(const char *name, uint32_t flags, int threads)
     seen = NULL;
     seen_size = 0;
     running = -1;
-    winipc_ring_format(&world.memory, CAPACITY, CAPACITY - 8, flags);
+    winipc_ring_format(&mapped, CAPACITY, CAPACITY - 8, flags);
     /* Not at the beginning of the ring, so that records wrap. */
-    world.memory.header.tail = world.memory.header.head = 3 * CAPACITY - 96;
+    mapped.header.tail = mapped.header.head = 3 * CAPACITY - 96;
     for (int t = 0; t < threads; t++) {
-        winipc_ring_attach(&world.channels[t].ring, &world.memory,
-                           sizeof(world.memory));
+        winipc_ring_attach(&world.channels[t].ring, &mapped, sizeof(mapped));
         world.channels[t].os.thread = t;
         for (int i = 0; i < threads; i++) {
             world.threads[t].clock[i] = t == i;
@@ -975,7 +1028,7 @@ run_with(void (*end)(void), uint64_t **shared, size_t count)
 static void
 run(void (*end)(void))
 {
-    winipc_channel_header *h = &world.memory.header;
+    winipc_channel_header *h = &mapped.header;
     uint64_t *shared[] = {&h->tail,
                           &h->head,
                           &h->data_wanted,
@@ -1100,7 +1153,7 @@ check_some(void)
     check_order(1);
     uint64_t dropped = 0;
     for (int i = 0; i < words_used; i++) {
-        if (word_at[i] == &world.memory.header.dropped) {
+        if (word_at[i] == &mapped.header.dropped) {
             dropped = world.words[i].history[world.words[i].count - 1].value;
         }
     }
@@ -1141,9 +1194,8 @@ lock_body(int t)
     if (result != WINIPC_OK || ++world.inside != 1) {
         fail("two own the lock");
     }
-    model_write(&world.memory.raw[WINIPC_CHANNEL_DATA_OFFSET / 8],
-                (uint64_t)t);
-    model_load(&world.memory.header.dropped, RELAXED); /* be interrupted */
+    model_write(DATA, (uint64_t)t);
+    model_load(&mapped.header.dropped, RELAXED); /* be interrupted */
     world.inside--;
     winipc_channel_unlock(ch);
 }

@@ -136,6 +136,7 @@ queue_work(void *arg)
                 }
                 wi_message_unref(messages[j]);
             }
+            sched_yield(); /* else the others hardly get the lock */
         }
         else if (number == 1) {
             for (int j = 2; j < THREADS; j++) {
