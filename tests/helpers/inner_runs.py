@@ -10,6 +10,8 @@ import warnings
 
 import pytest
 
+import winipc
+
 HEADER = """\
 import ctypes, gc, os, re, subprocess, sys, threading
 import pytest
@@ -18,8 +20,15 @@ import winipc
 
 
 @pytest.fixture
-def inner(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Inner runs as strict as this one, which count nothing that others left."""
+def inner(request: pytest.FixtureRequest) -> pytest.Pytester:
+    """Inner runs as strict as this one, which count nothing that others left.
+
+    At its end, pytester forgets all modules that came since its beginning. The package
+    would keep their classes, so all its names come before.
+    """
+    for name in winipc.__all__:
+        getattr(winipc, name)
+    pytester: pytest.Pytester = request.getfixturevalue("pytester")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
