@@ -36,7 +36,7 @@ SIZE = 20000
 PAGES = 20480
 #: Seconds. On a busy machine a program may be silent, and a window slow, for longer.
 KEEPALIVE = round(2 * SLOWNESS)
-PATIENCE = min(16 * SLOWNESS, 60)
+PATIENCE = min(12 * SLOWNESS, 60)
 #: Of a proxy of which a test waits until it is over.
 SHORT_PATIENCE = min(4 * SLOWNESS, 60)
 MOST_PACKET = 2_000_000
