@@ -14,7 +14,7 @@ from conftest import DEADLINE, Peer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winipc import Layout, LayoutError, SharedMapping
+from winipc import Layout, LayoutError, SharedMapping, Snapshot
 
 
 def test_header_tells_the_exact_size(unique_name: str) -> None:
@@ -38,6 +38,28 @@ def test_header_tells_the_exact_size(unique_name: str) -> None:
         for offset in (1000, 1001):
             with pytest.raises(ValueError, match="leave the 1000 bytes"):
                 a.view(offset)
+
+
+def test_memory_that_begins_with_a_header_says_so(unique_name: str) -> None:
+    """Opened without `header=`; the error of a snapshot in it, too."""
+    told = "header: open "
+    with SharedMapping.create(unique_name, 64, header=True) as made:
+        with SharedMapping.open(unique_name) as raw, raw.view(0) as view:
+            assert told + "it with header=True" in repr(raw)
+            assert told in repr(view)
+            with (
+                Snapshot.over(raw, 8) as snapshot,
+                pytest.raises(TimeoutError, match=told),
+            ):
+                snapshot.read(0)
+            with SharedMapping.open(unique_name, offset=8) as later:
+                assert told not in repr(later)
+        with SharedMapping.open(unique_name, header=True) as opened:
+            assert told not in repr(opened)
+            opened.write(b"WPIM")
+            with opened.view(0) as part:
+                assert told not in repr(part)
+        assert told not in repr(made)
 
 
 def test_header_bytes_are_as_documented(unique_name: str) -> None:

@@ -501,6 +501,7 @@ def test_places_outside_are_refused(place: int) -> None:
         ({"newest": NEWEST, "mutex": "x"}, "two protocols"),
         ({"sequence": 0, "end": 4, "second": 32}, "two protocols"),
         ({"end": 4}, "belong to a sequence"),
+        ({"busy": 4, "odd": False}, "belong to a sequence"),
         ({"sequence": 0, "end": 62}, "sequence leaves"),
         ({"sequence": 0, "end": 5}, "aligned"),
         ({"busy": 64}, "sequence leaves"),

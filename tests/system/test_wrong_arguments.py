@@ -106,6 +106,32 @@ def test_the_wrong_argument_is_named(
         call(given)
 
 
+_SCAN = winipc.CandidateSet.scan
+
+_ALONE: dict[str, tuple[Callable[[Any], object], str]] = {
+    "negate": (
+        lambda on: _SCAN(on.process, "f32", negate=True),
+        r"negate what\? equals or between",
+    ),
+    "tolerance": (
+        lambda on: _SCAN(on.process, "f32", tolerance=0.5),
+        r"tolerance of what\? equals",
+    ),
+    "tolerance 2": (
+        lambda on: _SCAN(on.process, "f32", between=(1, 2), tolerance=0.5),
+        r"tolerance of what\? equals",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "told"), _ALONE.values(), ids=_ALONE)
+def test_an_argument_that_needs_another_is_refused(
+    given: SimpleNamespace, call: Callable[[Any], object], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        call(given)
+
+
 def test_another_error_of_a_conversion_stays(given: SimpleNamespace) -> None:
     """It is the argument's own."""
 

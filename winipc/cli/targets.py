@@ -10,13 +10,11 @@ from typing import Any
 
 from winipc.base.closing import Closing
 from winipc.cli.options import number, pid_or_name, seconds
-from winipc.memory.mapping import SharedMapping
+from winipc.memory.mapping import HEADER_MAGIC, SharedMapping
 from winipc.process.access import ProcessAccess
 from winipc.process.process import RemoteProcess
 from winipc.system.catalog import named_objects
 
-#: A header of winipc begins with WINIPC_MAPPING_MAGIC.
-_HEADER = b"WPIM"
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
@@ -72,7 +70,7 @@ def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMap
         if _NEARLY_REMOTE.fullmatch(name):
             error.add_note("memory of a process: PID:ADDRESS, or name.exe:ADDRESS")
         raise
-    if raw or mapping.read(len(_HEADER)) != _HEADER:
+    if raw or mapping.read(len(HEADER_MAGIC)) != HEADER_MAGIC:
         return mapping
     mapping.close()
     return SharedMapping.open(name, access=access, header=True)

@@ -55,6 +55,9 @@ _HINTS = {
     "asks for less)",
 }
 
+#: WINIPC_MAPPING_MAGIC: the first bytes of a header.
+HEADER_MAGIC = b"WPIM"
+
 _Mapping = TypeVar("_Mapping", bound="SharedMapping")
 
 #: The most bytes of a description: a header has 64 bytes more, and 16 bits for its
@@ -80,6 +83,8 @@ class _TypedMemory(Structured, Shown):
         if not self.closed:
             exact = "" if self.size_is_exact else " (whole pages)"
             state = f"size={self.size}{exact} access={self.access!r}"
+            if not self.size_is_exact and _begins_with_header(self):
+                state += ", begins with a winipc header: open it with header=True"
         return f"<{type(self).__name__} {self.name!r} {state}>"
 
     def array(
@@ -476,6 +481,13 @@ def large_pages_privilege() -> AbstractContextManager[None]:
     from winipc.base.privilege import privilege
 
     return privilege("SeLockMemoryPrivilege")
+
+
+def _begins_with_header(memory: Any) -> bool:
+    try:
+        return bool(memory.offset == 0 and memory[:4] == HEADER_MAGIC)
+    except OSError:  # a page of a file cannot be read
+        return False
 
 
 def _told(layout: Layout | None) -> bytes:

@@ -448,8 +448,8 @@ def _kind_of(
     if len(named) > 1:
         raise ValueError(f"{named[0]} and {named[1]} are two protocols")
     if named != ["sequence"]:
-        if end is not None or second is not None:
-            raise ValueError("end and second belong to a sequence")
+        if end is not None or second is not None or not odd:
+            raise ValueError("odd, end and second belong to a sequence")
         return named[0] if named else "none"
     if end is not None and second is not None:
         raise ValueError("end and second are two protocols")

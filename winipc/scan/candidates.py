@@ -145,6 +145,8 @@ class CandidateSet(_core.CandidateSet, Closing):
             raise ValueError("either equals or between, not both")
         if negate and equals is None and between is None:
             raise ValueError("negate what? equals or between")
+        if tolerance and equals is None:
+            raise ValueError("tolerance of what? equals")
         type_, encoding = _kind_of(kind)
         if type_ is None:
             if equals is None or negate or tolerance:
