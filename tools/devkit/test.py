@@ -44,6 +44,9 @@ HALF = "--half"
 HALF_FOLDERS = ("cli", "exchange", "interop", "system", "testing", "tools")
 BESIDE_FOLDERS = ("cassette", "channel", "jupyter", "scan")
 
+# These tests of the Linux side need no Windows; the first part has time for them.
+NATIVE_TESTS = ("linux/test_ring_native.py", "linux/test_scan_kernels.py")
+
 LINUX = "--linux"
 
 # Also the whole suite on the 32-bit Python, for which i386 is added to Debian.
@@ -158,19 +161,25 @@ def everything(versions: list[str], *options: str) -> Totals:
     together(built_wheel, c_peers)
     say("the tests run in four parts side by side; the logs come one after the other")
     others = _paths(HALF_FOLDERS + BESIDE_FOLDERS)
-    ignored = [f"--ignore={path}" for path in others]
+    native = _paths(NATIVE_TESTS)
     with (
         _other(HALF) as half,
-        _other(LINUX) as linux_side,
+        _other(LINUX, *_ignored(native)) as linux_side,
         _other(BESIDE, *options) as rest,
     ):
-        totals = windows(selected(), ignored) + half()
+        totals = windows(selected(), _ignored(others))
+        natives = linux(native)
+        totals += half()
         builds.note_tests(selected(), "all tests", totals)
-        return totals + linux_side() + rest()
+        return totals + natives + linux_side() + rest()
 
 
-def _paths(folders: tuple[str, ...]) -> list[str]:
-    return [f"tests/{name}" for name in folders]
+def _paths(names: tuple[str, ...]) -> list[str]:
+    return [f"tests/{name}" for name in names]
+
+
+def _ignored(paths: list[str]) -> list[str]:
+    return [f"--ignore={path}" for path in paths]
 
 
 @contextlib.contextmanager
