@@ -372,11 +372,16 @@ send_lock(ChannelObject *self, channel_deadline *deadline)
                : channel_raise_send(self, WINIPC_CORRUPT, 0);
 }
 
-/* Prepare to write records: take the role, and with MANY the lock. */
+/* Prepare to write records, the first of `length` bytes: take the role, and
+ * with MANY the lock. A message that never fits takes no role. */
 static int
-send_enter(ChannelObject *self, channel_deadline *deadline)
+send_enter(ChannelObject *self, uint64_t length, channel_deadline *deadline)
 {
     winipc_channel *ch = &self->ch;
+    if (ch->ring.shared != NULL && length > ch->ring.max_record) {
+        channel_raise_send(self, WINIPC_TOO_LARGE, 0);
+        return -1;
+    }
     if (channel_enter(self, SENDING, deadline) < 0) {
         return -1;
     }
@@ -451,7 +456,7 @@ static PyObject *
 send_one(ChannelObject *self, const char *data, Py_ssize_t length,
          channel_deadline *deadline)
 {
-    if (send_enter(self, deadline) < 0) {
+    if (send_enter(self, (uint64_t)length, deadline) < 0) {
         return NULL;
     }
     int failed = send_message(self, data, (uint64_t)length, deadline);
@@ -592,7 +597,13 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
     Py_ssize_t total =
         send_sources(items, PyTuple_Size(items), &sources, &taken);
     PyErr_Fetch(&type, &value, &traceback); /* of the first item that is bad */
-    if (send_enter(self, &deadline) == 0) {
+    Py_ssize_t first = 0;
+    if (total > 0) {
+        PyObject *item = PyTuple_GetItem(items, 0);
+        first = PyBytes_CheckExact(item) ? PyBytes_Size(item) : sources->size;
+    }
+    if ((total > 0 || type == NULL) &&
+        send_enter(self, (uint64_t)first, &deadline) == 0) {
         send_items(self, items, total, sources, &deadline);
         send_leave(self);
     }

@@ -43,7 +43,7 @@
 
 /* Data up to this size is sent without asking for the receiver's limit: the
  * stack of any CopyDataWindow's thread has room for it. A receiver with a
- * smaller max_message answers 0. */
+ * smaller max_message answers 0; then the sender asks, for its error. */
 #define SEND_ALWAYS_TAKEN (1 << 20)
 
 /* How often, and after which pause, a send to a receiver that looks hung is
@@ -485,10 +485,11 @@ static PyObject *
 send_label(const send_job *job)
 {
     PyObject *target = job->target;
+    unsigned int hwnd = (unsigned int)(uintptr_t)job->hwnd;
     return target != NULL && (PyUnicode_Check(target) || PyTuple_Check(target))
-               ? PyUnicode_FromFormat("window %p, found by %R",
-                                      (void *)job->hwnd, target)
-               : PyUnicode_FromFormat("window %p", (void *)job->hwnd);
+               ? PyUnicode_FromFormat("window 0x%x (found by %R)", hwnd,
+                                      target)
+               : PyUnicode_FromFormat("window 0x%x", hwnd);
 }
 
 /* Raise the error of a failed send or post; NULL. */
@@ -524,10 +525,13 @@ send_failed(PyObject *module, DWORD err, const char *api, const send_job *job)
 /* ConnectionRefusedError; NULL. On Windows its errno is Winsock's number, not
  * the one of errno.h. */
 static PyObject *
-send_refused(int err, const char *text)
+send_refused(const send_job *job, int err, const char *text)
 {
-    PyObject *error =
-        PyObject_CallFunction(PyExc_ConnectionRefusedError, "is", err, text);
+    PyObject *label = send_label(job);
+    PyObject *error = PyObject_CallFunction(
+        PyExc_ConnectionRefusedError, "iN", err,
+        label == NULL ? NULL : PyUnicode_FromFormat("%U %s", label, text));
+    Py_XDECREF(label);
     if (error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
         Py_DECREF(error);
@@ -539,28 +543,27 @@ send_refused(int err, const char *text)
 static PyObject *
 send_answer(PyObject *module, const send_job *job)
 {
-    if (job->limit != 0) {
+    BOOL refused = job->sent != 0 && job->check && job->result == 0;
+    DWORD limit = refused ? send_limit_of(job->hwnd) : job->limit;
+    if (limit != 0 && job->data.cbData > limit) {
         char text[160];
         PyOS_snprintf(text, sizeof(text),
-                      "window 0x%x takes messages of at most %lu bytes, not "
-                      "%lu (max_message of its CopyDataWindow)",
-                      (unsigned int)(uintptr_t)job->hwnd, job->limit,
-                      job->data.cbData);
-        return send_refused(WSAEMSGSIZE, text);
+                      "takes messages of at most %lu bytes, not %lu "
+                      "(max_message of its CopyDataWindow)",
+                      limit, job->data.cbData);
+        return send_refused(job, WSAEMSGSIZE, text);
     }
     if (job->sent == 0) {
         return send_failed(module, job->err, "SendMessageTimeoutW", job);
     }
-    if (job->check && job->result == 0) {
+    if (refused) {
         char text[96];
         /* Python 3.11 has no %llx. */
         PyOS_snprintf(text, sizeof(text),
-                      "window 0x%x refused a message of %lu bytes with id "
-                      "0x%llx",
-                      (unsigned int)(uintptr_t)job->hwnd,
+                      "refused a message of %lu bytes with id 0x%llx",
                       (unsigned long)job->data.cbData,
                       (unsigned long long)job->data.dwData);
-        return send_refused(WSAECONNREFUSED, text);
+        return send_refused(job, WSAECONNREFUSED, text);
     }
     return PyLong_FromLongLong((LRESULT)job->result);
 }

@@ -280,6 +280,22 @@ def test_close_wakes_the_peer_that_waits(pair: tuple[Channel, Channel]) -> None:
     assert len(caught) == 1
 
 
+def test_a_message_that_never_fits_takes_no_role(unique_name: str) -> None:
+    """Neither does one that is no bytes: another program may be the sender."""
+    with Channel.create(unique_name, CAPACITY, max_record=100) as channel:
+        for call in (
+            lambda: channel.send(bytes(101)),
+            lambda: channel.send(bytearray(101)),
+            lambda: channel.send_many([bytes(101), b""]),
+            lambda: channel.send_many([bytearray(101)]),
+            lambda: channel.send_many(["text"]),  # type: ignore[list-item]
+            lambda: asyncio.run(channel.send_async(bytes(101))),
+        ):
+            with pytest.raises((ValueError, TypeError)):
+                call()
+            assert channel.senders == []
+
+
 def test_there_is_one_receiver_and_one_sender(unique_name: str) -> None:
     """The second gets a clear error; after a close the role is free."""
     with Channel.create(unique_name, CAPACITY, role="recv") as first:

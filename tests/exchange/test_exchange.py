@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import random
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -498,6 +499,27 @@ def test_handler_that_fails_refuses(
     assert len(reported) == 1
     assert receiver.refused == 1
     assert sender.send(b"more", via=via) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_report_of_an_answer_names_the_handler(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of the wrong type refuses the message, as others do."""
+
+    def greet(delivery: Delivery) -> Any:
+        return "hello"
+
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    with (
+        Receiver(unique_name, handler=greet) as receiver,
+        Sender(unique_name) as sender,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        sender.send(b"hello")
+    assert receiver.refused == 1
+    assert re.search("not 'hello': .*greet", str(reported[0].exc_value))
 
 
 def test_view_ends_with_the_handler(unique_name: str) -> None:

@@ -424,11 +424,22 @@ def test_send_by_number_carries_an_id(window: winipc.CopyDataWindow) -> None:
     assert window.pending == 0
 
 
+def test_the_error_names_a_small_limit(unique_name: str) -> None:
+    """The receiver answers 0 to such data: the sender asks why."""
+    with winipc.CopyDataWindow.create(unique_name, max_message=100) as window:
+        assert winipc.send_copydata(window, bytes(100)) == 1
+        told = "at most 100 bytes, not 101"
+        with pytest.raises(ConnectionRefusedError, match=told) as caught:
+            winipc.send_copydata(window, bytes(101))
+        assert caught.value.errno == errno.EMSGSIZE
+        assert winipc.send_copydata(window, bytes(101), check=False) == 0
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("by", ["window", "number"])
 def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> None:
     """Refused by the receiver, above its limit, gone."""
-    answers = iter([0, 0, 0, -1, LARGEST])
+    answers = iter([0, 0, 0, -1, LARGEST, 0])
     with winipc.CopyDataWindow.create(
         unique_name, handler=lambda message: next(answers), max_message=3 << 20
     ) as window:
@@ -447,6 +458,12 @@ def test_errors_of_a_send_are_the_same_by_number(unique_name: str, by: str) -> N
         assert winipc.send_copydata(target, b"abc") == LARGEST
         with pytest.raises(ConnectionRefusedError, match="at most 3145728 bytes"):
             winipc.send_copydata(target, bytes(3 * 2**20 + 1))
+        with pytest.raises(ConnectionRefusedError) as caught:
+            winipc.send_copydata(unique_name, b"abc")
+        assert caught.value.strerror == (
+            f"window {hwnd:#x} (found by {unique_name!r}) "
+            "refused a message of 3 bytes with id 0x0"
+        )
     with pytest.raises(FileNotFoundError) as gone:
         winipc.send_copydata(hwnd, b"abc")
     assert gone.value.winerror == 1400
@@ -502,7 +519,7 @@ def test_send_gives_up_after_five_seconds(unique_name: str) -> None:
                 with pytest.raises(TimeoutError) as caught:
                     winipc.send_copydata(unique_name, b"x", abort_if_hung=True)
                 assert caught.value.winerror == 1460
-                assert f", found by {unique_name!r}" in caught.value.filename
+                assert f"(found by {unique_name!r})" in caught.value.filename
             # Were each of the last three to wait for 5 s, it would be 20.
             assert time.monotonic() - start < 15
         finally:

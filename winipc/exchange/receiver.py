@@ -266,9 +266,13 @@ class Receiver(Shown, Closing):
         answer: int | None = _REFUSED
         try:
             answer = handler(delivery)
-            if answer is not None and not 0 <= answer <= _MAX_ANSWER:
+            if answer is not None and not (
+                hasattr(answer, "__index__") and 0 <= answer <= _MAX_ANSWER
+            ):
                 answer, wrong = _REFUSED, answer
-                raise ValueError(f"a handler answers 0 to {_MAX_ANSWER}, not {wrong}")
+                raise ValueError(
+                    f"a handler answers 0 to {_MAX_ANSWER}, not {wrong!r}: {handler!r}"
+                )
         finally:
             # A view cannot be released while the handler keeps a NumPy array of it.
             try:  # noqa: SIM105 - the sender waits, and suppress() takes 0.2 us
