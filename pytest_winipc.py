@@ -380,20 +380,23 @@ def winipc_mapping(
     ) -> SharedMapping:
         __tracebackhide__ = True
         if isinstance(content, winipc.Layout):
-            length = content.size
+            try:
+                content = content.pack(fields)
+            except Exception as error:
+                # pytest shows the test's line
+                raise error.with_traceback(None) from None
         elif fields is not None:
             raise TypeError("fields need a winipc.Layout to lie in")
-        else:
-            length = memoryview(content).nbytes
+        elif isinstance(content, int):
+            raise TypeError("content is bytes or a Layout; its length is size=")
+        length = memoryview(content).nbytes
         if size is not None and size < length:
             raise ValueError(f"{length} bytes of content in a mapping of {size}")
         name = name or f"{winipc_name}-mapping-{len(made) + 1}"
         room = max(length, 1) if size is None else size
         mapping = winipc.SharedMapping.create(name, room, **options)
         made.append(mapping)
-        if isinstance(content, winipc.Layout):
-            mapping.write(content.pack(fields))
-        elif length:
+        if length:
             mapping.write(content)
         return mapping
 

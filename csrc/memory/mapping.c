@@ -42,8 +42,11 @@ mapping_size_converter(PyObject *value, void *out)
     long long number = 0;
     if (value != Py_None) {
         PyObject *index = PyNumber_Index(value);
-        number = index == NULL ? -1 : PyLong_AsLongLong(index);
-        Py_XDECREF(index);
+        if (index == NULL) {
+            return wi_wrong_type("sizes and offsets must be ints", value);
+        }
+        number = PyLong_AsLongLong(index);
+        Py_DECREF(index);
     }
     if (number < 0) {
         if (!PyErr_Occurred()) {

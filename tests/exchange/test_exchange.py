@@ -507,10 +507,10 @@ def test_the_report_of_an_answer_names_the_handler(
 ) -> None:
     """An answer of the wrong type refuses the message, as others do."""
 
-    def greet(delivery: Delivery) -> Any:
+    def greet(delivery: Delivery) -> str:
         return "hello"
 
-    reported: list[Any] = []
+    reported: list[sys.UnraisableHookArgs] = []
     monkeypatch.setattr(sys, "unraisablehook", reported.append)
     with (
         Receiver(unique_name, handler=greet) as receiver,

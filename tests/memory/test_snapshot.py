@@ -84,7 +84,7 @@ def test_the_layout_is_as_documented() -> None:
     assert bytes(memory[40:52]) == b"first record"
     for kind in KINDS:
         assert Snapshot.over(bytearray(Snapshot.needed(12, kind)), 12, kind=kind).size
-        with pytest.raises(ValueError, match="leaves"):
+        with pytest.raises(ValueError, match="no room"):
             Snapshot.over(bytearray(Snapshot.needed(12, kind) - 1), 12, kind=kind)
 
 

@@ -177,7 +177,7 @@ def test_all_writable_memory_is_searched_by_default(
     for page in range(2):
         process.write(at + page * PAGE, number.to_bytes(8, "little"))
     target.protect(at + PAGE, PAGE, 0x02)
-    with CandidateSet.scan(process, "u64", equals=number) as found:
+    with CandidateSet.scan(process, "u64", number) as found:
         assert list(found) == [at]
         assert found.scanned > 0
     with CandidateSet.scan(process, "u64", equals=number, protection="r") as found:

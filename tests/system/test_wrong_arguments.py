@@ -1,4 +1,4 @@
-"""The error of an argument of the wrong type names the argument."""
+"""The error of a wrong argument names the argument, or what to write."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def given(unique_name: str) -> Iterator[SimpleNamespace]:
 
 _TIMEOUT = "timeout must be a number of seconds or None, not str"
 _ADDRESS = "an address must be an int, not str"
+_SIZES = "sizes and offsets must be ints, not str"
 _BYTES = r"bytes are needed, not str: text\.encode\(\)"
 
 
@@ -95,6 +96,35 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "channel.send": (lambda on: on.channel.send("text"), _BYTES),
     "snapshot.write": (lambda on: on.snapshot.write("text"), _BYTES),
     "process.write": (lambda on: on.process.write(4, "text"), _BYTES),
+    "mapping.view": (lambda on: on.mapping.view("a"), _SIZES),
+    "mapping.view 2": (lambda on: on.mapping.view(0, "a"), _SIZES),
+    "SharedMapping.create": (lambda on: winipc.SharedMapping.create(None, "a"), _SIZES),
+    "SharedMapping.open": (
+        lambda on: winipc.SharedMapping.open("a", size="b"),
+        _SIZES,
+    ),
+    "Semaphore.create": (
+        lambda on: winipc.Semaphore.create("x", "y"),
+        "initial and maximum must be ints, not str",
+    ),
+    "Event.open": (
+        lambda on: winipc.Event.open("x", access="read"),
+        r"SyncAccess\.SYNCHRONIZE, not 'read'",
+    ),
+    "RemoteProcess.open": (
+        lambda on: winipc.RemoteProcess.open(os.getpid(), access="write"),
+        r"ProcessAccess\.WRITE, not 'write'",
+    ),
+    "process.scan": (lambda on: on.process.scan(100), r"not 100: .*Pattern\.value"),
+    "process.scan 2": (lambda on: on.process.scan([100]), r"not 100: .*Pattern\.value"),
+    "process.scan 3": (
+        lambda on: on.process.scan(b"a", regions=[4096]),
+        r"\(base, size\) do, not 4096",
+    ),
+    "process.scan 4": (
+        lambda on: on.process.scan(b"a", regions=[(4096,)]),
+        r"\(base, size\) do, not \(4096,\)",
+    ),
 }
 
 
@@ -108,7 +138,21 @@ def test_the_wrong_argument_is_named(
 
 _SCAN = winipc.CandidateSet.scan
 
-_ALONE: dict[str, tuple[Callable[[Any], object], str]] = {
+_VALUES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "text": (lambda on: on.process.scan("hello"), r"for a text, Pattern\.text"),
+    "text 2": (lambda on: on.process.scan("8g"), r"for a text, Pattern\.text"),
+    "kind": (
+        lambda on: _SCAN(on.process, "text", equals="x"),
+        "i32 .*encodings, such as 'utf-8'; and 'bytes'",
+    ),
+    "needed": (
+        lambda on: winipc.Snapshot.over(on.mapping, 56),
+        r"needed\(size, kind='seqlock'\) is 72 bytes; .* 64 bytes .* offset 0",
+    ),
+    "needed 2": (
+        lambda on: winipc.Snapshot.over(on.mapping, 24, offset=8, kind="double"),
+        r"needed\(size, kind='double'\) is 64 bytes; .* 64 bytes .* offset 8",
+    ),
     "negate": (
         lambda on: _SCAN(on.process, "f32", negate=True),
         r"negate what\? equals or between",
@@ -124,8 +168,8 @@ _ALONE: dict[str, tuple[Callable[[Any], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("call", "told"), _ALONE.values(), ids=_ALONE)
-def test_an_argument_that_needs_another_is_refused(
+@pytest.mark.parametrize(("call", "told"), _VALUES.values(), ids=_VALUES)
+def test_a_wrong_value_is_told_what_to_write(
     given: SimpleNamespace, call: Callable[[Any], object], told: str
 ) -> None:
     with pytest.raises(ValueError, match=told):

@@ -450,6 +450,11 @@ def test_arguments(winipc_mapping):
         winipc_mapping(b"hello", size=4)
     with pytest.raises(TypeError, match="Layout"):
         winipc_mapping(b"hello", {"x": 1})
+    with pytest.raises(TypeError, match="its length is size="):
+        winipc_mapping(100)
+    with pytest.raises(LookupError, match="z") as caught:
+        winipc_mapping(LAYOUT, {"z": 1})
+    assert [entry.name for entry in caught.traceback] == ["test_arguments", "make"]
 """,
         passed=5,
     )

@@ -152,6 +152,14 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         """
         if kind not in ("seqlock", "double"):
             raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
+        needed = cls.needed(size, kind)
+        with memoryview(memory) as view:
+            if offset + needed > view.nbytes:
+                raise ValueError(
+                    f"Snapshot.needed(size, kind={kind!r}) is {needed} bytes; the "
+                    f"memory of {view.nbytes} bytes has no room for them at offset "
+                    f"{offset}"
+                )
         data = offset + _HEADER
         second = data + _stride(_record(size)[0]) if kind == "double" else None
         return cls.foreign(

@@ -110,6 +110,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: OpenProcess
         """
+        if not hasattr(access, "__index__"):
+            raise TypeError(f"access is such as ProcessAccess.WRITE, not {access!r}")
         pid = target if type(target) is int else _pid_of(target)
         try:
             process = cls._open(pid, access)

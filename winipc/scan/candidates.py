@@ -103,8 +103,8 @@ class CandidateSet(_core.CandidateSet, Closing):
         cls,
         process: RemoteProcess,
         kind: ValueType | str,
-        *,
         equals: float | PatternLike | None = None,
+        *,
         between: tuple[float, float] | None = None,
         negate: bool = False,
         tolerance: float = 0,
@@ -492,11 +492,12 @@ def _kind_of(kind: ValueType | str) -> tuple[ValueType | None, str | None]:
         return None, None
     try:
         return ValueType.named(kind), None
-    except ValueError:
+    except ValueError as error:
         with contextlib.suppress(LookupError, ValueError):
             "".encode(str(kind))
             return None, str(kind)
-        raise
+        text = f"{error}; encodings, such as 'utf-8'; and 'bytes'"
+        raise ValueError(text) from None
 
 
 def _bytes_pattern(encoding: str | None, what: Any) -> Pattern:

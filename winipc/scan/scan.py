@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, TypeAlia
 
 from winipc import _core
 from winipc.base.closing import Closing
+from winipc.errors import add_hint
 from winipc.memory.pages import MemoryProtection
 
 if TYPE_CHECKING:
@@ -504,8 +505,19 @@ class Pattern:
         if isinstance(inner, Pattern):
             return inner
         if isinstance(pattern, str):
-            return cls.hex(pattern)
-        made = cls.exact(cast("Buffer", pattern))
+            try:
+                return cls.hex(pattern)
+            except ValueError as error:
+                if re.search("[g-zG-Z]", pattern):
+                    add_hint(error, "for a text, Pattern.text")
+                raise
+        try:
+            made = cls.exact(cast("Buffer", pattern))
+        except TypeError:
+            raise TypeError(
+                "a pattern is bytes, a str such as '48 8B ??', or a Pattern, not "
+                f"{pattern!r}: for a number, Pattern.value('i32', 100)"
+            ) from None
         # Long bytes may look like an expression by chance.
         data = made._spec[1] or b""
         if len(data) <= 256 and _EXPRESSION.search(data):
@@ -700,10 +712,16 @@ def process_ranges(
         regions = [(low, max(high - low, 0))]
     found: list[tuple[int, int]] = []
     for region in regions:
-        if isinstance(region, tuple):
-            base, size = region
-        else:
-            base, size = region.base, region.size
+        try:
+            if isinstance(region, tuple):
+                base, size = region
+            else:
+                base, size = region.base, region.size
+        except (AttributeError, ValueError):
+            raise TypeError(
+                "a region has a base and a size, as a Region, a Module and "
+                f"(base, size) do, not {region!r}"
+            ) from None
         if base < 0 or size < 0:
             raise ValueError(f"no region: {size} bytes at {base}")
         first, last = max(base, low), min(base + size, high)

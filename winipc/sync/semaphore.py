@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 from winipc import _core
 from winipc.sync.waitable import Waitable, made
 
@@ -53,6 +55,10 @@ class Semaphore(Waitable, _core.Semaphore):
 
         Win32: CreateSemaphoreExW
         """
+        for count in (initial, maximum):
+            if not isinstance(count, SupportsIndex):
+                kind = type(count).__name__
+                raise TypeError(f"initial and maximum must be ints, not {kind}")
         if not 0 <= initial <= maximum or maximum == 0:
             raise ValueError(
                 "a semaphore needs 0 <= initial <= maximum and maximum >= 1, not "

@@ -98,6 +98,8 @@ class Waitable(_core.Waitable, Shown, Travels):
 
         Win32: OpenMutexW, OpenEventW, OpenSemaphoreW
         """
+        if access is not None and not hasattr(access, "__index__"):
+            raise TypeError(f"access is such as SyncAccess.SYNCHRONIZE, not {access!r}")
         try:
             if access is not None:
                 return cls._open(name, access)
