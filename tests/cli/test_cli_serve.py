@@ -152,7 +152,17 @@ def test_errors_are_sentences(client: Client, unique_name: str) -> None:
     assert client.ask("nothing") == "404 there is no 'nothing' to look at"
     assert client.ask("process", pid=3).startswith("404 ")
     assert client.ask("process", pid=2**40).startswith("400 ")
-    assert client.ask("process", pid="x").startswith("400 ")
+    assert client.ask("process", pid="x") == "400 pid=x is not a whole number"
+    assert client.ask("messages", after="x") == "400 after=x is not a whole number"
+    for key in ("offset", "size"):
+        wrong = client.ask("mapping", **{"name": "x", key: "foo"})
+        assert wrong == f"400 {key}=foo is not a whole number"
+    with winipc.SharedMapping.create(unique_name, 4096):
+        wrong = client.ask("mapping", name=unique_name, offset=4096)
+        assert wrong == "400 offset=4096 is not inside 4096 bytes"
+        part = client.ask("mapping", name=unique_name, offset=4095)
+        assert part["hex"] == "00"
+    assert client.ask("events") == "400 watch= is missing"
     assert client.ask("events", watch="nothing").startswith("404 ")
     assert client.ask("events", watch="objects", interval="x").startswith("400 ")
 

@@ -170,10 +170,11 @@ class Served:
         if what == "mapping":
             return _MappingLook(*self.place(options), html)
         if what == "process":
-            pid = int(_given(options, "pid"))
+            _given(options, "pid")
+            pid = _number(options, "pid")
             return lambda: _process(pid, html)
         if what == "messages":
-            return self._messages(int(options.get("after", 0)), html)
+            return self._messages(_number(options, "after"), html)
         if what == "session":
             return self._session
         if what not in _LISTS:
@@ -203,8 +204,7 @@ class Served:
         """The name, overlay, offset and size that the options mean."""
         name = _given(options, "name")
         overlay = self.mappings.get(name)
-        offset = int(options.get("offset", "0"), 0)
-        size = int(options.get("size", "0"), 0)
+        offset, size = _number(options, "offset"), _number(options, "size")
         size = size or (overlay.size if overlay else _DEFAULT_SIZE)
         if offset < 0 or not 0 < size <= _MOST_BYTES:
             raise ValueError(f"offset is 0 or more, size from 1 to {_MOST_BYTES}")
@@ -245,8 +245,16 @@ def _given(options: Mapping[str, str], name: str) -> str:
     return options[name]
 
 
+def _number(options: Mapping[str, str], name: str) -> int:
+    text = options.get(name, "0")
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"{name}={text} is not a whole number") from None
+
+
 class _MappingLook:
-    """Opens a mapping for each look: kept open, it would outlive its last owner."""
+    """Opens a mapping for each look, as `winipc.cli.targets._Reopened`."""
 
     def __init__(
         self, name: str, overlay: Overlay | None, offset: int, size: int, html: bool
@@ -261,7 +269,9 @@ class _MappingLook:
 
     def __call__(self) -> dict[str, Any]:
         with open_mapping(self._name) as mapping:
-            offset = min(self._offset, mapping.size)
+            offset = self._offset
+            if offset >= mapping.size:
+                raise ValueError(f"offset={offset} is not inside {mapping.size} bytes")
             data = mapping.read(min(self._size, mapping.size - offset), offset)
             overlay = self._overlay
             found = {

@@ -122,6 +122,8 @@ class Application:
         """Server-sent events: each `watch` at once, and again whenever it changes."""
         options = request.query_params
         watched = options.getlist("watch")[:_MOST_WATCHED]
+        if not watched:
+            raise ValueError("watch= is missing")
         pace = max(float(options.get("interval", _USUAL)), _QUICKEST)
         if self._streams >= _MOST_STREAMS:
             return _error(503, f"there are {_MOST_STREAMS} streams already")
