@@ -295,9 +295,6 @@ def winipc_cassette(
     near = path.is_relative_to(config.rootpath)
     shown = path.relative_to(config.rootpath) if near else path
     mode = config.getoption(_RECORD) or config.getini(_RECORD)
-    if mode == "none" and not path.exists():
-        how = "record it with --winipc-record=once, while the program runs"
-        pytest.fail(f"no cassette {shown}: {how}", pytrace=False)
     from winipc.testing.cassettes import open_cassette, summary
 
     with contextlib.ExitStack() as stack:
@@ -308,6 +305,9 @@ def winipc_cassette(
         except (OSError, TypeError, ValueError) as error:
             why = "\n".join([f"{type(error).__name__}: {error}", *_notes(error)])
             text = f"cassette {shown}: {why}"
+            if mode == "none" and isinstance(error, OSError) and not path.exists():
+                how = "record it with --winipc-record=once, while the program runs"
+                text = f"no cassette {shown}: {how}"
             raise pytest.fail.Exception(text, pytrace=False) from None
         if hasattr(cassette, "check"):
             node.stash[_PLAYER] = cassette

@@ -170,6 +170,11 @@ def test_bad_words_are_said(unique_name: str, tmp_path: Path) -> None:
     lines = run_winipc("cassette", *waits, check=False).stderr.decode().splitlines()
     assert lines[0] == f"waiting up to 0.1 s for '{unique_name}'"
     assert len(lines) == 2
+    assert lines[1].endswith("(not there within 0.1 s)")
+    program = ("--", sys.executable, "-c", "input()")
+    lines = run_winipc("cassette", *waits, *program, check=False).stderr.decode()
+    assert lines.startswith(f"waiting up to 0.1 s for '{unique_name}'")
+    assert lines.rstrip().endswith("(not there within 0.1 s)")
     error = failure("cassette", "record", path, "--event=x", "--", "no such program")
     assert "no such program" in error
     folder = str(tmp_path / "none" / "file.wipc")
@@ -192,8 +197,12 @@ def test_a_program_that_ends_too_early_is_said(
     """At once, and not when the time for it is over."""
     path = str(tmp_path / "file.wipc")
     words = ("cassette", "record", path, "--window", unique_name, "--timeout", "3600")
-    error = failure(*words, "--", sys.executable, "-c", "")
-    assert f"no window with title '{unique_name}'" in error
+    done = run_winipc(*words, "--", sys.executable, "-c", "", check=False)
+    assert done.returncode == 1
+    waits, error = done.stderr.decode().splitlines()
+    assert waits.startswith("waiting up to 3600 s: ")
+    for line in (waits, error):
+        assert f"no window with title '{unique_name}'" in line
     assert "the program has ended" in error
     assert not Path(path).exists()
 
@@ -245,5 +254,6 @@ def test_play_ends_with_an_error_for_what_was_not_recorded(
     assert winipc.send_copydata(other, b"hello", id=5) == 7
     assert winipc.send_copydata(other, b"jello", id=5, check=False) == 0
     player.expect("0 events played, 1 messages answered, 0 not asked for")
+    player.wait_for_stderr(f"an unexpected message came to '{other}'")
     player.wait_for_stderr("all recorded ones were played")
     assert player.process.wait(DEADLINE) == 1

@@ -309,8 +309,9 @@ def test_wrong_use_is_told(inner: pytest.Pytester) -> None:
 def test_it():
     pass
 """
-    result = run(inner, code, "--winipc-record=all", errors=1)
-    result.stdout.fnmatch_lines(["*TypeError: a cassette has no 'window', but *"])
+    for options in ([], ["--winipc-record=all"]):
+        result = run(inner, code, *options, errors=1)
+        result.stdout.fnmatch_lines(["*TypeError: a cassette has no 'window', but *"])
     with (inner.path / "tox.ini").open("a") as file:
         file.write("\nwinipc_record = sometimes\n")
     result = inner.runpytest_inprocess()

@@ -143,10 +143,9 @@ def number_of(message: int | str) -> int:
 class Answers:
     """The recorded messages to one track; each answers one live message."""
 
-    def __init__(self, track: Track, match: Match, repeat: bool) -> None:
+    def __init__(self, match: Match, repeat: bool) -> None:
         if match not in ("strict", "lenient") and not callable(match):
             raise ValueError(f"match is strict, lenient or a function, not {match!r}")
-        self.track = track
         self._match = match
         self._repeat = repeat
         self._recorded: list[MessageEvent] = []
@@ -210,10 +209,10 @@ class Answers:
             return last
         return None
 
-    def complaint(self, came: MessageEvent) -> str:
-        """How an unexpected message differs from the nearest recorded one."""
+    def complaint(self, came: MessageEvent, to: str) -> str:
+        """How an unexpected message to `to` differs from the nearest recorded one."""
         left = self.unplayed()
-        what = f"an unexpected message came to {self.track.name!r}"
+        what = f"an unexpected message came to {to!r}"
         if not left:
             return (
                 f"{what}: {described(_expected(came))}; all recorded ones were played"

@@ -154,8 +154,8 @@ class Player(Closing):
     def _collect(self, match: Match, repeat: bool) -> None:
         """Read all messages into memory, for the answers to clients."""
         kept = count = 0
-        for index, track in enumerate(self.cassette.tracks):
-            self._answers[index] = Answers(track, match, repeat)
+        for index in range(len(self.cassette.tracks)):
+            self._answers[index] = Answers(match, repeat)
         for event in self.cassette:
             if isinstance(event, MessageEvent):
                 kept += len(event.data)
@@ -246,7 +246,9 @@ class Player(Closing):
             self._fail(error)
             return None
         if found is None:
-            self.unexpected.append(answers.complaint(came))
+            track = self.cassette.tracks[index]
+            name = self._name(track.name or track.class_name or "")
+            self.unexpected.append(answers.complaint(came, name))
         return found
 
     def _work(self, arrived: float, index: int, found: MessageEvent) -> None:
@@ -409,7 +411,8 @@ class Player(Closing):
                 what.release()
             elif not what.acquire(_PATIENCE, "accept"):
                 self._states[index] = 0
-                self.unexpected.append(f"a client keeps the mutex {track.name!r}")
+                name = self._name(track.name)
+                self.unexpected.append(f"a client keeps the mutex {name!r}")
         elif track.kind == "semaphore":
             for _ in range(what.value - state):
                 what.acquire(0)

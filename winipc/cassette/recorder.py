@@ -1,8 +1,8 @@
 """`Recorder`: reads a live program's memory and objects, and records what changes.
 
 One thread reads them, some times a second and whenever one of the events is set. The
-program does not notice that. Messages come through windows that stand before the
-program's: `winipc.cassette.proxy`.
+program does not notice that, but its mappings stay open until the end. Messages come
+through windows that stand before the program's: `winipc.cassette.proxy`.
 """
 
 from __future__ import annotations
@@ -337,7 +337,7 @@ def _answers(known: Cassette | None, track: Track) -> Answers | None:
         return None
     for index, one in enumerate(known.tracks):
         if (one.kind, one.name) == (track.kind, track.name):
-            answers = Answers(one, "strict", False)
+            answers = Answers("strict", False)
             for event in known:
                 if event.track == index and isinstance(event, MessageEvent):
                     answers.add(event)

@@ -31,6 +31,7 @@ from winipc.cli.options import (
     converted,
     factor,
     number,
+    positive,
     seconds,
 )
 from winipc.cli.output import (
@@ -129,7 +130,13 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
 
 
 def _number_or_text(text: str) -> int | str:
-    return number(text) if text[:1].isdigit() else text
+    return number(text) if text[:1].isdigit() else _name(text)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("a name is not empty")
+    return text
 
 
 def _add_record(actions: Commands) -> None:
@@ -159,7 +166,7 @@ def _add_record(actions: Commands) -> None:
             f"--{option}",
             action="append",
             default=[],
-            type=_number_or_text if option == "message" else str,
+            type=_number_or_text if option == "message" else _name,
             metavar="NAME",
             help=what,
         )
@@ -170,7 +177,7 @@ def _add_record(actions: Commands) -> None:
         help="where a request names the window that gets the answer",
     )
     record.add_argument(
-        "--rate", type=number, default=60, help="looks per second (%(default)s)"
+        "--rate", type=positive, default=60, help="looks per second (%(default)s)"
     )
     record.add_argument(
         "--on", metavar="EVENT", help="look when this manual-reset event is set instead"
@@ -265,13 +272,17 @@ def _begun(
             if error.winerror in (None, ERROR_PATH_NOT_FOUND):
                 raise
             if (left := deadline.part(_SLICE)) == 0:
+                if timeout:
+                    error.add_note(f"not there within {timeout:g} s")
                 raise
             if ended():
                 add_hint(error, "the program has ended")
                 raise
-            if not is_said and not arguments.program:
+            if not is_said:
                 is_said = True
-                note(f"waiting up to {timeout:g} s for {error.filename!r}")
+                # A window's error has a text, but no name.
+                what = f" for {error.filename!r}" if error.filename else f": {error}"
+                note(f"waiting up to {timeout:g} s{what}")
         time.sleep(left)
 
 
@@ -282,8 +293,6 @@ def record_until(
     **what: Any,
 ) -> None:
     """Record until Ctrl+C, `--seconds` or `ended()`; then report."""
-    if arguments.rate < 1:
-        arguments.parser.error("--rate must be 1 or more")
     begin = functools.partial(Cassette.record, arguments.file, rate=arguments.rate)
     recorder = _begun(arguments, lambda: begin(**what), ended, timeout)
     try:

@@ -22,6 +22,7 @@ _Made = TypeVar("_Made")
 
 _EXAMPLES = "examples:"
 _HEAD = re.compile("^`winipc [^:]*`: (.)")
+_MOST_16 = 0xFFFF
 #: A process id and the size of a message have 32 bits.
 _MOST_32 = 0xFFFFFFFF
 #: Seconds, 68 years: every clock can wait that long.
@@ -37,6 +38,19 @@ def number(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
     return _at_most(sys.maxsize, value)
+
+
+def positive(text: str) -> int:
+    """Convert a number of 1 or more, for `type=`."""
+    value = number(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def port(text: str) -> int:
+    """Convert the number of a port, for `type=`."""
+    return _at_most(_MOST_16, number(text))
 
 
 def number32(text: str) -> int:
