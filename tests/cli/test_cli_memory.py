@@ -216,6 +216,26 @@ def test_following_ends_with_the_process(
     assert "Traceback" not in peer.report()
 
 
+@pytest.mark.parametrize("command", [("watch",), ("dump", "--follow")])
+@pytest.mark.parametrize("header", [False, True])
+def test_following_keeps_no_mapping_alive(
+    start_winipc: StartPeer, unique_name: str, command: tuple[str, ...], header: bool
+) -> None:
+    """When its last owner closes it, the command ends, and the name is free."""
+    name, *options = command
+    with winipc.SharedMapping.create(unique_name, 64, header=header) as mapping:
+        peer = start_winipc(name, unique_name, *options, "--json")
+        if name == "watch":
+            peer.wait_for_stderr("watching")
+        else:
+            peer.read_line()
+        mapping[3] = 1
+        peer.read_line()
+    peer.wait_for_stderr("(its last owner has closed it)")
+    assert peer.process.wait(60) == 1
+    winipc.SharedMapping.create(unique_name, 64).close()
+
+
 @pytest.mark.parametrize("command", ["dump", "watch"])
 def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None:
     line = failure(command, unique_name)
@@ -227,6 +247,9 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
     line = failure(command, f"{os.getpid()}:1000+0x10")
     assert line.endswith(" (1000 is decimal: 0x1000?)")
     assert "decimal" not in failure(command, f"{os.getpid()}:0x1000")
+    line = failure("write", f"{os.getpid()}:16", "00")
+    assert "ReadProcessMemory" not in line
+    assert line.endswith(" (16 is decimal: 0x16?)")
     with winipc.SharedMapping.create(unique_name, 4096):
         assert "not inside" in failure(command, unique_name, "--offset", "1000000")
 
@@ -328,6 +351,7 @@ def test_a_mapping_that_only_looks_like_one_with_a_header(unique_name: str) -> N
         (("ab", "--type", "utf-16-le"), b"a\0b\0"),
         (("-2", "--type=i16"), b"\xfe\xff"),
         (("1.5", "--type", "f32be"), b"\x3f\xc0\0\0"),
+        (("nan", "--type", "f32"), b"\0\0\xc0\x7f"),
     ],
 )
 def test_write_changes_a_mapping_and_a_process(

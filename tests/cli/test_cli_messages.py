@@ -40,6 +40,31 @@ def test_listen_prints_messages(
     assert peer.finish() == 0
 
 
+@pytest.mark.parametrize("command", ["listen", "receive"])
+def test_a_long_message_is_cut(
+    start_winipc: StartPeer, unique_name: str, command: str
+) -> None:
+    """Between characters, with the number of those left out; JSON has all."""
+    title = [unique_name] if command == "listen" else ["--title", unique_name]
+    if command == "receive":
+        title += ["--mapping", f"{unique_name}.mapping"]
+    for options in ([], ["--hex"], ["--json"]):
+        peer = start_winipc(command, *title, *options, "--count", "2")
+        peer.wait_for_stderr("listening")
+        for length in (1024, 3000):
+            winipc.send_copydata(unique_name, ("ü" * length).encode())
+        exact, line = peer.read_line(), peer.read_line()
+        if options == ["--json"]:
+            assert len(json.loads(line)["hex"]) == 2 * 2 * 3000
+        elif options:
+            assert line.endswith(f" bytes: {'c3 bc ' * 512}... 4976 more")
+            assert exact.endswith("c3 bc ... 1024 more")
+        else:
+            assert line.endswith(f" bytes: {'ü' * 1024} ... 1976 more")
+            assert exact.endswith(f" bytes: {'ü' * 1024}")
+        assert peer.finish() == 0
+
+
 def test_listen_takes_registered_messages(
     start_winipc: StartPeer, unique_name: str
 ) -> None:

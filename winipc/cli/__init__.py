@@ -76,14 +76,22 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     wants_help = False
     while words[:1] == ["help"]:
         wants_help, words = True, words[1:]
-    parser, commands = _parser(words[0] if words else "")
+    parser, _ = _parser(words[0] if words else "")
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
-    if words and words[0] not in commands and not words[0].startswith("-"):
-        word = words[0].lower()
-        hint = meant(_SYNONYMS.get(word, word), [*commands, "help"])
-        hint = hint or " (winipc help lists them)"
-        parser.error(f"no command is called {words[0]!r}{hint}")
+    place, kind = parser, "command"
+    for given in words[:2]:
+        known = _actions(place)
+        if not known or given.startswith("-"):
+            break
+        if given not in known:
+            word = given.lower()
+            helped = place.prog.replace("winipc", "winipc help", 1)
+            more = ["help"] if place is parser else []
+            hint = meant(_SYNONYMS.get(word, word), [*known, *more])
+            hint = hint or f" ({helped} lists them)"
+            place.error(f"no {kind} is called {given!r}{hint}")
+        place, kind = known[given], "action"
     if wants_help:
         _help(parser, words)
     arguments, rest = parser.parse_known_args(words or ["--help"])
@@ -102,15 +110,19 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def _help(parser: argparse.ArgumentParser, words: list[str]) -> NoReturn:
     """Show the options of the command, or of its action, that the words name."""
     for word in words:
-        actions: dict[str, argparse.ArgumentParser] = {}
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                actions = action.choices
-        if word not in actions:
+        if word not in (actions := _actions(parser)):
             parser.error(f"help shows one command at a time, not {word!r} as well")
         parser = actions[word]
     parser.print_help()
     parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands, or of the actions of a command, by their names."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
 
 
 def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:

@@ -63,6 +63,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
+    if not arguments.follow and (arguments.count, arguments.seconds) != (None, None):
+        arguments.parser.error("only --follow has a --count and --seconds")
     with open_target(arguments) as target:
         if not arguments.follow:
             _show(target, target.read(), arguments)

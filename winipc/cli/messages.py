@@ -32,6 +32,9 @@ from winipc.message import post_message, send_message
 if TYPE_CHECKING:
     from winipc.message import Message
 
+#: Characters, or bytes in hexadecimal, of a message that are shown; JSON has all.
+_SHOWN = 1024
+
 
 def add(commands: Commands) -> None:
     send = add_command(
@@ -162,6 +165,8 @@ def _message(text: str) -> int | str:
     try:
         return int(text, 0)
     except ValueError:
+        if not text:
+            raise argparse.ArgumentTypeError("a message has a name") from None
         return text
 
 
@@ -299,7 +304,10 @@ def _receive(arguments: argparse.Namespace) -> int:
 
 
 def _shown(data: bytes, in_hex: bool) -> str:
-    """Data on one line: its text, or its bytes in hexadecimal."""
+    """Data on one line, cut: its text, or its bytes in hexadecimal."""
     if in_hex:
-        return data.hex(" ")
-    return clean(data.removesuffix(b"\0").decode("utf-8", "backslashreplace"))
+        shown, length = data[:_SHOWN].hex(" "), len(data)
+    else:
+        text = data.removesuffix(b"\0").decode("utf-8", "backslashreplace")
+        shown, length = clean(text[:_SHOWN]), len(text)
+    return f"{shown} ... {length - _SHOWN} more" if length > _SHOWN else shown

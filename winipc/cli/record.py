@@ -14,7 +14,7 @@ from pathlib import Path
 
 from winipc.cassette import Cassette, CassetteEvent
 from winipc.cli.cassette import add_playing, play, record_until
-from winipc.cli.options import Commands, add_command, add_seconds, number
+from winipc.cli.options import Commands, add_command, add_seconds, number, positive
 from winipc.cli.overlay import Overlay, add_offset, add_struct
 from winipc.cli.targets import (
     Target,
@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
     add_size(record)
     record.add_argument("file", type=Path, help="a new file")
     record.add_argument(
-        "--rate", type=number, default=60, help="looks per second (%(default)s)"
+        "--rate", type=positive, default=60, help="looks per second (%(default)s)"
     )
     add_seconds(record)
     record.add_argument("--frames", type=number, help="end after this many changes")
@@ -87,7 +87,7 @@ def _target(arguments: argparse.Namespace) -> Target:
     """Open what is recorded; a hint tells of arguments in the wrong order."""
     target, file = arguments.target, str(arguments.file)
     try:
-        return open_target(arguments)
+        return open_target(arguments, hold=True)
     except FileNotFoundError as error:
         if target.endswith(".wipc") or file in mapping_names(file):
             error.add_note(f"the name comes before the file: record {file} {target}")

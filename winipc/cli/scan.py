@@ -9,11 +9,17 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-from winipc.cli.options import Commands, add_command, add_process, number
+from winipc.cli.options import (
+    Commands,
+    add_command,
+    add_process,
+    converted,
+    positive,
+)
 from winipc.cli.output import note, print_result
 from winipc.cli.terminal import console
 from winipc.process.process import RemoteProcess
-from winipc.scan.scan import Pattern, ValueType
+from winipc.scan.scan import Pattern, ValueType, protection_mask
 
 #: What --type takes besides numbers, for its help.
 WORDS = "hex (if not given), text (or utf-8), utf-16 (or utf-16-le)"
@@ -51,10 +57,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--protection",
+        type=converted(protection_mask),
         metavar="RWX",
         help="only memory that allows this, such as rw or x",
     )
-    parser.add_argument("--limit", type=number, help="end after this many matches")
+    parser.add_argument("--limit", type=positive, help="end after this many matches")
     parser.add_argument(
         "--no-progress", action="store_true", help="no progress bar on a terminal"
     )

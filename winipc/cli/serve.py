@@ -11,7 +11,7 @@ import secrets
 import socket
 from typing import Any
 
-from winipc.cli.options import Commands, add_command, converted, number, title
+from winipc.cli.options import Commands, add_command, converted, port, title
 from winipc.cli.output import note, one_line, print_json, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
 from winipc.cli.targets import offer_mappings, open_mapping
@@ -62,7 +62,7 @@ def add(commands: Commands) -> None:
         help="show the messages to the window of this title; they pass through winipc",
     )
     parser.add_argument(
-        "--port", type=number, default=0, help="port of 127.0.0.1 (any free one)"
+        "--port", type=port, default=0, help="port of 127.0.0.1 (any free one)"
     )
     parser.add_argument(
         "--allow-write", action="store_true", help="let the page write to mappings"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from winipc.base.closing import Closing
@@ -21,15 +22,37 @@ _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECA
 #: More likely memory of a process than the name of a mapping.
 _NEARLY_REMOTE = re.compile(r"\d+|0x.*|.*(\.exe|:).*", re.IGNORECASE)
 
-#: A number in front of an address, perhaps meant as hexadecimal.
-_DECIMAL = re.compile(r"[1-9]\d*(?![\w.])")
+#: A number in front of the address in a label, perhaps meant as hexadecimal.
+_DECIMAL = re.compile(r"pid \d+, ([1-9]\d*)(?![\w.])")
+
+
+class _Reopened:
+    """A mapping opened for each read: kept open, it would outlive its last owner."""
+
+    def __init__(self, open_it: Callable[[], SharedMapping]) -> None:
+        self._open = open_it
+
+    def read(self, size: int, offset: int) -> bytes:
+        try:
+            with self._open() as mapping:
+                return mapping.read(size, offset)
+        except FileNotFoundError as error:
+            error.add_note("its last owner has closed it")
+            raise
+
+    def close(self) -> None:
+        pass
 
 
 class Target(Closing):
     """Bytes of a mapping or of a process."""
 
     def __init__(
-        self, owner: SharedMapping | RemoteProcess, label: str, address: int, size: int
+        self,
+        owner: SharedMapping | _Reopened | RemoteProcess,
+        label: str,
+        address: int,
+        size: int,
     ) -> None:
         self._owner = owner
         #: The name of the target in messages.
@@ -40,25 +63,40 @@ class Target(Closing):
 
     def read(self) -> bytes:
         """Read all bytes. Raises OSError if they are gone."""
-        if isinstance(self._owner, SharedMapping):
-            return self._owner.read(self.size, self.address)
-        return self._owner.read(self.address, self.size)
+        if isinstance(self._owner, RemoteProcess):
+            with _hinted(self.label):
+                return self._owner.read(self.address, self.size)
+        return self._owner.read(self.size, self.address)
 
     def read_into(self, buffer: bytearray, /) -> int:
-        """Read into a buffer of `size` bytes; return the number of bytes."""
+        """Read into a buffer of `size` bytes, if held; return the number of bytes."""
+        assert not isinstance(self._owner, _Reopened)
         if isinstance(self._owner, SharedMapping):
             return self._owner.read_into(buffer, self.address)
         return self._owner.read_into(self.address, buffer)
 
     def write(self, data: bytes) -> None:
-        """Replace the first bytes by `data`."""
+        """Replace the first bytes by `data`, if held."""
+        assert not isinstance(self._owner, _Reopened)
         if isinstance(self._owner, SharedMapping):
             self._owner.write(data, self.address)
         else:
-            self._owner.write(self.address, data)
+            with _hinted(self.label):
+                self._owner.write(self.address, data)
 
     def close(self) -> None:
         self._owner.close()
+
+
+@contextlib.contextmanager
+def _hinted(label: str) -> Iterator[None]:
+    """Add what the user may have meant by the address to an error of the block."""
+    try:
+        yield
+    except OSError as error:
+        if decimal := _DECIMAL.match(label):
+            error.add_note(f"{decimal[1]} is decimal: 0x{decimal[1]}?")
+        raise
 
 
 def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMapping:
@@ -77,14 +115,18 @@ def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMap
 
 
 def _in_mapping(
-    name: str, offset: int, size: int | None, raw: bool, write: bool
+    name: str, offset: int, size: int | None, raw: bool, write: bool, hold: bool
 ) -> Target:
     mapping = open_mapping(name, raw, write)
     whole = mapping.size
     if offset > whole or (size is not None and size > whole - offset):
         mapping.close()
         raise ValueError(f"{name!r} has {whole} bytes: the range is not inside")
-    return Target(mapping, name, offset, whole - offset if size is None else size)
+    size = whole - offset if size is None else size
+    if hold:
+        return Target(mapping, name, offset, size)
+    mapping.close()
+    return Target(_Reopened(lambda: open_mapping(name, raw)), name, offset, size)
 
 
 def _in_process(
@@ -97,12 +139,8 @@ def _in_process(
         if address + size > _END_OF_ADDRESSES:
             raise ValueError(f"no address space has {size} bytes there")
         target = Target(process, f"pid {process.pid}, {place}", address, size)
-        try:
+        if not write:
             target.read()
-        except OSError as error:
-            if decimal := _DECIMAL.match(place):
-                error.add_note(f"{decimal[0]} is decimal: 0x{decimal[0]}?")
-            raise
     except BaseException:
         process.close()
         raise
@@ -171,8 +209,13 @@ def _target(text: str) -> str:
     return text
 
 
-def open_target(arguments: argparse.Namespace, *, write: bool = False) -> Target:
-    """Open what the arguments of `add_target` and `add_size` mean."""
+def open_target(
+    arguments: argparse.Namespace, *, write: bool = False, hold: bool = False
+) -> Target:
+    """Open what the arguments of `add_target` and `add_size` mean.
+
+    A mapping stays open until the target is closed if it is to `write` or to `hold`.
+    """
     size = arguments.size
     if size == 0:
         arguments.parser.error("--size must be 1 or more")
@@ -180,7 +223,8 @@ def open_target(arguments: argparse.Namespace, *, write: bool = False) -> Target
     remote = _REMOTE.fullmatch(arguments.target)
     if remote is None:
         raw = getattr(arguments, "raw", True)
-        return _in_mapping(arguments.target, arguments.offset, size, raw, write)
+        hold = hold or write
+        return _in_mapping(arguments.target, arguments.offset, size, raw, write, hold)
     if size is None:
         size = _DEFAULT_SIZE
     program, place = remote["process"], remote["place"]

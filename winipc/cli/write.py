@@ -32,7 +32,8 @@ def add(commands: Commands) -> None:
         default="hex",
         type=value_type("hex", "text", "utf-16"),
         metavar="TYPE",
-        help=f"what DATA is: {WORDS}, or {' '.join(map(str, ValueType))}",
+        help=f"what DATA is: {WORDS}, or {' '.join(map(str, ValueType))}; no NUL is "
+        "added to a text",
     )
     parser.add_argument(
         "--file", action="store_true", help="DATA is a file: write its bytes"
@@ -63,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _data(kind: str | ValueType, text: str) -> bytes:
     if isinstance(kind, ValueType):
-        number = kind.check(number_of(text, kind, kind.is_float))
-        return struct.pack(kind.format, number)
+        number = number_of(text, kind, kind.is_float)
+        return struct.pack(kind.format, number if kind.is_float else kind.check(number))
     if kind == "hex":
         try:
             return bytes.fromhex(text)
