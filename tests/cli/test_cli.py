@@ -317,6 +317,8 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("scan 1 1 --type i32 --protection q", "'q': only r, w and x are known"),
         ("scan 1 1 --type i32 --limit 0", "--limit: 0 is not 1 or more"),
         ("record x x.wipc --rate 0", "--rate: 0 is not 1 or more"),
+        ("bridge x --size 0", "--size: 0 is not 1 or more"),
+        ("receive --mapping-size 0", "--mapping-size: 0 is not 1 or more"),
         ("serve --port 99999", "--port: 99999 is more than 65535"),
         ("listen x --message=", "--message: a message has a name"),
         ("cassette record x.wipc --mapping=", "--mapping: a name is not empty"),

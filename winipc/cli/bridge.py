@@ -13,7 +13,7 @@ import time
 
 from winipc._bridge import bridge, game_mappings
 from winipc.base.deadline import Deadline
-from winipc.cli.options import Commands, add_command, number, seconds
+from winipc.cli.options import Commands, add_command, positive, seconds
 from winipc.cli.output import print_result, print_rows, until_ctrl_c
 
 _SLICE = 0.2
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--size",
-        type=number,
+        type=positive,
         help="bytes (what --games lists for the name, else 4096)",
     )
     parser.add_argument(

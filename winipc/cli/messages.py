@@ -14,6 +14,7 @@ from winipc.cli.options import (
     add_end,
     number,
     number32,
+    positive,
     received,
     seconds,
     title,
@@ -118,7 +119,7 @@ def add(commands: Commands) -> None:
     _add_address(receive)
     receive.add_argument(
         "--mapping-size",
-        type=number,
+        type=positive,
         default=DEFAULT_MAPPING_SIZE,
         help="bytes of the mapping (%(default)s)",
     )
