@@ -252,6 +252,11 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
     assert line.endswith(" (16 is decimal: 0x16?)")
     with winipc.SharedMapping.create(unique_name, 4096):
         assert "not inside" in failure(command, unique_name, "--offset", "1000000")
+        ends = ["--seconds=0"] if command == "watch" else []
+        end = failure(command, unique_name, "--offset", "4096", "--json", *ends)
+        assert end == (
+            f"winipc: {unique_name!r} has 4096 bytes: offset 4096 is not inside"
+        )
 
 
 def test_bad_options_are_said(unique_name: str) -> None:
@@ -377,3 +382,22 @@ def test_write_takes_a_file(unique_name: str, tmp_path: Path) -> None:
         assert mapping.read(200) == bytes(range(200))
         path.write_bytes(bytes(5000))
         assert "not inside" in failure("write", unique_name, "--file", str(path))
+        assert failure("write", unique_name, "--offset", "4095", "0102") == (
+            f"winipc: {unique_name!r} has 4096 bytes: 2 bytes at offset 4095 are not "
+            "inside"
+        )
+
+
+def test_write_says_once_where(unique_name: str) -> None:
+    with winipc.SharedMapping.create(unique_name, 16):
+        done = run_winipc("write", unique_name, "--offset", "4", "0102")
+    assert done.stdout.decode().rstrip() == f"2 bytes written to {unique_name} at 0x4"
+    with winipc.GlobalMemory.allocate(64) as block:
+        target = f"{os.getpid()}:{block.address:#x}"
+        for offset in (0, 4):
+            text = run_winipc("write", target, "--offset", str(offset), "01").stdout
+            at = hex(block.address + offset)
+            expected = f"1 bytes written to pid {os.getpid()} at {at}"
+            assert text.decode().rstrip() == expected
+    end = failure("write", f"{os.getpid()}:0xfffffffffffffffe", "01020304")
+    assert end == "winipc: no address space has 4 bytes at 0xfffffffffffffffe"

@@ -68,13 +68,26 @@ def test_a_long_message_is_cut(
 def test_listen_takes_registered_messages(
     start_winipc: StartPeer, unique_name: str
 ) -> None:
-    arguments = ("--message", unique_name, "--json", "--count", "1")
-    peer = start_winipc("listen", unique_name, *arguments)
-    peer.wait_for_stderr("listening")
+    """Each by its name; a number stays a number."""
+    other = f"{unique_name}-other"
+    takes = [f"--message={one}" for one in (unique_name, other, "0x8001")]
     number = winipc.register_message(unique_name)
+    peer = start_winipc("listen", unique_name, *takes, "--json", "--count", "2")
+    peer.wait_for_stderr("listening")
     winipc.send_message(unique_name, number, 1, 2)
     row = json.loads(peer.read_line())
     assert (row["message"], row["wparam"], row["lparam"]) == (number, 1, 2)
+    assert row["name"] == unique_name
+    winipc.send_message(unique_name, 0x8001)
+    assert "name" not in json.loads(peer.read_line())
+    assert peer.finish() == 0
+    peer = start_winipc("listen", unique_name, *takes, "--count", "3")
+    peer.wait_for_stderr("listening")
+    for message in (other, unique_name, 0x8001):
+        winipc.send_message(unique_name, message, 1, 2)
+        what = hex(message) if isinstance(message, int) else message
+        assert peer.read_line() == f"message {what} wparam 0x1 lparam 0x2"
+    assert peer.finish() == 0
 
 
 def test_listen_says_that_nothing_came(unique_name: str) -> None:

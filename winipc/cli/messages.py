@@ -28,7 +28,7 @@ from winipc.exchange.transport import (
     DEFAULT_TITLE,
     Transport,
 )
-from winipc.message import post_message, send_message
+from winipc.message import post_message, register_message, send_message
 
 if TYPE_CHECKING:
     from winipc.message import Message
@@ -243,15 +243,18 @@ def _listen(arguments: argparse.Namespace) -> int:
         until_ctrl_c() as say,
     ):
         say(f"listening as {arguments.title!r}, window {window.hwnd:#x}")
+        given = [one for one in arguments.message if isinstance(one, str)]
+        names = {register_message(name): name for name in given}
         for message in received(window.receive, arguments):
+            name = names.get(message.message)
             if arguments.json:
-                print_json(_fields(message))
+                print_json(_fields(message, name))
             else:
-                print_line(_line(message, arguments.hex))
+                print_line(_line(message, name, arguments.hex))
     return 0
 
 
-def _fields(message: Message) -> dict[str, Any]:
+def _fields(message: Message, name: str | None) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "message": message.message,
         "time": message.time,
@@ -259,6 +262,8 @@ def _fields(message: Message) -> dict[str, Any]:
         "pid": message.pid,
     }
     if not message.is_copydata:
+        if name is not None:
+            fields["name"] = name
         return fields | {"wparam": message.wparam, "lparam": message.lparam}
     data = bytes(message)
     fields |= {"id": message.id, "bytes": len(data), "hex": data.hex()}
@@ -269,12 +274,10 @@ def _fields(message: Message) -> dict[str, Any]:
     return fields
 
 
-def _line(message: Message, in_hex: bool) -> str:
+def _line(message: Message, name: str | None, in_hex: bool) -> str:
     if not message.is_copydata:
-        return (
-            f"message {message.message:#x} wparam {message.wparam:#x} "
-            f"lparam {message.lparam:#x}"
-        )
+        what = f"{message.message:#x}" if name is None else clean(name)
+        return f"message {what} wparam {message.wparam:#x} lparam {message.lparam:#x}"
     data = bytes(message)
     sender = f"pid {message.pid}" if message.pid else "unknown sender"
     return f"{sender}, id {message.id:#x}, {len(data)} bytes: {_shown(data, in_hex)}"

@@ -50,13 +50,16 @@ class Target(Closing):
     def __init__(
         self,
         owner: SharedMapping | _Reopened | RemoteProcess,
-        label: str,
+        name: str,
         address: int,
         size: int,
+        place: str = "",
     ) -> None:
         self._owner = owner
-        #: The name of the target in messages.
-        self.label = label
+        #: The name of the mapping, or "pid" and the process id.
+        self.name = name
+        #: The name of the target in messages: for a process, with the given address.
+        self.label = f"{name}, {place}" if place else name
         #: The address, or offset in the mapping, of the first byte.
         self.address = address
         self.size = size
@@ -119,9 +122,10 @@ def _in_mapping(
 ) -> Target:
     mapping = open_mapping(name, raw, write)
     whole = mapping.size
-    if offset > whole or (size is not None and size > whole - offset):
+    if offset >= whole or (size is not None and size > whole - offset):
         mapping.close()
-        raise ValueError(f"{name!r} has {whole} bytes: the range is not inside")
+        what = f"{size} bytes at offset {offset} are" if size else f"offset {offset} is"
+        raise ValueError(f"{name!r} has {whole} bytes: {what} not inside")
     size = whole - offset if size is None else size
     if hold:
         return Target(mapping, name, offset, size)
@@ -137,8 +141,8 @@ def _in_process(
     try:
         address = process.address(place) + offset
         if address + size > _END_OF_ADDRESSES:
-            raise ValueError(f"no address space has {size} bytes there")
-        target = Target(process, f"pid {process.pid}, {place}", address, size)
+            raise ValueError(f"no address space has {size} bytes at {address:#x}")
+        target = Target(process, f"pid {process.pid}", address, size, place)
         if not write:
             target.read()
     except BaseException:

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_result(
         arguments.json,
         {"target": target.label, "address": target.address, "bytes": len(data)},
-        f"{len(data)} bytes written at {target.address:#x} of {target.label}",
+        f"{len(data)} bytes written to {target.name} at {target.address:#x}",
     )
     return 0
 
