@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -193,3 +194,102 @@ def test_replay_ends_after_so_many_seconds(unique_name: str, tmp_path: Path) -> 
     assert row["events"] <= 2
     options = ("--loop", "--keep", "--seconds", "0.2", "--json")
     assert json.loads(run_winipc("replay", str(path), *options).stdout)
+
+
+def test_values_begin_behind_a_header(unique_name: str, tmp_path: Path) -> None:
+    """As those of dump; the double is the mapping to the last byte."""
+    path, part = str(tmp_path / "file.wipc"), str(tmp_path / "part.wipc")
+    layout = winipc.Layout.of("state", "speed:f32 gear:i32")
+    form = ("--struct", "speed:f32 gear:i32")
+    for header, begin in ((True, 64), (layout, None)):
+        with winipc.SharedMapping.create(unique_name, 32, header=header) as mapping:
+            mapping.write(layout.pack(speed=1.5, gear=7))
+            for file, options in ((path, ()), (part, ("--size", "8"))):
+                run_winipc("record", unique_name, file, *options, "--seconds=0")
+            with winipc.SharedMapping.open(unique_name, access="read") as raw:
+                whole = raw.read()
+                begin = begin or int.from_bytes(raw.read(2, 6), "little")
+        cassette = Cassette(path)
+        assert [frame for _, frame in cassette.frames()] == [whole]
+        with (
+            Cassette.play(path, speed=None),
+            winipc.SharedMapping.open(unique_name, access="read") as double,
+        ):
+            assert double.read() == whole
+            assert run_winipc("dump", unique_name, *form).stdout.split() == [
+                b"speed=1.5",
+                b"gear=7",
+            ]
+        for file in (path, part):
+            csv = run_winipc("replay", file, "--csv", *form).stdout.decode()
+            assert [row.partition(",")[2] for row in csv.splitlines()] == [
+                "speed,gear",
+                "1.5,7",
+            ]
+            shown = run_winipc("cassette", "show", file, *form).stdout.decode()
+            assert shown.rstrip().endswith(f"{unique_name}  speed=1.5 gear=7")
+        raw_words = ("--raw", "--offset", str(begin + 4), "--struct", "gear:i32")
+        for command in (("replay", path, "--csv"), ("cassette", "show", path)):
+            assert "7" in run_winipc(*command, *raw_words).stdout.decode().split()[-1]
+        [(_, record)] = cassette.records(layout)
+        assert record.gear == 7
+        [(_, record)] = cassette.records("gear:i32", begin + 4, raw=True)
+        assert record.gear == 7
+        assert len(list(cassette.records("24s", 8))) == 1
+        with pytest.raises(ValueError, match="32 bytes"):
+            cassette.records("i32", 29)
+        for file in (path, part):
+            Path(file).unlink()
+
+
+def test_changes_are_shown_where_dump_shows_them(tmp_path: Path) -> None:
+    """A change of the header, or behind the end, is shown with --raw alone."""
+    path = tmp_path / "file.wipc"
+    head = struct.pack("<4sHHQ", b"WPIM", 1, 64, 16)
+    with Writer(path, [Track("mapping", "m", size=4096)]) as writer:
+        for changes in (
+            (),
+            ((0, head),),
+            ((62, b"\1\2\3\4"), (79, b"\5\6")),
+            ((20, b"\1"), (80, b"\1")),
+            ((66, b"\7"),),
+        ):
+            writer.add(ChangeEvent(0, 0, changes), stamp=False)
+    for options, texts in (
+        ((), ["all zeros", "all zeros", "0x0: 03 04, 1 more", "0x2: 07"]),
+        (
+            ("--raw",),
+            [
+                "all zeros",
+                f"0x0: {head.hex(' ')}",
+                "0x3e: 01 02 03 04, 1 more",
+                "0x14: 01, 1 more",
+                "0x42: 07",
+            ],
+        ),
+    ):
+        shown = run_winipc("cassette", "show", str(path), *options).stdout.decode()
+        assert [line.rpartition("  ")[2] for line in shown.splitlines()] == texts
+    rows = run_winipc("cassette", "show", str(path), "--json").stdout.splitlines()
+    assert json.loads(rows[2])["changes"] == [[0, "AwQ="], [15, "BQ=="]]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        struct.pack("<4sHHQ", b"WPIM", 2, 64, 16),
+        struct.pack("<4sHHQ", b"WPIM", 1, 63, 16),
+        struct.pack("<4sHHQ", b"WPIM", 1, 128, 16),
+        struct.pack("<4sHHQ", b"wpim", 1, 64, 16),
+        b"WPIM",
+    ],
+)
+def test_what_only_looks_like_a_header_is_data(
+    unique_name: str, tmp_path: Path, head: bytes
+) -> None:
+    path = tmp_path / "file.wipc"
+    write(path, unique_name, head.ljust(128, b"\7"))
+    [(_, (first,))] = Cassette(path).records("4s")
+    assert first == head[:4]
+    write(tmp_path / "short.wipc", unique_name, head[:8])
+    assert len(list(Cassette(tmp_path / "short.wipc").records("4s"))) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ def test_layouts_name_the_values(cassette: Cassette) -> None:
     assert isinstance(wj.view_of(cassette, width=500), wj.Lanes)
     with pytest.raises(ValueError, match="width"):
         wj.lanes(cassette, width=5)
+
+
+def test_values_begin_behind_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "file.wipc"
+    head = struct.pack("<4sHHQ48x", b"WPIM", 1, 64, 16)
+    memory = head + STATE.pack(speed=3, gear=2)
+    with Writer(path, [Track("mapping", "memory", size=4096)]) as writer:
+        writer.add(ChangeEvent(0, 0, ((0, memory),)), stamp=False)
+    shown = Page(wj.lanes(Cassette(path), {"memory": STATE}).html()).text
+    assert "speed=3.0, gear=2" in shown
+    assert "WPIM" not in shown
+    options = {"offset": 64, "raw": True}
+    raw = Page(wj.lanes(Cassette(path), {"memory": STATE}, **options).html()).text
+    assert "speed=3.0, gear=2" in raw
+    assert "WPIM" in raw
 
 
 def test_many_events_are_few_marks(

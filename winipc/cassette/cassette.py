@@ -8,7 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from winipc.base.shown import Shown
-from winipc.cassette.events import CassetteError, CassetteEvent, ChangeEvent
+from winipc.cassette.events import (
+    CassetteError,
+    CassetteEvent,
+    ChangeEvent,
+    behind_header,
+    within,
+)
 from winipc.cassette.file import Reader
 from winipc.memory.layout import codec_of, layout_of
 
@@ -226,17 +232,32 @@ class Cassette(Shown):
     def frames(self, track: int | str | None = None) -> Iterator[tuple[int, bytes]]:
         """Iterate over the changes of a mapping: the time in ns, and all memory then.
 
-        `track` is the number or the name of the mapping; it may be None if there is
-        only one.
+        If the mapping has a header of winipc, the memory begins with it. `track` is the
+        number or the name of the mapping; it may be None if there is only one.
 
         Raises:
             ValueError: There is no such track.
         """
         index = self._mapping(track)
-        return self._parts(index, 0, self.tracks[index].size)
+        return self._parts(index, 0, self.tracks[index].size, raw=True)
 
-    def _parts(self, index: int, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
-        whole = self.tracks[index].size
+    def _behind_header(self, index: int) -> tuple[int, int]:
+        """Where the users' bytes of a mapping begin, and how many there are."""
+        for event in self:
+            if (
+                event.track == index
+                and isinstance(event, ChangeEvent)
+                and event.changes
+            ):
+                return behind_header(event.changes, self.tracks[index].size)
+        return 0, self.tracks[index].size
+
+    def _parts(
+        self, index: int, offset: int, size: int, raw: bool
+    ) -> Iterator[tuple[int, bytes]]:
+        start, whole = 0, self.tracks[index].size
+        if not raw:
+            start, whole = self._behind_header(index)
         if not 0 <= offset <= whole - size:
             raise ValueError(f"{size} bytes at offset {offset} leave the {whole} bytes")
 
@@ -244,38 +265,48 @@ class Cassette(Shown):
             memory = bytearray(size)
             for event in self:
                 if event.track == index and isinstance(event, ChangeEvent):
-                    for at, data in event.changes:
-                        first = max(at - offset, 0)
-                        part = data[max(offset - at, 0) : max(offset + size - at, 0)]
-                        memory[first : first + len(part)] = part
+                    for at, part in within(event.changes, start + offset, size):
+                        memory[at : at + len(part)] = part
                     if not event.more:
                         yield event.time_ns, bytes(memory)
 
         return parts()
 
     def records(
-        self, layout: Any, offset: int = 0, track: int | str | None = None
+        self,
+        layout: Any,
+        offset: int = 0,
+        track: int | str | None = None,
+        *,
+        raw: bool = False,
     ) -> Iterator[tuple[int, Any]]:
         """Iterate over the changes of a mapping: the time in ns, and a value.
 
         `layout` decides the value: a `winipc.Layout`, or its short text form, gives
         records; a ctypes type, instances; a format of the module `struct`, tuples. For
-        `track` see `frames`.
+        `track` see `frames`. If the mapping has a header of winipc, offset 0 is behind
+        it; with `raw`, it is the very first byte.
 
         Raises:
             ValueError: The layout at `offset` leaves the memory.
         """
         codec = codec_of(layout)
-        parts = self._parts(self._mapping(track), offset, codec.size)
+        parts = self._parts(self._mapping(track), offset, codec.size, raw)
         return ((time_ns, codec.unpack(data)) for time_ns, data in parts)
 
     def array(
-        self, layout: Any, offset: int = 0, track: int | str | None = None
+        self,
+        layout: Any,
+        offset: int = 0,
+        track: int | str | None = None,
+        *,
+        raw: bool = False,
     ) -> Any:
         """All frames as a NumPy array with the fields "time_ns" and "record".
 
         `layout` is a `winipc.Layout`, its short text form or a ctypes Structure:
-        `array["record"]["speed"]` is one field over time.
+        `array["record"]["speed"]` is one field over time. For `track` and `raw` see
+        `records`.
 
         Raises:
             ValueError: The layout at `offset` leaves the memory.
@@ -283,7 +314,8 @@ class Cassette(Shown):
         layout = layout_of(layout)
         numpy = importlib.import_module("numpy")
         rows = bytearray()
-        for time_ns, data in self._parts(self._mapping(track), offset, layout.size):
+        index = self._mapping(track)
+        for time_ns, data in self._parts(index, offset, layout.size, raw):
             rows += time_ns.to_bytes(8, "little") + data
         kind = [("time_ns", "<u8"), ("record", layout.dtype)]
         return numpy.frombuffer(rows, numpy.dtype(kind))

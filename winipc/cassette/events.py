@@ -8,10 +8,12 @@ CassetteError.
 from __future__ import annotations
 
 import binascii
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
+from winipc.memory.mapping import HEADER_MAGIC
 from winipc.message.message import WM_COPYDATA
 
 __all__ = [
@@ -29,6 +31,10 @@ _MOST_NAME = 32767
 MOST_BYTES = 1 << 32
 MOST_DATA = 64 << 20
 _MOST_NUMBER = (1 << 63) - 1
+
+#: The start of a mapping's header: magic, version, its size, the size of what follows.
+_HEADER = struct.Struct("<4sHHQ")
+_LEAST_HEADER = 64
 
 #: The kinds of tracks: objects with a state, and windows with messages.
 STATES = ("event", "mutex", "semaphore")
@@ -191,6 +197,30 @@ class Track(_InFile):
 
 #: The offset and the new bytes of each changed range, in order.
 Changes: TypeAlias = tuple[tuple[int, bytes], ...]
+
+
+def within(changes: Changes, start: int, size: int) -> Changes:
+    """The changes of a part of the memory; offsets begin at its start."""
+    parts = (
+        (max(at - start, 0), data[max(start - at, 0) : max(start + size - at, 0)])
+        for at, data in changes
+    )
+    return tuple((at, data) for at, data in parts if data)
+
+
+def behind_header(changes: Changes, size: int) -> tuple[int, int]:
+    """Where the bytes of a mapping begin behind its header, and how many there are.
+
+    `changes` are the first that the mapping has, and `size` is its own. Without a
+    header of winipc, all bytes count.
+    """
+    first = bytearray(_HEADER.size)
+    for at, data in within(changes, 0, len(first)):
+        first[at : at + len(data)] = data
+    magic, version, start, count = _HEADER.unpack(first)
+    if (magic, version) != (HEADER_MAGIC, 1) or not _LEAST_HEADER <= start < size:
+        return 0, size
+    return start, min(count, size - start)
 
 
 @dataclass(frozen=True, slots=True)

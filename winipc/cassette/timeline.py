@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from winipc.base.text import clean
@@ -15,6 +15,8 @@ from winipc.cassette.events import (
     MessageEvent,
     StateEvent,
     Track,
+    behind_header,
+    within,
 )
 from winipc.message.differing import short
 from winipc.message.message import WM_COPYDATA
@@ -50,26 +52,37 @@ def timeline(
     cassette: Cassette,
     decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
     offset: int = 0,
+    raw: bool = False,
 ) -> Iterator[Row]:
     """The events of a cassette in order, with their texts.
 
     `decoders` has, for a track's name, a function that makes a value of 64 KiB of the
     track's memory, from `offset` on, or of its messages' data: `layout.unpack`, or a
-    function of `winipc.decoders`. Data that it refuses is shown as bytes.
+    function of `winipc.decoders`. Data that it refuses is shown as bytes. If a mapping
+    has a header of winipc, its events are without it, and offsets begin behind it;
+    with `raw`, the events are those of the cassette.
     """
     decoders = decoders or {}
+    users: dict[int, tuple[int, int]] = {}  # where each mapping's own bytes are
     memories: dict[int, bytearray] = {}
     for event in cassette:
         track = cassette.tracks[event.track]
         decode = decoders.get(track.name)
         data = event.data if isinstance(event, MessageEvent) else b""
+        if isinstance(event, ChangeEvent) and event.changes and not raw:
+            is_first = event.track not in users
+            if is_first:
+                users[event.track] = behind_header(event.changes, track.size)
+            own = within(event.changes, *users[event.track])
+            if not own and not is_first:
+                continue  # only the header has changed, or what is behind the end
+            event = replace(event, changes=own)
         if isinstance(event, ChangeEvent) and decode is not None:
             memory = memories.setdefault(
                 event.track, bytearray(min(max(track.size - offset, 0), _DECODED))
             )
-            for at, new in event.changes:
-                start, new = max(at - offset, 0), new[max(offset - at, 0) :]
-                memory[start : start + len(new)] = new[: max(len(memory) - start, 0)]
+            for at, new in within(event.changes, offset, len(memory)):
+                memory[at : at + len(new)] = new
             data = bytes(memory)
         value = None
         if decode is not None and not isinstance(event, StateEvent):

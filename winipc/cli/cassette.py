@@ -42,6 +42,7 @@ from winipc.cli.output import (
     until_ctrl_c,
 )
 from winipc.cli.overlay import HELP, Overlay, add_offset
+from winipc.cli.targets import add_raw
 from winipc.errors import add_hint
 
 #: Seconds of one wait, so that Ctrl+C always comes through.
@@ -78,6 +79,7 @@ def add(commands: Commands) -> None:
         f"for the only one: {HELP}",
     )
     add_offset(show, ", in a mapping")
+    add_raw(show)
     play = add_command(
         actions,
         "play",
@@ -416,8 +418,9 @@ def _show(arguments: argparse.Namespace) -> int:
     for index, track in enumerate(cassette.tracks):
         if track.kind == "mapping" and (overlay := overlays.get(track.name)):
             # It raises if the values are not inside.
-            cassette.records(f"{overlay.size}s", arguments.offset, index)
-    for row in timeline(cassette, decoders, arguments.offset):
+            form, offset = f"{overlay.size}s", arguments.offset
+            cassette.records(form, offset, index, raw=arguments.raw)
+    for row in timeline(cassette, decoders, arguments.offset, arguments.raw):
         if arguments.json:
             print_json(_as_json(row))
         else:

@@ -2,7 +2,8 @@
 
 `replay` creates the mapping again and repeats its changes, so that you can develop a
 program without the game or the device that writes the real one. The file is a cassette
-with one track; `winipc cassette` does more.
+with one track; `winipc cassette` does more. A header of winipc is recorded with the
+mapping; the values of --struct begin behind it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 from winipc.cassette import Cassette, CassetteEvent
 from winipc.cli.cassette import add_playing, play, record_until
 from winipc.cli.options import Commands, add_command, add_seconds, number, positive
-from winipc.cli.overlay import Overlay, add_offset, add_struct
+from winipc.cli.overlay import add_offset, add_struct
 from winipc.cli.targets import (
     Target,
+    add_raw,
     add_size,
     add_target,
     mapping_names,
@@ -36,6 +38,7 @@ def add(commands: Commands) -> None:
     )
     add_target(record)
     add_size(record)
+    add_raw(record, "--offset and --size begin at winipc's header, not behind it")
     record.add_argument("file", type=Path, help="a new file")
     record.add_argument(
         "--rate", type=positive, default=60, help="looks per second (%(default)s)"
@@ -62,6 +65,7 @@ def add(commands: Commands) -> None:
     )
     add_struct(replay)
     add_offset(replay)
+    add_raw(replay)
 
 
 def _record(arguments: argparse.Namespace) -> int:
@@ -86,6 +90,8 @@ def _record(arguments: argparse.Namespace) -> int:
 def _target(arguments: argparse.Namespace) -> Target:
     """Open what is recorded; a hint tells of arguments in the wrong order."""
     target, file = arguments.target, str(arguments.file)
+    if not arguments.offset and arguments.size is None:
+        arguments.raw = True  # the double has the header, too
     try:
         return open_target(arguments, hold=True)
     except FileNotFoundError as error:
@@ -98,15 +104,17 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.csv != (arguments.struct is not None):
         arguments.parser.error("--csv and --struct go together")
     if arguments.csv:
-        _print_csv(arguments.file, arguments.struct, arguments.offset)
+        _print_csv(arguments)
         return 0
     return play(arguments, [] if arguments.name is None else [("", arguments.name)])
 
 
-def _print_csv(path: Path, overlay: Overlay, offset: int) -> None:
+def _print_csv(arguments: argparse.Namespace) -> None:
     """Print a line for each frame: seconds since the start, and all values."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    frames = Cassette(path).records(f"{overlay.size}s", offset)
+    overlay, cassette = arguments.struct, Cassette(arguments.file)
+    form, offset = f"{overlay.size}s", arguments.offset
+    frames = cassette.records(form, offset, raw=arguments.raw)
     for index, (time_ns, (data,)) in enumerate(frames):
         cells = overlay.cells(data)
         if index == 0:

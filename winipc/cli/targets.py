@@ -186,13 +186,12 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_raw(parser: argparse.ArgumentParser) -> None:
-    """Add the option to include a header; `record` lacks it, and includes headers."""
-    parser.add_argument(
-        "--raw",
-        action="store_true",
-        help="include winipc's header, if the mapping has one",
-    )
+def add_raw(
+    parser: argparse.ArgumentParser,
+    what: str = "include winipc's header, if the mapping has one",
+) -> None:
+    """Add the option to begin at a header, and not behind it."""
+    parser.add_argument("--raw", action="store_true", help=what)
 
 
 def add_interval(parser: argparse.ArgumentParser) -> None:
@@ -226,8 +225,7 @@ def open_target(
     # A mapping that is called 12:34 can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
     if remote is None:
-        raw = getattr(arguments, "raw", True)
-        hold = hold or write
+        raw, hold = arguments.raw, hold or write
         return _in_mapping(arguments.target, arguments.offset, size, raw, write, hold)
     if size is None:
         size = _DEFAULT_SIZE

@@ -63,6 +63,7 @@ class Lanes(View):
             data: a `winipc.Layout`, its short text form, or a ctypes Structure.
         width: Width of the picture, in pixels.
         offset: Where a layout begins in a mapping; 16 is the record of a Snapshot.
+        raw: Offsets begin at a mapping's header of winipc, and not behind it.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Lanes(View):
         *,
         width: int = 960,
         offset: int = 0,
+        raw: bool = False,
     ) -> None:
         if not 320 <= width <= 4096:
             raise ValueError("width must be from 320 to 4096 pixels")
         super().__init__(cassette)
         self.width = width
         self.offset = offset
+        self.raw = raw
         self._left = 0  # events that clicks may still show
         self.layouts = {n: layout_of(one) for n, one in (layouts or {}).items()}
 
@@ -88,7 +91,7 @@ class Lanes(View):
         cassette = self.target
         rows: list[Row] = []
         room, self._left = _MOST_DATA, _MOST_OPEN
-        for row in timeline(cassette, decoders, self.offset):
+        for row in timeline(cassette, decoders, self.offset, self.raw):
             room -= _size(row)
             if room < 0 or len(rows) == _MOST_EVENTS:
                 break
