@@ -296,13 +296,19 @@ def test_what_no_recorder_writes_is_an_error(tmp_path: Path, rows: list[Any]) ->
 
 def test_a_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file.wipc"
-    for content in (
-        *(b"", b"hello\n", b"WINIPCR1", b"\x1f\x8b", b"PK\3\4"),
-        *map(gzip.compress, (b"", b"{}\n", b"hello\n", b"[]\n")),
+    unpacked, head = "it is not packed by gzip", "its first line is no head of one"
+    packed = gzip.compress(b"hello\n")
+    for content, what in (
+        *((one, unpacked) for one in (b"", b"hello\n", b"WINIPCR1", b"PK\3\4")),
+        *((one, head) for one in (b"\x1f\x8b", *map(gzip.compress, (b"", b"{}\n")))),
+        (packed, "a line is no JSON"),
+        (packed[:-8] + bytes(8), "the file is damaged"),
+        (gzip.compress(b"[]\n"), "a line is no object of JSON"),
     ):
         path.write_bytes(content)
-        with pytest.raises(CassetteError, match="no cassette"):
+        with pytest.raises(CassetteError) as caught:
             Cassette(path)
+        assert str(caught.value) == f"{str(path)!r}: this is no cassette: {what}"
     with pytest.raises(FileNotFoundError):
         Cassette(tmp_path / "nothing")
 

@@ -138,10 +138,33 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     assert values[1] == {"speed": 1.0, "gear": 7}
     assert values[4:] == [[1], None]
     assert "no track" in failure("cassette", "show", str(path), "--struct", "x=<I")
-    line = failure("cassette", "show", str(path), "--struct", "speed:f")
-    assert "such as --struct memory=...: the tracks are ['memory', 'window']" in line
-    line = failure("cassette", "play", str(path), "--name", "other")
-    assert "such as --name memory=...: the tracks are ['memory', " in line
+    for words, text in (
+        (
+            ("cassette", "show", str(path), "--struct", "speed:f"),
+            "such as --struct memory=...: the tracks are ['memory', 'window']",
+        ),
+        (
+            ("cassette", "play", str(path), "--name", "other"),
+            "such as --name memory=...: the tracks are ['memory', ",
+        ),
+        (
+            ("replay", str(path), "--name", "other"),
+            "such as winipc cassette play --name memory=...: the tracks are ['memory'",
+        ),
+        (("replay", str(path), "--offset", "4"), "only --csv has --offset and --raw"),
+    ):
+        done = run_winipc(*words, check=False)
+        assert done.returncode == 2
+        assert text in done.stderr.decode()
+
+
+def test_csv_is_for_one_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "file.wipc"
+    with Writer(path, [Track("mapping", name, size=4) for name in "ab"]):
+        pass
+    done = run_winipc("replay", str(path), "--csv", "--struct", "i32", check=False)
+    assert done.returncode == 2
+    assert "of one mapping, not of ['a', 'b']: winipc cassette" in done.stderr.decode()
 
 
 def test_the_only_track_needs_no_name(unique_name: str, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_record_and_replay(
         assert "183" in line
         assert line.endswith(" (winipc ls --holders shows who has it)")
         assert "another player" in line
+        assert "play under other names (--name)" in line
     (_, first), (_, second) = Cassette(path).frames()
     assert first[0] == 1
     assert b"hello" not in first
@@ -97,7 +98,9 @@ def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
     assert not path.exists()
     assert "file.wipc" in failure("replay", str(path))
     path.write_text("something else")
-    assert "damaged" in failure("replay", str(path))
+    assert failure("replay", str(path)) == (
+        f"winipc: {str(path)!r}: this is no cassette: it is not packed by gzip"
+    )
     done = run_winipc("replay", str(path), "--speed", "-1", check=False)
     assert done.returncode == 2
     assert b"--speed: '-1' is not a number of 0 or more" in done.stderr

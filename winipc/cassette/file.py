@@ -44,6 +44,7 @@ _SAMPLE = 4096
 _CHUNK = 64 << 10
 _MOST_TRACKS = 256
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Writer(Closing):
@@ -189,7 +190,7 @@ def _parts(changes: Changes) -> Iterator[Changes]:
 def _read_head(row: Any) -> tuple[datetime, tuple[Track, ...]]:
     """The time when the recording began, and the tracks."""
     if not isinstance(row, dict) or "winipc_cassette" not in row:
-        raise CassetteError("this is no cassette")
+        raise CassetteError("this is no cassette: its first line is no head of one")
     version = whole(row["winipc_cassette"], "version", 1)
     if version != VERSION:
         raise CassetteError(f"this is a cassette of version {version}: update winipc")
@@ -222,9 +223,11 @@ class Reader(Closing):
         self._cut_off = False  # whether the file ends within a member
         #: The time of the last event that was read, or of the end.
         self.time_ns = 0
-        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
+        self._file = open(path, "rb")  # noqa: SIM115
         self._lines = self._unpacked_lines()
         try:
+            if not self._file.peek(2).startswith(_GZIP_MAGIC):
+                raise CassetteError("this is no cassette: it is not packed by gzip")
             try:
                 row = self._next_row()
             except CassetteError as error:
@@ -283,8 +286,8 @@ class Reader(Closing):
             return None
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CassetteError(f"a line is no JSON: {error}") from None
+        except (ValueError, RecursionError):
+            raise CassetteError("a line is no JSON") from None
         if not isinstance(row, dict):
             raise CassetteError("a line is no object of JSON")
         return row
@@ -310,8 +313,8 @@ class Reader(Closing):
                 member = zlib.decompressobj(_GZIP)
             try:
                 data = member.decompress(packed, _CHUNK)
-            except zlib.error as error:
-                raise CassetteError(f"the file is damaged: {error}") from None
+            except zlib.error:
+                raise CassetteError("the file is damaged") from None
             packed = member.unconsumed_tail
             if member.eof:
                 packed = member.unused_data

@@ -72,7 +72,7 @@ _PATIENCE = 5.0
 
 _TAKEN_HINT = (
     "the program itself, another player, or a program that uses the name still has it: "
-    "end that program, or play under other names (names=, --name)"
+    "end that program, or play under other names (names=)"
 )
 
 

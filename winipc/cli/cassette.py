@@ -332,16 +332,18 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _by_track(
-    option: str, pairs: Iterable[tuple[str, _Value]], names: list[str]
+    arguments: argparse.Namespace,
+    option: str,
+    pairs: Iterable[tuple[str, _Value]],
+    names: list[str],
 ) -> dict[str, _Value]:
     """The values by the names of tracks; one without a name is the only track's."""
     values = dict(pairs)
     if "" in values:
         if len(names) != 1:
             example = names[0] if names else "TRACK"
-            raise ValueError(
-                f"{option} has to name a track, such as {option} {example}=...: the "
-                f"tracks are {names}"
+            arguments.parser.error(
+                f"name a track, such as {option} {example}=...: the tracks are {names}"
             )
         values[names[0]] = values.pop("")
     return values
@@ -354,26 +356,32 @@ def _track_overlay(text: str) -> tuple[str, Overlay]:
 
 def _play(arguments: argparse.Namespace) -> int:
     how = {"match": arguments.match, "repeat": arguments.repeat}
-    return play(arguments, arguments.name, bridge=arguments.bridge, **how)
+    return play(arguments, "--name", arguments.name, bridge=arguments.bridge, **how)
 
 
 def play(
-    arguments: argparse.Namespace, names: Iterable[tuple[str, str]], **how: Any
+    arguments: argparse.Namespace,
+    option: str,
+    names: Iterable[tuple[str, str]],
+    **how: Any,
 ) -> int:
     """Play until the end or Ctrl+C; return 1 if an unexpected message came.
 
-    `names` are pairs, the recorded name and another; "" is the only track's.
+    `names` are pairs, the recorded name and another; "" is the only track's. `option`
+    is what takes such pairs.
     """
     cassette = Cassette(arguments.file)
     speed = arguments.speed or math.inf
     tracks = [track.name or track.class_name or "" for track in cassette.tracks]
-    player = Cassette.play(
-        cassette,
-        speed=speed,
-        loop=arguments.loop,
-        names=_by_track("--name", names, tracks),
-        **how,
-    )
+    others = _by_track(arguments, option, names, tracks)
+    try:
+        player = Cassette.play(
+            cassette, speed=speed, loop=arguments.loop, names=others, **how
+        )
+    except FileExistsError as error:
+        notes = getattr(error, "__notes__", [])
+        error.__notes__ = [one.replace("names=", "--name") for one in notes]
+        raise
     try:
         deadline = Deadline(arguments.seconds)
         with contextlib.closing(player), until_ctrl_c() as say:
@@ -408,7 +416,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
     cassette = Cassette(arguments.file)
     tracks = [track.name for track in cassette.tracks if track.kind not in STATES]
-    overlays = _by_track("--struct", arguments.struct, tracks)
+    overlays = _by_track(arguments, "--struct", arguments.struct, tracks)
     if unknown := set(overlays) - {track.name for track in cassette.tracks}:
         raise ValueError(f"no track is called {sorted(unknown)}")
     decoders = {

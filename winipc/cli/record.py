@@ -106,13 +106,22 @@ def _replay(arguments: argparse.Namespace) -> int:
     if arguments.csv:
         _print_csv(arguments)
         return 0
-    return play(arguments, [] if arguments.name is None else [("", arguments.name)])
+    if arguments.offset or arguments.raw:
+        arguments.parser.error("only --csv has --offset and --raw")
+    names = [] if arguments.name is None else [("", arguments.name)]
+    return play(arguments, "winipc cassette play --name", names)
 
 
 def _print_csv(arguments: argparse.Namespace) -> None:
     """Print a line for each frame: seconds since the start, and all values."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     overlay, cassette = arguments.struct, Cassette(arguments.file)
+    mappings = [track.name for track in cassette.tracks if track.kind == "mapping"]
+    if len(mappings) != 1:
+        arguments.parser.error(
+            f"--csv is for a cassette of one mapping, not of {mappings}: "
+            "winipc cassette show --struct TRACK=FORMAT shows the values of any"
+        )
     form, offset = f"{overlay.size}s", arguments.offset
     frames = cassette.records(form, offset, raw=arguments.raw)
     for index, (time_ns, (data,)) in enumerate(frames):
