@@ -83,8 +83,6 @@ class _TypedMemory(Structured, Shown):
         if not self.closed:
             exact = "" if self.size_is_exact else " (whole pages)"
             state = f"size={self.size}{exact} access={self.access!r}"
-            if not self.size_is_exact and _begins_with_header(self):
-                state += ", begins with a winipc header: open it with header=True"
         return f"<{type(self).__name__} {self.name!r} {state}>"
 
     def array(
@@ -481,13 +479,6 @@ def large_pages_privilege() -> AbstractContextManager[None]:
     from winipc.base.privilege import privilege
 
     return privilege("SeLockMemoryPrivilege")
-
-
-def _begins_with_header(memory: Any) -> bool:
-    try:
-        return bool(memory.offset == 0 and memory[:4] == HEADER_MAGIC)
-    except OSError:  # a page of a file cannot be read
-        return False
 
 
 def _told(layout: Layout | None) -> bytes:

@@ -147,12 +147,17 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                 reader in `wait_changed` or `changed`.
 
         Raises:
-            ValueError: The records do not fit, or `offset` is not aligned.
+            ValueError: The records do not fit, `offset` is not aligned, or the sequence
+                would be in the header of a mapping that was opened without `header`.
             FileNotFoundError: No event has the name.
         """
         if kind not in ("seqlock", "double"):
             raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
         needed = cls.needed(size, kind)
+        if offset < _raw_header(memory):
+            raise ValueError(
+                f"{memory!r} begins with a winipc header: open it with header=True"
+            )
         with memoryview(memory) as view:
             if offset + needed > view.nbytes:
                 raise ValueError(
@@ -439,6 +444,18 @@ def _place(
 
 def _stride(size: int) -> int:
     return (size + 7) // 8 * 8
+
+
+def _raw_header(memory: Any) -> int:
+    """The bytes of a header, if its mapping was opened without `header`; or 0."""
+    if getattr(memory, "size_is_exact", True) or memory.offset:
+        return 0
+    from winipc.memory.mapping import HEADER_MAGIC  # sections do without it
+
+    with contextlib.suppress(OSError):  # the page of a file cannot be read
+        if memory[:6] == HEADER_MAGIC + b"\1\0":
+            return int.from_bytes(memory[6:8], "little")
+    return 0
 
 
 def _kind_of(
