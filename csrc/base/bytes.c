@@ -362,15 +362,36 @@ wi_bytes_get_view(PyObject *source, Py_buffer *view)
     return PyObject_GetBuffer(source, view, PyBUF_SIMPLE);
 }
 
+/* Say what makes bytes of data, if that is known; keep the TypeError if not. */
+static void
+take_raise_hint(PyObject *data)
+{
+    PyObject *type, *value, *traceback, *name;
+    int is_text = PyUnicode_Check(data);
+    PyErr_Fetch(&type, &value, &traceback);
+    if ((is_text || PyObject_HasAttrString(data, "__bytes__")) &&
+        (name = PyType_GetName(Py_TYPE(data))) != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "bytes are needed, not %U: %s gives them", name,
+                     is_text ? "text.encode()" : "bytes(...) of it");
+        Py_DECREF(name);
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+    }
+    else {
+        PyErr_Restore(type, value, traceback);
+    }
+}
+
 int
 wi_bytes_take(PyObject *data, Py_buffer *view, int flags)
 {
     if (PyObject_GetBuffer(data, view, flags) == 0) {
         return 0;
     }
-    if (PyUnicode_Check(data)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "bytes are needed, not str: text.encode() gives them");
+    if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+        take_raise_hint(data);
     }
     return -1;
 }

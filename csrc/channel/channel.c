@@ -589,6 +589,12 @@ channel_send_many(PyObject *op, PyObject *const *args, Py_ssize_t count,
         0) {
         return NULL;
     }
+    if (PyBytes_Check(messages) || PyByteArray_Check(messages) ||
+        PyMemoryView_Check(messages) || PyUnicode_Check(messages)) {
+        PyErr_SetString(PyExc_TypeError, "send_many takes an iterable of "
+                                         "messages; send takes one message");
+        return NULL;
+    }
     /* A tuple of our own, which does not change while we send. */
     PyObject *items = PySequence_Tuple(messages);
     if (items == NULL) {

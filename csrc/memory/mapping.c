@@ -172,7 +172,7 @@ mapping_raise_range(RegionObject *self, uint64_t offset, uint64_t size,
                     uint64_t whole)
 {
     PyErr_Format(PyExc_ValueError,
-                 "%llu bytes at offset %llu leave the %llu bytes of '%V'",
+                 "%llu bytes at offset %llu do not fit in the %llu of '%V'",
                  size, offset, whole, WI_REGION_LABEL(self));
 }
 
@@ -283,7 +283,7 @@ mapping_map(RegionObject *self, HANDLE section, int access, uint64_t offset,
 
     if (self->total == 0) {
         PyErr_Format(PyExc_ValueError,
-                     "offset %llu leaves the %llu bytes that can be mapped",
+                     "offset %llu is beyond the %llu bytes that can be mapped",
                      offset, (unsigned long long)extent.total + start);
         goto failed;
     }

@@ -132,7 +132,9 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     assert "memory  gear=7" in text
     text = run_winipc("cassette", "show", str(path), *inside, "22").stdout.decode()
     assert f"memory  gear={0x78787878}" in text
-    assert "leave the 64 bytes" in failure("cassette", "show", str(path), *inside, "61")
+    assert "do not fit in the 64" in failure(
+        "cassette", "show", str(path), *inside, "61"
+    )
     rows = run_winipc("cassette", "show", str(path), *structs, "--json").stdout
     values = [json.loads(row).get("value") for row in rows.splitlines()]
     assert values[1] == {"speed": 1.0, "gear": 7}

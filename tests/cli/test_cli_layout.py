@@ -119,7 +119,7 @@ def test_recordings_are_values(header: Path, tmp_path: Path) -> None:
     assert array["record"]["name"][2] == b"n2"
     assert array["time_ns"][2] == 1_000_000_000
     for offset in (-1, 9):
-        with pytest.raises(ValueError, match="leave the 56 bytes"):
+        with pytest.raises(ValueError, match="do not fit in the 56"):
             reader.records(layout, offset)
     options = ("--csv", "--struct", f"{header}:state", "--offset", "8")
     text = run_winipc("replay", str(path), *options).stdout.decode()

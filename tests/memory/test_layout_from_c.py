@@ -802,7 +802,7 @@ def test_a_view_of_bytes_is_of_a_copy() -> None:
         assert view.as_dict() == {"x": 1, "y": 2}
         with pytest.raises(TypeError, match="read-only"):
             view.x = 2
-    with pytest.raises(ValueError, match="leave"):
+    with pytest.raises(ValueError, match="needs"):
         StructView(b"abc", layout)
 
 

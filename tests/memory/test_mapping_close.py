@@ -459,7 +459,7 @@ def test_a_handle_that_cannot_be_used_is_closed() -> None:
     """What arrives in a pickle and maps nothing does not leak."""
     with SharedMapping.create(None, 4096) as m:
         handle = m.duplicate_to(os.getpid())
-        with pytest.raises(ValueError, match="leave"):
+        with pytest.raises(ValueError, match="do not fit"):
             transfer._adopt(SharedMapping, handle, {"size": 1 << 30})
         with pytest.raises(OSError):
             _core._close_handle(handle)

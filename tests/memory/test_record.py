@@ -70,7 +70,7 @@ def test_bytes_may_be_anywhere_in_a_buffer() -> None:
     for buffer in (data, bytearray(data), memoryview(data), (ctypes.c_char * 8)(*data)):
         assert POINT.unpack(buffer, 3).as_dict() == {"x": 1, "y": 2}
         for offset in (-1, 5, 8, 9):
-            with pytest.raises(ValueError, match="4 bytes of point at offset"):
+            with pytest.raises(ValueError, match="point needs 4 bytes at offset"):
                 POINT.unpack(buffer, offset)
 
 
@@ -79,7 +79,7 @@ def test_bytes_of_another_length() -> None:
     data = POINT.pack(x=1, y=2)
     assert bytes(POINT.unpack(data + b"...")) == data
     for short in (b"", data[:-1]):
-        with pytest.raises(ValueError, match="4 bytes of point at offset 0"):
+        with pytest.raises(ValueError, match="point needs 4 bytes at offset 0"):
             POINT.unpack(short)
 
 

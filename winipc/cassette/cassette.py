@@ -259,7 +259,9 @@ class Cassette(Shown):
         if not raw:
             start, whole = self._behind_header(index)
         if not 0 <= offset <= whole - size:
-            raise ValueError(f"{size} bytes at offset {offset} leave the {whole} bytes")
+            raise ValueError(
+                f"{size} bytes at offset {offset} do not fit in the {whole}"
+            )
 
         def parts() -> Iterator[tuple[int, bytes]]:
             memory = bytearray(size)

@@ -261,8 +261,8 @@ class ChangeEvent(_InFile):
             at = offset + len(data)
             if at > track.size:
                 raise CassetteError(
-                    f"{len(data)} bytes at offset {offset} leave the {track.size} "
-                    f"bytes of mapping {_short(track.name)}"
+                    f"{len(data)} bytes at offset {offset} do not fit in the "
+                    f"{track.size} of mapping {_short(track.name)}"
                 )
             changes.append((offset, data))
         return cls(time_ns, index, tuple(changes), **cls._checked(row))

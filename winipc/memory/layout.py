@@ -510,8 +510,8 @@ class Layout(_core.Layout):
         with memoryview(buffer) as whole, whole.cast("B") as view:
             if not 0 <= offset <= len(view) - self.size:
                 raise ValueError(
-                    f"{self.size} bytes of {self.name} at offset {offset} leave "
-                    f"the {len(view)} bytes"
+                    f"{self.name} needs {self.size} bytes at offset {offset}, "
+                    f"and there are {len(view)}"
                 )
             return Record(self, bytes(view[offset : offset + self.size]))
 

@@ -181,8 +181,8 @@ class StructView(_Fields, Shown):
         offset = operator.index(offset)
         if offset < 0 or layout.size > len(memory) - offset:
             raise ValueError(
-                f"{layout.size} bytes of {layout.name} at offset {offset} leave "
-                f"the {len(memory)} bytes"
+                f"{layout.name} needs {layout.size} bytes at offset {offset}, "
+                f"and there are {len(memory)}"
             )
         return super().__new__(cls, layout, memory, offset)
 
