@@ -800,6 +800,16 @@ def test_call_gives_its_window_to_the_request(unique_name: str) -> None:
         assert (caught.value.filename, caught.value.winerror) == (unique_name, 1460)
 
 
+def test_call_names_the_target_that_cannot_take_the_request(unique_name: str) -> None:
+    """Here one that takes shorter messages only."""
+    with (
+        winipc.CopyDataWindow.create(unique_name, max_message=2),
+        pytest.raises(OSError, match="max_message") as caught,
+    ):
+        winipc.call(unique_name, b"abc")
+    assert caught.value.filename == unique_name
+
+
 @pytest.mark.parametrize("end", ["close", "kill"])
 def test_call_ends_with_the_one_that_should_answer(
     unique_name: str, start_peer: Start, end: str

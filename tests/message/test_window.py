@@ -228,10 +228,11 @@ def test_messages_may_have_handlers_of_their_own(unique_name: str) -> None:
         assert bytes(window.receive(10)) == b"data"
 
 
-def test_queue_drops_the_oldest_when_told_to(unique_name: str) -> None:
+@pytest.mark.parametrize("overflow", [winipc.Overflow.DROP_OLDEST, "drop_oldest"])
+def test_queue_drops_the_oldest_when_told_to(unique_name: str, overflow: Any) -> None:
     """Each new one is taken, and the dropped ones are counted."""
     with winipc.CopyDataWindow.create(
-        unique_name, max_count=3, max_bytes=10, overflow=winipc.Overflow.DROP_OLDEST
+        unique_name, max_count=3, max_bytes=10, overflow=overflow
     ) as window:
         for number in range(5):
             assert winipc.send_copydata(window, b"x", id=number) == 1

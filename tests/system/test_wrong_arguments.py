@@ -26,6 +26,7 @@ def given(unique_name: str) -> Iterator[SimpleNamespace]:
             event=enter(winipc.Event.create()),
             mutex=enter(closing(winipc.Mutex.create())),
             channel=enter(winipc.Channel.create(unique_name, 4096)),
+            window=enter(winipc.CopyDataWindow.create(unique_name)),
             name=unique_name,
         )
 
@@ -34,6 +35,8 @@ _TIMEOUT = "timeout must be a number of seconds or None, not str"
 _ADDRESS = "an address must be an int, not str"
 _SIZES = "sizes and offsets must be ints, not str"
 _BYTES = r"bytes are needed, not str: text\.encode\(\)"
+_RECORD = winipc.Layout.of("car", "speed:f32").unpack(bytes(4))
+_RECORD_BYTES = r"bytes are needed, not Record: bytes\(\.\.\.\) of it gives them"
 
 
 _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
@@ -96,6 +99,12 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "channel.send": (lambda on: on.channel.send("text"), _BYTES),
     "snapshot.write": (lambda on: on.snapshot.write("text"), _BYTES),
     "process.write": (lambda on: on.process.write(4, "text"), _BYTES),
+    "channel.send a record": (lambda on: on.channel.send(_RECORD), _RECORD_BYTES),
+    "call with a record": (lambda on: winipc.call(on.window, _RECORD), _RECORD_BYTES),
+    "channel.send_many": (
+        lambda on: on.channel.send_many(b"abc"),
+        "send_many takes an iterable of messages; send takes one message",
+    ),
     "mapping.view": (lambda on: on.mapping.view("a"), _SIZES),
     "mapping.view 2": (lambda on: on.mapping.view(0, "a"), _SIZES),
     "SharedMapping.create": (lambda on: winipc.SharedMapping.create(None, "a"), _SIZES),
@@ -152,6 +161,10 @@ _VALUES: dict[str, tuple[Callable[[Any], object], str]] = {
     "needed 2": (
         lambda on: winipc.Snapshot.over(on.mapping, 24, offset=8, kind="double"),
         r"needed\(size, kind='double'\) is 64 bytes; .* 64 bytes .* offset 8",
+    ),
+    "overflow": (
+        lambda on: winipc.CopyDataWindow.create(on.name, overflow="block"),
+        'overflow must be "refuse" or "drop_oldest"',
     ),
     "negate": (
         lambda on: _SCAN(on.process, "f32", negate=True),

@@ -17,8 +17,16 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, TypeVar
+from enum import StrEnum
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+)
 
 from winipc import _core
 from winipc.base.closing import Closing
@@ -51,13 +59,13 @@ _TITLES = "Local\\winipc.titles"
 _TITLES_SECURITY = "D:(A;;0x1F0003;;;WD)S:(ML;;NW;;;LW)"
 
 
-class Overflow(Enum):
+class Overflow(StrEnum):
     """What to do with a message if the queue is full."""
 
     #: Answer 0: the sender knows that the message was not taken.
-    REFUSE = 0
+    REFUSE = "refuse"
     #: Drop the oldest messages (they were answered 1), and count them.
-    DROP_OLDEST = 1
+    DROP_OLDEST = "drop_oldest"
 
 
 #: A handler gets the message while the sender waits. Its result is the answer: an int,
@@ -241,7 +249,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         max_message: int = 64 << 20,
         max_count: int = 16384,
         max_bytes: int | None = None,
-        overflow: Overflow = Overflow.REFUSE,
+        overflow: Overflow | Literal["refuse", "drop_oldest"] = "refuse",
         allow_lower_integrity: bool = False,
         queue: bool | None = None,
         exist_ok: bool = True,
@@ -303,6 +311,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
             class_name = f"winipc.{os.getpid()}.{os.urandom(8).hex()}"
         if max_bytes is None:
             max_bytes = max(256 << 20, max_message)
+        if overflow not in ("refuse", "drop_oldest"):
+            raise ValueError('overflow must be "refuse" or "drop_oldest"')
         pids, paths, predicate = _split_accept(accept)
         router = _Router(handler, messages, predicate, queue)
         cookie = int.from_bytes(os.urandom(8), "little") % ID_LIMIT
@@ -314,7 +324,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
                 max_message,
                 max_count,
                 max_bytes,
-                overflow.value,
+                overflow == "drop_oldest",
                 router.routes(),
                 Message,
                 _packed(*pids),
@@ -546,19 +556,23 @@ def call(
     Any thread may call it. Win32: SendMessageTimeout, IsWindow.
     """
     hwnd = hwnd_of(target)
+    name = target if isinstance(target, str) else f"window {hwnd:#x}"
     pid, _ = _core._window_process(hwnd)
     deadline = Deadline(timeout)
     with CopyDataWindow.create(
         "", message_only=True, accept=pid if verify else None
     ) as own:
         request = data(own.hwnd) if callable(data) else data
-        send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
+        try:
+            send_copydata(hwnd, request, id=id, timeout=timeout, sender=own)
+        except OSError as error:
+            error.filename = name
+            raise
         gone = False
         while True:
             try:
                 message = own.receive(0 if gone else deadline.part(_LOOK))
             except TimeoutError:
-                name = target if isinstance(target, str) else f"window {hwnd:#x}"
                 if gone:
                     raise ConnectionResetError(
                         0,
