@@ -24,7 +24,7 @@ from winipc import _core
 from winipc._telemetry import known_programs
 from winipc.base.closing import Closing
 from winipc.base.winerror import ERROR_FILE_EXISTS, ERROR_PATH_NOT_FOUND
-from winipc.errors import add_hint
+from winipc.errors import add_hint, unhint_taken
 from winipc.memory.mapping import SharedMapping
 
 __all__ = ["Bridge", "GameMapping", "bridge", "game_mappings"]
@@ -156,7 +156,7 @@ def bridge(name: str, size: int | None = None, *, file: str | None = None) -> Br
     except BaseException as error:
         _remove(handle, path)
         if isinstance(error, FileExistsError):
-            error.__notes__ = []  # a bridge has no exist_ok
+            unhint_taken(error)
         raise
     return Bridge(mapping, handle, path, _LINUX_SHM + base)
 

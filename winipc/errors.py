@@ -10,6 +10,8 @@ from winipc._core import AbandonedError, PartialReadError, PartialWriteError
 
 __all__ = ["AbandonedError", "PartialReadError", "PartialWriteError"]
 
+_EXIST_OK = "exist_ok=True"
+
 
 def add_hint(error: BaseException, hint: str) -> None:
     """Add `hint` to `error` as a note, unless it has that note."""
@@ -23,4 +25,10 @@ def hint_taken(error: OSError, instead: str = "opens the one that exists") -> No
     from winipc.base.winerror import ERROR_ALREADY_EXISTS  # not for who gets no error
 
     if error.winerror == ERROR_ALREADY_EXISTS:
-        add_hint(error, f"exist_ok=True {instead}")
+        add_hint(error, f"{_EXIST_OK} {instead}")
+
+
+def unhint_taken(error: OSError) -> None:
+    """Take that back: what the caller called has no `exist_ok`."""
+    notes = getattr(error, "__notes__", ())
+    error.__notes__ = [n for n in notes if not n.startswith(f"hint: {_EXIST_OK}")]

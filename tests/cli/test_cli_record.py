@@ -239,7 +239,7 @@ def test_values_begin_behind_a_header(unique_name: str, tmp_path: Path) -> None:
         [(_, record)] = cassette.records("gear:i32", begin + 4, raw=True)
         assert record.gear == 7
         assert len(list(cassette.records("24s", 8))) == 1
-        with pytest.raises(ValueError, match="32 bytes"):
+        with pytest.raises(ValueError, match="in the 32"):
             cassette.records("i32", 29)
         for file in (path, part):
             Path(file).unlink()

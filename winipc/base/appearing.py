@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
-from winipc.errors import hint_taken
+from winipc.errors import hint_taken, unhint_taken
 
 _T = TypeVar("_T")
 
@@ -59,6 +59,6 @@ def make_or_open(
             return open_it()
         # The object went away in between, or it is not initialised yet.
         if deadline.left() == 0:
-            taken.__notes__ = []  # that of a part, which has no exist_ok
+            unhint_taken(taken)
             raise taken
         time.sleep(_SHORTEST)

@@ -43,7 +43,7 @@ from winipc.cassette.messages import (
     number_of,
     reply_window,
 )
-from winipc.errors import add_hint
+from winipc.errors import add_hint, unhint_taken
 from winipc.exchange import Delivery, Receiver
 from winipc.memory.mapping import SharedMapping
 from winipc.message import (
@@ -183,7 +183,7 @@ class Player(Closing):
                 return Mutex.create(name)
             return Semaphore.create(name, 0, track.maximum)
         except FileExistsError as error:
-            error.__notes__ = []  # a player has no exist_ok
+            unhint_taken(error)
             add_hint(error, _TAKEN_HINT)
             raise
 
