@@ -31,6 +31,12 @@ def target(targets: Callable[[], Target]) -> Target:
         ("utf-16", "grüße-an-alle", "grüße-an-alle".encode("utf-16-le")),
         ("utf-8", "grüße-an-jeden", "grüße-an-jeden".encode()),
         ("f32be", "-7.25", struct.pack(">f", -7.25)),
+        ("f64", "7.25..7.375", struct.pack("<d", 7.3125)),
+        (
+            "u64",
+            "0x1f2e3d4c5b6a80 .. 0x1f2e3d4c5b6a80",
+            struct.pack("<Q", 0x1F2E3D4C5B6A80),
+        ),
         ("any", "0x1f2e3d4c5b6a79", struct.pack("<Q", 0x1F2E3D4C5B6A79)),
         ("any", "12345.678", struct.pack("<d", 12345.678)),
         ("<Q", "0x1f2e3d4c5b6a7988", struct.pack("<Q", 0x1F2E3D4C5B6A7988)),
@@ -62,6 +68,16 @@ def test_scan_of_a_killed_process_is_said(start_peer: StartPeer) -> None:
     killed.read_line()
     killed.kill()
     assert str(killed.pid) in failure("scan", str(killed.pid), "41 42")
+
+
+@pytest.mark.parametrize("options", [(), ("--type", "hex")])
+def test_a_pattern_that_may_be_a_number_is_told_that_it_is_bytes(
+    target: Target, options: tuple[str, ...]
+) -> None:
+    done = run_winipc("scan", str(target.pid), "1000", "--limit", "1", *options)
+    told = b"bytes in hexadecimal, and a number needs its --type, such as i32"
+    assert (told in done.stderr) is (not options)
+    assert told not in done.stdout
 
 
 @pytest.mark.smoke

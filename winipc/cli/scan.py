@@ -25,6 +25,9 @@ from winipc.scan.scan import Pattern, ValueType, protection_mask
 WORDS = "hex (if not given), text (or utf-8), utf-16 (or utf-16-le)"
 #: Words of --type by the encodings, as Python calls of winipc name them.
 _ENCODINGS = {"utf-8": "text", "utf-16-le": "utf-16"}
+#: What may be meant as a number; the group is there if it is no integer.
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")
+_NEEDS = "and a number needs its --type, such as "
 #: A letter that is no hexadecimal digit.
 _NO_HEX = re.compile(r"[^\W\d_a-fA-F]")
 
@@ -35,9 +38,11 @@ def add(commands: Commands) -> None:
         "scan",
         run,
         "search a process",
-        "Find a pattern or a number in the memory of a process.",
+        "Find a pattern or a number in the memory of a process. winipc.CandidateSet in "
+        "Python also finds values that change, and narrows them down.",
         'scan 1234 "48 8B ?? ??"',
         "scan game.exe 100 --type i32 --protection rw",
+        "scan game.exe 1.5..2.5 --type f32",
         "scan game.exe hello --type text",
     )
     add_process(parser)
@@ -45,11 +50,10 @@ def add(commands: Commands) -> None:
         "pattern",
         metavar="PATTERN",
         help='bytes in hexadecimal, ? for any digit, such as "48 8B ?? 05"; or what '
-        "--type says",
+        "--type says; A..B are the numbers from A to B (after --, if A is negative)",
     )
     parser.add_argument(
         "--type",
-        default="hex",
         type=value_type("hex", "text", "utf-16", "any"),
         metavar="TYPE",
         help=f"what PATTERN is: {WORDS}, any (a number of each "
@@ -68,10 +72,13 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    wanted = arguments.type or "hex"
     try:
-        pattern = _pattern(arguments.type, arguments.pattern)
+        pattern = _pattern(wanted, arguments.pattern)
     except (ValueError, OverflowError) as error:
         arguments.parser.error(str(error))
+    if not arguments.type and arguments.pattern.isdecimal():
+        note(f"the pattern is bytes in hexadecimal, {_NEEDS}i32")
     found = 0
     with (
         RemoteProcess.open(arguments.pid) as process,
@@ -79,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         modules = process.modules()
         with process.scan(
-            {arguments.type: pattern} if isinstance(pattern, Pattern) else pattern,
+            {wanted: pattern} if isinstance(pattern, Pattern) else pattern,
             protection=arguments.protection,
             limit=arguments.limit,
             progress=progress,
@@ -89,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                 module = next((row for row in modules if address in row), None)
                 place = f"{module.name}+{address - module.base:#x}" if module else None
                 fields = {"address": address, "type": str(kind), "place": place}
-                shown = f"{kind!s:4}  " if arguments.type == "any" else ""
+                shown = f"{kind!s:4}  " if wanted == "any" else ""
                 text = f"{address:#018x}  {shown}{place or ''}".rstrip()
                 print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
@@ -116,17 +123,20 @@ def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Patt
         try:
             return Pattern.hex(text)
         except ValueError as error:
-            more = ""
-            if text.isdecimal():
-                more = "; a number needs its --type, such as i32"
-            elif _NO_HEX.search(text):
-                more = "; a text needs --type text"
+            if number := _NUMBER.fullmatch(text):
+                kind = "f32" if number[1] else "i32"
+                raise ValueError(f"{text!r} is no bytes, {_NEEDS}{kind}") from None
+            more = "; a text needs --type text" if _NO_HEX.search(text) else ""
             raise ValueError(f"{error}{more}") from None
     if kind == "text":
         return Pattern.text(text)
     if kind == "utf-16":
         return Pattern.text(text, "utf-16-le")
     if isinstance(kind, ValueType):
+        low, dots, high = (part.strip() for part in text.partition(".."))
+        if dots:
+            ends = (number_of(end, kind, kind.is_float) for end in (low, high))
+            return Pattern.range(kind, *ends)
         return Pattern.value(kind, number_of(text, kind, kind.is_float))
     return Pattern.any_type(number_of(text, kind, "." in text))
 
