@@ -187,6 +187,31 @@ class Channel(_core.Channel, Shown, Closing):
         """The ids of the processes that send."""
         return [pid for pid in memoryview(self._members()).cast("I")[1:] if pid]
 
+    def wait_for_sender(self, timeout: float | None = None) -> None:
+        """Wait up to `timeout` seconds until a sender, or a message of one, is there.
+
+        ::
+
+            def take(channel):  # the messages of one producer after the other
+                while True:
+                    channel.wait_for_sender()
+                    yield from channel  # until it closes; its death is an error
+
+        After the end, `recv` raises the same error again until another sender comes.
+
+        Raises:
+            TimeoutError: None came in time (winerror 1460).
+
+        Any thread may call it, in any process that has the channel. Windows does not
+        tell that a sender came; this looks every 0.05 s.
+        """
+
+        def look() -> None:
+            if not self.senders and not self.pending:
+                raise FileNotFoundError
+
+        wait_until_made(look, self.name or "", timeout, "no sender came in time")
+
     @staticmethod
     def _codec(layout: object) -> Codec:
         """The codec for a layout; `recv` calls this, too."""

@@ -106,15 +106,15 @@ PyObject *
 wi_no_new(PyTypeObject *type, PyObject *Py_UNUSED(args),
           PyObject *Py_UNUSED(kwargs))
 {
-    PyObject *methods = class_methods(type);
-    if (methods != NULL) {
+    PyObject *methods = class_methods(type), *name = PyType_GetName(type);
+    if (methods != NULL && name != NULL) {
         PyErr_Format(
-            PyExc_TypeError, "%R has no plain constructor%s%U",
-            (PyObject *)type,
+            PyExc_TypeError, "%U has no plain constructor%s%U", name,
             PyUnicode_GetLength(methods) > 0 ? ": use its class methods " : "",
             methods);
-        Py_DECREF(methods);
     }
+    Py_XDECREF(methods);
+    Py_XDECREF(name);
     return NULL;
 }
 
@@ -141,10 +141,17 @@ wi_get_handle(PyObject *self, void *offset)
 void
 wi_warn_unclosed(PyObject *self)
 {
-    if (PyErr_ResourceWarning(self, 1, "unclosed %R", self) < 0) {
+    PyObject *shown = PyObject_Repr(self);
+    if (shown == NULL) {
+        PyErr_Clear(); /* Python ends, and what a repr needs is gone */
+        shown = PyType_GetName(Py_TYPE(self));
+    }
+    if (shown == NULL ||
+        PyErr_ResourceWarning(self, 1, "unclosed %U", shown) < 0) {
         /* Warnings are errors here, and a finaliser cannot raise. */
         PyErr_WriteUnraisable(self);
     }
+    Py_XDECREF(shown);
 }
 
 /* ------------------------------------------------------------- exceptions */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -574,3 +575,33 @@ def test_rounds_of_play_leave_nothing(
     assert grown < most
     assert check.leaks() == []
     assert handle_count() <= handles + 2
+
+
+FORGETS = """
+import sys, winipc
+from winipc import Cassette, SharedMapping
+path, name, what = sys.argv[1:]
+if what == "record":
+    with SharedMapping.create(name, 4) as mapping:
+        Cassette.record(path, mappings=[name])
+        mapping.write(b"last")
+else:
+    Cassette.play(path)
+print("end")
+"""
+
+
+def test_what_nobody_closed_ends_with_python(unique_name: str, tmp_path: Path) -> None:
+    """A recording is whole then: its thread looks a last time."""
+    path = tmp_path / "x.wipc"
+    for what in ("record", "play"):
+        program = [sys.executable, "-W", "default", "-c", FORGETS]
+        done = subprocess.run(
+            [*program, str(path), unique_name, what],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=DEADLINE,
+        )
+        assert (done.returncode, done.stdout) == (0, "end\n")
+        assert re.search(r"ResourceWarning: unclosed <\w+ of '.*x\.wipc'", done.stderr)
+    assert [frame for _, frame in Cassette(path).frames()][-1][:4] == b"last"

@@ -106,6 +106,34 @@ def test_a_killed_sender_is_noticed(
             assert channel.recv(0) == b"new"
 
 
+@pytest.mark.parametrize("producers", ["one", "many"])
+def test_a_receiver_waits_for_the_next_sender(
+    unique_name: str, start_peer: Callable[..., Any], producers: str
+) -> None:
+    """After a death; it is there, or has come, sent and left meanwhile."""
+    with Channel.create(unique_name, CAPACITY, producers=producers) as channel:
+        with pytest.raises(TimeoutError, match="no sender came") as caught:
+            channel.wait_for_sender(0)
+        assert (caught.value.filename, caught.value.winerror) == (unique_name, 1460)
+        peer = start_peer("channel_peer.py", "die", unique_name, 1)
+        channel.wait_for_sender(DEADLINE)
+        peer.expect("sent")
+        peer.kill()
+        assert channel.recv(DEADLINE) == b"0"
+        with pytest.raises(BrokenPipeError):
+            channel.recv(DEADLINE)
+        with pytest.raises(TimeoutError):
+            channel.wait_for_sender(0.1)
+        with Channel.open(unique_name) as sender:
+            sender.send(b"new")
+        channel.wait_for_sender(0)
+        assert list(channel) == [b"new"]
+        with Channel.open(unique_name, role="send"):
+            channel.wait_for_sender(0)
+    with pytest.raises(ValueError, match="closed"):
+        channel.wait_for_sender(0)
+
+
 @pytest.mark.parametrize(
     "call",
     [

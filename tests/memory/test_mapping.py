@@ -376,7 +376,9 @@ def test_create_says_what_was_meant(arguments: Any, hint: str) -> None:
     ],
 )
 def test_a_constructor_names_the_class_methods(kind: Any, methods: str) -> None:
-    with pytest.raises(TypeError, match=f" has no plain constructor{methods}$"):
+    with pytest.raises(
+        TypeError, match=f"^{kind.__name__} has no plain constructor{methods}$"
+    ):
         kind("x", 4096)
 
 

@@ -269,6 +269,18 @@ def test_forgotten_mapping_warns(unique_name: str) -> None:
         SharedMapping.open(unique_name)
 
 
+def test_a_forgotten_object_without_a_repr_warns() -> None:
+    """At the end of Python, what a repr needs may be gone."""
+
+    class Forgotten(SharedMapping):
+        def __repr__(self) -> str:
+            raise AttributeError("gone")
+
+    m = Forgotten.create(None, 10)
+    with pytest.warns(ResourceWarning, match="unclosed Forgotten"):
+        del m
+
+
 def test_what_cannot_be_closed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """No exception can be raised when a mapping is forgotten, or its last view is."""
     reported: list[Any] = []

@@ -120,6 +120,14 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda on: winipc.Event.open("x", access="read"),
         r"SyncAccess\.SYNCHRONIZE, not 'read'",
     ),
+    "Snapshot.over": (
+        lambda on: winipc.Snapshot.over("my-app", 8),
+        r"the memory is .*SharedMapping\.open\('my-app'\)",
+    ),
+    "Snapshot.foreign": (
+        lambda on: winipc.Snapshot.foreign("my-app", 8, busy=8),
+        r"the memory is .*SharedMapping\.open\('my-app'\)",
+    ),
     "RemoteProcess.open": (
         lambda on: winipc.RemoteProcess.open(os.getpid(), access="write"),
         r"ProcessAccess\.WRITE, not 'write'",

@@ -21,7 +21,12 @@ _LONGEST = 0.05
 _PATIENCE = 1.0
 
 
-def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None) -> _T:
+def wait_until_made(
+    open_it: Callable[[], _T],
+    name: str,
+    timeout: float | None,
+    late: str = "it did not appear in time",
+) -> _T:
     """Call `open_it` until it finds the name, and return its result.
 
     Raises TimeoutError after `timeout` seconds. An invalid name (ERROR_PATH_NOT_FOUND,
@@ -37,7 +42,7 @@ def wait_until_made(open_it: Callable[[], _T], name: str, timeout: float | None)
                 raise
         left = deadline.part(pause)
         if left == 0:
-            raise timed_out("it did not appear in time", name)
+            raise timed_out(late, name)
         time.sleep(left)
         pause = min(pause * 2, _LONGEST)
 

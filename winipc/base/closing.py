@@ -38,3 +38,25 @@ class Closing:
     def __exit__(self, *exc: object) -> None:
         with unless_on_its_way(self, exc):
             self.close()
+
+
+class ClosedAtExit(Closing):
+    """A class whose daemon threads have work to end when Python does.
+
+    Its `close` closes `_undo`; `_open_until_exit` comes when that is filled.
+    """
+
+    __slots__ = ()
+    _undo: contextlib.ExitStack
+
+    def _open_until_exit(self) -> None:
+        import atexit  # few classes need these two
+
+        atexit.register(self._at_exit)
+        self._undo.callback(atexit.unregister, self._at_exit)
+
+    def _at_exit(self) -> None:
+        import warnings
+
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2)
+        self.close()

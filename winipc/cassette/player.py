@@ -21,7 +21,7 @@ from typing import Any
 from winipc import _core
 from winipc._bridge import Bridge
 from winipc._bridge import bridge as make_bridge
-from winipc.base.closing import Closing
+from winipc.base.closing import ClosedAtExit
 from winipc.base.deadline import wait_until
 from winipc.cassette.cassette import Cassette
 from winipc.cassette.events import (
@@ -76,7 +76,7 @@ _TAKEN_HINT = (
 )
 
 
-class Player(Closing):
+class Player(ClosedAtExit):
     """The double of a recorded program; `Cassette.play` makes it.
 
     Any thread may call its methods. The end of a `with` closes it and, without an
@@ -109,7 +109,11 @@ class Player(Closing):
             for name in (track.name, track.class_name, track.mapping)
         }
         if unknown := set(self._names) - known:
-            raise ValueError(f"the cassette has nothing called {sorted(unknown)}")
+            names_there = ", ".join(sorted(filter(None, known)))
+            raise ValueError(
+                f"the cassette has nothing called {sorted(unknown)}; there is "
+                f"{names_there or 'nothing with a name'}"
+            )
         self._answers: dict[int, Answers] = {}
         self._objects: dict[int, Any] = {}
         self._states: dict[int, int] = {}
@@ -129,7 +133,9 @@ class Player(Closing):
         self._frozen_at: float | None = None
         self._closed = False
         self._collect(match, repeat)
-        self._thread = threading.Thread(target=self._run, name="winipc player")
+        self._thread = threading.Thread(
+            target=self._run, name="winipc player", daemon=True
+        )
         tracks = list(enumerate(self.cassette.tracks))
         with ExitStack() as undo:
             for index, track in tracks:
@@ -150,6 +156,7 @@ class Player(Closing):
                     undo.callback(self._objects[index].close)
             undo.callback(self._end)  # so that handlers end their pauses
             self._undo = undo.pop_all()
+            self._open_until_exit()
 
     def _collect(self, match: Match, repeat: bool) -> None:
         """Read all messages into memory, for the answers to clients."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from winipc import _core
 from winipc.base.appearing import wait_until_made
-from winipc.base.closing import Closing
+from winipc.base.closing import ClosedAtExit
 from winipc.base.deadline import SLICE, Deadline
 from winipc.cassette.cassette import Cassette
 from winipc.cassette.events import (
@@ -108,10 +108,11 @@ def opened(open_it: Callable[[], _T], name: str, timeout: float | None) -> _T:
     return open_it() if timeout == 0 else wait_until_made(open_it, name, timeout)
 
 
-class Recorder(Closing):
+class Recorder(ClosedAtExit):
     """A recording that goes on until it is closed; `Cassette.record` makes it.
 
     If an error ended the recording early, `close` raises it. Any thread may close it.
+    Without that, it is closed when Python ends.
     """
 
     def __init__(
@@ -197,11 +198,14 @@ class Recorder(Closing):
                 undo.callback(proxy.close)
                 answers = _answers(known, proxy.track)
                 proxy.start(index, self._add, self._writer.now, answers)
-            self._thread = threading.Thread(target=self._run, name="winipc recorder")
+            self._thread = threading.Thread(
+                target=self._run, name="winipc recorder", daemon=True
+            )
             self._thread.start()
             undo.callback(self._thread.join)
             undo.callback(self._stop.set)
             self._undo = undo.pop_all()
+            self._open_until_exit()
 
     @property
     def events(self) -> int:
@@ -245,6 +249,9 @@ class Recorder(Closing):
             if not isinstance(exc[1], BaseException):
                 raise
             add_hint(exc[1], f"the recording ended early: {own}")
+
+    def __repr__(self) -> str:
+        return f"<Recorder of {self.path!r}, {self.events} events>"
 
     # ------------------------------------------------------------------ the looks
 

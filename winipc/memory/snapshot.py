@@ -154,6 +154,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         if kind not in ("seqlock", "double"):
             raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
         needed = cls.needed(size, kind)
+        _check_memory(memory)
         if offset < _raw_header(memory):
             raise ValueError(
                 f"{memory!r} begins with a winipc header: open it with header=True"
@@ -246,6 +247,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
 
         Win32: OpenMutexW, OpenEventW
         """
+        _check_memory(memory)
         if sequence_size not in (4, 8):
             raise ValueError(f"sequence_size must be 4 or 8, not {sequence_size!r}")
         if second is not None and second <= data:
@@ -444,6 +446,13 @@ def _place(
 
 def _stride(size: int) -> int:
     return (size + 7) // 8 * 8
+
+
+def _check_memory(memory: object) -> None:
+    if isinstance(memory, str):
+        raise TypeError(
+            f"the memory is a mapping or a buffer: SharedMapping.open({memory!r})"
+        )
 
 
 def _raw_header(memory: Any) -> int:
