@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Peer
@@ -193,6 +194,36 @@ def test_watch_prints_fields_that_change(
     done = run_winipc(*arguments, check=False)
     assert done.returncode == 2
     assert f"needs --size {car.size} or more".encode() in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["seqlock", "double"])
+@pytest.mark.parametrize("header", [False, True])
+def test_records_of_a_snapshot_are_whole(
+    start_winipc: StartPeer, unique_name: str, kind: Any, header: bool
+) -> None:
+    """The newest one, behind a header too; never what a writer has half written."""
+    car = "speed:f32 gear:i32"
+    end = ("--struct", car, "--snapshot", kind, "--offset")
+    with (
+        winipc.SharedMapping.create(unique_name, 4096, header=header) as mapping,
+        winipc.Snapshot.over(mapping, car, offset=8, kind=kind) as writer,
+    ):
+        for gear in (3, 4):
+            writer.write(speed=1.5, gear=gear)
+            shown = run_winipc("dump", unique_name, *end, "8").stdout.split()
+            assert shown == [b"speed=1.5", b"gear=%d" % gear]
+        peer = start_winipc("watch", unique_name, "--count=1", *end, "8")
+        peer.wait_for_stderr("watching 8 bytes")
+        writer.write(speed=1.5, gear=5)
+        assert peer.read_line().split(maxsplit=1)[1] == "gear  4 -> 5"
+        assert peer.finish() == 0
+        if kind == "seqlock":
+            mapping.set(8, "u64", 1)  # a writer died in the middle
+            assert "died" in failure("dump", unique_name, *end, "8")
+        assert "no room" in failure("dump", unique_name, *end, "4080")
+    for words in (("dump", "no-such"), ("watch", "4:0x1000", "--size=8")):
+        done = run_winipc(*words, "--snapshot", kind, check=False)
+        assert (done.returncode, b"--snapshot" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", [("watch",), ("dump", "--follow")])

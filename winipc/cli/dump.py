@@ -2,7 +2,7 @@
 
 --follow shows changes as they come: a terminal is redrawn in place, with the last
 change in colour; a pipe gets the changed lines, with a * before each changed byte.
-The record of a winipc.Snapshot begins at byte 16: --offset 16.
+--snapshot shows whole records of a winipc.Snapshot.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from winipc.cli.targets import (
     add_interval,
     add_raw,
     add_size,
+    add_snapshot,
     add_target,
     changes,
     open_target,
@@ -45,12 +46,14 @@ def add(commands: Commands) -> None:
         __doc__,
         "dump my-app.state --size 64 --follow",
         'dump my-app.state --struct "speed:f32 gear:i32 wheels:4f32 name:16s"',
+        'dump my-app.car --struct "speed:f32 gear:i32" --snapshot seqlock',
         "dump game.exe:game.exe+0x10f4",
     )
     add_target(parser)
     add_size(parser)
     add_raw(parser)
     add_struct(parser)
+    add_snapshot(parser)
     parser.add_argument(
         "--follow", action="store_true", help="show changes until Ctrl+C"
     )

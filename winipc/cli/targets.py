@@ -29,13 +29,18 @@ _DECIMAL = re.compile(r"pid \d+, ([1-9]\d*)(?![\w.])")
 class _Reopened:
     """A mapping opened for each read: kept open, it would outlive its last owner."""
 
-    def __init__(self, open_it: Callable[[], SharedMapping]) -> None:
+    def __init__(
+        self,
+        open_it: Callable[[], SharedMapping],
+        read: Callable[[SharedMapping, int, int], bytes] = SharedMapping.read,
+    ) -> None:
         self._open = open_it
+        self._read = read
 
     def read(self, size: int, offset: int) -> bytes:
         try:
             with self._open() as mapping:
-                return mapping.read(size, offset)
+                return self._read(mapping, size, offset)
         except FileNotFoundError as error:
             error.add_note("its last owner has closed it")
             raise
@@ -133,6 +138,18 @@ def _in_mapping(
     return Target(_Reopened(lambda: open_mapping(name, raw)), name, offset, size)
 
 
+def _in_snapshot(name: str, offset: int, size: int, raw: bool, kind: Any) -> Target:
+    from winipc.memory.snapshot import HEADER, Snapshot  # most targets have none
+
+    def read(mapping: SharedMapping, size: int, at: int) -> bytes:
+        over = Snapshot.over(mapping, size, offset=at - HEADER, kind=kind)
+        with over as snapshot:
+            return bytes(snapshot.read())
+
+    reopened = _Reopened(lambda: open_mapping(name, raw), read)
+    return Target(reopened, name, offset + HEADER, size)
+
+
 def _in_process(
     program: str, place: str, offset: int, size: int, write: bool
 ) -> Target:
@@ -194,6 +211,16 @@ def add_raw(
     parser.add_argument("--raw", action="store_true", help=what)
 
 
+def add_snapshot(parser: argparse.ArgumentParser) -> None:
+    """Add the option for whole records."""
+    parser.add_argument(
+        "--snapshot",
+        choices=("seqlock", "double"),
+        help="whole copies of the record of a winipc.Snapshot of this kind; --offset "
+        "is that of its sequence",
+    )
+
+
 def add_interval(parser: argparse.ArgumentParser) -> None:
     """Add the option for the pause between two looks."""
     parser.add_argument(
@@ -222,8 +249,16 @@ def open_target(
     size = arguments.size
     if size == 0:
         arguments.parser.error("--size must be 1 or more")
+    kind = getattr(arguments, "snapshot", None)
+    if kind is not None and size is None:
+        arguments.parser.error("--snapshot needs --struct, or the --size of a record")
     # A mapping that is called 12:34 can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
+    if kind is not None:
+        if remote is not None:
+            arguments.parser.error("--snapshot is for a mapping")
+        offset, raw = arguments.offset, arguments.raw
+        return _in_snapshot(arguments.target, offset, size, raw, kind)
     if remote is None:
         raw, hold = arguments.raw, hold or write
         return _in_mapping(arguments.target, arguments.offset, size, raw, write, hold)

@@ -17,6 +17,7 @@ from winipc.cli.targets import (
     add_interval,
     add_raw,
     add_size,
+    add_snapshot,
     add_target,
     changes,
     open_target,
@@ -42,6 +43,7 @@ def add(commands: Commands) -> None:
     add_size(parser)
     add_raw(parser)
     add_struct(parser)
+    add_snapshot(parser)
     add_interval(parser)
     add_end(parser, "changes", "changes")
 

@@ -41,7 +41,8 @@ __all__ = ["NewestOf", "Snapshot"]
 
 Kind = Literal["seqlock", "double"]
 
-_HEADER = 16
+#: Bytes from the sequence to the record.
+HEADER = 16
 
 #: Seconds between two copies of a record that are compared: a copy made during a write
 #: is noticed if the writer goes on within this time.
@@ -113,8 +114,8 @@ class Snapshot(_core.Snapshot, Shown, Closing):
         """The bytes that `over` needs for records of `size` bytes, or of a layout."""
         length, _ = _record(size)
         if kind == "seqlock":
-            return _HEADER + length
-        return _HEADER + _stride(length) + length
+            return HEADER + length
+        return HEADER + _stride(length) + length
 
     @classmethod
     def over(
@@ -166,7 +167,7 @@ class Snapshot(_core.Snapshot, Shown, Closing):
                     f"memory of {view.nbytes} bytes has no room for them at offset "
                     f"{offset}"
                 )
-        data = offset + _HEADER
+        data = offset + HEADER
         second = data + _stride(_record(size)[0]) if kind == "double" else None
         return cls.foreign(
             memory,
