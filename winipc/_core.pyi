@@ -485,7 +485,7 @@ class CopyDataWindow:
         message_only: bool,
         max_message: int,
         max_count: int,
-        max_bytes: int,
+        max_bytes: int | None,
         overflow: int,
         routes: _Routes,
         message_type: type[Message],
@@ -524,7 +524,7 @@ class CopyDataWindow:
 class GlobalMemory(Memory):
     _kind: Final[int]
     @classmethod
-    def _create(cls, size: int, kind: int, /) -> Self: ...
+    def _create(cls, size: SupportsIndex, kind: int, /) -> Self: ...
     def detach(self) -> int: ...
     def close(self) -> None: ...
 

@@ -22,11 +22,41 @@ wi_wrong_type(const char *wanted, PyObject *value)
 }
 
 int
+wi_not_an_int(const char *name, PyObject *value)
+{
+    char wanted[64];
+    PyOS_snprintf(wanted, sizeof(wanted), "%s must be an int", name);
+    return wi_wrong_type(wanted, value) - 1;
+}
+
+int
+wi_int_arg(const char *name, PyObject *value,
+           int (*convert)(PyObject *, void *), void *out)
+{
+    return value == NULL || convert(value, out) ? 0
+                                                : wi_not_an_int(name, value);
+}
+
+int
+wi_size_converter(PyObject *value, void *out)
+{
+    Py_ssize_t *size = out;
+    *size = PyNumber_AsSsize_t(value, PyExc_OverflowError);
+    if (*size < 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+        }
+        return wi_not_an_int("size", value) + 1;
+    }
+    return 1;
+}
+
+int
 wi_u64_converter(PyObject *value, void *out)
 {
     PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
-        return 0;
+        return wi_wrong_type("an int is needed", value);
     }
     unsigned long long number = PyLong_AsUnsignedLongLong(index);
     if (index != value) {

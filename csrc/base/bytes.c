@@ -55,7 +55,7 @@ wi_bytes_offset(PyObject *value, Py_ssize_t limit)
 {
     Py_ssize_t number = PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (number == -1 && PyErr_Occurred()) {
-        return wi_wrong_type("offset must be an int", value) - 1;
+        return wi_not_an_int("offset", value);
     }
     if (number < 0 || number > limit) {
         PyErr_Format(PyExc_ValueError, "%zd is not in the range 0 to %zd",
@@ -480,9 +480,7 @@ wi_bytes_optional(const char *name, PyObject *value, Py_ssize_t missing,
     }
     *out = bytes_ssize(value);
     if (*out == -1 && PyErr_Occurred()) {
-        char wanted[40];
-        PyOS_snprintf(wanted, sizeof(wanted), "%s must be an int", name);
-        return wi_wrong_type(wanted, value) - 1;
+        return wi_not_an_int(name, value);
     }
     return 0;
 }
@@ -647,7 +645,8 @@ bytes_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
              0) {
         return NULL;
     }
-    if (wi_bytes_optional(names[1], values[1], 0, &offset) < 0) {
+    if (wi_bytes_optional("write(data, offset): offset", values[1], 0,
+                          &offset) < 0) {
         return NULL;
     }
     Py_ssize_t size;
@@ -736,7 +735,7 @@ bytes_number_at(PyObject *self, const wi_number *kind, PyObject *offset_arg)
 {
     Py_ssize_t offset = bytes_ssize(offset_arg);
     if (offset == -1 && PyErr_Occurred()) {
-        wi_wrong_type("offset must be an int", offset_arg);
+        wi_not_an_int("offset", offset_arg);
         return NULL;
     }
     if (wi_bytes_check_open(self) < 0) {
@@ -816,7 +815,7 @@ bytes_get_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "get() takes an offset and a type");
         return NULL;
     }
-    const wi_number *kind = wi_number_named(args[1]);
+    const wi_number *kind = wi_number_named(args[1], "get(offset, type)");
     return kind == NULL ? NULL : bytes_get_number(self, kind, args[0]);
 }
 
@@ -838,7 +837,8 @@ bytes_set_any(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
                         "set() takes an offset, a type and a value");
         return NULL;
     }
-    const wi_number *kind = wi_number_named(args[1]);
+    const wi_number *kind =
+        wi_number_named(args[1], "set(offset, type, value)");
     return kind == NULL ? NULL
                         : bytes_set_number(self, kind, args[0], args[2]);
 }
@@ -932,7 +932,7 @@ bytes_set_index(PyObject *self, PyObject *key, PyObject *value)
 {
     Py_ssize_t byte = PyNumber_AsSsize_t(value, PyExc_ValueError);
     if (byte == -1 && PyErr_Occurred()) {
-        return -1;
+        return wi_not_an_int("a byte", value);
     }
     if (byte < 0 || byte > 255) {
         PyErr_SetString(PyExc_ValueError, "a byte must be in range(0, 256)");

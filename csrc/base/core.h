@@ -236,6 +236,18 @@ int wi_handle_converter(PyObject *value, void *out);  /* HANDLE, not NULL */
  * a conversion; another error stays. Always 0, as from a converter. */
 int wi_wrong_type(const char *wanted, PyObject *value);
 
+/* TypeError "<name> must be an int, not <type of value>", in the same way.
+ * Always -1. */
+int wi_not_an_int(const char *name, PyObject *value);
+
+/* An argument that is an int, by a converter whose TypeError then names it; NULL
+ * leaves *out. 0, or -1 with an exception. */
+int wi_int_arg(const char *name, PyObject *value,
+               int (*convert)(PyObject *, void *), void *out);
+
+/* O& converter: a size, which is not negative. */
+int wi_size_converter(PyObject *value, void *out); /* Py_ssize_t */
+
 /* Seconds as int or float, or None for forever, into milliseconds, rounded up. */
 #define WI_FOREVER UINT64_MAX
 int wi_timeout_converter(PyObject *value, void *out); /* uint64_t */

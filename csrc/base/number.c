@@ -44,13 +44,13 @@ number_find(const char *text, Py_ssize_t length)
 }
 
 WI_NOINLINE static void
-number_unknown(PyObject *name)
+number_unknown(PyObject *name, const char *call)
 {
     PyErr_Clear(); /* no str, or half of a surrogate pair */
     if (!PyUnicode_Check(name)) {
         PyErr_Format(PyExc_TypeError,
-                     "a type of numbers is a str such as 'i32', not %R",
-                     (PyObject *)Py_TYPE(name));
+                     "a type of numbers is a str such as 'i32', not %.60R%s%s",
+                     name, call == NULL ? "" : ": ", call == NULL ? "" : call);
         return;
     }
     PyErr_Format(PyExc_ValueError,
@@ -60,14 +60,14 @@ number_unknown(PyObject *name)
 }
 
 const wi_number *
-wi_number_named(PyObject *name)
+wi_number_named(PyObject *name, const char *call)
 {
     Py_ssize_t length;
     const char *text = PyUnicode_AsUTF8AndSize(name, &length);
     const wi_number *kind =
         text != NULL && length > 0 ? number_find(text, length) : NULL;
     if (kind == NULL) {
-        number_unknown(name);
+        number_unknown(name, call);
     }
     return kind;
 }
@@ -111,7 +111,7 @@ wi_number_from(const wi_number *kind, PyObject *value, int wraps,
     }
     PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
-        return -1;
+        return wi_not_an_int(kind->name, value);
     }
     int overflow;
     const unsigned spare = 64 - kind->size * 8u;
@@ -139,7 +139,7 @@ wi_number_from(const wi_number *kind, PyObject *value, int wraps,
 static PyObject *
 number_code(PyObject *Py_UNUSED(module), PyObject *name)
 {
-    const wi_number *kind = wi_number_named(name);
+    const wi_number *kind = wi_number_named(name, NULL);
     if (kind == NULL) {
         return NULL;
     }

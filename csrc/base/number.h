@@ -47,8 +47,9 @@ enum {
 #undef WI_NUMBER_INDEX
 };
 
-/* The kind of this name or struct code; NULL with TypeError or ValueError. */
-const wi_number *wi_number_named(PyObject *name);
+/* The kind of this name or struct code; NULL with ValueError or TypeError. That
+ * ends with `call`, which tells the order of the arguments, unless it is NULL. */
+const wi_number *wi_number_named(PyObject *name, const char *call);
 
 /* Put a Python number into the low bytes of *bits, or raise OverflowError.
  * With `wraps` an unsigned kind also takes negative numbers: adding one wraps

@@ -1090,22 +1090,21 @@ channel_raise_made(ChannelObject *self, int result, DWORD err)
 static PyObject *
 channel_make(PyObject *cls, PyObject *args)
 {
-    PyObject *name, *size = NULL, *spec = Py_None;
+    PyObject *name, *size = NULL, *record = NULL, *spec = Py_None;
     uint64_t capacity = 0, max_record = 0;
     DWORD flags = 0, err;
     wi_security security;
     int result, create = PyTuple_Size(args) > 1;
-    if (!PyArg_ParseTuple(args, "O|OO&O&O:_make", &name, &size,
-                          wi_u64_converter, &max_record, wi_u32_converter,
-                          &flags, &spec)) {
+    if (!PyArg_ParseTuple(args, "O|OOO&O:_make", &name, &size, &record,
+                          wi_u32_converter, &flags, &spec)) {
         return NULL;
     }
     if (!PyUnicode_Check(name)) {
         wi_wrong_type("name must be a str", name);
         return NULL;
     }
-    if (size != NULL && !wi_u64_converter(size, &capacity)) {
-        wi_wrong_type("capacity must be an int", size);
+    if (wi_int_arg("capacity", size, wi_u64_converter, &capacity) < 0 ||
+        wi_int_arg("max_record", record, wi_u64_converter, &max_record) < 0) {
         return NULL;
     }
     if (wi_security_init(&security, spec) < 0) {

@@ -170,7 +170,7 @@ atomic_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     const wi_number *kind = &WI_NUMBER_KINDS[WI_NUMBER_i64];
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO:Atomic", names,
                                      &source, &offset_arg, &name) ||
-        (name != NULL && (kind = wi_number_named(name)) == NULL)) {
+        (name != NULL && (kind = wi_number_named(name, NULL)) == NULL)) {
         return NULL;
     }
     if (kind->family == 'f') {

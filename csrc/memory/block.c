@@ -53,11 +53,8 @@ memory_create(PyObject *cls, PyObject *args)
 {
     Py_ssize_t size;
     int kind;
-    if (!PyArg_ParseTuple(args, "ni:_create", &size, &kind)) {
-        return NULL;
-    }
-    if (size < 0) {
-        PyErr_SetString(PyExc_ValueError, "size must be >= 0");
+    if (!PyArg_ParseTuple(args, "O&i:_create", wi_size_converter, &size,
+                          &kind)) {
         return NULL;
     }
     if (kind != KIND_GLOBAL && kind != KIND_VIRTUAL) {

@@ -934,11 +934,11 @@ mapping_commit(PyObject *op, PyObject *args)
 {
     RegionObject *self = (RegionObject *)op;
     Py_ssize_t size = 0;
-    if (!PyArg_ParseTuple(args, "|n:commit", &size) ||
+    if (!PyArg_ParseTuple(args, "|O&:commit", wi_size_converter, &size) ||
         wi_bytes_check_open(op) < 0) {
         return NULL;
     }
-    if (size < 0 || size > self->total) {
+    if (size > self->total) {
         PyErr_Format(PyExc_ValueError,
                      "cannot commit %zd bytes: %zd are reserved", size,
                      self->total);

@@ -22,7 +22,7 @@ wi_hwnd_converter(PyObject *value, void *out)
 {
     uint64_t number;
     if (!wi_param_converter(value, &number)) {
-        return 0;
+        return wi_wrong_type("a window handle must be an int", value);
     }
     /* A window handle has 32 bits, extended with zeros or with its sign. */
     if (number == 0 ||

@@ -27,7 +27,7 @@ wi_param_converter(PyObject *value, void *out)
 {
     PyObject *index = PyLong_CheckExact(value) ? value : PyNumber_Index(value);
     if (index == NULL) {
-        return 0;
+        return wi_wrong_type("an int is needed", value);
     }
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(index, &overflow);

@@ -377,7 +377,7 @@ send_number(PyObject *module, PyObject *message, UINT *number)
         return *number == 0 ? -1 : 0;
     }
     if (!wi_u32_converter(message, &value)) {
-        return -1;
+        return wi_wrong_type("message must be an int or a str", message) - 1;
     }
     if (value == WM_COPYDATA) {
         PyErr_SetString(PyExc_ValueError,
@@ -637,7 +637,7 @@ send_copydata_job(PyObject *module, send_job *job, PyObject *const *args,
     if (send_arguments("send_copydata", names, 2, args, nargs, kwnames,
                        values) < 0 ||
         send_target(module, values[0], &job->hwnd) < 0 ||
-        (values[2] != NULL && !wi_param_converter(values[2], &id)) ||
+        wi_int_arg("id", values[2], wi_param_converter, &id) < 0 ||
         send_how(job, values[3], values[5], timeout_ms) < 0 ||
         (values[4] != NULL && values[4] != Py_None &&
          send_target(module, values[4], &sender) < 0)) {
@@ -750,8 +750,8 @@ send_message_job(PyObject *module, send_job *job, PyObject **values)
     uint64_t wparam = 0, lparam = 0;
     if (send_target(module, values[0], &job->hwnd) < 0 ||
         send_number(module, values[1], &job->number) < 0 ||
-        (values[2] != NULL && !wi_param_converter(values[2], &wparam)) ||
-        (values[3] != NULL && !wi_param_converter(values[3], &lparam))) {
+        wi_int_arg("wparam", values[2], wi_param_converter, &wparam) < 0 ||
+        wi_int_arg("lparam", values[3], wi_param_converter, &lparam) < 0) {
         return -1;
     }
     job->target = values[0];

@@ -81,11 +81,14 @@ window_read_table(PyObject *spec, wi_route_table *table, PyObject **dispatch)
     return 0;
 }
 
+/* The least max_bytes that a window has by default. */
+#define WINDOW_BYTES (256u << 20)
+
 static PyObject *
 window_create(PyObject *cls, PyObject *args)
 {
     PyObject *title_arg, *class_arg, *paths_arg, *routes, *message_type;
-    PyObject *dispatch;
+    PyObject *dispatch, *message_most, *count_most, *bytes_most;
     int message_only, overflow, lower_integrity;
     DWORD max_message;
     uint64_t max_count, max_bytes, cookie;
@@ -94,11 +97,20 @@ window_create(PyObject *cls, PyObject *args)
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     if (state == NULL ||
         !PyArg_ParseTuple(
-            args, "UUpO&O&O&iOO!y#UpO&:_create", &title_arg, &class_arg,
-            &message_only, wi_u32_converter, &max_message, wi_u64_converter,
-            &max_count, wi_u64_converter, &max_bytes, &overflow, &routes,
-            &PyType_Type, &message_type, &pids, &pids_size, &paths_arg,
-            &lower_integrity, wi_u64_converter, &cookie)) {
+            args, "UUpOOOiOO!y#UpO&:_create", &title_arg, &class_arg,
+            &message_only, &message_most, &count_most, &bytes_most, &overflow,
+            &routes, &PyType_Type, &message_type, &pids, &pids_size,
+            &paths_arg, &lower_integrity, wi_u64_converter, &cookie) ||
+        wi_int_arg("max_message", message_most, wi_u32_converter,
+                   &max_message) < 0 ||
+        wi_int_arg("max_count", count_most, wi_u64_converter, &max_count) <
+            0) {
+        return NULL;
+    }
+    max_bytes = max_message > WINDOW_BYTES ? max_message : WINDOW_BYTES;
+    if (bytes_most != Py_None &&
+        wi_int_arg("max_bytes", bytes_most, wi_u64_converter, &max_bytes) <
+            0) {
         return NULL;
     }
     if (!PyType_IsSubtype((PyTypeObject *)message_type, state->message_type)) {

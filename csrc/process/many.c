@@ -59,7 +59,7 @@ many_parse(PyObject *item, many_request *request, PyObject *results)
                         "a request must be a pair (address, size)");
         goto done;
     }
-    if (wi_process_size(PyTuple_GetItem(pair, 1), &size) < 0 ||
+    if (!wi_size_converter(PyTuple_GetItem(pair, 1), &size) ||
         !wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
         goto done;
     }

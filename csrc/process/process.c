@@ -209,19 +209,6 @@ process_close(PyObject *op, PyObject *Py_UNUSED(unused))
 
 /* -------------------------------------------------------------- arguments */
 
-int
-wi_process_size(PyObject *value, Py_ssize_t *size)
-{
-    *size = PyNumber_AsSsize_t(value, PyExc_OverflowError);
-    if (*size < 0) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "size must be >= 0");
-        }
-        return wi_wrong_type("size must be an int", value) - 1;
-    }
-    return 0;
-}
-
 /* ---------------------------------------------------------------- reading */
 
 /* Read what can be read, after a read of the whole has failed or for
@@ -353,7 +340,7 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     if (!wi_address_converter(given[0], &address) ||
-        wi_process_size(given[1], &size) < 0) {
+        !wi_size_converter(given[1], &size)) {
         return NULL;
     }
     if (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) {
@@ -648,7 +635,7 @@ process_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "get() takes an address and a type");
         return NULL;
     }
-    const wi_number *kind = wi_number_named(args[1]);
+    const wi_number *kind = wi_number_named(args[1], "get(address, type)");
     return kind == NULL ? NULL : process_get_number(self, kind, args[0]);
 }
 
@@ -670,7 +657,8 @@ process_set(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
                         "set() takes an address, a type and a value");
         return NULL;
     }
-    const wi_number *kind = wi_number_named(args[1]);
+    const wi_number *kind =
+        wi_number_named(args[1], "set(address, type, value)");
     return kind == NULL ? NULL
                         : process_set_number(self, kind, args[0], args[2]);
 }

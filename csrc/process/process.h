@@ -160,9 +160,6 @@ PyObject *wi_process_raise(wi_process *self, DWORD err, const char *api,
 DWORD wi_process_read_raw(wi_process *self, uintptr_t address, void *buffer,
                           size_t size);
 
-/* An argument that is a size; ValueError if it is negative. */
-int wi_process_size(PyObject *value, Py_ssize_t *size);
-
 /* The target's memory was written, or its layout has changed: forget copies. */
 void wi_process_changed(wi_process *self, uintptr_t address, size_t size);
 

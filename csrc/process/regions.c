@@ -119,10 +119,10 @@ wi_process_change(PyObject *op, PyObject *args)
     Py_ssize_t size;
     uintptr_t result;
     DWORD err;
-    if (!PyArg_ParseTuple(args, "sO&nO&O&:_change", &name,
-                          wi_address_converter, &call.address, &size,
-                          wi_u32_converter, &call.type, wi_u32_converter,
-                          &call.protection)) {
+    if (!PyArg_ParseTuple(args, "sO&O&O&O&:_change", &name,
+                          wi_address_converter, &call.address,
+                          wi_size_converter, &size, wi_u32_converter,
+                          &call.type, wi_u32_converter, &call.protection)) {
         return NULL;
     }
     for (int i = WI_VM_ALLOC; i <= WI_VM_FREE; i++) {

@@ -493,7 +493,7 @@ wi_threads_converter(PyObject *value, void *threads)
     }
     const long number = PyLong_AsLong(value);
     if (number == -1 && PyErr_Occurred()) {
-        return 0;
+        return wi_wrong_type("threads must be an int or None", value);
     }
     if (number < 1 || number > WI_CREW_MOST) {
         PyErr_Format(PyExc_ValueError, "threads must be 1 to %d, or None",

@@ -93,6 +93,106 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         "capacity must be an int, not s",
     ),
     "Channel.open": (lambda on: winipc.Channel.open(5), "name must be a str, not int"),
+    "mapping.write in order": (
+        lambda on: on.mapping.write(0, b"text"),
+        r"write\(data, offset\): offset must be an int, not bytes",
+    ),
+    "mapping.set": (
+        lambda on: on.mapping.set(0, 5, "i32"),
+        r"such as 'i32', not 5: set\(offset, type, value\)$",
+    ),
+    "mapping.set 2": (
+        lambda on: on.mapping.set(0, "i32", "5"),
+        "i32 must be an int, not str",
+    ),
+    "mapping.get 2": (
+        lambda on: on.mapping.get("i32", 0),
+        r"such as 'i32', not 0: get\(offset, type\)$",
+    ),
+    "process.set": (
+        lambda on: on.process.set(4, 5, "i32"),
+        r"such as 'i32', not 5: set\(address, type, value\)$",
+    ),
+    "process.get 2": (
+        lambda on: on.process.get("i32", 4),
+        r"such as 'i32', not 4: get\(address, type\)$",
+    ),
+    "a byte": (
+        lambda on: on.mapping.__setitem__(0, "5"),
+        "a byte must be an int, not str",
+    ),
+    "Layout.of": (
+        lambda on: winipc.Layout.of("speed:f32 gear:i32"),
+        r"""Layout.of\("state", 'speed:f32 gear:i32'\)""",
+    ),
+    "Layout.of 2": (
+        lambda on: winipc.Layout.of({"gear": "i32"}),
+        r"""Layout.of\("state", {'gear': 'i32'}\)""",
+    ),
+    "Layout.of 3": (
+        lambda on: winipc.Layout.of("car"),
+        r"""Layout.of\("state", 'speed:f32 gear:i32'\)""",
+    ),
+    "send_copydata": (
+        lambda on: winipc.send_copydata(on.window, b"", id="seven"),
+        "id must be an int, not str",
+    ),
+    "call": (
+        lambda on: winipc.call(on.window, b"", id="seven"),
+        "id must be an int, not str",
+    ),
+    "send_message": (
+        lambda on: winipc.send_message(on.window, 0x400, "a"),
+        "wparam must be an int, not str",
+    ),
+    "post_message": (
+        lambda on: winipc.post_message(on.window, 0x400, 0, "a"),
+        "lparam must be an int, not str",
+    ),
+    "post_message 2": (
+        lambda on: winipc.post_message(on.window, 1.5),
+        "message must be an int or a str, not float",
+    ),
+    "Window": (
+        lambda on: repr(winipc.Window("title")),  # type: ignore[arg-type]
+        "a window handle must be an int, not str",
+    ),
+    "CopyDataWindow.create": (
+        lambda on: winipc.CopyDataWindow.create("x", max_message="5"),
+        "max_message must be an int, not str",
+    ),
+    "CopyDataWindow.create 2": (
+        lambda on: winipc.CopyDataWindow.create("x", max_count="5"),
+        "max_count must be an int, not str",
+    ),
+    "CopyDataWindow.create 3": (
+        lambda on: winipc.CopyDataWindow.create("x", max_bytes="5"),
+        "max_bytes must be an int, not str",
+    ),
+    "Channel.create 3": (
+        lambda on: winipc.Channel.create("x", 4096, max_record="y"),
+        "max_record must be an int, not str",
+    ),
+    "GlobalMemory": (
+        lambda on: winipc.GlobalMemory.allocate("5"),
+        "size must be an int, not str",
+    ),
+    "GlobalMemory 2": (
+        lambda on: winipc.GlobalMemory(1.5),
+        "size must be an int, not float",
+    ),
+    "mapping.commit": (
+        lambda on: on.mapping.commit("5"),
+        "size must be an int, not str",
+    ),
+    "process.alloc": (
+        lambda on: on.process.alloc("5"),
+        "size must be an int, not str",
+    ),
+    "process.scan 0": (
+        lambda on: on.process.scan(b"a", threads="5"),
+        "threads must be an int or None, not str",
+    ),
     "mapping.write": (lambda on: on.mapping.write("text"), _BYTES),
     "mapping.find 2": (lambda on: on.mapping.find("text"), _BYTES),
     "mapping": (lambda on: on.mapping.__setitem__(slice(0, 1), "t"), _BYTES),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import operator
 from typing import TYPE_CHECKING, Self, SupportsIndex
 
 from winipc import _core
@@ -64,10 +63,10 @@ class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
         try:
             view = memoryview(source)  # type: ignore[arg-type]
         except TypeError:
-            return cls._create(operator.index(source), kind)  # type: ignore[arg-type]
+            return cls._create(source, kind)  # type: ignore[arg-type]
         with view:
             if view.ndim == 0 and isinstance(source, SupportsIndex):
-                return cls._create(operator.index(source), kind)  # a NumPy integer
+                return cls._create(source, kind)  # a NumPy integer
             memory = cls._create(view.nbytes, kind)
             try:
                 memory.write(view)
@@ -81,7 +80,7 @@ class GlobalMemory(Held, _core.GlobalMemory, Structured, Shown):
         cls, size: SupportsIndex, *, kind: MemoryKind = MemoryKind.GLOBAL
     ) -> Self:
         """Allocate a block of `size` zeroed bytes."""
-        return cls._create(operator.index(size), kind)
+        return cls._create(size, kind)
 
     @property
     def kind(self) -> MemoryKind:

@@ -42,6 +42,8 @@ _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+#: The default of an argument that has to be given: the error says what to write.
+_MISSING: Any = None
 #: The most elements of an array, and characters of a value, that a repr shows whole.
 _MOST_SHOWN = 16
 _WIDEST_SHOWN = 200
@@ -343,7 +345,7 @@ class Layout(_core.Layout):
     def of(
         cls,
         name: str,
-        members: str | Mapping[str, Member],
+        members: str | Mapping[str, Member] = _MISSING,
         *,
         pack: int | None = None,
         encoding: str | None = "utf-8",
@@ -372,6 +374,13 @@ class Layout(_core.Layout):
                 the structure is too large.
             TypeError: A number of elements is no integer.
         """
+        if members is _MISSING:
+            short = isinstance(name, str) and ":" not in name
+            given = "speed:f32 gear:i32" if short else name
+            raise TypeError(
+                "Layout.of(name, members) needs both, such as "
+                f'Layout.of("state", {given!r:.200})'
+            )
         if pack not in (None, 1, 2, 4, 8, 16):
             raise ValueError(f"pack must be 1, 2, 4, 8 or 16, not {pack!r}")
         if isinstance(members, str):

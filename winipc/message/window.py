@@ -309,8 +309,6 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         """
         if class_name is None:
             class_name = f"winipc.{os.getpid()}.{os.urandom(8).hex()}"
-        if max_bytes is None:
-            max_bytes = max(256 << 20, max_message)
         if overflow not in ("refuse", "drop_oldest"):
             raise ValueError('overflow must be "refuse" or "drop_oldest"')
         pids, paths, predicate = _split_accept(accept)
