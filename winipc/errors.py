@@ -28,7 +28,7 @@ def hint_taken(error: OSError, instead: str = "opens the one that exists") -> No
         add_hint(error, f"{_EXIST_OK} {instead}")
 
 
-def unhint_taken(error: OSError) -> None:
+def unhint_taken(error: BaseException) -> None:
     """Take that back: what the caller called has no `exist_ok`."""
     notes = getattr(error, "__notes__", ())
     error.__notes__ = [n for n in notes if not n.startswith(f"hint: {_EXIST_OK}")]

@@ -443,6 +443,9 @@ def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
     lines = attached.stderr.decode().splitlines()
     assert f"'{unique_name}'" in lines[0]
     assert lines[0].endswith("; the page shows it as soon as it can be opened")
+    with winipc.CopyDataWindow.create(unique_name):
+        taken = run_winipc("serve", "--listen", unique_name, check=False)
+    assert taken.stderr.decode().rstrip().endswith(f"with this title: '{unique_name}'")
     for arguments, status, expected in (
         (["--attach", unique_name], 1, unique_name),
         (["--struct", "a:b"], 2, "more --struct than names"),

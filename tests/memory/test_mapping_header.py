@@ -197,15 +197,18 @@ def test_a_header_tells_the_layout(unique_name: str) -> None:
     [
         (
             "version:I speed:d name:8s",
-            "speed is 'speed 8 d' here and 'speed 4 f' there",
+            "it has speed:f64 at offset 8 here and speed:f32 at offset 4 there",
         ),
-        ("version:i speed:f name:8s", "version is 'version 0 i' here"),
+        ("version:i speed:f name:8s", "it has version:i32 at offset 0 here"),
         (
             "version:I name:8s speed:f",
-            "name is 'name 4 c.8.' here and 'speed 4 f' there",
+            r"it has name:char\[8\] at offset 4 here and speed:f32 at offset 4 there",
         ),
-        ("version:I speed:f", "name is 'missing' here and 'name 8 c.8.' there"),
-        ("version:I speed:f name:8s on:?", "on is 'on 16 .' here and 'missing' there"),
+        ("version:I speed:f", r"has no such field here and name:char\[8\] at offset 8"),
+        (
+            "version:I speed:f name:8s on:?",
+            "it has on:bool at offset 16 here and no such field there",
+        ),
     ],
 )
 def test_another_layout_is_an_error(
@@ -230,6 +233,15 @@ def test_another_layout_is_an_error(
         with pytest.raises(LayoutError, match="state: its hash is another one"):
             SharedMapping.open(unique_name, header=STATE)
         assert m.size == 16
+    inner = Layout.of("inner", {"gear": "i32", "wheels": ("f32", 4)})
+    outer = Layout.of("outer", {"inner": inner})
+    with SharedMapping.create(unique_name, header=outer) as m:
+        with pytest.raises(LayoutError, match=r"inner:\(a structure of 20 bytes\) at"):
+            SharedMapping.open(unique_name, header=STATE)
+        with SharedMapping.open(unique_name) as raw:
+            raw.write(b"?", raw.read().index(b" 0 {") + 1)
+        with pytest.raises(LayoutError, match=r"'inner \? \{20\}' there"):
+            SharedMapping.open(unique_name, header=STATE)
     with (
         SharedMapping.create(unique_name, header=Layout("s", STATE.fields, 20)),
         pytest.raises(LayoutError, match="it has 20 bytes there and 16 here"),

@@ -855,7 +855,8 @@ def test_a_title_may_be_for_one_window_only(
     unique_name: str, message_only: bool
 ) -> None:
     """exist_ok=False: of many that try at once one has it, until it closes."""
-    refusals: list[tuple[int, str]] = []
+    refusals: list[tuple[int, str, str]] = []
+    hint = "hint: exist_ok=True makes another one; senders find the newest"
 
     def create() -> winipc.CopyDataWindow | None:
         try:
@@ -863,7 +864,7 @@ def test_a_title_may_be_for_one_window_only(
                 unique_name, exist_ok=False, message_only=message_only
             )
         except FileExistsError as error:
-            refusals.append((error.winerror, error.filename))
+            refusals.append((error.winerror, error.filename, *error.__notes__))
             return None
 
     for _ in range(2):
@@ -873,7 +874,7 @@ def test_a_title_may_be_for_one_window_only(
         with winipc.CopyDataWindow.create(unique_name):
             assert create() is None
         made[0].close()
-    assert set(refusals) == {(183, unique_name)}
+    assert set(refusals) == {(183, unique_name, hint)}
     assert len(refusals) == 2 * 8
 
 

@@ -162,6 +162,9 @@ def test_a_counter_is_found(process: RemoteProcess, target: Target) -> None:
         assert secret in found
         assert secret + 4 not in found
         assert dict(found.items()) == {secret: 103}
+        assert found.rescan(equals=103) == found.rescan(between=(102, 103)) == 1
+        assert found.rescan(between=(102, 103), negate=True) == 0
+        assert found.undo() == 1
         assert found.rescan("by", -3) == 0
         assert list(found) == []
     with CandidateSet.scan(process, "i32", between=(1, 9), regions=where) as found:
@@ -566,6 +569,13 @@ def test_malformed_rescans_say_what_is_wanted(
     with CandidateSet.scan(process, "i32", equals=0, regions=[(at, PAGE)]) as found:
         with pytest.raises(ValueError, match=words):
             found.rescan(*arguments)
+        for named in (
+            {},
+            {"equals": 0, "between": (0, 1)},
+            {"change": "by", "equals": 0},
+        ):
+            with pytest.raises(ValueError, match="takes a change, equals or between"):
+                found.rescan(**named)
         assert len(found) == PAGE // 4
 
 

@@ -253,6 +253,9 @@ def test_ready(winipc_peer):
 def test_ready_by_function(winipc_peer):
     winipc_peer(sys.executable, "-c", CODE, ready=lambda peer: {}["x"])
 
+def test_ready_by_a_wrong_name(winipc_peer):
+    winipc_peer(sys.executable, "-c", CODE, ready={"windw": "x"})
+
 def test_mapping(winipc_mapping):
     winipc_mapping(b"hello", size=4)
 
@@ -263,7 +266,7 @@ def test_no_message(winipc_window):
     winipc.send_copydata(winipc_window, b"")
     winipc_window.expect_nothing()
 """,
-        failed=11,
+        failed=12,
     )
     only_the_test(result)
     assert "reads no more" in result.stdout.str()

@@ -23,6 +23,7 @@ import winipc
 from winipc.base.text import meant
 from winipc.cli.options import Formatter
 from winipc.cli.output import one_line
+from winipc.errors import unhint_taken
 
 __all__ = ["main"]
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _reader_has_gone(error):
             _drop_output()
         else:
+            unhint_taken(error)
             if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
                 error.__notes__ = ["--exist-ok opens another"]
             print(f"winipc: {one_line(error)}", file=sys.stderr)

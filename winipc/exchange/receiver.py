@@ -15,7 +15,6 @@ from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
-from winipc.errors import hint_taken
 from winipc.exchange.transport import (
     BARRIER,
     BUSY,
@@ -210,10 +209,8 @@ class Receiver(Shown, Closing):
             if Transport.MAPPING in chosen and handler is not None:
                 number = register_message(MESSAGE_NAMES[Transport.MAPPING])
                 lane.serve(self.window, number, len(made))
-        except BaseException as error:
+        except BaseException:
             self._let_go()
-            if isinstance(error, FileExistsError) and not exist_ok:
-                hint_taken(error, "makes another one; senders find the newest")
             raise
 
     def _answer_to_shared(

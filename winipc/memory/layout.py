@@ -288,6 +288,18 @@ def word_of(kind: str) -> str:
     return f"{family}{8 * size_of(kind)}"
 
 
+def _told(line: str | None) -> str:
+    """A line of a description in words; the creator of a mapping may write anything."""
+    if line is None:
+        return "no such field"
+    parts = re.fullmatch(rf"(\S+) (\d+) (?:([{_KNOWN}])|{{(\d+)}})(\S*)", line)
+    if parts is None:
+        return repr(line)
+    name, offset, code, size, more = parts.groups()
+    kind = word_of(code) if code else f"(a structure of {size} bytes)"
+    return f"{name}:{kind}{more} at offset {offset}"
+
+
 def _macro(value: object) -> object:
     if value is None:
         return 1
@@ -634,9 +646,7 @@ class Layout(_core.Layout):
         mine, theirs = self.description.split("\n"), description.split("\n")
         for line, other in itertools.zip_longest(mine[1:], theirs[1:]):
             if line != other:
-                field = (line or other).split(" ")[0]
-                here, there = (one or "missing" for one in (line, other))
-                return f"{field} is {here!r} here and {there!r} there"
+                return f"it has {_told(line)} here and {_told(other)} there"
         if theirs[0] == mine[0]:
             return "its hash is another one"
         return f"it has {theirs[0]} bytes there and {self.size} here"

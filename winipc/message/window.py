@@ -33,6 +33,7 @@ from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
+from winipc.errors import hint_taken
 from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
 from winipc.message.send import register_message, send_copydata
 from winipc.message.target import Target, find_hwnd, hwnd_of
@@ -596,9 +597,11 @@ def _only_one(title: str) -> Iterator[None]:
     turn.acquire(abandoned="accept")
     try:
         if find_hwnd(title, None):
-            raise FileExistsError(
+            error = FileExistsError(
                 0, "there is a window with this title", title, ERROR_ALREADY_EXISTS
             )
+            hint_taken(error, "makes another one; senders find the newest")
+            raise error
         yield
     finally:
         turn.release()

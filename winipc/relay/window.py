@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from winipc.base.deadline import wait_until
+from winipc.errors import unhint_taken
 from winipc.message import CopyDataWindow, Message, send_copydata
 from winipc.message.message import ID_LIMIT
 from winipc.relay.link import Broker, OnEvent, Relay, properties
@@ -215,8 +216,9 @@ class WindowProxy(Relay):
             self._window = CopyDataWindow.create(
                 title, handler=self._take, max_message=max_message, exist_ok=False
             )
-        except BaseException:
+        except BaseException as error:
             self._leave()
+            unhint_taken(error)
             raise
 
     def _stop(self) -> None:

@@ -193,10 +193,12 @@ class CandidateSet(_core.CandidateSet, Closing):
 
     def rescan(
         self,
-        change: ValueChange | str,
+        change: ValueChange | str | None = None,
         low: float | PatternLike | None = None,
         high: float | None = None,
         *,
+        equals: float | PatternLike | None = None,
+        between: tuple[float, float] | None = None,
         negate: bool = False,
         since: Literal["last", "first"] = "last",
         tolerance: float = 0,
@@ -209,9 +211,10 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         `change` is a `ValueChange` or its value: `rescan("increased")`,
         `rescan("equals", 5)`, `rescan("in_range", 1, 9)`, `rescan("by", -3)`,
-        `rescan("by", 1, 3)`; `negate` keeps all other candidates. A value is compared
-        with that of the last read; or, with `since="first"`, with that of the first
-        scan, if that kept its values. `tolerance` widens the numbers in both
+        `rescan("by", 1, 3)`; or, as in `scan`, `rescan(equals=5)` and
+        `rescan(between=(1, 9))`. `negate` keeps all other candidates. A value is
+        compared with that of the last read; or, with `since="first"`, with that of the
+        first scan, if that kept its values. `tolerance` widens the numbers in both
         directions. For text and bytes, `change` is "changed", "unchanged" or "equals";
         the new text may be longer or shorter.
 
@@ -226,6 +229,12 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         Win32: ReadProcessMemory
         """
+        if (change, equals, between).count(None) != 2:
+            raise ValueError("rescan takes a change, equals or between")
+        if between is not None:
+            change, (low, high) = ValueChange.IN_RANGE, _both(between)
+        elif change is None:
+            change, low = ValueChange.EQUALS, equals
         change = ValueChange(change)
         if since not in ("last", "first"):
             raise ValueError(f"since {since!r}: 'last' or 'first'")

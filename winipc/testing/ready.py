@@ -52,6 +52,7 @@ _WINDOW = ("title", "class_name")
 
 def conditions(peer: Peer, ready: Ready) -> Iterator[tuple[str, _Check]]:
     """The conditions to wait for, one after the other: a text and a check of each."""
+    __tracebackhide__ = True
     if isinstance(ready, str):
         yield f"line {ready!r}", _line(peer, ready.__eq__)
     elif isinstance(ready, re.Pattern):
