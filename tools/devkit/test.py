@@ -36,16 +36,14 @@ from winpython import LIBRARY, machine_of, selected, windows_python
 LINUX_TESTS = "tests/linux"
 BROWSER_TESTS = "tests/browser"
 
-# Options by which ./dev test starts its parts, which run side by side.
-BESIDE = "--beside"
-HALF = "--half"
-
-# The folders of two of the parts, so that all take about as long.
-HALF_FOLDERS = ("cli", "exchange", "interop", "system", "testing", "tools")
-BESIDE_FOLDERS = ("cassette", "channel", "jupyter", "scan")
-
-# These tests of the Linux side need no Windows; the first part has time for them.
-NATIVE_TESTS = ("linux/test_ring_native.py", "linux/test_scan_kernels.py")
+# The folders of two of the parts that run side by side, so that all take about as long.
+# The first part also runs the other Pythons, and some tests of the Linux side.
+FIRST = ("tests/cassette", "tests/jupyter", "tests/scan")
+SECOND = (
+    *("tests/cli", "tests/exchange", "tests/interop"),
+    *("tests/system", "tests/testing", "tests/tools"),
+)
+NATIVE = ("tests/linux/test_ring_native.py", "tests/linux/test_scan_kernels.py")
 
 LINUX = "--linux"
 
@@ -126,10 +124,6 @@ def main(args: list[str]) -> int:
 
 def chosen(args: list[str]) -> Totals:
     """Run the tests that the arguments choose."""
-    if args[:1] == [BESIDE]:
-        return beside(_tested(args[1:] == [ALL]), args[1:] == [ALL])
-    if args == [HALF]:
-        return windows(selected(), _paths(HALF_FOLDERS))
     if args[:1] == [LINUX]:
         return linux(args[1:])
     if args[:1] == ["--smoke"]:
@@ -138,7 +132,7 @@ def chosen(args: list[str]) -> Totals:
         return browser(args[1:])
     if args == [ALL]:
         with builds.noted():
-            return everything(_tested(True), ALL)
+            return everything(_tested(True), True)
     if args:
         return windows(selected(), [_from_root(arg) for arg in args])
     return everything(_tested())
@@ -151,7 +145,7 @@ def _tested(bits32: bool = False) -> list[str]:
     return [v for v, jar in WINDOWS_PYTHONS.items() if jar.machine is AMD64]
 
 
-def everything(versions: list[str], *options: str) -> Totals:
+def everything(versions: list[str], whole: bool = False) -> Totals:
     """Run all parts side by side, each with its own log.
 
     While one part waits, another one uses the processor.
@@ -160,25 +154,19 @@ def everything(versions: list[str], *options: str) -> Totals:
     # Build them once, before all parts would.
     together(built_wheel, c_peers)
     say("the tests run in four parts side by side; the logs come one after the other")
-    others = _paths(HALF_FOLDERS + BESIDE_FOLDERS)
-    native = _paths(NATIVE_TESTS)
     with (
-        _other(HALF) as half,
-        _other(LINUX, *_ignored(native)) as linux_side,
-        _other(BESIDE, *options) as rest,
+        _other(*SECOND) as second,
+        _other(*_ignored(FIRST + SECOND)) as third,
+        _other(LINUX, *_ignored(NATIVE)) as linux_side,
     ):
-        totals = windows(selected(), _ignored(others))
-        natives = linux(native)
-        totals += half()
+        totals = windows(selected(), list(FIRST))
+        rest = linux(list(NATIVE)) + others(versions, whole)
+        totals += second() + third()
         builds.note_tests(selected(), "all tests", totals)
-        return totals + natives + linux_side() + rest()
+        return totals + rest + linux_side()
 
 
-def _paths(names: tuple[str, ...]) -> list[str]:
-    return [f"tests/{name}" for name in names]
-
-
-def _ignored(paths: list[str]) -> list[str]:
+def _ignored(paths: tuple[str, ...]) -> list[str]:
     return [f"--ignore={path}" for path in paths]
 
 
@@ -208,15 +196,14 @@ def _other(*options: str) -> Iterator[Callable[[], Totals]]:
             raise
 
 
-def beside(versions: list[str], whole: bool = False) -> Totals:
+def others(versions: list[str], whole: bool) -> Totals:
     """Test the other Windows Pythons; with `whole`, run all tests on 32 bits."""
-    totals = windows(selected(), _paths(BESIDE_FOLDERS))
-    others = [version for version in versions if version != selected()]
+    unlike = [version for version in versions if version != selected()]
     narrow = X86.build_python
-    if not whole or narrow not in others:
-        return totals + smoke(others, [])
-    others.remove(narrow)
-    totals += smoke(others, [])
+    if not whole or narrow not in unlike:
+        return smoke(unlike, [])
+    unlike.remove(narrow)
+    totals = smoke(unlike, [])
     done = windows(narrow, [])
     builds.note_tests(narrow, "all tests", done)
     return totals + done + rare()
