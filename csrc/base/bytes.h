@@ -100,7 +100,7 @@ typedef struct {
  * copies one whose pages may fail to come in; WI_COPY copies every buffer. */
 enum { WI_NO_COPY, WI_COPY_OF_FILE, WI_COPY };
 
-/* PyObject_GetBuffer, whose error for a str says what to write. */
+/* PyObject_GetBuffer, whose TypeError says what makes bytes of it, if known. */
 int wi_bytes_take(PyObject *data, Py_buffer *view, int flags);
 
 /* After 0, release the source. Taking it may run Python code and give up the
