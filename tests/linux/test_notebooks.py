@@ -55,10 +55,10 @@ def text_of(cell: nbformat.NotebookNode) -> str:
     parts = []
     for output in cell.outputs:
         if output.output_type == "stream":
-            parts.append(output.text)
+            parts.append(output.text)  # part of a line, if the kernel was slow
         else:
-            parts.append(output.data.get("text/plain", ""))
-    return "\n".join(parts)
+            parts.append(output.data.get("text/plain", "") + "\n")
+    return "".join(parts)
 
 
 def html_of(cell: nbformat.NotebookNode) -> str:

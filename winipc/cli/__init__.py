@@ -23,7 +23,6 @@ import winipc
 from winipc.base.text import meant
 from winipc.cli.options import Formatter
 from winipc.cli.output import one_line
-from winipc.errors import unhint_taken
 
 __all__ = ["main"]
 
@@ -65,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _reader_has_gone(error):
             _drop_output()
         else:
+            from winipc.errors import unhint_taken  # most commands have no error
+
             unhint_taken(error)
             if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
                 error.__notes__ = ["--exist-ok opens another"]
