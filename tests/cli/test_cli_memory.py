@@ -221,6 +221,7 @@ def test_records_of_a_snapshot_are_whole(
             mapping.set(8, "u64", 1)  # a writer died in the middle
             assert "died" in failure("dump", unique_name, *end, "8")
         assert "no room" in failure("dump", unique_name, *end, "4080")
+    assert "last owner" not in failure("dump", unique_name, *end, "8")
     for words in (("dump", "no-such"), ("watch", "4:0x1000", "--size=8")):
         done = run_winipc(*words, "--snapshot", kind, check=False)
         assert (done.returncode, b"--snapshot" in done.stderr) == (2, True)

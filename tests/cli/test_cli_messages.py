@@ -308,6 +308,8 @@ def test_send_gives_an_id_and_post_two_numbers(
     run_winipc("send", "--title", unique_name, "--id", "0x12", "text")
     row = json.loads(peer.read_line())
     assert (row["id"], row["text"]) == (0x12, "text")
+    done = run_winipc("post", unique_name, "WM_CLOSE")
+    assert b"0x10 for WM_CLOSE" in done.stderr
     run_winipc("post", unique_name, unique_name, "--wparam", "3", "--lparam", "0x10")
     row = json.loads(peer.read_line())
     assert (row["wparam"], row["lparam"]) == (3, 16)

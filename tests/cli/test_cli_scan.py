@@ -32,6 +32,7 @@ def target(targets: Callable[[], Target]) -> Target:
         ("utf-8", "grüße-an-jeden", "grüße-an-jeden".encode()),
         ("f32be", "-7.25", struct.pack(">f", -7.25)),
         ("f64", "7.25..7.375", struct.pack("<d", 7.3125)),
+        ("i64", "-7654321012..-7654321010", struct.pack("<q", -7654321011)),
         (
             "u64",
             "0x1f2e3d4c5b6a80 .. 0x1f2e3d4c5b6a80",

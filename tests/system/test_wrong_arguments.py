@@ -220,6 +220,14 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda on: winipc.Event.open("x", access="read"),
         r"SyncAccess\.SYNCHRONIZE, not 'read'",
     ),
+    "Layout.of a list": (
+        lambda on: winipc.Layout.of("car", [("speed", "f32")]),  # type: ignore[arg-type]
+        r'members are a text such as "speed:f32 gear:i32", or a dict',
+    ),
+    "Layout.of an array": (
+        lambda on: winipc.Layout.of("car", {"a": ("c",)}),  # type: ignore[dict-item]
+        r"car\.a: an array is a type and the number of its elements, .*not \('c',\)",
+    ),
     "Snapshot.over": (
         lambda on: winipc.Snapshot.over("my-app", 8),
         r"the memory is .*SharedMapping\.open\('my-app'\)",
@@ -257,6 +265,10 @@ _SCAN = winipc.CandidateSet.scan
 
 _VALUES: dict[str, tuple[Callable[[Any], object], str]] = {
     "text": (lambda on: on.process.scan("hello"), r"for a text, Pattern\.text"),
+    "a number": (
+        lambda on: on.process.scan("100"),
+        r"for a number, Pattern\.value\('i32', 100\)",
+    ),
     "text 2": (lambda on: on.process.scan("8g"), r"for a text, Pattern\.text"),
     "kind": (
         lambda on: _SCAN(on.process, "text", equals="x"),

@@ -19,7 +19,7 @@ from winipc.cli.options import (
     seconds,
     title,
 )
-from winipc.cli.output import print_json, print_line, print_result, until_ctrl_c
+from winipc.cli.output import note, print_json, print_line, print_result, until_ctrl_c
 from winipc.exchange.sender import DEFAULT_TIMEOUT, Sender
 from winipc.exchange.transport import (
     DEFAULT_MAPPING,
@@ -213,6 +213,11 @@ def _data(arguments: argparse.Namespace) -> bytes:
 
 def _post(arguments: argparse.Namespace) -> int:
     words = (arguments.title, arguments.message, arguments.wparam, arguments.lparam)
+    if str(arguments.message).startswith("WM_"):
+        note(
+            f"{arguments.message} is taken for the name of a registered message; those "
+            "of Windows have numbers, such as 0x10 for WM_CLOSE"
+        )
     if not arguments.wait:
         post_message(*words)
         print_result(arguments.json, {"posted": arguments.message}, "posted")

@@ -45,12 +45,14 @@ def add(commands: Commands) -> None:
         "scan game.exe 1.5..2.5 --type f32",
         "scan game.exe hello --type text",
     )
+    # argparse takes a minus for an option, unless a number follows; so does a range.
+    parser._negative_number_matcher = re.compile(r"-\.?\d[\d.]*(\.\.-?[\d.]+)?$")
     add_process(parser)
     parser.add_argument(
         "pattern",
         metavar="PATTERN",
         help='bytes in hexadecimal, ? for any digit, such as "48 8B ?? 05"; or what '
-        "--type says; A..B are the numbers from A to B (after --, if A is negative)",
+        "--type says; A..B are the numbers from A to B",
     )
     parser.add_argument(
         "--type",

@@ -146,6 +146,7 @@ def _in_snapshot(name: str, offset: int, size: int, raw: bool, kind: Any) -> Tar
         with over as snapshot:
             return bytes(snapshot.read())
 
+    open_mapping(name, raw).close()  # so that the error is that of a name
     reopened = _Reopened(lambda: open_mapping(name, raw), read)
     return Target(reopened, name, offset + HEADER, size)
 

@@ -401,6 +401,11 @@ class Layout(_core.Layout):
                 del words[0]
                 pack = 1
             members = _members_of(name, words)
+        if not hasattr(members, "items"):
+            raise TypeError(
+                'members are a text such as "speed:f32 gear:i32", or a dict such as '
+                f'{{"speed": "f32", "wheels": ("i16", 4)}}, not {members!r:.80}'
+            )
         fields = []
         offset, alignment = 0, 1
         for member, what in members.items():
@@ -408,9 +413,15 @@ class Layout(_core.Layout):
                 raise ValueError(
                     f"{name}: {member!r} cannot be the name of a field; {_SPELLING}"
                 )
-            kind, counts = what if isinstance(what, tuple) else (what, ())
-            counts = counts if isinstance(counts, tuple) else (counts,)
-            shape = tuple(map(operator.index, counts))
+            try:
+                kind, counts = what if isinstance(what, tuple) else (what, ())
+                counts = counts if isinstance(counts, tuple) else (counts,)
+                shape = tuple(map(operator.index, counts))
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"{name}.{member}: an array is a type and the number of its "
+                    f'elements, such as ("i16", 4), not {what!r:.80}'
+                ) from None
             if not isinstance(kind, Layout) and kind not in tuple(_KNOWN):
                 try:
                     kind = _core._number_code(kind)

@@ -8,6 +8,7 @@ import functools
 import itertools
 import operator
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
@@ -838,7 +839,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         for module in self.modules():
             if wanted in (module.name.casefold(), module.path.casefold()):
                 return module
-        raise LookupError(f"no module {name!r} in pid {self.pid}")
+        meant = ""
+        if re.fullmatch("[0-9a-f]+", wanted):
+            meant = f" (an address in hexadecimal begins with 0x: 0x{name})"
+        raise LookupError(f"no module {name!r} in pid {self.pid}{meant}")
 
     def exports(self, module: Module | str) -> list[Export]:
         """List the exports of a module, from the memory of the target.

@@ -510,6 +510,8 @@ class Pattern:
             except ValueError as error:
                 if re.search("[g-zG-Z]", pattern):
                     add_hint(error, "for a text, Pattern.text")
+                elif pattern.strip().isdecimal():
+                    add_hint(error, f"for a number, Pattern.value('i32', {pattern})")
                 raise
         try:
             made = cls.exact(cast("Buffer", pattern))
