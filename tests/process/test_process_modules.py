@@ -91,6 +91,8 @@ def test_modules_are_named_in_errors(process: RemoteProcess) -> None:
     """A name that no module has."""
     with pytest.raises(LookupError, match=r"nope\.dll"):
         process.address("nope.dll+1")
+    with pytest.raises(LookupError, match=r"begins with 0x: 0x7FF6a0001000\)"):
+        process.address("7FF6a0001000")
 
 
 def test_modules_and_exports(process: RemoteProcess, target: Target) -> None:
