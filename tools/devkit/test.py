@@ -38,7 +38,7 @@ BROWSER_TESTS = "tests/browser"
 
 # The folders of two of the parts that run side by side, so that all take about as long.
 # The first part also runs the other Pythons, and some tests of the Linux side.
-FIRST = ("tests/cassette", "tests/scan")
+FIRST = ("tests/cassette", "tests/jupyter", "tests/scan")
 SECOND = (
     *("tests/cli", "tests/exchange", "tests/interop"),
     *("tests/system", "tests/testing", "tests/tools"),
