@@ -207,8 +207,6 @@ process_close(PyObject *op, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-/* -------------------------------------------------------------- arguments */
-
 /* ---------------------------------------------------------------- reading */
 
 /* Read what can be read, after a read of the whole has failed or for

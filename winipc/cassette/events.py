@@ -8,12 +8,11 @@ CassetteError.
 from __future__ import annotations
 
 import binascii
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from winipc.memory.mapping import HEADER_MAGIC
+from winipc.memory.mapping import HEADER_START, sizes_in_header
 from winipc.message.message import WM_COPYDATA
 
 __all__ = [
@@ -31,10 +30,6 @@ _MOST_NAME = 32767
 MOST_BYTES = 1 << 32
 MOST_DATA = 64 << 20
 _MOST_NUMBER = (1 << 63) - 1
-
-#: The start of a mapping's header: magic, version, its size, the size of what follows.
-_HEADER = struct.Struct("<4sHHQ")
-_LEAST_HEADER = 64
 
 #: The kinds of tracks: objects with a state, and windows with messages.
 STATES = ("event", "mutex", "semaphore")
@@ -214,13 +209,11 @@ def behind_header(changes: Changes, size: int) -> tuple[int, int]:
     `changes` are the first that the mapping has, and `size` is its own. Without a
     header of winipc, all bytes count.
     """
-    first = bytearray(_HEADER.size)
+    first = bytearray(HEADER_START.size)
     for at, data in within(changes, 0, len(first)):
         first[at : at + len(data)] = data
-    magic, version, start, count = _HEADER.unpack(first)
-    if (magic, version) != (HEADER_MAGIC, 1) or not _LEAST_HEADER <= start < size:
-        return 0, size
-    return start, min(count, size - start)
+    start, count = sizes_in_header(first)
+    return (start, min(count, size - start)) if 0 < start < size else (0, size)
 
 
 @dataclass(frozen=True, slots=True)

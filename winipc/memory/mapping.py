@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from winipc import _core
@@ -57,6 +58,9 @@ _HINTS = {
 
 #: WINIPC_MAPPING_MAGIC: the first bytes of a header.
 HEADER_MAGIC = b"WPIM"
+#: The start of a header: magic, version, its own size, the size of what follows.
+HEADER_START = struct.Struct("<4sHHQ")
+_LEAST_HEADER = 64
 
 _Mapping = TypeVar("_Mapping", bound="SharedMapping")
 
@@ -479,6 +483,14 @@ def large_pages_privilege() -> AbstractContextManager[None]:
     from winipc.base.privilege import privilege
 
     return privilege("SeLockMemoryPrivilege")
+
+
+def sizes_in_header(start: bytes | bytearray) -> tuple[int, int]:
+    """The size of the header that begins so, and of what follows; 0, 0 if none does."""
+    magic, version, header, size = HEADER_START.unpack(start)
+    if (magic, version) != (HEADER_MAGIC, 1) or header < _LEAST_HEADER:
+        return 0, 0
+    return header, size
 
 
 def _told(layout: Layout | None) -> bytes:

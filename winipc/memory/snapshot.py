@@ -460,11 +460,13 @@ def _raw_header(memory: Any) -> int:
     """The bytes of a header, if its mapping was opened without `header`; or 0."""
     if getattr(memory, "size_is_exact", True) or memory.offset:
         return 0
-    from winipc.memory.mapping import HEADER_MAGIC  # sections do without it
+    from winipc.memory.mapping import (  # sections do without it
+        HEADER_START,
+        sizes_in_header,
+    )
 
     with contextlib.suppress(OSError):  # the page of a file cannot be read
-        if memory[:6] == HEADER_MAGIC + b"\1\0":
-            return int.from_bytes(memory[6:8], "little")
+        return sizes_in_header(memory[: HEADER_START.size])[0]
     return 0
 
 
