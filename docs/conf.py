@@ -375,6 +375,7 @@ def hide_private(
         return "", returned
     if signature is None:
         return None
+    signature = re.sub(r" = _MISSING\b", "", signature)  # it has to be given
     code = inspect.unwrap(item.__init__ if what in ("class", "exception") else item)
     constants = getattr(code, "__globals__", {})
     signature = CONSTANT.sub(lambda one: value_of(one[0], constants), signature)

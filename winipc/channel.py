@@ -1,13 +1,7 @@
 """Channel: a stream of messages from one process to another, in shared memory.
 
 One process creates it, others open it by name. The first process that receives is the
-receiver; processes that send are senders::
-
-    with winipc.Channel.create("my-app.prices", 1 << 20) as channel:
-        with winipc.Channel.open("my-app.prices") as sender:  # in another program
-            sender.send(b"EURUSD 1.0712")
-        for message in channel:  # until all senders have closed
-            print(message)  # b'EURUSD 1.0712'
+receiver; processes that send are senders.
 
 A channel has one sender unless it is made with `producers="many"`, and one receiver.
 When all senders have closed, the receiver gets the remaining messages, and then
@@ -56,6 +50,14 @@ _BATCH = 512
 class Channel(_core.Channel, Shown, Closing):
     """A bounded ring of messages in shared memory.
 
+    ::
+
+        with winipc.Channel.create("my-app.prices", 1 << 20) as channel:
+            with winipc.Channel.open("my-app.prices") as sender:  # in another program
+                sender.send(b"EURUSD 1.0712")
+            for message in channel:  # until all senders have closed
+                print(message)  # b'EURUSD 1.0712'
+
     Attributes: `name`, `capacity` and `max_record` (bytes), `created`, `closed`,
     `pending` (bytes in use), `dropped` (messages).
 
@@ -78,25 +80,33 @@ class Channel(_core.Channel, Shown, Closing):
         role: Role | None = None,
         security: str | None = None,
     ) -> Self:
-        """Create a channel of `capacity` bytes, a power of two from 256 to 1 GiB.
+        """Create a channel.
 
-        Without a name it gets an unused one. `overflow` says what `send` does if the
-        ring is full: wait ("block"), raise TimeoutError at once unless it has a
-        time-out ("refuse"), or drop the oldest messages ("drop_oldest").
+        A message occupies 8 bytes of the ring plus its length, rounded up to a multiple
+        of 8. For messages that are larger than the ring, put the data into a
+        `SharedMapping` and send its offset. A channel takes 4096 + capacity +
+        max_record bytes of memory.
 
-        A message occupies 8 bytes plus its length, rounded up to a multiple of 8. It
-        has at most `max_record` bytes (default: capacity - 8). For larger messages make
-        the capacity larger, or put the data into a `SharedMapping` and send its offset.
-        A channel takes 4096 + capacity + max_record bytes of memory.
-
-        `role` takes an end of the channel at once instead of at the first call. With
-        `exist_ok`, an existing channel with this name is opened. For `security` see
-        `SharedMapping.create`; who may write ("GW") may also wait.
+        Args:
+            name: The name that other processes open. None gives it an unused one.
+            capacity: The size of the ring in bytes, a power of two from 256 to 1 GiB.
+            producers: "one" sender at a time, or "many".
+            overflow: What `send` does if the ring is full: wait ("block"), raise
+                TimeoutError at once unless it has a time-out ("refuse"), or drop the
+                oldest messages ("drop_oldest").
+            max_record: The most bytes of a message, from 16 up. None means
+                capacity - 8.
+            exist_ok: If the name is taken, open that channel; `created` tells.
+            role: "send" or "recv" takes this end of the channel at once, None at the
+                first call.
+            security: As in `SharedMapping.create`; who may write ("GW") may also wait.
 
         Raises:
             FileExistsError: The name, or the name of one of its events, is taken
                 (winerror 183).
-            ValueError: A number is not valid.
+            PermissionError: Another process has the end in `role` (winerror 231), or
+                this one may not open the channel that exists (winerror 5).
+            ValueError: An argument is none of these.
 
         Win32: CreateFileMappingW, CreateEventW, MapViewOfFile
         """

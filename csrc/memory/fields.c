@@ -393,7 +393,7 @@ static PyMemberDef layout_members[] = {
     {"_numbers", T_OBJECT, offsetof(LayoutObject, numbers), 0, NULL},
     {"_record", T_OBJECT, offsetof(LayoutObject, record), 0, NULL},
     {"size", T_PYSSIZET, offsetof(LayoutObject, size), 0,
-     PyDoc_STR("Bytes of the structure.")},
+     PyDoc_STR("The size of the structure in bytes.")},
     {NULL, 0, 0, 0, NULL},
 };
 

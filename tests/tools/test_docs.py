@@ -375,7 +375,7 @@ def test_there_are_examples() -> None:
     """The patterns above find what they are meant to find, and no list is too long."""
     assert len(list(in_guides())) >= 5
     names = {name for _, name, _ in in_docstrings()}
-    assert {"SharedMapping", "Event.wait", "send_copydata", "winipc.channel"} <= names
+    assert {"SharedMapping", "Event.wait", "send_copydata", "winipc._bridge"} <= names
     assert set(NOT_RUN) <= names
     texts = [text for _, _, text in in_docstrings()]
     used = {code for text in texts for code in given(text)}

@@ -96,12 +96,12 @@ class Snapshot(_core.Snapshot, Shown, Closing):
     Win32: none, except with a mutex or an event.
     """
 
-    __slots__ = (
-        *("__weakref__", "_codec", "_event", "_owned", "_shared", "_stays_set"),
-        "layout",
-    )
+    __slots__ = {
+        "layout": "The layout of the records, if `over` or `foreign` got one.",
+        **dict.fromkeys(("__weakref__", "_codec", "_event", "_owned")),
+        **dict.fromkeys(("_shared", "_stays_set")),
+    }
 
-    #: The layout of the records, if `over` or `foreign` got a `winipc.Layout`.
     layout: Layout | None
     _codec: Codec | None
     _event: Event | None

@@ -120,23 +120,38 @@ class CandidateSet(_core.CandidateSet, Closing):
     ) -> Self:
         """Collect the places that hold one value, a value in a range, or any value.
 
-        `kind` is a `ValueType` or its name. `equals` (plus or minus `tolerance`) or
-        `between` (both limits included, `math.inf` for no limit) selects the values;
-        with `negate`, all other values. With neither, every place is a candidate. With
-        `aligned`, only addresses that are multiples of the size are.
+        With neither `equals` nor `between`, every place is a candidate.
 
-        `kind` may also be an encoding, such as `"utf-16-le"`, with a str as `equals`;
-        or `"bytes"`, with a `Pattern`, or what is accepted as one, as `equals`.
-
-        `keep_first` keeps the values of this scan, for `rescan(since="first")`. Up to
-        16 sets are kept for `undo`, if together they take at most `undo_bytes`.
-
-        The other arguments are those of `RemoteProcess.scan`, but by default only
-        writable memory is searched. If `progress` returns False, the scan ends and
-        keeps what it has found.
+        Args:
+            process: The target, opened with `ProcessAccess.READ`.
+            kind: A `ValueType` or its name; or an encoding, such as `"utf-16-le"`; or
+                `"bytes"`.
+            equals: The value: a number; a str for an encoding; a `Pattern`, or what is
+                accepted as one, for `"bytes"`. An encoding and `"bytes"` need it, and
+                take none of the next three.
+            between: Two numbers: the values from one to the other, both included.
+                `math.inf` is no limit.
+            negate: Collect all values but these.
+            tolerance: Collect the numbers from `equals - tolerance` to
+                `equals + tolerance`.
+            aligned: Only addresses that are multiples of the size of the number.
+            keep_first: Keep the values of this scan, for `rescan(since="first")`; only
+                for numbers.
+            undo_bytes: Up to 16 sets are kept for `undo`, if together they take at most
+                so many bytes.
+            regions, start, end, threads: As in `RemoteProcess.scan`.
+            protection: As in `RemoteProcess.scan`, but by default only writable memory
+                is searched.
+            progress: As in `RemoteProcess.scan`; if it returns False, the scan ends and
+                keeps what it has found.
 
         Raises:
             ProcessLookupError: The target has exited.
+            PermissionError: `process` was opened without `ProcessAccess.READ`.
+            ValueError: There is no such `kind`; two arguments exclude each other, or
+                one needs another; a limit or a pattern is not valid; or `process` is
+                closed.
+            TypeError: `equals` or `between` is not of this `kind`.
             OverflowError: A number does not fit in the type.
 
         Win32: VirtualQueryEx, ReadProcessMemory
