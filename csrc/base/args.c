@@ -37,6 +37,23 @@ wi_int_arg(const char *name, PyObject *value,
                                                 : wi_not_an_int(name, value);
 }
 
+PyObject *
+wi_name_int(const char *name, PyObject *args)
+{
+    if (PyTuple_Size(args) == 1) {
+        wi_not_an_int(name, PyTuple_GetItem(args, 0));
+    }
+    return NULL;
+}
+
+int
+wi_check_str(const char *name, PyObject *value)
+{
+    char wanted[64];
+    PyOS_snprintf(wanted, sizeof(wanted), "%s must be a str", name);
+    return PyUnicode_Check(value) ? 0 : wi_wrong_type(wanted, value) - 1;
+}
+
 int
 wi_size_converter(PyObject *value, void *out)
 {

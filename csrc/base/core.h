@@ -245,6 +245,12 @@ int wi_not_an_int(const char *name, PyObject *value);
 int wi_int_arg(const char *name, PyObject *value,
                int (*convert)(PyObject *, void *), void *out);
 
+/* Name the argument in the TypeError of PyArg_ParseTuple for one int. NULL. */
+PyObject *wi_name_int(const char *name, PyObject *args);
+
+/* 0, or -1 with TypeError "<name> must be a str, not <type of value>". */
+int wi_check_str(const char *name, PyObject *value);
+
 /* O& converter: a size, which is not negative. */
 int wi_size_converter(PyObject *value, void *out); /* Py_ssize_t */
 

@@ -1063,11 +1063,18 @@ channel_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 /* Raise the error of a channel that could not be made or opened. */
 static void
-channel_raise_made(ChannelObject *self, int result, DWORD err)
+channel_raise_made(ChannelObject *self, uint64_t capacity, int result,
+                   DWORD err)
 {
     const winipc_os *os = &self->ch.os;
     if (result == WINIPC_TOO_LARGE) {
-        PyErr_SetString(PyExc_ValueError, self->ch.ring.fault);
+        uint64_t valid = WINIPC_CHANNEL_MIN_CAPACITY;
+        while (valid < capacity && valid < WINIPC_CHANNEL_MAX_CAPACITY) {
+            valid *= 2;
+        }
+        PyErr_Format(PyExc_ValueError,
+                     valid == capacity ? "%s" : "%s, such as %llu",
+                     self->ch.ring.fault, (unsigned long long)valid);
     }
     else if (result == WINIPC_FAILED) {
         PyObject *suffix = PyUnicode_FromWideChar(os->suffix, -1);
@@ -1099,11 +1106,8 @@ channel_make(PyObject *cls, PyObject *args)
                           wi_u32_converter, &flags, &spec)) {
         return NULL;
     }
-    if (!PyUnicode_Check(name)) {
-        wi_wrong_type("name must be a str", name);
-        return NULL;
-    }
-    if (wi_int_arg("capacity", size, wi_u64_converter, &capacity) < 0 ||
+    if (wi_check_str("name", name) < 0 ||
+        wi_int_arg("capacity", size, wi_u64_converter, &capacity) < 0 ||
         wi_int_arg("max_record", record, wi_u64_converter, &max_record) < 0) {
         return NULL;
     }
@@ -1128,7 +1132,7 @@ channel_make(PyObject *cls, PyObject *args)
         WI_CALL(err, result = winipc_channel_open(&self->ch, wide, 1000));
     }
     if (result != WINIPC_OK) {
-        channel_raise_made(self, result, err);
+        channel_raise_made(self, capacity, result, err);
         Py_DECREF((PyObject *)self);
         self = NULL;
     }

@@ -97,10 +97,12 @@ window_create(PyObject *cls, PyObject *args)
     wi_state *state = wi_state_of((PyTypeObject *)cls);
     if (state == NULL ||
         !PyArg_ParseTuple(
-            args, "UUpOOOiOO!y#UpO&:_create", &title_arg, &class_arg,
+            args, "OOpOOOiOO!y#UpO&:_create", &title_arg, &class_arg,
             &message_only, &message_most, &count_most, &bytes_most, &overflow,
             &routes, &PyType_Type, &message_type, &pids, &pids_size,
             &paths_arg, &lower_integrity, wi_u64_converter, &cookie) ||
+        wi_check_str("title", title_arg) < 0 ||
+        wi_check_str("class_name", class_arg) < 0 ||
         wi_int_arg("max_message", message_most, wi_u32_converter,
                    &max_message) < 0 ||
         wi_int_arg("max_count", count_most, wi_u64_converter, &max_count) <
@@ -522,7 +524,7 @@ window_latest(PyObject *op, PyObject *args)
     WindowObject *self = (WindowObject *)op;
     Py_ssize_t count = 16;
     if (!PyArg_ParseTuple(args, "|n:latest", &count)) {
-        return NULL;
+        return wi_name_int("count", args);
     }
     if (count < 0) {
         PyErr_SetString(PyExc_ValueError, "count must not be negative");

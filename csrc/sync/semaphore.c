@@ -62,7 +62,7 @@ semaphore_release(PyObject *op, PyObject *args)
 {
     int count = 1;
     if (!PyArg_ParseTuple(args, "|i:release", &count)) {
-        return NULL;
+        return wi_name_int("count", args);
     }
     if (count < 1) {
         PyErr_SetString(PyExc_ValueError, "count must be at least 1");

@@ -97,6 +97,16 @@ def test_a_handle_follows_its_chain_at_each_use(this: RemoteProcess) -> None:
             _ = handle.speed
 
 
+def test_a_word_is_no_format_of_struct() -> None:
+    """Unless its letters have counts; other texts of codes are formats."""
+    for word in ("speed", "sip", "Ipp"):
+        with pytest.raises(ValueError, match="s and p have no count here"):
+            winipc.Snapshot.needed(word)
+    sizes = {"Iff": 12, "4sI": 8, "i32": 4, "I1p1s": 6, "=Is": 5, "I s p": 6, "?s": 2}
+    for text, size in sizes.items():
+        assert winipc.Snapshot.needed(text) == 16 + size
+
+
 def test_views_of_bytes_take_every_layout() -> None:
     """The short form and a ctypes class; other kinds are told what is wanted."""
     for layout in (SHIP, "id:I name:8s x:d"):

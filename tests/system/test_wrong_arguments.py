@@ -20,12 +20,14 @@ def given(unique_name: str) -> Iterator[SimpleNamespace]:
         enter = stack.enter_context
         mapping = enter(winipc.SharedMapping.create(None, 64))
         yield SimpleNamespace(
+            enter=enter,
             mapping=mapping,
             snapshot=enter(winipc.Snapshot.over(mapping, 8)),
             process=enter(winipc.RemoteProcess.open(os.getpid())),
             event=enter(winipc.Event.create()),
             mutex=enter(closing(winipc.Mutex.create())),
             channel=enter(winipc.Channel.create(unique_name, 4096)),
+            semaphore=enter(closing(winipc.Semaphore.create(None, 1, 2))),
             window=enter(winipc.CopyDataWindow.create(unique_name)),
             name=unique_name,
         )
@@ -45,6 +47,18 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "channel.recv": (lambda on: on.channel.recv("5"), _TIMEOUT),
     "process.wait": (lambda on: on.process.wait("5"), _TIMEOUT),
     "wait_any": (lambda on: winipc.wait_any([on.event], "5"), _TIMEOUT),
+    "wait_any of a channel": (
+        lambda on: winipc.wait_any(on.channel),
+        r"wait_any\(\[event\]\), not Channel",
+    ),
+    "wait_any of two": (
+        lambda on: winipc.wait_any(on.event, on.mutex),
+        r"wait_any\(\[event\]\), not Event",
+    ),
+    "wait_all": (
+        lambda on: winipc.wait_all(on.mutex),
+        r"wait_all\(\[event\]\), not Mutex",
+    ),
     "Event.wait_for": (lambda on: winipc.Event.wait_for(on.name, "5"), _TIMEOUT),
     "process.read": (lambda on: on.process.read("a", 4), _ADDRESS),
     "process.get": (lambda on: on.process.get("a", "i32"), _ADDRESS),
@@ -133,6 +147,18 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda on: winipc.Layout.of("car"),
         r"""Layout.of\("state", 'speed:f32 gear:i32'\)""",
     ),
+    "Layout": (
+        lambda on: winipc.Layout("speed:f32 gear:i32"),
+        r"""Layout.of\("state", 'speed:f32 gear:i32'\)""",
+    ),
+    "Layout 2": (
+        lambda on: winipc.Layout("car", "speed:f32"),  # type: ignore[arg-type]
+        r"""Layout.of\("car", 'speed:f32'\)""",
+    ),
+    "Layout 3": (
+        lambda on: winipc.Layout("car"),
+        r"""Layout.of\("state", 'speed:f32 gear:i32'\)""",
+    ),
     "send_copydata": (
         lambda on: winipc.send_copydata(on.window, b"", id="seven"),
         "id must be an int, not str",
@@ -156,6 +182,22 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "Window": (
         lambda on: repr(winipc.Window("title")),  # type: ignore[arg-type]
         "a window handle must be an int, not str",
+    ),
+    "CopyDataWindow.create 0": (
+        lambda on: winipc.CopyDataWindow.create(5),
+        "title must be a str, not int",
+    ),
+    "CopyDataWindow.create class": (
+        lambda on: winipc.CopyDataWindow.create("x", class_name=5),
+        "class_name must be a str, not int",
+    ),
+    "window.latest": (
+        lambda on: on.window.latest("5"),
+        "count must be an int, not str",
+    ),
+    "semaphore.release": (
+        lambda on: on.semaphore.release("5"),
+        "count must be an int, not str",
     ),
     "CopyDataWindow.create": (
         lambda on: winipc.CopyDataWindow.create("x", max_message="5"),
@@ -263,6 +305,14 @@ def test_the_wrong_argument_is_named(
 
 _SCAN = winipc.CandidateSet.scan
 
+
+def _found(on: Any) -> winipc.CandidateSet:
+    """A set that has no rescan to take back."""
+    found = _SCAN(on.process, "i32", regions=[], keep_first=True)
+    on.enter(found)
+    return found
+
+
 _VALUES: dict[str, tuple[Callable[[Any], object], str]] = {
     "text": (lambda on: on.process.scan("hello"), r"for a text, Pattern\.text"),
     "a number": (
@@ -297,6 +347,40 @@ _VALUES: dict[str, tuple[Callable[[Any], object], str]] = {
     "tolerance 2": (
         lambda on: _SCAN(on.process, "f32", between=(1, 2), tolerance=0.5),
         r"tolerance of what\? equals",
+    ),
+    "rescan": (
+        lambda on: _found(on).rescan(equals=5, low=1),
+        "low and high belong to a change, such as 'in_range'",
+    ),
+    "rescan 2": (
+        lambda on: _found(on).rescan(between=(1, 9), high=5),
+        "low and high belong to a change",
+    ),
+    "rescan 3": (
+        lambda on: _found(on).rescan(equals=5, since="first"),
+        "'equals' compares with numbers: it takes no since",
+    ),
+    "undo": (lambda on: _found(on).undo(), "there is no earlier set; undo keeps"),
+    "a word": (
+        lambda on: winipc.Snapshot.over(on.mapping, "speed"),
+        r"'speed' is no type .*NAME:TYPE, such as speed:f32",
+    ),
+    "Layout.of nothing": (
+        lambda on: winipc.Layout.of("car", ""),
+        "car has no fields; a field is NAME:TYPE",
+    ),
+    "capacity": (
+        lambda on: winipc.Channel.create(None, 1000),
+        "a power of two from 256 bytes to 1 GiB, such as 1024$",
+    ),
+    "capacity 2": (lambda on: winipc.Channel.create(None, 0), "such as 256$"),
+    "capacity 3": (
+        lambda on: winipc.Channel.create(None, 1 << 31),
+        "such as 1073741824$",
+    ),
+    "max_record": (
+        lambda on: winipc.Channel.create(None, 256, max_record=300),
+        "max_record is not from 16 to capacity - 8$",
     ),
 }
 

@@ -42,6 +42,8 @@ _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+#: A word, although each of its letters is a code of `struct`.
+_WORD = re.compile(r"(?=.*[sp])[a-zA-Z]{3,}")
 #: The default of an argument that has to be given: the error says what to write.
 _MISSING: Any = None
 #: The most elements of an array, and characters of a value, that a repr shows whole.
@@ -300,6 +302,17 @@ def _told(line: str | None) -> str:
     return f"{name}:{kind}{more} at offset {offset}"
 
 
+def _not_made(name: object, members: object = _MISSING) -> TypeError:
+    """The error of a layout for which only these were given."""
+    if members is _MISSING:
+        short = isinstance(name, str) and ":" not in name
+        name, members = "state", "speed:f32 gear:i32" if short else name
+    return TypeError(
+        "a layout is made of a name and members, such as "
+        f'Layout.of("{name}", {members!r:.200})'
+    )
+
+
 def _macro(value: object) -> object:
     if value is None:
         return 1
@@ -313,23 +326,39 @@ def _up(offset: int, alignment: int) -> int:
 class Layout(_core.Layout):
     """The fields of a structure, with their offsets and types.
 
+    ::
+
+        car = winipc.Layout.of("car", "speed:f32 gear:i32")
+        print([field.offset for field in car], car.size)  # [0, 4] 8
+        mapping.write(car.pack(speed=1.5, gear=3))
+        print(car.unpack(mapping))  # car(speed=1.5, gear=3)
+
+    `of` lays fields out, `from_c` reads a header, and `from_ctypes` takes a class.
+
     Win32: none.
     """
 
-    __slots__ = ("_by_name", "_made", "_plan", "alignment", "fields", "name")
+    __slots__ = {
+        "name": "The name of the structure.",
+        "fields": "The fields, in the order of the structure.",
+        "alignment": "The alignment of the structure in bytes; 1 if it is packed.",
+        **dict.fromkeys(("_by_name", "_made", "_plan")),
+    }
 
-    #: The name of the structure.
     name: str
-    #: The fields, in the order of the structure.
     fields: tuple[Field, ...]
-    #: The size of the structure in bytes.
-    size: int
-    #: The alignment of the structure in bytes; 1 if it is packed.
     alignment: int
 
     def __init__(
-        self, name: str, fields: Iterable[Field], size: int, alignment: int = 1
+        self,
+        name: str,
+        fields: Iterable[Field] = _MISSING,
+        size: int = _MISSING,
+        alignment: int = 1,
     ) -> None:
+        """See `of`, `from_c` and `from_ctypes`."""
+        if size is _MISSING:
+            raise _not_made(name, fields)
         self.name = name
         self.fields = tuple(fields)
         self.size = size
@@ -387,12 +416,7 @@ class Layout(_core.Layout):
             TypeError: A number of elements is no integer.
         """
         if members is _MISSING:
-            short = isinstance(name, str) and ":" not in name
-            given = "speed:f32 gear:i32" if short else name
-            raise TypeError(
-                "Layout.of(name, members) needs both, such as "
-                f'Layout.of("state", {given!r:.200})'
-            )
+            raise _not_made(name)
         if pack not in (None, 1, 2, 4, 8, 16):
             raise ValueError(f"pack must be 1, 2, 4, 8 or 16, not {pack!r}")
         if isinstance(members, str):
@@ -406,6 +430,8 @@ class Layout(_core.Layout):
                 'members are a text such as "speed:f32 gear:i32", or a dict such as '
                 f'{{"speed": "f32", "wheels": ("i16", 4)}}, not {members!r:.80}'
             )
+        if not members:
+            raise LayoutError(f"{name} has no fields; {_SPELLING}")
         fields = []
         offset, alignment = 0, 1
         for member, what in members.items():
@@ -855,6 +881,8 @@ def codec_of(layout: Any) -> Codec:
             layout = f"{'>' if big else '<'}{code}"
     if isinstance(layout, (str, bytes)):
         try:
+            if isinstance(layout, str) and _WORD.fullmatch(layout):
+                raise struct.error("s and p have no count here")
             return struct.Struct(layout)
         except struct.error as error:
             raise ValueError(

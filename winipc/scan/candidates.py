@@ -229,9 +229,9 @@ class CandidateSet(_core.CandidateSet, Closing):
         `rescan("by", 1, 3)`; or, as in `scan`, `rescan(equals=5)` and
         `rescan(between=(1, 9))`. `negate` keeps all other candidates. A value is
         compared with that of the last read; or, with `since="first"`, with that of the
-        first scan, if that kept its values. `tolerance` widens the numbers in both
-        directions. For text and bytes, `change` is "changed", "unchanged" or "equals";
-        the new text may be longer or shorter.
+        first scan, if that kept its values ("equals" and "in_range" take no `since`).
+        `tolerance` widens the numbers in both directions. For text and bytes, `change`
+        is "changed", "unchanged" or "equals"; the new text may be longer or shorter.
 
         `progress` is called now and then with the candidates done and their total; if
         it raises or returns False, the set stays as it was. `threads` is that of
@@ -239,13 +239,15 @@ class CandidateSet(_core.CandidateSet, Closing):
 
         Raises:
             ProcessLookupError: The target has exited; the set stays as it was.
-            ValueError: There are too few or too many numbers for this change, or the
-                first values were not kept.
+            ValueError: There are too few or too many numbers for this change, an
+                argument that it does not take, or the first values were not kept.
 
         Win32: ReadProcessMemory
         """
         if (change, equals, between).count(None) != 2:
             raise ValueError("rescan takes a change, equals or between")
+        if change is None and (low is not None or high is not None):
+            raise ValueError("low and high belong to a change, such as 'in_range'")
         if between is not None:
             change, (low, high) = ValueChange.IN_RANGE, _both(between)
         elif change is None:
@@ -253,6 +255,10 @@ class CandidateSet(_core.CandidateSet, Closing):
         change = ValueChange(change)
         if since not in ("last", "first"):
             raise ValueError(f"since {since!r}: 'last' or 'first'")
+        if since == "first" and change in (ValueChange.EQUALS, ValueChange.IN_RANGE):
+            raise ValueError(
+                f"{change.value!r} compares with numbers: it takes no since"
+            )
         if since == "first" and not self._keeps_first:
             raise ValueError(
                 "the first values were not kept: scan with keep_first=True"
@@ -276,7 +282,9 @@ class CandidateSet(_core.CandidateSet, Closing):
         Win32: none
         """
         if self._undo() is False:
-            raise ValueError("there is no set before this one in undo_bytes")
+            raise ValueError(
+                "there is no earlier set; undo keeps up to 16 that fit in undo_bytes"
+            )
         return len(self)
 
     def _bytes_limits(

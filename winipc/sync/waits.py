@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import SupportsIndex, TypeAlias, TypeVar
 
 from winipc import _core
+from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline, timed_out
 from winipc.base.loop_wait import begin_wait
 from winipc.sync.event import Event
@@ -46,7 +47,7 @@ def wait_any(objects: Iterable[_T], timeout: float | None = None) -> _T:
 
     Win32: WaitForMultipleObjects
     """
-    several = tuple(objects)
+    several = _several("wait_any", objects)
     wait = _core._wait if len(several) <= _MOST else _any_of_many
     index = wait(several, timeout)
     if index < 0:
@@ -74,13 +75,23 @@ def wait_all(
 
     Win32: WaitForMultipleObjects
     """
-    several = tuple(objects)
+    several = _several("wait_all", objects)
     if len(several) <= _MOST:
         late = _core._wait(several, timeout, True) < 0
     else:
         late = not _all_of_many(several, timeout)
     if late:
         raise timed_out("not all of the objects were ready in time")
+
+
+def _several(call: str, objects: Iterable[_T]) -> tuple[_T, ...]:
+    """The objects as a tuple. Raises TypeError for one object: some never end."""
+    if hasattr(objects, "__iter__") and not isinstance(objects, Closing):
+        return tuple(objects)
+    raise TypeError(
+        f"{call} takes a list of Mutex, Event, Semaphore and handles, such as "
+        f"{call}([event]), not {type(objects).__name__}"
+    )
 
 
 def _handles(objects: Sequence[_Item]) -> list[int]:
