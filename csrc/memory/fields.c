@@ -203,9 +203,10 @@ fields_get(PyObject *op, PyObject *name)
     return value;
 }
 
-/* Turn the LookupError about a field into an AttributeError. */
+/* Turn the LookupError about a field into an AttributeError. Python adds what it
+ * suggests to one without a name, so one whose text has a suggestion gets it. */
 static void
-fields_no_attribute(void)
+fields_no_attribute(PyObject *name)
 {
     PyObject *type, *value, *traceback;
     if (!PyErr_ExceptionMatches(PyExc_LookupError)) {
@@ -214,9 +215,18 @@ fields_no_attribute(void)
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *text = PyObject_Str(value);
-    if (text != NULL) {
-        PyErr_SetObject(PyExc_AttributeError, text);
+    PyObject *error =
+        text == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(PyExc_AttributeError, text, NULL);
+    if (error != NULL) {
+        Py_ssize_t length = PyUnicode_GetLength(text);
+        if (PyUnicode_FindChar(text, '?', 0, length, 1) < 0 ||
+            PyObject_SetAttrString(error, "name", name) == 0) {
+            PyErr_SetObject(PyExc_AttributeError, error);
+        }
     }
+    Py_XDECREF(error);
     Py_XDECREF(text);
     Py_XDECREF(type);
     Py_XDECREF(value);
@@ -235,7 +245,7 @@ fields_get_attribute(PyObject *op, PyObject *name)
         PyErr_Clear();
         value = PyObject_CallMethod(op, "_get", "(O)", name);
         if (value == NULL) {
-            fields_no_attribute();
+            fields_no_attribute(name);
         }
     }
     return value;
@@ -281,7 +291,7 @@ fields_put_attribute(PyObject *op, PyObject *name, PyObject *value)
 {
     int result = fields_put(op, name, value);
     if (result < 0) {
-        fields_no_attribute();
+        fields_no_attribute(name);
     }
     return result;
 }

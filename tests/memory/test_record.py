@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import pickle
 import struct
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,21 @@ def test_fields_are_not_deleted_and_records_not_assigned_to() -> None:
             view["z"] = 1
     with pytest.raises(AttributeError, match="does not change"):
         record["x"] = 1  # type: ignore[index]
+
+
+def test_a_suggestion_is_told_once() -> None:
+    """Python adds its own to an error without one."""
+    layout = Layout.of("car", "speed:f32")
+    with SharedMapping.create(None, 64) as memory:
+        for each in layout.unpack(bytes(4)), memory.struct_view(layout):
+            with pytest.raises(AttributeError) as caught:
+                getattr(each, "sped")  # noqa: B009 - a name that mypy does not know
+            assert caught.value.name == "sped"
+            text = "".join(traceback.format_exception_only(caught.value))
+            assert text.lower().count("did you mean") == 1
+            with pytest.raises(AttributeError) as caught:
+                getattr(each, "as_dic")  # noqa: B009
+            assert caught.value.obj is each
 
 
 def test_a_number_that_closes_the_memory_is_not_written() -> None:
