@@ -10,6 +10,7 @@ import operator
 import os
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import winipc  # imports a module at the first use of its names
@@ -984,9 +985,18 @@ def _pid_of_name(name: str) -> int:
             add_hint(error, "a str is the name of a program; a pid is an int")
         raise error
     if len(found) > 1:
-        pids = ", ".join(map(str, sorted(found)))
+        pids = ", ".join(map(_pid_and_start, sorted(found)))
         raise ValueError(f"{len(found)} processes are called {name!r}: pids {pids}")
     return found[0]
+
+
+def _pid_and_start(pid: int) -> str:
+    try:
+        _, started = _core._process_image(pid)
+    except OSError:  # it has just ended, or is another user's
+        return str(pid)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started))
+    return f"{pid} (started {when})"
 
 
 def _lookup_error(what: str, call: str = "OpenProcess") -> ProcessLookupError:
