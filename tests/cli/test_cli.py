@@ -25,6 +25,7 @@ from helpers import BITS, need_libclang
 
 import winipc
 from winipc import cli
+from winipc.base.text import counted, size_text
 from winipc.cli import lists, messages
 
 StartPeer = Callable[..., Peer]
@@ -314,6 +315,14 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("scan 1 -4", "'-4' is no bytes, and a number needs its --type, such as i32"),
         ("scan 1 77.25", "no bytes, and a number needs its --type, such as f32"),
         ("scan 1 1..x --type i32", "'x' is no number of type i32"),
+        ("scan 1 90-110", "no bytes; numbers of a range: 90..110 --type i32"),
+        ("scan 1 1.5..2", "no bytes; numbers of a range: 1.5..2 --type i32"),
+        ("scan 1 90-110 --type i32", "is no number; a range is 90..110"),
+        ("scan 1 1.. --type i32", "'1..' lacks an end; a range is such as 90..110"),
+        ("scan 1 ..1 --type f32", "'..1' lacks an end; a range is such as 90..110"),
+        ("scan 1 48 8B", '8B (bytes in one argument: "48 8B"; numbers from A to B: A'),
+        ("scan 1 x --type utf16", "utf-8, utf-16-le (did you mean utf-16?)"),
+        ("write x 4 --type int32", "(did you mean i32?)"),
         ("scan 1 9..1 --type i32", "low 9 is greater than high 1"),
         ("scan 1 0..300 --type u8", "300 does not fit"),
         ("scan 1 hello", "half a byte; a text needs --type text"),
@@ -335,6 +344,8 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("write x --type any 4", "and their struct codes; and hex, text, utf-16"),
         ("section build x.dll x 8", "NAME=SIZE: 'x' is not NAME=SIZE"),
         ("section build x.dll x=0", "'x=0': the size is 1 or more"),
+        ("section build x.dll é=8", "name must be printable ASCII without spaces"),
+        ("section build x.dll x=4000000000", "bytes are more than a DLL can hold"),
         ("bridge", "name of a mapping"),
         ("cassette record x.wipc", "nothing to record"),
         ("cassette show x.wipc --struct x=", "'x=' has nothing behind its ="),
@@ -348,6 +359,40 @@ def test_wrong_usage_says_what_is_wrong(
         need_libclang()
     line = misuse(capsys, *arguments.split())
     assert line.endswith(complaint) if "--seconds" in arguments else complaint in line
+
+
+def test_wrong_usage_is_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the list of all options."""
+    for words, prog in (["dump"], "winipc dump"), (["section", "x"], "winipc section"):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+        first, last = capsys.readouterr().err.splitlines()
+        assert first == f"Try '{prog} --help'."
+        assert last.startswith(f"{prog}: error: ")
+
+
+@pytest.mark.parametrize("words", [["ls", "--json"], ["help", "dump"], ["--version"]])
+def test_a_reader_that_has_gone_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    unique_name: str,
+    words: list[str],
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (
+        winipc.Event.create(unique_name),
+        open(writer, "w", encoding="utf-8") as pipe,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(sys, "stdout", pipe)
+        assert cli.main(words) == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 bytes"), (1, "1 byte")])
+def test_one_is_singular(number: int, text: str) -> None:
+    assert counted(number, "byte") == size_text(number) == text
 
 
 def test_help_is_there_without_a_command_and_by_help(

@@ -139,11 +139,18 @@ def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:
     values = [json.loads(row).get("value") for row in rows.splitlines()]
     assert values[1] == {"speed": 1.0, "gear": 7}
     assert values[4:] == [[1], None]
-    assert "no track" in failure("cassette", "show", str(path), "--struct", "x=<I")
     for words, text in (
         (
             ("cassette", "show", str(path), "--struct", "speed:f"),
             "such as --struct memory=...: the tracks are ['memory', 'window']",
+        ),
+        (
+            ("cassette", "show", str(path), "--struct", "x=<I"),
+            "no track is called 'x': the tracks are ['memory', 'window']",
+        ),
+        (
+            ("cassette", "play", str(path), "--name", "typo=x"),
+            "nothing called ['typo']; there is ",
         ),
         (
             ("cassette", "play", str(path), "--name", "other"),
@@ -254,6 +261,7 @@ def test_a_program_that_fails_is_said(
     )
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"there is such a file" in done.stderr
+    assert b"(name another file, or delete it first)" in done.stderr
 
 
 def test_a_program_lives_longer_than_its_recording(
@@ -278,7 +286,7 @@ def test_play_ends_with_an_error_for_what_was_not_recorded(
     winipc.Window.wait_for(other, DEADLINE)
     assert winipc.send_copydata(other, b"hello", id=5) == 7
     assert winipc.send_copydata(other, b"jello", id=5, check=False) == 0
-    player.expect("0 events played, 1 messages answered, 0 not asked for")
+    player.expect("0 events played, 1 message answered, 0 not asked for")
     player.wait_for_stderr(f"an unexpected message came to '{other}'")
     player.wait_for_stderr("all recorded ones were played")
     assert player.process.wait(DEADLINE) == 1

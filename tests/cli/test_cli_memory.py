@@ -273,6 +273,10 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
     line = failure(command, unique_name)
     assert unique_name in line
     assert line.endswith(" (winipc ls shows which names there are)")
+    with winipc.SharedMapping.create(f"{unique_name}-A", 64):
+        for name in (f"{unique_name}-a", f"{unique_name}A"):
+            assert f" (did you mean {unique_name}-A?) (" in failure(command, name)
+        assert "did you mean" not in failure(command, f"{unique_name[::-1]}-a")
     for memory in ("python.exe", "python.exe+0x10", "python:0x10", "0x10", "10"):
         assert "(memory of a process: PID:ADDRESS, or" in failure(command, memory)
     assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
@@ -429,7 +433,7 @@ def test_write_says_once_where(unique_name: str) -> None:
         for offset in (0, 4):
             text = run_winipc("write", target, "--offset", str(offset), "01").stdout
             at = hex(block.address + offset)
-            expected = f"1 bytes written to pid {os.getpid()} at {at}"
+            expected = f"1 byte written to pid {os.getpid()} at {at}"
             assert text.decode().rstrip() == expected
     end = failure("write", f"{os.getpid()}:0xfffffffffffffffe", "01020304")
     assert end == "winipc: no address space has 4 bytes at 0xfffffffffffffffe"

@@ -98,6 +98,10 @@ def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
     assert not path.exists()
     assert "file.wipc" in failure("replay", str(path))
     path.write_text("something else")
+    with winipc.SharedMapping.create(unique_name, 64):
+        line = failure("record", unique_name, str(path))
+    assert line.endswith("(name another file, or delete it first)")
+    assert path.read_text() == "something else"
     assert failure("replay", str(path)) == (
         f"winipc: {str(path)!r}: this is no cassette: it is not packed by gzip"
     )

@@ -167,7 +167,7 @@ def test_a_closed_pipe_is_quiet(dev: Dev) -> None:
     holder = dev.start("python", "-m", "winipc", "bridge", name, "--size", "4000000")
     assert holder.stdout is not None
     assert holder.stdout.readline()
-    script = '"$1" python -m winipc dump "$2" --json | head -c 1'
+    script = '{ "$1" python -m winipc dump "$2" --json; echo $? >&2; } | head -c 1'
     done = subprocess.run(
         ["sh", "-c", script, "sh", str(ROOT / "dev"), name],
         env=dev.env,
@@ -176,7 +176,7 @@ def test_a_closed_pipe_is_quiet(dev: Dev) -> None:
         text=True,
         timeout=DEADLINE,
     )
-    assert (done.stdout, done.stderr) == ("{", "")
+    assert (done.stdout, done.stderr) == ("{", "141\n")
     holder.send_signal(signal.SIGINT)
     holder.communicate(timeout=DEADLINE)
 

@@ -32,16 +32,26 @@ def clean(text: object, limit: int | None = None) -> str:
     return shown + "…" if limit is not None and len(string) > limit else shown
 
 
-def meant(word: str, known: Iterable[str], before: str = "") -> str:
+def meant(
+    word: str, known: Iterable[str], before: str = "", likeness: float = 0.6
+) -> str:
     """Return " (did you mean X?)" for a mistyped word, or "".
 
-    What stands before each word, such as --, makes no two words alike.
+    What stands before each word, such as --, makes no two words alike, and case makes
+    no two words different. Equal words have a `likeness` of 1.
     """
     import difflib
 
-    bare = (one.removeprefix(before) for one in known if one.startswith(before))
-    close = difflib.get_close_matches(word.removeprefix(before), bare, 1)
-    return f" (did you mean {before}{close[0]}?)" if close else ""
+    full = {one.lower(): one for one in known if one.startswith(before)}
+    bare = {one.removeprefix(before): full[one] for one in full}
+    given = word.removeprefix(before).lower()
+    close = difflib.get_close_matches(given, bare, 1, likeness)
+    return f" (did you mean {bare[close[0]]}?)" if close else ""
+
+
+def counted(number: object, what: str) -> str:
+    """A number and what it counts: "1 byte", "2 bytes"."""
+    return f"{number} {what}" if str(number) == "1" else f"{number} {what}s"
 
 
 class Words(StrEnum):
@@ -149,7 +159,7 @@ def _folded(text: str, width: int, number: bool) -> list[str]:
 def size_text(size: int) -> str:
     """A number of bytes for people."""
     if size < 1024:
-        return f"{size} bytes"
+        return counted(size, "byte")
     power = min((size.bit_length() - 1) // 10, 4)
     return f"{size / 1024**power:.4g} {'KMGT'[power - 1]}iB"
 

@@ -4,7 +4,8 @@ Each module here has the commands of one subject. Its `add(commands)` adds their
 and sets `run`, a function from parsed arguments to an exit status.
 
 Exit statuses: 0 done, also when Ctrl+C ended a command that says "Ctrl+C ends"; 1
-failed (one line on standard error says why); 2 wrong usage; 130 stopped by Ctrl+C.
+failed (one line on standard error says why); 2 wrong usage; 130 stopped by Ctrl+C; 141
+the reader of standard output has gone.
 """
 
 from __future__ import annotations
@@ -49,13 +50,28 @@ _FIELD = re.compile(r"[A-Za-z_]\w*:\w+")
 #: A type of numbers, as --type takes it.
 _TYPE = re.compile(r"[iuf]\d+")
 _INTERRUPTED = 130
+#: That of a program of Linux: 128 and the number of SIGPIPE.
+_READER_HAS_GONE = 141
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong usage is told in two lines, and the help is written before the end."""
+
+    def error(self, message: str) -> NoReturn:
+        text = f"Try '{self.prog} --help'.\n{self.prog}: error: {message}\n"
+        self.exit(2, text)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        sys.stdout.flush()
+        super().exit(status, message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, and return the exit status."""
     _use_utf8()
-    arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
+    arguments = argparse.Namespace()
     try:
+        arguments = _parsed(sys.argv[1:] if argv is None else list(argv))
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -63,13 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         if _reader_has_gone(error):
             _drop_output()
-        else:
-            from winipc.errors import unhint_taken  # most commands have no error
+            return _READER_HAS_GONE
+        from winipc.errors import unhint_taken  # most commands have no error
 
-            unhint_taken(error)
-            if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
-                error.__notes__ = ["--exist-ok opens another"]
-            print(f"winipc: {one_line(error)}", file=sys.stderr)
+        unhint_taken(error)
+        if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
+            error.__notes__ = ["--exist-ok opens another"]
+        print(f"winipc: {one_line(error)}", file=sys.stderr)
         return 1
     return status
 
@@ -140,7 +156,10 @@ def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:
             return f" (write the {name} without {option})"
         return meant(_SYNONYMS.get(option, option), options, "--")
     hints = []
-    if hasattr(arguments, "program"):
+    if "--protection" in options:  # scan
+        words = f"{arguments.pattern} {' '.join(rest)}"
+        hints.append(f'bytes in one argument: "{words}"; numbers from A to B: A..B')
+    elif hasattr(arguments, "program"):
         hints.append(f"a program goes after --: -- {word}")
     elif "--struct" in options and _FIELD.fullmatch(word):
         given = getattr(arguments.struct, "text", None)
@@ -196,7 +215,7 @@ def _parser(command: str = "") -> tuple[argparse.ArgumentParser, Collection[str]
     If `command` names a command, only its module is imported, and none for --version:
     the others cost time.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="winipc",
         description="Win32 inter-process communication.",
         epilog="winipc help COMMAND shows the options of a command, and examples.",

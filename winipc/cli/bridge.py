@@ -13,6 +13,7 @@ import time
 
 from winipc._bridge import bridge, game_mappings
 from winipc.base.deadline import Deadline
+from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command, positive, seconds
 from winipc.cli.output import print_result, print_rows, until_ctrl_c
 
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             print_result(
                 arguments.json,
                 {"name": name, "bytes": made.size, "file": made.linux_path},
-                f"{name}: {made.size:,} bytes in {made.linux_path}",
+                f"{name}: {counted(f'{made.size:,}', 'byte')} in {made.linux_path}",
             )
         deadline = Deadline(arguments.seconds)
         say("sharing")

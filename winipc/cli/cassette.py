@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from winipc.base.deadline import Deadline
-from winipc.base.text import clean
+from winipc.base.text import clean, counted
 from winipc.base.winerror import ERROR_PATH_NOT_FOUND
 from winipc.cassette import Cassette, MessageEvent, Track
-from winipc.cassette.events import STATES
+from winipc.cassette.events import STATES, CassetteError
 from winipc.cassette.recorder import Recorder
 from winipc.cli.options import (
     Commands,
@@ -207,8 +207,7 @@ def _record(arguments: argparse.Namespace) -> int:
     timeout = arguments.timeout
     if timeout is None:
         timeout = 60.0 if arguments.program else 10.0
-    if arguments.file.exists():
-        raise FileExistsError(0, "there is such a file", str(arguments.file), 80)
+    need_new(arguments.file)
     with _started(arguments.program) as process:
         options = {
             "mappings": arguments.mapping,
@@ -234,6 +233,14 @@ def _record(arguments: argparse.Namespace) -> int:
         if process is not None and process.poll():
             note(f"{arguments.program[0]} ended with status {process.returncode:#x}")
     return 0
+
+
+def need_new(path: Path) -> None:
+    """Raise FileExistsError if there is such a file: no recording is lost."""
+    if path.exists():
+        error = FileExistsError(0, "there is such a file", str(path), 80)
+        error.add_note("name another file, or delete it first")
+        raise error
 
 
 @contextlib.contextmanager
@@ -314,7 +321,8 @@ def record_until(
             "seconds": taken,
             "file_bytes": length,
         }
-        text = f"{recorder.events} events in {taken:.1f} s: {length:,} bytes of file"
+        events = counted(recorder.events, "event")
+        text = f"{events} in {taken:.1f} s: {length:,} bytes of file"
         print_result(arguments.json, facts, text)
 
 
@@ -382,6 +390,10 @@ def play(
         notes = getattr(error, "__notes__", [])
         error.__notes__ = [one.replace("names=", "--name") for one in notes]
         raise
+    except CassetteError:
+        raise
+    except ValueError as error:  # a name that is not there
+        arguments.parser.error(str(error))
     try:
         deadline = Deadline(arguments.seconds)
         with contextlib.closing(player), until_ctrl_c() as say:
@@ -399,8 +411,10 @@ def play(
             "unplayed": left,
             "unexpected": player.unexpected,
         }
-        text = f"{player.events} events played, {player.played} messages answered"
-        print_result(arguments.json, facts, f"{text}, {left} not asked for")
+        played = f"{counted(player.events, 'event')} played"
+        answered = f"{counted(player.played, 'message')} answered"
+        text = f"{played}, {answered}, {left} not asked for"
+        print_result(arguments.json, facts, text)
         for complaint in player.unexpected:
             note(complaint)
     if not cassette.complete:
@@ -417,8 +431,9 @@ def _show(arguments: argparse.Namespace) -> int:
     cassette = Cassette(arguments.file)
     tracks = [track.name for track in cassette.tracks if track.kind not in STATES]
     overlays = _by_track(arguments, "--struct", arguments.struct, tracks)
-    if unknown := set(overlays) - {track.name for track in cassette.tracks}:
-        raise ValueError(f"no track is called {sorted(unknown)}")
+    if unknown := sorted(overlays.keys() - {*tracks}):
+        wrong = f"--struct: no track is called {unknown[0]!r}"
+        arguments.parser.error(f"{wrong}: the tracks are {tracks}")
     decoders = {
         name: overlay.as_json if arguments.json else overlay.line
         for name, overlay in overlays.items()

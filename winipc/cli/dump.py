@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from winipc.base.text import HEX_WIDTH, hex_rows, row_width
+from winipc.base.text import HEX_WIDTH, counted, hex_rows, row_width
 from winipc.cli.options import Commands, add_command, add_seconds, number
 from winipc.cli.output import print_json, print_line, until_ctrl_c
 from winipc.cli.overlay import Overlay, add_struct, take_size
@@ -209,5 +209,5 @@ def _bytes_picture(address: int, data: bytes, before: bytes, size: Any) -> Any:
                 column = start + 2 + 3 * i + (i >= row.width // 2)
                 picture.stylize(_CHANGED, column, column + 2)
     if len(shown) < len(data):
-        picture.append(f"... {len(data) - len(shown)} more bytes")
+        picture.append(f"... {counted(len(data) - len(shown), 'more byte')}")
     return picture

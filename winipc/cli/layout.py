@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
 from winipc.memory.layout import Field, Layout, word_of
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         columns = ("offset", "size", "type", "name")
         print_table(columns, _rows(layout, 0, ""), right=("offset", "size"))
-        print_line(f"{layout.name}: {layout.size} bytes, aligned to {layout.alignment}")
+        size = counted(layout.size, "byte")
+        print_line(f"{layout.name}: {size}, aligned to {layout.alignment}")
     return 0
 
 

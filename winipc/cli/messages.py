@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from winipc.base.text import clean
+from winipc.base.text import clean, counted
 from winipc.cli.options import (
     Commands,
     add_command,
@@ -193,7 +193,8 @@ def _send(arguments: argparse.Namespace) -> int:
     print_result(
         arguments.json,
         {"via": via, "bytes": len(data), "answer": answer, "seconds": taken},
-        f"{len(data)} bytes sent via {via} in {taken * 1000:.1f} ms, answer {answer}",
+        f"{counted(len(data), 'byte')} sent via {via} in {taken * 1000:.1f} ms, "
+        f"answer {answer}",
     )
     return 0
 
@@ -285,7 +286,8 @@ def _line(message: Message, name: str | None, in_hex: bool) -> str:
         return f"message {what} wparam {message.wparam:#x} lparam {message.lparam:#x}"
     data = bytes(message)
     sender = f"pid {message.pid}" if message.pid else "unknown sender"
-    return f"{sender}, id {message.id:#x}, {len(data)} bytes: {_shown(data, in_hex)}"
+    size = counted(len(data), "byte")
+    return f"{sender}, id {message.id:#x}, {size}: {_shown(data, in_hex)}"
 
 
 def _receive(arguments: argparse.Namespace) -> int:
@@ -308,7 +310,8 @@ def _receive(arguments: argparse.Namespace) -> int:
                 fields = {"via": via, "bytes": len(data), "pid": message.pid}
                 print_json(fields | {"hex": data.hex()})
             else:
-                print_line(f"{via} {len(data)} bytes: {_shown(data, arguments.hex)}")
+                size = counted(len(data), "byte")
+                print_line(f"{via} {size}: {_shown(data, arguments.hex)}")
     return 0
 
 

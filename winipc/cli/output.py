@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from winipc.base.rows import cell_text
-from winipc.base.text import text_table
+from winipc.base.text import clean, meant, text_table
 from winipc.base.winerror import (
     ERROR_ALREADY_EXISTS,
     ERROR_FILE_NOT_FOUND,
@@ -74,6 +74,28 @@ _HINTS = {
 }
 
 
+#: Kinds of objects by what opens them: their names are case-sensitive.
+_OPENED = {
+    "OpenFileMappingW": "mapping",
+    "OpenEventW": "event",
+    "OpenMutexW": "mutex",
+    "OpenSemaphoreW": "semaphore",
+}
+#: How alike a name and the one that is meant are: but for a letter or two.
+_LIKENESS = 0.85
+
+
+def _named_alike(kind: str, name: str) -> str:
+    """Return " (did you mean X?)" if an object has nearly the name, or ""."""
+    from winipc.system.catalog import named_objects  # most errors need no list
+
+    with contextlib.suppress(OSError):
+        rows = named_objects(kind)
+        known = [clean(row.name.removeprefix("Local\\")) for row in rows]
+        return meant(name, known, likeness=_LIKENESS)
+    return ""
+
+
 def one_line(error: BaseException) -> str:
     """The text of an error, with its notes and what the user can do about it."""
     notes = list(getattr(error, "__notes__", ()))
@@ -88,6 +110,8 @@ def one_line(error: BaseException) -> str:
         text = re.sub(r" -> '(\w+)'$", r" (\1)", text)
         if hint := _HINTS.get((error.filename2, error.winerror)):
             notes.append(hint)
+        if error.winerror == ERROR_FILE_NOT_FOUND and error.filename2 in _OPENED:
+            text += _named_alike(_OPENED[error.filename2], error.filename)
     return "".join([str(text), *(f" ({note})" for note in notes)])
 
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from winipc.cassette import Cassette, CassetteEvent
-from winipc.cli.cassette import add_playing, play, record_until
+from winipc.cli.cassette import add_playing, need_new, play, record_until
 from winipc.cli.options import Commands, add_command, add_seconds, number, positive
 from winipc.cli.overlay import add_offset, add_struct
 from winipc.cli.targets import (
@@ -78,6 +78,7 @@ def _record(arguments: argparse.Namespace) -> int:
         return event if most is None or frames <= most else None
 
     with _target(arguments) as target:
+        need_new(arguments.file)
         record_until(
             arguments,
             lambda: arguments.frames is not None and frames >= arguments.frames,

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
+from winipc.base.text import counted, meant
 from winipc.cli.options import (
     Commands,
     add_command,
@@ -27,6 +28,8 @@ WORDS = "hex (if not given), text (or utf-8), utf-16 (or utf-16-le)"
 _ENCODINGS = {"utf-8": "text", "utf-16-le": "utf-16"}
 #: What may be meant as a number; the group is there if it is no integer.
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
+#: What may be meant as numbers from one to another.
+_RANGE = re.compile(r"(-?[\d.]*\d) *(?:-|\.{2,3}|:) *(-?[\d.]+)")
 _NEEDS = "and a number needs its --type, such as "
 #: A letter that is no hexadecimal digit.
 _NO_HEX = re.compile(r"[^\W\d_a-fA-F]")
@@ -102,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
                 text = f"{address:#018x}  {shown}{place or ''}".rstrip()
                 print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
-    note(f"{found} found in {scanned:,} bytes; {skipped:,} could not be read")
+    what = counted(f"{scanned:,}", "byte")
+    note(f"{found} found in {what}; {skipped:,} could not be read")
     return 0
 
 
@@ -114,8 +118,10 @@ def value_type(*words: str) -> Callable[[str], str | ValueType]:
         try:
             return text if text in words else ValueType.named(text)
         except ValueError as error:
-            more = ", ".join(words)
-            raise argparse.ArgumentTypeError(f"{error}; and {more}") from None
+            known = [*words, *_ENCODINGS]
+            hint = meant(text, [*known, *map(str, ValueType)])
+            told = f"{error}; and {', '.join(known)}{hint}"
+            raise argparse.ArgumentTypeError(told) from None
 
     return convert
 
@@ -128,6 +134,9 @@ def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Patt
             if number := _NUMBER.fullmatch(text):
                 kind = "f32" if number[1] else "i32"
                 raise ValueError(f"{text!r} is no bytes, {_NEEDS}{kind}") from None
+            if ends := _RANGE.fullmatch(text):
+                more = f"numbers of a range: {ends[1]}..{ends[2]} --type i32"
+                raise ValueError(f"{text!r} is no bytes; {more}") from None
             more = "; a text needs --type text" if _NO_HEX.search(text) else ""
             raise ValueError(f"{error}{more}") from None
     if kind == "text":
@@ -137,8 +146,12 @@ def _pattern(kind: str | ValueType, text: str) -> Pattern | dict[ValueType, Patt
     if isinstance(kind, ValueType):
         low, dots, high = (part.strip() for part in text.partition(".."))
         if dots:
-            ends = (number_of(end, kind, kind.is_float) for end in (low, high))
-            return Pattern.range(kind, *ends)
+            if not (low and high):
+                raise ValueError(f"{text!r} lacks an end; a range is such as 90..110")
+            limits = [number_of(end, kind, kind.is_float) for end in (low, high)]
+            return Pattern.range(kind, *limits)
+        if ends := _RANGE.fullmatch(text):
+            raise ValueError(f"{text!r} is no number; a range is {ends[1]}..{ends[2]}")
         return Pattern.value(kind, number_of(text, kind, kind.is_float))
     return Pattern.any_type(number_of(text, kind, "." in text))
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from winipc.base.text import counted
 from winipc.cli.options import Commands, Formatter, add_command, number
 from winipc.cli.output import print_line, print_rows
 from winipc.pe import MACHINE, build_section_dll, inspect_dll
@@ -67,16 +68,19 @@ def _build(arguments: argparse.Namespace) -> int:
     variables = dict(arguments.variables)
     if len(variables) < len(arguments.variables):
         arguments.parser.error("two variables have the same name")
-    build_section_dll(
-        arguments.path,
-        variables,
-        machine=arguments.machine,
-        definition=arguments.definition,
-    )
+    try:
+        build_section_dll(
+            arguments.path,
+            variables,
+            machine=arguments.machine,
+            definition=arguments.definition,
+        )
+    except ValueError as error:
+        arguments.parser.error(str(error))
     if arguments.json:
         return _show(arguments)
     size = arguments.path.stat().st_size
-    what = "1 variable" if len(variables) == 1 else f"{len(variables)} variables"
+    what = counted(len(variables), "variable")
     print_line(f"{arguments.path}: {what}, {size:,} bytes")
     return 0
 

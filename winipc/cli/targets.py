@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from winipc.base.closing import Closing
+from winipc.base.text import counted
 from winipc.cli.options import number, pid_or_name, seconds
 from winipc.memory.mapping import HEADER_MAGIC, SharedMapping
 from winipc.process.access import ProcessAccess
@@ -129,8 +130,10 @@ def _in_mapping(
     whole = mapping.size
     if offset >= whole or (size is not None and size > whole - offset):
         mapping.close()
-        what = f"{size} bytes at offset {offset} are" if size else f"offset {offset} is"
-        raise ValueError(f"{name!r} has {whole} bytes: {what} not inside")
+        what = f"{counted(size, 'byte')} at offset" if size else "offset"
+        verb = "is" if size in (None, 1) else "are"
+        has = counted(whole, "byte")
+        raise ValueError(f"{name!r} has {has}: {what} {offset} {verb} not inside")
     size = whole - offset if size is None else size
     if hold:
         return Target(mapping, name, offset, size)
@@ -159,7 +162,8 @@ def _in_process(
     try:
         address = process.address(place) + offset
         if address + size > _END_OF_ADDRESSES:
-            raise ValueError(f"no address space has {size} bytes at {address:#x}")
+            what = counted(size, "byte")
+            raise ValueError(f"no address space has {what} at {address:#x}")
         target = Target(process, f"pid {process.pid}", address, size, place)
         if not write:
             target.read()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc import _core
+from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command, add_end
 from winipc.cli.output import print_result, until_ctrl_c
 from winipc.cli.overlay import Overlay, add_struct, take_size
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_target(arguments) as target:
         old = target.read()
         with until_ctrl_c() as say:
-            say(f"watching {len(old)} bytes of {target.label}")
+            say(f"watching {counted(len(old), 'byte')} of {target.label}")
             rows = itertools.islice(_rows(target, old, arguments), arguments.count)
             for seconds, fields, text in rows:
                 fields = {"seconds": round(seconds, 6), **fields}

@@ -6,6 +6,7 @@ import argparse
 import struct
 from pathlib import Path
 
+from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_result
 from winipc.cli.scan import WORDS, number_of, value_type
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_result(
         arguments.json,
         {"target": target.label, "address": target.address, "bytes": len(data)},
-        f"{len(data)} bytes written to {target.name} at {target.address:#x}",
+        f"{counted(len(data), 'byte')} written to {target.name} at {target.address:#x}",
     )
     return 0
 
