@@ -68,12 +68,10 @@ class Overlay:
             self.layout = Layout.of("struct", text)
         elif re.search(r"\w\.\w+$", text):
             raise ValueError(f"{text!r}: {text}:NAME names a structure of a header")
+        elif len(text) > 1 and text.isalpha():
+            told = f"{text!r} has no type: a field is {text}:f32"
+            raise ValueError(f"{told}, and codes of struct begin with <")
         self._codec = self.layout or codec_of(text)
-        codes = getattr(self._codec, "format", "")  # "<f" of a type such as f32
-        if len(codes) > 1 and codes.isalpha():
-            raise ValueError(
-                f"{text!r} has no type: a field is {text}:f32, codes of struct <{text}"
-            )
         self.size = self._codec.size
 
     def _values(self, data: bytes) -> dict[str, Any]:
