@@ -447,6 +447,30 @@ def test_a_group_by_the_names_of_a_layout() -> None:
         Pattern.group({"mana": 1}, player)
 
 
+@pytest.mark.parametrize("field", ["name:4s", "name:4u", "name:c", "name:u"])
+def test_a_str_for_a_text_in_a_group_is_the_text(field: str) -> None:
+    """With its NUL unless it fills the field; what is behind the NUL does not count."""
+    row = winipc.Layout.of("row", f"{field} score:i32")
+    texts = ["A"] if row["name"].size < 4 else ["", "Fa", "Fade", "F", "\xe4"]
+    data = b"".join(row.pack(name=text, score=5) for text in texts)
+    for number, text in enumerate(texts):
+        group = Pattern.group({"name": text, "score": 5}, row)
+        assert list(scan_bytes(data, group)) == [number * row.size]
+    if "" in texts:
+        data = row.pack(name="F\0x", score=5)
+        assert list(scan_bytes(data, Pattern.group({"name": "F"}, row))) == [0]
+    with pytest.raises(ValueError, match=r"name: .*do not fit"):
+        Pattern.group({"name": "Fades"}, row)
+
+
+def test_a_str_for_numbers_in_a_group_is_a_pattern() -> None:
+    """So is any str without a layout."""
+    row = winipc.Layout.of("row", "score:i32 id:2u8")
+    data = row.pack(score=5, id=b"\xfa\xde")
+    assert list(scan_bytes(data, Pattern.group({"id": "FA ?E"}, row))) == [0]
+    assert list(scan_bytes(data, Pattern.group({4: "FA DE"}))) == [0]
+
+
 def test_a_group_is_aligned_as_its_fields_are() -> None:
     """Where a field is not at a multiple of its size, everywhere is looked at."""
     data = bytes(2) + struct.pack("<Hi", 7, 9) + bytes(2)

@@ -439,14 +439,17 @@ class Pattern:
         `fields` maps the offset of each field to a pattern, or to a type and a number:
         `{0: ("f32", 100.0), 8: Pattern.range("i32", 1, 9), 12: b"name"}`. With a
         `layout`, it maps names of fields, and a number needs no type:
-        `{"health": 100.0}`.
+        `{"health": 100.0, "name": "Ann"}`. A str for a field of text is that text: its
+        bytes, and the NUL that ends it unless it fills the field. Any other str is a
+        pattern such as "48 8B ??".
 
         The address of a match is that of offset 0. It is a multiple of the largest
         alignment among the fields; or any address, if the offset of a field is not a
         multiple of the field's alignment.
 
         Raises:
-            ValueError: There is no field, a negative offset, or two fields overlap.
+            ValueError: There is no field, a negative offset, or two fields overlap; or
+                a text does not fit in its field.
         """
         placed = [_place(key, field, layout) for key, field in fields.items()]
         placed.sort(key=operator.itemgetter(0))
@@ -550,6 +553,9 @@ def _place(key: Any, field: Any, layout: Layout | None) -> tuple[int, Pattern]:
     if layout is not None:
         member = layout[key]
         key, kind = member.offset, member.kind
+        if kind in ("c", "u") and isinstance(field, str):
+            used = len(member._encoded(field + "\0"))
+            field = member.pack(field)[:used]
     offset = operator.index(key)
     if offset < 0:
         raise ValueError(f"offset {offset} is negative: begin with the first field")
