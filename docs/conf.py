@@ -427,7 +427,7 @@ def exists(name: str) -> bool:
 
 
 class LinkNames(SphinxTransform):
-    """Link names of winipc in the text of guides to their descriptions.
+    """Link names of winipc, and of its modules, in guides to their descriptions.
 
     Names in the changelog that are gone are not linked.
     """
@@ -436,10 +436,13 @@ class LinkNames(SphinxTransform):
 
     def apply(self, **_options: Any) -> None:
         for literal in list(self.document.findall(nodes.literal)):
-            name = literal.astext().partition("(")[0].removeprefix("winipc.")
-            if name.partition(".")[0] not in winipc.__all__ or isinstance(
-                literal.parent, nodes.reference | addnodes.pending_xref
-            ):
+            text = literal.astext().partition("(")[0]
+            name = text.removeprefix("winipc.")
+            known = name.partition(".")[0] in winipc.__all__
+            is_module = text != name and name[:1].islower()  # or in one
+            parents = literal.parent, literal.parent.parent
+            links = nodes.reference | addnodes.pending_xref
+            if not (known or is_module) or any(isinstance(x, links) for x in parents):
                 continue
             if self.env.docname == "changelog" and not exists(name):
                 continue
