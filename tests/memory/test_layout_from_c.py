@@ -6,7 +6,9 @@ for `long double` and for bases with virtual functions, in which MSVC differs.
 
 from __future__ import annotations
 
+import copy
 import ctypes
+import pickle
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from helpers import need_libclang
 
 from winipc import Layout, LayoutError, SharedMapping, StructView
+from winipc.memory.layout import enum_of
 
 need_libclang()
 
@@ -839,6 +842,32 @@ def test_enums_give_members_where_asked() -> None:
     header = "enum own { mro = 1 }; enum own2 { _x_ }; struct T { own a; own2 b; };"
     layout = Layout.from_c(header, "T", enums=True)
     assert layout.unpack(layout.pack(a=1)).as_dict() == {"a": 1, "b": 0}
+
+
+def test_enums_of_a_header_travel_by_pickle_and_copy() -> None:
+    """Also where the header was not read; a process has one enum of such members."""
+    header = """
+    enum class gear : signed char { reverse = -1, neutral, back = -1 };
+    struct inner { gear g; };
+    struct T { gear p[2]; inner i; };
+    """
+    layout = Layout.from_c(header, "T", enums=True)
+    record = layout.unpack(layout.pack(p=(-1, 0), i={"g": -1}))
+    assert (
+        copy.deepcopy(record).i.g
+        is record.i.g
+        is pickle.loads(pickle.dumps(record.i.g))
+    )
+    sent = [pickle.dumps(record, protocol) for protocol in (0, pickle.HIGHEST_PROTOCOL)]
+    enum_of.cache_clear()
+    for data in sent:
+        back = pickle.loads(data)
+        kind = back._layout["p"].enum
+        assert back == record
+        assert back._layout == layout
+        assert back.p == (kind.reverse, kind.neutral)
+        assert back.p[0] is kind.back is kind.reverse is back.i.g
+        assert repr(back) == repr(record)
 
 
 def test_pointers_are_numbers_of_their_width() -> None:

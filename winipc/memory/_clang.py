@@ -18,11 +18,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from winipc.base.text import meant
 from winipc.errors import add_hint
-from winipc.memory.layout import Bits, Field, Layout, LayoutError
+from winipc.memory.layout import Bits, Field, Layout, LayoutError, enum_of
 
 try:
     from clang import cindex
@@ -508,9 +508,8 @@ def _enum_of(kind: Any) -> type[enum.IntEnum] | None:
         if cursor.kind == _Cursor.ENUM_CONSTANT_DECL
     ]
     name = named if named.isidentifier() else "enum"
-    make: Any = enum.IntEnum
     try:
-        return cast("type[enum.IntEnum]", make(name, members))
+        return enum_of(name, *members)
     except ValueError:
         return None
 

@@ -9,6 +9,7 @@ before wrong bytes are read, and a `StructView` reads the fields in memory.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import enum as enums
 import functools
 import itertools
@@ -59,6 +60,32 @@ _SPELLING = "a field is NAME:TYPE, such as speed:f32, or NAME:COUNT+TYPE: wheels
 
 class LayoutError(ValueError):
     """A structure that cannot be laid out, or two layouts that should not differ."""
+
+
+class _HeaderEnumType(enums.EnumType):
+    """The class of enums from headers: no module has them, so a pickle has members."""
+
+
+class _HeaderEnum(enums.IntEnum, metaclass=_HeaderEnumType):
+    pass
+
+
+@functools.cache
+def enum_of(name: str, *members: tuple[str, int]) -> type[enums.IntEnum]:
+    """The IntEnum with these members, the same one at each call.
+
+    Raises:
+        ValueError: Python reserves the name of a member, such as `mro`.
+    """
+    make: Any = _HeaderEnum
+    return make(name, members)  # type: ignore[no-any-return]
+
+
+def _reduce_enum(kind: Any) -> Any:
+    return enum_of, (kind.__name__, *((n, +m) for n, m in kind.__members__.items()))
+
+
+copyreg.pickle(_HeaderEnumType, _reduce_enum)
 
 
 @dataclass(frozen=True, slots=True)
