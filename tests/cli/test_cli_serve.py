@@ -287,6 +287,8 @@ def test_writes_change_the_field_alone(
     query = {"name": state.name}
     assert client.ask("mapping", {"values": {"again": 7}}, **query) == {}
     assert state.read(12) == b"\xff" * 4 + b"\7\0\0\0" + b"\xff" * 4
+    assert client.ask("mapping", {"values": {"part[0]": 1.0}}, **query) == {}
+    assert state.read(12, 4) == b"\7\0\0\0\0\0\x80\x3f" + b"\xff" * 4
     assert client.ask("mapping", {"hex": "01 02"}, offset="0x10", **query) == {}
     assert state.read(4, 15) == b"\xff\1\2\xff"
     before = state.read(64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import pickle
+import re
 import struct
 import traceback
 from pathlib import Path
@@ -241,6 +242,98 @@ def test_numbers_are_those_of_struct(packed: str, tmp_path: Path) -> None:
                 view[name] = value
             assert each.read(layout.size, 3) == layout.pack(record)
     assert record.as_dict() == expected
+
+
+PUMP = Layout.of("pump", "before:u8 temps:3i16 name:4s after:u8")
+PLANT = Layout.of("plant", {"id": "u8", "pumps": (PUMP, (2, 2)), "main": PUMP})
+
+
+class Watched(bytearray):
+    """Memory that keeps what was written, and where."""
+
+    def read(self, size: int, offset: int) -> bytes:
+        return bytes(self[offset : offset + size])
+
+    def write(self, data: Any, offset: int) -> int:
+        self.written = offset, bytes(data)
+        self[offset : offset + len(data)] = data
+        return len(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "data"),
+    [
+        ("main.after", 7, b"\7"),
+        ("main.temps[2]", -2, b"\xfe\xff"),
+        ("main.temps", (1, 2, 3), b"\1\0\2\0\3\0"),
+        ("main.name", "ab", b"ab\0\0"),
+        ("pumps[1][0].temps[0]", 5, b"\5\0"),
+        ("pumps[0][1].name", "abcd", b"abcd"),
+    ],
+)
+def test_a_path_leads_to_one_element(path: str, value: object, data: bytes) -> None:
+    """A view reads it and writes nothing else; a record reads it, pack sets it."""
+    memory = Watched(b"\x55" * (3 + PLANT.size))
+    view = StructView(memory, PLANT, 3)
+    view[path] = value
+    place, written = memory.written
+    assert written == data
+    assert view[path] == view.as_record()[path] == value
+    expected = bytearray(b"\x55" * PLANT.size)
+    expected[place - 3 : place - 3 + len(data)] = data
+    assert (
+        memory[3:]
+        == expected
+        == PLANT.pack(PLANT.unpack(b"\x55" * PLANT.size), **{path: value})
+    )
+    by_steps: Any = view
+    for name, numbers in re.findall(r"(\w+)((?:\[\d+\])*)", path):
+        by_steps = getattr(by_steps, name)
+        for number in re.findall(r"\d+", numbers):
+            by_steps = by_steps[int(number)]
+    assert by_steps == value
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(path)}: "):
+        view[path] = 1.5
+    assert bytes(memory[3:]) == expected
+
+
+def test_a_path_may_end_at_a_structure_or_a_row() -> None:
+    memory = Watched(PLANT.size)
+    view = StructView(memory, PLANT)
+    view["pumps[1][1]"].after = 9
+    assert view.pumps[1][1].after == view["pumps[1]"][1].after == 9
+    with pytest.raises(TypeError, match="assign to its fields"):
+        view["pumps[1][1]"] = {}
+    assert (
+        PLANT["pumps[1][1].temps[2]"].offset
+        == PLANT["pumps"].offset + 3 * PUMP.size + 6
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("pumps[2][0].after", r"^pumps\[2\]\[0\].after: plant.pumps has 2 elements"),
+        ("main.temps[3]", r"^temps\[3\]: pump.temps has 3 elements"),
+        ("pumps.after", r"plant.pumps is an array: pumps\[0\].after$"),
+        ("id.after", "plant.id is no structure"),
+        ("main.name[0]", r"pump has no field 'name\[0\]'"),
+        ("id[0]", r"plant has no field 'id\[0\]'"),
+        ("main.temp[0]", r"pump has no field 'temp' \(did you mean temps"),
+        ("pumps[-1]", "plant has no field"),
+        ("pumps[0", "plant has no field"),
+        ("pumps[0][0]]", "plant has no field"),
+        ("main.", "pump has no field ''"),
+        (".id", "plant has no field ''"),
+        ("[0]", "plant has no field ''"),
+    ],
+)
+def test_a_wrong_path_is_told_why(path: str, told: str) -> None:
+    view = StructView(Watched(PLANT.size), PLANT)
+    with pytest.raises(LookupError, match=told):
+        view[path]
+    with pytest.raises(LookupError, match=told):
+        view[path] = 1
 
 
 def test_attributes_of_the_classes_are_no_fields() -> None:

@@ -24,7 +24,6 @@ from winipc.cli.targets import open_mapping
 from winipc.message import CopyDataWindow, Message, Window, find_windows
 from winipc.process import ProcessEntry, RemoteProcess, processes
 from winipc.system.catalog import NamedObject, named_objects
-from winipc.views.fields import leaves
 from winipc.views.hexdump import HexView
 from winipc.views.markup import escape
 from winipc.views.picture import AddressSpace
@@ -227,16 +226,16 @@ class Served:
             layout = overlay.layout if overlay else None
             if layout is None:
                 raise ValueError(f"no --struct with names was given for {name!r}")
-            known = {leaf.name: leaf for leaf in leaves(layout)}
-            if unknown := change["values"].keys() - known:
-                raise ValueError(f"there is no field {min(unknown)!r}")
-            for write in (False, True):  # pack all values before writing one
-                for field, value in change["values"].items():
-                    leaf = known[field]
-                    at = offset + leaf.offset
-                    data = leaf.field.pack(value, mapping.read(leaf.field.size, at))
-                    if write:
-                        mapping.write(data, at)
+            try:
+                for write in (False, True):  # pack all values before writing one
+                    for path, value in change["values"].items():
+                        field = layout[path]
+                        at = offset + field.offset
+                        data = field.pack(value, mapping.read(field.size, at))
+                        if write:
+                            mapping.write(data, at)
+            except LookupError as error:  # of the body, not of the address
+                raise ValueError(str(error)) from None
 
 
 def _given(options: Mapping[str, str], name: str) -> str:

@@ -43,6 +43,8 @@ _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+#: The first step of a path, such as `wheels[1]` of `wheels[1].temps[0]`.
+_STEP = re.compile(r"\w+(\[\d+\])*")
 #: A word, although each of its letters is a code of `struct`.
 _WORD = re.compile(r"(?=.*[sp])[a-zA-Z]{3,}")
 #: The default of an argument that has to be given: the error says what to write.
@@ -650,13 +652,39 @@ class Layout(_core.Layout):
     # --------------------------------------------------------------- looked at
 
     def __getitem__(self, name: str) -> Field:
+        """A field by its name, or what a path such as `wheels[1].temps[0]` leads to."""
         try:
             return self._by_name[name]
         except KeyError:
+            text = str(name)
+            if "." in text or "[" in text:
+                return self._at(text)
             from winipc.base.text import meant  # few programs need it
 
-            close = meant(name, self._by_name)
+            close = meant(text, self._by_name)
             raise LookupError(f"{self.name} has no field {name!r}{close}") from None
+
+    def _at(self, path: str) -> Field:
+        """The field or element at a path: its name is the path."""
+        first, dot, rest = path.partition(".")
+        name, *texts = first.replace("]", "").split("[")
+        field = self[name]
+        offset, shape = field.offset, field.shape
+        rows = shape[:-1] if field.is_text else shape
+        if _STEP.fullmatch(first) is None or len(texts) > len(rows):
+            raise LookupError(f"{self.name} has no field {path!r}")
+        for text, length in zip(texts, rows, strict=False):
+            if int(text) >= length:
+                raise LookupError(f"{path}: {self.name}.{name} has {length} elements")
+            shape = shape[1:]
+            offset += int(text) * math.prod(shape) * size_of(field.kind)
+        if not dot:
+            return replace(field, name=path, offset=offset, shape=shape)
+        if shape or not isinstance(field.kind, Layout):
+            what = f"an array: {name}[0].{rest}" if shape else "no structure"
+            raise LookupError(f"{path}: {self.name}.{name} is {what}")
+        inner = field.kind[rest]
+        return replace(inner, name=path, offset=offset + inner.offset)
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

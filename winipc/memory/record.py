@@ -154,7 +154,8 @@ class StructView(_Fields, Shown):
     be of different moments: take a `Snapshot` for a whole record. Values are those of a
     `Record`, except that inner structures are views. Text takes str or bytes. Writing a
     bit-field writes the bytes that it is in. A field with the name of a method, such as
-    `as_dict`, is reached by `[]` only.
+    `as_dict`, is reached by `[]` only. `[]` takes paths, too: an array is a tuple, and
+    `view["wheels[1].temps[0]"] = 5` writes one element.
 
     The memory may also be bytes or another buffer, such as a message. Then the view is
     of a copy, and read-only. The layout is a `winipc.Layout`, its short form such as

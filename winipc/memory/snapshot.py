@@ -433,12 +433,8 @@ def _place(
         return -1 if place is None else place, width
     if not isinstance(codec, Layout):
         raise TypeError(f"{place!r} needs a layout to be a field of")
-    kind: str | Layout = codec
-    for name in place.split("."):
-        if not isinstance(kind, Layout):
-            raise LookupError(f"{codec.name} has no field {place!r}")
-        field = kind[name]
-        data, kind = data + field.offset, field.kind
+    field = codec[place]
+    data, kind = data + field.offset, field.kind
     is_one = not field.shape and field.bits is None and kind not in ("f", "d")
     if not is_one or field.size not in (4, 8) or isinstance(kind, Layout):
         raise ValueError(f"{place} is no integer of 4 or 8 bytes")
