@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import BITS
@@ -300,6 +301,30 @@ def test_named_sections_are_found_by_their_bytes(
         target.ask(f"scribble {view + 5 * PAGE:x}")
         assert sections_at(process, view) == (name,)
     target.peer.kill()
+
+
+def test_a_large_section_costs_few_reads(
+    process: RemoteProcess,
+    target: Target,
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has 1023 other places for the view."""
+    calls = []
+    read_many = RemoteProcess.read_many
+
+    def counted(self: RemoteProcess, requests: Any) -> list[bytes | None]:
+        calls.append(requests)
+        return read_many(self, requests)
+
+    view = int(target.ask(f"share {unique_name} {3 * PAGE} 1"), 16)
+    target.ask(f"poke {view + 2 * PAGE:x} 01")
+    with winipc.SharedMapping.create(f"{unique_name}-2", 64 << 20) as large:
+        monkeypatch.setattr(RemoteProcess, "read_many", counted)
+        assert sections_at(process, view) == (f"Local\\{unique_name}",)
+        assert len(calls) < 500
+        large[(50 << 20) + 2 * PAGE] = 1
+        assert f"Local\\{unique_name}-2" in sections_at(process, view)
 
 
 def test_sections_of_a_dead_target(process: RemoteProcess, target: Target) -> None:

@@ -6,10 +6,11 @@ bytes of the view with those of sections.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from winipc.memory.mapping import SharedMapping
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 _GRANULARITY = 65536  # views begin at multiples of it
 _MOST_PAGES = 64  # pages of a view to compare
 _MOST_PLACES = 4096  # offsets in a section to try
+_MOST_TRIED = 16  # of these offsets, where more than one page is compared
 _LOOKS = 8  # comparisons of a page that differs
+_ZEROS = bytes(PAGE_SIZE)
 _PRIVATE = MemoryProtection.WRITECOPY | MemoryProtection.EXECUTE_WRITECOPY
 
 
@@ -87,37 +90,63 @@ def _may_be(
     If the target holds a handle of the section, the answer is yes unless bytes differ.
     Without a handle, it is yes only if bytes are equal and not all zero.
     """
+    read = process.read_many([(at, PAGE_SIZE) for at in pages])
+    theirs = {at: data for at, data in zip(pages, read, strict=True) if data}
+    telling = [at for at, data in theirs.items() if data != _ZEROS]
+    if not held and not telling:
+        return False
     try:
         section = SharedMapping.open(name, access="read")
     except (OSError, ValueError):
         return held  # the section has gone, or this process may not read it
-    # ReadProcessMemory, as a direct read of pages that are only reserved would fault.
-    with section, type(process).open(os.getpid()) as me:
+    with section, type(process).open(os.getpid()) as me, memoryview(section) as memory:
+        start = section.address
+        regions = list(me.regions(start, start + len(section), paths=True))
+        if any(region.path for region in regions):
+            return False  # a view of a file has its path
+        bases = [region.base for region in regions]
+
+        def ours(at: int) -> bytes | None:
+            # A direct read of pages that are only reserved would fault.
+            region = regions[bisect.bisect(bases, start + at) - 1]
+            return bytes(memory[at : at + PAGE_SIZE]) if region.readable else None
+
         last = min(len(section) - size, _MOST_PLACES * _GRANULARITY)
-        for place in range(0, max(last, 0) + 1, _GRANULARITY):
-            same = _same(process, pages, me, section.address + place - base)
+        places: Sequence[int] = range(0, max(last, 0) + 1, _GRANULARITY)
+        if len(places) > 1 and theirs:
+            at = (telling or list(theirs))[0]
+            known = (None, theirs[at])
+            fitting = [place for place in places if ours(place + at - base) in known]
+            looks = (process.read_many([(at, PAGE_SIZE)])[0] for _ in range(_LOOKS))
+            if all(look == theirs[at] for look in looks):
+                places = fitting  # else the page is being written, and tells nothing
+        for place in places[:_MOST_TRIED]:
+            same = _same(process, theirs, ours, place - base)
             if same or (same is None and held):
                 return True
-    return False
+        return held and len(places) > _MOST_TRIED
 
 
 def _same(
-    process: RemoteProcess, pages: list[int], me: RemoteProcess, shift: int
+    process: RemoteProcess,
+    theirs: dict[int, bytes],
+    ours: Callable[[int], bytes | None],
+    shift: int,
 ) -> bool | None:
     """Whether the bytes are equal; None if all bytes that can be read are zero."""
     told = None
-    theirs = process.read_many([(at, PAGE_SIZE) for at in pages])
-    for at, data in zip(pages, theirs, strict=True):
+    for at, read in theirs.items():
+        data: bytes | None = read
         for _ in range(_LOOKS):
-            (ours,) = me.read_many([(at + shift, PAGE_SIZE)])
-            if ours is None or data is None or ours == data:
+            own = ours(at + shift)
+            if own is None or own == data:
                 break
             last = data
             (data,) = process.read_many([(at, PAGE_SIZE)])
-            if data != last:
+            if data is None or data != last:
                 break  # the page is being written
         else:
             return False
-        if ours is not None and ours == data and any(ours):
+        if own is not None and own == data and own != _ZEROS:
             told = True
     return told
