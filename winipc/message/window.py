@@ -539,7 +539,7 @@ def call(
     Each call opens a window for its answer, so that answers are never mixed up, and a
     late answer goes nowhere. The request names this window as its sender. If the other
     program wants the handle in the data, pass a function as `data`: it gets the handle
-    and returns the request.
+    and returns the request. docs/messages.md shows a faster way for many requests.
 
     The answer is the first message with `reply_id` (if given) whose sender is a window
     of the target's process. With `verify=False` it may come from any sender, or from
