@@ -213,14 +213,36 @@ class Channel(_core.Channel, Shown, Closing):
             TimeoutError: None came in time (winerror 1460).
 
         Any thread may call it, in any process that has the channel. Windows does not
-        tell that a sender came; this looks every 0.05 s.
+        tell that a peer came; this looks every 0.05 s.
         """
 
-        def look() -> None:
-            if not self.senders and not self.pending:
+        self._wait_for(lambda: self.senders or self.pending, "sender", timeout)
+
+    def wait_for_receiver(self, timeout: float | None = None) -> None:
+        """Wait up to `timeout` seconds until a receiver is there.
+
+        ::
+
+            def put(channel, data):  # to one consumer after the other
+                while True:
+                    try:
+                        return channel.send(data)
+                    except BrokenPipeError:  # it closed, or died
+                        channel.wait_for_receiver()
+
+        The next receiver finds the messages that the last one did not take. The errors
+        and the rest are those of `wait_for_sender`.
+        """
+        self._wait_for(lambda: self.receiver, "receiver", timeout)
+
+    def _wait_for(
+        self, look: Callable[[], object], who: str, timeout: float | None
+    ) -> None:
+        def check() -> None:
+            if not look():
                 raise FileNotFoundError
 
-        wait_until_made(look, self.name or "", timeout, "no sender came in time")
+        wait_until_made(check, self.name or "", timeout, f"no {who} came in time")
 
     @staticmethod
     def _codec(layout: object) -> Codec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import mmap
 import os
 import struct
@@ -132,6 +133,33 @@ def test_a_receiver_waits_for_the_next_sender(
             channel.wait_for_sender(0)
     with pytest.raises(ValueError, match="closed"):
         channel.wait_for_sender(0)
+
+
+@pytest.mark.parametrize("producers", ["one", "many"])
+def test_a_sender_waits_for_the_next_receiver(
+    unique_name: str, start_peer: Callable[..., Any], producers: str
+) -> None:
+    """After a death; the next one takes what the dead one has left."""
+    with Channel.create(unique_name, CAPACITY, producers=producers) as channel:
+        with pytest.raises(TimeoutError, match="no receiver came") as caught:
+            channel.wait_for_receiver(0)
+        assert (caught.value.filename, caught.value.winerror) == (unique_name, 1460)
+        peer = start_peer("channel_peer.py", "hold", unique_name, "recv")
+        channel.wait_for_receiver(DEADLINE)
+        peer.expect("ready")
+        channel.send(b"left")
+        peer.kill()
+        with pytest.raises(BrokenPipeError):
+            channel.send_many(itertools.repeat(b"left", CAPACITY), DEADLINE)
+        with pytest.raises(TimeoutError):
+            channel.wait_for_receiver(0.1)
+        with Channel.open(unique_name, role="recv") as receiver:
+            channel.wait_for_receiver(0)
+            assert set(receiver.recv_many(CAPACITY, 0)) == {b"left"}
+            channel.send(b"new", 0)
+            assert receiver.recv(0) == b"new"
+    with pytest.raises(ValueError, match="closed"):
+        channel.wait_for_receiver(0)
 
 
 @pytest.mark.parametrize(
