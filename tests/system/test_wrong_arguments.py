@@ -62,6 +62,18 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "Event.wait_for": (lambda on: winipc.Event.wait_for(on.name, "5"), _TIMEOUT),
     "process.read": (lambda on: on.process.read("a", 4), _ADDRESS),
     "process.get": (lambda on: on.process.get("a", "i32"), _ADDRESS),
+    "process.get text": (
+        lambda on: on.process.get("target.exe+0x8010", "i32"),
+        r"not str: process\.address\('target\.exe\+0x8010'\) makes one",
+    ),
+    "process.read_text": (
+        lambda on: on.process.read_cstr("target.exe+8"),
+        r"not str: process\.address\('target\.exe\+8'\) makes one",
+    ),
+    "process.read_struct": (
+        lambda on: on.process.read_struct(winipc.Layout.of("car", "a:i32"), 4096),
+        "not 4096; read_struct takes the address first, then the layout$",
+    ),
     "process.watch": (lambda on: on.process.watch("a", 4), _ADDRESS),
     "process.read_cstr": (lambda on: on.process.read_cstr("a"), _ADDRESS),
     "process.regions": (lambda on: next(on.process.regions("a")), _ADDRESS),

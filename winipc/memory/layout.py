@@ -914,12 +914,12 @@ class _Ctypes:
         return bytes(memoryview(value))
 
 
-def codec_of(layout: Any) -> Codec:
+def codec_of(layout: Any, order: str = "") -> Codec:
     """Return the codec for the argument `layout` of a method.
 
     A `Layout`, or its short text form ("speed:f32 gear:i32"), gives records. A number
     type ("i32"), a format of the module `struct` or a `struct.Struct` gives tuples. A
-    ctypes type gives its instances.
+    ctypes type gives its instances. `order` is as in `layout_of`.
 
     Raises:
         TypeError: The argument is none of these.
@@ -948,7 +948,8 @@ def codec_of(layout: Any) -> Codec:
         return _Ctypes(layout)
     raise TypeError(
         "a layout is a winipc.Layout, fields such as 'speed:f32 gear:i32', a type of "
-        f"numbers, a format of the module struct or a ctypes type, not {layout!r}"
+        "numbers, a format of the module struct or a ctypes type, not "
+        f"{layout!r:.80}{order and '; '}{order}"
     )
 
 

@@ -252,7 +252,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Raises:
             PartialReadError: Not all of the value can be read.
         """
-        codec = winipc.memory.layout.codec_of(layout)
+        order = "read_struct takes the address first, then the layout"
+        codec = winipc.memory.layout.codec_of(layout, order)
         return codec.unpack(self.read(address, codec.size))
 
     def read_pointer(self, address: SupportsIndex) -> int:
@@ -938,6 +939,8 @@ def _address(value: SupportsIndex) -> int:
         return operator.index(value)
     except TypeError:
         kind = type(value).__name__
+        if isinstance(value, str):
+            kind += f": process.address({value!r:.80}) makes one of a text"
         raise TypeError(f"an address must be an int, not {kind}") from None
 
 
