@@ -136,7 +136,10 @@ def test_sources_of_python_make_the_same_types(name: str) -> None:
     made = Layout.from_ctypes(space[layout.name])
     mine = Layout.from_ctypes(layout.ctypes_type)
     assert (made.description, made.size) == (mine.description, mine.size)
-    exec(declaration(layout, "numpy"), space)
+    source = declaration(layout, "numpy")
+    exec(source, space)
+    for field in layout:
+        assert (f"{layout.name}.{field.name}" in source) == (field.bits is not None)
     assert space[layout.name] == layout.dtype
 
 

@@ -64,7 +64,11 @@ def declaration(layout: Layout, language: str) -> str:
     """
     if language == "numpy":
         spec = pprint.pformat(_dtype_spec(layout), sort_dicts=False, width=88)
-        return f"import numpy\n\n{_word(layout.name)} = numpy.dtype(\n{spec}\n)\n"
+        named = _named(layout).items()
+        bits = [f"{name}.{f.name}" for one, name in named for f in one if f.bits]
+        note = f"# Without bit-fields, which NumPy lacks: {', '.join(bits)}\n"
+        made = f"{_word(layout.name)} = numpy.dtype(\n{spec}\n)\n"
+        return f"import numpy\n\n{note if bits else ''}{made}"
     makers = {"c": _c, "ctypes": _ctypes_source, "csharp": _csharp, "rust": _rust}
     names = _named(layout)
     lines = [_HEADS[language]]
