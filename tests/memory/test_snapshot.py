@@ -65,6 +65,9 @@ def test_a_record_is_read_as_it_was_written(kind: Literal["seqlock", "double"]) 
             s.write(record)
             assert s.read() == record
             assert s.unpack("<3Q") == (i, i * 2, i * 3)
+            with pytest.raises(TypeError, match="number of seconds") as caught:
+                s.read("<3Q")  # type: ignore[arg-type]
+            assert "unpack(layout)" in caught.value.__notes__[0]
             seen.add(s.sequence)
         assert len(seen) == 6
 

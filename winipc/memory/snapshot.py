@@ -29,6 +29,7 @@ from winipc import _core
 from winipc.base.closing import Closing
 from winipc.base.deadline import Deadline
 from winipc.base.shown import Shown
+from winipc.errors import add_hint
 from winipc.memory.layout import Codec, Layout, codec_of
 from winipc.memory.record import Record
 from winipc.sync.event import Event
@@ -311,7 +312,11 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             TimeoutError: The writer wrote all that time, or died during a write
                 (winerror 1460).
         """
-        data = super().read(timeout)
+        try:
+            data = super().read(timeout)
+        except TypeError as error:
+            add_hint(error, "unpack(layout) reads with another layout")
+            raise
         return data if self._codec is None else self._codec.unpack(data)
 
     def unpack(self, layout: Any, timeout: float | None = 1.0) -> Any:
