@@ -370,7 +370,10 @@ def test_create_says_what_was_meant(arguments: Any, hint: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "methods"),
     [
-        (SharedMapping, ": use its class methods create, from_handle, open, wait_for"),
+        (
+            SharedMapping,
+            ": use its class methods create, from_handle, open, wait, wait_for",
+        ),
         (Snapshot, ": use its class methods foreign, over"),
         (MappingView, ""),
     ],
@@ -391,6 +394,8 @@ def test_wait_finds_and_gives_up(unique_name: str) -> None:
         with SharedMapping.wait_for(unique_name, 5) as b:
             b[0] = 1
         assert a[0] == 1
+        with SharedMapping.wait(unique_name, 0, access="read") as b:  # the former name
+            assert b[0] == 1
 
 
 # ------------------------------------------------------------------- names and security

@@ -183,7 +183,7 @@ def test_arrays_are_the_memory_itself() -> None:
         assert m.array("u2", 5).shape == (5,)
         assert numpy.frombuffer(m, "u1").size == 1000
         with m.view(400, 16) as view:
-            view.array("i8")[1] = -1
+            view.array("<i8")[1] = -1
             assert m.get(408, "i64") == -1
         assert m.array("u4", offset=999).shape == (0,)
         bad = ((1001, 0), ((2, 501), 0), (1, 1000), (None, 1001), ((-1, -1), 0))

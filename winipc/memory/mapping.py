@@ -8,6 +8,7 @@ same time: take a mutex, an event, an `Atomic` or a `Snapshot` to order them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
@@ -91,7 +92,7 @@ class _TypedMemory(Structured, Shown):
 
     def array(
         self: Any,
-        dtype: Any = "u1",
+        dtype: Any = "u8",
         shape: int | tuple[int, ...] | None = None,
         offset: int = 0,
     ) -> Any:
@@ -110,8 +111,8 @@ class _TypedMemory(Structured, Shown):
         not: it does not keep the memory.)
 
         Args:
-            dtype: A dtype of NumPy, or a type such as "i32". "i8" and "u8" are NumPy's
-                types of 8 bytes; types of one byte are "i1" and "u1".
+            dtype: A type such as "i32", as `get` takes it, or else a dtype of NumPy:
+                "u8" is one byte, and NumPy's "f8" is "f64".
             shape: None for one dimension, as long as the memory allows.
             offset: The offset of the first element in bytes.
 
@@ -125,8 +126,9 @@ class _TypedMemory(Structured, Shown):
 
         np = importlib.import_module("numpy")
 
-        if isinstance(dtype, str) and dtype[1:] in ("16", "32", "64"):
-            dtype = f"<{_core._number_code(dtype)}"
+        if isinstance(dtype, str):
+            with contextlib.suppress(ValueError):
+                dtype = f"<{_core._number_code(dtype)}"
         kind = np.dtype(dtype)
         if kind.hasobject:
             raise TypeError("Python objects cannot live in shared memory")
@@ -384,6 +386,11 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
             _explain(error, name, creating=False)
             raise
         return _check_layout(mapping, header)
+
+    @classmethod
+    def wait(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
+        """Deprecated: use `wait_for`. The next version will not have it."""
+        return cls.wait_for(name, timeout, **options)
 
     @classmethod
     def from_handle(
