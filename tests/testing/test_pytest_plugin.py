@@ -276,7 +276,7 @@ def test_still_running(peer):
     assert "said 'said x', not 'said y'" in text
     assert "was silent for 0.2 s" in text
     assert "ended early, and did not say 'more'" in text
-    assert "did not end" in text
+    assert "did not end within 0.2 s" in text
     assert text.count("--- standard output") == 4
     assert "Captured by peer" not in text  # once is enough
 

@@ -341,12 +341,13 @@ class Peer:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end of the peer and of its output; return its exit status."""
         __tracebackhide__ = True  # pytest shows the test's line
+        timeout = self._seconds(timeout)
         try:
             # Not `Popen.wait`: Ctrl+C does not interrupt it.
-            handle = self.process._handle  # type: ignore[attr-defined]
-            wait_any([handle], self._seconds(timeout))
+            wait_any([self.process._handle], timeout)  # type: ignore[attr-defined]
         except TimeoutError:
-            raise AssertionError(f"{self} did not end\n{self.report()}") from None
+            how = f"did not end within {timeout} s"
+            raise AssertionError(f"{self} {how}\n{self.report()}") from None
         if not self._launcher:
             self._end_all()
         self._wait_for_output(bool, self.timeout)
