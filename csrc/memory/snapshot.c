@@ -667,7 +667,8 @@ snapshot_raise(SnapshotObject *self, snapshot_fault fault)
         what = "the mutex of the record was held all that time";
         break;
     case FAULT_MIDDLE:
-        what = "the writer is in the middle of the record (or died there)";
+        what = "the writer is in the middle of the record (or died there), or "
+               "the memory is no Snapshot of this kind";
         break;
     default:
         break;

@@ -173,7 +173,7 @@ def test_failures_are_one_line_and_status_1(unique_name: str) -> None:
     [line] = done.stderr.decode().splitlines()
     assert line.startswith("winipc: ")
     assert unique_name in line
-    assert line.endswith(" (winipc windows shows which there are)")
+    assert line.endswith(" (winipc windows shows which there are) (WinError 1400)")
 
 
 def test_a_send_without_a_receiver_says_how_to_start_one(

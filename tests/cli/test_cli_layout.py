@@ -99,6 +99,29 @@ def test_values_that_text_and_json_lack() -> None:
     }
 
 
+def test_enums_are_shown_by_name(tmp_path: Path, unique_name: str) -> None:
+    """JSON and CSV have the number; a number without a name is one."""
+    path = tmp_path / "plant.h"
+    path.write_text("enum mode { OFF, RUN = 5 }; struct plant { enum mode modes[2]; };")
+    overlay = Overlay(f"{path}:plant")
+    off, run = (number.to_bytes(4, "little") * 2 for number in (0, 5))
+    odd = b"\7\0\0\0" + run[4:]
+    assert overlay.line(odd) == "modes=[7 RUN (5)]"
+    assert [texts for _, _, texts in overlay.changes(off, run)] == [
+        ("OFF (0)", "RUN (5)")
+    ] * 2
+    assert json.dumps(overlay.as_json(run)) == '{"modes": [5, 5]}'
+    with winipc.SharedMapping.create(unique_name, 8) as mapping:
+        mapping.write(run)
+        words = ("dump", unique_name, "--struct", f"{path}:plant")
+        assert run_winipc(*words).stdout.split() == [
+            b"modes=[RUN",
+            b"(5)",
+            b"RUN",
+            b"(5)]",
+        ]
+
+
 def test_recordings_are_values(header: Path, tmp_path: Path) -> None:
     """Records, a NumPy array, and CSV."""
     layout = winipc.Layout.from_c(header, "state")
@@ -131,4 +154,4 @@ def test_recordings_are_values(header: Path, tmp_path: Path) -> None:
         "0.0",
     )
     done = run_winipc("replay", str(path), "--csv", check=False)
-    assert b"--csv and --struct go together" in done.stderr
+    assert b"--csv and --struct go together: replay FILE --csv" in done.stderr

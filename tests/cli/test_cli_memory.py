@@ -19,8 +19,8 @@ from test_cli import json_lines, run_winipc
 
 import winipc
 from winipc.base.text import columns_of, hex_rows, text_table
-from winipc.cli import dump
-from winipc.cli.output import print_json, print_table
+from winipc.cli import dump, terminal
+from winipc.cli.output import print_json, print_line, print_table
 
 StartPeer = Callable[..., Peer]
 
@@ -219,7 +219,9 @@ def test_records_of_a_snapshot_are_whole(
         assert peer.finish() == 0
         if kind == "seqlock":
             mapping.set(8, "u64", 1)  # a writer died in the middle
-            assert "died" in failure("dump", unique_name, *end, "8")
+            told = failure("dump", unique_name, *end, "8")
+            assert "died there), or the memory is no Snapshot of this kind" in told
+            assert f"'{unique_name}' (Snapshot.read, WinError 1460)" in told
         assert "no room" in failure("dump", unique_name, *end, "4080")
     assert "last owner" not in failure("dump", unique_name, *end, "8")
     for words in (("dump", "no-such"), ("watch", "4:0x1000", "--size=8")):
@@ -272,7 +274,7 @@ def test_following_keeps_no_mapping_alive(
 def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None:
     line = failure(command, unique_name)
     assert unique_name in line
-    assert line.endswith(" (winipc ls shows which names there are)")
+    assert " (winipc ls shows which names there are) (OpenFileMapping" in line
     with winipc.SharedMapping.create(f"{unique_name}-A", 64):
         for name in (f"{unique_name}-a", f"{unique_name}A"):
             assert f" (did you mean {unique_name}-A?) (" in failure(command, name)
@@ -281,11 +283,11 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
         assert "(memory of a process: PID:ADDRESS, or" in failure(command, memory)
     assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
     line = failure(command, f"{os.getpid()}:1000+0x10")
-    assert line.endswith(" (1000 is decimal: 0x1000?)")
+    assert " (1000 is decimal: 0x1000?) (" in line
     assert "decimal" not in failure(command, f"{os.getpid()}:0x1000")
     line = failure("write", f"{os.getpid()}:16", "00")
     assert "ReadProcessMemory" not in line
-    assert line.endswith(" (16 is decimal: 0x16?)")
+    assert " (16 is decimal: 0x16?) (" in line
     with winipc.SharedMapping.create(unique_name, 4096):
         assert "not inside" in failure(command, unique_name, "--offset", "1000000")
         ends = ["--seconds=0"] if command == "watch" else []
@@ -342,6 +344,30 @@ def test_rows_that_are_too_wide_go_on_below() -> None:
         assert "anamewithblanks" in names.replace(" ", "")
     assert list(text_table(("a",), [("漢字",)], (), 1)) == ["A", "漢字"]
     assert list(text_table((), [], (), 80)) == [""]
+
+
+def test_lines_of_a_terminal_break_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipe they are one line, and JSON always is."""
+    data = bytes(range(100)).hex(" ")
+    monkeypatch.setenv("COLUMNS", "64")
+    print_line(data)
+    assert capsys.readouterr().out == f"{data}\n"
+    monkeypatch.setattr(terminal, "is_terminal", lambda stream: True)
+    print_line(data)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 63
+    assert " ".join(lines) == data
+    print_json(data)
+    assert capsys.readouterr().out == f'"{data}"\n'
+
+
+def test_nul_is_no_terminal() -> None:
+    """For Windows it is one, as each device for characters is."""
+    with open(os.devnull, "w", encoding="ascii") as nul:
+        assert nul.isatty()
+        assert not terminal.is_terminal(nul)
 
 
 def test_a_path_breaks_behind_a_folder_and_protections_give_way_first() -> None:

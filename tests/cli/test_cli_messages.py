@@ -33,6 +33,7 @@ def test_listen_prints_messages(
     if form == "json":
         row = json.loads(line)
         assert (row["id"], row["bytes"], row["text"]) == (7, 7, "grüße")
+        assert row["sender"] is row["pid"] is None
     else:
         shown = "grüße" if form == "text" else "grüße".encode().hex(" ")
         assert line.endswith(f"id 0x7, 7 bytes: {shown}")
@@ -150,7 +151,7 @@ def test_a_title_that_is_taken_is_refused_unless_asked_for(
     with winipc.CopyDataWindow.create(unique_name):
         line = failure(command, *title, "--count", "0")
         assert "there is a window with this title" in line
-        assert line.endswith("' (--exist-ok opens another)")
+        assert line.endswith("' (--exist-ok opens another) (WinError 183)")
         assert run_winipc(command, *title, "--count", "0", "--exist-ok").stdout == b""
     assert run_winipc(command, *title, "--count", "0").stdout == b""
 
@@ -246,9 +247,8 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
         ("nothing-like-it.exe", "'nothing-like-it.exe' (CreateToolhelp32Snapshot"),
     ):
         line = failure("maps", named)
-        assert line.startswith(
-            f"winipc: [WinError 87] There is no such process: {told}"
-        )
+        assert line.startswith(f"winipc: There is no such process: {told}")
+        assert line.endswith(", WinError 87)")
 
 
 def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:

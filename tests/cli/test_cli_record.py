@@ -51,7 +51,7 @@ def test_record_and_replay(
         assert row["file_bytes"] == path.stat().st_size < 500
         line = failure("replay", str(path))  # the name is in use
         assert "183" in line
-        assert line.endswith(" (winipc ls --holders shows who has it)")
+        assert " (winipc ls --holders shows who has it) (" in line
         assert "another player" in line
         assert "play under other names (--name)" in line
     (_, first), (_, second) = Cassette(path).frames()
@@ -100,7 +100,7 @@ def test_bad_files_and_names_are_said(unique_name: str, tmp_path: Path) -> None:
     path.write_text("something else")
     with winipc.SharedMapping.create(unique_name, 64):
         line = failure("record", unique_name, str(path))
-    assert line.endswith("(name another file, or delete it first)")
+    assert "(name another file, or delete it first) (" in line
     assert path.read_text() == "something else"
     assert failure("replay", str(path)) == (
         f"winipc: {str(path)!r}: this is no cassette: it is not packed by gzip"

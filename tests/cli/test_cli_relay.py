@@ -54,7 +54,7 @@ def test_a_broker_that_is_not_there_is_a_failure() -> None:
         done = run_winipc("relay", *words, check=False)
     told = done.stderr.decode()
     assert done.returncode == 1
-    assert told.startswith("winipc: [WinError 10061]")
+    assert "WinError 10061)" in told
     assert f"the broker is 127.0.0.1, port {port}" in told
 
 

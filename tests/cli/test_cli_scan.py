@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import struct
 from collections.abc import Callable
 
@@ -13,6 +15,7 @@ from test_cli import run_winipc
 from test_cli_memory import failure
 
 import winipc
+from winipc.cli import scan
 
 StartPeer = Callable[..., Peer]
 
@@ -52,6 +55,35 @@ def test_scan_finds_what_is_there(
         found = [json.loads(line)["address"] for line in done.stdout.splitlines()]
         assert block.address + 64 in found
         assert b"found in" in done.stderr
+
+
+def test_a_scan_says_how_many_it_found(process: winipc.RemoteProcess) -> None:
+    with process.alloc(1500 * 8) as block:
+        block.write(bytes.fromhex("f1e2d3c4b5a69779") * 1500)
+        done = run_winipc("scan", str(process.pid), "f1 e2 d3 c4 b5 a6 97 79")
+        assert re.match(rb"\d,\d{3} found in ", done.stderr)
+
+
+def test_ctrl_c_does_not_repeat_the_last_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes when rich has written a result, and not yet forgotten it."""
+    consoles = pytest.importorskip("rich.console")
+
+    class Interrupted(io.StringIO):
+        def write(self, text: str) -> int:
+            super().write(text)
+            if "0x1234" in text and self.getvalue().count("0x1234") == 1:
+                raise KeyboardInterrupt
+            return len(text)
+
+    stream = Interrupted()
+    shown = consoles.Console(file=stream, force_terminal=True, legacy_windows=False)
+    monkeypatch.setattr(scan, "console", lambda _: shown)
+    monkeypatch.setattr(scan, "is_terminal", lambda _: True)
+    with pytest.raises(KeyboardInterrupt), scan._progress(True):
+        print("0x1234")
+    assert stream.getvalue().count("0x1234") == 1
 
 
 def test_a_scan_for_any_type_says_which_it_is(process: winipc.RemoteProcess) -> None:

@@ -145,7 +145,9 @@ def test_answers_are_json(client: Client, state: winipc.SharedMapping) -> None:
 
 
 def test_errors_are_sentences(client: Client, unique_name: str) -> None:
-    assert client.ask("mapping", name=unique_name).startswith("404 [WinError 2]")
+    told = client.ask("mapping", name=unique_name)
+    assert told.startswith("404 File not found: ")
+    assert told.endswith("(OpenFileMappingW, WinError 2)")
     assert client.ask("mapping") == "400 name= is missing"
     assert client.ask("mapping", name="x", size=5000).startswith("400 offset is 0 or")
     assert client.ask("mapping", name="x", offset=-1).startswith("400 offset is 0 or")
@@ -277,6 +279,7 @@ def test_messages_come_once_each_and_in_order(client: Client) -> None:
     assert [row["text"] for row in rows] == ["first", None, "x" * 4096]
     assert [row["bytes"] for row in rows] == [5, 2, 5000]
     assert rows[1]["hex"] == "ff00"
+    assert rows[1]["sender"] is rows[1]["pid"] is None
     assert client.ask("messages", after=rows[1]["number"]) == rows[2:]
 
 
@@ -447,7 +450,7 @@ def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
     assert lines[0].endswith("; the page shows it as soon as it can be opened")
     with winipc.CopyDataWindow.create(unique_name):
         taken = run_winipc("serve", "--listen", unique_name, check=False)
-    assert taken.stderr.decode().rstrip().endswith(f"with this title: '{unique_name}'")
+    assert f"with this title: '{unique_name}' (WinError" in taken.stderr.decode()
     for arguments, status, expected in (
         (["--attach", unique_name], 1, unique_name),
         (["--struct", "a:b"], 2, "more --struct than names"),

@@ -96,10 +96,13 @@ def text_table(
             words = [max(map(_word, column)) for column in zip(*lines, strict=True)]
             widths = _fitted(widths, words, numbers, room)
     for line in lines:
-        folded = map(_folded, line, widths, numbers)
+        cells = (
+            [text] if number else folded(text, width)
+            for text, width, number in zip(line, widths, numbers, strict=True)
+        )
         yield "\n".join(
-            _BETWEEN.join(map(_padded, cells, widths, numbers)).rstrip()
-            for cells in itertools.zip_longest(*folded, fillvalue="")
+            _BETWEEN.join(map(_padded, row, widths, numbers)).rstrip()
+            for row in itertools.zip_longest(*cells, fillvalue="")
         )
 
 
@@ -136,9 +139,9 @@ def _padded(text: str, width: int, number: bool) -> str:
     return blanks + text if number else text + blanks
 
 
-def _folded(text: str, width: int, number: bool) -> list[str]:
-    """The lines of a cell; a line ends at a blank or behind a joint if possible."""
-    if number or columns_of(text) <= width:
+def folded(text: str, width: int) -> list[str]:
+    """The lines of a text; a line ends at a blank or behind a joint if possible."""
+    if columns_of(text) <= width:
         return [text]
     lines, start = [], 0
     while start < len(text):

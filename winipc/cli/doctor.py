@@ -14,7 +14,7 @@ from typing import Any
 import winipc
 from winipc import _core
 from winipc.cli.options import Commands, add_command
-from winipc.cli.output import print_json, print_line, print_table
+from winipc.cli.output import one_line, print_json, print_line, print_table
 from winipc.errors import add_hint
 from winipc.process._denied import level_name, process_facts
 
@@ -91,9 +91,8 @@ def _try(what: str, act: Callable[[], object], *, may: bool = False) -> dict[str
     try:
         act()
     except (OSError, ValueError, RuntimeError) as error:
-        notes = [str(error), *getattr(error, "__notes__", ())]
         result = "no" if may else "FAILED"
-        return {"what": what, "result": result, "why": "; ".join(notes)}
+        return {"what": what, "result": result, "why": one_line(error)}
     return {"what": what, "result": "ok", "why": ""}
 
 

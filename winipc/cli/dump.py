@@ -29,7 +29,7 @@ from winipc.cli.targets import (
     changes,
     open_target,
 )
-from winipc.cli.terminal import columns, console
+from winipc.cli.terminal import columns, console, is_terminal
 
 #: The most rows that one comparison takes.
 _MOST_ROWS = 1 << 12
@@ -93,7 +93,7 @@ def _show(target: Target, data: bytes, arguments: argparse.Namespace) -> None:
 
 def _width(end: int) -> int:
     """Bytes in a row; fewer on a terminal that is too narrow for the usual row."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return HEX_WIDTH
     return row_width(end, columns())
 

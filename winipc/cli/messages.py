@@ -264,8 +264,8 @@ def _fields(message: Message, name: str | None) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "message": message.message,
         "time": message.time,
-        "sender": message.sender,
-        "pid": message.pid,
+        "sender": message.sender or None,
+        "pid": message.pid or None,
     }
     if not message.is_copydata:
         if name is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from winipc.base.rows import cell_text
-from winipc.base.text import clean, meant, text_table
+from winipc.base.text import clean, folded, meant, text_table
 from winipc.base.winerror import (
     ERROR_ALREADY_EXISTS,
     ERROR_FILE_NOT_FOUND,
@@ -28,7 +28,15 @@ _AT_ONCE = 50
 
 
 def print_line(text: str) -> None:
-    """Print a line and flush, so that the reader of a pipe has it at once."""
+    """Print a line and flush, so that the reader of a pipe has it at once.
+
+    On a terminal, a long line continues on the next one, between two words.
+    """
+    if terminal.is_terminal(sys.stdout):
+        room = terminal.columns() - 1
+        text = "\n".join(
+            part for line in text.split("\n") for part in folded(line, room)
+        )
     print(text, flush=True)
 
 
@@ -36,7 +44,7 @@ def print_json(value: object) -> None:
     """Print one line of JSON; ValueError for NaN and infinity, which JSON lacks."""
     import json  # tables do not need it
 
-    print_line(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def print_result(as_json: bool, value: object, text: str) -> None:
@@ -104,14 +112,16 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError) and not error.args:
         text = "there is not enough memory"
     if isinstance(error, OSError):
-        # The number of a Windows error helps to search; an errno only repeats the text.
-        text = re.sub(r"^\[Errno \d+\] ", "", str(error))
+        text = re.sub(r"^\[(Errno|WinError) \d+\] ", "", str(error))
         # The call that failed would read as the target of a copy.
-        text = re.sub(r" -> '(\w+)'$", r" (\1)", text)
+        text, *told = re.split(r" -> '(\w+|[A-Z]\w+\.\w+)'$", text)[:2]
         if hint := _HINTS.get((error.filename2, error.winerror)):
             notes.append(hint)
         if error.winerror == ERROR_FILE_NOT_FOUND and error.filename2 in _OPENED:
             text += _named_alike(_OPENED[error.filename2], error.filename)
+        if error.winerror:  # it helps to search; an errno only repeats the text
+            told.append(f"WinError {error.winerror}")
+        notes += [", ".join(told)] if told else []
     return "".join([str(text), *(f" ({note})" for note in notes)])
 
 
@@ -159,7 +169,7 @@ def print_table(
     """
     cells = [[cell_text(cell) for cell in row] for row in rows]
     room = None
-    if sys.stdout.isatty():
+    if terminal.is_terminal(sys.stdout):
         room = terminal.columns() - 1  # some terminals wrap a line of the full width
         if cells and not any(row[-1] for row in cells):
             columns = columns[:-1]

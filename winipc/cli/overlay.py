@@ -8,6 +8,7 @@ packed after a lone `<`; or a structure of a header, such as `telemetry.h:state`
 from __future__ import annotations
 
 import argparse
+import enum
 import math
 import re
 import struct
@@ -20,7 +21,7 @@ from winipc.memory.layout import Layout, codec_of
 from winipc.memory.record import Record, Text
 
 HELP = (
-    "show values instead: a type such as i32; a format of Python's module struct, such "
+    "a type such as i32; a format of Python's module struct, such "
     "as <Iff; fields with names, laid out as in C, such as "
     '"speed:f32 gear:i32 wheels:4f32 name:16s" '
     '(with "< " in front: packed); or HEADER:NAME, a structure of a C or C++ header'
@@ -28,10 +29,12 @@ HELP = (
 _OF_HEADER = re.compile(r"(?P<header>.+\.\w+):(?P<name>\w+(::\w+)*)")
 
 
-def add_struct(parser: argparse.ArgumentParser) -> None:
+def add_struct(
+    parser: argparse.ArgumentParser, what: str = "show values instead"
+) -> None:
     """Add the option for values."""
     parser.add_argument(
-        "--struct", metavar="FORMAT", type=converted(Overlay), help=HELP
+        "--struct", metavar="FORMAT", type=converted(Overlay), help=f"{what}: {HELP}"
     )
 
 
@@ -63,7 +66,8 @@ class Overlay:
         #: None for a format without names.
         self.layout: Layout | None = None
         if of_header := _OF_HEADER.fullmatch(text):
-            self.layout = Layout.from_c(of_header["header"], of_header["name"])
+            place, name = of_header["header"], of_header["name"]
+            self.layout = Layout.from_c(place, name, enums=True)
         elif ":" in text:
             self.layout = Layout.of("struct", text)
         elif re.search(r"\w\.\w+$", text):
@@ -153,6 +157,8 @@ def _shown(value: Any) -> str:
         return "[" + " ".join(_shown(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + " ".join(f"{n}={_shown(v)}" for n, v in value.items()) + "}"
+    if isinstance(value, enum.Enum):
+        return f"{value.name} ({value.value})"
     return _number(value) if isinstance(value, float) else clean(str(value))
 
 

@@ -1,10 +1,4 @@
-"""`winipc record` and `winipc replay`: record a mapping's changes, and repeat them.
-
-`replay` creates the mapping again and repeats its changes, so that you can develop a
-program without the game or the device that writes the real one. The file is a cassette
-with one track; `winipc cassette` does more. A header of winipc is recorded with the
-mapping; the values of --struct begin behind it.
-"""
+"""`winipc record` and `winipc replay`: record a mapping's changes, and repeat them."""
 
 from __future__ import annotations
 
@@ -33,7 +27,8 @@ def add(commands: Commands) -> None:
         "record",
         _record,
         "record a mapping to a file",
-        __doc__,
+        "Record the changes of a mapping, and winipc's header if it has one. The file "
+        "is a cassette with one track; winipc cassette does more.",
         "record my-app.state session.wipc --seconds 60",
     )
     add_target(record)
@@ -51,7 +46,9 @@ def add(commands: Commands) -> None:
         "replay",
         _replay,
         "create a recorded mapping again",
-        __doc__,
+        "Create a recorded mapping again and repeat its changes, so that you can "
+        "develop a program without the game or the device that writes the real one. Or "
+        "print its values, which begin behind winipc's header: --csv --struct FORMAT.",
         "replay session.wipc --loop --speed 2",
         'replay session.wipc --csv --struct "speed:f32 gear:i32"',
     )
@@ -61,9 +58,9 @@ def add(commands: Commands) -> None:
     replay.add_argument(
         "--csv",
         action="store_true",
-        help="print a line for each frame instead, with the values of --struct",
+        help="only print a line for each frame, with the values of --struct",
     )
-    add_struct(replay)
+    add_struct(replay, "the values of --csv")
     add_offset(replay)
     add_raw(replay)
 
@@ -103,7 +100,9 @@ def _target(arguments: argparse.Namespace) -> Target:
 
 def _replay(arguments: argparse.Namespace) -> int:
     if arguments.csv != (arguments.struct is not None):
-        arguments.parser.error("--csv and --struct go together")
+        arguments.parser.error(
+            "--csv and --struct go together: replay FILE --csv --struct FORMAT"
+        )
     if arguments.csv:
         _print_csv(arguments)
         return 0

@@ -18,7 +18,7 @@ from winipc.cli.options import (
     positive,
 )
 from winipc.cli.output import note, print_result
-from winipc.cli.terminal import console
+from winipc.cli.terminal import console, is_terminal
 from winipc.process.process import RemoteProcess
 from winipc.scan.scan import Pattern, ValueType, protection_mask
 
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
                 print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
     what = counted(f"{scanned:,}", "byte")
-    note(f"{found} found in {what}; {skipped:,} could not be read")
+    note(f"{found:,} found in {what}; {skipped:,} could not be read")
     return 0
 
 
@@ -170,11 +170,15 @@ def _progress(wanted: bool) -> Iterator[Callable[[int, int], object] | None]:
     if terminal is not None:
         bars = importlib.import_module("rich.progress")
         with bars.Progress(
-            console=terminal, transient=True, redirect_stdout=sys.stdout.isatty()
+            console=terminal, transient=True, redirect_stdout=is_terminal(sys.stdout)
         ) as bar:
             task = bar.add_task("scanning")
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-    elif wanted and sys.stderr.isatty():
+            try:
+                yield lambda done, total: bar.update(task, completed=done, total=total)
+            except KeyboardInterrupt:
+                with terminal.capture():  # rich would print it a second time
+                    raise
+    elif wanted and is_terminal(sys.stderr):
         yield _plain_progress
         print(file=sys.stderr)
     else:

@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
         default=[],
         type=converted(Overlay),
         metavar="FORMAT",
-        help=f"values of a NAME, in the order of the names: {HELP.partition(': ')[2]}",
+        help=f"values of a NAME, in the order of the names: {HELP}",
     )
     parser.add_argument(
         "--listen",

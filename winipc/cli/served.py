@@ -111,7 +111,8 @@ class Heard:
 
         def take(message: Message) -> int:
             data = bytes(memoryview(message)[:_MOST_OF_MESSAGE])
-            fields = {"id": message.id, "sender": message.sender, "pid": message.pid}
+            sender, pid = message.sender or None, message.pid or None
+            fields = {"id": message.id, "sender": sender, "pid": pid}
             self._add(title, fields | {"bytes": len(message), "answer": 1}, data)
             return 1
 
@@ -124,7 +125,7 @@ class Heard:
 
         def take(event: CassetteEvent) -> None:
             assert isinstance(event, MessageEvent)
-            fields = {"id": event.id, "sender": event.wparam, "pid": None}
+            fields = {"id": event.id, "sender": event.wparam or None, "pid": None}
             fields |= {"bytes": len(event.data), "answer": event.answer}
             self._add(title, fields, event.data[:_MOST_OF_MESSAGE])
 

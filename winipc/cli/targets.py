@@ -146,8 +146,12 @@ def _in_snapshot(name: str, offset: int, size: int, raw: bool, kind: Any) -> Tar
 
     def read(mapping: SharedMapping, size: int, at: int) -> bytes:
         over = Snapshot.over(mapping, size, offset=at - HEADER, kind=kind)
-        with over as snapshot:
-            return bytes(snapshot.read())
+        try:
+            with over as snapshot:
+                return bytes(snapshot.read())
+        except TimeoutError as error:
+            error.filename = name  # not the mapping, which is closed when it is shown
+            raise
 
     open_mapping(name, raw).close()  # so that the error is that of a name
     reopened = _Reopened(lambda: open_mapping(name, raw), read)

@@ -36,7 +36,7 @@ def columns() -> int:
 def has_colours() -> bool:
     """Whether standard output is a terminal with colours, and NO_COLOR is not set."""
     return (
-        _is_terminal(sys.stdout)
+        _draws(sys.stdout)
         and not os.environ.get("NO_COLOR")
         and _obeys_escapes(sys.stdout, _COLOURED)
     )
@@ -49,8 +49,24 @@ def coloured(style: str, text: str) -> str:
     return f"\x1b[{';'.join(_STYLES[word] for word in style.split())}m{text}\x1b[0m"
 
 
-def _is_terminal(stream: TextIO) -> bool:
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a stream is a terminal; for isatty() of Windows, NUL is one as well."""
+    if not stream.isatty():
+        return False
+    try:
+        return _core._console_mode(_handle(stream)) is not None
+    except OSError:  # a stream of the caller that has no handle
+        return False
+
+
+def _handle(stream: TextIO) -> int:
+    import msvcrt
+
+    return msvcrt.get_osfhandle(stream.fileno())
+
+
+def _draws(stream: TextIO) -> bool:
+    return is_terminal(stream) and os.environ.get("TERM") != "dumb"
 
 
 def console(stream: TextIO | None = None) -> Any:
@@ -59,7 +75,7 @@ def console(stream: TextIO | None = None) -> Any:
     None if rich is not installed, or the stream is no terminal.
     """
     stream = sys.stdout if stream is None else stream
-    if not _is_terminal(stream):
+    if not _draws(stream):
         return None
     try:
         consoles = importlib.import_module("rich.console")
@@ -79,9 +95,7 @@ def _obeys_escapes(stream: TextIO, more: int) -> bool:
 
     Win32: GetConsoleMode, SetConsoleMode, SetConsoleScreenBufferSize
     """
-    import msvcrt
-
-    handle = msvcrt.get_osfhandle(stream.fileno())
+    handle = _handle(stream)
     mode = _core._console_mode(handle)
     if mode is None:
         return False
