@@ -43,6 +43,10 @@ REASONS = {
         "1 us of Python in the sender, and 2 us in the receiver, whose handler is "
         "called: measured alone, when the caches have it"
     ),
+    "exchange by a lane/deliver 64 B": (
+        "a processor was lost now and then, with a spread of 678 %: a side that sleeps "
+        "is woken by a message; 24x in the run before"
+    ),
     "exchange/deliver 1 MiB / raw C, by a mapping": (
         "Python on both sides, 5 us when the caches have it; probably more, as the "
         "copy has taken its place there"
