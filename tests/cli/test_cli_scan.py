@@ -6,6 +6,7 @@ import io
 import json
 import re
 import struct
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -101,6 +102,14 @@ def test_scan_of_a_killed_process_is_said(start_peer: StartPeer) -> None:
     killed.read_line()
     killed.kill()
     assert str(killed.pid) in failure("scan", str(killed.pid), "41 42")
+
+
+def test_a_scan_says_that_its_limit_ended_it(target: Target) -> None:
+    scan = ("scan", str(target.pid), "00", "--limit")
+    assert b"1 found in" in (told := run_winipc(*scan, "1").stderr)
+    assert told.strip().endswith(b"; --limit ended the scan")
+    rare = ("scan", str(target.pid), uuid.uuid4().hex, "--limit", "1")
+    assert b"limit" not in run_winipc(*rare).stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--type", "hex")])

@@ -106,7 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
                 print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
     what = counted(f"{scanned:,}", "byte")
-    note(f"{found:,} found in {what}; {skipped:,} could not be read")
+    end = "; --limit ended the scan" if found == arguments.limit else ""
+    note(f"{found:,} found in {what}; {skipped:,} could not be read{end}")
     return 0
 
 
