@@ -5,6 +5,7 @@ Against tests/process/peers/target.c, whose memory is known.
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import itertools
 import threading
@@ -325,6 +326,66 @@ def test_a_large_section_costs_few_reads(
         assert len(calls) < 500
         large[(50 << 20) + 2 * PAGE] = 1
         assert f"Local\\{unique_name}-2" in sections_at(process, view)
+
+
+def test_each_named_section_is_opened_once_for_all_views(
+    process: RemoteProcess,
+    target: Target,
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or twice, as a view is like none of them; and each is closed again."""
+    opened: list[winipc.SharedMapping] = []
+    reads = []
+    open_section = winipc.SharedMapping.open
+    read_many = RemoteProcess.read_many
+
+    def counted_open(name: str, **options: Any) -> winipc.SharedMapping:
+        opened.append(open_section(name, **options))
+        return opened[-1]
+
+    def counted_read(self: RemoteProcess, requests: Any) -> list[bytes | None]:
+        reads.append(requests)
+        return read_many(self, requests)
+
+    names = [f"{unique_name}-{i}" for i in range(1, 7)]
+    views = {}
+    for i, name in enumerate(names * 3):
+        view = int(target.ask(f"share {name} {PAGE} 1"), 16)
+        target.ask(f"poke {view:x} {i % 6 + 1:02x}")
+        views[view] = (f"Local\\{name}",)
+    monkeypatch.setattr(winipc.SharedMapping, "open", counted_open)
+    monkeypatch.setattr(RemoteProcess, "read_many", counted_read)
+    rows = list(process.regions(names=True))
+    times = collections.Counter(section.name for section in opened)
+    assert set(times) >= {name for (name,) in views.values()}
+    assert max(times.values()) <= 2
+    assert all(section.closed for section in opened)
+    found = {row.base: row.sections for row in rows}
+    assert {view: found[view] for view in views} == views
+    mapped = [row for row in rows if row.type == winipc.MemoryType.MAPPED]
+    assert len(reads) < 10 * (len(mapped) + len(times))
+    target.peer.kill()
+
+
+def test_a_view_that_changes_before_each_comparison_is_found(
+    process: RemoteProcess,
+    target: Target,
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page that was read too early does not rule its section out."""
+    with winipc.SharedMapping.create(unique_name, PAGE) as mapping:
+        mapping[0] = 1
+        view = int(target.ask(f"share {unique_name} {PAGE} 0"), 16)
+        open_section = winipc.SharedMapping.open
+
+        def late(name: str, **options: Any) -> winipc.SharedMapping:
+            mapping[0] = mapping[0] % 255 + 1
+            return open_section(name, **options)
+
+        monkeypatch.setattr(winipc.SharedMapping, "open", late)
+        assert sections_at(process, view) == (f"Local\\{unique_name}",)
 
 
 def test_sections_of_a_dead_target(process: RemoteProcess, target: Target) -> None:

@@ -1,22 +1,26 @@
-"""Which named sections may be behind a view in another process.
+"""Which named sections may be behind the views in another process.
 
-Windows tells the file behind a view, but not the section. So this module compares the
-bytes of the view with those of sections.
+Windows tells the file behind a view, but not the section. So this module reads some
+pages of each view, and then maps one section at a time and compares it with all views.
+
+The target may write meanwhile. So views that have changed at the end, or that are like
+no section, are compared once more. Then a page that differs is read again at once.
 """
 
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from winipc.memory.mapping import SharedMapping
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryType
 from winipc.process.types import Region
-from winipc.system.catalog import holders_of, named_objects
+from winipc.system.catalog import NamedObject, holders_of, named_objects
 
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
@@ -26,39 +30,78 @@ _GRANULARITY = 65536  # views begin at multiples of it
 _MOST_PAGES = 64  # pages of a view to compare
 _MOST_PLACES = 4096  # offsets in a section to try
 _MOST_TRIED = 16  # of these offsets, where more than one page is compared
-_LOOKS = 8  # comparisons of a page that differs
-_ZEROS = bytes(PAGE_SIZE)
+_LOOKS = 8  # looks at a page that differs
+_ZEROS = hash(bytes(PAGE_SIZE))
+_UNREADABLE = hash(None)
+_SILENT = (_ZEROS, _UNREADABLE)
 _PRIVATE = MemoryProtection.WRITECOPY | MemoryProtection.EXECUTE_WRITECOPY
 
 
-def section_finder(
-    process: RemoteProcess, regions_from: Callable[[int], Iterator[Region]]
-) -> Callable[[int], tuple[str, ...]]:
-    """Return a function from a view's base to the names of its possible sections."""
-    rows = [row for row in named_objects("mapping") if row.size]
-    held = {
-        row.name
-        for row, found in zip(rows, holders_of(rows), strict=True)
-        if found is not None and process.pid in found.pids
+def with_sections(process: RemoteProcess, regions: list[Region]) -> list[Region]:
+    """Return the regions with the names of the sections that may be behind them."""
+    bases = {
+        region.allocation_base
+        for region in regions
+        if region.type == MemoryType.MAPPED and region.path is None
     }
+    if not bases:
+        return regions
+    whole = process.regions(min(bases))  # `regions` may begin or end within a view
+    views = {
+        base: _View(process, list(group))
+        for base, group in itertools.groupby(whole, lambda row: row.allocation_base)
+        if base in bases
+    }
+    rows = [row for row in named_objects("mapping") if row.size]
+    held = [found and process.pid in found.pids for found in holders_of(rows)]
+    left = list(views.values())
+    for again in (False, True):
+        if again:
+            left = [one for one in left if not one.names or one.changes(one.pages)]
+        for view in left:
+            view.names, view.again = (), again
+        for row, is_held in zip(rows, held, strict=True):
+            for view in _possible(left, row, bool(is_held)):
+                view.names += (row.name,)
+    return [
+        dataclasses.replace(region, sections=views[region.allocation_base].names)
+        if region.allocation_base in views
+        else region
+        for region in regions
+    ]
 
-    def is_in_view(region: Region, base: int) -> bool:
-        return region.allocation_base == base and region.type == MemoryType.MAPPED
 
-    @functools.cache
-    def sections_of(base: int) -> tuple[str, ...]:
-        regions = regions_from(base)
-        view = list(itertools.takewhile(lambda row: is_in_view(row, base), regions))
-        size = view[-1].end - base
-        pages = _some_pages(view)
-        return tuple(
-            row.name
-            for row in rows
-            if (row.size or 0) + PAGE_SIZE > size
-            and _may_be(process, base, size, pages, row.name, row.name in held)
-        )
+class _View:
+    """A view in the target, and the names of its possible sections.
 
-    return sections_of
+    Of its pages it keeps hashes: the bytes of many views would take much memory.
+    """
+
+    def __init__(self, process: RemoteProcess, regions: list[Region]) -> None:
+        self.process = process
+        self.base = regions[0].base
+        self.size = regions[-1].end - self.base
+        self.names: tuple[str, ...] = ()
+        self.again = False
+        self.quiet: set[int] = set()  # pages that many looks found unchanged
+        self.pages: dict[int, int] = {}  # hash at each address
+        self.changes(_some_pages(regions))
+        self.telling = [at for at, page in self.pages.items() if page not in _SILENT]
+
+    def changes(self, pages: Iterable[int]) -> bool:
+        """Read these pages again, and tell whether one is not as before."""
+        pages = list(pages)
+        read = self.process.read_many([(at, PAGE_SIZE) for at in pages])
+        before = [self.pages.get(at) for at in pages]
+        self.pages.update(zip(pages, map(hash, read), strict=True))
+        return before != [self.pages[at] for at in pages]
+
+    def is_quiet(self, at: int) -> bool:
+        """Whether the page is as before: by many looks, and later by one."""
+        looks = 1 if at in self.quiet else _LOOKS
+        quiet = not any(self.changes([at]) for _ in range(looks))
+        (self.quiet.add if quiet else self.quiet.discard)(at)
+        return quiet
 
 
 def _some_pages(view: list[Region]) -> list[int]:
@@ -77,76 +120,74 @@ def _some_pages(view: list[Region]) -> list[int]:
     return pages[::step]
 
 
-def _may_be(
-    process: RemoteProcess,
-    base: int,
-    size: int,
-    pages: list[int],
-    name: str,
-    held: bool,
-) -> bool:
-    """Whether the view may be of this section.
+def _possible(views: list[_View], row: NamedObject, held: bool) -> list[_View]:
+    """Those of the views that may be of this section.
 
-    If the target holds a handle of the section, the answer is yes unless bytes differ.
-    Without a handle, it is yes only if bytes are equal and not all zero.
+    If the target holds a handle of the section, these are all but those whose bytes
+    differ. Without a handle, bytes must be equal and not all zero.
     """
-    read = process.read_many([(at, PAGE_SIZE) for at in pages])
-    theirs = {at: data for at, data in zip(pages, read, strict=True) if data}
-    telling = [at for at, data in theirs.items() if data != _ZEROS]
-    if not held and not telling:
-        return False
+    end = (row.size or 0) + PAGE_SIZE
+    views = [view for view in views if view.size < end and (held or view.telling)]
+    if not views:
+        return []
     try:
-        section = SharedMapping.open(name, access="read")
+        section = SharedMapping.open(row.name, access="read")
     except (OSError, ValueError):
-        return held  # the section has gone, or this process may not read it
-    with section, type(process).open(os.getpid()) as me, memoryview(section) as memory:
+        # The section has gone, or this process may not read it.
+        return views if held else []
+    process = type(views[0].process)
+    with section, process.open(os.getpid()) as me, memoryview(section) as memory:
         start = section.address
         regions = list(me.regions(start, start + len(section), paths=True))
         if any(region.path for region in regions):
-            return False  # a view of a file has its path
+            return []  # a view of a file has its path
         bases = [region.base for region in regions]
 
-        def ours(at: int) -> bytes | None:
+        def ours(at: int) -> int:
             # A direct read of pages that are only reserved would fault.
             region = regions[bisect.bisect(bases, start + at) - 1]
-            return bytes(memory[at : at + PAGE_SIZE]) if region.readable else None
+            return hash(bytes(memory[at : at + PAGE_SIZE]) if region.readable else None)
 
-        last = min(len(section) - size, _MOST_PLACES * _GRANULARITY)
-        places: Sequence[int] = range(0, max(last, 0) + 1, _GRANULARITY)
-        if len(places) > 1 and theirs:
-            at = (telling or list(theirs))[0]
-            known = (None, theirs[at])
-            fitting = [place for place in places if ours(place + at - base) in known]
-            looks = (process.read_many([(at, PAGE_SIZE)])[0] for _ in range(_LOOKS))
-            if all(look == theirs[at] for look in looks):
-                places = fitting  # else the page is being written, and tells nothing
-        for place in places[:_MOST_TRIED]:
-            same = _same(process, theirs, ours, place - base)
-            if same or (same is None and held):
-                return True
-        return held and len(places) > _MOST_TRIED
+        once = functools.cache(ours)
+        return [
+            view
+            for view in views
+            if _may_be(view, ours if view.again else once, len(section), held)
+        ]
 
 
-def _same(
-    process: RemoteProcess,
-    theirs: dict[int, bytes],
-    ours: Callable[[int], bytes | None],
-    shift: int,
-) -> bool | None:
+def _may_be(view: _View, ours: Callable[[int], int], size: int, held: bool) -> bool:
+    """Whether the view may be of the section of this size."""
+    last = min(size - view.size, _MOST_PLACES * _GRANULARITY)
+    places: Sequence[int] = range(0, max(last, 0) + 1, _GRANULARITY)
+    if len(places) > 1 and view.pages:
+        at = (view.telling or list(view.pages))[0]
+        # A page that is being written tells nothing.
+        if not view.again or view.is_quiet(at):
+            known = (_UNREADABLE, view.pages[at])
+            shift = at - view.base
+            places = [place for place in places if ours(place + shift) in known]
+    for place in places[:_MOST_TRIED]:
+        same = _same(view, ours, place - view.base)
+        if same or (same is None and held):
+            return True
+    return held and len(places) > _MOST_TRIED
+
+
+def _same(view: _View, ours: Callable[[int], int], shift: int) -> bool | None:
     """Whether the bytes are equal; None if all bytes that can be read are zero."""
     told = None
-    for at, read in theirs.items():
-        data: bytes | None = read
+    for at in view.pages:
         for _ in range(_LOOKS):
             own = ours(at + shift)
-            if own is None or own == data:
+            if _UNREADABLE in (own, view.pages[at]):
                 break
-            last = data
-            (data,) = process.read_many([(at, PAGE_SIZE)])
-            if data is None or data != last:
-                break  # the page is being written
-        else:
-            return False
-        if own is not None and own == data and own != _ZEROS:
-            told = True
+            if own == view.pages[at]:
+                told = True if own != _ZEROS else told
+                break
+            if not view.again or (
+                view.is_quiet(at)
+                and all(ours(at + shift) == own for _ in range(_LOOKS))
+            ):
+                return False
     return told

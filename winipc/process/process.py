@@ -572,30 +572,20 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: VirtualQueryEx, NtQueryVirtualMemory; NtQuerySystemInformation,
         DuplicateHandle, NtQueryDirectoryObject for `names`
         """
+        if names:
+            from winipc.process._sections import with_sections
+
+            yield from with_sections(self, list(self.regions(start, stop, paths=True)))
+            return
         place = _address(start)
         limit = _ADDRESS_END
         if stop is not None:
             limit = min(_address(stop), limit)
-        path_of = _path_finder(self) if paths or names else None
-        sections_of = None
-        if names:
-            from winipc.process._sections import section_finder
-
-            sections_of = section_finder(self, self.regions)
+        path_of = _path_finder(self) if paths else None
         while place < limit:
             rows = self._regions(place, limit)
             for row in rows:
-                region = _region(row, path_of)
-                if (
-                    sections_of is not None
-                    and region.type == MemoryType.MAPPED
-                    and region.path is None
-                ):
-                    found = sections_of(region.allocation_base)
-                    import dataclasses
-
-                    region = dataclasses.replace(region, sections=found)
-                yield region
+                yield _region(row, path_of)
             if not rows or rows[-1][0] + rows[-1][1] <= place:
                 return
             place = rows[-1][0] + rows[-1][1]
