@@ -833,15 +833,39 @@ def test_enums_give_members_where_asked() -> None:
     struct T { gear g; power p[2]; power bit : 3; };
     """
     data = Layout.from_c(header, "T").pack(g=-1, p=(2, 7), bit=2)
+    layout = Layout.from_c(header, "T", enums=True)
     plain = Layout.from_c(header, "T").unpack(data)
-    record = Layout.from_c(header, "T", enums=True).unpack(data)
+    record = layout.unpack(data)
     assert (plain.g, plain.p, plain.bit) == (record.g, record.p, record.bit)
     assert repr(plain) == "T(g=-1, p=(2, 7), bit=2)"
     assert (record.g.name, record.p[0].name, record.bit.name) == ("reverse", "on", "on")
     assert type(record.p[1]) is int
+    for given in (
+        {"g": "reverse", "p": ("on", 7), "bit": "on"},
+        {"g": -1, "p": (record.p[0], 7), "bit": 2},
+    ):
+        assert layout.unpack(layout.pack(given)) == record
+    with SharedMapping.create(None, layout.size) as mapping:
+        view = mapping.struct_view(layout)
+        view.g, view["p[1]"] = "reverse", "on"
+        assert (int(view.g), int(view.p[1])) == (-1, 2)
+    for field, value, told in (
+        ("g", "first1", r"gear has no 'first1' \(did you mean first\?\)"),
+        ("p", ("on", "-"), "power has no '-'"),
+    ):
+        with pytest.raises(ValueError, match=f"^{field}: {told}$"):
+            layout.pack({field: value})
     header = "enum own { mro = 1 }; enum own2 { _x_ }; struct T { own a; own2 b; };"
     layout = Layout.from_c(header, "T", enums=True)
     assert layout.unpack(layout.pack(a=1)).as_dict() == {"a": 1, "b": 0}
+
+
+def test_structures_without_a_name_are_called_as_their_fields() -> None:
+    header = "struct T { struct { int a; } one, two[2]; union { int b; }; };"
+    layout = Layout.from_c(header, "T")
+    assert repr(layout.unpack(bytes(layout.size))) == (
+        "T(one=one(a=0), two=(two(a=0), two(a=0)), b=0)"
+    )
 
 
 def test_enums_of_a_header_travel_by_pickle_and_copy() -> None:

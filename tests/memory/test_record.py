@@ -136,6 +136,8 @@ def test_padding_does_not_count() -> None:
         ({"at": 5}, TypeError, "at: not a record or a mapping of fields: 5"),
         ({"path": ({}, None)}, TypeError, r"path\[1\]: not a record"),
         ({"path": ({},)}, ValueError, "path: 2 elements"),
+        ({"at": (1,)}, ValueError, r"at: 2 values are wanted, not \(1,\)"),
+        ({"path": ((1, 2), (3, 2**15))}, ValueError, r"path\[1\].y: "),
         ({"grid": ((1, 2, 3), (4, 5))}, ValueError, "grid: 3 elements"),
         ({"z": 1}, LookupError, "ship has no field 'z'$"),
         ({"at": {"z": 1}}, LookupError, "point has no field 'z'"),
@@ -153,8 +155,15 @@ def test_errors_name_the_field(
         SHIP.pack(**fields)
 
 
+def test_a_structure_is_made_of_all_its_values() -> None:
+    record = SHIP.unpack(SHIP.pack(at=(1, -2), path=[[3, 4], (5, 6)]))
+    assert (record.at.x, record.at.y) == (1, -2)
+    assert [(one.x, one.y) for one in record.path] == [(3, 4), (5, 6)]
+    assert POINT.pack((7, 8)) == POINT.pack(x=7, y=8)
+
+
 def test_what_else_is_no_base() -> None:
-    for base in (5, [1], SHIP.pack()):
+    for base in (5, SHIP.pack()):
         with pytest.raises(TypeError, match=r"^ship: not a record or a mapping"):
             SHIP.pack(base)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not iterable"):
@@ -369,6 +378,8 @@ def test_fields_are_not_deleted_and_records_not_assigned_to() -> None:
             view["z"] = 1
     with pytest.raises(AttributeError, match="does not change"):
         record["x"] = 1  # type: ignore[index]
+    with pytest.raises(AttributeError, match=r"pack\(record, \*\*{\"path\[0\].x\": "):
+        SHIP.unpack(SHIP.pack())["path[0].x"] = 1  # type: ignore[index]
 
 
 def test_a_suggestion_is_told_once() -> None:

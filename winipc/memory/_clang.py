@@ -396,11 +396,12 @@ class _Header:
         is_pointer = kind.kind.name in _POINTERS.split()
         members = _enum_of(kind) if self._enums and kind.kind == _Kind.ENUM else None
         return Field(
-            *(name, self._code(kind), offset, shape, bits),
+            *(name, self._code(kind, name), offset, shape, bits),
             *(is_pointer, self._encoding, members),
         )
 
-    def _code(self, kind: Any) -> str | Layout:
+    def _code(self, kind: Any, field: str) -> str | Layout:
+        """The code of a type; a structure without a name is called as the field."""
         if kind.kind == _Kind.ATOMIC:
             kind = _value_of(kind).get_canonical()
         if kind.kind == _Kind.ENUM:
@@ -409,8 +410,10 @@ class _Header:
             record = kind.get_declaration()
             name = record.spelling
             if name == "atomic" and record.semantic_parent.spelling == "std":
-                return self._code(kind.get_template_argument_type(0).get_canonical())
-            return self._layout(kind, name if name.isidentifier() else "struct")
+                value = kind.get_template_argument_type(0).get_canonical()
+                return self._code(value, field)
+            names = (word for word in (name, field, "struct") if word.isidentifier())
+            return self._layout(kind, next(names))
         is_reference = kind.kind in (_Kind.LVALUEREFERENCE, _Kind.RVALUEREFERENCE)
         size = self._bits // 8 if is_reference else kind.get_size()
         codes = "B" if kind.spelling == "char8_t" else _CODES.get(kind.kind.name)

@@ -212,8 +212,9 @@ class Field:
         path += self.name
         try:
             if self.bits is not None:
-                self._check_kind(value)
-                return self._pack_bits(operator.index(value), old)
+                number = self._number(value)
+                self._check_kind(number)
+                return self._pack_bits(operator.index(number), old)
             if not isinstance(self.kind, Layout):
                 return self._pack(value)
             values = list(self._flat(value, self.shape))
@@ -244,11 +245,22 @@ class Field:
             width = self.size // math.prod(rows) if self.size else 0
             parts = (self._encoded(row) for row in self._flat(value, rows))
             return b"".join(_padded(part, width) for part in parts)
-        values = list(self._flat(value, self.shape))
+        values = [self._number(item) for item in self._flat(value, self.shape)]
         try:
             return struct.pack(f"<{self.count}{self.kind}", *values)
         except (struct.error, OverflowError):
             raise self._refusal(values) from None
+
+    def _number(self, value: Any) -> Any:
+        """The value; the number of the enum's member if it is its name."""
+        if self.enum is None or not isinstance(value, str):
+            return value
+        if value not in self.enum.__members__:
+            from winipc.base.text import meant  # few programs need it
+
+            close = meant(value, self.enum.__members__)
+            raise ValueError(f"{self.enum.__name__} has no {value!r}{close}")
+        return self.enum[value]
 
     def _check_kind(self, value: Any) -> None:
         whole = "" if str(self.kind) in "efd" else "whole "
@@ -624,7 +636,8 @@ class Layout(_core.Layout):
         """Return the bytes of a structure with these fields.
 
         Other fields are those of `base`, a record or a mapping; without it they are 0.
-        Text may be str or bytes, and an inner structure may be a mapping of its fields.
+        Text may be str or bytes, the member of an enum its name, and an inner structure
+        a mapping of its fields, or a tuple of all its values.
 
         Raises:
             LookupError: There is no such field.
@@ -639,8 +652,13 @@ class Layout(_core.Layout):
             if values._layout == self:
                 return bytes(values)
             values = values.as_dict()
+        told = path.rstrip(".") or self.name
+        if isinstance(values, (tuple, list)):
+            if len(values) != len(self.fields):
+                count = len(self.fields)
+                raise ValueError(f"{told}: {count} values are wanted, not {values!r}")
+            values = dict(zip(self._by_name, values, strict=True))
         if not isinstance(values, Mapping):
-            told = path.rstrip(".") or self.name
             raise TypeError(f"{told}: not a record or a mapping of fields: {values!r}")
         data = bytearray(old)
         for name, value in values.items():

@@ -81,8 +81,9 @@ class Record(_Fields):
         return field.unpack(self._memory[field.offset : field.offset + field.size])
 
     def _put(self, name: str, _: object) -> NoReturn:
+        told = f"{name}=..." if name.isidentifier() else f'**{{"{name}": ...}}'
         raise AttributeError(
-            f"a record does not change: layout.pack(record, {name}=...) makes new bytes"
+            f"a record does not change: layout.pack(record, {told}) makes new bytes"
         )
 
     def __bytes__(self) -> bytes:
