@@ -280,7 +280,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("dump --name x", "arguments: --name (write the name without --name)"),
         ("listen --title x", "(write the title without --title)"),
         ("send x --seconds 1", "--seconds 1 (did you mean --timeout?)"),
-        ("write x 00 --seconds 1", "arguments: --seconds 1"),
+        ("maps 1 --seconds 1", "arguments: --seconds 1"),
         ("listen my title", "title (an argument of several words needs quotes)"),
         ("dump x a:f32 b:i32", '(values by name: --struct "a:f32 b:i32")'),
         ("watch x speed", '(values by name and type: --struct "speed:f32"; an arg'),

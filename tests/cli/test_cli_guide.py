@@ -207,7 +207,9 @@ def world(
 
 def _goes_on(words: list[str]) -> bool:
     """Whether it is one that Ctrl+C ends."""
-    if words[0] in ("listen", "receive", "serve", "watch") or "--follow" in words:
+    if words[0] in ("listen", "receive", "serve", "watch"):
+        return True
+    if "--follow" in words or "--freeze" in words:
         return True
     if words[0] == "bridge":
         return "--games" not in words

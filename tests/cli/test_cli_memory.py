@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -229,6 +230,50 @@ def test_records_of_a_snapshot_are_whole(
         assert (done.returncode, b"--snapshot" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "broken"),
+    [
+        ("sequence=seq", "seq:u32 gear:i32", (0, 1)),
+        ("sequence=0", "gear:i32", (0, 1)),
+        ("sequence=seq,end=last", "seq:u32 gear:i32 last:u32", (0, 7)),
+        ("busy=seq", "seq:u32 gear:i32", (0, 1)),
+    ],
+)
+def test_records_of_other_programs_are_whole(
+    unique_name: str, kind: str, fields: str, broken: tuple[int, int]
+) -> None:
+    """What a writer has half written is an error; see `Snapshot.foreign`."""
+    words = ("dump", unique_name, "--struct", fields, "--snapshot", kind)
+    offset = "--offset=4" if kind == "sequence=0" else "--offset=0"
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping.set(4, "i32", 3)
+        assert b"gear=3" in run_winipc(*words, offset).stdout
+        mapping.set(broken[0], "u32", broken[1])
+        assert unique_name in failure(*words, offset)
+        assert "Snapshot.read, WinError 1460" in failure(*words, offset)
+
+
+def test_a_counter_and_a_mutex_tell_of_records(unique_name: str) -> None:
+    words = ("dump", unique_name, "--struct", "seq:u32 gear:i32", "--snapshot")
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping.set(0, "u32", 7)
+        assert b"seq=7 gear=0" in run_winipc(*words, "counter=seq").stdout
+        told = failure(*words, f"mutex={unique_name}.turn")
+        assert f"{unique_name}.turn" in told
+        assert "last owner" not in told
+        with contextlib.closing(winipc.Mutex.create(f"{unique_name}.turn")):
+            assert b"seq=7" in run_winipc(*words, f"mutex={unique_name}.turn").stdout
+        assert "has no field 'gaer' (did you mean gear?)" in failure(
+            *words, "busy=gaer"
+        )
+        for kind in ("sequence", "sequence=", "odd=seq", "kind=seqlock", "end=-1", ""):
+            assert run_winipc(*words, kind, check=False).returncode in (1, 2)
+        size = ("dump", unique_name, "--size=8", "--snapshot")
+        assert run_winipc(*size, "busy=4").stdout.startswith(b"00000000  07 00")
+        done = run_winipc(*size, "busy=seq", check=False)
+        assert (done.returncode, b"one of --struct" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("command", [("watch",), ("dump", "--follow")])
 def test_following_ends_with_the_process(
     start_winipc: StartPeer, start_peer: StartPeer, command: tuple[str, ...]
@@ -433,6 +478,37 @@ def test_write_changes_a_mapping_and_a_process(
         block.write(bytes(64))
         run_winipc("write", f"{os.getpid()}:{block.address:#x}", *words)
         assert block.read(64) == data.ljust(64, b"\0")
+
+
+def test_write_keeps_a_frozen_value(
+    start_winipc: StartPeer, start_peer: StartPeer, unique_name: str
+) -> None:
+    """Until the process ends, or for some seconds; a mapping cannot be frozen."""
+    words = ("--type=i32", "100", "--freeze")
+    with winipc.GlobalMemory.allocate(64) as block:
+        place = f"{os.getpid()}:{block.address:#x}"
+        run_winipc("write", place, *words, "--seconds=0")
+        assert block.get(0, "i32") == 100
+        peer = start_winipc("write", place, *words)
+        peer.wait_for_stderr("written again and again, Ctrl+C ends")
+        block.set(0, "i32", 1)
+        while block.get(0, "i32") != 100:
+            pass
+        peer.kill()
+    target = start_peer("target.exe")
+    target.read_line()
+    write = winipc.ProcessAccess.WRITE
+    with winipc.RemoteProcess.open(target.pid, access=write) as process:
+        address = process.alloc(64).detach()
+        peer = start_winipc("write", f"{target.pid}:{address:#x}", *words)
+        peer.wait_for_stderr("written again")
+        target.kill()
+        peer.wait_for_stderr("winipc: There is no such process")
+        assert peer.process.wait(60) == 1
+    with winipc.SharedMapping.create(unique_name, 64):
+        assert "only memory of a process" in failure("write", unique_name, *words)
+    done = run_winipc("write", place, "00", "--seconds=1", check=False)
+    assert (done.returncode, b"only --freeze has --seconds" in done.stderr) == (2, True)
 
 
 def test_write_takes_a_file(unique_name: str, tmp_path: Path) -> None:

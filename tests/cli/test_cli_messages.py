@@ -243,12 +243,12 @@ def test_maps_of_no_process_is_said(start_peer: StartPeer) -> None:
     target.read_line()
     target.kill()
     for named, told in (
-        (str(target.pid), f"'pid {target.pid}, which has exited' (Enum"),
-        ("nothing-like-it.exe", "'nothing-like-it.exe' (CreateToolhelp32Snapshot"),
+        (str(target.pid), f"'pid {target.pid}, which has exited'"),
+        ("nothing-like-it.exe", "'nothing-like-it.exe'"),
+        ("PYTHN.exe", "'PYTHN.exe' (did you mean python.exe?)"),
+        ("pythn", "'pythn' (did you mean python?)"),
     ):
-        line = failure("maps", named)
-        assert line.startswith(f"winipc: There is no such process: {told}")
-        assert line.endswith(", WinError 87)")
+        assert failure("maps", named) == f"winipc: There is no such process: {told}"
 
 
 def test_section_build_makes_a_dll_that_is_shared(tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ def test_a_wrong_token_gets_nothing(client: Client, path: str, token: str) -> No
     mark = "&" if "?" in path else "?"
     address = f"/api/{path}{mark}token={quote(given)}"
     assert client.request(address, Authorization="").status == 401
-    assert (
-        b"winipc serve printed" in client.request(address, {}, Authorization="").read()
-    )
+    said = json.load(client.request(address, {}, Authorization=""))["error"]
+    assert "winipc serve printed" in said
+    assert said.startswith("the token is not" if token else "give the token")
 
 
 def test_other_hosts_and_origins_are_refused(client: Client) -> None:

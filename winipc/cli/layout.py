@@ -80,7 +80,8 @@ def _rows(layout: Layout, at: int, prefix: str) -> Iterator[tuple[object, ...]]:
         name, offset = prefix + field.name, at + field.offset
         yield offset, field.size, _type(field), name
         if isinstance(field.kind, Layout):
-            yield from _rows(field.kind, offset, f"{name}.")
+            first = "[0]" * len(field.shape)
+            yield from _rows(field.kind, offset, f"{name}{first}.")
 
 
 def _type(field: Field) -> str:

@@ -82,25 +82,32 @@ _HINTS = {
 }
 
 
-#: Kinds of objects by what opens them: their names are case-sensitive.
-_OPENED = {
+#: What has names, by the function that did not find one; the names of objects are
+#: case-sensitive.
+_NAMED = {
     "OpenFileMappingW": "mapping",
     "OpenEventW": "event",
     "OpenMutexW": "mutex",
     "OpenSemaphoreW": "semaphore",
+    "CreateToolhelp32Snapshot": "process",
 }
 #: How alike a name and the one that is meant are: but for a letter or two.
 _LIKENESS = 0.85
 
 
 def _named_alike(kind: str, name: str) -> str:
-    """Return " (did you mean X?)" if an object has nearly the name, or ""."""
-    from winipc.system.catalog import named_objects  # most errors need no list
+    """Return " (did you mean X?)" if one of the kind has nearly the name, or ""."""
+    with contextlib.suppress(OSError):  # most errors need no list
+        if kind == "process":
+            from winipc.process import processes
 
-    with contextlib.suppress(OSError):
-        rows = named_objects(kind)
-        known = [clean(row.name.removeprefix("Local\\")) for row in rows]
-        return meant(name, known, likeness=_LIKENESS)
+            names = [row.name for row in processes()]
+            names += [name.removesuffix(".exe") for name in names]
+        else:
+            from winipc.system.catalog import named_objects
+
+            names = [row.name.removeprefix("Local\\") for row in named_objects(kind)]
+        return meant(name, map(clean, names), likeness=_LIKENESS)
     return ""
 
 
@@ -117,9 +124,12 @@ def one_line(error: BaseException) -> str:
         text, *told = re.split(r" -> '(\w+|[A-Z]\w+\.\w+)'$", text)[:2]
         if hint := _HINTS.get((error.filename2, error.winerror)):
             notes.append(hint)
-        if error.winerror == ERROR_FILE_NOT_FOUND and error.filename2 in _OPENED:
-            text += _named_alike(_OPENED[error.filename2], error.filename)
-        if error.winerror:  # it helps to search; an errno only repeats the text
+        is_missing = isinstance(error, (FileNotFoundError, ProcessLookupError))
+        if is_missing and error.filename2 in _NAMED:
+            text += _named_alike(_NAMED[error.filename2], error.filename)
+        if isinstance(error, ProcessLookupError):
+            told = []  # Windows calls it a wrong parameter
+        elif error.winerror:  # it helps to search; an errno only repeats the text
             told.append(f"WinError {error.winerror}")
         notes += [", ".join(told)] if told else []
     return "".join([str(text), *(f" ({note})" for note in notes)])

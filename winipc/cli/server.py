@@ -91,6 +91,8 @@ class Application:
             return None
         given = headers.get("authorization", "").removeprefix("Bearer ")
         given = given or request.query_params.get("token", "")
+        if not given:
+            return _error(401, "give the token that winipc serve printed: ?token=TOKEN")
         if not hmac.compare_digest(given.encode(), self._token):
             return _error(401, "the token is not the one that winipc serve printed")
         return None

@@ -7,21 +7,28 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from winipc.base.closing import Closing
 from winipc.base.text import counted
-from winipc.cli.options import number, pid_or_name, seconds
+from winipc.cli.options import converted, number, pid_or_name, seconds
 from winipc.memory.mapping import HEADER_MAGIC, SharedMapping
 from winipc.process.access import ProcessAccess
 from winipc.process.process import RemoteProcess
 from winipc.system.catalog import named_objects
+
+if TYPE_CHECKING:
+    from winipc.process.freeze import Freeze
 
 _DEFAULT_SIZE = 256
 _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
 #: More likely memory of a process than the name of a mapping.
 _NEARLY_REMOTE = re.compile(r"\d+|0x.*|.*(\.exe|:).*", re.IGNORECASE)
+
+#: Words of --snapshot for records of other programs, but for "counter": arguments of
+#: Snapshot.foreign.
+_PROTOCOL = ("sequence", "end", "busy", "mutex")
 
 #: A number in front of the address in a label, perhaps meant as hexadecimal.
 _DECIMAL = re.compile(r"pid \d+, ([1-9]\d*)(?![\w.])")
@@ -43,7 +50,8 @@ class _Reopened:
             with self._open() as mapping:
                 return self._read(mapping, size, offset)
         except FileNotFoundError as error:
-            error.add_note("its last owner has closed it")
+            if error.filename2 == "OpenFileMappingW":  # not its mutex
+                error.add_note("its last owner has closed it")
             raise
 
     def close(self) -> None:
@@ -93,6 +101,13 @@ class Target(Closing):
             with _hinted(self.label):
                 self._owner.write(self.address, data)
 
+    def freeze(self, data: bytes) -> Freeze:
+        """Write the first bytes now and again and again, if they are a process's."""
+        if not isinstance(self._owner, RemoteProcess):
+            raise ValueError("only memory of a process can be frozen")
+        with _hinted(self.label):
+            return self._owner.freeze(self.address, data)
+
     def close(self) -> None:
         self._owner.close()
 
@@ -141,11 +156,24 @@ def _in_mapping(
     return Target(_Reopened(lambda: open_mapping(name, raw)), name, offset, size)
 
 
-def _in_snapshot(name: str, offset: int, size: int, raw: bool, kind: Any) -> Target:
+def _in_snapshot(
+    arguments: argparse.Namespace, size: int, how: dict[str, Any]
+) -> Target:
     from winipc.memory.snapshot import HEADER, Snapshot  # most targets have none
 
+    name, offset, raw = arguments.target, arguments.offset, arguments.raw
+    layout = getattr(arguments.struct, "layout", None)
+    if layout is not None:
+        size = layout.size
+    elif any(isinstance(how.get(word), str) for word in ("sequence", "end", "busy")):
+        arguments.parser.error("a FIELD of --snapshot is one of --struct NAME:TYPE")
+    start = offset + HEADER if "kind" in how else offset
+
     def read(mapping: SharedMapping, size: int, at: int) -> bytes:
-        over = Snapshot.over(mapping, size, offset=at - HEADER, kind=kind)
+        if "kind" in how:
+            over = Snapshot.over(mapping, size, offset=offset, **how)
+        else:
+            over = Snapshot.foreign(mapping, layout or size, data=at, **how)
         try:
             with over as snapshot:
                 return bytes(snapshot.read())
@@ -155,7 +183,7 @@ def _in_snapshot(name: str, offset: int, size: int, raw: bool, kind: Any) -> Tar
 
     open_mapping(name, raw).close()  # so that the error is that of a name
     reopened = _Reopened(lambda: open_mapping(name, raw), read)
-    return Target(reopened, name, offset + HEADER, size)
+    return Target(reopened, name, start, size)
 
 
 def _in_process(
@@ -224,9 +252,14 @@ def add_snapshot(parser: argparse.ArgumentParser) -> None:
     """Add the option for whole records."""
     parser.add_argument(
         "--snapshot",
-        choices=("seqlock", "double"),
-        help="whole copies of the record of a winipc.Snapshot of this kind; --offset "
-        "is that of its sequence",
+        metavar="KIND",
+        type=converted(_protocol),
+        help="whole copies of a record: seqlock or double is the kind of a "
+        "winipc.Snapshot, whose sequence is at --offset. For other programs: "
+        "sequence=FIELD, odd during a write; sequence=FIELD,end=FIELD, counted up "
+        "before and after it; counter=FIELD, which only changes; busy=FIELD, not 0 "
+        "during a write; or mutex=NAME. FIELD is one of --struct, or an offset in the "
+        "mapping",
     )
 
 
@@ -238,6 +271,24 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         help="seconds between two looks (%(default)s)",
     )
+
+
+def _protocol(text: str) -> dict[str, Any]:
+    """What --snapshot means, as arguments of a Snapshot."""
+    if text in ("seqlock", "double"):
+        return {"kind": text}
+    how: dict[str, Any] = {}
+    for part in text.split(","):
+        word, _, place = part.partition("=")
+        if word == "counter":
+            word, how["odd"] = "sequence", False
+        if word not in _PROTOCOL or not place:
+            raise ValueError(
+                f"{text!r} is not seqlock, double or such as sequence=FIELD"
+            )
+        is_number = place[0].isdigit() and word != "mutex"
+        how[word] = number(place) if is_number else place
+    return how
 
 
 def _target(text: str) -> str:
@@ -258,16 +309,15 @@ def open_target(
     size = arguments.size
     if size == 0:
         arguments.parser.error("--size must be 1 or more")
-    kind = getattr(arguments, "snapshot", None)
-    if kind is not None and size is None:
+    how = getattr(arguments, "snapshot", None)
+    if how is not None and size is None:
         arguments.parser.error("--snapshot needs --struct, or the --size of a record")
     # A mapping that is called 12:34 can be given as Local\\12:34.
     remote = _REMOTE.fullmatch(arguments.target)
-    if kind is not None:
+    if how is not None:
         if remote is not None:
             arguments.parser.error("--snapshot is for a mapping")
-        offset, raw = arguments.offset, arguments.raw
-        return _in_snapshot(arguments.target, offset, size, raw, kind)
+        return _in_snapshot(arguments, size, how)
     if remote is None:
         raw, hold = arguments.raw, hold or write
         return _in_mapping(arguments.target, arguments.offset, size, raw, write, hold)

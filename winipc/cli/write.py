@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import struct
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from winipc.base.text import counted
-from winipc.cli.options import Commands, add_command
-from winipc.cli.output import print_result
+from winipc.cli.options import Commands, add_command, add_seconds
+from winipc.cli.output import print_result, until_ctrl_c
 from winipc.cli.scan import WORDS, number_of, value_type
 from winipc.cli.targets import add_raw, add_target, open_target
 from winipc.scan.scan import ValueType
+
+if TYPE_CHECKING:
+    from winipc.process.freeze import Freeze
+
+#: Seconds between two looks whether the process of a frozen value has ended.
+_LOOK = 0.1
 
 
 def add(commands: Commands) -> None:
@@ -25,6 +34,7 @@ def add(commands: Commands) -> None:
         'write my-app.state "01 00 00 00"',
         "write my-app.state --offset 4 --type f32 52.5",
         "write 1234:0x7ff6a0001000 --type i32 100",
+        "write game.exe:game.exe+0x10f4 --type i32 100 --freeze",
     )
     add_target(parser)
     parser.add_argument("data", help="bytes in hexadecimal, or as --type or --file say")
@@ -40,6 +50,12 @@ def add(commands: Commands) -> None:
         "--file", action="store_true", help="DATA is a file: write its bytes"
     )
     add_raw(parser)
+    parser.add_argument(
+        "--freeze",
+        action="store_true",
+        help="write to the process again and again until Ctrl+C",
+    )
+    add_seconds(parser, ", with --freeze")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,15 +68,34 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.parser.error(str(error))
     if not data:
         arguments.parser.error("there is nothing to write")
+    if arguments.seconds is not None and not arguments.freeze:
+        arguments.parser.error("only --freeze has --seconds")
     arguments.size = len(data)
-    with open_target(arguments, write=True) as target:
-        target.write(data)
-    print_result(
-        arguments.json,
-        {"target": target.label, "address": target.address, "bytes": len(data)},
-        f"{counted(len(data), 'byte')} written to {target.name} at {target.address:#x}",
-    )
+    with contextlib.ExitStack() as held:
+        target = held.enter_context(open_target(arguments, write=True))
+        frozen = held.enter_context(target.freeze(data)) if arguments.freeze else None
+        if frozen is None:
+            target.write(data)
+        print_result(
+            arguments.json,
+            {"target": target.label, "address": target.address, "bytes": len(data)},
+            f"{counted(len(data), 'byte')} written to {target.name} at "
+            f"{target.address:#x}",
+        )
+        if frozen is not None:
+            _hold(frozen, arguments.seconds)
     return 0
+
+
+def _hold(frozen: Freeze, seconds: float | None) -> None:
+    """Wait for Ctrl+C, for the end of the process or for the end of the time."""
+    from winipc.base.deadline import Deadline
+
+    deadline = Deadline(seconds)
+    with until_ctrl_c() as say:
+        say("written again and again")
+        while not frozen.closed and deadline.left() != 0:
+            time.sleep(deadline.part(_LOOK))
 
 
 def _data(kind: str | ValueType, text: str) -> bytes:
