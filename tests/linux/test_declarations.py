@@ -34,7 +34,8 @@ struct state {
     int rest[];
 };
 #pragma pack(push, 1)
-struct tight { char a; double b; point c; bool d : 1; };
+struct tag { int value; };
+struct tight { char a; double b; point c; bool d : 1; struct tag tag; };
 #pragma pack(pop)
 }
 """

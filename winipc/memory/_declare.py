@@ -312,9 +312,9 @@ def _c(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
 
 def _c_field(field: Field, names: dict[Layout, str]) -> str:
     kind = field.kind
-    text = (
-        f"{names[kind] if isinstance(kind, Layout) else _C[kind]} {_word(field.name)}"
-    )
+    # Without the word struct, C++ refuses a field that is called as its type.
+    of = f"struct {names[kind]}" if isinstance(kind, Layout) else _C[kind]
+    text = f"{of} {_word(field.name)}"
     if field.bits is not None:
         return f"{text} : {field.bits[1]};"
     text += "".join(f"[{length}]" for length in field.shape) + ";"
