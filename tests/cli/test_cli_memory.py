@@ -191,6 +191,18 @@ def test_watch_prints_fields_that_change(
         assert (row["field"], row["old"], row["new"]) == ("wheels[0]", 1.5, None)
         assert json.loads(rows.read_line())["new"] == "ayrton"
         assert lines.finish() == rows.finish() == 0
+        chosen = ("--field=wheels", "--field", "gear", "--count=2")
+        some = start_winipc("watch", unique_name, "--struct", described, *chosen)
+        some.wait_for_stderr("watching")
+        view.speed = 2.0
+        view["wheels[1]"], view.gear = 2.0, 4
+        found = {some.read_line().split(maxsplit=1)[1] for _ in range(2)}
+        assert found == {"wheels[1]  nan -> 2", "gear  3 -> 4"}
+        assert some.finish() == 0
+        named = ("watch", unique_name, "--struct", described, "--field", "gaer")
+        assert "has no field 'gaer' (did you mean gear?)" in failure(*named)
+    done = run_winipc("watch", "x", "--struct=<fi", "--field=0", check=False)
+    assert (done.returncode, b"--struct with names" in done.stderr) == (2, True)
     arguments = ("watch", unique_name, "--struct", described, "--size=8")
     done = run_winipc(*arguments, check=False)
     assert done.returncode == 2

@@ -53,9 +53,17 @@ def test_scan_finds_what_is_there(
     with process.alloc(4096) as block:
         block.write(data, 64)
         done = run_winipc("scan", str(process.pid), pattern, "--type", kind, "--json")
-        found = [json.loads(line)["address"] for line in done.stdout.splitlines()]
-        assert block.address + 64 in found
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        [found] = [row for row in rows if row["address"] == block.address + 64]
         assert b"found in" in done.stderr
+        if ".." in pattern:
+            number = process.get(block.address + 64, kind)
+            assert found["value"] == number
+            done = run_winipc("scan", str(process.pid), pattern, "--type", kind)
+            line = f"{block.address + 64:#018x}  {number}"
+            assert line in done.stdout.decode().splitlines()
+        else:
+            assert "value" not in found
 
 
 def test_a_scan_says_how_many_it_found(process: winipc.RemoteProcess) -> None:

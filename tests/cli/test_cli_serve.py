@@ -136,6 +136,8 @@ def test_answers_are_json(client: Client, state: winipc.SharedMapping) -> None:
     assert any("python" in row["label"] for row in regions)
     state.write(b"\1\0\0\0\2\0\0\0" + b"\0\0\xc0\x7f" * 2)
     found = client.ask("mapping", name=state.name)
+    full = client.ask("mapping", name=f"Local\\{state.name}")
+    assert full["values"] == found["values"]
     assert found["hex"] == "0100000002000000" + "0000c07f" * 2
     # NaN, which JSON lacks, is null.
     assert found["values"] == {"number": 1, "again": 2, "part": [None, None]}

@@ -283,6 +283,40 @@ def test_send_async_lets_other_tasks_run(run: Run, unique_name: str) -> None:
     assert run(main()) == [id + 3 for id in range(20)]
 
 
+def test_answer_async_lets_other_tasks_run(run: Run, unique_name: str) -> None:
+    """The client takes the answer only after another task has run."""
+    release = threading.Event()
+    taken: list[tuple[int, bytes]] = []
+
+    def handler(message: winipc.Message) -> int:
+        release.wait(LIMIT)
+        taken.append((message.id, bytes(message)))
+        return 5
+
+    async def main() -> None:
+        with (
+            winipc.CopyDataWindow.create(unique_name) as server,
+            winipc.CopyDataWindow.create("", handler=handler) as client,
+        ):
+            winipc.send_copydata(server, b"ask", id=3, sender=client)
+            winipc.send_copydata(server, b"ask")
+            message, nameless = server.receive(0), server.receive(0)
+            answers = [
+                asyncio.create_task(
+                    server.answer_async(message, b"told", id=id, timeout=LIMIT)
+                )
+                for id in (None, 7)
+            ]
+            await asyncio.sleep(0)
+            release.set()
+            assert await asyncio.gather(*answers) == [5, 5]
+            assert sorted(taken) == [(3, b"told"), (7, b"told")]
+            with pytest.raises(ValueError, match="names no window"):
+                await server.answer_async(nameless, b"")
+
+    run(main())
+
+
 def test_send_async_raises_as_send_copydata_does(run: Run, unique_name: str) -> None:
     """Refused, too large, gone, no bytes; check=False gives the 0."""
 

@@ -557,6 +557,8 @@ def test_several_patterns_give_their_keys() -> None:
     matches = list(scan_bytes(data, {"a": b"xx", "b": "79 ??"}))
     assert matches == [(0, "a"), (3, "b"), (4, "b"), (6, "a")]
     assert isinstance(matches[0], ScanMatch)
+    address = matches[0].address
+    assert repr(matches[0]).startswith(f"ScanMatch(address={address:#x}, pattern=")
     assert matches[0].address == 0
     assert matches[0].pattern == "a"
 

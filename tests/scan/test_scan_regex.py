@@ -35,6 +35,9 @@ def test_names_are_found(process: RemoteProcess, target: Target) -> None:
         (at + 115, b"name=Bo;", (b"Bo", None)),
     ]
     assert isinstance(found[0], RegexMatch)
+    assert repr(found[1]) == (
+        f"RegexMatch(address={at + 115:#x}, data=b'name=Bo;', groups=(b'Bo', None))"
+    )
     every = process.scan_regex(re.compile(rb"NAME=ann", re.IGNORECASE), limit=1)
     assert [match.address for match in every] == [at + 100]
 

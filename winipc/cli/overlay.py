@@ -23,7 +23,7 @@ from winipc.memory.record import Record, Text
 HELP = (
     "a type such as i32; a format of Python's module struct, such "
     "as <Iff; fields with names, laid out as in C, such as "
-    '"speed:f32 gear:i32 wheels:4f32 name:16s" '
+    '"speed:f32 gear:i32 wheels:4f32 name:16s title:16u" '
     '(with "< " in front: packed); or HEADER:NAME, a structure of a C or C++ header'
 )
 _OF_HEADER = re.compile(r"(?P<header>.+\.\w+):(?P<name>\w+(::\w+)*)")

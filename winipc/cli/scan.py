@@ -8,6 +8,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from winipc.base.text import counted, meant
 from winipc.cli.options import (
@@ -68,7 +69,7 @@ def add(commands: Commands) -> None:
         "--protection",
         type=converted(protection_mask),
         metavar="RWX",
-        help="only memory that allows this, such as rw or x",
+        help="only memory that allows this, such as rw or x (all that can be read)",
     )
     parser.add_argument("--limit", type=positive, help="end after this many matches")
     parser.add_argument(
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         _progress(not arguments.no_progress) as progress,
     ):
         modules = process.modules()
+        has_value = isinstance(wanted, ValueType) and ".." in arguments.pattern
         with process.scan(
             {wanted: pattern} if isinstance(pattern, Pattern) else pattern,
             protection=arguments.protection,
@@ -102,6 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
                 place = f"{module.name}+{address - module.base:#x}" if module else None
                 fields = {"address": address, "type": str(kind), "place": place}
                 shown = f"{kind!s:4}  " if wanted == "any" else ""
+                if has_value:
+                    fields["value"] = _value(process, address, kind)
+                    shown = f"{fields['value']}  "
                 text = f"{address:#018x}  {shown}{place or ''}".rstrip()
                 print_result(arguments.json, fields, text)
             scanned, skipped = scan.scanned, scan.skipped
@@ -109,6 +114,13 @@ def run(arguments: argparse.Namespace) -> int:
     end = "; --limit ended the scan" if found == arguments.limit else ""
     note(f"{found:,} found in {what}; {skipped:,} could not be read{end}")
     return 0
+
+
+def _value(process: RemoteProcess, address: int, kind: object) -> Any:
+    """The number of a match, which may be another one by now; None if it is gone."""
+    with contextlib.suppress(OSError):
+        return process.get(address, str(kind))
+    return None
 
 
 def value_type(*words: str) -> Callable[[str], str | ValueType]:

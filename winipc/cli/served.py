@@ -81,7 +81,7 @@ def _opens(column: str, item: Any) -> dict[str, object] | None:
     """What a click on this cell opens."""
     match column, item:
         case "name", NamedObject(kind="mapping", reason=None):
-            return {"what": "mapping", "name": item.name.removeprefix("Local\\")}
+            return {"what": "mapping", "name": _bare(item.name)}
         case ("name", ProcessEntry(pid=pid)) | ("program", Window(pid=pid)):
             return {"what": "process", "pid": pid}
         case "from", {"pid": int(pid)}:
@@ -158,7 +158,7 @@ class Served:
     def __init__(
         self, mappings: Mapping[str, Overlay | None], heard: Heard, writable: bool
     ) -> None:
-        self.mappings = mappings
+        self.mappings = {_bare(name): mappings[name] for name in mappings}
         self.heard = heard
         self.writable = writable
 
@@ -203,7 +203,7 @@ class Served:
     def place(self, options: Mapping[str, str]) -> tuple[str, Overlay | None, int, int]:
         """The name, overlay, offset and size that the options mean."""
         name = _given(options, "name")
-        overlay = self.mappings.get(name)
+        overlay = self.mappings.get(_bare(name))
         offset, size = _number(options, "offset"), _number(options, "size")
         size = size or (overlay.size if overlay else _DEFAULT_SIZE)
         if offset < 0 or not 0 < size <= _MOST_BYTES:
@@ -237,6 +237,11 @@ class Served:
                             mapping.write(data, at)
             except LookupError as error:  # of the body, not of the address
                 raise ValueError(str(error)) from None
+
+
+def _bare(name: str) -> str:
+    """The name without the prefix of names in this session, which says nothing."""
+    return name.removeprefix("Local\\")
 
 
 def _given(options: Mapping[str, str], name: str) -> str:

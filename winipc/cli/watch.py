@@ -39,18 +39,31 @@ def add(commands: Commands) -> None:
         "Print what changes in a mapping or in memory of a process.",
         "watch my-app.state --size 64",
         'watch my-app.state --struct "speed:f32 gear:i32 wheels:4f32 name:16s"',
+        "watch my-app.state --struct car.h:state --field gear",
     )
     add_target(parser)
     add_size(parser)
     add_raw(parser)
     add_struct(parser)
     add_snapshot(parser)
+    parser.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="print changes of this field of --struct only; may be repeated",
+    )
     add_interval(parser)
     add_end(parser, "changes", "changes")
 
 
 def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
+    layout = arguments.struct and arguments.struct.layout
+    if arguments.field and layout is None:
+        arguments.parser.error("--field needs a --struct with names")
+    for field in arguments.field:
+        layout[field]  # raises LookupError
     with open_target(arguments) as target:
         old = target.read()
         with until_ctrl_c() as say:
@@ -73,7 +86,7 @@ def _rows(
         found = (
             _of_bytes(target.address, old, new)
             if overlay is None
-            else _of_values(overlay, old, new)
+            else _of_values(overlay, arguments.field, old, new)
         )
         for fields, text in found:
             yield seconds, fields, text
@@ -90,9 +103,12 @@ def _of_bytes(
 
 
 def _of_values(
-    overlay: Overlay, old: bytes, new: bytes
+    overlay: Overlay, wanted: list[str], old: bytes, new: bytes
 ) -> Iterator[tuple[dict[str, Any], str]]:
+    starts = tuple(f"{field}{end}" for field in wanted for end in ".[")
     for name, values, texts in overlay.changes(old, new):
+        if wanted and name not in wanted and not name.startswith(starts):
+            continue
         fields = {"field": name, "old": values[0], "new": values[1]}
         yield fields, f"{name}  {texts[0]} -> {texts[1]}"
 

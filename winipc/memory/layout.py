@@ -256,10 +256,9 @@ class Field:
         if self.enum is None or not isinstance(value, str):
             return value
         if value not in self.enum.__members__:
-            from winipc.base.text import meant  # few programs need it
-
-            close = meant(value, self.enum.__members__)
-            raise ValueError(f"{self.enum.__name__} has no {value!r}{close}")
+            names = ", ".join(self.enum.__members__)
+            told = f"{self.enum.__name__} has no {value!r}"
+            raise ValueError(f"{told}: it has {names:.400}")
         return self.enum[value]
 
     def _check_kind(self, value: Any) -> None:

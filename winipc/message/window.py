@@ -35,7 +35,11 @@ from winipc.base.shown import Shown
 from winipc.base.winerror import ERROR_ALREADY_EXISTS, ERROR_INVALID_WINDOW_HANDLE
 from winipc.errors import hint_taken
 from winipc.message.message import ID_LIMIT, WM_COPYDATA, Message
-from winipc.message.send import register_message, send_copydata
+from winipc.message.send import (
+    register_message,
+    send_copydata,
+    send_copydata_async,
+)
 from winipc.message.target import Target, find_hwnd, hwnd_of
 
 if TYPE_CHECKING:
@@ -440,15 +444,8 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         The other errors are those of `send_copydata`.
         """
-        if not message.sender:
-            raise ValueError(f"{message!r} names no window to answer to")
-        return send_copydata(
-            message.sender,
-            data,
-            id=message.id if id is None else id,
-            timeout=timeout,
-            sender=self,
-        )
+        id, to = _back(message, id)
+        return send_copydata(to, data, id=id, timeout=timeout, sender=self)
 
     def set_timer(self, id: int, period: float) -> None:
         """Get WM_TIMER (0x113), with `id` as wparam, every `period` seconds.
@@ -480,6 +477,23 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         return answer > 0
 
     # -------------------------------------------------------------- asyncio
+
+    async def answer_async(
+        self,
+        message: Message,
+        data: ReadableBuffer,
+        *,
+        id: int | None = None,
+        timeout: float | None = 5.0,
+    ) -> int:
+        """`answer` for asyncio: other tasks run until the sender has taken the data.
+
+        See `send_copydata_async` for what happens if the task is cancelled.
+
+        Win32: SendMessageTimeout.
+        """
+        id, to = _back(message, id)
+        return await send_copydata_async(to, data, id=id, timeout=timeout, sender=self)
 
     async def receive_async(self) -> Message:
         """Await the next message.
@@ -519,6 +533,13 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"hwnd={self.hwnd:#x}"
         return f"<CopyDataWindow {self.title!r} {state}, {self.pending} waiting>"
+
+
+def _back(message: Message, id: int | None) -> tuple[int, int]:
+    """The id of an answer, and the window that it goes to."""
+    if not message.sender:
+        raise ValueError(f"{message!r} names no window to answer to")
+    return message.id if id is None else id, message.sender
 
 
 def call(

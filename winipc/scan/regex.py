@@ -25,6 +25,10 @@ class RegexMatch(NamedTuple):
     data: bytes  #: the bytes of the match
     groups: tuple[bytes | None, ...]  #: see `re.Match.groups`
 
+    def __repr__(self) -> str:
+        address, data, groups = self
+        return f"RegexMatch({address=:#x}, {data=}, {groups=})"
+
 
 def regex_scan(
     process: RemoteProcess,

@@ -600,6 +600,10 @@ class ScanMatch(NamedTuple):
     address: int  #: the address of the first byte
     pattern: Hashable  #: the pattern's index in the sequence, or its key in the mapping
 
+    def __repr__(self) -> str:
+        address, pattern = self
+        return f"ScanMatch({address=:#x}, {pattern=})"
+
 
 class Scan(_core.Scan, Closing):
     """An iterator over the matches of a scan, in the order of addresses.
