@@ -328,12 +328,13 @@ def test_unknown_command_is_a_clear_error(dev: Dev) -> None:
     assert done.stderr == "dev: there is no command 'tset'; ./dev help lists them\n"
 
 
-def test_help_lists_every_command(dev: Dev) -> None:
+@pytest.mark.parametrize("words", [["help"], ["shell", "--help"]])
+def test_help_lists_every_command(words: list[str]) -> None:
     """And needs nothing but sh."""
     from commands import COMMANDS
 
     done = subprocess.run(
-        ["/bin/sh", ROOT / "dev", "help"],
+        ["/bin/sh", ROOT / "dev", *words],
         capture_output=True,
         text=True,
         env={"PATH": "/bin"},
