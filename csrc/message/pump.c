@@ -321,8 +321,9 @@ pump_plain(wi_pump *pump, UINT number, WPARAM wparam, LPARAM lparam,
     BOOL found = FALSE, handled = FALSE;
     AcquireSRWLockShared(&pump->lock);
     for (size_t i = 0; i < pump->table.routes_count && !found; i++) {
-        found = (UINT)pump->table.routes[i] == number;
-        handled = (pump->table.routes[i] & WI_ROUTE_HANDLED) != 0;
+        uint64_t route = pump->table.routes[i];
+        found = number - WI_ROUTE_FIRST(route) <= WI_ROUTE_MORE(route);
+        handled = (route & WI_ROUTE_HANDLED) != 0;
     }
     ReleaseSRWLockShared(&pump->lock);
     if (!found || pump->closing) {
@@ -429,8 +430,11 @@ pump_open_filter(HWND hwnd, const wi_route_table *table)
     BOOL ok =
         ChangeWindowMessageFilterEx(hwnd, WM_COPYDATA, MSGFLT_ALLOW, NULL);
     for (size_t i = 0; ok && i < table->routes_count; i++) {
-        ok = ChangeWindowMessageFilterEx(hwnd, (UINT)table->routes[i],
-                                         MSGFLT_ALLOW, NULL);
+        UINT first = WI_ROUTE_FIRST(table->routes[i]);
+        for (UINT n = 0; ok && n <= WI_ROUTE_MORE(table->routes[i]); n++) {
+            ok = ChangeWindowMessageFilterEx(hwnd, first + n, MSGFLT_ALLOW,
+                                             NULL);
+        }
     }
     return ok;
 }

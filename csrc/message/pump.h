@@ -20,8 +20,12 @@ typedef struct {
     size_t routes_count;
 } wi_route_table;
 
-/* Added to the number of a plain message that goes to the handler; the others
- * are queued. */
+/* A route is the number of a plain message in bits 0 to 15; bits 16 to 31 say
+ * how many of the numbers behind it are taken, too. */
+#define WI_ROUTE_FIRST(route) ((UINT)(route) & 0xFFFF)
+#define WI_ROUTE_MORE(route) ((UINT)(route) >> 16)
+
+/* Added to a route whose messages go to the handler; the others are queued. */
 #define WI_ROUTE_HANDLED ((uint64_t)1 << 32)
 
 typedef struct {

@@ -45,7 +45,7 @@ window_copy(void *out, const void *data, Py_ssize_t size)
 }
 
 /* Make a table from (handle_all, queue_rest, number of ids, ids and then
- * numbers of messages as bytes of uint64_t, whether Python code runs for any,
+ * routes as bytes of uint64_t, whether Python code runs for any,
  * callable). *dispatch is the callable, borrowed. */
 static int
 window_read_table(PyObject *spec, wi_route_table *table, PyObject **dispatch)

@@ -134,6 +134,26 @@ def test_a_peer_may_give_a_title_if_the_owner_asks_for_it(
         assert window.title == unique_name
 
 
+@pytest.mark.parametrize("lower", [False, True], ids=["own", "lower integrity"])
+def test_a_range_of_messages(unique_name: str, lower: bool) -> None:
+    """Both ends are taken, and nothing beyond them."""
+    with winipc.CopyDataWindow.create(
+        unique_name,
+        messages=[0x111, range(0x400, 0x403), range(0xFFF0, 0x10000)],
+        allow_lower_integrity=lower,
+    ) as window:
+        numbers = (0x3FF, 0x400, 0x402, 0x403, 0xFFEF, 0xFFF0, 0xFFFF, 0x110, 0x111)
+        for number in numbers:
+            winipc.send_message(window, number)
+        found = [message.message for message in window.latest()]
+        assert found == [0x400, 0x402, 0xFFF0, 0xFFFF, 0x111]
+    for wrong in (range(0x10, 0x500), range(0x400, 0x10001), range(0x500, 0x400)):
+        with pytest.raises(ValueError, match="no range of messages"):
+            winipc.CopyDataWindow.create(unique_name, messages=[wrong])
+    with pytest.raises(ValueError, match="no range of messages"):
+        winipc.CopyDataWindow.create(unique_name, messages=[range(0x400, 0x500, 2)])
+
+
 def test_message_is_a_readonly_buffer_that_lives_on(unique_name: str) -> None:
     """A view keeps the data when message and window are gone."""
     with winipc.CopyDataWindow.create(unique_name) as window:

@@ -118,7 +118,7 @@ class _Router:
     def __init__(
         self,
         handler: Handler | None,
-        messages: Iterable[int | str] | Mapping[int | str, Handler],
+        messages: Iterable[int | str | range] | Mapping[int | str, Handler],
         predicate: Callable[[Message], bool] | None,
         queue: bool | None,
     ) -> None:
@@ -126,7 +126,7 @@ class _Router:
         self.ids: dict[int, Handler] = {}
         given = messages if isinstance(messages, Mapping) else {}
         self.handlers = {_number(k): checked_handler(v) for k, v in given.items()}
-        self.queued = {_number(message) for message in messages} - set(self.handlers)
+        self.queued = {_route(message) for message in messages} - set(self.handlers)
         self.predicate = predicate
         self.queue = queue
 
@@ -162,6 +162,15 @@ class _Router:
         if message.message == WM_COPYDATA:
             return self.ids.get(message.id, self.default)
         return self.handlers.get(message.message, self.default)
+
+
+def _route(message: int | str | range) -> int:
+    """A message; for a range, the first one, and bits 16 to 31 count the others."""
+    if not isinstance(message, range):
+        return _number(message)
+    if not 0x400 <= message.start < message.stop <= 0x10000 or message.step != 1:
+        raise ValueError(f"{message} is no range of messages from 0x400 to 0xFFFF")
+    return message.start | len(message) - 1 << 16
 
 
 def _packed(*numbers: int) -> bytes:
@@ -247,7 +256,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         title: str = "",
         *,
         handler: Handler | None = None,
-        messages: Iterable[int | str] | Mapping[int | str, Handler] = (),
+        messages: Iterable[int | str | range] | Mapping[int | str, Handler] = (),
         accept: Accept | None = None,
         class_name: str | None = None,
         message_only: bool = False,
@@ -279,8 +288,9 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         gets the error. If there are handlers for some ids only (see `on`), other
         messages are answered 0; with `queue=True` they go to the queue.
 
-        `messages` are messages to take besides WM_COPYDATA: numbers, or names to
-        register. A dict gives each message its handler.
+        `messages` are messages to take besides WM_COPYDATA: numbers, ranges of numbers
+        from 0x400 (WM_USER) on, or names to register. A dict gives each message its
+        handler, and has no ranges.
 
         Messages of more than `max_message` bytes are refused. The thread's stack has
         room for one such message, as Wine needs it. So about 20 windows with the
