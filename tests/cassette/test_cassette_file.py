@@ -254,6 +254,7 @@ def check_types(event: CassetteEvent) -> None:
                 {"size": 5, "messages": [1] * 2000},
                 {"size": 5, "replies": -4},
                 {"size": 5, "replies": "lparam"},
+                {"size": 5, "replies": "none"},
                 {"kind": "semaphore"},
             )
         ),

@@ -19,11 +19,13 @@ from test_cassette_memory import until
 
 import winipc
 from winipc import Cassette, MessageEvent, Track
+from winipc.cassette import proxy
 from winipc.cassette.file import Writer
 from winipc.testing import ExpectingWindow
 
 StartPeer = Callable[..., Peer]
 NAMED = "winipc-test-cassette.query"
+WM_CLOSE = 0x10
 LARGE = 1 << (40 if sys.maxsize > 1 << 32 else 30)  # for a wparam
 
 
@@ -286,6 +288,153 @@ def test_answers_by_message_come_back(
         assert player.wait(DEADLINE)
         assert player.unplayed() == []
     assert program_hwnd == 0
+
+
+def test_a_program_that_answers_to_its_sender(
+    start_peer: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """By a message of its own, as `call` waits for: recorded without any option."""
+
+    def call() -> bytes:
+        return winipc.call(unique_name, b"", id=2, reply_id=3, timeout=DEADLINE)
+
+    def ask() -> int:
+        """Ask for an answer by another message than WM_COPYDATA."""
+        with winipc.CopyDataWindow.create(
+            message_only=True,
+            messages=[0x8001],
+            handler=lambda message: message.wparam + message.lparam,
+        ) as own:
+            return winipc.send_copydata(unique_name, b"12345678", id=4, sender=own)
+
+    path = tmp_path / "file.wipc"
+    peer = start_peer("clock_double.exe", unique_name)
+    peer.expect("ready")
+    assert (call(), ask()) == (b"tick 1", 7)
+    with Cassette.record(path, windows=[unique_name]) as recorder:
+        assert [call(), call(), call()] == [b"tick 2", b"tick 3", b"tick 4"]
+        assert ask() == 7
+        until(lambda: recorder.events == 7)
+    winipc.post_message(unique_name, WM_CLOSE)
+    assert peer.finish() == 0
+    with Cassette.play(path) as player:
+        assert [call(), call(), call()] == [b"tick 2", b"tick 3", b"tick 4"]
+        assert ask() == 7
+        assert player.unplayed() == []
+
+
+@pytest.mark.parametrize("replies", ["wparam", None])
+def test_the_sender_that_the_program_sees(
+    unique_name: str, tmp_path: Path, replies: str | None
+) -> None:
+    """It is the recorder's instead of the client's, unless there is no such window."""
+    seen: list[int] = []
+    path = tmp_path / "file.wipc"
+    track = Track("window", unique_name, replies=replies)
+    with (
+        winipc.CopyDataWindow.create(
+            unique_name, handler=lambda message: seen.append(message.wparam)
+        ),
+        winipc.CopyDataWindow.create(message_only=True) as client,
+    ):
+        senders = [0, LARGE + 1, client.hwnd]
+        with Cassette.record(path, windows=[track]) as recorder:
+            window = winipc.find_window(unique_name)
+            assert window is not None
+            for sender in senders:
+                winipc._core._forward(window.hwnd, 74, sender, 0, 1, b"")
+            assert recorder.events == 3
+    assert seen[:2] == senders[:2]
+    assert (seen[2] == senders[2]) is (replies is None)
+    kept = [sender & 0xFFFFFFFF for sender in senders]
+    assert [event.wparam for event in messages(path)] == kept
+    assert [one.replies for one in Cassette(path).tracks] == [replies]
+
+
+def test_a_client_without_a_window_before_it_is_heard(
+    program: Any, unique_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message reaches the program also if the recorder can open no more windows."""
+
+    def fail(*args: object) -> None:
+        raise OSError(0, "no more windows", None, 8)
+
+    monkeypatch.setattr(proxy, "_Return", fail)
+    with (
+        record(tmp_path / "file.wipc", unique_name),
+        winipc.CopyDataWindow.create(message_only=True) as own,
+    ):
+        assert winipc.send_copydata(unique_name, b"hello", id=1, sender=own) == 1005
+
+
+def test_messages_to_a_found_window_reach_the_program(
+    start_peer: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """Commands, keys and a program's own: sent or posted, and not recorded."""
+    path = tmp_path / "file.wipc"
+    peer = start_peer("clock_double.exe", unique_name)
+    peer.expect("ready")
+    numbers = (0x100, 0x109, 0x111, 0x112, 0x319, 0x400, 0x7FFF, 0x8000, 0xBFFF)
+    with Cassette.record(path, windows=[unique_name]) as recorder:
+        for number in numbers:
+            assert winipc.send_message(unique_name, number, LARGE, -5) == number
+            peer.expect(f"{number:#x} {LARGE} -5")
+            winipc.post_message(unique_name, number, 1, 2)
+            peer.expect(f"{number:#x} 1 2")
+        # A broadcast reaches the program's own window, so once.
+        winipc.broadcast_message(NAMED, 3, 4)
+        number = winipc.register_message(NAMED)
+        peer.expect(f"{number:#x} 3 4")
+        assert winipc.send_message(unique_name, NAMED, 3, 4) == 0
+        winipc.post_message(unique_name, WM_CLOSE)
+        assert peer.finish() == 0
+        assert recorder.events == 0
+    assert peer.stdout[-1] == f"{number:#x} 3 4\n"
+
+
+def test_registered_messages_reach_a_message_only_window(
+    unique_name: str, tmp_path: Path
+) -> None:
+    """Without being named to the recorder, as there are no broadcasts for it."""
+    with (
+        ExpectingWindow.create(
+            unique_name, message_only=True, messages=[NAMED]
+        ) as program,
+        Cassette.record(tmp_path / "file.wipc", windows=[unique_name]) as recorder,
+    ):
+        (window,) = set(winipc.find_windows(unique_name, message_only=True)) - {
+            winipc.Window(program.hwnd)
+        }
+        winipc.send_message(window, NAMED, 1, 2)
+        program.expect(message=NAMED, wparam=1, lparam=2)
+        assert recorder.events == 0
+
+
+def test_a_program_that_is_killed_while_it_answers(
+    start_peer: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """What was to be passed on meanwhile is lost, and the recording ends."""
+    path = tmp_path / "file.wipc"
+    peer = start_peer("clock_double.exe", unique_name)
+    peer.expect("ready")
+    answers: list[int] = []
+
+    def ask() -> None:
+        with winipc.CopyDataWindow.create(message_only=True) as own:
+            how: Any = {"sender": own, "timeout": DEADLINE, "check": False}
+            answers.append(winipc.send_copydata(unique_name, b"", id=5, **how))
+
+    with Cassette.record(path, windows=[unique_name]):
+        client = threading.Thread(target=ask)
+        client.start()
+        peer.expect("busy")
+        winipc.post_message(unique_name, 0x400)
+        winipc.post_message(unique_name, WM_CLOSE)
+        peer.kill()
+        client.join()
+        assert winipc.send_message(unique_name, 0x400) == 0
+    assert answers == [0]
+    assert [event.id for event in messages(path)] == [5]
 
 
 def test_a_program_that_dies_is_no_harm(

@@ -17,6 +17,7 @@ from winipc import Cassette, ChangeEvent, MessageEvent, StateEvent, Track
 from winipc.cassette.file import Writer
 
 StartPeer = Callable[..., Peer]
+WM_CLOSE = 0x10
 
 
 @pytest.fixture
@@ -56,10 +57,8 @@ def test_a_program_is_recorded_shown_and_played(
     recorder.wait_for_stderr("recording")
     real = remote(start_peer, player)
     assert real == ["1", "0", "told 1", "1", "1000", "2000", "told 3", "3", "30", "1"]
-    windows = winipc.find_windows(class_name=player[1])
-    assert len(windows) == 2
-    for window in windows:
-        winipc.post_message(window, 0x10)  # the recorder's does not ask for WM_CLOSE
+    assert len(winipc.find_windows(class_name=player[1])) == 2
+    winipc.post_message((None, player[1]), WM_CLOSE)
     line = next(line for line in iter(recorder.read_line, "") if line[:1] == "{")
     assert json.loads(line)["events"] == 12
     assert recorder.finish() == 0
@@ -89,6 +88,29 @@ def test_a_program_is_recorded_shown_and_played(
         again.say(order)
         assert again.read_line() == answer
     double.kill()
+
+
+def test_a_program_that_answers_to_its_sender_is_recorded_and_closed(
+    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """Without an option; the end of the program ends the recording."""
+    program, path = str(c_peer_path("clock_double.exe")), tmp_path / "clock.wipc"
+    words = ("cassette", "record", path, "--window", unique_name)
+    recorder = start_winipc(*words, "--", program, unique_name)
+    recorder.wait_for_stderr("recording")
+    assert winipc.call(unique_name, b"", id=2, reply_id=3) == b"tick 1"
+    run_winipc("post", unique_name, f"{WM_CLOSE:#x}")
+    assert recorder.finish() == 0
+    with Cassette.play(path):
+        assert winipc.call(unique_name, b"", id=2, reply_id=3) == b"tick 1"
+    words = ("cassette", "record", tmp_path / "2.wipc", "--window", unique_name)
+    recorder = start_winipc(*words, "--replies", "none", "--", program, unique_name)
+    recorder.wait_for_stderr("recording")
+    with pytest.raises(TimeoutError):
+        winipc.call(unique_name, b"", id=2, reply_id=3, timeout=0.1)
+    run_winipc("post", unique_name, f"{WM_CLOSE:#x}")
+    assert recorder.finish() == 0
+    assert len(list(Cassette(tmp_path / "2.wipc"))) == 1
 
 
 def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def _messages(value: Any, what: str) -> tuple[int | str, ...]:
     return tuple(_message(item, what) for item in value)
 
 
-def _replies(value: Any, what: str) -> int | str:
-    return value if value == "wparam" else whole(value, what, 0, MOST_DATA)
+def _replies(value: Any, what: str) -> int | str | None:
+    return value if value in ("wparam", None) else whole(value, what, 0, MOST_DATA)
 
 
 def _as_is(value: Any) -> Any:
@@ -163,9 +163,10 @@ class Track(_InFile):
     #: The messages that a window takes besides WM_COPYDATA: numbers, or registered
     #: names.
     messages: tuple[int | str, ...] = _in_file(_messages, ())
-    #: Where a request names the window that gets the answer: "wparam", or the offset of
-    #: a 32-bit handle in its data. None if no answers are sent.
-    replies: int | str | None = _in_file(_replies, None)
+    #: Where a request to a window names the one that gets the answer: "wparam", or the
+    #: offset of a 32-bit handle in its data. With None, the program sees the sender's
+    #: window, and what it sends there is not recorded.
+    replies: int | str | None = _in_file(_replies, "wparam")
     #: The name of the mapping of an exchange.
     mapping: str | None = _in_file(_text, None)
 

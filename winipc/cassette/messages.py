@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
@@ -34,7 +34,13 @@ _PATIENCE = 5.0
 class TrackWindow(Closing):
     """A window in place of a track's; it handles all that was posted to it."""
 
-    def __init__(self, track: Track, handler: Callable[[Message], int]) -> None:
+    def __init__(
+        self,
+        track: Track,
+        handler: Callable[[Message], int],
+        others: Iterable[int | range] = (),
+    ) -> None:
+        """`others` are messages that it takes besides those of the track."""
         self._handler = handler
         self._last = threading.Event()
         self._thread = 0  # the window's thread, once it has handled a message
@@ -44,7 +50,7 @@ class TrackWindow(Closing):
             class_name=track.class_name,
             message_only=track.message_only,
             handler=self._handle,
-            messages=(*track.messages, _LAST),
+            messages=(*track.messages, *others, _LAST),
         )
 
     @property
@@ -79,7 +85,8 @@ def reply_window(track: Track, message: Message) -> int:
     if not message.is_copydata or at is None:
         return 0
     if isinstance(at, str):
-        return message.sender
+        named = track.kind == "window" and message.verified
+        return message.sender if named else 0
     with memoryview(message) as data:
         part = data[at : at + _HANDLE]
         return int.from_bytes(part, "little") if len(part) == _HANDLE else 0

@@ -44,6 +44,19 @@ from winipc.message.target import hwnd_of
 from winipc.message.window import is_unique_class
 from winipc.section.section import SharedSection
 
+#: Keys, WM_CLOSE, WM_COMMAND, WM_SYSCOMMAND and WM_APPCOMMAND.
+_ORDERS = (0x10, *range(0x100, 0x10A), 0x111, 0x112, 0x319)
+
+
+def _others(track: Track) -> tuple[int | range, ...]:
+    """What programs send to a window that they found, besides a track's messages.
+
+    All other messages come from Windows, and are the proxy's own. A broadcast of a
+    registered message (from 0xC000 on) also reaches the real window, unless that is
+    message-only: it would come twice.
+    """
+    return *_ORDERS, range(0x400, 0x10000 if track.message_only else 0xC000)
+
 
 class _Return(TrackWindow):
     """A window that gets the program's answers in place of a client's window."""
@@ -52,7 +65,7 @@ class _Return(TrackWindow):
         self.client = client
         self.number = 0  # the number of the message that is answered
         track = Track("client", message_only=True, messages=proxy.track.messages)
-        super().__init__(track, partial(proxy.pass_on, self))
+        super().__init__(track, partial(proxy.pass_on, self), _others(track))
 
 
 class Proxy(Closing):
@@ -112,7 +125,9 @@ class Proxy(Closing):
     ) -> None:
         """Open the window. From now on, it gets the messages."""
         self._index, self._add, self._now, self._known = index, add, now, known
-        self._window = TrackWindow(self.track, self._take)
+        self._kept = {number_of(message) for message in self.track.messages}
+        others = _others(self.track) if self._real else ()
+        self._window = TrackWindow(self.track, self._take, others)
         if self._real:
             self._window.to_top()
 
@@ -147,6 +162,8 @@ class Proxy(Closing):
 
     def _take(self, message: Message) -> int:
         """Handle a message for the real window, and return the answer."""
+        if not self._keeps(message):
+            return _pass(message, self._real, 0, _NOTHING)
         came = self._now()
         way = "in" if self.track.kind == "window" else "out"
         event = heard(self.track, self._index, message, way)
@@ -160,9 +177,8 @@ class Proxy(Closing):
         found = None if self._known is None else self._known.take(event)
         if found is not None:
             return self._repeat(event, found, client)
-        sender, data = message.sender, memoryview(message)
-        if client:
-            hwnd = self._return_for(client, event.number)
+        sender, data = message.wparam, memoryview(message)
+        if client and (hwnd := self._return_for(client, event.number)):
             if self.track.replies == "wparam":
                 sender = hwnd
             else:
@@ -171,6 +187,8 @@ class Proxy(Closing):
 
     def pass_on(self, back: _Return, message: Message) -> int:
         """Pass on what the program sends to a client, with this window as sender."""
+        if not self._keeps(message):
+            return _pass(message, back.client, 0, _NOTHING)
         came = self._now()
         event = heard(replace(self.track, replies=None), self._index, message, "out")
         event = replace(event, to=back.number, wparam=0)
@@ -178,6 +196,10 @@ class Proxy(Closing):
         return self._forward(
             message, event, came, back.client, ours, memoryview(message)
         )
+
+    def _keeps(self, message: Message) -> bool:
+        """Whether the message is recorded, and not only passed on."""
+        return message.is_copydata or message.message in self._kept
 
     def _forward(
         self,
@@ -211,11 +233,17 @@ class Proxy(Closing):
         return known.answer
 
     def _return_for(self, client: int, number: int) -> int:
-        """The handle of the window that stands before a client's window."""
+        """The handle of the window that stands before a client's window.
+
+        It is 0 if no more windows can be opened.
+        """
         if client not in self._returns:
             for hwnd in [h for h in self._returns if not Window(h).exists]:
                 self._returns.pop(hwnd).close()
-            self._returns[client] = _Return(self, client)
+            with suppress(OSError):
+                self._returns[client] = _Return(self, client)
+        if client not in self._returns:
+            return 0
         self._returns[client].number = number
         return self._returns[client].hwnd
 

@@ -157,7 +157,7 @@ def _add_record(actions: Commands) -> None:
         ("window", "the title of a window of the program"),
         ("window-class", "the class of a window of the program"),
         ("client", "the title of a window to which the program sends on its own"),
-        ("message", "a message that the windows take besides WM_COPYDATA"),
+        ("message", "a message to record besides WM_COPYDATA"),
         ("broadcast", "a registered message that the program broadcasts"),
         ("exchange", "the title of a receiver of the exchange"),
         ("event", "an event"),
@@ -175,8 +175,10 @@ def _add_record(actions: Commands) -> None:
     record.add_argument(
         "--replies",
         type=_number_or_text,
-        metavar="wparam|OFFSET",
-        help="where a request names the window that gets the answer",
+        default="wparam",
+        metavar="wparam|OFFSET|none",
+        help="where a request names the window that gets the answer; with none, the "
+        "program sees the sender's own window (%(default)s)",
     )
     record.add_argument(
         "--rate", type=positive, default=60, help="looks per second (%(default)s)"
@@ -199,8 +201,9 @@ def _add_record(actions: Commands) -> None:
 
 
 def _record(arguments: argparse.Namespace) -> int:
+    replies = None if arguments.replies == "none" else arguments.replies
     window = functools.partial(
-        Track, messages=tuple(arguments.message), replies=arguments.replies
+        Track, messages=tuple(arguments.message), replies=replies
     )
     windows = [window("window", title) for title in arguments.window]
     windows += [window("window", class_name=name) for name in arguments.window_class]
