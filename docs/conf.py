@@ -489,7 +489,7 @@ SEARCHED = {
     "how-to": [
         *("pandas", "NumPy", "C#", "C++", "Rust", "thread safety", "access denied"),
         *("service", "PyInstaller", "antivirus", "Proton", "wheel", "compiler"),
-        *("notify", "notebook", "csharp", "cpp"),
+        *("notify", "notebook", "csharp", "cpp", "tkinter", "Qt"),
     ],
     "versions": ["versions", "stable"],
     "messages": ["asyncio", "request"],
