@@ -346,7 +346,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
         ("section build x.dll x 8", "NAME=SIZE: 'x' is not NAME=SIZE"),
         ("section build x.dll x=0", "'x=0': the size is 1 or more"),
         ("section build x.dll é=8", "name must be printable ASCII without spaces"),
-        ("section build x.dll x=4000000000", "bytes are more than a DLL can hold"),
+        ("section build x.dll x=0x7fffffff", "bytes are more than a DLL can hold"),
         ("bridge", "name of a mapping"),
         ("cassette record x.wipc", "nothing to record"),
         ("cassette show x.wipc --struct x=", "'x=' has nothing behind its ="),

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         "Print what changes in a mapping or in memory of a process.",
         "watch my-app.state --size 64",
         'watch my-app.state --struct "speed:f32 gear:i32 wheels:4f32 name:16s"',
-        "watch my-app.state --struct car.h:state --field gear",
+        'watch my-app.state --struct "speed:f32 gear:i32" --field gear',
     )
     add_target(parser)
     add_size(parser)
