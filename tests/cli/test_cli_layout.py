@@ -106,6 +106,10 @@ def test_enums_are_shown_by_name(tmp_path: Path, unique_name: str) -> None:
     overlay = Overlay(f"{path}:plant")
     off, run = (number.to_bytes(4, "little") * 2 for number in (0, 5))
     odd = b"\7\0\0\0" + run[4:]
+    words = ("layout", str(path), "plant")
+    assert b"i32 mode[2]  modes" in run_winipc(*words).stdout
+    [field] = json.loads(run_winipc(*words, "--json").stdout)["fields"]
+    assert field["enum"] == {"OFF": 0, "RUN": 5}
     assert overlay.line(odd) == "modes=[7 RUN (5)]"
     assert [texts for _, _, texts in overlay.changes(off, run)] == [
         ("OFF (0)", "RUN (5)")
@@ -120,6 +124,53 @@ def test_enums_are_shown_by_name(tmp_path: Path, unique_name: str) -> None:
             b"RUN",
             b"(5)]",
         ]
+
+
+def test_a_field_is_written(header: Path, unique_name: str) -> None:
+    """Numbers, texts, members of enums, and JSON; other bits and bytes stay."""
+    header.write_text(
+        "enum mode { OFF, RUN = 5 };"
+        "struct s { int low : 4; int high : 4; mode m; char name[8]; float at[2];"
+        "struct { short x, y; } in; void *next; };"
+    )
+    struct = ("--struct", f"{header}:s")
+    layout = winipc.Layout.from_c(header, "s", enums=True)
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        mapping.write(b"\xff" * layout.size, 8)
+        view = mapping.struct_view(layout, 8)
+        place = ("write", unique_name, "--offset=8", *struct)
+        for path, text, value in (
+            ("high", "3", 3),
+            ("m", "RUN", 5),
+            ("name", "13", "13"),
+            ("at", "[1.5, 2]", (1.5, 2.0)),
+            ("at[1]", "inf", float("inf")),
+            ("in.y", "0x10", 16),
+            ("next", "0x1234", 0x1234),
+        ):
+            assert run_winipc(*place, "--field", path, text).stdout
+            assert view[path] == value
+        assert (view.low, view["in"].x) == (-1, -1)
+        shown = run_winipc("dump", unique_name, "--offset=8", *struct).stdout
+        assert b"next=0x1234" in shown
+        run_winipc(*place, "--field", "in", '{"x": 7}')
+        assert (view["in"].x, view["in"].y) == (7, 16)
+        before = mapping.read(64)
+        for words, told in (
+            (("--field", "m", "RNU"), "m: mode has no 'RNU': it has OFF, RUN"),
+            (("--field", "high", "9"), "high: 9 does not fit in 4 bits"),
+            (("--field", "at[1]", "x"), "at[1]: f32 is a number, not 'x'"),
+            (("--field", "at", "1", "--type", "f32"), "a field has its own type"),
+            (("13",), "--struct needs a --field of it"),
+        ):
+            done = run_winipc(*place, *words, check=False)
+            assert done.returncode == 2
+            assert done.stderr.decode().rstrip().endswith(told)
+        done = run_winipc("write", unique_name, "--field=m", "1", check=False)
+        assert b"--field needs a --struct with names" in done.stderr
+        done = run_winipc(*place, "--field=hihg", "1", check=False)
+        assert b"s has no field 'hihg' (did you mean high?)" in done.stderr
+        assert mapping.read(64) == before
 
 
 def test_recordings_are_values(header: Path, tmp_path: Path) -> None:

@@ -199,6 +199,12 @@ def test_watch_prints_fields_that_change(
         found = {some.read_line().split(maxsplit=1)[1] for _ in range(2)}
         assert found == {"wheels[1]  nan -> 2", "gear  3 -> 4"}
         assert some.finish() == 0
+        chosen = ("--struct", described, "--field=gear", "--timeout=0.5")
+        late = start_winipc("watch", unique_name, *chosen)
+        late.wait_for_stderr("watching")
+        while late.process.poll() is None:  # another field changes all the time
+            view.speed += 1
+        late.wait_for_stderr("nothing changed within 0.5 s")
         named = ("watch", unique_name, "--struct", described, "--field", "gaer")
         assert "has no field 'gaer' (did you mean gear?)" in failure(*named)
     done = run_winipc("watch", "x", "--struct=<fi", "--field=0", check=False)

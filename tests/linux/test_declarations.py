@@ -44,31 +44,39 @@ WRITE = """
 import json, sys, winipc
 from winipc.memory._declare import declaration
 made = {}
-for bits in (64, 32):
+for bits in (32, 64):
     for name in ("state", "tight", "both", "point"):
         layout = winipc.Layout.from_c(sys.argv[1], name, bits=bits)
         for language in ("c", "csharp", "rust"):
             made[f"{name}_{bits}.{language}"] = declaration(layout, language)
-record = winipc.Layout.from_c(sys.argv[1], "state").unpack(bytes(range(50, 250)))
+layout = winipc.Layout.from_c(sys.argv[1], "state")
+record = layout.unpack(bytes(range(50, 250)))
 values = {name: record[name] for name in sys.argv[2].split()}
-print(json.dumps([made, values]))
+record = layout.unpack(layout.pack(record, **json.loads(sys.argv[3])))
+after = {name: record[name] for name in sys.argv[2].split()}
+print(json.dumps([made, values, after]))
 """
 #: Bit-fields and members of unions, which Rust and C# have to compute.
 SHARED = "gear mode flags more wide low"
+#: What C# writes to bit-fields.
+WRITTEN = {"gear": -3, "mode": 5, "flags": 2**40 - 2, "more": 1}
+Told = tuple[dict[str, str], dict[str, int], dict[str, int]]
 
 
 @pytest.fixture(scope="module")
-def told() -> tuple[dict[str, str], dict[str, int]]:
-    """The declarations by structure, bits and language; and some values of a state."""
-    done = Dev().run("python", "-c", WRITE, HEADER, SHARED)
+def told() -> Told:
+    """The declarations by structure, bits and language; and some values of a state,
+    before and after some are written.
+    """
+    done = Dev().run("python", "-c", WRITE, HEADER, SHARED, json.dumps(WRITTEN))
     assert done.returncode == 0, done.stderr
-    made, values = json.loads(done.stdout)
-    return made, values
+    made, values, after = json.loads(done.stdout)
+    return made, values, after
 
 
 @pytest.fixture(scope="module")
 def sources(
-    told: tuple[dict[str, str], dict[str, int]],
+    told: Told,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """The files of the declarations, by structure, bits and language."""
@@ -96,11 +104,9 @@ def test_c_is_compiled(machine: object, sources: dict[str, Path]) -> None:
         run(gcc, "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", path)
 
 
-def test_c_reads_the_same_values(
-    told: tuple[dict[str, str], dict[str, int]], tmp_path: Path
-) -> None:
+def test_c_reads_the_same_values(told: Told, tmp_path: Path) -> None:
     """Of bit-fields and unions, by the compiler of this system as Windows compiles."""
-    made, values = told
+    made, values, _ = told
     shown = "".join(f'printf("%lld ", (long long)x.{name});' for name in values)
     source = tmp_path / "main.c"
     source.write_text(
@@ -156,13 +162,11 @@ def test_rust_is_compiled(sources: dict[str, Path], tmp_path: Path) -> None:
         run("rustc", *options, f"--out-dir={tmp_path}", path)
 
 
-def test_rust_reads_the_same_values(
-    told: tuple[dict[str, str], dict[str, int]], tmp_path: Path
-) -> None:
+def test_rust_reads_the_same_values(told: Told, tmp_path: Path) -> None:
     """Of bit-fields and unions, by the functions that stand for them."""
     if shutil.which("rustc") is None:
         pytest.skip("no rustc")
-    made, values = told
+    made, values, _ = told
     shown = ", ".join(f"x.{name}() as i64" for name in values)
     source = tmp_path / "main.rs"
     source.write_text(
@@ -176,12 +180,14 @@ def test_rust_reads_the_same_values(
 
 
 def test_csharp_is_compiled_and_reads_the_same_values(
-    told: tuple[dict[str, str], dict[str, int]], tmp_path: Path
+    told: Told, tmp_path: Path
 ) -> None:
-    """C# has no asserts: a program compares the sizes, and prints what it reads."""
+    """C# has no asserts: a program compares the sizes, prints what it reads, and writes
+    bit-fields.
+    """
     if shutil.which("mcs") is None or shutil.which("mono") is None:
         pytest.skip("no C# compiler (mono-mcs)")
-    made, values = told
+    made, values, after = told
     declared = {name: text for name, text in made.items() if name.endswith(".csharp")}
     assert len(declared) == 8
     for name, text in declared.items():
@@ -194,12 +200,13 @@ def test_csharp_is_compiled_and_reads_the_same_values(
                 "byte* bytes = stackalloc byte[200];"
                 "for (int i = 0; i < 200; i++) bytes[i] = (byte)(50 + i);"
                 f"state* x = (state*)bytes; System.Console.WriteLine({shown});"
+                + "".join(f"x->{name} = {value};" for name, value in WRITTEN.items())
+                + f"System.Console.WriteLine({shown});"
             )
         source, program = tmp_path / f"{name}.cs", tmp_path / f"{name}.exe"
         main = f"unsafe static int Main() {{ {body} return 0; }}"
         source.write_text(f"{text}\nstatic class Program {{ {main} }}\n")
         run("mcs", "-unsafe", "-warn:0", source, f"-out:{program}")
         printed = run("mono", program).split()
-        assert printed == (
-            list(map(str, values.values())) if "state_64" in name else []
-        )
+        expected = [*values.values(), *after.values()] if "state_64" in name else []
+        assert printed == list(map(str, expected))

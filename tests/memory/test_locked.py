@@ -17,7 +17,7 @@ from conftest import FULL
 from helpers.deadlines import LONG
 
 import winipc
-from winipc import LockedMapping, SharedMapping, named_objects
+from winipc import Layout, LayoutError, LockedMapping, SharedMapping, named_objects
 
 
 @pytest.fixture
@@ -148,10 +148,26 @@ def test_a_plain_mapping_is_told_to_have_no_lock(unique_name: str) -> None:
     assert f"'{unique_name}' is a mapping without a lock: SharedMapping.open()" in note
 
 
-def test_lock_and_header_do_not_go_together(unique_name: str) -> None:
-    """And nothing is made."""
-    with pytest.raises(ValueError, match="no header"):
-        LockedMapping.create(unique_name, 100, header=True)
+def test_a_header_describes_the_structure(unique_name: str) -> None:
+    """Another structure is refused, and a wrong one creates nothing."""
+    car, other = Layout.of("car", "gear:i32"), Layout.of("car", "gear:f32")
+    with (
+        LockedMapping.create(unique_name, header=car) as one,
+        LockedMapping.open(unique_name, header=car) as two,
+        LockedMapping.create(unique_name, header=car, exist_ok=True) as three,
+    ):
+        with one.lock:
+            one.struct_view(car).gear = 3
+        one.notify_change()
+        assert (two.size, two.changes, three.struct_view(car).gear) == (4, 1, 3)
+        with pytest.raises(LayoutError, match="gear:f32 at offset 0 here and gear:i32"):
+            LockedMapping.open(unique_name, header=other)
+        with pytest.raises(LayoutError):
+            LockedMapping.create(unique_name, header=other, exist_ok=True)
+        assert two.lock.acquire(0)
+        two.lock.release()
+    with pytest.raises(ValueError, match="'no' is not a field"):
+        LockedMapping.create(unique_name, 100, header="no layout")
     assert named_objects(pattern=f"{unique_name}*") == []
 
 

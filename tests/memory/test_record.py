@@ -311,8 +311,21 @@ def test_a_path_may_end_at_a_structure_or_a_row() -> None:
     view = StructView(memory, PLANT)
     view["pumps[1][1]"].after = 9
     assert view.pumps[1][1].after == view["pumps[1]"][1].after == 9
-    with pytest.raises(TypeError, match="assign to its fields"):
-        view["pumps[1][1]"] = {}
+    view["pumps[1][1].temps"] = (1, 2, 3)
+    before = bytes(memory)
+    view["pumps[1][1]"] = {"after": 9}  # what it lacks stays
+    assert bytes(memory) == before
+    view["pumps[0]"] = view.pumps[1]
+    assert view["pumps[0][1]"].temps == (1, 2, 3)
+    view.main = view["pumps[0][1]"].as_record()
+    assert (view.main.temps, view.main.after) == ((1, 2, 3), 9)
+    assert PLANT.pack(view, id=5)[1:] == PLANT.pack(view.as_record(), id=5)[1:]
+    before = bytes(memory)
+    with pytest.raises(ValueError, match=r"^pumps\[1\]\[1\].temps: 3 elements"):
+        view["pumps[1][1]"] = {"after": 8, "temps": (1,)}
+    with pytest.raises(TypeError, match=r"^main: not a record"):
+        view.main = 5
+    assert bytes(memory) == before
     assert (
         PLANT["pumps[1][1].temps[2]"].offset
         == PLANT["pumps"].offset + 3 * PUMP.size + 6

@@ -87,6 +87,18 @@ def test_bare_hexadecimal_is_refused_with_what_to_write(
             process.address(text)
 
 
+def test_exports_are_addresses(process: RemoteProcess) -> None:
+    """As debuggers write them."""
+    named = {one.name: one.address for one in process.exports("kernel32.dll")}
+    sleep = named["Sleep"]
+    assert process.address("kernel32.dll!Sleep") == sleep
+    assert process.address('"KERNEL32.dll!Sleep"+0x10 - 1') == (sleep or 0) + 15
+    with pytest.raises(LookupError, match=r"exports no 'Slep' \(did you mean Sleep\?"):
+        process.address("kernel32.dll!Slep")
+    with pytest.raises(LookupError, match=r"nope\.dll"):
+        process.address("nope.dll!Sleep")
+
+
 def test_modules_are_named_in_errors(process: RemoteProcess) -> None:
     """A name that no module has."""
     with pytest.raises(LookupError, match=r"nope\.dll"):

@@ -70,6 +70,9 @@ LINUX_PROGRAMS = {
     "ip": "iproute2",
 }
 
+# With --all: compilers for what `winipc layout --as` writes.
+OTHER_COMPILERS = {"mcs": "mono-mcs", "rustc": "rustc"}
+
 # Seconds of work for one test; a longer one counts as a hang: pytest shows all stacks,
 # and ends the run.
 HANG = 600
@@ -150,7 +153,8 @@ def everything(versions: list[str], whole: bool = False) -> Totals:
 
     While one part waits, another one uses the processor.
     """
-    ready(versions, _missing_on_linux())
+    compilers = _missing(OTHER_COMPILERS) if whole else []
+    ready(versions, [*_missing_on_linux(), *compilers])
     # Build them once, before all parts would.
     together(built_wheel, c_peers)
     say("the tests run in four parts side by side; the logs come one after the other")
@@ -334,9 +338,13 @@ def windows(version: str, args: list[str], *, as_msvc: bool = False) -> Totals:
 
 def _missing_on_linux() -> list[str]:
     """The missing packages for the Linux side: compilers, a terminal, a broker."""
+    return [*missing_compilers(), *_missing(LINUX_PROGRAMS)]
+
+
+def _missing(programs: dict[str, str]) -> list[str]:
+    """The packages of those programs that are not there."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    programs = (name for name in LINUX_PROGRAMS if not shutil.which(name, path=path))
-    return [*missing_compilers(), *(LINUX_PROGRAMS[name] for name in programs)]
+    return [programs[name] for name in programs if not shutil.which(name, path=path)]
 
 
 def linux(args: list[str]) -> Totals:

@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         bits=arguments.bits,
         defines=defines,
         include=arguments.include,
+        enums=True,
     )
     if arguments.language is not None:
         from winipc.memory._declare import declaration
@@ -91,7 +92,7 @@ def _type(field: Field) -> str:
     elif field.is_pointer:
         text = "pointer"
     else:
-        text = word_of(kind)
+        text = f"{word_of(kind)} {field.enum.__name__}" if field.enum else word_of(kind)
     if field.bits is not None:
         return f"{text}, {field.bits[1]} bits from bit {field.bits[0]}"
     return text + "".join(f"[{length or ''}]" for length in field.shape)
@@ -116,6 +117,8 @@ def _field_as_json(field: Field) -> dict[str, Any]:
     }
     if field.bits is not None:
         row["bits"] = field.bits
+    if field.enum is not None:
+        row["enum"] = {member.name: member.value for member in field.enum}
     if isinstance(field.kind, Layout):
         row |= {"fields": _as_json(field.kind)["fields"]}
     return row

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 import enum
+import functools
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from winipc.base.text import clean
 from winipc.cli.options import converted, number
-from winipc.memory.layout import Layout, codec_of
+from winipc.memory.layout import Field, Layout, codec_of
 from winipc.memory.record import Record, Text
 
 HELP = (
@@ -58,6 +59,19 @@ def take_size(arguments: argparse.Namespace) -> None:
             arguments.parser.error(f"--struct needs --size {needed} or more")
 
 
+def field_of(arguments: argparse.Namespace, path: str) -> Field:
+    """The field of --struct that --field names; LookupError if there is none."""
+    overlay = arguments.struct
+    if overlay is None or overlay.layout is None:
+        arguments.parser.error("--field needs a --struct with names")
+    layout: Layout = overlay.layout
+    return layout[path]
+
+
+class _Address(int):
+    """A number that is shown in hexadecimal."""
+
+
 class Overlay:
     """Values in bytes; each has a name, or else a number."""
 
@@ -82,7 +96,7 @@ class Overlay:
         """The values, in order; text up to its NUL."""
         values = self._codec.unpack(data[: self.size])
         if isinstance(values, Record):
-            found = values.as_dict()
+            found = _with_addresses(values._layout, values.as_dict())
         else:
             found = {str(number): value for number, value in enumerate(values)}
         return {name: _plain(value) for name, value in found.items()}
@@ -114,6 +128,22 @@ class Overlay:
     def rows(self, data: bytes) -> list[tuple[str, str]]:
         """The name (or number) and the text of each value."""
         return [(name, _shown(value)) for name, value in self._values(data).items()]
+
+
+def _with_addresses(layout: Layout, values: dict[str, Any]) -> dict[str, Any]:
+    for field in layout:
+        make: Any = _Address if field.is_pointer else None
+        if isinstance(field.kind, Layout):
+            make = functools.partial(_with_addresses, field.kind)
+        if make is not None:
+            values[field.name] = _each(make, values[field.name])
+    return values
+
+
+def _each(make: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_each(make, item) for item in value)
+    return make(value)
 
 
 def _plain(value: Any) -> Any:
@@ -159,6 +189,8 @@ def _shown(value: Any) -> str:
         return "{" + " ".join(f"{n}={_shown(v)}" for n, v in value.items()) + "}"
     if isinstance(value, enum.Enum):
         return f"{value.name} ({value.value})"
+    if isinstance(value, _Address):
+        return f"{value:#x}"
     return _number(value) if isinstance(value, float) else clean(str(value))
 
 

@@ -332,11 +332,12 @@ def changes(
     old: bytes,
     arguments: argparse.Namespace,
     timeout: float | None = None,
+    part: Callable[[bytes], object] = bytes,
 ) -> Iterator[bytes]:
     """Yield all bytes after each change; the first look is compared with `old`.
 
-    It ends after `--seconds`. Raises TimeoutError if nothing changes for `timeout`
-    seconds.
+    Only changes of the `part` of the bytes count. It ends after `--seconds`. Raises
+    TimeoutError if nothing changes for `timeout` seconds.
     """
     from winipc.base.deadline import Deadline
 
@@ -345,7 +346,7 @@ def changes(
         time.sleep(deadline.part(arguments.interval))
         new = target.read()
         now = time.monotonic()
-        if new != old:
+        if part(new) != part(old):
             last, old = now, new
             yield new
         elif timeout is not None and now - last >= timeout:

@@ -12,7 +12,7 @@ from winipc import _core
 from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command, add_end
 from winipc.cli.output import print_result, until_ctrl_c
-from winipc.cli.overlay import Overlay, add_struct, take_size
+from winipc.cli.overlay import Overlay, add_struct, field_of, take_size
 from winipc.cli.targets import (
     Target,
     add_interval,
@@ -23,6 +23,7 @@ from winipc.cli.targets import (
     changes,
     open_target,
 )
+from winipc.memory.layout import Field
 
 #: Bytes of one change that are shown as text; JSON has all.
 _SHOWN = 16
@@ -59,29 +60,31 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
-    layout = arguments.struct and arguments.struct.layout
-    if arguments.field and layout is None:
-        arguments.parser.error("--field needs a --struct with names")
-    for field in arguments.field:
-        layout[field]  # raises LookupError
+    wanted = [field_of(arguments, path) for path in arguments.field]
     with open_target(arguments) as target:
         old = target.read()
         with until_ctrl_c() as say:
             say(f"watching {counted(len(old), 'byte')} of {target.label}")
-            rows = itertools.islice(_rows(target, old, arguments), arguments.count)
-            for seconds, fields, text in rows:
+            rows = _rows(target, old, arguments, wanted)
+            for seconds, fields, text in itertools.islice(rows, arguments.count):
                 fields = {"seconds": round(seconds, 6), **fields}
                 print_result(arguments.json, fields, f"{seconds:10.3f}  {text}")
     return 0
 
 
 def _rows(
-    target: Target, old: bytes, arguments: argparse.Namespace
+    target: Target, old: bytes, arguments: argparse.Namespace, wanted: list[Field]
 ) -> Iterator[tuple[float, dict[str, Any], str]]:
     """For each change: seconds since the start, what it is for JSON, and as text."""
     start = time.monotonic()
     overlay: Overlay | None = arguments.struct
-    for new in changes(target, old, arguments, arguments.timeout):
+
+    def part(data: bytes) -> list[bytes]:
+        return [data[field.offset : field.offset + field.size] for field in wanted]
+
+    for new in changes(
+        *(target, old, arguments, arguments.timeout, part if wanted else bytes)
+    ):
         seconds = time.monotonic() - start
         found = (
             _of_bytes(target.address, old, new)

@@ -7,16 +7,18 @@ import contextlib
 import struct
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command, add_seconds
 from winipc.cli.output import print_result, until_ctrl_c
+from winipc.cli.overlay import add_struct, field_of
 from winipc.cli.scan import WORDS, number_of, value_type
 from winipc.cli.targets import add_raw, add_target, open_target
 from winipc.scan.scan import ValueType
 
 if TYPE_CHECKING:
+    from winipc.memory.layout import Field
     from winipc.process.freeze import Freeze
 
 #: Seconds between two looks whether the process of a frozen value has ended.
@@ -32,12 +34,21 @@ def add(commands: Commands) -> None:
         "Write bytes, text or a number to a mapping or to memory of a process. Other "
         "programs may see half of the change.",
         'write my-app.state "01 00 00 00"',
+        'write my-app.state --struct "speed:f32 gear:i32" --field gear 4',
         "write my-app.state --offset 4 --type f32 52.5",
         "write 1234:0x7ff6a0001000 --type i32 100",
         "write game.exe:game.exe+0x10f4 --type i32 100 --freeze",
     )
     add_target(parser)
-    parser.add_argument("data", help="bytes in hexadecimal, or as --type or --file say")
+    parser.add_argument(
+        "data", help="bytes in hexadecimal, or as --type, --field or --file say"
+    )
+    add_struct(parser, "where --field is")
+    parser.add_argument(
+        "--field",
+        help="DATA is the value of this field: a number, a text, the name of an enum's "
+        "member, or JSON such as [1, 2]",
+    )
     parser.add_argument(
         "--type",
         default="hex",
@@ -59,7 +70,16 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.file:
+    field = None
+    if arguments.field is not None:
+        if arguments.file or arguments.type != "hex":
+            arguments.parser.error("a field has its own type")
+        field = field_of(arguments, arguments.field)
+        data = bytes(field.size)
+        arguments.offset += field.offset
+    elif arguments.struct is not None:
+        arguments.parser.error("--struct needs a --field of it")
+    elif arguments.file:
         data = Path(arguments.data).read_bytes()
     else:
         try:
@@ -73,6 +93,11 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.size = len(data)
     with contextlib.ExitStack() as held:
         target = held.enter_context(open_target(arguments, write=True))
+        if field is not None:
+            try:
+                data = _packed(field, arguments.data, target.read())
+            except (ValueError, TypeError) as error:
+                arguments.parser.error(str(error))
         frozen = held.enter_context(target.freeze(data)) if arguments.freeze else None
         if frozen is None:
             target.write(data)
@@ -96,6 +121,18 @@ def _hold(frozen: Freeze, seconds: float | None) -> None:
         say("written again and again")
         while not frozen.closed and deadline.left() != 0:
             time.sleep(deadline.part(_LOOK))
+
+
+def _packed(field: Field, value: Any, old: bytes) -> bytes:
+    """The bytes of the field with the given value; other bits stay as in `old`."""
+    import json
+
+    if not field.is_text:
+        for convert in (lambda text: int(text, 0), float, json.loads):
+            with contextlib.suppress(ValueError):
+                value = convert(value)
+                break
+    return field.pack(value, old)
 
 
 def _data(kind: str | ValueType, text: str) -> bytes:

@@ -71,13 +71,15 @@ def declaration(layout: Layout, language: str) -> str:
         return f"import numpy\n\n{note if bits else ''}{made}"
     makers = {"c": _c, "ctypes": _ctypes_source, "csharp": _csharp, "rust": _rust}
     names = _named(layout)
-    lines = [_HEADS[language]]
+    told = f"{names[layout].upper()}_LAYOUT"
+    lines = [f"#ifndef {told}"] if language == "c" else []
+    lines += [_HEADS[language]]
     for one in names:
         lines += [*makers[language](one, names), ""]
     if language == "c":
         number = f"UINT64_C({layout.fingerprint:#x})"
         lines += ["#pragma pack(pop)", ""]
-        lines += [f"#define {names[layout].upper()}_LAYOUT {number}", ""]
+        lines += [f"#define {told} {number}", "#endif", ""]
     return "\n".join(lines)
 
 
@@ -395,10 +397,13 @@ def _csharp_field(
     text = names[kind] if isinstance(kind, Layout) else _CSHARP[kind]
     if field.bits is not None:  # up to the top, and down with the sign of its type
         wide = "long" if str(kind).islower() else "ulong"
-        up = 64 - _low_bit(layout, field) - field.bits[1]
+        low, width = _low_bit(layout, field), field.bits[1]
         yield f"@ private {text} _{name};"
-        value = f"({text})(({wide})_{name} << {up} >> {64 - field.bits[1]})"
-        yield f"public {text} {name} {{ get {{ return {value}; }} }}"
+        got = f"({text})(({wide})_{name} << {64 - low - width} >> {64 - width})"
+        mask = f"{(1 << width) - 1 << low:#x}UL"
+        made = f"(ulong)_{name} & ~{mask} | (ulong)value << {low} & {mask}"
+        put = f"_{name} = unchecked(({text})({made}));"
+        yield f"public {text} {name} {{ get {{ return {got}; }} set {{ {put} }} }}"
     elif not field.shape:
         yield f"@ public {text} {name};"
     elif not field.size:

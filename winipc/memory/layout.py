@@ -634,7 +634,8 @@ class Layout(_core.Layout):
     ) -> bytes:
         """Return the bytes of a structure with these fields.
 
-        Other fields are those of `base`, a record or a mapping; without it they are 0.
+        Other fields are those of `base`, a record, a view or a mapping; without it they
+        are 0.
         Text may be str or bytes, the member of an enum its name, and an inner structure
         a mapping of its fields, or a tuple of all its values.
 
@@ -647,6 +648,8 @@ class Layout(_core.Layout):
         return self._pack(fields, data, "")
 
     def _pack(self, values: Record | Mapping[str, Any], old: bytes, path: str) -> bytes:
+        if isinstance(values, StructView):
+            values = values.as_record()
         if isinstance(values, Record):
             if values._layout == self:
                 return bytes(values)

@@ -186,8 +186,8 @@ class LockedMapping(SharedMapping):
     ) -> Self:
         """Create the mapping, its mutex and its change counter.
 
-        Arguments and errors are those of `SharedMapping.create`, without `header`. The
-        name must not be None. All three objects are new or, with `exist_ok`, all three
+        Arguments and errors are those of `SharedMapping.create`. The name must not be
+        None. All three objects are new or, with `exist_ok`, all three
         existed. If only the mutex or the counter existed, that is a FileExistsError
         (winerror 183).
 
@@ -195,8 +195,6 @@ class LockedMapping(SharedMapping):
         """
         if name is None:
             raise ValueError("a LockedMapping has a name: the others are found by it")
-        if options.get("header"):
-            raise ValueError("a LockedMapping has no header")
         return make_or_open(
             lambda: cls._make(name, size, exist_ok, False, security, options),
             lambda: cls._make(name, size, exist_ok, True, security, options),

@@ -526,7 +526,8 @@ def _check_layout(mapping: _Mapping, layout: Any) -> _Mapping:
                 + layout.first_difference(told)
             )
     except BaseException:
-        mapping.close()
+        # The close of a LockedMapping needs what it has only later.
+        _core.SharedMapping.close(mapping)
         raise
     return mapping
 

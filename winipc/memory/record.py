@@ -153,10 +153,12 @@ class StructView(_Fields, Shown):
     `view.field` and `view["field"]` read a field; assigning writes it. Each access
     copies one field. An aligned number of up to 8 bytes is one copy. Several fields may
     be of different moments: take a `Snapshot` for a whole record. Values are those of a
-    `Record`, except that inner structures are views. Text takes str or bytes. Writing a
-    bit-field writes the bytes that it is in. A field with the name of a method, such as
-    `as_dict`, is reached by `[]` only. `[]` takes paths, too: an array is a tuple, and
-    `view["wheels[1].temps[0]"] = 5` writes one element.
+    `Record`, except that inner structures are views. Text takes str or bytes, and an
+    inner structure what `Layout.pack` takes: `view.pos = {"x": 1}` writes all its
+    bytes, with `y` as it was. Writing a bit-field writes the bytes that it is in. A
+    field with the name of a method, such as `as_dict`, is reached by `[]` only. `[]`
+    takes paths, too: an array is a tuple, and `view["wheels[1].temps[0]"] = 5` writes
+    one element.
 
     The memory may also be bytes or another buffer, such as a message. Then the view is
     of a copy, and read-only. The layout is a `winipc.Layout`, its short form such as
@@ -199,10 +201,9 @@ class StructView(_Fields, Shown):
 
     def _put(self, name: str, value: Any) -> None:
         field = self._layout[name]
-        if not isinstance(field.kind, str):
-            raise TypeError(f"{name} is a structure: assign to its fields")
-        at = self._offset + field.offset
-        old = b"" if field.bits is None else self._memory.read(field.size, at)
+        at, is_whole = self._offset + field.offset, isinstance(field.kind, str)
+        is_whole = is_whole and field.bits is None
+        old = b"" if is_whole else self._memory.read(field.size, at)
         self._memory.write(field.pack(value, old), at)
 
     def as_record(self) -> Record:

@@ -1,4 +1,4 @@
-"""Addresses as text, such as '"game.exe"+0x10F4F4'."""
+"""Addresses as text, such as '"game.exe"+0x10F4F4' or 'game.exe!state'."""
 
 from __future__ import annotations
 
@@ -29,12 +29,24 @@ def address_of(process: RemoteProcess, expression: str) -> int:
     if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
         place = _number(name, expression)
     else:
-        place = process.module(name).base
+        place = _in_module(process, *name.split("!", 1))
     for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
         offset = _number(number, expression)
         place += offset if sign == "+" else -offset
     if not 0 <= place < 1 << 64:
         raise ValueError(f"{expression!r} is {place:#x}, which is no address")
+    return place
+
+
+def _in_module(process: RemoteProcess, name: str, export: str | None = None) -> int:
+    module = process.module(name)
+    if export is None:
+        return module.base
+    found = {one.name: one.address for one in process.exports(module) if one.name}
+    if (place := found.get(export)) is None:
+        from winipc.base.text import meant  # few programs need it
+
+        raise LookupError(f"{name} exports no {export!r}{meant(export, found)}")
     return place
 
 
