@@ -292,6 +292,24 @@ def test_hostile_field_names_are_only_text(mapping: winipc.SharedMapping) -> Non
     assert any(name in title for title in shown.titles)
 
 
+def test_a_layout_shows_its_fields() -> None:
+    """With those of inner structures; names of fields are only text."""
+    point = winipc.Layout.of("point", "x:f32 y:2i16")
+    layout = winipc.Layout.of("car", {"id": "u8", "path": (point, 2)})
+    assert repr(layout.table()).splitlines()[1:] == [
+        "     0     1  u8        id",
+        "     4    16  point[2]  path",
+        "     4     4  f32       path[0].x",
+        "     8     4  i16[2]    path[0].y",
+    ]
+    assert "416point[2]path44f32path[0].x" in page(layout).text
+    name = "x'><script>alert(1)</script>"
+    hostile = type(name, (ctypes.Structure,), {"_fields_": [(name, ctypes.c_uint32)]})
+    shown = page(winipc.Layout.from_ctypes(hostile))
+    assert name in shown.text
+    assert "script" not in shown.tags
+
+
 # --------------------------------------------------------------------- messages
 
 

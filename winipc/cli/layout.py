@@ -7,13 +7,13 @@ language can.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import dataclasses
 from typing import Any
 
 from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command
 from winipc.cli.output import print_json, print_line, print_table
-from winipc.memory.layout import Field, Layout, word_of
+from winipc.memory.layout import Field, Layout
 
 
 def add(commands: Commands) -> None:
@@ -70,32 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"bits": arguments.bits, **_as_json(layout)})
     else:
         columns = ("offset", "size", "type", "name")
-        print_table(columns, _rows(layout, 0, ""), right=("offset", "size"))
+        print_table(columns, layout.table(), right=("offset", "size"))
         size = counted(layout.size, "byte")
         print_line(f"{layout.name}: {size}, aligned to {layout.alignment}")
     return 0
-
-
-def _rows(layout: Layout, at: int, prefix: str) -> Iterator[tuple[object, ...]]:
-    for field in layout:
-        name, offset = prefix + field.name, at + field.offset
-        yield offset, field.size, _type(field), name
-        if isinstance(field.kind, Layout):
-            first = "[0]" * len(field.shape)
-            yield from _rows(field.kind, offset, f"{name}{first}.")
-
-
-def _type(field: Field) -> str:
-    kind = field.kind
-    if isinstance(kind, Layout):
-        text = kind.name
-    elif field.is_pointer:
-        text = "pointer"
-    else:
-        text = f"{word_of(kind)} {field.enum.__name__}" if field.enum else word_of(kind)
-    if field.bits is not None:
-        return f"{text}, {field.bits[1]} bits from bit {field.bits[0]}"
-    return text + "".join(f"[{length or ''}]" for length in field.shape)
 
 
 def _as_json(layout: Layout) -> dict[str, Any]:
@@ -112,7 +90,7 @@ def _field_as_json(field: Field) -> dict[str, Any]:
         "name": field.name,
         "offset": field.offset,
         "size": field.size,
-        "type": _type(field),
+        "type": dataclasses.replace(field, enum=None).type,
         "shape": field.shape,
     }
     if field.bits is not None:

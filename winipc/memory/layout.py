@@ -21,13 +21,16 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as declared
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from winipc import _core
+from winipc.base.shown import Shown
 from winipc.memory.record import Record, StructView, Text
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from winipc.base.rows import Rows
 
 __all__ = ["Field", "Layout", "LayoutError"]
 
@@ -134,6 +137,19 @@ class Field:
         if self.bits is not None:
             return (sum(self.bits) + 7) // 8
         return self.count * size_of(self.kind)
+
+    @property
+    def type(self) -> str:
+        """The type in words, such as "f32[4]", "pointer" or "i32 mode" for an enum."""
+        if isinstance(self.kind, Layout):
+            text = self.kind.name
+        else:
+            text = "pointer" if self.is_pointer else word_of(self.kind)
+        if self.enum is not None:
+            text += f" {self.enum.__name__}"
+        if self.bits is not None:
+            return f"{text}, {self.bits[1]} bits from bit {self.bits[0]}"
+        return text + "".join(f"[{length or ''}]" for length in self.shape)
 
     def __post_init__(self) -> None:
         if self.encoding is not None:
@@ -363,7 +379,19 @@ def _up(offset: int, alignment: int) -> int:
     return (offset + alignment - 1) // alignment * alignment
 
 
-class Layout(_core.Layout):
+class FieldRow(NamedTuple):
+    """A row of `Layout.table`."""
+
+    offset: int  #: the offset in bytes from the start of the outermost structure
+    size: int  #: the size of all elements in bytes
+    type: str  #: see `Field.type`
+    name: str  #: the path of the field, such as "pumps[0].speed"
+
+    def _cells(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class Layout(_core.Layout, Shown):
     """The fields of a structure, with their offsets and types.
 
     ::
@@ -722,6 +750,23 @@ class Layout(_core.Layout):
 
     def __repr__(self) -> str:
         return f"<Layout {self.name} {len(self.fields)} fields, {self.size} bytes>"
+
+    def table(self) -> Rows[FieldRow]:
+        """All fields, with those of inner structures, as rows of a table.
+
+        A notebook shows it for the layout, and `winipc layout` prints it.
+        """
+        from winipc.base.rows import Rows  # few programs need it
+
+        return Rows(self._rows(0, ""))
+
+    def _rows(self, at: int, prefix: str) -> Iterator[FieldRow]:
+        for field in self:
+            name, offset = prefix + field.name, at + field.offset
+            yield FieldRow(offset, field.size, field.type, name)
+            if isinstance(field.kind, Layout):
+                first = "[0]" * len(field.shape)
+                yield from field.kind._rows(offset, f"{name}{first}.")
 
     @property
     def dtype(self) -> Any:

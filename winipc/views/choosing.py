@@ -8,6 +8,7 @@ from winipc.base.rows import Rows
 from winipc.cassette import Cassette
 from winipc.channel import Channel
 from winipc.exchange import Receiver
+from winipc.memory.layout import Layout
 from winipc.memory.record import StructView
 from winipc.message import CopyDataWindow, Window
 from winipc.process.process import RemoteProcess
@@ -41,6 +42,8 @@ def view_of(target: Any, **options: Any) -> View:
         return AddressSpace(target, **options)
     if isinstance(target, (CopyDataWindow, Receiver)):
         return MessageView(target, **options)
+    if isinstance(target, Layout):
+        target = target.table()
     if isinstance(target, Rows):
         return TableView(target, **options)
     if isinstance(target, _STATES):
