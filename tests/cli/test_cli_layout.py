@@ -64,6 +64,9 @@ def test_layout_prints_where_fields_are(header: Path) -> None:
         1,
         b"winipc: no struct nowhere in the header: it has point, state\r\n",
     )
+    done = run_winipc("layout", str(header), check=False)
+    told = b"winipc: which struct in the header: it has point, state\r\n"
+    assert (done.returncode, done.stderr) == (1, told)
     done = run_winipc("dump", "x", "--struct", f"{header}:stat", check=False)
     assert b"no struct stat in the header (did you mean state?)" in done.stderr
     folder = header.parent / "more"

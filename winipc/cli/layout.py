@@ -27,7 +27,13 @@ def add(commands: Commands) -> None:
         "layout state.h state --as rust",
     )
     parser.add_argument("header", metavar="HEADER", help="a C or C++ header")
-    parser.add_argument("name", metavar="NAME", help="structure, union, class, typedef")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        default="",
+        help="structure, union, class, typedef; without it, the names are told",
+    )
     parser.add_argument(
         "--bits", type=int, choices=(32, 64), default=64, help="bits of a pointer (64)"
     )

@@ -259,7 +259,8 @@ class _Header:
                 self._check(cursor)
         if len(kinds) != 1:
             among = f": {', '.join(kinds)}" if kinds else self._offer(name)
-            told = f"no struct {name} in the header{among}"
+            what = f"no struct {name}" if name else "which struct"
+            told = f"{what} in the header{among}"
             try:
                 self._check(None)
             except LayoutError as error:
