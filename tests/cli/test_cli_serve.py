@@ -6,6 +6,7 @@ The page itself is looked at by tests/browser/test_serve_page.py.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import http.client
 import json
@@ -31,7 +32,13 @@ uvicorn: Any = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
 from winipc.cli.serve import _listening  # noqa: E402
-from winipc.cli.served import Heard, Served, _MappingLook, _shown  # noqa: E402
+from winipc.cli.served import (  # noqa: E402
+    Heard,
+    Named,
+    Served,
+    _MappingLook,
+    _shown,
+)
 from winipc.cli.server import Application  # noqa: E402
 
 StartPeer = Callable[..., Peer]
@@ -335,9 +342,7 @@ class Inside:
 
 
 @contextmanager
-def inside(
-    names: dict[str, Overlay | None], writable: bool = False
-) -> Iterator[Inside]:
+def inside(names: dict[str, Named], writable: bool = False) -> Iterator[Inside]:
     with _listening(0) as listener:
         port, heard = listener.getsockname()[1], Heard()
         application = Application(
@@ -440,9 +445,33 @@ def test_attached_messages_reach_the_real_window(unique_name: str) -> None:
 def test_the_header_of_a_mapping_is_left_out(unique_name: str) -> None:
     with winipc.SharedMapping.create(unique_name, 64, header=True) as mapping:
         mapping.write(b"body")
-        with inside({unique_name: None}) as server:
+        with inside({unique_name: Named()}) as server:
             found = server.client.ask("mapping", name=unique_name, size=4)
     assert (bytes.fromhex(found["hex"]), found["size"]) == (b"body", 64)
+
+
+@pytest.mark.parametrize(
+    ("how", "begin"), [({"kind": "seqlock"}, 16), ({"sequence": "seq"}, 0)]
+)
+def test_records_are_whole(unique_name: str, how: dict[str, Any], begin: int) -> None:
+    """Values and HTML; a half written one is an error, and nothing is written."""
+    overlay = Overlay("seq:u32 gear:i32")
+    with (
+        winipc.SharedMapping.create(unique_name, 64) as mapping,
+        inside({unique_name: Named(overlay, how)}, writable=True) as server,
+    ):
+        ask = functools.partial(server.client.ask, "mapping", name=unique_name)
+        mapping.set(begin + 4, "i32", 3)
+        found = ask(html=1)
+        assert (found["values"], found["size"]) == ({"seq": 0, "gear": 3}, 8)
+        assert "gear" in found["html"]
+        part = ask(offset=4, size=4)
+        assert (part["hex"], part["values"]) == ("03000000", None)
+        assert "is not inside 8 bytes" in ask(offset=8)
+        assert ask({"values": {"gear": 5}}).startswith("403 a record of --snapshot")
+        mapping.set(0, "u32", 1)
+        assert ask().startswith("400 the writer is in the middle of the record")
+        assert mapping.get(begin + 4, "i32") == 3
 
 
 def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
@@ -455,7 +484,11 @@ def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
     assert f"with this title: '{unique_name}' (WinError" in taken.stderr.decode()
     for arguments, status, expected in (
         (["--attach", unique_name], 1, unique_name),
-        (["--struct", "a:b"], 2, "more --struct than names"),
+        (["--struct", "a:b"], 2, "more --struct or --snapshot than names"),
+        (["--snapshot", "double"], 2, "more --struct or --snapshot than names"),
+        (["x", "--snapshot", "double"], 2, "--snapshot needs the --struct of its"),
+        (["x", "--struct=i32", "--snapshot=busy=b"], 2, "is one of --struct"),
+        (["x", "--snapshot=none"], 2, "'none' is not seqlock, double or such as"),
         ([unique_name, "--struct", "a:nothing"], 2, "a: no type of numbers 'nothing'"),
     ):
         done = run_winipc("serve", *arguments, check=False)

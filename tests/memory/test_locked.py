@@ -148,6 +148,17 @@ def test_a_plain_mapping_is_told_to_have_no_lock(unique_name: str) -> None:
     assert f"'{unique_name}' is a mapping without a lock: SharedMapping.open()" in note
 
 
+def test_a_plain_mapping_is_not_given_a_lock(unique_name: str) -> None:
+    for exist_ok in (False, True):
+        with (
+            SharedMapping.create(unique_name, 100),
+            pytest.raises(FileExistsError) as caught,
+        ):
+            LockedMapping.create(unique_name, 100, exist_ok=exist_ok)
+        assert any("exist_ok" in one for one in caught.value.__notes__) != exist_ok
+        assert named_objects(pattern=f"{unique_name}*") == []
+
+
 def test_a_header_describes_the_structure(unique_name: str) -> None:
     """Another structure is refused, and a wrong one creates nothing."""
     car, other = Layout.of("car", "gear:i32"), Layout.of("car", "gear:f32")

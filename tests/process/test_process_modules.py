@@ -99,6 +99,28 @@ def test_exports_are_addresses(process: RemoteProcess) -> None:
         process.address("nope.dll!Sleep")
 
 
+def test_brackets_are_pointers(process: RemoteProcess, target: Target) -> None:
+    """As in the text of a chain; the pointers have the target's size."""
+    at = target.alloc(4096)
+    width = 8 if process.is_64bit else 4
+    process.write(at, (at + 0x100).to_bytes(width, "little"))
+    process.write(at + 0x108, (at + 0x200).to_bytes(width, "little"))
+    for text, wanted in {
+        f"[{at:#x}]": at + 0x100,
+        f"[ {at:#x} ] - 4": at + 0xFC,
+        f"[[{at}]+8]+0x10": at + 0x210,
+        f"[[{at + 16:#x}-0x10] + 8]": at + 0x200,
+    }.items():
+        assert process.address(text) == wanted
+    with pytest.raises(winipc.PartialReadError):
+        process.address("[0x10]")
+    with pytest.raises(LookupError, match=r"nope\.exe"):
+        process.address('["nope.exe"+8]')
+    for text in ("[", "[]", f"[{at}", f"{at}]", f"[{at}][{at}]", f"[{at}]8"):
+        with pytest.raises((ValueError, LookupError)):
+            process.address(text)
+
+
 def test_modules_are_named_in_errors(process: RemoteProcess) -> None:
     """A name that no module has."""
     with pytest.raises(LookupError, match=r"nope\.dll"):

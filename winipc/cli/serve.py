@@ -14,7 +14,12 @@ from typing import Any
 from winipc.cli.options import Commands, add_command, converted, port, title
 from winipc.cli.output import note, one_line, print_json, until_ctrl_c
 from winipc.cli.overlay import HELP, Overlay
-from winipc.cli.targets import offer_mappings, open_mapping
+from winipc.cli.targets import (
+    check_fields,
+    offer_mappings,
+    open_mapping,
+    protocol,
+)
 
 _DESCRIPTION = """Serve a page that shows named objects, windows, processes, mappings
 and messages as they change, and the same as JSON. Only browsers on this computer reach
@@ -44,6 +49,14 @@ def add(commands: Commands) -> None:
         type=converted(Overlay),
         metavar="FORMAT",
         help=f"values of a NAME, in the order of the names: {HELP}",
+    )
+    parser.add_argument(
+        "--snapshot",
+        action="append",
+        default=[],
+        type=converted(protocol),
+        metavar="KIND",
+        help="whole records of a NAME, in the order of the names; see dump --help",
     )
     parser.add_argument(
         "--listen",
@@ -77,14 +90,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             "winipc serve needs starlette and uvicorn: pip install winipc[serve]"
         ) from None
-    from winipc.cli.served import Heard, Served
+    from winipc.cli.served import Heard, Named, Served
     from winipc.cli.server import Application
 
-    if len(arguments.struct) > len(arguments.names):
-        arguments.parser.error("there are more --struct than names")
-    mappings = dict(itertools.zip_longest(arguments.names, arguments.struct))
+    named: dict[str, Named] = {}
+    given = arguments.names, arguments.struct, arguments.snapshot
+    for name, overlay, how in itertools.zip_longest(*given):
+        if name is None:
+            arguments.parser.error("there are more --struct or --snapshot than names")
+        if how is not None:
+            if overlay is None:
+                arguments.parser.error("--snapshot needs the --struct of its name")
+            check_fields(arguments.parser, overlay.layout, how)
+        named[name] = Named(overlay, how)
     token = os.environ.get(_TOKEN) or secrets.token_urlsafe(24)
-    for name in mappings:
+    for name in named:
         try:
             open_mapping(name).close()
         except OSError as error:
@@ -95,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         for title in arguments.attach:
             heard.attach(title)
         port = listener.getsockname()[1]
-        served = Served(mappings, heard, arguments.allow_write)
+        served = Served(named, heard, arguments.allow_write)
         application = Application(served, token, port, lambda: server.should_exit)
         config = uvicorn.Config(
             application,

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 import winipc
@@ -20,7 +20,7 @@ from winipc.cassette.events import CassetteEvent, MessageEvent
 from winipc.cassette.proxy import Proxy
 from winipc.cli.lists import allocations, window_fields
 from winipc.cli.overlay import Overlay
-from winipc.cli.targets import open_mapping
+from winipc.cli.targets import open_mapping, snapshot_over
 from winipc.message import CopyDataWindow, Message, Window, find_windows
 from winipc.process import ProcessEntry, RemoteProcess, processes
 from winipc.system.catalog import NamedObject, named_objects
@@ -28,6 +28,7 @@ from winipc.views.hexdump import HexView
 from winipc.views.markup import escape
 from winipc.views.picture import AddressSpace
 from winipc.views.tables import TableView
+from winipc.views.view import read_bytes
 
 #: A look returns what there is now, or None if nothing is new. One look is never called
 #: by two threads at once; two looks may be.
@@ -38,6 +39,8 @@ _MOST_BYTES = 4096
 #: Messages that are kept, and bytes of each.
 _MOST_MESSAGES = 200
 _MOST_OF_MESSAGE = 4096
+#: Seconds within which a record of a Snapshot is whole, or its writer is stuck.
+_PATIENCE = 1.0
 #: Seconds for which the page marks a byte that has changed.
 _MARKED = 0.7
 
@@ -152,11 +155,19 @@ class Heard:
         self._open.close()
 
 
+class Named(NamedTuple):
+    """What the command line says of a mapping."""
+
+    overlay: Overlay | None = None
+    #: How its records are whole, as arguments of a Snapshot.
+    how: dict[str, Any] | None = None
+
+
 class Served:
     """What a client may look at. No mapping stays open between two looks."""
 
     def __init__(
-        self, mappings: Mapping[str, Overlay | None], heard: Heard, writable: bool
+        self, mappings: Mapping[str, Named], heard: Heard, writable: bool
     ) -> None:
         self.mappings = {_bare(name): mappings[name] for name in mappings}
         self.heard = heard
@@ -200,15 +211,16 @@ class Served:
 
         return look
 
-    def place(self, options: Mapping[str, str]) -> tuple[str, Overlay | None, int, int]:
-        """The name, overlay, offset and size that the options mean."""
+    def place(self, options: Mapping[str, str]) -> tuple[str, Named, int, int]:
+        """The name, what is known of it, offset and size that the options mean."""
         name = _given(options, "name")
-        overlay = self.mappings.get(_bare(name))
+        named = self.mappings.get(_bare(name), Named())
+        overlay = named.overlay
         offset, size = _number(options, "offset"), _number(options, "size")
         size = size or (overlay.size if overlay else _DEFAULT_SIZE)
         if offset < 0 or not 0 < size <= _MOST_BYTES:
             raise ValueError(f"offset is 0 or more, size from 1 to {_MOST_BYTES}")
-        return name, overlay, offset, size
+        return name, named, offset, size
 
     def write(self, options: Mapping[str, str], change: Mapping[str, Any]) -> None:
         """Write {"hex": ...} at the offset, or {"values": {field: value}}.
@@ -217,7 +229,9 @@ class Served:
         """
         if not self.writable:
             raise PermissionError("for reading only: winipc serve --allow-write writes")
-        name, overlay, offset, _ = self.place(options)
+        name, (overlay, how), offset, _ = self.place(options)
+        if how is not None:
+            raise PermissionError("a record of --snapshot is for reading only")
         with open_mapping(name, write=True) as mapping:
             if "hex" in change:
                 mapping.write(bytes.fromhex(change["hex"]), offset)
@@ -262,9 +276,10 @@ class _MappingLook:
     """Opens a mapping for each look, as `winipc.cli.targets._Reopened`."""
 
     def __init__(
-        self, name: str, overlay: Overlay | None, offset: int, size: int, html: bool
+        self, name: str, named: Named, offset: int, size: int, html: bool
     ) -> None:
-        self._name, self._overlay = name, overlay
+        self._name, (overlay, self._how) = name, named
+        self._overlay = overlay
         self._offset, self._size = offset, size
         self._view: HexView | None = None
         if html:
@@ -273,15 +288,19 @@ class _MappingLook:
             self._view.marked = _MARKED
 
     def __call__(self) -> dict[str, Any]:
-        with open_mapping(self._name) as mapping:
-            offset = self._offset
-            if offset >= mapping.size:
-                raise ValueError(f"offset={offset} is not inside {mapping.size} bytes")
-            data = mapping.read(min(self._size, mapping.size - offset), offset)
-            overlay = self._overlay
+        with ExitStack() as held:
+            memory: Any = held.enter_context(open_mapping(self._name))
+            overlay, offset, size = self._overlay, self._offset, memory.size
+            if overlay is not None and self._how is not None:
+                record = overlay.layout or overlay.size
+                memory = held.enter_context(snapshot_over(memory, record, 0, self._how))
+                size = overlay.size
+            if offset >= size:
+                raise ValueError(f"offset={offset} is not inside {size} bytes")
+            data, _ = read_bytes(memory, None, offset, self._size, _PATIENCE)
             found = {
                 "name": self._name,
-                "size": mapping.size,
+                "size": size,
                 "offset": offset,
                 "hex": data.hex(),
                 "values": overlay.as_json(data)
@@ -289,7 +308,7 @@ class _MappingLook:
                 else None,
             }
             if self._view is not None:
-                self._view.target = mapping
+                self._view.target = memory
                 found["html"] = self._view.html(style=False)
             return found
 

@@ -18,6 +18,8 @@ from winipc.process.process import RemoteProcess
 from winipc.system.catalog import named_objects
 
 if TYPE_CHECKING:
+    from winipc.memory.layout import Layout
+    from winipc.memory.snapshot import Snapshot
     from winipc.process.freeze import Freeze
 
 _DEFAULT_SIZE = 256
@@ -156,26 +158,40 @@ def _in_mapping(
     return Target(_Reopened(lambda: open_mapping(name, raw)), name, offset, size)
 
 
+def snapshot_over(
+    mapping: SharedMapping, record: Layout | int, offset: int, how: dict[str, Any]
+) -> Snapshot:
+    """The Snapshot of records with a layout, or a size, as `protocol` understood."""
+    from winipc.memory.snapshot import Snapshot  # most targets have none
+
+    if "kind" in how:
+        return Snapshot.over(mapping, record, offset=offset, **how)
+    return Snapshot.foreign(mapping, record, data=offset, **how)
+
+
+def check_fields(
+    parser: argparse.ArgumentParser, layout: Layout | None, how: dict[str, Any]
+) -> None:
+    """End with an error if a protocol needs the fields of a layout, and has none."""
+    places = (how.get(word) for word in ("sequence", "end", "busy"))
+    if layout is None and any(isinstance(place, str) for place in places):
+        parser.error("a FIELD of --snapshot is one of --struct NAME:TYPE")
+
+
 def _in_snapshot(
     arguments: argparse.Namespace, size: int, how: dict[str, Any]
 ) -> Target:
-    from winipc.memory.snapshot import HEADER, Snapshot  # most targets have none
+    from winipc.memory.snapshot import HEADER
 
     name, offset, raw = arguments.target, arguments.offset, arguments.raw
     layout = getattr(arguments.struct, "layout", None)
-    if layout is not None:
-        size = layout.size
-    elif any(isinstance(how.get(word), str) for word in ("sequence", "end", "busy")):
-        arguments.parser.error("a FIELD of --snapshot is one of --struct NAME:TYPE")
+    check_fields(arguments.parser, layout, how)
+    size = size if layout is None else layout.size
     start = offset + HEADER if "kind" in how else offset
 
     def read(mapping: SharedMapping, size: int, at: int) -> bytes:
-        if "kind" in how:
-            over = Snapshot.over(mapping, size, offset=offset, **how)
-        else:
-            over = Snapshot.foreign(mapping, layout or size, data=at, **how)
         try:
-            with over as snapshot:
+            with snapshot_over(mapping, layout or size, offset, how) as snapshot:
                 return bytes(snapshot.read())
         except TimeoutError as error:
             error.filename = name  # not the mapping, which is closed when it is shown
@@ -253,7 +269,7 @@ def add_snapshot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshot",
         metavar="KIND",
-        type=converted(_protocol),
+        type=converted(protocol),
         help="whole copies of a record: seqlock or double is the kind of a "
         "winipc.Snapshot, whose sequence is at --offset. For other programs: "
         "sequence=FIELD, odd during a write; sequence=FIELD,end=FIELD, counted up "
@@ -273,7 +289,7 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _protocol(text: str) -> dict[str, Any]:
+def protocol(text: str) -> dict[str, Any]:
     """What --snapshot means, as arguments of a Snapshot."""
     if text in ("seqlock", "double"):
         return {"kind": text}

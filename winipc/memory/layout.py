@@ -148,7 +148,10 @@ class Field:
         if self.enum is not None:
             text += f" {self.enum.__name__}"
         if self.bits is not None:
-            return f"{text}, {self.bits[1]} bits from bit {self.bits[0]}"
+            from winipc.base.text import counted
+
+            width = counted(self.bits[1], "bit")
+            return f"{text}, {width} from bit {self.bits[0]}"
         return text + "".join(f"[{length or ''}]" for length in self.shape)
 
     def __post_init__(self) -> None:

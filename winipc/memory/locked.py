@@ -188,16 +188,16 @@ class LockedMapping(SharedMapping):
 
         Arguments and errors are those of `SharedMapping.create`. The name must not be
         None. All three objects are new or, with `exist_ok`, all three
-        existed. If only the mutex or the counter existed, that is a FileExistsError
-        (winerror 183).
+        existed. If only one or two of them existed, such as a plain mapping, that is a
+        FileExistsError (winerror 183).
 
         Win32: CreateFileMappingW, CreateMutexExW
         """
         if name is None:
             raise ValueError("a LockedMapping has a name: the others are found by it")
         return make_or_open(
-            lambda: cls._make(name, size, exist_ok, False, security, options),
-            lambda: cls._make(name, size, exist_ok, True, security, options),
+            lambda: cls._make(name, size, False, security, options),
+            lambda: cls._make(name, size, True, security, options),
             exist_ok,
         )
 
@@ -206,7 +206,6 @@ class LockedMapping(SharedMapping):
         cls,
         name: str,
         size: int | None,
-        exist_ok: bool,
         others_exist: bool,
         security: str | None,
         options: dict[str, Any],
@@ -224,7 +223,7 @@ class LockedMapping(SharedMapping):
             if others_exist:  # the mapping must exist, too: it is created last
                 _core.SharedMapping._open(name, 1, 0, None, False).close()
             mapping = super().create(
-                name, size, exist_ok=exist_ok, security=security, **options
+                name, size, exist_ok=others_exist, security=security, **options
             )
             undo.callback(_core.SharedMapping.close, mapping)
             if mapping.created and others_exist:

@@ -1,4 +1,7 @@
-"""Addresses as text, such as '"game.exe"+0x10F4F4' or 'game.exe!state'."""
+"""Addresses as text.
+
+They are such as '"game.exe"+0x10F4F4', 'game.exe!state' or '["game.exe"+0xc048]+0x4'.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from winipc.process.process import RemoteProcess
 
-#: "game.exe"+0x10F4F4, game.exe-8+0x10 or 0x7ff60000
+#: "game.exe"+0x10F4F4, game.exe-8+0x10, 0x7ff60000 or [ADDRESS]+0x4
 _ADDRESS = re.compile(
-    r"""\s* (?: "(?P<quoted>[^"]+)" | (?P<plain>[^\s"+-][^"+]*?) ) \s*
+    r"""\s* (?: \[(?P<pointer>.+)\] | "(?P<quoted>[^"]+)"
+        | (?P<plain>[^\s"+[-][^"+]*?) ) \s*
         (?P<offsets> (?:
             (?: \+ \s* \w+ | - \s* (?:0[xX][0-9a-fA-F]+ | [0-9]+) ) \s*
         )* ) $""",
@@ -26,7 +30,9 @@ def address_of(process: RemoteProcess, expression: str) -> int:
     if match is None:
         raise ValueError(f"{expression!r} is no address")
     name = match["quoted"] or match["plain"]
-    if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
+    if match["pointer"] is not None:
+        place = process.read_pointer(address_of(process, match["pointer"]))
+    elif match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
         place = _number(name, expression)
     else:
         place = _in_module(process, *name.split("!", 1))

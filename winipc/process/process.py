@@ -298,13 +298,15 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             print(place == process.module("game.exe") + 0x1000)  # True
 
         The text is a module's name (in quotes if it has a + in it), perhaps with an
-        export, `game.exe!state`; or a number; then offsets. Numbers with 0x are
-        hexadecimal, others decimal. Cheat Engine omits the 0x: write its
+        export, `game.exe!state`; a number; or an address in brackets, which means the
+        pointer there, as in the text of a `PointerPath`; then offsets. Numbers with 0x
+        are hexadecimal, others decimal. Cheat Engine omits the 0x: write its
         `"game.exe"+00147198` as `"game.exe"+0x147198`. An int or a module is accepted,
         too.
 
         Raises:
             LookupError: No such module is loaded, or it has no such export.
+            PartialReadError: There is no memory at an address in brackets.
             ValueError: The text is not an address. If a number can only be hexadecimal,
                 the error says what to write.
         """
