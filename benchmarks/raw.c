@@ -545,6 +545,8 @@ struct stub {
 static struct stub stubs[] = {
     {L"kernel32", "ReadProcessMemory", (void *)stub_copy, {0}, 0},
     {L"kernel32", "WriteProcessMemory", (void *)stub_copy, {0}, 0},
+    /* What winipc calls instead, under Wine. */
+    {L"ntdll", "NtWriteVirtualMemory", (void *)stub_copy, {0}, 0},
     {L"kernel32", "SetEvent", (void *)stub_true, {0}, 0},
     {L"user32", "PostMessageW", (void *)stub_true, {0}, 0},
     {L"user32", "SendMessageTimeoutW", (void *)stub_send, {0}, 0},

@@ -133,6 +133,11 @@ __declspec(dllimport) wi_ntstatus NTAPI NtOpenSemaphore(
 __declspec(dllimport) wi_ntstatus NTAPI NtCompareObjects(HANDLE a, HANDLE b);
 __declspec(dllimport) wi_ntstatus NTAPI NtSuspendProcess(HANDLE process);
 __declspec(dllimport) wi_ntstatus NTAPI NtResumeProcess(HANDLE process);
+__declspec(dllimport) wi_ntstatus NTAPI NtWriteVirtualMemory(HANDLE process,
+                                                             void *address,
+                                                             const void *data,
+                                                             SIZE_T size,
+                                                             SIZE_T *written);
 __declspec(dllimport) ULONG NTAPI RtlNtStatusToDosError(wi_ntstatus status);
 
 #endif

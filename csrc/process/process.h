@@ -113,6 +113,9 @@ void wi_wine_forget(void);
 
 /* wi_vm_perform() on a thread that may be left behind. */
 void wi_wine_perform(wi_vm_call *call);
+/* WriteProcessMemory, without its own question about the protection. */
+BOOL wi_wine_write(HANDLE target, uintptr_t address, const void *data,
+                   size_t size, SIZE_T *written);
 
 /* ------------------------------------------------ process.c: the object */
 

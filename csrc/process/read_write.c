@@ -226,12 +226,12 @@ wi_remote_write_unasked(HANDLE target, uintptr_t address, const void *data,
         return ERROR_NOACCESS;
     }
     SIZE_T done = 0;
-    if (WriteProcessMemory(target, (void *)address, data, size, &done) &&
-        done == size) {
+    const BOOL ok =
+        wi_reads_ignore_protection()
+            ? wi_wine_write(target, address, data, size, &done)
+            : WriteProcessMemory(target, (void *)address, data, size, &done);
+    if (ok && done == size) {
         *written = size;
-        if (wi_reads_ignore_protection()) {
-            wi_wine_accessed(target);
-        }
         return 0;
     }
     DWORD err = GetLastError();

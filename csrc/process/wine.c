@@ -9,12 +9,15 @@
  * ten of a busy target). Here such a call runs on a thread of the system's pool;
  * a thread that is stuck after the target has died is left behind, and the
  * caller sees what every call to a dead process gives, ERROR_ACCESS_DENIED (5).
+ * Wine 10's WriteProcessMemory begins with VirtualQueryEx, so that it could get
+ * stuck, too; a write is the call below it, NtWriteVirtualMemory.
  * And to a 32-bit caller VirtualAllocEx gives the lower half of an address in a
  * 64-bit target; Windows allocates below 4 GiB then.
  *
  * Owner: the last of a job's two threads frees it. Thread: any. GIL: not
  * needed, and better given up, as the target may have been stopped. */
 #include "base/handles.h"
+#include "base/nt.h"
 #include "process.h"
 
 #include <intrin.h>
@@ -56,6 +59,20 @@ wi_reads_ignore_protection(void)
         InterlockedExchange(&wine_reads, wine_probe() ? 2 : 1);
     }
     return wine_reads == 2;
+}
+
+BOOL
+wi_wine_write(HANDLE target, uintptr_t address, const void *data, size_t size,
+              SIZE_T *written)
+{
+    wi_ntstatus status =
+        NtWriteVirtualMemory(target, (void *)address, data, size, written);
+    if (!WI_NT_SUCCESS(status)) {
+        SetLastError(RtlNtStatusToDosError(status));
+        return FALSE;
+    }
+    wi_wine_accessed(target);
+    return TRUE;
 }
 
 /* ------------------------------------------------ what was asked just now */
