@@ -156,6 +156,11 @@ def test_a_field_is_written(header: Path, unique_name: str) -> None:
         assert (view.low, view["in"].x) == (-1, -1)
         shown = run_winipc("dump", unique_name, "--offset=8", *struct).stdout
         assert b"next=0x1234" in shown
+        some = ("dump", unique_name, "--offset=8", *struct, "--field=at[0]", "--field")
+        shown = run_winipc(*some, "in", "--field", "m").stdout
+        assert shown.split() == [b"at[0]=1.5", b"in={x=-1", b"y=16}", b"m=RUN", b"(5)"]
+        [row] = run_winipc(*some, "next", "--json").stdout.splitlines()
+        assert json.loads(row)["values"] == {"at[0]": 1.5, "next": 0x1234}
         run_winipc(*place, "--field", "in", '{"x": 7}')
         assert (view["in"].x, view["in"].y) == (7, 16)
         before = mapping.read(64)

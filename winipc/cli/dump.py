@@ -18,7 +18,13 @@ from typing import Any
 from winipc.base.text import HEX_WIDTH, counted, hex_rows, row_width
 from winipc.cli.options import Commands, add_command, add_seconds, number
 from winipc.cli.output import print_json, print_line, until_ctrl_c
-from winipc.cli.overlay import Overlay, add_struct, take_size
+from winipc.cli.overlay import (
+    Overlay,
+    add_fields,
+    add_struct,
+    take_fields,
+    take_size,
+)
 from winipc.cli.targets import (
     Target,
     add_interval,
@@ -53,6 +59,7 @@ def add(commands: Commands) -> None:
     add_size(parser)
     add_raw(parser)
     add_struct(parser)
+    add_fields(parser, "show")
     add_snapshot(parser)
     parser.add_argument(
         "--follow", action="store_true", help="show changes until Ctrl+C"
@@ -66,6 +73,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
+    take_fields(arguments)
     if not arguments.follow and (arguments.count, arguments.seconds) != (None, None):
         arguments.parser.error("only --follow has a --count and --seconds")
     with open_target(arguments) as target:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import enum
-import functools
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import clean
@@ -68,6 +67,25 @@ def field_of(arguments: argparse.Namespace, path: str) -> Field:
     return layout[path]
 
 
+def add_fields(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the option that chooses some fields of --struct."""
+    parser.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help=f"{what} this field of --struct only; may be repeated",
+    )
+
+
+def take_fields(arguments: argparse.Namespace) -> list[Field]:
+    """Limit --struct to the fields that `add_fields` let choose, and return them."""
+    chosen = [field_of(arguments, path) for path in arguments.field]
+    if chosen:
+        arguments.struct.only = chosen
+    return chosen
+
+
 class _Address(int):
     """A number that is shown in hexadecimal."""
 
@@ -89,17 +107,18 @@ class Overlay:
         elif len(text) > 1 and text.isalpha():
             told = f"{text!r} has no type: a field is {text}:f32"
             raise ValueError(f"{told}, and codes of struct begin with <")
+        #: The fields that are shown; none: all.
+        self.only: list[Field] = []
         self._codec = self.layout or codec_of(text)
         self.size = self._codec.size
 
     def _values(self, data: bytes) -> dict[str, Any]:
         """The values, in order; text up to its NUL."""
-        values = self._codec.unpack(data[: self.size])
-        if isinstance(values, Record):
-            found = _with_addresses(values._layout, values.as_dict())
-        else:
-            found = {str(number): value for number, value in enumerate(values)}
-        return {name: _plain(value) for name, value in found.items()}
+        values: Any = self._codec.unpack(data[: self.size])
+        if self.layout is not None:
+            fields = self.only or self.layout
+            return {field.name: _of(field, bytes(values)) for field in fields}
+        return {str(number): _plain(value) for number, value in enumerate(values)}
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
         """A dict if values have names, else a list. NaN and infinity become None."""
@@ -130,28 +149,20 @@ class Overlay:
         return [(name, _shown(value)) for name, value in self._values(data).items()]
 
 
-def _with_addresses(layout: Layout, values: dict[str, Any]) -> dict[str, Any]:
-    for field in layout:
-        make: Any = _Address if field.is_pointer else None
-        if isinstance(field.kind, Layout):
-            make = functools.partial(_with_addresses, field.kind)
-        if make is not None:
-            values[field.name] = _each(make, values[field.name])
-    return values
+def _of(field: Field, data: bytes) -> Any:
+    """The value of a field of the structure in `data`."""
+    value = field.unpack(data[field.offset : field.offset + field.size])
+    return _plain(value, field.is_pointer)
 
 
-def _each(make: Callable[[Any], Any], value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_each(make, item) for item in value)
-    return make(value)
-
-
-def _plain(value: Any) -> Any:
+def _plain(value: Any, is_pointer: bool = False) -> Any:
     """The value for JSON: tuples become lists, bytes become text up to their NUL."""
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return [_plain(item, is_pointer) for item in value]
+    if isinstance(value, Record):
+        return {field.name: _of(field, bytes(value)) for field in value._layout}
+    if is_pointer:
+        return _Address(value)
     if isinstance(value, Text):  # it has surrogates for bytes that are not text
         return (
             str(value)

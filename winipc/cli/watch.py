@@ -12,7 +12,13 @@ from winipc import _core
 from winipc.base.text import counted
 from winipc.cli.options import Commands, add_command, add_end
 from winipc.cli.output import print_result, until_ctrl_c
-from winipc.cli.overlay import Overlay, add_struct, field_of, take_size
+from winipc.cli.overlay import (
+    Overlay,
+    add_fields,
+    add_struct,
+    take_fields,
+    take_size,
+)
 from winipc.cli.targets import (
     Target,
     add_interval,
@@ -47,20 +53,14 @@ def add(commands: Commands) -> None:
     add_raw(parser)
     add_struct(parser)
     add_snapshot(parser)
-    parser.add_argument(
-        "--field",
-        action="append",
-        default=[],
-        metavar="FIELD",
-        help="print changes of this field of --struct only; may be repeated",
-    )
+    add_fields(parser, "print changes of")
     add_interval(parser)
     add_end(parser, "changes", "changes")
 
 
 def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
-    wanted = [field_of(arguments, path) for path in arguments.field]
+    wanted = take_fields(arguments)
     with open_target(arguments) as target:
         old = target.read()
         with until_ctrl_c() as say:
@@ -89,7 +89,7 @@ def _rows(
         found = (
             _of_bytes(target.address, old, new)
             if overlay is None
-            else _of_values(overlay, arguments.field, old, new)
+            else _of_values(overlay, old, new)
         )
         for fields, text in found:
             yield seconds, fields, text
@@ -106,12 +106,9 @@ def _of_bytes(
 
 
 def _of_values(
-    overlay: Overlay, wanted: list[str], old: bytes, new: bytes
+    overlay: Overlay, old: bytes, new: bytes
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    starts = tuple(f"{field}{end}" for field in wanted for end in ".[")
     for name, values, texts in overlay.changes(old, new):
-        if wanted and name not in wanted and not name.startswith(starts):
-            continue
         fields = {"field": name, "old": values[0], "new": values[1]}
         yield fields, f"{name}  {texts[0]} -> {texts[1]}"
 
