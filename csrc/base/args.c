@@ -106,13 +106,6 @@ wi_address_converter(PyObject *value, void *out)
 {
     uint64_t number;
     if (!wi_u64_converter(value, &number)) {
-        if (PyUnicode_Check(value)) {
-            PyErr_Format(PyExc_TypeError,
-                         "an address must be an int, not str: "
-                         "process.address(%.80R) makes one of a text",
-                         value);
-            return 0;
-        }
         return wi_wrong_type("an address must be an int", value);
     }
     if (number > UINTPTR_MAX) {

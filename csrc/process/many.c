@@ -45,7 +45,8 @@ many_compare(const void *left, const void *right)
 
 /* Parse one (address, size) pair, and put new bytes for it into results. */
 static int
-many_parse(PyObject *item, many_request *request, PyObject *results)
+many_parse(wi_process *self, PyObject *item, many_request *request,
+           PyObject *results)
 {
     PyObject *pair =
         PyTuple_CheckExact(item) ? Py_NewRef(item) : PySequence_Tuple(item);
@@ -60,7 +61,8 @@ many_parse(PyObject *item, many_request *request, PyObject *results)
         goto done;
     }
     if (!wi_size_converter(PyTuple_GetItem(pair, 1), &size) ||
-        !wi_address_converter(PyTuple_GetItem(pair, 0), &request->address)) {
+        !wi_process_address(self, PyTuple_GetItem(pair, 0),
+                            &request->address)) {
         goto done;
     }
     data = PyBytes_FromStringAndSize(NULL, size);
@@ -174,7 +176,8 @@ wi_process_read_many(PyObject *op, PyObject *items)
     results = PyList_New(count);
     for (Py_ssize_t i = 0; results != NULL && i < count; i++) {
         requests[i].order = i;
-        if (many_parse(PyList_GetItem(list, i), &requests[i], results) < 0) {
+        if (many_parse(self, PyList_GetItem(list, i), &requests[i], results) <
+            0) {
             goto done;
         }
     }

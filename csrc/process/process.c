@@ -53,6 +53,19 @@ process_finalize(PyObject *op)
     WI_END_KEEP_ERROR
 }
 
+int
+wi_process_address(wi_process *self, PyObject *value, uintptr_t *address)
+{
+    if (!PyUnicode_Check(value)) {
+        return wi_address_converter(value, address);
+    }
+    PyObject *number =
+        PyObject_CallMethod((PyObject *)self, "address", "O", value);
+    int found = number != NULL && wi_address_converter(number, address);
+    Py_XDECREF(number);
+    return found;
+}
+
 /* ----------------------------------------------------------------- errors */
 
 BOOL
@@ -337,7 +350,7 @@ process_read(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     else if (wi_fast_args("read", names, 2, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    if (!wi_address_converter(given[0], &address) ||
+    if (!wi_process_address(self, given[0], &address) ||
         !wi_size_converter(given[1], &size)) {
         return NULL;
     }
@@ -381,7 +394,7 @@ process_read_into(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     uintptr_t address;
     int partial = 0;
     if (wi_fast_args("read_into", names, 2, args, nargs, kwnames, given) < 0 ||
-        !wi_address_converter(given[0], &address) ||
+        !wi_process_address(self, given[0], &address) ||
         (given[2] != NULL && (partial = PyObject_IsTrue(given[2])) < 0) ||
         PyObject_GetBuffer(given[1], &view, PyBUF_WRITABLE) < 0) {
         return NULL;
@@ -532,7 +545,7 @@ process_write(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     DWORD err;
     int verify = 0;
     if (wi_fast_args("write", names, 2, args, nargs, kwnames, given) < 0 ||
-        !wi_address_converter(given[0], &address) ||
+        !wi_process_address(self, given[0], &address) ||
         (given[2] != NULL && (verify = PyObject_IsTrue(given[2])) < 0) ||
         wi_bytes_take(given[1], &data, PyBUF_SIMPLE) < 0) {
         return NULL;
@@ -562,7 +575,7 @@ process_get_number(PyObject *op, const wi_number *kind, PyObject *where)
     wi_process *self = (wi_process *)op;
     uintptr_t address;
     uint64_t bits = 0;
-    if (!wi_address_converter(where, &address) ||
+    if (!wi_process_address(self, where, &address) ||
         wi_check_open(self, self->handle) < 0) {
         return NULL;
     }
@@ -596,7 +609,7 @@ process_set_number(PyObject *op, const wi_number *kind, PyObject *where,
     uint64_t bits;
     size_t written;
     if (wi_number_from(kind, value, 0, &bits) < 0 ||
-        !wi_address_converter(where, &address) ||
+        !wi_process_address(self, where, &address) ||
         wi_check_open(self, self->handle) < 0) {
         return NULL;
     }

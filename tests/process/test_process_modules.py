@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import FULL
@@ -61,7 +62,7 @@ def test_addresses_as_text(process: RemoteProcess) -> None:
         "0x1000+0x10": 0x1010,
         "4096": 4096,
     }.items():
-        assert process.address(text) == wanted
+        assert process.address(text) == process.pointer(text) == wanted
     assert (
         process.address(base) == process.address(process.module("target.exe")) == base
     )
@@ -119,6 +120,62 @@ def test_brackets_are_pointers(process: RemoteProcess, target: Target) -> None:
     for text in ("[", "[]", f"[{at}", f"{at}]", f"[{at}][{at}]", f"[{at}]8"):
         with pytest.raises((ValueError, LookupError)):
             process.address(text)
+
+
+def test_texts_are_addresses_everywhere(process: RemoteProcess, target: Target) -> None:
+    """What takes an address takes its text; a bad text, and one that closes."""
+    at = target.alloc(4096)
+    process.write(f"{at}+16", b"winipc\0")
+    process.set(f"{at:#x}", "i32", 7)
+    process.write_struct(f"{at}+8", "<Q" if process.is_64bit else "<I", at)
+    buffer = bytearray(6)
+    process.read_into(f"{at}+16", buffer)
+    assert buffer == process.read(f"[{at}+8]+16", 6) == b"winipc"
+    assert process.read_many([(f"{at}+16", 6), (at + 16, 6)]) == [b"winipc"] * 2
+    assert process.get(f"{at}", "i32") == process.read_struct(f"{at}", "i32")[0] == 7
+    assert process.read_cstr(f"{at}+16") == "winipc"
+    assert process.read_pointer(f"{at}+8") == next(process.walk(f"{at}+8", 8)) - 8 == at
+    assert next(process.regions(f"{at}", f"{at}+1")).base == at
+    assert process.watch(f"{at}", 4).value == b"\x07\0\0\0"
+    with process.protect(f"{at}", 4):
+        pass
+    with pytest.raises(LookupError, match=r"nope\.dll"):
+        process.get("nope.dll", "i32")
+    with pytest.raises(TypeError, match="an address must be an int, not bytes"):
+        process.read(b"nope.dll", 4)  # type: ignore[call-overload]
+
+
+def test_a_text_that_closes_the_process() -> None:
+    """The text runs Python, and Python can do that."""
+
+    class Closing(RemoteProcess):
+        def address(self, expression: Any) -> int:
+            self.close()
+            return 4096
+
+    for use in (
+        lambda it: it.read("x", 4),
+        lambda it: it.read_into("x", bytearray(4)),
+        lambda it: it.write("x", b"1"),
+        lambda it: it.get("x", "i32"),
+        lambda it: it.set("x", "i32", 1),
+        lambda it: it.read_many([("x", 4)]),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            use(Closing.open(os.getpid(), access=winipc.ProcessAccess.WRITE))
+
+
+def test_a_text_in_brackets_is_followed_again(
+    process: RemoteProcess, target: Target
+) -> None:
+    """As the chain that it means."""
+    at = target.alloc(4096)
+    width = 8 if process.is_64bit else 4
+    process.write(at, (at + 0x100).to_bytes(width, "little"))
+    view = process.at(f"[{at}]+8", "lives:i32")
+    view.lives = 3
+    process.write(at, (at + 0x200).to_bytes(width, "little"))
+    assert (view.lives, process.get(at + 0x108, "i32")) == (0, 3)
 
 
 def test_modules_are_named_in_errors(process: RemoteProcess) -> None:

@@ -173,7 +173,7 @@ def test_addresses_and_sizes_that_cannot_be(process: RemoteProcess) -> None:
     with pytest.raises((OverflowError, MemoryError)):
         process.read(0, 2**62)
     with pytest.raises(TypeError):
-        process.read("0", 1)
+        process.read(b"0", 1)
     with pytest.raises(TypeError):
         process.read(0)
     with pytest.raises(TypeError):

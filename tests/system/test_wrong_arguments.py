@@ -34,7 +34,7 @@ def given(unique_name: str) -> Iterator[SimpleNamespace]:
 
 
 _TIMEOUT = "timeout must be a number of seconds or None, not str"
-_ADDRESS = "an address must be an int, not str"
+_ADDRESS = "an address must be an int, not bytes"
 _SIZES = "sizes and offsets must be ints, not str"
 _BYTES = r"bytes are needed, not str: text\.encode\(\)"
 _RECORD = winipc.Layout.of("car", "speed:f32").unpack(bytes(4))
@@ -60,23 +60,15 @@ _WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         r"wait_all\(\[event\]\), not Mutex",
     ),
     "Event.wait_for": (lambda on: winipc.Event.wait_for(on.name, "5"), _TIMEOUT),
-    "process.read": (lambda on: on.process.read("a", 4), _ADDRESS),
-    "process.get": (lambda on: on.process.get("a", "i32"), _ADDRESS),
-    "process.get text": (
-        lambda on: on.process.get("target.exe+0x8010", "i32"),
-        r"not str: process\.address\('target\.exe\+0x8010'\) makes one",
-    ),
-    "process.read_text": (
-        lambda on: on.process.read_cstr("target.exe+8"),
-        r"not str: process\.address\('target\.exe\+8'\) makes one",
-    ),
+    "process.read": (lambda on: on.process.read(b"a", 4), _ADDRESS),
+    "process.get": (lambda on: on.process.get(b"a", "i32"), _ADDRESS),
     "process.read_struct": (
         lambda on: on.process.read_struct(winipc.Layout.of("car", "a:i32"), 4096),
         "not 4096; read_struct takes the address first, then the layout$",
     ),
-    "process.watch": (lambda on: on.process.watch("a", 4), _ADDRESS),
-    "process.read_cstr": (lambda on: on.process.read_cstr("a"), _ADDRESS),
-    "process.regions": (lambda on: next(on.process.regions("a")), _ADDRESS),
+    "process.watch": (lambda on: on.process.watch(b"a", 4), _ADDRESS),
+    "process.read_cstr": (lambda on: on.process.read_cstr(b"a"), _ADDRESS),
+    "process.regions": (lambda on: next(on.process.regions(b"a")), _ADDRESS),
     "process.read 2": (
         lambda on: on.process.read(4, "a"),
         "size must be an int, not str",

@@ -24,24 +24,25 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+ | 0 | [1-9][0-9]*", re.VERBOSE)
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 
 
-def address_of(process: RemoteProcess, expression: str) -> int:
-    """See `RemoteProcess.address`."""
+def chain_of(process: RemoteProcess, expression: str) -> list[int]:
+    """The chain for `RemoteProcess.pointer` that a text means."""
     match = _ADDRESS.match(expression)
     if match is None:
         raise ValueError(f"{expression!r} is no address")
-    name = match["quoted"] or match["plain"]
+    offset = 0
+    for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
+        offset += int(sign + "1") * _number(number, expression)
     if match["pointer"] is not None:
-        place = process.read_pointer(address_of(process, match["pointer"]))
-    elif match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
+        return [*chain_of(process, match["pointer"]), offset]
+    name = match["quoted"] or match["plain"]
+    if match["quoted"] is None and re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", name):
         place = _number(name, expression)
     else:
         place = _in_module(process, *name.split("!", 1))
-    for sign, number in re.findall(r"([+-])\s*(\w+)", match["offsets"]):
-        offset = _number(number, expression)
-        place += offset if sign == "+" else -offset
+    place += offset
     if not 0 <= place < 1 << 64:
         raise ValueError(f"{expression!r} is {place:#x}, which is no address")
-    return place
+    return [place]
 
 
 def _in_module(process: RemoteProcess, name: str, export: str | None = None) -> int:

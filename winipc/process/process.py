@@ -194,7 +194,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     @overload
     def read_cstr(
         self,
-        address: SupportsIndex,
+        address: str | SupportsIndex,
         encoding: None,
         *,
         max_bytes: int = ...,
@@ -203,7 +203,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     @overload
     def read_cstr(
         self,
-        address: SupportsIndex,
+        address: str | SupportsIndex,
         encoding: str = ...,
         *,
         max_bytes: int = ...,
@@ -211,7 +211,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> str: ...
     def read_cstr(
         self,
-        address: SupportsIndex,
+        address: str | SupportsIndex,
         encoding: str | None = "utf-8",
         *,
         max_bytes: int = 65536,
@@ -233,10 +233,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         Win32: ReadProcessMemory
         """
         unit = 1 if encoding is None else _unit_of(encoding)
-        data = _read_text(self, _address(address), unit, max_bytes)
+        data = _read_text(self, self.address(address), unit, max_bytes)
         return data if encoding is None else data.decode(encoding, errors)
 
-    def read_struct(self, address: SupportsIndex, layout: Any) -> Any:
+    def read_struct(self, address: str | SupportsIndex, layout: Any) -> Any:
         """Read one value with a layout.
 
         ::
@@ -256,7 +256,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         codec = winipc.memory.layout.codec_of(layout, order)
         return codec.unpack(self.read(address, codec.size))
 
-    def read_pointer(self, address: SupportsIndex) -> int:
+    def read_pointer(self, address: str | SupportsIndex) -> int:
         """Read a pointer of the target's pointer size."""
         return int.from_bytes(self.read(address, self.pointer_size), "little")
 
@@ -265,15 +265,13 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         The pointer at `base` is read, and the first offset is added; the pointer there
         is read, and the next offset is added; and so on. The memory at the resulting
-        address is not read. `base` may be a text for `address`. A `PointerPath` is a
-        chain, too.
+        address is not read. A `PointerPath` is a chain, too.
 
         Raises:
             PartialReadError: A pointer cannot be read; a note says which.
             ValueError: An offset leads out of the address space.
         """
-        base, *offsets = chain
-        place = self.address(base)
+        place, *offsets = self._chain(chain)
         limit = 1 << 8 * self.pointer_size
         for number, offset in enumerate(offsets, 1):
             try:
@@ -297,6 +295,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             place = process.address('"game.exe"+0x1000')
             print(place == process.module("game.exe") + 0x1000)  # True
 
+        `get`, `read`, `write` and all others but `scan` take such a text themselves.
+
         The text is a module's name (in quotes if it has a + in it), perhaps with an
         export, `game.exe!state`; a number; or an address in brackets, which means the
         pointer there, as in the text of a `PointerPath`; then offsets. Numbers with 0x
@@ -311,13 +311,15 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 the error says what to write.
         """
         if not isinstance(expression, str):
-            return _address(expression)
-        from winipc.process._expression import address_of
-
-        return address_of(self, expression)
+            try:
+                return operator.index(expression)
+            except TypeError:
+                kind = type(expression).__name__
+                raise TypeError(f"an address must be an int, not {kind}") from None
+        return self.pointer(expression)
 
     def walk(
-        self, head: SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
+        self, head: str | SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
     ) -> Iterator[int]:
         """Iterate over the addresses of the nodes of a linked list, from `head` on.
 
@@ -334,10 +336,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return itertools.chain.from_iterable(self._walk_in_batches(head, offset, limit))
 
     def _walk_in_batches(
-        self, head: SupportsIndex, offset: int, limit: int
+        self, head: str | SupportsIndex, offset: int, limit: int
     ) -> Iterator[list[int]]:
         width = self.pointer_size
-        first = node = operator.index(head)
+        first = node = self.address(head)
         seen, batch = 0, _FIRST_NODES
         while node:
             count = min(batch, limit - seen)
@@ -373,7 +375,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     # ------------------------------------------------------------ writing
 
     def write_struct(
-        self, address: SupportsIndex, layout: Any, *values: Any, verify: bool = False
+        self,
+        address: str | SupportsIndex,
+        layout: Any,
+        *values: Any,
+        verify: bool = False,
     ) -> int:
         """Write one value with a layout; return its size.
 
@@ -401,7 +407,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             player.health = 50
             print(player.lives, player.health)  # 3 50.0
 
-        `address` is an address, a text for `address`, or a chain for `pointer`, such as
+        `address` is an address, or a chain for `pointer`, such as
         a `PointerPath`. A chain is followed again at each use, so the result stays
         right if the target replaces the object. `layout` is a `winipc.Layout`, its
         short text form, or a ctypes Structure class. Writing needs
@@ -428,12 +434,16 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         )
         return winipc.StructView(place, layout)
 
-    def _chain(self, address: Any) -> list[Any]:
+    def _chain(self, address: Any) -> list[int]:
         """An address or a chain as a chain whose base is a number."""
         if isinstance(address, str) or hasattr(address, "__index__"):
             address = [address]
         base, *offsets = address
-        return [self.address(base), *offsets]
+        if not isinstance(base, str):
+            return [self.address(base), *offsets]
+        from winipc.process._expression import chain_of  # imports re
+
+        return [*chain_of(self, base), *offsets]
 
     def struct_view(self, layout: Any, address: Any) -> StructView:
         """Return a structure in the target: `at`, with the layout first.
@@ -464,7 +474,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 frozen.value = 100
                 print(process.get(address, "i32"))  # 100
 
-        `address` is an address, a text or a chain, as for `at`; a chain is followed
+        `address` is an address or a chain, as for `at`; a chain is followed
         again at each write. `value` is a number of the type `kind`, such as "i32" or
         "f32"; or bytes, without a type. Between two writes, the target can change the
         value and see the change.
@@ -515,7 +525,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def protect(
         self,
-        address: SupportsIndex,
+        address: str | SupportsIndex,
         size: int,
         protection: MemoryProtection | int = MemoryProtection.READWRITE,
     ) -> contextlib.AbstractContextManager[list[Region]]:
@@ -530,7 +540,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: VirtualProtectEx
         """
-        place = _address(address)
+        place = self.address(address)
         return winipc.process.memory.protected(self, place, size, protection)
 
     # ---------------------------------------------------- memory of the target
@@ -554,8 +564,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def regions(
         self,
-        start: SupportsIndex = 0,
-        stop: SupportsIndex | None = None,
+        start: str | SupportsIndex = 0,
+        stop: str | SupportsIndex | None = None,
         *,
         paths: bool = False,
         names: bool = False,
@@ -580,10 +590,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
             yield from with_sections(self, list(self.regions(start, stop, paths=True)))
             return
-        place = _address(start)
+        place = self.address(start)
         limit = _ADDRESS_END
         if stop is not None:
-            limit = min(_address(stop), limit)
+            limit = min(self.address(stop), limit)
         path_of = _path_finder(self) if paths else None
         while place < limit:
             rows = self._regions(place, limit)
@@ -871,7 +881,9 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """
         return [winipc.ThreadEntry(*row) for row in self._threads()]
 
-    def watch(self, address: SupportsIndex, size: int, interval: float = 0.05) -> Watch:
+    def watch(
+        self, address: str | SupportsIndex, size: int, interval: float = 0.05
+    ) -> Watch:
         """Watch `size` bytes at `address`: look for changes every `interval` seconds.
 
         ::
@@ -890,7 +902,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
         Win32: ReadProcessMemory
         """
-        return winipc.Watch(self, _address(address), size, interval)
+        return winipc.Watch(self, self.address(address), size, interval)
 
 
 # ------------------------------------------------------------------ functions
@@ -925,16 +937,6 @@ def debug_privilege() -> contextlib.AbstractContextManager[None]:
     from winipc.base.privilege import privilege
 
     return privilege("SeDebugPrivilege")
-
-
-def _address(value: SupportsIndex) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        kind = type(value).__name__
-        if isinstance(value, str):
-            kind += f": process.address({value!r:.80}) makes one of a text"
-        raise TypeError(f"an address must be an int, not {kind}") from None
 
 
 def _pid_of(target: Any) -> int:
