@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from helpers import need_libclang
@@ -15,6 +18,7 @@ import winipc
 from winipc import Cassette, ChangeEvent, Track
 from winipc.cassette.file import Writer
 from winipc.cli.overlay import Overlay
+from winipc.cli.targets import changes
 
 need_libclang()
 
@@ -179,6 +183,27 @@ def test_a_field_is_written(header: Path, unique_name: str) -> None:
         done = run_winipc(*place, "--field=hihg", "1", check=False)
         assert b"s has no field 'hihg' (did you mean high?)" in done.stderr
         assert mapping.read(64) == before
+
+
+def test_a_bit_field_changes_alone(header: Path) -> None:
+    """With --field, other bits of the same byte are no change."""
+    header.write_text("struct s { unsigned low : 4, high : 4; };")
+    overlay: Any = Overlay(f"{header}:s")
+    overlay.only = [overlay.layout["high"]]
+    looks = iter([b"\x12\0\0\0", b"\x13\0\0\0", b"\x23\0\0\0"])
+    target: Any = SimpleNamespace(read=lambda: next(looks))
+    arguments = argparse.Namespace(struct=overlay, seconds=None, interval=0)
+    assert next(changes(target, target.read(), arguments)) == b"\x23\0\0\0"
+
+
+def test_a_value_without_a_name_is_called_value() -> None:
+    """As a field that changed and as a column of CSV; several have numbers."""
+    one, two = Overlay("i32"), Overlay("<2i")
+    assert one.rows(bytes(4)) == [("value", "0")]
+    assert one.cells(bytes(4)) == {"value": 0}
+    assert [*one.changes(bytes(4), b"\1\0\0\0")] == [("value", (0, 1), ("0", "1"))]
+    assert (one.line(bytes(4)), one.as_json(bytes(4))) == ("0", [0])
+    assert [*two.cells(bytes(8))] == ["0", "1"]
 
 
 def test_recordings_are_values(header: Path, tmp_path: Path) -> None:

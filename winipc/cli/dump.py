@@ -33,6 +33,7 @@ from winipc.cli.targets import (
     add_snapshot,
     add_target,
     changes,
+    compared,
     open_target,
 )
 from winipc.cli.terminal import columns, console, is_terminal
@@ -178,9 +179,10 @@ def _follow_live(target: Target, arguments: argparse.Namespace, terminal: Any) -
     live: Any = importlib.import_module("rich.live")
     before = data = target.read()
     left, deadline = arguments.count, Deadline(arguments.seconds)
+    part = compared(arguments)
     with live.Live(console=terminal, auto_refresh=False) as screen:
         while left != 0 and deadline.left() != 0:
-            if (new := target.read()) != data:
+            if part(new := target.read()) != part(data):
                 before, data = data, new
                 left = None if left is None else left - 1
             if arguments.struct is not None:

@@ -78,12 +78,11 @@ def add_fields(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def take_fields(arguments: argparse.Namespace) -> list[Field]:
-    """Limit --struct to the fields that `add_fields` let choose, and return them."""
+def take_fields(arguments: argparse.Namespace) -> None:
+    """Limit --struct to the fields that `add_fields` let choose."""
     chosen = [field_of(arguments, path) for path in arguments.field]
     if chosen:
         arguments.struct.only = chosen
-    return chosen
 
 
 class _Address(int):
@@ -91,7 +90,7 @@ class _Address(int):
 
 
 class Overlay:
-    """Values in bytes; each has a name, or else a number."""
+    """Values in bytes; each has a name, or else a number; one alone is the value."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -118,7 +117,8 @@ class Overlay:
         if self.layout is not None:
             fields = self.only or self.layout
             return {field.name: _of(field, bytes(values)) for field in fields}
-        return {str(number): _plain(value) for number, value in enumerate(values)}
+        names = map(str, range(len(values))) if len(values) > 1 else ["value"]
+        return {name: _plain(value) for name, value in zip(names, values, strict=True)}
 
     def as_json(self, data: bytes) -> list[Any] | dict[str, Any]:
         """A dict if values have names, else a list. NaN and infinity become None."""
@@ -145,7 +145,7 @@ class Overlay:
                 yield path, (_finite(before[path]), _finite(value)), texts
 
     def rows(self, data: bytes) -> list[tuple[str, str]]:
-        """The name (or number) and the text of each value."""
+        """The name and the text of each value."""
         return [(name, _shown(value)) for name, value in self._values(data).items()]
 
 

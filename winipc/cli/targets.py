@@ -343,20 +343,26 @@ def open_target(
     return _in_process(program, place, arguments.offset, size, write)
 
 
+def compared(arguments: argparse.Namespace) -> Callable[[bytes], object]:
+    """What two looks are compared by: all bytes, or the values of each --field."""
+    overlay = arguments.struct
+    return overlay.rows if overlay is not None and overlay.only else bytes
+
+
 def changes(
     target: Target,
     old: bytes,
     arguments: argparse.Namespace,
     timeout: float | None = None,
-    part: Callable[[bytes], object] = bytes,
 ) -> Iterator[bytes]:
     """Yield all bytes after each change; the first look is compared with `old`.
 
-    Only changes of the `part` of the bytes count. It ends after `--seconds`. Raises
+    With --field, only changes of these fields count. It ends after `--seconds`. Raises
     TimeoutError if nothing changes for `timeout` seconds.
     """
     from winipc.base.deadline import Deadline
 
+    part = compared(arguments)
     last, deadline = time.monotonic(), Deadline(arguments.seconds)
     while deadline.left() != 0:
         time.sleep(deadline.part(arguments.interval))

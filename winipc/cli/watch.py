@@ -29,7 +29,6 @@ from winipc.cli.targets import (
     changes,
     open_target,
 )
-from winipc.memory.layout import Field
 
 #: Bytes of one change that are shown as text; JSON has all.
 _SHOWN = 16
@@ -60,12 +59,12 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
-    wanted = take_fields(arguments)
+    take_fields(arguments)
     with open_target(arguments) as target:
         old = target.read()
         with until_ctrl_c() as say:
             say(f"watching {counted(len(old), 'byte')} of {target.label}")
-            rows = _rows(target, old, arguments, wanted)
+            rows = _rows(target, old, arguments)
             for seconds, fields, text in itertools.islice(rows, arguments.count):
                 fields = {"seconds": round(seconds, 6), **fields}
                 print_result(arguments.json, fields, f"{seconds:10.3f}  {text}")
@@ -73,18 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _rows(
-    target: Target, old: bytes, arguments: argparse.Namespace, wanted: list[Field]
+    target: Target, old: bytes, arguments: argparse.Namespace
 ) -> Iterator[tuple[float, dict[str, Any], str]]:
     """For each change: seconds since the start, what it is for JSON, and as text."""
     start = time.monotonic()
     overlay: Overlay | None = arguments.struct
-
-    def part(data: bytes) -> list[bytes]:
-        return [data[field.offset : field.offset + field.size] for field in wanted]
-
-    for new in changes(
-        *(target, old, arguments, arguments.timeout, part if wanted else bytes)
-    ):
+    for new in changes(target, old, arguments, arguments.timeout):
         seconds = time.monotonic() - start
         found = (
             _of_bytes(target.address, old, new)
