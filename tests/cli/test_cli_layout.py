@@ -138,7 +138,7 @@ def test_a_field_is_written(header: Path, unique_name: str) -> None:
     header.write_text(
         "enum mode { OFF, RUN = 5 };"
         "struct s { int low : 4; int high : 4; mode m; char name[8]; float at[2];"
-        "struct { short x, y; } in; void *next; };"
+        "struct { short x, y; } in, ins[2]; void *next; };"
     )
     struct = ("--struct", f"{header}:s")
     layout = winipc.Layout.from_c(header, "s", enums=True)
@@ -167,11 +167,17 @@ def test_a_field_is_written(header: Path, unique_name: str) -> None:
         assert json.loads(row)["values"] == {"at[0]": 1.5, "next": 0x1234}
         run_winipc(*place, "--field", "in", '{"x": 7}')
         assert (view["in"].x, view["in"].y) == (7, 16)
+        run_winipc(*place, "--field", "ins[1]", '{"y": 7}')
+        assert (view.ins[1].x, view.ins[1].y) == (-1, 7)
         before = mapping.read(64)
         for words, told in (
             (("--field", "m", "RNU"), "m: mode has no 'RNU': it has OFF, RUN"),
             (("--field", "high", "9"), "high: 9 does not fit in 4 bits"),
             (("--field", "at[1]", "x"), "at[1]: f32 is a number, not 'x'"),
+            (  # as PowerShell passes '{"x": 7}'
+                ("--field", "in", "{x: 7}"),
+                "in: '{x: 7}' is not JSON, such as {\"x\": 1}; or write --field in.x",
+            ),
             (("--field", "at", "1", "--type", "f32"), "a field has its own type"),
             (("13",), "--struct needs a --field of it"),
         ):

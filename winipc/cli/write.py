@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--field",
         help="DATA is the value of this field: a number, a text, the name of an enum's "
-        "member, or JSON such as [1, 2]",
+        'member, or JSON such as [1, 2] or, for some members of a structure, {"x": 1}',
     )
     parser.add_argument(
         "--type",
@@ -124,7 +124,7 @@ def _hold(frozen: Freeze, seconds: float | None) -> None:
 
 
 def _packed(field: Field, value: Any, old: bytes) -> bytes:
-    """The bytes of the field with the given value; other bits stay as in `old`."""
+    """The bytes of the field with the given value; the rest stays as in `old`."""
     import json
 
     if not field.is_text:
@@ -132,6 +132,9 @@ def _packed(field: Field, value: Any, old: bytes) -> bytes:
             with contextlib.suppress(ValueError):
                 value = convert(value)
                 break
+    if not (isinstance(field.kind, str) or field.shape) and isinstance(value, str):
+        like = f'{{"MEMBER": 1}}; or write --field {field.name}.MEMBER'
+        raise ValueError(f"{field.name}: {value!r} is not JSON, such as {like}")
     return field.pack(value, old)
 
 
