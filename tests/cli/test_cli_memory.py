@@ -7,6 +7,7 @@ import json
 import math
 import os
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -527,6 +528,43 @@ def test_write_keeps_a_frozen_value(
         assert "only memory of a process" in failure("write", unique_name, *words)
     done = run_winipc("write", place, "00", "--seconds=1", check=False)
     assert (done.returncode, b"only --freeze has --seconds" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("options", [(), ("--raw",), ("--field=x", "--struct=x:u8")])
+def test_write_locks_and_wakes(unique_name: str, options: tuple[str, ...]) -> None:
+    """It says that the lock is held, or that its holder died; then nothing changes."""
+    write = ("write", unique_name, "42", *options, "--timeout=0")
+    held, end = threading.Event(), threading.Event()
+    with winipc.LockedMapping.create(unique_name, 64, header=True) as mapping:
+
+        def hold() -> None:
+            mapping.lock.acquire()
+            held.set()
+            end.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        line = failure(*write)
+        end.set()
+        holder.join()
+        assert f"'{unique_name}.lock' (nothing is written: another program" in line
+        assert "half written" in (line := failure(*write))
+        assert "(nothing is written; the lock is free now: write again)" in line
+        assert (mapping.read(), mapping.wait_for_change(0)) == (bytes(64), False)
+        run_winipc(*write)
+        assert mapping.wait_for_change(0)
+        assert mapping.changes == 1
+
+
+def test_a_mapping_that_only_looks_like_one_with_a_lock(unique_name: str) -> None:
+    """A mutex, or another object, has the name of the lock."""
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        for kind in (winipc.Mutex, winipc.Event):
+            with contextlib.closing(kind.create(f"{unique_name}.lock")):
+                run_winipc("write", unique_name, "4a")
+                assert mapping.read(1) == b"J"
+                mapping.write(b"\0")
 
 
 def test_write_takes_a_file(unique_name: str, tmp_path: Path) -> None:

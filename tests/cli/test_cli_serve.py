@@ -317,6 +317,10 @@ def test_writes_change_the_field_alone(
     assert client.ask("mapping", {"hex": "00"}, offset=2**40, **query)[:4] == "400 "
     assert client.ask("mapping", {"hex": "00" * 40000}, **query)[:4] == "413 "
     assert state.read(64) == before
+    name = f"{state.name}-locked"
+    with winipc.LockedMapping.create(name, 64) as locked:
+        assert client.ask("mapping", {"hex": "01"}, name=name) == {}
+        assert locked.wait_for_change(0)
 
 
 # ------------------------------------------------ a server in this process

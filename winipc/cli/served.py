@@ -20,7 +20,7 @@ from winipc.cassette.events import CassetteEvent, MessageEvent
 from winipc.cassette.proxy import Proxy
 from winipc.cli.lists import allocations, window_fields
 from winipc.cli.overlay import Overlay
-from winipc.cli.targets import open_mapping, snapshot_over
+from winipc.cli.targets import changing, open_mapping, snapshot_over
 from winipc.message import CopyDataWindow, Message, Window, find_windows
 from winipc.process import ProcessEntry, RemoteProcess, processes
 from winipc.system.catalog import NamedObject, named_objects
@@ -232,7 +232,7 @@ class Served:
         name, (overlay, how), offset, _ = self.place(options)
         if how is not None:
             raise PermissionError("a record of --snapshot is for reading only")
-        with open_mapping(name, write=True) as mapping:
+        with open_mapping(name, write=True) as mapping, changing(mapping):
             if "hex" in change:
                 mapping.write(bytes.fromhex(change["hex"]), offset)
                 return

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from winipc.base.closing import Closing
 from winipc.base.text import counted
+from winipc.base.winerror import ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE
 from winipc.cli.options import converted, number, pid_or_name, seconds
+from winipc.errors import AbandonedError
 from winipc.memory.mapping import HEADER_MAGIC, SharedMapping
 from winipc.process.access import ProcessAccess
 from winipc.process.process import RemoteProcess
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from winipc.process.freeze import Freeze
 
 _DEFAULT_SIZE = 256
+#: Seconds to wait for the lock of a LockedMapping.
+LOCK_TIMEOUT = 5.0
 _END_OF_ADDRESSES = 1 << 64
 _REMOTE = re.compile(r"(?P<process>\d+|[^\\:]+\.exe):(?P<place>.+)", re.IGNORECASE)
 #: More likely memory of a process than the name of a mapping.
@@ -103,6 +107,12 @@ class Target(Closing):
             with _hinted(self.label):
                 self._owner.write(self.address, data)
 
+    def changing(self, timeout: float) -> contextlib.AbstractContextManager[object]:
+        """Keep other programs out during the block, if a mapping has a lock."""
+        if isinstance(self._owner, SharedMapping):
+            return changing(self._owner, timeout)
+        return contextlib.nullcontext()
+
     def freeze(self, data: bytes) -> Freeze:
         """Write the first bytes now and again and again, if they are a process's."""
         if not isinstance(self._owner, RemoteProcess):
@@ -126,10 +136,14 @@ def _hinted(label: str) -> Iterator[None]:
 
 
 def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMapping:
-    """Open a mapping; if it has a header and not `raw`, what follows the header."""
+    """Open a mapping; if it has a header and not `raw`, what follows the header.
+
+    To `write`, a LockedMapping is opened as such.
+    """
     access: Any = "readwrite" if write else "read"
+    open_it = _open_to_write if write else SharedMapping.open
     try:
-        mapping = SharedMapping.open(name, access=access)
+        mapping = open_it(name, access=access)
     except FileNotFoundError as error:
         if _NEARLY_REMOTE.fullmatch(name):
             error.add_note("memory of a process: PID:ADDRESS, or name.exe:ADDRESS")
@@ -137,7 +151,38 @@ def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMap
     if raw or mapping.read(len(HEADER_MAGIC)) != HEADER_MAGIC:
         return mapping
     mapping.close()
-    return SharedMapping.open(name, access=access, header=True)
+    return open_it(name, access=access, header=True)
+
+
+def _open_to_write(name: str, **options: Any) -> SharedMapping:
+    from winipc.memory.locked import LockedMapping  # who only reads needs no lock
+
+    try:
+        return LockedMapping.open(name, **options)
+    except OSError as error:  # what has its names is missing, or of another kind
+        if error.winerror not in (ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE):
+            raise
+    return SharedMapping.open(name, **options)
+
+
+@contextlib.contextmanager
+def changing(mapping: SharedMapping, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold the lock of a LockedMapping during the block, then wake those who wait."""
+    from winipc.memory.locked import LockedMapping
+
+    if not isinstance(mapping, LockedMapping):
+        yield
+        return
+    try:
+        with mapping.lock.lock(timeout):
+            yield
+    except AbandonedError as error:
+        error.add_note("nothing is written; the lock is free now: write again")
+        raise
+    except TimeoutError as error:
+        error.add_note("nothing is written: another program holds it")
+        raise
+    mapping.notify_change()
 
 
 def _in_mapping(

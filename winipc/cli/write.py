@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winipc.base.text import counted
-from winipc.cli.options import Commands, add_command, add_seconds
+from winipc.cli.options import Commands, add_command, add_seconds, seconds
 from winipc.cli.output import print_result, until_ctrl_c
 from winipc.cli.overlay import add_struct, field_of
 from winipc.cli.scan import WORDS, number_of, value_type
-from winipc.cli.targets import add_raw, add_target, open_target
+from winipc.cli.targets import LOCK_TIMEOUT, add_raw, add_target, open_target
 from winipc.scan.scan import ValueType
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def add(commands: Commands) -> None:
         "write",
         run,
         "write memory",
-        "Write bytes, text or a number to a mapping or to memory of a process. Other "
-        "programs may see half of the change.",
+        "Write bytes, text or a number to a mapping or to memory of a process. The "
+        "lock of a winipc.LockedMapping is held meanwhile, and those who wait for a "
+        "change are woken. In other memory, programs may see half of the change.",
         'write my-app.state "01 00 00 00"',
         'write my-app.state --struct "speed:f32 gear:i32" --field gear 4',
         "write my-app.state --offset 4 --type f32 52.5",
@@ -61,6 +62,13 @@ def add(commands: Commands) -> None:
         "--file", action="store_true", help="DATA is a file: write its bytes"
     )
     add_raw(parser)
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=LOCK_TIMEOUT,
+        help="fail when the lock of a winipc.LockedMapping is not free for this many "
+        "seconds (%(default)s)",
+    )
     parser.add_argument(
         "--freeze",
         action="store_true",
@@ -93,14 +101,17 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.size = len(data)
     with contextlib.ExitStack() as held:
         target = held.enter_context(open_target(arguments, write=True))
-        if field is not None:
-            try:
-                data = _packed(field, arguments.data, target.read())
-            except (ValueError, TypeError) as error:
-                arguments.parser.error(str(error))
-        frozen = held.enter_context(target.freeze(data)) if arguments.freeze else None
-        if frozen is None:
-            target.write(data)
+        frozen: Freeze | None = None
+        with target.changing(arguments.timeout):
+            if field is not None:
+                try:
+                    data = _packed(field, arguments.data, target.read())
+                except (ValueError, TypeError) as error:
+                    arguments.parser.error(str(error))
+            if arguments.freeze:
+                frozen = held.enter_context(target.freeze(data))
+            else:
+                target.write(data)
         print_result(
             arguments.json,
             {"target": target.label, "address": target.address, "bytes": len(data)},
