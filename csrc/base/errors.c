@@ -78,9 +78,9 @@ wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                    PyObject *lock)
 {
     wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
-                  "the thread that held it ended without releasing it: what "
-                  "it protects may be half written (lock(repair=...) mends "
-                  "it)",
+                  "the process or thread that held it ended without "
+                  "releasing it: what it protects may be half written "
+                  "(lock(repair=...) mends it)",
                   api, name);
     wi_error_attribute("mutex", lock);
     return NULL;

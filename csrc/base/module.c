@@ -172,11 +172,11 @@ module_add_exceptions(PyObject *module, wi_state *state)
 {
     if (module_add_exception(
             module, &state->AbandonedError, "winipc.AbandonedError",
-            "The thread that held a lock ended without releasing it: what\n"
-            "the lock protects may be half written. After acquire() or a\n"
-            "wait the caller owns the lock; `with` and lock() have released\n"
-            "it. The attribute `mutex` is the Mutex or SharedLock, the\n"
-            "number of a handle, or None if it is not known.",
+            "The process or thread that held a lock ended without releasing\n"
+            "it: what the lock protects may be half written. After acquire()\n"
+            "or a wait the caller owns the lock; `with` and lock() have\n"
+            "released it. The attribute `mutex` is the Mutex or SharedLock,\n"
+            "the number of a handle, or None if it is not known.",
             PyExc_OSError) < 0 ||
         module_add_exception(
             module, &state->PartialReadError, "winipc.PartialReadError",

@@ -750,7 +750,8 @@ process_wait(PyObject *op, PyObject *args, PyObject *kwargs)
     }
     else if (wait != WAIT_FAILED) {
         wi_raise_format_as(PyExc_TimeoutError, ERROR_TIMEOUT,
-                           "WaitForMultipleObjects", "pid %lu", self->pid);
+                           "WaitForMultipleObjects",
+                           "pid %lu, which still runs", self->pid);
     }
     self->pins--;
     return result;

@@ -75,7 +75,8 @@ def test_a_pid_is_not_rounded(target: Target) -> None:
 
 def test_exit_is_seen(process: RemoteProcess, target: Target) -> None:
     """The exit code, and wait."""
-    with pytest.raises(TimeoutError) as caught:
+    running = rf"'pid {target.pid}, which still runs'"
+    with pytest.raises(TimeoutError, match=running) as caught:
         process.wait(0.05)
     assert caught.value.winerror == 1460
     target.exit(259)  # the value that Windows uses for "still active"

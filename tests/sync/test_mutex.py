@@ -42,7 +42,7 @@ def test_killed_owner_leaves_the_mutex_abandoned(
         ask(sync_peer, f"m = winipc.Mutex.open({unique_name!r}); m.acquire()") == "ok"
     )
     sync_peer.kill()
-    with pytest.raises(winipc.AbandonedError) as abandoned:
+    with pytest.raises(winipc.AbandonedError, match="process or thread") as abandoned:
         mutex.acquire(LONG)
     assert abandoned.value.mutex is mutex
     assert abandoned.value.filename == unique_name
