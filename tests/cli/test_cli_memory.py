@@ -335,6 +335,22 @@ def test_following_keeps_no_mapping_alive(
 
 
 @pytest.mark.parametrize("command", ["dump", "watch"])
+def test_what_is_not_there_yet_is_waited_for(
+    start_winipc: StartPeer, unique_name: str, command: str
+) -> None:
+    peer = start_winipc(command, unique_name, "--wait", "--json")
+    peer.wait_for_stderr(f"waiting for '{unique_name}'")
+    with winipc.SharedMapping.create(unique_name, 64) as mapping:
+        if command == "watch":
+            peer.wait_for_stderr("watching")
+            mapping[3] = 1
+        assert json.loads(peer.read_line())["address"] in (0, 3)
+    for name in (unique_name, f"{unique_name}.exe:0x1000"):
+        done = run_winipc("watch", name, "--wait", "--timeout=0", check=False)
+        assert (done.returncode, b"not appear in time" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["dump", "watch"])
 def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None:
     line = failure(command, unique_name)
     assert unique_name in line

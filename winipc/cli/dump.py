@@ -32,6 +32,7 @@ from winipc.cli.targets import (
     add_size,
     add_snapshot,
     add_target,
+    add_wait,
     changes,
     compared,
     open_target,
@@ -57,6 +58,7 @@ def add(commands: Commands) -> None:
         "dump game.exe:game.exe+0x10f4",
     )
     add_target(parser)
+    add_wait(parser)
     add_size(parser)
     add_raw(parser)
     add_struct(parser)

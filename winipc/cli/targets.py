@@ -13,6 +13,7 @@ from winipc.base.closing import Closing
 from winipc.base.text import counted
 from winipc.base.winerror import ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE
 from winipc.cli.options import converted, number, pid_or_name, seconds
+from winipc.cli.output import note
 from winipc.errors import AbandonedError
 from winipc.memory.mapping import HEADER_MAGIC, SharedMapping
 from winipc.process.access import ProcessAccess
@@ -334,6 +335,15 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """Add the option to wait for what `open_target` would not find."""
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="first wait until there is such a mapping or process",
+    )
+
+
 def protocol(text: str) -> dict[str, Any]:
     """What --snapshot means, as arguments of a Snapshot."""
     if text in ("seqlock", "double"):
@@ -366,7 +376,21 @@ def open_target(
     """Open what the arguments of `add_target` and `add_size` mean.
 
     A mapping stays open until the target is closed if it is to `write` or to `hold`.
+    With --wait, raises TimeoutError if it is missing for `--timeout` seconds.
     """
+    try:
+        return _open_target(arguments, write, hold)
+    except (FileNotFoundError, ProcessLookupError):
+        if not getattr(arguments, "wait", False):
+            raise
+    from winipc.base.appearing import wait_until_made
+
+    name, timeout = arguments.target, getattr(arguments, "timeout", None)
+    note(f"waiting for {name!r}")
+    return wait_until_made(lambda: _open_target(arguments, write, hold), name, timeout)
+
+
+def _open_target(arguments: argparse.Namespace, write: bool, hold: bool) -> Target:
     size = arguments.size
     if size == 0:
         arguments.parser.error("--size must be 1 or more")

@@ -26,6 +26,7 @@ from winipc.cli.targets import (
     add_size,
     add_snapshot,
     add_target,
+    add_wait,
     changes,
     open_target,
 )
@@ -48,6 +49,7 @@ def add(commands: Commands) -> None:
         'watch my-app.state --struct "speed:f32 gear:i32" --field gear',
     )
     add_target(parser)
+    add_wait(parser)
     add_size(parser)
     add_raw(parser)
     add_struct(parser)
