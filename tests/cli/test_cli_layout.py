@@ -176,7 +176,7 @@ def test_a_field_is_written(header: Path, unique_name: str) -> None:
             (("--field", "at[1]", "x"), "at[1]: f32 is a number, not 'x'"),
             (  # as PowerShell passes '{"x": 7}'
                 ("--field", "in", "{x: 7}"),
-                "in: '{x: 7}' is not JSON, such as {\"x\": 1}; or write --field in.x",
+                'is not JSON, such as {"MEMBER": 1}; or write --field in.MEMBER',
             ),
             (("--field", "at", "1", "--type", "f32"), "a field has its own type"),
             (("13",), "--struct needs a --field of it"),
