@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from conftest import Peer
 from helpers import BITS
+from helpers.deadlines import LONG
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import json_lines, run_winipc
@@ -518,7 +519,7 @@ def test_write_changes_a_mapping_and_a_process(
 def test_write_keeps_a_frozen_value(
     start_winipc: StartPeer, start_peer: StartPeer, unique_name: str
 ) -> None:
-    """Until the process ends, or for some seconds; a mapping cannot be frozen."""
+    """Until the process ends, or for some seconds."""
     words = ("--type=i32", "100", "--freeze")
     with winipc.GlobalMemory.allocate(64) as block:
         place = f"{os.getpid()}:{block.address:#x}"
@@ -540,10 +541,29 @@ def test_write_keeps_a_frozen_value(
         target.kill()
         peer.wait_for_stderr("winipc: There is no such process")
         assert peer.process.wait(60) == 1
-    with winipc.SharedMapping.create(unique_name, 64):
-        assert "only memory of a process" in failure("write", unique_name, *words)
     done = run_winipc("write", place, "00", "--seconds=1", check=False)
     assert (done.returncode, b"only --freeze has --seconds" in done.stderr) == (2, True)
+
+
+def test_write_keeps_a_field_of_a_mapping(
+    start_winipc: StartPeer, unique_name: str
+) -> None:
+    """Other bytes stay; each write wakes; it ends with the mapping."""
+    words = ("--struct", "x:u32 y:u32", "--field", "y", "5", "--freeze")
+    with winipc.LockedMapping.create(unique_name, 64) as mapping:
+        run_winipc("write", unique_name, *words, "--seconds=0")
+        assert mapping.wait_for_change(0)
+        peer = start_winipc("write", unique_name, *words)
+        peer.wait_for_stderr("written again and again, Ctrl+C ends")
+        assert mapping.wait_for_change(LONG)
+        for x in (1, 2):
+            with mapping.lock:
+                mapping.write(struct.pack("<II", x, 1))
+            assert mapping.wait_for_change(LONG)
+            assert struct.unpack("<II", mapping.read(8)) == (x, 5)
+        assert mapping.changes == 4
+    peer.wait_for_stderr("winipc ls shows which")
+    assert peer.process.wait(60) == 1
 
 
 @pytest.mark.parametrize("options", [(), ("--raw",), ("--field=x", "--struct=x:u8")])

@@ -108,6 +108,10 @@ class Target(Closing):
             with _hinted(self.label):
                 self._owner.write(self.address, data)
 
+    @property
+    def is_mapping(self) -> bool:
+        return not isinstance(self._owner, RemoteProcess)
+
     def changing(self, timeout: float) -> contextlib.AbstractContextManager[object]:
         """Keep other programs out during the block, if a mapping has a lock."""
         if isinstance(self._owner, SharedMapping):
@@ -116,8 +120,7 @@ class Target(Closing):
 
     def freeze(self, data: bytes) -> Freeze:
         """Write the first bytes now and again and again, if they are a process's."""
-        if not isinstance(self._owner, RemoteProcess):
-            raise ValueError("only memory of a process can be frozen")
+        assert isinstance(self._owner, RemoteProcess)
         with _hinted(self.label):
             return self._owner.freeze(self.address, data)
 

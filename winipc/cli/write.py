@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from winipc.memory.layout import Field
     from winipc.process.freeze import Freeze
 
-#: Seconds between two looks whether the process of a frozen value has ended.
-_LOOK = 0.1
+#: Seconds between two looks at a frozen value, or whether its process has ended.
+_LOOK = 0.05
 
 
 def add(commands: Commands) -> None:
@@ -72,7 +72,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--freeze",
         action="store_true",
-        help="write to the process again and again until Ctrl+C",
+        help="write again and again until Ctrl+C, to a mapping whenever it differs",
     )
     add_seconds(parser, ", with --freeze")
 
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
                     data = _packed(field, arguments.data, target.read())
                 except (ValueError, TypeError) as error:
                     arguments.parser.error(str(error))
-            if arguments.freeze:
+            if arguments.freeze and not target.is_mapping:
                 frozen = held.enter_context(target.freeze(data))
             else:
                 target.write(data)
@@ -120,7 +120,27 @@ def run(arguments: argparse.Namespace) -> int:
         )
         if frozen is not None:
             _hold(frozen, arguments.seconds)
+    if arguments.freeze and frozen is None:
+        _keep(arguments, field, data)
     return 0
+
+
+def _keep(arguments: argparse.Namespace, field: Field | None, data: bytes) -> None:
+    """Write to a mapping whenever it differs; it is open only during a look."""
+    from winipc.base.deadline import Deadline
+
+    def new(old: bytes) -> bytes:
+        return data if field is None else _packed(field, arguments.data, old)
+
+    deadline = Deadline(arguments.seconds)
+    with until_ctrl_c() as say:
+        say("written again and again")
+        while deadline.left() != 0:
+            time.sleep(deadline.part(_LOOK))
+            with open_target(arguments, write=True) as target:
+                if new(old := target.read()) != old:
+                    with target.changing(arguments.timeout):
+                        target.write(new(target.read()))
 
 
 def _hold(frozen: Freeze, seconds: float | None) -> None:
