@@ -58,7 +58,7 @@ print(json.dumps([made, values, after]))
 """
 #: Bit-fields and members of unions, which Rust and C# have to compute.
 SHARED = "gear mode flags more wide low"
-#: What C# writes to bit-fields.
+#: What C# and Rust write to bit-fields.
 WRITTEN = {"gear": -3, "mode": 5, "flags": 2**40 - 2, "more": 1}
 Told = tuple[dict[str, str], dict[str, int], dict[str, int]]
 
@@ -162,21 +162,24 @@ def test_rust_is_compiled(sources: dict[str, Path], tmp_path: Path) -> None:
         run("rustc", *options, f"--out-dir={tmp_path}", path)
 
 
-def test_rust_reads_the_same_values(told: Told, tmp_path: Path) -> None:
+def test_rust_reads_and_writes_the_same_values(told: Told, tmp_path: Path) -> None:
     """Of bit-fields and unions, by the functions that stand for them."""
     if shutil.which("rustc") is None:
         pytest.skip("no rustc")
-    made, values, _ = told
+    made, values, after = told
     shown = ", ".join(f"x.{name}() as i64" for name in values)
+    shown = f'println!("{" ".join(["{}"] * len(values))}", {shown});'
+    put = "".join(f"x.set_{name}({value});" for name, value in WRITTEN.items())
     source = tmp_path / "main.rs"
     source.write_text(
         f"{made['state_64.rust']}\nfn main() {{\n"
         "let bytes: Vec<u8> = (50..250).collect();\n"
-        "let x: state = unsafe { bytes.as_ptr().cast::<state>().read_unaligned() };\n"
-        f'println!("{" ".join(["{}"] * len(values))}", {shown});\n}}\n'
+        "let mut x: state = unsafe { bytes.as_ptr().cast::<state>().read_unaligned() };"
+        f"\n{shown}\n{put}\n{shown}\nx.set_low(-9);\nassert!(x.low() == -9);\n}}\n"
     )
     run("rustc", "--edition=2021", source, "-o", tmp_path / "main")
-    assert run(tmp_path / "main").split() == list(map(str, values.values()))
+    expected = [*values.values(), *after.values()]
+    assert run(tmp_path / "main").split() == list(map(str, expected))
 
 
 def test_csharp_is_compiled_and_reads_the_same_values(

@@ -344,7 +344,8 @@ def _rust(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
         else:
             yield f"    /// {', '.join(field.name for field in members)}"
             yield f"    pub shared_{at}: [u8; {end - at}],"
-            methods += (_rust_getter(layout, f, names, at) for f in members)
+            for f in members:
+                methods += _rust_methods(layout, f, names, at)
     yield "}"
     if methods:
         yield "#[allow(dead_code, non_snake_case)]"
@@ -361,18 +362,30 @@ def _rust_type(field: Field, names: dict[Layout, str]) -> str:
     return text
 
 
-def _rust_getter(
+def _rust_methods(
     layout: Layout, field: Field, names: dict[Layout, str], at: int
-) -> str:
+) -> Iterator[str]:
+    """What reads and what writes a field that shares its bytes with others."""
     kind = _rust_type(field, names)
-    start = _span(layout, field)[0] - at
+    name, start = _word(field.name), _span(layout, field)[0] - at
     read = f"self.shared_{at}.as_ptr().add({start}).cast::<{kind}>().read_unaligned()"
-    value = f"unsafe {{ {read} }}"
+    got, put = f"unsafe {{ {read} }}", "value"
     if field.bits is not None:  # up to the top, and down with the sign of its type
-        width, bits = 8 * size_of(field.kind), field.bits[1]
-        up = width - _low_bit(layout, field) - bits
-        value = f"({value}) << {up} >> {width - bits}"
-    return f"    pub fn {_word(field.name)}(&self) -> {kind} {{ {value} }}"
+        width, bits, low = (
+            8 * size_of(field.kind),
+            field.bits[1],
+            _low_bit(layout, field),
+        )
+        mask = f"{(1 << bits) - 1 << low:#x}u{width}"
+        put = f"(({got} as u{width}) & !{mask} | (value as u{width}) << {low} & {mask})"
+        put += f" as {kind}"
+        got = f"({got}) << {width - low - bits} >> {width - bits}"
+    write = f"self.shared_{at}.as_mut_ptr().add({start}).cast::<{kind}>()"
+    yield f"    pub fn {name}(&self) -> {kind} {{ {got} }}"
+    yield f"    pub fn set_{name}(&mut self, value: {kind}) {{"
+    yield f"        let value = {put};"
+    yield f"        unsafe {{ {write}.write_unaligned(value) }}"
+    yield "    }"
 
 
 # ------------------------------------------------------------------------- C#
