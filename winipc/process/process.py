@@ -72,8 +72,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     `open` makes it. It owns a process handle; `close`, or the end of a `with`, closes
     it. Any thread may call any method; small reads and writes keep the GIL.
 
-    An address is an int, a `Module`, or anything with `__index__`; `address` makes one
-    from a text such as '"game.exe"+0x10F4F4'.
+    An address is an int, a `Module`, anything with `__index__`, or a text such as
+    '"game.exe"+0x10F4F4' or "game.exe!lives", which `address` explains.
     """
 
     __slots__ = ("__weakref__",)
