@@ -418,7 +418,12 @@ def test_rows_that_are_too_wide_go_on_below() -> None:
         "                    blanks",
         "          7  no     漢字漢字\n                    漢",
     ]
-    for room in range(23, 40):
+    assert list(text_table(columns, rows, right, 26)) == [
+        "       SIZE  KIND\n    NAME",
+        "123,456,789  event\n    a name with blanks",
+        "          7  no\n    漢字漢字漢",
+    ]
+    for room in range(28, 40):
         lines = "\n".join(text_table(columns, rows, right, room)).split("\n")
         assert max(map(columns_of, lines)) <= room
         names = "".join(line[19:] for line in lines)

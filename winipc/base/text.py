@@ -13,6 +13,10 @@ HEX_WIDTH = 16
 _BETWEEN = "  "
 #: For a terminal, no column of texts becomes narrower than this.
 _NARROWEST = 4
+#: If the last column were narrower, it goes below the others.
+_NARROW = 8
+#: What goes below a line of a table is indented by this.
+_INDENT = 4
 #: A text without blanks breaks after one of these, if possible.
 _JOINTS = "\\/-_."
 _WORD = r"[^ \\/_.-]+[\\/_.-]?"
@@ -85,16 +89,25 @@ def text_table(
     """The heading and the rows of a table of clean texts; numbers are in `right`.
 
     If lines must fit into `room` columns of a terminal, the widest texts of a row
-    continue on the next lines. Numbers do not: half a number is another number.
+    continue on the next lines. Numbers do not: half a number is another number. If
+    they leave too little for the last column, it goes below the others.
     """
     lines = [[column.upper() for column in columns], *rows]
     widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
     numbers = [column in right for column in columns]
     if room is not None:
-        room -= len(_BETWEEN) * (len(columns) - 1)
-        if sum(widths) > room:
+        left = room - len(_BETWEEN) * (len(columns) - 1)
+        if sum(widths) > left:
             words = [max(map(_word, column)) for column in zip(*lines, strict=True)]
-            widths = _fitted(widths, words, numbers, room)
+            fitted = _fitted(widths, words, numbers, left)
+            if fitted[-1] < min(widths[-1], _NARROW) and len(columns) > 1:
+                rest = [line[:-1] for line in lines[1:]]
+                upper = text_table(columns[:-1], rest, right, room)
+                for text, line in zip(upper, lines, strict=True):
+                    below = [one for one in folded(line[-1], room - _INDENT) if one]
+                    yield "\n".join([text, *(" " * _INDENT + one for one in below)])
+                return
+            widths = fitted
     for line in lines:
         cells = (
             [text] if number else folded(text, width)
