@@ -107,10 +107,8 @@ class ApiDirective(SphinxDirective):
             hidden = kind_of(item) == "data" and "._" in f"{item}"
             text += f".. auto{kind_of(item)}:: {path}\n"
             text += "   :no-value:\n" if hidden else ""
-            if isinstance(item, type) and (parent := parent_of(item)):
-                text += f"   :inherited-members: {parent.__name__}\n"
-            if described := described_fields(item):
-                text += f"   :exclude-members: {', '.join(described)}\n"
+            if left_out := described_fields(item) + shown_with(item)[1]:
+                text += f"   :exclude-members: {', '.join(left_out)}\n"
             text += "\n"
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n{text}```\n")
 
@@ -277,8 +275,12 @@ def shape(
         # An empty comment, or napoleon reads `Whether ...: ...` as a type.
         lines[:0] = ["..", ""]
     if isinstance(item, type):
-        if parent := parent_of(item):
-            lines += ["", f"It also has all that `winipc.{parent.__name__}` has."]
+        other, names = shown_with(item)
+        if other is not None:
+            links = ", ".join(
+                f":py:obj:`~winipc.{other.__name__}.{one}`" for one in names
+            )
+            lines += ["", f"It also has these of `winipc.{other.__name__}`: {links}."]
         rows = list(rows_of(item, name))
         if len(rows) >= MANY:
             lines += ["", *table_of(rows).splitlines()]
@@ -331,21 +333,38 @@ def labelled(paragraph: str) -> list[str]:
     return [paragraph] if len(parts) == 1 else fields
 
 
-def parent_of(cls: type) -> type | None:
-    """The class whose members are shown there, and not again with this class."""
-    parents = winipc.SharedMapping, winipc.CopyDataWindow
-    return next((one for one in cls.__mro__[1:] if one in parents), None)
+#: Classes of memory that have the accessors of a mapping; and classes with subclasses.
+OF_MEMORY: dict[object, type] = {
+    winipc.MappingView: winipc.SharedMapping,
+    winipc.GlobalMemory: winipc.SharedMapping,
+}
+BASES = winipc.SharedMapping, winipc.CopyDataWindow
+
+
+def shown_with(cls: object) -> tuple[type | None, list[str]]:
+    """The class that shows members of this class, too, and their names."""
+    other = OF_MEMORY.get(cls)
+    if other is None and isinstance(cls, type):
+        other = next((one for one in cls.__mro__[1:] if one in BASES), None)
+    return other, [
+        name
+        for name in dir(cls)
+        if other is not None
+        and not name.startswith("_")
+        and inspect.getdoc(getattr(cls, name))
+        == inspect.getdoc(getattr(other, name, None))
+    ]
 
 
 def rows_of(cls: type, path: str) -> Iterator[tuple[str, str]]:
     """What makes objects of a class, then its methods, then its properties."""
-    parent = parent_of(cls)
+    _, left_out = shown_with(cls)
     found = [
         one
         for one in inspect.classify_class_attrs(cls)
         if not (one.name.startswith("_") or NUMBER.fullmatch(one.name))
         and one.defining_class.__module__.startswith("winipc")
-        and not (parent and issubclass(parent, one.defining_class))
+        and one.name not in left_out
     ]
     for kinds in ({"class method", "static method"}, {"method"}, {"property"}):
         for one in found:
@@ -493,6 +512,8 @@ SEARCHED = {
     ],
     "versions": ["versions", "stable"],
     "messages": ["asyncio", "request"],
+    "command-line": ["JSON", "exit code", "completion"],
+    "relay": ["MQTT", "machines"],
 }
 
 

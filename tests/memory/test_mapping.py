@@ -394,7 +394,9 @@ def test_wait_finds_and_gives_up(unique_name: str) -> None:
         with SharedMapping.wait_for(unique_name, 5) as b:
             b[0] = 1
         assert a[0] == 1
-        with SharedMapping.wait(unique_name, 0, access="read") as b:  # the former name
+        with pytest.warns(DeprecationWarning, match="SharedMapping.wait_for"):
+            b = SharedMapping.wait(unique_name, 0, access="read")
+        with b:
             assert b[0] == 1
 
 

@@ -166,7 +166,8 @@ def test_wait_for_sees_a_window_that_comes_later(unique_name: str) -> None:
     timer.join()
     with made[0]:
         assert found.hwnd == made[0].hwnd
-        assert winipc.wait_window(unique_name, 0) == found  # the former name
+        with pytest.warns(DeprecationWarning, match="Window.wait_for"):
+            assert winipc.wait_window(unique_name, 0) == found
 
 
 def test_wait_for_a_window_times_out(unique_name: str) -> None:

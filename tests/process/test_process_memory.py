@@ -278,8 +278,8 @@ def test_named_sections_are_found_by_their_handle(
     assert either[0] in sections_at(process, part)
     assert sections_at(process, target.where("cow")) == ()
     labels = {row.base: row.label for row in process.memory_map(names=True)}
-    assert labels[one] == f"shared section, perhaps {either[0]}"
-    assert labels[target.where("cow")] == "shared section"
+    assert labels[one] == f"mapping, perhaps {either[0]}"
+    assert labels[target.where("cow")] == "mapping"
     regions = process.regions(one, one + 1)
     assert [region.sections for region in regions] == [()]
 

@@ -177,7 +177,7 @@ def _hint(arguments: argparse.Namespace, rest: list[str]) -> str:
         arguments.title == parser.get_default("title")
     ):
         title = getattr(arguments, "text", None) or word
-        hints.append(f"another window: --title {title}")
+        hints.append(f'another window: --title "{title}"')
     return f" ({'; '.join(hints)})" if hints else ""
 
 
@@ -188,8 +188,21 @@ def _name(place: argparse.Action) -> str:
 
 def _complete(parser: argparse.ArgumentParser) -> None:
     """Answer a shell that asks what the word under the cursor may be, and exit."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module("argcomplete").autocomplete(parser)
+    try:
+        argcomplete = importlib.import_module("argcomplete")
+    except ImportError:
+        return
+    # argcomplete would write in the code page, which lacks characters of some names.
+    # Windows PowerShell knows UTF-8 by its mark; bash takes the mark for text.
+    shell = os.environ.get("_ARGCOMPLETE_SHELL")
+    encoding = "utf-8-sig" if shell == "powershell" else "utf-8"
+    answer = os.environ.get("_ARGCOMPLETE_STDOUT_FILENAME")
+    with (
+        open(answer, "w", encoding=encoding)
+        if answer
+        else contextlib.nullcontext() as stream
+    ):
+        argcomplete.autocomplete(parser, output_stream=stream)
 
 
 def _reader_has_gone(error: Exception) -> bool:

@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         None,
         'cassette show session.wipc --struct "my-app.state=speed:f32 gear:i32"',
     )
-    show.add_argument("file", type=Path)
+    show.add_argument("file", type=Path, help="a cassette")
     show.add_argument(
         "--struct",
         action="append",
@@ -88,7 +88,7 @@ def add(commands: Commands) -> None:
         None,
         "cassette play session.wipc --speed 2",
     )
-    play.add_argument("file", type=Path)
+    play.add_argument("file", type=Path, help="a cassette")
     add_playing(play)
     play.add_argument(
         "--name",

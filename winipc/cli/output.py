@@ -12,7 +12,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from winipc.base.rows import cell_text
 from winipc.base.text import clean, folded, meant, text_table
@@ -32,12 +32,7 @@ def print_line(text: str) -> None:
 
     On a terminal, a long line continues on the next one, between two words.
     """
-    if terminal.is_terminal(sys.stdout):
-        room = terminal.columns() - 1
-        text = "\n".join(
-            part for line in text.split("\n") for part in folded(line, room)
-        )
-    print(text, flush=True)
+    _print(text, sys.stdout)
 
 
 def print_json(value: object) -> None:
@@ -57,7 +52,16 @@ def print_result(as_json: bool, value: object, text: str) -> None:
 
 def note(text: str) -> None:
     """Print a remark on standard error: standard output has the results only."""
-    print(text, file=sys.stderr, flush=True)
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    if terminal.is_terminal(stream):
+        room = terminal.columns() - 1
+        text = "\n".join(
+            part for line in text.split("\n") for part in folded(line, room)
+        )
+    print(text, file=stream, flush=True)
 
 
 @contextlib.contextmanager

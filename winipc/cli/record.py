@@ -52,7 +52,7 @@ def add(commands: Commands) -> None:
         "replay session.wipc --loop --speed 2",
         'replay session.wipc --csv --struct "speed:f32 gear:i32"',
     )
-    replay.add_argument("file", type=Path)
+    replay.add_argument("file", type=Path, help="a recording")
     replay.add_argument("--name", help="name of the mapping (the recorded one)")
     add_playing(replay)
     replay.add_argument(

@@ -390,6 +390,10 @@ class SharedMapping(Held, _core.SharedMapping, _TypedMemory, Travels):
     @classmethod
     def wait(cls, name: str, timeout: float | None = None, **options: Any) -> Self:
         """Deprecated: use `wait_for`. The next version will not have it."""
+        import warnings
+
+        told = f"{cls.__name__}.wait is now called {cls.__name__}.wait_for"
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
         return cls.wait_for(name, timeout, **options)
 
     @classmethod

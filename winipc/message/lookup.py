@@ -321,6 +321,10 @@ def wait_window(
     title: Title | None = None, timeout: float | None = None, **options: Any
 ) -> Window:
     """Deprecated: use `Window.wait_for`. The next version will not have it."""
+    import warnings
+
+    told = "winipc.wait_window is now called winipc.Window.wait_for"
+    warnings.warn(told, DeprecationWarning, stacklevel=2)
     return Window.wait_for(title, timeout, **options)
 
 

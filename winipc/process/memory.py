@@ -304,5 +304,5 @@ def describe(region: Region, label: str | None) -> str:
         return "private"
     if region.type == MemoryType.MAPPED:
         known = " or ".join(region.sections)
-        return f"shared section, perhaps {known}" if known else "shared section"
+        return f"mapping, perhaps {known}" if known else "mapping"
     return "image" if region.type == MemoryType.IMAGE else "free"

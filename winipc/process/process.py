@@ -788,7 +788,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     def memory_map(self, *, names: bool = False) -> list[MapRow]:
         """List the allocations in the address space.
 
-        With `names`, the label of a shared section says which named mappings it may be;
+        With `names`, the label of a mapping says which named mappings it may be;
         see `regions`.
 
         Win32: VirtualQueryEx, NtQueryVirtualMemory, EnumProcessModulesEx
