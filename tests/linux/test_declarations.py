@@ -17,6 +17,10 @@ typedef struct { short x; int y; } point;
 typedef union { float ratio; unsigned short halves[2]; struct { char a; short b; } c;
 } both;
 namespace sim {
+enum way { AHEAD, BACK = -1, class_ };
+enum class lamp : unsigned char { OFF, ON = 200, AHEAD, point };
+enum class big : unsigned long long { OFF, ON = 0xffffffffffffffff };
+namespace other { enum class way : signed char { AHEAD, BACK = -1, class_ }; }
 struct state {
     unsigned char kind;
     double when;
@@ -31,11 +35,15 @@ struct state {
     struct { point class_; float type[2]; } nested[2];
     void *next;
     float last;
+    way go, gone[2];
+    lamp lamp;
+    way bent : 3;
     int rest[];
 };
 #pragma pack(push, 1)
 struct tag { int value; };
-struct tight { char a; double b; point c; bool d : 1; struct tag tag; };
+struct tight { char a; double b; point c; bool d : 1; struct tag tag; big big;
+               enum { OFF, NEVER } when; way go; other::way back; };
 #pragma pack(pop)
 }
 """
@@ -46,7 +54,7 @@ from winipc.memory._declare import declaration
 made = {}
 for bits in (32, 64):
     for name in ("state", "tight", "both", "point"):
-        layout = winipc.Layout.from_c(sys.argv[1], name, bits=bits)
+        layout = winipc.Layout.from_c(sys.argv[1], name, bits=bits, enums=True)
         for language in ("c", "csharp", "rust"):
             made[f"{name}_{bits}.{language}"] = declaration(layout, language)
 layout = winipc.Layout.from_c(sys.argv[1], "state")
@@ -57,7 +65,7 @@ after = {name: record[name] for name in sys.argv[2].split()}
 print(json.dumps([made, values, after]))
 """
 #: Bit-fields and members of unions, which Rust and C# have to compute.
-SHARED = "gear mode flags more wide low"
+SHARED = "gear mode flags more wide low bent"
 #: What C# and Rust write to bit-fields.
 WRITTEN = {"gear": -3, "mode": 5, "flags": 2**40 - 2, "more": 1}
 Told = tuple[dict[str, str], dict[str, int], dict[str, int]]
@@ -105,7 +113,9 @@ def test_c_is_compiled(machine: object, sources: dict[str, Path]) -> None:
 
 
 def test_c_reads_the_same_values(told: Told, tmp_path: Path) -> None:
-    """Of bit-fields and unions, by the compiler of this system as Windows compiles."""
+    """Of bit-fields and unions, by the compiler of this system as Windows compiles;
+    enums have their constants.
+    """
     made, values, _ = told
     shown = "".join(f'printf("%lld ", (long long)x.{name});' for name in values)
     source = tmp_path / "main.c"
@@ -113,7 +123,10 @@ def test_c_reads_the_same_values(told: Told, tmp_path: Path) -> None:
         f"#include <stdio.h>\n#include <string.h>\n{made['state_64.c']}\n"
         "int main(void) { unsigned char bytes[200]; state x;\n"
         "for (int i = 0; i < 200; i++) bytes[i] = (unsigned char)(50 + i);\n"
-        f"memcpy(&x, bytes, sizeof(x)); {shown} return 0; }}\n"
+        f"memcpy(&x, bytes, sizeof(x)); {shown}\n"
+        'static_assert(lamp_AHEAD == 201 && lamp_point == 202, "names are taken");\n'
+        "x.lamp = ON; x.bent = BACK; x.go = AHEAD;\n"
+        "return x.lamp != 200 || x.bent != -1 || x.go != 0; }\n"
     )
     flags = ("-std=c11", "-fshort-wchar", "-mms-bitfields")
     run("gcc", *flags, source, "-o", tmp_path / "main")
@@ -163,7 +176,9 @@ def test_rust_is_compiled(sources: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_rust_reads_and_writes_the_same_values(told: Told, tmp_path: Path) -> None:
-    """Of bit-fields and unions, by the functions that stand for them."""
+    """Of bit-fields and unions, by the functions that stand for them; enums have their
+    constants.
+    """
     if shutil.which("rustc") is None:
         pytest.skip("no rustc")
     made, values, after = told
@@ -175,7 +190,9 @@ def test_rust_reads_and_writes_the_same_values(told: Told, tmp_path: Path) -> No
         f"{made['state_64.rust']}\nfn main() {{\n"
         "let bytes: Vec<u8> = (50..250).collect();\n"
         "let mut x: state = unsafe { bytes.as_ptr().cast::<state>().read_unaligned() };"
-        f"\n{shown}\n{put}\n{shown}\nx.set_low(-9);\nassert!(x.low() == -9);\n}}\n"
+        f"\n{shown}\n{put}\n{shown}\nx.set_low(-9);\nassert!(x.low() == -9);\n"
+        "x.lamp = lamp::ON; x.set_bent(way::BACK); x.go = way::AHEAD;\n"
+        "assert!(x.lamp == 200 && x.bent() == -1 && x.go == 0);\n}\n"
     )
     run("rustc", "--edition=2021", source, "-o", tmp_path / "main")
     expected = [*values.values(), *after.values()]
@@ -186,7 +203,7 @@ def test_csharp_is_compiled_and_reads_the_same_values(
     told: Told, tmp_path: Path
 ) -> None:
     """C# has no asserts: a program compares the sizes, prints what it reads, and writes
-    bit-fields.
+    bit-fields and enums.
     """
     if shutil.which("mcs") is None or shutil.which("mono") is None:
         pytest.skip("no C# compiler (mono-mcs)")
@@ -205,6 +222,8 @@ def test_csharp_is_compiled_and_reads_the_same_values(
                 f"state* x = (state*)bytes; System.Console.WriteLine({shown});"
                 + "".join(f"x->{name} = {value};" for name, value in WRITTEN.items())
                 + f"System.Console.WriteLine({shown});"
+                "x->lamp = lamp.ON; x->bent = way.BACK; x->gone[1] = (int)way.BACK;"
+                "if ((int)x->lamp != 200 || (int)x->bent != -1) return 2;"
             )
         source, program = tmp_path / f"{name}.cs", tmp_path / f"{name}.exe"
         main = f"unsafe static int Main() {{ {body} return 0; }}"

@@ -12,7 +12,7 @@ import pytest
 
 from winipc import Layout
 from winipc.memory._declare import declaration
-from winipc.memory.layout import Field
+from winipc.memory.layout import Field, enum_of
 
 needs_numpy = pytest.mark.skipif(
     importlib.util.find_spec("numpy") is None, reason="no NumPy"
@@ -124,6 +124,22 @@ def test_numpy_reads_what_the_record_reads(name: str) -> None:
     if name == "inner":
         assert row["rows"]["y"][1, 2] == record.rows[1][2].y
         assert row["t"][1] == record.t[1].raw
+
+
+@needs_numpy
+def test_sources_of_python_have_the_enums() -> None:
+    """Also of an array and of an inner structure."""
+    mode = enum_of("mode", ("OFF", 0), ("RUN", 5))
+    inner = Layout("inner", [Field("mode", "b", 0, enum=mode)], 1)
+    fields = [Field("modes", "i", 0, (2,), enum=mode), Field("part", inner, 8)]
+    layout = Layout("plant", fields, 12)
+    for language in ("ctypes", "numpy"):
+        source = declaration(layout, language)
+        space: dict[str, Any] = {}
+        exec(source, space)
+        assert [*space["mode"].__members__.items()] == [("OFF", 0), ("RUN", 5)]
+        assert "# values of inner.mode\nmode = " in source
+        assert "# values of plant.modes\nplant_modes = " in source
 
 
 @every

@@ -2,17 +2,19 @@
 
 Each field gets the layout's offset, whatever a language's rules of alignment are. The
 bytes between two fields are padding with a name. Fields that share bytes (of a union,
-or bit-fields) become members of a union, each after padding of its own.
+or bit-fields) become members of a union, each after padding of its own. An enum is
+declared with its constants; a field of it is a number of the exact size, except in C#.
 """
 
 from __future__ import annotations
 
 import ctypes
+import enum
 import importlib
 import pprint
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from winipc.memory.layout import Field, Layout, size_of
 
@@ -57,24 +59,51 @@ _KEYWORDS = """
 """
 
 
+#: The names of structures, and of enums with the code of their numbers.
+_Enum: TypeAlias = "tuple[type[enum.IntEnum], str]"
+_Names: TypeAlias = "dict[Layout | _Enum, str]"
+#: An enum: what is before its members, each member, and what is behind them.
+_PYTHON = (
+    "# values of {fields}\n{name} = enum.IntEnum(\n    {name!r},\n    {{",
+    *("        {member!r}: {value},", "    }},\n)"),
+)
+_ENUMS = {
+    "c": ("/* values of {fields} */\nenum {name} {{", "    {member} = {value},", "}};"),
+    "csharp": (
+        "// values of {fields}\npublic enum {name} : {type}\n{{",
+        *("    {member} = {value},", "}}"),
+    ),
+    "rust": (
+        "/// values of {fields}\n"
+        "#[allow(dead_code, non_snake_case, non_upper_case_globals)]\n"
+        "pub mod {name} {{",
+        *("    pub const {member}: {type} = {value};", "}}"),
+    ),
+    **{"ctypes": _PYTHON, "numpy": _PYTHON},
+}
+
+
 def declaration(layout: Layout, language: str) -> str:
     """The source of a declaration, with assertions of sizes if the language has them.
 
     `language` is "c" (and C++), "ctypes", "numpy", "csharp" or "rust".
     """
-    if language == "numpy":
-        spec = pprint.pformat(_dtype_spec(layout), sort_dicts=False, width=88)
-        named = _named(layout).items()
-        bits = [f"{name}.{f.name}" for one, name in named for f in one if f.bits]
-        note = f"# Without bit-fields, which NumPy lacks: {', '.join(bits)}\n"
-        made = f"{_word(layout.name)} = numpy.dtype(\n{spec}\n)\n"
-        return f"import numpy\n\n{note if bits else ''}{made}"
     makers = {"c": _c, "ctypes": _ctypes_source, "csharp": _csharp, "rust": _rust}
     names = _named(layout)
     told = f"{names[layout].upper()}_LAYOUT"
     lines = [f"#ifndef {told}"] if language == "c" else []
-    lines += [_HEADS[language]]
-    for one in names:
+    enums = [*_enums(language, names)]
+    lines += ["import enum"] if enums and _ENUMS[language] is _PYTHON else []
+    lines += [_HEADS[language], *enums]
+    if language == "numpy":
+        spec = pprint.pformat(_dtype_spec(layout), sort_dicts=False, width=88)
+        bits = [
+            f"{names[one]}.{f.name}" for one in _structs(names) for f in one if f.bits
+        ]
+        note = f"# Without bit-fields, which NumPy lacks: {', '.join(bits)}\n"
+        made = f"{names[layout]} = numpy.dtype(\n{spec}\n)\n"
+        return "\n".join([*lines, f"{note if bits else ''}{made}"])
+    for one in _structs(names):
         lines += [*makers[language](one, names), ""]
     if language == "c":
         number = f"UINT64_C({layout.fingerprint:#x})"
@@ -89,6 +118,7 @@ _HEADS = {
     "ctypes": "import ctypes\n",
     "csharp": "using System.Runtime.InteropServices;\n",
     "rust": "",
+    "numpy": "import numpy\n",
 }
 
 
@@ -98,19 +128,60 @@ def _word(name: str) -> str:
     return f"{word}_" if word in _KEYWORDS.split() or word[0].isdigit() else word
 
 
-def _named(layout: Layout, wanted: str = "") -> dict[Layout, str]:
-    """A name for each structure in a layout; inner structures come first."""
-    names: dict[Layout, str] = {}
+def _named(layout: Layout) -> _Names:
+    """A name for each structure in a layout, inner ones first, and for each enum."""
+    names: _Names = {}
+
+    def name(one: Layout | _Enum, own: str, called: str) -> None:
+        is_bad = own in ("struct_", "enum_") or own in names.values()
+        names[one] = called if is_bad else own
 
     def add(one: Layout, called: str) -> None:
         own = _word(one.name)
         for field in one:
             if isinstance(field.kind, Layout) and field.kind not in names:
                 add(field.kind, f"{own}_{_word(field.name)}")
-        names[one] = called if own == "struct_" or own in names.values() else own
+        name(one, own, called)
 
     add(layout, "unnamed")
+    for one in _structs(names):
+        for field in one:
+            if (of := _enum_of(field)) is not None and of not in names:
+                called = f"{names[one]}_{_word(field.name)}"
+                name(of, _word(of[0].__name__), called)
     return names
+
+
+def _structs(names: _Names) -> list[Layout]:
+    return [one for one in names if isinstance(one, Layout)]
+
+
+def _enum_of(field: Field) -> _Enum | None:
+    return None if field.enum is None else (field.enum, str(field.kind))
+
+
+def _enums(language: str, names: _Names) -> Iterator[str]:
+    """The source of all enums, each with the fields that have it."""
+    found: dict[_Enum, list[str]] = {}
+    for one in _structs(names):
+        for field in one:
+            if (of := _enum_of(field)) is not None:
+                found.setdefault(of, []).append(f"{names[one]}.{field.name}")
+    before, each, behind = _ENUMS[language]
+    taken = {*names.values()}
+    for of, fields in found.items():
+        kind, code = of
+        told = {"name": names[of], "fields": ", ".join(fields)}
+        told["type"] = (_RUST if language == "rust" else _CSHARP)[code]
+        yield before.format(**told)
+        for member, value in kind.__members__.items():
+            text, word = f"{value:d}", _word(member)
+            if language == "c":  # all constants are in one scope
+                word = f"{names[of]}_{member}" if word in taken else word
+                taken.add(word)
+                text += "u" * (value > 0x7FFFFFFF)
+            yield each.format(member=word, value=text, **told)
+        yield f"{behind.format()}\n"
 
 
 def _span(layout: Layout, field: Field) -> tuple[int, int]:
@@ -189,7 +260,7 @@ def ctypes_type(layout: Layout) -> Any:
     return _ctypes_type(layout, _named(layout))
 
 
-def _ctypes_type(layout: Layout, names: dict[Layout, str]) -> Any:
+def _ctypes_type(layout: Layout, names: _Names) -> Any:
     kinds = {field.name: _ctypes_kind(field, names) for field in layout}
     plain = [_ctypes_field(field, kinds[field.name]) for field in layout]
     for pack in ({}, {"_pack_": layout.alignment}):
@@ -218,7 +289,7 @@ def _places(layout: Layout) -> Any:
     return layout.size, [(f.offset, f.size, f.bits) for f in layout]
 
 
-def _ctypes_kind(field: Field, names: dict[Layout, str]) -> Any:
+def _ctypes_kind(field: Field, names: _Names) -> Any:
     if isinstance(field.kind, Layout):
         kind = _ctypes_type(field.kind, names)
     else:
@@ -247,7 +318,7 @@ def _ctypes_member(layout: Layout, field: Field, kind: Any, at: int) -> tuple[st
     return f"of_{field.name}", type(f"of_{field.name}", (ctypes.Structure,), body)
 
 
-def _ctypes_source(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+def _ctypes_source(layout: Layout, names: _Names) -> Iterator[str]:
     name = names[layout]
     yield from _ctypes_class(_ctypes_type(layout, names), frozenset(names.values()))
     yield f"assert ctypes.sizeof({name}) == {layout.size}"
@@ -285,7 +356,7 @@ def _ctypes_class(kind: Any, known: frozenset[str]) -> Iterator[str]:
 # ------------------------------------------------------------------ C and C++
 
 
-def _c(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+def _c(layout: Layout, names: _Names) -> Iterator[str]:
     name = names[layout]
     yield f"typedef struct {name} {{"
     for at, end, members in _pieces(layout):
@@ -312,7 +383,7 @@ def _c(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
             yield f'static_assert({place}, "{name}.{field.name}");'
 
 
-def _c_field(field: Field, names: dict[Layout, str]) -> str:
+def _c_field(field: Field, names: _Names) -> str:
     kind = field.kind
     # Without the word struct, C++ refuses a field that is called as its type.
     of = f"struct {names[kind]}" if isinstance(kind, Layout) else _C[kind]
@@ -327,7 +398,7 @@ def _c_field(field: Field, names: dict[Layout, str]) -> str:
 # ----------------------------------------------------------------------- Rust
 
 
-def _rust(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+def _rust(layout: Layout, names: _Names) -> Iterator[str]:
     name, methods, checks = names[layout], list[str](), list[str]()
     yield "#[allow(dead_code, non_camel_case_types, non_snake_case)]"
     yield "#[repr(C, packed)]"
@@ -354,7 +425,7 @@ def _rust(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
         yield f"const _: () = assert!({check});"
 
 
-def _rust_type(field: Field, names: dict[Layout, str]) -> str:
+def _rust_type(field: Field, names: _Names) -> str:
     kind = field.kind
     text = names[kind] if isinstance(kind, Layout) else _RUST[kind]
     for length in reversed(field.shape):
@@ -363,7 +434,7 @@ def _rust_type(field: Field, names: dict[Layout, str]) -> str:
 
 
 def _rust_methods(
-    layout: Layout, field: Field, names: dict[Layout, str], at: int
+    layout: Layout, field: Field, names: _Names, at: int
 ) -> Iterator[str]:
     """What reads and what writes a field that shares its bytes with others."""
     kind = _rust_type(field, names)
@@ -391,7 +462,7 @@ def _rust_methods(
 # ------------------------------------------------------------------------- C#
 
 
-def _csharp(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
+def _csharp(layout: Layout, names: _Names) -> Iterator[str]:
     explicit = f"LayoutKind.Explicit, Size = {layout.size}, CharSet = CharSet.Unicode"
     yield f"[StructLayout({explicit})]"
     yield f"public unsafe struct {names[layout]}"
@@ -403,22 +474,22 @@ def _csharp(layout: Layout, names: dict[Layout, str]) -> Iterator[str]:
     yield "}"
 
 
-def _csharp_field(
-    layout: Layout, field: Field, names: dict[Layout, str]
-) -> Iterator[str]:
+def _csharp_field(layout: Layout, field: Field, names: _Names) -> Iterator[str]:
     kind, name = field.kind, _word(field.name)
     text = names[kind] if isinstance(kind, Layout) else _CSHARP[kind]
+    of = _enum_of(field)
+    shown = text if of is None else names[of]
     if field.bits is not None:  # up to the top, and down with the sign of its type
         wide = "long" if str(kind).islower() else "ulong"
         low, width = _low_bit(layout, field), field.bits[1]
         yield f"@ private {text} _{name};"
-        got = f"({text})(({wide})_{name} << {64 - low - width} >> {64 - width})"
+        got = f"({shown})(({wide})_{name} << {64 - low - width} >> {64 - width})"
         mask = f"{(1 << width) - 1 << low:#x}UL"
         made = f"(ulong)_{name} & ~{mask} | (ulong)value << {low} & {mask}"
         put = f"_{name} = unchecked(({text})({made}));"
-        yield f"public {text} {name} {{ get {{ return {got}; }} set {{ {put} }} }}"
+        yield f"public {shown} {name} {{ get {{ return {got}; }} set {{ {put} }} }}"
     elif not field.shape:
-        yield f"@ public {text} {name};"
+        yield f"@ public {shown} {name};"
     elif not field.size:
         yield f"// {text} {name}[]"
     elif not isinstance(kind, Layout):
