@@ -111,6 +111,23 @@ def test_a_program_that_answers_to_its_sender_is_recorded_and_closed(
     run_winipc("post", unique_name, f"{WM_CLOSE:#x}")
     assert recorder.finish() == 0
     assert len(list(Cassette(tmp_path / "2.wipc"))) == 1
+    assert not any("nothing came" in line for line in recorder.stderr)
+
+
+def test_a_recording_of_nothing_says_so(
+    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+) -> None:
+    """A client found the window before the recorder stood before it."""
+    program = str(c_peer_path("clock_double.exe"))
+    words = ("cassette", "record", tmp_path / "file.wipc", "--window", unique_name)
+    recorder = start_winipc(*words, "--", program, unique_name)
+    recorder.wait_for_stderr("recording")
+    windows = winipc.find_windows(unique_name)
+    [real] = [window for window in windows if window.pid != recorder.pid]
+    assert winipc.call(real.hwnd, b"", id=2, reply_id=3) == b"tick 1"
+    winipc.post_message(real.hwnd, WM_CLOSE)
+    assert recorder.finish() == 0
+    assert "nothing came; who found the window before" in recorder.stderr[-1]
 
 
 def test_show_has_values_and_says_what_is_cut(tmp_path: Path) -> None:

@@ -598,6 +598,30 @@ def test_write_locks_and_wakes(unique_name: str, options: tuple[str, ...]) -> No
         assert mapping.changes == 1
 
 
+def test_a_header_that_describes_other_fields(unique_name: str) -> None:
+    """Reading goes on with a remark, writing does not; some of the fields are right."""
+    job = winipc.Layout.of("job", "count:i32 a:i32 who:16s")
+    wrong = "--struct=cnt:i16 aa:i16"
+    write = "write", unique_name, "3", "--field"
+    with winipc.LockedMapping.create(unique_name, header=job) as mapping:
+        for command in ("dump", "watch"):
+            seconds = ["--seconds=0"] if command == "watch" else []
+            done = run_winipc(command, unique_name, wrong, *seconds)
+            assert (
+                "it has cnt:i16 at offset 0 here and count:i32" in done.stderr.decode()
+            )
+        line = failure(*write, "aa", wrong)
+        assert f"nothing is written: '{unique_name}' has another layout" in line
+        assert mapping.read() == bytes(24)
+        run_winipc(*write, "a", "--struct=count:i32 a:i32")
+        run_winipc(*write, "n", "--struct=n:i32", "--offset", "8")
+        assert mapping.read(12) == struct.pack("<3i", 0, 3, 3)
+        done = run_winipc("dump", unique_name, "--struct=count:i32")
+        assert (done.stdout, done.stderr) == (b"count=0\r\n", b"")
+    with winipc.SharedMapping.create(unique_name, 8, header=True):
+        assert run_winipc("dump", unique_name, wrong).stderr == b""
+
+
 def test_a_mapping_that_only_looks_like_one_with_a_lock(unique_name: str) -> None:
     """A mutex, or another object, has the name of the lock."""
     with winipc.SharedMapping.create(unique_name, 64) as mapping:

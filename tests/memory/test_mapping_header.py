@@ -41,7 +41,7 @@ def test_header_tells_the_exact_size(unique_name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["seqlock", "double"])
-def test_no_snapshot_lies_in_a_header(unique_name: str, kind: Any) -> None:
+def test_no_snapshot_or_structure_lies_in_a_header(unique_name: str, kind: Any) -> None:
     """Of a mapping that was opened without `header=`; behind the header it may."""
     with SharedMapping.create(unique_name, 64, header=True) as made:
         made.write(b"WPIM\1\0")
@@ -50,7 +50,10 @@ def test_no_snapshot_lies_in_a_header(unique_name: str, kind: Any) -> None:
             for memory in (raw, view):
                 with pytest.raises(ValueError, match=r"open it with header=True"):
                     Snapshot.over(memory, 8, offset=56, kind=kind)
+                with pytest.raises(ValueError, match=r"open it with header=True"):
+                    memory.struct_view("speed:f32", offset=56)
                 Snapshot.over(memory, 8, offset=64, kind=kind).close()
+                memory.struct_view("speed:f32", offset=64)
         with SharedMapping.open(unique_name, header=True) as opened:
             Snapshot.over(opened, 8, kind=kind).close()
             with opened.view(0) as part:

@@ -156,6 +156,22 @@ def test_closed_window_raises(run: Run, window: winipc.CopyDataWindow) -> None:
     run(main())
 
 
+def test_a_wait_may_have_a_limit(run: Run, window: winipc.CopyDataWindow) -> None:
+    """As that of receive(); a message that is there is taken at once."""
+
+    async def main() -> int:
+        for timeout in (0, 0.01):
+            with pytest.raises(TimeoutError, match="no message came") as caught:
+                await window.receive_async(timeout)
+            assert caught.value.winerror == 1460
+        with pytest.raises(ValueError, match="timeout"):
+            await window.receive_async(-1)
+        await asyncio.to_thread(winipc.send_copydata, window, b"x", id=5)
+        return (await window.receive_async(0)).id
+
+    assert run(main()) == 5
+
+
 def test_a_message_before_the_close_is_received(run: Run, unique_name: str) -> None:
     """Both come between the look for a message and the wait for one."""
 

@@ -327,6 +327,11 @@ def record_until(
         events = counted(recorder.events, "event")
         text = f"{events} in {taken:.1f} s: {length:,} bytes of file"
         print_result(arguments.json, facts, text)
+        if what.get("windows") and not recorder.events:
+            note(
+                "nothing came; who found the window before the recording began sends "
+                "to it past the recorder"
+            )
 
 
 # -------------------------------------------------------------------- playing

@@ -36,6 +36,7 @@ from winipc.cli.targets import (
     changes,
     compared,
     open_target,
+    remark_difference,
 )
 from winipc.cli.terminal import columns, console, is_terminal
 
@@ -80,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.follow and (arguments.count, arguments.seconds) != (None, None):
         arguments.parser.error("only --follow has a --count and --seconds")
     with open_target(arguments) as target:
+        remark_difference(target, arguments)
         if not arguments.follow:
             _show(target, target.read(), arguments)
         else:

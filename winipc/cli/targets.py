@@ -15,7 +15,7 @@ from winipc.base.winerror import ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE
 from winipc.cli.options import converted, number, pid_or_name, seconds
 from winipc.cli.output import note
 from winipc.errors import AbandonedError
-from winipc.memory.mapping import HEADER_MAGIC, SharedMapping
+from winipc.memory.mapping import HEADER_MAGIC, SharedMapping, description_in
 from winipc.process.access import ProcessAccess
 from winipc.process.process import RemoteProcess
 from winipc.system.catalog import named_objects
@@ -65,6 +65,14 @@ class _Reopened:
         pass
 
 
+def remark_difference(target: Target, arguments: argparse.Namespace) -> None:
+    """Note that the header of a mapping describes other fields than --struct."""
+    if arguments.struct is None or arguments.offset:
+        return
+    if told := target.difference(arguments.struct.layout):
+        note(told)
+
+
 class Target(Closing):
     """Bytes of a mapping or of a process."""
 
@@ -75,8 +83,10 @@ class Target(Closing):
         address: int,
         size: int,
         place: str = "",
+        described: str = "",
     ) -> None:
         self._owner = owner
+        self._described = described
         #: The name of the mapping, or "pid" and the process id.
         self.name = name
         #: The name of the target in messages: for a process, with the given address.
@@ -107,6 +117,18 @@ class Target(Closing):
         else:
             with _hinted(self.label):
                 self._owner.write(self.address, data)
+
+    def difference(self, layout: Layout | None) -> str:
+        """What the header of a mapping says against a layout of its start, or ""."""
+        if layout is None or not self._described:
+            return ""
+        here, there = (
+            set(text.split("\n")[1:]) for text in (layout.description, self._described)
+        )
+        if here <= there:
+            return ""
+        told = layout.first_difference(self._described)
+        return f"{self.name!r} has another layout: {told}"
 
     @property
     def is_mapping(self) -> bool:
@@ -193,7 +215,7 @@ def _in_mapping(
     name: str, offset: int, size: int | None, raw: bool, write: bool, hold: bool
 ) -> Target:
     mapping = open_mapping(name, raw, write)
-    whole = mapping.size
+    whole, described = mapping.size, description_in(mapping)
     if offset >= whole or (size is not None and size > whole - offset):
         mapping.close()
         what = f"{counted(size, 'byte')} at offset" if size else "offset"
@@ -202,9 +224,10 @@ def _in_mapping(
         raise ValueError(f"{name!r} has {has}: {what} {offset} {verb} not inside")
     size = whole - offset if size is None else size
     if hold:
-        return Target(mapping, name, offset, size)
+        return Target(mapping, name, offset, size, described=described)
     mapping.close()
-    return Target(_Reopened(lambda: open_mapping(name, raw)), name, offset, size)
+    owner = _Reopened(lambda: open_mapping(name, raw))
+    return Target(owner, name, offset, size, described=described)
 
 
 def snapshot_over(

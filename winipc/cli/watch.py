@@ -29,6 +29,7 @@ from winipc.cli.targets import (
     add_wait,
     changes,
     open_target,
+    remark_difference,
 )
 
 #: Bytes of one change that are shown as text; JSON has all.
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     take_size(arguments)
     take_fields(arguments)
     with open_target(arguments) as target:
+        remark_difference(target, arguments)
         old = target.read()
         with until_ctrl_c() as say:
             say(f"watching {counted(len(old), 'byte')} of {target.label}")

@@ -104,6 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
         frozen: Freeze | None = None
         with target.changing(arguments.timeout):
             if field is not None:
+                if target.address == field.offset and (
+                    told := target.difference(arguments.struct.layout)
+                ):
+                    from winipc.memory.layout import LayoutError
+
+                    raise LayoutError(f"nothing is written: {told}")
                 try:
                     data = _packed(field, arguments.data, target.read())
                 except (ValueError, TypeError) as error:

@@ -182,19 +182,21 @@ class LockedMapping(SharedMapping):
         *,
         exist_ok: bool = False,
         security: str | None = None,
+        header: Any = False,
         **options: Any,
     ) -> Self:
         """Create the mapping, its mutex and its change counter.
 
-        Arguments and errors are those of `SharedMapping.create`. The name must not be
-        None. All three objects are new or, with `exist_ok`, all three
-        existed. If only one or two of them existed, such as a plain mapping, that is a
-        FileExistsError (winerror 183).
+        Arguments and errors are those of `SharedMapping.create`; a `header` may be a
+        layout. The name must not be None. All three objects are new or, with
+        `exist_ok`, all three existed. If only one or two of them existed, such as a
+        plain mapping, that is a FileExistsError (winerror 183).
 
         Win32: CreateFileMappingW, CreateMutexExW
         """
         if name is None:
             raise ValueError("a LockedMapping has a name: the others are found by it")
+        options["header"] = header
         return make_or_open(
             lambda: cls._make(name, size, False, security, options),
             lambda: cls._make(name, size, True, security, options),

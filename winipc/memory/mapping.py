@@ -504,6 +504,21 @@ def sizes_in_header(start: bytes | bytearray) -> tuple[int, int]:
     return header, size
 
 
+def check_no_header(memory: Any, offset: int) -> None:
+    """Raise ValueError if a mapping was opened without the header that is at `offset`.
+
+    The memory may be of any kind.
+    """
+    if getattr(memory, "size_is_exact", True) or memory.offset:
+        return
+    header = 0
+    with contextlib.suppress(OSError):  # the page of a file cannot be read
+        header, _ = sizes_in_header(memory[: HEADER_START.size])
+    if 0 <= offset < header:
+        told = "begins with a winipc header: open it with header=True"
+        raise ValueError(f"{memory!r} {told}")
+
+
 def _told(layout: Layout | None) -> bytes:
     """What a header tells about a layout: its fingerprint and its description."""
     if layout is None:
@@ -524,16 +539,20 @@ def _check_layout(mapping: _Mapping, layout: Any) -> _Mapping:
     try:
         layout = layout_of(layout)
         if found[32:40] != layout.fingerprint.to_bytes(8, "little"):
-            told = found[64:].rstrip(b"\0").decode("utf-8", "replace")
             raise LayoutError(
                 f"{mapping.name!r} has another layout than {layout.name}: "
-                + layout.first_difference(told)
+                + layout.first_difference(description_in(mapping))
             )
     except BaseException:
         # The close of a LockedMapping needs what it has only later.
         _core.SharedMapping.close(mapping)
         raise
     return mapping
+
+
+def description_in(mapping: SharedMapping) -> str:
+    """The `Layout.description` in the header of a mapping that existed, or ""."""
+    return (mapping._described or b"")[64:].rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _mode(access: Access) -> int:

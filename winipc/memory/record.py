@@ -264,11 +264,14 @@ class Structured:
             offset: The offset of the structure in bytes.
 
         Raises:
-            ValueError: The structure does not fit in the memory after `offset`.
+            ValueError: The structure does not fit in the memory after `offset`, or
+                would be in the header of a mapping that was opened without `header`.
             TypeError: ctypes cannot use read-only memory; a hint says what to use.
         """
         from winipc.memory.layout import layout_of
+        from winipc.memory.mapping import check_no_header
 
+        check_no_header(self, offset)
         if not hasattr(layout, "from_buffer"):
             return StructView(self, layout_of(layout), offset)
         try:

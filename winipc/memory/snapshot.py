@@ -157,10 +157,9 @@ class Snapshot(_core.Snapshot, Shown, Closing):
             raise ValueError(f"kind must be 'seqlock' or 'double', not {kind!r}")
         needed = cls.needed(size, kind)
         _check_memory(memory)
-        if offset < _raw_header(memory):
-            raise ValueError(
-                f"{memory!r} begins with a winipc header: open it with header=True"
-            )
+        from winipc.memory.mapping import check_no_header  # sections do without it
+
+        check_no_header(memory, offset)
         with memoryview(memory) as view:
             if offset + needed > view.nbytes:
                 raise ValueError(
@@ -455,20 +454,6 @@ def _check_memory(memory: object) -> None:
         raise TypeError(
             f"the memory is a mapping or a buffer: SharedMapping.open({memory!r})"
         )
-
-
-def _raw_header(memory: Any) -> int:
-    """The bytes of a header, if its mapping was opened without `header`; or 0."""
-    if getattr(memory, "size_is_exact", True) or memory.offset:
-        return 0
-    from winipc.memory.mapping import (  # sections do without it
-        HEADER_START,
-        sizes_in_header,
-    )
-
-    with contextlib.suppress(OSError):  # the page of a file cannot be read
-        return sizes_in_header(memory[: HEADER_START.size])[0]
-    return 0
 
 
 def _kind_of(

@@ -505,24 +505,25 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
         id, to = _back(message, id)
         return await send_copydata_async(to, data, id=id, timeout=timeout, sender=self)
 
-    async def receive_async(self) -> Message:
-        """Await the next message.
+    async def receive_async(self, timeout: float | None = None) -> Message:
+        """`receive` for an asyncio task.
 
         This works on every asyncio loop and on several at once, without polling. A
-        cancelled task takes no message.
+        cancelled task takes no message. The errors are those of `receive`.
 
-        Raises:
-            ValueError: The window is closed and its queue is empty.
+        Win32: WaitForMultipleObjects
         """
         from winipc.base.loop_wait import wait_handle  # it imports asyncio
 
+        deadline = Deadline(timeout)
         while (message := self.receive_nowait()) is None:
             try:
                 ready = self._begin_wait()
             except ValueError:
                 continue  # the window was closed, perhaps with messages left
             try:
-                await wait_handle(ready, name=self.title)
+                if not await wait_handle(ready, deadline.left(), name=self.title):
+                    raise timed_out("no message came in time", self.title)
             finally:
                 self._end_wait()
         return message

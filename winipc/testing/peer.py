@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import threading
 import time
@@ -278,17 +279,19 @@ class Peer:
             how = f"was silent for {timeout} s" if self._streams else "ended early"
         raise AssertionError(f"{self} {how}{wanted}\n{self.report()}")
 
-    def expect(self, text: str, timeout: float | None = None) -> None:
-        """Raise `AssertionError` unless the next line is `text`.
+    def expect(self, text: str | re.Pattern[str], timeout: float | None = None) -> None:
+        """Raise `AssertionError` unless the next line is, or matches, `text`.
 
         ::
 
             server.say("hello")
             server.expect("hello yourself", timeout=5)
+
+        A regular expression of `re.compile` is searched in the line, as with `ready`.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         line = self._next_line(timeout, f", and did not say {text!r}")
-        if line != text:
+        if not (line == text if isinstance(text, str) else text.search(line)):
             raise AssertionError(f"{self} said {line!r}, not {text!r}\n{self.report()}")
 
     def say(self, text: str) -> None:
