@@ -287,8 +287,9 @@ def find_windows(
 ) -> Rows[Window]:
     """List the windows of the desktop that match all arguments.
 
-    The list shows itself as a table. For `title`, `class_name`, `parent` and
-    `child_class` see `find_window`. `message_only` lists message-only windows instead
+    The list shows itself as a table. `title` is a whole title, or a regular expression
+    such as `re.compile("^my-app")`; for `class_name`, `parent` and `child_class` see
+    `find_window`. `message_only` lists message-only windows instead
     of top-level ones; `visible` True or False selects shown or hidden windows.
 
     Raises:
