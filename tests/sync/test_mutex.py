@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -106,6 +106,15 @@ def test_lock_repairs(make: Callable[..., Any]) -> None:
         ):
             pytest.fail("the block ran")
         assert not mutex.held
+
+
+def test_a_stack_holds_a_lock(make: Callable[..., Any]) -> None:
+    """An ExitStack looks for methods in the class."""
+    mutex = make(Mutex)
+    with ExitStack() as stack:
+        assert stack.enter_context(mutex.lock(LONG)) is mutex
+        assert mutex.held
+    assert not mutex.held
 
 
 def test_lock_times_out(make: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from operator import attrgetter
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from winipc import _core
 from winipc._core import AbandonedError
@@ -25,6 +25,13 @@ class _Lock(Protocol):
 
 
 _L = TypeVar("_L", bound=_Lock)
+
+
+class _Exit(property):
+    """The lock's own method; an ExitStack calls what the class has."""
+
+    def __call__(self, held: _Held[_Lock], *details: Any) -> None:
+        self.__get__(held)(*details)
 
 
 class _Held(AbstractContextManager[_L, None]):
@@ -64,7 +71,7 @@ class _Held(AbstractContextManager[_L, None]):
         return lock
 
     #: In C: a function in Python could be interrupted before it releases the lock.
-    __exit__ = property(attrgetter("_lock.__exit__"))
+    __exit__ = _Exit(attrgetter("_lock.__exit__"))
 
 
 class Lockable:
