@@ -11,6 +11,8 @@ from winipc._core import AbandonedError, PartialReadError, PartialWriteError
 __all__ = ["AbandonedError", "PartialReadError", "PartialWriteError"]
 
 _EXIST_OK = "exist_ok=True"
+#: Notes that only help who writes Python.
+_FOR_PYTHON = (f"hint: {_EXIST_OK}", "hint: lock(repair")
 
 
 def add_hint(error: BaseException, hint: str) -> None:
@@ -26,6 +28,12 @@ def hint_taken(error: OSError, instead: str = "opens the one that exists") -> No
 
     if error.winerror == ERROR_ALREADY_EXISTS:
         add_hint(error, f"{_EXIST_OK} {instead}")
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of an error, without hints for who writes Python."""
+    notes = getattr(error, "__notes__", ())
+    return [note for note in notes if not note.startswith(_FOR_PYTHON)]
 
 
 def unhint_taken(error: BaseException) -> None:

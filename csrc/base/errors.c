@@ -73,15 +73,34 @@ wi_error_attribute(const char *name, PyObject *attribute)
     PyErr_Restore(type, value, traceback);
 }
 
+/* Add a note to the error that is set. */
+static void
+wi_error_note(const char *note)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL) {
+        PyObject *done = PyObject_CallMethod(value, "add_note", "s", note);
+        if (done == NULL) {
+            PyErr_Clear(); /* the error itself matters more */
+        }
+        Py_XDECREF(done);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
 PyObject *
 wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                    PyObject *lock)
 {
     wi_raise_text(state->AbandonedError, ERROR_ABANDONED_WAIT_0,
                   "the process or thread that held it ended without "
-                  "releasing it: what it protects may be half written "
-                  "(lock(repair=...) mends it)",
+                  "releasing it: what it protects may be half written",
                   api, name);
+    if (lock != Py_None) {
+        wi_error_note("hint: lock(repair=...) mends it");
+    }
     wi_error_attribute("mutex", lock);
     return NULL;
 }

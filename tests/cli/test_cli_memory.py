@@ -207,8 +207,11 @@ def test_watch_prints_fields_that_change(
         while late.process.poll() is None:  # another field changes all the time
             view.speed += 1
         late.wait_for_stderr("nothing changed within 0.5 s")
-        named = ("watch", unique_name, "--struct", described, "--field", "gaer")
-        assert "has no field 'gaer' (did you mean gear?)" in failure(*named)
+        for command in ("watch", "dump"):
+            named = (command, unique_name, "--struct", described, "--field", "gaer")
+            done = run_winipc(*named, check=False)
+            told = b"has no field 'gaer' (did you mean gear?)"
+            assert (done.returncode, told in done.stderr) == (2, True)
     done = run_winipc("watch", "x", "--struct=<fi", "--field=0", check=False)
     assert (done.returncode, b"--struct with names" in done.stderr) == (2, True)
     arguments = ("watch", unique_name, "--struct", described, "--size=8")
@@ -283,9 +286,9 @@ def test_a_counter_and_a_mutex_tell_of_records(unique_name: str) -> None:
         assert "last owner" not in told
         with contextlib.closing(winipc.Mutex.create(f"{unique_name}.turn")):
             assert b"seq=7" in run_winipc(*words, f"mutex={unique_name}.turn").stdout
-        assert "has no field 'gaer' (did you mean gear?)" in failure(
-            *words, "busy=gaer"
-        )
+        done = run_winipc(*words, "busy=gaer", check=False)
+        told = b"has no field 'gaer' (did you mean gear?)"
+        assert (done.returncode, told in done.stderr) == (2, True)
         for kind in ("sequence", "sequence=", "odd=seq", "kind=seqlock", "end=-1", ""):
             assert run_winipc(*words, kind, check=False).returncode in (1, 2)
         size = ("dump", unique_name, "--size=8", "--snapshot")
@@ -590,8 +593,9 @@ def test_write_locks_and_wakes(unique_name: str, options: tuple[str, ...]) -> No
         end.set()
         holder.join()
         assert f"'{unique_name}.lock' (nothing is written: another program" in line
-        assert "half written" in (line := failure(*write))
+        assert "half written: '" in (line := failure(*write))
         assert "(nothing is written; the lock is free now: write again)" in line
+        assert "repair" not in line  # an argument in Python
         assert (mapping.read(), mapping.wait_for_change(0)) == (bytes(64), False)
         run_winipc(*write)
         assert mapping.wait_for_change(0)
@@ -630,6 +634,48 @@ def test_a_mapping_that_only_looks_like_one_with_a_lock(unique_name: str) -> Non
                 run_winipc("write", unique_name, "4a")
                 assert mapping.read(1) == b"J"
                 mapping.write(b"\0")
+
+
+@pytest.mark.parametrize("kind", ["seqlock", "double"])
+def test_write_keeps_a_snapshot_whole(unique_name: str, kind: Any) -> None:
+    """It writes one field; the others, and what is before the record, stay."""
+    car = "speed:f32 gear:i32"
+    words = ("write", unique_name, "--offset=8", "--struct", car, "--snapshot", kind)
+    with (
+        winipc.LockedMapping.create(unique_name, 64, header=True) as mapping,
+        winipc.Snapshot.over(mapping, car, offset=8, kind=kind) as writer,
+    ):
+        writer.write(speed=1.5, gear=3)
+        [row] = json_lines(*words, "--field=speed", "2.5", "--json")
+        assert row == {"target": unique_name, "address": 24, "bytes": 8}
+        done = run_winipc(*words, "--field", "gear", "4")
+        told = f"a record of 8 bytes written to {unique_name}"
+        assert done.stdout.decode().rstrip() == told
+        assert str(writer.read()) == "struct(speed=2.5, gear=4)"
+        assert (mapping.changes, mapping.read(8)) == (2, bytes(8))
+        before = mapping.read()
+        for more, told in (
+            (("--field=gaer", "4"), "no field 'gaer' (did you mean gear?)"),
+            (("--field=gear", "x"), "gear: i32 is a whole number, not 'x'"),
+            (("--field=gear", "4", "--freeze"), "do not go together"),
+            (("--field=gear", "4", "--seconds=1"), "only --freeze has --seconds"),
+            (("04",), "--snapshot needs --struct and --field"),
+            (("--field=gear", "4", "--snapshot=sequence=0"), "is for reading only"),
+            (("--field=gear", "4", "--snapshot=mutex=m"), "is for reading only"),
+        ):
+            done = run_winipc(*words, *more, check=False)
+            assert done.returncode == 2
+            assert done.stderr.decode().rstrip().endswith(told)
+        done = run_winipc(
+            "write", "4:0x1000", *words[2:], "--field=gear", "4", check=False
+        )
+        assert (done.returncode, b"is for a mapping" in done.stderr) == (2, True)
+        if kind == "seqlock":
+            mapping.set(8, "u64", 7)  # a writer died in the middle
+            told = failure(*words, "--field=gear", "5")
+            assert f"'{unique_name}' (Snapshot.read, WinError 1460)" in told
+            mapping.set(8, "u64", 6)
+        assert mapping.read() == before
 
 
 def test_write_takes_a_file(unique_name: str, tmp_path: Path) -> None:

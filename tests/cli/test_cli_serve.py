@@ -40,6 +40,7 @@ from winipc.cli.served import (  # noqa: E402
     _shown,
 )
 from winipc.cli.server import Application  # noqa: E402
+from winipc.cli.targets import changing  # noqa: E402
 
 StartPeer = Callable[..., Peer]
 
@@ -323,6 +324,42 @@ def test_writes_change_the_field_alone(
         assert locked.wait_for_change(0)
 
 
+def test_writes_tell_of_a_lock_that_is_held(
+    unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 while another program holds it, 409 once if that ended; then it is free."""
+    at_once = functools.partial(changing, timeout=0)
+    monkeypatch.setattr("winipc.cli.served.changing", at_once)
+    held, end = threading.Event(), threading.Event()
+    with (
+        winipc.LockedMapping.create(unique_name, 64) as mapping,
+        inside({}, writable=True) as server,
+    ):
+
+        def hold() -> None:
+            mapping.lock.acquire()
+            held.set()
+            end.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        write = functools.partial(
+            server.client.ask, "mapping", {"hex": "01"}, name=unique_name
+        )
+        told = write()
+        end.set()
+        holder.join()
+        assert told.startswith("503 ")
+        assert "(nothing is written: another program holds it)" in told
+        told = write()
+        assert told.startswith("409 ")
+        assert "(nothing is written; the lock is free now: write again)" in told
+        assert "repair" not in told  # an argument in Python
+        assert mapping.read() == bytes(64)
+        assert write() == {}
+
+
 # ------------------------------------------------ a server in this process
 
 
@@ -474,7 +511,7 @@ def test_records_are_whole(unique_name: str, how: dict[str, Any], begin: int) ->
         assert "is not inside 8 bytes" in ask(offset=8)
         assert ask({"values": {"gear": 5}}).startswith("403 a record of --snapshot")
         mapping.set(0, "u32", 1)
-        assert ask().startswith("400 the writer is in the middle of the record")
+        assert ask().startswith("503 the writer is in the middle of the record")
         assert mapping.get(begin + 4, "i32") == 3
 
 
@@ -492,6 +529,7 @@ def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
         (["--snapshot", "double"], 2, "more --struct or --snapshot than names"),
         (["x", "--snapshot", "double"], 2, "--snapshot needs the --struct of its"),
         (["x", "--struct=i32", "--snapshot=busy=b"], 2, "is one of --struct"),
+        (["x", "--struct=a:i32", "--snapshot=busy=b"], 2, "has no field 'b'"),
         (["x", "--snapshot=none"], 2, "'none' is not seqlock, double or such as"),
         ([unique_name, "--struct", "a:nothing"], 2, "a: no type of numbers 'nothing'"),
     ):

@@ -76,6 +76,7 @@ def test_with_raises_on_an_abandoned_mutex_and_releases_it(
     with pytest.raises(winipc.AbandonedError) as abandoned, mutex:
         pytest.fail("the block ran")
     assert abandoned.value.mutex is mutex
+    assert abandoned.value.__notes__ == ["hint: lock(repair=...) mends it"]
     assert not mutex.held
     assert not mutex.abandoned
     taken: list[bool] = []

@@ -80,9 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _reader_has_gone(error):
             _drop_output()
             return _READER_HAS_GONE
-        from winipc.errors import unhint_taken  # most commands have no error
-
-        unhint_taken(error)
         if isinstance(error, FileExistsError) and hasattr(arguments, "exist_ok"):
             error.__notes__ = ["--exist-ok opens another"]
         print(f"winipc: {one_line(error)}", file=sys.stderr)

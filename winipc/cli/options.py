@@ -8,10 +8,13 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from winipc.cli.output import one_line
 from winipc.cli.terminal import columns
+
+if TYPE_CHECKING:
+    from winipc.memory.layout import Field, Layout
 
 #: What `add_subparsers` returns.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -27,6 +30,14 @@ _MOST_16 = 0xFFFF
 _MOST_32 = 0xFFFFFFFF
 #: Seconds, 68 years: every clock can wait that long.
 _LONGEST = 1 << 31
+
+
+def field_in(parser: argparse.ArgumentParser, layout: Layout, path: str) -> Field:
+    """The field of a layout; ends with an error if there is none."""
+    try:
+        return layout[path]
+    except LookupError as error:
+        parser.error(error.args[0])
 
 
 def number(text: str) -> int:

@@ -117,7 +117,9 @@ def _named_alike(kind: str, name: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """The text of an error, with its notes and what the user can do about it."""
-    notes = list(getattr(error, "__notes__", ()))
+    from winipc.errors import notes_of  # most commands have no error
+
+    notes = notes_of(error)
     # The str of a LookupError may be the repr of its message.
     text = error.args[0] if isinstance(error, LookupError) and error.args else error
     if isinstance(error, MemoryError) and not error.args:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from winipc.base.text import clean
-from winipc.cli.options import converted, number
+from winipc.cli.options import converted, field_in, number
 from winipc.memory.layout import Field, Layout, codec_of
 from winipc.memory.record import Record, Text
 
@@ -59,12 +59,11 @@ def take_size(arguments: argparse.Namespace) -> None:
 
 
 def field_of(arguments: argparse.Namespace, path: str) -> Field:
-    """The field of --struct that --field names; LookupError if there is none."""
+    """The field of --struct that --field names."""
     overlay = arguments.struct
     if overlay is None or overlay.layout is None:
         arguments.parser.error("--field needs a --struct with names")
-    layout: Layout = overlay.layout
-    return layout[path]
+    return field_in(arguments.parser, overlay.layout, path)
 
 
 def add_fields(parser: argparse.ArgumentParser, what: str) -> None:

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from winipc.cli.output import one_line
 from winipc.cli.served import Look, Served
+from winipc.errors import AbandonedError
 from winipc.views.markup import STYLE
 
 _Message: TypeAlias = "MutableMapping[str, Any]"
@@ -203,13 +204,20 @@ _ERRORS = (
     *(OSError, ValueError, LookupError, OverflowError, MemoryError, BufferError),
     TypeError,  # a body whose values have wrong types
 )
+#: The status of an error; of another one, 400.
+_STATUS = {
+    PermissionError: 403,
+    FileNotFoundError: 404,
+    ProcessLookupError: 404,
+    LookupError: 404,
+    AbandonedError: 409,
+    TimeoutError: 503,
+}
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    if isinstance(error, PermissionError):
-        return _error(403, one_line(error))
-    missing = isinstance(error, (FileNotFoundError, ProcessLookupError, LookupError))
-    return _error(404 if missing else 400, one_line(error))
+    known = (status for kind, status in _STATUS.items() if isinstance(error, kind))
+    return _error(next(known, 400), one_line(error))
 
 
 def _error(status: int, text: str) -> Response:

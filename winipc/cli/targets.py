@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from winipc.base.closing import Closing
 from winipc.base.text import counted
 from winipc.base.winerror import ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE
-from winipc.cli.options import converted, number, pid_or_name, seconds
+from winipc.cli.options import converted, field_in, number, pid_or_name, seconds
 from winipc.cli.output import note
 from winipc.errors import AbandonedError
 from winipc.memory.mapping import HEADER_MAGIC, SharedMapping, description_in
@@ -36,6 +36,7 @@ _NEARLY_REMOTE = re.compile(r"\d+|0x.*|.*(\.exe|:).*", re.IGNORECASE)
 #: Words of --snapshot for records of other programs, but for "counter": arguments of
 #: Snapshot.foreign.
 _PROTOCOL = ("sequence", "end", "busy", "mutex")
+_OF_A_MAPPING = "--snapshot is for a mapping"
 
 #: A number in front of the address in a label, perhaps meant as hexadecimal.
 _DECIMAL = re.compile(r"pid \d+, ([1-9]\d*)(?![\w.])")
@@ -199,15 +200,16 @@ def changing(mapping: SharedMapping, timeout: float = LOCK_TIMEOUT) -> Iterator[
     if not isinstance(mapping, LockedMapping):
         yield
         return
-    try:
-        with mapping.lock.lock(timeout):
-            yield
-    except AbandonedError as error:
-        error.add_note("nothing is written; the lock is free now: write again")
-        raise
-    except TimeoutError as error:
-        error.add_note("nothing is written: another program holds it")
-        raise
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(mapping.lock.lock(timeout))
+        except AbandonedError as error:
+            error.add_note("nothing is written; the lock is free now: write again")
+            raise
+        except TimeoutError as error:
+            error.add_note("nothing is written: another program holds it")
+            raise
+        yield
     mapping.notify_change()
 
 
@@ -230,24 +232,49 @@ def _in_mapping(
     return Target(owner, name, offset, size, described=described)
 
 
+@contextlib.contextmanager
 def snapshot_over(
     mapping: SharedMapping, record: Layout | int, offset: int, how: dict[str, Any]
-) -> Snapshot:
+) -> Iterator[Snapshot]:
     """The Snapshot of records with a layout, or a size, as `protocol` understood."""
     from winipc.memory.snapshot import Snapshot  # most targets have none
 
-    if "kind" in how:
-        return Snapshot.over(mapping, record, offset=offset, **how)
-    return Snapshot.foreign(mapping, record, data=offset, **how)
+    with (
+        Snapshot.over(mapping, record, offset=offset, **how)
+        if "kind" in how
+        else Snapshot.foreign(mapping, record, data=offset, **how)
+    ) as snapshot:
+        try:
+            yield snapshot
+        except OSError as error:
+            if error.filename is mapping:  # which is closed when it is shown
+                error.filename = mapping.name
+            raise
+
+
+@contextlib.contextmanager
+def record_to_write(arguments: argparse.Namespace) -> Iterator[Snapshot]:
+    """The Snapshot of --struct and --snapshot; see `changing`."""
+    if _REMOTE.fullmatch(arguments.target):
+        arguments.parser.error(_OF_A_MAPPING)
+    layout, how = arguments.struct.layout, arguments.snapshot
+    with (
+        open_mapping(arguments.target, arguments.raw, write=True) as mapping,
+        changing(mapping, arguments.timeout),
+        snapshot_over(mapping, layout, arguments.offset, how) as snapshot,
+    ):
+        yield snapshot
 
 
 def check_fields(
     parser: argparse.ArgumentParser, layout: Layout | None, how: dict[str, Any]
 ) -> None:
-    """End with an error if a protocol needs the fields of a layout, and has none."""
-    places = (how.get(word) for word in ("sequence", "end", "busy"))
-    if layout is None and any(isinstance(place, str) for place in places):
-        parser.error("a FIELD of --snapshot is one of --struct NAME:TYPE")
+    """End with an error if a protocol needs a field that the layout has not."""
+    for place in (how.get(word) for word in ("sequence", "end", "busy")):
+        if isinstance(place, str):
+            if layout is None:
+                parser.error("a FIELD of --snapshot is one of --struct NAME:TYPE")
+            field_in(parser, layout, place)
 
 
 def _in_snapshot(
@@ -262,12 +289,8 @@ def _in_snapshot(
     start = offset + HEADER if "kind" in how else offset
 
     def read(mapping: SharedMapping, size: int, at: int) -> bytes:
-        try:
-            with snapshot_over(mapping, layout or size, offset, how) as snapshot:
-                return bytes(snapshot.read())
-        except TimeoutError as error:
-            error.filename = name  # not the mapping, which is closed when it is shown
-            raise
+        with snapshot_over(mapping, layout or size, offset, how) as snapshot:
+            return bytes(snapshot.read())
 
     open_mapping(name, raw).close()  # so that the error is that of a name
     reopened = _Reopened(lambda: open_mapping(name, raw), read)
@@ -427,7 +450,7 @@ def _open_target(arguments: argparse.Namespace, write: bool, hold: bool) -> Targ
     remote = _REMOTE.fullmatch(arguments.target)
     if how is not None:
         if remote is not None:
-            arguments.parser.error("--snapshot is for a mapping")
+            arguments.parser.error(_OF_A_MAPPING)
         return _in_snapshot(arguments, size, how)
     if remote is None:
         raw, hold = arguments.raw, hold or write

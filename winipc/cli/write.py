@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winipc.base.text import counted
-from winipc.cli.options import Commands, add_command, add_seconds, seconds
+from winipc.cli.options import Commands, add_command, add_seconds, converted, seconds
 from winipc.cli.output import print_result, until_ctrl_c
 from winipc.cli.overlay import add_struct, field_of
 from winipc.cli.scan import WORDS, number_of, value_type
-from winipc.cli.targets import LOCK_TIMEOUT, add_raw, add_target, open_target
+from winipc.cli.targets import (
+    LOCK_TIMEOUT,
+    add_raw,
+    add_target,
+    open_target,
+    protocol,
+    record_to_write,
+)
 from winipc.scan.scan import ValueType
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ def add(commands: Commands) -> None:
         "change are woken. In other memory, programs may see half of the change.",
         'write my-app.state "01 00 00 00"',
         'write my-app.state --struct "speed:f32 gear:i32" --field gear 4',
+        'write my-app.car --struct "speed:f32 gear:i32" --field gear 4 '
+        "--snapshot seqlock",
         "write my-app.state --offset 4 --type f32 52.5",
         "write 1234:0x7ff6a0001000 --type i32 100",
         "write game.exe:game.exe+0x10f4 --type i32 100 --freeze",
@@ -49,6 +58,14 @@ def add(commands: Commands) -> None:
         "--field",
         help="DATA is the value of this field: a number, a text, the name of an enum's "
         'member, or JSON such as [1, 2] or, for some members of a structure, {"x": 1}',
+    )
+    parser.add_argument(
+        "--snapshot",
+        metavar="KIND",
+        type=converted(protocol),
+        help="seqlock or double: write the field in a whole record of a "
+        "winipc.Snapshot, whose sequence is at --offset; --struct describes all of the "
+        "record. It has one writer: no other may be at work meanwhile",
     )
     parser.add_argument(
         "--type",
@@ -78,13 +95,19 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.seconds is not None and not arguments.freeze:
+        arguments.parser.error("only --freeze has --seconds")
     field = None
     if arguments.field is not None:
         if arguments.file or arguments.type != "hex":
             arguments.parser.error("a field has its own type")
         field = field_of(arguments, arguments.field)
+        if arguments.snapshot is not None:
+            return _write_record(arguments, field)
         data = bytes(field.size)
         arguments.offset += field.offset
+    elif arguments.snapshot is not None:
+        arguments.parser.error("--snapshot needs --struct and --field")
     elif arguments.struct is not None:
         arguments.parser.error("--struct needs a --field of it")
     elif arguments.file:
@@ -96,8 +119,6 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.parser.error(str(error))
     if not data:
         arguments.parser.error("there is nothing to write")
-    if arguments.seconds is not None and not arguments.freeze:
-        arguments.parser.error("only --freeze has --seconds")
     arguments.size = len(data)
     with contextlib.ExitStack() as held:
         target = held.enter_context(open_target(arguments, write=True))
@@ -110,10 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
                     from winipc.memory.layout import LayoutError
 
                     raise LayoutError(f"nothing is written: {told}")
-                try:
-                    data = _packed(field, arguments.data, target.read())
-                except (ValueError, TypeError) as error:
-                    arguments.parser.error(str(error))
+                data = _given(arguments, field, target.read())
             if arguments.freeze and not target.is_mapping:
                 frozen = held.enter_context(target.freeze(data))
             else:
@@ -129,6 +147,37 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.freeze and frozen is None:
         _keep(arguments, field, data)
     return 0
+
+
+def _write_record(arguments: argparse.Namespace, field: Field) -> int:
+    """Write a field in a whole record of a Snapshot."""
+    if "kind" not in arguments.snapshot:
+        arguments.parser.error("a record of another program is for reading only")
+    if arguments.freeze:
+        arguments.parser.error("--freeze and --snapshot do not go together")
+    from winipc.memory.snapshot import HEADER
+
+    with record_to_write(arguments) as snapshot:
+        data = bytearray(bytes(snapshot.read()))
+        place = slice(field.offset, field.offset + field.size)
+        data[place] = _given(arguments, field, bytes(data[place]))
+        snapshot.write(data)
+    name, size = arguments.target, len(data)
+    print_result(
+        arguments.json,
+        {"target": name, "address": arguments.offset + HEADER, "bytes": size},
+        f"a record of {counted(size, 'byte')} written to {name}",
+    )
+    return 0
+
+
+def _given(arguments: argparse.Namespace, field: Field, old: bytes) -> bytes:
+    """The bytes of the field with the value of DATA; ends with an error if wrong."""
+    parser: argparse.ArgumentParser = arguments.parser
+    try:
+        return _packed(field, arguments.data, old)
+    except (ValueError, TypeError, LookupError) as error:
+        parser.error(str(error))
 
 
 def _keep(arguments: argparse.Namespace, field: Field | None, data: bytes) -> None:
