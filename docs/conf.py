@@ -334,7 +334,7 @@ def labelled(paragraph: str) -> list[str]:
 
 
 #: Classes of memory that have the accessors of a mapping; and classes with subclasses.
-OF_MEMORY: dict[object, type] = {
+OF_MEMORY = {
     winipc.MappingView: winipc.SharedMapping,
     winipc.GlobalMemory: winipc.SharedMapping,
 }
@@ -343,14 +343,15 @@ BASES = winipc.SharedMapping, winipc.CopyDataWindow
 
 def shown_with(cls: object) -> tuple[type | None, list[str]]:
     """The class that shows members of this class, too, and their names."""
-    other = OF_MEMORY.get(cls)
-    if other is None and isinstance(cls, type):
-        other = next((one for one in cls.__mro__[1:] if one in BASES), None)
+    if not isinstance(cls, type):
+        return None, []
+    base = next((one for one in cls.__mro__[1:] if one in BASES), None)
+    if (other := OF_MEMORY.get(cls, base)) is None:
+        return None, []
     return other, [
         name
         for name in dir(cls)
-        if other is not None
-        and not name.startswith("_")
+        if not name.startswith("_")
         and inspect.getdoc(getattr(cls, name))
         == inspect.getdoc(getattr(other, name, None))
     ]
