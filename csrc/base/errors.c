@@ -75,7 +75,7 @@ wi_error_attribute(const char *name, PyObject *attribute)
 
 /* Add a note to the error that is set. */
 static void
-wi_error_note(const char *note)
+error_note(const char *note)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -99,7 +99,7 @@ wi_raise_abandoned(wi_state *state, const char *api, PyObject *name,
                   "releasing it: what it protects may be half written",
                   api, name);
     if (lock != Py_None) {
-        wi_error_note("hint: lock(repair=...) mends it");
+        error_note("hint: lock(repair=...) mends it");
     }
     wi_error_attribute("mutex", lock);
     return NULL;
