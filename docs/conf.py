@@ -590,7 +590,9 @@ autodoc_default_options = {
     # Not the members of Python's own classes.
     "inherited-members": "str, int, dict, tuple, Flag, OSError, BaseException, object",
 }
-autodoc_type_aliases = {name: f"winipc.{name}" for name in ("Accept", "Target")}
+autodoc_type_aliases = {
+    name: f"winipc.{name}" for name in ("Accept", "Address", "Target")
+}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True

@@ -51,7 +51,7 @@ _NAMES = {
     "process.memory": "RemoteBlock Watch",
     "process.process": "RemoteProcess debug_privilege processes",
     "process.types": """
-        Change Export MapRow Module PartialRead ProcessEntry Region ThreadEntry
+        Address Change Export MapRow Module PartialRead ProcessEntry Region ThreadEntry
     """,
     "scan.candidates": "CandidateSet ValueChange",
     "scan.pointers": "PointerPath PointerPaths PointerScan",

@@ -20,7 +20,7 @@ from typing_extensions import Buffer, disjoint_base
 from winipc.memory.record import Record
 from winipc.message.message import Message as MessageOfWindow
 from winipc.message.target import Target
-from winipc.process.types import PartialRead
+from winipc.process.types import Address, PartialRead
 
 _View = TypeVar("_View", bound=MappingView)
 
@@ -40,7 +40,6 @@ class PartialWriteError(OSError):
 
 # ----------------------------------------------------------------- base/number.c
 
-_Address: TypeAlias = str | SupportsIndex
 _Integer: TypeAlias = Literal["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"]
 _Float: TypeAlias = Literal["f32", "f64"]
 
@@ -546,33 +545,33 @@ class RemoteProcess:
     def _open(cls, pid: SupportsIndex, access: SupportsIndex, /) -> Self: ...
     def _duplicate(self) -> Self: ...
     @overload
-    def read(self, address: _Address, size: SupportsIndex) -> bytes: ...
+    def read(self, address: Address, size: SupportsIndex) -> bytes: ...
     @overload
     def read(
-        self, address: _Address, size: SupportsIndex, partial: Literal[False]
+        self, address: Address, size: SupportsIndex, partial: Literal[False]
     ) -> bytes: ...
     @overload
     def read(
-        self, address: _Address, size: SupportsIndex, partial: Literal[True]
+        self, address: Address, size: SupportsIndex, partial: Literal[True]
     ) -> PartialRead: ...
     @overload
     def read_into(
-        self, address: _Address, buffer: Buffer, partial: Literal[False] = False
+        self, address: Address, buffer: Buffer, partial: Literal[False] = False
     ) -> int: ...
     @overload
     def read_into(
-        self, address: _Address, buffer: Buffer, partial: Literal[True]
+        self, address: Address, buffer: Buffer, partial: Literal[True]
     ) -> PartialRead: ...
-    def write(self, address: _Address, data: Buffer, verify: bool = False) -> int: ...
+    def write(self, address: Address, data: Buffer, verify: bool = False) -> int: ...
     @overload
-    def get(self, address: _Address, type: _Integer, /) -> int: ...
+    def get(self, address: Address, type: _Integer, /) -> int: ...
     @overload
-    def get(self, address: _Address, type: _Float, /) -> float: ...
+    def get(self, address: Address, type: _Float, /) -> float: ...
     @overload
-    def get(self, address: _Address, type: str, /) -> Any: ...
+    def get(self, address: Address, type: str, /) -> Any: ...
     def set(
         self,
-        address: _Address,
+        address: Address,
         type: str,
         value: SupportsIndex | SupportsFloat,
         /,

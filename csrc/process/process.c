@@ -56,11 +56,11 @@ process_finalize(PyObject *op)
 int
 wi_process_address(wi_process *self, PyObject *value, uintptr_t *address)
 {
-    if (!PyUnicode_Check(value)) {
+    if (PyIndex_Check(value)) {
         return wi_address_converter(value, address);
     }
     PyObject *number =
-        PyObject_CallMethod((PyObject *)self, "address", "O", value);
+        PyObject_CallMethod((PyObject *)self, "address", "(O)", value);
     int found = number != NULL && wi_address_converter(number, address);
     Py_XDECREF(number);
     return found;

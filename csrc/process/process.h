@@ -147,8 +147,8 @@ wi_process_unpin(wi_process *self)
     self->pins--;
 }
 
-/* The address that an int means, or a text as for process.address: 1, or 0 with
- * an exception. A text runs Python, which may close self. */
+/* The address that an int means, or what process.address takes: 1, or 0 with an
+ * exception. All but an int runs Python, which may close self. */
 int wi_process_address(wi_process *self, PyObject *value, uintptr_t *address);
 
 /* Whether the target has exited, or exits within `patience` milliseconds. self

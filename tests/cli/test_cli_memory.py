@@ -363,8 +363,11 @@ def test_what_is_absent_or_wrong_is_said(command: str, unique_name: str) -> None
         for name in (f"{unique_name}-a", f"{unique_name}A"):
             assert f" (did you mean {unique_name}-A?) (" in failure(command, name)
         assert "did you mean" not in failure(command, f"{unique_name[::-1]}-a")
-    for memory in ("python.exe", "python.exe+0x10", "python:0x10", "0x10", "10"):
+    for memory in ("python.exe", "python:0x10", "0x10", "10"):
         assert "(memory of a process: PID:ADDRESS, or" in failure(command, memory)
+    for memory in ("Game.exe!state", "game.exe+0x10"):
+        told = f"(memory of a process: {memory[:8]}:{memory})"
+        assert told in failure(command, memory)
     assert "nonsense.dll" in failure(command, f"{os.getpid()}:nonsense.dll+1")
     line = failure(command, f"{os.getpid()}:1000+0x10")
     assert " (1000 is decimal: 0x1000?) (" in line

@@ -530,7 +530,8 @@ def test_what_is_wrong_is_said_before_it_serves(unique_name: str) -> None:
         (["x", "--snapshot", "double"], 2, "--snapshot needs the --struct of its"),
         (["x", "--struct=i32", "--snapshot=busy=b"], 2, "is one of --struct"),
         (["x", "--struct=a:i32", "--snapshot=busy=b"], 2, "has no field 'b'"),
-        (["x", "--snapshot=none"], 2, "'none' is not seqlock, double or such as"),
+        (["x", "--snapshot=non"], 2, "'non' is not seqlock, double or such as"),
+        (["x", "y", "--struct=i32", "--snapshot=double"], 2, "each name needs its"),
         ([unique_name, "--struct", "a:nothing"], 2, "a: no type of numbers 'nothing'"),
     ):
         done = run_winipc("serve", *arguments, check=False)

@@ -141,6 +141,14 @@ def test_the_short_text_form() -> None:
     assert layout["wheels"].shape == (2,)
     assert layout["speed"].shape == ()
     assert Layout.of("s", "< gear:b speed:f").size == 5
+    types = {"speed": "f", "wheels": "2<h", "name": "7s", "letter": "s", "title": "4u"}
+    by_name = Layout.of("s", types)
+    short = " ".join(f"{name}:{kind}" for name, kind in types.items())
+    assert by_name.description == Layout.of("s", short).description
+    assert by_name.pack(name="Ada", title="Dr")[8:] == b"Ada\0\0\0\0\0D\0r\0" + bytes(4)
+    for kind in ("0f", "4", "4s4", "f4"):
+        with pytest.raises(ValueError, match=r"s\.a"):
+            Layout.of("s", {"a": kind})
     for text, message in {
         "speed:x": r"^s\.speed: .*'x'",
         "speed": "'speed' is not a field; .*NAME:TYPE",
@@ -155,7 +163,7 @@ def test_the_short_text_form() -> None:
 def test_members_are_checked() -> None:
     """What is no code, no number of elements, no packing of a compiler."""
     wrong: dict[Any, str] = {
-        "x": r"no type of numbers 'x': .* \? e; for text .*\('c', 16\)",
+        "x": r"no type of numbers 'x': .* \? e; text has 16s",
         "4s": "no type of numbers '4s'",
         ("b", -1): "elements",
         None: "a type of numbers is a str",

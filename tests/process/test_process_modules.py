@@ -136,13 +136,27 @@ def test_texts_are_addresses_everywhere(process: RemoteProcess, target: Target) 
     assert process.read_cstr(f"{at}+16") == "winipc"
     assert process.read_pointer(f"{at}+8") == next(process.walk(f"{at}+8", 8)) - 8 == at
     assert next(process.regions(f"{at}", f"{at}+1")).base == at
+    path = winipc.PointerPath(
+        "target.exe",
+        at + 8 - process.module("target.exe").base,
+        (16,),
+        8 * process.pointer_size,
+    )
+    for chain in ([at + 8, 16], (f"{at}+8", 16), iter([f"{at}+8", 16]), [[at + 8, 16]]):
+        assert process.read(chain, 6) == b"winipc"
+    assert process.read_cstr([at + 8, 16]) == process.read_cstr(path) == "winipc"
+    assert process.address(path) == process.pointer(str(path)) == at + 16
     assert process.watch(f"{at}", 4).value == b"\x07\0\0\0"
     with process.protect(f"{at}", 4):
         pass
     with pytest.raises(LookupError, match=r"nope\.dll"):
         process.get("nope.dll", "i32")
-    with pytest.raises(TypeError, match="an address must be an int, not bytes"):
-        process.read(b"nope.dll", 4)  # type: ignore[call-overload]
+    wrong: Any
+    for wrong in (b"nope.dll", bytearray(8), memoryview(b"1"), None, 1.5, [b"x"]):
+        with pytest.raises(TypeError, match="an int, a text or a chain, not "):
+            process.read(wrong, 4)
+        with pytest.raises(TypeError, match="an int, a text or a chain, not "):
+            process.at(wrong, "lives:i32")
 
 
 def test_a_text_that_closes_the_process() -> None:

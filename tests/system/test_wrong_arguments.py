@@ -34,7 +34,7 @@ def given(unique_name: str) -> Iterator[SimpleNamespace]:
 
 
 _TIMEOUT = "timeout must be a number of seconds or None, not str"
-_ADDRESS = "an address must be an int, not bytes"
+_ADDRESS = "an address must be an int, a text or a chain, not bytes"
 _SIZES = "sizes and offsets must be ints, not str"
 _BYTES = r"bytes are needed, not str: text\.encode\(\)"
 _RECORD = winipc.Layout.of("car", "speed:f32").unpack(bytes(4))

@@ -54,9 +54,10 @@ def add(commands: Commands) -> None:
         "--snapshot",
         action="append",
         default=[],
-        type=converted(protocol),
+        type=converted(lambda text: None if text == "none" else protocol(text)),
         metavar="KIND",
-        help="whole records of a NAME, in the order of the names; see dump --help",
+        help="whole records of a NAME, in the order of the names; none for a mapping "
+        "without them; see dump --help",
     )
     parser.add_argument(
         "--listen",
@@ -95,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     named: dict[str, Named] = {}
     given = arguments.names, arguments.struct, arguments.snapshot
+    if 0 < len(arguments.snapshot) < len(arguments.names):
+        arguments.parser.error("each name needs its --snapshot, which may be none")
     for name, overlay, how in itertools.zip_longest(*given):
         if name is None:
             arguments.parser.error("there are more --struct or --snapshot than names")

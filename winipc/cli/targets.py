@@ -173,7 +173,10 @@ def open_mapping(name: str, raw: bool = False, write: bool = False) -> SharedMap
         mapping = open_it(name, access=access)
     except FileNotFoundError as error:
         if _NEARLY_REMOTE.fullmatch(name):
-            error.add_note("memory of a process: PID:ADDRESS, or name.exe:ADDRESS")
+            told = "PID:ADDRESS, or name.exe:ADDRESS"
+            if of := re.match(r"[^!+]+\.exe(?=[!+])", name, re.IGNORECASE):
+                told = f"{of[0]}:{name}"
+            error.add_note(f"memory of a process: {told}")
         raise
     if raw or mapping.read(len(HEADER_MAGIC)) != HEADER_MAGIC:
         return mapping

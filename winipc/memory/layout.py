@@ -45,7 +45,9 @@ _SIGNED = "bhilq"
 _NUMBERS = "bB?hHiIlLqQefd"
 #: Codes that mean the same type as another one.
 _SAME = {"l": "i", "L": "I"}
-_MEMBER = re.compile(r"(?P<name>\w+):(?P<count>\d*)(?P<code>[<>=@!]?[a-zA-Z?]\w*)")
+_MEMBER = re.compile(r"(?P<name>\w+):(?P<type>\d*[<>=@!]?[a-zA-Z?]\w*)")
+#: The type of an array or of a text, such as "4f32" or "16s".
+_SHORT = re.compile(r"(?P<count>\d*)(?P<code>s|(?<=\d)\D.*)")
 #: The first step of a path, such as `wheels[1]` of `wheels[1].temps[0]`.
 _STEP = re.compile(r"\w+(\[\d+\])*")
 #: A word, although each of its letters is a code of `struct`.
@@ -56,10 +58,7 @@ _MISSING: Any = None
 _MOST_SHOWN = 16
 _WIDEST_SHOWN = 200
 #: After the list of the types of numbers.
-_OTHERS = (
-    "? e; for text there are c (a byte) and u (a wchar_t), as in ('c', 16) and "
-    "('u', 16), which are 16s and 16u in the short form"
-)
+_OTHERS = "? e; text has 16s (16 bytes) or 16u (16 wchar_t), and an array 4f32"
 _SPELLING = "a field is NAME:TYPE, such as speed:f32, or NAME:COUNT+TYPE: wheels:4f32"
 
 
@@ -473,11 +472,12 @@ class Layout(_core.Layout, Shown):
 
         Args:
             members: For each name a type ("u32", "f64", ..., or a `struct` code) or a
-                layout. For an array, a pair with the number of elements,
+                layout. For an array, "4u16", or a pair with the number of elements,
                 `("u16", 4)`, or with dimensions, `("f32", (4, 4))`. Text is an array
-                of characters: `("c", 16)` has 16 bytes, and `("u", 16)` has 16 wchar_t.
-                Or a text such as "speed:f32 wheels:4i16 name:16s title:16u"; "< " in
-                front packs the fields.
+                of characters: "16s" or `("c", 16)` has 16 bytes, and "16u" or
+                `("u", 16)` has 16 wchar_t. Or a text such as
+                "speed:f32 wheels:4i16 name:16s title:16u"; "< " in front packs the
+                fields.
             pack: The largest alignment, as in `#pragma pack(n)`.
             encoding: The encoding of text in bytes; None leaves it bytes.
 
@@ -510,6 +510,9 @@ class Layout(_core.Layout, Shown):
                 raise ValueError(
                     f"{name}: {member!r} cannot be the name of a field; {_SPELLING}"
                 )
+            if isinstance(what, str) and (short := _SHORT.fullmatch(what)):
+                count = int(short["count"] or 1)
+                what = ("c" if short["code"] == "s" else short["code"]), count
             try:
                 kind, counts = what if isinstance(what, tuple) else (what, ())
                 counts = counts if isinstance(counts, tuple) else (counts,)
@@ -921,21 +924,15 @@ def _plan(fields: tuple[Field, ...]) -> _Plan:
 _TAKEN = frozenset({*dir(Record), *dir(StructView)})
 
 
-def _members_of(
-    name: str, words: list[str]
-) -> dict[str, str | Layout | tuple[str | Layout, int]]:
-    members: dict[str, str | Layout | tuple[str | Layout, int]] = {}
+def _members_of(name: str, words: list[str]) -> dict[str, str]:
+    members: dict[str, str] = {}
     for word in words:
         found = _MEMBER.fullmatch(word)
         if found is None:
             raise ValueError(f"{name}: {word!r} is not a field; {_SPELLING}")
-        member, count, code = found["name"], found["count"], found["code"]
-        if member in members:
-            raise ValueError(f"{name}: two fields are called {member!r}")
-        if code == "s":
-            members[member] = ("c", int(count or 1))
-        else:
-            members[member] = (code, int(count)) if count else code
+        if found["name"] in members:
+            raise ValueError(f"{name}: two fields are called {found['name']!r}")
+        members[found["name"]] = found["type"]
     return members
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import winipc  # imports a module at the first use of its names
@@ -27,7 +28,7 @@ from winipc.process.access import ProcessAccess
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Buffer
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from winipc.process.freeze import Freeze
     from winipc.process.memory import RemoteBlock, Watch
     from winipc.process.types import (
+        Address,
         Export,
         MapRow,
         Module,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteProcess", "debug_privilege", "processes"]
 
+_BUFFERS = bytes, bytearray, memoryview  # which are no chains, though iterable
 _ADDRESS_END = 2 * sys.maxsize + 1  # the last address that this process can ask for
 _FIRST_NODES, _MOST_NODES = 16384, 65536  # nodes of a list in one call
 _LONG_TEXT = 4 * PAGE_SIZE  # after this many bytes, a text is read in larger pieces
@@ -72,8 +75,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     `open` makes it. It owns a process handle; `close`, or the end of a `with`, closes
     it. Any thread may call any method; small reads and writes keep the GIL.
 
-    An address is an int, a `Module`, anything with `__index__`, or a text such as
-    '"game.exe"+0x10F4F4' or "game.exe!lives", which `address` explains.
+    A `winipc.Address` is an int, a `Module`, a text such as "game.exe!lives", or a
+    chain of pointers.
     """
 
     __slots__ = ("__weakref__",)
@@ -194,7 +197,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     @overload
     def read_cstr(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         encoding: None,
         *,
         max_bytes: int = ...,
@@ -203,7 +206,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     @overload
     def read_cstr(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         encoding: str = ...,
         *,
         max_bytes: int = ...,
@@ -211,7 +214,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
     ) -> str: ...
     def read_cstr(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         encoding: str | None = "utf-8",
         *,
         max_bytes: int = 65536,
@@ -236,7 +239,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         data = _read_text(self, self.address(address), unit, max_bytes)
         return data if encoding is None else data.decode(encoding, errors)
 
-    def read_struct(self, address: str | SupportsIndex, layout: Any) -> Any:
+    def read_struct(self, address: Address, layout: Any) -> Any:
         """Read one value with a layout.
 
         ::
@@ -256,11 +259,11 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         codec = winipc.memory.layout.codec_of(layout, order)
         return codec.unpack(self.read(address, codec.size))
 
-    def read_pointer(self, address: str | SupportsIndex) -> int:
+    def read_pointer(self, address: Address) -> int:
         """Read a pointer of the target's pointer size."""
         return int.from_bytes(self.read(address, self.pointer_size), "little")
 
-    def pointer(self, chain: Any) -> int:
+    def pointer(self, chain: Address) -> int:
         """Follow the chain `[base, offset, ..., offset]`, and return its end's address.
 
         The pointer at `base` is read, and the first offset is added; the pointer there
@@ -287,7 +290,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 )
         return place
 
-    def address(self, expression: str | SupportsIndex) -> int:
+    def address(self, expression: Address) -> int:
         """Return the address that a text such as '"game.exe"+0x10F4F4' means.
 
         ::
@@ -295,7 +298,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             place = process.address('"game.exe"+0x1000')
             print(place == process.module("game.exe") + 0x1000)  # True
 
-        `get`, `read`, `write` and all others but `scan` take such a text themselves.
+        `get`, `read`, `write` and all others but `scan` take such texts themselves.
 
         The text is a module's name (in quotes if it has a + in it), perhaps with an
         export, `game.exe!state`; a number; or an address in brackets, which means the
@@ -310,16 +313,10 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             ValueError: The text is not an address. If a number can only be hexadecimal,
                 the error says what to write.
         """
-        if not isinstance(expression, str):
-            try:
-                return operator.index(expression)
-            except TypeError:
-                kind = type(expression).__name__
-                raise TypeError(f"an address must be an int, not {kind}") from None
         return self.pointer(expression)
 
     def walk(
-        self, head: str | SupportsIndex, offset: int = 0, *, limit: int = 1_000_000
+        self, head: Address, offset: int = 0, *, limit: int = 1_000_000
     ) -> Iterator[int]:
         """Iterate over the addresses of the nodes of a linked list, from `head` on.
 
@@ -336,7 +333,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return itertools.chain.from_iterable(self._walk_in_batches(head, offset, limit))
 
     def _walk_in_batches(
-        self, head: str | SupportsIndex, offset: int, limit: int
+        self, head: Address, offset: int, limit: int
     ) -> Iterator[list[int]]:
         width = self.pointer_size
         first = node = self.address(head)
@@ -376,7 +373,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def write_struct(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         layout: Any,
         *values: Any,
         verify: bool = False,
@@ -398,7 +395,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         with memoryview(layout) as view:
             return self.write(address, view.cast("B"), verify)
 
-    def at(self, address: Any, layout: Any) -> StructView:
+    def at(self, address: Address, layout: Any) -> StructView:
         """Return a structure in the target, to read and write its fields one by one.
 
         ::
@@ -407,8 +404,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             player.health = 50
             print(player.lives, player.health)  # 3 50.0
 
-        `address` is an address, or a chain for `pointer`, such as
-        a `PointerPath`. A chain is followed again at each use, so the result stays
+        A chain or a text of pointers is followed again at each use, so the result stays
         right if the target replaces the object. `layout` is a `winipc.Layout`, its
         short text form, or a ctypes Structure class. Writing needs
         `access=ProcessAccess.WRITE`.
@@ -420,7 +416,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
             address, layout, "at takes the address first, then the layout"
         )
 
-    def _view(self, address: Any, layout: Any, order: str) -> StructView:
+    def _view(self, address: Address, layout: Any, order: str) -> StructView:
         if isinstance(address, _core.Layout) or (
             isinstance(address, str)
             and isinstance(layout, str)
@@ -435,17 +431,20 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         return winipc.StructView(place, layout)
 
     def _chain(self, address: Any) -> list[int]:
-        """An address or a chain as a chain whose base is a number."""
-        if isinstance(address, str) or hasattr(address, "__index__"):
-            address = [address]
+        """An address as a chain whose base is a number."""
+        if hasattr(address, "__index__"):
+            return [operator.index(address)]
+        if isinstance(address, str):
+            from winipc.process._expression import chain_of  # imports re
+
+            return chain_of(self, address)
+        if isinstance(address, _BUFFERS) or not isinstance(address, Iterable):
+            kind = type(address).__name__
+            raise TypeError(f"an address must be an int, a text or a chain, not {kind}")
         base, *offsets = address
-        if not isinstance(base, str):
-            return [self.address(base), *offsets]
-        from winipc.process._expression import chain_of  # imports re
+        return [*self._chain(base), *offsets]
 
-        return [*chain_of(self, base), *offsets]
-
-    def struct_view(self, layout: Any, address: Any) -> StructView:
+    def struct_view(self, layout: Any, address: Address) -> StructView:
         """Return a structure in the target: `at`, with the layout first.
 
         The order is that of `SharedMapping.struct_view`. The arguments, the result and
@@ -460,7 +459,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def freeze(
         self,
-        address: Any,
+        address: Address,
         value: Any,
         kind: str | None = None,
         *,
@@ -474,8 +473,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
                 frozen.value = 100
                 print(process.get(address, "i32"))  # 100
 
-        `address` is an address or a chain, as for `at`; a chain is followed
-        again at each write. `value` is a number of the type `kind`, such as "i32" or
+        A chain or a text of pointers is followed again at each write. `value` is a
+        number of the type `kind`, such as "i32" or
         "f32"; or bytes, without a type. Between two writes, the target can change the
         value and see the change.
 
@@ -525,7 +524,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def protect(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         size: int,
         protection: MemoryProtection | int = MemoryProtection.READWRITE,
     ) -> contextlib.AbstractContextManager[list[Region]]:
@@ -564,8 +563,8 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def regions(
         self,
-        start: str | SupportsIndex = 0,
-        stop: str | SupportsIndex | None = None,
+        start: Address = 0,
+        stop: Address | None = None,
         *,
         paths: bool = False,
         names: bool = False,
@@ -651,7 +650,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def signature(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         *,
         max_size: int = 128,
         constants: bool = False,
@@ -730,7 +729,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
 
     def pointer_paths(
         self,
-        address: str | SupportsIndex,
+        address: Address,
         depth: int = 5,
         max_offset: int = 0x1000,
         base: str | Module | Iterable[str | Module] = "module",
@@ -881,9 +880,7 @@ class RemoteProcess(_core.RemoteProcess, Shown, Closing):
         """
         return [winipc.ThreadEntry(*row) for row in self._threads()]
 
-    def watch(
-        self, address: str | SupportsIndex, size: int, interval: float = 0.05
-    ) -> Watch:
+    def watch(self, address: Address, size: int, interval: float = 0.05) -> Watch:
         """Watch `size` bytes at `address`: look for changes every `interval` seconds.
 
         ::

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 from winipc.memory.pages import PAGE_SIZE, MemoryProtection, MemoryState, MemoryType
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
+    "Address",
     "Change",
     "Export",
     "MapRow",
@@ -22,6 +23,11 @@ __all__ = [
     "Region",
     "ThreadEntry",
 ]
+
+#: Where something is in the memory of a process: an int, a `Module` or another object
+#: with `__index__`; a text such as "game.exe!lives", see `RemoteProcess.address`; or a
+#: chain, such as a `PointerPath`, see `RemoteProcess.pointer`.
+Address: TypeAlias = SupportsIndex | str | Iterable[Any]
 
 #: The fields that hold an address.
 _ADDRESSES = ("address", "allocation_base", "base", "entry_point")
