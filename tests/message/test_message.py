@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import concurrent.futures
 import contextlib
 import ctypes
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ import winipc
 from winipc import _core
 from winipc.message.send import HWND_BROADCAST, mapping_is_ours
 
+PACKAGE = Path(winipc.__file__).parent
 LARGEST = 2 ** (BITS - 1) - 1
 
 Start = Callable[..., Any]
@@ -919,3 +922,26 @@ def test_nobody_owns_a_mapping_that_is_not_there(unique_name: str) -> None:
     """FileNotFoundError."""
     with pytest.raises(FileNotFoundError):
         mapping_is_ours(unique_name)
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda title: winipc.call(title, b""),
+        lambda title: winipc.Window.wait_for(title, timeout=0),
+        lambda title: winipc.window_text(title),
+        lambda title: winipc.set_window_text(title, ""),
+        lambda title: winipc.window_items(title),
+        lambda title: asyncio.run(winipc.send_copydata_async(title, b"")),
+    ],
+    ids=["call", "wait_for", "text", "set_text", "items", "async"],
+)
+def test_pytest_shows_the_line_of_the_test(
+    fails: Callable[[str], object], unique_name: str
+) -> None:
+    """And no code of winipc."""
+    with pytest.raises(OSError, match=unique_name) as caught:
+        fails(unique_name)
+    shown = [Path(entry.path) for entry in caught.traceback.filter(caught)]
+    assert Path(__file__) in shown
+    assert not [path for path in shown if path.is_relative_to(PACKAGE)]

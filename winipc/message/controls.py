@@ -95,6 +95,7 @@ def window_text(target: Target, timeout: float | None = 5.0) -> str:
 
     Win32: SendMessageTimeout, WM_GETTEXTLENGTH, WM_GETTEXT.
     """
+    __tracebackhide__ = True  # pytest shows the test's line
     hwnd = hwnd_of(target)
     letters = send_message(hwnd, _WM_GETTEXTLENGTH, timeout=timeout) + 1
     return _asked(hwnd, _WM_GETTEXT, letters, letters, timeout)
@@ -113,6 +114,7 @@ def set_window_text(target: Target, text: str, timeout: float | None = 5.0) -> N
 
     Win32: SendMessageTimeout, WM_SETTEXT.
     """
+    __tracebackhide__ = True  # pytest shows the test's line
     if "\0" in text:
         raise ValueError("the text of a window has no NUL in it")
     data = text.encode("utf-16-le") + b"\0\0"
@@ -150,6 +152,7 @@ def window_items(
     Win32: SendMessageTimeout, LB_GETTEXT, CB_GETLBTEXT, LVM_GETITEMTEXT, TVM_GETITEM,
     VirtualAllocEx, ReadProcessMemory, WriteProcessMemory.
     """
+    __tracebackhide__ = True  # pytest shows the test's line
     window = Window(hwnd_of(target))
     name = window.class_name
     found = kind or next((k for part, k in _KINDS if part in name.lower()), None)

@@ -58,6 +58,7 @@ class Window(Shown):
 
         Win32: FindWindowEx, WaitForInputIdle, SendMessageTimeout.
         """
+        __tracebackhide__ = True  # pytest shows the test's line
         deadline = Deadline(timeout)
         while True:
             window = find_window(

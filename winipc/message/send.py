@@ -120,6 +120,7 @@ async def send_copydata_async(
 
     Win32: SendMessageTimeout.
     """
+    __tracebackhide__ = True  # pytest shows the test's line
     from winipc.base.loop_wait import wait_handle  # it imports asyncio
 
     send, ended = _core._begin_send(

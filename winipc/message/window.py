@@ -454,6 +454,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         The other errors are those of `send_copydata`.
         """
+        __tracebackhide__ = True  # pytest shows the test's line
         id, to = _back(message, id)
         return send_copydata(to, data, id=id, timeout=timeout, sender=self)
 
@@ -502,6 +503,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         Win32: SendMessageTimeout.
         """
+        __tracebackhide__ = True  # pytest shows the test's line
         id, to = _back(message, id)
         return await send_copydata_async(to, data, id=id, timeout=timeout, sender=self)
 
@@ -513,6 +515,7 @@ class CopyDataWindow(_core.CopyDataWindow, Shown, Closing):
 
         Win32: WaitForMultipleObjects
         """
+        __tracebackhide__ = True  # pytest shows the test's line
         from winipc.base.loop_wait import wait_handle  # it imports asyncio
 
         deadline = Deadline(timeout)
@@ -586,6 +589,7 @@ def call(
 
     Any thread may call it. Win32: SendMessageTimeout, IsWindow.
     """
+    __tracebackhide__ = True  # pytest shows the test's line
     hwnd = hwnd_of(target)
     name = target if isinstance(target, str) else f"window {hwnd:#x}"
     pid, _ = _core._window_process(hwnd)
