@@ -288,6 +288,7 @@ class Peer:
             server.expect("hello yourself", timeout=5)
 
         A regular expression of `re.compile` is searched in the line, as with `ready`.
+        `timeout` is in seconds; by default it is the peer's, which is 60 by default.
         """
         __tracebackhide__ = True  # pytest shows the test's line
         line = self._next_line(timeout, f", and did not say {text!r}")
