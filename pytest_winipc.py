@@ -303,6 +303,9 @@ def winipc_cassette(
                 open_cassette(path, mode, keep=lambda: node.stash[_PASSED], **options)
             )
         except (OSError, TypeError, ValueError) as error:
+            if mode == "once" and isinstance(error, FileExistsError):
+                how = "use --winipc-record=new, or run only the new test"
+                error.add_note(f"hint: to add a test while the program runs, {how}")
             why = "\n".join([f"{type(error).__name__}: {error}", *_notes(error)])
             text = f"cassette {shown}: {why}"
             if mode == "none" and isinstance(error, OSError) and not path.exists():

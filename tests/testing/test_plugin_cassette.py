@@ -154,6 +154,10 @@ def test_tests_that_share_a_cassette_add_to_it(
         texts=[b"more"]
     )
     project(inner, unique_name, code)
+    once = inner.runpytest_inprocess("--winipc-record=once")
+    once.assert_outcomes(passed=1, errors=1)
+    hint = "hint: to add a test while the program runs, use --winipc-record=new, or *"
+    once.stdout.fnmatch_lines(["*FileExistsError: *", hint])
     inner.runpytest_inprocess("--winipc-record=new").assert_outcomes(passed=2)
     notepad.kill()
     inner.runpytest_inprocess().assert_outcomes(passed=2)
