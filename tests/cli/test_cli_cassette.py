@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from test_cli import run_winipc
 from test_cli_memory import failure
 
 import winipc
-from winipc import Cassette, ChangeEvent, MessageEvent, StateEvent, Track
+from winipc import Cassette, ChangeEvent, MessageEvent, StateEvent, Track, cli
 from winipc.cassette.file import Writer
+from winipc.cassette.player import Player
 
 StartPeer = Callable[..., Peer]
 WM_CLOSE = 0x10
@@ -77,7 +79,7 @@ def test_a_program_is_recorded_shown_and_played(
     assert [
         row["answer"] for row in rows if row["message"] == 0x400 and "answer" in row
     ]
-    double = start_winipc("cassette", "play", path, "--keep", "--json")
+    double = start_winipc("cassette", "play", path, "--json")
     double.wait_for_stderr("playing")
     again = start_peer("player_remote.exe", *player[1:])
     for order, answer in (
@@ -271,9 +273,9 @@ def test_a_program_that_ends_too_early_is_said(
     done = run_winipc(*words, "--", sys.executable, "-c", "", check=False)
     assert done.returncode == 1
     waits, error = done.stderr.decode().splitlines()
-    assert waits.startswith("waiting up to 3600 s: ")
-    for line in (waits, error):
-        assert f"no window with title '{unique_name}'" in line
+    window = f"window with title '{unique_name}'"
+    assert waits == f"waiting up to 3600 s for a {window}"
+    assert f"no {window}" in error
     assert "the program has ended" in error
     assert not Path(path).exists()
 
@@ -313,19 +315,34 @@ def test_a_program_lives_longer_than_its_recording(
         assert len(winipc.find_windows(class_name=player[1])) == 1
 
 
-def test_play_ends_with_an_error_for_what_was_not_recorded(
-    start_winipc: StartPeer, unique_name: str, tmp_path: Path
+@pytest.mark.parametrize("kind", ["window", "exchange"])
+def test_a_double_with_a_window_answers_until_ctrl_c(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    unique_name: str,
+    tmp_path: Path,
 ) -> None:
+    """It goes on after the end of the recording."""
     path = tmp_path / "file.wipc"
-    with Writer(path, [Track("window", unique_name)]) as writer:
-        writer.add(MessageEvent(0, 0, id=5, data=b"hello", answer=7), stamp=False)
-        writer.close(3 * 10**9)
-    other = f"{unique_name}-other"
-    player = start_winipc("cassette", "play", path, "--name", f"{unique_name}={other}")
-    winipc.Window.wait_for(other, DEADLINE)
-    assert winipc.send_copydata(other, b"hello", id=5) == 7
-    assert winipc.send_copydata(other, b"jello", id=5, check=False) == 0
-    player.expect("0 events played, 1 message answered, 0 not asked for")
-    player.wait_for_stderr(f"an unexpected message came to '{other}'")
-    player.wait_for_stderr("all recorded ones were played")
-    assert player.process.wait(DEADLINE) == 1
+    other, via = f"{unique_name}-other", None
+    track = Track(kind, unique_name)
+    if kind == "exchange":
+        track, via = replace(track, mapping=f"{unique_name}-memory"), "copydata"
+    with Writer(path, [track]) as writer:
+        event = MessageEvent(0, 0, data=b"hello", answer=7, via=via)
+        writer.add(event, stamp=False)
+
+    def idle(player: Player, timeout: float) -> None:
+        assert player.finished
+        assert winipc.send_copydata(other, b"hello") == 7
+        assert winipc.send_copydata(other, b"jello", check=False) == 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Player, "idle", idle)
+    words = ["cassette", "play", str(path), "--name", f"{unique_name}={other}"]
+    assert cli.main(words) == 1
+    out, error = capsys.readouterr()
+    assert out == "0 events played, 1 message answered, 0 not asked for\n"
+    assert f"an unexpected message came to '{other}'" in error
+    assert "all recorded ones were played" in error

@@ -85,7 +85,8 @@ def add(commands: Commands) -> None:
         "play",
         _play,
         "play the program of a cassette",
-        None,
+        "Play the program of a cassette. One with windows or receivers answers until "
+        "Ctrl+C or --seconds; any other ends with the recording.",
         "cassette play session.wipc --speed 2",
     )
     play.add_argument("file", type=Path, help="a cassette")
@@ -127,7 +128,10 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loop", action="store_true", help="begin again at the end")
     add_seconds(parser)
     parser.add_argument(
-        "--keep", action="store_true", help="keep the last state until Ctrl+C"
+        "--keep",
+        action="store_true",
+        help="after the end, keep the last state and go on answering until Ctrl+C; a "
+        "cassette with windows or receivers does so anyway",
     )
 
 
@@ -292,9 +296,11 @@ def _begun(
                 raise
             if not is_said:
                 is_said = True
-                # A window's error has a text, but no name.
-                what = f" for {error.filename!r}" if error.filename else f": {error}"
-                note(f"waiting up to {timeout:g} s{what}")
+                # A window's error has no name, but the text "no window with ...".
+                what = f"a {str(error.strerror).removeprefix('no ')}"
+                if error.filename:
+                    what = repr(error.filename)
+                note(f"waiting up to {timeout:g} s for {what}")
         time.sleep(left)
 
 
@@ -381,7 +387,9 @@ def play(
     names: Iterable[tuple[str, str]],
     **how: Any,
 ) -> int:
-    """Play until the end or Ctrl+C; return 1 if an unexpected message came.
+    """Play; return 1 if an unexpected message came.
+
+    It ends with the recording, or, if clients may still send, with Ctrl+C.
 
     `names` are pairs, the recorded name and another; "" is the only track's. `option`
     is what takes such pairs.
@@ -402,12 +410,14 @@ def play(
         raise
     except ValueError as error:  # a name that is not there
         arguments.parser.error(str(error))
+    answers = any(track.kind in ("window", "exchange") for track in cassette.tracks)
+    keep = arguments.keep or answers
     try:
         deadline = Deadline(arguments.seconds)
         with contextlib.closing(player), until_ctrl_c() as say:
             say(f"playing {arguments.file}")
             while deadline.left() != 0:
-                if player.wait(deadline.part(_SLICE)) and not arguments.keep:
+                if player.wait(deadline.part(_SLICE)) and not keep:
                     break
                 if player.finished:
                     player.idle(deadline.part(_SLICE))
