@@ -734,7 +734,7 @@ channel_recv(PyObject *op, PyObject *const *args, Py_ssize_t count,
         return NULL;
     }
     if (values[1] != NULL && values[1] != Py_None) {
-        codec = PyObject_CallMethod(op, "_codec", "O", values[1]);
+        codec = PyObject_CallMethod(op, "_codec", "(O)", values[1]);
         if (codec == NULL) {
             return NULL;
         }

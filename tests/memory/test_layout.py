@@ -164,7 +164,7 @@ def test_members_are_checked() -> None:
     """What is no code, no number of elements, no packing of a compiler."""
     wrong: dict[Any, str] = {
         "x": r"no type of numbers 'x': .* \? e; text has 16s",
-        "4s": "no type of numbers '4s'",
+        "4x": "no type of numbers 'x'",
         ("b", -1): "elements",
         None: "a type of numbers is a str",
     }

@@ -103,6 +103,9 @@ def test_it_finds_the_truth(chains: Chains, process: RemoteProcess) -> None:
     assert len(set(found)) == len(found)
     assert found.check(process, address) == found
     assert {process.pointer(path) for path in truth} == {address}
+    for path in truth:
+        wanted = process.get(address, "i32")
+        assert process.get(path, "i32") == process.get(str(path), "i32") == wanted
     order = [(len(path.offsets), path.offsets[-1]) for path in found]
     assert order == sorted(order)
     assert max(max(path.offsets) for path in found) <= 0x1000
