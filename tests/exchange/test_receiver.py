@@ -242,7 +242,10 @@ def test_the_barrier_is_answered_when_no_delivery_is_at_work(
         nesting.go_on.set()
         sender.timeout = DEADLINE
         sender.send(b"data")
-    assert ask(unique_name) == 1
+    # The second delivery may have come within the first, which then returns later.
+    while (answer := ask(unique_name)) == BUSY:
+        pass
+    assert answer == 1
     with winipc.CopyDataWindow.create(f"{unique_name}-queue"):
         assert ask(f"{unique_name}-queue") == 0
 
