@@ -202,27 +202,21 @@ def test_receive_times_out_with_status_1(unique_name: str) -> None:
 
 
 #: Windows PowerShell takes a file without a mark for one in the code page.
-SHELLS = [("bash", "utf-8"), ("powershell", "utf-8-sig")]
+ENCODINGS = {"bash": "utf-8", "powershell": "utf-8-sig"}
 
 
 @pytest.mark.parametrize(
-    ("line", "offered"),
+    ("shell", "line", "offered"),
     [
-        ("winipc du", {"dump"}),
-        ("winipc dump --fo", {"--follow"}),
-        ("winipc ls --kind m", {"mapping", "mutex"}),
-        ("winipc dump NAME", {"NAME", "NAME-漢"}),
-        ("winipc serve NAME", {"NAME", "NAME-漢"}),
+        ("bash", "winipc du", {"dump"}),
+        ("bash", "winipc dump --fo", {"--follow"}),
+        ("bash", "winipc ls --kind m", {"mapping", "mutex"}),
+        ("bash", "winipc dump NAME", {"NAME", "NAME-漢"}),
+        ("powershell", "winipc serve NAME", {"NAME", "NAME-漢"}),
     ],
 )
-@pytest.mark.parametrize(("shell", "encoding"), SHELLS)
 def test_shells_complete_words(
-    tmp_path: Path,
-    unique_name: str,
-    line: str,
-    offered: set[str],
-    shell: str,
-    encoding: str,
+    tmp_path: Path, unique_name: str, shell: str, line: str, offered: set[str]
 ) -> None:
     """By argcomplete, which shells ask in this way; no code page here has all names."""
     answer = tmp_path / "answer"
@@ -246,7 +240,7 @@ def test_shells_complete_words(
             timeout=DEADLINE,
         )
     assert answer.read_bytes().startswith(codecs.BOM_UTF8) == (shell == "powershell")
-    words = {word.strip() for word in answer.read_text(encoding).splitlines()}
+    words = {word.strip() for word in answer.read_text(ENCODINGS[shell]).splitlines()}
     assert words == {word.replace("NAME", unique_name) for word in offered}
 
 
