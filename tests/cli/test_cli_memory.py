@@ -7,7 +7,6 @@ import json
 import math
 import os
 import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from conftest import Peer
 from helpers import BITS
 from helpers.deadlines import LONG
+from helpers.waitables import held_elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import json_lines, run_winipc
@@ -581,20 +581,9 @@ def test_write_keeps_a_field_of_a_mapping(
 def test_write_locks_and_wakes(unique_name: str, options: tuple[str, ...]) -> None:
     """It says that the lock is held, or that its holder died; then nothing changes."""
     write = ("write", unique_name, "42", *options, "--timeout=0")
-    held, end = threading.Event(), threading.Event()
     with winipc.LockedMapping.create(unique_name, 64, header=True) as mapping:
-
-        def hold() -> None:
-            mapping.lock.acquire()
-            held.set()
-            end.wait()
-
-        holder = threading.Thread(target=hold)
-        holder.start()
-        held.wait()
-        line = failure(*write)
-        end.set()
-        holder.join()
+        with held_elsewhere(mapping.lock):
+            line = failure(*write)
         assert f"'{unique_name}.lock' (nothing is written: another program" in line
         assert "half written: '" in (line := failure(*write))
         assert "(nothing is written; the lock is free now: write again)" in line

@@ -23,6 +23,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from conftest import DEADLINE, Peer, handle_count
+from helpers.waitables import held_elsewhere
 from test_cli import run_winipc
 
 import winipc
@@ -330,26 +331,15 @@ def test_writes_tell_of_a_lock_that_is_held(
     """503 while another program holds it, 409 once if that ended; then it is free."""
     at_once = functools.partial(changing, timeout=0)
     monkeypatch.setattr("winipc.cli.served.changing", at_once)
-    held, end = threading.Event(), threading.Event()
     with (
         winipc.LockedMapping.create(unique_name, 64) as mapping,
         inside({}, writable=True) as server,
     ):
-
-        def hold() -> None:
-            mapping.lock.acquire()
-            held.set()
-            end.wait()
-
-        holder = threading.Thread(target=hold)
-        holder.start()
-        held.wait()
         write = functools.partial(
             server.client.ask, "mapping", {"hex": "01"}, name=unique_name
         )
-        told = write()
-        end.set()
-        holder.join()
+        with held_elsewhere(mapping.lock):
+            told = write()
         assert told.startswith("503 ")
         assert "(nothing is written: another program holds it)" in told
         told = write()

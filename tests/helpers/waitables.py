@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -76,3 +76,23 @@ def run_thread(function: Callable[[], object]) -> None:
     thread.join(LONG)
     wait_any(ended, LONG)
     kernel32.CloseHandle(ended[0])
+
+
+@contextmanager
+def held_elsewhere(lock: Any) -> Iterator[None]:
+    """Another thread holds the lock in the block, and then ends without a release."""
+    held, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        lock.acquire()
+        held.set()
+        end.wait()
+
+    holder = threading.Thread(target=run_thread, args=(hold,))
+    holder.start()
+    held.wait()
+    try:
+        yield
+    finally:
+        end.set()
+        holder.join()
