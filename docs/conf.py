@@ -513,7 +513,7 @@ SEARCHED = {
     ],
     "versions": ["versions", "stable"],
     "messages": ["asyncio", "request"],
-    "command-line": ["JSON", "exit code", "completion"],
+    "command-line": ["exit code", "completion"],
     "relay": ["MQTT", "machines"],
 }
 
