@@ -165,6 +165,7 @@ def test_a_field_is_written(header: Path, unique_name: str) -> None:
         assert shown.split() == [b"at[0]=1.5", b"in={x=-1", b"y=16}", b"m=RUN", b"(5)"]
         [row] = run_winipc(*some, "next", "--json").stdout.splitlines()
         assert json.loads(row)["values"] == {"at[0]": 1.5, "next": 0x1234}
+        assert "hex" not in json.loads(row)
         run_winipc(*place, "--field", "in", '{"x": 7}')
         assert (view["in"].x, view["in"].y) == (7, 16)
         run_winipc(*place, "--field", "ins[1]", '{"y": 7}')

@@ -157,6 +157,8 @@ def _as_json(
     }
     if arguments.struct is not None:
         row["values"] = arguments.struct.as_json(data)
+        if arguments.struct.only:  # and not the bytes of the others
+            del row["hex"]
     return row
 
 
