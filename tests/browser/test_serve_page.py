@@ -274,7 +274,7 @@ def test_the_page_writes_a_field_and_bytes(page: Page, world: World) -> None:
     write("0x1", "01")
     expect(value(page)).to_have_text("256")
     write("nothing", "7")
-    expect(form.locator("output")).to_contain_text("there is no field 'nothing'")
+    expect(form.locator("output")).to_contain_text("has no field 'nothing'")
 
 
 def test_a_wrong_token_shows_nothing(browser: Browser, served: dict[str, Any]) -> None:

@@ -36,7 +36,8 @@ _TEXT_ONLY = sys.maxsize < 1 << 32
 
 
 def add(commands: Commands) -> None:
-    parser = add_command(commands, "demo", run, "send by all four transports", __doc__)
+    text = "send by all four transports"
+    parser = add_command(commands, "demo", run, text, __doc__, "demo")
     parser.add_argument("--receiver", metavar="NAME", help=argparse.SUPPRESS)
 
 

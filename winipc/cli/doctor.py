@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
         run,
         "say what this system allows",
         f"{__doc__} The status is 1 if something failed that should always work.",
+        "doctor",
     )
 
 

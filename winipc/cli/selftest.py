@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     text = "check winipc and this Windows, for a report"
-    parser = add_command(commands, "selftest", run, text, __doc__)
+    examples = "selftest channel death", "selftest --json"
+    parser = add_command(commands, "selftest", run, text, __doc__, *examples)
     parser.add_argument(
         "checks", nargs="*", metavar="CHECK", help="only these", type=_check_name
     )
