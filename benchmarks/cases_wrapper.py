@@ -133,7 +133,7 @@ def _write(world: World, target: Opened) -> Case:
             ),
         },
         (Goal(0.7, "times", "pywin32"),),
-        stubs=("WriteProcessMemory",),
+        stubs=("WriteProcessMemory", "NtWriteVirtualMemory"),
         steady=True,
     )
 
