@@ -56,7 +56,7 @@ process_finalize(PyObject *op)
 int
 wi_process_address(wi_process *self, PyObject *value, uintptr_t *address)
 {
-    if (PyIndex_Check(value)) {
+    if (PyLong_CheckExact(value) || PyIndex_Check(value)) {
         return wi_address_converter(value, address);
     }
     PyObject *number =
