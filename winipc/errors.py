@@ -30,13 +30,13 @@ def hint_taken(error: OSError, instead: str = "opens the one that exists") -> No
         add_hint(error, f"{_EXIST_OK} {instead}")
 
 
-def notes_of(error: BaseException) -> list[str]:
-    """The notes of an error, without hints for who writes Python."""
-    notes = getattr(error, "__notes__", ())
-    return [note for note in notes if not note.startswith(_FOR_PYTHON)]
-
-
 def unhint_taken(error: BaseException) -> None:
     """Take that back: what the caller called has no `exist_ok`."""
     notes = getattr(error, "__notes__", ())
     error.__notes__ = [n for n in notes if not n.startswith(f"hint: {_EXIST_OK}")]
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of an error, without hints for who writes Python."""
+    notes = getattr(error, "__notes__", ())
+    return [note for note in notes if not note.startswith(_FOR_PYTHON)]

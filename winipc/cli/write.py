@@ -25,6 +25,8 @@ from winipc.cli.targets import (
 from winipc.scan.scan import ValueType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from winipc.memory.layout import Field
     from winipc.process.freeze import Freeze
 
@@ -143,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{target.address:#x}",
         )
         if frozen is not None:
-            _hold(frozen, arguments.seconds)
+            _hold(lambda: not frozen.closed, arguments.seconds)
     if arguments.freeze and frozen is None:
         _keep(arguments, field, data)
     return 0
@@ -182,30 +184,28 @@ def _given(arguments: argparse.Namespace, field: Field, old: bytes) -> bytes:
 
 def _keep(arguments: argparse.Namespace, field: Field | None, data: bytes) -> None:
     """Write to a mapping whenever it differs; it is open only during a look."""
-    from winipc.base.deadline import Deadline
 
     def new(old: bytes) -> bytes:
         return data if field is None else _packed(field, arguments.data, old)
 
-    deadline = Deadline(arguments.seconds)
-    with until_ctrl_c() as say:
-        say("written again and again")
-        while deadline.left() != 0:
-            time.sleep(deadline.part(_LOOK))
-            with open_target(arguments, write=True) as target:
-                if new(old := target.read()) != old:
-                    with target.changing(arguments.timeout):
-                        target.write(new(target.read()))
+    def look() -> bool:
+        with open_target(arguments, write=True) as target:
+            if new(old := target.read()) != old:
+                with target.changing(arguments.timeout):
+                    target.write(new(target.read()))
+        return True
+
+    _hold(look, arguments.seconds)
 
 
-def _hold(frozen: Freeze, seconds: float | None) -> None:
-    """Wait for Ctrl+C, for the end of the process or for the end of the time."""
+def _hold(look: Callable[[], bool], seconds: float | None) -> None:
+    """Look again and again until Ctrl+C, a False or the end of the time."""
     from winipc.base.deadline import Deadline
 
     deadline = Deadline(seconds)
     with until_ctrl_c() as say:
         say("written again and again")
-        while not frozen.closed and deadline.left() != 0:
+        while deadline.left() != 0 and look():
             time.sleep(deadline.part(_LOOK))
 
 
